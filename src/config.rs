@@ -1,0 +1,1 @@
+//! Every setting, its variable, its default, in one place.

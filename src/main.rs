@@ -1,0 +1,3 @@
+//! The command line: which service, and the exit code.
+
+fn main() {}

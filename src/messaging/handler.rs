@@ -1,0 +1,69 @@
+//! The seam between the consumer and those who know what a record means.
+
+use async_trait::async_trait;
+
+use super::Record;
+
+/// Processes the records of a consumer's partitions.
+///
+/// Calls for one partition never overlap and come in the order of its log; calls for different
+/// partitions may run at the same time.
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// Processes a batch of one partition, in order. Records may repeat: processing must be idempotent.
+    async fn handle(&self, records: &[Record]) -> Verdict;
+
+    /// How many partitions the topic has; called before the first assignment and when it grows.
+    fn topic_has(&self, _partitions: usize) {}
+
+    /// How far before the committed offset [`Handler::restore`] wants to look, in records; 0 for not at all.
+    fn restores(&self) -> u64 {
+        0
+    }
+
+    /// Takes records that were processed before, by this instance or another, into a projection.
+    /// No side effects. What is malformed is skipped: it was dead-lettered when it was processed.
+    async fn restore(&self, _records: &[Record]) -> Result<(), Passing> {
+        Ok(())
+    }
+
+    /// Whether the projection of this partition would hold more, had [`Handler::restore`] begun earlier.
+    async fn wants_older(&self, _partition: i32) -> bool {
+        false
+    }
+
+    /// The partition went to another member, or is about to be restored anew: its projection is to be forgotten.
+    async fn forget(&self, _partition: i32) {}
+}
+
+/// What became of a batch: everything is done but what is named here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Records that can never be processed: they go to the dead letter topic.
+    pub poison: Vec<Poison>,
+    /// Set when a passing failure stopped the batch: that record and all after it are tried again.
+    pub stopped: Option<Stopped>,
+}
+
+/// A record that can never be processed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poison {
+    /// Its place in the batch.
+    pub index: usize,
+    /// Why, for the log and the dead letter's header.
+    pub reason: String,
+}
+
+/// Where a batch stopped for a failure that may pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// The place in the batch of the first record that is not done.
+    pub index: usize,
+    /// Why.
+    pub cause: Passing,
+}
+
+/// A failure that may pass, such as a store that is away; it is retried with backoff, and nothing is skipped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Passing(pub String);

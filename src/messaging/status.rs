@@ -1,0 +1,93 @@
+//! What the messaging room knows of itself, for /health, /ready and whoever looks.
+
+use serde::Serialize;
+
+/// Everything at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The cluster, as the producer and the consumer last found it.
+    pub kafka: KafkaStatus,
+    /// The consumer group, as this member sees it.
+    pub group: GroupStatus,
+}
+
+impl Status {
+    /// Whether traffic should come here: Kafka answers, and every assigned partition is restored.
+    pub fn is_ready(&self) -> bool {
+        self.kafka.connected
+            && self.group.phase == GroupPhase::Assigned
+            && self.group.partitions.iter().all(|partition| partition.restored)
+    }
+}
+
+/// The cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KafkaStatus {
+    /// Whether the last call to Kafka succeeded.
+    pub connected: bool,
+    /// What went wrong last, while it has not been put right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What weakens a guarantee: replication, min.insync.replicas, unclean elections.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// The group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupStatus {
+    /// The group's id.
+    pub id: String,
+    /// Where this member is in the group's life.
+    pub phase: GroupPhase,
+    /// The id the coordinator gave this member; empty before it joined.
+    pub member: String,
+    /// The group's generation.
+    pub generation: i32,
+    /// The partitions assigned to this member.
+    pub partitions: Vec<PartitionStatus>,
+    /// What went wrong last, while it has not been put right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The states of a member's life, in their order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GroupPhase {
+    /// Looking for the coordinator.
+    #[default]
+    Finding,
+    /// Waiting for the group to gather.
+    Joining,
+    /// Waiting for the assignment.
+    Syncing,
+    /// At work.
+    Assigned,
+    /// Draining and committing before partitions are given up.
+    Revoking,
+    /// Out of the group for good.
+    Left,
+}
+
+/// An assigned partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionStatus {
+    /// Its number.
+    pub partition: i32,
+    /// Whether the projection is filled up to the committed offset.
+    pub restored: bool,
+    /// The next offset to be processed.
+    pub position: i64,
+    /// The offset committed last.
+    pub committed: i64,
+    /// The end of the log as last seen.
+    pub end: i64,
+    /// Why it stands still, while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}

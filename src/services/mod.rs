@@ -1,0 +1,3 @@
+//! What the business says, a folder a service.
+
+pub mod activity;

@@ -1,0 +1,64 @@
+//! Where processed events are: in memory first, databases behind the same trait. Knows no Kafka.
+
+mod event;
+mod memory;
+mod query;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use thiserror::Error;
+use uuid::Uuid;
+
+pub use event::Event;
+pub use memory::{Config, MemoryStore};
+pub use query::{Page, Position, Query};
+
+/// A store that admits each event once.
+#[async_trait]
+pub trait EventStore: Send + Sync + 'static {
+    /// Admits the events of one partition in the order given. Whether an event is new is decided by its
+    /// eventId in one atomic step, also among concurrent callers. The answer has one entry an event.
+    /// On an error the events before it may have been admitted: admitting them again is harmless.
+    async fn admit(&self, partition: i32, events: Vec<Event>) -> Result<Vec<Admission>, StoreError>;
+
+    /// The event, if it is stored.
+    async fn get(&self, id: Uuid) -> Result<Option<Arc<Event>>, StoreError>;
+
+    /// As [`EventStore::get`], but waits for the event to be admitted, at most that long.
+    async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<Event>>, StoreError>;
+
+    /// The place after the newest event: bounds a listing to what is there when it begins.
+    async fn end(&self) -> Result<Position, StoreError>;
+
+    /// The next events that the query asks for, in the order in which they were processed: those at
+    /// `from` or later and before `until`, at most `limit` of them.
+    async fn read(&self, query: &Query, from: Position, until: Position, limit: usize)
+        -> Result<Page, StoreError>;
+
+    /// The bound is shared out evenly among so many partitions; events over a smaller share leave at once.
+    async fn share_among(&self, partitions: usize) -> Result<(), StoreError>;
+
+    /// How many events each partition may hold.
+    fn share(&self) -> u64;
+
+    /// Whether the partition's share is used up: an older event would have no room.
+    async fn is_full(&self, partition: i32) -> Result<bool, StoreError>;
+
+    /// Forgets the partition's events: another instance has them now.
+    async fn forget(&self, partition: i32) -> Result<(), StoreError>;
+}
+
+/// What became of an event that was offered.
+#[derive(Debug, Clone)]
+pub enum Admission {
+    /// It is stored, and was not before.
+    New(Arc<Event>),
+    /// An event of the same id was there first, and stays.
+    Duplicate,
+}
+
+/// The store could not do it; it may later.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the store is unavailable: {0}")]
+pub struct StoreError(pub String);

@@ -1,0 +1,1 @@
+//! Pieces, no sockets. One module a room; all in one binary, so that it links once.
