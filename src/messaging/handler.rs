@@ -14,7 +14,7 @@ pub trait Handler: Send + Sync + 'static {
     async fn handle(&self, records: &[Record]) -> Verdict;
 
     /// How many partitions the topic has; called before the first assignment and when it grows.
-    fn topic_has(&self, _partitions: usize) {}
+    async fn topic_has(&self, _partitions: usize) {}
 
     /// How far before the committed offset [`Handler::restore`] wants to look, in records; 0 for not at all.
     fn restores(&self) -> u64 {

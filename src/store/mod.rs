@@ -33,8 +33,13 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// The next events that the query asks for, in the order in which they were processed: those at
     /// `from` or later and before `until`, at most `limit` of them.
-    async fn read(&self, query: &Query, from: Position, until: Position, limit: usize)
-        -> Result<Page, StoreError>;
+    async fn read(
+        &self,
+        query: &Query,
+        from: Position,
+        until: Position,
+        limit: usize,
+    ) -> Result<Page, StoreError>;
 
     /// The bound is shared out evenly among so many partitions; events over a smaller share leave at once.
     async fn share_among(&self, partitions: usize) -> Result<(), StoreError>;

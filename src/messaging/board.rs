@@ -1,0 +1,101 @@
+//! The one place that knows how things stand: written by the producer and the consumer, read by /health.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use log::{info, warn};
+use tokio::sync::watch;
+
+use super::{GroupStatus, Status};
+
+/// Collects what each part sees of the cluster, and says once when it is lost and when it is back.
+#[derive(Debug)]
+pub struct Board {
+    status: watch::Sender<Status>,
+    /// What is wrong now, by the part that sees it.
+    failing: Mutex<BTreeMap<String, String>>,
+}
+
+impl Board {
+    /// A board on which nothing is connected yet.
+    pub fn new() -> Self {
+        Self { status: watch::Sender::new(Status::default()), failing: Mutex::default() }
+    }
+
+    /// Follows what is on the board.
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// A call to Kafka succeeded for this part.
+    pub(crate) fn succeeded(&self, part: &str) {
+        let mut failing = self.failing();
+        if self.status.borrow().kafka.connected && failing.is_empty() {
+            return;
+        }
+        let recovered = failing.remove(part).is_some();
+        let error = failing.iter().next().map(|(part, error)| format!("{part}: {error}"));
+        let all_well = error.is_none();
+        self.status.send_modify(|status| {
+            status.kafka.connected = all_well;
+            status.kafka.error = error;
+        });
+        if recovered {
+            info!("recovered: {part}");
+        } else if all_well {
+            info!("connected to Kafka");
+        }
+    }
+
+    /// A call to Kafka failed for this part; logged when it is news.
+    pub(crate) fn failed(&self, part: &str, error: &dyn std::fmt::Display) {
+        let error = error.to_string();
+        let mut failing = self.failing();
+        self.status.send_modify(|status| {
+            status.kafka.connected = false;
+            status.kafka.error = Some(format!("{part}: {error}"));
+        });
+        if failing.insert(part.to_owned(), error.clone()).is_none() {
+            warn!("lost Kafka while {part}: {error}; trying again until it is back");
+        }
+    }
+
+    /// This part is no more: what it saw counts no longer.
+    pub(crate) fn withdraw(&self, part: &str) {
+        let mut failing = self.failing();
+        if failing.remove(part).is_none() {
+            return;
+        }
+        let error = failing.iter().next().map(|(part, error)| format!("{part}: {error}"));
+        self.status.send_modify(|status| {
+            status.kafka.connected = error.is_none();
+            status.kafka.error = error;
+        });
+    }
+
+    /// Replaces what is known to weaken a guarantee on a topic.
+    pub(crate) fn warnings(&self, topic: &str, found: &[String]) {
+        let prefix = format!("topic {topic}: ");
+        self.status.send_modify(|status| {
+            status.kafka.warnings.retain(|warning| !warning.starts_with(&prefix));
+            status.kafka.warnings.extend(found.iter().map(|warning| format!("{prefix}{warning}")));
+        });
+    }
+
+    /// Changes what is known of the group.
+    pub(crate) fn group(&self, change: impl FnOnce(&mut GroupStatus)) {
+        self.status.send_modify(|status| change(&mut status.group));
+    }
+
+    fn failing(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self::new()
+    }
+}

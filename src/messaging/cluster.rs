@@ -1,0 +1,179 @@
+//! The way to the cluster: rskafka clients that heal, and connections of our own.
+//!
+//! rskafka 0.6 has no time-out, keeps a hung broker for ever, can keep a stale leader, and never goes back
+//! to the bootstrap addresses. So its own retries are off, every call has a deadline here, and after any
+//! error the whole `Client` is dropped and built anew from one bootstrap address, each in its turn.
+
+use std::{
+    error::Error as StdError,
+    future::Future,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use rskafka::{
+    BackoffConfig,
+    client::{
+        Client, ClientBuilder,
+        error::{Error as RskafkaError, ProtocolError, RequestError},
+        partition::{PartitionClient, UnknownTopicHandling},
+    },
+};
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::{
+    ClusterConfig, nodelay,
+    wire::{Connection, WireError},
+};
+
+/// A cluster by its bootstrap addresses.
+#[derive(Debug)]
+pub struct Cluster {
+    config: ClusterConfig,
+    client: Mutex<Option<Arc<Client>>>,
+    next_bootstrap: AtomicUsize,
+}
+
+/// A call through rskafka that did not succeed.
+#[derive(Debug, Error)]
+pub enum CallError {
+    /// No answer within the deadline.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// rskafka's word.
+    #[error("{}", innermost(.0))]
+    Failed(RskafkaError),
+}
+
+impl CallError {
+    /// Kafka's error, where it is one.
+    pub(crate) fn protocol(&self) -> Option<ProtocolError> {
+        match self {
+            Self::TimedOut(_) => None,
+            Self::Failed(error) => match innermost(error) {
+                RskafkaError::ServerError { protocol_error, .. } => Some(*protocol_error),
+                _ => None,
+            },
+        }
+    }
+
+    /// Whether bytes arrived that rskafka cannot make sense of: no new connection mends that.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        let Self::Failed(error) = self else { return false };
+        match innermost(error) {
+            RskafkaError::Request(
+                RequestError::ReadError(_)
+                | RequestError::ReadVersionedError(_)
+                | RequestError::TooMuchData { .. },
+            )
+            | RskafkaError::InvalidResponse(_) => true,
+            RskafkaError::ServerError { protocol_error, .. } => {
+                *protocol_error == ProtocolError::UnsupportedCompressionType
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The error that rskafka's retry loop wrapped.
+fn innermost(error: &RskafkaError) -> &RskafkaError {
+    let mut found = error;
+    let mut source = StdError::source(error);
+    while let Some(error) = source {
+        if let Some(inner) = error.downcast_ref::<RskafkaError>() {
+            found = inner;
+        }
+        source = error.source();
+    }
+    found
+}
+
+impl Cluster {
+    /// Makes no connection yet.
+    pub fn new(config: ClusterConfig) -> Self {
+        Self { config, client: Mutex::default(), next_bootstrap: AtomicUsize::new(0) }
+    }
+
+    /// How long any one call may take.
+    pub fn request_timeout(&self) -> Duration {
+        self.config.request_timeout
+    }
+
+    /// rskafka's client of one partition, on a connection of its own to the leader.
+    pub(crate) async fn partition(&self, topic: &str, partition: i32) -> Result<PartitionClient, CallError> {
+        let client = self.client().await?;
+        let opening = client.partition_client(topic, partition, UnknownTopicHandling::Error);
+        let opened = within(self.config.request_timeout, opening).await;
+        match opened {
+            Ok(opened) => {
+                nodelay::set_on_all_sockets();
+                Ok(opened)
+            }
+            Err(error) => {
+                self.discard();
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets the shared client: the next partition client comes of a new one.
+    pub(crate) fn discard(&self) {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    async fn client(&self) -> Result<Arc<Client>, CallError> {
+        if let Some(client) = self.client.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            return Ok(Arc::clone(client));
+        }
+        let building = ClientBuilder::new(vec![self.bootstrap().to_owned()])
+            .client_id(self.config.client_id.as_str())
+            .backoff_config(one_attempt())
+            .build();
+        let client = Arc::new(within(self.config.connect_timeout, building).await?);
+        nodelay::set_on_all_sockets();
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
+        Ok(client)
+    }
+
+    /// A connection of our own to whichever bootstrap address is next.
+    pub(crate) async fn connect(&self) -> Result<Connection, WireError> {
+        Connection::open(self.bootstrap(), &self.config).await
+    }
+
+    /// A connection of our own to one broker.
+    pub(crate) async fn connect_to(&self, host: &str, port: i32) -> Result<Connection, WireError> {
+        let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        Connection::open(&address, &self.config).await
+    }
+
+    fn bootstrap(&self) -> &str {
+        let next = self.next_bootstrap.fetch_add(1, Ordering::Relaxed);
+        &self.config.brokers[next % self.config.brokers.len()]
+    }
+}
+
+/// rskafka's settings for no retry at all: a deadline that any wait exceeds. (A zero first wait would panic.)
+fn one_attempt() -> BackoffConfig {
+    BackoffConfig {
+        init_backoff: Duration::from_millis(1),
+        max_backoff: Duration::from_millis(2),
+        base: 2.0,
+        deadline: Some(Duration::ZERO),
+    }
+}
+
+/// A call with a deadline.
+pub(crate) async fn within<T>(
+    deadline: Duration,
+    call: impl Future<Output = Result<T, RskafkaError>>,
+) -> Result<T, CallError> {
+    match timeout(deadline, call).await {
+        Err(_) => Err(CallError::TimedOut(deadline)),
+        Ok(Err(error)) => Err(CallError::Failed(error)),
+        Ok(Ok(answer)) => Ok(answer),
+    }
+}

@@ -1,0 +1,299 @@
+//! One partition's work: restore its projection, then read, handle, mark done.
+
+use std::{convert::Infallible, fmt::Display, ops::Range, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use log::{error, info, warn};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Progress,
+    reader::{ReadError, Reader},
+};
+use crate::messaging::{
+    Board, Handler, OffsetReset, Poison, Record, backoff::Backoff, dead_letter::DeadLetters, group::Lease,
+    wire::Fetched,
+};
+
+/// How much farther back each further look for older records reaches.
+const REACH_FACTOR: i64 = 4;
+/// How long a worker without a lease waits before it looks again.
+const LEASE_POLL: Duration = Duration::from_millis(20);
+
+/// Works one partition through one generation.
+pub(super) struct Worker {
+    pub(super) partition: i32,
+    pub(super) reader: Reader,
+    pub(super) handler: Arc<dyn Handler>,
+    pub(super) dead_letters: DeadLetters,
+    pub(super) progress: Progress,
+    pub(super) lease: Lease,
+    pub(super) board: Arc<Board>,
+    pub(super) reset: OffsetReset,
+    pub(super) stop: CancellationToken,
+    /// Told when the start is resolved: it is to be committed at once.
+    pub(super) started: mpsc::Sender<()>,
+    /// The part of the board that is this worker's.
+    pub(super) part: String,
+}
+
+/// The generation is over: the worker ends.
+struct Stopped;
+
+impl Worker {
+    /// Until it is told to stop. What is under way is finished first.
+    pub(super) async fn run(mut self, committed: Option<i64>) {
+        let Stopped = match self.work(committed).await {
+            Ok(never) => match never {},
+            Err(stopped) => stopped,
+        };
+        self.board.withdraw(&self.part);
+    }
+
+    async fn work(&mut self, committed: Option<i64>) -> Result<Infallible, Stopped> {
+        let mut position = match committed {
+            Some(offset) => {
+                self.restore(offset).await?;
+                offset
+            }
+            None => self.resolve_start().await?,
+        };
+        self.progress.start_at(position);
+        let _committed_soon_anyway = self.started.try_send(());
+        loop {
+            match self.read(position).await? {
+                Some(fetched) => {
+                    self.progress.saw_end(fetched.end);
+                    self.process(position, fetched.records, fetched.next).await?;
+                    position = fetched.next;
+                }
+                None => {
+                    let resolved = self.resolve_start().await?;
+                    warn!(
+                        "partition {}: offset {position} is out of the log's range; going on at {resolved} ({:?})",
+                        self.partition, self.reset
+                    );
+                    position = resolved;
+                    self.progress.start_at(position);
+                }
+            }
+        }
+    }
+
+    /// Where to start by rule, there being no usable committed offset.
+    async fn resolve_start(&mut self) -> Result<i64, Stopped> {
+        let mut backoff = Backoff::new();
+        loop {
+            match self.reader.range().await {
+                Ok(range) => {
+                    self.board.succeeded(&self.part);
+                    self.progress.saw_end(range.end);
+                    return Ok(match self.reset {
+                        OffsetReset::Earliest => range.start,
+                        OffsetReset::Latest => range.end,
+                    });
+                }
+                Err(error) => self.retry(&error, &mut backoff).await?,
+            }
+        }
+    }
+
+    /// Fills the projection with what was processed before: up to `committed` or the log's end, as far
+    /// back as the handler wants. What a kept partition has already is not read again.
+    async fn restore(&mut self, committed: i64) -> Result<(), Stopped> {
+        let window = i64::try_from(self.handler.restores()).unwrap_or(i64::MAX);
+        if window == 0 {
+            return Ok(());
+        }
+        let mut reach = window;
+        let mut backoff = Backoff::new();
+        loop {
+            let range = match self.reader.range().await {
+                Ok(range) => range,
+                Err(error) => {
+                    self.retry(&error, &mut backoff).await?;
+                    continue;
+                }
+            };
+            self.progress.saw_end(range.end);
+            let target = committed.min(range.end);
+            match self.progress.projected() {
+                Some(projected) if (range.start..=range.end).contains(&projected) => {
+                    self.replay(projected, target).await?;
+                    return Ok(());
+                }
+                // The log is not the one that the projection was made of, or has lost the part between.
+                Some(_) => self.forget().await,
+                None => {}
+            }
+            let from = target.saturating_sub(reach).max(range.start);
+            if !self.replay(from, target).await? {
+                self.forget().await; // the log's start moved past us: look again
+                continue;
+            }
+            if from == range.start || !self.handler.wants_older(self.partition).await {
+                info!("partition {}: restored from offset {from} to {target}", self.partition);
+                return Ok(());
+            }
+            self.forget().await;
+            reach = reach.saturating_mul(REACH_FACTOR);
+        }
+    }
+
+    async fn forget(&self) {
+        self.handler.forget(self.partition).await;
+        self.progress.set_projected(None);
+    }
+
+    /// Hands the records of a stretch of the log to the projection; false when the log no longer has it.
+    async fn replay(&mut self, from: i64, to: i64) -> Result<bool, Stopped> {
+        let mut position = from;
+        self.progress.set_projected(Some(position));
+        while position < to {
+            let Some(mut fetched) = self.read(position).await? else { return Ok(false) };
+            if fetched.next == position && fetched.end <= position {
+                break; // the log ends before the committed offset
+            }
+            fetched.records.retain(|record| record.offset < to);
+            let mut backoff = Backoff::new();
+            while let Err(passing) = self.handler.restore(&fetched.records).await {
+                self.retry(&passing, &mut backoff).await?;
+            }
+            position = fetched.next.min(to);
+            self.progress.set_projected(Some(position));
+        }
+        Ok(true)
+    }
+
+    /// Reads until there is something, or `None` when the offset is out of range.
+    async fn read(&mut self, from: i64) -> Result<Option<Fetched>, Stopped> {
+        let mut backoff = Backoff::new();
+        loop {
+            let read = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(Stopped),
+                read = self.reader.read(from) => read,
+            };
+            match read {
+                Ok(fetched) => {
+                    self.board.succeeded(&self.part);
+                    self.progress.stands_still(None);
+                    return Ok(Some(fetched));
+                }
+                Err(ReadError::OutOfRange) => return Ok(None),
+                Err(ReadError::Undecodable(reason)) => {
+                    let reason = format!("cannot go on at offset {from}: {reason}");
+                    if self.progress.stands_still(Some(reason.clone())) {
+                        error!("partition {} stands still: {reason}", self.partition);
+                    }
+                    self.pause(&mut backoff).await?;
+                }
+                Err(error @ ReadError::Passing(_)) => self.retry(&error, &mut backoff).await?,
+            }
+        }
+    }
+
+    /// Handles what was read at `from`; done up to `next` when it returns.
+    async fn process(&mut self, from: i64, records: Vec<Record>, next: i64) -> Result<(), Stopped> {
+        let (mut from, mut rest) = (from, records.as_slice());
+        let mut backoff = Backoff::new();
+        while !rest.is_empty() {
+            self.hold_lease().await?;
+            let verdict = self.handler.handle(rest).await;
+            let handled = verdict.stopped.as_ref().map_or(rest.len(), |stopped| stopped.index);
+            let upto = rest.get(handled).map_or(next, |record| record.offset);
+            self.settle(from..upto, rest, &verdict.poison).await?;
+            if handled > 0 {
+                backoff = Backoff::new();
+            }
+            (from, rest) = (upto, &rest[handled..]);
+            match verdict.stopped {
+                None => break,
+                Some(stopped) => {
+                    let reason = format!("at offset {from}: {}", stopped.cause);
+                    if self.progress.stands_still(Some(reason.clone())) {
+                        warn!("partition {} stands still {reason}; trying again", self.partition);
+                    }
+                    self.pause(&mut backoff).await?;
+                }
+            }
+        }
+        if self.progress.stands_still(None) {
+            info!("partition {} goes on", self.partition);
+        }
+        self.progress.done(from..next);
+        Ok(())
+    }
+
+    /// Marks a handled stretch done: its poison once that is in the dead letter topic, the rest at once.
+    async fn settle(
+        &self,
+        stretch: Range<i64>,
+        records: &[Record],
+        poison: &[Poison],
+    ) -> Result<(), Stopped> {
+        let mut start = stretch.start;
+        for poisoned in poison {
+            let offset = records[poisoned.index].offset;
+            self.progress.done(start..offset);
+            start = offset + 1;
+        }
+        self.progress.done(start..stretch.end);
+        let mut burials: FuturesUnordered<_> =
+            poison.iter().map(|poisoned| self.bury(&records[poisoned.index], &poisoned.reason)).collect();
+        while let Some(offset) = burials.next().await {
+            let offset = offset?;
+            self.progress.done(offset..offset + 1);
+        }
+        Ok(())
+    }
+
+    async fn bury(&self, record: &Record, reason: &str) -> Result<i64, Stopped> {
+        warn!(
+            partition = record.partition, offset = record.offset;
+            "malformed record goes to the dead letters: {reason}"
+        );
+        let mut backoff = Backoff::new();
+        loop {
+            self.hold_lease().await?;
+            // Not cut short by a stop: it has a deadline, and what it achieves need not be done again.
+            match self.dead_letters.bury(record, reason).await {
+                Ok(_) => {
+                    self.progress.stands_still(None);
+                    return Ok(record.offset);
+                }
+                Err(error) => {
+                    let reason = format!("at offset {}: no dead letter: {error}", record.offset);
+                    if self.progress.stands_still(Some(reason.clone())) {
+                        warn!("partition {} stands still {reason}; trying again", self.partition);
+                    }
+                    self.pause(&mut backoff).await?;
+                }
+            }
+        }
+    }
+
+    /// Waits while it is not sure that the partition is still ours.
+    async fn hold_lease(&self) -> Result<(), Stopped> {
+        while !self.lease.is_valid() {
+            tokio::select! {
+                () = self.stop.cancelled() => return Err(Stopped),
+                () = tokio::time::sleep(LEASE_POLL) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn retry(&self, error: &(dyn Display + Sync), backoff: &mut Backoff) -> Result<(), Stopped> {
+        self.board.failed(&self.part, error);
+        self.pause(backoff).await
+    }
+
+    async fn pause(&self, backoff: &mut Backoff) -> Result<(), Stopped> {
+        tokio::select! {
+            () = self.stop.cancelled() => Err(Stopped),
+            () = backoff.wait() => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Records that can never be processed, set aside in a topic of their own, as they came.
+//!
+//! A dead letter is the record's key, value and headers, and headers that say where it came from and why it
+//! is here. It is delivered at least once: topic, partition and offset identify it.
+
+use std::sync::Arc;
+
+use chrono::SecondsFormat;
+
+use super::{Message, PublishError, Publisher, Receipt, Record};
+
+/// Why the record cannot be processed.
+pub const ERROR: &str = "dead-letter-error";
+/// The topic it was read from.
+pub const TOPIC: &str = "dead-letter-topic";
+/// The partition it was read from, in decimal.
+pub const PARTITION: &str = "dead-letter-partition";
+/// Its offset there, in decimal.
+pub const OFFSET: &str = "dead-letter-offset";
+/// Its timestamp there, ISO 8601 in UTC with milliseconds.
+pub const TIMESTAMP: &str = "dead-letter-timestamp";
+/// The consumer group that could not process it.
+pub const GROUP: &str = "dead-letter-group";
+/// Only where the record was too large: how many bytes its value had. What is here is its beginning.
+pub const TRUNCATED: &str = "dead-letter-truncated-from";
+
+/// What is left of a value that does not fit, in bytes.
+const TRUNCATED_VALUE: usize = 16 * 1024;
+/// What is left of a key that does not fit, in bytes.
+const TRUNCATED_KEY: usize = 1024;
+
+/// The way to the dead letter topic.
+#[derive(Clone)]
+pub struct DeadLetters {
+    publisher: Arc<dyn Publisher>,
+    source: Arc<str>,
+    group: Arc<str>,
+}
+
+impl DeadLetters {
+    /// Dead letters of one source topic and group, sent through that publisher.
+    pub fn new(publisher: Arc<dyn Publisher>, source: &str, group: &str) -> Self {
+        Self { publisher, source: source.into(), group: group.into() }
+    }
+
+    /// Sets a record aside; once this succeeds the record is done. One too large for the topic goes as its
+    /// position and the beginning of its value.
+    pub async fn bury(&self, record: &Record, reason: &str) -> Result<Receipt, PublishError> {
+        match self.publisher.publish(self.letter(record, reason)).await {
+            Err(PublishError::TooLarge(_)) => self.publisher.publish(self.shortened(record, reason)).await,
+            published => published,
+        }
+    }
+
+    fn letter(&self, record: &Record, reason: &str) -> Message {
+        // rskafka cannot send a header without a value: it becomes an empty one.
+        let own = record.headers.iter().map(|(name, value)| {
+            (name.clone(), value.as_ref().map(|value| value.to_vec()).unwrap_or_default())
+        });
+        Message {
+            key: record.key.as_ref().map(|key| key.to_vec()),
+            value: record.value.as_ref().map(|value| value.to_vec()),
+            headers: own.chain(self.position(record, reason)).collect(),
+            timestamp: chrono::Utc::now(),
+        }
+    }
+
+    fn shortened(&self, record: &Record, reason: &str) -> Message {
+        let beginning = |bytes: &bytes::Bytes, most: usize| bytes[..bytes.len().min(most)].to_vec();
+        let size = record.value.as_ref().map_or(0, bytes::Bytes::len);
+        let mut headers = self.position(record, reason);
+        headers.push((TRUNCATED.to_owned(), size.to_string().into_bytes()));
+        Message {
+            key: record.key.as_ref().map(|key| beginning(key, TRUNCATED_KEY)),
+            value: record.value.as_ref().map(|value| beginning(value, TRUNCATED_VALUE)),
+            headers,
+            timestamp: chrono::Utc::now(),
+        }
+    }
+
+    fn position(&self, record: &Record, reason: &str) -> Vec<(String, Vec<u8>)> {
+        let timestamp = record.timestamp.to_rfc3339_opts(SecondsFormat::Millis, true);
+        [
+            (ERROR, reason.to_owned()),
+            (TOPIC, self.source.to_string()),
+            (PARTITION, record.partition.to_string()),
+            (OFFSET, record.offset.to_string()),
+            (TIMESTAMP, timestamp),
+            (GROUP, self.group.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+        .to_vec()
+    }
+}
+
+impl std::fmt::Debug for DeadLetters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeadLetters").field("source", &self.source).field("group", &self.group).finish()
+    }
+}

@@ -1,0 +1,79 @@
+//! The broker that keeps the group, and the way to it.
+
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{FindCoordinatorRequest, GroupId},
+    protocol::{Request, StrBytes},
+};
+use tokio::sync::Mutex;
+
+use crate::messaging::{
+    Cluster,
+    wire::{Connection, WireError},
+};
+
+/// The group's coordinator: found when it is needed, and found anew when it moved or does not answer.
+#[derive(Debug)]
+pub(crate) struct Coordinator {
+    cluster: Arc<Cluster>,
+    group_id: String,
+    connection: Mutex<Option<Connection>>,
+}
+
+impl Coordinator {
+    pub(crate) fn new(cluster: Arc<Cluster>, group_id: String) -> Self {
+        Self { cluster, group_id, connection: Mutex::new(None) }
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The group's id, as messages carry it.
+    pub(super) fn group(&self) -> GroupId {
+        GroupId(StrBytes::from_string(self.group_id.clone()))
+    }
+
+    /// Asks the coordinator, at most so long. Its own errors are in the answer: whoever finds one there
+    /// that means a move calls [`Coordinator::moved`].
+    pub(super) async fn call<R: Request>(
+        &self,
+        request: &R,
+        known: RangeInclusive<i16>,
+        within: Duration,
+    ) -> Result<R::Response, WireError> {
+        let mut slot = self.connection.lock().await;
+        let mut connection = match slot.take().filter(|connection| !connection.is_unusable()) {
+            Some(connection) => connection,
+            None => self.find().await?,
+        };
+        // Should this call be abandoned or fail, the connection goes with it: the next one finds anew.
+        let answer = connection.call_within(request, known, within).await?;
+        *slot = Some(connection);
+        Ok(answer)
+    }
+
+    /// `Ok` for code 0; an error that says the group is elsewhere makes the next call look for it.
+    pub(super) async fn check(&self, what: &'static str, code: i16) -> Result<(), WireError> {
+        let checked = WireError::check(what, code);
+        if let Err(error) = &checked
+            && matches!(
+                error.code(),
+                Some(ResponseError::NotCoordinator | ResponseError::CoordinatorNotAvailable)
+            )
+        {
+            self.connection.lock().await.take();
+        }
+        checked
+    }
+
+    async fn find(&self) -> Result<Connection, WireError> {
+        let request = FindCoordinatorRequest::default().with_key(self.group().0);
+        let mut any = self.cluster.connect().await?;
+        let answer = any.call(&request, 0..=3).await?;
+        WireError::check("FindCoordinator", answer.error_code)?;
+        self.cluster.connect_to(&answer.host, answer.port).await
+    }
+}

@@ -1,0 +1,61 @@
+//! How long this member may act on what it was assigned.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// A member's right to its partitions. It runs from when the last successful heartbeat was *sent*, for the
+/// session time-out less a margin: the coordinator counts from when it *received* it, so the lease ends
+/// before another member can get the partitions. On CLOCK_BOOTTIME, which goes on while the machine sleeps.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    ends_at: Arc<AtomicI64>,
+    term: Duration,
+}
+
+impl Lease {
+    /// A lease for a session time-out; it is over until it is renewed.
+    pub fn new(session_timeout: Duration) -> Self {
+        Self { ends_at: Arc::new(AtomicI64::new(i64::MIN)), term: session_timeout - session_timeout / 10 }
+    }
+
+    /// Now, as a lease counts: nanoseconds since boot.
+    pub fn now() -> i64 {
+        let now = clock_gettime(ClockId::Boottime);
+        now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+    }
+
+    /// A heartbeat sent at that moment was answered well.
+    pub fn renew(&self, sent_at: i64) {
+        let term = i64::try_from(self.term.as_nanos()).unwrap_or(i64::MAX);
+        self.ends_at.fetch_max(sent_at.saturating_add(term), Ordering::Relaxed);
+    }
+
+    /// From being sent to being over.
+    pub fn term(&self) -> Duration {
+        self.term
+    }
+
+    /// What would be left of a lease that began at that moment.
+    pub fn left_of_term(&self, began: i64) -> Duration {
+        let gone = Self::now().saturating_sub(began);
+        self.term.saturating_sub(Duration::from_nanos(u64::try_from(gone).unwrap_or(0)))
+    }
+
+    /// The time left; zero when it is over.
+    pub fn remaining(&self) -> Duration {
+        let left = self.ends_at.load(Ordering::Relaxed).saturating_sub(Self::now());
+        Duration::from_nanos(u64::try_from(left).unwrap_or(0))
+    }
+
+    /// Whether the partitions are surely still this member's.
+    pub fn is_valid(&self) -> bool {
+        !self.remaining().is_zero()
+    }
+}

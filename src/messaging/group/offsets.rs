@@ -1,0 +1,74 @@
+//! Committed offsets: asked and written, fenced by the generation.
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::{
+    messages::{
+        OffsetCommitRequest, OffsetFetchRequest, TopicName,
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+        offset_fetch_request::OffsetFetchRequestTopic,
+    },
+    protocol::StrBytes,
+};
+
+use super::{Coordinator, Generation};
+use crate::messaging::wire::WireError;
+
+impl Coordinator {
+    /// The committed offset of each of these partitions that has one.
+    pub(crate) async fn committed(
+        &self,
+        topic: &str,
+        partitions: impl IntoIterator<Item = i32>,
+    ) -> Result<BTreeMap<i32, i64>, WireError> {
+        const WHAT: &str = "OffsetFetch";
+        let topic = OffsetFetchRequestTopic::default()
+            .with_name(name(topic))
+            .with_partition_indexes(partitions.into_iter().collect());
+        let request =
+            OffsetFetchRequest::default().with_group_id(self.group()).with_topics(Some(vec![topic]));
+        let answer = self.call(&request, 1..=7, self.cluster().request_timeout()).await?;
+        self.check(WHAT, answer.error_code).await?;
+        let mut committed = BTreeMap::new();
+        for found in answer.topics.into_iter().flat_map(|topic| topic.partitions) {
+            self.check(WHAT, found.error_code).await?;
+            if found.committed_offset >= 0 {
+                committed.insert(found.partition_index, found.committed_offset);
+            }
+        }
+        Ok(committed)
+    }
+
+    /// Commits for that generation: the offset of each partition is the next to be processed. The
+    /// coordinator refuses it when the generation is over.
+    pub(crate) async fn commit(
+        &self,
+        generation: &Generation,
+        topic: &str,
+        offsets: &BTreeMap<i32, i64>,
+    ) -> Result<(), WireError> {
+        const WHAT: &str = "OffsetCommit";
+        let partitions = offsets.iter().map(|(partition, offset)| {
+            OffsetCommitRequestPartition::default()
+                .with_partition_index(*partition)
+                .with_committed_offset(*offset)
+                .with_committed_metadata(Some(StrBytes::from_static_str("")))
+        });
+        let topic =
+            OffsetCommitRequestTopic::default().with_name(name(topic)).with_partitions(partitions.collect());
+        let request = OffsetCommitRequest::default()
+            .with_group_id(self.group())
+            .with_generation_id_or_member_epoch(generation.number)
+            .with_member_id(generation.member.clone())
+            .with_topics(vec![topic]);
+        let answer = self.call(&request, 2..=8, self.cluster().request_timeout()).await?;
+        for partition in answer.topics.into_iter().flat_map(|topic| topic.partitions) {
+            self.check(WHAT, partition.error_code).await?;
+        }
+        Ok(())
+    }
+}
+
+fn name(topic: &str) -> TopicName {
+    TopicName(StrBytes::from_string(topic.to_owned()))
+}

@@ -1,0 +1,283 @@
+//! A topic's partitions and settings, asked and made on our own connection: rskafka lets a broker create
+//! an unknown topic with defaults, and sends no configs when it creates one itself.
+
+use std::{sync::Arc, time::Duration};
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        CreateTopicsRequest, DescribeConfigsRequest, MetadataRequest, MetadataResponse, TopicName,
+        create_topics_request::{CreatableTopic, CreatableTopicConfig},
+        describe_configs_request::DescribeConfigsResource,
+        metadata_request::MetadataRequestTopic,
+    },
+    protocol::StrBytes,
+};
+use log::{info, warn};
+use tokio::sync::watch;
+
+use super::{
+    Board, Cluster, TopicConfig,
+    backoff::Backoff,
+    wire::{Connection, WireError},
+};
+
+/// `DescribeConfigs`' code for a topic (`ConfigResource.Type` in Java).
+const TOPIC_RESOURCE: i8 = 2;
+
+/// What a topic looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// How many partitions it has.
+    pub(crate) partitions: usize,
+    /// Copies of its partitions: the fewest any has.
+    pub(crate) replication: usize,
+}
+
+/// A topic that exists, or is being made until it does. Cloned handles share what is known.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    name: Arc<str>,
+    partitions: watch::Receiver<usize>,
+}
+
+impl Topic {
+    /// Creates the topic when it is missing, and keeps looking how many partitions it has, in the
+    /// background, until all handles are dropped. An existing topic is left as it is.
+    pub fn follow(cluster: Arc<Cluster>, config: TopicConfig, max_age: Duration, board: Arc<Board>) -> Self {
+        let (sender, partitions) = watch::channel(0);
+        let name: Arc<str> = config.name.as_str().into();
+        tokio::spawn(keep_looking(cluster, config, max_age, board, sender));
+        Self { name, partitions }
+    }
+
+    /// A topic whose layout is known: for tests.
+    pub fn known(name: &str, partitions: usize) -> Self {
+        Self { name: name.into(), partitions: watch::channel(partitions).1 }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// How many partitions it has; 0 while that is not known.
+    pub fn partitions(&self) -> usize {
+        *self.partitions.borrow()
+    }
+
+    /// Waits until the topic is known to have partitions, and tells how many.
+    pub async fn known_partitions(&mut self) -> usize {
+        // An error means that nobody looks any more, as in tests: what is known stays known.
+        let _ = self.partitions.wait_for(|partitions| *partitions > 0).await;
+        self.partitions()
+    }
+
+    /// Waits until there are other than so many.
+    pub async fn changed_from(&mut self, partitions: usize) {
+        if self.partitions.wait_for(|now| *now != partitions).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+async fn keep_looking(
+    cluster: Arc<Cluster>,
+    config: TopicConfig,
+    max_age: Duration,
+    board: Arc<Board>,
+    partitions: watch::Sender<usize>,
+) {
+    let part = format!("looking up topic {}", config.name);
+    let mut backoff = Backoff::new();
+    let mut warned = false;
+    loop {
+        let wait = match look(&cluster, &config, &board, &mut warned).await {
+            Ok(layout) => {
+                board.succeeded(&part);
+                backoff = Backoff::new();
+                partitions.send_if_modified(|known| {
+                    let news = *known != layout.partitions;
+                    *known = layout.partitions;
+                    news
+                });
+                max_age
+            }
+            Err(error) => {
+                board.failed(&part, &error);
+                backoff.next_wait()
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = partitions.closed() => return,
+        }
+    }
+}
+
+async fn look(
+    cluster: &Cluster,
+    config: &TopicConfig,
+    board: &Board,
+    warned: &mut bool,
+) -> Result<Layout, WireError> {
+    let mut connection = cluster.connect().await?;
+    let layout = match describe(&mut connection, &config.name).await {
+        Err(error) if error.code() == Some(ResponseError::UnknownTopicOrPartition) => {
+            create(cluster, &mut connection, config).await?;
+            // The answer comes before every broker has heard of the topic: not finding it now may pass.
+            describe(&mut connection, &config.name).await?
+        }
+        described => described?,
+    };
+    if !*warned {
+        let warnings = weaknesses(&mut connection, &config.name, &layout).await;
+        for warning in &warnings {
+            warn!("topic {}: {warning}", config.name);
+        }
+        board.warnings(&config.name, &warnings);
+        *warned = true;
+    }
+    Ok(layout)
+}
+
+async fn metadata(connection: &mut Connection, topic: &str) -> Result<MetadataResponse, WireError> {
+    let topic = MetadataRequestTopic::default().with_name(Some(name(topic)));
+    let request =
+        MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(false);
+    connection.call(&request, 4..=9).await
+}
+
+/// Asks for the topic, without creating it.
+pub(crate) async fn describe(connection: &mut Connection, topic: &str) -> Result<Layout, WireError> {
+    let answer = metadata(connection, topic).await?;
+    let found = answer
+        .topics
+        .into_iter()
+        .next()
+        .ok_or(WireError::Refused { what: "Metadata", error: ResponseError::UnknownTopicOrPartition })?;
+    WireError::check("Metadata", found.error_code)?;
+    let replication = found.partitions.iter().map(|partition| partition.replica_nodes.len()).min();
+    Ok(Layout { partitions: found.partitions.len(), replication: replication.unwrap_or(0) })
+}
+
+/// The leader of a partition, as `(host, port)`.
+pub(crate) async fn leader(
+    connection: &mut Connection,
+    topic: &str,
+    partition: i32,
+) -> Result<(String, i32), WireError> {
+    let no_leader = WireError::Refused { what: "Metadata", error: ResponseError::LeaderNotAvailable };
+    let answer = metadata(connection, topic).await?;
+    for found in &answer.topics {
+        WireError::check("Metadata", found.error_code)?;
+    }
+    let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    let Some(found) = partitions.find(|found| found.partition_index == partition) else {
+        return Err(no_leader);
+    };
+    let leader = answer.brokers.iter().find(|broker| broker.node_id == found.leader_id).ok_or(no_leader)?;
+    Ok((leader.host.as_str().to_owned(), leader.port))
+}
+
+async fn create(
+    cluster: &Cluster,
+    connection: &mut Connection,
+    config: &TopicConfig,
+) -> Result<(), WireError> {
+    const WHAT: &str = "CreateTopics";
+    let about = metadata(connection, &config.name).await?;
+    let brokers = i16::try_from(about.brokers.len()).unwrap_or(i16::MAX);
+    let replication = config.replication_factor.unwrap_or(brokers.clamp(1, 3));
+    let retention = config.retention.map_or("-1".to_owned(), |retention| retention.as_millis().to_string());
+    let in_sync = if replication >= 3 { "2" } else { "1" };
+    let configs = [
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", retention),
+        ("max.message.bytes", config.max_message_bytes.to_string()),
+        ("min.insync.replicas", in_sync.to_owned()),
+        ("unclean.leader.election.enable", "false".to_owned()),
+    ];
+    let configs = configs.into_iter().map(|(name, value)| {
+        let value = Some(StrBytes::from_string(value));
+        CreatableTopicConfig::default().with_name(StrBytes::from_static_str(name)).with_value(value)
+    });
+    let topic = CreatableTopic::default()
+        .with_name(name(&config.name))
+        .with_num_partitions(config.partitions)
+        .with_replication_factor(replication)
+        .with_configs(configs.collect());
+    let timeout_ms = i32::try_from(cluster.request_timeout().as_millis()).unwrap_or(i32::MAX);
+    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(timeout_ms);
+    // Under ZooKeeper only the controller creates topics.
+    let controller = about.brokers.iter().find(|broker| broker.node_id == about.controller_id);
+    let answer = match controller {
+        Some(broker) => cluster.connect_to(&broker.host, broker.port).await?.call(&request, 2..=5).await?,
+        None => connection.call(&request, 2..=5).await?,
+    };
+    let code = answer.topics.first().map_or(0, |topic| topic.error_code);
+    match WireError::check(WHAT, code) {
+        Err(error) if error.code() == Some(ResponseError::TopicAlreadyExists) => Ok(()),
+        Err(error) => {
+            let said = answer.topics.first().and_then(|topic| topic.error_message.as_ref());
+            warn!("topic {} cannot be created: {}", config.name, said.map_or("no reason given", |said| said));
+            Err(error)
+        }
+        Ok(()) => {
+            info!(
+                "topic {} created: partitions={} replication={replication}",
+                config.name, config.partitions
+            );
+            Ok(())
+        }
+    }
+}
+
+/// What about an existing topic weakens the promise that an acknowledged event is durable.
+async fn weaknesses(connection: &mut Connection, topic: &str, layout: &Layout) -> Vec<String> {
+    let mut found = Vec::new();
+    if layout.replication < 3 {
+        found.push(format!(
+            "replication factor {}: a broker's loss can lose acknowledged events (3 is safe)",
+            layout.replication
+        ));
+    }
+    // Reading settings may be forbidden to us; then nothing is said about them.
+    let Ok(settings) = settings(connection, topic).await else { return found };
+    let setting =
+        |wanted: &str| settings.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    if layout.replication >= 3 && setting("min.insync.replicas") == Some("1") {
+        found.push(
+            "min.insync.replicas=1: an event acknowledged by the leader alone can be lost (2 is safe)"
+                .to_owned(),
+        );
+    }
+    if setting("unclean.leader.election.enable") == Some("true") {
+        found
+            .push("unclean.leader.election.enable=true: an election can lose acknowledged events".to_owned());
+    }
+    if setting("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
+        found.push("cleanup.policy has compact: older events of a user disappear from the log".to_owned());
+    }
+    found
+}
+
+async fn settings(connection: &mut Connection, topic: &str) -> Result<Vec<(String, String)>, WireError> {
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(TOPIC_RESOURCE)
+        .with_resource_name(StrBytes::from_string(topic.to_owned()))
+        .with_configuration_keys(None);
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+    let answer = connection.call(&request, 1..=4).await?;
+    for result in &answer.results {
+        WireError::check("DescribeConfigs", result.error_code)?;
+    }
+    let configs = answer.results.into_iter().flat_map(|result| result.configs);
+    Ok(configs
+        .filter_map(|config| Some((config.name.as_str().to_owned(), config.value?.as_str().to_owned())))
+        .collect())
+}
+
+fn name(topic: &str) -> TopicName {
+    TopicName(StrBytes::from_string(topic.to_owned()))
+}

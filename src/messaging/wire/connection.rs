@@ -1,0 +1,173 @@
+//! One TCP connection to one broker: a request, then its answer, each within a deadline.
+
+use std::{any::type_name, io, ops::RangeInclusive, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::{
+    messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},
+    protocol::{Decodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, timeout},
+};
+
+use super::WireError;
+use crate::messaging::ClusterConfig;
+
+/// The largest answer that is read; a length beyond it is taken for garbage.
+const MAX_FRAME: usize = 128 * 1024 * 1024;
+/// An answer grows by what has arrived, so that a length alone reserves no more than this.
+const READ_STEP: usize = 1024 * 1024;
+
+/// A connection that has asked the broker which versions it speaks.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    address: String,
+    client_id: StrBytes,
+    request_timeout: Duration,
+    correlation: i32,
+    versions: Vec<(i16, RangeInclusive<i16>)>,
+    /// Set while a request is under way: one that was abandoned leaves its answer in the stream.
+    unusable: bool,
+}
+
+impl Connection {
+    /// Connects to `host:port` and negotiates versions (KIP-35).
+    pub async fn open(address: &str, config: &ClusterConfig) -> Result<Self, WireError> {
+        let connect = async {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        };
+        let stream = timeout(config.connect_timeout, connect)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(|source| WireError::Connect { address: address.to_owned(), source })?;
+        let mut connection = Self {
+            stream,
+            address: address.to_owned(),
+            client_id: StrBytes::from_string(config.client_id.clone()),
+            request_timeout: config.request_timeout,
+            correlation: 0,
+            versions: vec![(ApiKey::ApiVersions as i16, 0..=0)],
+            unusable: false,
+        };
+        let answer = connection.call(&ApiVersionsRequest::default(), 0..=0).await?;
+        WireError::check("ApiVersions", answer.error_code)?;
+        connection.versions =
+            answer.api_keys.iter().map(|api| (api.api_key, api.min_version..=api.max_version)).collect();
+        Ok(connection)
+    }
+
+    /// The broker's `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Whether an earlier call failed in a way that leaves the stream out of step.
+    pub fn is_unusable(&self) -> bool {
+        self.unusable
+    }
+
+    /// The newest version of a request that both sides speak, within those the caller knows.
+    pub fn version<R: Request>(&self, known: RangeInclusive<i16>) -> Result<i16, WireError> {
+        let spoken = self.versions.iter().find(|(key, _)| *key == R::KEY).map(|(_, versions)| versions);
+        let spoken = spoken.ok_or(WireError::Unsupported(name_of::<R>()))?;
+        let newest = *known.end().min(spoken.end()).min(&R::VERSIONS.max);
+        if newest < *known.start().max(spoken.start()) {
+            return Err(WireError::Unsupported(name_of::<R>()));
+        }
+        Ok(newest)
+    }
+
+    /// Sends a request in the newest version of `known` that both sides speak, and waits for the answer
+    /// as long as any call may take.
+    pub async fn call<R: Request>(
+        &mut self,
+        request: &R,
+        known: RangeInclusive<i16>,
+    ) -> Result<R::Response, WireError> {
+        self.call_within(request, known, self.request_timeout).await
+    }
+
+    /// As [`Connection::call`], with a deadline of its own: for requests that the broker holds on purpose.
+    pub async fn call_within<R: Request>(
+        &mut self,
+        request: &R,
+        known: RangeInclusive<i16>,
+        within: Duration,
+    ) -> Result<R::Response, WireError> {
+        let what = name_of::<R>();
+        let version = self.version::<R>(known)?;
+        if self.unusable {
+            return Err(self.broken(io::Error::other("an earlier request was abandoned")));
+        }
+        let frame = self.encode(request, version).map_err(|reason| WireError::Malformed { what, reason })?;
+        self.unusable = true;
+        let deadline = Instant::now() + within;
+        let body = match tokio::time::timeout_at(deadline, self.exchange(&frame)).await {
+            Err(_) => return Err(WireError::TimedOut { what, after: within }),
+            Ok(Err(source)) => return Err(self.broken(source)),
+            Ok(Ok(body)) => body,
+        };
+        let answer = self
+            .decode::<R::Response>(body, version)
+            .map_err(|reason| WireError::Malformed { what, reason })?;
+        self.unusable = false;
+        Ok(answer)
+    }
+
+    fn broken(&self, source: io::Error) -> WireError {
+        WireError::Broken { address: self.address.clone(), source }
+    }
+
+    fn encode<R: Request>(&mut self, request: &R, version: i16) -> Result<BytesMut, String> {
+        self.correlation = self.correlation.wrapping_add(1);
+        let header = RequestHeader::default()
+            .with_request_api_key(R::KEY)
+            .with_request_api_version(version)
+            .with_correlation_id(self.correlation)
+            .with_client_id(Some(self.client_id.clone()));
+        let mut frame = BytesMut::zeroed(4);
+        encode_request_header_into_buffer(&mut frame, &header).map_err(|error| error.to_string())?;
+        request.encode(&mut frame, version).map_err(|error| error.to_string())?;
+        let length = i32::try_from(frame.len() - 4).map_err(|_| "too large".to_owned())?;
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        Ok(frame)
+    }
+
+    async fn exchange(&mut self, frame: &[u8]) -> io::Result<Bytes> {
+        self.stream.write_all(frame).await?;
+        let length = self.stream.read_i32().await?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= MAX_FRAME);
+        let length = length.ok_or_else(|| io::Error::other("an answer of impossible length"))?;
+        let mut body = BytesMut::with_capacity(length.min(READ_STEP));
+        while body.len() < length {
+            let wanted = (length - body.len()).min(READ_STEP);
+            let read = (&mut self.stream).take(wanted as u64).read_buf(&mut body).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(body.freeze())
+    }
+
+    fn decode<A: Decodable + HeaderVersion>(&self, mut body: Bytes, version: i16) -> Result<A, String> {
+        let header = ResponseHeader::decode(&mut body, A::header_version(version))
+            .map_err(|error| error.to_string())?;
+        if header.correlation_id != self.correlation {
+            return Err(format!("answers request {}, not {}", header.correlation_id, self.correlation));
+        }
+        A::decode(&mut body, version).map_err(|error| error.to_string())
+    }
+}
+
+/// `JoinGroup` for `kafka_protocol::messages::…::JoinGroupRequest`.
+fn name_of<R>() -> &'static str {
+    let path = type_name::<R>();
+    let name = path.rsplit("::").next().unwrap_or(path);
+    name.strip_suffix("Request").unwrap_or(name)
+}

@@ -1,0 +1,10 @@
+//! Our own connection to a broker, for what rskafka does not speak: groups, offsets, topic settings,
+//! and fetching logs that rskafka cannot read. Messages are the kafka-protocol crate's.
+
+mod connection;
+mod error;
+mod fetch;
+
+pub use connection::Connection;
+pub use error::WireError;
+pub use fetch::{Fetched, decode_batches};
