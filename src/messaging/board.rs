@@ -58,7 +58,7 @@ impl Board {
             status.kafka.error = Some(format!("{part}: {error}"));
         });
         if failing.insert(part.to_owned(), error.clone()).is_none() {
-            warn!("lost Kafka while {part}: {error}; trying again until it is back");
+            warn!("trouble {part}: {error}; trying again until it passes");
         }
     }
 

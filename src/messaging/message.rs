@@ -41,3 +41,12 @@ pub struct Record {
     /// Names and values, in order. Kafka allows a null value.
     pub headers: Vec<(String, Option<Bytes>)>,
 }
+
+/// A record's timestamp, from milliseconds since 1970. Producers can write any number: what ISO 8601 has no
+/// year for becomes the nearest time that it has, so that no record is unreadable for its clock.
+pub(super) fn timestamp(millis: i64) -> DateTime<Utc> {
+    /// From 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z.
+    const FIRST: i64 = -62_167_219_200_000;
+    const LAST: i64 = 253_402_300_799_999;
+    DateTime::from_timestamp_millis(millis.clamp(FIRST, LAST)).unwrap_or_default()
+}

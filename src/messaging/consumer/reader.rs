@@ -20,6 +20,7 @@ use thiserror::Error;
 use crate::messaging::{
     Cluster, Record,
     cluster::{CallError, within},
+    message::timestamp,
     topic,
     wire::{Connection, Fetched, WireError},
 };
@@ -188,7 +189,7 @@ fn plain(partition: i32, read: RecordAndOffset) -> Record {
     Record {
         partition,
         offset: read.offset,
-        timestamp: read.record.timestamp,
+        timestamp: timestamp(read.record.timestamp.timestamp_millis()),
         key: read.record.key.map(Into::into),
         value: read.record.value.map(Into::into),
         headers: read.record.headers.into_iter().map(|(name, value)| (name, Some(value.into()))).collect(),

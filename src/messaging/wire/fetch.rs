@@ -6,7 +6,6 @@
 use std::collections::HashSet;
 
 use bytes::{Buf, Bytes};
-use chrono::DateTime;
 use kafka_protocol::{
     messages::{
         FetchRequest, TopicName,
@@ -18,7 +17,7 @@ use kafka_protocol::{
 };
 
 use super::{Connection, WireError};
-use crate::messaging::Record;
+use crate::messaging::{Record, message::timestamp};
 
 const READ_COMMITTED: i8 = 1;
 const WHAT: &str = "Fetch";
@@ -94,7 +93,14 @@ pub fn decode_batches(
     // Producers within an aborted transaction, until their marker: as Java's CompletedFetch does it.
     let mut aborting = HashSet::new();
     let (mut records, mut next) = (Vec::new(), from);
-    while let Some(head) = BatchHead::peek(&log)? {
+    loop {
+        let head = match BatchHead::peek(&log) {
+            Ok(Some(head)) => head,
+            Ok(None) => break,
+            // What came before is good and is handed out first; the next fetch begins here.
+            Err(_) if next > from => break,
+            Err(error) => return Err(error),
+        };
         let mut batch = log.split_to(head.length);
         while let Some(transaction) = aborted.next_if(|aborted| aborted.first_offset <= head.last_offset()) {
             aborting.insert(transaction.producer_id.0);
@@ -110,7 +116,6 @@ pub fn decode_batches(
         } else if !(head.is_transactional() && aborting.contains(&head.producer_id)) && head.records > 0 {
             match decode_records(partition, &mut batch, from) {
                 Ok(decoded) => records.extend(decoded),
-                // What came before is good and is handed out first; the next fetch begins at this batch.
                 Err(_) if next > from => break,
                 Err(reason) => {
                     return Err(malformed(format!(
@@ -128,21 +133,20 @@ pub fn decode_batches(
 fn decode_records(partition: i32, batch: &mut Bytes, from: i64) -> Result<Vec<Record>, String> {
     let decoded = RecordBatchDecoder::decode(batch).map_err(|error| error.to_string())?;
     let records = decoded.records.into_iter().filter(|record| record.offset >= from);
-    records
-        .map(|record| {
-            let timestamp = DateTime::from_timestamp_millis(record.timestamp)
-                .ok_or_else(|| format!("impossible timestamp {}", record.timestamp))?;
-            let headers = record.headers.into_iter().map(|(name, value)| (name.as_str().to_owned(), value));
-            Ok(Record {
-                partition,
-                offset: record.offset,
-                timestamp,
-                key: record.key,
-                value: record.value,
-                headers: headers.collect(),
-            })
+    Ok(records
+        .map(|record| Record {
+            partition,
+            offset: record.offset,
+            timestamp: timestamp(record.timestamp),
+            key: record.key,
+            value: record.value,
+            headers: record
+                .headers
+                .into_iter()
+                .map(|(name, value)| (name.as_str().to_owned(), value))
+                .collect(),
         })
-        .collect()
+        .collect())
 }
 
 /// The fixed part of a record batch (61 bytes), as far as it says what to do with the batch.

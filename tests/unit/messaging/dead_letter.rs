@@ -1,0 +1,83 @@
+//! What a dead letter carries.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{TimeZone, Utc};
+use highwater::messaging::{
+    DeadLetters, Message, PublishError, Publisher, Receipt, Record,
+    dead_letter::{ERROR, GROUP, OFFSET, PARTITION, TIMESTAMP, TOPIC, TRUNCATED},
+};
+
+/// Takes values up to a size, and remembers them.
+struct Topic {
+    most_bytes: usize,
+    taken: Mutex<Vec<Message>>,
+}
+
+#[async_trait]
+impl Publisher for Topic {
+    async fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
+        if message.value.as_ref().is_some_and(|value| value.len() > self.most_bytes) {
+            return Err(PublishError::TooLarge("test".to_owned()));
+        }
+        self.taken.lock().unwrap().push(message);
+        Ok(Receipt { partition: 0, offset: 0 })
+    }
+}
+
+async fn bury(record: &Record, most_bytes: usize) -> Message {
+    let topic = Arc::new(Topic { most_bytes, taken: Mutex::default() });
+    let dead_letters = DeadLetters::new(Arc::clone(&topic) as Arc<dyn Publisher>, "source", "group-1");
+    dead_letters.bury(record, "not JSON").await.unwrap();
+    let mut taken = topic.taken.lock().unwrap();
+    assert_eq!(taken.len(), 1);
+    taken.remove(0)
+}
+
+fn record(value: Option<Bytes>) -> Record {
+    Record {
+        partition: 2,
+        offset: 41,
+        timestamp: Utc.timestamp_millis_opt(1_700_000_000_123).unwrap(),
+        key: Some(Bytes::from_static(b"\xff\x00key")),
+        value,
+        headers: vec![("trace".to_owned(), Some(Bytes::from_static(b"abc"))), ("null".to_owned(), None)],
+    }
+}
+
+fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    let found = message.headers.iter().find(|(found, _)| found == name);
+    found.map(|(_, value)| std::str::from_utf8(value).unwrap())
+}
+
+#[tokio::test]
+async fn keeps_key_value_and_headers_untouched_and_says_where_from_and_why() {
+    let letter = bury(&record(Some(Bytes::from_static(b"\x80not utf-8"))), 1000).await;
+    assert_eq!(letter.key.as_deref(), Some(&b"\xff\x00key"[..]));
+    assert_eq!(letter.value.as_deref(), Some(&b"\x80not utf-8"[..]));
+    assert_eq!(header(&letter, "trace"), Some("abc"));
+    assert_eq!(header(&letter, ERROR), Some("not JSON"));
+    assert_eq!(header(&letter, TOPIC), Some("source"));
+    assert_eq!(header(&letter, PARTITION), Some("2"));
+    assert_eq!(header(&letter, OFFSET), Some("41"));
+    assert_eq!(header(&letter, TIMESTAMP), Some("2023-11-14T22:13:20.123Z"));
+    assert_eq!(header(&letter, GROUP), Some("group-1"));
+    assert_eq!(header(&letter, TRUNCATED), None);
+}
+
+#[tokio::test]
+async fn keeps_a_null_value_null() {
+    assert_eq!(bury(&record(None), 1000).await.value, None);
+}
+
+#[tokio::test]
+async fn goes_as_position_and_truncated_value_when_it_does_not_fit() {
+    let value = vec![b'x'; 3_000_000];
+    let letter = bury(&record(Some(value.clone().into())), 1_000_000).await;
+    let kept = letter.value.as_deref().unwrap();
+    assert!(!kept.is_empty() && value.starts_with(kept));
+    assert_eq!(header(&letter, TRUNCATED), Some("3000000"));
+    assert_eq!(header(&letter, OFFSET), Some("41"));
+}

@@ -1,0 +1,8 @@
+//! The messaging room's pieces.
+
+mod assignor;
+mod dead_letter;
+mod lease;
+mod partitioner;
+mod record_batch;
+mod watermark;
