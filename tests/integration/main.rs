@@ -1,1 +1,4 @@
 //! A service, a broker, real HTTP: on the embedded broker, or on the cluster TEST_KAFKA_BROKERS names.
+
+mod messaging;
+mod support;

@@ -1,0 +1,5 @@
+//! The messaging room on a cluster.
+
+mod consuming;
+mod group;
+mod producing;

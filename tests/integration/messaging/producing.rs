@@ -1,0 +1,85 @@
+//! Sending: acknowledged means that it is there.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use highwater::messaging::{Message, PublishError, Publisher, partition_for_key};
+
+use crate::support::TestCluster;
+
+pub(super) fn message(key: &str, value: impl Into<Vec<u8>>) -> Message {
+    Message {
+        key: Some(key.as_bytes().to_vec()),
+        value: Some(value.into()),
+        headers: vec![],
+        timestamp: chrono::Utc::now(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_topic_is_created_and_keys_go_where_java_puts_them() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let producer = client.producer(client.topic());
+    for key in ["user-1", "user-2", "foobar"] {
+        let receipt = producer.publish(message(key, "v")).await.unwrap();
+        assert_eq!(receipt.partition, partition_for_key(key.as_bytes(), 3));
+    }
+    assert_eq!(producer.topic().partitions(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_one_key_get_offsets_in_the_order_of_calls() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let producer = client.producer(client.topic());
+    // Calls are in order once the topic is known: until then they wait for it, in no order.
+    producer.publish(message("one", "first")).await.unwrap();
+    let sent = (1..500).map(|i| producer.publish(message("one", format!("{i}"))));
+    let offsets: Vec<i64> = join_all(sent).await.into_iter().map(|receipt| receipt.unwrap().offset).collect();
+    assert!(offsets.iter().copied().eq(1..500), "{offsets:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_acknowledgement_waits_for_a_delayed_ack() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let producer = client.producer(client.topic());
+    producer.publish(message("warm", "up")).await.unwrap();
+    for size in [1, 100, 4_000, 8_000, 9_000, 16_000, 33_000, 65_000, 200_000, 900_000] {
+        // A stalled batch takes 40 ms each time; a busy machine is slow now and then.
+        let mut best = Duration::MAX;
+        for _ in 0..5 {
+            let began = Instant::now();
+            producer.publish(message("warm", vec![b'x'; size])).await.unwrap();
+            best = best.min(began.elapsed());
+        }
+        assert!(best < Duration::from_millis(35), "{size} bytes took {best:?} at best");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_is_too_large_is_split_and_a_record_that_is_too_large_is_refused() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let topic = client.topic();
+    let producer = client.producer(topic);
+    producer.publish(message("k", "first")).await.unwrap();
+    let too_large = producer.publish(message("k", vec![b'x'; 2_000_000]));
+    let others = join_all((0..20).map(|_| producer.publish(message("k", vec![b'y'; 100_000]))));
+    let (too_large, others) = tokio::join!(too_large, others);
+    assert!(matches!(too_large, Err(PublishError::TooLarge(_))), "{too_large:?}");
+    assert!(others.iter().all(Result::is_ok), "{others:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_waits_for_what_is_queued_and_then_takes_nothing() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let producer = client.producer(client.topic());
+    producer.publish(message("k", "first")).await.unwrap();
+    let sent = join_all((0..100).map(|i| producer.publish(message("k", format!("{i}")))));
+    let (sent, ()) = tokio::join!(sent, producer.close());
+    assert!(sent.iter().all(Result::is_ok));
+    assert_eq!(producer.publish(message("k", "late")).await, Err(PublishError::Stopping));
+}

@@ -1,0 +1,139 @@
+//! The cluster under test, and what a test has of its own on it.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use highwater::{
+    embedded::Broker,
+    messaging::{
+        Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, DeadLetters, Handler, OffsetReset, Producer,
+        ProducerConfig, Topic, TopicConfig,
+    },
+};
+use uuid::Uuid;
+
+/// A cluster, and names on it that no other test has.
+pub(crate) struct TestCluster {
+    pub(crate) brokers: Vec<String>,
+    /// The embedded broker, where it is that: it can be made to fail.
+    pub(crate) embedded: Option<Broker>,
+    pub(crate) topic: String,
+    pub(crate) group: String,
+}
+
+impl TestCluster {
+    /// The cluster that TEST_KAFKA_BROKERS names, or an embedded broker of the test's own.
+    pub(crate) async fn start() -> Self {
+        match real_brokers() {
+            Some(brokers) => Self::named(brokers.clone(), None),
+            None => Self::embedded().await,
+        }
+    }
+
+    /// An embedded broker, whatever TEST_KAFKA_BROKERS says: for tests that make it fail.
+    pub(crate) async fn embedded() -> Self {
+        let broker = Broker::start(Default::default()).await.unwrap();
+        Self::named(vec![broker.bootstrap()], Some(broker))
+    }
+
+    fn named(brokers: Vec<String>, embedded: Option<Broker>) -> Self {
+        let name = format!("test-{}", Uuid::new_v4());
+        Self { brokers, embedded, topic: name.clone(), group: format!("{name}-group") }
+    }
+
+    pub(crate) fn broker(&self) -> &Broker {
+        self.embedded.as_ref().expect("a test that starts an embedded broker")
+    }
+
+    /// A client of its own, as another process would have.
+    pub(crate) fn client(&self) -> Client {
+        let config = ClusterConfig {
+            brokers: self.brokers.clone(),
+            client_id: "highwater-test".to_owned(),
+            connect_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(2),
+        };
+        Client {
+            cluster: Arc::new(Cluster::new(config)),
+            board: Arc::new(Board::new()),
+            topic: self.topic.clone(),
+            group: self.group.clone(),
+        }
+    }
+}
+
+/// One process's way to the cluster, with settings that fit a test.
+pub(crate) struct Client {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) board: Arc<Board>,
+    topic: String,
+    group: String,
+}
+
+impl Client {
+    pub(crate) fn topic(&self) -> Topic {
+        self.topic_named(&self.topic, 3)
+    }
+
+    pub(crate) fn dead_letter_topic(&self) -> Topic {
+        self.topic_named(&format!("{}.dlq", self.topic), 3)
+    }
+
+    pub(crate) fn topic_named(&self, name: &str, partitions: i32) -> Topic {
+        let config = TopicConfig {
+            name: name.to_owned(),
+            partitions,
+            replication_factor: None,
+            retention: None,
+            max_message_bytes: 1_048_588,
+        };
+        Topic::follow(Arc::clone(&self.cluster), config, Duration::from_millis(200), Arc::clone(&self.board))
+    }
+
+    pub(crate) fn producer(&self, topic: Topic) -> Arc<Producer> {
+        let config = ProducerConfig {
+            timeout: Duration::from_secs(5),
+            queue_records: 10_000,
+            queue_bytes: 64 * 1024 * 1024,
+            batch_max_bytes: 512 * 1024,
+        };
+        Arc::new(Producer::new(Arc::clone(&self.cluster), topic, config, Arc::clone(&self.board)))
+    }
+
+    pub(crate) fn consumer_config(&self) -> ConsumerConfig {
+        ConsumerConfig {
+            group_id: self.group.clone(),
+            session_timeout: Duration::from_secs(6),
+            rebalance_timeout: Duration::from_secs(10),
+            heartbeat_interval: Duration::from_millis(200),
+            commit_interval: Duration::from_millis(100),
+            offset_reset: OffsetReset::Earliest,
+            metadata_max_age: Duration::from_millis(200),
+            fetch_max_bytes: 1024 * 1024,
+        }
+    }
+
+    pub(crate) fn consumer(&self, handler: Arc<dyn Handler>) -> Consumer {
+        self.consumer_with(handler, self.consumer_config())
+    }
+
+    pub(crate) fn consumer_with(&self, handler: Arc<dyn Handler>, config: ConsumerConfig) -> Consumer {
+        let dead_letters =
+            DeadLetters::new(self.producer(self.dead_letter_topic()), &self.topic, &self.group);
+        let (cluster, board) = (Arc::clone(&self.cluster), Arc::clone(&self.board));
+        Consumer::start(cluster, self.topic(), config, handler, dead_letters, board)
+    }
+}
+
+fn real_brokers() -> Option<&'static Vec<String>> {
+    static BROKERS: OnceLock<Option<Vec<String>>> = OnceLock::new();
+    let brokers = BROKERS.get_or_init(|| {
+        // The tests' own switch, which no setting of the program reads.
+        #[allow(clippy::disallowed_methods)]
+        let named = std::env::var("TEST_KAFKA_BROKERS").ok().filter(|named| !named.is_empty())?;
+        Some(named.split(',').map(|broker| broker.trim().to_owned()).collect())
+    });
+    brokers.as_ref()
+}

@@ -1,0 +1,106 @@
+//! A handler that remembers what it was given.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use highwater::messaging::{Handler, Passing, Poison, Record, Stopped, Verdict};
+
+/// Remembers every record; what it does with one depends on the value: `poison` can never be processed,
+/// `trouble` cannot be processed until [`Recorder::end_trouble`].
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    handled: Mutex<Vec<Record>>,
+    restored: Mutex<Vec<Record>>,
+    forgotten: Mutex<Vec<i32>>,
+    window: AtomicU64,
+    over: std::sync::atomic::AtomicBool,
+}
+
+impl Recorder {
+    /// One that wants so many records restored.
+    pub(crate) fn restoring(window: u64) -> Self {
+        Self { window: AtomicU64::new(window), ..Self::default() }
+    }
+
+    /// Remembers them as handled.
+    pub(crate) fn keep(&self, records: &[Record]) {
+        self.handled.lock().unwrap().extend_from_slice(records);
+    }
+
+    /// The values handled so far, in order of handling.
+    pub(crate) fn values(&self) -> Vec<String> {
+        self.handled.lock().unwrap().iter().map(text).collect()
+    }
+
+    /// How many records were handled so far.
+    pub(crate) fn count(&self) -> usize {
+        self.handled.lock().unwrap().len()
+    }
+
+    /// The records handled so far.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.handled.lock().unwrap().clone()
+    }
+
+    /// How often each (partition, offset) was handled.
+    pub(crate) fn times(&self) -> BTreeMap<(i32, i64), usize> {
+        let mut times = BTreeMap::new();
+        for record in self.handled.lock().unwrap().iter() {
+            *times.entry((record.partition, record.offset)).or_default() += 1;
+        }
+        times
+    }
+
+    pub(crate) fn restored(&self) -> Vec<String> {
+        self.restored.lock().unwrap().iter().map(text).collect()
+    }
+
+    pub(crate) fn forgotten(&self) -> Vec<i32> {
+        self.forgotten.lock().unwrap().clone()
+    }
+
+    pub(crate) fn end_trouble(&self) {
+        self.over.store(true, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Handler for Recorder {
+    async fn handle(&self, records: &[Record]) -> Verdict {
+        let mut verdict = Verdict::default();
+        for (index, record) in records.iter().enumerate() {
+            match record.value.as_deref() {
+                Some(b"poison") => verdict.poison.push(Poison { index, reason: "it is poison".to_owned() }),
+                Some(b"trouble") if !self.over.load(Ordering::SeqCst) => {
+                    verdict.stopped = Some(Stopped { index, cause: Passing("trouble".to_owned()) });
+                    return verdict;
+                }
+                _ => self.handled.lock().unwrap().push(record.clone()),
+            }
+        }
+        verdict
+    }
+
+    fn restores(&self) -> u64 {
+        self.window.load(Ordering::SeqCst)
+    }
+
+    async fn restore(&self, records: &[Record]) -> Result<(), Passing> {
+        self.restored.lock().unwrap().extend_from_slice(records);
+        Ok(())
+    }
+
+    async fn forget(&self, partition: i32) {
+        self.forgotten.lock().unwrap().push(partition);
+    }
+}
+
+fn text(record: &Record) -> String {
+    String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned()
+}
