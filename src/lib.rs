@@ -19,6 +19,7 @@
 //! * [`store`]: where processed events are; knows no Kafka
 //! * [`http`]: REST plumbing without a business word
 //! * [`telemetry`]: logs
+//! * [`json`]: JSON text, looked at without building anything from it
 //! * [`embedded`]: the in-process Kafka broker; speaks the protocol over TCP and nothing else
 //!
 //! `messaging` never imports `store`, `http` or `services`; `store` never imports Kafka;
@@ -28,6 +29,7 @@ pub mod config;
 #[cfg(feature = "embedded-broker")]
 pub mod embedded;
 pub mod http;
+pub mod json;
 pub mod messaging;
 pub mod services;
 pub mod store;

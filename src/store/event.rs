@@ -1,12 +1,28 @@
 //! An event as it is stored, sent and answered: bytes that are made once.
 
+use std::borrow::Cow;
+
+use chrono::{DateTime, Datelike, Timelike, Utc};
+use serde_json::value::RawValue;
 use uuid::Uuid;
+
+use crate::json::push_compact;
+
+/// `{"eventId":"` and the 36 characters of a UUID and its closing quote.
+const BEFORE_USER_ID: usize = ID_FIELD.len() + 36 + USER_FIELD.len();
+const ID_FIELD: &[u8] = br#"{"eventId":""#;
+const USER_FIELD: &[u8] = br#"","userId":"#;
+const TYPE_FIELD: &[u8] = br#","eventType":"#;
+const TIMESTAMP_FIELD: &[u8] = br#","timestamp":""#;
+const PAYLOAD_FIELD: &[u8] = br#"","payload":"#;
+/// `2026-11-21T07:43:00.123Z`
+const TIMESTAMP_LENGTH: usize = 24;
 
 /// A user activity event: its JSON, made once, and what is asked of it often.
 ///
 /// The JSON is `{"eventId":…,"userId":…,"eventType":…,"timestamp":…,"payload":…}` on one line, in this
 /// order, with the payload's numbers and keys as they came: a record's value, and an element of an answer.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     id: Uuid,
     timestamp_millis: i64,
@@ -14,4 +30,120 @@ pub struct Event {
     /// Lengths of the two JSON strings, quotes included: with them every field is a slice of `json`.
     user_id_len: u32,
     event_type_len: u32,
+}
+
+impl Event {
+    /// An event of these fields; no payload is an empty one. The timestamp keeps its milliseconds, and its
+    /// year must have four digits.
+    pub fn new(
+        id: Uuid,
+        user_id: &str,
+        event_type: &str,
+        timestamp: DateTime<Utc>,
+        payload: Option<&RawValue>,
+    ) -> Self {
+        let payload = payload.map_or("{}", RawValue::get);
+        let fixed = BEFORE_USER_ID + TYPE_FIELD.len() + TIMESTAMP_FIELD.len() + TIMESTAMP_LENGTH + 16;
+        let mut json = Vec::with_capacity(fixed + user_id.len() + event_type.len() + payload.len());
+        json.extend_from_slice(ID_FIELD);
+        json.extend_from_slice(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+        json.extend_from_slice(USER_FIELD);
+        let user_id_len = push_string(&mut json, user_id);
+        json.extend_from_slice(TYPE_FIELD);
+        let event_type_len = push_string(&mut json, event_type);
+        json.extend_from_slice(TIMESTAMP_FIELD);
+        push_timestamp(&mut json, timestamp);
+        json.extend_from_slice(PAYLOAD_FIELD);
+        push_compact(&mut json, payload);
+        json.push(b'}');
+        let timestamp_millis = timestamp.timestamp_millis();
+        Self { id, timestamp_millis, json: json.into(), user_id_len, event_type_len }
+    }
+
+    /// What it is admitted by.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// When it happened, in milliseconds since 1970.
+    pub fn timestamp_millis(&self) -> i64 {
+        self.timestamp_millis
+    }
+
+    /// The user, without JSON's escapes.
+    pub fn user_id(&self) -> Cow<'_, str> {
+        unescape(self.user_id_json())
+    }
+
+    /// The type, without JSON's escapes.
+    pub fn event_type(&self) -> Cow<'_, str> {
+        unescape(self.event_type_json())
+    }
+
+    /// The whole event as one line of JSON.
+    pub fn json(&self) -> &[u8] {
+        &self.json
+    }
+
+    /// The event in two parts, for answers that call the payload otherwise: everything before the comma
+    /// that introduces the payload, and the payload.
+    pub fn split(&self) -> (&[u8], &[u8]) {
+        let before_payload = self.after_type() + TIMESTAMP_FIELD.len() + TIMESTAMP_LENGTH + 1;
+        let payload = before_payload + PAYLOAD_FIELD.len() - 1;
+        (&self.json[..before_payload], &self.json[payload..self.json.len() - 1])
+    }
+
+    /// The user as a JSON string. Equal users have equal bytes: one serializer makes them all.
+    pub(super) fn user_id_json(&self) -> &[u8] {
+        &self.json[BEFORE_USER_ID..BEFORE_USER_ID + self.user_id_len as usize]
+    }
+
+    fn event_type_json(&self) -> &[u8] {
+        &self.json[self.after_type() - self.event_type_len as usize..self.after_type()]
+    }
+
+    fn after_type(&self) -> usize {
+        BEFORE_USER_ID + self.user_id_len as usize + TYPE_FIELD.len() + self.event_type_len as usize
+    }
+}
+
+/// A JSON string that the event's constructor wrote.
+fn unescape(json: &[u8]) -> Cow<'_, str> {
+    let inner = &json[1..json.len() - 1];
+    if inner.contains(&b'\\') {
+        Cow::Owned(serde_json::from_slice(json).unwrap_or_default())
+    } else {
+        String::from_utf8_lossy(inner)
+    }
+}
+
+fn push_string(json: &mut Vec<u8>, text: &str) -> u32 {
+    let before = json.len();
+    if serde_json::to_writer(&mut *json, text).is_err() {
+        // A string is always serializable, and a Vec always takes it.
+        json.truncate(before);
+        json.extend_from_slice(b"\"\"");
+    }
+    (json.len() - before) as u32
+}
+
+fn push_timestamp(json: &mut Vec<u8>, timestamp: DateTime<Utc>) {
+    let digits = |json: &mut Vec<u8>, number: u32, width: u32| {
+        json.extend((0..width).rev().map(|place| b'0' + (number / 10_u32.pow(place) % 10) as u8));
+    };
+    digits(json, timestamp.year().clamp(0, 9999) as u32, 4);
+    json.push(b'-');
+    digits(json, timestamp.month(), 2);
+    json.push(b'-');
+    digits(json, timestamp.day(), 2);
+    json.push(b'T');
+    digits(json, timestamp.hour(), 2);
+    json.push(b':');
+    digits(json, timestamp.minute(), 2);
+    json.push(b':');
+    digits(json, timestamp.second(), 2);
+    json.push(b'.');
+    // chrono counts a leap second as milliseconds beyond 999.
+    digits(json, timestamp.timestamp_subsec_millis().min(999), 3);
+    json.push(b'Z');
 }

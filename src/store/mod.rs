@@ -3,6 +3,7 @@
 mod event;
 mod memory;
 mod query;
+mod stored;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,8 +12,9 @@ use thiserror::Error;
 use uuid::Uuid;
 
 pub use event::Event;
-pub use memory::{Config, MemoryStore};
+pub use memory::{Config, MemoryStore, Stats};
 pub use query::{Page, Position, Query};
+pub use stored::Stored;
 
 /// A store that admits each event once.
 #[async_trait]
@@ -23,10 +25,10 @@ pub trait EventStore: Send + Sync + 'static {
     async fn admit(&self, partition: i32, events: Vec<Event>) -> Result<Vec<Admission>, StoreError>;
 
     /// The event, if it is stored.
-    async fn get(&self, id: Uuid) -> Result<Option<Arc<Event>>, StoreError>;
+    async fn get(&self, id: Uuid) -> Result<Option<Arc<Stored>>, StoreError>;
 
     /// As [`EventStore::get`], but waits for the event to be admitted, at most that long.
-    async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<Event>>, StoreError>;
+    async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<Stored>>, StoreError>;
 
     /// The place after the newest event: bounds a listing to what is there when it begins.
     async fn end(&self) -> Result<Position, StoreError>;
@@ -58,7 +60,7 @@ pub trait EventStore: Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub enum Admission {
     /// It is stored, and was not before.
-    New(Arc<Event>),
+    New(Arc<Stored>),
     /// An event of the same id was there first, and stays.
     Duplicate,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::Event;
+use super::Stored;
 
 /// Which events; an absent field asks for nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Position(pub u64);
 #[derive(Debug, Clone)]
 pub struct Page {
     /// The events, in order.
-    pub events: Vec<Arc<Event>>,
+    pub events: Vec<Arc<Stored>>,
     /// Where to go on; `None` when there is nothing more before `until`.
     pub next: Option<Position>,
 }

@@ -1,0 +1,221 @@
+//! The in-memory store, on `scc::HashMap`.
+//!
+//! Admission is one atomic step: `entry` of `scc::HashMap` locks the one bucket that the id belongs to for
+//! as long as it takes to insert, so of any number of callers exactly one finds the id vacant. The map as a
+//! whole is never locked, and grows without stopping its users. The order of processing and the indexes
+//! are lanes, one a partition, behind one read-write lock that is taken once for a batch of
+//! events or a page of answers. No lock and no guard is held across an await.
+
+mod lane;
+mod merge;
+mod waiters;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use log::warn;
+use scc::{HashMap, hash_map::Entry};
+use uuid::Uuid;
+
+use super::{Admission, Event, EventStore, Page, Position, Query, StoreError, Stored};
+use lane::Lane;
+use waiters::Waiters;
+
+/// How many events are dropped from the map between two chances for others to run.
+const DROP_STEP: usize = 4096;
+
+/// The bounds of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The most events in memory, shared out among the topic's partitions.
+    pub max_events: u64,
+}
+
+/// Events in memory.
+#[derive(Debug)]
+pub struct MemoryStore {
+    max_events: u64,
+    share: AtomicU64,
+    by_id: HashMap<Uuid, Arc<Stored>>,
+    order: RwLock<Order>,
+    waiters: Waiters,
+    duplicates: AtomicU64,
+    evicted: AtomicU64,
+    warned: AtomicBool,
+}
+
+/// The lanes, and the place that the next event gets.
+#[derive(Debug, Default)]
+struct Order {
+    next: u64,
+    lanes: BTreeMap<i32, Lane>,
+}
+
+/// What the store holds and has seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stats {
+    /// Events in the store.
+    pub events: u64,
+    /// Events that were offered again and not admitted.
+    pub duplicates: u64,
+    /// Events that left for newer ones.
+    pub evicted: u64,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            max_events: config.max_events.max(1),
+            share: AtomicU64::new(config.max_events.max(1)),
+            by_id: HashMap::new(),
+            order: RwLock::default(),
+            waiters: Waiters::default(),
+            duplicates: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            warned: AtomicBool::new(false),
+        }
+    }
+
+    /// What it holds now.
+    pub fn stats(&self) -> Stats {
+        let events = self.read_order().lanes.values().map(|lane| lane.len() as u64).sum();
+        Stats {
+            events,
+            duplicates: self.duplicates.load(Ordering::Relaxed),
+            evicted: self.evicted.load(Ordering::Relaxed),
+        }
+    }
+
+    fn find(&self, id: Uuid) -> Option<Arc<Stored>> {
+        self.by_id.read_sync(&id, |_, stored| Arc::clone(stored))
+    }
+
+    /// Lets the oldest events over the share go, from their lane and from the map.
+    fn evict(&self, order: &mut Order, partition: i32) {
+        let Some(lane) = order.lanes.get_mut(&partition) else { return };
+        let share = usize::try_from(self.share()).unwrap_or(usize::MAX);
+        while lane.len() > share {
+            let Some(oldest) = lane.pop_oldest() else { break };
+            self.by_id.remove_sync(&oldest.event.id());
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+            if !self.warned.swap(true, Ordering::Relaxed) {
+                warn!(
+                    "the store is full: partition {partition} holds {share} events, and the oldest leave for \
+                     newer ones (STORE_MAX_EVENTS={})",
+                    self.max_events
+                );
+            }
+        }
+    }
+
+    fn read_order(&self) -> RwLockReadGuard<'_, Order> {
+        self.order.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_order(&self) -> RwLockWriteGuard<'_, Order> {
+        self.order.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl EventStore for MemoryStore {
+    async fn admit(&self, partition: i32, events: Vec<Event>) -> Result<Vec<Admission>, StoreError> {
+        let mut admissions = Vec::with_capacity(events.len());
+        {
+            let mut order = self.write_order();
+            for event in events {
+                let place = Position(order.next);
+                let admission = match self.by_id.entry_sync(event.id()) {
+                    Entry::Occupied(_) => {
+                        self.duplicates.fetch_add(1, Ordering::Relaxed);
+                        Admission::Duplicate
+                    }
+                    Entry::Vacant(vacant) => {
+                        let stored = Arc::new(Stored { place, event });
+                        vacant.insert_entry(Arc::clone(&stored));
+                        order.next += 1;
+                        order.lanes.entry(partition).or_default().push(Arc::clone(&stored));
+                        Admission::New(stored)
+                    }
+                };
+                admissions.push(admission);
+            }
+            self.evict(&mut order, partition);
+        }
+        for admission in &admissions {
+            if let Admission::New(stored) = admission {
+                self.waiters.wake(stored.event.id());
+            }
+        }
+        Ok(admissions)
+    }
+
+    async fn get(&self, id: Uuid) -> Result<Option<Arc<Stored>>, StoreError> {
+        Ok(self.find(id))
+    }
+
+    async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<Stored>>, StoreError> {
+        // Registered before the look, so that an admission in between wakes it.
+        let waiter = self.waiters.register(id);
+        if let Some(stored) = self.find(id) {
+            return Ok(Some(stored));
+        }
+        let _admitted_or_over = tokio::time::timeout(at_most, waiter.woken()).await;
+        Ok(self.find(id))
+    }
+
+    async fn end(&self) -> Result<Position, StoreError> {
+        Ok(Position(self.read_order().next))
+    }
+
+    async fn read(
+        &self,
+        query: &Query,
+        from: Position,
+        until: Position,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        Ok(merge::page(&self.read_order().lanes, query, from, until, limit))
+    }
+
+    async fn share_among(&self, partitions: usize) -> Result<(), StoreError> {
+        let share = (self.max_events / partitions.max(1) as u64).max(1);
+        self.share.store(share, Ordering::Relaxed);
+        let mut order = self.write_order();
+        let lanes: Vec<i32> = order.lanes.keys().copied().collect();
+        for partition in lanes {
+            self.evict(&mut order, partition);
+        }
+        Ok(())
+    }
+
+    fn share(&self) -> u64 {
+        self.share.load(Ordering::Relaxed)
+    }
+
+    async fn is_full(&self, partition: i32) -> Result<bool, StoreError> {
+        let held = self.read_order().lanes.get(&partition).map_or(0, Lane::len);
+        Ok(held as u64 >= self.share())
+    }
+
+    async fn forget(&self, partition: i32) -> Result<(), StoreError> {
+        let lane = self.write_order().lanes.remove(&partition);
+        let Some(mut lane) = lane else { return Ok(()) };
+        loop {
+            for _ in 0..DROP_STEP {
+                let Some(oldest) = lane.pop_oldest() else { return Ok(()) };
+                self.by_id.remove_sync(&oldest.event.id());
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
