@@ -1,6 +1,29 @@
-//! REST plumbing without a business word: serving, bodies, errors.
+//! REST plumbing without a business word.
+//!
+//! [`serve`] answers connections from a filter tree and bounds what a client may cost: [`json_body`] reads
+//! what it sends, [`Parameters`] and [`segment`] what it asks, [`Problem`] is what it hears when it errs.
+//! Errors of a handler are replies, returned through `then`; warp's rejections only pick the route.
+
+mod body;
+mod connection;
+mod media;
+mod methods;
+mod pace;
+mod parameters;
+mod problem;
+mod serve;
+mod service;
+mod socket;
 
 use std::{net::IpAddr, time::Duration};
+
+pub use body::{BodyLimits, header, json_body, json_text};
+pub use media::{JSON, NDJSON, prefers_ndjson};
+pub use methods::refuse;
+pub use pace::grant;
+pub use parameters::{Parameters, segment};
+pub use problem::{FieldError, PROBLEM_JSON, Problem};
+pub use serve::serve;
 
 /// How the service is reached, and what a client may cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,4 +44,11 @@ pub struct Config {
     pub request_timeout: Duration,
     /// The most connections at one time.
     pub max_connections: usize,
+}
+
+impl Config {
+    /// What a body may cost.
+    pub fn body_limits(&self) -> BodyLimits {
+        BodyLimits { max_bytes: self.max_body_bytes, max_depth: self.max_depth, timeout: self.body_timeout }
+    }
 }

@@ -1,0 +1,155 @@
+//! The body of a request: how large it may be, how long it may take, how deep it may nest.
+
+use std::{convert::Infallible, time::Duration};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures::{FutureExt, Stream, StreamExt};
+use hyper::{
+    StatusCode,
+    header::{ACCEPT, CONNECTION, HeaderValue},
+};
+use warp::{Filter, Rejection};
+
+use super::{Problem, media, pace};
+
+/// What a client's body may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// The largest body, in bytes, however it is sent.
+    pub max_bytes: usize,
+    /// The deepest nesting of arrays and objects.
+    pub max_depth: usize,
+    /// How long all of it may take to arrive.
+    pub timeout: Duration,
+}
+
+/// A body that is said to be JSON, or of which nothing is said: its bytes, or why they cannot be had.
+///
+/// Nothing is read when the head says already that it would be in vain, so that a client which asked by
+/// `Expect: 100-continue` does not send.
+pub fn json_body(
+    limits: BodyLimits,
+) -> impl Filter<Extract = (Result<Bytes, Problem>,), Error = Rejection> + Copy {
+    header("content-type").and(header("content-length")).and(warp::body::stream()).then(
+        move |content_type: Option<HeaderValue>, length: Option<HeaderValue>, body| async move {
+            if content_type.is_some_and(|value| !media::is_json(value.as_bytes())) {
+                return Err(Problem::new(
+                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                    "send the body as JSON, with Content-Type: application/json or with none",
+                )
+                .with_header(ACCEPT, HeaderValue::from_static(media::JSON)));
+            }
+            let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+            if length.is_some_and(|length| length > limits.max_bytes as u64) {
+                return Err(too_large(limits.max_bytes));
+            }
+            read(body, limits).await
+        },
+    )
+}
+
+/// The body as text that a recursive reader can take: UTF-8, and nested no deeper than the limit.
+pub fn json_text(body: &[u8], max_depth: usize) -> Result<&str, Problem> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        Problem::bad_request(format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
+    })?;
+    if text.trim_ascii().is_empty() {
+        return Err(Problem::bad_request("the body is empty; a JSON object is expected"));
+    }
+    if nests_deeper(body, max_depth) {
+        return Err(Problem::bad_request(format!("the body nests deeper than {max_depth} levels")));
+    }
+    Ok(text)
+}
+
+/// Whether JSON nests arrays and objects deeper than `max`. Needs no stack, and is never too low; of
+/// text that is not JSON the answer means nothing.
+fn nests_deeper(json: &[u8], max: usize) -> bool {
+    // A body that has no more opening brackets than that cannot, wherever they stand: this is all that
+    // an ordinary body costs.
+    let openings = json.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    if openings <= max {
+        return false;
+    }
+    let mut depth = 0_usize;
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > max {
+                    return true;
+                }
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => {
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'\\' => drop(bytes.next()),
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+async fn read<S, B>(body: S, limits: BodyLimits) -> Result<Bytes, Problem>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let mut whole = std::pin::pin!(collect(body, limits.max_bytes));
+    // Most bodies came with the head: no timer for them.
+    if let Some(done) = whole.as_mut().now_or_never() {
+        return done;
+    }
+    pace::grant(limits.timeout);
+    tokio::time::timeout(limits.timeout, whole).await.unwrap_or_else(|_| {
+        let detail = format!("the body was not complete after {:?}", limits.timeout);
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+            .with_header(CONNECTION, HeaderValue::from_static("close")))
+    })
+}
+
+async fn collect<S, B>(body: S, max_bytes: usize) -> Result<Bytes, Problem>
+where
+    S: Stream<Item = Result<B, warp::Error>>,
+    B: Buf,
+{
+    let mut body = std::pin::pin!(body);
+    let mut whole = Bytes::new();
+    let mut gathered: Option<BytesMut> = None;
+    while let Some(piece) = body.next().await {
+        let mut piece = piece.map_err(|error| {
+            log::debug!("a body broke off: {error}");
+            Problem::bad_request("the body is incomplete or wrongly framed")
+        })?;
+        let piece = piece.copy_to_bytes(piece.remaining());
+        let length = gathered.as_ref().map_or(whole.len(), BytesMut::len) + piece.len();
+        if length > max_bytes {
+            return Err(too_large(max_bytes));
+        }
+        match &mut gathered {
+            // The only piece of a body, as a rule: taken as it is.
+            None if whole.is_empty() => whole = piece,
+            None => gathered = Some([whole.as_ref(), piece.as_ref()].concat().as_slice().into()),
+            Some(gathered) => gathered.extend_from_slice(&piece),
+        }
+    }
+    Ok(gathered.map_or(whole, BytesMut::freeze))
+}
+
+fn too_large(max_bytes: usize) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {max_bytes} bytes"))
+}
+
+/// A header's value as it came, if there is one. `warp::header::optional` refuses other bytes than ASCII.
+pub fn header(
+    name: &'static str,
+) -> impl Filter<Extract = (Option<HeaderValue>,), Error = Infallible> + Copy {
+    warp::header::value(name).map(Some).or(warp::any().map(|| None)).unify()
+}

@@ -1,0 +1,50 @@
+//! Media types: what a body is said to be, and what a client would like to get.
+
+/// Newline-delimited JSON.
+pub const NDJSON: &str = "application/x-ndjson";
+/// JSON.
+pub const JSON: &str = "application/json";
+
+/// Whether a Content-Type names JSON: `application/json` or `application/<anything>+json`, with any
+/// parameters, in any case. An absent one is the caller's to judge.
+pub(super) fn is_json(content_type: &[u8]) -> bool {
+    let essence = essence(content_type);
+    const APPLICATION: &[u8] = b"application/";
+    if essence.len() < APPLICATION.len() || !essence[..APPLICATION.len()].eq_ignore_ascii_case(APPLICATION) {
+        return false;
+    }
+    let subtype = &essence[APPLICATION.len()..];
+    subtype.eq_ignore_ascii_case(b"json")
+        || (subtype.len() > 5 && subtype[subtype.len() - 5..].eq_ignore_ascii_case(b"+json"))
+}
+
+/// Whether an Accept header asks for a line an event: it names `application/x-ndjson`, and not JSON with
+/// a higher quality. Ranges such as `*/*` do not name it.
+pub fn prefers_ndjson(accept: &[u8]) -> bool {
+    let mut ndjson = 0;
+    let mut json = 0;
+    for item in accept.split(|byte| *byte == b',') {
+        let essence = essence(item);
+        if essence.eq_ignore_ascii_case(NDJSON.as_bytes()) {
+            ndjson = ndjson.max(quality(item));
+        } else if essence.eq_ignore_ascii_case(JSON.as_bytes()) {
+            json = json.max(quality(item));
+        }
+    }
+    ndjson > 0 && ndjson >= json
+}
+
+fn essence(media_type: &[u8]) -> &[u8] {
+    media_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
+}
+
+/// The weight in thousandths, RFC 9110 section 12.4.2; one that cannot be read counts as 1.
+fn quality(item: &[u8]) -> u32 {
+    item.split(|byte| *byte == b';')
+        .skip(1)
+        .filter_map(|parameter| std::str::from_utf8(parameter).ok())
+        .filter_map(|parameter| parameter.trim().split_once('='))
+        .find(|(name, _)| name.eq_ignore_ascii_case("q"))
+        .and_then(|(_, value)| value.parse::<f32>().ok())
+        .map_or(1000, |weight| (weight.clamp(0.0, 1.0) * 1000.0) as u32)
+}

@@ -1,0 +1,156 @@
+//! The deadlines of a connection.
+//!
+//! A connection is always in one [`Phase`], and each phase has its deadline, or the peer's next read has.
+//! The connection keeps a single timer and looks here when it fires; a deadline that moved on meanwhile
+//! only costs it another sleep. So a request sets no timer and clears none.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::Config;
+
+/// How long a connection is kept that asks nothing. Longer than the minute after which load balancers
+/// and proxies drop theirs as a rule: who closes first must be the one who sends requests, or a request
+/// can meet a closing connection.
+const IDLE: Duration = Duration::from_secs(75);
+/// How long a client may take no byte of an answer that is there.
+const STALL: Duration = Duration::from_secs(30);
+
+tokio::task_local! {
+    /// The deadlines of the connection whose request is being answered.
+    pub(super) static CURRENT: Arc<Pace>;
+}
+
+/// Gives the request that is being answered so much more time; for a handler that waits because it was
+/// asked to. Does nothing where no server runs, as in a test of a filter alone.
+pub fn grant(more: Duration) {
+    let _ = CURRENT.try_with(|pace| pace.extend(more));
+}
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    head: Duration,
+    request: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// When the phase has lasted too long.
+    due: Option<Instant>,
+    /// When the peer has not read for too long, while there is something for it.
+    stalled: Option<Instant>,
+}
+
+/// What a connection is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// A request's head is expected, or arriving.
+    Head,
+    /// An answer was given, and no byte of a next request came.
+    Idle,
+    /// A handler is at work.
+    Handling,
+    /// A handler was at work for too long, and is to be given up.
+    Overdue,
+    /// The answer's body is being sent.
+    Answering,
+    /// The peer does not read.
+    Stalled,
+}
+
+impl Pace {
+    pub(super) fn new(config: &Config) -> Self {
+        let state =
+            State { phase: Phase::Head, due: Some(Instant::now() + config.header_timeout), stalled: None };
+        Self { head: config.header_timeout, request: config.request_timeout, state: Mutex::new(state) }
+    }
+
+    /// The moment at which to ask [`Pace::overdue`].
+    pub(super) fn due(&self) -> Option<Instant> {
+        let state = self.state();
+        match (state.due, state.stalled) {
+            (Some(due), Some(stalled)) => Some(due.min(stalled)),
+            (due, stalled) => due.or(stalled),
+        }
+    }
+
+    /// What has lasted too long, if anything has. A handler's is found once.
+    pub(super) fn overdue(&self) -> Option<Phase> {
+        let now = Instant::now();
+        let mut state = self.state();
+        if state.stalled.is_some_and(|at| at <= now) {
+            return Some(Phase::Stalled);
+        }
+        if state.due.is_none_or(|due| due > now) {
+            return None;
+        }
+        if state.phase == Phase::Handling {
+            *state = State { phase: Phase::Overdue, due: None, ..*state };
+        }
+        Some(state.phase)
+    }
+
+    pub(super) fn is_overdue(&self) -> bool {
+        self.state().phase == Phase::Overdue
+    }
+
+    /// Bytes came. Those of a body, or of a request that is sent ahead of its time, move nothing.
+    pub(super) fn bytes_came(&self) {
+        let mut state = self.state();
+        if state.phase == Phase::Idle {
+            *state = State { phase: Phase::Head, due: Some(Instant::now() + self.head), ..*state };
+        }
+    }
+
+    pub(super) fn head_complete(&self) {
+        let mut state = self.state();
+        *state = State { phase: Phase::Handling, due: Some(Instant::now() + self.request), ..*state };
+    }
+
+    pub(super) fn answer_began(&self) {
+        let mut state = self.state();
+        *state = State { phase: Phase::Answering, due: None, ..*state };
+    }
+
+    /// The next piece of an answer's body is being made, which may take as long as a request.
+    pub(super) fn answer_pending(&self) {
+        let mut state = self.state();
+        if state.phase == Phase::Answering && state.due.is_none() {
+            state.due = Some(Instant::now() + self.request);
+        }
+    }
+
+    pub(super) fn answer_ended(&self) {
+        let mut state = self.state();
+        *state = State { phase: Phase::Idle, due: Some(Instant::now() + IDLE), ..*state };
+    }
+
+    pub(super) fn write_blocked(&self) {
+        let mut state = self.state();
+        if state.stalled.is_none() {
+            state.stalled = Some(Instant::now() + STALL);
+        }
+    }
+
+    pub(super) fn wrote(&self) {
+        self.state().stalled = None;
+    }
+
+    fn extend(&self, more: Duration) {
+        let mut state = self.state();
+        if state.phase == Phase::Handling {
+            state.due = state.due.map(|due| due + more);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change is a single assignment: a panic cannot have left half of one.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

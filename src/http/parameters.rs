@@ -1,0 +1,101 @@
+//! What a request asks by its path and its query, percent-decoded: warp does not do it by itself.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+use super::{FieldError, Problem};
+
+/// The parameters of a query. Takes what it is asked for and gathers every fault, so that one answer
+/// can name them all; parameters that nobody asks for are ignored.
+#[derive(Debug)]
+pub struct Parameters<'q> {
+    query: &'q str,
+    errors: Vec<FieldError>,
+}
+
+impl<'q> Parameters<'q> {
+    /// The parameters of a query as it came, without its question mark.
+    pub fn new(query: &'q str) -> Self {
+        Self { query, errors: Vec::new() }
+    }
+
+    /// A text. A plus stands for a space, as HTML forms and most clients send it.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        let raw = self.raw(name)?;
+        let spaced = if raw.contains('+') { Cow::Owned(raw.replace('+', " ")) } else { Cow::Borrowed(raw) };
+        self.decoded(name, &spaced)
+    }
+
+    /// A value that `parse` understands; its error says what the parameter must be. A plus stands for
+    /// itself here, so that `2024-05-01T10:00:00+02:00` may come as it is.
+    pub fn parsed<T, E>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T>
+    where
+        E: Into<Cow<'static, str>>,
+    {
+        let raw = self.raw(name)?;
+        let text = self.decoded(name, raw)?;
+        parse(&text).map_err(|message| self.fault(name, message)).ok()
+    }
+
+    /// Notes a fault of a parameter.
+    pub fn fault(&mut self, name: &'static str, message: impl Into<Cow<'static, str>>) {
+        self.errors.push(FieldError::new(name, message));
+    }
+
+    /// Whether the query has such a parameter.
+    pub fn has(&self, name: &str) -> bool {
+        values(self.query, name).next().is_some()
+    }
+
+    /// Ends the reading: the faults, if there were any.
+    pub fn finish(self) -> Result<(), Problem> {
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid(self.errors)) }
+    }
+
+    fn raw(&mut self, name: &'static str) -> Option<&'q str> {
+        let mut values = values(self.query, name);
+        let first = values.next()?;
+        if values.next().is_some() {
+            self.fault(name, "is given more than once");
+            return None;
+        }
+        Some(first)
+    }
+
+    fn decoded(&mut self, name: &'static str, raw: &str) -> Option<String> {
+        let text = decode(raw).map(Cow::into_owned);
+        if text.is_none() {
+            self.fault(name, NOT_DECODABLE);
+        }
+        text
+    }
+}
+
+fn values<'q>(query: &'q str, name: &str) -> impl Iterator<Item = &'q str> {
+    query.split('&').filter_map(move |pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        decode(key).is_some_and(|key| key == name).then_some(value)
+    })
+}
+
+const NOT_DECODABLE: &str = "is not percent-encoded UTF-8";
+
+/// A segment of a path, decoded; `name` is what a fault is reported under.
+pub fn segment(name: &'static str, raw: &str) -> Result<String, Problem> {
+    decode(raw)
+        .map(Cow::into_owned)
+        .ok_or_else(|| Problem::invalid(vec![FieldError::new(name, NOT_DECODABLE)]))
+}
+
+fn decode(raw: &str) -> Option<Cow<'_, str>> {
+    let mut rest = raw.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        let digits = rest.get(at + 1..at + 3)?;
+        if !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        rest = &rest[at + 3..];
+    }
+    percent_decode_str(raw).decode_utf8().ok()
+}

@@ -1,0 +1,164 @@
+//! Errors as `application/problem+json`, RFC 9457.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use warp::{
+    Reply,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    reply::Response,
+};
+
+/// The media type of every error.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// What a client is told when a request cannot be answered as asked.
+///
+/// `type` is always `about:blank`: RFC 9457, section 4.2.1, says that the status then tells what kind of
+/// problem it is, and `title` is the status' own phrase. What is particular stands in `detail`.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
+    status: StatusCode,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldError>,
+    members: Map<String, Value>,
+    headers: HeaderMap,
+}
+
+/// A fault of one field of the body, one parameter of the query or one part of the path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// The field's name, as the client wrote it.
+    pub field: Cow<'static, str>,
+    /// What it must be, for a person to read.
+    pub message: Cow<'static, str>,
+}
+
+impl FieldError {
+    /// A fault of the field of this name.
+    pub fn new(field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl Problem {
+    /// A problem with this status; `detail` says what happened and, where it helps, what to do.
+    pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Parts {
+            status,
+            detail: detail.into(),
+            errors: Vec::new(),
+            members: Map::new(),
+            headers: HeaderMap::new(),
+        }))
+    }
+
+    /// 400, for a request that cannot be understood as a whole.
+    pub fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 400 with a fault a field. All faults of a request belong in one answer.
+    pub fn invalid(errors: Vec<FieldError>) -> Self {
+        let detail = match errors.as_slice() {
+            [one] => format!("{} {}", one.field, one.message),
+            many => format!("{} fields are not valid", many.len()),
+        };
+        let mut problem = Self::bad_request(detail);
+        problem.0.errors = errors;
+        problem
+    }
+
+    /// 503: it may go better after `retry_after` seconds.
+    pub fn unavailable(detail: impl Into<Cow<'static, str>>, retry_after: u32) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+            .with_header(header::RETRY_AFTER, HeaderValue::from(retry_after))
+    }
+
+    /// 500. The cause is for the log, never for the client.
+    pub fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here; the service's log says what")
+    }
+
+    /// Adds an extension member beside the standard ones.
+    pub fn with_member(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a header to the answer.
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.insert(name, value);
+        self
+    }
+
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// What happened, for a person to read.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
+    /// The body.
+    pub fn json(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            r#type: &'static str,
+            title: &'static str,
+            status: u16,
+            detail: &'a str,
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            errors: &'a [FieldError],
+            #[serde(flatten)]
+            members: &'a Map<String, Value>,
+        }
+        let body = Body {
+            r#type: "about:blank",
+            title: self.0.status.canonical_reason().unwrap_or("Error"),
+            status: self.0.status.as_u16(),
+            detail: &self.0.detail,
+            errors: &self.0.errors,
+            members: &self.0.members,
+        };
+        // Strings, numbers and values that are JSON already cannot fail to serialize.
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+
+    /// The whole answer as HTTP/1.1 sends it, for a connection that no service answers; it closes.
+    pub(super) fn http1(&self) -> Vec<u8> {
+        let body = self.json();
+        let mut answer = format!(
+            "HTTP/1.1 {} {}\r\ncontent-type: {PROBLEM_JSON}\r\ncontent-length: {}\r\nconnection: close\r\n",
+            self.0.status.as_u16(),
+            self.0.status.canonical_reason().unwrap_or("Error"),
+            body.len()
+        )
+        .into_bytes();
+        for (name, value) in &self.0.headers {
+            answer.extend_from_slice(name.as_str().as_bytes());
+            answer.extend_from_slice(b": ");
+            answer.extend_from_slice(value.as_bytes());
+            answer.extend_from_slice(b"\r\n");
+        }
+        answer.extend_from_slice(b"\r\n");
+        answer.extend_from_slice(&body);
+        answer
+    }
+}
+
+impl Reply for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(self.json().into());
+        *response.status_mut() = self.0.status;
+        *response.headers_mut() = self.0.headers;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        response
+    }
+}

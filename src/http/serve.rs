@@ -1,0 +1,116 @@
+//! The accept loop.
+
+use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+};
+use warp::{Filter, Reply};
+
+use super::{Config, connection};
+
+/// How many clients are told at one time that no connection is free; more are dropped unheard.
+const REFUSALS: usize = 64;
+/// How long to wait when no connection can be accepted, for want of file descriptors as a rule.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers requests until `shutdown` resolves; then accepts nothing more, finishes what was begun, and
+/// returns when the last connection is closed. How long that may take is for the caller to bound.
+///
+/// Beyond `config.max_connections` a client is accepted, told 503 with Retry-After, and closed: a load
+/// balancer then sends it elsewhere, where in the backlog it would wait for nobody knows how long.
+pub async fn serve<F, R>(
+    filter: F,
+    listener: TcpListener,
+    config: &Config,
+    shutdown: impl Future<Output = ()>,
+) where
+    F: Filter<Extract = (R,), Error = Infallible> + Clone + Send + Sync + 'static,
+    R: Reply,
+{
+    let config = Arc::new(config.clone());
+    let slots = config.max_connections.min(u32::MAX as usize);
+    let free = Arc::new(Semaphore::new(slots));
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let tree = warp::service(filter);
+    let (stop, stopping) = watch::channel(false);
+
+    let mut full = Streak::default();
+    let mut failing = Streak::default();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) if is_of_the_connection(&error) => continue,
+            Err(error) => {
+                if failing.begins() {
+                    log::error!("connections cannot be accepted: {error}");
+                }
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        if failing.ends() {
+            log::info!("connections are accepted again");
+        }
+        // An answer leaves when it is written; without this, one in two pieces waits for the peer's ACK.
+        if let Err(error) = stream.set_nodelay(true) {
+            log::debug!("TCP_NODELAY was refused: {error}");
+        }
+        if let Ok(slot) = Arc::clone(&free).try_acquire_owned() {
+            if full.ends() {
+                log::info!("there are free connections again");
+            }
+            let (tree, config, stopping) = (tree.clone(), Arc::clone(&config), stopping.clone());
+            tokio::spawn(async move {
+                connection::serve(stream, tree, &config, stopping).await;
+                drop(slot);
+            });
+        } else {
+            if full.begins() {
+                log::warn!(connections = slots; "no connection is free: further clients are answered 503");
+            }
+            refuse(stream, &refusals, &config);
+        }
+    }
+    drop(listener);
+    stop.send_replace(true);
+    // All slots are free when the last connection is closed. The semaphore is never closed.
+    drop(free.acquire_many(slots as u32).await);
+}
+
+fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>, config: &Arc<Config>) {
+    if let Ok(turn) = Arc::clone(refusals).try_acquire_owned() {
+        let config = Arc::clone(config);
+        tokio::spawn(async move {
+            connection::refuse(stream, &config).await;
+            drop(turn);
+        });
+    }
+}
+
+/// Errors of accept(2) that concern one connection only, which is gone.
+fn is_of_the_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// A condition of which the log hears when it begins and when it ends, not each time.
+#[derive(Debug, Default)]
+struct Streak(bool);
+
+impl Streak {
+    fn begins(&mut self) -> bool {
+        !std::mem::replace(&mut self.0, true)
+    }
+
+    fn ends(&mut self) -> bool {
+        std::mem::take(&mut self.0)
+    }
+}

@@ -1,0 +1,176 @@
+//! What stands between a connection and the filter tree: the request's deadline, and panics.
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    convert::Infallible,
+    error::Error,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use hyper::{
+    Method, Request, Response, Uri,
+    body::{Body, Bytes, Frame, Incoming, SizeHint},
+};
+use pin_project_lite::pin_project;
+use tower_service::Service;
+use warp::Reply;
+
+use super::{
+    Problem,
+    pace::{CURRENT, Pace},
+};
+
+/// What the filter tree answers.
+type Answer = warp::reply::Response;
+
+/// A connection's way to the filter tree.
+pub(super) struct Guarded<S> {
+    /// The tree is cloned once a connection, not once a request: hyper calls through a shared reference,
+    /// and only ever from the connection's own task.
+    tree: RefCell<S>,
+    pace: Arc<Pace>,
+}
+
+impl<S> Guarded<S> {
+    pub(super) fn new(tree: S, pace: Arc<Pace>) -> Self {
+        Self { tree: RefCell::new(tree), pace }
+    }
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for Guarded<S>
+where
+    S: Service<Request<Incoming>, Response = Answer, Error = Infallible>,
+{
+    type Response = Response<Sent>;
+    type Error = Infallible;
+    type Future = Handling<S::Future>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.pace.head_complete();
+        let asked = Asked { method: request.method().clone(), uri: request.uri().clone() };
+        let call = || self.tree.borrow_mut().call(request);
+        let work = catch_unwind(AssertUnwindSafe(call)).map_err(|panic| asked.log(&*panic)).ok();
+        Handling { work, asked, pace: Arc::clone(&self.pace) }
+    }
+}
+
+/// What was asked for, for the log.
+#[derive(Debug)]
+struct Asked {
+    method: Method,
+    uri: Uri,
+}
+
+impl Asked {
+    fn log(&self, panic: &(dyn Any + Send)) {
+        let message = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        log::error!(method:% = self.method, path:% = self.uri.path(); "a handler panicked: {message}");
+    }
+}
+
+pin_project! {
+    /// A request that is being answered.
+    pub(super) struct Handling<F> {
+        #[pin]
+        work: Option<F>,
+        asked: Asked,
+        pace: Arc<Pace>,
+    }
+}
+
+impl<F> Future for Handling<F>
+where
+    F: Future<Output = Result<Answer, Infallible>>,
+{
+    type Output = Result<Response<Sent>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let answer = if this.pace.is_overdue() {
+            log::warn!(
+                method:% = this.asked.method, path:% = this.asked.uri.path();
+                "a request was given up: it had no answer in time"
+            );
+            let detail = "there was no answer in time; what was asked for may have happened all the same";
+            Problem::unavailable(detail, 1).into_response()
+        } else if let Some(work) = this.work.as_mut().as_pin_mut() {
+            let poll = || CURRENT.sync_scope(Arc::clone(this.pace), || work.poll(context));
+            match catch_unwind(AssertUnwindSafe(poll)) {
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(Ok(answer))) => answer,
+                Err(panic) => {
+                    this.asked.log(&*panic);
+                    Problem::internal().into_response()
+                }
+            }
+        } else {
+            Problem::internal().into_response()
+        };
+        this.work.set(None);
+        this.pace.answer_began();
+        Poll::Ready(Ok(answer.map(|body| Sent { body, pace: Arc::clone(this.pace) })))
+    }
+}
+
+/// Gives warp's type of a body a name, which warp itself does not.
+trait Carries {
+    type Body;
+}
+
+impl<B> Carries for Response<B> {
+    type Body = B;
+}
+
+type TreeBody = <Answer as Carries>::Body;
+
+/// The body of an answer on its way out.
+pub(super) struct Sent {
+    body: TreeBody,
+    pace: Arc<Pace>,
+}
+
+impl Body for Sent {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let poll = || Pin::new(&mut self.body).poll_frame(context);
+        match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(Poll::Pending) => {
+                self.pace.answer_pending();
+                Poll::Pending
+            }
+            Ok(Poll::Ready(frame)) => {
+                self.pace.answer_began();
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            // The status is long gone: all that is left is to break the answer off, visibly.
+            Err(_) => Poll::Ready(Some(Err("the answer's body panicked".into()))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.pace.answer_ended();
+    }
+}
