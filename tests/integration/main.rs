@@ -1,4 +1,5 @@
 //! A service, a broker, real HTTP: on the embedded broker, or on the cluster TEST_KAFKA_BROKERS names.
 
+mod http;
 mod messaging;
 mod support;

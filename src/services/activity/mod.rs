@@ -1,7 +1,22 @@
 //! The activity service: events in over REST, through Kafka, stored once, out over REST.
 
+mod answers;
+mod cursor;
 mod processor;
 pub mod record;
+mod request;
+mod routes;
+mod selection;
 pub mod timestamp;
 
+pub use cursor::Run;
 pub use processor::Processor;
+pub use request::{Accepts, NewEvent};
+pub use routes::{Api, routes};
+
+/// The settings of this service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The event types that `POST /events/generate` takes, compared exactly.
+    pub event_types: Vec<String>,
+}

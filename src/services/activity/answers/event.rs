@@ -1,0 +1,34 @@
+//! One event by its id.
+
+use bytes::Bytes;
+use uuid::Uuid;
+use warp::{Reply, http::StatusCode, reply::Response};
+
+use super::super::{routes::Api, selection};
+use crate::http::{self, FieldError, Problem, segment};
+
+/// `GET /events/processed/{eventId}`: the event, or 404 while it is not processed; with `wait` the answer
+/// comes as soon as it is, or when that time is over.
+pub(in super::super) async fn find(api: &Api, id: &str, query: &str) -> Response {
+    answer(api, id, query).await.unwrap_or_else(Reply::into_response)
+}
+
+async fn answer(api: &Api, id: &str, query: &str) -> Result<Response, Problem> {
+    let id = Uuid::try_parse(&segment("eventId", id)?)
+        .map_err(|_| Problem::invalid(vec![FieldError::new("eventId", "must be a UUID")]))?;
+    let wait = selection::wait(query)?;
+    let found = if wait.is_zero() {
+        api.store.get(id).await
+    } else {
+        http::grant(wait);
+        api.store.wait_for(id, wait).await
+    };
+    match found {
+        Ok(Some(event)) => Ok(super::json(Bytes::copy_from_slice(event.json()))),
+        Ok(None) => Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            format!("no event {id} is here: it is not processed yet, was dropped, or never was"),
+        )),
+        Err(error) => Err(super::store_is_away(&error)),
+    }
+}

@@ -1,0 +1,83 @@
+//! Whether the process lives, and whether it should get traffic.
+
+use serde::Serialize;
+use warp::{Reply, reply::Response};
+
+use super::super::routes::Api;
+use crate::{
+    http::Problem,
+    messaging::{GroupPhase, GroupStatus, KafkaStatus, Status},
+};
+
+/// How soon to ask again whether the service is ready, in seconds.
+const RETRY_AFTER: u32 = 1;
+
+/// `GET /health`: 200 while the process lives, whatever became of Kafka; its state is in the body.
+pub(in super::super) fn health(api: &Api) -> Response {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        status: &'static str,
+        service: &'static str,
+        version: &'static str,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        embedded: bool,
+        kafka: &'a KafkaStatus,
+        group: &'a GroupStatus,
+    }
+    let status = api.status.borrow().clone();
+    answer(&Body {
+        status: "up",
+        service: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        embedded: api.embedded,
+        kafka: &status.kafka,
+        group: &status.group,
+    })
+}
+
+/// `GET /ready`: 200 when Kafka answers and the assigned partitions are restored, else 503 with what is
+/// missing.
+pub(in super::super) fn ready(api: &Api) -> Response {
+    #[derive(Serialize)]
+    struct Body {
+        status: &'static str,
+    }
+    let status = api.status.borrow().clone();
+    if status.is_ready() {
+        return answer(&Body { status: "ready" });
+    }
+    Problem::unavailable(obstacle(&status), RETRY_AFTER).into_response()
+}
+
+fn answer(body: &impl Serialize) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(body) => super::json(body),
+        Err(error) => {
+            log::error!("an answer cannot be serialized: {error}");
+            Problem::internal().into_response()
+        }
+    }
+}
+
+/// What keeps the service from being ready, in the order in which it comes to be.
+fn obstacle(status: &Status) -> String {
+    let because =
+        |error: &Option<String>| error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    if !status.kafka.connected {
+        return format!("Kafka cannot be reached{}", because(&status.kafka.error));
+    }
+    let group = &status.group;
+    let waiting = match group.phase {
+        GroupPhase::Finding => "the group's coordinator is being looked for",
+        GroupPhase::Joining => "the group is gathering",
+        GroupPhase::Syncing => "the group's partitions are being assigned",
+        GroupPhase::Revoking => "partitions are being given up",
+        GroupPhase::Left => "this member has left the group",
+        GroupPhase::Assigned => {
+            let all = group.partitions.len();
+            let restored = group.partitions.iter().filter(|partition| partition.restored).count();
+            return format!("{restored} of {all} partitions are restored{}", because(&group.error));
+        }
+    };
+    format!("{waiting}{}", because(&group.error))
+}

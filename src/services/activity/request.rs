@@ -1,0 +1,230 @@
+//! What a client posts, and whether it is an event.
+
+use std::{borrow::Cow, fmt};
+
+use chrono::{DateTime, Utc};
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::timestamp;
+use crate::http::{FieldError, Problem};
+
+/// The longest userId and eventType, in characters.
+const MAX_CHARACTERS: usize = 256;
+
+/// What a route takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Accepts<'a> {
+    /// `payload`, and one of these event types, compared exactly.
+    Only(&'a [String]),
+    /// `metadata`, and any event type that is not blank.
+    AnyType,
+}
+
+impl Accepts<'_> {
+    fn payload_field(self) -> &'static str {
+        match self {
+            Accepts::Only(_) => "payload",
+            Accepts::AnyType => "metadata",
+        }
+    }
+}
+
+/// An event as a client posts it. It gets an id and a timestamp unless the client gave them.
+#[derive(Debug)]
+pub struct NewEvent<'a> {
+    /// Given by a client that may post the event again: the same id is stored once.
+    pub id: Option<Uuid>,
+    /// Not blank, at most 256 characters.
+    pub user_id: Cow<'a, str>,
+    /// Not blank, at most 256 characters, or one of those that the route takes.
+    pub event_type: Cow<'a, str>,
+    /// When it happened, if the client says so.
+    pub timestamp: Option<DateTime<Utc>>,
+    /// A JSON object exactly as it was posted; `None` for an empty one.
+    pub payload: Option<&'a RawValue>,
+}
+
+impl<'a> NewEvent<'a> {
+    /// Reads an event from a body. All faults are told in one problem, each by its field's name.
+    pub fn read(body: &'a str, accepts: Accepts<'_>) -> Result<Self, Problem> {
+        let fields = Fields::read(body, accepts.payload_field())?;
+        let mut faults = Faults::default();
+        for name in &fields.repeated {
+            faults.note(name, "is given more than once");
+        }
+        let [user_id, event_type, payload, id, timestamp] = fields.values;
+        let user_id = faults.check("userId", bounded_text(user_id));
+        let event_type = faults.check(
+            "eventType",
+            match accepts {
+                Accepts::Only(types) => one_of(event_type, types),
+                Accepts::AnyType => bounded_text(event_type),
+            },
+        );
+        let payload = faults.check(accepts.payload_field(), object(payload));
+        let id = faults.check("eventId", optional(id, uuid));
+        let timestamp = faults.check("timestamp", optional(timestamp, moment));
+        match (user_id, event_type, payload, id, timestamp) {
+            (Some(user_id), Some(event_type), Some(payload), Some(id), Some(timestamp))
+                if faults.0.is_empty() =>
+            {
+                Ok(Self { id, user_id, event_type, timestamp, payload })
+            }
+            _ => Err(Problem::invalid(faults.0)),
+        }
+    }
+}
+
+/// The faults found so far, one a field.
+#[derive(Default)]
+struct Faults(Vec<FieldError>);
+
+impl Faults {
+    fn note(&mut self, field: &'static str, message: impl Into<Cow<'static, str>>) {
+        if !self.0.iter().any(|fault| fault.field == field) {
+            self.0.push(FieldError::new(field, message));
+        }
+    }
+
+    fn check<T>(&mut self, field: &'static str, checked: Result<T, Cow<'static, str>>) -> Option<T> {
+        checked.map_err(|message| self.note(field, message)).ok()
+    }
+}
+
+type Checked<T> = Result<T, Cow<'static, str>>;
+
+fn text(value: Option<&RawValue>) -> Checked<Cow<'_, str>> {
+    let json = value.ok_or("is required")?.get();
+    let Some(inner) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return Err("must be a string".into());
+    };
+    if !inner.contains('\\') {
+        return Ok(Cow::Borrowed(inner));
+    }
+    serde_json::from_str(json).map(Cow::Owned).map_err(|_| "has an escape that is no character".into())
+}
+
+fn bounded_text(value: Option<&RawValue>) -> Checked<Cow<'_, str>> {
+    let text = text(value)?;
+    if text.trim().is_empty() {
+        return Err("must not be blank".into());
+    }
+    // A character has at least one byte: the count is seldom needed.
+    if text.len() > MAX_CHARACTERS && text.chars().count() > MAX_CHARACTERS {
+        return Err(format!("must have at most {MAX_CHARACTERS} characters").into());
+    }
+    Ok(text)
+}
+
+fn one_of<'a>(value: Option<&'a RawValue>, types: &[String]) -> Checked<Cow<'a, str>> {
+    let text = text(value)?;
+    if types.iter().any(|known| *known == text) {
+        return Ok(text);
+    }
+    Err(format!("must be one of {}", types.join(", ")).into())
+}
+
+fn object(value: Option<&RawValue>) -> Checked<Option<&RawValue>> {
+    match value {
+        Some(value) if !value.get().starts_with('{') => Err("must be an object".into()),
+        value => Ok(value),
+    }
+}
+
+fn optional<'a, T>(value: Option<&'a RawValue>, read: impl FnOnce(&str) -> Checked<T>) -> Checked<Option<T>> {
+    value.map(|value| read(&text(Some(value))?)).transpose()
+}
+
+fn uuid(text: &str) -> Checked<Uuid> {
+    Uuid::try_parse(text).map_err(|_| "must be a UUID".into())
+}
+
+fn moment(text: &str) -> Checked<DateTime<Utc>> {
+    timestamp::parse(text)
+        .ok_or_else(|| "must be an ISO 8601 date and time, such as 2024-05-01T10:00:00.000Z".into())
+}
+
+/// The values of the known fields, unread; null counts as absent.
+struct Fields<'a> {
+    /// userId, eventType, the payload under its name, eventId, timestamp.
+    values: [Option<&'a RawValue>; 5],
+    repeated: Vec<&'static str>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(body: &'a str, payload: &'static str) -> Result<Self, Problem> {
+        let names = Names(["userId", "eventType", payload, "eventId", "timestamp"]);
+        let mut reader = serde_json::Deserializer::from_str(body);
+        names.deserialize(&mut reader).and_then(|fields| reader.end().map(|()| fields)).map_err(|error| {
+            match error.classify() {
+                serde_json::error::Category::Data => Problem::bad_request("the body must be a JSON object"),
+                _ => Problem::bad_request(format!("the body is not JSON: {error}")),
+            }
+        })
+    }
+}
+
+/// The fields that are looked for.
+#[derive(Clone, Copy)]
+struct Names([&'static str; 5]);
+
+impl<'de> DeserializeSeed<'de> for Names {
+    type Value = Fields<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Fields<'de>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Names {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Fields { values: [None; 5], repeated: Vec::new() };
+        let mut seen = [false; 5];
+        while let Some(known) = map.next_key_seed(Key(self))? {
+            let Some(index) = known else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let value: &RawValue = map.next_value()?;
+            if std::mem::replace(&mut seen[index], true) {
+                fields.repeated.push(self.0[index]);
+            }
+            fields.values[index] = (value.get() != "null").then_some(value);
+        }
+        Ok(fields)
+    }
+}
+
+/// A key's place among the names, without a copy of it.
+struct Key(Names);
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = Option<usize>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Option<usize>, E> {
+        Ok(self.0.0.iter().position(|name| *name == key))
+    }
+}

@@ -1,0 +1,119 @@
+//! Which events a request asks for: its path and its query's filters and page.
+
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{cursor::Run, timestamp};
+use crate::{
+    http::{Parameters, Problem},
+    store::{Position, Query},
+};
+
+/// The most events of one page.
+const MAX_LIMIT: usize = 10_000;
+/// The longest time a request can be told to wait for an event.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+/// What a query's value may not hold as it is: RFC 3986, section 2.3, leaves these unreserved.
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// What a path may not hold inside `<…>`. It is encoded already where it needs to be.
+const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
+
+/// What the path fixes.
+#[derive(Debug)]
+pub(super) enum Scope {
+    All,
+    User(String),
+    Type(String),
+}
+
+/// The events that were asked for.
+#[derive(Debug)]
+pub(super) struct Selection {
+    pub(super) query: Query,
+    pub(super) start: Position,
+    pub(super) limit: Option<usize>,
+}
+
+impl Selection {
+    /// Reads the query of a listing. The path's user or type can not be given again.
+    pub(super) fn read(scope: &Scope, query: &str, run: Run) -> Result<Self, Problem> {
+        let mut parameters = Parameters::new(query);
+        let mut wanted = Query {
+            from: parameters.parsed("from", moment),
+            to: parameters.parsed("to", moment),
+            ..Query::default()
+        };
+        wanted.user_id = match scope {
+            Scope::User(user_id) => fixed(&mut parameters, "userId", user_id),
+            _ => parameters.text("userId"),
+        };
+        wanted.event_type = match scope {
+            Scope::Type(event_type) => fixed(&mut parameters, "eventType", event_type),
+            _ => parameters.text("eventType"),
+        };
+        let limit = parameters.parsed("limit", |text| {
+            text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or("must be from 1 to 10000")
+        });
+        let start = parameters.parsed("cursor", |text| run.open(text)).unwrap_or_default();
+        parameters.finish()?;
+        Ok(Self { query: wanted, start, limit })
+    }
+
+    /// The page after this one, as a `Link` header has it: RFC 8288.
+    pub(super) fn next_link(&self, scope: &Scope, path: &str, limit: usize, cursor: &str) -> String {
+        let mut link = format!("<{}?", utf8_percent_encode(path, PATH));
+        let mut add = |name: &str, value: &str| {
+            link.push_str(name);
+            link.push('=');
+            link.extend(utf8_percent_encode(value, VALUE));
+            link.push('&');
+        };
+        if let (Some(user_id), false) = (&self.query.user_id, matches!(scope, Scope::User(_))) {
+            add("userId", user_id);
+        }
+        if let (Some(event_type), false) = (&self.query.event_type, matches!(scope, Scope::Type(_))) {
+            add("eventType", event_type);
+        }
+        if let Some(from) = self.query.from {
+            add("from", &from.to_rfc3339());
+        }
+        if let Some(to) = self.query.to {
+            add("to", &to.to_rfc3339());
+        }
+        add("limit", &limit.to_string());
+        add("cursor", cursor);
+        link.pop();
+        link + ">; rel=\"next\""
+    }
+}
+
+/// How long a request is willing to wait: `2s`, `500ms`, or a plain number of seconds.
+pub(super) fn wait(query: &str) -> Result<Duration, Problem> {
+    let mut parameters = Parameters::new(query);
+    let wait = parameters.parsed("wait", |text| {
+        duration(text)
+            .filter(|wait| *wait <= MAX_WAIT)
+            .ok_or("must be a time of at most 30 seconds, such as 2s or 500ms")
+    });
+    parameters.finish()?;
+    Ok(wait.unwrap_or_default())
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    if let Some(millis) = text.strip_suffix("ms") {
+        return millis.parse().ok().map(Duration::from_millis);
+    }
+    text.strip_suffix('s').unwrap_or(text).parse().ok().map(Duration::from_secs)
+}
+
+fn moment(text: &str) -> Result<chrono::DateTime<chrono::Utc>, &'static str> {
+    timestamp::parse(text).ok_or("must be an ISO 8601 date and time, such as 2024-05-01T10:00:00Z")
+}
+
+fn fixed(parameters: &mut Parameters<'_>, name: &'static str, value: &str) -> Option<String> {
+    if parameters.has(name) {
+        parameters.fault(name, "stands in the path already");
+    }
+    Some(value.to_owned())
+}
