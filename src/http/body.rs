@@ -11,6 +11,7 @@ use hyper::{
 use warp::{Filter, Rejection};
 
 use super::{Problem, media, pace};
+use crate::json::nests_deeper;
 
 /// What a client's body may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,41 +61,6 @@ pub fn json_text(body: &[u8], max_depth: usize) -> Result<&str, Problem> {
         return Err(Problem::bad_request(format!("the body nests deeper than {max_depth} levels")));
     }
     Ok(text)
-}
-
-/// Whether JSON nests arrays and objects deeper than `max`. Needs no stack, and is never too low; of
-/// text that is not JSON the answer means nothing.
-fn nests_deeper(json: &[u8], max: usize) -> bool {
-    // A body that has no more opening brackets than that cannot, wherever they stand: this is all that
-    // an ordinary body costs.
-    let openings = json.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
-    if openings <= max {
-        return false;
-    }
-    let mut depth = 0_usize;
-    let mut bytes = json.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'[' | b'{' => {
-                depth += 1;
-                if depth > max {
-                    return true;
-                }
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            b'"' => {
-                while let Some(byte) = bytes.next() {
-                    match byte {
-                        b'\\' => drop(bytes.next()),
-                        b'"' => break,
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    false
 }
 
 async fn read<S, B>(body: S, limits: BodyLimits) -> Result<Bytes, Problem>

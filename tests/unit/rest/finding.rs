@@ -1,0 +1,66 @@
+//! One event by its id.
+
+use std::{sync::Arc, time::Duration};
+
+use highwater::store::{EventStore, MemoryStore};
+use uuid::Uuid;
+
+use super::service::{Service, event};
+
+#[tokio::test]
+async fn a_processed_event_is_found_by_its_id_however_it_is_written() {
+    let service = Service::new();
+    service.processed(event(0xabc, "u", "LOGIN")).await;
+    let id = Uuid::from_u128(0xabc);
+    for written in [id.to_string(), id.to_string().to_uppercase(), id.simple().to_string()] {
+        let answer = service.get(&format!("/events/processed/{written}")).await;
+        assert_eq!(answer.ok(200)["eventId"], id.to_string());
+        assert_eq!(answer.text().as_bytes(), event(0xabc, "u", "LOGIN").json());
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_processed_is_not_found() {
+    let path = format!("/events/processed/{}", Uuid::from_u128(1));
+    Service::new().get(&path).await.problem(404);
+}
+
+#[tokio::test]
+async fn what_is_no_uuid_is_a_bad_request() {
+    for id in ["1", "%20", "not-a-uuid", "%zz"] {
+        assert_eq!(Service::new().get(&format!("/events/processed/{id}")).await.faults(), ["eventId"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_waits_is_answered_as_soon_as_its_event_is_processed() {
+    let service = Arc::new(Service::new());
+    let store: Arc<MemoryStore> = Arc::clone(&service.store);
+    let begun = tokio::time::Instant::now();
+    let processing = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        store.admit(0, vec![event(5, "u", "LOGIN")]).await.unwrap();
+    });
+    let answer = service.get(&format!("/events/processed/{}?wait=30s", Uuid::from_u128(5))).await;
+    assert_eq!(answer.ok(200)["userId"], "u");
+    assert_eq!(begun.elapsed().as_secs(), 3);
+    processing.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_waits_in_vain_is_not_found_after_that_time() {
+    for (wait, waited) in [("2s", 2000), ("500ms", 500), ("3", 3000), ("0", 0), ("30s", 30_000)] {
+        let begun = tokio::time::Instant::now();
+        let path = format!("/events/processed/{}?wait={wait}", Uuid::from_u128(5));
+        Service::new().get(&path).await.problem(404);
+        assert_eq!(begun.elapsed().as_millis(), waited, "{wait}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_longer_than_half_a_minute_or_for_what_is_no_time() {
+    for wait in ["31s", "30001ms", "31", "99999999999999999999", "-1", "soon", "", "1m", "s", "1.5s"] {
+        let path = format!("/events/processed/{}?wait={wait}", Uuid::from_u128(5));
+        assert_eq!(Service::new().get(&path).await.faults(), ["wait"], "{wait}");
+    }
+}

@@ -1,0 +1,82 @@
+//! Whether the process lives, and whether it should get traffic.
+
+use highwater::messaging::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Status};
+use serde_json::json;
+
+use super::service::Service;
+
+fn ready() -> Status {
+    let partition = PartitionStatus { partition: 1, restored: true, ..PartitionStatus::default() };
+    Status {
+        kafka: KafkaStatus { connected: true, ..KafkaStatus::default() },
+        group: GroupStatus {
+            id: "group".to_owned(),
+            phase: GroupPhase::Assigned,
+            partitions: vec![partition],
+            ..GroupStatus::default()
+        },
+    }
+}
+
+#[tokio::test]
+async fn health_is_200_whatever_became_of_kafka_and_says_what() {
+    let service = Service::new();
+    let mut status = Status::default();
+    status.kafka.error = Some("no broker answers".to_owned());
+    service.status.send_replace(status);
+    let body = service.get("/health").await.ok(200);
+    assert_eq!(body["status"], "up");
+    assert_eq!(body["service"], "highwater");
+    assert_eq!(body["kafka"], json!({"connected": false, "error": "no broker answers"}));
+    assert_eq!(body["group"]["phase"], "finding");
+    assert!(body["version"].as_str().unwrap().contains('.'));
+
+    service.status.send_replace(ready());
+    let body = service.get("/health").await.ok(200);
+    assert_eq!(body["kafka"]["connected"], true);
+    assert_eq!(body["group"]["partitions"][0]["partition"], 1);
+}
+
+#[tokio::test]
+async fn health_says_so_when_kafka_is_the_embedded_one_and_only_then() {
+    let mut service = Service::new();
+    assert_eq!(service.get("/health").await.ok(200).get("embedded"), None);
+    service.embedded = true;
+    assert_eq!(service.get("/health").await.ok(200)["embedded"], true);
+}
+
+#[tokio::test]
+async fn ready_is_200_once_kafka_answers_and_every_partition_is_restored() {
+    let service = Service::new();
+    service.status.send_replace(ready());
+    assert_eq!(service.get("/ready").await.ok(200)["status"], "ready");
+}
+
+#[tokio::test]
+async fn ready_is_503_with_the_obstacle_before_that() {
+    let service = Service::new();
+    let mut away = ready();
+    away.kafka = KafkaStatus { error: Some("connection refused".to_owned()), ..KafkaStatus::default() };
+    let mut restoring = ready();
+    restoring.group.partitions.push(PartitionStatus::default());
+    let phase = |phase| {
+        let mut status = ready();
+        status.group.phase = phase;
+        status
+    };
+    for (status, obstacle) in [
+        (away, "connection refused"),
+        (restoring, "1 of 2 partitions are restored"),
+        (phase(GroupPhase::Finding), "coordinator"),
+        (phase(GroupPhase::Joining), "gathering"),
+        (phase(GroupPhase::Syncing), "assigned"),
+        (phase(GroupPhase::Revoking), "given up"),
+        (phase(GroupPhase::Left), "left"),
+    ] {
+        service.status.send_replace(status);
+        let answer = service.get("/ready").await;
+        let problem = answer.problem(503);
+        assert!(problem["detail"].as_str().unwrap().contains(obstacle), "{problem}");
+        assert!(answer.header("retry-after").is_some());
+    }
+}

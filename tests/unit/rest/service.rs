@@ -1,0 +1,157 @@
+//! The routes on a producer that keeps what it is given, and a store in memory.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, TimeZone, Utc};
+use highwater::{
+    http::BodyLimits,
+    messaging::{Message, PublishError, Publisher, Receipt, Status},
+    services::activity::{Api, Config, Run, routes},
+    store::{self, Event, EventStore, MemoryStore},
+};
+use serde_json::{Value, value::RawValue};
+use tokio::sync::watch;
+use uuid::Uuid;
+use warp::http::Response;
+
+/// A producer that keeps what it is given and answers what it is told to.
+pub(crate) struct FakePublisher {
+    sent: Mutex<Vec<Message>>,
+    outcome: Mutex<Result<Receipt, PublishError>>,
+}
+
+#[async_trait]
+impl Publisher for FakePublisher {
+    async fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
+        self.sent.lock().unwrap().push(message);
+        self.outcome.lock().unwrap().clone()
+    }
+}
+
+/// The service under test.
+pub(crate) struct Service {
+    pub(crate) publisher: Arc<FakePublisher>,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) embedded: bool,
+    pub(crate) run: Run,
+}
+
+impl Service {
+    pub(crate) fn new() -> Self {
+        Self {
+            publisher: Arc::new(FakePublisher {
+                sent: Mutex::default(),
+                outcome: Mutex::new(Ok(Receipt { partition: 2, offset: 41 })),
+            }),
+            store: Arc::new(MemoryStore::new(&store::Config { max_events: 100_000 })),
+            status: watch::channel(Status::default()).0,
+            embedded: false,
+            run: Run::begin(),
+        }
+    }
+
+    pub(crate) fn that_answers(outcome: Result<Receipt, PublishError>) -> Self {
+        let service = Self::new();
+        *service.publisher.outcome.lock().unwrap() = outcome;
+        service
+    }
+
+    /// What was given to the producer since the last call.
+    pub(crate) fn sent(&self) -> Vec<Message> {
+        std::mem::take(&mut *self.publisher.sent.lock().unwrap())
+    }
+
+    pub(crate) async fn send(&self, request: warp::test::RequestBuilder) -> Answer {
+        let api = Api {
+            publisher: self.publisher.clone(),
+            store: self.store.clone(),
+            status: self.status.subscribe(),
+            config: Config { event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into() },
+            limits: BodyLimits {
+                max_bytes: 64 * 1024,
+                max_depth: 32,
+                timeout: std::time::Duration::from_secs(5),
+            },
+            embedded: self.embedded,
+            run: self.run,
+        };
+        Answer(request.reply(&routes(Arc::new(api))).await)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(warp::test::request().path(path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: impl AsRef<[u8]>) -> Answer {
+        self.send(warp::test::request().method("POST").path(path).body(body)).await
+    }
+
+    /// Stores an event of partition 0, as if it had been processed.
+    pub(crate) async fn processed(&self, event: Event) {
+        self.store.admit(0, vec![event]).await.unwrap();
+    }
+}
+
+/// An event of which only this matters.
+pub(crate) fn event(number: u128, user_id: &str, event_type: &str) -> Event {
+    event_at(number, user_id, event_type, Utc.with_ymd_and_hms(2026, 5, 1, 10, 0, 0).unwrap())
+}
+
+pub(crate) fn event_at(number: u128, user_id: &str, event_type: &str, timestamp: DateTime<Utc>) -> Event {
+    let payload: &RawValue = serde_json::from_str("{\"n\":1.0}").unwrap();
+    Event::new(Uuid::from_u128(number), user_id, event_type, timestamp, Some(payload))
+}
+
+/// An answer, and what tests ask of it.
+#[derive(Debug)]
+pub(crate) struct Answer(pub(crate) Response<Bytes>);
+
+impl Answer {
+    pub(crate) fn status(&self) -> u16 {
+        self.0.status().as_u16()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.0.headers().get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(self.0.body()).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(self.0.body()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The body of an answer of this status; fails unless it is JSON and says so.
+    pub(crate) fn ok(&self, status: u16) -> Value {
+        assert_eq!(self.status(), status, "{}", self.text());
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        self.json()
+    }
+
+    /// The body of an error of this status; fails unless it is a whole problem.
+    pub(crate) fn problem(&self, status: u16) -> Value {
+        assert_eq!(self.status(), status, "{}", self.text());
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        let body = self.json();
+        assert_eq!(body["type"], "about:blank");
+        assert_eq!(body["status"], status);
+        assert_eq!(body["title"], self.0.status().canonical_reason().unwrap());
+        assert!(!body["detail"].as_str().unwrap().is_empty());
+        body
+    }
+
+    /// The fields that a 400 names, in its order.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let body = self.problem(400);
+        let errors = body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for error in errors {
+            assert!(!error["message"].as_str().unwrap().is_empty(), "{body}");
+        }
+        errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect()
+    }
+}
