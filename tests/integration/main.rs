@@ -1,5 +1,7 @@
 //! A service, a broker, real HTTP: on the embedded broker, or on the cluster TEST_KAFKA_BROKERS names.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod http;
 mod messaging;
 mod support;

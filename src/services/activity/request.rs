@@ -136,7 +136,7 @@ fn object(value: Option<&RawValue>) -> Checked<Option<&RawValue>> {
     }
 }
 
-fn optional<'a, T>(value: Option<&'a RawValue>, read: impl FnOnce(&str) -> Checked<T>) -> Checked<Option<T>> {
+fn optional<T>(value: Option<&RawValue>, read: impl FnOnce(&str) -> Checked<T>) -> Checked<Option<T>> {
     value.map(|value| read(&text(Some(value))?)).transpose()
 }
 

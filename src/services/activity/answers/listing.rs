@@ -205,7 +205,7 @@ impl Listing {
             Form::Array => self.buffer.extend_from_slice(b"]"),
             // The count stands last: only now is it known how many were sent.
             Form::Envelope => {
-                self.buffer.extend_from_slice(format!("],\"count\":{}}}", self.count).as_bytes())
+                self.buffer.extend_from_slice(format!("],\"count\":{}}}", self.count).as_bytes());
             }
         }
     }
