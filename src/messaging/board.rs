@@ -57,7 +57,7 @@ impl Board {
             status.kafka.connected = false;
             status.kafka.error = Some(format!("{part}: {error}"));
         });
-        if failing.insert(part.to_owned(), error.clone()).is_none() {
+        if failing.insert(part.to_owned(), error.clone()).as_ref() != Some(&error) {
             warn!("trouble {part}: {error}; trying again until it passes");
         }
     }

@@ -146,8 +146,12 @@ impl Cluster {
 
     /// A connection of our own to one broker.
     pub(crate) async fn connect_to(&self, host: &str, port: i32) -> Result<Connection, WireError> {
-        let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        Connection::open(&address, &self.config).await
+        Connection::open(&Self::address(host, port), &self.config).await
+    }
+
+    /// `host:port`, with an IPv6 address in brackets.
+    pub(crate) fn address(host: &str, port: i32) -> String {
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
     fn bootstrap(&self) -> &str {

@@ -130,8 +130,9 @@ impl Run {
                         Ended::Stopped => break,
                         Ended::Rebalance(reason) => self.reason = reason,
                         Ended::Lost(reason) => {
+                            // The coordinator may know this member still: joining by the same id, it need
+                            // not wait for the old one to expire.
                             warn!("out of the group: {reason}; joining again");
-                            self.member.forget_id();
                             self.reason = reason;
                         }
                     }

@@ -1,6 +1,10 @@
 //! The broker that keeps the group, and the way to it.
 
-use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{
+    ops::RangeInclusive,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use kafka_protocol::{
     ResponseError,
@@ -20,11 +24,13 @@ pub(crate) struct Coordinator {
     cluster: Arc<Cluster>,
     group_id: String,
     connection: Mutex<Option<Connection>>,
+    /// Of the coordinator that was found last.
+    address: std::sync::Mutex<Option<String>>,
 }
 
 impl Coordinator {
     pub(crate) fn new(cluster: Arc<Cluster>, group_id: String) -> Self {
-        Self { cluster, group_id, connection: Mutex::new(None) }
+        Self { cluster, group_id, connection: Mutex::new(None), address: Default::default() }
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {
@@ -55,6 +61,33 @@ impl Coordinator {
         Ok(answer)
     }
 
+    /// As [`Coordinator::call`], for a request that the coordinator holds until the group has gathered. One
+    /// that hangs holds it, too: so meanwhile the cluster is asked whether the coordinator is another.
+    pub(super) async fn call_held<R: Request>(
+        &self,
+        request: &R,
+        known: RangeInclusive<i16>,
+        within: Duration,
+    ) -> Result<R::Response, WireError> {
+        tokio::select! {
+            answer = self.call(request, known, within) => answer,
+            moved = self.moved() => Err(moved),
+        }
+    }
+
+    /// Resolves when the cluster names another coordinator than the one found last.
+    async fn moved(&self) -> WireError {
+        loop {
+            tokio::time::sleep(self.cluster.request_timeout()).await;
+            let Ok((host, port)) = self.look_up().await else { continue };
+            let now = Cluster::address(&host, port);
+            let before = self.address.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if before.is_some_and(|before| before != now) {
+                return WireError::Refused { what: "FindCoordinator", error: ResponseError::NotCoordinator };
+            }
+        }
+    }
+
     /// `Ok` for code 0; an error that says the group is elsewhere makes the next call look for it.
     pub(super) async fn check(&self, what: &'static str, code: i16) -> Result<(), WireError> {
         let checked = WireError::check(what, code);
@@ -70,10 +103,18 @@ impl Coordinator {
     }
 
     async fn find(&self) -> Result<Connection, WireError> {
+        let (host, port) = self.look_up().await?;
+        let connection = self.cluster.connect_to(&host, port).await?;
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.address().to_owned());
+        Ok(connection)
+    }
+
+    /// Where the cluster says that the coordinator is.
+    async fn look_up(&self) -> Result<(String, i32), WireError> {
         let request = FindCoordinatorRequest::default().with_key(self.group().0);
         let mut any = self.cluster.connect().await?;
         let answer = any.call(&request, 0..=3).await?;
         WireError::check("FindCoordinator", answer.error_code)?;
-        self.cluster.connect_to(&answer.host, answer.port).await
+        Ok((answer.host.as_str().to_owned(), answer.port))
     }
 }

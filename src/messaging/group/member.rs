@@ -98,7 +98,7 @@ impl Member {
         let patience = self.rebalance_timeout + self.coordinator.cluster().request_timeout();
         loop {
             let request = request.clone().with_member_id(self.id.clone());
-            let answer = self.coordinator.call(&request, 0..=9, patience).await?;
+            let answer = self.coordinator.call_held(&request, 0..=9, patience).await?;
             // KIP-394: the first answer gives the id to join with, so that a lost answer leaves no ghost.
             if ResponseError::try_from_code(answer.error_code) == Some(ResponseError::MemberIdRequired) {
                 self.id = answer.member_id;
@@ -162,7 +162,7 @@ impl Member {
             .with_assignments(assignments);
         // Held until the leader has sent its assignment.
         let patience = self.rebalance_timeout + self.coordinator.cluster().request_timeout();
-        let answer = self.coordinator.call(&request, 0..=5, patience).await?;
+        let answer = self.coordinator.call_held(&request, 0..=5, patience).await?;
         self.check(WHAT, answer.error_code).await?;
         let assignment: Bytes = answer.assignment;
         decode_assignment(assignment, &self.topic).map_err(|reason| malformed(WHAT, reason))
@@ -202,11 +202,6 @@ impl Member {
             self.id = StrBytes::default();
         }
         checked
-    }
-
-    /// The generation is over for this member: it joins anew, as a new one.
-    pub(crate) fn forget_id(&mut self) {
-        self.id = StrBytes::default();
     }
 }
 
