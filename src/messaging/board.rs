@@ -6,7 +6,10 @@ use std::{
 };
 
 use log::{info, warn};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Duration, Instant},
+};
 
 use super::{GroupStatus, Status};
 
@@ -15,8 +18,18 @@ use super::{GroupStatus, Status};
 pub struct Board {
     status: watch::Sender<Status>,
     /// What is wrong now, by the part that sees it.
-    failing: Mutex<BTreeMap<String, String>>,
+    failing: Mutex<BTreeMap<String, Trouble>>,
 }
+
+/// What is wrong, and when it was last logged.
+#[derive(Debug)]
+struct Trouble {
+    error: String,
+    logged: Instant,
+}
+
+/// How often the same part may say that its trouble is another now.
+const NEWS_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Board {
     /// A board on which nothing is connected yet.
@@ -36,7 +49,7 @@ impl Board {
             return;
         }
         let recovered = failing.remove(part).is_some();
-        let error = failing.iter().next().map(|(part, error)| format!("{part}: {error}"));
+        let error = failing.iter().next().map(|(part, trouble)| format!("{part}: {}", trouble.error));
         let all_well = error.is_none();
         self.status.send_modify(|status| {
             status.kafka.connected = all_well;
@@ -57,9 +70,14 @@ impl Board {
             status.kafka.connected = false;
             status.kafka.error = Some(format!("{part}: {error}"));
         });
-        if failing.insert(part.to_owned(), error.clone()).as_ref() != Some(&error) {
+        let now = Instant::now();
+        let known = failing.get(part);
+        let news = known.is_none_or(|known| known.error != error && now >= known.logged + NEWS_INTERVAL);
+        let logged = known.map_or(now, |known| if news { now } else { known.logged });
+        if news {
             warn!("trouble {part}: {error}; trying again until it passes");
         }
+        failing.insert(part.to_owned(), Trouble { error, logged });
     }
 
     /// This part is no more: what it saw counts no longer.
@@ -68,7 +86,7 @@ impl Board {
         if failing.remove(part).is_none() {
             return;
         }
-        let error = failing.iter().next().map(|(part, error)| format!("{part}: {error}"));
+        let error = failing.iter().next().map(|(part, trouble)| format!("{part}: {}", trouble.error));
         self.status.send_modify(|status| {
             status.kafka.connected = error.is_none();
             status.kafka.error = error;
@@ -89,7 +107,7 @@ impl Board {
         self.status.send_modify(|status| change(&mut status.group));
     }
 
-    fn failing(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+    fn failing(&self) -> MutexGuard<'_, BTreeMap<String, Trouble>> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
