@@ -1,1 +1,170 @@
 //! Every setting, its variable, its default, in one place.
+//!
+//! The [table](settings) says what there is; [`parse`] makes a [`Config`] of it and of what a command
+//! line, an environment and a `.env` file say, or reports every fault of it at once. Each room owns the
+//! type of its own settings; nothing else reads the environment.
+
+mod checks;
+mod command_line;
+mod environment;
+mod fault;
+mod reader;
+mod table;
+mod values;
+
+use std::{ffi::OsString, time::Duration};
+
+pub use command_line::Service;
+pub use environment::from_process;
+pub use fault::Exit;
+pub use table::Description;
+
+use crate::{
+    http,
+    messaging::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig},
+    services::activity,
+    store, telemetry,
+};
+use command_line::CommandLine;
+use reader::Reader;
+
+/// What the process was asked to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    /// The service to run.
+    pub service: Service,
+    /// Its settings.
+    pub config: Config,
+}
+
+/// The settings of a process, each within its bounds and all in keeping with each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Kafka; where it is the embedded broker, `brokers` is empty until that has started.
+    pub kafka: ClusterConfig,
+    /// No KAFKA_BROKERS: Kafka is the embedded broker.
+    pub embedded: bool,
+    /// The topic of the events.
+    pub topic: TopicConfig,
+    /// The topic of what can never be processed.
+    pub dead_letter_topic: TopicConfig,
+    /// How events are sent.
+    pub producer: ProducerConfig,
+    /// How events are read.
+    pub consumer: ConsumerConfig,
+    /// How the service is reached.
+    pub http: http::Config,
+    /// Where events are kept.
+    pub store: store::Config,
+    /// What the activity service takes.
+    pub activity: activity::Config,
+    /// What is logged, and how.
+    pub log: telemetry::Config,
+    /// How long a graceful stop may take.
+    pub shutdown_timeout: Duration,
+}
+
+/// Every setting, in the order of `--help`.
+pub fn settings() -> impl Iterator<Item = Description> {
+    table::ALL.iter().map(|setting| setting.describe())
+}
+
+/// Reads a configuration: a flag goes before the environment, the environment before the text of a
+/// `.env` file, and that before the default. An empty variable counts as unset, an empty flag as the default.
+///
+/// # Errors
+///
+/// The help or the version where they were asked for; else everything that is wrong, by variable.
+pub fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<String>,
+    dotenv: &str,
+) -> Result<Invocation, Exit> {
+    let command_line = CommandLine::parse(args)?;
+    let file = environment::dotenv(dotenv)?;
+    let service = command_line.service;
+    let mut reader = Reader::new(|variable| {
+        let filled = |value: &String| !value.trim().is_empty();
+        let flag = command_line.flag(variable).map(str::to_owned);
+        flag.or_else(|| environment(variable).filter(filled)).or_else(|| file.get(variable).cloned())
+    });
+    let config = read(&mut reader);
+    checks::check(&config, &mut reader);
+    reader.finish()?;
+    Ok(Invocation { service, config })
+}
+
+/// Takes every setting out of the reader; where one is at fault its default stands in.
+fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Config {
+    let http = http::Config {
+        host: reader.value(&table::HOST),
+        port: reader.value(&table::PORT),
+        max_connections: reader.value(&table::MAX_CONNECTIONS),
+        max_body_bytes: reader.value(&table::MAX_BODY_BYTES),
+        max_depth: reader.value(&table::MAX_DEPTH),
+        header_timeout: reader.value(&table::HEADER_TIMEOUT),
+        body_timeout: reader.value(&table::BODY_TIMEOUT),
+        request_timeout: reader.value(&table::REQUEST_TIMEOUT),
+    };
+    let activity = activity::Config { event_types: reader.value(&table::EVENT_TYPES) };
+    let brokers = reader.value(&table::KAFKA_BROKERS);
+    let embedded = brokers.is_none();
+    let kafka = ClusterConfig {
+        brokers: brokers.unwrap_or_default(),
+        client_id: reader.value(&table::KAFKA_CLIENT_ID),
+        connect_timeout: reader.value(&table::KAFKA_CONNECT_TIMEOUT),
+        request_timeout: reader.value(&table::KAFKA_REQUEST_TIMEOUT),
+    };
+    let (topic, dead_letter_topic) = topics(reader);
+    Config {
+        kafka,
+        embedded,
+        topic,
+        dead_letter_topic,
+        producer: ProducerConfig {
+            timeout: reader.value(&table::PRODUCE_TIMEOUT),
+            queue_records: reader.value(&table::PRODUCE_QUEUE_EVENTS),
+            queue_bytes: reader.value(&table::PRODUCE_QUEUE_BYTES),
+            batch_max_bytes: reader.value(&table::BATCH_MAX_BYTES),
+        },
+        consumer: ConsumerConfig {
+            group_id: reader.value(&table::KAFKA_GROUP_ID),
+            session_timeout: reader.value(&table::KAFKA_SESSION_TIMEOUT),
+            rebalance_timeout: reader.value(&table::KAFKA_REBALANCE_TIMEOUT),
+            heartbeat_interval: reader.value(&table::KAFKA_HEARTBEAT_INTERVAL),
+            commit_interval: reader.value(&table::COMMIT_INTERVAL),
+            offset_reset: reader.value(&table::OFFSET_RESET),
+            metadata_max_age: reader.value(&table::METADATA_MAX_AGE),
+            fetch_max_bytes: reader.value(&table::FETCH_MAX_BYTES),
+        },
+        http,
+        store: store::Config { max_events: reader.value(&table::STORE_MAX_EVENTS) },
+        activity,
+        log: telemetry::Config {
+            filter: reader.value(&table::RUST_LOG),
+            format: reader.value(&table::LOG_FORMAT),
+        },
+        shutdown_timeout: reader.value(&table::SHUTDOWN_TIMEOUT),
+    }
+}
+
+/// What a dead letter may be larger than its record, for the headers that say what happened to it.
+const DEAD_LETTER_HEADERS: i32 = 64 * 1024;
+
+/// The topic of the events, and the one of dead letters: alike, but for name and room for headers.
+fn topics(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> (TopicConfig, TopicConfig) {
+    let topic = TopicConfig {
+        name: reader.value(&table::KAFKA_TOPIC),
+        partitions: reader.value(&table::KAFKA_TOPIC_PARTITIONS),
+        replication_factor: reader.value(&table::KAFKA_TOPIC_REPLICATION_FACTOR),
+        retention: reader.value(&table::KAFKA_TOPIC_RETENTION),
+        max_message_bytes: reader.value(&table::KAFKA_TOPIC_MAX_MESSAGE_BYTES),
+    };
+    let named = reader.value(&table::KAFKA_DEAD_LETTER_TOPIC);
+    let dead_letter_topic = TopicConfig {
+        name: named.unwrap_or_else(|| format!("{}.dlq", topic.name)),
+        max_message_bytes: topic.max_message_bytes.saturating_add(DEAD_LETTER_HEADERS),
+        ..topic.clone()
+    };
+    (topic, dead_letter_topic)
+}

@@ -1,0 +1,75 @@
+//! What must hold between settings.
+
+use super::{
+    Config,
+    reader::Reader,
+    table::{
+        BATCH_MAX_BYTES, KAFKA_BROKERS, KAFKA_DEAD_LETTER_TOPIC, KAFKA_HEARTBEAT_INTERVAL,
+        KAFKA_REBALANCE_TIMEOUT, KAFKA_SESSION_TIMEOUT, KAFKA_TOPIC, KAFKA_TOPIC_MAX_MESSAGE_BYTES,
+        MAX_BODY_BYTES, PRODUCE_QUEUE_BYTES, PRODUCE_TIMEOUT, REQUEST_TIMEOUT,
+    },
+    values::TopicName,
+};
+
+/// Notes each pair of settings that cannot work together.
+pub(super) fn check(config: &Config, reader: &mut Reader<impl Fn(&str) -> Option<String>>) {
+    macro_rules! require {
+        ($holds:expr, [$($setting:ident),+], $rule:expr) => {
+            let settings = [$(($setting.variable, reader.text(&$setting))),+];
+            reader.require($holds, &settings, $rule);
+        };
+    }
+
+    require!(
+        cfg!(feature = "embedded-broker") || !config.embedded,
+        [KAFKA_BROKERS],
+        "must be set: this build has no embedded broker"
+    );
+    // Two heartbeats may be lost before the session is: Kafka's own advice for heartbeat.interval.ms.
+    require!(
+        config.consumer.heartbeat_interval * 3 <= config.consumer.session_timeout,
+        [KAFKA_HEARTBEAT_INTERVAL, KAFKA_SESSION_TIMEOUT],
+        "the heartbeat interval must be at most a third of the session time-out"
+    );
+    // A rebalance waits for a dead member until its session ends.
+    require!(
+        config.consumer.session_timeout <= config.consumer.rebalance_timeout,
+        [KAFKA_REBALANCE_TIMEOUT, KAFKA_SESSION_TIMEOUT],
+        "the rebalance time-out must be at least the session time-out"
+    );
+    // Else a client is told that its request took too long while the event may yet be written.
+    require!(
+        config.producer.timeout < config.http.request_timeout,
+        [REQUEST_TIMEOUT, PRODUCE_TIMEOUT],
+        "the time-out of a request must be longer than the time-out of producing"
+    );
+    require!(
+        i32::try_from(config.producer.batch_max_bytes)
+            .is_ok_and(|bytes| bytes <= config.topic.max_message_bytes),
+        [BATCH_MAX_BYTES, KAFKA_TOPIC_MAX_MESSAGE_BYTES],
+        "the largest batch that is sent must be at most what the topic takes"
+    );
+    require!(
+        config.http.max_body_bytes <= config.producer.queue_bytes,
+        [MAX_BODY_BYTES, PRODUCE_QUEUE_BYTES],
+        "the largest body must fit into the queue"
+    );
+    check_topics(config, reader);
+}
+
+fn check_topics(config: &Config, reader: &mut Reader<impl Fn(&str) -> Option<String>>) {
+    let topic = (KAFKA_TOPIC.variable, config.topic.name.clone());
+    let dead_letters = (KAFKA_DEAD_LETTER_TOPIC.variable, config.dead_letter_topic.name.clone());
+    // Kafka refuses to create a topic whose name differs from another's by . and _ alone (Topic.hasCollision).
+    let unified = |name: &str| name.replace('.', "_");
+    reader.require(
+        unified(&topic.1) != unified(&dead_letters.1),
+        &[dead_letters.clone(), topic.clone()],
+        "dead letters must go to another topic, told apart by more than . and _",
+    );
+    reader.require(
+        dead_letters.1.len() <= TopicName::LONGEST,
+        &[topic],
+        "leaves no room for .dlq after it: make it shorter, or set KAFKA_DEAD_LETTER_TOPIC",
+    );
+}

@@ -1,0 +1,44 @@
+//! Where settings come from: the process's environment and the file `.env`. Nothing else reads either.
+
+use std::{collections::HashMap, fs, io};
+
+use super::{Invocation, fault::Exit, parse};
+
+/// Reads the configuration of this process: its arguments, its environment, and `.env` in its directory.
+pub fn from_process() -> Result<Invocation, Exit> {
+    let dotenv = match fs::read_to_string(".env") {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(Exit::unreadable(format_args!(".env cannot be read: {error}"))),
+    };
+    parse(std::env::args_os(), variable, &dotenv)
+}
+
+/// A variable of the environment. What is not UTF-8 keeps a U+FFFD, which no setting takes.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// The variables of a `.env` file; of two lines for one variable the first counts.
+pub(super) fn dotenv(text: &str) -> Result<HashMap<String, String>, Exit> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut variables = HashMap::new();
+    for line in dotenvy::from_read_iter(text.as_bytes()) {
+        let (name, value) = line.map_err(|error| Exit::unreadable(describe(&error, text)))?;
+        variables.entry(name).or_insert(value);
+    }
+    Ok(variables)
+}
+
+/// Where the file is wrong. The line itself may hold a secret and is not shown.
+fn describe(error: &dotenvy::Error, text: &str) -> String {
+    match error {
+        dotenvy::Error::LineParse(line, _) => {
+            let before = text.find(line.as_str()).map_or(text, |at| &text[..at]);
+            let number = before.matches('\n').count() + 1;
+            format!(".env is malformed at line {number}: each line is NAME=value, a comment or empty")
+        }
+        error => format!(".env cannot be read: {error}"),
+    }
+}

@@ -1,0 +1,56 @@
+//! Takes settings out of what was given, and gathers what is wrong with them.
+
+use super::{
+    fault::{Exit, Fault},
+    table::Setting,
+    values::Values,
+};
+
+/// Reads settings one by one; a fault does not stop it.
+pub(super) struct Reader<F> {
+    given: F,
+    faults: Vec<Fault>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Reader<F> {
+    /// Over what a user gave for a variable, by whatever way.
+    pub(super) fn new(given: F) -> Self {
+        Self { given, faults: Vec::new() }
+    }
+
+    /// The setting's value. Where it is at fault, the fault is noted and the default stands in.
+    pub(super) fn value<V: Values>(&mut self, setting: &Setting<V>) -> V::Value {
+        let text = self.text(setting);
+        // A U+FFFD is what is left of a value that was not UTF-8.
+        match setting.values.parse(&text).filter(|_| !text.contains('\u{fffd}')) {
+            Some(value) => value,
+            None => {
+                let rule = format!("must be {}", setting.values.allowed());
+                self.faults.push(Fault { settings: vec![(setting.variable, text)], rule });
+                let default = setting.values.parse(setting.default);
+                default.expect("a default is within its own bounds: a test reads every one")
+            }
+        }
+    }
+
+    /// Notes a fault of settings that are each within bounds, but at odds with each other. Where one
+    /// of them is already at fault, its value is not what the user wrote, and nothing more is said.
+    pub(super) fn require(&mut self, holds: bool, settings: &[(&'static str, String)], rule: &str) {
+        let at_fault =
+            |variable| self.faults.iter().flat_map(|f| &f.settings).any(|(name, _)| *name == variable);
+        if !holds && !settings.iter().any(|(variable, _)| at_fault(*variable)) {
+            self.faults.push(Fault { settings: settings.to_vec(), rule: rule.to_owned() });
+        }
+    }
+
+    /// The setting as it was written: trimmed, the default where there is nothing.
+    pub(super) fn text<V>(&self, setting: &Setting<V>) -> String {
+        let given = (self.given)(setting.variable).map(|text| text.trim().to_owned());
+        given.filter(|text| !text.is_empty()).unwrap_or_else(|| setting.default.to_owned())
+    }
+
+    /// Every fault, if there is one.
+    pub(super) fn finish(self) -> Result<(), Exit> {
+        if self.faults.is_empty() { Ok(()) } else { Err(self.faults.into()) }
+    }
+}

@@ -1,0 +1,179 @@
+//! The one table: every setting with its variable, default, bounds and sentence.
+//!
+//! `--help`, `.env.example` and the README's table come from here or are held against it by a test.
+//! The flag is the variable in lower case with dashes: `KAFKA_TOPIC` is `--kafka-topic`.
+
+use std::time::Duration;
+
+use super::values::{
+    Brokers, Directives, Durations, EventTypes, Host, OneOf, Or, Size, Text, TopicName, Values, Whole,
+};
+use crate::{messaging::OffsetReset, telemetry::Format};
+
+/// A setting whose value has the type of its `V`.
+pub(super) struct Setting<V> {
+    pub(super) variable: &'static str,
+    pub(super) group: &'static str,
+    pub(super) default: &'static str,
+    pub(super) values: V,
+    pub(super) sentence: &'static str,
+}
+
+/// What a reader of `--help` is told about a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The environment variable.
+    pub variable: &'static str,
+    /// The command-line flag, without its dashes.
+    pub flag: String,
+    /// What it is about: settings of one group follow each other.
+    pub group: &'static str,
+    /// What an absent or empty value stands for; empty where the sentence says what happens then.
+    pub default: &'static str,
+    /// The values it takes, in words.
+    pub allowed: String,
+    /// What it does.
+    pub sentence: &'static str,
+}
+
+/// A setting of any type.
+pub(super) trait Describe: Sync {
+    /// What there is to say about it.
+    fn describe(&self) -> Description;
+}
+
+impl<V: Values> Describe for Setting<V> {
+    fn describe(&self) -> Description {
+        Description {
+            variable: self.variable,
+            flag: flag(self.variable),
+            group: self.group,
+            default: self.default,
+            allowed: self.values.allowed(),
+            sentence: self.sentence,
+        }
+    }
+}
+
+/// The flag that overrides a variable.
+pub(super) fn flag(variable: &str) -> String {
+    variable.to_ascii_lowercase().replace('_', "-")
+}
+
+/// Declares each setting as a static of its own type, and all of them, in order, as `ALL`.
+macro_rules! settings {
+    ($($group:literal { $($variable:ident: $kind:ty = $default:literal, $values:expr, $sentence:literal;)+ })+) => {
+        $($(pub(super) static $variable: Setting<$kind> = Setting {
+            variable: stringify!($variable),
+            group: $group,
+            default: $default,
+            values: $values,
+            sentence: $sentence,
+        };)+)+
+
+        /// Every setting, in the order of `--help`.
+        pub(super) static ALL: &[&dyn Describe] = &[$($(&$variable,)+)+];
+    };
+}
+
+const fn ms(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
+
+const fn minutes(count: u64) -> Duration {
+    Duration::from_secs(60 * count)
+}
+
+const fn days(count: u64) -> Duration {
+    minutes(24 * 60 * count)
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+settings! {
+    "Server" {
+        HOST: Host = "0.0.0.0", Host,
+            "The address to listen on; 0.0.0.0 is every IPv4 address of the machine.";
+        PORT: Whole<u16> = "8000", Whole::from(0).to(65_535),
+            "The port to listen on; 0 lets the system choose one.";
+        MAX_CONNECTIONS: Whole<usize> = "10000", Whole::from(1).to(1_000_000),
+            "The most connections open at one time.";
+        MAX_BODY_BYTES: Size<usize> = "64KiB", Size::from(KIB).to(64 * MIB),
+            "The largest body of a request; a larger one is answered 413.";
+        MAX_DEPTH: Whole<usize> = "64", Whole::from(1).to(128),
+            "The deepest nesting of JSON in a body; a deeper one is answered 400.";
+        HEADER_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(10)),
+            "How long a client may take to send the head of a request.";
+        BODY_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(10)),
+            "How long a client may take to send the body of a request.";
+        REQUEST_TIMEOUT: Durations = "35s", Durations::from(ms(100)).to(minutes(10)),
+            "How long an answer may take to begin; longer than PRODUCE_TIMEOUT.";
+        EVENT_TYPES: EventTypes = "LOGIN,LOGOUT,PRODUCT_VIEW", EventTypes,
+            "What POST /events/generate takes as eventType; other routes and the consumer take any.";
+    }
+    "Kafka" {
+        KAFKA_BROKERS: Or<Brokers> = "", Or::unset(Brokers),
+            "Where to find Kafka; unset, an embedded broker is started that keeps nothing.";
+        KAFKA_CLIENT_ID: Text = "highwater", Text { longest: 249 },
+            "The name that brokers see in their logs and quotas.";
+        KAFKA_CONNECT_TIMEOUT: Durations = "1s", Durations::from(ms(10)).to(minutes(1)),
+            "How long a connection to a broker may take to be made.";
+        KAFKA_REQUEST_TIMEOUT: Durations = "5s", Durations::from(ms(100)).to(minutes(5)),
+            "How long any one call to a broker may take.";
+        KAFKA_TOPIC: TopicName = "user-activity-events", TopicName,
+            "The topic that events go to and come from; created when missing.";
+        KAFKA_DEAD_LETTER_TOPIC: Or<TopicName> = "", Or::unset(TopicName),
+            "The topic for records that can never be processed; unset, KAFKA_TOPIC with .dlq after it.";
+        KAFKA_TOPIC_PARTITIONS: Whole<i32> = "3", Whole::from(1).to(10_000),
+            "The partitions of a topic that is created.";
+        KAFKA_TOPIC_REPLICATION_FACTOR: Or<Whole<i16>> = "", Or::unset(Whole::from(1).to(100)),
+            "The copies of a topic that is created; unset, three, or as many as there are brokers.";
+        KAFKA_TOPIC_RETENTION: Or<Durations> = "7d", Or::word("none", Durations::from(minutes(1)).to(days(3_650))),
+            "How long a topic that is created keeps records; none is for ever.";
+        KAFKA_TOPIC_MAX_MESSAGE_BYTES: Size<i32> = "1048588", Size::from(KIB).to(GIB),
+            "The largest batch that a topic that is created takes.";
+    }
+    "Producer" {
+        PRODUCE_TIMEOUT: Durations = "5s", Durations::from(ms(100)).to(minutes(5)),
+            "How long an event may take to be acknowledged, retries included.";
+        PRODUCE_QUEUE_EVENTS: Whole<usize> = "10000", Whole::from(1).to(10_000_000),
+            "The most events that wait for Kafka; a further one is answered 503.";
+        PRODUCE_QUEUE_BYTES: Size<usize> = "64MiB", Size::from(64 * KIB).to(16 * GIB),
+            "The most bytes that wait for Kafka; at least MAX_BODY_BYTES.";
+        BATCH_MAX_BYTES: Size<usize> = "512KiB", Size::from(KIB).to(GIB),
+            "The largest batch that is sent; at most KAFKA_TOPIC_MAX_MESSAGE_BYTES.";
+    }
+    "Consumer" {
+        KAFKA_GROUP_ID: Text = "user-activity-consumer-group", Text { longest: 249 },
+            "The consumer group; instances of one group share the partitions.";
+        KAFKA_SESSION_TIMEOUT: Durations = "10s", Durations::from(ms(1_000)).to(minutes(30)),
+            "An instance that the group has not heard of for so long loses its partitions.";
+        KAFKA_HEARTBEAT_INTERVAL: Durations = "3s", Durations::from(ms(100)).to(minutes(10)),
+            "How often the group hears of an instance; at most a third of KAFKA_SESSION_TIMEOUT.";
+        KAFKA_REBALANCE_TIMEOUT: Durations = "60s", Durations::from(ms(1_000)).to(minutes(60)),
+            "How long instances may take to drain and join again; at least KAFKA_SESSION_TIMEOUT.";
+        COMMIT_INTERVAL: Durations = "1s", Durations::from(ms(10)).to(minutes(10)),
+            "How often offsets are committed.";
+        OFFSET_RESET: OneOf<OffsetReset> = "earliest",
+            OneOf(&[("earliest", OffsetReset::Earliest), ("latest", OffsetReset::Latest)]),
+            "Where to start without a committed offset, or with one that the log no longer has.";
+        METADATA_MAX_AGE: Durations = "30s", Durations::from(ms(100)).to(minutes(60)),
+            "How often to look for new partitions.";
+        FETCH_MAX_BYTES: Size<i32> = "1MiB", Size::from(KIB).to(GIB),
+            "The most bytes of one fetch from one partition; a larger record arrives whole.";
+    }
+    "Store" {
+        STORE_MAX_EVENTS: Whole<u64> = "1000000", Whole::from(1).to(1_000_000_000),
+            "The most events in memory, shared out among the partitions; the oldest leave first.";
+    }
+    "Process" {
+        RUST_LOG: Directives = "info,rskafka=warn,tracing=warn", Directives,
+            "What is logged, as env_logger reads it; debug alone adds all that the libraries say.";
+        LOG_FORMAT: Or<OneOf<Format>> = "", Or::unset(OneOf(&[("text", Format::Text), ("json", Format::Json)])),
+            "How a log line is written; unset, text on a terminal and json elsewhere.";
+        SHUTDOWN_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(10)),
+            "How long a graceful stop may take; then the process exits with code 1.";
+    }
+}
