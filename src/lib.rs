@@ -13,14 +13,15 @@
 //!
 //! # Layout
 //!
-//! * [`config`]: every setting, its variable, its default, in one place
-//! * [`services`]: what the business says; `activity` is the main service
-//! * [`messaging`]: producing, consumer groups and dead letters; knows no event, no route, no store
-//! * [`store`]: where processed events are; knows no Kafka
-//! * [`http`]: REST plumbing without a business word
-//! * [`telemetry`]: logs
-//! * [`json`]: JSON text, looked at without building anything from it
-//! * [`embedded`]: the in-process Kafka broker; speaks the protocol over TCP and nothing else
+//! * [`config`][]: every setting, its variable, its default, in one place
+//! * [`services`][]: what the business says; `activity` is the main service
+//! * [`messaging`][]: producing, consumer groups and dead letters; knows no event, no route, no store
+//! * [`store`][]: where processed events are; knows no Kafka
+//! * [`http`][]: REST plumbing without a business word
+//! * [`telemetry`][]: logs
+//! * [`shutdown`][]: one request to stop, many who hear of it
+//! * [`json`][]: JSON text, looked at without building anything from it
+//! * [`embedded`][]: the in-process Kafka broker; speaks the protocol over TCP and nothing else
 //!
 //! `messaging` never imports `store`, `http` or `services`; `store` never imports Kafka;
 //! `messaging` and `embedded` meet only over TCP; only `config` reads the environment.
@@ -32,5 +33,6 @@ pub mod http;
 pub mod json;
 pub mod messaging;
 pub mod services;
+pub mod shutdown;
 pub mod store;
 pub mod telemetry;

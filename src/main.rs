@@ -1,3 +1,56 @@
 //! The command line: which service, and the exit code.
 
-fn main() {}
+use std::{io, net::SocketAddr, process::ExitCode, thread};
+
+use anyhow::{Context as _, anyhow};
+use highwater::{
+    config::{self, Config, Invocation, Service},
+    http,
+    services::activity,
+    shutdown::{self, Shutdown},
+    telemetry,
+};
+use tokio::{net::TcpListener, runtime};
+
+/// musl's own allocator serializes threads; this one is as fast everywhere.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let Invocation { service, config } = match config::from_process() {
+        Ok(invocation) => invocation,
+        Err(exit) => return exit.report(),
+    };
+    let started = telemetry::start(&config.log).context("logging cannot start");
+    match started.and_then(|_logs| run(service, config).inspect_err(|error| log::error!("{error:#}"))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run(service: Service, config: Config) -> anyhow::Result<()> {
+    // Said explicitly, as tokio else looks for a variable of its own.
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    let shutdown = Shutdown::new();
+    shutdown::watch_signals(shutdown.clone(), config.shutdown_timeout).context("signals cannot be had")?;
+    let outcome = runtime.block_on(async {
+        let listener = bind(&config.http).await?;
+        match service {
+            Service::Activity => activity::run(config, listener, shutdown).await,
+        }
+    });
+    // Whatever runs on has been given the time to finish.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn bind(config: &http::Config) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::from((config.host, config.port));
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => anyhow!("port {} is taken: set PORT", config.port),
+        io::ErrorKind::AddrNotAvailable => anyhow!("{} is no address of this machine: set HOST", config.host),
+        io::ErrorKind::PermissionDenied => anyhow!("port {} is privileged: set PORT", config.port),
+        _ => anyhow!("{address} cannot be listened on: {error}"),
+    })
+}

@@ -1,0 +1,131 @@
+//! The graceful stop: one request, many who hear of it, and an end to waiting for them.
+//!
+//! SIGTERM or SIGINT requests a stop; the parts of a service finish what they began and are done. A
+//! second signal ends the process at once, and so does the time-out. Both are watched from a thread
+//! that has nothing else to do, so that the end comes even where every executor thread is stuck.
+
+use std::{
+    io, process,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{self, Runtime},
+    signal::unix::{Signal, SignalKind, signal},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+/// A stop that may be requested: cheap to clone, the same for all clones.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    token: CancellationToken,
+    unfinished: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Shutdown {
+    /// A stop that nobody has requested yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Requests the stop; again is no different.
+    pub fn request(&self) {
+        self.token.cancel();
+    }
+
+    /// Waits until the stop is requested; for ever, if it never is.
+    pub async fn requested(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// Whether the stop is requested.
+    pub fn is_requested(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// Names something that a stop waits for, until what is returned is dropped. The name completes
+    /// "still unfinished: ".
+    #[must_use = "the part is finished when this is dropped"]
+    pub fn part(&self, name: &'static str) -> Part {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+        Part { name, unfinished: Arc::clone(&self.unfinished) }
+    }
+
+    /// The parts that are not finished, in the order in which they were named.
+    pub fn unfinished(&self) -> Vec<&'static str> {
+        self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Something a stop waits for; dropped when it is finished.
+#[derive(Debug)]
+pub struct Part {
+    name: &'static str,
+    unfinished: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = unfinished.iter().position(|name| *name == self.name) {
+            unfinished.remove(at);
+        }
+    }
+}
+
+/// Requests the stop at the first SIGTERM or SIGINT, from now on. Ends the process at the second (with
+/// 128 and the signal's number, as a shell tells it), or when the stop takes longer than the time-out (with 1).
+///
+/// # Errors
+///
+/// The signals cannot be had, or no thread.
+pub fn watch_signals(shutdown: Shutdown, timeout: Duration) -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let signals = {
+        let _context = runtime.enter();
+        Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? }
+    };
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || watch(&runtime, signals, &shutdown, timeout))?;
+    Ok(())
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// The next one: its name and number.
+    async fn next(&mut self) -> (&'static str, i32) {
+        tokio::select! {
+            _ = self.terminate.recv() => ("SIGTERM", SignalKind::terminate().as_raw_value()),
+            _ = self.interrupt.recv() => ("SIGINT", SignalKind::interrupt().as_raw_value()),
+        }
+    }
+}
+
+fn watch(runtime: &Runtime, mut signals: Signals, shutdown: &Shutdown, timeout: Duration) {
+    let code = runtime.block_on(async {
+        let (signal, _) = signals.next().await;
+        log::info!(signal; "stopping; a second signal stops at once");
+        shutdown.request();
+        tokio::select! {
+            (signal, number) = signals.next() => {
+                log::warn!(signal; "stopped at once");
+                128 + number
+            }
+            () = sleep(timeout) => {
+                let unfinished = shutdown.unfinished().join(", ");
+                log::error!(unfinished; "not stopped within SHUTDOWN_TIMEOUT");
+                1
+            }
+        }
+    });
+    log::logger().flush();
+    process::exit(code);
+}
