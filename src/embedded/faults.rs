@@ -1,0 +1,80 @@
+//! Failing on purpose.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use kafka_protocol::{ResponseError, messages::ApiKey};
+
+/// What goes wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is refused with this error, and nothing is done.
+    Refuse(ResponseError),
+    /// It is answered so much later.
+    Delay(Duration),
+    /// It is never answered, and nothing is done.
+    Stall,
+    /// The connection breaks, and nothing is done.
+    Drop,
+    /// It is done, and the connection breaks before the answer.
+    LoseAnswer,
+}
+
+/// The faults that are to come, by kind of request, and how many requests of each kind came.
+#[derive(Debug, Default)]
+pub struct Faults {
+    planned: Mutex<HashMap<i16, VecDeque<(Fault, usize)>>>,
+    counts: Mutex<HashMap<i16, usize>>,
+}
+
+impl Faults {
+    /// The next request of that kind meets this fault, after those planned before.
+    pub fn once(&self, api: ApiKey, fault: Fault) {
+        self.times(api, fault, 1);
+    }
+
+    /// The next so many requests of that kind meet this fault, after those planned before.
+    pub fn times(&self, api: ApiKey, fault: Fault, times: usize) {
+        self.planned().entry(api as i16).or_default().push_back((fault, times));
+    }
+
+    /// Every request of that kind meets this fault, until [`Faults::clear`].
+    pub fn always(&self, api: ApiKey, fault: Fault) {
+        self.times(api, fault, usize::MAX);
+    }
+
+    /// Nothing goes wrong any more.
+    pub fn clear(&self) {
+        self.planned().clear();
+    }
+
+    /// How many requests of that kind came so far.
+    pub fn count(&self, api: ApiKey) -> usize {
+        self.counts().get(&(api as i16)).copied().unwrap_or(0)
+    }
+
+    /// Counts a request, and says what goes wrong with it.
+    pub(super) fn meet(&self, api: ApiKey) -> Option<Fault> {
+        *self.counts().entry(api as i16).or_default() += 1;
+        let mut planned = self.planned();
+        let queue = planned.get_mut(&(api as i16))?;
+        let (fault, times) = queue.front_mut()?;
+        let fault = *fault;
+        *times -= 1;
+        if *times == 0 {
+            queue.pop_front();
+        }
+        Some(fault)
+    }
+
+    fn planned(&self) -> MutexGuard<'_, HashMap<i16, VecDeque<(Fault, usize)>>> {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<i16, usize>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
