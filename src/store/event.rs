@@ -33,8 +33,8 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of these fields; no payload is an empty one. The timestamp keeps its milliseconds, and its
-    /// year must have four digits.
+    /// An event of these fields; no payload is an empty one. The timestamp keeps its milliseconds; one that
+    /// four digits of a year cannot say becomes the nearest that they can.
     pub fn new(
         id: Uuid,
         user_id: &str,
@@ -43,7 +43,10 @@ impl Event {
         payload: Option<&RawValue>,
     ) -> Self {
         let payload = payload.map_or("{}", RawValue::get);
-        let fixed = BEFORE_USER_ID + TYPE_FIELD.len() + TIMESTAMP_FIELD.len() + TIMESTAMP_LENGTH + 16;
+        // Exact where no string needs an escape and the payload is compact: nearly always.
+        let quotes_and_brace = 5;
+        let fixed = BEFORE_USER_ID + TYPE_FIELD.len() + TIMESTAMP_FIELD.len() + TIMESTAMP_LENGTH;
+        let fixed = fixed + PAYLOAD_FIELD.len() + quotes_and_brace;
         let mut json = Vec::with_capacity(fixed + user_id.len() + event_type.len() + payload.len());
         json.extend_from_slice(ID_FIELD);
         json.extend_from_slice(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
@@ -52,12 +55,13 @@ impl Event {
         json.extend_from_slice(TYPE_FIELD);
         let event_type_len = push_string(&mut json, event_type);
         json.extend_from_slice(TIMESTAMP_FIELD);
-        push_timestamp(&mut json, timestamp);
+        let timestamp_millis = push_timestamp(&mut json, timestamp);
         json.extend_from_slice(PAYLOAD_FIELD);
         push_compact(&mut json, payload);
         json.push(b'}');
-        let timestamp_millis = timestamp.timestamp_millis();
-        Self { id, timestamp_millis, json: json.into(), user_id_len, event_type_len }
+        // Shrunk in place, an allocator may keep the larger block; a copy takes no more than it needs.
+        let json = if json.len() == json.capacity() { json.into() } else { Box::from(&*json) };
+        Self { id, timestamp_millis, json, user_id_len, event_type_len }
     }
 
     /// What it is admitted by.
@@ -127,23 +131,32 @@ fn push_string(json: &mut Vec<u8>, text: &str) -> u32 {
     (json.len() - before) as u32
 }
 
-fn push_timestamp(json: &mut Vec<u8>, timestamp: DateTime<Utc>) {
-    let digits = |json: &mut Vec<u8>, number: u32, width: u32| {
-        json.extend((0..width).rev().map(|place| b'0' + (number / 10_u32.pow(place) % 10) as u8));
-    };
-    digits(json, timestamp.year().clamp(0, 9999) as u32, 4);
-    json.push(b'-');
-    digits(json, timestamp.month(), 2);
-    json.push(b'-');
-    digits(json, timestamp.day(), 2);
-    json.push(b'T');
-    digits(json, timestamp.hour(), 2);
-    json.push(b':');
-    digits(json, timestamp.minute(), 2);
-    json.push(b':');
-    digits(json, timestamp.second(), 2);
-    json.push(b'.');
-    // chrono counts a leap second as milliseconds beyond 999.
-    digits(json, timestamp.timestamp_subsec_millis().min(999), 3);
-    json.push(b'Z');
+/// Writes `YYYY-MM-DDTHH:MM:SS.mmmZ`; returns the milliseconds since 1970 that it says.
+fn push_timestamp(json: &mut Vec<u8>, timestamp: DateTime<Utc>) -> i64 {
+    /// 0000-01-01T00:00:00.000Z
+    const FIRST: i64 = -62_167_219_200_000;
+    /// 9999-12-31T23:59:59.999Z
+    const LAST: i64 = 253_402_300_799_999;
+
+    // By way of the milliseconds: chrono's own leap seconds become the next second.
+    let millis = timestamp.timestamp_millis().clamp(FIRST, LAST);
+    let moment = DateTime::from_timestamp_millis(millis).unwrap_or_default();
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    put(&mut text[0..4], moment.year().unsigned_abs());
+    put(&mut text[5..7], moment.month());
+    put(&mut text[8..10], moment.day());
+    put(&mut text[11..13], moment.hour());
+    put(&mut text[14..16], moment.minute());
+    put(&mut text[17..19], moment.second());
+    put(&mut text[20..23], moment.timestamp_subsec_millis());
+    json.extend_from_slice(&text);
+    millis
+}
+
+/// Writes a number's last digits.
+fn put(digits: &mut [u8], mut number: u32) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
 }

@@ -1,15 +1,98 @@
-//! ISO 8601 as clients and producers write it.
+//! Reads an event's timestamp, for requests and for records alike.
 
-use chrono::{DateTime, Datelike, NaiveDateTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Timelike, Utc};
 
-/// Date, time, and an offset in either way of writing it; without an offset it is UTC. Kept to the
-/// millisecond. `None` for anything else, and for years that four digits do not hold.
+/// Reads a date and time in ISO 8601's extended form, truncated to milliseconds.
+///
+/// That is `YYYY-MM-DDTHH:MM[:SS[.fraction]]` and then nothing (it is UTC), `Z`, `±HH`, `±HHMM` or `±HH:MM`;
+/// `t` and `z` are fine, as is a comma before the fraction. A date alone is not a moment. The result lies in
+/// the years 0000 to 9999 of UTC, which is what four digits can say. A leap second (`23:59:60` in UTC) is the
+/// first of the next day, as in POSIX time.
 pub fn parse(text: &str) -> Option<DateTime<Utc>> {
-    let timestamp = DateTime::parse_from_rfc3339(text)
-        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
-        .map(|timestamp| timestamp.to_utc())
-        .or_else(|_| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").map(|naive| naive.and_utc()))
-        .ok()?;
-    let whole = DateTime::from_timestamp_millis(timestamp.timestamp_millis())?;
-    (0..=9999).contains(&whole.year()).then_some(whole)
+    let mut rest = Rest(text.as_bytes());
+    let year = rest.number(4)?;
+    let month = rest.after(b"-")?.number(2)?;
+    let day = rest.after(b"-")?.number(2)?;
+    let hour = rest.after(b"Tt")?.number(2)?;
+    let minute = rest.after(b":")?.number(2)?;
+    let (second, millis) = match rest.after(b":") {
+        Some(rest) => (rest.number(2)?, rest.millis()?),
+        None => (0, 0),
+    };
+    let offset = rest.offset_minutes()?;
+    if !rest.0.is_empty() {
+        return None;
+    }
+
+    let leap = second == 60;
+    let local = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?
+        .and_hms_opt(hour, minute, if leap { 59 } else { second })?
+        .and_utc();
+    let whole = local.checked_sub_signed(TimeDelta::minutes(offset))?;
+    if leap && (whole.hour(), whole.minute()) != (23, 59) {
+        return None;
+    }
+    let beyond = TimeDelta::milliseconds(i64::from(millis) + if leap { 1_000 } else { 0 });
+    whole.checked_add_signed(beyond).filter(is_in_range)
+}
+
+/// Whether the moment's year can be written with four digits.
+pub fn is_in_range(moment: &DateTime<Utc>) -> bool {
+    (0..=9999).contains(&moment.year())
+}
+
+/// What is not read yet.
+struct Rest<'a>(&'a [u8]);
+
+impl Rest<'_> {
+    /// Steps over one of these bytes; `None` where none of them is next.
+    fn after(&mut self, any_of: &[u8]) -> Option<&mut Self> {
+        let (first, rest) = self.0.split_first()?;
+        any_of.contains(first).then(|| {
+            self.0 = rest;
+            self
+        })
+    }
+
+    fn digit(&mut self) -> Option<u32> {
+        let (first, rest) = self.0.split_first()?;
+        first.is_ascii_digit().then(|| {
+            self.0 = rest;
+            u32::from(first - b'0')
+        })
+    }
+
+    /// A number of exactly so many digits.
+    fn number(&mut self, digits: usize) -> Option<u32> {
+        (0..digits).try_fold(0, |number, _| Some(number * 10 + self.digit()?))
+    }
+
+    /// A fraction of a second, if there is one; what is finer than a millisecond is read and left out.
+    fn millis(&mut self) -> Option<u32> {
+        if self.after(b".,").is_none() {
+            return Some(0);
+        }
+        let mut millis = self.digit()? * 100;
+        for unit in [10, 1] {
+            millis += self.digit().unwrap_or(0) * unit;
+        }
+        while self.digit().is_some() {}
+        Some(millis)
+    }
+
+    /// How far the local time is ahead of UTC.
+    fn offset_minutes(&mut self) -> Option<i64> {
+        if self.0.is_empty() || self.after(b"Zz").is_some() {
+            return Some(0);
+        }
+        let sign = if self.after(b"+").is_some() {
+            1
+        } else {
+            self.after(b"-")?;
+            -1
+        };
+        let hours = self.number(2)?;
+        let minutes = if self.after(b":").is_some() || !self.0.is_empty() { self.number(2)? } else { 0 };
+        (hours < 24 && minutes < 60).then(|| sign * i64::from(hours * 60 + minutes))
+    }
 }
