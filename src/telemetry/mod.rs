@@ -1,7 +1,7 @@
 //! Logs: one line an occurrence, on standard output, written by a thread of their own.
 //!
-//! env_logger filters and calls; a [line](line) is formatted by the thread that logs and appended to a
-//! [sink](sink) in memory, so that a slow reader of standard output holds up nobody.
+//! env_logger filters and calls; a `line` is formatted by the thread that logs and appended to a
+//! `sink` in memory, so that a slow reader of standard output holds up nobody.
 
 mod escape;
 mod line;

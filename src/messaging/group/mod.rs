@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The states are `ConsumerCoordinator`'s in Java; the loop over them is the consumer's.
-//! A [`Generation`] is one value: member id and generation travel together, in each heartbeat and commit,
+//! A `Generation` is one value: member id and generation travel together, in each heartbeat and commit,
 //! so that an answer to an old one can change nothing.
 
 mod assignor;

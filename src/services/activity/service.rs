@@ -82,7 +82,8 @@ async fn embedded(config: &mut Config) -> anyhow::Result<Option<crate::embedded:
     let broker = crate::embedded::Broker::start(Default::default())
         .await
         .context("the embedded broker cannot start")?;
-    log::warn!("no KAFKA_BROKERS: using the embedded broker; nothing survives this process");
-    config.kafka.brokers = vec![broker.bootstrap()];
+    let address = broker.bootstrap();
+    log::warn!("no KAFKA_BROKERS: using the embedded broker at {address}; nothing survives this process");
+    config.kafka.brokers = vec![address];
     Ok(Some(broker))
 }
