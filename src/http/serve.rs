@@ -5,6 +5,7 @@ use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
+    time::Instant,
 };
 use warp::{Filter, Reply};
 
@@ -14,6 +15,8 @@ use super::{Config, connection};
 const REFUSALS: usize = 64;
 /// How long to wait when no connection can be accepted, for want of file descriptors as a rule.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a condition must have been absent to be over.
+const CALM: Duration = Duration::from_secs(10);
 
 /// Answers requests until `shutdown` resolves; then accepts nothing more, finishes what was begun, and
 /// returns when the last connection is closed. How long that may take is for the caller to bound.
@@ -101,16 +104,24 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// A condition of which the log hears when it begins and when it ends, not each time.
+/// A condition of which the log hears when it begins and when it is over, not each time.
 #[derive(Debug, Default)]
-struct Streak(bool);
+struct Streak {
+    last: Option<Instant>,
+}
 
 impl Streak {
+    /// Notes the condition; whether it is news.
     fn begins(&mut self) -> bool {
-        !std::mem::replace(&mut self.0, true)
+        self.last.replace(Instant::now()).is_none()
     }
 
+    /// Notes its absence; whether it is over. One that comes and goes goes on.
     fn ends(&mut self) -> bool {
-        std::mem::take(&mut self.0)
+        let over = self.last.is_some_and(|last| last.elapsed() >= CALM);
+        if over {
+            self.last = None;
+        }
+        over
     }
 }

@@ -1,7 +1,6 @@
 //! What stands between a connection and the filter tree: the request's deadline, and panics.
 
 use std::{
-    any::Any,
     cell::RefCell,
     convert::Infallible,
     error::Error,
@@ -53,7 +52,7 @@ where
         self.pace.head_complete();
         let asked = Asked { method: request.method().clone(), uri: request.uri().clone() };
         let call = || self.tree.borrow_mut().call(request);
-        let work = catch_unwind(AssertUnwindSafe(call)).map_err(|panic| asked.log(&*panic)).ok();
+        let work = catch_unwind(AssertUnwindSafe(call)).map_err(|panic| asked.panicked(panic)).ok();
         Handling { work, asked, pace: Arc::clone(&self.pace) }
     }
 }
@@ -66,13 +65,9 @@ struct Asked {
 }
 
 impl Asked {
-    fn log(&self, panic: &(dyn Any + Send)) {
-        let message = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no message");
-        log::error!(method:% = self.method, path:% = self.uri.path(); "a handler panicked: {message}");
+    /// The panic itself was reported by the process' panic hook; this says whose fault it was.
+    fn panicked<T>(&self, _: T) {
+        log::debug!(method:% = self.method, path:% = self.uri.path(); "the handler of a request panicked");
     }
 }
 
@@ -107,7 +102,7 @@ where
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(Ok(answer))) => answer,
                 Err(panic) => {
-                    this.asked.log(&*panic);
+                    this.asked.panicked(panic);
                     Problem::internal().into_response()
                 }
             }

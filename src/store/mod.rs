@@ -46,6 +46,11 @@ pub trait EventStore: Send + Sync + 'static {
     /// The bound is shared out evenly among so many partitions; events over a smaller share leave at once.
     async fn share_among(&self, partitions: usize) -> Result<(), StoreError>;
 
+    /// What it holds and has seen, where that costs next to nothing to tell.
+    fn stats(&self) -> Option<Stats> {
+        None
+    }
+
     /// How many events each partition may hold.
     fn share(&self) -> u64;
 

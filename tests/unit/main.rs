@@ -4,6 +4,7 @@
 
 mod config;
 mod event;
+mod journal;
 mod messaging;
 mod rest;
 mod shutdown;

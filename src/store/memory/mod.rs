@@ -198,6 +198,10 @@ impl EventStore for MemoryStore {
         Ok(())
     }
 
+    fn stats(&self) -> Option<Stats> {
+        Some(MemoryStore::stats(self))
+    }
+
     fn share(&self) -> u64 {
         self.share.load(Ordering::Relaxed)
     }

@@ -3,7 +3,7 @@
 use highwater::messaging::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Status};
 use serde_json::json;
 
-use super::service::Service;
+use super::service::{Service, event};
 
 fn ready() -> Status {
     let partition = PartitionStatus { partition: 1, restored: true, ..PartitionStatus::default() };
@@ -43,6 +43,17 @@ async fn health_says_so_when_kafka_is_the_embedded_one_and_only_then() {
     assert_eq!(service.get("/health").await.ok(200).get("embedded"), None);
     service.embedded = true;
     assert_eq!(service.get("/health").await.ok(200)["embedded"], true);
+}
+
+#[tokio::test]
+async fn health_tells_what_the_store_holds() {
+    let service = Service::new();
+    service.processed(event(1, "u", "LOGIN")).await;
+    service.processed(event(1, "u", "LOGIN")).await;
+    assert_eq!(
+        service.get("/health").await.ok(200)["store"],
+        json!({"events": 1, "duplicates": 1, "evicted": 0})
+    );
 }
 
 #[tokio::test]

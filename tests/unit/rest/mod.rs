@@ -3,6 +3,7 @@
 mod finding;
 mod health;
 mod listing;
+mod logging;
 mod publishing;
 mod routing;
 mod service;

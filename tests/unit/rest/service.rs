@@ -36,6 +36,7 @@ pub(crate) struct Service {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) embedded: bool,
+    pub(crate) limits: BodyLimits,
     pub(crate) run: Run,
 }
 
@@ -49,6 +50,11 @@ impl Service {
             store: Arc::new(MemoryStore::new(&store::Config { max_events: 100_000 })),
             status: watch::channel(Status::default()).0,
             embedded: false,
+            limits: BodyLimits {
+                max_bytes: 64 * 1024,
+                max_depth: 32,
+                timeout: std::time::Duration::from_secs(5),
+            },
             run: Run::begin(),
         }
     }
@@ -70,11 +76,7 @@ impl Service {
             store: self.store.clone(),
             status: self.status.subscribe(),
             config: Config { event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into() },
-            limits: BodyLimits {
-                max_bytes: 64 * 1024,
-                max_depth: 32,
-                timeout: std::time::Duration::from_secs(5),
-            },
+            limits: self.limits,
             embedded: self.embedded,
             run: self.run,
         };

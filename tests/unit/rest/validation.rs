@@ -171,6 +171,23 @@ async fn nesting_is_bounded_and_brackets_in_strings_do_not_count() {
 }
 
 #[tokio::test]
+async fn no_depth_is_deep_enough_to_overflow_the_stack() {
+    let mut service = Service::new();
+    service.limits.max_bytes = 1 << 20;
+    service.limits.max_depth = 1 << 20;
+    let (open, close) = ("[".repeat(200_000), "]".repeat(200_000));
+    for body in [
+        format!(r#"{{"userId":"u","eventType":"LOGIN","payload":{{"a":{open}{close}}}}}"#),
+        format!(r#"{{"userId":"u","eventType":"LOGIN","ignored":{open}{close}}}"#),
+    ] {
+        service.post("/events/generate", body).await.ok(201);
+    }
+    for body in [open.clone(), format!("{open}{close}"), format!(r#"{{"userId":{open}{close}}}"#)] {
+        service.post("/events/generate", body).await.problem(400);
+    }
+}
+
+#[tokio::test]
 async fn a_content_type_is_json_by_any_of_its_names_or_absent() {
     let service = Service::new();
     let body = r#"{"userId":"u","eventType":"LOGIN"}"#;

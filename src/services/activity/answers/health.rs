@@ -7,6 +7,7 @@ use super::super::routes::Api;
 use crate::{
     http::Problem,
     messaging::{GroupPhase, GroupStatus, KafkaStatus, Status},
+    store::Stats,
 };
 
 /// How soon to ask again whether the service is ready, in seconds.
@@ -23,6 +24,8 @@ pub(in super::super) fn health(api: &Api) -> Response {
         embedded: bool,
         kafka: &'a KafkaStatus,
         group: &'a GroupStatus,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        store: Option<Stats>,
     }
     let status = api.status.borrow().clone();
     answer(&Body {
@@ -32,6 +35,7 @@ pub(in super::super) fn health(api: &Api) -> Response {
         embedded: api.embedded,
         kafka: &status.kafka,
         group: &status.group,
+        store: api.store.stats(),
     })
 }
 

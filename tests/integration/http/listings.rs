@@ -1,0 +1,194 @@
+//! Listings on their way to clients that are slow, or only want the head, and from stores that fail.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chrono::Utc;
+use highwater::{
+    messaging::{Message, PublishError, Publisher, Receipt, Status},
+    services::activity::{Api, Config, Run, routes},
+    store::{self, Admission, Event, EventStore, MemoryStore, Page, Position, Query, StoreError, Stored},
+};
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+use uuid::Uuid;
+use warp::{Filter, Reply};
+
+use super::server::{Server, config};
+
+/// How many events there are: some 12 MB of JSON, more than sockets hold.
+const EVENTS: usize = 12_000;
+
+struct NoPublisher;
+
+#[async_trait]
+impl Publisher for NoPublisher {
+    async fn publish(&self, _: Message) -> Result<Receipt, PublishError> {
+        Err(PublishError::Stopping)
+    }
+}
+
+/// A store whose reads are counted, and fail after so many.
+struct Watched {
+    store: MemoryStore,
+    reads: AtomicUsize,
+    fails_after: usize,
+}
+
+impl Watched {
+    async fn full(fails_after: usize) -> Arc<Self> {
+        let store = MemoryStore::new(&store::Config { max_events: 2 * EVENTS as u64 });
+        let padding: String = format!("{{\"x\":\"{}\"}}", "x".repeat(850));
+        let payload = RawValue::from_string(padding).unwrap();
+        let event =
+            |number| Event::new(Uuid::from_u128(number as u128), "user", "LOGIN", Utc::now(), Some(&payload));
+        store.admit(0, (0..EVENTS).map(event).collect()).await.unwrap();
+        Arc::new(Self { store, reads: AtomicUsize::new(0), fails_after })
+    }
+
+    async fn serve(self: &Arc<Self>) -> Server {
+        let api = Api {
+            publisher: Arc::new(NoPublisher),
+            store: self.clone(),
+            status: watch::channel(Status::default()).1,
+            config: Config { event_types: Vec::new() },
+            limits: config().body_limits(),
+            embedded: false,
+            run: Run::begin(),
+        };
+        Server::serve(config(), routes(Arc::new(api)).map(Reply::into_response)).await
+    }
+
+    fn reads(&self) -> usize {
+        self.reads.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl EventStore for Watched {
+    async fn admit(&self, partition: i32, events: Vec<Event>) -> Result<Vec<Admission>, StoreError> {
+        self.store.admit(partition, events).await
+    }
+
+    async fn get(&self, id: Uuid) -> Result<Option<Arc<Stored>>, StoreError> {
+        self.store.get(id).await
+    }
+
+    async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<Stored>>, StoreError> {
+        self.store.wait_for(id, at_most).await
+    }
+
+    async fn end(&self) -> Result<Position, StoreError> {
+        self.store.end().await
+    }
+
+    async fn read(
+        &self,
+        query: &Query,
+        from: Position,
+        until: Position,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        if self.reads.fetch_add(1, Ordering::Relaxed) >= self.fails_after {
+            return Err(StoreError("as asked".to_owned()));
+        }
+        self.store.read(query, from, until, limit).await
+    }
+
+    async fn share_among(&self, partitions: usize) -> Result<(), StoreError> {
+        self.store.share_among(partitions).await
+    }
+
+    fn share(&self) -> u64 {
+        self.store.share()
+    }
+
+    async fn is_full(&self, partition: i32) -> Result<bool, StoreError> {
+        self.store.is_full(partition).await
+    }
+
+    async fn forget(&self, partition: i32) -> Result<(), StoreError> {
+        self.store.forget(partition).await
+    }
+}
+
+fn event(number: usize, payload: Option<&RawValue>) -> Event {
+    Event::new(Uuid::from_u128(number as u128), "user", "LOGIN", Utc::now(), payload)
+}
+
+fn events_in(body: &[u8]) -> usize {
+    body.windows(11).filter(|window| window == b"{\"eventId\":").count()
+}
+
+const GET: &str = "GET /events/processed HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+
+#[tokio::test(start_paused = true)]
+async fn a_long_listing_arrives_whole() {
+    let server = Watched::full(usize::MAX).await.serve().await;
+    let mut client = server.connect().await;
+    client.send(GET).await;
+    assert!(client.head().await.contains("transfer-encoding: chunked"));
+    let body = client.rest().await;
+    assert!(body.ends_with(b"]\r\n0\r\n\r\n"));
+    assert_eq!(events_in(&body), EVENTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_read_for_no_further_than_sockets_hold() {
+    let store = Watched::full(usize::MAX).await;
+    let server = store.serve().await;
+    let mut client = server.connect().await;
+    client.send(GET).await;
+    client.head().await;
+    // The paused clock goes on only when the server can write no more.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let blocked = store.reads();
+    assert!(blocked < EVENTS / 512, "{blocked} pages were read for a client that did not read");
+
+    // Nothing is locked meanwhile, and what comes now is not part of an answer that began before.
+    store.admit(0, vec![event(EVENTS, None)]).await.unwrap();
+    let body = client.rest().await;
+    assert!(body.ends_with(b"]\r\n0\r\n\r\n"), "it goes on where it was");
+    assert_eq!(events_in(&body), EVENTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_in_the_middle_breaks_the_answer_off() {
+    let server = Watched::full(3).await.serve().await;
+    let mut client = server.connect().await;
+    client.send(GET).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+    let body = client.rest().await;
+    assert!(!body.is_empty());
+    assert!(!body.ends_with(b"0\r\n\r\n"), "the last chunk would say that this was all");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_at_once_is_503() {
+    let server = Watched::full(0).await.serve().await;
+    let mut client = server.connect().await;
+    for path in ["/events/processed", "/api/events?limit=5"] {
+        let answer = client.get(path).await;
+        let problem = answer.problem(503);
+        assert!(answer.header("retry-after").is_some());
+        assert!(!problem.to_string().contains("as asked"), "the cause is for the log: {problem}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn head_gets_the_head_of_the_answer_and_no_body() {
+    let server = Watched::full(usize::MAX).await.serve().await;
+    let mut client = server.connect().await;
+    for path in ["/events/processed", "/health", "/nowhere"] {
+        client.send(format!("HEAD {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await;
+        let head = client.head().await;
+        assert!(head.contains("json\r\n"), "{head}");
+    }
+    assert_eq!(client.get("/health").await.status, 200, "nothing is left over in between");
+}

@@ -1,0 +1,93 @@
+//! A server of a few trivial routes.
+
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use highwater::http::{self, Config, Problem};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use warp::{Filter, Reply, reply::Response};
+
+use super::client::Client;
+
+pub(super) fn config() -> Config {
+    Config {
+        host: [127, 0, 0, 1].into(),
+        port: 0,
+        max_body_bytes: 1024,
+        max_depth: 16,
+        header_timeout: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(20),
+        request_timeout: Duration::from_secs(5),
+        max_connections: 100,
+    }
+}
+
+/// A server that runs until it is told to stop.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) stop: Option<oneshot::Sender<()>>,
+    pub(super) running: JoinHandle<()>,
+}
+
+impl Server {
+    pub(super) async fn start(config: Config) -> Self {
+        Self::serve(config.clone(), routes(&config)).await
+    }
+
+    pub(super) async fn serve<F>(config: Config, filter: F) -> Self
+    where
+        F: Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static,
+    {
+        let listener = TcpListener::bind((config.host, config.port)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(async move {
+            http::serve(filter, listener, &config, async { drop(stopped.await) }).await;
+        });
+        Self { address, stop: Some(stop), running }
+    }
+
+    pub(super) async fn connect(&self) -> Client {
+        Client::connect(self.address).await
+    }
+}
+
+/// `/` answers at once, `/echo` what it is sent, `/never` not at all; `/patient` and `/panic` as they say.
+fn routes(
+    config: &Config,
+) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let root = warp::path::end().map(|| "here".into_response());
+    let echo =
+        warp::path!("echo").and(http::json_body(config.body_limits())).map(|body: Result<Bytes, Problem>| {
+            match body {
+                Ok(body) => Response::new(body.into()),
+                Err(problem) => problem.into_response(),
+            }
+        });
+    let never = warp::path!("never").then(|| std::future::pending::<Response>());
+    let patient = warp::path!("patient" / u64).then(|seconds| async move {
+        http::grant(Duration::from_secs(seconds));
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        "at last".into_response()
+    });
+    let panics = warp::path!("panic").map(|| -> Response { panic!("as asked") });
+    let panics_later = warp::path!("panic" / "later").then(|| async {
+        tokio::task::yield_now().await;
+        panic!("as asked, later")
+    });
+    let unknown = warp::path::full().and(warp::method()).map(
+        |path: warp::path::FullPath, method: warp::http::Method| http::refuse(&method, path.as_str(), None),
+    );
+    root.or(echo)
+        .unify()
+        .or(never)
+        .unify()
+        .or(patient)
+        .unify()
+        .or(panics)
+        .unify()
+        .or(panics_later)
+        .unify()
+        .or(unknown)
+        .unify()
+}

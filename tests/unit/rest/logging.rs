@@ -1,0 +1,61 @@
+//! One line a published event, none a read.
+
+use std::collections::BTreeMap;
+
+use highwater::messaging::{PublishError, Receipt};
+use log::Level;
+
+use super::service::{Service, event};
+use crate::journal;
+
+const LOGIN: &str = r#"{"userId":"u-1","eventType":"LOGIN"}"#;
+
+#[tokio::test]
+async fn a_published_event_is_one_line_with_its_id_and_its_place() {
+    let service = Service::that_answers(Ok(Receipt { partition: 7, offset: 41 }));
+    for (path, status) in [("/events/generate", 201), ("/api/events", 202)] {
+        journal::listen();
+        let id = service.post(path, LOGIN).await.ok(status)["eventId"].as_str().unwrap().to_owned();
+        let lines = journal::take();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let line = &lines[0];
+        assert_eq!((line.level, line.target.as_str()), (Level::Info, "highwater::published"));
+        assert_eq!(line.message, "published");
+        let fields = [("eventId", id.as_str()), ("partition", "7"), ("offset", "41")];
+        assert_eq!(
+            line.fields,
+            BTreeMap::from(fields.map(|(key, value)| (key.to_owned(), value.to_owned())))
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_published_is_not_said_to_be() {
+    let service = Service::that_answers(Err(PublishError::QueueFull));
+    journal::listen();
+    service.post("/events/generate", LOGIN).await.problem(503);
+    service.post("/events/generate", "{}").await.problem(400);
+    assert_eq!(journal::take(), []);
+}
+
+#[tokio::test]
+async fn a_read_logs_nothing() {
+    let service = Service::new();
+    service.processed(event(1, "u", "LOGIN")).await;
+    journal::listen();
+    for path in [
+        "/events/processed",
+        "/events/processed/00000000-0000-0000-0000-000000000001",
+        "/events/processed/00000000-0000-0000-0000-000000000002",
+        "/api/events?limit=1",
+        "/api/events?limit=none",
+        "/api/events/user/u",
+        "/api/events/type/login",
+        "/health",
+        "/ready",
+        "/nowhere",
+    ] {
+        service.get(path).await;
+    }
+    assert_eq!(journal::take(), []);
+}
