@@ -117,3 +117,15 @@ async fn a_body_that_breaks_its_framing_is_a_bad_request() {
     client.send("POST /echo HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n").await;
     client.answer().await.problem(400);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_has_said_all_it_will_say_gets_its_answer() {
+    let server = Server::start(config()).await;
+    for (path, body) in [("/", "here"), ("/patient/3", "at last")] {
+        let mut client = server.connect().await;
+        client.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await;
+        client.end().await;
+        assert_eq!(client.answer().await.body, body.as_bytes());
+        assert_eq!(client.rest().await, b"");
+    }
+}
