@@ -64,7 +64,7 @@ fn routes(
                 Err(problem) => problem.into_response(),
             }
         });
-    let never = warp::path!("never").then(|| std::future::pending::<Response>());
+    let never = warp::path!("never").then(std::future::pending::<Response>);
     let patient = warp::path!("patient" / u64).then(|seconds| async move {
         http::grant(Duration::from_secs(seconds));
         tokio::time::sleep(Duration::from_secs(seconds)).await;
