@@ -23,7 +23,8 @@
 #   scripts/kafka.sh tool 9092 console-consumer --topic user-activity-events --from-beginning
 #
 # NAME is topics, configs, consumer-groups, console-producer or console-consumer, which get
-# --bootstrap-server by themselves, or the Java class of any other.
+# --bootstrap-server by themselves, or the Java class of any other. Where it says PORT, `tool` also
+# takes HOST:PORT of a Kafka that this script did not start.
 #
 # Needs Java (17 for Kafka 4) and Maven; where apt-get is there and they are not, it installs them.
 #   HIGHWATER_KAFKA_HOME   where jars, data and logs are (~/.cache/highwater-kafka)
@@ -230,24 +231,22 @@ revive() { # PORT NODE
 
 answers() { [ "$(brokers_seen "$1")" != 0 ]; } # PORT
 
-tool() { # PORT NAME ARGS...
-  local port=$1 name=$2 version class
-  shift 2
-  version=$(version_of "$port")
+tool() { # VERSION BOOTSTRAP NAME ARGS...
+  local version=$1 bootstrap=$2 name=$3 class
+  shift 3
   case ${version%%.*}:$name in
     3:topics) class=kafka.admin.TopicCommand ;;
-    3:configs) class=kafka.admin.ConfigCommand ;;
     3:consumer-groups) class=kafka.admin.ConsumerGroupCommand ;;
     3:console-producer) class=kafka.tools.ConsoleProducer ;;
     3:console-consumer) class=kafka.tools.ConsoleConsumer ;;
     *:topics) class=org.apache.kafka.tools.TopicCommand ;;
-    *:configs) class=kafka.admin.ConfigCommand ;;
     *:consumer-groups) class=org.apache.kafka.tools.consumer.group.ConsumerGroupCommand ;;
     *:console-producer) class=org.apache.kafka.tools.ConsoleProducer ;;
     *:console-consumer) class=org.apache.kafka.tools.consumer.ConsoleConsumer ;;
+    *:configs) class=kafka.admin.ConfigCommand ;;
     *) jvm "$version" 256m "$name" "$@" ;;
   esac
-  jvm "$version" 256m "$class" --bootstrap-server "127.0.0.1:$port" "$@"
+  jvm "$version" 256m "$class" --bootstrap-server "$bootstrap" "$@"
 }
 
 command=${1:-}
@@ -262,13 +261,21 @@ case $command in
   jars) jars "${1:-3.4.1}" ;;
   log) echo "$(cluster "${1:-9092}")/${2:-1}.log" ;;
   tool)
-    port=9092
-    if [[ ${1:-} =~ ^[0-9]+$ ]]; then
-      port=$1
+    version=3.4.1
+    bootstrap=127.0.0.1:9092
+    if [[ ${1:-} =~ :[0-9]+$ ]]; then
+      bootstrap=$1
+      jars "$version"
       shift
+    else
+      if [[ ${1:-} =~ ^[0-9]+$ ]]; then
+        bootstrap=127.0.0.1:$1
+        shift
+      fi
+      version=$(version_of "${bootstrap#*:}")
     fi
     [ $# -gt 0 ] || { say "tool [PORT] NAME ARGS..."; exit 2; }
-    tool "$port" "$@"
+    tool "$version" "$bootstrap" "$@"
     ;;
   *)
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0" >&2
