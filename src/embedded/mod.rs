@@ -175,6 +175,8 @@ async fn sweep(shared: Arc<Shared>) {
     let mut ticks = interval(SWEEP_INTERVAL);
     loop {
         ticks.tick().await;
-        shared.change_if(|state| state.groups.values_mut().fold(false, |any, group| group.sweep() || any));
+        shared.change_if(|state| {
+            state.groups.values_mut().filter_map(|group| group.sweep().then_some(())).count() > 0
+        });
     }
 }

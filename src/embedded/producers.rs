@@ -12,8 +12,16 @@ const REMEMBERED: usize = 5;
 pub(super) struct Producers {
     next_id: i64,
     transactional: HashMap<String, Transactional>,
-    /// By producer and partition: the batches that were appended last, by first sequence and offset.
-    appended: HashMap<(i64, String, i32), VecDeque<(i16, i32, i64)>>,
+    /// By producer and partition: the batches that were appended last.
+    appended: HashMap<(i64, String, i32), VecDeque<Appended>>,
+}
+
+/// A batch that a producer numbered, and where it stands.
+#[derive(Debug, Clone, Copy)]
+struct Appended {
+    epoch: i16,
+    sequence: i32,
+    offset: i64,
 }
 
 /// A transactional id's producer.
@@ -59,10 +67,10 @@ impl Producers {
             return None;
         }
         let appended = self.appended.get(&(head.producer_id, topic.to_owned(), partition))?;
-        appended
-            .iter()
-            .find(|(epoch, sequence, _)| (*epoch, *sequence) == (head.producer_epoch, head.base_sequence))
-            .map(|(_, _, offset)| *offset)
+        let same = |appended: &&Appended| {
+            (appended.epoch, appended.sequence) == (head.producer_epoch, head.base_sequence)
+        };
+        appended.iter().find(same).map(|appended| appended.offset)
     }
 
     pub(super) fn remember(&mut self, head: &Head, topic: &str, partition: i32, offset: i64) {
@@ -70,7 +78,7 @@ impl Producers {
             return;
         }
         let appended = self.appended.entry((head.producer_id, topic.to_owned(), partition)).or_default();
-        appended.push_back((head.producer_epoch, head.base_sequence, offset));
+        appended.push_back(Appended { epoch: head.producer_epoch, sequence: head.base_sequence, offset });
         if appended.len() > REMEMBERED {
             appended.pop_front();
         }

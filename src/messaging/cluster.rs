@@ -129,19 +129,33 @@ impl Cluster {
         if let Some(client) = self.client.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             return Ok(Arc::clone(client));
         }
-        let building = ClientBuilder::new(vec![self.bootstrap().to_owned()])
-            .client_id(self.config.client_id.as_str())
-            .backoff_config(one_attempt())
-            .build();
-        let client = Arc::new(within(self.config.connect_timeout, building).await?);
+        let mut attempts = self.config.brokers.len();
+        let client = loop {
+            let building = ClientBuilder::new(vec![self.bootstrap().to_owned()])
+                .client_id(self.config.client_id.as_str())
+                .backoff_config(one_attempt())
+                .build();
+            attempts = attempts.saturating_sub(1);
+            match within(self.config.connect_timeout, building).await {
+                Err(_) if attempts > 0 => {}
+                built => break Arc::new(built?),
+            }
+        };
         nodelay::set_on_all_sockets();
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
         Ok(client)
     }
 
-    /// A connection of our own to whichever bootstrap address is next.
+    /// A connection of our own to the first bootstrap address that answers, beginning with another each time.
     pub(crate) async fn connect(&self) -> Result<Connection, WireError> {
-        Connection::open(self.bootstrap(), &self.config).await
+        let mut attempts = self.config.brokers.len();
+        loop {
+            attempts = attempts.saturating_sub(1);
+            match Connection::open(self.bootstrap(), &self.config).await {
+                Err(_) if attempts > 0 => {}
+                opened => return opened,
+            }
+        }
     }
 
     /// A connection of our own to one broker.

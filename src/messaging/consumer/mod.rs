@@ -19,7 +19,10 @@ use std::{
 
 use kafka_protocol::ResponseError;
 use log::{debug, info, warn};
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    task::JoinHandle,
+    time::{Duration, Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -40,6 +43,10 @@ use worker::Worker;
 const JOINING: &str = "joining the group";
 /// The part of the board that is the committed offsets'.
 const COMMITTING: &str = "committing offsets";
+
+/// How long draining and committing may take when the process is to stop, and as long again leaving the
+/// group: with Kafka away, both are in vain.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A running consumer.
 #[derive(Debug)]
@@ -148,8 +155,10 @@ impl Run {
                 }
             }
         }
-        if let Err(error) = self.member.leave().await {
-            debug!("leaving the group: {error}");
+        match timeout(STOP_PATIENCE, self.member.leave()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => debug!("leaving the group: {error}"),
+            Err(_) => debug!("leaving the group: no answer"),
         }
         self.phase(GroupPhase::Left);
         info!("left group {}", self.config.group_id);
@@ -192,7 +201,11 @@ impl Run {
         };
 
         self.phase(GroupPhase::Revoking);
-        let drained_by = Instant::now() + self.config.rebalance_timeout / 2;
+        let patience = match ended {
+            Ended::Stopped => STOP_PATIENCE,
+            _ => self.config.rebalance_timeout / 2,
+        };
+        let drained_by = Instant::now() + patience;
         let ended = match ended {
             Ended::Lost(reason) => Ended::Lost(reason),
             Ended::Stopped => {

@@ -21,6 +21,9 @@ use crate::messaging::{
 /// How often the board learns where each partition stands.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
+/// The least time that the last commit of a generation gets.
+const LAST_COMMIT: Duration = Duration::from_secs(1);
+
 /// The workers of the partitions of one generation.
 pub(super) struct Shift {
     coordinator: Arc<Coordinator>,
@@ -97,14 +100,10 @@ impl Shift {
             warn!("drained too slowly: what is unfinished stays uncommitted");
             self.workers.shutdown().await;
         }
-        let mut backoff = Backoff::new();
-        while let Err(error) = self.commit().await {
-            // A coordinator's refusal is final for this generation; a lost connection is not.
-            if error.code().is_some_and(|code| !code.is_retriable()) || Instant::now() >= by {
-                warn!("offsets were not committed: {error}");
-                break;
-            }
-            backoff.wait().await;
+        // At least a moment, however long the workers took.
+        let by = by.max(Instant::now() + LAST_COMMIT);
+        if timeout_at(by, self.commit_at_last()).await.is_err() {
+            warn!("offsets were not committed: no answer in time");
         }
         self.report();
     }
@@ -119,6 +118,18 @@ impl Shift {
     pub(super) fn projected(&self) -> BTreeMap<i32, i64> {
         let projected = self.progress.iter();
         projected.filter_map(|(partition, progress)| Some((*partition, progress.projected()?))).collect()
+    }
+
+    async fn commit_at_last(&self) {
+        let mut backoff = Backoff::new();
+        while let Err(error) = self.commit().await {
+            // A coordinator's refusal is final for this generation; a lost connection is not.
+            if error.code().is_some_and(|code| !code.is_retriable()) {
+                warn!("offsets were not committed: {error}");
+                return;
+            }
+            backoff.wait().await;
+        }
     }
 
     async fn finish(&mut self) {

@@ -11,7 +11,7 @@ use kafka_protocol::{
     messages::{FindCoordinatorRequest, GroupId},
     protocol::{Request, StrBytes},
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 
 use crate::messaging::{
     Cluster,
@@ -50,15 +50,21 @@ impl Coordinator {
         known: RangeInclusive<i16>,
         within: Duration,
     ) -> Result<R::Response, WireError> {
-        let mut slot = self.connection.lock().await;
-        let mut connection = match slot.take().filter(|connection| !connection.is_unusable()) {
-            Some(connection) => connection,
-            None => self.find().await?,
+        let calling = async {
+            let mut slot = self.connection.lock().await;
+            let mut connection = match slot.take().filter(|connection| !connection.is_unusable()) {
+                Some(connection) => connection,
+                None => self.find().await?,
+            };
+            // Should this call be abandoned or fail, the connection goes with it: the next one finds anew.
+            let answer = connection.call_within(request, known, within).await?;
+            *slot = Some(connection);
+            Ok(answer)
         };
-        // Should this call be abandoned or fail, the connection goes with it: the next one finds anew.
-        let answer = connection.call_within(request, known, within).await?;
-        *slot = Some(connection);
-        Ok(answer)
+        // Waiting for others to be answered, and finding, count: a heartbeat must not be late for them.
+        timeout(within, calling)
+            .await
+            .unwrap_or(Err(WireError::TimedOut { what: "the coordinator", after: within }))
     }
 
     /// As [`Coordinator::call`], for a request that the coordinator holds until the group has gathered. One
