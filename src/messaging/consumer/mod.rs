@@ -192,7 +192,7 @@ impl Run {
         };
         let mut shift = self.begin_shift(&assignment, &committed, generation, lease);
         let ended = tokio::select! {
-            never = shift.keep_books() => match never {},
+            reason = shift.keep_books() => Ended::Rebalance(reason),
             pulse = heart.ended() => pulse.into(),
             () = self.topic.changed_from(partitions), if leads => {
                 Ended::Rebalance("the topic's partitions changed".to_owned())

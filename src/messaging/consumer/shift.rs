@@ -1,8 +1,8 @@
 //! One generation's work: its workers, and the books on how far they are.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use log::warn;
+use log::{error, warn};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -21,6 +21,8 @@ use crate::messaging::{
 /// How often the board learns where each partition stands.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long to wait before partitions are taken up again when a worker panicked: it may well do so again.
+const AFTER_A_PANIC: Duration = Duration::from_secs(1);
 /// The least time that the last commit of a generation gets.
 const LAST_COMMIT: Duration = Duration::from_secs(1);
 
@@ -76,8 +78,9 @@ impl Shift {
         self.workers.spawn(worker.run(committed));
     }
 
-    /// Commits at each interval, and at once when a start is resolved; reports to the board.
-    pub(super) async fn keep_books(&mut self) -> Infallible {
+    /// Commits at each interval, and at once when a start is resolved; reports to the board. Returns only
+    /// when a worker has ended without being told to, with the reason: its partition stands still then.
+    pub(super) async fn keep_books(&mut self) -> String {
         let mut commits = interval(self.commit_interval);
         commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reports = interval(REPORT_INTERVAL);
@@ -87,6 +90,12 @@ impl Shift {
                 _ = reports.tick() => {}
                 _ = commits.tick() => self.try_commit().await,
                 _ = self.started.1.recv() => self.try_commit().await,
+                Some(ended) = self.workers.join_next() => {
+                    let error = ended.err().map(|error| error.to_string()).unwrap_or_default();
+                    error!("a partition's worker ended: {error}");
+                    tokio::time::sleep(AFTER_A_PANIC).await;
+                    return "a partition's worker ended".to_owned();
+                }
             }
             self.report();
         }

@@ -144,7 +144,9 @@ impl Worker {
                 continue;
             }
             if from == range.start || !self.handler.wants_older(self.partition).await {
-                info!("partition {}: restored from offset {from} to {target}", self.partition);
+                if from < target {
+                    info!("partition {}: restored from offset {from} to {target}", self.partition);
+                }
                 return Ok(());
             }
             self.forget().await;
@@ -211,8 +213,10 @@ impl Worker {
         let mut backoff = Backoff::new();
         while !rest.is_empty() {
             self.hold_lease().await?;
-            let verdict = self.handler.handle(rest).await;
+            let mut verdict = self.handler.handle(rest).await;
             let handled = verdict.stopped.as_ref().map_or(rest.len(), |stopped| stopped.index);
+            // What comes after the stop is handled again, poison or not.
+            verdict.poison.retain(|poison| poison.index < handled);
             let upto = rest.get(handled).map_or(next, |record| record.offset);
             self.settle(from..upto, rest, &verdict.poison).await?;
             if handled > 0 {

@@ -163,3 +163,21 @@ async fn without_a_committed_offset_latest_starts_after_what_is_there_and_that_s
     assert_eq!(recorder.values(), ["new"]);
     consumer.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_panics_stops_nothing_for_good_and_skips_nothing() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let producer = client.producer(client.topic());
+    let recorder = Arc::new(Recorder::default());
+    let consumer = client.consumer(Arc::clone(&recorder) as _);
+    for value in ["before", "panic", "after"] {
+        producer.publish(message("one", value)).await.unwrap();
+    }
+    eventually("all are handled", async || {
+        let values = recorder.values();
+        ["before", "panic", "after"].iter().all(|value| values.contains(&(*value).to_owned())).then_some(())
+    })
+    .await;
+    consumer.stop().await;
+}

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -12,14 +12,15 @@ use async_trait::async_trait;
 use highwater::messaging::{Handler, Passing, Poison, Record, Stopped, Verdict};
 
 /// Remembers every record; what it does with one depends on the value: `poison` can never be processed,
-/// `trouble` cannot be processed until [`Recorder::end_trouble`].
+/// `trouble` cannot be processed until [`Recorder::end_trouble`], and `panic` panics the first time.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     handled: Mutex<Vec<Record>>,
     restored: Mutex<Vec<Record>>,
     forgotten: Mutex<Vec<i32>>,
     window: AtomicU64,
-    over: std::sync::atomic::AtomicBool,
+    over: AtomicBool,
+    panicked: AtomicBool,
 }
 
 impl Recorder {
@@ -77,6 +78,7 @@ impl Handler for Recorder {
         for (index, record) in records.iter().enumerate() {
             match record.value.as_deref() {
                 Some(b"poison") => verdict.poison.push(Poison { index, reason: "it is poison".to_owned() }),
+                Some(b"panic") if !self.panicked.swap(true, Ordering::SeqCst) => panic!("as the record says"),
                 Some(b"trouble") if !self.over.load(Ordering::SeqCst) => {
                     verdict.stopped = Some(Stopped { index, cause: Passing("trouble".to_owned()) });
                     return verdict;
