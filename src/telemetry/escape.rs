@@ -9,7 +9,7 @@ use std::io::{self, Write};
 pub(super) const LONGEST: usize = 8 * 1024;
 
 /// What a byte may mean in a line.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Class {
     /// Itself, anywhere.
     Plain,
@@ -43,35 +43,60 @@ const CLASSES: [Class; 256] = {
     classes
 };
 
+/// Bytes that stand for themselves within quotes, in a message, and in a bare value.
+const IN_QUOTES: [bool; 256] = passing([true, true, false, false, true, false]);
+const IN_MESSAGE: [bool; 256] = passing([true, true, true, false, true, false]);
+const IN_BARE_VALUE: [bool; 256] = passing([true, false, false, false, false, false]);
+
+/// The bytes whose class passes, in the order of the classes.
+const fn passing(passes: [bool; 6]) -> [bool; 256] {
+    let mut bytes = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        bytes[byte] = passes[CLASSES[byte] as usize];
+        byte += 1;
+    }
+    bytes
+}
+
 /// Writes a message: as it is, but for what would not stay on its line.
 pub(super) fn message(out: &mut impl Write, text: &str) -> io::Result<()> {
-    escaped(out, text, |class| matches!(class, Class::Plain | Class::Quoted | Class::Marked | Class::Beyond))
+    escaped(out, text, &IN_MESSAGE)
 }
 
 /// Writes a value of a text line: bare if nothing in it can be mistaken for the line's own signs, else quoted.
 pub(super) fn value(out: &mut impl Write, text: &str) -> io::Result<()> {
-    let bare = |byte| matches!(CLASSES[usize::from(byte)], Class::Plain | Class::Beyond | Class::Suspect);
-    let is_bare = !text.is_empty() && text.bytes().all(bare);
-    // Spaces beyond ASCII look like the line's own.
-    if is_bare && (text.is_ascii() || !text.chars().any(|c| c.is_whitespace() || is_harmful(c))) {
-        return message(out, text);
+    if (1..=LONGEST).contains(&text.len()) && is_bare(text) {
+        return out.write_all(text.as_bytes());
     }
     quoted(out, text)
+}
+
+fn is_bare(text: &str) -> bool {
+    if text.bytes().all(|byte| IN_BARE_VALUE[usize::from(byte)]) {
+        return true;
+    }
+    let bare = |c: char| match u8::try_from(c) {
+        Ok(byte) if byte.is_ascii() => IN_BARE_VALUE[usize::from(byte)],
+        // Spaces beyond ASCII look like the line's own.
+        _ => !c.is_whitespace() && !is_harmful(c),
+    };
+    text.chars().all(bare)
 }
 
 /// Writes a JSON string.
 pub(super) fn quoted(out: &mut impl Write, text: &str) -> io::Result<()> {
     out.write_all(b"\"")?;
-    escaped(out, text, |class| matches!(class, Class::Plain | Class::Quoted | Class::Beyond))?;
+    escaped(out, text, &IN_QUOTES)?;
     out.write_all(b"\"")
 }
 
 /// Writes stretches of passing bytes at once, and what is between them escaped.
-fn escaped(out: &mut impl Write, text: &str, passes: impl Fn(Class) -> bool) -> io::Result<()> {
+fn escaped(out: &mut impl Write, text: &str, passes: &[bool; 256]) -> io::Result<()> {
     let whole = text.len() <= LONGEST;
     let mut rest = if whole { text } else { &text[..text.floor_char_boundary(LONGEST)] };
     loop {
-        let halt = rest.bytes().position(|byte| !passes(CLASSES[usize::from(byte)])).unwrap_or(rest.len());
+        let halt = rest.bytes().position(|byte| !passes[usize::from(byte)]).unwrap_or(rest.len());
         let (passing, halted) = rest.split_at(halt);
         out.write_all(passing.as_bytes())?;
         let mut chars = halted.chars();

@@ -12,7 +12,7 @@ use std::{
 
 use chrono::DateTime;
 use log::{
-    Record,
+    Level, Record,
     kv::{self, Key, Value, VisitSource, VisitValue},
 };
 
@@ -31,10 +31,16 @@ pub(super) fn write(out: &mut impl Write, format: Format, record: &Record<'_>) -
 
 fn text(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
     timestamp(out)?;
-    write!(out, " {:<5} ", record.level())?;
+    out.write_all(match record.level() {
+        Level::Error => b" ERROR ",
+        Level::Warn => b" WARN  ",
+        Level::Info => b" INFO  ",
+        Level::Debug => b" DEBUG ",
+        Level::Trace => b" TRACE ",
+    })?;
     escape::message(out, record.target())?;
     out.write_all(b" ")?;
-    with_text(record.args(), |message| escape::message(out, message))?;
+    with_message(record, |message| escape::message(out, message))?;
     fields(&mut Fields { out, format: Format::Text }, record)?;
     out.write_all(b"\n")
 }
@@ -47,7 +53,7 @@ fn json(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
     out.write_all(b"\",\"target\":")?;
     escape::quoted(out, record.target())?;
     out.write_all(b",\"message\":")?;
-    with_text(record.args(), |message| escape::quoted(out, message))?;
+    with_message(record, |message| escape::quoted(out, message))?;
     fields(&mut Fields { out, format: Format::Json }, record)?;
     out.write_all(b"}\n")
 }
@@ -140,6 +146,13 @@ impl<'v, W: Write> VisitValue<'v> for Fields<'_, W> {
     }
 }
 
+fn with_message(record: &Record<'_>, take: impl FnOnce(&str) -> io::Result<()>) -> io::Result<()> {
+    match record.args().as_str() {
+        Some(fixed) => take(fixed),
+        None => with_text(record.args(), take),
+    }
+}
+
 /// Hands over the value's text, from the stack if it is short; a value beyond all bounds is cut.
 fn with_text(value: &impl fmt::Display, take: impl FnOnce(&str) -> io::Result<()>) -> io::Result<()> {
     let mut short = Short { bytes: [0; 256], len: 0 };
@@ -171,7 +184,7 @@ struct Long(String);
 
 impl fmt::Write for Long {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // One byte more than is shown tells that there was more.
+        // Room for one character more than is shown, which tells that there was more.
         let room = (LONGEST + 4).saturating_sub(self.0.len());
         let fitting = &text[..text.floor_char_boundary(room)];
         self.0.push_str(fitting);

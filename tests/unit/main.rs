@@ -5,6 +5,7 @@
 mod config;
 mod event;
 mod journal;
+mod logging;
 mod messaging;
 mod rest;
 mod shutdown;
