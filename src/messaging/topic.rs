@@ -125,8 +125,7 @@ async fn look(
     let layout = match describe(&mut connection, &config.name).await {
         Err(error) if error.code() == Some(ResponseError::UnknownTopicOrPartition) => {
             create(cluster, &mut connection, config).await?;
-            // The answer comes before every broker has heard of the topic: not finding it now may pass.
-            describe(&mut connection, &config.name).await?
+            describe_new(&mut connection, &config.name).await?
         }
         described => described?,
     };
@@ -139,6 +138,18 @@ async fn look(
         *warned = true;
     }
     Ok(layout)
+}
+
+/// The answer to a creation comes before every broker has heard of the topic.
+async fn describe_new(connection: &mut Connection, topic: &str) -> Result<Layout, WireError> {
+    let mut backoff = Backoff::new();
+    for _ in 0..4 {
+        match describe(connection, topic).await {
+            Err(error) if error.code().is_some_and(|code| code.is_retriable()) => backoff.wait().await,
+            described => return described,
+        }
+    }
+    describe(connection, topic).await
 }
 
 async fn metadata(connection: &mut Connection, topic: &str) -> Result<MetadataResponse, WireError> {
