@@ -163,9 +163,20 @@ async fn pages_lead_through_everything_once_and_keep_their_filters() {
     for number in 0..10 {
         service.processed(event(number, ["a b&/ü", "other"][number as usize % 2], "LOGIN")).await;
     }
+    // Only the filters by time keep these out, and only where a first page has been.
+    for year in [2025, 2027] {
+        let then = Utc.with_ymd_and_hms(year, 5, 1, 10, 0, 0).unwrap();
+        service.processed(event_at(year as u128, "a b&/ü", "LOGIN", then)).await;
+    }
     for (first, shape) in [
-        ("/events/processed?limit=2&userId=a+b%26%2F%C3%BC&from=2026-01-01T01:00:00%2B01:00", ""),
-        ("/api/events/user/a%20b&%2F%C3%BC?limit=2&eventType=login", "events"),
+        (
+            "/events/processed?limit=2&userId=a+b%26%2F%C3%BC&from=2026-01-01T01:00:00%2B01:00&to=2027-01-01T00:00:00",
+            "",
+        ),
+        (
+            "/api/events/user/a%20b&%2F%C3%BC?limit=2&eventType=login&from=2026-01-01T00:00:00Z&to=2027-01-01T00:00:00Z",
+            "events",
+        ),
     ] {
         let mut seen = Vec::new();
         let mut pages = 0;
