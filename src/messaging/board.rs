@@ -104,7 +104,10 @@ impl Board {
 
     /// Changes what is known of the group.
     pub(crate) fn group(&self, change: impl FnOnce(&mut GroupStatus)) {
-        self.status.send_modify(|status| change(&mut status.group));
+        self.status.send_modify(|status| {
+            change(&mut status.group);
+            status.group.settle();
+        });
     }
 
     fn failing(&self) -> MutexGuard<'_, BTreeMap<String, Trouble>> {

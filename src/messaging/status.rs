@@ -13,11 +13,10 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether traffic should come here: Kafka answers, and every assigned partition is restored.
+    /// Whether traffic should come here: Kafka answers, and the first assignment is restored. A rebalance
+    /// later is no reason to send it elsewhere.
     pub fn is_ready(&self) -> bool {
-        self.kafka.connected
-            && self.group.phase == GroupPhase::Assigned
-            && self.group.partitions.iter().all(|partition| partition.restored)
+        self.kafka.connected && self.group.settled
     }
 }
 
@@ -49,9 +48,19 @@ pub struct GroupStatus {
     pub generation: i32,
     /// The partitions assigned to this member.
     pub partitions: Vec<PartitionStatus>,
+    /// Whether every partition of the first assignment was restored.
+    pub settled: bool,
     /// What went wrong last, while it has not been put right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl GroupStatus {
+    /// Notes when the first assignment is restored.
+    pub(super) fn settle(&mut self) {
+        let at_work = self.phase == GroupPhase::Assigned;
+        self.settled |= at_work && self.partitions.iter().all(|partition| partition.restored);
+    }
 }
 
 /// The states of a member's life, in their order.

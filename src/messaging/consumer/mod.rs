@@ -283,7 +283,7 @@ impl Run {
         let mut shift = Shift::new(
             Arc::clone(&self.coordinator),
             Arc::clone(self.topic.name()),
-            generation,
+            generation.clone(),
             lease.clone(),
             self.config.commit_interval,
             Arc::clone(&self.board),
@@ -292,7 +292,8 @@ impl Run {
             // The first generation commits each start at once. So where others have an offset and this
             // partition has none, it appeared later, and nothing in it was ever seen: it starts at its
             // beginning.
-            let reset = if committed.is_empty() { self.config.offset_reset } else { OffsetReset::Earliest };
+            let first = committed.is_empty() || generation.number <= 1;
+            let reset = if first { self.config.offset_reset } else { OffsetReset::Earliest };
             let committed = committed.get(&partition).copied();
             let progress = Progress::new(partition, committed, self.projected.get(&partition).copied());
             let topic = Arc::clone(self.topic.name());

@@ -6,7 +6,7 @@ use log::{error, warn};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout_at},
+    time::{Instant, MissedTickBehavior, interval, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -23,8 +23,8 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long to wait before partitions are taken up again when a worker panicked: it may well do so again.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
-/// The least time that the last commit of a generation gets.
-const LAST_COMMIT: Duration = Duration::from_secs(1);
+/// The least time that the last commit of a generation gets, and workers that are to stop at once.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// The workers of the partitions of one generation.
 pub(super) struct Shift {
@@ -110,17 +110,20 @@ impl Shift {
             self.workers.shutdown().await;
         }
         // At least a moment, however long the workers took.
-        let by = by.max(Instant::now() + LAST_COMMIT);
+        let by = by.max(Instant::now() + LAST_MOMENT);
         if timeout_at(by, self.commit_at_last()).await.is_err() {
             warn!("offsets were not committed: no answer in time");
         }
         self.report();
     }
 
-    /// Stops the workers without committing: this member is out of the group.
+    /// Stops the workers without committing: this member is out of the group. They do nothing more that
+    /// needs the lease; what they are in the middle of gets a moment, and is then cut short.
     pub(super) async fn abandon(&mut self) {
         self.stop.cancel();
-        self.workers.shutdown().await;
+        if timeout(LAST_MOMENT, self.finish()).await.is_err() {
+            self.workers.shutdown().await;
+        }
     }
 
     /// How far the projection of each partition reaches.

@@ -51,11 +51,10 @@ struct Stopped;
 impl Worker {
     /// Until it is told to stop. What is under way is finished first.
     pub(super) async fn run(mut self, committed: Option<i64>) {
-        let Stopped = match self.work(committed).await {
+        match self.work(committed).await {
             Ok(never) => match never {},
-            Err(stopped) => stopped,
-        };
-        self.board.withdraw(&self.part);
+            Err(Stopped) => {}
+        }
     }
 
     async fn work(&mut self, committed: Option<i64>) -> Result<Infallible, Stopped> {
@@ -155,8 +154,9 @@ impl Worker {
     }
 
     async fn forget(&self) {
-        self.handler.forget(self.partition).await;
+        // First: should this be cut short, nobody takes for whole what is half forgotten.
         self.progress.set_projected(None);
+        self.handler.forget(self.partition).await;
     }
 
     /// Hands the records of a stretch of the log to the projection; false when the log no longer has it.
@@ -317,5 +317,12 @@ impl Worker {
             () = self.stop.cancelled() => Err(Stopped),
             () = backoff.wait() => Ok(()),
         }
+    }
+}
+
+impl Drop for Worker {
+    /// However it ends, what it saw of the cluster counts no longer.
+    fn drop(&mut self) {
+        self.board.withdraw(&self.part);
     }
 }

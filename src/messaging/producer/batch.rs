@@ -112,6 +112,8 @@ impl Gatherer {
             Some(pending) => pending,
             None => self.receiver.recv().await?,
         };
+        // Whoever is about to send comes along: callers that were woken by the last acknowledgement, as a rule.
+        tokio::task::yield_now().await;
         let mut bytes = first.bytes;
         let mut batch = VecDeque::from([first]);
         while let Ok(pending) = self.receiver.try_recv() {
