@@ -16,7 +16,7 @@ impl Status {
     /// Whether traffic should come here: Kafka answers, and the first assignment is restored. A rebalance
     /// later is no reason to send it elsewhere.
     pub fn is_ready(&self) -> bool {
-        self.kafka.connected && self.group.settled
+        self.kafka.connected && self.group.settled && self.group.phase != GroupPhase::Left
     }
 }
 

@@ -5,7 +5,14 @@ use serde_json::json;
 
 use super::service::{Service, event};
 
+/// All that a service needs to be ready.
 fn ready() -> Status {
+    let mut status = restored();
+    status.group.settled = true;
+    status
+}
+
+fn restored() -> Status {
     let partition = PartitionStatus { partition: 1, restored: true, ..PartitionStatus::default() };
     Status {
         kafka: KafkaStatus { connected: true, ..KafkaStatus::default() },
@@ -57,21 +64,35 @@ async fn health_tells_what_the_store_holds() {
 }
 
 #[tokio::test]
-async fn ready_is_200_once_kafka_answers_and_every_partition_is_restored() {
+async fn ready_is_200_once_kafka_answers_and_the_first_assignment_is_restored() {
     let service = Service::new();
     service.status.send_replace(ready());
     assert_eq!(service.get("/ready").await.ok(200)["status"], "ready");
 }
 
 #[tokio::test]
+async fn ready_stays_200_through_later_rebalances_but_not_without_kafka() {
+    let service = Service::new();
+    let mut status = ready();
+    for phase in [GroupPhase::Revoking, GroupPhase::Joining, GroupPhase::Syncing] {
+        status.group.phase = phase;
+        service.status.send_replace(status.clone());
+        service.get("/ready").await.ok(200);
+    }
+    status.kafka.connected = false;
+    service.status.send_replace(status);
+    service.get("/ready").await.problem(503);
+}
+
+#[tokio::test]
 async fn ready_is_503_with_the_obstacle_before_that() {
     let service = Service::new();
-    let mut away = ready();
+    let mut away = restored();
     away.kafka = KafkaStatus { error: Some("connection refused".to_owned()), ..KafkaStatus::default() };
-    let mut restoring = ready();
+    let mut restoring = restored();
     restoring.group.partitions.push(PartitionStatus::default());
     let phase = |phase| {
-        let mut status = ready();
+        let mut status = restored();
         status.group.phase = phase;
         status
     };

@@ -39,7 +39,7 @@ pub(in super::super) fn health(api: &Api) -> Response {
     })
 }
 
-/// `GET /ready`: 200 when Kafka answers and the assigned partitions are restored, else 503 with what is
+/// `GET /ready`: 200 when Kafka answers and the first assignment is restored, else 503 with what is
 /// missing.
 pub(in super::super) fn ready(api: &Api) -> Response {
     #[derive(Serialize)]
