@@ -7,6 +7,7 @@ mod event;
 mod journal;
 mod logging;
 mod messaging;
+mod record;
 mod rest;
 mod shutdown;
 mod timestamp;

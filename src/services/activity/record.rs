@@ -1,72 +1,86 @@
 //! A record's value as an event, or why it is none.
 
+mod fields;
+
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 use uuid::Uuid;
 
+use self::fields::Fields;
 use super::timestamp;
 use crate::{json::nests_deeper, messaging::Record, store::Event};
 
-/// The deepest nesting of a value: what serde_json's parsers take, and so what readers of an answer can.
-const MAX_DEPTH: usize = 128;
+/// The deepest nesting of a value. An answer wraps it in up to two levels more, and most JSON parsers,
+/// serde_json among them, stop at 128.
+const MAX_DEPTH: usize = 100;
 /// How much of a faulty value is quoted, in characters.
 const QUOTED: usize = 60;
 
-/// Why a record is no event: it can never be processed.
+/// Why a record is no event: it can never be processed. Short, and without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Malformed(String);
 
-/// The fields of the contract, read leniently: whatever else there is is not looked at.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Fields<'a> {
-    #[serde(borrow)]
-    event_id: Cow<'a, str>,
-    #[serde(borrow)]
-    user_id: Cow<'a, str>,
-    #[serde(borrow)]
-    event_type: Cow<'a, str>,
-    #[serde(borrow, default)]
-    timestamp: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    payload: Option<&'a RawValue>,
-}
-
 /// Reads a record's value. Event types are whatever their producers call them; an event without a
-/// timestamp happened when its record says.
+/// timestamp happened when its record says; unknown fields are not looked at. A field of the contract that
+/// is there twice is a fault: readers would not agree on which of the two counts.
 pub fn parse(record: &Record) -> Result<Event, Malformed> {
     let value = record.value.as_deref().ok_or_else(|| malformed("the value is null"))?;
     let text = std::str::from_utf8(value).map_err(|error| malformed(format!("not UTF-8: {error}")))?;
     if nests_deeper(value, MAX_DEPTH) {
         return Err(malformed(format!("nests deeper than {MAX_DEPTH} levels")));
     }
-    // A sequence would be taken for the fields in their order.
-    if !text.trim_start().starts_with('{') {
-        return Err(malformed("not a JSON object"));
-    }
-    let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
-    let id = Uuid::try_parse(&fields.event_id)
-        .map_err(|_| malformed(format!("eventId is no UUID: {}", quoted(&fields.event_id))))?;
-    if fields.user_id.trim().is_empty() {
-        return Err(malformed("userId is blank"));
-    }
-    if fields.event_type.trim().is_empty() {
-        return Err(malformed("eventType is blank"));
-    }
-    let happened = match &fields.timestamp {
+    let fields = Fields::read(text)?;
+
+    let id = string("eventId", fields.event_id)?;
+    // Hyphenated or simple; the crate would also take braces and URNs.
+    let id = Some(&*id)
+        .filter(|id| matches!(id.len(), 32 | 36))
+        .and_then(|id| Uuid::try_parse(id).ok())
+        .ok_or_else(|| malformed(format!("eventId is not a UUID: {}", quoted(&id))))?;
+    let user_id = not_blank("userId", fields.user_id)?;
+    let event_type = not_blank("eventType", fields.event_type)?;
+    let happened = match present(fields.timestamp) {
+        Some(raw) => {
+            let text = string("timestamp", Some(raw))?;
+            timestamp::parse(&text)
+                .ok_or_else(|| malformed(format!("timestamp is not ISO 8601: {}", quoted(&text))))?
+        }
         None => record.timestamp,
-        Some(text) => timestamp::parse(text)
-            .ok_or_else(|| malformed(format!("timestamp is not ISO 8601: {}", quoted(text))))?,
     };
-    let payload = fields.payload.filter(|payload| payload.get() != "null");
+    let payload = present(fields.payload);
     if payload.is_some_and(|payload| !payload.get().starts_with('{')) {
         return Err(malformed("payload is not an object"));
     }
-    Ok(Event::new(id, &fields.user_id, &fields.event_type, happened, payload))
+    Ok(Event::new(id, &user_id, &event_type, happened, payload))
+}
+
+/// Null is as good as absent.
+fn present(field: Option<&RawValue>) -> Option<&RawValue> {
+    field.filter(|raw| raw.get() != "null")
+}
+
+fn not_blank<'a>(name: &str, field: Option<&'a RawValue>) -> Result<Cow<'a, str>, Malformed> {
+    let text = string(name, field)?;
+    if text.trim().is_empty() {
+        return Err(malformed(format!("{name} is blank")));
+    }
+    Ok(text)
+}
+
+fn string<'a>(name: &str, field: Option<&'a RawValue>) -> Result<Cow<'a, str>, Malformed> {
+    let raw = field.ok_or_else(|| malformed(format!("{name} is missing")))?.get();
+    let inner = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let inner = inner.ok_or_else(|| malformed(format!("{name} is not a string")))?;
+    if !inner.contains('\\') {
+        return Ok(Cow::Borrowed(inner));
+    }
+    // Escapes can be well formed and mean nothing: half of a surrogate pair.
+    serde_json::from_str(raw)
+        .map(Cow::Owned)
+        .map_err(|_| malformed(format!("{name} has an escape that stands for nothing: {}", quoted(raw))))
 }
 
 fn malformed(reason: impl Into<String>) -> Malformed {
