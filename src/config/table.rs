@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::values::{
     Brokers, Directives, Durations, EventTypes, Host, OneOf, Or, Size, Text, TopicName, Values, Whole,
 };
-use crate::{messaging::OffsetReset, telemetry::Format};
+use crate::{messaging::OffsetReset, services::activity::record, telemetry::Format};
 
 /// A setting whose value has the type of its `V`.
 pub(super) struct Setting<V> {
@@ -102,7 +102,7 @@ settings! {
             "The most connections open at one time.";
         MAX_BODY_BYTES: Size<usize> = "64KiB", Size::from(KIB).to(64 * MIB),
             "The largest body of a request; a larger one is answered 413.";
-        MAX_DEPTH: Whole<usize> = "64", Whole::from(1).to(128),
+        MAX_DEPTH: Whole<usize> = "64", Whole::from(1).to(record::MAX_DEPTH as u64),
             "The deepest nesting of JSON in a body; a deeper one is answered 400.";
         HEADER_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(10)),
             "How long a client may take to send the head of a request.";

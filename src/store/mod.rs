@@ -34,7 +34,8 @@ pub trait EventStore: Send + Sync + 'static {
     async fn end(&self) -> Result<Position, StoreError>;
 
     /// The next events that the query asks for, in the order in which they were processed: those at
-    /// `from` or later and before `until`, at most `limit` of them.
+    /// `from` or later and before `until`, at most `limit` of them. A page can be shorter, even empty, with
+    /// [`Page::next`] set: much had to be looked at for it.
     async fn read(
         &self,
         query: &Query,

@@ -8,11 +8,14 @@ use log::{debug, info, warn};
 use super::record;
 use crate::{
     messaging::{Handler, Passing, Poison, Record, Stopped, Verdict},
-    store::{Admission, Event, EventStore},
+    store::{Admission, EventStore},
 };
 
 /// The target of the line that each processed event gets.
 const TARGET: &str = "highwater::processed";
+
+/// How many records are processed between two chances for others to run: about a millisecond's worth.
+const AT_ONCE: usize = 1024;
 
 /// Stores what the records say.
 pub struct Processor {
@@ -24,36 +27,53 @@ impl Processor {
     pub fn new(store: Arc<dyn EventStore>) -> Self {
         Self { store }
     }
+
+    /// Processes some of a batch, whose first record stands at `start` in it.
+    async fn process(&self, start: usize, records: &[Record], verdict: &mut Verdict) {
+        let mut events = Vec::with_capacity(records.len());
+        let mut good = Vec::with_capacity(records.len());
+        let mut poison = Vec::new();
+        for (place, record) in records.iter().enumerate() {
+            match record::parse(record) {
+                Ok(event) => {
+                    events.push(event);
+                    good.push(place);
+                }
+                Err(malformed) => {
+                    poison.push(Poison { index: start + place, reason: malformed.to_string() });
+                }
+            }
+        }
+        if let Some(&first) = good.first() {
+            match self.store.admit(records[first].partition, events).await {
+                Ok(admissions) => {
+                    for (place, admission) in good.into_iter().zip(&admissions) {
+                        log_admission(&records[place], admission);
+                    }
+                }
+                Err(unavailable) => {
+                    // What is malformed before the first good record is settled all the same.
+                    let index = start + first;
+                    poison.retain(|poison| poison.index < index);
+                    verdict.stopped = Some(Stopped { index, cause: Passing(unavailable.to_string()) });
+                }
+            }
+        }
+        verdict.poison.append(&mut poison);
+    }
 }
 
 #[async_trait]
 impl Handler for Processor {
     async fn handle(&self, records: &[Record]) -> Verdict {
-        let Some(first) = records.first() else { return Verdict::default() };
         let mut verdict = Verdict::default();
-        let mut events = Vec::with_capacity(records.len());
-        let mut places = Vec::with_capacity(records.len());
-        for (index, record) in records.iter().enumerate() {
-            match record::parse(record) {
-                Ok(event) => {
-                    events.push(event);
-                    places.push(index);
-                }
-                Err(malformed) => verdict.poison.push(Poison { index, reason: malformed.to_string() }),
+        for (number, some) in records.chunks(AT_ONCE).enumerate() {
+            if number > 0 {
+                tokio::task::yield_now().await;
             }
-        }
-        let Some(&first_good) = places.first() else { return verdict };
-        match self.store.admit(first.partition, events).await {
-            Ok(admissions) => {
-                for (index, admission) in places.into_iter().zip(&admissions) {
-                    log_admission(&records[index], admission);
-                }
-            }
-            Err(unavailable) => {
-                // Admitting is all that can fail: what is malformed before that is settled all the same.
-                verdict.poison.retain(|poison| poison.index < first_good);
-                verdict.stopped =
-                    Some(Stopped { index: first_good, cause: Passing(unavailable.to_string()) });
+            self.process(number * AT_ONCE, some, &mut verdict).await;
+            if verdict.stopped.is_some() {
+                break;
             }
         }
         verdict
@@ -70,13 +90,16 @@ impl Handler for Processor {
     }
 
     async fn restore(&self, records: &[Record]) -> Result<(), Passing> {
-        let Some(first) = records.first() else { return Ok(()) };
-        // What is malformed was set aside when it was processed.
-        let events: Vec<Event> = records.iter().filter_map(|record| record::parse(record).ok()).collect();
-        match self.store.admit(first.partition, events).await {
-            Ok(_) => Ok(()),
-            Err(unavailable) => Err(Passing(unavailable.to_string())),
+        for some in records.chunks(AT_ONCE) {
+            // What is malformed was set aside when it was processed.
+            let events = some.iter().filter_map(|record| record::parse(record).ok()).collect();
+            self.store
+                .admit(some[0].partition, events)
+                .await
+                .map_err(|unavailable| Passing(unavailable.to_string()))?;
+            tokio::task::yield_now().await;
         }
+        Ok(())
     }
 
     async fn wants_older(&self, partition: i32) -> bool {

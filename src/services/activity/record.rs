@@ -12,9 +12,10 @@ use self::fields::Fields;
 use super::timestamp;
 use crate::{json::nests_deeper, messaging::Record, store::Event};
 
-/// The deepest nesting of a value. An answer wraps it in up to two levels more, and most JSON parsers,
-/// serde_json among them, stop at 128.
-const MAX_DEPTH: usize = 100;
+/// The deepest nesting of a value: a request is not allowed more either, or its event would be acknowledged
+/// and then set aside. An answer wraps a value in two levels more, and parsers such as serde_json's stop
+/// at 128.
+pub const MAX_DEPTH: usize = 100;
 /// How much of a faulty value is quoted, in characters.
 const QUOTED: usize = 60;
 

@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
+    sync::Arc,
 };
 
 use super::lane::{Lane, Sequence};
@@ -36,14 +37,16 @@ pub(super) fn page(
     let mut page = Page { events: Vec::with_capacity(limit.min(256)), next: None };
     let mut looked_at = 0;
     while let Some(Reverse((place, number, at))) = heads.pop().filter(|head| head.0.0 < until) {
-        if page.events.len() == limit || looked_at == MOST_LOOKED_AT {
+        let stored = &sequences[number][at];
+        let has = wanted.has(stored);
+        // A full page goes on to the next event that matches, so that what `next` promises is there.
+        if looked_at == MOST_LOOKED_AT || (has && page.events.len() == limit) {
             page.next = Some(place);
             break;
         }
         looked_at += 1;
-        let stored = &sequences[number][at];
-        if wanted.has(stored) {
-            page.events.push(stored.clone());
+        if has {
+            page.events.push(Arc::clone(stored));
         }
         if let Some(following) = sequences[number].get(at + 1) {
             heads.push(Reverse((following.place, number, at + 1)));

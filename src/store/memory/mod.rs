@@ -28,8 +28,8 @@ use super::{Admission, Event, EventStore, Page, Position, Query, StoreError, Sto
 use lane::Lane;
 use waiters::Waiters;
 
-/// How many events are dropped from the map between two chances for others to run.
-const DROP_STEP: usize = 4096;
+/// How many events leave between two chances for others to run: about a millisecond's worth.
+const STEP: usize = 4096;
 
 /// The bounds of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +85,11 @@ impl MemoryStore {
         }
     }
 
+    /// How many ids somebody waits for.
+    pub fn awaited(&self) -> usize {
+        self.waiters.len()
+    }
+
     /// What it holds now.
     pub fn stats(&self) -> Stats {
         let events = self.read_order().lanes.values().map(|lane| lane.len() as u64).sum();
@@ -99,22 +104,44 @@ impl MemoryStore {
         self.by_id.read_sync(&id, |_, stored| Arc::clone(stored))
     }
 
-    /// Lets the oldest events over the share go, from their lane and from the map.
-    fn evict(&self, order: &mut Order, partition: i32) {
-        let Some(lane) = order.lanes.get_mut(&partition) else { return };
-        let share = usize::try_from(self.share()).unwrap_or(usize::MAX);
-        while lane.len() > share {
-            let Some(oldest) = lane.pop_oldest() else { break };
-            self.by_id.remove_sync(&oldest.event.id());
-            self.evicted.fetch_add(1, Ordering::Relaxed);
-            if !self.warned.swap(true, Ordering::Relaxed) {
-                warn!(
-                    "the store is full: partition {partition} holds {share} events, and the oldest leave for \
-                     newer ones (STORE_MAX_EVENTS={})",
-                    self.max_events
-                );
+    fn admit_one(&self, order: &mut Order, partition: i32, event: Event) -> Admission {
+        match self.by_id.entry_sync(event.id()) {
+            Entry::Occupied(_) => {
+                self.duplicates.fetch_add(1, Ordering::Relaxed);
+                Admission::Duplicate
+            }
+            Entry::Vacant(vacant) => {
+                let stored = Arc::new(Stored { place: Position(order.next), event });
+                order.next += 1;
+                order.lanes.entry(partition).or_default().push(Arc::clone(&stored));
+                vacant.insert_entry(Arc::clone(&stored));
+                Admission::New(stored)
             }
         }
+    }
+
+    /// Lets the oldest events over the share go, from their lane and from the map, at most so many; says
+    /// whether there may be more.
+    fn evict(&self, order: &mut Order, partition: i32, most: usize) -> bool {
+        let Some(lane) = order.lanes.get_mut(&partition) else { return false };
+        let share = usize::try_from(self.share()).unwrap_or(usize::MAX);
+        let over = lane.len().saturating_sub(share).min(most);
+        if over == 0 {
+            return false;
+        }
+        for _ in 0..over {
+            let Some(oldest) = lane.pop_oldest() else { break };
+            self.by_id.remove_sync(&oldest.id());
+        }
+        self.evicted.fetch_add(over as u64, Ordering::Relaxed);
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            warn!(
+                "the store is full: partition {partition} holds {share} events, and the oldest leave for \
+                 newer ones (STORE_MAX_EVENTS={})",
+                self.max_events
+            );
+        }
+        lane.len() > share
     }
 
     fn read_order(&self) -> RwLockReadGuard<'_, Order> {
@@ -132,30 +159,13 @@ impl EventStore for MemoryStore {
         let mut admissions = Vec::with_capacity(events.len());
         {
             let mut order = self.write_order();
-            for event in events {
-                let place = Position(order.next);
-                let admission = match self.by_id.entry_sync(event.id()) {
-                    Entry::Occupied(_) => {
-                        self.duplicates.fetch_add(1, Ordering::Relaxed);
-                        Admission::Duplicate
-                    }
-                    Entry::Vacant(vacant) => {
-                        let stored = Arc::new(Stored { place, event });
-                        vacant.insert_entry(Arc::clone(&stored));
-                        order.next += 1;
-                        order.lanes.entry(partition).or_default().push(Arc::clone(&stored));
-                        Admission::New(stored)
-                    }
-                };
-                admissions.push(admission);
-            }
-            self.evict(&mut order, partition);
+            admissions.extend(events.into_iter().map(|event| self.admit_one(&mut order, partition, event)));
+            self.evict(&mut order, partition, usize::MAX);
         }
-        for admission in &admissions {
-            if let Admission::New(stored) = admission {
-                self.waiters.wake(stored.event.id());
-            }
-        }
+        self.waiters.wake(admissions.iter().filter_map(|admission| match admission {
+            Admission::New(stored) => Some(stored),
+            Admission::Duplicate => None,
+        }));
         Ok(admissions)
     }
 
@@ -169,8 +179,7 @@ impl EventStore for MemoryStore {
         if let Some(stored) = self.find(id) {
             return Ok(Some(stored));
         }
-        let _admitted_or_over = tokio::time::timeout(at_most, waiter.woken()).await;
-        Ok(self.find(id))
+        Ok(tokio::time::timeout(at_most, waiter.found()).await.unwrap_or_default())
     }
 
     async fn end(&self) -> Result<Position, StoreError> {
@@ -190,10 +199,11 @@ impl EventStore for MemoryStore {
     async fn share_among(&self, partitions: usize) -> Result<(), StoreError> {
         let share = (self.max_events / partitions.max(1) as u64).max(1);
         self.share.store(share, Ordering::Relaxed);
-        let mut order = self.write_order();
-        let lanes: Vec<i32> = order.lanes.keys().copied().collect();
+        let lanes: Vec<i32> = self.read_order().lanes.keys().copied().collect();
         for partition in lanes {
-            self.evict(&mut order, partition);
+            while self.evict(&mut self.write_order(), partition, STEP) {
+                tokio::task::yield_now().await;
+            }
         }
         Ok(())
     }
@@ -213,13 +223,33 @@ impl EventStore for MemoryStore {
 
     async fn forget(&self, partition: i32) -> Result<(), StoreError> {
         let lane = self.write_order().lanes.remove(&partition);
-        let Some(mut lane) = lane else { return Ok(()) };
-        loop {
-            for _ in 0..DROP_STEP {
-                let Some(oldest) = lane.pop_oldest() else { return Ok(()) };
-                self.by_id.remove_sync(&oldest.event.id());
-            }
+        let mut leaving = Leaving { by_id: &self.by_id, lane: lane.unwrap_or_default() };
+        while leaving.step() {
             tokio::task::yield_now().await;
         }
+        Ok(())
+    }
+}
+
+/// A lane whose events are leaving the map too: all of them, also when nobody waits for it any more.
+struct Leaving<'a> {
+    by_id: &'a HashMap<Uuid, Arc<Stored>>,
+    lane: Lane,
+}
+
+impl Leaving<'_> {
+    /// Takes some out; says whether there may be more.
+    fn step(&mut self) -> bool {
+        for _ in 0..STEP {
+            let Some(oldest) = self.lane.pop_oldest() else { return false };
+            self.by_id.remove_sync(&oldest.id());
+        }
+        true
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        while self.step() {}
     }
 }

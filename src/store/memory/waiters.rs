@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering, fence},
     },
 };
@@ -11,11 +11,17 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-/// Who waits for which id. Costs an admission a fence and a read while nobody waits.
+use crate::store::Stored;
+
+/// What is handed to those who wait.
+type Found = Option<Arc<Stored>>;
+
+/// Who waits for which id. Costs an admission of any number of events a fence and a read while nobody waits.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    count: AtomicUsize,
-    by_id: Mutex<HashMap<Uuid, watch::Sender<bool>>>,
+    /// How many ids are waited for.
+    ids: AtomicUsize,
+    by_id: Mutex<HashMap<Uuid, watch::Sender<Found>>>,
 }
 
 /// One who waits; dropped, it no longer does.
@@ -23,7 +29,7 @@ pub(super) struct Waiters {
 pub(super) struct Waiter<'a> {
     waiters: &'a Waiters,
     id: Uuid,
-    admitted: watch::Receiver<bool>,
+    found: watch::Receiver<Found>,
 }
 
 impl Waiters {
@@ -31,44 +37,56 @@ impl Waiters {
     /// event has not missed its admission: either the look comes after the admission, or the admission
     /// sees the count (the two fences order the four steps).
     pub(super) fn register(&self, id: Uuid) -> Waiter<'_> {
-        let admitted = {
+        let found = {
             let mut by_id = self.by_id();
-            self.count.fetch_add(1, Ordering::SeqCst);
-            by_id.entry(id).or_default().subscribe()
+            let found = by_id.entry(id).or_default().subscribe();
+            self.ids.store(by_id.len(), Ordering::Relaxed);
+            found
         };
         fence(Ordering::SeqCst);
-        Waiter { waiters: self, id, admitted }
+        Waiter { waiters: self, id, found }
     }
 
-    /// The event of that id is in the store.
-    pub(super) fn wake(&self, id: Uuid) {
+    /// These are in the store now. They are handed over, since they may leave it before anyone looks.
+    pub(super) fn wake<'a>(&self, admitted: impl Iterator<Item = &'a Arc<Stored>>) {
         fence(Ordering::SeqCst);
-        if self.count.load(Ordering::SeqCst) == 0 {
+        if self.ids.load(Ordering::Relaxed) == 0 {
             return;
         }
-        if let Some(admitted) = self.by_id().get(&id) {
-            admitted.send_replace(true);
+        let mut by_id = self.by_id();
+        for stored in admitted {
+            if let Some(found) = by_id.remove(&stored.id()) {
+                found.send_replace(Some(Arc::clone(stored)));
+            }
         }
+        self.ids.store(by_id.len(), Ordering::Relaxed);
     }
 
-    fn by_id(&self) -> MutexGuard<'_, HashMap<Uuid, watch::Sender<bool>>> {
+    /// How many ids are waited for.
+    pub(super) fn len(&self) -> usize {
+        self.ids.load(Ordering::Relaxed)
+    }
+
+    fn by_id(&self) -> MutexGuard<'_, HashMap<Uuid, watch::Sender<Found>>> {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Waiter<'_> {
-    pub(super) async fn woken(mut self) {
-        // The sender outlives its waiters: an error is as good as an admission, to look again.
-        let _ = self.admitted.wait_for(|admitted| *admitted).await;
+    /// The event, once it is admitted.
+    pub(super) async fn found(mut self) -> Found {
+        self.found.wait_for(Option::is_some).await.ok().and_then(|found| found.clone())
     }
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut by_id = self.waiters.by_id();
-        self.waiters.count.fetch_sub(1, Ordering::SeqCst);
-        if by_id.get(&self.id).is_some_and(|sender| sender.receiver_count() == 1) {
+        // A sender of the same id may also be a later one, with waiters of its own.
+        let is_ours = |sender: &watch::Sender<Found>| sender.subscribe().same_channel(&self.found);
+        if by_id.get(&self.id).is_some_and(|sender| sender.receiver_count() == 1 && is_ours(sender)) {
             by_id.remove(&self.id);
         }
+        self.waiters.ids.store(by_id.len(), Ordering::Relaxed);
     }
 }
