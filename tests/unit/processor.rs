@@ -1,0 +1,209 @@
+//! From records into the store.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::DateTime;
+use highwater::{
+    messaging::{Handler, Passing, Record, Verdict},
+    services::activity::Processor,
+    store::{Admission, Config, Event, EventStore, MemoryStore, Page, Position, Query, StoreError, Stored},
+};
+use log::Level;
+use uuid::Uuid;
+
+use crate::journal;
+
+/// A store in memory that is away after so many batches.
+struct Flaky {
+    memory: MemoryStore,
+    batches_left: AtomicUsize,
+}
+
+#[async_trait]
+impl EventStore for Flaky {
+    async fn admit(&self, partition: i32, events: Vec<Event>) -> Result<Vec<Admission>, StoreError> {
+        let left = self.batches_left.load(Ordering::Relaxed);
+        if left == 0 {
+            return Err(StoreError("away".to_owned()));
+        }
+        self.batches_left.store(left - 1, Ordering::Relaxed);
+        self.memory.admit(partition, events).await
+    }
+
+    async fn get(&self, id: Uuid) -> Result<Option<Arc<Stored>>, StoreError> {
+        self.memory.get(id).await
+    }
+
+    async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<Stored>>, StoreError> {
+        self.memory.wait_for(id, at_most).await
+    }
+
+    async fn end(&self) -> Result<Position, StoreError> {
+        self.memory.end().await
+    }
+
+    async fn read(
+        &self,
+        query: &Query,
+        from: Position,
+        until: Position,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.memory.read(query, from, until, limit).await
+    }
+
+    async fn share_among(&self, partitions: usize) -> Result<(), StoreError> {
+        self.memory.share_among(partitions).await
+    }
+
+    fn share(&self) -> u64 {
+        self.memory.share()
+    }
+
+    async fn is_full(&self, partition: i32) -> Result<bool, StoreError> {
+        self.memory.is_full(partition).await
+    }
+
+    async fn forget(&self, partition: i32) -> Result<(), StoreError> {
+        self.memory.forget(partition).await
+    }
+}
+
+/// A processor, and its store that is away after so many batches.
+fn processor(batches: usize) -> (Processor, Arc<Flaky>) {
+    let memory = MemoryStore::new(&Config { max_events: 10_000 });
+    let store = Arc::new(Flaky { memory, batches_left: AtomicUsize::new(batches) });
+    (Processor::new(Arc::clone(&store) as _), store)
+}
+
+fn record(offset: usize, value: &str) -> Record {
+    Record {
+        partition: 3,
+        offset: offset as i64,
+        timestamp: DateTime::UNIX_EPOCH,
+        key: None,
+        value: Some(Bytes::copy_from_slice(value.as_bytes())),
+        headers: Vec::new(),
+    }
+}
+
+fn good(offset: usize, number: usize) -> Record {
+    let id = Uuid::from_u128(number as u128);
+    record(offset, &format!(r#"{{"eventId":"{id}","userId":"ada\n","eventType":"LOGIN"}}"#))
+}
+
+fn bad(offset: usize) -> Record {
+    record(offset, "hello")
+}
+
+fn poisoned(verdict: &Verdict) -> Vec<usize> {
+    verdict.poison.iter().map(|poison| poison.index).collect()
+}
+
+fn stopped_at(verdict: &Verdict) -> Option<usize> {
+    verdict.stopped.as_ref().map(|stopped| stopped.index)
+}
+
+#[tokio::test]
+async fn malformed_records_are_named_and_those_around_them_stored() {
+    let (processor, store) = processor(usize::MAX);
+    let mut null = bad(4);
+    null.value = None;
+    let verdict = processor.handle(&[bad(0), good(1, 1), bad(2), good(3, 2), null, good(5, 3)]).await;
+    assert_eq!((poisoned(&verdict), stopped_at(&verdict)), (vec![0, 2, 4], None));
+    assert!(verdict.poison[0].reason.starts_with("not JSON"), "{verdict:?}");
+    assert_eq!(verdict.poison[2].reason, "the value is null");
+    assert_eq!(store.memory.stats().events, 3);
+    assert_eq!(processor.handle(&[]).await, Verdict::default());
+    assert_eq!(poisoned(&processor.handle(&[bad(6)]).await), [0]);
+}
+
+#[tokio::test]
+async fn an_event_is_one_line_when_it_is_new_and_none_when_it_repeats() {
+    let (processor, _store) = processor(usize::MAX);
+    journal::listen();
+    processor.handle(&[good(7, 1), bad(8), good(9, 1)]).await;
+    processor.handle(&[good(7, 1)]).await;
+    let lines = journal::take();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!((lines[0].level, lines[0].target.as_str()), (Level::Info, "highwater::processed"));
+    let fields = [
+        ("eventId", "00000000-0000-0000-0000-000000000001"),
+        ("userId", "ada\n"),
+        ("eventType", "LOGIN"),
+        ("partition", "3"),
+        ("offset", "7"),
+    ];
+    let fields = BTreeMap::from(fields.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    assert_eq!(lines[0].fields, fields);
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_stops_the_batch_at_the_first_record_not_stored() {
+    let (processor, store) = processor(0);
+    journal::listen();
+    let verdict = processor.handle(&[bad(0), bad(1), good(2, 1), bad(3), good(4, 2)]).await;
+    assert_eq!((poisoned(&verdict), stopped_at(&verdict)), (vec![0, 1], Some(2)));
+    assert!(verdict.stopped.unwrap().cause.0.contains("away"));
+    assert_eq!(journal::take(), []);
+    store.batches_left.store(usize::MAX, Ordering::Relaxed);
+    let verdict = processor.handle(&[good(2, 1), bad(3), good(4, 2)]).await;
+    assert_eq!((poisoned(&verdict), stopped_at(&verdict)), (vec![1], None));
+    assert_eq!(journal::take().len(), 2);
+}
+
+#[tokio::test]
+async fn places_in_a_long_batch_are_counted_from_its_beginning() {
+    let every_tenth_is_bad: Vec<Record> =
+        (0..5_000).map(|place| if place % 10 == 0 { bad(place) } else { good(place, place) }).collect();
+    let (whole, store) = processor(usize::MAX);
+    let verdict = whole.handle(&every_tenth_is_bad).await;
+    assert_eq!(poisoned(&verdict), (0..5_000).step_by(10).collect::<Vec<_>>());
+    assert_eq!((stopped_at(&verdict), store.memory.stats().events), (None, 4_500));
+
+    let (stopping, store) = processor(2);
+    journal::listen();
+    let verdict = stopping.handle(&every_tenth_is_bad).await;
+    let stored = store.memory.stats().events as usize;
+    let stopped = stopped_at(&verdict).unwrap();
+    assert!(stopped > 0 && stopped < 5_000);
+    assert_eq!(poisoned(&verdict), (0..stopped).step_by(10).collect::<Vec<_>>());
+    assert_eq!(stored, (0..stopped).filter(|place| place % 10 != 0).count());
+    assert_eq!(journal::take().len(), stored);
+}
+
+#[tokio::test]
+async fn restoring_stores_without_a_word_and_passes_over_what_is_malformed() {
+    let (processor, store) = processor(usize::MAX);
+    journal::listen();
+    processor.restore(&[good(0, 1), bad(1), good(2, 2), good(3, 1)]).await.unwrap();
+    processor.restore(&[]).await.unwrap();
+    assert_eq!(store.memory.stats().events, 2);
+    processor.handle(&[good(2, 2)]).await;
+    assert_eq!(journal::take(), []);
+    store.batches_left.store(0, Ordering::Relaxed);
+    let cause = processor.restore(&[good(4, 4)]).await.unwrap_err();
+    assert!(matches!(cause, Passing(why) if why.contains("away")));
+}
+
+#[tokio::test]
+async fn it_restores_as_far_back_as_a_partitions_share_reaches() {
+    let (processor, store) = processor(usize::MAX);
+    processor.topic_has(5_000).await;
+    assert_eq!(processor.restores(), 2);
+    assert!(processor.wants_older(3).await);
+    processor.restore(&[good(0, 1), good(1, 2)]).await.unwrap();
+    assert!(!processor.wants_older(3).await);
+    processor.forget(3).await;
+    assert_eq!(store.memory.stats().events, 0);
+    assert!(processor.wants_older(3).await);
+}

@@ -1,0 +1,109 @@
+//! What the store holds, and what leaves it.
+
+use std::{
+    future::Future,
+    pin::pin,
+    task::{Context, Waker},
+};
+
+use highwater::store::EventStore;
+use uuid::Uuid;
+
+use super::{admit, all, event, events, listed, of_type, of_user, store};
+
+#[tokio::test]
+async fn the_oldest_of_a_partition_leave_first_and_are_counted() {
+    let store = store(6);
+    store.share_among(2).await.unwrap();
+    assert_eq!(store.share(), 3);
+    admit(&store, 0, events(0..3)).await;
+    admit(&store, 1, events(10..12)).await;
+    assert_eq!(store.stats().evicted, 0);
+    admit(&store, 0, events(3..5)).await;
+    assert_eq!(all(&store).await, [2, 10, 11, 3, 4]);
+    assert_eq!((store.stats().events, store.stats().evicted), (5, 2));
+    assert_eq!(store.get(Uuid::from_u128(0)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_left_is_in_no_index() {
+    let store = store(2);
+    for number in 0..10 {
+        let user_id = format!("user-{}", number % 5);
+        admit(&store, 0, vec![event(number, &user_id, ["A", "b"][number as usize % 2])]).await;
+    }
+    assert_eq!(listed(&store, &of_user("user-3"), 10).await, [8]);
+    assert!(listed(&store, &of_user("user-0"), 10).await.is_empty());
+    assert_eq!(listed(&store, &of_type("a"), 10).await, [8]);
+    assert_eq!(listed(&store, &of_type("B"), 10).await, [9]);
+}
+
+#[tokio::test]
+async fn a_repeat_whose_first_copy_left_is_new() {
+    let store = store(2);
+    admit(&store, 0, events(0..3)).await;
+    assert_eq!(admit(&store, 0, events([0, 2])).await, [true, false]);
+    assert_eq!(all(&store).await, [2, 0]);
+}
+
+#[tokio::test]
+async fn a_batch_larger_than_the_share_leaves_its_newest() {
+    let store = store(3);
+    assert_eq!(admit(&store, 0, events(0..10)).await, [true; 10]);
+    assert_eq!(all(&store).await, [7, 8, 9]);
+}
+
+#[tokio::test]
+async fn a_smaller_share_applies_at_once_and_is_never_nothing() {
+    let store = store(20_000);
+    admit(&store, 0, events(0..15_000)).await;
+    admit(&store, 1, events(15_000..15_010)).await;
+    store.share_among(2_000).await.unwrap();
+    assert_eq!(all(&store).await, (14_990..15_010).collect::<Vec<_>>());
+    store.share_among(50_000).await.unwrap();
+    assert_eq!(store.share(), 1);
+    assert_eq!(all(&store).await, [14_999, 15_009]);
+    store.share_among(0).await.unwrap();
+    assert_eq!(store.share(), 20_000);
+}
+
+#[tokio::test]
+async fn a_partition_is_full_when_its_own_share_is_used_up() {
+    let store = store(4);
+    store.share_among(2).await.unwrap();
+    assert!(!store.is_full(0).await.unwrap());
+    admit(&store, 0, events(0..1)).await;
+    assert!(!store.is_full(0).await.unwrap());
+    admit(&store, 0, events(1..2)).await;
+    assert!(store.is_full(0).await.unwrap());
+    assert!(!store.is_full(1).await.unwrap());
+}
+
+#[tokio::test]
+async fn forgetting_a_partition_forgets_its_events_alone() {
+    let store = store(100_000);
+    admit(&store, 0, events(0..10_000)).await;
+    // Copies of the other partition's, and one of its own.
+    admit(&store, 1, events(9_999..10_001)).await;
+    store.forget(0).await.unwrap();
+    assert_eq!(all(&store).await, [10_000]);
+    assert_eq!(listed(&store, &of_user("ada"), 10).await, [10_000]);
+    assert_eq!(store.get(Uuid::from_u128(9_999)).await.unwrap(), None);
+    assert_eq!((store.stats().events, store.stats().evicted), (1, 0));
+    assert_eq!(admit(&store, 1, events([5, 10_000])).await, [true, false]);
+    store.forget(7).await.unwrap();
+    assert_eq!(all(&store).await, [10_000, 5]);
+}
+
+#[tokio::test]
+async fn forgetting_is_finished_also_when_nobody_waits_for_it() {
+    let store = store(100_000);
+    admit(&store, 0, events(0..20_000)).await;
+    {
+        let mut forgetting = pin!(store.forget(0));
+        assert!(forgetting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_ne!(store.get(Uuid::from_u128(19_999)).await.unwrap(), None);
+    }
+    assert_eq!(store.get(Uuid::from_u128(19_999)).await.unwrap(), None);
+    assert!(admit(&store, 0, events(0..20_000)).await.iter().all(|new| *new));
+}

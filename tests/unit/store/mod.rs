@@ -1,0 +1,64 @@
+//! The store in memory.
+
+mod admission;
+mod bound;
+mod model;
+mod queries;
+mod waiting;
+
+use chrono::{DateTime, Utc};
+use highwater::store::{Admission, Config, Event, EventStore, MemoryStore, Position, Query};
+use uuid::Uuid;
+
+fn store(max_events: u64) -> MemoryStore {
+    MemoryStore::new(&Config { max_events })
+}
+
+fn moment(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).unwrap()
+}
+
+/// An event; its number is its id and its time.
+fn event(number: u32, user_id: &str, event_type: &str) -> Event {
+    Event::new(Uuid::from_u128(number.into()), user_id, event_type, moment(number.into()), None)
+}
+
+fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<Event> {
+    numbers.into_iter().map(|number| event(number, "ada", "LOGIN")).collect()
+}
+
+/// Admits events, and says which of them are new.
+async fn admit(store: &MemoryStore, partition: i32, events: Vec<Event>) -> Vec<bool> {
+    let admissions = store.admit(partition, events).await.unwrap();
+    admissions.iter().map(|admission| matches!(admission, Admission::New(_))).collect()
+}
+
+/// The numbers of all events that match, read in pages of at most so many.
+async fn listed(store: &MemoryStore, query: &Query, limit: usize) -> Vec<u32> {
+    let (mut from, until) = (Position::default(), store.end().await.unwrap());
+    let mut numbers = Vec::new();
+    loop {
+        let page = store.read(query, from, until, limit).await.unwrap();
+        assert!(page.events.len() <= limit);
+        numbers.extend(page.events.iter().map(|event| u32::try_from(event.id().as_u128()).unwrap()));
+        match page.next {
+            Some(next) => {
+                assert!(next > from || numbers.is_empty(), "no way forward from {from:?}");
+                from = next;
+            }
+            None => return numbers,
+        }
+    }
+}
+
+async fn all(store: &MemoryStore) -> Vec<u32> {
+    listed(store, &Query::default(), 1000).await
+}
+
+fn of_user(user_id: &str) -> Query {
+    Query { user_id: Some(user_id.to_owned()), ..Query::default() }
+}
+
+fn of_type(event_type: &str) -> Query {
+    Query { event_type: Some(event_type.to_owned()), ..Query::default() }
+}

@@ -1,0 +1,114 @@
+//! What is found, and in which pages.
+
+use highwater::store::{EventStore, Position, Query};
+
+use super::{admit, event, events, listed, moment, of_type, of_user, store};
+
+#[tokio::test]
+async fn a_user_is_compared_exactly() {
+    let store = store(100);
+    for (number, user_id) in ["ada", "Ada", "ad", "a\"da", "ada ", "ädä", "ada"].into_iter().enumerate() {
+        admit(&store, number as i32 % 2, vec![event(number as u32, user_id, "A")]).await;
+    }
+    assert_eq!(listed(&store, &of_user("ada"), 1).await, [0, 6]);
+    assert_eq!(listed(&store, &of_user("a\"da"), 10).await, [3]);
+    assert_eq!(listed(&store, &of_user("ädä"), 10).await, [5]);
+    assert!(listed(&store, &of_user("nobody"), 10).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_type_is_compared_without_case_in_any_script() {
+    let store = store(100);
+    for (number, event_type) in
+        ["LOGIN", "login", "LogIn", "LOGOUT", "ÜBERSICHT", "übersicht"].iter().enumerate()
+    {
+        admit(&store, 0, vec![event(number as u32, "ada", event_type)]).await;
+    }
+    assert_eq!(listed(&store, &of_type("lOGIN"), 2).await, [0, 1, 2]);
+    assert_eq!(listed(&store, &of_type("Übersicht"), 10).await, [4, 5]);
+    assert!(listed(&store, &of_type("log"), 10).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_user_and_a_type_are_asked_for_together() {
+    let store = store(100);
+    for number in 0..12 {
+        let (user_id, event_type) =
+            (["ada", "eve"][number as usize % 2], ["A", "B", "C"][number as usize % 3]);
+        admit(&store, 0, vec![event(number, user_id, event_type)]).await;
+    }
+    let query = Query { event_type: Some("b".to_owned()), ..of_user("eve") };
+    assert_eq!(listed(&store, &query, 1).await, [1, 7]);
+    let query = Query { event_type: Some("none".to_owned()), ..of_user("eve") };
+    assert!(listed(&store, &query, 1).await.is_empty());
+}
+
+#[tokio::test]
+async fn from_is_inclusive_and_to_is_not() {
+    let store = store(100);
+    admit(&store, 0, events([5, 3, 4, 1, 2])).await;
+    let between = |from, to| Query { from, to, ..Query::default() };
+    assert_eq!(listed(&store, &between(Some(moment(2)), Some(moment(4))), 10).await, [3, 2]);
+    assert_eq!(listed(&store, &between(Some(moment(4)), None), 10).await, [5, 4]);
+    assert_eq!(listed(&store, &between(None, Some(moment(2))), 10).await, [1]);
+    assert!(listed(&store, &between(Some(moment(4)), Some(moment(4))), 10).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_page_that_is_not_the_last_points_at_an_event_that_matches() {
+    let store = store(100);
+    admit(&store, 0, events(0..3)).await;
+    admit(&store, 1, vec![event(3, "eve", "A"), event(4, "ada", "A")]).await;
+    admit(&store, 0, vec![event(5, "eve", "A"); 1]).await;
+    let query = Query { to: Some(moment(3)), ..Query::default() };
+    let until = store.end().await.unwrap();
+    let first = store.read(&query, Position::default(), until, 2).await.unwrap();
+    assert_eq!(first.events.len(), 2);
+    let second = store.read(&query, first.next.unwrap(), until, 2).await.unwrap();
+    assert_eq!((second.events.len(), second.next), (1, None));
+    let whole = store.read(&query, Position::default(), until, 3).await.unwrap();
+    assert_eq!((whole.events.len(), whole.next), (3, None));
+}
+
+#[tokio::test]
+async fn what_is_admitted_after_the_listing_began_is_not_in_it() {
+    let store = store(100);
+    admit(&store, 0, events(0..2)).await;
+    let until = store.end().await.unwrap();
+    admit(&store, 1, events(2..4)).await;
+    let page = store.read(&Query::default(), Position::default(), until, 100).await.unwrap();
+    assert_eq!((page.events.len(), page.next), (2, None));
+    let page = store.read(&Query::default(), until, store.end().await.unwrap(), 100).await.unwrap();
+    assert_eq!(page.events.len(), 2);
+}
+
+#[tokio::test]
+async fn a_listing_goes_on_where_events_have_left_meanwhile() {
+    let store = store(4);
+    admit(&store, 0, events(0..4)).await;
+    let until = store.end().await.unwrap();
+    let page = store.read(&Query::default(), Position::default(), until, 1).await.unwrap();
+    admit(&store, 0, events(4..6)).await;
+    let rest = store.read(&Query::default(), page.next.unwrap(), until, 10).await.unwrap();
+    let numbers: Vec<u128> = rest.events.iter().map(|event| event.id().as_u128()).collect();
+    assert_eq!(numbers, [2, 3]);
+}
+
+#[tokio::test]
+async fn a_search_through_many_events_comes_in_short_pages() {
+    let store = store(100_000);
+    admit(&store, 0, events(0..20_000)).await;
+    let last = Query { from: Some(moment(19_999)), ..Query::default() };
+    let until = store.end().await.unwrap();
+    let page = store.read(&last, Position::default(), until, 10).await.unwrap();
+    assert!(page.events.is_empty());
+    assert!(page.next.is_some_and(|next| next < until));
+    let mut from = page.next;
+    let mut found = 0;
+    while let Some(place) = from {
+        let page = store.read(&last, place, until, 10).await.unwrap();
+        found += page.events.len();
+        from = page.next;
+    }
+    assert_eq!(found, 1);
+}
