@@ -1,12 +1,14 @@
-//! Connections: a frame in, a frame out, in order.
+//! Connections: a frame in, a frame out, in order; as in Kafka the next request is read when the one before
+//! it is answered, so a client may send many at once.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -18,29 +20,65 @@ use super::{
 
 /// The largest request (`socket.request.max.bytes` in Kafka).
 const MAX_FRAME: usize = 100 * 1024 * 1024;
+/// Room made for a frame before any of it has come.
+const FIRST_ROOM: usize = 64 * 1024;
+/// Before accepting again when that failed: the process may be out of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
     loop {
-        let Ok((stream, peer)) = listener.accept().await else { return };
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                log::warn!("the embedded broker cannot accept a connection: {error}");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
-        // What ends a connection (its client went, or sent what is no request) concerns nobody else.
-        tokio::spawn(async move { stop.run_until_cancelled(serve(stream, peer, &shared)).await });
+        tokio::spawn(async move {
+            // What ends a connection (its client went, or sent what is no request) concerns nobody else.
+            if let Some(Err(error)) = stop.run_until_cancelled(serve(stream, peer, &shared)).await {
+                log::debug!("the embedded broker lost {peer}: {error}");
+            }
+        });
     }
 }
 
 async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    loop {
-        let request = read_frame(&mut stream).await?;
-        let Some(answer) = answer(request, peer, shared).await? else { continue };
-        stream.write_all(&answer).await?;
+    while let Ok(request) = timeout(shared.options.idle_timeout, read_frame(&mut stream)).await {
+        let request = request?;
+        let api = api_of(&request)?;
+        let fault = shared.faults.meet(api);
+        let mut call = Call { request, peer, shared, refuse_with: None };
+        match fault {
+            Some(Fault::Drop) => return Ok(()),
+            Some(Fault::Stall) => return until_closed(&mut stream).await,
+            Some(Fault::Refuse(error)) => call.refuse_with = Some(error),
+            Some(Fault::Delay(delay)) => sleep(delay).await,
+            Some(Fault::LoseAnswer) | None => {}
+        }
+        let answer = handlers::dispatch(api, call).await?;
+        match (answer, fault) {
+            (_, Some(Fault::LoseAnswer)) => return Ok(()),
+            (Some(answer), _) => stream.write_all(&answer).await?,
+            (None, _) => {}
+        }
     }
+    Ok(())
+}
+
+fn api_of(request: &[u8]) -> io::Result<ApiKey> {
+    let mut request = request;
+    let key = request.try_get_i16().map_err(|_| io::ErrorKind::InvalidData)?;
+    ApiKey::try_from(key).map_err(|()| io::ErrorKind::InvalidData.into())
 }
 
 async fn read_frame(stream: &mut TcpStream) -> io::Result<Bytes> {
     let length = usize::try_from(stream.read_i32().await?).ok().filter(|length| *length <= MAX_FRAME);
     let length = length.ok_or(io::ErrorKind::InvalidData)?;
-    let mut frame = BytesMut::with_capacity(length.min(1024 * 1024));
+    let mut frame = BytesMut::with_capacity(length.min(FIRST_ROOM));
     while frame.len() < length {
         let wanted = (length - frame.len()) as u64;
         if (&mut *stream).take(wanted).read_buf(&mut frame).await? == 0 {
@@ -50,24 +88,9 @@ async fn read_frame(stream: &mut TcpStream) -> io::Result<Bytes> {
     Ok(frame.freeze())
 }
 
-/// The whole answer, its length first; `None` where the request wants none. An error breaks the connection.
-async fn answer(request: Bytes, peer: SocketAddr, shared: &Shared) -> io::Result<Option<Bytes>> {
-    let key = (&request[..]).try_get_i16().map_err(|_| io::ErrorKind::InvalidData)?;
-    let api = ApiKey::try_from(key).map_err(|()| io::ErrorKind::InvalidData)?;
-    let fault = shared.faults.meet(api);
-    let refuse_with = match fault {
-        Some(Fault::Drop) => return Err(io::ErrorKind::ConnectionAborted.into()),
-        Some(Fault::Stall) => std::future::pending().await,
-        Some(Fault::Refuse(error)) => Some(error),
-        Some(Fault::Delay(delay)) => {
-            tokio::time::sleep(delay).await;
-            None
-        }
-        Some(Fault::LoseAnswer) | None => None,
-    };
-    let answer = handlers::dispatch(api, Call { request, peer, shared, refuse_with }).await?;
-    match fault {
-        Some(Fault::LoseAnswer) => Err(io::ErrorKind::ConnectionAborted.into()),
-        _ => Ok(answer),
-    }
+/// Answers nothing any more, and goes when the client does.
+async fn until_closed(stream: &mut TcpStream) -> io::Result<()> {
+    let mut unheard = [0; 4096];
+    while stream.read(&mut unheard).await? > 0 {}
+    Ok(())
 }

@@ -3,18 +3,24 @@
 //! One node, everything in memory, nothing survives it. It knows what rskafka, our own group client and
 //! kcat ask for, and can be made to fail on purpose ([`Faults`]). State is behind one lock that is never held
 //! across an await; requests that wait (a fetch, a join, a sync) sleep until it changes and look again.
+//!
+//! [`log`], [`groups`] and [`transactions`] are state machines without sockets; the handlers, a file a family
+//! of APIs, put requests to them; connections only carry frames.
 
 mod connection;
 mod faults;
-mod groups;
+pub mod groups;
 mod handlers;
-mod log;
-mod producers;
+pub mod log;
+mod requests;
 mod state;
+mod topics;
+pub mod transactions;
 
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     sync::Arc,
     time::Duration,
 };
@@ -23,8 +29,8 @@ use bytes::Bytes;
 use tokio::{net::TcpListener, task::JoinHandle, time::interval};
 use tokio_util::sync::CancellationToken;
 
+use self::log::LogError;
 pub use faults::{Fault, Faults};
-pub use log::LogError;
 use state::Shared;
 
 /// How often members that were not heard of, and rebalances that take too long, are looked for.
@@ -35,13 +41,26 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 pub struct Options {
     /// The port on loopback; 0 lets the system choose.
     pub port: u16,
-    /// Partitions of a topic that is created without saying how many.
+    /// Partitions of a topic that is created without saying how many (`num.partitions` in Kafka).
     pub default_partitions: i32,
+    /// Whether asking for an unknown topic creates it, where the client does not forbid that
+    /// (`auto.create.topics.enable`).
+    pub auto_create_topics: bool,
+    /// The session time-outs that members may ask for (`group.min.session.timeout.ms` and `.max.`).
+    pub session_timeouts: RangeInclusive<Duration>,
+    /// A connection on which nothing comes for so long is closed (`connections.max.idle.ms`).
+    pub idle_timeout: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { port: 0, default_partitions: 3 }
+        Self {
+            port: 0,
+            default_partitions: 3,
+            auto_create_topics: true,
+            session_timeouts: Duration::from_secs(6)..=Duration::from_secs(30 * 60),
+            idle_timeout: Duration::from_secs(10 * 60),
+        }
     }
 }
 
@@ -61,7 +80,7 @@ impl Broker {
     /// The port is taken.
     pub async fn start(options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
-        let shared = Arc::new(Shared::new(listener.local_addr()?, options.default_partitions));
+        let shared = Arc::new(Shared::new(listener.local_addr()?, options));
         let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
         let listening = Some(listen(listener, Arc::clone(&shared)));
         Ok(Self { shared, sweeper, listening })
@@ -104,14 +123,17 @@ impl Broker {
 
     /// The committed offset of a group, if it has one.
     pub fn committed(&self, group: &str, topic: &str, partition: i32) -> Option<i64> {
-        self.shared.with(|state| state.groups.get(group)?.committed(topic, partition))
+        self.shared.with(|state| {
+            let committed = state.groups.get(group)?.offsets.committed(topic, partition);
+            committed.map(|committed| committed.offset)
+        })
     }
 
     /// The ids of a group's members.
     pub fn members(&self, group: &str) -> Vec<String> {
         self.shared.with(|state| {
             let group = state.groups.get(group);
-            group.map(|group| group.member_ids().map(str::to_owned).collect()).unwrap_or_default()
+            group.map(|group| group.members().keys().cloned().collect()).unwrap_or_default()
         })
     }
 
@@ -130,6 +152,14 @@ impl Broker {
             if let Some(log) = state.log_mut(topic, partition) {
                 log.truncate(offset);
             }
+        });
+    }
+
+    /// Keeps the newest record of each key, as the log cleaner does; see [`log::PartitionLog::compact`].
+    pub fn compact(&self, topic: &str) {
+        self.shared.change(|state| {
+            let topic = state.topics.get_mut(topic);
+            topic.into_iter().flat_map(|topic| &mut topic.partitions).for_each(|log| log.compact());
         });
     }
 
@@ -175,8 +205,6 @@ async fn sweep(shared: Arc<Shared>) {
     let mut ticks = interval(SWEEP_INTERVAL);
     loop {
         ticks.tick().await;
-        shared.change_if(|state| {
-            state.groups.values_mut().filter_map(|group| group.sweep().then_some(())).count() > 0
-        });
+        shared.change_if(|state| state.sweep());
     }
 }

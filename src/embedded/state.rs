@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    future::Future,
     net::SocketAddr,
     sync::{Mutex, PoisonError},
 };
@@ -11,58 +10,33 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
 };
-use uuid::Uuid;
 
-use super::{faults::Faults, groups::Group, log::PartitionLog, producers::Producers};
+use super::{
+    Options,
+    faults::Faults,
+    groups::Group,
+    log::PartitionLog,
+    topics::{Topic, now_millis},
+    transactions::{Ending, Transactions},
+};
 
 /// The state, its lock, and a bell that rings when it changes.
 #[derive(Debug)]
 pub(super) struct Shared {
     address: SocketAddr,
+    pub(super) options: Options,
     state: Mutex<State>,
     changed: Notify,
     pub(super) faults: Faults,
 }
 
-/// Topics, groups, producers.
-#[derive(Debug)]
+/// Topics, groups, transactions.
+#[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) topics: BTreeMap<String, Topic>,
     pub(super) groups: HashMap<String, Group>,
-    pub(super) producers: Producers,
-    pub(super) default_partitions: i32,
+    pub(super) transactions: Transactions,
 }
-
-/// A topic.
-#[derive(Debug)]
-pub(super) struct Topic {
-    pub(super) id: Uuid,
-    pub(super) configs: BTreeMap<String, String>,
-    pub(super) partitions: Vec<PartitionLog>,
-}
-
-impl Topic {
-    pub(super) fn new(partitions: usize, configs: BTreeMap<String, String>) -> Self {
-        let partitions = (0..partitions).map(|_| PartitionLog::default()).collect();
-        Self { id: Uuid::new_v4(), configs, partitions }
-    }
-
-    /// A setting, or Kafka's default for it.
-    pub(super) fn config(&self, name: &str) -> Option<&str> {
-        let default = DEFAULT_CONFIGS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
-        self.configs.get(name).map(String::as_str).or(default)
-    }
-}
-
-/// The topic settings that anyone asks about, with Kafka's defaults.
-pub(super) const DEFAULT_CONFIGS: &[(&str, &str)] = &[
-    ("cleanup.policy", "delete"),
-    ("compression.type", "producer"),
-    ("max.message.bytes", "1048588"),
-    ("min.insync.replicas", "1"),
-    ("retention.ms", "604800000"),
-    ("unclean.leader.election.enable", "false"),
-];
 
 impl State {
     pub(super) fn log(&self, topic: &str, partition: i32) -> Option<&PartitionLog> {
@@ -72,17 +46,40 @@ impl State {
     pub(super) fn log_mut(&mut self, topic: &str, partition: i32) -> Option<&mut PartitionLog> {
         self.topics.get_mut(topic)?.partitions.get_mut(usize::try_from(partition).ok()?)
     }
+
+    /// A topic goes, and what groups committed for it.
+    pub(super) fn delete_topic(&mut self, topic: &str) -> Option<Topic> {
+        self.groups.values_mut().for_each(|group| group.offsets.forget_topic(topic));
+        self.topics.remove(topic)
+    }
+
+    /// Writes a transaction's end to where it belongs.
+    pub(super) fn end_transaction(&mut self, ending: &Ending) {
+        let (id, epoch, committed) = (ending.producer.producer_id, ending.producer.epoch, ending.committed);
+        for (topic, partition) in &ending.partitions {
+            if let Some(log) = self.log_mut(topic, *partition) {
+                log.end_transaction(id, epoch, committed, now_millis());
+            }
+        }
+        for group in &ending.groups {
+            if let Some(group) = self.groups.get_mut(group) {
+                group.offsets.end_transaction(id, committed);
+            }
+        }
+    }
+
+    /// Does what time does. Tells whether anything changed.
+    pub(super) fn sweep(&mut self) -> bool {
+        let late = self.transactions.sweep();
+        late.iter().for_each(|ending| self.end_transaction(ending));
+        self.groups.values_mut().fold(!late.is_empty(), |any, group| group.sweep() || any)
+    }
 }
 
 impl Shared {
-    pub(super) fn new(address: SocketAddr, default_partitions: i32) -> Self {
-        let state = State {
-            topics: BTreeMap::new(),
-            groups: HashMap::new(),
-            producers: Producers::default(),
-            default_partitions,
-        };
-        Self { address, state: Mutex::new(state), changed: Notify::new(), faults: Faults::default() }
+    pub(super) fn new(address: SocketAddr, options: Options) -> Self {
+        let (state, changed, faults) = Default::default();
+        Self { address, options, state, changed, faults }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -101,7 +98,7 @@ impl Shared {
         changed
     }
 
-    /// As [`Shared::change`], but wakes nobody when the closure says that nothing changed.
+    /// As [`Shared::change`], but wakes nobody when the closure says that nobody waits for this.
     pub(super) fn change_if(&self, change: impl FnOnce(&mut State) -> bool) {
         let changed = change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
         if changed {
@@ -113,27 +110,30 @@ impl Shared {
     pub(super) async fn until<T>(
         &self,
         deadline: Instant,
-        mut ask: impl FnMut(&mut State) -> Option<T>,
+        mut ask: impl FnMut(&State) -> Option<T>,
     ) -> Option<T> {
         loop {
+            // Enabled before the look, so that a change right after it is not missed.
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let answer = ask(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
-            if answer.is_some() {
+            let answer = self.with(&mut ask);
+            if answer.is_some() || timeout_at(deadline, changed).await.is_err() {
                 return answer;
-            }
-            if timeout_at(deadline, changed).await.is_err() {
-                return ask(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
             }
         }
     }
 
     /// As [`Shared::until`], without an end.
-    pub(super) fn forever<T>(
-        &self,
-        ask: impl FnMut(&mut State) -> Option<T>,
-    ) -> impl Future<Output = Option<T>> {
-        self.until(Instant::now() + std::time::Duration::from_secs(86_400), ask)
+    pub(super) async fn forever<T>(&self, mut ask: impl FnMut(&State) -> Option<T>) -> T {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(answer) = self.with(&mut ask) {
+                return answer;
+            }
+            changed.await;
+        }
     }
 }

@@ -12,41 +12,48 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Answered, Context};
-use crate::embedded::groups::{Admission, Joined, Joining};
+use super::{Answered, Context, code, text};
+use crate::embedded::groups::{Admission, Claim, Group, Joined, Joining};
 
 /// The first version of JoinGroup whose clients know that they are given an id first (KIP-394).
 const KNOWS_MEMBER_ID_REQUIRED: i16 = 4;
+/// The first that knows that a leader may have nothing to assign (KIP-814).
+const KNOWS_SKIPPING: i16 = 9;
+/// The first version of LeaveGroup that many can leave with (KIP-345).
+const LEAVES_MANY: i16 = 3;
 
 impl Answered for JoinGroupRequest {
-    async fn answer(self, context: &Context<'_>) -> Option<JoinGroupResponse> {
-        let group = self.group_id.as_str().to_owned();
-        let protocols =
-            self.protocols.iter().map(|protocol| (text(&protocol.name), protocol.metadata.clone()));
-        let joining = Joining {
-            member: text(&self.member_id),
-            instance: self.group_instance_id.as_ref().map(text),
-            client_id: context.client_id.clone(),
-            protocol_type: text(&self.protocol_type),
-            protocols: protocols.collect(),
-            session_timeout: millis(self.session_timeout_ms),
-            rebalance_timeout: millis(self.rebalance_timeout_ms.max(self.session_timeout_ms)),
-            needs_known_id: context.version >= KNOWS_MEMBER_ID_REQUIRED,
-        };
-        let admission =
-            context.shared.change(|state| state.groups.entry(group.clone()).or_default().join(joining));
+    async fn answer(self, context: &Context<'_>) -> JoinGroupResponse {
+        let (group, instance) = (text(&self.group_id), self.group_instance_id.as_ref().map(text));
+        let joining = self.joining(context);
+        if group.is_empty() {
+            return self.refuse(ResponseError::InvalidGroupId.code());
+        }
+        if !context.shared.options.session_timeouts.contains(&joining.session_timeout) {
+            return self.refuse(ResponseError::InvalidSessionTimeout.code());
+        }
+        let admission = context.shared.change(|state| match state.groups.get_mut(&group) {
+            Some(group) => group.join(joining),
+            // A member that names its id was in a group; this is none yet (`handleJoinGroup`).
+            None if !joining.member.is_empty() => Admission::Refused(ResponseError::UnknownMemberId),
+            None => state.groups.entry(group.clone()).or_default().join(joining),
+        });
         let id = match admission {
             Admission::Waits(id) => id,
-            Admission::Same(joined) => return Some(told(joined, &self)),
+            Admission::Same(joined) => return told(joined, &self),
             Admission::NeedsId(id) => {
                 let needed = self.refuse(ResponseError::MemberIdRequired.code());
-                return Some(needed.with_member_id(StrBytes::from_string(id)));
+                return needed.with_member_id(StrBytes::from_string(id));
             }
-            Admission::Refused(error) => return Some(self.refuse(error.code())),
+            Admission::Refused(error) => return self.refuse(error.code()),
         };
-        match context.shared.forever(|state| state.groups.get(&group)?.joined(&id)).await? {
-            Ok(joined) => Some(told(joined, &self)),
-            Err(error) => Some(self.refuse(error.code())),
+        let gone = || Some(Err(ResponseError::UnknownMemberId));
+        let joined = context.shared.forever(|state| {
+            state.groups.get(&group).map_or_else(gone, |group| group.joined(&id, instance.as_deref()))
+        });
+        match joined.await {
+            Ok(joined) => told(joined, &self),
+            Err(error) => self.refuse(error.code()),
         }
     }
 
@@ -56,6 +63,35 @@ impl Answered for JoinGroupRequest {
             .with_generation_id(-1)
             .with_member_id(self.member_id.clone())
             .with_protocol_name(Some(StrBytes::default()))
+    }
+}
+
+/// What a request says of who joins.
+trait SaysJoining {
+    fn joining(&self, context: &Context<'_>) -> Joining;
+}
+
+impl SaysJoining for JoinGroupRequest {
+    fn joining(&self, context: &Context<'_>) -> Joining {
+        let protocols =
+            self.protocols.iter().map(|protocol| (text(&protocol.name), protocol.metadata.clone()));
+        let session_timeout = millis(self.session_timeout_ms);
+        Joining {
+            member: text(&self.member_id),
+            instance: self.group_instance_id.as_ref().map(text),
+            client_id: context.client_id.clone(),
+            host: format!("/{}", context.peer.ip()),
+            protocol_type: text(&self.protocol_type),
+            protocols: protocols.collect(),
+            session_timeout,
+            // Version 0 has but one time-out.
+            rebalance_timeout: match context.version {
+                0 => session_timeout,
+                _ => millis(self.rebalance_timeout_ms),
+            },
+            needs_known_id: context.version >= KNOWS_MEMBER_ID_REQUIRED,
+            knows_skipping: context.version >= KNOWS_SKIPPING,
+        }
     }
 }
 
@@ -71,35 +107,59 @@ fn told(joined: Joined, request: &JoinGroupRequest) -> JoinGroupResponse {
         .with_protocol_type(Some(request.protocol_type.clone()))
         .with_protocol_name(Some(StrBytes::from_string(joined.protocol)))
         .with_leader(StrBytes::from_string(joined.leader))
+        .with_skip_assignment(joined.skip_assignment)
         .with_member_id(StrBytes::from_string(joined.member))
         .with_members(members.collect())
 }
 
+/// What is done in a group; a group that is not known has no members (`validateGroupStatus`).
+fn in_group<T>(
+    context: &Context<'_>,
+    group: &str,
+    act: impl FnOnce(&mut Group) -> Result<T, ResponseError>,
+) -> Result<T, ResponseError> {
+    if group.is_empty() {
+        return Err(ResponseError::InvalidGroupId);
+    }
+    context.shared.change(|state| act(state.groups.get_mut(group).ok_or(ResponseError::UnknownMemberId)?))
+}
+
 impl Answered for SyncGroupRequest {
-    async fn answer(self, context: &Context<'_>) -> Option<SyncGroupResponse> {
-        let (group, member) = (self.group_id.as_str().to_owned(), text(&self.member_id));
+    async fn answer(self, context: &Context<'_>) -> SyncGroupResponse {
+        let claim = Claim {
+            member: &self.member_id,
+            instance: self.group_instance_id.as_deref(),
+            generation: self.generation_id,
+        };
         let assignments = self
             .assignments
             .iter()
             .map(|assigned| (text(&assigned.member_id), assigned.assignment.clone()))
             .collect();
-        let accepted = context.shared.change(|state| {
-            let group = state.groups.get_mut(&group).ok_or(ResponseError::UnknownMemberId)?;
-            group.sync(&member, self.generation_id, assignments)
+        let named = |name: &Option<StrBytes>, known: &str| name.as_deref().is_none_or(|name| name == known);
+        let accepted = in_group(context, &self.group_id, |group| {
+            if !named(&self.protocol_type, group.protocol_type())
+                || !named(&self.protocol_name, group.protocol())
+            {
+                return Err(ResponseError::InconsistentGroupProtocol);
+            }
+            group.sync(claim, assignments)?;
+            Ok((group.protocol_type().to_owned(), group.protocol().to_owned()))
         });
-        if let Err(error) = accepted {
-            return Some(self.refuse(error.code()));
-        }
-        let synced =
-            context.shared.forever(|state| state.groups.get(&group)?.synced(&member, self.generation_id));
-        match synced.await? {
-            Ok(assignment) => Some(
-                SyncGroupResponse::default()
-                    .with_protocol_type(self.protocol_type)
-                    .with_protocol_name(self.protocol_name)
-                    .with_assignment(assignment),
-            ),
-            Err(error) => Some(self.refuse(error.code())),
+        let (protocol_type, protocol) = match accepted {
+            Ok(names) => names,
+            Err(error) => return self.refuse(error.code()),
+        };
+        let gone = || Some(Err(ResponseError::UnknownMemberId));
+        let synced = context.shared.forever(|state| {
+            state.groups.get(self.group_id.as_str()).map_or_else(gone, |group| group.synced(claim))
+        });
+        match synced.await {
+            Ok(assignment) => SyncGroupResponse::default()
+                .with_protocol_type(Some(StrBytes::from_string(protocol_type)))
+                .with_protocol_name(Some(StrBytes::from_string(protocol)))
+                .with_assignment(assignment),
+            Err(error) => self.refuse(error.code()),
         }
     }
 
@@ -109,12 +169,13 @@ impl Answered for SyncGroupRequest {
 }
 
 impl Answered for HeartbeatRequest {
-    async fn answer(self, context: &Context<'_>) -> Option<HeartbeatResponse> {
-        let heard = context.shared.change(|state| {
-            let group = state.groups.get_mut(self.group_id.as_str()).ok_or(ResponseError::UnknownMemberId)?;
-            group.heartbeat(&self.member_id, self.generation_id)
-        });
-        Some(self.refuse(heard.err().map_or(0, |error| error.code())))
+    async fn answer(self, context: &Context<'_>) -> HeartbeatResponse {
+        let claim = Claim {
+            member: &self.member_id,
+            instance: self.group_instance_id.as_deref(),
+            generation: self.generation_id,
+        };
+        self.refuse(code(in_group(context, &self.group_id, |group| group.heartbeat(claim))))
     }
 
     fn refuse(&self, error: i16) -> HeartbeatResponse {
@@ -123,34 +184,26 @@ impl Answered for HeartbeatRequest {
 }
 
 impl Answered for LeaveGroupRequest {
-    async fn answer(self, context: &Context<'_>) -> Option<LeaveGroupResponse> {
-        let leave = |member: &StrBytes| {
-            let left = context.shared.change(|state| {
-                let group =
-                    state.groups.get_mut(self.group_id.as_str()).ok_or(ResponseError::UnknownMemberId)?;
-                group.leave(member)
-            });
-            left.err().map_or(0, |error| error.code())
+    async fn answer(self, context: &Context<'_>) -> LeaveGroupResponse {
+        let leave = |member: &StrBytes, instance: Option<&str>| {
+            code(in_group(context, &self.group_id, |group| group.leave(member, instance)))
         };
-        if context.version < 3 {
-            return Some(LeaveGroupResponse::default().with_error_code(leave(&self.member_id)));
+        if context.version < LEAVES_MANY {
+            return LeaveGroupResponse::default().with_error_code(leave(&self.member_id, None));
         }
         let members = self.members.iter().map(|member| {
+            let instance = member.group_instance_id.as_deref();
             MemberResponse::default()
                 .with_member_id(member.member_id.clone())
                 .with_group_instance_id(member.group_instance_id.clone())
-                .with_error_code(leave(&member.member_id))
+                .with_error_code(leave(&member.member_id, instance))
         });
-        Some(LeaveGroupResponse::default().with_members(members.collect()))
+        LeaveGroupResponse::default().with_members(members.collect())
     }
 
     fn refuse(&self, error: i16) -> LeaveGroupResponse {
         LeaveGroupResponse::default().with_error_code(error)
     }
-}
-
-fn text(bytes: &StrBytes) -> String {
-    bytes.as_str().to_owned()
 }
 
 fn millis(millis: i32) -> Duration {

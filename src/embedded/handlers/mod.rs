@@ -1,48 +1,30 @@
 //! One request in, one answer out; a file a family of APIs.
 
-mod coordination;
-mod data;
+mod commits;
+mod configs;
+mod fetch;
+mod groups;
 mod membership;
+mod metadata;
+mod positions;
+mod produce;
 mod topics;
 mod transactions;
+mod versions;
 
 use std::{io, net::SocketAddr};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     ResponseError,
-    messages::{
-        ApiKey, ApiVersionsRequest, ApiVersionsResponse, ResponseHeader, api_versions_response::ApiVersion,
-    },
-    protocol::{Encodable, HeaderVersion, Request, decode_request_header_from_buffer},
+    messages::{ApiKey, BrokerId, ResponseHeader},
+    protocol::{Encodable, HeaderVersion, Request, StrBytes, decode_request_header_from_buffer},
 };
 
-use super::state::Shared;
+use super::{requests, state::Shared};
 
-/// What this broker speaks: from which version, to which.
-const VERSIONS: &[(ApiKey, i16, i16)] = &[
-    (ApiKey::Produce, 3, 9),
-    (ApiKey::Fetch, 4, 11),
-    (ApiKey::ListOffsets, 1, 6),
-    (ApiKey::Metadata, 0, 12),
-    (ApiKey::OffsetCommit, 2, 8),
-    (ApiKey::OffsetFetch, 1, 7),
-    (ApiKey::FindCoordinator, 0, 3),
-    (ApiKey::JoinGroup, 0, 9),
-    (ApiKey::Heartbeat, 0, 4),
-    (ApiKey::LeaveGroup, 0, 5),
-    (ApiKey::SyncGroup, 0, 5),
-    (ApiKey::DescribeGroups, 0, 5),
-    (ApiKey::ListGroups, 0, 4),
-    (ApiKey::ApiVersions, 0, 3),
-    (ApiKey::CreateTopics, 2, 7),
-    (ApiKey::DeleteTopics, 1, 5),
-    (ApiKey::InitProducerId, 0, 4),
-    (ApiKey::AddPartitionsToTxn, 0, 3),
-    (ApiKey::EndTxn, 0, 3),
-    (ApiKey::DescribeConfigs, 1, 4),
-    (ApiKey::CreatePartitions, 0, 3),
-];
+/// The only node there is.
+const NODE: BrokerId = BrokerId(1);
 
 /// A request on its way, and what to do it with.
 pub(super) struct Call<'a> {
@@ -55,23 +37,42 @@ pub(super) struct Call<'a> {
 }
 
 /// A request that this broker answers.
-pub(super) trait Answered: Request {
-    /// Does what is asked; `None` where no answer is wanted.
-    async fn answer(self, context: &Context<'_>) -> Option<Self::Response>;
+trait Answered: Request {
+    /// Does what is asked.
+    async fn answer(self, context: &Context<'_>) -> Self::Response;
 
-    /// An answer of the right shape that says only this error.
+    /// An answer of the right shape that says only this error, or this success.
     fn refuse(&self, error: i16) -> Self::Response;
+
+    /// Whether the client waits for an answer; where it does not, `has_failed` breaks its connection.
+    fn wants_answer(&self) -> bool {
+        true
+    }
+
+    /// Whether an answer that nobody waits for says that something failed.
+    fn has_failed(_: &Self::Response) -> bool {
+        false
+    }
 }
 
 /// What a handler knows beside its request.
-pub(super) struct Context<'a> {
-    pub(super) shared: &'a Shared,
-    pub(super) version: i16,
-    pub(super) client_id: String,
-    pub(super) peer: SocketAddr,
+struct Context<'a> {
+    shared: &'a Shared,
+    version: i16,
+    client_id: String,
+    peer: SocketAddr,
 }
 
-/// Hands the request to its handler. Errors are what breaks a connection.
+impl Context<'_> {
+    /// Where this broker is, for answers that send clients there.
+    fn here(&self) -> (StrBytes, u16) {
+        let address = self.shared.address();
+        (StrBytes::from_string(address.ip().to_string()), address.port())
+    }
+}
+
+/// Hands the request to its handler; the answer comes with its length first, and is `None` where none is
+/// wanted. Errors are what breaks a connection.
 pub(super) async fn dispatch(api: ApiKey, call: Call<'_>) -> io::Result<Option<Bytes>> {
     macro_rules! by_key {
         ($($key:ident => $request:ident),* $(,)?) => {
@@ -98,39 +99,48 @@ pub(super) async fn dispatch(api: ApiKey, call: Call<'_>) -> io::Result<Option<B
         ApiVersions => ApiVersionsRequest,
         CreateTopics => CreateTopicsRequest,
         DeleteTopics => DeleteTopicsRequest,
+        DeleteRecords => DeleteRecordsRequest,
         InitProducerId => InitProducerIdRequest,
+        OffsetForLeaderEpoch => OffsetForLeaderEpochRequest,
         AddPartitionsToTxn => AddPartitionsToTxnRequest,
+        AddOffsetsToTxn => AddOffsetsToTxnRequest,
         EndTxn => EndTxnRequest,
+        TxnOffsetCommit => TxnOffsetCommitRequest,
         DescribeConfigs => DescribeConfigsRequest,
         CreatePartitions => CreatePartitionsRequest,
+        DeleteGroups => DeleteGroupsRequest,
     }
 }
 
 async fn serve<R: Answered>(api: ApiKey, call: Call<'_>) -> io::Result<Option<Bytes>> {
     let mut rest = call.request.clone();
-    let asked =
-        i16::from_be_bytes([call.request[2], *call.request.get(3).ok_or(io::ErrorKind::InvalidData)?]);
-    let spoken = VERSIONS.iter().find(|(key, ..)| *key == api).map(|(_, min, max)| *min..=*max);
-    if !spoken.is_some_and(|spoken| spoken.contains(&asked)) {
+    let asked = call.request.get(2..4).ok_or(io::ErrorKind::InvalidData)?;
+    if !versions::is_spoken(api, i16::from_be_bytes([asked[0], asked[1]])) {
         if api == ApiKey::ApiVersions {
-            return refuse_version(&call.request).map(Some);
+            return versions::refuse(&call.request).map(Some);
         }
         return Err(io::ErrorKind::Unsupported.into());
     }
     let header = decode_request_header_from_buffer(&mut rest).map_err(io::Error::other)?;
     let version = header.request_api_version;
-    let request = R::decode(&mut rest, version).map_err(io::Error::other)?;
+    let request: R = requests::decode(&mut rest, version)?;
+    let wants_answer = request.wants_answer();
     let context = Context {
         shared: call.shared,
         version,
-        client_id: header.client_id.map(|id| id.as_str().to_owned()).unwrap_or_default(),
+        client_id: header.client_id.map(|id| text(&id)).unwrap_or_default(),
         peer: call.peer,
     };
     let answer = match call.refuse_with {
-        Some(error) => Some(request.refuse(error.code())),
+        Some(error) => request.refuse(error.code()),
         None => request.answer(&context).await,
     };
-    answer.map(|answer| frame(header.correlation_id, &answer, version)).transpose()
+    match (wants_answer, R::has_failed(&answer)) {
+        (true, _) => frame(header.correlation_id, &answer, version).map(Some),
+        (false, false) => Ok(None),
+        // The only way to tell a producer that does not listen (`KafkaApis.handleProduceRequest`).
+        (false, true) => Err(io::ErrorKind::ConnectionAborted.into()),
+    }
 }
 
 fn frame<A: Encodable + HeaderVersion>(correlation: i32, answer: &A, version: i16) -> io::Result<Bytes> {
@@ -143,33 +153,11 @@ fn frame<A: Encodable + HeaderVersion>(correlation: i32, answer: &A, version: i1
     Ok(bytes.freeze())
 }
 
-/// A client that asks in a version from the future is told what there is in the oldest form (KIP-35).
-fn refuse_version(request: &[u8]) -> io::Result<Bytes> {
-    let correlation = request.get(4..8).ok_or(io::ErrorKind::InvalidData)?;
-    let mut answer = versions();
-    answer.error_code = ResponseError::UnsupportedVersion.code();
-    let mut bytes = BytesMut::new();
-    bytes.put_slice(&[0; 4]);
-    bytes.put_slice(correlation);
-    answer.encode(&mut bytes, 0).map_err(io::Error::other)?;
-    let length = i32::try_from(bytes.len() - 4).map_err(io::Error::other)?;
-    bytes[..4].copy_from_slice(&length.to_be_bytes());
-    Ok(bytes.freeze())
+/// The protocol's number for how something went.
+fn code<T>(result: Result<T, ResponseError>) -> i16 {
+    result.err().map_or(0, |error| error.code())
 }
 
-fn versions() -> ApiVersionsResponse {
-    let versions = VERSIONS.iter().map(|(key, min, max)| {
-        ApiVersion::default().with_api_key(*key as i16).with_min_version(*min).with_max_version(*max)
-    });
-    ApiVersionsResponse::default().with_api_keys(versions.collect())
-}
-
-impl Answered for ApiVersionsRequest {
-    async fn answer(self, _: &Context<'_>) -> Option<ApiVersionsResponse> {
-        Some(versions())
-    }
-
-    fn refuse(&self, error: i16) -> ApiVersionsResponse {
-        ApiVersionsResponse::default().with_error_code(error)
-    }
+fn text(bytes: &StrBytes) -> String {
+    bytes.as_str().to_owned()
 }

@@ -1,47 +1,90 @@
-//! Producers that count, and their transactions: InitProducerId, AddPartitionsToTxn, EndTxn (KIP-98).
+//! Producers that count, and their transactions: InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, EndTxn
+//! (KIP-98).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use std::time::Duration;
+
 use kafka_protocol::{
     ResponseError,
     messages::{
-        AddPartitionsToTxnRequest, AddPartitionsToTxnResponse, EndTxnRequest, EndTxnResponse,
-        InitProducerIdRequest, InitProducerIdResponse, ProducerId,
+        AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest,
+        AddPartitionsToTxnResponse, EndTxnRequest, EndTxnResponse, InitProducerIdRequest,
+        InitProducerIdResponse, ProducerId,
         add_partitions_to_txn_response::{AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult},
     },
 };
 
-use super::{Answered, Context};
+use super::{Answered, Context, code, text};
+use crate::embedded::{state::State, transactions::Identity};
 
-impl Answered for InitProducerIdRequest {
-    async fn answer(self, context: &Context<'_>) -> Option<InitProducerIdResponse> {
-        let transactional_id = self.transactional_id.as_ref().map(|id| id.as_str());
-        let (id, epoch) = context.shared.change(|state| state.producers.init(transactional_id));
-        Some(InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(epoch))
-    }
+/// `transaction.max.timeout.ms`.
+const LONGEST_TRANSACTION: Duration = Duration::from_secs(15 * 60);
+/// The first version of AddPartitionsToTxn, AddOffsetsToTxn and EndTxn whose clients know PRODUCER_FENCED.
+const KNOWS_FENCED: i16 = 2;
 
-    fn refuse(&self, error: i16) -> InitProducerIdResponse {
-        InitProducerIdResponse::default().with_error_code(error).with_producer_id(ProducerId(-1))
+/// The error in a word that clients of the version know.
+fn known_code(result: Result<(), ResponseError>, version: i16) -> i16 {
+    match result {
+        Err(ResponseError::ProducerFenced) if version < KNOWS_FENCED => {
+            ResponseError::InvalidProducerEpoch.code()
+        }
+        result => code(result),
     }
 }
 
+impl Answered for InitProducerIdRequest {
+    async fn answer(self, context: &Context<'_>) -> InitProducerIdResponse {
+        let given = context.shared.change(|state| init(&self, state));
+        match given {
+            Ok(given) => InitProducerIdResponse::default()
+                .with_producer_id(ProducerId(given.producer_id))
+                .with_producer_epoch(given.epoch),
+            Err(error) => self.refuse(error.code()),
+        }
+    }
+
+    fn refuse(&self, error: i16) -> InitProducerIdResponse {
+        InitProducerIdResponse::default()
+            .with_error_code(error)
+            .with_producer_id(ProducerId(-1))
+            .with_producer_epoch(-1)
+    }
+}
+
+fn init(request: &InitProducerIdRequest, state: &mut State) -> Result<Identity, ResponseError> {
+    let Some(name) = &request.transactional_id else { return Ok(state.transactions.identify()) };
+    let timeout = u64::try_from(request.transaction_timeout_ms).ok().map(Duration::from_millis);
+    let legal = timeout.filter(|timeout| !timeout.is_zero() && *timeout <= LONGEST_TRANSACTION);
+    let timeout = legal.ok_or(ResponseError::InvalidTransactionTimeout)?;
+    if name.is_empty() {
+        return Err(ResponseError::InvalidRequest);
+    }
+    let says = Identity { producer_id: request.producer_id.0, epoch: request.producer_epoch };
+    let says = Some(says).filter(|says| says.producer_id >= 0);
+    let (identity, ending) = state.transactions.incarnate(name, timeout, says)?;
+    if let Some(ending) = ending {
+        state.end_transaction(&ending);
+    }
+    Ok(identity)
+}
+
 impl Answered for AddPartitionsToTxnRequest {
-    async fn answer(self, context: &Context<'_>) -> Option<AddPartitionsToTxnResponse> {
+    async fn answer(self, context: &Context<'_>) -> AddPartitionsToTxnResponse {
+        let producer = Identity {
+            producer_id: self.v3_and_below_producer_id.0,
+            epoch: self.v3_and_below_producer_epoch,
+        };
         let added = context.shared.change(|state| {
-            let id = &self.v3_and_below_transactional_id;
-            let (producer, epoch) = (self.v3_and_below_producer_id.0, self.v3_and_below_producer_epoch);
-            let transaction = state
-                .producers
-                .current(id.as_str(), producer, epoch)
-                .ok_or(ResponseError::InvalidProducerEpoch)?;
-            for topic in &self.v3_and_below_topics {
-                let partitions = topic.partitions.iter();
-                transaction
-                    .partitions
-                    .extend(partitions.map(|partition| (topic.name.as_str().to_owned(), *partition)));
+            let topics = self.v3_and_below_topics.iter();
+            let partitions: Vec<(String, i32)> = topics
+                .flat_map(|topic| topic.partitions.iter().map(|partition| (text(&topic.name), *partition)))
+                .collect();
+            if partitions.iter().any(|(topic, partition)| state.log(topic, *partition).is_none()) {
+                return Err(ResponseError::UnknownTopicOrPartition);
             }
-            Ok::<_, ResponseError>(())
+            let name = &self.v3_and_below_transactional_id;
+            state.transactions.add_partitions(name, producer, partitions)
         });
-        Some(self.refuse(added.err().map_or(0, |error| error.code())))
+        self.refuse(known_code(added, context.version))
     }
 
     fn refuse(&self, error: i16) -> AddPartitionsToTxnResponse {
@@ -59,55 +102,34 @@ impl Answered for AddPartitionsToTxnRequest {
     }
 }
 
+impl Answered for AddOffsetsToTxnRequest {
+    async fn answer(self, context: &Context<'_>) -> AddOffsetsToTxnResponse {
+        let producer = Identity { producer_id: self.producer_id.0, epoch: self.producer_epoch };
+        let added = context
+            .shared
+            .change(|state| state.transactions.add_group(&self.transactional_id, producer, &self.group_id));
+        self.refuse(known_code(added, context.version))
+    }
+
+    fn refuse(&self, error: i16) -> AddOffsetsToTxnResponse {
+        AddOffsetsToTxnResponse::default().with_error_code(error)
+    }
+}
+
 impl Answered for EndTxnRequest {
-    async fn answer(self, context: &Context<'_>) -> Option<EndTxnResponse> {
+    async fn answer(self, context: &Context<'_>) -> EndTxnResponse {
+        let producer = Identity { producer_id: self.producer_id.0, epoch: self.producer_epoch };
         let ended = context.shared.change(|state| {
-            let transaction = state
-                .producers
-                .current(self.transactional_id.as_str(), self.producer_id.0, self.producer_epoch)
-                .ok_or(ResponseError::InvalidProducerEpoch)?;
-            let partitions = std::mem::take(&mut transaction.partitions);
-            for (topic, partition) in partitions {
-                if let Some(log) = state.log_mut(&topic, partition) {
-                    let marker = marker(self.producer_id.0, self.producer_epoch, self.committed);
-                    log.end_transaction(self.producer_id.0, self.committed, marker);
-                }
+            let ending = state.transactions.end(&self.transactional_id, producer, self.committed)?;
+            if let Some(ending) = ending {
+                state.end_transaction(&ending);
             }
-            Ok::<_, ResponseError>(())
+            Ok(())
         });
-        Some(self.refuse(ended.err().map_or(0, |error| error.code())))
+        self.refuse(known_code(ended, context.version))
     }
 
     fn refuse(&self, error: i16) -> EndTxnResponse {
         EndTxnResponse::default().with_error_code(error)
     }
-}
-
-/// A control batch with one marker (`EndTransactionMarker` in Java): key version 0 and type, value version
-/// 0 and the coordinator's epoch.
-fn marker(producer_id: i64, producer_epoch: i16, committed: bool) -> Bytes {
-    let mut record = BytesMut::new();
-    record.put_slice(&[0, 0, 0]); // attributes, timestamp delta, offset delta
-    record.put_slice(&[8, 0, 0, 0, u8::from(committed)]); // zigzag 4, key
-    record.put_slice(&[12, 0, 0, 0, 0, 0, 0]); // zigzag 6, value
-    record.put_u8(0); // no headers
-    let mut content = BytesMut::new();
-    content.put_i16(0x30); // transactional and control
-    content.put_i32(0); // last offset delta
-    content.put_i64(0); // base timestamp
-    content.put_i64(0); // max timestamp
-    content.put_i64(producer_id);
-    content.put_i16(producer_epoch);
-    content.put_i32(-1); // no sequence
-    content.put_i32(1); // one record
-    content.put_u8((record.len() * 2) as u8); // zigzag
-    content.put_slice(&record);
-    let mut batch = BytesMut::new();
-    batch.put_i64(0);
-    batch.put_i32((content.len() + 9) as i32);
-    batch.put_i32(0);
-    batch.put_u8(2);
-    batch.put_u32(crc32c::crc32c(&content));
-    batch.put_slice(&content);
-    batch.freeze()
 }

@@ -1,0 +1,128 @@
+//! Records out: Fetch. Sessions (KIP-227) are declined: every answer has session id 0.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        FetchRequest, FetchResponse, ProducerId, TopicName,
+        fetch_request::FetchPartition,
+        fetch_response::{AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData},
+    },
+};
+use tokio::time::Instant;
+
+use super::{Answered, Context, positions::check_epoch};
+use crate::embedded::{log::PartitionLog, state::State};
+
+pub(super) const READ_COMMITTED: i8 = 1;
+/// The first version of Fetch whose clients know zstd (KIP-110).
+const FETCH_KNOWS_ZSTD: i16 = 10;
+
+impl Answered for FetchRequest {
+    async fn answer(self, context: &Context<'_>) -> FetchResponse {
+        let wait = Duration::from_millis(u64::try_from(self.max_wait_ms).unwrap_or(0));
+        let least = usize::try_from(self.min_bytes).unwrap_or(0);
+        let enough = context.shared.until(Instant::now() + wait, |state| {
+            let found = fetch(&self, state, context.version);
+            (found.bytes >= least || found.is_urgent).then_some(found.answer)
+        });
+        match enough.await {
+            Some(answer) => answer,
+            // Time is up: what there is has to do.
+            None => context.shared.with(|state| fetch(&self, state, context.version).answer),
+        }
+    }
+
+    fn refuse(&self, error: i16) -> FetchResponse {
+        let responses = self.topics.iter().map(|topic| {
+            let partitions =
+                topic.partitions.iter().map(|wanted| nothing(wanted.partition).with_error_code(error));
+            FetchableTopicResponse::default()
+                .with_topic(topic.topic.clone())
+                .with_partitions(partitions.collect())
+        });
+        FetchResponse::default().with_responses(responses.collect())
+    }
+}
+
+/// The answer as things stand.
+struct Found {
+    answer: FetchResponse,
+    /// Of records.
+    bytes: usize,
+    /// Something in it must not wait: an error, or that the log has changed.
+    is_urgent: bool,
+}
+
+fn fetch(request: &FetchRequest, state: &State, version: i16) -> Found {
+    let (mut bytes, mut is_urgent) = (0, false);
+    let responses = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().map(|wanted| {
+            let data = fetch_partition(request, state, version, &topic.topic, wanted, bytes)
+                .unwrap_or_else(|error| nothing(wanted.partition).with_error_code(error.code()));
+            bytes += data.records.as_ref().map_or(0, Bytes::len);
+            is_urgent |= data.error_code != 0 || data.diverging_epoch.epoch != -1;
+            data
+        });
+        let partitions = partitions.collect();
+        FetchableTopicResponse::default().with_topic(topic.topic.clone()).with_partitions(partitions)
+    });
+    let answer = FetchResponse::default().with_responses(responses.collect());
+    Found { answer, bytes, is_urgent }
+}
+
+fn nothing(partition: i32) -> PartitionData {
+    PartitionData::default()
+        .with_partition_index(partition)
+        .with_high_watermark(-1)
+        .with_records(Some(Bytes::new()))
+}
+
+/// `before`: how many bytes other partitions have in this answer. Only the first batch of all may be larger
+/// than was asked for (KIP-74).
+fn fetch_partition(
+    request: &FetchRequest,
+    state: &State,
+    version: i16,
+    topic: &TopicName,
+    wanted: &FetchPartition,
+    before: usize,
+) -> Result<PartitionData, ResponseError> {
+    let log = state.log(topic, wanted.partition).ok_or(ResponseError::UnknownTopicOrPartition)?;
+    check_epoch(log, wanted.current_leader_epoch)?;
+    let data = nothing(wanted.partition)
+        .with_high_watermark(log.end())
+        .with_last_stable_offset(log.last_stable())
+        .with_log_start_offset(log.start());
+    if let Some(diverging) = divergence(log, wanted) {
+        return Ok(data.with_diverging_epoch(diverging));
+    }
+    if !(log.start()..=log.end()).contains(&wanted.fetch_offset) {
+        return Err(ResponseError::OffsetOutOfRange);
+    }
+    let committed_only = request.isolation_level == READ_COMMITTED;
+    let limit = if committed_only { log.last_stable() } else { log.end() };
+    let room = usize::try_from(request.max_bytes).unwrap_or(0).saturating_sub(before);
+    let most_bytes = usize::try_from(wanted.partition_max_bytes).unwrap_or(0).min(room);
+    let found = log.read(wanted.fetch_offset, limit, most_bytes, before == 0);
+    if found.has_zstd && version < FETCH_KNOWS_ZSTD {
+        return Err(ResponseError::UnsupportedCompressionType);
+    }
+    let aborted = found.aborted.iter().map(|aborted| {
+        AbortedTransaction::default()
+            .with_producer_id(ProducerId(aborted.producer_id))
+            .with_first_offset(aborted.first)
+    });
+    let aborted = committed_only.then(|| aborted.collect());
+    Ok(data.with_aborted_transactions(aborted).with_records(Some(found.bytes.freeze())))
+}
+
+/// Where the log went another way than the reader's (KIP-320, `Partition.readRecords`).
+fn divergence(log: &PartitionLog, wanted: &FetchPartition) -> Option<EpochEndOffset> {
+    let read = Some(wanted.last_fetched_epoch).filter(|epoch| *epoch >= 0)?;
+    let (epoch, end) = log.end_of_epoch(read)?;
+    let diverges = epoch < read || end < wanted.fetch_offset;
+    diverges.then(|| EpochEndOffset::default().with_epoch(epoch).with_end_offset(end))
+}

@@ -1,0 +1,89 @@
+//! What there is: Metadata.
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        MetadataRequest, MetadataResponse, TopicName,
+        metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic},
+    },
+    protocol::StrBytes,
+};
+
+use super::{Answered, Context, NODE};
+use crate::embedded::{
+    state::State,
+    topics::{PartitionCount, Topic, is_legal},
+};
+
+/// From this version on clients can say that they want nothing created.
+const MAY_FORBID_CREATION: i16 = 4;
+
+impl Answered for MetadataRequest {
+    async fn answer(self, context: &Context<'_>) -> MetadataResponse {
+        let options = &context.shared.options;
+        let allowed = context.version < MAY_FORBID_CREATION || self.allow_auto_topic_creation;
+        let create_with =
+            PartitionCount::new(options.default_partitions).filter(|_| allowed && options.auto_create_topics);
+        // In version 0 a list of none means all.
+        let names = self.topics.filter(|topics| context.version > 0 || !topics.is_empty());
+        let topics = match names {
+            None => context
+                .shared
+                .with(|state| state.topics.iter().map(|(name, topic)| found(name, topic)).collect()),
+            Some(topics) => context.shared.change(|state| {
+                let names = topics.into_iter().filter_map(|topic| topic.name);
+                names.map(|name| find_or_create(state, name, create_with)).collect()
+            }),
+        };
+        let (host, port) = context.here();
+        let broker =
+            MetadataResponseBroker::default().with_node_id(NODE).with_host(host).with_port(port.into());
+        MetadataResponse::default()
+            .with_brokers(vec![broker])
+            .with_cluster_id(Some(StrBytes::from_static_str("embedded")))
+            .with_controller_id(NODE)
+            .with_topics(topics)
+    }
+
+    fn refuse(&self, error: i16) -> MetadataResponse {
+        let asked = self.topics.iter().flatten();
+        let topics = asked.map(|topic| {
+            MetadataResponseTopic::default().with_name(topic.name.clone()).with_error_code(error)
+        });
+        MetadataResponse::default().with_controller_id(NODE).with_topics(topics.collect())
+    }
+}
+
+fn find_or_create(
+    state: &mut State,
+    name: TopicName,
+    create_with: Option<PartitionCount>,
+) -> MetadataResponseTopic {
+    let error = match (state.topics.get(name.as_str()), create_with) {
+        (Some(topic), _) => return found(&name, topic),
+        (None, _) if !is_legal(&name) => ResponseError::InvalidTopicException,
+        (None, None) => ResponseError::UnknownTopicOrPartition,
+        (None, Some(partitions)) => {
+            let topic = Topic::new(partitions, BTreeMap::new());
+            return found(&name, state.topics.entry(name.as_str().to_owned()).or_insert(topic));
+        }
+    };
+    MetadataResponseTopic::default().with_name(Some(name)).with_error_code(error.code())
+}
+
+fn found(name: &str, topic: &Topic) -> MetadataResponseTopic {
+    let partitions = (0..).zip(&topic.partitions).map(|(index, log)| {
+        MetadataResponsePartition::default()
+            .with_partition_index(index)
+            .with_leader_id(NODE)
+            .with_leader_epoch(log.epoch())
+            .with_replica_nodes(vec![NODE])
+            .with_isr_nodes(vec![NODE])
+    });
+    MetadataResponseTopic::default()
+        .with_name(Some(TopicName(StrBytes::from_string(name.to_owned()))))
+        .with_topic_id(topic.id)
+        .with_partitions(partitions.collect())
+}

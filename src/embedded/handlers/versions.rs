@@ -1,0 +1,72 @@
+//! What this broker speaks: ApiVersions (KIP-35).
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::{
+    ResponseError,
+    messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, api_versions_response::ApiVersion},
+};
+
+use super::{Answered, Context, frame};
+
+/// From which version, to which. The lower ends are kafka-protocol's, the upper ones Kafka 3.4's or the last
+/// one before a change of meaning (topics by id in Fetch 13, batches of transactions in AddPartitionsToTxn 4).
+const VERSIONS: &[(ApiKey, i16, i16)] = &[
+    (ApiKey::Produce, 3, 9),
+    (ApiKey::Fetch, 4, 12),
+    (ApiKey::ListOffsets, 1, 7),
+    (ApiKey::Metadata, 0, 12),
+    (ApiKey::OffsetCommit, 2, 8),
+    (ApiKey::OffsetFetch, 1, 8),
+    (ApiKey::FindCoordinator, 0, 4),
+    (ApiKey::JoinGroup, 0, 9),
+    (ApiKey::Heartbeat, 0, 4),
+    (ApiKey::LeaveGroup, 0, 5),
+    (ApiKey::SyncGroup, 0, 5),
+    (ApiKey::DescribeGroups, 0, 5),
+    (ApiKey::ListGroups, 0, 4),
+    (ApiKey::ApiVersions, 0, 3),
+    (ApiKey::CreateTopics, 2, 7),
+    (ApiKey::DeleteTopics, 1, 6),
+    (ApiKey::DeleteRecords, 0, 2),
+    (ApiKey::InitProducerId, 0, 4),
+    (ApiKey::OffsetForLeaderEpoch, 2, 4),
+    (ApiKey::AddPartitionsToTxn, 0, 3),
+    (ApiKey::AddOffsetsToTxn, 0, 3),
+    (ApiKey::EndTxn, 0, 3),
+    (ApiKey::TxnOffsetCommit, 0, 3),
+    (ApiKey::DescribeConfigs, 1, 4),
+    (ApiKey::CreatePartitions, 0, 3),
+    (ApiKey::DeleteGroups, 0, 2),
+];
+
+pub(super) fn is_spoken(api: ApiKey, version: i16) -> bool {
+    let mut spoken = VERSIONS.iter();
+    spoken.any(|(key, min, max)| *key == api && (*min..=*max).contains(&version))
+}
+
+/// A client that asks in a version from the future is told what there is in the oldest form.
+pub(super) fn refuse(request: &Bytes) -> io::Result<Bytes> {
+    let correlation = request.get(4..8).ok_or(io::ErrorKind::InvalidData)?;
+    let mut frame = BytesMut::from(&frame(0, &spoken(ResponseError::UnsupportedVersion.code()), 0)?[..]);
+    frame[4..8].copy_from_slice(correlation);
+    Ok(frame.freeze())
+}
+
+fn spoken(error: i16) -> ApiVersionsResponse {
+    let versions = VERSIONS.iter().map(|(key, min, max)| {
+        ApiVersion::default().with_api_key(*key as i16).with_min_version(*min).with_max_version(*max)
+    });
+    ApiVersionsResponse::default().with_error_code(error).with_api_keys(versions.collect())
+}
+
+impl Answered for ApiVersionsRequest {
+    async fn answer(self, _: &Context<'_>) -> ApiVersionsResponse {
+        spoken(0)
+    }
+
+    fn refuse(&self, error: i16) -> ApiVersionsResponse {
+        ApiVersionsResponse::default().with_error_code(error)
+    }
+}

@@ -1,0 +1,280 @@
+//! A partition's log: record batches as opaque bytes, with offsets set (`UnifiedLog` in Java).
+
+mod batch;
+mod compaction;
+mod producers;
+mod records;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::ResponseError;
+use thiserror::Error;
+
+pub use batch::Head;
+use producers::Producers;
+
+/// Why a batch was not appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum LogError {
+    /// There is no such partition.
+    #[error("there is no such partition")]
+    Unknown,
+    /// Cut short or damaged.
+    #[error("the batch is corrupt")]
+    Corrupt,
+    /// Whole, but not what a producer may send.
+    #[error("this is not one batch of records in the current format")]
+    Invalid,
+    /// Larger than the topic takes.
+    #[error("the batch is too large")]
+    TooLarge,
+    /// Compressed in a way that clients of this version do not know.
+    #[error("the codec is too new for this version of the request")]
+    UnsupportedCodec,
+    /// Batches before this one are missing.
+    #[error("the batch is not the producer's next")]
+    OutOfSequence,
+    /// A newer incarnation of the producer was here.
+    #[error("the producer's epoch is an old one")]
+    FencedProducer,
+}
+
+impl From<LogError> for ResponseError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Unknown => Self::UnknownTopicOrPartition,
+            LogError::Corrupt => Self::CorruptMessage,
+            LogError::Invalid => Self::InvalidRecord,
+            LogError::TooLarge => Self::MessageTooLarge,
+            LogError::UnsupportedCodec => Self::UnsupportedCompressionType,
+            LogError::OutOfSequence => Self::OutOfOrderSequenceNumber,
+            LogError::FencedProducer => Self::InvalidProducerEpoch,
+        }
+    }
+}
+
+/// What a topic asks of the batches that producers send.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// `max.message.bytes`: of a whole batch.
+    pub most_bytes: usize,
+    /// The time to stamp on a batch, in milliseconds since 1970, for `LogAppendTime`.
+    pub append_time: Option<i64>,
+}
+
+#[derive(Debug)]
+struct Batch {
+    base: i64,
+    last: i64,
+    max_timestamp: i64,
+    bytes: Bytes,
+}
+
+/// A transaction that was aborted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aborted {
+    /// Whose it was.
+    pub producer_id: i64,
+    /// Its first offset in this partition.
+    pub first: i64,
+    /// The offset of its marker.
+    pub marker: i64,
+}
+
+/// The log of one partition.
+#[derive(Debug)]
+pub struct PartitionLog {
+    start: i64,
+    end: i64,
+    batches: VecDeque<Batch>,
+    producers: Producers,
+    /// The first offset of each producer's open transaction.
+    open: BTreeMap<i64, i64>,
+    aborted: Vec<Aborted>,
+    /// Each leader's epoch and the offset at which it began (KIP-101); the last is the leader of now.
+    epochs: Vec<(i32, i64)>,
+}
+
+impl Default for PartitionLog {
+    fn default() -> Self {
+        Self {
+            start: 0,
+            end: 0,
+            batches: VecDeque::new(),
+            producers: Producers::default(),
+            open: BTreeMap::new(),
+            aborted: Vec::new(),
+            epochs: vec![(0, 0)],
+        }
+    }
+}
+
+/// What a fetch finds.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Batches one after another; the last can be cut off.
+    pub bytes: BytesMut,
+    /// The aborted transactions that reach into them.
+    pub aborted: Vec<Aborted>,
+    /// Whether one of them is compressed with zstd.
+    pub has_zstd: bool,
+}
+
+impl PartitionLog {
+    /// The first offset that is still there.
+    pub fn start(&self) -> i64 {
+        self.start
+    }
+
+    /// The offset that the next record gets: the high watermark too, for there is but one copy.
+    pub fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// Below this, every transaction has come to its end (KIP-98).
+    pub fn last_stable(&self) -> i64 {
+        self.open.values().copied().min().unwrap_or(self.end)
+    }
+
+    /// The leader's epoch.
+    pub fn epoch(&self) -> i32 {
+        self.epochs.last().map_or(0, |(epoch, _)| *epoch)
+    }
+
+    /// The largest epoch up to that one, and where it ended; `None` for one that never was
+    /// (`LeaderEpochFileCache.endOffsetFor`).
+    pub fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
+        if epoch > self.epoch() {
+            return None;
+        }
+        let next = self.epochs.partition_point(|(known, _)| *known <= epoch);
+        let end = self.epochs.get(next).map_or(self.end, |(_, start)| *start);
+        Some((next.checked_sub(1).map_or(epoch, |found| self.epochs[found].0), end))
+    }
+
+    /// Appends a producer's batch and returns its offset; one that is there already is not appended again.
+    ///
+    /// # Errors
+    ///
+    /// It is damaged, too large, or not its producer's next.
+    pub fn append(&mut self, batch: Bytes, rules: Rules) -> Result<i64, LogError> {
+        let head = Head::of_producer(&batch)?;
+        if batch.len() > rules.most_bytes {
+            return Err(LogError::TooLarge);
+        }
+        if let Some(offset) = self.producers.admit(&head)? {
+            return Ok(offset);
+        }
+        let mut bytes = BytesMut::from(&batch[..]);
+        if let Some(now) = rules.append_time {
+            batch::stamp(&mut bytes, now);
+        }
+        self.push(bytes)
+    }
+
+    /// Appends a batch, setting its base offset, and returns that.
+    ///
+    /// # Errors
+    ///
+    /// It is shorter than a head, or not of the format's version 2.
+    pub fn append_unchecked(&mut self, batch: Bytes) -> Result<i64, LogError> {
+        self.push(BytesMut::from(&batch[..]))
+    }
+
+    fn push(&mut self, mut bytes: BytesMut) -> Result<i64, LogError> {
+        let head = Head::read(&bytes)?;
+        let base = self.end;
+        batch::place(&mut bytes, base, self.epoch());
+        let last = base + i64::from(head.last_offset_delta);
+        if head.is_transactional() && !head.is_control() {
+            self.open.entry(head.producer_id).or_insert(base);
+        }
+        self.producers.remember(&head, base);
+        let bytes = bytes.freeze();
+        self.batches.push_back(Batch { base, last, max_timestamp: head.max_timestamp, bytes });
+        self.end = last + 1;
+        Ok(base)
+    }
+
+    /// Ends a producer's transaction with a marker of that time, in milliseconds since 1970.
+    pub fn end_transaction(&mut self, producer_id: i64, epoch: i16, committed: bool, millis: i64) {
+        let first = self.open.remove(&producer_id);
+        // A marker is whole by construction, so appending it cannot fail.
+        let marker = self.append_unchecked(batch::marker(producer_id, epoch, committed, millis));
+        if let (Some(first), Ok(marker), false) = (first, marker, committed) {
+            self.aborted.push(Aborted { producer_id, first, marker });
+        }
+    }
+
+    /// Batches from `offset` on and below `limit`, up to so many bytes; the last is cut off there, as Kafka
+    /// does it. A first one that is larger comes whole when `at_least_one` is set, or else not at all.
+    pub fn read(&self, offset: i64, limit: i64, most_bytes: usize, at_least_one: bool) -> Found {
+        let from = self.batches.partition_point(|batch| batch.last < offset);
+        let mut found = Found::default();
+        let mut upto = offset;
+        for batch in self.batches.range(from..).take_while(|batch| batch.base < limit) {
+            let room = most_bytes.saturating_sub(found.bytes.len());
+            let is_first = found.bytes.is_empty();
+            let too_large = if is_first { batch.bytes.len() > room && !at_least_one } else { room == 0 };
+            if too_large {
+                break;
+            }
+            let taken = if is_first { batch.bytes.len() } else { batch.bytes.len().min(room) };
+            found.has_zstd |= Head::read(&batch.bytes).is_ok_and(|head| head.codec() == 4);
+            found.bytes.extend_from_slice(&batch.bytes[..taken]);
+            upto = batch.last + 1;
+        }
+        let overlaps = |aborted: &&Aborted| aborted.marker >= offset && aborted.first < upto;
+        found.aborted = self.aborted.iter().filter(overlaps).copied().collect();
+        found
+    }
+
+    /// The first record that is at least that young: its offset and time.
+    pub fn at_timestamp(&self, timestamp: i64) -> Option<(i64, i64)> {
+        self.batches.iter().filter(|batch| batch.max_timestamp >= timestamp).find_map(|batch| {
+            let head = Head::read(&batch.bytes).ok()?;
+            let Some(records) = records::read(&batch.bytes) else {
+                return Some((batch.base.max(self.start), batch.max_timestamp));
+            };
+            let time = |record: &records::Record| match head.has_append_time() {
+                true => head.max_timestamp,
+                false => head.base_timestamp.saturating_add(record.timestamp_delta),
+            };
+            let mut found =
+                records.iter().map(|record| (batch.base.saturating_add(record.offset_delta), time(record)));
+            found.find(|(offset, time)| *offset >= self.start && *time >= timestamp)
+        })
+    }
+
+    /// The youngest record: its offset and time (KIP-734).
+    pub fn youngest(&self) -> Option<(i64, i64)> {
+        let most = self.batches.iter().map(|batch| batch.max_timestamp).max()?;
+        self.at_timestamp(most)
+    }
+
+    /// Records below the offset are gone; a batch stays while one of its records does.
+    pub fn delete_before(&mut self, offset: i64) {
+        self.start = offset.clamp(self.start, self.end);
+        while self.batches.front().is_some_and(|batch| batch.last < self.start) {
+            self.batches.pop_front();
+        }
+    }
+
+    /// The log ends at the offset, or where it ended before that; a batch that reached beyond it is gone as a
+    /// whole. The leader is a new one from here on.
+    pub fn truncate(&mut self, offset: i64) {
+        let offset = offset.max(0);
+        while self.batches.back().is_some_and(|batch| batch.last >= offset) {
+            self.batches.pop_back();
+        }
+        self.end = self.end.min(offset);
+        self.start = self.start.min(self.end);
+        self.producers.truncate(self.end);
+        self.open.retain(|_, first| *first < offset);
+        self.aborted.retain(|aborted| aborted.marker < offset);
+        let epoch = self.epoch() + 1;
+        self.epochs.retain(|(_, start)| *start < offset);
+        self.epochs.push((epoch, self.end));
+    }
+}

@@ -1,0 +1,85 @@
+//! The producers of a partition that count their records (KIP-98, `ProducerStateManager` in Java).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{LogError, batch::Head};
+
+/// How many batches of a producer are remembered (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
+const REMEMBERED: usize = 5;
+
+/// What the producers of one partition appended last.
+#[derive(Debug, Default)]
+pub(super) struct Producers {
+    by_id: BTreeMap<i64, Producer>,
+}
+
+#[derive(Debug)]
+struct Producer {
+    epoch: i16,
+    appended: VecDeque<Appended>,
+}
+
+#[derive(Debug)]
+struct Appended {
+    first: i32,
+    last: i32,
+    offset: i64,
+}
+
+impl Producers {
+    /// The offset of a batch that was appended before; `None` for the one that is due
+    /// (`ProducerAppendInfo.maybeValidateDataBatch`).
+    pub(super) fn admit(&self, head: &Head) -> Result<Option<i64>, LogError> {
+        let Some(known) = self.by_id.get(&head.producer_id).filter(|_| head.is_counted()) else {
+            return Ok(None);
+        };
+        if head.producer_epoch < known.epoch {
+            return Err(LogError::FencedProducer);
+        }
+        if head.producer_epoch > known.epoch {
+            return if head.base_sequence == 0 { Ok(None) } else { Err(LogError::OutOfSequence) };
+        }
+        let same =
+            |batch: &&Appended| (batch.first, batch.last) == (head.base_sequence, head.last_sequence());
+        if let Some(before) = known.appended.iter().find(same) {
+            return Ok(Some(before.offset));
+        }
+        let due = known.appended.back().map(|batch| batch.last.checked_add(1).unwrap_or(0));
+        match due {
+            Some(due) if due != head.base_sequence => Err(LogError::OutOfSequence),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn remember(&mut self, head: &Head, offset: i64) {
+        if head.producer_id < 0 {
+            return;
+        }
+        let new = || Producer { epoch: head.producer_epoch, appended: VecDeque::new() };
+        let known = self.by_id.entry(head.producer_id).or_insert_with(new);
+        if known.epoch != head.producer_epoch {
+            *known = new();
+        }
+        if head.is_counted() {
+            let (first, last) = (head.base_sequence, head.last_sequence());
+            known.appended.push_back(Appended { first, last, offset });
+            if known.appended.len() > REMEMBERED {
+                known.appended.pop_front();
+            }
+        }
+    }
+
+    /// Forgets what was at that offset and after it.
+    pub(super) fn truncate(&mut self, offset: i64) {
+        for known in self.by_id.values_mut() {
+            known.appended.retain(|batch| batch.offset < offset);
+        }
+        self.by_id.retain(|_, known| !known.appended.is_empty());
+    }
+
+    /// Whether that offset is the last batch of its producer, which compaction keeps, if only as a head.
+    pub(super) fn is_last_of(&self, producer_id: i64, offset: i64) -> bool {
+        let known = self.by_id.get(&producer_id);
+        known.and_then(|known| known.appended.back()).is_some_and(|batch| batch.offset == offset)
+    }
+}

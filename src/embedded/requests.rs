@@ -1,0 +1,70 @@
+//! Reading a request that may be anything.
+//!
+//! kafka-protocol makes room for as many elements as an array says to have before it reads the first, and
+//! so a few bytes of garbage can ask for more memory than there is, which ends the process. An element takes
+//! at least a byte, so no array has more than there are bytes left: [`decode`] looks for one that says so.
+
+use std::{io, ops::Range};
+
+use bytes::{Buf, Bytes, TryGetError};
+use kafka_protocol::protocol::{Request, buf::ByteBuf};
+
+/// Decodes a request; garbage is an error, and costs no more memory than its length allows.
+pub(super) fn decode<R: Request>(body: &mut Bytes, version: i16) -> io::Result<R> {
+    R::decode(&mut Wary(body.clone()), version).map_err(io::Error::other)?;
+    R::decode(body, version).map_err(io::Error::other)
+}
+
+/// Bytes whose numbers are never much larger than what is left of them. A number that is a length, and is
+/// cut down so, fails all the same once the bytes run out; one that is not is read again by the second,
+/// unwary decoding.
+struct Wary(Bytes);
+
+impl Buf for Wary {
+    fn remaining(&self) -> usize {
+        self.0.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.0.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.0.advance(count);
+    }
+
+    fn try_get_i32(&mut self) -> Result<i32, TryGetError> {
+        let number = self.0.try_get_i32()?;
+        Ok(number.min(i32::try_from(self.0.len()).unwrap_or(i32::MAX).saturating_add(1)))
+    }
+
+    /// Called for each byte of a varint, which is a length here or a small number: at its first byte the
+    /// whole of it is known.
+    fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
+        let first = self.0.try_get_u8()?;
+        let mut says = usize::from(first & 0x7f);
+        let mut goes_on = first & 0x80 != 0;
+        for (place, byte) in (1..5).zip(self.0.chunk()) {
+            if !goes_on {
+                break;
+            }
+            says |= usize::from(byte & 0x7f) << (7 * place);
+            goes_on = byte & 0x80 != 0;
+        }
+        let available = self.0.len();
+        if first & 0x80 != 0 && says > available + 1 {
+            return Err(TryGetError { requested: says, available });
+        }
+        Ok(first)
+    }
+}
+
+impl ByteBuf for Wary {
+    fn peek_bytes(&mut self, range: Range<usize>) -> Bytes {
+        self.0.slice(range)
+    }
+
+    fn get_bytes(&mut self, size: usize) -> Bytes {
+        self.0.split_to(size)
+    }
+}

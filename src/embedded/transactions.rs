@@ -1,0 +1,206 @@
+//! Producers' ids and their transactions (KIP-98; `TransactionCoordinator` and `TransactionMetadata` in Java).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    time::Duration,
+};
+
+use kafka_protocol::ResponseError;
+use tokio::time::Instant;
+
+/// The producers that asked for an id.
+#[derive(Debug, Default)]
+pub struct Transactions {
+    last_id: i64,
+    by_name: BTreeMap<String, Transactional>,
+}
+
+/// A producer's id and its incarnation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Given by the broker.
+    pub producer_id: i64,
+    /// Grows by one with each incarnation; older ones are shut out.
+    pub epoch: i16,
+}
+
+#[derive(Debug)]
+struct Transactional {
+    identity: Identity,
+    timeout: Duration,
+    phase: Phase,
+    partitions: BTreeSet<(String, i32)>,
+    groups: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No transaction yet.
+    Empty,
+    Ongoing {
+        until: Instant,
+    },
+    Ended {
+        committed: bool,
+    },
+}
+
+/// A transaction's end, to be written to its partitions and groups.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Whose it was.
+    pub producer: Identity,
+    /// Or aborted.
+    pub committed: bool,
+    /// Where it has written.
+    pub partitions: BTreeSet<(String, i32)>,
+    /// Whose offsets it commits.
+    pub groups: BTreeSet<String>,
+}
+
+impl Transactions {
+    /// An id for a producer without transactions.
+    pub fn identify(&mut self) -> Identity {
+        self.last_id += 1;
+        Identity { producer_id: self.last_id, epoch: 0 }
+    }
+
+    /// The next incarnation under that name; what the one before left open is aborted.
+    ///
+    /// # Errors
+    ///
+    /// Who asks says to be an incarnation that is not the last.
+    pub fn incarnate(
+        &mut self,
+        name: &str,
+        timeout: Duration,
+        says: Option<Identity>,
+    ) -> Result<(Identity, Option<Ending>), ResponseError> {
+        let Some(known) = self.by_name.get_mut(name) else {
+            let identity = self.identify();
+            let new = Transactional {
+                identity,
+                timeout,
+                phase: Phase::Empty,
+                partitions: BTreeSet::new(),
+                groups: BTreeSet::new(),
+            };
+            self.by_name.insert(name.to_owned(), new);
+            return Ok((identity, None));
+        };
+        if says.is_some_and(|says| says != known.identity) {
+            return Err(ResponseError::ProducerFenced);
+        }
+        let ending = known.shut_out();
+        known.timeout = timeout;
+        known.phase = Phase::Empty;
+        if ending.is_none() {
+            known.identity.epoch = known.identity.epoch.wrapping_add(1).max(0);
+        }
+        Ok((known.identity, ending))
+    }
+
+    /// Partitions that the transaction is about to write to.
+    ///
+    /// # Errors
+    ///
+    /// The name is unknown, or the incarnation an old one.
+    pub fn add_partitions(
+        &mut self,
+        name: &str,
+        producer: Identity,
+        partitions: impl IntoIterator<Item = (String, i32)>,
+    ) -> Result<(), ResponseError> {
+        let known = self.current(name, producer)?;
+        known.begin();
+        known.partitions.extend(partitions);
+        Ok(())
+    }
+
+    /// A group whose offsets the transaction is about to commit.
+    ///
+    /// # Errors
+    ///
+    /// The name is unknown, or the incarnation an old one.
+    pub fn add_group(&mut self, name: &str, producer: Identity, group: &str) -> Result<(), ResponseError> {
+        let known = self.current(name, producer)?;
+        known.begin();
+        known.groups.insert(group.to_owned());
+        Ok(())
+    }
+
+    /// Whether that group was added to the open transaction.
+    ///
+    /// # Errors
+    ///
+    /// It was not, or the name is unknown, or the incarnation an old one.
+    pub fn may_commit(&mut self, name: &str, producer: Identity, group: &str) -> Result<(), ResponseError> {
+        match self.current(name, producer)?.groups.contains(group) {
+            true => Ok(()),
+            false => Err(ResponseError::InvalidTxnState),
+        }
+    }
+
+    /// Ends the transaction; nothing is left to write when it had ended so before.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it ended the other way, or the name is unknown, or the incarnation an old one.
+    pub fn end(
+        &mut self,
+        name: &str,
+        producer: Identity,
+        committed: bool,
+    ) -> Result<Option<Ending>, ResponseError> {
+        let known = self.current(name, producer)?;
+        match known.phase {
+            Phase::Ongoing { .. } => Ok(Some(known.end(committed))),
+            Phase::Ended { committed: before } if before == committed => Ok(None),
+            Phase::Ended { .. } | Phase::Empty => Err(ResponseError::InvalidTxnState),
+        }
+    }
+
+    /// Aborts what has been open for too long, and shuts those producers out.
+    pub fn sweep(&mut self) -> Vec<Ending> {
+        let now = Instant::now();
+        let late = self.by_name.values_mut().filter(|known| match known.phase {
+            Phase::Ongoing { until } => now >= until,
+            Phase::Empty | Phase::Ended { .. } => false,
+        });
+        late.filter_map(Transactional::shut_out).collect()
+    }
+
+    fn current(&mut self, name: &str, producer: Identity) -> Result<&mut Transactional, ResponseError> {
+        let known = self.by_name.get_mut(name);
+        let known = known.filter(|known| known.identity.producer_id == producer.producer_id);
+        let known = known.ok_or(ResponseError::InvalidProducerIdMapping)?;
+        if known.identity.epoch == producer.epoch { Ok(known) } else { Err(ResponseError::ProducerFenced) }
+    }
+}
+
+impl Transactional {
+    fn begin(&mut self) {
+        if !matches!(self.phase, Phase::Ongoing { .. }) {
+            self.phase = Phase::Ongoing { until: Instant::now() + self.timeout };
+        }
+    }
+
+    fn end(&mut self, committed: bool) -> Ending {
+        self.phase = Phase::Ended { committed };
+        Ending {
+            producer: self.identity,
+            committed,
+            partitions: mem::take(&mut self.partitions),
+            groups: mem::take(&mut self.groups),
+        }
+    }
+
+    /// Aborts what is open under the next epoch, so that the markers shut the old incarnation out everywhere.
+    fn shut_out(&mut self) -> Option<Ending> {
+        matches!(self.phase, Phase::Ongoing { .. }).then(|| {
+            self.identity.epoch = self.identity.epoch.wrapping_add(1).max(0);
+            self.end(false)
+        })
+    }
+}
