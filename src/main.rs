@@ -10,6 +10,7 @@ use highwater::{
     shutdown::{self, Shutdown},
     telemetry,
 };
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{net::TcpListener, runtime};
 
 /// musl's own allocator serializes threads; this one is as fast everywhere.
@@ -32,6 +33,7 @@ fn run(service: Service, config: Config) -> anyhow::Result<()> {
     // Said explicitly, as tokio else looks for a variable of its own.
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let runtime = runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    allow_descriptors(&config.http);
     let shutdown = Shutdown::new();
     shutdown::watch_signals(shutdown.clone(), config.shutdown_timeout).context("signals cannot be had")?;
     let outcome = runtime.block_on(async {
@@ -53,4 +55,26 @@ async fn bind(config: &http::Config) -> anyhow::Result<TcpListener> {
         io::ErrorKind::PermissionDenied => anyhow!("port {} is privileged: set PORT", config.port),
         _ => anyhow!("{address} cannot be listened on: {error}"),
     })
+}
+
+/// File descriptors beside those of clients: connections to brokers, two a partition, the log, the runtime.
+const OTHER_DESCRIPTORS: u64 = 1_024;
+
+/// Each connection is a file descriptor, of which a shell gives a process 1,024 as a rule; up to the hard
+/// limit it may take more. Nothing in here uses select(2), which is what the low limit is for.
+fn allow_descriptors(config: &http::Config) {
+    let wanted = config.max_connections as u64 + OTHER_DESCRIPTORS;
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    limit.current = Some(limit.maximum.map_or(wanted, |most| most.min(wanted)));
+    let raised = setrlimit(Resource::Nofile, limit);
+    if raised.is_err() || limit.current < Some(wanted) {
+        let descriptors = getrlimit(Resource::Nofile).current;
+        log::warn!(
+            descriptors, wanted;
+            "too few file descriptors for MAX_CONNECTIONS: raise the limit (ulimit -n) or lower it"
+        );
+    }
 }

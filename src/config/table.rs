@@ -99,7 +99,7 @@ settings! {
         PORT: Whole<u16> = "8000", Whole::from(0).to(65_535),
             "The port to listen on; 0 lets the system choose one.";
         MAX_CONNECTIONS: Whole<usize> = "10000", Whole::from(1).to(1_000_000),
-            "The most connections open at one time.";
+            "The most connections open at one time; further clients are answered 503.";
         MAX_BODY_BYTES: Size<usize> = "64KiB", Size::from(KIB).to(64 * MIB),
             "The largest body of a request; a larger one is answered 413.";
         MAX_DEPTH: Whole<usize> = "64", Whole::from(1).to(record::MAX_DEPTH as u64),

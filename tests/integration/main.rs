@@ -4,4 +4,5 @@
 
 mod http;
 mod messaging;
+mod process;
 mod support;

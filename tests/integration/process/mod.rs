@@ -1,0 +1,6 @@
+//! The program as it is started: its exit codes, its signals, its standard output.
+
+mod ending;
+mod program;
+mod standard_output;
+mod starting;

@@ -1,0 +1,121 @@
+//! The program in a process of its own.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::support::{TestCluster, eventually};
+
+/// How a program ended, and what it said.
+pub(super) struct Ended {
+    pub(super) code: Option<i32>,
+    pub(super) stderr: String,
+}
+
+/// A program that runs; dropped, it is killed.
+pub(super) struct Program {
+    child: Child,
+    directory: PathBuf,
+    log: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Program {
+    /// A command that sees no variable and no `.env` but the test's own.
+    pub(super) fn command(cluster: &TestCluster) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+        command.env_clear().envs([
+            ("HOST", "127.0.0.1"),
+            ("PORT", "0"),
+            ("KAFKA_BROKERS", &cluster.brokers.join(",")),
+            ("KAFKA_TOPIC", &cluster.topic),
+            ("KAFKA_GROUP_ID", &cluster.group),
+        ]);
+        command
+    }
+
+    /// Starts it, and reads its log.
+    pub(super) fn start(command: Command) -> Self {
+        let (mut program, stdout) = Self::start_unread(command, "");
+        program.read(stdout);
+        program
+    }
+
+    /// Starts it with that `.env` in its directory, and leaves its standard output unread.
+    pub(super) fn start_unread(mut command: Command, dotenv: &str) -> (Self, ChildStdout) {
+        let directory = std::env::temp_dir().join(format!("highwater-test-{}", Uuid::new_v4()));
+        fs::create_dir(&directory).unwrap();
+        if !dotenv.is_empty() {
+            fs::write(directory.join(".env"), dotenv).unwrap();
+        }
+        command.current_dir(&directory).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        (Self { child, directory, log: Arc::default() }, stdout)
+    }
+
+    /// Reads its log from now on; each line must be JSON.
+    pub(super) fn read(&mut self, stdout: ChildStdout) {
+        let log = Arc::clone(&self.log);
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                let line = line.unwrap();
+                let object = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                log.lock().unwrap().push(object);
+            }
+        });
+    }
+
+    /// Waits for a line that says so, and gives it.
+    pub(super) async fn says(&self, words: &str) -> Value {
+        let says = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(words));
+        let read = async || self.log.lock().unwrap().iter().find(|line| says(line)).cloned();
+        eventually(&format!("the log says {words:?}"), read).await
+    }
+
+    /// How many lines say just that.
+    pub(super) fn count(&self, message: &str) -> usize {
+        self.log.lock().unwrap().iter().filter(|line| line["message"] == message).count()
+    }
+
+    /// Waits until it listens: where.
+    pub(super) async fn address(&self) -> String {
+        let line = self.says("listening on http://").await;
+        line["message"].as_str().unwrap().rsplit_once(' ').unwrap().1.to_owned()
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The limits and the like that the system has on it.
+    pub(super) fn proc(&self, file: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
+    }
+
+    /// Waits until it ends by itself.
+    pub(super) async fn end(mut self) -> Ended {
+        let status =
+            eventually("the program ends", || std::future::ready(self.child.try_wait().unwrap())).await;
+        let mut stderr = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        Ended { code: status.code(), stderr }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
