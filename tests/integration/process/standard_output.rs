@@ -1,6 +1,6 @@
 //! Standard output that is read slowly, or by nobody any more.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -11,6 +11,11 @@ use crate::support::{TestCluster, eventually};
 /// A port that was free a moment ago: a program whose log is not read cannot tell its own.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A client that is told by an error where the program hangs.
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap()
 }
 
 /// Waits until it answers, and posts an event; its id.
@@ -31,7 +36,7 @@ async fn a_log_that_nobody_reads_for_a_while_holds_up_no_event_and_is_whole() {
     let port = free_port();
     command.env("PORT", port.to_string());
     let (mut program, stdout) = Program::start_unread(command, "");
-    let (http, base) = (reqwest::Client::new(), format!("http://127.0.0.1:{port}"));
+    let (http, base) = (client(), format!("http://127.0.0.1:{port}"));
     // Two lines an event, more than a pipe holds (64 KiB on Linux).
     let mut last = String::new();
     for number in 0..300 {
@@ -54,7 +59,7 @@ async fn a_log_whose_reader_is_gone_ends_nothing() {
     command.env("PORT", port.to_string());
     let (program, stdout) = Program::start_unread(command, "");
     drop(stdout);
-    let (http, base) = (reqwest::Client::new(), format!("http://127.0.0.1:{port}"));
+    let (http, base) = (client(), format!("http://127.0.0.1:{port}"));
     for number in 0..10 {
         post(&http, &base, number).await;
     }
