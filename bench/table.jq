@@ -37,7 +37,7 @@ def of($lines; $what; field): $lines | map(select(.what == $what) | field) | med
        full: of($lines; "consume"; .rss_bytes),
        beyond: of($lines; "get"; .bytes_beyond_json),
        get: of($lines; "get"; .seconds),
-       growth: of($lines; "get"; .peak_bytes - .before_bytes)
+       growth: of($lines; "get"; [.peak_bytes - .before_bytes, 0] | max)
      }] as $rows
 | ($machine.events | tostring | tonumber | grouped) as $events
 | [$rows[] | select(.who | startswith("Rust: axum, librdkafka"))] as $reference

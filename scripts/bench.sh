@@ -158,7 +158,7 @@ record() { # WHAT NUMBERS: numbers is a JSON object
 
 # measure_posts: start-up, memory at rest, POSTs.
 measure_posts() {
-  local connections line status="" end=$((SECONDS + 30)) topic
+  local connections line status="" end topic
   topic=$run-posts-$RANDOM$RANDOM
   topics --create --topic "$topic" --partitions 3 || { say "no topic: $(tail -n 3 "$work/topics.log")"; return 1; }
   start_app "$topic" || return 1
@@ -166,10 +166,11 @@ measure_posts() {
     rested 0 60 || return 1
     record start "{\"first_answer_ms\": $(((answered - started) / 1000)), \"rss_bytes\": $(memory VmRSS)}"
   fi
+  end=$((SECONDS + 30))
   until [ "$status" = 201 ]; do
+    ((SECONDS < end)) || { say "$who takes no event: $status"; return 1; }
     status=$(curl -s -o /dev/null -w '%{http_code}' --max-time 20 -H 'Content-Type: application/json' \
       -d '{"userId":"warm-up","eventType":"LOGIN"}' "$url/events/generate" || true)
-    ((SECONDS < end)) || { say "$who takes no event: $status"; return 1; }
   done
   wrk -t1 -c64 "-d$(((SECONDS_PER_RUN + 4) / 5))s" --timeout 15s -s "$root/bench/post.lua" "$url" >/dev/null
   for connections in 64 512; do
