@@ -2,4 +2,5 @@
 
 mod consuming;
 mod group;
+mod logs;
 mod producing;
