@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod config;
+#[cfg(feature = "embedded-broker")]
+mod embedded;
 mod event;
 mod journal;
 mod logging;

@@ -57,11 +57,6 @@ impl Offsets {
         self.committed.keys().map(|(topic, partition)| (topic.as_str(), *partition))
     }
 
-    /// Forgets a partition.
-    pub fn forget(&mut self, topic: &str, partition: i32) {
-        self.committed.remove(&(topic.to_owned(), partition));
-    }
-
     /// Forgets a topic that was deleted.
     pub fn forget_topic(&mut self, topic: &str) {
         self.committed.retain(|(name, _), _| name != topic);
