@@ -1,22 +1,36 @@
 //! One partition's events in their order, and the ways to find some of them without looking at all.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
     sync::Arc,
 };
 
-use super::super::Stored;
-
-/// A deque in the order of processing. Events leave a lane oldest first; so whichever index an event is in,
-/// when it leaves it is the first there, and everything here costs the same however much is held.
-pub(super) type Sequence = VecDeque<Arc<Stored>>;
+use super::{
+    super::{Event, Position, Stored},
+    index::{Index, Numbers},
+};
 
 /// One partition's events.
+///
+/// They are numbered one after the other. Events leave oldest first; so whichever group an event is in,
+/// when it leaves it is the first there, and everything here costs the same however much is held.
 #[derive(Debug, Default)]
 pub(super) struct Lane {
-    all: Sequence,
-    by_user: HashMap<Box<[u8]>, Sequence>,
-    by_type: HashMap<Box<str>, Sequence>,
+    all: VecDeque<Arc<Stored>>,
+    /// The number of the first that is held. Numbers wrap: 32 bits count more events than memory holds.
+    first: u32,
+    by_user: Index,
+    by_type: Index,
+    hasher: RandomState,
+}
+
+/// Some of a lane's events, in their order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sequence<'a> {
+    lane: &'a Lane,
+    /// Which of them; all, where nothing is named.
+    numbers: Option<&'a Numbers>,
 }
 
 impl Lane {
@@ -25,62 +39,84 @@ impl Lane {
     }
 
     pub(super) fn push(&mut self, stored: Arc<Stored>) {
-        let user = stored.event.user_id_json();
-        match self.by_user.get_mut(user) {
-            Some(sequence) => sequence.push_back(Arc::clone(&stored)),
-            None => {
-                self.by_user.insert(user.into(), one(&stored));
-            }
-        }
-        let event_type = stored.event.event_type().to_lowercase();
-        match self.by_type.get_mut(event_type.as_str()) {
-            Some(sequence) => sequence.push_back(Arc::clone(&stored)),
-            None => {
-                self.by_type.insert(event_type.into(), one(&stored));
-            }
-        }
+        let number = self.first.wrapping_add(self.all.len() as u32);
+        let Self { all, first, by_user, by_type, hasher } = self;
+        let first_of = |group| at(all, *first, group);
+
+        let user = stored.user_id_json();
+        by_user.push(hasher.hash_one(user) as u32, number, |group| {
+            first_of(group).is_some_and(|event| event.user_id_json() == user)
+        });
+        let lower = stored.event_type().to_lowercase();
+        by_type.push(hasher.hash_one(&*lower) as u32, number, |group| {
+            first_of(group).is_some_and(|event| is_of_type(event, &lower))
+        });
         self.all.push_back(stored);
     }
 
     pub(super) fn pop_oldest(&mut self) -> Option<Arc<Stored>> {
         let oldest = self.all.pop_front()?;
-        let user = oldest.event.user_id_json();
-        if let Some(sequence) = self.by_user.get_mut(user) {
-            sequence.pop_front();
-            if sequence.is_empty() {
-                self.by_user.remove(user);
-            }
-        }
-        let event_type = oldest.event.event_type().to_lowercase();
-        if let Some(sequence) = self.by_type.get_mut(event_type.as_str()) {
-            sequence.pop_front();
-            if sequence.is_empty() {
-                self.by_type.remove(event_type.as_str());
-            }
-        }
+        self.by_user.pop(self.hasher.hash_one(oldest.user_id_json()) as u32, self.first);
+        self.by_type.pop(self.hasher.hash_one(&*oldest.event_type().to_lowercase()) as u32, self.first);
+        self.first = self.first.wrapping_add(1);
         Some(oldest)
     }
 
     /// The shortest sequence that has every event of that user (a JSON string) and that type (lower case);
     /// `None` when there is no such event.
-    pub(super) fn narrowest(&self, user: Option<&[u8]>, event_type: Option<&str>) -> Option<&Sequence> {
-        let mut found = &self.all;
+    pub(super) fn narrowest(&self, user: Option<&[u8]>, event_type: Option<&str>) -> Option<Sequence<'_>> {
+        let mut numbers = None;
         if let Some(user) = user {
-            found = self.by_user.get(user)?;
+            let hash = self.hasher.hash_one(user) as u32;
+            let of_user = self
+                .by_user
+                .find(hash, |group| self.at(group).is_some_and(|event| event.user_id_json() == user))?;
+            numbers = Some(of_user);
         }
-        if let Some(event_type) = event_type {
-            let of_type = self.by_type.get(event_type)?;
-            if of_type.len() < found.len() {
-                found = of_type;
+        if let Some(lower) = event_type {
+            let hash = self.hasher.hash_one(lower) as u32;
+            let of_type = self
+                .by_type
+                .find(hash, |group| self.at(group).is_some_and(|event| is_of_type(event, lower)))?;
+            if numbers.is_none_or(|of_user: &Numbers| of_type.len() < of_user.len()) {
+                numbers = Some(of_type);
             }
         }
-        Some(found)
+        Some(Sequence { lane: self, numbers })
+    }
+
+    fn at(&self, number: u32) -> Option<&Arc<Stored>> {
+        at(&self.all, self.first, number)
     }
 }
 
-/// Most users of a quiet service have few events: the first takes no more room than it needs.
-fn one(stored: &Arc<Stored>) -> Sequence {
-    let mut sequence = VecDeque::with_capacity(1);
-    sequence.push_back(Arc::clone(stored));
-    sequence
+impl<'a> Sequence<'a> {
+    pub(super) fn get(&self, at: usize) -> Option<&'a Arc<Stored>> {
+        match self.numbers {
+            Some(numbers) => self.lane.at(numbers.get(at)?),
+            None => self.lane.all.get(at),
+        }
+    }
+
+    /// Where in the sequence the first event of that place or a later one stands.
+    pub(super) fn start(&self, from: Position) -> usize {
+        let before = self.lane.all.partition_point(|stored| stored.place < from);
+        match self.numbers {
+            Some(numbers) => {
+                numbers.partition_point(|number| (number.wrapping_sub(self.lane.first) as usize) < before)
+            }
+            None => before,
+        }
+    }
+}
+
+/// The event of a number, in a lane whose first has that other number.
+fn at(all: &VecDeque<Arc<Stored>>, first: u32, number: u32) -> Option<&Arc<Stored>> {
+    all.get(number.wrapping_sub(first) as usize)
+}
+
+/// Whether the event is of a type, given in lower case.
+pub(super) fn is_of_type(event: &Event, lower: &str) -> bool {
+    let event_type = event.event_type();
+    event_type.eq_ignore_ascii_case(lower) || event_type.to_lowercase() == lower
 }

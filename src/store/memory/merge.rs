@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::lane::{Lane, Sequence};
+use super::lane::{Lane, Sequence, is_of_type};
 use crate::store::{Page, Position, Query, Stored};
 
 /// The most events looked at for one page: bounds how long the order is locked when few match.
@@ -22,14 +22,14 @@ pub(super) fn page(
     limit: usize,
 ) -> Page {
     let wanted = Wanted::from(query);
-    let sequences: Vec<&Sequence> = lanes
+    let sequences: Vec<Sequence<'_>> = lanes
         .values()
         .filter_map(|lane| lane.narrowest(wanted.user.as_deref(), wanted.event_type.as_deref()))
         .collect();
     // The place of the next event of each sequence, and where in the sequence it stands.
     let mut heads = BinaryHeap::with_capacity(sequences.len());
     for (number, sequence) in sequences.iter().enumerate() {
-        let at = sequence.partition_point(|stored| stored.place < from);
+        let at = sequence.start(from);
         if let Some(stored) = sequence.get(at) {
             heads.push(Reverse((stored.place, number, at)));
         }
@@ -37,7 +37,7 @@ pub(super) fn page(
     let mut page = Page { events: Vec::with_capacity(limit.min(256)), next: None };
     let mut looked_at = 0;
     while let Some(Reverse((place, number, at))) = heads.pop().filter(|head| head.0.0 < until) {
-        let stored = &sequences[number][at];
+        let Some(stored) = sequences[number].get(at) else { continue };
         let has = wanted.has(stored);
         // A full page goes on to the next event that matches, so that what `next` promises is there.
         if looked_at == MOST_LOOKED_AT || (has && page.events.len() == limit) {
@@ -80,6 +80,6 @@ impl Wanted {
         let event = &stored.event;
         (self.from..self.to).contains(&event.timestamp_millis())
             && self.user.as_ref().is_none_or(|user| user == event.user_id_json())
-            && self.event_type.as_ref().is_none_or(|wanted| *wanted == event.event_type().to_lowercase())
+            && self.event_type.as_ref().is_none_or(|wanted| is_of_type(event, wanted))
     }
 }

@@ -6,6 +6,7 @@
 //! are lanes, one a partition, behind one read-write lock that is taken once for a batch of
 //! events or a page of answers. No lock and no guard is held across an await.
 
+mod index;
 mod lane;
 mod merge;
 mod waiters;
