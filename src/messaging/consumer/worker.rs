@@ -51,10 +51,7 @@ struct Stopped;
 impl Worker {
     /// Until it is told to stop. What is under way is finished first.
     pub(super) async fn run(mut self, committed: Option<i64>) {
-        match self.work(committed).await {
-            Ok(never) => match never {},
-            Err(Stopped) => {}
-        }
+        let Err(Stopped) = self.work(committed).await;
     }
 
     async fn work(&mut self, committed: Option<i64>) -> Result<Infallible, Stopped> {
