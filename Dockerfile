@@ -1,0 +1,52 @@
+# The static binary in an empty image. Builds with BuildKit and with the classic builder, for the
+# architecture of the machine that builds:
+#
+#   docker build -t highwater .                    the image, without the embedded broker
+#   docker build -t highwater-tests --target tests .   the tests, built, with all that they need
+
+# --- the toolchain, and the dependencies' sources ------------------------------------------------
+FROM rust:1.95-slim-bookworm AS toolchain
+# musl-tools compiles the C in lz4 and zstd.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends musl-tools \
+ && rm -rf /var/lib/apt/lists/* \
+ && rustup target add "$(uname -m)-unknown-linux-musl"
+WORKDIR /highwater
+COPY Cargo.toml Cargo.lock ./
+# Empty programs in the places that Cargo.toml names, so that what follows depends on it alone.
+RUN mkdir -p src tests/unit tests/integration \
+ && touch src/lib.rs \
+ && for file in src/main.rs tests/unit/main.rs tests/integration/main.rs; do echo 'fn main() {}' >"$file"; done \
+ && cargo fetch --locked
+
+# --- the binary ----------------------------------------------------------------------------------
+FROM toolchain AS build
+RUN cargo build --offline --locked --release --no-default-features --target "$(uname -m)-unknown-linux-musl"
+COPY src src
+# Their times are older than the empty programs'.
+RUN touch src/lib.rs src/main.rs \
+ && cargo build --offline --locked --release --no-default-features --target "$(uname -m)-unknown-linux-musl" \
+ && mkdir -p /image/etc/ssl/certs \
+ && cp "target/$(uname -m)-unknown-linux-musl/release/highwater" /image/highwater \
+ && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
+ && echo 'highwater:x:10001:10001::/:/sbin/nologin' >/image/etc/passwd
+
+# --- the tests, which `cargo test` in here runs without network -----------------------------------
+FROM toolchain AS tests
+RUN cargo test --offline --locked --no-run
+ENV CARGO_NET_OFFLINE=true
+COPY . .
+RUN touch src/lib.rs src/main.rs tests/unit/main.rs tests/integration/main.rs \
+ && cargo test --offline --locked --no-run
+CMD ["cargo", "test"]
+
+# --- the image -----------------------------------------------------------------------------------
+FROM scratch AS app
+LABEL org.opencontainers.image.title="highwater" \
+      org.opencontainers.image.description="Events in over REST, through Kafka, stored each once, out over REST" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /image /
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 CMD ["/highwater", "healthcheck"]
+ENTRYPOINT ["/highwater"]
