@@ -25,9 +25,9 @@ use crate::{
 /// # Errors
 ///
 /// None once it runs; only the embedded broker can fail to start.
-pub async fn run(mut config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     #[cfg(feature = "embedded-broker")]
-    let _broker = embedded(&mut config).await?;
+    let (config, _broker) = embedded(config).await?;
 
     let cluster = Arc::new(Cluster::new(config.kafka));
     let board = Arc::new(Board::new());
@@ -73,11 +73,11 @@ pub async fn run(mut config: Config, listener: TcpListener, shutdown: Shutdown) 
 
 /// Starts the broker inside this process where no other is named; it ends when what is returned is dropped.
 #[cfg(feature = "embedded-broker")]
-async fn embedded(config: &mut Config) -> anyhow::Result<Option<crate::embedded::Broker>> {
+async fn embedded(mut config: Config) -> anyhow::Result<(Config, Option<crate::embedded::Broker>)> {
     use anyhow::Context as _;
 
     if !config.embedded {
-        return Ok(None);
+        return Ok((config, None));
     }
     let broker = crate::embedded::Broker::start(Default::default())
         .await
@@ -85,5 +85,5 @@ async fn embedded(config: &mut Config) -> anyhow::Result<Option<crate::embedded:
     let address = broker.bootstrap();
     log::warn!("no KAFKA_BROKERS: using the embedded broker at {address}; nothing survives this process");
     config.kafka.brokers = vec![address];
-    Ok(Some(broker))
+    Ok((config, Some(broker)))
 }
