@@ -1,0 +1,252 @@
+#!/usr/bin/env bash
+# shellcheck disable=SC2016 # the dollars are of jq
+# The whole thing from outside, with curl and jq alone: brings docker-compose.yml up as a project of
+# its own on free ports, goes through what a client and an operator would do, prints PASS or FAIL a
+# step, and takes everything down again. Exit code 0 when all passed, else 1.
+#
+#   scripts/integration.sh                                       builds the image, some minutes
+#   COMPOSE_FILE=docker-compose.kraft.yml scripts/integration.sh Kafka 4.1 without ZooKeeper
+#   KEEP=1 scripts/integration.sh                                leaves it running, and says where
+#   BASE_URL=http://localhost:8000 scripts/integration.sh        a running one; nothing is restarted
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+
+work=$(mktemp -d)
+failed=0
+passed=0
+skipped=0
+project=highwater-integration
+user=smoke-$(tr -d - </proc/sys/kernel/random/uuid)
+base=${BASE_URL:-}
+base=${base%/}
+unset BASE_URL
+
+for command in curl jq; do
+  command -v "$command" >/dev/null || { echo "needs $command" >&2; exit 1; }
+done
+if docker compose version >/dev/null 2>&1; then
+  compose_command=(docker compose)
+else
+  compose_command=(docker-compose)
+fi
+
+compose() {
+  "${compose_command[@]}" -p "$project" --project-directory "$root" -f "$root/${compose_file##*/}" "$@"
+}
+compose_file=${COMPOSE_FILE:-docker-compose.yml}
+unset COMPOSE_FILE
+
+ended() {
+  local status=$?
+  trap - EXIT
+  if [ -n "${ours:-}" ]; then
+    if [ "$status" != 0 ]; then compose logs --tail 30 app-service >&2 || true; fi
+    if [ "${KEEP:-0}" = 1 ]; then
+      echo "left running at $base; to take it down: ${compose_command[*]} -p $project down -v"
+    else
+      compose --profile '*' down -v --remove-orphans >/dev/null 2>&1 || true
+    fi
+  fi
+  rm -rf "$work"
+  exit "$status"
+}
+trap ended EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+
+# --- saying what happened ----------------------------------------------------------------------
+
+pass() { passed=$((passed + 1)); echo "PASS  $1"; }
+fail() { failed=$((failed + 1)); echo "FAIL  $1${2:+: $2}"; }
+skip() { skipped=$((skipped + 1)); echo "SKIP  $1: needs the compose of this script, not BASE_URL"; }
+step() { # NAME COMMAND...: passes when the command does
+  local name=$1
+  shift
+  if "$@"; then pass "$name"; else fail "$name" "${status:-} $(head -c 300 "$work/body" 2>/dev/null)"; fi
+}
+
+# request METHOD PATH [CURL ARGUMENTS...]: sets status; the answer is in $work/headers and $work/body.
+request() {
+  local method=$1 path=$2
+  shift 2
+  : >"$work/body"
+  : >"$work/headers"
+  status=$(curl -sS --max-time 60 -X "$method" -D "$work/headers" -o "$work/body" -w '%{http_code}' "$@" \
+    "$base$path" 2>"$work/curl" || true)
+}
+post() { request POST "$1" -H 'Content-Type: application/json' -d "$2"; } # PATH BODY
+body() { jq -e "$@" "$work/body" >/dev/null 2>&1; }                       # JQ ARGUMENTS...
+header() { sed -n "s/^$1: *\(.*[^ ]\) *\r$/\1/Ip" "$work/headers"; }
+
+# problem STATUS [FIELD]: the last answer is a problem of that status, about that field.
+problem() {
+  [ "$status" = "$1" ] && [[ "$(header content-type)" == application/problem+json* ]] &&
+    body --argjson status "$1" '.status == $status and (.title | length > 0)' &&
+    { [ $# -lt 2 ] || body --arg field "$2" 'any(.errors[]; .field == $field and (.message | length > 0))'; }
+}
+
+within() { # SECONDS COMMAND...: until the command succeeds
+  local end=$((SECONDS + $1))
+  shift
+  until "$@"; do
+    ((SECONDS < end)) || return 1
+    sleep 0.2
+  done
+}
+
+is() { request GET "$2" && [ "$status" = "$1" ]; } # STATUS PATH
+
+# posts BODY: an event is taken, its answer names it, and it is processed.
+posts() {
+  post /events/generate "$1"
+  [ "$status" = 201 ] && body '.eventId | test("^[0-9a-f-]{36}$")' || return 1
+  local id
+  id=$(jq -r .eventId "$work/body")
+  [ "$(header location)" = "/events/processed/$id" ] || return 1
+  is 200 "/events/processed/$id?wait=10s" && body --arg id "$id" '.eventId == $id'
+}
+
+# stored USER COUNT: so many events of that user are listed, no eventId twice.
+stored() {
+  is 200 "/events/processed?userId=$1" &&
+    body --argjson n "$2" 'length == $n and ([.[].eventId] | unique | length) == $n'
+}
+
+# --- what only the compose can show ------------------------------------------------------------
+
+free_port() {
+  local port
+  for port in $(seq "$1" $(($1 + 200))); do
+    if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then echo "$port"; return; fi
+  done
+  return 1
+}
+
+health() { docker inspect -f '{{if .State.Health}}{{.State.Health.Status}}{{end}}' "$(compose ps -q "$1")"; }
+healthy() { [ "$(health "$1")" = healthy ]; }
+
+# kafka_tool NAME ARGS...: a command of Kafka's, by either image's name for it.
+kafka_tool() {
+  local name=$1
+  shift
+  # shellcheck disable=SC2016 # expanded in the container
+  compose exec -T kafka bash -c '
+    PATH=$PATH:/opt/kafka/bin name=$1 && shift && $(command -v "$name" || command -v "$name.sh") "$@"' \
+    _ "$name" --bootstrap-server kafka:9092 "$@"
+}
+
+up() {
+  PORT=$(free_port 18000) KAFKA_PORT=$(free_port 19092) ZOOKEEPER_PORT=$(free_port 12181)
+  export PORT KAFKA_PORT ZOOKEEPER_PORT
+  base=http://127.0.0.1:$PORT
+  ours=1
+  compose --profile '*' down -v --remove-orphans >/dev/null 2>&1 # what an interrupted run left
+  compose build app-service >"$work/build.log" 2>&1 || { tail -n 20 "$work/build.log" >&2; fail "the image builds"; return 1; }
+  compose up -d --no-deps app-service 2>"$work/up.log" || { cat "$work/up.log" >&2; return 1; }
+  step "the service without Kafka lives" within 30 is 200 /health
+  step "and is not ready" is 503 /ready
+  compose up -d 2>"$work/up.log" || { cat "$work/up.log" >&2; fail "the compose comes up"; return 1; }
+}
+
+# --- the story -----------------------------------------------------------------------------------
+
+if [ -z "$base" ]; then
+  up
+  for service in $(compose config --services); do
+    step "$service is healthy" within 120 healthy "$service"
+  done
+else
+  skip "the service without Kafka lives, and heals when it comes"
+fi
+step "the service is up" within 60 is 200 /health
+step "and says so" body '.status == "up"'
+step "and is ready" within 60 is 200 /ready
+
+for type in LOGIN LOGOUT PRODUCT_VIEW; do
+  step "an event of type $type" posts "{\"userId\":\"$user\",\"eventType\":\"$type\",\"payload\":{\"score\":1.0}}"
+done
+step "its payload is kept exactly" grep -q '"payload":{"score":1.0}' "$work/body"
+post /api/events "{\"userId\":\"$user\",\"eventType\":\"CART_ADD\",\"metadata\":{\"sku\":\"A-1\"}}"
+step "an event of any type by /api/events" test "$status" = 202
+step "and its message" body '.message == "Event published successfully" and (.eventId | length == 36)'
+
+twin=$(cat /proc/sys/kernel/random/uuid)
+event="{\"eventId\":\"$twin\",\"userId\":\"$user\",\"eventType\":\"LOGIN\",\"timestamp\":\"2025-01-01T00:00:00.000Z\",\"payload\":{}}"
+for time in first second third; do
+  step "the same eventId a $time time" posts "$event"
+done
+count=5
+if [ -n "${ours:-}" ]; then
+  topic=${KAFKA_TOPIC:-$(sed -n 's/^KAFKA_TOPIC=//p' "$root/.env" 2>/dev/null || true)}
+  topic=${topic:-user-activity-events}
+  foreign=${event/$twin/$(cat /proc/sys/kernel/random/uuid)}
+  printf '%s\n' "$user|$event" "$user|no event" "$user|$foreign" "$user|$event" "$user|$foreign" |
+    kafka_tool kafka-console-producer --topic "$topic" --property parse.key=true --property 'key.separator=|' >/dev/null 2>"$work/producer.log" ||
+    fail "records through Kafka itself" "$(tail -n 3 "$work/producer.log")"
+  count=6
+  step "twice through Kafka itself, beside a record that is none" within 30 stored "$user" $count
+else
+  skip "the same event twice through Kafka itself"
+fi
+step "the list has $count events of this run, each once" within 30 stored "$user" $count
+is 200 /events/processed || true
+step "and no eventId twice in all" body '([.[].eventId] | length) == ([.[].eventId] | unique | length)'
+
+is 200 "/api/events/user/$user" || true
+step "by user" body --arg user "$user" --argjson n $count '.userId == $user and .count == $n and (.events | length) == $n and all(.events[]; .userId == $user)'
+is 200 "/api/events/type/cart_add" || true
+step "by type, in any case" body --arg user "$user" '.count == (.events | length) and any(.events[]; .userId == $user and .metadata == {"sku": "A-1"})'
+is 200 "/api/events/user/nobody-$user" || true
+step "a user without events" body '.count == 0 and .events == []'
+
+post /events/generate '{nope'
+step "400: not JSON" problem 400
+post /events/generate "{\"eventType\":\"LOGIN\"}"
+step "400: no userId" problem 400 userId
+post /events/generate "{\"userId\":\"  \",\"eventType\":\"LOGIN\"}"
+step "400: a blank userId" problem 400 userId
+post /events/generate "{\"userId\":\"$user\",\"eventType\":\"SIGNUP\"}"
+step "400: an unknown eventType" problem 400 eventType
+post /events/generate "{\"userId\":\"$user\",\"eventType\":\"LOGIN\",\"payload\":[]}"
+step "400: a payload that is no object" problem 400 payload
+post /events/generate "{\"userId\":\"$user\",\"eventType\":\"LOGIN\",\"eventId\":\"1\"}"
+step "400: an eventId that is no UUID" problem 400 eventId
+request GET "/events/processed/$(cat /proc/sys/kernel/random/uuid)"
+step "404: an event that is not there" problem 404
+request GET /nowhere
+step "404: a route that is not there" problem 404
+request DELETE /events/generate
+step "405: a method that is not there" problem 405
+step "and Allow" test -n "$(header allow)"
+head -c 20000000 /dev/zero | tr '\0' ' ' >"$work/large"
+request POST /events/generate -H 'Content-Type: application/json' -H 'Expect:' --data-binary "@$work/large"
+step "413: a body too large" problem 413
+request POST /events/generate -H 'Content-Type: text/xml' -d '<event/>'
+step "415: no JSON" problem 415
+step "none of which was stored" stored "$user" $count
+
+if [ -n "${ours:-}" ]; then
+  compose restart app-service >/dev/null 2>&1
+  step "after a restart it is ready" within 60 is 200 /ready
+  step "and has every event again, once" within 10 stored "$user" $count
+  compose kill app-service >/dev/null 2>&1
+  compose start app-service >/dev/null 2>&1
+  step "after a kill too" within 60 is 200 /ready
+  step "every event, once" within 30 stored "$user" $count
+  compose stop kafka >/dev/null 2>&1
+  post /events/generate "{\"userId\":\"$user-away\",\"eventType\":\"LOGIN\"}"
+  step "without Kafka, a clear 503" problem 503
+  step "with Retry-After" test -n "$(header retry-after)"
+  step "the process lives" is 200 /health
+  step "but is not ready" within 30 is 503 /ready
+  step "and answers what it has" stored "$user" $count
+  compose start kafka >/dev/null 2>&1
+  step "when Kafka is back, it is ready by itself" within 120 is 200 /ready
+  step "and takes events" within 30 posts "{\"userId\":\"$user\",\"eventType\":\"LOGOUT\"}"
+  step "every event is there, once" within 30 stored "$user" $((count + 1))
+else
+  skip "a restart, a kill, Kafka away and back"
+fi
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
