@@ -18,8 +18,13 @@ impl Group {
         Admission::Waits(id)
     }
 
-    /// Starts to gather, unless it does already, and ends it when all are there.
+    /// Starts to gather, unless it does already, and ends it when all are there. The first member of a group
+    /// waits for nobody, as with `group.initial.rebalance.delay.ms=0`: not for ids that were given and never
+    /// used either (`InitialDelayedJoin` waits for time alone).
     fn gather(&mut self) {
+        if self.phase == Phase::Empty {
+            return self.begin_generation();
+        }
         if self.phase != Phase::PreparingRebalance {
             self.phase = Phase::PreparingRebalance;
             self.waits_until = Some(Instant::now() + self.patience());
