@@ -2,5 +2,7 @@
 
 mod consuming;
 mod group;
+mod kcat;
 mod logs;
 mod producing;
+mod rules;
