@@ -1,8 +1,9 @@
-//! A partition's log, whoever reads it: rskafka where the log is plain, our own Fetch where it is not.
+//! A partition's log, whoever reads it: rskafka at the end of a plain log, our own Fetch everywhere else.
 //!
-//! rskafka hides whether a record belongs to an aborted transaction. A stretch that ends at the high
-//! watermark holds the marker of each transaction in it, and rskafka fails on markers; before a stretch
-//! that ends earlier is believed, the broker is asked whether an aborted transaction reaches across its end.
+//! rskafka hides whether a record belongs to an aborted transaction. But a stretch that ends at the high
+//! watermark holds the marker of each transaction in it, and rskafka fails on markers: what it reads up to
+//! the end is plain. A stretch that ends earlier may stop between an aborted record and its marker, so
+//! whoever is behind reads by our own Fetch, which is told of aborted transactions, until the end is reached.
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
@@ -35,13 +36,22 @@ pub(super) struct Reader {
     topic: Arc<str>,
     partition: i32,
     max_bytes: i32,
-    way: Way,
+    /// Whether rskafka can read this log, as far as is known.
+    plain: bool,
+    /// Whether the last stretch ended where the log does.
+    at_end: bool,
+    rskafka: Option<PartitionClient>,
+    own: Option<Connection>,
 }
 
-#[derive(Debug)]
-enum Way {
-    Rskafka(Option<PartitionClient>),
-    Own(Option<Connection>),
+/// What rskafka makes of a stretch.
+enum Stretch {
+    /// It can be believed.
+    Plain(Fetched),
+    /// It ends before the log does: it is for our own fetch to read.
+    Behind,
+    /// rskafka cannot read this log.
+    NotPlain(String),
 }
 
 /// Why nothing was read.
@@ -60,25 +70,29 @@ pub(super) enum ReadError {
 
 impl Reader {
     pub(super) fn new(cluster: Arc<Cluster>, topic: Arc<str>, partition: i32, max_bytes: i32) -> Self {
-        Self { cluster, topic, partition, max_bytes, way: Way::Rskafka(None) }
+        Self { cluster, topic, partition, max_bytes, plain: true, at_end: false, rskafka: None, own: None }
     }
 
     /// The next records at `from` or after it; waits a moment for some. After an error the connection is
     /// made anew at the next call.
     pub(super) async fn read(&mut self, from: i64) -> Result<Fetched, ReadError> {
-        if let Way::Rskafka(_) = self.way {
+        if self.plain && self.at_end {
             match self.read_by_rskafka(from).await? {
-                Ok(fetched) => return Ok(fetched),
-                Err(why) => {
+                Stretch::Plain(fetched) => return Ok(fetched),
+                Stretch::Behind => self.at_end = false,
+                Stretch::NotPlain(why) => {
                     info!(
                         "{}/{}: read by our own fetch from offset {from} on: {why}",
                         self.topic, self.partition
                     );
-                    self.way = Way::Own(None);
+                    self.plain = false;
+                    self.rskafka = None;
                 }
             }
         }
-        self.read_by_ourselves(from, self.max_bytes, MAX_WAIT).await
+        let fetched = self.read_by_ourselves(from).await?;
+        self.at_end = fetched.next >= fetched.end;
+        Ok(fetched)
     }
 
     /// The offsets that the log has: from the first record to the end of what is committed.
@@ -92,8 +106,8 @@ impl Reader {
         };
         match range.await {
             Ok(range) => {
-                if let Way::Rskafka(slot) = &mut self.way {
-                    *slot = Some(client);
+                if self.plain {
+                    self.rskafka = Some(client);
                 }
                 Ok(range)
             }
@@ -104,10 +118,8 @@ impl Reader {
         }
     }
 
-    /// The inner error is why rskafka cannot read this log.
-    async fn read_by_rskafka(&mut self, from: i64) -> Result<Result<Fetched, String>, ReadError> {
-        let Way::Rskafka(slot) = &mut self.way else { return Ok(Err("it is not plain".to_owned())) };
-        let client = match slot.take() {
+    async fn read_by_rskafka(&mut self, from: i64) -> Result<Stretch, ReadError> {
+        let client = match self.rskafka.take() {
             Some(client) => client,
             None => self.cluster.partition(&self.topic, self.partition).await.map_err(passing)?,
         };
@@ -117,62 +129,38 @@ impl Reader {
         let (records, end) = match within(self.cluster.request_timeout() + MAX_WAIT, fetching).await {
             Ok(fetched) => fetched,
             Err(error) if error.protocol() == Some(ProtocolError::OffsetOutOfRange) => {
-                *slot = Some(client);
+                self.rskafka = Some(client);
                 return Err(ReadError::OutOfRange);
             }
-            Err(error) if error.is_unreadable() => return Ok(Err(error.to_string())),
+            Err(error) if error.is_unreadable() => return Ok(Stretch::NotPlain(error.to_string())),
             Err(error) => {
                 self.cluster.discard();
                 return Err(passing(error));
             }
         };
-        *slot = Some(client);
-        let Some(last) = records.last() else {
-            let stands_still = end > from;
-            let nothing = Fetched { next: from, end, ..Fetched::default() };
-            return Ok(if stands_still {
-                Err("it stands still below the end".to_owned())
-            } else {
-                Ok(nothing)
-            });
-        };
-        let next = last.offset + 1;
-        if next < end && self.aborted_across(next).await? {
-            return Ok(Err("it has aborted transactions".to_owned()));
+        self.rskafka = Some(client);
+        let next = records.last().map_or(from, |last| last.offset + 1);
+        if next < end {
+            let stands_still = records.is_empty();
+            let why = "it stands still below the end".to_owned();
+            return Ok(if stands_still { Stretch::NotPlain(why) } else { Stretch::Behind });
         }
         let records = records.into_iter().map(|record| plain(self.partition, record)).collect();
-        Ok(Ok(Fetched { records, next, end, has_aborted: false }))
+        Ok(Stretch::Plain(Fetched { records, next, end }))
     }
 
-    /// Whether an aborted transaction has records on both sides of `offset`.
-    async fn aborted_across(&mut self, offset: i64) -> Result<bool, ReadError> {
-        let mut connection = self.connect().await.map_err(failed)?;
-        let least = connection.fetch(&self.topic, self.partition, offset, 1, 0).await.map_err(failed)?;
-        Ok(least.has_aborted)
-    }
-
-    async fn read_by_ourselves(
-        &mut self,
-        from: i64,
-        max_bytes: i32,
-        max_wait: Duration,
-    ) -> Result<Fetched, ReadError> {
-        let taken = match &mut self.way {
-            Way::Own(slot) => slot.take(),
-            Way::Rskafka(_) => None,
-        };
-        let mut connection = match taken {
+    async fn read_by_ourselves(&mut self, from: i64) -> Result<Fetched, ReadError> {
+        let mut connection = match self.own.take() {
             Some(connection) => connection,
             None => self.connect().await.map_err(failed)?,
         };
-        let max_wait_ms = max_wait.as_millis() as i32;
-        let fetched = connection.fetch(&self.topic, self.partition, from, max_bytes, max_wait_ms).await;
+        let max_wait_ms = MAX_WAIT.as_millis() as i32;
+        let fetched = connection.fetch(&self.topic, self.partition, from, self.max_bytes, max_wait_ms).await;
         // A malformed or out-of-range answer was whole: the connection is still good.
         if !connection.is_unusable()
-            && let Way::Own(slot) = &mut self.way
             && (fetched.is_ok() || matches!(&fetched, Err(error) if keeps_connection(error)))
         {
-            *slot = Some(connection);
+            self.own = Some(connection);
         }
         fetched.map_err(failed)
     }

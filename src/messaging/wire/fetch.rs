@@ -31,8 +31,6 @@ pub struct Fetched {
     pub next: i64,
     /// The high watermark: what all in-sync replicas have.
     pub end: i64,
-    /// Whether the stretch touches aborted transactions.
-    pub has_aborted: bool,
 }
 
 impl Connection {
@@ -67,10 +65,9 @@ impl Connection {
             .ok_or_else(|| malformed(format!("nothing about partition {partition}")))?;
         WireError::check(WHAT, found.error_code)?;
         let aborted = found.aborted_transactions.unwrap_or_default();
-        let has_aborted = !aborted.is_empty();
         let batches = found.records.unwrap_or_default();
         let (records, next) = decode_batches(partition, batches, from, aborted)?;
-        Ok(Fetched { records, next, end: found.high_watermark, has_aborted })
+        Ok(Fetched { records, next, end: found.high_watermark })
     }
 }
 
