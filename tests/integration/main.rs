@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod embedded;
+mod activity;
 mod http;
 mod messaging;
 mod process;

@@ -1,13 +1,17 @@
-//! What the tests stand on: a cluster, topics of their own, and waiting for a condition.
+//! What the tests stand on: a cluster, topics of their own, a whole service, and waiting for a condition.
 
 mod batches;
+mod app;
 mod cluster;
 mod eventually;
+mod kafka;
+pub(crate) mod processed_lines;
 mod recorder;
 pub(crate) mod requests;
 mod transactional;
 
 pub(crate) use batches::{Batch, rewritten};
+pub(crate) use app::{Acknowledged, SESSION, TestApp, acknowledged};
 pub(crate) use cluster::{Client, TestCluster};
 pub(crate) use eventually::eventually;
 pub(crate) use recorder::Recorder;

@@ -1,0 +1,46 @@
+//! An eventId is stored once, however often and wherever it was written.
+
+use highwater::messaging::Publisher;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::message;
+use crate::support::{TestApp, TestCluster, processed_lines};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_posted_again_is_stored_once() {
+    let cluster = TestCluster::start().await;
+    let app = TestApp::ready(&cluster).await;
+    let id = Uuid::new_v4().to_string();
+    // The same id to one partition, to two others, and written in other letters.
+    for (user, id) in
+        [("user-1", &id), ("user-1", &id), ("foobar", &id), ("user-2", &id), ("user-1", &id.to_uppercase())]
+    {
+        let posted = app.generate_from(&json!({"userId": user, "eventType": "LOGIN", "eventId": id})).await;
+        assert_eq!(posted.id, id.to_lowercase());
+    }
+    cluster.until_committed_to_the_end().await;
+    assert_eq!(cluster.records(&cluster.topic).await.len(), 5);
+    assert_eq!(app.processed().await, [id.as_str()]);
+    assert_eq!(processed_lines::of(&id), 1);
+    assert_eq!(app.read("/api/events").await["count"], 1);
+    assert_eq!(app.read("/api/events/type/login").await["count"], 1);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_another_program_wrote_is_stored_once() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let producer = client.producer(client.topic());
+    let id = Uuid::new_v4().to_string();
+    let value = json!({"eventId": id, "userId": "user-1", "eventType": "seen", "unknown": [1]}).to_string();
+    for key in ["user-1", "user-1", "foobar", "user-2"] {
+        producer.publish(message(key, value.as_str())).await.unwrap();
+    }
+    let app = TestApp::ready(&cluster).await;
+    cluster.until_committed_to_the_end().await;
+    assert_eq!(app.processed().await, [id.as_str()]);
+    assert_eq!(processed_lines::of(&id), 1);
+    app.stop().await;
+}

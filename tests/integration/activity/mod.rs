@@ -1,0 +1,19 @@
+//! The activity service, end to end.
+
+mod duplicates;
+mod malformed;
+mod publishing;
+mod restarting;
+mod sharing;
+
+use highwater::messaging::Message;
+
+/// A record as another program might write it.
+fn message(key: &str, value: impl Into<Vec<u8>>) -> Message {
+    Message {
+        key: Some(key.as_bytes().to_vec()),
+        value: Some(value.into()),
+        headers: Vec::new(),
+        timestamp: chrono::Utc::now(),
+    }
+}

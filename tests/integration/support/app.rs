@@ -1,0 +1,253 @@
+//! The activity service, whole: its own runtime, so that it can be killed; real HTTP, real Kafka protocol.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use highwater::{config, services::activity, shutdown::Shutdown};
+use reqwest::{Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::{JoinHandle, JoinSet},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{TestCluster, eventually, processed_lines};
+
+/// The shortest that Kafka takes unless it is told otherwise (`group.min.session.timeout.ms`).
+pub(crate) const SESSION: Duration = Duration::from_secs(6);
+
+/// A running service; dropped, it is killed.
+pub(crate) struct TestApp {
+    base: String,
+    http: reqwest::Client,
+    shutdown: Shutdown,
+    runtime: Option<Runtime>,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+/// An event that was acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Acknowledged {
+    pub(crate) id: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+}
+
+impl TestApp {
+    /// Starts it on that cluster; it may not be ready yet.
+    pub(crate) async fn start(cluster: &TestCluster) -> Self {
+        Self::start_with(cluster, &[]).await
+    }
+
+    /// As [`TestApp::start`], with these settings, by variable, in place of the tests' own.
+    pub(crate) async fn start_with(cluster: &TestCluster, settings: &[(&str, &str)]) -> Self {
+        processed_lines::listen();
+        let brokers = cluster.brokers.join(",");
+        let mut variables = BTreeMap::from([
+            ("HOST", "127.0.0.1"),
+            ("PORT", "0"),
+            ("KAFKA_BROKERS", &brokers),
+            ("KAFKA_TOPIC", &cluster.topic),
+            ("KAFKA_GROUP_ID", &cluster.group),
+            ("KAFKA_REQUEST_TIMEOUT", "2s"),
+            ("KAFKA_SESSION_TIMEOUT", "6s"),
+            ("KAFKA_REBALANCE_TIMEOUT", "10s"),
+            ("KAFKA_HEARTBEAT_INTERVAL", "200ms"),
+            ("COMMIT_INTERVAL", "100ms"),
+            ("METADATA_MAX_AGE", "200ms"),
+        ]);
+        variables.extend(settings.iter().copied());
+        let variable = |name: &str| variables.get(name).map(|value| (*value).to_owned());
+        let config = config::parse(["highwater".into()], variable, "").unwrap().config;
+
+        let listener = std::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let shutdown = Shutdown::new();
+        let stop = shutdown.clone();
+        let running = runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            activity::run(config, listener, stop).await
+        });
+        Self { base, http: reqwest::Client::new(), shutdown, runtime: Some(runtime), running }
+    }
+
+    /// As [`TestApp::start`], and waits until it is ready.
+    pub(crate) async fn ready(cluster: &TestCluster) -> Self {
+        let app = Self::start(cluster).await;
+        app.until_ready().await;
+        app
+    }
+
+    /// Stops it as SIGTERM does, and fails where that takes longer than it may.
+    pub(crate) async fn stop(mut self) {
+        self.shutdown.request();
+        let stopped = timeout(Duration::from_secs(10), &mut self.running).await;
+        stopped.expect("a stop in time").unwrap().unwrap();
+    }
+
+    /// Ends it at once and without a word, as SIGKILL does.
+    pub(crate) fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// Sends a GET.
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.http.get(format!("{}{path}", self.base)).send().await.unwrap()
+    }
+
+    /// The JSON of a GET that succeeds.
+    pub(crate) async fn read(&self, path: &str) -> Value {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.json().await.unwrap()
+    }
+
+    /// Sends a POST with a JSON body.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Response {
+        self.http.post(format!("{}{path}", self.base)).json(body).send().await.unwrap()
+    }
+
+    /// Posts an event of that user, which must be acknowledged.
+    pub(crate) async fn generate(&self, user: &str) -> Acknowledged {
+        self.generate_from(&json!({"userId": user, "eventType": "LOGIN"})).await
+    }
+
+    /// Posts that body, which must be acknowledged.
+    pub(crate) async fn generate_from(&self, body: &Value) -> Acknowledged {
+        acknowledged(self.post("/events/generate", body).await).await
+    }
+
+    /// The ids of the processed events, in their order.
+    pub(crate) async fn processed(&self) -> Vec<String> {
+        let events = self.read("/events/processed").await;
+        events.as_array().unwrap().iter().map(|event| event["eventId"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn until_ready(&self) {
+        eventually("the service is ready", async || {
+            (self.get("/ready").await.status() == StatusCode::OK).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until the event is processed.
+    pub(crate) async fn until_processed(&self, id: &str) {
+        let answer = self.get(&format!("/events/processed/{id}?wait=30s")).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{id}");
+    }
+
+    /// The partitions it works on, once it is ready; none before.
+    pub(crate) async fn partitions(&self) -> Vec<i64> {
+        if self.get("/ready").await.status() != StatusCode::OK {
+            return Vec::new();
+        }
+        let health = self.read("/health").await;
+        let partitions = health["group"]["partitions"].as_array().unwrap();
+        partitions.iter().map(|partition| partition["partition"].as_i64().unwrap()).collect()
+    }
+
+    /// Posts without a pause, from several connections, until the load is ended.
+    pub(crate) fn load(&self) -> Load {
+        let stop = CancellationToken::new();
+        let told = Arc::new(Told::default());
+        let mut clients = JoinSet::new();
+        for client in 0..8 {
+            let (http, url) = (self.http.clone(), format!("{}/events/generate", self.base));
+            let (stop, told) = (stop.clone(), Arc::clone(&told));
+            clients.spawn(async move {
+                for number in 0.. {
+                    if stop.is_cancelled() {
+                        return;
+                    }
+                    let event = json!({"userId": format!("user-{client}-{}", number % 16), "eventType": "LOGIN"});
+                    match http.post(&url).json(&event).send().await {
+                        Ok(answer) if answer.status() == StatusCode::CREATED => {
+                            // An answer whose body is cut off tells no id.
+                            if let Ok(body) = answer.json::<Value>().await {
+                                let id = body["eventId"].as_str().unwrap().to_owned();
+                                told.acknowledged.lock().unwrap().push(id);
+                            }
+                        }
+                        _ => {
+                            *told.refused.lock().unwrap() += 1;
+                            tokio::time::sleep(Duration::from_millis(5)).await;
+                        }
+                    }
+                }
+            });
+        }
+        Load { stop, told, clients }
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What the service says of an event that it took.
+pub(crate) async fn acknowledged(answer: Response) -> Acknowledged {
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let body: Value = answer.json().await.unwrap();
+    assert!(status == StatusCode::CREATED || status == StatusCode::ACCEPTED, "{status}: {body}");
+    let header = |name: &str| headers[name].to_str().unwrap().to_owned();
+    let id = body["eventId"].as_str().unwrap().to_owned();
+    assert_eq!(header("location"), format!("/events/processed/{id}"));
+    let (partition, offset) = (header("kafka-partition"), header("kafka-offset"));
+    Acknowledged { id, partition: partition.parse().unwrap(), offset: offset.parse().unwrap() }
+}
+
+/// Clients that post one event after the other.
+pub(crate) struct Load {
+    stop: CancellationToken,
+    told: Arc<Told>,
+    clients: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Told {
+    acknowledged: Mutex<Vec<String>>,
+    refused: Mutex<usize>,
+}
+
+impl Load {
+    /// How many events are acknowledged so far.
+    pub(crate) fn acknowledged(&self) -> usize {
+        self.told.acknowledged.lock().unwrap().len()
+    }
+
+    /// How many posts were not acknowledged so far.
+    pub(crate) fn refused(&self) -> usize {
+        *self.told.refused.lock().unwrap()
+    }
+
+    /// Waits until so many events are acknowledged.
+    pub(crate) async fn until_acknowledged(&self, count: usize) {
+        eventually("events are acknowledged", async || (self.acknowledged() >= count).then_some(())).await;
+    }
+
+    /// Posts no more; the ids of the events that were acknowledged.
+    pub(crate) async fn end(mut self) -> Vec<String> {
+        self.stop.cancel();
+        while let Some(client) = self.clients.join_next().await {
+            client.unwrap();
+        }
+        std::mem::take(&mut *self.told.acknowledged.lock().unwrap())
+    }
+}
