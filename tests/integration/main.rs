@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod embedded;
 mod activity;
+mod embedded;
 mod http;
 mod messaging;
 mod process;

@@ -1,6 +1,9 @@
 //! The activity service, end to end.
 
+mod broker_away;
+mod broker_faults;
 mod duplicates;
+mod log_bounds;
 mod malformed;
 mod publishing;
 mod restarting;

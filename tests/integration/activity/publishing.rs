@@ -19,7 +19,8 @@ async fn what_is_posted_comes_out_by_every_route() {
         }))
         .await;
     let other = acknowledged(
-        app.post("/api/events", &json!({"userId": "other", "eventType": "Own Kind", "metadata": {"a": 1}})).await,
+        app.post("/api/events", &json!({"userId": "other", "eventType": "Own Kind", "metadata": {"a": 1}}))
+            .await,
     )
     .await;
     app.until_processed(&posted.id).await;

@@ -174,7 +174,8 @@ impl TestApp {
                     if stop.is_cancelled() {
                         return;
                     }
-                    let event = json!({"userId": format!("user-{client}-{}", number % 16), "eventType": "LOGIN"});
+                    let event =
+                        json!({"userId": format!("user-{client}-{}", number % 16), "eventType": "LOGIN"});
                     match http.post(&url).json(&event).send().await {
                         Ok(answer) if answer.status() == StatusCode::CREATED => {
                             // An answer whose body is cut off tells no id.

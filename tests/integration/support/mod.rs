@@ -1,7 +1,7 @@
 //! What the tests stand on: a cluster, topics of their own, a whole service, and waiting for a condition.
 
-mod batches;
 mod app;
+mod batches;
 mod cluster;
 mod eventually;
 mod kafka;
@@ -10,8 +10,8 @@ mod recorder;
 pub(crate) mod requests;
 mod transactional;
 
+pub(crate) use app::{SESSION, TestApp, acknowledged};
 pub(crate) use batches::{Batch, rewritten};
-pub(crate) use app::{Acknowledged, SESSION, TestApp, acknowledged};
 pub(crate) use cluster::{Client, TestCluster};
 pub(crate) use eventually::eventually;
 pub(crate) use recorder::Recorder;
