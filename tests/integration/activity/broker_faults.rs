@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use highwater::embedded::Fault;
+use highwater::embedded::{Fault, Options};
 use kafka_protocol::{
     ResponseError::{self, *},
     messages::ApiKey,
@@ -83,6 +83,12 @@ async fn a_leader_that_moved_is_looked_for() {
 /// For tests in which a member is lost: the coordinator waits for it as long as its session lasts.
 const IMPATIENT: [(&str, &str); 3] =
     [("KAFKA_SESSION_TIMEOUT", "1s"), ("KAFKA_REBALANCE_TIMEOUT", "1s"), ("KAFKA_REQUEST_TIMEOUT", "300ms")];
+
+/// A cluster that takes such short sessions.
+async fn impatient() -> TestCluster {
+    let second = Duration::from_secs(1);
+    TestCluster::embedded_with(Options { session_timeouts: second..=second, ..Options::default() }).await
+}
 
 /// Lets each of these calls fail, and after each sees an event through: stored once, committed, nothing lost.
 async fn survives(faults: &[(ApiKey, Fault)]) {
@@ -166,7 +172,7 @@ async fn whatever_goes_wrong_at_start_it_starts() {
         ApiKey::ListOffsets,
         ApiKey::Fetch,
     ];
-    let cluster = TestCluster::embedded().await;
+    let cluster = impatient().await;
     let faults = cluster.broker().faults();
     for (api, errors) in refused {
         errors.iter().for_each(|error| faults.once(api, Fault::Refuse(*error)));
@@ -186,7 +192,7 @@ async fn whatever_goes_wrong_at_start_it_starts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_join_that_is_never_answered_is_given_up() {
-    let cluster = TestCluster::embedded().await;
+    let cluster = impatient().await;
     cluster.broker().faults().once(ApiKey::JoinGroup, Fault::Stall);
     let app = TestApp::start_with(&cluster, &IMPATIENT).await;
     app.until_ready().await;

@@ -151,14 +151,15 @@ impl TestApp {
         assert_eq!(answer.status(), StatusCode::OK, "{id}");
     }
 
-    /// The partitions it works on, once it is ready; none before.
+    /// The partitions it works on, those restored.
     pub(crate) async fn partitions(&self) -> Vec<i64> {
-        if self.get("/ready").await.status() != StatusCode::OK {
+        let group = &self.read("/health").await["group"];
+        if group["phase"] != "assigned" {
             return Vec::new();
         }
-        let health = self.read("/health").await;
-        let partitions = health["group"]["partitions"].as_array().unwrap();
-        partitions.iter().map(|partition| partition["partition"].as_i64().unwrap()).collect()
+        let restored =
+            group["partitions"].as_array().unwrap().iter().filter(|found| found["restored"] == true);
+        restored.map(|partition| partition["partition"].as_i64().unwrap()).collect()
     }
 
     /// Posts without a pause, from several connections, until the load is ended.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use highwater::{
-    embedded::Broker,
+    embedded::{Broker, Options},
     messaging::{
         Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, DeadLetters, Handler, OffsetReset, Producer,
         ProducerConfig, Topic, TopicConfig,
@@ -34,7 +34,12 @@ impl TestCluster {
 
     /// An embedded broker, whatever TEST_KAFKA_BROKERS says: for tests that make it fail.
     pub(crate) async fn embedded() -> Self {
-        let broker = Broker::start(Default::default()).await.unwrap();
+        Self::embedded_with(Options::default()).await
+    }
+
+    /// As [`TestCluster::embedded`], with a broker that behaves so.
+    pub(crate) async fn embedded_with(options: Options) -> Self {
+        let broker = Broker::start(options).await.unwrap();
         Self::named(vec![broker.bootstrap()], Some(broker))
     }
 
