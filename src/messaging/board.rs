@@ -21,10 +21,11 @@ pub struct Board {
     failing: Mutex<BTreeMap<String, Trouble>>,
 }
 
-/// What is wrong, and when it was last logged.
+/// What is wrong, and what the log said of it last, and when.
 #[derive(Debug)]
 struct Trouble {
     error: String,
+    told: String,
     logged: Instant,
 }
 
@@ -71,13 +72,18 @@ impl Board {
             status.kafka.error = Some(format!("{part}: {error}"));
         });
         let now = Instant::now();
-        let known = failing.get(part);
-        let news = known.is_none_or(|known| known.error != error && now >= known.logged + NEWS_INTERVAL);
-        let logged = known.map_or(now, |known| if news { now } else { known.logged });
+        let known = failing.remove(part);
+        // Compared with what was told: what came too soon after that to be told is told later, if it lasts.
+        let news =
+            known.as_ref().is_none_or(|known| known.told != error && now >= known.logged + NEWS_INTERVAL);
         if news {
             warn!("trouble {part}: {error}; trying again until it passes");
         }
-        failing.insert(part.to_owned(), Trouble { error, logged });
+        let (told, logged) = match known {
+            Some(known) if !news => (known.told, known.logged),
+            _ => (error.clone(), now),
+        };
+        failing.insert(part.to_owned(), Trouble { error, told, logged });
     }
 
     /// This part is no more: what it saw counts no longer.
