@@ -22,6 +22,16 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(exit) => return exit.report(),
     };
+    if service == Service::Healthcheck {
+        return match http::is_healthy(&config.http) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("no answer on port {}: {error}", config.http.port);
+                ExitCode::FAILURE
+            }
+        };
+    }
     let started = telemetry::start(&config.log).context("logging cannot start");
     match started.and_then(|_logs| run(service, config).inspect_err(|error| log::error!("{error:#}"))) {
         Ok(()) => ExitCode::SUCCESS,
@@ -39,7 +49,7 @@ fn run(service: Service, config: Config) -> anyhow::Result<()> {
     let outcome = runtime.block_on(async {
         let listener = bind(&config.http).await?;
         match service {
-            Service::Activity => activity::run(config, listener, shutdown).await,
+            Service::Activity | Service::Healthcheck => activity::run(config, listener, shutdown).await,
         }
     });
     // Whatever runs on has been given the time to finish.

@@ -9,18 +9,27 @@ use super::{
     table::{ALL, Description},
 };
 
-/// A service that this binary runs.
+/// What this binary does: a service that it runs, or a question about one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     /// User activity events; also what runs when no service is named.
     Activity,
+    /// Asks the service of these settings how it is, and ends.
+    Healthcheck,
 }
 
-const SERVICES: [(&str, Service, &str); 1] = [(
-    "activity",
-    Service::Activity,
-    "Takes user activity events in over REST and answers queries about them (the default)",
-)];
+const SERVICES: [(&str, Service, &str); 2] = [
+    (
+        "activity",
+        Service::Activity,
+        "Takes user activity events in over REST and answers queries about them (the default)",
+    ),
+    (
+        "healthcheck",
+        Service::Healthcheck,
+        "Asks the service running with the same settings for its /health; exit code 0 or 1",
+    ),
+];
 
 /// What the command line says.
 pub(super) struct CommandLine {

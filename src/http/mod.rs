@@ -6,6 +6,7 @@
 
 mod body;
 mod connection;
+mod healthcheck;
 mod media;
 mod methods;
 mod pace;
@@ -18,6 +19,7 @@ mod socket;
 use std::{net::IpAddr, time::Duration};
 
 pub use body::{BodyLimits, header, json_body, json_text};
+pub use healthcheck::is_healthy;
 pub use media::{JSON, NDJSON, prefers_ndjson};
 pub use methods::refuse;
 pub use pace::grant;

@@ -1,0 +1,33 @@
+//! Asking a service of this machine how it is, for a container that has no other program to do it.
+
+use std::{
+    io::{self, Read, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use super::Config;
+
+/// How long connecting, sending and each read may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Asks `GET /health` of the service that these settings describe, over loopback where it listens on every
+/// address; whether it answers 200.
+///
+/// # Errors
+///
+/// Nobody listens, or nobody answers in time.
+pub fn is_healthy(config: &Config) -> io::Result<bool> {
+    let host = match config.host {
+        IpAddr::V4(host) if host.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(host) if host.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        host => host,
+    };
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(host, config.port), PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut status = [0; b"HTTP/1.1 200".len()];
+    stream.read_exact(&mut status)?;
+    Ok(&status == b"HTTP/1.1 200")
+}
