@@ -112,7 +112,7 @@ impl Member {
         thread::spawn(move || {
             lines.for_each(|line| {
                 keep.lock().unwrap().insert(line.unwrap());
-            })
+            });
         });
         Self { process, read }
     }
