@@ -153,33 +153,14 @@ async fn a_call_whose_connection_breaks_or_that_hangs_costs_nothing() {
     survives(&each).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn whatever_goes_wrong_at_start_it_starts() {
-    let refused: [(ApiKey, &[ResponseError]); 5] = [
-        (ApiKey::FindCoordinator, &[CoordinatorNotAvailable]),
-        (ApiKey::JoinGroup, &[CoordinatorLoadInProgress, NotCoordinator, UnknownMemberId]),
-        (ApiKey::SyncGroup, &[NotCoordinator, RebalanceInProgress, IllegalGeneration]),
-        (ApiKey::OffsetFetch, &[CoordinatorLoadInProgress, NotCoordinator]),
-        (ApiKey::CreateTopics, &[NotController, TopicAlreadyExists]),
-    ];
-    let calls = [
-        ApiKey::ApiVersions,
-        ApiKey::Metadata,
-        ApiKey::CreateTopics,
-        ApiKey::FindCoordinator,
-        ApiKey::SyncGroup,
-        ApiKey::OffsetFetch,
-        ApiKey::ListOffsets,
-        ApiKey::Fetch,
-    ];
+/// Starts while the first calls of these kinds fail, each in every way there is and with these errors.
+async fn starts_though(failing: &[(ApiKey, &[ResponseError])]) {
     let cluster = impatient().await;
     let faults = cluster.broker().faults();
-    for (api, errors) in refused {
-        errors.iter().for_each(|error| faults.once(api, Fault::Refuse(*error)));
-    }
-    for api in calls {
+    for (api, errors) in failing {
+        errors.iter().for_each(|error| faults.once(*api, Fault::Refuse(*error)));
         for fault in [Fault::Drop, Fault::LoseAnswer, Fault::Stall] {
-            faults.once(api, fault);
+            faults.once(*api, fault);
         }
     }
     let app = TestApp::start_with(&cluster, &IMPATIENT).await;
@@ -187,16 +168,40 @@ async fn whatever_goes_wrong_at_start_it_starts() {
     let posted = app.generate("user-1").await;
     app.until_processed(&posted.id).await;
     cluster.until_committed_to_the_end().await;
+    assert!(failing.iter().all(|(api, errors)| faults.count(*api) > errors.len() + 3));
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_join_that_is_never_answered_is_given_up() {
-    let cluster = impatient().await;
-    cluster.broker().faults().once(ApiKey::JoinGroup, Fault::Stall);
-    let app = TestApp::start_with(&cluster, &IMPATIENT).await;
-    app.until_ready().await;
-    let posted = app.generate("user-1").await;
-    app.until_processed(&posted.id).await;
-    app.stop().await;
+async fn it_starts_though_looking_about_goes_wrong() {
+    starts_though(&[
+        (ApiKey::ApiVersions, &[]),
+        (ApiKey::Metadata, &[]),
+        (ApiKey::CreateTopics, &[NotController, TopicAlreadyExists]),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_starts_though_joining_goes_wrong() {
+    starts_though(&[
+        (ApiKey::FindCoordinator, &[CoordinatorNotAvailable]),
+        (ApiKey::JoinGroup, &[CoordinatorLoadInProgress, NotCoordinator, UnknownMemberId]),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_starts_though_being_assigned_partitions_goes_wrong() {
+    starts_though(&[(ApiKey::SyncGroup, &[NotCoordinator, RebalanceInProgress, IllegalGeneration])]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_starts_though_finding_where_to_read_goes_wrong() {
+    starts_though(&[
+        (ApiKey::OffsetFetch, &[CoordinatorLoadInProgress, NotCoordinator]),
+        (ApiKey::ListOffsets, &[]),
+        (ApiKey::Fetch, &[]),
+    ])
+    .await;
 }
