@@ -67,6 +67,11 @@ impl Connection {
         &self.address
     }
 
+    /// How long any call may take that the broker does not hold.
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
     /// Whether an earlier call failed in a way that leaves the stream out of step.
     pub fn is_unusable(&self) -> bool {
         self.unusable

@@ -3,7 +3,7 @@
 //! rskafka stops for ever at transaction markers, null header values and zstd topics, and does not tell
 //! aborted records from others. Fetch 11 is the newest version that 3.4 and 4.x share with a topic's name.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use bytes::{Buf, Bytes};
 use kafka_protocol::{
@@ -57,7 +57,10 @@ impl Connection {
             .with_isolation_level(READ_COMMITTED)
             .with_session_epoch(-1) // no fetch session (KIP-227)
             .with_topics(vec![topic]);
-        let answer = self.call(&request, 4..=11).await?;
+        // The broker may hold it that long on purpose.
+        let held = Duration::from_millis(max_wait_ms.max(0).unsigned_abs().into());
+        let within = self.request_timeout() + held;
+        let answer = self.call_within(&request, 4..=11, within).await?;
         WireError::check(WHAT, answer.error_code)?;
         let mut partitions = answer.responses.into_iter().flat_map(|topic| topic.partitions);
         let found = partitions
