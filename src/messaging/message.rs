@@ -32,13 +32,14 @@ pub struct Record {
     pub partition: i32,
     /// Its offset within the partition.
     pub offset: i64,
-    /// The record's timestamp: the producer's clock, or the broker's, as the topic is set.
+    /// The record's timestamp: the producer's clock, also where the topic has LogAppendTime.
     pub timestamp: DateTime<Utc>,
     /// The key, if it has one.
     pub key: Option<Bytes>,
     /// The value; `None` is a tombstone.
     pub value: Option<Bytes>,
-    /// Names and values, in order. Kafka allows a null value.
+    /// Names and values; Kafka allows a null value. Of a name that repeats the last value is there, and the
+    /// earlier ones only where rskafka could not read the log: it keeps one.
     pub headers: Vec<(String, Option<Bytes>)>,
 }
 

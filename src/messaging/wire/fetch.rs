@@ -13,11 +13,10 @@ use kafka_protocol::{
         fetch_response::AbortedTransaction,
     },
     protocol::StrBytes,
-    records::RecordBatchDecoder,
 };
 
-use super::{Connection, WireError};
-use crate::messaging::{Record, message::timestamp};
+use super::{Connection, WireError, records};
+use crate::messaging::Record;
 
 const READ_COMMITTED: i8 = 1;
 const WHAT: &str = "Fetch";
@@ -92,7 +91,7 @@ pub fn decode_batches(
     let mut aborted = aborted.into_iter().peekable();
     // Producers within an aborted transaction, until their marker: as Java's CompletedFetch does it.
     let mut aborting = HashSet::new();
-    let (mut records, mut next) = (Vec::new(), from);
+    let (mut read, mut next) = (Vec::new(), from);
     loop {
         let head = match BatchHead::peek(&log) {
             Ok(Some(head)) => head,
@@ -101,7 +100,7 @@ pub fn decode_batches(
             Err(_) if next > from => break,
             Err(error) => return Err(error),
         };
-        let mut batch = log.split_to(head.length);
+        let batch = log.split_to(head.length);
         while let Some(transaction) = aborted.next_if(|aborted| aborted.first_offset <= head.last_offset()) {
             aborting.insert(transaction.producer_id.0);
         }
@@ -110,12 +109,12 @@ pub fn decode_batches(
             continue;
         }
         if head.is_control() {
-            if head.is_abort_marker(&batch) {
+            if head.is_abort_marker(partition, &batch) {
                 aborting.remove(&head.producer_id);
             }
         } else if !(head.is_transactional() && aborting.contains(&head.producer_id)) && head.records > 0 {
-            match decode_records(partition, &mut batch, from) {
-                Ok(decoded) => records.extend(decoded),
+            match records::decode(partition, &head, &batch) {
+                Ok(decoded) => read.extend(decoded.into_iter().filter(|record| record.offset >= from)),
                 Err(_) if next > from => break,
                 Err(reason) => {
                     return Err(malformed(format!(
@@ -127,41 +126,23 @@ pub fn decode_batches(
         }
         next = after;
     }
-    Ok((records, next))
-}
-
-fn decode_records(partition: i32, batch: &mut Bytes, from: i64) -> Result<Vec<Record>, String> {
-    let decoded = RecordBatchDecoder::decode(batch).map_err(|error| error.to_string())?;
-    let records = decoded.records.into_iter().filter(|record| record.offset >= from);
-    Ok(records
-        .map(|record| Record {
-            partition,
-            offset: record.offset,
-            timestamp: timestamp(record.timestamp),
-            key: record.key,
-            value: record.value,
-            headers: record
-                .headers
-                .into_iter()
-                .map(|(name, value)| (name.as_str().to_owned(), value))
-                .collect(),
-        })
-        .collect())
+    Ok((read, next))
 }
 
 /// The fixed part of a record batch (61 bytes), as far as it says what to do with the batch.
 #[derive(Debug)]
-struct BatchHead {
-    base_offset: i64,
+pub(super) struct BatchHead {
+    pub(super) base_offset: i64,
     length: usize,
     attributes: i16,
     last_offset_delta: i32,
+    pub(super) base_timestamp: i64,
     producer_id: i64,
-    records: i32,
+    pub(super) records: i32,
 }
 
 impl BatchHead {
-    const SIZE: usize = 61;
+    pub(super) const SIZE: usize = 61;
     /// The bytes before what the length field counts: base offset and length.
     const BEFORE_LENGTH: usize = 12;
 
@@ -181,7 +162,7 @@ impl BatchHead {
         let _crc = head.get_u32();
         let attributes = head.get_i16();
         let last_offset_delta = head.get_i32();
-        let _timestamps = (head.get_i64(), head.get_i64());
+        let (base_timestamp, _max_timestamp) = (head.get_i64(), head.get_i64());
         let producer_id = head.get_i64();
         let _epoch_and_sequence = (head.get_i16(), head.get_i32());
         let records = head.get_i32();
@@ -199,11 +180,24 @@ impl BatchHead {
         if log.len() < length {
             return Ok(None);
         }
-        Ok(Some(Self { base_offset, length, attributes, last_offset_delta, producer_id, records }))
+        Ok(Some(Self {
+            base_offset,
+            length,
+            attributes,
+            last_offset_delta,
+            base_timestamp,
+            producer_id,
+            records,
+        }))
     }
 
     fn last_offset(&self) -> i64 {
         self.base_offset + i64::from(self.last_offset_delta)
+    }
+
+    /// `CompressionType` in Java.
+    pub(super) fn codec(&self) -> i16 {
+        self.attributes & 0x07
     }
 
     fn is_transactional(&self) -> bool {
@@ -215,11 +209,9 @@ impl BatchHead {
     }
 
     /// A control record's key is its version and its type; type 0 is ABORT (`ControlRecordType` in Java).
-    fn is_abort_marker(&self, batch: &Bytes) -> bool {
-        let key = RecordBatchDecoder::decode(&mut batch.clone())
-            .ok()
-            .and_then(|decoded| decoded.records.into_iter().next())
-            .and_then(|record| record.key);
+    fn is_abort_marker(&self, partition: i32, batch: &Bytes) -> bool {
+        let records = records::decode(partition, self, batch).unwrap_or_default();
+        let key = records.into_iter().next().and_then(|record| record.key);
         key.is_some_and(|key| key.len() >= 4 && key[2..4] == [0, 0])
     }
 }

@@ -4,6 +4,7 @@
 mod connection;
 mod error;
 mod fetch;
+mod records;
 
 pub use connection::Connection;
 pub use error::WireError;
