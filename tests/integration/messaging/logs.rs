@@ -262,6 +262,32 @@ async fn a_corrupt_batch_stops_its_partition_loudly_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_lies_about_its_headers_stops_its_partition_and_costs_no_memory() {
+    let cluster = TestCluster::embedded().await;
+    cluster.create_topic(1, &[]).await;
+    // Two billion headers: the five bytes of the value become the number of headers, behind an empty value.
+    let lie = Batch::of(&["\u{1}....."]).encode();
+    let (value, number) = ("\u{c}\u{1}.....\0", [0x00, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0x00, 0x00]);
+    let at = lie.windows(8).position(|bytes| bytes == value.as_bytes()).unwrap();
+    let mut bytes = lie.to_vec();
+    bytes[at..at + 8].copy_from_slice(&number);
+    let checksum = crc32c::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&checksum.to_be_bytes());
+    cluster.broker().append_raw(&cluster.topic, 0, bytes.into()).unwrap();
+
+    let client = cluster.client();
+    let recorder = Arc::new(Recorder::default());
+    let consumer = client.consumer(Arc::clone(&recorder) as _);
+    let board = client.board.watch();
+    eventually("the board says why it stands still", async || {
+        board.borrow().group.partitions.first()?.error.clone()
+    })
+    .await;
+    consumer.stop().await;
+    assert_eq!((recorder.count(), cluster.committed_of(0).await), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn any_timestamp_is_readable() {
     let cluster = TestCluster::start().await;
     cluster.create_topic(1, &[]).await;
