@@ -12,6 +12,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* \
  && rustup target add "$(uname -m)-unknown-linux-musl"
 WORKDIR /highwater
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 # Empty programs in the places that Cargo.toml names, so that what follows depends on it alone.
 RUN mkdir -p src tests/unit tests/integration \
