@@ -129,9 +129,13 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Config {
         },
         consumer: ConsumerConfig {
             group_id: reader.value(&table::KAFKA_GROUP_ID),
+            protocol: reader.value(&table::GROUP_PROTOCOL),
+            assignors: reader.value(&table::KAFKA_PARTITION_ASSIGNMENT_STRATEGY),
+            instance_id: reader.value(&table::KAFKA_GROUP_INSTANCE_ID),
             session_timeout: reader.value(&table::KAFKA_SESSION_TIMEOUT),
             rebalance_timeout: reader.value(&table::KAFKA_REBALANCE_TIMEOUT),
             heartbeat_interval: reader.value(&table::KAFKA_HEARTBEAT_INTERVAL),
+            max_processing: reader.value(&table::MAX_PROCESSING),
             commit_interval: reader.value(&table::COMMIT_INTERVAL),
             offset_reset: reader.value(&table::OFFSET_RESET),
             metadata_max_age: reader.value(&table::METADATA_MAX_AGE),

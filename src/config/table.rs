@@ -6,9 +6,14 @@
 use std::time::Duration;
 
 use super::values::{
-    Brokers, Directives, Durations, EventTypes, Host, OneOf, Or, Size, Text, TopicName, Values, Whole,
+    Assignors, Brokers, Directives, Durations, EventTypes, Host, OneOf, Or, Size, Text, TopicName, Values,
+    Whole,
 };
-use crate::{messaging::OffsetReset, services::activity::record, telemetry::Format};
+use crate::{
+    messaging::{OffsetReset, group::GroupProtocol},
+    services::activity::record,
+    telemetry::Format,
+};
 
 /// A setting whose value has the type of its `V`.
 pub(super) struct Setting<V> {
@@ -148,12 +153,25 @@ settings! {
     "Consumer" {
         KAFKA_GROUP_ID: Text = "user-activity-consumer-group", Text { longest: 249 },
             "The consumer group; instances of one group share the partitions.";
+        GROUP_PROTOCOL: OneOf<GroupProtocol> = "classic",
+            OneOf(&[
+                ("classic", GroupProtocol::Classic),
+                ("consumer", GroupProtocol::Consumer),
+                ("auto", GroupProtocol::Auto),
+            ]),
+            "How the group is spoken to: consumer is KIP-848's (Kafka 4.0), auto is that where it can be.";
+        KAFKA_PARTITION_ASSIGNMENT_STRATEGY: Assignors = "cooperative-sticky", Assignors,
+            "How the classic protocol shares partitions; range goes with clients that know no other.";
+        KAFKA_GROUP_INSTANCE_ID: Or<Text> = "", Or::unset(Text { longest: 249 }),
+            "A name of this instance alone: a restart within the session moves no partition.";
         KAFKA_SESSION_TIMEOUT: Durations = "10s", Durations::from(ms(1_000)).to(minutes(30)),
             "An instance that the group has not heard of for so long loses its partitions.";
         KAFKA_HEARTBEAT_INTERVAL: Durations = "3s", Durations::from(ms(100)).to(minutes(10)),
             "How often the group hears of an instance; at most a third of KAFKA_SESSION_TIMEOUT.";
         KAFKA_REBALANCE_TIMEOUT: Durations = "60s", Durations::from(ms(1_000)).to(minutes(60)),
             "How long instances may take to drain and join again; at least KAFKA_SESSION_TIMEOUT.";
+        MAX_PROCESSING: Durations = "5m", Durations::from(ms(100)).to(days(1)),
+            "An instance that is at one batch for longer leaves the group until it is done.";
         COMMIT_INTERVAL: Durations = "1s", Durations::from(ms(10)).to(minutes(10)),
             "How often offsets are committed.";
         OFFSET_RESET: OneOf<OffsetReset> = "earliest",

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::telemetry::Filter;
+use crate::{messaging::group::Assignor, telemetry::Filter};
 
 /// A kind of value.
 pub(super) trait Values: Sync {
@@ -291,6 +291,25 @@ impl Values for EventTypes {
 
     fn allowed(&self) -> String {
         "names with commas between them, none of them blank".into()
+    }
+}
+
+/// Assignors, the one liked best first.
+pub(super) struct Assignors;
+
+impl Values for Assignors {
+    type Value = Vec<Assignor>;
+
+    fn parse(&self, text: &str) -> Option<Vec<Assignor>> {
+        let named: Vec<Assignor> =
+            text.split(',').map(|name| Assignor::named(name.trim())).collect::<Option<_>>()?;
+        let once = named.iter().enumerate().all(|(place, assignor)| !named[..place].contains(assignor));
+        once.then_some(named)
+    }
+
+    fn allowed(&self) -> String {
+        let names: Vec<&str> = Assignor::ALL.into_iter().map(Assignor::name).collect();
+        format!("{}, or both with a comma between them, the one liked best first", names.join(" or "))
     }
 }
 

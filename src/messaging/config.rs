@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::group::{Assignor, GroupProtocol};
+
 /// How to reach the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterConfig {
@@ -48,12 +50,20 @@ pub struct ProducerConfig {
 pub struct ConsumerConfig {
     /// The consumer group.
     pub group_id: String,
+    /// How the group's coordinator is spoken to.
+    pub protocol: GroupProtocol,
+    /// The assignors that the classic protocol is to choose from, the one liked best first; at least one.
+    pub assignors: Vec<Assignor>,
+    /// The name that this member keeps through restarts (KIP-345); unique in the group.
+    pub instance_id: Option<String>,
     /// A member that was not heard of for so long is out of the group.
     pub session_timeout: Duration,
     /// How long members may take to drain and join again.
     pub rebalance_timeout: Duration,
     /// How often a member makes itself heard; well below the session time-out.
     pub heartbeat_interval: Duration,
+    /// A member that is at one call of its handler for longer is out of the group.
+    pub max_processing: Duration,
     /// How often offsets are committed.
     pub commit_interval: Duration,
     /// Where to start without a committed offset.

@@ -29,6 +29,7 @@
 //! use highwater::messaging::{
 //!     Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, DeadLetters, Handler, Message, OffsetReset,
 //!     Poison, Producer, ProducerConfig, Publisher as _, Record, Topic, TopicConfig, Verdict,
+//!     group::{Assignor, GroupProtocol},
 //! };
 //! use tokio::sync::mpsc;
 //!
@@ -86,9 +87,13 @@
 //!         greetings.clone(),
 //!         ConsumerConfig {
 //!             group_id: "example-group".to_owned(),
+//!             protocol: GroupProtocol::Classic,
+//!             assignors: vec![Assignor::CooperativeSticky],
+//!             instance_id: None,
 //!             session_timeout: Duration::from_secs(10),
 //!             rebalance_timeout: Duration::from_secs(60),
 //!             heartbeat_interval: Duration::from_secs(3),
+//!             max_processing: Duration::from_secs(300),
 //!             commit_interval: Duration::from_secs(1),
 //!             offset_reset: OffsetReset::Earliest,
 //!             metadata_max_age: Duration::from_secs(30),

@@ -42,14 +42,23 @@ pub struct GroupStatus {
     pub id: String,
     /// Where this member is in the group's life.
     pub phase: GroupPhase,
-    /// The id the coordinator gave this member; empty before it joined.
+    /// The group protocol it speaks, `classic` or `consumer`; empty before it speaks.
+    pub protocol: &'static str,
+    /// The assignor that the classic protocol's members agreed on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assignor: Option<&'static str>,
+    /// The id that the coordinator knows this member by; empty before it joined.
     pub member: String,
-    /// The group's generation.
+    /// The group's generation; the member's epoch where the protocol is `consumer`.
     pub generation: i32,
     /// The partitions assigned to this member.
     pub partitions: Vec<PartitionStatus>,
     /// Whether every partition of the first assignment was restored.
     pub settled: bool,
+    /// Whether it has been without partitions for so long that none are to be expected. A new member gets some
+    /// when the others have given them up, which is a moment later than its first assignment.
+    #[serde(skip)]
+    pub idle: bool,
     /// What went wrong last, while it has not been put right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -58,7 +67,7 @@ pub struct GroupStatus {
 impl GroupStatus {
     /// Notes when the first assignment is restored.
     pub(super) fn settle(&mut self) {
-        let at_work = self.phase == GroupPhase::Assigned;
+        let at_work = self.phase == GroupPhase::Assigned && (self.idle || !self.partitions.is_empty());
         self.settled |= at_work && self.partitions.iter().all(|partition| partition.restored);
     }
 }
@@ -78,7 +87,7 @@ pub enum GroupPhase {
     Assigned,
     /// Draining and committing before partitions are given up.
     Revoking,
-    /// Out of the group for good.
+    /// Out of the group, and not about to join.
     Left,
 }
 

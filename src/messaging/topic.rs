@@ -1,7 +1,7 @@
 //! A topic's partitions and settings, asked and made on our own connection: rskafka lets a broker create
 //! an unknown topic with defaults, and sends no configs when it creates one itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use kafka_protocol::{
     ResponseError,
@@ -15,6 +15,7 @@ use kafka_protocol::{
 };
 use log::{info, warn};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::{
     Board, Cluster, TopicConfig,
@@ -24,6 +25,12 @@ use super::{
 
 /// `DescribeConfigs`' code for a topic (`ConfigResource.Type` in Java).
 const TOPIC_RESOURCE: i8 = 2;
+
+/// The versions of Metadata that are asked for topics by name; later ones bring their ids.
+const NAMED: RangeInclusive<i16> = 4..=9;
+/// An answer that does not have the topic.
+const UNKNOWN: WireError =
+    WireError::Refused { what: "Metadata", error: ResponseError::UnknownTopicOrPartition };
 
 /// What a topic looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,24 +159,32 @@ async fn describe_new(connection: &mut Connection, topic: &str) -> Result<Layout
     describe(connection, topic).await
 }
 
-async fn metadata(connection: &mut Connection, topic: &str) -> Result<MetadataResponse, WireError> {
+async fn metadata(
+    connection: &mut Connection,
+    topic: &str,
+    known: RangeInclusive<i16>,
+) -> Result<MetadataResponse, WireError> {
     let topic = MetadataRequestTopic::default().with_name(Some(name(topic)));
     let request =
         MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(false);
-    connection.call(&request, 4..=9).await
+    connection.call(&request, known).await
 }
 
 /// Asks for the topic, without creating it.
 pub(crate) async fn describe(connection: &mut Connection, topic: &str) -> Result<Layout, WireError> {
-    let answer = metadata(connection, topic).await?;
-    let found = answer
-        .topics
-        .into_iter()
-        .next()
-        .ok_or(WireError::Refused { what: "Metadata", error: ResponseError::UnknownTopicOrPartition })?;
+    let answer = metadata(connection, topic, NAMED).await?;
+    let found = answer.topics.into_iter().next().ok_or(UNKNOWN)?;
     WireError::check("Metadata", found.error_code)?;
     let replication = found.partitions.iter().map(|partition| partition.replica_nodes.len()).min();
     Ok(Layout { partitions: found.partitions.len(), replication: replication.unwrap_or(0) })
+}
+
+/// The topic's id (KIP-516), which a topic that is deleted and made again does not keep.
+pub(crate) async fn id(connection: &mut Connection, topic: &str) -> Result<Uuid, WireError> {
+    let answer = metadata(connection, topic, 10..=12).await?;
+    let found = answer.topics.into_iter().next().ok_or(UNKNOWN)?;
+    WireError::check("Metadata", found.error_code)?;
+    Ok(found.topic_id)
 }
 
 /// The leader of a partition, as `(host, port)`.
@@ -179,7 +194,7 @@ pub(crate) async fn leader(
     partition: i32,
 ) -> Result<(String, i32), WireError> {
     let no_leader = WireError::Refused { what: "Metadata", error: ResponseError::LeaderNotAvailable };
-    let answer = metadata(connection, topic).await?;
+    let answer = metadata(connection, topic, NAMED).await?;
     for found in &answer.topics {
         WireError::check("Metadata", found.error_code)?;
     }
@@ -197,7 +212,7 @@ async fn create(
     config: &TopicConfig,
 ) -> Result<(), WireError> {
     const WHAT: &str = "CreateTopics";
-    let about = metadata(connection, &config.name).await?;
+    let about = metadata(connection, &config.name, NAMED).await?;
     let brokers = i16::try_from(about.brokers.len()).unwrap_or(i16::MAX);
     let replication = config.replication_factor.unwrap_or(brokers.clamp(1, 3));
     let retention = config.retention.map_or("-1".to_owned(), |retention| retention.as_millis().to_string());

@@ -4,7 +4,10 @@ use std::{collections::HashMap, ffi::OsString, time::Duration};
 
 use highwater::{
     config::{self, Config, Exit, Invocation, Service},
-    messaging::OffsetReset,
+    messaging::{
+        OffsetReset,
+        group::{Assignor, GroupProtocol},
+    },
     telemetry::Format,
 };
 
@@ -50,6 +53,10 @@ mod values {
         assert_eq!(config.consumer.group_id, "user-activity-consumer-group");
         assert_eq!(config.consumer.session_timeout, Duration::from_secs(10));
         assert_eq!(config.consumer.offset_reset, OffsetReset::Earliest);
+        assert_eq!(config.consumer.protocol, GroupProtocol::Classic);
+        assert_eq!(config.consumer.assignors, [Assignor::CooperativeSticky]);
+        assert_eq!(config.consumer.instance_id, None);
+        assert_eq!(config.consumer.max_processing, Duration::from_secs(300));
         assert_eq!(config.producer.queue_records, 10_000);
         assert_eq!(config.producer.queue_bytes, 64 << 20);
         assert_eq!(config.store.max_events, 1_000_000);
@@ -171,6 +178,22 @@ mod values {
             faults(&[("OFFSET_RESET", "newest")]),
             ["OFFSET_RESET=newest: must be earliest or latest"]
         );
+    }
+
+    #[test]
+    fn assignors_are_named_once_each_and_the_first_is_liked_best() {
+        let assignors = |text| {
+            let config = with(&[("KAFKA_PARTITION_ASSIGNMENT_STRATEGY", text)]);
+            config.map(|config| config.consumer.assignors)
+        };
+        assert_eq!(assignors("range"), Ok(vec![Assignor::Range]));
+        assert_eq!(
+            assignors("cooperative-sticky, range"),
+            Ok(vec![Assignor::CooperativeSticky, Assignor::Range])
+        );
+        for text in ["sticky", "range,range", "range,", ","] {
+            assert!(assignors(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::{
     ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use super::Watermark;
@@ -22,13 +23,48 @@ struct State {
     committed: Option<i64>,
     end: i64,
     error: Option<String>,
+    /// For how long a call of the handler was seen to last; `None` while there is none.
+    handling: Option<Duration>,
+}
+
+/// A call of the handler that is under way, until dropped.
+#[derive(Debug)]
+pub(super) struct Handling(Progress);
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        self.0.state().handling = None;
+    }
 }
 
 impl Progress {
-    /// A partition whose committed offset, if it has one, is known.
-    pub(super) fn new(partition: i32, committed: Option<i64>, projected: Option<i64>) -> Self {
-        let state = State { partition, projected, watermark: None, committed, end: 0, error: None };
+    /// A partition of which nothing is known but how far its projection reaches, if it has one.
+    pub(super) fn new(partition: i32, projected: Option<i64>) -> Self {
+        let state = State {
+            partition,
+            projected,
+            watermark: None,
+            committed: None,
+            end: 0,
+            error: None,
+            handling: None,
+        };
         Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// A call of the handler begins; it ends when what is returned is dropped.
+    pub(super) fn handling(&self) -> Handling {
+        self.state().handling = Some(Duration::ZERO);
+        Handling(self.clone())
+    }
+
+    /// Time goes on. Tells for how long the call of the handler has lasted, if there is one: as far as that was
+    /// looked at, for a process that was stopped for an hour has not been stuck for an hour.
+    pub(super) fn look(&self, elapsed: Duration) -> Option<Duration> {
+        let mut state = self.state();
+        let lasted = state.handling.as_mut()?;
+        *lasted += elapsed;
+        Some(*lasted)
     }
 
     /// The offset that may be committed, where it differs from the one that is.

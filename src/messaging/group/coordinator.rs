@@ -18,19 +18,32 @@ use crate::messaging::{
     wire::{Connection, WireError},
 };
 
+/// A connection that is made when it is needed.
+type Slot = Mutex<Option<Connection>>;
+
 /// The group's coordinator: found when it is needed, and found anew when it moved or does not answer.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     cluster: Arc<Cluster>,
     group_id: String,
-    connection: Mutex<Option<Connection>>,
-    /// Of the coordinator that was found last.
+    /// For what is answered at once: heartbeats and offsets.
+    prompt: Slot,
+    /// For what the coordinator holds until the group has gathered: a broker answers a connection's requests
+    /// in their order, and heartbeats must not wait.
+    held: Slot,
+    /// Of the coordinator that may hold a call.
     address: std::sync::Mutex<Option<String>>,
 }
 
 impl Coordinator {
     pub(crate) fn new(cluster: Arc<Cluster>, group_id: String) -> Self {
-        Self { cluster, group_id, connection: Mutex::new(None), address: Default::default() }
+        Self {
+            cluster,
+            group_id,
+            prompt: Slot::default(),
+            held: Slot::default(),
+            address: std::sync::Mutex::default(),
+        }
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {
@@ -42,16 +55,52 @@ impl Coordinator {
         GroupId(StrBytes::from_string(self.group_id.clone()))
     }
 
+    /// Connects to it where that is still to do.
+    pub(super) async fn reach(&self) -> Result<(), WireError> {
+        let mut slot = self.held.lock().await;
+        if slot.as_ref().is_none_or(Connection::is_unusable) {
+            let found = self.find().await?;
+            *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.address().to_owned());
+            *slot = Some(found);
+        }
+        Ok(())
+    }
+
     /// Asks the coordinator, at most so long. Its own errors are in the answer: whoever finds one there
-    /// that means a move calls [`Coordinator::moved`].
+    /// hands it to [`Coordinator::check`].
     pub(super) async fn call<R: Request>(
         &self,
         request: &R,
         known: RangeInclusive<i16>,
         within: Duration,
     ) -> Result<R::Response, WireError> {
+        self.call_by(&self.prompt, request, known, within).await
+    }
+
+    /// As [`Coordinator::call`], for a request that the coordinator holds until the group has gathered. One
+    /// that hangs holds it, too: so meanwhile the cluster is asked whether the coordinator is another.
+    pub(super) async fn call_held<R: Request>(
+        &self,
+        request: &R,
+        known: RangeInclusive<i16>,
+        within: Duration,
+    ) -> Result<R::Response, WireError> {
+        self.reach().await?;
+        tokio::select! {
+            answer = self.call_by(&self.held, request, known, within) => answer,
+            moved = self.moved() => Err(moved),
+        }
+    }
+
+    async fn call_by<R: Request>(
+        &self,
+        slot: &Slot,
+        request: &R,
+        known: RangeInclusive<i16>,
+        within: Duration,
+    ) -> Result<R::Response, WireError> {
         let calling = async {
-            let mut slot = self.connection.lock().await;
+            let mut slot = slot.lock().await;
             let mut connection = match slot.take().filter(|connection| !connection.is_unusable()) {
                 Some(connection) => connection,
                 None => self.find().await?,
@@ -67,21 +116,7 @@ impl Coordinator {
             .unwrap_or(Err(WireError::TimedOut { what: "the coordinator", after: within }))
     }
 
-    /// As [`Coordinator::call`], for a request that the coordinator holds until the group has gathered. One
-    /// that hangs holds it, too: so meanwhile the cluster is asked whether the coordinator is another.
-    pub(super) async fn call_held<R: Request>(
-        &self,
-        request: &R,
-        known: RangeInclusive<i16>,
-        within: Duration,
-    ) -> Result<R::Response, WireError> {
-        tokio::select! {
-            answer = self.call(request, known, within) => answer,
-            moved = self.moved() => Err(moved),
-        }
-    }
-
-    /// Resolves when the cluster names another coordinator than the one found last.
+    /// Resolves when the cluster names another coordinator than the one that holds a call.
     async fn moved(&self) -> WireError {
         loop {
             tokio::time::sleep(self.cluster.request_timeout()).await;
@@ -103,16 +138,18 @@ impl Coordinator {
                 Some(ResponseError::NotCoordinator | ResponseError::CoordinatorNotAvailable)
             )
         {
-            self.connection.lock().await.take();
+            self.prompt.lock().await.take();
+            // While a call is held there its own answer says the same.
+            if let Ok(mut held) = self.held.try_lock() {
+                held.take();
+            }
         }
         checked
     }
 
     async fn find(&self) -> Result<Connection, WireError> {
         let (host, port) = self.look_up().await?;
-        let connection = self.cluster.connect_to(&host, port).await?;
-        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.address().to_owned());
-        Ok(connection)
+        self.cluster.connect_to(&host, port).await
     }
 
     /// Where the cluster says that the coordinator is.

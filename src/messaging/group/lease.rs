@@ -10,19 +10,25 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A member's right to its partitions. It runs from when the last successful heartbeat was *sent*, for the
-/// session time-out less a margin: the coordinator counts from when it *received* it, so the lease ends
+/// A member's right to its partitions. It runs from when the last successful heartbeat was *sent*, for a term
+/// within the coordinator's patience: the coordinator counts from when it *received* it, so the lease ends
 /// before another member can get the partitions. On CLOCK_BOOTTIME, which goes on while the machine sleeps.
+///
+/// Clones share it. Out of the group, a member begins a new one: what still acts on the old one stays out.
 #[derive(Debug, Clone)]
 pub struct Lease {
     ends_at: Arc<AtomicI64>,
-    term: Duration,
 }
 
 impl Lease {
-    /// A lease for a session time-out; it is over until it is renewed.
-    pub fn new(session_timeout: Duration) -> Self {
-        Self { ends_at: Arc::new(AtomicI64::new(i64::MIN)), term: session_timeout - session_timeout / 10 }
+    /// A lease that is over until it is renewed.
+    pub fn new() -> Self {
+        Self { ends_at: Arc::new(AtomicI64::new(i64::MIN)) }
+    }
+
+    /// The term for a session time-out: a margin less.
+    pub fn term(session_timeout: Duration) -> Duration {
+        session_timeout - session_timeout / 10
     }
 
     /// Now, as a lease counts: nanoseconds since boot.
@@ -32,20 +38,14 @@ impl Lease {
     }
 
     /// A heartbeat sent at that moment was answered well.
-    pub fn renew(&self, sent_at: i64) {
-        let term = i64::try_from(self.term.as_nanos()).unwrap_or(i64::MAX);
+    pub fn renew(&self, sent_at: i64, term: Duration) {
+        let term = i64::try_from(term.as_nanos()).unwrap_or(i64::MAX);
         self.ends_at.fetch_max(sent_at.saturating_add(term), Ordering::Relaxed);
     }
 
-    /// From being sent to being over.
-    pub fn term(&self) -> Duration {
-        self.term
-    }
-
-    /// What would be left of a lease that began at that moment.
-    pub fn left_of_term(&self, began: i64) -> Duration {
-        let gone = Self::now().saturating_sub(began);
-        self.term.saturating_sub(Duration::from_nanos(u64::try_from(gone).unwrap_or(0)))
+    /// It is over, whatever it was renewed to.
+    pub fn end(&self) {
+        self.ends_at.store(i64::MIN, Ordering::Relaxed);
     }
 
     /// The time left; zero when it is over.
@@ -57,5 +57,11 @@ impl Lease {
     /// Whether the partitions are surely still this member's.
     pub fn is_valid(&self) -> bool {
         !self.remaining().is_zero()
+    }
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self::new()
     }
 }

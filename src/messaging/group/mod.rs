@@ -1,25 +1,40 @@
-//! Membership in a consumer group by Kafka's classic protocol: who owns which partition, and what is
-//! committed. rskafka has none of it.
+//! Membership in a consumer group: who owns which partition, and what is committed. rskafka has none of it.
 //!
 //! ```text
-//! find the coordinator ─▶ join ─▶ sync ─▶ assigned ─▶ revoking (stop, drain, commit) ─┐
-//!          ▲                                                                          ├─▶ leave
-//!          └──────────────────────────────────────────────────────────────────────────┘
+//!            calls: hold these, give up, lost
+//!   group ───────────────────────────────────▶ consumer
+//!         ◀───────────────────────────────────
+//!            says: holds these, leaves            commits as `Standing` says
 //! ```
 //!
-//! The states are `ConsumerCoordinator`'s in Java; the loop over them is the consumer's.
-//! A `Generation` is one value: member id and generation travel together, in each heartbeat and commit,
-//! so that an answer to an old one can change nothing.
+//! A [`Membership`] is the one thing that the consumer knows of. Behind it either protocol is spoken: the classic
+//! one (`classic`), in which a member computes the assignment, or that of KIP-848 (`kip848`), in which the
+//! broker does.
 
 mod assignor;
+mod classic;
 mod coordinator;
-mod heart;
+mod kip848;
 mod lease;
-mod member;
+mod membership;
 mod offsets;
+mod standing;
 
-pub use assignor::{Assignment, Subscriber, assign_range};
+pub use assignor::{
+    Assignment, Assignor, Subscriber, assign_cooperative_sticky, assign_range, is_cooperative,
+};
 pub(crate) use coordinator::Coordinator;
-pub(crate) use heart::{Heart, Pulse};
 pub use lease::Lease;
-pub(crate) use member::{Generation, Member, Session};
+pub(crate) use membership::{Call, Enrolment, Leave, Membership};
+pub(crate) use standing::{Claim, Standing};
+
+/// Which protocol is spoken with the group's coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// JoinGroup, SyncGroup, Heartbeat: every broker has it.
+    Classic,
+    /// ConsumerGroupHeartbeat (KIP-848): Kafka 4.0 and later.
+    Consumer,
+    /// The newer one where the broker takes it.
+    Auto,
+}

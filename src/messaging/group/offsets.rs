@@ -11,7 +11,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Coordinator, Generation};
+use super::{Claim, Coordinator};
 use crate::messaging::wire::WireError;
 
 impl Coordinator {
@@ -39,11 +39,11 @@ impl Coordinator {
         Ok(committed)
     }
 
-    /// Commits for that generation: the offset of each partition is the next to be processed. The
-    /// coordinator refuses it when the generation is over.
+    /// Commits by that claim: the offset of each partition is the next to be processed. The coordinator
+    /// refuses it when the generation is over, or the member's epoch another (KIP-848, from version 9 on).
     pub(crate) async fn commit(
         &self,
-        generation: &Generation,
+        claim: &Claim,
         topic: &str,
         offsets: &BTreeMap<i32, i64>,
     ) -> Result<(), WireError> {
@@ -58,10 +58,11 @@ impl Coordinator {
             OffsetCommitRequestTopic::default().with_name(name(topic)).with_partitions(partitions.collect());
         let request = OffsetCommitRequest::default()
             .with_group_id(self.group())
-            .with_generation_id_or_member_epoch(generation.number)
-            .with_member_id(generation.member.clone())
+            .with_generation_id_or_member_epoch(claim.generation)
+            .with_member_id(claim.member.clone())
+            .with_group_instance_id(claim.instance.clone())
             .with_topics(vec![topic]);
-        let answer = self.call(&request, 2..=8, self.cluster().request_timeout()).await?;
+        let answer = self.call(&request, 2..=9, self.cluster().request_timeout()).await?;
         for partition in answer.topics.into_iter().flat_map(|topic| topic.partitions) {
             self.check(WHAT, partition.error_code).await?;
         }

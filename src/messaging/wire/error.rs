@@ -62,6 +62,12 @@ impl WireError {
         }
     }
 
+    /// Whether the broker refused it for good: asking again would change nothing. A member whose epoch is
+    /// stale hears of the next one by its heartbeat (KIP-848).
+    pub fn is_final(&self) -> bool {
+        self.code().is_some_and(|code| !code.is_retriable() && code != ResponseError::StaleMemberEpoch)
+    }
+
     /// `Ok` for code 0, else the error of that code.
     pub fn check(what: &'static str, code: i16) -> Result<(), Self> {
         match ResponseError::try_from_code(code) {

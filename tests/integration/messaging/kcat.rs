@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use highwater::messaging::{GroupPhase, Publisher};
+use highwater::messaging::{ConsumerConfig, GroupPhase, Publisher, group::Assignor};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::spawn_blocking;
 
@@ -101,8 +101,9 @@ struct Member {
 }
 
 impl Member {
-    fn start(mut kcat: Command, cluster: &TestCluster) -> Self {
-        kcat.args(["-u", "-X", "partition.assignment.strategy=range", "-X", "auto.offset.reset=earliest"]);
+    fn start(mut kcat: Command, cluster: &TestCluster, assignor: Assignor) -> Self {
+        kcat.args(["-u", "-X", &format!("partition.assignment.strategy={assignor}")]);
+        kcat.args(["-X", "auto.offset.reset=earliest"]);
         kcat.args(["-X", "heartbeat.interval.ms=200", "-X", "session.timeout.ms=6000"]);
         kcat.args(["-f", "%s\n", "-G", &cluster.group, &cluster.topic]);
         let mut process = kcat.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
@@ -137,13 +138,23 @@ impl Drop for Member {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kcat_and_highwater_share_a_group() {
+async fn kcat_and_highwater_share_a_group_by_range() {
+    kcat_and_highwater_share_a_group(Assignor::Range).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kcat_and_highwater_share_a_group_by_cooperative_sticky() {
+    kcat_and_highwater_share_a_group(Assignor::CooperativeSticky).await;
+}
+
+async fn kcat_and_highwater_share_a_group(assignor: Assignor) {
     let cluster = TestCluster::start().await;
     let Some(kcat) = kcat(&cluster) else { return };
     cluster.create_topic(3, &[]).await;
     let client = cluster.client();
     let recorder = Arc::new(Recorder::default());
-    let consumer = client.consumer(Arc::clone(&recorder) as _);
+    let config = ConsumerConfig { assignors: vec![assignor], ..client.consumer_config() };
+    let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
     let board = client.board.watch();
     let has = async |partitions: RangeInclusive<usize>| {
         eventually(&format!("we have {partitions:?} partitions"), async || {
@@ -154,7 +165,7 @@ async fn kcat_and_highwater_share_a_group() {
         .await;
     };
     has(3..=3).await;
-    let other = Member::start(kcat, &cluster);
+    let other = Member::start(kcat, &cluster, assignor);
     has(1..=2).await;
 
     let producer = client.producer(client.topic());

@@ -10,6 +10,7 @@ use highwater::{
     messaging::{
         Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, DeadLetters, Handler, OffsetReset, Producer,
         ProducerConfig, Topic, TopicConfig,
+        group::{Assignor, GroupProtocol},
     },
 };
 use uuid::Uuid;
@@ -110,9 +111,13 @@ impl Client {
     pub(crate) fn consumer_config(&self) -> ConsumerConfig {
         ConsumerConfig {
             group_id: self.group.clone(),
+            protocol: GroupProtocol::Classic,
+            assignors: vec![Assignor::CooperativeSticky],
+            instance_id: None,
             session_timeout: Duration::from_secs(6),
             rebalance_timeout: Duration::from_secs(10),
             heartbeat_interval: Duration::from_millis(200),
+            max_processing: Duration::from_secs(300),
             commit_interval: Duration::from_millis(100),
             offset_reset: OffsetReset::Earliest,
             metadata_max_age: Duration::from_millis(200),

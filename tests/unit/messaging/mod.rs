@@ -1,8 +1,9 @@
 //! The messaging room's pieces.
 
-mod assignor;
+mod cooperative_sticky;
 mod dead_letter;
 mod lease;
 mod partitioner;
+mod range;
 mod record_batch;
 mod watermark;

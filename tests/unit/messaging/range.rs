@@ -8,8 +8,8 @@ use proptest::prelude::*;
 fn subscriber(member: &str, topics: &[&str]) -> Subscriber {
     Subscriber {
         member: member.to_owned(),
-        instance: None,
         topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+        ..Subscriber::default()
     }
 }
 

@@ -1,0 +1,167 @@
+//! The cooperative sticky assignor (KIP-429). It promises what Java's `CooperativeStickyAssignor` promises, by a
+//! way of its own: shares as even as the subscriptions allow, as few moves as that takes, and no partition for
+//! a new owner while another member still claims it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Assignment, Subscriber};
+
+/// Shares out the partitions. What is to change hands is left out for this generation: its owner sees that it
+/// lost it, gives it up and joins again, and the generation after that hands it on.
+pub fn assign_cooperative_sticky(
+    subscribers: &[Subscriber],
+    partitions: &BTreeMap<String, usize>,
+) -> Assignment {
+    let mut shares = Shares::new(subscribers);
+    shares.keep_what_is_owned(partitions);
+    shares.share_out_the_rest(partitions);
+    shares.even_out();
+    shares.withhold_what_others_claim();
+    shares.assignment()
+}
+
+/// What each member has so far, by its place among the subscribers.
+struct Shares<'a> {
+    subscribers: &'a [Subscriber],
+    /// Who wants a topic.
+    wanted_by: BTreeMap<&'a str, Vec<usize>>,
+    held: Vec<BTreeMap<&'a str, BTreeSet<i32>>>,
+    sizes: Vec<usize>,
+}
+
+impl<'a> Shares<'a> {
+    fn new(subscribers: &'a [Subscriber]) -> Self {
+        let mut wanted_by: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (place, subscriber) in subscribers.iter().enumerate() {
+            for topic in subscriber.topics.iter().collect::<BTreeSet<_>>() {
+                wanted_by.entry(topic).or_default().push(place);
+            }
+        }
+        let nothing = vec![BTreeMap::new(); subscribers.len()];
+        Self { subscribers, wanted_by, held: nothing, sizes: vec![0; subscribers.len()] }
+    }
+
+    /// Of several claims to a partition that of the latest generation counts; of equal ones none does.
+    fn keep_what_is_owned(&mut self, partitions: &BTreeMap<String, usize>) {
+        let mut claims: BTreeMap<(&str, i32), Vec<usize>> = BTreeMap::new();
+        for (place, subscriber) in self.subscribers.iter().enumerate() {
+            for (topic, partition) in &subscriber.owned {
+                let count = partitions.get(topic).copied().unwrap_or(0);
+                if subscriber.topics.contains(topic)
+                    && usize::try_from(*partition).is_ok_and(|index| index < count)
+                {
+                    claims.entry((topic, *partition)).or_default().push(place);
+                }
+            }
+        }
+        for ((topic, partition), claimants) in claims {
+            let generation = |place: &usize| self.subscribers[*place].generation;
+            let latest = claimants.iter().map(generation).max();
+            let mut rightful = claimants.iter().filter(|place| Some(generation(place)) == latest);
+            if let (Some(&owner), None) = (rightful.next(), rightful.next()) {
+                self.give(owner, topic, partition);
+            }
+        }
+    }
+
+    fn share_out_the_rest(&mut self, partitions: &'a BTreeMap<String, usize>) {
+        // Topics that few want first: those of many can still go elsewhere.
+        let mut topics: Vec<_> = partitions.iter().collect();
+        topics.sort_by_key(|(topic, _)| self.wanted_by.get(topic.as_str()).map_or(0, Vec::len));
+        for (topic, &count) in topics {
+            let Some(members) = self.wanted_by.get(topic.as_str()).cloned() else { continue };
+            let held: BTreeSet<i32> = members
+                .iter()
+                .filter_map(|place| self.held[*place].get(topic.as_str()))
+                .flatten()
+                .copied()
+                .collect();
+            for partition in (0..count).map(|partition| partition as i32) {
+                if !held.contains(&partition)
+                    && let Some(least) = self.least_of(&members)
+                {
+                    self.give(least, topic, partition);
+                }
+            }
+        }
+    }
+
+    /// Moves one partition after another from a member to one that has at least two fewer and wants it. The
+    /// sum of the squares of all shares falls with each move, so it comes to an end.
+    fn even_out(&mut self) {
+        while let Some((from, to, topic)) = self.uneven() {
+            let Some(partition) = self.movable(from, topic) else { return };
+            self.take(from, topic, partition);
+            self.give(to, topic, partition);
+        }
+    }
+
+    /// A partition that costs no work to move, as it is not at work there, or else any.
+    fn movable(&self, from: usize, topic: &str) -> Option<i32> {
+        let held = self.held[from].get(topic)?;
+        let owned = &self.subscribers[from].owned;
+        let idle = held.iter().find(|partition| !owned.contains(&(topic.to_owned(), **partition)));
+        idle.or(held.last()).copied()
+    }
+
+    fn uneven(&self) -> Option<(usize, usize, &'a str)> {
+        let mut largest_first: Vec<usize> = (0..self.sizes.len()).collect();
+        largest_first
+            .sort_by_key(|place| (usize::MAX - self.sizes[*place], &self.subscribers[*place].member));
+        largest_first.into_iter().find_map(|from| {
+            let moves = self.held[from].keys().filter_map(|topic| {
+                let to = self.least_of(self.wanted_by.get(topic)?)?;
+                (self.sizes[to] + 1 < self.sizes[from]).then_some((from, to, *topic))
+            });
+            moves.min_by_key(|(_, to, _)| self.sizes[*to])
+        })
+    }
+
+    /// `CooperativeStickyAssignor.adjustAssignment`, for every claim there is, rightful or not: whoever claims
+    /// a partition may still work on it.
+    fn withhold_what_others_claim(&mut self) {
+        for (claimant, subscriber) in self.subscribers.iter().enumerate() {
+            for (topic, partition) in &subscriber.owned {
+                for (place, held) in self.held.iter_mut().enumerate() {
+                    if place != claimant
+                        && let Some(partitions) = held.get_mut(topic.as_str())
+                    {
+                        partitions.remove(partition);
+                    }
+                }
+            }
+        }
+    }
+
+    fn assignment(self) -> Assignment {
+        let shares = self.subscribers.iter().zip(self.held).map(|(subscriber, held)| {
+            let topics = held.into_iter().filter(|(_, partitions)| !partitions.is_empty());
+            let topics =
+                topics.map(|(topic, partitions)| (topic.to_owned(), partitions.into_iter().collect()));
+            (subscriber.member.clone(), topics.collect())
+        });
+        shares.collect()
+    }
+
+    fn least_of(&self, members: &[usize]) -> Option<usize> {
+        let size_then_id = |place: &&usize| (self.sizes[**place], &self.subscribers[**place].member);
+        members.iter().min_by_key(size_then_id).copied()
+    }
+
+    fn give(&mut self, place: usize, topic: &'a str, partition: i32) {
+        if self.held[place].entry(topic).or_default().insert(partition) {
+            self.sizes[place] += 1;
+        }
+    }
+
+    fn take(&mut self, place: usize, topic: &'a str, partition: i32) {
+        if let Some(partitions) = self.held[place].get_mut(topic)
+            && partitions.remove(&partition)
+        {
+            self.sizes[place] -= 1;
+            if partitions.is_empty() {
+                self.held[place].remove(topic);
+            }
+        }
+    }
+}

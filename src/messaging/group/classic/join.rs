@@ -1,0 +1,244 @@
+//! Joining, assigning where it falls to this member, synchronising, leaving.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest,
+        join_group_request::JoinGroupRequestProtocol, leave_group_request::MemberIdentity,
+        sync_group_request::SyncGroupRequestAssignment,
+    },
+    protocol::StrBytes,
+};
+
+use super::super::{
+    Assignor, Claim, Coordinator, Standing,
+    assignor::{self, decode_assignment, decode_subscription, encode_assignment, encode_subscription},
+    membership::Enrolment,
+};
+use crate::messaging::{GroupPhase, topic, wire::WireError};
+
+/// The class of protocols that consumers speak.
+const CONSUMER: &str = "consumer";
+/// The coordinator takes no longer reasons (`JoinGroupRequest.maybeTruncateReason`).
+const REASON_LENGTH: usize = 255;
+/// Of a member that has no generation yet.
+const NO_GENERATION: i32 = -1;
+
+/// A generation that came about, and what this member got in it.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// The partitions of the topic that are this member's.
+    pub(super) assignment: BTreeSet<i32>,
+    /// Whether it falls to this member to notice new partitions.
+    pub(super) leads: bool,
+    /// How many there were when it was made.
+    pub(super) partitions: usize,
+}
+
+/// Who joins.
+#[derive(Debug)]
+pub(super) struct Joiner {
+    coordinator: Arc<Coordinator>,
+    topic: String,
+    /// The id that the coordinator gave; empty before it did.
+    id: StrBytes,
+    instance: Option<StrBytes>,
+    /// In which what it owns was assigned.
+    generation: i32,
+}
+
+impl Joiner {
+    pub(super) fn new(enrolment: &Enrolment) -> Self {
+        Self {
+            coordinator: Arc::clone(&enrolment.coordinator),
+            topic: enrolment.topic.name().as_ref().to_owned(),
+            id: StrBytes::default(),
+            instance: enrolment.config.instance_id.clone().map(StrBytes::from_string),
+            generation: NO_GENERATION,
+        }
+    }
+
+    /// Takes part in one rebalance, with what it has not given up. From the answer to JoinGroup on, the member
+    /// stands for the new generation. After an error it is for the caller to wait and call again.
+    pub(super) async fn join(
+        &mut self,
+        enrolment: &Enrolment,
+        standing: &Standing,
+        owned: &BTreeSet<i32>,
+        reason: &str,
+    ) -> Result<Session, WireError> {
+        let partitions = enrolment.topic.clone().known_partitions().await;
+        enrolment.phase(GroupPhase::Finding);
+        self.coordinator.reach().await?;
+        enrolment.phase(GroupPhase::Joining);
+        let joined = self.join_group(enrolment, owned, reason).await?;
+        let claim = Claim {
+            member: self.id.clone(),
+            instance: self.instance.clone(),
+            generation: joined.generation_id,
+        };
+        standing.is(claim.clone());
+        enrolment.phase(GroupPhase::Syncing);
+        let leads = joined.leader == self.id;
+        let assignments = if leads && !joined.skip_assignment {
+            self.assign(&joined, partitions).await?
+        } else {
+            Vec::new()
+        };
+        let patience = enrolment.config.rebalance_timeout;
+        let assignment = self.sync_group(&claim, joined.protocol_name.clone(), assignments, patience).await?;
+        self.generation = claim.generation;
+        let assignor = joined.protocol_name.as_deref().and_then(Assignor::named);
+        enrolment.board.group(|group| group.assignor = assignor.map(Assignor::name));
+        Ok(Session { assignment, leads, partitions })
+    }
+
+    async fn join_group(
+        &mut self,
+        enrolment: &Enrolment,
+        owned: &BTreeSet<i32>,
+        reason: &str,
+    ) -> Result<JoinGroupResponse, WireError> {
+        const WHAT: &str = "JoinGroup";
+        let config = &enrolment.config;
+        let protocols = config.assignors.iter().map(|assignor| {
+            let metadata = encode_subscription(*assignor, &self.topic, owned, self.generation)
+                .map_err(|reason| malformed(WHAT, reason))?;
+            let name = StrBytes::from_static_str(assignor.name());
+            Ok(JoinGroupRequestProtocol::default().with_name(name).with_metadata(metadata))
+        });
+        let reason: String = reason.chars().take(REASON_LENGTH).collect();
+        let request = JoinGroupRequest::default()
+            .with_group_id(self.coordinator.group())
+            .with_session_timeout_ms(millis(config.session_timeout))
+            .with_rebalance_timeout_ms(millis(config.rebalance_timeout))
+            .with_group_instance_id(self.instance.clone())
+            .with_protocol_type(StrBytes::from_static_str(CONSUMER))
+            .with_protocols(protocols.collect::<Result<_, WireError>>()?)
+            .with_reason(Some(StrBytes::from_string(reason)));
+        // The coordinator answers when the whole group has joined, or that time is over.
+        let patience = config.rebalance_timeout + self.coordinator.cluster().request_timeout();
+        loop {
+            let request = request.clone().with_member_id(self.id.clone());
+            let answer = self.coordinator.call_held(&request, 0..=9, patience).await?;
+            // KIP-394: the first answer gives the id to join with, so that a lost answer leaves no ghost.
+            if ResponseError::try_from_code(answer.error_code) == Some(ResponseError::MemberIdRequired) {
+                self.id = answer.member_id;
+                continue;
+            }
+            self.coordinator.check(WHAT, answer.error_code).await?;
+            self.id = answer.member_id.clone();
+            return Ok(answer);
+        }
+    }
+
+    /// What falls to the group's leader: every member's subscription in, every member's partitions out.
+    async fn assign(
+        &self,
+        joined: &JoinGroupResponse,
+        partitions: usize,
+    ) -> Result<Vec<SyncGroupRequestAssignment>, WireError> {
+        const WHAT: &str = "JoinGroup";
+        let elected = joined.protocol_name.as_deref().unwrap_or_default();
+        let assignor = Assignor::named(elected)
+            .ok_or_else(|| malformed(WHAT, format!("elects an assignor that was not offered: {elected}")))?;
+        let mut subscribers = Vec::with_capacity(joined.members.len());
+        for member in &joined.members {
+            let instance = member.group_instance_id.as_deref();
+            let subscriber = decode_subscription(&member.member_id, instance, member.metadata.clone());
+            subscribers.push(subscriber.map_err(|reason| malformed(WHAT, reason))?);
+        }
+        let mut counts = BTreeMap::from([(self.topic.clone(), partitions)]);
+        for other in assignor::topics_of(&subscribers).into_iter().filter(|topic| *topic != self.topic) {
+            // Members of other clients may read other topics beside ours.
+            let mut connection = self.coordinator.cluster().connect().await?;
+            match topic::describe(&mut connection, &other).await {
+                Ok(layout) => counts.insert(other, layout.partitions),
+                Err(error) if error.code().is_some() => continue,
+                Err(error) => return Err(error),
+            };
+        }
+        let assignment = assignor.assign(&subscribers, &counts);
+        let encoded = assignment.iter().map(|(member, topics)| {
+            let bytes = encode_assignment(topics).map_err(|reason| malformed("SyncGroup", reason))?;
+            Ok(SyncGroupRequestAssignment::default()
+                .with_member_id(StrBytes::from_string(member.clone()))
+                .with_assignment(bytes))
+        });
+        encoded.collect()
+    }
+
+    async fn sync_group(
+        &self,
+        claim: &Claim,
+        protocol: Option<StrBytes>,
+        assignments: Vec<SyncGroupRequestAssignment>,
+        patience: Duration,
+    ) -> Result<BTreeSet<i32>, WireError> {
+        const WHAT: &str = "SyncGroup";
+        let request = SyncGroupRequest::default()
+            .with_group_id(self.coordinator.group())
+            .with_generation_id(claim.generation)
+            .with_member_id(claim.member.clone())
+            .with_group_instance_id(claim.instance.clone())
+            .with_protocol_type(Some(StrBytes::from_static_str(CONSUMER)))
+            .with_protocol_name(protocol)
+            .with_assignments(assignments);
+        // Held until the leader has sent its assignment.
+        let patience = patience + self.coordinator.cluster().request_timeout();
+        let answer = self.coordinator.call_held(&request, 0..=5, patience).await?;
+        self.coordinator.check(WHAT, answer.error_code).await?;
+        decode_assignment(answer.assignment, &self.topic).map_err(|reason| malformed(WHAT, reason))
+    }
+
+    /// Out of the group: what it was assigned counts no longer, and where the coordinator does not know its id,
+    /// neither does that.
+    pub(super) fn heed(&mut self, error: &WireError) {
+        self.generation = NO_GENERATION;
+        if error.code() == Some(ResponseError::UnknownMemberId) {
+            self.id = StrBytes::default();
+        }
+    }
+
+    /// Tells the coordinator that this member goes, so that nobody waits for it. Best effort.
+    pub(super) async fn leave(&mut self, enrolment: &Enrolment) -> Result<(), WireError> {
+        if self.id.is_empty() {
+            return Ok(());
+        }
+        let member = MemberIdentity::default()
+            .with_member_id(self.id.clone())
+            .with_group_instance_id(self.instance.clone())
+            .with_reason(Some(StrBytes::from_static_str("the consumer is closing")));
+        let within = enrolment.coordinator.cluster().request_timeout();
+        let batched =
+            LeaveGroupRequest::default().with_group_id(self.coordinator.group()).with_members(vec![member]);
+        let code = match self.coordinator.call(&batched, 3..=5, within).await {
+            Err(WireError::Unsupported(_)) => {
+                let single = LeaveGroupRequest::default()
+                    .with_group_id(self.coordinator.group())
+                    .with_member_id(self.id.clone());
+                self.coordinator.call(&single, 0..=2, within).await?.error_code
+            }
+            answer => {
+                let answer = answer?;
+                answer.members.first().map_or(answer.error_code, |member| member.error_code)
+            }
+        };
+        self.id = StrBytes::default();
+        WireError::check("LeaveGroup", code)
+    }
+}
+
+fn malformed(what: &'static str, reason: String) -> WireError {
+    WireError::Malformed { what, reason }
+}
+
+fn millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,202 @@
+//! The classic protocol: members join, one of them computes the assignment, all are synchronised.
+//!
+//! ```text
+//! find the coordinator ─▶ join ─▶ sync ─▶ at work ─▶ give everything up (eager) ─┐
+//!                          ▲                                                     │
+//!                          └──────── joins again, keeping all (cooperative) ◀────┴─▶ leave
+//! ```
+//!
+//! The states are `ConsumerCoordinator`'s in Java.
+
+mod heart;
+mod join;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use kafka_protocol::ResponseError;
+
+use super::{
+    Leave,
+    assignor::is_cooperative,
+    membership::{Call, Ended, Enrolment, Line, Word},
+};
+use crate::messaging::{GroupPhase, backoff::Backoff, wire::WireError};
+use heart::{Beat, Heart};
+use join::{Joiner, Session};
+
+/// Lives in the group until it leaves, or may not come back.
+pub(super) async fn live(enrolment: &Enrolment, line: &mut Line) -> Ended {
+    enrolment.board.group(|group| group.protocol = "classic");
+    let member = Member {
+        enrolment,
+        line,
+        joiner: Joiner::new(enrolment),
+        heart: Heart::new(enrolment),
+        owned: BTreeSet::new(),
+        reason: "the consumer is starting".to_owned(),
+    };
+    member.live().await
+}
+
+struct Member<'a> {
+    enrolment: &'a Enrolment,
+    line: &'a mut Line,
+    joiner: Joiner,
+    heart: Heart,
+    /// What the consumer said to hold last.
+    owned: BTreeSet<i32>,
+    /// Why it joins the next time, for the coordinator's log (KIP-800).
+    reason: String,
+}
+
+/// How a generation ended.
+enum Next {
+    /// The group gathers anew, or is to.
+    Join(String),
+    /// Out of it.
+    Lost(WireError),
+    Leave(Leave),
+}
+
+impl Member<'_> {
+    async fn live(mut self) -> Ended {
+        let mut backoff = Backoff::new();
+        loop {
+            let standing = Arc::clone(&self.line.standing);
+            let joined = tokio::select! {
+                biased;
+                how = self.line.leaving() => return self.leave(how).await,
+                joined = self.joiner.join(self.enrolment, &standing, &self.owned, &self.reason) => joined,
+                never = self.heart.beat_on(&self.enrolment.coordinator) => match never {},
+            };
+            let next = match joined {
+                Ok(session) => {
+                    self.enrolment.succeeded();
+                    backoff = Backoff::new();
+                    self.work(session).await
+                }
+                Err(error) if error.code() == Some(ResponseError::RebalanceInProgress) => continue,
+                Err(error) if is_out(&error) => Next::Lost(error),
+                Err(error) => {
+                    self.enrolment.failed(&self.explained(&error));
+                    tokio::select! {
+                        how = self.line.leaving() => return self.leave(how).await,
+                        () = backoff.wait() => continue,
+                        never = self.heart.beat_on(&self.enrolment.coordinator) => match never {},
+                    }
+                }
+            };
+            match next {
+                Next::Join(reason) => self.reason = reason,
+                Next::Lost(error) if error.code() == Some(ResponseError::FencedInstanceId) => {
+                    return Ended::Barred(self.enrolment.fenced());
+                }
+                Next::Lost(error) => {
+                    self.joiner.heed(&error);
+                    self.heart.stop();
+                    self.reason = error.to_string();
+                    self.owned.clear();
+                    if let Err(how) = self.line.lost(self.reason.clone()).await {
+                        return self.leave(how).await;
+                    }
+                }
+                Next::Leave(how) => return self.leave(how).await,
+            }
+        }
+    }
+
+    /// One generation: has the consumer take its partitions up, and beats until something ends it.
+    async fn work(&mut self, session: Session) -> Next {
+        let Session { assignment, leads, partitions } = session;
+        let cooperative = is_cooperative(&self.enrolment.config.assignors);
+        let mut topic = self.enrolment.topic.clone();
+        // What another member gets, it gets in the generation after the one in which it is given up (KIP-429).
+        let mut due =
+            (cooperative && !self.owned.is_subset(&assignment)).then(|| "gave up partitions".to_owned());
+        let mut answered = false;
+        self.heart.start(&self.line.standing);
+        self.line.call(Call::Hold(assignment));
+        loop {
+            match due {
+                Some(reason) if answered => {
+                    return if cooperative { Next::Join(reason) } else { self.give_up(reason).await };
+                }
+                _ => {}
+            }
+            tokio::select! {
+                word = self.line.word() => match word {
+                    Word::Holds(partitions) => (self.owned, answered) = (partitions, true),
+                    Word::Leave(how) => return Next::Leave(how),
+                },
+                beat = self.heart.beat(&self.enrolment.coordinator) => match beat {
+                    Beat::Steady => {}
+                    Beat::Rebalance => { due.get_or_insert("the group rebalances".to_owned()); }
+                    Beat::Out(error) => return Next::Lost(error),
+                },
+                () = topic.changed_from(partitions), if leads && due.is_none() => {
+                    due = Some("the topic's partitions changed".to_owned());
+                }
+            }
+        }
+    }
+
+    /// Waits until the consumer has let go of everything.
+    async fn give_up(&mut self, reason: String) -> Next {
+        self.line.call(Call::GiveUp);
+        loop {
+            tokio::select! {
+                word = self.line.word() => match word {
+                    Word::Holds(partitions) if partitions.is_empty() => {
+                        self.owned = partitions;
+                        return Next::Join(reason);
+                    }
+                    Word::Holds(_) => {}
+                    Word::Leave(how) => return Next::Leave(how),
+                },
+                beat = self.heart.beat(&self.enrolment.coordinator) => {
+                    if let Beat::Out(error) = beat {
+                        return Next::Lost(error);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn leave(mut self, how: Leave) -> Ended {
+        if how == Leave::Unfit || self.enrolment.config.instance_id.is_none() {
+            self.enrolment.phase(GroupPhase::Left);
+            if let Err(error) = self.joiner.leave(self.enrolment).await {
+                log::debug!("leaving the group: {error}");
+            }
+        }
+        Ended::Left
+    }
+
+    fn explained(&self, error: &WireError) -> String {
+        match error.code() {
+            Some(ResponseError::InconsistentGroupProtocol) => format!(
+                "{error} (members of the group offer none of {}: KAFKA_PARTITION_ASSIGNMENT_STRATEGY)",
+                self.enrolment
+                    .config
+                    .assignors
+                    .iter()
+                    .map(|assignor| assignor.name())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+            _ => error.to_string(),
+        }
+    }
+}
+
+/// Whether the coordinator says that this is no member, or not of the generation it takes itself to be of.
+fn is_out(error: &WireError) -> bool {
+    matches!(
+        error.code(),
+        Some(
+            ResponseError::UnknownMemberId
+                | ResponseError::IllegalGeneration
+                | ResponseError::FencedInstanceId
+        )
+    )
+}
