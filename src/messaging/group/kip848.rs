@@ -181,10 +181,8 @@ impl Member<'_> {
         let held = TopicPartitions::default()
             .with_topic_id(self.topic_id)
             .with_partitions(self.owned.iter().copied().collect());
-        let request = request.with_topic_partitions(Some(match self.owned.is_empty() {
-            true => Vec::new(),
-            false => vec![held],
-        }));
+        let held = if self.owned.is_empty() { Vec::new() } else { vec![held] };
+        let request = request.with_topic_partitions(Some(held));
         if self.told.is_some() {
             return request;
         }

@@ -10,7 +10,10 @@ use std::{
     thread,
 };
 
-use highwater::messaging::{ConsumerConfig, GroupPhase, Publisher, group::Assignor};
+use highwater::messaging::{
+    ConsumerConfig, GroupPhase, Publisher,
+    group::{Assignor, GroupProtocol},
+};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::spawn_blocking;
 
@@ -153,7 +156,8 @@ async fn kcat_and_highwater_share_a_group(assignor: Assignor) {
     cluster.create_topic(3, &[]).await;
     let client = cluster.client();
     let recorder = Arc::new(Recorder::default());
-    let config = ConsumerConfig { assignors: vec![assignor], ..client.consumer_config() };
+    let protocol = GroupProtocol::Classic;
+    let config = ConsumerConfig { protocol, assignors: vec![assignor], ..client.consumer_config() };
     let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
     let board = client.board.watch();
     let has = async |partitions: RangeInclusive<usize>| {

@@ -66,6 +66,7 @@ impl TestCluster {
             board: Arc::new(Board::new()),
             topic: self.topic.clone(),
             group: self.group.clone(),
+            embedded: self.embedded.is_some(),
         }
     }
 }
@@ -76,6 +77,7 @@ pub(crate) struct Client {
     pub(crate) board: Arc<Board>,
     topic: String,
     group: String,
+    embedded: bool,
 }
 
 impl Client {
@@ -111,7 +113,7 @@ impl Client {
     pub(crate) fn consumer_config(&self) -> ConsumerConfig {
         ConsumerConfig {
             group_id: self.group.clone(),
-            protocol: GroupProtocol::Classic,
+            protocol: if self.embedded { GroupProtocol::Classic } else { protocol() },
             assignors: vec![Assignor::CooperativeSticky],
             instance_id: None,
             session_timeout: Duration::from_secs(6),
@@ -134,6 +136,18 @@ impl Client {
             DeadLetters::new(self.producer(self.dead_letter_topic()), &self.topic, &self.group);
         let (cluster, board) = (Arc::clone(&self.cluster), Arc::clone(&self.board));
         Consumer::start(cluster, self.topic(), config, handler, dead_letters, board)
+    }
+}
+
+/// The group protocol of tests to which it does not matter: TEST_GROUP_PROTOCOL, or the classic one. The embedded
+/// broker has no other.
+fn protocol() -> GroupProtocol {
+    // The tests' own switch, as the one below.
+    #[allow(clippy::disallowed_methods)]
+    match std::env::var("TEST_GROUP_PROTOCOL").as_deref() {
+        Ok("consumer") => GroupProtocol::Consumer,
+        Ok("auto") => GroupProtocol::Auto,
+        _ => GroupProtocol::Classic,
     }
 }
 
