@@ -11,7 +11,10 @@ use highwater::{
     telemetry,
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tokio::{net::TcpListener, runtime};
+use tokio::{
+    net::TcpListener,
+    runtime::{self, Runtime},
+};
 
 /// musl's own allocator serializes threads; this one is as fast everywhere.
 #[global_allocator]
@@ -22,39 +25,55 @@ fn main() -> ExitCode {
         Ok(invocation) => invocation,
         Err(exit) => return exit.report(),
     };
-    if service == Service::Healthcheck {
-        return match http::is_healthy(&config.http) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
-                eprintln!("no answer on port {}: {error}", config.http.port);
-                ExitCode::FAILURE
-            }
-        };
-    }
-    let started = telemetry::start(&config.log).context("logging cannot start");
-    match started.and_then(|_logs| run(service, config).inspect_err(|error| log::error!("{error:#}"))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    let passed = match service {
+        Service::Activity => {
+            let started = telemetry::start(&config.log).context("logging cannot start");
+            started.and_then(|_logs| run(config).inspect_err(|error| log::error!("{error:#}"))).is_ok()
+        }
+        Service::Healthcheck => http::is_healthy(&config.http).unwrap_or_else(|error| {
+            eprintln!("no answer on port {}: {error}", config.http.port);
+            false
+        }),
+        Service::Selftest => selftest(config).unwrap_or_else(|error| {
+            eprintln!("{error:#}");
+            false
+        }),
+    };
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run(service: Service, config: Config) -> anyhow::Result<()> {
-    // Said explicitly, as tokio else looks for a variable of its own.
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    let runtime = runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+fn run(config: Config) -> anyhow::Result<()> {
+    let runtime = runtime()?;
     allow_descriptors(&config.http);
-    let shutdown = Shutdown::new();
-    shutdown::watch_signals(shutdown.clone(), config.shutdown_timeout).context("signals cannot be had")?;
+    let shutdown = stopped_by_signals(&config)?;
     let outcome = runtime.block_on(async {
         let listener = bind(&config.http).await?;
-        match service {
-            Service::Activity | Service::Healthcheck => activity::run(config, listener, shutdown).await,
-        }
+        activity::run(config, listener, shutdown).await
     });
     // Whatever runs on has been given the time to finish.
     runtime.shutdown_background();
     outcome
+}
+
+/// Without a log, which would stand between the lines of the report.
+fn selftest(config: Config) -> anyhow::Result<bool> {
+    let runtime = runtime()?;
+    let shutdown = stopped_by_signals(&config)?;
+    let passed = runtime.block_on(activity::selftest::run(config, &shutdown, &mut io::stdout()));
+    runtime.shutdown_background();
+    Ok(passed)
+}
+
+fn runtime() -> io::Result<Runtime> {
+    // Said explicitly, as tokio else looks for a variable of its own.
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+}
+
+fn stopped_by_signals(config: &Config) -> anyhow::Result<Shutdown> {
+    let shutdown = Shutdown::new();
+    shutdown::watch_signals(shutdown.clone(), config.shutdown_timeout).context("signals cannot be had")?;
+    Ok(shutdown)
 }
 
 async fn bind(config: &http::Config) -> anyhow::Result<TcpListener> {

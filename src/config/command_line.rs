@@ -16,9 +16,11 @@ pub enum Service {
     Activity,
     /// Asks the service of these settings how it is, and ends.
     Healthcheck,
+    /// Tries the activity service of these settings, and ends.
+    Selftest,
 }
 
-const SERVICES: [(&str, Service, &str); 2] = [
+const SERVICES: [(&str, Service, &str); 3] = [
     (
         "activity",
         Service::Activity,
@@ -28,6 +30,11 @@ const SERVICES: [(&str, Service, &str); 2] = [
         "healthcheck",
         Service::Healthcheck,
         "Asks the service running with the same settings for its /health; exit code 0 or 1",
+    ),
+    (
+        "selftest",
+        Service::Selftest,
+        "Tries the service running with the same settings, and all of a second one; exit code 0 or 1",
     ),
 ];
 

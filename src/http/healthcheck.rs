@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::TcpStream,
     time::Duration,
 };
 
@@ -18,12 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 ///
 /// Nobody listens, or nobody answers in time.
 pub fn is_healthy(config: &Config) -> io::Result<bool> {
-    let host = match config.host {
-        IpAddr::V4(host) if host.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(host) if host.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        host => host,
-    };
-    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(host, config.port), PATIENCE)?;
+    let mut stream = TcpStream::connect_timeout(&config.own_address(), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;

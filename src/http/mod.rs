@@ -1,10 +1,11 @@
 //! REST plumbing without a business word.
 //!
 //! [`serve`] answers connections from a filter tree and bounds what a client may cost: [`json_body`] reads
-//! what it sends, [`Parameters`] and [`segment`] what it asks, [`Problem`] is what it hears when it errs.
+//! what it sends, [`Parameters`] and [`segment`] what it asks, [`Problem`] is what it hears when it errs. [`client`] asks a service of this machine.
 //! Errors of a handler are replies, returned through `then`; warp's rejections only pick the route.
 
 mod body;
+pub mod client;
 mod connection;
 mod healthcheck;
 mod media;
@@ -16,7 +17,10 @@ mod serve;
 mod service;
 mod socket;
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 pub use body::{BodyLimits, header, json_body, json_text};
 pub use healthcheck::is_healthy;
@@ -49,6 +53,16 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where this machine reaches the service: over loopback where it listens on every address.
+    pub fn own_address(&self) -> SocketAddr {
+        let host = match self.host {
+            IpAddr::V4(host) if host.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(host) if host.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            host => host,
+        };
+        SocketAddr::new(host, self.port)
+    }
+
     /// What a body may cost.
     pub fn body_limits(&self) -> BodyLimits {
         BodyLimits { max_bytes: self.max_body_bytes, max_depth: self.max_depth, timeout: self.body_timeout }

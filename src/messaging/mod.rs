@@ -144,6 +144,7 @@ mod nodelay;
 mod partitioner;
 mod producer;
 mod publisher;
+mod removal;
 mod status;
 mod topic;
 pub mod wire;

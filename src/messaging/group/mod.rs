@@ -18,6 +18,7 @@ mod kip848;
 mod lease;
 mod membership;
 mod offsets;
+mod removal;
 mod standing;
 
 pub use assignor::{

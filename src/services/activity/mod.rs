@@ -7,6 +7,7 @@ pub mod record;
 mod request;
 mod routes;
 mod selection;
+pub mod selftest;
 mod service;
 pub mod timestamp;
 

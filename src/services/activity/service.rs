@@ -73,7 +73,9 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
 
 /// Starts the broker inside this process where no other is named; it ends when what is returned is dropped.
 #[cfg(feature = "embedded-broker")]
-async fn embedded(mut config: Config) -> anyhow::Result<(Config, Option<crate::embedded::Broker>)> {
+pub(super) async fn embedded(
+    mut config: Config,
+) -> anyhow::Result<(Config, Option<crate::embedded::Broker>)> {
     use anyhow::Context as _;
 
     if !config.embedded {

@@ -2,5 +2,6 @@
 
 mod ending;
 mod program;
+mod selftest;
 mod standard_output;
 mod starting;

@@ -104,6 +104,11 @@ impl TestApp {
         }
     }
 
+    /// The port on which it listens.
+    pub(crate) fn port(&self) -> &str {
+        self.base.rsplit(':').next().unwrap()
+    }
+
     /// Sends a GET.
     pub(crate) async fn get(&self, path: &str) -> Response {
         self.http.get(format!("{}{path}", self.base)).send().await.unwrap()

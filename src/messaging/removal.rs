@@ -1,0 +1,75 @@
+//! Topics and groups that are needed no more: what was made for a trial is taken away again.
+
+use std::sync::Arc;
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{DeleteTopicsRequest, MetadataRequest, TopicName},
+    protocol::StrBytes,
+};
+
+use super::{Cluster, backoff::Backoff, group::Coordinator, wire::WireError};
+
+/// How often a deletion is asked for while it fails.
+const ATTEMPTS: usize = 5;
+
+impl Cluster {
+    /// Deletes topics and all that is in them. One that is not there counts as deleted. Whoever follows one
+    /// of them ([`super::Topic::follow`]) creates it again.
+    ///
+    /// # Errors
+    ///
+    /// The last of several attempts failed.
+    pub async fn delete_topics(&self, names: &[String]) -> Result<(), WireError> {
+        let mut backoff = Backoff::new();
+        for _ in 1..ATTEMPTS {
+            match self.try_to_delete(names).await {
+                Ok(()) => return Ok(()),
+                Err(_) => backoff.wait().await,
+            }
+        }
+        self.try_to_delete(names).await
+    }
+
+    async fn try_to_delete(&self, names: &[String]) -> Result<(), WireError> {
+        let mut connection = self.connect().await?;
+        let about = MetadataRequest::default().with_topics(Some(Vec::new()));
+        let about = connection.call(&about, 4..=9).await?;
+        let names = names.iter().map(|name| TopicName(StrBytes::from_string(name.clone())));
+        let timeout_ms = i32::try_from(self.request_timeout().as_millis()).unwrap_or(i32::MAX);
+        let request =
+            DeleteTopicsRequest::default().with_topic_names(names.collect()).with_timeout_ms(timeout_ms);
+        // Under ZooKeeper only the controller deletes topics.
+        let controller = about.brokers.iter().find(|broker| broker.node_id == about.controller_id);
+        let mut controller = match controller {
+            Some(broker) => self.connect_to(&broker.host, broker.port).await?,
+            None => connection,
+        };
+        let answer = controller.call(&request, 1..=5).await?;
+        for deleted in answer.responses {
+            match WireError::check("DeleteTopics", deleted.error_code) {
+                Err(error) if error.code() == Some(ResponseError::UnknownTopicOrPartition) => {}
+                checked => checked?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes a consumer group without members, and its committed offsets. One that is not there counts as
+    /// deleted.
+    ///
+    /// # Errors
+    ///
+    /// The last of several attempts failed.
+    pub async fn delete_group(self: &Arc<Self>, id: &str) -> Result<(), WireError> {
+        let coordinator = Coordinator::new(Arc::clone(self), id.to_owned());
+        let mut backoff = Backoff::new();
+        for _ in 1..ATTEMPTS {
+            match coordinator.delete().await {
+                Ok(()) => return Ok(()),
+                Err(_) => backoff.wait().await,
+            }
+        }
+        coordinator.delete().await
+    }
+}

@@ -1,0 +1,97 @@
+//! Asking a service, and what its answers must be.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
+
+use crate::http::{
+    PROBLEM_JSON,
+    client::{Answer, Request, ask},
+};
+
+/// How long an answer may take: longer than a `?wait=` of ours, and than the default PRODUCE_TIMEOUT.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How much of an answer that is wrong is shown, in characters.
+const SHOWN: usize = 300;
+
+/// A service that is asked over HTTP.
+pub(super) struct Service {
+    address: SocketAddr,
+}
+
+impl Service {
+    pub(super) fn at(address: SocketAddr) -> Self {
+        Self { address }
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The answer, whatever it says.
+    pub(super) async fn ask(&self, request: &Request) -> anyhow::Result<Answer> {
+        let asked = ask(self.address, request, PATIENCE).await;
+        asked.with_context(|| {
+            format!("nobody answers at {}: is the service running, with this HOST and PORT?", self.address)
+        })
+    }
+
+    /// The answer, which must have that status.
+    pub(super) async fn answers(&self, status: u16, request: &Request) -> anyhow::Result<Answer> {
+        let answer = self.ask(request).await?;
+        ensure!(answer.status == status, "{status} expected, but the answer is {}", shown(&answer));
+        Ok(answer)
+    }
+
+    /// The JSON of a GET, which must succeed.
+    pub(super) async fn read(&self, path: &str) -> anyhow::Result<Value> {
+        let answer = self.answers(200, &Request::get(path)).await?;
+        match answer.json() {
+            Value::Null => bail!("JSON expected, but the answer is {}", shown(&answer)),
+            json => Ok(json),
+        }
+    }
+
+    /// A request is refused with a problem of that status (RFC 9457), about that field where one is named.
+    pub(super) async fn refuses(
+        &self,
+        request: &Request,
+        status: u16,
+        field: Option<&str>,
+    ) -> anyhow::Result<Answer> {
+        let answer = self.answers(status, request).await?;
+        ensure!(
+            answer.header("content-type") == Some(PROBLEM_JSON),
+            "{PROBLEM_JSON} expected, but the answer is {}",
+            shown(&answer)
+        );
+        let problem = answer.json();
+        ensure!(
+            problem["status"] == status && !text(&problem["title"]).is_empty(),
+            "status and title expected in {}",
+            shown(&answer)
+        );
+        if let Some(field) = field {
+            let faults = problem["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+            ensure!(
+                faults.iter().any(|fault| fault["field"] == field && !text(&fault["message"]).is_empty()),
+                "a fault of {field} expected in {}",
+                shown(&answer)
+            );
+        }
+        Ok(answer)
+    }
+}
+
+/// The text of a JSON string; empty where it is none.
+pub(super) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// An answer on one line, for the report.
+pub(super) fn shown(answer: &Answer) -> String {
+    let body = answer.text();
+    let beginning: String = body.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("{} {beginning}{}", answer.status, if beginning.len() < body.len() { "…" } else { "" })
+}
