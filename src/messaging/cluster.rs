@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use rskafka::{
     BackoffConfig,
     client::{
@@ -147,20 +148,23 @@ impl Cluster {
     }
 
     /// A connection of our own to the first bootstrap address that answers, beginning with another each time.
-    pub(crate) async fn connect(&self) -> Result<Connection, WireError> {
-        let mut attempts = self.config.brokers.len();
-        loop {
-            attempts = attempts.saturating_sub(1);
-            match Connection::open(self.bootstrap(), &self.config).await {
-                Err(_) if attempts > 0 => {}
-                opened => return opened,
+    pub(crate) fn connect(&self) -> BoxFuture<'_, Result<Connection, WireError>> {
+        Box::pin(async {
+            let mut attempts = self.config.brokers.len();
+            loop {
+                attempts = attempts.saturating_sub(1);
+                match Connection::open(self.bootstrap(), &self.config).await {
+                    Err(_) if attempts > 0 => {}
+                    opened => return opened,
+                }
             }
-        }
+        })
     }
 
     /// A connection of our own to one broker.
-    pub(crate) async fn connect_to(&self, host: &str, port: i32) -> Result<Connection, WireError> {
-        Connection::open(&Self::address(host, port), &self.config).await
+    pub(crate) fn connect_to(&self, host: &str, port: i32) -> BoxFuture<'_, Result<Connection, WireError>> {
+        let address = Self::address(host, port);
+        Box::pin(async move { Connection::open(&address, &self.config).await })
     }
 
     /// `host:port`, with an IPv6 address in brackets.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use kafka_protocol::{
     ResponseError,
     messages::{FindCoordinatorRequest, GroupId},
@@ -152,12 +153,14 @@ impl Coordinator {
         self.cluster.connect_to(&host, port).await
     }
 
-    /// Where the cluster says that the coordinator is.
-    async fn look_up(&self) -> Result<(String, i32), WireError> {
+    /// Where the cluster says that the coordinator is. Boxed, as it is part of every call.
+    fn look_up(&self) -> BoxFuture<'_, Result<(String, i32), WireError>> {
         let request = FindCoordinatorRequest::default().with_key(self.group().0);
-        let mut any = self.cluster.connect().await?;
-        let answer = any.call(&request, 0..=3).await?;
-        WireError::check("FindCoordinator", answer.error_code)?;
-        Ok((answer.host.as_str().to_owned(), answer.port))
+        Box::pin(async move {
+            let mut any = self.cluster.connect().await?;
+            let answer = any.call(&request, 0..=3).await?;
+            WireError::check("FindCoordinator", answer.error_code)?;
+            Ok((answer.host.as_str().to_owned(), answer.port))
+        })
     }
 }

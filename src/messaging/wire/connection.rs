@@ -3,6 +3,7 @@
 use std::{any::type_name, io, ops::RangeInclusive, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
 use kafka_protocol::{
     messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},
     protocol::{Decodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer},
@@ -10,7 +11,7 @@ use kafka_protocol::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::WireError;
@@ -112,12 +113,7 @@ impl Connection {
         }
         let frame = self.encode(request, version).map_err(|reason| WireError::Malformed { what, reason })?;
         self.unusable = true;
-        let deadline = Instant::now() + within;
-        let body = match tokio::time::timeout_at(deadline, self.exchange(&frame)).await {
-            Err(_) => return Err(WireError::TimedOut { what, after: within }),
-            Ok(Err(source)) => return Err(self.broken(source)),
-            Ok(Ok(body)) => body,
-        };
+        let body = self.exchange_within(what, frame, within).await?;
         let answer = self
             .decode::<R::Response>(body, version)
             .map_err(|reason| WireError::Malformed { what, reason })?;
@@ -142,6 +138,23 @@ impl Connection {
         let length = i32::try_from(frame.len() - 4).map_err(|_| "too large".to_owned())?;
         frame[..4].copy_from_slice(&length.to_be_bytes());
         Ok(frame)
+    }
+
+    /// Boxed: what is above is compiled once a request, and this need not be, nor be part of all that calls.
+    fn exchange_within(
+        &mut self,
+        what: &'static str,
+        frame: BytesMut,
+        within: Duration,
+    ) -> BoxFuture<'_, Result<Bytes, WireError>> {
+        let deadline = Instant::now() + within;
+        Box::pin(async move {
+            match timeout_at(deadline, self.exchange(&frame)).await {
+                Err(_) => Err(WireError::TimedOut { what, after: within }),
+                Ok(Err(source)) => Err(self.broken(source)),
+                Ok(Ok(body)) => Ok(body),
+            }
+        })
     }
 
     async fn exchange(&mut self, frame: &[u8]) -> io::Result<Bytes> {
