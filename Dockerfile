@@ -1,7 +1,7 @@
 # The static binary in an empty image. Builds with BuildKit and with the classic builder, for the
 # architecture of the machine that builds:
 #
-#   docker build -t highwater .                    the image, without the embedded broker
+#   docker build -t highwater --target app .           the image, without the embedded broker
 #   docker build -t highwater-tests --target tests .   the tests, built, with all that they need
 
 # --- the toolchain, and the dependencies' sources ------------------------------------------------
@@ -32,15 +32,6 @@ RUN touch src/lib.rs src/main.rs \
  && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
  && echo 'highwater:x:10001:10001::/:/sbin/nologin' >/image/etc/passwd
 
-# --- the tests, which `cargo test` in here runs without network -----------------------------------
-FROM toolchain AS tests
-RUN cargo test --offline --locked --no-run
-ENV CARGO_NET_OFFLINE=true
-COPY . .
-RUN touch src/lib.rs src/main.rs tests/unit/main.rs tests/integration/main.rs \
- && cargo test --offline --locked --no-run
-CMD ["cargo", "test"]
-
 # --- the image -----------------------------------------------------------------------------------
 FROM scratch AS app
 LABEL org.opencontainers.image.title="highwater" \
@@ -51,3 +42,15 @@ USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 CMD ["/highwater", "healthcheck"]
 ENTRYPOINT ["/highwater"]
+
+# --- the tests, which `cargo test` in here runs without network -----------------------------------
+FROM toolchain AS tests
+RUN cargo test --offline --locked --no-run
+ENV CARGO_NET_OFFLINE=true
+COPY . .
+RUN touch src/lib.rs src/main.rs tests/unit/main.rs tests/integration/main.rs \
+ && cargo test --offline --locked --no-run
+CMD ["cargo", "test"]
+
+# --- what is built where no stage is named (the classic builder builds all stages before it) --------
+FROM app

@@ -16,6 +16,7 @@ failed=0
 passed=0
 skipped=0
 project=highwater-integration
+most_bytes=5000000 # of the image
 user=smoke-$(tr -d - </proc/sys/kernel/random/uuid)
 base=${BASE_URL:-}
 base=${base%/}
@@ -31,10 +32,13 @@ else
 fi
 
 compose() {
-  "${compose_command[@]}" -p "$project" --project-directory "$root" -f "$root/${compose_file##*/}" "$@"
+  "${compose_command[@]}" -p "$project" --project-directory "$root" --env-file "$work/settings" \
+    -f "$root/${compose_file##*/}" "$@"
 }
 compose_file=${COMPOSE_FILE:-docker-compose.yml}
-unset COMPOSE_FILE
+unset COMPOSE_FILE COMPOSE_PROFILES
+# Nor does what this shell has set count: Compose would take it before its file of settings.
+while read -r name; do unset "$name"; done < <(sed -n 's/^#\([A-Z][A-Z_]*\)=.*/\1/p' "$root/.env.example")
 
 ended() {
   local status=$?
@@ -114,10 +118,14 @@ stored() {
 
 # --- what only the compose can show ------------------------------------------------------------
 
-free_port() {
-  local port
-  for port in $(seq "$1" $(($1 + 200))); do
-    if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then echo "$port"; return; fi
+free_ports() { # FIRST COUNT: so many in a row, the first of them
+  local port offset
+  for port in $(seq "$1" "$2" $(($1 + 400))); do
+    for ((offset = 0; offset < $2; offset++)); do
+      if (exec 3<>"/dev/tcp/127.0.0.1/$((port + offset))") 2>/dev/null; then continue 2; fi
+    done
+    echo "$port"
+    return
   done
   return 1
 }
@@ -135,28 +143,116 @@ kafka_tool() {
     _ "$name" --bootstrap-server kafka:9092 "$@"
 }
 
+# Every setting of .env.example at its default; a group of this script's own, to see that what is set
+# there arrives; and an address of Kafka and one to listen on that only hold outside.
+write_settings() {
+  sed 's/^#\([A-Z][A-Z_]*=\)/\1/' "$root/.env.example" | grep -Ev '^(HOST|PORT|KAFKA_BROKERS|KAFKA_GROUP_ID)='
+  echo HOST=127.0.0.1
+  echo KAFKA_BROKERS=localhost:1
+  echo KAFKA_GROUP_ID=integration-group
+}
+
 up() {
-  PORT=$(free_port 18000) KAFKA_PORT=$(free_port 19092) ZOOKEEPER_PORT=$(free_port 12181)
-  export PORT KAFKA_PORT ZOOKEEPER_PORT
+  local began=$SECONDS other
+  base_port=$(free_ports 18000 3)
+  export PORT=$base_port
+  KAFKA_PORT=$(free_ports 19092 1) ZOOKEEPER_PORT=$(free_ports 12181 1) KAFKA_UI_PORT=$(free_ports 18080 1)
+  export KAFKA_PORT ZOOKEEPER_PORT KAFKA_UI_PORT
   base=http://127.0.0.1:$PORT
   ours=1
-  compose --profile '*' down -v --remove-orphans >/dev/null 2>&1 # what an interrupted run left
-  compose build app-service >"$work/build.log" 2>&1 || { tail -n 20 "$work/build.log" >&2; fail "the image builds"; return 1; }
-  compose up -d --no-deps app-service 2>"$work/up.log" || { cat "$work/up.log" >&2; return 1; }
+  write_settings >"$work/settings"
+  for other in "$root"/docker-compose*.yml; do
+    step "${other##*/} is a compose file, with every profile" \
+      "${compose_command[@]}" -f "$other" --profile '*' config --quiet
+  done
+  compose --profile '*' down -v --remove-orphans >/dev/null 2>&1 || true # what an interrupted run left
+  compose build app-service >"$work/build.log" 2>&1 || { tail -n 20 "$work/build.log" >&2; fail "the image builds"; exit 1; }
+  pass "the image builds ($((SECONDS - began)) s)"
+  the_image
+  began=$SECONDS
+  compose up -d --no-deps app-service 2>"$work/up.log" || { cat "$work/up.log" >&2; fail "the service starts alone"; exit 1; }
   step "the service without Kafka lives" within 30 is 200 /health
   step "and is not ready" is 503 /ready
-  compose up -d 2>"$work/up.log" || { cat "$work/up.log" >&2; fail "the compose comes up"; return 1; }
+  compose up -d 2>"$work/up.log" || { cat "$work/up.log" >&2; fail "the compose comes up"; exit 1; }
+  for other in $(compose config --services); do
+    step "$other is healthy" within 120 healthy "$other"
+  done
+  step "the service healed" within 60 is 200 /ready
+  echo "      ($((SECONDS - began)) s from the first container to ready)"
+}
+
+# The image: small, empty but for the program, and nobody's secrets.
+the_image() {
+  local image=highwater:latest bytes container
+  bytes=$(docker image inspect -f '{{.Size}}' "$image")
+  step "the image has $bytes bytes, at most $most_bytes" test "$bytes" -le "$most_bytes"
+  container=$(docker create "$image")
+  docker export "$container" | tar -t | grep -v '/$' | grep -Ev '^(\.dockerenv|dev/console|etc/(hosts|hostname|resolv\.conf|mtab))$' |
+    sort >"$work/files"
+  docker rm "$container" >/dev/null
+  printf '%s\n' etc/passwd etc/ssl/certs/ca-certificates.crt highwater >"$work/expected"
+  step "it holds the program, a CA bundle and a user" diff "$work/expected" "$work/files"
+  step "its user is not root" test "$(docker image inspect -f '{{.Config.User}}' "$image")" = 10001:10001
+  docker history --no-trunc --format '{{.CreatedBy}}' "$image" >"$work/history"
+  step "its history has no secret" lacks 'secret|passw|token|credential|_key' "$work/history"
+}
+lacks() { ! grep -Eiq "$1" "$2"; } # PATTERN FILE
+
+confined() {
+  local what
+  what=$(docker inspect -f '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}} {{.HostConfig.Memory}}' "$(compose ps -q app-service)")
+  [[ "$what" =~ ^true\ \[ALL\]\ \[no-new-privileges:true\]\ [1-9] ]]
+}
+
+# From the start of the process, as the engine has it, to its own word that it listens.
+quick_start() {
+  local container started listening
+  container=$(compose ps -q app-service)
+  started=$(docker inspect -f '{{.State.StartedAt}}' "$container")
+  listening=$(docker logs --since "$started" "$container" 2>&1 | jq -Rr 'fromjson? | select(.message | startswith("listening on")) | .timestamp' | tail -n 1)
+  [ -n "$listening" ] || return 1
+  status="listening after $((($(date -d "$listening" +%s%N) - $(date -d "$started" +%s%N)) / 1000000)) ms:"
+  [ $((($(date -d "$listening" +%s%N) - $(date -d "$started" +%s%N)) / 1000000)) -le 100 ]
+}
+
+selftest() { compose exec -T app-service /highwater selftest >"$work/body" 2>&1; }
+
+# Kills a container as an accident would, and starts it again: all of it is well by itself.
+killed() { # SERVICE
+  compose kill "$1" >/dev/null 2>&1 && compose start "$1" >/dev/null 2>&1 &&
+    within 120 healthy "$1" && within 120 is 200 /ready && within 30 posts "{\"userId\":\"$user\",\"eventType\":\"LOGIN\"}"
+}
+
+# shared EXPECTED: the instances on the ports of the range have so many partitions each, all in all three.
+shared() {
+  local port counts=()
+  for port in "$base_port" $((base_port + 1)) $((base_port + 2)); do
+    counts+=("$(curl -s --max-time 5 "http://127.0.0.1:$port/health" | jq '[.group | select(.settled) | .partitions[]] | length')") || return 1
+  done
+  status="partitions ${counts[*]}:"
+  [ "${counts[*]}" = "$1" ]
+}
+
+# Of an event that one of three instances took, one knows; each has a part of all.
+one_has() { # EVENT
+  local port found=0
+  for port in "$base_port" $((base_port + 1)) $((base_port + 2)); do
+    status=$(curl -s -o /dev/null --max-time 10 -w '%{http_code}' "http://127.0.0.1:$port/events/processed/$1?wait=2s")
+    if [ "$status" = 200 ]; then found=$((found + 1)); fi
+  done
+  status="$found instances have it:"
+  [ "$found" = 1 ]
 }
 
 # --- the story -----------------------------------------------------------------------------------
 
 if [ -z "$base" ]; then
   up
-  for service in $(compose config --services); do
-    step "$service is healthy" within 120 healthy "$service"
-  done
+  step "nothing can be written, nothing may be done, memory has a bound" confined
+  is 200 /health || true
+  step "what is set in .env arrives" body '.group.id == "integration-group"'
 else
-  skip "the service without Kafka lives, and heals when it comes"
+  skip "the image; the service without Kafka lives, and heals when it comes"
 fi
 step "the service is up" within 60 is 200 /health
 step "and says so" body '.status == "up"'
@@ -177,8 +273,7 @@ for time in first second third; do
 done
 count=5
 if [ -n "${ours:-}" ]; then
-  topic=${KAFKA_TOPIC:-$(sed -n 's/^KAFKA_TOPIC=//p' "$root/.env" 2>/dev/null || true)}
-  topic=${topic:-user-activity-events}
+  topic="user-activity-events"
   foreign=${event/$twin/$(cat /proc/sys/kernel/random/uuid)}
   printf '%s\n' "$user|$event" "$user|no event" "$user|$foreign" "$user|$event" "$user|$foreign" |
     kafka_tool kafka-console-producer --topic "$topic" --property parse.key=true --property 'key.separator=|' >/dev/null 2>"$work/producer.log" ||
@@ -226,13 +321,19 @@ step "415: no JSON" problem 415
 step "none of which was stored" stored "$user" $count
 
 if [ -n "${ours:-}" ]; then
+  step "the image tries itself from inside: highwater selftest" selftest
+  tail -n 1 "$work/body" | sed 's/^/      /'
+  step "and leaves no topic" lacks selftest <(kafka_tool kafka-topics --list)
+
   compose restart app-service >/dev/null 2>&1
   step "after a restart it is ready" within 60 is 200 /ready
+  step "it listened within 100 ms of its start" quick_start
   step "and has every event again, once" within 10 stored "$user" $count
-  compose kill app-service >/dev/null 2>&1
-  compose start app-service >/dev/null 2>&1
-  step "after a kill too" within 60 is 200 /ready
-  step "every event, once" within 30 stored "$user" $count
+  for service in $(compose config --services); do
+    step "$service is killed and started: no further hand" killed "$service"
+    count=$((count + 1))
+  done
+  step "every event is there, once" within 30 stored "$user" $count
   compose stop kafka >/dev/null 2>&1
   post /events/generate "{\"userId\":\"$user-away\",\"eventType\":\"LOGIN\"}"
   step "without Kafka, a clear 503" problem 503
@@ -243,9 +344,18 @@ if [ -n "${ours:-}" ]; then
   compose start kafka >/dev/null 2>&1
   step "when Kafka is back, it is ready by itself" within 120 is 200 /ready
   step "and takes events" within 30 posts "{\"userId\":\"$user\",\"eventType\":\"LOGOUT\"}"
-  step "every event is there, once" within 30 stored "$user" $((count + 1))
+  count=$((count + 1))
+  step "every event is there, once" within 30 stored "$user" $count
+
+  PORT=$base_port-$((base_port + 2)) compose up -d --scale app-service=3 >/dev/null 2>&1 || fail "three instances start"
+  step "three instances share the partitions" within 90 shared "1 1 1"
+  post /events/generate "{\"userId\":\"$user-shared\",\"eventType\":\"LOGIN\"}"
+  step "an event posted to one" test "$status" = 201
+  step "is processed by one" within 30 one_has "$(jq -r .eventId "$work/body")"
+  compose up -d --scale app-service=1 >/dev/null 2>&1 || fail "one instance is left"
+  step "one instance has all of it again" within 90 stored "$user" $count
 else
-  skip "a restart, a kill, Kafka away and back"
+  skip "selftest, a restart, kills, Kafka away and back, three instances"
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"
