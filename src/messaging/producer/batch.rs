@@ -106,6 +106,13 @@ impl Gatherer {
         Self { receiver, carried_over: None, most_bytes }
     }
 
+    /// Waits until there is something to send, or nobody left who would. It can be given up and begun again.
+    pub(super) async fn arrived(&mut self) {
+        if self.carried_over.is_none() {
+            self.carried_over = self.receiver.recv().await;
+        }
+    }
+
     /// The next batch: waits for one record, then takes what is there. `None` when all senders are gone.
     pub(super) async fn next(&mut self) -> Option<VecDeque<Pending>> {
         let first = match self.carried_over.take() {

@@ -26,6 +26,8 @@ pub(super) struct Lane {
     /// The part of the board that is this lane's.
     part: String,
     client: Option<PartitionClient>,
+    /// The last attempt did not reach Kafka, or not the partition's leader.
+    lost: bool,
 }
 
 /// What to do after a batch was not acknowledged.
@@ -49,7 +51,7 @@ impl Lane {
         board: Arc<Board>,
     ) -> Self {
         let part = format!("writing to {topic}/{partition}");
-        Self { cluster, topic, partition, most_bytes, board, part, client: None }
+        Self { cluster, topic, partition, most_bytes, board, part, client: None, lost: false }
     }
 
     /// Until all senders are gone and what they sent is answered.
@@ -57,8 +59,37 @@ impl Lane {
         let mut gatherer = Gatherer::new(receiver, self.most_bytes);
         while let Some(batch) = gatherer.next().await {
             self.deliver(batch).await;
+            if self.lost {
+                tokio::select! {
+                    biased;
+                    () = gatherer.arrived() => {}
+                    () = self.find_again() => {}
+                }
+            }
         }
         self.board.withdraw(&self.part);
+    }
+
+    /// Looks for the partition's leader until it is there. Without that, nobody would: a service that is not
+    /// ready is sent nothing, and so would not be ready for as long as it is sent nothing.
+    async fn find_again(&mut self) {
+        let mut backoff = Backoff::new();
+        while self.lost {
+            backoff.wait().await;
+            let patience = self.cluster.request_timeout();
+            match connect(&self.cluster, &self.topic, self.partition, patience).await {
+                Ok(client) => {
+                    self.client = Some(client);
+                    self.found();
+                }
+                Err(error) => self.board.failed(&self.part, &error),
+            }
+        }
+    }
+
+    fn found(&mut self) {
+        self.lost = false;
+        self.board.succeeded(&self.part);
     }
 
     /// Sends a batch, in halves where Kafka finds it too large, and answers each of its callers.
@@ -72,7 +103,7 @@ impl Lane {
             }
             let error = match self.attempt(&batch).await {
                 Ok(offsets) => {
-                    self.board.succeeded(&self.part);
+                    self.found();
                     for (pending, offset) in batch.into_iter().zip(offsets) {
                         pending.answer(Ok(Receipt { partition: self.partition, offset }));
                     }
@@ -100,6 +131,7 @@ impl Lane {
                         batch.iter().for_each(Pending::mark_refused);
                     }
                     self.board.failed(&self.part, &error);
+                    self.lost = true;
                     self.client = None;
                     self.cluster.discard();
                     parts.push_front(batch);

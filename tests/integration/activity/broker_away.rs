@@ -51,6 +51,25 @@ async fn started_without_kafka_it_says_so_and_works_once_kafka_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_refused_post_it_is_ready_again_without_another() {
+    let mut cluster = TestCluster::embedded().await;
+    let app = TestApp::start_with(&cluster, &[("PRODUCE_TIMEOUT", "300ms")]).await;
+    app.until_ready().await;
+    app.generate("user-1").await;
+    suspend(&mut cluster);
+    let refused = app.post("/events/generate", &login()).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    eventually("it is not ready", async || {
+        (app.get("/ready").await.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(())
+    })
+    .await;
+    // Whoever balances load sends nothing to a service that is not ready.
+    resume(&mut cluster).await.unwrap();
+    app.until_ready().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn kafka_that_goes_in_the_middle_costs_no_acknowledged_event() {
     let mut cluster = TestCluster::embedded().await;
     let app = TestApp::start_with(&cluster, &[("PRODUCE_TIMEOUT", "500ms")]).await;
