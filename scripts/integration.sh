@@ -6,6 +6,7 @@
 #
 #   scripts/integration.sh                                       builds the image, some minutes
 #   COMPOSE_FILE=docker-compose.kraft.yml scripts/integration.sh Kafka 4.1 without ZooKeeper
+#   TESTS=1 scripts/integration.sh                               and `cargo test` in a container, more minutes
 #   KEEP=1 scripts/integration.sh                                leaves it running, and says where
 #   BASE_URL=http://localhost:8000 scripts/integration.sh        a running one; nothing is restarted
 set -euo pipefail
@@ -30,6 +31,8 @@ if docker compose version >/dev/null 2>&1; then
 else
   compose_command=(docker-compose)
 fi
+# Where BuildKit's plugin is not installed, the classic builder does it.
+docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
 
 compose() {
   "${compose_command[@]}" -p "$project" --project-directory "$root" --env-file "$work/settings" \
@@ -140,7 +143,7 @@ kafka_tool() {
   # shellcheck disable=SC2016 # expanded in the container
   compose exec -T kafka bash -c '
     PATH=$PATH:/opt/kafka/bin name=$1 && shift && $(command -v "$name" || command -v "$name.sh") "$@"' \
-    _ "$name" --bootstrap-server kafka:9092 "$@"
+    _ "$name" --bootstrap-server kafka:9092 "$@" 2>"$work/tool.log"
 }
 
 # Every setting of .env.example at its default; a group of this script's own, to see that what is set
@@ -217,6 +220,13 @@ quick_start() {
 
 selftest() { compose exec -T app-service /highwater selftest >"$work/body" 2>&1; }
 
+# The tests on the Kafka of the compose file, in a container that has all they are built from.
+tests() {
+  compose exec -T tests cargo test >"$work/tests.log" 2>&1 && return
+  grep -E '^(error|test .*FAILED|test result)|panicked' "$work/tests.log" >"$work/body"
+  return 1
+}
+
 # Kills a container as an accident would, and starts it again: all of it is well by itself.
 killed() { # SERVICE
   compose kill "$1" >/dev/null 2>&1 && compose start "$1" >/dev/null 2>&1 &&
@@ -276,8 +286,8 @@ if [ -n "${ours:-}" ]; then
   topic="user-activity-events"
   foreign=${event/$twin/$(cat /proc/sys/kernel/random/uuid)}
   printf '%s\n' "$user|$event" "$user|no event" "$user|$foreign" "$user|$event" "$user|$foreign" |
-    kafka_tool kafka-console-producer --topic "$topic" --property parse.key=true --property 'key.separator=|' >/dev/null 2>"$work/producer.log" ||
-    fail "records through Kafka itself" "$(tail -n 3 "$work/producer.log")"
+    kafka_tool kafka-console-producer --topic "$topic" --property parse.key=true --property 'key.separator=|' >/dev/null ||
+    fail "records through Kafka itself" "$(tail -n 3 "$work/tool.log")"
   count=6
   step "twice through Kafka itself, beside a record that is none" within 30 stored "$user" $count
 else
@@ -324,6 +334,12 @@ if [ -n "${ours:-}" ]; then
   step "the image tries itself from inside: highwater selftest" selftest
   tail -n 1 "$work/body" | sed 's/^/      /'
   step "and leaves no topic" lacks selftest <(kafka_tool kafka-topics --list)
+
+  if [ "${TESTS:-0}" = 1 ]; then
+    compose --profile test up -d --build tests >"$work/build.log" 2>&1 || tail -n 20 "$work/build.log" >&2
+    step "cargo test passes in a container" tests
+    grep '^test result' "$work/tests.log" | sed 's/^/      /' || true
+  fi
 
   compose restart app-service >/dev/null 2>&1
   step "after a restart it is ready" within 60 is 200 /ready

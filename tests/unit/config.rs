@@ -489,6 +489,24 @@ mod lists {
     }
 
     #[test]
+    fn compose_hands_every_setting_to_the_service_but_where_kafka_is_and_what_is_listened_on() {
+        let text = file("docker-compose.yml");
+        let service = text.split("\n  app-service:\n").nth(1).expect("a service called app-service");
+        let environment = service.split("\n    environment:\n").nth(1).expect("its environment");
+        let found: Vec<String> = environment
+            .lines()
+            .take_while(|line| line.starts_with("      "))
+            .filter(|line| !line.trim_start().starts_with('#'))
+            .map(|line| line.trim().to_owned())
+            .collect();
+        let own = ["KAFKA_BROKERS: kafka:9092", "HOST: 0.0.0.0", "PORT: 8000"];
+        let others = config::settings().map(|setting| format!("{}:", setting.variable));
+        let others = others.filter(|line| !own.iter().any(|own| own.starts_with(line.as_str())));
+        let expected: Vec<String> = own.map(str::to_owned).into_iter().chain(others).collect();
+        assert_lists("docker-compose.yml", &found, &expected);
+    }
+
+    #[test]
     fn each_setting_is_told_in_one_sentence() {
         for setting in config::settings() {
             assert!(
