@@ -154,8 +154,8 @@ impl Group {
         self.wait_for_others(id)
     }
 
-    /// A static member was started again: it takes its old place, and while its group is at work and it says
-    /// what it said before, nobody else notices (`updateStaticMemberAndRebalance`).
+    /// A static member was started again: it takes its old place, and while its group is at work and would elect
+    /// the same assignor, nobody else notices (`updateStaticMemberAndRebalance`).
     fn replace(&mut self, old: &str, id: String, joining: Joining) -> Admission {
         let Some(before) = self.members.remove(old) else { return self.admit(id, joining) };
         let led = self.leader == old;
@@ -163,11 +163,10 @@ impl Group {
             self.leader = id.clone();
         }
         let (instance, knows_skipping) = (joining.instance.clone(), joining.knows_skipping);
-        let unchanged = before.joining.protocols == joining.protocols;
         let member = Member { assignment: before.assignment, ..Member::new(joining) };
         self.members.insert(id.clone(), member);
         log::debug!("the member {instance:?} of a group is {id} now and was {old}");
-        if self.phase != Phase::Stable || !unchanged {
+        if self.phase != Phase::Stable || self.elected_protocol() != self.protocol {
             return self.wait_for_others(id);
         }
         let mut joined = self.told(&id);

@@ -80,7 +80,7 @@ impl Group {
     }
 
     /// Each member votes for the first of its protocols that all know (`selectProtocol`).
-    fn elected_protocol(&self) -> String {
+    pub(super) fn elected_protocol(&self) -> String {
         let all_know = |name: &str| self.members.values().all(|member| member.knows(name));
         let mut votes: Vec<(&str, usize)> = Vec::new();
         for member in self.members.values() {

@@ -32,6 +32,8 @@ const LEAVES_FOR_A_WHILE: i32 = -2;
 /// So many of the intervals that the broker gives may pass without an answered heartbeat before the lease is
 /// over. Its session time-out is not told to members; with Kafka's defaults it is nine intervals.
 const LEASE_INTERVALS: u32 = 3;
+/// No broker is told more often, whatever it asks for.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Lives in the group until it leaves, or may not come back.
 pub(super) async fn live(enrolment: &Enrolment, line: &mut Line) -> Ended {
@@ -195,7 +197,8 @@ impl Member<'_> {
 
     async fn heed(&mut self, answer: ConsumerGroupHeartbeatResponse, sent_at: i64) -> Result<(), WireError> {
         let lease = self.line.standing.lease();
-        self.interval = Duration::from_millis(u64::try_from(answer.heartbeat_interval_ms).unwrap_or(0));
+        let interval = Duration::from_millis(u64::try_from(answer.heartbeat_interval_ms).unwrap_or(0));
+        self.interval = interval.max(SHORTEST_INTERVAL);
         self.epoch = answer.member_epoch;
         let claim =
             Claim { member: self.id.clone(), instance: self.instance(), generation: answer.member_epoch };

@@ -2,7 +2,10 @@
 
 mod consuming;
 mod group;
+mod java;
 mod kcat;
+mod kip848;
 mod logs;
 mod producing;
+mod rebalancing;
 mod rules;

@@ -6,13 +6,15 @@ use std::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use highwater::messaging::{Handler, Passing, Poison, Record, Stopped, Verdict};
 
 /// Remembers every record; what it does with one depends on the value: `poison` can never be processed,
-/// `trouble` cannot be processed until [`Recorder::end_trouble`], and `panic` panics the first time.
+/// `trouble` cannot be processed until [`Recorder::end_trouble`], `hang` does not return until then, and `panic`
+/// panics the first time.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     handled: Mutex<Vec<Record>>,
@@ -79,6 +81,12 @@ impl Handler for Recorder {
             match record.value.as_deref() {
                 Some(b"poison") => verdict.poison.push(Poison { index, reason: "it is poison".to_owned() }),
                 Some(b"panic") if !self.panicked.swap(true, Ordering::SeqCst) => panic!("as the record says"),
+                Some(b"hang") if !self.over.load(Ordering::SeqCst) => {
+                    while !self.over.load(Ordering::SeqCst) {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                    }
+                    self.keep(std::slice::from_ref(record));
+                }
                 Some(b"trouble") if !self.over.load(Ordering::SeqCst) => {
                     verdict.stopped = Some(Stopped { index, cause: Passing("trouble".to_owned()) });
                     return verdict;

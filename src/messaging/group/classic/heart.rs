@@ -47,7 +47,7 @@ struct Life {
     standing: Arc<Standing>,
     lease: Lease,
     due: Instant,
-    /// When the last heartbeat was sent that found the group at work: a rebalance began after that.
+    /// When the last request was sent that found the group at work: a rebalance began after that.
     steady_at: i64,
     /// It was said that the lease ran out.
     lapsed: bool,
@@ -65,14 +65,14 @@ impl Heart {
         }
     }
 
-    /// A generation began: the first heartbeat is due at once.
-    pub(super) fn start(&mut self, standing: &Arc<Standing>) {
+    /// A generation began after that moment: the first heartbeat is due at once.
+    pub(super) fn start(&mut self, standing: &Arc<Standing>, steady_at: i64) {
         let due = Instant::now();
         match &mut self.life {
-            Some(life) => life.due = due,
+            Some(life) => (life.due, life.steady_at) = (due, steady_at),
             None => {
                 let (standing, lease) = (Arc::clone(standing), standing.lease());
-                self.life = Some(Life { standing, lease, due, steady_at: Lease::now(), lapsed: false });
+                self.life = Some(Life { standing, lease, due, steady_at, lapsed: false });
             }
         }
     }

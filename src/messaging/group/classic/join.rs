@@ -17,7 +17,7 @@ use kafka_protocol::{
 };
 
 use super::super::{
-    Assignor, Claim, Coordinator, Standing,
+    Assignor, Claim, Coordinator, Lease, Standing,
     assignor::{self, decode_assignment, decode_subscription, encode_assignment, encode_subscription},
     membership::Enrolment,
 };
@@ -39,6 +39,8 @@ pub(super) struct Session {
     pub(super) leads: bool,
     /// How many there were when it was made.
     pub(super) partitions: usize,
+    /// A moment at which it had not come about yet, as a lease counts.
+    pub(super) synced_at: i64,
 }
 
 /// Who joins.
@@ -92,11 +94,14 @@ impl Joiner {
             Vec::new()
         };
         let patience = enrolment.config.rebalance_timeout;
+        let synced_at = Lease::now();
         let assignment = self.sync_group(&claim, joined.protocol_name.clone(), assignments, patience).await?;
         self.generation = claim.generation;
+        // The coordinator begins every member's session anew when it hands out the assignment.
+        standing.lease().renew(synced_at, Lease::term(enrolment.config.session_timeout));
         let assignor = joined.protocol_name.as_deref().and_then(Assignor::named);
         enrolment.board.group(|group| group.assignor = assignor.map(Assignor::name));
-        Ok(Session { assignment, leads, partitions })
+        Ok(Session { assignment, leads, partitions, synced_at })
     }
 
     async fn join_group(

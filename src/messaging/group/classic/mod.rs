@@ -107,14 +107,14 @@ impl Member<'_> {
 
     /// One generation: has the consumer take its partitions up, and beats until something ends it.
     async fn work(&mut self, session: Session) -> Next {
-        let Session { assignment, leads, partitions } = session;
+        let Session { assignment, leads, partitions, synced_at } = session;
         let cooperative = is_cooperative(&self.enrolment.config.assignors);
         let mut topic = self.enrolment.topic.clone();
         // What another member gets, it gets in the generation after the one in which it is given up (KIP-429).
         let mut due =
             (cooperative && !self.owned.is_subset(&assignment)).then(|| "gave up partitions".to_owned());
         let mut answered = false;
-        self.heart.start(&self.line.standing);
+        self.heart.start(&self.line.standing, synced_at);
         self.line.call(Call::Hold(assignment));
         loop {
             match due {

@@ -1,0 +1,161 @@
+//! Kafka's own console consumer beside Highwater in one group: where the cluster under test is one that
+//! scripts/kafka.sh started on this machine.
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use highwater::messaging::{
+    ConsumerConfig, Publisher,
+    group::{Assignor, GroupProtocol},
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::task::spawn_blocking;
+
+use super::{
+    group::{partitions_of, status_of},
+    kip848,
+    producing::message,
+};
+use crate::support::{Recorder, TestCluster, eventually};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka.sh");
+
+/// One of Kafka's commands on that cluster; none where scripts/kafka.sh did not start it.
+fn tool(cluster: &TestCluster, name: &str) -> Option<Command> {
+    let port = cluster.brokers[0].rsplit(':').next()?;
+    let log = Command::new(SCRIPT).args(["log", port]).output().unwrap();
+    let started = std::path::Path::new(String::from_utf8_lossy(&log.stdout).trim()).exists();
+    if !started {
+        eprintln!("skipped: TEST_KAFKA_BROKERS names no cluster of scripts/kafka.sh");
+        return None;
+    }
+    let mut tool = Command::new(SCRIPT);
+    tool.args(["tool", port, name]);
+    Some(tool)
+}
+
+/// The console consumer as a member of the test's group. Dropped, it is killed.
+struct Member {
+    process: Child,
+    read: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Member {
+    fn start(cluster: &TestCluster, properties: &[&str]) -> Self {
+        let mut tool = tool(cluster, "console-consumer").unwrap();
+        tool.args(["--topic", &cluster.topic, "--group", &cluster.group]);
+        for property in properties.iter().chain(&["auto.offset.reset=earliest"]) {
+            tool.args(["--consumer-property", property]);
+        }
+        let mut process = tool.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let read: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let keep = Arc::clone(&read);
+        thread::spawn(move || {
+            lines.for_each(|line| {
+                keep.lock().unwrap().insert(line.unwrap());
+            });
+        });
+        Self { process, read }
+    }
+
+    fn read(&self) -> BTreeSet<String> {
+        self.read.lock().unwrap().clone()
+    }
+
+    /// Has it commit and leave.
+    async fn stop(mut self) {
+        kill_process(Pid::from_child(&self.process), Signal::TERM).unwrap();
+        spawn_blocking(move || self.process.wait().unwrap()).await.unwrap();
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        let _it_may_have_ended = self.process.kill();
+        let _reaped = self.process.wait();
+    }
+}
+
+/// What Kafka's own tool says of the group's members.
+async fn described(cluster: &TestCluster) -> String {
+    let mut tool = tool(cluster, "consumer-groups").unwrap();
+    tool.args(["--describe", "--members", "--verbose", "--group", &cluster.group]);
+    let output = spawn_blocking(move || tool.output().unwrap()).await.unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+async fn share(cluster: TestCluster, config: impl Fn(ConsumerConfig) -> ConsumerConfig, properties: &[&str]) {
+    if tool(&cluster, "console-consumer").is_none() {
+        return;
+    }
+    cluster.create_topic(3, &[]).await;
+    let client = cluster.client();
+    let recorder = Arc::new(Recorder::default());
+    let consumer = client.consumer_with(Arc::clone(&recorder) as _, config(client.consumer_config()));
+    eventually("we have all", async || (partitions_of(&client).len() == 3).then_some(())).await;
+    let kept = partitions_of(&client);
+    let java = Member::start(&cluster, properties);
+    eventually("Java has some", async || (1..=2).contains(&partitions_of(&client).len()).then_some(())).await;
+    assert!(partitions_of(&client).is_subset(&kept));
+    let producer = client.producer(client.topic());
+    for number in 0..60 {
+        producer.publish(message(&format!("user-{number}"), format!("{number}"))).await.unwrap();
+    }
+    eventually("all are read", async || (java.read().len() + recorder.count() == 60).then_some(())).await;
+    let (ours, theirs) = (recorder.values().into_iter().collect::<BTreeSet<_>>(), java.read());
+    assert!(!ours.is_empty() && !theirs.is_empty() && ours.is_disjoint(&theirs));
+    let described = described(&cluster).await;
+    assert!(described.contains("highwater-test") && described.contains("console-consumer"), "{described}");
+    assert!(described.contains(&status_of(&client).member), "{described}");
+
+    // Whichever leads: first we go and come back, then it goes.
+    consumer.stop().await;
+    for number in 60..90 {
+        producer.publish(message(&format!("user-{number}"), format!("{number}"))).await.unwrap();
+    }
+    eventually("Java has it all", async || (java.read().len() + ours.len() == 90).then_some(())).await;
+    let client = cluster.client();
+    let recorder = Arc::new(Recorder::default());
+    let consumer = client.consumer_with(Arc::clone(&recorder) as _, config(client.consumer_config()));
+    eventually("Java hands some over", async || (!partitions_of(&client).is_empty()).then_some(())).await;
+    java.stop().await;
+    eventually("we have all again", async || (partitions_of(&client).len() == 3).then_some(())).await;
+    cluster.reaches_lag_0(3).await;
+    assert_eq!(recorder.count(), 0, "what Java read and committed is not read again");
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn java_and_highwater_share_a_group_by_cooperative_sticky() {
+    let sticky = |config| ConsumerConfig {
+        protocol: GroupProtocol::Classic,
+        assignors: vec![Assignor::CooperativeSticky],
+        ..config
+    };
+    let strategy =
+        "partition.assignment.strategy=org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
+    share(TestCluster::start().await, sticky, &[strategy, "heartbeat.interval.ms=200"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn java_with_its_defaults_and_highwater_share_a_group() {
+    let both = |config| ConsumerConfig {
+        protocol: GroupProtocol::Classic,
+        assignors: vec![Assignor::Range, Assignor::CooperativeSticky],
+        ..config
+    };
+    share(TestCluster::start().await, both, &["heartbeat.interval.ms=200"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn java_and_highwater_share_a_group_by_kip_848() {
+    let Some(cluster) = kip848::cluster().await else { return };
+    let consumer = |config| ConsumerConfig { protocol: GroupProtocol::Consumer, ..config };
+    share(cluster, consumer, &["group.protocol=consumer"]).await;
+}

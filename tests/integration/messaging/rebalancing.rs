@@ -1,0 +1,321 @@
+//! What members keep: partitions through a rebalance, their place through a restart; and when they let go.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use bytes::{BufMut, BytesMut};
+use highwater::embedded::{Fault, Options};
+use highwater::messaging::{
+    Consumer, ConsumerConfig, GroupPhase, Publisher,
+    group::{Assignor, GroupProtocol},
+};
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        ApiKey, ConsumerProtocolSubscription, JoinGroupRequest, join_group_request::JoinGroupRequestProtocol,
+    },
+    protocol::Encodable,
+};
+use tokio::time::timeout;
+
+use super::{
+    group::{each_once, partitions_of, share, status_of},
+    producing::message,
+};
+use crate::support::{
+    Client, RecordLoad, Recorder, TestCluster, eventually,
+    requests::{GROUP, text},
+};
+
+fn classic(client: &Client) -> ConsumerConfig {
+    ConsumerConfig { protocol: GroupProtocol::Classic, ..client.consumer_config() }
+}
+
+fn named(client: &Client, instance: &str) -> ConsumerConfig {
+    ConsumerConfig { instance_id: Some(instance.to_owned()), ..classic(client) }
+}
+
+/// Joins as a member that wants none of the topic's partitions, and never does anything again.
+async fn join_and_fall_silent(cluster: &TestCluster) {
+    let mut metadata = BytesMut::new();
+    metadata.put_i16(0);
+    ConsumerProtocolSubscription::default().encode(&mut metadata, 0).unwrap();
+    let sticky = JoinGroupRequestProtocol::default()
+        .with_name(text(Assignor::CooperativeSticky.name()))
+        .with_metadata(metadata.freeze());
+    let mut request = JoinGroupRequest::default()
+        .with_group_id(cluster.group_id())
+        .with_session_timeout_ms(20_000)
+        .with_rebalance_timeout_ms(20_000)
+        .with_protocol_type(text("consumer"))
+        .with_protocols(vec![sticky]);
+    let mut connection = cluster.coordinator(&cluster.group, GROUP).await;
+    loop {
+        let answer = connection.call(&request, 4..=5).await.unwrap();
+        match ResponseError::try_from_code(answer.error_code) {
+            None => return,
+            Some(ResponseError::MemberIdRequired) => request.member_id = answer.member_id,
+            Some(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_stays_is_read_and_committed_while_the_group_gathers() {
+    let cluster = TestCluster::start().await;
+    let (one, two) = (cluster.client(), cluster.client());
+    let (first, second) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
+    let consumer_one = one.consumer_with(Arc::clone(&first) as _, classic(&one));
+    eventually("the first member has all", async || (partitions_of(&one).len() == 3).then_some(())).await;
+    join_and_fall_silent(&cluster).await;
+    eventually("the generation is there", async || (partitions_of(&one).len() == 3).then_some(())).await;
+
+    // The next rebalance waits for the silent member, until its session or its patience is over.
+    let consumer_two = two.consumer_with(Arc::clone(&second) as _, classic(&two));
+    let gathers = || status_of(&one).phase == GroupPhase::Joining;
+    eventually("the group gathers", async || gathers().then_some(())).await;
+    let producer = one.producer(one.topic());
+    for number in 0..60 {
+        producer.publish(message(&format!("user-{number}"), format!("{number}"))).await.unwrap();
+    }
+    eventually("all are handled", async || (first.count() == 60).then_some(())).await;
+    cluster.reaches_lag_0(3).await;
+    assert!(gathers(), "it still does: {:?}", status_of(&one));
+    assert_eq!(status_of(&one).partitions.len(), 3);
+
+    share(&one, &two).await;
+    consumer_two.stop().await;
+    consumer_one.stop().await;
+    each_once(60, &[&first, &second]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_also_offer_range_give_up_everything_before_they_join_again() {
+    let cluster = TestCluster::start().await;
+    let (one, two) = (cluster.client(), cluster.client());
+    let both = |client: &Client| ConsumerConfig {
+        assignors: vec![Assignor::CooperativeSticky, Assignor::Range],
+        ..classic(client)
+    };
+    let load = RecordLoad::start(one.producer(one.topic()));
+    let (first, second) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
+    let consumer_one = one.consumer_with(Arc::clone(&first) as _, both(&one));
+    eventually("the first member works", async || (first.count() > 100).then_some(())).await;
+    let consumer_two = two.consumer_with(Arc::clone(&second) as _, both(&two));
+    share(&one, &two).await;
+    assert_eq!(status_of(&one).assignor, Some("cooperative-sticky"));
+
+    // One of range alone, as in a rolling upgrade: range is elected, and nothing is lost or doubled.
+    let three = cluster.client();
+    let third = Arc::new(Recorder::default());
+    let range = ConsumerConfig { assignors: vec![Assignor::Range], ..classic(&three) };
+    let consumer_three = three.consumer_with(Arc::clone(&third) as _, range);
+    eventually("all three have one", async || {
+        let each = [&one, &two, &three].map(partitions_of);
+        each.iter().all(|partitions| partitions.len() == 1).then_some(())
+    })
+    .await;
+    assert_eq!(status_of(&one).assignor, Some("range"));
+    eventually("the third member works", async || (third.count() > 100).then_some(())).await;
+    consumer_three.stop().await;
+    share(&one, &two).await;
+    let written = load.end().await;
+    each_once(written, &[&first, &second, &third]).await;
+    consumer_two.stop().await;
+    consumer_one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_without_a_common_assignor_say_so() {
+    let cluster = TestCluster::start().await;
+    let (one, two) = (cluster.client(), cluster.client());
+    let consumer_one = one.consumer_with(Arc::new(Recorder::default()), classic(&one));
+    eventually("the first member has all", async || (partitions_of(&one).len() == 3).then_some(())).await;
+    let range = ConsumerConfig { assignors: vec![Assignor::Range], ..classic(&two) };
+    let consumer_two = two.consumer_with(Arc::new(Recorder::default()), range);
+    eventually("the second one says why it is not in", async || {
+        let error = status_of(&two).error?;
+        error.contains("KAFKA_PARTITION_ASSIGNMENT_STRATEGY").then_some(())
+    })
+    .await;
+    consumer_one.stop().await;
+    eventually("then it is", async || (partitions_of(&two).len() == 3).then_some(())).await;
+    assert_eq!(status_of(&two).error, None);
+    consumer_two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_static_member_that_is_started_again_moves_nothing() {
+    let cluster = TestCluster::start().await;
+    let one = cluster.client();
+    let first = Arc::new(Recorder::default());
+    let consumer_one = one.consumer_with(Arc::clone(&first) as _, named(&one, "one"));
+    let two = cluster.client();
+    let second = Arc::new(Recorder::default());
+    let consumer_two = two.consumer_with(Arc::clone(&second) as _, named(&two, "two"));
+    share(&one, &two).await;
+    let before = (status_of(&one).generation, partitions_of(&one), partitions_of(&two));
+    let producer = one.producer(one.topic());
+    let write = async |count: usize| {
+        for number in 0..count {
+            producer.publish(message(&format!("user-{number}"), format!("{number}"))).await.unwrap();
+        }
+    };
+    write(30).await;
+    each_once(30, &[&first, &second]).await;
+
+    // The leader and the other: neither tells the group that it goes.
+    let mut started = Vec::new();
+    for (client, consumer, recorder, instance) in
+        [(&two, consumer_two, &second, "two"), (&one, consumer_one, &first, "one")]
+    {
+        consumer.stop().await;
+        let (theirs, written) = (partitions_of(client), first.count() + second.count());
+        assert_eq!(theirs, BTreeSet::new());
+        write(30).await;
+        let again = client.consumer_with(Arc::clone(recorder) as _, named(client, instance));
+        each_once(written + 30, &[&first, &second]).await;
+        let now = (status_of(&one).generation, partitions_of(&one), partitions_of(&two));
+        assert_eq!(now, before, "no rebalance");
+        started.push(again);
+    }
+    for consumer in started {
+        consumer.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_of_the_same_instance_id_fences_the_first_for_good() {
+    let cluster = TestCluster::start().await;
+    let (one, two) = (cluster.client(), cluster.client());
+    let first = one.consumer_with(Arc::new(Recorder::default()), named(&one, "same"));
+    eventually("the first has all", async || (partitions_of(&one).len() == 3).then_some(())).await;
+    let second = two.consumer_with(Arc::new(Recorder::default()), named(&two, "same"));
+    eventually("the second has all", async || (partitions_of(&two).len() == 3).then_some(())).await;
+    eventually("the first is out and says why", async || {
+        let status = status_of(&one);
+        let why = status.error?;
+        (status.phase == GroupPhase::Left && why.contains("KAFKA_GROUP_INSTANCE_ID=same")).then_some(())
+    })
+    .await;
+    assert!(!one.board.watch().borrow().is_ready());
+    first.stop().await;
+    assert_eq!(partitions_of(&two).len(), 3);
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_whose_handler_does_not_return_leaves_until_it_does() {
+    let cluster = TestCluster::start().await;
+    let (one, two) = (cluster.client(), cluster.client());
+    let impatient = |client: &Client| ConsumerConfig {
+        max_processing: Duration::from_millis(500),
+        ..client.consumer_config()
+    };
+    let (stuck, healthy) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
+    healthy.end_trouble();
+    let consumer_one = one.consumer_with(Arc::clone(&stuck) as _, impatient(&one));
+    eventually("the first member is ready", async || one.board.watch().borrow().is_ready().then_some(()))
+        .await;
+    let producer = one.producer(one.topic());
+    producer.publish(message("user-1", "before")).await.unwrap();
+    eventually("it works", async || (stuck.count() == 1).then_some(())).await;
+    cluster.reaches_lag_0(3).await;
+    // A failure that it declares is no reason to leave, however long it lasts.
+    producer.publish(message("user-1", "hang")).await.unwrap();
+    producer.publish(message("user-1", "after")).await.unwrap();
+    eventually("it leaves and says why", async || {
+        let status = status_of(&one);
+        let why = status.error?;
+        (status.phase == GroupPhase::Left && why.contains("MAX_PROCESSING")).then_some(())
+    })
+    .await;
+    assert!(!one.board.watch().borrow().is_ready());
+    let consumer_two = two.consumer_with(Arc::clone(&healthy) as _, impatient(&two));
+    eventually("another does its work", async || (healthy.count() == 2).then_some(())).await;
+    assert_eq!(healthy.values(), ["hang", "after"]);
+
+    stuck.end_trouble();
+    share(&one, &two).await;
+    assert_eq!(status_of(&one).error, None);
+    consumer_one.stop().await;
+    consumer_two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_the_handler_declares_is_no_reason_to_leave() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let recorder = Arc::new(Recorder::default());
+    let limit = Duration::from_millis(300);
+    let config = ConsumerConfig { max_processing: limit, ..client.consumer_config() };
+    let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
+    let producer = client.producer(client.topic());
+    producer.publish(message("user-1", "trouble")).await.unwrap();
+    let began = std::time::Instant::now();
+    eventually("it has stood still for longer than that", async || {
+        assert_ne!(status_of(&client).phase, GroupPhase::Left);
+        let stands_still = status_of(&client).partitions.iter().any(|partition| partition.error.is_some());
+        (stands_still && began.elapsed() > limit * 5).then_some(())
+    })
+    .await;
+    recorder.end_trouble();
+    eventually("it is handled", async || (recorder.count() == 1).then_some(())).await;
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_not_heard_of_stops_and_goes_on_when_it_is() {
+    let second = Duration::from_secs(1);
+    let options = Options { session_timeouts: second..=second, ..Options::default() };
+    let cluster = TestCluster::embedded_with(options).await;
+    let client = cluster.client();
+    let config = ConsumerConfig { session_timeout: second, ..client.consumer_config() };
+    let recorder = Arc::new(Recorder::default());
+    let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
+    eventually("it has all", async || (partitions_of(&client).len() == 3).then_some(())).await;
+    let (producer, mut written) = (client.producer(client.topic()), 0);
+    cluster.broker().faults().always(ApiKey::Heartbeat, Fault::Stall);
+    // Each record is handled in an instant, until one is not.
+    eventually("it has stopped", async || {
+        producer.publish(message("user-1", format!("{written}"))).await.unwrap();
+        written += 1;
+        let handled =
+            timeout(second / 2, eventually("", async || (recorder.count() == written).then_some(())));
+        handled.await.is_err().then_some(())
+    })
+    .await;
+    eventually("the coordinator has given it up", async || {
+        cluster.broker().members(&cluster.group).is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(recorder.count(), written - 1, "what came after the lease waits");
+    assert!(
+        cluster.committed_of(0).await + cluster.committed_of(1).await + cluster.committed_of(2).await
+            < written as i64
+    );
+    cluster.broker().faults().clear();
+    eventually("it goes on", async || recorder.values().contains(&format!("{}", written - 1)).then_some(()))
+        .await;
+    assert_eq!(recorder.times().len(), written);
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_broker_has_no_newer_protocol_auto_is_the_classic_one_and_consumer_an_error() {
+    let cluster = TestCluster::embedded().await;
+    let (one, two) = (cluster.client(), cluster.client());
+    let speaking = |client: &Client, protocol| ConsumerConfig { protocol, ..client.consumer_config() };
+    let start = |client: &Client, protocol| -> Consumer {
+        client.consumer_with(Arc::new(Recorder::default()), speaking(client, protocol))
+    };
+    let auto = start(&one, GroupProtocol::Auto);
+    eventually("it has all", async || (partitions_of(&one).len() == 3).then_some(())).await;
+    assert_eq!(status_of(&one).protocol, "classic");
+    let consumer = start(&two, GroupProtocol::Consumer);
+    eventually("it says what is wrong", async || {
+        status_of(&two).error?.contains("GROUP_PROTOCOL=consumer needs Kafka 4.0").then_some(())
+    })
+    .await;
+    consumer.stop().await;
+    auto.stop().await;
+}
