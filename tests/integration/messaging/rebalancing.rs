@@ -3,10 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::{BufMut, BytesMut};
-use highwater::embedded::{Fault, Options};
-use highwater::messaging::{
-    Consumer, ConsumerConfig, GroupPhase, Publisher,
-    group::{Assignor, GroupProtocol},
+use highwater::{
+    embedded::{Fault, Options},
+    messaging::{
+        Consumer, ConsumerConfig, GroupPhase, Publisher,
+        group::{Assignor, GroupProtocol},
+    },
 };
 use kafka_protocol::{
     ResponseError,
@@ -44,8 +46,8 @@ async fn join_and_fall_silent(cluster: &TestCluster) {
         .with_metadata(metadata.freeze());
     let mut request = JoinGroupRequest::default()
         .with_group_id(cluster.group_id())
-        .with_session_timeout_ms(20_000)
-        .with_rebalance_timeout_ms(20_000)
+        .with_session_timeout_ms(12_000)
+        .with_rebalance_timeout_ms(12_000)
         .with_protocol_type(text("consumer"))
         .with_protocols(vec![sticky]);
     let mut connection = cluster.coordinator(&cluster.group, GROUP).await;
@@ -276,23 +278,19 @@ async fn a_member_that_is_not_heard_of_stops_and_goes_on_when_it_is() {
     let (producer, mut written) = (client.producer(client.topic()), 0);
     cluster.broker().faults().always(ApiKey::Heartbeat, Fault::Stall);
     // Each record is handled in an instant, until one is not.
-    eventually("it has stopped", async || {
+    loop {
         producer.publish(message("user-1", format!("{written}"))).await.unwrap();
         written += 1;
-        let handled =
-            timeout(second / 2, eventually("", async || (recorder.count() == written).then_some(())));
-        handled.await.is_err().then_some(())
-    })
-    .await;
+        let handled = eventually("it is handled", async || (recorder.count() == written).then_some(()));
+        if timeout(second / 2, handled).await.is_err() {
+            break;
+        }
+    }
     eventually("the coordinator has given it up", async || {
         cluster.broker().members(&cluster.group).is_empty().then_some(())
     })
     .await;
     assert_eq!(recorder.count(), written - 1, "what came after the lease waits");
-    assert!(
-        cluster.committed_of(0).await + cluster.committed_of(1).await + cluster.committed_of(2).await
-            < written as i64
-    );
     cluster.broker().faults().clear();
     eventually("it goes on", async || recorder.values().contains(&format!("{}", written - 1)).then_some(()))
         .await;
