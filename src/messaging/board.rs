@@ -86,6 +86,11 @@ impl Board {
         failing.insert(part.to_owned(), Trouble { error, told, logged });
     }
 
+    /// What is wrong for this part, while something is.
+    pub(crate) fn trouble(&self, part: &str) -> Option<String> {
+        self.failing().get(part).map(|trouble| trouble.error.clone())
+    }
+
     /// This part is no more: what it saw counts no longer.
     pub(crate) fn withdraw(&self, part: &str) {
         let mut failing = self.failing();

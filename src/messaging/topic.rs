@@ -68,6 +68,11 @@ impl Topic {
         &self.name
     }
 
+    /// What the board calls the looking up of that topic.
+    pub(crate) fn part(name: &str) -> String {
+        format!("looking up topic {name}")
+    }
+
     /// How many partitions it has; 0 while that is not known.
     pub fn partitions(&self) -> usize {
         *self.partitions.borrow()
@@ -95,7 +100,7 @@ async fn keep_looking(
     board: Arc<Board>,
     partitions: watch::Sender<usize>,
 ) {
-    let part = format!("looking up topic {}", config.name);
+    let part = Topic::part(&config.name);
     let mut backoff = Backoff::new();
     let mut warned = false;
     loop {
@@ -246,7 +251,11 @@ async fn create(
         Err(error) if error.code() == Some(ResponseError::TopicAlreadyExists) => Ok(()),
         Err(error) => {
             let said = answer.topics.first().and_then(|topic| topic.error_message.as_ref());
-            warn!("topic {} cannot be created: {}", config.name, said.map_or("no reason given", |said| said));
+            warn!(
+                "topic {} cannot be created: {}",
+                config.name,
+                said.filter(|said| !said.is_empty()).map_or("no reason given", |said| said.as_str())
+            );
             Err(error)
         }
         Ok(()) => {

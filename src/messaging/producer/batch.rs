@@ -1,12 +1,6 @@
 //! Records on their way, and the batches they travel in.
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::collections::VecDeque;
 
 use rskafka::record::Record;
 use tokio::{
@@ -24,24 +18,23 @@ const RECORD_OVERHEAD: usize = 32;
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) record: Record,
-    pub(super) deadline: Instant,
+    deadline: Instant,
     bytes: usize,
-    sent: Arc<AtomicBool>,
-    /// An earlier attempt was never answered: no later refusal makes it unwritten.
-    ambiguous: bool,
-    reply: oneshot::Sender<Result<Receipt, PublishError>>,
+    /// It may be in the log: an attempt is under way, or one ended without Kafka's word on it. No later
+    /// refusal makes it unwritten.
+    possibly_written: bool,
+    /// `None` once the caller has an answer, which it can have while the record is still on its way.
+    reply: Option<oneshot::Sender<Result<Receipt, PublishError>>>,
     _room: Room,
 }
 
 impl Pending {
-    /// Also returns whether it was ever sent without a clear answer, to be asked when time is up.
     pub(super) fn new(
         message: Message,
         deadline: Instant,
         reply: oneshot::Sender<Result<Receipt, PublishError>>,
         room: Room,
-    ) -> (Self, Arc<AtomicBool>) {
-        let sent = Arc::new(AtomicBool::new(false));
+    ) -> Self {
         let bytes = size_of(&message);
         let record = Record {
             key: message.key,
@@ -49,38 +42,35 @@ impl Pending {
             headers: message.headers.into_iter().collect(),
             timestamp: message.timestamp,
         };
-        let pending =
-            Self { record, deadline, bytes, sent: Arc::clone(&sent), ambiguous: false, reply, _room: room };
-        (pending, sent)
+        Self { record, deadline, bytes, possibly_written: false, reply: Some(reply), _room: room }
     }
 
-    /// From now on it may be in the log without our knowing.
-    pub(super) fn mark_sent(&self) {
-        self.sent.store(true, Ordering::Relaxed);
+    /// Answers the caller, once; one who has gone is not missed.
+    fn answer(&mut self, result: Result<Receipt, PublishError>) {
+        if let Some(reply) = self.reply.take() {
+            let _caller_gone = reply.send(result);
+        }
     }
 
-    /// The attempt ended without Kafka's word on whether it was written.
-    pub(super) fn mark_unanswered(&mut self) {
-        self.ambiguous = self.possibly_written();
+    /// Answers with a refusal, which is the truth only where no earlier attempt may have written it.
+    fn refuse(&mut self, error: &PublishError) {
+        self.answer(Err(match self.possibly_written {
+            true => PublishError::Unavailable { reason: error.to_string(), possibly_written: true },
+            false => error.clone(),
+        }));
     }
 
-    /// Kafka said that this attempt did not write it.
-    pub(super) fn mark_refused(&self) {
-        self.sent.store(self.ambiguous, Ordering::Relaxed);
+    /// Answers a caller whose time is up.
+    fn expire(&mut self, now: Instant, in_flight: bool, reason: &str) {
+        if self.deadline <= now {
+            let possibly_written = self.possibly_written || in_flight;
+            self.answer(Err(PublishError::Unavailable { reason: reason.to_owned(), possibly_written }));
+        }
     }
 
-    /// Answers the caller; one who has gone is not missed.
-    pub(super) fn answer(self, result: Result<Receipt, PublishError>) {
-        let _caller_gone = self.reply.send(result);
-    }
-
-    /// Whether nobody waits any more, or its time is up.
-    pub(super) fn is_over(&self) -> bool {
-        self.reply.is_closed() || self.deadline <= Instant::now()
-    }
-
-    pub(super) fn possibly_written(&self) -> bool {
-        self.sent.load(Ordering::Relaxed)
+    /// Whether somebody still waits for it.
+    fn is_awaited(&self) -> bool {
+        self.reply.as_ref().is_some_and(|reply| !reply.is_closed())
     }
 }
 
@@ -93,44 +83,113 @@ pub(super) fn size_of(message: &Message) -> usize {
         + RECORD_OVERHEAD
 }
 
-/// Gathers what has queued up, up to a bound in bytes; one record always fits.
+/// Records that go to Kafka in one request.
+#[derive(Debug)]
+pub(super) struct Batch(Vec<Pending>);
+
+impl Batch {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The records as rskafka wants them; the batch keeps its own for another attempt.
+    pub(super) fn records(&self) -> Vec<Record> {
+        self.0.iter().map(|pending| pending.record.clone()).collect()
+    }
+
+    /// The latest moment at which somebody still waits for one of them.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.0.iter().map(|pending| pending.deadline).max()
+    }
+
+    /// Answers those whose time is up, and leaves them where they are: the attempt may be under way.
+    pub(super) fn expire(&mut self, now: Instant, in_flight: bool, reason: &str) {
+        self.0.iter_mut().for_each(|pending| pending.expire(now, in_flight, reason));
+    }
+
+    /// What nobody waits for is not sent, or not again.
+    pub(super) fn drop_unawaited(&mut self) {
+        self.0.retain(Pending::is_awaited);
+    }
+
+    /// Kafka has all of them, at these offsets.
+    pub(super) fn acknowledge(self, partition: i32, offsets: Vec<i64>) {
+        for (mut pending, offset) in self.0.into_iter().zip(offsets) {
+            pending.answer(Ok(Receipt { partition, offset }));
+        }
+    }
+
+    /// Kafka takes none of them, and said so.
+    pub(super) fn refuse(mut self, error: &PublishError) {
+        self.0.iter_mut().for_each(|pending| pending.refuse(error));
+    }
+
+    /// The attempt ended without Kafka's word on whether they were written.
+    pub(super) fn mark_unanswered(&mut self) {
+        self.0.iter_mut().for_each(|pending| pending.possibly_written = true);
+    }
+
+    /// Two halves, in order.
+    pub(super) fn split(mut self) -> (Self, Self) {
+        let second = self.0.split_off(self.0.len() / 2);
+        (self, Self(second))
+    }
+}
+
+/// What waits behind the batch under way; gathers the next one, up to a bound in bytes.
 #[derive(Debug)]
 pub(super) struct Gatherer {
     receiver: mpsc::UnboundedReceiver<Pending>,
-    carried_over: Option<Pending>,
+    waiting: VecDeque<Pending>,
     most_bytes: usize,
 }
 
 impl Gatherer {
     pub(super) fn new(receiver: mpsc::UnboundedReceiver<Pending>, most_bytes: usize) -> Self {
-        Self { receiver, carried_over: None, most_bytes }
+        Self { receiver, waiting: VecDeque::new(), most_bytes }
     }
 
-    /// Waits until there is something to send, or nobody left who would. It can be given up and begun again.
-    pub(super) async fn arrived(&mut self) {
-        if self.carried_over.is_none() {
-            self.carried_over = self.receiver.recv().await;
+    /// Waits until there is something to send; false when all senders are gone and nothing is left. May be
+    /// cancelled: nothing is lost.
+    pub(super) async fn ready(&mut self) -> bool {
+        if self.waiting.is_empty() {
+            match self.receiver.recv().await {
+                Some(pending) => self.waiting.push_back(pending),
+                None => return false,
+            }
         }
+        true
     }
 
-    /// The next batch: waits for one record, then takes what is there. `None` when all senders are gone.
-    pub(super) async fn next(&mut self) -> Option<VecDeque<Pending>> {
-        let first = match self.carried_over.take() {
-            Some(pending) => pending,
-            None => self.receiver.recv().await?,
-        };
+    /// The next batch: what is there, up to the bound; one record always fits.
+    pub(super) async fn gather(&mut self) -> Batch {
         // Whoever is about to send comes along: callers that were woken by the last acknowledgement, as a rule.
         tokio::task::yield_now().await;
-        let mut bytes = first.bytes;
-        let mut batch = VecDeque::from([first]);
-        while let Ok(pending) = self.receiver.try_recv() {
+        self.take_in();
+        let (mut bytes, mut count) = (0, 0);
+        for pending in &self.waiting {
             bytes += pending.bytes;
-            if bytes > self.most_bytes {
-                self.carried_over = Some(pending);
+            if bytes > self.most_bytes && count > 0 {
                 break;
             }
-            batch.push_back(pending);
+            count += 1;
         }
-        Some(batch)
+        Batch(self.waiting.drain(..count).collect())
+    }
+
+    /// Answers those whose time is up before their turn came. The oldest are in front.
+    pub(super) fn expire(&mut self, now: Instant, reason: &str) {
+        self.take_in();
+        while self.waiting.front().is_some_and(|pending| pending.deadline <= now) {
+            if let Some(mut pending) = self.waiting.pop_front() {
+                pending.expire(now, false, reason);
+            }
+        }
+    }
+
+    fn take_in(&mut self) {
+        while let Ok(pending) = self.receiver.try_recv() {
+            self.waiting.push_back(pending);
+        }
     }
 }

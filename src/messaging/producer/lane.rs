@@ -1,19 +1,28 @@
 //! One partition's way to Kafka: a batch in flight at a time, tried until acknowledged or out of time.
+//!
+//! The lane alone answers the callers, also those whose time is up: so nobody hears "not written" of a record
+//! that is sent a moment later, and a request costs no timer of its own.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use rskafka::client::{
     error::ProtocolError,
     partition::{Compression, PartitionClient},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 
-use super::batch::{Gatherer, Pending};
+use super::batch::{Batch, Gatherer, Pending};
 use crate::messaging::{
-    Board, Cluster, PublishError, Receipt,
+    Board, Cluster, PublishError,
     backoff::Backoff,
     cluster::{CallError, within},
 };
+
+/// How often a call that lasts is left, to answer those whose time is up.
+const TICK: Duration = Duration::from_millis(20);
 
 /// Sends the batches of one partition, in order.
 #[derive(Debug)]
@@ -21,20 +30,33 @@ pub(super) struct Lane {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     partition: i32,
-    most_bytes: usize,
     board: Arc<Board>,
     /// The part of the board that is this lane's.
     part: String,
+    queue: Gatherer,
     client: Option<PartitionClient>,
-    /// The last attempt did not reach Kafka, or not the partition's leader.
-    lost: bool,
+    /// While the last attempt failed: what Kafka said, and when to try next.
+    trouble: Option<Trouble>,
+}
+
+#[derive(Debug)]
+struct Trouble {
+    error: String,
+    backoff: Backoff,
+}
+
+/// An attempt without an acknowledgement.
+struct Failure {
+    error: CallError,
+    /// Whether the batch was on its way when it failed.
+    sent: bool,
 }
 
 /// What to do after a batch was not acknowledged.
 enum Remedy {
     /// Kafka takes smaller batches only.
     Split,
-    /// Kafka will never take these records.
+    /// Kafka will never take one of these records.
     GiveUp,
     /// Kafka takes nothing from us until somebody grants it: state of the cluster, not of the record.
     AskForRights,
@@ -47,129 +69,164 @@ impl Lane {
         cluster: Arc<Cluster>,
         topic: Arc<str>,
         partition: i32,
-        most_bytes: usize,
         board: Arc<Board>,
+        receiver: mpsc::UnboundedReceiver<Pending>,
+        most_bytes: usize,
     ) -> Self {
         let part = format!("writing to {topic}/{partition}");
-        Self { cluster, topic, partition, most_bytes, board, part, client: None, lost: false }
+        let queue = Gatherer::new(receiver, most_bytes);
+        Self { cluster, topic, partition, board, part, queue, client: None, trouble: None }
     }
 
     /// Until all senders are gone and what they sent is answered.
-    pub(super) async fn run(mut self, receiver: mpsc::UnboundedReceiver<Pending>) {
-        let mut gatherer = Gatherer::new(receiver, self.most_bytes);
-        while let Some(batch) = gatherer.next().await {
-            self.deliver(batch).await;
-            if self.lost {
-                tokio::select! {
-                    biased;
-                    () = gatherer.arrived() => {}
-                    () = self.find_again() => {}
+    pub(super) async fn run(mut self) {
+        loop {
+            // Without an event to send, only a look of its own can find that the trouble has passed.
+            let wait = self.trouble.as_mut().map(|trouble| trouble.backoff.next_wait());
+            let ready = tokio::select! {
+                biased;
+                ready = self.queue.ready() => ready,
+                () = sleep(wait.unwrap_or_default()), if wait.is_some() => {
+                    self.look().await;
+                    continue;
                 }
+            };
+            if !ready {
+                break;
             }
+            let batch = self.queue.gather().await;
+            self.deliver(batch).await;
         }
         self.board.withdraw(&self.part);
     }
 
-    /// Looks for the partition's leader until it is there. Without that, nobody would: a service that is not
-    /// ready is sent nothing, and so would not be ready for as long as it is sent nothing.
-    async fn find_again(&mut self) {
-        let mut backoff = Backoff::new();
-        while self.lost {
-            backoff.wait().await;
-            let patience = self.cluster.request_timeout();
-            match connect(&self.cluster, &self.topic, self.partition, patience).await {
-                Ok(client) => {
-                    self.client = Some(client);
-                    self.found();
-                }
-                Err(error) => self.board.failed(&self.part, &error),
-            }
-        }
-    }
-
-    fn found(&mut self) {
-        self.lost = false;
-        self.board.succeeded(&self.part);
-    }
-
     /// Sends a batch, in halves where Kafka finds it too large, and answers each of its callers.
-    async fn deliver(&mut self, batch: VecDeque<Pending>) {
+    async fn deliver(&mut self, batch: Batch) {
         let mut parts = VecDeque::from([batch]);
-        let mut backoff = Backoff::new();
         while let Some(mut batch) = parts.pop_front() {
-            batch = without_those_out_of_time(batch);
-            if batch.is_empty() {
-                continue;
-            }
-            let error = match self.attempt(&batch).await {
+            let failure = match self.attempt(&mut batch).await {
                 Ok(offsets) => {
-                    self.found();
-                    for (pending, offset) in batch.into_iter().zip(offsets) {
-                        pending.answer(Ok(Receipt { partition: self.partition, offset }));
+                    if !offsets.is_empty() {
+                        self.recovered();
                     }
+                    batch.acknowledge(self.partition, offsets);
                     continue;
                 }
-                Err(error) => error,
+                Err(failure) => failure,
             };
-            match remedy(&error) {
-                Remedy::Split if batch.len() > 1 => {
-                    batch.iter().for_each(Pending::mark_refused);
-                    let second = batch.split_off(batch.len() / 2);
+            let error = &failure.error;
+            match remedy(&failure) {
+                Remedy::Split | Remedy::GiveUp if batch.len() > 1 => {
+                    let (first, second) = batch.split();
                     parts.push_front(second);
-                    parts.push_front(batch);
+                    parts.push_front(first);
                 }
-                Remedy::Split => answer_all(batch, &PublishError::TooLarge(error.to_string())),
-                Remedy::GiveUp => answer_all(batch, &PublishError::Refused(error.to_string())),
+                Remedy::Split => batch.refuse(&PublishError::TooLarge(error.to_string())),
+                Remedy::GiveUp => batch.refuse(&PublishError::Refused(error.to_string())),
                 Remedy::AskForRights => {
-                    self.board.failed(&self.part, &error);
-                    answer_all(batch, &PublishError::Refused(error.to_string()));
+                    self.board.failed(&self.part, error);
+                    batch.refuse(&PublishError::Refused(error.to_string()));
+                    // A look would find nothing wrong; the next event will tell.
+                    self.trouble = None;
                 }
                 Remedy::TryAgain { unanswered } => {
                     if unanswered {
-                        batch.iter_mut().for_each(Pending::mark_unanswered);
-                    } else {
-                        batch.iter().for_each(Pending::mark_refused);
+                        batch.mark_unanswered();
                     }
-                    self.board.failed(&self.part, &error);
-                    self.lost = true;
-                    self.client = None;
-                    self.cluster.discard();
+                    let wait = self.failed(error);
+                    self.while_expiring(&mut batch, false, sleep(wait)).await;
                     parts.push_front(batch);
-                    backoff.wait().await;
                 }
             }
         }
     }
 
-    async fn attempt(&mut self, batch: &VecDeque<Pending>) -> Result<Vec<i64>, CallError> {
-        let deadline = batch.iter().map(|pending| pending.deadline).max().unwrap_or_else(Instant::now);
-        let patience = deadline.saturating_duration_since(Instant::now()).min(self.cluster.request_timeout());
+    /// One try; nothing is sent, and nothing acknowledged, when nobody waits any more.
+    async fn attempt(&mut self, batch: &mut Batch) -> Result<Vec<i64>, Failure> {
         let client = match self.client.take() {
             Some(client) => client,
-            None => connect(&self.cluster, &self.topic, self.partition, patience).await?,
+            None => {
+                let (cluster, topic) = (Arc::clone(&self.cluster), Arc::clone(&self.topic));
+                let opening = cluster.partition(&topic, self.partition);
+                let opened = self.while_expiring(batch, false, opening).await;
+                opened.map_err(|error| Failure { error, sent: false })?
+            }
         };
-        let client = self.client.insert(client);
-        batch.iter().for_each(Pending::mark_sent);
-        let records = batch.iter().map(|pending| pending.record.clone()).collect();
-        within(patience, client.produce(records, Compression::NoCompression)).await
+        batch.expire(Instant::now(), false, &self.reason());
+        batch.drop_unawaited();
+        let Some(deadline) = batch.deadline() else {
+            self.client = Some(client);
+            return Ok(Vec::new());
+        };
+        let patience = deadline.saturating_duration_since(Instant::now()).min(self.cluster.request_timeout());
+        let call = within(patience, client.produce(batch.records(), Compression::NoCompression));
+        let written = self.while_expiring(batch, true, call).await;
+        let offsets = written.map_err(|error| Failure { error, sent: true })?;
+        self.client = Some(client);
+        Ok(offsets)
+    }
+
+    /// Waits for something, and answers those whose time comes meanwhile, in the batch and behind it.
+    async fn while_expiring<T>(
+        &mut self,
+        batch: &mut Batch,
+        in_flight: bool,
+        something: impl Future<Output = T>,
+    ) -> T {
+        let mut something = pin!(something);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut something => return done,
+                () = sleep(TICK) => {
+                    let (now, reason) = (Instant::now(), self.reason());
+                    batch.expire(now, in_flight, &reason);
+                    self.queue.expire(now, &reason);
+                }
+            }
+        }
+    }
+
+    /// Tries the way to the leader, with nothing to send.
+    async fn look(&mut self) {
+        let opened = self.cluster.partition(&self.topic, self.partition).await;
+        match opened {
+            Ok(client) => {
+                self.client = Some(client);
+                self.recovered();
+            }
+            Err(error) => self.board.failed(&self.part, &error),
+        }
+    }
+
+    fn recovered(&mut self) {
+        self.trouble = None;
+        self.board.succeeded(&self.part);
+    }
+
+    /// Notes what went wrong; returns how long to wait before another try.
+    fn failed(&mut self, error: &CallError) -> Duration {
+        self.board.failed(&self.part, error);
+        self.client = None;
+        self.cluster.discard();
+        let trouble =
+            self.trouble.get_or_insert_with(|| Trouble { error: String::new(), backoff: Backoff::new() });
+        trouble.error = error.to_string();
+        trouble.backoff.next_wait()
+    }
+
+    /// What those are told whose time is up.
+    fn reason(&self) -> String {
+        self.trouble
+            .as_ref()
+            .map_or_else(|| "no answer from Kafka".to_owned(), |trouble| trouble.error.clone())
     }
 }
 
-async fn connect(
-    cluster: &Cluster,
-    topic: &str,
-    partition: i32,
-    patience: Duration,
-) -> Result<PartitionClient, CallError> {
-    tokio::time::timeout(patience, cluster.partition(topic, partition))
-        .await
-        .unwrap_or(Err(CallError::TimedOut(patience)))
-}
-
-fn remedy(error: &CallError) -> Remedy {
+fn remedy(failure: &Failure) -> Remedy {
     use ProtocolError as Kafka;
-    let Some(code) = error.protocol() else {
-        return Remedy::TryAgain { unanswered: true };
+    let Some(code) = failure.error.protocol() else {
+        return Remedy::TryAgain { unanswered: failure.sent };
     };
     match code {
         Kafka::MessageTooLarge | Kafka::RecordListTooLarge => Remedy::Split,
@@ -180,25 +237,11 @@ fn remedy(error: &CallError) -> Remedy {
         | Kafka::InvalidRequiredAcks
         | Kafka::UnsupportedForMessageFormat
         | Kafka::PolicyViolation => Remedy::GiveUp,
-        // The leader had appended it when it found too few replicas, or stopped waiting for them.
-        Kafka::NotEnoughReplicasAfterAppend | Kafka::RequestTimedOut => Remedy::TryAgain { unanswered: true },
-        _ => Remedy::TryAgain { unanswered: false },
-    }
-}
-
-/// Callers whose time is up have been told by their own clock; what nobody waits for is not sent again.
-fn without_those_out_of_time(batch: VecDeque<Pending>) -> VecDeque<Pending> {
-    let (over, waiting): (VecDeque<_>, VecDeque<_>) = batch.into_iter().partition(Pending::is_over);
-    for pending in over {
-        let possibly_written = pending.possibly_written();
-        let reason = "its time was up before Kafka acknowledged it".to_owned();
-        pending.answer(Err(PublishError::Unavailable { reason, possibly_written }));
-    }
-    waiting
-}
-
-fn answer_all(batch: VecDeque<Pending>, error: &PublishError) {
-    for pending in batch {
-        pending.answer(Err(error.clone()));
+        // The broker had not begun to append.
+        Kafka::LeaderNotAvailable | Kafka::NotEnoughReplicas | Kafka::ThrottlingQuotaExceeded => {
+            Remedy::TryAgain { unanswered: false }
+        }
+        // Appended, and then too few replicas, or the leadership gone while it waited for them (DelayedProduce).
+        _ => Remedy::TryAgain { unanswered: failure.sent },
     }
 }

@@ -19,7 +19,10 @@ use std::sync::{
 
 use async_trait::async_trait;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::SendError},
+        oneshot,
+    },
     task::JoinSet,
     time::{Instant, timeout_at},
 };
@@ -31,7 +34,7 @@ use batch::Pending;
 use lane::Lane;
 use queue::Queue;
 
-/// A producer of one topic. Dropped, it sends what is queued and ends; see [`Producer::close`].
+/// A producer of one topic. Dropped, it gives up what is queued: [`Producer::close`] it first.
 #[derive(Debug)]
 pub struct Producer {
     cluster: Arc<Cluster>,
@@ -79,18 +82,27 @@ impl Producer {
         let Lanes { senders, tasks } = &mut *lanes;
         let senders = senders.as_mut().ok_or(PublishError::Stopping)?;
         while senders.len() < partitions {
-            let (sender, receiver) = mpsc::unbounded_channel();
-            let lane = Lane::new(
-                Arc::clone(&self.cluster),
-                Arc::clone(self.topic.name()),
-                senders.len() as i32,
-                self.config.batch_max_bytes,
-                Arc::clone(&self.board),
-            );
-            tasks.spawn(lane.run(receiver));
-            senders.push(sender);
+            senders.push(self.open_lane(senders.len(), tasks));
         }
+        let Err(SendError(pending)) = senders[partition].send(pending) else { return Ok(()) };
+        // A lane ends before its senders do only by a panic, which cost those it was busy with.
+        log::error!("writing to {}/{partition} broke down and begins anew", self.topic.name());
+        senders[partition] = self.open_lane(partition, tasks);
         senders[partition].send(pending).map_err(|_| PublishError::Stopping)
+    }
+
+    fn open_lane(&self, partition: usize, tasks: &mut JoinSet<()>) -> mpsc::UnboundedSender<Pending> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let lane = Lane::new(
+            Arc::clone(&self.cluster),
+            Arc::clone(self.topic.name()),
+            partition as i32,
+            Arc::clone(&self.board),
+            receiver,
+            self.config.batch_max_bytes,
+        );
+        tasks.spawn(lane.run());
+        sender
     }
 
     fn partition_of(&self, message: &Message, partitions: usize) -> usize {
@@ -107,21 +119,18 @@ impl Publisher for Producer {
         let deadline = Instant::now() + self.config.timeout;
         let room = self.queue.reserve(batch::size_of(&message)).ok_or(PublishError::QueueFull)?;
         let partitions = match self.topic.partitions() {
-            0 => self.await_topic(deadline).await?,
+            // Boxed: it happens once, and its timer would make room for itself in every request.
+            0 => Box::pin(self.await_topic(deadline)).await?,
             known => known,
         };
         let partition = self.partition_of(&message, partitions);
         let (reply, answer) = oneshot::channel();
-        let (pending, sent) = Pending::new(message, deadline, reply, room);
-        self.enqueue(pending, partition, partitions)?;
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(PublishError::Stopping),
-            Err(_) => Err(PublishError::Unavailable {
-                reason: self.last_error(),
-                possibly_written: sent.load(Ordering::Relaxed),
-            }),
-        }
+        self.enqueue(Pending::new(message, deadline, reply, room), partition, partitions)?;
+        // The lane keeps the deadline.
+        answer.await.unwrap_or_else(|_| {
+            let reason = "the producer ended before Kafka acknowledged".to_owned();
+            Err(PublishError::Unavailable { reason, possibly_written: true })
+        })
     }
 }
 
@@ -129,12 +138,11 @@ impl Producer {
     async fn await_topic(&self, deadline: Instant) -> Result<usize, PublishError> {
         match timeout_at(deadline, self.topic.clone().known_partitions()).await {
             Ok(partitions) if partitions > 0 => Ok(partitions),
-            _ => Err(PublishError::Unavailable { reason: self.last_error(), possibly_written: false }),
+            _ => {
+                let trouble = self.board.trouble(&Topic::part(self.topic.name()));
+                let reason = trouble.unwrap_or_else(|| "the topic is not known yet".to_owned());
+                Err(PublishError::Unavailable { reason, possibly_written: false })
+            }
         }
-    }
-
-    fn last_error(&self) -> String {
-        let error = self.board.watch().borrow().kafka.error.clone();
-        error.unwrap_or_else(|| "no answer from Kafka".to_owned())
     }
 }
