@@ -31,11 +31,12 @@ pub(super) fn check(config: &Config, reader: &mut Reader<impl Fn(&str) -> Option
         [KAFKA_HEARTBEAT_INTERVAL, KAFKA_SESSION_TIMEOUT],
         "the heartbeat interval must be at most a third of the session time-out"
     );
-    // A rebalance waits for a dead member until its session ends.
+    // A member may learn of a rebalance a session time-out late, and then drains for half the rebalance
+    // time-out: both must fit into it, or the group goes on without the member while it still works.
     require!(
-        config.consumer.session_timeout <= config.consumer.rebalance_timeout,
+        config.consumer.session_timeout * 2 <= config.consumer.rebalance_timeout,
         [KAFKA_REBALANCE_TIMEOUT, KAFKA_SESSION_TIMEOUT],
-        "the rebalance time-out must be at least the session time-out"
+        "the rebalance time-out must be at least twice the session time-out"
     );
     // Else a client is told that its request took too long while the event may yet be written.
     require!(

@@ -373,7 +373,7 @@ mod faults {
     #[test]
     fn settings_just_in_keeping_pass() {
         for variables in [
-            &[("KAFKA_SESSION_TIMEOUT", "9s"), ("KAFKA_REBALANCE_TIMEOUT", "9s")][..],
+            &[("KAFKA_SESSION_TIMEOUT", "9s"), ("KAFKA_REBALANCE_TIMEOUT", "18s")][..],
             &[("REQUEST_TIMEOUT", "5001ms")],
             &[("BATCH_MAX_BYTES", "1048588")],
             &[("MAX_BODY_BYTES", "64KiB"), ("PRODUCE_QUEUE_BYTES", "64KiB")],

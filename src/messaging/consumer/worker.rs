@@ -15,8 +15,8 @@ use super::{
     reader::{ReadError, Reader},
 };
 use crate::messaging::{
-    Board, Handler, OffsetReset, Passing, Poison, Record, backoff::Backoff, dead_letter::DeadLetters,
-    group::Lease, wire::Fetched,
+    Board, Handler, OffsetReset, Poison, Record, backoff::Backoff, dead_letter::DeadLetters, group::Lease,
+    wire::Fetched,
 };
 
 /// How much farther back each further look for older records reaches.
@@ -28,7 +28,7 @@ const PACE: Duration = Duration::from_millis(5);
 /// How long a worker without a lease waits before it looks again.
 const LEASE_POLL: Duration = Duration::from_millis(20);
 
-/// Works one partition for as long as it is this member's.
+/// Works one partition through one generation.
 pub(super) struct Worker {
     pub(super) partition: i32,
     pub(super) reader: Reader,
@@ -45,7 +45,7 @@ pub(super) struct Worker {
     pub(super) part: String,
 }
 
-/// The partition is given up: the worker ends.
+/// The generation is over: the worker ends.
 struct Stopped;
 
 impl Worker {
@@ -60,7 +60,8 @@ impl Worker {
                 self.restore(offset).await?;
                 offset
             }
-            None => self.resolve_start().await?,
+            // Where this process was, when it could not commit it.
+            None => self.reached().await?,
         };
         self.progress.start_at(position);
         let _committed_soon_anyway = self.started.try_send(());
@@ -88,18 +89,40 @@ impl Worker {
         }
     }
 
+    /// Where this process was when it could not commit it; else where the rule says.
+    async fn reached(&mut self) -> Result<i64, Stopped> {
+        if let Some(reached) = self.progress.projected() {
+            let range = self.range().await?;
+            if (range.start..=range.end).contains(&reached) {
+                return Ok(reached);
+            }
+        }
+        self.resolve_start().await
+    }
+
     /// Where to start by rule, there being no usable committed offset.
     async fn resolve_start(&mut self) -> Result<i64, Stopped> {
+        let range = self.range().await?;
+        Ok(match self.reset {
+            OffsetReset::Earliest => range.start,
+            OffsetReset::Latest => range.end,
+        })
+    }
+
+    /// The offsets that the log has now, asked until they are known.
+    async fn range(&mut self) -> Result<Range<i64>, Stopped> {
         let mut backoff = Backoff::new();
         loop {
-            match self.reader.range().await {
+            let asked = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(Stopped),
+                asked = self.reader.range() => asked,
+            };
+            match asked {
                 Ok(range) => {
                     self.board.succeeded(&self.part);
                     self.progress.saw_end(range.end);
-                    return Ok(match self.reset {
-                        OffsetReset::Earliest => range.start,
-                        OffsetReset::Latest => range.end,
-                    });
+                    return Ok(range);
                 }
                 Err(error) => self.retry(&error, &mut backoff).await?,
             }
@@ -114,16 +137,8 @@ impl Worker {
             return Ok(());
         }
         let mut reach = window;
-        let mut backoff = Backoff::new();
         loop {
-            let range = match self.reader.range().await {
-                Ok(range) => range,
-                Err(error) => {
-                    self.retry(&error, &mut backoff).await?;
-                    continue;
-                }
-            };
-            self.progress.saw_end(range.end);
+            let range = self.range().await?;
             let target = committed.min(range.end);
             match self.progress.projected() {
                 Some(projected) if (range.start..=range.end).contains(&projected) => {
@@ -135,11 +150,18 @@ impl Worker {
                 None => {}
             }
             let from = target.saturating_sub(reach).max(range.start);
-            if !self.replay(from, target).await? {
-                self.forget().await; // the log's start moved past us: look again
-                continue;
+            match self.replay(from, target).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.forget().await; // the log's start moved past us: look again
+                    continue;
+                }
+                Err(Stopped) => {
+                    self.forget().await; // half a projection is not to be taken for a whole one
+                    return Err(Stopped);
+                }
             }
-            if from == range.start || !self.wants_older().await {
+            if from == range.start || !self.handler.wants_older(self.partition).await {
                 if from < target {
                     info!("partition {}: restored from offset {from} to {target}", self.partition);
                 }
@@ -150,15 +172,9 @@ impl Worker {
         }
     }
 
-    async fn wants_older(&self) -> bool {
-        let _handling = self.progress.handling();
-        self.handler.wants_older(self.partition).await
-    }
-
     async fn forget(&self) {
         // First: should this be cut short, nobody takes for whole what is half forgotten.
         self.progress.set_projected(None);
-        let _handling = self.progress.handling();
         self.handler.forget(self.partition).await;
     }
 
@@ -173,18 +189,15 @@ impl Worker {
             }
             fetched.records.retain(|record| record.offset < to);
             let mut backoff = Backoff::new();
-            while let Err(passing) = self.restore_records(&fetched.records).await {
-                self.retry(&passing, &mut backoff).await?;
+            while let Err(passing) = self.handler.restore(&fetched.records).await {
+                self.stand_still(format!("restoring from offset {position}: {passing}"));
+                self.pause(&mut backoff).await?;
             }
+            self.progress.stands_still(None);
             position = fetched.next.min(to);
             self.progress.set_projected(Some(position));
         }
         Ok(true)
-    }
-
-    async fn restore_records(&self, records: &[Record]) -> Result<(), Passing> {
-        let _handling = self.progress.handling();
-        self.handler.restore(records).await
     }
 
     /// Reads until there is something, or `None` when the offset is out of range.
@@ -221,13 +234,13 @@ impl Worker {
         let mut backoff = Backoff::new();
         while !rest.is_empty() {
             self.hold_lease().await?;
-            let mut verdict = {
-                let _handling = self.progress.handling();
-                self.handler.handle(rest).await
-            };
-            let handled = verdict.stopped.as_ref().map_or(rest.len(), |stopped| stopped.index);
+            let mut verdict = self.handler.handle(rest).await;
+            let handled =
+                verdict.stopped.as_ref().map_or(rest.len(), |stopped| stopped.index.min(rest.len()));
             // What comes after the stop is handled again, poison or not.
             verdict.poison.retain(|poison| poison.index < handled);
+            verdict.poison.sort_unstable_by_key(|poison| poison.index);
+            verdict.poison.dedup_by_key(|poison| poison.index);
             let upto = rest.get(handled).map_or(next, |record| record.offset);
             self.settle(from..upto, rest, &verdict.poison).await?;
             if handled > 0 {
@@ -237,10 +250,7 @@ impl Worker {
             match verdict.stopped {
                 None => break,
                 Some(stopped) => {
-                    let reason = format!("at offset {from}: {}", stopped.cause);
-                    if self.progress.stands_still(Some(reason.clone())) {
-                        warn!("partition {} stands still {reason}; trying again", self.partition);
-                    }
+                    self.stand_still(format!("at offset {from}: {}", stopped.cause));
                     self.pause(&mut backoff).await?;
                 }
             }
@@ -290,10 +300,7 @@ impl Worker {
                     return Ok(record.offset);
                 }
                 Err(error) => {
-                    let reason = format!("at offset {}: no dead letter: {error}", record.offset);
-                    if self.progress.stands_still(Some(reason.clone())) {
-                        warn!("partition {} stands still {reason}; trying again", self.partition);
-                    }
+                    self.stand_still(format!("at offset {}: no dead letter: {error}", record.offset));
                     self.pause(&mut backoff).await?;
                 }
             }
@@ -309,6 +316,13 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Says once why the partition does not go on.
+    fn stand_still(&self, reason: String) {
+        if self.progress.stands_still(Some(reason.clone())) {
+            warn!("partition {} stands still {reason}; trying again", self.partition);
+        }
     }
 
     async fn retry(&self, error: &(dyn Display + Sync), backoff: &mut Backoff) -> Result<(), Stopped> {

@@ -82,7 +82,7 @@ async fn a_leader_that_moved_is_looked_for() {
 
 /// For tests in which a member is lost: the coordinator waits for it as long as its session lasts.
 const IMPATIENT: [(&str, &str); 3] =
-    [("KAFKA_SESSION_TIMEOUT", "1s"), ("KAFKA_REBALANCE_TIMEOUT", "1s"), ("KAFKA_REQUEST_TIMEOUT", "300ms")];
+    [("KAFKA_SESSION_TIMEOUT", "1s"), ("KAFKA_REBALANCE_TIMEOUT", "2s"), ("KAFKA_REQUEST_TIMEOUT", "300ms")];
 
 /// A cluster that takes such short sessions.
 async fn impatient() -> TestCluster {

@@ -9,3 +9,4 @@ mod logs;
 mod producing;
 mod rebalancing;
 mod rules;
+mod undelivered;

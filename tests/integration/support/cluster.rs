@@ -101,8 +101,12 @@ impl Client {
     }
 
     pub(crate) fn producer(&self, topic: Topic) -> Arc<Producer> {
+        self.producer_within(topic, Duration::from_secs(5))
+    }
+
+    pub(crate) fn producer_within(&self, topic: Topic, timeout: Duration) -> Arc<Producer> {
         let config = ProducerConfig {
-            timeout: Duration::from_secs(5),
+            timeout,
             queue_records: 10_000,
             queue_bytes: 64 * 1024 * 1024,
             batch_max_bytes: 512 * 1024,
