@@ -11,7 +11,7 @@ use rskafka::client::{
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::batch::{Batch, Gatherer, Pending};
@@ -86,8 +86,8 @@ impl Lane {
             let ready = tokio::select! {
                 biased;
                 ready = self.queue.ready() => ready,
-                () = sleep(wait.unwrap_or_default()), if wait.is_some() => {
-                    self.look().await;
+                found = look(&self.cluster, &self.topic, self.partition, wait.unwrap_or_default()), if wait.is_some() => {
+                    self.found(found);
                     continue;
                 }
             };
@@ -143,27 +143,29 @@ impl Lane {
 
     /// One try; nothing is sent, and nothing acknowledged, when nobody waits any more.
     async fn attempt(&mut self, batch: &mut Batch) -> Result<Vec<i64>, Failure> {
-        let client = match self.client.take() {
-            Some(client) => client,
-            None => {
-                let (cluster, topic) = (Arc::clone(&self.cluster), Arc::clone(&self.topic));
-                let opening = cluster.partition(&topic, self.partition);
-                let opened = self.while_expiring(batch, false, opening).await;
-                opened.map_err(|error| Failure { error, sent: false })?
-            }
-        };
-        batch.expire(Instant::now(), false, &self.reason());
-        batch.drop_unawaited();
-        let Some(deadline) = batch.deadline() else {
-            self.client = Some(client);
-            return Ok(Vec::new());
-        };
-        let patience = deadline.saturating_duration_since(Instant::now()).min(self.cluster.request_timeout());
+        if self.client.is_none() {
+            let Some(patience) = self.patience(batch) else { return Ok(Vec::new()) };
+            let (cluster, topic) = (Arc::clone(&self.cluster), Arc::clone(&self.topic));
+            let opening = timeout(patience, cluster.partition(&topic, self.partition));
+            let opened = self.while_expiring(batch, false, opening).await;
+            let opened = opened.unwrap_or(Err(CallError::TimedOut(patience)));
+            self.client = Some(opened.map_err(|error| Failure { error, sent: false })?);
+        }
+        let Some(patience) = self.patience(batch) else { return Ok(Vec::new()) };
+        let Some(client) = self.client.take() else { return Ok(Vec::new()) };
         let call = within(patience, client.produce(batch.records(), Compression::NoCompression));
         let written = self.while_expiring(batch, true, call).await;
         let offsets = written.map_err(|error| Failure { error, sent: true })?;
         self.client = Some(client);
         Ok(offsets)
+    }
+
+    /// How long a call for those may take of whom somebody still waits; drops the others.
+    fn patience(&self, batch: &mut Batch) -> Option<Duration> {
+        let now = Instant::now();
+        batch.expire(now, false, &self.reason());
+        batch.drop_unawaited();
+        Some(batch.deadline()?.saturating_duration_since(now).min(self.cluster.request_timeout()))
     }
 
     /// Waits for something, and answers those whose time comes meanwhile, in the batch and behind it.
@@ -187,10 +189,8 @@ impl Lane {
         }
     }
 
-    /// Tries the way to the leader, with nothing to send.
-    async fn look(&mut self) {
-        let opened = self.cluster.partition(&self.topic, self.partition).await;
-        match opened {
+    fn found(&mut self, found: Result<PartitionClient, CallError>) {
+        match found {
             Ok(client) => {
                 self.client = Some(client);
                 self.recovered();
@@ -221,6 +221,17 @@ impl Lane {
             .as_ref()
             .map_or_else(|| "no answer from Kafka".to_owned(), |trouble| trouble.error.clone())
     }
+}
+
+/// After a wait, tries the way to the leader with nothing to send.
+async fn look(
+    cluster: &Cluster,
+    topic: &str,
+    partition: i32,
+    wait: Duration,
+) -> Result<PartitionClient, CallError> {
+    sleep(wait).await;
+    cluster.partition(topic, partition).await
 }
 
 fn remedy(failure: &Failure) -> Remedy {

@@ -57,7 +57,7 @@ impl TestApp {
             ("KAFKA_GROUP_ID", &cluster.group),
             ("KAFKA_REQUEST_TIMEOUT", "2s"),
             ("KAFKA_SESSION_TIMEOUT", "6s"),
-            ("KAFKA_REBALANCE_TIMEOUT", "10s"),
+            ("KAFKA_REBALANCE_TIMEOUT", "12s"),
             ("KAFKA_HEARTBEAT_INTERVAL", "200ms"),
             ("COMMIT_INTERVAL", "100ms"),
             ("METADATA_MAX_AGE", "200ms"),

@@ -121,7 +121,7 @@ impl Client {
             assignors: vec![Assignor::CooperativeSticky],
             instance_id: None,
             session_timeout: Duration::from_secs(6),
-            rebalance_timeout: Duration::from_secs(10),
+            rebalance_timeout: Duration::from_secs(12),
             heartbeat_interval: Duration::from_millis(200),
             max_processing: Duration::from_secs(300),
             commit_interval: Duration::from_millis(100),
