@@ -91,7 +91,7 @@ impl Run {
                 self.staffing.handler.topic_has(self.partitions).await;
             }
             call = self.membership.next() => return self.heed(call).await,
-            committed = committed(&self.enrolment), if staffs => self.staff(&committed),
+            committed = committed(&self.enrolment, self.shift.most()), if staffs => self.staff(&committed),
             () = tokio::time::sleep_until(idle_at.unwrap_or_else(Instant::now)), if idle_at.is_some() => {
                 self.idle_since = None;
                 self.staffing.board.group(|group| group.idle = true);
@@ -270,11 +270,12 @@ impl Run {
     }
 }
 
-/// The group's committed offsets of the whole topic, asked until they are known.
-async fn committed(enrolment: &Enrolment) -> BTreeMap<i32, i64> {
+/// The group's committed offsets of the whole topic, asked until they are known. Who assigns may know of
+/// partitions that are news here: so far as `held`, at least.
+async fn committed(enrolment: &Enrolment, held: i32) -> BTreeMap<i32, i64> {
     let mut backoff = Backoff::new();
     loop {
-        let partitions = 0..enrolment.topic.partitions() as i32;
+        let partitions = 0..held.max(enrolment.topic.partitions() as i32);
         match enrolment.coordinator.committed(enrolment.topic.name(), partitions).await {
             Ok(committed) => {
                 enrolment.board.succeeded(COMMITTING);

@@ -1,72 +1,105 @@
-//! One generation's work: its workers, and the books on how far they are.
+//! The workers of the partitions that are held now, and the books on how far each is.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use kafka_protocol::ResponseError;
 use log::{error, warn};
 use tokio::{
     sync::mpsc,
-    task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout, timeout_at},
+    task::{AbortHandle, Id, JoinError, JoinSet},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{COMMITTING, Progress, Worker};
 use crate::messaging::{
-    Board,
+    Board, ConsumerConfig,
     backoff::Backoff,
-    group::{Coordinator, Generation, Lease},
+    group::{Coordinator, Standing},
     wire::WireError,
 };
 
 /// How often the board learns where each partition stands.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
-
-/// How long to wait before partitions are taken up again when a worker panicked: it may well do so again.
+/// The most that counts as having passed between two looks at a handler's call.
+const LONGEST_LOOK: Duration = Duration::from_secs(10);
+/// How long to wait before a partition is taken up again when its worker panicked: it may well do so again.
 const AFTER_A_PANIC: Duration = Duration::from_secs(1);
-/// The least time that the last commit of a generation gets, and workers that are to stop at once.
+/// The least time that the last commit of partitions gets, and workers that are to stop at once.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// The workers of the partitions of one generation.
+/// What needs the consumer's attention.
+#[derive(Debug)]
+pub(super) enum Entry {
+    /// Partitions wait for a worker again: theirs panicked.
+    Unstaffed,
+    /// A handler has been at one call for longer than any may take, at these partitions.
+    Stuck(BTreeSet<i32>),
+}
+
+/// The partitions that are held, each with a worker or waiting for one.
 pub(super) struct Shift {
     coordinator: Arc<Coordinator>,
     topic: Arc<str>,
-    generation: Generation,
-    lease: Lease,
-    commit_interval: Duration,
+    /// As what to commit: replaced when the membership is.
+    standing: Arc<Standing>,
+    max_processing: Duration,
     board: Arc<Board>,
+    posts: BTreeMap<i32, Post>,
     workers: JoinSet<()>,
-    progress: BTreeMap<i32, Progress>,
-    stop: CancellationToken,
+    /// Whose a worker is.
+    places: HashMap<Id, i32>,
+    commits: Interval,
+    reports: Interval,
+    looked_at: Instant,
     started: (mpsc::Sender<()>, mpsc::Receiver<()>),
+}
+
+/// A partition that is held.
+struct Post {
+    progress: Progress,
+    stop: CancellationToken,
+    /// `None` until it is known where to start, and again after a panic.
+    worker: Option<AbortHandle>,
+    /// When it may have a worker.
+    ready_at: Instant,
 }
 
 impl Shift {
     pub(super) fn new(
         coordinator: Arc<Coordinator>,
         topic: Arc<str>,
-        generation: Generation,
-        lease: Lease,
-        commit_interval: Duration,
+        config: &ConsumerConfig,
         board: Arc<Board>,
     ) -> Self {
+        let every = |period| {
+            let mut ticks = interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        };
         Self {
             coordinator,
             topic,
-            generation,
-            lease,
-            commit_interval,
+            standing: Arc::default(),
+            max_processing: config.max_processing,
             board,
+            posts: BTreeMap::new(),
             workers: JoinSet::new(),
-            progress: BTreeMap::new(),
-            stop: CancellationToken::new(),
+            places: HashMap::new(),
+            commits: every(config.commit_interval),
+            reports: every(REPORT_INTERVAL),
+            looked_at: Instant::now(),
             started: mpsc::channel(1),
         }
     }
 
-    /// Tells the workers to stop.
-    pub(super) fn stop_signal(&self) -> CancellationToken {
-        self.stop.clone()
+    /// From now on offsets are committed as that membership says.
+    pub(super) fn serves(&mut self, standing: &Arc<Standing>) {
+        self.standing = Arc::clone(standing);
     }
 
     /// Where a worker tells that its start is resolved.
@@ -74,41 +107,88 @@ impl Shift {
         self.started.0.clone()
     }
 
-    pub(super) fn employ(&mut self, worker: Worker, committed: Option<i64>) {
-        self.progress.insert(worker.partition, worker.progress.clone());
-        self.workers.spawn(worker.run(committed));
+    /// The partitions that are held.
+    pub(super) fn partitions(&self) -> BTreeSet<i32> {
+        self.posts.keys().copied().collect()
     }
 
-    /// Commits at each interval, and at once when a start is resolved; reports to the board. Returns only
-    /// when a worker has ended without being told to, with the reason: its partition stands still then.
-    pub(super) async fn keep_books(&mut self) -> String {
-        let mut commits = interval(self.commit_interval);
-        commits.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut reports = interval(REPORT_INTERVAL);
-        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// One more than the highest partition that is held.
+    pub(super) fn most(&self) -> i32 {
+        self.posts.keys().next_back().map_or(0, |last| last + 1)
+    }
+
+    /// Holds a partition from now on; it waits for a worker.
+    pub(super) fn hold(&mut self, partition: i32, projected: Option<i64>) {
+        let post = Post {
+            progress: Progress::new(partition, projected),
+            stop: CancellationToken::new(),
+            worker: None,
+            ready_at: Instant::now(),
+        };
+        self.posts.insert(partition, post);
+        self.report();
+    }
+
+    /// Partitions that may have a worker now and have none, each with its progress and what stops it.
+    pub(super) fn unstaffed(&self) -> Vec<(i32, Progress, CancellationToken)> {
+        let now = Instant::now();
+        let vacant = self.posts.iter().filter(|(_, post)| post.worker.is_none() && post.ready_at <= now);
+        vacant.map(|(partition, post)| (*partition, post.progress.clone(), post.stop.clone())).collect()
+    }
+
+    pub(super) fn employ(&mut self, worker: Worker, committed: Option<i64>) {
+        let partition = worker.partition;
+        let Some(post) = self.posts.get_mut(&partition) else { return };
+        if let Some(committed) = committed {
+            post.progress.committed(committed);
+        }
+        let handle = self.workers.spawn(worker.run(committed));
+        self.places.insert(handle.id(), partition);
+        post.worker = Some(handle);
+    }
+
+    /// Commits at each interval, and at once when a start is resolved; reports to the board; looks whether
+    /// each handler returns. Returns when something needs attention. May be called off at any moment.
+    pub(super) async fn keep_books(&mut self) -> Entry {
         loop {
+            let vacant = self.posts.values().filter(|post| post.worker.is_none());
+            let vacancy = vacant.map(|post| post.ready_at).min();
+            let now = Instant::now();
             tokio::select! {
-                _ = reports.tick() => {}
-                _ = commits.tick() => self.try_commit().await,
-                _ = self.started.1.recv() => self.try_commit().await,
-                Some(ended) = self.workers.join_next() => {
-                    let error = ended.err().map(|error| error.to_string()).unwrap_or_default();
-                    error!("a partition's worker ended: {error}");
-                    tokio::time::sleep(AFTER_A_PANIC).await;
-                    return "a partition's worker ended".to_owned();
+                () = sleep_until(vacancy.unwrap_or(now)), if vacancy.is_some_and(|at| at > now) => {
+                    return Entry::Unstaffed;
                 }
+                _ = self.reports.tick() => {
+                    let stuck = self.look();
+                    if !stuck.is_empty() {
+                        return Entry::Stuck(stuck);
+                    }
+                }
+                _ = self.commits.tick() => self.try_commit().await,
+                _ = self.started.1.recv() => self.try_commit().await,
+                Some(ended) = self.workers.join_next_with_id() => self.has_ended(ended),
             }
             self.report();
         }
     }
 
-    /// Stops the workers, lets them finish what is under way, and commits. What is not finished by then
-    /// stays uncommitted.
-    pub(super) async fn drain(&mut self, by: Instant) {
-        self.stop.cancel();
-        if timeout_at(by, self.finish()).await.is_err() {
-            warn!("drained too slowly: what is unfinished stays uncommitted");
-            self.workers.shutdown().await;
+    /// Stops the workers of these partitions, lets them finish what is under way, commits, and holds them no
+    /// longer; tells how far their projections reach. What is not finished by then stays uncommitted. The other
+    /// workers go on meanwhile, and so do their commits.
+    pub(super) async fn release(&mut self, partitions: &BTreeSet<i32>, by: Instant) -> BTreeMap<i32, i64> {
+        self.stop(partitions);
+        while self.posts.iter().any(|(held, post)| partitions.contains(held) && post.worker.is_some()) {
+            tokio::select! {
+                Some(ended) = self.workers.join_next_with_id() => self.has_ended(ended),
+                _ = self.commits.tick() => {
+                    // Before the last commit there is time for this one, or else none for either.
+                    let _too_late = timeout_at(by, self.try_commit()).await;
+                }
+                () = sleep_until(by) => {
+                    warn!("drained too slowly: what is unfinished stays uncommitted");
+                    self.cut_short(partitions).await;
+                }
+            }
         }
         // At least a moment, however long the workers took.
         let by = by.max(Instant::now() + LAST_MOMENT);
@@ -116,28 +196,111 @@ impl Shift {
             warn!("offsets were not committed: no answer in time");
         }
         self.report();
+        self.dismiss(partitions)
     }
 
-    /// Stops the workers without committing: this member is out of the group. They do nothing more that
+    /// Stops all workers without committing: this member is out of the group. They do nothing more that
     /// needs the lease; what they are in the middle of gets a moment, and is then cut short.
-    pub(super) async fn abandon(&mut self) {
-        self.stop.cancel();
-        if timeout(LAST_MOMENT, self.finish()).await.is_err() {
-            self.workers.shutdown().await;
+    pub(super) async fn abandon(&mut self) -> BTreeMap<i32, i64> {
+        let all = self.partitions();
+        self.stop(&all);
+        if timeout(LAST_MOMENT, self.ended(&all)).await.is_err() {
+            self.cut_short(&all).await;
+        }
+        self.dismiss(&all)
+    }
+
+    /// Stops these workers and waits for as long as it takes: they are at a call that does not return.
+    pub(super) async fn outlast(&mut self, partitions: &BTreeSet<i32>) -> BTreeMap<i32, i64> {
+        self.stop(partitions);
+        self.ended(partitions).await;
+        self.dismiss(partitions)
+    }
+
+    /// Says on the board why these partitions stand still.
+    pub(super) fn stand_still(&mut self, partitions: &BTreeSet<i32>, reason: &str) {
+        for partition in partitions {
+            if let Some(post) = self.posts.get(partition) {
+                post.progress.stands_still(Some(reason.to_owned()));
+            }
+        }
+        self.report();
+    }
+
+    fn stop(&self, partitions: &BTreeSet<i32>) {
+        let held = self.posts.iter().filter(|(held, _)| partitions.contains(held));
+        held.for_each(|(_, post)| post.stop.cancel());
+    }
+
+    async fn ended(&mut self, partitions: &BTreeSet<i32>) {
+        while self.posts.iter().any(|(held, post)| partitions.contains(held) && post.worker.is_some())
+            && let Some(ended) = self.workers.join_next_with_id().await
+        {
+            self.has_ended(ended);
         }
     }
 
-    /// How far the projection of each partition reaches.
-    pub(super) fn projected(&self) -> BTreeMap<i32, i64> {
-        let projected = self.progress.iter();
-        projected.filter_map(|(partition, progress)| Some((*partition, progress.projected()?))).collect()
+    async fn cut_short(&mut self, partitions: &BTreeSet<i32>) {
+        for (_, post) in self.posts.iter_mut().filter(|(held, _)| partitions.contains(held)) {
+            if let Some(worker) = post.worker.take() {
+                worker.abort();
+            }
+        }
+        // What computes without a pause cannot be aborted; it has no lease to do harm by for long.
+        let _moment = timeout(LAST_MOMENT, async {
+            while self.places.values().any(|place| partitions.contains(place))
+                && let Some(ended) = self.workers.join_next_with_id().await
+            {
+                self.has_ended(ended);
+            }
+        })
+        .await;
+    }
+
+    fn has_ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match &ended {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        let Some(partition) = self.places.remove(&id) else { return };
+        // A worker that was cut short may end when its partition has another already.
+        let is_its = |post: &&mut Post| post.worker.as_ref().is_none_or(|worker| worker.id() == id);
+        let Some(post) = self.posts.get_mut(&partition).filter(is_its) else { return };
+        post.worker = None;
+        if let Err(error) = ended
+            && !error.is_cancelled()
+        {
+            error!("the worker of partition {partition} ended badly: {error}");
+            post.ready_at = Instant::now() + AFTER_A_PANIC;
+        }
+    }
+
+    fn dismiss(&mut self, partitions: &BTreeSet<i32>) -> BTreeMap<i32, i64> {
+        let mut projected = BTreeMap::new();
+        for partition in partitions {
+            if let Some(post) = self.posts.remove(partition)
+                && let Some(reach) = post.progress.projected()
+            {
+                projected.insert(*partition, reach);
+            }
+        }
+        self.report();
+        projected
+    }
+
+    fn look(&mut self) -> BTreeSet<i32> {
+        let elapsed = self.looked_at.elapsed().min(LONGEST_LOOK);
+        self.looked_at = Instant::now();
+        let lasts =
+            |post: &Post| post.progress.look(elapsed).is_some_and(|lasted| lasted >= self.max_processing);
+        self.posts.iter().filter(|(_, post)| lasts(post)).map(|(partition, _)| *partition).collect()
     }
 
     async fn commit_at_last(&self) {
         let mut backoff = Backoff::new();
         while let Err(error) = self.commit().await {
-            // A coordinator's refusal is final for this generation; a lost connection is not.
-            if error.code().is_some_and(|code| !code.is_retriable()) {
+            // A coordinator's refusal is final; a lost connection is not.
+            if error.is_final() {
                 warn!("offsets were not committed: {error}");
                 return;
             }
@@ -145,52 +308,48 @@ impl Shift {
         }
     }
 
-    async fn finish(&mut self) {
-        while let Some(ended) = self.workers.join_next().await {
-            if let Err(error) = ended {
-                warn!("a partition's worker ended badly: {error}");
-            }
-        }
-    }
-
     async fn try_commit(&self) {
         match self.commit().await {
             Ok(()) => self.board.succeeded(COMMITTING),
-            Err(error) if error.code().is_some_and(ends_the_generation) => {}
+            // The heartbeats learn the same, and see to it; or the group gathers, and it is tried again.
+            Err(error) if error.code().is_some_and(is_of_the_membership) => {}
             Err(error) => self.board.failed(COMMITTING, &error),
         }
     }
 
-    /// Commits what has moved, while the lease holds.
+    /// Commits what has moved, while this is a member and its lease holds.
     async fn commit(&self) -> Result<(), WireError> {
-        let moved: BTreeMap<i32, i64> = self
-            .progress
-            .iter()
-            .filter_map(|(partition, progress)| Some((*partition, progress.to_commit()?)))
-            .collect();
-        if moved.is_empty() || !self.lease.is_valid() {
+        let progress = self.posts.iter().map(|(partition, post)| (partition, &post.progress));
+        let moved: BTreeMap<i32, i64> =
+            progress.filter_map(|(partition, progress)| Some((*partition, progress.to_commit()?))).collect();
+        let Some(claim) = self.standing.claim() else { return Ok(()) };
+        if moved.is_empty() || !self.standing.lease().is_valid() {
             return Ok(());
         }
-        self.coordinator.commit(&self.generation, &self.topic, &moved).await?;
+        self.coordinator.commit(&claim, &self.topic, &moved).await?;
         for (partition, offset) in moved {
-            self.progress[&partition].committed(offset);
+            if let Some(post) = self.posts.get(&partition) {
+                post.progress.committed(offset);
+            }
         }
         Ok(())
     }
 
     fn report(&self) {
-        let partitions: Vec<_> = self.progress.values().map(Progress::status).collect();
+        let partitions: Vec<_> = self.posts.values().map(|post| post.progress.status()).collect();
         self.board.group(|group| group.partitions = partitions);
     }
 }
 
-/// What the heartbeats learn too, and act on.
-fn ends_the_generation(code: ResponseError) -> bool {
+/// What the heartbeats learn too.
+fn is_of_the_membership(code: ResponseError) -> bool {
     matches!(
         code,
         ResponseError::UnknownMemberId
             | ResponseError::IllegalGeneration
             | ResponseError::FencedInstanceId
             | ResponseError::RebalanceInProgress
+            | ResponseError::FencedMemberEpoch
+            | ResponseError::StaleMemberEpoch
     )
 }

@@ -15,8 +15,8 @@ use super::{
     reader::{ReadError, Reader},
 };
 use crate::messaging::{
-    Board, Handler, OffsetReset, Poison, Record, backoff::Backoff, dead_letter::DeadLetters, group::Lease,
-    wire::Fetched,
+    Board, Handler, OffsetReset, Passing, Poison, Record, backoff::Backoff, dead_letter::DeadLetters,
+    group::Lease, wire::Fetched,
 };
 
 /// How much farther back each further look for older records reaches.
@@ -28,7 +28,7 @@ const PACE: Duration = Duration::from_millis(5);
 /// How long a worker without a lease waits before it looks again.
 const LEASE_POLL: Duration = Duration::from_millis(20);
 
-/// Works one partition through one generation.
+/// Works one partition for as long as it is this member's.
 pub(super) struct Worker {
     pub(super) partition: i32,
     pub(super) reader: Reader,
@@ -45,7 +45,7 @@ pub(super) struct Worker {
     pub(super) part: String,
 }
 
-/// The generation is over: the worker ends.
+/// The partition is given up: the worker ends.
 struct Stopped;
 
 impl Worker {
@@ -60,7 +60,6 @@ impl Worker {
                 self.restore(offset).await?;
                 offset
             }
-            // Where this process was, when it could not commit it.
             None => self.reached().await?,
         };
         self.progress.start_at(position);
@@ -161,7 +160,7 @@ impl Worker {
                     return Err(Stopped);
                 }
             }
-            if from == range.start || !self.handler.wants_older(self.partition).await {
+            if from == range.start || !self.wants_older().await {
                 if from < target {
                     info!("partition {}: restored from offset {from} to {target}", self.partition);
                 }
@@ -172,9 +171,15 @@ impl Worker {
         }
     }
 
+    async fn wants_older(&self) -> bool {
+        let _handling = self.progress.handling();
+        self.handler.wants_older(self.partition).await
+    }
+
     async fn forget(&self) {
         // First: should this be cut short, nobody takes for whole what is half forgotten.
         self.progress.set_projected(None);
+        let _handling = self.progress.handling();
         self.handler.forget(self.partition).await;
     }
 
@@ -189,7 +194,7 @@ impl Worker {
             }
             fetched.records.retain(|record| record.offset < to);
             let mut backoff = Backoff::new();
-            while let Err(passing) = self.handler.restore(&fetched.records).await {
+            while let Err(passing) = self.restore_records(&fetched.records).await {
                 self.stand_still(format!("restoring from offset {position}: {passing}"));
                 self.pause(&mut backoff).await?;
             }
@@ -198,6 +203,11 @@ impl Worker {
             self.progress.set_projected(Some(position));
         }
         Ok(true)
+    }
+
+    async fn restore_records(&self, records: &[Record]) -> Result<(), Passing> {
+        let _handling = self.progress.handling();
+        self.handler.restore(records).await
     }
 
     /// Reads until there is something, or `None` when the offset is out of range.
@@ -234,7 +244,10 @@ impl Worker {
         let mut backoff = Backoff::new();
         while !rest.is_empty() {
             self.hold_lease().await?;
-            let mut verdict = self.handler.handle(rest).await;
+            let mut verdict = {
+                let _handling = self.progress.handling();
+                self.handler.handle(rest).await
+            };
             let handled =
                 verdict.stopped.as_ref().map_or(rest.len(), |stopped| stopped.index.min(rest.len()));
             // What comes after the stop is handled again, poison or not.
