@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::{
     Claim, Coordinator, Lease, Leave,
+    classic::AGAIN,
     membership::{Call, Ended, Enrolment, Line, Word},
 };
 use crate::messaging::{GroupPhase, backoff::Backoff, topic, wire::WireError};
@@ -107,9 +108,13 @@ impl Member<'_> {
             match error.code() {
                 Some(ResponseError::UnknownMemberId | ResponseError::FencedMemberEpoch) => {
                     self.lost(&error).await?;
+                    due = Instant::now() + AGAIN;
                 }
                 // A group that is gone, or else one whose members may not be of both protocols.
-                Some(ResponseError::GroupIdNotFound) if self.epoch != JOINS => self.lost(&error).await?,
+                Some(ResponseError::GroupIdNotFound) if self.epoch != JOINS => {
+                    self.lost(&error).await?;
+                    due = Instant::now() + AGAIN;
+                }
                 Some(ResponseError::FencedInstanceId) => {
                     return Ok(Ended::Barred(self.enrolment.fenced()));
                 }

@@ -18,11 +18,13 @@ use tokio::task::spawn_blocking;
 
 use super::{
     group::{partitions_of, status_of},
-    kip848,
+    kcat, kip848,
     producing::message,
 };
 use crate::support::{Recorder, TestCluster, eventually};
 
+const STICKY: &str =
+    "partition.assignment.strategy=org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka.sh");
 
 /// One of Kafka's commands on that cluster; none where scripts/kafka.sh did not start it.
@@ -138,9 +140,45 @@ async fn java_and_highwater_share_a_group_by_cooperative_sticky() {
         assignors: vec![Assignor::CooperativeSticky],
         ..config
     };
-    let strategy =
-        "partition.assignment.strategy=org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
-    share(TestCluster::start().await, sticky, &[strategy, "heartbeat.interval.ms=200"]).await;
+    share(TestCluster::start().await, sticky, &[STICKY, "heartbeat.interval.ms=200"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn java_librdkafka_and_highwater_share_a_group_by_cooperative_sticky() {
+    let cluster = TestCluster::start().await;
+    let (Some(_), Some(kcat)) = (tool(&cluster, "console-consumer"), kcat::kcat(&cluster)) else { return };
+    cluster.create_topic(3, &[]).await;
+    let client = cluster.client();
+    let recorder = Arc::new(Recorder::default());
+    let config = ConsumerConfig { protocol: GroupProtocol::Classic, ..client.consumer_config() };
+    let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
+    eventually("we have all", async || (partitions_of(&client).len() == 3).then_some(())).await;
+    let java = Member::start(&cluster, &[STICKY, "heartbeat.interval.ms=200"]);
+    let librdkafka = kcat::Member::start(kcat, &cluster, Assignor::CooperativeSticky);
+    eventually("Kafka's own tool says that each has one", async || {
+        let described = described(&cluster).await;
+        // Group, member, host, client and the number of its partitions.
+        let shares = described.lines().filter(|line| line.starts_with(&cluster.group));
+        let shares: Vec<&str> = shares.filter_map(|line| line.split_whitespace().nth(4)).collect();
+        (shares == ["1", "1", "1"]).then_some(())
+    })
+    .await;
+    let producer = client.producer(client.topic());
+    for number in 0..60 {
+        producer.publish(message(&format!("user-{number}"), format!("{number}"))).await.unwrap();
+    }
+    let read = || [java.read(), librdkafka.read(), recorder.values().into_iter().collect()];
+    eventually("all are read", async || {
+        (read().iter().map(BTreeSet::len).sum::<usize>() == 60).then_some(())
+    })
+    .await;
+    assert!(read().iter().all(|share| !share.is_empty()));
+    assert_eq!(read().into_iter().flatten().collect::<BTreeSet<_>>().len(), 60);
+    java.stop().await;
+    librdkafka.stop().await;
+    eventually("we have all again", async || (partitions_of(&client).len() == 3).then_some(())).await;
+    cluster.reaches_lag_0(3).await;
+    consumer.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ use super::producing::message;
 use crate::support::{Recorder, TestCluster, eventually};
 
 /// kcat on that cluster; none where it is not installed.
-fn kcat(cluster: &TestCluster) -> Option<Command> {
+pub(super) fn kcat(cluster: &TestCluster) -> Option<Command> {
     let installed = Command::new("kcat").arg("-V").output().is_ok();
     if !installed {
         eprintln!("skipped: kcat is not installed");
@@ -98,13 +98,13 @@ async fn highwater_reads_what_kcat_wrote_in_every_codec() {
 }
 
 /// kcat as a member of the test's group. Dropped, it is killed.
-struct Member {
+pub(super) struct Member {
     process: Child,
     read: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Member {
-    fn start(mut kcat: Command, cluster: &TestCluster, assignor: Assignor) -> Self {
+    pub(super) fn start(mut kcat: Command, cluster: &TestCluster, assignor: Assignor) -> Self {
         kcat.args(["-u", "-X", &format!("partition.assignment.strategy={assignor}")]);
         kcat.args(["-X", "auto.offset.reset=earliest"]);
         kcat.args(["-X", "heartbeat.interval.ms=200", "-X", "session.timeout.ms=6000"]);
@@ -121,12 +121,12 @@ impl Member {
         Self { process, read }
     }
 
-    fn read(&self) -> BTreeSet<String> {
+    pub(super) fn read(&self) -> BTreeSet<String> {
         self.read.lock().unwrap().clone()
     }
 
     /// Has it commit and leave.
-    async fn stop(mut self) {
+    pub(super) async fn stop(mut self) {
         kill_process(Pid::from_child(&self.process), Signal::TERM).unwrap();
         let ended = spawn_blocking(move || self.process.wait().unwrap());
         assert!(ended.await.unwrap().success());

@@ -133,7 +133,9 @@ impl Joiner {
             let request = request.clone().with_member_id(self.id.clone());
             let answer = self.coordinator.call_held(&request, 0..=9, patience).await?;
             // KIP-394: the first answer gives the id to join with, so that a lost answer leaves no ghost.
-            if ResponseError::try_from_code(answer.error_code) == Some(ResponseError::MemberIdRequired) {
+            let needs_id =
+                ResponseError::try_from_code(answer.error_code) == Some(ResponseError::MemberIdRequired);
+            if needs_id && self.id.is_empty() && !answer.member_id.is_empty() {
                 self.id = answer.member_id;
                 continue;
             }

@@ -11,9 +11,10 @@
 mod heart;
 mod join;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kafka_protocol::ResponseError;
+use tokio::time::sleep;
 
 use super::{
     Leave,
@@ -23,6 +24,9 @@ use super::{
 use crate::messaging::{GroupPhase, backoff::Backoff, wire::WireError};
 use heart::{Beat, Heart};
 use join::{Joiner, Session};
+
+/// How soon to join again where the coordinator sends the member away, as Java's `retry.backoff.ms`.
+pub(super) const AGAIN: Duration = Duration::from_millis(100);
 
 /// Lives in the group until it leaves, or may not come back.
 pub(super) async fn live(enrolment: &Enrolment, line: &mut Line) -> Ended {
@@ -75,15 +79,19 @@ impl Member<'_> {
                     backoff = Backoff::new();
                     self.work(session).await
                 }
-                Err(error) if error.code() == Some(ResponseError::RebalanceInProgress) => continue,
+                Err(error) if error.code() == Some(ResponseError::RebalanceInProgress) => {
+                    if let Err(how) = self.pause(AGAIN).await {
+                        return self.leave(how).await;
+                    }
+                    continue;
+                }
                 Err(error) if is_out(&error) => Next::Lost(error),
                 Err(error) => {
                     self.enrolment.failed(&self.explained(&error));
-                    tokio::select! {
-                        how = self.line.leaving() => return self.leave(how).await,
-                        () = backoff.wait() => continue,
-                        never = self.heart.beat_on(&self.enrolment.coordinator) => match never {},
+                    if let Err(how) = self.pause(backoff.next_wait()).await {
+                        return self.leave(how).await;
                     }
+                    continue;
                 }
             };
             match next {
@@ -99,9 +107,21 @@ impl Member<'_> {
                     if let Err(how) = self.line.lost(self.reason.clone()).await {
                         return self.leave(how).await;
                     }
+                    if let Err(how) = self.pause(AGAIN).await {
+                        return self.leave(how).await;
+                    }
                 }
                 Next::Leave(how) => return self.leave(how).await,
             }
+        }
+    }
+
+    /// Waits, unless the consumer wants to go, and beats meanwhile.
+    async fn pause(&mut self, wait: Duration) -> Result<(), Leave> {
+        tokio::select! {
+            how = self.line.leaving() => Err(how),
+            () = sleep(wait) => Ok(()),
+            never = self.heart.beat_on(&self.enrolment.coordinator) => match never {},
         }
     }
 
