@@ -18,7 +18,7 @@ use super::WireError;
 use crate::messaging::ClusterConfig;
 
 /// The largest answer that is read; a length beyond it is taken for garbage.
-const MAX_FRAME: usize = 128 * 1024 * 1024;
+pub(super) const MAX_FRAME: usize = 128 * 1024 * 1024;
 /// An answer grows by what has arrived, so that a length alone reserves no more than this: room for a fetch of
 /// the usual size (FETCH_MAX_BYTES) and what surrounds it, in one piece.
 const READ_STEP: usize = 2 * 1024 * 1024;

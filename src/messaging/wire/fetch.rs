@@ -5,6 +5,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use anyhow::Context as _;
 use bytes::{Buf, Bytes};
 use kafka_protocol::{
     messages::{
@@ -15,9 +16,15 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Connection, WireError, records};
+use super::{
+    Connection, WireError,
+    connection::MAX_FRAME,
+    records::{self, Room},
+};
 use crate::messaging::Record;
 
+/// What the records of one answer may take in memory, unpacked: as much as an answer may have on the wire.
+const MAX_DECODED: usize = MAX_FRAME;
 const READ_COMMITTED: i8 = 1;
 const WHAT: &str = "Fetch";
 
@@ -68,7 +75,7 @@ impl Connection {
         WireError::check(WHAT, found.error_code)?;
         let aborted = found.aborted_transactions.unwrap_or_default();
         let batches = found.records.unwrap_or_default();
-        let (records, next) = decode_batches(partition, batches, from, aborted)?;
+        let (records, next) = decode_batches(partition, batches, from, aborted, MAX_DECODED)?;
         Ok(Fetched { records, next, end: found.high_watermark })
     }
 }
@@ -79,87 +86,124 @@ fn malformed(reason: String) -> WireError {
 
 /// Decodes whole record batches (magic 2, KIP-98), leaving out records below `from`, control batches and
 /// aborted transactions. The end may be cut in the middle of a batch, as brokers do. Returns the records
-/// and the offset to read on from. A first batch that cannot be decoded is an error: to go on would be
-/// to skip it.
+/// and the offset to read on from. What has to be unpacked into more than `most` bytes, counting what each
+/// record takes beside its own, is left for the next fetch.
+///
+/// # Errors
+///
+/// When nothing in the log moves past `from`: its first batch is in an old format, cut short, corrupt, or
+/// takes more than `most` bytes. To go on would be to skip it.
 pub fn decode_batches(
     partition: i32,
     mut log: Bytes,
     from: i64,
     mut aborted: Vec<AbortedTransaction>,
+    most: usize,
 ) -> Result<(Vec<Record>, i64), WireError> {
     aborted.sort_by_key(|transaction| transaction.first_offset);
     let mut aborted = aborted.into_iter().peekable();
     // Producers within an aborted transaction, until their marker: as Java's CompletedFetch does it.
     let mut aborting = HashSet::new();
     let (mut read, mut next) = (Vec::new(), from);
+    let (mut room, is_empty) = (Room::new(most), log.is_empty());
     loop {
-        let head = match BatchHead::peek(&log) {
-            Ok(Some(head)) => head,
+        let decoded = BatchHead::split_from(&mut log).and_then(|found| {
+            let Some((head, batch)) = found else { return Ok(None) };
+            let last_offset = head.last_offset();
+            while let Some(transaction) = aborted.next_if(|aborted| aborted.first_offset <= last_offset) {
+                aborting.insert(transaction.producer_id.0);
+            }
+            if last_offset < next {
+                return Ok(Some((next, Vec::new())));
+            }
+            let decoded = committed_records(partition, &head, batch, &mut aborting, &mut room);
+            decoded.map(|records| Some((last_offset + 1, records))).map_err(|reason| {
+                format!("the batch at offset {} cannot be decoded: {reason:#}", head.base_offset)
+            })
+        });
+        match decoded {
+            Ok(Some((after, mut records))) => {
+                records.retain(|record| record.offset >= next);
+                read.append(&mut records);
+                next = after;
+            }
             Ok(None) => break,
             // What came before is good and is handed out first; the next fetch begins here.
             Err(_) if next > from => break,
-            Err(error) => return Err(error),
-        };
-        let batch = log.split_to(head.length);
-        while let Some(transaction) = aborted.next_if(|aborted| aborted.first_offset <= head.last_offset()) {
-            aborting.insert(transaction.producer_id.0);
+            Err(reason) => return Err(malformed(reason)),
         }
-        let after = head.last_offset() + 1;
-        if after <= from {
-            continue;
-        }
-        if head.is_control() {
-            if head.is_abort_marker(partition, &batch) {
-                aborting.remove(&head.producer_id);
-            }
-        } else if !(head.is_transactional() && aborting.contains(&head.producer_id)) && head.records > 0 {
-            match records::decode(partition, &head, &batch) {
-                Ok(decoded) => read.extend(decoded.into_iter().filter(|record| record.offset >= from)),
-                Err(_) if next > from => break,
-                Err(reason) => {
-                    return Err(malformed(format!(
-                        "the batch at offset {} cannot be decoded: {reason}",
-                        head.base_offset
-                    )));
-                }
-            }
-        }
-        next = after;
+    }
+    if next == from && !is_empty {
+        return Err(malformed("there are bytes, and no whole batch".to_owned()));
     }
     Ok((read, next))
+}
+
+/// The records of a batch unless they are of an aborted transaction; takes note of one that ends.
+fn committed_records(
+    partition: i32,
+    head: &BatchHead,
+    batch: Bytes,
+    aborting: &mut HashSet<i64>,
+    room: &mut Room,
+) -> anyhow::Result<Vec<Record>> {
+    if head.is_control() {
+        let markers = records::decode(partition, head, batch, room)?;
+        if is_abort(&markers)? {
+            aborting.remove(&head.producer_id);
+        }
+        return Ok(Vec::new());
+    }
+    if head.is_transactional() && aborting.contains(&head.producer_id) {
+        return Ok(Vec::new());
+    }
+    records::decode(partition, head, batch, room)
+}
+
+/// A marker's key is its version and its type; type 0 is ABORT (`ControlRecordType` in Java). Compaction leaves
+/// batches without their marker.
+fn is_abort(markers: &[Record]) -> anyhow::Result<bool> {
+    let Some(marker) = markers.first() else { return Ok(false) };
+    let key = marker.key.as_ref().filter(|key| key.len() >= 4).context("a marker without a type")?;
+    Ok(key[2..4] == [0, 0])
 }
 
 /// The fixed part of a record batch (61 bytes), as far as it says what to do with the batch.
 #[derive(Debug)]
 pub(super) struct BatchHead {
     pub(super) base_offset: i64,
-    length: usize,
     attributes: i16,
     last_offset_delta: i32,
     pub(super) base_timestamp: i64,
     producer_id: i64,
-    pub(super) records: i32,
+    pub(super) records: usize,
 }
 
 impl BatchHead {
     pub(super) const SIZE: usize = 61;
     /// The bytes before what the length field counts: base offset and length.
     const BEFORE_LENGTH: usize = 12;
+    const MAGIC: usize = 16;
+    /// Where what the checksum covers begins.
+    const CHECKED: usize = 21;
 
-    /// `None` at the end, or where the rest is a batch cut short.
-    fn peek(log: &Bytes) -> Result<Option<Self>, WireError> {
+    /// Takes the first batch off the log, whole and with the checksum that it says; `None` at the end, or
+    /// where the rest is a batch cut short.
+    fn split_from(log: &mut Bytes) -> Result<Option<(Self, Bytes)>, String> {
+        // The old formats have it at the same place, and messages that are smaller than our head.
+        let magic = log.get(Self::MAGIC).copied();
+        if let Some(magic) = magic.filter(|magic| *magic != 2) {
+            let base_offset = log.slice(..8).get_i64();
+            return Err(format!("the batch at offset {base_offset} has the old format {magic}"));
+        }
         if log.len() < Self::SIZE {
             return Ok(None);
         }
         let mut head = log.slice(..Self::SIZE);
         let base_offset = head.get_i64();
         let length = head.get_i32();
-        let _leader_epoch = head.get_i32();
-        let magic = head.get_i8();
-        if magic != 2 {
-            return Err(malformed(format!("the batch at offset {base_offset} has the old format {magic}")));
-        }
-        let _crc = head.get_u32();
+        let _epoch_and_magic = (head.get_i32(), head.get_i8());
+        let checksum = head.get_u32();
         let attributes = head.get_i16();
         let last_offset_delta = head.get_i32();
         let (base_timestamp, _max_timestamp) = (head.get_i64(), head.get_i64());
@@ -170,28 +214,27 @@ impl BatchHead {
             .ok()
             .and_then(|length| length.checked_add(Self::BEFORE_LENGTH))
             .filter(|length| *length >= Self::SIZE)
-            .ok_or_else(|| malformed(format!("the batch at offset {base_offset} has length {length}")))?;
-        if last_offset_delta < 0
-            || base_offset < 0
-            || base_offset.checked_add(last_offset_delta.into()).is_none()
-        {
-            return Err(malformed(format!("the batch at offset {base_offset} ends before it begins")));
-        }
+            .ok_or_else(|| format!("the batch at offset {base_offset} has length {length}"))?;
         if log.len() < length {
             return Ok(None);
         }
-        Ok(Some(Self {
-            base_offset,
-            length,
-            attributes,
-            last_offset_delta,
-            base_timestamp,
-            producer_id,
-            records,
-        }))
+        // Before anything that it covers is believed.
+        if checksum != crc32c::crc32c(&log[Self::CHECKED..length]) {
+            return Err(format!("the checksum of the batch at offset {base_offset} is wrong"));
+        }
+        let records = usize::try_from(records)
+            .map_err(|_| format!("the batch at offset {base_offset} has {records} records"))?;
+        if last_offset_delta < 0
+            || base_offset < 0
+            || base_offset.checked_add(i64::from(last_offset_delta) + 1).is_none()
+        {
+            return Err(format!("the batch at offset {base_offset} ends before it begins"));
+        }
+        let head = Self { base_offset, attributes, last_offset_delta, base_timestamp, producer_id, records };
+        Ok(Some((head, log.split_to(length))))
     }
 
-    fn last_offset(&self) -> i64 {
+    pub(super) fn last_offset(&self) -> i64 {
         self.base_offset + i64::from(self.last_offset_delta)
     }
 
@@ -206,12 +249,5 @@ impl BatchHead {
 
     fn is_control(&self) -> bool {
         self.attributes & 0x20 != 0
-    }
-
-    /// A control record's key is its version and its type; type 0 is ABORT (`ControlRecordType` in Java).
-    fn is_abort_marker(&self, partition: i32, batch: &Bytes) -> bool {
-        let records = records::decode(partition, self, batch).unwrap_or_default();
-        let key = records.into_iter().next().and_then(|record| record.key);
-        key.is_some_and(|key| key.len() >= 4 && key[2..4] == [0, 0])
     }
 }

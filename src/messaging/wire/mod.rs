@@ -5,6 +5,7 @@ mod connection;
 mod error;
 mod fetch;
 mod records;
+mod unpack;
 
 pub use connection::Connection;
 pub use error::WireError;

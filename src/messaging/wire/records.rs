@@ -6,45 +6,64 @@
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf, Bytes};
-use kafka_protocol::compression::{Decompressor, Gzip, Lz4, Snappy, Zstd};
 
-use super::fetch::BatchHead;
+use super::{fetch::BatchHead, unpack::unpack};
 use crate::messaging::{Record, message::timestamp};
 
-/// Where the checksum stands, and where what it covers begins.
-const CHECKSUM: usize = 17;
-const CHECKED: usize = 21;
 /// The fewest bytes of a record: one for each of its fields.
 const LEAST: usize = 7;
 
-/// Decodes a whole batch whose head was read.
-pub(super) fn decode(partition: i32, head: &BatchHead, batch: &Bytes) -> anyhow::Result<Vec<Record>> {
-    let checksum = batch.slice(CHECKSUM..CHECKED).get_u32();
-    ensure!(checksum == crc32c::crc32c(&batch[CHECKED..]), "its checksum is wrong");
-    let count = usize::try_from(head.records).context("it has less than no records")?;
-    let mut rest = batch.slice(BatchHead::SIZE..);
-    let split = |rest: &mut Bytes| records(partition, head, count, rest);
-    match head.codec() {
-        0 => split(&mut rest),
-        1 => Gzip::decompress(&mut rest, split),
-        2 => Snappy::decompress(&mut rest, split),
-        3 => Lz4::decompress(&mut rest, split),
-        4 => Zstd::decompress(&mut rest, split),
-        unknown => bail!("its codec {unknown} is unknown"),
+/// What decoding may yet take, in bytes: a few bytes on the wire can become a thousand times as many.
+#[derive(Debug)]
+pub(super) struct Room {
+    most: usize,
+    left: usize,
+}
+
+impl Room {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, left: most }
+    }
+
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Takes so many bytes of it.
+    pub(super) fn take(&mut self, bytes: usize) -> anyhow::Result<()> {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.with_context(|| format!("unpacked it takes more than {} bytes", self.most))?;
+        Ok(())
     }
 }
 
-fn records(partition: i32, head: &BatchHead, count: usize, rest: &mut Bytes) -> anyhow::Result<Vec<Record>> {
-    // A count that cannot be is found out below, and takes no memory.
-    let mut records = Vec::with_capacity(count.min(rest.len() / LEAST));
-    for _ in 0..count {
-        let mut body = bytes(rest)?.context("a record without a length")?;
-        records.push(record(partition, head, &mut body)?);
+/// Decodes a whole batch whose head was read.
+pub(super) fn decode(
+    partition: i32,
+    head: &BatchHead,
+    mut batch: Bytes,
+    room: &mut Room,
+) -> anyhow::Result<Vec<Record>> {
+    if head.records == 0 {
+        return Ok(Vec::new()); // as compaction leaves it
+    }
+    batch.advance(BatchHead::SIZE);
+    let mut rest = unpack(head.codec(), batch, room)?;
+    ensure!(head.records <= rest.len() / LEAST, "it promises {} records", head.records);
+    room.take(head.records * size_of::<Record>())?;
+    let mut records = Vec::with_capacity(head.records);
+    for _ in 0..head.records {
+        let mut body = bytes(&mut rest)?.context("a record without a length")?;
+        let record = record(partition, head, &mut body, room)?;
+        // Else what is marked as done would not be what was.
+        let least = records.last().map_or(head.base_offset, |last: &Record| last.offset + 1);
+        ensure!((least..=head.last_offset()).contains(&record.offset), "its offsets are out of order");
+        records.push(record);
     }
     Ok(records)
 }
 
-fn record(partition: i32, head: &BatchHead, body: &mut Bytes) -> anyhow::Result<Record> {
+fn record(partition: i32, head: &BatchHead, body: &mut Bytes, room: &mut Room) -> anyhow::Result<Record> {
     let _attributes = body.try_get_u8().context("a record is cut short")?;
     let timestamp_delta = varint(body)?;
     let offset = head.base_offset.checked_add(varint(body)?).context("an offset beyond all")?;
@@ -52,7 +71,9 @@ fn record(partition: i32, head: &BatchHead, body: &mut Bytes) -> anyhow::Result<
     let mut headers = Vec::new();
     for _ in 0..varint(body)? {
         let name = bytes(body)?.context("a header without a name")?;
-        headers.push((String::from_utf8_lossy(&name).into_owned(), bytes(body)?));
+        let header = (String::from_utf8_lossy(&name).into_owned(), bytes(body)?);
+        room.take(size_of_val(&header) + header.0.len())?;
+        headers.push(header);
     }
     let timestamp = timestamp(head.base_timestamp.saturating_add(timestamp_delta));
     Ok(Record { partition, offset, timestamp, key, value, headers })

@@ -1,5 +1,7 @@
 //! Decoding record batches ourselves: every legal log, and none that is not.
 
+use std::io::Write;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use highwater::messaging::wire::decode_batches;
 use kafka_protocol::{
@@ -10,6 +12,8 @@ use kafka_protocol::{
 };
 
 const PRODUCER: i64 = 7;
+/// What an answer may take, unpacked.
+const MOST: usize = 1024 * 1024;
 
 /// A record of a plain producer, of a transaction, or a marker.
 fn record(offset: i64, value: &str, producer_id: i64, control: bool) -> Record {
@@ -49,7 +53,7 @@ fn aborted(first_offset: i64) -> AbortedTransaction {
 }
 
 fn values(log: Bytes, from: i64, aborted: Vec<AbortedTransaction>) -> (Vec<(i64, String)>, i64) {
-    let (records, next) = decode_batches(0, log, from, aborted).unwrap();
+    let (records, next) = decode_batches(0, log, from, aborted, MOST).unwrap();
     let value = |value: Option<Bytes>| String::from_utf8(value.unwrap().to_vec()).unwrap();
     (records.into_iter().map(|record| (record.offset, value(record.value))).collect(), next)
 }
@@ -70,6 +74,31 @@ fn empty_batch(base_offset: i64, last_offset_delta: i32) -> Bytes {
     bytes[8..12].copy_from_slice(&49_i32.to_be_bytes());
     bytes[57..61].copy_from_slice(&0_i32.to_be_bytes());
     with_last_offset_delta(&bytes.into(), last_offset_delta)
+}
+
+/// Its records are replaced by other bytes, packed by a codec of that number, and it says how many they are.
+fn with_records(batch: &Bytes, codec: u8, count: i32, records: &[u8]) -> Bytes {
+    let mut bytes = [&batch[..61], records].concat();
+    let length = bytes.len() as i32 - 12;
+    bytes[8..12].copy_from_slice(&length.to_be_bytes());
+    bytes[22] = codec;
+    bytes[57..61].copy_from_slice(&count.to_be_bytes());
+    with_last_offset_delta(&bytes.into(), (count - 1).max(0))
+}
+
+/// Flips bits of one byte and leaves the checksum as it was.
+fn flipped(batch: &Bytes, at: usize, bits: u8) -> Bytes {
+    let mut bytes = batch.to_vec();
+    bytes[at] ^= bits;
+    bytes.into()
+}
+
+/// What is wrong with a log that begins so; with a good batch before it, that one is handed out first.
+fn refusal(log: Bytes) -> String {
+    let good = encode(&[record(0, "good", -1, false)], Compression::None);
+    let behind_good = [good, log.clone()].concat().into();
+    assert_eq!(values(behind_good, 0, vec![]), (vec![(0, "good".into())], 1));
+    decode_batches(0, log, 1, vec![], MOST).unwrap_err().to_string()
 }
 
 #[test]
@@ -131,7 +160,7 @@ fn passes_over_an_emptied_batch() {
 fn keeps_null_header_values() {
     let mut with_header = record(0, "v", -1, false);
     with_header.headers.insert(StrBytes::from_static_str("h"), None);
-    let (records, _) = decode_batches(0, encode(&[with_header], Compression::None), 0, vec![]).unwrap();
+    let (records, _) = decode_batches(0, encode(&[with_header], Compression::None), 0, vec![], MOST).unwrap();
     assert_eq!(records[0].headers, [("h".to_owned(), None)]);
 }
 
@@ -150,21 +179,155 @@ fn hands_out_what_is_good_and_then_refuses_a_corrupt_batch() {
     *corrupt.last_mut().unwrap() ^= 1;
     let batches = log(&[good, corrupt.into()]);
     assert_eq!(values(batches.clone(), 0, vec![]), (vec![(0, "good".into())], 1));
-    assert!(decode_batches(0, batches, 1, vec![]).is_err());
+    assert!(decode_batches(0, batches, 1, vec![], MOST).is_err());
 }
 
 #[test]
-fn refuses_impossible_lengths_and_the_formats_of_before_kafka_0_11() {
+fn refuses_impossible_lengths() {
     let good = encode(&[record(0, "v", -1, false)], Compression::None);
     for length in [i32::MIN, -1, 0, 48] {
         let mut bytes = good.to_vec();
         bytes[8..12].copy_from_slice(&length.to_be_bytes());
-        assert!(decode_batches(0, bytes.into(), 0, vec![]).is_err(), "length {length}");
+        assert!(decode_batches(0, bytes.into(), 0, vec![], MOST).is_err(), "length {length}");
     }
-    let mut old = good.to_vec();
-    old[16] = 1;
-    assert!(decode_batches(0, old.into(), 0, vec![]).is_err());
     let mut padded = BytesMut::from(&good[..]);
     padded.put_bytes(0, 61);
-    assert!(decode_batches(0, padded.freeze(), 1, vec![]).is_err());
+    assert!(decode_batches(0, padded.freeze(), 1, vec![], MOST).is_err());
+}
+
+#[test]
+fn the_formats_of_before_kafka_0_11_are_refused_however_small_their_messages_are() {
+    for magic in [0, 1] {
+        let message = [&1_i64.to_be_bytes()[..], &28_i32.to_be_bytes(), &[0; 4], &[magic], &[0; 23]].concat();
+        assert!(refusal(message.into()).contains(&format!("offset 1 has the old format {magic}")));
+    }
+}
+
+#[test]
+fn a_first_batch_that_is_cut_short_is_an_error_and_an_empty_answer_is_none() {
+    let batch = encode(&[record(1, "cut", -1, false)], Compression::None);
+    for length in [1, 16, 17, 60, 61, batch.len() - 1] {
+        assert!(refusal(batch.slice(..length)).contains("no whole batch"), "cut to {length} bytes");
+    }
+    assert_eq!(values(Bytes::new(), 1, vec![]), (vec![], 1));
+    // Nor does one move on that ends before what was asked for.
+    let before = encode(&[record(0, "before", -1, false)], Compression::None);
+    assert!(decode_batches(0, before, 1, vec![], MOST).is_err());
+}
+
+#[test]
+fn nothing_that_the_checksum_covers_is_believed_before_it_is_tested() {
+    let data = encode(&[record(1, "data", PRODUCER, false)], Compression::None);
+    // That it is a marker, that it has fewer records than none, that it is of another producer.
+    for (at, bits) in [(22, 0x20), (57, 0x80), (43, 1)] {
+        assert!(refusal(flipped(&data, at, bits)).contains("checksum"), "byte {at}");
+    }
+    // Also of what is left out anyway.
+    let log = flipped(&data, data.len() - 1, 1);
+    assert!(decode_batches(0, log, 1, vec![aborted(1)], MOST).is_err());
+}
+
+#[test]
+fn a_marker_that_cannot_be_read_is_an_error_and_takes_no_record_with_it() {
+    let marker = encode(&[record(1, "abort", PRODUCER, true)], Compression::None);
+    for nonsense in [&[0x7f; 9][..], &[14, 0, 0, 0, 2, 0, 1, 0]] {
+        let mut broken = with_records(&marker, 0, 1, nonsense).to_vec();
+        broken[22] |= 0x30;
+        assert!(refusal(with_last_offset_delta(&broken.into(), 0)).contains("offset 1"));
+    }
+}
+
+#[test]
+fn counts_and_offsets_that_cannot_be_are_refused() {
+    let batch = encode(&[record(1, "a", -1, false), record(2, "b", -1, false)], Compression::None);
+    for count in [i32::MIN, -1, 3, i32::MAX] {
+        let mut bytes = batch.to_vec();
+        bytes[57..61].copy_from_slice(&count.to_be_bytes());
+        refusal(with_last_offset_delta(&bytes.into(), 1));
+    }
+    let one = |offset_delta: u8| [14, 0, 0, offset_delta << 1, 1, 1, 0, 0];
+    for deltas in [[0, 2], [1, 1], [1, 0]] {
+        let records = deltas.map(one).concat();
+        assert!(refusal(with_records(&batch, 0, 2, &records)).contains("out of order"), "{deltas:?}");
+    }
+}
+
+/// One record whose value is so many zeros.
+fn zeros(size: usize) -> Vec<u8> {
+    let varint = |number: usize| {
+        let mut rest = number << 1;
+        let mut bytes = Vec::new();
+        while rest >= 0x80 {
+            bytes.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        bytes.push(rest as u8);
+        bytes
+    };
+    let body = [&[0, 0, 0, 1], &varint(size)[..], &vec![0; size], &[0]].concat();
+    [varint(body.len()), body].concat()
+}
+
+fn packed(codec: u8, bytes: &[u8]) -> Vec<u8> {
+    match codec {
+        1 => {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(bytes).unwrap();
+            gzip.finish().unwrap()
+        }
+        2 => snap::raw::Encoder::new().compress_vec(bytes).unwrap(),
+        3 => {
+            let mut lz4 = lz4::EncoderBuilder::new().build(Vec::new()).unwrap();
+            lz4.write_all(bytes).unwrap();
+            lz4.finish().0
+        }
+        _ => zstd::encode_all(bytes, 1).unwrap(),
+    }
+}
+
+#[test]
+fn what_unpacks_into_more_than_there_is_room_for_is_refused_in_every_codec() {
+    let batch = encode(&[record(1, "a", -1, false)], Compression::None);
+    for codec in 1..=4 {
+        let bomb = with_records(&batch, codec, 1, &packed(codec, &zeros(MOST)));
+        assert!(bomb.len() < MOST / 16, "codec {codec} packs it into {} bytes", bomb.len());
+        assert!(refusal(bomb).contains("more than 1048576 bytes"), "codec {codec}");
+        let fits = with_records(&batch, codec, 1, &packed(codec, &zeros(MOST - 1000)));
+        assert_eq!(decode_batches(0, fits, 1, vec![], MOST).unwrap().1, 2, "codec {codec}");
+    }
+}
+
+#[test]
+fn what_has_no_room_beside_what_came_before_is_left_for_the_next_fetch() {
+    let half = |offset| {
+        let batch = encode(&[record(offset, "a", -1, false)], Compression::None);
+        with_records(&batch, 4, 1, &packed(4, &zeros(MOST * 2 / 3)))
+    };
+    let both = log(&[half(0), half(1)]);
+    let (records, next) = decode_batches(0, both.clone(), 0, vec![], MOST).unwrap();
+    assert_eq!((records.len(), next), (1, 1));
+    let (records, next) = decode_batches(0, both, 1, vec![], MOST).unwrap();
+    assert_eq!((records.len(), next), (1, 2));
+}
+
+#[test]
+fn records_and_headers_count_by_what_they_take_and_not_by_their_bytes() {
+    let batch = encode(&[record(1, "a", -1, false)], Compression::None);
+    // Two bytes a header, and eight a record.
+    let headers = [&[0, 0, 0, 1, 1, 0xc0, 0xa9, 0x07][..], &[0; 2 * 61_536]].concat();
+    let length = headers.len() << 1;
+    let prefix = [length as u8 | 0x80, (length >> 7) as u8 | 0x80, (length >> 14) as u8];
+    let of_headers = with_records(&batch, 0, 1, &[&prefix[..], &headers].concat());
+    assert!(refusal(of_headers).contains("more than"));
+    let of_records = with_records(&batch, 4, 50_000, &packed(4, &[14, 0, 0, 0, 1, 1, 0, 0].repeat(50_000)));
+    assert!(refusal(of_records).contains("more than"));
+}
+
+#[test]
+fn a_snappy_block_that_promises_what_it_cannot_have_is_refused() {
+    let batch = encode(&[record(1, "a", -1, false)], Compression::None);
+    let liar = [&[0xff, 0xff, 0x3f][..], &[0; 100]].concat(); // a megabyte in a hundred bytes
+    assert!(refusal(with_records(&batch, 2, 1, &liar)).contains("snappy"));
+    let framed = [&b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01"[..], &u32::MAX.to_be_bytes(), &[0; 9]].concat();
+    assert!(refusal(with_records(&batch, 2, 1, &framed)).contains("snappy"));
 }

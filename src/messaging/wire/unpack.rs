@@ -1,0 +1,65 @@
+//! Unpacking a batch's records, within the room that there is.
+//!
+//! Whoever may write to a topic can put a batch there of which the broker bounds the packed size alone: a
+//! megabyte of zstd can become gigabytes. kafka-protocol's own codecs have no bound.
+
+use std::io::Read;
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::{Buf, Bytes};
+
+use super::records::Room;
+
+/// What Java's snappy puts before its blocks: a name, and twice a version, four bytes each
+/// (`SnappyCodec` of snappy-java).
+const XERIAL: &[u8] = b"\x82SNAPPY\0";
+const XERIAL_SIZE: usize = XERIAL.len() + 8;
+/// No three bytes of snappy make more than 64: a block that says so lies.
+const SNAPPY_MOST: usize = 22;
+
+/// The records of a batch as they were before `codec` (`CompressionType` in Java) packed them.
+pub(super) fn unpack(codec: i16, packed: Bytes, room: &mut Room) -> anyhow::Result<Bytes> {
+    match codec {
+        0 => Ok(packed),
+        1 => read(flate2::read::GzDecoder::new(&packed[..]), room).context("gzip"),
+        2 => snappy(packed, room).context("snappy"),
+        3 => read(lz4::Decoder::new(&packed[..])?, room).context("lz4"),
+        4 => read(zstd::Decoder::with_buffer(&packed[..])?, room).context("zstd"),
+        unknown => bail!("its codec {unknown} is unknown"),
+    }
+}
+
+fn read(unpacking: impl Read, room: &mut Room) -> anyhow::Result<Bytes> {
+    let mut unpacked = Vec::new();
+    // One more tells what just fits from what does not.
+    let most = u64::try_from(room.left())?.saturating_add(1);
+    unpacking.take(most).read_to_end(&mut unpacked)?;
+    room.take(unpacked.len())?;
+    Ok(unpacked.into())
+}
+
+/// Blocks with their length before them, as Java frames them, or one block without a frame.
+fn snappy(mut packed: Bytes, room: &mut Room) -> anyhow::Result<Bytes> {
+    let mut unpacked = Vec::new();
+    if packed.len() < XERIAL_SIZE || !packed.starts_with(XERIAL) {
+        snappy_block(&packed, &mut unpacked, room)?;
+        return Ok(unpacked.into());
+    }
+    packed.advance(XERIAL_SIZE);
+    while !packed.is_empty() {
+        let length = packed.try_get_u32()? as usize;
+        ensure!(length <= packed.len(), "a block of {length} bytes is cut short");
+        snappy_block(&packed.split_to(length), &mut unpacked, room)?;
+    }
+    Ok(unpacked.into())
+}
+
+fn snappy_block(block: &[u8], unpacked: &mut Vec<u8>, room: &mut Room) -> anyhow::Result<()> {
+    let length = snap::raw::decompress_len(block)?;
+    ensure!(length / SNAPPY_MOST <= block.len(), "a block of {} bytes promises {length}", block.len());
+    room.take(length)?;
+    let start = unpacked.len();
+    unpacked.resize(start + length, 0);
+    snap::raw::Decoder::new().decompress(block, &mut unpacked[start..])?;
+    Ok(())
+}
