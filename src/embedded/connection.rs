@@ -49,15 +49,16 @@ async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) -> io::
     stream.set_nodelay(true)?;
     while let Ok(request) = timeout(shared.options.idle_timeout, read_frame(&mut stream)).await {
         let request = request?;
-        let api = api_of(&request)?;
+        let (api, version) = asked_by(&request)?;
         let fault = shared.faults.meet(api);
         let mut call = Call { request, peer, shared, refuse_with: None };
         match fault {
             Some(Fault::Drop) => return Ok(()),
+            Some(Fault::DropBelow(least)) if version < least => return Ok(()),
             Some(Fault::Stall) => return until_closed(&mut stream).await,
             Some(Fault::Refuse(error)) => call.refuse_with = Some(error),
             Some(Fault::Delay(delay)) => sleep(delay).await,
-            Some(Fault::LoseAnswer) | None => {}
+            Some(Fault::DropBelow(_) | Fault::LoseAnswer) | None => {}
         }
         let answer = handlers::dispatch(api, call).await?;
         match (answer, fault) {
@@ -69,10 +70,12 @@ async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) -> io::
     Ok(())
 }
 
-fn api_of(request: &[u8]) -> io::Result<ApiKey> {
+/// A request's kind and version.
+fn asked_by(request: &[u8]) -> io::Result<(ApiKey, i16)> {
     let mut request = request;
     let key = request.try_get_i16().map_err(|_| io::ErrorKind::InvalidData)?;
-    ApiKey::try_from(key).map_err(|()| io::ErrorKind::InvalidData.into())
+    let api = ApiKey::try_from(key).map_err(|()| io::ErrorKind::InvalidData)?;
+    Ok((api, request.try_get_i16().map_err(|_| io::ErrorKind::InvalidData)?))
 }
 
 async fn read_frame(stream: &mut TcpStream) -> io::Result<Bytes> {

@@ -19,6 +19,8 @@ pub enum Fault {
     Stall,
     /// The connection breaks, and nothing is done.
     Drop,
+    /// As [`Fault::Drop`], where the request's version is below this one: it tells clients apart.
+    DropBelow(i16),
     /// It is done, and the connection breaks before the answer.
     LoseAnswer,
 }

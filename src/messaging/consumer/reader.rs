@@ -5,7 +5,7 @@
 //! the end is plain. A stretch that ends earlier may stop between an aborted record and its marker, so
 //! whoever is behind reads by our own Fetch, which is told of aborted transactions, until the end is reached.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{mem, ops::Range, sync::Arc, time::Duration};
 
 use kafka_protocol::ResponseError;
 use log::info;
@@ -76,10 +76,14 @@ impl Reader {
     /// The next records at `from` or after it; waits a moment for some. After an error the connection is
     /// made anew at the next call.
     pub(super) async fn read(&mut self, from: i64) -> Result<Fetched, ReadError> {
-        if self.plain && self.at_end {
+        // Taken: after an error of rskafka's it is our own fetch that tries next, which may fare better.
+        if self.plain && mem::take(&mut self.at_end) {
             match self.read_by_rskafka(from).await? {
-                Stretch::Plain(fetched) => return Ok(fetched),
-                Stretch::Behind => self.at_end = false,
+                Stretch::Plain(fetched) => {
+                    self.at_end = true;
+                    return Ok(fetched);
+                }
+                Stretch::Behind => {}
                 Stretch::NotPlain(why) => {
                     info!(
                         "{}/{}: read by our own fetch from offset {from} on: {why}",
@@ -138,6 +142,9 @@ impl Reader {
                 return Err(passing(error));
             }
         };
+        if let Some(why) = beyond_rskafka(&records, end) {
+            return Ok(Stretch::NotPlain(why.to_owned()));
+        }
         self.rskafka = Some(client);
         let next = records.last().map_or(from, |last| last.offset + 1);
         if next < end {
@@ -173,6 +180,17 @@ impl Reader {
     }
 }
 
+/// What rskafka reads without failing, and does not tell all of.
+fn beyond_rskafka(records: &[RecordAndOffset], end: i64) -> Option<&'static str> {
+    let in_order = records.is_sorted_by(|one, next| one.offset < next.offset)
+        && records.last().is_none_or(|last| last.offset < end);
+    if !in_order {
+        return Some("its offsets are out of order");
+    }
+    let has_headers = records.iter().any(|read| !read.record.headers.is_empty());
+    has_headers.then_some("it has headers, and rskafka keeps one of a name")
+}
+
 fn plain(partition: i32, read: RecordAndOffset) -> Record {
     Record {
         partition,
@@ -180,7 +198,7 @@ fn plain(partition: i32, read: RecordAndOffset) -> Record {
         timestamp: timestamp(read.record.timestamp.timestamp_millis()),
         key: read.record.key.map(Into::into),
         value: read.record.value.map(Into::into),
-        headers: read.record.headers.into_iter().map(|(name, value)| (name, Some(value.into()))).collect(),
+        headers: Vec::new(), // those that have any are read by our own fetch
     }
 }
 

@@ -3,10 +3,13 @@
 use std::{cell::Cell, sync::Arc};
 
 use bytes::Bytes;
-use highwater::messaging::{OffsetReset, Record};
+use highwater::{
+    embedded::Fault,
+    messaging::{Consumer, OffsetReset, Record},
+};
 use kafka_protocol::{ResponseError, messages::ApiKey, records::Compression};
 
-use crate::support::{Batch, Recorder, TestCluster, TransactionalProducer, eventually, rewritten};
+use crate::support::{Batch, Client, Recorder, TestCluster, TransactionalProducer, eventually, rewritten};
 
 /// Reads the topic until its lag is 0, with fetches of so many bytes.
 async fn read_all(cluster: &TestCluster, partitions: i32, fetch_max_bytes: i32) -> Vec<Record> {
@@ -285,6 +288,60 @@ async fn a_record_that_lies_about_its_headers_stops_its_partition_and_costs_no_m
     .await;
     consumer.stop().await;
     assert_eq!((recorder.count(), cluster.committed_of(0).await), (0, 0));
+}
+
+/// A consumer that has read the topic to its end, where rskafka reads on.
+async fn at_the_end(cluster: &TestCluster) -> (Client, Arc<Recorder>, Consumer) {
+    cluster.create_topic(1, &[]).await;
+    cluster.produce(0, Batch::of(&["before"]).encode()).await;
+    let client = cluster.client();
+    let recorder = Arc::new(Recorder::default());
+    let consumer = client.consumer(Arc::clone(&recorder) as _);
+    cluster.reaches_lag_0(1).await;
+    (client, recorder, consumer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_unpacks_beyond_all_bounds_stops_its_partition_also_at_the_logs_end() {
+    let cluster = TestCluster::embedded().await;
+    let (client, recorder, consumer) = at_the_end(&cluster).await;
+    let zeros = "\0".repeat(129 * 1024 * 1024);
+    let bomb = Batch::of(&[zeros]).compressed(Compression::Zstd).encode();
+    assert!(bomb.len() < 100_000, "{} bytes", bomb.len());
+    let at = cluster.broker().append_raw(&cluster.topic, 0, bomb).unwrap();
+    let board = client.board.watch();
+    let error = eventually("the board says why it stands still", async || {
+        board.borrow().group.partitions.first()?.error.clone()
+    })
+    .await;
+    assert!(error.contains(&format!("offset {at}")) && error.contains("more than"), "{error}");
+    consumer.stop().await;
+    assert_eq!((recorder.values(), cluster.committed_of(0).await), (vec!["before".to_owned()], at));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_of_one_name_are_all_kept_also_at_the_logs_end() {
+    let cluster = TestCluster::start().await;
+    let (_client, recorder, consumer) = at_the_end(&cluster).await;
+    let twice = Batch::of(&["twice"]).header("name-1", Some("first")).header("name-2", Some("last"));
+    cluster.produce(0, rewritten(&twice.encode(), "name-2", "name-1")).await;
+    cluster.reaches_lag_0(1).await;
+    consumer.stop().await;
+    let headers = ["first", "last"].map(|value| ("name-1".to_owned(), Some(Bytes::from(value))));
+    assert_eq!(recorder.records()[1].headers, headers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_rskafka_alone_gets_no_answer_our_own_fetch_reads_on() {
+    let cluster = TestCluster::embedded().await;
+    let (_client, recorder, consumer) = at_the_end(&cluster).await;
+    cluster.broker().faults().always(ApiKey::Fetch, Fault::DropBelow(11));
+    for value in ["1", "2", "3"] {
+        cluster.produce(0, Batch::of(&[value]).encode()).await;
+        cluster.reaches_lag_0(1).await;
+    }
+    consumer.stop().await;
+    assert_eq!(recorder.values(), ["before", "1", "2", "3"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
