@@ -7,7 +7,7 @@
 //!            says: holds these, leaves            commits as `Standing` says
 //! ```
 //!
-//! A [`Membership`] is the one thing that the consumer knows of. Behind it either protocol is spoken: the classic
+//! A `Membership` is the one thing that the consumer knows of. Behind it either protocol is spoken: the classic
 //! one (`classic`), in which a member computes the assignment, or that of KIP-848 (`kip848`), in which the
 //! broker does.
 
