@@ -48,8 +48,12 @@ where
     type Error = Infallible;
     type Future = Handling<S::Future>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.pace.head_complete();
+        if request.uri().path_and_query().is_none() {
+            // CONNECT names a host in place of a path, at which warp panics. There is nothing there, as at `/`.
+            *request.uri_mut() = Uri::from_static("/");
+        }
         let asked = Asked { method: request.method().clone(), uri: request.uri().clone() };
         let call = || self.tree.borrow_mut().call(request);
         let work = catch_unwind(AssertUnwindSafe(call)).map_err(|panic| asked.panicked(panic)).ok();

@@ -4,7 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use futures::StreamExt;
 use highwater::http::Config;
-use warp::{Filter, Reply};
+use warp::{Filter, Reply, http::StatusCode, path::FullPath};
 
 use super::server::{Server, config};
 
@@ -17,6 +17,18 @@ async fn a_panic_costs_one_500_and_not_the_connection() {
         assert!(!problem.to_string().contains("as asked"), "the cause is for the log: {problem}");
     }
     assert_eq!(client.get("/").await.body, b"here");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_in_place_of_a_path_is_answered_and_panics_nothing() {
+    let nowhere = warp::path::full().map(|path: FullPath| {
+        warp::reply::with_status(path.as_str().to_owned(), StatusCode::NOT_FOUND).into_response()
+    });
+    let server = Server::serve(config(), nowhere).await;
+    let mut client = server.connect().await;
+    client.send("CONNECT example.org:1 HTTP/1.1\r\nhost: example.org:1\r\n\r\n").await;
+    let head = client.head().await;
+    assert!(head.starts_with("HTTP/1.1 404"), "{head}");
 }
 
 #[tokio::test(start_paused = true)]
