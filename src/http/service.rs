@@ -8,7 +8,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
 };
 
 use hyper::{
@@ -20,7 +19,7 @@ use tower_service::Service;
 use warp::Reply;
 
 use super::{
-    Problem, Traffic,
+    Problem,
     pace::{CURRENT, Pace},
 };
 
@@ -33,12 +32,11 @@ pub(super) struct Guarded<S> {
     /// and only ever from the connection's own task.
     tree: RefCell<S>,
     pace: Arc<Pace>,
-    traffic: Arc<Traffic>,
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(tree: S, pace: Arc<Pace>, traffic: Arc<Traffic>) -> Self {
-        Self { tree: RefCell::new(tree), pace, traffic }
+    pub(super) fn new(tree: S, pace: Arc<Pace>) -> Self {
+        Self { tree: RefCell::new(tree), pace }
     }
 }
 
@@ -56,20 +54,18 @@ where
             // CONNECT names a host in place of a path, at which warp panics. There is nothing there, as at `/`.
             *request.uri_mut() = Uri::from_static("/");
         }
-        let began = Instant::now();
-        let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), began };
+        let asked = Asked { method: request.method().clone(), uri: request.uri().clone() };
         let call = || self.tree.borrow_mut().call(request);
         let work = catch_unwind(AssertUnwindSafe(call)).map_err(|panic| asked.panicked(panic)).ok();
-        Handling { work, asked, pace: Arc::clone(&self.pace), traffic: Arc::clone(&self.traffic) }
+        Handling { work, asked, pace: Arc::clone(&self.pace) }
     }
 }
 
-/// What was asked for, and when, for the log and for the count.
+/// What was asked for, for the log.
 #[derive(Debug)]
 struct Asked {
     method: Method,
     uri: Uri,
-    began: Instant,
 }
 
 impl Asked {
@@ -86,7 +82,6 @@ pin_project! {
         work: Option<F>,
         asked: Asked,
         pace: Arc<Pace>,
-        traffic: Arc<Traffic>,
     }
 }
 
@@ -120,8 +115,6 @@ where
         };
         this.work.set(None);
         this.pace.answer_began();
-        let Asked { method, uri, began } = this.asked;
-        this.traffic.answered(uri.path(), method, answer.status(), *began);
         Poll::Ready(Ok(answer.map(|body| Sent { body, pace: Arc::clone(this.pace) })))
     }
 }

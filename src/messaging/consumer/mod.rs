@@ -21,9 +21,7 @@ use log::warn;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Board, Cluster, ConsumerConfig, ConsumerCounts, Handler, dead_letter::DeadLetters, topic::Topic,
-};
+use super::{Board, Cluster, ConsumerConfig, Handler, dead_letter::DeadLetters, topic::Topic};
 use progress::Progress;
 use reader::Reader;
 use run::Run;
@@ -39,7 +37,6 @@ const COMMITTING: &str = "committing offsets";
 pub struct Consumer {
     stop: CancellationToken,
     task: JoinHandle<()>,
-    counts: Arc<ConsumerCounts>,
 }
 
 impl Consumer {
@@ -54,15 +51,8 @@ impl Consumer {
     ) -> Self {
         let stop = CancellationToken::new();
         board.group(|group| group.id.clone_from(&config.group_id));
-        let counts = Arc::<ConsumerCounts>::default();
-        let staffing =
-            Staffing { cluster, topic, config, handler, dead_letters, board, counts: Arc::clone(&counts) };
-        Self { stop: stop.clone(), task: tokio::spawn(Run::new(staffing, stop).run()), counts }
-    }
-
-    /// What it has done so far, counted on.
-    pub fn counts(&self) -> Arc<ConsumerCounts> {
-        Arc::clone(&self.counts)
+        let staffing = Staffing { cluster, topic, config, handler, dead_letters, board };
+        Self { stop: stop.clone(), task: tokio::spawn(Run::new(staffing, stop).run()) }
     }
 
     /// Drains, commits and leaves the group.
@@ -82,7 +72,6 @@ struct Staffing {
     handler: Arc<dyn Handler>,
     dead_letters: DeadLetters,
     board: Arc<Board>,
-    counts: Arc<ConsumerCounts>,
 }
 
 impl Staffing {

@@ -262,7 +262,6 @@ impl Run {
             reset,
             stop,
             started: self.shift.started_signal(),
-            counts: Arc::clone(&staffing.counts),
         }
     }
 

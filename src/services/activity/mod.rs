@@ -2,7 +2,6 @@
 
 mod answers;
 mod cursor;
-mod paths;
 mod processor;
 pub mod record;
 mod request;
@@ -12,7 +11,6 @@ pub mod selftest;
 mod service;
 pub mod timestamp;
 
-pub use answers::Metrics;
 pub use cursor::Run;
 pub use processor::Processor;
 pub use request::{Accepts, NewEvent};

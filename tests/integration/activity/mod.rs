@@ -5,7 +5,6 @@ mod broker_faults;
 mod duplicates;
 mod log_bounds;
 mod malformed;
-mod metrics;
 mod publishing;
 mod restarting;
 mod sharing;

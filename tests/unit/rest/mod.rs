@@ -4,7 +4,6 @@ mod finding;
 mod health;
 mod listing;
 mod logging;
-mod metrics;
 mod publishing;
 mod routing;
 mod service;
