@@ -14,7 +14,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch, time::Instant};
 use tower_service::Service;
 
 use super::{
-    Config, Problem,
+    Config, Problem, Traffic,
     pace::{Pace, Phase},
     service::Guarded,
     socket::Socket,
@@ -28,13 +28,18 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const FAR: Duration = Duration::from_secs(3600);
 
 /// Answers a connection's requests until either side has enough, or `stop` turns true.
-pub(super) async fn serve<S>(stream: TcpStream, tree: S, config: &Config, mut stop: watch::Receiver<bool>)
-where
+pub(super) async fn serve<S>(
+    stream: TcpStream,
+    tree: S,
+    config: &Config,
+    traffic: Arc<Traffic>,
+    mut stop: watch::Receiver<bool>,
+) where
     S: Service<Request<Incoming>, Response = warp::reply::Response, Error = Infallible>,
 {
     let pace = Arc::new(Pace::new(config));
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&pace)));
-    let service = Guarded::new(tree, Arc::clone(&pace));
+    let service = Guarded::new(tree, Arc::clone(&pace), traffic);
     // A client may end its sending side and still wait for the answer, as `nc` does; one that is gone for
     // good is found out by the write. And what was begun for it is finished, and logged, all the same.
     // Head and body in one buffer: for answers as short as ours are, `writev` costs more than the copy.

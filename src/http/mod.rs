@@ -16,6 +16,7 @@ mod problem;
 mod serve;
 mod service;
 mod socket;
+mod traffic;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -30,6 +31,7 @@ pub use pace::grant;
 pub use parameters::{Parameters, segment};
 pub use problem::{FieldError, PROBLEM_JSON, Problem};
 pub use serve::serve;
+pub use traffic::Traffic;
 
 /// How the service is reached, and what a client may cost.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use tokio::{
 };
 use warp::{Filter, Reply};
 
-use super::{Config, connection};
+use super::{Config, Traffic, connection};
 
 /// How many clients are told at one time that no connection is free; more are dropped unheard.
 const REFUSALS: usize = 64;
@@ -23,10 +23,13 @@ const CALM: Duration = Duration::from_secs(10);
 ///
 /// Beyond `config.max_connections` a client is accepted, told 503 with Retry-After, and closed: a load
 /// balancer then sends it elsewhere, where in the backlog it would wait for nobody knows how long.
+///
+/// What is asked and answered is counted in `traffic`.
 pub async fn serve<F, R>(
     filter: F,
     listener: TcpListener,
     config: &Config,
+    traffic: Arc<Traffic>,
     shutdown: impl Future<Output = ()>,
 ) where
     F: Filter<Extract = (R,), Error = Infallible> + Clone + Send + Sync + 'static,
@@ -71,8 +74,9 @@ pub async fn serve<F, R>(
                 log::info!("there are free connections again");
             }
             let (tree, config, stopping) = (tree.clone(), Arc::clone(&config), stopping.clone());
+            let traffic = Arc::clone(&traffic);
             tokio::spawn(async move {
-                connection::serve(stream, tree, &config, stopping).await;
+                connection::serve(stream, tree, &config, traffic, stopping).await;
                 drop(slot);
             });
         } else {

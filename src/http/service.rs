@@ -8,6 +8,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use hyper::{
@@ -19,7 +20,7 @@ use tower_service::Service;
 use warp::Reply;
 
 use super::{
-    Problem,
+    Problem, Traffic,
     pace::{CURRENT, Pace},
 };
 
@@ -32,11 +33,12 @@ pub(super) struct Guarded<S> {
     /// and only ever from the connection's own task.
     tree: RefCell<S>,
     pace: Arc<Pace>,
+    traffic: Arc<Traffic>,
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(tree: S, pace: Arc<Pace>) -> Self {
-        Self { tree: RefCell::new(tree), pace }
+    pub(super) fn new(tree: S, pace: Arc<Pace>, traffic: Arc<Traffic>) -> Self {
+        Self { tree: RefCell::new(tree), pace, traffic }
     }
 }
 
@@ -54,18 +56,20 @@ where
             // CONNECT names a host in place of a path, at which warp panics. There is nothing there, as at `/`.
             *request.uri_mut() = Uri::from_static("/");
         }
-        let asked = Asked { method: request.method().clone(), uri: request.uri().clone() };
+        let began = Instant::now();
+        let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), began };
         let call = || self.tree.borrow_mut().call(request);
         let work = catch_unwind(AssertUnwindSafe(call)).map_err(|panic| asked.panicked(panic)).ok();
-        Handling { work, asked, pace: Arc::clone(&self.pace) }
+        Handling { work, asked, pace: Arc::clone(&self.pace), traffic: Arc::clone(&self.traffic) }
     }
 }
 
-/// What was asked for, for the log.
+/// What was asked for, and when, for the log and for the count.
 #[derive(Debug)]
 struct Asked {
     method: Method,
     uri: Uri,
+    began: Instant,
 }
 
 impl Asked {
@@ -82,6 +86,7 @@ pin_project! {
         work: Option<F>,
         asked: Asked,
         pace: Arc<Pace>,
+        traffic: Arc<Traffic>,
     }
 }
 
@@ -115,6 +120,8 @@ where
         };
         this.work.set(None);
         this.pace.answer_began();
+        let Asked { method, uri, began } = this.asked;
+        this.traffic.answered(uri.path(), method, answer.status(), *began);
         Poll::Ready(Ok(answer.map(|body| Sent { body, pace: Arc::clone(this.pace) })))
     }
 }

@@ -21,7 +21,9 @@ use log::warn;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Board, Cluster, ConsumerConfig, Handler, dead_letter::DeadLetters, topic::Topic};
+use super::{
+    Board, Cluster, ConsumerConfig, ConsumerCounts, Handler, dead_letter::DeadLetters, topic::Topic,
+};
 use progress::Progress;
 use reader::Reader;
 use run::Run;
@@ -37,6 +39,7 @@ const COMMITTING: &str = "committing offsets";
 pub struct Consumer {
     stop: CancellationToken,
     task: JoinHandle<()>,
+    counts: Arc<ConsumerCounts>,
 }
 
 impl Consumer {
@@ -51,8 +54,15 @@ impl Consumer {
     ) -> Self {
         let stop = CancellationToken::new();
         board.group(|group| group.id.clone_from(&config.group_id));
-        let staffing = Staffing { cluster, topic, config, handler, dead_letters, board };
-        Self { stop: stop.clone(), task: tokio::spawn(Run::new(staffing, stop).run()) }
+        let counts = Arc::<ConsumerCounts>::default();
+        let staffing =
+            Staffing { cluster, topic, config, handler, dead_letters, board, counts: Arc::clone(&counts) };
+        Self { stop: stop.clone(), task: tokio::spawn(Run::new(staffing, stop).run()), counts }
+    }
+
+    /// What it has done so far, counted on.
+    pub fn counts(&self) -> Arc<ConsumerCounts> {
+        Arc::clone(&self.counts)
     }
 
     /// Drains, commits and leaves the group.
@@ -72,6 +82,7 @@ struct Staffing {
     handler: Arc<dyn Handler>,
     dead_letters: DeadLetters,
     board: Arc<Board>,
+    counts: Arc<ConsumerCounts>,
 }
 
 impl Staffing {

@@ -262,6 +262,7 @@ impl Run {
             reset,
             stop,
             started: self.shift.started_signal(),
+            counts: Arc::clone(&staffing.counts),
         }
     }
 

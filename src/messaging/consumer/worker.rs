@@ -15,8 +15,8 @@ use super::{
     reader::{ReadError, Reader},
 };
 use crate::messaging::{
-    Board, Handler, OffsetReset, Passing, Poison, Record, backoff::Backoff, dead_letter::DeadLetters,
-    group::Lease, wire::Fetched,
+    Board, ConsumerCounts, Handler, OffsetReset, Passing, Poison, Record, backoff::Backoff,
+    dead_letter::DeadLetters, group::Lease, wire::Fetched,
 };
 
 /// How much farther back each further look for older records reaches.
@@ -43,6 +43,7 @@ pub(super) struct Worker {
     pub(super) started: mpsc::Sender<()>,
     /// The part of the board that is this worker's.
     pub(super) part: String,
+    pub(super) counts: Arc<ConsumerCounts>,
 }
 
 /// The partition is given up: the worker ends.
@@ -256,6 +257,7 @@ impl Worker {
             verdict.poison.dedup_by_key(|poison| poison.index);
             let upto = rest.get(handled).map_or(next, |record| record.offset);
             self.settle(from..upto, rest, &verdict.poison).await?;
+            self.counts.records.add(handled as u64);
             if handled > 0 {
                 backoff = Backoff::new();
             }
@@ -309,6 +311,7 @@ impl Worker {
             // Not cut short by a stop: it has a deadline, and what it achieves need not be done again.
             match self.dead_letters.bury(record, reason).await {
                 Ok(_) => {
+                    self.counts.dead_letters.add(1);
                     self.progress.stands_still(None);
                     return Ok(record.offset);
                 }

@@ -19,6 +19,7 @@ use crate::messaging::{
     Board, Cluster, PublishError,
     backoff::Backoff,
     cluster::{CallError, within},
+    counts::ProducerCounts,
 };
 
 /// How often a call that lasts is left, to answer those whose time is up.
@@ -37,6 +38,7 @@ pub(super) struct Lane {
     client: Option<PartitionClient>,
     /// While the last attempt failed: what Kafka said, and when to try next.
     trouble: Option<Trouble>,
+    counts: Arc<ProducerCounts>,
 }
 
 #[derive(Debug)]
@@ -72,10 +74,11 @@ impl Lane {
         board: Arc<Board>,
         receiver: mpsc::UnboundedReceiver<Pending>,
         most_bytes: usize,
+        counts: Arc<ProducerCounts>,
     ) -> Self {
         let part = format!("writing to {topic}/{partition}");
         let queue = Gatherer::new(receiver, most_bytes);
-        Self { cluster, topic, partition, board, part, queue, client: None, trouble: None }
+        Self { cluster, topic, partition, board, part, queue, client: None, trouble: None, counts }
     }
 
     /// Until all senders are gone and what they sent is answered.
@@ -107,6 +110,7 @@ impl Lane {
             let failure = match self.attempt(&mut batch).await {
                 Ok(offsets) => {
                     if !offsets.is_empty() {
+                        self.counts.batches.add(1);
                         self.recovered();
                     }
                     batch.acknowledge(self.partition, offsets);
@@ -133,6 +137,7 @@ impl Lane {
                     if unanswered {
                         batch.mark_unanswered();
                     }
+                    self.counts.retries.add(1);
                     let wait = self.failed(error);
                     self.while_expiring(&mut batch, false, sleep(wait)).await;
                     parts.push_front(batch);

@@ -28,7 +28,8 @@ use tokio::{
 };
 
 use super::{
-    Board, Cluster, Message, ProducerConfig, PublishError, Publisher, Receipt, partitioner, topic::Topic,
+    Board, Cluster, Message, ProducerConfig, ProducerFigures, PublishError, Publisher, Receipt,
+    counts::ProducerCounts, partitioner, topic::Topic,
 };
 use batch::Pending;
 use lane::Lane;
@@ -44,6 +45,7 @@ pub struct Producer {
     queue: Arc<Queue>,
     lanes: Mutex<Lanes>,
     spread: AtomicUsize,
+    counts: Arc<ProducerCounts>,
 }
 
 /// A sender a partition, and the tasks behind them; `None` once closed.
@@ -58,12 +60,34 @@ impl Producer {
     pub fn new(cluster: Arc<Cluster>, topic: Topic, config: ProducerConfig, board: Arc<Board>) -> Self {
         let queue = Arc::new(Queue::new(config.queue_records, config.queue_bytes));
         let lanes = Lanes { senders: Some(Vec::new()), tasks: JoinSet::new() };
-        Self { cluster, topic, config, board, queue, lanes: Mutex::new(lanes), spread: AtomicUsize::new(0) }
+        Self {
+            cluster,
+            topic,
+            config,
+            board,
+            queue,
+            lanes: Mutex::new(lanes),
+            spread: AtomicUsize::new(0),
+            counts: Arc::default(),
+        }
     }
 
     /// The topic it sends to.
     pub fn topic(&self) -> &Topic {
         &self.topic
+    }
+
+    /// What it has done and holds now.
+    pub fn figures(&self) -> ProducerFigures {
+        let (queued_records, queued_bytes) = self.queue.held();
+        ProducerFigures {
+            records: self.counts.records.get(),
+            batches: self.counts.batches.get(),
+            retries: self.counts.retries.get(),
+            errors: self.counts.errors(),
+            queued_records,
+            queued_bytes,
+        }
     }
 
     /// Takes nothing more, and waits until what is queued is acknowledged or out of time.
@@ -100,6 +124,7 @@ impl Producer {
             Arc::clone(&self.board),
             receiver,
             self.config.batch_max_bytes,
+            Arc::clone(&self.counts),
         );
         tasks.spawn(lane.run());
         sender
@@ -116,6 +141,17 @@ impl Producer {
 #[async_trait]
 impl Publisher for Producer {
     async fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
+        let result = self.send(message).await;
+        match &result {
+            Ok(_) => self.counts.records.add(1),
+            Err(error) => self.counts.error(error),
+        }
+        result
+    }
+}
+
+impl Producer {
+    async fn send(&self, message: Message) -> Result<Receipt, PublishError> {
         let deadline = Instant::now() + self.config.timeout;
         let room = self.queue.reserve(batch::size_of(&message)).ok_or(PublishError::QueueFull)?;
         let partitions = match self.topic.partitions() {
@@ -132,9 +168,7 @@ impl Publisher for Producer {
             Err(PublishError::Unavailable { reason, possibly_written: true })
         })
     }
-}
 
-impl Producer {
     async fn await_topic(&self, deadline: Instant) -> Result<usize, PublishError> {
         match timeout_at(deadline, self.topic.clone().known_partitions()).await {
             Ok(partitions) if partitions > 0 => Ok(partitions),

@@ -34,6 +34,11 @@ impl Queue {
         let room = Room { queue: Arc::clone(self), bytes };
         (records <= self.most_records && total <= self.most_bytes).then_some(room)
     }
+
+    /// How much waits now, in records and in bytes.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
 }
 
 impl Drop for Room {

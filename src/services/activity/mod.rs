@@ -2,6 +2,7 @@
 
 mod answers;
 mod cursor;
+mod paths;
 mod processor;
 pub mod record;
 mod request;
@@ -11,6 +12,7 @@ pub mod selftest;
 mod service;
 pub mod timestamp;
 
+pub use answers::Metrics;
 pub use cursor::Run;
 pub use processor::Processor;
 pub use request::{Accepts, NewEvent};

@@ -16,9 +16,11 @@ use super::{
     answers::{
         event, health,
         listing::{self, Asked, Form},
+        metrics::{self, Metrics},
         published,
     },
     cursor::Run,
+    paths,
     selection::Scope,
 };
 use crate::{
@@ -43,6 +45,8 @@ pub struct Api {
     pub embedded: bool,
     /// This run of the process, for cursors.
     pub run: Run,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 impl fmt::Debug for Api {
@@ -101,10 +105,11 @@ fn others(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
     );
     let health = path!("health").and(reads()).and(with(api)).map(|api: Arc<Api>| health::health(&api));
     let ready = path!("ready").and(reads()).and(with(api)).map(|api: Arc<Api>| health::ready(&api));
+    let metrics = path!("metrics").and(reads()).and(with(api)).map(|api: Arc<Api>| metrics::metrics(&api));
 
-    let unknown = warp::path::full()
-        .and(warp::method())
-        .map(|path: FullPath, method: Method| http::refuse(&method, path.as_str(), methods(path.as_str())));
+    let unknown = warp::path::full().and(warp::method()).map(|path: FullPath, method: Method| {
+        http::refuse(&method, path.as_str(), paths::methods(path.as_str()))
+    });
 
     create
         .or(processed)
@@ -121,25 +126,11 @@ fn others(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .unify()
         .or(ready)
         .unify()
+        .or(metrics)
+        .unify()
         .or(unknown)
         .unify()
         .boxed()
-}
-
-/// The methods of a path, for `Allow`; none where no route is.
-fn methods(path: &str) -> Option<&'static str> {
-    const READ: &str = "GET, HEAD, OPTIONS";
-    let path = path.strip_prefix('/')?;
-    let segments: Vec<&str> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
-    match segments.as_slice() {
-        ["events", "generate"] => Some("POST, OPTIONS"),
-        ["api", "events"] => Some("GET, HEAD, POST, OPTIONS"),
-        ["events", "processed"] | ["health"] | ["ready"] => Some(READ),
-        ["events", "processed", one] | ["api", "events", "user" | "type", one] if !one.is_empty() => {
-            Some(READ)
-        }
-        _ => None,
-    }
 }
 
 fn with(api: &Arc<Api>) -> impl Filter<Extract = (Arc<Api>,), Error = Infallible> + Clone + use<> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use super::{
-    Processor,
+    Metrics, Processor,
     cursor::Run,
     routes::{Api, routes},
 };
@@ -50,6 +50,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let consumer =
         Consumer::start(cluster, topic, config.consumer, processor, dead_letters, Arc::clone(&board));
 
+    let metrics = Metrics::new(vec![Arc::clone(&events), Arc::clone(&letters)], consumer.counts())?;
+    let traffic = metrics.traffic();
     let api = Api {
         publisher: Arc::clone(&events) as _,
         store,
@@ -58,11 +60,12 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
         limits: config.http.body_limits(),
         embedded: config.embedded,
         run: Run::begin(),
+        metrics,
     };
     let requests = shutdown.part("requests");
     let consuming = shutdown.part("the consumer");
     log::info!("listening on http://{}", listener.local_addr()?);
-    http::serve(routes(Arc::new(api)), listener, &config.http, shutdown.requested()).await;
+    http::serve(routes(Arc::new(api)), listener, &config.http, traffic, shutdown.requested()).await;
     events.close().await;
     drop(requests);
     consumer.stop().await;

@@ -5,6 +5,7 @@ mod broker_faults;
 mod duplicates;
 mod log_bounds;
 mod malformed;
+mod metrics;
 mod publishing;
 mod restarting;
 mod sharing;

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use chrono::Utc;
 use highwater::{
     messaging::{Message, PublishError, Publisher, Receipt, Status},
-    services::activity::{Api, Config, Run, routes},
+    services::activity::{Api, Config, Metrics, Run, routes},
     store::{self, Admission, Event, EventStore, MemoryStore, Page, Position, Query, StoreError, Stored},
 };
 use serde_json::value::RawValue;
@@ -61,6 +61,7 @@ impl Watched {
             limits: config().body_limits(),
             embedded: false,
             run: Run::begin(),
+            metrics: Metrics::new(Vec::new(), Arc::default()).unwrap(),
         };
         Server::serve(config(), routes(Arc::new(api)).map(Reply::into_response)).await
     }

@@ -1,9 +1,9 @@
 //! A server of a few trivial routes.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use highwater::http::{self, Config, Problem};
+use highwater::http::{self, Config, Problem, Traffic};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use warp::{Filter, Reply, reply::Response};
 
@@ -42,7 +42,8 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(async move {
-            http::serve(filter, listener, &config, async { drop(stopped.await) }).await;
+            let traffic = Arc::new(Traffic::new(&[], |_| None).unwrap());
+            http::serve(filter, listener, &config, traffic, async { drop(stopped.await) }).await;
         });
         Self { address, stop: Some(stop), running }
     }

@@ -4,6 +4,7 @@ mod finding;
 mod health;
 mod listing;
 mod logging;
+mod metrics;
 mod publishing;
 mod routing;
 mod service;

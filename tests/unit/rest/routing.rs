@@ -2,7 +2,7 @@
 
 use super::service::Service;
 
-const PATHS: [(&str, &str); 8] = [
+const PATHS: [(&str, &str); 9] = [
     ("/events/generate", "POST, OPTIONS"),
     ("/events/processed", "GET, HEAD, OPTIONS"),
     ("/events/processed/0190163d-8694-739b-aea5-966c26f8ad91", "GET, HEAD, OPTIONS"),
@@ -11,6 +11,7 @@ const PATHS: [(&str, &str); 8] = [
     ("/api/events/type/LOGIN", "GET, HEAD, OPTIONS"),
     ("/health", "GET, HEAD, OPTIONS"),
     ("/ready", "GET, HEAD, OPTIONS"),
+    ("/metrics", "GET, HEAD, OPTIONS"),
 ];
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
     http::BodyLimits,
     messaging::{Message, PublishError, Publisher, Receipt, Status},
-    services::activity::{Api, Config, Run, routes},
+    services::activity::{Api, Config, Metrics, Run, routes},
     store::{self, Event, EventStore, MemoryStore},
 };
 use serde_json::{Value, value::RawValue};
@@ -79,6 +79,7 @@ impl Service {
             limits: self.limits,
             embedded: self.embedded,
             run: self.run,
+            metrics: Metrics::new(Vec::new(), Arc::default()).unwrap(),
         };
         Answer(request.reply(&routes(Arc::new(api))).await)
     }

@@ -3,8 +3,10 @@
 pub(super) mod event;
 pub(super) mod health;
 pub(super) mod listing;
+pub(super) mod metrics;
 pub(super) mod published;
 
+pub use metrics::Metrics;
 use warp::{
     http::{HeaderValue, header},
     reply::Response,

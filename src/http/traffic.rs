@@ -1,0 +1,107 @@
+//! What was asked and answered: how often, and how long it took.
+//!
+//! A request costs two readings of the clock and five additions to atomics: the counter of each route, method and
+//! status is looked up once, when the first such request comes, and is found by its place from then on.
+
+use std::{
+    fmt,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use hyper::{Method, StatusCode};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, core::Collector,
+    proto::MetricFamily,
+};
+
+/// The upper bounds of the histogram's buckets, in seconds.
+const BUCKETS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// The methods that some route takes.
+const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS];
+/// The statuses that are kept a place for; others cost a lookup.
+const STATUSES: [u16; 14] = [200, 201, 202, 204, 400, 401, 404, 405, 408, 413, 415, 431, 500, 503];
+/// What a path or a method is called that nobody serves: clients cannot make up label values.
+const OTHER: &str = "other";
+
+/// The requests of a server, by route, method and status.
+pub struct Traffic {
+    routes: &'static [&'static str],
+    route_of: fn(&str) -> Option<usize>,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    /// One a route and method, the others' last.
+    places: Box<[Place]>,
+}
+
+/// What is counted of one route and method.
+#[derive(Default)]
+struct Place {
+    durations: OnceLock<Histogram>,
+    requests: [OnceLock<IntCounter>; STATUSES.len()],
+}
+
+impl Traffic {
+    /// Counts by these routes, as patterns; `route_of` tells by its place which of them a path belongs to.
+    ///
+    /// # Errors
+    ///
+    /// None: the names of what is counted are well-formed.
+    pub fn new(
+        routes: &'static [&'static str],
+        route_of: fn(&str) -> Option<usize>,
+    ) -> prometheus::Result<Self> {
+        let requests = Opts::new("highwater_http_requests_total", "Requests answered.");
+        let durations = HistogramOpts::new(
+            "highwater_http_request_duration_seconds",
+            "From a request's head to the beginning of its answer.",
+        );
+        let places = (routes.len() + 1) * (METHODS.len() + 1);
+        Ok(Self {
+            routes,
+            route_of,
+            requests: IntCounterVec::new(requests, &["route", "method", "status"])?,
+            durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["route", "method"])?,
+            places: std::iter::repeat_with(Place::default).take(places).collect(),
+        })
+    }
+
+    /// Counts a request that is being answered now.
+    pub(super) fn answered(&self, path: &str, method: &Method, status: StatusCode, began: Instant) {
+        self.count(path, method, status, began.elapsed());
+    }
+
+    /// Counts a request that took so long until its answer began.
+    pub fn count(&self, path: &str, method: &Method, status: StatusCode, took: Duration) {
+        let route = (self.route_of)(path).filter(|route| *route < self.routes.len());
+        let method = METHODS.iter().position(|known| known == method);
+        let place =
+            route.unwrap_or(self.routes.len()) * (METHODS.len() + 1) + method.unwrap_or(METHODS.len());
+        let route = route.map_or(OTHER, |route| self.routes[route]);
+        let method = method.map_or(OTHER, |method| METHODS[method].as_str());
+
+        let place = &self.places[place];
+        let durations = || self.durations.with_label_values(&[route, method]);
+        place.durations.get_or_init(durations).observe(took.as_secs_f64());
+        let requests = || self.requests.with_label_values(&[route, method, status.as_str()]);
+        match STATUSES.iter().position(|known| *known == status) {
+            Some(known) => place.requests[known].get_or_init(requests).inc(),
+            None => requests().inc(),
+        }
+    }
+
+    /// What was counted so far.
+    pub fn families(&self) -> Vec<MetricFamily> {
+        let mut families = self.requests.collect();
+        families.extend(self.durations.collect());
+        families.retain(|family| !family.get_metric().is_empty());
+        families
+    }
+}
+
+impl fmt::Debug for Traffic {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Traffic").field("routes", &self.routes).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,86 @@
+//! What the producer and the consumer did, counted where it happens: each count is one atomic.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::PublishError;
+
+/// How often something happened.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn add(&self, times: u64) {
+        self.0.fetch_add(times, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a producer has done so far.
+#[derive(Debug, Default)]
+pub(super) struct ProducerCounts {
+    pub(super) records: Count,
+    pub(super) batches: Count,
+    pub(super) retries: Count,
+    errors: [Count; REASONS.len()],
+}
+
+/// Why a record was not acknowledged, as [`ProducerFigures::errors`] calls it.
+const REASONS: [&str; 6] =
+    ["queue_full", "too_large", "refused", "not_written", "possibly_written", "stopping"];
+
+impl ProducerCounts {
+    pub(super) fn error(&self, error: &PublishError) {
+        let reason = match error {
+            PublishError::QueueFull => 0,
+            PublishError::TooLarge(_) => 1,
+            PublishError::Refused(_) => 2,
+            PublishError::Unavailable { possibly_written: false, .. } => 3,
+            PublishError::Unavailable { possibly_written: true, .. } => 4,
+            PublishError::Stopping => 5,
+        };
+        self.errors[reason].add(1);
+    }
+
+    pub(super) fn errors(&self) -> Vec<(&'static str, u64)> {
+        REASONS.into_iter().zip(self.errors.iter().map(Count::get)).collect()
+    }
+}
+
+/// What a producer has done and holds, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProducerFigures {
+    /// Records that Kafka acknowledged.
+    pub records: u64,
+    /// Batches in which they travelled.
+    pub batches: u64,
+    /// Attempts that failed and were made again.
+    pub retries: u64,
+    /// Records that were not acknowledged, by reason.
+    pub errors: Vec<(&'static str, u64)>,
+    /// Records that wait for Kafka now.
+    pub queued_records: usize,
+    /// Their size in bytes.
+    pub queued_bytes: usize,
+}
+
+/// What a consumer has done so far.
+#[derive(Debug, Default)]
+pub struct ConsumerCounts {
+    pub(super) records: Count,
+    pub(super) dead_letters: Count,
+}
+
+impl ConsumerCounts {
+    /// Records that its handler has seen to, those that became dead letters among them.
+    pub fn records(&self) -> u64 {
+        self.records.get()
+    }
+
+    /// Records that it set aside.
+    pub fn dead_letters(&self) -> u64 {
+        self.dead_letters.get()
+    }
+}

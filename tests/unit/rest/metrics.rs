@@ -1,0 +1,116 @@
+//! What Prometheus is told.
+
+use std::time::Duration;
+
+use highwater::{
+    messaging::{GroupPhase, PartitionStatus},
+    services::activity::Metrics,
+};
+use warp::http::{Method, StatusCode};
+
+use super::service::{Service, event};
+
+/// The value of a series, by its name and labels as they are written.
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in {text}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text_with_the_state_of_kafka_the_group_and_the_store() {
+    let service = Service::new();
+    service.processed(event(1, "u", "LOGIN")).await;
+    service.processed(event(1, "u", "LOGIN")).await;
+    service.status.send_modify(|status| {
+        status.kafka.connected = true;
+        status.group.phase = GroupPhase::Assigned;
+        status.group.generation = 7;
+        status.group.partitions = vec![
+            PartitionStatus { partition: 0, position: 40, end: 42, ..PartitionStatus::default() },
+            PartitionStatus { partition: 2, error: Some("why".to_owned()), ..PartitionStatus::default() },
+        ];
+    });
+    let answer = service.get("/metrics").await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4"));
+    let text = answer.text();
+    for (series, expected) in [
+        ("highwater_kafka_connected", 1.0),
+        ("highwater_ready", 0.0),
+        ("highwater_group_phase{phase=\"assigned\"}", 1.0),
+        ("highwater_group_phase{phase=\"joining\"}", 0.0),
+        ("highwater_group_generation", 7.0),
+        ("highwater_consume_lag{partition=\"0\"}", 2.0),
+        ("highwater_consume_standing_still{partition=\"0\"}", 0.0),
+        ("highwater_consume_standing_still{partition=\"2\"}", 1.0),
+        ("highwater_consume_duplicates_total", 1.0),
+        ("highwater_store_events", 1.0),
+        ("highwater_store_evicted_total", 0.0),
+        ("highwater_dead_letters_total", 0.0),
+    ] {
+        assert_eq!(value(text, series), expected, "{series}");
+    }
+    assert!(text.contains("# TYPE highwater_consume_duplicates_total counter\n"), "{text}");
+    assert!(text.contains("# TYPE highwater_consume_lag gauge\n"), "{text}");
+}
+
+#[tokio::test]
+async fn exactly_one_phase_of_the_group_is_1_whichever_it_is() {
+    let service = Service::new();
+    for phase in ["finding", "joining", "syncing", "assigned", "revoking", "left"] {
+        service.status.send_modify(|status| {
+            status.group.phase = match phase {
+                "finding" => GroupPhase::Finding,
+                "joining" => GroupPhase::Joining,
+                "syncing" => GroupPhase::Syncing,
+                "assigned" => GroupPhase::Assigned,
+                "revoking" => GroupPhase::Revoking,
+                _ => GroupPhase::Left,
+            }
+        });
+        let answer = service.get("/metrics").await;
+        let phases: Vec<&str> =
+            answer.text().lines().filter(|line| line.starts_with("highwater_group_phase")).collect();
+        let current = format!("highwater_group_phase{{phase=\"{phase}\"}} 1");
+        assert_eq!(phases.iter().filter(|line| line.ends_with(" 1")).collect::<Vec<_>>(), [&current]);
+    }
+}
+
+#[test]
+fn requests_count_by_route_method_and_status_and_what_clients_make_up_is_one_series() {
+    let metrics = Metrics::new(Vec::new(), Default::default()).unwrap();
+    let traffic = metrics.traffic();
+    let count = |path: &str, method, status| {
+        traffic.count(path, &method, StatusCode::from_u16(status).unwrap(), Duration::from_millis(3));
+    };
+    for id in ["1", "2", "3"] {
+        count(&format!("/events/processed/{id}"), Method::GET, 404);
+        count(&format!("/made/up/{id}"), Method::from_bytes(id.as_bytes()).unwrap(), 404);
+    }
+    count("/events/generate", Method::POST, 201);
+    count("/events/generate/", Method::POST, 201);
+    count("/events/generate", Method::POST, 503);
+    count("/events/generate", Method::POST, 418);
+    count("/events/processed/", Method::GET, 200);
+    count("/api/events/user/a/b", Method::GET, 404);
+    count("/", Method::GET, 404);
+
+    let text = prometheus::TextEncoder::new().encode_to_string(&traffic.families()).unwrap();
+    let requests = |route: &str, method: &str, status: u16| {
+        let labels = format!("{{method=\"{method}\",route=\"{route}\",status=\"{status}\"}}");
+        value(&text, &format!("highwater_http_requests_total{labels}"))
+    };
+    assert_eq!(requests("/events/processed/{eventId}", "GET", 404), 3.0);
+    assert_eq!(requests("other", "other", 404), 3.0);
+    assert_eq!(requests("other", "GET", 404), 2.0);
+    assert_eq!(requests("/events/generate", "POST", 201), 2.0);
+    assert_eq!(requests("/events/generate", "POST", 503), 1.0);
+    assert_eq!(requests("/events/generate", "POST", 418), 1.0);
+    assert_eq!(requests("/events/processed", "GET", 200), 1.0);
+
+    let bucket = |bound: &str| {
+        let labels = format!("{{method=\"POST\",route=\"/events/generate\",le=\"{bound}\"}}");
+        value(&text, &format!("highwater_http_request_duration_seconds_bucket{labels}"))
+    };
+    assert_eq!((bucket("0.0025"), bucket("0.005"), bucket("+Inf")), (0.0, 4.0, 4.0));
+}
