@@ -126,6 +126,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Config {
             queue_records: reader.value(&table::PRODUCE_QUEUE_EVENTS),
             queue_bytes: reader.value(&table::PRODUCE_QUEUE_BYTES),
             batch_max_bytes: reader.value(&table::BATCH_MAX_BYTES),
+            breaker_after: reader.value(&table::BREAKER_AFTER),
         },
         consumer: ConsumerConfig {
             group_id: reader.value(&table::KAFKA_GROUP_ID),

@@ -149,6 +149,8 @@ settings! {
             "The most bytes that wait for Kafka; at least MAX_BODY_BYTES.";
         BATCH_MAX_BYTES: Size<usize> = "512KiB", Size::from(KIB).to(GIB),
             "The largest batch that is sent; at most KAFKA_TOPIC_MAX_MESSAGE_BYTES.";
+        BREAKER_AFTER: Durations = "3s", Durations::from(ms(100)).to(minutes(5)),
+            "A broker that answers nothing for so long gets no events until it does; they are answered 503.";
     }
     "Consumer" {
         KAFKA_GROUP_ID: Text = "user-activity-consumer-group", Text { longest: 249 },

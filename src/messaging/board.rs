@@ -11,7 +11,7 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{GroupStatus, Status};
+use super::{BreakerStatus, GroupStatus, Status};
 
 /// Collects what each part sees of the cluster, and says once when it is lost and when it is back.
 #[derive(Debug)]
@@ -110,6 +110,15 @@ impl Board {
         self.status.send_modify(|status| {
             status.kafka.warnings.retain(|warning| !warning.starts_with(&prefix));
             status.kafka.warnings.extend(found.iter().map(|warning| format!("{prefix}{warning}")));
+        });
+    }
+
+    /// Replaces what is known of the brokers that lead partitions.
+    pub(crate) fn brokers(&self, brokers: Vec<BreakerStatus>) {
+        self.status.send_if_modified(|status| {
+            let news = status.kafka.brokers != brokers;
+            status.kafka.brokers = brokers;
+            news
         });
     }
 

@@ -28,6 +28,7 @@ use tokio::time::timeout;
 
 use super::{
     ClusterConfig, nodelay,
+    producer::Breakers,
     wire::{Connection, WireError},
 };
 
@@ -37,6 +38,7 @@ pub struct Cluster {
     config: ClusterConfig,
     client: Mutex<Option<Arc<Client>>>,
     next_bootstrap: AtomicUsize,
+    breakers: Breakers,
 }
 
 /// A call through rskafka that did not succeed.
@@ -96,12 +98,22 @@ fn innermost(error: &RskafkaError) -> &RskafkaError {
 impl Cluster {
     /// Makes no connection yet.
     pub fn new(config: ClusterConfig) -> Self {
-        Self { config, client: Mutex::default(), next_bootstrap: AtomicUsize::new(0) }
+        Self {
+            config,
+            client: Mutex::default(),
+            next_bootstrap: AtomicUsize::new(0),
+            breakers: Breakers::default(),
+        }
     }
 
     /// How long any one call may take.
     pub fn request_timeout(&self) -> Duration {
         self.config.request_timeout
+    }
+
+    /// The breakers of those who write to it.
+    pub(crate) fn breakers(&self) -> &Breakers {
+        &self.breakers
     }
 
     /// rskafka's client of one partition, on a connection of its own to the leader.

@@ -43,6 +43,8 @@ pub struct ProducerConfig {
     pub queue_bytes: usize,
     /// The most bytes in one batch; a larger record travels alone.
     pub batch_max_bytes: usize,
+    /// A broker that answers nothing for so long gets no more records until it answers.
+    pub breaker_after: Duration,
 }
 
 /// How records are read.

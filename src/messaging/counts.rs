@@ -28,18 +28,19 @@ pub(super) struct ProducerCounts {
 }
 
 /// Why a record was not acknowledged, as [`ProducerFigures::errors`] calls it.
-const REASONS: [&str; 6] =
-    ["queue_full", "too_large", "refused", "not_written", "possibly_written", "stopping"];
+const REASONS: [&str; 7] =
+    ["queue_full", "circuit_open", "too_large", "refused", "not_written", "possibly_written", "stopping"];
 
 impl ProducerCounts {
     pub(super) fn error(&self, error: &PublishError) {
         let reason = match error {
             PublishError::QueueFull => 0,
-            PublishError::TooLarge(_) => 1,
-            PublishError::Refused(_) => 2,
-            PublishError::Unavailable { possibly_written: false, .. } => 3,
-            PublishError::Unavailable { possibly_written: true, .. } => 4,
-            PublishError::Stopping => 5,
+            PublishError::CircuitOpen(_) => 1,
+            PublishError::TooLarge(_) => 2,
+            PublishError::Refused(_) => 3,
+            PublishError::Unavailable { possibly_written: false, .. } => 4,
+            PublishError::Unavailable { possibly_written: true, .. } => 5,
+            PublishError::Stopping => 6,
         };
         self.errors[reason].add(1);
     }

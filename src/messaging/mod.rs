@@ -77,6 +77,7 @@
 //!             queue_records: 10_000,
 //!             queue_bytes: 64 << 20,
 //!             batch_max_bytes: 512 << 10,
+//!             breaker_after: Duration::from_secs(3),
 //!         };
 //!         Arc::new(Producer::new(Arc::clone(&cluster), topic, config, Arc::clone(&board)))
 //!     };
@@ -161,5 +162,7 @@ pub use message::{Message, Receipt, Record};
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::Producer;
 pub use publisher::{PublishError, Publisher};
-pub use status::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Status};
+pub use status::{
+    BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Status,
+};
 pub use topic::Topic;

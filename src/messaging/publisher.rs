@@ -18,6 +18,9 @@ pub enum PublishError {
     /// The queue is at its bound in count or bytes; nothing was sent.
     #[error("the queue to Kafka is full")]
     QueueFull,
+    /// The broker that leads the record's partition hangs: its circuit is open. Nothing was sent.
+    #[error("broker {0} does not answer")]
+    CircuitOpen(String),
     /// Larger than Kafka takes; nothing was written, and trying again does not help.
     #[error("the record is larger than Kafka takes: {0}")]
     TooLarge(String),

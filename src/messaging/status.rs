@@ -29,9 +29,35 @@ pub struct KafkaStatus {
     /// What went wrong last, while it has not been put right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The brokers that lead partitions which were written to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub brokers: Vec<BreakerStatus>,
     /// What weakens a guarantee: replication, min.insync.replicas, unclean elections.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+/// A broker, as those see it who write to the partitions that it leads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BreakerStatus {
+    /// Its address, `host:port`.
+    pub broker: String,
+    /// Whether events go to it.
+    pub breaker: BreakerState,
+}
+
+/// The states of a circuit breaker.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BreakerState {
+    /// Events go to the broker.
+    #[default]
+    Closed,
+    /// It can be reached again: one event a partition goes, to see whether it is written.
+    HalfOpen,
+    /// It hangs: events for its partitions are refused at once.
+    Open,
 }
 
 /// The group.

@@ -187,6 +187,12 @@ impl Gatherer {
         }
     }
 
+    /// Answers all that wait for their turn: they are not to be sent.
+    pub(super) fn refuse(&mut self, error: &PublishError) {
+        self.take_in();
+        self.waiting.drain(..).for_each(|mut pending| pending.refuse(error));
+    }
+
     fn take_in(&mut self) {
         while let Ok(pending) = self.receiver.try_recv() {
             self.waiting.push_back(pending);

@@ -14,12 +14,18 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::batch::{Batch, Gatherer, Pending};
+use super::{
+    Producer,
+    batch::{Batch, Gatherer, Pending},
+    breaker::{Breaker, Gate},
+};
 use crate::messaging::{
     Board, Cluster, PublishError,
     backoff::Backoff,
     cluster::{CallError, within},
     counts::ProducerCounts,
+    topic,
+    wire::WireError,
 };
 
 /// How often a call that lasts is left, to answer those whose time is up.
@@ -39,6 +45,12 @@ pub(super) struct Lane {
     /// While the last attempt failed: what Kafka said, and when to try next.
     trouble: Option<Trouble>,
     counts: Arc<ProducerCounts>,
+    gate: Arc<Gate>,
+    /// Of the broker that leads the partition, once that is known.
+    breaker: Option<Arc<Breaker>>,
+    breaker_after: Duration,
+    /// When the call under way began, or the last one.
+    called: Instant,
 }
 
 #[derive(Debug)]
@@ -54,6 +66,17 @@ struct Failure {
     sent: bool,
 }
 
+/// What a batch waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// Its turn to be tried.
+    Turn,
+    /// A connection to the leader.
+    Way,
+    /// The leader's answer: it is in flight.
+    Answer,
+}
+
 /// What to do after a batch was not acknowledged.
 enum Remedy {
     /// Kafka takes smaller batches only.
@@ -67,29 +90,42 @@ enum Remedy {
 }
 
 impl Lane {
+    /// The lane of one partition, behind that gate.
     pub(super) fn new(
-        cluster: Arc<Cluster>,
-        topic: Arc<str>,
+        producer: &Producer,
         partition: i32,
-        board: Arc<Board>,
+        gate: Arc<Gate>,
         receiver: mpsc::UnboundedReceiver<Pending>,
-        most_bytes: usize,
-        counts: Arc<ProducerCounts>,
     ) -> Self {
-        let part = format!("writing to {topic}/{partition}");
-        let queue = Gatherer::new(receiver, most_bytes);
-        Self { cluster, topic, partition, board, part, queue, client: None, trouble: None, counts }
+        let topic = Arc::clone(producer.topic.name());
+        Self {
+            cluster: Arc::clone(&producer.cluster),
+            partition,
+            board: Arc::clone(&producer.board),
+            part: format!("writing to {topic}/{partition}"),
+            topic,
+            queue: Gatherer::new(receiver, producer.config.batch_max_bytes),
+            client: None,
+            trouble: None,
+            counts: Arc::clone(&producer.counts),
+            gate,
+            breaker: None,
+            breaker_after: producer.config.breaker_after,
+            called: Instant::now(),
+        }
     }
 
     /// Until all senders are gone and what they sent is answered.
     pub(super) async fn run(mut self) {
         loop {
+            self.gate.probe_again();
             // Without an event to send, only a look of its own can find that the trouble has passed.
             let wait = self.trouble.as_mut().map(|trouble| trouble.backoff.next_wait());
             let ready = tokio::select! {
                 biased;
                 ready = self.queue.ready() => ready,
-                found = look(&self.cluster, &self.topic, self.partition, wait.unwrap_or_default()), if wait.is_some() => {
+                (leader, found) = look(&self.cluster, &self.topic, self.partition, wait.unwrap_or_default()), if wait.is_some() => {
+                    self.leads(leader);
                     self.found(found);
                     continue;
                 }
@@ -100,6 +136,7 @@ impl Lane {
             let batch = self.queue.gather().await;
             self.deliver(batch).await;
         }
+        self.cluster.breakers().unlink(&self.gate, &self.board);
         self.board.withdraw(&self.part);
     }
 
@@ -110,6 +147,7 @@ impl Lane {
             let failure = match self.attempt(&mut batch).await {
                 Ok(offsets) => {
                     if !offsets.is_empty() {
+                        self.note(|breaker| breaker.answered());
                         self.counts.batches.add(1);
                         self.recovered();
                     }
@@ -119,6 +157,7 @@ impl Lane {
                 Err(failure) => failure,
             };
             let error = &failure.error;
+            self.judge(&failure);
             match remedy(&failure) {
                 Remedy::Split | Remedy::GiveUp if batch.len() > 1 => {
                     let (first, second) = batch.split();
@@ -128,8 +167,9 @@ impl Lane {
                 Remedy::Split => batch.refuse(&PublishError::TooLarge(error.to_string())),
                 Remedy::GiveUp => batch.refuse(&PublishError::Refused(error.to_string())),
                 Remedy::AskForRights => {
-                    self.board.failed(&self.part, error);
-                    batch.refuse(&PublishError::Refused(error.to_string()));
+                    let error = format!("no right to write to topic {} (ACL WRITE): {error}", self.topic);
+                    self.board.failed(&self.part, &error);
+                    batch.refuse(&PublishError::Refused(error));
                     // A look would find nothing wrong; the next event will tell.
                     self.trouble = None;
                 }
@@ -139,7 +179,7 @@ impl Lane {
                     }
                     self.counts.retries.add(1);
                     let wait = self.failed(error);
-                    self.while_expiring(&mut batch, false, sleep(wait)).await;
+                    self.while_expiring(&mut batch, Wait::Turn, sleep(wait)).await;
                     parts.push_front(batch);
                 }
             }
@@ -151,15 +191,21 @@ impl Lane {
         if self.client.is_none() {
             let Some(patience) = self.patience(batch) else { return Ok(Vec::new()) };
             let (cluster, topic) = (Arc::clone(&self.cluster), Arc::clone(&self.topic));
+            let asking = timeout(patience, leader(&cluster, &topic, self.partition));
+            let asked = self.while_expiring(batch, Wait::Turn, asking).await;
+            self.leads(asked.ok().and_then(Result::ok));
+            let Some(patience) = self.patience(batch) else { return Ok(Vec::new()) };
+            self.called = Instant::now();
             let opening = timeout(patience, cluster.partition(&topic, self.partition));
-            let opened = self.while_expiring(batch, false, opening).await;
+            let opened = self.while_expiring(batch, Wait::Way, opening).await;
             let opened = opened.unwrap_or(Err(CallError::TimedOut(patience)));
             self.client = Some(opened.map_err(|error| Failure { error, sent: false })?);
         }
         let Some(patience) = self.patience(batch) else { return Ok(Vec::new()) };
         let Some(client) = self.client.take() else { return Ok(Vec::new()) };
+        self.called = Instant::now();
         let call = within(patience, client.produce(batch.records(), Compression::NoCompression));
-        let written = self.while_expiring(batch, true, call).await;
+        let written = self.while_expiring(batch, Wait::Answer, call).await;
         let offsets = written.map_err(|error| Failure { error, sent: true })?;
         self.client = Some(client);
         Ok(offsets)
@@ -177,7 +223,7 @@ impl Lane {
     async fn while_expiring<T>(
         &mut self,
         batch: &mut Batch,
-        in_flight: bool,
+        wait: Wait,
         something: impl Future<Output = T>,
     ) -> T {
         let mut something = pin!(something);
@@ -187,8 +233,15 @@ impl Lane {
                 done = &mut something => return done,
                 () = sleep(TICK) => {
                     let (now, reason) = (Instant::now(), self.reason());
-                    batch.expire(now, in_flight, &reason);
+                    batch.expire(now, wait == Wait::Answer, &reason);
                     self.queue.expire(now, &reason);
+                    if wait != Wait::Turn {
+                        let (called, after) = (self.called, self.breaker_after);
+                        self.note(|breaker| breaker.waited(called, after));
+                    }
+                    if self.gate.is_shut() {
+                        self.queue.refuse(&self.gate.refusal());
+                    }
                 }
             }
         }
@@ -198,9 +251,36 @@ impl Lane {
         match found {
             Ok(client) => {
                 self.client = Some(client);
+                self.note(|breaker| breaker.found());
                 self.recovered();
             }
             Err(error) => self.board.failed(&self.part, &error),
+        }
+    }
+
+    /// The partition's leader is that one, where it could be asked; else it is taken for the one before.
+    fn leads(&mut self, leader: Option<String>) {
+        let Some(leader) = leader else { return };
+        if self.breaker.as_ref().is_none_or(|breaker| breaker.broker() != leader) {
+            self.breaker = Some(self.cluster.breakers().link(&leader, &self.gate, &self.board));
+        }
+    }
+
+    /// Whether the failure is the broker's: what it refuses, it has answered.
+    fn judge(&self, failure: &Failure) {
+        let (called, after) = (self.called, self.breaker_after);
+        match failure.error.protocol() {
+            Some(_) if failure.sent => self.note(|breaker| breaker.answered()),
+            // The word of whichever broker was asked for the leader.
+            Some(_) => {}
+            None => self.note(|breaker| breaker.failed(called, after, &failure.error)),
+        }
+    }
+
+    /// Tells the breaker, and the board what came of it.
+    fn note(&self, tell: impl FnOnce(&Breaker) -> bool) {
+        if self.breaker.as_deref().is_some_and(tell) {
+            self.cluster.breakers().report(&self.board);
         }
     }
 
@@ -228,15 +308,23 @@ impl Lane {
     }
 }
 
-/// After a wait, tries the way to the leader with nothing to send.
+/// Which broker leads the partition, as `host:port`.
+async fn leader(cluster: &Cluster, topic: &str, partition: i32) -> Result<String, WireError> {
+    let mut connection = cluster.connect().await?;
+    let (host, port) = topic::leader(&mut connection, topic, partition).await?;
+    Ok(Cluster::address(&host, port))
+}
+
+/// After a wait, tries the way to the leader with nothing to send; tells who that is, and how it went.
 async fn look(
     cluster: &Cluster,
     topic: &str,
     partition: i32,
     wait: Duration,
-) -> Result<PartitionClient, CallError> {
+) -> (Option<String>, Result<PartitionClient, CallError>) {
     sleep(wait).await;
-    cluster.partition(topic, partition).await
+    let leader = leader(cluster, topic, partition).await.ok();
+    (leader, cluster.partition(topic, partition).await)
 }
 
 fn remedy(failure: &Failure) -> Remedy {

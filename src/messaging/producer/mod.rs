@@ -7,8 +7,10 @@
 //!
 //! A message leaves at once when its lane is idle; while a batch is in flight the next one gathers. There
 //! is no linger to tune, and with one batch in flight the order within a partition is the order of calls.
+//! While the broker that leads a partition hangs, its [`breaker`] refuses what is published to that partition.
 
 mod batch;
+mod breaker;
 mod lane;
 mod queue;
 
@@ -32,6 +34,8 @@ use super::{
     counts::ProducerCounts, partitioner, topic::Topic,
 };
 use batch::Pending;
+pub(super) use breaker::Breakers;
+use breaker::Gate;
 use lane::Lane;
 use queue::Queue;
 
@@ -51,8 +55,15 @@ pub struct Producer {
 /// A sender a partition, and the tasks behind them; `None` once closed.
 #[derive(Debug, Default)]
 struct Lanes {
-    senders: Option<Vec<mpsc::UnboundedSender<Pending>>>,
+    senders: Option<Vec<Entrance>>,
     tasks: JoinSet<()>,
+}
+
+/// The way into a lane.
+#[derive(Debug)]
+struct Entrance {
+    gate: Arc<Gate>,
+    sender: mpsc::UnboundedSender<Pending>,
 }
 
 impl Producer {
@@ -108,26 +119,22 @@ impl Producer {
         while senders.len() < partitions {
             senders.push(self.open_lane(senders.len(), tasks));
         }
-        let Err(SendError(pending)) = senders[partition].send(pending) else { return Ok(()) };
+        if !senders[partition].gate.admits() {
+            return Err(senders[partition].gate.refusal());
+        }
+        let Err(SendError(pending)) = senders[partition].sender.send(pending) else { return Ok(()) };
         // A lane ends before its senders do only by a panic, which cost those it was busy with.
         log::error!("writing to {}/{partition} broke down and begins anew", self.topic.name());
         senders[partition] = self.open_lane(partition, tasks);
-        senders[partition].send(pending).map_err(|_| PublishError::Stopping)
+        senders[partition].sender.send(pending).map_err(|_| PublishError::Stopping)
     }
 
-    fn open_lane(&self, partition: usize, tasks: &mut JoinSet<()>) -> mpsc::UnboundedSender<Pending> {
+    fn open_lane(&self, partition: usize, tasks: &mut JoinSet<()>) -> Entrance {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let lane = Lane::new(
-            Arc::clone(&self.cluster),
-            Arc::clone(self.topic.name()),
-            partition as i32,
-            Arc::clone(&self.board),
-            receiver,
-            self.config.batch_max_bytes,
-            Arc::clone(&self.counts),
-        );
+        let gate = Arc::<Gate>::default();
+        let lane = Lane::new(self, partition as i32, Arc::clone(&gate), receiver);
         tasks.spawn(lane.run());
-        sender
+        Entrance { gate, sender }
     }
 
     fn partition_of(&self, message: &Message, partitions: usize) -> usize {

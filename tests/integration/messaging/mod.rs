@@ -2,6 +2,7 @@
 
 mod consuming;
 mod group;
+mod hung;
 mod java;
 mod kcat;
 mod kip848;

@@ -97,6 +97,24 @@ async fn a_refusal_before_the_append_passes_for_not_written_with_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_the_right_to_write_a_record_is_refused_at_once_and_it_is_said_what_is_missing() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let producer = warm(&client).await;
+    let requests = cluster.broker().faults().count(ApiKey::Produce);
+    let refusal = Fault::Refuse(ResponseError::TopicAuthorizationFailed);
+    cluster.broker().faults().once(ApiKey::Produce, refusal);
+    let told = producer.publish(message("k", "v")).await;
+    let Err(PublishError::Refused(reason)) = &told else { panic!("{told:?}") };
+    assert!(reason.contains("ACL WRITE") && reason.contains(&cluster.topic), "{reason}");
+    assert_eq!(cluster.broker().faults().count(ApiKey::Produce), requests + 1, "tried once");
+    let status = client.board.watch();
+    assert!(status.borrow().kafka.error.as_ref().is_some_and(|error| error.contains("ACL WRITE")));
+    producer.publish(message("k", "v")).await.unwrap();
+    assert!(status.borrow().kafka.connected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_kafka_refuses_does_not_take_its_batch_with_it() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();

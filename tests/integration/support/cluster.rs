@@ -110,6 +110,7 @@ impl Client {
             queue_records: 10_000,
             queue_bytes: 64 * 1024 * 1024,
             batch_max_bytes: 512 * 1024,
+            breaker_after: Duration::from_secs(3),
         };
         Arc::new(Producer::new(Arc::clone(&self.cluster), topic, config, Arc::clone(&self.board)))
     }

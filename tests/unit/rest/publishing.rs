@@ -116,6 +116,7 @@ async fn each_failure_of_the_producer_has_its_status_and_tells_the_id_to_repeat_
     let unavailable = |possibly_written| PublishError::Unavailable { reason: reason(), possibly_written };
     for (error, status, retry_after) in [
         (PublishError::QueueFull, 503, Some("1")),
+        (PublishError::CircuitOpen("b1:9092".to_owned()), 503, Some("2")),
         (PublishError::TooLarge(reason()), 413, None),
         (PublishError::Refused(reason()), 503, Some("30")),
         (unavailable(false), 503, Some("1")),

@@ -183,6 +183,14 @@ impl Page {
             &[],
             [([], status.kafka.connected.into())],
         )?;
+        let brokers =
+            status.kafka.brokers.iter().map(|broker| ([broker.broker.as_str()], broker.breaker as u64));
+        self.gauge(
+            "highwater_breaker_state",
+            "Of a broker that leads partitions: 0 closed, 1 half-open, 2 open.",
+            &["broker"],
+            brokers,
+        )?;
         let phases = PHASES.iter().map(|(phase, name)| ([*name], u64::from(group.phase == *phase)));
         self.gauge("highwater_group_phase", "1 for the phase that the member is in.", &["phase"], phases)?;
         self.gauge(

@@ -88,11 +88,19 @@ fn acknowledged(status: StatusCode, body: String, id: Uuid, receipt: Receipt) ->
     response
 }
 
+/// How soon to post again where a broker hangs, in seconds: it is looked at as often, at the least.
+const CIRCUIT_RETRY_AFTER: u32 = 2;
+
 /// Why Kafka has no such event, or is not known to have it, and what to do. The id is told in any case:
 /// with it the same event can be posted again, and is stored once however often it was written.
 fn failure(id: Uuid, error: PublishError) -> Problem {
     let problem = match error {
         PublishError::QueueFull => Problem::unavailable("too many events wait for Kafka; try again soon", 1),
+        PublishError::CircuitOpen(broker) => Problem::unavailable(
+            format!("broker {broker}, which leads this user's partition, does not answer; the event was not written"),
+            CIRCUIT_RETRY_AFTER,
+        )
+        .with_member("possiblyWritten", false),
         PublishError::TooLarge(reason) => Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the event is larger than Kafka takes: {reason}"),

@@ -1,0 +1,246 @@
+//! A circuit breaker for each broker that leads partitions: one that hangs stops its own partitions alone.
+//!
+//! ```text
+//!            nothing answered for BREAKER_AFTER
+//!   closed ──────────────────────────────────────▶ open ◀──┐
+//!     ▲                                             │       │ a probe is not acknowledged
+//!     │ Kafka acknowledges                          ▼       │
+//!     └───────────────────────────────────────── half-open ─┘
+//!                                 a lane found its way to the broker
+//! ```
+//!
+//! Each lane has a [`Gate`], which is what a publish looks at: one atomic. A [`Breaker`] opens and shuts the
+//! gates of the lanes whose partitions its broker leads. The lanes do the rest: they tell it how their calls end,
+//! and while one is in trouble it looks for its leader by itself, which is what finds a broker that is back.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use log::{info, warn};
+use tokio::time::Instant;
+
+use crate::messaging::{Board, BreakerState, BreakerStatus, PublishError};
+
+/// Who may pass to a lane.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    pass: AtomicU8,
+    /// Whose breaker it obeys; read where somebody is refused.
+    broker: Mutex<Arc<str>>,
+}
+
+/// Everybody may pass.
+const WIDE: u8 = 0;
+/// One may, as a probe.
+const PROBE: u8 = 1;
+/// A probe is on its way.
+const PROBED: u8 = 2;
+/// Nobody may.
+const SHUT: u8 = 3;
+
+impl Gate {
+    /// Whether a record may pass; of those that ask at a time when a probe is wanted, one may.
+    pub(super) fn admits(&self) -> bool {
+        match self.pass.load(Ordering::Relaxed) {
+            WIDE => true,
+            PROBE => self.replace(PROBE, PROBED),
+            _ => false,
+        }
+    }
+
+    /// Whether nobody may pass, and what waits is to be refused.
+    pub(super) fn is_shut(&self) -> bool {
+        self.pass.load(Ordering::Relaxed) == SHUT
+    }
+
+    /// The probe came to nothing, for instance as nobody waited for it any more: another is wanted.
+    pub(super) fn probe_again(&self) {
+        self.replace(PROBED, PROBE);
+    }
+
+    /// What those are told who may not pass.
+    pub(super) fn refusal(&self) -> PublishError {
+        let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
+        PublishError::CircuitOpen(broker.to_string())
+    }
+
+    fn replace(&self, from: u8, to: u8) -> bool {
+        self.pass.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn obey(&self, state: BreakerState) {
+        let pass = match state {
+            BreakerState::Closed => WIDE,
+            BreakerState::HalfOpen => PROBE,
+            BreakerState::Open => SHUT,
+        };
+        self.pass.store(pass, Ordering::Relaxed);
+    }
+}
+
+/// The breakers of a process, by the `host:port` of their brokers. A broker that leads nothing has none.
+#[derive(Debug, Default)]
+pub(crate) struct Breakers(Mutex<BTreeMap<Arc<str>, Arc<Breaker>>>);
+
+impl Breakers {
+    /// The gate obeys that broker's breaker from now on, and no other.
+    pub(super) fn link(&self, broker: &str, gate: &Arc<Gate>, board: &Board) -> Arc<Breaker> {
+        let mut breakers = self.breakers();
+        Self::unlink_from(&mut breakers, gate);
+        let broker: Arc<str> = broker.into();
+        let breaker = Arc::clone(
+            breakers.entry(Arc::clone(&broker)).or_insert_with(|| Arc::new(Breaker::new(&broker))),
+        );
+        *gate.broker.lock().unwrap_or_else(PoisonError::into_inner) = broker;
+        let mut inner = breaker.inner();
+        gate.obey(inner.state);
+        inner.gates.push(Arc::clone(gate));
+        drop(inner);
+        Self::tell(&breakers, board);
+        breaker
+    }
+
+    /// The gate's lane is no more.
+    pub(super) fn unlink(&self, gate: &Arc<Gate>, board: &Board) {
+        let mut breakers = self.breakers();
+        Self::unlink_from(&mut breakers, gate);
+        Self::tell(&breakers, board);
+    }
+
+    /// Has the board say how the breakers are.
+    pub(super) fn report(&self, board: &Board) {
+        Self::tell(&self.breakers(), board);
+    }
+
+    fn unlink_from(breakers: &mut BTreeMap<Arc<str>, Arc<Breaker>>, gate: &Arc<Gate>) {
+        breakers.retain(|_, breaker| {
+            let mut inner = breaker.inner();
+            inner.gates.retain(|linked| !Arc::ptr_eq(linked, gate));
+            !inner.gates.is_empty()
+        });
+    }
+
+    fn tell(breakers: &BTreeMap<Arc<str>, Arc<Breaker>>, board: &Board) {
+        let status = breakers.iter().map(|(broker, breaker)| BreakerStatus {
+            broker: broker.to_string(),
+            breaker: breaker.inner().state,
+        });
+        board.brokers(status.collect());
+    }
+
+    fn breakers(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Breaker>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One broker's breaker.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    broker: Arc<str>,
+    made: Instant,
+    /// When the broker last answered, in microseconds since the breaker was made.
+    answered: AtomicU64,
+    /// Whether an answer is news: it was suspected, or worse.
+    suspected: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: BreakerState,
+    /// Since when it has answered nothing that it was asked.
+    silent_since: Option<Instant>,
+    gates: Vec<Arc<Gate>>,
+}
+
+impl Breaker {
+    fn new(broker: &Arc<str>) -> Self {
+        Self {
+            broker: Arc::clone(broker),
+            made: Instant::now(),
+            answered: AtomicU64::new(0),
+            suspected: AtomicBool::new(false),
+            inner: Mutex::default(),
+        }
+    }
+
+    /// The broker it is of, `host:port`.
+    pub(super) fn broker(&self) -> &str {
+        &self.broker
+    }
+
+    /// The broker answered a produce. Tells whether that changed anything.
+    pub(super) fn answered(&self) -> bool {
+        let now = u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.answered.store(now, Ordering::Relaxed);
+        if !self.suspected.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut inner = self.inner();
+        self.suspected.store(false, Ordering::Relaxed);
+        inner.silent_since = None;
+        self.turn(&mut inner, BreakerState::Closed, &"it answers")
+    }
+
+    /// A call that began then has no answer yet. Tells whether that changed anything.
+    pub(super) fn waited(&self, since: Instant, after: Duration) -> bool {
+        let answered = self.made + Duration::from_micros(self.answered.load(Ordering::Relaxed));
+        if since.max(answered).elapsed() < after {
+            return false;
+        }
+        self.silent(&mut self.inner(), since.max(answered), after, &"it does not answer")
+    }
+
+    /// A call that began then ended without an answer. Tells whether that changed anything.
+    pub(super) fn failed(&self, since: Instant, after: Duration, error: &dyn fmt::Display) -> bool {
+        let mut inner = self.inner();
+        // A probe is all the credit that there is.
+        let after = if inner.state == BreakerState::HalfOpen { Duration::ZERO } else { after };
+        let answered = self.made + Duration::from_micros(self.answered.load(Ordering::Relaxed));
+        self.silent(&mut inner, since.max(answered), after, error)
+    }
+
+    /// A lane has found its way to the broker. Tells whether that changed anything.
+    pub(super) fn found(&self) -> bool {
+        let mut inner = self.inner();
+        if inner.state == BreakerState::Closed {
+            inner.silent_since = None;
+            return false;
+        }
+        self.turn(&mut inner, BreakerState::HalfOpen, &"it can be reached; one event a partition may try")
+    }
+
+    fn silent(&self, inner: &mut Inner, since: Instant, after: Duration, error: &dyn fmt::Display) -> bool {
+        self.suspected.store(true, Ordering::Relaxed);
+        let since = *inner.silent_since.get_or_insert(since);
+        since.elapsed() >= after && self.turn(inner, BreakerState::Open, error)
+    }
+
+    fn turn(&self, inner: &mut Inner, state: BreakerState, why: &dyn fmt::Display) -> bool {
+        if inner.state == state {
+            return false;
+        }
+        inner.state = state;
+        inner.gates.iter().for_each(|gate| gate.obey(state));
+        let broker = &self.broker;
+        match state {
+            BreakerState::Open => {
+                warn!("breaker of broker {broker}: open, its partitions take no events: {why}");
+            }
+            BreakerState::HalfOpen => info!("breaker of broker {broker}: half-open: {why}"),
+            BreakerState::Closed => info!("breaker of broker {broker}: closed: {why}"),
+        }
+        true
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,137 @@
+//! A broker that hangs: its breaker opens, and closes when it answers again.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::join_all;
+use highwater::{
+    embedded::Fault,
+    messaging::{BreakerState, Producer, ProducerConfig, PublishError, Publisher},
+};
+use kafka_protocol::{ResponseError, messages::ApiKey};
+
+use super::producing::message;
+use crate::support::{Client, TestCluster, eventually};
+
+const PATIENCE: Duration = Duration::from_secs(2);
+const BREAKER_AFTER: Duration = Duration::from_millis(300);
+
+/// A producer that has written one record, to the partition of the key `k`.
+async fn warm(client: &Client) -> Arc<Producer> {
+    let config = ProducerConfig {
+        timeout: PATIENCE,
+        queue_records: 10_000,
+        queue_bytes: 64 << 20,
+        batch_max_bytes: 512 << 10,
+        breaker_after: BREAKER_AFTER,
+    };
+    let (cluster, board) = (Arc::clone(&client.cluster), Arc::clone(&client.board));
+    let producer = Arc::new(Producer::new(cluster, client.topic(), config, board));
+    eventually("a record is written", async || producer.publish(message("k", "first")).await.ok()).await;
+    producer
+}
+
+async fn publish(producer: &Producer) -> Result<i64, PublishError> {
+    producer.publish(message("k", "v")).await.map(|receipt| receipt.offset)
+}
+
+/// The state of the one broker's breaker.
+fn breaker(client: &Client) -> BreakerState {
+    let status = client.board.watch();
+    let brokers = status.borrow().kafka.brokers.clone();
+    assert_eq!(brokers.len(), 1, "{brokers:?}");
+    brokers[0].breaker
+}
+
+async fn until(client: &Client, state: BreakerState) {
+    eventually("the breaker turns", async || (breaker(client) == state).then_some(())).await;
+}
+
+fn is_refused(result: &Result<i64, PublishError>) -> bool {
+    matches!(result, Err(PublishError::CircuitOpen(_)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_broker_hangs_what_is_published_is_refused_at_once_and_nothing_queues() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let producer = warm(&client).await;
+    assert_eq!(breaker(&client), BreakerState::Closed);
+    cluster.broker().faults().always(ApiKey::Produce, Fault::Stall);
+    cluster.broker().faults().always(ApiKey::ApiVersions, Fault::Stall);
+    let requests = cluster.broker().faults().count(ApiKey::Produce);
+
+    let began = Instant::now();
+    let first = tokio::spawn({
+        let producer = Arc::clone(&producer);
+        async move { publish(&producer).await }
+    });
+    eventually("it is on its way", async || {
+        (cluster.broker().faults().count(ApiKey::Produce) > requests).then_some(())
+    })
+    .await;
+    // They wait behind it, and not until their own time is up.
+    let behind = join_all((0..5).map(|_| publish(&producer))).await;
+    assert!(behind.iter().all(is_refused), "{behind:?}");
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+    assert_eq!(breaker(&client), BreakerState::Open);
+
+    let began = Instant::now();
+    let refused = join_all((0..100).map(|_| publish(&producer))).await;
+    assert!(refused.iter().all(is_refused), "{refused:?}");
+    assert!(began.elapsed() < PATIENCE / 4, "{:?}", began.elapsed());
+    let figures = producer.figures();
+    assert!(figures.queued_records <= 1, "{figures:?}");
+    assert!(figures.errors.contains(&("circuit_open", 105)), "{figures:?}");
+    assert!(matches!(first.await.unwrap(), Err(PublishError::Unavailable { possibly_written: true, .. })));
+
+    cluster.broker().faults().clear();
+    eventually("it is written again", async || publish(&producer).await.ok()).await;
+    assert_eq!(breaker(&client), BreakerState::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_can_be_reached_again_gets_one_record_to_see_whether_it_writes() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let producer = warm(&client).await;
+    // It can be reached all along, and writes nothing.
+    cluster.broker().faults().always(ApiKey::Produce, Fault::Stall);
+    publish(&producer).await.unwrap_err();
+    until(&client, BreakerState::HalfOpen).await;
+    let many = join_all((0..20).map(|_| publish(&producer))).await;
+    let probes = many.iter().filter(|result| !is_refused(result)).count();
+    assert_eq!(probes, 1, "{many:?}");
+    assert!(many.iter().all(Result::is_err), "{many:?}");
+
+    until(&client, BreakerState::HalfOpen).await;
+    cluster.broker().faults().clear();
+    eventually("a probe is acknowledged", async || publish(&producer).await.ok()).await;
+    assert_eq!(breaker(&client), BreakerState::Closed);
+    let all = join_all((0..20).map(|_| publish(&producer))).await;
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_refuses_does_not_hang_and_a_missing_leader_is_waited_for() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let producer = warm(&client).await;
+    for error in [ResponseError::NotLeaderOrFollower, ResponseError::LeaderNotAvailable] {
+        cluster.broker().faults().always(ApiKey::Produce, Fault::Refuse(error));
+        let waiting = tokio::spawn({
+            let producer = Arc::clone(&producer);
+            async move { publish(&producer).await }
+        });
+        let tries = cluster.broker().faults().count(ApiKey::Produce) + 4;
+        eventually("it is tried for longer than a hung broker would be", async || {
+            (cluster.broker().faults().count(ApiKey::Produce) >= tries).then_some(())
+        })
+        .await;
+        assert_eq!(breaker(&client), BreakerState::Closed);
+        cluster.broker().faults().clear();
+        waiting.await.unwrap().unwrap();
+    }
+}
