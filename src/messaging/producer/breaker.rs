@@ -12,6 +12,11 @@
 //! Each lane has a [`Gate`], which is what a publish looks at: one atomic. A [`Breaker`] opens and shuts the
 //! gates of the lanes whose partitions its broker leads. The lanes do the rest: they tell it how their calls end,
 //! and while one is in trouble it looks for its leader by itself, which is what finds a broker that is back.
+//!
+//! A circuit breaker of a library wraps a call: it counts how many fail and asks again after a while. Here are no
+//! calls to wrap. A record waits in a lane that keeps its order and its deadline; what is to be broken is a broker,
+//! which several lanes share and which a partition can leave at any time for another leader; and a call that has
+//! no answer yet has to open it, long before it fails. And no record has to be spent on asking again.
 
 use std::{
     collections::BTreeMap,
