@@ -6,6 +6,7 @@ use chrono::{DateTime, Datelike, Timelike, Utc};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::Content;
 use crate::json::push_compact;
 
 /// `{"eventId":"` and the 36 characters of a UUID and its closing quote.
@@ -84,6 +85,19 @@ impl Event {
         unescape(self.event_type_json())
     }
 
+    /// The payload, an object in JSON, without blanks between its parts.
+    pub fn payload(&self) -> &str {
+        // It came as text.
+        std::str::from_utf8(self.split().1).unwrap_or_default()
+    }
+
+    /// Whether another event says the same, whenever it happened: the same bytes, as a rule, and else the
+    /// same [`Content`].
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        let same_bytes = self.user_and_type() == other.user_and_type() && self.payload() == other.payload();
+        same_bytes || Content::of(self) == Content::of(other)
+    }
+
     /// The whole event as one line of JSON.
     pub fn json(&self) -> &[u8] {
         &self.json
@@ -100,6 +114,10 @@ impl Event {
     /// The user as a JSON string. Equal users have equal bytes: one serializer makes them all.
     pub(super) fn user_id_json(&self) -> &[u8] {
         &self.json[BEFORE_USER_ID..BEFORE_USER_ID + self.user_id_len as usize]
+    }
+
+    fn user_and_type(&self) -> &[u8] {
+        &self.json[BEFORE_USER_ID..self.after_type()]
     }
 
     fn event_type_json(&self) -> &[u8] {

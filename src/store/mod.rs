@@ -1,5 +1,6 @@
 //! Where processed events are: in memory first, databases behind the same trait. Knows no Kafka.
 
+mod content;
 mod event;
 mod memory;
 mod query;
@@ -11,10 +12,11 @@ use async_trait::async_trait;
 use thiserror::Error;
 use uuid::Uuid;
 
+pub use content::Content;
 pub use event::Event;
 pub use memory::{Config, MemoryStore, Stats};
 pub use query::{Page, Position, Query};
-pub use stored::Stored;
+pub use stored::{Offered, Stored};
 
 /// A store that admits each event once.
 #[async_trait]
@@ -22,7 +24,7 @@ pub trait EventStore: Send + Sync + 'static {
     /// Admits the events of one partition in the order given. Whether an event is new is decided by its
     /// eventId in one atomic step, also among concurrent callers. The answer has one entry an event.
     /// On an error the events before it may have been admitted: admitting them again is harmless.
-    async fn admit(&self, partition: i32, events: Vec<Event>) -> Result<Vec<Admission>, StoreError>;
+    async fn admit(&self, partition: i32, events: Vec<Offered>) -> Result<Vec<Admission>, StoreError>;
 
     /// The event, if it is stored.
     async fn get(&self, id: Uuid) -> Result<Option<Arc<Stored>>, StoreError>;
@@ -67,8 +69,10 @@ pub trait EventStore: Send + Sync + 'static {
 pub enum Admission {
     /// It is stored, and was not before.
     New(Arc<Stored>),
-    /// An event of the same id was there first, and stays.
+    /// An event of the same id that says the same was there first, and stays.
     Duplicate,
+    /// An event of the same id that says something else was there first, and stays: this one.
+    Conflict(Arc<Stored>),
 }
 
 /// The store could not do it; it may later.

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use chrono::DateTime;
 use highwater::{
     messaging::{Handler, Passing, Record, Verdict},
-    services::activity::Processor,
-    store::{Admission, Config, Event, EventStore, MemoryStore, Page, Position, Query, StoreError, Stored},
+    services::activity::{Conflicts, Processor},
+    store::{Admission, Config, EventStore, MemoryStore, Offered, Page, Position, Query, StoreError, Stored},
 };
 use log::Level;
 use uuid::Uuid;
@@ -30,7 +30,7 @@ struct Flaky {
 
 #[async_trait]
 impl EventStore for Flaky {
-    async fn admit(&self, partition: i32, events: Vec<Event>) -> Result<Vec<Admission>, StoreError> {
+    async fn admit(&self, partition: i32, events: Vec<Offered>) -> Result<Vec<Admission>, StoreError> {
         let left = self.batches_left.load(Ordering::Relaxed);
         if left == 0 {
             return Err(StoreError("away".to_owned()));
@@ -82,7 +82,7 @@ impl EventStore for Flaky {
 fn processor(batches: usize) -> (Processor, Arc<Flaky>) {
     let memory = MemoryStore::new(&Config { max_events: 10_000 });
     let store = Arc::new(Flaky { memory, batches_left: AtomicUsize::new(batches) });
-    (Processor::new(Arc::clone(&store) as _), store)
+    (Processor::new(Arc::clone(&store) as _, Arc::default()), store)
 }
 
 fn record(offset: usize, value: &str) -> Record {
@@ -145,6 +145,49 @@ async fn an_event_is_one_line_when_it_is_new_and_none_when_it_repeats() {
     ];
     let fields = BTreeMap::from(fields.map(|(key, value)| (key.to_owned(), value.to_owned())));
     assert_eq!(lines[0].fields, fields);
+}
+
+/// The same id as [`good`] makes, and other content.
+fn other(offset: usize, number: usize) -> Record {
+    let id = Uuid::from_u128(number as u128);
+    record(offset, &format!(r#"{{"eventId":"{id}","userId":"eve","eventType":"LOGIN"}}"#))
+}
+
+#[tokio::test]
+async fn an_event_with_the_id_of_another_and_other_content_is_said_and_counted_once() {
+    let store = Arc::new(MemoryStore::new(&Config { max_events: 10_000 }));
+    let conflicts = Arc::new(Conflicts::default());
+    let processor = Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts));
+    // Restored, an event is as good a first one as any; and restoring says and counts nothing.
+    processor.restore(&[good(4, 1), other(5, 1)]).await.unwrap();
+    journal::listen();
+    let records = [good(7, 2), other(8, 1), other(9, 2), good(10, 1)];
+    processor.handle(&records).await;
+    processor.handle(&records[1..]).await; // as after a retry
+    let lines: Vec<_> =
+        journal::take().into_iter().filter(|line| line.target == "highwater::conflict").collect();
+    let positions: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            assert_eq!(line.level, Level::Warn);
+            ["eventId", "partition", "offset", "firstPartition", "firstOffset"]
+                .map(|field| line.fields[field].clone())
+        })
+        .collect();
+    let id = |number| Uuid::from_u128(number).to_string();
+    assert_eq!(
+        positions,
+        [
+            [id(1).as_str(), "3", "8", "3", "4"].map(str::to_owned),
+            [id(2).as_str(), "3", "9", "3", "7"].map(str::to_owned)
+        ]
+    );
+    assert_eq!(conflicts.count(), 2);
+    assert_eq!(store.get(Uuid::from_u128(2)).await.unwrap().unwrap().user_id(), "ada\n");
+    // Read again after the partition was elsewhere, it is another matter.
+    processor.forget(3).await;
+    processor.handle(&records[..3]).await;
+    assert_eq!(conflicts.count(), 3);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The activity service: events in over REST, through Kafka, stored once, out over REST.
 
 mod answers;
+mod conflicts;
 mod cursor;
 mod paths;
 mod processor;
@@ -13,6 +14,7 @@ mod service;
 pub mod timestamp;
 
 pub use answers::Metrics;
+pub use conflicts::Conflicts;
 pub use cursor::Run;
 pub use processor::Processor;
 pub use request::{Accepts, NewEvent};

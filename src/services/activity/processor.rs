@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use log::{debug, info, warn};
 
-use super::record;
+use super::{Conflicts, record};
 use crate::{
     messaging::{Handler, Passing, Poison, Record, Stopped, Verdict},
-    store::{Admission, EventStore},
+    store::{Admission, EventStore, Offered},
 };
 
 /// The target of the line that each processed event gets.
@@ -20,12 +20,13 @@ const AT_ONCE: usize = 1024;
 /// Stores what the records say.
 pub struct Processor {
     store: Arc<dyn EventStore>,
+    conflicts: Arc<Conflicts>,
 }
 
 impl Processor {
-    /// A processor into that store.
-    pub fn new(store: Arc<dyn EventStore>) -> Self {
-        Self { store }
+    /// A processor into that store, that notes what says otherwise than an event of the same id before.
+    pub fn new(store: Arc<dyn EventStore>, conflicts: Arc<Conflicts>) -> Self {
+        Self { store, conflicts }
     }
 
     /// Processes some of a batch, whose first record stands at `start` in it.
@@ -36,7 +37,7 @@ impl Processor {
         for (place, record) in records.iter().enumerate() {
             match record::parse(record) {
                 Ok(event) => {
-                    events.push(event);
+                    events.push(Offered { offset: record.offset, event });
                     good.push(place);
                 }
                 Err(malformed) => {
@@ -48,7 +49,7 @@ impl Processor {
             match self.store.admit(records[first].partition, events).await {
                 Ok(admissions) => {
                     for (place, admission) in good.into_iter().zip(&admissions) {
-                        log_admission(&records[place], admission);
+                        self.tell(&records[place], admission);
                     }
                 }
                 Err(unavailable) => {
@@ -60,6 +61,25 @@ impl Processor {
             }
         }
         verdict.poison.append(&mut poison);
+    }
+
+    /// An event gets its line once it is stored, and only once; a copy of it is nothing new.
+    fn tell(&self, record: &Record, admission: &Admission) {
+        let (partition, offset) = (record.partition, record.offset);
+        match admission {
+            Admission::New(event) => {
+                let (id, user, kind) = (event.id().hyphenated(), event.user_id(), event.event_type());
+                info!(
+                    target: TARGET,
+                    eventId:% = id, userId = user.as_ref(), eventType = kind.as_ref(), partition, offset;
+                    "processed"
+                );
+            }
+            Admission::Duplicate => {
+                debug!(target: TARGET, partition, offset; "duplicate, already stored");
+            }
+            Admission::Conflict(first) => self.conflicts.note(record, first),
+        }
     }
 }
 
@@ -92,9 +112,11 @@ impl Handler for Processor {
     async fn restore(&self, records: &[Record]) -> Result<(), Passing> {
         for some in records.chunks(AT_ONCE) {
             // What is malformed was set aside when it was processed.
-            let events = some.iter().filter_map(|record| record::parse(record).ok()).collect();
+            let offered = |record: &Record| {
+                record::parse(record).ok().map(|event| Offered { offset: record.offset, event })
+            };
             self.store
-                .admit(some[0].partition, events)
+                .admit(some[0].partition, some.iter().filter_map(offered).collect())
                 .await
                 .map_err(|unavailable| Passing(unavailable.to_string()))?;
             tokio::task::yield_now().await;
@@ -107,6 +129,7 @@ impl Handler for Processor {
     }
 
     async fn forget(&self, partition: i32) {
+        self.conflicts.forget(partition);
         if let Err(error) = self.store.forget(partition).await {
             warn!("the events of partition {partition} are not forgotten: {error}");
         }
@@ -116,21 +139,5 @@ impl Handler for Processor {
 impl std::fmt::Debug for Processor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Processor").finish_non_exhaustive()
-    }
-}
-
-/// An event gets its line once it is stored, and only once; a copy of it is nothing new.
-fn log_admission(record: &Record, admission: &Admission) {
-    let (partition, offset) = (record.partition, record.offset);
-    match admission {
-        Admission::New(event) => {
-            let (id, user, kind) = (event.id().hyphenated(), event.user_id(), event.event_type());
-            info!(
-                target: TARGET,
-                eventId:% = id, userId = user.as_ref(), eventType = kind.as_ref(), partition, offset;
-                "processed"
-            );
-        }
-        Admission::Duplicate => debug!(target: TARGET, partition, offset; "duplicate, already stored"),
     }
 }

@@ -12,7 +12,7 @@ use warp::{
 };
 
 use super::{
-    Config,
+    Config, Conflicts,
     answers::{
         event, health,
         listing::{self, Asked, Form},
@@ -35,6 +35,8 @@ pub struct Api {
     pub publisher: Arc<dyn Publisher>,
     /// Where processed events are.
     pub store: Arc<dyn EventStore>,
+    /// What came with the id of another event, and other content.
+    pub conflicts: Arc<Conflicts>,
     /// What is known of Kafka and the group.
     pub status: watch::Receiver<Status>,
     /// The service's settings.

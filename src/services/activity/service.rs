@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 
 use super::{
-    Metrics, Processor,
+    Conflicts, Metrics, Processor,
     cursor::Run,
     routes::{Api, routes},
 };
@@ -46,7 +46,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
 
     let store = Arc::new(MemoryStore::new(&config.store));
     let dead_letters = DeadLetters::new(Arc::clone(&letters) as _, topic.name(), &config.consumer.group_id);
-    let processor = Arc::new(Processor::new(Arc::clone(&store) as _));
+    let conflicts = Arc::new(Conflicts::default());
+    let processor = Arc::new(Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts)));
     let consumer =
         Consumer::start(cluster, topic, config.consumer, processor, dead_letters, Arc::clone(&board));
 
@@ -55,6 +56,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let api = Api {
         publisher: Arc::clone(&events) as _,
         store,
+        conflicts,
         status: board.watch(),
         config: config.activity,
         limits: config.http.body_limits(),

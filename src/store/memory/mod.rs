@@ -25,7 +25,7 @@ use log::warn;
 use scc::{HashMap, hash_map::Entry};
 use uuid::Uuid;
 
-use super::{Admission, Event, EventStore, Page, Position, Query, StoreError, Stored};
+use super::{Admission, Event, EventStore, Offered, Page, Position, Query, StoreError, Stored};
 use lane::Lane;
 use waiters::Waiters;
 
@@ -50,6 +50,15 @@ pub struct MemoryStore {
     duplicates: AtomicU64,
     evicted: AtomicU64,
     warned: AtomicBool,
+}
+
+/// What became of an event, as far as it is known while the order is locked.
+type Admitted = Result<Arc<Stored>, Box<Repeated>>;
+
+/// An event whose id was there, and who has it.
+struct Repeated {
+    first: Arc<Stored>,
+    event: Event,
 }
 
 /// The lanes, and the place that the next event gets.
@@ -105,20 +114,26 @@ impl MemoryStore {
         self.by_id.read_sync(&id, |_, stored| Arc::clone(stored))
     }
 
-    fn admit_one(&self, order: &mut Order, partition: i32, event: Event) -> Admission {
+    fn admit_one(&self, order: &mut Order, partition: i32, offered: Offered) -> Admitted {
+        let Offered { offset, event } = offered;
         match self.by_id.entry_sync(event.id()) {
-            Entry::Occupied(_) => {
-                self.duplicates.fetch_add(1, Ordering::Relaxed);
-                Admission::Duplicate
-            }
+            Entry::Occupied(first) => Err(Box::new(Repeated { first: Arc::clone(first.get()), event })),
             Entry::Vacant(vacant) => {
-                let stored = Arc::new(Stored { place: Position(order.next), event });
+                let place = Position(order.next);
+                let stored = Arc::new(Stored { place, partition, offset, event });
                 order.next += 1;
                 order.lanes.entry(partition).or_default().push(Arc::clone(&stored));
                 vacant.insert_entry(Arc::clone(&stored));
-                Admission::New(stored)
+                Ok(stored)
             }
         }
+    }
+
+    /// What became of an event whose id was there; without a lock, as looking closely can take a while.
+    fn judge(&self, repeated: Repeated) -> Admission {
+        let Repeated { first, event } = repeated;
+        self.duplicates.fetch_add(1, Ordering::Relaxed);
+        if first.says_the_same_as(&event) { Admission::Duplicate } else { Admission::Conflict(first) }
     }
 
     /// Lets the oldest events over the share go, from their lane and from the map, at most so many; says
@@ -156,18 +171,16 @@ impl MemoryStore {
 
 #[async_trait]
 impl EventStore for MemoryStore {
-    async fn admit(&self, partition: i32, events: Vec<Event>) -> Result<Vec<Admission>, StoreError> {
-        let mut admissions = Vec::with_capacity(events.len());
+    async fn admit(&self, partition: i32, events: Vec<Offered>) -> Result<Vec<Admission>, StoreError> {
+        let mut admitted = Vec::with_capacity(events.len());
         {
             let mut order = self.write_order();
-            admissions.extend(events.into_iter().map(|event| self.admit_one(&mut order, partition, event)));
+            admitted.extend(events.into_iter().map(|event| self.admit_one(&mut order, partition, event)));
             self.evict(&mut order, partition, usize::MAX);
         }
-        self.waiters.wake(admissions.iter().filter_map(|admission| match admission {
-            Admission::New(stored) => Some(stored),
-            Admission::Duplicate => None,
-        }));
-        Ok(admissions)
+        self.waiters.wake(admitted.iter().filter_map(|admitted| admitted.as_ref().ok()));
+        let say = |admitted: Admitted| admitted.map_or_else(|it| self.judge(*it), Admission::New);
+        Ok(admitted.into_iter().map(say).collect())
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Arc<Stored>>, StoreError> {

@@ -24,7 +24,7 @@ async fn what_was_posted_written_read_set_aside_and_stored_is_counted() {
     let cluster = TestCluster::start().await;
     let app = TestApp::ready(&cluster).await;
     let posted = app.generate("user-1").await;
-    app.generate_from(&json!({"userId": "user-1", "eventType": "LOGIN", "eventId": posted.id})).await;
+    app.generate_from(&json!({"userId": "user-1", "eventType": "LOGOUT", "eventId": posted.id})).await;
     assert_eq!(app.post("/events/generate", &json!({"userId": "user-1"})).await.status(), 400);
     let client = cluster.client();
     let elsewhere = client.producer(client.topic());
@@ -55,6 +55,7 @@ async fn what_was_posted_written_read_set_aside_and_stored_is_counted() {
         (format!("highwater_produce_records_total{{topic=\"{topic}.dlq\"}}"), 1.0),
         ("highwater_consume_records_total".to_owned(), 3.0),
         ("highwater_consume_duplicates_total".to_owned(), 1.0),
+        ("highwater_consume_conflicts_total".to_owned(), 1.0),
         ("highwater_dead_letters_total".to_owned(), 1.0),
         ("highwater_store_events".to_owned(), 1.0),
         (format!("highwater_consume_lag{{partition=\"{}\"}}", posted.partition), 0.0),

@@ -13,7 +13,9 @@ use chrono::Utc;
 use highwater::{
     messaging::{Message, PublishError, Publisher, Receipt, Status},
     services::activity::{Api, Config, Metrics, Run, routes},
-    store::{self, Admission, Event, EventStore, MemoryStore, Page, Position, Query, StoreError, Stored},
+    store::{
+        self, Admission, Event, EventStore, MemoryStore, Offered, Page, Position, Query, StoreError, Stored,
+    },
 };
 use serde_json::value::RawValue;
 use tokio::sync::watch;
@@ -46,9 +48,8 @@ impl Watched {
         let store = MemoryStore::new(&store::Config { max_events: 2 * EVENTS as u64 });
         let padding: String = format!("{{\"x\":\"{}\"}}", "x".repeat(850));
         let payload = RawValue::from_string(padding).unwrap();
-        let event =
-            |number| Event::new(Uuid::from_u128(number as u128), "user", "LOGIN", Utc::now(), Some(&payload));
-        store.admit(0, (0..EVENTS).map(event).collect()).await.unwrap();
+        let events = (0..EVENTS).map(|number| event(number, Some(&payload)));
+        store.admit(0, events.collect()).await.unwrap();
         Arc::new(Self { store, reads: AtomicUsize::new(0), fails_after })
     }
 
@@ -56,6 +57,7 @@ impl Watched {
         let api = Api {
             publisher: Arc::new(NoPublisher),
             store: self.clone(),
+            conflicts: Arc::default(),
             status: watch::channel(Status::default()).1,
             config: Config { event_types: Vec::new() },
             limits: config().body_limits(),
@@ -73,7 +75,7 @@ impl Watched {
 
 #[async_trait]
 impl EventStore for Watched {
-    async fn admit(&self, partition: i32, events: Vec<Event>) -> Result<Vec<Admission>, StoreError> {
+    async fn admit(&self, partition: i32, events: Vec<Offered>) -> Result<Vec<Admission>, StoreError> {
         self.store.admit(partition, events).await
     }
 
@@ -119,8 +121,9 @@ impl EventStore for Watched {
     }
 }
 
-fn event(number: usize, payload: Option<&RawValue>) -> Event {
-    Event::new(Uuid::from_u128(number as u128), "user", "LOGIN", Utc::now(), payload)
+fn event(number: usize, payload: Option<&RawValue>) -> Offered {
+    let event = Event::new(Uuid::from_u128(number as u128), "user", "LOGIN", Utc::now(), payload);
+    Offered { offset: number as i64, event }
 }
 
 fn events_in(body: &[u8]) -> usize {

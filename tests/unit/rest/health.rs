@@ -59,7 +59,7 @@ async fn health_tells_what_the_store_holds() {
     service.processed(event(1, "u", "LOGIN")).await;
     assert_eq!(
         service.get("/health").await.ok(200)["store"],
-        json!({"events": 1, "duplicates": 1, "evicted": 0})
+        json!({"events": 1, "duplicates": 1, "evicted": 0, "conflicts": 0})
     );
 }
 

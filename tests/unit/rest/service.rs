@@ -8,8 +8,8 @@ use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
     http::BodyLimits,
     messaging::{Message, PublishError, Publisher, Receipt, Status},
-    services::activity::{Api, Config, Metrics, Run, routes},
-    store::{self, Event, EventStore, MemoryStore},
+    services::activity::{Api, Config, Conflicts, Metrics, Run, routes},
+    store::{self, Event, EventStore, MemoryStore, Offered},
 };
 use serde_json::{Value, value::RawValue};
 use tokio::sync::watch;
@@ -35,6 +35,7 @@ pub(crate) struct Service {
     pub(crate) publisher: Arc<FakePublisher>,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) status: watch::Sender<Status>,
+    pub(crate) conflicts: Arc<Conflicts>,
     pub(crate) embedded: bool,
     pub(crate) limits: BodyLimits,
     pub(crate) run: Run,
@@ -49,6 +50,7 @@ impl Service {
             }),
             store: Arc::new(MemoryStore::new(&store::Config { max_events: 100_000 })),
             status: watch::channel(Status::default()).0,
+            conflicts: Arc::default(),
             embedded: false,
             limits: BodyLimits {
                 max_bytes: 64 * 1024,
@@ -74,6 +76,7 @@ impl Service {
         let api = Api {
             publisher: self.publisher.clone(),
             store: self.store.clone(),
+            conflicts: self.conflicts.clone(),
             status: self.status.subscribe(),
             config: Config { event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into() },
             limits: self.limits,
@@ -94,7 +97,7 @@ impl Service {
 
     /// Stores an event of partition 0, as if it had been processed.
     pub(crate) async fn processed(&self, event: Event) {
-        self.store.admit(0, vec![event]).await.unwrap();
+        self.store.admit(0, vec![Offered { offset: 0, event }]).await.unwrap();
     }
 }
 

@@ -2,12 +2,13 @@
 
 mod admission;
 mod bound;
+mod content;
 mod model;
 mod queries;
 mod waiting;
 
 use chrono::{DateTime, Utc};
-use highwater::store::{Admission, Config, Event, EventStore, MemoryStore, Position, Query};
+use highwater::store::{Admission, Config, Event, EventStore, MemoryStore, Offered, Position, Query};
 use uuid::Uuid;
 
 fn store(max_events: u64) -> MemoryStore {
@@ -29,7 +30,8 @@ fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<Event> {
 
 /// Admits events, and says which of them are new.
 async fn admit(store: &MemoryStore, partition: i32, events: Vec<Event>) -> Vec<bool> {
-    let admissions = store.admit(partition, events).await.unwrap();
+    let offered = (0..).zip(events).map(|(offset, event)| Offered { offset, event }).collect();
+    let admissions = store.admit(partition, offered).await.unwrap();
     admissions.iter().map(|admission| matches!(admission, Admission::New(_))).collect()
 }
 

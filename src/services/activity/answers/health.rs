@@ -25,7 +25,14 @@ pub(in super::super) fn health(api: &Api) -> Response {
         kafka: &'a KafkaStatus,
         group: &'a GroupStatus,
         #[serde(skip_serializing_if = "Option::is_none")]
-        store: Option<Stats>,
+        store: Option<Store>,
+    }
+    #[derive(Serialize)]
+    struct Store {
+        #[serde(flatten)]
+        stats: Stats,
+        /// Of the duplicates those since the start that said something else.
+        conflicts: u64,
     }
     let status = api.status.borrow().clone();
     answer(&Body {
@@ -35,7 +42,7 @@ pub(in super::super) fn health(api: &Api) -> Response {
         embedded: api.embedded,
         kafka: &status.kafka,
         group: &status.group,
-        store: api.store.stats(),
+        store: api.store.stats().map(|stats| Store { stats, conflicts: api.conflicts.count() }),
     })
 }
 

@@ -87,6 +87,12 @@ fn families(api: &Api) -> Result<Vec<MetricFamily>> {
     if let Some(stats) = api.store.stats() {
         page.store(&stats)?;
     }
+    page.counter(
+        "highwater_consume_conflicts_total",
+        "Events with the id of another and other content.",
+        &[],
+        [([], api.conflicts.count())],
+    )?;
     let mut families = api.metrics.traffic.families();
     families.append(&mut page.0.gather());
     Ok(families)
