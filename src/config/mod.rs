@@ -9,6 +9,7 @@ mod command_line;
 mod environment;
 mod fault;
 mod reader;
+mod security;
 mod table;
 mod values;
 
@@ -111,6 +112,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Config {
     let embedded = brokers.is_none();
     let kafka = ClusterConfig {
         brokers: brokers.unwrap_or_default(),
+        security: security::read(reader),
         client_id: reader.value(&table::KAFKA_CLIENT_ID),
         connect_timeout: reader.value(&table::KAFKA_CONNECT_TIMEOUT),
         request_timeout: reader.value(&table::KAFKA_REQUEST_TIMEOUT),

@@ -20,13 +20,13 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
 
     /// The setting's value. Where it is at fault, the fault is noted and the default stands in.
     pub(super) fn value<V: Values>(&mut self, setting: &Setting<V>) -> V::Value {
-        let text = self.text(setting);
+        let (text, shown) = (self.text(setting), self.shown(setting));
         // A U+FFFD is what is left of a value that was not UTF-8.
         match setting.values.parse(&text).filter(|_| !text.contains('\u{fffd}')) {
             Some(value) => value,
             None => {
                 let rule = format!("must be {}", setting.values.allowed());
-                self.faults.push(Fault { settings: vec![(setting.variable, text)], rule });
+                self.faults.push(Fault { settings: vec![(setting.variable, shown)], rule });
                 let default = setting.values.parse(setting.default);
                 default.expect("a default is within its own bounds: a test reads every one")
             }
@@ -36,17 +36,28 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     /// Notes a fault of settings that are each within bounds, but at odds with each other. Where one
     /// of them is already at fault, its value is not what the user wrote, and nothing more is said.
     pub(super) fn require(&mut self, holds: bool, settings: &[(&'static str, String)], rule: &str) {
-        let at_fault =
-            |variable| self.faults.iter().flat_map(|f| &f.settings).any(|(name, _)| *name == variable);
-        if !holds && !settings.iter().any(|(variable, _)| at_fault(*variable)) {
+        if !holds && !settings.iter().any(|(variable, _)| self.is_at_fault(variable)) {
             self.faults.push(Fault { settings: settings.to_vec(), rule: rule.to_owned() });
         }
+    }
+
+    /// Whether something is already known to be wrong with that variable.
+    pub(super) fn is_at_fault(&self, variable: &str) -> bool {
+        self.faults.iter().flat_map(|fault| &fault.settings).any(|(name, _)| *name == variable)
     }
 
     /// The setting as it was written: trimmed, the default where there is nothing.
     pub(super) fn text<V>(&self, setting: &Setting<V>) -> String {
         let given = (self.given)(setting.variable).map(|text| text.trim().to_owned());
         given.filter(|text| !text.is_empty()).unwrap_or_else(|| setting.default.to_owned())
+    }
+
+    /// The setting as it may be shown: a secret is not.
+    pub(super) fn shown<V: Values>(&self, setting: &Setting<V>) -> String {
+        match self.text(setting) {
+            secret if setting.values.is_secret() && !secret.is_empty() => "…".to_owned(),
+            text => text,
+        }
     }
 
     /// Every fault, if there is one.

@@ -5,12 +5,15 @@
 
 use std::time::Duration;
 
-use super::values::{
-    Assignors, Brokers, Directives, Durations, EventTypes, Host, OneOf, Or, Size, Text, TopicName, Values,
-    Whole,
+use super::{
+    security::Protocol,
+    values::{
+        Assignors, Brokers, Directives, Durations, EventTypes, File, Host, OneOf, Or, Password, Size, Text,
+        TopicName, Values, Whole,
+    },
 };
 use crate::{
-    messaging::{OffsetReset, group::GroupProtocol},
+    messaging::{OffsetReset, group::GroupProtocol, security::SaslMechanism},
     services::activity::record,
     telemetry::Format,
 };
@@ -123,6 +126,33 @@ settings! {
             "Where to find Kafka; unset, an embedded broker is started that keeps nothing.";
         KAFKA_CLIENT_ID: Text = "highwater", Text { longest: 249 },
             "The name that brokers see in their logs and quotas.";
+        KAFKA_SECURITY_PROTOCOL: OneOf<Protocol> = "PLAINTEXT",
+            OneOf(&[
+                ("PLAINTEXT", Protocol { tls: false, sasl: false }),
+                ("SSL", Protocol { tls: true, sasl: false }),
+                ("SASL_PLAINTEXT", Protocol { tls: false, sasl: true }),
+                ("SASL_SSL", Protocol { tls: true, sasl: true }),
+            ]),
+            "How brokers are spoken to: as their listener is set up.";
+        KAFKA_SASL_MECHANISM: Or<OneOf<SaslMechanism>> = "",
+            Or::unset(OneOf(&[
+                ("PLAIN", SaslMechanism::Plain),
+                ("SCRAM-SHA-256", SaslMechanism::ScramSha256),
+                ("SCRAM-SHA-512", SaslMechanism::ScramSha512),
+            ])),
+            "How the password is proved, with SASL_PLAINTEXT or SASL_SSL.";
+        KAFKA_SASL_USERNAME: Or<Text> = "", Or::unset(Text { longest: 1_000 }),
+            "The user that brokers know this service by.";
+        KAFKA_SASL_PASSWORD: Or<Password> = "", Or::unset(Password),
+            "That user's password.";
+        KAFKA_SASL_PASSWORD_FILE: Or<File> = "", Or::unset(File),
+            "Where the password is read from, in place of KAFKA_SASL_PASSWORD.";
+        KAFKA_SSL_CA: Or<File> = "", Or::unset(File),
+            "The authorities to trust, in PEM; unset, those of the system.";
+        KAFKA_SSL_CERTIFICATE: Or<File> = "", Or::unset(File),
+            "This client's certificate, in PEM, for brokers that ask for one.";
+        KAFKA_SSL_KEY: Or<File> = "", Or::unset(File),
+            "The key of KAFKA_SSL_CERTIFICATE, in PEM, not encrypted.";
         KAFKA_CONNECT_TIMEOUT: Durations = "1s", Durations::from(ms(10)).to(minutes(1)),
             "How long a connection to a broker may take to be made.";
         KAFKA_REQUEST_TIMEOUT: Durations = "5s", Durations::from(ms(100)).to(minutes(5)),

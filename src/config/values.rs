@@ -3,10 +3,14 @@
 use std::{
     marker::PhantomData,
     net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
     time::Duration,
 };
 
-use crate::{messaging::group::Assignor, telemetry::Filter};
+use crate::{
+    messaging::{group::Assignor, security::Secret},
+    telemetry::Filter,
+};
 
 /// A kind of value.
 pub(super) trait Values: Sync {
@@ -18,6 +22,11 @@ pub(super) trait Values: Sync {
 
     /// What is allowed, to go after "must be".
     fn allowed(&self) -> String;
+
+    /// Whether its text is nobody's business.
+    fn is_secret(&self) -> bool {
+        false
+    }
 }
 
 /// A value that may be left out, which is told by an empty text or by a word of its own.
@@ -50,6 +59,10 @@ impl<V: Values> Values for Or<V> {
             "" => self.values.allowed(),
             word => format!("{word}, or {}", self.values.allowed()),
         }
+    }
+
+    fn is_secret(&self) -> bool {
+        self.values.is_secret()
     }
 }
 
@@ -277,6 +290,40 @@ impl Values for Text {
 
 fn is_text(text: &str, longest: usize) -> bool {
     !text.trim().is_empty() && text.chars().count() <= longest && !text.chars().any(char::is_control)
+}
+
+/// A password.
+pub(super) struct Password;
+
+impl Values for Password {
+    type Value = Secret;
+
+    fn parse(&self, text: &str) -> Option<Secret> {
+        (!text.contains('\0')).then(|| Secret::new(text))
+    }
+
+    fn allowed(&self) -> String {
+        "a text, which is never shown".into()
+    }
+
+    fn is_secret(&self) -> bool {
+        true
+    }
+}
+
+/// A file to be read at the start.
+pub(super) struct File;
+
+impl Values for File {
+    type Value = PathBuf;
+
+    fn parse(&self, text: &str) -> Option<PathBuf> {
+        (!text.is_empty() && !text.contains('\0')).then(|| text.into())
+    }
+
+    fn allowed(&self) -> String {
+        "the path of a file that can be read".into()
+    }
 }
 
 /// Event types.

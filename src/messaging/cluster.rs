@@ -29,6 +29,7 @@ use tokio::time::timeout;
 use super::{
     ClusterConfig, nodelay,
     producer::Breakers,
+    security::{Distrust, Refusals},
     wire::{Connection, WireError},
 };
 
@@ -39,6 +40,7 @@ pub struct Cluster {
     client: Mutex<Option<Arc<Client>>>,
     next_bootstrap: AtomicUsize,
     breakers: Breakers,
+    refusals: Refusals,
 }
 
 /// A call through rskafka that did not succeed.
@@ -47,6 +49,9 @@ pub enum CallError {
     /// No answer within the deadline.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
+    /// The broker and this client do not trust each other.
+    #[error(transparent)]
+    Distrust(#[from] Distrust),
     /// rskafka's word.
     #[error("{}", innermost(.0))]
     Failed(RskafkaError),
@@ -56,7 +61,7 @@ impl CallError {
     /// Kafka's error, where it is one.
     pub(crate) fn protocol(&self) -> Option<ProtocolError> {
         match self {
-            Self::TimedOut(_) => None,
+            Self::TimedOut(_) | Self::Distrust(_) => None,
             Self::Failed(error) => match innermost(error) {
                 RskafkaError::ServerError { protocol_error, .. } => Some(*protocol_error),
                 _ => None,
@@ -103,6 +108,7 @@ impl Cluster {
             client: Mutex::default(),
             next_bootstrap: AtomicUsize::new(0),
             breakers: Breakers::default(),
+            refusals: Refusals::default(),
         }
     }
 
@@ -144,12 +150,8 @@ impl Cluster {
         }
         let mut attempts = self.config.brokers.len();
         let client = loop {
-            let building = ClientBuilder::new(vec![self.bootstrap().to_owned()])
-                .client_id(self.config.client_id.as_str())
-                .backoff_config(one_attempt())
-                .build();
             attempts = attempts.saturating_sub(1);
-            match within(self.config.connect_timeout, building).await {
+            match self.build(self.bootstrap()).await {
                 Err(_) if attempts > 0 => {}
                 built => break Arc::new(built?),
             }
@@ -159,13 +161,47 @@ impl Cluster {
         Ok(client)
     }
 
+    /// rskafka's client over one bootstrap address. It does not tell distrust from any other failure: where
+    /// there may be some, a connection of our own does.
+    async fn build(&self, bootstrap: &str) -> Result<Client, CallError> {
+        self.refusals.check(bootstrap)?;
+        let builder = ClientBuilder::new(vec![bootstrap.to_owned()])
+            .client_id(self.config.client_id.as_str())
+            .backoff_config(one_attempt());
+        let building = self.config.security.protect(builder).build();
+        let built = within(self.config.connect_timeout, building).await;
+        if built.is_err()
+            && !self.config.security.is_plain()
+            && let Err(WireError::Distrust(distrust)) = self.open_at_once(bootstrap).await
+        {
+            return Err(distrust.into());
+        }
+        built
+    }
+
+    /// A connection of our own to that `host:port`, unless it was refused a moment ago.
+    async fn open(&self, address: &str) -> Result<Connection, WireError> {
+        self.refusals.check(address)?;
+        self.open_at_once(address).await
+    }
+
+    async fn open_at_once(&self, address: &str) -> Result<Connection, WireError> {
+        let opened = Connection::open(address, &self.config).await;
+        match &opened {
+            Ok(_) => self.refusals.tried(address, None),
+            Err(WireError::Distrust(distrust)) => self.refusals.tried(address, Some(distrust)),
+            Err(_) => {}
+        }
+        opened
+    }
+
     /// A connection of our own to the first bootstrap address that answers, beginning with another each time.
     pub(crate) fn connect(&self) -> BoxFuture<'_, Result<Connection, WireError>> {
         Box::pin(async {
             let mut attempts = self.config.brokers.len();
             loop {
                 attempts = attempts.saturating_sub(1);
-                match Connection::open(self.bootstrap(), &self.config).await {
+                match self.open(self.bootstrap()).await {
                     Err(_) if attempts > 0 => {}
                     opened => return opened,
                 }
@@ -176,7 +212,7 @@ impl Cluster {
     /// A connection of our own to one broker.
     pub(crate) fn connect_to(&self, host: &str, port: i32) -> BoxFuture<'_, Result<Connection, WireError>> {
         let address = Self::address(host, port);
-        Box::pin(async move { Connection::open(&address, &self.config).await })
+        Box::pin(async move { self.open(&address).await })
     }
 
     /// `host:port`, with an IPv6 address in brackets.

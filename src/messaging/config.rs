@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use super::group::{Assignor, GroupProtocol};
+use super::{
+    group::{Assignor, GroupProtocol},
+    security::Security,
+};
 
 /// How to reach the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterConfig {
     /// Bootstrap addresses, `host:port`; at least one.
     pub brokers: Vec<String>,
+    /// TLS and SASL, for every connection.
+    pub security: Security,
     /// The name brokers see in their logs and quotas.
     pub client_id: String,
     /// How long a connection may take to be made.

@@ -29,7 +29,7 @@
 //! use highwater::messaging::{
 //!     Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, DeadLetters, Handler, Message, OffsetReset,
 //!     Poison, Producer, ProducerConfig, Publisher as _, Record, Topic, TopicConfig, Verdict,
-//!     group::{Assignor, GroupProtocol},
+//!     group::{Assignor, GroupProtocol}, security::Security,
 //! };
 //! use tokio::sync::mpsc;
 //!
@@ -56,6 +56,7 @@
 //! async fn example(brokers: Vec<String>) -> Result<(), Box<dyn std::error::Error>> {
 //!     let cluster = Arc::new(Cluster::new(ClusterConfig {
 //!         brokers,
+//!         security: Security::default(), // plain TCP, and nobody is asked who it is
 //!         client_id: "example".to_owned(),
 //!         connect_timeout: Duration::from_secs(1),
 //!         request_timeout: Duration::from_secs(5),
@@ -147,6 +148,7 @@ mod partitioner;
 mod producer;
 mod publisher;
 mod removal;
+pub mod security;
 mod status;
 mod topic;
 pub mod wire;

@@ -10,11 +10,10 @@ use kafka_protocol::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::{Instant, timeout, timeout_at},
 };
 
-use super::WireError;
+use super::{WireError, stream::Stream};
 use crate::messaging::ClusterConfig;
 
 /// The largest answer that is read; a length beyond it is taken for garbage.
@@ -26,7 +25,7 @@ const READ_STEP: usize = 2 * 1024 * 1024;
 /// A connection that has asked the broker which versions it speaks.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     address: String,
     client_id: StrBytes,
     request_timeout: Duration,
@@ -37,14 +36,18 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to `host:port` and negotiates versions (KIP-35).
+    /// Connects to `host:port`, negotiates versions (KIP-35), and says who it is where that is wanted.
     pub async fn open(address: &str, config: &ClusterConfig) -> Result<Self, WireError> {
-        let connect = async {
-            let stream = TcpStream::connect(address).await?;
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        };
-        let stream = timeout(config.connect_timeout, connect)
+        let mut connection =
+            Self::negotiate(address, config).await.map_err(|error| error.or_distrust(address))?;
+        if let Some(sasl) = &config.security.sasl {
+            connection.authenticate(sasl).await?;
+        }
+        Ok(connection)
+    }
+
+    async fn negotiate(address: &str, config: &ClusterConfig) -> Result<Self, WireError> {
+        let stream = timeout(config.connect_timeout, Stream::open(address, &config.security))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| WireError::Connect { address: address.to_owned(), source })?;
@@ -160,6 +163,8 @@ impl Connection {
 
     async fn exchange(&mut self, frame: &[u8]) -> io::Result<Bytes> {
         self.stream.write_all(frame).await?;
+        // TLS keeps back what TCP would send at once.
+        self.stream.flush().await?;
         let length = self.stream.read_i32().await?;
         let length = usize::try_from(length).ok().filter(|length| *length <= MAX_FRAME);
         let length = length.ok_or_else(|| io::Error::other("an answer of impossible length"))?;

@@ -5,6 +5,10 @@ use std::{io, time::Duration};
 use kafka_protocol::ResponseError;
 use thiserror::Error;
 
+use crate::messaging::security::Distrust;
+#[cfg(feature = "tls")]
+use crate::messaging::security::Tls;
+
 /// A call that did not succeed.
 #[derive(Debug, Error)]
 pub enum WireError {
@@ -16,6 +20,9 @@ pub enum WireError {
         /// The system's word.
         source: io::Error,
     },
+    /// The broker and this client do not trust each other.
+    #[error(transparent)]
+    Distrust(#[from] Distrust),
     /// No answer within the deadline.
     #[error("{what} was not answered within {after:?}")]
     TimedOut {
@@ -54,6 +61,20 @@ pub enum WireError {
 }
 
 impl WireError {
+    /// The distrust behind it, where TLS ended the connection: a broker says what it has against a client's
+    /// certificate only after the handshake (RFC 8446, 4.4.2.4).
+    pub(super) fn or_distrust(self, address: &str) -> Self {
+        #[cfg(feature = "tls")]
+        if let Self::Connect { source, .. } | Self::Broken { source, .. } = &self
+            && let Some(reason) = Tls::objection(source)
+        {
+            return Self::Distrust(Distrust::Tls { address: address.to_owned(), reason });
+        }
+        #[cfg(not(feature = "tls"))]
+        let _ = address;
+        self
+    }
+
     /// Kafka's error, where it is one.
     pub fn code(&self) -> Option<ResponseError> {
         match self {

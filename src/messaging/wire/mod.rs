@@ -1,10 +1,12 @@
 //! Our own connection to a broker, for what rskafka does not speak: groups, offsets, topic settings,
 //! and fetching logs that rskafka cannot read. Messages are the kafka-protocol crate's.
 
+mod authenticate;
 mod connection;
 mod error;
 mod fetch;
 mod records;
+mod stream;
 mod unpack;
 
 pub use connection::Connection;

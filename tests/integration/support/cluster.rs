@@ -11,6 +11,7 @@ use highwater::{
         Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, DeadLetters, Handler, OffsetReset, Producer,
         ProducerConfig, Topic, TopicConfig,
         group::{Assignor, GroupProtocol},
+        security::Security,
     },
 };
 use uuid::Uuid;
@@ -57,6 +58,7 @@ impl TestCluster {
     pub(crate) fn client(&self) -> Client {
         let config = ClusterConfig {
             brokers: self.brokers.clone(),
+            security: Security::default(),
             client_id: "highwater-test".to_owned(),
             connect_timeout: Duration::from_secs(1),
             request_timeout: Duration::from_secs(2),

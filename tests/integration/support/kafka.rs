@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use highwater::messaging::{ClusterConfig, wire::Connection};
+use highwater::messaging::{ClusterConfig, security::Security, wire::Connection};
 use kafka_protocol::{
     messages::{
         CreatePartitionsRequest, FindCoordinatorRequest, GroupId, MetadataRequest, OffsetFetchRequest,
@@ -113,6 +113,7 @@ impl TestCluster {
 fn settings() -> ClusterConfig {
     ClusterConfig {
         brokers: Vec::new(),
+        security: Security::default(),
         client_id: "highwater-test".to_owned(),
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(10),

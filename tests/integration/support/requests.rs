@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater::messaging::{ClusterConfig, wire::Connection};
+use highwater::messaging::{ClusterConfig, security::Security, wire::Connection};
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -31,6 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) async fn open(address: &str) -> Connection {
     let config = ClusterConfig {
         brokers: vec![address.to_owned()],
+        security: Security::default(),
         client_id: "another-client".to_owned(),
         connect_timeout: Duration::from_secs(5),
         request_timeout: PATIENCE,

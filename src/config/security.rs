@@ -1,0 +1,144 @@
+//! The settings of TLS and SASL, which mean something only together.
+
+use std::fs;
+
+use super::{
+    reader::Reader,
+    table::{
+        KAFKA_BROKERS, KAFKA_SASL_MECHANISM, KAFKA_SASL_PASSWORD, KAFKA_SASL_PASSWORD_FILE,
+        KAFKA_SASL_USERNAME, KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_CA, KAFKA_SSL_CERTIFICATE, KAFKA_SSL_KEY,
+    },
+};
+use crate::messaging::security::{Sasl, Secret, Security};
+
+/// What Kafka calls a listener's protocol: with TLS or without, with SASL or without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Protocol {
+    pub(super) tls: bool,
+    pub(super) sasl: bool,
+}
+
+/// Reads all of them; the brokers' setting is read already.
+pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Security {
+    let protocol = reader.value(&KAFKA_SECURITY_PROTOCOL);
+    let named = (KAFKA_SECURITY_PROTOCOL.variable, reader.text(&KAFKA_SECURITY_PROTOCOL));
+    let brokers = (KAFKA_BROKERS.variable, reader.text(&KAFKA_BROKERS));
+    reader.require(
+        cfg!(feature = "tls") || !protocol.tls,
+        std::slice::from_ref(&named),
+        "this build has no TLS: build it with --features tls",
+    );
+    let is_plain = !protocol.tls && !protocol.sasl;
+    reader.require(
+        is_plain || !brokers.1.is_empty(),
+        &[named.clone(), brokers.clone()],
+        "the embedded broker has neither TLS nor SASL: name a Kafka",
+    );
+    // rskafka takes the host for what stands before the first colon.
+    reader.require(
+        !protocol.tls || !brokers.1.contains('['),
+        &[named.clone(), brokers],
+        "TLS needs names or IPv4 addresses",
+    );
+    let others = [
+        (protocol.tls, KAFKA_SSL_CA.variable, reader.text(&KAFKA_SSL_CA)),
+        (protocol.tls, KAFKA_SSL_CERTIFICATE.variable, reader.text(&KAFKA_SSL_CERTIFICATE)),
+        (protocol.tls, KAFKA_SSL_KEY.variable, reader.text(&KAFKA_SSL_KEY)),
+        (protocol.sasl, KAFKA_SASL_MECHANISM.variable, reader.text(&KAFKA_SASL_MECHANISM)),
+        (protocol.sasl, KAFKA_SASL_USERNAME.variable, reader.text(&KAFKA_SASL_USERNAME)),
+        (protocol.sasl, KAFKA_SASL_PASSWORD.variable, reader.shown(&KAFKA_SASL_PASSWORD)),
+        (protocol.sasl, KAFKA_SASL_PASSWORD_FILE.variable, reader.text(&KAFKA_SASL_PASSWORD_FILE)),
+    ];
+    // Without a protocol nothing is known of what belongs to it.
+    if !reader.is_at_fault(KAFKA_SECURITY_PROTOCOL.variable) {
+        for (fits, variable, text) in others {
+            let rule = format!("has no meaning with {}={}", named.0, named.1);
+            reader.require(fits || text.is_empty(), &[(variable, text)], &rule);
+        }
+    }
+    Security {
+        #[cfg(feature = "tls")]
+        tls: tls(reader, protocol),
+        sasl: sasl(reader, protocol, &named),
+    }
+}
+
+#[cfg(feature = "tls")]
+fn tls(
+    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    protocol: Protocol,
+) -> Option<crate::messaging::security::Tls> {
+    use crate::messaging::security::{Tls, TlsFault, TlsFiles};
+
+    let ca = reader.value(&KAFKA_SSL_CA);
+    let certificate = reader.value(&KAFKA_SSL_CERTIFICATE);
+    let key = reader.value(&KAFKA_SSL_KEY);
+    if !protocol.tls {
+        return None;
+    }
+    let pair = [
+        (KAFKA_SSL_CERTIFICATE.variable, reader.text(&KAFKA_SSL_CERTIFICATE)),
+        (KAFKA_SSL_KEY.variable, reader.text(&KAFKA_SSL_KEY)),
+    ];
+    reader.require(certificate.is_some() == key.is_some(), &pair, "must be set both or neither");
+    let read = Tls::read(&TlsFiles { ca, identity: certificate.zip(key) });
+    let faults = match read {
+        Ok(tls) => return Some(tls),
+        Err(faults) => faults,
+    };
+    for fault in faults {
+        let (setting, rule) = match fault {
+            TlsFault::Ca(rule) => (&KAFKA_SSL_CA, rule),
+            TlsFault::Certificate(rule) => (&KAFKA_SSL_CERTIFICATE, rule),
+            TlsFault::Key(rule) => (&KAFKA_SSL_KEY, rule),
+        };
+        let given = (setting.variable, reader.text(setting));
+        reader.require(false, &[given], &rule);
+    }
+    None
+}
+
+fn sasl(
+    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    protocol: Protocol,
+    named: &(&'static str, String),
+) -> Option<Sasl> {
+    let mechanism = reader.value(&KAFKA_SASL_MECHANISM);
+    let username = reader.value(&KAFKA_SASL_USERNAME);
+    let password = password(reader);
+    if !protocol.sasl {
+        return None;
+    }
+    let mut needed = |given: bool, variable: &'static str| {
+        reader.require(given, &[(variable, String::new())], &format!("must be set for {}", named.1));
+    };
+    needed(mechanism.is_some(), KAFKA_SASL_MECHANISM.variable);
+    needed(username.is_some(), KAFKA_SASL_USERNAME.variable);
+    needed(password.is_some(), KAFKA_SASL_PASSWORD.variable);
+    Some(Sasl { mechanism: mechanism?, username: username?, password: password? })
+}
+
+/// The password, or what the file of it holds but for the end of its line.
+fn password(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Option<Secret> {
+    let given = reader.value(&KAFKA_SASL_PASSWORD);
+    let path = reader.value(&KAFKA_SASL_PASSWORD_FILE);
+    let file = (KAFKA_SASL_PASSWORD_FILE.variable, reader.text(&KAFKA_SASL_PASSWORD_FILE));
+    let shown = (KAFKA_SASL_PASSWORD.variable, reader.shown(&KAFKA_SASL_PASSWORD));
+    let Some(path) = path else { return given };
+    reader.require(given.is_none(), &[shown, file.clone()], "set one of them");
+    // Whatever is wrong with the file, nothing more is to be said of the password.
+    let unusable = Some(Secret::new(""));
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            let password =
+                text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
+            let holds_one = !password.is_empty() && !password.contains('\0');
+            reader.require(holds_one, &[file], "holds no password");
+            Some(Secret::new(password))
+        }
+        Err(error) => {
+            reader.require(false, &[file], &format!("cannot be read: {error}"));
+            unusable
+        }
+    }
+}

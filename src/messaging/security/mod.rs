@@ -1,0 +1,51 @@
+//! How connections to brokers are protected, and who they say they are: TLS and SASL, for rskafka's
+//! connections just as for our own.
+
+mod distrust;
+mod sasl;
+mod secret;
+#[cfg(feature = "tls")]
+mod tls;
+
+pub use distrust::Distrust;
+pub(crate) use distrust::Refusals;
+pub use sasl::{Sasl, SaslMechanism};
+pub use secret::Secret;
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsFault, TlsFiles};
+
+use rskafka::client::ClientBuilder;
+
+/// What a connection gets beside TCP; nothing by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Security {
+    /// TLS, under all that is said.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Tls>,
+    /// Who the client says it is, before it says anything else.
+    pub sasl: Option<Sasl>,
+}
+
+impl Security {
+    /// Whether connections are bare TCP, of which nobody is asked who it is.
+    pub(crate) fn is_plain(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if self.tls.is_some() {
+            return false;
+        }
+        self.sasl.is_none()
+    }
+
+    /// Has rskafka protect its connections likewise.
+    pub(crate) fn protect(&self, builder: ClientBuilder) -> ClientBuilder {
+        #[cfg(feature = "tls")]
+        let builder = match &self.tls {
+            Some(tls) => builder.tls_config(tls.config()),
+            None => builder,
+        };
+        match &self.sasl {
+            Some(sasl) => builder.sasl_config(sasl.for_rskafka()),
+            None => builder,
+        }
+    }
+}
