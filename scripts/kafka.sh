@@ -10,6 +10,7 @@
 #   scripts/kafka.sh resume [PORT] [NODE]                and goes on
 #   scripts/kafka.sh log    [PORT] [NODE]                the path of that broker's log
 #   scripts/kafka.sh jars   [VERSION]                    only fetch that version
+#   scripts/kafka.sh secrets [PORT]                      where the certificates and passwords are
 #
 # VERSION 3.4.1, the default, runs with ZooKeeper, as confluentinc/cp-kafka:7.4.0 does; 4.1.0 runs
 # in KRaft mode. BROKERS is 1 (the default) or 3; three replicate everything, and any one of them
@@ -30,9 +31,14 @@
 #   HIGHWATER_KAFKA_HOME   where jars, data and logs are (~/.cache/highwater-kafka)
 #   KAFKA_HEAP             the heap of each broker (512m)
 #   KAFKA_SETTINGS         more broker settings, as `name=value name=value`
+#   KAFKA_SECURITY         set, each broker listens on more ports: SSL on its own and 10, SASL_PLAINTEXT
+#                          on 20, SASL_SSL on 30, and on 40 SSL that asks clients for a certificate. The
+#                          user is highwater; `secrets` has ca.pem, client.pem, client.key and password
 set -euo pipefail
 
 home=${HIGHWATER_KAFKA_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/highwater-kafka}
+
+user=highwater # of the secured listeners
 
 say() { echo "kafka.sh: $*" >&2; }
 
@@ -151,6 +157,7 @@ settings() {
   local version=$1 port=$2 brokers=$3 node=$4 dir listener voters="" n setting
   dir=$(cluster "$port")
   listener=PLAINTEXT://127.0.0.1:$((port + node - 1))
+  [ -z "${KAFKA_SECURITY:-}" ] || listener+=$(secured_listeners $((port + node - 1)))
   printf '%s\n' "log.dirs=$dir/data-$node" "advertised.listeners=$listener" num.partitions=3 \
     "default.replication.factor=$brokers" "min.insync.replicas=$((brokers > 1 ? 2 : 1))" \
     offsets.topic.num.partitions=8 "offsets.topic.replication.factor=$brokers" \
@@ -164,7 +171,60 @@ settings() {
       "controller.quorum.voters=$voters" "listeners=$listener,CONTROLLER://127.0.0.1:$((port + 999 + node))" \
       "share.coordinator.state.topic.replication.factor=$brokers" share.coordinator.state.topic.min.isr=1
   fi
+  [ -z "${KAFKA_SECURITY:-}" ] || secured_settings "$(cluster "$port")/secrets"
   for setting in ${KAFKA_SETTINGS:-}; do echo "$setting"; done
+}
+
+secured_listeners() { # PORT
+  printf ',%s://127.0.0.1:%s' SSL $(($1 + 10)) SASL_PLAINTEXT $(($1 + 20)) SASL_SSL $(($1 + 30)) MUTUAL $(($1 + 40))
+}
+
+# secured_settings DIR: what the secured listeners need, from the secrets there.
+secured_settings() {
+  local dir=$1 password module=org.apache.kafka.common.security listener
+  password=$(cat "$dir/password")
+  printf '%s\n' \
+    listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,MUTUAL:SSL \
+    ssl.keystore.type=PEM "ssl.keystore.location=$dir/broker.pem" \
+    ssl.truststore.type=PEM "ssl.truststore.location=$dir/ca.pem" \
+    listener.name.mutual.ssl.client.auth=required \
+    sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+  for listener in sasl_plaintext sasl_ssl; do
+    printf '%s\n' \
+      "listener.name.$listener.plain.sasl.jaas.config=$module.plain.PlainLoginModule required user_$user=\"$password\";" \
+      "listener.name.$listener.scram-sha-256.sasl.jaas.config=$module.scram.ScramLoginModule required;" \
+      "listener.name.$listener.scram-sha-512.sasl.jaas.config=$module.scram.ScramLoginModule required;"
+  done
+}
+
+# make_secrets DIR: an authority, what it certifies for the broker (as 127.0.0.1) and for a client,
+# another authority that nobody has to trust, and a password.
+make_secrets() {
+  local dir=$1 name
+  command -v openssl >/dev/null || { say "needs openssl"; return 1; }
+  mkdir -p "$dir"
+  openssl rand -hex 16 >"$dir/password"
+  for name in ca other-ca; do
+    openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=highwater test $name" \
+      -keyout "$dir/$name.key" -out "$dir/$name.pem" 2>/dev/null
+  done
+  printf 'subjectAltName=IP:127.0.0.1\n' >"$dir/broker.ext"
+  printf 'extendedKeyUsage=clientAuth\n' >"$dir/client.ext"
+  for name in broker client; do
+    openssl req -newkey rsa:2048 -nodes -subj "/CN=$name" -keyout "$dir/$name.key" -out "$dir/$name.csr" 2>/dev/null
+    openssl x509 -req -in "$dir/$name.csr" -CA "$dir/ca.pem" -CAkey "$dir/ca.key" -CAcreateserial \
+      -days 3650 -extfile "$dir/$name.ext" -out "$dir/$name.crt" 2>/dev/null
+  done
+  mv "$dir/client.crt" "$dir/client.pem"
+  cat "$dir/broker.key" "$dir/broker.crt" "$dir/ca.pem" >"$dir/broker.pem"
+}
+
+# add_scram VERSION BOOTSTRAP PASSWORD: the user, for both kinds of SCRAM; brokers keep them in the cluster.
+add_scram() {
+  local kind # in KRaft mode each needs a request of its own
+  for kind in SCRAM-SHA-256 SCRAM-SHA-512; do
+    (tool "$1" "$2" configs --alter --entity-type users --entity-name "$user" --add-config "$kind=[password=$3]") >&2
+  done
 }
 
 start() { # VERSION PORT BROKERS
@@ -183,6 +243,7 @@ start() { # VERSION PORT BROKERS
   echo "$brokers" >"$dir/brokers"
   # shellcheck disable=SC2064 # the port of now
   trap "stop $port" EXIT
+  [ -z "${KAFKA_SECURITY:-}" ] || make_secrets "$dir/secrets"
   if [ "${version%%.*}" -lt 4 ]; then
     printf '%s\n' "dataDir=$dir/data-0" "clientPort=$((port + 1000))" clientPortAddress=127.0.0.1 \
       admin.enableServer=false tickTime=500 >"$dir/0.properties"
@@ -201,6 +262,7 @@ start() { # VERSION PORT BROKERS
     await 120 "broker $node on port $((port + node - 1))" whole $((port + node - 1)) "$brokers"
     bootstrap+=${bootstrap:+,}127.0.0.1:$((port + node - 1))
   done
+  [ -z "${KAFKA_SECURITY:-}" ] || add_scram "$version" "$bootstrap" "$(cat "$dir/secrets/password")"
   trap - EXIT
   say "Kafka $version, $brokers broker(s); data and logs in $dir"
   echo "$bootstrap"
@@ -259,6 +321,7 @@ case $command in
   resume) signal "${1:-9092}" "${2:-1}" CONT ;;
   revive) revive "${1:-9092}" "${2:-1}" ;;
   jars) jars "${1:-3.4.1}" ;;
+  secrets) echo "$(cluster "${1:-9092}")/secrets" ;;
   log) echo "$(cluster "${1:-9092}")/${2:-1}.log" ;;
   tool)
     version=3.4.1

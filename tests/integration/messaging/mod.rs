@@ -9,5 +9,6 @@ mod kip848;
 mod logs;
 mod producing;
 mod rebalancing;
+mod refused;
 mod rules;
 mod undelivered;

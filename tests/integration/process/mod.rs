@@ -2,6 +2,7 @@
 
 mod ending;
 mod program;
+mod security;
 mod selftest;
 mod standard_output;
 mod starting;

@@ -21,6 +21,16 @@ pub(super) struct Ended {
     pub(super) stderr: String,
 }
 
+/// What a program logs.
+pub(super) struct Log(Arc<Mutex<Vec<Value>>>);
+
+impl Log {
+    /// So far, a line each.
+    pub(super) fn text(&self) -> String {
+        self.0.lock().unwrap().iter().map(|line| format!("{line}\n")).collect()
+    }
+}
+
 /// A program that runs; dropped, it is killed.
 pub(super) struct Program {
     child: Child,
@@ -90,6 +100,11 @@ impl Program {
     pub(super) async fn address(&self) -> String {
         let line = self.says("listening on http://").await;
         line["message"].as_str().unwrap().rsplit_once(' ').unwrap().1.to_owned()
+    }
+
+    /// All that it logs, also after its end.
+    pub(super) fn log(&self) -> Log {
+        Log(Arc::clone(&self.log))
     }
 
     pub(super) fn signal(&self, signal: Signal) {
