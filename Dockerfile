@@ -1,7 +1,8 @@
 # The static binary in an empty image. Builds with BuildKit and with the classic builder, for the
 # architecture of the machine that builds:
 #
-#   docker build -t highwater --target app .           the image, without the embedded broker
+#   docker build -t highwater --target app .           the image, without the embedded broker and TLS
+#   docker build -t highwater --target app --build-arg FEATURES=tls .    the same with TLS to Kafka
 #   docker build -t highwater-tests --target tests .   the tests, built, with all that they need
 
 # --- the toolchain, and the dependencies' sources ------------------------------------------------
@@ -22,11 +23,12 @@ RUN mkdir -p src tests/unit tests/integration \
 
 # --- the binary ----------------------------------------------------------------------------------
 FROM toolchain AS build
-RUN cargo build --offline --locked --release --no-default-features --target "$(uname -m)-unknown-linux-musl"
+ARG FEATURES=
+RUN cargo build --offline --locked --release --no-default-features --features "$FEATURES" --target "$(uname -m)-unknown-linux-musl"
 COPY src src
 # Their times are older than the empty programs'.
 RUN touch src/lib.rs src/main.rs \
- && cargo build --offline --locked --release --no-default-features --target "$(uname -m)-unknown-linux-musl" \
+ && cargo build --offline --locked --release --no-default-features --features "$FEATURES" --target "$(uname -m)-unknown-linux-musl" \
  && mkdir -p /image/etc/ssl/certs \
  && cp "target/$(uname -m)-unknown-linux-musl/release/highwater" /image/highwater \
  && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
