@@ -13,11 +13,12 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{WireError, stream::Stream};
+use super::{WireError, decode, stream::Stream};
 use crate::messaging::ClusterConfig;
 
-/// The largest answer that is read; a length beyond it is taken for garbage.
-pub(super) const MAX_FRAME: usize = 128 * 1024 * 1024;
+/// The largest answer that is read; a length beyond it is taken for garbage. Of anything but records a few bytes
+/// become a structure of a hundred and more, and a topic of a hundred thousand partitions is described in less.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
 /// An answer grows by what has arrived, so that a length alone reserves no more than this: room for a fetch of
 /// the usual size (FETCH_MAX_BYTES) and what surrounds it, in one piece.
 const READ_STEP: usize = 2 * 1024 * 1024;
@@ -110,19 +111,32 @@ impl Connection {
         known: RangeInclusive<i16>,
         within: Duration,
     ) -> Result<R::Response, WireError> {
+        let (body, version) = self.ask(request, known, within, MAX_ANSWER).await?;
+        let answer = decode(body, version);
+        self.unusable = answer.is_err();
+        answer.map_err(|error| WireError::Malformed { what: name_of::<R>(), reason: error.to_string() })
+    }
+
+    /// As [`Connection::call_within`], with a bound of its own; gives the answer's bytes, and the version they are of.
+    pub(super) async fn ask<R: Request>(
+        &mut self,
+        request: &R,
+        known: RangeInclusive<i16>,
+        within: Duration,
+        most: usize,
+    ) -> Result<(Bytes, i16), WireError> {
         let what = name_of::<R>();
         let version = self.version::<R>(known)?;
         if self.unusable {
             return Err(self.broken(io::Error::other("an earlier request was abandoned")));
         }
-        let frame = self.encode(request, version).map_err(|reason| WireError::Malformed { what, reason })?;
+        let malformed = |reason| WireError::Malformed { what, reason };
+        let frame = self.encode(request, version).map_err(malformed)?;
         self.unusable = true;
-        let body = self.exchange_within(what, frame, within).await?;
-        let answer = self
-            .decode::<R::Response>(body, version)
-            .map_err(|reason| WireError::Malformed { what, reason })?;
+        let answer = self.exchange_within(what, frame, within, most).await?;
+        let body = self.body(answer, R::Response::header_version(version)).map_err(malformed)?;
         self.unusable = false;
-        Ok(answer)
+        Ok((body, version))
     }
 
     fn broken(&self, source: io::Error) -> WireError {
@@ -150,10 +164,11 @@ impl Connection {
         what: &'static str,
         frame: BytesMut,
         within: Duration,
+        most: usize,
     ) -> BoxFuture<'_, Result<Bytes, WireError>> {
         let deadline = Instant::now() + within;
         Box::pin(async move {
-            match timeout_at(deadline, self.exchange(&frame)).await {
+            match timeout_at(deadline, self.exchange(&frame, most)).await {
                 Err(_) => Err(WireError::TimedOut { what, after: within }),
                 Ok(Err(source)) => Err(self.broken(source)),
                 Ok(Ok(body)) => Ok(body),
@@ -161,12 +176,12 @@ impl Connection {
         })
     }
 
-    async fn exchange(&mut self, frame: &[u8]) -> io::Result<Bytes> {
+    async fn exchange(&mut self, frame: &[u8], most: usize) -> io::Result<Bytes> {
         self.stream.write_all(frame).await?;
         // TLS keeps back what TCP would send at once.
         self.stream.flush().await?;
         let length = self.stream.read_i32().await?;
-        let length = usize::try_from(length).ok().filter(|length| *length <= MAX_FRAME);
+        let length = usize::try_from(length).ok().filter(|length| *length <= most);
         let length = length.ok_or_else(|| io::Error::other("an answer of impossible length"))?;
         let mut body = BytesMut::with_capacity(length.min(READ_STEP));
         while body.len() < length {
@@ -179,13 +194,14 @@ impl Connection {
         Ok(body.freeze())
     }
 
-    fn decode<A: Decodable + HeaderVersion>(&self, mut body: Bytes, version: i16) -> Result<A, String> {
-        let header = ResponseHeader::decode(&mut body, A::header_version(version))
-            .map_err(|error| error.to_string())?;
+    /// What comes after the header, if it is that of the answer to the last request.
+    fn body(&self, mut answer: Bytes, header_version: i16) -> Result<Bytes, String> {
+        let header =
+            ResponseHeader::decode(&mut answer, header_version).map_err(|error| error.to_string())?;
         if header.correlation_id != self.correlation {
             return Err(format!("answers request {}, not {}", header.correlation_id, self.correlation));
         }
-        A::decode(&mut body, version).map_err(|error| error.to_string())
+        Ok(answer)
     }
 }
 

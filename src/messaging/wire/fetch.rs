@@ -3,26 +3,26 @@
 //! rskafka stops for ever at transaction markers, null header values and zstd topics, and does not tell
 //! aborted records from others. Fetch 11 is the newest version that 3.4 and 4.x share with a topic's name.
 
-use std::{collections::HashSet, time::Duration};
+use std::{ops::RangeInclusive, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{bail, ensure};
 use bytes::{Buf, Bytes};
 use kafka_protocol::{
     messages::{
-        FetchRequest, TopicName,
+        FetchRequest, ProducerId, TopicName,
         fetch_request::{FetchPartition, FetchTopic},
         fetch_response::AbortedTransaction,
     },
     protocol::StrBytes,
 };
 
-use super::{
-    Connection, WireError,
-    connection::MAX_FRAME,
-    records::{self, Room},
-};
+use super::{Connection, WireError, decode_batches};
 use crate::messaging::Record;
 
+/// The versions that we speak.
+const KNOWN: RangeInclusive<i16> = 4..=11;
+/// The largest answer that is read: a broker sends the first batch whole, however large.
+const MAX_FRAME: usize = 128 * 1024 * 1024;
 /// What the records of one answer may take in memory, unpacked: as much as an answer may have on the wire.
 const MAX_DECODED: usize = MAX_FRAME;
 const READ_COMMITTED: i8 = 1;
@@ -66,188 +66,86 @@ impl Connection {
         // The broker may hold it that long on purpose.
         let held = Duration::from_millis(max_wait_ms.max(0).unsigned_abs().into());
         let within = self.request_timeout() + held;
-        let answer = self.call_within(&request, 4..=11, within).await?;
-        WireError::check(WHAT, answer.error_code)?;
-        let mut partitions = answer.responses.into_iter().flat_map(|topic| topic.partitions);
-        let found = partitions
-            .find(|found| found.partition_index == partition)
-            .ok_or_else(|| malformed(format!("nothing about partition {partition}")))?;
-        WireError::check(WHAT, found.error_code)?;
-        let aborted = found.aborted_transactions.unwrap_or_default();
-        let batches = found.records.unwrap_or_default();
-        let (records, next) = decode_batches(partition, batches, from, aborted, MAX_DECODED)?;
-        Ok(Fetched { records, next, end: found.high_watermark })
+        let (answer, version) = self.ask(&request, KNOWN, within, MAX_FRAME).await?;
+        decode_fetch(answer, version, partition, from)
     }
 }
 
-fn malformed(reason: String) -> WireError {
-    WireError::Malformed { what: WHAT, reason }
-}
-
-/// Decodes whole record batches (magic 2, KIP-98), leaving out records below `from`, control batches and
-/// aborted transactions. The end may be cut in the middle of a batch, as brokers do. Returns the records
-/// and the offset to read on from. What has to be unpacked into more than `most` bytes, counting what each
-/// record takes beside its own, is left for the next fetch.
+/// Reads what a broker answers to a fetch of one partition from an offset on, in a version of those we speak.
 ///
 /// # Errors
 ///
-/// When nothing in the log moves past `from`: its first batch is in an old format, cut short, corrupt, or
-/// takes more than `most` bytes. To go on would be to skip it.
-pub fn decode_batches(
-    partition: i32,
-    mut log: Bytes,
-    from: i64,
-    mut aborted: Vec<AbortedTransaction>,
-    most: usize,
-) -> Result<(Vec<Record>, i64), WireError> {
-    aborted.sort_by_key(|transaction| transaction.first_offset);
-    let mut aborted = aborted.into_iter().peekable();
-    // Producers within an aborted transaction, until their marker: as Java's CompletedFetch does it.
-    let mut aborting = HashSet::new();
-    let (mut read, mut next) = (Vec::new(), from);
-    let (mut room, is_empty) = (Room::new(most), log.is_empty());
-    loop {
-        let decoded = BatchHead::split_from(&mut log).and_then(|found| {
-            let Some((head, batch)) = found else { return Ok(None) };
-            let last_offset = head.last_offset();
-            while let Some(transaction) = aborted.next_if(|aborted| aborted.first_offset <= last_offset) {
-                aborting.insert(transaction.producer_id.0);
+/// It is an error, or none that can be made sense of: see [`decode_batches`].
+pub fn decode_fetch(answer: Bytes, version: i16, partition: i32, from: i64) -> Result<Fetched, WireError> {
+    let answer = FetchAnswer::read(answer, version, partition);
+    let answer = answer.map_err(|error| malformed(error.to_string()))?;
+    WireError::check(WHAT, answer.error_code)?;
+    let (records, next) = decode_batches(partition, answer.records, from, answer.aborted, MAX_DECODED)?;
+    Ok(Fetched { records, next, end: answer.high_watermark })
+}
+
+/// Of a Fetch's answer what matters here.
+#[derive(Debug, Default)]
+struct FetchAnswer {
+    error_code: i16,
+    high_watermark: i64,
+    aborted: Vec<AbortedTransaction>,
+    records: Bytes,
+}
+
+impl FetchAnswer {
+    /// `FetchResponse` in Kafka, versions 4 to 11. Not by kafka-protocol, which takes memory for what an answer
+    /// says it has, and this one may be large.
+    fn read(mut answer: Bytes, version: i16, partition: i32) -> anyhow::Result<Self> {
+        let answer = &mut answer;
+        let _throttle_time_ms = answer.try_get_i32()?;
+        if version >= 7 {
+            let (error_code, _session_id) = (answer.try_get_i16()?, answer.try_get_i32()?);
+            if error_code != 0 {
+                return Ok(Self { error_code, ..Self::default() });
             }
-            if last_offset < next {
-                return Ok(Some((next, Vec::new())));
+        }
+        for _topic in 0..answer.try_get_i32()? {
+            let name = answer.try_get_u16()?;
+            split(answer, name.into())?;
+            for _partition in 0..answer.try_get_i32()? {
+                let index = answer.try_get_i32()?;
+                let found = Self::read_partition(answer, version)?;
+                if index == partition {
+                    return Ok(found);
+                }
             }
-            let decoded = committed_records(partition, &head, batch, &mut aborting, &mut room);
-            decoded.map(|records| Some((last_offset + 1, records))).map_err(|reason| {
-                format!("the batch at offset {} cannot be decoded: {reason:#}", head.base_offset)
-            })
-        });
-        match decoded {
-            Ok(Some((after, mut records))) => {
-                records.retain(|record| record.offset >= next);
-                read.append(&mut records);
-                next = after;
-            }
-            Ok(None) => break,
-            // What came before is good and is handed out first; the next fetch begins here.
-            Err(_) if next > from => break,
-            Err(reason) => return Err(malformed(reason)),
         }
+        bail!("nothing about partition {partition}")
     }
-    if next == from && !is_empty {
-        return Err(malformed("there are bytes, and no whole batch".to_owned()));
+
+    fn read_partition(answer: &mut Bytes, version: i16) -> anyhow::Result<Self> {
+        let error_code = answer.try_get_i16()?;
+        let (high_watermark, _last_stable_offset) = (answer.try_get_i64()?, answer.try_get_i64()?);
+        if version >= 5 {
+            let _log_start_offset = answer.try_get_i64()?;
+        }
+        let mut aborted = Vec::new();
+        for _transaction in 0..answer.try_get_i32()? {
+            let producer_id = ProducerId(answer.try_get_i64()?);
+            let first_offset = answer.try_get_i64()?;
+            let transaction = AbortedTransaction::default();
+            aborted.push(transaction.with_producer_id(producer_id).with_first_offset(first_offset));
+        }
+        if version >= 11 {
+            let _preferred_read_replica = answer.try_get_i32()?;
+        }
+        let length = answer.try_get_i32()?;
+        let records = split(answer, usize::try_from(length).unwrap_or(0))?; // null is none
+        Ok(Self { error_code, high_watermark, aborted, records })
     }
-    Ok((read, next))
 }
 
-/// The records of a batch unless they are of an aborted transaction; takes note of one that ends.
-fn committed_records(
-    partition: i32,
-    head: &BatchHead,
-    batch: Bytes,
-    aborting: &mut HashSet<i64>,
-    room: &mut Room,
-) -> anyhow::Result<Vec<Record>> {
-    if head.is_control() {
-        let markers = records::decode(partition, head, batch, room)?;
-        if is_abort(&markers)? {
-            aborting.remove(&head.producer_id);
-        }
-        return Ok(Vec::new());
-    }
-    if head.is_transactional() && aborting.contains(&head.producer_id) {
-        return Ok(Vec::new());
-    }
-    records::decode(partition, head, batch, room)
+fn split(answer: &mut Bytes, length: usize) -> anyhow::Result<Bytes> {
+    ensure!(length <= answer.len(), "{length} bytes are promised and {} are there", answer.len());
+    Ok(answer.split_to(length))
 }
 
-/// A marker's key is its version and its type; type 0 is ABORT (`ControlRecordType` in Java). Compaction leaves
-/// batches without their marker.
-fn is_abort(markers: &[Record]) -> anyhow::Result<bool> {
-    let Some(marker) = markers.first() else { return Ok(false) };
-    let key = marker.key.as_ref().filter(|key| key.len() >= 4).context("a marker without a type")?;
-    Ok(key[2..4] == [0, 0])
-}
-
-/// The fixed part of a record batch (61 bytes), as far as it says what to do with the batch.
-#[derive(Debug)]
-pub(super) struct BatchHead {
-    pub(super) base_offset: i64,
-    attributes: i16,
-    last_offset_delta: i32,
-    pub(super) base_timestamp: i64,
-    producer_id: i64,
-    pub(super) records: usize,
-}
-
-impl BatchHead {
-    pub(super) const SIZE: usize = 61;
-    /// The bytes before what the length field counts: base offset and length.
-    const BEFORE_LENGTH: usize = 12;
-    const MAGIC: usize = 16;
-    /// Where what the checksum covers begins.
-    const CHECKED: usize = 21;
-
-    /// Takes the first batch off the log, whole and with the checksum that it says; `None` at the end, or
-    /// where the rest is a batch cut short.
-    fn split_from(log: &mut Bytes) -> Result<Option<(Self, Bytes)>, String> {
-        // The old formats have it at the same place, and messages that are smaller than our head.
-        let magic = log.get(Self::MAGIC).copied();
-        if let Some(magic) = magic.filter(|magic| *magic != 2) {
-            let base_offset = log.slice(..8).get_i64();
-            return Err(format!("the batch at offset {base_offset} has the old format {magic}"));
-        }
-        if log.len() < Self::SIZE {
-            return Ok(None);
-        }
-        let mut head = log.slice(..Self::SIZE);
-        let base_offset = head.get_i64();
-        let length = head.get_i32();
-        let _epoch_and_magic = (head.get_i32(), head.get_i8());
-        let checksum = head.get_u32();
-        let attributes = head.get_i16();
-        let last_offset_delta = head.get_i32();
-        let (base_timestamp, _max_timestamp) = (head.get_i64(), head.get_i64());
-        let producer_id = head.get_i64();
-        let _epoch_and_sequence = (head.get_i16(), head.get_i32());
-        let records = head.get_i32();
-        let length = usize::try_from(length)
-            .ok()
-            .and_then(|length| length.checked_add(Self::BEFORE_LENGTH))
-            .filter(|length| *length >= Self::SIZE)
-            .ok_or_else(|| format!("the batch at offset {base_offset} has length {length}"))?;
-        if log.len() < length {
-            return Ok(None);
-        }
-        // Before anything that it covers is believed.
-        if checksum != crc32c::crc32c(&log[Self::CHECKED..length]) {
-            return Err(format!("the checksum of the batch at offset {base_offset} is wrong"));
-        }
-        let records = usize::try_from(records)
-            .map_err(|_| format!("the batch at offset {base_offset} has {records} records"))?;
-        if last_offset_delta < 0
-            || base_offset < 0
-            || base_offset.checked_add(i64::from(last_offset_delta) + 1).is_none()
-        {
-            return Err(format!("the batch at offset {base_offset} ends before it begins"));
-        }
-        let head = Self { base_offset, attributes, last_offset_delta, base_timestamp, producer_id, records };
-        Ok(Some((head, log.split_to(length))))
-    }
-
-    pub(super) fn last_offset(&self) -> i64 {
-        self.base_offset + i64::from(self.last_offset_delta)
-    }
-
-    /// `CompressionType` in Java.
-    pub(super) fn codec(&self) -> i16 {
-        self.attributes & 0x07
-    }
-
-    fn is_transactional(&self) -> bool {
-        self.attributes & 0x10 != 0
-    }
-
-    fn is_control(&self) -> bool {
-        self.attributes & 0x20 != 0
-    }
+pub(super) fn malformed(reason: String) -> WireError {
+    WireError::Malformed { what: WHAT, reason }
 }

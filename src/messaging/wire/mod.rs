@@ -1,7 +1,9 @@
 //! Our own connection to a broker, for what rskafka does not speak: groups, offsets, topic settings,
 //! and fetching logs that rskafka cannot read. Messages are the kafka-protocol crate's.
 
+mod answer;
 mod authenticate;
+mod batches;
 mod connection;
 mod error;
 mod fetch;
@@ -9,6 +11,8 @@ mod records;
 mod stream;
 mod unpack;
 
+pub use answer::decode;
+pub use batches::decode_batches;
 pub use connection::Connection;
 pub use error::WireError;
-pub use fetch::{Fetched, decode_batches};
+pub use fetch::{Fetched, decode_fetch};

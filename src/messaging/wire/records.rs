@@ -7,7 +7,7 @@
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf, Bytes};
 
-use super::{fetch::BatchHead, unpack::unpack};
+use super::{batches::BatchHead, unpack::unpack};
 use crate::messaging::{Record, message::timestamp};
 
 /// The fewest bytes of a record: one for each of its fields.

@@ -111,6 +111,7 @@ async fn a_refused_user_is_told_to_all_and_shown_to_the_broker_once_in_a_while()
         queue_records: 10,
         queue_bytes: 1 << 20,
         batch_max_bytes: 1 << 19,
+        breaker_after: Duration::from_secs(3),
     };
     let producer = Producer::new(cluster, topic, config, Arc::clone(&board));
     // Meanwhile the topic is looked up again and again.

@@ -1,7 +1,9 @@
 //! The messaging room's pieces.
 
+mod answers;
 mod cooperative_sticky;
 mod dead_letter;
+mod fetch;
 mod lease;
 mod partitioner;
 mod range;

@@ -14,6 +14,7 @@ use kafka_protocol::{
 };
 
 use super::{Assignor, Subscriber};
+use crate::messaging::wire;
 
 /// The newest version of a subscription: with owned partitions and their generation (KIP-792).
 const SUBSCRIPTION_VERSION: i16 = 3;
@@ -52,10 +53,10 @@ fn user_data(assignor: Assignor, generation: i32) -> Option<Bytes> {
 pub(in super::super) fn decode_subscription(
     member: &str,
     instance: Option<&str>,
-    mut bytes: Bytes,
+    bytes: Bytes,
 ) -> Result<Subscriber, String> {
     let version = bytes.clone().try_get_i16().map_err(|error| error.to_string())?;
-    let subscription: ConsumerProtocolSubscription = decode(&mut bytes)?;
+    let subscription: ConsumerProtocolSubscription = decode(bytes)?;
     let owned = subscription.owned_partitions.iter().flat_map(|owned| {
         let topic = owned.topic.as_str();
         owned.partitions.iter().map(move |partition| (topic.to_owned(), *partition))
@@ -85,11 +86,11 @@ pub(in super::super) fn encode_assignment(topics: &BTreeMap<String, Vec<i32>>) -
 }
 
 /// The partitions of `topic` in an assignment; no bytes at all are no partitions.
-pub(in super::super) fn decode_assignment(mut bytes: Bytes, topic: &str) -> Result<BTreeSet<i32>, String> {
+pub(in super::super) fn decode_assignment(bytes: Bytes, topic: &str) -> Result<BTreeSet<i32>, String> {
     if bytes.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let assignment: ConsumerProtocolAssignment = decode(&mut bytes)?;
+    let assignment: ConsumerProtocolAssignment = decode(bytes)?;
     let ours = assignment.assigned_partitions.into_iter().filter(|assigned| assigned.topic.as_str() == topic);
     Ok(ours.flat_map(|assigned| assigned.partitions).collect())
 }
@@ -103,10 +104,10 @@ fn encode<M: Encodable>(message: &M, version: i16) -> Result<Bytes, String> {
 }
 
 /// A newer version than we know only appends fields (`ConsumerProtocol.deserializeVersion`).
-fn decode<M: Decodable + Message>(bytes: &mut Bytes) -> Result<M, String> {
+fn decode<M: Decodable + Message>(mut bytes: Bytes) -> Result<M, String> {
     let version = bytes.try_get_i16().map_err(|error| error.to_string())?;
     if version < M::VERSIONS.min {
         return Err(format!("version {version}"));
     }
-    M::decode(bytes, version.min(M::VERSIONS.max)).map_err(|error| error.to_string())
+    wire::decode(bytes, version.min(M::VERSIONS.max)).map_err(|error| error.to_string())
 }
