@@ -21,6 +21,7 @@
 //! * [`telemetry`][]: logs
 //! * [`shutdown`][]: one request to stop, many who hear of it
 //! * [`json`][]: JSON text, looked at without building anything from it
+//! * `sabotage`: deliberate faults, in test builds alone
 //! * [`embedded`][]: the in-process Kafka broker; speaks the protocol over TCP and nothing else
 //!
 //! `messaging` never imports `store`, `http` or `services`; `store` never imports Kafka;
@@ -32,6 +33,7 @@ pub mod embedded;
 pub mod http;
 pub mod json;
 pub mod messaging;
+mod sabotage;
 pub mod services;
 pub mod shutdown;
 pub mod store;

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::Watermark;
-use crate::messaging::PartitionStatus;
+use crate::{
+    messaging::PartitionStatus,
+    sabotage::{self, Sabotage},
+};
 
 /// Shared between a partition's worker, which moves it, and the consumer, which commits it.
 #[derive(Debug, Clone)]
@@ -70,7 +73,8 @@ impl Progress {
     /// The offset that may be committed, where it differs from the one that is.
     pub(super) fn to_commit(&self) -> Option<i64> {
         let state = self.state();
-        let mark = state.watermark.as_ref()?.mark();
+        let off_by_one = i64::from(sabotage::is(Sabotage::WatermarkOffByOne));
+        let mark = state.watermark.as_ref()?.mark() + off_by_one;
         (state.committed != Some(mark)).then_some(mark)
     }
 

@@ -14,9 +14,12 @@ use super::{
     Progress,
     reader::{ReadError, Reader},
 };
-use crate::messaging::{
-    Board, ConsumerCounts, Handler, OffsetReset, Passing, Poison, Record, backoff::Backoff,
-    dead_letter::DeadLetters, group::Lease, wire::Fetched,
+use crate::{
+    messaging::{
+        Board, ConsumerCounts, Handler, OffsetReset, Passing, Poison, Record, backoff::Backoff,
+        dead_letter::DeadLetters, group::Lease, wire::Fetched,
+    },
+    sabotage::{self, Sabotage},
 };
 
 /// How much farther back each further look for older records reaches.
@@ -27,6 +30,8 @@ const REACH_FACTOR: i64 = 4;
 const PACE: Duration = Duration::from_millis(10);
 /// How long a worker without a lease waits before it looks again.
 const LEASE_POLL: Duration = Duration::from_millis(20);
+/// How much later a batch is processed that was committed before.
+const SABOTAGE_REST: Duration = Duration::from_secs(1);
 
 /// Works one partition for as long as it is this member's.
 pub(super) struct Worker {
@@ -70,6 +75,10 @@ impl Worker {
             match self.read(position).await? {
                 Some(fetched) => {
                     self.progress.saw_end(fetched.end);
+                    if sabotage::is(Sabotage::CommitBeforeProcessing) {
+                        self.progress.done(position..fetched.next);
+                        self.rest_until(began + SABOTAGE_REST).await?;
+                    }
                     self.process(position, fetched.records, fetched.next).await?;
                     position = fetched.next;
                     if position == fetched.end {

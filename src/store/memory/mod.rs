@@ -26,6 +26,7 @@ use scc::{HashMap, hash_map::Entry};
 use uuid::Uuid;
 
 use super::{Admission, Event, EventStore, Offered, Page, Position, Query, StoreError, Stored};
+use crate::sabotage::{self, Sabotage};
 use lane::Lane;
 use waiters::Waiters;
 
@@ -117,13 +118,15 @@ impl MemoryStore {
     fn admit_one(&self, order: &mut Order, partition: i32, offered: Offered) -> Admitted {
         let Offered { offset, event } = offered;
         match self.by_id.entry_sync(event.id()) {
-            Entry::Occupied(first) => Err(Box::new(Repeated { first: Arc::clone(first.get()), event })),
-            Entry::Vacant(vacant) => {
+            Entry::Occupied(first) if !sabotage::is(Sabotage::NoAdmission) => {
+                Err(Box::new(Repeated { first: Arc::clone(first.get()), event }))
+            }
+            entry => {
                 let place = Position(order.next);
                 let stored = Arc::new(Stored { place, partition, offset, event });
                 order.next += 1;
                 order.lanes.entry(partition).or_default().push(Arc::clone(&stored));
-                vacant.insert_entry(Arc::clone(&stored));
+                entry.insert_entry(Arc::clone(&stored));
                 Ok(stored)
             }
         }

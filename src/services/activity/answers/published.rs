@@ -1,5 +1,7 @@
 //! From a posted body to Kafka's acknowledgement, or to the reason why there is none.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::Utc;
 use uuid::Uuid;
@@ -16,6 +18,7 @@ use super::super::{
 use crate::{
     http::{Problem, json_text},
     messaging::{Message, PublishError, Receipt},
+    sabotage::{self, Sabotage},
     store::Event,
 };
 
@@ -49,6 +52,11 @@ async fn publish(
         Ok(made) => made,
         Err(problem) => return problem.into_response(),
     };
+    if sabotage::is(Sabotage::AckBeforeKafka) {
+        let publisher = Arc::clone(&api.publisher);
+        tokio::spawn(async move { publisher.publish(message).await });
+        return acknowledged(status, say(id), id, Receipt { partition: 0, offset: -1 });
+    }
     let receipt = match api.publisher.publish(message).await {
         Ok(receipt) => receipt,
         Err(error) => return failure(id, error).into_response(),

@@ -1,0 +1,101 @@
+//! What must hold at a quiet point: each guarantee against everything that was seen.
+//!
+//! Nothing here asks anybody anything: what was gathered (`evidence`) and what was seen (`history`) decide.
+
+mod acknowledged;
+mod committed;
+mod fenced;
+mod stored;
+
+use std::fmt;
+
+use crate::{
+    evidence::Evidence,
+    history::{Known, Millis},
+};
+
+/// What is promised, by the name that docs/guarantees.md has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Guarantee {
+    NothingLost,
+    NothingTwice,
+    NothingInvented,
+    OffsetsNeverBack,
+    OffsetsNeverAhead,
+    NoWorkOfTheFenced,
+    UsersInOrder,
+    DeadLettersComplete,
+    RecoveredInTime,
+    NobodyDies,
+}
+
+impl fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NothingLost => "lost",
+            Self::NothingTwice => "twice",
+            Self::NothingInvented => "invented",
+            Self::OffsetsNeverBack => "commit went back",
+            Self::OffsetsNeverAhead => "commit passed an unprocessed record",
+            Self::NoWorkOfTheFenced => "work of a fenced member",
+            Self::UsersInOrder => "out of order",
+            Self::DeadLettersComplete => "no dead letter",
+            Self::RecoveredInTime => "not recovered in time",
+            Self::NobodyDies => "ended by itself",
+        })
+    }
+}
+
+/// A promise that was not kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Violation {
+    pub(crate) guarantee: Guarantee,
+    pub(crate) what: String,
+}
+
+impl Violation {
+    pub(crate) fn new(guarantee: Guarantee, what: impl Into<String>) -> Self {
+        Self { guarantee, what: what.into() }
+    }
+}
+
+/// Everything that was found at a quiet point.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) violations: Vec<Violation>,
+    /// Events that were sent again while partitions were added: at least once is all that is promised of them.
+    pub(crate) spanning: usize,
+    /// Records that were committed in the moment in which an instance was killed: whether it had processed them
+    /// before, its last lines would have told.
+    pub(crate) undecided: usize,
+}
+
+impl Findings {
+    fn add(&mut self, guarantee: Guarantee, what: impl Into<String>) {
+        self.violations.push(Violation::new(guarantee, what));
+    }
+}
+
+/// Holds everything against everything.
+pub(crate) fn check(known: &Known, evidence: &Evidence) -> Findings {
+    let mut findings = Findings::default();
+    acknowledged::check(known, evidence, &mut findings);
+    stored::check(known, evidence, &mut findings);
+    committed::check(known, evidence, &mut findings);
+    fenced::check(known, &mut findings);
+    for (key, (partition, offset)) in &known.malformed {
+        if !evidence.letters.contains_key(key) && !evidence.is_lost((*partition, *offset)) {
+            let what = format!("the malformed record at {partition}/{offset} ({key})");
+            findings.add(Guarantee::DeadLettersComplete, what);
+        }
+    }
+    for what in &known.unexpected {
+        findings.add(Guarantee::NobodyDies, what.clone());
+    }
+    findings
+}
+
+/// The time of day, as log lines have it.
+fn time(at: Millis) -> String {
+    chrono::DateTime::from_timestamp_millis(at).unwrap_or_default().format("%H:%M:%S%.3f").to_string()
+}

@@ -1,0 +1,62 @@
+//! Every acknowledged event is where it was said to be, is stored, and is in its user's order.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::{Findings, Guarantee};
+use crate::{
+    evidence::Evidence,
+    history::{Fate, Known, Place, Posted, user_name},
+};
+
+pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings) {
+    let log: HashMap<Place, Option<Uuid>> =
+        evidence.written.iter().map(|written| (written.place, written.id)).collect();
+    let is_there = |id: &Uuid, place: &Place| log.get(place).is_some_and(|found| found.as_ref() == Some(id));
+    for (id, posted) in known.posted.iter().filter(|(_, posted)| posted.fate == Fate::Acknowledged) {
+        findings.spanning += usize::from(posted.spans_partition_counts());
+        let name = || format!("event {id} of {}", user_name(posted.user));
+        let missing = posted.acknowledged.iter().filter(|place| !is_there(id, place));
+        let missing: Vec<_> = missing.filter(|place| !evidence.is_lost(**place)).collect();
+        if let Some((partition, offset)) = missing.first() {
+            let what = format!("{}, acknowledged at {partition}/{offset}, is not there in the log", name());
+            findings.add(Guarantee::NothingLost, what);
+        } else if !evidence.holders.contains_key(id) && !is_lost(posted, evidence) {
+            let what = format!("{}, acknowledged at {:?}, is stored by nobody", name(), posted.acknowledged);
+            findings.add(Guarantee::NothingLost, what);
+        }
+    }
+    for holding in &evidence.holdings {
+        let mut last: HashMap<(u32, i32), (u32, Uuid)> = HashMap::new();
+        for event in &holding.events {
+            let Some(posted) = known.posted.get(&event.id) else { continue };
+            // Where it was really written: what was never acknowledged by Kafka has no order.
+            let Some(place) = posted.acknowledged.iter().find(|place| is_there(&event.id, place)) else {
+                continue;
+            };
+            if posted.spans_partition_counts() {
+                continue;
+            }
+            let before = last.entry((posted.user, place.0)).or_insert((posted.number, event.id));
+            if posted.number < before.0 {
+                let what = format!(
+                    "instance {} has {} of {} after its number {} ({} after {})",
+                    holding.instance,
+                    posted.number,
+                    user_name(posted.user),
+                    before.0,
+                    event.id,
+                    before.1
+                );
+                findings.add(Guarantee::UsersInOrder, what);
+            }
+            *before = (posted.number, event.id);
+        }
+    }
+}
+
+/// Whether every copy of it went with an unclean election.
+fn is_lost(posted: &Posted, evidence: &Evidence) -> bool {
+    posted.acknowledged.iter().all(|place| evidence.is_lost(*place))
+}

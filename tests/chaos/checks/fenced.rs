@@ -1,0 +1,71 @@
+//! Nobody works on a partition that is another's by now.
+//!
+//! A process that was stopped (SIGSTOP) between its look at the lease and the store finishes what it was at when it
+//! goes on: that much is allowed here, and it is gone at the next quiet point, which `stored` sees to.
+
+use std::collections::BTreeMap;
+
+use super::{Findings, Guarantee, time};
+use crate::history::{Known, Millis, Processed, Run};
+
+/// Lines are dated in milliseconds, and a batch under way is finished.
+const OVERLAP: Millis = 500;
+/// So long after a pause what was under way is finished.
+const AFTER_A_PAUSE: Millis = 1_000;
+
+/// Whose a partition is.
+#[derive(Debug, Clone, Copy)]
+struct Owner {
+    run: usize,
+    assigned: Millis,
+    began: Millis,
+}
+
+pub(super) fn check(known: &Known, findings: &mut Findings) {
+    let mut lines: Vec<&Processed> = known.processed.iter().collect();
+    lines.sort_by_key(|line| line.at);
+    let mut owners: BTreeMap<i32, Owner> = BTreeMap::new();
+    let mut overstayed: BTreeMap<(usize, usize, i32), (usize, Millis, Millis)> = BTreeMap::new();
+    for line in lines {
+        let partition = line.place.0;
+        let assigned = assigned(&known.runs[line.run], partition, line.at);
+        let claim = Owner { run: line.run, assigned, began: line.at };
+        let owner = owners.entry(partition).or_insert(claim);
+        if owner.run == line.run {
+            owner.assigned = owner.assigned.max(assigned);
+            continue;
+        }
+        if assigned >= owner.assigned {
+            *owner = claim;
+            continue;
+        }
+        if line.at <= owner.began + OVERLAP || is_from_before_a_pause(&known.runs[line.run], line.at) {
+            continue;
+        }
+        let key = (line.run, owner.run, partition);
+        let stay = overstayed.entry(key).or_insert((0, line.at, owner.began));
+        stay.0 += 1;
+    }
+    for ((late, owner, partition), (events, at, began)) in overstayed {
+        let of = |run: usize| known.runs[run].instance;
+        let what = format!(
+            "partition {partition}: instance {} processed {events} events from {} on, and it was instance {}'s \
+             since {}",
+            of(late),
+            time(at),
+            of(owner),
+            time(began)
+        );
+        findings.add(Guarantee::NoWorkOfTheFenced, what);
+    }
+}
+
+/// When it was last assigned that partition; never is before everything.
+fn assigned(run: &Run, partition: i32, by: Millis) -> Millis {
+    let of_partition = run.assignments.iter().rev().filter(|(_, partitions)| partitions.contains(&partition));
+    of_partition.map(|(at, _)| *at).find(|at| *at <= by).unwrap_or(Millis::MIN)
+}
+
+fn is_from_before_a_pause(run: &Run, at: Millis) -> bool {
+    run.resumed.iter().any(|resumed| (*resumed..resumed + AFTER_A_PAUSE).contains(&at))
+}

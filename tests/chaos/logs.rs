@@ -1,0 +1,53 @@
+//! What is in Kafka, read by librdkafka's kcat: a witness that has nothing of the service's own code.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use crate::history::{Millis, Place};
+
+/// Before every record's fields and between them: in no key and no value.
+const BEFORE: &str = "\u{1e}";
+const BETWEEN: char = '\u{1f}';
+
+/// A committed record.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    pub(crate) place: Place,
+    /// When whoever wrote it says so.
+    pub(crate) at: Millis,
+    pub(crate) key: String,
+    /// Of the event in it, where it has one.
+    pub(crate) id: Option<Uuid>,
+}
+
+/// Everything that is committed in a topic, by partition and offset.
+pub(crate) async fn read(brokers: &str, topic: &'static str) -> Result<Vec<Written>> {
+    let brokers = brokers.to_owned();
+    let text = spawn_blocking(move || -> Result<String> {
+        let format = format!("{BEFORE}%p{BETWEEN}%o{BETWEEN}%T{BETWEEN}%k{BETWEEN}%s");
+        let mut command = Command::new("kcat");
+        command.args(["-C", "-q", "-e", "-b", &brokers, "-t", topic, "-o", "beginning", "-f", &format]);
+        command.args(["-X", "isolation.level=read_committed", "-X", "check.crcs=true"]);
+        let output = command.stdin(Stdio::null()).stderr(Stdio::piped()).output().context("kcat")?;
+        if !output.status.success() {
+            bail!("kcat: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    })
+    .await??;
+    let mut read: Vec<_> = text.split(BEFORE).skip(1).map(written).collect::<Result<_>>()?;
+    read.sort_unstable_by_key(|written| written.place);
+    Ok(read)
+}
+
+fn written(text: &str) -> Result<Written> {
+    let mut fields = text.splitn(5, BETWEEN);
+    let mut field = || fields.next().context("kcat: a field is missing");
+    let (partition, offset, at) = (field()?.parse()?, field()?.parse()?, field()?.parse()?);
+    let (key, value) = (field()?.to_owned(), field()?);
+    let id = value.split_once("\"eventId\":\"").and_then(|(_, rest)| rest.get(..36)?.parse().ok());
+    Ok(Written { place: (partition, offset), at, key, id })
+}

@@ -1,0 +1,154 @@
+//! What a run is asked for, by variables; `scripts/chaos.sh` explains them.
+
+use std::{env, fmt::Display, fs, path::PathBuf, str::FromStr, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::schedule::Kind;
+
+/// A run.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) seed: u64,
+    pub(crate) length: Duration,
+    /// Where `scripts/kafka.sh` started the cluster: its first broker's port.
+    pub(crate) kafka_port: u16,
+    pub(crate) kafka_version: String,
+    pub(crate) protocol: Protocol,
+    pub(crate) assignor: String,
+    pub(crate) instances: usize,
+    pub(crate) clients: usize,
+    /// Posts a second, all clients together.
+    pub(crate) rate: u32,
+    pub(crate) partitions: i32,
+    /// The kinds of faults that may be drawn.
+    pub(crate) kinds: Vec<Kind>,
+    pub(crate) unclean_election: bool,
+    /// The deliberate fault that the instances were built and are started with.
+    pub(crate) sabotage: Option<Sabotage>,
+    /// Where logs and the history are written.
+    pub(crate) directory: PathBuf,
+}
+
+/// The group protocol that instances end up with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Classic,
+    Consumer,
+}
+
+impl Protocol {
+    /// As GROUP_PROTOCOL has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+/// A fault that is built in on purpose (`src/sabotage.rs`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sabotage {
+    CommitBeforeProcessing,
+    NoAdmission,
+    NoFencing,
+    WatermarkOffByOne,
+    AckBeforeKafka,
+}
+
+impl Sabotage {
+    const ALL: [Self; 5] = [
+        Self::CommitBeforeProcessing,
+        Self::NoAdmission,
+        Self::NoFencing,
+        Self::WatermarkOffByOne,
+        Self::AckBeforeKafka,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::CommitBeforeProcessing => "commit-before-processing",
+            Self::NoAdmission => "no-admission",
+            Self::NoFencing => "no-fencing",
+            Self::WatermarkOffByOne => "watermark-off-by-one",
+            Self::AckBeforeKafka => "ack-before-kafka",
+        }
+    }
+
+    /// The faults that bring it to light; FAULTS says otherwise.
+    fn kinds(self) -> Vec<Kind> {
+        match self {
+            Self::NoFencing => vec![Kind::CutFromCoordinator],
+            _ => vec![Kind::KillInstance, Kind::Churn],
+        }
+    }
+}
+
+impl Options {
+    /// Reads the variables.
+    pub(crate) fn read() -> Result<Self> {
+        let sabotage = match variable("SABOTAGE") {
+            None => None,
+            Some(name) => {
+                let known = Sabotage::ALL.into_iter().find(|known| known.name() == name);
+                Some(known.with_context(|| format!("SABOTAGE={name}: not one of {:?}", Sabotage::ALL))?)
+            }
+        };
+        let seed = match variable("SEED") {
+            Some(seed) => parsed("SEED", &seed)?,
+            None => from_the_system()?,
+        };
+        let kafka_version = variable("KAFKA_VERSION").unwrap_or_else(|| "4.1.0".to_owned());
+        let protocol = match variable("PROTOCOL").as_deref() {
+            None | Some("classic") => Protocol::Classic,
+            Some("consumer") if kafka_version.starts_with('3') => {
+                bail!("PROTOCOL=consumer needs Kafka 4");
+            }
+            Some("consumer") => Protocol::Consumer,
+            Some(other) => bail!("PROTOCOL={other}: classic or consumer"),
+        };
+        let kinds = match variable("FAULTS") {
+            Some(names) => names.split(',').map(Kind::named).collect::<Result<_>>()?,
+            None => sabotage.map_or_else(|| Kind::ALL.to_vec(), Sabotage::kinds),
+        };
+        Ok(Self {
+            seed,
+            length: Duration::from_secs_f64(number::<f64>("MINUTES", 1.0)? * 60.0),
+            kafka_port: number("KAFKA_PORT", 9092)?,
+            kafka_version,
+            protocol,
+            assignor: variable("ASSIGNOR").unwrap_or_else(|| "cooperative-sticky".to_owned()),
+            instances: number("INSTANCES", 3)?,
+            clients: number("CLIENTS", 24)?,
+            rate: number("RATE", 400)?,
+            partitions: number("PARTITIONS", 6)?,
+            kinds,
+            unclean_election: sabotage.is_none() && variable("UNCLEAN").as_deref() != Some("no"),
+            sabotage,
+            directory: variable("DIRECTORY")
+                .map_or_else(|| env::temp_dir().join(format!("highwater-chaos-{seed}")), PathBuf::from),
+        })
+    }
+}
+
+fn number<T: FromStr<Err: Display>>(name: &str, default: T) -> Result<T> {
+    variable(name).map_or(Ok(default), |value| parsed(name, &value))
+}
+
+fn parsed<T: FromStr<Err: Display>>(name: &str, value: &str) -> Result<T> {
+    value.parse().map_err(|error| anyhow::anyhow!("{name}={value}: {error}"))
+}
+
+/// A variable; an empty one counts as none.
+fn variable(name: &str) -> Option<String> {
+    // The program's own switches, which no setting of the service reads.
+    #[allow(clippy::disallowed_methods)]
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A short one, as it will be typed again.
+fn from_the_system() -> Result<u64> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/uuid").context("no seed")?;
+    Ok(u64::from(u16::from_str_radix(&id[..4], 16)?))
+}

@@ -1,0 +1,198 @@
+//! The network between one instance and one broker: a TCP proxy that can cut it, delay it, or lose what comes
+//! back.
+//!
+//! It knows where Kafka's frames begin, so that it can put itself in the place of the brokers in the answers
+//! that name them (`addresses`): whatever an instance learns, it never gets past its own proxies.
+
+use std::{
+    collections::VecDeque,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::Result;
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    time::sleep,
+};
+
+use crate::addresses::{self, Asked};
+
+/// What the network does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passage {
+    Open,
+    /// Each request and each answer takes so much longer.
+    Slow(Duration),
+    /// Connections stay, and nothing moves; what was sent arrives when it is over.
+    Silent,
+    /// Requests arrive, and no answer does; the connections break when it is over.
+    AnswersLost,
+    /// Connections break, and none is made.
+    Refused,
+}
+
+/// One instance's way to one broker.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) port: u16,
+    passage: watch::Sender<Passage>,
+}
+
+/// One instance's ways to all brokers, in the order of their nodes.
+#[derive(Debug)]
+pub(crate) struct Links {
+    links: Vec<Link>,
+}
+
+impl Links {
+    /// Opens one proxy a broker. The brokers listen on `first_port` and those after it.
+    pub(crate) async fn open(first_port: u16, brokers: u16) -> Result<Self> {
+        let mut listeners = Vec::new();
+        for _ in 0..brokers {
+            listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?);
+        }
+        let ports: Vec<u16> =
+            listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<Result<_>>()?;
+        let stand_ins: Arc<[(u16, u16)]> = (first_port..).zip(ports.iter().copied()).collect();
+        let mut links = Vec::new();
+        for (listener, (upstream, port)) in listeners.into_iter().zip(stand_ins.iter().copied()) {
+            let (passage, watched) = watch::channel(Passage::Open);
+            tokio::spawn(accept(listener, upstream, Arc::clone(&stand_ins), watched));
+            links.push(Link { port, passage });
+        }
+        Ok(Self { links })
+    }
+
+    /// What the instance is told to be the brokers.
+    pub(crate) fn bootstrap(&self) -> String {
+        let addresses: Vec<_> = self.links.iter().map(|link| format!("127.0.0.1:{}", link.port)).collect();
+        addresses.join(",")
+    }
+
+    /// To one node, which counts from 1, or to all.
+    pub(crate) fn set(&self, node: Option<usize>, passage: Passage) {
+        for (number, link) in (1..).zip(&self.links) {
+            if node.is_none_or(|node| node == number) {
+                link.passage.send_replace(passage);
+            }
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    upstream: u16,
+    stand_ins: Arc<[(u16, u16)]>,
+    passage: watch::Receiver<Passage>,
+) {
+    while let Ok((client, _)) = listener.accept().await {
+        if *passage.borrow() == Passage::Refused {
+            continue; // dropped
+        }
+        let (stand_ins, passage) = (Arc::clone(&stand_ins), passage.clone());
+        tokio::spawn(async move {
+            // Whatever ends it: both sides see their connection end, as they would without a proxy.
+            let _ = relay(client, upstream, &stand_ins, passage).await;
+        });
+    }
+}
+
+async fn relay(
+    client: TcpStream,
+    upstream: u16,
+    stand_ins: &[(u16, u16)],
+    passage: watch::Receiver<Passage>,
+) -> Result<()> {
+    let broker = TcpStream::connect((Ipv4Addr::LOCALHOST, upstream)).await?;
+    for socket in [&client, &broker] {
+        socket.set_nodelay(true)?;
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_broker, to_broker) = broker.into_split();
+    let asked = Mutex::default();
+    let mut refused = passage.clone();
+    tokio::select! {
+        ended = requests(from_client, to_broker, &asked, passage.clone()) => ended,
+        ended = answers(from_broker, to_client, &asked, stand_ins, passage) => ended,
+        _ = refused.wait_for(|passage| *passage == Passage::Refused) => Ok(()),
+    }
+}
+
+async fn requests(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    asked: &Mutex<VecDeque<Asked>>,
+    mut passage: watch::Receiver<Passage>,
+) -> Result<()> {
+    loop {
+        let frame = frame(&mut from).await?;
+        passes(&mut passage, true).await?;
+        let request = Asked::of(&frame)?;
+        asked.lock().unwrap_or_else(PoisonError::into_inner).push_back(request);
+        send(&mut to, &frame).await?;
+    }
+}
+
+async fn answers(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    asked: &Mutex<VecDeque<Asked>>,
+    stand_ins: &[(u16, u16)],
+    mut passage: watch::Receiver<Passage>,
+) -> Result<()> {
+    loop {
+        let frame = frame(&mut from).await?;
+        // A broker answers a connection's requests in their order.
+        let answered = asked.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let frame = match answered {
+            Some(request) => addresses::replace(frame, request, stand_ins)?,
+            None => anyhow::bail!("an answer that nobody asked for"),
+        };
+        passes(&mut passage, false).await?;
+        send(&mut to, &frame).await?;
+    }
+}
+
+/// Waits until a frame may pass; an error where the connection is to break.
+async fn passes(passage: &mut watch::Receiver<Passage>, request: bool) -> Result<()> {
+    let mut lost = false;
+    loop {
+        let now = *passage.borrow_and_update();
+        match now {
+            Passage::Open | Passage::Slow(_) if lost => anyhow::bail!("an answer was lost"),
+            Passage::Open => return Ok(()),
+            Passage::Slow(by) => {
+                sleep(by).await;
+                return Ok(());
+            }
+            Passage::AnswersLost if request => return Ok(()),
+            Passage::AnswersLost => lost = true,
+            Passage::Silent => {}
+            Passage::Refused => anyhow::bail!("cut"),
+        }
+        passage.changed().await?;
+    }
+}
+
+async fn frame(from: &mut OwnedReadHalf) -> Result<Bytes> {
+    let length = from.read_i32().await?;
+    let mut frame = BytesMut::zeroed(usize::try_from(length)?);
+    from.read_exact(&mut frame).await?;
+    Ok(frame.freeze())
+}
+
+async fn send(to: &mut OwnedWriteHalf, frame: &[u8]) -> Result<()> {
+    let mut whole = BytesMut::with_capacity(frame.len() + 4);
+    whole.extend_from_slice(&i32::try_from(frame.len())?.to_be_bytes());
+    whole.extend_from_slice(frame);
+    to.write_all(&whole).await?;
+    Ok(())
+}

@@ -1,0 +1,306 @@
+//! What happens when, drawn from the seed alone: the same seed draws the same rounds.
+//!
+//! A round is some faults, partly at the same time, then a quiet point. Kinds are drawn like cards: none comes
+//! again before all others came.
+
+use std::{fmt, time::Duration};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    options::{Options, Protocol},
+    proxy::Passage,
+    random::Random,
+};
+
+/// Longer than any session, so that the group goes on without who is away.
+pub(crate) const SESSION: Duration = Duration::from_secs(6);
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    KillInstance,
+    PauseInstance,
+    Cut,
+    CutFromCoordinator,
+    Delay,
+    Churn,
+    Guest,
+    KillBroker,
+    PauseBroker,
+    Elect,
+    Partitions,
+    Quota,
+    Roll,
+    Recreate,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 14] = [
+        Self::KillInstance,
+        Self::PauseInstance,
+        Self::Cut,
+        Self::CutFromCoordinator,
+        Self::Delay,
+        Self::Churn,
+        Self::Guest,
+        Self::KillBroker,
+        Self::PauseBroker,
+        Self::Elect,
+        Self::Partitions,
+        Self::Quota,
+        Self::Roll,
+        Self::Recreate,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::KillInstance => "kill-instance",
+            Self::PauseInstance => "pause-instance",
+            Self::Cut => "cut",
+            Self::CutFromCoordinator => "cut-from-coordinator",
+            Self::Delay => "delay",
+            Self::Churn => "churn",
+            Self::Guest => "guest",
+            Self::KillBroker => "kill-broker",
+            Self::PauseBroker => "pause-broker",
+            Self::Elect => "elect",
+            Self::Partitions => "partitions",
+            Self::Quota => "quota",
+            Self::Roll => "roll",
+            Self::Recreate => "recreate",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Result<Self> {
+        let known = Self::ALL.into_iter().find(|kind| kind.name() == name.trim());
+        known.with_context(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("FAULTS: {name} is not one of {names}")
+        })
+    }
+
+    /// What may not be disturbed by another of its sort at the same time.
+    fn sort(self) -> Sort {
+        match self {
+            Self::KillInstance
+            | Self::PauseInstance
+            | Self::Cut
+            | Self::CutFromCoordinator
+            | Self::Delay
+            | Self::Churn => Sort::Instance,
+            Self::Guest | Self::Quota => Sort::Beside,
+            Self::KillBroker | Self::PauseBroker => Sort::Broker,
+            // With a replica away there is no leadership to give it, and no copy to make there.
+            Self::Elect | Self::Partitions => Sort::Broker,
+            Self::Roll => Sort::Everyone,
+            Self::Recreate => Sort::AtQuiet,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    Instance,
+    Broker,
+    Beside,
+    /// Concerns every instance.
+    Everyone,
+    /// Has its place when nobody posts.
+    AtQuiet,
+}
+
+/// A fault, with everything that was drawn for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    Kill { instance: usize, down: Duration },
+    Pause { instance: usize, length: Duration },
+    Cut { instance: usize, node: Cut, passage: Passage, length: Duration },
+    Churn { instance: usize, down: Duration },
+    Guest { length: Duration },
+    KillBroker { node: usize, down: Duration },
+    PauseBroker { node: usize, length: Duration },
+    Elect { turn: usize },
+    Partitions { more: i32 },
+    Quota { bytes: u32, length: Duration },
+    Roll { to: Protocol },
+}
+
+/// Which of an instance's ways a fault of the network concerns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cut {
+    All,
+    Node(usize),
+    /// The broker that keeps the group when it happens.
+    Coordinator,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kill { instance, down } => write!(f, "kill -9 instance {instance}, back after {down:?}"),
+            Self::Pause { instance, length } => write!(f, "SIGSTOP instance {instance} for {length:?}"),
+            Self::Cut { instance, node, passage, length } => {
+                let way = match node {
+                    Cut::All => "all brokers".to_owned(),
+                    Cut::Node(node) => format!("broker {node}"),
+                    Cut::Coordinator => "its coordinator".to_owned(),
+                };
+                write!(f, "network of instance {instance} to {way}: {passage:?} for {length:?}")
+            }
+            Self::Churn { instance, down } => write!(f, "SIGTERM instance {instance}, back after {down:?}"),
+            Self::Guest { length } => write!(f, "one more instance for {length:?}"),
+            Self::KillBroker { node, down } => write!(f, "kill -9 broker {node}, back after {down:?}"),
+            Self::PauseBroker { node, length } => write!(f, "SIGSTOP broker {node} for {length:?}"),
+            Self::Elect { turn } => {
+                write!(f, "every partition's leader is the next of its replicas by {turn}")
+            }
+            Self::Partitions { more } => write!(f, "{more} more partition(s)"),
+            Self::Quota { bytes, length } => write!(f, "producer quota of {bytes} bytes/s for {length:?}"),
+            Self::Roll { to } => {
+                write!(f, "rolling upgrade, one instance after the other, to GROUP_PROTOCOL={}", to.name())
+            }
+        }
+    }
+}
+
+/// Faults, each with when it begins in the round.
+#[derive(Debug, Default)]
+pub(crate) struct Round {
+    pub(crate) faults: Vec<(Duration, Fault)>,
+    /// At the quiet point after them the topic is deleted and made again.
+    pub(crate) recreate: bool,
+}
+
+/// Draws rounds without end.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    random: Random,
+    kinds: Vec<Kind>,
+    deck: Vec<Kind>,
+    instances: usize,
+    protocol: Protocol,
+    partitions: i32,
+}
+
+/// More partitions than that are not made, however long the run.
+const MOST_PARTITIONS: i32 = 12;
+
+impl Schedule {
+    pub(crate) fn draw(options: &Options) -> Self {
+        Self {
+            random: Random::named(options.seed, "schedule"),
+            kinds: options.kinds.clone(),
+            deck: Vec::new(),
+            instances: options.instances,
+            protocol: options.protocol,
+            partitions: options.partitions,
+        }
+    }
+
+    /// The next round: two to four faults, of which as many as fit overlap.
+    pub(crate) fn next(&mut self) -> Round {
+        let mut round = Round::default();
+        let wanted = 2 + self.random.below(3);
+        let mut sorts: Vec<Sort> = Vec::new();
+        let mut free: Vec<usize> = (0..self.instances).collect();
+        self.random.shuffle(&mut free);
+        let mut begins = Duration::ZERO;
+        for _ in 0..wanted {
+            if self.deck.is_empty() {
+                self.deck = self.kinds.clone();
+                self.random.shuffle(&mut self.deck);
+            }
+            let Some(kind) = self.deck.last().copied() else { break };
+            let sort = kind.sort();
+            let taken = match sort {
+                // One stays, and of brokers two of three.
+                Sort::Instance => free.len() <= 1 || sorts.contains(&Sort::Everyone),
+                Sort::Everyone => sorts.iter().any(|other| matches!(other, Sort::Instance | Sort::Everyone)),
+                Sort::Broker => sorts.contains(&Sort::Broker),
+                Sort::Beside => false,
+                Sort::AtQuiet => {
+                    self.deck.pop();
+                    round.recreate = true;
+                    continue;
+                }
+            };
+            if taken {
+                break; // it is the first of the next round
+            }
+            self.deck.pop();
+            sorts.push(sort);
+            let instance = if sort == Sort::Instance { free.pop().unwrap_or(0) } else { 0 };
+            if let Some(fault) = self.fault(kind, instance) {
+                round.faults.push((begins, fault));
+                begins += self.milliseconds(500..=6_000);
+            }
+        }
+        round
+    }
+
+    fn fault(&mut self, kind: Kind, instance: usize) -> Option<Fault> {
+        let seconds = |seconds: u64| Duration::from_secs(seconds);
+        Some(match kind {
+            Kind::KillInstance => Fault::Kill { instance, down: self.milliseconds(100..=9_000) },
+            Kind::PauseInstance => {
+                // Two of three are longer than the session.
+                let length = if self.random.percent(33) {
+                    self.milliseconds(500..=4_000)
+                } else {
+                    SESSION + self.milliseconds(1_000..=6_000)
+                };
+                Fault::Pause { instance, length }
+            }
+            Kind::Cut => {
+                let node = match self.random.below(4) {
+                    0 => Cut::All,
+                    node => Cut::Node(node),
+                };
+                let ways = [Passage::Silent, Passage::AnswersLost, Passage::Refused];
+                let passage = ways[self.random.below(ways.len())];
+                Fault::Cut { instance, node, passage, length: self.milliseconds(2_000..=12_000) }
+            }
+            Kind::CutFromCoordinator => {
+                let ways = [Passage::Silent, Passage::AnswersLost, Passage::Refused];
+                let passage = ways[self.random.below(ways.len())];
+                let length = SESSION + self.milliseconds(4_000..=8_000);
+                Fault::Cut { instance, node: Cut::Coordinator, passage, length }
+            }
+            Kind::Delay => Fault::Cut {
+                instance,
+                node: Cut::All,
+                passage: Passage::Slow(self.milliseconds(10..=400)),
+                length: self.milliseconds(4_000..=12_000),
+            },
+            Kind::Churn => Fault::Churn { instance, down: self.milliseconds(0..=8_000) },
+            Kind::Guest => Fault::Guest { length: self.milliseconds(3_000..=12_000) },
+            Kind::KillBroker => {
+                Fault::KillBroker { node: 1 + self.random.below(3), down: self.milliseconds(0..=8_000) }
+            }
+            Kind::PauseBroker => Fault::PauseBroker {
+                node: 1 + self.random.below(3),
+                length: self.milliseconds(2_000..=14_000),
+            },
+            Kind::Elect => Fault::Elect { turn: 1 + self.random.below(2) },
+            Kind::Partitions => {
+                let more = 1 + self.random.below(2) as i32;
+                if self.partitions + more > MOST_PARTITIONS {
+                    return None;
+                }
+                self.partitions += more;
+                Fault::Partitions { more }
+            }
+            Kind::Quota => Fault::Quota {
+                bytes: 1_000 * self.random.between(2..=20) as u32,
+                length: seconds(self.random.between(4..=10)),
+            },
+            Kind::Roll => Fault::Roll { to: self.protocol },
+            Kind::Recreate => return None,
+        })
+    }
+
+    fn milliseconds(&mut self, range: std::ops::RangeInclusive<u64>) -> Duration {
+        Duration::from_millis(self.random.between(range))
+    }
+}

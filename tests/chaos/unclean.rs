@@ -1,0 +1,132 @@
+//! One forced unclean election: acknowledged events are lost by it, as Kafka says they are, and are reported to
+//! the last one.
+//!
+//! A partition is given two replicas and `min.insync.replicas=1`. One replica dies; what is acknowledged then is on
+//! the other alone, which dies too. The first one comes back without it, and is made leader all the same.
+
+use std::{collections::BTreeMap, ops::Range, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::time::sleep;
+
+use crate::{
+    admin::{PREFERRED, UNCLEAN, persistently},
+    evidence::owned,
+    history::{Fate, Millis, now},
+    instance::TOPIC,
+    stage::Stage,
+};
+
+const PARTITION: i32 = 0;
+/// How long each step is waited for: sessions of brokers end, and JVMs start.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long events are written that only one broker has.
+const ALONE: Duration = Duration::from_secs(3);
+
+/// What an unclean election did.
+#[derive(Debug, Clone)]
+pub(crate) struct Election {
+    pub(crate) partition: i32,
+    pub(crate) at: Millis,
+    /// The offsets that the new leader did not have.
+    pub(crate) lost: Range<i64>,
+}
+
+impl Stage {
+    /// Forces it, under load, and returns when all brokers run again.
+    pub(crate) async fn elect_uncleanly(&self) -> Result<()> {
+        let admin = &self.admin;
+        let found = async || {
+            let topic = admin.topic(TOPIC).await?;
+            let mut partitions = topic.partitions.into_iter();
+            partitions.find(|found| found.partition_index == PARTITION).context("no such partition")
+        };
+        let before = persistently("the partition", PATIENCE, found).await?;
+        let replicas: Vec<i32> = before.replica_nodes.iter().map(|node| node.0).collect();
+        let [leader, follower, _] = replicas.as_slice() else {
+            anyhow::bail!("the partition has replicas {replicas:?}");
+        };
+        let two = BTreeMap::from([(PARTITION, vec![*leader, *follower])]);
+        persistently("two replicas", PATIENCE, async || {
+            if found().await?.replica_nodes.len() != 2 {
+                admin.reassign(TOPIC, &two).await?;
+                anyhow::bail!("it is being reassigned");
+            }
+            admin.elect(TOPIC, vec![PARTITION], PREFERRED).await?;
+            let found = found().await?;
+            ensure!(found.leader_id.0 == *leader && found.isr_nodes.len() == 2, "{found:?}");
+            admin.configure_topic(TOPIC, "min.insync.replicas", "1").await
+        })
+        .await?;
+        self.history.tell(format_args!(
+            "  partition {PARTITION} is on brokers {leader} and {follower} alone; kill -9 broker {follower}"
+        ));
+        self.brokers.kill(usize::try_from(*follower)?).await?;
+        persistently("one replica in sync", PATIENCE, async || {
+            let found = found().await?;
+            ensure!(found.isr_nodes.len() == 1, "in sync: {:?}", found.isr_nodes);
+            Ok(())
+        })
+        .await?;
+        sleep(ALONE).await;
+        self.rest().await?;
+        let end = persistently("the log's end", PATIENCE, async || admin.ends(TOPIC).await).await?;
+        let end = *end.get(&PARTITION).context("no end")?;
+        self.history
+            .tell(format_args!("  kill -9 broker {leader}; broker {follower} comes back without the rest"));
+        self.brokers.kill(usize::try_from(*leader)?).await?;
+        self.brokers.revive(usize::try_from(*follower)?).await?;
+        let at = now();
+        let begins = persistently("an unclean election", PATIENCE, async || {
+            admin.elect(TOPIC, vec![PARTITION], UNCLEAN).await?;
+            Ok(*admin.ends(TOPIC).await?.get(&PARTITION).context("no end")?)
+        })
+        .await?;
+        ensure!(begins < end, "the new leader had everything: {begins} of {end}");
+        *self.unclean.lock().await = Some(Election { partition: PARTITION, at, lost: begins..end });
+        self.brokers.revive(usize::try_from(*leader)?).await?;
+        let all = BTreeMap::from([(PARTITION, replicas.clone())]);
+        persistently("three replicas", PATIENCE, async || {
+            admin.reassign(TOPIC, &all).await?;
+            admin.configure_topic(TOPIC, "min.insync.replicas", "2").await
+        })
+        .await?;
+        // A reader learns of it when what it asks for is beyond the log's end.
+        persistently("readers know", PATIENCE, async || {
+            for instance in self.regulars() {
+                owned(self, &instance.base).await?;
+            }
+            Ok(())
+        })
+        .await?;
+        self.write();
+        Ok(())
+    }
+
+    /// The acknowledged events that went with it, and how many of them had been processed.
+    pub(crate) async fn loss(&self) -> Option<Loss> {
+        let election = self.unclean.lock().await.clone()?;
+        let known = self.history.known();
+        let is_lost = |place: &(i32, i64)| place.0 == election.partition && election.lost.contains(&place.1);
+        let acknowledged = known.posted.iter().filter(|(_, posted)| posted.fate == Fate::Acknowledged);
+        let lost: Vec<_> = acknowledged
+            .filter(|(_, posted)| posted.acknowledged.iter().all(is_lost))
+            .map(|(id, _)| *id)
+            .collect();
+        let processed: std::collections::HashSet<_> = known.processed.iter().map(|line| line.id).collect();
+        let processed = lost.iter().filter(|id| processed.contains(id)).count();
+        for id in &lost {
+            self.history.write(format_args!("lost by the unclean election: {id}"));
+        }
+        Some(Loss { events: lost.len(), processed, election })
+    }
+}
+
+/// What was lost.
+#[derive(Debug, Clone)]
+pub(crate) struct Loss {
+    pub(crate) election: Election,
+    pub(crate) events: usize,
+    /// Those of them that an instance had processed, and maybe still stores.
+    pub(crate) processed: usize,
+}
