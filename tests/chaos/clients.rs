@@ -218,7 +218,7 @@ impl Poster {
     }
 
     async fn send(&self, event: &Event, instance: usize) -> Result<(i32, i64)> {
-        let (route, payload, status) = if event.number % 8 == 0 {
+        let (route, payload, status) = if event.number.is_multiple_of(8) {
             ("/api/events", "metadata", StatusCode::ACCEPTED)
         } else {
             ("/events/generate", "payload", StatusCode::CREATED)

@@ -21,7 +21,7 @@ use crate::{
     admin::{Admin, OF_TRANSACTION, check, persistently, text, topic_name},
     batch::{Author, Batch},
     clients::Gate,
-    history::{History, user_name},
+    history::{History, Place, user_name},
     instance::TOPIC,
     random::Random,
 };
@@ -79,13 +79,20 @@ struct Session {
     sequences: BTreeMap<i32, i32>,
 }
 
+/// An event on its way.
+struct Event {
+    id: Uuid,
+    /// Its key and its value.
+    record: (String, Option<String>),
+}
+
 impl Producer {
     async fn transaction(&mut self) -> Result<()> {
         self.session().await?;
         let aborts = self.random.percent(ABORTED);
         let events = 1 + self.random.below(5);
         let partitions = usize::try_from(self.admin.partitions(TOPIC).await?)?;
-        let mut by_partition: BTreeMap<i32, Vec<(Uuid, String, Option<String>)>> = BTreeMap::new();
+        let mut by_partition: BTreeMap<i32, Vec<Event>> = BTreeMap::new();
         for _ in 0..events {
             let user = FIRST_USER + self.random.below(USERS) as u32;
             let number = self.numbers.entry(user).or_default();
@@ -100,12 +107,12 @@ impl Producer {
             });
             *number += 1;
             let partition = partition_for_key(name.as_bytes(), partitions);
-            let event = (id, name, Some(value.to_string()));
-            by_partition.entry(i32::try_from(partition)?).or_default().push(event);
+            let event = Event { id, record: (name, Some(value.to_string())) };
+            by_partition.entry(partition).or_default().push(event);
         }
         // Until a commit is sent it can only be aborted.
         let outcome = self.write(&by_partition).await;
-        let ids = || by_partition.values().flatten().map(|(id, ..)| *id);
+        let ids = || by_partition.values().flatten().map(|event| event.id);
         let Ok(places) = outcome else {
             ids().for_each(|id| self.history.aborted(id));
             self.history.known().figures.transactions.2 += 1;
@@ -126,10 +133,7 @@ impl Producer {
         Ok(())
     }
 
-    async fn write(
-        &mut self,
-        by_partition: &BTreeMap<i32, Vec<(Uuid, String, Option<String>)>>,
-    ) -> Result<Vec<(Uuid, (i32, i64))>> {
+    async fn write(&mut self, by_partition: &BTreeMap<i32, Vec<Event>>) -> Result<Vec<(Uuid, Place)>> {
         let session = self.session.as_mut().context("no session")?;
         let partitions: BTreeSet<i32> = by_partition.keys().copied().collect();
         let topic = AddPartitionsToTxnTopic::default()
@@ -152,7 +156,7 @@ impl Producer {
         .await?;
         let mut places = Vec::new();
         for (partition, events) in by_partition {
-            let records: Vec<_> = events.iter().map(|(_, key, value)| (key.clone(), value.clone())).collect();
+            let records: Vec<_> = events.iter().map(|event| event.record.clone()).collect();
             let sequence = session.sequences.entry(*partition).or_default();
             let author = Author { id: session.id, epoch: session.epoch, sequence: *sequence };
             let batch = Batch {
@@ -164,7 +168,7 @@ impl Producer {
             // The sequence number makes a repetition harmless.
             let first = persistently("Produce", STEP, async || batch.write(admin).await).await?;
             *sequence += i32::try_from(records.len())?;
-            places.extend((first..).zip(events).map(|(offset, (id, ..))| (*id, (*partition, offset))));
+            places.extend((first..).zip(events).map(|(offset, event)| (event.id, (*partition, offset))));
         }
         Ok(places)
     }
