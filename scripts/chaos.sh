@@ -20,7 +20,7 @@
 #   PROTOCOL       classic or consumer (classic); consumer begins as classic and is upgraded
 #   ASSIGNOR       range, cooperative-sticky or both, as KAFKA_PARTITION_ASSIGNMENT_STRATEGY takes them
 #   INSTANCES      of the service (3)
-#   CLIENTS        that post, each one event after the other (24)
+#   CLIENTS        that post, each one event after the other (48)
 #   RATE           posts a second, all clients together (400)
 #   PARTITIONS     of the topic at first (6)
 #   FAULTS         only these kinds, with commas between them: kill-instance, pause-instance, cut,

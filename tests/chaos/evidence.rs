@@ -40,6 +40,13 @@ pub(crate) struct Evidence {
     pub(crate) unclean: Option<Election>,
 }
 
+/// How many of an event's copies are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copies {
+    Some,
+    All,
+}
+
 /// What an instance has.
 #[derive(Debug, Clone)]
 pub(crate) struct Holding {
@@ -80,22 +87,26 @@ impl Evidence {
             events.iter().for_each(|event| holders.entry(event.id).or_default().push(instance.number));
             holdings.push(Holding { instance: instance.number, partitions, events });
         }
-        let unclean = stage.unclean.lock().await.clone();
+        let unclean = stage.unclean.lock().await.clone().map(|election| election.dated_by(&commits));
         Ok(Self { written, letters, ends, committed, commits, holdings, holders, unclean })
     }
 
-    /// Whether the forced unclean election took what was there.
-    pub(crate) fn is_lost(&self, (partition, offset): Place) -> bool {
-        self.unclean
-            .as_ref()
-            .is_some_and(|election| election.partition == partition && election.lost.contains(&offset))
+    /// Whether the forced unclean election took a copy of that event, or all.
+    pub(crate) fn lost(&self, id: &Uuid) -> Option<Copies> {
+        let every_copy = self.unclean.as_ref()?.events.get(id)?;
+        Some(if *every_copy { Copies::All } else { Copies::Some })
+    }
+
+    /// Whether it took that malformed record.
+    pub(crate) fn lost_malformed(&self, key: &str) -> bool {
+        self.unclean.as_ref().is_some_and(|election| election.malformed.contains(key))
     }
 
     /// Whether the log of that partition became another between two moments.
     pub(crate) fn elected_between(&self, partition: i32, from: Millis, to: Millis) -> bool {
-        self.unclean
-            .as_ref()
-            .is_some_and(|election| election.partition == partition && (from..=to).contains(&election.at))
+        self.unclean.as_ref().is_some_and(|election| {
+            election.partition == partition && from < election.at && election.at <= to
+        })
     }
 
     /// Whether a commit at that moment was about what stood at that place before an unclean election.

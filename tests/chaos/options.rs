@@ -120,7 +120,7 @@ impl Options {
             protocol,
             assignor: variable("ASSIGNOR").unwrap_or_else(|| "cooperative-sticky".to_owned()),
             instances: number("INSTANCES", 3)?,
-            clients: number("CLIENTS", 24)?,
+            clients: number("CLIENTS", 48)?,
             rate: number("RATE", 400)?,
             partitions: number("PARTITIONS", 6)?,
             kinds,

@@ -4,16 +4,22 @@
 //! A partition is given two replicas and `min.insync.replicas=1`. One replica dies; what is acknowledged then is on
 //! the other alone, which dies too. The first one comes back without it, and is made leader all the same.
 
-use std::{collections::BTreeMap, ops::Range, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ops::Range,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use crate::{
     admin::{PREFERRED, UNCLEAN, persistently},
+    commits::Commit,
     evidence::owned,
-    history::{Fate, Millis, now},
-    instance::TOPIC,
+    history::{Fate, Known, Millis, Place, now},
+    instance::{GROUP, TOPIC},
     stage::Stage,
 };
 
@@ -27,9 +33,42 @@ const ALONE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub(crate) struct Election {
     pub(crate) partition: i32,
+    /// When it was forced; once it is known, when readers learned of it.
     pub(crate) at: Millis,
     /// The offsets that the new leader did not have.
     pub(crate) lost: Range<i64>,
+    /// The acknowledged events that stood there, and whether every copy of each did.
+    pub(crate) events: HashMap<Uuid, bool>,
+    /// The malformed records that stood there, by their key.
+    pub(crate) malformed: BTreeSet<String>,
+}
+
+impl Election {
+    /// What was known to stand at those offsets. Nobody has written since.
+    fn of(partition: i32, at: Millis, lost: Range<i64>, known: &Known) -> Self {
+        let is_lost = |place: &Place| place.0 == partition && lost.contains(&place.1);
+        let acknowledged = known.posted.iter().filter(|(_, posted)| posted.fate == Fate::Acknowledged);
+        let stood_there = acknowledged.filter(|(_, posted)| posted.acknowledged.iter().any(is_lost));
+        let events = stood_there.map(|(id, posted)| (*id, posted.acknowledged.iter().all(is_lost)));
+        let malformed = known.malformed.iter().filter(|(_, place)| is_lost(place));
+        Self {
+            partition,
+            at,
+            events: events.collect(),
+            malformed: malformed.map(|(key, _)| key.clone()).collect(),
+            lost,
+        }
+    }
+
+    /// Readers learn of it a moment later: their first commit that is lower than the one before tells when. What is
+    /// committed until then is about the log as it was.
+    pub(crate) fn dated_by(mut self, commits: &[Commit]) -> Self {
+        let of_partition = commits.iter().filter(|commit| commit.partition == self.partition);
+        let offsets: Vec<_> = of_partition.filter_map(|found| Some((found.at, found.offset?))).collect();
+        let lower = offsets.windows(2).find(|pair| pair[1].0 >= self.at && pair[1].1 < pair[0].1);
+        self.at = lower.map_or(self.at, |pair| pair[1].0);
+        self
+    }
 }
 
 impl Stage {
@@ -83,7 +122,8 @@ impl Stage {
         })
         .await?;
         ensure!(begins < end, "the new leader had everything: {begins} of {end}");
-        *self.unclean.lock().await = Some(Election { partition: PARTITION, at, lost: begins..end });
+        let election = Election::of(PARTITION, at, begins..end, &self.history.known());
+        *self.unclean.lock().await = Some(election);
         self.brokers.revive(usize::try_from(*leader)?).await?;
         let all = BTreeMap::from([(PARTITION, replicas.clone())]);
         persistently("three replicas", PATIENCE, async || {
@@ -91,8 +131,12 @@ impl Stage {
             admin.configure_topic(TOPIC, "min.insync.replicas", "2").await
         })
         .await?;
-        // A reader learns of it when what it asks for is beyond the log's end.
+        // A reader learns of it when what it asks for is beyond the log's end. Were it written past that before, the
+        // reader would go on there: Kafka's readers are told of such a log by KIP-320, which is not spoken here.
         persistently("readers know", PATIENCE, async || {
+            let committed = admin.committed(GROUP, TOPIC, PARTITION + 1).await?;
+            let (committed, ends) = (committed.get(&PARTITION).copied(), admin.ends(TOPIC).await?);
+            ensure!(committed.unwrap_or(0) <= ends[&PARTITION], "{committed:?} of {ends:?} is committed");
             for instance in self.regulars() {
                 owned(self, &instance.base).await?;
             }
@@ -107,13 +151,9 @@ impl Stage {
     pub(crate) async fn loss(&self) -> Option<Loss> {
         let election = self.unclean.lock().await.clone()?;
         let known = self.history.known();
-        let is_lost = |place: &(i32, i64)| place.0 == election.partition && election.lost.contains(&place.1);
-        let acknowledged = known.posted.iter().filter(|(_, posted)| posted.fate == Fate::Acknowledged);
-        let lost: Vec<_> = acknowledged
-            .filter(|(_, posted)| posted.acknowledged.iter().all(is_lost))
-            .map(|(id, _)| *id)
-            .collect();
-        let processed: std::collections::HashSet<_> = known.processed.iter().map(|line| line.id).collect();
+        let whole = election.events.iter().filter(|(_, every_copy)| **every_copy);
+        let lost: Vec<_> = whole.map(|(id, _)| *id).collect();
+        let processed: HashSet<_> = known.processed.iter().map(|line| line.id).collect();
         let processed = lost.iter().filter(|id| processed.contains(id)).count();
         for id in &lost {
             self.history.write(format_args!("lost by the unclean election: {id}"));

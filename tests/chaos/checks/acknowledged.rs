@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::{Findings, Guarantee};
 use crate::{
-    evidence::Evidence,
-    history::{Fate, Known, Place, Posted, user_name},
+    evidence::{Copies, Evidence},
+    history::{Fate, Known, Place, user_name},
 };
 
 pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings) {
@@ -17,12 +17,12 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
     for (id, posted) in known.posted.iter().filter(|(_, posted)| posted.fate == Fate::Acknowledged) {
         findings.spanning += usize::from(posted.spans_partition_counts());
         let name = || format!("event {id} of {}", user_name(posted.user));
-        let missing = posted.acknowledged.iter().filter(|place| !is_there(id, place));
-        let missing: Vec<_> = missing.filter(|place| !evidence.is_lost(**place)).collect();
-        if let Some((partition, offset)) = missing.first() {
+        let lost = evidence.lost(id);
+        let missing = posted.acknowledged.iter().find(|place| !is_there(id, place));
+        if let Some((partition, offset)) = missing.filter(|_| lost.is_none()) {
             let what = format!("{}, acknowledged at {partition}/{offset}, is not there in the log", name());
             findings.add(Guarantee::NothingLost, what);
-        } else if !evidence.holders.contains_key(id) && !is_lost(posted, evidence) {
+        } else if !evidence.holders.contains_key(id) && lost != Some(Copies::All) {
             let what = format!("{}, acknowledged at {:?}, is stored by nobody", name(), posted.acknowledged);
             findings.add(Guarantee::NothingLost, what);
         }
@@ -54,9 +54,4 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
             *before = (posted.number, event.id);
         }
     }
-}
-
-/// Whether every copy of it went with an unclean election.
-fn is_lost(posted: &Posted, evidence: &Evidence) -> bool {
-    posted.acknowledged.iter().all(|place| evidence.is_lost(*place))
 }
