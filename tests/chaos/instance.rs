@@ -5,6 +5,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
+    path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -44,6 +45,7 @@ pub(crate) struct Instance {
     pub(crate) base: String,
     pub(crate) links: Links,
     port: u16,
+    program: PathBuf,
     variables: Vec<(String, String)>,
     log: Arc<Mutex<File>>,
     history: Arc<History>,
@@ -102,6 +104,7 @@ impl Instance {
             base: format!("http://127.0.0.1:{port}"),
             links,
             port,
+            program: options.program.clone(),
             variables: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             log: Arc::new(Mutex::new(log.with_context(|| format!("{}", path.display()))?)),
             history: Arc::clone(history),
@@ -115,7 +118,7 @@ impl Instance {
         if running.is_some() {
             bail!("instance {} runs already", self.number);
         }
-        let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+        let mut command = Command::new(&self.program);
         command
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (name, value)))

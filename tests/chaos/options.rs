@@ -26,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) unclean_election: bool,
     /// The deliberate fault that the instances were built and are started with.
     pub(crate) sabotage: Option<Sabotage>,
+    /// The program that instances run.
+    pub(crate) program: PathBuf,
     /// Where logs and the history are written.
     pub(crate) directory: PathBuf,
 }
@@ -126,6 +128,8 @@ impl Options {
             kinds,
             unclean_election: sabotage.is_none() && variable("UNCLEAN").as_deref() != Some("no"),
             sabotage,
+            program: variable("HIGHWATER")
+                .map_or_else(|| env!("CARGO_BIN_EXE_highwater").into(), PathBuf::from),
             directory: variable("DIRECTORY")
                 .map_or_else(|| env::temp_dir().join(format!("highwater-chaos-{seed}")), PathBuf::from),
         })
