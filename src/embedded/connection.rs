@@ -38,8 +38,11 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: Can
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         tokio::spawn(async move {
             // What ends a connection (its client went, or sent what is no request) concerns nobody else.
-            if let Some(Err(error)) = stop.run_until_cancelled(serve(stream, peer, &shared)).await {
-                log::debug!("the embedded broker lost {peer}: {error}");
+            tokio::select! {
+                biased; // what is asked after a stop is not answered
+                () = stop.cancelled() => {}
+                Err(error) = serve(stream, peer, &shared) => log::debug!("the embedded broker lost {peer}: {error}"),
+                else => {}
             }
         });
     }
@@ -51,13 +54,14 @@ async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) -> io::
         let request = request?;
         let (api, version) = asked_by(&request)?;
         let fault = shared.faults.meet(api);
-        let mut call = Call { request, peer, shared, refuse_with: None };
+        let mut call = Call { request, peer, shared, refuse_with: None, throttle: Duration::ZERO };
         match fault {
             Some(Fault::Drop) => return Ok(()),
             Some(Fault::DropBelow(least)) if version < least => return Ok(()),
             Some(Fault::Stall) => return until_closed(&mut stream).await,
             Some(Fault::Refuse(error)) => call.refuse_with = Some(error),
             Some(Fault::Delay(delay)) => sleep(delay).await,
+            Some(Fault::Throttle(throttle)) => call.throttle = throttle,
             Some(Fault::DropBelow(_) | Fault::LoseAnswer) | None => {}
         }
         let answer = handlers::dispatch(api, call).await?;

@@ -50,11 +50,13 @@ impl Board {
             return;
         }
         let recovered = failing.remove(part).is_some();
-        let error = failing.iter().next().map(|(part, trouble)| format!("{part}: {}", trouble.error));
+        let error = first(&failing);
         let all_well = error.is_none();
-        self.status.send_modify(|status| {
-            status.kafka.connected = all_well;
+        self.status.send_if_modified(|status| {
+            let news = !status.kafka.connected || status.kafka.error != error;
+            status.kafka.connected = true;
             status.kafka.error = error;
+            news
         });
         if recovered {
             info!("recovered: {part}");
@@ -67,12 +69,13 @@ impl Board {
     pub(crate) fn failed(&self, part: &str, error: &dyn std::fmt::Display) {
         let error = error.to_string();
         let mut failing = self.failing();
-        self.status.send_modify(|status| {
-            status.kafka.connected = false;
-            status.kafka.error = Some(format!("{part}: {error}"));
-        });
         let now = Instant::now();
         let known = failing.remove(part);
+        self.status.send_modify(|status| {
+            // One broker that is lost is not Kafka: where another answers after this began, it is there.
+            status.kafka.connected &= known.is_some();
+            status.kafka.error = Some(format!("{part}: {error}"));
+        });
         // Compared with what was told: what came too soon after that to be told is told later, if it lasts.
         let news =
             known.as_ref().is_none_or(|known| known.told != error && now >= known.logged + NEWS_INTERVAL);
@@ -97,9 +100,8 @@ impl Board {
         if failing.remove(part).is_none() {
             return;
         }
-        let error = failing.iter().next().map(|(part, trouble)| format!("{part}: {}", trouble.error));
+        let error = first(&failing);
         self.status.send_modify(|status| {
-            status.kafka.connected = error.is_none();
             status.kafka.error = error;
         });
     }
@@ -133,6 +135,11 @@ impl Board {
     fn failing(&self) -> MutexGuard<'_, BTreeMap<String, Trouble>> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What one of the failing parts says.
+fn first(failing: &BTreeMap<String, Trouble>) -> Option<String> {
+    failing.iter().next().map(|(part, trouble)| format!("{part}: {}", trouble.error))
 }
 
 impl Default for Board {

@@ -24,6 +24,7 @@ pub(super) struct ProducerCounts {
     pub(super) records: Count,
     pub(super) batches: Count,
     pub(super) retries: Count,
+    pub(super) throttled: Count,
     errors: [Count; REASONS.len()],
 }
 
@@ -59,6 +60,8 @@ pub struct ProducerFigures {
     pub batches: u64,
     /// Attempts that failed and were made again.
     pub retries: u64,
+    /// How often it waited because Kafka throttles this client by a quota.
+    pub throttled: u64,
     /// Records that were not acknowledged, by reason.
     pub errors: Vec<(&'static str, u64)>,
     /// Records that wait for Kafka now.

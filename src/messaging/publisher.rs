@@ -19,7 +19,7 @@ pub enum PublishError {
     #[error("the queue to Kafka is full")]
     QueueFull,
     /// The broker that leads the record's partition hangs: its circuit is open. Nothing was sent.
-    #[error("broker {0} does not answer")]
+    #[error("broker {0} acknowledges nothing")]
     CircuitOpen(String),
     /// Larger than Kafka takes; nothing was written, and trying again does not help.
     #[error("the record is larger than Kafka takes: {0}")]

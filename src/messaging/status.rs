@@ -24,7 +24,7 @@ impl Status {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaStatus {
-    /// Whether the last call to Kafka succeeded.
+    /// Whether Kafka answers: something succeeded since a part of the service began to fail.
     pub connected: bool,
     /// What went wrong last, while it has not been put right.
     #[serde(skip_serializing_if = "Option::is_none")]

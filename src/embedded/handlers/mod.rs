@@ -12,7 +12,7 @@ mod topics;
 mod transactions;
 mod versions;
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
@@ -34,6 +34,8 @@ pub(super) struct Call<'a> {
     pub(super) shared: &'a Shared,
     /// Refuse it with this error, whatever it asks.
     pub(super) refuse_with: Option<ResponseError>,
+    /// Say that the client is to wait so long before the next one.
+    pub(super) throttle: Duration,
 }
 
 /// A request that this broker answers.
@@ -61,6 +63,7 @@ struct Context<'a> {
     version: i16,
     client_id: String,
     peer: SocketAddr,
+    throttle: Duration,
 }
 
 impl Context<'_> {
@@ -130,6 +133,7 @@ async fn serve<R: Answered>(api: ApiKey, call: Call<'_>) -> io::Result<Option<By
         version,
         client_id: header.client_id.map(|id| text(&id)).unwrap_or_default(),
         peer: call.peer,
+        throttle: call.throttle,
     };
     let answer = match call.refuse_with {
         Some(error) => request.refuse(error.code()),

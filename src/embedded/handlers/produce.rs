@@ -49,7 +49,8 @@ impl Answered for ProduceRequest {
             });
             topics.collect()
         });
-        ProduceResponse::default().with_responses(responses)
+        let throttle = i32::try_from(context.throttle.as_millis()).unwrap_or(i32::MAX);
+        ProduceResponse::default().with_responses(responses).with_throttle_time_ms(throttle)
     }
 
     fn refuse(&self, error: i16) -> ProduceResponse {

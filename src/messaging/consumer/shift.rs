@@ -310,21 +310,22 @@ impl Shift {
 
     async fn try_commit(&self) {
         match self.commit().await {
-            Ok(()) => self.board.succeeded(COMMITTING),
+            Ok(true) => self.board.succeeded(COMMITTING),
+            Ok(false) => self.board.withdraw(COMMITTING),
             // The heartbeats learn the same, and see to it; or the group gathers, and it is tried again.
             Err(error) if error.code().is_some_and(is_of_the_membership) => {}
             Err(error) => self.board.failed(COMMITTING, &error),
         }
     }
 
-    /// Commits what has moved, while this is a member and its lease holds.
-    async fn commit(&self) -> Result<(), WireError> {
+    /// Commits what has moved, while this is a member and its lease holds. Tells whether there was something.
+    async fn commit(&self) -> Result<bool, WireError> {
         let progress = self.posts.iter().map(|(partition, post)| (partition, &post.progress));
         let moved: BTreeMap<i32, i64> =
             progress.filter_map(|(partition, progress)| Some((*partition, progress.to_commit()?))).collect();
-        let Some(claim) = self.standing.claim() else { return Ok(()) };
+        let Some(claim) = self.standing.claim() else { return Ok(false) };
         if moved.is_empty() || !self.standing.lease().is_valid() {
-            return Ok(());
+            return Ok(false);
         }
         self.coordinator.commit(&claim, &self.topic, &moved).await?;
         for (partition, offset) in moved {
@@ -332,7 +333,7 @@ impl Shift {
                 post.progress.committed(offset);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn report(&self) {

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 
-use rskafka::record::Record;
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -17,7 +16,7 @@ const RECORD_OVERHEAD: usize = 32;
 /// A record that waits for its acknowledgement.
 #[derive(Debug)]
 pub(super) struct Pending {
-    pub(super) record: Record,
+    message: Message,
     deadline: Instant,
     bytes: usize,
     /// It may be in the log: an attempt is under way, or one ended without Kafka's word on it. No later
@@ -36,13 +35,7 @@ impl Pending {
         room: Room,
     ) -> Self {
         let bytes = size_of(&message);
-        let record = Record {
-            key: message.key,
-            value: message.value,
-            headers: message.headers.into_iter().collect(),
-            timestamp: message.timestamp,
-        };
-        Self { record, deadline, bytes, possibly_written: false, reply: Some(reply), _room: room }
+        Self { message, deadline, bytes, possibly_written: false, reply: Some(reply), _room: room }
     }
 
     /// Answers the caller, once; one who has gone is not missed.
@@ -92,9 +85,9 @@ impl Batch {
         self.0.len()
     }
 
-    /// The records as rskafka wants them; the batch keeps its own for another attempt.
-    pub(super) fn records(&self) -> Vec<Record> {
-        self.0.iter().map(|pending| pending.record.clone()).collect()
+    /// What is to be sent; the batch keeps it for another attempt.
+    pub(super) fn messages(&self) -> impl Iterator<Item = &Message> + Clone {
+        self.0.iter().map(|pending| &pending.message)
     }
 
     /// The latest moment at which somebody still waits for one of them.

@@ -200,7 +200,7 @@ impl Breaker {
         if since.max(answered).elapsed() < after {
             return false;
         }
-        self.silent(&mut self.inner(), since.max(answered), after, &"it does not answer")
+        self.silent(&mut self.inner(), since.max(answered), after, &"it acknowledges nothing")
     }
 
     /// A call that began then ended without an answer. Tells whether that changed anything.

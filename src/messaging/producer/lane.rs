@@ -5,27 +5,19 @@
 
 use std::{collections::VecDeque, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use rskafka::client::{
-    error::ProtocolError,
-    partition::{Compression, PartitionClient},
-};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
     Producer,
     batch::{Batch, Gatherer, Pending},
     breaker::{Breaker, Gate},
+    writer::{Refusal, WriteError, Writer},
 };
 use crate::messaging::{
-    Board, Cluster, PublishError,
-    backoff::Backoff,
-    cluster::{CallError, within},
-    counts::ProducerCounts,
-    topic,
-    wire::WireError,
+    Board, Cluster, PublishError, backoff::Backoff, counts::ProducerCounts, wire::WireError,
 };
 
 /// How often a call that lasts is left, to answer those whose time is up.
@@ -41,7 +33,6 @@ pub(super) struct Lane {
     /// The part of the board that is this lane's.
     part: String,
     queue: Gatherer,
-    client: Option<PartitionClient>,
     /// While the last attempt failed: what Kafka said, and when to try next.
     trouble: Option<Trouble>,
     counts: Arc<ProducerCounts>,
@@ -61,7 +52,7 @@ struct Trouble {
 
 /// An attempt without an acknowledgement.
 struct Failure {
-    error: CallError,
+    error: WriteError,
     /// Whether the batch was on its way when it failed.
     sent: bool,
 }
@@ -105,7 +96,6 @@ impl Lane {
             part: format!("writing to {topic}/{partition}"),
             topic,
             queue: Gatherer::new(receiver, producer.config.batch_max_bytes),
-            client: None,
             trouble: None,
             counts: Arc::clone(&producer.counts),
             gate,
@@ -117,6 +107,7 @@ impl Lane {
 
     /// Until all senders are gone and what they sent is answered.
     pub(super) async fn run(mut self) {
+        let mut writer = Writer::new(Arc::clone(&self.cluster), Arc::clone(&self.topic), self.partition);
         loop {
             self.gate.probe_again();
             // Without an event to send, only a look of its own can find that the trouble has passed.
@@ -124,8 +115,10 @@ impl Lane {
             let ready = tokio::select! {
                 biased;
                 ready = self.queue.ready() => ready,
-                (leader, found) = look(&self.cluster, &self.topic, self.partition, wait.unwrap_or_default()), if wait.is_some() => {
-                    self.leads(leader);
+                (leader, found) = look(&mut writer, wait.unwrap_or_default()), if wait.is_some() => {
+                    if let Some((host, port)) = leader {
+                        self.leads(Cluster::address(&host, port));
+                    }
                     self.found(found);
                     continue;
                 }
@@ -133,18 +126,30 @@ impl Lane {
             if !ready {
                 break;
             }
+            if let Some(until) = writer.paused_until() {
+                self.wait_out(until).await;
+            }
             let batch = self.queue.gather().await;
-            self.deliver(batch).await;
+            self.deliver(&mut writer, batch).await;
         }
         self.cluster.breakers().unlink(&self.gate, &self.board);
         self.board.withdraw(&self.part);
     }
 
+    /// Waits while Kafka throttles; what comes meanwhile goes in one batch then.
+    async fn wait_out(&mut self, until: Instant) {
+        self.counts.throttled.add(1);
+        while Instant::now() < until {
+            sleep_until(until.min(Instant::now() + TICK)).await;
+            self.queue.expire(Instant::now(), "Kafka throttles this client by a quota");
+        }
+    }
+
     /// Sends a batch, in halves where Kafka finds it too large, and answers each of its callers.
-    async fn deliver(&mut self, batch: Batch) {
+    async fn deliver(&mut self, writer: &mut Writer, batch: Batch) {
         let mut parts = VecDeque::from([batch]);
         while let Some(mut batch) = parts.pop_front() {
-            let failure = match self.attempt(&mut batch).await {
+            let failure = match self.attempt(writer, &mut batch).await {
                 Ok(offsets) => {
                     if !offsets.is_empty() {
                         self.note(|breaker| breaker.answered());
@@ -178,6 +183,7 @@ impl Lane {
                         batch.mark_unanswered();
                     }
                     self.counts.retries.add(1);
+                    writer.close();
                     let wait = self.failed(error);
                     self.while_expiring(&mut batch, Wait::Turn, sleep(wait)).await;
                     parts.push_front(batch);
@@ -187,28 +193,25 @@ impl Lane {
     }
 
     /// One try; nothing is sent, and nothing acknowledged, when nobody waits any more.
-    async fn attempt(&mut self, batch: &mut Batch) -> Result<Vec<i64>, Failure> {
-        if self.client.is_none() {
-            let Some(patience) = self.patience(batch) else { return Ok(Vec::new()) };
-            let (cluster, topic) = (Arc::clone(&self.cluster), Arc::clone(&self.topic));
-            let asking = timeout(patience, leader(&cluster, &topic, self.partition));
-            let asked = self.while_expiring(batch, Wait::Turn, asking).await;
-            self.leads(asked.ok().and_then(Result::ok));
+    async fn attempt(&mut self, writer: &mut Writer, batch: &mut Batch) -> Result<Vec<i64>, Failure> {
+        let unsent = |error: WireError| Failure { error: error.into(), sent: false };
+        if !writer.is_open() {
             let Some(patience) = self.patience(batch) else { return Ok(Vec::new()) };
             self.called = Instant::now();
-            let opening = timeout(patience, cluster.partition(&topic, self.partition));
-            let opened = self.while_expiring(batch, Wait::Way, opening).await;
-            let opened = opened.unwrap_or(Err(CallError::TimedOut(patience)));
-            self.client = Some(opened.map_err(|error| Failure { error, sent: false })?);
+            let asking = in_time("Metadata", patience, writer.leader());
+            let leader = self.while_expiring(batch, Wait::Turn, asking).await.map_err(unsent)?;
+            self.leads(Cluster::address(&leader.0, leader.1));
+            let Some(patience) = self.patience(batch) else { return Ok(Vec::new()) };
+            self.called = Instant::now();
+            let connecting = in_time("ApiVersions", patience, writer.connect(&leader));
+            self.while_expiring(batch, Wait::Way, connecting).await.map_err(unsent)?;
         }
         let Some(patience) = self.patience(batch) else { return Ok(Vec::new()) };
-        let Some(client) = self.client.take() else { return Ok(Vec::new()) };
         self.called = Instant::now();
-        let call = within(patience, client.produce(batch.records(), Compression::NoCompression));
-        let written = self.while_expiring(batch, Wait::Answer, call).await;
-        let offsets = written.map_err(|error| Failure { error, sent: true })?;
-        self.client = Some(client);
-        Ok(offsets)
+        let load = writer.load(batch.messages());
+        let sending = writer.send(load, patience);
+        let written = self.while_expiring(batch, Wait::Answer, sending).await;
+        written.map_err(|error| Failure { error, sent: true })
     }
 
     /// How long a call for those may take of whom somebody still waits; drops the others.
@@ -247,10 +250,9 @@ impl Lane {
         }
     }
 
-    fn found(&mut self, found: Result<PartitionClient, CallError>) {
+    fn found(&mut self, found: Result<(), WireError>) {
         match found {
-            Ok(client) => {
-                self.client = Some(client);
+            Ok(()) => {
                 self.note(|breaker| breaker.found());
                 self.recovered();
             }
@@ -258,9 +260,8 @@ impl Lane {
         }
     }
 
-    /// The partition's leader is that one, where it could be asked; else it is taken for the one before.
-    fn leads(&mut self, leader: Option<String>) {
-        let Some(leader) = leader else { return };
+    /// The partition's leader is that one.
+    fn leads(&mut self, leader: String) {
         if self.breaker.as_ref().is_none_or(|breaker| breaker.broker() != leader) {
             self.breaker = Some(self.cluster.breakers().link(&leader, &self.gate, &self.board));
         }
@@ -269,7 +270,7 @@ impl Lane {
     /// Whether the failure is the broker's: what it refuses, it has answered.
     fn judge(&self, failure: &Failure) {
         let (called, after) = (self.called, self.breaker_after);
-        match failure.error.protocol() {
+        match failure.error.refusal() {
             Some(_) if failure.sent => self.note(|breaker| breaker.answered()),
             // The word of whichever broker was asked for the leader.
             Some(_) => {}
@@ -290,10 +291,8 @@ impl Lane {
     }
 
     /// Notes what went wrong; returns how long to wait before another try.
-    fn failed(&mut self, error: &CallError) -> Duration {
+    fn failed(&mut self, error: &WriteError) -> Duration {
         self.board.failed(&self.part, error);
-        self.client = None;
-        self.cluster.discard();
         let trouble =
             self.trouble.get_or_insert_with(|| Trouble { error: String::new(), backoff: Backoff::new() });
         trouble.error = error.to_string();
@@ -308,44 +307,32 @@ impl Lane {
     }
 }
 
-/// Which broker leads the partition, as `host:port`.
-async fn leader(cluster: &Cluster, topic: &str, partition: i32) -> Result<String, WireError> {
-    let mut connection = cluster.connect().await?;
-    let (host, port) = topic::leader(&mut connection, topic, partition).await?;
-    Ok(Cluster::address(&host, port))
+/// After a wait, tries the way to the leader with nothing to send; tells who that is, and how it went.
+async fn look(writer: &mut Writer, wait: Duration) -> (Option<(String, i32)>, Result<(), WireError>) {
+    sleep(wait).await;
+    match writer.leader().await {
+        Ok(leader) => {
+            let found = writer.connect(&leader).await;
+            (Some(leader), found)
+        }
+        Err(error) => (None, Err(error)),
+    }
 }
 
-/// After a wait, tries the way to the leader with nothing to send; tells who that is, and how it went.
-async fn look(
-    cluster: &Cluster,
-    topic: &str,
-    partition: i32,
-    wait: Duration,
-) -> (Option<String>, Result<PartitionClient, CallError>) {
-    sleep(wait).await;
-    let leader = leader(cluster, topic, partition).await.ok();
-    (leader, cluster.partition(topic, partition).await)
+async fn in_time<T>(
+    what: &'static str,
+    patience: Duration,
+    call: impl Future<Output = Result<T, WireError>>,
+) -> Result<T, WireError> {
+    timeout(patience, call).await.unwrap_or(Err(WireError::TimedOut { what, after: patience }))
 }
 
 fn remedy(failure: &Failure) -> Remedy {
-    use ProtocolError as Kafka;
-    let Some(code) = failure.error.protocol() else {
-        return Remedy::TryAgain { unanswered: failure.sent };
-    };
-    match code {
-        Kafka::MessageTooLarge | Kafka::RecordListTooLarge => Remedy::Split,
-        Kafka::TopicAuthorizationFailed | Kafka::ClusterAuthorizationFailed => Remedy::AskForRights,
-        Kafka::InvalidRecord
-        | Kafka::InvalidTimestamp
-        | Kafka::InvalidTopicException
-        | Kafka::InvalidRequiredAcks
-        | Kafka::UnsupportedForMessageFormat
-        | Kafka::PolicyViolation => Remedy::GiveUp,
-        // The broker had not begun to append.
-        Kafka::LeaderNotAvailable | Kafka::NotEnoughReplicas | Kafka::ThrottlingQuotaExceeded => {
-            Remedy::TryAgain { unanswered: false }
-        }
-        // Appended, and then too few replicas, or the leadership gone while it waited for them (DelayedProduce).
-        _ => Remedy::TryAgain { unanswered: failure.sent },
+    match failure.error.refusal() {
+        Some(Refusal::TooLarge) => Remedy::Split,
+        Some(Refusal::Rights) => Remedy::AskForRights,
+        Some(Refusal::Invalid) => Remedy::GiveUp,
+        Some(Refusal::NotBegun) => Remedy::TryAgain { unanswered: false },
+        Some(Refusal::Passing) | None => Remedy::TryAgain { unanswered: failure.sent },
     }
 }

@@ -13,6 +13,7 @@ mod batch;
 mod breaker;
 mod lane;
 mod queue;
+mod writer;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -95,6 +96,7 @@ impl Producer {
             records: self.counts.records.get(),
             batches: self.counts.batches.get(),
             retries: self.counts.retries.get(),
+            throttled: self.counts.throttled.get(),
             errors: self.counts.errors(),
             queued_records,
             queued_bytes,

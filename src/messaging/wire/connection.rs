@@ -61,7 +61,9 @@ impl Connection {
             versions: vec![(ApiKey::ApiVersions as i16, 0..=0)],
             unusable: false,
         };
-        let answer = connection.call(&ApiVersionsRequest::default(), 0..=0).await?;
+        // A broker that hangs is found out by this: the system accepts connections for it.
+        let request = ApiVersionsRequest::default();
+        let answer = connection.call_within(&request, 0..=0, config.connect_timeout).await?;
         WireError::check("ApiVersions", answer.error_code)?;
         connection.versions =
             answer.api_keys.iter().map(|api| (api.api_key, api.min_version..=api.max_version)).collect();

@@ -9,6 +9,7 @@ mod metrics;
 mod publishing;
 mod restarting;
 mod sharing;
+mod three_brokers;
 
 use highwater::messaging::Message;
 

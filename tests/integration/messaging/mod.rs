@@ -12,4 +12,5 @@ mod producing;
 mod rebalancing;
 mod refused;
 mod rules;
+mod throttled;
 mod undelivered;

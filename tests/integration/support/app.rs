@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use highwater::{config, services::activity, shutdown::Shutdown};
@@ -182,7 +182,10 @@ impl TestApp {
                     }
                     let event =
                         json!({"userId": format!("user-{client}-{}", number % 16), "eventType": "LOGIN"});
-                    match http.post(&url).json(&event).send().await {
+                    let began = Instant::now();
+                    let answer = http.post(&url).json(&event).send().await;
+                    told.answered_within(began.elapsed());
+                    match answer {
                         Ok(answer) if answer.status() == StatusCode::CREATED => {
                             // An answer whose body is cut off tells no id.
                             if let Ok(body) = answer.json::<Value>().await {
@@ -231,6 +234,14 @@ pub(crate) struct Load {
 struct Told {
     acknowledged: Mutex<Vec<String>>,
     refused: Mutex<usize>,
+    slowest: Mutex<Duration>,
+}
+
+impl Told {
+    fn answered_within(&self, took: Duration) {
+        let mut slowest = self.slowest.lock().unwrap();
+        *slowest = took.max(*slowest);
+    }
 }
 
 impl Load {
@@ -242,6 +253,11 @@ impl Load {
     /// How many posts were not acknowledged so far.
     pub(crate) fn refused(&self) -> usize {
         *self.told.refused.lock().unwrap()
+    }
+
+    /// How long the slowest answer took so far.
+    pub(crate) fn slowest(&self) -> Duration {
+        *self.told.slowest.lock().unwrap()
     }
 
     /// Waits until so many events are acknowledged.

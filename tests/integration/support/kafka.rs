@@ -110,7 +110,7 @@ impl TestCluster {
     }
 }
 
-fn settings() -> ClusterConfig {
+pub(super) fn settings() -> ClusterConfig {
     ClusterConfig {
         brokers: Vec::new(),
         security: Security::default(),

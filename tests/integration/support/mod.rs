@@ -5,6 +5,7 @@ mod batches;
 mod cluster;
 mod eventually;
 mod kafka;
+mod leaders;
 mod load;
 pub(crate) mod processed_lines;
 mod recorder;

@@ -3,12 +3,18 @@
 use std::io::Write;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use highwater::messaging::wire::decode_batches;
+use chrono::DateTime;
+use highwater::messaging::{
+    Message,
+    wire::{decode_batches, encode_batch},
+};
 use kafka_protocol::{
     indexmap::IndexMap,
     messages::{ProducerId, fetch_response::AbortedTransaction},
     protocol::StrBytes,
-    records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType},
+    records::{
+        Compression, Record, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
+    },
 };
 
 const PRODUCER: i64 = 7;
@@ -330,4 +336,39 @@ fn a_snappy_block_that_promises_what_it_cannot_have_is_refused() {
     assert!(refusal(with_records(&batch, 2, 1, &liar)).contains("snappy"));
     let framed = [&b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01"[..], &u32::MAX.to_be_bytes(), &[0; 9]].concat();
     assert!(refusal(with_records(&batch, 2, 1, &framed)).contains("snappy"));
+}
+
+#[test]
+fn what_is_written_is_read_by_ourselves_and_by_others_as_it_was() {
+    let message = |millis, key: Option<&str>, value: Option<Vec<u8>>, headers: &[(&str, &str)]| Message {
+        key: key.map(|key| key.as_bytes().to_vec()),
+        value,
+        headers: headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+            .collect(),
+        timestamp: DateTime::from_timestamp_millis(millis).unwrap(),
+    };
+    let messages = [
+        message(1_700_000_000_500, Some("user-1"), Some(b"{}".to_vec()), &[]),
+        message(1_700_000_000_000, None, None, &[("a", "1"), ("b", ""), ("a", "2")]), // the clock went back
+        message(1_700_086_400_000, Some(""), Some(vec![7; 300]), &[]),
+    ];
+    let batch = encode_batch(messages.iter());
+    let (read, next) = decode_batches(4, batch.clone(), 0, vec![], MOST).unwrap();
+    assert_eq!(next, 3);
+    for ((message, record), offset) in messages.iter().zip(&read).zip(0..) {
+        assert_eq!((record.partition, record.offset), (4, offset));
+        assert_eq!(record.timestamp, message.timestamp);
+        assert_eq!(record.key.as_deref(), message.key.as_deref());
+        assert_eq!(record.value.as_deref(), message.value.as_deref());
+        let headers =
+            record.headers.iter().map(|(name, value)| (name.clone(), value.as_ref().unwrap().to_vec()));
+        assert_eq!(headers.collect::<Vec<_>>(), message.headers);
+    }
+    let theirs = RecordBatchDecoder::decode(&mut batch.clone()).unwrap().records;
+    let values: Vec<_> = theirs.iter().map(|record| record.value.as_deref()).collect();
+    assert_eq!(values, messages.iter().map(|message| message.value.as_deref()).collect::<Vec<_>>());
+    let timestamps: Vec<_> = theirs.iter().map(|record| record.timestamp).collect();
+    assert_eq!(timestamps, [1_700_000_000_500, 1_700_000_000_000, 1_700_086_400_000]);
 }

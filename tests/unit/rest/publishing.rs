@@ -128,6 +128,14 @@ async fn each_failure_of_the_producer_has_its_status_and_tells_the_id_to_repeat_
             let answer = service.post(path, &body).await;
             let problem = answer.problem(status);
             assert_eq!(problem["eventId"], id, "{error:?}");
+            if status == 503 {
+                let written = matches!(&error, PublishError::Unavailable { possibly_written: true, .. });
+                assert_eq!(problem["possiblyWritten"], written, "{error:?}");
+                let detail = problem["detail"].as_str().unwrap();
+                assert_eq!(detail.contains("may have been written"), written, "{detail}");
+                assert_eq!(detail.contains("was not written"), !written, "{detail}");
+                assert!(detail.contains("with this eventId is safe"), "{detail}");
+            }
             assert_eq!(answer.header("retry-after"), retry_after, "{error:?}");
             assert_eq!(answer.header("location"), None);
         }

@@ -126,6 +126,12 @@ impl Page {
             TOPIC,
             each(|it| it.retries),
         )?;
+        self.counter(
+            "highwater_produce_throttled_total",
+            "Waits that Kafka's quota imposed.",
+            TOPIC,
+            each(|it| it.throttled),
+        )?;
         let errors = figures.iter().flat_map(|(topic, figures)| {
             figures.errors.iter().map(|(reason, count)| ([*topic, *reason], *count))
         });

@@ -102,34 +102,36 @@ const CIRCUIT_RETRY_AFTER: u32 = 2;
 /// Why Kafka has no such event, or is not known to have it, and what to do. The id is told in any case:
 /// with it the same event can be posted again, and is stored once however often it was written.
 fn failure(id: Uuid, error: PublishError) -> Problem {
-    let problem = match error {
-        PublishError::QueueFull => Problem::unavailable("too many events wait for Kafka; try again soon", 1),
-        PublishError::CircuitOpen(broker) => Problem::unavailable(
-            format!("broker {broker}, which leads this user's partition, does not answer; the event was not written"),
-            CIRCUIT_RETRY_AFTER,
-        )
-        .with_member("possiblyWritten", false),
-        PublishError::TooLarge(reason) => Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the event is larger than Kafka takes: {reason}"),
-        ),
+    let (problem, possibly_written) = match error {
+        PublishError::TooLarge(reason) => {
+            let detail = format!("the event is larger than Kafka takes: {reason}");
+            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+                .with_member("eventId", id.to_string());
+        }
+        PublishError::QueueFull => (unwritten("too many events wait for Kafka", 1), false),
+        PublishError::CircuitOpen(broker) => {
+            let reason = format!("broker {broker}, which leads this user's partition, acknowledges nothing");
+            (unwritten(&reason, CIRCUIT_RETRY_AFTER), false)
+        }
         PublishError::Refused(reason) => {
-            Problem::unavailable(format!("Kafka refused the event: {reason}"), 30)
+            (unwritten(&format!("Kafka refused the event: {reason}"), 30), false)
         }
         PublishError::Unavailable { reason, possibly_written } => {
             let fate =
                 if possibly_written { "may have been written all the same" } else { "was not written" };
-            Problem::unavailable(
-                format!(
-                    "Kafka did not acknowledge the event ({reason}); it {fate}. \
-                     Posting it again with this eventId is safe: an eventId is stored once"
-                ),
-                1,
-            )
-            .with_member("possiblyWritten", possibly_written)
+            let detail = format!("Kafka did not acknowledge the event ({reason}); it {fate}. {SAFE}");
+            (Problem::unavailable(detail, 1), possibly_written)
         }
-        PublishError::Stopping => Problem::unavailable("this instance is stopping; ask another", 1)
-            .with_header(header::CONNECTION, HeaderValue::from_static("close")),
+        PublishError::Stopping => {
+            let problem = unwritten("this instance is stopping, ask another", 1);
+            (problem.with_header(header::CONNECTION, HeaderValue::from_static("close")), false)
+        }
     };
-    problem.with_member("eventId", id.to_string())
+    problem.with_member("eventId", id.to_string()).with_member("possiblyWritten", possibly_written)
+}
+
+const SAFE: &str = "Posting it again with this eventId is safe: an eventId is stored once";
+
+fn unwritten(reason: &str, retry_after: u32) -> Problem {
+    Problem::unavailable(format!("{reason}; the event was not written. {SAFE}"), retry_after)
 }
