@@ -231,7 +231,7 @@ impl Poster {
         });
         let answer = self.http.post(format!("{}{route}", self.bases[instance])).json(&body).send().await?;
         if answer.status() != status {
-            bail!("{}", answer.status());
+            bail!("{}: {}", answer.status(), answer.text().await?);
         }
         let header = |name: &str| {
             let value = answer.headers().get(name).with_context(|| format!("no header {name}"))?;

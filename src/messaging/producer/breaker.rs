@@ -11,7 +11,8 @@
 //!
 //! Each lane has a [`Gate`], which is what a publish looks at: one atomic. A [`Breaker`] opens and shuts the
 //! gates of the lanes whose partitions its broker leads. The lanes do the rest: they tell it how their calls end,
-//! and while one is in trouble it looks for its leader by itself, which is what finds a broker that is back.
+//! and while one is in trouble or shut it looks for its leader by itself, which is what finds a broker that is back,
+//! and a leader that is another by then.
 //!
 //! A circuit breaker of a library wraps a call: it counts how many fail and asks again after a while. Here are no
 //! calls to wrap. A record waits in a lane that keeps its order and its deadline; what is to be broken is a broker,
@@ -29,7 +30,7 @@ use std::{
 };
 
 use log::{info, warn};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use crate::messaging::{Board, BreakerState, BreakerStatus, PublishError};
 
@@ -39,6 +40,8 @@ pub(super) struct Gate {
     pass: AtomicU8,
     /// Whose breaker it obeys; read where somebody is refused.
     broker: Mutex<Arc<str>>,
+    /// For its lane, which may have nothing to send: it is to look for its leader.
+    shuts: Notify,
 }
 
 /// Everybody may pass.
@@ -65,6 +68,11 @@ impl Gate {
         self.pass.load(Ordering::Relaxed) == SHUT
     }
 
+    /// Waits until it is shut, maybe by another lane's trouble; it may be open again by then.
+    pub(super) async fn shuts(&self) {
+        self.shuts.notified().await;
+    }
+
     /// The probe came to nothing, for instance as nobody waited for it any more: another is wanted.
     pub(super) fn probe_again(&self) {
         self.replace(PROBED, PROBE);
@@ -87,6 +95,9 @@ impl Gate {
             BreakerState::Open => SHUT,
         };
         self.pass.store(pass, Ordering::Relaxed);
+        if state == BreakerState::Open {
+            self.shuts.notify_one();
+        }
     }
 }
 

@@ -112,9 +112,18 @@ impl Lane {
             self.gate.probe_again();
             // Without an event to send, only a look of its own can find that the trouble has passed.
             let wait = self.trouble.as_mut().map(|trouble| trouble.backoff.next_wait());
+            let gate = Arc::clone(&self.gate);
             let ready = tokio::select! {
                 biased;
                 ready = self.queue.ready() => ready,
+                () = gate.shuts(), if wait.is_none() => {
+                    // By another lane's trouble, maybe. Nothing is let in that would find out when it is over.
+                    if gate.is_shut() {
+                        let error = "its broker takes no events".to_owned();
+                        self.trouble = Some(Trouble { error, backoff: Backoff::new() });
+                    }
+                    continue;
+                }
                 (leader, found) = look(&mut writer, wait.unwrap_or_default()), if wait.is_some() => {
                     if let Some((host, port)) = leader {
                         self.leads(Cluster::address(&host, port));

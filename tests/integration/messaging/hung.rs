@@ -8,7 +8,7 @@ use std::{
 use futures::future::join_all;
 use highwater::{
     embedded::Fault,
-    messaging::{BreakerState, Producer, ProducerConfig, PublishError, Publisher},
+    messaging::{BreakerState, Producer, ProducerConfig, PublishError, Publisher, Topic},
 };
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
@@ -24,6 +24,10 @@ async fn warm(client: &Client) -> Arc<Producer> {
 }
 
 async fn warm_within(client: &Client, timeout: Duration) -> Arc<Producer> {
+    warm_on(client, client.topic(), timeout).await
+}
+
+async fn warm_on(client: &Client, topic: Topic, timeout: Duration) -> Arc<Producer> {
     let config = ProducerConfig {
         timeout,
         queue_records: 10_000,
@@ -32,7 +36,7 @@ async fn warm_within(client: &Client, timeout: Duration) -> Arc<Producer> {
         breaker_after: BREAKER_AFTER,
     };
     let (cluster, board) = (Arc::clone(&client.cluster), Arc::clone(&client.board));
-    let producer = Arc::new(Producer::new(cluster, client.topic(), config, board));
+    let producer = Arc::new(Producer::new(cluster, topic, config, board));
     eventually("a record is written", async || producer.publish(message("k", "first")).await.ok()).await;
     producer
 }
@@ -141,4 +145,23 @@ async fn a_broker_that_refuses_does_not_hang_and_a_missing_leader_is_waited_for(
         cluster.broker().faults().clear();
         waiting.await.unwrap().unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_is_shut_by_anothers_trouble_finds_its_broker_again_when_that_other_is_gone() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let other = warm_on(&client, client.dead_letter_topic(), PATIENCE).await;
+    let producer = warm(&client).await;
+    cluster.broker().faults().always(ApiKey::Produce, Fault::Stall);
+    cluster.broker().faults().always(ApiKey::ApiVersions, Fault::Stall);
+    let failed = publish(&other).await;
+    assert!(failed.is_err(), "{failed:?}");
+    assert!(is_refused(&publish(&producer).await), "the broker is the same");
+    // Its partition has gone to another leader, say: nobody is left who had trouble.
+    other.close().await;
+    drop(other);
+
+    cluster.broker().faults().clear();
+    eventually("it takes records again", async || publish(&producer).await.ok()).await;
 }
