@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use highwater::{
     config::{self, Config, Invocation, Service},
     http,
-    services::activity,
+    services::{activity, dead_letters},
     shutdown::{self, Shutdown},
     telemetry,
 };
@@ -32,6 +32,10 @@ fn main() -> ExitCode {
         }
         Service::Healthcheck => http::is_healthy(&config.http).unwrap_or_else(|error| {
             eprintln!("no answer on port {}: {error}", config.http.port);
+            false
+        }),
+        Service::DeadLetters(task) => dead_letters(task, config).unwrap_or_else(|error| {
+            eprintln!("{error:#}");
             false
         }),
         Service::Selftest => selftest(config).unwrap_or_else(|error| {
@@ -62,6 +66,15 @@ fn selftest(config: Config) -> anyhow::Result<bool> {
     let passed = runtime.block_on(activity::selftest::run(config, &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     Ok(passed)
+}
+
+/// Without a log: what is said is for whoever asked.
+fn dead_letters(task: dead_letters::Task, config: Config) -> anyhow::Result<bool> {
+    let runtime = runtime()?;
+    let shutdown = stopped_by_signals(&config)?;
+    let outcome = runtime.block_on(dead_letters::shell::run(task, config, &shutdown, &mut io::stdout()));
+    runtime.shutdown_background();
+    outcome
 }
 
 fn runtime() -> io::Result<Runtime> {

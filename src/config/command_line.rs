@@ -2,15 +2,20 @@
 
 use std::ffi::OsString;
 
-use clap::{Arg, ArgMatches, Command};
+use chrono::{DateTime, Utc};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 
 use super::{
     fault::Exit,
     table::{ALL, Description},
 };
+use crate::{
+    messaging::dead_letter::{Filter, Position, Selection},
+    services::dead_letters::Task,
+};
 
 /// What this binary does: a service that it runs, or a question about one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Service {
     /// User activity events; also what runs when no service is named.
     Activity,
@@ -18,6 +23,8 @@ pub enum Service {
     Healthcheck,
     /// Tries the activity service of these settings, and ends.
     Selftest,
+    /// Sees to the dead letters of these settings, and ends.
+    DeadLetters(Task),
 }
 
 const SERVICES: [(&str, Service, &str); 3] = [
@@ -50,9 +57,13 @@ impl CommandLine {
         let mut matches = command().try_get_matches_from(args)?;
         // A flag may stand before the service or after it: the service's own matches have both.
         let (service, flags) = match matches.remove_subcommand() {
+            Some((name, mut inner)) if name == DEAD_LETTERS => {
+                let (task, flags) = inner.remove_subcommand().unwrap_or((LIST.to_owned(), inner));
+                (Service::DeadLetters(task_of(&task, &flags)), flags)
+            }
             Some((name, flags)) => {
                 let named = SERVICES.iter().find(|(known, ..)| *known == name);
-                (named.map_or(Service::Activity, |(_, service, _)| *service), flags)
+                (named.map_or(Service::Activity, |(_, service, _)| service.clone()), flags)
             }
             None => (Service::Activity, matches),
         };
@@ -81,7 +92,99 @@ fn command() -> Command {
         .subcommand_value_name("SERVICE")
         .subcommand_help_heading("Services")
         .subcommands(services)
+        .subcommand(dead_letters())
         .args(settings.map(|(order, setting)| arg(order, setting)))
+}
+
+const DEAD_LETTERS: &str = "dead-letters";
+const LIST: &str = "list";
+const REDRIVE: &str = "redrive";
+
+fn dead_letters() -> Command {
+    let option = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name(value)
+            .help(help)
+            .help_heading("Letters")
+            .display_order(0)
+            .allow_hyphen_values(true)
+    };
+    let list = Command::new(LIST)
+        .about("Shows dead letters, the newest first, a line of JSON each")
+        .arg(option("reason", "TEXT", "Only those whose reason has this text in it"))
+        .arg(
+            option("partition", "NUMBER", "Only those read from this partition")
+                .value_parser(clap::value_parser!(i32).range(0..)),
+        )
+        .arg(option("key", "TEXT", "Only those with this key"))
+        .arg(option("from", "TIME", "Only those set aside at this time or later").value_parser(moment))
+        .arg(option("to", "TIME", "Only those set aside before this time").value_parser(moment))
+        .arg(option("limit", "NUMBER", "At most so many").value_parser(clap::value_parser!(usize)));
+    let redrive = Command::new(REDRIVE)
+        .about("Sends dead letters back to where they came from; exit code 0 when all were seen to")
+        .arg(
+            Arg::new("all")
+                .long("all")
+                .help("All of them")
+                .help_heading("Letters")
+                .display_order(0)
+                .action(ArgAction::SetTrue),
+        )
+        .arg(option("reason", "TEXT", "Those whose reason has this text in it"))
+        .arg(
+            option(
+                "position",
+                "PARTITION/OFFSET",
+                "The one at this place of the dead letter topic; again for more",
+            )
+            .action(ArgAction::Append)
+            .value_parser(position),
+        )
+        .group(ArgGroup::new("which").args(["all", "reason", "position"]).required(true));
+    Command::new(DEAD_LETTERS)
+        .about("Shows the dead letters of the same settings, or sends them back")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(list)
+        .subcommand(redrive)
+}
+
+fn task_of(task: &str, flags: &ArgMatches) -> Task {
+    let text = |name: &str| flags.get_one::<String>(name).cloned();
+    if task == LIST {
+        let moment = |name: &str| flags.get_one::<DateTime<Utc>>(name).copied();
+        let filter = Filter {
+            reason: text("reason"),
+            source_partition: flags.get_one("partition").copied(),
+            key: text("key"),
+            from: moment("from"),
+            to: moment("to"),
+        };
+        return Task::List { filter, limit: flags.get_one("limit").copied() };
+    }
+    Task::Redrive(match (text("reason"), flags.get_many("position")) {
+        (Some(reason), _) => Selection::Reason(reason),
+        (None, Some(positions)) => Selection::Positions(positions.copied().collect()),
+        (None, None) => Selection::All,
+    })
+}
+
+fn moment(text: &str) -> Result<DateTime<Utc>, &'static str> {
+    let parsed = DateTime::parse_from_rfc3339(text);
+    parsed.map(|time| time.to_utc()).map_err(|_| "a time is written as 2026-05-01T10:00:00Z")
+}
+
+fn position(text: &str) -> Result<Position, &'static str> {
+    let number = |text: &str| text.parse::<u32>().ok();
+    let parsed = text.split_once('/').and_then(|(partition, offset)| {
+        Some(Position {
+            partition: i32::try_from(number(partition)?).ok()?,
+            offset: offset.parse().ok().filter(|offset| *offset >= 0)?,
+        })
+    });
+    parsed.ok_or("a place is written as PARTITION/OFFSET, such as 0/12")
 }
 
 fn arg(order: usize, setting: Description) -> Arg {

@@ -9,6 +9,7 @@ mod command_line;
 mod environment;
 mod fault;
 mod reader;
+mod secret;
 mod security;
 mod table;
 mod values;
@@ -23,7 +24,7 @@ pub use table::Description;
 use crate::{
     http,
     messaging::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig},
-    services::activity,
+    services::{activity, dead_letters},
     store, telemetry,
 };
 use command_line::CommandLine;
@@ -57,6 +58,8 @@ pub struct Config {
     pub http: http::Config,
     /// Where events are kept.
     pub store: store::Config,
+    /// Who may see to dead letters, and how often they are sent back.
+    pub dead_letters: dead_letters::Config,
     /// What the activity service takes.
     pub activity: activity::Config,
     /// What is logged, and how.
@@ -83,7 +86,7 @@ pub fn parse(
 ) -> Result<Invocation, Exit> {
     let command_line = CommandLine::parse(args)?;
     let file = environment::dotenv(dotenv)?;
-    let service = command_line.service;
+    let service = command_line.service.clone();
     let mut reader = Reader::new(|variable| {
         let filled = |value: &String| !value.trim().is_empty();
         let flag = command_line.flag(variable).map(str::to_owned);
@@ -118,11 +121,14 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Config {
         request_timeout: reader.value(&table::KAFKA_REQUEST_TIMEOUT),
     };
     let (topic, dead_letter_topic) = topics(reader);
+    let dead_letters =
+        dead_letters::Config { admin: secret::admin(reader), redrive_max: reader.value(&table::REDRIVE_MAX) };
     Config {
         kafka,
         embedded,
         topic,
         dead_letter_topic,
+        dead_letters,
         producer: ProducerConfig {
             timeout: reader.value(&table::PRODUCE_TIMEOUT),
             queue_records: reader.value(&table::PRODUCE_QUEUE_EVENTS),

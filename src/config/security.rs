@@ -1,9 +1,8 @@
 //! The settings of TLS and SASL, which mean something only together.
 
-use std::fs;
-
 use super::{
     reader::Reader,
+    secret,
     table::{
         KAFKA_BROKERS, KAFKA_SASL_MECHANISM, KAFKA_SASL_PASSWORD, KAFKA_SASL_PASSWORD_FILE,
         KAFKA_SASL_USERNAME, KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_CA, KAFKA_SSL_CERTIFICATE, KAFKA_SSL_KEY,
@@ -121,24 +120,13 @@ fn sasl(
 /// The password, or what the file of it holds but for the end of its line.
 fn password(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Option<Secret> {
     let given = reader.value(&KAFKA_SASL_PASSWORD);
-    let path = reader.value(&KAFKA_SASL_PASSWORD_FILE);
+    let Some(path) = reader.value(&KAFKA_SASL_PASSWORD_FILE) else { return given };
     let file = (KAFKA_SASL_PASSWORD_FILE.variable, reader.text(&KAFKA_SASL_PASSWORD_FILE));
     let shown = (KAFKA_SASL_PASSWORD.variable, reader.shown(&KAFKA_SASL_PASSWORD));
-    let Some(path) = path else { return given };
     reader.require(given.is_none(), &[shown, file.clone()], "set one of them");
     // Whatever is wrong with the file, nothing more is to be said of the password.
-    let unusable = Some(Secret::new(""));
-    match fs::read_to_string(path) {
-        Ok(text) => {
-            let password =
-                text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
-            let holds_one = !password.is_empty() && !password.contains('\0');
-            reader.require(holds_one, &[file], "holds no password");
-            Some(Secret::new(password))
-        }
-        Err(error) => {
-            reader.require(false, &[file], &format!("cannot be read: {error}"));
-            unusable
-        }
-    }
+    let text = secret::first_line(reader, &file, &path).unwrap_or_default();
+    let holds_one = !text.is_empty() && !text.contains('\0');
+    reader.require(holds_one, &[file], "holds no password");
+    Some(Secret::new(text))
 }

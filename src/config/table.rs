@@ -9,7 +9,7 @@ use super::{
     security::Protocol,
     values::{
         Assignors, Brokers, Directives, Durations, EventTypes, File, Host, OneOf, Or, Password, Size, Text,
-        TopicName, Values, Whole,
+        Token, TopicName, Values, Whole,
     },
 };
 use crate::{
@@ -213,6 +213,14 @@ settings! {
             "How often to look for new partitions.";
         FETCH_MAX_BYTES: Size<i32> = "1MiB", Size::from(KIB).to(GIB),
             "The most bytes of one fetch from one partition; a larger record arrives whole.";
+    }
+    "Dead letters" {
+        ADMIN_TOKEN: Or<Token> = "", Or::unset(Token),
+            "Who bears it may list dead letters and send them back over HTTP; unset, those routes are off.";
+        ADMIN_TOKEN_FILE: Or<File> = "", Or::unset(File),
+            "Where the token is read from, in place of ADMIN_TOKEN.";
+        REDRIVE_MAX: Whole<u32> = "3", Whole::from(0).to(1_000),
+            "How often a record is sent back from the dead letters; then it stays there.";
     }
     "Store" {
         STORE_MAX_EVENTS: Whole<u64> = "1000000", Whole::from(1).to(1_000_000_000),

@@ -4,6 +4,7 @@
 //! what it sends, [`Parameters`] and [`segment`] what it asks, [`Problem`] is what it hears when it errs. [`client`] asks a service of this machine.
 //! Errors of a handler are replies, returned through `then`; warp's rejections only pick the route.
 
+mod bearer;
 mod body;
 pub mod client;
 mod connection;
@@ -23,12 +24,13 @@ use std::{
     time::Duration,
 };
 
+pub use bearer::Bearer;
 pub use body::{BodyLimits, header, json_body, json_text};
 pub use healthcheck::is_healthy;
 pub use media::{JSON, NDJSON, prefers_ndjson};
 pub use methods::refuse;
 pub use pace::grant;
-pub use parameters::{Parameters, segment};
+pub use parameters::{Parameters, next_link, segment};
 pub use problem::{FieldError, PROBLEM_JSON, Problem};
 pub use serve::serve;
 pub use traffic::Traffic;

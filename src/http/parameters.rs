@@ -2,9 +2,21 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::{FieldError, Problem};
+
+/// What a query's value may not hold as it is: RFC 3986, section 2.3, leaves these unreserved.
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// What a path may not hold inside `<…>`. It is encoded already where it needs to be.
+const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
+
+/// The page after this one, as a `Link` header has it (RFC 8288): the path as it came, and these parameters.
+pub fn next_link<'a>(path: &str, parameters: impl Iterator<Item = (&'a str, String)>) -> String {
+    let parameters: Vec<String> =
+        parameters.map(|(name, value)| format!("{name}={}", utf8_percent_encode(&value, VALUE))).collect();
+    format!("<{}?{}>; rel=\"next\"", utf8_percent_encode(path, PATH), parameters.join("&"))
+}
 
 /// The parameters of a query. Takes what it is asked for and gathers every fault, so that one answer
 /// can name them all; parameters that nobody asks for are ignored.

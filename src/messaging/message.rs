@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 /// A record on its way to a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Decides the partition (murmur2, as Java's default partitioner); `None` spreads.
+    /// Decides the partition where that is not named (murmur2, as Java's default partitioner); `None` spreads.
     pub key: Option<Vec<u8>>,
     /// The payload; `None` is a tombstone.
     pub value: Option<Vec<u8>>,
@@ -14,6 +14,9 @@ pub struct Message {
     pub headers: Vec<(String, Vec<u8>)>,
     /// The producer's clock: the record's timestamp, in milliseconds.
     pub timestamp: DateTime<Utc>,
+    /// The partition that it is for, where that is not the key's to decide. One that the topic does not have
+    /// counts as none.
+    pub partition: Option<i32>,
 }
 
 /// Where Kafka put a record, once all in-sync replicas have it.

@@ -113,6 +113,7 @@
 //!             value: Some(b"hello".to_vec()),
 //!             headers: Vec::new(),
 //!             timestamp: Utc::now(),
+//!             partition: None, // the key decides
 //!         })
 //!         .await?;
 //!     println!("written to partition {} at offset {}", receipt.partition, receipt.offset);

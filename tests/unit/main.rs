@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod config;
+mod dead_letters;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
 mod event;

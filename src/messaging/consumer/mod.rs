@@ -25,7 +25,7 @@ use super::{
     Board, Cluster, ConsumerConfig, ConsumerCounts, Handler, dead_letter::DeadLetters, topic::Topic,
 };
 use progress::Progress;
-use reader::Reader;
+pub(super) use reader::{ReadError, Reader};
 use run::Run;
 use shift::Shift;
 pub use watermark::Watermark;

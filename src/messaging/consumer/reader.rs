@@ -31,7 +31,7 @@ const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// Reads one partition from its leader.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(in crate::messaging) struct Reader {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     partition: i32,
@@ -56,7 +56,7 @@ enum Stretch {
 
 /// Why nothing was read.
 #[derive(Debug, Error)]
-pub(super) enum ReadError {
+pub(in crate::messaging) enum ReadError {
     /// The offset is below the log's start, or beyond its end.
     #[error("the offset is out of the log's range")]
     OutOfRange,
@@ -69,13 +69,18 @@ pub(super) enum ReadError {
 }
 
 impl Reader {
-    pub(super) fn new(cluster: Arc<Cluster>, topic: Arc<str>, partition: i32, max_bytes: i32) -> Self {
+    pub(in crate::messaging) fn new(
+        cluster: Arc<Cluster>,
+        topic: Arc<str>,
+        partition: i32,
+        max_bytes: i32,
+    ) -> Self {
         Self { cluster, topic, partition, max_bytes, plain: true, at_end: false, rskafka: None, own: None }
     }
 
     /// The next records at `from` or after it; waits a moment for some. After an error the connection is
     /// made anew at the next call.
-    pub(super) async fn read(&mut self, from: i64) -> Result<Fetched, ReadError> {
+    pub(in crate::messaging) async fn read(&mut self, from: i64) -> Result<Fetched, ReadError> {
         // Taken: after an error of rskafka's it is our own fetch that tries next, which may fare better.
         if self.plain && mem::take(&mut self.at_end) {
             match self.read_by_rskafka(from).await? {
@@ -100,7 +105,7 @@ impl Reader {
     }
 
     /// The offsets that the log has: from the first record to the end of what is committed.
-    pub(super) async fn range(&mut self) -> Result<Range<i64>, ReadError> {
+    pub(in crate::messaging) async fn range(&mut self) -> Result<Range<i64>, ReadError> {
         let client = self.cluster.partition(&self.topic, self.partition).await.map_err(passing)?;
         let deadline = self.cluster.request_timeout();
         let range = async {

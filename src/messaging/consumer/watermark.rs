@@ -23,6 +23,11 @@ impl Watermark {
         self.mark
     }
 
+    /// What is done above the mark: stretches in their order that neither touch nor overlap.
+    pub fn above(&self) -> impl Iterator<Item = Range<i64>> {
+        self.above.iter().map(|(start, end)| *start..*end)
+    }
+
     /// These offsets are done, whether or not a record stands at each. Saying it twice changes nothing.
     pub fn done(&mut self, offsets: Range<i64>) {
         let (mut start, mut end) = (offsets.start.max(self.mark), offsets.end);

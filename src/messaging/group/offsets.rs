@@ -21,6 +21,16 @@ impl Coordinator {
         topic: &str,
         partitions: impl IntoIterator<Item = i32>,
     ) -> Result<BTreeMap<i32, i64>, WireError> {
+        let noted = self.noted(topic, partitions).await?;
+        Ok(noted.into_iter().map(|(partition, (offset, _))| (partition, offset)).collect())
+    }
+
+    /// As [`Coordinator::committed`], with the note that was committed beside each offset.
+    pub(crate) async fn noted(
+        &self,
+        topic: &str,
+        partitions: impl IntoIterator<Item = i32>,
+    ) -> Result<BTreeMap<i32, (i64, String)>, WireError> {
         const WHAT: &str = "OffsetFetch";
         let topic = OffsetFetchRequestTopic::default()
             .with_name(name(topic))
@@ -33,7 +43,8 @@ impl Coordinator {
         for found in answer.topics.into_iter().flat_map(|topic| topic.partitions) {
             self.check(WHAT, found.error_code).await?;
             if found.committed_offset >= 0 {
-                committed.insert(found.partition_index, found.committed_offset);
+                let note = found.metadata.map(|note| note.as_str().to_owned()).unwrap_or_default();
+                committed.insert(found.partition_index, (found.committed_offset, note));
             }
         }
         Ok(committed)
@@ -47,12 +58,23 @@ impl Coordinator {
         topic: &str,
         offsets: &BTreeMap<i32, i64>,
     ) -> Result<(), WireError> {
+        let noted = offsets.iter().map(|(partition, offset)| (*partition, (*offset, String::new())));
+        self.commit_noted(claim, topic, &noted.collect()).await
+    }
+
+    /// As [`Coordinator::commit`], with a note beside each offset.
+    pub(crate) async fn commit_noted(
+        &self,
+        claim: &Claim,
+        topic: &str,
+        offsets: &BTreeMap<i32, (i64, String)>,
+    ) -> Result<(), WireError> {
         const WHAT: &str = "OffsetCommit";
-        let partitions = offsets.iter().map(|(partition, offset)| {
+        let partitions = offsets.iter().map(|(partition, (offset, note))| {
             OffsetCommitRequestPartition::default()
                 .with_partition_index(*partition)
                 .with_committed_offset(*offset)
-                .with_committed_metadata(Some(StrBytes::from_static_str("")))
+                .with_committed_metadata(Some(StrBytes::from_string(note.clone())))
         });
         let topic =
             OffsetCommitRequestTopic::default().with_name(name(topic)).with_partitions(partitions.collect());

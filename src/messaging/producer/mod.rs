@@ -140,6 +140,10 @@ impl Producer {
     }
 
     fn partition_of(&self, message: &Message, partitions: usize) -> usize {
+        let named = message.partition.and_then(|partition| usize::try_from(partition).ok());
+        if let Some(named) = named.filter(|partition| *partition < partitions) {
+            return named;
+        }
         match &message.key {
             Some(key) => partitioner::partition_for_key(key, partitions) as usize,
             None => self.spread.fetch_add(1, Ordering::Relaxed) % partitions,

@@ -1,7 +1,7 @@
 //! The paths that are served: what metrics call them, and the methods that each takes.
 
 /// Each path, as a pattern.
-pub(super) static PATTERNS: [&str; 9] = [
+pub(super) static PATTERNS: [&str; 11] = [
     "/events/generate",
     "/api/events",
     "/events/processed",
@@ -11,6 +11,8 @@ pub(super) static PATTERNS: [&str; 9] = [
     "/health",
     "/ready",
     "/metrics",
+    "/dead-letters",
+    "/dead-letters/redrive",
 ];
 
 /// The place in [`PATTERNS`] of what a path belongs to. One `/` at its end makes no difference.
@@ -23,9 +25,11 @@ pub(super) fn place(path: &str) -> Option<usize> {
     })
 }
 
-/// The methods of a path, for `Allow`; none where nothing is served.
-pub(super) fn methods(path: &str) -> Option<&'static str> {
+/// The methods of a path, for `Allow`; none where nothing is served. Dead letters are where there is a desk.
+pub(super) fn methods(path: &str, has_desk: bool) -> Option<&'static str> {
     Some(match PATTERNS[place(path)?] {
+        "/dead-letters" | "/dead-letters/redrive" if !has_desk => return None,
+        "/dead-letters/redrive" => "POST, OPTIONS",
         "/events/generate" => "POST, OPTIONS",
         "/api/events" => "GET, HEAD, POST, OPTIONS",
         _ => "GET, HEAD, OPTIONS",

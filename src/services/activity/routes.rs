@@ -26,6 +26,7 @@ use super::{
 use crate::{
     http::{self, BodyLimits, Problem, header, json_body, segment},
     messaging::{Publisher, Status},
+    services::dead_letters::{self, Desk},
     store::EventStore,
 };
 
@@ -49,6 +50,8 @@ pub struct Api {
     pub run: Run,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where dead letters are seen to, should that be on.
+    pub dead_letters: Option<Arc<Desk>>,
 }
 
 impl fmt::Debug for Api {
@@ -109,11 +112,12 @@ fn others(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
     let ready = path!("ready").and(reads()).and(with(api)).map(|api: Arc<Api>| health::ready(&api));
     let metrics = path!("metrics").and(reads()).and(with(api)).map(|api: Arc<Api>| metrics::metrics(&api));
 
-    let unknown = warp::path::full().and(warp::method()).map(|path: FullPath, method: Method| {
-        http::refuse(&method, path.as_str(), paths::methods(path.as_str()))
+    let has_desk = api.dead_letters.is_some();
+    let unknown = warp::path::full().and(warp::method()).map(move |path: FullPath, method: Method| {
+        http::refuse(&method, path.as_str(), paths::methods(path.as_str(), has_desk))
     });
 
-    create
+    let own = create
         .or(processed)
         .unify()
         .or(event)
@@ -130,9 +134,12 @@ fn others(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .unify()
         .or(metrics)
         .unify()
-        .or(unknown)
-        .unify()
-        .boxed()
+        .boxed();
+    let all = match &api.dead_letters {
+        Some(desk) => own.or(dead_letters::routes(Arc::clone(desk))).unify().boxed(),
+        None => own,
+    };
+    all.or(unknown).unify().boxed()
 }
 
 fn with(api: &Arc<Api>) -> impl Filter<Extract = (Arc<Api>,), Error = Infallible> + Clone + use<> {

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
-
 use super::{cursor::Run, timestamp};
 use crate::{
-    http::{Parameters, Problem},
+    http::{Parameters, Problem, next_link},
     store::{Position, Query},
 };
 
@@ -14,10 +12,6 @@ use crate::{
 const MAX_LIMIT: usize = 10_000;
 /// The longest time a request can be told to wait for an event.
 const MAX_WAIT: Duration = Duration::from_secs(30);
-/// What a query's value may not hold as it is: RFC 3986, section 2.3, leaves these unreserved.
-const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// What a path may not hold inside `<…>`. It is encoded already where it needs to be.
-const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
 
 /// What the path fixes.
 #[derive(Debug)]
@@ -62,29 +56,18 @@ impl Selection {
 
     /// The page after this one, as a `Link` header has it: RFC 8288.
     pub(super) fn next_link(&self, scope: &Scope, path: &str, limit: usize, cursor: &str) -> String {
-        let mut link = format!("<{}?", utf8_percent_encode(path, PATH));
-        let mut add = |name: &str, value: &str| {
-            link.push_str(name);
-            link.push('=');
-            link.extend(utf8_percent_encode(value, VALUE));
-            link.push('&');
-        };
-        if let (Some(user_id), false) = (&self.query.user_id, matches!(scope, Scope::User(_))) {
-            add("userId", user_id);
-        }
-        if let (Some(event_type), false) = (&self.query.event_type, matches!(scope, Scope::Type(_))) {
-            add("eventType", event_type);
-        }
-        if let Some(from) = self.query.from {
-            add("from", &from.to_rfc3339());
-        }
-        if let Some(to) = self.query.to {
-            add("to", &to.to_rfc3339());
-        }
-        add("limit", &limit.to_string());
-        add("cursor", cursor);
-        link.pop();
-        link + ">; rel=\"next\""
+        let Query { user_id, event_type, from, to } = &self.query;
+        let user_id = user_id.clone().filter(|_| !matches!(scope, Scope::User(_)));
+        let event_type = event_type.clone().filter(|_| !matches!(scope, Scope::Type(_)));
+        let parameters = [
+            ("userId", user_id),
+            ("eventType", event_type),
+            ("from", from.map(|moment| moment.to_rfc3339())),
+            ("to", to.map(|moment| moment.to_rfc3339())),
+            ("limit", Some(limit.to_string())),
+            ("cursor", Some(cursor.to_owned())),
+        ];
+        next_link(path, parameters.into_iter().filter_map(|(name, value)| Some((name, value?))))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     http,
     messaging::{Board, Cluster, Consumer, DeadLetters, Producer, Topic},
+    services::dead_letters::{self, Desk},
     shutdown::Shutdown,
     store::MemoryStore,
 };
@@ -42,12 +43,23 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
         Arc::new(Producer::new(Arc::clone(&cluster), topic, settings, Arc::clone(&board)))
     };
     let events = producer(topic.clone());
-    let letters = producer(dead_letter_topic);
+    let letters = producer(dead_letter_topic.clone());
 
     let store = Arc::new(MemoryStore::new(&config.store));
     let dead_letters = DeadLetters::new(Arc::clone(&letters) as _, topic.name(), &config.consumer.group_id);
     let conflicts = Arc::new(Conflicts::default());
     let processor = Arc::new(Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts)));
+    let dead_letter_desk = config.dead_letters.admin.map(|bearer| {
+        let topics = dead_letters::Topics {
+            cluster: Arc::clone(&cluster),
+            letters: dead_letter_topic,
+            source: Arc::clone(topic.name()),
+            publisher: Arc::clone(&events) as _,
+        };
+        let (limits, within) = (config.http.body_limits(), config.http.request_timeout);
+        let redrive_max = config.dead_letters.redrive_max;
+        Arc::new(Desk::new(topics, &config.consumer, bearer, redrive_max, limits, within))
+    });
     let consumer =
         Consumer::start(cluster, topic, config.consumer, processor, dead_letters, Arc::clone(&board));
 
@@ -63,11 +75,16 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
         embedded: config.embedded,
         run: Run::begin(),
         metrics,
+        dead_letters: dead_letter_desk.clone(),
     };
     let requests = shutdown.part("requests");
     let consuming = shutdown.part("the consumer");
     log::info!("listening on http://{}", listener.local_addr()?);
-    http::serve(routes(Arc::new(api)), listener, &config.http, traffic, shutdown.requested()).await;
+    let stopping = async {
+        shutdown.requested().await;
+        dead_letter_desk.iter().for_each(|desk| desk.close());
+    };
+    http::serve(routes(Arc::new(api)), listener, &config.http, traffic, stopping).await;
     events.close().await;
     drop(requests);
     consumer.stop().await;

@@ -2,6 +2,7 @@
 
 mod broker_away;
 mod broker_faults;
+mod dead_letters;
 mod duplicates;
 mod log_bounds;
 mod malformed;
@@ -20,5 +21,6 @@ fn message(key: &str, value: impl Into<Vec<u8>>) -> Message {
         value: Some(value.into()),
         headers: Vec::new(),
         timestamp: chrono::Utc::now(),
+        partition: None,
     }
 }

@@ -63,6 +63,7 @@ impl Watched {
             limits: config().body_limits(),
             embedded: false,
             run: Run::begin(),
+            dead_letters: None,
             metrics: Metrics::new(Vec::new(), Arc::default()).unwrap(),
         };
         Server::serve(config(), routes(Arc::new(api)).map(Reply::into_response)).await

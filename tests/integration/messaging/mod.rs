@@ -10,6 +10,7 @@ mod kip848;
 mod logs;
 mod producing;
 mod rebalancing;
+mod redriving;
 mod refused;
 mod rules;
 mod throttled;

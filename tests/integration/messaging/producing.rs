@@ -13,6 +13,7 @@ pub(super) fn message(key: &str, value: impl Into<Vec<u8>>) -> Message {
         value: Some(value.into()),
         headers: vec![],
         timestamp: chrono::Utc::now(),
+        partition: None,
     }
 }
 

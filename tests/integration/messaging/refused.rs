@@ -121,6 +121,7 @@ async fn a_refused_user_is_told_to_all_and_shown_to_the_broker_once_in_a_while()
             value: Some(b"{}".to_vec()),
             headers: Vec::new(),
             timestamp: Utc::now(),
+            partition: None,
         };
         let error = producer.publish(message).await.unwrap_err().to_string();
         assert!(error.contains("refuses user alice") && !error.contains("hunter2"), "{error}");

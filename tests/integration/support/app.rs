@@ -8,7 +8,7 @@ use std::{
 };
 
 use highwater::{config, services::activity, shutdown::Shutdown};
-use reqwest::{Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -118,6 +118,32 @@ impl TestApp {
     pub(crate) async fn read(&self, path: &str) -> Value {
         let answer = self.get(path).await;
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        answer.json().await.unwrap()
+    }
+
+    /// Sends a request with that token and that `Accept`.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        accept: Option<&str>,
+    ) -> Response {
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(accept) = accept {
+            request = request.header("accept", accept);
+        }
+        request.send().await.unwrap()
+    }
+
+    /// Sends dead letters back; what it reports.
+    pub(crate) async fn redrive(&self, token: &str, body: &Value) -> Value {
+        let request = self.http.post(format!("{}/dead-letters/redrive", self.base));
+        let answer = request.bearer_auth(token).json(body).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
         answer.json().await.unwrap()
     }
 

@@ -24,6 +24,7 @@ impl RecordLoad {
                     value: Some(format!("{written}").into_bytes()),
                     headers: vec![],
                     timestamp: chrono::Utc::now(),
+                    partition: None,
                 };
                 producer.publish(message).await.unwrap();
                 written += 1;

@@ -8,4 +8,5 @@ mod lease;
 mod partitioner;
 mod range;
 mod record_batch;
+mod settled;
 mod watermark;

@@ -348,6 +348,7 @@ fn what_is_written_is_read_by_ourselves_and_by_others_as_it_was() {
             .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
             .collect(),
         timestamp: DateTime::from_timestamp_millis(millis).unwrap(),
+        partition: None,
     };
     let messages = [
         message(1_700_000_000_500, Some("user-1"), Some(b"{}".to_vec()), &[]),

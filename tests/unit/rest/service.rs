@@ -9,6 +9,7 @@ use highwater::{
     http::BodyLimits,
     messaging::{Message, PublishError, Publisher, Receipt, Status},
     services::activity::{Api, Config, Conflicts, Metrics, Run, routes},
+    services::dead_letters::Desk,
     store::{self, Event, EventStore, MemoryStore, Offered},
 };
 use serde_json::{Value, value::RawValue};
@@ -39,6 +40,7 @@ pub(crate) struct Service {
     pub(crate) embedded: bool,
     pub(crate) limits: BodyLimits,
     pub(crate) run: Run,
+    pub(crate) dead_letters: Option<Arc<Desk>>,
 }
 
 impl Service {
@@ -58,6 +60,7 @@ impl Service {
                 timeout: std::time::Duration::from_secs(5),
             },
             run: Run::begin(),
+            dead_letters: None,
         }
     }
 
@@ -82,6 +85,7 @@ impl Service {
             limits: self.limits,
             embedded: self.embedded,
             run: self.run,
+            dead_letters: self.dead_letters.clone(),
             metrics: Metrics::new(Vec::new(), Arc::default()).unwrap(),
         };
         Answer(request.reply(&routes(Arc::new(api))).await)

@@ -80,6 +80,7 @@ fn message(body: &[u8], accepts: Accepts<'_>, max_depth: usize) -> Result<(Uuid,
         value: Some(event.json().to_vec()),
         headers: Vec::new(),
         timestamp: now,
+        partition: None,
     };
     Ok((id, message))
 }

@@ -105,6 +105,7 @@ impl Second {
             value: value.map(|value| value.as_bytes().to_vec()),
             headers: Vec::new(),
             timestamp: Utc::now(),
+            partition: None,
         };
         self.events.publish(message).await?;
         Ok(())

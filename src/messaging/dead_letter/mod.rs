@@ -3,11 +3,18 @@
 //! A dead letter is the record's key, value and headers, and headers that say where it came from and why it
 //! is here. It is delivered at least once: topic, partition and offset identify it.
 
+mod archive;
+mod letter;
+mod redrive;
+mod settled;
+
 use std::sync::Arc;
 
-use chrono::SecondsFormat;
-
 use super::{Message, PublishError, Publisher, Receipt, Record};
+pub use archive::{Archive, Filter, Letters, Place, Unreadable};
+pub use letter::{DeadLetter, Source};
+pub use redrive::{Position, RedriveError, Redriver, Report, Selection};
+pub use settled::Settled;
 
 /// Why the record cannot be processed.
 pub const ERROR: &str = "dead-letter-error";
@@ -23,6 +30,8 @@ pub const TIMESTAMP: &str = "dead-letter-timestamp";
 pub const GROUP: &str = "dead-letter-group";
 /// Only where the record was too large: how many bytes its value had. What is here is its beginning.
 pub const TRUNCATED: &str = "dead-letter-truncated-from";
+/// Of a record that was sent back from the dead letters: how often, in decimal. It keeps it when it fails again.
+pub const REDRIVES: &str = "dead-letter-redrives";
 
 /// What is left of a value that does not fit, in bytes.
 const TRUNCATED_VALUE: usize = 16 * 1024;
@@ -62,6 +71,7 @@ impl DeadLetters {
             value: record.value.as_ref().map(|value| value.to_vec()),
             headers: own.chain(self.position(record, reason)).collect(),
             timestamp: chrono::Utc::now(),
+            partition: None,
         }
     }
 
@@ -75,11 +85,12 @@ impl DeadLetters {
             value: record.value.as_ref().map(|value| beginning(value, TRUNCATED_VALUE)),
             headers,
             timestamp: chrono::Utc::now(),
+            partition: None,
         }
     }
 
     fn position(&self, record: &Record, reason: &str) -> Vec<(String, Vec<u8>)> {
-        let timestamp = record.timestamp.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let timestamp = letter::moment(record.timestamp);
         [
             (ERROR, reason.to_owned()),
             (TOPIC, self.source.to_string()),

@@ -1,0 +1,40 @@
+//! Secrets, which a file can hold in place of a variable.
+
+use std::{fs, path::Path};
+
+use super::{
+    reader::Reader,
+    table::{ADMIN_TOKEN, ADMIN_TOKEN_FILE},
+    values::{Token, Values as _},
+};
+use crate::http::Bearer;
+
+/// What a file of a secret holds but for the end of its line; where it cannot be read that is noted.
+pub(super) fn first_line(
+    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    file: &(&'static str, String),
+    path: &Path,
+) -> Option<String> {
+    match fs::read_to_string(path) {
+        Ok(text) => {
+            let line = text.strip_suffix('\n').unwrap_or(&text);
+            Some(line.strip_suffix('\r').unwrap_or(line).to_owned())
+        }
+        Err(error) => {
+            reader.require(false, std::slice::from_ref(file), &format!("cannot be read: {error}"));
+            None
+        }
+    }
+}
+
+/// Who bears ADMIN_TOKEN, or the token that ADMIN_TOKEN_FILE holds.
+pub(super) fn admin(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Option<Bearer> {
+    let given = reader.value(&ADMIN_TOKEN);
+    let Some(path) = reader.value(&ADMIN_TOKEN_FILE) else { return given };
+    let file = (ADMIN_TOKEN_FILE.variable, reader.text(&ADMIN_TOKEN_FILE));
+    let shown = (ADMIN_TOKEN.variable, reader.shown(&ADMIN_TOKEN));
+    reader.require(given.is_none(), &[shown, file.clone()], "set one of them");
+    let bearer = Token.parse(&first_line(reader, &file, &path)?);
+    reader.require(bearer.is_some(), &[file], &format!("must hold {}", Token.allowed()));
+    bearer
+}

@@ -1,0 +1,51 @@
+//! Who may: requests that carry a token which only its bearers know (RFC 6750).
+
+use std::fmt;
+
+use hyper::{
+    StatusCode,
+    header::{HeaderValue, WWW_AUTHENTICATE},
+};
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::Problem;
+
+/// The token of those who may, as a hash alone: nothing that shows it can show the token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Bearer([u8; 32]);
+
+impl Bearer {
+    /// Those who know this token.
+    pub fn of(token: &str) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+
+    /// Whether a request with this `Authorization` may go on; else 401, with what it takes in
+    /// `WWW-Authenticate`. How long that takes says nothing of the token: hashes are compared, in constant
+    /// time.
+    pub fn admit(&self, authorization: Option<&HeaderValue>) -> Result<(), Problem> {
+        let Some(authorization) = authorization else {
+            return Err(refusal("a token is needed: Authorization: Bearer …", "Bearer realm=\"highwater\""));
+        };
+        let given = authorization.as_bytes();
+        let (scheme, token) = given.split_at_checked(b"Bearer ".len()).unwrap_or((given, b""));
+        let hash: [u8; 32] = Sha256::digest(token.trim_ascii()).into();
+        if scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(hash.ct_eq(&self.0)) {
+            return Ok(());
+        }
+        Err(refusal("the token is not the right one", "Bearer realm=\"highwater\", error=\"invalid_token\""))
+    }
+}
+
+/// Says nothing of the token.
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Bearer(…)")
+    }
+}
+
+fn refusal(detail: &'static str, challenge: &'static str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, detail)
+        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge))
+}

@@ -1,0 +1,93 @@
+//! What the routes answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use sync_wrapper::SyncStream;
+use tokio::time::Instant;
+use warp::{
+    Reply,
+    http::{HeaderValue, StatusCode, header},
+    reply::Response,
+};
+
+use super::{
+    Desk,
+    listing::Listing,
+    request::{self, Asked},
+};
+use crate::{
+    http::{JSON, NDJSON, Problem, json_text, prefers_ndjson},
+    messaging::dead_letter::{RedriveError, Unreadable},
+};
+
+/// `GET /dead-letters`: the newest first.
+pub(super) async fn list(desk: Arc<Desk>, path: &str, query: &str, accept: Option<HeaderValue>) -> Response {
+    answer(desk, path, query, accept).await.unwrap_or_else(Reply::into_response)
+}
+
+async fn answer(
+    desk: Arc<Desk>,
+    path: &str,
+    query: &str,
+    accept: Option<HeaderValue>,
+) -> Result<Response, Problem> {
+    let asked = Asked::read(query)?;
+    let lines = accept.is_some_and(|accept| prefers_ndjson(accept.as_bytes()));
+    let mut listing = Listing::begin(desk, asked, lines).await;
+    let (first, next) = listing.first().await.map_err(|error| {
+        log::warn!("{error}");
+        Problem::unavailable(error.to_string(), 1)
+    })?;
+    let link = listing.asked().limit.zip(next);
+    let link = link.map(|(limit, place)| listing.asked().next_link(path, limit, &place));
+    let others = stream::try_unfold(listing, |mut listing| async move {
+        let piece =
+            listing.piece().await.inspect_err(|error| log::error!("an answer is broken off: {error}"))?;
+        Ok::<_, Unreadable>(piece.map(|piece| (piece, listing)))
+    });
+    let whole = stream::once(std::future::ready(Ok(first))).chain(others);
+    let mut response = warp::reply::stream(SyncStream::new(whole)).into_response();
+    let headers = response.headers_mut();
+    let content_type = if lines { NDJSON } else { JSON };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    if let Some(link) = link.and_then(|link| HeaderValue::try_from(link).ok()) {
+        headers.insert(header::LINK, link);
+    }
+    Ok(response)
+}
+
+/// `POST /dead-letters/redrive`: what became of it.
+pub(super) async fn redrive(desk: Arc<Desk>, body: Result<Bytes, Problem>) -> Response {
+    let max_depth = desk.limits.max_depth;
+    let read = body.and_then(|body| request::selection(json_text(&body, max_depth)?));
+    let selection = match read {
+        Ok(selection) => selection,
+        Err(problem) => return problem.into_response(),
+    };
+    let until = Instant::now() + desk.redrive_for;
+    // On its own: a client that goes away does not cut it off between sending and committing.
+    let work = tokio::spawn(async move { desk.redriver.redrive(&selection, until).await });
+    let problem = match work.await {
+        Ok(Ok(report)) => match serde_json::to_vec(&report) {
+            Ok(body) => {
+                let mut response = Response::new(body.into());
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+                return response;
+            }
+            Err(error) => internal(&error),
+        },
+        Ok(Err(error @ RedriveError::Busy)) => Problem::new(StatusCode::CONFLICT, error.to_string())
+            .with_header(header::RETRY_AFTER, HeaderValue::from(5)),
+        Ok(Err(error @ RedriveError::Unavailable(_))) => Problem::unavailable(error.to_string(), 5),
+        Err(error) => internal(&error),
+    };
+    problem.into_response()
+}
+
+fn internal(error: &dyn std::fmt::Display) -> Problem {
+    log::error!("a redrive ended badly: {error}");
+    Problem::internal()
+}

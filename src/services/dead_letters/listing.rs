@@ -1,0 +1,98 @@
+//! A listing on its way out, page by page: memory does not grow with it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{Desk, request::Asked, shown};
+use crate::messaging::dead_letter::{Letters, Place, Settled, Unreadable};
+
+/// How many letters are read at a time where no limit was given.
+const AT_ONCE: usize = 200;
+
+/// A listing.
+pub(super) struct Listing {
+    desk: Arc<Desk>,
+    asked: Asked,
+    lines: bool,
+    count: u64,
+    /// Which letters were sent back, where Kafka told.
+    settled: Option<BTreeMap<i32, Settled>>,
+    /// Where to go on; `None` at the end.
+    next: Option<Step>,
+}
+
+/// What comes next.
+enum Step {
+    Read(Option<Place>),
+    Close,
+}
+
+impl Listing {
+    pub(super) async fn begin(desk: Arc<Desk>, asked: Asked, lines: bool) -> Self {
+        let settled = desk.redriver.settled().await;
+        let settled =
+            settled.inspect_err(|error| log::debug!("what was sent back is not known: {error}")).ok();
+        let next = Some(Step::Read(asked.place.clone()));
+        Self { desk, asked, lines, count: 0, settled, next }
+    }
+
+    /// What was asked for.
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// The first piece, and where the page after this one begins, should this be a page.
+    pub(super) async fn first(&mut self) -> Result<(Bytes, Option<Place>), Unreadable> {
+        let mut piece = Vec::new();
+        if !self.lines {
+            piece.extend_from_slice(b"{\"deadLetters\":[");
+        }
+        let next = self.add(&mut piece).await?;
+        Ok((piece.into(), next))
+    }
+
+    /// The next piece; `None` after the last one.
+    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, Unreadable> {
+        let mut piece = Vec::new();
+        while piece.is_empty() {
+            match &self.next {
+                None => return Ok(None),
+                Some(Step::Read(_)) => drop(self.add(&mut piece).await?),
+                Some(Step::Close) => {
+                    self.next = None;
+                    if self.lines {
+                        return Ok(None);
+                    }
+                    // The count stands last: only now is it known how many were sent.
+                    piece.extend_from_slice(format!("],\"count\":{}}}", self.count).as_bytes());
+                }
+            }
+        }
+        Ok(Some(piece.into()))
+    }
+
+    /// Adds a page; returns where the one after it begins, should this be the only one.
+    async fn add(&mut self, piece: &mut Vec<u8>) -> Result<Option<Place>, Unreadable> {
+        let Some(Step::Read(place)) = &self.next else { return Ok(None) };
+        let limit = self.asked.limit.unwrap_or(AT_ONCE);
+        let found = self.desk.archive.newest(&self.asked.filter, place.as_ref(), limit).await?;
+        let Letters { letters, next } = found;
+        for letter in &letters {
+            if self.count > 0 && !self.lines {
+                piece.push(b',');
+            }
+            self.count += 1;
+            shown::push(piece, letter, self.settled.as_ref());
+            if self.lines {
+                piece.push(b'\n');
+            }
+        }
+        let is_page = self.asked.limit.is_some();
+        self.next = Some(match &next {
+            Some(place) if !is_page => Step::Read(Some(place.clone())),
+            _ => Step::Close,
+        });
+        Ok(next.filter(|_| is_page))
+    }
+}

@@ -1,0 +1,98 @@
+//! Dead letters for those who look after a service: listed and sent back, over REST and from a shell.
+//!
+//! Whatever the service, a dead letter is a record and a reason: nothing here knows an event. The mechanism is
+//! in [`crate::messaging::dead_letter`].
+
+mod answers;
+mod listing;
+mod request;
+mod routes;
+pub mod shell;
+mod shown;
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    http::{Bearer, BodyLimits},
+    messaging::{
+        Cluster, ConsumerConfig, Publisher, Topic,
+        dead_letter::{Archive, Redriver},
+    },
+};
+
+pub use routes::routes;
+pub use shell::Task;
+
+/// How long Kafka is asked for one page of a listing, or one look at the log's ends.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The settings of this room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Who may use the routes; without it they are not there.
+    pub admin: Option<Bearer>,
+    /// How often a record may be sent back.
+    pub redrive_max: u32,
+}
+
+/// The dead letters of one topic, and who may see to them.
+#[derive(Debug)]
+pub struct Desk {
+    archive: Archive,
+    redriver: Redriver,
+    bearer: Bearer,
+    limits: BodyLimits,
+    /// How long a redrive works before it is answered with what is done.
+    redrive_for: Duration,
+}
+
+/// Where dead letters are, and where they came from.
+pub struct Topics {
+    /// The way to both.
+    pub cluster: Arc<Cluster>,
+    /// The dead letter topic.
+    pub letters: Topic,
+    /// The name of the topic that they came from.
+    pub source: Arc<str>,
+    /// What writes to that topic.
+    pub publisher: Arc<dyn Publisher>,
+}
+
+impl Topics {
+    /// To read the letters by, and to send them back.
+    fn open(self, consumer: &ConsumerConfig, redrive_max: u32) -> (Archive, Redriver) {
+        let archive = Archive::new(self.cluster, self.letters, consumer.fetch_max_bytes, PATIENCE);
+        let redriver = Redriver::new(archive.clone(), self.publisher, &self.source, consumer, redrive_max);
+        (archive, redriver)
+    }
+}
+
+impl std::fmt::Debug for Topics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Topics")
+            .field("letters", &self.letters)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    /// A desk for whoever bears the token; requests are answered within `request_timeout`.
+    pub fn new(
+        topics: Topics,
+        consumer: &ConsumerConfig,
+        bearer: Bearer,
+        redrive_max: u32,
+        limits: BodyLimits,
+        request_timeout: Duration,
+    ) -> Self {
+        let (archive, redriver) = topics.open(consumer, redrive_max);
+        // The letters under way, their commit and the leave come after that.
+        Self { archive, redriver, bearer, limits, redrive_for: request_timeout / 2 }
+    }
+
+    /// The service stops: a redrive that is at work ends after the letters that are on their way.
+    pub fn close(&self) {
+        self.redriver.stop();
+    }
+}

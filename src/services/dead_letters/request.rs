@@ -1,0 +1,100 @@
+//! What a request says: which letters to list, or to send back.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::{
+    http::{FieldError, Parameters, Problem, next_link},
+    messaging::dead_letter::{Filter, Place, Position, Selection},
+};
+
+/// The most letters of one page.
+const MAX_LIMIT: usize = 1_000;
+/// The most letters that one request can name.
+const MAX_POSITIONS: usize = 1_000;
+
+/// The letters that were asked for.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) filter: Filter,
+    pub(super) place: Option<Place>,
+    pub(super) limit: Option<usize>,
+}
+
+impl Asked {
+    pub(super) fn read(query: &str) -> Result<Self, Problem> {
+        let mut parameters = Parameters::new(query);
+        let asked = Self {
+            filter: Filter {
+                reason: parameters.text("reason"),
+                source_partition: parameters.parsed("partition", |text| {
+                    text.parse().ok().filter(|number| *number >= 0).ok_or("must be a partition, such as 0")
+                }),
+                key: parameters.text("key"),
+                from: parameters.parsed("from", moment),
+                to: parameters.parsed("to", moment),
+            },
+            limit: parameters.parsed("limit", |text| {
+                text.parse()
+                    .ok()
+                    .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+                    .ok_or("must be from 1 to 1000")
+            }),
+            place: parameters.parsed("cursor", |text| {
+                Place::from_text(text).ok_or("is none of this listing: start again without it")
+            }),
+        };
+        parameters.finish()?;
+        Ok(asked)
+    }
+
+    /// The page after this one, as a `Link` header has it.
+    pub(super) fn next_link(&self, path: &str, limit: usize, place: &Place) -> String {
+        let Filter { reason, source_partition, key, from, to } = &self.filter;
+        let parameters = [
+            ("reason", reason.clone()),
+            ("partition", source_partition.map(|partition| partition.to_string())),
+            ("key", key.clone()),
+            ("from", from.map(|moment| moment.to_rfc3339())),
+            ("to", to.map(|moment| moment.to_rfc3339())),
+            ("limit", Some(limit.to_string())),
+            ("cursor", Some(place.to_text())),
+        ];
+        next_link(path, parameters.into_iter().filter_map(|(name, value)| Some((name, value?))))
+    }
+}
+
+/// A moment as RFC 3339 writes it.
+pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, &'static str> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|moment| moment.to_utc())
+        .map_err(|_| "must be an ISO 8601 date and time with an offset, such as 2026-05-01T10:00:00Z")
+}
+
+/// Reads the body of a redrive: exactly one of `all`, `reason` and `positions`.
+pub(super) fn selection(body: &str) -> Result<Selection, Problem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        all: Option<bool>,
+        reason: Option<String>,
+        positions: Option<Vec<Position>>,
+    }
+    const ONE: &str = "name the letters by one of {\"all\":true}, {\"reason\":\"…\"} and \
+                       {\"positions\":[{\"partition\":0,\"offset\":0}]}";
+
+    let body: Body =
+        serde_json::from_str(body).map_err(|error| Problem::bad_request(format!("{ONE}: {error}")))?;
+    let invalid = |field, message| Err(Problem::invalid(vec![FieldError::new(field, message)]));
+    match (body.all, body.reason, body.positions) {
+        (Some(true), None, None) => Ok(Selection::All),
+        (Some(false), None, None) => invalid("all", "must be true"),
+        (None, Some(reason), None) if reason.is_empty() => invalid("reason", "must not be empty"),
+        (None, Some(reason), None) => Ok(Selection::Reason(reason)),
+        (None, None, Some(positions)) if !(1..=MAX_POSITIONS).contains(&positions.len()) => {
+            invalid("positions", "must be from 1 to 1000 of them")
+        }
+        (None, None, Some(positions)) => Ok(Selection::Positions(positions.into_iter().collect())),
+        _ => Err(Problem::bad_request(ONE)),
+    }
+}

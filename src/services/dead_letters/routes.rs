@@ -1,0 +1,59 @@
+//! The routes, for a service to add to its own.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use warp::{
+    Filter, Rejection, Reply,
+    filters::{BoxedFilter, path::FullPath},
+    http::HeaderValue,
+    path,
+    reply::Response,
+};
+
+use super::{Desk, answers};
+use crate::http::{Problem, header, json_body};
+
+/// `GET /dead-letters` and `POST /dead-letters/redrive`. Whoever does not bear the token gets 401.
+pub fn routes(desk: Arc<Desk>) -> BoxedFilter<(Response,)> {
+    let limits = desk.limits;
+    let with = move || {
+        let desk = Arc::clone(&desk);
+        warp::any().map(move || Arc::clone(&desk))
+    };
+    let list = path!("dead-letters")
+        .and(warp::get().or(warp::head()).unify())
+        .and(with())
+        .and(header("authorization"))
+        .and(warp::path::full())
+        .and(warp::query::raw().or(warp::any().map(String::new)).unify())
+        .and(header("accept"))
+        .then(
+            |desk: Arc<Desk>,
+             authorization: Option<HeaderValue>,
+             path: FullPath,
+             query: String,
+             accept: Option<HeaderValue>| async move {
+                match desk.bearer.admit(authorization.as_ref()) {
+                    Ok(()) => answers::list(desk, path.as_str(), &query, accept).await,
+                    Err(problem) => problem.into_response(),
+                }
+            },
+        );
+    let admitted = path!("dead-letters" / "redrive")
+        .and(warp::post())
+        .and(with())
+        .and(header("authorization"))
+        .and_then(|desk: Arc<Desk>, authorization: Option<HeaderValue>| async move {
+            Ok::<_, Rejection>((desk.bearer.admit(authorization.as_ref()), desk))
+        });
+    let redrive = admitted.and(json_body(limits)).then(
+        |(admitted, desk): (Result<(), Problem>, Arc<Desk>), body: Result<Bytes, Problem>| async move {
+            match admitted {
+                Ok(()) => answers::redrive(desk, body).await,
+                Err(problem) => problem.into_response(),
+            }
+        },
+    );
+    list.or(redrive).unify().boxed()
+}

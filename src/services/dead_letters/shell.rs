@@ -1,0 +1,110 @@
+//! The same from a shell: with the service's settings, straight on Kafka, whether the service runs or not.
+
+use std::{convert::Infallible, io::Write, sync::Arc, time::Duration};
+
+use anyhow::anyhow;
+use tokio::time::Instant;
+
+use super::{Topics, shown};
+use crate::{
+    config::Config,
+    messaging::{
+        Board, Cluster, Producer, Topic,
+        dead_letter::{Filter, Report, Selection},
+    },
+    shutdown::Shutdown,
+};
+
+/// How many letters are read at a time.
+const AT_ONCE: usize = 200;
+/// A redrive works for so long at most; what is left is seen to by the next.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// To show letters, a line of JSON each, the newest first.
+    List {
+        /// Which.
+        filter: Filter,
+        /// How many at most.
+        limit: Option<usize>,
+    },
+    /// To send letters back.
+    Redrive(Selection),
+}
+
+/// Does it, and says what came of it; whether all was done. A stop that is requested ends it early, with what is
+/// done committed.
+///
+/// # Errors
+///
+/// Kafka does not answer, or another redrive is at work, or nobody reads what is said.
+pub async fn run(
+    task: Task,
+    config: Config,
+    shutdown: &Shutdown,
+    out: &mut (impl Write + Send),
+) -> anyhow::Result<bool> {
+    anyhow::ensure!(
+        !config.embedded,
+        "dead letters of which Kafka? Set KAFKA_BROKERS. (A service with an embedded broker says its address at \
+         its start.)"
+    );
+    let cluster = Arc::new(Cluster::new(config.kafka));
+    let board = Arc::new(Board::new());
+    let max_age = config.consumer.metadata_max_age;
+    let follow = |topic| Topic::follow(Arc::clone(&cluster), topic, max_age, Arc::clone(&board));
+    let (source, letters) = (follow(config.topic), follow(config.dead_letter_topic));
+    let producer = Producer::new(Arc::clone(&cluster), source.clone(), config.producer, Arc::clone(&board));
+    let producer = Arc::new(producer);
+    let topics =
+        Topics { cluster, letters, source: Arc::clone(source.name()), publisher: Arc::clone(&producer) as _ };
+    let (archive, redriver) = topics.open(&config.consumer, config.dead_letters.redrive_max);
+    let because =
+        || board.watch().borrow().kafka.error.clone().map(|error| format!(" ({error})")).unwrap_or_default();
+
+    match task {
+        Task::List { filter, limit } => {
+            let mut left = limit.unwrap_or(usize::MAX);
+            let mut place = None;
+            // Where that is not known it is not told.
+            let mut settled = None;
+            while left > 0 && !shutdown.is_requested() {
+                let page = archive.newest(&filter, place.as_ref(), left.min(AT_ONCE)).await;
+                let page = page.map_err(|error| anyhow!("{error}{}", because()))?;
+                if settled.is_none() {
+                    settled = Some(redriver.settled().await.ok());
+                }
+                for letter in &page.letters {
+                    let mut line = Vec::new();
+                    shown::push(&mut line, letter, settled.as_ref().and_then(Option::as_ref));
+                    line.push(b'\n');
+                    out.write_all(&line)?;
+                }
+                left -= page.letters.len().min(left);
+                match page.next {
+                    Some(next) => place = Some(next),
+                    None => break,
+                }
+            }
+            Ok(true)
+        }
+        Task::Redrive(selection) => {
+            let work = redriver.redrive(&selection, Instant::now() + LONGEST);
+            let stopping = async {
+                shutdown.requested().await;
+                redriver.stop();
+                std::future::pending::<Infallible>().await
+            };
+            let report: Report = tokio::select! {
+                report = work => report.map_err(|error| anyhow!("{error}{}", because()))?,
+                never = stopping => match never {},
+            };
+            producer.close().await;
+            serde_json::to_writer(&mut *out, &report)?;
+            out.write_all(b"\n")?;
+            Ok(report.complete)
+        }
+    }
+}

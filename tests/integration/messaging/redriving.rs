@@ -1,0 +1,341 @@
+//! Dead letters, listed and sent back.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use highwater::{
+    embedded::Fault,
+    messaging::{
+        DeadLetters, Message, Publisher as _, Record, Watermark,
+        dead_letter::{
+            Archive, DeadLetter, Filter, Position, REDRIVES, RedriveError, Redriver, Report, Selection,
+            TOPIC, TRUNCATED,
+        },
+    },
+};
+use kafka_protocol::{ResponseError, messages::ApiKey};
+use rskafka::record::RecordAndOffset;
+use tokio::time::Instant;
+
+use crate::support::{Client, Recorder, TestCluster, eventually};
+
+const MOST: u32 = 2;
+
+/// A process that sees to the dead letters.
+struct Office {
+    archive: Archive,
+    redriver: Redriver,
+}
+
+impl Office {
+    fn of(client: &Client, cluster: &TestCluster) -> Self {
+        let patience = Duration::from_secs(5);
+        let archive =
+            Archive::new(Arc::clone(&client.cluster), client.dead_letter_topic(), 64 * 1024, patience);
+        let source = client.producer(client.topic());
+        let redriver =
+            Redriver::new(archive.clone(), source, &cluster.topic, &client.consumer_config(), MOST);
+        Self { archive, redriver }
+    }
+
+    async fn redrive(&self, selection: &Selection) -> Report {
+        self.try_to_redrive(selection).await.unwrap()
+    }
+
+    async fn try_to_redrive(&self, selection: &Selection) -> Result<Report, RedriveError> {
+        self.redriver.redrive(selection, Instant::now() + Duration::from_secs(40)).await
+    }
+
+    /// The letters in pages of so many, the newest first.
+    async fn pages(&self, filter: &Filter, limit: usize) -> Vec<Vec<DeadLetter>> {
+        let (mut pages, mut place) = (Vec::new(), None);
+        loop {
+            let page = self.archive.newest(filter, place.as_ref(), limit).await.unwrap();
+            pages.push(page.letters);
+            match page.next {
+                Some(next) => place = Some(next),
+                None => return pages,
+            }
+        }
+    }
+}
+
+/// Everything was seen to, and so many letters were sent back.
+fn complete(redriven: u64) -> Report {
+    Report { redriven, complete: true, ..Report::default() }
+}
+
+/// What a record of the source was before it was set aside.
+fn record(number: usize, value: impl Into<Bytes>) -> Record {
+    Record {
+        partition: (number % 3) as i32,
+        offset: number as i64,
+        timestamp: DateTime::from_timestamp_millis(1_790_000_000_000 + number as i64).unwrap(),
+        key: Some(Bytes::from(format!("user-{number}"))),
+        value: Some(value.into()),
+        headers: vec![("trace".to_owned(), Some(Bytes::from_static(b"\x00\xff")))],
+    }
+}
+
+/// Sets so many records aside, whose reasons are `odd` and `even`; returns where.
+async fn bury(client: &Client, cluster: &TestCluster, numbers: std::ops::Range<usize>) -> Vec<Position> {
+    let letters = DeadLetters::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
+    let mut positions = Vec::new();
+    for number in numbers {
+        let reason = ["it is even", "it is odd"][number % 2];
+        let at = letters.bury(&record(number, format!("value-{number}")), reason).await.unwrap();
+        positions.push(Position { partition: at.partition, offset: at.offset });
+    }
+    positions
+}
+
+fn value(record: &RecordAndOffset) -> String {
+    String::from_utf8(record.record.value.clone().unwrap()).unwrap()
+}
+
+/// The values that are in the source, in no order.
+async fn sent_back(cluster: &TestCluster) -> Vec<String> {
+    let mut values: Vec<_> =
+        cluster.records(&cluster.topic).await.iter().map(|(_, record)| value(record)).collect();
+    values.sort();
+    values
+}
+
+fn values(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
+    let mut values: Vec<_> = numbers.into_iter().map(|number| format!("value-{number}")).collect();
+    values.sort();
+    values
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_goes_back_as_it_was_to_where_it_was_with_its_redrives_counted() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    bury(&client, &cluster, 0..9).await;
+    let office = Office::of(&client, &cluster);
+    assert_eq!(office.redrive(&Selection::All).await, complete(9));
+    let found = cluster.records(&cluster.topic).await;
+    assert_eq!(found.len(), 9);
+    for (partition, found) in found {
+        let number: usize = value(&found).strip_prefix("value-").unwrap().parse().unwrap();
+        let was = record(number, "");
+        assert_eq!(partition, was.partition, "{number}");
+        assert_eq!(found.record.key, was.key.map(|key| key.to_vec()));
+        assert_eq!(found.record.timestamp.timestamp_millis(), was.timestamp.timestamp_millis());
+        let headers: Vec<_> = found.record.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(headers, [(REDRIVES, &b"1"[..]), ("trace", &b"\x00\xff"[..])]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_back_is_not_sent_again_however_it_is_asked_for() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let positions = bury(&client, &cluster, 0..10).await;
+    let office = Office::of(&client, &cluster);
+    let odd = Selection::Reason("odd".to_owned());
+    let some = |numbers: &[usize]| {
+        Selection::Positions(numbers.iter().map(|number| positions[*number]).collect::<BTreeSet<_>>())
+    };
+    assert_eq!(office.redrive(&some(&[2, 3])).await, complete(2));
+    assert_eq!(sent_back(&cluster).await, values([2, 3]));
+    let again = Report { already: 1, ..complete(1) };
+    assert_eq!(office.redrive(&some(&[3, 4])).await, again);
+    assert_eq!(office.redrive(&odd).await, complete(4), "but for 3");
+    assert_eq!(sent_back(&cluster).await, values([1, 2, 3, 4, 5, 7, 9]));
+    // Another process knows as much.
+    let other = cluster.client();
+    let other = Office::of(&other, &cluster);
+    assert_eq!(other.redrive(&odd).await, complete(0));
+    assert_eq!(other.redrive(&Selection::All).await, complete(3));
+    assert_eq!(sent_back(&cluster).await, values(0..10));
+    assert_eq!(office.redrive(&Selection::All).await, complete(0));
+    bury(&client, &cluster, 10..12).await;
+    assert_eq!(office.redrive(&Selection::All).await, complete(2));
+    assert_eq!(sent_back(&cluster).await, values(0..12));
+    // Places where no letter is.
+    let nowhere = [(0, 1 << 40), (99, 0), (-1, 0)].map(|(partition, offset)| Position { partition, offset });
+    let missing = Report { missing: 3, ..complete(0) };
+    assert_eq!(office.redrive(&Selection::Positions(nowhere.into())).await, missing);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_redrives_at_a_time_one_works_and_nothing_goes_twice() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    bury(&client, &cluster, 0..60).await;
+    let clients = [cluster.client(), cluster.client(), cluster.client()];
+    let offices: Vec<_> = clients.iter().map(|client| Arc::new(Office::of(client, &cluster))).collect();
+    let rounds = offices.iter().chain(&offices).map(|office| {
+        let office = Arc::clone(office);
+        tokio::spawn(async move { office.try_to_redrive(&Selection::All).await })
+    });
+    let redriven = AtomicU64::new(0);
+    let count = |report: &Report| redriven.fetch_add(report.redriven, Ordering::SeqCst);
+    for round in rounds.collect::<Vec<_>>() {
+        match round.await.unwrap() {
+            Ok(report) => drop(count(&report)),
+            Err(error) => assert_eq!(error, RedriveError::Busy),
+        }
+    }
+    eventually("whoever began last has been let go", async || {
+        let report = offices[0].try_to_redrive(&Selection::All).await.ok()?;
+        count(&report);
+        report.complete.then_some(())
+    })
+    .await;
+    assert_eq!((redriven.into_inner(), sent_back(&cluster).await), (60, values(0..60)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_back_too_often_is_cut_or_is_not_from_here_stays() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let letters = client.producer(client.dead_letter_topic());
+    let write = async |headers: &[(&str, &str)], value: &str| {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
+        let message = Message {
+            key: None,
+            value: Some(value.as_bytes().to_vec()),
+            headers: headers.iter().map(owned).collect(),
+            timestamp: Utc::now(),
+            partition: Some(0),
+        };
+        letters.publish(message).await.unwrap()
+    };
+    let here = (TOPIC, &*cluster.topic);
+    write(&[here, (REDRIVES, "2")], "exhausted").await;
+    write(&[here, (REDRIVES, "1")], "once more").await;
+    write(&[here, (REDRIVES, "many")], "exhausted").await;
+    write(&[here, (TRUNCATED, "99999")], "the beginning").await;
+    write(&[(TOPIC, "another-topic")], "foreign").await;
+    write(&[], "a stranger's").await;
+    let office = Office::of(&client, &cluster);
+    let stays = Report { exhausted: 2, truncated: 1, foreign: 2, ..complete(1) };
+    assert_eq!(office.redrive(&Selection::All).await, stays);
+    assert_eq!(sent_back(&cluster).await, ["once more"]);
+    assert_eq!(office.redrive(&Selection::All).await, Report { redriven: 0, ..stays });
+    let first = Selection::Positions([Position { partition: 0, offset: 0 }].into());
+    assert_eq!(office.redrive(&first).await, Report { exhausted: 1, ..complete(0) });
+    assert_eq!(office.pages(&Filter::default(), 10).await[0].len(), 6, "all of them are still there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_fails_again_comes_back_once_a_redrive_until_it_stays() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let handler = Arc::new(Recorder::default());
+    let consumer = client.consumer(handler.clone());
+    let poison = Message {
+        key: Some(b"user-1".to_vec()),
+        value: Some(b"poison".to_vec()),
+        headers: Vec::new(),
+        timestamp: Utc::now(),
+        partition: None,
+    };
+    client.producer(client.topic()).publish(poison).await.unwrap();
+    let office = Office::of(&client, &cluster);
+    let filter = Filter::default();
+    for redrives in 0..=MOST {
+        let letters = eventually("it is in the dead letters", async || {
+            let letters = office.pages(&filter, 10).await.concat();
+            (letters.len() > redrives as usize).then_some(letters)
+        })
+        .await;
+        assert_eq!(letters.len(), redrives as usize + 1, "once");
+        assert_eq!(letters[0].redrives, redrives, "the newest is the first");
+        assert_eq!((letters[0].reason.as_str(), letters[0].own_headers().count()), ("it is poison", 0));
+        let report = office.redrive(&Selection::All).await;
+        let goes = u64::from(redrives < MOST);
+        assert_eq!(report, Report { exhausted: 1 - goes, ..complete(goes) });
+        cluster.until_committed_to_the_end().await;
+    }
+    assert_eq!(office.pages(&filter, 10).await.concat().len(), MOST as usize + 1);
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_stays_and_goes_the_next_time() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    bury(&client, &cluster, 0..20).await;
+    let office = Office::of(&client, &cluster);
+    assert_eq!(office.redrive(&Selection::Reason("no such".to_owned())).await, complete(0));
+    let faults = cluster.broker().faults();
+    faults.always(ApiKey::Produce, Fault::Refuse(ResponseError::TopicAuthorizationFailed));
+    let report = office.redrive(&Selection::All).await;
+    assert_eq!((report.redriven, report.complete), (0, false));
+    assert!(report.stopped.unwrap().contains("stays"));
+    faults.clear();
+    assert_eq!(office.redrive(&Selection::All).await, complete(20));
+    assert_eq!(sent_back(&cluster).await, values(0..20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_are_listed_newest_first_in_pages_that_leave_nothing_out() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    bury(&client, &cluster, 0..700).await;
+    let office = Office::of(&client, &cluster);
+    for limit in [1_000, 64, 700] {
+        let pages = office.pages(&Filter::default(), limit).await;
+        assert!(pages.iter().all(|page| page.len() <= limit));
+        let listed: Vec<i64> = pages.concat().iter().map(|letter| letter.source.offset.unwrap()).collect();
+        let mut all = listed.clone();
+        all.sort_unstable();
+        assert_eq!(all, (0..700).collect::<Vec<_>>(), "each once, in pages of {limit}");
+        // Within a millisecond and between two partitions there is no order.
+        let far_off =
+            listed.iter().enumerate().filter(|(at, number)| (699 - *at as i64).abs_diff(**number) > 50);
+        assert_eq!(far_off.count(), 0);
+        for partition in 0..3 {
+            let of_it = pages.concat().into_iter().filter(|letter| letter.record.partition == partition);
+            assert!(of_it.map(|letter| letter.record.offset).is_sorted_by(|newer, older| newer > older));
+        }
+    }
+    let odd = Filter { reason: Some("odd".to_owned()), source_partition: Some(1), ..Filter::default() };
+    let found = office.pages(&odd, 10).await.concat();
+    let expected: Vec<i64> = (0..700).rev().filter(|number| number % 2 == 1 && number % 3 == 1).collect();
+    assert_eq!(found.len(), expected.len());
+    let key = Filter { key: Some("user-7".to_owned()), ..Filter::default() };
+    assert_eq!(office.pages(&key, 10).await.concat().len(), 1);
+    let middle = found[found.len() / 2].record.timestamp;
+    let from = Filter { from: Some(middle), ..Filter::default() };
+    let to = Filter { to: Some(middle), ..Filter::default() };
+    let (from, to) = (office.pages(&from, 1_000).await.concat(), office.pages(&to, 1_000).await.concat());
+    assert_eq!(from.len() + to.len(), 700);
+    assert!(from.iter().all(|letter| letter.record.timestamp >= middle));
+    assert!(to.iter().all(|letter| letter.record.timestamp < middle) && !to.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_large_letters_is_smaller_than_was_asked_for() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let letters = DeadLetters::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
+    for number in 0..20 {
+        letters.bury(&record(number, vec![b'x'; 900_000]), "large").await.unwrap();
+    }
+    let office = Office::of(&client, &cluster);
+    let pages = office.pages(&Filter::default(), 100).await;
+    assert!(pages.len() >= 5 && pages.iter().all(|page| page.len() <= 5), "pages of 4 MiB");
+    let numbers: BTreeSet<_> = pages.concat().iter().map(|letter| letter.source.offset).collect();
+    assert_eq!((pages.concat().len(), numbers.len()), (20, 20));
+}
+
+/// What a redrive goes by has to fit what Kafka keeps with an offset, and is what the consumer's books are.
+#[test]
+fn stretches_above_the_mark_are_told_in_their_order() {
+    let mut watermark = Watermark::at(5);
+    watermark.done(10..12);
+    watermark.done(7..8);
+    assert_eq!(watermark.above().collect::<Vec<_>>(), [7..8, 10..12]);
+}

@@ -1,0 +1,152 @@
+//! Dead letters on the command line and in the settings.
+
+use std::{collections::HashMap, ffi::OsString, fs, path::PathBuf};
+
+use highwater::{
+    config::{self, Config, Exit, Invocation, Service},
+    http::Bearer,
+    messaging::dead_letter::{Filter, Position, Selection},
+    services::dead_letters::Task,
+};
+use uuid::Uuid;
+
+const TOKEN: &str = "a-token-of-24-characters";
+
+fn parse(args: &[&str], variables: &[(&str, &str)]) -> Result<Invocation, Exit> {
+    let mut variables: HashMap<&str, &str> = variables.iter().copied().collect();
+    variables.insert("KAFKA_BROKERS", "kafka:9092");
+    let args = std::iter::once("highwater").chain(args.iter().copied()).map(OsString::from);
+    config::parse(args, |name| variables.get(name).map(|value| (*value).to_owned()), "")
+}
+
+fn task(args: &[&str]) -> Task {
+    match parse(args, &[]).map(|invocation| invocation.service) {
+        Ok(Service::DeadLetters(task)) => task,
+        other => panic!("{args:?}: {other:?}"),
+    }
+}
+
+fn with(variables: &[(&str, &str)]) -> Result<Config, Exit> {
+    parse(&[], variables).map(|invocation| invocation.config)
+}
+
+/// A file that holds that; removed when dropped.
+struct Held(PathBuf);
+
+impl Held {
+    fn of(text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("highwater-test-{}", Uuid::new_v4()));
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_listing_says_which_letters_and_how_many() {
+    let all = Task::List { filter: Filter::default(), limit: None };
+    assert_eq!(task(&["dead-letters", "list"]), all);
+    let time = "2026-05-01T12:00:00+02:00";
+    let args = [
+        "--reason",
+        "not JSON",
+        "--partition=2",
+        "--key",
+        "-x",
+        "--from",
+        time,
+        "--to",
+        time,
+        "--limit",
+        "7",
+    ];
+    let asked = task(&[&["dead-letters", "list"], &args[..]].concat());
+    let moment = Some("2026-05-01T10:00:00Z".parse().unwrap());
+    let filter = Filter {
+        reason: Some("not JSON".to_owned()),
+        source_partition: Some(2),
+        key: Some("-x".to_owned()),
+        from: moment,
+        to: moment,
+    };
+    assert_eq!(asked, Task::List { filter, limit: Some(7) });
+}
+
+#[test]
+fn a_redrive_says_which_letters_and_nothing_stands_for_all() {
+    assert_eq!(task(&["dead-letters", "redrive", "--all"]), Task::Redrive(Selection::All));
+    let reason = Selection::Reason("not JSON".to_owned());
+    assert_eq!(task(&["dead-letters", "redrive", "--reason", "not JSON"]), Task::Redrive(reason));
+    let positions = [(0, 12), (1, 3)].map(|(partition, offset)| Position { partition, offset });
+    let asked = task(&["dead-letters", "redrive", "--position", "0/12", "--position=1/3"]);
+    assert_eq!(asked, Task::Redrive(Selection::Positions(positions.into())));
+    for wrong in [
+        &["dead-letters"][..],
+        &["dead-letters", "redrive"],
+        &["dead-letters", "redrive", "--all", "--reason", "x"],
+        &["dead-letters", "redrive", "--position", "12"],
+        &["dead-letters", "redrive", "--position", "-1/12"],
+        &["dead-letters", "redrive", "--position", "0/-12"],
+        &["dead-letters", "list", "--from", "yesterday"],
+        &["dead-letters", "list", "--partition", "-1"],
+        &["dead-letters", "forget"],
+    ] {
+        assert_eq!(parse(wrong, &[]).unwrap_err().code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn settings_stand_before_the_command_and_behind_it() {
+    for args in [
+        &["--kafka-topic", "orders", "dead-letters", "list"][..],
+        &["dead-letters", "--kafka-topic", "orders", "list"],
+        &["dead-letters", "list", "--kafka-topic", "orders", "--limit", "3"],
+    ] {
+        assert_eq!(parse(args, &[]).unwrap().config.dead_letter_topic.name, "orders.dlq", "{args:?}");
+    }
+}
+
+#[test]
+fn without_a_token_the_desk_is_closed() {
+    let config = with(&[]).unwrap();
+    assert_eq!((config.dead_letters.admin, config.dead_letters.redrive_max), (None, 3));
+}
+
+#[test]
+fn a_token_comes_from_its_variable_or_from_a_file() {
+    let bearer = Some(Bearer::of(TOKEN));
+    assert_eq!(with(&[("ADMIN_TOKEN", TOKEN)]).unwrap().dead_letters.admin, bearer);
+    for text in [TOKEN.to_owned(), format!("{TOKEN}\n"), format!("{TOKEN}\r\n")] {
+        let file = Held::of(&text);
+        assert_eq!(with(&[("ADMIN_TOKEN_FILE", file.path())]).unwrap().dead_letters.admin, bearer);
+    }
+}
+
+#[test]
+fn a_token_that_cannot_be_one_is_refused_and_never_shown() {
+    let file = Held::of("too short\n");
+    let fine = Held::of(TOKEN);
+    for (variables, rule) in [
+        (&[("ADMIN_TOKEN", "too-short")][..], "must be 16 to 1024 visible"),
+        (&[("ADMIN_TOKEN", "with a blank in between")], "must be 16 to 1024 visible"),
+        (&[("ADMIN_TOKEN_FILE", file.path())], "must hold 16 to 1024 visible"),
+        (&[("ADMIN_TOKEN_FILE", "/no/such/file")], "cannot be read"),
+        (&[("ADMIN_TOKEN", TOKEN), ("ADMIN_TOKEN_FILE", fine.path())], "set one of them"),
+    ] {
+        let message = with(variables).unwrap_err().message;
+        assert!(message.contains(rule), "{message}");
+        assert_eq!(message.lines().filter(|line| line.starts_with("  ")).count(), 1, "{message}");
+        for secret in [TOKEN, "too-short", "too short", "with a blank"] {
+            assert!(!message.contains(secret), "{message}");
+        }
+    }
+}
