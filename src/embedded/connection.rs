@@ -38,20 +38,26 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: Can
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         tokio::spawn(async move {
             // What ends a connection (its client went, or sent what is no request) concerns nobody else.
-            tokio::select! {
-                biased; // what is asked after a stop is not answered
-                () = stop.cancelled() => {}
-                Err(error) = serve(stream, peer, &shared) => log::debug!("the embedded broker lost {peer}: {error}"),
-                else => {}
+            if let Some(Err(error)) = stop.run_until_cancelled(serve(stream, peer, &shared, &stop)).await {
+                log::debug!("the embedded broker lost {peer}: {error}");
             }
         });
     }
 }
 
-async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) -> io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    shared: &Shared,
+    stop: &CancellationToken,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     while let Ok(request) = timeout(shared.options.idle_timeout, read_frame(&mut stream)).await {
         let request = request?;
+        // What is asked after a stop is not answered, should it have come before this was interrupted.
+        if stop.is_cancelled() {
+            return Ok(());
+        }
         let (api, version) = asked_by(&request)?;
         let fault = shared.faults.meet(api);
         let mut call = Call { request, peer, shared, refuse_with: None, throttle: Duration::ZERO };

@@ -166,6 +166,6 @@ pub use partitioner::{murmur2, partition_for_key};
 pub use producer::Producer;
 pub use publisher::{PublishError, Publisher};
 pub use status::{
-    BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Status,
+    BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Rebalance, Status,
 };
 pub use topic::Topic;

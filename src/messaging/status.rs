@@ -1,5 +1,11 @@
 //! What the messaging room knows of itself, for /health, /ready and whoever looks.
 
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 /// Everything at one moment.
@@ -13,8 +19,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether traffic should come here: Kafka answers, and the first assignment is restored. A rebalance
-    /// later is no reason to send it elsewhere.
+    /// Whether traffic should come here: Kafka answers, and the first assignment is restored and caught up. A
+    /// rebalance later is no reason to send it elsewhere.
     pub fn is_ready(&self) -> bool {
         self.kafka.connected && self.group.settled && self.group.phase != GroupPhase::Left
     }
@@ -79,8 +85,11 @@ pub struct GroupStatus {
     pub generation: i32,
     /// The partitions assigned to this member.
     pub partitions: Vec<PartitionStatus>,
-    /// Whether every partition of the first assignment was restored.
+    /// Whether every partition of the first assignment was restored and read to the end that it had then.
     pub settled: bool,
+    /// The last rebalances of this member, the newest first.
+    #[serde(skip)]
+    pub rebalances: VecDeque<Rebalance>,
     /// Whether it has been without partitions for so long that none are to be expected. A new member gets some
     /// when the others have given them up, which is a moment later than its first assignment.
     #[serde(skip)]
@@ -91,11 +100,37 @@ pub struct GroupStatus {
 }
 
 impl GroupStatus {
-    /// Notes when the first assignment is restored.
+    /// How many rebalances are remembered.
+    const MOST_REBALANCES: usize = 8;
+
+    /// Notes when the first assignment is restored and caught up.
     pub(super) fn settle(&mut self) {
         let at_work = self.phase == GroupPhase::Assigned && (self.idle || !self.partitions.is_empty());
-        self.settled |= at_work && self.partitions.iter().all(|partition| partition.restored);
+        self.settled |= at_work && self.partitions.iter().all(PartitionStatus::is_caught_up);
     }
+
+    /// Remembers a rebalance.
+    pub(super) fn rebalanced(&mut self, rebalance: Rebalance) {
+        self.rebalances.truncate(Self::MOST_REBALANCES - 1);
+        self.rebalances.push_front(rebalance);
+    }
+}
+
+/// A change of what this member holds, or of the generation it holds it in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebalance {
+    /// When it began, as far as this member knows.
+    pub at: DateTime<Utc>,
+    /// Why, as this member knows it: the coordinator tells no more than that there is one.
+    pub reason: String,
+    /// The generation that came of it; the member's epoch where the protocol is `consumer`.
+    pub generation: i32,
+    /// Until this member held what it was to hold.
+    pub took: Duration,
+    /// The partitions that it did not hold before.
+    pub gained: BTreeSet<i32>,
+    /// The partitions that it holds no more.
+    pub gave_up: BTreeSet<i32>,
 }
 
 /// The states of a member's life, in their order.
@@ -131,7 +166,26 @@ pub struct PartitionStatus {
     pub committed: i64,
     /// The end of the log as last seen.
     pub end: i64,
+    /// The end that the log had when this member took the partition up; `None` while that is not known.
+    #[serde(skip)]
+    pub goal: Option<i64>,
+    /// How long nobody here processed it in the rebalance that brought it, or in the last one that it stayed
+    /// through; `None` while it stands still for that reason.
+    #[serde(skip)]
+    pub stood_still: Option<Duration>,
     /// Why it stands still, while it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl PartitionStatus {
+    /// Whether it is restored, and processed up to the end that it had when this member took it up.
+    pub fn is_caught_up(&self) -> bool {
+        self.restored && self.goal.is_some_and(|goal| self.position >= goal)
+    }
+
+    /// The offsets that are still to be processed; `None` while the log's end is not known.
+    pub fn lag(&self) -> Option<u64> {
+        self.goal.map(|_| u64::try_from(self.end - self.position).unwrap_or(0))
+    }
 }

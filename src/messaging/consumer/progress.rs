@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use super::Watermark;
 use crate::{
     messaging::PartitionStatus,
@@ -25,6 +27,12 @@ struct State {
     watermark: Option<Watermark>,
     committed: Option<i64>,
     end: i64,
+    /// The end that it had first.
+    goal: Option<i64>,
+    /// Since when nobody processes it.
+    still_since: Instant,
+    /// How long nobody did, once somebody does.
+    stood_still: Option<Duration>,
     error: Option<String>,
     /// For how long a call of the handler was seen to last; `None` while there is none.
     handling: Option<Duration>,
@@ -41,14 +49,18 @@ impl Drop for Handling {
 }
 
 impl Progress {
-    /// A partition of which nothing is known but how far its projection reaches, if it has one.
-    pub(super) fn new(partition: i32, projected: Option<i64>) -> Self {
+    /// A partition of which nothing is known but how far its projection reaches, if it has one, and since when
+    /// it is not processed here.
+    pub(super) fn new(partition: i32, projected: Option<i64>, still_since: Instant) -> Self {
         let state = State {
             partition,
             projected,
             watermark: None,
             committed: None,
             end: 0,
+            goal: None,
+            still_since,
+            stood_still: None,
             error: None,
             handling: None,
         };
@@ -98,7 +110,26 @@ impl Progress {
 
     /// Processing starts here.
     pub(super) fn start_at(&self, offset: i64) {
-        self.state().watermark = Some(Watermark::at(offset));
+        let mut state = self.state();
+        state.watermark = Some(Watermark::at(offset));
+        let stood_still = state.still_since.elapsed();
+        state.stood_still.get_or_insert(stood_still);
+    }
+
+    /// It stayed through a rebalance, and was processed all the while if it was before.
+    pub(super) fn stayed(&self) {
+        let mut state = self.state();
+        if state.watermark.is_some() {
+            state.stood_still = Some(Duration::ZERO);
+        }
+    }
+
+    /// There was nothing to read at its position: what the log has beyond it is of a transaction that is still
+    /// open, or is gone.
+    pub(super) fn read_dry(&self) {
+        let mut state = self.state();
+        let mark = state.watermark.as_ref().map(Watermark::mark);
+        state.goal = state.goal.zip(mark).map(|(goal, mark)| goal.min(mark)).or(state.goal);
     }
 
     pub(super) fn done(&self, offsets: Range<i64>) {
@@ -108,7 +139,10 @@ impl Progress {
     }
 
     pub(super) fn saw_end(&self, end: i64) {
-        self.state().end = end;
+        let mut state = self.state();
+        state.end = end;
+        // A log can become shorter: by an unclean election, or made anew.
+        state.goal = Some(state.goal.map_or(end, |goal| goal.min(end)));
     }
 
     /// Why it stands still, while it does. Tells whether this is news.
@@ -127,6 +161,8 @@ impl Progress {
             position: state.watermark.as_ref().map(Watermark::mark).or(state.projected).unwrap_or(0),
             committed: state.committed.unwrap_or(-1),
             end: state.end,
+            goal: state.goal,
+            stood_still: state.stood_still,
             error: state.error.clone(),
         }
     }

@@ -7,15 +7,16 @@ use std::{
     time::Duration,
 };
 
+use chrono::Utc;
 use log::{error, info, warn};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{COMMITTING, Progress, Shift, Staffing, Worker, shift::Entry};
 use crate::messaging::{
-    GroupPhase, OffsetReset,
+    GroupPhase, OffsetReset, Rebalance,
     backoff::Backoff,
-    group::{Call, Coordinator, Enrolment, Leave, Membership},
+    group::{Call, Coordinator, Enrolment, Leave, Membership, Why},
 };
 
 /// How long draining and committing may take when the process is to stop, and as long again leaving the
@@ -35,6 +36,8 @@ pub(super) struct Run {
     partitions: usize,
     /// How far the projection reaches of each partition that this process had last and has not now.
     projected: BTreeMap<i32, i64>,
+    /// Since when partitions that this process had are not processed here.
+    still_since: BTreeMap<i32, Instant>,
     /// Since when it has been called to hold nothing.
     idle_since: Option<Instant>,
 }
@@ -61,6 +64,7 @@ impl Run {
             stop,
             partitions: 0,
             projected: BTreeMap::new(),
+            still_since: BTreeMap::new(),
             idle_since: None,
         }
     }
@@ -82,7 +86,8 @@ impl Run {
     async fn turn(&mut self) -> ControlFlow<()> {
         let staffs = !self.shift.unstaffed().is_empty();
         let heartbeats = self.staffing.config.heartbeat_interval * IDLE_AFTER;
-        let idle_at = self.idle_since.map(|since| since + heartbeats);
+        // Without a topic there is nothing to be idle about.
+        let idle_at = self.idle_since.filter(|_| self.partitions > 0).map(|since| since + heartbeats);
         tokio::select! {
             biased;
             () = self.stop.cancelled() => return ControlFlow::Break(()),
@@ -114,7 +119,7 @@ impl Run {
                     self.membership.holds(BTreeSet::new());
                 }
             }
-            Call::Hold(wanted) => self.hold(wanted).await,
+            Call::Hold(wanted, why) => self.hold(wanted, why).await,
             Call::Lost(reason) => {
                 warn!("out of the group: {reason}; joining again");
                 self.abandon().await;
@@ -135,24 +140,32 @@ impl Run {
     }
 
     /// Gives up what is not wanted, then takes up what is new.
-    async fn hold(&mut self, wanted: BTreeSet<i32>) {
+    async fn hold(&mut self, wanted: BTreeSet<i32>, why: Why) {
+        let began = Instant::now();
         let held = self.shift.partitions();
         let gone: BTreeSet<i32> = held.difference(&wanted).copied().collect();
         if !gone.is_empty() && !self.give_up(&gone).await {
             return;
         }
         self.forget_all_but(&wanted).await;
-        for partition in wanted.difference(&held) {
-            self.shift.hold(*partition, self.projected.remove(partition));
+        self.shift.stay();
+        let gained: BTreeSet<i32> = wanted.difference(&held).copied().collect();
+        for partition in &gained {
+            let still_since = self.still_since.remove(partition).unwrap_or(began);
+            self.shift.hold(*partition, self.projected.remove(partition), still_since);
         }
+        // What others have now is theirs to tell.
+        self.still_since.clear();
         self.idle_since = wanted.is_empty().then(Instant::now);
         self.announce(&wanted, &gone);
+        self.remember(why, gained, gone);
         self.membership.holds(wanted);
     }
 
     /// Drains and commits; false when that was broken off, as there is something that goes before it.
     async fn give_up(&mut self, partitions: &BTreeSet<i32>) -> bool {
         self.phase(GroupPhase::Revoking);
+        self.stands_still(partitions);
         let by = Instant::now() + self.staffing.config.rebalance_timeout / 2;
         tokio::select! {
             biased;
@@ -167,6 +180,7 @@ impl Run {
 
     /// Out of the group: nothing is committed.
     async fn abandon(&mut self) {
+        self.stands_still(&self.shift.partitions());
         self.projected.extend(self.shift.abandon().await);
     }
 
@@ -199,6 +213,24 @@ impl Run {
         self.membership = Membership::start(Arc::clone(&self.enrolment));
         self.shift.serves(self.membership.standing());
         ControlFlow::Continue(())
+    }
+
+    fn stands_still(&mut self, partitions: &BTreeSet<i32>) {
+        let now = Instant::now();
+        self.still_since.extend(partitions.iter().map(|partition| (*partition, now)));
+    }
+
+    fn remember(&self, why: Why, gained: BTreeSet<i32>, gave_up: BTreeSet<i32>) {
+        self.staffing.board.group(|group| {
+            group.rebalanced(Rebalance {
+                at: why.since,
+                reason: why.reason,
+                generation: group.generation,
+                took: (Utc::now() - why.since).to_std().unwrap_or_default(),
+                gained,
+                gave_up,
+            });
+        });
     }
 
     fn announce(&self, held: &BTreeSet<i32>, gone: &BTreeSet<i32>) {

@@ -117,15 +117,21 @@ impl Shift {
         self.posts.keys().next_back().map_or(0, |last| last + 1)
     }
 
-    /// Holds a partition from now on; it waits for a worker.
-    pub(super) fn hold(&mut self, partition: i32, projected: Option<i64>) {
+    /// Holds a partition from now on, which is not processed here since then; it waits for a worker.
+    pub(super) fn hold(&mut self, partition: i32, projected: Option<i64>, still_since: Instant) {
         let post = Post {
-            progress: Progress::new(partition, projected),
+            progress: Progress::new(partition, projected, still_since),
             stop: CancellationToken::new(),
             worker: None,
             ready_at: Instant::now(),
         };
         self.posts.insert(partition, post);
+        self.report();
+    }
+
+    /// All that are held stayed through a rebalance.
+    pub(super) fn stay(&self) {
+        self.posts.values().for_each(|post| post.progress.stayed());
         self.report();
     }
 

@@ -80,6 +80,9 @@ impl Worker {
                         self.rest_until(began + SABOTAGE_REST).await?;
                     }
                     self.process(position, fetched.records, fetched.next).await?;
+                    if fetched.next == position {
+                        self.progress.read_dry();
+                    }
                     position = fetched.next;
                     if position == fetched.end {
                         self.rest_until(began + PACE).await?;

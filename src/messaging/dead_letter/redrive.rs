@@ -271,7 +271,7 @@ impl Work<'_> {
             };
             match call {
                 Err(_) => return Err(never("the redrive group did not gather in time")),
-                Ok(Call::Hold(held)) => {
+                Ok(Call::Hold(held, _)) => {
                     let crowned = held.contains(&CROWN);
                     self.membership.holds(held);
                     // A newcomer gets nothing that another has not given up.
@@ -289,7 +289,7 @@ impl Work<'_> {
         let early = |why: &str| Err(Stopped::Early(why.to_owned()));
         while let Some(call) = self.membership.next().now_or_never() {
             match call {
-                Call::Hold(held) => {
+                Call::Hold(held, _) => {
                     let crowned = held.contains(&CROWN);
                     self.membership.holds(held);
                     if !crowned {

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{
     Claim, Coordinator, Lease, Leave,
     classic::AGAIN,
-    membership::{Call, Ended, Enrolment, Line, Word},
+    membership::{Call, Ended, Enrolment, Line, Why, Word},
 };
 use crate::messaging::{GroupPhase, backoff::Backoff, topic, wire::WireError};
 
@@ -49,6 +49,7 @@ pub(super) async fn live(enrolment: &Enrolment, line: &mut Line) -> Ended {
         owned: BTreeSet::new(),
         told: None,
         target: None,
+        why: Some(Why::now("the consumer is starting")),
         interval: Duration::ZERO,
         lapsed: false,
     };
@@ -75,6 +76,8 @@ struct Member<'a> {
     told: Option<BTreeSet<i32>>,
     /// What the consumer was called to hold last.
     target: Option<BTreeSet<i32>>,
+    /// Why it joined, until it was called to hold something.
+    why: Option<Why>,
     /// As the broker gives it.
     interval: Duration,
     /// It was said that the lease ran out.
@@ -224,7 +227,9 @@ impl Member<'_> {
         let target: BTreeSet<i32> = ours.flat_map(|assigned| assigned.partitions.iter().copied()).collect();
         if self.target.as_ref() != Some(&target) {
             self.target = Some(target.clone());
-            self.line.call(Call::Hold(target));
+            let why =
+                self.why.take().unwrap_or_else(|| Why::now("the coordinator assigned other partitions"));
+            self.line.call(Call::Hold(target, why));
         }
         Ok(())
     }
@@ -240,6 +245,7 @@ impl Member<'_> {
     async fn lost(&mut self, error: &WireError) -> Result<(), Leave> {
         self.epoch = JOINS;
         (self.told, self.target) = (None, None);
+        self.why = Some(Why::now(format!("was out of the group: {error}")));
         self.owned.clear();
         self.lapsed = false;
         self.line.lost(error.to_string()).await

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, future::pending, sync::Arc};
 
+use chrono::{DateTime, Utc};
 use log::{info, warn};
 use tokio::{
     sync::{mpsc, watch},
@@ -24,11 +25,25 @@ pub(crate) enum Call {
     /// To give up everything; what it gets comes after that (an eager rebalance).
     GiveUp,
     /// To hold exactly these: to drain and commit what is not among them, then to take up what is new.
-    Hold(BTreeSet<i32>),
+    Hold(BTreeSet<i32>, Why),
     /// Nothing more: it is out of the group, and nothing may be committed. It joins again by itself.
     Lost(String),
     /// Nothing, for good.
     Barred(String),
+}
+
+/// What made the group rebalance, as far as a member can know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Why {
+    pub(crate) reason: String,
+    /// Since when it goes on.
+    pub(crate) since: DateTime<Utc>,
+}
+
+impl Why {
+    pub(super) fn now(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), since: Utc::now() }
+    }
 }
 
 impl Call {

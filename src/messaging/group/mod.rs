@@ -26,7 +26,7 @@ pub use assignor::{
 };
 pub(crate) use coordinator::Coordinator;
 pub use lease::Lease;
-pub(crate) use membership::{Call, Enrolment, Leave, Membership};
+pub(crate) use membership::{Call, Enrolment, Leave, Membership, Why};
 pub(crate) use standing::{Claim, Standing};
 
 /// Which protocol is spoken with the group's coordinator.

@@ -1,7 +1,7 @@
 //! The paths that are served: what metrics call them, and the methods that each takes.
 
 /// Each path, as a pattern.
-pub(super) static PATTERNS: [&str; 11] = [
+pub(super) static PATTERNS: [&str; 12] = [
     "/events/generate",
     "/api/events",
     "/events/processed",
@@ -10,6 +10,7 @@ pub(super) static PATTERNS: [&str; 11] = [
     "/api/events/type/{eventType}",
     "/health",
     "/ready",
+    "/group",
     "/metrics",
     "/dead-letters",
     "/dead-letters/redrive",

@@ -14,7 +14,7 @@ use warp::{
 use super::{
     Config, Conflicts,
     answers::{
-        event, health,
+        event, group, health,
         listing::{self, Asked, Form},
         metrics::{self, Metrics},
         published,
@@ -110,6 +110,7 @@ fn others(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
     );
     let health = path!("health").and(reads()).and(with(api)).map(|api: Arc<Api>| health::health(&api));
     let ready = path!("ready").and(reads()).and(with(api)).map(|api: Arc<Api>| health::ready(&api));
+    let group = path!("group").and(reads()).and(with(api)).map(|api: Arc<Api>| group::group(&api));
     let metrics = path!("metrics").and(reads()).and(with(api)).map(|api: Arc<Api>| metrics::metrics(&api));
 
     let has_desk = api.dead_letters.is_some();
@@ -131,6 +132,8 @@ fn others(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .or(health)
         .unify()
         .or(ready)
+        .unify()
+        .or(group)
         .unify()
         .or(metrics)
         .unify()

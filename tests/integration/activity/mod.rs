@@ -8,6 +8,7 @@ mod log_bounds;
 mod malformed;
 mod metrics;
 mod publishing;
+mod readiness;
 mod restarting;
 mod sharing;
 mod three_brokers;

@@ -91,6 +91,9 @@ async fn ready_is_503_with_the_obstacle_before_that() {
     away.kafka = KafkaStatus { error: Some("connection refused".to_owned()), ..KafkaStatus::default() };
     let mut restoring = restored();
     restoring.group.partitions.push(PartitionStatus::default());
+    let mut behind = restored();
+    behind.group.partitions[0] =
+        PartitionStatus { position: 10, goal: Some(20), ..behind.group.partitions[0].clone() };
     let phase = |phase| {
         let mut status = restored();
         status.group.phase = phase;
@@ -99,6 +102,7 @@ async fn ready_is_503_with_the_obstacle_before_that() {
     for (status, obstacle) in [
         (away, "connection refused"),
         (restoring, "1 of 2 partitions are restored"),
+        (behind, "0 of 1 partitions are read to the end they had"),
         (phase(GroupPhase::Finding), "coordinator"),
         (phase(GroupPhase::Joining), "gathering"),
         (phase(GroupPhase::Syncing), "assigned"),
@@ -111,4 +115,17 @@ async fn ready_is_503_with_the_obstacle_before_that() {
         assert!(problem["detail"].as_str().unwrap().contains(obstacle), "{problem}");
         assert!(answer.header("retry-after").is_some());
     }
+}
+
+#[tokio::test]
+async fn ready_tells_how_far_each_partition_is() {
+    let service = Service::new();
+    let mut status = restored();
+    status.group.partitions[0].position = 10;
+    status.group.partitions[0].goal = Some(20);
+    service.status.send_replace(status);
+    assert_eq!(
+        service.get("/ready").await.problem(503)["partitions"],
+        json!([{"partition": 1, "restored": true, "position": 10, "goal": 20}])
+    );
 }

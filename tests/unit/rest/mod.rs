@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod finding;
+mod group;
 mod health;
 mod listing;
 mod logging;

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use super::{
     Leave,
     assignor::is_cooperative,
-    membership::{Call, Ended, Enrolment, Line, Word},
+    membership::{Call, Ended, Enrolment, Line, Why, Word},
 };
 use crate::messaging::{GroupPhase, backoff::Backoff, wire::WireError};
 use heart::{Beat, Heart};
@@ -27,6 +27,9 @@ use join::{Joiner, Session};
 
 /// How soon to join again where the coordinator sends the member away, as Java's `retry.backoff.ms`.
 pub(super) const AGAIN: Duration = Duration::from_millis(100);
+
+/// What the coordinator says when others join, leave or change what they ask for; it does not say which.
+const CALLED: &str = "the coordinator called for it: a member joined, left or changed";
 
 /// Lives in the group until it leaves, or may not come back.
 pub(super) async fn live(enrolment: &Enrolment, line: &mut Line) -> Ended {
@@ -37,7 +40,7 @@ pub(super) async fn live(enrolment: &Enrolment, line: &mut Line) -> Ended {
         joiner: Joiner::new(enrolment),
         heart: Heart::new(enrolment),
         owned: BTreeSet::new(),
-        reason: "the consumer is starting".to_owned(),
+        why: Why::now("the consumer is starting"),
     };
     member.live().await
 }
@@ -49,14 +52,14 @@ struct Member<'a> {
     heart: Heart,
     /// What the consumer said to hold last.
     owned: BTreeSet<i32>,
-    /// Why it joins the next time, for the coordinator's log (KIP-800).
-    reason: String,
+    /// Why it joins the next time, also for the coordinator's log (KIP-800).
+    why: Why,
 }
 
 /// How a generation ended.
 enum Next {
     /// The group gathers anew, or is to.
-    Join(String),
+    Join(Why),
     /// Out of it.
     Lost(WireError),
     Leave(Leave),
@@ -70,7 +73,7 @@ impl Member<'_> {
             let joined = tokio::select! {
                 biased;
                 how = self.line.leaving() => return self.leave(how).await,
-                joined = self.joiner.join(self.enrolment, &standing, &self.owned, &self.reason) => joined,
+                joined = self.joiner.join(self.enrolment, &standing, &self.owned, &self.why.reason) => joined,
                 never = self.heart.beat_on(&self.enrolment.coordinator) => match never {},
             };
             let next = match joined {
@@ -95,16 +98,16 @@ impl Member<'_> {
                 }
             };
             match next {
-                Next::Join(reason) => self.reason = reason,
+                Next::Join(why) => self.why = why,
                 Next::Lost(error) if error.code() == Some(ResponseError::FencedInstanceId) => {
                     return Ended::Barred(self.enrolment.fenced());
                 }
                 Next::Lost(error) => {
                     self.joiner.heed(&error);
                     self.heart.stop();
-                    self.reason = error.to_string();
+                    self.why = Why::now(format!("was out of the group: {error}"));
                     self.owned.clear();
-                    if let Err(how) = self.line.lost(self.reason.clone()).await {
+                    if let Err(how) = self.line.lost(error.to_string()).await {
                         return self.leave(how).await;
                     }
                     if let Err(how) = self.pause(AGAIN).await {
@@ -132,14 +135,14 @@ impl Member<'_> {
         let mut topic = self.enrolment.topic.clone();
         // What another member gets, it gets in the generation after the one in which it is given up (KIP-429).
         let mut due =
-            (cooperative && !self.owned.is_subset(&assignment)).then(|| "gave up partitions".to_owned());
+            (cooperative && !self.owned.is_subset(&assignment)).then(|| Why::now("gave up partitions"));
         let mut answered = false;
         self.heart.start(&self.line.standing, synced_at);
-        self.line.call(Call::Hold(assignment));
+        self.line.call(Call::Hold(assignment, self.why.clone()));
         loop {
             match due {
-                Some(reason) if answered => {
-                    return if cooperative { Next::Join(reason) } else { self.give_up(reason).await };
+                Some(why) if answered => {
+                    return if cooperative { Next::Join(why) } else { self.give_up(why).await };
                 }
                 _ => {}
             }
@@ -150,25 +153,25 @@ impl Member<'_> {
                 },
                 beat = self.heart.beat(&self.enrolment.coordinator) => match beat {
                     Beat::Steady => {}
-                    Beat::Rebalance => { due.get_or_insert("the group rebalances".to_owned()); }
+                    Beat::Rebalance => { due.get_or_insert_with(|| Why::now(CALLED)); }
                     Beat::Out(error) => return Next::Lost(error),
                 },
                 () = topic.changed_from(partitions), if leads && due.is_none() => {
-                    due = Some("the topic's partitions changed".to_owned());
+                    due = Some(Why::now("the topic's partitions changed"));
                 }
             }
         }
     }
 
     /// Waits until the consumer has let go of everything.
-    async fn give_up(&mut self, reason: String) -> Next {
+    async fn give_up(&mut self, why: Why) -> Next {
         self.line.call(Call::GiveUp);
         loop {
             tokio::select! {
                 word = self.line.word() => match word {
                     Word::Holds(partitions) if partitions.is_empty() => {
                         self.owned = partitions;
-                        return Next::Join(reason);
+                        return Next::Join(why);
                     }
                     Word::Holds(_) => {}
                     Word::Leave(how) => return Next::Leave(how),

@@ -1,12 +1,13 @@
 //! Whether the process lives, and whether it should get traffic.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use warp::{Reply, reply::Response};
 
 use super::super::routes::Api;
 use crate::{
     http::Problem,
-    messaging::{GroupPhase, GroupStatus, KafkaStatus, Status},
+    messaging::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Status},
     store::Stats,
 };
 
@@ -46,8 +47,8 @@ pub(in super::super) fn health(api: &Api) -> Response {
     })
 }
 
-/// `GET /ready`: 200 when Kafka answers and the first assignment is restored, else 503 with what is
-/// missing.
+/// `GET /ready`: 200 when Kafka answers and the first assignment is restored and read to the end that it had then,
+/// else 503 with what is missing and how far it is.
 pub(in super::super) fn ready(api: &Api) -> Response {
     #[derive(Serialize)]
     struct Body {
@@ -57,10 +58,21 @@ pub(in super::super) fn ready(api: &Api) -> Response {
     if status.is_ready() {
         return answer(&Body { status: "ready" });
     }
-    Problem::unavailable(obstacle(&status), RETRY_AFTER).into_response()
+    let partitions: Vec<_> = status.group.partitions.iter().map(progress).collect();
+    Problem::unavailable(obstacle(&status), RETRY_AFTER).with_member("partitions", partitions).into_response()
 }
 
-fn answer(body: &impl Serialize) -> Response {
+/// How far a partition is on its way to where it is to be.
+fn progress(partition: &PartitionStatus) -> Value {
+    json!({
+        "partition": partition.partition,
+        "restored": partition.restored,
+        "position": partition.position,
+        "goal": partition.goal,
+    })
+}
+
+pub(super) fn answer(body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(body) => super::json(body),
         Err(error) => {
@@ -87,7 +99,13 @@ fn obstacle(status: &Status) -> String {
         GroupPhase::Assigned => {
             let all = group.partitions.len();
             let restored = group.partitions.iter().filter(|partition| partition.restored).count();
-            return format!("{restored} of {all} partitions are restored{}", because(&group.error));
+            let caught_up = group.partitions.iter().filter(|partition| partition.is_caught_up()).count();
+            let error = because(&group.error);
+            return match restored {
+                0 if all == 0 => format!("no partition is assigned yet{error}"),
+                _ if restored < all => format!("{restored} of {all} partitions are restored{error}"),
+                _ => format!("{caught_up} of {all} partitions are read to the end they had{error}"),
+            };
         }
     };
     format!("{waiting}{}", because(&group.error))

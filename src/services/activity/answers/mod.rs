@@ -1,6 +1,7 @@
 //! What the service answers, a file a kind of answer.
 
 pub(super) mod event;
+pub(super) mod group;
 pub(super) mod health;
 pub(super) mod listing;
 pub(super) mod metrics;

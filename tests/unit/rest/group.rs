@@ -1,0 +1,78 @@
+//! What `GET /group` explains.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use chrono::DateTime;
+use highwater::messaging::{GroupPhase, GroupStatus, PartitionStatus, Rebalance, Status};
+use serde_json::json;
+
+use super::service::Service;
+
+#[tokio::test]
+async fn group_tells_what_is_held_how_far_it_is_and_what_moved_last() {
+    let service = Service::new();
+    let partitions = vec![
+        PartitionStatus {
+            partition: 0,
+            restored: true,
+            position: 90,
+            committed: 80,
+            end: 100,
+            goal: Some(95),
+            stood_still: Some(Duration::from_millis(12)),
+            error: None,
+        },
+        PartitionStatus {
+            partition: 2,
+            committed: -1,
+            error: Some("no leader".to_owned()),
+            ..PartitionStatus::default()
+        },
+    ];
+    let rebalance = Rebalance {
+        at: DateTime::from_timestamp_millis(1_700_000_000_123).unwrap(),
+        reason: "the consumer is starting".to_owned(),
+        generation: 7,
+        took: Duration::from_millis(345),
+        gained: BTreeSet::from([0, 2]),
+        gave_up: BTreeSet::from([1]),
+    };
+    let group = GroupStatus {
+        id: "group".to_owned(),
+        phase: GroupPhase::Assigned,
+        protocol: "classic",
+        assignor: Some("range"),
+        member: "highwater-1".to_owned(),
+        generation: 7,
+        partitions,
+        rebalances: [rebalance].into(),
+        ..GroupStatus::default()
+    };
+    service.status.send_replace(Status { group, ..Status::default() });
+    assert_eq!(
+        service.get("/group").await.ok(200),
+        json!({
+            "id": "group", "phase": "assigned", "protocol": "classic", "assignor": "range",
+            "member": "highwater-1", "generation": 7, "lag": 10,
+            "partitions": [
+                {"partition": 0, "restored": true, "processed": 90, "committed": 80, "end": 100, "lag": 10,
+                 "goal": 95, "stoodStillMs": 12},
+                {"partition": 2, "restored": false, "processed": 0, "committed": -1, "end": 0, "lag": null,
+                 "goal": null, "stoodStillMs": null, "error": "no leader"},
+            ],
+            "rebalances": [
+                {"at": "2023-11-14T22:13:20.123Z", "reason": "the consumer is starting", "generation": 7,
+                 "tookMs": 345, "gained": [0, 2], "gaveUp": [1]},
+            ],
+        })
+    );
+}
+
+#[tokio::test]
+async fn group_answers_before_there_is_a_group_to_tell_of() {
+    let service = Service::new();
+    let body = service.get("/group").await.ok(200);
+    assert_eq!(body["phase"], "finding");
+    assert_eq!(body["partitions"], json!([]));
+    assert_eq!(body["rebalances"], json!([]));
+}
