@@ -22,6 +22,19 @@ pub struct ClusterConfig {
     pub request_timeout: Duration,
 }
 
+impl ClusterConfig {
+    /// The cluster at these addresses, with a second for a connection and five for a call.
+    pub fn at(brokers: Vec<String>) -> Self {
+        Self {
+            brokers,
+            security: Security::default(),
+            client_id: "highwater".to_owned(),
+            connect_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
 /// What a topic gets when it is missing and is created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicConfig {
@@ -37,6 +50,20 @@ pub struct TopicConfig {
     pub max_message_bytes: i32,
 }
 
+impl TopicConfig {
+    /// A topic of that name: three partitions, three copies or as many as there are brokers, seven days, and
+    /// Kafka's own bound of a batch.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            partitions: 3,
+            replication_factor: None,
+            retention: Some(Duration::from_secs(7 * 24 * 60 * 60)),
+            max_message_bytes: 1_048_588,
+        }
+    }
+}
+
 /// How records are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProducerConfig {
@@ -50,6 +77,20 @@ pub struct ProducerConfig {
     pub batch_max_bytes: usize,
     /// A broker that answers nothing for so long gets no more records until it answers.
     pub breaker_after: Duration,
+}
+
+impl Default for ProducerConfig {
+    /// Five seconds for a record; a queue of 10,000 records or 64 MiB; batches of half a MiB; three seconds
+    /// of silence before a broker is left alone.
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            queue_records: 10_000,
+            queue_bytes: 64 << 20,
+            batch_max_bytes: 512 << 10,
+            breaker_after: Duration::from_secs(3),
+        }
+    }
 }
 
 /// How records are read.
@@ -79,6 +120,27 @@ pub struct ConsumerConfig {
     pub metadata_max_age: Duration,
     /// The most bytes of one fetch of one partition.
     pub fetch_max_bytes: i32,
+}
+
+impl ConsumerConfig {
+    /// A member of that group, by the classic protocol, with Kafka's own intervals but for a shorter session;
+    /// begins at the first record there is.
+    pub fn of_group(group_id: impl Into<String>) -> Self {
+        Self {
+            group_id: group_id.into(),
+            protocol: GroupProtocol::Classic,
+            assignors: vec![Assignor::CooperativeSticky],
+            instance_id: None,
+            session_timeout: Duration::from_secs(10),
+            rebalance_timeout: Duration::from_secs(60),
+            heartbeat_interval: Duration::from_secs(3),
+            max_processing: Duration::from_secs(300),
+            commit_interval: Duration::from_secs(1),
+            offset_reset: OffsetReset::Earliest,
+            metadata_max_age: Duration::from_secs(30),
+            fetch_max_bytes: 1 << 20,
+        }
+    }
 }
 
 /// Where to start without a committed offset, or where that offset is out of the log's range.

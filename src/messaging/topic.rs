@@ -46,6 +46,8 @@ pub(crate) struct Layout {
 pub struct Topic {
     name: Arc<str>,
     partitions: watch::Receiver<usize>,
+    /// More partitions than that do not count.
+    most: usize,
 }
 
 impl Topic {
@@ -55,12 +57,18 @@ impl Topic {
         let (sender, partitions) = watch::channel(0);
         let name: Arc<str> = config.name.as_str().into();
         tokio::spawn(keep_looking(cluster, config, max_age, board, sender));
-        Self { name, partitions }
+        Self { name, partitions, most: usize::MAX }
     }
 
     /// A topic whose layout is known: for tests.
     pub fn known(name: &str, partitions: usize) -> Self {
-        Self { name: name.into(), partitions: watch::channel(partitions).1 }
+        Self { name: name.into(), partitions: watch::channel(partitions).1, most: usize::MAX }
+    }
+
+    /// The same topic, of which no more than so many partitions count.
+    #[must_use]
+    pub fn in_partitions(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// Its name.
@@ -75,7 +83,7 @@ impl Topic {
 
     /// How many partitions it has; 0 while that is not known.
     pub fn partitions(&self) -> usize {
-        *self.partitions.borrow()
+        (*self.partitions.borrow()).min(self.most)
     }
 
     /// Waits until the topic is known to have partitions, and tells how many.
@@ -87,7 +95,7 @@ impl Topic {
 
     /// Waits until there are other than so many.
     pub async fn changed_from(&mut self, partitions: usize) {
-        if self.partitions.wait_for(|now| *now != partitions).await.is_err() {
+        if self.partitions.wait_for(|now| (*now).min(self.most) != partitions).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -229,7 +237,9 @@ async fn create(
         ("min.insync.replicas", in_sync.to_owned()),
         ("unclean.leader.election.enable", "false".to_owned()),
     ];
-    let configs = configs.into_iter().map(|(name, value)| {
+    // Without limit in time is without limit in bytes as well, whatever the brokers' default is.
+    let unlimited = config.retention.is_none().then(|| ("retention.bytes", "-1".to_owned()));
+    let configs = configs.into_iter().chain(unlimited).map(|(name, value)| {
         let value = Some(StrBytes::from_string(value));
         CreatableTopicConfig::default().with_name(StrBytes::from_static_str(name)).with_value(value)
     });
@@ -297,7 +307,11 @@ async fn weaknesses(connection: &mut Connection, topic: &str, layout: &Layout) -
     found
 }
 
-async fn settings(connection: &mut Connection, topic: &str) -> Result<Vec<(String, String)>, WireError> {
+/// The topic's settings, as `DescribeConfigs` tells them.
+pub(crate) async fn settings(
+    connection: &mut Connection,
+    topic: &str,
+) -> Result<Vec<(String, String)>, WireError> {
     let resource = DescribeConfigsResource::default()
         .with_resource_type(TOPIC_RESOURCE)
         .with_resource_name(StrBytes::from_string(topic.to_owned()))

@@ -3,6 +3,8 @@
 mod answers;
 mod cooperative_sticky;
 mod dead_letter;
+mod envelope;
+mod event_handler;
 mod fetch;
 mod lease;
 mod partitioner;

@@ -1,0 +1,131 @@
+//! What is told of an event beside its value, in the record's headers.
+//!
+//! The names are those of CloudEvents' Kafka protocol binding 1.0.2, section 3.2 (binary content mode):
+//! attributes with `ce_` before them, and `content-type`. `correlationid`, `causationid` and `schemaversion`
+//! are extension attributes.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use uuid::Uuid;
+
+use super::{Event, Record};
+
+/// The version of CloudEvents; any 1.x reads the same.
+const SPEC: &str = "1.0";
+const SPEC_VERSION: &str = "ce_specversion";
+const ID: &str = "ce_id";
+const TYPE: &str = "ce_type";
+const SOURCE: &str = "ce_source";
+const TIME: &str = "ce_time";
+const SCHEMA_VERSION: &str = "ce_schemaversion";
+/// Which request, in whichever service, an event belongs to.
+pub const CORRELATION_ID: &str = "ce_correlationid";
+const CAUSATION_ID: &str = "ce_causationid";
+const CONTENT_TYPE: &str = "content-type";
+
+/// What an event is sent for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Context {
+    /// The same for everything that follows from one request, through all services.
+    pub correlation_id: Option<String>,
+    /// The event that this one follows from.
+    pub causation_id: Option<Uuid>,
+}
+
+impl Context {
+    /// Of a request with that correlation id.
+    pub fn correlated(id: impl Into<String>) -> Self {
+        Self { correlation_id: Some(id.into()), causation_id: None }
+    }
+
+    /// Of what follows from an event: it belongs to the same request.
+    pub fn caused_by(envelope: &Envelope) -> Self {
+        Self { correlation_id: envelope.correlation_id.clone(), causation_id: Some(envelope.id) }
+    }
+
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.correlation_id.is_none() && self.causation_id.is_none()
+    }
+}
+
+/// An event's headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// The event's id: the same in each copy of its record.
+    pub id: Uuid,
+    /// The event's type.
+    pub event_type: String,
+    /// The version of its schema.
+    pub schema_version: u32,
+    /// Who sent it, as a URI reference such as `/users`.
+    pub source: String,
+    /// When it was made, to the millisecond.
+    pub time: DateTime<Utc>,
+    /// The request that it belongs to.
+    pub correlation_id: Option<String>,
+    /// The event that it follows from.
+    pub causation_id: Option<Uuid>,
+}
+
+impl Envelope {
+    /// An envelope for an event that is sent now.
+    pub fn new<E: Event>(event: &E, source: &str, context: &Context) -> Self {
+        Self {
+            id: event.id().unwrap_or_else(Uuid::new_v4),
+            event_type: event.event_type().into_owned(),
+            schema_version: E::SCHEMA_VERSION,
+            source: source.to_owned(),
+            time: Utc::now(),
+            correlation_id: context.correlation_id.clone(),
+            causation_id: context.causation_id,
+        }
+    }
+
+    /// The headers that say so.
+    pub fn headers(&self) -> Vec<(String, Vec<u8>)> {
+        let mut headers = Vec::with_capacity(9);
+        let mut add = |name: &str, value: String| headers.push((name.to_owned(), value.into_bytes()));
+        add(SPEC_VERSION, SPEC.to_owned());
+        add(ID, self.id.to_string());
+        add(TYPE, self.event_type.clone());
+        add(SOURCE, self.source.clone());
+        add(TIME, self.time.to_rfc3339_opts(SecondsFormat::Millis, true));
+        add(SCHEMA_VERSION, self.schema_version.to_string());
+        if let Some(correlation) = &self.correlation_id {
+            add(CORRELATION_ID, correlation.clone());
+        }
+        if let Some(causation) = self.causation_id {
+            add(CAUSATION_ID, causation.to_string());
+        }
+        add(CONTENT_TYPE, "application/json".to_owned());
+        headers
+    }
+
+    /// The envelope of a record; `None` where its headers are none. What an extension says that cannot be
+    /// read is left out.
+    pub fn read(record: &Record) -> Option<Self> {
+        if record.headers.is_empty() || !text(record, SPEC_VERSION)?.starts_with("1.") {
+            return None;
+        }
+        let time = text(record, TIME).and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        Some(Self {
+            id: Uuid::try_parse(text(record, ID)?).ok()?,
+            event_type: text(record, TYPE)?.to_owned(),
+            source: text(record, SOURCE)?.to_owned(),
+            time: time.map_or(record.timestamp, |time| time.with_timezone(&Utc)),
+            schema_version: text(record, SCHEMA_VERSION).and_then(|text| text.parse().ok()).unwrap_or(1),
+            correlation_id: correlation_of(record).map(str::to_owned),
+            causation_id: text(record, CAUSATION_ID).and_then(|text| Uuid::try_parse(text).ok()),
+        })
+    }
+}
+
+/// The request that a record belongs to, where it says so.
+pub fn correlation_of(record: &Record) -> Option<&str> {
+    text(record, CORRELATION_ID)
+}
+
+fn text<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
+    let (_, value) = record.headers.iter().find(|(header, _)| header == name)?;
+    std::str::from_utf8(value.as_deref()?).ok()
+}

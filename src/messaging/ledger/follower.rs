@@ -1,0 +1,200 @@
+//! Reads all of a topic's partitions from their beginning, without a group, into the replica.
+
+use std::{
+    fmt::Display,
+    ops::ControlFlow,
+    sync::{Arc, PoisonError},
+};
+
+use log::{error, info, warn};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{Fate, Fold, Shared, Unfit, requirements};
+use crate::messaging::{
+    Board, Cluster, Envelope, Payload, Record, TypedTopic,
+    backoff::Backoff,
+    consumer::{ReadError, Reader},
+};
+
+/// The target of the line that each event gets that is taken in after the start.
+const TARGET: &str = "highwater::applied";
+/// How many records are taken in between two chances for others to look at the view.
+const AT_ONCE: usize = 512;
+/// The most bytes of one fetch of one partition.
+const FETCH_MAX_BYTES: i32 = 1 << 20;
+
+/// Follows a topic.
+pub(super) struct Follower<F: Fold> {
+    shared: Arc<Shared<F>>,
+    cluster: Arc<Cluster>,
+    board: Arc<Board>,
+    topic: TypedTopic<F::Event>,
+    stop: CancellationToken,
+}
+
+impl<F: Fold> Clone for Follower<F> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            cluster: Arc::clone(&self.cluster),
+            board: Arc::clone(&self.board),
+            topic: self.topic.clone(),
+            stop: self.stop.clone(),
+        }
+    }
+}
+
+impl<F: Fold> Follower<F> {
+    pub(super) fn new(topic: &TypedTopic<F::Event>, shared: Arc<Shared<F>>, stop: CancellationToken) -> Self {
+        let kafka = topic.kafka();
+        let (cluster, board) = (Arc::clone(kafka.cluster()), Arc::clone(kafka.board()));
+        Self { shared, cluster, board, topic: topic.clone(), stop }
+    }
+
+    /// Follows all partitions until it is told to stop, or the topic is unfit.
+    pub(super) async fn follow_all(self, unfit: watch::Sender<Option<Unfit>>) {
+        let stop = self.stop.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            ended = self.followed() => {
+                let ControlFlow::Break(found) = ended else { return };
+                unfit.send_replace(Some(found));
+            }
+        }
+    }
+
+    async fn followed(self) -> ControlFlow<Unfit> {
+        self.fit().await?;
+        let mut partitions = JoinSet::new();
+        for partition in 0..self.topic.config().partitions {
+            let follower = self.clone();
+            partitions.spawn(async move {
+                let part = format!("following {}/{partition}", follower.topic.handle().name());
+                let followed = follower.follow(partition, &part).await;
+                follower.board.withdraw(&part);
+                followed
+            });
+        }
+        match partitions.join_next().await {
+            Some(Ok(found)) => ControlFlow::Break(found),
+            // A view that lacks a partition is none: the process has to begin anew.
+            Some(Err(panic)) => {
+                let topic = self.topic.handle().name().to_string();
+                ControlFlow::Break(Unfit { topic, reason: format!("following it broke down: {panic}") })
+            }
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Waits until the topic is known, and looks whether it is fit.
+    async fn fit(&self) -> ControlFlow<Unfit> {
+        let name = self.topic.handle().name();
+        let part = format!("checking topic {name}");
+        let partitions = self.topic.config().partitions as usize;
+        self.topic.handle().clone().known_partitions().await;
+        let mut backoff = Backoff::new();
+        loop {
+            match requirements::check(&self.cluster, name, partitions).await {
+                Ok(checked) => {
+                    self.board.withdraw(&part);
+                    return match checked {
+                        Ok(()) => ControlFlow::Continue(()),
+                        Err(unfit) => ControlFlow::Break(unfit),
+                    };
+                }
+                Err(error) => {
+                    self.board.failed(&part, &error);
+                    backoff.wait().await;
+                }
+            }
+        }
+    }
+
+    /// Reads one partition for ever; returns where its beginning is gone.
+    async fn follow(&self, partition: i32, part: &str) -> Unfit {
+        let topic = Arc::clone(self.topic.handle().name());
+        let mut reader =
+            Reader::new(Arc::clone(&self.cluster), Arc::clone(&topic), partition, FETCH_MAX_BYTES);
+        let mut backoff = Backoff::new();
+        let mut position = 0;
+        loop {
+            let sent = Instant::now();
+            match reader.read(position).await {
+                Ok(fetched) => {
+                    backoff = Backoff::new();
+                    self.board.succeeded(part);
+                    for some in fetched.records.chunks(AT_ONCE) {
+                        self.take_in(some);
+                        tokio::task::yield_now().await;
+                    }
+                    position = fetched.next;
+                    let was_complete = self.shared.places.is_complete();
+                    self.shared.places.moved(partition, position, fetched.end, sent);
+                    if !was_complete && self.shared.places.is_complete() {
+                        info!("topic {topic} is read to its end: the view is complete");
+                    }
+                }
+                Err(ReadError::OutOfRange) => {
+                    let reason = format!(
+                        "partition {partition} has nothing at offset {position}: records were deleted"
+                    );
+                    return Unfit { topic: topic.to_string(), reason };
+                }
+                Err(error @ ReadError::Undecodable(_)) => {
+                    let reason = format!("cannot go on at offset {position}: {error}");
+                    error!("following {topic}/{partition} stands still: {reason}");
+                    self.trouble(partition, part, &reason);
+                    backoff.wait().await;
+                }
+                Err(error @ ReadError::Passing(_)) => {
+                    self.trouble(partition, part, &error);
+                    backoff.wait().await;
+                }
+            }
+        }
+    }
+
+    fn trouble(&self, partition: i32, part: &str, error: &dyn Display) {
+        self.shared.places.stands_still(partition, error);
+        self.board.failed(part, error);
+    }
+
+    /// Takes records into the view. What is no event is nothing, in every instance alike.
+    fn take_in(&self, records: &[Record]) {
+        let live = self.shared.places.is_complete();
+        let mut replica = self.shared.replica.write().unwrap_or_else(PoisonError::into_inner);
+        for record in records {
+            let event = match F::Event::read(record) {
+                Ok(event) => event,
+                Err(malformed) => {
+                    let (topic, partition, offset) =
+                        (self.topic.handle().name(), record.partition, record.offset);
+                    warn!(topic = topic.as_ref(), partition, offset; "no event of this topic, passed over: {malformed}");
+                    continue;
+                }
+            };
+            let fate = replica.admit(record.partition, event);
+            if let Some(envelope) = Envelope::read(record) {
+                if live {
+                    self.tell(record, &envelope, fate);
+                }
+                self.shared.awaited.tell(envelope.id, fate);
+            }
+        }
+    }
+
+    fn tell(&self, record: &Record, envelope: &Envelope, fate: Fate) {
+        let correlation = envelope.correlation_id.as_deref().unwrap_or_default();
+        let said = match fate {
+            Fate::Valid => "applied",
+            Fate::Void => "void",
+        };
+        info!(
+            target: TARGET,
+            topic = self.topic.handle().name().as_ref(), eventId:% = envelope.id, eventType = envelope.event_type.as_str(),
+            correlationId = correlation, partition = record.partition, offset = record.offset;
+            "{said}"
+        );
+    }
+}
