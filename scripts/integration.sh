@@ -119,6 +119,55 @@ stored() {
     body --argjson n "$2" 'length == $n and ([.[].eventId] | unique | length) == $n'
 }
 
+# of PORT COMMAND...: the command, asked of the service on that port.
+of() {
+  local base=http://127.0.0.1:$1
+  shift
+  "$@"
+}
+
+# The walk of the README through users and orders.
+users_and_orders() {
+  local person order mail=$user@example.org
+  of "$USERS_PORT" post /users "{\"email\":\"$mail\",\"name\":\"Ann\"}"
+  step "a user registers" test "$status" = 201
+  person=$(jq -r .userId "$work/body")
+  of "$USERS_PORT" post /users "{\"email\":\" ${mail^^}\",\"name\":\"Another\"}"
+  step "the same e-mail a second time: 409" problem 409
+  of "$USERS_PORT" post /users '{"email":"nobody","name":" "}'
+  step "no e-mail, no name: 400" problem 400 email
+  orders() {
+    of "$ORDERS_PORT" request POST /orders -H 'Content-Type: application/json' -H 'Idempotency-Key: cart-1' \
+      -H 'X-Correlation-Id: smoke-1' \
+      -d "{\"userId\":\"$person\",\"currency\":\"EUR\",\"items\":[{\"sku\":\"A-1\",\"quantity\":3,\"unitPrice\":\"0.10\"}]}"
+    [ "$status" = 201 ]
+  }
+  step "the user orders, as soon as the news has arrived" within 30 orders
+  step "the total is exact" body '.total == "0.30" and .status == "Pending"'
+  step "the answer has the request's X-Correlation-Id" test "$(header x-correlation-id)" = smoke-1
+  order=$(jq -r .orderId "$work/body")
+  orders
+  step "the same Idempotency-Key: the same order" body --arg order "$order" '.orderId == $order'
+  of "$ORDERS_PORT" request POST "/orders/$order/ship"
+  step "it cannot be shipped yet: 409" problem 409
+  step "and what is allowed is told" body '.status == "Pending" and .allowed == ["confirm", "cancel"]'
+  for action in confirm pay ship deliver; do
+    of "$ORDERS_PORT" request POST "/orders/$order/$action"
+    step "$action" test "$status" = 200
+  done
+  step "it is delivered" body '.status == "Delivered" and (.history | length) == 5'
+  of "$ORDERS_PORT" request POST /orders -H 'Content-Type: application/json' \
+    -d "{\"userId\":\"$person\",\"currency\":\"EUR\",\"items\":[{\"sku\":\"B-2\",\"quantity\":1,\"unitPrice\":\"5\"}]}"
+  order=$(jq -r .orderId "$work/body")
+  compose kill user-service order-service >/dev/null 2>&1 && compose start user-service order-service >/dev/null 2>&1
+  step "killed and started, both are ready" within 60 both_ready
+  of "$USERS_PORT" request DELETE "/users/$person"
+  step "the user is deleted" test "$status" = 204
+  step "and the open order is cancelled" within 30 cancelled "$order"
+}
+both_ready() { of "$USERS_PORT" is 200 /ready && of "$ORDERS_PORT" is 200 /ready; }
+cancelled() { of "$ORDERS_PORT" is 200 "/orders/$1" && body '.status == "Cancelled"'; } # ORDER
+
 # --- what only the compose can show ------------------------------------------------------------
 
 free_ports() { # FIRST COUNT: so many in a row, the first of them
@@ -149,7 +198,7 @@ kafka_tool() {
 # Every setting of .env.example at its default; a group of this script's own, to see that what is set
 # there arrives; and an address of Kafka and one to listen on that only hold outside.
 write_settings() {
-  sed 's/^#\([A-Z][A-Z_]*=\)/\1/' "$root/.env.example" | grep -Ev '^(HOST|PORT|KAFKA_BROKERS|KAFKA_GROUP_ID)='
+  sed 's/^#\([A-Z][A-Z_]*=\)/\1/' "$root/.env.example" | grep -Ev '^(HOST|PORT|USERS_PORT|ORDERS_PORT|KAFKA_BROKERS|KAFKA_GROUP_ID)='
   echo HOST=127.0.0.1
   echo KAFKA_BROKERS=localhost:1
   echo KAFKA_GROUP_ID=integration-group
@@ -160,7 +209,8 @@ up() {
   base_port=$(free_ports 18000 3)
   export PORT=$base_port
   KAFKA_PORT=$(free_ports 19092 1) ZOOKEEPER_PORT=$(free_ports 12181 1) KAFKA_UI_PORT=$(free_ports 18080 1)
-  export KAFKA_PORT ZOOKEEPER_PORT KAFKA_UI_PORT
+  USERS_PORT=$(free_ports 15001 1) ORDERS_PORT=$(free_ports 15501 1)
+  export KAFKA_PORT ZOOKEEPER_PORT KAFKA_UI_PORT USERS_PORT ORDERS_PORT
   base=http://127.0.0.1:$PORT
   ours=1
   write_settings >"$work/settings"
@@ -334,6 +384,7 @@ step "415: no JSON" problem 415
 step "none of which was stored" stored "$user" $count
 
 if [ -n "${ours:-}" ]; then
+  users_and_orders
   step "the image tries itself from inside: highwater selftest" selftest
   tail -n 1 "$work/body" | sed 's/^/      /'
   step "and leaves no topic" lacks selftest <(kafka_tool kafka-topics --list)

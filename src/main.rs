@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use highwater::{
     config::{self, Config, Invocation, Service},
     http,
-    services::{activity, dead_letters},
+    services::{activity, dead_letters, orders, users},
     shutdown::{self, Shutdown},
     telemetry,
 };
@@ -26,10 +26,9 @@ fn main() -> ExitCode {
         Err(exit) => return exit.report(),
     };
     let passed = match service {
-        Service::Activity => {
-            let started = telemetry::start(&config.log).context("logging cannot start");
-            started.and_then(|_logs| run(config).inspect_err(|error| log::error!("{error:#}"))).is_ok()
-        }
+        Service::Activity => logged(config, activity::run),
+        Service::Users => logged(config, users::run),
+        Service::Orders => logged(config, orders::run),
         Service::Healthcheck => http::is_healthy(&config.http).unwrap_or_else(|error| {
             eprintln!("no answer on port {}: {error}", config.http.port);
             false
@@ -46,13 +45,25 @@ fn main() -> ExitCode {
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
+/// Runs a service with its log; whether all went well.
+fn logged<R: Future<Output = anyhow::Result<()>>>(
+    config: Config,
+    service: impl FnOnce(Config, TcpListener, Shutdown) -> R,
+) -> bool {
+    let started = telemetry::start(&config.log).context("logging cannot start");
+    started.and_then(|_logs| run(config, service).inspect_err(|error| log::error!("{error:#}"))).is_ok()
+}
+
+fn run<R: Future<Output = anyhow::Result<()>>>(
+    config: Config,
+    service: impl FnOnce(Config, TcpListener, Shutdown) -> R,
+) -> anyhow::Result<()> {
     let runtime = runtime()?;
     allow_descriptors(&config.http);
     let shutdown = stopped_by_signals(&config)?;
     let outcome = runtime.block_on(async {
         let listener = bind(&config.http).await?;
-        activity::run(config, listener, shutdown).await
+        service(config, listener, shutdown).await
     });
     // Whatever runs on has been given the time to finish.
     runtime.shutdown_background();
@@ -92,7 +103,9 @@ fn stopped_by_signals(config: &Config) -> anyhow::Result<Shutdown> {
 async fn bind(config: &http::Config) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::from((config.host, config.port));
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => anyhow!("port {} is taken: set PORT", config.port),
+        io::ErrorKind::AddrInUse => {
+            anyhow!("port {} is taken: set PORT, USERS_PORT or ORDERS_PORT", config.port)
+        }
         io::ErrorKind::AddrNotAvailable => anyhow!("{} is no address of this machine: set HOST", config.host),
         io::ErrorKind::PermissionDenied => anyhow!("port {} is privileged: set PORT", config.port),
         _ => anyhow!("{address} cannot be listened on: {error}"),

@@ -6,7 +6,8 @@ use super::{
     table::{
         BATCH_MAX_BYTES, KAFKA_BROKERS, KAFKA_DEAD_LETTER_TOPIC, KAFKA_HEARTBEAT_INTERVAL,
         KAFKA_REBALANCE_TIMEOUT, KAFKA_SESSION_TIMEOUT, KAFKA_TOPIC, KAFKA_TOPIC_MAX_MESSAGE_BYTES,
-        MAX_BODY_BYTES, PRODUCE_QUEUE_BYTES, PRODUCE_TIMEOUT, REQUEST_TIMEOUT,
+        MAX_BODY_BYTES, ORDER_EVENTS_TOPIC, PRODUCE_QUEUE_BYTES, PRODUCE_TIMEOUT, REQUEST_TIMEOUT,
+        USER_EVENTS_TOPIC,
     },
     values::TopicName,
 };
@@ -70,7 +71,16 @@ fn check_topics(config: &Config, reader: &mut Reader<impl Fn(&str) -> Option<Str
     );
     reader.require(
         dead_letters.1.len() <= TopicName::LONGEST,
-        &[topic],
+        std::slice::from_ref(&topic),
         "leaves no room for .dlq after it: make it shorter, or set KAFKA_DEAD_LETTER_TOPIC",
+    );
+    let users = (USER_EVENTS_TOPIC.variable, config.state.users.name.clone());
+    let orders = (ORDER_EVENTS_TOPIC.variable, config.state.orders.name.clone());
+    let is_apart = |one: &str, others: &[&str]| others.iter().all(|other| unified(one) != unified(other));
+    reader.require(
+        is_apart(&users.1, &[&orders.1, &topic.1, &dead_letters.1])
+            && is_apart(&orders.1, &[&topic.1, &dead_letters.1]),
+        &[users, orders, topic.clone()],
+        "users, orders and events must have topics of their own, told apart by more than . and _",
     );
 }

@@ -19,6 +19,10 @@ use crate::{
 pub enum Service {
     /// User activity events; also what runs when no service is named.
     Activity,
+    /// Users: registered over REST, told of in events.
+    Users,
+    /// Orders, of users known from their events.
+    Orders,
     /// Asks the service of these settings how it is, and ends.
     Healthcheck,
     /// Tries the activity service of these settings, and ends.
@@ -27,11 +31,17 @@ pub enum Service {
     DeadLetters(Task),
 }
 
-const SERVICES: [(&str, Service, &str); 3] = [
+const SERVICES: [(&str, Service, &str); 5] = [
     (
         "activity",
         Service::Activity,
         "Takes user activity events in over REST and answers queries about them (the default)",
+    ),
+    ("users", Service::Users, "Registers users over REST, and tells of them in events"),
+    (
+        "orders",
+        Service::Orders,
+        "Takes orders of registered users over REST, and moves them through their life",
     ),
     (
         "healthcheck",

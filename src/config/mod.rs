@@ -62,10 +62,21 @@ pub struct Config {
     pub dead_letters: dead_letters::Config,
     /// What the activity service takes.
     pub activity: activity::Config,
+    /// Where users and orders are kept.
+    pub state: StateConfig,
     /// What is logged, and how.
     pub log: telemetry::Config,
     /// How long a graceful stop may take.
     pub shutdown_timeout: Duration,
+}
+
+/// The topics that state is kept in: without limit, in as many partitions as all instances say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateConfig {
+    /// That of the users.
+    pub users: TopicConfig,
+    /// That of the orders.
+    pub orders: TopicConfig,
 }
 
 /// Every setting, in the order of `--help`.
@@ -92,17 +103,26 @@ pub fn parse(
         let flag = command_line.flag(variable).map(str::to_owned);
         flag.or_else(|| environment(variable).filter(filled)).or_else(|| file.get(variable).cloned())
     });
-    let config = read(&mut reader);
+    let config = read(&mut reader, &service);
     checks::check(&config, &mut reader);
     reader.finish()?;
     Ok(Invocation { service, config })
 }
 
 /// Takes every setting out of the reader; where one is at fault its default stands in.
-fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Config {
+fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service) -> Config {
+    let port = reader.value(&table::PORT);
+    let (users_port, orders_port) = (reader.value(&table::USERS_PORT), reader.value(&table::ORDERS_PORT));
+    let group_id = reader.value(&table::KAFKA_GROUP_ID);
+    let orders_group_id = reader.value(&table::ORDERS_GROUP_ID);
+    let (port, group_id) = match service {
+        Service::Users => (users_port, group_id),
+        Service::Orders => (orders_port, orders_group_id),
+        _ => (port, group_id),
+    };
     let http = http::Config {
         host: reader.value(&table::HOST),
-        port: reader.value(&table::PORT),
+        port,
         max_connections: reader.value(&table::MAX_CONNECTIONS),
         max_body_bytes: reader.value(&table::MAX_BODY_BYTES),
         max_depth: reader.value(&table::MAX_DEPTH),
@@ -123,6 +143,11 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Config {
     let (topic, dead_letter_topic) = topics(reader);
     let dead_letters =
         dead_letters::Config { admin: secret::admin(reader), redrive_max: reader.value(&table::REDRIVE_MAX) };
+    let (users_topic, orders_topic) =
+        (reader.value(&table::USER_EVENTS_TOPIC), reader.value(&table::ORDER_EVENTS_TOPIC));
+    let partitions = reader.value(&table::STATE_PARTITIONS);
+    let state_topic = |name| TopicConfig { name, partitions, retention: None, ..topic.clone() };
+    let state = StateConfig { users: state_topic(users_topic), orders: state_topic(orders_topic) };
     Config {
         kafka,
         embedded,
@@ -137,7 +162,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Config {
             breaker_after: reader.value(&table::BREAKER_AFTER),
         },
         consumer: ConsumerConfig {
-            group_id: reader.value(&table::KAFKA_GROUP_ID),
+            group_id,
             protocol: reader.value(&table::GROUP_PROTOCOL),
             assignors: reader.value(&table::KAFKA_PARTITION_ASSIGNMENT_STRATEGY),
             instance_id: reader.value(&table::KAFKA_GROUP_INSTANCE_ID),
@@ -153,6 +178,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Config {
         http,
         store: store::Config { max_events: reader.value(&table::STORE_MAX_EVENTS) },
         activity,
+        state,
         log: telemetry::Config {
             filter: reader.value(&table::RUST_LOG),
             format: reader.value(&table::LOG_FORMAT),

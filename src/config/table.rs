@@ -226,6 +226,20 @@ settings! {
         STORE_MAX_EVENTS: Whole<u64> = "1000000", Whole::from(1).to(1_000_000_000),
             "The most events in memory, shared out among the partitions; the oldest leave first.";
     }
+    "Users and orders" {
+        USERS_PORT: Whole<u16> = "5001", Whole::from(0).to(65_535),
+            "The port that the user service listens on, in place of PORT.";
+        ORDERS_PORT: Whole<u16> = "5002", Whole::from(0).to(65_535),
+            "The port that the order service listens on, in place of PORT.";
+        USER_EVENTS_TOPIC: TopicName = "user-events", TopicName,
+            "The topic that users are kept in; created when missing, never compacted, kept without limit.";
+        ORDER_EVENTS_TOPIC: TopicName = "order-events", TopicName,
+            "The topic that orders are kept in; created when missing, never compacted, kept without limit.";
+        STATE_PARTITIONS: Whole<i32> = "3", Whole::from(1).to(1_000),
+            "The partitions of these topics: fixed once they have records, and the same in all instances.";
+        ORDERS_GROUP_ID: Text = "order-service-group", Text { longest: 249 },
+            "The consumer group of the order service, in place of KAFKA_GROUP_ID.";
+    }
     "Process" {
         RUST_LOG: Directives = "info,rskafka=warn,tracing=warn", Directives,
             "What is logged, as env_logger reads it; debug alone adds all that the libraries say.";

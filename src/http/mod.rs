@@ -4,15 +4,20 @@
 //! what it sends, [`Parameters`] and [`segment`] what it asks, [`Problem`] is what it hears when it errs. [`client`] asks a service of this machine.
 //! Errors of a handler are replies, returned through `then`; warp's rejections only pick the route.
 
+mod answer;
 mod bearer;
 mod body;
 pub mod client;
 mod connection;
+mod correlation;
+mod filters;
 mod healthcheck;
 mod media;
 mod methods;
 mod pace;
 mod parameters;
+mod paths;
+mod precondition;
 mod problem;
 mod serve;
 mod service;
@@ -24,13 +29,18 @@ use std::{
     time::Duration,
 };
 
+pub use answer::{answer, json};
 pub use bearer::Bearer;
 pub use body::{BodyLimits, header, json_body, json_text};
+pub use correlation::{CORRELATION_ID, Correlation, correlation};
+pub use filters::{query, reads, unknown, unrouted, with};
 pub use healthcheck::is_healthy;
 pub use media::{JSON, NDJSON, prefers_ndjson};
 pub use methods::refuse;
 pub use pace::grant;
 pub use parameters::{Parameters, next_link, segment};
+pub use paths::Paths;
+pub use precondition::{check_match, etag, with_etag};
 pub use problem::{FieldError, PROBLEM_JSON, Problem};
 pub use serve::serve;
 pub use traffic::Traffic;

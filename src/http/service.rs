@@ -20,7 +20,7 @@ use tower_service::Service;
 use warp::Reply;
 
 use super::{
-    Problem, Traffic,
+    CORRELATION_ID, Correlation, Problem, Traffic,
     pace::{CURRENT, Pace},
 };
 
@@ -57,7 +57,12 @@ where
             *request.uri_mut() = Uri::from_static("/");
         }
         let began = Instant::now();
-        let asked = Asked { method: request.method().clone(), uri: request.uri().clone(), began };
+        let asked = Asked {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            correlation: request.headers().get(CORRELATION_ID).and_then(Correlation::given),
+            began,
+        };
         let call = || self.tree.borrow_mut().call(request);
         let work = catch_unwind(AssertUnwindSafe(call)).map_err(|panic| asked.panicked(panic)).ok();
         Handling { work, asked, pace: Arc::clone(&self.pace), traffic: Arc::clone(&self.traffic) }
@@ -69,6 +74,7 @@ where
 struct Asked {
     method: Method,
     uri: Uri,
+    correlation: Option<Correlation>,
     began: Instant,
 }
 
@@ -120,8 +126,13 @@ where
         };
         this.work.set(None);
         this.pace.answer_began();
-        let Asked { method, uri, began } = this.asked;
+        let Asked { method, uri, correlation, began } = this.asked;
         this.traffic.answered(uri.path(), method, answer.status(), *began);
+        // Whatever becomes of a request, its answer has the id that it came with.
+        let answer = match correlation.take() {
+            Some(correlation) => correlation.on(answer),
+            None => answer,
+        };
         Poll::Ready(Ok(answer.map(|body| Sent { body, pace: Arc::clone(this.pace) })))
     }
 }

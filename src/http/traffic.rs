@@ -15,20 +15,23 @@ use prometheus::{
     proto::MetricFamily,
 };
 
+use super::Paths;
+
 /// The upper bounds of the histogram's buckets, in seconds.
 const BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// The methods that some route takes.
-const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::OPTIONS];
+const METHODS: [Method; 6] =
+    [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
 /// The statuses that are kept a place for; others cost a lookup.
-const STATUSES: [u16; 14] = [200, 201, 202, 204, 400, 401, 404, 405, 408, 413, 415, 431, 500, 503];
+const STATUSES: [u16; 17] =
+    [200, 201, 202, 204, 400, 401, 404, 405, 408, 409, 412, 413, 415, 422, 431, 500, 503];
 /// What a path or a method is called that nobody serves: clients cannot make up label values.
 const OTHER: &str = "other";
 
 /// The requests of a server, by route, method and status.
 pub struct Traffic {
-    routes: &'static [&'static str],
-    route_of: fn(&str) -> Option<usize>,
+    paths: &'static Paths,
     requests: IntCounterVec,
     durations: HistogramVec,
     /// One a route and method, the others' last.
@@ -43,24 +46,20 @@ struct Place {
 }
 
 impl Traffic {
-    /// Counts by these routes, as patterns; `route_of` tells by its place which of them a path belongs to.
+    /// Counts by these paths, under their patterns.
     ///
     /// # Errors
     ///
     /// None: the names of what is counted are well-formed.
-    pub fn new(
-        routes: &'static [&'static str],
-        route_of: fn(&str) -> Option<usize>,
-    ) -> prometheus::Result<Self> {
+    pub fn new(paths: &'static Paths) -> prometheus::Result<Self> {
         let requests = Opts::new("highwater_http_requests_total", "Requests answered.");
         let durations = HistogramOpts::new(
             "highwater_http_request_duration_seconds",
             "From a request's head to the beginning of its answer.",
         );
-        let places = (routes.len() + 1) * (METHODS.len() + 1);
+        let places = (paths.0.len() + 1) * (METHODS.len() + 1);
         Ok(Self {
-            routes,
-            route_of,
+            paths,
             requests: IntCounterVec::new(requests, &["route", "method", "status"])?,
             durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["route", "method"])?,
             places: std::iter::repeat_with(Place::default).take(places).collect(),
@@ -74,11 +73,11 @@ impl Traffic {
 
     /// Counts a request that took so long until its answer began.
     pub fn count(&self, path: &str, method: &Method, status: StatusCode, took: Duration) {
-        let route = (self.route_of)(path).filter(|route| *route < self.routes.len());
+        let route = self.paths.place(path);
         let method = METHODS.iter().position(|known| known == method);
         let place =
-            route.unwrap_or(self.routes.len()) * (METHODS.len() + 1) + method.unwrap_or(METHODS.len());
-        let route = route.map_or(OTHER, |route| self.routes[route]);
+            route.unwrap_or(self.paths.0.len()) * (METHODS.len() + 1) + method.unwrap_or(METHODS.len());
+        let route = route.map_or(OTHER, |route| self.paths.0[route].0);
         let method = method.map_or(OTHER, |method| METHODS[method].as_str());
 
         let place = &self.places[place];
@@ -102,6 +101,6 @@ impl Traffic {
 
 impl fmt::Debug for Traffic {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Traffic").field("routes", &self.routes).finish_non_exhaustive()
+        formatter.debug_struct("Traffic").field("paths", &self.paths).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,15 @@
-//! What the business says, a folder a service.
+//! What the business says: one service a directory, and what they share beside it.
 
 pub mod activity;
 pub mod dead_letters;
+#[cfg(feature = "embedded-broker")]
+pub mod embedded;
+pub mod fields;
+pub mod idempotency;
+pub mod moment;
+pub mod operations;
+pub mod orders;
+pub mod page;
+pub mod state;
+pub mod unpublished;
+pub mod users;

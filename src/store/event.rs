@@ -103,6 +103,11 @@ impl Event {
         &self.json
     }
 
+    /// As [`Event::json`], taken out.
+    pub fn into_json(self) -> Vec<u8> {
+        self.json.into_vec()
+    }
+
     /// The event in two parts, for answers that call the payload otherwise: everything before the comma
     /// that introduces the payload, and the payload.
     pub fn split(&self) -> (&[u8], &[u8]) {

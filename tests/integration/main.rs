@@ -7,4 +7,5 @@ mod embedded;
 mod http;
 mod messaging;
 mod process;
+mod services;
 mod support;

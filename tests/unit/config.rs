@@ -646,7 +646,7 @@ mod lists {
     fn compose_hands_every_setting_to_the_service_but_where_kafka_is_and_what_is_listened_on() {
         let text = file("docker-compose.yml");
         let service = text.split("\n  app-service:\n").nth(1).expect("a service called app-service");
-        let environment = service.split("\n    environment:\n").nth(1).expect("its environment");
+        let environment = service.split("\n    environment: &settings\n").nth(1).expect("its environment");
         let found: Vec<String> = environment
             .lines()
             .take_while(|line| line.starts_with("      "))

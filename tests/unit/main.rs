@@ -13,6 +13,7 @@ mod messaging;
 mod processor;
 mod record;
 mod rest;
+mod services;
 mod shutdown;
 mod store;
 mod timestamp;

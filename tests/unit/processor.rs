@@ -13,9 +13,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::DateTime;
 use highwater::{
-    messaging::{Handler, Passing, Record, Verdict},
+    messaging::{Handler, Passing, Reading, Record, Verdict},
     services::activity::{Conflicts, Processor},
-    store::{Admission, Config, EventStore, MemoryStore, Offered, Page, Position, Query, StoreError, Stored},
+    store::{
+        Admission, Config, Event, EventStore, MemoryStore, Offered, Page, Position, Query, StoreError, Stored,
+    },
 };
 use log::Level;
 use uuid::Uuid;
@@ -79,10 +81,10 @@ impl EventStore for Flaky {
 }
 
 /// A processor, and its store that is away after so many batches.
-fn processor(batches: usize) -> (Processor, Arc<Flaky>) {
+fn processor(batches: usize) -> (Reading<Event, Processor>, Arc<Flaky>) {
     let memory = MemoryStore::new(&Config { max_events: 10_000 });
     let store = Arc::new(Flaky { memory, batches_left: AtomicUsize::new(batches) });
-    (Processor::new(Arc::clone(&store) as _, Arc::default()), store)
+    (Reading::new(Arc::new(Processor::new(Arc::clone(&store) as _, Arc::default()))), store)
 }
 
 fn record(offset: usize, value: &str) -> Record {
@@ -157,7 +159,7 @@ fn other(offset: usize, number: usize) -> Record {
 async fn an_event_with_the_id_of_another_and_other_content_is_said_and_counted_once() {
     let store = Arc::new(MemoryStore::new(&Config { max_events: 10_000 }));
     let conflicts = Arc::new(Conflicts::default());
-    let processor = Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts));
+    let processor = Reading::new(Arc::new(Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts))));
     // Restored, an event is as good a first one as any; and restoring says and counts nothing.
     processor.restore(&[good(4, 1), other(5, 1)]).await.unwrap();
     journal::listen();

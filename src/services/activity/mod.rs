@@ -3,7 +3,9 @@
 mod answers;
 mod conflicts;
 mod cursor;
+mod holdings;
 mod paths;
+mod payload;
 mod processor;
 pub mod record;
 mod request;
@@ -13,9 +15,10 @@ pub mod selftest;
 mod service;
 pub mod timestamp;
 
-pub use answers::Metrics;
 pub use conflicts::Conflicts;
 pub use cursor::Run;
+pub use holdings::Holdings;
+pub use paths::PATHS;
 pub use processor::Processor;
 pub use request::{Accepts, NewEvent};
 pub use routes::{Api, routes};

@@ -1,38 +1,24 @@
-//! The paths that are served: what metrics call them, and the methods that each takes.
+//! The paths that this service serves, and the methods that each takes.
 
-/// Each path, as a pattern.
-pub(super) static PATTERNS: [&str; 12] = [
-    "/events/generate",
-    "/api/events",
-    "/events/processed",
-    "/events/processed/{eventId}",
-    "/api/events/user/{userId}",
-    "/api/events/type/{eventType}",
-    "/health",
-    "/ready",
-    "/group",
-    "/metrics",
-    "/dead-letters",
-    "/dead-letters/redrive",
+use crate::http::Paths;
+
+const READ: &str = "GET, HEAD, OPTIONS";
+const ALL: &[(&str, &str)] = &[
+    ("/events/generate", "POST, OPTIONS"),
+    ("/api/events", "GET, HEAD, POST, OPTIONS"),
+    ("/events/processed", READ),
+    ("/events/processed/{eventId}", READ),
+    ("/api/events/user/{userId}", READ),
+    ("/api/events/type/{eventType}", READ),
+    ("/health", READ),
+    ("/ready", READ),
+    ("/group", READ),
+    ("/metrics", READ),
+    ("/dead-letters", READ),
+    ("/dead-letters/redrive", "POST, OPTIONS"),
 ];
 
-/// The place in [`PATTERNS`] of what a path belongs to. One `/` at its end makes no difference.
-pub(super) fn place(path: &str) -> Option<usize> {
-    let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
-    let is_segment = |rest: &str| !rest.is_empty() && !rest.contains('/');
-    PATTERNS.iter().position(|pattern| match pattern.split_once('{') {
-        None => path == *pattern,
-        Some((beginning, _)) => path.strip_prefix(beginning).is_some_and(is_segment),
-    })
-}
-
-/// The methods of a path, for `Allow`; none where nothing is served. Dead letters are where there is a desk.
-pub(super) fn methods(path: &str, has_desk: bool) -> Option<&'static str> {
-    Some(match PATTERNS[place(path)?] {
-        "/dead-letters" | "/dead-letters/redrive" if !has_desk => return None,
-        "/dead-letters/redrive" => "POST, OPTIONS",
-        "/events/generate" => "POST, OPTIONS",
-        "/api/events" => "GET, HEAD, POST, OPTIONS",
-        _ => "GET, HEAD, OPTIONS",
-    })
-}
+/// Each path, the busiest first.
+pub static PATHS: Paths = Paths(ALL);
+/// Those where dead letters cannot be seen to.
+pub(super) static WITHOUT_DESK: Paths = Paths(ALL.split_at(10).0);

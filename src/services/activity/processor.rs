@@ -5,19 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use log::{debug, info, warn};
 
-use super::{Conflicts, record};
+use super::Conflicts;
 use crate::{
-    messaging::{Handler, Passing, Poison, Record, Stopped, Verdict},
-    store::{Admission, EventStore, Offered},
+    messaging::{Batch, BatchHandler, Passing, Record, Stopped, Verdict, correlation_of},
+    store::{Admission, Event, EventStore, Offered, StoreError},
 };
 
 /// The target of the line that each processed event gets.
 const TARGET: &str = "highwater::processed";
 
-/// How many records are processed between two chances for others to run: about a millisecond's worth.
-const AT_ONCE: usize = 1024;
-
-/// Stores what the records say.
+/// Stores events.
 pub struct Processor {
     store: Arc<dyn EventStore>,
     conflicts: Arc<Conflicts>,
@@ -29,38 +26,15 @@ impl Processor {
         Self { store, conflicts }
     }
 
-    /// Processes some of a batch, whose first record stands at `start` in it.
-    async fn process(&self, start: usize, records: &[Record], verdict: &mut Verdict) {
-        let mut events = Vec::with_capacity(records.len());
-        let mut good = Vec::with_capacity(records.len());
-        let mut poison = Vec::new();
-        for (place, record) in records.iter().enumerate() {
-            match record::parse(record) {
-                Ok(event) => {
-                    events.push(Offered { offset: record.offset, event });
-                    good.push(place);
-                }
-                Err(malformed) => {
-                    poison.push(Poison { index: start + place, reason: malformed.to_string() });
-                }
-            }
-        }
-        if let Some(&first) = good.first() {
-            match self.store.admit(records[first].partition, events).await {
-                Ok(admissions) => {
-                    for (place, admission) in good.into_iter().zip(&admissions) {
-                        self.tell(&records[place], admission);
-                    }
-                }
-                Err(unavailable) => {
-                    // What is malformed before the first good record is settled all the same.
-                    let index = start + first;
-                    poison.retain(|poison| poison.index < index);
-                    verdict.stopped = Some(Stopped { index, cause: Passing(unavailable.to_string()) });
-                }
-            }
-        }
-        verdict.poison.append(&mut poison);
+    /// Offers events to the store; what became of them, and the batch without them.
+    async fn admit<'a>(
+        &self,
+        batch: Batch<'a, Event>,
+    ) -> Result<(Vec<Admission>, Batch<'a, Event>), StoreError> {
+        let (events, batch) = batch.take();
+        let offer = |(place, event)| Offered { offset: batch.record(place).offset, event };
+        let offered = events.into_iter().enumerate().map(offer).collect();
+        Ok((self.store.admit(batch.partition(), offered).await?, batch))
     }
 
     /// An event gets its line once it is stored, and only once; a copy of it is nothing new.
@@ -69,11 +43,19 @@ impl Processor {
         match admission {
             Admission::New(event) => {
                 let (id, user, kind) = (event.id().hyphenated(), event.user_id(), event.event_type());
-                info!(
-                    target: TARGET,
-                    eventId:% = id, userId = user.as_ref(), eventType = kind.as_ref(), partition, offset;
-                    "processed"
-                );
+                match correlation_of(record) {
+                    None => info!(
+                        target: TARGET,
+                        eventId:% = id, userId = user.as_ref(), eventType = kind.as_ref(), partition, offset;
+                        "processed"
+                    ),
+                    Some(correlation) => info!(
+                        target: TARGET,
+                        eventId:% = id, userId = user.as_ref(), eventType = kind.as_ref(), partition, offset,
+                        correlationId = correlation;
+                        "processed"
+                    ),
+                }
             }
             Admission::Duplicate => {
                 debug!(target: TARGET, partition, offset; "duplicate, already stored");
@@ -84,19 +66,20 @@ impl Processor {
 }
 
 #[async_trait]
-impl Handler for Processor {
-    async fn handle(&self, records: &[Record]) -> Verdict {
-        let mut verdict = Verdict::default();
-        for (number, some) in records.chunks(AT_ONCE).enumerate() {
-            if number > 0 {
-                tokio::task::yield_now().await;
+impl BatchHandler<Event> for Processor {
+    async fn handle(&self, batch: Batch<'_, Event>) -> Verdict {
+        match self.admit(batch).await {
+            Ok((admissions, batch)) => {
+                for (place, admission) in admissions.iter().enumerate() {
+                    self.tell(batch.record(place), admission);
+                }
+                Verdict::default()
             }
-            self.process(number * AT_ONCE, some, &mut verdict).await;
-            if verdict.stopped.is_some() {
-                break;
+            Err(unavailable) => {
+                let cause = Passing(unavailable.to_string());
+                Verdict { stopped: Some(Stopped { index: 0, cause }), ..Verdict::default() }
             }
         }
-        verdict
     }
 
     async fn topic_has(&self, partitions: usize) {
@@ -109,19 +92,9 @@ impl Handler for Processor {
         self.store.share()
     }
 
-    async fn restore(&self, records: &[Record]) -> Result<(), Passing> {
-        for some in records.chunks(AT_ONCE) {
-            // What is malformed was set aside when it was processed.
-            let offered = |record: &Record| {
-                record::parse(record).ok().map(|event| Offered { offset: record.offset, event })
-            };
-            self.store
-                .admit(some[0].partition, some.iter().filter_map(offered).collect())
-                .await
-                .map_err(|unavailable| Passing(unavailable.to_string()))?;
-            tokio::task::yield_now().await;
-        }
-        Ok(())
+    async fn restore(&self, batch: Batch<'_, Event>) -> Result<(), Passing> {
+        let admitted = self.admit(batch).await;
+        admitted.map(drop).map_err(|unavailable| Passing(unavailable.to_string()))
     }
 
     async fn wants_older(&self, partition: i32) -> bool {

@@ -5,12 +5,15 @@ mod fields;
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
-use thiserror::Error;
 use uuid::Uuid;
 
 use self::fields::Fields;
 use super::timestamp;
-use crate::{json::nests_deeper, messaging::Record, store::Event};
+use crate::{
+    json::nests_deeper,
+    messaging::{Malformed, Record},
+    store::Event,
+};
 
 /// The deepest nesting of a value: a request is not allowed more either, or its event would be acknowledged
 /// and then set aside. An answer wraps a value in two levels more, and parsers such as serde_json's stop
@@ -19,12 +22,7 @@ pub const MAX_DEPTH: usize = 100;
 /// How much of a faulty value is quoted, in characters.
 const QUOTED: usize = 60;
 
-/// Why a record is no event: it can never be processed. Short, and without control characters.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct Malformed(String);
-
-/// Reads a record's value. Event types are whatever their producers call them; an event without a
+/// Reads a record's value; a reason why it is no event has no control characters. Event types are whatever their producers call them; an event without a
 /// timestamp happened when its record says; unknown fields are not looked at. A field of the contract that
 /// is there twice is a fault: readers would not agree on which of the two counts.
 pub fn parse(record: &Record) -> Result<Event, Malformed> {

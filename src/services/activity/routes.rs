@@ -2,54 +2,48 @@
 
 use std::{convert::Infallible, fmt, sync::Arc};
 
-use tokio::sync::watch;
 use warp::{
     Filter, Rejection, Reply,
     filters::{BoxedFilter, path::FullPath},
-    http::Method,
     path,
     reply::Response,
 };
 
 use super::{
-    Config, Conflicts,
+    Config,
     answers::{
-        event, group, health,
+        event,
         listing::{self, Asked, Form},
-        metrics::{self, Metrics},
         published,
     },
     cursor::Run,
-    paths,
+    paths::{PATHS, WITHOUT_DESK},
     selection::Scope,
 };
 use crate::{
-    http::{self, BodyLimits, Problem, header, json_body, segment},
-    messaging::{Publisher, Status},
-    services::dead_letters::{self, Desk},
-    store::EventStore,
+    http::{self, BodyLimits, Problem, header, json_body, query, reads, segment, with},
+    messaging::TypedProducer,
+    services::{
+        dead_letters::{self, Desk},
+        operations::{self, Operations},
+    },
+    store::{Event, EventStore},
 };
 
 /// What the routes answer from.
 pub struct Api {
     /// Where posted events go.
-    pub publisher: Arc<dyn Publisher>,
+    pub events: TypedProducer<Event>,
     /// Where processed events are.
     pub store: Arc<dyn EventStore>,
-    /// What came with the id of another event, and other content.
-    pub conflicts: Arc<Conflicts>,
-    /// What is known of Kafka and the group.
-    pub status: watch::Receiver<Status>,
     /// The service's settings.
     pub config: Config,
     /// What a posted body may cost.
     pub limits: BodyLimits,
-    /// Whether Kafka is the one inside this process.
-    pub embedded: bool,
     /// This run of the process, for cursors.
     pub run: Run,
-    /// What is counted.
-    pub metrics: Metrics,
+    /// How the service is.
+    pub operations: Arc<Operations>,
     /// Where dead letters are seen to, should that be on.
     pub dead_letters: Option<Arc<Desk>>,
 }
@@ -66,7 +60,7 @@ pub fn routes(
 ) -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone + Send + Sync + 'static {
     // A tree is cloned for each request. The busiest route stands before the box and is tried first; all
     // the others are in the box, so that a clone is a single count more.
-    generate(&api).or(others(&api)).recover(unrouted)
+    generate(&api).or(others(&api)).recover(http::unrouted)
 }
 
 fn generate(
@@ -75,16 +69,22 @@ fn generate(
     path!("events" / "generate")
         .and(warp::post())
         .and(with(api))
+        .and(header("x-correlation-id"))
         .and(json_body(api.limits))
-        .then(|api: Arc<Api>, body| async move { published::generate(&api, body).await })
+        .then(|api: Arc<Api>, correlation, body| async move {
+            published::generate(&api, (correlation, body)).await
+        })
 }
 
 fn others(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
     let create = path!("api" / "events")
         .and(warp::post())
         .and(with(api))
+        .and(header("x-correlation-id"))
         .and(json_body(api.limits))
-        .then(|api: Arc<Api>, body| async move { published::create(&api, body).await });
+        .then(|api: Arc<Api>, correlation, body| async move {
+            published::create(&api, (correlation, body)).await
+        });
 
     let processed = path!("events" / "processed")
         .and(asks())
@@ -108,16 +108,6 @@ fn others(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
             list(api, segment("eventType", &event_type).map(Scope::Type), Form::Envelope, asks)
         },
     );
-    let health = path!("health").and(reads()).and(with(api)).map(|api: Arc<Api>| health::health(&api));
-    let ready = path!("ready").and(reads()).and(with(api)).map(|api: Arc<Api>| health::ready(&api));
-    let group = path!("group").and(reads()).and(with(api)).map(|api: Arc<Api>| group::group(&api));
-    let metrics = path!("metrics").and(reads()).and(with(api)).map(|api: Arc<Api>| metrics::metrics(&api));
-
-    let has_desk = api.dead_letters.is_some();
-    let unknown = warp::path::full().and(warp::method()).map(move |path: FullPath, method: Method| {
-        http::refuse(&method, path.as_str(), paths::methods(path.as_str(), has_desk))
-    });
-
     let own = create
         .or(processed)
         .unify()
@@ -129,34 +119,15 @@ fn others(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .unify()
         .or(of_type)
         .unify()
-        .or(health)
-        .unify()
-        .or(ready)
-        .unify()
-        .or(group)
-        .unify()
-        .or(metrics)
+        .or(operations::routes(&api.operations))
         .unify()
         .boxed();
-    let all = match &api.dead_letters {
-        Some(desk) => own.or(dead_letters::routes(Arc::clone(desk))).unify().boxed(),
-        None => own,
-    };
-    all.or(unknown).unify().boxed()
-}
-
-fn with(api: &Arc<Api>) -> impl Filter<Extract = (Arc<Api>,), Error = Infallible> + Clone + use<> {
-    let api = Arc::clone(api);
-    warp::any().map(move || Arc::clone(&api))
-}
-
-/// GET, and HEAD, to which hyper sends the head of the same answer.
-fn reads() -> impl Filter<Extract = (), Error = Rejection> + Copy {
-    warp::get().or(warp::head()).unify()
-}
-
-fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Copy {
-    warp::query::raw().or(warp::any().map(String::new)).unify()
+    match &api.dead_letters {
+        Some(desk) => {
+            own.or(dead_letters::routes(Arc::clone(desk))).unify().or(http::unknown(&PATHS)).unify().boxed()
+        }
+        None => own.or(http::unknown(&WITHOUT_DESK)).unify().boxed(),
+    }
 }
 
 /// What a request for a listing says beside its path's values.
@@ -183,10 +154,4 @@ async fn list(
         }
         Err(problem) => problem.into_response(),
     }
-}
-
-/// A rejection that the tree's last branch did not answer. None is known to come this far.
-async fn unrouted(rejection: Rejection) -> Result<Response, Infallible> {
-    log::error!("a request was rejected by no route of ours: {rejection:?}");
-    Ok(Problem::internal().into_response())
 }

@@ -11,8 +11,12 @@ use std::{
 use async_trait::async_trait;
 use chrono::Utc;
 use highwater::{
-    messaging::{Message, PublishError, Publisher, Receipt, Status},
-    services::activity::{Api, Config, Metrics, Run, routes},
+    http::Traffic,
+    messaging::{Message, PublishError, Publisher, Receipt, Status, TypedProducer},
+    services::{
+        activity::{Api, Config, PATHS, Run, routes},
+        operations::Operations,
+    },
     store::{
         self, Admission, Event, EventStore, MemoryStore, Offered, Page, Position, Query, StoreError, Stored,
     },
@@ -54,17 +58,15 @@ impl Watched {
     }
 
     async fn serve(self: &Arc<Self>) -> Server {
+        let status = watch::channel(Status::default()).1;
         let api = Api {
-            publisher: Arc::new(NoPublisher),
+            events: TypedProducer::over(Arc::new(NoPublisher), "/highwater"),
             store: self.clone(),
-            conflicts: Arc::default(),
-            status: watch::channel(Status::default()).1,
             config: Config { event_types: Vec::new() },
             limits: config().body_limits(),
-            embedded: false,
             run: Run::begin(),
+            operations: Arc::new(Operations::new("test", status, Arc::new(Traffic::new(&PATHS).unwrap()))),
             dead_letters: None,
-            metrics: Metrics::new(Vec::new(), Arc::default()).unwrap(),
         };
         Server::serve(config(), routes(Arc::new(api)).map(Reply::into_response)).await
     }

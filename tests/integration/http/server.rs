@@ -3,7 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use highwater::http::{self, Config, Problem, Traffic};
+use highwater::http::{self, Config, Paths, Problem, Traffic};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use warp::{Filter, Reply, reply::Response};
 
@@ -21,6 +21,8 @@ pub(super) fn config() -> Config {
         max_connections: 100,
     }
 }
+
+static NO_PATHS: Paths = Paths(&[]);
 
 /// A server that runs until it is told to stop.
 pub(super) struct Server {
@@ -42,7 +44,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(async move {
-            let traffic = Arc::new(Traffic::new(&[], |_| None).unwrap());
+            let traffic = Arc::new(Traffic::new(&NO_PATHS).unwrap());
             http::serve(filter, listener, &config, traffic, async { drop(stopped.await) }).await;
         });
         Self { address, stop: Some(stop), running }

@@ -50,6 +50,16 @@ impl TestCluster {
         Self { brokers, embedded, topic: name.clone(), group: format!("{name}-group") }
     }
 
+    /// The topic that users are kept in.
+    pub(crate) fn users(&self) -> String {
+        format!("{}-users", self.topic)
+    }
+
+    /// The topic that orders are kept in.
+    pub(crate) fn orders(&self) -> String {
+        format!("{}-orders", self.topic)
+    }
+
     pub(crate) fn broker(&self) -> &Broker {
         self.embedded.as_ref().expect("a test that starts an embedded broker")
     }
@@ -92,13 +102,10 @@ impl Client {
     }
 
     pub(crate) fn topic_named(&self, name: &str, partitions: i32) -> Topic {
-        let config = TopicConfig {
-            name: name.to_owned(),
-            partitions,
-            replication_factor: None,
-            retention: None,
-            max_message_bytes: 1_048_588,
-        };
+        self.topic_of(TopicConfig { partitions, retention: None, ..TopicConfig::named(name) })
+    }
+
+    pub(crate) fn topic_of(&self, config: TopicConfig) -> Topic {
         Topic::follow(Arc::clone(&self.cluster), config, Duration::from_millis(200), Arc::clone(&self.board))
     }
 

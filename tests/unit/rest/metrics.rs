@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use highwater::{
+    http::Traffic,
     messaging::{GroupPhase, PartitionStatus},
-    services::activity::Metrics,
+    services::activity::PATHS,
 };
 use warp::http::{Method, StatusCode};
 
@@ -37,17 +38,17 @@ async fn metrics_are_prometheus_text_with_the_state_of_kafka_the_group_and_the_s
     for (series, expected) in [
         ("highwater_kafka_connected", 1.0),
         ("highwater_ready", 0.0),
-        ("highwater_group_phase{phase=\"assigned\"}", 1.0),
-        ("highwater_group_phase{phase=\"joining\"}", 0.0),
-        ("highwater_group_generation", 7.0),
-        ("highwater_consume_lag{partition=\"0\"}", 2.0),
-        ("highwater_consume_standing_still{partition=\"0\"}", 0.0),
-        ("highwater_consume_standing_still{partition=\"2\"}", 1.0),
+        ("highwater_group_phase{phase=\"assigned\",topic=\"events\"}", 1.0),
+        ("highwater_group_phase{phase=\"joining\",topic=\"events\"}", 0.0),
+        ("highwater_group_generation{topic=\"events\"}", 7.0),
+        ("highwater_consume_lag{partition=\"0\",topic=\"events\"}", 2.0),
+        ("highwater_consume_standing_still{partition=\"0\",topic=\"events\"}", 0.0),
+        ("highwater_consume_standing_still{partition=\"2\",topic=\"events\"}", 1.0),
         ("highwater_consume_duplicates_total", 1.0),
         ("highwater_consume_conflicts_total", 0.0),
         ("highwater_store_events", 1.0),
         ("highwater_store_evicted_total", 0.0),
-        ("highwater_dead_letters_total", 0.0),
+        ("highwater_dead_letters_total{topic=\"events\"}", 0.0),
     ] {
         assert_eq!(value(text, series), expected, "{series}");
     }
@@ -72,15 +73,14 @@ async fn exactly_one_phase_of_the_group_is_1_whichever_it_is() {
         let answer = service.get("/metrics").await;
         let phases: Vec<&str> =
             answer.text().lines().filter(|line| line.starts_with("highwater_group_phase")).collect();
-        let current = format!("highwater_group_phase{{phase=\"{phase}\"}} 1");
+        let current = format!("highwater_group_phase{{phase=\"{phase}\",topic=\"events\"}} 1");
         assert_eq!(phases.iter().filter(|line| line.ends_with(" 1")).collect::<Vec<_>>(), [&current]);
     }
 }
 
 #[test]
 fn requests_count_by_route_method_and_status_and_what_clients_make_up_is_one_series() {
-    let metrics = Metrics::new(Vec::new(), Default::default()).unwrap();
-    let traffic = metrics.traffic();
+    let traffic = Traffic::new(&PATHS).unwrap();
     let count = |path: &str, method, status| {
         traffic.count(path, &method, StatusCode::from_u16(status).unwrap(), Duration::from_millis(3));
     };

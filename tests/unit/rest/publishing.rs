@@ -165,3 +165,31 @@ async fn a_stopping_instance_asks_its_clients_to_leave() {
     answer.problem(503);
     assert_eq!(answer.header("connection"), Some("close"));
 }
+
+#[tokio::test]
+async fn a_correlation_id_is_in_the_answer_and_in_the_records_headers_and_the_event_s_own_where_none_is_given()
+ {
+    let service = Service::new();
+    let body = r#"{"userId":"u","eventType":"LOGIN"}"#;
+    let given = |id: &'static str| {
+        let request = warp::test::request().method("POST").path("/events/generate").body(body);
+        service.send(request.header("x-correlation-id", id))
+    };
+    assert_eq!(given("request-1").await.header("x-correlation-id"), Some("request-1"));
+    let sent = service.sent().remove(0);
+    let header = |name: &str| {
+        let found = sent.headers.iter().find(|(header, _)| header == name);
+        found.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
+    };
+    assert_eq!(header("ce_correlationid").as_deref(), Some("request-1"));
+    assert_eq!(header("ce_type").as_deref(), Some("LOGIN"));
+    let value: serde_json::Value = serde_json::from_slice(sent.value.as_ref().unwrap()).unwrap();
+    assert_eq!(header("ce_id").as_deref(), value["eventId"].as_str());
+
+    for none in ["", "two words", "é"] {
+        let answer = given(none).await;
+        let id = answer.ok(201)["eventId"].as_str().unwrap().to_owned();
+        assert_eq!(answer.header("x-correlation-id"), Some(id.as_str()), "{none:?}");
+        assert_eq!(service.sent().remove(0).headers, [], "{none:?}");
+    }
+}

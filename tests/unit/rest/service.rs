@@ -6,10 +6,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
-    http::BodyLimits,
-    messaging::{Message, PublishError, Publisher, Receipt, Status},
-    services::activity::{Api, Config, Conflicts, Metrics, Run, routes},
-    services::dead_letters::Desk,
+    http::{BodyLimits, Traffic},
+    messaging::{Message, PublishError, Publisher, Receipt, Status, TypedProducer},
+    services::{
+        activity::{Api, Config, Conflicts, Holdings, PATHS, Run, routes},
+        dead_letters::Desk,
+        operations::{Membership, Operations},
+    },
     store::{self, Event, EventStore, MemoryStore, Offered},
 };
 use serde_json::{Value, value::RawValue};
@@ -76,17 +79,23 @@ impl Service {
     }
 
     pub(crate) async fn send(&self, request: warp::test::RequestBuilder) -> Answer {
+        let membership =
+            Membership { topic: "events".into(), status: self.status.subscribe(), counts: Arc::default() };
+        let holdings = Holdings { store: self.store.clone(), conflicts: self.conflicts.clone() };
+        let operations = Operations {
+            embedded: self.embedded,
+            memberships: vec![membership],
+            particular: Some(Arc::new(holdings)),
+            ..Operations::new("highwater", self.status.subscribe(), Arc::new(Traffic::new(&PATHS).unwrap()))
+        };
         let api = Api {
-            publisher: self.publisher.clone(),
+            events: TypedProducer::over(self.publisher.clone(), "/highwater"),
             store: self.store.clone(),
-            conflicts: self.conflicts.clone(),
-            status: self.status.subscribe(),
             config: Config { event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into() },
             limits: self.limits,
-            embedded: self.embedded,
             run: self.run,
+            operations: Arc::new(operations),
             dead_letters: self.dead_letters.clone(),
-            metrics: Metrics::new(Vec::new(), Arc::default()).unwrap(),
         };
         Answer(request.reply(&routes(Arc::new(api))).await)
     }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use warp::{Reply, http::StatusCode, reply::Response};
 
 use super::super::{routes::Api, selection};
-use crate::http::{self, FieldError, Problem, segment};
+use crate::http::{self, FieldError, Problem, json, segment};
 
 /// `GET /events/processed/{eventId}`: the event, or 404 while it is not processed; with `wait` the answer
 /// comes as soon as it is, or when that time is over.
@@ -24,7 +24,7 @@ async fn answer(api: &Api, id: &str, query: &str) -> Result<Response, Problem> {
         api.store.wait_for(id, wait).await
     };
     match found {
-        Ok(Some(event)) => Ok(super::json(Bytes::copy_from_slice(event.json()))),
+        Ok(Some(event)) => Ok(json(Bytes::copy_from_slice(event.json()))),
         Ok(None) => Err(Problem::new(
             StatusCode::NOT_FOUND,
             format!("no event {id} is here: it is not processed yet, was dropped, or never was"),

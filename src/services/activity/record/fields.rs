@@ -8,7 +8,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Malformed, malformed};
+use super::malformed;
+use crate::messaging::Malformed;
 
 /// What was written for each field, if anything. Nothing is built from values, and unknown ones are
 /// skipped without recursion.

@@ -48,7 +48,7 @@ impl Second {
     /// Starts it, with its topics and groups called `name` and with `name` at their beginning.
     pub(super) async fn start(config: Config, name: &str) -> anyhow::Result<Self> {
         #[cfg(feature = "embedded-broker")]
-        let (mut config, _broker) = service::embedded(config).await?;
+        let (mut config, _broker) = crate::services::embedded::embedded(config).await?;
         #[cfg(not(feature = "embedded-broker"))]
         let mut config = config;
         config.embedded = false;

@@ -1,13 +1,22 @@
 //! `GET /group`: the consumer group as this member sees it, and what moved in it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono::SecondsFormat;
 use serde::Serialize;
-use warp::reply::Response;
+use warp::{
+    http::{Method, StatusCode},
+    reply::Response,
+};
 
-use super::{super::routes::Api, health::answer};
-use crate::messaging::{GroupPhase, GroupStatus, PartitionStatus, Rebalance};
+use super::Operations;
+use crate::{
+    http::{self, answer},
+    messaging::{GroupPhase, GroupStatus, PartitionStatus, Rebalance},
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -58,10 +67,25 @@ struct Moved<'a> {
     gave_up: &'a BTreeSet<i32>,
 }
 
-/// `GET /group`: 200, whatever the group's state.
-pub(in super::super) fn group(api: &Api) -> Response {
-    let status = api.status.borrow().group.clone();
-    answer(&Body::of(&status))
+/// `GET /group`: 200, whatever the group's state; by topic where the service reads several in it.
+pub(super) fn group(operations: &Operations) -> Response {
+    #[derive(Serialize)]
+    struct Groups<'a> {
+        groups: BTreeMap<&'a str, Body<'a>>,
+    }
+    let members: Vec<(&str, GroupStatus)> = operations
+        .memberships
+        .iter()
+        .map(|membership| (&*membership.topic, membership.status.borrow().group.clone()))
+        .collect();
+    match members.as_slice() {
+        [] => http::refuse(&Method::GET, "/group", None),
+        [(_, group)] => answer(StatusCode::OK, &Body::of(group)),
+        several => {
+            let groups = several.iter().map(|(topic, group)| (*topic, Body::of(group))).collect();
+            answer(StatusCode::OK, &Groups { groups })
+        }
+    }
 }
 
 impl<'a> Body<'a> {

@@ -1,0 +1,57 @@
+//! `X-Correlation-Id`: one id for a request and for all that follows from it, in every service.
+
+use std::convert::Infallible;
+
+use uuid::Uuid;
+use warp::{
+    Filter,
+    http::{HeaderName, HeaderValue},
+    reply::Response,
+};
+
+/// The header, in requests and answers.
+pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+/// The longest id that is taken, in bytes.
+const LONGEST: usize = 128;
+
+/// The id of a request.
+#[derive(Debug, Clone)]
+pub struct Correlation(HeaderValue);
+
+impl Correlation {
+    /// The id that the client gave, unless it is empty, long, or has other than visible ASCII characters.
+    pub fn given(value: &HeaderValue) -> Option<Self> {
+        let is_id =
+            value.len() <= LONGEST && !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_graphic);
+        is_id.then(|| Self(value.clone()))
+    }
+
+    /// A new one.
+    pub fn made() -> Self {
+        Self::of(Uuid::new_v4())
+    }
+
+    /// That of something that has an id.
+    pub fn of(id: Uuid) -> Self {
+        let text = id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned();
+        Self(HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown")))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    /// The answer, with the id in it.
+    pub fn on(self, mut response: Response) -> Response {
+        response.headers_mut().insert(CORRELATION_ID, self.0);
+        response
+    }
+}
+
+/// The id of a request: the client's, or a new one.
+pub fn correlation() -> impl Filter<Extract = (Correlation,), Error = Infallible> + Copy {
+    super::header("x-correlation-id").map(|given: Option<HeaderValue>| {
+        given.as_ref().and_then(Correlation::given).unwrap_or_else(Correlation::made)
+    })
+}

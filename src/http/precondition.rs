@@ -1,0 +1,44 @@
+//! Versions of what is answered: `ETag`, and `If-Match` against changes that the client has not seen.
+//! RFC 9110, sections 8.8.3 and 13.1.1.
+
+use warp::{
+    http::{HeaderValue, StatusCode, header},
+    reply::Response,
+};
+
+use super::Problem;
+
+/// The ETag of a version, which is a strong one.
+pub fn etag(version: u64) -> String {
+    format!("\"{version}\"")
+}
+
+/// The answer, with the version of what is in it.
+pub fn with_etag(mut response: Response, version: u64) -> Response {
+    if let Ok(value) = HeaderValue::try_from(etag(version)) {
+        response.headers_mut().insert(header::ETAG, value);
+    }
+    response
+}
+
+/// Whether a request with that `If-Match` may change what has that version.
+///
+/// # Errors
+///
+/// 412, with the version that there is.
+pub fn check_match(if_match: Option<&HeaderValue>, version: u64) -> Result<(), Problem> {
+    let Some(wanted) = if_match else { return Ok(()) };
+    let current = etag(version);
+    let wanted = wanted.as_bytes();
+    let tags = wanted.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    // Compared strongly: a weak tag matches nothing.
+    if wanted.trim_ascii() == b"*" || tags.into_iter().any(|tag| tag == current.as_bytes()) {
+        return Ok(());
+    }
+    let detail = format!("it was changed meanwhile: its ETag is {current} now");
+    let problem = Problem::new(StatusCode::PRECONDITION_FAILED, detail);
+    Err(match HeaderValue::try_from(current) {
+        Ok(current) => problem.with_header(header::ETAG, current),
+        Err(_) => problem,
+    })
+}

@@ -1,0 +1,60 @@
+//! Requests that may be sent again: the same key gives the same answer, in any instance.
+//!
+//! The header is `Idempotency-Key` of the IETF's draft of that name. What is kept of it is in the event that
+//! the request made, so that every instance has it, for as long as the event.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use warp::http::{HeaderValue, StatusCode};
+
+use crate::http::{FieldError, Problem};
+
+/// The header.
+pub const HEADER: &str = "idempotency-key";
+/// The longest key, in bytes.
+const LONGEST: usize = 255;
+const KEYS: Uuid = uuid::uuid!("9c7a7d53-65f5-4c3c-8a5e-0d0e5f2d7a11");
+const BODIES: Uuid = uuid::uuid!("b1a5f6d4-52c8-4f0a-9f36-2a4c8d1b6e12");
+
+/// A request that can be recognised when it comes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Idempotency {
+    /// Its key, as an id (version 5 of RFC 9562).
+    pub key: Uuid,
+    /// What it asked for, as an id: blanks and the order of fields make no difference.
+    pub body: Uuid,
+}
+
+impl Idempotency {
+    /// Of a request with that header, which asked for that.
+    ///
+    /// # Errors
+    ///
+    /// 400 for a key that is none.
+    pub fn read(header: Option<&HeaderValue>, asked: &impl Serialize) -> Result<Option<Self>, Problem> {
+        let Some(value) = header else { return Ok(None) };
+        let key = value.as_bytes().trim_ascii();
+        if key.is_empty() || key.len() > LONGEST || !key.iter().all(|byte| (0x20..0x7f).contains(byte)) {
+            let fault = format!("must be 1 to {LONGEST} visible ASCII characters");
+            return Err(Problem::invalid(vec![FieldError::new("Idempotency-Key", fault)]));
+        }
+        let asked = serde_json::to_vec(asked).map_err(|error| {
+            log::error!("a request cannot be written down: {error}");
+            Problem::internal()
+        })?;
+        Ok(Some(Self { key: Uuid::new_v5(&KEYS, key), body: Uuid::new_v5(&BODIES, &asked) }))
+    }
+
+    /// The id of the one thing that a request of that key makes within `scope`.
+    pub fn id_in(&self, scope: Uuid) -> Uuid {
+        Uuid::new_v5(&scope, self.key.as_bytes())
+    }
+}
+
+/// 422: the key was used for something else.
+pub fn used_otherwise() -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "this Idempotency-Key came with another request before; a new request needs a new key",
+    )
+}

@@ -1,0 +1,131 @@
+//! Whether the process lives, and whether it should get traffic.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use warp::{Reply, http::StatusCode, reply::Response};
+
+use super::Operations;
+use crate::{
+    http::{Problem, answer},
+    messaging::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, ledger::LedgerStatus},
+};
+
+/// How soon to ask again whether the service is ready, in seconds.
+const RETRY_AFTER: u32 = 1;
+
+/// `GET /health`: 200 while the process lives, whatever became of Kafka; its state is in the body.
+pub(super) fn health(operations: &Operations) -> Response {
+    #[derive(Serialize)]
+    struct Body {
+        status: &'static str,
+        service: &'static str,
+        version: &'static str,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        embedded: bool,
+        kafka: KafkaStatus,
+        /// Where it reads one topic in a group.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<GroupStatus>,
+        /// Where it reads several, by topic.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        groups: BTreeMap<Arc<str>, GroupStatus>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        state: Vec<LedgerStatus>,
+        #[serde(flatten)]
+        particular: Map<String, Value>,
+    }
+    let mut groups: BTreeMap<Arc<str>, GroupStatus> = operations
+        .memberships
+        .iter()
+        .map(|membership| (Arc::clone(&membership.topic), membership.status.borrow().group.clone()))
+        .collect();
+    let group = if groups.len() == 1 { groups.pop_first().map(|(_, group)| group) } else { None };
+    let body = Body {
+        status: "up",
+        service: operations.service,
+        version: env!("CARGO_PKG_VERSION"),
+        embedded: operations.embedded,
+        kafka: operations.kafka(),
+        group,
+        groups,
+        state: operations.ledgers.iter().map(|ledger| ledger.status()).collect(),
+        particular: operations.particular.as_ref().map(|particular| particular.health()).unwrap_or_default(),
+    };
+    answer(StatusCode::OK, &body)
+}
+
+/// `GET /ready`: 200 when Kafka answers, the state is read and the first assignment is restored and read to the end
+/// that it had then, else 503 with what is missing and how far it is.
+pub(super) fn ready(operations: &Operations) -> Response {
+    #[derive(Serialize)]
+    struct Body {
+        status: &'static str,
+    }
+    match obstacle(operations) {
+        None => answer(StatusCode::OK, &Body { status: "ready" }),
+        Some(obstacle) => {
+            let partitions: Vec<Value> = operations
+                .memberships
+                .iter()
+                .flat_map(|membership| {
+                    membership.status.borrow().group.partitions.iter().map(progress).collect::<Vec<_>>()
+                })
+                .collect();
+            Problem::unavailable(obstacle, RETRY_AFTER).with_member("partitions", partitions).into_response()
+        }
+    }
+}
+
+/// How far a partition is on its way to where it is to be.
+fn progress(partition: &PartitionStatus) -> Value {
+    json!({
+        "partition": partition.partition,
+        "restored": partition.restored,
+        "position": partition.position,
+        "goal": partition.goal,
+    })
+}
+
+/// What keeps the service from being ready, in the order in which it comes to be.
+pub(super) fn obstacle(operations: &Operations) -> Option<String> {
+    let kafka = operations.kafka();
+    if !kafka.connected {
+        return Some(format!("Kafka cannot be reached{}", because(&kafka.error)));
+    }
+    let mut ledgers = operations.ledgers.iter().map(|ledger| ledger.status());
+    if let Some(ledger) = ledgers.find(|ledger| !ledger.complete) {
+        return Some(format!("topic {} is not read to its end yet", ledger.topic));
+    }
+    operations.memberships.iter().find_map(|membership| {
+        let status = membership.status.borrow();
+        (!status.is_ready()).then(|| obstacle_of(&status.group))
+    })
+}
+
+fn obstacle_of(group: &GroupStatus) -> String {
+    let waiting = match group.phase {
+        GroupPhase::Finding => "the group's coordinator is being looked for",
+        GroupPhase::Joining => "the group is gathering",
+        GroupPhase::Syncing => "the group's partitions are being assigned",
+        GroupPhase::Revoking => "partitions are being given up",
+        GroupPhase::Left => "this member has left the group",
+        GroupPhase::Assigned => {
+            let all = group.partitions.len();
+            let restored = group.partitions.iter().filter(|partition| partition.restored).count();
+            let caught_up = group.partitions.iter().filter(|partition| partition.is_caught_up()).count();
+            let error = because(&group.error);
+            return match restored {
+                0 if all == 0 => format!("no partition is assigned yet{error}"),
+                _ if restored < all => format!("{restored} of {all} partitions are restored{error}"),
+                _ => format!("{caught_up} of {all} partitions are read to the end they had{error}"),
+            };
+        }
+    };
+    format!("{waiting}{}", because(&group.error))
+}
+
+fn because(error: &Option<String>) -> String {
+    error.as_ref().map(|error| format!(": {error}")).unwrap_or_default()
+}

@@ -1,0 +1,306 @@
+//! `GET /metrics`: what Prometheus is told.
+//!
+//! Each room counts for itself, in atomics; here their figures are read and written out, once a scrape. What
+//! there is of each is in the README.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use prometheus::{
+    IntCounterVec, IntGaugeVec, Opts, Registry, Result, TEXT_FORMAT, TextEncoder, proto::MetricFamily,
+};
+use warp::{
+    Reply,
+    http::{HeaderValue, header},
+    reply::Response,
+};
+
+use super::{Membership, Operations, health};
+use crate::{
+    http::Problem,
+    messaging::{GroupPhase, Producer, Status, ledger::LedgerStatus},
+};
+
+/// Every phase of the group, as it is called.
+const PHASES: [(GroupPhase, &str); 6] = [
+    (GroupPhase::Finding, "finding"),
+    (GroupPhase::Joining, "joining"),
+    (GroupPhase::Syncing, "syncing"),
+    (GroupPhase::Assigned, "assigned"),
+    (GroupPhase::Revoking, "revoking"),
+    (GroupPhase::Left, "left"),
+];
+
+/// A figure without labels that only one service has.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is.
+    pub help: &'static str,
+    /// Whether it only grows.
+    pub kind: Kind,
+    /// Its value.
+    pub value: u64,
+}
+
+/// What a figure does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows.
+    Counter,
+    /// It is what it is now.
+    Gauge,
+}
+
+/// `GET /metrics`: 200 in Prometheus' text format, version 0.0.4.
+pub(super) fn metrics(operations: &Operations) -> Response {
+    match families(operations).and_then(|families| TextEncoder::new().encode_to_string(&families)) {
+        Ok(text) => {
+            let mut response = Response::new(text.into());
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT));
+            response
+        }
+        Err(error) => {
+            log::error!("the metrics cannot be written: {error}");
+            Problem::internal().into_response()
+        }
+    }
+}
+
+fn families(operations: &Operations) -> Result<Vec<MetricFamily>> {
+    let page = Page(Registry::new());
+    page.gauge(
+        "highwater_build_info",
+        "1, with the version.",
+        &["version"],
+        [([env!("CARGO_PKG_VERSION")], 1)],
+    )?;
+    let ready = health::obstacle(operations).is_none();
+    page.gauge("highwater_ready", "Whether /ready is 200.", &[], [([], ready.into())])?;
+    page.kafka(operations)?;
+    page.producers(&operations.producers)?;
+    if !operations.memberships.is_empty() {
+        page.groups(&operations.memberships)?;
+    }
+    if !operations.ledgers.is_empty() {
+        let ledgers: Vec<_> = operations.ledgers.iter().map(|ledger| ledger.status()).collect();
+        page.ledgers(&ledgers)?;
+    }
+    for figure in operations.particular.iter().flat_map(|particular| particular.figures()) {
+        let Figure { name, help, kind, value } = figure;
+        match kind {
+            Kind::Counter => page.counter(name, help, &[], [([], value)])?,
+            Kind::Gauge => page.gauge(name, help, &[], [([], value)])?,
+        }
+    }
+    let mut families = operations.traffic.families();
+    families.append(&mut page.0.gather());
+    Ok(families)
+}
+
+/// The figures of one scrape.
+struct Page(Registry);
+
+impl Page {
+    fn producers(&self, producers: &[Arc<Producer>]) -> Result<()> {
+        let figures: Vec<_> =
+            producers.iter().map(|producer| (&**producer.topic().name(), producer.figures())).collect();
+        let each =
+            |value: fn(&_) -> u64| figures.iter().map(move |(topic, figures)| ([*topic], value(figures)));
+        const TOPIC: &[&str] = &["topic"];
+        self.counter(
+            "highwater_produce_records_total",
+            "Records that Kafka acknowledged.",
+            TOPIC,
+            each(|it| it.records),
+        )?;
+        self.counter(
+            "highwater_produce_batches_total",
+            "Batches that Kafka acknowledged.",
+            TOPIC,
+            each(|it| it.batches),
+        )?;
+        self.counter(
+            "highwater_produce_retries_total",
+            "Attempts that failed and were made again.",
+            TOPIC,
+            each(|it| it.retries),
+        )?;
+        self.counter(
+            "highwater_produce_throttled_total",
+            "Waits that Kafka's quota imposed.",
+            TOPIC,
+            each(|it| it.throttled),
+        )?;
+        let errors = figures.iter().flat_map(|(topic, figures)| {
+            figures.errors.iter().map(|(reason, count)| ([*topic, *reason], *count))
+        });
+        self.counter(
+            "highwater_produce_errors_total",
+            "Records that were not acknowledged.",
+            &["topic", "reason"],
+            errors,
+        )?;
+        self.gauge(
+            "highwater_produce_queue_records",
+            "Records that wait for Kafka.",
+            TOPIC,
+            each(|it| it.queued_records as u64),
+        )?;
+        self.gauge(
+            "highwater_produce_queue_bytes",
+            "Bytes that wait for Kafka.",
+            TOPIC,
+            each(|it| it.queued_bytes as u64),
+        )
+    }
+
+    fn kafka(&self, operations: &Operations) -> Result<()> {
+        let kafka = operations.kafka();
+        self.gauge(
+            "highwater_kafka_connected",
+            "Whether every part of the service reaches Kafka.",
+            &[],
+            [([], kafka.connected.into())],
+        )?;
+        let brokers = kafka.brokers.iter().map(|broker| ([broker.broker.as_str()], broker.breaker as u64));
+        self.gauge(
+            "highwater_breaker_state",
+            "Of a broker that leads partitions: 0 closed, 1 half-open, 2 open.",
+            &["broker"],
+            brokers,
+        )
+    }
+
+    /// What is read in groups, by topic.
+    fn groups(&self, memberships: &[Membership]) -> Result<()> {
+        const TOPIC: &[&str] = &["topic"];
+        const PARTITION: &[&str] = &["topic", "partition"];
+        let members: BTreeMap<&str, (Status, &Membership)> = memberships
+            .iter()
+            .map(|membership| (&*membership.topic, (membership.status.borrow().clone(), membership)))
+            .collect();
+        let each = |value: fn(&Status, &Membership) -> u64| {
+            members.iter().map(move |(topic, (status, membership))| ([*topic], value(status, membership)))
+        };
+        self.counter(
+            "highwater_consume_records_total",
+            "Records processed.",
+            TOPIC,
+            each(|_, it| it.counts.records()),
+        )?;
+        self.counter(
+            "highwater_dead_letters_total",
+            "Records set aside.",
+            TOPIC,
+            each(|_, it| it.counts.dead_letters()),
+        )?;
+        let partitions: Vec<_> = members
+            .iter()
+            .flat_map(|(topic, (status, _))| status.group.partitions.iter().map(move |it| (*topic, it)))
+            .map(|(topic, partition)| (topic, partition.partition.to_string(), partition))
+            .collect();
+        let each_partition = |value: fn(&_) -> i64| {
+            partitions
+                .iter()
+                .map(move |(topic, number, status)| ([*topic, number.as_str()], value(status).max(0) as u64))
+        };
+        self.gauge(
+            "highwater_consume_lag",
+            "Offsets of an assigned partition that are not processed yet.",
+            PARTITION,
+            each_partition(|it| it.end - it.position),
+        )?;
+        self.gauge(
+            "highwater_consume_standing_still",
+            "1 for an assigned partition that does not go on; /health says why.",
+            PARTITION,
+            each_partition(|it| it.error.is_some().into()),
+        )?;
+        let phases = members.iter().flat_map(|(topic, (status, _))| {
+            PHASES.iter().map(|(phase, name)| ([*topic, *name], u64::from(status.group.phase == *phase)))
+        });
+        self.gauge(
+            "highwater_group_phase",
+            "1 for the phase that the member is in.",
+            &["topic", "phase"],
+            phases,
+        )?;
+        self.gauge(
+            "highwater_group_generation",
+            "The group's generation, or the member's epoch.",
+            TOPIC,
+            each(|status, _| status.group.generation.max(0) as u64),
+        )
+    }
+
+    /// The state that is kept by the log, by topic.
+    fn ledgers(&self, ledgers: &[LedgerStatus]) -> Result<()> {
+        const TOPIC: &[&str] = &["topic"];
+        let each = |value: fn(&LedgerStatus) -> u64| {
+            ledgers.iter().map(move |ledger| ([ledger.topic.as_str()], value(ledger)))
+        };
+        self.gauge(
+            "highwater_state_complete",
+            "1 once the topic was read to its end.",
+            TOPIC,
+            each(|it| it.complete.into()),
+        )?;
+        self.counter(
+            "highwater_state_valid_total",
+            "Events that are part of the state.",
+            TOPIC,
+            each(|it| it.valid),
+        )?;
+        self.counter(
+            "highwater_state_void_total",
+            "Events that came too late to count.",
+            TOPIC,
+            each(|it| it.void),
+        )?;
+        let partitions: Vec<_> = ledgers
+            .iter()
+            .flat_map(|ledger| ledger.partitions.iter().map(move |partition| (ledger, partition)))
+            .map(|(ledger, partition)| (&ledger.topic, partition.partition.to_string(), partition))
+            .collect();
+        let lags = partitions.iter().map(|(topic, number, partition)| {
+            ([topic.as_str(), number.as_str()], (partition.end - partition.position).max(0) as u64)
+        });
+        self.gauge(
+            "highwater_state_lag",
+            "Offsets of a partition that are not part of the view yet.",
+            &["topic", "partition"],
+            lags,
+        )
+    }
+
+    /// A figure that only grows; of each label, its values and theirs.
+    fn counter<'a, const LABELS: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        values: impl IntoIterator<Item = ([&'a str; LABELS], u64)>,
+    ) -> Result<()> {
+        let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+        for (labels, value) in values {
+            family.get_metric_with_label_values(&labels)?.inc_by(value);
+        }
+        self.0.register(Box::new(family))
+    }
+
+    /// A figure as it is now.
+    fn gauge<'a, const LABELS: usize>(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        values: impl IntoIterator<Item = ([&'a str; LABELS], u64)>,
+    ) -> Result<()> {
+        let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        for (labels, value) in values {
+            family.get_metric_with_label_values(&labels)?.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        self.0.register(Box::new(family))
+    }
+}

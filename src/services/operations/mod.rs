@@ -1,0 +1,127 @@
+//! What every service tells of itself to those who run it: `/health`, `/ready`, `/group` and `/metrics`.
+
+mod group;
+mod health;
+mod metrics;
+
+use std::{fmt, sync::Arc};
+
+use serde_json::{Map, Value};
+use tokio::sync::watch;
+use warp::{Filter, Rejection, reply::Response};
+
+pub use metrics::{Figure, Kind};
+
+use crate::{
+    http::{Traffic, reads, with},
+    messaging::{ConsumerCounts, Consuming, KafkaStatus, Producer, Status, ledger::Followed},
+};
+
+/// Those who know how a service is.
+pub struct Operations {
+    /// Its name.
+    pub service: &'static str,
+    /// Whether Kafka is the one inside this process.
+    pub embedded: bool,
+    /// What is known of Kafka.
+    pub kafka: watch::Receiver<Status>,
+    /// What it is a member of.
+    pub memberships: Vec<Membership>,
+    /// The state that it keeps by the log.
+    pub ledgers: Vec<Arc<dyn Followed>>,
+    /// Who writes.
+    pub producers: Vec<Arc<Producer>>,
+    /// What is asked and answered.
+    pub traffic: Arc<Traffic>,
+    /// What only this service has to tell.
+    pub particular: Option<Arc<dyn Particular>>,
+}
+
+/// One topic that a service reads as a member of a group.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// How the group is, as this member sees it.
+    pub status: watch::Receiver<Status>,
+    /// What was done.
+    pub counts: Arc<ConsumerCounts>,
+}
+
+impl Membership {
+    /// That of a consumer at work.
+    pub fn of(consuming: &Consuming, status: watch::Receiver<Status>) -> Self {
+        Self { topic: Arc::clone(consuming.topic()), status, counts: consuming.counts() }
+    }
+}
+
+/// What one service has to tell beside what all have.
+pub trait Particular: Send + Sync + 'static {
+    /// Members of the body of `/health`.
+    fn health(&self) -> Map<String, Value>;
+
+    /// Figures for `/metrics`.
+    fn figures(&self) -> Vec<Figure>;
+}
+
+impl Operations {
+    /// Of a service that reads, writes and keeps nothing, so far.
+    pub fn new(service: &'static str, kafka: watch::Receiver<Status>, traffic: Arc<Traffic>) -> Self {
+        Self {
+            service,
+            embedded: false,
+            kafka,
+            memberships: Vec::new(),
+            ledgers: Vec::new(),
+            producers: Vec::new(),
+            traffic,
+            particular: None,
+        }
+    }
+
+    /// The cluster, as all parts of the service together see it.
+    fn kafka(&self) -> KafkaStatus {
+        let mut kafka = self.kafka.borrow().kafka.clone();
+        for membership in &self.memberships {
+            let other = membership.status.borrow().kafka.clone();
+            kafka.connected &= other.connected;
+            kafka.error = kafka.error.or(other.error);
+            kafka.brokers.extend(other.brokers);
+            kafka.warnings.extend(other.warnings);
+        }
+        kafka.brokers.sort_by(|one, other| one.broker.cmp(&other.broker));
+        kafka.brokers.dedup_by(|one, other| one.broker == other.broker);
+        kafka.warnings.sort();
+        kafka.warnings.dedup();
+        kafka
+    }
+}
+
+impl fmt::Debug for Operations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operations").field("service", &self.service).finish_non_exhaustive()
+    }
+}
+
+/// `GET /health`, `/ready`, `/group` and `/metrics`.
+pub fn routes(
+    operations: &Arc<Operations>,
+) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + use<> {
+    let health = warp::path!("health")
+        .and(reads())
+        .and(with(operations))
+        .map(|operations: Arc<Operations>| health::health(&operations));
+    let ready = warp::path!("ready")
+        .and(reads())
+        .and(with(operations))
+        .map(|operations: Arc<Operations>| health::ready(&operations));
+    let metrics = warp::path!("metrics")
+        .and(reads())
+        .and(with(operations))
+        .map(|operations: Arc<Operations>| metrics::metrics(&operations));
+    let group = warp::path!("group")
+        .and(reads())
+        .and(with(operations))
+        .map(|operations: Arc<Operations>| group::group(&operations));
+    health.or(ready).unify().or(group).unify().or(metrics).unify()
+}

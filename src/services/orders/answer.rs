@@ -1,0 +1,70 @@
+//! Orders as clients see them.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    event::Item,
+    price::Price,
+    status::Status,
+    view::{Change, Order},
+};
+
+/// An order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderBody {
+    /// Its id.
+    pub order_id: Uuid,
+    /// Who ordered.
+    pub user_id: Uuid,
+    /// Where it is in its life.
+    pub status: Status,
+    /// What was ordered.
+    pub items: Vec<Item>,
+    /// In which the prices are.
+    pub currency: String,
+    /// What it costs in all: exact.
+    pub total: Price,
+    /// What the ETag says, too.
+    pub version: u64,
+    /// When it was made.
+    #[serde(with = "crate::services::moment")]
+    pub created_at: DateTime<Utc>,
+    /// When it changed last.
+    #[serde(with = "crate::services::moment")]
+    pub updated_at: DateTime<Utc>,
+    /// Its life so far.
+    pub history: Vec<Change>,
+}
+
+/// A page of orders.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OrdersBody {
+    /// The orders, by when they were made.
+    pub orders: Vec<OrderBody>,
+    /// How many they are.
+    pub count: usize,
+    /// Where the next page begins; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl From<&Order> for OrderBody {
+    fn from(order: &Order) -> Self {
+        let moment = |change: Option<&Change>| change.map_or(DateTime::UNIX_EPOCH, |change| change.at);
+        Self {
+            order_id: order.id,
+            user_id: order.user_id,
+            status: order.status(),
+            items: order.items.clone(),
+            currency: order.currency.clone(),
+            total: order.total,
+            version: order.version(),
+            created_at: moment(order.history().first()),
+            updated_at: moment(order.history().last()),
+            history: order.history().to_vec(),
+        }
+    }
+}

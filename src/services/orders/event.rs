@@ -1,0 +1,131 @@
+//! What happens to orders, as `order-events` has it: the contract with every service that reads it.
+//!
+//! The record's key is the order's id. An event makes a version of its order; it is void unless that version is one
+//! more than that of the last event of this order that was not.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    price::Price,
+    status::{Action, Status},
+};
+use crate::{
+    messaging::{Event, ledger::Versioned},
+    services::idempotency::Idempotency,
+};
+
+/// An event of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum OrderEvent {
+    /// Somebody ordered.
+    OrderCreated(OrderCreated),
+    /// The order is somewhere else in its life.
+    OrderStatusChanged(OrderStatusChanged),
+}
+
+/// Somebody ordered; the order is `Pending`, and this is its version 1.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderCreated {
+    /// The order's id.
+    pub order_id: Uuid,
+    /// Who ordered.
+    pub user_id: Uuid,
+    /// When the request came.
+    #[serde(with = "crate::services::moment")]
+    pub at: DateTime<Utc>,
+    /// What was ordered.
+    pub items: Vec<Item>,
+    /// In which the prices are, by ISO 4217.
+    pub currency: String,
+    /// What it costs in all.
+    pub total: Price,
+    /// What the request was, where it came with an Idempotency-Key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
+}
+
+/// What was ordered, of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Item {
+    /// What it is.
+    pub sku: String,
+    /// How many.
+    pub quantity: u32,
+    /// What one costs.
+    pub unit_price: Price,
+}
+
+/// The order is somewhere else in its life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderStatusChanged {
+    /// The order's id.
+    pub order_id: Uuid,
+    /// Who ordered.
+    pub user_id: Uuid,
+    /// The version of the order that this makes.
+    pub version: u64,
+    /// When the request came.
+    #[serde(with = "crate::services::moment")]
+    pub at: DateTime<Utc>,
+    /// By what it came about.
+    pub action: Action,
+    /// Where it was.
+    pub from: Status,
+    /// Where it is.
+    pub status: Status,
+    /// Why, where nobody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What the request was, where it came with an Idempotency-Key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
+}
+
+impl OrderEvent {
+    /// The order that it is about.
+    pub fn order_id(&self) -> Uuid {
+        match self {
+            Self::OrderCreated(created) => created.order_id,
+            Self::OrderStatusChanged(changed) => changed.order_id,
+        }
+    }
+
+    /// Whose order it is about.
+    pub fn user_id(&self) -> Uuid {
+        match self {
+            Self::OrderCreated(created) => created.user_id,
+            Self::OrderStatusChanged(changed) => changed.user_id,
+        }
+    }
+}
+
+impl Event for OrderEvent {
+    fn key(&self) -> Cow<'_, str> {
+        self.order_id().to_string().into()
+    }
+
+    fn event_type(&self) -> Cow<'_, str> {
+        match self {
+            Self::OrderCreated(_) => "OrderCreated",
+            Self::OrderStatusChanged(_) => "OrderStatusChanged",
+        }
+        .into()
+    }
+}
+
+impl Versioned for OrderEvent {
+    fn version(&self) -> u64 {
+        match self {
+            Self::OrderCreated(_) => 1,
+            Self::OrderStatusChanged(changed) => changed.version,
+        }
+    }
+}

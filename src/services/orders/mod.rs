@@ -1,0 +1,22 @@
+//! The order service: takes orders of users that it knows from their events, and moves them through their life.
+//!
+//! It has no database: users and orders are what is in `user-events` and `order-events`, as every instance reads it.
+
+mod answer;
+pub mod event;
+mod ordering;
+pub mod price;
+mod request;
+mod routes;
+mod service;
+mod side_effects;
+pub mod status;
+mod view;
+
+pub use answer::{OrderBody, OrdersBody};
+pub use ordering::Books;
+pub use request::{MOST_ITEMS, MOST_OF_AN_ITEM, NewOrder};
+pub use routes::{Api, PATHS, routes};
+pub use service::run;
+pub use side_effects::CancelOrders;
+pub use view::{Change, Order, Orders};

@@ -1,0 +1,184 @@
+//! Writes: what becomes of a request is decided by the log.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+use warp::http::{HeaderValue, StatusCode, header};
+
+use super::{
+    Orders,
+    answer::OrderBody,
+    event::{OrderCreated, OrderEvent, OrderStatusChanged},
+    price::Price,
+    request::NewOrder,
+    status::{Action, Status},
+    view::Order,
+};
+use crate::{
+    http::{Problem, check_match},
+    messaging::{Context, ledger::Ledger},
+    services::{
+        idempotency::{Idempotency, used_otherwise},
+        moment,
+        state::{ATTEMPTS, complete, contended, refusal},
+        users::{Standing, Users},
+    },
+};
+
+/// The two views that an order is decided by.
+#[derive(Debug, Clone)]
+pub struct Books {
+    /// Who may order.
+    pub users: Arc<Ledger<Users>>,
+    /// What was ordered.
+    pub orders: Arc<Ledger<Orders>>,
+}
+
+/// What is to be done to an order.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Step<'a> {
+    pub(super) if_match: Option<&'a HeaderValue>,
+    pub(super) idempotency: Option<Idempotency>,
+    pub(super) reason: Option<&'a str>,
+}
+
+impl Books {
+    /// Takes an order; asked again with the same key, tells the same.
+    ///
+    /// # Errors
+    ///
+    /// 422 for a user that is not known or a key that was used for something else, 409 for a deleted user, 503.
+    pub(super) async fn order(
+        &self,
+        new: &NewOrder,
+        idempotency: Option<Idempotency>,
+        context: &Context,
+    ) -> Result<OrderBody, Problem> {
+        // By user and key, so that one partition decides between two of the same.
+        let id = idempotency.map_or_else(Uuid::new_v4, |request| request.id_in(new.user_id));
+        let total = Price::total(&new.items).ok_or_else(Problem::internal)?;
+        let created = OrderCreated {
+            order_id: id,
+            user_id: new.user_id,
+            at: moment::now(),
+            items: new.items.clone(),
+            currency: new.currency.clone(),
+            total,
+            idempotency,
+        };
+        for _ in 0..ATTEMPTS {
+            let before = complete(&self.orders)?.read(|orders| {
+                let order = orders.get(id)?;
+                let is_same = order.idempotency == idempotency;
+                Some(if is_same { Ok(OrderBody::from(&order.at_version(1))) } else { Err(used_otherwise()) })
+            });
+            if let Some(before) = before {
+                return before;
+            }
+            complete(&self.users)?.read(|users| may_order(users.standing(new.user_id), new.user_id))?;
+            if self.append(OrderEvent::OrderCreated(created.clone()), context).await? {
+                return self.as_of(id, 1);
+            }
+        }
+        Err(contended())
+    }
+
+    /// Takes an order one step further; asked again with the same key, tells the same.
+    ///
+    /// # Errors
+    ///
+    /// 404, 409 where its status does not allow it, 412 where `If-Match` names another version, 422 for a key that was
+    /// used for something else, 503.
+    pub(super) async fn advance(
+        &self,
+        id: Uuid,
+        action: Action,
+        step: Step<'_>,
+        context: &Context,
+    ) -> Result<OrderBody, Problem> {
+        for _ in 0..ATTEMPTS {
+            let order = complete(&self.orders)?.read(|orders| orders.get(id).cloned());
+            let order = order.ok_or_else(|| unknown(id))?;
+            if let Some(request) = step.idempotency
+                && let Some((version, change)) = order.changed_by(request.key)
+            {
+                let is_same = change.idempotency == Some(request);
+                return if is_same {
+                    Ok(OrderBody::from(&order.at_version(version)))
+                } else {
+                    Err(used_otherwise())
+                };
+            }
+            check_match(step.if_match, order.version())?;
+            let from = order.status();
+            let Some(status) = from.after(action) else { return Err(forbidden(&order, action)) };
+            let version = order.version() + 1;
+            let changed = OrderStatusChanged {
+                order_id: id,
+                user_id: order.user_id,
+                version,
+                at: moment::now(),
+                action,
+                from,
+                status,
+                reason: step.reason.map(str::to_owned),
+                idempotency: step.idempotency,
+            };
+            if self.append(OrderEvent::OrderStatusChanged(changed), context).await? {
+                return self.as_of(id, version);
+            }
+        }
+        Err(contended())
+    }
+
+    /// Whether the event counts; where it does not, things have changed, and are to be looked at again.
+    async fn append(&self, event: OrderEvent, context: &Context) -> Result<bool, Problem> {
+        match self.orders.append(event, context).await {
+            Ok(_) => Ok(true),
+            Err(error) => match refusal(error) {
+                None => Ok(false),
+                Some(problem) => Err(problem),
+            },
+        }
+    }
+
+    /// The order as an event has made it, whatever came after.
+    fn as_of(&self, id: Uuid, version: u64) -> Result<OrderBody, Problem> {
+        let order = self.orders.read(|orders| orders.get(id).map(|order| order.at_version(version)));
+        order.as_ref().map(OrderBody::from).ok_or_else(Problem::internal)
+    }
+}
+
+fn may_order(standing: Option<&Standing>, user: Uuid) -> Result<(), Problem> {
+    match standing {
+        Some(Standing::Registered(_)) => Ok(()),
+        Some(Standing::Deleted(_)) => {
+            Err(Problem::new(StatusCode::CONFLICT, format!("user {user} was deleted")))
+        }
+        None => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!(
+                "user {user} is not known here: if the registration is a moment old, the news is on its way"
+            ),
+        )
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))),
+    }
+}
+
+/// 404.
+pub(super) fn unknown(id: Uuid) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("there is no order {id} here"))
+}
+
+fn forbidden(order: &Order, action: Action) -> Problem {
+    let status: Status = order.status();
+    let allowed: Vec<&str> = status.allowed().map(Action::name).collect();
+    let can = if allowed.is_empty() {
+        "nothing more can be done to it".to_owned()
+    } else {
+        format!("allowed: {}", allowed.join(", "))
+    };
+    Problem::new(StatusCode::CONFLICT, format!("the order is {status}: it cannot {action} now; {can}"))
+        .with_member("status", status.name())
+        .with_member("allowed", allowed)
+}

@@ -1,0 +1,76 @@
+//! Money: exact, in decimal, never a binary fraction.
+
+use std::{fmt, str::FromStr};
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::event::Item;
+
+/// The most digits before the point, and after it. With the bounds of quantity and items, no total has more
+/// than the 28 digits that a [`Decimal`] keeps exactly.
+const WHOLE_DIGITS: usize = 12;
+const FRACTION_DIGITS: usize = 4;
+
+/// An amount of money, not below zero; in JSON a string such as `"19.90"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Price(Decimal);
+
+impl Price {
+    /// What so many items cost together; `None` where that has more digits than can be kept, which the bounds of a
+    /// request exclude.
+    pub fn total(items: &[Item]) -> Option<Self> {
+        let mut total = Decimal::ZERO;
+        for item in items {
+            let cost = item.unit_price.0.checked_mul(Decimal::from(item.quantity))?;
+            total = total.checked_add(cost)?;
+        }
+        Some(Self(total))
+    }
+}
+
+impl FromStr for Price {
+    type Err = String;
+
+    /// Digits, and a point with more digits after it, if any: no sign, no exponent.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let fits = |digits: &str, most| {
+            (1..=most).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit())
+        };
+        let parsed = if fits(whole, WHOLE_DIGITS) && fits(fraction, FRACTION_DIGITS) {
+            text.parse().ok()
+        } else {
+            None
+        };
+        parsed.map(Self).ok_or_else(|| {
+            format!(
+                "must be a decimal string such as \"19.90\", with at most {WHOLE_DIGITS} digits before the point and \
+                 {FRACTION_DIGITS} after it"
+            )
+        })
+    }
+}
+
+impl TryFrom<String> for Price {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        // A total has more digits than a request may have; what is written down is one already.
+        let decimal = Decimal::from_str_exact(&text).map_err(|error| error.to_string())?;
+        if decimal.is_sign_negative() { Err("is below zero".to_owned()) } else { Ok(Self(decimal)) }
+    }
+}
+
+impl From<Price> for String {
+    fn from(price: Price) -> Self {
+        price.to_string()
+    }
+}
+
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

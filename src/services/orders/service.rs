@@ -1,0 +1,83 @@
+//! The order service put together, and the order in which it stops.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::{
+    CancelOrders, Orders,
+    ordering::Books,
+    routes::{Api, PATHS, routes},
+};
+use crate::{
+    config::Config,
+    http::{self, Traffic},
+    messaging::{
+        BatchHandler, ConsumerConfig, Consuming, Kafka,
+        ledger::{Fold, Ledger},
+    },
+    services::{
+        operations::{Membership, Operations},
+        users::Users,
+    },
+    shutdown::Shutdown,
+};
+
+/// Runs the service until the stop is requested. Kafka may come and go meanwhile.
+///
+/// # Errors
+///
+/// A topic cannot keep state, or the embedded broker cannot start.
+pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    #[cfg(feature = "embedded-broker")]
+    let (config, _broker) = crate::services::embedded::embedded(config).await?;
+
+    let kafka =
+        Kafka::new(config.kafka).speaking_as("/orders").looking_every(config.consumer.metadata_max_age);
+    let users = Arc::new(Ledger::<Users>::start(&kafka, config.state.users, config.producer.clone()));
+    let orders = Arc::new(Ledger::<Orders>::start(&kafka, config.state.orders, config.producer));
+    let books = Arc::new(Books { users: Arc::clone(&users), orders: Arc::clone(&orders) });
+    let cancel = CancelOrders::new(Arc::clone(&books));
+    let (of_users, users_member) = consume(&users, config.consumer.clone(), cancel.clone());
+    let (of_orders, orders_member) = consume(&orders, config.consumer, cancel);
+
+    let traffic = Arc::new(Traffic::new(&PATHS)?);
+    let writers = [orders.producer().producer(), Some(of_users.letters()), Some(of_orders.letters())];
+    let operations = Arc::new(Operations {
+        embedded: config.embedded,
+        memberships: vec![users_member, orders_member],
+        ledgers: vec![Arc::clone(&users) as _, Arc::clone(&orders) as _],
+        producers: writers.into_iter().flatten().cloned().collect(),
+        ..Operations::new("highwater-orders", kafka.status(), Arc::clone(&traffic))
+    });
+    let api = Api { books, limits: config.http.body_limits(), operations };
+
+    let requests = shutdown.part("requests");
+    let consuming = shutdown.part("the consumer");
+    log::info!("listening on http://{}", listener.local_addr()?);
+    let serving = http::serve(routes(Arc::new(api)), listener, &config.http, traffic, shutdown.requested());
+    tokio::select! {
+        () = serving => {}
+        unfit = users.unfit() => return Err(unfit.into()),
+        unfit = orders.unfit() => return Err(unfit.into()),
+    }
+    drop(requests);
+    tokio::join!(of_users.stop(), of_orders.stop());
+    tokio::join!(users.stop(), orders.stop());
+    drop(consuming);
+    Ok(())
+}
+
+/// Reads the topic of a ledger in the group too, for what is to follow from its events. A process is a member once
+/// for each topic, by a name of its own where it has one.
+fn consume<F: Fold>(
+    ledger: &Ledger<F>,
+    mut config: ConsumerConfig,
+    handler: impl BatchHandler<F::Event>,
+) -> (Consuming, Membership) {
+    let topic = ledger.topic().with_own_board();
+    config.instance_id = config.instance_id.map(|name| format!("{name}-{}", topic.handle().name()));
+    let consuming = topic.consumer(config).start(handler);
+    let membership = Membership::of(&consuming, topic.kafka().status());
+    (consuming, membership)
+}

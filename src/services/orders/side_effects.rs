@@ -1,0 +1,117 @@
+//! What follows from an event without anybody's asking: a deleted user's open orders are cancelled.
+//!
+//! Deletion and order can come in either order, on different topics. So both are consumed, and each batch is judged
+//! on views that have everything which was acknowledged before: of a deletion and an order, whichever is later in
+//! time is judged on a view that has the other. It is done any number of times with the same result.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use log::info;
+use uuid::Uuid;
+
+use super::{
+    event::OrderEvent,
+    ordering::{Books, Step},
+    status::Action,
+};
+use crate::{
+    messaging::{Batch, BatchHandler, Context, Envelope, Passing, Payload, Stopped, Verdict},
+    services::users::event::UserEvent,
+};
+
+/// Why an order is cancelled that nobody asked to cancel.
+const REASON: &str = "the user was deleted";
+
+/// Cancels the open orders of deleted users.
+#[derive(Debug, Clone)]
+pub struct CancelOrders {
+    books: Arc<Books>,
+}
+
+impl CancelOrders {
+    /// By these views, and into them.
+    pub fn new(books: Arc<Books>) -> Self {
+        Self { books }
+    }
+
+    /// Sees to the users of some events, each with the place of the first event that names it.
+    async fn see_to(&self, users: BTreeMap<Uuid, (usize, Context)>) -> Verdict {
+        if users.is_empty() {
+            return Verdict::default();
+        }
+        tokio::join!(self.books.users.abreast(), self.books.orders.abreast());
+        let mut stopped: Option<Stopped> = None;
+        for (user, (index, context)) in users {
+            if let Err(cause) = self.cancel_orders_of(user, &context).await
+                && stopped.as_ref().is_none_or(|stopped| index < stopped.index)
+            {
+                stopped = Some(Stopped { index, cause });
+            }
+        }
+        Verdict { poison: Vec::new(), stopped }
+    }
+
+    async fn cancel_orders_of(&self, user: Uuid, context: &Context) -> Result<(), Passing> {
+        if !self.books.users.read(|users| users.is_deleted(user)) {
+            return Ok(());
+        }
+        for order in self.books.orders.read(|orders| orders.open_orders_of(user)) {
+            let step = Step { reason: Some(REASON), ..Step::default() };
+            match self.books.advance(order, Action::Cancel, step, context).await {
+                Ok(_) => {
+                    let correlation = context.correlation_id.as_deref().unwrap_or_default();
+                    info!(
+                        target: "highwater::cancelled",
+                        orderId:% = order, userId:% = user, correlationId = correlation;
+                        "cancelled, as {REASON}"
+                    );
+                }
+                // Somebody else was faster, and it is not open any more.
+                Err(problem) if problem.status().as_u16() == 409 => {}
+                Err(problem) => return Err(Passing(problem.detail().to_owned())),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of each user that is named, the first place, and what follows from the event there.
+fn named<P: Payload>(
+    batch: Batch<'_, P>,
+    user_of: impl Fn(&P) -> Option<Uuid>,
+) -> BTreeMap<Uuid, (usize, Context)> {
+    let (events, batch) = batch.take();
+    let mut users = BTreeMap::new();
+    for (index, event) in events.iter().enumerate() {
+        if let Some(user) = user_of(event) {
+            users.entry(user).or_insert_with(|| {
+                let envelope = Envelope::read(batch.record(index));
+                (index, envelope.as_ref().map(Context::caused_by).unwrap_or_default())
+            });
+        }
+    }
+    users
+}
+
+#[async_trait]
+impl BatchHandler<UserEvent> for CancelOrders {
+    async fn handle(&self, batch: Batch<'_, UserEvent>) -> Verdict {
+        let deleted = |event: &UserEvent| match event {
+            UserEvent::UserDeleted(deleted) => Some(deleted.user_id),
+            _ => None,
+        };
+        self.see_to(named(batch, deleted)).await
+    }
+}
+
+#[async_trait]
+impl BatchHandler<OrderEvent> for CancelOrders {
+    async fn handle(&self, batch: Batch<'_, OrderEvent>) -> Verdict {
+        let ordered = |event: &OrderEvent| match event {
+            OrderEvent::OrderCreated(created) => Some(created.user_id),
+            OrderEvent::OrderStatusChanged(_) => None,
+        };
+        self.see_to(named(batch, ordered)).await
+    }
+}

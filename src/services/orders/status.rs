@@ -1,0 +1,134 @@
+//! The life of an order: every transition there is, in one table.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Where an order is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Status {
+    /// Taken, and not confirmed.
+    Pending,
+    /// Confirmed, and not paid.
+    Confirmed,
+    /// Paid, and not shipped.
+    Paid,
+    /// On its way.
+    Shipped,
+    /// Arrived: nothing follows.
+    Delivered,
+    /// Given up: nothing follows.
+    Cancelled,
+}
+
+/// What can be done to an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is to be as ordered.
+    Confirm,
+    /// The money is there.
+    Pay,
+    /// It leaves.
+    Ship,
+    /// It arrives.
+    Deliver,
+    /// It is given up.
+    Cancel,
+}
+
+/// Every transition: from, by, to. What is not here is not allowed.
+pub const TRANSITIONS: [(Status, Action, Status); 7] = [
+    (Status::Pending, Action::Confirm, Status::Confirmed),
+    (Status::Confirmed, Action::Pay, Status::Paid),
+    (Status::Paid, Action::Ship, Status::Shipped),
+    (Status::Shipped, Action::Deliver, Status::Delivered),
+    (Status::Pending, Action::Cancel, Status::Cancelled),
+    (Status::Confirmed, Action::Cancel, Status::Cancelled),
+    (Status::Paid, Action::Cancel, Status::Cancelled),
+];
+
+impl Status {
+    /// All there are, in the order of a life.
+    pub const ALL: [Self; 6] =
+        [Self::Pending, Self::Confirmed, Self::Paid, Self::Shipped, Self::Delivered, Self::Cancelled];
+
+    /// What becomes of it by that action; `None` where that is not allowed.
+    pub fn after(self, action: Action) -> Option<Self> {
+        let found = TRANSITIONS.iter().find(|(from, by, _)| (*from, *by) == (self, action));
+        found.map(|(.., to)| *to)
+    }
+
+    /// What can be done to it.
+    pub fn allowed(self) -> impl Iterator<Item = Action> {
+        TRANSITIONS.iter().filter(move |(from, ..)| *from == self).map(|(_, action, _)| *action)
+    }
+
+    /// Whether it can still be given up.
+    pub fn is_open(self) -> bool {
+        self.after(Action::Cancel).is_some()
+    }
+
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Confirmed => "Confirmed",
+            Self::Paid => "Paid",
+            Self::Shipped => "Shipped",
+            Self::Delivered => "Delivered",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Status {
+    type Err = String;
+
+    /// In any case.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|status| status.name().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| format!("must be one of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+impl FromStr for Action {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::named(text).ok_or_else(|| format!("must be one of {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+impl Action {
+    /// All there are, in the order of a life.
+    pub const ALL: [Self; 5] = [Self::Confirm, Self::Pay, Self::Ship, Self::Deliver, Self::Cancel];
+
+    /// As it is written, in events and in paths.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Confirm => "confirm",
+            Self::Pay => "pay",
+            Self::Ship => "ship",
+            Self::Deliver => "deliver",
+            Self::Cancel => "cancel",
+        }
+    }
+
+    /// The action of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.name() == name)
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

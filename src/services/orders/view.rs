@@ -1,0 +1,186 @@
+//! The orders, folded from their events.
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    event::{Item, OrderCreated, OrderEvent},
+    price::Price,
+    status::{Action, Status},
+};
+use crate::{
+    messaging::ledger::{Fold, Versioned as _},
+    services::{idempotency::Idempotency, page::Place},
+};
+
+/// All orders there are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    by_id: HashMap<Uuid, Order>,
+    listed: BTreeSet<Place>,
+    by_user: HashMap<Uuid, BTreeSet<Place>>,
+    by_status: HashMap<Status, BTreeSet<Place>>,
+}
+
+/// An order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Its id.
+    pub id: Uuid,
+    /// Who ordered.
+    pub user_id: Uuid,
+    /// What was ordered.
+    pub items: Vec<Item>,
+    /// In which the prices are.
+    pub currency: String,
+    /// What it costs in all.
+    pub total: Price,
+    /// What the request was, where it came with an Idempotency-Key.
+    pub idempotency: Option<Idempotency>,
+    /// Its life so far, one entry a version; the first is its creation.
+    history: Vec<Change>,
+}
+
+/// A moment in the life of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// Where the order was from then on.
+    pub status: Status,
+    /// When that was.
+    #[serde(with = "crate::services::moment")]
+    pub at: DateTime<Utc>,
+    /// By what; nothing created it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+    /// Why, where nobody asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What the request was.
+    #[serde(skip)]
+    pub idempotency: Option<Idempotency>,
+}
+
+impl Order {
+    /// Its version: how many events it has had.
+    pub fn version(&self) -> u64 {
+        self.history.len() as u64
+    }
+
+    /// Where it is.
+    pub fn status(&self) -> Status {
+        self.history.last().map_or(Status::Pending, |change| change.status)
+    }
+
+    /// Its life so far.
+    pub fn history(&self) -> &[Change] {
+        &self.history
+    }
+
+    /// As it was in that version.
+    pub fn at_version(&self, version: u64) -> Self {
+        let mut then = self.clone();
+        then.history.truncate(usize::try_from(version).unwrap_or(usize::MAX));
+        then
+    }
+
+    /// The version that a request of that key made, and what it was.
+    pub fn changed_by(&self, key: Uuid) -> Option<(u64, &Change)> {
+        let is_its = |change: &Change| change.idempotency.is_some_and(|request| request.key == key);
+        let place = self.history.iter().skip(1).position(is_its)? + 1;
+        Some((place as u64 + 1, &self.history[place]))
+    }
+
+    fn place(&self) -> Place {
+        Place { at: self.history.first().map_or(DateTime::UNIX_EPOCH, |created| created.at), id: self.id }
+    }
+}
+
+impl Orders {
+    /// The order of that id.
+    pub fn get(&self, id: Uuid) -> Option<&Order> {
+        self.by_id.get(&id)
+    }
+
+    /// The orders after that place, by when they were made: of that user, in that status.
+    pub fn after(
+        &self,
+        place: Option<Place>,
+        user: Option<Uuid>,
+        status: Option<Status>,
+    ) -> impl Iterator<Item = (Place, &Order)> {
+        static NONE: BTreeSet<Place> = BTreeSet::new();
+        let among = match (user, status) {
+            (Some(user), _) => self.by_user.get(&user).unwrap_or(&NONE),
+            (None, Some(status)) => self.by_status.get(&status).unwrap_or(&NONE),
+            (None, None) => &self.listed,
+        };
+        let orders = Place::after(among, place).filter_map(|place| Some((*place, self.get(place.id)?)));
+        orders.filter(move |(_, order)| status.is_none_or(|status| order.status() == status))
+    }
+
+    /// The orders of that user which can still be given up.
+    pub fn open_orders_of(&self, user: Uuid) -> Vec<Uuid> {
+        self.after(None, Some(user), None)
+            .filter(|(_, order)| order.status().is_open())
+            .map(|(place, _)| place.id)
+            .collect()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.by_id.len()
+    }
+
+    fn create(&mut self, created: OrderCreated) {
+        let OrderCreated { order_id, user_id, at, items, currency, total, idempotency } = created;
+        let creation = Change { status: Status::Pending, at, action: None, reason: None, idempotency: None };
+        let order =
+            Order { id: order_id, user_id, items, currency, total, idempotency, history: vec![creation] };
+        let place = order.place();
+        self.listed.insert(place);
+        self.by_user.entry(user_id).or_default().insert(place);
+        self.by_status.entry(Status::Pending).or_default().insert(place);
+        self.by_id.insert(order_id, order);
+    }
+}
+
+impl Fold for Orders {
+    type Event = OrderEvent;
+
+    fn version_of(&self, event: &OrderEvent) -> u64 {
+        self.by_id.get(&event.order_id()).map_or(0, Order::version)
+    }
+
+    fn apply(&mut self, event: OrderEvent) -> bool {
+        let is_first = event.version() == 1;
+        match event {
+            OrderEvent::OrderCreated(created) => self.create(created),
+            OrderEvent::OrderStatusChanged(changed) => {
+                let Some(order) = self.by_id.get_mut(&changed.order_id).filter(|_| !is_first) else {
+                    return false;
+                };
+                let from = order.status();
+                if from.after(changed.action) != Some(changed.status) {
+                    return false;
+                }
+                order.history.push(Change {
+                    status: changed.status,
+                    at: changed.at,
+                    action: Some(changed.action),
+                    reason: changed.reason,
+                    idempotency: changed.idempotency,
+                });
+                let place = order.place();
+                if let Some(left) = self.by_status.get_mut(&from) {
+                    left.remove(&place);
+                }
+                self.by_status.entry(changed.status).or_default().insert(place);
+            }
+        }
+        true
+    }
+}

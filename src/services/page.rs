@@ -1,0 +1,84 @@
+//! Pages of a listing that any instance continues: a cursor is the last entry's place, not an instance's own.
+
+use std::{collections::BTreeSet, ops::Bound};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+use warp::http::HeaderValue;
+
+use crate::http::{Parameters, next_link};
+
+/// The most entries of one page.
+pub const MOST: usize = 1_000;
+/// How many entries a page has when nobody says.
+const USUAL: usize = 100;
+
+/// Where an entry stands: by the time it came to be, and where that is the same by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// When it came to be.
+    pub at: DateTime<Utc>,
+    /// Its id.
+    pub id: Uuid,
+}
+
+impl Place {
+    /// What stands after that place, or all of it.
+    pub fn after(all: &BTreeSet<Self>, place: Option<Self>) -> impl Iterator<Item = &Self> {
+        let from = place.map_or(Bound::Unbounded, Bound::Excluded);
+        all.range((from, Bound::Unbounded))
+    }
+
+    /// A cursor as a client sees it.
+    fn seal(self) -> String {
+        format!("{:016x}{}", self.at.timestamp_millis(), self.id.simple())
+    }
+
+    fn open(cursor: &str) -> Result<Self, &'static str> {
+        const UNKNOWN: &str = "must be a cursor that a page ended with";
+        let (at, id) = cursor.split_at_checked(16).ok_or(UNKNOWN)?;
+        let at = i64::from_str_radix(at, 16).ok().and_then(DateTime::from_timestamp_millis).ok_or(UNKNOWN)?;
+        let id = Uuid::try_parse(id).ok().filter(|_| id.len() == 32).ok_or(UNKNOWN)?;
+        Ok(Self { at, id })
+    }
+}
+
+/// Which page is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// How many entries at most.
+    pub limit: usize,
+    /// Where the page before ended.
+    pub after: Option<Place>,
+}
+
+impl Page {
+    /// Reads `limit` and `cursor`.
+    pub fn read(parameters: &mut Parameters<'_>) -> Self {
+        let limit = parameters.parsed("limit", |text| {
+            text.parse().ok().filter(|limit| (1..=MOST).contains(limit)).ok_or("must be from 1 to 1000")
+        });
+        let after = parameters.parsed("cursor", Place::open);
+        Self { limit: limit.unwrap_or(USUAL), after }
+    }
+
+    /// Takes this page's entries, each with its place; and where the next page begins, if there is one.
+    pub fn take<T>(self, entries: impl Iterator<Item = (Place, T)>) -> (Vec<T>, Option<String>) {
+        let mut entries = entries.peekable();
+        let (mut taken, mut last) = (Vec::new(), None);
+        while taken.len() < self.limit
+            && let Some((place, entry)) = entries.next()
+        {
+            taken.push(entry);
+            last = Some(place);
+        }
+        let next = entries.peek().and(last).map(Place::seal);
+        (taken, next)
+    }
+
+    /// The next page, as a `Link` header has it. `filters` are the other parameters.
+    pub fn link(self, path: &str, filters: &[(&'static str, String)], next: &str) -> Option<HeaderValue> {
+        let place = [("limit", self.limit.to_string()), ("cursor", next.to_owned())];
+        HeaderValue::try_from(next_link(path, filters.iter().cloned().chain(place))).ok()
+    }
+}

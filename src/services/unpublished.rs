@@ -1,0 +1,40 @@
+//! What a client hears whose event Kafka has not acknowledged.
+
+use warp::http::{HeaderValue, StatusCode, header};
+
+use crate::{http::Problem, messaging::PublishError};
+
+/// How soon to ask again where a broker hangs, in seconds: it is looked at as often, at the least.
+const CIRCUIT_RETRY_AFTER: u32 = 2;
+
+/// Why Kafka has no such event, or is not known to have it; `again` says whether asking again is safe.
+pub fn unpublished(error: PublishError, again: &str) -> Problem {
+    let unwritten = |reason: &str, retry_after| {
+        Problem::unavailable(format!("{reason}; the event was not written. {again}"), retry_after)
+    };
+    let (problem, possibly_written) = match error {
+        PublishError::TooLarge(reason) => {
+            let detail = format!("the event is larger than Kafka takes: {reason}");
+            return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail);
+        }
+        PublishError::QueueFull => (unwritten("too many events wait for Kafka", 1), false),
+        PublishError::CircuitOpen(broker) => {
+            let reason = format!("broker {broker}, which leads this event's partition, acknowledges nothing");
+            (unwritten(&reason, CIRCUIT_RETRY_AFTER), false)
+        }
+        PublishError::Refused(reason) => {
+            (unwritten(&format!("Kafka refused the event: {reason}"), 30), false)
+        }
+        PublishError::Unavailable { reason, possibly_written } => {
+            let fate =
+                if possibly_written { "may have been written all the same" } else { "was not written" };
+            let detail = format!("Kafka did not acknowledge the event ({reason}); it {fate}. {again}");
+            (Problem::unavailable(detail, 1), possibly_written)
+        }
+        PublishError::Stopping => {
+            let problem = unwritten("this instance is stopping, ask another", 1);
+            (problem.with_header(header::CONNECTION, HeaderValue::from_static("close")), false)
+        }
+    };
+    problem.with_member("possiblyWritten", possibly_written)
+}

@@ -1,0 +1,52 @@
+//! Users as clients see them.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::User;
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserBody {
+    /// The user's id.
+    pub user_id: Uuid,
+    /// The e-mail as it was given.
+    pub email: String,
+    /// The name.
+    pub name: String,
+    /// What the ETag says, too.
+    pub version: u64,
+    /// When the user registered.
+    #[serde(with = "crate::services::moment")]
+    pub created_at: DateTime<Utc>,
+    /// When anything about the user changed last.
+    #[serde(with = "crate::services::moment")]
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A page of users.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UsersBody {
+    /// The users, by when they registered.
+    pub users: Vec<UserBody>,
+    /// How many they are.
+    pub count: usize,
+    /// Where the next page begins; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl From<&User> for UserBody {
+    fn from(user: &User) -> Self {
+        Self {
+            user_id: user.id,
+            email: user.email.clone(),
+            name: user.name.clone(),
+            version: user.version,
+            created_at: user.created_at,
+            updated_at: user.updated_at,
+        }
+    }
+}

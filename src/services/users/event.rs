@@ -1,0 +1,135 @@
+//! What happens to users, as `user-events` has it: the contract with every service that reads it.
+//!
+//! The record's key is the e-mail's normal form, which never changes, so that one partition decides about it.
+//! An event makes a version of what is known of its e-mail; it is void unless that version is one more than
+//! that of the last event of this e-mail that was not. So of several `UserCreated` the first counts, and one
+//! that comes late, or twice, counts for nothing.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    messaging::{Event, ledger::Versioned},
+    services::idempotency::Idempotency,
+};
+
+/// An event of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum UserEvent {
+    /// Somebody registered.
+    UserCreated(UserCreated),
+    /// A user's name is another now.
+    UserUpdated(UserUpdated),
+    /// A user is no more; the e-mail is free again.
+    UserDeleted(UserDeleted),
+}
+
+/// Somebody registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserCreated {
+    /// The user's id, by [`user_id`]: nobody else ever has it.
+    pub user_id: Uuid,
+    /// The e-mail's normal form, as [`super::email::normal_form`] makes it.
+    pub email_key: String,
+    /// The version of the e-mail's state that this makes.
+    pub version: u64,
+    /// When the request came.
+    #[serde(with = "crate::services::moment")]
+    pub at: DateTime<Utc>,
+    /// The e-mail as it was given, without surrounding blanks.
+    pub email: String,
+    /// The name.
+    pub name: String,
+    /// What the request was, where it came with an Idempotency-Key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A user's name is another now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserUpdated {
+    /// The user.
+    pub user_id: Uuid,
+    /// The e-mail's normal form.
+    pub email_key: String,
+    /// The version of the e-mail's state that this makes.
+    pub version: u64,
+    /// When the request came.
+    #[serde(with = "crate::services::moment")]
+    pub at: DateTime<Utc>,
+    /// The name from now on.
+    pub name: String,
+}
+
+/// A user is no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UserDeleted {
+    /// The user.
+    pub user_id: Uuid,
+    /// The e-mail's normal form.
+    pub email_key: String,
+    /// The version of the e-mail's state that this makes.
+    pub version: u64,
+    /// When the request came.
+    #[serde(with = "crate::services::moment")]
+    pub at: DateTime<Utc>,
+}
+
+/// The id of whoever registers with that e-mail by an event of that version. It is no one else's, in whatever order
+/// partitions are read, as an event with another id is void.
+pub fn user_id(email_key: &str, version: u64) -> Uuid {
+    const USERS: Uuid = uuid::uuid!("0f6cf1ab-3b0f-4d0e-9a55-6f6a3d0c7a10");
+    Uuid::new_v5(&USERS, format!("{version} {email_key}").as_bytes())
+}
+
+impl UserEvent {
+    /// The user that it is about.
+    pub fn user_id(&self) -> Uuid {
+        match self {
+            Self::UserCreated(created) => created.user_id,
+            Self::UserUpdated(updated) => updated.user_id,
+            Self::UserDeleted(deleted) => deleted.user_id,
+        }
+    }
+
+    /// The normal form of the user's e-mail.
+    pub fn email_key(&self) -> &str {
+        match self {
+            Self::UserCreated(created) => &created.email_key,
+            Self::UserUpdated(updated) => &updated.email_key,
+            Self::UserDeleted(deleted) => &deleted.email_key,
+        }
+    }
+}
+
+impl Event for UserEvent {
+    fn key(&self) -> Cow<'_, str> {
+        self.email_key().into()
+    }
+
+    fn event_type(&self) -> Cow<'_, str> {
+        match self {
+            Self::UserCreated(_) => "UserCreated",
+            Self::UserUpdated(_) => "UserUpdated",
+            Self::UserDeleted(_) => "UserDeleted",
+        }
+        .into()
+    }
+}
+
+impl Versioned for UserEvent {
+    fn version(&self) -> u64 {
+        match self {
+            Self::UserCreated(created) => created.version,
+            Self::UserUpdated(updated) => updated.version,
+            Self::UserDeleted(deleted) => deleted.version,
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The user service: registers users, and tells of them in events.
+//!
+//! It has no database: the users are what is in `user-events`, as every instance reads it.
+
+mod answer;
+pub mod email;
+pub mod event;
+mod register;
+mod request;
+mod routes;
+mod service;
+mod view;
+
+pub use answer::{UserBody, UsersBody};
+pub use request::{NewUser, UserChange};
+pub use routes::{Api, PATHS, routes};
+pub use service::run;
+pub use view::{Registration, Standing, User, Users};

@@ -1,0 +1,57 @@
+//! What clients ask of the user service.
+
+use serde::Serialize;
+
+use super::email;
+use crate::{
+    http::Problem,
+    services::fields::{Fields, line},
+};
+
+/// The longest name, in characters.
+const LONGEST_NAME: usize = 256;
+
+/// `POST /users`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewUser {
+    /// Without surrounding blanks.
+    pub email: String,
+    /// Without surrounding blanks, at most 256 characters.
+    pub name: String,
+}
+
+/// `PATCH /users/{userId}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UserChange {
+    /// Without surrounding blanks, at most 256 characters.
+    pub name: String,
+}
+
+impl NewUser {
+    /// Reads a body.
+    ///
+    /// # Errors
+    ///
+    /// 400 with every fault.
+    pub fn read(body: &[u8], max_depth: usize) -> Result<Self, Problem> {
+        let mut fields = Fields::of(body, max_depth)?;
+        let email = fields.text("email", |text| email::parse(text).map(str::to_owned));
+        let name = fields.text("name", line(LONGEST_NAME));
+        let read = email.zip(name).map(|(email, name)| Self { email, name });
+        fields.finish(read)
+    }
+}
+
+impl UserChange {
+    /// Reads a body.
+    ///
+    /// # Errors
+    ///
+    /// 400 with every fault.
+    pub fn read(body: &[u8], max_depth: usize) -> Result<Self, Problem> {
+        let mut fields = Fields::of(body, max_depth)?;
+        fields.without("email", "cannot be changed: register with the other one, and delete this user");
+        let name = fields.text("name", line(LONGEST_NAME));
+        fields.finish(name.map(|name| Self { name }))
+    }
+}

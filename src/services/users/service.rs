@@ -1,0 +1,50 @@
+//! The user service put together, and the order in which it stops.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::{
+    Users,
+    routes::{Api, PATHS, routes},
+};
+use crate::{
+    config::Config,
+    http::{self, Traffic},
+    messaging::{Kafka, ledger::Ledger},
+    services::operations::Operations,
+    shutdown::Shutdown,
+};
+
+/// Runs the service until the stop is requested. Kafka may come and go meanwhile.
+///
+/// # Errors
+///
+/// The topic of the users cannot keep state, or the embedded broker cannot start.
+pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    #[cfg(feature = "embedded-broker")]
+    let (config, _broker) = crate::services::embedded::embedded(config).await?;
+
+    let kafka =
+        Kafka::new(config.kafka).speaking_as("/users").looking_every(config.consumer.metadata_max_age);
+    let users = Arc::new(Ledger::<Users>::start(&kafka, config.state.users, config.producer));
+    let traffic = Arc::new(Traffic::new(&PATHS)?);
+    let operations = Arc::new(Operations {
+        embedded: config.embedded,
+        ledgers: vec![Arc::clone(&users) as _],
+        producers: users.producer().producer().into_iter().cloned().collect(),
+        ..Operations::new("highwater-users", kafka.status(), Arc::clone(&traffic))
+    });
+    let api = Api { users: Arc::clone(&users), limits: config.http.body_limits(), operations };
+
+    let requests = shutdown.part("requests");
+    log::info!("listening on http://{}", listener.local_addr()?);
+    let serving = http::serve(routes(Arc::new(api)), listener, &config.http, traffic, shutdown.requested());
+    tokio::select! {
+        () = serving => {}
+        unfit = users.unfit() => return Err(unfit.into()),
+    }
+    users.stop().await;
+    drop(requests);
+    Ok(())
+}

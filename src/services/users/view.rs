@@ -1,0 +1,168 @@
+//! The users, folded from their events: one piece of code for whoever reads `user-events`.
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::event::{UserCreated, UserEvent, user_id};
+use crate::{
+    messaging::ledger::{Fold, Versioned as _},
+    services::page::Place,
+};
+
+/// All users there are and were.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Users {
+    /// By the e-mail's normal form; a slot stays when its user goes, for its version counts on.
+    slots: HashMap<String, Slot>,
+    by_id: HashMap<Uuid, Standing>,
+    /// Those who are registered, by when they were.
+    listed: BTreeSet<Place>,
+    /// Who registered with an Idempotency-Key, by the key's id.
+    requests: HashMap<Uuid, BTreeSet<Registration>>,
+}
+
+/// What is known of an e-mail.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Slot {
+    /// How many of its events counted.
+    version: u64,
+    /// Who has it.
+    user: Option<Uuid>,
+}
+
+/// A user, as far as the events tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Registered.
+    Registered(User),
+    /// Was registered, and deleted then.
+    Deleted(DateTime<Utc>),
+}
+
+/// A registered user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The id.
+    pub id: Uuid,
+    /// The e-mail as it was given.
+    pub email: String,
+    /// Its normal form.
+    pub email_key: String,
+    /// The name.
+    pub name: String,
+    /// The version of the e-mail's state: what a write has to name the next of.
+    pub version: u64,
+    /// When the user registered.
+    pub created_at: DateTime<Utc>,
+    /// When anything about the user changed last.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A registration that had an Idempotency-Key: enough to give the same answer to the same request again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Registration {
+    /// When it was.
+    pub at: DateTime<Utc>,
+    /// Who registered.
+    pub user_id: Uuid,
+    /// What was asked for, as one id.
+    pub body: Uuid,
+    /// The version that it made.
+    pub version: u64,
+}
+
+impl Users {
+    /// What is known of that id; `None` where nothing is.
+    pub fn standing(&self, id: Uuid) -> Option<&Standing> {
+        self.by_id.get(&id)
+    }
+
+    /// The registered user of that id.
+    pub fn get(&self, id: Uuid) -> Option<&User> {
+        match self.by_id.get(&id)? {
+            Standing::Registered(user) => Some(user),
+            Standing::Deleted(_) => None,
+        }
+    }
+
+    /// Who has that e-mail, by its normal form.
+    pub fn with_email(&self, email_key: &str) -> Option<&User> {
+        self.get(self.slots.get(email_key)?.user?)
+    }
+
+    /// The version that the next event of that e-mail makes.
+    pub fn next_version(&self, email_key: &str) -> u64 {
+        self.slots.get(email_key).map_or(0, |slot| slot.version) + 1
+    }
+
+    /// The registration that came with that Idempotency-Key.
+    pub fn registered_by(&self, key: Uuid) -> Option<&Registration> {
+        self.requests.get(&key)?.first()
+    }
+
+    /// Whether the user was registered once, and is no more.
+    pub fn is_deleted(&self, id: Uuid) -> bool {
+        matches!(self.by_id.get(&id), Some(Standing::Deleted(_)))
+    }
+
+    /// The registered users after that place, by when they registered.
+    pub fn after(&self, place: Option<Place>) -> impl Iterator<Item = (Place, &User)> {
+        Place::after(&self.listed, place).filter_map(|place| Some((*place, self.get(place.id)?)))
+    }
+
+    /// How many are registered.
+    pub fn count(&self) -> usize {
+        self.listed.len()
+    }
+
+    fn register(&mut self, created: UserCreated) {
+        let UserCreated { user_id: id, email_key, version, at, email, name, idempotency } = created;
+        if let Some(request) = idempotency {
+            let registration = Registration { at, user_id: id, body: request.body, version };
+            self.requests.entry(request.key).or_default().insert(registration);
+        }
+        self.listed.insert(Place { at, id });
+        self.slots.insert(email_key.clone(), Slot { version, user: Some(id) });
+        let user = User { id, email, email_key, name, version, created_at: at, updated_at: at };
+        self.by_id.insert(id, Standing::Registered(user));
+    }
+}
+
+impl Fold for Users {
+    type Event = UserEvent;
+
+    fn version_of(&self, event: &UserEvent) -> u64 {
+        self.slots.get(event.email_key()).map_or(0, |slot| slot.version)
+    }
+
+    fn apply(&mut self, event: UserEvent) -> bool {
+        let (id, version) = (event.user_id(), event.version());
+        let holder = self.slots.get(event.email_key()).and_then(|slot| slot.user);
+        match event {
+            UserEvent::UserCreated(created) => {
+                if holder.is_some() || id != user_id(&created.email_key, version) {
+                    return false;
+                }
+                self.register(created);
+            }
+            UserEvent::UserUpdated(updated) => {
+                let found = self.by_id.get_mut(&id).filter(|_| holder == Some(id));
+                let Some(Standing::Registered(user)) = found else { return false };
+                user.name = updated.name;
+                user.updated_at = updated.at;
+                user.version = version;
+                self.slots.insert(updated.email_key, Slot { version, user: holder });
+            }
+            UserEvent::UserDeleted(deleted) => {
+                let found = self.by_id.get(&id).filter(|_| holder == Some(id));
+                let Some(Standing::Registered(user)) = found else { return false };
+                self.listed.remove(&Place { at: user.created_at, id });
+                self.by_id.insert(id, Standing::Deleted(deleted.at));
+                self.slots.insert(deleted.email_key, Slot { version, user: None });
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,83 @@
+//! The topics that state is kept in: what they must be, and what is in them that is no state.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use highwater::messaging::{Message, Publisher as _, Topic, TopicConfig};
+use serde_json::json;
+
+use super::registered;
+use crate::support::{Instance, TestCluster};
+
+/// What the topic of the users is made with.
+fn fit(cluster: &TestCluster) -> TopicConfig {
+    TopicConfig { partitions: 3, retention: None, ..TopicConfig::named(cluster.users()) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_with_fewer_partitions_or_a_bound_in_time_is_refused() {
+    for (config, reason) in [
+        (|cluster| TopicConfig { partitions: 2, ..fit(cluster) }, "it has 2 partitions"),
+        (
+            |cluster: &TestCluster| TopicConfig {
+                retention: Some(Duration::from_secs(3600)),
+                ..fit(cluster)
+            },
+            "retention.ms is 3600000",
+        ),
+    ] as [(fn(&TestCluster) -> TopicConfig, &str); 2]
+    {
+        let cluster = TestCluster::start().await;
+        cluster.client().topic_of(config(&cluster)).known_partitions().await;
+        let refusal = Instance::users_with(&cluster, &[]).until_it_refuses().await;
+        assert!(refusal.contains(reason), "{refusal}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_beyond_those_of_the_state_are_ignored() {
+    let cluster = TestCluster::start().await;
+    cluster.client().topic_of(TopicConfig { partitions: 7, ..fit(&cluster) }).known_partitions().await;
+    let users = Instance::users(&cluster).await;
+    for number in 0..20 {
+        registered(&users, &format!("user-{number}@example.org")).await;
+    }
+    let state = users.get("/health").await.ok(200)["state"][0].clone();
+    assert_eq!(state["partitions"].as_array().unwrap().len(), 3);
+    assert_eq!(state["valid"], 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_repeated_and_foreign_records_count_for_nothing_in_every_instance() {
+    let cluster = TestCluster::start().await;
+    let users = Instance::users(&cluster).await;
+    let user = registered(&users, "ann@example.org").await;
+    let client = cluster.client();
+    let topic: Topic = client.topic_of(fit(&cluster));
+    let producer = client.producer(topic);
+    let key = "ann@example.org";
+    let at = "2026-05-01T10:00:00.000Z";
+    let values = [
+        json!({"type": "UserCreated", "userId": user, "emailKey": key, "version": 1, "at": at, "email": key, "name": "twin"}),
+        json!({"type": "UserDeleted", "userId": user, "emailKey": key, "version": 1, "at": at}),
+        json!({"type": "UserDeleted", "userId": user, "emailKey": key, "version": 7, "at": at}),
+        json!({"type": "UserPromoted", "userId": user, "emailKey": key, "version": 2, "at": at}),
+        json!("no event"),
+    ];
+    for value in values {
+        let message = Message {
+            key: Some(key.as_bytes().to_vec()),
+            value: Some(value.to_string().into_bytes()),
+            headers: Vec::new(),
+            timestamp: Utc::now(),
+            partition: None,
+        };
+        producer.publish(message).await.unwrap();
+    }
+    let other = Instance::users(&cluster).await;
+    for instance in [&users, &other] {
+        instance.until("/health", |health| health["state"][0]["void"] == 3).await;
+        let found = instance.get("/users").await.ok(200);
+        assert_eq!((&found["count"], &found["users"][0]["name"]), (&json!(1), &json!("Ann")));
+    }
+}

@@ -1,0 +1,215 @@
+//! State by the log: whatever the interleaving, and however many instances, one outcome, the same everywhere.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use highwater::{
+    messaging::{
+        Event as _,
+        ledger::{Fate, Replica},
+        partition_for_key,
+    },
+    services::users::{
+        Users,
+        event::{UserCreated, UserDeleted, UserEvent, UserUpdated, user_id},
+    },
+};
+use proptest::{prelude::*, test_runner::Config};
+
+const PARTITIONS: usize = 3;
+const INSTANCES: usize = 3;
+
+/// What somebody asks of an instance, or what happens to one.
+#[derive(Debug, Clone)]
+enum Move {
+    /// A write, decided on what that instance has read, and in the log once or twice.
+    Register {
+        instance: usize,
+        email: usize,
+        twice: bool,
+    },
+    Rename {
+        instance: usize,
+        email: usize,
+        twice: bool,
+    },
+    Delete {
+        instance: usize,
+        email: usize,
+        twice: bool,
+    },
+    /// The instance reads some more of a partition.
+    Read {
+        instance: usize,
+        partition: usize,
+        most: usize,
+    },
+    /// A copy of an earlier write comes late.
+    Again {
+        write: usize,
+    },
+    /// The instance forgets all, as after a kill, and begins anew.
+    Restart {
+        instance: usize,
+    },
+}
+
+fn moves() -> impl Strategy<Value = Move> {
+    let instance = 0..INSTANCES;
+    let write = (0..INSTANCES, 0_usize..4, any::<bool>());
+    prop_oneof![
+        3 => write.clone().prop_map(|(instance, email, twice)| Move::Register { instance, email, twice }),
+        1 => write.clone().prop_map(|(instance, email, twice)| Move::Rename { instance, email, twice }),
+        2 => write.prop_map(|(instance, email, twice)| Move::Delete { instance, email, twice }),
+        5 => (instance.clone(), 0..PARTITIONS, 1_usize..6)
+            .prop_map(|(instance, partition, most)| Move::Read { instance, partition, most }),
+        1 => any::<prop::sample::Index>().prop_map(|write| Move::Again { write: write.index(1000) }),
+        1 => instance.prop_map(|instance| Move::Restart { instance }),
+    ]
+}
+
+/// The log, each event with the number of the write that it is of.
+type Log = [Vec<(usize, UserEvent)>; PARTITIONS];
+
+struct Instance {
+    replica: Replica<Users>,
+    position: [usize; PARTITIONS],
+    /// Writes of its own whose fate it has not read yet; after a restart nobody waits any more.
+    awaited: BTreeMap<usize, Option<Fate>>,
+}
+
+impl Instance {
+    fn new() -> Self {
+        Self { replica: Replica::new(PARTITIONS), position: [0; PARTITIONS], awaited: BTreeMap::new() }
+    }
+
+    fn read(&mut self, log: &Log, partition: usize, most: usize) {
+        for (write, event) in log[partition].iter().skip(self.position[partition]).take(most) {
+            let fate = self.replica.admit(partition as i32, event.clone());
+            // The first appearance is the answer.
+            if let Some(told @ None) = self.awaited.get_mut(write) {
+                *told = Some(fate);
+            }
+            self.position[partition] += 1;
+        }
+    }
+}
+
+fn at(number: usize) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::milliseconds(number as i64)
+}
+
+/// What a service would write, by what it has read.
+fn write(users: &Users, step: &Move, number: usize) -> Option<UserEvent> {
+    let key = |email: &usize| format!("user-{email}@example.org");
+    let at = at(number);
+    match step {
+        Move::Register { email, .. } => {
+            let email_key = key(email);
+            if users.with_email(&email_key).is_some() {
+                return None;
+            }
+            let version = users.next_version(&email_key);
+            Some(UserEvent::UserCreated(UserCreated {
+                user_id: user_id(&email_key, version),
+                email: email_key.clone(),
+                email_key,
+                version,
+                at,
+                name: format!("write {number}"),
+                idempotency: None,
+            }))
+        }
+        Move::Rename { email, .. } => {
+            let user = users.with_email(&key(email))?;
+            Some(UserEvent::UserUpdated(UserUpdated {
+                user_id: user.id,
+                email_key: user.email_key.clone(),
+                version: user.version + 1,
+                at,
+                name: format!("write {number}"),
+            }))
+        }
+        Move::Delete { email, .. } => {
+            let user = users.with_email(&key(email))?;
+            Some(UserEvent::UserDeleted(UserDeleted {
+                user_id: user.id,
+                email_key: user.email_key.clone(),
+                version: user.version + 1,
+                at,
+            }))
+        }
+        _ => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 512, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn any_interleaving_over_any_number_of_instances_gives_one_outcome(steps in prop::collection::vec(moves(), 1..120)) {
+        let mut log: Log = Default::default();
+        let mut instances: Vec<Instance> = (0..INSTANCES).map(|_| Instance::new()).collect();
+        let mut writes: Vec<(usize, UserEvent)> = Vec::new();
+        for (number, step) in steps.iter().enumerate() {
+            match step {
+                Move::Read { instance, partition, most } => instances[*instance].read(&log, *partition, *most),
+                Move::Restart { instance } => instances[*instance] = Instance::new(),
+                Move::Again { write } => {
+                    if let Some((write, event)) = writes.get(*write % writes.len().max(1)) {
+                        log[home(event)].push((*write, event.clone()));
+                    }
+                }
+                Move::Register { instance, twice, .. }
+                | Move::Rename { instance, twice, .. }
+                | Move::Delete { instance, twice, .. } => {
+                    let instance = &mut instances[*instance];
+                    let Some(event) = write(instance.replica.view(), step, number) else { continue };
+                    instance.awaited.insert(number, None);
+                    writes.push((number, event.clone()));
+                    for _ in 0..=usize::from(*twice) {
+                        log[home(&event)].push((number, event.clone()));
+                    }
+                }
+            }
+        }
+
+        // One who reads all of it at once says what is so.
+        let mut whole = Replica::<Users>::new(PARTITIONS);
+        let mut valid = BTreeMap::<usize, usize>::new();
+        for (partition, events) in log.iter().enumerate() {
+            for (write, event) in events {
+                let fate = whole.admit(partition as i32, event.clone());
+                *valid.entry(*write).or_default() += usize::from(fate == Fate::Valid);
+            }
+        }
+        prop_assert!(valid.values().all(|times| *times <= 1), "a write counts once: {valid:?}");
+        for instance in &mut instances {
+            for partition in 0..PARTITIONS {
+                instance.read(&log, partition, usize::MAX);
+            }
+            prop_assert_eq!(instance.replica.view(), whole.view());
+            for (write, fate) in &instance.awaited {
+                let expected = if valid[write] == 1 { Fate::Valid } else { Fate::Void };
+                prop_assert_eq!(*fate, Some(expected), "write {}", write);
+            }
+        }
+    }
+}
+
+fn home(event: &UserEvent) -> usize {
+    partition_for_key(event.key().as_bytes(), PARTITIONS) as usize
+}
+
+#[test]
+fn an_event_in_a_partition_that_is_not_its_key_s_is_void() {
+    let mut replica = Replica::<Users>::new(PARTITIONS);
+    let register = Move::Register { instance: 0, email: 0, twice: false };
+    let event = write(replica.view(), &register, 0).unwrap();
+    for partition in (0..PARTITIONS).filter(|partition| *partition != home(&event)) {
+        assert_eq!(replica.admit(partition as i32, event.clone()), Fate::Void);
+    }
+    assert_eq!(replica.admit(home(&event) as i32, event.clone()), Fate::Valid);
+    assert_eq!(replica.admit(home(&event) as i32, event), Fate::Void);
+    assert_eq!((replica.applied(), replica.void()), (1, PARTITIONS as u64));
+}

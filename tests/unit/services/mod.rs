@@ -1,0 +1,7 @@
+//! What the user and the order service are made of, without Kafka.
+
+mod emails;
+mod ledger;
+mod orders;
+mod prices;
+mod status;
