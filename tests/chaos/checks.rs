@@ -26,6 +26,7 @@ pub(crate) enum Guarantee {
     UsersInOrder,
     DeadLettersComplete,
     RecoveredInTime,
+    NobodyWaits,
     NobodyDies,
 }
 
@@ -41,6 +42,7 @@ impl fmt::Display for Guarantee {
             Self::UsersInOrder => "out of order",
             Self::DeadLettersComplete => "no dead letter",
             Self::RecoveredInTime => "not recovered in time",
+            Self::NobodyWaits => "no answer in time",
             Self::NobodyDies => "ended by itself",
         })
     }
@@ -87,6 +89,15 @@ pub(crate) fn check(known: &Known, evidence: &Evidence) -> Findings {
         if !evidence.letters.contains_key(key) && !evidence.lost_malformed(key) {
             let what = format!("the malformed record at {partition}/{offset} ({key})");
             findings.add(Guarantee::DeadLettersComplete, what);
+        }
+    }
+    for (instance, from, until) in &known.unanswered {
+        let mut pauses =
+            known.runs.iter().filter(|run| run.instance == *instance).flat_map(|run| &run.pauses);
+        // Who is stopped answers nobody.
+        if !pauses.any(|(stopped, resumed)| stopped <= until && resumed >= from) {
+            let what = format!("instance {instance} did not answer a post from {} on", time(*from));
+            findings.add(Guarantee::NobodyWaits, what);
         }
     }
     for what in &known.unexpected {

@@ -203,8 +203,12 @@ impl Poster {
 
     async fn post(&self, event: &Event, instance: usize) -> Result<()> {
         self.history.sent(event.id, event.user, event.number);
+        let began = now();
         let answered = timeout(ANSWERED_WITHIN, self.send(event, instance)).await;
-        let answered = answered.unwrap_or_else(|_| bail!("no answer"));
+        let answered = answered.unwrap_or_else(|_| {
+            self.history.known().unanswered.push((instance, began, now()));
+            bail!("no answer")
+        });
         match answered {
             Ok(place) => {
                 self.history.acknowledged(event.id, place);

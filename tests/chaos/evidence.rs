@@ -93,8 +93,10 @@ impl Evidence {
 
     /// Whether the forced unclean election took a copy of that event, or all.
     pub(crate) fn lost(&self, id: &Uuid) -> Option<Copies> {
-        let every_copy = self.unclean.as_ref()?.events.get(id)?;
-        Some(if *every_copy { Copies::All } else { Copies::Some })
+        let election = self.unclean.as_ref()?;
+        let every_copy = election.events.get(id).copied();
+        let every_copy = every_copy.or_else(|| election.unmarked.contains(id).then_some(true))?;
+        Some(if every_copy { Copies::All } else { Copies::Some })
     }
 
     /// Whether it took that malformed record.

@@ -49,6 +49,8 @@ pub(crate) struct Posted {
     pub(crate) attempts: u32,
     /// Where it was said to be written, each time.
     pub(crate) acknowledged: Vec<Place>,
+    /// When it was said last.
+    pub(crate) acknowledged_at: Millis,
     /// Among which numbers of partitions it was sent: see [`History::layout`].
     layouts: (u32, u32),
 }
@@ -76,8 +78,8 @@ pub(crate) struct Run {
     pub(crate) instance: usize,
     /// When it said that it was assigned what.
     pub(crate) assignments: Vec<(Millis, BTreeSet<i32>)>,
-    /// When it went on after a pause.
-    pub(crate) resumed: Vec<Millis>,
+    /// When it was stopped, and when it went on.
+    pub(crate) pauses: Vec<(Millis, Millis)>,
     /// When it was killed without a word.
     pub(crate) killed: Option<Millis>,
 }
@@ -92,6 +94,8 @@ pub(crate) struct Known {
     pub(crate) malformed: BTreeMap<String, Place>,
     pub(crate) processed: Vec<Processed>,
     pub(crate) runs: Vec<Run>,
+    /// Posts without an answer in time: to which instance, from when until when.
+    pub(crate) unanswered: Vec<(usize, Millis, Millis)>,
     /// What nobody ordered, such as an instance that ended by itself.
     pub(crate) unexpected: Vec<String>,
     /// Since when the topic is the one that it is.
@@ -161,6 +165,7 @@ impl History {
             fate: Fate::Unknown,
             attempts: 0,
             acknowledged: Vec::new(),
+            acknowledged_at: 0,
             layouts: (layout, layout),
         });
         posted.attempts += 1;
@@ -174,6 +179,7 @@ impl History {
         let Some(posted) = known.posted.get_mut(&id) else { return };
         posted.fate = Fate::Acknowledged;
         posted.acknowledged.push(place);
+        posted.acknowledged_at = now();
         posted.layouts.1 = layout;
         let again = posted.acknowledged.len() > 1;
         if again {

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
-    history::{History, Processed, now},
+    history::{History, Millis, Processed, now},
     options::{Options, Protocol},
     proxy::Links,
     schedule::SESSION,
@@ -181,13 +181,18 @@ impl Instance {
 
     /// SIGSTOP: it hangs, and does not know.
     pub(crate) fn pause(&self) -> Result<()> {
+        if let Some(running) = self.running().as_ref() {
+            self.history.known().runs[running.run].pauses.push((now(), Millis::MAX));
+        }
         self.signal(Signal::STOP)
     }
 
     /// SIGCONT.
     pub(crate) fn resume(&self) -> Result<()> {
         if let Some(running) = self.running().as_ref() {
-            self.history.known().runs[running.run].resumed.push(now());
+            if let Some(pause) = self.history.known().runs[running.run].pauses.last_mut() {
+                pause.1 = now();
+            }
         }
         self.signal(Signal::CONT)
     }

@@ -66,7 +66,7 @@ async fn run() -> Result<bool> {
     play(&stage, &mut report, began).await?;
     report.length = began.elapsed();
     report.figures = history.known().figures.clone();
-    report.loss = stage.loss().await;
+    report.loss = stage.loss().await?;
     history.tell(format_args!("the run:\n{report}"));
     let verdict = report.verdict(&options);
     history.tell(format_args!(

@@ -82,6 +82,8 @@ impl Sabotage {
     fn kinds(self) -> Vec<Kind> {
         match self {
             Self::NoFencing => vec![Kind::CutFromCoordinator],
+            // Who is killed between the two leaves a dead letter unwritten, too: that would be another report.
+            Self::CommitBeforeProcessing => vec![Kind::Delay, Kind::Elect],
             _ => vec![Kind::KillInstance, Kind::Churn],
         }
     }

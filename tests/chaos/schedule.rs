@@ -291,8 +291,10 @@ impl Schedule {
                 self.partitions += more;
                 Fault::Partitions { more }
             }
+            // Less would outlast the quota by far: Kafka's answer to one batch too many is how long to wait, which a
+            // quota that is lifted does not take back.
             Kind::Quota => Fault::Quota {
-                bytes: 1_000 * self.random.between(2..=20) as u32,
+                bytes: 1_000 * self.random.between(15..=40) as u32,
                 length: seconds(self.random.between(4..=10)),
             },
             Kind::Roll => Fault::Roll { to: self.protocol },

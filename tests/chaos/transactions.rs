@@ -28,8 +28,8 @@ use crate::{
 
 const ID: &str = "chaos-transactions";
 /// Its users: none of the clients'.
-const FIRST_USER: u32 = 500_000;
-const USERS: usize = 20;
+pub(crate) const FIRST_USER: u32 = 500_000;
+pub(crate) const USERS: usize = 20;
 /// How long it rests between two transactions.
 const REST: Duration = Duration::from_millis(300);
 /// Of a hundred transactions so many are aborted.

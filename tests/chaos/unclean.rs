@@ -20,7 +20,9 @@ use crate::{
     evidence::owned,
     history::{Fate, Known, Millis, Place, now},
     instance::{GROUP, TOPIC},
+    logs,
     stage::Stage,
+    transactions::{FIRST_USER, USERS},
 };
 
 const PARTITION: i32 = 0;
@@ -39,15 +41,26 @@ pub(crate) struct Election {
     pub(crate) lost: Range<i64>,
     /// The acknowledged events that stood there, and whether every copy of each did.
     pub(crate) events: HashMap<Uuid, bool>,
+    /// Events of transactions that ended when the new leader was away already: it lacks the marker that ends them,
+    /// and with it maybe what it marks.
+    pub(crate) unmarked: HashSet<Uuid>,
     /// The malformed records that stood there, by their key.
     pub(crate) malformed: BTreeSet<String>,
 }
 
 impl Election {
     /// What was known to stand at those offsets. Nobody has written since.
-    fn of(partition: i32, at: Millis, lost: Range<i64>, known: &Known) -> Self {
+    fn of(partition: i32, alone: Millis, at: Millis, lost: Range<i64>, known: &Known) -> Self {
         let is_lost = |place: &Place| place.0 == partition && lost.contains(&place.1);
         let acknowledged = known.posted.iter().filter(|(_, posted)| posted.fate == Fate::Acknowledged);
+        let unmarked = acknowledged.clone().filter(|(_, posted)| {
+            let is_transactional =
+                posted.user.checked_sub(FIRST_USER).is_some_and(|user| user < USERS as u32);
+            let is_near =
+                posted.acknowledged.iter().any(|place| place.0 == partition && place.1 < lost.start);
+            is_transactional && is_near && posted.acknowledged_at >= alone
+        });
+        let unmarked = unmarked.map(|(id, _)| *id).collect();
         let stood_there = acknowledged.filter(|(_, posted)| posted.acknowledged.iter().any(is_lost));
         let events = stood_there.map(|(id, posted)| (*id, posted.acknowledged.iter().all(is_lost)));
         let malformed = known.malformed.iter().filter(|(_, place)| is_lost(place));
@@ -55,6 +68,7 @@ impl Election {
             partition,
             at,
             events: events.collect(),
+            unmarked,
             malformed: malformed.map(|(key, _)| key.clone()).collect(),
             lost,
         }
@@ -100,6 +114,7 @@ impl Stage {
         self.history.tell(format_args!(
             "  partition {PARTITION} is on brokers {leader} and {follower} alone; kill -9 broker {follower}"
         ));
+        let alone = now();
         self.brokers.kill(usize::try_from(*follower)?).await?;
         persistently("one replica in sync", PATIENCE, async || {
             let found = found().await?;
@@ -122,7 +137,7 @@ impl Stage {
         })
         .await?;
         ensure!(begins < end, "the new leader had everything: {begins} of {end}");
-        let election = Election::of(PARTITION, at, begins..end, &self.history.known());
+        let election = Election::of(PARTITION, alone, at, begins..end, &self.history.known());
         *self.unclean.lock().await = Some(election);
         self.brokers.revive(usize::try_from(*leader)?).await?;
         let all = BTreeMap::from([(PARTITION, replicas.clone())]);
@@ -148,17 +163,20 @@ impl Stage {
     }
 
     /// The acknowledged events that went with it, and how many of them had been processed.
-    pub(crate) async fn loss(&self) -> Option<Loss> {
-        let election = self.unclean.lock().await.clone()?;
+    pub(crate) async fn loss(&self) -> Result<Option<Loss>> {
+        let Some(election) = self.unclean.lock().await.clone() else { return Ok(None) };
+        let written = logs::read(&self.brokers.addresses().join(","), TOPIC).await?;
+        let there: HashSet<Uuid> = written.into_iter().filter_map(|written| written.id).collect();
         let known = self.history.known();
         let whole = election.events.iter().filter(|(_, every_copy)| **every_copy);
-        let lost: Vec<_> = whole.map(|(id, _)| *id).collect();
+        let lost = whole.map(|(id, _)| *id).chain(election.unmarked.iter().copied());
+        let lost: HashSet<_> = lost.filter(|id| !there.contains(id)).collect();
         let processed: HashSet<_> = known.processed.iter().map(|line| line.id).collect();
         let processed = lost.iter().filter(|id| processed.contains(id)).count();
         for id in &lost {
             self.history.write(format_args!("lost by the unclean election: {id}"));
         }
-        Some(Loss { events: lost.len(), processed, election })
+        Ok(Some(Loss { events: lost.len(), processed, election }))
     }
 }
 

@@ -67,5 +67,8 @@ fn assigned(run: &Run, partition: i32, by: Millis) -> Millis {
 }
 
 fn is_from_before_a_pause(run: &Run, at: Millis) -> bool {
-    run.resumed.iter().any(|resumed| (*resumed..resumed + AFTER_A_PAUSE).contains(&at))
+    // A line may be dated by the moment before.
+    run.pauses
+        .iter()
+        .any(|(stopped, resumed)| (*stopped..resumed.saturating_add(AFTER_A_PAUSE)).contains(&at))
 }
