@@ -189,10 +189,10 @@ impl Instance {
 
     /// SIGCONT.
     pub(crate) fn resume(&self) -> Result<()> {
-        if let Some(running) = self.running().as_ref() {
-            if let Some(pause) = self.history.known().runs[running.run].pauses.last_mut() {
-                pause.1 = now();
-            }
+        if let Some(running) = self.running().as_ref()
+            && let Some(pause) = self.history.known().runs[running.run].pauses.last_mut()
+        {
+            pause.1 = now();
         }
         self.signal(Signal::CONT)
     }
