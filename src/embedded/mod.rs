@@ -41,6 +41,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 pub struct Options {
     /// The port on loopback; 0 lets the system choose.
     pub port: u16,
+    /// The port on loopback that clients are sent to; its own, where there is none (`advertised.listeners`).
+    pub advertised_port: Option<u16>,
     /// Partitions of a topic that is created without saying how many (`num.partitions` in Kafka).
     pub default_partitions: i32,
     /// Whether asking for an unknown topic creates it, where the client does not forbid that
@@ -56,6 +58,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             port: 0,
+            advertised_port: None,
             default_partitions: 3,
             auto_create_topics: true,
             session_timeouts: Duration::from_secs(6)..=Duration::from_secs(30 * 60),

@@ -21,7 +21,7 @@ pub struct Board {
     failing: Mutex<BTreeMap<String, Trouble>>,
 }
 
-/// What is wrong, and what the log said of it last, and when.
+/// What is wrong, and what the log said of it last, and when; nothing, where another part said it.
 #[derive(Debug)]
 struct Trouble {
     error: String,
@@ -49,7 +49,7 @@ impl Board {
         if self.status.borrow().kafka.connected && failing.is_empty() {
             return;
         }
-        let recovered = failing.remove(part).is_some();
+        let recovered = failing.remove(part).is_some_and(|trouble| !trouble.told.is_empty());
         let error = first(&failing);
         let all_well = error.is_none();
         self.status.send_if_modified(|status| {
@@ -76,15 +76,18 @@ impl Board {
             status.kafka.connected &= known.is_some();
             status.kafka.error = Some(format!("{part}: {error}"));
         });
+        // Where one broker cannot be reached, all parts see the same: one of them says so.
+        let is_told = failing.values().any(|other| other.told == error);
         // Compared with what was told: what came too soon after that to be told is told later, if it lasts.
-        let news =
-            known.as_ref().is_none_or(|known| known.told != error && now >= known.logged + NEWS_INTERVAL);
+        let news = !is_told
+            && known.as_ref().is_none_or(|known| known.told != error && now >= known.logged + NEWS_INTERVAL);
         if news {
             warn!("trouble {part}: {error}; trying again until it passes");
         }
         let (told, logged) = match known {
-            Some(known) if !news => (known.told, known.logged),
-            _ => (error.clone(), now),
+            _ if news => (error.clone(), now),
+            Some(known) => (known.told, known.logged),
+            None => (String::new(), now),
         };
         failing.insert(part.to_owned(), Trouble { error, told, logged });
     }

@@ -30,6 +30,7 @@ use super::{
     ClusterConfig, nodelay,
     producer::Breakers,
     security::{Distrust, Refusals},
+    topic,
     wire::{Connection, WireError},
 };
 
@@ -52,6 +53,9 @@ pub enum CallError {
     /// The broker and this client do not trust each other.
     #[error(transparent)]
     Distrust(#[from] Distrust),
+    /// There is no way to the broker.
+    #[error("{}", .0.explained())]
+    Unreachable(WireError),
     /// rskafka's word.
     #[error("{}", innermost(.0))]
     Failed(RskafkaError),
@@ -61,7 +65,7 @@ impl CallError {
     /// Kafka's error, where it is one.
     pub(crate) fn protocol(&self) -> Option<ProtocolError> {
         match self {
-            Self::TimedOut(_) | Self::Distrust(_) => None,
+            Self::TimedOut(_) | Self::Distrust(_) | Self::Unreachable(_) => None,
             Self::Failed(error) => match innermost(error) {
                 RskafkaError::ServerError { protocol_error, .. } => Some(*protocol_error),
                 _ => None,
@@ -134,8 +138,27 @@ impl Cluster {
             }
             Err(error) => {
                 self.discard();
-                Err(error)
+                Err(self.looked_into(error, topic, partition).await)
             }
+        }
+    }
+
+    /// rskafka does not tell which broker could not be reached: where that is the trouble, a connection of our
+    /// own finds out.
+    async fn looked_into(&self, error: CallError, topic: &str, partition: i32) -> CallError {
+        if error.protocol().is_some() {
+            return error;
+        }
+        let look = async {
+            let mut any = self.connect().await?;
+            let (host, port) = topic::leader(&mut any, topic, partition).await?;
+            self.connect_to(&host, port).await.map(drop)
+        };
+        match timeout(self.config.connect_timeout * 2, look).await {
+            Ok(Err(found @ (WireError::Connect { .. } | WireError::Advertised { .. }))) => {
+                CallError::Unreachable(found)
+            }
+            _ => error,
         }
     }
 
@@ -149,12 +172,18 @@ impl Cluster {
             return Ok(Arc::clone(client));
         }
         let mut attempts = self.config.brokers.len();
-        let client = loop {
+        let built = loop {
             attempts = attempts.saturating_sub(1);
             match self.build(self.bootstrap()).await {
                 Err(_) if attempts > 0 => {}
-                built => break Arc::new(built?),
+                built => break built,
             }
+        };
+        let client = match built {
+            Ok(client) => Arc::new(client),
+            Err(error @ CallError::Distrust(_)) => return Err(error),
+            // What rskafka says of it is long and names no address.
+            Err(error) => return Err(self.connect().await.err().map_or(error, CallError::Unreachable)),
         };
         nodelay::set_on_all_sockets();
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
@@ -198,21 +227,34 @@ impl Cluster {
     /// A connection of our own to the first bootstrap address that answers, beginning with another each time.
     pub(crate) fn connect(&self) -> BoxFuture<'_, Result<Connection, WireError>> {
         Box::pin(async {
-            let mut attempts = self.config.brokers.len();
+            let mut failures = Vec::new();
             loop {
-                attempts = attempts.saturating_sub(1);
-                match self.open(self.bootstrap()).await {
-                    Err(_) if attempts > 0 => {}
-                    opened => return opened,
+                let address = self.bootstrap();
+                match self.open(address).await {
+                    Ok(connection) => return Ok(connection),
+                    Err(error) => failures.push((address, error)),
+                }
+                if failures.len() >= self.config.brokers.len() {
+                    break;
                 }
             }
+            // Always of the same address, whichever was tried first: else it would be news each time.
+            failures.sort_by_key(|(address, _)| *address);
+            Err(failures.swap_remove(0).1)
         })
     }
 
     /// A connection of our own to one broker.
     pub(crate) fn connect_to(&self, host: &str, port: i32) -> BoxFuture<'_, Result<Connection, WireError>> {
         let address = Self::address(host, port);
-        Box::pin(async move { self.open(&address).await })
+        Box::pin(async move {
+            self.open(&address).await.map_err(|error| match error {
+                WireError::Connect { address, source } if !self.config.brokers.contains(&address) => {
+                    WireError::Advertised { address, source }
+                }
+                error => error,
+            })
+        })
     }
 
     /// `host:port`, with an IPv6 address in brackets.

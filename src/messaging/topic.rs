@@ -124,7 +124,9 @@ async fn keep_looking(
                 max_age
             }
             Err(error) => {
-                board.failed(&part, &error);
+                // What is refused is refused of this topic; what cannot be reached, of all.
+                let of_it = error.code().map(|_| format!("topic {}: ", config.name)).unwrap_or_default();
+                board.failed(&part, &format!("{of_it}{}", error.explained()));
                 backoff.next_wait()
             }
         };
@@ -256,18 +258,17 @@ async fn create(
         Some(broker) => cluster.connect_to(&broker.host, broker.port).await?.call(&request, 2..=5).await?,
         None => connection.call(&request, 2..=5).await?,
     };
-    let code = answer.topics.first().map_or(0, |topic| topic.error_code);
-    match WireError::check(WHAT, code) {
+    let created = answer.topics.into_iter().next().unwrap_or_default();
+    match WireError::check(WHAT, created.error_code) {
         Err(error) if error.code() == Some(ResponseError::TopicAlreadyExists) => Ok(()),
-        Err(error) => {
-            let said = answer.topics.first().and_then(|topic| topic.error_message.as_ref());
-            warn!(
-                "topic {} cannot be created: {}",
-                config.name,
-                said.filter(|said| !said.is_empty()).map_or("no reason given", |said| said.as_str())
-            );
-            Err(error)
+        Err(WireError::Refused { what, error }) => {
+            let said = created.error_message.filter(|said| !said.is_empty());
+            Err(match said {
+                Some(said) => WireError::Denied { what, error, said: said.as_str().to_owned() },
+                None => WireError::Refused { what, error },
+            })
         }
+        Err(error) => Err(error),
         Ok(()) => {
             info!(
                 "topic {} created: partitions={} replication={replication}",

@@ -70,7 +70,8 @@ impl Context<'_> {
     /// Where this broker is, for answers that send clients there.
     fn here(&self) -> (StrBytes, u16) {
         let address = self.shared.address();
-        (StrBytes::from_string(address.ip().to_string()), address.port())
+        let port = self.shared.options.advertised_port.unwrap_or(address.port());
+        (StrBytes::from_string(address.ip().to_string()), port)
     }
 }
 

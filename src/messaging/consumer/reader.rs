@@ -208,14 +208,19 @@ fn plain(partition: i32, read: RecordAndOffset) -> Record {
 }
 
 fn passing(error: CallError) -> ReadError {
-    ReadError::Passing(error.to_string())
+    ReadError::Passing(match error.protocol() {
+        Some(ProtocolError::TopicAuthorizationFailed) => {
+            format!("{error} (this user may not read the topic: allow READ on it)")
+        }
+        _ => error.to_string(),
+    })
 }
 
 fn failed(error: WireError) -> ReadError {
     match error {
         WireError::Refused { error: ResponseError::OffsetOutOfRange, .. } => ReadError::OutOfRange,
         WireError::Malformed { reason, .. } => ReadError::Undecodable(reason),
-        error => ReadError::Passing(error.to_string()),
+        error => ReadError::Passing(error.explained()),
     }
 }
 

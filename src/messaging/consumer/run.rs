@@ -315,7 +315,7 @@ async fn committed(enrolment: &Enrolment, held: i32) -> BTreeMap<i32, i64> {
                 return committed;
             }
             Err(error) => {
-                enrolment.board.failed(COMMITTING, &error);
+                enrolment.board.failed(COMMITTING, &error.explained());
                 backoff.wait().await;
             }
         }

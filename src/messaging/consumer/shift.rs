@@ -320,7 +320,7 @@ impl Shift {
             Ok(false) => self.board.withdraw(COMMITTING),
             // The heartbeats learn the same, and see to it; or the group gathers, and it is tried again.
             Err(error) if error.code().is_some_and(is_of_the_membership) => {}
-            Err(error) => self.board.failed(COMMITTING, &error),
+            Err(error) => self.board.failed(COMMITTING, &error.explained()),
         }
     }
 

@@ -39,8 +39,12 @@ use crate::messaging::{
 const CROWN: i32 = 0;
 /// How many letters are on their way at a time; a crash can repeat that many.
 const AT_ONCE: usize = 256;
+/// How long the group may take to gather, beyond the session of one who was killed.
+const GATHERING: Duration = Duration::from_secs(10);
 /// How long leaving may take: with Kafka away it is in vain.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+/// Why a redrive ended that another took the place of.
+const ANOTHER: &str = "another redrive has begun: ask again";
 /// How long a commit is tried again: without it, what was sent would be sent again.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -185,7 +189,8 @@ impl Redriver {
             board: Arc::clone(&self.board),
         };
         let membership = Membership::start(Arc::new(enrolment));
-        let mut work = Work { redriver: self, membership, ranges, until, report: Report::default() };
+        let mut work =
+            Work { redriver: self, membership, ranges, until, report: Report::default(), sent_before: 0 };
         let done = work.run(selection).await;
         if timeout(LEAVE_PATIENCE, work.membership.leave(Leave::Closing)).await.is_err() {
             log::debug!("leaving the redrive group: no answer");
@@ -195,6 +200,7 @@ impl Redriver {
             Ok(()) => report.complete = true,
             Err(Stopped::Never(error)) => return Err(error),
             Err(Stopped::Early(why)) => report.stopped = Some(why),
+            Err(Stopped::Dethroned) => report.stopped = Some(ANOTHER.to_owned()),
         }
         info!(
             redriven = report.redriven, exhausted = report.exhausted, complete = report.complete;
@@ -217,6 +223,8 @@ impl std::fmt::Debug for Redriver {
 enum Stopped {
     Never(RedriveError),
     Early(String),
+    /// For now.
+    Dethroned,
 }
 
 /// Whether a letter goes.
@@ -233,11 +241,28 @@ struct Work<'a> {
     ranges: Vec<Range<i64>>,
     until: Instant,
     report: Report,
+    /// How many letters went before this redrive had to wait for another.
+    sent_before: u64,
 }
 
 impl Work<'_> {
     async fn run(&mut self, selection: &Selection) -> Result<(), Stopped> {
         self.be_crowned().await?;
+        loop {
+            match self.pass(selection).await {
+                // Whoever came is told that another works, and goes: then this one has the crown again.
+                Err(Stopped::Dethroned) => self.be_crowned_again().await?,
+                done => return done,
+            }
+            // What stays is counted anew; what went is not to be counted as gone before.
+            let redriven = self.report.redriven;
+            self.report = Report { redriven, ..Report::default() };
+            self.sent_before = redriven;
+        }
+    }
+
+    /// From what is settled to the ends.
+    async fn pass(&mut self, selection: &Selection) -> Result<(), Stopped> {
         let mut settled = self.fetch_settled().await?;
         match selection {
             Selection::Positions(positions) => {
@@ -251,8 +276,9 @@ impl Work<'_> {
                         _ => self.report.missing += 1,
                     }
                 }
+                self.report.already = self.report.already.saturating_sub(self.sent_before);
             }
-            _ => {
+            Selection::All | Selection::Reason(_) => {
                 for (partition, settled) in &mut settled {
                     self.send_all(*partition, settled, selection).await?;
                 }
@@ -264,13 +290,19 @@ impl Work<'_> {
     /// Waits until this member is the one that works.
     async fn be_crowned(&mut self) -> Result<(), Stopped> {
         let never = |why: &str| Stopped::Never(RedriveError::Unavailable(why.to_owned()));
+        let patience = self.redriver.config.session_timeout + GATHERING;
+        let by = self.until.min(Instant::now() + patience);
         loop {
             let call = tokio::select! {
                 () = self.redriver.stop.cancelled() => return Err(never("the process is stopping")),
-                call = timeout_at(self.until, self.membership.next()) => call,
+                call = timeout_at(by, self.membership.next()) => call,
             };
             match call {
-                Err(_) => return Err(never("the redrive group did not gather in time")),
+                Err(_) => {
+                    let trouble = self.redriver.board.watch().borrow().kafka.error.clone();
+                    let because = trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
+                    return Err(never(&format!("the redrive group did not gather in time{because}")));
+                }
                 Ok(Call::Hold(held, _)) => {
                     let crowned = held.contains(&CROWN);
                     self.membership.holds(held);
@@ -284,6 +316,27 @@ impl Work<'_> {
         }
     }
 
+    /// Waits until whoever joined has left again.
+    async fn be_crowned_again(&mut self) -> Result<(), Stopped> {
+        let by = self.until.min(Instant::now() + GATHERING);
+        loop {
+            match timeout_at(by, self.membership.next()).await {
+                Ok(Call::Hold(held, _)) => {
+                    let crowned = held.contains(&CROWN);
+                    self.membership.holds(held);
+                    if crowned {
+                        return Ok(());
+                    }
+                }
+                Ok(Call::Wait) => {}
+                Ok(Call::GiveUp | Call::Lost(_) | Call::Barred(_)) | Err(_) => {
+                    self.membership.holds(BTreeSet::new());
+                    return Err(Stopped::Early(ANOTHER.to_owned()));
+                }
+            }
+        }
+    }
+
     /// Between batches: whether there is the right, the time and the will to go on.
     fn may_go_on(&mut self) -> Result<(), Stopped> {
         let early = |why: &str| Err(Stopped::Early(why.to_owned()));
@@ -293,7 +346,7 @@ impl Work<'_> {
                     let crowned = held.contains(&CROWN);
                     self.membership.holds(held);
                     if !crowned {
-                        return early("another redrive began: ask again");
+                        return Err(Stopped::Dethroned);
                     }
                 }
                 Call::Wait => {}

@@ -252,7 +252,7 @@ impl Member<'_> {
     }
 
     fn failed(&mut self, error: &WireError) {
-        self.enrolment.failed(error);
+        self.enrolment.failed(&error.explained());
         let term = self.interval * LEASE_INTERVALS;
         if !self.owned.is_empty() && !self.lapsed && !self.line.standing.lease().is_valid() {
             self.lapsed = true;

@@ -20,6 +20,14 @@ pub enum WireError {
         /// The system's word.
         source: io::Error,
     },
+    /// As [`WireError::Connect`], to an address that the cluster named and no setting of ours.
+    #[error("cannot connect to {address}: {source}")]
+    Advertised {
+        /// The broker, `host:port`, as it advertises itself.
+        address: String,
+        /// The system's word.
+        source: io::Error,
+    },
     /// The broker and this client do not trust each other.
     #[error(transparent)]
     Distrust(#[from] Distrust),
@@ -58,6 +66,16 @@ pub enum WireError {
         /// Kafka's error.
         error: ResponseError,
     },
+    /// As [`WireError::Refused`], and the broker says why.
+    #[error("{what}: {error}: {said}")]
+    Denied {
+        /// The request, by its name in Kafka's protocol.
+        what: &'static str,
+        /// Kafka's error.
+        error: ResponseError,
+        /// The broker's word.
+        said: String,
+    },
 }
 
 impl WireError {
@@ -78,7 +96,7 @@ impl WireError {
     /// Kafka's error, where it is one.
     pub fn code(&self) -> Option<ResponseError> {
         match self {
-            Self::Refused { error, .. } => Some(*error),
+            Self::Refused { error, .. } | Self::Denied { error, .. } => Some(*error),
             _ => None,
         }
     }

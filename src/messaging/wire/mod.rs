@@ -1,6 +1,7 @@
 //! Our own connection to a broker, for what rskafka does not speak: groups, offsets, topic settings,
 //! and fetching logs that rskafka cannot read. Messages are the kafka-protocol crate's.
 
+mod advice;
 mod answer;
 mod authenticate;
 mod batches;

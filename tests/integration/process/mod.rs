@@ -1,6 +1,8 @@
 //! The program as it is started: its exit codes, its signals, its standard output.
 
+mod dead_letters;
 mod ending;
+mod faults_at_start;
 mod program;
 mod security;
 mod selftest;

@@ -107,7 +107,7 @@ impl Heart {
                 }
                 Err(error) if is_out(&error) => return Beat::Out(error),
                 Err(error) => {
-                    self.board.failed(PART, &error);
+                    self.board.failed(PART, &error.explained());
                     if !life.lapsed && !life.lease.is_valid() {
                         life.lapsed = true;
                         warn!("no heartbeat was answered for {:?}: standing still until one is", self.term);

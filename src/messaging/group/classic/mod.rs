@@ -207,7 +207,10 @@ impl Member<'_> {
                     .collect::<Vec<_>>()
                     .join(", ")
             ),
-            _ => error.to_string(),
+            Some(ResponseError::GroupAuthorizationFailed) => {
+                format!("group {}: {}", self.enrolment.config.group_id, error.explained())
+            }
+            _ => error.explained(),
         }
     }
 }

@@ -1,0 +1,71 @@
+//! What usually mends an error: for whoever reads the log at night.
+
+use std::io;
+
+use kafka_protocol::ResponseError;
+
+use super::WireError;
+
+impl WireError {
+    /// What is wrong, and how it is usually mended where that is known: for the log and for `/health`.
+    pub fn explained(&self) -> String {
+        match self.advice() {
+            Some(advice) => format!("{self} ({advice})"),
+            None => self.to_string(),
+        }
+    }
+
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Connect { source, .. } => of_connecting(source),
+            Self::Advertised { .. } => Some(
+                "a bootstrap address answers, and sends clients on to this one, which the broker's \
+                 advertised.listeners names: if that broker is up, it has to name an address that can be \
+                 reached from here",
+            ),
+            Self::Refused { what, error } | Self::Denied { what, error, .. } => of_refusal(what, *error),
+            _ => None,
+        }
+    }
+}
+
+fn of_connecting(source: &io::Error) -> Option<&'static str> {
+    // The standard library has no kind for it, and this text on every Unix.
+    if source.to_string().starts_with("failed to lookup address information") {
+        return Some(
+            "the name does not resolve here: is it right in KAFKA_BROKERS, and known in this network?",
+        );
+    }
+    match source.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            Some("nothing listens there: is Kafka up, and is its address right in KAFKA_BROKERS?")
+        }
+        io::ErrorKind::TimedOut => {
+            Some("no answer from there: a wrong address, a firewall, a host that is down")
+        }
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            Some("there is no way to that address from this machine")
+        }
+        _ => None,
+    }
+}
+
+fn of_refusal(what: &str, error: ResponseError) -> Option<&'static str> {
+    use ResponseError as Kafka;
+    Some(match (what, error) {
+        ("CreateTopics", Kafka::TopicAuthorizationFailed | Kafka::ClusterAuthorizationFailed) => {
+            "the topic is missing, and this user may not create it: create it by hand, or allow CREATE on it"
+        }
+        ("CreateTopics", Kafka::InvalidReplicationFactor) => {
+            "there are fewer brokers than KAFKA_TOPIC_REPLICATION_FACTOR"
+        }
+        ("CreateTopics", Kafka::PolicyViolation) => "the cluster's policy: create the topic by hand",
+        ("Metadata", Kafka::TopicAuthorizationFailed) => {
+            "this user may not see the topic: allow DESCRIBE on it, and CREATE where it is missing"
+        }
+        (_, Kafka::TopicAuthorizationFailed) => "this user may not read the topic: allow READ on it",
+        (_, Kafka::GroupAuthorizationFailed) => "this user may not use the group: allow READ on it",
+        (_, Kafka::ClusterAuthorizationFailed) => "this user may not do that on the cluster",
+        _ => return None,
+    })
+}
