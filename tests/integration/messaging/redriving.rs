@@ -196,6 +196,26 @@ async fn of_several_redrives_at_a_time_one_works_and_nothing_goes_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_while_a_redrive_works_is_told_so_and_the_one_at_work_ends_it() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    bury(&client, &cluster, 0..300).await;
+    let faults = cluster.broker().faults();
+    let clients = [cluster.client(), cluster.client()];
+    let [first, second] = clients.each_ref().map(|client| Arc::new(Office::of(client, &cluster)));
+    let produced = faults.count(ApiKey::Produce);
+    faults.always(ApiKey::Produce, Fault::Delay(Duration::from_millis(300)));
+    let working = tokio::spawn(async move { first.redrive(&Selection::All).await });
+    eventually("it has begun to send", async || (faults.count(ApiKey::Produce) > produced).then_some(()))
+        .await;
+    assert_eq!(second.try_to_redrive(&Selection::All).await, Err(RedriveError::Busy));
+    assert_eq!(working.await.unwrap(), complete(300));
+    faults.clear();
+    assert_eq!(sent_back(&cluster).await, values(0..300));
+    assert_eq!(second.redrive(&Selection::All).await, complete(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_sent_back_too_often_is_cut_or_is_not_from_here_stays() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
