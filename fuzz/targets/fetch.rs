@@ -1,0 +1,5 @@
+//! What a broker answers to our own Fetch, and the logs in it.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| highwater_fuzz::fetch(data));
