@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     http::{self, Traffic},
     messaging::{
-        BatchHandler, ConsumerConfig, Consuming, Kafka,
+        BatchHandler, ConsumerConfig, Consuming, Kafka, OffsetReset,
         ledger::{Fold, Ledger},
     },
     services::{
@@ -76,6 +76,8 @@ fn consume<F: Fold>(
     handler: impl BatchHandler<F::Event>,
 ) -> (Consuming, Membership) {
     let topic = ledger.topic().with_own_board();
+    // What follows from an event follows from each, whatever else is read from the end.
+    config.offset_reset = OffsetReset::Earliest;
     config.instance_id = config.instance_id.map(|name| format!("{name}-{}", topic.handle().name()));
     let consuming = topic.consumer(config).start(handler);
     let membership = Membership::of(&consuming, topic.kafka().status());
