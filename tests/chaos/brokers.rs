@@ -1,25 +1,35 @@
 //! The three brokers, as `scripts/kafka.sh` has started them: killed, paused and brought back by it.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
-use tokio::task::spawn_blocking;
+use tokio::{
+    sync::Mutex,
+    task::spawn_blocking,
+    time::{Instant, sleep_until},
+};
 
 /// How many there are.
 pub(crate) const BROKERS: u16 = 3;
+/// More than `zookeeper.session.timeout.ms`, as `scripts/chaos.sh` sets it.
+const SESSION: Duration = Duration::from_secs(8);
 
 /// The cluster's processes.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Brokers {
     first_port: u16,
+    /// When which node was killed.
+    killed: Mutex<BTreeMap<usize, Instant>>,
 }
 
 impl Brokers {
     pub(crate) fn new(first_port: u16) -> Self {
-        Self { first_port }
+        Self { first_port, killed: Mutex::default() }
     }
 
     /// Their addresses, past all proxies.
@@ -29,11 +39,18 @@ impl Brokers {
 
     /// kill -9; its data stay.
     pub(crate) async fn kill(&self, node: usize) -> Result<()> {
-        self.script("kill", node).await
+        self.script("kill", node).await?;
+        self.killed.lock().await.insert(node, Instant::now());
+        Ok(())
     }
 
-    /// Starts it again on its data, and returns when it answers.
+    /// Starts it again on its data, and returns when it answers. Not before its session with ZooKeeper is over:
+    /// Kafka 3.4 finds its own name there until then, takes it for another's, and ends.
     pub(crate) async fn revive(&self, node: usize) -> Result<()> {
+        let killed = self.killed.lock().await.remove(&node);
+        if let Some(killed) = killed {
+            sleep_until(killed + SESSION).await;
+        }
         self.script("revive", node).await
     }
 
