@@ -56,6 +56,7 @@ cp "$program" "$DIRECTORY/chaos"
 cp "$(dirname "$program")/../highwater" "$DIRECTORY/highwater"
 export HIGHWATER=$DIRECTORY/highwater
 
-trap 'scripts/kafka.sh stop "$KAFKA_PORT"' EXIT
 scripts/kafka.sh start "$KAFKA_VERSION" "$KAFKA_PORT" 3 >/dev/null
+# Only now: a cluster that was there before is another's.
+trap 'scripts/kafka.sh stop "$KAFKA_PORT"' EXIT
 "$DIRECTORY/chaos"
