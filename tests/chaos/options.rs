@@ -82,8 +82,9 @@ impl Sabotage {
     fn kinds(self) -> Vec<Kind> {
         match self {
             Self::NoFencing => vec![Kind::CutFromCoordinator],
-            // Who is killed between the two leaves a dead letter unwritten, too: that would be another report.
-            Self::CommitBeforeProcessing => vec![Kind::Delay, Kind::Elect],
+            // Who is killed between the two leaves a dead letter unwritten, too, and who starts beyond the log's end goes
+            // back to its beginning: that would be other reports beside.
+            Self::CommitBeforeProcessing | Self::WatermarkOffByOne => vec![Kind::Delay, Kind::Elect],
             _ => vec![Kind::KillInstance, Kind::Churn],
         }
     }
