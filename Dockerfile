@@ -16,9 +16,10 @@ WORKDIR /highwater
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 # Empty programs in the places that Cargo.toml names, so that what follows depends on it alone.
-RUN mkdir -p src tests/unit tests/integration \
+RUN mkdir -p src examples tests/unit tests/integration tests/chaos \
  && touch src/lib.rs \
- && for file in src/main.rs tests/unit/main.rs tests/integration/main.rs; do echo 'fn main() {}' >"$file"; done \
+ && for file in src/main.rs examples/produce.rs examples/consume.rs tests/unit/main.rs tests/integration/main.rs \
+      tests/chaos/main.rs; do echo 'fn main() {}' >"$file"; done \
  && cargo fetch --locked
 
 # --- the binary ----------------------------------------------------------------------------------
