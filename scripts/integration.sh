@@ -150,7 +150,7 @@ users_and_orders() {
   step "the same Idempotency-Key: the same order" body --arg order "$order" '.orderId == $order'
   of "$ORDERS_PORT" request POST "/orders/$order/ship"
   step "it cannot be shipped yet: 409" problem 409
-  step "and what is allowed is told" body '.status == "Pending" and .allowed == ["confirm", "cancel"]'
+  step "and what is allowed is told" body '.orderStatus == "Pending" and .allowed == ["confirm", "cancel"]'
   for action in confirm pay ship deliver; do
     of "$ORDERS_PORT" request POST "/orders/$order/$action"
     step "$action" test "$status" = 200

@@ -179,6 +179,6 @@ fn forbidden(order: &Order, action: Action) -> Problem {
         format!("allowed: {}", allowed.join(", "))
     };
     Problem::new(StatusCode::CONFLICT, format!("the order is {status}: it cannot {action} now; {can}"))
-        .with_member("status", status.name())
+        .with_member("orderStatus", status.name())
         .with_member("allowed", allowed)
 }
