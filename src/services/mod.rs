@@ -10,6 +10,7 @@ pub mod moment;
 pub mod operations;
 pub mod orders;
 pub mod page;
+pub mod resource;
 pub mod state;
 pub mod unpublished;
 pub mod users;

@@ -3,10 +3,14 @@
 use std::{collections::BTreeSet, ops::Bound};
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 use uuid::Uuid;
-use warp::http::HeaderValue;
+use warp::{
+    http::{HeaderValue, StatusCode, header},
+    reply::Response,
+};
 
-use crate::http::{Parameters, next_link};
+use crate::http::{self, Parameters};
 
 /// The most entries of one page.
 pub const MOST: usize = 1_000;
@@ -76,9 +80,23 @@ impl Page {
         (taken, next)
     }
 
-    /// The next page, as a `Link` header has it. `filters` are the other parameters.
-    pub fn link(self, path: &str, filters: &[(&'static str, String)], next: &str) -> Option<HeaderValue> {
-        let place = [("limit", self.limit.to_string()), ("cursor", next.to_owned())];
-        HeaderValue::try_from(next_link(path, filters.iter().cloned().chain(place))).ok()
+    /// 200: the entries taken, in `body`, with a `Link` to the next page where there is one. `filters` are the
+    /// listing's other parameters, where they were given.
+    pub fn answer(
+        self,
+        path: &str,
+        filters: &[(&'static str, Option<String>)],
+        body: &impl Serialize,
+        next: Option<&str>,
+    ) -> Response {
+        let mut response = http::answer(StatusCode::OK, body);
+        if let Some(next) = next {
+            let given = filters.iter().filter_map(|(name, value)| Some((*name, value.clone()?)));
+            let place = [("limit", self.limit.to_string()), ("cursor", next.to_owned())];
+            if let Ok(link) = HeaderValue::try_from(http::next_link(path, given.chain(place))) {
+                response.headers_mut().insert(header::LINK, link);
+            }
+        }
+        response
     }
 }

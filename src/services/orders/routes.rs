@@ -3,14 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
-use uuid::Uuid;
-use warp::{
-    Filter, Rejection, Reply,
-    filters::path::FullPath,
-    http::{HeaderValue, StatusCode, header},
-    path,
-    reply::Response,
-};
+use warp::{Filter, Rejection, Reply, filters::path::FullPath, http::HeaderValue, path, reply::Response};
 
 use super::{
     answer::{OrderBody, OrdersBody},
@@ -20,8 +13,7 @@ use super::{
 };
 use crate::{
     http::{
-        self, BodyLimits, Correlation, FieldError, Parameters, Paths, Problem, answer, correlation,
-        json_body, query, reads, segment, with, with_etag,
+        self, BodyLimits, Correlation, Parameters, Paths, Problem, correlation, json_body, query, reads, with,
     },
     messaging::Context,
     services::{
@@ -29,6 +21,7 @@ use crate::{
         idempotency::{self, Idempotency},
         operations::{self, Operations},
         page::Page,
+        resource,
         state::complete,
     },
 };
@@ -62,9 +55,6 @@ pub struct Api {
     pub operations: Arc<Operations>,
 }
 
-type Body = Result<Bytes, Problem>;
-type Header = Option<HeaderValue>;
-
 /// All routes of the service. Every request gets an answer: what no route takes gets 404 or 405.
 pub fn routes(
     api: Arc<Api>,
@@ -75,9 +65,9 @@ pub fn routes(
         .and(correlation())
         .and(http::header(idempotency::HEADER))
         .and(json_body(api.limits))
-        .then(|api: Arc<Api>, correlation: Correlation, key: Header, body: Body| async move {
-            let created = create(&api, &correlation, key.as_ref(), body).await;
-            correlation.on(created.unwrap_or_else(Reply::into_response))
+        .then(|api: Arc<Api>, correlation: Correlation, key, body| async move {
+            let created = create(&api, &correlation, key, body).await;
+            correlation.on(created.into_response())
         });
     let advance = path!("orders" / String / Action)
         .and(warp::post())
@@ -85,18 +75,10 @@ pub fn routes(
         .and(correlation())
         .and(http::header(idempotency::HEADER))
         .and(http::header("if-match"))
-        .then(
-            |id: String,
-             action: Action,
-             api: Arc<Api>,
-             correlation: Correlation,
-             key: Header,
-             if_match: Header| async move {
-                let advanced =
-                    advance(&api, &id, action, &correlation, key.as_ref(), if_match.as_ref()).await;
-                correlation.on(advanced.unwrap_or_else(Reply::into_response))
-            },
-        );
+        .then(|id: String, action, api: Arc<Api>, correlation: Correlation, key, if_match| async move {
+            let advanced = advance(&api, &id, action, &correlation, key, if_match).await;
+            correlation.on(advanced.into_response())
+        });
     create
         .or(advance)
         .unify()
@@ -113,31 +95,25 @@ pub fn routes(
 /// The routes that change nothing.
 fn asked(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + use<> {
     let list = path!("orders").and(reads()).and(with(api)).and(warp::path::full()).and(query()).map(
-        |api: Arc<Api>, path: FullPath, query: String| {
-            list(&api, path.as_str(), &query).unwrap_or_else(Reply::into_response)
-        },
+        |api: Arc<Api>, path: FullPath, query: String| list(&api, path.as_str(), &query).into_response(),
     );
     let find = path!("orders" / String)
         .and(reads())
         .and(with(api))
-        .map(|id: String, api: Arc<Api>| find(&api, &id).unwrap_or_else(Reply::into_response));
+        .map(|id: String, api: Arc<Api>| find(&api, &id).into_response());
     list.or(find).unify()
 }
 
 async fn create(
     api: &Api,
     correlation: &Correlation,
-    key: Option<&HeaderValue>,
-    body: Body,
+    key: Option<HeaderValue>,
+    body: Result<Bytes, Problem>,
 ) -> Result<Response, Problem> {
     let new = NewOrder::read(&body?, api.limits.max_depth)?;
-    let idempotency = Idempotency::read(key, &new)?;
+    let idempotency = Idempotency::read(key.as_ref(), &new)?;
     let order = api.books.order(&new, idempotency, &Context::correlated(correlation.as_str())).await?;
-    let mut response = answer(StatusCode::CREATED, &order);
-    if let Ok(location) = HeaderValue::try_from(format!("/orders/{}", order.order_id)) {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
-    Ok(with_etag(response, order.version))
+    Ok(resource::created(&format!("/orders/{}", order.order_id), &order, order.version))
 }
 
 async fn advance(
@@ -145,21 +121,21 @@ async fn advance(
     id: &str,
     action: Action,
     correlation: &Correlation,
-    key: Option<&HeaderValue>,
-    if_match: Option<&HeaderValue>,
+    key: Option<HeaderValue>,
+    if_match: Option<HeaderValue>,
 ) -> Result<Response, Problem> {
-    let id = order_id(id)?;
-    let idempotency = Idempotency::read(key, &(id, action))?;
-    let step = Step { if_match, idempotency, reason: None };
+    let id = resource::id("orderId", id)?;
+    let idempotency = Idempotency::read(key.as_ref(), &(id, action))?;
+    let step = Step { if_match: if_match.as_ref(), idempotency, reason: None };
     let order = api.books.advance(id, action, step, &Context::correlated(correlation.as_str())).await?;
-    Ok(with_etag(answer(StatusCode::OK, &order), order.version))
+    Ok(resource::current(&order, order.version))
 }
 
 fn find(api: &Api, id: &str) -> Result<Response, Problem> {
-    let id = order_id(id)?;
+    let id = resource::id("orderId", id)?;
     let found = complete(&api.books.orders)?.read(|orders| orders.get(id).map(OrderBody::from));
     let order = found.ok_or_else(|| ordering::unknown(id))?;
-    Ok(with_etag(answer(StatusCode::OK, &order), order.version))
+    Ok(resource::current(&order, order.version))
 }
 
 fn list(api: &Api, path: &str, query: &str) -> Result<Response, Problem> {
@@ -174,16 +150,6 @@ fn list(api: &Api, path: &str, query: &str) -> Result<Response, Problem> {
     });
     let filters =
         [("userId", user.map(|user| user.to_string())), ("status", status.map(|status| status.to_string()))];
-    let filters: Vec<_> = filters.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    let link = next.as_ref().and_then(|next| page.link(path, &filters, next));
-    let mut response = answer(StatusCode::OK, &OrdersBody { count: orders.len(), orders, next });
-    if let Some(link) = link {
-        response.headers_mut().insert(header::LINK, link);
-    }
-    Ok(response)
-}
-
-fn order_id(raw: &str) -> Result<Uuid, Problem> {
-    let fault = |message| Problem::invalid(vec![FieldError::new("orderId", message)]);
-    uuid(&segment("orderId", raw)?).map_err(fault)
+    let body = OrdersBody { count: orders.len(), orders, next };
+    Ok(page.answer(path, &filters, &body, body.next.as_deref()))
 }
