@@ -107,21 +107,18 @@ impl fmt::Debug for Operations {
 pub fn routes(
     operations: &Arc<Operations>,
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + use<> {
-    let health = warp::path!("health")
-        .and(reads())
-        .and(with(operations))
-        .map(|operations: Arc<Operations>| health::health(&operations));
-    let ready = warp::path!("ready")
-        .and(reads())
-        .and(with(operations))
-        .map(|operations: Arc<Operations>| health::ready(&operations));
-    let metrics = warp::path!("metrics")
-        .and(reads())
-        .and(with(operations))
-        .map(|operations: Arc<Operations>| metrics::metrics(&operations));
-    let group = warp::path!("group")
-        .and(reads())
-        .and(with(operations))
-        .map(|operations: Arc<Operations>| group::group(&operations));
-    health.or(ready).unify().or(group).unify().or(metrics).unify()
+    let at = |path: &'static str, answer: fn(&Operations) -> Response| {
+        warp::path(path)
+            .and(warp::path::end())
+            .and(reads())
+            .and(with(operations))
+            .map(move |operations: Arc<Operations>| answer(&operations))
+    };
+    at("health", health::health)
+        .or(at("ready", health::ready))
+        .unify()
+        .or(at("group", group::group))
+        .unify()
+        .or(at("metrics", metrics::metrics))
+        .unify()
 }
