@@ -1,6 +1,7 @@
 //! The activity service: events in over REST, through Kafka, stored once, out over REST.
 
 mod answers;
+mod api;
 mod conflicts;
 mod cursor;
 mod holdings;
@@ -15,13 +16,14 @@ pub mod selftest;
 mod service;
 pub mod timestamp;
 
+pub use api::Api;
 pub use conflicts::Conflicts;
 pub use cursor::Run;
 pub use holdings::Holdings;
 pub use paths::PATHS;
 pub use processor::Processor;
 pub use request::{Accepts, NewEvent};
-pub use routes::{Api, routes};
+pub use routes::routes;
 pub use service::run;
 
 /// The settings of this service.

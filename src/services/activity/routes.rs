@@ -1,6 +1,6 @@
 //! The filter tree: which request goes where.
 
-use std::{convert::Infallible, fmt, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 
 use warp::{
     Filter, Rejection, Reply,
@@ -10,49 +10,19 @@ use warp::{
 };
 
 use super::{
-    Config,
+    Api,
     answers::{
         event,
         listing::{self, Asked, Form},
         published,
     },
-    cursor::Run,
     paths::{PATHS, WITHOUT_DESK},
     selection::Scope,
 };
 use crate::{
-    http::{self, BodyLimits, Problem, header, json_body, query, reads, segment, with},
-    messaging::TypedProducer,
-    services::{
-        dead_letters::{self, Desk},
-        operations::{self, Operations},
-    },
-    store::{Event, EventStore},
+    http::{self, Problem, header, json_body, query, reads, segment, with},
+    services::{dead_letters, operations},
 };
-
-/// What the routes answer from.
-pub struct Api {
-    /// Where posted events go.
-    pub events: TypedProducer<Event>,
-    /// Where processed events are.
-    pub store: Arc<dyn EventStore>,
-    /// The service's settings.
-    pub config: Config,
-    /// What a posted body may cost.
-    pub limits: BodyLimits,
-    /// This run of the process, for cursors.
-    pub run: Run,
-    /// How the service is.
-    pub operations: Arc<Operations>,
-    /// Where dead letters are seen to, should that be on.
-    pub dead_letters: Option<Arc<Desk>>,
-}
-
-impl fmt::Debug for Api {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Api").field("config", &self.config).finish_non_exhaustive()
-    }
-}
 
 /// All routes of the service. Every request gets an answer: what no route takes gets 404 or 405.
 pub fn routes(

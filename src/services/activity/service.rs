@@ -4,12 +4,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use super::{
-    Conflicts, Holdings, Processor,
-    cursor::Run,
-    paths::PATHS,
-    routes::{Api, routes},
-};
+use super::{Api, Conflicts, Holdings, Processor, cursor::Run, paths::PATHS, routes::routes};
 use crate::{
     config::Config,
     http::{self, Traffic},

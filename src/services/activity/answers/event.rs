@@ -4,7 +4,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 use warp::{Reply, http::StatusCode, reply::Response};
 
-use super::super::{routes::Api, selection};
+use super::super::{Api, selection};
 use crate::http::{self, FieldError, Problem, json, segment};
 
 /// `GET /events/processed/{eventId}`: the event, or 404 while it is not processed; with `wait` the answer

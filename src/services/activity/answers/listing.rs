@@ -12,7 +12,7 @@ use warp::{
 };
 
 use super::super::{
-    routes::Api,
+    Api,
     selection::{Scope, Selection},
 };
 use crate::{

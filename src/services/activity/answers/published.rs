@@ -10,8 +10,8 @@ use warp::{
 };
 
 use super::super::{
+    Api,
     request::{Accepts, NewEvent},
-    routes::Api,
 };
 use crate::{
     http::{Correlation, Problem, json, json_text},

@@ -1,0 +1,35 @@
+//! What the routes of the service have in common.
+
+use std::{fmt, sync::Arc};
+
+use super::{Config, Run};
+use crate::{
+    http::BodyLimits,
+    messaging::TypedProducer,
+    services::{dead_letters::Desk, operations::Operations},
+    store::{Event, EventStore},
+};
+
+/// What the routes answer from.
+pub struct Api {
+    /// Where posted events go.
+    pub events: TypedProducer<Event>,
+    /// Where processed events are.
+    pub store: Arc<dyn EventStore>,
+    /// The service's settings.
+    pub config: Config,
+    /// What a posted body may cost.
+    pub limits: BodyLimits,
+    /// This run of the process, for cursors.
+    pub run: Run,
+    /// How the service is.
+    pub operations: Arc<Operations>,
+    /// Where dead letters are seen to, should that be on.
+    pub dead_letters: Option<Arc<Desk>>,
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Api").field("config", &self.config).finish_non_exhaustive()
+    }
+}
