@@ -4,6 +4,7 @@
 mod advice;
 mod answer;
 mod authenticate;
+mod batch_head;
 mod batches;
 mod connection;
 mod error;

@@ -7,35 +7,14 @@
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf, Bytes};
 
-use super::{batches::BatchHead, unpack::unpack};
+use super::{
+    batch_head::BatchHead,
+    unpack::{Room, unpack},
+};
 use crate::messaging::{Record, message::timestamp};
 
 /// The fewest bytes of a record: one for each of its fields.
 const LEAST: usize = 7;
-
-/// What decoding may yet take, in bytes: a few bytes on the wire can become a thousand times as many.
-#[derive(Debug)]
-pub(super) struct Room {
-    most: usize,
-    left: usize,
-}
-
-impl Room {
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, left: most }
-    }
-
-    pub(super) fn left(&self) -> usize {
-        self.left
-    }
-
-    /// Takes so many bytes of it.
-    pub(super) fn take(&mut self, bytes: usize) -> anyhow::Result<()> {
-        let left = self.left.checked_sub(bytes);
-        self.left = left.with_context(|| format!("unpacked it takes more than {} bytes", self.most))?;
-        Ok(())
-    }
-}
 
 /// Decodes a whole batch whose head was read.
 pub(super) fn decode(

@@ -8,14 +8,36 @@ use std::io::Read;
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf, Bytes};
 
-use super::records::Room;
-
 /// What Java's snappy puts before its blocks: a name, and twice a version, four bytes each
 /// (`SnappyCodec` of snappy-java).
 const XERIAL: &[u8] = b"\x82SNAPPY\0";
 const XERIAL_SIZE: usize = XERIAL.len() + 8;
 /// No three bytes of snappy make more than 64: a block that says so lies.
 const SNAPPY_MOST: usize = 22;
+
+/// What decoding may yet take, in bytes: a few bytes on the wire can become a thousand times as many.
+#[derive(Debug)]
+pub(super) struct Room {
+    most: usize,
+    left: usize,
+}
+
+impl Room {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, left: most }
+    }
+
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Takes so many bytes of it.
+    pub(super) fn take(&mut self, bytes: usize) -> anyhow::Result<()> {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.with_context(|| format!("unpacked it takes more than {} bytes", self.most))?;
+        Ok(())
+    }
+}
 
 /// The records of a batch as they were before `codec` (`CompressionType` in Java) packed them.
 pub(super) fn unpack(codec: i16, packed: Bytes, room: &mut Room) -> anyhow::Result<Bytes> {

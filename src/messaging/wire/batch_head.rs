@@ -1,0 +1,87 @@
+//! The head of a record batch (magic 2, KIP-98; `DefaultRecordBatch` in Java).
+
+use bytes::{Buf, Bytes};
+
+/// The fixed part of a record batch (61 bytes), as far as it says what to do with the batch.
+#[derive(Debug)]
+pub(super) struct BatchHead {
+    pub(super) base_offset: i64,
+    attributes: i16,
+    last_offset_delta: i32,
+    pub(super) base_timestamp: i64,
+    pub(super) producer_id: i64,
+    pub(super) records: usize,
+}
+
+impl BatchHead {
+    pub(super) const SIZE: usize = 61;
+    /// The bytes before what the length field counts: base offset and length.
+    const BEFORE_LENGTH: usize = 12;
+    const MAGIC: usize = 16;
+    /// Where what the checksum covers begins.
+    const CHECKED: usize = 21;
+
+    /// Takes the first batch off the log, whole and with the checksum that it says; `None` at the end, or
+    /// where the rest is a batch cut short.
+    pub(super) fn split_from(log: &mut Bytes) -> Result<Option<(Self, Bytes)>, String> {
+        // The old formats have it at the same place, and messages that are smaller than our head.
+        let magic = log.get(Self::MAGIC).copied();
+        if let Some(magic) = magic.filter(|magic| *magic != 2) {
+            let base_offset = log.slice(..8).get_i64();
+            return Err(format!("the batch at offset {base_offset} has the old format {magic}"));
+        }
+        if log.len() < Self::SIZE {
+            return Ok(None);
+        }
+        let mut head = log.slice(..Self::SIZE);
+        let base_offset = head.get_i64();
+        let length = head.get_i32();
+        let _epoch_and_magic = (head.get_i32(), head.get_i8());
+        let checksum = head.get_u32();
+        let attributes = head.get_i16();
+        let last_offset_delta = head.get_i32();
+        let (base_timestamp, _max_timestamp) = (head.get_i64(), head.get_i64());
+        let producer_id = head.get_i64();
+        let _epoch_and_sequence = (head.get_i16(), head.get_i32());
+        let records = head.get_i32();
+        let length = usize::try_from(length)
+            .ok()
+            .and_then(|length| length.checked_add(Self::BEFORE_LENGTH))
+            .filter(|length| *length >= Self::SIZE)
+            .ok_or_else(|| format!("the batch at offset {base_offset} has length {length}"))?;
+        if log.len() < length {
+            return Ok(None);
+        }
+        // Before anything that it covers is believed.
+        if checksum != crc32c::crc32c(&log[Self::CHECKED..length]) {
+            return Err(format!("the checksum of the batch at offset {base_offset} is wrong"));
+        }
+        let records = usize::try_from(records)
+            .map_err(|_| format!("the batch at offset {base_offset} has {records} records"))?;
+        if last_offset_delta < 0
+            || base_offset < 0
+            || base_offset.checked_add(i64::from(last_offset_delta) + 1).is_none()
+        {
+            return Err(format!("the batch at offset {base_offset} ends before it begins"));
+        }
+        let head = Self { base_offset, attributes, last_offset_delta, base_timestamp, producer_id, records };
+        Ok(Some((head, log.split_to(length))))
+    }
+
+    pub(super) fn last_offset(&self) -> i64 {
+        self.base_offset + i64::from(self.last_offset_delta)
+    }
+
+    /// `CompressionType` in Java.
+    pub(super) fn codec(&self) -> i16 {
+        self.attributes & 0x07
+    }
+
+    pub(super) fn is_transactional(&self) -> bool {
+        self.attributes & 0x10 != 0
+    }
+
+    pub(super) fn is_control(&self) -> bool {
+        self.attributes & 0x20 != 0
+    }
+}
