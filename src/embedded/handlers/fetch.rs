@@ -13,10 +13,12 @@ use kafka_protocol::{
 };
 use tokio::time::Instant;
 
-use super::{Answered, Context, positions::check_epoch};
+use super::{
+    Answered, Context,
+    positions::{READ_COMMITTED, check_epoch},
+};
 use crate::embedded::{log::PartitionLog, state::State};
 
-pub(super) const READ_COMMITTED: i8 = 1;
 /// The first version of Fetch whose clients know zstd (KIP-110).
 const FETCH_KNOWS_ZSTD: i16 = 10;
 

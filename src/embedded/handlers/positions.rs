@@ -13,7 +13,7 @@ use kafka_protocol::{
     },
 };
 
-use super::{Answered, Context, fetch::READ_COMMITTED};
+use super::{Answered, Context};
 use crate::embedded::{log::PartitionLog, state::State};
 
 /// `ListOffsets`' words for the end of the log, its beginning, and its youngest record (KIP-734).
@@ -24,6 +24,9 @@ const YOUNGEST: i64 = -3;
 const LISTS_EPOCHS: i16 = 4;
 /// `DeleteRecords`' word for the end of the log.
 const ALL_RECORDS: i64 = -1;
+
+/// The isolation level that stops at the first open transaction (KIP-98).
+pub(super) const READ_COMMITTED: i8 = 1;
 
 /// What a client says of the leader must be so (KIP-320, `Partition.checkCurrentLeaderEpoch`); -1 says nothing.
 pub(super) fn check_epoch(log: &PartitionLog, says: i32) -> Result<(), ResponseError> {
