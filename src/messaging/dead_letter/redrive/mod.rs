@@ -1,0 +1,139 @@
+//! Dead letters on their way back to where they came from, each once.
+//!
+//! ```text
+//! the log's ends, fixed ─▶ join the redrive group ─▶ what is settled ─▶ read ─▶ send ─▶ settle, commit ─▶ leave
+//!                                                           ▲             up to the ends          │
+//!                                                           └──────────────────────────────────────┘
+//! ```
+//!
+//! One redrive works at a time: whoever holds partition 0 of the dead letter topic in the redrive group, whose
+//! lease and generation fence it as they fence a consumer. What was sent back is committed in that group, so that
+//! a second redrive does not send it again; what comes to the dead letters meanwhile is beyond the ends.
+
+mod crown;
+mod report;
+mod selection;
+mod sending;
+mod work;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use log::info;
+use tokio::{sync::Mutex, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{Archive, DeadLetter, Settled, Unreadable};
+use crate::messaging::{
+    Board, ConsumerConfig, Publisher,
+    group::{Assignor, Coordinator, GroupProtocol},
+};
+pub use report::{RedriveError, Report};
+pub use selection::{Position, Selection};
+use {
+    crown::{ANOTHER, Crown},
+    report::Stopped,
+    work::Work,
+};
+
+/// Sends dead letters of one source topic back.
+pub struct Redriver {
+    archive: Archive,
+    publisher: Arc<dyn Publisher>,
+    source: Arc<str>,
+    config: ConsumerConfig,
+    most: u32,
+    coordinator: Arc<Coordinator>,
+    one: Mutex<()>,
+    /// Its own: how a redrive fares is no business of /ready.
+    board: Arc<Board>,
+    stop: CancellationToken,
+}
+
+impl Redriver {
+    /// A redriver of letters from `source`, which `publisher` writes to; a letter that was sent back `most` times
+    /// stays. The redrive group is the dead letter topic's name with `.redrive` after it, with the times of
+    /// `config`.
+    pub fn new(
+        archive: Archive,
+        publisher: Arc<dyn Publisher>,
+        source: &str,
+        config: &ConsumerConfig,
+        most: u32,
+    ) -> Self {
+        let config = ConsumerConfig {
+            group_id: format!("{}.redrive", archive.topic().name()),
+            protocol: GroupProtocol::Classic,
+            assignors: vec![Assignor::CooperativeSticky],
+            instance_id: None,
+            ..config.clone()
+        };
+        let coordinator = Coordinator::new(Arc::clone(archive.cluster()), config.group_id.clone());
+        Self {
+            archive,
+            publisher,
+            source: source.into(),
+            config,
+            most,
+            coordinator: Arc::new(coordinator),
+            one: Mutex::default(),
+            board: Arc::default(),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// A redrive at work ends after the letters that are on their way.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// What is settled, by partition, for whoever shows letters; a partition of which nothing is known is absent.
+    ///
+    /// # Errors
+    ///
+    /// Kafka does not tell.
+    pub async fn settled(&self) -> Result<BTreeMap<i32, Settled>, RedriveError> {
+        let partitions = 0..self.archive.topic().partitions() as i32;
+        let committed = self.coordinator.noted(self.archive.topic().name(), partitions).await;
+        let committed = committed.map_err(|error| RedriveError::Unavailable(error.to_string()))?;
+        let read = |(partition, (offset, note)): (_, (_, String))| (partition, Settled::read(offset, &note));
+        Ok(committed.into_iter().map(read).collect())
+    }
+
+    /// Sends back the selected letters that stand there now and were not sent back before. At `until` it ends
+    /// with what is done.
+    ///
+    /// # Errors
+    ///
+    /// It did not begin. What stops it later is in the report.
+    pub async fn redrive(&self, selection: &Selection, until: Instant) -> Result<Report, RedriveError> {
+        let _one = self.one.try_lock().map_err(|_| RedriveError::Busy)?;
+        // Before anything else: what comes later, such as a letter that fails again, is not part of it.
+        let ranges = self.archive.ranges().await?;
+        let crown = Crown::seek(self, until);
+        let mut work =
+            Work { redriver: self, crown, ranges, until, report: Report::default(), sent_before: 0 };
+        let done = work.run(selection).await;
+        work.crown.lay_down().await;
+        let mut report = work.report;
+        match done {
+            Ok(()) => report.complete = true,
+            Err(Stopped::Never(error)) => return Err(error),
+            Err(Stopped::Early(why)) => report.stopped = Some(why),
+            Err(Stopped::Dethroned) => report.stopped = Some(ANOTHER.to_owned()),
+        }
+        info!(
+            redriven = report.redriven, exhausted = report.exhausted, complete = report.complete;
+            "dead letters were sent back to {}", self.source
+        );
+        Ok(report)
+    }
+}
+
+impl std::fmt::Debug for Redriver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Redriver")
+            .field("source", &self.source)
+            .field("most", &self.most)
+            .finish_non_exhaustive()
+    }
+}

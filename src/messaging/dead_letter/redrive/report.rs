@@ -1,0 +1,56 @@
+//! What became of a redrive.
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::Unreadable;
+
+/// What became of a redrive.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Letters that were sent back, and that the topic they came from has acknowledged.
+    pub redriven: u64,
+    /// Letters that stay, having been sent back too often before.
+    pub exhausted: u64,
+    /// Letters that stay, because only the beginning of their value is there.
+    pub truncated: u64,
+    /// Letters that stay, because they did not come from this topic, or do not say from where.
+    pub foreign: u64,
+    /// Of those asked for by position: letters that were sent back before.
+    pub already: u64,
+    /// Of those asked for by position: places where no letter is.
+    pub missing: u64,
+    /// Whether all was seen to. Where not, the same redrive can be asked for again, and goes on.
+    pub complete: bool,
+    /// Why not all was seen to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+}
+
+/// A redrive that did not begin.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum RedriveError {
+    /// Another one is at work, here or in another process.
+    #[error("another redrive is at work")]
+    Busy,
+    /// Kafka does not answer, or not in time.
+    #[error("the redrive cannot begin: {0}")]
+    Unavailable(String),
+}
+
+impl From<Unreadable> for RedriveError {
+    fn from(error: Unreadable) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// Why a redrive ended before its end.
+pub(super) enum Stopped {
+    /// It did not begin.
+    Never(RedriveError),
+    /// With something left, for that reason.
+    Early(String),
+    /// Another works, for now.
+    Dethroned,
+}

@@ -1,0 +1,37 @@
+//! What is asked of a redrive.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::DeadLetter;
+
+/// Which letters are to be sent back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// All that there are.
+    All,
+    /// Those whose reason has this in it.
+    Reason(String),
+    /// Those at these places of the dead letter topic.
+    Positions(BTreeSet<Position>),
+}
+
+/// A place in the dead letter topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Position {
+    /// The partition of the dead letter topic.
+    pub partition: i32,
+    /// The offset there.
+    pub offset: i64,
+}
+
+impl Selection {
+    /// Whether a letter is one of those asked for, wherever it stands.
+    pub(super) fn takes(&self, letter: &DeadLetter) -> bool {
+        match self {
+            Self::Reason(reason) => letter.reason.contains(reason.as_str()),
+            Self::All | Self::Positions(_) => true,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Letters are sent back, then it is committed that they were.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures::{StreamExt as _, stream};
+use log::warn;
+use tokio::time::Instant;
+
+use super::{DeadLetter, Settled, report::Stopped, work::Work};
+use crate::messaging::backoff::Backoff;
+
+/// How many letters are on their way at a time; a crash can repeat that many.
+const AT_ONCE: usize = 256;
+/// How long a commit is tried again: without it, what was sent would be sent again.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Work<'_> {
+    /// Sends letters, each with the offset up to which it settles, and commits what was acknowledged.
+    pub(super) async fn send(
+        &mut self,
+        partition: i32,
+        letters: Vec<(DeadLetter, i64)>,
+        settled: &mut Settled,
+    ) -> Result<(), Stopped> {
+        let mut letters = letters.into_iter().peekable();
+        while letters.peek().is_some() {
+            self.crown.may_go_on()?;
+            let room = settled.room().min(AT_ONCE);
+            if room == 0 {
+                return Err(Stopped::Early(
+                    "the letters that were sent back lie too far apart to be noted: send those between back, too"
+                        .to_owned(),
+                ));
+            }
+            let publisher = &self.redriver.publisher;
+            let sending = letters.by_ref().take(room).map(|(letter, behind)| async move {
+                let sent = publisher.publish(letter.to_send_back()).await;
+                (letter.record.offset, behind, sent)
+            });
+            let sending: Vec<_> = sending.collect();
+            let mut refusal = None;
+            let mut outcomes = stream::iter(sending).buffered(AT_ONCE);
+            while let Some((offset, behind, sent)) = outcomes.next().await {
+                match sent {
+                    Ok(_) => {
+                        self.report.redriven += 1;
+                        settled.settle(offset..behind);
+                    }
+                    Err(error) => {
+                        refusal.get_or_insert(format!("the letter {partition}/{offset} stays: {error}"));
+                    }
+                }
+            }
+            drop(outcomes);
+            self.commit(partition, settled).await?;
+            if let Some(why) = refusal {
+                return Err(Stopped::Early(why));
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, partition: i32, settled: &Settled) -> Result<(), Stopped> {
+        let (coordinator, topic) = (&self.redriver.coordinator, self.redriver.archive.topic().name());
+        let noted = BTreeMap::from([(partition, (settled.mark(), settled.note()))]);
+        let by = Instant::now() + COMMIT_PATIENCE;
+        let mut backoff = Backoff::new();
+        loop {
+            let outcome = match self.crown.claim() {
+                Some(claim) => {
+                    coordinator.commit_noted(&claim, topic, &noted).await.map_err(|error| error.to_string())
+                }
+                None => Err("out of the redrive group".to_owned()),
+            };
+            match outcome {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() >= by => {
+                    warn!(
+                        "up to {AT_ONCE} dead letters of partition {partition} may be sent back twice: {error}"
+                    );
+                    return Err(Stopped::Early(format!(
+                        "what was sent back last is not committed, and the next redrive sends it again: {error}"
+                    )));
+                }
+                Err(_) => backoff.wait().await,
+            }
+        }
+    }
+}
