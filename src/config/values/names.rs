@@ -1,0 +1,64 @@
+//! Names: of topics, of event types, and of what Kafka takes as it is.
+
+use super::Values;
+
+/// A topic's name, by the rules of `org.apache.kafka.common.internals.Topic`.
+pub(in crate::config) struct TopicName;
+
+impl TopicName {
+    /// Characters; all of them are of one byte.
+    pub(in crate::config) const LONGEST: usize = 249;
+}
+
+impl Values for TopicName {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let is_topic = (1..=Self::LONGEST).contains(&text.len())
+            && text.chars().all(legal)
+            && !matches!(text, "." | "..");
+        is_topic.then(|| text.to_owned())
+    }
+
+    fn allowed(&self) -> String {
+        format!("1 to {} letters, digits, dots, dashes or underscores, but not . or ..", Self::LONGEST)
+    }
+}
+
+/// A name that Kafka takes as it is.
+pub(in crate::config) struct Text {
+    /// In characters.
+    pub(in crate::config) longest: usize,
+}
+
+impl Values for Text {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        is_text(text, self.longest).then(|| text.to_owned())
+    }
+
+    fn allowed(&self) -> String {
+        format!("1 to {} characters, none of them a control character", self.longest)
+    }
+}
+
+fn is_text(text: &str, longest: usize) -> bool {
+    !text.trim().is_empty() && text.chars().count() <= longest && !text.chars().any(char::is_control)
+}
+
+/// Event types.
+pub(in crate::config) struct EventTypes;
+
+impl Values for EventTypes {
+    type Value = Vec<String>;
+
+    fn parse(&self, text: &str) -> Option<Vec<String>> {
+        text.split(',').map(str::trim).map(|name| is_text(name, 256).then(|| name.to_owned())).collect()
+    }
+
+    fn allowed(&self) -> String {
+        "names with commas between them, none of them blank".into()
+    }
+}

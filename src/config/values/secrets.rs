@@ -1,0 +1,53 @@
+//! What is never shown.
+
+use super::Values;
+use crate::{http::Bearer, messaging::security::Secret};
+
+/// A password.
+pub(in crate::config) struct Password;
+
+impl Values for Password {
+    type Value = Secret;
+
+    fn parse(&self, text: &str) -> Option<Secret> {
+        (!text.contains('\0')).then(|| Secret::new(text))
+    }
+
+    fn allowed(&self) -> String {
+        "a text, which is never shown".into()
+    }
+
+    fn is_secret(&self) -> bool {
+        true
+    }
+}
+
+/// A token that requests carry (RFC 6750, `b64token`, and what else can stand in a header without blanks).
+pub(in crate::config) struct Token;
+
+impl Token {
+    /// In characters: fewer could be guessed.
+    const SHORTEST: usize = 16;
+    const LONGEST: usize = 1_024;
+}
+
+impl Values for Token {
+    type Value = Bearer;
+
+    fn parse(&self, text: &str) -> Option<Bearer> {
+        let fits = (Self::SHORTEST..=Self::LONGEST).contains(&text.len());
+        (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Bearer::of(text))
+    }
+
+    fn allowed(&self) -> String {
+        format!(
+            "{} to {} visible ASCII characters without blanks, which are never shown",
+            Self::SHORTEST,
+            Self::LONGEST
+        )
+    }
+
+    fn is_secret(&self) -> bool {
+        true
+    }
+}

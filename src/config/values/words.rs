@@ -1,0 +1,54 @@
+//! Words of a known set, and what they stand for.
+
+use super::Values;
+use crate::{messaging::group::Assignor, telemetry::Filter};
+
+/// One of some words.
+pub(in crate::config) struct OneOf<T: 'static>(pub(in crate::config) &'static [(&'static str, T)]);
+
+impl<T: Copy + Sync> Values for OneOf<T> {
+    type Value = T;
+
+    fn parse(&self, text: &str) -> Option<T> {
+        self.0.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| *value)
+    }
+
+    fn allowed(&self) -> String {
+        let words: Vec<&str> = self.0.iter().map(|(word, _)| *word).collect();
+        words.join(" or ")
+    }
+}
+
+/// Assignors, the one liked best first.
+pub(in crate::config) struct Assignors;
+
+impl Values for Assignors {
+    type Value = Vec<Assignor>;
+
+    fn parse(&self, text: &str) -> Option<Vec<Assignor>> {
+        let named: Vec<Assignor> =
+            text.split(',').map(|name| Assignor::named(name.trim())).collect::<Option<_>>()?;
+        let once = named.iter().enumerate().all(|(place, assignor)| !named[..place].contains(assignor));
+        once.then_some(named)
+    }
+
+    fn allowed(&self) -> String {
+        let names: Vec<&str> = Assignor::ALL.into_iter().map(Assignor::name).collect();
+        format!("{}, or both with a comma between them, the one liked best first", names.join(" or "))
+    }
+}
+
+/// What env_logger makes of RUST_LOG.
+pub(in crate::config) struct Directives;
+
+impl Values for Directives {
+    type Value = Filter;
+
+    fn parse(&self, text: &str) -> Option<Filter> {
+        text.parse().ok()
+    }
+
+    fn allowed(&self) -> String {
+        "a level (off, error, warn, info, debug, trace), or target=level, with commas between them".into()
+    }
+}
