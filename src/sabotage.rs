@@ -23,8 +23,7 @@ pub(crate) fn is(sabotage: Sabotage) -> bool {
 
     static CHOSEN: OnceLock<Option<Sabotage>> = OnceLock::new();
     let chosen = CHOSEN.get_or_init(|| {
-        // No setting: no build that anybody runs knows of it.
-        #[allow(clippy::disallowed_methods)]
+        #[expect(clippy::disallowed_methods, reason = "no setting: no build that anybody runs knows of it")]
         let name = std::env::var("SABOTAGE").unwrap_or_default();
         let chosen = match name.as_str() {
             "commit-before-processing" => Sabotage::CommitBeforeProcessing,

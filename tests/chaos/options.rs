@@ -148,9 +148,11 @@ fn parsed<T: FromStr<Err: Display>>(name: &str, value: &str) -> Result<T> {
 }
 
 /// A variable; an empty one counts as none.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the program's own switches, which no setting of the service reads"
+)]
 fn variable(name: &str) -> Option<String> {
-    // The program's own switches, which no setting of the service reads.
-    #[allow(clippy::disallowed_methods)]
     env::var(name).ok().filter(|value| !value.is_empty())
 }
 

@@ -3,7 +3,7 @@
 use std::{process::Command, time::Duration};
 
 use super::restarting::each_once;
-use crate::support::{TestApp, TestCluster, eventually};
+use crate::support::{TestApp, TestCluster, eventually, switch};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka.sh");
 /// How long a post may take to be acknowledged, and to be answered at all.
@@ -48,9 +48,7 @@ impl Drop for Paused<'_> {
 
 /// Whether brokers may be paused: nothing else is tested on them meanwhile.
 fn may_pause() -> bool {
-    // The tests' own switch, which no setting of the program reads.
-    #[allow(clippy::disallowed_methods)]
-    let may = std::env::var_os("TEST_KAFKA_PAUSE").is_some();
+    let may = switch("TEST_KAFKA_PAUSE").is_some();
     if !may {
         eprintln!("skipped: TEST_KAFKA_PAUSE is not set");
     }

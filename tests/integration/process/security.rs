@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::program::Program;
-use crate::support::{TestCluster, eventually};
+use crate::support::{TestCluster, eventually, switch};
 
 /// Where the listeners are, by what is added to the first broker's port.
 const SSL: u16 = 10;
@@ -39,9 +39,7 @@ type Settings = Vec<(&'static str, String)>;
 
 impl Secured {
     async fn start() -> Option<Self> {
-        // The tests' own switch, which no setting of the program reads.
-        #[allow(clippy::disallowed_methods)]
-        let Ok(secrets) = std::env::var("TEST_KAFKA_SECRETS") else {
+        let Some(secrets) = switch("TEST_KAFKA_SECRETS") else {
             eprintln!("not tested: TEST_KAFKA_SECRETS is not set");
             return None;
         };

@@ -16,6 +16,8 @@ use highwater::{
 };
 use uuid::Uuid;
 
+use super::switch;
+
 /// A cluster, and names on it that no other test has.
 pub(crate) struct TestCluster {
     pub(crate) brokers: Vec<String>,
@@ -156,11 +158,9 @@ impl Client {
 /// The group protocol of tests to which it does not matter: TEST_GROUP_PROTOCOL, or the classic one. The embedded
 /// broker has no other.
 fn protocol() -> GroupProtocol {
-    // The tests' own switch, as the one below.
-    #[allow(clippy::disallowed_methods)]
-    match std::env::var("TEST_GROUP_PROTOCOL").as_deref() {
-        Ok("consumer") => GroupProtocol::Consumer,
-        Ok("auto") => GroupProtocol::Auto,
+    match switch("TEST_GROUP_PROTOCOL").as_deref() {
+        Some("consumer") => GroupProtocol::Consumer,
+        Some("auto") => GroupProtocol::Auto,
         _ => GroupProtocol::Classic,
     }
 }
@@ -168,9 +168,7 @@ fn protocol() -> GroupProtocol {
 fn real_brokers() -> Option<&'static Vec<String>> {
     static BROKERS: OnceLock<Option<Vec<String>>> = OnceLock::new();
     let brokers = BROKERS.get_or_init(|| {
-        // The tests' own switch, which no setting of the program reads.
-        #[allow(clippy::disallowed_methods)]
-        let named = std::env::var("TEST_KAFKA_BROKERS").ok().filter(|named| !named.is_empty())?;
+        let named = switch("TEST_KAFKA_BROKERS")?;
         Some(named.split(',').map(|broker| broker.trim().to_owned()).collect())
     });
     brokers.as_ref()

@@ -3,6 +3,7 @@
 mod app;
 mod batches;
 mod cluster;
+mod environment;
 mod eventually;
 mod instance;
 mod kafka;
@@ -16,6 +17,7 @@ mod transactional;
 pub(crate) use app::{SESSION, TestApp, acknowledged};
 pub(crate) use batches::{Batch, rewritten};
 pub(crate) use cluster::{Client, TestCluster};
+pub(crate) use environment::switch;
 pub(crate) use eventually::eventually;
 pub(crate) use instance::{Answered, Instance, send};
 pub(crate) use load::RecordLoad;
