@@ -1,0 +1,114 @@
+//! What a batch may hold: headers, codecs, timestamps.
+
+use bytes::Bytes;
+use highwater::{embedded::Fault, messaging::Record};
+use kafka_protocol::{ResponseError, messages::ApiKey, records::Compression};
+
+use super::{WHOLE, at_the_end, read_all, values};
+use crate::support::{Batch, TestCluster, rewritten};
+
+fn value_at(record: &Record, name: &str) -> Option<Bytes> {
+    record.headers.iter().rfind(|(found, _)| found == name).and_then(|(_, value)| value.clone())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn header_values_may_be_null_and_names_may_repeat() {
+    let cluster = TestCluster::start().await;
+    cluster.create_topic(2, &[]).await;
+    let null = Batch::of(&["null"]).header("without", None).header("with", Some("a value"));
+    let repeated = Batch::of(&["repeated"]).header("name-1", Some("first")).header("name-2", Some("last"));
+    let repeated = rewritten(&rewritten(&repeated.encode(), "name-1", "name-0"), "name-2", "name-0");
+    // In one partition a log that rskafka reads, in the other one that it does not.
+    for batch in [null.encode(), repeated.clone()] {
+        cluster.produce(0, batch).await;
+    }
+    cluster.produce(1, repeated).await;
+    cluster.produce(1, Batch::of(&["after"]).encode()).await;
+
+    let records = read_all(&cluster, 2, WHOLE).await;
+    assert_eq!(records.len(), 4);
+    for record in records {
+        match record.value.as_deref() {
+            Some(b"null") => {
+                assert!(record.headers.contains(&("without".to_owned(), None)), "{record:?}");
+                assert_eq!(value_at(&record, "with").as_deref(), Some(&b"a value"[..]));
+            }
+            Some(b"repeated") => {
+                assert_eq!(value_at(&record, "name-0").as_deref(), Some(&b"last"[..]));
+            }
+            _ => assert!(record.headers.is_empty()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_of_one_name_are_all_kept_also_at_the_logs_end() {
+    let cluster = TestCluster::start().await;
+    let (_client, recorder, consumer) = at_the_end(&cluster).await;
+    let twice = Batch::of(&["twice"]).header("name-1", Some("first")).header("name-2", Some("last"));
+    cluster.produce(0, rewritten(&twice.encode(), "name-2", "name-1")).await;
+    cluster.reaches_lag_0(1).await;
+    consumer.stop().await;
+    let headers = ["first", "last"].map(|value| ("name-1".to_owned(), Some(Bytes::from(value))));
+    assert_eq!(recorder.records()[1].headers, headers);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_rskafka_alone_gets_no_answer_our_own_fetch_reads_on() {
+    let cluster = TestCluster::embedded().await;
+    let (_client, recorder, consumer) = at_the_end(&cluster).await;
+    cluster.broker().faults().always(ApiKey::Fetch, Fault::DropBelow(11));
+    for value in ["1", "2", "3"] {
+        cluster.produce(0, Batch::of(&[value]).encode()).await;
+        cluster.reaches_lag_0(1).await;
+    }
+    consumer.stop().await;
+    assert_eq!(recorder.values(), ["before", "1", "2", "3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_codec_is_read() {
+    let cluster = TestCluster::start().await;
+    cluster.create_topic(1, &[]).await;
+    let codecs =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    let mut expected = Vec::new();
+    for codec in codecs {
+        let sent: Vec<String> = (0..50).map(|number| format!("{codec:?} {number}")).collect();
+        cluster.produce(0, Batch::of(&sent).compressed(codec).encode()).await;
+        expected.extend(sent);
+    }
+    assert_eq!(values(&read_all(&cluster, 1, WHOLE).await), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_compressed_by_its_broker_is_read() {
+    for codec in ["zstd", "lz4", "snappy", "gzip"] {
+        let cluster = TestCluster::start().await;
+        cluster.create_topic(1, &[("compression.type", codec)]).await;
+        let sent: Vec<String> = (0..50).map(|number| format!("{codec} {number}")).collect();
+        for part in sent.chunks(10) {
+            cluster.produce(0, Batch::of(part).encode()).await;
+        }
+        assert_eq!(values(&read_all(&cluster, 1, WHOLE).await), sent);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_timestamp_is_readable() {
+    let cluster = TestCluster::start().await;
+    cluster.create_topic(1, &[]).await;
+    let mut expected = Vec::new();
+    for timestamp in [0, i64::MAX, -1, i64::MIN, 8_640_000_000_000_001, 1_700_000_000_000] {
+        let value = timestamp.to_string();
+        match cluster.try_produce(0, Batch::of(&[&value]).at(timestamp).encode()).await {
+            Ok(_) => expected.push(value),
+            // Newer brokers refuse what is far off.
+            Err(ResponseError::InvalidTimestamp) => assert!(cluster.embedded.is_none()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let records = read_all(&cluster, 1, WHOLE).await;
+    assert_eq!(values(&records), expected);
+    assert_eq!(records.last().unwrap().timestamp.timestamp_millis(), 1_700_000_000_000);
+}

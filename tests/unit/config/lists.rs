@@ -1,0 +1,127 @@
+//! The places that list every setting, held against the table.
+
+use std::{fs, path::Path};
+
+use highwater::config;
+
+use super::{defaults, parse};
+
+fn file(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Both differ at first in what the message shows.
+fn assert_lists(what: &str, found: &[String], expected: &[String]) {
+    let differs = found.iter().zip(expected).position(|(found, expected)| found != expected);
+    let at = differs.unwrap_or(found.len().min(expected.len()));
+    assert!(
+        found == expected,
+        "{what}, entry {at}:\nfound    {:?}\nexpected {:?}\nall of it as expected:\n\n{}",
+        found.get(at),
+        expected.get(at),
+        expected.join("\n")
+    );
+}
+
+#[test]
+fn help_has_every_setting_with_its_default_its_bounds_and_its_sentence() {
+    let help = parse(&["--help"], &[], "").expect_err("help").message;
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = words(&help);
+    let mut rest = help.as_str();
+    for setting in config::settings() {
+        let default = if setting.default.is_empty() {
+            String::new()
+        } else {
+            format!("[default: {}] ", setting.default)
+        };
+        let entry = format!(
+            "--{} <{}> {} {default}{}",
+            setting.flag, setting.variable, setting.sentence, setting.allowed
+        );
+        let at = rest.find(&entry).unwrap_or_else(|| panic!("--help lacks, in its place: {entry}"));
+        rest = &rest[at + entry.len()..];
+    }
+    assert_eq!(help.matches("--").count(), config::settings().count() + 2, "and --help and --version");
+}
+
+#[test]
+fn the_example_has_every_setting_commented_out_at_its_default() {
+    let text = file(".env.example");
+    let found: Vec<String> = text
+        .split("\n\n")
+        .map(str::trim_end)
+        .filter(|block| block.lines().any(is_assignment))
+        .map(str::to_owned)
+        .collect();
+    let expected: Vec<String> = config::settings()
+        .map(|s| format!("# {}\n# Takes {}.\n#{}={}", s.sentence, s.allowed, s.variable, s.default))
+        .collect();
+    assert_lists(".env.example", &found, &expected);
+}
+
+#[test]
+fn the_example_uncommented_is_the_defaults() {
+    let uncommented: Vec<String> = file(".env.example")
+        .lines()
+        .filter(|line| is_assignment(line))
+        .map(|line| line[1..].to_owned())
+        .collect();
+    let invocation = parse(&["--kafka-brokers=kafka:9092"], &[], &uncommented.join("\n"));
+    assert_eq!(invocation.map(|i| i.config), Ok(defaults()));
+}
+
+fn is_assignment(line: &str) -> bool {
+    line.strip_prefix('#')
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()) && rest.contains('='))
+}
+
+#[test]
+fn the_readme_has_every_setting_in_its_table() {
+    let text = file("README.md");
+    let section = text.split("\n## Settings\n").nth(1).expect("a section on settings");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let found: Vec<String> =
+        section.lines().filter(|line| line.starts_with("| `")).map(str::to_owned).collect();
+    let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
+    let expected: Vec<String> = config::settings()
+        .map(|s| {
+            format!(
+                "| `{}` | `--{}` | {} | {} | {} |",
+                s.variable,
+                s.flag,
+                code(s.default),
+                s.allowed,
+                s.sentence
+            )
+        })
+        .collect();
+    assert_lists("README.md", &found, &expected);
+}
+
+#[test]
+fn compose_hands_every_setting_to_the_service_but_where_kafka_is_and_what_is_listened_on() {
+    let text = file("docker-compose.yml");
+    let service = text.split("\n  app-service:\n").nth(1).expect("a service called app-service");
+    let environment = service.split("\n    environment: &settings\n").nth(1).expect("its environment");
+    let found: Vec<String> = environment
+        .lines()
+        .take_while(|line| line.starts_with("      "))
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .map(|line| line.trim().to_owned())
+        .collect();
+    let own = ["KAFKA_BROKERS: kafka:9092", "HOST: 0.0.0.0", "PORT: 8000"];
+    let others = config::settings().map(|setting| format!("{}:", setting.variable));
+    let others = others.filter(|line| !own.iter().any(|own| own.starts_with(line.as_str())));
+    let expected: Vec<String> = own.map(str::to_owned).into_iter().chain(others).collect();
+    assert_lists("docker-compose.yml", &found, &expected);
+}
+
+#[test]
+fn each_setting_is_told_in_one_sentence() {
+    for setting in config::settings() {
+        assert!(setting.sentence.ends_with('.') && !setting.sentence.contains(". "), "{}", setting.variable);
+        assert!(setting.sentence.len() <= 100, "{}: {}", setting.variable, setting.sentence.len());
+    }
+}

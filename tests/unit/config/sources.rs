@@ -1,0 +1,94 @@
+//! Where a value comes from: a flag, the environment, a `.env` file.
+
+use highwater::config::Service;
+
+use super::{faults, parse};
+
+fn port(args: &[&str], variables: &[(&str, &str)], dotenv: &str) -> u16 {
+    let variables: Vec<_> = [("KAFKA_BROKERS", "kafka:9092")].iter().chain(variables).copied().collect();
+    parse(args, &variables, dotenv).expect("valid").config.http.port
+}
+
+#[test]
+fn a_flag_goes_before_the_environment_and_that_before_dotenv_and_that_before_the_default() {
+    assert_eq!(port(&["--port", "1"], &[("PORT", "2")], "PORT=3"), 1);
+    assert_eq!(port(&[], &[("PORT", "2")], "PORT=3"), 2);
+    assert_eq!(port(&[], &[], "PORT=3"), 3);
+    assert_eq!(port(&[], &[], ""), 8000);
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    assert_eq!(port(&[], &[("PORT", "")], "PORT=3"), 3);
+    assert_eq!(port(&[], &[("PORT", " ")], "PORT="), 8000);
+}
+
+#[test]
+fn an_empty_flag_asks_for_the_default() {
+    assert_eq!(port(&["--port="], &[("PORT", "2")], "PORT=3"), 8000);
+}
+
+#[test]
+fn blanks_around_a_value_do_not_count() {
+    assert_eq!(port(&[], &[("PORT", " 2 ")], ""), 2);
+}
+
+#[test]
+fn a_value_that_is_not_utf_8_is_a_fault() {
+    assert_eq!(faults(&[("KAFKA_GROUP_ID", "caf\u{fffd}")]).len(), 1);
+}
+
+#[test]
+fn dotenv_has_comments_quotes_exports_and_other_peoples_variables() {
+    let text = "\u{feff}# a comment\nexport PORT='9000' # another\nOTHER=x\nPORT=9001\n\nEVENT_TYPES=\"A,B C\"\nKAFKA_BROKERS=k:1\n";
+    let config = parse(&[], &[], text).expect("valid").config;
+    assert_eq!(config.http.port, 9000, "the first line counts");
+    assert_eq!(config.activity.event_types, ["A", "B C"]);
+}
+
+#[test]
+fn a_malformed_dotenv_is_told_by_its_line_and_not_shown() {
+    let exit = parse(&[], &[], "PORT=1\n# fine\nKAFKA_PASSWORD hunter2\n").expect_err("malformed");
+    assert_eq!(exit.code, 2);
+    assert!(exit.message.contains(".env is malformed at line 3"), "{}", exit.message);
+    assert!(!exit.message.contains("hunter2"), "{}", exit.message);
+}
+
+#[test]
+fn help_and_version_do_not_need_a_configuration() {
+    for (arg, says) in [("--help", "--kafka-brokers"), ("--version", env!("CARGO_PKG_VERSION"))] {
+        let exit = parse(&[arg], &[("PORT", "x")], "= malformed").expect_err("an end");
+        assert_eq!(exit.code, 0);
+        assert!(exit.message.contains(says), "{}", exit.message);
+    }
+}
+
+#[test]
+fn activity_runs_by_name_or_by_default_with_flags_on_either_side() {
+    for args in [&["--port=1"][..], &["activity", "--port=1"], &["--port=1", "activity"]] {
+        let invocation = parse(args, &[("KAFKA_BROKERS", "kafka:9092")], "").expect("valid");
+        assert_eq!((invocation.service, invocation.config.http.port), (Service::Activity, 1), "{args:?}");
+    }
+}
+
+#[test]
+fn unknown_flags_and_services_end_with_2() {
+    for args in [&["--prot=1"][..], &["nonsense"], &["--port"], &["--port=1", "--port=2"]] {
+        let exit = parse(args, &[], "").expect_err("a fault");
+        assert_eq!(exit.code, 2, "{args:?}");
+    }
+}
+
+#[cfg(feature = "embedded-broker")]
+#[test]
+fn the_embedded_broker_stands_in_for_kafka() {
+    let config = parse(&[], &[], "").expect("valid").config;
+    assert!(config.embedded && config.kafka.brokers.is_empty());
+}
+
+#[cfg(not(feature = "embedded-broker"))]
+#[test]
+fn without_the_embedded_broker_kafka_must_be_named() {
+    let exit = parse(&[], &[], "").expect_err("a fault");
+    assert!(exit.message.contains("KAFKA_BROKERS=: must be set"), "{}", exit.message);
+}

@@ -1,0 +1,189 @@
+//! What a value becomes, and what is none.
+
+use std::time::Duration;
+
+use highwater::{
+    config,
+    messaging::{
+        OffsetReset,
+        group::{Assignor, GroupProtocol},
+    },
+    telemetry::Format,
+};
+
+use super::{defaults, faults, parse, with};
+
+#[test]
+fn defaults_are_those_of_the_contract() {
+    let config = defaults();
+    assert_eq!(config.http.host.to_string(), "0.0.0.0");
+    assert_eq!(config.http.port, 8000);
+    assert_eq!(config.http.max_body_bytes, 65_536);
+    assert_eq!(config.topic.name, "user-activity-events");
+    assert_eq!(config.topic.partitions, 3);
+    assert_eq!(config.topic.replication_factor, None);
+    assert_eq!(config.topic.retention, Some(Duration::from_secs(7 * 24 * 60 * 60)));
+    assert_eq!(config.topic.max_message_bytes, 1_048_588);
+    assert_eq!(config.consumer.group_id, "user-activity-consumer-group");
+    assert_eq!(config.consumer.session_timeout, Duration::from_secs(10));
+    assert_eq!(config.consumer.offset_reset, OffsetReset::Earliest);
+    assert_eq!(config.consumer.protocol, GroupProtocol::Classic);
+    assert_eq!(config.consumer.assignors, [Assignor::CooperativeSticky]);
+    assert_eq!(config.consumer.instance_id, None);
+    assert_eq!(config.consumer.max_processing, Duration::from_secs(300));
+    assert_eq!(config.producer.queue_records, 10_000);
+    assert_eq!(config.producer.queue_bytes, 64 << 20);
+    assert_eq!(config.store.max_events, 1_000_000);
+    assert_eq!(config.activity.event_types, ["LOGIN", "LOGOUT", "PRODUCT_VIEW"]);
+    assert_eq!(config.log.format, None);
+    assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
+}
+
+#[test]
+fn every_default_is_within_its_own_bounds_and_can_be_given_by_flag() {
+    for setting in config::settings() {
+        let flag = format!("--{}={}", setting.flag, setting.default);
+        let invocation = parse(
+            &[&flag, "--kafka-brokers=kafka:9092"][usize::from(setting.flag == "kafka-brokers")..],
+            &[],
+            "",
+        );
+        assert_eq!(invocation.map(|i| i.config), Ok(defaults()), "{flag}");
+    }
+}
+
+#[test]
+fn durations_have_a_unit() {
+    for (text, duration) in [
+        ("500ms", Duration::from_millis(500)),
+        ("5s", Duration::from_secs(5)),
+        ("5m", Duration::from_secs(300)),
+    ] {
+        assert_eq!(with(&[("BODY_TIMEOUT", text)]).map(|c| c.http.body_timeout), Ok(duration), "{text}");
+    }
+    for (text, hours) in [("2h", 2), ("30d", 720)] {
+        let retention = with(&[("KAFKA_TOPIC_RETENTION", text)]).map(|c| c.topic.retention);
+        assert_eq!(retention, Ok(Some(Duration::from_secs(hours * 3600))), "{text}");
+    }
+    for text in ["5", "s", "5 s", "-5s", "+5s", "5.5s", "5S", "5us", "ms", "99999999999999999999s", "5s5s"] {
+        assert_eq!(faults(&[("BODY_TIMEOUT", text)]).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn sizes_are_bytes_or_have_a_binary_unit() {
+    for (text, bytes) in [("70000", 70_000), ("128KiB", 131_072), ("2MiB", 2_097_152)] {
+        assert_eq!(with(&[("MAX_BODY_BYTES", text)]).map(|c| c.http.max_body_bytes), Ok(bytes), "{text}");
+    }
+    for text in ["64KB", "64kib", "1.5MiB", "-1", "KiB", "1 MiB", "99999999999999GiB"] {
+        assert_eq!(faults(&[("MAX_BODY_BYTES", text)]).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn bounds_belong_to_what_is_allowed() {
+    for text in ["0", "65535"] {
+        assert!(with(&[("PORT", text)]).is_ok(), "{text}");
+    }
+    assert_eq!(faults(&[("PORT", "65536")]), ["PORT=65536: must be a whole number from 0 to 65535"]);
+    assert!(with(&[("MAX_DEPTH", "0")]).is_err());
+    assert!(with(&[("KAFKA_TOPIC_REPLICATION_FACTOR", "0")]).is_err());
+    assert!(with(&[("SHUTDOWN_TIMEOUT", "0s")]).is_err());
+    assert!(with(&[("KAFKA_TOPIC_MAX_MESSAGE_BYTES", "2GiB")]).is_err());
+}
+
+#[test]
+fn brokers_are_hosts_with_ports() {
+    let config =
+        with(&[("KAFKA_BROKERS", "b1:9092, b-2.example.com:9093,[::1]:9094,10.0.0.1:1")]).expect("valid");
+    assert_eq!(config.kafka.brokers, ["b1:9092", "b-2.example.com:9093", "[::1]:9094", "10.0.0.1:1"]);
+    assert!(!config.embedded);
+    for text in [
+        "b1",
+        "b1:",
+        ":9092",
+        "b1:0",
+        "b1:65536",
+        "::1:9092",
+        "[::1]",
+        "[b1]:9092",
+        "b1:9092,",
+        "b 1:9092",
+        "kafka://b1:9092",
+        "b1:+9092",
+        "b1:9092;b2:9092",
+    ] {
+        assert_eq!(faults(&[("KAFKA_BROKERS", text)]).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn topics_have_names_that_kafka_takes() {
+    let longest = "t".repeat(245);
+    for name in ["a", "a.b-c_D9", "...", &longest] {
+        assert_eq!(with(&[("KAFKA_TOPIC", name)]).map(|c| c.topic.name).as_deref(), Ok(name));
+    }
+    for name in [".", "..", "a b", "a/b", "ü", &"t".repeat(250)] {
+        assert_eq!(faults(&[("KAFKA_TOPIC", name)]).len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn event_types_are_names_with_commas_between_them() {
+    let types = |text| with(&[("EVENT_TYPES", text)]).map(|c| c.activity.event_types);
+    assert_eq!(types("A, B C ,ü"), Ok(vec!["A".into(), "B C".into(), "ü".into()]));
+    for text in [",", "A,", "A,,B", "A, ,B", "A\tB"] {
+        assert!(types(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn words_stand_for_choices() {
+    assert_eq!(with(&[("OFFSET_RESET", "latest")]).map(|c| c.consumer.offset_reset), Ok(OffsetReset::Latest));
+    assert_eq!(with(&[("LOG_FORMAT", "json")]).map(|c| c.log.format), Ok(Some(Format::Json)));
+    assert_eq!(with(&[("LOG_FORMAT", "TEXT")]).map(|c| c.log.format), Ok(Some(Format::Text)));
+    assert_eq!(with(&[("KAFKA_TOPIC_RETENTION", "none")]).map(|c| c.topic.retention), Ok(None));
+    assert_eq!(faults(&[("OFFSET_RESET", "newest")]), ["OFFSET_RESET=newest: must be earliest or latest"]);
+}
+
+#[test]
+fn assignors_are_named_once_each_and_the_first_is_liked_best() {
+    let assignors = |text| {
+        let config = with(&[("KAFKA_PARTITION_ASSIGNMENT_STRATEGY", text)]);
+        config.map(|config| config.consumer.assignors)
+    };
+    assert_eq!(assignors("range"), Ok(vec![Assignor::Range]));
+    assert_eq!(
+        assignors("cooperative-sticky, range"),
+        Ok(vec![Assignor::CooperativeSticky, Assignor::Range])
+    );
+    for text in ["sticky", "range,range", "range,", ","] {
+        assert!(assignors(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn hosts_are_addresses() {
+    for text in ["127.0.0.1", "::", "::1"] {
+        assert_eq!(with(&[("HOST", text)]).map(|c| c.http.host.to_string()).as_deref(), Ok(text));
+    }
+    for text in ["localhost", "[::]", "0.0.0.0:80", "256.0.0.1"] {
+        assert_eq!(faults(&[("HOST", text)]).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_log_filter_is_read_before_it_is_used() {
+    assert!(with(&[("RUST_LOG", "debug,rskafka=off,highwater::processed=warn")]).is_ok());
+    assert_eq!(faults(&[("RUST_LOG", "highwater=loud")]).len(), 1);
+}
+
+#[test]
+fn dead_letters_go_beside_the_topic_and_have_room_for_headers() {
+    let config = with(&[("KAFKA_TOPIC", "clicks"), ("KAFKA_TOPIC_PARTITIONS", "12")]).expect("valid");
+    assert_eq!(config.dead_letter_topic.name, "clicks.dlq");
+    assert_eq!(config.dead_letter_topic.partitions, 12);
+    assert_eq!(config.dead_letter_topic.max_message_bytes, config.topic.max_message_bytes + 65_536);
+    let config = with(&[("KAFKA_DEAD_LETTER_TOPIC", "lost")]).expect("valid");
+    assert_eq!(config.dead_letter_topic.name, "lost");
+}
