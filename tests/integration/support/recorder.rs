@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -23,6 +23,7 @@ pub(crate) struct Recorder {
     window: AtomicU64,
     over: AtomicBool,
     panicked: AtomicBool,
+    refused: AtomicUsize,
 }
 
 impl Recorder {
@@ -68,6 +69,11 @@ impl Recorder {
         self.forgotten.lock().unwrap().clone()
     }
 
+    /// How often it was given `trouble` in vain.
+    pub(crate) fn refused(&self) -> usize {
+        self.refused.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn end_trouble(&self) {
         self.over.store(true, Ordering::SeqCst);
     }
@@ -88,6 +94,7 @@ impl Handler for Recorder {
                     self.keep(std::slice::from_ref(record));
                 }
                 Some(b"trouble") if !self.over.load(Ordering::SeqCst) => {
+                    self.refused.fetch_add(1, Ordering::SeqCst);
                     verdict.stopped = Some(Stopped { index, cause: Passing("trouble".to_owned()) });
                     return verdict;
                 }
