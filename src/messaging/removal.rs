@@ -1,12 +1,13 @@
 //! Topics and groups that are needed no more: what was made for a trial is taken away again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use kafka_protocol::{
     ResponseError,
     messages::{DeleteTopicsRequest, MetadataRequest, TopicName},
     protocol::StrBytes,
 };
+use tokio::time::Instant;
 
 use super::{Cluster, backoff::Backoff, group::Coordinator, wire::WireError};
 
@@ -56,20 +57,21 @@ impl Cluster {
     }
 
     /// Deletes a consumer group without members, and its committed offsets. One that is not there counts as
-    /// deleted.
+    /// deleted. A member whose farewell was lost is one until its session is over: `patience` is how long to wait
+    /// for that.
     ///
     /// # Errors
     ///
-    /// The last of several attempts failed.
-    pub async fn delete_group(self: &Arc<Self>, id: &str) -> Result<(), WireError> {
+    /// Why the last attempt within that time failed.
+    pub async fn delete_group(self: &Arc<Self>, id: &str, patience: Duration) -> Result<(), WireError> {
         let coordinator = Coordinator::new(Arc::clone(self), id.to_owned());
+        let by = Instant::now() + patience;
         let mut backoff = Backoff::new();
-        for _ in 1..ATTEMPTS {
+        loop {
             match coordinator.delete().await {
-                Ok(()) => return Ok(()),
-                Err(_) => backoff.wait().await,
+                Err(_) if Instant::now() < by => backoff.wait().await,
+                deleted => return deleted,
             }
         }
-        coordinator.delete().await
     }
 }

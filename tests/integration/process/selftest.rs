@@ -109,7 +109,10 @@ fn stop_in_the_middle(mut command: Command) -> (Option<i32>, String) {
 async fn a_selftest_that_is_stopped_deletes_what_it_made() {
     let cluster = TestCluster::start().await;
     let app = TestApp::ready(&cluster).await;
-    let command = selftest(&cluster, app.port());
+    let mut command = selftest(&cluster, app.port());
+    // So many events that it cannot be at its end when the signal arrives; and time for what is tested.
+    let types = (0..2_000).map(|number| format!(",TYPE-{number}")).collect::<String>();
+    command.env("EVENT_TYPES", format!("LOGIN{types}")).env("SHUTDOWN_TIMEOUT", "1m");
     let (code, said) = tokio::task::spawn_blocking(|| stop_in_the_middle(command)).await.unwrap();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("it was stopped"), "{said}");

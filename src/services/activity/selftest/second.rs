@@ -26,7 +26,8 @@ use crate::{
 const RETENTION: Duration = Duration::from_secs(60 * 60);
 /// Longer than a selftest takes: nobody looks for a topic that is being deleted, which would make it anew.
 const NEVER: Duration = Duration::from_secs(60 * 60);
-
+/// How long a group may take to be empty, beyond the session of a member whose farewell was lost.
+const GOING: Duration = Duration::from_secs(2);
 /// Room in the store for all that a selftest posts, however it is shared among partitions.
 const ROOM: u64 = 1_000_000;
 
@@ -34,6 +35,8 @@ const ROOM: u64 = 1_000_000;
 pub(super) struct Second {
     pub(super) service: Service,
     name: String,
+    /// When a member that says nothing more is none.
+    session: Duration,
     stop: Shutdown,
     running: JoinHandle<anyhow::Result<()>>,
     cluster: Arc<Cluster>,
@@ -83,10 +86,12 @@ impl Second {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port can be had")?;
         let service = Service::at(listener.local_addr()?);
         let stop = Shutdown::new();
+        let session = config.consumer.session_timeout;
         let running = tokio::spawn(service::run(config, listener, stop.clone()));
         Ok(Self {
             service,
             name: name.to_owned(),
+            session,
             stop,
             running,
             cluster,
@@ -129,7 +134,7 @@ impl Second {
             .await
             .with_context(|| format!("topics {} are left: delete them by hand", topics.join(" and ")))?;
         for group in [self.name.clone(), letters_group(&self.name)] {
-            let deleted = self.cluster.delete_group(&group).await;
+            let deleted = self.cluster.delete_group(&group, self.session + GOING).await;
             deleted.with_context(|| format!("group {group} is left: Kafka forgets it by itself"))?;
         }
         stopped?
