@@ -8,8 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::program::Program;
-use crate::support::TestCluster;
+use crate::support::{Program, TestCluster};
 
 #[tokio::test]
 async fn sigterm_and_sigint_end_it_in_good_order() {

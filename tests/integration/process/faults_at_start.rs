@@ -14,8 +14,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::program::Program;
-use crate::support::{TestCluster, eventually};
+use crate::support::{Program, TestCluster, eventually};
 
 /// A service that starts into trouble.
 struct Start {

@@ -3,7 +3,6 @@
 mod dead_letters;
 mod ending;
 mod faults_at_start;
-mod program;
 mod security;
 mod selftest;
 mod standard_output;

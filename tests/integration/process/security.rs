@@ -18,8 +18,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::program::Program;
-use crate::support::{TestCluster, eventually, switch};
+use crate::support::{Program, TestCluster, eventually, switch};
 
 /// Where the listeners are, by what is added to the first broker's port.
 const SSL: u16 = 10;

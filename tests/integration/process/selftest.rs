@@ -8,13 +8,12 @@ use std::{
 use kafka_protocol::messages::{ListGroupsRequest, MetadataRequest};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::program::Program;
-use crate::support::{TestApp, TestCluster, eventually, requests};
+use crate::support::{Program, TestApp, TestCluster, eventually, requests};
 
 /// The command, for a service on that port.
-fn selftest(cluster: &TestCluster, port: &str) -> Command {
+fn selftest(cluster: &TestCluster, port: u16) -> Command {
     let mut command = Program::command(cluster);
-    command.env("PORT", port).env("COMMIT_INTERVAL", "100ms").arg("selftest");
+    command.env("PORT", port.to_string()).env("COMMIT_INTERVAL", "100ms").arg("selftest");
     command
 }
 
@@ -82,7 +81,7 @@ async fn a_service_that_does_not_refuse_what_it_should_fails_it_by_name() {
 #[tokio::test]
 async fn without_a_service_it_says_where_it_looked() {
     let cluster = TestCluster::start().await;
-    let (code, said) = run(selftest(&cluster, "1")).await;
+    let (code, said) = run(selftest(&cluster, 1)).await;
     assert_eq!(code, Some(1));
     let failed: Vec<&str> = said.lines().filter(|line| line.starts_with("FAILED ")).collect();
     assert_eq!(failed.len(), 1, "{said}");

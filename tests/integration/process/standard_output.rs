@@ -5,8 +5,7 @@ use std::{net::TcpListener, time::Duration};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::program::Program;
-use crate::support::{TestCluster, eventually};
+use crate::support::{Program, TestCluster, eventually};
 
 /// A port that was free a moment ago: a program whose log is not read cannot tell its own.
 fn free_port() -> u16 {

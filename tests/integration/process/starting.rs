@@ -2,8 +2,7 @@
 
 use std::{net::TcpListener, process::Command};
 
-use super::program::Program;
-use crate::support::TestCluster;
+use crate::support::{Program, TestCluster};
 
 #[tokio::test]
 async fn a_faulty_configuration_is_told_whole_on_standard_error_and_nothing_starts() {

@@ -1,23 +1,18 @@
-//! The activity service, whole: its own runtime, so that it can be killed; real HTTP, real Kafka protocol.
+//! The activity service, whole; real HTTP, real Kafka protocol.
 
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use highwater::{config, services::activity, shutdown::Shutdown};
+use highwater::{config, services::activity};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use tokio::{
-    runtime::{Builder, Runtime},
-    task::{JoinHandle, JoinSet},
-    time::timeout,
-};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{TestCluster, eventually, processed_lines};
+use super::{Running, TestCluster, eventually, processed_lines};
 
 /// The shortest that Kafka takes unless it is told otherwise (`group.min.session.timeout.ms`).
 pub(crate) const SESSION: Duration = Duration::from_secs(6);
@@ -26,9 +21,7 @@ pub(crate) const SESSION: Duration = Duration::from_secs(6);
 pub(crate) struct TestApp {
     base: String,
     http: reqwest::Client,
-    shutdown: Shutdown,
-    runtime: Option<Runtime>,
-    running: JoinHandle<anyhow::Result<()>>,
+    running: Running,
 }
 
 /// An event that was acknowledged.
@@ -66,17 +59,8 @@ impl TestApp {
         let variable = |name: &str| variables.get(name).map(|value| (*value).to_owned());
         let config = config::parse(["highwater".into()], variable, "").unwrap().config;
 
-        let listener = std::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let shutdown = Shutdown::new();
-        let stop = shutdown.clone();
-        let running = runtime.spawn(async move {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            activity::run(config, listener, stop).await
-        });
-        Self { base, http: reqwest::Client::new(), shutdown, runtime: Some(runtime), running }
+        let running = Running::start(|listener, stop| activity::run(config, listener, stop));
+        Self { base: format!("http://{}", running.address), http: reqwest::Client::new(), running }
     }
 
     /// As [`TestApp::start`], and waits until it is ready.
@@ -87,26 +71,18 @@ impl TestApp {
     }
 
     /// Stops it as SIGTERM does, and fails where that takes longer than it may.
-    pub(crate) async fn stop(mut self) {
-        self.shutdown.request();
-        let stopped = timeout(Duration::from_secs(10), &mut self.running).await;
-        stopped.expect("a stop in time").unwrap().unwrap();
+    pub(crate) async fn stop(self) {
+        self.running.stop().await;
     }
 
     /// Ends it at once and without a word, as SIGKILL does.
-    pub(crate) fn kill(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+    pub(crate) fn kill(self) {
+        drop(self.running);
     }
 
     /// The port on which it listens.
-    pub(crate) fn port(&self) -> &str {
-        self.base.rsplit(':').next().unwrap()
+    pub(crate) fn port(&self) -> u16 {
+        self.running.address.port()
     }
 
     /// Sends a GET.
@@ -228,12 +204,6 @@ impl TestApp {
             });
         }
         Load { stop, told, clients }
-    }
-}
-
-impl Drop for TestApp {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 

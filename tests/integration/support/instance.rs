@@ -1,54 +1,20 @@
-//! An instance of the user or the order service: its own runtime, so that it can be killed; real HTTP.
+//! An instance of the user or the order service; real HTTP.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::ops::Deref;
 
 use highwater::{
     config::{self, Config},
     services::{orders, users},
     shutdown::Shutdown,
 };
-use reqwest::{Method, RequestBuilder, StatusCode};
-use serde_json::Value;
-use tokio::{
-    net::TcpListener,
-    runtime::{Builder, Runtime},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::net::TcpListener;
 
-use super::{TestCluster, eventually};
+use super::{Rest, Running, TestCluster};
 
 /// A running service; dropped, it is killed.
 pub(crate) struct Instance {
-    base: String,
-    http: reqwest::Client,
-    shutdown: Shutdown,
-    runtime: Option<Runtime>,
-    running: JoinHandle<anyhow::Result<()>>,
-}
-
-/// What was answered.
-#[derive(Debug)]
-pub(crate) struct Answered {
-    pub(crate) status: u16,
-    pub(crate) body: Value,
-    headers: reqwest::header::HeaderMap,
-}
-
-impl Answered {
-    /// A header, or nothing.
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-
-    /// The body of an answer of that status.
-    pub(crate) fn ok(self, status: u16) -> Value {
-        assert_eq!(self.status, status, "{}", self.body);
-        self.body
-    }
+    running: Running,
+    rest: Rest,
 }
 
 impl Instance {
@@ -77,96 +43,33 @@ impl Instance {
     where
         R: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        let listener = std::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let shutdown = Shutdown::new();
-        let stop = shutdown.clone();
-        let running = runtime.spawn(async move { service(TcpListener::from_std(listener)?, stop).await });
-        Self { base, http: reqwest::Client::new(), shutdown, runtime: Some(runtime), running }
+        let running = Running::start(service);
+        let rest = Rest::at(format!("http://{}", running.address));
+        Self { running, rest }
     }
 
     /// Stops it as SIGTERM does, and fails where that takes longer than it may.
-    pub(crate) async fn stop(mut self) {
-        self.shutdown.request();
-        let stopped = timeout(Duration::from_secs(10), &mut self.running).await;
-        stopped.expect("a stop in time").unwrap().unwrap();
+    pub(crate) async fn stop(self) {
+        self.running.stop().await;
     }
 
     /// Ends it at once and without a word, as SIGKILL does.
-    pub(crate) fn kill(mut self) {
-        self.end();
+    pub(crate) fn kill(self) {
+        drop(self.running);
     }
 
     /// Waits until it ends by itself; why.
-    pub(crate) async fn until_it_refuses(mut self) -> String {
-        let ended = timeout(Duration::from_secs(60), &mut self.running).await;
-        ended.expect("an end in time").unwrap().unwrap_err().to_string()
-    }
-
-    fn end(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-
-    /// A request.
-    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
-    }
-
-    /// Sends a GET.
-    pub(crate) async fn get(&self, path: &str) -> Answered {
-        send(self.request(Method::GET, path)).await
-    }
-
-    /// Sends a POST with a JSON body.
-    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answered {
-        send(self.request(Method::POST, path).json(body)).await
-    }
-
-    /// As [`Instance::post`], with an Idempotency-Key.
-    pub(crate) async fn post_once(&self, path: &str, key: &str, body: &Value) -> Answered {
-        send(self.request(Method::POST, path).header("idempotency-key", key).json(body)).await
-    }
-
-    /// Sends a request without a body.
-    pub(crate) async fn send(&self, method: Method, path: &str) -> Answered {
-        send(self.request(method, path)).await
-    }
-
-    /// Waits until a GET is 200 and its body is as wanted.
-    pub(crate) async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        eventually(path, async || {
-            let answered = self.get(path).await;
-            (answered.status == 200 && wanted(&answered.body)).then_some(answered.body)
-        })
-        .await
-    }
-
-    /// Waits until it is ready.
-    pub(crate) async fn until_ready(&self) {
-        eventually("the service is ready", async || {
-            (self.get("/ready").await.status == StatusCode::OK).then_some(())
-        })
-        .await;
+    pub(crate) async fn until_it_refuses(self) -> String {
+        self.running.until_it_refuses().await
     }
 }
 
-impl Drop for Instance {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
+impl Deref for Instance {
+    type Target = Rest;
 
-/// Sends a request, and reads all of the answer.
-pub(crate) async fn send(request: RequestBuilder) -> Answered {
-    let answer = request.send().await.unwrap();
-    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-    let body = answer.bytes().await.unwrap();
-    let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
-    Answered { status, body, headers }
+    fn deref(&self) -> &Rest {
+        &self.rest
+    }
 }
 
 fn configured(service: &str, cluster: &TestCluster, settings: &[(&str, &str)]) -> Config {

@@ -13,26 +13,26 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::support::{TestCluster, eventually};
+use super::{TestCluster, eventually};
 
 /// How a program ended, and what it said.
-pub(super) struct Ended {
-    pub(super) code: Option<i32>,
-    pub(super) stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stderr: String,
 }
 
 /// What a program logs.
-pub(super) struct Log(Arc<Mutex<Vec<Value>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<Value>>>);
 
 impl Log {
     /// So far, a line each.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.0.lock().unwrap().iter().map(|line| format!("{line}\n")).collect()
     }
 }
 
 /// A program that runs; dropped, it is killed.
-pub(super) struct Program {
+pub(crate) struct Program {
     child: Child,
     directory: PathBuf,
     log: Arc<Mutex<Vec<Value>>>,
@@ -40,7 +40,7 @@ pub(super) struct Program {
 
 impl Program {
     /// A command that sees no variable and no `.env` but the test's own.
-    pub(super) fn command(cluster: &TestCluster) -> Command {
+    pub(crate) fn command(cluster: &TestCluster) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
         command.env_clear().envs([
             ("HOST", "127.0.0.1"),
@@ -53,14 +53,14 @@ impl Program {
     }
 
     /// Starts it, and reads its log.
-    pub(super) fn start(command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
         let (mut program, stdout) = Self::start_unread(command, "");
         program.read(stdout);
         program
     }
 
     /// Starts it with that `.env` in its directory, and leaves its standard output unread.
-    pub(super) fn start_unread(mut command: Command, dotenv: &str) -> (Self, ChildStdout) {
+    pub(crate) fn start_unread(mut command: Command, dotenv: &str) -> (Self, ChildStdout) {
         let directory = std::env::temp_dir().join(format!("highwater-test-{}", Uuid::new_v4()));
         fs::create_dir(&directory).unwrap();
         if !dotenv.is_empty() {
@@ -73,7 +73,7 @@ impl Program {
     }
 
     /// Reads its log from now on; each line must be JSON.
-    pub(super) fn read(&mut self, stdout: ChildStdout) {
+    pub(crate) fn read(&mut self, stdout: ChildStdout) {
         let log = Arc::clone(&self.log);
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines() {
@@ -85,39 +85,39 @@ impl Program {
     }
 
     /// Waits for a line that says so, and gives it.
-    pub(super) async fn says(&self, words: &str) -> Value {
+    pub(crate) async fn says(&self, words: &str) -> Value {
         let says = |line: &Value| line["message"].as_str().is_some_and(|message| message.contains(words));
         let read = async || self.log.lock().unwrap().iter().find(|line| says(line)).cloned();
         eventually(&format!("the log says {words:?}"), read).await
     }
 
     /// How many lines say just that.
-    pub(super) fn count(&self, message: &str) -> usize {
+    pub(crate) fn count(&self, message: &str) -> usize {
         self.log.lock().unwrap().iter().filter(|line| line["message"] == message).count()
     }
 
     /// Waits until it listens: where.
-    pub(super) async fn address(&self) -> String {
+    pub(crate) async fn address(&self) -> String {
         let line = self.says("listening on http://").await;
         line["message"].as_str().unwrap().rsplit_once(' ').unwrap().1.to_owned()
     }
 
     /// All that it logs, also after its end.
-    pub(super) fn log(&self) -> Log {
+    pub(crate) fn log(&self) -> Log {
         Log(Arc::clone(&self.log))
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// The limits and the like that the system has on it.
-    pub(super) fn proc(&self, file: &str) -> String {
+    pub(crate) fn proc(&self, file: &str) -> String {
         fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
     }
 
     /// Waits until it ends by itself.
-    pub(super) async fn end(mut self) -> Ended {
+    pub(crate) async fn end(mut self) -> Ended {
         let status =
             eventually("the program ends", || std::future::ready(self.child.try_wait().unwrap())).await;
         let mut stderr = String::new();
