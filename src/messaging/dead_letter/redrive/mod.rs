@@ -117,6 +117,10 @@ impl Redriver {
         let mut report = work.report;
         match done {
             Ok(()) => report.complete = true,
+            // After it had waited for another; what went before that is told.
+            Err(Stopped::Never(RedriveError::Unavailable(why))) if report.redriven > 0 => {
+                report.stopped = Some(why);
+            }
             Err(Stopped::Never(error)) => return Err(error),
             Err(Stopped::Early(why)) => report.stopped = Some(why),
             Err(Stopped::Dethroned) => report.stopped = Some(ANOTHER.to_owned()),
