@@ -5,6 +5,7 @@
 mod answer;
 pub mod email;
 pub mod event;
+pub mod punycode;
 mod register;
 mod request;
 mod routes;
