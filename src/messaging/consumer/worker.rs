@@ -27,7 +27,7 @@ const REACH_FACTOR: i64 = 4;
 /// A partition that is read to its end is not read again sooner: under load, what is written meanwhile comes
 /// in one answer in place of many, which costs the broker and us a fraction; in quiet, the broker holds the
 /// fetch for longer than this anyway and answers at the first record.
-const PACE: Duration = Duration::from_millis(10);
+const PACE: Duration = Duration::from_millis(20);
 /// How long a worker without a lease waits before it looks again.
 const LEASE_POLL: Duration = Duration::from_millis(20);
 /// How much later a batch is processed that was committed before.

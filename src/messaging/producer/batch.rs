@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
 
 use super::queue::Room;
-use crate::messaging::{Message, PublishError, Receipt};
+use crate::messaging::{Message, PublishError, Receipt, wire::encode_batch};
 
 /// What a record costs on the wire beside its key, value and headers, at most (KIP-98's varints).
 const RECORD_OVERHEAD: usize = 32;
@@ -86,8 +87,8 @@ impl Batch {
     }
 
     /// What is to be sent; the batch keeps it for another attempt.
-    pub(super) fn messages(&self) -> impl Iterator<Item = &Message> + Clone {
-        self.0.iter().map(|pending| &pending.message)
+    pub(super) fn encoded(&self) -> Bytes {
+        encode_batch(self.0.iter().map(|pending| &pending.message))
     }
 
     /// The latest moment at which somebody still waits for one of them.
@@ -105,9 +106,9 @@ impl Batch {
         self.0.retain(Pending::is_awaited);
     }
 
-    /// Kafka has all of them, at these offsets.
-    pub(super) fn acknowledge(self, partition: i32, offsets: Vec<i64>) {
-        for (mut pending, offset) in self.0.into_iter().zip(offsets) {
+    /// Kafka has all of them, from this offset on.
+    pub(super) fn acknowledge(self, partition: i32, first: i64) {
+        for (mut pending, offset) in self.0.into_iter().zip(first..) {
             pending.answer(Ok(Receipt { partition, offset }));
         }
     }
@@ -140,6 +141,11 @@ pub(super) struct Gatherer {
 impl Gatherer {
     pub(super) fn new(receiver: mpsc::UnboundedReceiver<Pending>, most_bytes: usize) -> Self {
         Self { receiver, waiting: VecDeque::new(), most_bytes }
+    }
+
+    /// Whether nothing waits, as far as was taken in.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Waits until there is something to send; false when all senders are gone and nothing is left. May be

@@ -14,7 +14,7 @@ use super::{
     Producer,
     batch::{Batch, Gatherer, Pending},
     breaker::{Breaker, Gate},
-    writer::{Refusal, WriteError, Writer},
+    writer::{Refusal, Writer, refusal},
 };
 use crate::messaging::{
     Board, Cluster, PublishError, backoff::Backoff, counts::ProducerCounts, wire::WireError,
@@ -52,7 +52,7 @@ struct Trouble {
 
 /// An attempt without an acknowledgement.
 struct Failure {
-    error: WriteError,
+    error: WireError,
     /// Whether the batch was on its way when it failed.
     sent: bool,
 }
@@ -136,7 +136,9 @@ impl Lane {
                 break;
             }
             if let Some(until) = writer.paused_until() {
-                self.wait_out(until).await;
+                self.wait_out(&mut writer, until).await;
+                // What waited may be out of time, or the way to another broker.
+                continue;
             }
             let batch = self.queue.gather().await;
             self.deliver(&mut writer, batch).await;
@@ -145,12 +147,27 @@ impl Lane {
         self.board.withdraw(&self.part);
     }
 
-    /// Waits while Kafka throttles; what comes meanwhile goes in one batch then.
-    async fn wait_out(&mut self, until: Instant) {
+    /// Waits while the leader throttles; what comes meanwhile goes in one batch then. Ends early when nothing
+    /// waits any more, or another broker leads the partition, which has a quota of its own.
+    async fn wait_out(&mut self, writer: &mut Writer, until: Instant) {
         self.counts.throttled.add(1);
-        while Instant::now() < until {
-            sleep_until(until.min(Instant::now() + TICK)).await;
-            self.queue.expire(Instant::now(), "Kafka throttles this client by a quota");
+        let moved = {
+            let mut moved = pin!(writer.moved());
+            loop {
+                tokio::select! {
+                    biased;
+                    () = &mut moved => break true,
+                    () = sleep_until(until.min(Instant::now() + TICK)) => {
+                        self.queue.expire(Instant::now(), "Kafka throttles this client by a quota");
+                        if self.queue.is_empty() || until <= Instant::now() {
+                            break false;
+                        }
+                    }
+                }
+            }
+        };
+        if moved {
+            writer.close();
         }
     }
 
@@ -159,13 +176,12 @@ impl Lane {
         let mut parts = VecDeque::from([batch]);
         while let Some(mut batch) = parts.pop_front() {
             let failure = match self.attempt(writer, &mut batch).await {
-                Ok(offsets) => {
-                    if !offsets.is_empty() {
-                        self.note(|breaker| breaker.answered());
-                        self.counts.batches.add(1);
-                        self.recovered();
-                    }
-                    batch.acknowledge(self.partition, offsets);
+                Ok(None) => continue,
+                Ok(Some(first)) => {
+                    self.note(|breaker| breaker.answered());
+                    self.counts.batches.add(1);
+                    self.recovered();
+                    batch.acknowledge(self.partition, first);
                     continue;
                 }
                 Err(failure) => failure,
@@ -201,24 +217,23 @@ impl Lane {
         }
     }
 
-    /// One try; nothing is sent, and nothing acknowledged, when nobody waits any more.
-    async fn attempt(&mut self, writer: &mut Writer, batch: &mut Batch) -> Result<Vec<i64>, Failure> {
-        let unsent = |error: WireError| Failure { error: error.into(), sent: false };
+    /// One try; the offset of the batch's first record. Nothing is sent when nobody waits any more.
+    async fn attempt(&mut self, writer: &mut Writer, batch: &mut Batch) -> Result<Option<i64>, Failure> {
+        let unsent = |error| Failure { error, sent: false };
         if !writer.is_open() {
-            let Some(patience) = self.patience(batch) else { return Ok(Vec::new()) };
+            let Some(patience) = self.patience(batch) else { return Ok(None) };
             self.called = Instant::now();
             let asking = in_time("Metadata", patience, writer.leader());
             let leader = self.while_expiring(batch, Wait::Turn, asking).await.map_err(unsent)?;
             self.leads(Cluster::address(&leader.0, leader.1));
-            let Some(patience) = self.patience(batch) else { return Ok(Vec::new()) };
+            let Some(patience) = self.patience(batch) else { return Ok(None) };
             self.called = Instant::now();
             let connecting = in_time("ApiVersions", patience, writer.connect(&leader));
             self.while_expiring(batch, Wait::Way, connecting).await.map_err(unsent)?;
         }
-        let Some(patience) = self.patience(batch) else { return Ok(Vec::new()) };
+        let Some(patience) = self.patience(batch) else { return Ok(None) };
         self.called = Instant::now();
-        let load = writer.load(batch.messages());
-        let sending = writer.send(load, patience);
+        let sending = writer.send(batch.encoded(), patience);
         let written = self.while_expiring(batch, Wait::Answer, sending).await;
         written.map_err(|error| Failure { error, sent: true })
     }
@@ -279,7 +294,7 @@ impl Lane {
     /// Whether the failure is the broker's: what it refuses, it has answered.
     fn judge(&self, failure: &Failure) {
         let (called, after) = (self.called, self.breaker_after);
-        match failure.error.refusal() {
+        match refusal(&failure.error) {
             Some(_) if failure.sent => self.note(|breaker| breaker.answered()),
             // The word of whichever broker was asked for the leader.
             Some(_) => {}
@@ -300,7 +315,7 @@ impl Lane {
     }
 
     /// Notes what went wrong; returns how long to wait before another try.
-    fn failed(&mut self, error: &WriteError) -> Duration {
+    fn failed(&mut self, error: &WireError) -> Duration {
         self.board.failed(&self.part, error);
         let trouble =
             self.trouble.get_or_insert_with(|| Trouble { error: String::new(), backoff: Backoff::new() });
@@ -337,7 +352,7 @@ async fn in_time<T>(
 }
 
 fn remedy(failure: &Failure) -> Remedy {
-    match failure.error.refusal() {
+    match refusal(&failure.error) {
         Some(Refusal::TooLarge) => Remedy::Split,
         Some(Refusal::Rights) => Remedy::AskForRights,
         Some(Refusal::Invalid) => Remedy::GiveUp,

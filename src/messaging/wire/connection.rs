@@ -2,7 +2,7 @@
 
 use std::{any::type_name, io, ops::RangeInclusive, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures::future::BoxFuture;
 use kafka_protocol::{
     messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},
@@ -22,6 +22,8 @@ const MAX_ANSWER: usize = 8 * 1024 * 1024;
 /// An answer grows by what has arrived, so that a length alone reserves no more than this: room for a fetch of
 /// the usual size (FETCH_MAX_BYTES) and what surrounds it, in one piece.
 const READ_STEP: usize = 2 * 1024 * 1024;
+/// What is read at first, in bytes: room for the answer to a produce, a commit or a heartbeat.
+const SHORT: usize = 1024;
 
 /// A connection that has asked the broker which versions it speaks.
 #[derive(Debug)]
@@ -182,18 +184,31 @@ impl Connection {
         self.stream.write_all(frame).await?;
         // TLS keeps back what TCP would send at once.
         self.stream.flush().await?;
-        let length = self.stream.read_i32().await?;
-        let length = usize::try_from(length).ok().filter(|length| *length <= most);
-        let length = length.ok_or_else(|| io::Error::other("an answer of impossible length"))?;
-        let mut body = BytesMut::with_capacity(length.min(READ_STEP));
-        while body.len() < length {
-            let wanted = (length - body.len()).min(READ_STEP);
-            let read = (&mut self.stream).take(wanted as u64).read_buf(&mut body).await?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
+        // Most answers are short, and come whole with the first read. Nothing else is on its way: the next request
+        // is sent when this one is answered.
+        let mut answer = BytesMut::with_capacity(SHORT);
+        while answer.len() < size_of::<i32>() {
+            self.read_some(&mut answer, SHORT).await?;
         }
-        Ok(body.freeze())
+        let length = usize::try_from(answer.get_i32()).ok().filter(|length| *length <= most);
+        let length = length.ok_or_else(|| io::Error::other("an answer of impossible length"))?;
+        while answer.len() < length {
+            let wanted = (length - answer.len()).min(READ_STEP);
+            self.read_some(&mut answer, wanted).await?;
+        }
+        if answer.len() > length {
+            return Err(io::Error::other("more than the answer"));
+        }
+        Ok(answer.freeze())
+    }
+
+    /// At least one byte more, and at most so many.
+    async fn read_some(&mut self, answer: &mut BytesMut, most: usize) -> io::Result<()> {
+        answer.reserve(most);
+        match (&mut self.stream).take(most as u64).read_buf(answer).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
     }
 
     /// What comes after the header, if it is that of the answer to the last request.

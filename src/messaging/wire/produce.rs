@@ -1,8 +1,8 @@
-//! Writing to a partition's log ourselves, which shows what rskafka hides: whether Kafka throttles.
+//! Writing to a partition's log.
 
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use kafka_protocol::{
     messages::{
         ProduceRequest, TopicName,
@@ -21,6 +21,8 @@ const CHECKSUM: usize = 17;
 const CHECKED: usize = 21;
 /// What a batch's length does not count: the base offset and the length.
 const BEFORE_LENGTH: usize = 12;
+/// Where a batch's records begin.
+const RECORDS: usize = 61;
 /// A producer without an id, an epoch or a sequence; a leader's epoch that nobody knows yet.
 const NONE: i8 = -1;
 
@@ -70,14 +72,24 @@ pub fn encode_batch<'a>(messages: impl Iterator<Item = &'a Message> + Clone) -> 
     let timestamps = messages.clone().map(|message| message.timestamp.timestamp_millis());
     let first = timestamps.clone().next().unwrap_or_default();
     let last = timestamps.max().unwrap_or_default();
-    let mut batch = BytesMut::new();
+    let places = messages.enumerate().map(|(delta, message)| Place {
+        message,
+        offset: delta as i64,
+        timestamp: message.timestamp.timestamp_millis() - first,
+    });
+    let (mut count, mut size) = (0, RECORDS);
+    for place in places.clone() {
+        let length = place.length();
+        count += 1;
+        size += varint_size(length as i64) + length;
+    }
+    let mut batch = Vec::with_capacity(size);
     batch.put_i64(0); // the base offset, which the broker gives
-    batch.put_i32(0); // the length, below
+    batch.put_i32((size - BEFORE_LENGTH) as i32);
     batch.put_i32(NONE.into());
     batch.put_i8(2);
     batch.put_u32(0); // the checksum, below
     batch.put_i16(0);
-    let count = messages.clone().count() as i32;
     batch.put_i32(count - 1);
     batch.put_i64(first);
     batch.put_i64(last);
@@ -85,45 +97,77 @@ pub fn encode_batch<'a>(messages: impl Iterator<Item = &'a Message> + Clone) -> 
     batch.put_i16(NONE.into());
     batch.put_i32(NONE.into());
     batch.put_i32(count);
-    let mut record = BytesMut::new();
-    for (delta, message) in messages.enumerate() {
-        record.clear();
-        record.put_i8(0);
-        put_varint(&mut record, message.timestamp.timestamp_millis() - first);
-        put_varint(&mut record, delta as i64);
-        put_bytes(&mut record, message.key.as_deref());
-        put_bytes(&mut record, message.value.as_deref());
-        put_varint(&mut record, message.headers.len() as i64);
-        for (name, value) in &message.headers {
-            put_bytes(&mut record, Some(name.as_bytes()));
-            put_bytes(&mut record, Some(value));
-        }
-        put_bytes(&mut batch, Some(&record));
-    }
-    let length = (batch.len() - BEFORE_LENGTH) as i32;
-    batch[8..BEFORE_LENGTH].copy_from_slice(&length.to_be_bytes());
+    places.for_each(|place| place.put(&mut batch));
     let checksum = crc32c::crc32c(&batch[CHECKED..]);
     batch[CHECKSUM..CHECKED].copy_from_slice(&checksum.to_be_bytes());
-    batch.freeze()
+    batch.into()
+}
+
+/// A message at its place in a batch: how far its offset and timestamp are from the first's.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    message: &'a Message,
+    offset: i64,
+    timestamp: i64,
+}
+
+impl Place<'_> {
+    /// The record's bytes, its own length before them not counted.
+    fn length(self) -> usize {
+        let Message { key, value, headers, .. } = self.message;
+        let headers_size: usize = headers
+            .iter()
+            .map(|(name, value)| bytes_size(Some(name.as_bytes())) + bytes_size(Some(value)))
+            .sum();
+        1 + varint_size(self.timestamp)
+            + varint_size(self.offset)
+            + bytes_size(key.as_deref())
+            + bytes_size(value.as_deref())
+            + varint_size(headers.len() as i64)
+            + headers_size
+    }
+
+    fn put(self, to: &mut Vec<u8>) {
+        let Message { key, value, headers, .. } = self.message;
+        put_varint(to, self.length() as i64);
+        to.push(0);
+        put_varint(to, self.timestamp);
+        put_varint(to, self.offset);
+        put_bytes(to, key.as_deref());
+        put_bytes(to, value.as_deref());
+        put_varint(to, headers.len() as i64);
+        for (name, value) in headers {
+            put_bytes(to, Some(name.as_bytes()));
+            put_bytes(to, Some(value));
+        }
+    }
 }
 
 /// Bytes with their length before them, which is -1 for null.
-fn put_bytes(to: &mut BytesMut, bytes: Option<&[u8]>) {
-    match bytes {
-        Some(bytes) => {
-            put_varint(to, bytes.len() as i64);
-            to.put_slice(bytes);
-        }
-        None => put_varint(to, -1),
-    }
+fn put_bytes(to: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    put_varint(to, bytes.map_or(-1, |bytes| bytes.len() as i64));
+    to.extend_from_slice(bytes.unwrap_or_default());
+}
+
+fn bytes_size(bytes: Option<&[u8]>) -> usize {
+    bytes.map_or(varint_size(-1), |bytes| varint_size(bytes.len() as i64) + bytes.len())
 }
 
 /// Seven bits a byte, the low ones first, zigzag (Protocol Buffers' `sint64`).
-fn put_varint(to: &mut BytesMut, number: i64) {
-    let mut zigzag = ((number << 1) ^ (number >> 63)) as u64;
+fn put_varint(to: &mut Vec<u8>, number: i64) {
+    let mut zigzag = zigzag(number);
     while zigzag >= 0x80 {
-        to.put_u8(zigzag as u8 | 0x80);
+        to.push(zigzag as u8 | 0x80);
         zigzag >>= 7;
     }
-    to.put_u8(zigzag as u8);
+    to.push(zigzag as u8);
+}
+
+fn varint_size(number: i64) -> usize {
+    let bits = u64::BITS - (zigzag(number) | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
+fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)) as u64
 }

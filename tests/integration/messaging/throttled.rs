@@ -53,3 +53,18 @@ async fn a_record_whose_time_is_up_while_kafka_throttles_was_not_written() {
     assert!(told.contains("quota"), "{told}");
     assert_eq!(cluster.records(&cluster.topic).await.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_ends_while_kafka_throttles_it() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let producer = client.producer(client.topic());
+    cluster.broker().faults().always(ApiKey::Produce, Fault::Throttle(Duration::from_secs(600)));
+    eventually("a record is written", async || producer.publish(message("k", "first")).await.ok()).await;
+    let waits = producer.publish(message("k", "waits"));
+    let (told, ()) = tokio::join!(waits, async {
+        eventually("the record waits", async || (producer.figures().queued_records > 0).then_some(())).await;
+        producer.close().await;
+    });
+    assert!(told.unwrap_err().to_string().contains("quota"));
+}
