@@ -1,5 +1,6 @@
 //! What a topic must be to keep state in: nothing in it may ever change place or go away.
 
+use kafka_protocol::ResponseError;
 use thiserror::Error;
 
 use crate::messaging::{
@@ -28,16 +29,24 @@ pub(super) async fn check(
     let layout = describe(&mut connection, topic).await?;
     let settings = match settings(&mut connection, topic).await {
         Ok(settings) => settings,
-        Err(WireError::Refused { error, .. }) => {
+        Err(error) if is_forbidden(&error) => {
             log::warn!(
-                "topic {topic}: its settings cannot be read ({error}); they are taken to be as they must"
+                "topic {topic}: its settings cannot be read ({error}); they are taken to be as they must. \
+                 Allow DESCRIBE_CONFIGS on it to have them checked"
             );
             Vec::new()
         }
+        // Whatever else is wrong passes; until then nobody knows whether the state is safe.
         Err(error) => return Err(error),
     };
     Ok(judge(layout.partitions, partitions, &settings)
         .map_err(|reason| Unfit { topic: topic.to_owned(), reason }))
+}
+
+/// Whether this user may not read settings, which no waiting mends.
+fn is_forbidden(error: &WireError) -> bool {
+    use ResponseError::{ClusterAuthorizationFailed, TopicAuthorizationFailed};
+    matches!(error.code(), Some(TopicAuthorizationFailed | ClusterAuthorizationFailed))
 }
 
 /// By its settings, as `DescribeConfigs` tells them.

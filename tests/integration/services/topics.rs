@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use highwater::messaging::{Message, Publisher as _, Topic, TopicConfig};
+use highwater::{
+    embedded::Fault,
+    messaging::{Message, Publisher as _, Topic, TopicConfig},
+};
+use kafka_protocol::{ResponseError, messages::ApiKey};
 use serde_json::json;
 
 use super::registered;
@@ -32,6 +36,31 @@ async fn a_topic_with_fewer_partitions_or_a_bound_in_time_is_refused() {
         let refusal = Instance::users_with(&cluster, &[]).until_it_refuses().await;
         assert!(refusal.contains(reason), "{refusal}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_cannot_be_read_just_now_are_asked_for_again() {
+    let cluster = TestCluster::embedded().await;
+    let bounded = TopicConfig { retention: Some(Duration::from_secs(3600)), ..fit(&cluster) };
+    cluster.client().topic_of(bounded).known_partitions().await;
+    cluster.broker().faults().times(
+        ApiKey::DescribeConfigs,
+        Fault::Refuse(ResponseError::UnknownServerError),
+        5,
+    );
+    let refusal = Instance::users_with(&cluster, &[]).until_it_refuses().await;
+    assert!(refusal.contains("retention.ms is 3600000"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_may_not_be_read_are_taken_to_be_right() {
+    let cluster = TestCluster::embedded().await;
+    cluster.broker().faults().always(
+        ApiKey::DescribeConfigs,
+        Fault::Refuse(ResponseError::TopicAuthorizationFailed),
+    );
+    let users = Instance::users(&cluster).await;
+    registered(&users, "ann@example.org").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
