@@ -80,8 +80,7 @@ impl<F: Fold> Follower<F> {
             Some(Ok(found)) => ControlFlow::Break(found),
             // A view that lacks a partition is none: the process has to begin anew.
             Some(Err(panic)) => {
-                let topic = self.topic.handle().name().to_string();
-                ControlFlow::Break(Unfit { topic, reason: format!("following it broke down: {panic}") })
+                ControlFlow::Break(self.unfit(format!("following it broke down: {panic}")))
             }
             None => ControlFlow::Continue(()),
         }
@@ -111,7 +110,8 @@ impl<F: Fold> Follower<F> {
         }
     }
 
-    /// Reads one partition for ever; returns where its beginning is gone.
+    /// Reads one partition for ever; returns where its beginning is gone, or where it has what cannot be part of
+    /// this view.
     async fn follow(&self, partition: i32, part: &str) -> Unfit {
         let topic = Arc::clone(self.topic.handle().name());
         let mut reader =
@@ -125,7 +125,9 @@ impl<F: Fold> Follower<F> {
                     backoff = Backoff::new();
                     self.board.succeeded(part);
                     for some in fetched.records.chunks(AT_ONCE) {
-                        self.take_in(some);
+                        if let Err(reason) = self.take_in(some) {
+                            return self.unfit(reason);
+                        }
                         tokio::task::yield_now().await;
                     }
                     position = fetched.next;
@@ -139,7 +141,7 @@ impl<F: Fold> Follower<F> {
                     let reason = format!(
                         "partition {partition} has nothing at offset {position}: records were deleted"
                     );
-                    return Unfit { topic: topic.to_string(), reason };
+                    return self.unfit(reason);
                 }
                 Err(error @ ReadError::Undecodable(_)) => {
                     let reason = format!("cannot go on at offset {position}: {error}");
@@ -160,8 +162,17 @@ impl<F: Fold> Follower<F> {
         self.board.failed(part, error);
     }
 
+    fn unfit(&self, reason: String) -> Unfit {
+        Unfit { topic: self.topic.handle().name().to_string(), reason }
+    }
+
     /// Takes records into the view. What is no event is nothing, in every instance alike.
-    fn take_in(&self, records: &[Record]) {
+    ///
+    /// # Errors
+    ///
+    /// Why the view would not be that of every instance: what is written by the contract (it has an envelope) is to
+    /// count for all, and cannot count here.
+    fn take_in(&self, records: &[Record]) -> Result<(), String> {
         let live = self.shared.places.is_complete();
         let mut replica = self.shared.replica.write().unwrap_or_else(PoisonError::into_inner);
         for record in records {
@@ -174,14 +185,20 @@ impl<F: Fold> Follower<F> {
                     continue;
                 }
             };
+            let envelope = Envelope::read(record);
+            let home = replica.home(&event);
+            if envelope.is_some() && home != record.partition {
+                return Err(misplaced(record, home, self.topic.config().partitions));
+            }
             let fate = replica.admit(record.partition, event);
-            if let Some(envelope) = Envelope::read(record) {
+            if let Some(envelope) = envelope {
                 if live {
                     self.tell(record, &envelope, fate);
                 }
                 self.shared.awaited.tell(envelope.id, fate);
             }
         }
+        Ok(())
     }
 
     fn tell(&self, record: &Record, envelope: &Envelope, fate: Fate) {
@@ -197,4 +214,13 @@ impl<F: Fold> Follower<F> {
             "{said}"
         );
     }
+}
+
+/// An instance counted other partitions: what it was told had happened is nothing here.
+fn misplaced(record: &Record, home: i32, partitions: i32) -> String {
+    let (partition, offset) = (record.partition, record.offset);
+    format!(
+        "partition {partition} has at offset {offset} an event whose key belongs in partition {home} of {partitions}: \
+         it was written with another STATE_PARTITIONS. Set it to what the topic began with, in all instances"
+    )
 }

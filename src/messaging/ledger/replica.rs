@@ -53,7 +53,7 @@ impl<F: Fold> Replica<F> {
     /// The rule, in whole: an event is void unless it is in the partition of its key, makes the version after the
     /// current one, and is allowed by the state. A copy of a valid event is void by its version.
     pub fn admit(&mut self, partition: i32, event: F::Event) -> Fate {
-        let at_home = partition_for_key(event.key().as_bytes(), self.partitions) == partition;
+        let at_home = self.home(&event) == partition;
         let is_next = self.view.version_of(&event).checked_add(1) == Some(event.version());
         if at_home && is_next && self.view.apply(event) {
             self.applied += 1;
@@ -62,6 +62,11 @@ impl<F: Fold> Replica<F> {
             self.void += 1;
             Fate::Void
         }
+    }
+
+    /// The partition of an event's key: the only one in which it counts.
+    pub fn home(&self, event: &F::Event) -> i32 {
+        partition_for_key(event.key().as_bytes(), self.partitions)
     }
 
     /// The state.

@@ -1,10 +1,13 @@
 //! What a topic must be to keep state in: nothing in it may ever change place or go away.
 
+use std::sync::Arc;
+
 use kafka_protocol::ResponseError;
 use thiserror::Error;
 
 use crate::messaging::{
     Cluster,
+    consumer::{ReadError, Reader},
     topic::{describe, settings},
     wire::WireError,
 };
@@ -19,12 +22,24 @@ pub struct Unfit {
     pub reason: String,
 }
 
+/// Why nothing is known of it yet.
+#[derive(Debug, Error)]
+pub(super) enum CheckError {
+    /// Of the topic and its settings.
+    #[error("{}", .0.explained())]
+    Unknown(#[from] WireError),
+    /// Of what is in it.
+    #[error(transparent)]
+    Unread(#[from] ReadError),
+}
+
 /// Looks whether the topic can keep state in so many partitions.
 pub(super) async fn check(
-    cluster: &Cluster,
-    topic: &str,
+    cluster: &Arc<Cluster>,
+    topic: &Arc<str>,
     partitions: usize,
-) -> Result<Result<(), Unfit>, WireError> {
+) -> Result<Result<(), Unfit>, CheckError> {
+    let unfit = |reason| Unfit { topic: topic.to_string(), reason };
     let mut connection = cluster.connect().await?;
     let layout = describe(&mut connection, topic).await?;
     let settings = match settings(&mut connection, topic).await {
@@ -37,10 +52,23 @@ pub(super) async fn check(
             Vec::new()
         }
         // Whatever else is wrong passes; until then nobody knows whether the state is safe.
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
-    Ok(judge(layout.partitions, partitions, &settings)
-        .map_err(|reason| Unfit { topic: topic.to_owned(), reason }))
+    if let Err(reason) = judge(layout.partitions, partitions, &settings) {
+        return Ok(Err(unfit(reason)));
+    }
+    // More partitions do not count, but whoever wrote to one counts it.
+    for partition in partitions..layout.partitions {
+        let mut reader = Reader::new(Arc::clone(cluster), Arc::clone(topic), partition as i32, 1);
+        if !reader.range().await?.is_empty() {
+            return Ok(Err(unfit(format!(
+                "partition {partition} has records, and STATE_PARTITIONS is {partitions}: they were written with a \
+                 higher one. Set it to what the topic began with, in all instances; records there that are nobody's \
+                 can be deleted (kafka-delete-records)"
+            ))));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// Whether this user may not read settings, which no waiting mends.

@@ -77,6 +77,27 @@ async fn partitions_beyond_those_of_the_state_are_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_counts_other_partitions_than_the_state_was_written_in_does_not_start() {
+    let cluster = TestCluster::start().await;
+    cluster.client().topic_of(TopicConfig { partitions: 6, ..fit(&cluster) }).known_partitions().await;
+    let counting = |partitions| Instance::users_with(&cluster, &[("STATE_PARTITIONS", partitions)]);
+    let users = counting("3");
+    users.until_ready().await;
+    for number in 0..20 {
+        registered(&users, &format!("user-{number}@example.org")).await;
+    }
+    users.stop().await;
+    for (partitions, reason) in
+        [("6", "belongs in partition"), ("2", "partition 2 has records, and STATE_PARTITIONS is 2")]
+    {
+        let refusal = counting(partitions).until_it_refuses().await;
+        assert!(refusal.contains(reason), "{refusal}");
+    }
+    let users = counting("3");
+    users.until("/users", |found| found["count"] == 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn late_repeated_and_foreign_records_count_for_nothing_in_every_instance() {
     let cluster = TestCluster::start().await;
     let users = Instance::users(&cluster).await;
