@@ -13,7 +13,7 @@ use super::{Envelope, Record};
 /// A type that serde can write and read needs no more than this to be a [`Payload`].
 pub trait Event: Sized + Send + Sync + 'static {
     /// The version of its schema. A higher one may have fields that a lower one has not; readers ignore what
-    /// they do not know.
+    /// they do not know. State that is kept by the log is no such reader: there a higher one is for who knows it.
     const SCHEMA_VERSION: u32 = 1;
 
     /// Whether the value itself says what the envelope's headers would: id, type and time. They are then sent

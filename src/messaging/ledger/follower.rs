@@ -10,9 +10,9 @@ use log::{error, info, warn};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{Fate, Fold, Shared, Unfit, requirements};
+use super::{Fate, Fold, Shared, Unfit, Versioned, requirements};
 use crate::messaging::{
-    Board, Cluster, Envelope, Payload, Record, TypedTopic,
+    Board, Cluster, Envelope, Event as _, Payload, Record, TypedTopic,
     backoff::Backoff,
     consumer::{ReadError, Reader},
 };
@@ -176,6 +176,10 @@ impl<F: Fold> Follower<F> {
         let live = self.shared.places.is_complete();
         let mut replica = self.shared.replica.write().unwrap_or_else(PoisonError::into_inner);
         for record in records {
+            let envelope = Envelope::read(record);
+            if let Some(envelope) = envelope.as_ref().filter(|envelope| is_newer::<F::Event>(envelope)) {
+                return Err(newer(record, envelope));
+            }
             let event = match F::Event::read(record) {
                 Ok(event) => event,
                 Err(malformed) => {
@@ -185,7 +189,6 @@ impl<F: Fold> Follower<F> {
                     continue;
                 }
             };
-            let envelope = Envelope::read(record);
             let home = replica.home(&event);
             if envelope.is_some() && home != record.partition {
                 return Err(misplaced(record, home, self.topic.config().partitions));
@@ -214,6 +217,20 @@ impl<F: Fold> Follower<F> {
             "{said}"
         );
     }
+}
+
+fn is_newer<E: Versioned>(envelope: &Envelope) -> bool {
+    !E::TYPES.contains(&envelope.event_type.as_str()) || envelope.schema_version > E::SCHEMA_VERSION
+}
+
+/// What a newer program makes of it is not known here: a state without it would be another.
+fn newer(record: &Record, envelope: &Envelope) -> String {
+    let Record { partition, offset, .. } = record;
+    let Envelope { event_type, schema_version, .. } = envelope;
+    format!(
+        "partition {partition} has at offset {offset} a {event_type} of schema version {schema_version}, which this \
+         program does not know: a newer one wrote it. Upgrade this instance"
+    )
 }
 
 /// An instance counted other partitions: what it was told had happened is nothing here.

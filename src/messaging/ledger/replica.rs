@@ -4,6 +4,10 @@ use super::super::{Event as _, Payload, partition_for_key};
 
 /// An event that says which version of its entity it makes, the first being 1.
 pub trait Versioned: Payload {
+    /// Its types, all of them, as [`Event::event_type`](super::super::Event::event_type) names them. A record whose
+    /// envelope names another was written by a newer program: whoever passes it over has another state.
+    const TYPES: &'static [&'static str];
+
     /// That version.
     fn version(&self) -> u64;
 }

@@ -122,6 +122,8 @@ impl Event for OrderEvent {
 }
 
 impl Versioned for OrderEvent {
+    const TYPES: &'static [&'static str] = &["OrderCreated", "OrderStatusChanged"];
+
     fn version(&self) -> u64 {
         match self {
             Self::OrderCreated(_) => 1,

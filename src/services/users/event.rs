@@ -125,6 +125,8 @@ impl Event for UserEvent {
 }
 
 impl Versioned for UserEvent {
+    const TYPES: &'static [&'static str] = &["UserCreated", "UserUpdated", "UserDeleted"];
+
     fn version(&self) -> u64 {
         match self {
             Self::UserCreated(created) => created.version,

@@ -5,10 +5,11 @@ use std::time::Duration;
 use chrono::Utc;
 use highwater::{
     embedded::Fault,
-    messaging::{Message, Publisher as _, Topic, TopicConfig},
+    messaging::{Envelope, Message, Publisher as _, Topic, TopicConfig},
 };
 use kafka_protocol::{ResponseError, messages::ApiKey};
-use serde_json::json;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::registered;
 use crate::support::{Instance, TestCluster};
@@ -115,19 +116,52 @@ async fn late_repeated_and_foreign_records_count_for_nothing_in_every_instance()
         json!("no event"),
     ];
     for value in values {
-        let message = Message {
-            key: Some(key.as_bytes().to_vec()),
-            value: Some(value.to_string().into_bytes()),
-            headers: Vec::new(),
-            timestamp: Utc::now(),
-            partition: None,
-        };
-        producer.publish(message).await.unwrap();
+        producer.publish(message(key, &value, Vec::new())).await.unwrap();
     }
     let other = Instance::users(&cluster).await;
     for instance in [&users, &other] {
         instance.until("/health", |health| health["state"][0]["void"] == 3).await;
         let found = instance.get("/users").await.ok(200);
         assert_eq!((&found["count"], &found["users"][0]["name"]), (&json!(1), &json!("Ann")));
+    }
+}
+
+fn message(key: &str, value: &Value, headers: Vec<(String, Vec<u8>)>) -> Message {
+    Message {
+        key: Some(key.as_bytes().to_vec()),
+        value: Some(value.to_string().into_bytes()),
+        headers,
+        timestamp: Utc::now(),
+        partition: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_a_newer_program_ends_an_instance_that_would_pass_it_over() {
+    let envelope = Envelope {
+        id: Uuid::new_v4(),
+        event_type: "UserDeleted".to_owned(),
+        schema_version: 1,
+        source: "/users".to_owned(),
+        time: Utc::now(),
+        correlation_id: None,
+        causation_id: None,
+    };
+    for newer in [
+        Envelope { event_type: "UserPromoted".to_owned(), ..envelope.clone() },
+        Envelope { schema_version: 2, ..envelope },
+    ] {
+        let cluster = TestCluster::start().await;
+        let users = Instance::users(&cluster).await;
+        let client = cluster.client();
+        let producer = client.producer(client.topic_of(fit(&cluster)));
+        let key = "ann@example.org";
+        let value = json!({"type": newer.event_type, "userId": Uuid::new_v4(), "emailKey": key, "version": 1});
+        producer.publish(message(key, &value, newer.headers())).await.unwrap();
+        // The one at work, and whoever begins.
+        for instance in [users, Instance::users_with(&cluster, &[])] {
+            let refusal = instance.until_it_refuses().await;
+            assert!(refusal.contains("Upgrade this instance"), "{refusal}");
+        }
     }
 }

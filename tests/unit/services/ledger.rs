@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use highwater::{
     messaging::{
         Event as _,
-        ledger::{Fate, Replica},
+        ledger::{Fate, Replica, Versioned as _},
         partition_for_key,
     },
     services::users::{
@@ -212,4 +212,19 @@ fn an_event_in_a_partition_that_is_not_its_key_s_is_void() {
     assert_eq!(replica.admit(home(&event) as i32, event.clone()), Fate::Valid);
     assert_eq!(replica.admit(home(&event) as i32, event), Fate::Void);
     assert_eq!((replica.applied(), replica.void()), (1, PARTITIONS as u64));
+}
+
+#[test]
+fn an_event_is_of_a_type_that_its_readers_know() {
+    let register = Move::Register { instance: 0, email: 0, twice: false };
+    let mut replica = Replica::<Users>::new(1);
+    for step in [
+        register,
+        Move::Rename { instance: 0, email: 0, twice: false },
+        Move::Delete { instance: 0, email: 0, twice: false },
+    ] {
+        let event = write(replica.view(), &step, 0).unwrap();
+        assert!(UserEvent::TYPES.contains(&&*event.event_type()), "{}", event.event_type());
+        assert_eq!(replica.admit(0, event), Fate::Valid);
+    }
 }

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use highwater::{
-    messaging::ledger::{Fate, Replica},
+    messaging::{
+        Event as _,
+        ledger::{Fate, Replica, Versioned as _},
+    },
     services::orders::{
         Orders,
         event::{Item, OrderCreated, OrderEvent, OrderStatusChanged},
@@ -54,6 +57,7 @@ fn an_order_has_its_history_and_what_it_was_in_each_version() {
         changed(2, Status::Pending, Action::Confirm, Status::Confirmed),
         changed(3, Status::Confirmed, Action::Pay, Status::Paid),
     ] {
+        assert!(OrderEvent::TYPES.contains(&&*event.event_type()), "{}", event.event_type());
         assert_eq!(replica.admit(0, event), Fate::Valid);
     }
     let order = replica.view().get(ORDER).unwrap();
