@@ -158,7 +158,8 @@ impl Reader {
             return Ok(if stands_still { Stretch::NotPlain(why) } else { Stretch::Behind });
         }
         let records = records.into_iter().map(|record| plain(self.partition, record)).collect();
-        Ok(Stretch::Plain(Fetched { records, next, end }))
+        // Read to the end, it has no transaction that is open.
+        Ok(Stretch::Plain(Fetched { records, next, end, stable: end }))
     }
 
     async fn read_by_ourselves(&mut self, from: i64) -> Result<Fetched, ReadError> {

@@ -132,7 +132,7 @@ impl<F: Fold> Follower<F> {
                     }
                     position = fetched.next;
                     let was_complete = self.shared.places.is_complete();
-                    self.shared.places.moved(partition, position, fetched.end, sent);
+                    self.shared.places.moved(partition, &fetched, sent);
                     if !was_complete && self.shared.places.is_complete() {
                         info!("topic {topic} is read to its end: the view is complete");
                     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::{sync::watch, time::Instant};
 
+use crate::messaging::wire::Fetched;
+
 /// A ledger at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,7 +31,7 @@ pub struct FollowedPartition {
     pub partition: i32,
     /// The next offset to be read.
     pub position: i64,
-    /// The end of the log as last seen.
+    /// The end of the log as last seen, with what an open transaction holds back.
     pub end: i64,
     /// Why it stands still, while it does.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,10 +61,11 @@ impl Places {
     }
 
     /// A fetch that was sent then has been taken in.
-    pub(super) fn moved(&self, partition: i32, position: i64, end: i64, sent: Instant) {
+    pub(super) fn moved(&self, partition: i32, fetched: &Fetched, sent: Instant) {
         self.change(partition, |place| {
-            (place.position, place.end, place.error) = (position, end, None);
-            if position >= end {
+            (place.position, place.end, place.error) = (fetched.next, fetched.end, None);
+            // What an open transaction holds back is for nobody to read.
+            if fetched.next >= fetched.stable {
                 place.seen = Some(sent);
             }
         });

@@ -37,6 +37,8 @@ pub struct Fetched {
     pub next: i64,
     /// The high watermark: what all in-sync replicas have.
     pub end: i64,
+    /// The last stable offset: what can be read of committed records. Below the end where a transaction is open.
+    pub stable: i64,
 }
 
 impl Connection {
@@ -81,7 +83,10 @@ pub fn decode_fetch(answer: Bytes, version: i16, partition: i32, from: i64) -> R
     let answer = answer.map_err(|error| malformed(error.to_string()))?;
     WireError::check(WHAT, answer.error_code)?;
     let (records, next) = decode_batches(partition, answer.records, from, answer.aborted, MAX_DECODED)?;
-    Ok(Fetched { records, next, end: answer.high_watermark })
+    let end = answer.high_watermark;
+    // A broker that knows no transactions may leave it at -1.
+    let stable = if answer.last_stable_offset < 0 { end } else { answer.last_stable_offset.min(end) };
+    Ok(Fetched { records, next, end, stable })
 }
 
 /// Of a Fetch's answer what matters here.
@@ -89,6 +94,7 @@ pub fn decode_fetch(answer: Bytes, version: i16, partition: i32, from: i64) -> R
 struct FetchAnswer {
     error_code: i16,
     high_watermark: i64,
+    last_stable_offset: i64,
     aborted: Vec<AbortedTransaction>,
     records: Bytes,
 }
@@ -121,7 +127,7 @@ impl FetchAnswer {
 
     fn read_partition(answer: &mut Bytes, version: i16) -> anyhow::Result<Self> {
         let error_code = answer.try_get_i16()?;
-        let (high_watermark, _last_stable_offset) = (answer.try_get_i64()?, answer.try_get_i64()?);
+        let (high_watermark, last_stable_offset) = (answer.try_get_i64()?, answer.try_get_i64()?);
         if version >= 5 {
             let _log_start_offset = answer.try_get_i64()?;
         }
@@ -137,7 +143,7 @@ impl FetchAnswer {
         }
         let length = answer.try_get_i32()?;
         let records = split(answer, usize::try_from(length).unwrap_or(0))?; // null is none
-        Ok(Self { error_code, high_watermark, aborted, records })
+        Ok(Self { error_code, high_watermark, last_stable_offset, aborted, records })
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::registered;
-use crate::support::{Instance, TestCluster};
+use crate::support::{Instance, TestCluster, TransactionalProducer};
 
 /// What the topic of the users is made with.
 fn fit(cluster: &TestCluster) -> TopicConfig {
@@ -56,10 +56,10 @@ async fn settings_that_cannot_be_read_just_now_are_asked_for_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_may_not_be_read_are_taken_to_be_right() {
     let cluster = TestCluster::embedded().await;
-    cluster.broker().faults().always(
-        ApiKey::DescribeConfigs,
-        Fault::Refuse(ResponseError::TopicAuthorizationFailed),
-    );
+    cluster
+        .broker()
+        .faults()
+        .always(ApiKey::DescribeConfigs, Fault::Refuse(ResponseError::TopicAuthorizationFailed));
     let users = Instance::users(&cluster).await;
     registered(&users, "ann@example.org").await;
 }
@@ -156,7 +156,8 @@ async fn an_event_of_a_newer_program_ends_an_instance_that_would_pass_it_over() 
         let client = cluster.client();
         let producer = client.producer(client.topic_of(fit(&cluster)));
         let key = "ann@example.org";
-        let value = json!({"type": newer.event_type, "userId": Uuid::new_v4(), "emailKey": key, "version": 1});
+        let value =
+            json!({"type": newer.event_type, "userId": Uuid::new_v4(), "emailKey": key, "version": 1});
         producer.publish(message(key, &value, newer.headers())).await.unwrap();
         // The one at work, and whoever begins.
         for instance in [users, Instance::users_with(&cluster, &[])] {
@@ -164,4 +165,25 @@ async fn an_event_of_a_newer_program_ends_an_instance_that_would_pass_it_over() 
             assert!(refusal.contains("Upgrade this instance"), "{refusal}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_somebody_left_open_keeps_nobody_from_what_is_known() {
+    let cluster = TestCluster::start().await;
+    let users = Instance::users(&cluster).await;
+    let user = registered(&users, "ann@example.org").await;
+    let of_users = TestCluster {
+        brokers: cluster.brokers.clone(),
+        embedded: None,
+        topic: cluster.users(),
+        group: cluster.group.clone(),
+    };
+    let mut open = TransactionalProducer::start(&of_users, "foreign").await;
+    for partition in 0..3 {
+        open.send(partition, &["held back"]).await;
+    }
+    let other = Instance::users(&cluster).await;
+    other.get(&format!("/users/{user}")).await.ok(200);
+    open.abort().await;
+    registered(&other, "bob@example.org").await;
 }

@@ -71,6 +71,17 @@ fn in_each_version_the_asked_partitions_records_are_found() {
 }
 
 #[test]
+fn in_each_version_what_an_open_transaction_holds_back_is_told() {
+    for version in VERSIONS {
+        for (told, stable) in [(7, 7), (9, 9), (12, 9), (-1, 9)] {
+            let data = data(3).with_last_stable_offset(told);
+            let fetched = decode_fetch(answer(vec![data], version), version, 3, 5).unwrap();
+            assert_eq!((fetched.stable, fetched.end), (stable, 9), "version {version}");
+        }
+    }
+}
+
+#[test]
 fn in_each_version_aborted_transactions_are_left_out_and_no_records_are_none() {
     for version in VERSIONS {
         let aborted = AbortedTransaction::default().with_producer_id(7.into()).with_first_offset(6);
