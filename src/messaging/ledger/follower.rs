@@ -7,12 +7,12 @@ use std::{
 };
 
 use log::{error, info, warn};
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{Fate, Fold, Shared, Unfit, Versioned, requirements};
 use crate::messaging::{
-    Board, Cluster, Envelope, Event as _, Payload, Record, TypedTopic,
+    Board, Cluster, Envelope, Payload, Record, TypedTopic,
     backoff::Backoff,
     consumer::{ReadError, Reader},
 };
@@ -79,9 +79,7 @@ impl<F: Fold> Follower<F> {
         match partitions.join_next().await {
             Some(Ok(found)) => ControlFlow::Break(found),
             // A view that lacks a partition is none: the process has to begin anew.
-            Some(Err(panic)) => {
-                ControlFlow::Break(self.unfit(format!("following it broke down: {panic}")))
-            }
+            Some(Err(panic)) => ControlFlow::Break(self.unfit(format!("following it broke down: {panic}"))),
             None => ControlFlow::Continue(()),
         }
     }
@@ -119,7 +117,6 @@ impl<F: Fold> Follower<F> {
         let mut backoff = Backoff::new();
         let mut position = 0;
         loop {
-            let sent = Instant::now();
             match reader.read(position).await {
                 Ok(fetched) => {
                     backoff = Backoff::new();
@@ -132,7 +129,7 @@ impl<F: Fold> Follower<F> {
                     }
                     position = fetched.next;
                     let was_complete = self.shared.places.is_complete();
-                    self.shared.places.moved(partition, &fetched, sent);
+                    self.shared.places.moved(partition, &fetched);
                     if !was_complete && self.shared.places.is_complete() {
                         info!("topic {topic} is read to its end: the view is complete");
                     }

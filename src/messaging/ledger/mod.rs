@@ -16,6 +16,7 @@
 //! (acks=all, no unclean election). [`Ledger::start`] checks what can be checked.
 
 mod append;
+mod ends;
 mod follower;
 mod replica;
 mod requirements;
@@ -26,17 +27,18 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use append::AppendError;
 use append::Awaited;
+use ends::Ends;
 use follower::Follower;
 pub use replica::{Fate, Fold, Replica, Versioned};
 pub use requirements::Unfit;
 pub use status::{FollowedPartition, LedgerStatus};
 
-use super::{Kafka, ProducerConfig, TopicConfig, TypedProducer, TypedTopic};
+use super::{Kafka, Passing, ProducerConfig, TopicConfig, TypedProducer, TypedTopic};
 use status::Places;
 
 /// A view of a whole topic, kept by this instance, and the way to write to it.
@@ -44,6 +46,7 @@ pub struct Ledger<F: Fold> {
     shared: Arc<Shared<F>>,
     topic: TypedTopic<F::Event>,
     producer: TypedProducer<F::Event>,
+    ends: Ends,
     stop: CancellationToken,
     following: JoinSet<()>,
     fitness: watch::Receiver<Option<Unfit>>,
@@ -68,12 +71,13 @@ impl<F: Fold> Ledger<F> {
             awaited: Awaited::default(),
             places: Places::new(topic.handle().name(), partitions),
         });
+        let ends = Ends::new(kafka.cluster(), topic.handle().name(), partitions);
         let stop = CancellationToken::new();
         let (unfit, fitness) = watch::channel(None);
         let mut following = JoinSet::new();
         let follower = Follower::new(&topic, Arc::clone(&shared), stop.clone());
         following.spawn(follower.follow_all(unfit));
-        Self { shared, topic, producer, stop, following, fitness }
+        Self { shared, topic, producer, ends, stop, following, fitness }
     }
 
     /// Looks at the view, which stands still meanwhile.
@@ -103,9 +107,23 @@ impl<F: Fold> Ledger<F> {
         self.shared.places.is_complete()
     }
 
-    /// Waits until the view has everything that was acknowledged before this was called.
-    pub async fn abreast(&self) {
-        self.shared.places.seen_since(Instant::now()).await;
+    /// Waits until the view has everything that was acknowledged before this was called, and can be read.
+    ///
+    /// # Errors
+    ///
+    /// It has not within twice as long as any one call to a broker may take: a partition is away, as a rule.
+    pub async fn abreast(&self) -> Result<(), Passing> {
+        let topic = self.topic.handle().name();
+        let reached = async {
+            let ends = self.ends.now().await.map_err(|error| error.to_string())?;
+            self.shared.places.reached(&ends).await;
+            Ok(())
+        };
+        let within = self.topic.kafka().cluster().request_timeout() * 2;
+        let reached = timeout(within, reached).await;
+        reached
+            .unwrap_or_else(|_| Err(format!("it is not read that far after {within:?}")))
+            .map_err(|reason| Passing(format!("topic {topic}: where it ends now is not known here: {reason}")))
     }
 
     /// Resolves when the topic turns out not to be fit to keep state in; never, while it is.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 use crate::messaging::wire::Fetched;
 
@@ -49,8 +49,8 @@ pub(super) struct Places {
 struct Place {
     position: i64,
     end: i64,
-    /// A moment whose log's end has been reached: when the fetch that reached it was sent.
-    seen: Option<Instant>,
+    /// Whether the log's end has been reached once.
+    seen: bool,
     error: Option<String>,
 }
 
@@ -60,14 +60,12 @@ impl Places {
         Self { topic: Arc::clone(topic), places }
     }
 
-    /// A fetch that was sent then has been taken in.
-    pub(super) fn moved(&self, partition: i32, fetched: &Fetched, sent: Instant) {
+    /// A fetch has been taken in.
+    pub(super) fn moved(&self, partition: i32, fetched: &Fetched) {
         self.change(partition, |place| {
             (place.position, place.end, place.error) = (fetched.next, fetched.end, None);
             // What an open transaction holds back is for nobody to read.
-            if fetched.next >= fetched.stable {
-                place.seen = Some(sent);
-            }
+            place.seen |= fetched.next >= fetched.stable;
         });
     }
 
@@ -77,15 +75,14 @@ impl Places {
     }
 
     pub(super) fn is_complete(&self) -> bool {
-        self.places.iter().all(|place| place.borrow().seen.is_some())
+        self.places.iter().all(|place| place.borrow().seen)
     }
 
-    /// Waits until each partition has been read to an end that it had at that moment or later.
-    pub(super) async fn seen_since(&self, moment: Instant) {
-        for place in &self.places {
-            let mut place = place.subscribe();
+    /// Waits until each partition has been read to its offset of these.
+    pub(super) async fn reached(&self, ends: &[i64]) {
+        for (place, end) in self.places.iter().zip(ends) {
             // The sender lives as long as this does.
-            let _ = place.wait_for(|place| place.seen.is_some_and(|seen| seen >= moment)).await;
+            let _ = place.subscribe().wait_for(|place| place.position >= *end).await;
         }
     }
 

@@ -40,7 +40,9 @@ impl CancelOrders {
         if users.is_empty() {
             return Verdict::default();
         }
-        tokio::join!(self.books.users.abreast(), self.books.orders.abreast());
+        if let Err(cause) = tokio::try_join!(self.books.users.abreast(), self.books.orders.abreast()) {
+            return Verdict { poison: Vec::new(), stopped: Some(Stopped { index: 0, cause }) };
+        }
         let mut stopped: Option<Stopped> = None;
         for (user, (index, context)) in users {
             if let Err(cause) = self.cancel_orders_of(user, &context).await

@@ -1,11 +1,13 @@
 //! Orders: who may order, what follows what, and what follows from a deletion.
 
+use highwater::embedded::Fault;
+use kafka_protocol::{ResponseError, messages::ApiKey};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{ordered, registered, step, step_if, two_items};
-use crate::support::{Instance, TestCluster, send};
+use crate::support::{Batch, Instance, TestCluster, eventually, send};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_goes_its_way_and_no_other() {
@@ -170,4 +172,52 @@ async fn what_is_no_order_is_refused_with_every_fault() {
         let body = json!({"userId": Uuid::new_v4(), "currency": "EUR", "items": items});
         assert_eq!(orders.post("/orders", &body).await.ok(400)["errors"][0]["field"], "items");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_is_judged_by_where_the_leaders_say_that_the_logs_end() {
+    let cluster = TestCluster::embedded().await;
+    let (users, orders) = tokio::join!(Instance::users(&cluster), Instance::orders(&cluster));
+    let user = registered(&users, "ann@example.org").await;
+    let order = ordered(&orders, &user).await;
+    let path = format!("/orders/{}", order["orderId"].as_str().unwrap());
+    let faults = cluster.broker().faults();
+    // What a leader says that does not know yet how far its predecessor was (KIP-207).
+    faults.always(ApiKey::ListOffsets, Fault::Refuse(ResponseError::LeaderNotAvailable));
+    let before = faults.count(ApiKey::ListOffsets);
+    assert_eq!(users.send(Method::DELETE, &format!("/users/{user}")).await.status, 204);
+    eventually("it is asked for", async || (faults.count(ApiKey::ListOffsets) > before + 3).then_some(()))
+        .await;
+    assert_eq!(orders.get(&path).await.ok(200)["status"], "Pending");
+    faults.clear();
+    orders.until(&path, |order| order["status"] == "Cancelled").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_of_the_users_that_stands_still_takes_no_instance_out_of_its_group() {
+    let cluster = TestCluster::embedded().await;
+    let users = Instance::users(&cluster).await;
+    let settings = [("KAFKA_REQUEST_TIMEOUT", "500ms"), ("MAX_PROCESSING", "2s")];
+    let orders = Instance::orders_with(&cluster, &settings);
+    orders.until_ready().await;
+    let user = registered(&users, "ann@example.org").await;
+    ordered(&orders, &user).await;
+    let broker = cluster.broker();
+    let mut corrupt = Batch::of(&["corrupt"]).encode().to_vec();
+    let last = corrupt.len() - 3;
+    corrupt[last] ^= 0xff;
+    for partition in 0..3 {
+        broker.append_raw(&cluster.users(), partition, corrupt.clone().into()).unwrap();
+    }
+    let joins = broker.faults().count(ApiKey::JoinGroup);
+    let asked = broker.faults().count(ApiKey::ListOffsets);
+    orders.post("/orders", &two_items(&user)).await.ok(201);
+    // Six partitions are asked for each time that it is tried again, for more than MAX_PROCESSING.
+    eventually("it is tried again", async || {
+        (broker.faults().count(ApiKey::ListOffsets) >= asked + 24).then_some(())
+    })
+    .await;
+    assert_eq!(broker.faults().count(ApiKey::JoinGroup), joins);
+    let health = orders.get("/health").await.ok(200);
+    assert_eq!(health["groups"][cluster.orders()]["phase"], "assigned", "{health}");
 }

@@ -33,10 +33,15 @@ impl Instance {
 
     /// An order service, ready.
     pub(crate) async fn orders(cluster: &TestCluster) -> Self {
-        let config = configured("orders", cluster, &[]);
-        let instance = Self::start(|listener, stop| orders::run(config, listener, stop));
+        let instance = Self::orders_with(cluster, &[]);
         instance.until_ready().await;
         instance
+    }
+
+    /// An order service with these settings, by variable, in place of the tests' own.
+    pub(crate) fn orders_with(cluster: &TestCluster, settings: &[(&str, &str)]) -> Self {
+        let config = configured("orders", cluster, settings);
+        Self::start(|listener, stop| orders::run(config, listener, stop))
     }
 
     fn start<R>(service: impl FnOnce(TcpListener, Shutdown) -> R + Send + 'static) -> Self
