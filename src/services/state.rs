@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::unpublished::unpublished;
 use crate::{
     http::Problem,
-    messaging::ledger::{AppendError, Fold, Ledger},
+    messaging::{
+        Context, PublishError,
+        ledger::{AppendError, Fold, Ledger},
+    },
 };
 
 /// How often a write is decided anew when others were faster.
@@ -32,12 +35,47 @@ fn incomplete() -> Problem {
     Problem::unavailable("the state is not read to the end of the log yet", 1)
 }
 
+/// Writes an event of a request, which had an Idempotency-Key or not. Whether the event counts; where it does not,
+/// things have changed, and are to be looked at again.
+///
+/// # Errors
+///
+/// 503, 413: it is not known to count.
+pub async fn append<F: Fold>(
+    ledger: &Ledger<F>,
+    event: F::Event,
+    context: &Context,
+    keyed: bool,
+) -> Result<bool, Problem> {
+    match ledger.append(event, context).await {
+        Ok(_) => Ok(true),
+        Err(error) => refusal(error, keyed).map_or(Ok(false), Err),
+    }
+}
+
 /// Why a write has no answer; `None` where it was void and is to be decided anew.
-pub fn refusal(error: AppendError) -> Option<Problem> {
+fn refusal(error: AppendError, keyed: bool) -> Option<Problem> {
     const SAFE: &str = "Asking again with the same Idempotency-Key is safe: it happens once";
+    const LOOK: &str = "Look whether it happened before asking again";
+    const UNDONE: &str = "It can be asked again";
     match error {
         AppendError::Void => None,
         AppendError::Incomplete => Some(incomplete()),
-        AppendError::Unpublished(error) => Some(unpublished(error, SAFE)),
+        AppendError::Unread(after) => {
+            let again = if keyed { SAFE } else { LOOK };
+            let detail = format!(
+                "Kafka has the event, and this instance has not read it back after {after:?}: what became of it is \
+                 not known here yet. {again}"
+            );
+            Some(Problem::unavailable(detail, 1).with_member("possiblyWritten", true))
+        }
+        AppendError::Unpublished(error) => {
+            let again = match &error {
+                _ if keyed => SAFE,
+                PublishError::Unavailable { possibly_written: true, .. } => LOOK,
+                _ => UNDONE,
+            };
+            Some(unpublished(error, again))
+        }
     }
 }

@@ -25,7 +25,11 @@ pub enum AppendError {
     /// The view has not reached the log's end yet; nothing was written.
     #[error("the state is not read yet")]
     Incomplete,
-    /// It was not acknowledged, or not read again in time.
+    /// Kafka has acknowledged it, and it was not read again within that time: it is in the log, and part of the
+    /// state or void.
+    #[error("it is written, and was not read back within {0:?}")]
+    Unread(Duration),
+    /// It was not acknowledged.
     #[error(transparent)]
     Unpublished(#[from] PublishError),
 }
@@ -47,10 +51,7 @@ impl<F: Fold> Ledger<F> {
         match timeout(READ_BACK, fate.receiver()).await {
             Ok(Ok(Fate::Valid)) => Ok(envelope),
             Ok(Ok(Fate::Void)) => Err(AppendError::Void),
-            _ => {
-                let reason = "the event is written, and was not read back in time".to_owned();
-                Err(PublishError::Unavailable { reason, possibly_written: true }.into())
-            }
+            _ => Err(AppendError::Unread(READ_BACK)),
         }
     }
 }

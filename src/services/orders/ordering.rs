@@ -20,7 +20,7 @@ use crate::{
     services::{
         idempotency::{Idempotency, used_otherwise},
         moment,
-        state::{ATTEMPTS, complete, contended, refusal},
+        state::{ATTEMPTS, append, complete, contended},
         users::{Standing, Users},
     },
 };
@@ -76,7 +76,8 @@ impl Books {
                 return before;
             }
             complete(&self.users)?.read(|users| may_order(users.standing(new.user_id), new.user_id))?;
-            if self.append(OrderEvent::OrderCreated(created.clone()), context).await? {
+            let event = OrderEvent::OrderCreated(created.clone());
+            if append(&self.orders, event, context, idempotency.is_some()).await? {
                 return self.as_of(id, 1);
             }
         }
@@ -124,22 +125,12 @@ impl Books {
                 reason: step.reason.map(str::to_owned),
                 idempotency: step.idempotency,
             };
-            if self.append(OrderEvent::OrderStatusChanged(changed), context).await? {
+            let event = OrderEvent::OrderStatusChanged(changed);
+            if append(&self.orders, event, context, step.idempotency.is_some()).await? {
                 return self.as_of(id, version);
             }
         }
         Err(contended())
-    }
-
-    /// Whether the event counts; where it does not, things have changed, and are to be looked at again.
-    async fn append(&self, event: OrderEvent, context: &Context) -> Result<bool, Problem> {
-        match self.orders.append(event, context).await {
-            Ok(_) => Ok(true),
-            Err(error) => match refusal(error) {
-                None => Ok(false),
-                Some(problem) => Err(problem),
-            },
-        }
     }
 
     /// The order as an event has made it, whatever came after.

@@ -18,7 +18,7 @@ use crate::{
     services::{
         idempotency::{Idempotency, used_otherwise},
         moment,
-        state::{ATTEMPTS, complete, contended, refusal},
+        state::{ATTEMPTS, append, complete, contended},
     },
 };
 
@@ -35,6 +35,7 @@ pub(super) async fn register(
 ) -> Result<UserBody, Problem> {
     let email_key = normal_form(&new.email);
     let at = moment::now();
+    let context = Context::correlated(correlation.as_str());
     for _ in 0..ATTEMPTS {
         let version = complete(users)?.read(|view| {
             if let Some(request) = idempotency
@@ -76,7 +77,7 @@ pub(super) async fn register(
             created_at: at,
             updated_at: at,
         };
-        if append(users, UserEvent::UserCreated(created), correlation).await? {
+        if append(users, UserEvent::UserCreated(created), &context, idempotency.is_some()).await? {
             return Ok(body);
         }
     }
@@ -95,6 +96,7 @@ pub(super) async fn rename(
     if_match: Option<&HeaderValue>,
     correlation: &Correlation,
 ) -> Result<UserBody, Problem> {
+    let context = Context::correlated(correlation.as_str());
     for _ in 0..ATTEMPTS {
         let user = found(users, id, if_match)?;
         let updated = UserUpdated {
@@ -106,7 +108,7 @@ pub(super) async fn rename(
         };
         let after =
             User { name: change.name.clone(), version: updated.version, updated_at: updated.at, ..user };
-        if append(users, UserEvent::UserUpdated(updated), correlation).await? {
+        if append(users, UserEvent::UserUpdated(updated), &context, false).await? {
             return Ok(UserBody::from(&after));
         }
     }
@@ -124,6 +126,7 @@ pub(super) async fn delete(
     if_match: Option<&HeaderValue>,
     correlation: &Correlation,
 ) -> Result<(), Problem> {
+    let context = Context::correlated(correlation.as_str());
     for _ in 0..ATTEMPTS {
         let user = found(users, id, if_match)?;
         let deleted = UserDeleted {
@@ -132,7 +135,7 @@ pub(super) async fn delete(
             version: user.version + 1,
             at: moment::now(),
         };
-        if append(users, UserEvent::UserDeleted(deleted), correlation).await? {
+        if append(users, UserEvent::UserDeleted(deleted), &context, false).await? {
             return Ok(());
         }
     }
@@ -144,21 +147,6 @@ fn found(users: &Arc<Ledger<Users>>, id: Uuid, if_match: Option<&HeaderValue>) -
     let user = complete(users)?.read(|view| view.get(id).cloned()).ok_or_else(|| unknown(id))?;
     check_match(if_match, user.version)?;
     Ok(user)
-}
-
-/// Whether the event counts; where it does not, things have changed, and are to be looked at again.
-async fn append(
-    users: &Arc<Ledger<Users>>,
-    event: UserEvent,
-    correlation: &Correlation,
-) -> Result<bool, Problem> {
-    match users.append(event, &Context::correlated(correlation.as_str())).await {
-        Ok(_) => Ok(true),
-        Err(error) => match refusal(error) {
-            None => Ok(false),
-            Some(problem) => Err(problem),
-        },
-    }
 }
 
 /// 404.

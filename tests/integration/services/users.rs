@@ -1,10 +1,12 @@
 //! Registering, in one instance and in several.
 
+use highwater::embedded::Fault;
+use kafka_protocol::messages::ApiKey;
 use reqwest::Method;
 use serde_json::json;
 
 use super::registered;
-use crate::support::{Instance, TestCluster, send};
+use crate::support::{Instance, TestCluster, eventually, send};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_is_registered_found_renamed_and_deleted() {
@@ -142,4 +144,38 @@ async fn what_is_no_user_is_refused_with_every_fault() {
     assert_eq!(health["service"], "highwater-users");
     assert_eq!(health["state"][0]["complete"], true);
     assert_eq!(health.get("group"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_and_not_read_back_is_told_so_and_what_is_not_acknowledged_so() {
+    let cluster = TestCluster::embedded().await;
+    let users = Instance::users(&cluster).await;
+    let user = registered(&users, "ann@example.org").await;
+    let faults = cluster.broker().faults();
+    faults.always(ApiKey::Fetch, Fault::Stall);
+    let before = faults.count(ApiKey::Fetch);
+    eventually("nothing is read", async || (faults.count(ApiKey::Fetch) >= before + 3).then_some(())).await;
+    let path = format!("/users/{user}");
+    let body = json!({"email": "bob@example.org", "name": "Bob"});
+    let (keyed, bare) =
+        tokio::join!(users.post_once("/users", "key-1", &body), users.send(Method::DELETE, &path));
+    for (answered, again) in [(keyed, "same Idempotency-Key is safe"), (bare, "Look whether it happened")] {
+        assert_eq!(answered.header("retry-after"), "1");
+        let problem = answered.ok(503);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.starts_with("Kafka has the event") && detail.contains(again), "{detail}");
+        assert_eq!(problem["possiblyWritten"], true);
+    }
+
+    faults.clear();
+    users.until("/users", |found| found["users"][0]["name"] == "Bob").await;
+    users.post_once("/users", "key-1", &body).await.ok(201);
+    faults.always(ApiKey::Produce, Fault::Stall);
+    let other = json!({"email": "cid@example.org", "name": "Cid"});
+    let (keyed, bare) = tokio::join!(users.post_once("/users", "key-2", &other), users.post("/users", &other));
+    for (answered, again) in [(keyed, "same Idempotency-Key is safe"), (bare, "Look whether it happened")] {
+        let problem = answered.ok(503);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.starts_with("Kafka did not acknowledge") && detail.contains(again), "{detail}");
+    }
 }
