@@ -1,33 +1,45 @@
 //! The fields of a posted object: each is asked for by what it must be, and all faults are told in one answer.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
-use serde_json::{Map, Value};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::{error::Category, value::RawValue};
 use uuid::Uuid;
 
 use crate::http::{FieldError, Problem, json_text};
 
 /// An object, and the faults found in it so far. Fields that nobody asks for are ignored.
 #[derive(Debug)]
-pub struct Fields {
-    values: Map<String, Value>,
+pub struct Fields<'a> {
+    object: Object<'a>,
     /// Where the object is within the body: `items[0].`, or nothing.
     at: String,
     faults: Vec<FieldError>,
 }
 
-impl Fields {
+/// The fields of an object, unread, in their order. A name may be there more than once.
+#[derive(Debug)]
+struct Object<'a>(Vec<(String, &'a RawValue)>);
+
+type Checked<T> = Result<T, Cow<'static, str>>;
+
+impl<'a> Fields<'a> {
     /// The object that a body is.
     ///
     /// # Errors
     ///
     /// 400 where it is none.
-    pub fn of(body: &[u8], max_depth: usize) -> Result<Self, Problem> {
-        match serde_json::from_str(json_text(body, max_depth)?) {
-            Ok(Value::Object(values)) => Ok(Self { values, at: String::new(), faults: Vec::new() }),
-            Ok(_) => Err(Problem::bad_request("the body must be a JSON object")),
-            Err(error) => Err(Problem::bad_request(format!("the body is not JSON: {error}"))),
-        }
+    pub fn of(body: &'a [u8], max_depth: usize) -> Result<Self, Problem> {
+        let object = serde_json::from_str(json_text(body, max_depth)?).map_err(|error| {
+            Problem::bad_request(match error.classify() {
+                Category::Data => "the body must be a JSON object".to_owned(),
+                _ => format!("the body is not JSON: {error}"),
+            })
+        })?;
+        Ok(Self { object, at: String::new(), faults: Vec::new() })
     }
 
     /// A text that `check` takes; its error says what the field must be.
@@ -36,23 +48,18 @@ impl Fields {
         name: &str,
         check: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let checked = match self.values.get(name) {
-            None | Some(Value::Null) => Err("is required".into()),
-            Some(Value::String(text)) => check(text).map_err(Into::into),
-            Some(_) => Err("must be a string".into()),
-        };
+        let text = self.object.required(name).and_then(text);
+        let checked = text.and_then(|text| check(&text).map_err(Into::into));
         self.checked(name, checked)
     }
 
     /// A whole number within bounds.
     pub fn whole(&mut self, name: &str, least: u64, most: u64) -> Option<u64> {
-        let checked = match self.values.get(name) {
-            None | Some(Value::Null) => Err("is required".into()),
-            Some(value) => value
-                .as_u64()
-                .filter(|number| (least..=most).contains(number))
-                .ok_or_else(|| format!("must be a whole number from {least} to {most}").into()),
-        };
+        let checked = self.object.required(name).and_then(|value| {
+            let number = serde_json::from_str(value.get()).ok();
+            let number = number.filter(|number| (least..=most).contains(number));
+            number.ok_or_else(|| format!("must be a whole number from {least} to {most}").into())
+        });
         self.checked(name, checked)
     }
 
@@ -61,23 +68,22 @@ impl Fields {
         &mut self,
         name: &str,
         most: usize,
-        mut read: impl FnMut(&mut Self) -> Option<T>,
+        mut read: impl FnMut(&mut Fields<'a>) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let items = match self.values.remove(name) {
-            None | Some(Value::Null) => return self.checked(name, Err("is required".into())),
-            Some(Value::Array(items)) if (1..=most).contains(&items.len()) => items,
-            Some(_) => {
-                return self.checked(name, Err(format!("must be an array of 1 to {most} objects").into()));
-            }
-        };
+        let items = self.object.required(name).and_then(|value| {
+            let items = serde_json::from_str::<Vec<&'a RawValue>>(value.get()).ok();
+            let items = items.filter(|items| (1..=most).contains(&items.len()));
+            items.ok_or_else(|| format!("must be an array of 1 to {most} objects").into())
+        });
+        let items = self.checked(name, items)?;
         let mut all = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             let at = format!("{}{name}[{index}]", self.at);
-            let Value::Object(values) = item else {
+            let Ok(object) = serde_json::from_str(item.get()) else {
                 self.faults.push(FieldError::new(at, "must be an object"));
                 continue;
             };
-            let mut fields = Self { values, at: at + ".", faults: Vec::new() };
+            let mut fields = Fields { object, at: at + ".", faults: Vec::new() };
             all.extend(read(&mut fields));
             self.faults.append(&mut fields.faults);
         }
@@ -86,7 +92,7 @@ impl Fields {
 
     /// Notes that a field must not be there.
     pub fn without(&mut self, name: &str, because: &'static str) {
-        if self.values.contains_key(name) {
+        if self.object.all(name).next().is_some() {
             self.fault(name, because);
         }
     }
@@ -100,13 +106,62 @@ impl Fields {
         read.filter(|_| self.faults.is_empty()).ok_or_else(|| Problem::invalid(self.faults))
     }
 
-    fn checked<T>(&mut self, name: &str, checked: Result<T, Cow<'static, str>>) -> Option<T> {
+    fn checked<T>(&mut self, name: &str, checked: Checked<T>) -> Option<T> {
         checked.map_err(|message| self.fault(name, message)).ok()
     }
 
     fn fault(&mut self, name: &str, message: impl Into<Cow<'static, str>>) {
         self.faults.push(FieldError::new(format!("{}{name}", self.at), message));
     }
+}
+
+impl<'a> Object<'a> {
+    fn all(&self, name: &str) -> impl Iterator<Item = &'a RawValue> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| *value)
+    }
+
+    /// The value of a field; null counts as absent. One that is there twice could mean either: what comes next on
+    /// the request's way may read the other.
+    fn required(&self, name: &str) -> Checked<&'a RawValue> {
+        let mut values = self.all(name);
+        match (values.next(), values.next()) {
+            (Some(_), Some(_)) => Err("is given more than once".into()),
+            (Some(value), None) if value.get() != "null" => Ok(value),
+            _ => Err("is required".into()),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Gathering)
+    }
+}
+
+/// Gathers the fields of an object.
+struct Gathering;
+
+impl<'de> Visitor<'de> for Gathering {
+    type Value = Object<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Object(fields))
+    }
+}
+
+fn text(value: &RawValue) -> Checked<String> {
+    serde_json::from_str(value.get()).map_err(|_| {
+        let is_text = value.get().starts_with('"');
+        if is_text { "has an escape that is no character" } else { "must be a string" }.into()
+    })
 }
 
 /// A text of 1 to so many characters, none of them a control character; without surrounding blanks.

@@ -47,7 +47,7 @@ impl NewOrder {
     }
 }
 
-fn item(fields: &mut Fields) -> Option<Item> {
+fn item(fields: &mut Fields<'_>) -> Option<Item> {
     let sku = fields.text("sku", line(LONGEST_SKU));
     let quantity = fields.whole("quantity", 1, MOST_OF_AN_ITEM.into());
     let unit_price = fields.text("unitPrice", str::parse::<Price>);

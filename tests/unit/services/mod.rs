@@ -4,4 +4,5 @@ mod emails;
 mod ledger;
 mod orders;
 mod prices;
+mod requests;
 mod status;
