@@ -77,6 +77,8 @@ pub struct StateConfig {
     pub users: TopicConfig,
     /// That of the orders.
     pub orders: TopicConfig,
+    /// About what all of it may take in memory, in bytes; beyond it nothing new is taken.
+    pub max_bytes: usize,
 }
 
 /// Every setting, in the order of `--help`.
@@ -147,7 +149,11 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         (reader.value(&table::USER_EVENTS_TOPIC), reader.value(&table::ORDER_EVENTS_TOPIC));
     let partitions = reader.value(&table::STATE_PARTITIONS);
     let state_topic = |name| TopicConfig { name, partitions, retention: None, ..topic.clone() };
-    let state = StateConfig { users: state_topic(users_topic), orders: state_topic(orders_topic) };
+    let state = StateConfig {
+        users: state_topic(users_topic),
+        orders: state_topic(orders_topic),
+        max_bytes: reader.value(&table::STATE_MAX_BYTES),
+    };
     Config {
         kafka,
         embedded,

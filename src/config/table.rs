@@ -237,6 +237,8 @@ settings! {
             "The topic that orders are kept in; created when missing, never compacted, kept without limit.";
         STATE_PARTITIONS: Whole<i32> = "3", Whole::from(1).to(1_000),
             "The partitions of these topics: fixed once they have records, and the same in all instances.";
+        STATE_MAX_BYTES: Size<usize> = "512MiB", Size::from(MIB).to(1024 * GIB),
+            "About what users and orders may take in memory; beyond it nothing new is taken, and answered 503.";
         ORDERS_GROUP_ID: Text = "order-service-group", Text { longest: 249 },
             "The consumer group of the order service, in place of KAFKA_GROUP_ID.";
     }

@@ -1,6 +1,9 @@
 //! What clients hear of state that is kept by the log.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use super::unpublished::unpublished;
 use crate::{
@@ -13,6 +16,44 @@ use crate::{
 
 /// How often a write is decided anew when others were faster.
 pub const ATTEMPTS: usize = 8;
+
+/// How long a client is to wait, in seconds, where there is no room: somebody has to make some.
+const NO_ROOM_RETRY_AFTER: u32 = 60;
+
+/// What the state of a service may take in memory. What is in the log already is taken in all the same: without it
+/// the state would be another.
+#[derive(Debug)]
+pub struct Room {
+    most: usize,
+    told: AtomicBool,
+}
+
+impl Room {
+    /// So many bytes.
+    pub fn new(most: usize) -> Self {
+        Self { most, told: AtomicBool::new(false) }
+    }
+
+    /// Whether something new may be taken in where the state takes that much already.
+    ///
+    /// # Errors
+    ///
+    /// 503; the log says so once.
+    pub fn beside(&self, taken: usize) -> Result<(), Problem> {
+        if taken < self.most {
+            return Ok(());
+        }
+        if !self.told.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                "the state takes about {taken} bytes, and STATE_MAX_BYTES is {}: nothing new is taken any more, what \
+                 is there can be read and changed",
+                self.most
+            );
+        }
+        let detail = "the state has reached STATE_MAX_BYTES: nothing new is taken, what is there can be read and changed";
+        Err(Problem::unavailable(detail, NO_ROOM_RETRY_AFTER).with_member("possiblyWritten", false))
+    }
+}
 
 /// The view, once it is complete.
 ///

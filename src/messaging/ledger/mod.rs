@@ -98,7 +98,7 @@ impl<F: Fold> Ledger<F> {
     /// How far the view is.
     pub fn status(&self) -> LedgerStatus {
         let replica = self.shared.replica.read().unwrap_or_else(PoisonError::into_inner);
-        self.shared.places.status(replica.applied(), replica.void())
+        self.shared.places.status(&replica)
     }
 
     /// Whether the view has been as far as the log's end since the start: what it says is no more out of date
@@ -121,9 +121,9 @@ impl<F: Fold> Ledger<F> {
         };
         let within = self.topic.kafka().cluster().request_timeout() * 2;
         let reached = timeout(within, reached).await;
-        reached
-            .unwrap_or_else(|_| Err(format!("it is not read that far after {within:?}")))
-            .map_err(|reason| Passing(format!("topic {topic}: where it ends now is not known here: {reason}")))
+        reached.unwrap_or_else(|_| Err(format!("it is not read that far after {within:?}"))).map_err(
+            |reason| Passing(format!("topic {topic}: where it ends now is not known here: {reason}")),
+        )
     }
 
     /// Resolves when the topic turns out not to be fit to keep state in; never, while it is.

@@ -26,6 +26,9 @@ pub trait Fold: Default + Send + Sync + 'static {
     /// Takes in an event that makes the next version of its entity. False where the state does not allow it: it
     /// is void, and nothing has changed.
     fn apply(&mut self, event: Self::Event) -> bool;
+
+    /// About how many bytes of memory it takes, counted on by [`Fold::apply`].
+    fn bytes(&self) -> usize;
 }
 
 /// What became of an event.

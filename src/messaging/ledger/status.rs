@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::{Fold, Replica};
 use crate::messaging::wire::Fetched;
 
 /// A ledger at one moment.
@@ -19,6 +20,8 @@ pub struct LedgerStatus {
     pub valid: u64,
     /// Events that count for nothing.
     pub void: u64,
+    /// About how many bytes of memory the view takes.
+    pub bytes: usize,
     /// The partitions.
     pub partitions: Vec<FollowedPartition>,
 }
@@ -86,7 +89,7 @@ impl Places {
         }
     }
 
-    pub(super) fn status(&self, valid: u64, void: u64) -> LedgerStatus {
+    pub(super) fn status<F: Fold>(&self, replica: &Replica<F>) -> LedgerStatus {
         let partitions = self.places.iter().enumerate().map(|(partition, place)| {
             let Place { position, end, error, .. } = &*place.borrow();
             FollowedPartition {
@@ -96,8 +99,14 @@ impl Places {
                 error: error.clone(),
             }
         });
-        let partitions = partitions.collect();
-        LedgerStatus { topic: self.topic.to_string(), complete: self.is_complete(), valid, void, partitions }
+        LedgerStatus {
+            topic: self.topic.to_string(),
+            complete: self.is_complete(),
+            valid: replica.applied(),
+            void: replica.void(),
+            bytes: replica.view().bytes(),
+            partitions: partitions.collect(),
+        }
     }
 
     fn change(&self, partition: i32, change: impl FnOnce(&mut Place)) {

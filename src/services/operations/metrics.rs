@@ -258,6 +258,12 @@ impl Page {
             TOPIC,
             each(|it| it.void),
         )?;
+        self.gauge(
+            "highwater_state_bytes",
+            "About what the view takes in memory.",
+            TOPIC,
+            each(|it| it.bytes as u64),
+        )?;
         let partitions: Vec<_> = ledgers
             .iter()
             .flat_map(|ledger| ledger.partitions.iter().map(move |partition| (ledger, partition)))

@@ -16,22 +16,27 @@ use super::{
 };
 use crate::{
     http::{Problem, check_match},
-    messaging::{Context, ledger::Ledger},
+    messaging::{
+        Context,
+        ledger::{Fold, Ledger},
+    },
     services::{
         idempotency::{Idempotency, used_otherwise},
         moment,
-        state::{ATTEMPTS, append, complete, contended},
+        state::{ATTEMPTS, Room, append, complete, contended},
         users::{Standing, Users},
     },
 };
 
 /// The two views that an order is decided by.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Books {
     /// Who may order.
     pub users: Arc<Ledger<Users>>,
     /// What was ordered.
     pub orders: Arc<Ledger<Orders>>,
+    /// What both may take in memory.
+    pub room: Room,
 }
 
 /// What is to be done to an order.
@@ -47,7 +52,8 @@ impl Books {
     ///
     /// # Errors
     ///
-    /// 422 for a user that is not known or a key that was used for something else, 409 for a deleted user, 503.
+    /// 422 for a user that is not known or a key that was used for something else, 409 for a deleted user, 503, also where
+    /// there is no room.
     pub(super) async fn order(
         &self,
         new: &NewOrder,
@@ -75,7 +81,9 @@ impl Books {
             if let Some(before) = before {
                 return before;
             }
-            complete(&self.users)?.read(|users| may_order(users.standing(new.user_id), new.user_id))?;
+            let users = complete(&self.users)?;
+            users.read(|users| may_order(users.standing(new.user_id), new.user_id))?;
+            self.room.beside(users.read(Fold::bytes) + self.orders.read(Fold::bytes))?;
             let event = OrderEvent::OrderCreated(created.clone());
             if append(&self.orders, event, context, idempotency.is_some()).await? {
                 return self.as_of(id, 1);

@@ -13,8 +13,8 @@ use crate::{
 pub const MOST_ITEMS: usize = 100;
 /// The most of one item.
 pub const MOST_OF_AN_ITEM: u32 = 1_000_000;
-/// The longest name of an item, in characters.
-const LONGEST_SKU: usize = 128;
+/// The longest name of an item, in characters: a hundred of them are kept for ever with each order.
+const LONGEST_SKU: usize = 64;
 
 /// `POST /orders`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

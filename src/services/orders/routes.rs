@@ -133,8 +133,8 @@ async fn advance(
 
 fn find(api: &Api, id: &str) -> Result<Response, Problem> {
     let id = resource::id("orderId", id)?;
-    let found = complete(&api.books.orders)?.read(|orders| orders.get(id).map(OrderBody::from));
-    let order = found.ok_or_else(|| ordering::unknown(id))?;
+    let found = complete(&api.books.orders)?.read(|orders| orders.get(id).cloned());
+    let order = OrderBody::from(&*found.ok_or_else(|| ordering::unknown(id))?);
     Ok(resource::current(&order, order.version))
 }
 
@@ -146,7 +146,7 @@ fn list(api: &Api, path: &str, query: &str) -> Result<Response, Problem> {
     parameters.finish()?;
     let (orders, next) = complete(&api.books.orders)?.read(|orders| {
         let after = orders.after(page.after, user, status);
-        page.take(after.map(|(place, order)| (place, OrderBody::from(order))))
+        page.take(after.map(|(place, order)| (place, OrderBody::from(&**order))))
     });
     let filters =
         [("userId", user.map(|user| user.to_string())), ("status", status.map(|status| status.to_string()))];

@@ -18,6 +18,7 @@ use crate::{
     },
     services::{
         operations::{Membership, Operations},
+        state::Room,
         users::Users,
     },
     shutdown::Shutdown,
@@ -36,7 +37,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
         Kafka::new(config.kafka).speaking_as("/orders").looking_every(config.consumer.metadata_max_age);
     let users = Arc::new(Ledger::<Users>::start(&kafka, config.state.users, config.producer.clone()));
     let orders = Arc::new(Ledger::<Orders>::start(&kafka, config.state.orders, config.producer));
-    let books = Arc::new(Books { users: Arc::clone(&users), orders: Arc::clone(&orders) });
+    let room = Room::new(config.state.max_bytes);
+    let books = Arc::new(Books { users: Arc::clone(&users), orders: Arc::clone(&orders), room });
     let cancel = CancelOrders::new(Arc::clone(&books));
     let (of_users, users_member) = consume(&users, config.consumer.clone(), cancel.clone());
     let (of_orders, orders_member) = consume(&orders, config.consumer, cancel);

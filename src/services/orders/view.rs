@@ -1,6 +1,9 @@
 //! The orders, folded from their events.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -19,11 +22,19 @@ use crate::{
 /// All orders there are.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Orders {
-    by_id: HashMap<Uuid, Order>,
+    by_id: HashMap<Uuid, Arc<Order>>,
     listed: BTreeSet<Place>,
     by_user: HashMap<Uuid, BTreeSet<Place>>,
     by_status: HashMap<Status, BTreeSet<Place>>,
+    bytes: usize,
 }
+
+/// About what takes how many bytes beside its texts, with what tables and trees leave free: an order with its places in
+/// the lists, the list of a user, an item, a change.
+const ORDER_BYTES: usize = 480;
+const USER_BYTES: usize = 440;
+const ITEM_BYTES: usize = 64;
+const CHANGE_BYTES: usize = 96;
 
 /// An order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +91,12 @@ impl Order {
         &self.history
     }
 
+    /// About how many bytes of memory it takes; its JSON is of about the same length.
+    pub fn bytes(&self) -> usize {
+        let items = self.items.iter().map(|item| ITEM_BYTES + item.sku.len());
+        ORDER_BYTES + items.sum::<usize>() + self.history.iter().map(Change::bytes).sum::<usize>()
+    }
+
     /// As it was in that version.
     pub fn at_version(&self, version: u64) -> Self {
         let mut then = self.clone();
@@ -99,9 +116,15 @@ impl Order {
     }
 }
 
+impl Change {
+    fn bytes(&self) -> usize {
+        CHANGE_BYTES + self.reason.as_ref().map_or(0, String::len)
+    }
+}
+
 impl Orders {
     /// The order of that id.
-    pub fn get(&self, id: Uuid) -> Option<&Order> {
+    pub fn get(&self, id: Uuid) -> Option<&Arc<Order>> {
         self.by_id.get(&id)
     }
 
@@ -111,7 +134,7 @@ impl Orders {
         place: Option<Place>,
         user: Option<Uuid>,
         status: Option<Status>,
-    ) -> impl Iterator<Item = (Place, &Order)> {
+    ) -> impl Iterator<Item = (Place, &Arc<Order>)> {
         static NONE: BTreeSet<Place> = BTreeSet::new();
         let among = match (user, status) {
             (Some(user), _) => self.by_user.get(&user).unwrap_or(&NONE),
@@ -142,9 +165,17 @@ impl Orders {
             Order { id: order_id, user_id, items, currency, total, idempotency, history: vec![creation] };
         let place = order.place();
         self.listed.insert(place);
-        self.by_user.entry(user_id).or_default().insert(place);
+        let of_user = match self.by_user.entry(user_id) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(first) => {
+                self.bytes += USER_BYTES;
+                first.insert(BTreeSet::new())
+            }
+        };
+        of_user.insert(place);
         self.by_status.entry(Status::Pending).or_default().insert(place);
-        self.by_id.insert(order_id, order);
+        self.bytes += order.bytes();
+        self.by_id.insert(order_id, Arc::new(order));
     }
 }
 
@@ -152,7 +183,7 @@ impl Fold for Orders {
     type Event = OrderEvent;
 
     fn version_of(&self, event: &OrderEvent) -> u64 {
-        self.by_id.get(&event.order_id()).map_or(0, Order::version)
+        self.by_id.get(&event.order_id()).map_or(0, |order| order.version())
     }
 
     fn apply(&mut self, event: OrderEvent) -> bool {
@@ -167,13 +198,16 @@ impl Fold for Orders {
                 if from.after(changed.action) != Some(changed.status) {
                     return false;
                 }
-                order.history.push(Change {
+                let change = Change {
                     status: changed.status,
                     at: changed.at,
                     action: Some(changed.action),
                     reason: changed.reason,
                     idempotency: changed.idempotency,
-                });
+                };
+                self.bytes += change.bytes();
+                // An answer that is being written keeps the order as it was.
+                Arc::make_mut(order).history.push(change);
                 let place = order.place();
                 if let Some(left) = self.by_status.get_mut(&from) {
                     left.remove(&place);
@@ -182,5 +216,9 @@ impl Fold for Orders {
             }
         }
         true
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
     }
 }

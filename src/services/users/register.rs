@@ -14,11 +14,14 @@ use super::{
 };
 use crate::{
     http::{Correlation, Problem, check_match},
-    messaging::{Context, ledger::Ledger},
+    messaging::{
+        Context,
+        ledger::{Fold as _, Ledger},
+    },
     services::{
         idempotency::{Idempotency, used_otherwise},
         moment,
-        state::{ATTEMPTS, append, complete, contended},
+        state::{ATTEMPTS, Room, append, complete, contended},
     },
 };
 
@@ -26,9 +29,10 @@ use crate::{
 ///
 /// # Errors
 ///
-/// 409 where the e-mail is taken, 422 where the key was used for something else, 503.
+/// 409 where the e-mail is taken, 422 where the key was used for something else, 503, also where there is no room.
 pub(super) async fn register(
     users: &Arc<Ledger<Users>>,
+    room: &Room,
     new: &NewUser,
     idempotency: Option<Idempotency>,
     correlation: &Correlation,
@@ -53,7 +57,7 @@ pub(super) async fn register(
             }
             match view.with_email(&email_key) {
                 Some(_) => Err(Err(taken(&new.email))),
-                None => Ok(view.next_version(&email_key)),
+                None => room.beside(view.bytes()).map(|()| view.next_version(&email_key)).map_err(Err),
             }
         });
         let version = match version {

@@ -28,7 +28,7 @@ use crate::{
         operations::{self, Operations},
         page::Page,
         resource,
-        state::complete,
+        state::{Room, complete},
     },
 };
 
@@ -46,6 +46,8 @@ pub static PATHS: Paths = Paths(&[
 pub struct Api {
     /// The users.
     pub users: Arc<Ledger<Users>>,
+    /// What they may take in memory.
+    pub room: Room,
     /// What a posted body may cost.
     pub limits: BodyLimits,
     /// How the service is.
@@ -117,7 +119,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     let new = NewUser::read(&body?, api.limits.max_depth)?;
     let idempotency = Idempotency::read(key.as_ref(), &new)?;
-    let user = register::register(&api.users, &new, idempotency, correlation).await?;
+    let user = register::register(&api.users, &api.room, &new, idempotency, correlation).await?;
     Ok(resource::created(&format!("/users/{}", user.user_id), &user, user.version))
 }
 

@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     http::{self, Traffic},
     messaging::{Kafka, ledger::Ledger},
-    services::operations::Operations,
+    services::{operations::Operations, state::Room},
     shutdown::Shutdown,
 };
 
@@ -35,7 +35,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
         producers: users.producer().producer().into_iter().cloned().collect(),
         ..Operations::new("highwater-users", kafka.status(), Arc::clone(&traffic))
     });
-    let api = Api { users: Arc::clone(&users), limits: config.http.body_limits(), operations };
+    let room = Room::new(config.state.max_bytes);
+    let api = Api { users: Arc::clone(&users), room, limits: config.http.body_limits(), operations };
 
     let requests = shutdown.part("requests");
     log::info!("listening on http://{}", listener.local_addr()?);

@@ -21,7 +21,15 @@ pub struct Users {
     listed: BTreeSet<Place>,
     /// Who registered with an Idempotency-Key, by the key's id.
     requests: HashMap<Uuid, BTreeSet<Registration>>,
+    bytes: usize,
 }
+
+/// About what takes how many bytes beside its texts, with what tables and trees leave free: an e-mail's slot, a user's
+/// place by id and in the list, and a registration that is remembered by its key.
+const SLOT_BYTES: usize = 120;
+const STANDING_BYTES: usize = 320;
+const LISTED_BYTES: usize = 96;
+const REGISTRATION_BYTES: usize = 760;
 
 /// What is known of an e-mail.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -73,6 +81,13 @@ pub struct Registration {
     pub version: u64,
 }
 
+impl User {
+    /// What goes when the user goes.
+    fn bytes(&self) -> usize {
+        LISTED_BYTES + self.email.len() + self.email_key.len() + self.name.len()
+    }
+}
+
 impl Users {
     /// What is known of that id; `None` where nothing is.
     pub fn standing(&self, id: Uuid) -> Option<&Standing> {
@@ -122,10 +137,14 @@ impl Users {
         if let Some(request) = idempotency {
             let registration = Registration { at, user_id: id, body: request.body, version };
             self.requests.entry(request.key).or_default().insert(registration);
+            self.bytes += REGISTRATION_BYTES;
         }
         self.listed.insert(Place { at, id });
-        self.slots.insert(email_key.clone(), Slot { version, user: Some(id) });
+        if self.slots.insert(email_key.clone(), Slot { version, user: Some(id) }).is_none() {
+            self.bytes += SLOT_BYTES + email_key.len();
+        }
         let user = User { id, email, email_key, name, version, created_at: at, updated_at: at };
+        self.bytes += STANDING_BYTES + user.bytes();
         self.by_id.insert(id, Standing::Registered(user));
     }
 }
@@ -150,6 +169,7 @@ impl Fold for Users {
             UserEvent::UserUpdated(updated) => {
                 let found = self.by_id.get_mut(&id).filter(|_| holder == Some(id));
                 let Some(Standing::Registered(user)) = found else { return false };
+                self.bytes = self.bytes + updated.name.len() - user.name.len();
                 user.name = updated.name;
                 user.updated_at = updated.at;
                 user.version = version;
@@ -158,11 +178,16 @@ impl Fold for Users {
             UserEvent::UserDeleted(deleted) => {
                 let found = self.by_id.get(&id).filter(|_| holder == Some(id));
                 let Some(Standing::Registered(user)) = found else { return false };
+                self.bytes -= user.bytes();
                 self.listed.remove(&Place { at: user.created_at, id });
                 self.by_id.insert(id, Standing::Deleted(deleted.at));
                 self.slots.insert(deleted.email_key, Slot { version, user: None });
             }
         }
         true
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes
     }
 }

@@ -172,10 +172,45 @@ async fn what_is_written_and_not_read_back_is_told_so_and_what_is_not_acknowledg
     users.post_once("/users", "key-1", &body).await.ok(201);
     faults.always(ApiKey::Produce, Fault::Stall);
     let other = json!({"email": "cid@example.org", "name": "Cid"});
-    let (keyed, bare) = tokio::join!(users.post_once("/users", "key-2", &other), users.post("/users", &other));
+    let (keyed, bare) =
+        tokio::join!(users.post_once("/users", "key-2", &other), users.post("/users", &other));
     for (answered, again) in [(keyed, "same Idempotency-Key is safe"), (bare, "Look whether it happened")] {
         let problem = answered.ok(503);
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.starts_with("Kafka did not acknowledge") && detail.contains(again), "{detail}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_no_room_nobody_registers_and_all_else_goes_on() {
+    let cluster = TestCluster::start().await;
+    let users = Instance::users_with(&cluster, &[("STATE_MAX_BYTES", "1MiB")]);
+    users.until_ready().await;
+    let body = |number: usize| json!({"email": format!("user-{number}@example.org"), "name": "\u{1f600}".repeat(256)});
+    let first = users.post_once("/users", "key-0", &body(0)).await.ok(201);
+    let register = async |numbers: std::ops::Range<usize>| {
+        let answers = numbers.map(|number| {
+            let (users, body) = (&users, body(number));
+            async move { users.post("/users", &body).await }
+        });
+        futures::future::join_all(answers).await
+    };
+    let mut refused = None;
+    for round in 1..100 {
+        let answers = register(round * 32..(round + 1) * 32).await;
+        assert!(answers.iter().all(|answer| matches!(answer.status, 201 | 503)), "{answers:?}");
+        refused = answers.into_iter().find(|answer| answer.status == 503);
+        if refused.is_some() {
+            break;
+        }
+    }
+    let refused = refused.expect("a bound");
+    assert_eq!(refused.header("retry-after"), "60");
+    assert!(refused.ok(503)["detail"].as_str().unwrap().contains("STATE_MAX_BYTES"));
+    assert!(users.get("/health").await.ok(200)["state"][0]["bytes"].as_u64().unwrap() >= 1 << 20);
+    // What it did before it tells again; what is there can be changed.
+    assert_eq!(users.post_once("/users", "key-0", &body(0)).await.ok(201), first);
+    let path = format!("/users/{}", first["userId"].as_str().unwrap());
+    send(users.request(Method::PATCH, &path).json(&json!({"name": "Ann"}))).await.ok(200);
+    assert_eq!(users.send(Method::DELETE, &path).await.status, 204);
 }

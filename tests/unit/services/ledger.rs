@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use highwater::{
     messaging::{
         Event as _,
-        ledger::{Fate, Replica, Versioned as _},
+        ledger::{Fate, Fold as _, Replica, Versioned as _},
         partition_for_key,
     },
     services::users::{
@@ -227,4 +227,31 @@ fn an_event_is_of_a_type_that_its_readers_know() {
         assert!(UserEvent::TYPES.contains(&&*event.event_type()), "{}", event.event_type());
         assert_eq!(replica.admit(0, event), Fate::Valid);
     }
+}
+
+#[test]
+fn a_view_counts_the_memory_that_it_takes() {
+    let mut replica = Replica::<Users>::new(1);
+    let mut taken = Vec::new();
+    for (number, step) in [
+        Move::Register { instance: 0, email: 0, twice: false },
+        Move::Rename { instance: 0, email: 0, twice: false },
+        Move::Delete { instance: 0, email: 0, twice: false },
+        Move::Register { instance: 0, email: 0, twice: false },
+    ]
+    .iter()
+    .enumerate()
+    {
+        // The first name has one digit, the second two, the last two.
+        let event = write(replica.view(), step, if number == 0 { 1 } else { 10 + number }).unwrap();
+        assert_eq!(replica.admit(0, event.clone()), Fate::Valid);
+        taken.push(replica.view().bytes());
+        assert_eq!(replica.admit(0, event), Fate::Void);
+        assert_eq!(replica.view().bytes(), taken[number], "what is void takes nothing");
+    }
+    let [registered, renamed, deleted, again] = taken[..] else { panic!("{taken:?}") };
+    assert_eq!(renamed, registered + 1);
+    assert!(deleted > 0 && deleted < registered, "{taken:?}");
+    // The e-mail has its slot still.
+    assert!(again > renamed && again - deleted < renamed, "{taken:?}");
 }

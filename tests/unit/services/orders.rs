@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use highwater::{
     messaging::{
         Event as _,
-        ledger::{Fate, Replica, Versioned as _},
+        ledger::{Fate, Fold as _, Replica, Versioned as _},
     },
     services::orders::{
         Orders,
@@ -52,6 +52,7 @@ fn changed(version: u64, from: Status, action: Action, status: Status) -> OrderE
 #[test]
 fn an_order_has_its_history_and_what_it_was_in_each_version() {
     let mut replica = Replica::<Orders>::new(1);
+    let mut taken = 0;
     for event in [
         created(),
         changed(2, Status::Pending, Action::Confirm, Status::Confirmed),
@@ -59,6 +60,8 @@ fn an_order_has_its_history_and_what_it_was_in_each_version() {
     ] {
         assert!(OrderEvent::TYPES.contains(&&*event.event_type()), "{}", event.event_type());
         assert_eq!(replica.admit(0, event), Fate::Valid);
+        assert!(replica.view().bytes() > taken);
+        taken = replica.view().bytes();
     }
     let order = replica.view().get(ORDER).unwrap();
     assert_eq!(
