@@ -14,6 +14,8 @@ use crate::http::{self, Parameters};
 
 /// The most entries of one page.
 pub const MOST: usize = 1_000;
+/// A page ends with the entry that brings it here: what an answer takes must not grow with what is asked for.
+const MOST_BYTES: usize = 1 << 20;
 /// How many entries a page has when nobody says.
 const USUAL: usize = 100;
 
@@ -66,13 +68,20 @@ impl Page {
         Self { limit: limit.unwrap_or(USUAL), after }
     }
 
-    /// Takes this page's entries, each with its place; and where the next page begins, if there is one.
-    pub fn take<T>(self, entries: impl Iterator<Item = (Place, T)>) -> (Vec<T>, Option<String>) {
+    /// Takes this page's entries, each with its place, and of so many `bytes`; and where the next page begins, if
+    /// there is one.
+    pub fn take<T>(
+        self,
+        entries: impl Iterator<Item = (Place, T)>,
+        bytes: impl Fn(&T) -> usize,
+    ) -> (Vec<T>, Option<String>) {
         let mut entries = entries.peekable();
-        let (mut taken, mut last) = (Vec::new(), None);
+        let (mut taken, mut last, mut size) = (Vec::new(), None, 0);
         while taken.len() < self.limit
+            && size < MOST_BYTES
             && let Some((place, entry)) = entries.next()
         {
+            size += bytes(&entry);
             taken.push(entry);
             last = Some(place);
         }

@@ -146,8 +146,10 @@ fn list(api: &Api, path: &str, query: &str) -> Result<Response, Problem> {
     parameters.finish()?;
     let (orders, next) = complete(&api.books.orders)?.read(|orders| {
         let after = orders.after(page.after, user, status);
-        page.take(after.map(|(place, order)| (place, OrderBody::from(&**order))))
+        page.take(after.map(|(place, order)| (place, Arc::clone(order))), |order| order.bytes())
     });
+    // Not above, where the view stands still meanwhile.
+    let orders: Vec<_> = orders.iter().map(|order| OrderBody::from(&**order)).collect();
     let filters =
         [("userId", user.map(|user| user.to_string())), ("status", status.map(|status| status.to_string()))];
     let body = OrdersBody { count: orders.len(), orders, next };

@@ -139,7 +139,10 @@ fn list(api: &Api, path: &str, query: &str) -> Result<Response, Problem> {
     let users = complete(&api.users)?;
     let (users, next) = users.read(|users| match &email {
         Some(email) => (users.with_email(email).map(UserBody::from).into_iter().collect(), None),
-        None => page.take(users.after(page.after).map(|(place, user)| (place, UserBody::from(user)))),
+        None => page
+            .take(users.after(page.after).map(|(place, user)| (place, UserBody::from(user))), |user| {
+                size_of::<UserBody>() + user.email.len() + user.name.len()
+            }),
     });
     let body = UsersBody { count: users.len(), users, next };
     Ok(page.answer(path, &[], &body, body.next.as_deref()))

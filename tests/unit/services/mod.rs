@@ -3,6 +3,7 @@
 mod emails;
 mod ledger;
 mod orders;
+mod pages;
 mod prices;
 mod requests;
 mod status;
