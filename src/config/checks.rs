@@ -1,7 +1,7 @@
 //! What must hold between settings.
 
 use super::{
-    Config,
+    Config, Service,
     reader::Reader,
     table::{
         BATCH_MAX_BYTES, KAFKA_BROKERS, KAFKA_DEAD_LETTER_TOPIC, KAFKA_HEARTBEAT_INTERVAL,
@@ -13,7 +13,11 @@ use super::{
 };
 
 /// Notes each pair of settings that cannot work together.
-pub(super) fn check(config: &Config, reader: &mut Reader<impl Fn(&str) -> Option<String>>) {
+pub(super) fn check(
+    config: &Config,
+    service: &Service,
+    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+) {
     macro_rules! require {
         ($holds:expr, [$($setting:ident),+], $rule:expr) => {
             let settings = [$(($setting.variable, reader.text(&$setting))),+];
@@ -25,6 +29,12 @@ pub(super) fn check(config: &Config, reader: &mut Reader<impl Fn(&str) -> Option
         cfg!(feature = "embedded-broker") || !config.embedded,
         [KAFKA_BROKERS],
         "must be set: this build has no embedded broker"
+    );
+    require!(
+        cfg!(not(feature = "embedded-broker")) || !config.embedded || *service != Service::Orders,
+        [KAFKA_BROKERS],
+        "must be set: orders are of users whom the user service tells of in Kafka, and on a broker of its own the order \
+         service would know none"
     );
     // Two heartbeats may be lost before the session is: Kafka's own advice for heartbeat.interval.ms.
     require!(

@@ -106,7 +106,7 @@ pub fn parse(
         flag.or_else(|| environment(variable).filter(filled)).or_else(|| file.get(variable).cloned())
     });
     let config = read(&mut reader, &service);
-    checks::check(&config, &mut reader);
+    checks::check(&config, &service, &mut reader);
     reader.finish()?;
     Ok(Invocation { service, config })
 }

@@ -123,7 +123,7 @@ settings! {
     }
     "Kafka" {
         KAFKA_BROKERS: Or<Brokers> = "", Or::unset(Brokers),
-            "Where to find Kafka; unset, an embedded broker is started that keeps nothing.";
+            "Where to find Kafka; unset, an embedded broker is started that keeps nothing (not for orders).";
         KAFKA_CLIENT_ID: Text = "highwater", Text { longest: 249 },
             "The name that brokers see in their logs and quotas.";
         KAFKA_SECURITY_PROTOCOL: OneOf<Protocol> = "PLAINTEXT",

@@ -86,6 +86,15 @@ fn the_embedded_broker_stands_in_for_kafka() {
     assert!(config.embedded && config.kafka.brokers.is_empty());
 }
 
+#[cfg(feature = "embedded-broker")]
+#[test]
+fn orders_need_the_kafka_that_users_are_told_of_in() {
+    let exit = parse(&["orders"], &[], "").expect_err("a fault");
+    assert!(exit.message.contains("KAFKA_BROKERS=: must be set: orders"), "{}", exit.message);
+    assert!(parse(&["orders"], &[("KAFKA_BROKERS", "kafka:9092")], "").is_ok());
+    assert!(parse(&["users"], &[], "").is_ok());
+}
+
 #[cfg(not(feature = "embedded-broker"))]
 #[test]
 fn without_the_embedded_broker_kafka_must_be_named() {
