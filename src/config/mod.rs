@@ -193,10 +193,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
     }
 }
 
-/// What a dead letter may be larger than its record, for the headers that say what happened to it.
-const DEAD_LETTER_HEADERS: i32 = 64 * 1024;
-
-/// The topic of the events, and the one of dead letters: alike, but for name and room for headers.
+/// The topic of the events, and the one of dead letters.
 fn topics(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> (TopicConfig, TopicConfig) {
     let topic = TopicConfig {
         name: reader.value(&table::KAFKA_TOPIC),
@@ -205,11 +202,9 @@ fn topics(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> (TopicConfig,
         retention: reader.value(&table::KAFKA_TOPIC_RETENTION),
         max_message_bytes: reader.value(&table::KAFKA_TOPIC_MAX_MESSAGE_BYTES),
     };
-    let named = reader.value(&table::KAFKA_DEAD_LETTER_TOPIC);
-    let dead_letter_topic = TopicConfig {
-        name: named.unwrap_or_else(|| format!("{}.dlq", topic.name)),
-        max_message_bytes: topic.max_message_bytes.saturating_add(DEAD_LETTER_HEADERS),
-        ..topic.clone()
-    };
+    let mut dead_letter_topic = topic.dead_letters();
+    if let Some(name) = reader.value(&table::KAFKA_DEAD_LETTER_TOPIC) {
+        dead_letter_topic.name = name;
+    }
     (topic, dead_letter_topic)
 }

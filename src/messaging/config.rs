@@ -35,6 +35,9 @@ impl ClusterConfig {
     }
 }
 
+/// What a dead letter may be larger than its record.
+const DEAD_LETTER_HEADERS: i32 = 64 * 1024;
+
 /// What a topic gets when it is missing and is created.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicConfig {
@@ -60,6 +63,16 @@ impl TopicConfig {
             replication_factor: None,
             retention: Some(Duration::from_secs(7 * 24 * 60 * 60)),
             max_message_bytes: 1_048_588,
+        }
+    }
+
+    /// That of its dead letters: alike, but for the name, which has `.dlq` after it, and room for the headers that
+    /// say what happened.
+    pub fn dead_letters(&self) -> Self {
+        Self {
+            name: format!("{}.dlq", self.name),
+            max_message_bytes: self.max_message_bytes.saturating_add(DEAD_LETTER_HEADERS),
+            ..self.clone()
         }
     }
 }

@@ -12,8 +12,6 @@ use super::{
 
 /// How often to look for new partitions, unless told otherwise.
 const METADATA_MAX_AGE: Duration = Duration::from_secs(30);
-/// What a dead letter may be larger than its record, for the headers that say what happened to it.
-const DEAD_LETTER_HEADERS: i32 = 64 * 1024;
 
 /// A cluster, as one process speaks to it. Cloned handles are the same.
 #[derive(Debug, Clone)]
@@ -126,11 +124,7 @@ impl<P: Payload> TypedTopic<P> {
 
     /// Reads it as a member of a group, once a handler is given.
     pub fn consumer(&self, config: ConsumerConfig) -> Subscription<'_, P> {
-        let dead_letters = TopicConfig {
-            name: format!("{}.dlq", self.config.name),
-            max_message_bytes: self.config.max_message_bytes.saturating_add(DEAD_LETTER_HEADERS),
-            ..self.config.clone()
-        };
+        let dead_letters = self.config.dead_letters();
         Subscription { topic: self, config, dead_letters, letters: ProducerConfig::default() }
     }
 }

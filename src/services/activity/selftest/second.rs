@@ -56,9 +56,8 @@ impl Second {
         let mut config = config;
         config.embedded = false;
         config.topic.name = name.to_owned();
-        config.dead_letter_topic.name = format!("{name}.dlq");
         config.topic.retention = Some(RETENTION);
-        config.dead_letter_topic.retention = Some(RETENTION);
+        config.dead_letter_topic = config.topic.dead_letters();
         config.consumer.group_id = name.to_owned();
         config.consumer.offset_reset = OffsetReset::Earliest;
         config.consumer.metadata_max_age = NEVER;
