@@ -1,8 +1,8 @@
 //! Where settings come from: the process's environment and the file `.env`. Nothing else reads either.
 
-use std::{collections::HashMap, fs, io};
+use std::{collections::HashMap, ffi::OsString, fs, io};
 
-use super::{Invocation, fault::Exit, parse};
+use super::{Invocation, Service, args_of_service, fault::Exit, parse};
 
 /// Reads the configuration of this process: its arguments, its environment, and `.env` in its directory.
 pub fn from_process() -> Result<Invocation, Exit> {
@@ -11,7 +11,16 @@ pub fn from_process() -> Result<Invocation, Exit> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(Exit::unreadable(format_args!(".env cannot be read: {error}"))),
     };
-    parse(std::env::args_os(), variable, &dotenv)
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let mut invocation = parse(args.iter().cloned(), variable, &dotenv)?;
+    if invocation.service == Service::Healthcheck
+        && let [own, _] = &args[..]
+        && let Some(args) = fs::read("/proc/1/cmdline").ok().and_then(|first| args_of_service(own, &first))
+        && let Ok(service) = parse(args, variable, &dotenv)
+    {
+        invocation.config.http = service.config.http;
+    }
+    Ok(invocation)
 }
 
 /// A variable of the environment. What is not UTF-8 keeps a U+FFFD, which no setting takes.

@@ -6,6 +6,7 @@
 
 mod checks;
 mod command_line;
+mod container;
 mod environment;
 mod fault;
 mod reader;
@@ -17,6 +18,7 @@ mod values;
 use std::{ffi::OsString, time::Duration};
 
 pub use command_line::Service;
+pub use container::args_of_service;
 pub use environment::from_process;
 pub use fault::Exit;
 pub use table::Description;

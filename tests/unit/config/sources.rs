@@ -72,6 +72,26 @@ fn activity_runs_by_name_or_by_default_with_flags_on_either_side() {
 }
 
 #[test]
+fn a_healthcheck_finds_the_service_that_its_container_runs() {
+    let found = |own: &str, first: &str| {
+        let args = config::args_of_service(own.as_ref(), first.as_bytes())?;
+        Some(args.into_iter().map(|arg| arg.into_string().unwrap()).collect::<Vec<_>>())
+    };
+    for (first, args) in [
+        ("/highwater\0users\0", &["/highwater", "users"][..]),
+        (
+            "/sbin/docker-init\0--\0/highwater\0orders\0--orders-port=7\0",
+            &["/highwater", "orders", "--orders-port=7"],
+        ),
+        ("highwater\0", &["highwater"]),
+    ] {
+        assert_eq!(found("/highwater", first).unwrap(), args);
+    }
+    assert_eq!(found("/highwater", "/sbin/init\0splash\0"), None);
+    assert_eq!(found("/highwater", ""), None);
+}
+
+#[test]
 fn unknown_flags_and_services_end_with_2() {
     for args in [&["--prot=1"][..], &["nonsense"], &["--port"], &["--port=1", "--port=2"]] {
         let exit = parse(args, &[], "").expect_err("a fault");
