@@ -201,7 +201,7 @@ settings! {
         KAFKA_HEARTBEAT_INTERVAL: Durations = "3s", Durations::from(ms(100)).to(minutes(10)),
             "How often the group hears of an instance; at most a third of KAFKA_SESSION_TIMEOUT.";
         KAFKA_REBALANCE_TIMEOUT: Durations = "60s", Durations::from(ms(1_000)).to(minutes(60)),
-            "How long instances may take to drain and join again; at least KAFKA_SESSION_TIMEOUT.";
+            "How long instances may take to drain and join again; at least twice KAFKA_SESSION_TIMEOUT.";
         MAX_PROCESSING: Durations = "5m", Durations::from(ms(100)).to(days(1)),
             "An instance that is at one batch for longer leaves the group until it is done.";
         COMMIT_INTERVAL: Durations = "1s", Durations::from(ms(10)).to(minutes(10)),
