@@ -9,6 +9,8 @@ use warp::{
     reply::Response,
 };
 
+use super::pace::CURRENT;
+
 /// The header, in requests and answers.
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// The longest id that is taken, in bytes.
@@ -37,6 +39,14 @@ impl Correlation {
         Self(HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown")))
     }
 
+    /// The same, as that of the request that is being answered: where its handler is given up, or answers with an error
+    /// that does not have it, server and log still know it.
+    #[must_use]
+    pub fn of_this_request(self) -> Self {
+        let _no_server = CURRENT.try_with(|pace| pace.correlate(self.clone()));
+        self
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
@@ -52,6 +62,6 @@ impl Correlation {
 /// The id of a request: the client's, or a new one.
 pub fn correlation() -> impl Filter<Extract = (Correlation,), Error = Infallible> + Copy {
     super::header("x-correlation-id").map(|given: Option<HeaderValue>| {
-        given.as_ref().and_then(Correlation::given).unwrap_or_else(Correlation::made)
+        given.as_ref().and_then(Correlation::given).unwrap_or_else(Correlation::made).of_this_request()
     })
 }

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::Config;
+use super::{Config, Correlation};
 
 /// How long a connection is kept that asks nothing. Longer than the minute after which load balancers
 /// and proxies drop theirs as a rule: who closes first must be the one who sends requests, or a request
@@ -36,6 +36,8 @@ pub(super) struct Pace {
     head: Duration,
     request: Duration,
     state: Mutex<State>,
+    /// What the handler at work has told of its request.
+    correlation: Mutex<Option<Correlation>>,
 }
 
 #[derive(Debug)]
@@ -68,7 +70,8 @@ impl Pace {
     pub(super) fn new(config: &Config) -> Self {
         let state =
             State { phase: Phase::Head, due: Some(Instant::now() + config.header_timeout), stalled: None };
-        Self { head: config.header_timeout, request: config.request_timeout, state: Mutex::new(state) }
+        let (state, correlation) = (Mutex::new(state), Mutex::default());
+        Self { head: config.header_timeout, request: config.request_timeout, state, correlation }
     }
 
     /// The moment at which to ask [`Pace::overdue`].
@@ -140,6 +143,16 @@ impl Pace {
 
     pub(super) fn wrote(&self) {
         self.state().stalled = None;
+    }
+
+    /// The request that is being answered has that id, whatever becomes of its handler.
+    pub(super) fn correlate(&self, correlation: Correlation) {
+        *self.correlation.lock().unwrap_or_else(PoisonError::into_inner) = Some(correlation);
+    }
+
+    /// What was told of the request, which is over.
+    pub(super) fn take_correlation(&self) -> Option<Correlation> {
+        self.correlation.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn extend(&self, more: Duration) {

@@ -105,8 +105,10 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let answer = if this.pace.is_overdue() {
+            let correlation = this.asked.correlation.take().or_else(|| this.pace.take_correlation());
+            let correlation = this.asked.correlation.insert(correlation.unwrap_or_else(Correlation::made));
             log::warn!(
-                method:% = this.asked.method, path:% = this.asked.uri.path();
+                method:% = this.asked.method, path:% = this.asked.uri.path(), correlationId = correlation.as_str();
                 "a request was given up: it had no answer in time"
             );
             let detail = "there was no answer in time; what was asked for may have happened all the same";
@@ -128,10 +130,13 @@ where
         this.pace.answer_began();
         let Asked { method, uri, correlation, began } = this.asked;
         this.traffic.answered(uri.path(), method, answer.status(), *began);
-        // Whatever becomes of a request, its answer has the id that it came with.
-        let answer = match correlation.take() {
+        // Whatever becomes of a request, its answer has the id that it came with, or that its handler gave it. One that
+        // was to change something has one in any case.
+        let told = this.pace.take_correlation();
+        let answer = match correlation.take().or(told) {
             Some(correlation) => correlation.on(answer),
-            None => answer,
+            None if method.is_safe() || answer.headers().contains_key(CORRELATION_ID) => answer,
+            None => Correlation::made().on(answer),
         };
         Poll::Ready(Ok(answer.map(|body| Sent { body, pace: Arc::clone(this.pace) })))
     }

@@ -4,6 +4,7 @@
 //! at once and in order.
 
 mod client;
+mod correlation;
 mod limits;
 mod listings;
 mod server;

@@ -128,6 +128,7 @@ async fn each_failure_of_the_producer_has_its_status_and_tells_the_id_to_repeat_
             let answer = service.post(path, &body).await;
             let problem = answer.problem(status);
             assert_eq!(problem["eventId"], id, "{error:?}");
+            assert_eq!(answer.header("x-correlation-id"), Some(id), "{error:?}");
             if status == 503 {
                 let written = matches!(&error, PublishError::Unavailable { possibly_written: true, .. });
                 assert_eq!(problem["possiblyWritten"], written, "{error:?}");

@@ -57,6 +57,8 @@ async fn publish(
     let id = event.id();
     let given = given.as_ref().and_then(Correlation::given);
     let context = given.as_ref().map(|given| Context::correlated(given.as_str())).unwrap_or_default();
+    // Of an event that came without one, its own id is what everything about it has.
+    let correlation = given.clone().unwrap_or_else(|| Correlation::of(id)).of_this_request();
     if sabotage::is(Sabotage::AckBeforeKafka) {
         let events = api.events.clone();
         tokio::spawn(async move { events.send_in(&context, event).await });
@@ -64,7 +66,7 @@ async fn publish(
     }
     let receipt = match api.events.send_in(&context, event).await {
         Ok(receipt) => receipt,
-        Err(error) => return failure(id, error).into_response(),
+        Err(error) => return correlation.on(failure(id, error).into_response()),
     };
     match &given {
         None => log::info!(
@@ -78,8 +80,7 @@ async fn publish(
             "published"
         ),
     }
-    // Of an event that came without one, its own id is what everything about it has.
-    given.unwrap_or_else(|| Correlation::of(id)).on(acknowledged(status, say(id), id, receipt))
+    correlation.on(acknowledged(status, say(id), id, receipt))
 }
 
 fn event(body: &[u8], accepts: Accepts<'_>, max_depth: usize) -> Result<Event, Problem> {
