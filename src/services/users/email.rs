@@ -2,16 +2,50 @@
 
 use std::borrow::Cow;
 
+use unicode_normalization::UnicodeNormalization as _;
+
 use super::punycode;
 
 /// The longest address, in bytes (RFC 5321, section 4.5.3.1.3, without the angle brackets).
 const LONGEST: usize = 254;
 /// The longest part before the @ (RFC 5321, section 4.5.3.1.1).
 const LONGEST_LOCAL: usize = 64;
-/// What a label begins with that is in ASCII in place of another script (RFC 5890, section 2.3.1).
-const IN_ASCII: &str = "xn--";
 /// The longest label of a domain (RFC 1035, section 2.3.4).
 const LONGEST_LABEL: usize = 63;
+/// What a label begins with that says in ASCII what it is in another script (RFC 5890, section 2.3.1).
+const IN_ASCII: &str = "xn--";
+/// The full stop of ideographic scripts, which ends a label like any other (UTS 46, section 4.5).
+const IDEOGRAPHIC_STOP: char = '\u{3002}';
+
+/// What nobody sees: format characters (Cf) and those that may be shown as nothing (`Default_Ignorable_Code_Point`), by
+/// Unicode 16. With one of them two addresses would look the same.
+const UNSEEN: [(char, char); 25] = [
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{202a}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110bd}'),
+    ('\u{110cd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+];
 
 /// An address without surrounding blanks, if it is one: `local@domain`, any script in both (RFC 6531). Not that
 /// somebody reads what is sent there: nobody but its owner can say that.
@@ -23,20 +57,14 @@ pub fn parse(text: &str) -> Result<&str, &'static str> {
     const SHAPE: &str = "must be an e-mail address, such as ann@example.org";
     let text = text.trim();
     let (local, domain) = text.rsplit_once('@').ok_or(SHAPE)?;
-    let printable = |c: char| {
-        !c.is_whitespace() && !c.is_control() && !matches!(c, '@' | '<' | '>' | ',' | ';' | '"' | '\u{fffd}')
-    };
-    let is_label = |label: &str| {
-        let fine = |c: char| c.is_alphanumeric() || c == '-' || !c.is_ascii();
-        (1..=LONGEST_LABEL).contains(&label.len())
-            && label.chars().all(fine)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if local.is_empty()
-        || !text.replacen('@', "", 1).chars().all(printable)
-        || !domain.split('.').all(is_label)
-    {
+    let printable = |c: char| is_printable(c) && !matches!(c, '@' | '<' | '>' | ',' | ';' | '"');
+    if local.is_empty() || !text.replacen('@', "", 1).chars().all(printable) {
+        return Err(SHAPE);
+    }
+    if text.chars().any(is_unseen) {
+        return Err("must have no character that nobody sees, such as a zero-width space");
+    }
+    if !normal_domain(domain).split('.').all(is_label) {
         return Err(SHAPE);
     }
     if text.len() > LONGEST || local.len() > LONGEST_LOCAL {
@@ -45,22 +73,67 @@ pub fn parse(text: &str) -> Result<&str, &'static str> {
     Ok(text)
 }
 
-/// What is the same for addresses that differ in case or surrounding blanks alone, or in how the domain is written:
-/// as people read it, or in ASCII (`bücher.example`, `xn--bcher-kva.example`). It is a record's key for ever: never
-/// change it.
+/// What is the same for addresses that differ in nothing but case, surrounding blanks, the composition of their
+/// characters (NFC), and how the domain is written: as people read it, in full-width letters, or in ASCII
+/// (`bücher.example`, `xn--bcher-kva.example`). It is a record's key for ever: never change it.
 pub fn normal_form(address: &str) -> String {
-    let address = address.trim().to_lowercase();
+    let address = address.trim();
+    if address.is_ascii() && !address.contains("--") {
+        return address.to_ascii_lowercase();
+    }
     match address.rsplit_once('@') {
-        Some((local, domain)) if domain.contains(IN_ASCII) => {
-            let labels: Vec<_> = domain.split('.').map(as_read).collect();
-            format!("{local}@{}", labels.join("."))
-        }
-        _ => address,
+        Some((local, domain)) => format!("{}@{}", composed(local), normal_domain(domain)),
+        None => composed(address),
     }
 }
 
-/// What a domain's label in ASCII stands for (an A-label of RFC 5890, section 2.3.2.1); any other is left as it is.
+/// In lower case, and composed as far as that goes.
+fn composed(text: &str) -> String {
+    // What lower case makes of a character can be composed anew.
+    text.nfc().collect::<String>().to_lowercase().nfc().collect()
+}
+
+/// As people read it. NFKC is what IDNA asks of a domain (RFC 5892, section 2.2), and NFC of the rest (RFC 6532,
+/// section 3.1).
+fn normal_domain(domain: &str) -> String {
+    let folded: String = domain.nfkc().collect::<String>().to_lowercase().nfkc().collect();
+    let labels: Vec<_> = folded.split(['.', IDEOGRAPHIC_STOP]).map(as_read).collect();
+    labels.join(".")
+}
+
+/// What a label in ASCII stands for (an A-label of RFC 5890, section 2.3.2.1); any other is left as it is, also one
+/// that stands for nothing, or for what would be written another way.
 fn as_read(label: &str) -> Cow<'_, str> {
     let read = label.strip_prefix(IN_ASCII).and_then(punycode::decode);
-    read.filter(|read| !read.is_ascii()).map_or(label.into(), |read| read.to_lowercase().into())
+    let readable = |c: char| is_printable(c) && c != IDEOGRAPHIC_STOP && (!is_unseen(c) || is_joiner(c));
+    let is_normal = |read: &String| {
+        let folded: String = read.nfkc().collect::<String>().to_lowercase().nfkc().collect();
+        !read.is_ascii() && folded == *read && read.chars().all(readable)
+    };
+    read.filter(is_normal).map_or(label.into(), Into::into)
+}
+
+/// Whether it is a label of a domain in its normal form, in which one in ASCII is no more: what is left of those
+/// stands for nothing.
+fn is_label(label: &str) -> bool {
+    let fine = |c: char| c.is_alphanumeric() || c == '-' || !c.is_ascii();
+    (1..=LONGEST_LABEL).contains(&label.len())
+        && label.chars().all(fine)
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+        && !label.starts_with(IN_ASCII)
+}
+
+fn is_printable(c: char) -> bool {
+    !c.is_whitespace() && !c.is_control() && c != '\u{fffd}'
+}
+
+/// In some scripts they make another word (RFC 5892, appendix A). A domain with one is to be given in ASCII, where it
+/// is seen.
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+fn is_unseen(c: char) -> bool {
+    UNSEEN.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }

@@ -1,6 +1,6 @@
 //! Where a value comes from: a flag, the environment, a `.env` file.
 
-use highwater::config::Service;
+use highwater::config::{self, Service};
 
 use super::{faults, parse};
 

@@ -15,6 +15,9 @@ fn addresses_of_any_script_are_taken_without_surrounding_blanks() {
         ("用户@例子.广告", "用户@例子.广告"),
         ("a@localhost", "a@localhost"),
         ("a@xn--bcher-kva.example", "a@xn--bcher-kva.example"),
+        ("a@xn--nxasmm1c.com", "a@xn--nxasmm1c.com"),
+        ("हिन्दी@उदाहरण.परीक्षा", "हिन्दी@उदाहरण.परीक्षा"),
+        ("jo\u{308}rg@bu\u{308}cher.example", "jo\u{308}rg@bu\u{308}cher.example"),
     ] {
         assert_eq!(parse(given), Ok(taken));
     }
@@ -41,6 +44,21 @@ fn what_is_no_address_is_not_taken() {
         "<ann@example.org>",
         "ann@example.org, bob@example.org",
         "ann\n@example.org",
+        // What nobody sees.
+        "ann\u{200b}@example.org",
+        "ann@exam\u{ad}ple.org",
+        "\u{202e}ann@example.org",
+        "ann\u{fe0f}@example.org",
+        "ann@example\u{e0061}.org",
+        "ann@exam\u{200d}ple.org",
+        // What a domain would read like, or does not stand for anything.
+        "ann@example\u{3002}\u{3002}org",
+        "ann@a\u{2100}b.org",
+        "ann@xn--.example",
+        "ann@xn--abc-.example",
+        "ann@xn--99999999.example",
+        "ann@xn--BCHER-kva9999999.example",
+        &"a@".chars().chain("ü".repeat(60).chars()).collect::<String>(),
         &long,
         &longer,
     ] {
@@ -79,6 +97,33 @@ fn what_only_looks_like_a_domain_in_ascii_is_left_as_it_is() {
     }
 }
 
+#[test]
+fn how_characters_are_composed_and_how_the_domain_is_written_makes_no_difference() {
+    for (one, other) in [
+        ("jo\u{308}rg@example.org", "jörg@example.org"),
+        ("JO\u{308}RG@example.org", "jörg@example.org"),
+        ("a@bu\u{308}cher.example", "a@bücher.example"),
+        ("a@xn--bcher-kva.example", "a@bücher.example"),
+        ("a@XN--BCHER-KVA.Example", "a@BÜCHER.example"),
+        ("a@mail.xn--fsqu00a.xn--4rr70v", "a@mail.例子.广告"),
+        ("用户@例子\u{3002}广告", "用户@例子.广告"),
+        ("a@ｅｘａｍｐｌｅ．org", "a@example.org"),
+    ] {
+        assert_eq!(normal_form(one), normal_form(other));
+        assert!(parse(one).is_ok() && parse(other).is_ok(), "{one} {other}");
+    }
+    for (one, other) in [
+        ("a@bücher.example", "a@bucher.example"),
+        ("a@straße.example", "a@strasse.example"),
+        // Of the local part nobody but its domain knows.
+        ("xn--bcher-kva@example.org", "bücher@example.org"),
+        ("\u{ff41}@example.org", "a@example.org"),
+    ] {
+        assert_ne!(normal_form(one), normal_form(other));
+    }
+    assert_eq!(normal_form(" Ann@XN--BCHER-KVA.example "), "ann@bücher.example");
+}
+
 /// Labels as they come, and as they may be bent.
 fn label() -> impl Strategy<Value = String> {
     let encoded =
@@ -98,5 +143,18 @@ proptest! {
     fn the_normal_form_of_a_normal_form_is_itself(local in "[a-zäß]{1,5}", label in "(xn--)?[a-z0-9-]{1,12}") {
         let once = normal_form(&format!("{local}@{label}.example"));
         prop_assert_eq!(normal_form(&once), once);
+    }
+
+    #[test]
+    fn the_normal_form_of_an_address_is_an_address_and_its_own_normal_form(
+        local in "[a-zA-ZäÄßΣσςİ\u{308}ﬁA\u{30a}]{1,6}",
+        label in prop_oneof!["(xn--)?[a-z0-9-]{1,12}", "[a-zÄüΣσｅＡ㎏\u{308}]{1,6}", "\\PC{1,4}"],
+    ) {
+        let address = format!("{local}@{label}.example");
+        if parse(&address).is_ok() {
+            let once = normal_form(&address);
+            prop_assert_eq!(normal_form(&once), once.clone());
+            prop_assert!(parse(&once).is_ok() || once.contains(['\u{200c}', '\u{200d}']), "{:?}", once);
+        }
     }
 }
