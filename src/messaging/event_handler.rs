@@ -47,6 +47,11 @@ pub trait BatchHandler<P: Payload>: Send + Sync + 'static {
         0
     }
 
+    /// The offset of the oldest event of the partition that the projection holds, as [`Handler::held_from`].
+    fn held_from(&self, _partition: i32) -> Option<i64> {
+        None
+    }
+
     /// Takes events that were processed before, by this instance or another, into a projection. No side effects.
     async fn restore(&self, _batch: Batch<'_, P>) -> Result<(), Passing> {
         Ok(())
@@ -186,6 +191,10 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> Handler for Reading<P, H> {
 
     fn restores(&self) -> u64 {
         self.handler.restores()
+    }
+
+    fn held_from(&self, partition: i32) -> Option<i64> {
+        self.handler.held_from(partition)
     }
 
     async fn restore(&self, records: &[Record]) -> Result<(), Passing> {

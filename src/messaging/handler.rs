@@ -16,9 +16,17 @@ pub trait Handler: Send + Sync + 'static {
     /// How many partitions the topic has; called before the first assignment and when it grows.
     async fn topic_has(&self, _partitions: usize) {}
 
-    /// How far before the committed offset [`Handler::restore`] wants to look, in records; 0 for not at all.
+    /// How far before the committed offset [`Handler::restore`] wants to look, in records, where it is not known
+    /// how far back the projection reached ([`Handler::held_from`]); 0 for not at all.
     fn restores(&self) -> u64 {
         0
+    }
+
+    /// The offset of the oldest record of the partition that the projection holds; `None` where there is none, or no
+    /// projection. It is committed beside the partition's offset, so that whoever restores the partition begins just
+    /// there, whatever the log has had since.
+    fn held_from(&self, _partition: i32) -> Option<i64> {
+        None
     }
 
     /// Takes records that were processed before, by this instance or another, into a projection.

@@ -57,6 +57,11 @@ pub trait EventStore: Send + Sync + 'static {
     /// How many events each partition may hold.
     fn share(&self) -> u64;
 
+    /// The offset of the partition's oldest event that it holds, where it holds what a log can give again.
+    fn held_from(&self, _partition: i32) -> Option<i64> {
+        None
+    }
+
     /// Whether the partition's share is used up: an older event would have no room.
     async fn is_full(&self, partition: i32) -> Result<bool, StoreError>;
 

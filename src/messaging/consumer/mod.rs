@@ -8,6 +8,7 @@
 //!
 //! A partition that stays this member's has its worker through all rebalances.
 
+mod committed;
 mod progress;
 mod reader;
 mod run;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Board, Cluster, ConsumerConfig, ConsumerCounts, Handler, dead_letter::DeadLetters, topic::Topic,
 };
+use committed::Committed;
 use progress::Progress;
 pub(super) use reader::{ReadError, Reader};
 use run::Run;

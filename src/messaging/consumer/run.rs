@@ -12,7 +12,7 @@ use log::{error, info, warn};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{COMMITTING, Progress, Shift, Staffing, Worker, shift::Entry};
+use super::{COMMITTING, Committed, Progress, Shift, Staffing, Worker, shift::Entry};
 use crate::messaging::{
     GroupPhase, OffsetReset, Rebalance,
     backoff::Backoff,
@@ -47,7 +47,8 @@ impl Run {
         let (config, board) = (&staffing.config, &staffing.board);
         let coordinator = Arc::new(Coordinator::new(Arc::clone(&staffing.cluster), config.group_id.clone()));
         let topic = Arc::clone(staffing.topic.name());
-        let mut shift = Shift::new(Arc::clone(&coordinator), topic, config, Arc::clone(board));
+        let handler = Arc::clone(&staffing.handler);
+        let mut shift = Shift::new(Arc::clone(&coordinator), topic, config, handler, Arc::clone(board));
         let enrolment = Arc::new(Enrolment {
             coordinator,
             topic: staffing.topic.clone(),
@@ -259,7 +260,7 @@ impl Run {
     }
 
     /// Gives each partition without a worker one, which starts at the committed offset.
-    fn staff(&mut self, committed: &BTreeMap<i32, i64>) {
+    fn staff(&mut self, committed: &BTreeMap<i32, Committed>) {
         let generation = self.membership.standing().claim().map_or(0, |claim| claim.generation);
         for (partition, progress, stop) in self.shift.unstaffed() {
             // The first generation commits each start at once. So where others have an offset and this
@@ -305,14 +306,17 @@ impl Run {
 
 /// The group's committed offsets of the whole topic, asked until they are known. Who assigns may know of
 /// partitions that are news here: so far as `held`, at least.
-async fn committed(enrolment: &Enrolment, held: i32) -> BTreeMap<i32, i64> {
+async fn committed(enrolment: &Enrolment, held: i32) -> BTreeMap<i32, Committed> {
     let mut backoff = Backoff::new();
     loop {
         let partitions = 0..held.max(enrolment.topic.partitions() as i32);
         match enrolment.coordinator.committed(enrolment.topic.name(), partitions).await {
             Ok(committed) => {
                 enrolment.board.succeeded(COMMITTING);
-                return committed;
+                let read = |(partition, (offset, note)): (_, (_, String))| {
+                    (partition, Committed::read(offset, &note))
+                };
+                return committed.into_iter().map(read).collect();
             }
             Err(error) => {
                 enrolment.board.failed(COMMITTING, &error.explained());

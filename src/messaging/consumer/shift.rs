@@ -15,9 +15,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{COMMITTING, Progress, Worker};
+use super::{COMMITTING, Committed, Progress, Worker};
 use crate::messaging::{
-    Board, ConsumerConfig,
+    Board, ConsumerConfig, Handler,
     backoff::Backoff,
     group::{Coordinator, Standing},
     wire::WireError,
@@ -48,6 +48,8 @@ pub(super) struct Shift {
     /// As what to commit: replaced when the membership is.
     standing: Arc<Standing>,
     max_processing: Duration,
+    /// Asked how far back it holds, which is committed beside each offset.
+    handler: Arc<dyn Handler>,
     board: Arc<Board>,
     posts: BTreeMap<i32, Post>,
     workers: JoinSet<()>,
@@ -74,6 +76,7 @@ impl Shift {
         coordinator: Arc<Coordinator>,
         topic: Arc<str>,
         config: &ConsumerConfig,
+        handler: Arc<dyn Handler>,
         board: Arc<Board>,
     ) -> Self {
         let every = |period| {
@@ -86,6 +89,7 @@ impl Shift {
             topic,
             standing: Arc::default(),
             max_processing: config.max_processing,
+            handler,
             board,
             posts: BTreeMap::new(),
             workers: JoinSet::new(),
@@ -142,11 +146,11 @@ impl Shift {
         vacant.map(|(partition, post)| (*partition, post.progress.clone(), post.stop.clone())).collect()
     }
 
-    pub(super) fn employ(&mut self, worker: Worker, committed: Option<i64>) {
+    pub(super) fn employ(&mut self, worker: Worker, committed: Option<Committed>) {
         let partition = worker.partition;
         let Some(post) = self.posts.get_mut(&partition) else { return };
         if let Some(committed) = committed {
-            post.progress.committed(committed);
+            post.progress.committed(committed.offset);
         }
         let handle = self.workers.spawn(worker.run(committed));
         self.places.insert(handle.id(), partition);
@@ -333,7 +337,10 @@ impl Shift {
         if moved.is_empty() || !self.standing.lease().is_valid() {
             return Ok(false);
         }
-        self.coordinator.commit(&claim, &self.topic, &moved).await?;
+        let noted = moved.iter().map(|(partition, offset)| {
+            (*partition, (*offset, Committed::note(*offset, self.handler.held_from(*partition))))
+        });
+        self.coordinator.commit(&claim, &self.topic, &noted.collect()).await?;
         for (partition, offset) in moved {
             if let Some(post) = self.posts.get(&partition) {
                 post.progress.committed(offset);

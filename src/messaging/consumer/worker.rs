@@ -1,5 +1,7 @@
 //! One partition's work: restore its projection, then read, handle, mark done.
 
+mod restore;
+
 use std::{convert::Infallible, fmt::Display, ops::Range, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -11,19 +13,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Progress,
+    Committed, Progress,
     reader::{ReadError, Reader},
 };
 use crate::{
     messaging::{
-        Board, ConsumerCounts, Handler, OffsetReset, Passing, Poison, Record, backoff::Backoff,
+        Board, ConsumerCounts, Handler, OffsetReset, Poison, Record, backoff::Backoff,
         dead_letter::DeadLetters, group::Lease, wire::Fetched,
     },
     sabotage::{self, Sabotage},
 };
 
-/// How much farther back each further look for older records reaches.
-const REACH_FACTOR: i64 = 4;
 /// A partition that is read to its end is not read again sooner: under load, what is written meanwhile comes
 /// in one answer in place of many, which costs the broker and us a fraction; in quiet, the broker holds the
 /// fetch for longer than this anyway and answers at the first record.
@@ -56,15 +56,15 @@ struct Stopped;
 
 impl Worker {
     /// Until it is told to stop. What is under way is finished first.
-    pub(super) async fn run(mut self, committed: Option<i64>) {
+    pub(super) async fn run(mut self, committed: Option<Committed>) {
         let Err(Stopped) = self.work(committed).await;
     }
 
-    async fn work(&mut self, committed: Option<i64>) -> Result<Infallible, Stopped> {
+    async fn work(&mut self, committed: Option<Committed>) -> Result<Infallible, Stopped> {
         let mut position = match committed {
-            Some(offset) => {
-                self.restore(offset).await?;
-                offset
+            Some(committed) => {
+                self.restore(committed).await?;
+                committed.offset
             }
             None => self.reached().await?,
         };
@@ -139,88 +139,6 @@ impl Worker {
                 Err(error) => self.retry(&error, &mut backoff).await?,
             }
         }
-    }
-
-    /// Fills the projection with what was processed before: up to `committed` or the log's end, as far
-    /// back as the handler wants. What a kept partition has already is not read again.
-    async fn restore(&mut self, committed: i64) -> Result<(), Stopped> {
-        let window = i64::try_from(self.handler.restores()).unwrap_or(i64::MAX);
-        if window == 0 {
-            return Ok(());
-        }
-        let mut reach = window;
-        loop {
-            let range = self.range().await?;
-            let target = committed.min(range.end);
-            match self.progress.projected() {
-                Some(projected) if (range.start..=range.end).contains(&projected) => {
-                    self.replay(projected, target).await?;
-                    return Ok(());
-                }
-                // The log is not the one that the projection was made of, or has lost the part between.
-                Some(_) => self.forget().await,
-                None => {}
-            }
-            let from = target.saturating_sub(reach).max(range.start);
-            match self.replay(from, target).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.forget().await; // the log's start moved past us: look again
-                    continue;
-                }
-                Err(Stopped) => {
-                    self.forget().await; // half a projection is not to be taken for a whole one
-                    return Err(Stopped);
-                }
-            }
-            if from == range.start || !self.wants_older().await {
-                if from < target {
-                    info!("partition {}: restored from offset {from} to {target}", self.partition);
-                }
-                return Ok(());
-            }
-            self.forget().await;
-            reach = reach.saturating_mul(REACH_FACTOR);
-        }
-    }
-
-    async fn wants_older(&self) -> bool {
-        let _handling = self.progress.handling();
-        self.handler.wants_older(self.partition).await
-    }
-
-    async fn forget(&self) {
-        // First: should this be cut short, nobody takes for whole what is half forgotten.
-        self.progress.set_projected(None);
-        let _handling = self.progress.handling();
-        self.handler.forget(self.partition).await;
-    }
-
-    /// Hands the records of a stretch of the log to the projection; false when the log no longer has it.
-    async fn replay(&mut self, from: i64, to: i64) -> Result<bool, Stopped> {
-        let mut position = from;
-        self.progress.set_projected(Some(position));
-        while position < to {
-            let Some(mut fetched) = self.read(position).await? else { return Ok(false) };
-            if fetched.next == position && fetched.end <= position {
-                break; // the log ends before the committed offset
-            }
-            fetched.records.retain(|record| record.offset < to);
-            let mut backoff = Backoff::new();
-            while let Err(passing) = self.restore_records(&fetched.records).await {
-                self.stand_still(format!("restoring from offset {position}: {passing}"));
-                self.pause(&mut backoff).await?;
-            }
-            self.progress.stands_still(None);
-            position = fetched.next.min(to);
-            self.progress.set_projected(Some(position));
-        }
-        Ok(true)
-    }
-
-    async fn restore_records(&self, records: &[Record]) -> Result<(), Passing> {
-        let _handling = self.progress.handling();
-        self.handler.restore(records).await
     }
 
     /// Reads until there is something, or `None` when the offset is out of range.

@@ -15,18 +15,8 @@ use super::{Claim, Coordinator};
 use crate::messaging::wire::WireError;
 
 impl Coordinator {
-    /// The committed offset of each of these partitions that has one.
+    /// The committed offset of each of these partitions that has one, with the note that was committed beside it.
     pub(crate) async fn committed(
-        &self,
-        topic: &str,
-        partitions: impl IntoIterator<Item = i32>,
-    ) -> Result<BTreeMap<i32, i64>, WireError> {
-        let noted = self.noted(topic, partitions).await?;
-        Ok(noted.into_iter().map(|(partition, (offset, _))| (partition, offset)).collect())
-    }
-
-    /// As [`Coordinator::committed`], with the note that was committed beside each offset.
-    pub(crate) async fn noted(
         &self,
         topic: &str,
         partitions: impl IntoIterator<Item = i32>,
@@ -50,20 +40,10 @@ impl Coordinator {
         Ok(committed)
     }
 
-    /// Commits by that claim: the offset of each partition is the next to be processed. The coordinator
-    /// refuses it when the generation is over, or the member's epoch another (KIP-848, from version 9 on).
+    /// Commits by that claim: the offset of each partition is the next to be processed; beside it stands a note. The
+    /// coordinator refuses it when the generation is over, or the member's epoch another (KIP-848, from version 9
+    /// on).
     pub(crate) async fn commit(
-        &self,
-        claim: &Claim,
-        topic: &str,
-        offsets: &BTreeMap<i32, i64>,
-    ) -> Result<(), WireError> {
-        let noted = offsets.iter().map(|(partition, offset)| (*partition, (*offset, String::new())));
-        self.commit_noted(claim, topic, &noted.collect()).await
-    }
-
-    /// As [`Coordinator::commit`], with a note beside each offset.
-    pub(crate) async fn commit_noted(
         &self,
         claim: &Claim,
         topic: &str,

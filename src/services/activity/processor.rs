@@ -92,6 +92,10 @@ impl BatchHandler<Event> for Processor {
         self.store.share()
     }
 
+    fn held_from(&self, partition: i32) -> Option<i64> {
+        self.store.held_from(partition)
+    }
+
     async fn restore(&self, batch: Batch<'_, Event>) -> Result<(), Passing> {
         let admitted = self.admit(batch).await;
         admitted.map(drop).map_err(|unavailable| Passing(unavailable.to_string()))

@@ -20,6 +20,9 @@ pub(super) struct Lane {
     all: VecDeque<Arc<Stored>>,
     /// The number of the first that is held. Numbers wrap: 32 bits count more events than memory holds.
     first: u32,
+    /// The number of the first that was read from the log as it is: where offsets fall, the log was made anew, or
+    /// cut, and is read from its beginning.
+    of_this_log: u32,
     by_user: Index,
     by_type: Index,
     hasher: RandomState,
@@ -40,7 +43,10 @@ impl Lane {
 
     pub(super) fn push(&mut self, stored: Arc<Stored>) {
         let number = self.first.wrapping_add(self.all.len() as u32);
-        let Self { all, first, by_user, by_type, hasher } = self;
+        if self.all.back().is_some_and(|last| stored.offset <= last.offset) {
+            self.of_this_log = number;
+        }
+        let Self { all, first, by_user, by_type, hasher, .. } = self;
         let first_of = |group| at(all, *first, group);
 
         let user = stored.user_id_json();
@@ -58,8 +64,17 @@ impl Lane {
         let oldest = self.all.pop_front()?;
         self.by_user.pop(self.hasher.hash_one(oldest.user_id_json()) as u32, self.first);
         self.by_type.pop(self.hasher.hash_one(&*oldest.event_type().to_lowercase()) as u32, self.first);
-        self.first = self.first.wrapping_add(1);
+        let next = self.first.wrapping_add(1);
+        if self.of_this_log == self.first {
+            self.of_this_log = next;
+        }
+        self.first = next;
         Some(oldest)
+    }
+
+    /// The offset from which on the log can give what is held again.
+    pub(super) fn held_from(&self) -> Option<i64> {
+        self.at(self.of_this_log).map(|oldest| oldest.offset)
     }
 
     /// The shortest sequence that has every event of that user (a JSON string) and that type (lower case);

@@ -233,6 +233,10 @@ impl EventStore for MemoryStore {
         self.share.load(Ordering::Relaxed)
     }
 
+    fn held_from(&self, partition: i32) -> Option<i64> {
+        self.read_order().lanes.get(&partition).and_then(Lane::held_from)
+    }
+
     async fn is_full(&self, partition: i32) -> Result<bool, StoreError> {
         let held = self.read_order().lanes.get(&partition).map_or(0, Lane::len);
         Ok(held as u64 >= self.share())

@@ -1,7 +1,7 @@
 //! An eventId is stored once, however often and wherever it was written.
 
 use highwater::messaging::Publisher;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::message;
@@ -42,5 +42,41 @@ async fn a_copy_that_another_program_wrote_is_stored_once() {
     cluster.until_committed_to_the_end().await;
     assert_eq!(app.processed().await, [id.as_str()]);
     assert_eq!(processed_lines::of(&id), 1);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_copies_take_the_place_of_no_event_also_when_they_are_all_that_the_log_has_last() {
+    let cluster = TestCluster::start().await;
+    // Four a partition.
+    let settings = [("STORE_MAX_EVENTS", "12")];
+    let app = TestApp::start_with(&cluster, &settings).await;
+    app.until_ready().await;
+    let body = |id: &Value, said: &str| {
+        let payload = json!({"said": said});
+        json!({"userId": "user-1", "eventType": "LOGIN", "eventId": id, "payload": payload})
+    };
+    let ids: Vec<Value> = (0..4).map(|_| json!(Uuid::new_v4())).collect();
+    for said in ["first", "forged", "forged once more"] {
+        for id in &ids {
+            app.generate_from(&body(id, said)).await;
+        }
+    }
+    cluster.until_committed_to_the_end().await;
+    let held = app.read("/events/processed").await;
+    assert!(held.as_array().unwrap().iter().all(|event| event["payload"]["said"] == "first"), "{held}");
+    app.stop().await;
+
+    let app = TestApp::start_with(&cluster, &settings).await;
+    app.until_ready().await;
+    assert_eq!(app.read("/events/processed").await, held, "after a stop");
+    // Its own commit says it, too.
+    app.generate_from(&body(&ids[0], "forged after a restart")).await;
+    cluster.until_committed_to_the_end().await;
+    app.kill();
+
+    let app = TestApp::start_with(&cluster, &settings).await;
+    app.until_ready().await;
+    assert_eq!(app.read("/events/processed").await, held, "after a kill");
     app.stop().await;
 }

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use highwater::store::EventStore;
+use highwater::store::{EventStore, MemoryStore, Offered};
 use uuid::Uuid;
 
 use super::{admit, all, event, events, listed, of_type, of_user, store};
@@ -106,4 +106,28 @@ async fn forgetting_is_finished_also_when_nobody_waits_for_it() {
     }
     assert_eq!(store.get(Uuid::from_u128(19_999)).await.unwrap(), None);
     assert!(admit(&store, 0, events(0..20_000)).await.iter().all(|new| *new));
+}
+
+/// Admits events of partition 0 whose numbers are their offsets.
+async fn admit_at_their_offsets(store: &MemoryStore, numbers: impl IntoIterator<Item = u32>) {
+    let offered =
+        events(numbers).into_iter().map(|event| Offered { offset: event.timestamp_millis(), event });
+    store.admit(0, offered.collect()).await.unwrap();
+}
+
+#[tokio::test]
+async fn it_tells_from_which_offset_on_the_log_has_what_it_holds() {
+    let store = store(3);
+    assert_eq!(store.held_from(0), None);
+    admit_at_their_offsets(&store, [7]).await;
+    assert_eq!(store.held_from(0), Some(7));
+    admit_at_their_offsets(&store, [8, 9, 12]).await;
+    assert_eq!(store.held_from(0), Some(8));
+    // A log that was made anew: what is of the old one cannot be read again.
+    admit_at_their_offsets(&store, [2]).await;
+    assert_eq!(store.held_from(0), Some(2));
+    admit_at_their_offsets(&store, [3, 4, 5]).await;
+    assert_eq!(store.held_from(0), Some(3));
+    store.forget(0).await.unwrap();
+    assert_eq!(store.held_from(0), None);
 }

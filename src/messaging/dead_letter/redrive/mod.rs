@@ -93,7 +93,7 @@ impl Redriver {
     /// Kafka does not tell.
     pub async fn settled(&self) -> Result<BTreeMap<i32, Settled>, RedriveError> {
         let partitions = 0..self.archive.topic().partitions() as i32;
-        let committed = self.coordinator.noted(self.archive.topic().name(), partitions).await;
+        let committed = self.coordinator.committed(self.archive.topic().name(), partitions).await;
         let committed = committed.map_err(|error| RedriveError::Unavailable(error.to_string()))?;
         let read = |(partition, (offset, note)): (_, (_, String))| (partition, Settled::read(offset, &note));
         Ok(committed.into_iter().map(read).collect())

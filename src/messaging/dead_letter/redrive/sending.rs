@@ -68,7 +68,7 @@ impl Work<'_> {
         loop {
             let outcome = match self.crown.claim() {
                 Some(claim) => {
-                    coordinator.commit_noted(&claim, topic, &noted).await.map_err(|error| error.to_string())
+                    coordinator.commit(&claim, topic, &noted).await.map_err(|error| error.to_string())
                 }
                 None => Err("out of the redrive group".to_owned()),
             };
