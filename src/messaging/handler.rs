@@ -10,7 +10,8 @@ use super::Record;
 /// partitions may run at the same time.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// Processes a batch of one partition, in order. Records may repeat: processing must be idempotent.
+    /// Processes a batch of one partition, in order: as many records as take no long time, going by the batches before.
+    /// Records may repeat: processing must be idempotent.
     async fn handle(&self, records: &[Record]) -> Verdict;
 
     /// How many partitions the topic has; called before the first assignment and when it grows.

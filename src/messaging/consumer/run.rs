@@ -12,7 +12,7 @@ use log::{error, info, warn};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{COMMITTING, Committed, Progress, Shift, Staffing, Worker, shift::Entry};
+use super::{COMMITTING, Committed, Progress, Shift, Staffing, Worker, shift::Entry, worker::Portion};
 use crate::messaging::{
     GroupPhase, OffsetReset, Rebalance,
     backoff::Backoff,
@@ -296,6 +296,7 @@ impl Run {
             stop,
             started: self.shift.started_signal(),
             counts: Arc::clone(&staffing.counts),
+            portion: Portion::default(),
         }
     }
 

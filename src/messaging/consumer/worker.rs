@@ -1,11 +1,11 @@
 //! One partition's work: restore its projection, then read, handle, mark done.
 
+mod process;
 mod restore;
 
 use std::{convert::Infallible, fmt::Display, ops::Range, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream::FuturesUnordered};
-use log::{error, info, warn};
+use log::{error, warn};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -18,11 +18,13 @@ use super::{
 };
 use crate::{
     messaging::{
-        Board, ConsumerCounts, Handler, OffsetReset, Poison, Record, backoff::Backoff,
-        dead_letter::DeadLetters, group::Lease, wire::Fetched,
+        Board, ConsumerCounts, Handler, OffsetReset, backoff::Backoff, dead_letter::DeadLetters,
+        group::Lease, wire::Fetched,
     },
     sabotage::{self, Sabotage},
 };
+
+pub(super) use process::Portion;
 
 /// A partition that is read to its end is not read again sooner: under load, what is written meanwhile comes
 /// in one answer in place of many, which costs the broker and us a fraction; in quiet, the broker holds the
@@ -49,6 +51,8 @@ pub(super) struct Worker {
     /// The part of the board that is this worker's.
     pub(super) part: String,
     pub(super) counts: Arc<ConsumerCounts>,
+    /// How many records the handler gets at a time.
+    pub(super) portion: Portion,
 }
 
 /// The partition is given up: the worker ends.
@@ -165,90 +169,6 @@ impl Worker {
                     self.pause(&mut backoff).await?;
                 }
                 Err(error @ ReadError::Passing(_)) => self.retry(&error, &mut backoff).await?,
-            }
-        }
-    }
-
-    /// Handles what was read at `from`; done up to `next` when it returns.
-    async fn process(&mut self, from: i64, records: Vec<Record>, next: i64) -> Result<(), Stopped> {
-        let (mut from, mut rest) = (from, records.as_slice());
-        let mut backoff = Backoff::new();
-        while !rest.is_empty() {
-            self.hold_lease().await?;
-            let mut verdict = {
-                let _handling = self.progress.handling();
-                self.handler.handle(rest).await
-            };
-            let handled =
-                verdict.stopped.as_ref().map_or(rest.len(), |stopped| stopped.index.min(rest.len()));
-            // What comes after the stop is handled again, poison or not.
-            verdict.poison.retain(|poison| poison.index < handled);
-            verdict.poison.sort_unstable_by_key(|poison| poison.index);
-            verdict.poison.dedup_by_key(|poison| poison.index);
-            let upto = rest.get(handled).map_or(next, |record| record.offset);
-            self.settle(from..upto, rest, &verdict.poison).await?;
-            self.counts.records.add(handled as u64);
-            if handled > 0 {
-                backoff = Backoff::new();
-            }
-            (from, rest) = (upto, &rest[handled..]);
-            match verdict.stopped {
-                None => break,
-                Some(stopped) => {
-                    self.stand_still(format!("at offset {from}: {}", stopped.cause));
-                    self.pause(&mut backoff).await?;
-                }
-            }
-        }
-        if self.progress.stands_still(None) {
-            info!("partition {} goes on", self.partition);
-        }
-        self.progress.done(from..next);
-        Ok(())
-    }
-
-    /// Marks a handled stretch done: its poison once that is in the dead letter topic, the rest at once.
-    async fn settle(
-        &self,
-        stretch: Range<i64>,
-        records: &[Record],
-        poison: &[Poison],
-    ) -> Result<(), Stopped> {
-        let mut start = stretch.start;
-        for poisoned in poison {
-            let offset = records[poisoned.index].offset;
-            self.progress.done(start..offset);
-            start = offset + 1;
-        }
-        self.progress.done(start..stretch.end);
-        let mut burials: FuturesUnordered<_> =
-            poison.iter().map(|poisoned| self.bury(&records[poisoned.index], &poisoned.reason)).collect();
-        while let Some(offset) = burials.next().await {
-            let offset = offset?;
-            self.progress.done(offset..offset + 1);
-        }
-        Ok(())
-    }
-
-    async fn bury(&self, record: &Record, reason: &str) -> Result<i64, Stopped> {
-        warn!(
-            partition = record.partition, offset = record.offset;
-            "malformed record goes to the dead letters: {reason}"
-        );
-        let mut backoff = Backoff::new();
-        loop {
-            self.hold_lease().await?;
-            // Not cut short by a stop: it has a deadline, and what it achieves need not be done again.
-            match self.dead_letters.bury(record, reason).await {
-                Ok(_) => {
-                    self.counts.dead_letters.add(1);
-                    self.progress.stands_still(None);
-                    return Ok(record.offset);
-                }
-                Err(error) => {
-                    self.stand_still(format!("at offset {}: no dead letter: {error}", record.offset));
-                    self.pause(&mut backoff).await?;
-                }
             }
         }
     }

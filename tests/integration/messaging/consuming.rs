@@ -1,8 +1,8 @@
 //! Reading: everything once, nothing skipped, what cannot be processed set aside.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use highwater::messaging::{OffsetReset, Publisher, dead_letter};
+use highwater::messaging::{ConsumerConfig, OffsetReset, Publisher, dead_letter};
 
 use super::producing::message;
 use crate::support::{Recorder, TestCluster, eventually};
@@ -179,5 +179,34 @@ async fn a_handler_that_panics_stops_nothing_for_good_and_skips_nothing() {
         ["before", "panic", "after"].iter().all(|value| values.contains(&(*value).to_owned())).then_some(())
     })
     .await;
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_handler_with_a_backlog_progresses_and_keeps_its_place_and_a_stop_loses_nothing_of_it() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let producer = client.producer(client.topic());
+    for _ in 0..100 {
+        producer.publish(message("one", "slow")).await.unwrap();
+    }
+    let recorder = Arc::new(Recorder::default());
+    // All of them take longer than this, and one of them does not.
+    let config = ConsumerConfig { max_processing: Duration::from_millis(500), ..client.consumer_config() };
+    let consumer = client.consumer_with(Arc::clone(&recorder) as _, config.clone());
+    let board = client.board.watch();
+    eventually("what is handled is committed while it is at the rest", async || {
+        let committed: i64 = board.borrow().group.partitions.iter().map(|found| found.committed.max(0)).sum();
+        (committed >= 40).then_some(())
+    })
+    .await;
+    assert!(recorder.count() < 100, "it is not at the rest any more");
+    consumer.stop().await;
+    assert!(recorder.count() < 100, "it is not stopped in the middle");
+
+    let client = cluster.client();
+    let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
+    eventually("the rest is handled", async || (recorder.times().len() == 100).then_some(())).await;
+    assert!(recorder.times().values().all(|times| *times == 1), "{:?}", recorder.times());
     consumer.stop().await;
 }

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use highwater::messaging::{Handler, Passing, Poison, Record, Stopped, Verdict};
 
 /// Remembers every record; what it does with one depends on the value: `poison` can never be processed,
-/// `trouble` cannot be processed until [`Recorder::end_trouble`], `hang` does not return until then, and `panic`
-/// panics the first time.
+/// `trouble` cannot be processed until [`Recorder::end_trouble`], `hang` does not return until then, `slow` takes a
+/// while, and `panic` panics the first time.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     handled: Mutex<Vec<Record>>,
@@ -91,6 +91,10 @@ impl Handler for Recorder {
                     while !self.over.load(Ordering::SeqCst) {
                         tokio::time::sleep(Duration::from_millis(10)).await;
                     }
+                    self.keep(std::slice::from_ref(record));
+                }
+                Some(b"slow") => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                     self.keep(std::slice::from_ref(record));
                 }
                 Some(b"trouble") if !self.over.load(Ordering::SeqCst) => {

@@ -1,0 +1,142 @@
+//! What was read goes to the handler, and what became of it into the books.
+
+use std::{ops::Range, time::Duration};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use log::{info, warn};
+use tokio::time::Instant;
+
+use super::{Stopped, Worker};
+use crate::messaging::{Poison, Record, backoff::Backoff};
+
+/// The most records that a handler gets at a time: about a millisecond's worth for one that only stores them.
+const MOST: usize = 1024;
+/// How long a call of the handler should last at most: between two calls a worker looks at its lease and whether it is
+/// to stop, and what is done can be committed.
+const LONG: Duration = Duration::from_millis(50);
+
+/// How many records the handler gets at a time: as many as it has shown to handle in no long time, one at first. So
+/// what a slow handler is at is never more than it can finish, and each record that it finishes counts.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::messaging::consumer) struct Portion(usize);
+
+impl Default for Portion {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl Portion {
+    /// Of so many records that there are.
+    fn of(self, records: usize) -> usize {
+        records.min(self.0)
+    }
+
+    /// A call with so many records lasted that long.
+    fn took(&mut self, records: usize, lasted: Duration) {
+        if lasted > LONG {
+            let fit = records as f64 * LONG.as_secs_f64() / lasted.as_secs_f64();
+            self.0 = (fit as usize).clamp(1, MOST);
+        } else if records == self.0 && lasted < LONG / 4 {
+            self.0 = (self.0 * 2).min(MOST);
+        }
+    }
+}
+
+impl Worker {
+    /// Handles what was read at `from`, a portion at a time; done up to `next` when it returns.
+    pub(super) async fn process(
+        &mut self,
+        from: i64,
+        records: Vec<Record>,
+        next: i64,
+    ) -> Result<(), Stopped> {
+        let (mut from, mut rest) = (from, records.as_slice());
+        let mut backoff = Backoff::new();
+        while !rest.is_empty() {
+            if self.stop.is_cancelled() {
+                return Err(Stopped);
+            }
+            self.hold_lease().await?;
+            let portion = &rest[..self.portion.of(rest.len())];
+            let began = Instant::now();
+            let mut verdict = {
+                let _handling = self.progress.handling();
+                self.handler.handle(portion).await
+            };
+            self.portion.took(portion.len(), began.elapsed());
+            let handled =
+                verdict.stopped.as_ref().map_or(portion.len(), |stopped| stopped.index.min(portion.len()));
+            // What comes after the stop is handled again, poison or not.
+            verdict.poison.retain(|poison| poison.index < handled);
+            verdict.poison.sort_unstable_by_key(|poison| poison.index);
+            verdict.poison.dedup_by_key(|poison| poison.index);
+            let upto = rest.get(handled).map_or(next, |record| record.offset);
+            self.settle(from..upto, rest, &verdict.poison).await?;
+            self.counts.records.add(handled as u64);
+            if handled > 0 {
+                backoff = Backoff::new();
+            }
+            (from, rest) = (upto, &rest[handled..]);
+            match verdict.stopped {
+                None if rest.is_empty() => break,
+                None => tokio::task::yield_now().await,
+                Some(stopped) => {
+                    self.stand_still(format!("at offset {from}: {}", stopped.cause));
+                    self.pause(&mut backoff).await?;
+                }
+            }
+        }
+        if self.progress.stands_still(None) {
+            info!("partition {} goes on", self.partition);
+        }
+        self.progress.done(from..next);
+        Ok(())
+    }
+
+    /// Marks a handled stretch done: its poison once that is in the dead letter topic, the rest at once.
+    async fn settle(
+        &self,
+        stretch: Range<i64>,
+        records: &[Record],
+        poison: &[Poison],
+    ) -> Result<(), Stopped> {
+        let mut start = stretch.start;
+        for poisoned in poison {
+            let offset = records[poisoned.index].offset;
+            self.progress.done(start..offset);
+            start = offset + 1;
+        }
+        self.progress.done(start..stretch.end);
+        let mut burials: FuturesUnordered<_> =
+            poison.iter().map(|poisoned| self.bury(&records[poisoned.index], &poisoned.reason)).collect();
+        while let Some(offset) = burials.next().await {
+            let offset = offset?;
+            self.progress.done(offset..offset + 1);
+        }
+        Ok(())
+    }
+
+    async fn bury(&self, record: &Record, reason: &str) -> Result<i64, Stopped> {
+        warn!(
+            partition = record.partition, offset = record.offset;
+            "malformed record goes to the dead letters: {reason}"
+        );
+        let mut backoff = Backoff::new();
+        loop {
+            self.hold_lease().await?;
+            // Not cut short by a stop: it has a deadline, and what it achieves need not be done again.
+            match self.dead_letters.bury(record, reason).await {
+                Ok(_) => {
+                    self.counts.dead_letters.add(1);
+                    self.progress.stands_still(None);
+                    return Ok(record.offset);
+                }
+                Err(error) => {
+                    self.stand_still(format!("at offset {}: no dead letter: {error}", record.offset));
+                    self.pause(&mut backoff).await?;
+                }
+            }
+        }
+    }
+}
