@@ -133,6 +133,8 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         header_timeout: reader.value(&table::HEADER_TIMEOUT),
         body_timeout: reader.value(&table::BODY_TIMEOUT),
         request_timeout: reader.value(&table::REQUEST_TIMEOUT),
+        // Half of it, so that slow clients leave time to stop in good order.
+        stop_timeout: reader.value(&table::SHUTDOWN_TIMEOUT) / 2,
     };
     let activity = activity::Config { event_types: reader.value(&table::EVENT_TYPES) };
     let brokers = reader.value(&table::KAFKA_BROKERS);

@@ -16,6 +16,7 @@ use tower_service::Service;
 use super::{
     Config, Problem, Traffic,
     pace::{Pace, Phase},
+    serve::Stop,
     service::Guarded,
     socket::Socket,
 };
@@ -27,13 +28,13 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// When to look again at a connection that has no deadline just now; it is woken when it gets one.
 const FAR: Duration = Duration::from_secs(3600);
 
-/// Answers a connection's requests until either side has enough, or `stop` turns true.
+/// Answers a connection's requests until either side has enough, or it is to stop.
 pub(super) async fn serve<S>(
     stream: TcpStream,
     tree: S,
     config: &Config,
     traffic: Arc<Traffic>,
-    mut stop: watch::Receiver<bool>,
+    mut stop: watch::Receiver<Stop>,
 ) where
     S: Service<Request<Incoming>, Response = warp::reply::Response, Error = Infallible>,
 {
@@ -49,7 +50,9 @@ pub(super) async fn serve<S>(
         .max_buf_size(BUFFER)
         .serve_connection(socket, service);
 
-    let mut stopping = pin!(async { drop(stop.wait_for(|stop| *stop).await) });
+    let mut over = stop.clone();
+    let mut stopping = pin!(async { drop(stop.wait_for(|stop| *stop >= Stop::WhenFinished).await) });
+    let mut cutting = pin!(async { drop(over.wait_for(|stop| *stop == Stop::AtOnce).await) });
     let mut stopped = false;
     let mut alarm = pin!(tokio::time::sleep_until(pace.due().unwrap_or_else(Instant::now)));
     let cut = std::future::poll_fn(|context| {
@@ -64,6 +67,9 @@ pub(super) async fn serve<S>(
                 stopped = true;
                 Pin::new(&mut connection).graceful_shutdown();
                 continue;
+            }
+            if stopped && cutting.as_mut().poll(context).is_ready() {
+                return Poll::Ready(None);
             }
             // Later deadlines leave the alarm as it is; it then rings once in vain.
             let due = pace.due();

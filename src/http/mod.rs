@@ -64,6 +64,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// The most connections at one time.
     pub max_connections: usize,
+    /// How long what was begun may take once the service is to stop; then it is cut off.
+    pub stop_timeout: Duration,
 }
 
 impl Config {

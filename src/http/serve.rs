@@ -5,7 +5,7 @@ use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 use warp::{Filter, Reply};
 
@@ -19,7 +19,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const CALM: Duration = Duration::from_secs(10);
 
 /// Answers requests until `shutdown` resolves; then accepts nothing more, finishes what was begun, and
-/// returns when the last connection is closed. How long that may take is for the caller to bound.
+/// returns when the last connection is closed. What is not finished after `config.stop_timeout` is cut off: any
+/// client may send or read as slowly as it likes.
 ///
 /// Beyond `config.max_connections` a client is accepted, told 503 with Retry-After, and closed: a load
 /// balancer then sends it elsewhere, where in the backlog it would wait for nobody knows how long.
@@ -40,7 +41,7 @@ pub async fn serve<F, R>(
     let free = Arc::new(Semaphore::new(slots));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let tree = warp::service(filter);
-    let (stop, stopping) = watch::channel(false);
+    let (stop, stopping) = watch::channel(Stop::NotYet);
 
     let mut full = Streak::default();
     let mut failing = Streak::default();
@@ -87,9 +88,22 @@ pub async fn serve<F, R>(
         }
     }
     drop(listener);
-    stop.send_replace(true);
+    stop.send_replace(Stop::WhenFinished);
     // All slots are free when the last connection is closed. The semaphore is never closed.
-    drop(free.acquire_many(slots as u32).await);
+    if timeout(config.stop_timeout, free.acquire_many(slots as u32)).await.is_err() {
+        let connections = slots - free.available_permits();
+        log::warn!(connections; "cut off: still busy at half of SHUTDOWN_TIMEOUT");
+        stop.send_replace(Stop::AtOnce);
+        drop(free.acquire_many(slots as u32).await);
+    }
+}
+
+/// How far a stop is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stop {
+    NotYet,
+    WhenFinished,
+    AtOnce,
 }
 
 fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>, config: &Arc<Config>) {

@@ -2,7 +2,7 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, ConsumerCounts, Context, DeadLetters, Envelope,
@@ -12,6 +12,9 @@ use super::{
 
 /// How often to look for new partitions, unless told otherwise.
 const METADATA_MAX_AGE: Duration = Duration::from_secs(30);
+
+/// How long dead letters that are on their way get at a stop.
+const LAST_LETTERS: Duration = Duration::from_secs(1);
 
 /// A cluster, as one process speaks to it. Cloned handles are the same.
 #[derive(Debug, Clone)]
@@ -302,6 +305,7 @@ impl Consuming {
     /// Drains, commits and leaves the group.
     pub async fn stop(self) {
         self.consumer.stop().await;
-        self.letters.close().await;
+        // Letters that are still on their way are of records that are not done.
+        drop(timeout(LAST_LETTERS, self.letters.close()).await);
     }
 }

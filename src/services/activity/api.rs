@@ -7,6 +7,7 @@ use crate::{
     http::BodyLimits,
     messaging::TypedProducer,
     services::{dead_letters::Desk, operations::Operations},
+    shutdown::Shutdown,
     store::{Event, EventStore},
 };
 
@@ -26,6 +27,8 @@ pub struct Api {
     pub operations: Arc<Operations>,
     /// Where dead letters are seen to, should that be on.
     pub dead_letters: Option<Arc<Desk>>,
+    /// Ends every wait.
+    pub shutdown: Shutdown,
 }
 
 impl fmt::Debug for Api {

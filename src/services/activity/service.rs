@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 
 use super::{Api, Conflicts, Holdings, Processor, cursor::Run, paths::PATHS, routes::routes};
 use crate::{
@@ -19,8 +19,8 @@ use crate::{
 
 /// Runs the service until the stop is requested. Kafka may come and go meanwhile.
 ///
-/// It stops in the order in which an event goes: no more requests, those in flight are answered, the
-/// consumer drains, commits and leaves its group.
+/// At the stop no more requests are taken, and those in flight are answered. The consumer drains, commits and leaves
+/// its group beside that: no client can keep it from it.
 ///
 /// # Errors
 ///
@@ -66,6 +66,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
         run: Run::begin(),
         operations,
         dead_letters: desk.clone(),
+        shutdown: shutdown.clone(),
     };
     let requests = shutdown.part("requests");
     let consumer = shutdown.part("the consumer");
@@ -74,10 +75,19 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
         shutdown.requested().await;
         desk.iter().for_each(|desk| desk.close());
     };
-    http::serve(routes(Arc::new(api)), listener, &config.http, traffic, stopping).await;
-    events.close().await;
-    drop(requests);
-    consuming.stop().await;
-    drop(consumer);
+    let serving = async {
+        http::serve(routes(Arc::new(api)), listener, &config.http, traffic, stopping).await;
+        // What is left has nobody who waits for it.
+        if timeout(config.http.stop_timeout / 2, events.close()).await.is_err() {
+            log::warn!("events that nobody was promised are not written: no answer in time");
+        }
+        drop(requests);
+    };
+    let consuming = async {
+        shutdown.requested().await;
+        consuming.stop().await;
+        drop(consumer);
+    };
+    tokio::join!(serving, consuming);
     Ok(())
 }

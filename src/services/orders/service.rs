@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 
 use super::{
     CancelOrders, Orders,
@@ -58,14 +58,24 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let consuming = shutdown.part("the consumer");
     log::info!("listening on http://{}", listener.local_addr()?);
     let serving = http::serve(routes(Arc::new(api)), listener, &config.http, traffic, shutdown.requested());
+    let served = async {
+        serving.await;
+        drop(requests);
+    };
+    // Beside the requests: no client can keep the consumers from leaving in good order.
+    let consumed = async {
+        shutdown.requested().await;
+        tokio::join!(of_users.stop(), of_orders.stop());
+    };
     tokio::select! {
-        () = serving => {}
+        ((), ()) = async { tokio::join!(served, consumed) } => {}
         unfit = users.unfit() => return Err(unfit.into()),
         unfit = orders.unfit() => return Err(unfit.into()),
     }
-    drop(requests);
-    tokio::join!(of_users.stop(), of_orders.stop());
-    tokio::join!(users.stop(), orders.stop());
+    let stopped = async { tokio::join!(users.stop(), orders.stop()) };
+    if timeout(config.http.stop_timeout / 2, stopped).await.is_err() {
+        log::warn!("events that nobody was promised are not written: no answer in time");
+    }
     drop(consuming);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 
 use super::{
     Users,
@@ -45,7 +45,9 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
         () = serving => {}
         unfit = users.unfit() => return Err(unfit.into()),
     }
-    users.stop().await;
+    if timeout(config.http.stop_timeout / 2, users.stop()).await.is_err() {
+        log::warn!("events that nobody was promised are not written: no answer in time");
+    }
     drop(requests);
     Ok(())
 }

@@ -17,6 +17,7 @@ use highwater::{
         activity::{Api, Config, PATHS, Run, routes},
         operations::Operations,
     },
+    shutdown::Shutdown,
     store::{
         self, Admission, Event, EventStore, MemoryStore, Offered, Page, Position, Query, StoreError, Stored,
     },
@@ -67,6 +68,7 @@ impl Watched {
             run: Run::begin(),
             operations: Arc::new(Operations::new("test", status, Arc::new(Traffic::new(&PATHS).unwrap()))),
             dead_letters: None,
+            shutdown: Shutdown::new(),
         };
         Server::serve(config(), routes(Arc::new(api)).map(Reply::into_response)).await
     }

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use highwater::embedded::Fault;
+use kafka_protocol::messages::ApiKey;
 use rustix::process::Signal;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -56,14 +58,43 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_stop_that_takes_too_long_ends_with_1_and_says_what_was_not_finished() {
+async fn no_client_keeps_it_from_a_stop_in_good_order() {
     let cluster = TestCluster::start().await;
     let mut command = Program::command(&cluster);
+    // What is committed is committed by the stop.
+    command.env("SHUTDOWN_TIMEOUT", "6s").env("COMMIT_INTERVAL", "10m");
+    let (program, _in_the_middle) = hanging(command).await;
+    let address = program.address().await;
+    let http = reqwest::Client::new();
+    let missing = http.get(format!("{address}/events/processed/{}?wait=30s", uuid::Uuid::new_v4()));
+    let waiting = tokio::spawn(async move { missing.send().await.unwrap().status() });
+    let event = serde_json::json!({"userId": "user-1", "eventType": "LOGIN"});
+    let posted = http.post(format!("{address}/events/generate")).json(&event).send().await.unwrap();
+    let location = posted.headers()["location"].to_str().unwrap().to_owned();
+    let found = http.get(format!("{address}{location}?wait=30s")).send().await.unwrap();
+    assert_eq!(found.status(), 200);
+    program.says("processed").await;
+
+    program.signal(Signal::TERM);
+    assert_eq!(waiting.await.unwrap(), 404);
+    let log = program.log();
+    let ended = program.end().await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", log.text());
+    assert!(log.text().contains("left group"), "{}", log.text());
+    cluster.until_committed_to_the_end().await;
+}
+
+#[tokio::test]
+async fn a_stop_that_takes_too_long_ends_with_1_and_says_what_was_not_finished() {
+    let cluster = TestCluster::embedded().await;
+    let mut command = Program::command(&cluster);
     command.env("SHUTDOWN_TIMEOUT", "200ms");
-    let (program, _client) = hanging(command).await;
+    let program = Program::start(command);
+    program.says("assigned").await;
+    cluster.broker().faults().always(ApiKey::LeaveGroup, Fault::Stall);
     program.signal(Signal::TERM);
     let line = program.says("not stopped within SHUTDOWN_TIMEOUT").await;
     assert_eq!(line["level"], "ERROR");
-    assert!(line["unfinished"].as_str().unwrap().contains("requests"), "{line}");
+    assert_eq!(line["unfinished"], "the consumer");
     assert_eq!(program.end().await.code, Some(1));
 }

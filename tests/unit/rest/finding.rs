@@ -57,6 +57,24 @@ async fn a_read_that_waits_in_vain_is_not_found_after_that_time() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_every_wait() {
+    let service = Service::new();
+    service.processed(event(5, "u", "LOGIN")).await;
+    let shutdown = service.shutdown.clone();
+    let begun = tokio::time::Instant::now();
+    let stopping = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        shutdown.request();
+    };
+    let path = |number| format!("/events/processed/{}?wait=30s", Uuid::from_u128(number));
+    let missing = path(6);
+    let (answer, ()) = tokio::join!(service.get(&missing), stopping);
+    answer.problem(404);
+    assert_eq!(begun.elapsed().as_secs(), 3);
+    service.get(&path(5)).await.ok(200);
+}
+
 #[tokio::test]
 async fn nobody_waits_longer_than_half_a_minute_or_for_what_is_no_time() {
     for wait in ["31s", "30001ms", "31", "99999999999999999999", "-1", "soon", "", "1m", "s", "1.5s"] {

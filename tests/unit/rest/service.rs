@@ -13,6 +13,7 @@ use highwater::{
         dead_letters::Desk,
         operations::{Membership, Operations},
     },
+    shutdown::Shutdown,
     store::{self, Event, EventStore, MemoryStore, Offered},
 };
 use serde_json::{Value, value::RawValue};
@@ -44,6 +45,7 @@ pub(crate) struct Service {
     pub(crate) limits: BodyLimits,
     pub(crate) run: Run,
     pub(crate) dead_letters: Option<Arc<Desk>>,
+    pub(crate) shutdown: Shutdown,
 }
 
 impl Service {
@@ -64,6 +66,7 @@ impl Service {
             },
             run: Run::begin(),
             dead_letters: None,
+            shutdown: Shutdown::new(),
         }
     }
 
@@ -96,6 +99,7 @@ impl Service {
             run: self.run,
             operations: Arc::new(operations),
             dead_letters: self.dead_letters.clone(),
+            shutdown: self.shutdown.clone(),
         };
         Answer(request.reply(&routes(Arc::new(api))).await)
     }

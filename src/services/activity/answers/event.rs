@@ -8,7 +8,7 @@ use super::super::{Api, selection};
 use crate::http::{self, FieldError, Problem, json, segment};
 
 /// `GET /events/processed/{eventId}`: the event, or 404 while it is not processed; with `wait` the answer
-/// comes as soon as it is, or when that time is over.
+/// comes as soon as it is, or when that time is over or the service stops.
 pub(in super::super) async fn find(api: &Api, id: &str, query: &str) -> Response {
     answer(api, id, query).await.unwrap_or_else(Reply::into_response)
 }
@@ -21,7 +21,11 @@ async fn answer(api: &Api, id: &str, query: &str) -> Result<Response, Problem> {
         api.store.get(id).await
     } else {
         http::grant(wait);
-        api.store.wait_for(id, wait).await
+        tokio::select! {
+            found = api.store.wait_for(id, wait) => found,
+            // Nothing is processed here any more.
+            () = api.shutdown.requested() => api.store.get(id).await,
+        }
     };
     match found {
         Ok(Some(event)) => Ok(json(Bytes::copy_from_slice(event.json()))),
