@@ -121,7 +121,7 @@ start_app() {
   started=$(now)
   # shellcheck disable=SC2086 # settings are words
   env PORT="$port" KAFKA_BROKERS="$brokers" KAFKA_TOPIC="$1" KAFKA_GROUP_ID="$run-$RANDOM$RANDOM" RUST_LOG=info \
-    STORE_MAX_EVENTS=$((EVENTS > 1000000 ? 4 * EVENTS : 4000000)) $app_settings "$app" </dev/null >"$work/app.log" 2>&1 &
+    STORE_MAX_EVENTS=$((EVENTS > 1000000 ? 4 * EVENTS : 4000000)) STORE_MAX_BYTES=64GiB $app_settings "$app" </dev/null >"$work/app.log" 2>&1 &
   pid=$!
   end=$((started + 60000000))
   until [[ $line == *" 200"* ]]; do

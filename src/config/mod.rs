@@ -186,7 +186,10 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             fetch_max_bytes: reader.value(&table::FETCH_MAX_BYTES),
         },
         http,
-        store: store::Config { max_events: reader.value(&table::STORE_MAX_EVENTS) },
+        store: store::Config {
+            max_events: reader.value(&table::STORE_MAX_EVENTS),
+            max_bytes: reader.value(&table::STORE_MAX_BYTES),
+        },
         activity,
         state,
         log: telemetry::Config {

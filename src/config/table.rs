@@ -225,6 +225,8 @@ settings! {
     "Store" {
         STORE_MAX_EVENTS: Whole<u64> = "1000000", Whole::from(1).to(1_000_000_000),
             "The most events in memory, shared out among the partitions; the oldest leave first.";
+        STORE_MAX_BYTES: Size<u64> = "640MiB", Size::from(MIB).to(1024 * GIB),
+            "The most memory that events take, shared out in the same way.";
     }
     "Users and orders" {
         USERS_PORT: Whole<u16> = "5001", Whole::from(0).to(65_535),

@@ -82,7 +82,7 @@ impl EventStore for Flaky {
 
 /// A processor, and its store that is away after so many batches.
 fn processor(batches: usize) -> (Reading<Event, Processor>, Arc<Flaky>) {
-    let memory = MemoryStore::new(&Config { max_events: 10_000 });
+    let memory = MemoryStore::new(&Config { max_events: 10_000, max_bytes: u64::MAX });
     let store = Arc::new(Flaky { memory, batches_left: AtomicUsize::new(batches) });
     (Reading::new(Arc::new(Processor::new(Arc::clone(&store) as _, Arc::default()))), store)
 }
@@ -157,7 +157,7 @@ fn other(offset: usize, number: usize) -> Record {
 
 #[tokio::test]
 async fn an_event_with_the_id_of_another_and_other_content_is_said_and_counted_once() {
-    let store = Arc::new(MemoryStore::new(&Config { max_events: 10_000 }));
+    let store = Arc::new(MemoryStore::new(&Config { max_events: 10_000, max_bytes: u64::MAX }));
     let conflicts = Arc::new(Conflicts::default());
     let processor = Reading::new(Arc::new(Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts))));
     // Restored, an event is as good a first one as any; and restoring says and counts nothing.

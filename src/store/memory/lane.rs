@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     super::{Event, Position, Stored},
+    Share,
     index::{Index, Numbers},
 };
 
@@ -18,6 +19,10 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     all: VecDeque<Arc<Stored>>,
+    /// What they take.
+    bytes: u64,
+    /// Whether any had to leave for newer ones.
+    overflowed: bool,
     /// The number of the first that is held. Numbers wrap: 32 bits count more events than memory holds.
     first: u32,
     /// The number of the first that was read from the log as it is: where offsets fall, the log was made anew, or
@@ -27,6 +32,10 @@ pub(super) struct Lane {
     by_type: Index,
     hasher: RandomState,
 }
+
+/// What an event takes beside its JSON, in bytes: what is kept of it, and its places in map, order and indexes. As
+/// measured, rounded up.
+const BESIDE_JSON: u64 = 224;
 
 /// Some of a lane's events, in their order.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +48,22 @@ pub(super) struct Sequence<'a> {
 impl Lane {
     pub(super) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// Whether it holds more than a share of the store; the newest event stays, however large it is.
+    pub(super) fn is_over(&self, share: Share) -> bool {
+        self.len() as u64 > share.events || (self.bytes > share.bytes && self.len() > 1)
+    }
+
+    /// Whether an older event would have no room.
+    pub(super) fn is_full(&self, share: Share) -> bool {
+        self.overflowed || self.len() as u64 >= share.events || self.bytes >= share.bytes
+    }
+
+    /// As [`Lane::pop_oldest`], for newer ones.
+    pub(super) fn evict_oldest(&mut self) -> Option<Arc<Stored>> {
+        self.overflowed = true;
+        self.pop_oldest()
     }
 
     pub(super) fn push(&mut self, stored: Arc<Stored>) {
@@ -57,11 +82,13 @@ impl Lane {
         by_type.push(hasher.hash_one(&*lower) as u32, number, |group| {
             first_of(group).is_some_and(|event| is_of_type(event, &lower))
         });
+        self.bytes += size(&stored);
         self.all.push_back(stored);
     }
 
     pub(super) fn pop_oldest(&mut self) -> Option<Arc<Stored>> {
         let oldest = self.all.pop_front()?;
+        self.bytes -= size(&oldest);
         self.by_user.pop(self.hasher.hash_one(oldest.user_id_json()) as u32, self.first);
         self.by_type.pop(self.hasher.hash_one(&*oldest.event_type().to_lowercase()) as u32, self.first);
         let next = self.first.wrapping_add(1);
@@ -123,6 +150,10 @@ impl<'a> Sequence<'a> {
             None => before,
         }
     }
+}
+
+fn size(event: &Event) -> u64 {
+    event.json().len() as u64 + BESIDE_JSON
 }
 
 /// The event of a number, in a lane whose first has that other number.

@@ -38,19 +38,28 @@ const STEP: usize = 4096;
 pub struct Config {
     /// The most events in memory, shared out among the topic's partitions.
     pub max_events: u64,
+    /// The most bytes that they take, shared out in the same way.
+    pub max_bytes: u64,
 }
 
 /// Events in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
-    max_events: u64,
-    share: AtomicU64,
+    bounds: Config,
+    partitions: AtomicU64,
     by_id: HashMap<Uuid, Arc<Stored>>,
     order: RwLock<Order>,
     waiters: Waiters,
     duplicates: AtomicU64,
     evicted: AtomicU64,
     warned: AtomicBool,
+}
+
+/// What one partition may hold.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    events: u64,
+    bytes: u64,
 }
 
 /// What became of an event, as far as it is known while the order is locked.
@@ -85,8 +94,8 @@ impl MemoryStore {
     /// An empty store.
     pub fn new(config: &Config) -> Self {
         Self {
-            max_events: config.max_events.max(1),
-            share: AtomicU64::new(config.max_events.max(1)),
+            bounds: config.clone(),
+            partitions: AtomicU64::new(1),
             by_id: HashMap::new(),
             order: RwLock::default(),
             waiters: Waiters::default(),
@@ -143,24 +152,32 @@ impl MemoryStore {
     /// whether there may be more.
     fn evict(&self, order: &mut Order, partition: i32, most: usize) -> bool {
         let Some(lane) = order.lanes.get_mut(&partition) else { return false };
-        let share = usize::try_from(self.share()).unwrap_or(usize::MAX);
-        let over = lane.len().saturating_sub(share).min(most);
-        if over == 0 {
+        let share = self.share_of_one();
+        let mut left = 0;
+        while left < most && lane.is_over(share) {
+            let Some(oldest) = lane.evict_oldest() else { break };
+            self.by_id.remove_sync(&oldest.id());
+            left += 1;
+        }
+        if left == 0 {
             return false;
         }
-        for _ in 0..over {
-            let Some(oldest) = lane.pop_oldest() else { break };
-            self.by_id.remove_sync(&oldest.id());
-        }
-        self.evicted.fetch_add(over as u64, Ordering::Relaxed);
+        self.evicted.fetch_add(left as u64, Ordering::Relaxed);
         if !self.warned.swap(true, Ordering::Relaxed) {
+            let Config { max_events, max_bytes } = self.bounds;
             warn!(
-                "the store is full: partition {partition} holds {share} events, and the oldest leave for \
-                 newer ones (STORE_MAX_EVENTS={})",
-                self.max_events
+                "the store is full: partition {partition} holds {} events, and the oldest leave for newer ones \
+                 (STORE_MAX_EVENTS={max_events}, STORE_MAX_BYTES={max_bytes})",
+                lane.len()
             );
         }
-        lane.len() > share
+        lane.is_over(share)
+    }
+
+    fn share_of_one(&self) -> Share {
+        let partitions = self.partitions.load(Ordering::Relaxed);
+        let of = |most: u64| (most / partitions).max(1);
+        Share { events: of(self.bounds.max_events), bytes: of(self.bounds.max_bytes) }
     }
 
     fn read_order(&self) -> RwLockReadGuard<'_, Order> {
@@ -214,8 +231,7 @@ impl EventStore for MemoryStore {
     }
 
     async fn share_among(&self, partitions: usize) -> Result<(), StoreError> {
-        let share = (self.max_events / partitions.max(1) as u64).max(1);
-        self.share.store(share, Ordering::Relaxed);
+        self.partitions.store(partitions.max(1) as u64, Ordering::Relaxed);
         let lanes: Vec<i32> = self.read_order().lanes.keys().copied().collect();
         for partition in lanes {
             while self.evict(&mut self.write_order(), partition, STEP) {
@@ -230,7 +246,7 @@ impl EventStore for MemoryStore {
     }
 
     fn share(&self) -> u64 {
-        self.share.load(Ordering::Relaxed)
+        self.share_of_one().events
     }
 
     fn held_from(&self, partition: i32) -> Option<i64> {
@@ -238,8 +254,8 @@ impl EventStore for MemoryStore {
     }
 
     async fn is_full(&self, partition: i32) -> Result<bool, StoreError> {
-        let held = self.read_order().lanes.get(&partition).map_or(0, Lane::len);
-        Ok(held as u64 >= self.share())
+        let share = self.share_of_one();
+        Ok(self.read_order().lanes.get(&partition).is_some_and(|lane| lane.is_full(share)))
     }
 
     async fn forget(&self, partition: i32) -> Result<(), StoreError> {

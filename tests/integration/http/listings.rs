@@ -50,7 +50,7 @@ struct Watched {
 
 impl Watched {
     async fn full(fails_after: usize) -> Arc<Self> {
-        let store = MemoryStore::new(&store::Config { max_events: 2 * EVENTS as u64 });
+        let store = MemoryStore::new(&store::Config { max_events: 2 * EVENTS as u64, max_bytes: u64::MAX });
         let padding: String = format!("{{\"x\":\"{}\"}}", "x".repeat(850));
         let payload = RawValue::from_string(padding).unwrap();
         let events = (0..EVENTS).map(|number| event(number, Some(&payload)));

@@ -33,7 +33,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.consumer.max_processing, Duration::from_secs(300));
     assert_eq!(config.producer.queue_records, 10_000);
     assert_eq!(config.producer.queue_bytes, 64 << 20);
-    assert_eq!(config.store.max_events, 1_000_000);
+    assert_eq!((config.store.max_events, config.store.max_bytes), (1_000_000, 640 << 20));
     assert_eq!(config.activity.event_types, ["LOGIN", "LOGOUT", "PRODUCT_VIEW"]);
     assert_eq!(config.log.format, None);
     assert_eq!(config.shutdown_timeout, Duration::from_secs(10));

@@ -55,7 +55,7 @@ impl Service {
                 sent: Mutex::default(),
                 outcome: Mutex::new(Ok(Receipt { partition: 2, offset: 41 })),
             }),
-            store: Arc::new(MemoryStore::new(&store::Config { max_events: 100_000 })),
+            store: Arc::new(MemoryStore::new(&store::Config { max_events: 100_000, max_bytes: u64::MAX })),
             status: watch::channel(Status::default()).0,
             conflicts: Arc::default(),
             embedded: false,

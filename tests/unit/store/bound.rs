@@ -6,10 +6,11 @@ use std::{
     task::{Context, Waker},
 };
 
-use highwater::store::{EventStore, MemoryStore, Offered};
+use highwater::store::{Config, Event, EventStore, MemoryStore, Offered};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{admit, all, event, events, listed, of_type, of_user, store};
+use super::{admit, all, event, events, listed, moment, of_type, of_user, store};
 
 #[tokio::test]
 async fn the_oldest_of_a_partition_leave_first_and_are_counted() {
@@ -130,4 +131,40 @@ async fn it_tells_from_which_offset_on_the_log_has_what_it_holds() {
     assert_eq!(store.held_from(0), Some(3));
     store.forget(0).await.unwrap();
     assert_eq!(store.held_from(0), None);
+}
+
+/// An event of so many bytes of payload, and some more.
+fn large(number: u32, bytes: usize) -> Event {
+    let payload = RawValue::from_string(format!(r#"{{"x":"{}"}}"#, "x".repeat(bytes))).unwrap();
+    Event::new(Uuid::from_u128(number.into()), "ada", "LOGIN", moment(number.into()), Some(&payload))
+}
+
+#[tokio::test]
+async fn the_oldest_leave_also_where_few_events_take_too_many_bytes() {
+    let store = MemoryStore::new(&Config { max_events: 1_000, max_bytes: 20_000 });
+    store.share_among(2).await.unwrap();
+    for number in 0..20 {
+        admit(&store, 0, vec![large(number, 2_000)]).await;
+    }
+    admit(&store, 1, vec![large(100, 2_000)]).await;
+    assert_eq!(all(&store).await, [16, 17, 18, 19, 100], "four of these take no more than 10,000 bytes");
+    // One that takes more alone is held all the same.
+    admit(&store, 0, vec![large(20, 30_000)]).await;
+    assert_eq!(all(&store).await, [100, 20]);
+    admit(&store, 0, events(21..24)).await;
+    assert_eq!(all(&store).await, [100, 21, 22, 23]);
+    assert_eq!(store.stats().evicted, 21);
+}
+
+#[tokio::test]
+async fn a_partition_is_full_when_older_events_have_left_for_bytes() {
+    let store = MemoryStore::new(&Config { max_events: 1_000, max_bytes: 10_000 });
+    for number in 0..3 {
+        admit(&store, 0, vec![large(number, 2_000)]).await;
+        assert!(!store.is_full(0).await.unwrap());
+    }
+    admit(&store, 0, vec![large(3, 2_000), large(4, 2_000)]).await;
+    assert!(store.is_full(0).await.unwrap());
+    store.forget(0).await.unwrap();
+    assert!(!store.is_full(0).await.unwrap());
 }

@@ -12,7 +12,7 @@ use highwater::store::{Admission, Config, Event, EventStore, MemoryStore, Offere
 use uuid::Uuid;
 
 fn store(max_events: u64) -> MemoryStore {
-    MemoryStore::new(&Config { max_events })
+    MemoryStore::new(&Config { max_events, max_bytes: u64::MAX })
 }
 
 fn moment(millis: i64) -> DateTime<Utc> {
