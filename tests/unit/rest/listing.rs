@@ -1,11 +1,19 @@
 //! Listings: their shape, filters, pages and lines.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use chrono::{TimeDelta, TimeZone, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::service::{Answer, Service, event, event_at};
-use highwater::services::activity::Run;
+use highwater::{
+    services::activity::Run,
+    store::{EventStore as _, Offered},
+};
 
 fn ids(events: &Value) -> Vec<u128> {
     let id = |event: &Value| Uuid::parse_str(event["eventId"].as_str().unwrap()).unwrap().as_u128();
@@ -258,4 +266,28 @@ async fn any_other_accept_gives_json() {
         assert_eq!(ids(&answer.ok(200)).len(), 3);
         assert_eq!(answer.header("vary"), Some("accept"));
     }
+}
+
+#[tokio::test]
+async fn a_search_that_finds_nothing_lets_others_have_their_turn() {
+    let service = Service::new();
+    let offer = |number: u128| Offered { offset: number as i64, event: event(number, "ann", "LOGIN") };
+    service.store.admit(0, (0..40_000).map(offer).collect()).await.unwrap();
+    let turns = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&turns);
+    let others = tokio::spawn(async move {
+        loop {
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    for path in
+        ["/events/processed?from=2100-01-01T00:00:00Z", "/api/events?from=2100-01-01T00:00:00Z&limit=10"]
+    {
+        let before = turns.load(Ordering::Relaxed);
+        service.get(path).await.ok(200);
+        let had = turns.load(Ordering::Relaxed) - before;
+        assert!(had >= 5, "{had} turns while 40,000 events were looked at: {path}");
+    }
+    others.abort();
 }

@@ -112,19 +112,27 @@ impl Reading {
                 return Ok(Some(event));
             }
             let Some(from) = self.next else { return Ok(None) };
-            let page = self.store.read(&self.query, from, self.until, READ_AHEAD).await?;
-            self.page = page.events.into_iter();
-            self.next = page.next;
+            self.page = self.read(from, READ_AHEAD).await?.into_iter();
         }
+    }
+
+    /// The store's next page, and where to go on after it.
+    async fn read(&mut self, from: Position, limit: usize) -> Result<Vec<Arc<Stored>>, StoreError> {
+        let page = self.store.read(&self.query, from, self.until, limit).await?;
+        self.next = page.next;
+        if page.next.is_some() && page.events.len() < limit {
+            // Much was looked at for little. Before that is done again it is the turn of others: a query that matches
+            // nothing would else keep its thread to itself until it has seen the whole store.
+            tokio::task::yield_now().await;
+        }
+        Ok(page.events)
     }
 
     /// Narrows the reading to its next `limit` events, and tells where those after them begin.
     async fn gather(&mut self, limit: usize) -> Result<Option<Position>, StoreError> {
         let mut events = Vec::new();
         while let Some(from) = self.next.filter(|_| events.len() < limit) {
-            let page = self.store.read(&self.query, from, self.until, limit - events.len()).await?;
-            events.extend(page.events);
-            self.next = page.next;
+            events.extend(self.read(from, limit - events.len()).await?);
         }
         self.page = events.into_iter();
         Ok(self.next.take())
