@@ -17,8 +17,10 @@ use super::{Config, Correlation};
 /// and proxies drop theirs as a rule: who closes first must be the one who sends requests, or a request
 /// can meet a closing connection.
 const IDLE: Duration = Duration::from_secs(75);
-/// How long a client may take no byte of an answer that is there.
+/// How long a client that does not keep up with an answer may take for [`LEAST`] bytes of it.
 const STALL: Duration = Duration::from_secs(30);
+/// Or for all that is there, where that is less.
+const LEAST: usize = 64 * 1024;
 
 tokio::task_local! {
     /// The deadlines of the connection whose request is being answered.
@@ -45,8 +47,14 @@ struct State {
     phase: Phase,
     /// When the phase has lasted too long.
     due: Option<Instant>,
-    /// When the peer has not read for too long, while there is something for it.
-    stalled: Option<Instant>,
+    /// What the peer has to read, and by when, while there is more for it than it takes.
+    behind: Option<Behind>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Behind {
+    due: Instant,
+    bytes: usize,
 }
 
 /// What a connection is about.
@@ -62,14 +70,14 @@ pub(super) enum Phase {
     Overdue,
     /// The answer's body is being sent.
     Answering,
-    /// The peer does not read.
+    /// The peer does not read, or as good as not.
     Stalled,
 }
 
 impl Pace {
     pub(super) fn new(config: &Config) -> Self {
         let state =
-            State { phase: Phase::Head, due: Some(Instant::now() + config.header_timeout), stalled: None };
+            State { phase: Phase::Head, due: Some(Instant::now() + config.header_timeout), behind: None };
         let (state, correlation) = (Mutex::new(state), Mutex::default());
         Self { head: config.header_timeout, request: config.request_timeout, state, correlation }
     }
@@ -77,9 +85,9 @@ impl Pace {
     /// The moment at which to ask [`Pace::overdue`].
     pub(super) fn due(&self) -> Option<Instant> {
         let state = self.state();
-        match (state.due, state.stalled) {
-            (Some(due), Some(stalled)) => Some(due.min(stalled)),
-            (due, stalled) => due.or(stalled),
+        match (state.due, state.behind) {
+            (Some(due), Some(behind)) => Some(due.min(behind.due)),
+            (due, behind) => due.or(behind.map(|behind| behind.due)),
         }
     }
 
@@ -87,7 +95,7 @@ impl Pace {
     pub(super) fn overdue(&self) -> Option<Phase> {
         let now = Instant::now();
         let mut state = self.state();
-        if state.stalled.is_some_and(|at| at <= now) {
+        if state.behind.is_some_and(|behind| behind.due <= now) {
             return Some(Phase::Stalled);
         }
         if state.due.is_none_or(|due| due > now) {
@@ -136,13 +144,23 @@ impl Pace {
 
     pub(super) fn write_blocked(&self) {
         let mut state = self.state();
-        if state.stalled.is_none() {
-            state.stalled = Some(Instant::now() + STALL);
+        if state.behind.is_none() {
+            state.behind = Some(Behind { due: Instant::now() + STALL, bytes: LEAST });
         }
     }
 
-    pub(super) fn wrote(&self) {
-        self.state().stalled = None;
+    /// So many bytes could be written after all.
+    pub(super) fn wrote(&self, bytes: usize) {
+        let mut state = self.state();
+        state.behind = match state.behind {
+            Some(behind) if behind.bytes > bytes => Some(Behind { bytes: behind.bytes - bytes, ..behind }),
+            _ => None,
+        };
+    }
+
+    /// The peer has caught up with what there is for it.
+    pub(super) fn all_written(&self) {
+        self.state().behind = None;
     }
 
     /// The request that is being answered has that id, whatever becomes of its handler.

@@ -25,6 +25,8 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) struct Socket {
     stream: TcpStream,
     pace: Arc<Pace>,
+    /// Whether there was something that the peer did not take at once.
+    blocked: bool,
     closing: Option<Closing>,
 }
 
@@ -42,14 +44,17 @@ impl Closing {
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, pace: Arc<Pace>) -> Self {
-        Self { stream, pace, closing: None }
+        Self { stream, pace, blocked: false, closing: None }
     }
 
-    fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_pending() {
-            self.pace.write_blocked();
-        } else {
-            self.pace.wrote();
+    fn note(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Pending => {
+                self.blocked = true;
+                self.pace.write_blocked();
+            }
+            Poll::Ready(Ok(bytes)) if self.blocked => self.pace.wrote(*bytes),
+            Poll::Ready(_) => {}
         }
         written
     }
@@ -94,6 +99,10 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Asked for when nothing more is to be written just now.
+        if std::mem::take(&mut self.blocked) {
+            self.pace.all_written();
+        }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

@@ -42,6 +42,13 @@ impl Server {
         F: Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static,
     {
         let listener = TcpListener::bind((config.host, config.port)).await.unwrap();
+        Self::on(listener, config, filter).await
+    }
+
+    pub(super) async fn on<F>(listener: TcpListener, config: Config, filter: F) -> Self
+    where
+        F: Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(async move {

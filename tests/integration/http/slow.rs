@@ -10,7 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpSocket,
+    time::Instant,
+};
 use warp::{Filter, Reply};
 
 use super::server::{Server, config};
@@ -133,4 +137,29 @@ async fn a_reader_that_stops_reading_does_not_hold_its_connection_for_ever() {
     tokio::time::timeout(Duration::from_secs(60), &mut server.running).await.unwrap().unwrap();
     let made = made.load(Ordering::Relaxed) * 64 * 1024;
     assert!(made < 64 << 20, "{made} bytes were made for a client that did not read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_drips_does_not_hold_its_connection_for_ever() {
+    let pieces = || {
+        let pieces = futures::stream::repeat_with(|| Ok::<_, Infallible>(Bytes::from(vec![b'x'; 16 * 1024])));
+        warp::reply::stream(pieces).into_response()
+    };
+    let socket = TcpSocket::new_v4().unwrap();
+    // Small buffers: else the system would read ahead for it.
+    socket.set_send_buffer_size(8 * 1024).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let server = Server::on(socket.listen(8).unwrap(), config(), warp::any().map(pieces)).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(8 * 1024).unwrap();
+    let mut client = socket.connect(server.address).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    let begun = Instant::now();
+    let mut sip = [0; 1024];
+    while begun.elapsed() < Duration::from_secs(300) && matches!(client.read(&mut sip).await, Ok(1..)) {
+        // The system's own clock does not stand still: it gets a moment to pass on what was read.
+        std::thread::sleep(Duration::from_millis(2));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(120), "a kilobyte a second for {:?}", begun.elapsed());
 }
