@@ -14,6 +14,7 @@ mod filters;
 mod healthcheck;
 mod media;
 mod methods;
+mod origin;
 mod pace;
 mod parameters;
 mod paths;

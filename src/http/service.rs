@@ -20,7 +20,7 @@ use tower_service::Service;
 use warp::Reply;
 
 use super::{
-    CORRELATION_ID, Correlation, Problem, Traffic,
+    CORRELATION_ID, Correlation, Problem, Traffic, origin,
     pace::{CURRENT, Pace},
 };
 
@@ -63,9 +63,13 @@ where
             correlation: request.headers().get(CORRELATION_ID).and_then(Correlation::given),
             began,
         };
+        let refused = origin::check(&asked.method, request.headers()).err();
         let call = || self.tree.borrow_mut().call(request);
-        let work = catch_unwind(AssertUnwindSafe(call)).map_err(|panic| asked.panicked(panic)).ok();
-        Handling { work, asked, pace: Arc::clone(&self.pace), traffic: Arc::clone(&self.traffic) }
+        let work = match refused {
+            Some(_) => None,
+            None => catch_unwind(AssertUnwindSafe(call)).map_err(|panic| asked.panicked(panic)).ok(),
+        };
+        Handling { work, refused, asked, pace: Arc::clone(&self.pace), traffic: Arc::clone(&self.traffic) }
     }
 }
 
@@ -90,6 +94,8 @@ pin_project! {
     pub(super) struct Handling<F> {
         #[pin]
         work: Option<F>,
+        // Why it is not even handed on.
+        refused: Option<Problem>,
         asked: Asked,
         pace: Arc<Pace>,
         traffic: Arc<Traffic>,
@@ -124,7 +130,7 @@ where
                 }
             }
         } else {
-            Problem::internal().into_response()
+            this.refused.take().unwrap_or_else(Problem::internal).into_response()
         };
         this.work.set(None);
         this.pace.answer_began();

@@ -7,6 +7,7 @@ mod client;
 mod correlation;
 mod limits;
 mod listings;
+mod origin;
 mod server;
 mod slow;
 mod stopping;
