@@ -167,6 +167,9 @@ impl Instance {
                 process.expects_its_end();
                 if let Some(status) = process.child.try_wait()? {
                     self.history.write(format_args!("instance {} stopped: {status}", self.number));
+                    if !status.success() {
+                        self.history.unexpected(format!("instance {} stopped with {status}", self.number));
+                    }
                     *running = None;
                     return Ok(());
                 }
