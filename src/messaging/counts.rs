@@ -38,7 +38,7 @@ impl ProducerCounts {
             PublishError::QueueFull => 0,
             PublishError::CircuitOpen(_) => 1,
             PublishError::TooLarge(_) => 2,
-            PublishError::Refused(_) => 3,
+            PublishError::Refused(_) | PublishError::Forbidden(_) => 3,
             PublishError::Unavailable { possibly_written: false, .. } => 4,
             PublishError::Unavailable { possibly_written: true, .. } => 5,
             PublishError::Stopping => 6,

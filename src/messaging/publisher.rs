@@ -24,9 +24,12 @@ pub enum PublishError {
     /// Larger than Kafka takes; nothing was written, and trying again does not help.
     #[error("the record is larger than Kafka takes: {0}")]
     TooLarge(String),
-    /// Kafka refused it, for instance for want of authorization; nothing was written.
+    /// Kafka refused it as it is; nothing was written, and trying again does not help.
     #[error("Kafka refused the record: {0}")]
     Refused(String),
+    /// Kafka refused it for want of rights, whatever is in it; nothing was written.
+    #[error("Kafka refused the record: {0}")]
+    Forbidden(String),
     /// The time-out passed without an acknowledgement.
     #[error("Kafka did not acknowledge in time: {reason}")]
     Unavailable {

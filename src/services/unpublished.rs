@@ -22,7 +22,7 @@ pub fn unpublished(error: PublishError, again: &str) -> Problem {
             let reason = format!("broker {broker}, which leads this event's partition, acknowledges nothing");
             (unwritten(&reason, CIRCUIT_RETRY_AFTER), false)
         }
-        PublishError::Refused(reason) => {
+        PublishError::Refused(reason) | PublishError::Forbidden(reason) => {
             (unwritten(&format!("Kafka refused the event: {reason}"), 30), false)
         }
         PublishError::Unavailable { reason, possibly_written } => {

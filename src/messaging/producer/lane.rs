@@ -199,7 +199,7 @@ impl Lane {
                 Remedy::AskForRights => {
                     let error = format!("no right to write to topic {} (ACL WRITE): {error}", self.topic);
                     self.board.failed(&self.part, &error);
-                    batch.refuse(&PublishError::Refused(error));
+                    batch.refuse(&PublishError::Forbidden(error));
                     // A look would find nothing wrong; the next event will tell.
                     self.trouble = None;
                 }

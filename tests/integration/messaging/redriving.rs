@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use highwater::{
     embedded::Fault,
     messaging::{
-        DeadLetters, Message, Publisher as _, Record, Watermark,
+        DeadLetters, Message, Publisher as _, Record, TopicConfig, Watermark,
         dead_letter::{
             Archive, DeadLetter, Filter, Position, REDRIVES, RedriveError, Redriver, Report, Selection,
             TOPIC, TRUNCATED,
@@ -297,6 +297,85 @@ async fn what_cannot_be_written_stays_and_goes_the_next_time() {
     faults.clear();
     assert_eq!(office.redrive(&Selection::All).await, complete(20));
     assert_eq!(sent_back(&cluster).await, values(0..20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_its_topic_refuses_for_good_stays_and_keeps_no_other() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let small = TopicConfig {
+        partitions: 3,
+        retention: None,
+        max_message_bytes: 10_000,
+        ..TopicConfig::named(&cluster.topic)
+    };
+    let source = client.topic_of(small);
+    eventually("the source is there", async || (source.partitions() == 3).then_some(())).await;
+    bury(&client, &cluster, 0..3).await;
+    let letters = DeadLetters::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
+    letters.bury(&record(3, vec![b'x'; 20_000]), "large").await.unwrap();
+    bury(&client, &cluster, 4..12).await;
+    let office = Office::of(&client, &cluster);
+    let refused = |redriven| Report { refused: 1, ..complete(redriven) };
+    assert_eq!(office.redrive(&Selection::All).await, refused(11));
+    assert_eq!(office.redrive(&Selection::Reason("large".to_owned())).await, refused(0));
+    assert_eq!(sent_back(&cluster).await, values((0..3).chain(4..12)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_that_could_not_read_everything_says_so() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let positions = bury(&client, &cluster, 0..3).await;
+    let office = Office::of(&client, &cluster);
+    for selection in [Selection::All, Selection::Positions(positions.into_iter().collect())] {
+        cluster.broker().faults().once(ApiKey::Fetch, Fault::Refuse(ResponseError::OffsetOutOfRange));
+        let report = office.redrive(&selection).await;
+        assert!(!report.complete && report.missing == 0, "{report:?}");
+        assert!(report.stopped.unwrap().contains("ask again"));
+    }
+    assert!(office.redrive(&Selection::All).await.complete);
+    assert_eq!(sent_back(&cluster).await, values(0..3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redrive_that_began_before_another_and_works_after_it_sends_nothing_again() {
+    let cluster = TestCluster::embedded().await;
+    let (client, other) = (cluster.client(), cluster.client());
+    for _ in 0..3 {
+        bury(&client, &cluster, 0..1).await;
+    }
+    let (early, quick) = (Office::of(&client, &cluster), Office::of(&other, &cluster));
+    let faults = cluster.broker().faults();
+    faults.once(ApiKey::JoinGroup, Fault::Delay(Duration::from_secs(1)));
+    let everything = Selection::All;
+    let later = async {
+        eventually("the first one joins", async || (faults.count(ApiKey::JoinGroup) > 0).then_some(())).await;
+        // One more than there was when the first one began.
+        bury(&other, &cluster, 0..1).await;
+        quick.redrive(&everything).await
+    };
+    let (first, second) = tokio::join!(early.try_to_redrive(&everything), later);
+    assert!(second.complete && second.redriven == 4, "{second:?}");
+    assert!(first.as_ref().is_ok_and(|first| first.redriven == 0), "{first:?}");
+    assert_eq!(sent_back(&cluster).await, ["value-0"; 4]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_that_were_cut_below_what_was_sent_back_are_not_sent_from_their_beginning() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let mut last = None;
+    for _ in 0..4 {
+        last = bury(&client, &cluster, 0..1).await.pop();
+    }
+    let office = Office::of(&client, &cluster);
+    assert_eq!(office.redrive(&Selection::All).await, complete(4));
+    cluster.broker().truncate(&format!("{}.dlq", cluster.topic), last.unwrap().partition, 2);
+    let report = office.redrive(&Selection::All).await;
+    assert!(!report.complete && report.redriven == 0, "{report:?}");
+    assert!(report.stopped.unwrap().contains("cut or made anew"));
+    assert_eq!(sent_back(&cluster).await, ["value-0"; 4]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,7 +105,7 @@ async fn without_the_right_to_write_a_record_is_refused_at_once_and_it_is_said_w
     let refusal = Fault::Refuse(ResponseError::TopicAuthorizationFailed);
     cluster.broker().faults().once(ApiKey::Produce, refusal);
     let told = producer.publish(message("k", "v")).await;
-    let Err(PublishError::Refused(reason)) = &told else { panic!("{told:?}") };
+    let Err(PublishError::Forbidden(reason)) = &told else { panic!("{told:?}") };
     assert!(reason.contains("ACL WRITE") && reason.contains(&cluster.topic), "{reason}");
     assert_eq!(cluster.broker().faults().count(ApiKey::Produce), requests + 1, "tried once");
     let status = client.board.watch();

@@ -1,7 +1,7 @@
 //! Dead letters on their way back to where they came from, each once.
 //!
 //! ```text
-//! the log's ends, fixed ─▶ join the redrive group ─▶ what is settled ─▶ read ─▶ send ─▶ settle, commit ─▶ leave
+//! join the redrive group ─▶ the log's ends, fixed ─▶ what is settled ─▶ read ─▶ send ─▶ settle, commit ─▶ leave
 //!                                                           ▲             up to the ends          │
 //!                                                           └──────────────────────────────────────┘
 //! ```
@@ -107,7 +107,7 @@ impl Redriver {
     /// It did not begin. What stops it later is in the report.
     pub async fn redrive(&self, selection: &Selection, until: Instant) -> Result<Report, RedriveError> {
         let _one = self.one.try_lock().map_err(|_| RedriveError::Busy)?;
-        // Before anything else: what comes later, such as a letter that fails again, is not part of it.
+        // Where Kafka does not tell, that is said without joining first; what counts is what it tells then.
         let ranges = self.archive.ranges().await?;
         let crown = Crown::seek(self, until);
         let mut work =

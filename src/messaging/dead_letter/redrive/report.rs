@@ -17,6 +17,8 @@ pub struct Report {
     pub truncated: u64,
     /// Letters that stay, because they did not come from this topic, or do not say from where.
     pub foreign: u64,
+    /// Letters that stay, because the topic they came from does not take them: too large for it, or not valid there.
+    pub refused: u64,
     /// Of those asked for by position: letters that were sent back before.
     pub already: u64,
     /// Of those asked for by position: places where no letter is.

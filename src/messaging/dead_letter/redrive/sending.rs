@@ -7,7 +7,7 @@ use log::warn;
 use tokio::time::Instant;
 
 use super::{DeadLetter, Settled, report::Stopped, work::Work};
-use crate::messaging::backoff::Backoff;
+use crate::messaging::{PublishError, backoff::Backoff};
 
 /// How many letters are on their way at a time; a crash can repeat that many.
 const AT_ONCE: usize = 256;
@@ -15,7 +15,8 @@ const AT_ONCE: usize = 256;
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Work<'_> {
-    /// Sends letters, each with the offset up to which it settles, and commits what was acknowledged.
+    /// Sends letters, each with the offset up to which it settles, and commits what was acknowledged. What is refused
+    /// for what it is stays, and keeps none of the others: no later redrive would fare better with it.
     pub(super) async fn send(
         &mut self,
         partition: i32,
@@ -27,10 +28,12 @@ impl Work<'_> {
             self.crown.may_go_on()?;
             let room = settled.room().min(AT_ONCE);
             if room == 0 {
-                return Err(Stopped::Early(
-                    "the letters that were sent back lie too far apart to be noted: send those between back, too"
-                        .to_owned(),
-                ));
+                return Err(Stopped::Early(format!(
+                    "what was sent back of partition {partition} is in too many stretches to be noted, and no more can \
+                     be: letters between them stay, from {partition}/{} on. Those that can go have to go first; those \
+                     that never will block the rest until the topic no longer keeps them",
+                    settled.mark()
+                )));
             }
             let publisher = &self.redriver.publisher;
             let sending = letters.by_ref().take(room).map(|(letter, behind)| async move {
@@ -45,6 +48,10 @@ impl Work<'_> {
                     Ok(_) => {
                         self.report.redriven += 1;
                         settled.settle(offset..behind);
+                    }
+                    Err(error @ (PublishError::TooLarge(_) | PublishError::Refused(_))) => {
+                        warn!(partition, offset; "a dead letter is refused by the topic it came from: {error}");
+                        self.report.refused += 1;
                     }
                     Err(error) => {
                         refusal.get_or_insert(format!("the letter {partition}/{offset} stays: {error}"));

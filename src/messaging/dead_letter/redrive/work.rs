@@ -11,6 +11,10 @@ use crate::messaging::{
     consumer::{ReadError, Reader},
 };
 
+/// Why a redrive ended that did not see all of what it was to see.
+const UNREAD: &str =
+    "not all of the dead letters could be read, as some left meanwhile or cannot be had now: ask again";
+
 /// One redrive.
 pub(super) struct Work<'a> {
     pub(super) redriver: &'a Redriver,
@@ -27,6 +31,9 @@ impl Work<'_> {
     /// Sends back what is selected.
     pub(super) async fn run(&mut self, selection: &Selection) -> Result<(), Stopped> {
         self.crown.take().await?;
+        // Before anything is sent: what comes later, such as a letter that fails again, is not part of it. And not
+        // before this is the one that works: another may have gone further until then.
+        self.ranges = self.redriver.archive.ranges().await.map_err(|error| Stopped::Never(error.into()))?;
         loop {
             match self.pass(selection).await {
                 // Whoever came is told that another works, and goes: then this one has the crown again.
@@ -74,15 +81,38 @@ impl Work<'_> {
                 Err(_) => backoff.wait().await,
             }
         };
+        self.check_ends(&committed).await?;
         let ranges = (0..).zip(&self.ranges).filter(|(_, range)| !range.is_empty());
         Ok(ranges
             .map(|(partition, range)| {
-                let settled = committed.remove(&partition).filter(|settled| settled.mark() <= range.end);
-                let mut settled = settled.unwrap_or_else(|| Settled::from(range.start));
+                let mut settled = committed.remove(&partition).unwrap_or_else(|| Settled::from(range.start));
                 settled.settle(settled.mark()..range.start); // the log no longer has it
                 (partition, settled)
             })
             .collect())
+    }
+
+    /// What is settled beyond the ends that this redrive knows was settled by another meanwhile, or is of another log.
+    async fn check_ends(&self, committed: &BTreeMap<i32, Settled>) -> Result<(), Stopped> {
+        let beyond = |partition: i32, ends: &[Range<i64>]| {
+            let mark = committed.get(&partition)?.mark();
+            let end = usize::try_from(partition).ok().and_then(|at| ends.get(at))?.end;
+            (mark > end).then_some((mark, end))
+        };
+        if !committed.keys().any(|partition| beyond(*partition, &self.ranges).is_some()) {
+            return Ok(());
+        }
+        let now = self.redriver.archive.ranges().await.map_err(|error| Stopped::Early(error.to_string()))?;
+        for partition in committed.keys() {
+            if let Some((mark, end)) = beyond(*partition, &now) {
+                return Err(Stopped::Early(format!(
+                    "partition {partition} of the dead letters ends at {end}, and letters up to {mark} were sent back: \
+                     the log was cut or made anew. To begin with what it has now, delete the offsets of group {}",
+                    self.redriver.config.group_id
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The letter at one place.
@@ -94,9 +124,12 @@ impl Work<'_> {
             return Ok(());
         }
         let mut shelf = self.redriver.archive.shelf(partition);
-        let found = self.read(&mut shelf, offset).await?;
-        let letter = found.map(|(records, _)| records.into_iter().find(|record| record.offset == offset));
-        let Some(letter) = letter.flatten().map(DeadLetter::read) else {
+        let (records, next) = self.read(&mut shelf, offset).await?;
+        let letter = records.into_iter().find(|record| record.offset == offset);
+        if letter.is_none() && next <= offset {
+            return Err(Stopped::Early(UNREAD.to_owned()));
+        }
+        let Some(letter) = letter.map(DeadLetter::read) else {
             self.report.missing += 1;
             return Ok(());
         };
@@ -118,9 +151,9 @@ impl Work<'_> {
         let mut position = settled.mark();
         while position < end {
             self.crown.may_go_on()?;
-            let Some((mut records, next)) = self.read(&mut shelf, position).await? else { break };
+            let (mut records, next) = self.read(&mut shelf, position).await?;
             if next <= position {
-                break;
+                return Err(Stopped::Early(UNREAD.to_owned()));
             }
             records.retain(|record| record.offset < end);
             // Offsets without a record, before the first and behind each, are settled with their neighbour.
@@ -147,13 +180,14 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// What stands at `from` or after it, and where to go on; `None` where the log has lost that place.
-    async fn read(&mut self, shelf: &mut Reader, from: i64) -> Result<Option<(Vec<Record>, i64)>, Stopped> {
+    /// What stands at `from` or after it, and where to go on.
+    async fn read(&mut self, shelf: &mut Reader, from: i64) -> Result<(Vec<Record>, i64), Stopped> {
         let mut backoff = Backoff::new();
         loop {
             match shelf.read(from).await {
-                Ok(fetched) => return Ok(Some((fetched.records, fetched.next))),
-                Err(ReadError::OutOfRange) => return Ok(None),
+                Ok(fetched) => return Ok((fetched.records, fetched.next)),
+                // It was there when this began.
+                Err(ReadError::OutOfRange) => return Err(Stopped::Early(UNREAD.to_owned())),
                 Err(error @ ReadError::Undecodable(_)) => return Err(Stopped::Early(error.to_string())),
                 Err(ReadError::Passing(_)) => {
                     self.crown.may_go_on()?;
