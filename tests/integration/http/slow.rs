@@ -157,7 +157,7 @@ async fn a_reader_that_drips_does_not_hold_its_connection_for_ever() {
     let begun = Instant::now();
     let mut sip = [0; 1024];
     while begun.elapsed() < Duration::from_secs(300) && matches!(client.read(&mut sip).await, Ok(1..)) {
-        // The system's own clock does not stand still: it gets a moment to pass on what was read.
+        #[expect(clippy::disallowed_methods, reason = "the system's own clock: it passes on what was read")]
         std::thread::sleep(Duration::from_millis(2));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
