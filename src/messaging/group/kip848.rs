@@ -33,6 +33,8 @@ const LEAVES_FOR_A_WHILE: i32 = -2;
 /// So many of the intervals that the broker gives may pass without an answered heartbeat before the lease is
 /// over. Its session time-out is not told to members; with Kafka's defaults it is nine intervals.
 const LEASE_INTERVALS: u32 = 3;
+/// Who assigns and who was asked for the topic's id are not agreed on it yet.
+const ELSEWHERE: WireError = WireError::Refused { what: WHAT, error: ResponseError::UnknownTopicId };
 /// No broker is told more often, whatever it asks for.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -219,12 +221,18 @@ impl Member<'_> {
         let epoch = answer.member_epoch;
         self.enrolment.board.group(|group| group.generation = epoch);
         let Some(assignment) = answer.assignment else { return Ok(()) };
-        if assignment.topic_partitions.iter().any(|assigned| assigned.topic_id != self.topic_id) {
-            // The topic was made again; what it was before is nothing to hold.
+        let assigned = assignment.topic_partitions;
+        if assigned.iter().any(|assigned| assigned.topic_id != self.topic_id) {
+            // The topic was made again. An assignment is repeated to who tells all, and to nobody else: what
+            // cannot be taken up yet has to be asked for again.
+            self.told = None;
             self.look_up_topic().await?;
+            if assigned.iter().any(|assigned| assigned.topic_id != self.topic_id) {
+                return Err(ELSEWHERE);
+            }
         }
-        let ours = assignment.topic_partitions.iter().filter(|assigned| assigned.topic_id == self.topic_id);
-        let target: BTreeSet<i32> = ours.flat_map(|assigned| assigned.partitions.iter().copied()).collect();
+        let target: BTreeSet<i32> =
+            assigned.iter().flat_map(|assigned| assigned.partitions.iter().copied()).collect();
         if self.target.as_ref() != Some(&target) {
             self.target = Some(target.clone());
             let why =

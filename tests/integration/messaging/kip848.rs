@@ -6,7 +6,7 @@ use highwater::messaging::{ConsumerConfig, GroupPhase, Publisher, group::GroupPr
 use kafka_protocol::{
     ResponseError,
     messages::{
-        ConsumerGroupHeartbeatRequest, OffsetCommitRequest,
+        ConsumerGroupHeartbeatRequest, DeleteTopicsRequest, OffsetCommitRequest,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
     },
 };
@@ -17,7 +17,8 @@ use super::{
 };
 use crate::support::{
     Client, RecordLoad, Recorder, TestCluster, eventually,
-    requests::{GROUP, text},
+    requests::{GROUP, open, text},
+    skipped,
 };
 
 /// A cluster that has the protocol; none where it has not.
@@ -25,7 +26,7 @@ pub(super) async fn cluster() -> Option<TestCluster> {
     let cluster = TestCluster::start().await;
     let speaks = cluster.connect().await.version::<ConsumerGroupHeartbeatRequest>(1..=1).is_ok();
     if !speaks {
-        eprintln!("skipped: TEST_KAFKA_BROKERS names no Kafka 4");
+        skipped("kip848", "TEST_KAFKA_BROKERS names no Kafka 4");
     }
     speaks.then_some(cluster)
 }
@@ -145,4 +146,53 @@ async fn a_static_member_that_is_started_again_gets_what_it_had_and_a_taken_name
     .await;
     third.stop().await;
     consumer_one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_deleted_and_made_again_is_assigned_again() {
+    let Some(cluster) = cluster().await else { return };
+    let clients = [cluster.client(), cluster.client()];
+    let recorders = [(); 2].map(|()| Arc::new(Recorder::default()));
+    let start = |place: usize| {
+        let client: &Client = &clients[place];
+        client.consumer_with(Arc::clone(&recorders[place]) as _, speaking(client, GroupProtocol::Consumer))
+    };
+    let consumers = [start(0), start(1)];
+    share(&clients[0], &clients[1]).await;
+    for round in 1..=2 {
+        let delete = DeleteTopicsRequest::default()
+            .with_topic_names(vec![cluster.topic_name()])
+            .with_timeout_ms(10_000);
+        // Only the controller deletes; members that miss the topic make it again.
+        let before = cluster.topic_id().await;
+        eventually("it is another topic", async || {
+            for broker in &cluster.brokers {
+                open(broker).await.call(&delete, 1..=5).await.unwrap();
+            }
+            cluster.create_topic(3, &[]).await;
+            let now = cluster.topic_id().await;
+            (!now.is_nil() && now != before).then_some(())
+        })
+        .await;
+        let producer = clients[0].producer(clients[0].topic());
+        eventually("all three partitions are read", async || {
+            for number in 0..10 {
+                let sent =
+                    producer.publish(message(&format!("user-{number}"), format!("round-{round}"))).await;
+                sent.ok()?;
+            }
+            let values: Vec<_> = recorders.iter().flat_map(|recorder| recorder.records()).collect();
+            let of_round = values
+                .iter()
+                .filter(|record| record.value.as_deref() == Some(format!("round-{round}").as_bytes()));
+            let partitions: std::collections::BTreeSet<i32> =
+                of_round.map(|record| record.partition).collect();
+            (partitions.len() == 3).then_some(())
+        })
+        .await;
+        share(&clients[0], &clients[1]).await;
+    }
+    for consumer in consumers {
+        consumer.stop().await;
+    }
 }

@@ -2,6 +2,7 @@
 
 mod consuming;
 mod group;
+mod heartbeats;
 mod hostile;
 mod hung;
 mod java;

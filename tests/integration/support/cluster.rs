@@ -47,7 +47,7 @@ impl TestCluster {
         Self::named(vec![broker.bootstrap()], Some(broker))
     }
 
-    fn named(brokers: Vec<String>, embedded: Option<Broker>) -> Self {
+    pub(super) fn named(brokers: Vec<String>, embedded: Option<Broker>) -> Self {
         let name = format!("test-{}", Uuid::new_v4());
         Self { brokers, embedded, topic: name.clone(), group: format!("{name}-group") }
     }

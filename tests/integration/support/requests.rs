@@ -18,6 +18,8 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
+use uuid::Uuid;
+
 use super::{TestCluster, eventually};
 
 /// `FindCoordinator`'s word for a group.
@@ -110,6 +112,15 @@ impl TestCluster {
             None
         })
         .await;
+    }
+
+    /// The topic's id, which it does not keep when it is made again.
+    pub(crate) async fn topic_id(&self) -> Uuid {
+        let topic = MetadataRequestTopic::default().with_name(Some(self.topic_name()));
+        let request =
+            MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(false);
+        let answer = self.connect().await.call(&request, 12..=12).await.unwrap();
+        answer.topics[0].topic_id
     }
 
     /// Sends a record batch as it is, with acks=all; its base offset, or the broker's refusal.

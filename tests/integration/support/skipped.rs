@@ -1,0 +1,12 @@
+//! Tests that only some clusters can go through.
+
+use super::switch;
+
+/// Says that a test does not run, as something is missing that it needs. Where TEST_MUST_RUN names that, or is
+/// `all`, the test fails instead: so a job that is there for it cannot pass without it.
+pub(crate) fn skipped(needs: &str, why: &str) {
+    let wanted = switch("TEST_MUST_RUN").unwrap_or_default();
+    let must_run = wanted.split(',').any(|name| name == needs || name == "all");
+    assert!(!must_run, "TEST_MUST_RUN={wanted}: {why}");
+    eprintln!("skipped: {why}");
+}
