@@ -124,11 +124,9 @@ impl Member<'_> {
                     return Ok(Ended::Barred(self.enrolment.fenced()));
                 }
                 Some(ResponseError::UnsupportedVersion | ResponseError::GroupIdNotFound) => {
-                    return Ok(Ended::NotSpoken(error.to_string()));
+                    return self.not_spoken(&error).await;
                 }
-                _ if matches!(error, WireError::Unsupported(_)) => {
-                    return Ok(Ended::NotSpoken(error.to_string()));
-                }
+                _ if matches!(error, WireError::Unsupported(_)) => return self.not_spoken(&error).await,
                 _ => {
                     self.failed(&error);
                     due = Instant::now() + backoff.next_wait();
@@ -257,6 +255,15 @@ impl Member<'_> {
         self.owned.clear();
         self.lapsed = false;
         self.line.lost(error.to_string()).await
+    }
+
+    /// The coordinator does not take the protocol. One that did before, as in a downgrade, has given away what
+    /// this member holds, or will.
+    async fn not_spoken(&mut self, error: &WireError) -> Result<Ended, Leave> {
+        if self.epoch != JOINS {
+            self.lost(error).await?;
+        }
+        Ok(Ended::NotSpoken(error.to_string()))
     }
 
     fn failed(&mut self, error: &WireError) {
