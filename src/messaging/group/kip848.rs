@@ -54,6 +54,7 @@ pub(super) async fn live(enrolment: &Enrolment, line: &mut Line) -> Ended {
         why: Some(Why::now("the consumer is starting")),
         interval: Duration::ZERO,
         lapsed: false,
+        asked: false,
     };
     match member.live().await {
         Err(how) => {
@@ -84,6 +85,8 @@ struct Member<'a> {
     interval: Duration,
     /// It was said that the lease ran out.
     lapsed: bool,
+    /// It asked to join, and may be in the group for all it knows.
+    asked: bool,
 }
 
 impl Member<'_> {
@@ -159,6 +162,7 @@ impl Member<'_> {
         let tells = self.owned.clone();
         // Unless this one is answered, the next one tells all.
         self.told = None;
+        self.asked = true;
         let coordinator = Arc::clone(&self.coordinator);
         let mut sending = pin!(coordinator.beat(&request));
         let answered = loop {
@@ -249,7 +253,7 @@ impl Member<'_> {
 
     /// Out of the group: once the consumer has dropped everything it joins again.
     async fn lost(&mut self, error: &WireError) -> Result<(), Leave> {
-        self.epoch = JOINS;
+        (self.epoch, self.asked) = (JOINS, false);
         (self.told, self.target) = (None, None);
         self.why = Some(Why::now(format!("was out of the group: {error}")));
         self.owned.clear();
@@ -277,7 +281,7 @@ impl Member<'_> {
 
     /// Tells the coordinator that this member goes. Best effort.
     async fn leave(&mut self, how: Leave) {
-        if self.epoch == JOINS {
+        if !self.asked {
             return;
         }
         let stays_known = how == Leave::Closing && self.enrolment.config.instance_id.is_some();
