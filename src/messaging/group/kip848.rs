@@ -33,6 +33,10 @@ const LEAVES_FOR_A_WHILE: i32 = -2;
 /// So many of the intervals that the broker gives may pass without an answered heartbeat before the lease is
 /// over. Its session time-out is not told to members; with Kafka's defaults it is nine intervals.
 const LEASE_INTERVALS: u32 = 3;
+/// And it lasts no longer than a session, less a margin, that is the shortest which Kafka allows unless
+/// `group.consumer.min.session.timeout.ms` is set lower: of an interval Kafka wants only that it is shorter than
+/// the session.
+const LONGEST_LEASE: Duration = Duration::from_millis(40_500);
 /// Who assigns and who was asked for the topic's id are not agreed on it yet.
 const ELSEWHERE: WireError = WireError::Refused { what: WHAT, error: ResponseError::UnknownTopicId };
 /// No broker is told more often, whatever it asks for.
@@ -215,7 +219,7 @@ impl Member<'_> {
         let claim =
             Claim { member: self.id.clone(), instance: self.instance(), generation: answer.member_epoch };
         self.line.standing.is(claim);
-        lease.renew(sent_at, self.interval * LEASE_INTERVALS);
+        lease.renew(sent_at, self.term());
         self.enrolment.succeeded();
         if std::mem::take(&mut self.lapsed) {
             info!("heartbeats are answered again: going on");
@@ -272,7 +276,7 @@ impl Member<'_> {
 
     fn failed(&mut self, error: &WireError) {
         self.enrolment.failed(&error.explained());
-        let term = self.interval * LEASE_INTERVALS;
+        let term = self.term();
         if !self.owned.is_empty() && !self.lapsed && !self.line.standing.lease().is_valid() {
             self.lapsed = true;
             warn!("no heartbeat was answered for {term:?}: standing still until one is");
@@ -290,6 +294,11 @@ impl Member<'_> {
         if let Err(error) = self.coordinator.beat(&request).await {
             debug!("leaving the group: {error}");
         }
+    }
+
+    /// How long the lease runs from an answered heartbeat on.
+    fn term(&self) -> Duration {
+        (self.interval * LEASE_INTERVALS).min(LONGEST_LEASE)
     }
 
     fn instance(&self) -> Option<StrBytes> {
