@@ -21,7 +21,8 @@ pub enum Fault {
     Drop,
     /// As [`Fault::Drop`], where the request's version is below this one: it tells clients apart.
     DropBelow(i16),
-    /// It is done, and its answer says that the client passed its quota and is to wait so long: of Produce.
+    /// Its answer says that the client passed its quota and is to wait so long: a Produce is done, a Fetch brings
+    /// nothing.
     Throttle(Duration),
     /// It is done, and the connection breaks before the answer.
     LoseAnswer,

@@ -24,6 +24,11 @@ const FETCH_KNOWS_ZSTD: i16 = 10;
 
 impl Answered for FetchRequest {
     async fn answer(self, context: &Context<'_>) -> FetchResponse {
+        if !context.throttle.is_zero() {
+            // Without a session: no partition at all, and how long to wait (`FetchContext.getThrottledResponse`).
+            let throttle = i32::try_from(context.throttle.as_millis()).unwrap_or(i32::MAX);
+            return FetchResponse::default().with_throttle_time_ms(throttle);
+        }
         let wait = Duration::from_millis(u64::try_from(self.max_wait_ms).unwrap_or(0));
         let least = usize::try_from(self.min_bytes).unwrap_or(0);
         let enough = context.shared.until(Instant::now() + wait, |state| {

@@ -8,7 +8,7 @@
 use std::{mem, ops::Range, sync::Arc, time::Duration};
 
 use kafka_protocol::ResponseError;
-use log::info;
+use log::{debug, info};
 use rskafka::{
     client::{
         error::ProtocolError,
@@ -17,6 +17,7 @@ use rskafka::{
     record::RecordAndOffset,
 };
 use thiserror::Error;
+use tokio::time::{Instant, sleep};
 
 use crate::messaging::{
     Cluster, Record,
@@ -28,6 +29,9 @@ use crate::messaging::{
 
 /// How long a broker may hold a fetch that finds nothing new.
 const MAX_WAIT: Duration = Duration::from_millis(500);
+
+/// How long Kafka may throttle a read before that counts as trouble.
+const THROTTLED_FOR: Duration = Duration::from_secs(60);
 
 /// Reads one partition from its leader.
 #[derive(Debug)]
@@ -168,7 +172,19 @@ impl Reader {
             None => self.connect().await.map_err(failed)?,
         };
         let max_wait_ms = MAX_WAIT.as_millis() as i32;
-        let fetched = connection.fetch(&self.topic, self.partition, from, self.max_bytes, max_wait_ms).await;
+        let began = Instant::now();
+        let fetched = loop {
+            let fetched =
+                connection.fetch(&self.topic, self.partition, from, self.max_bytes, max_wait_ms).await;
+            // Until then the broker reads nothing from this connection. Nothing was read, and nothing is wrong.
+            match fetched {
+                Err(WireError::Throttled(throttle)) if began.elapsed() < THROTTLED_FOR => {
+                    debug!("{}/{}: Kafka throttles reading for {throttle:?}", self.topic, self.partition);
+                    sleep(throttle.min(THROTTLED_FOR)).await;
+                }
+                fetched => break fetched,
+            }
+        };
         // A malformed or out-of-range answer was whole: the connection is still good.
         if !connection.is_unusable()
             && (fetched.is_ok() || matches!(&fetched, Err(error) if keeps_connection(error)))
@@ -228,6 +244,8 @@ fn failed(error: WireError) -> ReadError {
 fn keeps_connection(error: &WireError) -> bool {
     matches!(
         error,
-        WireError::Malformed { .. } | WireError::Refused { error: ResponseError::OffsetOutOfRange, .. }
+        WireError::Malformed { .. }
+            | WireError::Throttled(_)
+            | WireError::Refused { error: ResponseError::OffsetOutOfRange, .. }
     )
 }

@@ -66,6 +66,9 @@ pub enum WireError {
         /// Kafka's error.
         error: ResponseError,
     },
+    /// The broker answered nothing but that the client is to wait so long.
+    #[error("Kafka throttles this client by a quota, for {0:?}")]
+    Throttled(Duration),
     /// As [`WireError::Refused`], and the broker says why.
     #[error("{what}: {error}: {said}")]
     Denied {

@@ -77,11 +77,14 @@ impl Connection {
 ///
 /// # Errors
 ///
-/// It is an error, or none that can be made sense of: see [`decode_batches`].
+/// It is an error, or says only that the client is to wait, or no sense can be made of it: see [`decode_batches`].
 pub fn decode_fetch(answer: Bytes, version: i16, partition: i32, from: i64) -> Result<Fetched, WireError> {
     let answer = FetchAnswer::read(answer, version, partition);
     let answer = answer.map_err(|error| malformed(error.to_string()))?;
     WireError::check(WHAT, answer.error_code)?;
+    if let Some(throttle) = answer.throttle {
+        return Err(WireError::Throttled(throttle));
+    }
     let (records, next) = decode_batches(partition, answer.records, from, answer.aborted, MAX_DECODED)?;
     let end = answer.high_watermark;
     // A broker that knows no transactions may leave it at -1.
@@ -92,6 +95,8 @@ pub fn decode_fetch(answer: Bytes, version: i16, partition: i32, from: i64) -> R
 /// Of a Fetch's answer what matters here.
 #[derive(Debug, Default)]
 struct FetchAnswer {
+    /// Set where that is all there is.
+    throttle: Option<Duration>,
     error_code: i16,
     high_watermark: i64,
     last_stable_offset: i64,
@@ -104,14 +109,21 @@ impl FetchAnswer {
     /// says it has, and this one may be large.
     fn read(mut answer: Bytes, version: i16, partition: i32) -> anyhow::Result<Self> {
         let answer = &mut answer;
-        let _throttle_time_ms = answer.try_get_i32()?;
+        let throttle_ms = answer.try_get_i32()?;
         if version >= 7 {
             let (error_code, _session_id) = (answer.try_get_i16()?, answer.try_get_i32()?);
             if error_code != 0 {
                 return Ok(Self { error_code, ..Self::default() });
             }
         }
-        for _topic in 0..answer.try_get_i32()? {
+        let topics = answer.try_get_i32()?;
+        if topics == 0 && throttle_ms > 0 {
+            // Beyond its quota a client without a fetch session is told nothing else
+            // (`FetchContext.getThrottledResponse`).
+            let throttle = Duration::from_millis(throttle_ms.unsigned_abs().into());
+            return Ok(Self { throttle: Some(throttle), ..Self::default() });
+        }
+        for _topic in 0..topics {
             let name = answer.try_get_u16()?;
             split(answer, name.into())?;
             for _partition in 0..answer.try_get_i32()? {
@@ -143,7 +155,7 @@ impl FetchAnswer {
         }
         let length = answer.try_get_i32()?;
         let records = split(answer, usize::try_from(length).unwrap_or(0))?; // null is none
-        Ok(Self { error_code, high_watermark, last_stable_offset, aborted, records })
+        Ok(Self { throttle: None, error_code, high_watermark, last_stable_offset, aborted, records })
     }
 }
 

@@ -1,13 +1,16 @@
 //! Kafka throttles: a quota costs time, and nothing else.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::future::join_all;
 use highwater::{embedded::Fault, messaging::Publisher};
 use kafka_protocol::messages::ApiKey;
 
-use super::producing::message;
-use crate::support::{TestCluster, eventually};
+use super::{group::status_of, producing::message};
+use crate::support::{Recorder, TestCluster, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_throttling_broker_took_is_acknowledged_and_not_written_again() {
@@ -67,4 +70,36 @@ async fn a_producer_ends_while_kafka_throttles_it() {
         producer.close().await;
     });
     assert!(told.unwrap_err().to_string().contains("quota"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_kafka_throttles_waits_and_finds_nothing_wrong_with_the_log() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let recorder = Arc::new(Recorder::default());
+    let consumer = client.consumer(Arc::clone(&recorder) as _);
+    let producer = client.producer(client.topic());
+    producer.publish(message("k", "before")).await.unwrap();
+    eventually("it is read", async || (recorder.count() == 1).then_some(())).await;
+
+    let faults = cluster.broker().faults();
+    faults.always(ApiKey::Fetch, Fault::Throttle(Duration::from_millis(100)));
+    let asks_on = async || {
+        let before = faults.count(ApiKey::Fetch);
+        eventually("it asks again and again", async || {
+            let status = status_of(&client);
+            let wrong = status.partitions.iter().find_map(|partition| partition.error.clone());
+            assert_eq!(wrong, None);
+            (faults.count(ApiKey::Fetch) > before + 18).then_some(())
+        })
+        .await;
+    };
+    // Until none is under way that began before.
+    asks_on().await;
+    producer.publish(message("k", "throttled")).await.unwrap();
+    asks_on().await;
+    assert_eq!(recorder.count(), 1);
+    faults.clear();
+    eventually("it is read", async || (recorder.count() == 2).then_some(())).await;
+    consumer.stop().await;
 }

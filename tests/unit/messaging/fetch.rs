@@ -121,3 +121,13 @@ fn an_answer_that_is_cut_short_or_lies_is_malformed_and_costs_no_memory() {
         }
     }
 }
+
+#[test]
+fn an_answer_that_only_throttles_says_for_how_long() {
+    for version in VERSIONS {
+        let mut bytes = BytesMut::new();
+        FetchResponse::default().with_throttle_time_ms(1_500).encode(&mut bytes, version).unwrap();
+        let error = decode_fetch(bytes.freeze(), version, 0, 5).unwrap_err();
+        assert_eq!(error.to_string(), "Kafka throttles this client by a quota, for 1.5s", "{version}");
+    }
+}
