@@ -59,7 +59,8 @@ impl Heart {
         Self {
             board: Arc::clone(&enrolment.board),
             interval: config.heartbeat_interval,
-            term: Lease::term(config.session_timeout),
+            // In a rebalance the coordinator waits no longer than that, whatever is left of the session.
+            term: Lease::term(config.session_timeout.min(config.rebalance_timeout)),
             rebalance_term: Lease::term(config.rebalance_timeout),
             life: None,
         }

@@ -98,7 +98,8 @@ impl Joiner {
         let assignment = self.sync_group(&claim, joined.protocol_name.clone(), assignments, patience).await?;
         self.generation = claim.generation;
         // The coordinator begins every member's session anew when it hands out the assignment.
-        standing.lease().renew(synced_at, Lease::term(enrolment.config.session_timeout));
+        let term = enrolment.config.session_timeout.min(enrolment.config.rebalance_timeout);
+        standing.lease().renew(synced_at, Lease::term(term));
         let assignor = joined.protocol_name.as_deref().and_then(Assignor::named);
         enrolment.board.group(|group| group.assignor = assignor.map(Assignor::name));
         Ok(Session { assignment, leads, partitions, synced_at })
