@@ -25,9 +25,13 @@ impl Coordinator {
         let topic = OffsetFetchRequestTopic::default()
             .with_name(name(topic))
             .with_partition_indexes(partitions.into_iter().collect());
-        let request =
-            OffsetFetchRequest::default().with_group_id(self.group()).with_topics(Some(vec![topic]));
-        let answer = self.call(&request, 1..=7, self.cluster().request_timeout()).await?;
+        // What a transaction has committed and not ended is refused for now, instead of what was before it
+        // (KIP-447): a start that is resolved by that would be committed over it.
+        let request = OffsetFetchRequest::default()
+            .with_group_id(self.group())
+            .with_topics(Some(vec![topic]))
+            .with_require_stable(true);
+        let answer = self.call(&request, 7..=7, self.cluster().request_timeout()).await?;
         self.check(WHAT, answer.error_code).await?;
         let mut committed = BTreeMap::new();
         for found in answer.topics.into_iter().flat_map(|topic| topic.partitions) {
