@@ -45,7 +45,8 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn new(staffing: Staffing, stop: CancellationToken) -> Self {
         let (config, board) = (&staffing.config, &staffing.board);
-        let coordinator = Arc::new(Coordinator::new(Arc::clone(&staffing.cluster), config.group_id.clone()));
+        let coordinator = Coordinator::new(Arc::clone(&staffing.cluster), config.group_id.clone());
+        let coordinator = Arc::new(coordinator.within_a_session_of(config.session_timeout));
         let topic = Arc::clone(staffing.topic.name());
         let handler = Arc::clone(&staffing.handler);
         let mut shift = Shift::new(Arc::clone(&coordinator), topic, config, handler, Arc::clone(board));

@@ -34,17 +34,27 @@ pub(crate) struct Coordinator {
     held: Slot,
     /// Of the coordinator that may hold a call.
     address: std::sync::Mutex<Option<String>>,
+    /// How long what is answered at once may take.
+    patience: Duration,
 }
 
 impl Coordinator {
     pub(crate) fn new(cluster: Arc<Cluster>, group_id: String) -> Self {
         Self {
+            patience: cluster.request_timeout(),
             cluster,
             group_id,
             prompt: Slot::default(),
             held: Slot::default(),
             address: std::sync::Mutex::default(),
         }
+    }
+
+    /// For a member with such a session: a commit that is not answered is given up while there is time for a
+    /// heartbeat behind it, and for one more to another coordinator.
+    #[must_use]
+    pub(crate) fn within_a_session_of(self, session_timeout: Duration) -> Self {
+        Self { patience: self.patience.min(session_timeout / 3), ..self }
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {
@@ -75,7 +85,7 @@ impl Coordinator {
         known: RangeInclusive<i16>,
         within: Duration,
     ) -> Result<R::Response, WireError> {
-        self.call_by(&self.prompt, request, known, within).await
+        self.call_by(&self.prompt, request, known, within.min(self.patience)).await
     }
 
     /// As [`Coordinator::call`], for a request that the coordinator holds until the group has gathered. One
