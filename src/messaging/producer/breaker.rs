@@ -138,7 +138,14 @@ impl Breakers {
     fn unlink_from(breakers: &mut BTreeMap<Arc<str>, Arc<Breaker>>, gate: &Arc<Gate>) {
         breakers.retain(|_, breaker| {
             let mut inner = breaker.inner();
+            let before = inner.gates.len();
             inner.gates.retain(|linked| !Arc::ptr_eq(linked, gate));
+            if inner.gates.len() < before && inner.state == BreakerState::Closed {
+                // Its silence may have been met by that lane alone, which asks another broker now. The others
+                // may ask nothing for an hour, and are not to find an hour of silence then.
+                inner.silent_since = None;
+                breaker.suspected.store(false, Ordering::Relaxed);
+            }
             !inner.gates.is_empty()
         });
     }
@@ -208,10 +215,16 @@ impl Breaker {
     /// A call that began then has no answer yet. Tells whether that changed anything.
     pub(super) fn waited(&self, since: Instant, after: Duration) -> bool {
         let answered = self.made + Duration::from_micros(self.answered.load(Ordering::Relaxed));
-        if since.max(answered).elapsed() < after {
+        let since = since.max(answered);
+        // Calls before this one may have had no answer, either.
+        if since.elapsed() < after && !self.suspected.load(Ordering::Relaxed) {
             return false;
         }
-        self.silent(&mut self.inner(), since.max(answered), after, &"it acknowledges nothing")
+        let mut inner = self.inner();
+        if inner.silent_since.map_or(since, |silent| silent.min(since)).elapsed() < after {
+            return false;
+        }
+        self.silent(&mut inner, since, after, &"it acknowledges nothing")
     }
 
     /// A call that began then ended without an answer. Tells whether that changed anything.

@@ -165,3 +165,30 @@ async fn a_partition_that_is_shut_by_anothers_trouble_finds_its_broker_again_whe
     cluster.broker().faults().clear();
     eventually("it takes records again", async || publish(&producer).await.ok()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_lets_one_call_after_another_time_out_hangs_since_the_first() {
+    let cluster = TestCluster::embedded().await;
+    let request_timeout = Duration::from_millis(1_000);
+    let client = cluster.client_within(request_timeout);
+    let config = ProducerConfig {
+        timeout: Duration::from_secs(20),
+        queue_records: 10_000,
+        queue_bytes: 64 << 20,
+        batch_max_bytes: 512 << 10,
+        // The second call is under way by then, and no call is as old.
+        breaker_after: request_timeout * 3 / 2,
+    };
+    let (way, board) = (Arc::clone(&client.cluster), Arc::clone(&client.board));
+    let producer = Arc::new(Producer::new(way, client.topic(), config, board));
+    eventually("a record is written", async || producer.publish(message("k", "first")).await.ok()).await;
+    cluster.broker().faults().always(ApiKey::Produce, Fault::Stall);
+    let waiting = tokio::spawn({
+        let producer = Arc::clone(&producer);
+        async move { publish(&producer).await }
+    });
+    until(&client, BreakerState::Open).await;
+    assert_eq!(producer.figures().retries, 1, "the second call is still under way");
+    cluster.broker().faults().clear();
+    waiting.await.unwrap().unwrap();
+}
