@@ -309,8 +309,13 @@ impl Shift {
     async fn commit_at_last(&self) {
         let mut backoff = Backoff::new();
         while let Err(error) = self.commit().await {
-            // A coordinator's refusal is final; a lost connection is not.
-            if error.is_final() {
+            // A coordinator's refusal is final; a lost connection is not, nor what passes with a rebalance:
+            // this member has its place in the next generation a moment later, or else no claim at all.
+            let gathers = matches!(
+                error.code(),
+                Some(ResponseError::RebalanceInProgress | ResponseError::IllegalGeneration)
+            );
+            if error.is_final() && !gathers {
                 warn!("offsets were not committed: {error}");
                 return;
             }
