@@ -37,7 +37,7 @@ fn named(client: &Client, instance: &str) -> ConsumerConfig {
 }
 
 /// Joins as a member that wants none of the topic's partitions, and never does anything again.
-async fn join_and_fall_silent(cluster: &TestCluster) {
+pub(super) async fn join_and_fall_silent(cluster: &TestCluster) {
     let mut metadata = BytesMut::new();
     metadata.put_i16(0);
     ConsumerProtocolSubscription::default().encode(&mut metadata, 0).unwrap();

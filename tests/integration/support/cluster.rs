@@ -68,12 +68,22 @@ impl TestCluster {
 
     /// A client of its own, as another process would have.
     pub(crate) fn client(&self) -> Client {
+        self.client_within(Duration::from_secs(2))
+    }
+
+    /// As [`TestCluster::client`], of another topic.
+    pub(crate) fn client_of(&self, topic: &str) -> Client {
+        Client { topic: topic.to_owned(), ..self.client() }
+    }
+
+    /// As [`TestCluster::client`], which waits so long for any answer.
+    pub(crate) fn client_within(&self, request_timeout: Duration) -> Client {
         let config = ClusterConfig {
             brokers: self.brokers.clone(),
             security: Security::default(),
             client_id: "highwater-test".to_owned(),
             connect_timeout: Duration::from_secs(1),
-            request_timeout: Duration::from_secs(2),
+            request_timeout,
         };
         Client {
             cluster: Arc::new(Cluster::new(config)),

@@ -82,6 +82,11 @@ impl TestCluster {
 
     /// Gives the tests' topic more partitions.
     pub(crate) async fn create_partitions(&self, count: i32) {
+        self.create_partitions_of(&self.topic, count).await;
+    }
+
+    /// Gives that topic more partitions.
+    pub(crate) async fn create_partitions_of(&self, topic: &str, count: i32) {
         let mut any = Connection::open(&self.brokers[0], &settings()).await.unwrap();
         let metadata = any.call(&MetadataRequest::default().with_topics(None), 1..=9).await.unwrap();
         let of_controller =
@@ -91,10 +96,8 @@ impl TestCluster {
         let controller = metadata.brokers.iter().find(of_controller).unwrap();
         let address = format!("{}:{}", controller.host.as_str(), controller.port);
         let mut connection = Connection::open(&address, &settings()).await.unwrap();
-        let topic = CreatePartitionsTopic::default()
-            .with_name(name(&self.topic))
-            .with_count(count)
-            .with_assignments(None);
+        let topic =
+            CreatePartitionsTopic::default().with_name(name(topic)).with_count(count).with_assignments(None);
         let request = CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
         let answer = connection.call(&request, 0..=3).await.unwrap();
         assert_eq!(answer.results[0].error_code, 0, "{answer:?}");

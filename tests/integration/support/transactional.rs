@@ -6,8 +6,10 @@ use highwater::messaging::wire::Connection;
 use kafka_protocol::{
     ResponseError,
     messages::{
-        AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest, ProducerId, TransactionalId,
+        AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest, ProducerId,
+        TransactionalId, TxnOffsetCommitRequest,
         add_partitions_to_txn_request::AddPartitionsToTxnTopic,
+        txn_offset_commit_request::{TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic},
     },
 };
 
@@ -15,7 +17,7 @@ use super::{
     TestCluster,
     batches::Batch,
     eventually,
-    requests::{TRANSACTION, text},
+    requests::{GROUP, TRANSACTION, text},
 };
 
 /// A producer whose records count once it commits.
@@ -81,6 +83,34 @@ impl<'a> TransactionalProducer<'a> {
 
     pub(crate) async fn abort(&mut self) {
         self.end(false).await;
+    }
+
+    /// Commits an offset of the group within the transaction: it counts when that does.
+    pub(crate) async fn commit_offset(&mut self, partition: i32, offset: i64) {
+        let request = AddOffsetsToTxnRequest::default()
+            .with_transactional_id(TransactionalId(text(&self.id)))
+            .with_producer_id(ProducerId(self.producer_id))
+            .with_producer_epoch(self.epoch)
+            .with_group_id(self.cluster.group_id());
+        while passing(self.coordinator.call(&request, 0..=3).await.unwrap().error_code) {}
+        let partition = TxnOffsetCommitRequestPartition::default()
+            .with_partition_index(partition)
+            .with_committed_offset(offset);
+        let topic = TxnOffsetCommitRequestTopic::default()
+            .with_name(self.cluster.topic_name())
+            .with_partitions(vec![partition]);
+        let request = TxnOffsetCommitRequest::default()
+            .with_transactional_id(TransactionalId(text(&self.id)))
+            .with_group_id(self.cluster.group_id())
+            .with_producer_id(ProducerId(self.producer_id))
+            .with_producer_epoch(self.epoch)
+            .with_topics(vec![topic]);
+        eventually("the group's coordinator takes it", async || {
+            let mut coordinator = self.cluster.coordinator(&self.cluster.group, GROUP).await;
+            let answer = coordinator.call(&request, 0..=3).await.unwrap();
+            (!passing(answer.topics[0].partitions[0].error_code)).then_some(())
+        })
+        .await;
     }
 
     async fn add(&mut self, partition: i32) {

@@ -17,11 +17,11 @@ use kafka_protocol::{
 };
 
 use super::super::{
-    Assignor, Claim, Coordinator, Lease, Standing,
+    Assignor, Claim, Coordinator, Lease, Standing, Subscriber,
     assignor::{self, decode_assignment, decode_subscription, encode_assignment, encode_subscription},
     membership::Enrolment,
 };
-use crate::messaging::{GroupPhase, topic, wire::WireError};
+use crate::messaging::{Cluster, GroupPhase, topic, wire::WireError};
 
 /// The class of protocols that consumers speak.
 const CONSUMER: &str = "consumer";
@@ -29,6 +29,9 @@ const CONSUMER: &str = "consumer";
 const REASON_LENGTH: usize = 255;
 /// Of a member that has no generation yet.
 const NO_GENERATION: i32 = -1;
+
+/// Numbers of partitions, by topic.
+pub(super) type Counts = BTreeMap<String, usize>;
 
 /// A generation that came about, and what this member got in it.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(super) struct Session {
     pub(super) leads: bool,
     /// How many there were when it was made.
     pub(super) partitions: usize,
+    /// Of the leader: how many partitions other topics had that members read; 0 where there was none of the name.
+    pub(super) others: Counts,
     /// A moment at which it had not come about yet, as a lease counts.
     pub(super) synced_at: i64,
 }
@@ -88,11 +93,16 @@ impl Joiner {
         standing.is(claim.clone());
         enrolment.phase(GroupPhase::Syncing);
         let leads = joined.leader == self.id;
-        let assignments = if leads && !joined.skip_assignment {
-            self.assign(&joined, partitions).await?
-        } else {
-            Vec::new()
-        };
+        let (mut assignments, mut others) = (Vec::new(), Counts::new());
+        if leads {
+            let subscribers = subscribers(&joined)?;
+            let topics = assignor::topics_of(&subscribers).into_iter();
+            let topics = topics.filter(|topic| *topic != self.topic);
+            others = counts(self.coordinator.cluster(), topics).await?;
+            if !joined.skip_assignment {
+                assignments = self.assign(&joined, &subscribers, partitions, &others)?;
+            }
+        }
         let patience = enrolment.config.rebalance_timeout;
         let synced_at = Lease::now();
         let assignment = self.sync_group(&claim, joined.protocol_name.clone(), assignments, patience).await?;
@@ -102,7 +112,7 @@ impl Joiner {
         standing.lease().renew(synced_at, Lease::term(term));
         let assignor = joined.protocol_name.as_deref().and_then(Assignor::named);
         enrolment.board.group(|group| group.assignor = assignor.map(Assignor::name));
-        Ok(Session { assignment, leads, partitions, synced_at })
+        Ok(Session { assignment, leads, partitions, others, synced_at })
     }
 
     async fn join_group(
@@ -147,32 +157,21 @@ impl Joiner {
     }
 
     /// What falls to the group's leader: every member's subscription in, every member's partitions out.
-    async fn assign(
+    fn assign(
         &self,
         joined: &JoinGroupResponse,
+        subscribers: &[Subscriber],
         partitions: usize,
+        others: &Counts,
     ) -> Result<Vec<SyncGroupRequestAssignment>, WireError> {
         const WHAT: &str = "JoinGroup";
         let elected = joined.protocol_name.as_deref().unwrap_or_default();
         let assignor = Assignor::named(elected)
             .ok_or_else(|| malformed(WHAT, format!("elects an assignor that was not offered: {elected}")))?;
-        let mut subscribers = Vec::with_capacity(joined.members.len());
-        for member in &joined.members {
-            let instance = member.group_instance_id.as_deref();
-            let subscriber = decode_subscription(&member.member_id, instance, member.metadata.clone());
-            subscribers.push(subscriber.map_err(|reason| malformed(WHAT, reason))?);
-        }
-        let mut counts = BTreeMap::from([(self.topic.clone(), partitions)]);
-        for other in assignor::topics_of(&subscribers).into_iter().filter(|topic| *topic != self.topic) {
-            // Members of other clients may read other topics beside ours.
-            let mut connection = self.coordinator.cluster().connect().await?;
-            match topic::describe(&mut connection, &other).await {
-                Ok(layout) => counts.insert(other, layout.partitions),
-                Err(error) if error.code().is_some() => continue,
-                Err(error) => return Err(error),
-            };
-        }
-        let assignment = assignor.assign(&subscribers, &counts);
+        let mut counts: Counts = others.clone();
+        counts.retain(|_, count| *count > 0);
+        counts.insert(self.topic.clone(), partitions);
+        let assignment = assignor.assign(subscribers, &counts);
         let encoded = assignment.iter().map(|(member, topics)| {
             let bytes = encode_assignment(topics).map_err(|reason| malformed("SyncGroup", reason))?;
             Ok(SyncGroupRequestAssignment::default()
@@ -241,6 +240,39 @@ impl Joiner {
         self.id = StrBytes::default();
         WireError::check("LeaveGroup", code)
     }
+}
+
+/// How many partitions each of these topics has: members of other clients may read other topics beside ours.
+pub(super) async fn counts(
+    cluster: &Cluster,
+    topics: impl Iterator<Item = String>,
+) -> Result<Counts, WireError> {
+    let mut counts = Counts::new();
+    for topic in topics {
+        let mut connection = cluster.connect().await?;
+        let count = match topic::describe(&mut connection, &topic).await {
+            Ok(layout) => layout.partitions,
+            Err(error) if error.code().is_some_and(is_about_the_topic) => 0,
+            Err(error) => return Err(error),
+        };
+        counts.insert(topic, count);
+    }
+    Ok(counts)
+}
+
+/// What the members of a generation ask for, as its leader is told.
+fn subscribers(joined: &JoinGroupResponse) -> Result<Vec<Subscriber>, WireError> {
+    let members = joined.members.iter().map(|member| {
+        let instance = member.group_instance_id.as_deref();
+        let subscriber = decode_subscription(&member.member_id, instance, member.metadata.clone());
+        subscriber.map_err(|reason| malformed("JoinGroup", reason))
+    });
+    members.collect()
+}
+
+/// Whether the topic has no partitions for us; anything else says nothing about how many it has.
+fn is_about_the_topic(code: ResponseError) -> bool {
+    code == ResponseError::UnknownTopicOrPartition || !code.is_retriable()
 }
 
 fn malformed(what: &'static str, reason: String) -> WireError {

@@ -11,19 +11,19 @@
 mod heart;
 mod join;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::pending, pin::pin, sync::Arc, time::Duration};
 
 use kafka_protocol::ResponseError;
 use tokio::time::sleep;
 
 use super::{
-    Leave,
+    Coordinator, Leave,
     assignor::is_cooperative,
     membership::{Call, Ended, Enrolment, Line, Why, Word},
 };
 use crate::messaging::{GroupPhase, backoff::Backoff, wire::WireError};
 use heart::{Beat, Heart};
-use join::{Joiner, Session};
+use join::{Counts, Joiner, Session, counts};
 
 /// How soon to join again where the coordinator sends the member away, as Java's `retry.backoff.ms`.
 pub(super) const AGAIN: Duration = Duration::from_millis(100);
@@ -130,9 +130,12 @@ impl Member<'_> {
 
     /// One generation: has the consumer take its partitions up, and beats until something ends it.
     async fn work(&mut self, session: Session) -> Next {
-        let Session { assignment, leads, partitions, synced_at } = session;
+        let Session { assignment, leads, partitions, others, synced_at } = session;
         let cooperative = is_cooperative(&self.enrolment.config.assignors);
         let mut topic = self.enrolment.topic.clone();
+        let coordinator = Arc::clone(&self.enrolment.coordinator);
+        let max_age = self.enrolment.config.metadata_max_age;
+        let mut elsewhere = pin!(others_changed(coordinator, others, max_age));
         // What another member gets, it gets in the generation after the one in which it is given up (KIP-429).
         let mut due =
             (cooperative && !self.owned.is_subset(&assignment)).then(|| Why::now("gave up partitions"));
@@ -158,6 +161,9 @@ impl Member<'_> {
                 },
                 () = topic.changed_from(partitions), if leads && due.is_none() => {
                     due = Some(Why::now("the topic's partitions changed"));
+                }
+                topic = &mut elsewhere, if leads && due.is_none() => {
+                    due = Some(Why::now(format!("the partitions of {topic} changed, which others read")));
                 }
             }
         }
@@ -211,6 +217,22 @@ impl Member<'_> {
                 format!("group {}: {}", self.enrolment.config.group_id, error.explained())
             }
             _ => error.explained(),
+        }
+    }
+}
+
+/// Waits until a topic that other members of the group read has other partitions than those that were assigned,
+/// and tells which: they do not look for themselves.
+async fn others_changed(coordinator: Arc<Coordinator>, known: Counts, max_age: Duration) -> String {
+    if known.is_empty() {
+        return pending().await;
+    }
+    loop {
+        sleep(max_age).await;
+        // Without an answer nothing is known to have changed.
+        let Ok(now) = counts(coordinator.cluster(), known.keys().cloned()).await else { continue };
+        if let Some((topic, _)) = known.iter().find(|(topic, count)| now.get(*topic) != Some(count)) {
+            return topic.clone();
         }
     }
 }
