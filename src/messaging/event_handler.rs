@@ -11,8 +11,9 @@ const AT_ONCE: usize = 1024;
 
 /// Processes events one by one, in the order of their partition.
 ///
-/// Calls for one partition never overlap; calls for different partitions may run at the same time. Events may
-/// repeat: processing must be idempotent.
+/// Calls for one partition come one after the other, unless one blocks its thread while the partition is given up
+/// and comes back (see [`Handler`]); calls for different partitions may run at the same time. Events may repeat:
+/// processing must be idempotent.
 #[async_trait]
 pub trait EventHandler<P: Payload>: Send + Sync + 'static {
     /// Processes an event.

@@ -6,8 +6,9 @@ use super::Record;
 
 /// Processes the records of a consumer's partitions.
 ///
-/// Calls for one partition never overlap and come in the order of its log; calls for different
-/// partitions may run at the same time.
+/// Calls for one partition come in the order of its log, one after the other; calls for different partitions may
+/// run at the same time. A call that lasts while its partition has to be given up is dropped where it awaits. One
+/// that blocks its thread cannot be: it runs on, and should the partition come back, the next call may overlap it.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
     /// Processes a batch of one partition, in order: as many records as take no long time, going by the batches before.

@@ -256,7 +256,8 @@ impl Shift {
                 worker.abort();
             }
         }
-        // What computes without a pause cannot be aborted; it has no lease to do harm by for long.
+        // What computes without a pause cannot be aborted: such a call of a handler runs on to its end, beside
+        // whatever else is done with the partition by then.
         let _moment = timeout(LAST_MOMENT, async {
             while self.places.values().any(|place| partitions.contains(place))
                 && let Some(ended) = self.workers.join_next_with_id().await
