@@ -17,7 +17,7 @@
 #   MINUTES        how long faults are drawn (1); the quiet point after the last of them comes on top
 #   KAFKA_VERSION  3.4.1 or 4.1.0 (4.1.0)
 #   KAFKA_PORT     the first of the ports that scripts/kafka.sh uses (29300)
-#   PROTOCOL       classic or consumer (classic); consumer begins as classic and is upgraded
+#   PROTOCOL       classic or consumer (classic); consumer begins as classic and is upgraded first of all
 #   ASSIGNOR       range, cooperative-sticky or both, as KAFKA_PARTITION_ASSIGNMENT_STRATEGY takes them
 #   INSTANCES      of the service (3)
 #   CLIENTS        that post, each one event after the other (48)

@@ -39,7 +39,7 @@ use tokio::time::Instant;
 use history::History;
 use options::{Options, Protocol};
 use report::Report;
-use schedule::{Fault, Kind, Round, Schedule};
+use schedule::{Fault, Round, Schedule};
 use stage::Stage;
 
 #[tokio::main]
@@ -86,7 +86,8 @@ async fn play(stage: &Stage, report: &mut Report, began: Instant) -> Result<()> 
     let mut schedule = Schedule::draw(options);
     while began.elapsed() < options.length {
         let round = match (report.rounds, options.protocol) {
-            (0, Protocol::Consumer) if options.kinds.contains(&Kind::Roll) => upgrade(),
+            // Whatever kinds are drawn: else the run would be one of the protocol that it began by.
+            (0, Protocol::Consumer) => upgrade(),
             _ => schedule.next(),
         };
         report.rounds += 1;
