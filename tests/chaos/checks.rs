@@ -84,7 +84,7 @@ pub(crate) fn check(known: &Known, evidence: &Evidence) -> Findings {
     acknowledged::check(known, evidence, &mut findings);
     stored::check(known, evidence, &mut findings);
     committed::check(known, evidence, &mut findings);
-    fenced::check(known, &mut findings);
+    fenced::check(known, evidence, &mut findings);
     for (key, (partition, offset)) in &known.malformed {
         if !evidence.letters.contains_key(key) && !evidence.lost_malformed(key) {
             let what = format!("the malformed record at {partition}/{offset} ({key})");

@@ -184,10 +184,12 @@ impl Instance {
 
     /// SIGSTOP: it hangs, and does not know.
     pub(crate) fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        // Now that it is: of what is written from now on it has read nothing.
         if let Some(running) = self.running().as_ref() {
             self.history.known().runs[running.run].pauses.push((now(), Millis::MAX));
         }
-        self.signal(Signal::STOP)
+        Ok(())
     }
 
     /// SIGCONT.

@@ -1,12 +1,16 @@
 //! Nobody works on a partition that is another's by now.
 //!
-//! A process that was stopped (SIGSTOP) between its look at the lease and the store finishes what it was at when it
-//! goes on: that much is allowed here, and it is gone at the next quiet point, which `stored` sees to.
+//! A process that was stopped (SIGSTOP) between its look at the lease and the store finishes the batch that it was
+//! at when it goes on. It had read that before, so nothing in it was written while it was stopped: that much is
+//! allowed here, and it is gone at the next quiet point, which `stored` sees to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Findings, Guarantee, time};
-use crate::history::{Known, Millis, Processed, Run};
+use crate::{
+    evidence::Evidence,
+    history::{Known, Millis, Place, Processed, Run},
+};
 
 /// Lines are dated in milliseconds, and a batch under way is finished.
 const OVERLAP: Millis = 500;
@@ -21,7 +25,9 @@ struct Owner {
     began: Millis,
 }
 
-pub(super) fn check(known: &Known, findings: &mut Findings) {
+pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings) {
+    let written: HashMap<Place, Millis> =
+        evidence.written.iter().map(|written| (written.place, written.at)).collect();
     let mut lines: Vec<&Processed> = known.processed.iter().collect();
     lines.sort_by_key(|line| line.at);
     let mut owners: BTreeMap<i32, Owner> = BTreeMap::new();
@@ -39,7 +45,9 @@ pub(super) fn check(known: &Known, findings: &mut Findings) {
             *owner = claim;
             continue;
         }
-        if line.at <= owner.began + OVERLAP || is_from_before_a_pause(&known.runs[line.run], line.at) {
+        // What an unclean election took is in no log any more.
+        let written = written.get(&line.place).copied().unwrap_or(Millis::MIN);
+        if line.at <= owner.began + OVERLAP || is_of_before_a_pause(&known.runs[line.run], line.at, written) {
             continue;
         }
         let key = (line.run, owner.run, partition);
@@ -66,9 +74,11 @@ fn assigned(run: &Run, partition: i32, by: Millis) -> Millis {
     of_partition.map(|(at, _)| *at).find(|at| *at <= by).unwrap_or(Millis::MIN)
 }
 
-fn is_from_before_a_pause(run: &Run, at: Millis) -> bool {
+/// Whether what was processed then may have been at hand when the process was stopped.
+fn is_of_before_a_pause(run: &Run, at: Millis, written: Millis) -> bool {
     // A line may be dated by the moment before.
+    let finished = |resumed: &Millis| resumed.saturating_add(AFTER_A_PAUSE);
     run.pauses
         .iter()
-        .any(|(stopped, resumed)| (*stopped..resumed.saturating_add(AFTER_A_PAUSE)).contains(&at))
+        .any(|(stopped, resumed)| written <= *stopped && (*stopped..finished(resumed)).contains(&at))
 }
