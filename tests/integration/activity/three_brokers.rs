@@ -3,19 +3,21 @@
 use std::{process::Command, time::Duration};
 
 use super::restarting::each_once;
-use crate::support::{TestApp, TestCluster, eventually, switch};
+use crate::support::{TestApp, TestCluster, eventually, skipped, switch};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka.sh");
 /// How long a post may take to be acknowledged, and to be answered at all.
 const PRODUCE_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
+/// How long a broker hangs.
+const HANGS: Duration = Duration::from_secs(30);
 
 /// The cluster under test; none where it is smaller.
 async fn three_brokers() -> Option<TestCluster> {
     let cluster = TestCluster::start().await;
     let is_large = cluster.brokers.len() >= 3;
     if !is_large {
-        eprintln!("skipped: TEST_KAFKA_BROKERS names no cluster of three brokers");
+        skipped("three-brokers", "TEST_KAFKA_BROKERS names no cluster of three brokers");
     }
     is_large.then_some(cluster)
 }
@@ -50,7 +52,7 @@ impl Drop for Paused<'_> {
 fn may_pause() -> bool {
     let may = switch("TEST_KAFKA_PAUSE").is_some();
     if !may {
-        eprintln!("skipped: TEST_KAFKA_PAUSE is not set");
+        skipped("pause", "TEST_KAFKA_PAUSE is not set");
     }
     may
 }
@@ -129,9 +131,12 @@ async fn while_a_broker_hangs_under_load_all_posts_are_answered_and_what_is_ackn
     let load = app.load();
     load.until_acknowledged(200).await;
     let paused = Paused::new(&cluster, cluster.leader_of(1).await);
+    let began = std::time::Instant::now();
     eventually("posts are refused", async || (load.refused() > 0).then_some(())).await;
     let refused = load.refused();
     eventually("and go on being refused", async || (load.refused() > refused + 100).then_some(())).await;
+    // Longer than Kafka takes to give its partitions to others, and than any session and request may last.
+    eventually("it hangs for long", async || (began.elapsed() > HANGS).then_some(())).await;
     drop(paused);
     load.until_acknowledged(load.acknowledged() + 500).await;
     assert!(load.slowest() < ANSWER_TIMEOUT, "{:?}", load.slowest());

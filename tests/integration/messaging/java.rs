@@ -21,7 +21,7 @@ use super::{
     kcat, kip848,
     producing::message,
 };
-use crate::support::{Recorder, TestCluster, eventually};
+use crate::support::{Recorder, TestCluster, eventually, skipped};
 
 const STICKY: &str =
     "partition.assignment.strategy=org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
@@ -33,7 +33,7 @@ fn tool(cluster: &TestCluster, name: &str) -> Option<Command> {
     let log = Command::new(SCRIPT).args(["log", port]).output().unwrap();
     let started = std::path::Path::new(String::from_utf8_lossy(&log.stdout).trim()).exists();
     if !started {
-        eprintln!("skipped: TEST_KAFKA_BROKERS names no cluster of scripts/kafka.sh");
+        skipped("java", "TEST_KAFKA_BROKERS names no cluster of scripts/kafka.sh");
         return None;
     }
     let mut tool = Command::new(SCRIPT);

@@ -18,13 +18,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::spawn_blocking;
 
 use super::producing::message;
-use crate::support::{Recorder, TestCluster, eventually};
+use crate::support::{Recorder, TestCluster, eventually, skipped};
 
 /// kcat on that cluster; none where it is not installed.
 pub(super) fn kcat(cluster: &TestCluster) -> Option<Command> {
     let installed = Command::new("kcat").arg("-V").output().is_ok();
     if !installed {
-        eprintln!("skipped: kcat is not installed");
+        skipped("kcat", "kcat is not installed");
         return None;
     }
     let mut kcat = Command::new("kcat");

@@ -18,7 +18,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::support::{Program, TestCluster, eventually, switch};
+use crate::support::{Program, TestCluster, eventually, skipped, switch};
 
 /// Where the listeners are, by what is added to the first broker's port.
 const SSL: u16 = 10;
@@ -39,7 +39,7 @@ type Settings = Vec<(&'static str, String)>;
 impl Secured {
     async fn start() -> Option<Self> {
         let Some(secrets) = switch("TEST_KAFKA_SECRETS") else {
-            eprintln!("not tested: TEST_KAFKA_SECRETS is not set");
+            skipped("security", "TEST_KAFKA_SECRETS is not set");
             return None;
         };
         Some(Self { cluster: TestCluster::start().await, secrets: secrets.into() })
