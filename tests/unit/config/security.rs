@@ -38,6 +38,7 @@ impl Drop for TestFile {
     }
 }
 
+#[allow(clippy::needless_update, reason = "without TLS it has no other field")]
 fn alice(password: &str) -> Security {
     let (mechanism, username) = (SaslMechanism::ScramSha512, "alice".to_owned());
     Security {
