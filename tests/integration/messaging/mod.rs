@@ -13,6 +13,7 @@ mod producing;
 mod rebalancing;
 mod redriving;
 mod refused;
+mod removal;
 mod rules;
 mod throttled;
 mod undelivered;
