@@ -1,6 +1,6 @@
 //! Registering, in one instance and in several.
 
-use highwater::embedded::Fault;
+use highwater::{embedded::Fault, messaging::partition_for_key};
 use kafka_protocol::messages::ApiKey;
 use reqwest::Method;
 use serde_json::json;
@@ -171,9 +171,14 @@ async fn what_is_written_and_not_read_back_is_told_so_and_what_is_not_acknowledg
     users.until("/users", |found| found["users"][0]["name"] == "Bob").await;
     users.post_once("/users", "key-1", &body).await.ok(201);
     faults.always(ApiKey::Produce, Fault::Stall);
-    let other = json!({"email": "cid@example.org", "name": "Cid"});
-    let (keyed, bare) =
-        tokio::join!(users.post_once("/users", "key-2", &other), users.post("/users", &other));
+    // Each in a partition of its own: behind one that is on its way nothing is sent.
+    let body_in = |partition: i32| {
+        let emails = (0..).map(|number| format!("user-{number}@example.org"));
+        let mut there = emails.filter(|email| partition_for_key(email.as_bytes(), 3) == partition);
+        json!({"email": there.next(), "name": "Cid"})
+    };
+    let (one, other) = (body_in(0), body_in(1));
+    let (keyed, bare) = tokio::join!(users.post_once("/users", "key-2", &one), users.post("/users", &other));
     for (answered, again) in [(keyed, "same Idempotency-Key is safe"), (bare, "Look whether it happened")] {
         let problem = answered.ok(503);
         let detail = problem["detail"].as_str().unwrap();
