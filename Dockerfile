@@ -3,6 +3,7 @@
 #
 #   docker build -t highwater --target app .           the image, without the embedded broker and TLS
 #   docker build -t highwater --target app --build-arg FEATURES=tls .    the same with TLS to Kafka
+#   docker build -t highwater-eventlog --target app --build-arg FEATURES=eventlog .    the same with the event log
 #   docker build -t highwater-tests --target tests .   the tests, built, with all that they need
 
 # --- the toolchain, and the dependencies' sources ------------------------------------------------
@@ -16,9 +17,9 @@ WORKDIR /highwater
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 # Empty programs in the places that Cargo.toml names, so that what follows depends on it alone.
-RUN mkdir -p src examples tests/unit tests/integration tests/chaos \
+RUN mkdir -p src/bin examples tests/unit tests/integration tests/chaos \
  && touch src/lib.rs \
- && for file in src/main.rs examples/produce.rs examples/consume.rs tests/unit/main.rs tests/integration/main.rs \
+ && for file in src/main.rs src/bin/bootstrap.rs examples/produce.rs examples/consume.rs tests/unit/main.rs tests/integration/main.rs \
       tests/chaos/main.rs; do echo 'fn main() {}' >"$file"; done \
  && cargo fetch --locked
 
@@ -26,6 +27,7 @@ RUN mkdir -p src examples tests/unit tests/integration tests/chaos \
 FROM toolchain AS build
 ARG FEATURES=
 RUN cargo build --offline --locked --release --no-default-features --features "$FEATURES" --target "$(uname -m)-unknown-linux-musl"
+COPY migrations migrations
 COPY src src
 # Their times are older than the empty programs'.
 RUN touch src/lib.rs src/main.rs \

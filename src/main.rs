@@ -3,6 +3,8 @@
 use std::{io, net::SocketAddr, process::ExitCode, thread};
 
 use anyhow::{Context as _, anyhow};
+#[cfg(feature = "eventlog")]
+use highwater::services::eventlog;
 use highwater::{
     config::{self, Config, Invocation, Service},
     http,
@@ -29,6 +31,16 @@ fn main() -> ExitCode {
         Service::Activity => logged(config, activity::run),
         Service::Users => logged(config, users::run),
         Service::Orders => logged(config, orders::run),
+        #[cfg(feature = "eventlog")]
+        Service::EventLog(eventlog::Task::Serve) => logged(config, eventlog::run),
+        #[cfg(feature = "eventlog")]
+        Service::EventLog(task) => event_log(task, config).unwrap_or_else(|error| {
+            eprintln!("{error:#}");
+            false
+        }),
+        // Refused with the settings already.
+        #[cfg(not(feature = "eventlog"))]
+        Service::EventLog(_) => false,
         Service::Healthcheck => http::is_healthy(&config.http).unwrap_or_else(|error| {
             eprintln!("no answer on port {}: {error}", config.http.port);
             false
@@ -88,6 +100,25 @@ fn dead_letters(task: dead_letters::Task, config: Config) -> anyhow::Result<bool
     outcome
 }
 
+/// A task of the event log, with its log: what it does is said there, and whether it went well by the exit code.
+#[cfg(feature = "eventlog")]
+fn event_log(task: eventlog::Task, config: Config) -> anyhow::Result<bool> {
+    let _logs = telemetry::start(&config.log).context("logging cannot start")?;
+    let runtime = runtime()?;
+    let shutdown = stopped_by_signals(&config)?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = eventlog::perform(task, config) => outcome.map(|()| true),
+            () = shutdown.requested() => Ok(false),
+        }
+    });
+    runtime.shutdown_background();
+    outcome.or_else(|error| {
+        log::error!("{error:#}");
+        Ok(false)
+    })
+}
+
 fn runtime() -> io::Result<Runtime> {
     // Said explicitly, as tokio else looks for a variable of its own.
     let threads = thread::available_parallelism().map_or(1, usize::from);
@@ -104,7 +135,7 @@ async fn bind(config: &http::Config) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::from((config.host, config.port));
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
-            anyhow!("port {} is taken: set PORT, USERS_PORT or ORDERS_PORT", config.port)
+            anyhow!("port {} is taken: set PORT, USERS_PORT, ORDERS_PORT or EVENTLOG_PORT", config.port)
         }
         io::ErrorKind::AddrNotAvailable => anyhow!("{} is no address of this machine: set HOST", config.host),
         io::ErrorKind::PermissionDenied => anyhow!("port {} is privileged: set PORT", config.port),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     messaging::dead_letter::{Filter, Position, Selection},
-    services::dead_letters::Task,
+    services::{dead_letters::Task, eventlog},
 };
 
 /// What this binary does: a service that it runs, or a question about one.
@@ -23,6 +23,8 @@ pub enum Service {
     Users,
     /// Orders, of users known from their events.
     Orders,
+    /// The event log, or a task of it.
+    EventLog(eventlog::Task),
     /// Asks the service of these settings how it is, and ends.
     Healthcheck,
     /// Tries the activity service of these settings, and ends.
@@ -71,6 +73,14 @@ impl CommandLine {
                 let (task, flags) = inner.remove_subcommand().unwrap_or((LIST.to_owned(), inner));
                 (Service::DeadLetters(task_of(&task, &flags)), flags)
             }
+            Some((name, mut inner)) if name == EVENT_LOG => match inner.remove_subcommand() {
+                Some((task, flags)) if task == SWEEP => {
+                    let from = flags.get_one::<DateTime<Utc>>("from").copied();
+                    (Service::EventLog(eventlog::Task::Sweep { from }), flags)
+                }
+                Some((_, flags)) => (Service::EventLog(eventlog::Task::Migrate), flags),
+                None => (Service::EventLog(eventlog::Task::Serve), inner),
+            },
             Some((name, flags)) => {
                 let named = SERVICES.iter().find(|(known, ..)| *known == name);
                 (named.map_or(Service::Activity, |(_, service, _)| service.clone()), flags)
@@ -102,6 +112,7 @@ fn command() -> Command {
         .subcommand_value_name("SERVICE")
         .subcommand_help_heading("Services")
         .subcommands(services)
+        .subcommand(event_log())
         .subcommand(dead_letters())
         .args(settings.map(|(order, setting)| arg(order, setting)))
 }
@@ -159,6 +170,27 @@ fn dead_letters() -> Command {
         .disable_help_subcommand(true)
         .subcommand(list)
         .subcommand(redrive)
+}
+
+const EVENT_LOG: &str = "eventlog";
+const SWEEP: &str = "sweep";
+
+fn event_log() -> Command {
+    let from = Arg::new("from")
+        .long("from")
+        .value_name("TIME")
+        .help("What was recorded at this time or later, in place of what came since the last sweep")
+        .help_heading("Sweep")
+        .display_order(0)
+        .allow_hyphen_values(true)
+        .value_parser(moment);
+    Command::new(EVENT_LOG)
+        .about("Records users' events over REST in SQL Server and DynamoDB (needs the feature eventlog)")
+        .disable_help_subcommand(true)
+        .subcommand(
+            Command::new(SWEEP).about("Completes events that a crash left half recorded, and ends").arg(from),
+        )
+        .subcommand(Command::new("migrate").about("Makes both databases what the event log needs, and ends"))
 }
 
 fn task_of(task: &str, flags: &ArgMatches) -> Task {

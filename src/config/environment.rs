@@ -3,6 +3,8 @@
 use std::{collections::HashMap, ffi::OsString, fs, io};
 
 use super::{Invocation, Service, args_of_service, fault::Exit, parse};
+#[cfg(feature = "lambda")]
+use crate::services::eventlog::Task;
 
 /// Reads the configuration of this process: its arguments, its environment, and `.env` in its directory.
 pub fn from_process() -> Result<Invocation, Exit> {
@@ -21,6 +23,27 @@ pub fn from_process() -> Result<Invocation, Exit> {
         invocation.config.http = service.config.http;
     }
     Ok(invocation)
+}
+
+/// Reads the configuration of a Lambda function: what it is to do is its Handler, all else is in its environment.
+///
+/// # Errors
+///
+/// As [`parse`]; or there is no such Handler.
+#[cfg(feature = "lambda")]
+pub fn from_lambda() -> Result<(Task, super::Config), Exit> {
+    let handler = variable("_HANDLER").unwrap_or_default();
+    let args: &[&str] = match handler.as_str() {
+        "http" => &["bootstrap", "eventlog"],
+        "sweep" => &["bootstrap", "eventlog", "sweep"],
+        "migrate" => &["bootstrap", "eventlog", "migrate"],
+        _ => return Err(Exit::unreadable("the function's Handler must be http, sweep or migrate")),
+    };
+    let Invocation { service, config } = parse(args.iter().map(OsString::from), variable, "")?;
+    match service {
+        super::Service::EventLog(task) => Ok((task, config)),
+        _ => Err(Exit::unreadable("the arguments name the event log")),
+    }
 }
 
 /// A variable of the environment. What is not UTF-8 keeps a U+FFFD, which no setting takes.

@@ -8,6 +8,7 @@ mod checks;
 mod command_line;
 mod container;
 mod environment;
+mod eventlog;
 mod fault;
 mod reader;
 mod secret;
@@ -19,6 +20,8 @@ use std::{ffi::OsString, time::Duration};
 
 pub use command_line::Service;
 pub use container::args_of_service;
+#[cfg(feature = "lambda")]
+pub use environment::from_lambda;
 pub use environment::from_process;
 pub use fault::Exit;
 pub use table::Description;
@@ -26,7 +29,7 @@ pub use table::Description;
 use crate::{
     http,
     messaging::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig},
-    services::{activity, dead_letters},
+    services::{self, activity, dead_letters},
     store, telemetry,
 };
 use command_line::CommandLine;
@@ -66,6 +69,8 @@ pub struct Config {
     pub activity: activity::Config,
     /// Where users and orders are kept.
     pub state: StateConfig,
+    /// The event log's, where that is what runs.
+    pub eventlog: Option<services::eventlog::Config>,
     /// What is logged, and how.
     pub log: telemetry::Config,
     /// How long a graceful stop may take.
@@ -100,6 +105,9 @@ pub fn parse(
     dotenv: &str,
 ) -> Result<Invocation, Exit> {
     let command_line = CommandLine::parse(args)?;
+    if cfg!(not(feature = "eventlog")) && matches!(command_line.service, Service::EventLog(_)) {
+        return Err(Exit::unreadable("this build has no event log: build it with --features eventlog"));
+    }
     let file = environment::dotenv(dotenv)?;
     let service = command_line.service.clone();
     let mut reader = Reader::new(|variable| {
@@ -108,7 +116,9 @@ pub fn parse(
         flag.or_else(|| environment(variable).filter(filled)).or_else(|| file.get(variable).cloned())
     });
     let config = read(&mut reader, &service);
-    checks::check(&config, &service, &mut reader);
+    if config.eventlog.is_none() {
+        checks::check(&config, &service, &mut reader);
+    }
     reader.finish()?;
     Ok(Invocation { service, config })
 }
@@ -119,21 +129,29 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
     let (users_port, orders_port) = (reader.value(&table::USERS_PORT), reader.value(&table::ORDERS_PORT));
     let group_id = reader.value(&table::KAFKA_GROUP_ID);
     let orders_group_id = reader.value(&table::ORDERS_GROUP_ID);
-    let (port, group_id) = match service {
-        Service::Users => (users_port, group_id),
-        Service::Orders => (orders_port, orders_group_id),
-        _ => (port, group_id),
+    let max_body_bytes = reader.value(&table::MAX_BODY_BYTES);
+    let eventlog_port = reader.value(&table::EVENTLOG_PORT);
+    let eventlog_max_body_bytes = reader.value(&table::EVENTLOG_MAX_BODY_BYTES);
+    let (port, group_id, max_body_bytes) = match service {
+        Service::Users => (users_port, group_id, max_body_bytes),
+        Service::Orders => (orders_port, orders_group_id, max_body_bytes),
+        Service::EventLog(_) => (eventlog_port, group_id, eventlog_max_body_bytes),
+        _ => (port, group_id, max_body_bytes),
     };
     let http = http::Config {
         host: reader.value(&table::HOST),
         port,
         max_connections: reader.value(&table::MAX_CONNECTIONS),
-        max_body_bytes: reader.value(&table::MAX_BODY_BYTES),
+        max_body_bytes,
         max_depth: reader.value(&table::MAX_DEPTH),
         header_timeout: reader.value(&table::HEADER_TIMEOUT),
         body_timeout: reader.value(&table::BODY_TIMEOUT),
         request_timeout: reader.value(&table::REQUEST_TIMEOUT),
         // Half of it, so that slow clients leave time to stop in good order.
+        cors: match service {
+            Service::EventLog(_) => reader.value(&table::EVENTLOG_CORS_ORIGINS),
+            _ => None,
+        },
         stop_timeout: reader.value(&table::SHUTDOWN_TIMEOUT) / 2,
     };
     let activity = activity::Config { event_types: reader.value(&table::EVENT_TYPES) };
@@ -192,6 +210,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         },
         activity,
         state,
+        eventlog: matches!(service, Service::EventLog(_)).then(|| eventlog::read(reader)),
         log: telemetry::Config {
             filter: reader.value(&table::RUST_LOG),
             format: reader.value(&table::LOG_FORMAT),

@@ -4,10 +4,10 @@ use std::{fs, path::Path};
 
 use super::{
     reader::Reader,
-    table::{ADMIN_TOKEN, ADMIN_TOKEN_FILE},
-    values::{Token, Values as _},
+    table::{ADMIN_TOKEN, ADMIN_TOKEN_FILE, Setting},
+    values::{File, Or, Password, Token, Values as _},
 };
-use crate::http::Bearer;
+use crate::{http::Bearer, messaging::security::Secret};
 
 /// What a file of a secret holds but for the end of its line; where it cannot be read that is noted.
 pub(super) fn first_line(
@@ -37,4 +37,22 @@ pub(super) fn admin(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Opt
     let bearer = Token.parse(&first_line(reader, &file, &path)?);
     reader.require(bearer.is_some(), &[file], &format!("must hold {}", Token.allowed()));
     bearer
+}
+
+/// A password, or what the file of it holds but for the end of its line.
+pub(super) fn of(
+    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    variable: &Setting<Or<Password>>,
+    in_file: &Setting<Or<File>>,
+) -> Option<Secret> {
+    let given = reader.value(variable);
+    let Some(path) = reader.value(in_file) else { return given };
+    let file = (in_file.variable, reader.text(in_file));
+    let shown = (variable.variable, reader.shown(variable));
+    reader.require(given.is_none(), &[shown, file.clone()], "set one of them");
+    // Whatever is wrong with the file, nothing more is to be said of the password.
+    let text = first_line(reader, &file, &path).unwrap_or_default();
+    let holds_one = !text.is_empty() && !text.contains('\0');
+    reader.require(holds_one, &[file], "holds no password");
+    Some(Secret::new(text))
 }

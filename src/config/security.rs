@@ -8,7 +8,7 @@ use super::{
         KAFKA_SASL_USERNAME, KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_CA, KAFKA_SSL_CERTIFICATE, KAFKA_SSL_KEY,
     },
 };
-use crate::messaging::security::{Sasl, Secret, Security};
+use crate::messaging::security::{Sasl, Security};
 
 /// What Kafka calls a listener's protocol: with TLS or without, with SASL or without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +104,7 @@ fn sasl(
 ) -> Option<Sasl> {
     let mechanism = reader.value(&KAFKA_SASL_MECHANISM);
     let username = reader.value(&KAFKA_SASL_USERNAME);
-    let password = password(reader);
+    let password = secret::of(reader, &KAFKA_SASL_PASSWORD, &KAFKA_SASL_PASSWORD_FILE);
     if !protocol.sasl {
         return None;
     }
@@ -115,18 +115,4 @@ fn sasl(
     needed(username.is_some(), KAFKA_SASL_USERNAME.variable);
     needed(password.is_some(), KAFKA_SASL_PASSWORD.variable);
     Some(Sasl { mechanism: mechanism?, username: username?, password: password? })
-}
-
-/// The password, or what the file of it holds but for the end of its line.
-fn password(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Option<Secret> {
-    let given = reader.value(&KAFKA_SASL_PASSWORD);
-    let Some(path) = reader.value(&KAFKA_SASL_PASSWORD_FILE) else { return given };
-    let file = (KAFKA_SASL_PASSWORD_FILE.variable, reader.text(&KAFKA_SASL_PASSWORD_FILE));
-    let shown = (KAFKA_SASL_PASSWORD.variable, reader.shown(&KAFKA_SASL_PASSWORD));
-    reader.require(given.is_none(), &[shown, file.clone()], "set one of them");
-    // Whatever is wrong with the file, nothing more is to be said of the password.
-    let text = secret::first_line(reader, &file, &path).unwrap_or_default();
-    let holds_one = !text.is_empty() && !text.contains('\0');
-    reader.require(holds_one, &[file], "holds no password");
-    Some(Secret::new(text))
 }

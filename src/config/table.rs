@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::{
     security::Protocol,
     values::{
-        Assignors, Brokers, Directives, Durations, EventTypes, File, Host, OneOf, Or, Password, Size, Text,
-        Token, TopicName, Values, Whole,
+        Assignors, Brokers, Directives, Durations, Endpoint, EventTypes, File, Host, OneOf, Or, Origins,
+        Password, Size, Text, Token, TopicName, Values, Whole,
     },
 };
 use crate::{
@@ -243,6 +243,48 @@ settings! {
             "About what users and orders may take in memory; beyond it nothing new is taken, and answered 503.";
         ORDERS_GROUP_ID: Text = "order-service-group", Text { longest: 249 },
             "The consumer group of the order service, in place of KAFKA_GROUP_ID.";
+    }
+    "Event log" {
+        EVENTLOG_PORT: Whole<u16> = "5003", Whole::from(0).to(65_535),
+            "The port that the event log listens on, in place of PORT.";
+        EVENTLOG_MAX_BODY_BYTES: Size<usize> = "1MiB", Size::from(KIB).to(6 * MIB),
+            "The largest body that the event log takes, in place of MAX_BODY_BYTES.";
+        EVENTLOG_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(5)),
+            "How long a request may ask both databases, retries included.";
+        EVENTLOG_CORS_ORIGINS: Or<Origins> = "", Or::unset(Origins),
+            "The sites whose pages may ask the event log; unset, none.";
+        SQLSERVER_HOST: Text = "localhost", Text { longest: 253 },
+            "Where SQL Server is, which keeps the metadata.";
+        SQLSERVER_PORT: Whole<u16> = "1433", Whole::from(1).to(65_535),
+            "The port of SQL Server.";
+        SQLSERVER_DATABASE: Text = "eventlog", Text { longest: 128 },
+            "The database; migrate creates it when it is missing.";
+        SQLSERVER_USERNAME: Or<Text> = "", Or::unset(Text { longest: 128 }),
+            "The login of SQL Server; the event log does not start without.";
+        SQLSERVER_PASSWORD: Or<Password> = "", Or::unset(Password),
+            "That login's password.";
+        SQLSERVER_PASSWORD_FILE: Or<File> = "", Or::unset(File),
+            "Where the password is read from, in place of SQLSERVER_PASSWORD.";
+        SQLSERVER_CA: Or<File> = "", Or::unset(File),
+            "An authority to trust beside those of the system, in PEM.";
+        SQLSERVER_TRUST_CERTIFICATE: OneOf<bool> = "no", OneOf(&[("no", false), ("yes", true)]),
+            "Whether any certificate will do: for servers that signed their own.";
+        SQLSERVER_CONNECTIONS: Whole<usize> = "8", Whole::from(1).to(1_000),
+            "The most connections to SQL Server; a Lambda function's instance needs one.";
+        SQLSERVER_CONNECT_TIMEOUT: Durations = "3s", Durations::from(ms(10)).to(minutes(1)),
+            "How long a connection to SQL Server may take to be made, login included.";
+        DYNAMODB_TABLE: Text = "eventlog-details", Text { longest: 255 },
+            "The table of DynamoDB that keeps the details.";
+        AWS_ENDPOINT_URL_DYNAMODB: Or<Endpoint> = "", Or::unset(Endpoint),
+            "Where DynamoDB is, such as DynamoDB Local; unset, the region's own.";
+        AWS_REGION: Text = "us-east-1", Text { longest: 64 },
+            "The region of DynamoDB.";
+        AWS_ACCESS_KEY_ID: Or<Text> = "", Or::unset(Text { longest: 128 }),
+            "The key that requests to DynamoDB are signed with; DynamoDB Local takes any.";
+        AWS_SECRET_ACCESS_KEY: Or<Password> = "", Or::unset(Password),
+            "The secret of AWS_ACCESS_KEY_ID.";
+        AWS_SESSION_TOKEN: Or<Password> = "", Or::unset(Password),
+            "What belongs to a key that is valid for a while.";
     }
     "Process" {
         RUST_LOG: Directives = "info,rskafka=warn,tracing=warn", Directives,

@@ -40,7 +40,7 @@ pub(super) async fn serve<S>(
 {
     let pace = Arc::new(Pace::new(config));
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&pace)));
-    let service = Guarded::new(tree, Arc::clone(&pace), traffic);
+    let service = Guarded::new(tree, Arc::clone(&pace), traffic, config.cors.clone());
     // A client may end its sending side and still wait for the answer, as `nc` does; one that is gone for
     // good is found out by the write. And what was begun for it is finished, and logged, all the same.
     // Head and body in one buffer: for answers as short as ours are, `writev` costs more than the copy.

@@ -10,6 +10,7 @@ mod body;
 pub mod client;
 mod connection;
 mod correlation;
+mod cors;
 mod filters;
 mod healthcheck;
 mod media;
@@ -34,12 +35,14 @@ pub use answer::{answer, json};
 pub use bearer::Bearer;
 pub use body::{BodyLimits, header, json_body, json_text};
 pub use correlation::{CORRELATION_ID, Correlation, correlation};
+pub use cors::Cors;
 pub use filters::{query, reads, unknown, unrouted, with};
 pub use healthcheck::is_healthy;
 pub use media::{JSON, NDJSON, prefers_ndjson};
 pub use methods::refuse;
+pub use origin::check_origin;
 pub use pace::grant;
-pub use parameters::{Parameters, next_link, segment};
+pub use parameters::{Parameters, encode_segment, next_link, segment};
 pub use paths::Paths;
 pub use precondition::{check_match, etag, with_etag};
 pub use problem::{FieldError, PROBLEM_JSON, Problem};
@@ -65,6 +68,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// The most connections at one time.
     pub max_connections: usize,
+    /// Which other sites' pages may ask, where any may.
+    pub cors: Option<Cors>,
     /// How long what was begun may take once the service is to stop; then it is cut off.
     pub stop_timeout: Duration,
 }

@@ -9,11 +9,16 @@ use hyper::{
     header::{HOST, ORIGIN},
 };
 
-use super::Problem;
+use super::{Cors, Problem};
 
-/// Refuses what is to change something and comes from a page of another site.
-pub(super) fn check(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-    if method.is_safe() || !is_foreign(headers) {
+/// Refuses what is to change something and comes from a page of another site, unless that one may.
+///
+/// # Errors
+///
+/// 403.
+pub fn check_origin(method: &Method, headers: &HeaderMap, cors: Option<&Cors>) -> Result<(), Problem> {
+    let may = || cors.zip(headers.get(ORIGIN)).is_some_and(|(cors, origin)| cors.admits(origin));
+    if method.is_safe() || !is_foreign(headers) || may() {
         return Ok(());
     }
     Err(Problem::new(

@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str,
 
 use super::{FieldError, Problem};
 
-/// What a query's value may not hold as it is: RFC 3986, section 2.3, leaves these unreserved.
+/// What a query's value or a segment may not hold as it is: RFC 3986, section 2.3, leaves these unreserved.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// What a path may not hold inside `<…>`. It is encoded already where it needs to be.
 const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
@@ -98,6 +98,11 @@ pub fn segment(name: &'static str, raw: &str) -> Result<String, Problem> {
     decode(raw)
         .map(Cow::into_owned)
         .ok_or_else(|| Problem::invalid(vec![FieldError::new(name, NOT_DECODABLE)]))
+}
+
+/// A text as a segment of a path.
+pub fn encode_segment(text: &str) -> impl std::fmt::Display {
+    utf8_percent_encode(text, VALUE)
 }
 
 fn decode(raw: &str) -> Option<Cow<'_, str>> {

@@ -20,7 +20,7 @@ use tower_service::Service;
 use warp::Reply;
 
 use super::{
-    CORRELATION_ID, Correlation, Problem, Traffic, origin,
+    CORRELATION_ID, Correlation, Cors, Problem, Traffic, check_origin,
     pace::{CURRENT, Pace},
 };
 
@@ -34,11 +34,12 @@ pub(super) struct Guarded<S> {
     tree: RefCell<S>,
     pace: Arc<Pace>,
     traffic: Arc<Traffic>,
+    cors: Option<Cors>,
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(tree: S, pace: Arc<Pace>, traffic: Arc<Traffic>) -> Self {
-        Self { tree: RefCell::new(tree), pace, traffic }
+    pub(super) fn new(tree: S, pace: Arc<Pace>, traffic: Arc<Traffic>, cors: Option<Cors>) -> Self {
+        Self { tree: RefCell::new(tree), pace, traffic, cors }
     }
 }
 
@@ -63,7 +64,7 @@ where
             correlation: request.headers().get(CORRELATION_ID).and_then(Correlation::given),
             began,
         };
-        let refused = origin::check(&asked.method, request.headers()).err();
+        let refused = check_origin(&asked.method, request.headers(), self.cors.as_ref()).err();
         let call = || self.tree.borrow_mut().call(request);
         let work = match refused {
             Some(_) => None,

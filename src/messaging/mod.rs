@@ -118,6 +118,7 @@ mod status;
 mod topic;
 pub mod wire;
 
+pub(crate) use backoff::Backoff;
 pub use board::Board;
 pub use cluster::{CallError, Cluster};
 pub use config::{ClusterConfig, ConsumerConfig, OffsetReset, ProducerConfig, TopicConfig};

@@ -53,6 +53,26 @@ impl<'a> Fields<'a> {
         self.checked(name, checked)
     }
 
+    /// A text that `check` takes, which may be left out.
+    pub fn optional<T, E: Into<Cow<'static, str>>>(
+        &mut self,
+        name: &str,
+        check: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let is_given = self.object.all(name).any(|value| value.get() != "null");
+        if is_given { self.text(name, check) } else { None }
+    }
+
+    /// Any value as it was written, `null` too; it may be left out.
+    pub fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
+        let mut values = self.object.all(name);
+        let first = values.next();
+        if values.next().is_some() {
+            self.fault(name, "is given more than once");
+        }
+        first
+    }
+
     /// A whole number within bounds.
     pub fn whole(&mut self, name: &str, least: u64, most: u64) -> Option<u64> {
         let checked = self.object.required(name).and_then(|value| {

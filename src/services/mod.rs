@@ -4,6 +4,7 @@ pub mod activity;
 pub mod dead_letters;
 #[cfg(feature = "embedded-broker")]
 pub mod embedded;
+pub mod eventlog;
 pub mod fields;
 pub mod idempotency;
 pub mod moment;
@@ -12,5 +13,6 @@ pub mod orders;
 pub mod page;
 pub mod resource;
 pub mod state;
+pub mod timestamp;
 pub mod unpublished;
 pub mod users;

@@ -4,6 +4,8 @@
 
 mod activity;
 mod embedded;
+#[cfg(feature = "eventlog")]
+mod eventlog;
 mod http;
 mod messaging;
 mod process;

@@ -7,6 +7,7 @@ mod dead_letters;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
 mod event;
+mod eventlog;
 mod journal;
 mod logging;
 mod messaging;
@@ -16,4 +17,3 @@ mod rest;
 mod services;
 mod shutdown;
 mod store;
-mod timestamp;

@@ -14,7 +14,6 @@ mod routes;
 mod selection;
 pub mod selftest;
 mod service;
-pub mod timestamp;
 
 pub use api::Api;
 pub use conflicts::Conflicts;

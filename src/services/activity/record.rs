@@ -8,10 +8,11 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use self::fields::Fields;
-use super::timestamp;
+
 use crate::{
     json::nests_deeper,
     messaging::{Malformed, Record},
+    services::timestamp,
     store::Event,
 };
 

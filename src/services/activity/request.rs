@@ -10,8 +10,10 @@ use serde::{
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::timestamp;
-use crate::http::{FieldError, Problem};
+use crate::{
+    http::{FieldError, Problem},
+    services::timestamp,
+};
 
 /// The longest userId and eventType, in characters.
 const MAX_CHARACTERS: usize = 256;

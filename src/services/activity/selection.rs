@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{cursor::Run, timestamp};
+use super::cursor::Run;
 use crate::{
     http::{Parameters, Problem, next_link},
+    services::timestamp,
     store::{Position, Query},
 };
 

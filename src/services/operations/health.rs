@@ -24,7 +24,8 @@ pub(super) fn health(operations: &Operations) -> Response {
         version: &'static str,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         embedded: bool,
-        kafka: KafkaStatus,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        kafka: Option<KafkaStatus>,
         /// Where it reads one topic in a group.
         #[serde(skip_serializing_if = "Option::is_none")]
         group: Option<GroupStatus>,
@@ -90,9 +91,11 @@ fn progress(partition: &PartitionStatus) -> Value {
 
 /// What keeps the service from being ready, in the order in which it comes to be.
 pub(super) fn obstacle(operations: &Operations) -> Option<String> {
-    let kafka = operations.kafka();
-    if !kafka.connected {
+    if let Some(kafka) = operations.kafka().filter(|kafka| !kafka.connected) {
         return Some(format!("Kafka cannot be reached{}", because(&kafka.error)));
+    }
+    if let Some(obstacle) = operations.particular.as_ref().and_then(|particular| particular.obstacle()) {
+        return Some(obstacle);
     }
     let mut ledgers = operations.ledgers.iter().map(|ledger| ledger.status());
     if let Some(ledger) = ledgers.find(|ledger| !ledger.complete) {

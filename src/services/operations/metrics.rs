@@ -17,7 +17,7 @@ use warp::{
 use super::{Membership, Operations, health};
 use crate::{
     http::Problem,
-    messaging::{GroupPhase, Producer, Status, ledger::LedgerStatus},
+    messaging::{GroupPhase, KafkaStatus, Producer, Status, ledger::LedgerStatus},
 };
 
 /// Every phase of the group, as it is called.
@@ -77,7 +77,9 @@ fn families(operations: &Operations) -> Result<Vec<MetricFamily>> {
     )?;
     let ready = health::obstacle(operations).is_none();
     page.gauge("highwater_ready", "Whether /ready is 200.", &[], [([], ready.into())])?;
-    page.kafka(operations)?;
+    if let Some(kafka) = operations.kafka() {
+        page.kafka(&kafka)?;
+    }
     page.producers(&operations.producers)?;
     if !operations.memberships.is_empty() {
         page.groups(&operations.memberships)?;
@@ -155,8 +157,7 @@ impl Page {
         )
     }
 
-    fn kafka(&self, operations: &Operations) -> Result<()> {
-        let kafka = operations.kafka();
+    fn kafka(&self, kafka: &KafkaStatus) -> Result<()> {
         self.gauge(
             "highwater_kafka_connected",
             "Whether every part of the service reaches Kafka.",

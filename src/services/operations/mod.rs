@@ -23,8 +23,8 @@ pub struct Operations {
     pub service: &'static str,
     /// Whether Kafka is the one inside this process.
     pub embedded: bool,
-    /// What is known of Kafka.
-    pub kafka: watch::Receiver<Status>,
+    /// What is known of Kafka, where it has to do with it.
+    pub kafka: Option<watch::Receiver<Status>>,
     /// What it is a member of.
     pub memberships: Vec<Membership>,
     /// The state that it keeps by the log.
@@ -60,6 +60,11 @@ pub trait Particular: Send + Sync + 'static {
     /// Members of the body of `/health`.
     fn health(&self) -> Map<String, Value>;
 
+    /// What keeps the service from being ready, beside what all services need.
+    fn obstacle(&self) -> Option<String> {
+        None
+    }
+
     /// Figures for `/metrics`.
     fn figures(&self) -> Vec<Figure>;
 }
@@ -67,10 +72,15 @@ pub trait Particular: Send + Sync + 'static {
 impl Operations {
     /// Of a service that reads, writes and keeps nothing, so far.
     pub fn new(service: &'static str, kafka: watch::Receiver<Status>, traffic: Arc<Traffic>) -> Self {
+        Self { kafka: Some(kafka), ..Self::without_kafka(service, traffic) }
+    }
+
+    /// Of a service that has nothing to do with Kafka.
+    pub fn without_kafka(service: &'static str, traffic: Arc<Traffic>) -> Self {
         Self {
             service,
             embedded: false,
-            kafka,
+            kafka: None,
             memberships: Vec::new(),
             ledgers: Vec::new(),
             producers: Vec::new(),
@@ -80,8 +90,8 @@ impl Operations {
     }
 
     /// The cluster, as all parts of the service together see it.
-    fn kafka(&self) -> KafkaStatus {
-        let mut kafka = self.kafka.borrow().kafka.clone();
+    fn kafka(&self) -> Option<KafkaStatus> {
+        let mut kafka = self.kafka.as_ref()?.borrow().kafka.clone();
         for membership in &self.memberships {
             let other = membership.status.borrow().kafka.clone();
             kafka.connected &= other.connected;
@@ -93,7 +103,7 @@ impl Operations {
         kafka.brokers.dedup_by(|one, other| one.broker == other.broker);
         kafka.warnings.sort();
         kafka.warnings.dedup();
-        kafka
+        Some(kafka)
     }
 }
 

@@ -19,6 +19,7 @@ pub(super) fn config() -> Config {
         body_timeout: Duration::from_secs(20),
         request_timeout: Duration::from_secs(5),
         max_connections: 100,
+        cors: None,
         stop_timeout: Duration::from_secs(60),
     }
 }

@@ -112,7 +112,9 @@ fn compose_hands_every_setting_to_the_service_but_where_kafka_is_and_what_is_lis
         .map(|line| line.trim().to_owned())
         .collect();
     let own = ["KAFKA_BROKERS: kafka:9092", "HOST: 0.0.0.0", "PORT: 8000"];
-    let others = config::settings().map(|setting| format!("{}:", setting.variable));
+    // The event log has a compose file of its own.
+    let others = config::settings().filter(|setting| setting.group != "Event log");
+    let others = others.map(|setting| format!("{}:", setting.variable));
     let others = others.filter(|line| !own.iter().any(|own| own.starts_with(line.as_str())));
     let expected: Vec<String> = own.map(str::to_owned).into_iter().chain(others).collect();
     assert_lists("docker-compose.yml", &found, &expected);

@@ -1,5 +1,6 @@
 //! Settings: what they become, what is refused and how, and the three places that list them.
 
+mod eventlog;
 mod faults;
 mod lists;
 mod security;

@@ -9,5 +9,5 @@ mod logging;
 mod metrics;
 mod publishing;
 mod routing;
-mod service;
+pub(crate) mod service;
 mod validation;

@@ -7,3 +7,4 @@ mod pages;
 mod prices;
 mod requests;
 mod status;
+mod timestamps;

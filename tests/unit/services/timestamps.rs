@@ -1,7 +1,7 @@
 //! The reader of an event's timestamp.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use highwater::services::activity::timestamp::parse;
+use highwater::services::timestamp::parse;
 use proptest::prelude::*;
 
 fn read(text: &str) -> Option<String> {

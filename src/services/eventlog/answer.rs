@@ -1,0 +1,51 @@
+//! Events as clients see them.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::{Details, Metadata};
+
+/// An event, its halves joined.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventBody<'a> {
+    /// The event's id.
+    pub event_id: Uuid,
+    /// Whose event it is.
+    pub user_id: &'a str,
+    /// What happened.
+    pub event_type: &'a str,
+    /// When it happened.
+    #[serde(with = "crate::services::moment")]
+    pub timestamp: DateTime<Utc>,
+    /// The details as they were posted; absent where none were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<&'a RawValue>,
+    /// Said of an event that was posted with details which are there no more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub details_missing: bool,
+}
+
+impl<'a> EventBody<'a> {
+    /// Of a row, and of the details that were found of it.
+    pub fn of(metadata: &'a Metadata, details: Option<&'a Details>) -> Self {
+        Self {
+            event_id: metadata.event_id,
+            user_id: &metadata.user_id,
+            event_type: &metadata.event_type,
+            timestamp: metadata.timestamp,
+            details: details.map(Details::json),
+            details_missing: metadata.details_bytes > 0 && details.is_none(),
+        }
+    }
+}
+
+/// What `POST /events` answers.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RecordedBody {
+    /// The event's id.
+    pub(super) event_id: Uuid,
+}

@@ -1,0 +1,88 @@
+//! Settings of the event log.
+
+use std::{path::PathBuf, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use crate::messaging::security::Secret;
+
+/// All of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// All that a request asks of both databases, retries included.
+    pub timeout: Duration,
+    /// Where metadata is kept.
+    pub sql_server: SqlServer,
+    /// Where details are kept.
+    pub dynamodb: DynamoDb,
+}
+
+/// How SQL Server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlServer {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The login.
+    pub username: String,
+    /// The login's password.
+    pub password: Secret,
+    /// Whom it must be certified by.
+    pub trust: Trust,
+    /// The most connections of this instance.
+    pub connections: usize,
+    /// How long a connection may take to be made, login included.
+    pub connect_timeout: Duration,
+}
+
+/// Whose certificate a server must have. TLS there is always.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trust {
+    /// An authority's that the system trusts.
+    System,
+    /// That of the authority in this file, or of one that the system trusts.
+    Authority(PathBuf),
+    /// Anybody's.
+    Anyone,
+}
+
+/// How DynamoDB is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DynamoDb {
+    /// The table.
+    pub table: String,
+    /// The region.
+    pub region: String,
+    /// Where DynamoDB is, where it is not the region's own.
+    pub endpoint: Option<String>,
+    /// What requests are signed with.
+    pub keys: AwsKeys,
+}
+
+/// AWS' keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwsKeys {
+    /// Names the other.
+    pub access_key_id: String,
+    /// Signs.
+    pub secret_access_key: Secret,
+    /// Comes with keys that are valid for a while, as a Lambda function's are.
+    pub session_token: Option<Secret>,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Answer requests.
+    Serve,
+    /// Complete what a crash left.
+    Sweep {
+        /// What was recorded from then on; without, since where the last sweep ended.
+        from: Option<DateTime<Utc>>,
+    },
+    /// Make the databases what they must be.
+    Migrate,
+}

@@ -1,0 +1,52 @@
+//! How long a request may ask the databases, and how it asks again.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{StoreError, StoreResult};
+use crate::messaging::Backoff;
+
+/// The end of a request's patience.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline(Instant);
+
+impl Deadline {
+    /// So far from now.
+    pub(super) fn after(patience: Duration) -> Self {
+        Self(Instant::now() + patience)
+    }
+
+    /// What a store answers, if it does so in time.
+    pub(super) async fn within<T>(self, call: impl Future<Output = StoreResult<T>> + Send) -> StoreResult<T> {
+        timeout_at(self.0, call).await.unwrap_or(Err(StoreError::Late))
+    }
+
+    /// Asks until the store is throttled no more, or time is up.
+    pub(super) async fn patiently<T, C>(self, call: impl Fn() -> C + Send) -> StoreResult<T>
+    where
+        C: Future<Output = StoreResult<T>> + Send,
+    {
+        let mut backoff = Backoff::new();
+        loop {
+            match self.within(call()).await {
+                Err(StoreError::Throttled(reason)) => {
+                    if !self.pause(&mut backoff).await {
+                        return Err(StoreError::Throttled(reason));
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits for a while before it is asked again; whether there is time to.
+    pub(super) async fn pause(self, backoff: &mut Backoff) -> bool {
+        let wait = backoff.next_wait();
+        if Instant::now() + wait >= self.0 {
+            return false;
+        }
+        sleep(wait).await;
+        true
+    }
+}

@@ -1,0 +1,48 @@
+//! What goes wrong with DynamoDB, in the log's words.
+
+use std::error::Error;
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+
+use crate::services::eventlog::StoreError;
+
+/// What an error of the SDK means.
+pub(super) fn store_error<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> StoreError {
+    let SdkError::ServiceError(answered) = error else {
+        let said = said(error);
+        return match error {
+            SdkError::ConstructionFailure(_) => StoreError::Refused(said),
+            _ => StoreError::Away(said),
+        };
+    };
+    let code = answered.err().code().unwrap_or("no code");
+    let message = answered.err().message().unwrap_or("no message");
+    let said = format!("{message} ({code})");
+    match code {
+        "ProvisionedThroughputExceededException"
+        | "ThrottlingException"
+        | "RequestLimitExceeded"
+        | "LimitExceededException"
+        | "TransactionConflictException" => StoreError::Throttled(said),
+        "ValidationException" if message.contains("size has exceeded") => StoreError::TooLarge,
+        "ResourceNotFoundException" => {
+            StoreError::Refused(format!("{said}; highwater eventlog migrate makes the table"))
+        }
+        // It failed on its side, and may have done it.
+        "InternalServerError" | "InternalFailure" | "ServiceUnavailable" => StoreError::Away(said),
+        _ if answered.raw().status().is_server_error() => StoreError::Away(said),
+        _ => StoreError::Refused(said),
+    }
+}
+
+/// An error with its causes: the SDK's own text names none of them.
+fn said(error: &dyn Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said.push_str(": ");
+        said.push_str(&error.to_string());
+        cause = error.source();
+    }
+    said
+}

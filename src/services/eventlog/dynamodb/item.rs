@@ -1,0 +1,75 @@
+//! An event as an item. Its size is counted by [`Event::item_bytes`], which knows these names.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, SecondsFormat, Utc};
+use uuid::Uuid;
+
+use crate::services::eventlog::{Bucket, Details, Event, Metadata};
+
+/// The table's key.
+pub(super) const EVENT_ID: &str = "eventId";
+/// The index's hash key.
+pub(super) const BUCKET: &str = "bucket";
+/// The index's range key: sorts as time does.
+pub(super) const RECORDED_AT: &str = "recordedAt";
+/// JSON text; absent where the event has no details.
+pub(super) const DETAILS: &str = "details";
+const USER_ID: &str = "userId";
+const EVENT_TYPE: &str = "eventType";
+const TIMESTAMP: &str = "timestamp";
+
+type Item = HashMap<String, AttributeValue>;
+
+/// The item of an event.
+pub(super) fn of(event: &Event) -> Item {
+    let Metadata { event_id, user_id, event_type, timestamp, .. } = &event.metadata;
+    let details = event.details.as_ref().map(|details| (DETAILS, details.json().get().to_owned()));
+    let texts = [
+        (EVENT_ID, event_id.to_string()),
+        (USER_ID, user_id.clone()),
+        (EVENT_TYPE, event_type.clone()),
+        (TIMESTAMP, moment(*timestamp)),
+        (RECORDED_AT, moment(event.recorded_at)),
+        (BUCKET, Bucket::of(event).to_string()),
+    ];
+    let attributes = texts.into_iter().chain(details);
+    attributes.map(|(name, text)| (name.to_owned(), AttributeValue::S(text))).collect()
+}
+
+/// The event of an item; `None` where it is none.
+pub(super) fn read(item: &Item) -> Option<Event> {
+    let details = match item.get(DETAILS) {
+        None => None,
+        Some(AttributeValue::S(text)) => Some(Details::kept(text.clone())?),
+        Some(_) => return None,
+    };
+    let metadata = Metadata {
+        event_id: id(item)?,
+        user_id: text(item, USER_ID)?.to_owned(),
+        event_type: text(item, EVENT_TYPE)?.to_owned(),
+        timestamp: parsed(text(item, TIMESTAMP)?)?,
+        details_bytes: details.as_ref().map_or(0, Details::bytes),
+    };
+    Some(Event { metadata, details, recorded_at: parsed(text(item, RECORDED_AT)?)? })
+}
+
+/// An item's id.
+pub(super) fn id(item: &Item) -> Option<Uuid> {
+    Uuid::try_parse(text(item, EVENT_ID)?).ok()
+}
+
+/// An attribute that is a text.
+pub(super) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+/// A moment as an attribute: to the millisecond, always as long.
+pub(super) fn moment(moment: DateTime<Utc>) -> String {
+    moment.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn parsed(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.to_utc())
+}

@@ -1,0 +1,177 @@
+//! The details in DynamoDB, by the AWS SDK.
+//!
+//! An item says all of an event, so that its row can be made of it at any time. Reads are consistent: an event whose
+//! row is there is never shown without details that were put before it.
+
+mod fault;
+mod item;
+mod table;
+
+use std::{collections::HashMap, time::Duration};
+
+use async_trait::async_trait;
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::{
+    Client,
+    config::{BehaviorVersion, Config, Region, retry::RetryConfig, timeout::TimeoutConfig},
+    error::SdkError,
+    operation::put_item::PutItemError,
+    types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure},
+};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::{
+    Bucket, Details, DetailsStore, DynamoDb, Event, Found, PutOutcome, Seen, StoreError, StoreResult,
+};
+use fault::store_error;
+use item::{BUCKET, DETAILS, EVENT_ID, RECORDED_AT, moment};
+
+use table::INDEX;
+pub(crate) use table::migrate;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(1);
+/// How long one attempt of a call may take. A connection that died while the process was frozen answers nothing:
+/// the call is then made once more, on another.
+const ATTEMPT: Duration = Duration::from_secs(3);
+
+/// Items in a table.
+#[derive(Debug)]
+pub struct DynamoDbStore {
+    client: Client,
+    table: String,
+}
+
+impl DynamoDbStore {
+    /// Connects when it is first asked.
+    pub fn new(config: &DynamoDb) -> Self {
+        Self { client: client(config), table: config.table.clone() }
+    }
+}
+
+fn client(config: &DynamoDb) -> Client {
+    let keys = &config.keys;
+    let token = keys.session_token.as_ref().map(|token| token.reveal().to_owned());
+    let secret = keys.secret_access_key.reveal();
+    let credentials = Credentials::new(&keys.access_key_id, secret, token, None, "settings");
+    let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+    let mut sdk = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(config.region.clone()))
+        .credentials_provider(credentials)
+        .http_client(http)
+        // Once more after a connection broke; being throttled is the log's own business, which has the deadline.
+        .retry_config(RetryConfig::standard().with_max_attempts(2))
+        .timeout_config(
+            TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build(),
+        );
+    if let Some(endpoint) = &config.endpoint {
+        sdk = sdk.endpoint_url(endpoint);
+    }
+    Client::from_conf(sdk.build())
+}
+
+#[async_trait]
+impl DetailsStore for DynamoDbStore {
+    async fn put(&self, event: &Event) -> StoreResult<PutOutcome> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(item::of(event)))
+            .condition_expression("attribute_not_exists(#id)")
+            .expression_attribute_names("#id", EVENT_ID)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match put {
+            Ok(_) => Ok(PutOutcome::New),
+            Err(SdkError::ServiceError(error))
+                if matches!(error.err(), PutItemError::ConditionalCheckFailedException(_)) =>
+            {
+                let PutItemError::ConditionalCheckFailedException(failed) = error.into_err() else {
+                    return Err(StoreError::Refused("a condition failed otherwise".to_owned()));
+                };
+                let earlier = failed.item().and_then(item::read);
+                let strange =
+                    || StoreError::Refused("there is an item of that id which is no event".to_owned());
+                earlier.map(|event| PutOutcome::Already(Box::new(event))).ok_or_else(strange)
+            }
+            Err(error) => Err(store_error(&error)),
+        }
+    }
+
+    async fn details(&self, ids: &[Uuid]) -> StoreResult<Found> {
+        let keys = ids.iter().map(|id| key(*id)).collect();
+        let wanted = KeysAndAttributes::builder()
+            .set_keys(Some(keys))
+            .consistent_read(true)
+            .projection_expression("#id, #details")
+            .expression_attribute_names("#id", EVENT_ID)
+            .expression_attribute_names("#details", DETAILS)
+            .build()
+            .map_err(|error| StoreError::Refused(error.to_string()))?;
+        let batch = self.client.batch_get_item().request_items(&self.table, wanted).send().await;
+        let batch = batch.map_err(|error| store_error(&error))?;
+        let items = batch.responses.unwrap_or_default().remove(&self.table).unwrap_or_default();
+        let details = items.iter().filter_map(|item| {
+            let details = Details::kept(item::text(item, DETAILS)?.to_owned())?;
+            Some((item::id(item)?, details))
+        });
+        let left = batch.unprocessed_keys.unwrap_or_default().remove(&self.table);
+        let unprocessed = left.map(|left| left.keys.iter().filter_map(item::id).collect());
+        Ok(Found { details: details.collect(), unprocessed: unprocessed.unwrap_or_default() })
+    }
+
+    async fn event(&self, id: Uuid) -> StoreResult<Option<Event>> {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(key(id))).consistent_read(true);
+        let got = get.send().await.map_err(|error| store_error(&error))?;
+        Ok(got.item().and_then(item::read))
+    }
+
+    async fn recorded(
+        &self,
+        bucket: Bucket,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        page: Option<String>,
+    ) -> StoreResult<Seen> {
+        // Both ends of BETWEEN belong to it; times are whole milliseconds.
+        let before = to - TimeDelta::milliseconds(1);
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(INDEX)
+            .key_condition_expression("#bucket = :bucket AND #at BETWEEN :from AND :to")
+            .expression_attribute_names("#bucket", BUCKET)
+            .expression_attribute_names("#at", RECORDED_AT)
+            .expression_attribute_values(":bucket", AttributeValue::S(bucket.to_string()))
+            .expression_attribute_values(":from", AttributeValue::S(moment(from)))
+            .expression_attribute_values(":to", AttributeValue::S(moment(before.max(from))));
+        if let Some((id, at)) = page.as_deref().and_then(|page| page.split_once('|')) {
+            query = query
+                .exclusive_start_key(EVENT_ID, AttributeValue::S(id.to_owned()))
+                .exclusive_start_key(RECORDED_AT, AttributeValue::S(at.to_owned()))
+                .exclusive_start_key(BUCKET, AttributeValue::S(bucket.to_string()));
+        }
+        let found = query.send().await.map_err(|error| store_error(&error))?;
+        let next = found.last_evaluated_key().and_then(|key| {
+            Some(format!("{}|{}", item::text(key, EVENT_ID)?, item::text(key, RECORDED_AT)?))
+        });
+        Ok(Seen { ids: found.items().iter().filter_map(item::id).collect(), next })
+    }
+
+    async fn probe(&self) -> StoreResult<()> {
+        self.event(Uuid::nil()).await.map(drop)
+    }
+}
+
+fn key(id: Uuid) -> HashMap<String, AttributeValue> {
+    HashMap::from([(EVENT_ID.to_owned(), AttributeValue::S(id.to_string()))])
+}

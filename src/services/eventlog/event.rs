@@ -1,0 +1,102 @@
+//! An event, and its two halves.
+
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::json::push_compact;
+
+/// The largest item that DynamoDB keeps, in bytes, the names of its attributes included.
+pub const MOST_ITEM_BYTES: usize = 400 * 1024;
+
+/// What SQL keeps of an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// The event's id.
+    pub event_id: Uuid,
+    /// Whose event it is.
+    pub user_id: String,
+    /// What happened.
+    pub event_type: String,
+    /// When it happened, to the millisecond.
+    pub timestamp: DateTime<Utc>,
+    /// The length of its details in bytes; 0 for an event without.
+    pub details_bytes: usize,
+}
+
+/// Any JSON value, as the text that it came as, without the blanks between its tokens.
+///
+/// Text, and not a map of DynamoDB's: that has numbers of 38 digits and no order of keys, and would give back
+/// another value than the one that was posted. Nothing is asked of DynamoDB that needs to look inside.
+#[derive(Clone)]
+pub struct Details(Box<RawValue>);
+
+impl Details {
+    /// What a client posted.
+    pub fn posted(json: &RawValue) -> Self {
+        let mut compact = Vec::with_capacity(json.get().len());
+        push_compact(&mut compact, json.get());
+        // Without its blanks valid JSON is still valid JSON; where that were not so, it stays as it came.
+        let compact = String::from_utf8(compact).ok().and_then(|text| RawValue::from_string(text).ok());
+        Self(compact.unwrap_or_else(|| json.to_owned()))
+    }
+
+    /// What was kept; `None` where it is no JSON.
+    pub fn kept(text: String) -> Option<Self> {
+        RawValue::from_string(text).ok().map(Self)
+    }
+
+    /// The JSON.
+    pub fn json(&self) -> &RawValue {
+        &self.0
+    }
+
+    /// Its length in bytes; never 0.
+    pub fn bytes(&self) -> usize {
+        self.0.get().len()
+    }
+}
+
+impl PartialEq for Details {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+
+impl Eq for Details {}
+
+/// Says how long they are, not what they say: that is nobody's business in a log.
+impl fmt::Debug for Details {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Details({} bytes)", self.bytes())
+    }
+}
+
+/// All of an event: what DynamoDB keeps, so that its row can be made of it at any time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What becomes its row.
+    pub metadata: Metadata,
+    /// Its details, where it has any.
+    pub details: Option<Details>,
+    /// When it was first asked for, by the clock of the instance that was asked.
+    pub recorded_at: DateTime<Utc>,
+}
+
+impl Event {
+    /// The size of the item that this event is in DynamoDB, in bytes: the names and values of its attributes, in
+    /// UTF-8 (the developer guide's "DynamoDB item sizes and formats").
+    pub fn item_bytes(&self) -> usize {
+        /// The seven names (54), the id (36), two times (24 each) and the bucket (15).
+        const REST: usize = 153;
+        let Metadata { user_id, event_type, details_bytes, .. } = &self.metadata;
+        REST + user_id.len() + event_type.len() + details_bytes
+    }
+
+    /// Whether both say the same: when each was asked for makes no difference.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.metadata == other.metadata && self.details == other.details
+    }
+}

@@ -1,0 +1,143 @@
+//! The event log as an AWS Lambda function: what API Gateway's HTTP API hands over, answered by the same filter tree.
+
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+
+use anyhow::{Context as _, anyhow};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use futures::FutureExt as _;
+use http_body_util::{BodyExt as _, Full};
+use lambda_http::{
+    Body,
+    aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse},
+    lambda_runtime::{self, LambdaEvent, service_fn},
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::IgnoredAny;
+use tower_service::Service;
+use warp::{
+    Reply,
+    http::{Request, header},
+    reply::Response,
+};
+
+use super::{Task, service};
+use crate::{
+    config::Config,
+    http::{CORRELATION_ID, Correlation, Problem, check_origin},
+};
+
+/// What a path may hold as it is: RFC 3986, section 2.3, and the slashes between its segments.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// Answers events until the sandbox ends: requests, or what a schedule says.
+///
+/// # Errors
+///
+/// Lambda's runtime cannot be reached.
+pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
+    let outcome = match task {
+        Task::Serve => {
+            let (tree, traffic) = service::tree(&config)?;
+            let tree = warp::service(tree);
+            let cors = Arc::new(config.http.cors);
+            let handler = service_fn(move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
+                let (mut tree, traffic, cors) = (tree.clone(), traffic.clone(), Arc::clone(&cors));
+                async move {
+                    let began = Instant::now();
+                    let request = match request(event.payload) {
+                        Ok(request) => request,
+                        Err(error) => {
+                            log::warn!("an event is no request: {error:#}");
+                            return told(Problem::bad_request("this is no request").into_response()).await;
+                        }
+                    };
+                    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+                    let response = match check_origin(&method, request.headers(), cors.as_ref().as_ref()) {
+                        Ok(()) => answered(&mut tree, request).await,
+                        Err(problem) => problem.into_response(),
+                    };
+                    traffic.count(&path, &method, response.status(), began.elapsed());
+                    told(response).await
+                }
+            });
+            lambda_runtime::run(handler).await
+        }
+        task => {
+            let handler = service_fn(move |_: LambdaEvent<IgnoredAny>| {
+                let config = config.clone();
+                async move {
+                    let outcome = service::perform(task, config).await;
+                    if let Err(error) = &outcome {
+                        log::error!("{error:#}");
+                    }
+                    log::logger().flush();
+                    outcome.map_err(|error| lambda_runtime::Error::from(format!("{error:#}")))
+                }
+            });
+            lambda_runtime::run(handler).await
+        }
+    };
+    outcome.map_err(|error| anyhow!("the runtime ended: {error}"))
+}
+
+/// The request that an event is about.
+///
+/// The path comes decoded, so that it is encoded again: a question mark in it is part of a name, not the beginning of
+/// the query. A slash that was encoded cannot be told from one that was not.
+///
+/// # Errors
+///
+/// The event is no request.
+pub fn request(event: ApiGatewayV2httpRequest) -> anyhow::Result<Request<Full<Bytes>>> {
+    let path = event.raw_path.as_deref().unwrap_or("/");
+    let mut uri = utf8_percent_encode(path, PATH).to_string();
+    if let Some(query) = event.raw_query_string.as_deref().filter(|query| !query.is_empty()) {
+        uri.push('?');
+        uri.push_str(query);
+    }
+    let body = match event.body {
+        None => Bytes::new(),
+        Some(body) if event.is_base64_encoded => {
+            BASE64_STANDARD.decode(body).context("the body is not base64")?.into()
+        }
+        Some(body) => body.into(),
+    };
+    let mut request =
+        Request::builder().method(event.request_context.http.method).uri(uri).body(Full::new(body))?;
+    *request.headers_mut() = event.headers;
+    Ok(request)
+}
+
+/// The tree's answer; a handler that panics costs one answer, as behind the other front.
+async fn answered<S>(tree: &mut S, request: Request<Full<Bytes>>) -> Response
+where
+    S: Service<Request<Full<Bytes>>, Response = Response, Error = Infallible>,
+{
+    let correlation = request.headers().get(CORRELATION_ID).and_then(Correlation::given);
+    let answer = AssertUnwindSafe(async { tree.call(request).await }).catch_unwind().await;
+    let answer = match answer {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(never)) => match never {},
+        Err(_) => Problem::internal().into_response(),
+    };
+    match correlation {
+        Some(correlation) => correlation.on(answer),
+        None => answer,
+    }
+}
+
+/// The answer as Lambda takes it, after the log is written out: between events the sandbox stands still.
+async fn told(response: Response) -> Result<ApiGatewayV2httpResponse, lambda_runtime::Error> {
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let mut answer = ApiGatewayV2httpResponse::default();
+    answer.status_code = parts.status.as_u16().into();
+    answer.headers = parts.headers;
+    // Lambda says how long it is.
+    answer.headers.remove(header::CONTENT_LENGTH);
+    // Every answer of the log is text, and text goes as it is.
+    answer.body = Some(Body::Text(String::from_utf8(body.into())?));
+    log::logger().flush();
+    Ok(answer)
+}

@@ -1,0 +1,198 @@
+//! Listing: the rows from SQL, their details from DynamoDB, joined.
+//!
+//! A row says how long its details are, so that no more of them are read than an answer has room for. Details that
+//! are not there are told as missing: one lost item must not hide all other events of a user.
+
+use std::collections::HashMap;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use uuid::Uuid;
+use warp::http::StatusCode;
+
+use super::{
+    Details, EventBody, Log, Place, Row, Selection, StoreError, StoreResult,
+    counts::more,
+    deadline::Deadline,
+    pulse::Database,
+    recording::{RETRY_AFTER, reason},
+};
+use crate::{http::Problem, messaging::Backoff};
+
+/// The most bytes of an answer.
+pub const MOST_BYTES: usize = 5_000_000;
+/// The most bytes of an answer as a string within JSON, where each quote takes two: that is how a Lambda function
+/// hands it over, and of that AWS takes 6 MiB, headers and all.
+pub const MOST_ESCAPED_BYTES: usize = 6_000_000;
+/// How many rows are asked for at once.
+const CHUNK: usize = 500;
+/// The most keys of one BatchGetItem.
+const BATCH: usize = 100;
+/// How many batches are asked for at the same time.
+const AT_ONCE: usize = 4;
+/// What an event's JSON has beside its texts and details, at most.
+const FRAME: usize = 200;
+
+/// A page of a user's events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listing {
+    /// A JSON array.
+    pub(super) body: Vec<u8>,
+    /// Where the next page begins.
+    pub(super) next: Option<Place>,
+}
+
+impl Log {
+    /// A page of the events that are asked for.
+    ///
+    /// # Errors
+    ///
+    /// 503.
+    pub(super) async fn list(&self, selection: &Selection) -> Result<Listing, Problem> {
+        let deadline = Deadline::after(self.limits.timeout);
+        let mut page = Page::default();
+        let mut after = selection.after;
+        loop {
+            let left = selection.limit.map(|limit| limit - page.events);
+            let wanted = left.unwrap_or(CHUNK).min(CHUNK);
+            // One more than is wanted tells whether there are more.
+            let ask = || self.metadata.list(selection, after, wanted + 1);
+            let rows = self.ask(deadline, Database::Metadata, ask).await;
+            let mut rows = rows.map_err(|error| unread(Database::Metadata, &error))?;
+            let more = rows.len() > wanted;
+            rows.truncate(wanted);
+            let fitting = page.fitting(&rows);
+            let is_cut = fitting < rows.len();
+            rows.truncate(fitting);
+            let details = self.details_of(deadline, &rows).await?;
+            for row in &rows {
+                if !page.push(&self.shown(row, details.get(&row.metadata.event_id)))? {
+                    return Ok(page.ended(after));
+                }
+                after = Some(row.place());
+            }
+            if is_cut || (more && selection.limit == Some(page.events)) {
+                return Ok(page.ended(after));
+            }
+            if !more {
+                return Ok(page.ended(None));
+            }
+        }
+    }
+
+    /// A user's event as JSON; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// 503.
+    pub(super) async fn find(&self, user_id: &str, event_id: Uuid) -> Result<Option<Vec<u8>>, Problem> {
+        let deadline = Deadline::after(self.limits.timeout);
+        let row = self.ask(deadline, Database::Metadata, || self.metadata.find(user_id, event_id)).await;
+        let Some(row) = row.map_err(|error| unread(Database::Metadata, &error))? else { return Ok(None) };
+        let details = self.details_of(deadline, std::slice::from_ref(&row)).await?;
+        json(&self.shown(&row, details.get(&event_id))).map(Some)
+    }
+
+    fn shown<'a>(&self, row: &'a Row, details: Option<&'a Details>) -> EventBody<'a> {
+        let shown = EventBody::of(&row.metadata, details);
+        if shown.details_missing {
+            more(&self.counts.details_missing);
+            log::warn!(event_id:% = shown.event_id; "an event's details are missing from DynamoDB");
+        }
+        shown
+    }
+
+    /// The details of these rows that there are.
+    async fn details_of(&self, deadline: Deadline, rows: &[Row]) -> Result<HashMap<Uuid, Details>, Problem> {
+        let with_details = rows.iter().filter(|row| row.metadata.details_bytes > 0);
+        let ids: Vec<Uuid> = with_details.map(|row| row.metadata.event_id).collect();
+        let batches: Vec<_> = ids.chunks(BATCH).map(|batch| self.batch(deadline, batch.to_vec())).collect();
+        let found = stream::iter(batches).buffer_unordered(AT_ONCE).try_concat().await;
+        found.map_err(|error| unread(Database::Details, &error))
+    }
+
+    /// One batch, until nothing of it is unprocessed.
+    async fn batch(&self, deadline: Deadline, mut ids: Vec<Uuid>) -> StoreResult<HashMap<Uuid, Details>> {
+        let mut all = HashMap::with_capacity(ids.len());
+        let mut backoff = Backoff::new();
+        loop {
+            let found = self.ask(deadline, Database::Details, || self.details.details(&ids)).await?;
+            let is_further = !found.details.is_empty();
+            all.extend(found.details);
+            if found.unprocessed.is_empty() {
+                return Ok(all);
+            }
+            ids = found.unprocessed;
+            if is_further {
+                backoff = Backoff::new();
+            } else if !deadline.pause(&mut backoff).await {
+                return Err(StoreError::Throttled("keys are left unprocessed".to_owned()));
+            }
+        }
+    }
+}
+
+/// An answer as it grows.
+#[derive(Debug)]
+struct Page {
+    body: Vec<u8>,
+    escaped: usize,
+    events: usize,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { body: vec![b'['], escaped: 2, events: 0 }
+    }
+}
+
+impl Page {
+    /// How many of these rows there is room for, as far as their sizes tell; at least one event is always shown.
+    fn fitting(&self, rows: &[Row]) -> usize {
+        let mut bytes = self.body.len();
+        let fitting = rows.iter().take_while(|row| {
+            let metadata = &row.metadata;
+            bytes += metadata.user_id.len() + metadata.event_type.len() + metadata.details_bytes + FRAME;
+            bytes <= MOST_BYTES
+        });
+        fitting.count().max(usize::from(self.events == 0)).min(rows.len())
+    }
+
+    /// Adds an event, unless it does not fit; whether it did.
+    fn push(&mut self, event: &EventBody<'_>) -> Result<bool, Problem> {
+        let json = json(event)?;
+        let escaped = json.len() + memchr::memchr2_iter(b'"', b'\\', &json).count() + 1;
+        let is_full =
+            self.body.len() + json.len() + 2 > MOST_BYTES || self.escaped + escaped > MOST_ESCAPED_BYTES;
+        if is_full && self.events > 0 {
+            return Ok(false);
+        }
+        if self.events > 0 {
+            self.body.push(b',');
+        }
+        self.body.extend_from_slice(&json);
+        self.escaped += escaped;
+        self.events += 1;
+        Ok(true)
+    }
+
+    fn ended(mut self, next: Option<Place>) -> Listing {
+        self.body.push(b']');
+        Listing { body: self.body, next }
+    }
+}
+
+fn json(event: &EventBody<'_>) -> Result<Vec<u8>, Problem> {
+    serde_json::to_vec(event).map_err(|error| {
+        log::error!("an event cannot be written down: {error}");
+        Problem::internal()
+    })
+}
+
+fn unread(database: Database, error: &StoreError) -> Problem {
+    Problem::unavailable(reason(database, error), RETRY_AFTER)
+}
+
+/// 404.
+pub(super) fn unknown(user_id: &str, event_id: Uuid) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("{user_id} has no event {event_id}"))
+}

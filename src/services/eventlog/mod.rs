@@ -1,0 +1,90 @@
+//! The event log: what users did, its metadata in SQL, its details in DynamoDB, the two linked by the event's id.
+//!
+//! DynamoDB is written first, and what is written there says all of the event; the row in SQL comes second, and it
+//! is the one that makes the event exist. So a reader never sees half of an event, and whatever a crash left
+//! between the two can be completed: by the client that asks again, or by the [sweep](Log::sweep).
+//!
+//! Neither the handler nor its tests know which databases these are: [`MetadataStore`] and [`DetailsStore`] are the
+//! seams. The stores themselves, and what runs the service, are behind the feature `eventlog`.
+
+mod answer;
+mod config;
+mod counts;
+mod cursor;
+mod deadline;
+#[cfg(feature = "eventlog")]
+mod dynamodb;
+mod event;
+#[cfg(feature = "lambda")]
+pub mod lambda;
+mod listing;
+mod pulse;
+mod recording;
+mod request;
+mod routes;
+mod selection;
+#[cfg(feature = "eventlog")]
+mod service;
+#[cfg(feature = "eventlog")]
+mod sql_server;
+mod stores;
+mod sweep;
+
+pub use answer::EventBody;
+pub use config::{AwsKeys, Config, DynamoDb, SqlServer, Task, Trust};
+pub use counts::Counts;
+pub use cursor::Place;
+#[cfg(feature = "eventlog")]
+pub use dynamodb::DynamoDbStore;
+pub use event::{Details, Event, MOST_ITEM_BYTES, Metadata};
+pub use listing::{MOST_BYTES, MOST_ESCAPED_BYTES};
+pub use pulse::Pulse;
+pub use request::{LONGEST_TYPE, LONGEST_USER, NewEvent};
+pub use routes::{Api, PATHS, routes};
+pub use selection::{MOST, Selection};
+#[cfg(feature = "eventlog")]
+pub use service::{log, perform, run, tree};
+#[cfg(feature = "eventlog")]
+pub use sql_server::SqlServerStore;
+pub use stores::{
+    Bucket, DetailsStore, Found, Insertion, MetadataStore, PutOutcome, Row, Seen, StoreError, StoreResult,
+};
+pub use sweep::Swept;
+
+use std::{sync::Arc, time::Duration};
+
+/// The log: both databases, and what every request and sweep may cost them.
+#[derive(Debug)]
+pub struct Log {
+    metadata: Arc<dyn MetadataStore>,
+    details: Arc<dyn DetailsStore>,
+    limits: Limits,
+    counts: Counts,
+    pulse: Pulse,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// All that a request asks of both databases, retries included.
+    pub timeout: Duration,
+    /// How old an event must be before a sweep completes it: longer than any request lives.
+    pub grace: Duration,
+}
+
+impl Log {
+    /// A log in these two.
+    pub fn new(metadata: Arc<dyn MetadataStore>, details: Arc<dyn DetailsStore>, limits: Limits) -> Self {
+        Self { metadata, details, limits, counts: Counts::default(), pulse: Pulse::default() }
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// How the databases are.
+    pub fn pulse(&self) -> &Pulse {
+        &self.pulse
+    }
+}

@@ -1,0 +1,100 @@
+//! How the databases are, as the last call to each went.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde_json::{Map, Value, json};
+
+use super::{Log, StoreError, StoreResult, deadline::Deadline};
+use crate::services::operations::{Figure, Particular};
+
+/// One of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Database {
+    Metadata,
+    Details,
+}
+
+impl Database {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Metadata => "SQL Server",
+            Self::Details => "DynamoDB",
+        }
+    }
+}
+
+/// What is wrong with each; nothing, as far as is known.
+#[derive(Debug, Default)]
+pub struct Pulse([Mutex<Option<StoreError>>; 2]);
+
+impl Pulse {
+    /// Notes how a call went; the log hears of it when that is news.
+    pub(super) fn note<T>(&self, database: Database, outcome: &StoreResult<T>) {
+        // That one event is too large says nothing of the store.
+        let error = outcome.as_ref().err().filter(|error| **error != StoreError::TooLarge);
+        let before = std::mem::replace(&mut *self.lock(database), error.cloned());
+        let database = database.name();
+        match (before, error) {
+            (None, Some(error)) => log::warn!(database; "a database fails: {error}"),
+            (Some(_), None) => log::info!(database; "the database answers again"),
+            _ => {}
+        }
+    }
+
+    /// Members of the body of `/health`.
+    pub fn health(&self) -> Map<String, Value> {
+        let state = |database| match &*self.lock(database) {
+            None => json!({ "connected": true }),
+            Some(error) => json!({ "connected": false, "error": error.to_string() }),
+        };
+        let databases =
+            json!({ "sqlServer": state(Database::Metadata), "dynamoDb": state(Database::Details) });
+        Map::from_iter([("databases".to_owned(), databases)])
+    }
+
+    /// What keeps the service from being ready.
+    pub fn obstacle(&self) -> Option<String> {
+        [Database::Metadata, Database::Details].into_iter().find_map(|database| {
+            let error = self.lock(database).clone()?;
+            Some(format!("{} cannot be used: {error}", database.name()))
+        })
+    }
+
+    fn lock(&self, database: Database) -> std::sync::MutexGuard<'_, Option<StoreError>> {
+        // Each change is a single assignment: a panic cannot have left half of one.
+        self.0[database as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    /// Asks both databases how they are.
+    pub async fn probe(&self, patience: Duration) {
+        let deadline = Deadline::after(patience);
+        let metadata = async {
+            let outcome = deadline.within(self.metadata.probe()).await;
+            self.pulse.note(Database::Metadata, &outcome);
+        };
+        let details = async {
+            let outcome = deadline.within(self.details.probe()).await;
+            self.pulse.note(Database::Details, &outcome);
+        };
+        tokio::join!(metadata, details);
+    }
+}
+
+impl Particular for Log {
+    fn health(&self) -> Map<String, Value> {
+        self.pulse.health()
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        self.pulse.obstacle()
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        self.counts.figures()
+    }
+}

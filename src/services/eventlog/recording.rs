@@ -1,0 +1,132 @@
+//! Recording: first the details with all that the event says, then the row.
+//!
+//! Whatever step it ends at, asking again with the same id goes on where it ended: an event that was put is not put
+//! again, and its row is inserted all the same. It keeps the timestamp of the first time.
+
+use uuid::Uuid;
+use warp::http::StatusCode;
+
+use super::{
+    Event, Insertion, Log, MOST_ITEM_BYTES, Metadata, NewEvent, PutOutcome, StoreError, counts::more,
+    deadline::Deadline, pulse::Database,
+};
+use crate::{
+    http::Problem,
+    services::{
+        idempotency::{Idempotency, used_otherwise},
+        moment,
+    },
+};
+
+/// How soon to ask again, in seconds.
+pub(super) const RETRY_AFTER: u32 = 1;
+
+impl Log {
+    /// Records an event, or tells of the one that was recorded when it was asked for before.
+    ///
+    /// # Errors
+    ///
+    /// 409 or 422 where its id or key is another event's, 413 where it is too large, 503.
+    pub async fn record(&self, new: NewEvent, key: Option<Idempotency>) -> Result<Event, Problem> {
+        let by_key = new.event_id.is_none() && key.is_some();
+        let given_time = new.timestamp;
+        let event = event(new, key);
+        if event.item_bytes() > MOST_ITEM_BYTES {
+            return Err(too_large());
+        }
+        let deadline = Deadline::after(self.limits.timeout);
+        let put = self.ask(deadline, Database::Details, || self.details.put(&event)).await;
+        let event = match put.map_err(|error| unrecorded(Database::Details, &error, &event))? {
+            PutOutcome::New => event,
+            PutOutcome::Already(earlier) => {
+                // One without a time of its own is as good as one with the time that the first got.
+                let timestamp = given_time.unwrap_or(earlier.metadata.timestamp);
+                let again = Event { metadata: Metadata { timestamp, ..event.metadata }, ..event };
+                if !again.says_the_same(&earlier) {
+                    more(&self.counts.conflicting);
+                    return Err(if by_key { used_otherwise() } else { conflicting(again.metadata.event_id) });
+                }
+                *earlier
+            }
+        };
+        let inserted = self.ask(deadline, Database::Metadata, || self.metadata.insert(&event.metadata)).await;
+        match inserted.map_err(|error| unrecorded(Database::Metadata, &error, &event))? {
+            Insertion::New => more(&self.counts.recorded),
+            Insertion::Already => more(&self.counts.repeated),
+        }
+        Ok(event)
+    }
+
+    /// Asks a store, for as long as it is throttled and there is time; how it went is noted.
+    pub(super) async fn ask<T, C>(
+        &self,
+        deadline: Deadline,
+        database: Database,
+        call: impl Fn() -> C + Send,
+    ) -> Result<T, StoreError>
+    where
+        C: Future<Output = Result<T, StoreError>> + Send,
+    {
+        let outcome = deadline.patiently(call).await;
+        self.pulse.note(database, &outcome);
+        outcome
+    }
+}
+
+/// The event that is asked for, with its id.
+fn event(new: NewEvent, key: Option<Idempotency>) -> Event {
+    let NewEvent { event_id, user_id, event_type, timestamp, details } = new;
+    let recorded_at = moment::now();
+    let event_id = event_id.unwrap_or_else(|| match key {
+        // A key is its user's own.
+        Some(key) => key.id_in(Uuid::new_v5(&USERS, user_id.as_bytes())),
+        None => Uuid::new_v4(),
+    });
+    let details_bytes = details.as_ref().map_or(0, super::Details::bytes);
+    let timestamp = timestamp.unwrap_or(recorded_at);
+    let metadata = Metadata { event_id, user_id, event_type, timestamp, details_bytes };
+    Event { metadata, details, recorded_at }
+}
+
+const USERS: Uuid = uuid::uuid!("5b0c6f0e-2d53-4f7e-8d53-7f5f4c7b6a21");
+
+fn too_large() -> Problem {
+    let detail =
+        format!("the event is larger than DynamoDB keeps: {MOST_ITEM_BYTES} bytes with all its fields");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+fn conflicting(id: Uuid) -> Problem {
+    let detail = format!("another event has the id {id}; a new event needs a new one, or none");
+    Problem::new(StatusCode::CONFLICT, detail)
+}
+
+/// 503, with the id that completes the event when it is asked for again.
+fn unrecorded(database: Database, error: &StoreError, event: &Event) -> Problem {
+    if *error == StoreError::TooLarge {
+        return too_large();
+    }
+    let id = event.metadata.event_id;
+    // Once the details are put, a sweep completes the event if nobody else does.
+    let possibly = database == Database::Metadata || !error.did_nothing();
+    let fate = if possibly { "the event may be recorded all the same" } else { "the event was not recorded" };
+    let detail = format!(
+        "{}: {fate}. Asking again with the same Idempotency-Key, or with eventId {id}, is safe: it happens once",
+        reason(database, error)
+    );
+    Problem::unavailable(detail, RETRY_AFTER)
+        .with_member("possiblyWritten", possibly)
+        .with_member("eventId", id.to_string())
+}
+
+/// What a client may know of a database's failure.
+pub(super) fn reason(database: Database, error: &StoreError) -> String {
+    let name = database.name();
+    match error {
+        StoreError::Throttled(_) => format!("{name} has too much to do"),
+        StoreError::Late => format!("{name} did not answer in time"),
+        StoreError::Away(_) | StoreError::Refused(_) | StoreError::TooLarge => {
+            format!("{name} cannot be used")
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The filter tree of the event log.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use warp::{
+    Filter, Rejection, Reply,
+    filters::path::FullPath,
+    http::{HeaderValue, StatusCode, header},
+    path,
+    reply::Response,
+};
+
+use super::{Log, NewEvent, Selection, answer::RecordedBody, listing, selection};
+use crate::{
+    http::{
+        self, BodyLimits, Correlation, Cors, FieldError, Paths, Problem, answer, correlation, encode_segment,
+        json_body, query, reads, segment, with,
+    },
+    services::{
+        fields::uuid,
+        idempotency::{self, Idempotency},
+        operations::{self, Operations},
+    },
+};
+
+/// Each path, and its methods.
+pub static PATHS: Paths = Paths(&[
+    ("/events", "POST, OPTIONS"),
+    ("/events/{userId}", "GET, HEAD, OPTIONS"),
+    ("/events/{userId}/{eventId}", "GET, HEAD, OPTIONS"),
+    ("/health", "GET, HEAD, OPTIONS"),
+    ("/ready", "GET, HEAD, OPTIONS"),
+    ("/metrics", "GET, HEAD, OPTIONS"),
+]);
+
+/// How long `/health` and `/ready` wait for the databases.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// What the routes answer from.
+#[derive(Debug)]
+pub struct Api {
+    /// The events.
+    pub log: Arc<Log>,
+    /// What a posted body may cost.
+    pub limits: BodyLimits,
+    /// Which other sites' pages may ask.
+    pub cors: Option<Cors>,
+    /// How the service is.
+    pub operations: Arc<Operations>,
+}
+
+type Body = Result<Bytes, Problem>;
+type Header = Option<HeaderValue>;
+
+/// All routes of the service. Every request gets an answer: what no route takes gets 404 or 405.
+pub fn routes(
+    api: Arc<Api>,
+) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
+    let record = path!("events")
+        .and(warp::post())
+        .and(with(&api))
+        .and(correlation())
+        .and(http::header(idempotency::HEADER))
+        .and(json_body(api.limits))
+        .then(|api: Arc<Api>, correlation: Correlation, key: Header, body: Body| async move {
+            let recorded = record(&api, key.as_ref(), body).await;
+            correlation.on(recorded.unwrap_or_else(Reply::into_response))
+        });
+    let list =
+        path!("events" / String).and(reads()).and(with(&api)).and(warp::path::full()).and(query()).then(
+            |user: String, api: Arc<Api>, path: FullPath, query: String| async move {
+                list(&api, &user, path.as_str(), &query).await.unwrap_or_else(Reply::into_response)
+            },
+        );
+    let find = path!("events" / String / String).and(reads()).and(with(&api)).then(
+        |user: String, event: String, api: Arc<Api>| async move {
+            find(&api, &user, &event).await.unwrap_or_else(Reply::into_response)
+        },
+    );
+    let tree = record
+        .or(list)
+        .unify()
+        .or(find)
+        .unify()
+        .or(probed(&api).and(operations::routes(&api.operations)))
+        .unify()
+        .or(http::unknown(&PATHS))
+        .unify()
+        .boxed()
+        .recover(http::unrouted)
+        .unify();
+    http::header("origin").and(http::header("access-control-request-method")).and(with(&api)).and(tree).map(
+        |origin: Header, asked: Header, api: Arc<Api>, response: Response| match (&api.cors, origin) {
+            (Some(cors), Some(origin)) => cors.on(response, &origin, asked.is_some()),
+            _ => response,
+        },
+    )
+}
+
+/// Asks the databases how they are, before what is asked of them is told.
+fn probed(api: &Arc<Api>) -> impl Filter<Extract = (), Error = Rejection> + Clone + use<> {
+    let health = path!("health").or(path!("ready")).unify();
+    let asked = health.and(with(api)).then(|api: Arc<Api>| async move { api.log.probe(PROBE).await });
+    asked.untuple_one().or(warp::any()).unify().and_then(|| async { Ok::<_, Rejection>(()) }).untuple_one()
+}
+
+async fn record(api: &Api, key: Option<&HeaderValue>, body: Body) -> Result<Response, Problem> {
+    let new = NewEvent::read(&body?, api.limits.max_depth)?;
+    // What the key was used for is kept with the event, so that nothing of the request is needed here.
+    let key = Idempotency::read(key, &())?;
+    let event = api.log.record(new, key).await?.metadata;
+    let mut response = answer(StatusCode::CREATED, &RecordedBody { event_id: event.event_id });
+    let location = format!("/events/{}/{}", encode_segment(&event.user_id), event.event_id);
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+async fn list(api: &Api, user: &str, path: &str, query: &str) -> Result<Response, Problem> {
+    let selection = Selection::read(user, query)?;
+    let listing = api.log.list(&selection).await?;
+    let link = listing.next.and_then(|next| selection.link(path, next));
+    let mut response = http::json(listing.body);
+    if let Some(link) = link {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    Ok(response)
+}
+
+async fn find(api: &Api, user: &str, event: &str) -> Result<Response, Problem> {
+    let user = selection::user_id(user)?;
+    let fault = |message| Problem::invalid(vec![FieldError::new("eventId", message)]);
+    let event = uuid(&segment("eventId", event)?).map_err(fault)?;
+    let found = api.log.find(&user, event).await?;
+    found.map(http::json).ok_or_else(|| listing::unknown(&user, event))
+}

@@ -1,0 +1,83 @@
+//! Which events a listing asks for.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use warp::http::HeaderValue;
+
+use super::{Place, request};
+use crate::{
+    http::{FieldError, Parameters, Problem, next_link, segment},
+    services::fields::line,
+};
+
+/// The most events of one page.
+pub const MOST: usize = 500;
+
+/// A user's events; what is `None` asks for nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// Whose.
+    pub user_id: String,
+    /// Of exactly this type.
+    pub event_type: Option<String>,
+    /// From this timestamp on.
+    pub from: Option<DateTime<Utc>>,
+    /// Before this timestamp.
+    pub to: Option<DateTime<Utc>>,
+    /// At most so many; without, as many as one answer has room for.
+    pub limit: Option<usize>,
+    /// Where the page before ended.
+    pub after: Option<Place>,
+}
+
+impl Selection {
+    /// All events of a user.
+    pub fn of(user_id: impl Into<String>) -> Self {
+        Self { user_id: user_id.into(), event_type: None, from: None, to: None, limit: None, after: None }
+    }
+
+    /// Reads a segment of a path, and a query.
+    ///
+    /// # Errors
+    ///
+    /// 400 with every fault of the query.
+    pub(super) fn read(user_id: &str, query: &str) -> Result<Self, Problem> {
+        let user_id = self::user_id(user_id)?;
+        let mut parameters = Parameters::new(query);
+        let event_type = parameters.text("eventType");
+        let event_type = event_type.and_then(|text| match line(request::LONGEST_TYPE)(&text) {
+            Ok(event_type) => Some(event_type),
+            Err(message) => {
+                parameters.fault("eventType", message);
+                None
+            }
+        });
+        let from = parameters.parsed("from", request::moment);
+        let to = parameters.parsed("to", request::moment);
+        let limit = parameters.parsed("limit", |text| {
+            text.parse().ok().filter(|limit| (1..=MOST).contains(limit)).ok_or("must be from 1 to 500")
+        });
+        let after = parameters.parsed("cursor", Place::open);
+        parameters.finish()?;
+        Ok(Self { user_id, event_type, from, to, limit, after })
+    }
+
+    /// The page after this one, as a `Link` header has it.
+    pub(super) fn link(&self, path: &str, next: Place) -> Option<HeaderValue> {
+        let moment = |moment: DateTime<Utc>| moment.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let parameters = [
+            ("eventType", self.event_type.clone()),
+            ("from", self.from.map(moment)),
+            ("to", self.to.map(moment)),
+            ("limit", self.limit.map(|limit| limit.to_string())),
+            ("cursor", Some(next.seal())),
+        ];
+        let given = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        HeaderValue::try_from(next_link(path, given)).ok()
+    }
+}
+
+/// A user's id in a path; blanks around it count as little as where it was posted.
+pub(super) fn user_id(raw: &str) -> Result<String, Problem> {
+    let fault = |message| Problem::invalid(vec![FieldError::new("userId", message)]);
+    line(request::LONGEST_USER)(&segment("userId", raw)?).map_err(fault)
+}

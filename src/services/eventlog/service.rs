@@ -1,0 +1,97 @@
+//! The event log put together: as a service, and as a task that ends.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use chrono::Utc;
+use tokio::net::TcpListener;
+use warp::{Filter, reply::Response};
+
+use super::{
+    Api, Limits, Log, PATHS, Task,
+    dynamodb::{self, DynamoDbStore},
+    routes,
+    sql_server::{self, SqlServerStore},
+};
+use crate::{
+    config::Config,
+    http::{self, Traffic},
+    services::operations::Operations,
+    shutdown::Shutdown,
+};
+
+/// Runs the service until the stop is requested. The databases may come and go meanwhile.
+///
+/// # Errors
+///
+/// None once it listens.
+pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+    let (tree, traffic) = tree(&config)?;
+    let requests = shutdown.part("requests");
+    log::info!("listening on http://{}", listener.local_addr()?);
+    http::serve(tree, listener, &config.http, traffic, shutdown.requested()).await;
+    drop(requests);
+    Ok(())
+}
+
+/// Does what is to be done once.
+///
+/// # Errors
+///
+/// A database cannot be reached, or refuses.
+pub async fn perform(task: Task, config: Config) -> anyhow::Result<()> {
+    let settings = settings(&config)?;
+    match task {
+        Task::Serve => {}
+        Task::Sweep { from } => {
+            let swept = log(&config)?.sweep(Utc::now(), from).await.context("the sweep came to no end")?;
+            log::info!(
+                seen = swept.seen, completed = swept.completed, unreadable = swept.unreadable;
+                "swept"
+            );
+        }
+        Task::Migrate => {
+            let made = dynamodb::migrate(&settings.dynamodb).await?;
+            let applied = sql_server::migrate(&settings.sql_server).await?;
+            log::info!(migrations = applied, table_made = made; "the databases are as the event log needs them");
+        }
+    }
+    Ok(())
+}
+
+/// The log of these settings.
+///
+/// # Errors
+///
+/// They are another service's.
+pub fn log(config: &Config) -> anyhow::Result<Log> {
+    let settings = settings(config)?;
+    let limits = Limits { timeout: settings.timeout, grace: config.http.request_timeout };
+    let metadata = Arc::new(SqlServerStore::new(&settings.sql_server));
+    Ok(Log::new(metadata, Arc::new(DynamoDbStore::new(&settings.dynamodb)), limits))
+}
+
+/// What answers requests, whoever hands them over; and where they are counted.
+///
+/// # Errors
+///
+/// The settings are another service's.
+pub fn tree(
+    config: &Config,
+) -> anyhow::Result<(
+    impl Filter<Extract = (Response,), Error = std::convert::Infallible> + Clone + Send + Sync + 'static + use<>,
+    Arc<Traffic>,
+)> {
+    let log = Arc::new(log(config)?);
+    let traffic = Arc::new(Traffic::new(&PATHS)?);
+    let operations = Arc::new(Operations {
+        particular: Some(Arc::clone(&log) as _),
+        ..Operations::without_kafka("highwater-eventlog", Arc::clone(&traffic))
+    });
+    let api = Api { log, limits: config.http.body_limits(), cors: config.http.cors.clone(), operations };
+    Ok((routes(Arc::new(api)), traffic))
+}
+
+fn settings(config: &Config) -> anyhow::Result<&super::Config> {
+    config.eventlog.as_ref().context("these are not the settings of the event log")
+}

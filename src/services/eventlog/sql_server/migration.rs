@@ -1,0 +1,104 @@
+//! Migrations: numbered files, each applied once, in order, by one process at a time.
+
+use anyhow::{Context as _, bail};
+use tiberius::Row;
+
+use super::{
+    column,
+    pool::{Connection, SqlFault, connect},
+};
+use crate::services::eventlog::SqlServer;
+
+/// Each with its number, which is also its place. What was applied somewhere is never changed: what is to be
+/// different gets a file of its own.
+const MIGRATIONS: [(i32, &str, &str); 2] = [
+    (1, "events", include_str!("../../../../migrations/sqlserver/0001_events.sql")),
+    (2, "sweeps", include_str!("../../../../migrations/sqlserver/0002_sweeps.sql")),
+];
+
+/// Lets one process at a time go on; it is given back when the connection ends.
+const LOCK: &str = "DECLARE @outcome INT; \
+    EXEC @outcome = sp_getapplock @Resource = 'highwater eventlog migrations', @LockMode = 'Exclusive', \
+    @LockOwner = 'Session', @LockTimeout = 30000; SELECT @outcome AS outcome;";
+
+const HISTORY: &str = "IF OBJECT_ID('dbo.eventlog_migrations') IS NULL \
+    CREATE TABLE dbo.eventlog_migrations (version INT NOT NULL PRIMARY KEY, name NVARCHAR(100) NOT NULL, \
+    applied_at DATETIME2(3) NOT NULL);";
+
+/// Applies what was not applied yet; the database is made where there is none. How many were applied.
+///
+/// # Errors
+///
+/// SQL Server cannot be reached, or refuses one: that one is undone, those before it stay.
+pub(crate) async fn migrate(config: &SqlServer) -> anyhow::Result<usize> {
+    let mut connection = match connect(config, &config.database).await {
+        Err(fault) if fault.is_unknown_database() => {
+            create(config).await.context("the database cannot be created")?;
+            connect(config, &config.database).await
+        }
+        connected => connected,
+    }
+    .map_err(told)
+    .context("SQL Server cannot be reached")?;
+
+    let lock = batch(&mut connection, LOCK).await.map_err(told).context("no lock can be had")?;
+    let outcome = lock.first().map(|row| column::<i32>(row, 0)).transpose().map_err(told)?;
+    if outcome.is_none_or(|outcome| outcome < 0) {
+        bail!("another migration is under way, and has been for half a minute");
+    }
+    batch(&mut connection, HISTORY).await.map_err(told)?;
+    let applied =
+        batch(&mut connection, "SELECT version FROM dbo.eventlog_migrations").await.map_err(told)?;
+    let applied =
+        applied.iter().map(|row| column::<i32>(row, 0)).collect::<Result<Vec<_>, _>>().map_err(told)?;
+    let mut count = 0;
+    for (version, name, text) in MIGRATIONS.iter().filter(|(version, ..)| !applied.contains(version)) {
+        let applying = apply(&mut connection, *version, name, text).await;
+        applying.map_err(told).with_context(|| format!("migration {version} ({name}) failed"))?;
+        log::info!(version, name; "applied a migration of SQL Server");
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Applies one, or nothing of it.
+async fn apply(connection: &mut Connection, version: i32, name: &str, text: &str) -> Result<(), SqlFault> {
+    batch(connection, "SET XACT_ABORT ON; BEGIN TRANSACTION;").await?;
+    let done = format!(
+        "INSERT INTO dbo.eventlog_migrations (version, name, applied_at) \
+         VALUES ({version}, '{name}', SYSUTCDATETIME());"
+    );
+    for part in batches(text).chain([done.as_str(), "COMMIT TRANSACTION;"]) {
+        if let Err(fault) = batch(connection, part).await {
+            // Where even this fails, the end of the connection undoes it.
+            let _ = batch(connection, "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION;").await;
+            return Err(fault);
+        }
+    }
+    Ok(())
+}
+
+/// The parts of a file between lines that say GO, as SQL Server's own tools have it.
+fn batches(text: &str) -> impl Iterator<Item = &str> {
+    text.split("\nGO\n").map(str::trim).filter(|batch| !batch.is_empty())
+}
+
+async fn create(config: &SqlServer) -> anyhow::Result<()> {
+    let mut connection = connect(config, "master").await.map_err(told)?;
+    // A name cannot be a parameter; in brackets, with those in it doubled, it is nothing but a name.
+    let name = config.database.replace(']', "]]");
+    batch(&mut connection, &format!("CREATE DATABASE [{name}]")).await.map_err(told)?;
+    log::info!(database = config.database.as_str(); "created the database");
+    Ok(())
+}
+
+async fn batch(connection: &mut Connection, text: &str) -> Result<Vec<Row>, SqlFault> {
+    Ok(connection.simple_query(text).await?.into_first_result().await?)
+}
+
+fn told(fault: SqlFault) -> anyhow::Error {
+    match fault {
+        SqlFault::Server { code, message, .. } => anyhow::anyhow!("{message} ({code})"),
+        SqlFault::Other(message) => anyhow::anyhow!(message),
+    }
+}

@@ -1,0 +1,192 @@
+//! Connections to SQL Server, kept between requests.
+//!
+//! A process may be frozen between two requests, for hours, as Lambda does; connections die meanwhile, and nobody
+//! hears of it. So one that was not used just now is tried before it is used; and a statement whose connection dies
+//! is sent once more, on a new one. Every statement of the log may be run twice.
+//!
+//! A connection is taken out of the pool while it is used, and put back when its answer was read to the end: a
+//! request that is given up takes its connection along.
+
+use std::{
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tiberius::{AuthMethod, Client, Config, EncryptionLevel, Row, error::Error};
+use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
+use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt as _};
+
+use super::statement::Statement;
+use crate::services::eventlog::{SqlServer, StoreError, Trust};
+
+/// A connection.
+pub(super) type Connection = Client<Compat<TcpStream>>;
+
+/// One that was used no longer ago is not tried first.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long such a trial may take: it is a round trip.
+const TRIAL: Duration = Duration::from_millis(500);
+
+/// Why a statement has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SqlFault {
+    /// SQL Server says so; class is the severity.
+    Server { code: u32, class: u8, message: String },
+    /// Anything else, by which the connection is of no use any more.
+    Other(String),
+}
+
+impl SqlFault {
+    /// A row of that unique key is there: 2627 by a constraint, 2601 by an index.
+    pub(super) fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Server { code: 2627 | 2601, .. })
+    }
+
+    /// The database does not exist, or is closed to this login.
+    pub(super) fn is_unknown_database(&self) -> bool {
+        matches!(self, Self::Server { code: 4060 | 911, .. })
+    }
+
+    /// Severities from 20 on end the connection.
+    fn ends_the_connection(&self) -> bool {
+        !matches!(self, Self::Server { class: ..20, .. })
+    }
+}
+
+impl From<Error> for SqlFault {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Server(token) => {
+                Self::Server { code: token.code(), class: token.class(), message: token.message().to_owned() }
+            }
+            error => Self::Other(error.to_string()),
+        }
+    }
+}
+
+impl From<SqlFault> for StoreError {
+    fn from(fault: SqlFault) -> Self {
+        match fault {
+            // The victim of a deadlock, and what Azure says when it has too much to do.
+            SqlFault::Server {
+                code: 1205 | 10928 | 10929 | 40501 | 40613 | 49918 | 49919 | 49920,
+                message,
+                ..
+            } => Self::Throttled(message),
+            SqlFault::Server { code: 208, message, .. } => {
+                Self::Refused(format!("{message} (highwater eventlog migrate makes what is missing)"))
+            }
+            SqlFault::Server { class: ..20, code, message } => Self::Refused(format!("{message} ({code})")),
+            SqlFault::Server { code, message, .. } => Self::Away(format!("{message} ({code})")),
+            SqlFault::Other(message) => Self::Away(message),
+        }
+    }
+}
+
+/// Connections that nobody uses just now, and a bound for all.
+pub(super) struct Pool {
+    config: SqlServer,
+    idle: Mutex<Vec<Idle>>,
+    slots: Semaphore,
+}
+
+struct Idle {
+    connection: Connection,
+    /// By the wall clock: others stand still while a machine is frozen.
+    since: SystemTime,
+}
+
+impl Pool {
+    pub(super) fn new(config: &SqlServer) -> Self {
+        Self { slots: Semaphore::new(config.connections), config: config.clone(), idle: Mutex::default() }
+    }
+
+    /// Runs a statement; its rows.
+    pub(super) async fn query(&self, statement: &Statement) -> Result<Vec<Row>, SqlFault> {
+        let closed = |_| SqlFault::Other("the pool is closed".to_owned());
+        let _slot = self.slots.acquire().await.map_err(closed)?;
+        if let Some(connection) = self.kept().await {
+            match self.run(connection, statement).await {
+                Err(fault) if fault.ends_the_connection() => {
+                    log::debug!("a connection to SQL Server died; asking again on another: {fault:?}");
+                }
+                outcome => return outcome,
+            }
+        }
+        self.run(connect(&self.config, &self.config.database).await?, statement).await
+    }
+
+    /// Runs it, and keeps the connection where it is good for more.
+    async fn run(&self, mut connection: Connection, statement: &Statement) -> Result<Vec<Row>, SqlFault> {
+        let outcome = rows(&mut connection, statement).await;
+        if !outcome.as_ref().is_err_and(SqlFault::ends_the_connection) {
+            self.idle().push(Idle { connection, since: SystemTime::now() });
+        }
+        outcome
+    }
+
+    /// A connection that answers. Where one does not, those that were idle for longer do not either.
+    async fn kept(&self) -> Option<Connection> {
+        let Idle { mut connection, since } = self.idle().pop()?;
+        if since.elapsed().is_ok_and(|idle| idle < FRESH) {
+            return Some(connection);
+        }
+        let trial = timeout(TRIAL, rows(&mut connection, &Statement::new("SELECT 1"))).await;
+        if let Ok(Ok(_)) = trial {
+            return Some(connection);
+        }
+        log::debug!("connections to SQL Server died while they were idle");
+        self.idle().retain(|other| other.since > since);
+        None
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        // Nothing that panics is done under the lock.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn rows(connection: &mut Connection, statement: &Statement) -> Result<Vec<Row>, SqlFault> {
+    Ok(statement.query().query(connection).await?.into_first_result().await?)
+}
+
+/// A new connection to that database.
+pub(super) async fn connect(config: &SqlServer, database: &str) -> Result<Connection, SqlFault> {
+    let patience = config.connect_timeout;
+    let late = |_| Err(SqlFault::Other(format!("no connection within {patience:?}")));
+    timeout(patience, login(config, database)).await.unwrap_or_else(late)
+}
+
+async fn login(config: &SqlServer, database: &str) -> Result<Connection, SqlFault> {
+    let mut login = Config::new();
+    login.host(&config.host);
+    login.port(config.port);
+    login.database(database);
+    login.application_name("highwater-eventlog");
+    login.authentication(AuthMethod::sql_server(&config.username, config.password.reveal()));
+    login.encryption(EncryptionLevel::Required);
+    match &config.trust {
+        Trust::System => {}
+        Trust::Authority(path) => login.trust_cert_ca(path.display()),
+        Trust::Anyone => login.trust_cert(),
+    }
+    match Client::connect(login.clone(), stream(&config.host, config.port).await?).await {
+        // Azure sends a client on to where the database is.
+        Err(Error::Routing { host, port }) => {
+            login.host(&host);
+            login.port(port);
+            Ok(Client::connect(login, stream(&host, port).await?).await?)
+        }
+        outcome => Ok(outcome?),
+    }
+}
+
+async fn stream(host: &str, port: u16) -> Result<Compat<TcpStream>, SqlFault> {
+    let connected = async {
+        let stream = TcpStream::connect((host, port)).await?;
+        stream.set_nodelay(true)?;
+        io::Result::Ok(stream.compat_write())
+    };
+    connected.await.map_err(|error| SqlFault::Other(format!("{host}:{port}: {error}")))
+}

@@ -1,0 +1,60 @@
+//! A statement and its parameters, which are never part of its text.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use tiberius::Query;
+use uuid::Uuid;
+
+/// A value; never NULL.
+#[derive(Debug, Clone)]
+pub(super) enum Param {
+    Id(Uuid),
+    Text(String),
+    Moment(NaiveDateTime),
+    Number(i64),
+}
+
+/// A statement in the making.
+#[derive(Debug, Clone)]
+pub(super) struct Statement {
+    text: String,
+    params: Vec<Param>,
+}
+
+impl Statement {
+    pub(super) fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), params: Vec::new() }
+    }
+
+    #[must_use]
+    pub(super) fn text(mut self, text: &str) -> Self {
+        self.text.push_str(text);
+        self
+    }
+
+    #[must_use]
+    pub(super) fn param(mut self, param: Param) -> Self {
+        self.params.push(param);
+        let place = format!("@P{}", self.params.len());
+        self.text(&place)
+    }
+
+    /// A moment of a column's own type, so that no column is converted and indexes can be sought.
+    #[must_use]
+    pub(super) fn moment(self, moment: DateTime<Utc>) -> Self {
+        self.text("CAST(").param(Param::Moment(moment.naive_utc())).text(" AS DATETIME2(3))")
+    }
+
+    /// As tiberius takes it.
+    pub(super) fn query(&self) -> Query<'_> {
+        let mut query = Query::new(self.text.as_str());
+        for param in &self.params {
+            match param {
+                Param::Id(id) => query.bind(*id),
+                Param::Text(text) => query.bind(text.as_str()),
+                Param::Moment(moment) => query.bind(*moment),
+                Param::Number(number) => query.bind(*number),
+            }
+        }
+        query
+    }
+}

@@ -1,0 +1,185 @@
+//! The two seams: what the log asks of SQL, and what of DynamoDB.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Details, Event, Metadata, Place, Selection};
+
+/// What a store answers.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// Why a store has no answer. The text is for the log, never for a client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be reached, or breaks off: what was asked for may have happened.
+    #[error("away: {0}")]
+    Away(String),
+    /// It has too much to do, and did nothing; asked a little later, it may.
+    #[error("throttled: {0}")]
+    Throttled(String),
+    /// It did not answer in time: what was asked for may have happened.
+    #[error("no answer in time")]
+    Late,
+    /// It will not do it, asked again or not: a right, a table or a setting is missing.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// What is to be kept is larger than it takes.
+    #[error("too large")]
+    TooLarge,
+}
+
+impl StoreError {
+    /// Whether nothing was done for sure.
+    pub fn did_nothing(&self) -> bool {
+        matches!(self, Self::Throttled(_) | Self::Refused(_) | Self::TooLarge)
+    }
+}
+
+/// What became of a row that was to be inserted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Insertion {
+    /// It is there now.
+    New,
+    /// One of that id was there before.
+    Already,
+}
+
+/// What became of an event that was to be put where none of its id is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// It is there now.
+    New,
+    /// This one of that id was there before, and stays.
+    Already(Box<Event>),
+}
+
+/// A row, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// What it says.
+    pub metadata: Metadata,
+    /// Tells rows of one timestamp apart: grows with each row that is inserted.
+    pub sequence: i64,
+}
+
+impl Row {
+    /// Where it stands in a listing.
+    pub fn place(&self) -> Place {
+        Place { at: self.metadata.timestamp, sequence: self.sequence }
+    }
+}
+
+/// What was found of the details that were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Those that are there.
+    pub details: HashMap<Uuid, Details>,
+    /// Those that are to be asked for again: the store had no time for them.
+    pub unprocessed: Vec<Uuid>,
+}
+
+/// SQL: one row an event, and the row is what makes the event exist.
+#[async_trait]
+pub trait MetadataStore: fmt::Debug + Send + Sync {
+    /// Inserts a row, unless one of its id is there.
+    async fn insert(&self, metadata: &Metadata) -> StoreResult<Insertion>;
+
+    /// At most so many rows, the newest first, of those of one timestamp the one inserted last.
+    async fn list(&self, selection: &Selection, after: Option<Place>, most: usize) -> StoreResult<Vec<Row>>;
+
+    /// A user's event.
+    async fn find(&self, user_id: &str, event_id: Uuid) -> StoreResult<Option<Row>>;
+
+    /// Those of these ids, at most 100, that have a row.
+    async fn known(&self, ids: &[Uuid]) -> StoreResult<HashSet<Uuid>>;
+
+    /// Until when a sweep has looked at everything.
+    async fn swept_until(&self) -> StoreResult<DateTime<Utc>>;
+
+    /// Notes that a sweep has looked at everything until then; an earlier time than the one noted changes nothing.
+    async fn sweep_reached(&self, until: DateTime<Utc>) -> StoreResult<()>;
+
+    /// Whether it can be asked at all.
+    async fn probe(&self) -> StoreResult<()>;
+}
+
+/// DynamoDB: one item an event, with all that the event says.
+#[async_trait]
+pub trait DetailsStore: fmt::Debug + Send + Sync {
+    /// Puts an event, unless one of its id is there; that one is then told.
+    async fn put(&self, event: &Event) -> StoreResult<PutOutcome>;
+
+    /// The details of these events, at most 100, as they are now; some may be left [unprocessed](Found::unprocessed).
+    async fn details(&self, ids: &[Uuid]) -> StoreResult<Found>;
+
+    /// All of an event; `None` where there is none, or where what is there is not this service's.
+    async fn event(&self, id: Uuid) -> StoreResult<Option<Event>>;
+
+    /// The ids of the events of a bucket that were recorded from `from` on and before `to`, a page at a time.
+    async fn recorded(
+        &self,
+        bucket: Bucket,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        page: Option<String>,
+    ) -> StoreResult<Seen>;
+
+    /// Whether it can be asked at all.
+    async fn probe(&self) -> StoreResult<()>;
+}
+
+/// A page of the ids in a bucket.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The events' ids.
+    pub ids: Vec<Uuid>,
+    /// What to ask for the next page with.
+    pub next: Option<String>,
+}
+
+/// Events recorded within an hour, by the first digit of their ids: so that a sweep reads no more than it must, and
+/// no part of DynamoDB's index takes all that is written in one hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Bucket {
+    /// Hours since 1970.
+    hour: i64,
+    /// 0 to 15.
+    digit: u8,
+}
+
+impl Bucket {
+    /// Seconds of an hour.
+    const HOUR: i64 = 3_600;
+
+    /// The one that an event is in.
+    pub fn of(event: &Event) -> Self {
+        let first = event.metadata.event_id.as_bytes()[0];
+        Self { hour: event.recorded_at.timestamp().div_euclid(Self::HOUR), digit: first >> 4 }
+    }
+
+    /// Those of the hour in which this moment is.
+    pub fn at(moment: DateTime<Utc>) -> impl Iterator<Item = Self> {
+        let hour = moment.timestamp().div_euclid(Self::HOUR);
+        (0..16).map(move |digit| Self { hour, digit })
+    }
+
+    /// When the hour after that of this moment begins.
+    pub fn end(moment: DateTime<Utc>) -> DateTime<Utc> {
+        let next = moment.timestamp().div_euclid(Self::HOUR) + 1;
+        DateTime::from_timestamp(next * Self::HOUR, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+}
+
+/// `2026-05-01T10#a`: the key of DynamoDB's index.
+impl fmt::Display for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hour = DateTime::<Utc>::from_timestamp(self.hour * Self::HOUR, 0).unwrap_or_default();
+        write!(f, "{}#{:x}", hour.format("%Y-%m-%dT%H"), self.digit)
+    }
+}

@@ -1,0 +1,116 @@
+//! The sweep: gives events the row that a crash has kept from them.
+//!
+//! An event that was put and has no row was not acknowledged, or is not yet. Whoever asked for it does not know what
+//! became of it and may ask again at any time, so that nothing is ever removed: that would race with the one who asks
+//! again, who has seen that the details are there. The row is inserted instead, which is the same for everyone who
+//! does it. What is younger than the longest life of a request is left to its request.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::{
+    Bucket, Insertion, Log, StoreError, StoreResult, counts::more, deadline::Deadline, pulse::Database,
+};
+
+/// How much further back than to where the sweep before ended: clocks of instances differ, and DynamoDB's index is
+/// behind its table.
+const OVERLAP: TimeDelta = TimeDelta::minutes(15);
+/// How many rows are looked for at once.
+const BATCH: usize = 100;
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Events that it looked at.
+    pub seen: u64,
+    /// Events that lacked their row and have it now.
+    pub completed: u64,
+    /// Items without a row that it could make none of: they are left as they are.
+    pub unreadable: u64,
+}
+
+impl Log {
+    /// Completes what was recorded before `now` less the grace, from where the last sweep ended, or from `from`.
+    ///
+    /// # Errors
+    ///
+    /// A database does not answer; what was done stays done, and the next sweep begins where this one did.
+    pub async fn sweep(&self, now: DateTime<Utc>, from: Option<DateTime<Utc>>) -> StoreResult<Swept> {
+        let until =
+            TimeDelta::from_std(self.limits.grace).ok().and_then(|grace| now.checked_sub_signed(grace));
+        let until = until.ok_or_else(|| StoreError::Refused("the time is out of bounds".to_owned()))?;
+        let mut from = match from {
+            Some(from) => from,
+            None => self.sql(|| self.metadata.swept_until()).await? - OVERLAP,
+        };
+        let mut swept = Swept::default();
+        while from < until {
+            let to = Bucket::end(from).min(until);
+            for bucket in Bucket::at(from) {
+                self.sweep_bucket(bucket, from, to, &mut swept).await?;
+            }
+            self.sql(|| self.metadata.sweep_reached(to)).await?;
+            from = to;
+        }
+        Ok(swept)
+    }
+
+    async fn sweep_bucket(
+        &self,
+        bucket: Bucket,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        swept: &mut Swept,
+    ) -> StoreResult<()> {
+        let mut page = None;
+        loop {
+            let seen = self.dynamo(|| self.details.recorded(bucket, from, to, page.clone())).await?;
+            for ids in seen.ids.chunks(BATCH) {
+                swept.seen += ids.len() as u64;
+                let known = self.sql(|| self.metadata.known(ids)).await?;
+                for id in ids.iter().filter(|id| !known.contains(id)) {
+                    self.complete(*id, swept).await?;
+                }
+            }
+            page = seen.next;
+            if page.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Gives one event its row.
+    async fn complete(&self, id: Uuid, swept: &mut Swept) -> StoreResult<()> {
+        let Some(event) = self.dynamo(|| self.details.event(id)).await? else {
+            swept.unreadable += 1;
+            more(&self.counts.unreadable);
+            log::error!(event_id:% = id; "an item has no row, and says too little to make one of");
+            return Ok(());
+        };
+        match self.sql(|| self.metadata.insert(&event.metadata)).await {
+            Ok(Insertion::New) => {
+                swept.completed += 1;
+                more(&self.counts.completed);
+                log::info!(event_id:% = id; "an event got the row that it lacked");
+                Ok(())
+            }
+            // Somebody was faster.
+            Ok(Insertion::Already) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn sql<T, C>(&self, call: impl Fn() -> C + Send) -> StoreResult<T>
+    where
+        C: Future<Output = StoreResult<T>> + Send,
+    {
+        self.ask(Deadline::after(self.limits.timeout), Database::Metadata, call).await
+    }
+
+    async fn dynamo<T, C>(&self, call: impl Fn() -> C + Send) -> StoreResult<T>
+    where
+        C: Future<Output = StoreResult<T>> + Send,
+    {
+        self.ask(Deadline::after(self.limits.timeout), Database::Details, call).await
+    }
+}

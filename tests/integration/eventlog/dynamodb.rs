@@ -1,0 +1,146 @@
+//! The details in a real DynamoDB.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use highwater::services::eventlog::{
+    Bucket, Details, DetailsStore as _, DynamoDbStore, Event, MOST_ITEM_BYTES, Metadata, PutOutcome,
+    StoreError,
+};
+use uuid::Uuid;
+
+use super::settings::{self, migrated};
+
+/// A store on a table of its own; none where there is no DynamoDB.
+async fn store() -> Option<DynamoDbStore> {
+    let config = migrated(settings::dynamodb()?).await;
+    Some(DynamoDbStore::new(&config.eventlog.unwrap().dynamodb))
+}
+
+fn event(id: Uuid, details: Option<&str>) -> Event {
+    let details = details.map(|json| Details::kept(json.to_owned()).unwrap());
+    let recorded_at = DateTime::from_timestamp_millis(1_777_629_600_123).unwrap();
+    let metadata = Metadata {
+        event_id: id,
+        user_id: "ann ä😀".to_owned(),
+        event_type: "LOGIN".to_owned(),
+        timestamp: recorded_at,
+        details_bytes: details.as_ref().map_or(0, Details::bytes),
+    };
+    Event { metadata, details, recorded_at }
+}
+
+#[tokio::test]
+async fn an_event_is_put_once_and_told_to_whoever_comes_later() {
+    let Some(store) = store().await else { return };
+    for details in [None, Some(r#"{"z":1.10,"a":[1E400,null],"z":"ä😀\u0000"}"#)] {
+        let first = event(Uuid::new_v4(), details);
+        assert_eq!(store.event(first.metadata.event_id).await.unwrap(), None);
+        assert_eq!(store.put(&first).await.unwrap(), PutOutcome::New);
+        let mut other = first.clone();
+        other.metadata.user_id = "bob".to_owned();
+        assert_eq!(store.put(&other).await.unwrap(), PutOutcome::Already(Box::new(first.clone())));
+        assert_eq!(store.event(first.metadata.event_id).await.unwrap(), Some(first.clone()));
+        let found = store.details(&[first.metadata.event_id, Uuid::new_v4()]).await.unwrap();
+        assert_eq!(found.details.get(&first.metadata.event_id), first.details.as_ref());
+        assert_eq!((found.details.len(), found.unprocessed), (first.details.iter().count(), vec![]));
+    }
+}
+
+#[tokio::test]
+async fn an_item_may_be_as_large_as_it_is_counted_and_no_larger() {
+    let Some(store) = store().await else { return };
+    let empty = event(Uuid::new_v4(), Some("\"\"")).item_bytes();
+    let of = |length: usize| event(Uuid::new_v4(), Some(&format!("\"{}\"", "x".repeat(length))));
+    let largest = of(MOST_ITEM_BYTES - empty);
+    assert_eq!(largest.item_bytes(), MOST_ITEM_BYTES);
+    assert_eq!(store.put(&largest).await, Ok(PutOutcome::New));
+    assert_eq!(store.put(&of(MOST_ITEM_BYTES - empty + 1)).await, Err(StoreError::TooLarge));
+}
+
+#[tokio::test]
+async fn keys_that_one_answer_has_no_room_for_are_left_to_be_asked_again() {
+    let Some(store) = store().await else { return };
+    let mut ids = Vec::new();
+    for _ in 0..50 {
+        let large = event(Uuid::new_v4(), Some(&format!("\"{}\"", "x".repeat(400_000))));
+        store.put(&large).await.unwrap();
+        ids.push(large.metadata.event_id);
+    }
+    let found = store.details(&ids).await.unwrap();
+    assert!(!found.unprocessed.is_empty(), "16 MB at most");
+    assert_eq!(found.details.len() + found.unprocessed.len(), 50);
+    let rest = store.details(&found.unprocessed).await.unwrap();
+    assert_eq!(rest.details.len(), found.unprocessed.len());
+}
+
+#[tokio::test]
+async fn a_bucket_has_what_was_recorded_in_its_hour_and_time() {
+    let Some(store) = store().await else { return };
+    let begin: DateTime<Utc> = DateTime::from_timestamp(1_777_629_600, 0).unwrap();
+    let mut expected = Vec::new();
+    for minute in 0..90 {
+        let mut event = event(Uuid::from_u128(0xa << 124 | minute), None);
+        event.recorded_at = begin + TimeDelta::minutes(minute as i64);
+        store.put(&event).await.unwrap();
+        if (10..60).contains(&minute) {
+            expected.push(event.metadata.event_id);
+        }
+    }
+    let ten = begin + TimeDelta::minutes(10);
+    let mut seen = Vec::new();
+    for bucket in Bucket::at(begin) {
+        let mut page = None;
+        loop {
+            let found = store.recorded(bucket, ten, Bucket::end(begin), page).await.unwrap();
+            seen.extend(found.ids);
+            page = found.next;
+            if page.is_none() {
+                break;
+            }
+        }
+    }
+    seen.sort();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn a_page_of_an_index_leads_to_the_next() {
+    let Some(store) = store().await else { return };
+    // Keys alone: a page of 1 MB has some thousands of them.
+    let begin: DateTime<Utc> = DateTime::from_timestamp(1_777_629_600, 0).unwrap();
+    let mut put = Vec::new();
+    for number in 0..9_000_u128 {
+        let mut event = event(Uuid::from_u128(number), None);
+        event.recorded_at = begin;
+        put.push(event);
+    }
+    for events in put.chunks(100) {
+        let putting = events.iter().map(|event| store.put(event));
+        for outcome in futures::future::join_all(putting).await {
+            outcome.unwrap();
+        }
+    }
+    let bucket = Bucket::of(&put[0]);
+    let (mut page, mut seen, mut pages) = (None, 0, 0);
+    loop {
+        let found = store.recorded(bucket, begin, begin + TimeDelta::seconds(1), page).await.unwrap();
+        seen += found.ids.len();
+        pages += 1;
+        page = found.next;
+        if page.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, 9_000);
+    assert!(pages > 1, "there was one page");
+}
+
+#[tokio::test]
+async fn a_missing_table_is_refused_and_a_database_that_is_nowhere_is_away() {
+    let Some(mut settings) = settings::dynamodb() else { return };
+    let store = |settings| DynamoDbStore::new(&settings::config(settings).eventlog.unwrap().dynamodb);
+    let refused = store(settings.clone()).probe().await;
+    assert!(matches!(&refused, Err(StoreError::Refused(why)) if why.contains("migrate")), "{refused:?}");
+    settings.insert("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1".to_owned());
+    let away = store(settings).put(&event(Uuid::new_v4(), None)).await;
+    assert!(matches!(away, Err(StoreError::Away(_))), "{away:?}");
+}

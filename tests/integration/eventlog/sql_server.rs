@@ -1,0 +1,185 @@
+//! The metadata in a real SQL Server, or what speaks like one.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use highwater::services::eventlog::{
+    self, Insertion, Metadata, MetadataStore as _, Selection, SqlServerStore, StoreError, Task,
+};
+use uuid::Uuid;
+
+use super::{
+    settings::{self, config, migrated},
+    severed::Way,
+};
+
+async fn store() -> Option<SqlServerStore> {
+    let config = migrated(settings::sql_server()?).await;
+    Some(SqlServerStore::new(&config.eventlog.unwrap().sql_server))
+}
+
+fn begin() -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(1_777_629_600_123).unwrap()
+}
+
+fn metadata(user_id: &str, at: DateTime<Utc>) -> Metadata {
+    Metadata {
+        event_id: Uuid::new_v4(),
+        user_id: user_id.to_owned(),
+        event_type: "LOGIN".to_owned(),
+        timestamp: at,
+        details_bytes: 17,
+    }
+}
+
+/// A user that no other test has.
+fn somebody() -> String {
+    format!("user ä😀 {}", Uuid::new_v4())
+}
+
+#[tokio::test]
+async fn a_row_is_inserted_once_and_says_what_it_was_given() {
+    let Some(store) = store().await else { return };
+    let user = somebody();
+    let longest = format!("{user}{}", "😀".repeat(256 - user.chars().count()));
+    for at in ["0001-01-01T00:00:00.000Z", "2026-05-01T10:00:00.123Z", "9999-12-31T23:59:59.999Z"] {
+        let row = metadata(&longest, DateTime::parse_from_rfc3339(at).unwrap().to_utc());
+        let row = Metadata { event_type: "😀".repeat(128), ..row };
+        assert_eq!(store.insert(&row).await, Ok(Insertion::New), "{at}");
+        let other = Metadata { user_id: "other".to_owned(), ..row.clone() };
+        assert_eq!(store.insert(&other).await, Ok(Insertion::Already), "{at}");
+        let found = store.find(&longest, row.event_id).await.unwrap();
+        assert_eq!(found.map(|found| found.metadata), Some(row.clone()), "{at}");
+        assert_eq!(store.find("other", row.event_id).await, Ok(None));
+    }
+}
+
+#[tokio::test]
+async fn of_many_that_insert_one_id_at_once_one_does() {
+    let Some(store) = store().await else { return };
+    let row = metadata(&somebody(), begin());
+    let all = futures::future::join_all((0..16).map(|_| store.insert(&row))).await;
+    assert_eq!(all.iter().filter(|outcome| **outcome == Ok(Insertion::New)).count(), 1, "{all:?}");
+    assert_eq!(all.iter().filter(|outcome| **outcome == Ok(Insertion::Already)).count(), 15, "{all:?}");
+}
+
+#[tokio::test]
+async fn pages_go_from_the_newest_to_the_oldest_over_ties() {
+    let Some(store) = store().await else { return };
+    let user = somebody();
+    let mut inserted = Vec::new();
+    for number in 0..40 {
+        let row = metadata(&user, begin() + TimeDelta::milliseconds(number / 10));
+        store.insert(&row).await.unwrap();
+        inserted.push(row.event_id);
+    }
+    inserted.reverse();
+    let selection = Selection::of(&user);
+    for size in [1, 3, 10, 39, 40, 41] {
+        let (mut after, mut seen) = (None, Vec::new());
+        loop {
+            let rows = store.list(&selection, after, size).await.unwrap();
+            let Some(last) = rows.last() else { break };
+            after = Some(last.place());
+            seen.extend(rows.iter().map(|row| row.metadata.event_id));
+        }
+        assert_eq!(seen, inserted, "{size} a page");
+    }
+}
+
+#[tokio::test]
+async fn users_and_types_are_compared_exactly_and_times_by_the_millisecond() {
+    let Some(store) = store().await else { return };
+    let user = somebody();
+    let mut ids = Vec::new();
+    for (number, event_type) in ["LOGIN", "login", "LOGÍN", "LOGIN"].into_iter().enumerate() {
+        let row = metadata(&user, begin() + TimeDelta::milliseconds(number as i64));
+        store.insert(&Metadata { event_type: event_type.to_owned(), ..row.clone() }).await.unwrap();
+        ids.push(row.event_id);
+    }
+    let listed = async |selection: Selection| -> Vec<Uuid> {
+        let rows = store.list(&selection, None, 10).await.unwrap();
+        rows.into_iter().map(|row| row.metadata.event_id).collect()
+    };
+    assert_eq!(listed(Selection::of(user.to_uppercase())).await, []);
+    let logins = Selection { event_type: Some("LOGIN".to_owned()), ..Selection::of(&user) };
+    assert_eq!(listed(logins.clone()).await, [ids[3], ids[0]]);
+    let at = |millis| Some(begin() + TimeDelta::milliseconds(millis));
+    assert_eq!(listed(Selection { from: at(1), to: at(3), ..Selection::of(&user) }).await, [ids[2], ids[1]]);
+    assert_eq!(listed(Selection { from: at(1), ..logins }).await, [ids[3]]);
+    // What looks like a statement is a text.
+    assert_eq!(listed(Selection::of("' OR 1=1 --")).await, []);
+}
+
+#[tokio::test]
+async fn a_hundred_ids_are_looked_for_at_once() {
+    let Some(store) = store().await else { return };
+    let user = somebody();
+    let mut ids: Vec<Uuid> = (0..98).map(|_| Uuid::new_v4()).collect();
+    let mut there = HashSet::new();
+    for _ in 0..2 {
+        let row = metadata(&user, begin());
+        store.insert(&row).await.unwrap();
+        there.insert(row.event_id);
+        ids.push(row.event_id);
+    }
+    assert_eq!(store.known(&ids).await, Ok(there));
+}
+
+#[tokio::test]
+async fn a_sweeps_mark_only_goes_forward() {
+    let Some(store) = store().await else { return };
+    let mark = store.swept_until().await.unwrap();
+    store.sweep_reached(mark - TimeDelta::hours(1)).await.unwrap();
+    assert!(store.swept_until().await.unwrap() >= mark);
+    store.sweep_reached(mark + TimeDelta::milliseconds(1)).await.unwrap();
+    assert!(store.swept_until().await.unwrap() > mark);
+}
+
+#[tokio::test]
+async fn migrations_may_run_again_and_at_the_same_time() {
+    let Some(settings) = settings::sql_server() else { return };
+    let settings = settings::dynamodb().map_or(settings.clone(), |dynamodb| {
+        let dynamodb = dynamodb.into_iter().filter(|(name, _)| !name.starts_with("SQLSERVER"));
+        settings.into_iter().chain(dynamodb).collect()
+    });
+    let config = config(settings);
+    let runs = (0..4).map(|_| eventlog::perform(Task::Migrate, config.clone()));
+    for outcome in futures::future::join_all(runs).await {
+        if let Err(error) = outcome {
+            assert!(format!("{error:#}").contains("DynamoDB"), "{error:#}");
+        }
+    }
+    SqlServerStore::new(&config.eventlog.unwrap().sql_server).probe().await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_that_died_meanwhile_are_replaced_and_nobody_hears_of_it() {
+    let Some(mut settings) = settings::sql_server() else { return };
+    migrated(settings.clone()).await;
+    let way = Way::to(format!("{}:{}", settings["SQLSERVER_HOST"], settings["SQLSERVER_PORT"])).await;
+    settings.insert("SQLSERVER_HOST", "127.0.0.1".to_owned());
+    settings.insert("SQLSERVER_PORT", way.port.to_string());
+    let store = SqlServerStore::new(&config(settings).eventlog.unwrap().sql_server);
+    let user = somebody();
+    for round in 0..3 {
+        let rows: Vec<_> = (0..4).map(|_| metadata(&user, begin())).collect();
+        for outcome in futures::future::join_all(rows.iter().map(|row| store.insert(row))).await {
+            assert_eq!(outcome, Ok(Insertion::New), "round {round}");
+        }
+        way.cut();
+    }
+    assert_eq!(store.list(&Selection::of(&user), None, 100).await.unwrap().len(), 12);
+}
+
+#[tokio::test]
+async fn a_server_that_is_nowhere_is_away_and_one_that_knows_no_such_login_refuses() {
+    let Some(mut settings) = settings::sql_server() else { return };
+    let store = |settings| SqlServerStore::new(&config(settings).eventlog.unwrap().sql_server);
+    settings.insert("SQLSERVER_PASSWORD", "wrong".to_owned());
+    let refused = store(settings.clone()).probe().await;
+    assert!(matches!(refused, Err(StoreError::Refused(_) | StoreError::Away(_))), "{refused:?}");
+    settings.insert("SQLSERVER_PORT", "1".to_owned());
+    let away = store(settings).insert(&metadata("ann", begin())).await;
+    assert!(matches!(away, Err(StoreError::Away(_))), "{away:?}");
+}

@@ -1,0 +1,9 @@
+//! The event log, on databases in memory that fail when they are told to.
+
+mod crashes;
+mod fakes;
+mod listing;
+mod operating;
+mod recording;
+mod sweeping;
+mod troubles;

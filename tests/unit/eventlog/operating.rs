@@ -1,0 +1,94 @@
+//! `/health`, `/ready`, `/metrics`, methods, and pages of other sites.
+
+use highwater::{http::Cors, services::eventlog::StoreError};
+
+use super::fakes::{Service, Trouble, body};
+
+#[tokio::test]
+async fn health_tells_of_each_database_and_ready_needs_both() {
+    let service = Service::new();
+    let health = service.get("/health").await.ok(200);
+    assert_eq!(health["service"], "highwater-eventlog");
+    assert_eq!(health.get("kafka"), None);
+    for database in ["sqlServer", "dynamoDb"] {
+        assert_eq!(health["databases"][database]["connected"], true);
+    }
+    service.get("/ready").await.ok(200);
+
+    let scripts = [("sqlServer", &service.metadata.script), ("dynamoDb", &service.details.script)];
+    for (database, script) in scripts {
+        script.set("probe", Trouble::Fails(StoreError::Away("it is gone".to_owned())), usize::MAX);
+        let health = service.get("/health").await.ok(200);
+        let connected = ["sqlServer", "dynamoDb"].map(|one| health["databases"][one]["connected"] == true);
+        assert_eq!(connected, ["sqlServer", "dynamoDb"].map(|one| one != database));
+        assert!(health["databases"][database]["error"].as_str().unwrap().contains("it is gone"));
+        service.get("/ready").await.problem(503);
+        script.clear();
+        service.get("/ready").await.ok(200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_does_not_wait_for_a_database_that_hangs() {
+    let service = Service::new();
+    service.metadata.script.set("probe", Trouble::Hangs, usize::MAX);
+    let began = tokio::time::Instant::now();
+    assert_eq!(service.get("/health").await.ok(200)["databases"]["sqlServer"]["connected"], false);
+    assert!(began.elapsed().as_secs() < 3);
+}
+
+#[tokio::test]
+async fn metrics_count_what_was_recorded_and_repeated() {
+    let service = Service::new();
+    for _ in 0..3 {
+        service.post(body(7, "ann", 1)).await.ok(201);
+    }
+    let text = service.get("/metrics").await.text().to_owned();
+    for line in
+        ["highwater_eventlog_recorded_total 1", "highwater_eventlog_repeated_total 2", "highwater_ready 1"]
+    {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    assert!(!text.contains("kafka"), "{text}");
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems() {
+    let service = Service::new();
+    service.get("/").await.problem(404);
+    service.get("/events/a/b/c").await.problem(404);
+    let answer = service.get("/events").await;
+    answer.problem(405);
+    assert_eq!(answer.header("allow"), Some("POST, OPTIONS"));
+    let delete = service.send(warp::test::request().method("DELETE").path("/events/ann")).await;
+    delete.problem(405);
+    assert_eq!(delete.header("allow"), Some("GET, HEAD, OPTIONS"));
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_may_ask_where_they_are_named() {
+    let preflight = |origin: &str| {
+        let request = warp::test::request().method("OPTIONS").path("/events").header("origin", origin);
+        request.header("access-control-request-method", "POST")
+    };
+    let mut service = Service::new();
+    let silent = service.send(preflight("https://a.example")).await;
+    assert_eq!((silent.status(), silent.header("access-control-allow-origin")), (204, None));
+
+    service.cors = Some(Cors::Origins(vec!["https://a.example".into(), "https://b.example".into()]));
+    let allowed = service.send(preflight("https://b.example")).await;
+    assert_eq!(allowed.status(), 204);
+    assert_eq!(allowed.header("access-control-allow-origin"), Some("https://b.example"));
+    assert_eq!(allowed.header("access-control-allow-methods"), Some("POST, OPTIONS"));
+    assert!(allowed.header("access-control-allow-headers").unwrap().contains("idempotency-key"));
+    assert_eq!(allowed.header("vary"), Some("origin"));
+    let other = service.send(preflight("https://c.example")).await;
+    assert_eq!((other.header("access-control-allow-origin"), other.header("vary")), (None, Some("origin")));
+
+    service.cors = Some(Cors::Any);
+    let listed = service.send(warp::test::request().path("/events/ann").header("origin", "null")).await;
+    assert_eq!(listed.header("access-control-allow-origin"), Some("*"));
+    assert!(listed.header("access-control-expose-headers").unwrap().contains("link"));
+    let fault = service.send(warp::test::request().path("/events/%20").header("origin", "null")).await;
+    assert_eq!((fault.status(), fault.header("access-control-allow-origin")), (400, Some("*")));
+}

@@ -1,0 +1,104 @@
+//! The sweep beside crashes: what it spares, where it begins, and what it cannot mend.
+
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use highwater::services::eventlog::{StoreError, Swept};
+use uuid::Uuid;
+
+use super::fakes::{GRACE, Service, Trouble, body};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A service with so many events that lack their rows, among others that do not.
+async fn half_recorded(count: u128) -> Service {
+    let service = Service::new();
+    for number in 1..=2 * count {
+        service.post(body(number, "ann", 1)).await.ok(201);
+    }
+    service.metadata.rows.lock().unwrap().retain(|row| row.metadata.event_id.as_u128() % 2 == 0);
+    service
+}
+
+#[tokio::test]
+async fn what_is_younger_than_a_request_may_live_is_spared() {
+    let service = half_recorded(1).await;
+    assert_eq!(service.sweep_after(GRACE - SECOND).await, Ok(Swept::default()));
+    assert_eq!(service.rows(), 1);
+    assert_eq!(service.sweep_after(GRACE + SECOND).await, Ok(Swept { seen: 2, completed: 1, unreadable: 0 }));
+    assert_eq!(service.rows(), 2);
+}
+
+#[tokio::test]
+async fn every_event_of_every_bucket_and_page_is_looked_at() {
+    let service = half_recorded(60).await;
+    // Spread over all first digits and some hours.
+    let spread: Vec<_> = service.details.items.lock().unwrap().drain().collect();
+    for (id, mut event) in spread {
+        let new = Uuid::from_u128(id.as_u128() | (id.as_u128() % 16) << 124);
+        event.metadata.event_id = new;
+        event.recorded_at -= TimeDelta::minutes((id.as_u128() % 7) as i64 * 30);
+        for row in &mut *service.metadata.rows.lock().unwrap() {
+            if row.metadata.event_id == id {
+                row.metadata.event_id = new;
+            }
+        }
+        service.details.items.lock().unwrap().insert(new, event);
+    }
+    *service.metadata.swept_until.lock().unwrap() -= TimeDelta::hours(5);
+    let swept = service.sweep_after(GRACE * 2).await.unwrap();
+    assert_eq!(swept, Swept { seen: 120, completed: 60, unreadable: 0 });
+    assert_eq!(service.rows(), 120);
+}
+
+#[tokio::test]
+async fn a_sweep_begins_a_quarter_of_an_hour_before_the_last_one_ended_or_where_it_is_told_to() {
+    let service = half_recorded(1).await;
+    let long_ago = Utc::now() - TimeDelta::hours(30);
+    service.details.items.lock().unwrap().values_mut().for_each(|event| event.recorded_at = long_ago);
+    assert_eq!(service.sweep_after(GRACE * 2).await.unwrap().seen, 0);
+    let from_then = service.log.sweep(Utc::now(), Some(long_ago)).await.unwrap();
+    assert_eq!((from_then.seen, from_then.completed), (2, 1));
+
+    let service = half_recorded(1).await;
+    let mark = Utc::now();
+    let late = mark - TimeDelta::minutes(14);
+    service.details.items.lock().unwrap().values_mut().for_each(|event| event.recorded_at = late);
+    *service.metadata.swept_until.lock().unwrap() = mark;
+    assert_eq!(service.sweep_after(GRACE * 2).await.unwrap().completed, 1);
+    assert!(*service.metadata.swept_until.lock().unwrap() > mark);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_a_database_fails_stays_where_it_was() {
+    for (database, call) in [
+        ("sql", "swept_until"),
+        ("dynamo", "recorded"),
+        ("sql", "known"),
+        ("dynamo", "event"),
+        ("sql", "insert"),
+        ("sql", "sweep_reached"),
+    ] {
+        let service = half_recorded(1).await;
+        let mark = *service.metadata.swept_until.lock().unwrap();
+        let script = if database == "sql" { &service.metadata.script } else { &service.details.script };
+        for trouble in [Trouble::Fails(StoreError::Away("gone".to_owned())), Trouble::Hangs] {
+            script.set(call, trouble, usize::MAX);
+            assert!(service.sweep_after(GRACE * 2).await.is_err(), "{call}");
+            assert_eq!(*service.metadata.swept_until.lock().unwrap(), mark, "{call}");
+        }
+        script.clear();
+        service.sweep_after(GRACE * 2).await.unwrap();
+        assert_eq!(service.rows(), 2, "{call}");
+    }
+}
+
+#[tokio::test]
+async fn an_item_that_says_too_little_is_counted_and_left() {
+    let service = half_recorded(2).await;
+    let (id, event) = service.details.items.lock().unwrap().remove_entry(&Uuid::from_u128(1)).unwrap();
+    service.details.strange.lock().unwrap().insert(id, event);
+    let swept = service.sweep_after(GRACE * 2).await.unwrap();
+    assert_eq!(swept, Swept { seen: 4, completed: 1, unreadable: 1 });
+    assert_eq!(service.details.strange.lock().unwrap().len(), 1);
+}
