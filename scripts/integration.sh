@@ -13,9 +13,6 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
 work=$(mktemp -d)
-failed=0
-passed=0
-skipped=0
 project=highwater-integration
 most_bytes=7500000 # of the image
 user=smoke-$(tr -d - </proc/sys/kernel/random/uuid)
@@ -63,45 +60,8 @@ trap 'exit 130' INT
 
 # --- saying what happened ----------------------------------------------------------------------
 
-pass() { passed=$((passed + 1)); echo "PASS  $1"; }
-fail() { failed=$((failed + 1)); echo "FAIL  $1${2:+: $2}"; }
-skip() { skipped=$((skipped + 1)); echo "SKIP  $1: needs the compose of this script, not BASE_URL"; }
-step() { # NAME COMMAND...: passes when the command does
-  local name=$1
-  shift
-  if "$@"; then pass "$name"; else fail "$name" "${status:-} $(head -c 300 "$work/body" 2>/dev/null)"; fi
-}
-
-# request METHOD PATH [CURL ARGUMENTS...]: sets status; the answer is in $work/headers and $work/body.
-request() {
-  local method=$1 path=$2
-  shift 2
-  : >"$work/body"
-  : >"$work/headers"
-  status=$(curl -sS --max-time 60 -X "$method" -D "$work/headers" -o "$work/body" -w '%{http_code}' "$@" \
-    "$base$path" 2>"$work/curl" || true)
-}
-post() { request POST "$1" -H 'Content-Type: application/json' -d "$2"; } # PATH BODY
-body() { jq -e "$@" "$work/body" >/dev/null 2>&1; }                       # JQ ARGUMENTS...
-header() { sed -n "s/^$1: *\(.*[^ ]\) *\r$/\1/Ip" "$work/headers"; }
-
-# problem STATUS [FIELD]: the last answer is a problem of that status, about that field.
-problem() {
-  [ "$status" = "$1" ] && [[ "$(header content-type)" == application/problem+json* ]] &&
-    body --argjson status "$1" '.status == $status and (.title | length > 0)' &&
-    { [ $# -lt 2 ] || body --arg field "$2" 'any(.errors[]; .field == $field and (.message | length > 0))'; }
-}
-
-within() { # SECONDS COMMAND...: until the command succeeds
-  local end=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    ((SECONDS < end)) || return 1
-    sleep 0.2
-  done
-}
-
-is() { request GET "$2" && [ "$status" = "$1" ]; } # STATUS PATH
+. "$root/scripts/steps.sh"
+not_ours="needs the compose of this script, not BASE_URL"
 
 # posts BODY: an event is taken, its answer names it, and it is processed.
 posts() {
@@ -315,7 +275,7 @@ if [ -z "$base" ]; then
   is 200 /health || true
   step "what is set in .env arrives" body '.group.id == "integration-group"'
 else
-  skip "the image; the service without Kafka lives, and heals when it comes"
+  skip "the image; the service without Kafka lives, and heals when it comes" "$not_ours"
 fi
 step "the service is up" within 60 is 200 /health
 step "and says so" body '.status == "up"'
@@ -344,7 +304,7 @@ if [ -n "${ours:-}" ]; then
   count=6
   step "twice through Kafka itself, beside a record that is none" within 30 stored "$user" $count
 else
-  skip "the same event twice through Kafka itself"
+  skip "the same event twice through Kafka itself" "$not_ours"
 fi
 step "the list has $count events of this run, each once" within 30 stored "$user" $count
 is 200 /events/processed || true
@@ -426,7 +386,7 @@ if [ -n "${ours:-}" ]; then
   compose up -d --scale app-service=1 >/dev/null 2>&1 || fail "one instance is left"
   step "one instance has all of it again" within 90 stored "$user" $count
 else
-  skip "selftest, a restart, kills, Kafka away and back, three instances"
+  skip "selftest, a restart, kills, Kafka away and back, three instances" "$not_ours"
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"
