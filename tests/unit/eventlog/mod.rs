@@ -2,6 +2,8 @@
 
 mod crashes;
 mod fakes;
+#[cfg(feature = "lambda")]
+mod lambda;
 mod listing;
 mod operating;
 mod recording;
