@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use warp::{
-    Filter, Rejection, Reply,
+    Filter, Reply,
     filters::path::FullPath,
     http::{HeaderValue, StatusCode, header},
     path,
@@ -98,11 +98,14 @@ pub fn routes(
     )
 }
 
-/// Asks the databases how they are, before what is asked of them is told.
-fn probed(api: &Arc<Api>) -> impl Filter<Extract = (), Error = Rejection> + Clone + use<> {
-    let health = path!("health").or(path!("ready")).unify();
-    let asked = health.and(with(api)).then(|api: Arc<Api>| async move { api.log.probe(PROBE).await });
-    asked.untuple_one().or(warp::any()).unify().and_then(|| async { Ok::<_, Rejection>(()) }).untuple_one()
+/// Asks the databases how they are, before `/health` and `/ready` tell it.
+fn probed(api: &Arc<Api>) -> impl Filter<Extract = (), Error = Infallible> + Clone + use<> {
+    let asked = |path: FullPath, api: Arc<Api>| async move {
+        if matches!(path.as_str(), "/health" | "/health/" | "/ready" | "/ready/") {
+            api.log.probe(PROBE).await;
+        }
+    };
+    warp::path::full().and(with(api)).then(asked).untuple_one()
 }
 
 async fn record(api: &Api, key: Option<&HeaderValue>, body: Body) -> Result<Response, Problem> {
