@@ -28,6 +28,12 @@ install() {
   say "installing aws-sam-cli $version"
   mkdir -p "$home"
   rm -rf "${home:?}/$version"
+  if ! python3 -c 'import ensurepip' 2>/dev/null && command -v apt-get >/dev/null; then
+    local sudo=()
+    [ "$(id -u)" = 0 ] || sudo=(sudo)
+    "${sudo[@]}" apt-get update -qq >&2
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-venv >&2
+  fi
   if ! { python3 -m venv "$home/$version" && "$home/$version/bin/pip" install -q "aws-sam-cli==$version"; } >"$home/pip.log" 2>&1; then
     tail -20 "$home/pip.log" >&2
     rm -rf "${home:?}/$version"
