@@ -287,7 +287,7 @@ settings! {
             "What belongs to a key that is valid for a while.";
     }
     "Process" {
-        RUST_LOG: Directives = "info,rskafka=warn,tracing=warn,tiberius=off", Directives,
+        RUST_LOG: Directives = "info,rskafka=warn,tracing=warn,tiberius=off,lambda_runtime=warn", Directives,
             "What is logged, as env_logger reads it; debug alone adds all that the libraries say.";
         LOG_FORMAT: Or<OneOf<Format>> = "", Or::unset(OneOf(&[("text", Format::Text), ("json", Format::Json)])),
             "How a log line is written; unset, text on a terminal and json elsewhere.";

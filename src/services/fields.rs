@@ -65,12 +65,11 @@ impl<'a> Fields<'a> {
 
     /// Any value as it was written, `null` too; it may be left out.
     pub fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
-        let mut values = self.object.all(name);
-        let first = values.next();
-        if values.next().is_some() {
+        let values: Vec<&'a RawValue> = self.object.all(name).collect();
+        if values.len() > 1 {
             self.fault(name, "is given more than once");
         }
-        first
+        values.first().copied()
     }
 
     /// A whole number within bounds.

@@ -8,7 +8,6 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use self::fields::Fields;
-
 use crate::{
     json::nests_deeper,
     messaging::{Malformed, Record},

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use lambda_http::{
     Body,
     aws_lambda_events::apigw::{ApiGatewayV2httpRequest, ApiGatewayV2httpResponse},
-    lambda_runtime::{self, LambdaEvent, service_fn},
+    lambda_runtime::{self, Diagnostic, LambdaEvent, service_fn},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::IgnoredAny;
@@ -72,7 +72,10 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
                         log::error!("{error:#}");
                     }
                     log::logger().flush();
-                    outcome.map_err(|error| lambda_runtime::Error::from(format!("{error:#}")))
+                    outcome.map_err(|error| Diagnostic {
+                        error_type: "unfinished".to_owned(),
+                        error_message: format!("{error:#}"),
+                    })
                 }
             });
             lambda_runtime::run(handler).await

@@ -101,14 +101,14 @@ async fn users_and_types_are_compared_exactly_and_times_by_the_millisecond() {
         let rows = store.list(&selection, None, 10).await.unwrap();
         rows.into_iter().map(|row| row.metadata.event_id).collect()
     };
-    assert_eq!(listed(Selection::of(user.to_uppercase())).await, []);
+    assert!(listed(Selection::of(user.to_uppercase())).await.is_empty());
     let logins = Selection { event_type: Some("LOGIN".to_owned()), ..Selection::of(&user) };
     assert_eq!(listed(logins.clone()).await, [ids[3], ids[0]]);
     let at = |millis| Some(begin() + TimeDelta::milliseconds(millis));
     assert_eq!(listed(Selection { from: at(1), to: at(3), ..Selection::of(&user) }).await, [ids[2], ids[1]]);
     assert_eq!(listed(Selection { from: at(1), ..logins }).await, [ids[3]]);
     // What looks like a statement is a text.
-    assert_eq!(listed(Selection::of("' OR 1=1 --")).await, []);
+    assert!(listed(Selection::of("' OR 1=1 --")).await.is_empty());
 }
 
 #[tokio::test]
