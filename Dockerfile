@@ -19,7 +19,7 @@ COPY Cargo.toml Cargo.lock ./
 # Empty programs in the places that Cargo.toml names, so that what follows depends on it alone.
 RUN mkdir -p src/bin examples tests/unit tests/integration tests/chaos \
  && touch src/lib.rs \
- && for file in src/main.rs src/bin/bootstrap.rs examples/produce.rs examples/consume.rs tests/unit/main.rs tests/integration/main.rs \
+ && for file in build.rs src/main.rs src/bin/bootstrap.rs examples/produce.rs examples/consume.rs tests/unit/main.rs tests/integration/main.rs \
       tests/chaos/main.rs; do echo 'fn main() {}' >"$file"; done \
  && cargo fetch --locked
 
@@ -27,10 +27,12 @@ RUN mkdir -p src/bin examples tests/unit tests/integration tests/chaos \
 FROM toolchain AS build
 ARG FEATURES=
 RUN cargo build --offline --locked --release --no-default-features --features "$FEATURES" --target "$(uname -m)-unknown-linux-musl"
+COPY build.rs build.rs
+COPY docs/openapi docs/openapi
 COPY migrations migrations
 COPY src src
 # Their times are older than the empty programs'.
-RUN touch src/lib.rs src/main.rs \
+RUN touch build.rs src/lib.rs src/main.rs \
  && cargo build --offline --locked --release --no-default-features --features "$FEATURES" --target "$(uname -m)-unknown-linux-musl" \
  && mkdir -p /image/etc/ssl/certs \
  && cp "target/$(uname -m)-unknown-linux-musl/release/highwater" /image/highwater \
@@ -54,7 +56,7 @@ FROM toolchain AS tests
 RUN cargo test --offline --locked --no-run
 ENV CARGO_NET_OFFLINE=true
 COPY . .
-RUN touch src/lib.rs src/main.rs tests/unit/main.rs tests/integration/main.rs \
+RUN touch build.rs src/lib.rs src/main.rs tests/unit/main.rs tests/integration/main.rs \
  && cargo test --offline --locked --no-run
 CMD ["cargo", "test"]
 

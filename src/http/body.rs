@@ -34,11 +34,7 @@ pub fn json_body(
     header("content-type").and(header("content-length")).and(warp::body::stream()).then(
         move |content_type: Option<HeaderValue>, length: Option<HeaderValue>, body| async move {
             if content_type.is_some_and(|value| !media::is_json(value.as_bytes())) {
-                return Err(Problem::new(
-                    StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                    "send the body as JSON, with Content-Type: application/json or with none",
-                )
-                .with_header(ACCEPT, HeaderValue::from_static(media::JSON)));
+                return Err(not_json());
             }
             let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
             if length.is_some_and(|length| length > limits.max_bytes as u64) {
@@ -55,7 +51,7 @@ pub fn json_text(body: &[u8], max_depth: usize) -> Result<&str, Problem> {
         Problem::bad_request(format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
     })?;
     if text.trim_ascii().is_empty() {
-        return Err(Problem::bad_request("the body is empty; a JSON object is expected"));
+        return Err(empty());
     }
     if nests_deeper(body, max_depth) {
         return Err(Problem::bad_request(format!("the body nests deeper than {max_depth} levels")));
@@ -74,11 +70,7 @@ where
         return done;
     }
     pace::grant(limits.timeout);
-    tokio::time::timeout(limits.timeout, whole).await.unwrap_or_else(|_| {
-        let detail = format!("the body was not complete after {:?}", limits.timeout);
-        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
-            .with_header(CONNECTION, HeaderValue::from_static("close")))
-    })
+    tokio::time::timeout(limits.timeout, whole).await.unwrap_or_else(|_| Err(too_slow(limits.timeout)))
 }
 
 async fn collect<S, B>(body: S, max_bytes: usize) -> Result<Bytes, Problem>
@@ -109,8 +101,36 @@ where
     Ok(gathered.map_or(whole, BytesMut::freeze))
 }
 
+fn empty() -> Problem {
+    Problem::bad_request("the body is empty; a JSON object is expected")
+}
+
+fn too_slow(timeout: Duration) -> Problem {
+    let detail = format!("the body was not complete after {timeout:?}");
+    Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+        .with_header(CONNECTION, HeaderValue::from_static("close"))
+}
+
 fn too_large(max_bytes: usize) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {max_bytes} bytes"))
+}
+
+fn not_json() -> Problem {
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "send the body as JSON, with Content-Type: application/json or with none",
+    )
+    .with_header(ACCEPT, HeaderValue::from_static(media::JSON))
+}
+
+/// What a body can be at fault in before it is read as what it should be: a name, when that is, and the answer.
+pub(super) fn problems() -> [(&'static str, &'static str, Problem); 4] {
+    [
+        ("empty", "The body is not a JSON object.", empty()),
+        ("tooSlow", "The body did not arrive in time.", too_slow(Duration::from_secs(10))),
+        ("tooLarge", "The body is too large.", too_large(65_536)),
+        ("notJson", "The body is said to be something else than JSON.", not_json()),
+    ]
 }
 
 /// A header's value as it came, if there is one. `warp::header::optional` refuses other bytes than ASCII.

@@ -100,8 +100,12 @@ pub(super) async fn serve<S>(
 
 /// Tells a client that no connection is free, instead of leaving it to wonder.
 pub(super) async fn refuse(stream: TcpStream, config: &Config) {
-    let problem = Problem::unavailable("there are too many connections", 1);
-    farewell(Socket::new(stream, Arc::new(Pace::new(config))), &problem).await;
+    farewell(Socket::new(stream, Arc::new(Pace::new(config))), &too_many()).await;
+}
+
+/// 503: no connection is free.
+pub(super) fn too_many() -> Problem {
+    Problem::unavailable("there are too many connections", 1)
 }
 
 async fn farewell(mut socket: Socket, problem: &Problem) {

@@ -13,18 +13,19 @@ use super::pace::CURRENT;
 
 /// The header, in requests and answers.
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
-/// The longest id that is taken, in bytes.
-const LONGEST: usize = 128;
-
 /// The id of a request.
 #[derive(Debug, Clone)]
 pub struct Correlation(HeaderValue);
 
 impl Correlation {
+    /// The longest id that is taken, in bytes.
+    pub const LONGEST: usize = 128;
+
     /// The id that the client gave, unless it is empty, long, or has other than visible ASCII characters.
     pub fn given(value: &HeaderValue) -> Option<Self> {
-        let is_id =
-            value.len() <= LONGEST && !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_graphic);
+        let is_id = value.len() <= Self::LONGEST
+            && !value.is_empty()
+            && value.as_bytes().iter().all(u8::is_ascii_graphic);
         is_id.then(|| Self(value.clone()))
     }
 

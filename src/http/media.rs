@@ -34,6 +34,15 @@ pub fn prefers_ndjson(accept: &[u8]) -> bool {
     ndjson > 0 && ndjson >= json
 }
 
+/// Whether an Accept-Encoding takes gzip: by its name, or by `*` where that is not there.
+pub(super) fn accepts_gzip(accept_encoding: &[u8]) -> bool {
+    let weight_of = |coding: &str| {
+        let mut items = accept_encoding.split(|byte| *byte == b',');
+        items.find(|item| essence(item).eq_ignore_ascii_case(coding.as_bytes())).map(quality)
+    };
+    weight_of("gzip").or_else(|| weight_of("*")).is_some_and(|weight| weight > 0)
+}
+
 fn essence(media_type: &[u8]) -> &[u8] {
     media_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
 }

@@ -8,11 +8,16 @@ use warp::{
 
 use super::Problem;
 
+/// 404: no service is at that path.
+pub fn nothing(path: &str) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))
+}
+
 /// The answer to a request that no route took: 404 where the path has no methods; else 204 to OPTIONS
 /// and 405 to the rest, both with the path's methods in `Allow`, for example `GET, HEAD, OPTIONS`.
 pub fn refuse(method: &Method, path: &str, allow: Option<&'static str>) -> Response {
     let Some(allow) = allow else {
-        return Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}")).into_response();
+        return nothing(path).into_response();
     };
     let allowed = HeaderValue::from_static(allow);
     if method == Method::OPTIONS {

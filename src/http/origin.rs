@@ -21,11 +21,16 @@ pub fn check_origin(method: &Method, headers: &HeaderMap, cors: Option<&Cors>) -
     if method.is_safe() || !is_foreign(headers) || may() {
         return Ok(());
     }
-    Err(Problem::new(
+    Err(foreign())
+}
+
+/// 403.
+pub(super) fn foreign() -> Problem {
+    Problem::new(
         StatusCode::FORBIDDEN,
         "pages of another site may not write here (Sec-Fetch-Site, Origin): send this from a page of this site, or from \
          a program",
-    ))
+    )
 }
 
 fn is_foreign(headers: &HeaderMap) -> bool {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use warp::{
@@ -30,7 +31,7 @@ struct Parts {
 }
 
 /// A fault of one field of the body, one parameter of the query or one part of the path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldError {
     /// The field's name, as the client wrote it.
     pub field: Cow<'static, str>,
@@ -43,6 +44,28 @@ impl FieldError {
     pub fn new(field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
         Self { field: field.into(), message: message.into() }
     }
+}
+
+/// What went wrong, as RFC 9457 has it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(super) struct ProblemBody<'a> {
+    /// The status says what kind of problem it is.
+    #[schemars(extend("const" = "about:blank"))]
+    r#type: &'static str,
+    /// The status' own phrase.
+    title: &'static str,
+    /// The status of the answer.
+    #[schemars(range(min = 400, max = 599))]
+    status: u16,
+    /// What happened and, where it helps, what to do.
+    detail: &'a str,
+    /// The faults of single fields and parameters.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+    #[serde(flatten)]
+    #[schemars(skip)]
+    members: &'a Map<String, Value>,
 }
 
 impl Problem {
@@ -106,20 +129,19 @@ impl Problem {
         &self.0.detail
     }
 
+    /// The headers of the answer, beside its media type.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.0.headers
+    }
+
+    /// The members beside the standard ones.
+    pub(super) fn members(&self) -> &Map<String, Value> {
+        &self.0.members
+    }
+
     /// The body.
     pub fn json(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            r#type: &'static str,
-            title: &'static str,
-            status: u16,
-            detail: &'a str,
-            #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            errors: &'a [FieldError],
-            #[serde(flatten)]
-            members: &'a Map<String, Value>,
-        }
-        let body = Body {
+        let body = ProblemBody {
             r#type: "about:blank",
             title: self.0.status.canonical_reason().unwrap_or("Error"),
             status: self.0.status.as_u16(),

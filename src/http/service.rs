@@ -118,8 +118,7 @@ where
                 method:% = this.asked.method, path:% = this.asked.uri.path(), correlationId = correlation.as_str();
                 "a request was given up: it had no answer in time"
             );
-            let detail = "there was no answer in time; what was asked for may have happened all the same";
-            Problem::unavailable(detail, 1).into_response()
+            overdue().into_response()
         } else if let Some(work) = this.work.as_mut().as_pin_mut() {
             let poll = || CURRENT.sync_scope(Arc::clone(this.pace), || work.poll(context));
             match catch_unwind(AssertUnwindSafe(poll)) {
@@ -147,6 +146,11 @@ where
         };
         Poll::Ready(Ok(answer.map(|body| Sent { body, pace: Arc::clone(this.pace) })))
     }
+}
+
+/// 503: a handler was given up.
+pub(super) fn overdue() -> Problem {
+    Problem::unavailable("there was no answer in time; what was asked for may have happened all the same", 1)
 }
 
 /// Gives warp's type of a body a name, which warp itself does not.

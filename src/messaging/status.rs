@@ -6,6 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Everything at one moment.
@@ -27,7 +28,7 @@ impl Status {
 }
 
 /// The cluster.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaStatus {
     /// Whether Kafka answers: something succeeded since a part of the service began to fail.
@@ -44,7 +45,7 @@ pub struct KafkaStatus {
 }
 
 /// A broker, as those see it who write to the partitions that it leads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BreakerStatus {
     /// Its address, `host:port`.
@@ -54,7 +55,7 @@ pub struct BreakerStatus {
 }
 
 /// The states of a circuit breaker.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BreakerState {
     /// Events go to the broker.
@@ -67,7 +68,7 @@ pub enum BreakerState {
 }
 
 /// The group.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupStatus {
     /// The group's id.
@@ -134,7 +135,7 @@ pub struct Rebalance {
 }
 
 /// The states of a member's life, in their order.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GroupPhase {
     /// Looking for the coordinator.
@@ -153,7 +154,7 @@ pub enum GroupPhase {
 }
 
 /// An assigned partition.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PartitionStatus {
     /// Its number.

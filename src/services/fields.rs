@@ -183,6 +183,9 @@ fn text(value: &RawValue) -> Checked<String> {
     })
 }
 
+/// What [`line`] takes, as a regular expression of ECMA 262, but for its length.
+pub const VISIBLE_LINE: &str = "^[^\\p{Cc}]*[^\\p{Cc}\\s][^\\p{Cc}]*$";
+
 /// A text of 1 to so many characters, none of them a control character; without surrounding blanks.
 pub fn line(most: usize) -> impl Fn(&str) -> Result<String, Cow<'static, str>> {
     move |text| {

@@ -4,13 +4,16 @@
 //! the request made, so that every instance has it, for as long as the event.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use uuid::Uuid;
 use warp::http::{HeaderValue, StatusCode};
 
-use crate::http::{FieldError, Problem};
+use crate::http::{FieldError, Problem, openapi::Operation};
 
 /// The header.
 pub const HEADER: &str = "idempotency-key";
+/// As it is written.
+const WRITTEN: &str = "Idempotency-Key";
 /// The longest key, in bytes.
 const LONGEST: usize = 255;
 const KEYS: Uuid = uuid::uuid!("9c7a7d53-65f5-4c3c-8a5e-0d0e5f2d7a11");
@@ -36,13 +39,23 @@ impl Idempotency {
         let key = value.as_bytes().trim_ascii();
         if key.is_empty() || key.len() > LONGEST || !key.iter().all(|byte| (0x20..0x7f).contains(byte)) {
             let fault = format!("must be 1 to {LONGEST} visible ASCII characters");
-            return Err(Problem::invalid(vec![FieldError::new("Idempotency-Key", fault)]));
+            return Err(Problem::invalid(vec![FieldError::new(WRITTEN, fault)]));
         }
         let asked = serde_json::to_vec(asked).map_err(|error| {
             log::error!("a request cannot be written down: {error}");
             Problem::internal()
         })?;
         Ok(Some(Self { key: Uuid::new_v5(&KEYS, key), body: Uuid::new_v5(&BODIES, &asked) }))
+    }
+
+    /// Describes the header that [`Idempotency::read`] reads.
+    pub fn describe(operation: Operation) -> Operation {
+        let schema = json!({ "type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": "^[ -~]*[!-~][ -~]*$" });
+        operation.header(WRITTEN, "With it the request can be sent again: it happens once.", schema).problem(
+            "keyUsed",
+            "The Idempotency-Key came with another request before.",
+            used_otherwise(),
+        )
     }
 
     /// The id of the one thing that a request of that key makes within `scope`.

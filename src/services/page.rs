@@ -4,13 +4,14 @@ use std::{collections::BTreeSet, ops::Bound};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::json;
 use uuid::Uuid;
 use warp::{
     http::{HeaderValue, StatusCode, header},
     reply::Response,
 };
 
-use crate::http::{self, Parameters};
+use crate::http::{self, Parameters, openapi::Operation};
 
 /// The most entries of one page.
 pub const MOST: usize = 1_000;
@@ -66,6 +67,18 @@ impl Page {
         });
         let after = parameters.parsed("cursor", Place::open);
         Self { limit: limit.unwrap_or(USUAL), after }
+    }
+
+    /// Describes what [`Page::read`] reads.
+    pub fn describe(operation: Operation) -> Operation {
+        operation
+            .query(
+                "limit",
+                "A page of at most so many.",
+                json!({ "type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL }),
+            )
+            .query("cursor", "Where the page before ended, as its `next` says.", json!({ "type": "string" }))
+            .invalid("limit", "must be from 1 to 1000")
     }
 
     /// Takes this page's entries, each with its place, and of so many `bytes`; and where the next page begins, if

@@ -1,13 +1,16 @@
 //! What clients hear of state that is kept by the log.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use super::unpublished::unpublished;
+use super::unpublished::{reasons, unpublished};
 use crate::{
-    http::Problem,
+    http::{Problem, openapi::Operation},
     messaging::{
         Context, PublishError,
         ledger::{AppendError, Fold, Ledger},
@@ -50,9 +53,14 @@ impl Room {
                 self.most
             );
         }
-        let detail = "the state has reached STATE_MAX_BYTES: nothing new is taken, what is there can be read and changed";
-        Err(Problem::unavailable(detail, NO_ROOM_RETRY_AFTER).with_member("possiblyWritten", false))
+        Err(no_room())
     }
+}
+
+fn no_room() -> Problem {
+    let detail =
+        "the state has reached STATE_MAX_BYTES: nothing new is taken, what is there can be read and changed";
+    Problem::unavailable(detail, NO_ROOM_RETRY_AFTER).with_member("possiblyWritten", false)
 }
 
 /// The view, once it is complete.
@@ -70,6 +78,32 @@ pub fn complete<F: Fold>(ledger: &Arc<Ledger<F>>) -> Result<&Arc<Ledger<F>>, Pro
 /// 503: others were faster time and again.
 pub fn contended() -> Problem {
     Problem::unavailable("others change it at the same time; nothing was changed by this request", 1)
+}
+
+/// Describes what a read of the view may answer.
+pub fn describe_read(operation: Operation) -> Operation {
+    operation.problem("incomplete", "The state is not read to its end yet.", incomplete())
+}
+
+/// Describes what a write may answer that takes something new in.
+pub fn describe_new(operation: Operation) -> Operation {
+    describe_write(operation.problem("noRoom", "The state has no room.", no_room()), true)
+}
+
+/// Describes what a write may answer; `keyed` says whether it takes an Idempotency-Key.
+pub fn describe_write(operation: Operation, keyed: bool) -> Operation {
+    let operation = operation.problem("contended", "Others change it at the same time.", contended());
+    let unread =
+        ("unread", "It is written, and not read back in time.", AppendError::Unread(Duration::from_secs(5)));
+    let unpublished =
+        reasons().map(|(name, summary, error)| (name, summary, AppendError::Unpublished(error)));
+    unpublished.into_iter().chain([unread]).fold(
+        describe_read(operation),
+        |operation, (name, summary, error)| match refusal(error, keyed) {
+            Some(problem) => operation.problem(name, summary, problem),
+            None => operation,
+        },
+    )
 }
 
 fn incomplete() -> Problem {

@@ -38,3 +38,17 @@ pub fn unpublished(error: PublishError, again: &str) -> Problem {
     };
     problem.with_member("possiblyWritten", possibly_written)
 }
+
+/// Every reason that there is: a name, when that is, and the reason itself.
+pub fn reasons() -> [(&'static str, &'static str, PublishError); 6] {
+    let reason = || "the leader did not answer".to_owned();
+    let unavailable = PublishError::Unavailable { reason: reason(), possibly_written: true };
+    [
+        ("tooLargeForKafka", "Kafka takes no event as large as this.", PublishError::TooLarge(reason())),
+        ("queueFull", "Too many events wait for Kafka.", PublishError::QueueFull),
+        ("circuitOpen", "The broker hangs.", PublishError::CircuitOpen("kafka:9092".to_owned())),
+        ("refused", "Kafka refuses the event.", PublishError::Refused(reason())),
+        ("unacknowledged", "Kafka did not acknowledge the event in time.", unavailable),
+        ("stopping", "This instance is stopping.", PublishError::Stopping),
+    ]
+}

@@ -11,6 +11,7 @@ mod eventlog;
 mod journal;
 mod logging;
 mod messaging;
+mod openapi;
 mod processor;
 mod record;
 mod rest;

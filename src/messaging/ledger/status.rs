@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -9,7 +10,7 @@ use super::{Fold, Replica};
 use crate::messaging::wire::Fetched;
 
 /// A ledger at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LedgerStatus {
     /// The topic that it is folded from.
@@ -27,7 +28,7 @@ pub struct LedgerStatus {
 }
 
 /// A partition of a ledger's topic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FollowedPartition {
     /// Its number.

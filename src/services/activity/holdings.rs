@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -19,15 +20,17 @@ pub struct Holdings {
     pub conflicts: Arc<Conflicts>,
 }
 
+/// What the store holds and has seen.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Store {
+    #[serde(flatten)]
+    stats: Stats,
+    /// Of the duplicates those since the start that said something else.
+    conflicts: u64,
+}
+
 impl Particular for Holdings {
     fn health(&self) -> Map<String, Value> {
-        #[derive(Serialize)]
-        struct Store {
-            #[serde(flatten)]
-            stats: Stats,
-            /// Of the duplicates those since the start that said something else.
-            conflicts: u64,
-        }
         let stats = self.store.stats().map(|stats| Store { stats, conflicts: self.conflicts.count() });
         let store = stats.and_then(|stats| serde_json::to_value(stats).ok());
         store.into_iter().map(|store| ("store".to_owned(), store)).collect()

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The longest userId and eventType, in characters.
-const MAX_CHARACTERS: usize = 256;
+pub(super) const MAX_CHARACTERS: usize = 256;
 
 /// What a route takes.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,11 @@ pub enum Accepts<'a> {
 }
 
 impl Accepts<'_> {
+    /// The names of the fields that are looked at: the user, the type, the payload, the id, the timestamp.
+    pub(super) fn fields(self) -> [&'static str; 5] {
+        ["userId", "eventType", self.payload_field(), "eventId", "timestamp"]
+    }
+
     fn payload_field(self) -> &'static str {
         match self {
             Accepts::Only(_) => "payload",
@@ -54,7 +59,7 @@ pub struct NewEvent<'a> {
 impl<'a> NewEvent<'a> {
     /// Reads an event from a body. All faults are told in one problem, each by its field's name.
     pub fn read(body: &'a str, accepts: Accepts<'_>) -> Result<Self, Problem> {
-        let fields = Fields::read(body, accepts.payload_field())?;
+        let fields = Fields::read(body, Names(accepts.fields()))?;
         let mut faults = Faults::default();
         for name in &fields.repeated {
             faults.note(name, "is given more than once");
@@ -159,8 +164,7 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn read(body: &'a str, payload: &'static str) -> Result<Self, Problem> {
-        let names = Names(["userId", "eventType", payload, "eventId", "timestamp"]);
+    fn read(body: &'a str, names: Names) -> Result<Self, Problem> {
         let mut reader = serde_json::Deserializer::from_str(body);
         names.deserialize(&mut reader).and_then(|fields| reader.end().map(|()| fields)).map_err(|error| {
             match error.classify() {

@@ -16,6 +16,7 @@ use super::{
         listing::{self, Asked, Form},
         published,
     },
+    openapi::DOCUMENT,
     paths::{PATHS, WITHOUT_DESK},
     selection::Scope,
 };
@@ -90,6 +91,8 @@ fn others(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
         .or(of_type)
         .unify()
         .or(operations::routes(&api.operations))
+        .unify()
+        .or(http::openapi::routes(&DOCUMENT))
         .unify()
         .boxed();
     match &api.dead_letters {

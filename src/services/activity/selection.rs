@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The most events of one page.
-const MAX_LIMIT: usize = 10_000;
+pub(super) const MAX_LIMIT: usize = 10_000;
 /// The longest time a request can be told to wait for an event.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 

@@ -38,7 +38,7 @@ async fn answer(
     let mut listing = Listing::begin(desk, asked, lines).await;
     let (first, next) = listing.first().await.map_err(|error| {
         log::warn!("{error}");
-        Problem::unavailable(error.to_string(), 1)
+        unreadable(&error)
     })?;
     let link = listing.asked().limit.zip(next);
     let link = link.map(|(limit, place)| listing.asked().next_link(path, limit, &place));
@@ -79,12 +79,24 @@ pub(super) async fn redrive(desk: Arc<Desk>, body: Result<Bytes, Problem>) -> Re
             }
             Err(error) => internal(&error),
         },
-        Ok(Err(error @ RedriveError::Busy)) => Problem::new(StatusCode::CONFLICT, error.to_string())
-            .with_header(header::RETRY_AFTER, HeaderValue::from(5)),
-        Ok(Err(error @ RedriveError::Unavailable(_))) => Problem::unavailable(error.to_string(), 5),
+        Ok(Err(error)) => not_begun(&error),
         Err(error) => internal(&error),
     };
     problem.into_response()
+}
+
+/// 409 where another is at work, 503 where Kafka does not answer.
+pub(super) fn not_begun(error: &RedriveError) -> Problem {
+    match error {
+        RedriveError::Busy => Problem::new(StatusCode::CONFLICT, error.to_string())
+            .with_header(header::RETRY_AFTER, HeaderValue::from(5)),
+        RedriveError::Unavailable(_) => Problem::unavailable(error.to_string(), 5),
+    }
+}
+
+/// 503: the letters cannot be read now.
+pub(super) fn unreadable(error: &Unreadable) -> Problem {
+    Problem::unavailable(error.to_string(), 1)
 }
 
 fn internal(error: &dyn std::fmt::Display) -> Problem {

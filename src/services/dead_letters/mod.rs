@@ -5,6 +5,7 @@
 
 mod answers;
 mod listing;
+mod openapi;
 mod request;
 mod routes;
 pub mod shell;
@@ -20,6 +21,7 @@ use crate::{
     },
 };
 
+pub use openapi::describe;
 pub use routes::routes;
 pub use shell::Task;
 

@@ -1,6 +1,7 @@
 //! What a request says: which letters to list, or to send back.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
 };
 
 /// The most letters of one page.
-const MAX_LIMIT: usize = 1_000;
+pub(super) const MAX_LIMIT: usize = 1_000;
 /// The most letters that one request can name.
 const MAX_POSITIONS: usize = 1_000;
 
@@ -71,19 +72,28 @@ pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, &'static str> {
         .map_err(|_| "must be an ISO 8601 date and time with an offset, such as 2026-05-01T10:00:00Z")
 }
 
+/// Which letters are to be sent back: exactly one of these.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Redrive", extend("minProperties" = 1, "maxProperties" = 1))]
+pub(super) struct Chosen {
+    /// All that there are.
+    #[schemars(skip_serializing_if = "Option::is_none", extend("type" = "boolean", "const" = true))]
+    all: Option<bool>,
+    /// Those whose reason has this in it.
+    #[schemars(skip_serializing_if = "Option::is_none", length(min = 1), extend("type" = "string"))]
+    reason: Option<String>,
+    /// Those at these places of the dead letter topic.
+    #[schemars(skip_serializing_if = "Option::is_none", length(min = 1, max = MAX_POSITIONS), extend("type" = "array"))]
+    positions: Option<Vec<Position>>,
+}
+
 /// Reads the body of a redrive: exactly one of `all`, `reason` and `positions`.
 pub(super) fn selection(body: &str) -> Result<Selection, Problem> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Body {
-        all: Option<bool>,
-        reason: Option<String>,
-        positions: Option<Vec<Position>>,
-    }
     const ONE: &str = "name the letters by one of {\"all\":true}, {\"reason\":\"…\"} and \
                        {\"positions\":[{\"partition\":0,\"offset\":0}]}";
 
-    let body: Body =
+    let body: Chosen =
         serde_json::from_str(body).map_err(|error| Problem::bad_request(format!("{ONE}: {error}")))?;
     let invalid = |field, message| Err(Problem::invalid(vec![FieldError::new(field, message)]));
     match (body.all, body.reason, body.positions) {

@@ -5,48 +5,79 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use chrono::SecondsFormat;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::messaging::dead_letter::{DeadLetter, Settled};
+use crate::{
+    http::openapi::moment,
+    messaging::dead_letter::{DeadLetter, Settled},
+};
 
-#[derive(Serialize)]
+/// A record that could not be processed, and why.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Shown<'a> {
+#[schemars(rename = "DeadLetter")]
+pub(super) struct Shown<'a> {
+    /// Where it is in the dead letter topic.
     partition: i32,
+    /// Its offset there.
     offset: i64,
+    /// When it was set aside.
+    #[schemars(schema_with = "moment")]
     timestamp: String,
+    /// Why it is here.
     reason: &'a str,
     source: Source<'a>,
+    /// How often it was sent back before it came here.
     redrives: u32,
+    /// Whether it was sent back since; absent where that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     redriven: Option<bool>,
+    /// How many bytes its value had, where only the beginning is here.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated_from: Option<u64>,
+    /// The record's key.
     key: Option<Content<'a>>,
+    /// The record's value.
     value: Option<Content<'a>>,
+    /// The record's own headers.
     headers: Vec<Header<'a>>,
 }
 
-#[derive(Serialize)]
+/// Where a dead letter was read; what is null is not known.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterSource")]
 struct Source<'a> {
+    /// The topic.
     topic: Option<&'a str>,
+    /// The partition there.
     partition: Option<i32>,
+    /// The offset there.
     offset: Option<i64>,
+    /// The record's timestamp there.
     timestamp: Option<String>,
+    /// The group that could not process it.
     group: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+/// A header of a record.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RecordHeader")]
 struct Header<'a> {
+    /// Its name.
     name: &'a str,
+    /// Its value.
     value: Option<Content<'a>>,
 }
 
 /// Bytes as what they are: text where they are UTF-8, else base64 (RFC 4648, section 4).
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "RecordBytes")]
 enum Content<'a> {
+    /// UTF-8.
     Text(&'a str),
+    /// Anything else.
     Base64(String),
 }
 
@@ -61,7 +92,7 @@ impl<'a> Content<'a> {
 
 /// Appends the letter as one line of JSON. Whether it was sent back is told where that is known.
 pub(super) fn push(to: &mut Vec<u8>, letter: &DeadLetter, settled: Option<&BTreeMap<i32, Settled>>) {
-    let moment = |time: chrono::DateTime<chrono::Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let written = |time: chrono::DateTime<chrono::Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
     let (record, source) = (&letter.record, &letter.source);
     let redriven = |settled: &BTreeMap<i32, Settled>| {
         settled.get(&record.partition).is_some_and(|it| it.has(record.offset))
@@ -69,13 +100,13 @@ pub(super) fn push(to: &mut Vec<u8>, letter: &DeadLetter, settled: Option<&BTree
     let shown = Shown {
         partition: record.partition,
         offset: record.offset,
-        timestamp: moment(record.timestamp),
+        timestamp: written(record.timestamp),
         reason: &letter.reason,
         source: Source {
             topic: source.topic.as_deref(),
             partition: source.partition,
             offset: source.offset,
-            timestamp: source.timestamp.map(moment),
+            timestamp: source.timestamp.map(written),
             group: source.group.as_deref(),
         },
         redrives: letter.redrives,

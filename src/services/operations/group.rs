@@ -6,6 +6,7 @@ use std::{
 };
 
 use chrono::SecondsFormat;
+use schemars::JsonSchema;
 use serde::Serialize;
 use warp::{
     http::{Method, StatusCode},
@@ -18,61 +19,88 @@ use crate::{
     messaging::{GroupPhase, GroupStatus, PartitionStatus, Rebalance},
 };
 
-#[derive(Serialize)]
+/// The consumer group as this member sees it, and what moved in it.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Body<'a> {
+#[schemars(rename = "Group")]
+pub(super) struct Body<'a> {
+    /// The group's id.
     id: &'a str,
     phase: GroupPhase,
+    /// `classic` or `consumer`; empty before it speaks one.
     protocol: &'a str,
+    /// The assignor that the classic protocol's members agreed on.
     #[serde(skip_serializing_if = "Option::is_none")]
     assignor: Option<&'a str>,
     /// The member's own id.
     member: &'a str,
+    /// The group's generation; the member's epoch where the protocol is `consumer`.
     generation: i32,
     /// Of all its partitions whose end is known.
     lag: u64,
+    /// Those that this member has.
     partitions: Vec<Partition<'a>>,
+    /// The last ones, the newest first.
     rebalances: Vec<Moved<'a>>,
+    /// What went wrong last, while it has not been put right.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+/// A partition that this member has.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "GroupPartition")]
 struct Partition<'a> {
+    /// Its number.
     partition: i32,
+    /// Whether what was processed before is here again.
     restored: bool,
     /// Below it everything is processed.
     processed: i64,
+    /// The offset committed last.
     committed: i64,
+    /// The end of the log as last seen.
     end: i64,
-    /// `None` while the end is not known.
+    /// What is still to be processed; null while the end is not known.
     lag: Option<u64>,
-    /// The end that is to be reached before the service is ready.
+    /// The end that is to be reached before the service is ready; null while it is not known.
     goal: Option<i64>,
-    /// In the last rebalance; `None` while it still does.
+    /// For how long nobody processed it in the last rebalance; null while it still stands still.
     stood_still_ms: Option<u64>,
+    /// Why it stands still, while it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+/// A change of what this member has.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Rebalance")]
 struct Moved<'a> {
+    /// When it began.
+    #[schemars(schema_with = "crate::http::openapi::moment")]
     at: String,
+    /// Why, as this member knows it.
     reason: &'a str,
+    /// The generation that came of it.
     generation: i32,
+    /// Until it had what it was to have.
     took_ms: u64,
+    /// Partitions that it did not have before.
     gained: &'a BTreeSet<i32>,
+    /// Partitions that it has no more.
     gave_up: &'a BTreeSet<i32>,
+}
+
+/// The group by topic, where the service reads several in it.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Groups<'a> {
+    groups: BTreeMap<&'a str, Body<'a>>,
 }
 
 /// `GET /group`: 200, whatever the group's state; by topic where the service reads several in it.
 pub(super) fn group(operations: &Operations) -> Response {
-    #[derive(Serialize)]
-    struct Groups<'a> {
-        groups: BTreeMap<&'a str, Body<'a>>,
-    }
     let members: Vec<(&str, GroupStatus)> = operations
         .memberships
         .iter()

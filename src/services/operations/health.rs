@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use warp::{Reply, http::StatusCode, reply::Response};
@@ -15,35 +16,53 @@ use crate::{
 /// How soon to ask again whether the service is ready, in seconds.
 const RETRY_AFTER: u32 = 1;
 
+/// How the service is.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Health {
+    /// The process lives.
+    #[schemars(extend("const" = "up"))]
+    status: &'static str,
+    /// Its name.
+    service: &'static str,
+    /// Its version.
+    version: &'static str,
+    /// Whether Kafka is the one inside this process.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    embedded: bool,
+    /// The cluster, where it needs one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kafka: Option<KafkaStatus>,
+    /// The consumer group, where it reads one topic in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<GroupStatus>,
+    /// The consumer group by topic, where it reads several in it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    groups: BTreeMap<Arc<str>, GroupStatus>,
+    /// The state that it keeps by the log, a topic each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    state: Vec<LedgerStatus>,
+    #[serde(flatten)]
+    #[schemars(skip)]
+    particular: Map<String, Value>,
+}
+
+/// The service is to get traffic.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Ready {
+    /// It is ready.
+    #[schemars(extend("const" = "ready"))]
+    status: &'static str,
+}
+
 /// `GET /health`: 200 while the process lives, whatever became of Kafka; its state is in the body.
 pub(super) fn health(operations: &Operations) -> Response {
-    #[derive(Serialize)]
-    struct Body {
-        status: &'static str,
-        service: &'static str,
-        version: &'static str,
-        #[serde(skip_serializing_if = "std::ops::Not::not")]
-        embedded: bool,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        kafka: Option<KafkaStatus>,
-        /// Where it reads one topic in a group.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        group: Option<GroupStatus>,
-        /// Where it reads several, by topic.
-        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-        groups: BTreeMap<Arc<str>, GroupStatus>,
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        state: Vec<LedgerStatus>,
-        #[serde(flatten)]
-        particular: Map<String, Value>,
-    }
     let mut groups: BTreeMap<Arc<str>, GroupStatus> = operations
         .memberships
         .iter()
         .map(|membership| (Arc::clone(&membership.topic), membership.status.borrow().group.clone()))
         .collect();
     let group = if groups.len() == 1 { groups.pop_first().map(|(_, group)| group) } else { None };
-    let body = Body {
+    let body = Health {
         status: "up",
         service: operations.service,
         version: env!("CARGO_PKG_VERSION"),
@@ -60,27 +79,25 @@ pub(super) fn health(operations: &Operations) -> Response {
 /// `GET /ready`: 200 when Kafka answers, the state is read and the first assignment is restored and read to the end
 /// that it had then, else 503 with what is missing and how far it is.
 pub(super) fn ready(operations: &Operations) -> Response {
-    #[derive(Serialize)]
-    struct Body {
-        status: &'static str,
-    }
     match obstacle(operations) {
-        None => answer(StatusCode::OK, &Body { status: "ready" }),
+        None => answer(StatusCode::OK, &Ready { status: "ready" }),
         Some(obstacle) => {
-            let partitions: Vec<Value> = operations
-                .memberships
-                .iter()
-                .flat_map(|membership| {
-                    membership.status.borrow().group.partitions.iter().map(progress).collect::<Vec<_>>()
-                })
-                .collect();
-            Problem::unavailable(obstacle, RETRY_AFTER).with_member("partitions", partitions).into_response()
+            let mut partitions = Vec::new();
+            for membership in &operations.memberships {
+                partitions.extend(membership.status.borrow().group.partitions.iter().map(progress));
+            }
+            not_ready(obstacle, partitions).into_response()
         }
     }
 }
 
+/// 503: what keeps the service from being ready, and how far each partition is.
+pub(super) fn not_ready(obstacle: String, partitions: Vec<Value>) -> Problem {
+    Problem::unavailable(obstacle, RETRY_AFTER).with_member("partitions", partitions)
+}
+
 /// How far a partition is on its way to where it is to be.
-fn progress(partition: &PartitionStatus) -> Value {
+pub(super) fn progress(partition: &PartitionStatus) -> Value {
     json!({
         "partition": partition.partition,
         "restored": partition.restored,

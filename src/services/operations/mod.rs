@@ -3,6 +3,7 @@
 mod group;
 mod health;
 mod metrics;
+mod openapi;
 
 use std::{fmt, sync::Arc};
 
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use warp::{Filter, Rejection, reply::Response};
 
 pub use metrics::{Figure, Kind};
+pub use openapi::{Reads, describe};
 
 use crate::{
     http::{Traffic, reads, with},

@@ -1,6 +1,7 @@
 //! Orders as clients see them.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -12,8 +13,9 @@ use super::{
 };
 
 /// An order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Order")]
 pub struct OrderBody {
     /// Its id.
     pub order_id: Uuid,
@@ -31,16 +33,19 @@ pub struct OrderBody {
     pub version: u64,
     /// When it was made.
     #[serde(with = "crate::services::moment")]
+    #[schemars(schema_with = "crate::http::openapi::moment")]
     pub created_at: DateTime<Utc>,
     /// When it changed last.
     #[serde(with = "crate::services::moment")]
+    #[schemars(schema_with = "crate::http::openapi::moment")]
     pub updated_at: DateTime<Utc>,
     /// Its life so far.
     pub history: Vec<Change>,
 }
 
 /// A page of orders.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Orders")]
 pub struct OrdersBody {
     /// The orders, by when they were made.
     pub orders: Vec<OrderBody>,

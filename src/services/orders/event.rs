@@ -6,16 +6,18 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
     price::Price,
+    request::{LONGEST_SKU, MOST_OF_AN_ITEM},
     status::{Action, Status},
 };
 use crate::{
     messaging::{Event, ledger::Versioned},
-    services::idempotency::Idempotency,
+    services::{fields::VISIBLE_LINE, idempotency::Idempotency},
 };
 
 /// An event of an order.
@@ -51,14 +53,17 @@ pub struct OrderCreated {
 }
 
 /// What was ordered, of one kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Item {
     /// What it is.
+    #[schemars(length(min = 1, max = LONGEST_SKU), regex(pattern = VISIBLE_LINE))]
     pub sku: String,
     /// How many.
+    #[schemars(range(min = 1, max = MOST_OF_AN_ITEM))]
     pub quantity: u32,
     /// What one costs.
+    #[schemars(schema_with = "Price::unit_price")]
     pub unit_price: Price,
 }
 

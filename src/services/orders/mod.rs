@@ -4,6 +4,7 @@
 
 mod answer;
 pub mod event;
+mod openapi;
 mod ordering;
 pub mod price;
 mod request;
@@ -14,6 +15,7 @@ pub mod status;
 mod view;
 
 pub use answer::{OrderBody, OrdersBody};
+pub use openapi::{DOCUMENT, document};
 pub use ordering::Books;
 pub use request::{MOST_ITEMS, MOST_OF_AN_ITEM, NewOrder};
 pub use routes::{Api, PATHS, routes};

@@ -12,7 +12,6 @@ use super::{
     price::Price,
     request::NewOrder,
     status::{Action, Status},
-    view::Order,
 };
 use crate::{
     http::{Problem, check_match},
@@ -120,7 +119,7 @@ impl Books {
             }
             check_match(step.if_match, order.version())?;
             let from = order.status();
-            let Some(status) = from.after(action) else { return Err(forbidden(&order, action)) };
+            let Some(status) = from.after(action) else { return Err(forbidden(from, action)) };
             let version = order.version() + 1;
             let changed = OrderStatusChanged {
                 order_id: id,
@@ -148,7 +147,7 @@ impl Books {
     }
 }
 
-fn may_order(standing: Option<&Standing>, user: Uuid) -> Result<(), Problem> {
+pub(super) fn may_order(standing: Option<&Standing>, user: Uuid) -> Result<(), Problem> {
     match standing {
         Some(Standing::Registered(_)) => Ok(()),
         Some(Standing::Deleted(_)) => {
@@ -169,8 +168,8 @@ pub(super) fn unknown(id: Uuid) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("there is no order {id} here"))
 }
 
-fn forbidden(order: &Order, action: Action) -> Problem {
-    let status: Status = order.status();
+/// 409: the order's status does not allow it.
+pub(super) fn forbidden(status: Status, action: Action) -> Problem {
     let allowed: Vec<&str> = status.allowed().map(Action::name).collect();
     let can = if allowed.is_empty() {
         "nothing more can be done to it".to_owned()

@@ -1,8 +1,9 @@
 //! Money: exact, in decimal, never a binary fraction.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use rust_decimal::Decimal;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::event::Item;
@@ -13,7 +14,7 @@ const WHOLE_DIGITS: usize = 12;
 const FRACTION_DIGITS: usize = 4;
 
 /// An amount of money, not below zero; in JSON a string such as `"19.90"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Price(Decimal);
 
@@ -27,6 +28,29 @@ impl Price {
             total = total.checked_add(cost)?;
         }
         Some(Self(total))
+    }
+}
+
+impl Price {
+    /// A price as a request may have it.
+    pub(super) fn unit_price(_: &mut SchemaGenerator) -> Schema {
+        let pattern = format!("^[0-9]{{1,{WHOLE_DIGITS}}}(\\.[0-9]{{1,{FRACTION_DIGITS}}})?$");
+        json_schema!({ "type": "string", "pattern": pattern, "examples": ["19.90"] })
+    }
+}
+
+/// A total has more digits than a price.
+impl JsonSchema for Price {
+    fn schema_name() -> Cow<'static, str> {
+        "Price".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$" })
     }
 }
 

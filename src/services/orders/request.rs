@@ -1,5 +1,6 @@
 //! What clients ask of the order service.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -14,17 +15,22 @@ pub const MOST_ITEMS: usize = 100;
 /// The most of one item.
 pub const MOST_OF_AN_ITEM: u32 = 1_000_000;
 /// The longest name of an item, in characters: a hundred of them are kept for ever with each order.
-const LONGEST_SKU: usize = 64;
+pub(super) const LONGEST_SKU: usize = 64;
+
+/// What a currency is, as a regular expression.
+const CURRENCY: &str = "^[A-Z]{3}$";
 
 /// `POST /orders`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NewOrder {
     /// Who orders.
     pub user_id: Uuid,
     /// What: 1 to 100 items.
+    #[schemars(length(min = 1, max = MOST_ITEMS))]
     pub items: Vec<Item>,
     /// In which the prices are: three letters of ISO 4217.
+    #[schemars(regex(pattern = CURRENCY))]
     pub currency: String,
 }
 

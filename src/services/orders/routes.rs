@@ -7,6 +7,7 @@ use warp::{Filter, Rejection, Reply, filters::path::FullPath, http::HeaderValue,
 
 use super::{
     answer::{OrderBody, OrdersBody},
+    openapi::DOCUMENT,
     ordering::{self, Books, Step},
     request::NewOrder,
     status::{Action, Status},
@@ -42,6 +43,9 @@ pub static PATHS: Paths = Paths(&[
     ("/ready", READ),
     ("/group", READ),
     ("/metrics", READ),
+    ("/openapi.json", READ),
+    ("/swagger", READ),
+    ("/swagger/{file}", READ),
 ]);
 
 /// What the routes answer from.
@@ -85,6 +89,8 @@ pub fn routes(
         .or(asked(&api))
         .unify()
         .or(operations::routes(&api.operations))
+        .unify()
+        .or(http::openapi::routes(&DOCUMENT))
         .unify()
         .or(http::unknown(&PATHS))
         .unify()

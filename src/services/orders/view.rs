@@ -6,6 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -56,13 +57,14 @@ pub struct Order {
 }
 
 /// A moment in the life of an order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
     /// Where the order was from then on.
     pub status: Status,
     /// When that was.
     #[serde(with = "crate::services::moment")]
+    #[schemars(schema_with = "crate::http::openapi::moment")]
     pub at: DateTime<Utc>,
     /// By what; nothing created it.
     #[serde(skip_serializing_if = "Option::is_none")]

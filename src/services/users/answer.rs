@@ -1,14 +1,16 @@
 //! Users as clients see them.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::User;
 
 /// A user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "User")]
 pub struct UserBody {
     /// The user's id.
     pub user_id: Uuid,
@@ -20,14 +22,17 @@ pub struct UserBody {
     pub version: u64,
     /// When the user registered.
     #[serde(with = "crate::services::moment")]
+    #[schemars(schema_with = "crate::http::openapi::moment")]
     pub created_at: DateTime<Utc>,
     /// When anything about the user changed last.
     #[serde(with = "crate::services::moment")]
+    #[schemars(schema_with = "crate::http::openapi::moment")]
     pub updated_at: DateTime<Utc>,
 }
 
 /// A page of users.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Users")]
 pub struct UsersBody {
     /// The users, by when they registered.
     pub users: Vec<UserBody>,

@@ -5,6 +5,7 @@
 mod answer;
 pub mod email;
 pub mod event;
+mod openapi;
 pub mod punycode;
 mod register;
 mod request;
@@ -13,6 +14,7 @@ mod service;
 mod view;
 
 pub use answer::{UserBody, UsersBody};
+pub use openapi::{DOCUMENT, document};
 pub use request::{NewUser, UserChange};
 pub use routes::{Api, PATHS, routes};
 pub use service::run;

@@ -158,6 +158,7 @@ pub(super) fn unknown(id: Uuid) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("there is no user {id} here"))
 }
 
-fn taken(email: &str) -> Problem {
+/// 409.
+pub(super) fn taken(email: &str) -> Problem {
     Problem::new(StatusCode::CONFLICT, format!("{email} is registered already"))
 }

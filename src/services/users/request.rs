@@ -1,29 +1,33 @@
 //! What clients ask of the user service.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::email;
 use crate::{
     http::Problem,
-    services::fields::{Fields, line},
+    services::fields::{Fields, VISIBLE_LINE, line},
 };
 
 /// The longest name, in characters.
 const LONGEST_NAME: usize = 256;
 
 /// `POST /users`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NewUser {
     /// Without surrounding blanks.
+    #[schemars(schema_with = "email::schema")]
     pub email: String,
     /// Without surrounding blanks, at most 256 characters.
+    #[schemars(length(min = 1, max = LONGEST_NAME), regex(pattern = VISIBLE_LINE))]
     pub name: String,
 }
 
 /// `PATCH /users/{userId}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UserChange {
     /// Without surrounding blanks, at most 256 characters.
+    #[schemars(length(min = 1, max = LONGEST_NAME), regex(pattern = VISIBLE_LINE))]
     pub name: String,
 }
 

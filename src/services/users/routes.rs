@@ -15,6 +15,7 @@ use super::{
     Users,
     answer::{UserBody, UsersBody},
     email::normal_form,
+    openapi::DOCUMENT,
     register,
     request::{NewUser, UserChange},
 };
@@ -39,6 +40,9 @@ pub static PATHS: Paths = Paths(&[
     ("/health", "GET, HEAD, OPTIONS"),
     ("/ready", "GET, HEAD, OPTIONS"),
     ("/metrics", "GET, HEAD, OPTIONS"),
+    ("/openapi.json", "GET, HEAD, OPTIONS"),
+    ("/swagger", "GET, HEAD, OPTIONS"),
+    ("/swagger/{file}", "GET, HEAD, OPTIONS"),
 ]);
 
 /// What the routes answer from.
@@ -104,6 +108,8 @@ pub fn routes(
         .or(delete)
         .unify()
         .or(operations::routes(&api.operations))
+        .unify()
+        .or(http::openapi::routes(&DOCUMENT))
         .unify()
         .or(http::unknown(&PATHS))
         .unify()

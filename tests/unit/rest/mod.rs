@@ -1,6 +1,7 @@
 //! The REST face of the activity service, without sockets and without Kafka.
 
 mod dead_letters;
+mod documentation;
 mod finding;
 mod group;
 mod health;

@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::Unreadable;
 
 /// What became of a redrive.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Letters that were sent back, and that the topic they came from has acknowledged.

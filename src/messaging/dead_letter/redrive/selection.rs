@@ -18,7 +18,9 @@ pub enum Selection {
 }
 
 /// A place in the dead letter topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 pub struct Position {
     /// The partition of the dead letter topic.
     pub partition: i32,

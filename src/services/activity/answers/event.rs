@@ -29,10 +29,13 @@ async fn answer(api: &Api, id: &str, query: &str) -> Result<Response, Problem> {
     };
     match found {
         Ok(Some(event)) => Ok(json(Bytes::copy_from_slice(event.json()))),
-        Ok(None) => Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            format!("no event {id} is here: it is not processed yet, was dropped, or never was"),
-        )),
+        Ok(None) => Err(unknown(id)),
         Err(error) => Err(super::store_is_away(&error)),
     }
+}
+
+/// 404.
+pub(in super::super) fn unknown(id: Uuid) -> Problem {
+    let detail = format!("no event {id} is here: it is not processed yet, was dropped, or never was");
+    Problem::new(StatusCode::NOT_FOUND, detail)
 }

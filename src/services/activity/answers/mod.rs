@@ -7,7 +7,7 @@ pub(super) mod published;
 use crate::{http::Problem, store::StoreError};
 
 /// 503: the store cannot be asked now. Why is for the log.
-fn store_is_away(error: &StoreError) -> Problem {
+pub(super) fn store_is_away(error: &StoreError) -> Problem {
     log::error!("a read failed: {error}");
     Problem::unavailable("the store of processed events cannot be read now", 1)
 }

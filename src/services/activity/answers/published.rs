@@ -104,7 +104,7 @@ fn acknowledged(status: StatusCode, body: String, id: Uuid, receipt: Receipt) ->
 
 /// Why Kafka has no such event, or is not known to have it, and what to do. The id is told in any case:
 /// with it the same event can be posted again, and is stored once however often it was written.
-fn failure(id: Uuid, error: PublishError) -> Problem {
+pub(in super::super) fn failure(id: Uuid, error: PublishError) -> Problem {
     const SAFE: &str = "Posting it again with this eventId is safe: an eventId is stored once";
     unpublished(error, SAFE).with_member("eventId", id.to_string())
 }

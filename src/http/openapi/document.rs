@@ -1,0 +1,97 @@
+//! A document on its way to being one.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value, json};
+
+use super::Operation;
+use crate::http::problem::ProblemBody;
+
+/// What holds for every service.
+const EVERYWHERE: &str = "\
+Every error is `application/problem+json` (RFC 9457); where fields are at fault, each is named. A path that does not \
+exist is 404; a method that a path does not take is 405, with those that it takes in `Allow`, which `OPTIONS` tells, \
+too. Whatever takes `GET` takes `HEAD`. A `/` at the end of a path changes nothing. Parameters and fields that are not \
+known are ignored; a parameter that is given twice is 400.
+
+`X-Correlation-Id` (1 to 128 visible ASCII characters) goes along with a request: into its answer, into what is \
+written to Kafka, and into every line of log about it, in every service.
+
+How large and how deep a body may be, and how long a request may take, are settings: `MAX_BODY_BYTES`, `MAX_DEPTH`, \
+`REQUEST_TIMEOUT`.";
+
+/// The routes of a service, described: OpenAPI 3.1.
+#[derive(Debug)]
+pub struct Document {
+    title: &'static str,
+    description: &'static str,
+    schemas: SchemaGenerator,
+    tags: Vec<Value>,
+    paths: Map<String, Value>,
+    security: Map<String, Value>,
+}
+
+impl Document {
+    /// Of a service of that name, which does that.
+    pub fn new(title: &'static str, description: &'static str) -> Self {
+        // What is described is what the program writes: a field that is always written is required.
+        let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
+            settings.definitions_path = Cow::Borrowed("/components/schemas");
+            settings.meta_schema = None;
+        });
+        Self {
+            title,
+            description,
+            schemas: settings.into_generator(),
+            tags: Vec::new(),
+            paths: Map::new(),
+            security: Map::new(),
+        }
+    }
+
+    /// The schema of what that type is in JSON: a reference, where the type has a name.
+    pub fn schema<T: JsonSchema>(&mut self) -> Value {
+        self.schemas.subschema_for::<T>().to_value()
+    }
+
+    /// What the operations that follow are about.
+    pub fn tag(&mut self, name: &'static str, description: &'static str) {
+        self.tags.push(json!({ "name": name, "description": description }));
+    }
+
+    /// A scheme by which a client says who it is, for [`Operation::secured`].
+    pub fn security(&mut self, name: &'static str, scheme: Value) {
+        self.security.insert(name.to_owned(), scheme);
+    }
+
+    /// Adds an operation, under the last tag.
+    pub fn add(&mut self, path: &str, operation: Operation) {
+        let problem = self.schema::<ProblemBody<'_>>();
+        let tag = self.tags.last().map_or(Value::Null, |tag| tag["name"].clone());
+        let method = operation.method();
+        let methods = self.paths.entry(path).or_insert_with(|| json!({}));
+        methods[method] = operation.finish(tag, &problem);
+    }
+
+    /// The document.
+    pub fn finish(mut self) -> Value {
+        json!({
+            "openapi": "3.1.0",
+            "info": {
+                "title": self.title,
+                "version": env!("CARGO_PKG_VERSION"),
+                "description": format!("{}\n\n{EVERYWHERE}", self.description),
+                "license": { "name": "Apache 2.0", "identifier": env!("CARGO_PKG_LICENSE") },
+            },
+            "servers": [{ "url": "/", "description": "Where this document came from" }],
+            "security": [],
+            "tags": self.tags,
+            "paths": self.paths,
+            "components": {
+                "schemas": self.schemas.take_definitions(true),
+                "securitySchemes": self.security,
+            },
+        })
+    }
+}

@@ -1,0 +1,273 @@
+//! One method of one path: what it takes, and every answer that it gives.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use warp::http::{HeaderName, header};
+
+use super::shared;
+use crate::http::{
+    CORRELATION_ID, FieldError, JSON, PROBLEM_JSON, Problem, body, connection, origin, service,
+};
+
+/// A method of a path.
+#[derive(Debug)]
+pub struct Operation {
+    method: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    description: &'static str,
+    parameters: Vec<Value>,
+    body: Option<Value>,
+    answers: BTreeMap<u16, Answer>,
+    problems: BTreeMap<u16, Vec<Expected>>,
+    security: Option<&'static str>,
+}
+
+/// An answer that is no problem.
+#[derive(Debug, Default)]
+pub struct Answer {
+    description: &'static str,
+    headers: Map<String, Value>,
+    content: Map<String, Value>,
+}
+
+/// A problem that may be answered.
+#[derive(Debug)]
+struct Expected {
+    name: &'static str,
+    summary: &'static str,
+    problem: Problem,
+}
+
+impl Operation {
+    /// Of that method, in lower case, with a name that no other has, and what it does in a few words.
+    pub fn new(method: &'static str, id: &'static str, summary: &'static str) -> Self {
+        Self {
+            method,
+            id,
+            summary,
+            description: "",
+            parameters: Vec::new(),
+            body: None,
+            answers: BTreeMap::new(),
+            problems: BTreeMap::new(),
+            security: None,
+        }
+    }
+
+    /// What it does, in more words.
+    #[must_use]
+    pub fn describe(mut self, description: &'static str) -> Self {
+        self.description = description;
+        self
+    }
+
+    /// A part of its path.
+    #[must_use]
+    pub fn path(self, name: &'static str, description: &'static str, schema: Value) -> Self {
+        self.parameter("path", name, description, schema)
+    }
+
+    /// A parameter of its query.
+    #[must_use]
+    pub fn query(self, name: &'static str, description: &'static str, schema: Value) -> Self {
+        self.parameter("query", name, description, schema)
+    }
+
+    /// A header that it looks at.
+    #[must_use]
+    pub fn header(self, name: &'static str, description: &'static str, schema: Value) -> Self {
+        self.parameter("header", name, description, schema)
+    }
+
+    fn parameter(
+        mut self,
+        place: &'static str,
+        name: &'static str,
+        description: &'static str,
+        schema: Value,
+    ) -> Self {
+        self.parameters.push(json!({
+            "name": name,
+            "in": place,
+            "required": place == "path",
+            "description": description,
+            "schema": schema,
+        }));
+        self
+    }
+
+    /// A body of JSON, for example that.
+    #[must_use]
+    pub fn takes(mut self, schema: Value, example: &impl Serialize) -> Self {
+        let content = json!({ JSON: { "schema": schema, "example": example } });
+        self.body = Some(json!({ "required": true, "content": content }));
+        self
+    }
+
+    /// An answer of that status.
+    #[must_use]
+    pub fn answers(mut self, status: u16, answer: Answer) -> Self {
+        self.answers.insert(status, answer);
+        self
+    }
+
+    /// A problem that it may answer with, as the route makes it; by a name, and when that is.
+    #[must_use]
+    pub fn problem(mut self, name: &'static str, summary: &'static str, problem: Problem) -> Self {
+        let status = problem.status().as_u16();
+        self.problems.entry(status).or_default().push(Expected { name, summary, problem });
+        self
+    }
+
+    /// Problems that it may answer with, as [`Operation::problem`] takes them.
+    #[must_use]
+    pub fn problems<const N: usize>(mut self, problems: [(&'static str, &'static str, Problem); N]) -> Self {
+        for (name, summary, problem) in problems {
+            self = self.problem(name, summary, problem);
+        }
+        self
+    }
+
+    /// A field or parameter may be at fault, for example that one.
+    #[must_use]
+    pub fn invalid(self, field: &'static str, message: &'static str) -> Self {
+        let problem = Problem::invalid(vec![FieldError::new(field, message)]);
+        self.problem("invalid", "A field or a parameter is not valid.", problem)
+    }
+
+    /// Who may is said by that scheme of the document.
+    #[must_use]
+    pub fn secured(mut self, scheme: &'static str) -> Self {
+        self.security = Some(scheme);
+        self
+    }
+
+    pub(super) fn method(&self) -> &'static str {
+        self.method
+    }
+
+    pub(super) fn finish(mut self, tag: Value, problem: &Value) -> Value {
+        if self.body.is_some() {
+            self = self.problems(body::problems());
+        }
+        if self.method != "get" {
+            self = self.problem("foreign", "A page of another site asks for it.", origin::foreign());
+        }
+        let is_correlated = self.parameters.iter().any(|it| it["name"] == shared::CORRELATION);
+        let mut operation = self
+            .problem("internal", "Something went wrong in the service.", Problem::internal())
+            .problem("tooLate", "There was no answer in time.", service::overdue())
+            .problem("tooMany", "There are too many connections.", connection::too_many());
+        let mut responses = Map::new();
+        for (status, mut answer) in std::mem::take(&mut operation.answers) {
+            if is_correlated {
+                answer = answer.header(CORRELATION_ID);
+            }
+            responses.insert(status.to_string(), answer.finish());
+        }
+        for (status, problems) in std::mem::take(&mut operation.problems) {
+            responses.insert(status.to_string(), response(&problems, problem, is_correlated));
+        }
+        let mut described = json!({
+            "operationId": operation.id,
+            "tags": [tag],
+            "summary": operation.summary,
+            "responses": responses,
+        });
+        if !operation.description.is_empty() {
+            described["description"] = operation.description.into();
+        }
+        if !operation.parameters.is_empty() {
+            described["parameters"] = operation.parameters.into();
+        }
+        if let Some(body) = operation.body {
+            described["requestBody"] = body;
+        }
+        if let Some(scheme) = operation.security {
+            described["security"] = json!([{ scheme: [] }]);
+        }
+        described
+    }
+}
+
+impl Answer {
+    /// One that says that.
+    pub fn new(description: &'static str) -> Self {
+        Self { description, ..Self::default() }
+    }
+
+    /// Its body, of that media type, for example that.
+    #[must_use]
+    pub fn of(mut self, media_type: &str, schema: Value, example: &impl Serialize) -> Self {
+        self.content.insert(media_type.to_owned(), json!({ "schema": schema, "example": example }));
+        self
+    }
+
+    /// Its body of JSON, for example that.
+    #[must_use]
+    pub fn json(self, schema: Value, example: &impl Serialize) -> Self {
+        self.of(JSON, schema, example)
+    }
+
+    /// A header that it may have.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName) -> Self {
+        self.headers.insert(name.as_str().to_owned(), shared::header(&name, false));
+        self
+    }
+
+    /// A header that it always has.
+    #[must_use]
+    pub fn always(mut self, name: HeaderName) -> Self {
+        self.headers.insert(name.as_str().to_owned(), shared::header(&name, true));
+        self
+    }
+
+    fn finish(self) -> Value {
+        let mut answer = json!({ "description": self.description });
+        if !self.headers.is_empty() {
+            answer["headers"] = self.headers.into();
+        }
+        if !self.content.is_empty() {
+            answer["content"] = self.content.into();
+        }
+        answer
+    }
+}
+
+/// The answer that is one of these problems, which have one status.
+fn response(problems: &[Expected], schema: &Value, is_correlated: bool) -> Value {
+    let summaries: Vec<_> = problems.iter().map(|expected| expected.summary).collect();
+    let mut headers = Map::new();
+    let mut members = Map::new();
+    let mut examples = Map::new();
+    for Expected { name, summary, problem } in problems {
+        for name in problem.headers().keys().filter(|name| *name != header::CONNECTION) {
+            let always = problems.iter().all(|other| other.problem.headers().contains_key(name));
+            headers.insert(name.as_str().to_owned(), shared::header(name, always));
+        }
+        for (name, value) in problem.members() {
+            members.insert(name.clone(), shared::schema_like(value));
+        }
+        let body: Value = serde_json::from_slice(&problem.json()).unwrap_or_default();
+        examples.insert((*name).to_owned(), json!({ "summary": summary, "value": body }));
+    }
+    if is_correlated {
+        headers.insert(CORRELATION_ID.as_str().to_owned(), shared::header(&CORRELATION_ID, false));
+    }
+    let schema = match members.is_empty() {
+        true => schema.clone(),
+        false => json!({ "allOf": [schema, { "type": "object", "properties": members }] }),
+    };
+    let mut response = json!({
+        "description": summaries.join(" "),
+        "content": { PROBLEM_JSON: { "schema": schema, "examples": examples } },
+    });
+    if !headers.is_empty() {
+        response["headers"] = headers.into();
+    }
+    response
+}

@@ -1,0 +1,138 @@
+//! What the documents of all services have: headers, moments, and the routes of the documents themselves.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+use uuid::Uuid;
+use warp::http::{HeaderName, HeaderValue, header};
+
+use super::{Answer, Document, FILES, Operation};
+use crate::http::{Correlation, JSON, check_match, etag, nothing};
+
+/// `X-Correlation-Id`, as it is written.
+pub(super) const CORRELATION: &str = "X-Correlation-Id";
+
+/// A moment as the services write it, for `schemars(schema_with)`.
+pub fn moment(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "format": "date-time",
+        "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z$",
+    })
+}
+
+/// A moment as clients may write it: ISO 8601, of which RFC 3339 is the safe half.
+pub fn date_time() -> Value {
+    json!({ "type": "string", "format": "date-time", "examples": ["2026-05-01T10:00:00Z"] })
+}
+
+/// A UUID, for example that.
+pub fn uuid(example: Uuid) -> Value {
+    json!({ "type": "string", "format": "uuid", "examples": [example] })
+}
+
+/// The operation, which takes an id along, and tells it.
+pub fn correlated(operation: Operation) -> Operation {
+    let schema = json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": Correlation::LONGEST,
+        "pattern": "^[!-~]+$",
+    });
+    operation.header(
+        CORRELATION,
+        "An id for the request and all that follows from it; made where it is absent.",
+        schema,
+    )
+}
+
+/// The operation, which changes only the version that the client has seen.
+pub fn guarded(operation: Operation) -> Operation {
+    let schema = json!({ "type": "string", "examples": [etag(3)] });
+    let seen = HeaderValue::from_static("\"3\"");
+    let changed = check_match(Some(&seen), 4).err();
+    let operation =
+        operation.header("If-Match", "The ETag of the version that is to be changed, or `*`.", schema);
+    changed.into_iter().fold(operation, |operation, changed| {
+        operation.problem("changed", "It has another version by now.", changed)
+    })
+}
+
+/// A header of an answer.
+pub(super) fn header(name: &HeaderName, always: bool) -> Value {
+    let whole = json!({ "type": "integer", "minimum": 0 });
+    let (description, schema) = match name.as_str() {
+        "location" => ("Where it is from now on.", json!({ "type": "string", "format": "uri-reference" })),
+        "etag" => ("Its version.", json!({ "type": "string", "pattern": "^\"[!#-~]*\"$" })),
+        "link" => (
+            "The page after this one, absent on the last: `<…>; rel=\"next\"` (RFC 8288).",
+            json!({ "type": "string" }),
+        ),
+        "retry-after" => ("How soon to ask again, in seconds.", whole),
+        "accept" => ("The media type that is taken.", json!({ "const": JSON })),
+        "vary" => ("What of the request the answer depends on.", json!({ "type": "string" })),
+        "www-authenticate" => ("How to say who one is (RFC 6750).", json!({ "type": "string" })),
+        "x-correlation-id" => {
+            ("The id of the request: its own, or one that was made.", json!({ "type": "string" }))
+        }
+        "kafka-partition" => ("The partition that the event was written to.", whole),
+        "kafka-offset" => ("Its offset there.", whole),
+        "cache-control" => ("To be asked for again each time.", json!({ "const": "no-cache" })),
+        _ => ("", json!({ "type": "string" })),
+    };
+    json!({ "description": description, "required": always, "schema": schema })
+}
+
+/// The schema of values such as this one.
+pub(super) fn schema_like(value: &Value) -> Value {
+    match value {
+        Value::Null => json!({}),
+        Value::Bool(_) => json!({ "type": "boolean" }),
+        Value::Number(_) => json!({ "type": "integer" }),
+        Value::String(_) => json!({ "type": "string" }),
+        Value::Array(items) => {
+            json!({ "type": "array", "items": items.first().map_or_else(|| json!({}), schema_like) })
+        }
+        Value::Object(members) => {
+            let properties: serde_json::Map<_, _> =
+                members.iter().map(|(name, value)| (name.clone(), schema_like(value))).collect();
+            json!({ "type": "object", "properties": properties })
+        }
+    }
+}
+
+/// Describes the routes that documents and Swagger UI are at.
+pub fn describe_files(document: &mut Document) {
+    document.tag("Documentation", "What there is here, for programs and for people.");
+    let file = |description| Answer::new(description).always(header::ETAG).always(header::CACHE_CONTROL);
+    let asked = |operation: Operation| {
+        let tags = json!({ "type": "string" });
+        operation
+            .header("If-None-Match", "Versions that the client has.", tags)
+            .answers(304, file("The client has it already."))
+    };
+    let text = || json!({ "type": "string" });
+    let itself = json!({
+        "type": "object",
+        "required": ["openapi", "info", "paths"],
+        "properties": { "openapi": { "const": "3.1.0" }, "info": { "type": "object" }, "paths": { "type": "object" } },
+    });
+    let example = json!({ "openapi": "3.1.0", "info": { "title": "…", "version": "…" }, "paths": {} });
+    document.add(
+        "/openapi.json",
+        asked(Operation::new("get", "getDocument", "This document"))
+            .answers(200, file("The document, OpenAPI 3.1.").json(itself, &example)),
+    );
+    document.add(
+        "/swagger",
+        asked(Operation::new("get", "getPage", "Swagger UI"))
+            .answers(200, file("The page.").of("text/html", text(), &"<!doctype html>…")),
+    );
+    let names: Vec<&str> = FILES.iter().map(|(name, _)| *name).collect();
+    document.add(
+        "/swagger/{file}",
+        asked(Operation::new("get", "getFile", "A file of Swagger UI"))
+            .path("file", "Its name.", json!({ "enum": names }))
+            .answers(200, file("The file.").of("text/javascript", text(), &"…").of("text/css", text(), &"…"))
+            .problem("unknown", "There is no such file.", nothing("/swagger/other.js")),
+    );
+}

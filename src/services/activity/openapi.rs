@@ -1,0 +1,219 @@
+//! The routes of this service, described.
+
+use serde_json::{Value, json};
+use uuid::{Uuid, uuid};
+use warp::http::{HeaderName, header};
+
+use super::{
+    answers::{event::unknown, published, store_is_away},
+    holdings::Store,
+    request::{Accepts, MAX_CHARACTERS},
+    selection::MAX_LIMIT,
+};
+use crate::{
+    http::{
+        JSON, NDJSON,
+        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, moment, packed},
+    },
+    services::{dead_letters, operations, unpublished::reasons},
+    store::StoreError,
+};
+
+/// What `GET /openapi.json` answers: [`document`], as `docs/openapi` has it.
+pub static DOCUMENT: Packed = packed!("activity.json", JSON);
+
+const ID: Uuid = uuid!("0190163d-8694-739b-aea5-966c26f8ad91");
+
+/// The document of this service.
+pub fn document() -> Value {
+    let mut document = Document::new(
+        "Highwater: activity",
+        "Takes user activity events in, carries them through Kafka, stores each exactly once, and answers queries.",
+    );
+    document.tag("Publishing", "Events in. An answer says that Kafka has acknowledged the event.");
+    publish(&mut document);
+    document.tag("Events", "Events out, once they are processed, in the order in which they were.");
+    find(&mut document);
+    list(&mut document);
+    let store = document.schema::<Store>();
+    let held = json!({ "events": 40, "duplicates": 0, "evicted": 0, "conflicts": 0 });
+    operations::describe(&mut document, operations::Reads::OneTopic, &[("store", store, held)]);
+    dead_letters::describe(&mut document);
+    openapi::describe_files(&mut document);
+    document.finish()
+}
+
+fn publish(document: &mut Document) {
+    let failures =
+        || reasons().map(|(name, summary, reason)| (name, summary, published::failure(ID, reason)));
+    let acknowledged = |description| {
+        Answer::new(description)
+            .always(header::LOCATION)
+            .always(HeaderName::from_static("kafka-partition"))
+            .always(HeaderName::from_static("kafka-offset"))
+    };
+    let event_id = json!({ "type": "string", "format": "uuid" });
+    let created = json!({
+        "type": "object",
+        "required": ["eventId"],
+        "additionalProperties": false,
+        "properties": { "eventId": event_id },
+    });
+    let types = ["LOGIN".to_owned(), "LOGOUT".to_owned(), "PRODUCT_VIEW".to_owned()];
+    let posted = json!({ "userId": "ann", "eventType": "PRODUCT_VIEW", "payload": { "sku": "A-1" } });
+    document.add(
+        "/events/generate",
+        correlated(Operation::new("post", "generateEvent", "Publishes an event of a known type"))
+            .describe(
+                "The type is one of `EVENT_TYPES`, which are LOGIN, LOGOUT and PRODUCT_VIEW where nothing else is set. \
+                 A client that gives the eventId itself can post the event again: it is stored once.",
+            )
+            .takes(new_event(Accepts::Only(&types)), &posted)
+            .invalid("eventType", "must be one of LOGIN, LOGOUT, PRODUCT_VIEW")
+            .answers(201, acknowledged("Kafka has the event.").json(created, &json!({ "eventId": ID })))
+            .problems(failures()),
+    );
+    let message = "Event published successfully";
+    let accepted = json!({
+        "type": "object",
+        "required": ["message", "eventId"],
+        "additionalProperties": false,
+        "properties": { "message": { "const": message }, "eventId": event_id },
+    });
+    let posted = json!({ "userId": "ann", "eventType": "CART_ADD", "metadata": { "sku": "A-1" } });
+    document.add(
+        "/api/events",
+        correlated(Operation::new("post", "createEvent", "Publishes an event of any type"))
+            .takes(new_event(Accepts::AnyType), &posted)
+            .invalid("userId", "must not be blank")
+            .answers(
+                202,
+                acknowledged("Kafka has the event.")
+                    .json(accepted, &json!({ "message": message, "eventId": ID })),
+            )
+            .problems(failures()),
+    );
+}
+
+fn find(document: &mut Document) {
+    let wait = json!({ "type": "string", "pattern": "^[0-9]+(ms|s)?$", "examples": ["2s"] });
+    document.add(
+        "/events/processed/{eventId}",
+        Operation::new("get", "findEvent", "One event")
+            .path("eventId", "The event's id.", openapi::uuid(ID))
+            .query("wait", "Waits for it to be processed, at most 30 seconds: `2s`, `500ms`, `2`.", wait)
+            .invalid("eventId", "must be a UUID")
+            .answers(200, Answer::new("The event.").json(event("payload"), &example("payload")))
+            .problem("unknown", "It is not processed yet, was dropped, or never was.", unknown(ID))
+            .problem("storeAway", "The store cannot be read.", away()),
+    );
+}
+
+fn list(document: &mut Document) {
+    let stored = json!({ "type": "array", "items": event("payload") });
+    let answer = pages("The events.", "payload").json(stored, &json!([example("payload")]));
+    let operation = Operation::new("get", "listProcessed", "Events").answers(200, answer);
+    document.add("/events/processed", selected(operation, ""));
+
+    let operation = Operation::new("get", "listEvents", "Events, and how many they are");
+    document.add("/api/events", selected(operation.answers(200, envelope("")), ""));
+    let text = || json!({ "type": "string", "minLength": 1 });
+    let operation = Operation::new("get", "listEventsOfUser", "A user's events")
+        .path("userId", "The user.", text())
+        .answers(200, envelope("userId"));
+    document.add("/api/events/user/{userId}", selected(operation, "userId"));
+    let operation = Operation::new("get", "listEventsOfType", "Events of one type")
+        .path("eventType", "The type, in any case.", text())
+        .answers(200, envelope("eventType"));
+    document.add("/api/events/type/{eventType}", selected(operation, "eventType"));
+}
+
+/// What a listing can be narrowed down by, but for what its path fixes.
+fn selected(mut operation: Operation, fixed: &str) -> Operation {
+    let filters = [("userId", "Those of this user."), ("eventType", "Those of this type, in any case.")];
+    for (name, description) in filters {
+        if name != fixed {
+            operation = operation.query(name, description, json!({ "type": "string" }));
+        }
+    }
+    operation
+        .query("from", "Those that happened then or later.", date_time())
+        .query("to", "Those that happened before.", date_time())
+        .query(
+            "limit",
+            "A page of at most so many; without it, all of them.",
+            json!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT }),
+        )
+        .query("cursor", "Where the page before ended, as its Link says.", json!({ "type": "string" }))
+        .invalid("limit", "must be from 1 to 10000")
+        .problem("storeAway", "The store cannot be read.", away())
+}
+
+/// The answer of a listing; a line an event where Accept prefers that.
+fn pages(description: &'static str, payload: &str) -> Answer {
+    Answer::new(description)
+        .of(NDJSON, json!({ "type": "string" }), &format!("{}\n", example(payload)))
+        .header(header::LINK)
+        .always(header::VARY)
+}
+
+fn envelope(fixed: &str) -> Answer {
+    let mut schema = json!({
+        "type": "object",
+        "required": ["events", "count"],
+        "additionalProperties": false,
+        "properties": {
+            "events": { "type": "array", "items": event("metadata") },
+            "count": { "type": "integer", "minimum": 0 },
+        },
+    });
+    let mut shown = json!({ "events": [example("metadata")], "count": 1 });
+    if !fixed.is_empty() {
+        schema["properties"][fixed] = json!({ "type": "string", "description": "As it was asked for." });
+        shown[fixed] = example("metadata")[fixed].clone();
+    }
+    pages("The events, and how many they are.", "metadata").json(schema, &shown)
+}
+
+/// What is posted.
+fn new_event(accepts: Accepts<'_>) -> Value {
+    let [user_id, event_type, payload, id, timestamp] = accepts.fields();
+    let bounded =
+        || json!({ "type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS, "pattern": "\\S" });
+    json!({
+        "type": "object",
+        "required": [user_id, event_type],
+        "properties": {
+            user_id: bounded(),
+            event_type: bounded(),
+            payload: { "type": ["object", "null"], "description": "Anything; empty where it is absent." },
+            id: { "type": ["string", "null"], "format": "uuid", "description": "Made where it is absent." },
+            timestamp: { "type": ["string", "null"], "format": "date-time", "description": "Now, where it is absent." },
+        },
+    })
+}
+
+/// An event as it is stored and answered.
+pub(super) fn event(payload: &str) -> Value {
+    json!({
+        "type": "object",
+        "required": ["eventId", "userId", "eventType", "timestamp", payload],
+        "additionalProperties": false,
+        "properties": {
+            "eventId": { "type": "string", "format": "uuid" },
+            "userId": { "type": "string" },
+            "eventType": { "type": "string" },
+            "timestamp": moment(&mut Default::default()),
+            payload: { "type": "object", "description": "As it was posted." },
+        },
+    })
+}
+
+fn example(payload: &str) -> Value {
+    json!({ "eventId": ID, "userId": "ann", "eventType": "PRODUCT_VIEW", "timestamp": "2026-05-01T10:00:00.000Z",
+        payload: { "sku": "A-1" } })
+}
+
+fn away() -> crate::http::Problem {
+    store_is_away(&StoreError("it does not answer".to_owned()))
+}

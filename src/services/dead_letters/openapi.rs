@@ -1,0 +1,101 @@
+//! The routes of this room, described.
+
+use serde_json::{Value, json};
+use warp::http::header;
+
+use super::{
+    answers::{not_begun, unreadable},
+    request::{Chosen, MAX_LIMIT},
+    shown::Shown,
+};
+use crate::{
+    http::{
+        Bearer, NDJSON, nothing,
+        openapi::{Answer, Document, Operation, date_time},
+    },
+    messaging::dead_letter::{RedriveError, Report, Unreadable},
+};
+
+/// The name of what tells who may.
+const SCHEME: &str = "adminToken";
+
+/// Describes `/dead-letters` and `/dead-letters/redrive`.
+pub fn describe(document: &mut Document) {
+    document.tag("Dead letters", "Records that could not be processed: only where ADMIN_TOKEN is set.");
+    document.security(
+        SCHEME,
+        json!({ "type": "http", "scheme": "bearer", "description": "What the setting ADMIN_TOKEN says." }),
+    );
+    let secured = |operation: Operation| {
+        let operation = operation.secured(SCHEME);
+        let operation = operation.problem("off", "There is no ADMIN_TOKEN here.", nothing("/dead-letters"));
+        let refused = Bearer::of("token").admit(None).err();
+        refused.into_iter().fold(operation, |operation, problem| {
+            operation.problem("noToken", "The token is missing, or another.", problem)
+        })
+    };
+    let letter = document.schema::<Shown<'_>>();
+    let listing = json!({
+        "type": "object",
+        "required": ["deadLetters", "count"],
+        "properties": {
+            "deadLetters": { "type": "array", "items": letter },
+            "count": { "type": "integer", "minimum": 0 },
+        },
+    });
+    let text = || json!({ "type": "string" });
+    let partition = json!({ "type": "integer", "minimum": 0, "maximum": i32::MAX });
+    document.add(
+        "/dead-letters",
+        secured(Operation::new("get", "listDeadLetters", "Dead letters, the newest first"))
+            .query("reason", "Those whose reason has this in it.", text())
+            .query("partition", "Those that were read in this partition.", partition)
+            .query("key", "Those of records with this key.", text())
+            .query("from", "Those set aside then or later.", date_time())
+            .query("to", "Those set aside before.", date_time())
+            .query(
+                "limit",
+                "A page of at most so many; without it, all of them.",
+                json!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT }),
+            )
+            .query("cursor", "Where the page before ended, as its Link says.", text())
+            .invalid("limit", "must be from 1 to 1000")
+            .answers(
+                200,
+                Answer::new("The letters; a line each where Accept asks for that.")
+                    .json(listing, &json!({ "deadLetters": [example()], "count": 1 }))
+                    .of(NDJSON, text(), &format!("{}\n", example()))
+                    .header(header::LINK)
+                    .always(header::VARY),
+            )
+            .problem("unreadable", "Kafka does not answer.", unreadable(&Unreadable(away()))),
+    );
+    let chosen = document.schema::<Chosen>();
+    let report = document.schema::<Report>();
+    document.add(
+        "/dead-letters/redrive",
+        secured(Operation::new("post", "redrive", "Sends dead letters back to where they came from"))
+            .describe("Each once, however often it is asked for; one that fails again is a new letter.")
+            .takes(chosen, &json!({ "reason": "not JSON" }))
+            .invalid("positions", "must be from 1 to 1000 of them")
+            .answers(
+                200,
+                Answer::new("What became of it.")
+                    .json(report, &Report { redriven: 3, complete: true, ..Report::default() }),
+            )
+            .problem("busy", "Another redrive is at work.", not_begun(&RedriveError::Busy))
+            .problem("unavailable", "Kafka does not answer.", not_begun(&RedriveError::Unavailable(away()))),
+    );
+}
+
+fn away() -> String {
+    "no broker answered in time".to_owned()
+}
+
+fn example() -> Value {
+    json!({ "partition": 1, "offset": 12, "timestamp": "2026-05-01T10:00:03.000Z",
+        "reason": "not JSON: expected value at line 1 column 1",
+        "source": { "topic": "user-activity-events", "partition": 0, "offset": 4711,
+            "timestamp": "2026-05-01T10:00:00.000Z", "group": "user-activity-consumer-group" },
+        "redrives": 0, "redriven": false, "key": { "text": "ann" }, "value": { "text": "hello" }, "headers": [] })
+}

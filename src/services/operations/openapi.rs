@@ -1,0 +1,85 @@
+//! The routes of this room, described.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    group::{Body, Groups},
+    health::{Health, Ready, not_ready, progress},
+};
+use crate::{
+    http::openapi::{Answer, Document, Operation},
+    messaging::PartitionStatus,
+};
+
+/// What a service reads in its consumer group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// It is in no group.
+    Nothing,
+    /// One topic.
+    OneTopic,
+    /// Several topics.
+    Topics,
+}
+
+/// Describes `/health`, `/ready`, `/group` and `/metrics`. `particular` are the members of the body of `/health` that
+/// this service alone has, with their schemas and an example.
+pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Value, Value)]) {
+    document.tag("Operations", "How the service is, for those who run it.");
+    let mut schema = document.schema::<Health>();
+    let mut example = json!({ "status": "up", "service": "highwater", "version": env!("CARGO_PKG_VERSION"),
+        "kafka": { "connected": true } });
+    if !particular.is_empty() {
+        let members: Map<_, _> =
+            particular.iter().map(|(name, schema, _)| ((*name).to_owned(), schema.clone())).collect();
+        schema = json!({ "allOf": [schema, { "type": "object", "properties": members }] });
+        for (name, _, value) in particular {
+            example[*name] = value.clone();
+        }
+    }
+    document.add(
+        "/health",
+        Operation::new("get", "getHealth", "How the service is")
+            .describe("200 while the process lives, whatever became of Kafka; its state is in the body.")
+            .answers(200, Answer::new("The process lives.").json(schema, &example)),
+    );
+    let ready = document.schema::<Ready>();
+    let behind = PartitionStatus { position: 17, goal: Some(42), ..PartitionStatus::default() };
+    let obstacle = not_ready("0 of 1 partitions are restored".to_owned(), vec![progress(&behind)]);
+    document.add(
+        "/ready",
+        Operation::new("get", "getReadiness", "Whether the service should get traffic")
+            .describe(
+                "200 when Kafka answers, the state is read, and what was assigned first is restored and read to the \
+                 end that it had then.",
+            )
+            .answers(200, Answer::new("It should.").json(ready, &json!({ "status": "ready" })))
+            .problem("notReady", "It should not: what is missing, and how far it is.", obstacle),
+    );
+    let group = json!({ "id": "user-activity-consumer-group", "phase": "assigned", "protocol": "classic",
+        "assignor": "range", "member": "highwater-5f0c", "generation": 3, "lag": 2, "rebalances": [],
+        "partitions": [{ "partition": 0, "restored": true, "processed": 40, "committed": 40, "end": 42, "lag": 2,
+            "goal": 12, "stoodStillMs": 3 }] });
+    let group = match reads {
+        Reads::Nothing => None,
+        Reads::OneTopic => Some((document.schema::<Body<'_>>(), group)),
+        Reads::Topics => {
+            Some((document.schema::<Groups<'_>>(), json!({ "groups": { "order-events": group } })))
+        }
+    };
+    if let Some((schema, example)) = group {
+        document.add(
+            "/group",
+            Operation::new("get", "getGroup", "The consumer group, as this member sees it")
+                .answers(200, Answer::new("Whatever the group's state.").json(schema, &example)),
+        );
+    }
+    let text = json!({ "type": "string" });
+    let page =
+        "# HELP highwater_ready Whether /ready is 200.\n# TYPE highwater_ready gauge\nhighwater_ready 1\n";
+    document.add(
+        "/metrics",
+        Operation::new("get", "getMetrics", "What Prometheus is told")
+            .answers(200, Answer::new("Its text format, version 0.0.4.").of("text/plain", text, &page)),
+    );
+}

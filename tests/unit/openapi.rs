@@ -1,0 +1,74 @@
+//! The OpenAPI documents: what they describe, and that what the program serves is that.
+//!
+//! After a change of what a route takes or answers, `UPDATE=1 cargo test --test unit openapi` writes the documents
+//! anew; they belong to the change.
+
+use std::{collections::BTreeSet, fs};
+
+use highwater::{
+    http::{Paths, openapi::Packed},
+    services::{activity, orders, users},
+    store::Event,
+};
+use serde_json::Value;
+
+/// Each service: its document's name, what it is made to be, what it is, and its paths.
+fn services() -> [(&'static str, Value, &'static Packed, &'static Paths); 3] {
+    [
+        ("activity", activity::document(), &activity::DOCUMENT, &activity::PATHS),
+        ("users", users::document(), &users::DOCUMENT, &users::PATHS),
+        ("orders", orders::document(), &orders::DOCUMENT, &orders::PATHS),
+    ]
+}
+
+#[test]
+fn what_is_served_is_what_the_types_and_bounds_of_the_routes_are() {
+    for (name, document, served, _) in services() {
+        let file = format!("{}/docs/openapi/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let document = format!("{document:#}\n");
+        #[expect(clippy::disallowed_methods, reason = "no setting: a switch of this test alone")]
+        let update = std::env::var_os("UPDATE").is_some();
+        if update {
+            fs::write(file, document).unwrap();
+            continue;
+        }
+        let how = "UPDATE=1 cargo test --test unit openapi";
+        assert!(fs::read_to_string(file).unwrap() == document, "{name} has changed: {how}");
+        assert!(
+            String::from_utf8(served.unpacked().unwrap()).unwrap() == document,
+            "{name} was packed before"
+        );
+    }
+}
+
+#[test]
+fn every_path_and_method_is_described_and_none_beyond() {
+    for (name, document, _, paths) in services() {
+        let served: BTreeSet<(String, String)> = paths
+            .0
+            .iter()
+            .flat_map(|(path, methods)| {
+                methods.split(", ").map(|method| ((*path).to_owned(), method.to_lowercase()))
+            })
+            .filter(|(_, method)| !["head", "options"].contains(&method.as_str()))
+            .collect();
+        let described = document["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
+            methods.as_object().unwrap().keys().map(|method| (path.clone(), method.clone()))
+        });
+        assert_eq!(described.collect::<BTreeSet<_>>(), served, "{name}");
+    }
+}
+
+#[test]
+fn an_event_has_the_fields_that_are_described() {
+    let event = Event::new(uuid::Uuid::nil(), "ann", "LOGIN", chrono::Utc::now(), None);
+    let event: Value = serde_json::from_slice(event.json()).unwrap();
+    let described = activity::document();
+    let schema = &described["paths"]["/events/processed/{eventId}"]["get"]["responses"]["200"]["content"]["application/json"]
+        ["schema"];
+    let names = |object: &Value| object.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(names(&event), names(&schema["properties"]));
+    let required =
+        schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned());
+    assert_eq!(names(&event), required.collect());
+}
