@@ -1,8 +1,13 @@
 //! Pieces that every filter tree is made of.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, future::ready};
 
-use warp::{Filter, Rejection, Reply, filters::path::FullPath, http::Method, reply::Response};
+use warp::{
+    Filter, Rejection, Reply,
+    filters::{BoxedFilter, path::FullPath},
+    http::Method,
+    reply::Response,
+};
 
 use super::{Problem, paths::Paths, refuse};
 
@@ -24,11 +29,24 @@ pub fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Copy {
     warp::query::raw().or(warp::any().map(String::new)).unify()
 }
 
+/// Something that answers requests of its own, and leaves all others.
+pub type Route = BoxedFilter<(Response,)>;
+
+/// The first of these routes that takes a request.
+///
+/// Their types are the same, boxed: so there is one type of tree, compiled once for all services, where trees of
+/// closures would be as large as what hangs on them, again at each branch.
+pub fn first_of<const ROUTES: usize>(routes: [Route; ROUTES]) -> Route {
+    let none = warp::any().and_then(|| ready(Err(warp::reject::not_found()))).boxed();
+    routes.into_iter().rfold(none, |others, route| route.or(others).unify().boxed())
+}
+
 /// Answers what no route takes: 404, 405 or OPTIONS.
-pub fn unknown(paths: &'static Paths) -> impl Filter<Extract = (Response,), Error = Infallible> + Copy {
+pub fn unknown(paths: &'static Paths) -> Route {
     warp::path::full()
         .and(warp::method())
         .map(|path: FullPath, method: Method| refuse(&method, path.as_str(), paths.methods(path.as_str())))
+        .boxed()
 }
 
 /// A rejection that the tree's last branch did not answer. None is known to come this far.

@@ -37,7 +37,7 @@ pub use bearer::Bearer;
 pub use body::{BodyLimits, header, json_body, json_text};
 pub use correlation::{CORRELATION_ID, Correlation, correlation};
 pub use cors::Cors;
-pub use filters::{query, reads, unknown, unrouted, with};
+pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
 pub use healthcheck::is_healthy;
 use media::accepts_gzip;
 pub use media::{JSON, NDJSON, prefers_ndjson};

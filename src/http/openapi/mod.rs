@@ -14,10 +14,9 @@ mod shared;
 use std::future::ready;
 
 use warp::{
-    Filter, Rejection, Reply,
+    Filter, Reply,
     filters::path::FullPath,
     http::{HeaderMap, HeaderValue, header},
-    reply::Response,
 };
 
 pub use document::Document;
@@ -26,7 +25,7 @@ pub use packed::Packed;
 pub(crate) use packed::packed;
 pub use shared::{correlated, date_time, describe_files, guarded, moment, uuid};
 
-use super::{nothing, reads};
+use super::{Route, nothing, reads};
 
 /// What Swagger UI needs: scripts and styles of this service, images that stand in the styles, and this service's
 /// answers. It sets styles on elements, too.
@@ -42,19 +41,22 @@ static FILES: [(&str, Packed); 3] = [
 ];
 
 /// `GET /openapi.json`, `/swagger` and `/swagger/{file}`.
-pub fn routes(document: &'static Packed) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
+pub fn routes(document: &'static Packed) -> Route {
     let here = warp::path::full().and_then(|path: FullPath| {
         ready(if is_here(path.as_str()) { Ok(path) } else { Err(warp::reject::not_found()) })
     });
-    here.and(reads()).and(warp::header::headers_cloned()).map(move |path: FullPath, asked: HeaderMap| {
-        let Some(file) = file(document, path.as_str()) else {
-            return nothing(path.as_str()).into_response();
-        };
-        let mut response = file.answer(&asked);
-        let policy = HeaderValue::from_static(CONTENT_SECURITY_POLICY);
-        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
-        response
-    })
+    here.and(reads())
+        .and(warp::header::headers_cloned())
+        .map(move |path: FullPath, asked: HeaderMap| {
+            let Some(file) = file(document, path.as_str()) else {
+                return nothing(path.as_str()).into_response();
+            };
+            let mut response = file.answer(&asked);
+            let policy = HeaderValue::from_static(CONTENT_SECURITY_POLICY);
+            response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+            response
+        })
+        .boxed()
 }
 
 fn is_here(path: &str) -> bool {

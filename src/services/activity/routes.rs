@@ -2,12 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use warp::{
-    Filter, Rejection, Reply,
-    filters::{BoxedFilter, path::FullPath},
-    path,
-    reply::Response,
-};
+use warp::{Filter, Rejection, Reply, filters::path::FullPath, path, reply::Response};
 
 use super::{
     Api,
@@ -21,7 +16,7 @@ use super::{
     selection::Scope,
 };
 use crate::{
-    http::{self, Problem, header, json_body, query, reads, segment, with},
+    http::{self, Problem, Route, header, json_body, query, reads, segment, with},
     services::{dead_letters, operations},
 };
 
@@ -47,7 +42,7 @@ fn generate(
         })
 }
 
-fn others(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
+fn others(api: &Arc<Api>) -> Route {
     let create = path!("api" / "events")
         .and(warp::post())
         .and(with(api))
@@ -79,28 +74,22 @@ fn others(api: &Arc<Api>) -> BoxedFilter<(Response,)> {
             list(api, segment("eventType", &event_type).map(Scope::Type), Form::Envelope, asks)
         },
     );
-    let own = create
-        .or(processed)
-        .unify()
-        .or(event)
-        .unify()
-        .or(all)
-        .unify()
-        .or(of_user)
-        .unify()
-        .or(of_type)
-        .unify()
-        .or(operations::routes(&api.operations))
-        .unify()
-        .or(http::openapi::routes(&DOCUMENT))
-        .unify()
-        .boxed();
-    match &api.dead_letters {
-        Some(desk) => {
-            own.or(dead_letters::routes(Arc::clone(desk))).unify().or(http::unknown(&PATHS)).unify().boxed()
-        }
-        None => own.or(http::unknown(&WITHOUT_DESK)).unify().boxed(),
-    }
+    let (desk, paths) = match &api.dead_letters {
+        Some(desk) => (dead_letters::routes(Arc::clone(desk)), &PATHS),
+        None => (http::first_of([]), &WITHOUT_DESK),
+    };
+    http::first_of([
+        create.boxed(),
+        processed.boxed(),
+        event.boxed(),
+        all.boxed(),
+        of_user.boxed(),
+        of_type.boxed(),
+        operations::routes(&api.operations),
+        http::openapi::routes(&DOCUMENT),
+        desk,
+        http::unknown(paths),
+    ])
 }
 
 /// What a request for a listing says beside its path's values.

@@ -3,30 +3,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use warp::{
-    Filter, Rejection, Reply,
-    filters::{BoxedFilter, path::FullPath},
-    http::HeaderValue,
-    path,
-    reply::Response,
-};
+use warp::{Filter, Rejection, Reply, filters::path::FullPath, http::HeaderValue, path};
 
 use super::{Desk, answers};
-use crate::http::{Problem, header, json_body};
+use crate::http::{Problem, Route, first_of, header, json_body, query, reads, with};
 
 /// `GET /dead-letters` and `POST /dead-letters/redrive`. Whoever does not bear the token gets 401.
-pub fn routes(desk: Arc<Desk>) -> BoxedFilter<(Response,)> {
+pub fn routes(desk: Arc<Desk>) -> Route {
     let limits = desk.limits;
-    let with = move || {
-        let desk = Arc::clone(&desk);
-        warp::any().map(move || Arc::clone(&desk))
-    };
     let list = path!("dead-letters")
-        .and(warp::get().or(warp::head()).unify())
-        .and(with())
+        .and(reads())
+        .and(with(&desk))
         .and(header("authorization"))
         .and(warp::path::full())
-        .and(warp::query::raw().or(warp::any().map(String::new)).unify())
+        .and(query())
         .and(header("accept"))
         .then(
             |desk: Arc<Desk>,
@@ -42,7 +32,7 @@ pub fn routes(desk: Arc<Desk>) -> BoxedFilter<(Response,)> {
         );
     let admitted = path!("dead-letters" / "redrive")
         .and(warp::post())
-        .and(with())
+        .and(with(&desk))
         .and(header("authorization"))
         .and_then(|desk: Arc<Desk>, authorization: Option<HeaderValue>| async move {
             Ok::<_, Rejection>((desk.bearer.admit(authorization.as_ref()), desk))
@@ -55,5 +45,5 @@ pub fn routes(desk: Arc<Desk>) -> BoxedFilter<(Response,)> {
             }
         },
     );
-    list.or(redrive).unify().boxed()
+    first_of([list.boxed(), redrive.boxed()])
 }

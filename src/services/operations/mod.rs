@@ -9,13 +9,13 @@ use std::{fmt, sync::Arc};
 
 use serde_json::{Map, Value};
 use tokio::sync::watch;
-use warp::{Filter, Rejection, reply::Response};
+use warp::{Filter, reply::Response};
 
 pub use metrics::{Figure, Kind};
 pub use openapi::{Reads, describe};
 
 use crate::{
-    http::{Traffic, reads, with},
+    http::{Route, Traffic, first_of, reads, with},
     messaging::{ConsumerCounts, Consuming, KafkaStatus, Producer, Status, ledger::Followed},
 };
 
@@ -116,21 +116,19 @@ impl fmt::Debug for Operations {
 }
 
 /// `GET /health`, `/ready`, `/group` and `/metrics`.
-pub fn routes(
-    operations: &Arc<Operations>,
-) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + use<> {
+pub fn routes(operations: &Arc<Operations>) -> Route {
     let at = |path: &'static str, answer: fn(&Operations) -> Response| {
         warp::path(path)
             .and(warp::path::end())
             .and(reads())
             .and(with(operations))
             .map(move |operations: Arc<Operations>| answer(&operations))
+            .boxed()
     };
-    at("health", health::health)
-        .or(at("ready", health::ready))
-        .unify()
-        .or(at("group", group::group))
-        .unify()
-        .or(at("metrics", metrics::metrics))
-        .unify()
+    first_of([
+        at("health", health::health),
+        at("ready", health::ready),
+        at("group", group::group),
+        at("metrics", metrics::metrics),
+    ])
 }

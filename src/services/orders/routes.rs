@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
-use warp::{Filter, Rejection, Reply, filters::path::FullPath, http::HeaderValue, path, reply::Response};
+use warp::{Filter, Reply, filters::path::FullPath, http::HeaderValue, path, reply::Response};
 
 use super::{
     answer::{OrderBody, OrdersBody},
@@ -83,31 +83,23 @@ pub fn routes(
             let advanced = advance(&api, &id, action, &correlation, key, if_match).await;
             correlation.on(advanced.into_response())
         });
-    create
-        .or(advance)
-        .unify()
-        .or(asked(&api))
-        .unify()
-        .or(operations::routes(&api.operations))
-        .unify()
-        .or(http::openapi::routes(&DOCUMENT))
-        .unify()
-        .or(http::unknown(&PATHS))
-        .unify()
-        .boxed()
-        .recover(http::unrouted)
-}
-
-/// The routes that change nothing.
-fn asked(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + use<> {
-    let list = path!("orders").and(reads()).and(with(api)).and(warp::path::full()).and(query()).map(
+    let list = path!("orders").and(reads()).and(with(&api)).and(warp::path::full()).and(query()).map(
         |api: Arc<Api>, path: FullPath, query: String| list(&api, path.as_str(), &query).into_response(),
     );
     let find = path!("orders" / String)
         .and(reads())
-        .and(with(api))
+        .and(with(&api))
         .map(|id: String, api: Arc<Api>| find(&api, &id).into_response());
-    list.or(find).unify()
+    http::first_of([
+        create.boxed(),
+        advance.boxed(),
+        list.boxed(),
+        find.boxed(),
+        operations::routes(&api.operations),
+        http::openapi::routes(&DOCUMENT),
+        http::unknown(&PATHS),
+    ])
+    .recover(http::unrouted)
 }
 
 async fn create(

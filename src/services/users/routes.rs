@@ -98,23 +98,17 @@ pub fn routes(
             let deleted = delete(&api, &id, &correlation, if_match).await;
             correlation.on(deleted.into_response())
         });
-    create
-        .or(list)
-        .unify()
-        .or(find)
-        .unify()
-        .or(rename)
-        .unify()
-        .or(delete)
-        .unify()
-        .or(operations::routes(&api.operations))
-        .unify()
-        .or(http::openapi::routes(&DOCUMENT))
-        .unify()
-        .or(http::unknown(&PATHS))
-        .unify()
-        .boxed()
-        .recover(http::unrouted)
+    http::first_of([
+        create.boxed(),
+        list.boxed(),
+        find.boxed(),
+        rename.boxed(),
+        delete.boxed(),
+        operations::routes(&api.operations),
+        http::openapi::routes(&DOCUMENT),
+        http::unknown(&PATHS),
+    ])
+    .recover(http::unrouted)
 }
 
 async fn create(
