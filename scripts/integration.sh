@@ -14,7 +14,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 
 work=$(mktemp -d)
 project=highwater-integration
-most_bytes=7500000 # of the image
+most_bytes=6000000 # of the image
 user=smoke-$(tr -d - </proc/sys/kernel/random/uuid)
 base=${BASE_URL:-}
 base=${base%/}
