@@ -13,7 +13,7 @@ const EVERYWHERE: &str = "\
 Every error is `application/problem+json` (RFC 9457); where fields are at fault, each is named. A path that does not \
 exist is 404; a method that a path does not take is 405, with those that it takes in `Allow`, which `OPTIONS` tells, \
 too. Whatever takes `GET` takes `HEAD`. A `/` at the end of a path changes nothing. Parameters and fields that are not \
-known are ignored; a parameter that is given twice is 400.
+known are ignored; one that is known and given twice is 400.
 
 `X-Correlation-Id` (1 to 128 visible ASCII characters) goes along with a request: into its answer, into what is \
 written to Kafka, and into every line of log about it, in every service.

