@@ -135,7 +135,7 @@ async fn bind(config: &http::Config) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::from((config.host, config.port));
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
-            anyhow!("port {} is taken: set PORT, USERS_PORT, ORDERS_PORT or EVENTLOG_PORT", config.port)
+            anyhow!("port {} is taken: set PORT, or what the service's own port is set by", config.port)
         }
         io::ErrorKind::AddrNotAvailable => anyhow!("{} is no address of this machine: set HOST", config.host),
         io::ErrorKind::PermissionDenied => anyhow!("port {} is privileged: set PORT", config.port),

@@ -47,7 +47,10 @@ async fn a_taken_port_is_told_with_what_to_set() {
     command.env("PORT", port.to_string());
     let program = Program::start(command);
     let line = program.says("is taken").await;
-    assert_eq!(line["message"], format!("port {port} is taken: set PORT, USERS_PORT or ORDERS_PORT"));
+    assert_eq!(
+        line["message"],
+        format!("port {port} is taken: set PORT, or what the service's own port is set by")
+    );
     assert_eq!(line["level"], "ERROR");
     assert_eq!(program.end().await.code, Some(1));
 }
