@@ -89,6 +89,8 @@ of() {
 # The walk of the README through users and orders.
 users_and_orders() {
   local person order mail=$user@example.org
+  step "Swagger UI of the users" of "$USERS_PORT" documented
+  step "Swagger UI of the orders" of "$ORDERS_PORT" documented
   of "$USERS_PORT" post /users "{\"email\":\"$mail\",\"name\":\"Ann\"}"
   step "a user registers" test "$status" = 201
   person=$(jq -r .userId "$work/body")
@@ -125,6 +127,7 @@ users_and_orders() {
   step "the user is deleted" test "$status" = 204
   step "and the open order is cancelled" within 30 cancelled "$order"
 }
+documented() { is 200 /swagger && is 200 /openapi.json && body '.openapi | startswith("3.1.")'; }
 both_ready() { of "$USERS_PORT" is 200 /ready && of "$ORDERS_PORT" is 200 /ready; }
 cancelled() { of "$ORDERS_PORT" is 200 "/orders/$1" && body '.status == "Cancelled"'; } # ORDER
 
@@ -342,6 +345,7 @@ step "413: a body too large" problem 413
 request POST /events/generate -H 'Content-Type: text/xml' -d '<event/>'
 step "415: no JSON" problem 415
 step "none of which was stored" stored "$user" $count
+step "Swagger UI, and the document that it shows" documented
 
 if [ -n "${ours:-}" ]; then
   users_and_orders
