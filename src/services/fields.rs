@@ -183,7 +183,7 @@ fn text(value: &RawValue) -> Checked<String> {
     })
 }
 
-/// What [`line`] takes, as a regular expression of ECMA 262, but for its length.
+/// What [`line()`] takes, as a regular expression of ECMA 262, but for its length.
 pub const VISIBLE_LINE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u001f\\u007f-\\u009f\\s][^\\u0000-\\u001f\\u007f-\\u009f]*$";
 
 /// A text of 1 to so many characters, none of them a control character; without surrounding blanks.
