@@ -139,10 +139,14 @@ where
         // Whatever becomes of a request, its answer has the id that it came with, or that its handler gave it. One that
         // was to change something has one in any case.
         let told = this.pace.take_correlation();
-        let answer = match correlation.take().or(told) {
-            Some(correlation) => correlation.on(answer),
-            None if method.is_safe() || answer.headers().contains_key(CORRELATION_ID) => answer,
-            None => Correlation::made().on(answer),
+        let answer = if answer.headers().contains_key(CORRELATION_ID) {
+            answer
+        } else {
+            match correlation.take().or(told) {
+                Some(correlation) => correlation.on(answer),
+                None if method.is_safe() => answer,
+                None => Correlation::made().on(answer),
+            }
         };
         Poll::Ready(Ok(answer.map(|body| Sent { body, pace: Arc::clone(this.pace) })))
     }

@@ -125,8 +125,8 @@ where
         Err(_) => Problem::internal().into_response(),
     };
     match correlation {
-        Some(correlation) => correlation.on(answer),
-        None => answer,
+        Some(correlation) if !answer.headers().contains_key(CORRELATION_ID) => correlation.on(answer),
+        _ => answer,
     }
 }
 
