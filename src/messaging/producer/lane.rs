@@ -23,6 +23,9 @@ use crate::messaging::{
 /// How often a call that lasts is left, to answer those whose time is up.
 const TICK: Duration = Duration::from_millis(20);
 
+/// The least time from one full batch to the next: a request costs the broker as much as some fifty records do.
+const RHYTHM: Duration = Duration::from_millis(4);
+
 /// Sends the batches of one partition, in order.
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -140,6 +143,7 @@ impl Lane {
                 // What waited may be out of time, or the way to another broker.
                 continue;
             }
+            self.queue.fill(self.called + RHYTHM).await;
             let batch = self.queue.gather().await;
             self.deliver(&mut writer, batch).await;
         }

@@ -5,8 +5,9 @@
 //!                                                 one batch in flight, the next gathers
 //! ```
 //!
-//! A message leaves at once when its lane is idle; while a batch is in flight the next one gathers. There
-//! is no linger to tune, and with one batch in flight the order within a partition is the order of calls.
+//! A message leaves at once when its lane is idle; while a batch is in flight the next one gathers, and under load it
+//! gathers for some milliseconds, as long as more comes. There is no linger to tune, and with one batch in flight the
+//! order within a partition is the order of calls.
 //! While the broker that leads a partition hangs, its [`breaker`] refuses what is published to that partition.
 
 mod batch;

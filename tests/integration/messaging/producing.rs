@@ -1,6 +1,9 @@
 //! Sending: acknowledged means that it is there.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::future::join_all;
 use highwater::messaging::{Message, PublishError, Publisher, partition_for_key};
@@ -83,4 +86,40 @@ async fn closing_waits_for_what_is_queued_and_then_takes_nothing() {
     let (sent, ()) = tokio::join!(sent, producer.close());
     assert!(sent.iter().all(Result::is_ok));
     assert_eq!(producer.publish(message("k", "late")).await, Err(PublishError::Stopping));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_of_many_callers_fill_and_few_callers_wait_for_nobody() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let producer = Arc::new(client.producer(client.topic()));
+    producer.publish(message("k", "first")).await.unwrap();
+
+    // One caller after the other: a batch each, and none waits for more to come.
+    let batches = producer.figures().batches;
+    let mut best = Duration::MAX;
+    for number in 0..50 {
+        let began = Instant::now();
+        producer.publish(message("k", format!("{number}"))).await.unwrap();
+        best = best.min(began.elapsed());
+    }
+    assert_eq!(producer.figures().batches, batches + 50);
+    assert!(best < Duration::from_millis(4), "{best:?} at best");
+
+    // Four hundred callers, each with its next record as soon as the last is acknowledged.
+    let batches = producer.figures().batches;
+    let callers = (0..400).map(|caller| {
+        let producer = Arc::clone(&producer);
+        tokio::spawn(async move {
+            for number in 0..20 {
+                producer.publish(message("k", format!("{caller} {number}"))).await.unwrap();
+                for _ in 0..caller % 40 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        })
+    });
+    join_all(callers).await.into_iter().for_each(|caller| caller.unwrap());
+    let batches = producer.figures().batches - batches;
+    assert!(batches <= 60, "{batches} batches for 8000 records");
 }

@@ -174,9 +174,13 @@ impl TestCluster {
             .with_partition_indexes(vec![partition]);
         let request =
             OffsetFetchRequest::default().with_group_id(self.group_id()).with_topics(Some(vec![topic]));
-        let mut coordinator = self.coordinator(&self.group, GROUP).await;
-        let answer = coordinator.call(&request, 1..=7).await.unwrap();
-        answer.topics[0].partitions[0].committed_offset
+        // A coordinator that has just taken the group over, and still loads it, says so in place of the topics.
+        eventually("the coordinator tells what is committed", async || {
+            let mut coordinator = self.coordinator(&self.group, GROUP).await;
+            let answer = coordinator.call(&request, 1..=7).await.unwrap();
+            Some(answer.topics.first()?.partitions.first()?.committed_offset)
+        })
+        .await
     }
 
     /// Waits until the group has committed each of these partitions to its end.
