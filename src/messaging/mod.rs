@@ -105,6 +105,7 @@ mod event_handler;
 pub mod group;
 mod handler;
 mod kafka;
+mod leader;
 pub mod ledger;
 mod message;
 mod nodelay;

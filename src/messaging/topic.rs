@@ -6,7 +6,7 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use kafka_protocol::{
     ResponseError,
     messages::{
-        CreateTopicsRequest, DescribeConfigsRequest, MetadataRequest, MetadataResponse, TopicName,
+        BrokerId, CreateTopicsRequest, DescribeConfigsRequest, MetadataRequest, MetadataResponse, TopicName,
         create_topics_request::{CreatableTopic, CreatableTopicConfig},
         describe_configs_request::DescribeConfigsResource,
         metadata_request::MetadataRequestTopic,
@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::{
     Board, Cluster, TopicConfig,
     backoff::Backoff,
+    leader::Leadership,
     wire::{Connection, WireError},
 };
 
@@ -31,6 +32,9 @@ const NAMED: RangeInclusive<i16> = 4..=9;
 /// An answer that does not have the topic.
 const UNKNOWN: WireError =
     WireError::Refused { what: "Metadata", error: ResponseError::UnknownTopicOrPartition };
+/// An answer that names no leader.
+const NO_LEADER: WireError =
+    WireError::Refused { what: "Metadata", error: ResponseError::LeaderNotAvailable };
 
 /// What a topic looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,17 +212,31 @@ pub(crate) async fn leader(
     topic: &str,
     partition: i32,
 ) -> Result<(String, i32), WireError> {
-    let no_leader = WireError::Refused { what: "Metadata", error: ResponseError::LeaderNotAvailable };
+    leadership(connection, topic, partition).await?.leader.ok_or(NO_LEADER)
+}
+
+/// What that broker knows of a partition's leader.
+pub(super) async fn leadership(
+    connection: &mut Connection,
+    topic: &str,
+    partition: i32,
+) -> Result<Leadership, WireError> {
     let answer = metadata(connection, topic, NAMED).await?;
     for found in &answer.topics {
         WireError::check("Metadata", found.error_code)?;
     }
     let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
-    let Some(found) = partitions.find(|found| found.partition_index == partition) else {
-        return Err(no_leader);
+    let found = partitions.find(|found| found.partition_index == partition).ok_or(NO_LEADER)?;
+    let address = |id: BrokerId| {
+        let broker = answer.brokers.iter().find(|broker| broker.node_id == id)?;
+        Some((broker.host.as_str().to_owned(), broker.port))
     };
-    let leader = answer.brokers.iter().find(|broker| broker.node_id == found.leader_id).ok_or(no_leader)?;
-    Ok((leader.host.as_str().to_owned(), leader.port))
+    Ok(Leadership {
+        leader: address(found.leader_id),
+        epoch: found.leader_epoch,
+        replicas: found.replica_nodes.iter().filter_map(|id| address(*id)).collect(),
+        copies: found.replica_nodes.len(),
+    })
 }
 
 async fn create(

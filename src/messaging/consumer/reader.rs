@@ -10,10 +10,7 @@ use std::{mem, ops::Range, sync::Arc, time::Duration};
 use kafka_protocol::ResponseError;
 use log::{debug, info};
 use rskafka::{
-    client::{
-        error::ProtocolError,
-        partition::{OffsetAt, PartitionClient},
-    },
+    client::{error::ProtocolError, partition::PartitionClient},
     record::RecordAndOffset,
 };
 use thiserror::Error;
@@ -22,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use crate::messaging::{
     Cluster, Record,
     cluster::{CallError, within},
+    leader,
     message::timestamp,
     topic,
     wire::{Connection, Fetched, WireError},
@@ -61,7 +59,7 @@ enum Stretch {
 /// Why nothing was read.
 #[derive(Debug, Error)]
 pub(in crate::messaging) enum ReadError {
-    /// The offset is below the log's start, or beyond its end.
+    /// The offset is below the log's start, or beyond its end, by the newest leader's word.
     #[error("the offset is out of the log's range")]
     OutOfRange,
     /// Nothing can decode what stands there.
@@ -83,8 +81,25 @@ impl Reader {
     }
 
     /// The next records at `from` or after it; waits a moment for some. After an error the connection is
-    /// made anew at the next call.
+    /// made anew at the next call. That the offset is out of range is believed of the newest leader only.
     pub(in crate::messaging) async fn read(&mut self, from: i64) -> Result<Fetched, ReadError> {
+        let read = self.read_from_some(from).await;
+        if !matches!(read, Err(ReadError::OutOfRange)) {
+            return read;
+        }
+        self.cluster.discard();
+        (self.rskafka, self.own, self.at_end) = (None, None, false);
+        let range = self.range().await?;
+        if (range.start..=range.end).contains(&from) {
+            let reason = format!(
+                "offset {from} is out of range by a broker's word, and in it by the newest leader's, which has {range:?}"
+            );
+            return Err(ReadError::Passing(reason));
+        }
+        read
+    }
+
+    async fn read_from_some(&mut self, from: i64) -> Result<Fetched, ReadError> {
         // Taken: after an error of rskafka's it is our own fetch that tries next, which may fare better.
         if self.plain && mem::take(&mut self.at_end) {
             match self.read_by_rskafka(from).await? {
@@ -108,27 +123,18 @@ impl Reader {
         Ok(fetched)
     }
 
-    /// The offsets that the log has: from the first record to the end of what is committed.
+    /// The offsets that the log has, by its newest leader's word: from the first record to the end of what is
+    /// committed.
     pub(in crate::messaging) async fn range(&mut self) -> Result<Range<i64>, ReadError> {
-        let client = self.cluster.partition(&self.topic, self.partition).await.map_err(passing)?;
-        let deadline = self.cluster.request_timeout();
-        let range = async {
-            let start = within(deadline, client.get_offset(OffsetAt::Earliest)).await?;
-            let end = within(deadline, client.get_offset(OffsetAt::Latest)).await?;
-            Ok(start..end)
+        let asking = async {
+            let ((host, port), epoch) = leader::newest(&self.cluster, &self.topic, self.partition).await?;
+            let mut connection = self.cluster.connect_to(&host, port).await?;
+            let range = connection.offsets(&self.topic, self.partition, epoch).await?;
+            Ok((connection, range))
         };
-        match range.await {
-            Ok(range) => {
-                if self.plain {
-                    self.rskafka = Some(client);
-                }
-                Ok(range)
-            }
-            Err(error) => {
-                self.cluster.discard();
-                Err(passing(error))
-            }
-        }
+        let (connection, range) = asking.await.map_err(failed)?;
+        self.own = Some(connection);
+        Ok(range)
     }
 
     async fn read_by_rskafka(&mut self, from: i64) -> Result<Stretch, ReadError> {
@@ -142,7 +148,6 @@ impl Reader {
         let (records, end) = match within(self.cluster.request_timeout() + MAX_WAIT, fetching).await {
             Ok(fetched) => fetched,
             Err(error) if error.protocol() == Some(ProtocolError::OffsetOutOfRange) => {
-                self.rskafka = Some(client);
                 return Err(ReadError::OutOfRange);
             }
             Err(error) if error.is_unreadable() => return Ok(Stretch::NotPlain(error.to_string())),
@@ -185,7 +190,7 @@ impl Reader {
                 fetched => break fetched,
             }
         };
-        // A malformed or out-of-range answer was whole: the connection is still good.
+        // A malformed answer was whole: the connection is still good.
         if !connection.is_unusable()
             && (fetched.is_ok() || matches!(&fetched, Err(error) if keeps_connection(error)))
         {
@@ -242,10 +247,5 @@ fn failed(error: WireError) -> ReadError {
 }
 
 fn keeps_connection(error: &WireError) -> bool {
-    matches!(
-        error,
-        WireError::Malformed { .. }
-            | WireError::Throttled(_)
-            | WireError::Refused { error: ResponseError::OffsetOutOfRange, .. }
-    )
+    matches!(error, WireError::Malformed { .. } | WireError::Throttled(_))
 }

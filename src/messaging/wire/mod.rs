@@ -9,6 +9,7 @@ mod batches;
 mod connection;
 mod error;
 mod fetch;
+mod list_offsets;
 mod produce;
 mod records;
 mod stream;

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use highwater::messaging::OffsetReset;
-use kafka_protocol::messages::ApiKey;
+use highwater::{
+    embedded::Fault,
+    messaging::{ConsumerConfig, OffsetReset},
+};
+use kafka_protocol::{ResponseError, messages::ApiKey};
 
 use super::{WHOLE, read_all};
 use crate::support::{Batch, Recorder, TestCluster, eventually};
@@ -74,4 +77,31 @@ async fn a_log_that_shrinks_under_its_reader_is_read_on() {
     assert_eq!(recorder.values(), ["1", "2", "3", "1", "4"]);
     cluster.reaches_lag_0(1).await;
     consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_only_a_broker_that_lags_calls_an_offset_out_of_range_nothing_is_skipped_or_read_again() {
+    for offset_reset in [OffsetReset::Earliest, OffsetReset::Latest] {
+        let cluster = TestCluster::embedded().await;
+        cluster.create_topic(1, &[]).await;
+        cluster.produce(0, Batch::of(&["1", "2", "3"]).encode()).await;
+        let client = cluster.client();
+        let recorder = Arc::new(Recorder::default());
+        let config = ConsumerConfig { offset_reset, ..client.consumer_config() };
+        let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
+        cluster.reaches_lag_0(1).await;
+        let before = recorder.count();
+
+        let faults = cluster.broker().faults();
+        faults.always(ApiKey::Fetch, Fault::Refuse(ResponseError::OffsetOutOfRange));
+        cluster.produce(0, Batch::of(&["while it lags"]).encode()).await;
+        let asked = faults.count(ApiKey::Fetch);
+        eventually("it asks again", async || (faults.count(ApiKey::Fetch) > asked + 3).then_some(())).await;
+        faults.clear();
+        cluster.produce(0, Batch::of(&["after"]).encode()).await;
+        eventually("it goes on", async || recorder.values().contains(&"after".to_owned()).then_some(()))
+            .await;
+        assert_eq!(recorder.values()[before..], ["while it lags", "after"], "{offset_reset:?}");
+        consumer.stop().await;
+    }
 }

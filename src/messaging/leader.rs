@@ -1,0 +1,65 @@
+//! Who leads a partition, by the word of those who could.
+//!
+//! A broker that was stopped and goes on takes itself for the leader until it hears that another was elected, and its
+//! log ends before the other's. It would say of a good offset that it is out of range. Which of two leaders is the
+//! newer one is told by their epochs (KIP-101); Kafka's own clients carry those along (KIP-320). Here the partition's
+//! replicas are asked where it matters: the newest leader is one of them, and knows it.
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use kafka_protocol::ResponseError;
+
+use super::{Cluster, topic, wire::WireError};
+
+/// A broker's address.
+type Address = (String, i32);
+
+/// What a broker knows of a partition's leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Leadership {
+    /// Host and port; `None` while there is none.
+    pub(super) leader: Option<Address>,
+    /// Rises with every election.
+    pub(super) epoch: i32,
+    /// Where those are that have a copy and are known to be there.
+    pub(super) replicas: Vec<Address>,
+    /// How many have a copy.
+    pub(super) copies: usize,
+}
+
+/// The newest leader that at least half of the partition's replicas know, with its epoch.
+///
+/// # Errors
+///
+/// Too few of them answer, or there is no leader.
+pub(super) async fn newest(
+    cluster: &Cluster,
+    topic: &str,
+    partition: i32,
+) -> Result<(Address, i32), WireError> {
+    let mut newest = topic::leadership(&mut cluster.connect().await?, topic, partition).await?;
+    let mut asked: FuturesUnordered<_> = newest
+        .replicas
+        .iter()
+        .cloned()
+        .map(|(host, port)| async move {
+            let mut replica = cluster.connect_to(&host, port).await?;
+            topic::leadership(&mut replica, topic, partition).await
+        })
+        .collect();
+    let mut wanted = newest.copies.div_ceil(2);
+    let mut failure = WireError::Refused { what: "Metadata", error: ResponseError::ReplicaNotAvailable };
+    while wanted > 0 {
+        match asked.next().await {
+            Some(Ok(known)) => {
+                wanted -= 1;
+                if known.epoch > newest.epoch {
+                    newest = known;
+                }
+            }
+            Some(Err(error)) => failure = error,
+            None => return Err(failure),
+        }
+    }
+    let none = WireError::Refused { what: "Metadata", error: ResponseError::LeaderNotAvailable };
+    Ok((newest.leader.ok_or(none)?, newest.epoch))
+}
