@@ -20,13 +20,11 @@ pub(super) struct Leadership {
     pub(super) leader: Option<Address>,
     /// Rises with every election.
     pub(super) epoch: i32,
-    /// Where those are that have a copy and are known to be there.
+    /// Where those are that have a copy and are not known to be away.
     pub(super) replicas: Vec<Address>,
-    /// How many have a copy.
-    pub(super) copies: usize,
 }
 
-/// The newest leader that at least half of the partition's replicas know, with its epoch.
+/// The newest leader that most of the partition's replicas know, of those that are not known to be away; and its epoch.
 ///
 /// # Errors
 ///
@@ -46,7 +44,7 @@ pub(super) async fn newest(
             topic::leadership(&mut replica, topic, partition).await
         })
         .collect();
-    let mut wanted = newest.copies.div_ceil(2);
+    let mut wanted = newest.replicas.len() / 2 + 1;
     let mut failure = WireError::Refused { what: "Metadata", error: ResponseError::ReplicaNotAvailable };
     while wanted > 0 {
         match asked.next().await {

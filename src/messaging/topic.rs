@@ -235,7 +235,6 @@ pub(super) async fn leadership(
         leader: address(found.leader_id),
         epoch: found.leader_epoch,
         replicas: found.replica_nodes.iter().filter_map(|id| address(*id)).collect(),
-        copies: found.replica_nodes.len(),
     })
 }
 

@@ -28,6 +28,9 @@ use crate::messaging::{
 /// How long a broker may hold a fetch that finds nothing new.
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
+/// How long after an offset was found out of range that is looked at again, before it is believed.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
+
 /// How long Kafka may throttle a read before that counts as trouble.
 const THROTTLED_FOR: Duration = Duration::from_secs(60);
 
@@ -89,12 +92,19 @@ impl Reader {
         }
         self.cluster.discard();
         (self.rskafka, self.own, self.at_end) = (None, None, false);
-        let range = self.range().await?;
-        if (range.start..=range.end).contains(&from) {
-            let reason = format!(
-                "offset {from} is out of range by a broker's word, and in it by the newest leader's, which has {range:?}"
-            );
-            return Err(ReadError::Passing(reason));
+        // Twice, as just after an election most replicas may not have heard of it.
+        for look in 0..2 {
+            if look > 0 {
+                sleep(SECOND_LOOK).await;
+            }
+            let range = self.range().await?;
+            if (range.start..=range.end).contains(&from) {
+                let reason = format!(
+                    "offset {from} is out of range by a broker's word, and in it by the newest leader's, which has \
+                     {range:?}"
+                );
+                return Err(ReadError::Passing(reason));
+            }
         }
         read
     }

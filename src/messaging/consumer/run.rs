@@ -194,6 +194,8 @@ impl Run {
         error!("partitions {stuck:?} stand still: {reason}; leaving the group until it returns");
         self.phase(GroupPhase::Revoking);
         self.shift.stand_still(&stuck, &reason);
+        // First: a call that returns meanwhile is the last.
+        self.shift.stop(&stuck);
         let others: BTreeSet<i32> = self.shift.partitions().difference(&stuck).copied().collect();
         let by = Instant::now() + self.staffing.config.rebalance_timeout / 2;
         let released = tokio::select! {

@@ -220,9 +220,8 @@ impl Shift {
         self.dismiss(&all)
     }
 
-    /// Stops these workers and waits for as long as it takes: they are at a call that does not return.
+    /// Waits for these workers, which are told to end, for as long as it takes: they are at a call that does not return.
     pub(super) async fn outlast(&mut self, partitions: &BTreeSet<i32>) -> BTreeMap<i32, i64> {
-        self.stop(partitions);
         self.ended(partitions).await;
         self.dismiss(partitions)
     }
@@ -237,7 +236,8 @@ impl Shift {
         self.report();
     }
 
-    fn stop(&self, partitions: &BTreeSet<i32>) {
+    /// Tells these workers to end with what they are at.
+    pub(super) fn stop(&self, partitions: &BTreeSet<i32>) {
         let held = self.posts.iter().filter(|(held, _)| partitions.contains(held));
         held.for_each(|(_, post)| post.stop.cancel());
     }

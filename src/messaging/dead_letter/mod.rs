@@ -62,7 +62,7 @@ impl DeadLetters {
     }
 
     fn letter(&self, record: &Record, reason: &str) -> Message {
-        // rskafka cannot send a header without a value: it becomes an empty one.
+        // What is sent has a value in each header: one without becomes an empty one.
         let own = record.headers.iter().map(|(name, value)| {
             (name.clone(), value.as_ref().map(|value| value.to_vec()).unwrap_or_default())
         });

@@ -117,7 +117,8 @@ pub(crate) struct Membership {
     calls: watch::Receiver<Call>,
     words: mpsc::UnboundedSender<Word>,
     standing: Arc<Standing>,
-    task: JoinHandle<()>,
+    /// `None` once it was left.
+    task: Option<JoinHandle<()>>,
 }
 
 impl Membership {
@@ -127,7 +128,7 @@ impl Membership {
         let (words, hears) = mpsc::unbounded_channel();
         let standing = Arc::new(Standing::default());
         let line = Line { calls: caller, words: hears, standing: Arc::clone(&standing) };
-        Self { calls, words, standing, task: tokio::spawn(live(enrolment, line)) }
+        Self { calls, words, standing, task: Some(tokio::spawn(live(enrolment, line))) }
     }
 
     /// As what to commit, and how long to act.
@@ -155,11 +156,16 @@ impl Membership {
         let _ = self.words.send(Word::Holds(partitions));
     }
 
-    /// Goes, and returns when the coordinator knows or cannot be told.
+    /// Goes, and returns when the coordinator knows or cannot be told. From the beginning the lease is over: what is
+    /// still at work does nothing more.
     pub(crate) async fn leave(&mut self, how: Leave) {
+        self.standing.lease().end();
         let _ = self.words.send(Word::Leave(how));
-        if let Err(error) = (&mut self.task).await {
-            warn!("the membership ended badly: {error}");
+        if let Some(task) = &mut self.task {
+            if let Err(error) = task.await {
+                warn!("the membership ended badly: {error}");
+            }
+            self.task = None;
         }
         self.standing.is_nothing();
     }
@@ -167,7 +173,9 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
         self.standing.is_nothing();
     }
 }

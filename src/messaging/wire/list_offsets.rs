@@ -18,13 +18,15 @@ const KNOWN: RangeInclusive<i16> = 4..=5;
 /// What is asked for in place of a timestamp (`ListOffsetsRequest` in Java).
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
+/// The end is that of what can be read of committed records, not that of the log (`IsolationLevel.READ_COMMITTED`).
+const READ_COMMITTED: i8 = 1;
 /// No replica: a client.
 const CLIENT: BrokerId = BrokerId(-1);
 
 impl Connection {
-    /// The offsets that a partition has: from its first record to its high watermark. A broker that leads it in
-    /// another epoch than this one refuses; so does one that was elected a moment ago and does not know yet how far
-    /// its predecessor let others read (KIP-207).
+    /// The offsets that a partition has: from its first record to its last stable offset, which is its high watermark
+    /// where no transaction is open. A broker that leads it in another epoch than this one refuses; so does one that
+    /// was elected a moment ago and does not know yet how far its predecessor let others read (KIP-207).
     pub(in crate::messaging) async fn offsets(
         &mut self,
         topic: &str,
@@ -50,7 +52,10 @@ impl Connection {
         let topic = ListOffsetsTopic::default()
             .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
             .with_partitions(vec![wanted]);
-        let request = ListOffsetsRequest::default().with_replica_id(CLIENT).with_topics(vec![topic]);
+        let request = ListOffsetsRequest::default()
+            .with_replica_id(CLIENT)
+            .with_isolation_level(READ_COMMITTED)
+            .with_topics(vec![topic]);
         let answer = self.call(&request, KNOWN).await?;
         let mut partitions = answer.topics.into_iter().flat_map(|topic| topic.partitions);
         let Some(found) = partitions.find(|found| found.partition_index == partition) else {

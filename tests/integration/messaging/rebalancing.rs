@@ -206,6 +206,22 @@ async fn a_second_process_of_the_same_instance_id_fences_the_first_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_stands_aside_can_be_stopped() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let recorder = Arc::new(Recorder::default());
+    let config = ConsumerConfig { max_processing: Duration::from_millis(500), ..client.consumer_config() };
+    let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
+    client.producer(client.topic()).publish(message("user-1", "hang")).await.unwrap();
+    eventually("it leaves", async || {
+        (status_of(&client).phase == GroupPhase::Left && status_of(&client).error.is_some()).then_some(())
+    })
+    .await;
+    consumer.stop().await;
+    assert_eq!(status_of(&client).phase, GroupPhase::Left);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_whose_handler_does_not_return_leaves_until_it_does() {
     let cluster = TestCluster::start().await;
     let (one, two) = (cluster.client(), cluster.client());

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use highwater::messaging::{ConsumerConfig, OffsetReset};
+
 use super::{WHOLE, read_all, values};
 use crate::support::{Batch, Recorder, TestCluster, TransactionalProducer, eventually};
 
@@ -84,5 +86,25 @@ async fn an_open_transaction_holds_the_reader_until_it_ends() {
     producer.commit().await;
     cluster.reaches_lag_0(1).await;
     assert_eq!(recorder.values(), ["before", "within 1", "plain", "within 2"]);
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_begins_at_the_latest_offset_skips_nothing_of_an_open_transaction() {
+    let cluster = TestCluster::start().await;
+    cluster.create_topic(1, &[]).await;
+    let mut producer = TransactionalProducer::start(&cluster, "open").await;
+    cluster.produce(0, Batch::of(&["before"]).encode()).await;
+    let first = producer.send(0, &["within"]).await;
+    cluster.produce(0, Batch::of(&["plain"]).encode()).await;
+
+    let client = cluster.client();
+    let recorder = Arc::new(Recorder::default());
+    let config = ConsumerConfig { offset_reset: OffsetReset::Latest, ..client.consumer_config() };
+    let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
+    eventually("it has begun", async || (cluster.committed_of(0).await == first).then_some(())).await;
+    producer.commit().await;
+    cluster.reaches_lag_0(1).await;
+    assert_eq!(recorder.values(), ["within", "plain"]);
     consumer.stop().await;
 }
