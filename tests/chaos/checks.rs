@@ -70,6 +70,8 @@ pub(crate) struct Findings {
     /// Records that were committed in the moment in which an instance was killed: whether it had processed them
     /// before, its last lines would have told.
     pub(crate) undecided: usize,
+    /// Commits that nobody had an answer to, and that another owner's went below.
+    pub(crate) overtaken: usize,
 }
 
 impl Findings {

@@ -132,6 +132,7 @@ async fn quiet(stage: &Stage, report: &mut Report) -> Result<bool> {
     report.stored = quiet.stored;
     report.spanning = findings.spanning;
     report.undecided = findings.undecided;
+    report.overtaken = findings.overtaken;
     report.violations.append(&mut findings.violations);
     Ok(report.violations.is_empty())
 }

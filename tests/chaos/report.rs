@@ -23,6 +23,7 @@ pub(crate) struct Report {
     pub(crate) stored: usize,
     pub(crate) spanning: usize,
     pub(crate) undecided: usize,
+    pub(crate) overtaken: usize,
     pub(crate) loss: Option<Loss>,
     pub(crate) violations: Vec<Violation>,
 }
@@ -103,8 +104,8 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "  posted again while partitions were added: {}; undecided by a kill: {}",
-            self.spanning, self.undecided
+            "  posted again while partitions were added: {}; undecided by a kill: {}; commits overtaken unanswered: {}",
+            self.spanning, self.undecided, self.overtaken
         )?;
         if let Some(loss) = &self.loss {
             let election = &loss.election;

@@ -15,6 +15,11 @@ use crate::{
 
 /// Instances and brokers read one clock, in milliseconds.
 const TICK: Millis = 5;
+/// The least time from an owner's last commit to that of another who took over because the first was not heard: a session
+/// less what the heartbeats before count.
+const SESSION: Millis = 4_000;
+/// For so long at most a coordinator's log may have what is not answered: its replicas' lag, a broker's session.
+const UNANSWERED: Millis = 12_000;
 /// The last lines of a process that is killed can be lost, of so long a time.
 const LAST_LINES: Millis = 300;
 
@@ -42,19 +47,36 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
 }
 
 fn never_back(partition: i32, commits: &[Commit], evidence: &Evidence, findings: &mut Findings) {
-    let mut before: Option<(Millis, i64)> = None;
+    let mut before: Vec<(Millis, i64)> = Vec::new();
     for commit in commits {
+        let Some(now) = commit.offset else {
+            before.clear();
+            continue;
+        };
         // After an unclean election the log is another from there on.
-        before = before.filter(|(at, _)| !evidence.elected_between(partition, *at, commit.at));
-        if let (Some((at, offset)), Some(now)) = (before, commit.offset)
+        before.retain(|(at, _)| !evidence.elected_between(partition, *at, commit.at));
+        if let Some((at, offset)) = before.last().copied()
             && now < offset
         {
-            let what =
-                format!("partition {partition}: {offset} at {}, then {now} at {}", time(at), time(commit.at));
-            findings.add(Guarantee::OffsetsNeverBack, what);
+            if may_be_overtaken(&before, commit.at, now) {
+                findings.overtaken += 1;
+            } else {
+                let (at, then) = (time(at), time(commit.at));
+                let what = format!("partition {partition}: {offset} at {at}, then {now} at {then}");
+                findings.add(Guarantee::OffsetsNeverBack, what);
+            }
         }
-        before = commit.offset.map(|offset| (commit.at, offset));
+        before.push((commit.at, now));
     }
+}
+
+/// Whether a lower commit may be that of an owner who was told of none of those just before. What a coordinator cannot
+/// replicate is in its log, and is answered to nobody, neither to who commits nor to who asks; should its owner's session
+/// end meanwhile, the next one begins at what was answered.
+fn may_be_overtaken(before: &[(Millis, i64)], at: Millis, now: i64) -> bool {
+    let answered = before.iter().filter(|(then, _)| *then <= at - UNANSWERED);
+    before.last().is_some_and(|(last, _)| at - last >= SESSION)
+        && answered.map(|(_, offset)| *offset).max().is_none_or(|answered| answered <= now)
 }
 
 fn never_ahead(
