@@ -8,6 +8,7 @@ use super::{
     Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, ConsumerCounts, Context, DeadLetters, Envelope,
     Message, Payload, Producer, ProducerConfig, PublishError, Publisher, Receipt, Status, Topic, TopicConfig,
     event_handler::{BatchHandler, Reading},
+    group::Roster,
 };
 
 /// How often to look for new partitions, unless told otherwise.
@@ -272,8 +273,9 @@ impl<P: Payload> Subscription<'_, P> {
         let handler = Arc::new(Reading::new(Arc::new(handler)));
         let topic = self.topic.handle.clone();
         let name = Arc::clone(topic.name());
+        let roster = Arc::new(Roster::new(Arc::clone(&cluster), &self.config.group_id, &board));
         let consumer = Consumer::start(cluster, topic, self.config, handler, dead_letters, board);
-        Consuming { topic: name, consumer, letters }
+        Consuming { topic: name, consumer, letters, roster }
     }
 }
 
@@ -284,6 +286,7 @@ pub struct Consuming {
     topic: Arc<str>,
     consumer: Consumer,
     letters: Arc<Producer>,
+    roster: Arc<Roster>,
 }
 
 impl Consuming {
@@ -295,6 +298,11 @@ impl Consuming {
     /// What it has done so far, counted on.
     pub fn counts(&self) -> Arc<ConsumerCounts> {
         self.consumer.counts()
+    }
+
+    /// Who else is in its group.
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
     }
 
     /// What its dead letters are sent through.

@@ -78,21 +78,28 @@ impl Answered for DescribeGroupsRequest {
 /// The first version of DescribeGroups that knows instance ids (KIP-345).
 const DESCRIBES_INSTANCES: i16 = 4;
 
+/// What members said and were given is told while the group is at work (`GroupMetadata.summary`).
 fn described(answer: DescribedGroup, group: &Group, version: i16) -> DescribedGroup {
+    let stable = group.phase() == Phase::Stable;
     let members = group.members().iter().map(|(id, member)| {
         let instance = member.instance().filter(|_| version >= DESCRIBES_INSTANCES);
-        DescribedGroupMember::default()
+        let described = DescribedGroupMember::default()
             .with_member_id(StrBytes::from_string(id.clone()))
             .with_group_instance_id(instance.map(|name| StrBytes::from_string(name.to_owned())))
             .with_client_id(StrBytes::from_string(member.client_id().to_owned()))
-            .with_client_host(StrBytes::from_string(member.host().to_owned()))
+            .with_client_host(StrBytes::from_string(member.host().to_owned()));
+        if !stable {
+            return described;
+        }
+        described
             .with_member_metadata(member.metadata(group.protocol()))
             .with_member_assignment(member.assignment().clone())
     });
+    let protocol = if stable { group.protocol() } else { "" };
     answer
         .with_group_state(StrBytes::from_static_str(group.phase().name()))
         .with_protocol_type(StrBytes::from_string(group.protocol_type().to_owned()))
-        .with_protocol_data(StrBytes::from_string(group.protocol().to_owned()))
+        .with_protocol_data(StrBytes::from_string(protocol.to_owned()))
         .with_members(members.collect())
 }
 

@@ -16,9 +16,11 @@ mod classic;
 mod coordinator;
 mod kip848;
 mod lease;
+mod members;
 mod membership;
 mod offsets;
 mod removal;
+mod roster;
 mod standing;
 
 pub use assignor::{
@@ -26,7 +28,9 @@ pub use assignor::{
 };
 pub(crate) use coordinator::Coordinator;
 pub use lease::Lease;
+pub use members::GroupMember;
 pub(crate) use membership::{Call, Enrolment, Leave, Membership, Why};
+pub use roster::Roster;
 pub(crate) use standing::{Claim, Standing};
 
 /// Which protocol is spoken with the group's coordinator.

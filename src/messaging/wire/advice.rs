@@ -63,6 +63,9 @@ fn of_refusal(what: &str, error: ResponseError) -> Option<&'static str> {
         ("Metadata", Kafka::TopicAuthorizationFailed) => {
             "this user may not see the topic: allow DESCRIBE on it, and CREATE where it is missing"
         }
+        ("ConsumerGroupDescribe", Kafka::TopicAuthorizationFailed) => {
+            "a member of the group reads a topic that this user may not see: allow DESCRIBE on it"
+        }
         (_, Kafka::TopicAuthorizationFailed) => "this user may not read the topic: allow READ on it",
         (_, Kafka::GroupAuthorizationFailed) => "this user may not use the group: allow READ on it",
         (_, Kafka::ClusterAuthorizationFailed) => "this user may not do that on the cluster",

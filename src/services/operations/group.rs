@@ -1,11 +1,14 @@
-//! `GET /group`: the consumer group as this member sees it, and what moved in it.
+//! `GET /group`: the consumer group as this member sees it, what moved in it, and who else its coordinator says is in
+//! it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use chrono::SecondsFormat;
+use futures::future::join_all;
 use schemars::JsonSchema;
 use serde::Serialize;
 use warp::{
@@ -13,10 +16,10 @@ use warp::{
     reply::Response,
 };
 
-use super::Operations;
+use super::{Membership, Operations};
 use crate::{
     http::{self, answer},
-    messaging::{GroupPhase, GroupStatus, PartitionStatus, Rebalance},
+    messaging::{GroupPhase, GroupStatus, PartitionStatus, Rebalance, group::GroupMember},
 };
 
 /// The consumer group as this member sees it, and what moved in it.
@@ -40,6 +43,12 @@ pub(super) struct Body<'a> {
     lag: u64,
     /// Those that this member has.
     partitions: Vec<Partition<'a>>,
+    /// All members of the group, this one among them, as its coordinator knew them at most a second ago; null where it
+    /// could not be asked.
+    members: Option<&'a [GroupMember]>,
+    /// Why `members` is null, while it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members_unknown: Option<&'a str>,
     /// The last ones, the newest first.
     rebalances: Vec<Moved<'a>>,
     /// What went wrong last, while it has not been put right.
@@ -99,25 +108,35 @@ pub(super) struct Groups<'a> {
     groups: BTreeMap<&'a str, Body<'a>>,
 }
 
+/// What one membership tells: the group as this member sees it, and as its coordinator does.
+struct View {
+    group: GroupStatus,
+    members: Result<Arc<[GroupMember]>, Arc<str>>,
+}
+
+impl View {
+    async fn of(membership: &Membership) -> (&str, Self) {
+        // First who may take a moment: the other is of now.
+        let members = membership.roster.members().await;
+        (&membership.topic, Self { group: membership.status.borrow().group.clone(), members })
+    }
+}
+
 /// `GET /group`: 200, whatever the group's state; by topic where the service reads several in it.
-pub(super) fn group(operations: &Operations) -> Response {
-    let members: Vec<(&str, GroupStatus)> = operations
-        .memberships
-        .iter()
-        .map(|membership| (&*membership.topic, membership.status.borrow().group.clone()))
-        .collect();
-    match members.as_slice() {
+pub(super) async fn group(operations: Arc<Operations>) -> Response {
+    let views = join_all(operations.memberships.iter().map(View::of)).await;
+    match views.as_slice() {
         [] => http::refuse(&Method::GET, "/group", None),
-        [(_, group)] => answer(StatusCode::OK, &Body::of(group)),
+        [(_, view)] => answer(StatusCode::OK, &Body::of(view)),
         several => {
-            let groups = several.iter().map(|(topic, group)| (*topic, Body::of(group))).collect();
+            let groups = several.iter().map(|(topic, view)| (*topic, Body::of(view))).collect();
             answer(StatusCode::OK, &Groups { groups })
         }
     }
 }
 
 impl<'a> Body<'a> {
-    fn of(group: &'a GroupStatus) -> Self {
+    fn of(View { group, members }: &'a View) -> Self {
         Self {
             id: &group.id,
             phase: group.phase,
@@ -127,6 +146,8 @@ impl<'a> Body<'a> {
             generation: group.generation,
             lag: group.partitions.iter().filter_map(PartitionStatus::lag).sum(),
             partitions: group.partitions.iter().map(Partition::of).collect(),
+            members: members.as_deref().ok(),
+            members_unknown: members.as_ref().err().map(|why| &**why),
             rebalances: group.rebalances.iter().map(Moved::of).collect(),
             error: group.error.as_deref(),
         }

@@ -16,7 +16,7 @@ pub use openapi::{Reads, describe};
 
 use crate::{
     http::{Route, Traffic, first_of, reads, with},
-    messaging::{ConsumerCounts, Consuming, KafkaStatus, Producer, Status, ledger::Followed},
+    messaging::{ConsumerCounts, Consuming, KafkaStatus, Producer, Status, group::Roster, ledger::Followed},
 };
 
 /// Those who know how a service is.
@@ -48,12 +48,19 @@ pub struct Membership {
     pub status: watch::Receiver<Status>,
     /// What was done.
     pub counts: Arc<ConsumerCounts>,
+    /// Who is in the group.
+    pub roster: Arc<Roster>,
 }
 
 impl Membership {
     /// That of a consumer at work.
     pub fn of(consuming: &Consuming, status: watch::Receiver<Status>) -> Self {
-        Self { topic: Arc::clone(consuming.topic()), status, counts: consuming.counts() }
+        Self {
+            topic: Arc::clone(consuming.topic()),
+            status,
+            counts: consuming.counts(),
+            roster: Arc::clone(consuming.roster()),
+        }
     }
 }
 
@@ -117,18 +124,14 @@ impl fmt::Debug for Operations {
 
 /// `GET /health`, `/ready`, `/group` and `/metrics`.
 pub fn routes(operations: &Arc<Operations>) -> Route {
-    let at = |path: &'static str, answer: fn(&Operations) -> Response| {
-        warp::path(path)
-            .and(warp::path::end())
-            .and(reads())
-            .and(with(operations))
-            .map(move |operations: Arc<Operations>| answer(&operations))
-            .boxed()
+    let at = |path: &'static str| warp::path(path).and(warp::path::end()).and(reads()).and(with(operations));
+    let known = |path, answer: fn(&Operations) -> Response| {
+        at(path).map(move |operations: Arc<Operations>| answer(&operations)).boxed()
     };
     first_of([
-        at("health", health::health),
-        at("ready", health::ready),
-        at("group", group::group),
-        at("metrics", metrics::metrics),
+        known("health", health::health),
+        known("ready", health::ready),
+        at("group").then(group::group).boxed(),
+        known("metrics", metrics::metrics),
     ])
 }

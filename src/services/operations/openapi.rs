@@ -59,7 +59,9 @@ pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Valu
     let group = json!({ "id": "user-activity-consumer-group", "phase": "assigned", "protocol": "classic",
         "assignor": "range", "member": "highwater-5f0c", "generation": 3, "lag": 2, "rebalances": [],
         "partitions": [{ "partition": 0, "restored": true, "processed": 40, "committed": 40, "end": 42, "lag": 2,
-            "goal": 12, "stoodStillMs": 3 }] });
+            "goal": 12, "stoodStillMs": 3 }],
+        "members": [{ "memberId": "highwater-5f0c", "clientId": "highwater", "host": "10.0.0.7",
+            "partitions": { "user-activity-events": [0] } }] });
     let group = match reads {
         Reads::Nothing => None,
         Reads::OneTopic => Some((document.schema::<Body<'_>>(), group)),
@@ -71,6 +73,9 @@ pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Valu
         document.add(
             "/group",
             Operation::new("get", "getGroup", "The consumer group, as this member sees it")
+                .describe(
+                    "The coordinator is asked who is in it: once a second at most, and for a second at most.",
+                )
                 .answers(200, Answer::new("Whatever the group's state.").json(schema, &example)),
         );
     }

@@ -6,6 +6,7 @@ mod dead_letters;
 mod duplicates;
 mod log_bounds;
 mod malformed;
+mod members;
 mod metrics;
 mod publishing;
 mod readiness;

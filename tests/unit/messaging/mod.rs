@@ -10,5 +10,6 @@ mod lease;
 mod partitioner;
 mod range;
 mod record_batch;
+mod roster;
 mod settled;
 mod watermark;

@@ -1,9 +1,17 @@
 //! What `GET /group` explains.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::ready,
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::DateTime;
-use highwater::messaging::{GroupPhase, GroupStatus, PartitionStatus, Rebalance, Status};
+use highwater::messaging::{
+    GroupPhase, GroupStatus, PartitionStatus, Rebalance, Status,
+    group::{GroupMember, Roster},
+};
 use serde_json::json;
 
 use super::service::Service;
@@ -60,6 +68,7 @@ async fn group_tells_what_is_held_how_far_it_is_and_what_moved_last() {
                 {"partition": 2, "restored": false, "processed": 0, "committed": -1, "end": 0, "lag": null,
                  "goal": null, "stoodStillMs": null, "error": "no leader"},
             ],
+            "members": [],
             "rebalances": [
                 {"at": "2023-11-14T22:13:20.123Z", "reason": "the consumer is starting", "generation": 7,
                  "tookMs": 345, "gained": [0, 2], "gaveUp": [1]},
@@ -75,4 +84,40 @@ async fn group_answers_before_there_is_a_group_to_tell_of() {
     assert_eq!(body["phase"], "finding");
     assert_eq!(body["partitions"], json!([]));
     assert_eq!(body["rebalances"], json!([]));
+}
+
+#[tokio::test]
+async fn group_tells_who_is_in_it_and_what_each_is_assigned() {
+    let members = vec![
+        GroupMember {
+            member_id: "highwater-1".to_owned(),
+            client_id: "highwater".to_owned(),
+            host: "10.0.0.7".to_owned(),
+            instance_id: Some("first".to_owned()),
+            partitions: Some(BTreeMap::from([("events".to_owned(), BTreeSet::from([0, 2]))])),
+        },
+        GroupMember { member_id: "java-2".to_owned(), ..GroupMember::default() },
+    ];
+    let roster = Arc::new(Roster::asking(move || Box::pin(ready(Ok(members.clone())))));
+    let service = Service { roster, ..Service::new() };
+    let body = service.get("/group").await.ok(200);
+    assert_eq!(
+        body["members"],
+        json!([
+            {"memberId": "highwater-1", "clientId": "highwater", "host": "10.0.0.7", "instanceId": "first",
+             "partitions": {"events": [0, 2]}},
+            {"memberId": "java-2", "clientId": "", "host": "", "partitions": null},
+        ])
+    );
+    assert_eq!(body.get("membersUnknown"), None);
+}
+
+#[tokio::test]
+async fn group_says_why_it_does_not_know_who_is_in_it() {
+    let roster = Arc::new(Roster::asking(|| Box::pin(ready(Err("nothing listens there".to_owned())))));
+    let service = Service { roster, ..Service::new() };
+    let body = service.get("/group").await.ok(200);
+    assert_eq!(body["members"], json!(null));
+    assert_eq!(body["membersUnknown"], "nothing listens there");
+    assert_eq!(body["phase"], "finding");
 }

@@ -1,13 +1,16 @@
 //! The routes on a producer that keeps what it is given, and a store in memory.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    future::ready,
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
     http::{BodyLimits, Traffic},
-    messaging::{Message, PublishError, Publisher, Receipt, Status, TypedProducer},
+    messaging::{Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::Roster},
     services::{
         activity::{Api, Config, Conflicts, Holdings, PATHS, Run, routes},
         dead_letters::Desk,
@@ -40,6 +43,7 @@ pub(crate) struct Service {
     pub(crate) publisher: Arc<FakePublisher>,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) status: watch::Sender<Status>,
+    pub(crate) roster: Arc<Roster>,
     pub(crate) conflicts: Arc<Conflicts>,
     pub(crate) embedded: bool,
     pub(crate) limits: BodyLimits,
@@ -57,6 +61,7 @@ impl Service {
             }),
             store: Arc::new(MemoryStore::new(&store::Config { max_events: 100_000, max_bytes: u64::MAX })),
             status: watch::channel(Status::default()).0,
+            roster: Arc::new(Roster::asking(|| Box::pin(ready(Ok(Vec::new()))))),
             conflicts: Arc::default(),
             embedded: false,
             limits: BodyLimits {
@@ -82,8 +87,12 @@ impl Service {
     }
 
     pub(crate) async fn send(&self, request: warp::test::RequestBuilder) -> Answer {
-        let membership =
-            Membership { topic: "events".into(), status: self.status.subscribe(), counts: Arc::default() };
+        let membership = Membership {
+            topic: "events".into(),
+            status: self.status.subscribe(),
+            counts: Arc::default(),
+            roster: Arc::clone(&self.roster),
+        };
         let holdings = Holdings { store: self.store.clone(), conflicts: self.conflicts.clone() };
         let operations = Operations {
             embedded: self.embedded,

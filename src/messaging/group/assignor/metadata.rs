@@ -87,12 +87,20 @@ pub(in super::super) fn encode_assignment(topics: &BTreeMap<String, Vec<i32>>) -
 
 /// The partitions of `topic` in an assignment; no bytes at all are no partitions.
 pub(in super::super) fn decode_assignment(bytes: Bytes, topic: &str) -> Result<BTreeSet<i32>, String> {
+    Ok(decode_assignments(bytes)?.remove(topic).unwrap_or_default())
+}
+
+/// All partitions in an assignment, by topic.
+pub(in super::super) fn decode_assignments(bytes: Bytes) -> Result<BTreeMap<String, BTreeSet<i32>>, String> {
+    let mut topics = BTreeMap::<String, BTreeSet<i32>>::new();
     if bytes.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(topics);
     }
     let assignment: ConsumerProtocolAssignment = decode(bytes)?;
-    let ours = assignment.assigned_partitions.into_iter().filter(|assigned| assigned.topic.as_str() == topic);
-    Ok(ours.flat_map(|assigned| assigned.partitions).collect())
+    for assigned in assignment.assigned_partitions {
+        topics.entry(assigned.topic.as_str().to_owned()).or_default().extend(assigned.partitions);
+    }
+    Ok(topics)
 }
 
 /// A version, then the message in that version.

@@ -11,7 +11,9 @@ use std::{
 };
 
 pub use cooperative_sticky::assign_cooperative_sticky;
-pub(super) use metadata::{decode_assignment, decode_subscription, encode_assignment, encode_subscription};
+pub(super) use metadata::{
+    decode_assignment, decode_assignments, decode_subscription, encode_assignment, encode_subscription,
+};
 pub use range::assign_range;
 
 /// A rule by which partitions are shared out.

@@ -1,0 +1,163 @@
+//! The members of a group, as its coordinator knows them.
+//!
+//! DescribeGroups tells of classic groups, ConsumerGroupDescribe (KIP-848) of the newer ones, and neither of the
+//! other's. A group with members of both protocols, as in a live upgrade, is one of the newer ones, and told whole
+//! (`GroupMetadataManager` in Java's 4.x).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        ConsumerGroupDescribeRequest, DescribeGroupsRequest, consumer_group_describe_response as newer,
+        describe_groups_response as classic,
+    },
+    protocol::StrBytes,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Coordinator, assignor::decode_assignments};
+use crate::messaging::wire::WireError;
+
+/// Up to the version that says why a group is refused (KIP-1043).
+const CLASSIC: RangeInclusive<i16> = 0..=6;
+/// Kafka 3.7's, and Kafka 4.0's.
+const NEWER: RangeInclusive<i16> = 0..=1;
+/// The state of a classic group that is at work. In any other no assignment is told (`GroupMetadata.summary`).
+const STABLE: &str = "Stable";
+/// The state of a group that there is not; newer versions have an error for it.
+const DEAD: &str = "Dead";
+
+/// A member of the group, as its coordinator knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupMember {
+    /// The id that the coordinator knows it by.
+    pub member_id: String,
+    /// The name of its program, as it says.
+    pub client_id: String,
+    /// The address from which it joined.
+    pub host: String,
+    /// The id that it was configured with, where it is a static member (KIP-345).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    /// What it is assigned, by topic; null while a classic group rebalances, as nobody is told then.
+    pub partitions: Option<BTreeMap<String, BTreeSet<i32>>>,
+}
+
+impl Coordinator {
+    /// All members, by their ids; none where there is no such group. Whether the group is `newer` is a guess,
+    /// which saves a question where it is right.
+    pub(super) async fn members(&self, newer: bool, within: Duration) -> Result<Vec<GroupMember>, WireError> {
+        let found = match self.look(newer, within).await {
+            // The broker closes what nobody uses, and the group moves: both is found out by asking.
+            Err(error)
+                if matches!(error, WireError::Broken { .. })
+                    || error.code() == Some(ResponseError::NotCoordinator) =>
+            {
+                self.look(newer, within).await
+            }
+            found => found,
+        };
+        let mut members = found?.unwrap_or_default();
+        members.sort_by(|one, other| one.member_id.cmp(&other.member_id));
+        Ok(members)
+    }
+
+    async fn look(&self, newer: bool, within: Duration) -> Result<Option<Vec<GroupMember>>, WireError> {
+        if newer {
+            match self.newer_members(within).await? {
+                None => self.classic_members(within).await,
+                found => Ok(found),
+            }
+        } else {
+            match self.classic_members(within).await? {
+                None => self.newer_members(within).await,
+                found => Ok(found),
+            }
+        }
+    }
+
+    /// `None` where there is no such classic group.
+    async fn classic_members(&self, within: Duration) -> Result<Option<Vec<GroupMember>>, WireError> {
+        const WHAT: &str = "DescribeGroups";
+        let request = DescribeGroupsRequest::default().with_groups(vec![self.group()]);
+        let answer = self.call(&request, CLASSIC, within).await?;
+        let Some(group) = answer.groups.into_iter().next() else { return Ok(None) };
+        match self.check(WHAT, group.error_code).await {
+            Err(error) if error.code() == Some(ResponseError::GroupIdNotFound) => return Ok(None),
+            checked => checked?,
+        }
+        if group.group_state.as_str() == DEAD {
+            return Ok(None);
+        }
+        let stable = group.group_state.as_str() == STABLE;
+        Ok(Some(group.members.into_iter().map(|member| GroupMember::of_classic(member, stable)).collect()))
+    }
+
+    /// `None` where there is no such group, or the broker does not have the protocol.
+    async fn newer_members(&self, within: Duration) -> Result<Option<Vec<GroupMember>>, WireError> {
+        const WHAT: &str = "ConsumerGroupDescribe";
+        let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![self.group()]);
+        let answer = match self.call(&request, NEWER, within).await {
+            Err(WireError::Unsupported(_)) => return Ok(None),
+            answer => answer?,
+        };
+        let Some(group) = answer.groups.into_iter().next() else { return Ok(None) };
+        match self.check(WHAT, group.error_code).await {
+            Err(error)
+                if matches!(
+                    error.code(),
+                    Some(ResponseError::GroupIdNotFound | ResponseError::UnsupportedVersion)
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+            Ok(()) => Ok(Some(group.members.into_iter().map(GroupMember::of_newer).collect())),
+        }
+    }
+}
+
+impl GroupMember {
+    fn of_classic(member: classic::DescribedGroupMember, stable: bool) -> Self {
+        // Bytes that are no assignment are those of another kind of group.
+        let partitions = stable.then(|| decode_assignments(member.member_assignment).ok()).flatten();
+        Self {
+            member_id: text(&member.member_id),
+            client_id: text(&member.client_id),
+            host: host(&member.client_host),
+            instance_id: member.group_instance_id.as_ref().map(text),
+            partitions,
+        }
+    }
+
+    fn of_newer(member: newer::Member) -> Self {
+        let mut partitions = BTreeMap::<String, BTreeSet<i32>>::new();
+        for assigned in member.assignment.topic_partitions {
+            partitions.entry(text(&assigned.topic_name.0)).or_default().extend(assigned.partitions);
+        }
+        Self {
+            member_id: text(&member.member_id),
+            client_id: text(&member.client_id),
+            host: host(&member.client_host),
+            instance_id: member.instance_id.as_ref().map(text),
+            partitions: Some(partitions),
+        }
+    }
+}
+
+/// Without the slash that `InetAddress.toString` puts before an address without a name.
+fn host(told: &StrBytes) -> String {
+    let told = told.as_str();
+    told.strip_prefix('/').unwrap_or(told).to_owned()
+}
+
+fn text(told: &StrBytes) -> String {
+    told.as_str().to_owned()
+}
