@@ -6,16 +6,19 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     indexmap::IndexMap,
     messages::{
-        ApiVersionsResponse, ConsumerGroupHeartbeatResponse, ConsumerProtocolAssignment,
-        ConsumerProtocolSubscription, CreateTopicsResponse, DescribeConfigsResponse, FetchResponse,
-        FindCoordinatorResponse, HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse, MetadataResponse,
-        OffsetCommitResponse, OffsetFetchResponse, SyncGroupResponse, TopicName,
+        ApiVersionsResponse, ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatResponse,
+        ConsumerProtocolAssignment, ConsumerProtocolSubscription, CreateTopicsResponse,
+        DescribeConfigsResponse, DescribeGroupsResponse, FetchResponse, FindCoordinatorResponse,
+        HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse, MetadataResponse, OffsetCommitResponse,
+        OffsetFetchResponse, SyncGroupResponse, TopicName,
         api_versions_response::ApiVersion,
+        consumer_group_describe_response as newer,
         consumer_group_heartbeat_response::{Assignment, TopicPartitions},
         consumer_protocol_assignment::TopicPartition as Assigned,
         consumer_protocol_subscription::TopicPartition as Owned,
         create_topics_response::CreatableTopicResult,
         describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult},
+        describe_groups_response::{DescribedGroup, DescribedGroupMember},
         fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData},
         join_group_response::JoinGroupResponseMember,
         leave_group_response::MemberResponse,
@@ -88,7 +91,25 @@ fn answers() -> io::Result<()> {
         &ConsumerGroupHeartbeatResponse::default().with_assignment(Some(assignment)),
     )?;
     let assigned = Assigned::default().with_topic(topic.clone()).with_partitions(vec![0, 1]);
-    answer(2, "assignment", &ConsumerProtocolAssignment::default().with_assigned_partitions(vec![assigned]))?;
+    let assigned = ConsumerProtocolAssignment::default().with_assigned_partitions(vec![assigned]);
+    answer(2, "assignment", &assigned)?;
+    let member = DescribedGroupMember::default()
+        .with_member_id(NAME)
+        .with_client_host(NAME)
+        .with_member_assignment([&[0, 0], &encode(&assigned, 0)[..]].concat().into());
+    let group = DescribedGroup::default().with_group_state(NAME).with_members(vec![member; 2]);
+    answer(16, "describe-groups", &DescribeGroupsResponse::default().with_groups(vec![group]))?;
+    let assigned =
+        newer::TopicPartitions::default().with_topic_name(topic.clone()).with_partitions(vec![0, 1]);
+    let assigned = newer::Assignment::default().with_topic_partitions(vec![assigned]);
+    let member = newer::Member::default()
+        .with_member_id(NAME)
+        .with_client_host(NAME)
+        .with_assignment(assigned.clone())
+        .with_target_assignment(assigned);
+    let group = newer::DescribedGroup::default().with_group_state(NAME).with_members(vec![member; 2]);
+    let described = ConsumerGroupDescribeResponse::default().with_groups(vec![group]);
+    answer(17, "group-describe", &described)?;
     let created = CreatableTopicResult::default().with_name(topic.clone());
     answer(3, "create-topics", &CreateTopicsResponse::default().with_topics(vec![created]))?;
     let setting = DescribeConfigsResourceResult::default().with_name(NAME).with_value(Some(NAME));

@@ -9,17 +9,18 @@ use highwater::messaging::{
 };
 use kafka_protocol::{
     messages::{
-        ApiVersionsResponse, ConsumerGroupHeartbeatResponse, ConsumerProtocolAssignment,
-        ConsumerProtocolSubscription, CreateTopicsResponse, DescribeConfigsResponse, FindCoordinatorResponse,
-        HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse, MetadataResponse, OffsetCommitResponse,
-        OffsetFetchResponse, ResponseHeader, SyncGroupResponse,
+        ApiVersionsResponse, ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatResponse,
+        ConsumerProtocolAssignment, ConsumerProtocolSubscription, CreateTopicsResponse,
+        DescribeConfigsResponse, DescribeGroupsResponse, FindCoordinatorResponse, HeartbeatResponse,
+        JoinGroupResponse, LeaveGroupResponse, MetadataResponse, OffsetCommitResponse, OffsetFetchResponse,
+        ResponseHeader, SyncGroupResponse,
     },
     protocol::{Decodable, Message},
 };
 
 type Assign = fn(&[Subscriber], &BTreeMap<String, usize>) -> Assignment;
 
-const KINDS: [fn(&[u8], u8); 16] = [
+const KINDS: [fn(&[u8], u8); 18] = [
     answer::<ApiVersionsResponse>,
     answer::<ConsumerGroupHeartbeatResponse>,
     answer::<ConsumerProtocolAssignment>,
@@ -36,6 +37,8 @@ const KINDS: [fn(&[u8], u8); 16] = [
     answer::<ResponseHeader>,
     answer::<ConsumerProtocolSubscription>,
     members,
+    answer::<DescribeGroupsResponse>,
+    answer::<ConsumerGroupDescribeResponse>,
 ];
 
 /// The first byte says what it is, the second one in which version.

@@ -7,7 +7,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
-    time::Duration,
 };
 
 use kafka_protocol::{
@@ -53,14 +52,14 @@ pub struct GroupMember {
 impl Coordinator {
     /// All members, by their ids; none where there is no such group. Whether the group is `newer` is a guess,
     /// which saves a question where it is right.
-    pub(super) async fn members(&self, newer: bool, within: Duration) -> Result<Vec<GroupMember>, WireError> {
-        let found = match self.look(newer, within).await {
+    pub(super) async fn members(&self, newer: bool) -> Result<Vec<GroupMember>, WireError> {
+        let found = match self.look(newer).await {
             // The broker closes what nobody uses, and the group moves: both is found out by asking.
             Err(error)
                 if matches!(error, WireError::Broken { .. })
                     || error.code() == Some(ResponseError::NotCoordinator) =>
             {
-                self.look(newer, within).await
+                self.look(newer).await
             }
             found => found,
         };
@@ -69,25 +68,25 @@ impl Coordinator {
         Ok(members)
     }
 
-    async fn look(&self, newer: bool, within: Duration) -> Result<Option<Vec<GroupMember>>, WireError> {
+    async fn look(&self, newer: bool) -> Result<Option<Vec<GroupMember>>, WireError> {
         if newer {
-            match self.newer_members(within).await? {
-                None => self.classic_members(within).await,
+            match self.newer_members().await? {
+                None => self.classic_members().await,
                 found => Ok(found),
             }
         } else {
-            match self.classic_members(within).await? {
-                None => self.newer_members(within).await,
+            match self.classic_members().await? {
+                None => self.newer_members().await,
                 found => Ok(found),
             }
         }
     }
 
     /// `None` where there is no such classic group.
-    async fn classic_members(&self, within: Duration) -> Result<Option<Vec<GroupMember>>, WireError> {
+    async fn classic_members(&self) -> Result<Option<Vec<GroupMember>>, WireError> {
         const WHAT: &str = "DescribeGroups";
         let request = DescribeGroupsRequest::default().with_groups(vec![self.group()]);
-        let answer = self.call(&request, CLASSIC, within).await?;
+        let answer = self.call(&request, CLASSIC, self.cluster().request_timeout()).await?;
         let Some(group) = answer.groups.into_iter().next() else { return Ok(None) };
         match self.check(WHAT, group.error_code).await {
             Err(error) if error.code() == Some(ResponseError::GroupIdNotFound) => return Ok(None),
@@ -101,10 +100,10 @@ impl Coordinator {
     }
 
     /// `None` where there is no such group, or the broker does not have the protocol.
-    async fn newer_members(&self, within: Duration) -> Result<Option<Vec<GroupMember>>, WireError> {
+    async fn newer_members(&self) -> Result<Option<Vec<GroupMember>>, WireError> {
         const WHAT: &str = "ConsumerGroupDescribe";
         let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![self.group()]);
-        let answer = match self.call(&request, NEWER, within).await {
+        let answer = match self.call(&request, NEWER, self.cluster().request_timeout()).await {
             Err(WireError::Unsupported(_)) => return Ok(None),
             answer => answer?,
         };

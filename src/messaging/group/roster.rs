@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use super::{Coordinator, GroupMember};
 use crate::messaging::{Board, Cluster};
 
-/// How long the coordinator gets.
+/// How long the coordinator gets, with all that is to be asked before.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// For how long an answer, or that there was none, serves all who ask. Not shorter than the patience: so nothing
 /// is asked while something is.
@@ -41,8 +41,7 @@ impl Roster {
         Self::asking(move || {
             let coordinator = Arc::clone(&coordinator);
             let newer = status.borrow().group.protocol == "consumer";
-            async move { coordinator.members(newer, PATIENCE).await.map_err(|error| error.explained()) }
-                .boxed()
+            async move { coordinator.members(newer).await.map_err(|error| error.explained()) }.boxed()
         })
     }
 
