@@ -124,11 +124,11 @@ fn not_json() -> Problem {
 }
 
 /// What a body can be at fault in before it is read as what it should be: a name, when that is, and the answer.
-pub(super) fn problems() -> [(&'static str, &'static str, Problem); 4] {
+pub(super) fn problems(max_bytes: usize) -> [(&'static str, &'static str, Problem); 4] {
     [
         ("empty", "The body is not a JSON object.", empty()),
         ("tooSlow", "The body did not arrive in time.", too_slow(Duration::from_secs(10))),
-        ("tooLarge", "The body is too large.", too_large(65_536)),
+        ("tooLarge", "The body is too large.", too_large(max_bytes)),
         ("notJson", "The body is said to be something else than JSON.", not_json()),
     ]
 }

@@ -13,8 +13,10 @@ const EVERYWHERE: &str = "\
 Every error is `application/problem+json` (RFC 9457); where fields are at fault, each is named. A path that does not \
 exist is 404; a method that a path does not take is 405, with those that it takes in `Allow`, which `OPTIONS` tells, \
 too. Whatever takes `GET` takes `HEAD`. A `/` at the end of a path changes nothing. Parameters and fields that are not \
-known are ignored; one that is known and given twice is 400.
+known are ignored; one that is known and given twice is 400.";
 
+/// What holds for those on Kafka.
+const ON_KAFKA: &str = "\
 `X-Correlation-Id` (1 to 128 visible ASCII characters) goes along with a request: into its answer, into what is \
 written to Kafka, and into every line of log about it, in every service.
 
@@ -30,6 +32,9 @@ pub struct Document {
     tags: Vec<Value>,
     paths: Map<String, Value>,
     security: Map<String, Value>,
+    conventions: &'static str,
+    /// The largest body, in bytes, as it is where nothing is set.
+    largest_body: usize,
 }
 
 impl Document {
@@ -47,7 +52,18 @@ impl Document {
             tags: Vec::new(),
             paths: Map::new(),
             security: Map::new(),
+            conventions: ON_KAFKA,
+            largest_body: 64 << 10,
         }
+    }
+
+    /// Of a service that is not on Kafka, which has such conventions of its own, and takes bodies of so many bytes
+    /// where nothing is set.
+    #[must_use]
+    pub fn with_conventions(mut self, conventions: &'static str, largest_body: usize) -> Self {
+        self.conventions = conventions;
+        self.largest_body = largest_body;
+        self
     }
 
     /// The schema of what that type is in JSON: a reference, where the type has a name.
@@ -71,7 +87,7 @@ impl Document {
         let tag = self.tags.last().map_or(Value::Null, |tag| tag["name"].clone());
         let method = operation.method();
         let methods = self.paths.entry(path).or_insert_with(|| json!({}));
-        methods[method] = operation.finish(tag, &problem);
+        methods[method] = operation.finish(tag, &problem, self.largest_body);
     }
 
     /// The document.
@@ -81,7 +97,7 @@ impl Document {
             "info": {
                 "title": self.title,
                 "version": env!("CARGO_PKG_VERSION"),
-                "description": format!("{}\n\n{EVERYWHERE}", self.description),
+                "description": format!("{}\n\n{EVERYWHERE}\n\n{}", self.description, self.conventions),
                 "license": { "name": "Apache 2.0", "identifier": env!("CARGO_PKG_LICENSE") },
             },
             "servers": [{ "url": "/", "description": "Where this document came from" }],

@@ -149,9 +149,9 @@ impl Operation {
         self.method
     }
 
-    pub(super) fn finish(mut self, tag: Value, problem: &Value) -> Value {
+    pub(super) fn finish(mut self, tag: Value, problem: &Value, largest_body: usize) -> Value {
         if self.body.is_some() {
-            self = self.problems(body::problems());
+            self = self.problems(body::problems(largest_body));
         }
         if self.method != "get" {
             self = self.problem("foreign", "A page of another site asks for it.", origin::foreign());
