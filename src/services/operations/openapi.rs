@@ -1,5 +1,6 @@
 //! The routes of this room, described.
 
+use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -14,6 +15,8 @@ use crate::{
 /// What a service reads in its consumer group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reads {
+    /// It has nothing to do with Kafka.
+    NoKafka,
     /// It is in no group.
     Nothing,
     /// One topic.
@@ -26,9 +29,12 @@ pub enum Reads {
 /// this service alone has, with their schemas and an example.
 pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Value, Value)]) {
     document.tag("Operations", "How the service is, for those who run it.");
-    let mut schema = document.schema::<Health>();
-    let mut example = json!({ "status": "up", "service": "highwater", "version": env!("CARGO_PKG_VERSION"),
-        "kafka": { "connected": true } });
+    let on_kafka = reads != Reads::NoKafka;
+    let mut schema = if on_kafka { document.schema::<Health>() } else { health_without_kafka() };
+    let mut example = json!({ "status": "up", "service": "highwater", "version": env!("CARGO_PKG_VERSION") });
+    if on_kafka {
+        example["kafka"] = json!({ "connected": true });
+    }
     if !particular.is_empty() {
         let members: Map<_, _> =
             particular.iter().map(|(name, schema, _)| ((*name).to_owned(), schema.clone())).collect();
@@ -40,19 +46,30 @@ pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Valu
     document.add(
         "/health",
         Operation::new("get", "getHealth", "How the service is")
-            .describe("200 while the process lives, whatever became of Kafka; its state is in the body.")
+            .describe(match on_kafka {
+                true => "200 while the process lives, whatever became of Kafka; its state is in the body.",
+                false => {
+                    "200 while the process lives, whatever became of what it needs; that is in the body."
+                }
+            })
             .answers(200, Answer::new("The process lives.").json(schema, &example)),
     );
     let ready = document.schema::<Ready>();
     let behind = PartitionStatus { position: 17, goal: Some(42), ..PartitionStatus::default() };
-    let obstacle = not_ready("0 of 1 partitions are restored".to_owned(), vec![progress(&behind)]);
+    let obstacle = match on_kafka {
+        true => not_ready("0 of 1 partitions are restored".to_owned(), vec![progress(&behind)]),
+        false => not_ready("SQL Server cannot be used: no answer in time".to_owned(), Vec::new()),
+    };
     document.add(
         "/ready",
         Operation::new("get", "getReadiness", "Whether the service should get traffic")
-            .describe(
-                "200 when Kafka answers, the state is read, and what was assigned first is restored and read to the \
-                 end that it had then.",
-            )
+            .describe(match on_kafka {
+                true => {
+                    "200 when Kafka answers, the state is read, and what was assigned first is restored and read to \
+                     the end that it had then."
+                }
+                false => "200 when all that it needs answers.",
+            })
             .answers(200, Answer::new("It should.").json(ready, &json!({ "status": "ready" })))
             .problem("notReady", "It should not: what is missing, and how far it is.", obstacle),
     );
@@ -63,7 +80,7 @@ pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Valu
         "members": [{ "memberId": "highwater-5f0c", "clientId": "highwater", "host": "10.0.0.7",
             "partitions": { "user-activity-events": [0] } }] });
     let group = match reads {
-        Reads::Nothing => None,
+        Reads::NoKafka | Reads::Nothing => None,
         Reads::OneTopic => Some((document.schema::<Body<'_>>(), group)),
         Reads::Topics => {
             Some((document.schema::<Groups<'_>>(), json!({ "groups": { "order-events": group } })))
@@ -87,4 +104,17 @@ pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Valu
         Operation::new("get", "getMetrics", "What Prometheus is told")
             .answers(200, Answer::new("Its text format, version 0.0.4.").of("text/plain", text, &page)),
     );
+}
+
+/// The schema of the body of `/health` without what is Kafka's, and without a name: it is that of one service.
+fn health_without_kafka() -> Value {
+    let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<Health>().to_value();
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        properties.retain(|name, _| ["status", "service", "version"].contains(&name.as_str()));
+    }
+    schema
 }
