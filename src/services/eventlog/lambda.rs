@@ -130,8 +130,19 @@ where
     }
 }
 
-/// The answer as Lambda takes it, after the log is written out: between events the sandbox stands still.
+/// The answer, after the log is written out: between events the sandbox stands still.
 async fn told(response: Response) -> Result<ApiGatewayV2httpResponse, lambda_runtime::Error> {
+    let answer = answer(response).await;
+    log::logger().flush();
+    answer
+}
+
+/// The answer as Lambda takes it.
+///
+/// # Errors
+///
+/// Its body breaks off.
+pub async fn answer(response: Response) -> Result<ApiGatewayV2httpResponse, lambda_runtime::Error> {
     let (parts, body) = response.into_parts();
     let body = body.collect().await?.to_bytes();
     let mut answer = ApiGatewayV2httpResponse::default();
@@ -139,8 +150,13 @@ async fn told(response: Response) -> Result<ApiGatewayV2httpResponse, lambda_run
     answer.headers = parts.headers;
     // Lambda says how long it is.
     answer.headers.remove(header::CONTENT_LENGTH);
-    // Every answer of the log is text, and text goes as it is.
-    answer.body = Some(Body::Text(String::from_utf8(body.into())?));
-    log::logger().flush();
+    // Text goes as it is; what is packed, as the files of Swagger UI are, has to become text.
+    answer.body = Some(match String::from_utf8(body.into()) {
+        Ok(text) => Body::Text(text),
+        Err(packed) => {
+            answer.is_base64_encoded = true;
+            Body::Binary(packed.into_bytes())
+        }
+    });
     Ok(answer)
 }

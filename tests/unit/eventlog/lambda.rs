@@ -1,6 +1,6 @@
-//! What API Gateway hands over, as a request.
+//! What API Gateway hands over, as a request; and what it gets.
 
-use highwater::services::eventlog::lambda::request;
+use highwater::services::eventlog::lambda::{answer, request};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
@@ -37,4 +37,15 @@ async fn a_body_is_text_or_base64() {
     assert_eq!(read(post.clone()).await.2, b"{\"a\":1}");
     post["body"] = json!("*");
     assert!(request(serde_json::from_value(post).unwrap()).is_err());
+}
+
+#[tokio::test]
+async fn an_answer_goes_as_text_and_what_is_packed_as_base64() {
+    let body = async |body: &'static [u8]| {
+        serde_json::to_value(answer(warp::reply::Response::new(body.into())).await.unwrap()).unwrap()
+    };
+    let text = body("{\"a\":\"ä\"}".as_bytes()).await;
+    assert_eq!((&text["body"], &text["isBase64Encoded"]), (&json!("{\"a\":\"ä\"}"), &json!(false)));
+    let packed = body(b"\x1f\x8b\x08\x00").await;
+    assert_eq!((&packed["body"], &packed["isBase64Encoded"]), (&json!("H4sIAA=="), &json!(true)));
 }
