@@ -7,17 +7,18 @@ use std::{collections::BTreeSet, fs};
 
 use highwater::{
     http::{Paths, openapi::Packed},
-    services::{activity, orders, users},
+    services::{activity, eventlog, orders, users},
     store::Event,
 };
 use serde_json::Value;
 
 /// Each service: its document's name, what it is made to be, what it is, and its paths.
-fn services() -> [(&'static str, Value, &'static Packed, &'static Paths); 3] {
+fn services() -> [(&'static str, Value, &'static Packed, &'static Paths); 4] {
     [
         ("activity", activity::document(), &activity::DOCUMENT, &activity::PATHS),
         ("users", users::document(), &users::DOCUMENT, &users::PATHS),
         ("orders", orders::document(), &orders::DOCUMENT, &orders::PATHS),
+        ("eventlog", eventlog::document(), &eventlog::DOCUMENT, &eventlog::PATHS),
     ]
 }
 

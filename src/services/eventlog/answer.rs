@@ -1,6 +1,7 @@
 //! Events as clients see them.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -8,8 +9,9 @@ use uuid::Uuid;
 use super::{Details, Metadata};
 
 /// An event, its halves joined.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Event")]
 pub struct EventBody<'a> {
     /// The event's id.
     pub event_id: Uuid,
@@ -19,12 +21,15 @@ pub struct EventBody<'a> {
     pub event_type: &'a str,
     /// When it happened.
     #[serde(with = "crate::services::moment")]
+    #[schemars(schema_with = "crate::http::openapi::moment")]
     pub timestamp: DateTime<Utc>,
     /// The details as they were posted; absent where none were.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "serde_json::Value")]
     pub details: Option<&'a RawValue>,
     /// Said of an event that was posted with details which are there no more.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(extend("const" = true))]
     pub details_missing: bool,
 }
 
@@ -43,8 +48,9 @@ impl<'a> EventBody<'a> {
 }
 
 /// What `POST /events` answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Recorded")]
 pub(super) struct RecordedBody {
     /// The event's id.
     pub(super) event_id: Uuid,

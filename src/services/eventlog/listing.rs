@@ -188,7 +188,8 @@ fn json(event: &EventBody<'_>) -> Result<Vec<u8>, Problem> {
     })
 }
 
-fn unread(database: Database, error: &StoreError) -> Problem {
+/// 503.
+pub(super) fn unread(database: Database, error: &StoreError) -> Problem {
     Problem::unavailable(reason(database, error), RETRY_AFTER)
 }
 

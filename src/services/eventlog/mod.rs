@@ -18,6 +18,7 @@ mod event;
 #[cfg(feature = "lambda")]
 pub mod lambda;
 mod listing;
+mod openapi;
 mod pulse;
 mod recording;
 mod request;
@@ -38,6 +39,7 @@ pub use cursor::Place;
 pub use dynamodb::DynamoDbStore;
 pub use event::{Details, Event, MOST_ITEM_BYTES, Metadata};
 pub use listing::{MOST_BYTES, MOST_ESCAPED_BYTES};
+pub use openapi::{DOCUMENT, document};
 pub use pulse::Pulse;
 pub use request::{LONGEST_TYPE, LONGEST_USER, NewEvent};
 pub use routes::{Api, PATHS, routes};

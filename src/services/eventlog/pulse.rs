@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{Log, StoreError, StoreResult, deadline::Deadline};
 use crate::services::operations::{Figure, Particular};
@@ -24,6 +26,26 @@ impl Database {
             Self::Details => "DynamoDB",
         }
     }
+}
+
+/// Both, in the body of `/health`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Databases {
+    /// Where metadata is kept.
+    pub(super) sql_server: DatabaseState,
+    /// Where details are kept.
+    pub(super) dynamo_db: DatabaseState,
+}
+
+/// How a database is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct DatabaseState {
+    /// Whether the last call to it went well.
+    pub(super) connected: bool,
+    /// What went wrong, while it has not been put right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<String>,
 }
 
 /// What is wrong with each; nothing, as far as is known.
@@ -46,13 +68,14 @@ impl Pulse {
 
     /// Members of the body of `/health`.
     pub fn health(&self) -> Map<String, Value> {
-        let state = |database| match &*self.lock(database) {
-            None => json!({ "connected": true }),
-            Some(error) => json!({ "connected": false, "error": error.to_string() }),
+        let state = |database| {
+            let error = self.lock(database).as_ref().map(StoreError::to_string);
+            DatabaseState { connected: error.is_none(), error }
         };
         let databases =
-            json!({ "sqlServer": state(Database::Metadata), "dynamoDb": state(Database::Details) });
-        Map::from_iter([("databases".to_owned(), databases)])
+            Databases { sql_server: state(Database::Metadata), dynamo_db: state(Database::Details) };
+        let databases = serde_json::to_value(databases).ok();
+        databases.into_iter().map(|databases| ("databases".to_owned(), databases)).collect()
     }
 
     /// What keeps the service from being ready.

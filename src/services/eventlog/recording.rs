@@ -90,19 +90,21 @@ fn event(new: NewEvent, key: Option<Idempotency>) -> Event {
 
 const USERS: Uuid = uuid::uuid!("5b0c6f0e-2d53-4f7e-8d53-7f5f4c7b6a21");
 
-fn too_large() -> Problem {
+/// 413.
+pub(super) fn too_large() -> Problem {
     let detail =
         format!("the event is larger than DynamoDB keeps: {MOST_ITEM_BYTES} bytes with all its fields");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
-fn conflicting(id: Uuid) -> Problem {
+/// 409.
+pub(super) fn conflicting(id: Uuid) -> Problem {
     let detail = format!("another event has the id {id}; a new event needs a new one, or none");
     Problem::new(StatusCode::CONFLICT, detail)
 }
 
 /// 503, with the id that completes the event when it is asked for again.
-fn unrecorded(database: Database, error: &StoreError, event: &Event) -> Problem {
+pub(super) fn unrecorded(database: Database, error: &StoreError, event: &Event) -> Problem {
     if *error == StoreError::TooLarge {
         return too_large();
     }

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Datelike as _, Utc};
+use schemars::JsonSchema;
 use uuid::Uuid;
 
 use super::Details;
 use crate::{
     http::Problem,
     services::{
-        fields::{Fields, line, uuid},
+        fields::{Fields, VISIBLE_LINE, line, uuid},
         timestamp,
     },
 };
@@ -21,17 +22,23 @@ pub const LONGEST_USER: usize = 256;
 pub const LONGEST_TYPE: usize = 128;
 
 /// `POST /events`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "camelCase")]
 pub struct NewEvent {
     /// Given by a client that may post the event again.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<Uuid>,
-    /// Without surrounding blanks, which SQL would not tell apart.
+    /// Whose event it is; without surrounding blanks, which SQL would not tell apart.
+    #[schemars(length(min = 1, max = LONGEST_USER), regex(pattern = VISIBLE_LINE))]
     pub user_id: String,
-    /// Without surrounding blanks.
+    /// What happened; without surrounding blanks.
+    #[schemars(length(min = 1, max = LONGEST_TYPE), regex(pattern = VISIBLE_LINE))]
     pub event_type: String,
-    /// When it happened, if the client says so.
+    /// When it happened, in the years 0001 to 9999, to the millisecond; now, where it is absent.
+    #[schemars(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<DateTime<Utc>>,
     /// Any JSON value; `null` is one, too.
+    #[schemars(skip_serializing_if = "Option::is_none", with = "serde_json::Value")]
     pub details: Option<Details>,
 }
 

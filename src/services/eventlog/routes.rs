@@ -11,7 +11,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{Log, NewEvent, Selection, answer::RecordedBody, listing, selection};
+use super::{Log, NewEvent, Selection, answer::RecordedBody, listing, openapi::DOCUMENT, selection};
 use crate::{
     http::{
         self, BodyLimits, Correlation, Cors, FieldError, Paths, Problem, answer, correlation, encode_segment,
@@ -32,6 +32,9 @@ pub static PATHS: Paths = Paths(&[
     ("/health", "GET, HEAD, OPTIONS"),
     ("/ready", "GET, HEAD, OPTIONS"),
     ("/metrics", "GET, HEAD, OPTIONS"),
+    ("/openapi.json", "GET, HEAD, OPTIONS"),
+    ("/swagger", "GET, HEAD, OPTIONS"),
+    ("/swagger/{file}", "GET, HEAD, OPTIONS"),
 ]);
 
 /// How long `/health` and `/ready` wait for the databases.
@@ -78,18 +81,16 @@ pub fn routes(
             find(&api, &user, &event).await.unwrap_or_else(Reply::into_response)
         },
     );
-    let tree = record
-        .or(list)
-        .unify()
-        .or(find)
-        .unify()
-        .or(probed(&api).and(operations::routes(&api.operations)))
-        .unify()
-        .or(http::unknown(&PATHS))
-        .unify()
-        .boxed()
-        .recover(http::unrouted)
-        .unify();
+    let tree = http::first_of([
+        record.boxed(),
+        list.boxed(),
+        find.boxed(),
+        probed(&api).and(operations::routes(&api.operations)).boxed(),
+        http::openapi::routes(&DOCUMENT),
+        http::unknown(&PATHS),
+    ])
+    .recover(http::unrouted)
+    .unify();
     http::header("origin").and(http::header("access-control-request-method")).and(with(&api)).and(tree).map(
         |origin: Header, asked: Header, api: Arc<Api>, response: Response| match (&api.cors, origin) {
             (Some(cors), Some(origin)) => cors.on(response, &origin, asked.is_some()),

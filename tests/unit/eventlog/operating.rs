@@ -66,6 +66,15 @@ async fn unknown_paths_and_methods_are_problems() {
 }
 
 #[tokio::test]
+async fn the_routes_are_described_where_they_are() {
+    let service = Service::new();
+    let document = service.get("/openapi.json").await.ok(200);
+    assert_eq!(document["info"]["title"], "Highwater: event log");
+    assert!(service.get("/swagger").await.text().contains("swagger-ui"));
+    assert_eq!(service.get("/swagger/swagger-ui.css").await.status(), 200);
+}
+
+#[tokio::test]
 async fn pages_of_other_sites_may_ask_where_they_are_named() {
     let preflight = |origin: &str| {
         let request = warp::test::request().method("OPTIONS").path("/events").header("origin", origin);

@@ -1,0 +1,175 @@
+//! The routes of this service, described.
+
+use chrono::DateTime;
+use serde_json::{Value, json};
+use uuid::{Uuid, uuid};
+use warp::http::header;
+
+use super::{
+    Details, Event, EventBody, LONGEST_TYPE, LONGEST_USER, MOST, Metadata, NewEvent, StoreError,
+    answer::RecordedBody,
+    listing::{unknown, unread},
+    pulse::{Database, DatabaseState, Databases},
+    recording::{conflicting, too_large, unrecorded},
+};
+use crate::{
+    http::{
+        JSON, Problem,
+        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, packed},
+    },
+    services::{fields::VISIBLE_LINE, idempotency::Idempotency, operations},
+};
+
+/// What `GET /openapi.json` answers: [`document`], as `docs/openapi` has it.
+pub static DOCUMENT: Packed = packed!("eventlog.json", JSON);
+
+const ID: Uuid = uuid!("0190163d-8694-739b-aea5-966c26f8ad91");
+/// `EVENTLOG_MAX_BODY_BYTES`, where it is not set.
+const LARGEST_BODY: usize = 1 << 20;
+
+const CONVENTIONS: &str = "\
+`X-Correlation-Id` (1 to 128 visible ASCII characters) goes along with a request into its answer; one that is to record \
+an event gets one, where it has none.
+
+Pages of another site may ask where `EVENTLOG_CORS_ORIGINS` names that site, or is `*`: preflights are answered, and of an \
+answer they may read `Link`, `Location`, `Retry-After` and `X-Correlation-Id`.
+
+How large and how deep a body may be, how long both databases are asked, and how long a request may take, are settings: \
+`EVENTLOG_MAX_BODY_BYTES`, `MAX_DEPTH`, `EVENTLOG_TIMEOUT`, `REQUEST_TIMEOUT`.
+
+As a Lambda function behind API Gateway the service has the same routes. What concerns connections is the gateway's there \
+(408, 503 for too many, the time of a request), and a userId with `/` in it can be recorded, but not asked for: the \
+gateway decodes it.";
+
+/// The document of this service.
+pub fn document() -> Value {
+    let mut document = Document::new(
+        "Highwater: event log",
+        "Records users' events, their metadata in SQL Server and their details in DynamoDB, and lists them, joined.",
+    )
+    .with_conventions(CONVENTIONS, LARGEST_BODY);
+    document.tag("Events", "An event exists once it is answered 201, and from then on every listing has it.");
+    record(&mut document);
+    list(&mut document);
+    let databases = document.schema::<Databases>();
+    let up = || DatabaseState { connected: true, error: None };
+    let away = DatabaseState { connected: false, error: Some("no answer in time".to_owned()) };
+    let held = json!(Databases { sql_server: up(), dynamo_db: away });
+    operations::describe(&mut document, operations::Reads::NoKafka, &[("databases", databases, held)]);
+    openapi::describe_files(&mut document);
+    document.finish()
+}
+
+fn record(document: &mut Document) {
+    let new = document.schema::<NewEvent>();
+    let recorded = document.schema::<RecordedBody>();
+    let posted = json!({
+        "userId": "ann", "eventType": "PRODUCT_VIEW", "timestamp": "2026-05-01T10:00:00Z",
+        "details": { "sku": "A-1", "price": 12.5, "tags": ["new", { "score": 1 }] },
+    });
+    let event = event();
+    let refused = |database, error| unrecorded(database, &error, &event);
+    let operation = Operation::new("post", "recordEvent", "Records an event")
+        .describe(
+            "The event's id is the `eventId` that is posted; without one it follows from the userId and the \
+             `Idempotency-Key`, and without a key it is random. The same event under the same id is stored once and \
+             gets the same answer each time; without a timestamp it keeps that of the first time.",
+        )
+        .takes(new, &posted)
+        .invalid("eventType", "is required")
+        .answers(
+            201,
+            Answer::new("The event is recorded, or was by the same request before.")
+                .json(recorded, &RecordedBody { event_id: ID })
+                .always(header::LOCATION),
+        )
+        .problems([
+            ("conflicting", "Another event has the eventId.", conflicting(ID)),
+            ("tooLargeItem", "The event is larger than DynamoDB keeps.", too_large()),
+            (
+                "throttled",
+                "A database has too much to do, for as long as it was asked.",
+                refused(Database::Details, throttled()),
+            ),
+            (
+                "detailsAway",
+                "DynamoDB cannot be used.",
+                refused(Database::Details, StoreError::Away(String::new())),
+            ),
+            (
+                "metadataAway",
+                "SQL Server cannot be used: the details are put, and a sweep completes the event.",
+                refused(Database::Metadata, StoreError::Away(String::new())),
+            ),
+            ("late", "A database does not answer in time.", refused(Database::Details, StoreError::Late)),
+        ]);
+    document.add("/events", Idempotency::describe(correlated(operation)));
+}
+
+fn list(document: &mut Document) {
+    let schema = document.schema::<EventBody<'_>>();
+    let Event { metadata, details, .. } = event();
+    let shown = EventBody::of(&metadata, details.as_ref());
+    let list = Operation::new("get", "listEvents", "A user's events, the newest first")
+        .describe(
+            "Without `limit` it is all of them up to 5 MB; then, as with `limit`, `Link` names the next page. A user \
+             that nobody knows has none. An event whose details are lost has `detailsMissing` in their place.",
+        )
+        .query("eventType", "Those of exactly this type.", text(LONGEST_TYPE))
+        .query("from", "Those that happened then or later.", date_time())
+        .query("to", "Those that happened before.", date_time())
+        .query(
+            "limit",
+            "A page of at most so many.",
+            json!({ "type": "integer", "minimum": 1, "maximum": MOST }),
+        )
+        .query("cursor", "Where the page before ended, as its Link says.", json!({ "type": "string" }))
+        .invalid("limit", "must be from 1 to 500")
+        .answers(
+            200,
+            Answer::new("A page of them, or all.")
+                .json(json!({ "type": "array", "items": schema }), &[&shown])
+                .header(header::LINK),
+        );
+    document.add("/events/{userId}", of_user(list));
+    let find = Operation::new("get", "findEvent", "One event of a user")
+        .path("eventId", "The event's id.", openapi::uuid(ID))
+        .invalid("eventId", "must be a UUID")
+        .answers(200, Answer::new("The event.").json(schema, &shown))
+        .problem("unknown", "The user has no such event.", unknown(&metadata.user_id, ID));
+    document.add("/events/{userId}/{eventId}", of_user(find));
+}
+
+fn of_user(operation: Operation) -> Operation {
+    let unread: fn(Database, StoreError) -> Problem = |database, error| unread(database, &error);
+    operation.path("userId", "The user; blanks around it do not count.", text(LONGEST_USER)).problems([
+        (
+            "throttled",
+            "A database has too much to do, for as long as it was asked.",
+            unread(Database::Details, throttled()),
+        ),
+        ("away", "A database cannot be used.", unread(Database::Metadata, StoreError::Away(String::new()))),
+        ("late", "A database does not answer in time.", unread(Database::Metadata, StoreError::Late)),
+    ])
+}
+
+fn text(longest: usize) -> Value {
+    json!({ "type": "string", "minLength": 1, "maxLength": longest, "pattern": VISIBLE_LINE })
+}
+
+fn throttled() -> StoreError {
+    StoreError::Throttled(String::new())
+}
+
+fn event() -> Event {
+    let timestamp = DateTime::from_timestamp_millis(1_777_629_600_000).unwrap_or_default();
+    let details = Details::kept(r#"{"sku":"A-1","price":12.5,"tags":["new",{"score":1}]}"#.to_owned());
+    let metadata = Metadata {
+        event_id: ID,
+        user_id: "ann".to_owned(),
+        event_type: "PRODUCT_VIEW".to_owned(),
+        timestamp,
+        details_bytes: details.as_ref().map_or(0, Details::bytes),
+    };
+    Event { metadata, details, recorded_at: timestamp }
+}
