@@ -110,7 +110,7 @@ fn list(document: &mut Document) {
     let schema = document.schema::<EventBody<'_>>();
     let Event { metadata, details, .. } = event();
     let shown = EventBody::of(&metadata, details.as_ref());
-    let list = Operation::new("get", "listEvents", "A user's events, the newest first")
+    let list = of_user(Operation::new("get", "listEvents", "A user's events, the newest first"))
         .describe(
             "Without `limit` it is all of them up to 5 MB; then, as with `limit`, `Link` names the next page. A user \
              that nobody knows has none. An event whose details are lost has `detailsMissing` in their place.",
@@ -131,13 +131,13 @@ fn list(document: &mut Document) {
                 .json(json!({ "type": "array", "items": schema }), &[&shown])
                 .header(header::LINK),
         );
-    document.add("/events/{userId}", of_user(list));
-    let find = Operation::new("get", "findEvent", "One event of a user")
+    document.add("/events/{userId}", list);
+    let find = of_user(Operation::new("get", "findEvent", "One event of a user"))
         .path("eventId", "The event's id.", openapi::uuid(ID))
         .invalid("eventId", "must be a UUID")
         .answers(200, Answer::new("The event.").json(schema, &shown))
         .problem("unknown", "The user has no such event.", unknown(&metadata.user_id, ID));
-    document.add("/events/{userId}/{eventId}", of_user(find));
+    document.add("/events/{userId}/{eventId}", find);
 }
 
 fn of_user(operation: Operation) -> Operation {

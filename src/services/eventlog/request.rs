@@ -37,7 +37,7 @@ pub struct NewEvent {
     /// When it happened, in the years 0001 to 9999, to the millisecond; now, where it is absent.
     #[schemars(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<DateTime<Utc>>,
-    /// Any JSON value; `null` is one, too.
+    /// What else there is to say, up to 400 KB with all other fields; `null` is a value, too.
     #[schemars(skip_serializing_if = "Option::is_none", with = "serde_json::Value")]
     pub details: Option<Details>,
 }

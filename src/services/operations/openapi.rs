@@ -32,8 +32,9 @@ pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Valu
     let on_kafka = reads != Reads::NoKafka;
     let mut schema = if on_kafka { document.schema::<Health>() } else { health_without_kafka() };
     let mut example = json!({ "status": "up", "service": "highwater", "version": env!("CARGO_PKG_VERSION") });
-    if on_kafka {
-        example["kafka"] = json!({ "connected": true });
+    match on_kafka {
+        true => example["kafka"] = json!({ "connected": true }),
+        false => example["service"] = "highwater-eventlog".into(),
     }
     if !particular.is_empty() {
         let members: Map<_, _> =
