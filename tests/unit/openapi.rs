@@ -1,7 +1,10 @@
-//! The OpenAPI documents: what they describe, and that what the program serves is that.
+//! The OpenAPI documents: what they describe, that what the program serves is that, and the pages made from them.
 //!
 //! After a change of what a route takes or answers, `UPDATE=1 cargo test --test unit openapi` writes the documents
-//! anew; they belong to the change.
+//! and the pages anew; they belong to the change.
+
+mod markdown;
+mod schema;
 
 use std::{collections::BTreeSet, fs};
 
@@ -25,21 +28,33 @@ fn services() -> [(&'static str, Value, &'static Packed, &'static Paths); 4] {
 #[test]
 fn what_is_served_is_what_the_types_and_bounds_of_the_routes_are() {
     for (name, document, served, _) in services() {
-        let file = format!("{}/docs/openapi/{name}.json", env!("CARGO_MANIFEST_DIR"));
         let document = format!("{document:#}\n");
-        #[expect(clippy::disallowed_methods, reason = "no setting: a switch of this test alone")]
-        let update = std::env::var_os("UPDATE").is_some();
-        if update {
-            fs::write(file, document).unwrap();
-            continue;
+        if !is_updated(&format!("openapi/{name}.json"), &document) {
+            let served = String::from_utf8(served.unpacked().unwrap()).unwrap();
+            assert!(served == document, "{name} was packed before");
         }
-        let how = "UPDATE=1 cargo test --test unit openapi";
-        assert!(fs::read_to_string(file).unwrap() == document, "{name} has changed: {how}");
-        assert!(
-            String::from_utf8(served.unpacked().unwrap()).unwrap() == document,
-            "{name} was packed before"
-        );
     }
+}
+
+#[test]
+fn the_pages_of_the_routes_are_what_the_documents_say() {
+    for (name, document, ..) in services() {
+        is_updated(&format!("api/{name}.md"), &markdown::page(&document, &format!("../openapi/{name}.json")));
+    }
+}
+
+/// Holds a file of `docs` against what it is to be, or makes it that; whether it was made.
+fn is_updated(path: &str, wanted: &str) -> bool {
+    let file = format!("{}/docs/{path}", env!("CARGO_MANIFEST_DIR"));
+    #[expect(clippy::disallowed_methods, reason = "no setting: a switch of these tests alone")]
+    let update = std::env::var_os("UPDATE").is_some();
+    if update {
+        fs::write(file, wanted).unwrap();
+    } else {
+        let how = "UPDATE=1 cargo test --test unit openapi";
+        assert!(fs::read_to_string(file).unwrap() == wanted, "docs/{path} has changed: {how}");
+    }
+    update
 }
 
 #[test]
