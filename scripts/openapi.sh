@@ -1,12 +1,16 @@
 #!/usr/bin/env bash
 # Whether the OpenAPI documents are good, and whether the services do what they say: a linter reads them;
 # schemathesis sends what they allow and what they do not, and compares every answer; and a headless Chromium
-# uses Swagger UI as a person would. The three services run on the embedded broker of the first.
+# uses Swagger UI as a person would. Three services run on the embedded broker of the first, the event log on
+# a DynamoDB Local of its own and the SQL Server of TEST_SQLSERVER_URL; without one its document is only linted.
 #
 #   scripts/openapi.sh                    all of it, about two minutes
 #   scripts/openapi.sh lint               that part alone; so with: fuzz, browser
+#   TEST_SQLSERVER_URL=sqlserver://USER:PASSWORD@HOST:PORT/DATABASE scripts/openapi.sh      and the event log
+#   SERVICES="users eventlog" scripts/openapi.sh fuzz     these alone
 #   SCREENSHOTS=1 scripts/openapi.sh browser     and writes docs/swagger-*.png
-#   BINARY=... scripts/openapi.sh         that program instead of one that it builds; with the embedded broker
+#   BINARY=... scripts/openapi.sh         that program instead of one that it builds; with the embedded broker (and
+#                                         with the feature eventlog, where there is a SQL Server)
 #   SEED=2 EXAMPLES=200 scripts/openapi.sh fuzz  other requests, and more of them
 #
 # Installs what it lacks: python3-venv, chromium and pngquant by apt-get, the rest by pip and npm into a cache.
@@ -20,12 +24,14 @@ tools=$cache/python/bin
 token=let-me-in-to-the-dead-letters
 work=$(mktemp -d)
 pids=()
+dynamodb_port=
 
 ended() {
   local status=$? pid
   trap - EXIT
   for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
   for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+  [ -z "$dynamodb_port" ] || "$root/scripts/dynamodb.sh" stop "$dynamodb_port" || true
   if [ "$status" != 0 ]; then tail -n 5 "$work"/*.log >&2 2>/dev/null || true; fi
   rm -rf "$work"
   exit "$status"
@@ -71,8 +77,8 @@ serve() {
   shift
   port=$(free_port)
   [ "$service" = activity ] || role=("$service")
-  (cd "$work" && exec env -i HOST=127.0.0.1 PORT="$port" USERS_PORT="$port" ORDERS_PORT="$port" ADMIN_TOKEN="$token" \
-    "$@" "$binary" "${role[@]}") >"$work/$service.log" 2>&1 &
+  (cd "$work" && exec env -i HOST=127.0.0.1 PORT="$port" USERS_PORT="$port" ORDERS_PORT="$port" EVENTLOG_PORT="$port" \
+    ADMIN_TOKEN="$token" "$@" "$binary" "${role[@]}") >"$work/$service.log" 2>&1 &
   pids+=($!)
   echo "http://127.0.0.1:$port" >"$work/$service"
   until curl -s -o /dev/null --fail "http://127.0.0.1:$port/ready"; do
@@ -81,11 +87,32 @@ serve() {
   done
 }
 
+# serve_event_log: on DynamoDB Local, and on the SQL Server that is named.
+serve_event_log() {
+  local settings
+  dynamodb_port=$(free_port)
+  mapfile -t settings < <(python3 - "$TEST_SQLSERVER_URL" <<'PYTHON'
+import sys, urllib.parse
+url = urllib.parse.urlsplit(sys.argv[1])
+for name, value in {
+    "HOST": url.hostname, "PORT": str(url.port or 1433), "DATABASE": url.path.lstrip("/"),
+    "USERNAME": url.username or "", "PASSWORD": url.password or "", "TRUST_CERTIFICATE": "yes",
+}.items():
+    print(f"SQLSERVER_{name}={urllib.parse.unquote(value)}")
+PYTHON
+  )
+  settings+=(AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local)
+  settings+=(AWS_ENDPOINT_URL_DYNAMODB="$("$root/scripts/dynamodb.sh" start "$dynamodb_port")")
+  (cd "$work" && env -i "${settings[@]}" "$binary" eventlog migrate) >"$work/migrate.log" 2>&1
+  serve eventlog "${settings[@]}"
+}
+
 serve_all() {
-  local broker
+  local broker features=()
+  [ -z "${TEST_SQLSERVER_URL:-}" ] || features=(--features eventlog)
   binary=${BINARY:-}
   if [ -z "$binary" ]; then
-    (cd "$root" && cargo build --locked --quiet)
+    (cd "$root" && cargo build --locked --quiet "${features[@]}")
     binary=${CARGO_TARGET_DIR:-$root/target}/debug/highwater
   fi
   binary=$(realpath "$binary")
@@ -93,6 +120,11 @@ serve_all() {
   broker=$(sed -n 's/.*using the embedded broker at \([0-9.:]*\).*/\1/p' "$work/activity.log")
   serve users KAFKA_BROKERS="$broker"
   serve orders KAFKA_BROKERS="$broker"
+  if [ -n "${TEST_SQLSERVER_URL:-}" ]; then
+    serve_event_log
+  else
+    say "eventlog: only linted, it needs TEST_SQLSERVER_URL"
+  fi
 }
 
 lint() {
@@ -104,7 +136,8 @@ lint() {
 fuzz() {
   local service
   cd "$work"
-  for service in activity users orders; do
+  for service in ${SERVICES:-activity users orders eventlog}; do
+    [ -e "$work/$service" ] || continue
     say "schemathesis: $service"
     "$tools/schemathesis" --config-file "$root/scripts/openapi/schemathesis.toml" run "$(cat "$work/$service")/openapi.json" \
       --seed "${SEED:-1}" --max-examples "${EXAMPLES:-40}" --header "Authorization: Bearer $token" --no-color
@@ -125,6 +158,7 @@ browser() {
   use activity Publishing-generateEvent 201
   use users Users-registerUser 201
   use orders Orders-listOrders 200
+  [ ! -e "$work/eventlog" ] || use eventlog Events-recordEvent 201
 }
 
 need python3=python3 curl=curl
