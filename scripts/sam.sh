@@ -173,6 +173,10 @@ request POST /events -H 'Content-Type: text/xml' -d '<event/>'
 step "415: no JSON" problem 415
 request OPTIONS /events -H 'Origin: https://example.org' -H 'Access-Control-Request-Method: POST'
 step "a preflight is answered" test "$(header access-control-allow-origin)" = https://example.org
+is 200 /openapi.json || true
+step "the OpenAPI document" body '.openapi == "3.1.0"'
+request GET /swagger/swagger-ui.css --compressed
+step "a file of Swagger UI, packed" grep -q swagger-ui "$work/body"
 step "sam local invoke: events/error.json" answers error 400
 
 request GET /health || true
