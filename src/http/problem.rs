@@ -91,9 +91,7 @@ impl Problem {
             [one] => format!("{} {}", one.field, one.message),
             many => format!("{} fields are not valid", many.len()),
         };
-        let mut problem = Self::bad_request(detail);
-        problem.0.errors = errors;
-        problem
+        Self::bad_request(detail).with_errors(errors)
     }
 
     /// 503: it may go better after `retry_after` seconds.
@@ -105,6 +103,12 @@ impl Problem {
     /// 500. The cause is for the log, never for the client.
     pub fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong here; the service's log says what")
+    }
+
+    /// Adds faults of single fields.
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.0.errors = errors;
+        self
     }
 
     /// Adds an extension member beside the standard ones.
