@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "eventlog")]
         Service::EventLog(eventlog::Task::Serve) => logged(config, eventlog::run),
         #[cfg(feature = "eventlog")]
-        Service::EventLog(task) => event_log(task, config).unwrap_or_else(|error| {
+        Service::EventLog(eventlog::Task::Once(chore)) => event_log(chore, config).unwrap_or_else(|error| {
             eprintln!("{error:#}");
             false
         }),
@@ -102,13 +102,13 @@ fn dead_letters(task: dead_letters::Task, config: Config) -> anyhow::Result<bool
 
 /// A task of the event log, with its log: what it does is said there, and whether it went well by the exit code.
 #[cfg(feature = "eventlog")]
-fn event_log(task: eventlog::Task, config: Config) -> anyhow::Result<bool> {
+fn event_log(chore: eventlog::Chore, config: Config) -> anyhow::Result<bool> {
     let _logs = telemetry::start(&config.log).context("logging cannot start")?;
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config)?;
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = eventlog::perform(task, config) => outcome.map(|()| true),
+            outcome = eventlog::perform(chore, config) => outcome.map(|()| true),
             () = shutdown.requested() => Ok(false),
         }
     });

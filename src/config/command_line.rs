@@ -76,9 +76,11 @@ impl CommandLine {
             Some((name, mut inner)) if name == EVENT_LOG => match inner.remove_subcommand() {
                 Some((task, flags)) if task == SWEEP => {
                     let from = flags.get_one::<DateTime<Utc>>("from").copied();
-                    (Service::EventLog(eventlog::Task::Sweep { from }), flags)
+                    (Service::EventLog(eventlog::Task::Once(eventlog::Chore::Sweep { from })), flags)
                 }
-                Some((_, flags)) => (Service::EventLog(eventlog::Task::Migrate), flags),
+                Some((_, flags)) => {
+                    (Service::EventLog(eventlog::Task::Once(eventlog::Chore::Migrate)), flags)
+                }
                 None => (Service::EventLog(eventlog::Task::Serve), inner),
             },
             Some((name, flags)) => {

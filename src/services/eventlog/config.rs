@@ -78,6 +78,13 @@ pub struct AwsKeys {
 pub enum Task {
     /// Answer requests.
     Serve,
+    /// Something that comes to an end.
+    Once(Chore),
+}
+
+/// What is done once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chore {
     /// Complete what a crash left.
     Sweep {
         /// What was recorded from then on; without, since where the last sweep ended.

@@ -21,7 +21,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{Task, service};
+use super::{Front, Task, service};
 use crate::{
     config::Config,
     http::{CORRELATION_ID, Correlation, Problem, check_origin},
@@ -38,7 +38,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_')
 pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
     let outcome = match task {
         Task::Serve => {
-            let (tree, traffic) = service::tree(&config)?;
+            let (tree, traffic) = service::tree(&config, Front::Lambda)?;
             let tree = warp::service(tree);
             let cors = Arc::new(config.http.cors);
             let handler = service_fn(move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
@@ -63,11 +63,11 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
             });
             lambda_runtime::run(handler).await
         }
-        task => {
+        Task::Once(chore) => {
             let handler = service_fn(move |_: LambdaEvent<IgnoredAny>| {
                 let config = config.clone();
                 async move {
-                    let outcome = service::perform(task, config).await;
+                    let outcome = service::perform(chore, config).await;
                     if let Err(error) = &outcome {
                         log::error!("{error:#}");
                     }

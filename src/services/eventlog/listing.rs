@@ -10,7 +10,7 @@ use uuid::Uuid;
 use warp::http::StatusCode;
 
 use super::{
-    Details, EventBody, Log, Place, Row, Selection, StoreError, StoreResult,
+    Details, EventBody, Front, Log, Place, Row, Selection, StoreError, StoreResult,
     counts::more,
     deadline::Deadline,
     pulse::Database,
@@ -49,7 +49,7 @@ impl Log {
     /// 503.
     pub(super) async fn list(&self, selection: &Selection) -> Result<Listing, Problem> {
         let deadline = Deadline::after(self.limits.timeout);
-        let mut page = Page::default();
+        let mut page = Page::new(self.limits.front);
         let mut after = selection.after;
         loop {
             let left = selection.limit.map(|limit| limit - page.events);
@@ -58,7 +58,7 @@ impl Log {
             let ask = || self.metadata.list(selection, after, wanted + 1);
             let rows = self.ask(deadline, Database::Metadata, ask).await;
             let mut rows = rows.map_err(|error| unread(Database::Metadata, &error))?;
-            let more = rows.len() > wanted;
+            let has_more = rows.len() > wanted;
             rows.truncate(wanted);
             let fitting = page.fitting(&rows);
             let is_cut = fitting < rows.len();
@@ -70,10 +70,10 @@ impl Log {
                 }
                 after = Some(row.place());
             }
-            if is_cut || (more && selection.limit == Some(page.events)) {
+            if is_cut || (has_more && selection.limit == Some(page.events)) {
                 return Ok(page.ended(after));
             }
-            if !more {
+            if !has_more {
                 return Ok(page.ended(None));
             }
         }
@@ -135,17 +135,22 @@ impl Log {
 #[derive(Debug)]
 struct Page {
     body: Vec<u8>,
+    /// How long the body is as a string within JSON, without its quotes.
     escaped: usize,
+    /// How long it may be so.
+    most_escaped: usize,
     events: usize,
 }
 
-impl Default for Page {
-    fn default() -> Self {
-        Self { body: vec![b'['], escaped: 2, events: 0 }
-    }
-}
-
 impl Page {
+    fn new(front: Front) -> Self {
+        let most_escaped = match front {
+            Front::Server => usize::MAX,
+            Front::Lambda => MOST_ESCAPED_BYTES,
+        };
+        Self { body: vec![b'['], escaped: 2, most_escaped, events: 0 }
+    }
+
     /// How many of these rows there is room for, as far as their sizes tell; at least one event is always shown.
     fn fitting(&self, rows: &[Row]) -> usize {
         let mut bytes = self.body.len();
@@ -162,7 +167,7 @@ impl Page {
         let json = json(event)?;
         let escaped = json.len() + memchr::memchr2_iter(b'"', b'\\', &json).count() + 1;
         let is_full =
-            self.body.len() + json.len() + 2 > MOST_BYTES || self.escaped + escaped > MOST_ESCAPED_BYTES;
+            self.body.len() + json.len() + 2 > MOST_BYTES || self.escaped + escaped > self.most_escaped;
         if is_full && self.events > 0 {
             return Ok(false);
         }

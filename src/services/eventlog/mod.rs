@@ -32,7 +32,7 @@ mod stores;
 mod sweep;
 
 pub use answer::EventBody;
-pub use config::{AwsKeys, Config, DynamoDb, SqlServer, Task, Trust};
+pub use config::{AwsKeys, Chore, Config, DynamoDb, SqlServer, Task, Trust};
 pub use counts::Counts;
 pub use cursor::Place;
 #[cfg(feature = "eventlog")]
@@ -65,13 +65,24 @@ pub struct Log {
     pulse: Pulse,
 }
 
-/// How long things may take.
+/// How long things may take, and how large they may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// All that a request asks of both databases, retries included.
     pub timeout: Duration,
     /// How old an event must be before a sweep completes it: longer than any request lives.
     pub grace: Duration,
+    /// What hands the answers over, which bounds them.
+    pub front: Front,
+}
+
+/// What hands requests in and answers out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Front {
+    /// The HTTP server of this program.
+    Server,
+    /// AWS Lambda: it takes an answer as a string within JSON, of [so many bytes](MOST_ESCAPED_BYTES).
+    Lambda,
 }
 
 impl Log {

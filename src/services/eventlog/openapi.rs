@@ -10,7 +10,8 @@ use super::{
     answer::RecordedBody,
     listing::{unknown, unread},
     pulse::{Database, DatabaseState, Databases},
-    recording::{conflicting, too_large, unrecorded},
+    recording::{conflicting, reason, too_large, two_ids, unrecorded},
+    request::USER,
 };
 use crate::{
     http::{
@@ -38,8 +39,8 @@ How large and how deep a body may be, how long both databases are asked, and how
 `EVENTLOG_MAX_BODY_BYTES`, `MAX_DEPTH`, `EVENTLOG_TIMEOUT`, `REQUEST_TIMEOUT`.
 
 As a Lambda function behind API Gateway the service has the same routes. What concerns connections is the gateway's there \
-(408, 503 for too many, the time of a request), and a userId with `/` in it can be recorded, but not asked for: the \
-gateway decodes it.";
+(408, 503 for too many, the time of a request). It hands paths over decoded: a `%2F` or `%3F` in one is a `/` or `?` \
+there, which no userId has.";
 
 /// The document of this service.
 pub fn document() -> Value {
@@ -53,7 +54,7 @@ pub fn document() -> Value {
     list(&mut document);
     let databases = document.schema::<Databases>();
     let up = || DatabaseState { connected: true, error: None };
-    let away = DatabaseState { connected: false, error: Some("no answer in time".to_owned()) };
+    let away = DatabaseState { connected: false, error: Some(reason(Database::Details, &StoreError::Late)) };
     let held = json!(Databases { sql_server: up(), dynamo_db: away });
     operations::describe(&mut document, operations::Reads::NoKafka, &[("databases", databases, held)]);
     openapi::describe_files(&mut document);
@@ -73,7 +74,8 @@ fn record(document: &mut Document) {
         .describe(
             "The event's id is the `eventId` that is posted; without one it follows from the userId and the \
              `Idempotency-Key`, and without a key it is random. The same event under the same id is stored once and \
-             gets the same answer each time; without a timestamp it keeps that of the first time.",
+             gets the same answer each time; without a timestamp it keeps that of the first time. Where both `eventId` and \
+             `Idempotency-Key` are given, the id must be the one that the key stands for, as a 503 tells it.",
         )
         .takes(new, &posted)
         .invalid("eventType", "is required")
@@ -85,6 +87,7 @@ fn record(document: &mut Document) {
         )
         .problems([
             ("conflicting", "Another event has the eventId.", conflicting(ID)),
+            ("twoIds", "The eventId is not the one that the Idempotency-Key stands for.", two_ids()),
             ("tooLargeItem", "The event is larger than DynamoDB keeps.", too_large()),
             (
                 "throttled",
@@ -115,7 +118,7 @@ fn list(document: &mut Document) {
             "Without `limit` it is all of them up to 5 MB; then, as with `limit`, `Link` names the next page. A user \
              that nobody knows has none. An event whose details are lost has `detailsMissing` in their place.",
         )
-        .query("eventType", "Those of exactly this type.", text(LONGEST_TYPE))
+        .query("eventType", "Those of exactly this type.", text(LONGEST_TYPE, VISIBLE_LINE))
         .query("from", "Those that happened then or later.", date_time())
         .query("to", "Those that happened before.", date_time())
         .query(
@@ -142,7 +145,7 @@ fn list(document: &mut Document) {
 
 fn of_user(operation: Operation) -> Operation {
     let unread: fn(Database, StoreError) -> Problem = |database, error| unread(database, &error);
-    operation.path("userId", "The user; blanks around it do not count.", text(LONGEST_USER)).problems([
+    operation.path("userId", "The user; blanks around it do not count.", text(LONGEST_USER, USER)).problems([
         (
             "throttled",
             "A database has too much to do, for as long as it was asked.",
@@ -153,8 +156,8 @@ fn of_user(operation: Operation) -> Operation {
     ])
 }
 
-fn text(longest: usize) -> Value {
-    json!({ "type": "string", "minLength": 1, "maxLength": longest, "pattern": VISIBLE_LINE })
+fn text(longest: usize, pattern: &str) -> Value {
+    json!({ "type": "string", "minLength": 1, "maxLength": longest, "pattern": pattern })
 }
 
 fn throttled() -> StoreError {

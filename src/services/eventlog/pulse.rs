@@ -1,6 +1,7 @@
 //! How the databases are, as the last call to each went.
 
 use std::{
+    mem::discriminant,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Log, StoreError, StoreResult, deadline::Deadline};
+use super::{Log, StoreError, StoreResult, deadline::Deadline, recording::reason};
 use crate::services::operations::{Figure, Particular};
 
 /// One of the two.
@@ -55,21 +56,22 @@ pub struct Pulse([Mutex<Option<StoreError>>; 2]);
 impl Pulse {
     /// Notes how a call went; the log hears of it when that is news.
     pub(super) fn note<T>(&self, database: Database, outcome: &StoreResult<T>) {
-        // That one event is too large says nothing of the store.
-        let error = outcome.as_ref().err().filter(|error| **error != StoreError::TooLarge);
+        let error = outcome.as_ref().err().filter(|error| !error.is_of_one());
         let before = std::mem::replace(&mut *self.lock(database), error.cloned());
         let database = database.name();
         match (before, error) {
-            (None, Some(error)) => log::warn!(database; "a database fails: {error}"),
+            // Of the same kind it is no news: only its words differ, by the connection for instance.
+            (Some(before), Some(error)) if discriminant(&before) == discriminant(error) => {}
+            (_, Some(error)) => log::warn!(database; "a database fails: {error}"),
             (Some(_), None) => log::info!(database; "the database answers again"),
-            _ => {}
+            (None, None) => {}
         }
     }
 
-    /// Members of the body of `/health`.
+    /// Members of the body of `/health`. What the databases said is for the log: it names hosts and logins.
     pub fn health(&self) -> Map<String, Value> {
         let state = |database| {
-            let error = self.lock(database).as_ref().map(StoreError::to_string);
+            let error = self.lock(database).as_ref().map(|error| reason(database, error));
             DatabaseState { connected: error.is_none(), error }
         };
         let databases =
@@ -82,7 +84,7 @@ impl Pulse {
     pub fn obstacle(&self) -> Option<String> {
         [Database::Metadata, Database::Details].into_iter().find_map(|database| {
             let error = self.lock(database).clone()?;
-            Some(format!("{} cannot be used: {error}", database.name()))
+            Some(reason(database, &error))
         })
     }
 

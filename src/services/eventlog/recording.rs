@@ -3,6 +3,7 @@
 //! Whatever step it ends at, asking again with the same id goes on where it ended: an event that was put is not put
 //! again, and its row is inserted all the same. It keeps the timestamp of the first time.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 use warp::http::StatusCode;
 
@@ -11,7 +12,7 @@ use super::{
     deadline::Deadline, pulse::Database,
 };
 use crate::{
-    http::Problem,
+    http::{FieldError, Problem},
     services::{
         idempotency::{Idempotency, used_otherwise},
         moment,
@@ -28,9 +29,9 @@ impl Log {
     ///
     /// 409 or 422 where its id or key is another event's, 413 where it is too large, 503.
     pub async fn record(&self, new: NewEvent, key: Option<Idempotency>) -> Result<Event, Problem> {
-        let by_key = new.event_id.is_none() && key.is_some();
+        let by_key = key.is_some();
         let given_time = new.timestamp;
-        let event = event(new, key);
+        let event = event(new, key)?;
         if event.item_bytes() > MOST_ITEM_BYTES {
             return Err(too_large());
         }
@@ -52,9 +53,40 @@ impl Log {
         let inserted = self.ask(deadline, Database::Metadata, || self.metadata.insert(&event.metadata)).await;
         match inserted.map_err(|error| unrecorded(Database::Metadata, &error, &event))? {
             Insertion::New => more(&self.counts.recorded),
-            Insertion::Already => more(&self.counts.repeated),
+            Insertion::Already => {
+                if !self.is_of_its_row(deadline, &event, given_time).await? {
+                    more(&self.counts.conflicting);
+                    return Err(if by_key { used_otherwise() } else { conflicting(event.metadata.event_id) });
+                }
+                more(&self.counts.repeated);
+            }
         }
         Ok(event)
+    }
+
+    /// Whether the row that was there before is this event's. Where it is not, that event's item was lost, and this one
+    /// has just been put in its place: it is taken back, as it would show that event with these details.
+    async fn is_of_its_row(
+        &self,
+        deadline: Deadline,
+        event: &Event,
+        given_time: Option<DateTime<Utc>>,
+    ) -> Result<bool, Problem> {
+        let id = event.metadata.event_id;
+        let row = self.ask(deadline, Database::Metadata, || self.metadata.of_id(id)).await;
+        let Some(row) = row.map_err(|error| unrecorded(Database::Metadata, &error, event))? else {
+            // Nothing removes rows; whoever has done it has this event asked for again.
+            let gone = StoreError::Away("the row is gone again".to_owned());
+            return Err(unrecorded(Database::Metadata, &gone, event));
+        };
+        let timestamp = given_time.unwrap_or(row.timestamp);
+        if row == (Metadata { timestamp, ..event.metadata.clone() }) {
+            return Ok(true);
+        }
+        let taken = self.ask(deadline, Database::Details, || self.details.take_back(event)).await;
+        taken.map_err(|error| unrecorded(Database::Details, &error, event))?;
+        log::error!(event_id:% = id; "an event has lost its details, and its id was posted with others: refused");
+        Ok(false)
     }
 
     /// Asks a store, for as long as it is throttled and there is time; how it went is noted.
@@ -74,18 +106,24 @@ impl Log {
 }
 
 /// The event that is asked for, with its id.
-fn event(new: NewEvent, key: Option<Idempotency>) -> Event {
+///
+/// # Errors
+///
+/// 422 where it has two.
+fn event(new: NewEvent, key: Option<Idempotency>) -> Result<Event, Problem> {
     let NewEvent { event_id, user_id, event_type, timestamp, details } = new;
     let recorded_at = moment::now();
-    let event_id = event_id.unwrap_or_else(|| match key {
-        // A key is its user's own.
-        Some(key) => key.id_in(Uuid::new_v5(&USERS, user_id.as_bytes())),
-        None => Uuid::new_v4(),
-    });
+    // A key is its user's own.
+    let of_key = key.map(|key| key.id_in(Uuid::new_v5(&USERS, user_id.as_bytes())));
+    let event_id = match (event_id, of_key) {
+        // Another one would have the key make a second event.
+        (Some(given), Some(of_key)) if given != of_key => return Err(two_ids()),
+        (given, of_key) => given.or(of_key).unwrap_or_else(Uuid::new_v4),
+    };
     let details_bytes = details.as_ref().map_or(0, super::Details::bytes);
     let timestamp = timestamp.unwrap_or(recorded_at);
     let metadata = Metadata { event_id, user_id, event_type, timestamp, details_bytes };
-    Event { metadata, details, recorded_at }
+    Ok(Event { metadata, details, recorded_at })
 }
 
 const USERS: Uuid = uuid::uuid!("5b0c6f0e-2d53-4f7e-8d53-7f5f4c7b6a21");
@@ -101,6 +139,14 @@ pub(super) fn too_large() -> Problem {
 pub(super) fn conflicting(id: Uuid) -> Problem {
     let detail = format!("another event has the id {id}; a new event needs a new one, or none");
     Problem::new(StatusCode::CONFLICT, detail)
+}
+
+/// 422.
+pub(super) fn two_ids() -> Problem {
+    let detail = "the eventId is not the one that this Idempotency-Key stands for; one of them is enough";
+    let message = "must be the one that a request of this Idempotency-Key was told, or absent";
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+        .with_errors(vec![FieldError::new("eventId", message)])
 }
 
 /// 503, with the id that completes the event when it is asked for again.
@@ -127,7 +173,7 @@ pub(super) fn reason(database: Database, error: &StoreError) -> String {
     match error {
         StoreError::Throttled(_) => format!("{name} has too much to do"),
         StoreError::Late => format!("{name} did not answer in time"),
-        StoreError::Away(_) | StoreError::Refused(_) | StoreError::TooLarge => {
+        StoreError::Away(_) | StoreError::Refused(_) | StoreError::Unfit(_) | StoreError::TooLarge => {
             format!("{name} cannot be used")
         }
     }

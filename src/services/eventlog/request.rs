@@ -28,8 +28,9 @@ pub struct NewEvent {
     /// Given by a client that may post the event again.
     #[schemars(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<Uuid>,
-    /// Whose event it is; without surrounding blanks, which SQL would not tell apart.
-    #[schemars(length(min = 1, max = LONGEST_USER), regex(pattern = VISIBLE_LINE))]
+    /// Whose event it is; without surrounding blanks, which SQL would not tell apart. None of its characters is `/`
+    /// or `?`, and it is not `.` or `..`: a path would lose them on its way.
+    #[schemars(length(min = 1, max = LONGEST_USER), regex(pattern = USER))]
     pub user_id: String,
     /// What happened; without surrounding blanks.
     #[schemars(length(min = 1, max = LONGEST_TYPE), regex(pattern = VISIBLE_LINE))]
@@ -50,7 +51,7 @@ impl NewEvent {
     /// 400 with every fault.
     pub fn read(body: &[u8], max_depth: usize) -> Result<Self, Problem> {
         let mut fields = Fields::of(body, max_depth)?;
-        let user_id = fields.text("userId", line(LONGEST_USER));
+        let user_id = fields.text("userId", user_id);
         let event_type = fields.text("eventType", line(LONGEST_TYPE));
         let event_id = fields.optional("eventId", uuid);
         let timestamp = fields.optional("timestamp", moment);
@@ -60,6 +61,26 @@ impl NewEvent {
             read.map(|(user_id, event_type)| Self { event_id, user_id, event_type, timestamp, details });
         fields.finish(read)
     }
+}
+
+/// What [`user_id`] takes, as a regular expression of ECMA 262, but for its length: something that can be seen, which is
+/// no dot, or two dots with something between them.
+pub(super) const USER: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f/?]*([^\\u0000-\\u001f\\u007f-\\u009f/?.\\s]|\\.[^\\u0000-\\u001f\\u007f-\\u009f/?]+\\.)[^\\u0000-\\u001f\\u007f-\\u009f/?]*$";
+
+/// A userId: a line that comes through a path as it is.
+///
+/// API Gateway hands paths over decoded, and takes a `/` or `?` that was encoded for one that was not; clients and
+/// proxies take `.` and `..` for steps. What was posted for one user would be asked of another.
+///
+/// # Errors
+///
+/// What it must be.
+pub(super) fn user_id(text: &str) -> Result<String, Cow<'static, str>> {
+    let user_id = line(LONGEST_USER)(text)?;
+    if user_id.contains(['/', '?']) || matches!(user_id.as_str(), "." | "..") {
+        return Err("must have no / and no ? in it, and be neither . nor ..".into());
+    }
+    Ok(user_id)
 }
 
 /// A moment that SQL Server can keep.

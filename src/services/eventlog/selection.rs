@@ -79,5 +79,5 @@ impl Selection {
 /// A user's id in a path; blanks around it count as little as where it was posted.
 pub(super) fn user_id(raw: &str) -> Result<String, Problem> {
     let fault = |message| Problem::invalid(vec![FieldError::new("userId", message)]);
-    line(request::LONGEST_USER)(&segment("userId", raw)?).map_err(fault)
+    request::user_id(&segment("userId", raw)?).map_err(fault)
 }

@@ -8,10 +8,7 @@ use tokio::net::TcpListener;
 use warp::{Filter, reply::Response};
 
 use super::{
-    Api, Limits, Log, PATHS, Task,
-    dynamodb::{self, DynamoDbStore},
-    routes,
-    sql_server::{self, SqlServerStore},
+    Api, Chore, Front, Limits, Log, PATHS, dynamodb::DynamoDbStore, routes, sql_server::SqlServerStore,
 };
 use crate::{
     config::Config,
@@ -26,7 +23,7 @@ use crate::{
 ///
 /// None once it listens.
 pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
-    let (tree, traffic) = tree(&config)?;
+    let (tree, traffic) = tree(&config, Front::Server)?;
     let requests = shutdown.part("requests");
     log::info!("listening on http://{}", listener.local_addr()?);
     http::serve(tree, listener, &config.http, traffic, shutdown.requested()).await;
@@ -39,50 +36,58 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
 /// # Errors
 ///
 /// A database cannot be reached, or refuses.
-pub async fn perform(task: Task, config: Config) -> anyhow::Result<()> {
+pub async fn perform(chore: Chore, config: Config) -> anyhow::Result<()> {
     let settings = settings(&config)?;
-    match task {
-        Task::Serve => {}
-        Task::Sweep { from } => {
-            let swept = log(&config)?.sweep(Utc::now(), from).await.context("the sweep came to no end")?;
+    match chore {
+        Chore::Sweep { from } => {
+            let log = log(&config, Front::Server)?;
+            let swept = log.sweep(Utc::now(), from).await.context("the sweep came to no end")?;
             log::info!(
                 seen = swept.seen, completed = swept.completed, unreadable = swept.unreadable;
                 "swept"
             );
         }
-        Task::Migrate => {
-            let made = dynamodb::migrate(&settings.dynamodb).await?;
-            let applied = sql_server::migrate(&settings.sql_server).await?;
+        Chore::Migrate => {
+            let made = DynamoDbStore::migrate(&settings.dynamodb).await?;
+            let applied = SqlServerStore::migrate(&settings.sql_server).await?;
+            if applied == SqlServerStore::MIGRATIONS && !made {
+                // The sweep's mark is as new as its table.
+                log::info!(
+                    "SQL Server's tables are new, DynamoDB's is not: where that has events, highwater eventlog sweep \
+                     --from TIME, from before the first of them, gives them their rows"
+                );
+            }
             log::info!(migrations = applied, table_made = made; "the databases are as the event log needs them");
         }
     }
     Ok(())
 }
 
-/// The log of these settings.
+/// The log of these settings, behind that front.
 ///
 /// # Errors
 ///
 /// They are another service's.
-pub fn log(config: &Config) -> anyhow::Result<Log> {
+pub fn log(config: &Config, front: Front) -> anyhow::Result<Log> {
     let settings = settings(config)?;
-    let limits = Limits { timeout: settings.timeout, grace: config.http.request_timeout };
+    let limits = Limits { timeout: settings.timeout, grace: config.http.request_timeout, front };
     let metadata = Arc::new(SqlServerStore::new(&settings.sql_server));
     Ok(Log::new(metadata, Arc::new(DynamoDbStore::new(&settings.dynamodb)), limits))
 }
 
-/// What answers requests, whoever hands them over; and where they are counted.
+/// What answers the requests that this front hands over; and where they are counted.
 ///
 /// # Errors
 ///
 /// The settings are another service's.
 pub fn tree(
     config: &Config,
+    front: Front,
 ) -> anyhow::Result<(
     impl Filter<Extract = (Response,), Error = std::convert::Infallible> + Clone + Send + Sync + 'static + use<>,
     Arc<Traffic>,
 )> {
-    let log = Arc::new(log(config)?);
+    let log = Arc::new(log(config, front)?);
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
         particular: Some(Arc::clone(&log) as _),

@@ -29,6 +29,9 @@ pub enum StoreError {
     /// It will not do it, asked again or not: a right, a table or a setting is missing.
     #[error("refused: {0}")]
     Refused(String),
+    /// It will not keep this one, asked again or not; others it does.
+    #[error("does not take this one: {0}")]
+    Unfit(String),
     /// What is to be kept is larger than it takes.
     #[error("too large")]
     TooLarge,
@@ -37,7 +40,12 @@ pub enum StoreError {
 impl StoreError {
     /// Whether nothing was done for sure.
     pub fn did_nothing(&self) -> bool {
-        matches!(self, Self::Throttled(_) | Self::Refused(_) | Self::TooLarge)
+        matches!(self, Self::Throttled(_) | Self::Refused(_)) || self.is_of_one()
+    }
+
+    /// Whether it is about what was to be kept, and says nothing of the store.
+    pub fn is_of_one(&self) -> bool {
+        matches!(self, Self::Unfit(_) | Self::TooLarge)
     }
 }
 
@@ -93,6 +101,9 @@ pub trait MetadataStore: fmt::Debug + Send + Sync {
     /// At most so many rows, the newest first, of those of one timestamp the one inserted last.
     async fn list(&self, selection: &Selection, after: Option<Place>, most: usize) -> StoreResult<Vec<Row>>;
 
+    /// The event that has this id, whoever's it is.
+    async fn of_id(&self, event_id: Uuid) -> StoreResult<Option<Metadata>>;
+
     /// A user's event.
     async fn find(&self, user_id: &str, event_id: Uuid) -> StoreResult<Option<Row>>;
 
@@ -102,8 +113,11 @@ pub trait MetadataStore: fmt::Debug + Send + Sync {
     /// Until when a sweep has looked at everything.
     async fn swept_until(&self) -> StoreResult<DateTime<Utc>>;
 
-    /// Notes that a sweep has looked at everything until then; an earlier time than the one noted changes nothing.
-    async fn sweep_reached(&self, until: DateTime<Utc>) -> StoreResult<()>;
+    /// Notes that a sweep has looked at everything from then until then.
+    ///
+    /// That moves the mark forward only where it joins on to it, as what is between was looked at by nobody; and never
+    /// past this store's own clock, as nothing can have been seen of what is yet to be recorded.
+    async fn sweep_reached(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> StoreResult<()>;
 
     /// Whether it can be asked at all.
     async fn probe(&self) -> StoreResult<()>;
@@ -114,6 +128,9 @@ pub trait MetadataStore: fmt::Debug + Send + Sync {
 pub trait DetailsStore: fmt::Debug + Send + Sync {
     /// Puts an event, unless one of its id is there; that one is then told.
     async fn put(&self, event: &Event) -> StoreResult<PutOutcome>;
+
+    /// Removes this event, unless it is another one by now that has its id.
+    async fn take_back(&self, event: &Event) -> StoreResult<()>;
 
     /// The details of these events, at most 100, as they are now; some may be left [unprocessed](Found::unprocessed).
     async fn details(&self, ids: &[Uuid]) -> StoreResult<Found>;

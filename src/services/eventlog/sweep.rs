@@ -49,7 +49,7 @@ impl Log {
             for bucket in Bucket::at(from) {
                 self.sweep_bucket(bucket, from, to, &mut swept).await?;
             }
-            self.sql(|| self.metadata.sweep_reached(to)).await?;
+            self.sql(|| self.metadata.sweep_reached(from, to)).await?;
             from = to;
         }
         Ok(swept)
@@ -82,9 +82,7 @@ impl Log {
     /// Gives one event its row.
     async fn complete(&self, id: Uuid, swept: &mut Swept) -> StoreResult<()> {
         let Some(event) = self.dynamo(|| self.details.event(id)).await? else {
-            swept.unreadable += 1;
-            more(&self.counts.unreadable);
-            log::error!(event_id:% = id; "an item has no row, and says too little to make one of");
+            self.unreadable(id, "it says too little to make one of", swept);
             return Ok(());
         };
         match self.sql(|| self.metadata.insert(&event.metadata)).await {
@@ -96,8 +94,19 @@ impl Log {
             }
             // Somebody was faster.
             Ok(Insertion::Already) => Ok(()),
+            // All others would wait behind this one for good. What SQL refuses whatever it is asked is no such fault.
+            Err(error) if error.is_of_one() => {
+                self.unreadable(id, &format!("no row can be made of it: {error}"), swept);
+                Ok(())
+            }
             Err(error) => Err(error),
         }
+    }
+
+    fn unreadable(&self, id: Uuid, why: &str, swept: &mut Swept) {
+        swept.unreadable += 1;
+        more(&self.counts.unreadable);
+        log::error!(event_id:% = id; "an item has no row, and gets none: {why}");
     }
 
     async fn sql<T, C>(&self, call: impl Fn() -> C + Send) -> StoreResult<T>

@@ -1,13 +1,22 @@
 //! The details in a real DynamoDB.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use highwater::services::eventlog::{
     Bucket, Details, DetailsStore as _, DynamoDbStore, Event, MOST_ITEM_BYTES, Metadata, PutOutcome,
     StoreError,
 };
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 use uuid::Uuid;
 
-use super::settings::{self, migrated};
+use super::{
+    settings::{self, migrated},
+    severed::Way,
+};
 
 /// A store on a table of its own; none where there is no DynamoDB.
 async fn store() -> Option<DynamoDbStore> {
@@ -42,6 +51,84 @@ async fn an_event_is_put_once_and_told_to_whoever_comes_later() {
         let found = store.details(&[first.metadata.event_id, Uuid::new_v4()]).await.unwrap();
         assert_eq!(found.details.get(&first.metadata.event_id), first.details.as_ref());
         assert_eq!((found.details.len(), found.unprocessed), (first.details.iter().count(), vec![]));
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_taken_back_unless_it_is_another_by_now() {
+    let Some(store) = store().await else { return };
+    let first = event(Uuid::new_v4(), Some("{\"z\":1}"));
+    let id = first.metadata.event_id;
+    store.put(&first).await.unwrap();
+    let other = Event { recorded_at: first.recorded_at + TimeDelta::milliseconds(1), ..first.clone() };
+    for (taken_back, left) in [(&other, Some(&first)), (&first, None), (&first, None)] {
+        store.take_back(taken_back).await.unwrap();
+        assert_eq!(store.event(id).await.unwrap().as_ref(), left);
+    }
+}
+
+#[tokio::test]
+async fn connections_that_all_died_meanwhile_cost_one_attempt() {
+    let Some(mut settings) = settings::dynamodb() else { return };
+    migrated(settings.clone()).await;
+    let there = settings["AWS_ENDPOINT_URL_DYNAMODB"].strip_prefix("http://").unwrap().to_owned();
+    let way = Way::to(there).await;
+    settings.insert("AWS_ENDPOINT_URL_DYNAMODB", format!("http://127.0.0.1:{}", way.port));
+    let store = DynamoDbStore::new(&settings::config(settings).eventlog.unwrap().dynamodb);
+    for round in 0..2 {
+        let putting = (0..4).map(|_| event(Uuid::new_v4(), Some("1")));
+        let putting = putting.map(async |event| store.put(&event).await);
+        for outcome in futures::future::join_all(putting).await {
+            assert_eq!(outcome, Ok(PutOutcome::New), "round {round}");
+        }
+        // As after a thaw: nothing comes of them, not even their end.
+        way.silence();
+        assert_eq!(store.event(Uuid::new_v4()).await, Ok(None), "round {round}");
+    }
+}
+
+/// Where each connection is hung up in turn, or answered 400 with this text.
+async fn answering(answers: Vec<Option<&'static str>>) -> DynamoDbStore {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        for answer in answers {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut head = [0; 8_192];
+            assert!(connection.read(&mut head).await.unwrap() > 0);
+            let Some(body) = answer else { continue };
+            let answer = format!(
+                "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            connection.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let settings = HashMap::from([
+        ("AWS_ENDPOINT_URL_DYNAMODB", format!("http://127.0.0.1:{port}")),
+        ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+        ("SQLSERVER_USERNAME", "nobody".to_owned()),
+        ("SQLSERVER_PASSWORD", "nothing".to_owned()),
+    ]);
+    DynamoDbStore::new(&settings::config(settings).eventlog.unwrap().dynamodb)
+}
+
+#[tokio::test]
+async fn what_a_lost_attempt_may_have_done_is_not_denied_by_the_next() {
+    const THROTTLED: &str =
+        r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"slow"}"#;
+    const EXPIRED: &str =
+        r#"{"__type":"com.amazon.coral.service#ExpiredTokenException","message":"expired"}"#;
+    for refusal in [THROTTLED, EXPIRED] {
+        let one = event(Uuid::new_v4(), Some("1"));
+        let outcome = answering(vec![Some(refusal)]).await.put(&one).await;
+        assert!(outcome.as_ref().is_err_and(StoreError::did_nothing), "{outcome:?}");
+        let outcome = answering(vec![None, Some(refusal)]).await.put(&one).await;
+        assert!(matches!(outcome, Err(StoreError::Away(_))), "{outcome:?}");
+        // A read may be asked again all the same.
+        let outcome = answering(vec![None, Some(refusal)]).await.probe().await;
+        assert!(outcome.as_ref().is_err_and(StoreError::did_nothing), "{outcome:?}");
     }
 }
 

@@ -3,7 +3,8 @@
 use chrono::Utc;
 use highwater::{
     services::eventlog::{
-        self, Details, DetailsStore as _, DynamoDbStore, Event, Metadata, MetadataStore as _, SqlServerStore,
+        self, Details, DetailsStore as _, DynamoDbStore, Event, Front, Metadata, MetadataStore as _,
+        SqlServerStore,
     },
     shutdown::Shutdown,
 };
@@ -89,7 +90,7 @@ async fn what_a_crash_left_is_not_shown_until_a_sweep_completes_it() {
     DynamoDbStore::new(&of_log.dynamodb).put(&event).await.unwrap();
     assert_eq!(get(&format!("{base}/events/{user}")).await.2, json!([]));
 
-    let log = eventlog::log(&config).unwrap();
+    let log = eventlog::log(&config, Front::Server).unwrap();
     let swept = log.sweep(Utc::now(), Some(recorded_at)).await.unwrap();
     assert_eq!((swept.seen, swept.completed, swept.unreadable), (1, 1, 0));
     let (_, _, listed) = get(&format!("{base}/events/{user}")).await;

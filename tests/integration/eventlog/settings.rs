@@ -2,15 +2,21 @@
 
 use std::collections::HashMap;
 
+use futures::FutureExt as _;
 use highwater::{
     config::{self, Config},
-    services::eventlog::{self, Task},
+    services::eventlog::{DynamoDbStore, SqlServerStore},
 };
 use percent_encoding::percent_decode_str;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 type Settings = HashMap<&'static str, String>;
+
+/// Where nothing listens.
+const NO_DYNAMODB: &str = "http://127.0.0.1:1";
+/// So for SQL Server.
+const NO_SQL_SERVER: u16 = 1;
 
 /// Settings of databases that are there: each test has a table of DynamoDB to itself.
 pub(crate) fn config(settings: Settings) -> Config {
@@ -28,7 +34,7 @@ pub(crate) fn dynamodb() -> Option<Settings> {
         ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
         ("DYNAMODB_TABLE", format!("test-{}", Uuid::new_v4())),
         ("SQLSERVER_HOST", "127.0.0.1".to_owned()),
-        ("SQLSERVER_PORT", "1".to_owned()),
+        ("SQLSERVER_PORT", NO_SQL_SERVER.to_string()),
         ("SQLSERVER_USERNAME", "nobody".to_owned()),
         ("SQLSERVER_PASSWORD", "nothing".to_owned()),
     ]))
@@ -56,7 +62,7 @@ pub(crate) fn sql_server() -> Option<Settings> {
         ("SQLSERVER_PORT", port),
         ("SQLSERVER_DATABASE", database),
         ("SQLSERVER_TRUST_CERTIFICATE", "yes".to_owned()),
-        ("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1".to_owned()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", NO_DYNAMODB.to_owned()),
         ("AWS_ACCESS_KEY_ID", "test".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
     ]))
@@ -71,8 +77,15 @@ pub(crate) fn both() -> Option<Settings> {
 
 /// Makes the databases what they must be. Those that are nowhere stay there.
 pub(crate) async fn migrated(settings: Settings) -> Config {
+    static SQL_SERVER: OnceCell<usize> = OnceCell::const_new();
     let config = config(settings);
-    let _ = eventlog::perform(Task::Migrate, config.clone()).await;
+    let of_log = config.eventlog.as_ref().unwrap();
+    if of_log.dynamodb.endpoint.as_deref() != Some(NO_DYNAMODB) {
+        DynamoDbStore::migrate(&of_log.dynamodb).await.unwrap();
+    }
+    if of_log.sql_server.port != NO_SQL_SERVER {
+        SQL_SERVER.get_or_init(|| SqlServerStore::migrate(&of_log.sql_server).map(Result::unwrap)).await;
+    }
     config
 }
 

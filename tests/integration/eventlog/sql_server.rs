@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use highwater::services::eventlog::{
-    self, Insertion, Metadata, MetadataStore as _, Selection, SqlServerStore, StoreError, Task,
+    Insertion, Metadata, MetadataStore as _, Selection, SqlServerStore, StoreError,
 };
 use uuid::Uuid;
 
@@ -130,27 +130,58 @@ async fn a_hundred_ids_are_looked_for_at_once() {
 async fn a_sweeps_mark_only_goes_forward() {
     let Some(store) = store().await else { return };
     let mark = store.swept_until().await.unwrap();
-    store.sweep_reached(mark - TimeDelta::hours(1)).await.unwrap();
+    let (before, after) = (mark - TimeDelta::hours(1), mark + TimeDelta::milliseconds(1));
+    store.sweep_reached(before, mark - TimeDelta::minutes(1)).await.unwrap();
     assert!(store.swept_until().await.unwrap() >= mark);
-    store.sweep_reached(mark + TimeDelta::milliseconds(1)).await.unwrap();
+    store.sweep_reached(before, after).await.unwrap();
     assert!(store.swept_until().await.unwrap() > mark);
+    // What is between was looked at by nobody.
+    let now = Utc::now();
+    store.sweep_reached(now + TimeDelta::days(1), now + TimeDelta::days(2)).await.unwrap();
+    assert!(store.swept_until().await.unwrap() < now + TimeDelta::hours(1));
+    // A sweeper whose clock is fast has seen nothing of what is yet to come.
+    store.sweep_reached(mark, now + TimeDelta::days(2)).await.unwrap();
+    assert!(store.swept_until().await.unwrap() < now + TimeDelta::hours(1));
+}
+
+#[tokio::test]
+async fn an_event_is_found_by_its_id_alone_whoevers_it_is() {
+    let Some(store) = store().await else { return };
+    let row = metadata(&somebody(), begin());
+    assert_eq!(store.of_id(row.event_id).await, Ok(None));
+    store.insert(&row).await.unwrap();
+    assert_eq!(store.of_id(row.event_id).await, Ok(Some(row)));
+}
+
+#[tokio::test]
+async fn a_row_that_no_column_has_room_for_is_told_from_a_store_that_refuses() {
+    let Some(store) = store().await else { return };
+    let row = metadata(&"x".repeat(600), begin());
+    let refused = store.insert(&row).await;
+    assert!(matches!(refused, Err(StoreError::Unfit(_))), "{refused:?}");
 }
 
 #[tokio::test]
 async fn migrations_may_run_again_and_at_the_same_time() {
     let Some(settings) = settings::sql_server() else { return };
-    let settings = settings::dynamodb().map_or(settings.clone(), |dynamodb| {
-        let dynamodb = dynamodb.into_iter().filter(|(name, _)| !name.starts_with("SQLSERVER"));
-        settings.into_iter().chain(dynamodb).collect()
-    });
-    let config = config(settings);
-    let runs = (0..4).map(|_| eventlog::perform(Task::Migrate, config.clone()));
-    for outcome in futures::future::join_all(runs).await {
-        if let Err(error) = outcome {
-            assert!(format!("{error:#}").contains("DynamoDB"), "{error:#}");
-        }
+    let config = migrated(settings).await.eventlog.unwrap().sql_server;
+    for outcome in futures::future::join_all((0..4).map(|_| SqlServerStore::migrate(&config))).await {
+        assert_eq!(outcome.unwrap(), 0);
     }
-    SqlServerStore::new(&config.eventlog.unwrap().sql_server).probe().await.unwrap();
+    SqlServerStore::new(&config).probe().await.unwrap();
+}
+
+#[tokio::test]
+async fn of_many_that_find_no_database_one_makes_it_and_all_have_it() {
+    let Some(mut settings) = settings::sql_server() else { return };
+    // It stays: there is nothing that removes one.
+    settings.insert("SQLSERVER_DATABASE", format!("test_{}", Uuid::new_v4().simple()));
+    let config = config(settings).eventlog.unwrap().sql_server;
+    let outcomes = futures::future::join_all((0..4).map(|_| SqlServerStore::migrate(&config))).await;
+    let mut applied: Vec<usize> = outcomes.into_iter().map(Result::unwrap).collect();
+    applied.sort_unstable();
+    assert_eq!(applied, [0, 0, 0, 2]);
+    SqlServerStore::new(&config).probe().await.unwrap();
 }
 
 #[tokio::test]

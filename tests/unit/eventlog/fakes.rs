@@ -12,8 +12,8 @@ use highwater::{
     http::{BodyLimits, Cors, Traffic},
     services::{
         eventlog::{
-            Api, Bucket, DetailsStore, Event, Found, Insertion, Limits, Log, Metadata, MetadataStore, PATHS,
-            Place, PutOutcome, Row, Seen, Selection, StoreError, StoreResult, routes,
+            Api, Bucket, DetailsStore, Event, Found, Front, Insertion, Limits, Log, Metadata, MetadataStore,
+            PATHS, Place, PutOutcome, Row, Seen, Selection, StoreError, StoreResult, routes,
         },
         operations::Operations,
     },
@@ -116,6 +116,14 @@ impl MetadataStore for FakeMetadata {
         self.script.around("list", work).await
     }
 
+    async fn of_id(&self, event_id: Uuid) -> StoreResult<Option<Metadata>> {
+        let work = || {
+            let rows = self.rows.lock().unwrap();
+            rows.iter().find(|row| row.metadata.event_id == event_id).map(|row| row.metadata.clone())
+        };
+        self.script.around("of_id", work).await
+    }
+
     async fn find(&self, user_id: &str, event_id: Uuid) -> StoreResult<Option<Row>> {
         let is_it = |row: &&Row| row.metadata.event_id == event_id && row.metadata.user_id == user_id;
         self.script.around("find", || self.rows.lock().unwrap().iter().find(is_it).cloned()).await
@@ -133,10 +141,12 @@ impl MetadataStore for FakeMetadata {
         self.script.around("swept_until", || *self.swept_until.lock().unwrap()).await
     }
 
-    async fn sweep_reached(&self, until: DateTime<Utc>) -> StoreResult<()> {
+    async fn sweep_reached(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> StoreResult<()> {
         let work = || {
             let mut mark = self.swept_until.lock().unwrap();
-            *mark = until.max(*mark);
+            if from <= *mark {
+                *mark = until.max(*mark);
+            }
         };
         self.script.around("sweep_reached", work).await
     }
@@ -172,6 +182,16 @@ impl DetailsStore for FakeDetails {
             }
         };
         self.script.around("put", work).await
+    }
+
+    async fn take_back(&self, event: &Event) -> StoreResult<()> {
+        let work = || {
+            let mut items = self.items.lock().unwrap();
+            if items.get(&event.metadata.event_id) == Some(event) {
+                items.remove(&event.metadata.event_id);
+            }
+        };
+        self.script.around("take_back", work).await
     }
 
     async fn details(&self, ids: &[Uuid]) -> StoreResult<Found> {
@@ -229,13 +249,17 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new() -> Self {
+        Self::behind(Front::Server)
+    }
+
+    pub(crate) fn behind(front: Front) -> Self {
         let metadata = Arc::new(FakeMetadata {
             script: Script::default(),
             rows: Mutex::default(),
             swept_until: Mutex::new(Utc::now()),
         });
         let details = Arc::new(FakeDetails::default());
-        let limits = Limits { timeout: TIMEOUT, grace: GRACE };
+        let limits = Limits { timeout: TIMEOUT, grace: GRACE, front };
         let log = Arc::new(Log::new(metadata.clone(), details.clone(), limits));
         Self { metadata, details, log, cors: None }
     }

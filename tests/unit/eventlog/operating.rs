@@ -17,12 +17,20 @@ async fn health_tells_of_each_database_and_ready_needs_both() {
 
     let scripts = [("sqlServer", &service.metadata.script), ("dynamoDb", &service.details.script)];
     for (database, script) in scripts {
-        script.set("probe", Trouble::Fails(StoreError::Away("it is gone".to_owned())), usize::MAX);
+        script.set(
+            "probe",
+            Trouble::Fails(StoreError::Away("connection refused by 10.0.0.1".to_owned())),
+            usize::MAX,
+        );
         let health = service.get("/health").await.ok(200);
         let connected = ["sqlServer", "dynamoDb"].map(|one| health["databases"][one]["connected"] == true);
         assert_eq!(connected, ["sqlServer", "dynamoDb"].map(|one| one != database));
-        assert!(health["databases"][database]["error"].as_str().unwrap().contains("it is gone"));
-        service.get("/ready").await.problem(503);
+        let told = health["databases"][database]["error"].as_str().unwrap();
+        let ready = service.get("/ready").await;
+        for told in [told, ready.problem(503)["detail"].as_str().unwrap()] {
+            assert!(told.contains("cannot be used"), "{told}");
+            assert!(!told.contains("10.0.0.1"), "what is inside stays inside: {told}");
+        }
         script.clear();
         service.get("/ready").await.ok(200);
     }

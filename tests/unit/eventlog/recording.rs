@@ -1,21 +1,21 @@
 //! `POST /events`.
 
-use highwater::services::eventlog::MOST_ITEM_BYTES;
+use highwater::services::eventlog::{MOST_ITEM_BYTES, StoreError};
 use uuid::Uuid;
 
-use super::fakes::{Service, body, ids};
+use super::fakes::{Service, Trouble, body, ids};
 
 #[tokio::test]
 async fn an_event_is_in_both_databases_and_is_found_where_its_answer_says() {
     let service = Service::new();
-    let answer = service.post(r#"{"userId":" ann ä/b ","eventType":"LOGIN","details":{"a":1}}"#).await;
+    let answer = service.post(r#"{"userId":" ann ä#b%2F ","eventType":"LOGIN","details":{"a":1}}"#).await;
     let id = answer.ok(201)["eventId"].as_str().unwrap().to_owned();
     assert_eq!((service.rows(), service.items()), (1, 1));
     let location = answer.header("location").unwrap();
-    assert_eq!(location, format!("/events/ann%20%C3%A4%2Fb/{id}"));
+    assert_eq!(location, format!("/events/ann%20%C3%A4%23b%252F/{id}"));
     let found = service.get(location).await.ok(200);
-    assert_eq!((&found["eventId"], &found["userId"]), (&id.as_str().into(), &"ann ä/b".into()));
-    assert_eq!(service.listed("/events/ann%20%C3%A4%2Fb").await, [id]);
+    assert_eq!((&found["eventId"], &found["userId"]), (&id.as_str().into(), &"ann ä#b%2F".into()));
+    assert_eq!(service.listed("/events/ann%20%C3%A4%23b%252F").await, [id]);
 }
 
 #[tokio::test]
@@ -107,9 +107,71 @@ async fn an_idempotency_key_sent_again_gives_the_same_answer_and_is_its_users_ow
     let bob = service.post_with_key("k", r#"{"userId":"bob","eventType":"T","details":[1]}"#).await.ok(201);
     assert_ne!(bob, first);
     assert_ne!(service.post_with_key("other", ann).await.ok(201), first);
-    // Where both are given, the id decides.
-    let both = service.post_with_key("k", body(7, "ann", 1)).await.ok(201);
-    assert_eq!(both["eventId"], Uuid::from_u128(7).to_string());
+}
+
+#[tokio::test]
+async fn a_key_and_an_id_are_taken_together_where_they_stand_for_the_same() {
+    let service = Service::new();
+    service.metadata.script.set("insert", Trouble::Fails(StoreError::Away("gone".to_owned())), 1);
+    let ann = r#"{"userId":"ann","eventType":"T","details":[1]}"#;
+    let told = service.post_with_key("k", ann).await.problem(503);
+    let id = told["eventId"].as_str().unwrap();
+    // What follows the advice of a 503 to the letter, and keeps its key, is the same request.
+    let both = ann.replace('{', &format!(r#"{{"eventId":"{id}","#));
+    for _ in 0..2 {
+        assert_eq!(service.post_with_key("k", &both).await.ok(201)["eventId"], id);
+    }
+    assert_eq!(service.post_with_key("k", ann).await.ok(201)["eventId"], id);
+    // Another id would have the key store a second event.
+    let refused = service.post_with_key("k", body(7, "ann", 1)).await;
+    assert_eq!(refused.problem(422)["errors"][0]["field"], "eventId");
+    service.post_with_key("k", both.replace("ann", "bob")).await.problem(422);
+    assert_eq!((service.rows(), service.items()), (1, 1));
+}
+
+#[tokio::test]
+async fn the_id_of_an_event_whose_details_were_lost_gets_no_other_details() {
+    for key in [None, Some("k")] {
+        let service = Service::new();
+        let ann = body(7, "ann", 1);
+        let post = async |body: &str| match key {
+            Some(key) => service.post_with_key(key, body).await,
+            None => service.post(body).await,
+        };
+        let ann = if key.is_some() {
+            ann.replace(&format!(r#""eventId":"{}","#, Uuid::from_u128(7)), "")
+        } else {
+            ann
+        };
+        post(&ann).await.ok(201);
+        service.details.items.lock().unwrap().clear();
+        let other = if key.is_some() { ann.replace("LOGIN", "LOGOUT") } else { ann.replace("ann", "bob") };
+        // Also one whose attempt before broke off between the put and its being taken back.
+        service.metadata.script.set("of_id", Trouble::Fails(StoreError::Away("gone".to_owned())), 1);
+        assert_eq!(post(&other).await.problem(503)["possiblyWritten"], true);
+        for _ in 0..2 {
+            post(&other).await.problem(if key.is_some() { 422 } else { 409 });
+            assert_eq!((service.rows(), service.items()), (1, 0));
+            assert_eq!(service.get("/events/ann").await.ok(200)[0]["detailsMissing"], true);
+        }
+        // The same again puts them back.
+        post(&ann).await.ok(201);
+        assert_eq!(service.get("/events/ann").await.ok(200)[0]["details"]["n"], 7);
+    }
+}
+
+#[tokio::test]
+async fn lost_details_are_put_back_by_one_who_gave_no_time_too() {
+    let service = Service::new();
+    let body =
+        format!(r#"{{"eventId":"{}","userId":"ann","eventType":"T","details":1}}"#, Uuid::from_u128(7));
+    service.post(&body).await.ok(201);
+    service.details.items.lock().unwrap().clear();
+    service.metadata.rows.lock().unwrap()[0].metadata.timestamp -= chrono::TimeDelta::days(1);
+    for _ in 0..2 {
+        service.post(&body).await.ok(201);
+    }
+    assert_eq!(service.get("/events/ann").await.ok(200)[0]["details"], 1);
 }
 
 #[tokio::test]
@@ -150,6 +212,10 @@ async fn each_field_has_its_rules_and_all_faults_are_told_at_once() {
         (r#"{"userId":"a\u0000b","eventType":"a\nb"}"#.into(), &["userId", "eventType"]),
         (format!(r#"{{"userId":"{long}","eventType":"T"}}"#), &["userId"]),
         (format!(r#"{{"userId":"a","eventType":"{}"}}"#, &long[..129]), &["eventType"]),
+        (r#"{"userId":"a/b","eventType":"T"}"#.into(), &["userId"]),
+        (r#"{"userId":"a?","eventType":"T"}"#.into(), &["userId"]),
+        (r#"{"userId":" . ","eventType":"T"}"#.into(), &["userId"]),
+        (r#"{"userId":"..","eventType":"T"}"#.into(), &["userId"]),
         (r#"{"userId":"a","eventType":"T","eventId":"7"}"#.into(), &["eventId"]),
         (r#"{"userId":"a","eventType":"T","eventId":7}"#.into(), &["eventId"]),
         (r#"{"userId":"a","eventType":"T","timestamp":"yesterday"}"#.into(), &["timestamp"]),
@@ -166,6 +232,9 @@ async fn each_field_has_its_rules_and_all_faults_are_told_at_once() {
         assert_eq!(service.post(body).await.faults(), *expected, "{body}");
     }
     assert_eq!((service.rows(), service.items()), (0, 0));
+    for user in ["...", ". .", ".a", "a\\\\b", "%2F", "#"] {
+        service.post(format!(r#"{{"userId":"{user}","eventType":"T"}}"#)).await.ok(201);
+    }
     // The longest, in characters of two UTF-16 units each.
     let body = format!(r#"{{"userId":"{}","eventType":"{}"}}"#, "😀".repeat(256), "😀".repeat(128));
     service.post(body).await.ok(201);

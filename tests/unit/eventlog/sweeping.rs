@@ -69,6 +69,31 @@ async fn a_sweep_begins_a_quarter_of_an_hour_before_the_last_one_ended_or_where_
     assert!(*service.metadata.swept_until.lock().unwrap() > mark);
 }
 
+#[tokio::test]
+async fn a_sweep_that_was_told_to_begin_later_leaves_what_it_skipped_to_the_next() {
+    let service = half_recorded(1).await;
+    let skipped = Utc::now() - TimeDelta::hours(3);
+    service.details.items.lock().unwrap().values_mut().for_each(|event| event.recorded_at = skipped);
+    let mark = skipped - TimeDelta::hours(1);
+    *service.metadata.swept_until.lock().unwrap() = mark;
+    let later = skipped + TimeDelta::minutes(1);
+    assert_eq!(service.log.sweep(Utc::now(), Some(later)).await, Ok(Swept::default()));
+    assert_eq!(*service.metadata.swept_until.lock().unwrap(), mark);
+    assert_eq!(service.sweep_after(GRACE).await.unwrap().completed, 1);
+    assert!(*service.metadata.swept_until.lock().unwrap() > later);
+}
+
+#[tokio::test]
+async fn an_item_that_sql_takes_no_row_of_is_counted_and_left_and_stops_nothing() {
+    for error in [StoreError::Unfit("a name is too long".to_owned()), StoreError::TooLarge] {
+        let service = half_recorded(3).await;
+        service.metadata.script.set("insert", Trouble::Fails(error), 1);
+        let swept = service.sweep_after(GRACE * 2).await;
+        assert_eq!(swept, Ok(Swept { seen: 6, completed: 2, unreadable: 1 }));
+        assert_eq!(service.get("/health").await.ok(200)["databases"]["sqlServer"]["connected"], true);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_sweep_that_a_database_fails_stays_where_it_was() {
     for (database, call) in [
@@ -82,7 +107,10 @@ async fn a_sweep_that_a_database_fails_stays_where_it_was() {
         let service = half_recorded(1).await;
         let mark = *service.metadata.swept_until.lock().unwrap();
         let script = if database == "sql" { &service.metadata.script } else { &service.details.script };
-        for trouble in [Trouble::Fails(StoreError::Away("gone".to_owned())), Trouble::Hangs] {
+        let away = StoreError::Away("gone".to_owned());
+        // Of a right that is missing, the item cannot tell.
+        let refused = StoreError::Refused("no INSERT for you".to_owned());
+        for trouble in [Trouble::Fails(away), Trouble::Fails(refused), Trouble::Hangs] {
             script.set(call, trouble, usize::MAX);
             assert!(service.sweep_after(GRACE * 2).await.is_err(), "{call}");
             assert_eq!(*service.metadata.swept_until.lock().unwrap(), mark, "{call}");

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
-use crate::services::eventlog::{Bucket, Details, Event, Metadata};
+use crate::services::eventlog::{Bucket, Details, Event, Metadata, request::is_kept};
 
 /// The table's key.
 pub(super) const EVENT_ID: &str = "eventId";
@@ -49,7 +49,7 @@ pub(super) fn read(item: &Item) -> Option<Event> {
         event_id: id(item)?,
         user_id: text(item, USER_ID)?.to_owned(),
         event_type: text(item, EVENT_TYPE)?.to_owned(),
-        timestamp: parsed(text(item, TIMESTAMP)?)?,
+        timestamp: parsed(text(item, TIMESTAMP)?).filter(is_kept)?,
         details_bytes: details.as_ref().map_or(0, Details::bytes),
     };
     Some(Event { metadata, details, recorded_at: parsed(text(item, RECORDED_AT)?)? })

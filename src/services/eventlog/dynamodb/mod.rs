@@ -3,6 +3,7 @@
 //! An item says all of an event, so that its row can be made of it at any time. Reads are consistent: an event whose
 //! row is there is never shown without details that were put before it.
 
+mod attempts;
 mod fault;
 mod item;
 mod table;
@@ -15,7 +16,7 @@ use aws_sdk_dynamodb::{
     Client,
     config::{BehaviorVersion, Config, Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::SdkError,
-    operation::put_item::PutItemError,
+    operation::{delete_item::DeleteItemError, put_item::PutItemError},
     types::{AttributeValue, KeysAndAttributes, ReturnValuesOnConditionCheckFailure},
 };
 use aws_smithy_http_client::{
@@ -28,59 +29,41 @@ use uuid::Uuid;
 use super::{
     Bucket, Details, DetailsStore, DynamoDb, Event, Found, PutOutcome, Seen, StoreError, StoreResult,
 };
+use attempts::Attempts;
 use fault::store_error;
 use item::{BUCKET, DETAILS, EVENT_ID, RECORDED_AT, moment};
-
 use table::INDEX;
-pub(crate) use table::migrate;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(1);
-/// How long one attempt of a call may take. A connection that died while the process was frozen answers nothing:
-/// the call is then made once more, on another.
+/// How long one attempt of a call may take: a connection that died while the process was frozen answers nothing.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// Items in a table.
 #[derive(Debug)]
 pub struct DynamoDbStore {
-    client: Client,
+    attempts: Attempts,
     table: String,
 }
 
 impl DynamoDbStore {
     /// Connects when it is first asked.
     pub fn new(config: &DynamoDb) -> Self {
-        Self { client: client(config), table: config.table.clone() }
+        Self { attempts: Attempts::new(config), table: config.table.clone() }
     }
-}
 
-fn client(config: &DynamoDb) -> Client {
-    let keys = &config.keys;
-    let token = keys.session_token.as_ref().map(|token| token.reveal().to_owned());
-    let secret = keys.secret_access_key.reveal();
-    let credentials = Credentials::new(&keys.access_key_id, secret, token, None, "settings");
-    let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
-    let mut sdk = Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(config.region.clone()))
-        .credentials_provider(credentials)
-        .http_client(http)
-        // Once more after a connection broke; being throttled is the log's own business, which has the deadline.
-        .retry_config(RetryConfig::standard().with_max_attempts(2))
-        .timeout_config(
-            TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build(),
-        );
-    if let Some(endpoint) = &config.endpoint {
-        sdk = sdk.endpoint_url(endpoint);
+    /// Makes the table and its index, unless they are there; whether they were made.
+    ///
+    /// # Errors
+    ///
+    /// DynamoDB cannot be reached, or refuses.
+    pub async fn migrate(config: &DynamoDb) -> anyhow::Result<bool> {
+        table::migrate(config).await
     }
-    Client::from_conf(sdk.build())
-}
 
-#[async_trait]
-impl DetailsStore for DynamoDbStore {
-    async fn put(&self, event: &Event) -> StoreResult<PutOutcome> {
-        let put = self
-            .client
+    /// One attempt at [`DetailsStore::put`].
+    async fn try_put(&self, client: Client, event: &Event) -> StoreResult<PutOutcome> {
+        let put = client
             .put_item()
             .table_name(&self.table)
             .set_item(Some(item::of(event)))
@@ -106,6 +89,66 @@ impl DetailsStore for DynamoDbStore {
         }
     }
 
+    /// One attempt at [`DetailsStore::take_back`].
+    async fn try_take_back(&self, client: Client, event: &Event) -> StoreResult<()> {
+        let mut delete =
+            client.delete_item().table_name(&self.table).set_key(Some(key(event.metadata.event_id)));
+        let mut conditions = Vec::new();
+        // Not by its details, which are large, and say nothing that all others leave open.
+        let told = item::of(event).into_iter().filter(|(name, _)| name != DETAILS);
+        for (place, (name, value)) in told.enumerate() {
+            conditions.push(format!("#n{place} = :v{place}"));
+            delete = delete
+                .expression_attribute_names(format!("#n{place}"), name)
+                .expression_attribute_values(format!(":v{place}"), value);
+        }
+        let deleted = delete.condition_expression(conditions.join(" AND ")).send().await;
+        match deleted {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(store_error(&error)),
+        }
+    }
+}
+
+fn client(config: &DynamoDb) -> Client {
+    let keys = &config.keys;
+    let token = keys.session_token.as_ref().map(|token| token.reveal().to_owned());
+    let secret = keys.secret_access_key.reveal();
+    let credentials = Credentials::new(&keys.access_key_id, secret, token, None, "settings");
+    let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+    let mut sdk = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(config.region.clone()))
+        .credentials_provider(credentials)
+        .http_client(http)
+        // A second attempt is made by `Attempts`; being throttled is the log's own business, which has the deadline.
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(
+            TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build(),
+        );
+    if let Some(endpoint) = &config.endpoint {
+        sdk = sdk.endpoint_url(endpoint);
+    }
+    Client::from_conf(sdk.build())
+}
+
+#[async_trait]
+impl DetailsStore for DynamoDbStore {
+    async fn put(&self, event: &Event) -> StoreResult<PutOutcome> {
+        self.attempts.change(|client| self.try_put(client, event)).await
+    }
+
+    async fn take_back(&self, event: &Event) -> StoreResult<()> {
+        self.attempts.change(|client| self.try_take_back(client, event)).await
+    }
+
     async fn details(&self, ids: &[Uuid]) -> StoreResult<Found> {
         let keys = ids.iter().map(|id| key(*id)).collect();
         let wanted = KeysAndAttributes::builder()
@@ -116,8 +159,11 @@ impl DetailsStore for DynamoDbStore {
             .expression_attribute_names("#details", DETAILS)
             .build()
             .map_err(|error| StoreError::Refused(error.to_string()))?;
-        let batch = self.client.batch_get_item().request_items(&self.table, wanted).send().await;
-        let batch = batch.map_err(|error| store_error(&error))?;
+        let ask = |client: Client| {
+            let asked = client.batch_get_item().request_items(&self.table, wanted.clone());
+            async move { asked.send().await.map_err(|error| store_error(&error)) }
+        };
+        let batch = self.attempts.read(ask).await?;
         let items = batch.responses.unwrap_or_default().remove(&self.table).unwrap_or_default();
         let details = items.iter().filter_map(|item| {
             let details = Details::kept(item::text(item, DETAILS)?.to_owned())?;
@@ -129,8 +175,12 @@ impl DetailsStore for DynamoDbStore {
     }
 
     async fn event(&self, id: Uuid) -> StoreResult<Option<Event>> {
-        let get = self.client.get_item().table_name(&self.table).set_key(Some(key(id))).consistent_read(true);
-        let got = get.send().await.map_err(|error| store_error(&error))?;
+        let ask = |client: Client| {
+            let asked =
+                client.get_item().table_name(&self.table).set_key(Some(key(id))).consistent_read(true);
+            async move { asked.send().await.map_err(|error| store_error(&error)) }
+        };
+        let got = self.attempts.read(ask).await?;
         Ok(got.item().and_then(item::read))
     }
 
@@ -143,24 +193,26 @@ impl DetailsStore for DynamoDbStore {
     ) -> StoreResult<Seen> {
         // Both ends of BETWEEN belong to it; times are whole milliseconds.
         let before = to - TimeDelta::milliseconds(1);
-        let mut query = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name(INDEX)
-            .key_condition_expression("#bucket = :bucket AND #at BETWEEN :from AND :to")
-            .expression_attribute_names("#bucket", BUCKET)
-            .expression_attribute_names("#at", RECORDED_AT)
-            .expression_attribute_values(":bucket", AttributeValue::S(bucket.to_string()))
-            .expression_attribute_values(":from", AttributeValue::S(moment(from)))
-            .expression_attribute_values(":to", AttributeValue::S(moment(before.max(from))));
-        if let Some((id, at)) = page.as_deref().and_then(|page| page.split_once('|')) {
-            query = query
-                .exclusive_start_key(EVENT_ID, AttributeValue::S(id.to_owned()))
-                .exclusive_start_key(RECORDED_AT, AttributeValue::S(at.to_owned()))
-                .exclusive_start_key(BUCKET, AttributeValue::S(bucket.to_string()));
-        }
-        let found = query.send().await.map_err(|error| store_error(&error))?;
+        let ask = |client: Client| {
+            let mut asked = client
+                .query()
+                .table_name(&self.table)
+                .index_name(INDEX)
+                .key_condition_expression("#bucket = :bucket AND #at BETWEEN :from AND :to")
+                .expression_attribute_names("#bucket", BUCKET)
+                .expression_attribute_names("#at", RECORDED_AT)
+                .expression_attribute_values(":bucket", AttributeValue::S(bucket.to_string()))
+                .expression_attribute_values(":from", AttributeValue::S(moment(from)))
+                .expression_attribute_values(":to", AttributeValue::S(moment(before.max(from))));
+            if let Some((id, at)) = page.as_deref().and_then(|page| page.split_once('|')) {
+                asked = asked
+                    .exclusive_start_key(EVENT_ID, AttributeValue::S(id.to_owned()))
+                    .exclusive_start_key(RECORDED_AT, AttributeValue::S(at.to_owned()))
+                    .exclusive_start_key(BUCKET, AttributeValue::S(bucket.to_string()));
+            }
+            async move { asked.send().await.map_err(|error| store_error(&error)) }
+        };
+        let found = self.attempts.read(ask).await?;
         let next = found.last_evaluated_key().and_then(|key| {
             Some(format!("{}|{}", item::text(key, EVENT_ID)?, item::text(key, RECORDED_AT)?))
         });

@@ -30,7 +30,7 @@ const BETWEEN: Duration = Duration::from_millis(500);
 /// # Errors
 ///
 /// DynamoDB cannot be reached, or refuses.
-pub(crate) async fn migrate(config: &DynamoDb) -> anyhow::Result<bool> {
+pub(super) async fn migrate(config: &DynamoDb) -> anyhow::Result<bool> {
     let client = client(config);
     let mut made = false;
     for _ in 0..LOOKS {

@@ -1,7 +1,10 @@
 //! Migrations: numbered files, each applied once, in order, by one process at a time.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 use tiberius::Row;
+use tokio::time::{Instant, sleep};
 
 use super::{
     column,
@@ -11,10 +14,15 @@ use crate::services::eventlog::SqlServer;
 
 /// Each with its number, which is also its place. What was applied somewhere is never changed: what is to be
 /// different gets a file of its own.
-const MIGRATIONS: [(i32, &str, &str); 2] = [
+pub(super) const MIGRATIONS: [(i32, &str, &str); 2] = [
     (1, "events", include_str!("../../../../migrations/sqlserver/0001_events.sql")),
     (2, "sweeps", include_str!("../../../../migrations/sqlserver/0002_sweeps.sql")),
 ];
+
+/// How long somebody else may take to make the database.
+const MAKING: Duration = Duration::from_secs(60);
+/// How long between two looks at whether it is there.
+const BETWEEN: Duration = Duration::from_millis(250);
 
 /// Lets one process at a time go on; it is given back when the connection ends.
 const LOCK: &str = "DECLARE @outcome INT; \
@@ -30,16 +38,8 @@ const HISTORY: &str = "IF OBJECT_ID('dbo.eventlog_migrations') IS NULL \
 /// # Errors
 ///
 /// SQL Server cannot be reached, or refuses one: that one is undone, those before it stay.
-pub(crate) async fn migrate(config: &SqlServer) -> anyhow::Result<usize> {
-    let mut connection = match connect(config, &config.database).await {
-        Err(fault) if fault.is_unknown_database() => {
-            create(config).await.context("the database cannot be created")?;
-            connect(config, &config.database).await
-        }
-        connected => connected,
-    }
-    .map_err(told)
-    .context("SQL Server cannot be reached")?;
+pub(super) async fn migrate(config: &SqlServer) -> anyhow::Result<usize> {
+    let mut connection = connected(config).await?;
 
     let lock = batch(&mut connection, LOCK).await.map_err(told).context("no lock can be had")?;
     let outcome = lock.first().map(|row| column::<i32>(row, 0)).transpose().map_err(told)?;
@@ -59,6 +59,26 @@ pub(crate) async fn migrate(config: &SqlServer) -> anyhow::Result<usize> {
         count += 1;
     }
     Ok(count)
+}
+
+/// A connection to the database, which is made where there is none.
+async fn connected(config: &SqlServer) -> anyhow::Result<Connection> {
+    let deadline = Instant::now() + MAKING;
+    loop {
+        let unknown = match connect(config, &config.database).await {
+            Err(fault) if fault.is_unknown_database() => fault,
+            connected => return connected.map_err(told).context("SQL Server cannot be reached"),
+        };
+        match create(config).await {
+            Ok(()) => log::info!(database = config.database.as_str(); "created the database"),
+            // It is there once they are done; where it is and stays closed to this login, that is the fault.
+            Err(fault) if fault.is_made_by_somebody() && Instant::now() < deadline => sleep(BETWEEN).await,
+            Err(fault) if fault.is_made_by_somebody() => {
+                return Err(told(unknown)).context("the database is there, and cannot be used");
+            }
+            Err(fault) => return Err(told(fault)).context("the database cannot be created"),
+        }
+    }
 }
 
 /// Applies one, or nothing of it.
@@ -83,13 +103,11 @@ fn batches(text: &str) -> impl Iterator<Item = &str> {
     text.split("\nGO\n").map(str::trim).filter(|batch| !batch.is_empty())
 }
 
-async fn create(config: &SqlServer) -> anyhow::Result<()> {
-    let mut connection = connect(config, "master").await.map_err(told)?;
+async fn create(config: &SqlServer) -> Result<(), SqlFault> {
+    let mut connection = connect(config, "master").await?;
     // A name cannot be a parameter; in brackets, with those in it doubled, it is nothing but a name.
     let name = config.database.replace(']', "]]");
-    batch(&mut connection, &format!("CREATE DATABASE [{name}]")).await.map_err(told)?;
-    log::info!(database = config.database.as_str(); "created the database");
-    Ok(())
+    batch(&mut connection, &format!("CREATE DATABASE [{name}]")).await.map(drop)
 }
 
 async fn batch(connection: &mut Connection, text: &str) -> Result<Vec<Row>, SqlFault> {

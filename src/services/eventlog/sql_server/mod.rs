@@ -18,8 +18,6 @@ use super::{Insertion, Metadata, MetadataStore, Place, Row, Selection, SqlServer
 use pool::{Pool, SqlFault};
 use statement::{Param, Statement};
 
-pub(crate) use migration::migrate;
-
 /// The columns of a row, in the order in which [`row`] reads them.
 const COLUMNS: &str = "event_id, user_id, event_type, occurred_at, details_bytes, sequence";
 
@@ -30,6 +28,18 @@ impl SqlServerStore {
     /// Connects when it is first asked.
     pub fn new(config: &SqlServer) -> Self {
         Self(Pool::new(config))
+    }
+
+    /// How many migrations there are.
+    pub const MIGRATIONS: usize = migration::MIGRATIONS.len();
+
+    /// Makes the database and its tables what they must be; how many migrations were applied.
+    ///
+    /// # Errors
+    ///
+    /// SQL Server cannot be reached, or refuses one: that one is undone, those before it stay.
+    pub async fn migrate(config: &SqlServer) -> anyhow::Result<usize> {
+        migration::migrate(config).await
     }
 }
 
@@ -95,6 +105,12 @@ impl MetadataStore for SqlServerStore {
         self.rows(&statement.text(" ORDER BY occurred_at DESC, sequence DESC")).await
     }
 
+    async fn of_id(&self, event_id: Uuid) -> StoreResult<Option<Metadata>> {
+        let statement = Statement::new("SELECT ").text(COLUMNS).text(" FROM dbo.events WHERE event_id = ");
+        let rows = self.rows(&statement.param(Param::Id(event_id))).await?;
+        Ok(rows.into_iter().next().map(|row| row.metadata))
+    }
+
     async fn find(&self, user_id: &str, event_id: Uuid) -> StoreResult<Option<Row>> {
         let statement = Statement::new("SELECT ")
             .text(COLUMNS)
@@ -120,10 +136,14 @@ impl MetadataStore for SqlServerStore {
         Ok(column::<NaiveDateTime>(row, 0)?.and_utc())
     }
 
-    async fn sweep_reached(&self, until: DateTime<Utc>) -> StoreResult<()> {
-        let statement = Statement::new("UPDATE dbo.sweeps SET swept_until = ")
+    async fn sweep_reached(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> StoreResult<()> {
+        let statement = Statement::new("UPDATE dbo.sweeps SET swept_until = CASE WHEN ")
             .moment(until)
-            .text(" WHERE id = 1 AND swept_until < ")
+            .text(" > SYSUTCDATETIME() THEN SYSUTCDATETIME() ELSE ")
+            .moment(until)
+            .text(" END WHERE id = 1 AND swept_until >= ")
+            .moment(from)
+            .text(" AND swept_until < ")
             .moment(until);
         self.0.query(&statement).await?;
         Ok(())

@@ -48,6 +48,14 @@ impl SqlFault {
         matches!(self, Self::Server { code: 4060 | 911, .. })
     }
 
+    /// Somebody makes a database just now: it is there already (1801), or the model of all is in use (1807).
+    pub(super) fn is_made_by_somebody(&self) -> bool {
+        // Babelfish says the former under codes of its own, or as a duplicate in its catalogue.
+        self.is_duplicate()
+            || matches!(self, Self::Server { code: 1801 | 1807, .. })
+            || matches!(self, Self::Server { message, .. } if message.contains("already exists"))
+    }
+
     /// Severities from 20 on end the connection.
     fn ends_the_connection(&self) -> bool {
         !matches!(self, Self::Server { class: ..20, .. })
@@ -74,6 +82,11 @@ impl From<SqlFault> for StoreError {
                 message,
                 ..
             } => Self::Throttled(message),
+            // Too long, or no value of the column's type: what is wrong is the row. Not so a NULL (515) or a check
+            // (547): those are the table's, and every row would be refused.
+            SqlFault::Server { code: 241 | 242 | 2628 | 8114 | 8115 | 8152, message, .. } => {
+                Self::Unfit(message)
+            }
             SqlFault::Server { code: 208, message, .. } => {
                 Self::Refused(format!("{message} (highwater eventlog migrate makes what is missing)"))
             }
@@ -163,6 +176,10 @@ async fn login(config: &SqlServer, database: &str) -> Result<Connection, SqlFaul
     login.host(&config.host);
     login.port(config.port);
     login.database(database);
+    // Neither of tiberius' own: this is within `connect_timeout`, a statement of a request or a sweep within its
+    // deadline; and a migration of a large table takes as long as it takes.
+    login.handshake_timeout(None);
+    login.command_timeout(None);
     login.application_name("highwater-eventlog");
     login.authentication(AuthMethod::sql_server(&config.username, config.password.reveal()));
     login.encryption(EncryptionLevel::Required);
