@@ -155,6 +155,8 @@ post /events '{nope'
 step "400: not JSON" problem 400
 post /events '{"userId":" ","eventType":"LOGIN"}'
 step "400: a blank userId" problem 400 userId
+post /events '{"userId":"ann/b","eventType":"LOGIN"}'
+step "400: a userId with a slash" problem 400 userId
 post /events '{"userId":"ann"}'
 step "400: no eventType" problem 400 eventType
 post /events '{"userId":"ann","eventType":"LOGIN","eventId":"1"}'
@@ -191,7 +193,7 @@ if [ -z "${TEST_SQLSERVER_URL:-}" ]; then
   skip "what is posted is listed, in pages, once" "needs TEST_SQLSERVER_URL"
 else
   step "and of SQL Server" body '.databases.sqlServer.connected'
-  user="ann ä 50%? #$(cat /proc/sys/kernel/random/uuid)"
+  user="ann ä 50%& #$(cat /proc/sys/kernel/random/uuid)"
   path=/events/$(jq -rn --arg user "$user" '$user | @uri')
   details='{"price":12.50,"deep":[{"b":1e400,"a":null},"ä"]}'
   posts() { # EVENT TYPE
