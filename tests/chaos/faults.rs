@@ -8,6 +8,7 @@ use tokio::time::sleep;
 
 use crate::{
     admin::{OF_GROUP, PREFERRED, persistently},
+    history::MADE_AGAIN,
     instance::{CLIENT_ID, GROUP, TOPIC},
     options::Protocol,
     proxy::Passage,
@@ -161,6 +162,8 @@ impl Stage {
         })
         .await?;
         self.history.begin_again();
+        // What comes next is to meet a group that knows its topic.
+        sleep(Duration::from_millis(MADE_AGAIN.unsigned_abs())).await;
         self.history.known().figures.faults += 1;
         Ok(())
     }

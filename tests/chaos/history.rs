@@ -100,9 +100,15 @@ pub(crate) struct Known {
     pub(crate) unexpected: Vec<String>,
     /// Since when the topic is the one that it is.
     pub(crate) since: Millis,
+    /// Since when nobody holds partitions of the one before.
+    pub(crate) settled: Millis,
     layout: u32,
     pub(crate) figures: Figures,
 }
+
+/// For so long after the topic was made again a member may hold partitions of the one before, by its lease. KIP-848
+/// assigns by topic id: who gets one of the new topic's does not wait for who had its number in the old one.
+pub(crate) const MADE_AGAIN: Millis = 5_000;
 
 /// Counts of the whole run.
 #[derive(Debug, Default, Clone)]
@@ -229,6 +235,7 @@ impl History {
         known.malformed.clear();
         known.processed.clear();
         known.since = now();
+        known.settled = known.since + MADE_AGAIN;
     }
 
     /// A process of that instance starts; what it is called from now on.

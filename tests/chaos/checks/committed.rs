@@ -34,7 +34,8 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
         *first = (*first).min(line.at);
     }
     for (partition, commits) in &by_partition {
-        never_back(*partition, commits, evidence, findings);
+        let settled = commits.partition_point(|commit| commit.at < known.settled);
+        never_back(*partition, &commits[settled..], evidence, findings);
         never_ahead(*partition, commits, &processed, known, evidence, findings);
     }
     for (partition, end) in &evidence.ends {

@@ -17,10 +17,6 @@ const OVERLAP: Millis = 500;
 /// So long after a pause what was under way is finished.
 const AFTER_A_PAUSE: Millis = 1_000;
 
-/// So long after the topic was made again a member may still hold partitions of the old one by its lease. KIP-848 assigns
-/// by topic id: who gets one of the new topic's does not wait for who had its number in the old one.
-const MADE_AGAIN: Millis = 5_000;
-
 /// Whose a partition is.
 #[derive(Debug, Clone, Copy)]
 struct Owner {
@@ -51,7 +47,7 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
         }
         // What an unclean election took is in no log any more.
         let written = written.get(&line.place).copied().unwrap_or(Millis::MIN);
-        if line.at <= (owner.began + OVERLAP).max(known.since + MADE_AGAIN)
+        if line.at <= (owner.began + OVERLAP).max(known.settled)
             || is_of_before_a_pause(&known.runs[line.run], line.at, written)
         {
             continue;
