@@ -31,6 +31,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long events are written that only one broker has.
 const ALONE: Duration = Duration::from_secs(3);
 
+/// A transaction's end is answered when it is decided; its markers are written after that, and later where brokers come
+/// and go.
+const MARKED_WITHIN: Millis = 10_000;
+
 /// What an unclean election did.
 #[derive(Debug, Clone)]
 pub(crate) struct Election {
@@ -58,7 +62,7 @@ impl Election {
                 posted.user.checked_sub(FIRST_USER).is_some_and(|user| user < USERS as u32);
             let is_near =
                 posted.acknowledged.iter().any(|place| place.0 == partition && place.1 < lost.start);
-            is_transactional && is_near && posted.acknowledged_at >= alone
+            is_transactional && is_near && posted.acknowledged_at >= alone - MARKED_WITHIN
         });
         let unmarked = unmarked.map(|(id, _)| *id).collect();
         let stood_there = acknowledged.filter(|(_, posted)| posted.acknowledged.iter().any(is_lost));
