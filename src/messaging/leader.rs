@@ -58,6 +58,5 @@ pub(super) async fn newest(
             None => return Err(failure),
         }
     }
-    let none = WireError::Refused { what: "Metadata", error: ResponseError::LeaderNotAvailable };
-    Ok((newest.leader.ok_or(none)?, newest.epoch))
+    Ok((newest.leader.ok_or(topic::NO_LEADER)?, newest.epoch))
 }

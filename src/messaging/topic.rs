@@ -33,7 +33,7 @@ const NAMED: RangeInclusive<i16> = 4..=9;
 const UNKNOWN: WireError =
     WireError::Refused { what: "Metadata", error: ResponseError::UnknownTopicOrPartition };
 /// An answer that names no leader.
-const NO_LEADER: WireError =
+pub(super) const NO_LEADER: WireError =
     WireError::Refused { what: "Metadata", error: ResponseError::LeaderNotAvailable };
 
 /// What a topic looks like.

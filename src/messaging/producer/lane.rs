@@ -23,7 +23,7 @@ use crate::messaging::{
 /// How often a call that lasts is left, to answer those whose time is up.
 const TICK: Duration = Duration::from_millis(20);
 
-/// The least time from one full batch to the next: a request costs the broker as much as some fifty records do.
+/// The least time from one full batch to the next: a request costs the broker as much as a hundred records do.
 const RHYTHM: Duration = Duration::from_millis(4);
 
 /// Sends the batches of one partition, in order.

@@ -1,6 +1,7 @@
 //! Dead letters, sent back.
 
 mod listed;
+mod unread;
 
 use std::{
     collections::BTreeSet,
@@ -322,45 +323,6 @@ async fn a_letter_that_its_topic_refuses_for_good_stays_and_keeps_no_other() {
     assert_eq!(office.redrive(&Selection::All).await, refused(11));
     assert_eq!(office.redrive(&Selection::Reason("large".to_owned())).await, refused(0));
     assert_eq!(sent_back(&cluster).await, values((0..3).chain(4..12)));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_redrive_that_could_not_read_everything_says_so() {
-    let cluster = TestCluster::embedded().await;
-    let client = cluster.client();
-    let position = bury(&client, &cluster, 0..1).await[0];
-    let office = Office::of(&client, &cluster);
-    // What was there when it began is gone when it gets to read.
-    let faults = cluster.broker().faults();
-    faults.always(ApiKey::Fetch, Fault::Refuse(ResponseError::NotLeaderOrFollower));
-    let asked = faults.count(ApiKey::Fetch);
-    let lose = async {
-        eventually("it reads", async || (faults.count(ApiKey::Fetch) > asked).then_some(())).await;
-        cluster.broker().truncate(&format!("{}.dlq", cluster.topic), position.partition, 0);
-        faults.clear();
-    };
-    let (report, ()) = tokio::join!(office.redrive(&Selection::All), lose);
-    assert!(!report.complete && report.missing == 0, "{report:?}");
-    assert!(report.stopped.unwrap().contains("ask again"));
-    bury(&client, &cluster, 1..3).await;
-    assert!(office.redrive(&Selection::All).await.complete);
-    assert_eq!(sent_back(&cluster).await, values(1..3));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_redrive_believes_no_broker_that_lags_and_calls_a_letter_out_of_range() {
-    let cluster = TestCluster::embedded().await;
-    let client = cluster.client();
-    let office = Office::of(&client, &cluster);
-    for (numbers, all) in [(0..3, true), (3..6, false)] {
-        let positions = bury(&client, &cluster, numbers).await;
-        let selection =
-            if all { Selection::All } else { Selection::Positions(positions.into_iter().collect()) };
-        cluster.broker().faults().once(ApiKey::Fetch, Fault::Refuse(ResponseError::OffsetOutOfRange));
-        let report = office.redrive(&selection).await;
-        assert!(report.complete && report.missing == 0, "{report:?}");
-    }
-    assert_eq!(sent_back(&cluster).await, values(0..6));
 }
 
 #[tokio::test(flavor = "multi_thread")]
