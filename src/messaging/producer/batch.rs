@@ -1,11 +1,11 @@
 //! Records on their way, and the batches they travel in.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep},
+    time::Instant,
 };
 
 use super::queue::Room;
@@ -13,12 +13,6 @@ use crate::messaging::{Message, PublishError, Receipt, wire::encode_batch};
 
 /// What a record costs on the wire beside its key, value and headers, at most (KIP-98's varints).
 const RECORD_OVERHEAD: usize = 32;
-
-/// The records of a batch after which the next may take a moment to fill: so many callers at once do not come from a
-/// few clients that all wait for this very batch.
-const FULL: usize = 32;
-/// How often a lane that fills a batch looks whether more came.
-const LOOK: Duration = Duration::from_millis(1);
 
 /// A record that waits for its acknowledgement.
 #[derive(Debug)]
@@ -142,13 +136,11 @@ pub(super) struct Gatherer {
     receiver: mpsc::UnboundedReceiver<Pending>,
     waiting: VecDeque<Pending>,
     most_bytes: usize,
-    /// How many records the last batch had.
-    last: usize,
 }
 
 impl Gatherer {
     pub(super) fn new(receiver: mpsc::UnboundedReceiver<Pending>, most_bytes: usize) -> Self {
-        Self { receiver, waiting: VecDeque::new(), most_bytes, last: 0 }
+        Self { receiver, waiting: VecDeque::new(), most_bytes }
     }
 
     /// Whether nothing waits, as far as was taken in.
@@ -168,35 +160,23 @@ impl Gatherer {
         true
     }
 
-    /// While batches are [`FULL`], and for as long as more comes, waits until then, or until there is enough for one.
-    pub(super) async fn fill(&mut self, until: Instant) {
-        let mut before = 0;
-        while self.last >= FULL && Instant::now() < until {
-            self.take_in();
-            let bytes: usize = self.waiting.iter().map(|pending| pending.bytes).sum();
-            if self.waiting.len() == before || bytes >= self.most_bytes {
-                break;
-            }
-            before = self.waiting.len();
-            sleep(LOOK).await;
-        }
+    /// The next batch: what is there, up to the bound; one record always fits.
+    pub(super) fn gather(&mut self) -> Batch {
+        let mut batch = Batch(Vec::new());
+        self.top_up(&mut batch);
+        batch
     }
 
-    /// The next batch: what is there, up to the bound; one record always fits.
-    pub(super) async fn gather(&mut self) -> Batch {
-        // Whoever is about to send comes along: callers that were woken by the last acknowledgement, as a rule.
-        tokio::task::yield_now().await;
+    /// Adds what came since the batch was gathered, up to the bound.
+    pub(super) fn top_up(&mut self, batch: &mut Batch) {
         self.take_in();
-        let (mut bytes, mut count) = (0, 0);
-        for pending in &self.waiting {
+        let mut bytes: usize = batch.0.iter().map(|pending| pending.bytes).sum();
+        let fit = self.waiting.iter().enumerate().take_while(|(place, pending)| {
             bytes += pending.bytes;
-            if bytes > self.most_bytes && count > 0 {
-                break;
-            }
-            count += 1;
-        }
-        self.last = count;
-        Batch(self.waiting.drain(..count).collect())
+            bytes <= self.most_bytes || (*place == 0 && batch.0.is_empty())
+        });
+        let count = fit.count();
+        batch.0.extend(self.waiting.drain(..count));
     }
 
     /// Answers those whose time is up before their turn came. The oldest are in front.

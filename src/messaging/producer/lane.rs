@@ -14,6 +14,7 @@ use super::{
     Producer,
     batch::{Batch, Gatherer, Pending},
     breaker::{Breaker, Gate},
+    carrier::Carriers,
     writer::{Refusal, Writer, refusal},
 };
 use crate::messaging::{
@@ -22,9 +23,6 @@ use crate::messaging::{
 
 /// How often a call that lasts is left, to answer those whose time is up.
 const TICK: Duration = Duration::from_millis(20);
-
-/// The least time from one full batch to the next: a request costs the broker as much as a hundred records do.
-const RHYTHM: Duration = Duration::from_millis(4);
 
 /// Sends the batches of one partition, in order.
 #[derive(Debug)]
@@ -35,6 +33,7 @@ pub(super) struct Lane {
     board: Arc<Board>,
     /// The part of the board that is this lane's.
     part: String,
+    carriers: Arc<Carriers>,
     queue: Gatherer,
     /// While the last attempt failed: what Kafka said, and when to try next.
     trouble: Option<Trouble>,
@@ -55,7 +54,7 @@ struct Trouble {
 
 /// An attempt without an acknowledgement.
 struct Failure {
-    error: WireError,
+    error: Arc<WireError>,
     /// Whether the batch was on its way when it failed.
     sent: bool,
 }
@@ -98,6 +97,7 @@ impl Lane {
             board: Arc::clone(&producer.board),
             part: format!("writing to {topic}/{partition}"),
             topic,
+            carriers: Arc::clone(&producer.carriers),
             queue: Gatherer::new(receiver, producer.config.batch_max_bytes),
             trouble: None,
             counts: Arc::clone(&producer.counts),
@@ -110,7 +110,12 @@ impl Lane {
 
     /// Until all senders are gone and what they sent is answered.
     pub(super) async fn run(mut self) {
-        let mut writer = Writer::new(Arc::clone(&self.cluster), Arc::clone(&self.topic), self.partition);
+        let mut writer = Writer::new(
+            Arc::clone(&self.cluster),
+            Arc::clone(&self.topic),
+            self.partition,
+            Arc::clone(&self.carriers),
+        );
         loop {
             self.gate.probe_again();
             // Without an event to send, only a look of its own can find that the trouble has passed.
@@ -143,8 +148,7 @@ impl Lane {
                 // What waited may be out of time, or the way to another broker.
                 continue;
             }
-            self.queue.fill(self.called + RHYTHM).await;
-            let batch = self.queue.gather().await;
+            let batch = self.queue.gather();
             self.deliver(&mut writer, batch).await;
         }
         self.cluster.breakers().unlink(&self.gate, &self.board);
@@ -178,13 +182,15 @@ impl Lane {
     /// Sends a batch, in halves where Kafka finds it too large, and answers each of its callers.
     async fn deliver(&mut self, writer: &mut Writer, batch: Batch) {
         let mut parts = VecDeque::from([batch]);
+        let mut whole = true;
         while let Some(mut batch) = parts.pop_front() {
-            let failure = match self.attempt(writer, &mut batch).await {
+            let failure = match self.attempt(writer, &mut batch, whole).await {
                 Ok(None) => continue,
                 Ok(Some(first)) => {
                     self.note(|breaker| breaker.answered());
                     self.counts.batches.add(1);
                     self.recovered();
+                    writer.share();
                     batch.acknowledge(self.partition, first);
                     continue;
                 }
@@ -194,6 +200,7 @@ impl Lane {
             self.judge(&failure);
             match remedy(&failure) {
                 Remedy::Split | Remedy::GiveUp if batch.len() > 1 => {
+                    whole = false;
                     let (first, second) = batch.split();
                     parts.push_front(second);
                     parts.push_front(first);
@@ -212,7 +219,10 @@ impl Lane {
                         batch.mark_unanswered();
                     }
                     self.counts.retries.add(1);
-                    writer.close();
+                    match refusal(error) {
+                        Some(_) => writer.close(),
+                        None => writer.give_up(),
+                    }
                     let wait = self.failed(error);
                     self.while_expiring(&mut batch, Wait::Turn, sleep(wait)).await;
                     parts.push_front(batch);
@@ -221,25 +231,52 @@ impl Lane {
         }
     }
 
-    /// One try; the offset of the batch's first record. Nothing is sent when nobody waits any more.
-    async fn attempt(&mut self, writer: &mut Writer, batch: &mut Batch) -> Result<Option<i64>, Failure> {
-        let unsent = |error| Failure { error, sent: false };
-        if !writer.is_open() {
-            let Some(patience) = self.patience(batch) else { return Ok(None) };
+    /// One try; the offset of the batch's first record. Nothing is sent when nobody waits any more. What came
+    /// meanwhile goes along, unless the batch is part of one.
+    async fn attempt(
+        &mut self,
+        writer: &mut Writer,
+        batch: &mut Batch,
+        whole: bool,
+    ) -> Result<Option<i64>, Failure> {
+        let unsent = |error| Failure { error: Arc::new(error), sent: false };
+        let place = loop {
+            if !writer.is_open() {
+                let Some(patience) = self.patience(batch) else { return Ok(None) };
+                self.called = Instant::now();
+                let asking = in_time("Metadata", patience, writer.leader());
+                let leader = self.while_expiring(batch, Wait::Turn, asking).await.map_err(unsent)?;
+                self.leads(Cluster::address(&leader.0, leader.1));
+                let Some(patience) = self.patience(batch) else { return Ok(None) };
+                self.called = Instant::now();
+                let alone = self.trouble.is_some();
+                let connecting = async {
+                    match alone {
+                        true => writer.connect_alone(&leader).await,
+                        false => writer.connect(&leader).await,
+                    }
+                };
+                let connecting = in_time("ApiVersions", patience, connecting);
+                self.while_expiring(batch, Wait::Way, connecting).await.map_err(unsent)?;
+            }
             self.called = Instant::now();
-            let asking = in_time("Metadata", patience, writer.leader());
-            let leader = self.while_expiring(batch, Wait::Turn, asking).await.map_err(unsent)?;
-            self.leads(Cluster::address(&leader.0, leader.1));
-            let Some(patience) = self.patience(batch) else { return Ok(None) };
-            self.called = Instant::now();
-            let connecting = in_time("ApiVersions", patience, writer.connect(&leader));
-            self.while_expiring(batch, Wait::Way, connecting).await.map_err(unsent)?;
+            let placing = writer.place();
+            if let Some(place) = self.while_expiring(batch, Wait::Turn, placing).await.map_err(unsent)? {
+                break place;
+            }
+        };
+        if whole {
+            self.queue.top_up(batch);
         }
         let Some(patience) = self.patience(batch) else { return Ok(None) };
         self.called = Instant::now();
-        let sending = writer.send(batch.encoded(), patience);
-        let written = self.while_expiring(batch, Wait::Answer, sending).await;
-        written.map_err(|error| Failure { error, sent: true })
+        let sending =
+            timeout(patience, place.hand_in(self.partition, batch.encoded(), batch.len(), patience));
+        let written = self
+            .while_expiring(batch, Wait::Answer, sending)
+            .await
+            .unwrap_or_else(|_| Err(Arc::new(WireError::TimedOut { what: "Produce", after: patience })));
+        written.map(Some).map_err(|error| Failure { error, sent: true })
     }
 
     /// How long a call for those may take of whom somebody still waits; drops the others.
@@ -340,7 +377,7 @@ async fn look(writer: &mut Writer, wait: Duration) -> (Option<(String, i32)>, Re
     sleep(wait).await;
     match writer.leader().await {
         Ok(leader) => {
-            let found = writer.connect(&leader).await;
+            let found = writer.connect_alone(&leader).await;
             (Some(leader), found)
         }
         Err(error) => (None, Err(error)),

@@ -1,17 +1,19 @@
 //! Sends records and waits for Kafka's acknowledgement by all in-sync replicas.
 //!
 //! ```text
-//! publish ─▶ queue bounds ─▶ partition by key ─▶ lane of that partition ─▶ Kafka
-//!                                                 one batch in flight, the next gathers
+//! publish ─▶ queue bounds ─▶ partition by key ─▶ lane of that partition ─▶ carrier to its leader ─▶ Kafka
+//!                                                 one batch in flight,      one request in flight,
+//!                                                 the next gathers          a batch a lane
 //! ```
 //!
-//! A message leaves at once when its lane is idle; while a batch is in flight the next one gathers, and under load it
-//! gathers for some milliseconds, as long as more comes. There is no linger to tune, and with one batch in flight the
-//! order within a partition is the order of calls.
+//! A message leaves at once when the way to its leader is idle; while a request is in flight the next one gathers, and
+//! under load it gathers for some milliseconds, as long as more comes. There is no linger to tune, and with one batch
+//! in flight the order within a partition is the order of calls.
 //! While the broker that leads a partition hangs, its [`breaker`] refuses what is published to that partition.
 
 mod batch;
 mod breaker;
+mod carrier;
 mod lane;
 mod queue;
 mod writer;
@@ -38,6 +40,7 @@ use super::{
 use batch::Pending;
 pub(super) use breaker::Breakers;
 use breaker::Gate;
+use carrier::Carriers;
 use lane::Lane;
 use queue::Queue;
 
@@ -49,6 +52,7 @@ pub struct Producer {
     config: ProducerConfig,
     board: Arc<Board>,
     queue: Arc<Queue>,
+    carriers: Arc<Carriers>,
     lanes: Mutex<Lanes>,
     spread: AtomicUsize,
     counts: Arc<ProducerCounts>,
@@ -73,12 +77,15 @@ impl Producer {
     pub fn new(cluster: Arc<Cluster>, topic: Topic, config: ProducerConfig, board: Arc<Board>) -> Self {
         let queue = Arc::new(Queue::new(config.queue_records, config.queue_bytes));
         let lanes = Lanes { senders: Some(Vec::new()), tasks: JoinSet::new() };
+        let carriers =
+            Carriers::new(Arc::clone(&cluster), Arc::clone(topic.name()), Arc::clone(&queue)).into();
         Self {
             cluster,
             topic,
             config,
             board,
             queue,
+            carriers,
             lanes: Mutex::new(lanes),
             spread: AtomicUsize::new(0),
             counts: Arc::default(),

@@ -1,4 +1,4 @@
-//! A partition's way to its leader, for writing: a connection of our own, and the pauses that Kafka asks for.
+//! A partition's way to its leader, for writing, and what a leader's refusal is about.
 //!
 //! Kafka answers a client that passes its quota that the records are written, and how long to wait before the
 //! next (KIP-219). rskafka takes such an answer for a failure and writes the same records again, and it keeps one
@@ -6,18 +6,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use kafka_protocol::ResponseError;
-use log::{info, warn};
 use tokio::time::{Instant, sleep};
 
-use crate::messaging::{
-    Cluster, topic,
-    wire::{Connection, WireError},
-};
-
-/// For so long after the last pause Kafka counts as throttling.
-const CALM: Duration = Duration::from_secs(30);
+use super::carrier::{Carrier, Carriers, Place};
+use crate::messaging::{Cluster, topic, wire::WireError};
 
 /// How often a lane that is throttled looks whether its partition moved.
 const LOOK: Duration = Duration::from_secs(1);
@@ -28,10 +21,13 @@ pub(super) struct Writer {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     partition: i32,
-    connection: Option<Connection>,
-    /// While the leader throttles, and for a while after: when its pause ends. A quota is a broker's own, so what
-    /// one asked for does not bind the next.
-    throttle: Option<Instant>,
+    carriers: Arc<Carriers>,
+    /// The partition's leader, `host:port`, where it is known.
+    leader: Option<String>,
+    /// A carrier of its own, while there is trouble.
+    own: Option<Carrier>,
+    /// What the last batch was to go by.
+    last: Option<Carrier>,
 }
 
 /// What a broker's refusal is about.
@@ -68,19 +64,24 @@ pub(super) fn refusal(error: &WireError) -> Option<Refusal> {
 }
 
 impl Writer {
-    /// Without a connection yet.
-    pub(super) fn new(cluster: Arc<Cluster>, topic: Arc<str>, partition: i32) -> Self {
-        Self { cluster, topic, partition, connection: None, throttle: None }
+    /// Without a way yet.
+    pub(super) fn new(
+        cluster: Arc<Cluster>,
+        topic: Arc<str>,
+        partition: i32,
+        carriers: Arc<Carriers>,
+    ) -> Self {
+        Self { cluster, topic, partition, carriers, leader: None, own: None, last: None }
     }
 
     /// Whether there is a way to the leader, as far as is known.
     pub(super) fn is_open(&self) -> bool {
-        self.connection.is_some()
+        self.carrier().is_some()
     }
 
     /// Until when Kafka takes nothing, where that is to come.
     pub(super) fn paused_until(&self) -> Option<Instant> {
-        self.throttle.filter(|until| *until > Instant::now())
+        self.carrier()?.paused_until()
     }
 
     /// Asks a broker which one leads the partition: its host and port.
@@ -93,49 +94,60 @@ impl Writer {
     pub(super) async fn moved(&self) {
         loop {
             sleep(LOOK).await;
-            let Some(connection) = &self.connection else { return };
+            let Some(leader) = &self.leader else { return };
             if let Ok((host, port)) = self.leader().await
-                && Cluster::address(&host, port) != connection.address()
+                && Cluster::address(&host, port) != *leader
             {
                 return;
             }
         }
     }
 
-    /// Makes a connection to that broker.
+    /// Finds a way to that broker, which other lanes may share.
     pub(super) async fn connect(&mut self, (host, port): &(String, i32)) -> Result<(), WireError> {
-        self.connection = Some(self.cluster.connect_to(host, *port).await?);
+        self.carriers.connect(host, *port).await?;
+        self.leader = Some(Cluster::address(host, *port));
         Ok(())
     }
 
-    /// Forgets its connection: the next batch finds the leader anew.
-    pub(super) fn close(&mut self) {
-        self.connection = None;
-        self.throttle = None;
+    /// Makes a way to that broker, of its own.
+    pub(super) async fn connect_alone(&mut self, (host, port): &(String, i32)) -> Result<(), WireError> {
+        self.own = Some(self.carriers.another(host, *port).await?);
+        self.leader = Some(Cluster::address(host, *port));
+        Ok(())
     }
 
-    /// Sends a batch; returns the offset of its first record, the others follow it. After an error that is not
-    /// the broker's word the way is closed; where it was closed before, nothing is sent, and `None` says so.
-    pub(super) async fn send(&mut self, batch: Bytes, patience: Duration) -> Result<Option<i64>, WireError> {
-        let Some(mut connection) = self.connection.take() else { return Ok(None) };
-        let produced = connection.produce(&self.topic, self.partition, batch, patience).await?;
-        self.connection = Some(connection);
-        self.note(produced.throttle);
-        produced.written.map(Some)
-    }
-
-    /// Notes what the broker said of its quota.
-    fn note(&mut self, pause: Duration) {
-        let (topic, partition) = (&self.topic, self.partition);
-        if !pause.is_zero() {
-            if self.throttle.replace(Instant::now() + pause).is_none() {
-                warn!(
-                    "writing to {topic}/{partition}: Kafka throttles this client by a quota; waiting as it says"
-                );
-            }
-        } else if self.throttle.is_some_and(|until| until + CALM < Instant::now()) {
-            self.throttle = None;
-            info!("writing to {topic}/{partition}: Kafka throttles no more");
+    /// Its own way is for all who want it.
+    pub(super) fn share(&mut self) {
+        if let (Some(leader), Some(own)) = (&self.leader, self.own.take()) {
+            self.carriers.offer(leader.clone(), own);
         }
+    }
+
+    /// Forgets the leader: the next batch finds it anew.
+    pub(super) fn close(&mut self) {
+        (self.leader, self.own, self.last) = (None, None, None);
+    }
+
+    /// As [`Writer::close`], and nobody else is to take the way that the last batch took.
+    pub(super) fn give_up(&mut self) {
+        if let (Some(leader), Some(carrier)) = (&self.leader, &self.last) {
+            self.carriers.give_up(leader, carrier);
+        }
+        self.close();
+    }
+
+    /// Waits for a place in the next request to the leader; `None` where the way is closed.
+    pub(super) async fn place(&mut self) -> Result<Option<Place>, WireError> {
+        self.last = self.carrier();
+        match &self.last {
+            Some(carrier) => carrier.place().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn carrier(&self) -> Option<Carrier> {
+        let own = self.own.as_ref().filter(|own| own.is_under_way());
+        own.cloned().or_else(|| self.carriers.to(self.leader.as_ref()?))
     }
 }

@@ -1,6 +1,6 @@
 //! Writing to a partition's log.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use bytes::{BufMut, Bytes};
 use kafka_protocol::{
@@ -26,41 +26,49 @@ const RECORDS: usize = 61;
 /// A producer without an id, an epoch or a sequence; a leader's epoch that nobody knows yet.
 const NONE: i8 = -1;
 
-/// What became of a batch.
+/// What became of the batches of a request.
 #[derive(Debug)]
 pub struct Produced {
-    /// The offset of its first record, or Kafka's error.
-    pub written: Result<i64, WireError>,
+    /// The offset of each batch's first record, or Kafka's error, in the order in which they were sent.
+    pub written: Vec<Result<i64, WireError>>,
     /// For so long the broker takes nothing more on this connection: a quota was passed (KIP-219).
     pub throttle: Duration,
 }
 
 impl Connection {
-    /// Sends a batch to the leader of its partition, and waits until all in-sync replicas have it.
+    /// Sends batches, each with its partition and at most one a partition, to the leader of them all, and waits until
+    /// all in-sync replicas have them: the broker for as long as `hold` says, we for as long as `within` does.
     pub async fn produce(
         &mut self,
         topic: &str,
-        partition: i32,
-        batch: Bytes,
+        batches: Vec<(i32, Bytes)>,
+        hold: Duration,
         within: Duration,
     ) -> Result<Produced, WireError> {
-        let data = PartitionProduceData::default().with_index(partition).with_records(Some(batch));
+        let partitions: Vec<i32> = batches.iter().map(|(partition, _)| *partition).collect();
+        let data = batches.into_iter().map(|(partition, batch)| {
+            PartitionProduceData::default().with_index(partition).with_records(Some(batch))
+        });
         let topic = TopicProduceData::default()
             .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
-            .with_partition_data(vec![data]);
+            .with_partition_data(data.collect());
         let request = ProduceRequest::default()
             .with_acks(ACKS_ALL)
-            .with_timeout_ms(i32::try_from(within.as_millis()).unwrap_or(i32::MAX))
+            .with_timeout_ms(i32::try_from(hold.as_millis()).unwrap_or(i32::MAX))
             .with_topic_data(vec![topic]);
         // From 13 on topics go by their ids.
         let answer = self.call_within(&request, 3..=9, within).await?;
         let throttle = Duration::from_millis(answer.throttle_time_ms.max(0).unsigned_abs().into());
-        let mut partitions = answer.responses.into_iter().flat_map(|topic| topic.partition_responses);
-        let found = partitions.find(|found| found.index == partition).ok_or_else(|| {
-            WireError::Malformed { what: WHAT, reason: format!("nothing about partition {partition}") }
-        })?;
-        let written = WireError::check(WHAT, found.error_code).map(|()| found.base_offset);
-        Ok(Produced { written, throttle })
+        let answered = answer.responses.into_iter().flat_map(|topic| topic.partition_responses);
+        let answered: HashMap<i32, _> = answered.map(|found| (found.index, found)).collect();
+        let written = partitions.iter().map(|partition| match answered.get(partition) {
+            Some(found) => WireError::check(WHAT, found.error_code).map(|()| found.base_offset),
+            None => {
+                let reason = format!("nothing about partition {partition}");
+                Err(WireError::Malformed { what: WHAT, reason })
+            }
+        });
+        Ok(Produced { written: written.collect(), throttle })
     }
 }
 

@@ -6,9 +6,13 @@ use std::{
 };
 
 use futures::future::join_all;
-use highwater::messaging::{Message, PublishError, Publisher, partition_for_key};
+use highwater::{
+    embedded::Fault,
+    messaging::{Message, PublishError, Publisher, partition_for_key},
+};
+use kafka_protocol::{ResponseError, messages::ApiKey};
 
-use crate::support::TestCluster;
+use crate::support::{TestCluster, eventually};
 
 pub(super) fn message(key: &str, value: impl Into<Vec<u8>>) -> Message {
     Message {
@@ -86,6 +90,81 @@ async fn closing_waits_for_what_is_queued_and_then_takes_nothing() {
     let (sent, ()) = tokio::join!(sent, producer.close());
     assert!(sent.iter().all(Result::is_ok));
     assert_eq!(producer.publish(message("k", "late")).await, Err(PublishError::Stopping));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_in_trouble_goes_alone_until_its_batch_is_acknowledged() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let producer = client.producer(client.topic());
+    for partition in 0..3 {
+        producer.publish(message_to(partition, "first")).await.unwrap();
+    }
+    let faults = cluster.broker().faults();
+    let before = faults.count(ApiKey::Produce);
+
+    // The broker says of one batch that its replicas did not come in time, and takes its time with the next try.
+    faults.once(ApiKey::Produce, Fault::Refuse(ResponseError::RequestTimedOut));
+    faults.once(ApiKey::Produce, Fault::Delay(Duration::from_secs(2)));
+    let troubled = producer.publish(message_to(1, "troubled"));
+    let others = async {
+        eventually("the second try is on its way", async || {
+            (faults.count(ApiKey::Produce) == before + 2).then_some(())
+        })
+        .await;
+        let began = Instant::now();
+        for partition in [0, 2, 0, 2] {
+            producer.publish(message_to(partition, "meanwhile")).await.unwrap();
+        }
+        began.elapsed()
+    };
+    let (troubled, took) = tokio::join!(troubled, others);
+    troubled.unwrap();
+    assert!(took < Duration::from_secs(1), "the others waited for {took:?}");
+}
+
+/// A message for that partition.
+fn message_to(partition: i32, value: impl Into<Vec<u8>>) -> Message {
+    Message { partition: Some(partition), ..message("k", value) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gathers_for_all_partitions_of_a_broker_goes_in_one_request() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let producer = client.producer(client.topic());
+    producer.publish(message_to(0, "first")).await.unwrap();
+    let faults = cluster.broker().faults();
+    let before = faults.count(ApiKey::Produce);
+
+    faults.once(ApiKey::Produce, Fault::Delay(Duration::from_millis(300)));
+    let in_flight = producer.publish(message_to(0, "in flight"));
+    let gathering = async {
+        eventually("the first request is on its way", async || {
+            (faults.count(ApiKey::Produce) > before).then_some(())
+        })
+        .await;
+        join_all((0..30).map(|i| producer.publish(message_to(i % 3, format!("{i}"))))).await
+    };
+    let (in_flight, gathered) = tokio::join!(in_flight, gathering);
+    in_flight.unwrap();
+    gathered.into_iter().for_each(|receipt| assert!(receipt.is_ok(), "{receipt:?}"));
+    assert_eq!(faults.count(ApiKey::Produce), before + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_request_for_several_partitions_each_batch_has_its_own_fate() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let producer = client.producer(client.topic());
+    producer.publish(message_to(0, "first")).await.unwrap();
+    let sent = (0..3).map(|partition| {
+        let size = if partition == 1 { 2_000_000 } else { 100 };
+        producer.publish(message_to(partition, vec![b'x'; size]))
+    });
+    let fates = join_all(sent).await;
+    assert!(fates[0].is_ok() && fates[2].is_ok(), "{fates:?}");
+    assert!(matches!(fates[1], Err(PublishError::TooLarge(_))), "{fates:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
