@@ -22,7 +22,7 @@
 #   KAFKA_BROKERS    a Kafka to use (topics bench-* are made and deleted); otherwise scripts/kafka.sh
 #   KAFKA_VERSION    starts one: 3.4.1 or 4.1.0
 #   ONLY             a regular expression: only the peers whose name it matches
-#   HIGHWATER        a binary to measure instead of building target/release/highwater
+#   HIGHWATER        a binary to measure in place of the static one of profile release, which is built otherwise
 #   RESULTS          the file that each measurement is added to as a line of JSON
 #
 # Needs wrk, kcat, jq, curl; for Kafka what scripts/kafka.sh needs.
@@ -233,11 +233,12 @@ peer() { # FOLDER NAME NEEDS: builds it; false when its stack is not there, or O
 }
 
 take_part() {
-  local peers=$root/bench/peers name linger
+  local peers=$root/bench/peers name linger target
   if [ -z "$HIGHWATER" ]; then
     say "building Highwater"
-    (cd "$root" && cargo build --release --locked --target-dir "$target_dir" >&2)
-    HIGHWATER=$target_dir/release/highwater
+    target=$("$root/scripts/musl-target.sh")
+    (cd "$root" && cargo build --release --locked --no-default-features --target "$target" --target-dir "$target_dir" >&2)
+    HIGHWATER=$target_dir/$target/release/highwater
   fi
   joins Highwater "$(realpath "$HIGHWATER")" "" all
   [ "${PEERS:-0}" != 0 ] || return 0
