@@ -10,7 +10,6 @@
 //! trouble goes by a carrier of its own until the trouble is over.
 
 use std::{
-    collections::HashMap,
     io::ErrorKind,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -50,7 +49,7 @@ pub(super) struct Carriers {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     queue: Arc<Queue>,
-    by_broker: Mutex<HashMap<String, Carrier>>,
+    by_broker: Mutex<Vec<(String, Carrier)>>,
 }
 
 /// The way to one that is under way between us and its broker, until its connection breaks.
@@ -89,20 +88,12 @@ impl Carriers {
 
     /// The one to that broker, if its connection stands, as far as is known.
     pub(super) fn to(&self, broker: &str) -> Option<Carrier> {
-        self.by_broker().get(broker).filter(|carrier| carrier.is_under_way()).cloned()
+        let by_broker = self.by_broker();
+        let (_, known) = by_broker.iter().find(|(to, _)| to == broker)?;
+        known.is_under_way().then(|| known.clone())
     }
 
-    /// Has one go to that broker, `host:port`, unless there is one.
-    pub(super) async fn connect(&self, host: &str, port: i32) -> Result<(), WireError> {
-        let broker = Cluster::address(host, port);
-        if self.to(&broker).is_none() {
-            let carrier = self.another(host, port).await?;
-            self.offer(broker, carrier);
-        }
-        Ok(())
-    }
-
-    /// Another one to that broker, which only the caller knows of.
+    /// Another one to that broker, `host:port`, which only the caller knows of.
     pub(super) async fn another(&self, host: &str, port: i32) -> Result<Carrier, WireError> {
         Ok(self.send_off(self.cluster.connect_to(host, port).await?))
     }
@@ -110,17 +101,15 @@ impl Carriers {
     /// All lanes may go by it, unless they have one; another lane may have been faster.
     pub(super) fn offer(&self, broker: String, carrier: Carrier) {
         let mut by_broker = self.by_broker();
-        if !by_broker.get(&broker).is_some_and(Carrier::is_under_way) {
-            by_broker.insert(broker, carrier);
+        by_broker.retain(|(_, known)| known.is_under_way());
+        if by_broker.iter().all(|(to, _)| *to != broker) {
+            by_broker.push((broker, carrier));
         }
     }
 
     /// Its connection is not to be trusted: who asks next gets another. Those who have a place keep it.
-    pub(super) fn give_up(&self, broker: &str, carrier: &Carrier) {
-        let mut by_broker = self.by_broker();
-        if by_broker.get(broker).is_some_and(|known| known.asks.same_channel(&carrier.asks)) {
-            by_broker.remove(broker);
-        }
+    pub(super) fn give_up(&self, carrier: &Carrier) {
+        self.by_broker().retain(|(_, known)| !known.asks.same_channel(&carrier.asks));
     }
 
     fn send_off(&self, connection: Connection) -> Carrier {
@@ -139,7 +128,7 @@ impl Carriers {
         Carrier { asks, throttle }
     }
 
-    fn by_broker(&self) -> MutexGuard<'_, HashMap<String, Carrier>> {
+    fn by_broker(&self) -> MutexGuard<'_, Vec<(String, Carrier)>> {
         self.by_broker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

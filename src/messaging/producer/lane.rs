@@ -250,13 +250,7 @@ impl Lane {
                 let Some(patience) = self.patience(batch) else { return Ok(None) };
                 self.called = Instant::now();
                 let alone = self.trouble.is_some();
-                let connecting = async {
-                    match alone {
-                        true => writer.connect_alone(&leader).await,
-                        false => writer.connect(&leader).await,
-                    }
-                };
-                let connecting = in_time("ApiVersions", patience, connecting);
+                let connecting = in_time("ApiVersions", patience, writer.connect(&leader, alone));
                 self.while_expiring(batch, Wait::Way, connecting).await.map_err(unsent)?;
             }
             self.called = Instant::now();
@@ -299,19 +293,23 @@ impl Lane {
             tokio::select! {
                 biased;
                 done = &mut something => return done,
-                () = sleep(TICK) => {
-                    let (now, reason) = (Instant::now(), self.reason());
-                    batch.expire(now, wait == Wait::Answer, &reason);
-                    self.queue.expire(now, &reason);
-                    if wait != Wait::Turn {
-                        let (called, after) = (self.called, self.breaker_after);
-                        self.note(|breaker| breaker.waited(called, after));
-                    }
-                    if self.gate.is_shut() {
-                        self.queue.refuse(&self.gate.refusal());
-                    }
-                }
+                () = sleep(TICK) => self.tick(batch, wait),
             }
+        }
+    }
+
+    /// Answers those whose time has come. Not inlined, as it would be for each kind of wait.
+    #[inline(never)]
+    fn tick(&mut self, batch: &mut Batch, wait: Wait) {
+        let (now, reason) = (Instant::now(), self.reason());
+        batch.expire(now, wait == Wait::Answer, &reason);
+        self.queue.expire(now, &reason);
+        if wait != Wait::Turn {
+            let (called, after) = (self.called, self.breaker_after);
+            self.note(|breaker| breaker.waited(called, after));
+        }
+        if self.gate.is_shut() {
+            self.queue.refuse(&self.gate.refusal());
         }
     }
 
@@ -377,7 +375,7 @@ async fn look(writer: &mut Writer, wait: Duration) -> (Option<(String, i32)>, Re
     sleep(wait).await;
     match writer.leader().await {
         Ok(leader) => {
-            let found = writer.connect_alone(&leader).await;
+            let found = writer.connect(&leader, true).await;
             (Some(leader), found)
         }
         Err(error) => (None, Err(error)),

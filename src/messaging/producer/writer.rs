@@ -103,17 +103,20 @@ impl Writer {
         }
     }
 
-    /// Finds a way to that broker, which other lanes may share.
-    pub(super) async fn connect(&mut self, (host, port): &(String, i32)) -> Result<(), WireError> {
-        self.carriers.connect(host, *port).await?;
-        self.leader = Some(Cluster::address(host, *port));
-        Ok(())
-    }
-
-    /// Makes a way to that broker, of its own.
-    pub(super) async fn connect_alone(&mut self, (host, port): &(String, i32)) -> Result<(), WireError> {
-        self.own = Some(self.carriers.another(host, *port).await?);
-        self.leader = Some(Cluster::address(host, *port));
+    /// Finds a way to that broker: one that other lanes share or may share, or one of its own.
+    pub(super) async fn connect(
+        &mut self,
+        (host, port): &(String, i32),
+        alone: bool,
+    ) -> Result<(), WireError> {
+        let leader = Cluster::address(host, *port);
+        if alone || self.carriers.to(&leader).is_none() {
+            self.own = Some(self.carriers.another(host, *port).await?);
+        }
+        self.leader = Some(leader);
+        if !alone {
+            self.share();
+        }
         Ok(())
     }
 
@@ -131,8 +134,8 @@ impl Writer {
 
     /// As [`Writer::close`], and nobody else is to take the way that the last batch took.
     pub(super) fn give_up(&mut self) {
-        if let (Some(leader), Some(carrier)) = (&self.leader, &self.last) {
-            self.carriers.give_up(leader, carrier);
+        if let Some(carrier) = &self.last {
+            self.carriers.give_up(carrier);
         }
         self.close();
     }

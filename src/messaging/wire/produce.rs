@@ -1,6 +1,6 @@
 //! Writing to a partition's log.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::{BufMut, Bytes};
 use kafka_protocol::{
@@ -60,12 +60,16 @@ impl Connection {
         let answer = self.call_within(&request, 3..=9, within).await?;
         let throttle = Duration::from_millis(answer.throttle_time_ms.max(0).unsigned_abs().into());
         let answered = answer.responses.into_iter().flat_map(|topic| topic.partition_responses);
-        let answered: HashMap<i32, _> = answered.map(|found| (found.index, found)).collect();
-        let written = partitions.iter().map(|partition| match answered.get(partition) {
-            Some(found) => WireError::check(WHAT, found.error_code).map(|()| found.base_offset),
-            None => {
-                let reason = format!("nothing about partition {partition}");
-                Err(WireError::Malformed { what: WHAT, reason })
+        // Kafka answers in the order of the request.
+        let mut answered: VecDeque<_> = answered.collect();
+        let written = partitions.iter().map(|partition| {
+            let place = answered.iter().position(|found| found.index == *partition);
+            match place.and_then(|place| answered.remove(place)) {
+                Some(found) => WireError::check(WHAT, found.error_code).map(|()| found.base_offset),
+                None => {
+                    let reason = format!("nothing about partition {partition}");
+                    Err(WireError::Malformed { what: WHAT, reason })
+                }
             }
         });
         Ok(Produced { written: written.collect(), throttle })
