@@ -1,5 +1,7 @@
 //! The settings of the event log, which no other service reads.
 
+use std::fs::File;
+
 use super::{
     reader::Reader,
     secret,
@@ -46,6 +48,9 @@ fn sql_server(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> SqlServer
         (SQLSERVER_TRUST_CERTIFICATE.variable, reader.text(&SQLSERVER_TRUST_CERTIFICATE)),
     ];
     reader.require(ca.is_none() || !trusts_anyone, &both, "set one of them");
+    if let Some(Err(error)) = ca.as_ref().map(File::open) {
+        reader.require(false, &both[..1], &format!("cannot be read: {error}"));
+    }
     SqlServer {
         host: reader.value(&SQLSERVER_HOST),
         port: reader.value(&SQLSERVER_PORT),

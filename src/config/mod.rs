@@ -116,7 +116,8 @@ pub fn parse(
         flag.or_else(|| environment(variable).filter(filled)).or_else(|| file.get(variable).cloned())
     });
     let config = read(&mut reader, &service);
-    if config.eventlog.is_none() {
+    // They are of services that go to Kafka; whoever asks one for its health needs its address alone.
+    if config.eventlog.is_none() && service != Service::Healthcheck {
         checks::check(&config, &service, &mut reader);
     }
     reader.finish()?;

@@ -8,8 +8,9 @@ use std::{
 
 use super::Config;
 
-/// How long connecting, sending and each read may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long connecting, sending and each read may take: longer than the event log asks its databases before it answers,
+/// and less than the image's healthcheck is given.
+const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// Asks `GET /health` of the service that these settings describe, over loopback where it listens on every
 /// address; whether it answers 200.

@@ -214,3 +214,13 @@ async fn a_server_that_is_nowhere_is_away_and_one_that_knows_no_such_login_refus
     let away = store(settings).insert(&metadata("ann", begin())).await;
     assert!(matches!(away, Err(StoreError::Away(_))), "{away:?}");
 }
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_is_told_with_the_settings_that_mend_it() {
+    let Some(mut settings) = settings::sql_server() else { return };
+    settings.insert("SQLSERVER_TRUST_CERTIFICATE", "no".to_owned());
+    let refused = SqlServerStore::new(&config(settings).eventlog.unwrap().sql_server).probe().await;
+    let said = format!("{:?}", refused.expect_err("a server that signed its own certificate"));
+    assert!(said.contains("UnknownIssuer (SQLSERVER_CA names"), "{said}");
+    assert!(!said.contains("trust_cert"), "{said}");
+}

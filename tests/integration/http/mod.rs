@@ -5,6 +5,7 @@
 
 mod client;
 mod correlation;
+mod healthcheck;
 mod limits;
 mod listings;
 mod origin;

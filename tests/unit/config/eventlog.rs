@@ -79,6 +79,10 @@ fn origins_and_certificates_are_read() {
     }
     assert_eq!(read(&[]).sql_server.trust, Trust::System);
     assert_eq!(read(&[("SQLSERVER_TRUST_CERTIFICATE", "yes")]).sql_server.trust, Trust::Anyone);
+    let there = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    assert_eq!(read(&[("SQLSERVER_CA", there)]).sql_server.trust, Trust::Authority(there.into()));
+    let exit = asked(&["eventlog"], &[("SQLSERVER_CA", "/nowhere/ca.pem")]).expect_err("a fault");
+    assert!(exit.message.contains("SQLSERVER_CA=/nowhere/ca.pem: cannot be read: "), "{}", exit.message);
     let secrets = format!("{:?}", read(&[("AWS_SESSION_TOKEN", "hush")]));
     assert!(!secrets.contains("hush"), "{secrets}");
 }

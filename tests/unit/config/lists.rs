@@ -121,6 +121,35 @@ fn compose_hands_every_setting_to_the_service_but_where_kafka_is_and_what_is_lis
 }
 
 #[test]
+fn the_event_logs_compose_hands_it_every_setting_but_what_its_databases_and_its_container_say() {
+    let text = file("docker-compose.eventlog.yml");
+    let environment = text.split("\n  environment:\n").nth(1).expect("an environment");
+    let mut found: Vec<String> = environment
+        .lines()
+        .take_while(|line| line.starts_with("    "))
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .filter_map(|line| Some(line.trim().split_once(':')?.0.to_owned()))
+        .collect();
+    found.sort();
+    // It listens on all addresses of its container, has limits and a port of its own, and its databases are there.
+    let without = [
+        "HOST",
+        "PORT",
+        "MAX_BODY_BYTES",
+        "EVENT_TYPES",
+        "SQLSERVER_PASSWORD_FILE",
+        "SQLSERVER_CA",
+        "AWS_SESSION_TOKEN",
+    ];
+    let its =
+        config::settings().filter(|setting| ["Server", "Event log", "Process"].contains(&setting.group));
+    let its = its.map(|setting| setting.variable).filter(|variable| !without.contains(variable));
+    let mut expected: Vec<String> = its.map(str::to_owned).collect();
+    expected.sort();
+    assert_lists("docker-compose.eventlog.yml", &found, &expected);
+}
+
+#[test]
 fn each_setting_is_told_in_one_sentence() {
     for setting in config::settings() {
         assert!(setting.sentence.ends_with('.') && !setting.sentence.contains(". "), "{}", setting.variable);

@@ -92,6 +92,17 @@ fn a_healthcheck_finds_the_service_that_its_container_runs() {
 }
 
 #[test]
+fn a_healthcheck_needs_no_kafka_and_takes_the_settings_of_a_service_that_has_none() {
+    // Below PRODUCE_TIMEOUT, which the event log does not have.
+    let event_logs = [("REQUEST_TIMEOUT", "4s"), ("EVENTLOG_TIMEOUT", "3s")];
+    let invocation = parse(&["healthcheck", "--port=5003"], &event_logs, "").expect("valid");
+    assert_eq!((invocation.service, invocation.config.http.port), (Service::Healthcheck, 5003));
+    assert!(parse(&["healthcheck"], &[("PORT", "x")], "").is_err());
+    let kafkas = [&[("KAFKA_BROKERS", "kafka:9092")], &event_logs[..]].concat();
+    assert!(parse(&["activity"], &kafkas, "").is_err());
+}
+
+#[test]
 fn unknown_flags_and_services_end_with_2() {
     for args in [&["--prot=1"][..], &["nonsense"], &["--port"], &["--port=1", "--port=2"]] {
         let exit = parse(args, &[], "").expect_err("a fault");

@@ -68,9 +68,19 @@ impl From<Error> for SqlFault {
             Error::Server(token) => {
                 Self::Server { code: token.code(), class: token.class(), message: token.message().to_owned() }
             }
+            Error::Tls(said) => Self::Other(format!("no TLS: {}{TRUST}", without_advice(&said))),
             error => Self::Other(error.to_string()),
         }
     }
+}
+
+/// What is set where a certificate is not trusted.
+const TRUST: &str =
+    " (SQLSERVER_CA names an authority to trust, SQLSERVER_TRUST_CERTIFICATE=yes takes any certificate)";
+
+/// tiberius goes on to say which of its functions to call.
+fn without_advice(said: &str) -> &str {
+    said.split_once("To connect anyway").map_or(said, |(fault, _)| fault).trim_end_matches([' ', '.'])
 }
 
 impl From<SqlFault> for StoreError {
