@@ -3,8 +3,15 @@
 //! The lane alone answers the callers, also those whose time is up: so nobody hears "not written" of a record
 //! that is sent a moment later, and a request costs no timer of its own.
 
-use std::{collections::VecDeque, future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
+use futures::FutureExt;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until, timeout},
@@ -282,34 +289,38 @@ impl Lane {
     }
 
     /// Waits for something, and answers those whose time comes meanwhile, in the batch and behind it.
-    async fn while_expiring<T>(
+    async fn while_expiring<T: Send>(
         &mut self,
         batch: &mut Batch,
         wait: Wait,
-        something: impl Future<Output = T>,
+        something: impl Future<Output = T> + Send,
     ) -> T {
-        let mut something = pin!(something);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut something => return done,
-                () = sleep(TICK) => self.tick(batch, wait),
-            }
+        let mut done = None;
+        self.until(batch, wait, pin!(something.map(|result| done = Some(result)))).await;
+        match done {
+            Some(result) => result,
+            None => unreachable!("it was waited for"),
         }
     }
 
-    /// Answers those whose time has come. Not inlined, as it would be for each kind of wait.
-    #[inline(never)]
-    fn tick(&mut self, batch: &mut Batch, wait: Wait) {
-        let (now, reason) = (Instant::now(), self.reason());
-        batch.expire(now, wait == Wait::Answer, &reason);
-        self.queue.expire(now, &reason);
-        if wait != Wait::Turn {
-            let (called, after) = (self.called, self.breaker_after);
-            self.note(|breaker| breaker.waited(called, after));
-        }
-        if self.gate.is_shut() {
-            self.queue.refuse(&self.gate.refusal());
+    /// Waits for something, whichever: so what is done meanwhile is compiled once.
+    async fn until(
+        &mut self,
+        batch: &mut Batch,
+        wait: Wait,
+        mut something: Pin<&mut (dyn Future<Output = ()> + Send)>,
+    ) {
+        while timeout(TICK, &mut something).await.is_err() {
+            let (now, reason) = (Instant::now(), self.reason());
+            batch.expire(now, wait == Wait::Answer, &reason);
+            self.queue.expire(now, &reason);
+            if wait != Wait::Turn {
+                let (called, after) = (self.called, self.breaker_after);
+                self.note(|breaker| breaker.waited(called, after));
+            }
+            if self.gate.is_shut() {
+                self.queue.refuse(&self.gate.refusal());
+            }
         }
     }
 
