@@ -154,7 +154,7 @@ impl Carrier {
 
 impl Place {
     /// Sends that batch, of so many records, to the leader of its partition; returns the offset of its first record,
-    /// the others follow it. The broker has at least `patience` to answer.
+    /// the others follow it. An answer is waited for at least as long as `patience` says.
     pub(super) async fn hand_in(
         self,
         partition: i32,

@@ -22,7 +22,8 @@ use super::{
     batch::{Batch, Gatherer, Pending},
     breaker::{Breaker, Gate},
     carrier::Carriers,
-    writer::{Refusal, Writer, refusal},
+    failure::{Failure, Remedy, refusal, remedy},
+    writer::Writer,
 };
 use crate::messaging::{
     Board, Cluster, PublishError, backoff::Backoff, counts::ProducerCounts, wire::WireError,
@@ -59,13 +60,6 @@ struct Trouble {
     backoff: Backoff,
 }
 
-/// An attempt without an acknowledgement.
-struct Failure {
-    error: Arc<WireError>,
-    /// Whether the batch was on its way when it failed.
-    sent: bool,
-}
-
 /// What a batch waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
@@ -75,18 +69,6 @@ enum Wait {
     Way,
     /// The leader's answer: it is in flight.
     Answer,
-}
-
-/// What to do after a batch was not acknowledged.
-enum Remedy {
-    /// Kafka takes smaller batches only.
-    Split,
-    /// Kafka will never take one of these records.
-    GiveUp,
-    /// Kafka takes nothing from us until somebody grants it: state of the cluster, not of the record.
-    AskForRights,
-    /// It may work later; unanswered, it may be written all the same.
-    TryAgain { unanswered: bool },
 }
 
 impl Lane {
@@ -399,14 +381,4 @@ async fn in_time<T>(
     call: impl Future<Output = Result<T, WireError>>,
 ) -> Result<T, WireError> {
     timeout(patience, call).await.unwrap_or(Err(WireError::TimedOut { what, after: patience }))
-}
-
-fn remedy(failure: &Failure) -> Remedy {
-    match refusal(&failure.error) {
-        Some(Refusal::TooLarge) => Remedy::Split,
-        Some(Refusal::Rights) => Remedy::AskForRights,
-        Some(Refusal::Invalid) => Remedy::GiveUp,
-        Some(Refusal::NotBegun) => Remedy::TryAgain { unanswered: false },
-        Some(Refusal::Passing) | None => Remedy::TryAgain { unanswered: failure.sent },
-    }
 }

@@ -14,6 +14,7 @@
 mod batch;
 mod breaker;
 mod carrier;
+mod failure;
 mod lane;
 mod queue;
 mod writer;

@@ -1,4 +1,4 @@
-//! A partition's way to its leader, for writing, and what a leader's refusal is about.
+//! A partition's way to its leader, for writing.
 //!
 //! Kafka answers a client that passes its quota that the records are written, and how long to wait before the
 //! next (KIP-219). rskafka takes such an answer for a failure and writes the same records again, and it keeps one
@@ -6,7 +6,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kafka_protocol::ResponseError;
 use tokio::time::{Instant, sleep};
 
 use super::carrier::{Carrier, Carriers, Place};
@@ -28,39 +27,6 @@ pub(super) struct Writer {
     own: Option<Carrier>,
     /// What the last batch was to go by.
     last: Option<Carrier>,
-}
-
-/// What a broker's refusal is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// Smaller batches would be taken.
-    TooLarge,
-    /// The client's rights.
-    Rights,
-    /// A record.
-    Invalid,
-    /// The state of the cluster, before the broker had begun to append.
-    NotBegun,
-    /// The state of the cluster; the records may have been appended before it was found out.
-    Passing,
-}
-
-/// What the broker said, where it is one that answered.
-pub(super) fn refusal(error: &WireError) -> Option<Refusal> {
-    use ResponseError as E;
-    Some(match error.code()? {
-        E::MessageTooLarge | E::RecordListTooLarge => Refusal::TooLarge,
-        E::TopicAuthorizationFailed | E::ClusterAuthorizationFailed => Refusal::Rights,
-        E::InvalidRecord
-        | E::InvalidTimestamp
-        | E::InvalidTopicException
-        | E::InvalidRequiredAcks
-        | E::UnsupportedForMessageFormat
-        | E::PolicyViolation => Refusal::Invalid,
-        E::LeaderNotAvailable | E::NotEnoughReplicas | E::ThrottlingQuotaExceeded => Refusal::NotBegun,
-        // Too few replicas after the append, or the leadership gone while it waited for them (DelayedProduce).
-        _ => Refusal::Passing,
-    })
 }
 
 impl Writer {
