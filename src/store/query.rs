@@ -19,7 +19,7 @@ pub struct Query {
     pub to: Option<DateTime<Utc>>,
 }
 
-/// A place in the order of processing. Grows with each event; has no meaning after a restart.
+/// A place in the order of processing. Grows with each event, by one or more; has no meaning after a restart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(pub u64);
 

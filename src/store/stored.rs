@@ -16,7 +16,7 @@ pub struct Offered {
 /// An event, and its place in the order of processing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Grows with each event admitted.
+    /// Grows with each event admitted, by one or more.
     pub place: Position,
     /// The partition that it was read from.
     pub partition: i32,

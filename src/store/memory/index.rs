@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 
 use hashbrown::{HashTable, hash_table::Entry};
 
-/// The numbers of a lane's events, grouped. Holds no keys, only their hashes: a group's first event has the
-/// key, and the lane compares with that.
+/// The numbers of a lane's events, grouped by the hash of what they have in common. Two keys of one hash, in a
+/// million some hundred, share a group: whoever reads looks at each event anyway, and the hash is keyed, so that
+/// nobody can make many. In return an event is put into its group without a look at any other, each of which
+/// would be somewhere else in memory.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     groups: HashTable<Numbers>,
@@ -23,10 +25,9 @@ pub(super) struct Numbers {
 }
 
 impl Index {
-    /// Adds an event to the group of that hash whose first event passes the test.
-    pub(super) fn push(&mut self, hash: u32, number: u32, is_first: impl Fn(u32) -> bool) {
-        let same = |group: &Numbers| group.hash == hash && is_first(group.first);
-        match self.groups.entry(spread(hash), same, |group| spread(group.hash)) {
+    /// Adds an event to the group of that hash.
+    pub(super) fn push(&mut self, hash: u32, number: u32) {
+        match self.groups.entry(spread(hash), |group| group.hash == hash, |group| spread(group.hash)) {
             Entry::Occupied(group) => group.into_mut().push(number),
             Entry::Vacant(vacant) => {
                 vacant.insert(Numbers { hash, first: number, others: None });
@@ -34,14 +35,14 @@ impl Index {
         }
     }
 
-    /// The group of that hash whose first event passes the test.
-    pub(super) fn find(&self, hash: u32, is_first: impl Fn(u32) -> bool) -> Option<&Numbers> {
-        self.groups.find(spread(hash), |group| group.hash == hash && is_first(group.first))
+    /// The group of that hash.
+    pub(super) fn find(&self, hash: u32) -> Option<&Numbers> {
+        self.groups.find(spread(hash), |group| group.hash == hash)
     }
 
     /// Takes out the first event of a group, and the group with its last.
-    pub(super) fn pop(&mut self, hash: u32, number: u32) {
-        if let Ok(mut group) = self.groups.find_entry(spread(hash), |group| group.first == number)
+    pub(super) fn pop(&mut self, hash: u32) {
+        if let Ok(mut group) = self.groups.find_entry(spread(hash), |group| group.hash == hash)
             && !group.get_mut().pop()
         {
             group.remove();

@@ -66,31 +66,32 @@ impl Lane {
         self.pop_oldest()
     }
 
-    pub(super) fn push(&mut self, stored: Arc<Stored>) {
-        let number = self.first.wrapping_add(self.all.len() as u32);
-        if self.all.back().is_some_and(|last| stored.offset <= last.offset) {
-            self.of_this_log = number;
+    /// Appends events, in their order.
+    pub(super) fn extend<'a>(&mut self, events: impl Iterator<Item = &'a Arc<Stored>>) {
+        let first = self.first.wrapping_add(self.all.len() as u32);
+        let mut hashes = Vec::with_capacity(events.size_hint().1.unwrap_or(0));
+        for (stored, number) in events.zip(numbers(first)) {
+            if self.all.back().is_some_and(|last| stored.offset <= last.offset) {
+                self.of_this_log = number;
+            }
+            hashes.push((self.hash_of_user(stored.user_id_json()), self.hash_of_type(&stored.event_type())));
+            self.bytes += size(stored);
+            self.all.push_back(Arc::clone(stored));
         }
-        let Self { all, first, by_user, by_type, hasher, .. } = self;
-        let first_of = |group| at(all, *first, group);
-
-        let user = stored.user_id_json();
-        by_user.push(hasher.hash_one(user) as u32, number, |group| {
-            first_of(group).is_some_and(|event| event.user_id_json() == user)
-        });
-        let lower = stored.event_type().to_lowercase();
-        by_type.push(hasher.hash_one(&*lower) as u32, number, |group| {
-            first_of(group).is_some_and(|event| is_of_type(event, &lower))
-        });
-        self.bytes += size(&stored);
-        self.all.push_back(stored);
+        // Each group is somewhere else in memory. In loops that do nothing else, several are waited for at once.
+        for ((of_user, _), number) in hashes.iter().zip(numbers(first)) {
+            self.by_user.push(*of_user, number);
+        }
+        for ((_, of_type), number) in hashes.iter().zip(numbers(first)) {
+            self.by_type.push(*of_type, number);
+        }
     }
 
     pub(super) fn pop_oldest(&mut self) -> Option<Arc<Stored>> {
         let oldest = self.all.pop_front()?;
         self.bytes -= size(&oldest);
-        self.by_user.pop(self.hasher.hash_one(oldest.user_id_json()) as u32, self.first);
-        self.by_type.pop(self.hasher.hash_one(&*oldest.event_type().to_lowercase()) as u32, self.first);
+        self.by_user.pop(self.hash_of_user(oldest.user_id_json()));
+        self.by_type.pop(self.hash_of_type(&oldest.event_type()));
         let next = self.first.wrapping_add(1);
         if self.of_this_log == self.first {
             self.of_this_log = next;
@@ -104,22 +105,15 @@ impl Lane {
         self.at(self.of_this_log).map(|oldest| oldest.offset)
     }
 
-    /// The shortest sequence that has every event of that user (a JSON string) and that type (lower case);
-    /// `None` when there is no such event.
+    /// The shortest sequence that has every event of that user (a JSON string) and that type (lower case), and
+    /// perhaps others; `None` when there is no such event.
     pub(super) fn narrowest(&self, user: Option<&[u8]>, event_type: Option<&str>) -> Option<Sequence<'_>> {
         let mut numbers = None;
         if let Some(user) = user {
-            let hash = self.hasher.hash_one(user) as u32;
-            let of_user = self
-                .by_user
-                .find(hash, |group| self.at(group).is_some_and(|event| event.user_id_json() == user))?;
-            numbers = Some(of_user);
+            numbers = Some(self.by_user.find(self.hash_of_user(user))?);
         }
         if let Some(lower) = event_type {
-            let hash = self.hasher.hash_one(lower) as u32;
-            let of_type = self
-                .by_type
-                .find(hash, |group| self.at(group).is_some_and(|event| is_of_type(event, lower)))?;
+            let of_type = self.by_type.find(self.hash_of_type(lower))?;
             if numbers.is_none_or(|of_user: &Numbers| of_type.len() < of_user.len()) {
                 numbers = Some(of_type);
             }
@@ -127,8 +121,25 @@ impl Lane {
         Some(Sequence { lane: self, numbers })
     }
 
+    fn hash_of_user(&self, json: &[u8]) -> u32 {
+        self.hasher.hash_one(json) as u32
+    }
+
+    /// The same for all ways to write a type in upper and lower case.
+    fn hash_of_type(&self, event_type: &str) -> u32 {
+        // Nearly all are short, and of letters for which no allocation is needed.
+        let mut short = [0; 64];
+        if let Some(lower) = short.get_mut(..event_type.len()).filter(|_| event_type.is_ascii()) {
+            for (lower, byte) in lower.iter_mut().zip(event_type.bytes()) {
+                *lower = byte.to_ascii_lowercase();
+            }
+            return self.hasher.hash_one(&*lower) as u32;
+        }
+        self.hasher.hash_one(event_type.to_lowercase().as_bytes()) as u32
+    }
+
     fn at(&self, number: u32) -> Option<&Arc<Stored>> {
-        at(&self.all, self.first, number)
+        self.all.get(number.wrapping_sub(self.first) as usize)
     }
 }
 
@@ -152,13 +163,13 @@ impl<'a> Sequence<'a> {
     }
 }
 
-fn size(event: &Event) -> u64 {
-    event.json().len() as u64 + BESIDE_JSON
+/// The numbers from one on. They wrap.
+fn numbers(first: u32) -> impl Iterator<Item = u32> {
+    (0..).map(move |more| first.wrapping_add(more))
 }
 
-/// The event of a number, in a lane whose first has that other number.
-fn at(all: &VecDeque<Arc<Stored>>, first: u32, number: u32) -> Option<&Arc<Stored>> {
-    all.get(number.wrapping_sub(first) as usize)
+fn size(event: &Event) -> u64 {
+    event.json().len() as u64 + BESIDE_JSON
 }
 
 /// Whether the event is of a type, given in lower case.

@@ -1,10 +1,6 @@
 //! Answers from all lanes, in the order in which the events were processed.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap},
-    sync::Arc,
-};
+use std::{cmp::Reverse, collections::BinaryHeap, ops::Deref, sync::Arc};
 
 use super::lane::{Lane, Sequence, is_of_type};
 use crate::store::{Page, Position, Query, Stored};
@@ -15,7 +11,7 @@ const MOST_LOOKED_AT: usize = 4096;
 /// The events that match, at `from` or later and before `until`, at most `limit` of them. The page is
 /// shorter, with `next` set, where too many had to be looked at.
 pub(super) fn page(
-    lanes: &BTreeMap<i32, Lane>,
+    lanes: &[impl Deref<Target = Lane>],
     query: &Query,
     from: Position,
     until: Position,
@@ -23,7 +19,7 @@ pub(super) fn page(
 ) -> Page {
     let wanted = Wanted::from(query);
     let sequences: Vec<Sequence<'_>> = lanes
-        .values()
+        .iter()
         .filter_map(|lane| lane.narrowest(wanted.user.as_deref(), wanted.event_type.as_deref()))
         .collect();
     // The place of the next event of each sequence, and where in the sequence it stands.

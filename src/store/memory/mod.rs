@@ -3,18 +3,18 @@
 //! Admission is one atomic step: `entry` of `scc::HashMap` locks the one bucket that the id belongs to for
 //! as long as it takes to insert, so of any number of callers exactly one finds the id vacant. The map as a
 //! whole is never locked, and grows without stopping its users. The order of processing and the indexes
-//! are lanes, one a partition, behind one read-write lock that is taken once for a batch of
+//! are lanes, one a partition, each behind a read-write lock that is taken once for a batch of
 //! events or a page of answers. No lock and no guard is held across an await.
 
 mod index;
 mod lane;
 mod merge;
+mod order;
 mod waiters;
 
 use std::{
-    collections::BTreeMap,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -28,6 +28,7 @@ use uuid::Uuid;
 use super::{Admission, Event, EventStore, Offered, Page, Position, Query, StoreError, Stored};
 use crate::sabotage::{self, Sabotage};
 use lane::Lane;
+use order::Order;
 use waiters::Waiters;
 
 /// How many events leave between two chances for others to run: about a millisecond's worth.
@@ -48,7 +49,7 @@ pub struct MemoryStore {
     bounds: Config,
     partitions: AtomicU64,
     by_id: HashMap<Uuid, Arc<Stored>>,
-    order: RwLock<Order>,
+    order: Order,
     waiters: Waiters,
     duplicates: AtomicU64,
     evicted: AtomicU64,
@@ -62,20 +63,13 @@ struct Share {
     bytes: u64,
 }
 
-/// What became of an event, as far as it is known while the order is locked.
+/// What became of an event, as far as it is known while the lane is locked.
 type Admitted = Result<Arc<Stored>, Box<Repeated>>;
 
 /// An event whose id was there, and who has it.
 struct Repeated {
     first: Arc<Stored>,
     event: Event,
-}
-
-/// The lanes, and the place that the next event gets.
-#[derive(Debug, Default)]
-struct Order {
-    next: u64,
-    lanes: BTreeMap<i32, Lane>,
 }
 
 /// What the store holds and has seen.
@@ -97,7 +91,7 @@ impl MemoryStore {
             bounds: config.clone(),
             partitions: AtomicU64::new(1),
             by_id: HashMap::new(),
-            order: RwLock::default(),
+            order: Order::default(),
             waiters: Waiters::default(),
             duplicates: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
@@ -112,7 +106,7 @@ impl MemoryStore {
 
     /// What it holds now.
     pub fn stats(&self) -> Stats {
-        let events = self.read_order().lanes.values().map(|lane| lane.len() as u64).sum();
+        let events = self.order.look_at_all(|lanes| lanes.iter().map(|lane| lane.len() as u64).sum());
         Stats {
             events,
             duplicates: self.duplicates.load(Ordering::Relaxed),
@@ -124,17 +118,14 @@ impl MemoryStore {
         self.by_id.read_sync(&id, |_, stored| Arc::clone(stored))
     }
 
-    fn admit_one(&self, order: &mut Order, partition: i32, offered: Offered) -> Admitted {
+    fn admit_one(&self, partition: i32, place: Position, offered: Offered) -> Admitted {
         let Offered { offset, event } = offered;
         match self.by_id.entry_sync(event.id()) {
             Entry::Occupied(first) if !sabotage::is(Sabotage::NoAdmission) => {
                 Err(Box::new(Repeated { first: Arc::clone(first.get()), event }))
             }
             entry => {
-                let place = Position(order.next);
                 let stored = Arc::new(Stored { place, partition, offset, event });
-                order.next += 1;
-                order.lanes.entry(partition).or_default().push(Arc::clone(&stored));
                 entry.insert_entry(Arc::clone(&stored));
                 Ok(stored)
             }
@@ -150,8 +141,7 @@ impl MemoryStore {
 
     /// Lets the oldest events over the share go, from their lane and from the map, at most so many; says
     /// whether there may be more.
-    fn evict(&self, order: &mut Order, partition: i32, most: usize) -> bool {
-        let Some(lane) = order.lanes.get_mut(&partition) else { return false };
+    fn evict(&self, lane: &mut Lane, partition: i32, most: usize) -> bool {
         let share = self.share_of_one();
         let mut left = 0;
         while left < most && lane.is_over(share) {
@@ -179,25 +169,19 @@ impl MemoryStore {
         let of = |most: u64| (most / partitions).max(1);
         Share { events: of(self.bounds.max_events), bytes: of(self.bounds.max_bytes) }
     }
-
-    fn read_order(&self) -> RwLockReadGuard<'_, Order> {
-        self.order.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write_order(&self) -> RwLockWriteGuard<'_, Order> {
-        self.order.write().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 #[async_trait]
 impl EventStore for MemoryStore {
     async fn admit(&self, partition: i32, events: Vec<Offered>) -> Result<Vec<Admission>, StoreError> {
         let mut admitted = Vec::with_capacity(events.len());
-        {
-            let mut order = self.write_order();
-            admitted.extend(events.into_iter().map(|event| self.admit_one(&mut order, partition, event)));
-            self.evict(&mut order, partition, usize::MAX);
-        }
+        self.order.append(partition, events.len(), |lane, Position(first)| {
+            let places = (first..).map(Position);
+            let admit = |(place, event)| self.admit_one(partition, place, event);
+            admitted.extend(places.zip(events).map(admit));
+            lane.extend(admitted.iter().filter_map(|admitted| admitted.as_ref().ok()));
+            self.evict(lane, partition, usize::MAX);
+        });
         self.waiters.wake(admitted.iter().filter_map(|admitted| admitted.as_ref().ok()));
         let say = |admitted: Admitted| admitted.map_or_else(|it| self.judge(*it), Admission::New);
         Ok(admitted.into_iter().map(say).collect())
@@ -217,7 +201,7 @@ impl EventStore for MemoryStore {
     }
 
     async fn end(&self) -> Result<Position, StoreError> {
-        Ok(Position(self.read_order().next))
+        Ok(self.order.end())
     }
 
     async fn read(
@@ -227,14 +211,14 @@ impl EventStore for MemoryStore {
         until: Position,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        Ok(merge::page(&self.read_order().lanes, query, from, until, limit))
+        Ok(self.order.look_at_all(|lanes| merge::page(lanes, query, from, until, limit)))
     }
 
     async fn share_among(&self, partitions: usize) -> Result<(), StoreError> {
         self.partitions.store(partitions.max(1) as u64, Ordering::Relaxed);
-        let lanes: Vec<i32> = self.read_order().lanes.keys().copied().collect();
-        for partition in lanes {
-            while self.evict(&mut self.write_order(), partition, STEP) {
+        for partition in self.order.partitions() {
+            let evict = || self.order.with(partition, |lane| self.evict(lane, partition, STEP));
+            while evict().unwrap_or(false) {
                 tokio::task::yield_now().await;
             }
         }
@@ -250,17 +234,17 @@ impl EventStore for MemoryStore {
     }
 
     fn held_from(&self, partition: i32) -> Option<i64> {
-        self.read_order().lanes.get(&partition).and_then(Lane::held_from)
+        self.order.look(partition, Lane::held_from).flatten()
     }
 
     async fn is_full(&self, partition: i32) -> Result<bool, StoreError> {
         let share = self.share_of_one();
-        Ok(self.read_order().lanes.get(&partition).is_some_and(|lane| lane.is_full(share)))
+        Ok(self.order.look(partition, |lane| lane.is_full(share)).unwrap_or(false))
     }
 
     async fn forget(&self, partition: i32) -> Result<(), StoreError> {
-        let lane = self.write_order().lanes.remove(&partition);
-        let mut leaving = Leaving { by_id: &self.by_id, lane: lane.unwrap_or_default() };
+        let Some(lane) = self.order.remove(partition) else { return Ok(()) };
+        let mut leaving = Leaving { by_id: &self.by_id, lane };
         while leaving.step() {
             tokio::task::yield_now().await;
         }

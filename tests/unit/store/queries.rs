@@ -1,6 +1,12 @@
 //! What is found, and in which pages.
 
+use std::{
+    sync::atomic::{AtomicI32, Ordering},
+    thread,
+};
+
 use highwater::store::{EventStore, Position, Query};
+use tokio::runtime;
 
 use super::{admit, event, events, listed, moment, of_type, of_user, store};
 
@@ -111,4 +117,62 @@ async fn a_search_through_many_events_comes_in_short_pages() {
         from = page.next;
     }
     assert_eq!(found, 1);
+}
+
+/// Fails when a place is taken before the lane is locked that it is for.
+#[test]
+fn while_several_partitions_are_written_a_listing_misses_nothing_before_its_end() {
+    const PARTITIONS: i32 = 3;
+    const EVENTS: u32 = 20_000;
+
+    let store = store(1_000_000);
+    let left = AtomicI32::new(PARTITIONS);
+    thread::scope(|scope| {
+        for partition in 0..PARTITIONS {
+            let (store, left) = (&store, &left);
+            scope.spawn(move || {
+                let runtime = runtime::Builder::new_current_thread().build().unwrap();
+                let numbers: Vec<u32> =
+                    (0..EVENTS).map(|n| n * PARTITIONS as u32 + partition as u32).collect();
+                for some in numbers.chunks(5) {
+                    runtime.block_on(admit(store, partition, events(some.iter().copied())));
+                }
+                left.fetch_sub(1, Ordering::Release);
+            });
+        }
+        let runtime = runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut from = Position::default();
+            while from.0 < u64::from(EVENTS) * PARTITIONS as u64 {
+                let last_look = left.load(Ordering::Acquire) == 0;
+                // All are new, so each place has its event.
+                let until = store.end().await.unwrap();
+                let mut places = from.0..until.0;
+                while let Some(next) = places.clone().next() {
+                    let page = store.read(&Query::default(), Position(next), until, 1000).await.unwrap();
+                    let read: Vec<u64> = page.events.iter().map(|event| event.place.0).collect();
+                    let expected: Vec<u64> = places.by_ref().take(read.len().max(1)).collect();
+                    assert_eq!(read, expected);
+                }
+                assert!(!last_look || until.0 == u64::from(EVENTS) * PARTITIONS as u64);
+                from = until;
+            }
+        });
+    });
+}
+
+/// Groups go by 32 bits of a hash: of so many users, some four pairs share one.
+#[tokio::test]
+async fn each_of_two_hundred_thousand_users_has_their_own_events_alone() {
+    const USERS: u32 = 200_000;
+
+    let store = store(1_000_000);
+    let user = |number: u32| format!("user-{number}");
+    for first in (0..USERS).step_by(1000) {
+        let some = (first..first + 1000).map(|number| event(number, &user(number), "A"));
+        admit(&store, 0, some.collect()).await;
+    }
+    for number in 0..USERS {
+        assert_eq!(listed(&store, &of_user(&user(number)), 10).await, [number]);
+    }
 }

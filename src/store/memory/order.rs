@@ -1,0 +1,97 @@
+//! The order of processing: a lane a partition, each behind a lock of its own, so that partitions wait for nobody.
+//!
+//! A place is taken while the lane is locked that it is for. So whoever has asked for the end, and reads a lane
+//! afterwards, finds in it all events before that end: those whose place is taken and that are not in the lane yet
+//! are being put there under the lock that the reader waits for.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::lane::Lane;
+use crate::store::Position;
+
+/// The lanes, and the place that the next event gets.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    next: AtomicU64,
+    lanes: RwLock<Lanes>,
+}
+
+type Lanes = BTreeMap<i32, RwLock<Lane>>;
+
+impl Order {
+    /// The place after the last that was taken.
+    pub(super) fn end(&self) -> Position {
+        Position(self.next.load(Ordering::Acquire))
+    }
+
+    /// Hands out the partition's lane, and the first of so many places that are taken for it.
+    pub(super) fn append<T>(
+        &self,
+        partition: i32,
+        places: usize,
+        append: impl FnOnce(&mut Lane, Position) -> T,
+    ) -> T {
+        loop {
+            // Kept while the lane is in use: a lane that is removed meanwhile would take events with it that the
+            // store says it has.
+            let lanes = self.lanes();
+            if let Some(lane) = lanes.get(&partition) {
+                let mut lane = lane.write().unwrap_or_else(PoisonError::into_inner);
+                let first = self.next.fetch_add(places as u64, Ordering::AcqRel);
+                return append(&mut lane, Position(first));
+            }
+            drop(lanes);
+            self.change(|lanes| {
+                lanes.entry(partition).or_default();
+            });
+        }
+    }
+
+    /// Hands out the partition's lane, where there is one.
+    pub(super) fn with<T>(&self, partition: i32, change: impl FnOnce(&mut Lane) -> T) -> Option<T> {
+        let lanes = self.lanes();
+        let mut lane = lanes.get(&partition)?.write().unwrap_or_else(PoisonError::into_inner);
+        Some(change(&mut lane))
+    }
+
+    /// Hands out the partition's lane to look at, where there is one.
+    pub(super) fn look<T>(&self, partition: i32, look: impl FnOnce(&Lane) -> T) -> Option<T> {
+        Some(look(&read(self.lanes().get(&partition)?)))
+    }
+
+    /// Hands out all lanes to look at, as they are at one moment.
+    pub(super) fn look_at_all<T>(&self, look: impl FnOnce(&[RwLockReadGuard<'_, Lane>]) -> T) -> T {
+        let lanes = self.lanes();
+        let all: Vec<_> = lanes.values().map(read).collect();
+        look(&all)
+    }
+
+    /// The partitions that have a lane.
+    pub(super) fn partitions(&self) -> Vec<i32> {
+        self.lanes().keys().copied().collect()
+    }
+
+    /// Takes the partition's lane out.
+    pub(super) fn remove(&self, partition: i32) -> Option<Lane> {
+        let lane = self.change(|lanes| lanes.remove(&partition))?;
+        Some(lane.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn lanes(&self) -> RwLockReadGuard<'_, Lanes> {
+        self.lanes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Lanes) -> T) -> T {
+        change(&mut self.lanes.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn read(lane: &RwLock<Lane>) -> RwLockReadGuard<'_, Lane> {
+    lane.read().unwrap_or_else(PoisonError::into_inner)
+}
