@@ -3,8 +3,6 @@
 //! What moves a cursor, ends a line or turns the direction of writing is escaped as in JSON, in text and
 //! in JSON alike: C0 and C1 controls, DEL, U+2028 and U+2029, and the marks of bidirectional text.
 
-use std::io::{self, Write};
-
 /// The longest value that is written whole, in bytes. A longer one is cut, and ends in `…`.
 pub(super) const LONGEST: usize = 8 * 1024;
 
@@ -59,17 +57,18 @@ const fn passing(passes: [bool; 6]) -> [bool; 256] {
     bytes
 }
 
-/// Writes a message: as it is, but for what would not stay on its line.
-pub(super) fn message(out: &mut impl Write, text: &str) -> io::Result<()> {
-    escaped(out, text, &IN_MESSAGE)
+/// Appends a message: as it is, but for what would not stay on its line.
+pub(super) fn message(line: &mut Vec<u8>, text: &str) {
+    escaped(line, text, &IN_MESSAGE);
 }
 
-/// Writes a value of a text line: bare if nothing in it can be mistaken for the line's own signs, else quoted.
-pub(super) fn value(out: &mut impl Write, text: &str) -> io::Result<()> {
+/// Appends a value of a text line: bare if nothing in it can be mistaken for the line's own signs, else quoted.
+pub(super) fn value(line: &mut Vec<u8>, text: &str) {
     if (1..=LONGEST).contains(&text.len()) && is_bare(text) {
-        return out.write_all(text.as_bytes());
+        line.extend_from_slice(text.as_bytes());
+    } else {
+        quoted(line, text);
     }
-    quoted(out, text)
 }
 
 fn is_bare(text: &str) -> bool {
@@ -84,35 +83,54 @@ fn is_bare(text: &str) -> bool {
     text.chars().all(bare)
 }
 
-/// Writes a JSON string.
-pub(super) fn quoted(out: &mut impl Write, text: &str) -> io::Result<()> {
-    out.write_all(b"\"")?;
-    escaped(out, text, &IN_QUOTES)?;
-    out.write_all(b"\"")
+/// Appends a JSON string.
+pub(super) fn quoted(line: &mut Vec<u8>, text: &str) {
+    line.push(b'"');
+    escaped(line, text, &IN_QUOTES);
+    line.push(b'"');
 }
 
-/// Writes stretches of passing bytes at once, and what is between them escaped.
-fn escaped(out: &mut impl Write, text: &str, passes: &[bool; 256]) -> io::Result<()> {
+/// Appends stretches of passing bytes at once, and what is between them escaped.
+fn escaped(line: &mut Vec<u8>, text: &str, passes: &[bool; 256]) {
     let whole = text.len() <= LONGEST;
     let mut rest = if whole { text } else { &text[..text.floor_char_boundary(LONGEST)] };
-    loop {
+    let before = line.len();
+    if passed(line, rest, passes) {
+        rest = "";
+    } else {
+        line.truncate(before);
+    }
+    while !rest.is_empty() {
         let halt = rest.bytes().position(|byte| !passes[usize::from(byte)]).unwrap_or(rest.len());
         let (passing, halted) = rest.split_at(halt);
-        out.write_all(passing.as_bytes())?;
+        line.extend_from_slice(passing.as_bytes());
         let mut chars = halted.chars();
         match chars.next() {
-            None => break,
-            Some('"') => out.write_all(b"\\\"")?,
-            Some('\\') => out.write_all(b"\\\\")?,
-            Some('\n') => out.write_all(b"\\n")?,
-            Some('\r') => out.write_all(b"\\r")?,
-            Some('\t') => out.write_all(b"\\t")?,
-            Some(c) if is_harmful(c) => write!(out, "\\u{:04x}", u32::from(c))?,
-            Some(c) => out.write_all(c.encode_utf8(&mut [0; 4]).as_bytes())?,
+            None => {}
+            Some('"') => line.extend_from_slice(b"\\\""),
+            Some('\\') => line.extend_from_slice(b"\\\\"),
+            Some('\n') => line.extend_from_slice(b"\\n"),
+            Some('\r') => line.extend_from_slice(b"\\r"),
+            Some('\t') => line.extend_from_slice(b"\\t"),
+            Some(c) if is_harmful(c) => line.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes()),
+            Some(c) => line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
         rest = chars.as_str();
     }
-    if whole { Ok(()) } else { out.write_all("…".as_bytes()) }
+    if !whole {
+        line.extend_from_slice("…".as_bytes());
+    }
+}
+
+/// Appends the text; whether all of it passes. Nearly all texts are short and do: those are copied while they are
+/// looked at, where a call of memcpy would cost more than the bytes do.
+fn passed(line: &mut Vec<u8>, text: &str, passes: &[bool; 256]) -> bool {
+    let mut all = true;
+    line.extend(text.as_bytes().iter().map(|byte| {
+        all &= passes[usize::from(*byte)];
+        *byte
+    }));
+    all
 }
 
 fn is_harmful(c: char) -> bool {

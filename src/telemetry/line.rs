@@ -6,7 +6,7 @@
 use std::{
     cell::Cell,
     fmt::{self, Write as _},
-    io::{self, Write},
+    io::Write,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -21,98 +21,100 @@ use super::{
     escape::{self, LONGEST},
 };
 
-/// Writes the record, with its line end.
-pub(super) fn write(out: &mut impl Write, format: Format, record: &Record<'_>) -> io::Result<()> {
+/// Appends the record's line, with its end.
+pub(super) fn push(line: &mut Vec<u8>, format: Format, record: &Record<'_>) {
     match format {
-        Format::Text => text(out, record),
-        Format::Json => json(out, record),
+        Format::Text => text(line, record),
+        Format::Json => json(line, record),
     }
 }
 
-fn text(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
-    timestamp(out)?;
-    out.write_all(match record.level() {
+fn text(line: &mut Vec<u8>, record: &Record<'_>) {
+    timestamp(line);
+    line.extend_from_slice(match record.level() {
         Level::Error => b" ERROR ",
         Level::Warn => b" WARN  ",
         Level::Info => b" INFO  ",
         Level::Debug => b" DEBUG ",
         Level::Trace => b" TRACE ",
-    })?;
-    escape::message(out, record.target())?;
-    out.write_all(b" ")?;
-    with_message(record, |message| escape::message(out, message))?;
-    fields(&mut Fields { out, format: Format::Text }, record)?;
-    out.write_all(b"\n")
+    });
+    escape::message(line, record.target());
+    line.push(b' ');
+    with_message(record, |message| escape::message(line, message));
+    fields(&mut Fields { line, format: Format::Text }, record);
+    line.push(b'\n');
 }
 
-fn json(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
-    out.write_all(b"{\"timestamp\":\"")?;
-    timestamp(out)?;
-    out.write_all(b"\",\"level\":\"")?;
-    out.write_all(record.level().as_str().as_bytes())?;
-    out.write_all(b"\",\"target\":")?;
-    escape::quoted(out, record.target())?;
-    out.write_all(b",\"message\":")?;
-    with_message(record, |message| escape::quoted(out, message))?;
-    fields(&mut Fields { out, format: Format::Json }, record)?;
-    out.write_all(b"}\n")
+fn json(line: &mut Vec<u8>, record: &Record<'_>) {
+    line.extend_from_slice(b"{\"timestamp\":\"");
+    timestamp(line);
+    line.extend_from_slice(b"\",\"level\":\"");
+    line.extend_from_slice(record.level().as_str().as_bytes());
+    line.extend_from_slice(b"\",\"target\":");
+    escape::quoted(line, record.target());
+    line.extend_from_slice(b",\"message\":");
+    with_message(record, |message| escape::quoted(line, message));
+    fields(&mut Fields { line, format: Format::Json }, record);
+    line.extend_from_slice(b"}\n");
 }
 
-fn fields<W: Write>(fields: &mut Fields<'_, W>, record: &Record<'_>) -> io::Result<()> {
-    record.key_values().visit(fields).map_err(io::Error::other)
+fn fields(fields: &mut Fields<'_>, record: &Record<'_>) {
+    // Nothing that is visited fails: of a value that cannot be displayed there is what there is.
+    let _ = record.key_values().visit(fields);
 }
 
-/// Writes names and values behind the message.
-struct Fields<'a, W> {
-    out: &'a mut W,
+/// Appends names and values behind the message.
+struct Fields<'a> {
+    line: &'a mut Vec<u8>,
     format: Format,
 }
 
-impl<'v, W: Write> VisitSource<'v> for Fields<'_, W> {
+impl<'v> VisitSource<'v> for Fields<'_> {
     fn visit_pair(&mut self, name: Key<'v>, value: Value<'v>) -> Result<(), kv::Error> {
         match self.format {
             Format::Text => {
-                self.out.write_all(b" ")?;
-                escape::value(self.out, name.as_str())?;
-                self.out.write_all(b"=")?;
+                self.line.push(b' ');
+                escape::value(self.line, name.as_str());
+                self.line.push(b'=');
             }
             Format::Json => {
-                self.out.write_all(b",")?;
+                self.line.push(b',');
                 // The line's own names are taken; a field of that name stands beside, not in place of it.
                 match name.as_str() {
                     taken @ ("timestamp" | "level" | "target" | "message") => {
-                        write!(self.out, "\"_{taken}\"")?;
+                        escape::quoted(self.line, &format!("_{taken}"));
                     }
-                    name => escape::quoted(self.out, name)?,
+                    name => escape::quoted(self.line, name),
                 }
-                self.out.write_all(b":")?;
+                self.line.push(b':');
             }
         }
         value.visit(self)
     }
 }
 
-impl<W: Write> Fields<'_, W> {
+impl Fields<'_> {
     /// A number or a truth value: the same in text and in JSON.
     fn bare(&mut self, value: impl fmt::Display) -> Result<(), kv::Error> {
-        Ok(write!(self.out, "{value}")?)
+        Ok(write!(self.line, "{value}")?)
+    }
+
+    fn text(&mut self, text: &str) {
+        match self.format {
+            Format::Text => escape::value(self.line, text),
+            Format::Json => escape::quoted(self.line, text),
+        }
     }
 }
 
-impl<'v, W: Write> VisitValue<'v> for Fields<'_, W> {
+impl<'v> VisitValue<'v> for Fields<'_> {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), kv::Error> {
-        with_text(&value, |text| match self.format {
-            Format::Text => escape::value(self.out, text),
-            Format::Json => escape::quoted(self.out, text),
-        })?;
+        with_text(&value, |text| self.text(text));
         Ok(())
     }
 
     fn visit_str(&mut self, value: &str) -> Result<(), kv::Error> {
-        match self.format {
-            Format::Text => escape::value(self.out, value)?,
-            Format::Json => escape::quoted(self.out, value)?,
-        }
+        self.text(value);
         Ok(())
     }
 
@@ -121,11 +123,13 @@ impl<'v, W: Write> VisitValue<'v> for Fields<'_, W> {
     }
 
     fn visit_u64(&mut self, value: u64) -> Result<(), kv::Error> {
-        self.bare(value)
+        self.line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        Ok(())
     }
 
     fn visit_i64(&mut self, value: i64) -> Result<(), kv::Error> {
-        self.bare(value)
+        self.line.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        Ok(())
     }
 
     fn visit_u128(&mut self, value: u128) -> Result<(), kv::Error> {
@@ -146,7 +150,7 @@ impl<'v, W: Write> VisitValue<'v> for Fields<'_, W> {
     }
 }
 
-fn with_message(record: &Record<'_>, take: impl FnOnce(&str) -> io::Result<()>) -> io::Result<()> {
+fn with_message(record: &Record<'_>, take: impl FnOnce(&str)) {
     match record.args().as_str() {
         Some(fixed) => take(fixed),
         None => with_text(record.args(), take),
@@ -154,16 +158,16 @@ fn with_message(record: &Record<'_>, take: impl FnOnce(&str) -> io::Result<()>) 
 }
 
 /// Hands over the value's text, from the stack if it is short; a value beyond all bounds is cut.
-fn with_text(value: &impl fmt::Display, take: impl FnOnce(&str) -> io::Result<()>) -> io::Result<()> {
+fn with_text(value: &impl fmt::Display, take: impl FnOnce(&str)) {
     let mut short = Short { bytes: [0; 256], len: 0 };
     if write!(short, "{value}").is_ok() {
         // Only whole strings are appended, so this is UTF-8.
-        return take(std::str::from_utf8(&short.bytes[..short.len]).map_err(io::Error::other)?);
+        return take(std::str::from_utf8(&short.bytes[..short.len]).unwrap_or_default());
     }
     let mut long = Long(String::new());
     // An error is a value that cannot be displayed, or one that is long enough: what there is, is taken.
     let _ = write!(long, "{value}");
-    take(&long.0)
+    take(&long.0);
 }
 
 struct Short {
@@ -195,8 +199,8 @@ impl fmt::Write for Long {
 /// The length of `2026-11-21T07:43:00`.
 const SECOND: usize = 19;
 
-/// Writes the time as ISO 8601 in UTC with milliseconds.
-fn timestamp(out: &mut impl Write) -> io::Result<()> {
+/// Appends the time as ISO 8601 in UTC with milliseconds.
+fn timestamp(line: &mut Vec<u8>) {
     thread_local! {
         /// The second that was formatted last, and what came out.
         static LAST: Cell<(u64, [u8; SECOND])> = const { Cell::new((u64::MAX, [0; SECOND])) };
@@ -206,12 +210,13 @@ fn timestamp(out: &mut impl Write) -> io::Result<()> {
     if second != now.as_secs() {
         second = now.as_secs();
         let time = DateTime::from_timestamp(i64::try_from(second).unwrap_or_default(), 0).unwrap_or_default();
-        write!(&mut text[..], "{}", time.format("%Y-%m-%dT%H:%M:%S"))?;
+        // A clock beyond the year 9999 is cut short.
+        let _ = write!(&mut text[..], "{}", time.format("%Y-%m-%dT%H:%M:%S"));
         LAST.set((second, text));
     }
     let millis = now.subsec_millis();
     // At most 999: three digits.
     let digit = |power: u32| b'0' + (millis / power % 10) as u8;
-    out.write_all(&text)?;
-    out.write_all(&[b'.', digit(100), digit(10), digit(1), b'Z'])
+    line.extend_from_slice(&text);
+    line.extend_from_slice(&[b'.', digit(100), digit(10), digit(1), b'Z']);
 }

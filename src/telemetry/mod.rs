@@ -9,6 +9,7 @@ mod line;
 mod sink;
 
 use std::{
+    cell::Cell,
     fs::File,
     io::{self, IsTerminal as _, Write},
     os::fd::AsFd as _,
@@ -96,12 +97,24 @@ pub fn start(config: &Config) -> Result<Logs, SetLoggerError> {
     Ok(logs)
 }
 
+thread_local! {
+    /// What this thread's lines are made in; one that is made while another is, has its own.
+    static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// A logger that writes where it is told to, and its logs.
 pub fn logger(config: &Config, format: Format, output: Box<dyn Write + Send>) -> (Logger, Logs) {
     let sink = Sink::start(output, format);
     let inner = env_logger::Builder::new()
         .parse_filters(&config.filter.0)
-        .format(move |out, record| line::write(out, format, record))
+        .format(move |out, record| {
+            let mut line = LINE.take();
+            line.clear();
+            line::push(&mut line, format, record);
+            let written = out.write_all(&line);
+            LINE.set(line);
+            written
+        })
         .target(env_logger::Target::Pipe(Box::new(sink::Appender(Arc::clone(&sink)))))
         .build();
     (Logger { inner, sink: Arc::clone(&sink) }, Logs { sink })

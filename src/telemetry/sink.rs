@@ -176,8 +176,7 @@ impl Sink {
         let lines = [("lines", dropped)];
         let mut record = Record::builder();
         record.level(Level::Warn).target("highwater::telemetry").key_values(&lines);
-        // Writing to memory does not fail.
-        let _ = line::write(
+        line::push(
             batch,
             self.format,
             &record

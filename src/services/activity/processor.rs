@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use log::{debug, info, warn};
+use uuid::Uuid;
 
 use super::Conflicts;
 use crate::{
@@ -42,16 +43,18 @@ impl Processor {
         let (partition, offset) = (record.partition, record.offset);
         match admission {
             Admission::New(event) => {
-                let (id, user, kind) = (event.id().hyphenated(), event.user_id(), event.event_type());
+                let (user, kind) = (event.user_id(), event.event_type());
+                let mut id = Uuid::encode_buffer();
+                let id = &*event.id().hyphenated().encode_lower(&mut id);
                 match correlation_of(record) {
                     None => info!(
                         target: TARGET,
-                        eventId:% = id, userId = user.as_ref(), eventType = kind.as_ref(), partition, offset;
+                        eventId = id, userId = user.as_ref(), eventType = kind.as_ref(), partition, offset;
                         "processed"
                     ),
                     Some(correlation) => info!(
                         target: TARGET,
-                        eventId:% = id, userId = user.as_ref(), eventType = kind.as_ref(), partition, offset,
+                        eventId = id, userId = user.as_ref(), eventType = kind.as_ref(), partition, offset,
                         correlationId = correlation;
                         "processed"
                     ),
