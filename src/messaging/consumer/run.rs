@@ -86,7 +86,9 @@ impl Run {
 
     /// Waits for the next thing to happen, and sees to it.
     async fn turn(&mut self) -> ControlFlow<()> {
-        let staffs = !self.shift.unstaffed().is_empty();
+        // One moment for both: a partition whose time comes between two would be nobody's.
+        let now = Instant::now();
+        let staffs = !self.shift.unstaffed(now).is_empty();
         let heartbeats = self.staffing.config.heartbeat_interval * IDLE_AFTER;
         // Without a topic there is nothing to be idle about.
         let idle_at = self.idle_since.filter(|_| self.partitions > 0).map(|since| since + heartbeats);
@@ -103,7 +105,7 @@ impl Run {
                 self.idle_since = None;
                 self.staffing.board.group(|group| group.idle = true);
             }
-            entry = self.shift.keep_books() => match entry {
+            entry = self.shift.keep_books(now) => match entry {
                 Entry::Unstaffed => {}
                 Entry::Stuck(partitions) => return self.stand_aside(partitions).await,
             }
@@ -265,7 +267,7 @@ impl Run {
     /// Gives each partition without a worker one, which starts at the committed offset.
     fn staff(&mut self, committed: &BTreeMap<i32, Committed>) {
         let generation = self.membership.standing().claim().map_or(0, |claim| claim.generation);
-        for (partition, progress, stop) in self.shift.unstaffed() {
+        for (partition, progress, stop) in self.shift.unstaffed(Instant::now()) {
             // The first generation commits each start at once. So where others have an offset and this
             // partition has none, it appeared later, and nothing in it was ever seen: it starts at its
             // beginning.

@@ -139,10 +139,9 @@ impl Shift {
         self.report();
     }
 
-    /// Partitions that may have a worker now and have none, each with its progress and what stops it.
-    pub(super) fn unstaffed(&self) -> Vec<(i32, Progress, CancellationToken)> {
-        let now = Instant::now();
-        let vacant = self.posts.iter().filter(|(_, post)| post.worker.is_none() && post.ready_at <= now);
+    /// Partitions that may have a worker by then and have none, each with its progress and what stops it.
+    pub(super) fn unstaffed(&self, by: Instant) -> Vec<(i32, Progress, CancellationToken)> {
+        let vacant = self.posts.iter().filter(|(_, post)| post.worker.is_none() && post.ready_at <= by);
         vacant.map(|(partition, post)| (*partition, post.progress.clone(), post.stop.clone())).collect()
     }
 
@@ -158,16 +157,14 @@ impl Shift {
     }
 
     /// Commits at each interval, and at once when a start is resolved; reports to the board; looks whether
-    /// each handler returns. Returns when something needs attention. May be called off at any moment.
-    pub(super) async fn keep_books(&mut self) -> Entry {
+    /// each handler returns. Returns when something needs attention: partitions that may have a worker later
+    /// than `after`, those before being seen to. May be called off at any moment.
+    pub(super) async fn keep_books(&mut self, after: Instant) -> Entry {
         loop {
             let vacant = self.posts.values().filter(|post| post.worker.is_none());
-            let vacancy = vacant.map(|post| post.ready_at).min();
-            let now = Instant::now();
+            let vacancy = vacant.map(|post| post.ready_at).filter(|at| *at > after).min();
             tokio::select! {
-                () = sleep_until(vacancy.unwrap_or(now)), if vacancy.is_some_and(|at| at > now) => {
-                    return Entry::Unstaffed;
-                }
+                () = sleep_until(vacancy.unwrap_or(after)), if vacancy.is_some() => return Entry::Unstaffed,
                 _ = self.reports.tick() => {
                     let stuck = self.look();
                     if !stuck.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use highwater::messaging::{ConsumerConfig, OffsetReset, Publisher, dead_letter};
+use highwater::messaging::{ConsumerConfig, Message, OffsetReset, Publisher, dead_letter};
 
 use super::producing::message;
 use crate::support::{Recorder, TestCluster, eventually};
@@ -179,6 +179,25 @@ async fn a_handler_that_panics_stops_nothing_for_good_and_skips_nothing() {
         ["before", "panic", "after"].iter().all(|value| values.contains(&(*value).to_owned())).then_some(())
     })
     .await;
+    consumer.stop().await;
+}
+
+/// Fails when a partition whose time to go on comes while another is seen to is nobody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_whose_handlers_panic_at_nearly_the_same_time_all_go_on() {
+    const PARTITIONS: i32 = 40;
+
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let producer = client.producer(client.topic_named(&cluster.topic, PARTITIONS));
+    for partition in 0..PARTITIONS {
+        let record = Message { partition: Some(partition), ..message("any", "panic") };
+        producer.publish(record).await.unwrap();
+    }
+    let recorder = Arc::new(Recorder::default());
+    let consumer = client.consumer(Arc::clone(&recorder) as _);
+    let all = PARTITIONS as usize;
+    eventually("all are handled", async || (recorder.count() == all).then_some(())).await;
     consumer.stop().await;
 }
 

@@ -1,7 +1,7 @@
 //! A handler that remembers what it was given.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -14,7 +14,7 @@ use highwater::messaging::{Handler, Passing, Poison, Record, Stopped, Verdict};
 
 /// Remembers every record; what it does with one depends on the value: `poison` can never be processed,
 /// `trouble` cannot be processed until [`Recorder::end_trouble`], `hang` does not return until then, `slow` takes a
-/// while, and `panic` panics the first time.
+/// while, and each `panic` panics the first time.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     handled: Mutex<Vec<Record>>,
@@ -22,7 +22,8 @@ pub(crate) struct Recorder {
     forgotten: Mutex<Vec<i32>>,
     window: AtomicU64,
     over: AtomicBool,
-    panicked: AtomicBool,
+    /// Partition and offset of those that did.
+    panicked: Mutex<BTreeSet<(i32, i64)>>,
     refused: AtomicUsize,
 }
 
@@ -74,6 +75,10 @@ impl Recorder {
         self.refused.load(Ordering::SeqCst)
     }
 
+    fn panics_at(&self, record: &Record) -> bool {
+        self.panicked.lock().unwrap().insert((record.partition, record.offset))
+    }
+
     pub(crate) fn end_trouble(&self) {
         self.over.store(true, Ordering::SeqCst);
     }
@@ -86,7 +91,7 @@ impl Handler for Recorder {
         for (index, record) in records.iter().enumerate() {
             match record.value.as_deref() {
                 Some(b"poison") => verdict.poison.push(Poison { index, reason: "it is poison".to_owned() }),
-                Some(b"panic") if !self.panicked.swap(true, Ordering::SeqCst) => panic!("as the record says"),
+                Some(b"panic") if self.panics_at(record) => panic!("as the record says"),
                 Some(b"hang") if !self.over.load(Ordering::SeqCst) => {
                     while !self.over.load(Ordering::SeqCst) {
                         tokio::time::sleep(Duration::from_millis(10)).await;
