@@ -32,7 +32,8 @@ pub trait EventStore: Send + Sync + 'static {
     /// As [`EventStore::get`], but waits for the event to be admitted, at most that long.
     async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<Stored>>, StoreError>;
 
-    /// The place after the newest event: bounds a listing to what is there when it begins.
+    /// The place after the last one that was given away: a `read` that begins afterwards finds all that is before it,
+    /// and so it bounds a listing to what is there when that begins.
     async fn end(&self) -> Result<Position, StoreError>;
 
     /// The next events that the query asks for, in the order in which they were processed: those at

@@ -3,6 +3,8 @@
 //! What moves a cursor, ends a line or turns the direction of writing is escaped as in JSON, in text and
 //! in JSON alike: C0 and C1 controls, DEL, U+2028 and U+2029, and the marks of bidirectional text.
 
+use std::io::Write;
+
 /// The longest value that is written whole, in bytes. A longer one is cut, and ends in `…`.
 pub(super) const LONGEST: usize = 8 * 1024;
 
@@ -31,8 +33,8 @@ const CLASSES: [Class; 256] = {
             b'"' | b'\\' => Class::Marked,
             b' ' | b'=' => Class::Quoted,
             0..0x20 | 0x7f => Class::Control,
-            // U+0080 to U+00BF, with the C1 controls; U+2000 to U+2FFF; both have spaces, too.
-            0xc2 | 0xe2 => Class::Suspect,
+            // U+0080 to U+00BF, with the C1 controls; U+0600 to U+063F; U+2000 to U+2FFF. Some are spaces.
+            0xc2 | 0xd8 | 0xe2 => Class::Suspect,
             0x80.. => Class::Beyond,
             _ => Class::Plain,
         };
@@ -90,16 +92,22 @@ pub(super) fn quoted(line: &mut Vec<u8>, text: &str) {
     line.push(b'"');
 }
 
-/// Appends stretches of passing bytes at once, and what is between them escaped.
+/// Appends the passing bytes, and what is between them escaped.
 fn escaped(line: &mut Vec<u8>, text: &str, passes: &[bool; 256]) {
     let whole = text.len() <= LONGEST;
-    let mut rest = if whole { text } else { &text[..text.floor_char_boundary(LONGEST)] };
+    let shown = if whole { text } else { &text[..text.floor_char_boundary(LONGEST)] };
     let before = line.len();
-    if passed(line, rest, passes) {
-        rest = "";
-    } else {
+    if !passed(line, shown, passes) {
         line.truncate(before);
+        rewrite(line, shown, passes);
     }
+    if !whole {
+        line.extend_from_slice("…".as_bytes());
+    }
+}
+
+/// Appends a text in which something is to be escaped.
+fn rewrite(line: &mut Vec<u8>, mut rest: &str, passes: &[bool; 256]) {
     while !rest.is_empty() {
         let halt = rest.bytes().position(|byte| !passes[usize::from(byte)]).unwrap_or(rest.len());
         let (passing, halted) = rest.split_at(halt);
@@ -112,13 +120,13 @@ fn escaped(line: &mut Vec<u8>, text: &str, passes: &[bool; 256]) {
             Some('\n') => line.extend_from_slice(b"\\n"),
             Some('\r') => line.extend_from_slice(b"\\r"),
             Some('\t') => line.extend_from_slice(b"\\t"),
-            Some(c) if is_harmful(c) => line.extend_from_slice(format!("\\u{:04x}", u32::from(c)).as_bytes()),
+            Some(c) if is_harmful(c) => {
+                // A Vec takes all.
+                let _ = write!(line, "\\u{:04x}", u32::from(c));
+            }
             Some(c) => line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
         }
         rest = chars.as_str();
-    }
-    if !whole {
-        line.extend_from_slice("…".as_bytes());
     }
 }
 
@@ -134,6 +142,7 @@ fn passed(line: &mut Vec<u8>, text: &str, passes: &[bool; 256]) -> bool {
 }
 
 fn is_harmful(c: char) -> bool {
-    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || turns || matches!(c, '\u{2028}' | '\u{2029}')
 }

@@ -82,7 +82,7 @@ impl<'v> VisitSource<'v> for Fields<'_> {
                 // The line's own names are taken; a field of that name stands beside, not in place of it.
                 match name.as_str() {
                     taken @ ("timestamp" | "level" | "target" | "message") => {
-                        escape::quoted(self.line, &format!("_{taken}"));
+                        let _ = write!(self.line, "\"_{taken}\"");
                     }
                     name => escape::quoted(self.line, name),
                 }

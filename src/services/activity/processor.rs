@@ -44,8 +44,9 @@ impl Processor {
         match admission {
             Admission::New(event) => {
                 let (user, kind) = (event.user_id(), event.event_type());
-                let mut id = Uuid::encode_buffer();
-                let id = &*event.id().hyphenated().encode_lower(&mut id);
+                // As text: a value to be displayed takes a way of its own through the log, at each event.
+                let mut buffer = Uuid::encode_buffer();
+                let id = &*event.id().hyphenated().encode_lower(&mut buffer);
                 match correlation_of(record) {
                     None => info!(
                         target: TARGET,

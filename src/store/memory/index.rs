@@ -40,11 +40,11 @@ impl Index {
         self.groups.find(spread(hash), |group| group.hash == hash)
     }
 
-    /// Takes out the first event of a group, and the group with its last.
-    pub(super) fn pop(&mut self, hash: u32) {
-        if let Ok(mut group) = self.groups.find_entry(spread(hash), |group| group.hash == hash)
-            && !group.get_mut().pop()
-        {
+    /// Takes out an event, which is the first of the group of that hash; and the group with its last.
+    pub(super) fn pop(&mut self, hash: u32, number: u32) {
+        let Ok(mut group) = self.groups.find_entry(spread(hash), |group| group.hash == hash) else { return };
+        debug_assert_eq!(group.get().first, number, "events leave oldest first");
+        if !group.get_mut().pop() {
             group.remove();
         }
     }

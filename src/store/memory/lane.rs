@@ -74,7 +74,7 @@ impl Lane {
             if self.all.back().is_some_and(|last| stored.offset <= last.offset) {
                 self.of_this_log = number;
             }
-            hashes.push((self.hash_of_user(stored.user_id_json()), self.hash_of_type(&stored.event_type())));
+            hashes.push((self.hash_of(stored.user_id_json()), self.hash_of_type(&stored.event_type())));
             self.bytes += size(stored);
             self.all.push_back(Arc::clone(stored));
         }
@@ -90,8 +90,8 @@ impl Lane {
     pub(super) fn pop_oldest(&mut self) -> Option<Arc<Stored>> {
         let oldest = self.all.pop_front()?;
         self.bytes -= size(&oldest);
-        self.by_user.pop(self.hash_of_user(oldest.user_id_json()));
-        self.by_type.pop(self.hash_of_type(&oldest.event_type()));
+        self.by_user.pop(self.hash_of(oldest.user_id_json()), self.first);
+        self.by_type.pop(self.hash_of_type(&oldest.event_type()), self.first);
         let next = self.first.wrapping_add(1);
         if self.of_this_log == self.first {
             self.of_this_log = next;
@@ -106,14 +106,14 @@ impl Lane {
     }
 
     /// The shortest sequence that has every event of that user (a JSON string) and that type (lower case), and
-    /// perhaps others; `None` when there is no such event.
+    /// perhaps others; `None` where no event has such a hash.
     pub(super) fn narrowest(&self, user: Option<&[u8]>, event_type: Option<&str>) -> Option<Sequence<'_>> {
         let mut numbers = None;
         if let Some(user) = user {
-            numbers = Some(self.by_user.find(self.hash_of_user(user))?);
+            numbers = Some(self.by_user.find(self.hash_of(user))?);
         }
         if let Some(lower) = event_type {
-            let of_type = self.by_type.find(self.hash_of_type(lower))?;
+            let of_type = self.by_type.find(self.hash_of(lower.as_bytes()))?;
             if numbers.is_none_or(|of_user: &Numbers| of_type.len() < of_user.len()) {
                 numbers = Some(of_type);
             }
@@ -121,21 +121,22 @@ impl Lane {
         Some(Sequence { lane: self, numbers })
     }
 
-    fn hash_of_user(&self, json: &[u8]) -> u32 {
-        self.hasher.hash_one(json) as u32
+    fn hash_of(&self, bytes: &[u8]) -> u32 {
+        self.hasher.hash_one(bytes) as u32
     }
 
-    /// The same for all ways to write a type in upper and lower case.
+    /// That of the type in lower case.
     fn hash_of_type(&self, event_type: &str) -> u32 {
         // Nearly all are short, and of letters for which no allocation is needed.
         let mut short = [0; 64];
-        if let Some(lower) = short.get_mut(..event_type.len()).filter(|_| event_type.is_ascii()) {
-            for (lower, byte) in lower.iter_mut().zip(event_type.bytes()) {
-                *lower = byte.to_ascii_lowercase();
+        match short.get_mut(..event_type.len()).filter(|_| event_type.is_ascii()) {
+            Some(lower) => {
+                lower.copy_from_slice(event_type.as_bytes());
+                lower.make_ascii_lowercase();
+                self.hash_of(lower)
             }
-            return self.hasher.hash_one(&*lower) as u32;
+            None => self.hash_of(event_type.to_lowercase().as_bytes()),
         }
-        self.hasher.hash_one(event_type.to_lowercase().as_bytes()) as u32
     }
 
     fn at(&self, number: u32) -> Option<&Arc<Stored>> {

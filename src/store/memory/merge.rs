@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BinaryHeap, ops::Deref, sync::Arc};
 use super::lane::{Lane, Sequence, is_of_type};
 use crate::store::{Page, Position, Query, Stored};
 
-/// The most events looked at for one page: bounds how long the order is locked when few match.
+/// The most events looked at for one page: bounds how long the lanes are locked when few match.
 const MOST_LOOKED_AT: usize = 4096;
 
 /// The events that match, at `from` or later and before `until`, at most `limit` of them. The page is

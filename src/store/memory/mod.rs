@@ -106,9 +106,8 @@ impl MemoryStore {
 
     /// What it holds now.
     pub fn stats(&self) -> Stats {
-        let events = self.order.look_at_all(|lanes| lanes.iter().map(|lane| lane.len() as u64).sum());
         Stats {
-            events,
+            events: self.order.len() as u64,
             duplicates: self.duplicates.load(Ordering::Relaxed),
             evicted: self.evicted.load(Ordering::Relaxed),
         }
@@ -174,13 +173,13 @@ impl MemoryStore {
 #[async_trait]
 impl EventStore for MemoryStore {
     async fn admit(&self, partition: i32, events: Vec<Offered>) -> Result<Vec<Admission>, StoreError> {
-        let mut admitted = Vec::with_capacity(events.len());
-        self.order.append(partition, events.len(), |lane, Position(first)| {
+        let admitted = self.order.append(partition, events.len(), |lane, Position(first)| {
             let places = (first..).map(Position);
             let admit = |(place, event)| self.admit_one(partition, place, event);
-            admitted.extend(places.zip(events).map(admit));
+            let admitted: Vec<Admitted> = places.zip(events).map(admit).collect();
             lane.extend(admitted.iter().filter_map(|admitted| admitted.as_ref().ok()));
             self.evict(lane, partition, usize::MAX);
+            admitted
         });
         self.waiters.wake(admitted.iter().filter_map(|admitted| admitted.as_ref().ok()));
         let say = |admitted: Admitted| admitted.map_or_else(|it| self.judge(*it), Admission::New);
@@ -217,7 +216,7 @@ impl EventStore for MemoryStore {
     async fn share_among(&self, partitions: usize) -> Result<(), StoreError> {
         self.partitions.store(partitions.max(1) as u64, Ordering::Relaxed);
         for partition in self.order.partitions() {
-            let evict = || self.order.with(partition, |lane| self.evict(lane, partition, STEP));
+            let evict = || self.order.change_lane(partition, |lane| self.evict(lane, partition, STEP));
             while evict().unwrap_or(false) {
                 tokio::task::yield_now().await;
             }

@@ -1,4 +1,8 @@
-//! The order of processing: a lane a partition, each behind a lock of its own, so that partitions wait for nobody.
+//! The order of processing: a lane a partition, each behind a lock of its own, so that one partition's batch does not
+//! wait for another's.
+//!
+//! Locks are taken in one order: that of the set of lanes, then lanes by partition; who holds one asks for none before
+//! it. To add a lane or to take one out waits for all who use any, and they for that.
 //!
 //! A place is taken while the lane is locked that it is for. So whoever has asked for the end, and reads a lane
 //! afterwards, finds in it all events before that end: those whose place is taken and that are not in the lane yet
@@ -47,14 +51,14 @@ impl Order {
                 return append(&mut lane, Position(first));
             }
             drop(lanes);
-            self.change(|lanes| {
+            self.change_lanes(|lanes| {
                 lanes.entry(partition).or_default();
             });
         }
     }
 
     /// Hands out the partition's lane, where there is one.
-    pub(super) fn with<T>(&self, partition: i32, change: impl FnOnce(&mut Lane) -> T) -> Option<T> {
+    pub(super) fn change_lane<T>(&self, partition: i32, change: impl FnOnce(&mut Lane) -> T) -> Option<T> {
         let lanes = self.lanes();
         let mut lane = lanes.get(&partition)?.write().unwrap_or_else(PoisonError::into_inner);
         Some(change(&mut lane))
@@ -72,6 +76,11 @@ impl Order {
         look(&all)
     }
 
+    /// How many events there are, lane by lane: not all of one moment.
+    pub(super) fn len(&self) -> usize {
+        self.lanes().values().map(|lane| read(lane).len()).sum()
+    }
+
     /// The partitions that have a lane.
     pub(super) fn partitions(&self) -> Vec<i32> {
         self.lanes().keys().copied().collect()
@@ -79,7 +88,7 @@ impl Order {
 
     /// Takes the partition's lane out.
     pub(super) fn remove(&self, partition: i32) -> Option<Lane> {
-        let lane = self.change(|lanes| lanes.remove(&partition))?;
+        let lane = self.change_lanes(|lanes| lanes.remove(&partition))?;
         Some(lane.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -87,7 +96,7 @@ impl Order {
         self.lanes.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<T>(&self, change: impl FnOnce(&mut Lanes) -> T) -> T {
+    fn change_lanes<T>(&self, change: impl FnOnce(&mut Lanes) -> T) -> T {
         change(&mut self.lanes.write().unwrap_or_else(PoisonError::into_inner))
     }
 }

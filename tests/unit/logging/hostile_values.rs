@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use super::logged;
 
 /// What a value could use to end its line, move the cursor or turn the direction of writing.
-const HARMFUL: [char; 12] = [
-    '\n', '\r', '\0', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{2028}', '\u{2029}', '\u{202e}', '\u{2066}',
-    '\u{200f}',
+const HARMFUL: [char; 13] = [
+    '\n', '\r', '\0', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{2028}', '\u{2029}', '\u{61c}', '\u{202e}',
+    '\u{2066}', '\u{200f}',
 ];
 
 #[test]

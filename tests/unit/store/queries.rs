@@ -8,7 +8,7 @@ use std::{
 use highwater::store::{EventStore, Position, Query};
 use tokio::runtime;
 
-use super::{admit, event, events, listed, moment, of_type, of_user, store};
+use super::{admit, all, event, events, listed, moment, of_type, of_user, store};
 
 #[tokio::test]
 async fn a_user_is_compared_exactly() {
@@ -161,12 +161,32 @@ fn while_several_partitions_are_written_a_listing_misses_nothing_before_its_end(
     });
 }
 
-/// Groups go by 32 bits of a hash: of so many users, some four pairs share one.
+#[tokio::test]
+async fn a_type_is_found_in_other_case_whatever_its_length_and_script() {
+    let store = store(100);
+    let pairs = [
+        ("A".repeat(64), "a".repeat(64)),
+        ("A".repeat(65), "a".repeat(65)),
+        ("\u{212a}ELVIN".to_owned(), "KeLViN".to_owned()), // the sign of the unit
+        ("\u{130}".to_owned(), "i\u{307}".to_owned()),
+        ("ΟΔΟΣ".to_owned(), "οδος".to_owned()),
+    ];
+    for (number, (upper, lower)) in (0..).zip(&pairs) {
+        admit(&store, 0, vec![event(2 * number, "ada", upper), event(2 * number + 1, "ada", lower)]).await;
+    }
+    for (number, (upper, lower)) in (0..).zip(&pairs) {
+        for asked in [upper, lower] {
+            assert_eq!(listed(&store, &of_type(asked), 10).await, [2 * number, 2 * number + 1], "{asked}");
+        }
+    }
+}
+
+/// Groups go by 32 bits of a hash: of so many users, four or five pairs share one, and one time in a hundred none.
 #[tokio::test]
 async fn each_of_two_hundred_thousand_users_has_their_own_events_alone() {
     const USERS: u32 = 200_000;
 
-    let store = store(1_000_000);
+    let store = store(USERS.into());
     let user = |number: u32| format!("user-{number}");
     for first in (0..USERS).step_by(1000) {
         let some = (first..first + 1000).map(|number| event(number, &user(number), "A"));
@@ -175,4 +195,58 @@ async fn each_of_two_hundred_thousand_users_has_their_own_events_alone() {
     for number in 0..USERS {
         assert_eq!(listed(&store, &of_user(&user(number)), 10).await, [number]);
     }
+    // And when the others of a group have left.
+    store.share_among(2).await.unwrap();
+    for number in 0..USERS {
+        let left: &[u32] = if number < USERS / 2 { &[] } else { &[number] };
+        assert_eq!(listed(&store, &of_user(&user(number)), 10).await, left);
+    }
+}
+
+#[test]
+fn beside_events_that_leave_and_a_partition_that_comes_and_goes_a_listing_has_each_once_in_order() {
+    const EVENTS: u32 = 20_000;
+    const SHARE: usize = 1_000;
+
+    let store = store(2 * SHARE as u64);
+    let left = AtomicI32::new(2);
+    let runtime = || runtime::Builder::new_current_thread().build().unwrap();
+    runtime().block_on(store.share_among(2)).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for first in (0..EVENTS).step_by(50) {
+                runtime().block_on(admit(&store, 0, events(first..first + 50)));
+            }
+            left.fetch_sub(1, Ordering::Release);
+        });
+        scope.spawn(|| {
+            for _ in 0..100 {
+                let new = runtime().block_on(admit(&store, 1, events(EVENTS..EVENTS + 500)));
+                assert!(new.iter().all(|new| *new));
+                runtime().block_on(store.forget(1)).unwrap();
+            }
+            left.fetch_sub(1, Ordering::Release);
+        });
+        runtime().block_on(async {
+            while left.load(Ordering::Acquire) > 0 {
+                let (until, mut from, mut last) =
+                    (store.end().await.unwrap(), Some(Position::default()), None);
+                while let Some(next) = from {
+                    let page = store.read(&Query::default(), next, until, 100).await.unwrap();
+                    for event in &page.events {
+                        assert!(
+                            last < Some(event.place) && event.place < until,
+                            "{last:?} {:?}",
+                            event.place
+                        );
+                        last = Some(event.place);
+                    }
+                    from = page.next;
+                }
+            }
+        });
+    });
+    let newest: Vec<u32> = (EVENTS - SHARE as u32..EVENTS).collect();
+    assert_eq!(runtime().block_on(all(&store)), newest);
+    assert_eq!(store.stats().events, SHARE as u64);
 }
