@@ -48,8 +48,8 @@ LABEL org.opencontainers.image.title="highwater" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /image /
 USER 10001:10001
-# activity, users, orders; the healthcheck asks whichever the container runs.
-EXPOSE 8000 5001 5002
+# activity, users, orders, the event log; the healthcheck asks whichever the container runs.
+EXPOSE 8000 5001 5002 5003
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 CMD ["/highwater", "healthcheck"]
 ENTRYPOINT ["/highwater"]
 
