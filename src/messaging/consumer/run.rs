@@ -86,9 +86,11 @@ impl Run {
 
     /// Waits for the next thing to happen, and sees to it.
     async fn turn(&mut self) -> ControlFlow<()> {
-        // One moment for both: a partition whose time comes between two would be nobody's.
+        // One moment for both: a partition whose time comes between two would be nobody's. While some are given
+        // workers no others are waited for: those whose time comes meanwhile get theirs with them, or in the next turn.
         let now = Instant::now();
         let staffs = !self.shift.unstaffed(now).is_empty();
+        let later_than = (!staffs).then_some(now);
         let heartbeats = self.staffing.config.heartbeat_interval * IDLE_AFTER;
         // Without a topic there is nothing to be idle about.
         let idle_at = self.idle_since.filter(|_| self.partitions > 0).map(|since| since + heartbeats);
@@ -105,7 +107,7 @@ impl Run {
                 self.idle_since = None;
                 self.staffing.board.group(|group| group.idle = true);
             }
-            entry = self.shift.keep_books(now) => match entry {
+            entry = self.shift.keep_books(later_than) => match entry {
                 Entry::Unstaffed => {}
                 Entry::Stuck(partitions) => return self.stand_aside(partitions).await,
             }

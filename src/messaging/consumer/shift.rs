@@ -157,14 +157,17 @@ impl Shift {
     }
 
     /// Commits at each interval, and at once when a start is resolved; reports to the board; looks whether
-    /// each handler returns. Returns when something needs attention: partitions that may have a worker later
-    /// than `after`, those before being seen to. May be called off at any moment.
-    pub(super) async fn keep_books(&mut self, after: Instant) -> Entry {
+    /// each handler returns. Returns when something needs attention: as to workers, when the time of a partition
+    /// comes that was not due at `after`; not at all where that is `None`. May be called off at any moment.
+    pub(super) async fn keep_books(&mut self, after: Option<Instant>) -> Entry {
         loop {
             let vacant = self.posts.values().filter(|post| post.worker.is_none());
-            let vacancy = vacant.map(|post| post.ready_at).filter(|at| *at > after).min();
+            let later = vacant.map(|post| post.ready_at).filter(|at| after.is_some_and(|after| *at > after));
+            let vacancy = later.min();
             tokio::select! {
-                () = sleep_until(vacancy.unwrap_or(after)), if vacancy.is_some() => return Entry::Unstaffed,
+                () = sleep_until(vacancy.unwrap_or_else(Instant::now)), if vacancy.is_some() => {
+                    return Entry::Unstaffed;
+                }
                 _ = self.reports.tick() => {
                     let stuck = self.look();
                     if !stuck.is_empty() {

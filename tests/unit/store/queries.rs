@@ -1,9 +1,6 @@
 //! What is found, and in which pages.
 
-use std::{
-    sync::atomic::{AtomicI32, Ordering},
-    thread,
-};
+use std::thread;
 
 use highwater::store::{EventStore, Position, Query};
 use tokio::runtime;
@@ -126,10 +123,9 @@ fn while_several_partitions_are_written_a_listing_misses_nothing_before_its_end(
     const EVENTS: u32 = 20_000;
 
     let store = store(1_000_000);
-    let left = AtomicI32::new(PARTITIONS);
     thread::scope(|scope| {
-        for partition in 0..PARTITIONS {
-            let (store, left) = (&store, &left);
+        let writer = |partition| {
+            let store = &store;
             scope.spawn(move || {
                 let runtime = runtime::Builder::new_current_thread().build().unwrap();
                 let numbers: Vec<u32> =
@@ -137,14 +133,15 @@ fn while_several_partitions_are_written_a_listing_misses_nothing_before_its_end(
                 for some in numbers.chunks(5) {
                     runtime.block_on(admit(store, partition, events(some.iter().copied())));
                 }
-                left.fetch_sub(1, Ordering::Release);
-            });
-        }
+            })
+        };
+        let writers: Vec<_> = (0..PARTITIONS).map(writer).collect();
         let runtime = runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut from = Position::default();
-            while from.0 < u64::from(EVENTS) * PARTITIONS as u64 {
-                let last_look = left.load(Ordering::Acquire) == 0;
+            let mut last_look = false;
+            while !last_look {
+                last_look = writers.iter().all(|writer| writer.is_finished());
                 // All are new, so each place has its event.
                 let until = store.end().await.unwrap();
                 let mut places = from.0..until.0;
@@ -209,26 +206,23 @@ fn beside_events_that_leave_and_a_partition_that_comes_and_goes_a_listing_has_ea
     const SHARE: usize = 1_000;
 
     let store = store(2 * SHARE as u64);
-    let left = AtomicI32::new(2);
     let runtime = || runtime::Builder::new_current_thread().build().unwrap();
     runtime().block_on(store.share_among(2)).unwrap();
     thread::scope(|scope| {
-        scope.spawn(|| {
+        let full = scope.spawn(|| {
             for first in (0..EVENTS).step_by(50) {
                 runtime().block_on(admit(&store, 0, events(first..first + 50)));
             }
-            left.fetch_sub(1, Ordering::Release);
         });
-        scope.spawn(|| {
+        let coming_and_going = scope.spawn(|| {
             for _ in 0..100 {
                 let new = runtime().block_on(admit(&store, 1, events(EVENTS..EVENTS + 500)));
                 assert!(new.iter().all(|new| *new));
                 runtime().block_on(store.forget(1)).unwrap();
             }
-            left.fetch_sub(1, Ordering::Release);
         });
         runtime().block_on(async {
-            while left.load(Ordering::Acquire) > 0 {
+            while !(full.is_finished() && coming_and_going.is_finished()) {
                 let (until, mut from, mut last) =
                     (store.end().await.unwrap(), Some(Position::default()), None);
                 while let Some(next) = from {
