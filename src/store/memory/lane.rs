@@ -68,22 +68,23 @@ impl Lane {
 
     /// Appends events, in their order.
     pub(super) fn extend<'a>(&mut self, events: impl Iterator<Item = &'a Arc<Stored>>) {
-        let first = self.first.wrapping_add(self.all.len() as u32);
         let mut hashes = Vec::with_capacity(events.size_hint().1.unwrap_or(0));
-        for (stored, number) in events.zip(numbers(first)) {
+        for stored in events {
+            let number = self.first.wrapping_add(self.all.len() as u32);
             if self.all.back().is_some_and(|last| stored.offset <= last.offset) {
                 self.of_this_log = number;
             }
-            hashes.push((self.hash_of(stored.user_id_json()), self.hash_of_type(&stored.event_type())));
+            let (user, event_type) = (stored.user_id_json(), stored.event_type());
+            hashes.push((number, self.hash_of(user), self.hash_of_type(&event_type)));
             self.bytes += size(stored);
             self.all.push_back(Arc::clone(stored));
         }
         // Each group is somewhere else in memory. In loops that do nothing else, several are waited for at once.
-        for ((of_user, _), number) in hashes.iter().zip(numbers(first)) {
-            self.by_user.push(*of_user, number);
+        for &(number, of_user, _) in &hashes {
+            self.by_user.push(of_user, number);
         }
-        for ((_, of_type), number) in hashes.iter().zip(numbers(first)) {
-            self.by_type.push(*of_type, number);
+        for &(number, _, of_type) in &hashes {
+            self.by_type.push(of_type, number);
         }
     }
 
@@ -162,11 +163,6 @@ impl<'a> Sequence<'a> {
             None => before,
         }
     }
-}
-
-/// The numbers from one on. They wrap.
-fn numbers(first: u32) -> impl Iterator<Item = u32> {
-    (0..).map(move |more| first.wrapping_add(more))
 }
 
 fn size(event: &Event) -> u64 {

@@ -11,7 +11,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        PoisonError, RwLock, RwLockReadGuard,
+        PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -46,7 +46,7 @@ impl Order {
             // store says it has.
             let lanes = self.lanes();
             if let Some(lane) = lanes.get(&partition) {
-                let mut lane = lane.write().unwrap_or_else(PoisonError::into_inner);
+                let mut lane = write(lane);
                 let first = self.next.fetch_add(places as u64, Ordering::AcqRel);
                 return append(&mut lane, Position(first));
             }
@@ -60,8 +60,7 @@ impl Order {
     /// Hands out the partition's lane, where there is one.
     pub(super) fn change_lane<T>(&self, partition: i32, change: impl FnOnce(&mut Lane) -> T) -> Option<T> {
         let lanes = self.lanes();
-        let mut lane = lanes.get(&partition)?.write().unwrap_or_else(PoisonError::into_inner);
-        Some(change(&mut lane))
+        Some(change(&mut write(lanes.get(&partition)?)))
     }
 
     /// Hands out the partition's lane to look at, where there is one.
@@ -99,6 +98,10 @@ impl Order {
     fn change_lanes<T>(&self, change: impl FnOnce(&mut Lanes) -> T) -> T {
         change(&mut self.lanes.write().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn write(lane: &RwLock<Lane>) -> RwLockWriteGuard<'_, Lane> {
+    lane.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read(lane: &RwLock<Lane>) -> RwLockReadGuard<'_, Lane> {
