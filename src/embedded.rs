@@ -1,8 +1,9 @@
 //! The broker inside the process, where no other is named.
 
 use anyhow::Context as _;
+use highwater_kafka_broker::Broker;
 
-use crate::{config::Config, embedded::Broker};
+use crate::config::Config;
 
 /// Starts it, unless there is a Kafka already; it ends when what is returned is dropped.
 ///

@@ -3,14 +3,17 @@
 use std::{io, net::SocketAddr, process::ExitCode, thread};
 
 use anyhow::{Context as _, anyhow};
-#[cfg(feature = "eventlog")]
-use highwater::services::eventlog;
 use highwater::{
+    activity,
     config::{self, Config, Invocation, Service},
-    http,
-    services::{activity, dead_letters, orders, users},
-    shutdown::{self, Shutdown},
     telemetry,
+};
+use highwater_commerce::{orders, users};
+#[cfg(feature = "eventlog")]
+use highwater_eventlog as eventlog;
+use highwater_web::{
+    dead_letters, http,
+    shutdown::{self, Shutdown},
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{

@@ -2,10 +2,8 @@
 
 use bytes::Bytes;
 use chrono::DateTime;
-use highwater::{
-    messaging::Record,
-    services::activity::{Accepts, NewEvent, record::parse},
-};
+use highwater::activity::{Accepts, NewEvent, record::parse};
+use highwater_kafka::Record;
 
 /// The first byte says whose event it is.
 pub fn event(data: &[u8]) {

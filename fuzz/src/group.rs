@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use highwater::messaging::{
+use highwater_kafka::{
     group::{Assignment, Subscriber, assign_cooperative_sticky, assign_range},
     wire::decode,
 };

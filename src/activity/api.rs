@@ -2,14 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
+use highwater_kafka::TypedProducer;
+use highwater_web::{dead_letters::Desk, http::BodyLimits, operations::Operations, shutdown::Shutdown};
+
 use super::{Config, Run};
-use crate::{
-    http::BodyLimits,
-    messaging::TypedProducer,
-    services::{dead_letters::Desk, operations::Operations},
-    shutdown::Shutdown,
-    store::{Event, EventStore},
-};
+use crate::store::{Event, EventStore};
 
 /// What the routes answer from.
 pub struct Api {

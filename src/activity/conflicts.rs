@@ -8,9 +8,10 @@ use std::{
     },
 };
 
+use highwater_kafka::Record;
 use log::warn;
 
-use crate::{messaging::Record, store::Stored};
+use crate::store::Stored;
 
 /// The target of the line that each of them gets.
 const TARGET: &str = "highwater::conflict";

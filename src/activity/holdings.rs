@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
+use highwater_web::operations::{Figure, Kind, Particular};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Conflicts;
-use crate::{
-    services::operations::{Figure, Kind, Particular},
-    store::{EventStore, Stats},
-};
+use crate::store::{EventStore, Stats};
 
 /// What is in the store, and what did not come into it.
 pub struct Holdings {

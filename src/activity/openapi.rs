@@ -1,5 +1,14 @@
 //! The routes of this service, described.
 
+use highwater_web::{
+    dead_letters,
+    http::{
+        JSON, NDJSON,
+        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, moment, packed},
+    },
+    operations,
+    unpublished::reasons,
+};
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 use warp::http::{HeaderName, header};
@@ -10,14 +19,7 @@ use super::{
     request::{Accepts, MAX_CHARACTERS},
     selection::MAX_LIMIT,
 };
-use crate::{
-    http::{
-        JSON, NDJSON,
-        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, moment, packed},
-    },
-    services::{dead_letters, operations, unpublished::reasons},
-    store::StoreError,
-};
+use crate::store::StoreError;
 
 /// What `GET /openapi.json` answers: [`document`], as `docs/openapi` has it.
 pub static DOCUMENT: Packed = packed!("activity.json", JSON);
@@ -214,6 +216,6 @@ fn example(payload: &str) -> Value {
         payload: { "sku": "A-1" } })
 }
 
-fn away() -> crate::http::Problem {
+fn away() -> highwater_web::http::Problem {
     store_is_away(&StoreError("it does not answer".to_owned()))
 }

@@ -1,6 +1,6 @@
 //! The paths that this service serves, and the methods that each takes.
 
-use crate::http::Paths;
+use highwater_web::http::Paths;
 
 const READ: &str = "GET, HEAD, OPTIONS";
 const ALL: &[(&str, &str)] = &[

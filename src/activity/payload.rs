@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 
+use highwater_kafka as messaging;
+use highwater_kafka::{Malformed, Payload, Record};
 use uuid::Uuid;
 
 use super::record;
-use crate::{
-    messaging::{self, Malformed, Payload, Record},
-    store::Event,
-};
+use crate::store::Event;
 
 impl messaging::Event for Event {
     const SELF_DESCRIBING: bool = true;

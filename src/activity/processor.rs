@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use highwater_kafka::{Batch, BatchHandler, Passing, Record, Stopped, Verdict, correlation_of};
 use log::{debug, info, warn};
 use uuid::Uuid;
 
 use super::Conflicts;
-use crate::{
-    messaging::{Batch, BatchHandler, Passing, Record, Stopped, Verdict, correlation_of},
-    store::{Admission, Event, EventStore, Offered, StoreError},
-};
+use crate::store::{Admission, Event, EventStore, Offered, StoreError};
 
 /// The target of the line that each processed event gets.
 const TARGET: &str = "highwater::processed";

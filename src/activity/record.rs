@@ -4,16 +4,13 @@ mod fields;
 
 use std::borrow::Cow;
 
+use highwater_kafka::{Malformed, Record};
+use highwater_web::{json::nests_deeper, timestamp};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use self::fields::Fields;
-use crate::{
-    json::nests_deeper,
-    messaging::{Malformed, Record},
-    services::timestamp,
-    store::Event,
-};
+use crate::store::Event;
 
 /// The deepest nesting of a value: a request is not allowed more either, or its event would be acknowledged
 /// and then set aside. An answer wraps a value in two levels more, and parsers such as serde_json's stop

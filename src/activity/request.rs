@@ -3,17 +3,16 @@
 use std::{borrow::Cow, fmt};
 
 use chrono::{DateTime, Utc};
+use highwater_web::{
+    http::{FieldError, Problem},
+    timestamp,
+};
 use serde::{
     Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 use uuid::Uuid;
-
-use crate::{
-    http::{FieldError, Problem},
-    services::timestamp,
-};
 
 /// The longest userId and eventType, in characters.
 pub(super) const MAX_CHARACTERS: usize = 256;

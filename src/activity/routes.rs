@@ -2,6 +2,11 @@
 
 use std::{convert::Infallible, sync::Arc};
 
+use highwater_web::{
+    dead_letters,
+    http::{self, Problem, Route, header, json_body, query, reads, segment, with},
+    operations,
+};
 use warp::{Filter, Rejection, Reply, filters::path::FullPath, path, reply::Response};
 
 use super::{
@@ -14,10 +19,6 @@ use super::{
     openapi::DOCUMENT,
     paths::{PATHS, WITHOUT_DESK},
     selection::Scope,
-};
-use crate::{
-    http::{self, Problem, Route, header, json_body, query, reads, segment, with},
-    services::{dead_letters, operations},
 };
 
 /// All routes of the service. Every request gets an answer: what no route takes gets 404 or 405.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::cursor::Run;
-use crate::{
+use highwater_web::{
     http::{Parameters, Problem, next_link},
-    services::timestamp,
-    store::{Position, Query},
+    timestamp,
 };
+
+use super::cursor::Run;
+use crate::store::{Position, Query};
 
 /// The most events of one page.
 pub(super) const MAX_LIMIT: usize = 10_000;

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
+use highwater_kafka::Kafka;
+use highwater_web::{
+    dead_letters::{self, Desk},
+    http::{self, Traffic},
+    operations::{Membership, Operations},
+    shutdown::Shutdown,
+};
 use tokio::{net::TcpListener, time::timeout};
 
 use super::{Api, Conflicts, Holdings, Processor, cursor::Run, paths::PATHS, routes::routes};
 use crate::{
     config::Config,
-    http::{self, Traffic},
-    messaging::Kafka,
-    services::{
-        dead_letters::{self, Desk},
-        operations::{Membership, Operations},
-    },
-    shutdown::Shutdown,
     store::{Event, MemoryStore},
 };
 
@@ -27,7 +27,7 @@ use crate::{
 /// None once it runs; only the embedded broker can fail to start.
 pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     #[cfg(feature = "embedded-broker")]
-    let (config, _broker) = crate::services::embedded::embedded(config).await?;
+    let (config, _broker) = crate::embedded::embedded(config).await?;
 
     let kafka = Kafka::new(config.kafka).looking_every(config.consumer.metadata_max_age);
     let topic = kafka.topic::<Event>(config.topic);

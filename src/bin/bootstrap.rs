@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use highwater::{
     config::{self, Config},
-    services::eventlog::{Task, lambda},
     telemetry,
 };
+use highwater_eventlog::{Task, lambda};
 
 /// musl's own allocator serializes threads; this one is as fast everywhere.
 #[global_allocator]

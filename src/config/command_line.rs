@@ -4,14 +4,13 @@ use std::ffi::OsString;
 
 use chrono::{DateTime, Utc};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
+use highwater_eventlog as eventlog;
+use highwater_kafka::dead_letter::{Filter, Position, Selection};
+use highwater_web::dead_letters::Task;
 
 use super::{
     fault::Exit,
     table::{ALL, Description},
-};
-use crate::{
-    messaging::dead_letter::{Filter, Position, Selection},
-    services::{dead_letters::Task, eventlog},
 };
 
 /// What this binary does: a service that it runs, or a question about one.

@@ -2,9 +2,10 @@
 
 use std::{collections::HashMap, ffi::OsString, fs, io};
 
-use super::{Invocation, Service, args_of_service, fault::Exit, parse};
 #[cfg(feature = "lambda")]
-use crate::services::eventlog::Task;
+use highwater_eventlog::Task;
+
+use super::{Invocation, Service, args_of_service, fault::Exit, parse};
 
 /// Reads the configuration of this process: its arguments, its environment, and `.env` in its directory.
 pub fn from_process() -> Result<Invocation, Exit> {

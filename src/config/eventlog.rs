@@ -2,6 +2,9 @@
 
 use std::fs::File;
 
+use highwater_eventlog::{AwsKeys, Config, DynamoDb, SqlServer, Trust};
+use highwater_kafka::security::Secret;
+
 use super::{
     reader::Reader,
     secret,
@@ -11,10 +14,6 @@ use super::{
         SQLSERVER_CONNECTIONS, SQLSERVER_DATABASE, SQLSERVER_HOST, SQLSERVER_PASSWORD,
         SQLSERVER_PASSWORD_FILE, SQLSERVER_PORT, SQLSERVER_TRUST_CERTIFICATE, SQLSERVER_USERNAME, Setting,
     },
-};
-use crate::{
-    messaging::security::Secret,
-    services::eventlog::{AwsKeys, Config, DynamoDb, SqlServer, Trust},
 };
 
 /// Reads all of them.

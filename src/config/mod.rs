@@ -18,6 +18,9 @@ mod values;
 
 use std::{ffi::OsString, time::Duration};
 
+use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig};
+use highwater_web::{dead_letters, http};
+
 pub use command_line::Service;
 pub use container::args_of_service;
 #[cfg(feature = "lambda")]
@@ -27,9 +30,8 @@ pub use fault::Exit;
 pub use table::Description;
 
 use crate::{
-    http,
-    messaging::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig},
-    services::{self, activity, dead_letters},
+    activity,
+    services::{self},
     store, telemetry,
 };
 use command_line::CommandLine;

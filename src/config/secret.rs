@@ -2,12 +2,14 @@
 
 use std::{fs, path::Path};
 
+use highwater_kafka::security::Secret;
+use highwater_web::http::Bearer;
+
 use super::{
     reader::Reader,
     table::{ADMIN_TOKEN, ADMIN_TOKEN_FILE, Setting},
     values::{File, Or, Password, Token, Values as _},
 };
-use crate::{http::Bearer, messaging::security::Secret};
 
 /// What a file of a secret holds but for the end of its line; where it cannot be read that is noted.
 pub(super) fn first_line(

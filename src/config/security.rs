@@ -1,5 +1,7 @@
 //! The settings of TLS and SASL, which mean something only together.
 
+use highwater_kafka::security::{Sasl, Security};
+
 use super::{
     reader::Reader,
     secret,
@@ -8,7 +10,6 @@ use super::{
         KAFKA_SASL_USERNAME, KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_CA, KAFKA_SSL_CERTIFICATE, KAFKA_SSL_KEY,
     },
 };
-use crate::messaging::security::{Sasl, Security};
 
 /// What Kafka calls a listener's protocol: with TLS or without, with SASL or without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +67,8 @@ pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Secu
 fn tls(
     reader: &mut Reader<impl Fn(&str) -> Option<String>>,
     protocol: Protocol,
-) -> Option<crate::messaging::security::Tls> {
-    use crate::messaging::security::{Tls, TlsFault, TlsFiles};
+) -> Option<highwater_kafka::security::Tls> {
+    use highwater_kafka::security::{Tls, TlsFault, TlsFiles};
 
     let ca = reader.value(&KAFKA_SSL_CA);
     let certificate = reader.value(&KAFKA_SSL_CERTIFICATE);

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use highwater_kafka::{OffsetReset, group::GroupProtocol, security::SaslMechanism};
+
 use super::{
     security::Protocol,
     values::{
@@ -12,11 +14,7 @@ use super::{
         Password, Size, Text, Token, TopicName, Values, Whole,
     },
 };
-use crate::{
-    messaging::{OffsetReset, group::GroupProtocol, security::SaslMechanism},
-    services::activity::record,
-    telemetry::Format,
-};
+use crate::{activity::record, telemetry::Format};
 
 /// A setting whose value has the type of its `V`.
 pub(super) struct Setting<V> {

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
+use highwater_web::json::push_compact;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::Content;
-use crate::json::push_compact;
 
 /// `{"eventId":"` and the 36 characters of a UUID and its closing quote.
 const BEFORE_USER_ID: usize = ID_FIELD.len() + 36 + USER_FIELD.len();

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use highwater::messaging::{ClusterConfig, security::Security, wire::Connection};
+use highwater_kafka::{ClusterConfig, security::Security, wire::Connection};
 use kafka_protocol::{
     ResponseError,
     messages::{

@@ -5,7 +5,7 @@
 
 use anyhow::{Context as _, Result};
 use bytes::{Buf as _, Bytes};
-use highwater::messaging::Record;
+use highwater_kafka::Record;
 
 use crate::{
     admin::Admin,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use highwater::messaging::{partition_for_key, wire::Connection};
+use highwater_kafka::{partition_for_key, wire::Connection};
 use kafka_protocol::messages::{
     AddPartitionsToTxnRequest, EndTxnRequest, InitProducerIdRequest, ProducerId, TransactionalId,
     add_partitions_to_txn_request::AddPartitionsToTxnTopic,

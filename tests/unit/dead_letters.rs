@@ -2,12 +2,9 @@
 
 use std::{collections::HashMap, ffi::OsString, fs, path::PathBuf};
 
-use highwater::{
-    config::{self, Config, Exit, Invocation, Service},
-    http::Bearer,
-    messaging::dead_letter::{Filter, Position, Selection},
-    services::dead_letters::Task,
-};
+use highwater::config::{self, Config, Exit, Invocation, Service};
+use highwater_kafka::dead_letter::{Filter, Position, Selection};
+use highwater_web::{dead_letters::Task, http::Bearer};
 use uuid::Uuid;
 
 const TOKEN: &str = "a-token-of-24-characters";

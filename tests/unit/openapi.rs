@@ -8,11 +8,10 @@ mod schema;
 
 use std::{collections::BTreeSet, fs};
 
-use highwater::{
-    http::{Paths, openapi::Packed},
-    services::{activity, eventlog, orders, users},
-    store::Event,
-};
+use highwater::{activity, store::Event};
+use highwater_commerce::{orders, users};
+use highwater_eventlog as eventlog;
+use highwater_web::http::{Paths, openapi::Packed};
 use serde_json::Value;
 
 /// Each service: its document's name, what it is made to be, what it is, and its paths.

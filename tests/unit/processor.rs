@@ -13,12 +13,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::DateTime;
 use highwater::{
-    messaging::{Handler, Passing, Reading, Record, Verdict},
-    services::activity::{Conflicts, Processor},
+    activity::{Conflicts, Processor},
     store::{
         Admission, Config, Event, EventStore, MemoryStore, Offered, Page, Position, Query, StoreError, Stored,
     },
 };
+use highwater_kafka::{Handler, Passing, Reading, Record, Verdict};
 use log::Level;
 use uuid::Uuid;
 

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use highwater::{messaging::Record, services::activity::record::parse, store::Event};
+use highwater::{activity::record::parse, store::Event};
+use highwater_kafka::Record;
 use proptest::prelude::*;
 use serde_json::Value;
 use uuid::Uuid;

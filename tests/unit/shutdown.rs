@@ -1,6 +1,6 @@
 //! The request to stop.
 
-use highwater::shutdown::Shutdown;
+use highwater_web::shutdown::Shutdown;
 
 #[tokio::test]
 async fn a_request_reaches_every_clone_and_those_who_ask_late() {

@@ -8,14 +8,11 @@ use std::{
     time::Duration,
 };
 
+use highwater_kafka::{Context, PublishError};
+use highwater_table::{AppendError, Fold, Ledger};
+use highwater_web::http::{Problem, openapi::Operation};
+
 use super::unpublished::{reasons, unpublished};
-use crate::{
-    http::{Problem, openapi::Operation},
-    messaging::{
-        Context, PublishError,
-        ledger::{AppendError, Fold, Ledger},
-    },
-};
 
 /// How often a write is decided anew when others were faster.
 pub const ATTEMPTS: usize = 8;

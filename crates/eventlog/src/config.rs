@@ -3,8 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
-
-use crate::messaging::security::Secret;
+use highwater_kafka::security::Secret;
 
 /// All of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::services::operations::{Figure, Kind};
+use highwater_web::operations::{Figure, Kind};
 
 /// Counters, from the start of the process.
 #[derive(Debug, Default)]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use highwater_kafka::Backoff;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{StoreError, StoreResult};
-use crate::messaging::Backoff;
 
 /// The end of a request's patience.
 #[derive(Debug, Clone, Copy)]

@@ -3,10 +3,9 @@
 use std::fmt;
 
 use chrono::{DateTime, Utc};
+use highwater_web::json::push_compact;
 use serde_json::value::RawValue;
 use uuid::Uuid;
-
-use crate::json::push_compact;
 
 /// The largest item that DynamoDB keeps, in bytes, the names of its attributes included.
 pub const MOST_ITEM_BYTES: usize = 400 * 1024;

@@ -6,6 +6,7 @@ use anyhow::{Context as _, anyhow};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures::FutureExt as _;
+use highwater_web::http::{CORRELATION_ID, Correlation, Problem, check_origin};
 use http_body_util::{BodyExt as _, Full};
 use lambda_http::{
     Body,
@@ -22,10 +23,7 @@ use warp::{
 };
 
 use super::{Front, Task, service};
-use crate::{
-    config::Config,
-    http::{CORRELATION_ID, Correlation, Problem, check_origin},
-};
+use highwater::config::Config;
 
 /// What a path may hold as it is: RFC 3986, section 2.3, and the slashes between its segments.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');

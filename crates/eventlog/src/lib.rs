@@ -12,7 +12,7 @@ mod config;
 mod counts;
 mod cursor;
 mod deadline;
-#[cfg(feature = "eventlog")]
+#[cfg(feature = "stores")]
 mod dynamodb;
 mod event;
 #[cfg(feature = "lambda")]
@@ -24,9 +24,9 @@ mod recording;
 mod request;
 mod routes;
 mod selection;
-#[cfg(feature = "eventlog")]
+#[cfg(feature = "stores")]
 mod service;
-#[cfg(feature = "eventlog")]
+#[cfg(feature = "stores")]
 mod sql_server;
 mod stores;
 mod sweep;
@@ -35,7 +35,7 @@ pub use answer::EventBody;
 pub use config::{AwsKeys, Chore, Config, DynamoDb, SqlServer, Task, Trust};
 pub use counts::Counts;
 pub use cursor::Place;
-#[cfg(feature = "eventlog")]
+#[cfg(feature = "stores")]
 pub use dynamodb::DynamoDbStore;
 pub use event::{Details, Event, MOST_ITEM_BYTES, Metadata};
 pub use listing::{MOST_BYTES, MOST_ESCAPED_BYTES};
@@ -44,9 +44,9 @@ pub use pulse::Pulse;
 pub use request::{LONGEST_TYPE, LONGEST_USER, NewEvent};
 pub use routes::{Api, PATHS, routes};
 pub use selection::{MOST, Selection};
-#[cfg(feature = "eventlog")]
+#[cfg(feature = "stores")]
 pub use service::{log, perform, run, tree};
-#[cfg(feature = "eventlog")]
+#[cfg(feature = "stores")]
 pub use sql_server::SqlServerStore;
 pub use stores::{
     Bucket, DetailsStore, Found, Insertion, MetadataStore, PutOutcome, Row, Seen, StoreError, StoreResult,

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use highwater_kafka::Backoff;
+use highwater_web::http::Problem;
 use uuid::Uuid;
 use warp::http::StatusCode;
 
@@ -16,7 +18,6 @@ use super::{
     pulse::Database,
     recording::{RETRY_AFTER, reason},
 };
-use crate::{http::Problem, messaging::Backoff};
 
 /// The most bytes of an answer.
 pub const MOST_BYTES: usize = 5_000_000;

@@ -1,6 +1,15 @@
 //! The routes of this service, described.
 
 use chrono::DateTime;
+use highwater_web::{
+    fields::VISIBLE_LINE,
+    http::{
+        JSON, Problem,
+        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, packed},
+    },
+    idempotency::Idempotency,
+    operations,
+};
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 use warp::http::header;
@@ -12,13 +21,6 @@ use super::{
     pulse::{Database, DatabaseState, Databases},
     recording::{conflicting, reason, too_large, two_ids, unrecorded},
     request::USER,
-};
-use crate::{
-    http::{
-        JSON, Problem,
-        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, packed},
-    },
-    services::{fields::VISIBLE_LINE, idempotency::Idempotency, operations},
 };
 
 /// What `GET /openapi.json` answers: [`document`], as `docs/openapi` has it.

@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
+use highwater_web::operations::{Figure, Particular};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{Log, StoreError, StoreResult, deadline::Deadline, recording::reason};
-use crate::services::operations::{Figure, Particular};
 
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

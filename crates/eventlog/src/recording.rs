@@ -4,19 +4,17 @@
 //! again, and its row is inserted all the same. It keeps the timestamp of the first time.
 
 use chrono::{DateTime, Utc};
+use highwater_web::{
+    http::{FieldError, Problem},
+    idempotency::{Idempotency, used_otherwise},
+    moment,
+};
 use uuid::Uuid;
 use warp::http::StatusCode;
 
 use super::{
     Event, Insertion, Log, MOST_ITEM_BYTES, Metadata, NewEvent, PutOutcome, StoreError, counts::more,
     deadline::Deadline, pulse::Database,
-};
-use crate::{
-    http::{FieldError, Problem},
-    services::{
-        idempotency::{Idempotency, used_otherwise},
-        moment,
-    },
 };
 
 /// How soon to ask again, in seconds.

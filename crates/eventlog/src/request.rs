@@ -3,17 +3,15 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Datelike as _, Utc};
+use highwater_web::{
+    fields::{Fields, VISIBLE_LINE, line, uuid},
+    http::Problem,
+    timestamp,
+};
 use schemars::JsonSchema;
 use uuid::Uuid;
 
 use super::Details;
-use crate::{
-    http::Problem,
-    services::{
-        fields::{Fields, VISIBLE_LINE, line, uuid},
-        timestamp,
-    },
-};
 
 /// The longest userId, in characters.
 pub const LONGEST_USER: usize = 256;

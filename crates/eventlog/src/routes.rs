@@ -3,6 +3,15 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use highwater_web::{
+    fields::uuid,
+    http::{
+        self, BodyLimits, Correlation, Cors, FieldError, Paths, Problem, answer, correlation, encode_segment,
+        json_body, query, reads, segment, with,
+    },
+    idempotency::{self, Idempotency},
+    operations::{self, Operations},
+};
 use warp::{
     Filter, Reply,
     filters::path::FullPath,
@@ -12,17 +21,6 @@ use warp::{
 };
 
 use super::{Log, NewEvent, Selection, answer::RecordedBody, listing, openapi::DOCUMENT, selection};
-use crate::{
-    http::{
-        self, BodyLimits, Correlation, Cors, FieldError, Paths, Problem, answer, correlation, encode_segment,
-        json_body, query, reads, segment, with,
-    },
-    services::{
-        fields::uuid,
-        idempotency::{self, Idempotency},
-        operations::{self, Operations},
-    },
-};
 
 /// Each path, and its methods.
 pub static PATHS: Paths = Paths(&[

@@ -1,13 +1,13 @@
 //! Which events a listing asks for.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use highwater_web::{
+    fields::line,
+    http::{FieldError, Parameters, Problem, next_link, segment},
+};
 use warp::http::HeaderValue;
 
 use super::{Place, request};
-use crate::{
-    http::{FieldError, Parameters, Problem, next_link, segment},
-    services::fields::line,
-};
 
 /// The most events of one page.
 pub const MOST: usize = 500;

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use chrono::Utc;
+use highwater_web::{
+    http::{self, Traffic},
+    operations::Operations,
+    shutdown::Shutdown,
+};
 use tokio::net::TcpListener;
 use warp::{Filter, reply::Response};
 
 use super::{
     Api, Chore, Front, Limits, Log, PATHS, dynamodb::DynamoDbStore, routes, sql_server::SqlServerStore,
 };
-use crate::{
-    config::Config,
-    http::{self, Traffic},
-    services::operations::Operations,
-    shutdown::Shutdown,
-};
+use highwater::config::Config;
 
 /// Runs the service until the stop is requested. The databases may come and go meanwhile.
 ///

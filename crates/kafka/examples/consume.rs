@@ -11,13 +11,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use highwater::{
-    embedded::Broker,
-    messaging::{
-        ClusterConfig, ConsumerConfig, Event, EventHandler, Kafka, Outcome, ProducerConfig, Received,
-        TopicConfig,
-    },
+use highwater_kafka::{
+    ClusterConfig, ConsumerConfig, Event, EventHandler, Kafka, Outcome, ProducerConfig, Received, TopicConfig,
 };
+use highwater_kafka_broker::Broker;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 

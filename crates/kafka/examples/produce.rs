@@ -5,10 +5,8 @@
 
 use std::{borrow::Cow, error::Error};
 
-use highwater::{
-    embedded::Broker,
-    messaging::{ClusterConfig, Event, Kafka, ProducerConfig, TopicConfig},
-};
+use highwater_kafka::{ClusterConfig, Event, Kafka, ProducerConfig, TopicConfig};
+use highwater_kafka_broker::Broker;
 use serde::{Deserialize, Serialize};
 
 /// What the topic is of: JSON by serde, and a key that decides the partition.

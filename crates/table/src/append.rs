@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
+use highwater_kafka::{Context, Envelope, PublishError};
 use thiserror::Error;
 use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
 
 use super::{Fate, Fold, Ledger};
-use crate::messaging::{Context, Envelope, PublishError};
 
 /// How long an event that Kafka has acknowledged may take to be read again.
 const READ_BACK: Duration = Duration::from_secs(5);

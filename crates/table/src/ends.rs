@@ -6,13 +6,12 @@
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use rskafka::client::partition::{OffsetAt, PartitionClient};
-use tokio::sync::Mutex;
-
-use crate::messaging::{
+use highwater_kafka::{
     Cluster,
     cluster::{CallError, within},
 };
+use rskafka::client::partition::{OffsetAt, PartitionClient};
+use tokio::sync::Mutex;
 
 /// A topic's partitions, each on a connection that is kept.
 #[derive(Debug)]

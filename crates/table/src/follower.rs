@@ -6,16 +6,16 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
+use highwater_kafka::{
+    Board, Cluster, Envelope, Payload, Record, TypedTopic,
+    backoff::Backoff,
+    consumer::{ReadError, Reader},
+};
 use log::{error, info, warn};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{Fate, Fold, Shared, Unfit, Versioned, requirements};
-use crate::messaging::{
-    Board, Cluster, Envelope, Payload, Record, TypedTopic,
-    backoff::Backoff,
-    consumer::{ReadError, Reader},
-};
 
 /// The target of the line that each event gets that is taken in after the start.
 const TARGET: &str = "highwater::applied";

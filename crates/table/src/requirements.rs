@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use kafka_protocol::ResponseError;
-use thiserror::Error;
-
-use crate::messaging::{
+use highwater_kafka::{
     Cluster,
     consumer::{ReadError, Reader},
     topic::{describe, settings},
     wire::WireError,
 };
+use kafka_protocol::ResponseError;
+use thiserror::Error;
 
 /// Why a topic cannot keep state.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use highwater_kafka::wire::Fetched;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{Fold, Replica};
-use crate::messaging::wire::Fetched;
 
 /// A ledger at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]

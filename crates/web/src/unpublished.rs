@@ -1,8 +1,9 @@
 //! What a client hears whose event Kafka has not acknowledged.
 
+use highwater_kafka::PublishError;
 use warp::http::{HeaderValue, StatusCode, header};
 
-use crate::{http::Problem, messaging::PublishError};
+use crate::http::Problem;
 
 /// How soon to ask again where a broker hangs, in seconds: it is looked at as often, at the least.
 const CIRCUIT_RETRY_AFTER: u32 = 2;

@@ -1,11 +1,11 @@
 //! One event by its id.
 
 use bytes::Bytes;
+use highwater_web::http::{self, FieldError, Problem, json, segment};
 use uuid::Uuid;
 use warp::{Reply, http::StatusCode, reply::Response};
 
 use super::super::{Api, selection};
-use crate::http::{self, FieldError, Problem, json, segment};
 
 /// `GET /events/processed/{eventId}`: the event, or 404 while it is not processed; with `wait` the answer
 /// comes as soon as it is, or when that time is over or the service stops.

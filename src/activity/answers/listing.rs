@@ -4,6 +4,7 @@ use std::{sync::Arc, vec};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
+use highwater_web::http::{JSON, NDJSON, Problem, prefers_ndjson};
 use sync_wrapper::SyncStream;
 use warp::{
     Reply,
@@ -15,10 +16,7 @@ use super::super::{
     Api,
     selection::{Scope, Selection},
 };
-use crate::{
-    http::{JSON, NDJSON, Problem, prefers_ndjson},
-    store::{Event, EventStore, Position, Query, StoreError, Stored},
-};
+use crate::store::{Event, EventStore, Position, Query, StoreError, Stored};
 
 /// How large a piece of an answer grows before it is sent.
 const PIECE: usize = 64 * 1024;

@@ -4,7 +4,9 @@ pub(super) mod event;
 pub(super) mod listing;
 pub(super) mod published;
 
-use crate::{http::Problem, store::StoreError};
+use highwater_web::http::Problem;
+
+use crate::store::StoreError;
 
 /// 503: the store cannot be asked now. Why is for the log.
 pub(super) fn store_is_away(error: &StoreError) -> Problem {

@@ -2,6 +2,14 @@
 
 use bytes::Bytes;
 use chrono::Utc;
+use highwater_kafka::{
+    Context, PublishError, Receipt,
+    sabotage::{self, Sabotage},
+};
+use highwater_web::{
+    http::{Correlation, Problem, json, json_text},
+    unpublished::unpublished,
+};
 use uuid::Uuid;
 use warp::{
     Reply,
@@ -13,13 +21,7 @@ use super::super::{
     Api,
     request::{Accepts, NewEvent},
 };
-use crate::{
-    http::{Correlation, Problem, json, json_text},
-    messaging::{Context, PublishError, Receipt},
-    sabotage::{self, Sabotage},
-    services::unpublished::unpublished,
-    store::Event,
-};
+use crate::store::Event;
 
 /// The partition that the event was written to.
 const PARTITION: HeaderName = HeaderName::from_static("kafka-partition");

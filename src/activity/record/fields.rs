@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use highwater_kafka::Malformed;
 use serde::{
     Deserialize, Deserializer,
     de::{Error, IgnoredAny, MapAccess, Visitor},
@@ -9,7 +10,6 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::malformed;
-use crate::messaging::Malformed;
 
 /// What was written for each field, if anything. Nothing is built from values, and unknown ones are
 /// skipped without recursion.

@@ -3,12 +3,11 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use serde_json::Value;
-
-use crate::http::{
+use highwater_web::http::{
     PROBLEM_JSON,
     client::{Answer, Request, ask},
 };
+use serde_json::Value;
 
 /// How long an answer may take: longer than a `?wait=` of ours, and than the default PRODUCE_TIMEOUT.
 const PATIENCE: Duration = Duration::from_secs(20);

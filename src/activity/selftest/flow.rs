@@ -3,6 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
+use highwater_kafka::dead_letter;
+use highwater_web::{http::client::Request, shutdown::Shutdown};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -12,7 +14,7 @@ use super::{
     report::Report,
     second::Second,
 };
-use crate::{config::Config, http::client::Request, messaging::dead_letter, shutdown::Shutdown};
+use crate::config::Config;
 
 /// How long the second service may take to have its topics and its partitions, or a dead letter to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,6 +1,7 @@
 //! The running service: how it is, what it refuses, what it lists. Nothing here is stored.
 
 use anyhow::ensure;
+use highwater_web::http::{NDJSON, client::Request};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -8,10 +9,7 @@ use super::{
     checks::{Service, shown},
     report::Report,
 };
-use crate::{
-    config::Config,
-    http::{NDJSON, client::Request},
-};
+use crate::config::Config;
 
 /// Checks the service that runs with these settings. No user of it is called `user`, before and after.
 pub(super) async fn check(service: &Service, config: &Config, user: &str, report: &mut Report<'_>) {

@@ -12,9 +12,10 @@ mod second;
 
 use std::io::Write;
 
+use highwater_web::shutdown::Shutdown;
 use uuid::Uuid;
 
-use crate::{config::Config, shutdown::Shutdown};
+use crate::config::Config;
 use checks::Service;
 use report::Report;
 

@@ -5,6 +5,11 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use async_trait::async_trait;
 use chrono::Utc;
+use highwater_kafka::{
+    Board, Cluster, Consumer, DeadLetters, Handler, Message, OffsetReset, Producer, Publisher as _, Record,
+    Topic, Verdict,
+};
+use highwater_web::shutdown::Shutdown;
 use tokio::{
     net::TcpListener,
     sync::mpsc,
@@ -13,14 +18,7 @@ use tokio::{
 };
 
 use super::{super::service, checks::Service};
-use crate::{
-    config::Config,
-    messaging::{
-        Board, Cluster, Consumer, DeadLetters, Handler, Message, OffsetReset, Producer, Publisher as _,
-        Record, Topic, Verdict,
-    },
-    shutdown::Shutdown,
-};
+use crate::config::Config;
 
 /// What is left behind where this process is killed is gone after so long.
 const RETENTION: Duration = Duration::from_secs(60 * 60);
@@ -44,14 +42,14 @@ pub(super) struct Second {
     letters: mpsc::UnboundedReceiver<Record>,
     reading: Consumer,
     #[cfg(feature = "embedded-broker")]
-    _broker: Option<crate::embedded::Broker>,
+    _broker: Option<highwater_kafka_broker::Broker>,
 }
 
 impl Second {
     /// Starts it, with its topics and groups called `name` and with `name` at their beginning.
     pub(super) async fn start(config: Config, name: &str) -> anyhow::Result<Self> {
         #[cfg(feature = "embedded-broker")]
-        let (mut config, _broker) = crate::services::embedded::embedded(config).await?;
+        let (mut config, _broker) = crate::embedded::embedded(config).await?;
         #[cfg(not(feature = "embedded-broker"))]
         let mut config = config;
         config.embedded = false;

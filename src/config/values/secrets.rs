@@ -1,7 +1,9 @@
 //! What is never shown.
 
+use highwater_kafka::security::Secret;
+use highwater_web::http::Bearer;
+
 use super::Values;
-use crate::{http::Bearer, messaging::security::Secret};
 
 /// A password.
 pub(in crate::config) struct Password;

@@ -1,7 +1,8 @@
 //! Addresses on the web.
 
+use highwater_web::http::Cors;
+
 use super::Values;
-use crate::http::Cors;
 
 /// Sites whose pages may ask: origins as browsers send them (RFC 6454, section 6.2).
 pub(in crate::config) struct Origins;

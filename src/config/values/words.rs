@@ -1,7 +1,9 @@
 //! Words of a known set, and what they stand for.
 
+use highwater_kafka::group::Assignor;
+
 use super::Values;
-use crate::{messaging::group::Assignor, telemetry::Filter};
+use crate::telemetry::Filter;
 
 /// One of some words.
 pub(in crate::config) struct OneOf<T: 'static>(pub(in crate::config) &'static [(&'static str, T)]);

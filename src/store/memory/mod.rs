@@ -21,12 +21,12 @@ use std::{
 };
 
 use async_trait::async_trait;
+use highwater_kafka::sabotage::{self, Sabotage};
 use log::warn;
 use scc::{HashMap, hash_map::Entry};
 use uuid::Uuid;
 
 use super::{Admission, Event, EventStore, Offered, Page, Position, Query, StoreError, Stored};
-use crate::sabotage::{self, Sabotage};
 use lane::Lane;
 use order::Order;
 use waiters::Waiters;

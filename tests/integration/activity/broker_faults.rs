@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use highwater::embedded::{Fault, Options};
+use highwater_kafka_broker::{Fault, Options};
 use kafka_protocol::{
     ResponseError::{self, *},
     messages::ApiKey,

@@ -1,6 +1,6 @@
 //! Dead letters over HTTP.
 
-use highwater::messaging::Publisher as _;
+use highwater_kafka::Publisher as _;
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 

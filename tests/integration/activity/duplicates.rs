@@ -1,6 +1,6 @@
 //! An eventId is stored once, however often and wherever it was written.
 
-use highwater::messaging::Publisher;
+use highwater_kafka::Publisher;
 use serde_json::{Value, json};
 use uuid::Uuid;
 

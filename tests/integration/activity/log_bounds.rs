@@ -1,6 +1,7 @@
 //! A log that is shorter than it was, longer than the store, or wider than before.
 
-use highwater::{embedded::Fault, messaging::Publisher};
+use highwater_kafka::Publisher;
+use highwater_kafka_broker::Fault;
 use kafka_protocol::messages::ApiKey;
 use rskafka::{client::partition::Compression, record::Record};
 use serde_json::json;

@@ -1,9 +1,7 @@
 //! What is no event goes to the dead letters as it came, and holds up nothing.
 
-use highwater::{
-    embedded::Fault,
-    messaging::{Message, Publisher, dead_letter},
-};
+use highwater_kafka::{Message, Publisher, dead_letter};
+use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 use serde_json::json;
 use uuid::Uuid;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use highwater::embedded::Fault;
+use highwater_kafka_broker::Fault;
 use kafka_protocol::{
     ResponseError,
     messages::{ApiKey, ConsumerGroupDescribeRequest},

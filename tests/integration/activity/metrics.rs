@@ -28,7 +28,7 @@ async fn what_was_posted_written_read_set_aside_and_stored_is_counted() {
     assert_eq!(app.post("/events/generate", &json!({"userId": "user-1"})).await.status(), 400);
     let client = cluster.client();
     let elsewhere = client.producer(client.topic());
-    highwater::messaging::Publisher::publish(&*elsewhere, message("user-1", "no event")).await.unwrap();
+    highwater_kafka::Publisher::publish(&*elsewhere, message("user-1", "no event")).await.unwrap();
     cluster.until_committed_to_the_end().await;
 
     let topic = &cluster.topic;

@@ -14,7 +14,7 @@ mod restarting;
 mod sharing;
 mod three_brokers;
 
-use highwater::messaging::Message;
+use highwater_kafka::Message;
 
 /// A record as another program might write it.
 fn message(key: &str, value: impl Into<Vec<u8>>) -> Message {

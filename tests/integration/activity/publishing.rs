@@ -1,6 +1,6 @@
 //! In over REST, through Kafka, out over REST.
 
-use highwater::embedded::Fault;
+use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 use serde_json::json;
 

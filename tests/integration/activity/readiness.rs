@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use highwater::embedded::Fault;
+use highwater_kafka_broker::Fault;
 use kafka_protocol::messages::ApiKey;
 use serde_json::{Value, json};
 

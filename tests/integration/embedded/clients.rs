@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use highwater::embedded::{Broker, Options};
+use highwater_kafka_broker::{Broker, Options};
 use rskafka::{
     chrono::{TimeZone, Utc},
     client::{

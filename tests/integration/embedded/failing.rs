@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use highwater::embedded::{Broker, Fault, Options};
+use highwater_kafka_broker::{Broker, Fault, Options};
 use kafka_protocol::{
     ResponseError,
     messages::{ApiKey, ListGroupsRequest},

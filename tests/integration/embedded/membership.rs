@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater::embedded::{Broker, Options};
+use highwater_kafka_broker::{Broker, Options};
 use kafka_protocol::{
     ResponseError,
     messages::{

@@ -1,6 +1,6 @@
 //! The protocol itself: every version that is offered is spoken, and garbage harms nobody.
 
-use highwater::embedded::{Broker, Fault, Options};
+use highwater_kafka_broker::{Broker, Fault, Options};
 use kafka_protocol::{
     ResponseError,
     messages::{self as m, ApiKey},

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use highwater::embedded::Broker;
+use highwater_kafka_broker::Broker;
 use kafka_protocol::{
     indexmap::IndexMap,
     messages::{

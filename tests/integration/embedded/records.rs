@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use highwater::embedded::{Broker, Options};
+use highwater_kafka_broker::{Broker, Options};
 use kafka_protocol::{
     ResponseError,
     messages::{

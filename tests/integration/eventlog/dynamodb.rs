@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use highwater::services::eventlog::{
+use highwater_eventlog::{
     Bucket, Details, DetailsStore as _, DynamoDbStore, Event, MOST_ITEM_BYTES, Metadata, PutOutcome,
     StoreError,
 };

@@ -1,13 +1,11 @@
 //! The whole service over HTTP, on both databases.
 
 use chrono::Utc;
-use highwater::{
-    services::eventlog::{
-        self, Details, DetailsStore as _, DynamoDbStore, Event, Front, Metadata, MetadataStore as _,
-        SqlServerStore,
-    },
-    shutdown::Shutdown,
+use highwater_eventlog as eventlog;
+use highwater_eventlog::{
+    Details, DetailsStore as _, DynamoDbStore, Event, Front, Metadata, MetadataStore as _, SqlServerStore,
 };
+use highwater_web::shutdown::Shutdown;
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

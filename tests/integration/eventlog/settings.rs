@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 
 use futures::FutureExt as _;
-use highwater::{
-    config::{self, Config},
-    services::eventlog::{DynamoDbStore, SqlServerStore},
-};
+use highwater::config::{self, Config};
+use highwater_eventlog::{DynamoDbStore, SqlServerStore};
 use percent_encoding::percent_decode_str;
 use tokio::sync::OnceCell;
 use uuid::Uuid;

@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use highwater::services::eventlog::{
-    Insertion, Metadata, MetadataStore as _, Selection, SqlServerStore, StoreError,
-};
+use highwater_eventlog::{Insertion, Metadata, MetadataStore as _, Selection, SqlServerStore, StoreError};
 use uuid::Uuid;
 
 use super::{

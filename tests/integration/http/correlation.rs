@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use highwater::http::{Correlation, correlation};
+use highwater_web::http::{Correlation, correlation};
 use warp::{Filter, Reply, reply::Response};
 
 use super::{

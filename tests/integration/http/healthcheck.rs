@@ -2,7 +2,8 @@
 
 use std::{io::Write, net::TcpListener, thread, time::Duration};
 
-use highwater::{config, http};
+use highwater::config;
+use highwater_web::http;
 
 #[test]
 fn a_healthcheck_waits_for_a_service_whose_databases_hang() {

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use futures::StreamExt;
-use highwater::http::Config;
+use highwater_web::http::Config;
 use warp::{Filter, Reply, http::StatusCode, path::FullPath};
 
 use super::server::{Server, config};

@@ -11,17 +11,13 @@ use std::{
 use async_trait::async_trait;
 use chrono::Utc;
 use highwater::{
-    http::Traffic,
-    messaging::{Message, PublishError, Publisher, Receipt, Status, TypedProducer},
-    services::{
-        activity::{Api, Config, PATHS, Run, routes},
-        operations::Operations,
-    },
-    shutdown::Shutdown,
+    activity::{Api, Config, PATHS, Run, routes},
     store::{
         self, Admission, Event, EventStore, MemoryStore, Offered, Page, Position, Query, StoreError, Stored,
     },
 };
+use highwater_kafka::{Message, PublishError, Publisher, Receipt, Status, TypedProducer};
+use highwater_web::{http::Traffic, operations::Operations, shutdown::Shutdown};
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use uuid::Uuid;

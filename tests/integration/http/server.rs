@@ -3,7 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use highwater::http::{self, Config, Paths, Problem, Traffic};
+use highwater_web::http::{self, Config, Paths, Problem, Traffic};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use warp::{Filter, Reply, reply::Response};
 

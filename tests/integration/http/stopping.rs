@@ -45,7 +45,7 @@ async fn a_stop_finishes_what_was_begun_and_takes_nothing_new() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_waits_for_no_client_longer_than_it_may() {
-    let config = highwater::http::Config { stop_timeout: Duration::from_secs(3), ..config() };
+    let config = highwater_web::http::Config { stop_timeout: Duration::from_secs(3), ..config() };
     let mut server = Server::start(config).await;
     // Half a head, half a body, and an answer that does not come.
     let mut clients = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use highwater::messaging::{ConsumerConfig, Message, OffsetReset, Publisher, dead_letter};
+use highwater_kafka::{ConsumerConfig, Message, OffsetReset, Publisher, dead_letter};
 
 use super::producing::message;
 use crate::support::{Recorder, TestCluster, eventually};
@@ -69,18 +69,18 @@ async fn poison_goes_to_the_dead_letters_and_the_rest_goes_on() {
     let mut config = client.consumer_config();
     config.group_id.push_str("-dlq");
     let reader = {
-        let dead_letters = highwater::messaging::DeadLetters::new(
+        let dead_letters = highwater_kafka::DeadLetters::new(
             client.producer(client.dead_letter_topic()),
             "unused",
             "unused",
         );
-        highwater::messaging::Consumer::start(
+        highwater_kafka::Consumer::start(
             Arc::clone(&client.cluster),
             client.dead_letter_topic(),
             config,
             Arc::new(LetterBox(Arc::clone(&letters))),
             dead_letters,
-            Arc::new(highwater::messaging::Board::new()),
+            Arc::new(highwater_kafka::Board::new()),
         )
     };
     eventually("the dead letter is there", async || (letters.count() == 1).then_some(())).await;
@@ -102,10 +102,10 @@ async fn poison_goes_to_the_dead_letters_and_the_rest_goes_on() {
 struct LetterBox(Arc<Recorder>);
 
 #[async_trait::async_trait]
-impl highwater::messaging::Handler for LetterBox {
-    async fn handle(&self, records: &[highwater::messaging::Record]) -> highwater::messaging::Verdict {
+impl highwater_kafka::Handler for LetterBox {
+    async fn handle(&self, records: &[highwater_kafka::Record]) -> highwater_kafka::Verdict {
         self.0.keep(records);
-        highwater::messaging::Verdict::default()
+        highwater_kafka::Verdict::default()
     }
 }
 

@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use highwater::{
-    embedded::Fault,
-    messaging::{Consumer, ConsumerConfig, GroupPhase, GroupStatus, Publisher, group::GroupProtocol},
-};
+use highwater_kafka::{Consumer, ConsumerConfig, GroupPhase, GroupStatus, Publisher, group::GroupProtocol};
+use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
 use super::{producing::message, rebalancing::join_and_fall_silent};

@@ -5,10 +5,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use highwater::{
-    embedded::Fault,
-    messaging::{Consumer, ConsumerConfig, Publisher, group::GroupProtocol},
-};
+use highwater_kafka::{Consumer, ConsumerConfig, Publisher, group::GroupProtocol};
+use highwater_kafka_broker::Fault;
 use kafka_protocol::{
     ResponseError,
     messages::{

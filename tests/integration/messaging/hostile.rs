@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use highwater::messaging::{
+use highwater_kafka::{
     ClusterConfig,
     security::Security,
     wire::{Connection, WireError},

@@ -6,10 +6,8 @@ use std::{
 };
 
 use futures::future::join_all;
-use highwater::{
-    embedded::Fault,
-    messaging::{BreakerState, Producer, ProducerConfig, PublishError, Publisher, Topic},
-};
+use highwater_kafka::{BreakerState, Producer, ProducerConfig, PublishError, Publisher, Topic};
+use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
 use super::producing::message;

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use highwater::messaging::{
+use highwater_kafka::{
     ConsumerConfig, Publisher,
     group::{Assignor, GroupProtocol},
 };

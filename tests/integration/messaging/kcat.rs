@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use highwater::messaging::{
+use highwater_kafka::{
     ConsumerConfig, GroupPhase, Publisher,
     group::{Assignor, GroupProtocol},
 };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use highwater::messaging::{ConsumerConfig, GroupPhase, Publisher, group::GroupProtocol};
+use highwater_kafka::{ConsumerConfig, GroupPhase, Publisher, group::GroupProtocol};
 use kafka_protocol::{
     ResponseError,
     messages::{

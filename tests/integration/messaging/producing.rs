@@ -6,10 +6,8 @@ use std::{
 };
 
 use futures::future::join_all;
-use highwater::{
-    embedded::Fault,
-    messaging::{Message, PublishError, Publisher, partition_for_key},
-};
+use highwater_kafka::{Message, PublishError, Publisher, partition_for_key};
+use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
 use crate::support::{TestCluster, eventually};

@@ -3,13 +3,11 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::{BufMut, BytesMut};
-use highwater::{
-    embedded::{Fault, Options},
-    messaging::{
-        Consumer, ConsumerConfig, GroupPhase, Publisher,
-        group::{Assignor, GroupProtocol},
-    },
+use highwater_kafka::{
+    Consumer, ConsumerConfig, GroupPhase, Publisher,
+    group::{Assignor, GroupProtocol},
 };
+use highwater_kafka_broker::{Fault, Options};
 use kafka_protocol::{
     ResponseError,
     messages::{

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chrono::Utc;
-use highwater::messaging::{
+use highwater_kafka::{
     Board, Cluster, ClusterConfig, Message, Producer, ProducerConfig, Publisher as _, Topic, TopicConfig,
     security::{Sasl, SaslMechanism, Secret, Security},
 };

@@ -2,10 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use highwater::{
-    embedded::{Fault, Options},
-    messaging::ConsumerConfig,
-};
+use highwater_kafka::ConsumerConfig;
+use highwater_kafka_broker::{Fault, Options};
 use kafka_protocol::messages::ApiKey;
 
 use crate::support::{Recorder, TestCluster, eventually};

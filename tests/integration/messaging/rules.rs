@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use highwater::messaging::wire::Connection;
+use highwater_kafka::wire::Connection;
 use kafka_protocol::{
     ResponseError::{
         self, CorruptMessage, IllegalGeneration, MemberIdRequired, MessageTooLarge, NotLeaderOrFollower,

@@ -6,7 +6,8 @@ use std::{
 };
 
 use futures::future::join_all;
-use highwater::{embedded::Fault, messaging::Publisher};
+use highwater_kafka::Publisher;
+use highwater_kafka_broker::Fault;
 use kafka_protocol::messages::ApiKey;
 
 use super::{group::status_of, producing::message};

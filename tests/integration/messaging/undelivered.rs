@@ -3,10 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use highwater::{
-    embedded::Fault,
-    messaging::{Producer, PublishError, Publisher},
-};
+use highwater_kafka::{Producer, PublishError, Publisher};
+use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
 use super::producing::message;
@@ -21,7 +19,7 @@ async fn warm(client: &Client) -> Arc<Producer> {
     producer
 }
 
-fn possibly_written(result: &Result<highwater::messaging::Receipt, PublishError>) -> Option<bool> {
+fn possibly_written(result: &Result<highwater_kafka::Receipt, PublishError>) -> Option<bool> {
     match result {
         Err(PublishError::Unavailable { possibly_written, .. }) => Some(*possibly_written),
         _ => None,

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use bytes::Bytes;
 use chrono::Utc;
-use highwater::messaging::{DeadLetters, Record};
+use highwater_kafka::{DeadLetters, Record};
 use serde_json::{Value, json};
 
 use crate::support::{Program, TestCluster};

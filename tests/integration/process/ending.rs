@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use highwater::embedded::Fault;
+use highwater_kafka_broker::Fault;
 use kafka_protocol::messages::ApiKey;
 use rustix::process::Signal;
 use tokio::{

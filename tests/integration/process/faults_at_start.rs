@@ -3,10 +3,8 @@
 
 use std::{net::Ipv4Addr, process::Command};
 
-use highwater::{
-    embedded::{Fault, Options},
-    http::client::{Request, ask},
-};
+use highwater_kafka_broker::{Fault, Options};
+use highwater_web::http::client::{Request, ask};
 use kafka_protocol::{ResponseError, messages::ApiKey};
 use serde_json::Value;
 use tokio::{

@@ -1,6 +1,6 @@
 //! Orders: who may order, what follows what, and what follows from a deletion.
 
-use highwater::embedded::Fault;
+use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use highwater::{
-    embedded::Fault,
-    messaging::{Envelope, Message, Publisher as _, Topic, TopicConfig},
-};
+use highwater_kafka::{Envelope, Message, Publisher as _, Topic, TopicConfig};
+use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -1,6 +1,7 @@
 //! Registering, in one instance and in several.
 
-use highwater::{embedded::Fault, messaging::partition_for_key};
+use highwater_kafka::partition_for_key;
+use highwater_kafka_broker::Fault;
 use kafka_protocol::messages::ApiKey;
 use reqwest::Method;
 use serde_json::json;

@@ -5,15 +5,13 @@ use std::{
     time::Duration,
 };
 
-use highwater::{
-    embedded::{Broker, Options},
-    messaging::{
-        Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, DeadLetters, Handler, OffsetReset, Producer,
-        ProducerConfig, Topic, TopicConfig,
-        group::{Assignor, GroupProtocol},
-        security::Security,
-    },
+use highwater_kafka::{
+    Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, DeadLetters, Handler, OffsetReset, Producer,
+    ProducerConfig, Topic, TopicConfig,
+    group::{Assignor, GroupProtocol},
+    security::Security,
 };
+use highwater_kafka_broker::{Broker, Options};
 use uuid::Uuid;
 
 use super::switch;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use highwater::embedded::{Broker, Options};
+use highwater_kafka_broker::{Broker, Options};
 use kafka_protocol::{
     messages::{
         ApiKey, ApiVersionsResponse, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse,

@@ -2,11 +2,9 @@
 
 use std::ops::Deref;
 
-use highwater::{
-    config::{self, Config},
-    services::{orders, users},
-    shutdown::Shutdown,
-};
+use highwater::config::{self, Config};
+use highwater_commerce::{orders, users};
+use highwater_web::shutdown::Shutdown;
 use tokio::net::TcpListener;
 
 use super::{Rest, Running, TestCluster};

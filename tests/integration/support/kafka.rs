@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use highwater::messaging::{ClusterConfig, security::Security, wire::Connection};
+use highwater_kafka::{ClusterConfig, security::Security, wire::Connection};
 use kafka_protocol::{
     messages::{
         CreatePartitionsRequest, FindCoordinatorRequest, GroupId, MetadataRequest, OffsetFetchRequest,

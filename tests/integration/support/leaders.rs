@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use highwater::messaging::wire::Connection;
+use highwater_kafka::wire::Connection;
 use kafka_protocol::{
     messages::{
         AlterPartitionReassignmentsRequest, BrokerId, ElectLeadersRequest, MetadataRequest, MetadataResponse,

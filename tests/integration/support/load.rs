@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use highwater::messaging::{Message, Producer, Publisher};
+use highwater_kafka::{Message, Producer, Publisher};
 use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 

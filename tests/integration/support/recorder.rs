@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use highwater::messaging::{Handler, Passing, Poison, Record, Stopped, Verdict};
+use highwater_kafka::{Handler, Passing, Poison, Record, Stopped, Verdict};
 
 /// Remembers every record; what it does with one depends on the value: `poison` can never be processed,
 /// `trouble` cannot be processed until [`Recorder::end_trouble`], `hang` does not return until then, `slow` takes a

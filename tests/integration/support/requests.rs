@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater::messaging::{ClusterConfig, security::Security, wire::Connection};
+use highwater_kafka::{ClusterConfig, security::Security, wire::Connection};
 use kafka_protocol::{
     ResponseError,
     messages::{

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use highwater::shutdown::Shutdown;
+use highwater_web::shutdown::Shutdown;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},

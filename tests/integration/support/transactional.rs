@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use highwater::messaging::wire::Connection;
+use highwater_kafka::wire::Connection;
 use kafka_protocol::{
     ResponseError,
     messages::{

@@ -1,12 +1,12 @@
 //! The settings of the event log.
 
+#[cfg(feature = "eventlog")]
+use highwater::config::Service;
 use highwater::config::{Exit, Invocation};
 #[cfg(feature = "eventlog")]
-use highwater::{
-    config::Service,
-    http::Cors,
-    services::eventlog::{Chore, Config, Task, Trust},
-};
+use highwater_eventlog::{Chore, Config, Task, Trust};
+#[cfg(feature = "eventlog")]
+use highwater_web::http::Cors;
 
 use super::parse;
 

@@ -2,7 +2,7 @@
 
 use std::{env::temp_dir, fs, path::PathBuf};
 
-use highwater::messaging::security::{Sasl, SaslMechanism, Secret, Security};
+use highwater_kafka::security::{Sasl, SaslMechanism, Secret, Security};
 use uuid::Uuid;
 
 #[cfg(feature = "embedded-broker")]

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use highwater::{
-    config,
-    messaging::{
-        OffsetReset,
-        group::{Assignor, GroupProtocol},
-    },
-    telemetry::Format,
+use highwater::{config, telemetry::Format};
+use highwater_kafka::{
+    OffsetReset,
+    group::{Assignor, GroupProtocol},
 };
 
 use super::{defaults, faults, parse, with};

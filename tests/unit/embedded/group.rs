@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater::embedded::groups::{Admission, Claim, Committed, Group, Joined, Joining, Phase};
+use highwater_kafka_broker::groups::{Admission, Claim, Committed, Group, Joined, Joining, Phase};
 use kafka_protocol::ResponseError;
 use tokio::time::advance;
 

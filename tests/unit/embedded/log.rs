@@ -1,7 +1,7 @@
 //! A partition's log: what it takes, what it gives, what is left after deletion, truncation and compaction.
 
 use bytes::{Bytes, BytesMut};
-use highwater::embedded::log::{Aborted, LogError, PartitionLog, Rules};
+use highwater_kafka_broker::log::{Aborted, LogError, PartitionLog, Rules};
 use kafka_protocol::records::{Compression, Record, RecordBatchDecoder, TimestampType};
 
 use super::{batch, batch_of};

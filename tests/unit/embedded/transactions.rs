@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use highwater::embedded::transactions::{Ending, Identity, Transactions};
+use highwater_kafka_broker::transactions::{Ending, Identity, Transactions};
 use kafka_protocol::ResponseError;
 use tokio::time::advance;
 

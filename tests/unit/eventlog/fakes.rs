@@ -8,15 +8,13 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use highwater::{
+use highwater_eventlog::{
+    Api, Bucket, DetailsStore, Event, Found, Front, Insertion, Limits, Log, Metadata, MetadataStore, PATHS,
+    Place, PutOutcome, Row, Seen, Selection, StoreError, StoreResult, routes,
+};
+use highwater_web::{
     http::{BodyLimits, Cors, Traffic},
-    services::{
-        eventlog::{
-            Api, Bucket, DetailsStore, Event, Found, Front, Insertion, Limits, Log, Metadata, MetadataStore,
-            PATHS, Place, PutOutcome, Row, Seen, Selection, StoreError, StoreResult, routes,
-        },
-        operations::Operations,
-    },
+    operations::Operations,
 };
 use uuid::Uuid;
 
@@ -298,10 +296,7 @@ impl Service {
     }
 
     /// Sweeps as if it were so much later.
-    pub(crate) async fn sweep_after(
-        &self,
-        later: Duration,
-    ) -> StoreResult<highwater::services::eventlog::Swept> {
+    pub(crate) async fn sweep_after(&self, later: Duration) -> StoreResult<highwater_eventlog::Swept> {
         self.log.sweep(Utc::now() + TimeDelta::from_std(later).unwrap(), None).await
     }
 

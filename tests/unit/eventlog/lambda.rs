@@ -1,6 +1,6 @@
 //! What API Gateway hands over, as a request; and what it gets.
 
-use highwater::services::eventlog::lambda::{answer, request};
+use highwater_eventlog::lambda::{answer, request};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 

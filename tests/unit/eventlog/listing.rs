@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use highwater::services::eventlog::{Front, MOST_BYTES, MOST_ESCAPED_BYTES};
+use highwater_eventlog::{Front, MOST_BYTES, MOST_ESCAPED_BYTES};
 use uuid::Uuid;
 
 use super::fakes::{Service, body, ids, next};

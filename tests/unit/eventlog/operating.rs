@@ -1,6 +1,7 @@
 //! `/health`, `/ready`, `/metrics`, methods, and pages of other sites.
 
-use highwater::{http::Cors, services::eventlog::StoreError};
+use highwater_eventlog::StoreError;
+use highwater_web::http::Cors;
 
 use super::fakes::{Service, Trouble, body};
 

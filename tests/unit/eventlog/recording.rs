@@ -1,6 +1,6 @@
 //! `POST /events`.
 
-use highwater::services::eventlog::{MOST_ITEM_BYTES, StoreError};
+use highwater_eventlog::{MOST_ITEM_BYTES, StoreError};
 use uuid::Uuid;
 
 use super::fakes::{Service, Trouble, body, ids};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use highwater::services::eventlog::{StoreError, Swept};
+use highwater_eventlog::{StoreError, Swept};
 use uuid::Uuid;
 
 use super::fakes::{GRACE, Service, Trouble, body};

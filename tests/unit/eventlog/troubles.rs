@@ -1,6 +1,6 @@
 //! Each database failing at each call, and taking too long.
 
-use highwater::services::eventlog::StoreError;
+use highwater_eventlog::StoreError;
 use tokio::time::Instant;
 use uuid::Uuid;
 

@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use highwater::messaging::group::{
-    Assignment, Assignor, Subscriber, assign_cooperative_sticky, is_cooperative,
-};
+use highwater_kafka::group::{Assignment, Assignor, Subscriber, assign_cooperative_sticky, is_cooperative};
 use proptest::prelude::*;
 
 fn subscriber(member: &str, topics: &[&str], owned: &[i32]) -> Subscriber {

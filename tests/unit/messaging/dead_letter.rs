@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{TimeZone, Utc};
-use highwater::messaging::{
+use highwater_kafka::{
     DeadLetters, Message, PublishError, Publisher, Receipt, Record,
     dead_letter::{ERROR, GROUP, OFFSET, PARTITION, TIMESTAMP, TOPIC, TRUNCATED},
 };

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::DateTime;
-use highwater::messaging::{
+use highwater_kafka::{
     Context, Envelope, Event, Message, PublishError, Publisher, Receipt, Record, TypedProducer,
 };
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::DateTime;
-use highwater::messaging::{EventHandler, Handler as _, Outcome, Poison, Reading, Received, Record};
+use highwater_kafka::{EventHandler, Handler as _, Outcome, Poison, Reading, Received, Record};
 
 use super::envelope::Greeting;
 

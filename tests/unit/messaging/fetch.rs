@@ -1,7 +1,7 @@
 //! What a broker answers to our own fetch.
 
 use bytes::{Bytes, BytesMut};
-use highwater::messaging::wire::{Fetched, WireError, decode_fetch};
+use highwater_kafka::wire::{Fetched, WireError, decode_fetch};
 use kafka_protocol::{
     ResponseError,
     indexmap::IndexMap,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use highwater::messaging::group::Lease;
+use highwater_kafka::group::Lease;
 
 const SESSION: Duration = Duration::from_secs(10);
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use highwater::messaging::group::{Subscriber, assign_range};
+use highwater_kafka::group::{Subscriber, assign_range};
 use proptest::prelude::*;
 
 fn subscriber(member: &str, topics: &[&str]) -> Subscriber {

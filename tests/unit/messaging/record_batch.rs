@@ -4,7 +4,7 @@ use std::io::Write;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use chrono::DateTime;
-use highwater::messaging::{
+use highwater_kafka::{
     Message,
     wire::{decode_batches, encode_batch},
 };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::{FutureExt, future::join_all};
-use highwater::messaging::group::{GroupMember, Roster};
+use highwater_kafka::group::{GroupMember, Roster};
 use tokio::time::{Instant, advance};
 
 /// A roster whose coordinator is asked and counted, and takes so long.

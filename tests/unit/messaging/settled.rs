@@ -1,6 +1,6 @@
 //! What is noted with a committed offset: which dead letters were sent back.
 
-use highwater::messaging::dead_letter::Settled;
+use highwater_kafka::dead_letter::Settled;
 use proptest::prelude::*;
 
 #[test]

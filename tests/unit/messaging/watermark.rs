@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use highwater::messaging::Watermark;
+use highwater_kafka::Watermark;
 use proptest::prelude::*;
 
 #[test]

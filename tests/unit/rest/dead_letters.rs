@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use highwater::{
+use highwater_kafka::{
+    Cluster, ClusterConfig, ConsumerConfig, OffsetReset, Topic,
+    group::{Assignor, GroupProtocol},
+    security::Security,
+};
+use highwater_web::{
+    dead_letters::{Desk, Topics},
     http::Bearer,
-    messaging::{
-        Cluster, ClusterConfig, ConsumerConfig, OffsetReset, Topic,
-        group::{Assignor, GroupProtocol},
-        security::Security,
-    },
-    services::dead_letters::{Desk, Topics},
 };
 
 use super::service::{Answer, Service};

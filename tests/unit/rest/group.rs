@@ -8,7 +8,7 @@ use std::{
 };
 
 use chrono::DateTime;
-use highwater::messaging::{
+use highwater_kafka::{
     GroupPhase, GroupStatus, PartitionStatus, Rebalance, Status,
     group::{GroupMember, Roster},
 };

@@ -1,6 +1,6 @@
 //! Whether the process lives, and whether it should get traffic.
 
-use highwater::messaging::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Status};
+use highwater_kafka::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Status};
 use serde_json::json;
 
 use super::service::{Service, event};

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::service::{Answer, Service, event, event_at};
 use highwater::{
-    services::activity::Run,
+    activity::Run,
     store::{EventStore as _, Offered},
 };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use highwater::messaging::{PublishError, Receipt};
+use highwater_kafka::{PublishError, Receipt};
 use log::Level;
 
 use super::service::{Service, event};

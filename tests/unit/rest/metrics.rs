@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use highwater::{
-    http::Traffic,
-    messaging::{GroupPhase, PartitionStatus},
-    services::activity::PATHS,
-};
+use highwater::activity::PATHS;
+use highwater_kafka::{GroupPhase, PartitionStatus};
+use highwater_web::http::Traffic;
 use warp::http::{Method, StatusCode};
 
 use super::service::{Service, event};

@@ -1,7 +1,7 @@
 //! From a good request to the record that the producer gets, and from its outcome to the answer.
 
 use chrono::{TimeDelta, Utc};
-use highwater::messaging::{PublishError, Receipt};
+use highwater_kafka::{PublishError, Receipt};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

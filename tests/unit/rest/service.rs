@@ -9,15 +9,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
-    http::{BodyLimits, Traffic},
-    messaging::{Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::Roster},
-    services::{
-        activity::{Api, Config, Conflicts, Holdings, PATHS, Run, routes},
-        dead_letters::Desk,
-        operations::{Membership, Operations},
-    },
-    shutdown::Shutdown,
+    activity::{Api, Config, Conflicts, Holdings, PATHS, Run, routes},
     store::{self, Event, EventStore, MemoryStore, Offered},
+};
+use highwater_kafka::{Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::Roster};
+use highwater_web::{
+    dead_letters::Desk,
+    http::{BodyLimits, Traffic},
+    operations::{Membership, Operations},
+    shutdown::Shutdown,
 };
 use serde_json::{Value, value::RawValue};
 use tokio::sync::watch;

@@ -1,6 +1,6 @@
 //! E-mail addresses: which are taken, and when two are the same.
 
-use highwater::services::users::{
+use highwater_commerce::users::{
     email::{normal_form, parse},
     punycode,
 };

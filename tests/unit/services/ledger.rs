@@ -3,17 +3,12 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use highwater::{
-    messaging::{
-        Event as _,
-        ledger::{Fate, Fold as _, Replica, Versioned as _},
-        partition_for_key,
-    },
-    services::users::{
-        Users,
-        event::{UserCreated, UserDeleted, UserEvent, UserUpdated, user_id},
-    },
+use highwater_commerce::users::{
+    Users,
+    event::{UserCreated, UserDeleted, UserEvent, UserUpdated, user_id},
 };
+use highwater_kafka::{Event as _, partition_for_key};
+use highwater_table::{Fate, Fold as _, Replica, Versioned as _};
 use proptest::{prelude::*, test_runner::Config};
 
 const PARTITIONS: usize = 3;

@@ -1,18 +1,14 @@
 //! Orders, folded from their events.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use highwater::{
-    messaging::{
-        Event as _,
-        ledger::{Fate, Fold as _, Replica, Versioned as _},
-    },
-    services::orders::{
-        Orders,
-        event::{Item, OrderCreated, OrderEvent, OrderStatusChanged},
-        price::Price,
-        status::{Action, Status},
-    },
+use highwater_commerce::orders::{
+    Orders,
+    event::{Item, OrderCreated, OrderEvent, OrderStatusChanged},
+    price::Price,
+    status::{Action, Status},
 };
+use highwater_kafka::Event as _;
+use highwater_table::{Fate, Fold as _, Replica, Versioned as _};
 use uuid::Uuid;
 
 const ORDER: Uuid = Uuid::from_u128(1);

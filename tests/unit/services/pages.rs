@@ -1,7 +1,7 @@
 //! Pages of a listing.
 
 use chrono::{DateTime, TimeDelta};
-use highwater::services::page::{Page, Place};
+use highwater_web::page::{Page, Place};
 use uuid::Uuid;
 
 /// So many entries, which are told by their number.

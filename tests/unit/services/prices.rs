@@ -1,6 +1,6 @@
 //! Money is exact.
 
-use highwater::services::orders::{MOST_ITEMS, MOST_OF_AN_ITEM, event::Item, price::Price};
+use highwater_commerce::orders::{MOST_ITEMS, MOST_OF_AN_ITEM, event::Item, price::Price};
 use proptest::{prelude::*, test_runner::Config};
 
 fn item(unit_price: &str, quantity: u32) -> Item {

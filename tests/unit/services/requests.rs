@@ -1,12 +1,10 @@
 //! What clients ask of the user and the order service, read without guessing.
 
-use highwater::{
-    http::Problem,
-    services::{
-        orders::NewOrder,
-        users::{NewUser, UserChange},
-    },
+use highwater_commerce::{
+    orders::NewOrder,
+    users::{NewUser, UserChange},
 };
+use highwater_web::http::Problem;
 use serde_json::Value;
 
 const DEPTH: usize = 64;

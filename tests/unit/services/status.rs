@@ -1,6 +1,6 @@
 //! The life of an order: each status times each action.
 
-use highwater::services::orders::status::{Action, Status, TRANSITIONS};
+use highwater_commerce::orders::status::{Action, Status, TRANSITIONS};
 
 /// All that is allowed, a row a status, a column an action.
 const LIFE: [(Status, [Option<Status>; 5]); 6] = {

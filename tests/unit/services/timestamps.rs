@@ -1,7 +1,7 @@
 //! The reader of an event's timestamp.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use highwater::services::timestamp::parse;
+use highwater_web::timestamp::parse;
 use proptest::prelude::*;
 
 fn read(text: &str) -> Option<String> {

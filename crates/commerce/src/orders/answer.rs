@@ -32,12 +32,12 @@ pub struct OrderBody {
     /// What the ETag says, too.
     pub version: u64,
     /// When it was made.
-    #[serde(with = "crate::services::moment")]
-    #[schemars(schema_with = "crate::http::openapi::moment")]
+    #[serde(with = "highwater_web::moment")]
+    #[schemars(schema_with = "highwater_web::http::openapi::moment")]
     pub created_at: DateTime<Utc>,
     /// When it changed last.
-    #[serde(with = "crate::services::moment")]
-    #[schemars(schema_with = "crate::http::openapi::moment")]
+    #[serde(with = "highwater_web::moment")]
+    #[schemars(schema_with = "highwater_web::http::openapi::moment")]
     pub updated_at: DateTime<Utc>,
     /// Its life so far.
     pub history: Vec<Change>,

@@ -6,6 +6,9 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
+use highwater_kafka::Event;
+use highwater_table::Versioned;
+use highwater_web::{fields::VISIBLE_LINE, idempotency::Idempotency};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -14,10 +17,6 @@ use super::{
     price::Price,
     request::{LONGEST_SKU, MOST_OF_AN_ITEM},
     status::{Action, Status},
-};
-use crate::{
-    messaging::{Event, ledger::Versioned},
-    services::{fields::VISIBLE_LINE, idempotency::Idempotency},
 };
 
 /// An event of an order.
@@ -39,7 +38,7 @@ pub struct OrderCreated {
     /// Who ordered.
     pub user_id: Uuid,
     /// When the request came.
-    #[serde(with = "crate::services::moment")]
+    #[serde(with = "highwater_web::moment")]
     pub at: DateTime<Utc>,
     /// What was ordered.
     pub items: Vec<Item>,
@@ -78,7 +77,7 @@ pub struct OrderStatusChanged {
     /// The version of the order that this makes.
     pub version: u64,
     /// When the request came.
-    #[serde(with = "crate::services::moment")]
+    #[serde(with = "highwater_web::moment")]
     pub at: DateTime<Utc>,
     /// By what it came about.
     pub action: Action,

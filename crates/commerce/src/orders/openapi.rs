@@ -1,6 +1,15 @@
 //! The routes of this service, described.
 
 use chrono::DateTime;
+use highwater_web::{
+    http::{
+        JSON,
+        openapi::{self, Answer, Document, Operation, Packed, correlated, guarded, packed},
+    },
+    idempotency::Idempotency,
+    operations,
+    page::Page,
+};
 use serde_json::Value;
 use uuid::{Uuid, uuid};
 use warp::http::header;
@@ -12,13 +21,7 @@ use super::{
     price::Price,
     status::{Action, Status},
 };
-use crate::{
-    http::{
-        JSON,
-        openapi::{self, Answer, Document, Operation, Packed, correlated, guarded, packed},
-    },
-    services::{idempotency::Idempotency, operations, page::Page, state, users::Standing},
-};
+use crate::{state, users::Standing};
 
 /// What `GET /openapi.json` answers: [`document`], as `docs/openapi` has it.
 pub static DOCUMENT: Packed = packed!("orders.json", JSON);

@@ -2,6 +2,13 @@
 
 use std::sync::Arc;
 
+use highwater_kafka::Context;
+use highwater_table::{Fold, Ledger};
+use highwater_web::{
+    http::{Problem, check_match},
+    idempotency::{Idempotency, used_otherwise},
+    moment,
+};
 use uuid::Uuid;
 use warp::http::{HeaderValue, StatusCode, header};
 
@@ -14,17 +21,8 @@ use super::{
     status::{Action, Status},
 };
 use crate::{
-    http::{Problem, check_match},
-    messaging::{
-        Context,
-        ledger::{Fold, Ledger},
-    },
-    services::{
-        idempotency::{Idempotency, used_otherwise},
-        moment,
-        state::{ATTEMPTS, Room, append, complete, contended},
-        users::{Standing, Users},
-    },
+    state::{ATTEMPTS, Room, append, complete, contended},
+    users::{Standing, Users},
 };
 
 /// The two views that an order is decided by.

@@ -1,14 +1,14 @@
 //! What clients ask of the order service.
 
+use highwater_web::{
+    fields::{Fields, line, uuid},
+    http::Problem,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{event::Item, price::Price};
-use crate::{
-    http::Problem,
-    services::fields::{Fields, line, uuid},
-};
 
 /// The most items of an order.
 pub const MOST_ITEMS: usize = 100;

@@ -3,6 +3,17 @@
 use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
+use highwater_kafka::Context;
+use highwater_web::{
+    fields::uuid,
+    http::{
+        self, BodyLimits, Correlation, Parameters, Paths, Problem, correlation, json_body, query, reads, with,
+    },
+    idempotency::{self, Idempotency},
+    operations::{self, Operations},
+    page::Page,
+    resource,
+};
 use warp::{Filter, Reply, filters::path::FullPath, http::HeaderValue, path, reply::Response};
 
 use super::{
@@ -12,20 +23,7 @@ use super::{
     request::NewOrder,
     status::{Action, Status},
 };
-use crate::{
-    http::{
-        self, BodyLimits, Correlation, Parameters, Paths, Problem, correlation, json_body, query, reads, with,
-    },
-    messaging::Context,
-    services::{
-        fields::uuid,
-        idempotency::{self, Idempotency},
-        operations::{self, Operations},
-        page::Page,
-        resource,
-        state::complete,
-    },
-};
+use crate::state::complete;
 
 const STEP: &str = "POST, OPTIONS";
 const READ: &str = "GET, HEAD, OPTIONS";

@@ -2,6 +2,13 @@
 
 use std::sync::Arc;
 
+use highwater_kafka::{BatchHandler, ConsumerConfig, Consuming, Kafka, OffsetReset};
+use highwater_table::{Fold, Ledger};
+use highwater_web::{
+    http::{self, Traffic},
+    operations::{Membership, Operations},
+    shutdown::Shutdown,
+};
 use tokio::{net::TcpListener, time::timeout};
 
 use super::{
@@ -9,20 +16,8 @@ use super::{
     ordering::Books,
     routes::{Api, PATHS, routes},
 };
-use crate::{
-    config::Config,
-    http::{self, Traffic},
-    messaging::{
-        BatchHandler, ConsumerConfig, Consuming, Kafka, OffsetReset,
-        ledger::{Fold, Ledger},
-    },
-    services::{
-        operations::{Membership, Operations},
-        state::Room,
-        users::Users,
-    },
-    shutdown::Shutdown,
-};
+use crate::{state::Room, users::Users};
+use highwater::config::Config;
 
 /// Runs the service until the stop is requested. Kafka may come and go meanwhile.
 ///
@@ -31,7 +26,7 @@ use crate::{
 /// A topic cannot keep state, or the embedded broker cannot start.
 pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     #[cfg(feature = "embedded-broker")]
-    let (config, _broker) = crate::services::embedded::embedded(config).await?;
+    let (config, _broker) = highwater::embedded::embedded(config).await?;
 
     let kafka =
         Kafka::new(config.kafka).speaking_as("/orders").looking_every(config.consumer.metadata_max_age);

@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use highwater_kafka::{Batch, BatchHandler, Context, Envelope, Passing, Payload, Stopped, Verdict};
 use log::info;
 use uuid::Uuid;
 
@@ -15,10 +16,7 @@ use super::{
     ordering::{Books, Step},
     status::Action,
 };
-use crate::{
-    messaging::{Batch, BatchHandler, Context, Envelope, Passing, Payload, Stopped, Verdict},
-    services::users::event::UserEvent,
-};
+use crate::users::event::UserEvent;
 
 /// Why an order is cancelled that nobody asked to cancel.
 const REASON: &str = "the user was deleted";

@@ -6,6 +6,8 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use highwater_table::{Fold, Versioned as _};
+use highwater_web::{idempotency::Idempotency, page::Place};
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
@@ -14,10 +16,6 @@ use super::{
     event::{Item, OrderCreated, OrderEvent},
     price::Price,
     status::{Action, Status},
-};
-use crate::{
-    messaging::ledger::{Fold, Versioned as _},
-    services::{idempotency::Idempotency, page::Place},
 };
 
 /// All orders there are.
@@ -63,8 +61,8 @@ pub struct Change {
     /// Where the order was from then on.
     pub status: Status,
     /// When that was.
-    #[serde(with = "crate::services::moment")]
-    #[schemars(schema_with = "crate::http::openapi::moment")]
+    #[serde(with = "highwater_web::moment")]
+    #[schemars(schema_with = "highwater_web::http::openapi::moment")]
     pub at: DateTime<Utc>,
     /// By what; nothing created it.
     #[serde(skip_serializing_if = "Option::is_none")]

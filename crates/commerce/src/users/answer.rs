@@ -21,12 +21,12 @@ pub struct UserBody {
     /// What the ETag says, too.
     pub version: u64,
     /// When the user registered.
-    #[serde(with = "crate::services::moment")]
-    #[schemars(schema_with = "crate::http::openapi::moment")]
+    #[serde(with = "highwater_web::moment")]
+    #[schemars(schema_with = "highwater_web::http::openapi::moment")]
     pub created_at: DateTime<Utc>,
     /// When anything about the user changed last.
-    #[serde(with = "crate::services::moment")]
-    #[schemars(schema_with = "crate::http::openapi::moment")]
+    #[serde(with = "highwater_web::moment")]
+    #[schemars(schema_with = "highwater_web::http::openapi::moment")]
     pub updated_at: DateTime<Utc>,
 }
 

@@ -8,13 +8,11 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
+use highwater_kafka::Event;
+use highwater_table::Versioned;
+use highwater_web::idempotency::Idempotency;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-use crate::{
-    messaging::{Event, ledger::Versioned},
-    services::idempotency::Idempotency,
-};
 
 /// An event of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +37,7 @@ pub struct UserCreated {
     /// The version of the e-mail's state that this makes.
     pub version: u64,
     /// When the request came.
-    #[serde(with = "crate::services::moment")]
+    #[serde(with = "highwater_web::moment")]
     pub at: DateTime<Utc>,
     /// The e-mail as it was given, without surrounding blanks.
     pub email: String,
@@ -61,7 +59,7 @@ pub struct UserUpdated {
     /// The version of the e-mail's state that this makes.
     pub version: u64,
     /// When the request came.
-    #[serde(with = "crate::services::moment")]
+    #[serde(with = "highwater_web::moment")]
     pub at: DateTime<Utc>,
     /// The name from now on.
     pub name: String,
@@ -78,7 +76,7 @@ pub struct UserDeleted {
     /// The version of the e-mail's state that this makes.
     pub version: u64,
     /// When the request came.
-    #[serde(with = "crate::services::moment")]
+    #[serde(with = "highwater_web::moment")]
     pub at: DateTime<Utc>,
 }
 

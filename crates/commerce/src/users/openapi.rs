@@ -1,6 +1,15 @@
 //! The routes of this service, described.
 
 use chrono::DateTime;
+use highwater_web::{
+    http::{
+        JSON,
+        openapi::{self, Answer, Document, Operation, Packed, correlated, guarded, packed},
+    },
+    idempotency::Idempotency,
+    operations,
+    page::Page,
+};
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 use warp::http::header;
@@ -9,13 +18,7 @@ use super::{
     NewUser, UserBody, UserChange, UsersBody,
     register::{taken, unknown},
 };
-use crate::{
-    http::{
-        JSON,
-        openapi::{self, Answer, Document, Operation, Packed, correlated, guarded, packed},
-    },
-    services::{idempotency::Idempotency, operations, page::Page, state},
-};
+use crate::state;
 
 /// What `GET /openapi.json` answers: [`document`], as `docs/openapi` has it.
 pub static DOCUMENT: Packed = packed!("users.json", JSON);

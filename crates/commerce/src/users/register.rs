@@ -2,6 +2,13 @@
 
 use std::sync::Arc;
 
+use highwater_kafka::Context;
+use highwater_table::{Fold as _, Ledger};
+use highwater_web::{
+    http::{Correlation, Problem, check_match},
+    idempotency::{Idempotency, used_otherwise},
+    moment,
+};
 use uuid::Uuid;
 use warp::http::{HeaderValue, StatusCode};
 
@@ -12,18 +19,7 @@ use super::{
     event::{UserCreated, UserDeleted, UserEvent, UserUpdated, user_id},
     request::{NewUser, UserChange},
 };
-use crate::{
-    http::{Correlation, Problem, check_match},
-    messaging::{
-        Context,
-        ledger::{Fold as _, Ledger},
-    },
-    services::{
-        idempotency::{Idempotency, used_otherwise},
-        moment,
-        state::{ATTEMPTS, Room, append, complete, contended},
-    },
-};
+use crate::state::{ATTEMPTS, Room, append, complete, contended};
 
 /// Registers somebody; asked again with the same key, tells the same.
 ///

@@ -1,13 +1,13 @@
 //! What clients ask of the user service.
 
+use highwater_web::{
+    fields::{Fields, VISIBLE_LINE, line},
+    http::Problem,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::email;
-use crate::{
-    http::Problem,
-    services::fields::{Fields, VISIBLE_LINE, line},
-};
 
 /// The longest name, in characters.
 const LONGEST_NAME: usize = 256;

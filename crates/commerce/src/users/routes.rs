@@ -3,6 +3,16 @@
 use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
+use highwater_table::Ledger;
+use highwater_web::{
+    http::{
+        self, BodyLimits, Correlation, Parameters, Paths, Problem, correlation, json_body, query, reads, with,
+    },
+    idempotency::{self, Idempotency},
+    operations::{self, Operations},
+    page::Page,
+    resource,
+};
 use warp::{
     Filter, Reply,
     filters::path::FullPath,
@@ -19,19 +29,7 @@ use super::{
     register,
     request::{NewUser, UserChange},
 };
-use crate::{
-    http::{
-        self, BodyLimits, Correlation, Parameters, Paths, Problem, correlation, json_body, query, reads, with,
-    },
-    messaging::ledger::Ledger,
-    services::{
-        idempotency::{self, Idempotency},
-        operations::{self, Operations},
-        page::Page,
-        resource,
-        state::{Room, complete},
-    },
-};
+use crate::state::{Room, complete};
 
 /// Each path, and its methods.
 pub static PATHS: Paths = Paths(&[

@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
+use highwater_kafka::Kafka;
+use highwater_table::Ledger;
+use highwater_web::{
+    http::{self, Traffic},
+    operations::Operations,
+    shutdown::Shutdown,
+};
 use tokio::{net::TcpListener, time::timeout};
 
 use super::{
     Users,
     routes::{Api, PATHS, routes},
 };
-use crate::{
-    config::Config,
-    http::{self, Traffic},
-    messaging::{Kafka, ledger::Ledger},
-    services::{operations::Operations, state::Room},
-    shutdown::Shutdown,
-};
+use crate::state::Room;
+use highwater::config::Config;
 
 /// Runs the service until the stop is requested. Kafka may come and go meanwhile.
 ///
@@ -23,7 +25,7 @@ use crate::{
 /// The topic of the users cannot keep state, or the embedded broker cannot start.
 pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
     #[cfg(feature = "embedded-broker")]
-    let (config, _broker) = crate::services::embedded::embedded(config).await?;
+    let (config, _broker) = highwater::embedded::embedded(config).await?;
 
     let kafka =
         Kafka::new(config.kafka).speaking_as("/users").looking_every(config.consumer.metadata_max_age);

@@ -3,13 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
+use highwater_table::{Fold, Versioned as _};
+use highwater_web::page::Place;
 use uuid::Uuid;
 
 use super::event::{UserCreated, UserEvent, user_id};
-use crate::{
-    messaging::ledger::{Fold, Versioned as _},
-    services::page::Place,
-};
 
 /// All users there are and were.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_sdk_dynamodb::Client;
 
 use super::client;
-use crate::services::eventlog::{DynamoDb, StoreError, StoreResult};
+use crate::{DynamoDb, StoreError, StoreResult};
 
 /// The client that there is, and how to come by another.
 #[derive(Debug)]

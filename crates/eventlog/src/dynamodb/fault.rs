@@ -4,7 +4,7 @@ use std::error::Error;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-use crate::services::eventlog::StoreError;
+use crate::StoreError;
 
 /// What an error of the SDK means.
 pub(super) fn store_error<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> StoreError {

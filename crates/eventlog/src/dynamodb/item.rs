@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
-use crate::services::eventlog::{Bucket, Details, Event, Metadata, request::is_kept};
+use crate::{Bucket, Details, Event, Metadata, request::is_kept};
 
 /// The table's key.
 pub(super) const EVENT_ID: &str = "eventId";

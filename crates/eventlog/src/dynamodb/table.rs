@@ -16,7 +16,7 @@ use super::{
     fault::store_error,
     item::{BUCKET, EVENT_ID, RECORDED_AT},
 };
-use crate::services::eventlog::DynamoDb;
+use crate::DynamoDb;
 
 /// The index by which a sweep finds what was recorded within an hour.
 pub(super) const INDEX: &str = "by-hour";

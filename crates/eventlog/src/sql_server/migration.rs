@@ -10,7 +10,7 @@ use super::{
     column,
     pool::{Connection, SqlFault, connect},
 };
-use crate::services::eventlog::SqlServer;
+use crate::SqlServer;
 
 /// Each with its number, which is also its place. What was applied somewhere is never changed: what is to be
 /// different gets a file of its own.

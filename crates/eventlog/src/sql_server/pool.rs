@@ -18,7 +18,7 @@ use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt as _};
 
 use super::statement::Statement;
-use crate::services::eventlog::{SqlServer, StoreError, Trust};
+use crate::{SqlServer, StoreError, Trust};
 
 /// A connection.
 pub(super) type Connection = Client<Compat<TcpStream>>;

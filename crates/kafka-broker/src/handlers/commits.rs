@@ -18,7 +18,7 @@ use kafka_protocol::{
 };
 
 use super::{Answered, Context, code, text};
-use crate::embedded::{
+use crate::{
     groups::{Claim, Committed, Group},
     state::State,
     transactions::Identity,

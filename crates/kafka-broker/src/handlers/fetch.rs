@@ -17,7 +17,7 @@ use super::{
     Answered, Context,
     positions::{READ_COMMITTED, check_epoch},
 };
-use crate::embedded::{log::PartitionLog, state::State};
+use crate::{log::PartitionLog, state::State};
 
 /// The first version of Fetch whose clients know zstd (KIP-110).
 const FETCH_KNOWS_ZSTD: i16 = 10;

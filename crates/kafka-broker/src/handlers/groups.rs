@@ -16,7 +16,7 @@ use kafka_protocol::{
 };
 
 use super::{Answered, Context, NODE};
-use crate::embedded::groups::{Group, Phase};
+use crate::groups::{Group, Phase};
 
 /// The first version of ListGroups that knows states (KIP-518).
 const LISTS_STATES: i16 = 4;

@@ -13,7 +13,7 @@ use kafka_protocol::{
 };
 
 use super::{Answered, Context, code, text};
-use crate::embedded::groups::{Admission, Claim, Group, Joined, Joining};
+use crate::groups::{Admission, Claim, Group, Joined, Joining};
 
 /// The first version of JoinGroup whose clients know that they are given an id first (KIP-394).
 const KNOWS_MEMBER_ID_REQUIRED: i16 = 4;

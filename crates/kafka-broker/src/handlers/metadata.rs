@@ -12,7 +12,7 @@ use kafka_protocol::{
 };
 
 use super::{Answered, Context, NODE};
-use crate::embedded::{
+use crate::{
     state::State,
     topics::{PartitionCount, Topic, is_legal},
 };

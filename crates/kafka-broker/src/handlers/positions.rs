@@ -14,7 +14,7 @@ use kafka_protocol::{
 };
 
 use super::{Answered, Context};
-use crate::embedded::{log::PartitionLog, state::State};
+use crate::{log::PartitionLog, state::State};
 
 /// `ListOffsets`' words for the end of the log, its beginning, and its youngest record (KIP-734).
 const LATEST: i64 = -1;

@@ -10,7 +10,7 @@ use kafka_protocol::{
 };
 
 use super::{Answered, Context};
-use crate::embedded::{
+use crate::{
     log::{Head, LogError},
     state::State,
 };

@@ -18,7 +18,7 @@ use kafka_protocol::{
 use uuid::Uuid;
 
 use super::{Answered, Context, NODE, text};
-use crate::embedded::{
+use crate::{
     state::State,
     topics::{PartitionCount, Topic, is_legal, is_legal_config},
 };

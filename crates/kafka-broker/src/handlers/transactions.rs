@@ -14,7 +14,7 @@ use kafka_protocol::{
 };
 
 use super::{Answered, Context, code, text};
-use crate::embedded::{state::State, transactions::Identity};
+use crate::{state::State, transactions::Identity};
 
 /// `transaction.max.timeout.ms`.
 const LONGEST_TRANSACTION: Duration = Duration::from_secs(15 * 60);

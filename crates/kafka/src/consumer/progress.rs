@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Watermark;
 use crate::{
-    messaging::PartitionStatus,
+    PartitionStatus,
     sabotage::{self, Sabotage},
 };
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{COMMITTING, Committed, Progress, Shift, Staffing, Worker, shift::Entry, worker::Portion};
-use crate::messaging::{
+use crate::{
     GroupPhase, OffsetReset, Rebalance,
     backoff::Backoff,
     group::{Call, Coordinator, Enrolment, Leave, Membership, Why},

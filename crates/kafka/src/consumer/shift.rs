@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{COMMITTING, Committed, Progress, Worker};
-use crate::messaging::{
+use crate::{
     Board, ConsumerConfig, Handler,
     backoff::Backoff,
     group::{Coordinator, Standing},

@@ -17,11 +17,12 @@ use super::{
     reader::{ReadError, Reader},
 };
 use crate::{
-    messaging::{
-        Board, ConsumerCounts, Handler, OffsetReset, backoff::Backoff, dead_letter::DeadLetters,
-        group::Lease, wire::Fetched,
-    },
+    Board, ConsumerCounts, Handler, OffsetReset,
+    backoff::Backoff,
+    dead_letter::DeadLetters,
+    group::Lease,
     sabotage::{self, Sabotage},
+    wire::Fetched,
 };
 
 pub(super) use process::Portion;

@@ -13,7 +13,7 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
 use super::DeadLetter;
-use crate::messaging::{
+use crate::{
     Cluster, Topic,
     backoff::Backoff,
     consumer::{ReadError, Reader},

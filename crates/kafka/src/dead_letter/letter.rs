@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{ERROR, GROUP, OFFSET, PARTITION, REDRIVES, TIMESTAMP, TOPIC, TRUNCATED};
-use crate::messaging::{Message, Record};
+use crate::{Message, Record};
 
 /// The headers that [`super::DeadLetters`] adds; the others are the record's own.
 const ADDED: [&str; 8] = [ERROR, TOPIC, PARTITION, OFFSET, TIMESTAMP, GROUP, TRUNCATED, REDRIVES];

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::messaging::Watermark;
+use crate::Watermark;
 
 /// What the note of a committed offset begins with, so that another's is not taken for ours.
 const KIND: &str = "redriven:";

@@ -14,7 +14,7 @@ use kafka_protocol::{
 };
 use tokio::{sync::Mutex, time::timeout};
 
-use crate::messaging::{
+use crate::{
     Cluster,
     wire::{Connection, WireError},
 };

@@ -22,7 +22,7 @@ use super::{
     classic::AGAIN,
     membership::{Call, Ended, Enrolment, Line, Why, Word},
 };
-use crate::messaging::{GroupPhase, backoff::Backoff, topic, wire::WireError};
+use crate::{GroupPhase, backoff::Backoff, topic, wire::WireError};
 
 /// From version 1 on, Kafka 4.0's, members choose their own ids.
 const KNOWN: RangeInclusive<i16> = 1..=1;

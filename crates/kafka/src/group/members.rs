@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Coordinator, assignor::decode_assignments};
-use crate::messaging::wire::WireError;
+use crate::wire::WireError;
 
 /// Up to the version that says why a group is refused (KIP-1043).
 const CLASSIC: RangeInclusive<i16> = 0..=6;

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{Coordinator, GroupProtocol, classic, kip848, standing::Standing};
-use crate::messaging::{Board, ConsumerConfig, GroupPhase, Topic, backoff::Backoff};
+use crate::{Board, ConsumerConfig, GroupPhase, Topic, backoff::Backoff};
 
 /// The part of the board that is the membership's.
 pub(super) const JOINING: &str = "joining the group";

@@ -12,7 +12,7 @@ use kafka_protocol::{
 };
 
 use super::{Claim, Coordinator};
-use crate::messaging::wire::WireError;
+use crate::wire::WireError;
 
 impl Coordinator {
     /// The committed offset of each of these partitions that has one, with the note that was committed beside it.

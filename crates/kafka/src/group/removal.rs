@@ -3,7 +3,7 @@
 use kafka_protocol::{ResponseError, messages::DeleteGroupsRequest};
 
 use super::Coordinator;
-use crate::messaging::wire::WireError;
+use crate::wire::WireError;
 
 impl Coordinator {
     /// Deletes the group, with its committed offsets. One that is not there counts as deleted; one that has

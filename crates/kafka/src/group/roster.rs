@@ -14,7 +14,7 @@ use futures::{
 use tokio::time::{Instant, timeout};
 
 use super::{Coordinator, GroupMember};
-use crate::messaging::{Board, Cluster};
+use crate::{Board, Cluster};
 
 /// How long the coordinator gets, with all that is to be asked before.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::queue::Room;
-use crate::messaging::{Message, PublishError, Receipt, wire::encode_batch};
+use crate::{Message, PublishError, Receipt, wire::encode_batch};
 
 /// What a record costs on the wire beside its key, value and headers, at most (KIP-98's varints).
 const RECORD_OVERHEAD: usize = 32;

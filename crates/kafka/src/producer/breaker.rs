@@ -32,7 +32,7 @@ use std::{
 use log::{info, warn};
 use tokio::{sync::Notify, time::Instant};
 
-use crate::messaging::{Board, BreakerState, BreakerStatus, PublishError};
+use crate::{Board, BreakerState, BreakerStatus, PublishError};
 
 /// Who may pass to a lane.
 #[derive(Debug, Default)]

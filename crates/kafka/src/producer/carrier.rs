@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use super::queue::Queue;
-use crate::messaging::{
+use crate::{
     Cluster,
     wire::{Connection, WireError},
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 
-use crate::messaging::wire::WireError;
+use crate::wire::WireError;
 
 /// An attempt without an acknowledgement.
 pub(super) struct Failure {

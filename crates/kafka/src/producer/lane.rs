@@ -25,9 +25,7 @@ use super::{
     failure::{Failure, Remedy, refusal, remedy},
     writer::Writer,
 };
-use crate::messaging::{
-    Board, Cluster, PublishError, backoff::Backoff, counts::ProducerCounts, wire::WireError,
-};
+use crate::{Board, Cluster, PublishError, backoff::Backoff, counts::ProducerCounts, wire::WireError};
 
 /// How often a call that lasts is left, to answer those whose time is up.
 const TICK: Duration = Duration::from_millis(20);

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
 use super::carrier::{Carrier, Carriers, Place};
-use crate::messaging::{Cluster, topic, wire::WireError};
+use crate::{Cluster, topic, wire::WireError};
 
 /// How often a lane that is throttled looks whether its partition moved.
 const LOOK: Duration = Duration::from_secs(1);

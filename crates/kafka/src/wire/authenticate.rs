@@ -7,7 +7,7 @@ use kafka_protocol::{
 };
 
 use super::{Connection, WireError};
-use crate::messaging::security::{Distrust, Sasl};
+use crate::security::{Distrust, Sasl};
 
 impl Connection {
     /// Proves who the client is; before that a broker answers nothing but ApiVersions.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::fetch_response::AbortedTransaction;
 
 use super::{WireError, batch_head::BatchHead, fetch::malformed, records, unpack::Room};
-use crate::messaging::Record;
+use crate::Record;
 
 /// Decodes whole record batches (magic 2, KIP-98), leaving out records below `from`, control batches and
 /// aborted transactions. The end may be cut in the middle of a batch, as brokers do. Returns the records

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{WireError, decode, stream::Stream};
-use crate::messaging::ClusterConfig;
+use crate::ClusterConfig;
 
 /// The largest answer that is read; a length beyond it is taken for garbage. Of anything but records a few bytes
 /// become a structure of a hundred and more, and a topic of a hundred thousand partitions is described in less.

@@ -5,9 +5,9 @@ use std::{io, time::Duration};
 use kafka_protocol::ResponseError;
 use thiserror::Error;
 
-use crate::messaging::security::Distrust;
+use crate::security::Distrust;
 #[cfg(feature = "tls")]
-use crate::messaging::security::Tls;
+use crate::security::Tls;
 
 /// A call that did not succeed.
 #[derive(Debug, Error)]

@@ -17,7 +17,7 @@ use kafka_protocol::{
 };
 
 use super::{Connection, WireError, decode_batches};
-use crate::messaging::Record;
+use crate::Record;
 
 /// The versions that we speak.
 const KNOWN: RangeInclusive<i16> = 4..=11;

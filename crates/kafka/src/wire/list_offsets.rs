@@ -27,7 +27,7 @@ impl Connection {
     /// The offsets that a partition has: from its first record to its last stable offset, which is its high watermark
     /// where no transaction is open. A broker that leads it in another epoch than this one refuses; so does one that
     /// was elected a moment ago and does not know yet how far its predecessor let others read (KIP-207).
-    pub(in crate::messaging) async fn offsets(
+    pub(crate) async fn offsets(
         &mut self,
         topic: &str,
         partition: i32,

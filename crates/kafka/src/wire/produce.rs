@@ -12,7 +12,7 @@ use kafka_protocol::{
 };
 
 use super::{Connection, WireError};
-use crate::messaging::Message;
+use crate::Message;
 
 const ACKS_ALL: i16 = -1;
 const WHAT: &str = "Produce";

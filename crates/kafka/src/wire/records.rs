@@ -11,7 +11,7 @@ use super::{
     batch_head::BatchHead,
     unpack::{Room, unpack},
 };
-use crate::messaging::{Record, message::timestamp};
+use crate::{Record, message::timestamp};
 
 /// The fewest bytes of a record: one for each of its fields.
 const LEAST: usize = 7;

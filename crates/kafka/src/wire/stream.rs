@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::messaging::security::Security;
+use crate::security::Security;
 
 /// An open stream to a broker.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use highwater_kafka::dead_letter::{RedriveError, Unreadable};
 use sync_wrapper::SyncStream;
 use tokio::time::Instant;
 use warp::{
@@ -17,10 +18,7 @@ use super::{
     listing::Listing,
     request::{self, Asked},
 };
-use crate::{
-    http::{JSON, NDJSON, Problem, json_text, prefers_ndjson},
-    messaging::dead_letter::{RedriveError, Unreadable},
-};
+use crate::http::{JSON, NDJSON, Problem, json_text, prefers_ndjson};
 
 /// `GET /dead-letters`: the newest first.
 pub(super) async fn list(desk: Arc<Desk>, path: &str, query: &str, accept: Option<HeaderValue>) -> Response {

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
+use highwater_kafka::dead_letter::{Letters, Place, Settled, Unreadable};
 
 use super::{Desk, request::Asked, shown};
-use crate::messaging::dead_letter::{Letters, Place, Settled, Unreadable};
 
 /// How many letters are read at a time where no limit was given.
 const AT_ONCE: usize = 200;

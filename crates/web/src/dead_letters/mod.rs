@@ -1,7 +1,7 @@
 //! Dead letters for those who look after a service: listed and sent back, over REST and from a shell.
 //!
 //! Whatever the service, a dead letter is a record and a reason: nothing here knows an event. The mechanism is
-//! in [`crate::messaging::dead_letter`].
+//! in [`highwater_kafka::dead_letter`].
 
 mod answers;
 mod listing;
@@ -13,13 +13,12 @@ mod shown;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    http::{Bearer, BodyLimits},
-    messaging::{
-        Cluster, ConsumerConfig, Publisher, Topic,
-        dead_letter::{Archive, Redriver},
-    },
+use highwater_kafka::{
+    Cluster, ConsumerConfig, Publisher, Topic,
+    dead_letter::{Archive, Redriver},
 };
+
+use crate::http::{Bearer, BodyLimits};
 
 pub use openapi::describe;
 pub use routes::routes;

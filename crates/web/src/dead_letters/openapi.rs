@@ -1,5 +1,6 @@
 //! The routes of this room, described.
 
+use highwater_kafka::dead_letter::{RedriveError, Report, Unreadable};
 use serde_json::{Value, json};
 use warp::http::header;
 
@@ -8,12 +9,9 @@ use super::{
     request::{Chosen, MAX_LIMIT},
     shown::Shown,
 };
-use crate::{
-    http::{
-        Bearer, NDJSON, nothing,
-        openapi::{Answer, Document, Operation, date_time},
-    },
-    messaging::dead_letter::{RedriveError, Report, Unreadable},
+use crate::http::{
+    Bearer, NDJSON, nothing,
+    openapi::{Answer, Document, Operation, date_time},
 };
 
 /// The name of what tells who may.

@@ -1,13 +1,11 @@
 //! What a request says: which letters to list, or to send back.
 
 use chrono::{DateTime, Utc};
+use highwater_kafka::dead_letter::{Filter, Place, Position, Selection};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{
-    http::{FieldError, Parameters, Problem, next_link},
-    messaging::dead_letter::{Filter, Place, Position, Selection},
-};
+use crate::http::{FieldError, Parameters, Problem, next_link};
 
 /// The most letters of one page.
 pub(super) const MAX_LIMIT: usize = 1_000;

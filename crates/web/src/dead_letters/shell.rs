@@ -3,17 +3,15 @@
 use std::{convert::Infallible, io::Write, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
+use highwater_kafka::{
+    Board, Cluster, Producer, Topic,
+    dead_letter::{Filter, Report, Selection},
+};
 use tokio::time::Instant;
 
 use super::{Topics, shown};
-use crate::{
-    config::Config,
-    messaging::{
-        Board, Cluster, Producer, Topic,
-        dead_letter::{Filter, Report, Selection},
-    },
-    shutdown::Shutdown,
-};
+use crate::shutdown::Shutdown;
+use highwater::config::Config;
 
 /// How many letters are read at a time.
 const AT_ONCE: usize = 200;

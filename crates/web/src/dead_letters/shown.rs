@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use chrono::SecondsFormat;
+use highwater_kafka::dead_letter::{DeadLetter, Settled};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::{
-    http::openapi::moment,
-    messaging::dead_letter::{DeadLetter, Settled},
-};
+use crate::http::openapi::moment;
 
 /// A record that could not be processed, and why.
 #[derive(Serialize, JsonSchema)]

@@ -9,6 +9,7 @@ use std::{
 
 use chrono::SecondsFormat;
 use futures::future::join_all;
+use highwater_kafka::{GroupPhase, GroupStatus, PartitionStatus, Rebalance, group::GroupMember};
 use schemars::JsonSchema;
 use serde::Serialize;
 use warp::{
@@ -17,10 +18,7 @@ use warp::{
 };
 
 use super::{Membership, Operations};
-use crate::{
-    http::{self, answer},
-    messaging::{GroupPhase, GroupStatus, PartitionStatus, Rebalance, group::GroupMember},
-};
+use crate::http::{self, answer};
 
 /// The consumer group as this member sees it, and what moved in it.
 #[derive(Serialize, JsonSchema)]

@@ -2,16 +2,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use highwater_kafka::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus};
+use highwater_table::LedgerStatus;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use warp::{Reply, http::StatusCode, reply::Response};
 
 use super::Operations;
-use crate::{
-    http::{Problem, answer},
-    messaging::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, ledger::LedgerStatus},
-};
+use crate::http::{Problem, answer};
 
 /// How soon to ask again whether the service is ready, in seconds.
 const RETRY_AFTER: u32 = 1;

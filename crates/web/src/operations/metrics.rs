@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use highwater_kafka::{GroupPhase, KafkaStatus, Producer, Status};
+use highwater_table::LedgerStatus;
 use prometheus::{
     IntCounterVec, IntGaugeVec, Opts, Registry, Result, TEXT_FORMAT, TextEncoder, proto::MetricFamily,
 };
@@ -15,10 +17,7 @@ use warp::{
 };
 
 use super::{Membership, Operations, health};
-use crate::{
-    http::Problem,
-    messaging::{GroupPhase, KafkaStatus, Producer, Status, ledger::LedgerStatus},
-};
+use crate::http::Problem;
 
 /// Every phase of the group, as it is called.
 const PHASES: [(GroupPhase, &str); 6] = [

@@ -7,6 +7,8 @@ mod openapi;
 
 use std::{fmt, sync::Arc};
 
+use highwater_kafka::{ConsumerCounts, Consuming, KafkaStatus, Producer, Status, group::Roster};
+use highwater_table::Followed;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 use warp::{Filter, reply::Response};
@@ -14,10 +16,7 @@ use warp::{Filter, reply::Response};
 pub use metrics::{Figure, Kind};
 pub use openapi::{Reads, describe};
 
-use crate::{
-    http::{Route, Traffic, first_of, reads, with},
-    messaging::{ConsumerCounts, Consuming, KafkaStatus, Producer, Status, group::Roster, ledger::Followed},
-};
+use crate::http::{Route, Traffic, first_of, reads, with};
 
 /// Those who know how a service is.
 pub struct Operations {

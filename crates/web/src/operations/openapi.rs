@@ -1,5 +1,6 @@
 //! The routes of this room, described.
 
+use highwater_kafka::PartitionStatus;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
@@ -7,10 +8,7 @@ use super::{
     group::{Body, Groups},
     health::{Health, Ready, not_ready, progress},
 };
-use crate::{
-    http::openapi::{Answer, Document, Operation},
-    messaging::PartitionStatus,
-};
+use crate::http::openapi::{Answer, Document, Operation};
 
 /// What a service reads in its consumer group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! What a batch may hold: headers, codecs, timestamps.
 
 use bytes::Bytes;
-use highwater::{embedded::Fault, messaging::Record};
+use highwater_kafka::Record;
+use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey, records::Compression};
 
 use super::{WHOLE, at_the_end, read_all, values};

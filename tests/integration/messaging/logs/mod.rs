@@ -8,7 +8,7 @@ mod transactions;
 
 use std::sync::Arc;
 
-use highwater::messaging::{Consumer, Record};
+use highwater_kafka::{Consumer, Record};
 
 use crate::support::{Batch, Client, Recorder, TestCluster};
 

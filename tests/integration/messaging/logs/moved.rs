@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use highwater::{
-    embedded::Fault,
-    messaging::{ConsumerConfig, OffsetReset},
-};
+use highwater_kafka::{ConsumerConfig, OffsetReset};
+use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
 use super::{WHOLE, read_all};

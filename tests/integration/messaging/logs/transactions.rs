@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use highwater::messaging::{ConsumerConfig, OffsetReset};
+use highwater_kafka::{ConsumerConfig, OffsetReset};
 
 use super::{WHOLE, read_all, values};
 use crate::support::{Batch, Recorder, TestCluster, TransactionalProducer, eventually};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use highwater::messaging::{DeadLetters, Watermark, dead_letter::Filter};
+use highwater_kafka::{DeadLetters, Watermark, dead_letter::Filter};
 
 use super::{Office, bury, record};
 use crate::support::TestCluster;

@@ -14,16 +14,14 @@ use std::{
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use highwater::{
-    embedded::Fault,
-    messaging::{
-        DeadLetters, Message, Publisher as _, Record, TopicConfig,
-        dead_letter::{
-            Archive, DeadLetter, Filter, Position, REDRIVES, RedriveError, Redriver, Report, Selection,
-            TOPIC, TRUNCATED,
-        },
+use highwater_kafka::{
+    DeadLetters, Message, Publisher as _, Record, TopicConfig,
+    dead_letter::{
+        Archive, DeadLetter, Filter, Position, REDRIVES, RedriveError, Redriver, Report, Selection, TOPIC,
+        TRUNCATED,
     },
 };
+use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 use rskafka::record::RecordAndOffset;
 use tokio::time::Instant;

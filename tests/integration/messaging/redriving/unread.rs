@@ -1,6 +1,7 @@
 //! Letters that a redrive cannot read.
 
-use highwater::{embedded::Fault, messaging::dead_letter::Selection};
+use highwater_kafka::dead_letter::Selection;
+use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
 use super::{Office, bury, sent_back, values};

@@ -7,7 +7,7 @@ use log::{info, warn};
 use tokio::time::Instant;
 
 use super::{Stopped, Worker};
-use crate::messaging::{Poison, Record, backoff::Backoff};
+use crate::{Poison, Record, backoff::Backoff};
 
 /// The most records that a handler gets at a time: about a millisecond's worth for one that only stores them.
 const MOST: usize = 1024;
@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_millis(50);
 /// How many records the handler gets at a time: as many as it has shown to handle in no long time, one at first. So
 /// what a slow handler is at is never more than it can finish, and each record that it finishes counts.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::messaging::consumer) struct Portion(usize);
+pub(in crate::consumer) struct Portion(usize);
 
 impl Default for Portion {
     fn default() -> Self {

@@ -3,7 +3,7 @@
 use log::info;
 
 use super::{Committed, Stopped, Worker};
-use crate::messaging::{Passing, Record, backoff::Backoff};
+use crate::{Passing, Record, backoff::Backoff};
 
 /// How much farther back each further look for older records reaches.
 const REACH_FACTOR: i64 = 4;

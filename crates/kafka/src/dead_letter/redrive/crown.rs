@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{RedriveError, Redriver, report::Stopped};
-use crate::messaging::group::{Call, Claim, Enrolment, Leave, Membership};
+use crate::group::{Call, Claim, Enrolment, Leave, Membership};
 
 /// Whoever holds this partition in the redrive group is the one that works, on all of them.
 const CROWN: i32 = 0;

@@ -23,7 +23,7 @@ use tokio::{sync::Mutex, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Archive, DeadLetter, Settled, Unreadable};
-use crate::messaging::{
+use crate::{
     Board, ConsumerConfig, Publisher,
     group::{Assignor, Coordinator, GroupProtocol},
 };

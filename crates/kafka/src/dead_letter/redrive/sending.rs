@@ -7,7 +7,7 @@ use log::warn;
 use tokio::time::Instant;
 
 use super::{DeadLetter, Settled, report::Stopped, work::Work};
-use crate::messaging::{PublishError, backoff::Backoff};
+use crate::{PublishError, backoff::Backoff};
 
 /// How many letters are on their way at a time; a crash can repeat that many.
 const AT_ONCE: usize = 256;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range};
 use tokio::time::Instant;
 
 use super::{DeadLetter, Position, Redriver, Report, Selection, Settled, crown::Crown, report::Stopped};
-use crate::messaging::{
+use crate::{
     Record,
     backoff::Backoff,
     consumer::{ReadError, Reader},

@@ -14,7 +14,7 @@ use kafka_protocol::{
 };
 
 use super::{Assignor, Subscriber};
-use crate::messaging::wire;
+use crate::wire;
 
 /// The newest version of a subscription: with owned partitions and their generation (KIP-792).
 const SUBSCRIPTION_VERSION: i16 = 3;

@@ -11,7 +11,7 @@ use super::{
     super::{Claim, Coordinator, Lease, Standing, membership::Enrolment},
     is_out,
 };
-use crate::messaging::{Board, wire::WireError};
+use crate::{Board, wire::WireError};
 
 /// The part of the board that is the heartbeats'.
 const PART: &str = "sending heartbeats";

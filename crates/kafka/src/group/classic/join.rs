@@ -21,7 +21,7 @@ use super::super::{
     assignor::{self, decode_assignment, decode_subscription, encode_assignment, encode_subscription},
     membership::Enrolment,
 };
-use crate::messaging::{Cluster, GroupPhase, topic, wire::WireError};
+use crate::{Cluster, GroupPhase, topic, wire::WireError};
 
 /// The class of protocols that consumers speak.
 const CONSUMER: &str = "consumer";

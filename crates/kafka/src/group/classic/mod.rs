@@ -21,7 +21,7 @@ use super::{
     assignor::is_cooperative,
     membership::{Call, Ended, Enrolment, Line, Why, Word},
 };
-use crate::messaging::{GroupPhase, backoff::Backoff, wire::WireError};
+use crate::{GroupPhase, backoff::Backoff, wire::WireError};
 use heart::{Beat, Heart};
 use join::{Counts, Joiner, Session, counts};
 
