@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2016 # the dollars are of jq
-# The event log as a Lambda function, under AWS SAM on this machine: template.yaml is linted, the
+# The event log as a Lambda function, under AWS SAM on this machine: crates/eventlog/template.yaml is linted, the
 # function built, its zip weighed, and `sam local start-api` asked over HTTP, beside a DynamoDB Local
 # of its own. Prints PASS, FAIL or SKIP a step; exit code 0 when none failed, else 1.
 #
@@ -18,6 +18,7 @@ version=1.170.0
 home=${HIGHWATER_SAM_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/highwater-sam}
 base_image=public.ecr.aws/lambda/provided:al2023-x86_64
 most_bytes=8000000 # of the zip
+seed=crates/eventlog # where the template is
 export SAM_CLI_TELEMETRY=0
 
 say() { echo "sam.sh: $*" >&2; }
@@ -46,9 +47,13 @@ sam() { "$home/$version/bin/sam" "$@"; }
 if [ "${1:-}" = run ]; then
   shift
   install
+  cd "$seed"
   exec "$home/$version/bin/sam" "$@"
 fi
 [ $# = 0 ] || { sed -n '3,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0" >&2; exit 2; }
+
+root=$PWD
+cd "$seed"
 
 for command in docker curl jq python3; do
   command -v "$command" >/dev/null || { say "needs $command"; exit 1; }
@@ -66,7 +71,7 @@ ended() {
     wait "$sam_pid" || true
     [ "$status" = 0 ] || tail -n 30 "$work/sam.log" >&2
   fi
-  [ -z "$dynamodb_port" ] || scripts/dynamodb.sh stop "$dynamodb_port" || true
+  [ -z "$dynamodb_port" ] || "$root/scripts/dynamodb.sh" stop "$dynamodb_port" || true
   rm -rf "$work"
   exit "$status"
 }
@@ -74,7 +79,8 @@ trap ended EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
 
-. scripts/steps.sh
+# shellcheck source=scripts/steps.sh
+. "$root/scripts/steps.sh"
 
 free_port() { # FIRST: of it and the hundred after it, the first that nobody listens on
   local port
@@ -102,7 +108,7 @@ bytes=$(stat -c %s "$work/function.zip")
 step "its zip has $bytes bytes, at most $most_bytes" test "$bytes" -le "$most_bytes"
 
 dynamodb_port=$(free_port 23100)
-scripts/dynamodb.sh start "$dynamodb_port" >/dev/null
+"$root/scripts/dynamodb.sh" start "$dynamodb_port" >/dev/null
 
 # The function's variables: both databases as its container reaches them. Without a SQL Server, an
 # address where nobody listens: what is asked of it is refused at once.

@@ -2,7 +2,7 @@
 //! answers queries about them. It is also the library it is built on.
 //!
 //! ```text
-//! client ─POST─▶ http ─▶ services/activity/routes ─▶ messaging/producer ═▶ Kafka ═╗
+//! client ─POST─▶ http ─▶ activity/routes ─▶ kafka/producer ═▶ Kafka ═╗
 //!                                                                                ║
 //! client ◀─GET── http ◀─ services/activity/routes ◀─ store ◀─ processor ◀─ messaging/consumer
 //!                                                                  │             ▲ │
@@ -14,27 +14,25 @@
 //! # Layout
 //!
 //! * [`config`][]: every setting, its variable, its default, in one place
-//! * [`services`][]: what the business says; `activity` is the main service
-//! * [`messaging`][]: producing, consumer groups and dead letters; knows no event, no route, no store
+//! * [`activity`][]: the main service: its events, its routes, its processor
 //! * [`store`][]: where processed events are; knows no Kafka
-//! * [`http`][]: REST plumbing without a business word
 //! * [`telemetry`][]: logs
-//! * [`shutdown`][]: one request to stop, many who hear of it
-//! * [`json`][]: JSON text, looked at without building anything from it
-//! * `sabotage`: deliberate faults, in test builds alone
-//! * [`embedded`][]: the in-process Kafka broker; speaks the protocol over TCP and nothing else
 //!
-//! `messaging` never imports `store`, `http` or `services`; `store` never imports Kafka;
-//! `messaging` and `embedded` meet only over TCP; only `config` reads the environment.
+//! And the crates under it:
+//!
+//! * [`highwater_kafka`]: producing, consumer groups and dead letters; knows no event, no route, no store
+//! * [`highwater_web`]: REST plumbing without a business word, and what services share
+//! * [`highwater_commerce`]: users and orders; [`highwater_table`]: the state by the log under them
+//! * [`highwater_eventlog`]: the event log in SQL Server and DynamoDB
+//! * `highwater_kafka_broker`: the in-process Kafka broker; speaks the protocol over TCP and nothing else
+//!
+//! Their manifests say what may use what; only `config` reads the environment.
 
+#![forbid(unsafe_code)]
+
+pub mod activity;
 pub mod config;
 #[cfg(feature = "embedded-broker")]
 pub mod embedded;
-pub mod http;
-pub mod json;
-pub mod messaging;
-mod sabotage;
-pub mod services;
-pub mod shutdown;
 pub mod store;
 pub mod telemetry;

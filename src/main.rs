@@ -3,6 +3,8 @@
 use std::{io, net::SocketAddr, process::ExitCode, thread};
 
 use anyhow::{Context as _, anyhow};
+#[cfg(feature = "embedded-broker")]
+use highwater::embedded::embedded;
 use highwater::{
     activity,
     config::{self, Config, Invocation, Service},
@@ -32,10 +34,20 @@ fn main() -> ExitCode {
     };
     let passed = match service {
         Service::Activity => logged(config, activity::run),
-        Service::Users => logged(config, users::run),
-        Service::Orders => logged(config, orders::run),
+        Service::Users => logged(config, async |config, listener, shutdown| {
+            #[cfg(feature = "embedded-broker")]
+            let (config, _broker) = embedded(config).await?;
+            users::run(config.into(), listener, shutdown).await
+        }),
+        Service::Orders => logged(config, async |config, listener, shutdown| {
+            #[cfg(feature = "embedded-broker")]
+            let (config, _broker) = embedded(config).await?;
+            orders::run(config.into(), listener, shutdown).await
+        }),
         #[cfg(feature = "eventlog")]
-        Service::EventLog(eventlog::Task::Serve) => logged(config, eventlog::run),
+        Service::EventLog(eventlog::Task::Serve) => logged(config, async |config, listener, shutdown| {
+            eventlog::run(settings_of_the_event_log(config)?, listener, shutdown).await
+        }),
         #[cfg(feature = "eventlog")]
         Service::EventLog(eventlog::Task::Once(chore)) => event_log(chore, config).unwrap_or_else(|error| {
             eprintln!("{error:#}");
@@ -61,17 +73,17 @@ fn main() -> ExitCode {
 }
 
 /// Runs a service with its log; whether all went well.
-fn logged<R: Future<Output = anyhow::Result<()>>>(
+fn logged(
     config: Config,
-    service: impl FnOnce(Config, TcpListener, Shutdown) -> R,
+    service: impl AsyncFnOnce(Config, TcpListener, Shutdown) -> anyhow::Result<()>,
 ) -> bool {
     let started = telemetry::start(&config.log).context("logging cannot start");
     started.and_then(|_logs| run(config, service).inspect_err(|error| log::error!("{error:#}"))).is_ok()
 }
 
-fn run<R: Future<Output = anyhow::Result<()>>>(
+fn run(
     config: Config,
-    service: impl FnOnce(Config, TcpListener, Shutdown) -> R,
+    service: impl AsyncFnOnce(Config, TcpListener, Shutdown) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let runtime = runtime()?;
     allow_descriptors(&config.http);
@@ -96,11 +108,23 @@ fn selftest(config: Config) -> anyhow::Result<bool> {
 
 /// Without a log: what is said is for whoever asked.
 fn dead_letters(task: dead_letters::Task, config: Config) -> anyhow::Result<bool> {
+    anyhow::ensure!(
+        !config.embedded,
+        "dead letters of which Kafka? Set KAFKA_BROKERS. (A service with an embedded broker says its address at \
+         its start.)"
+    );
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config)?;
-    let outcome = runtime.block_on(dead_letters::shell::run(task, config, &shutdown, &mut io::stdout()));
+    let outcome =
+        runtime.block_on(dead_letters::shell::run(task, config.into(), &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     outcome
+}
+
+/// They are there where the event log was asked for.
+#[cfg(feature = "eventlog")]
+fn settings_of_the_event_log(config: Config) -> anyhow::Result<eventlog::Config> {
+    config.eventlog.context("these are not the settings of the event log")
 }
 
 /// A task of the event log, with its log: what it does is said there, and whether it went well by the exit code.
@@ -109,9 +133,10 @@ fn event_log(chore: eventlog::Chore, config: Config) -> anyhow::Result<bool> {
     let _logs = telemetry::start(&config.log).context("logging cannot start")?;
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config)?;
+    let settings = settings_of_the_event_log(config)?;
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = eventlog::perform(chore, config) => outcome.map(|()| true),
+            outcome = eventlog::perform(chore, settings) => outcome.map(|()| true),
             () = shutdown.requested() => Ok(false),
         }
     });

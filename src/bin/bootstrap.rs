@@ -33,5 +33,6 @@ fn main() -> ExitCode {
 fn run(task: Task, config: Config) -> anyhow::Result<()> {
     let _logs = telemetry::start(&config.log).context("logging cannot start")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let config = config.eventlog.context("these are not the settings of the event log")?;
     runtime.block_on(lambda::run(task, config))
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 
 use highwater_eventlog::{AwsKeys, Config, DynamoDb, SqlServer, Trust};
 use highwater_kafka::security::Secret;
+use highwater_web::http;
 
 use super::{
     reader::Reader,
@@ -17,7 +18,7 @@ use super::{
 };
 
 /// Reads all of them.
-pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Config {
+pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, http: http::Config) -> Config {
     let timeout = reader.value(&EVENTLOG_TIMEOUT);
     let request_timeout = reader.value(&REQUEST_TIMEOUT);
     let pair = [
@@ -29,7 +30,7 @@ pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Conf
         &pair,
         "the time-out of a request must be longer than that of the event log",
     );
-    Config { timeout, sql_server: sql_server(reader), dynamodb: dynamodb(reader) }
+    Config { timeout, http, sql_server: sql_server(reader), dynamodb: dynamodb(reader) }
 }
 
 fn sql_server(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> SqlServer {

@@ -18,6 +18,7 @@ mod values;
 
 use std::{ffi::OsString, time::Duration};
 
+use highwater_commerce::StateConfig;
 use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig};
 use highwater_web::{dead_letters, http};
 
@@ -29,11 +30,7 @@ pub use environment::from_process;
 pub use fault::Exit;
 pub use table::Description;
 
-use crate::{
-    activity,
-    services::{self},
-    store, telemetry,
-};
+use crate::{activity, store, telemetry};
 use command_line::CommandLine;
 use reader::Reader;
 
@@ -72,22 +69,25 @@ pub struct Config {
     /// Where users and orders are kept.
     pub state: StateConfig,
     /// The event log's, where that is what runs.
-    pub eventlog: Option<services::eventlog::Config>,
+    pub eventlog: Option<highwater_eventlog::Config>,
     /// What is logged, and how.
     pub log: telemetry::Config,
     /// How long a graceful stop may take.
     pub shutdown_timeout: Duration,
 }
 
-/// The topics that state is kept in: without limit, in as many partitions as all instances say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StateConfig {
-    /// That of the users.
-    pub users: TopicConfig,
-    /// That of the orders.
-    pub orders: TopicConfig,
-    /// About what all of it may take in memory, in bytes; beyond it nothing new is taken.
-    pub max_bytes: usize,
+impl From<Config> for highwater_commerce::Config {
+    fn from(config: Config) -> Self {
+        let Config { kafka, embedded, producer, consumer, http, state, .. } = config;
+        Self { kafka, embedded, producer, consumer, http, state }
+    }
+}
+
+impl From<Config> for dead_letters::shell::Settings {
+    fn from(config: Config) -> Self {
+        let Config { kafka, topic, dead_letter_topic, producer, consumer, dead_letters, .. } = config;
+        Self { kafka, topic, dead_letter_topic, producer, consumer, redrive_max: dead_letters.redrive_max }
+    }
 }
 
 /// Every setting, in the order of `--help`.
@@ -179,6 +179,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         orders: state_topic(orders_topic),
         max_bytes: reader.value(&table::STATE_MAX_BYTES),
     };
+    let eventlog = matches!(service, Service::EventLog(_)).then(|| eventlog::read(reader, http.clone()));
     Config {
         kafka,
         embedded,
@@ -213,7 +214,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         },
         activity,
         state,
-        eventlog: matches!(service, Service::EventLog(_)).then(|| eventlog::read(reader)),
+        eventlog,
         log: telemetry::Config {
             filter: reader.value(&table::RUST_LOG),
             format: reader.value(&table::LOG_FORMAT),

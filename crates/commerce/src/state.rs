@@ -10,9 +10,10 @@ use std::{
 
 use highwater_kafka::{Context, PublishError};
 use highwater_table::{AppendError, Fold, Ledger};
-use highwater_web::http::{Problem, openapi::Operation};
-
-use super::unpublished::{reasons, unpublished};
+use highwater_web::{
+    http::{Problem, openapi::Operation},
+    unpublished::{reasons, unpublished},
+};
 
 /// How often a write is decided anew when others were faster.
 pub const ATTEMPTS: usize = 8;

@@ -3,13 +3,15 @@
 use std::{path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
-use highwater_kafka::security::Secret;
+use highwater_web::{Secret, http};
 
 /// All of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// All that a request asks of both databases, retries included.
     pub timeout: Duration,
+    /// How the service is reached.
+    pub http: http::Config,
     /// Where metadata is kept.
     pub sql_server: SqlServer,
     /// Where details are kept.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use highwater_kafka::Backoff;
+use highwater_web::Backoff;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{StoreError, StoreResult};

@@ -22,8 +22,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{Front, Task, service};
-use highwater::config::Config;
+use super::{Config, Front, Task, service};
 
 /// What a path may hold as it is: RFC 3986, section 2.3, and the slashes between its segments.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');

@@ -7,6 +7,8 @@
 //! Neither the handler nor its tests know which databases these are: [`MetadataStore`] and [`DetailsStore`] are the
 //! seams. The stores themselves, and what runs the service, are behind the feature `eventlog`.
 
+#![forbid(unsafe_code)]
+
 mod answer;
 mod config;
 mod counts;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use highwater_kafka::Backoff;
+use highwater_web::Backoff;
 use highwater_web::http::Problem;
 use uuid::Uuid;
 use warp::http::StatusCode;

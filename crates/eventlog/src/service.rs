@@ -13,9 +13,9 @@ use tokio::net::TcpListener;
 use warp::{Filter, reply::Response};
 
 use super::{
-    Api, Chore, Front, Limits, Log, PATHS, dynamodb::DynamoDbStore, routes, sql_server::SqlServerStore,
+    Api, Chore, Config, Front, Limits, Log, PATHS, dynamodb::DynamoDbStore, routes,
+    sql_server::SqlServerStore,
 };
-use highwater::config::Config;
 
 /// Runs the service until the stop is requested. The databases may come and go meanwhile.
 ///
@@ -37,10 +37,9 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
 ///
 /// A database cannot be reached, or refuses.
 pub async fn perform(chore: Chore, config: Config) -> anyhow::Result<()> {
-    let settings = settings(&config)?;
     match chore {
         Chore::Sweep { from } => {
-            let log = log(&config, Front::Server)?;
+            let log = log(&config, Front::Server);
             let swept = log.sweep(Utc::now(), from).await.context("the sweep came to no end")?;
             log::info!(
                 seen = swept.seen, completed = swept.completed, unreadable = swept.unreadable;
@@ -48,8 +47,8 @@ pub async fn perform(chore: Chore, config: Config) -> anyhow::Result<()> {
             );
         }
         Chore::Migrate => {
-            let made = DynamoDbStore::migrate(&settings.dynamodb).await?;
-            let applied = SqlServerStore::migrate(&settings.sql_server).await?;
+            let made = DynamoDbStore::migrate(&config.dynamodb).await?;
+            let applied = SqlServerStore::migrate(&config.sql_server).await?;
             if applied == SqlServerStore::MIGRATIONS && !made {
                 // The sweep's mark is as new as its table.
                 log::info!(
@@ -64,22 +63,17 @@ pub async fn perform(chore: Chore, config: Config) -> anyhow::Result<()> {
 }
 
 /// The log of these settings, behind that front.
-///
-/// # Errors
-///
-/// They are another service's.
-pub fn log(config: &Config, front: Front) -> anyhow::Result<Log> {
-    let settings = settings(config)?;
-    let limits = Limits { timeout: settings.timeout, grace: config.http.request_timeout, front };
-    let metadata = Arc::new(SqlServerStore::new(&settings.sql_server));
-    Ok(Log::new(metadata, Arc::new(DynamoDbStore::new(&settings.dynamodb)), limits))
+pub fn log(config: &Config, front: Front) -> Log {
+    let limits = Limits { timeout: config.timeout, grace: config.http.request_timeout, front };
+    let metadata = Arc::new(SqlServerStore::new(&config.sql_server));
+    Log::new(metadata, Arc::new(DynamoDbStore::new(&config.dynamodb)), limits)
 }
 
 /// What answers the requests that this front hands over; and where they are counted.
 ///
 /// # Errors
 ///
-/// The settings are another service's.
+/// The paths cannot be counted, which a test would have found.
 pub fn tree(
     config: &Config,
     front: Front,
@@ -87,7 +81,7 @@ pub fn tree(
     impl Filter<Extract = (Response,), Error = std::convert::Infallible> + Clone + Send + Sync + 'static + use<>,
     Arc<Traffic>,
 )> {
-    let log = Arc::new(log(config, front)?);
+    let log = Arc::new(log(config, front));
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
         particular: Some(Arc::clone(&log) as _),
@@ -95,8 +89,4 @@ pub fn tree(
     });
     let api = Api { log, limits: config.http.body_limits(), cors: config.http.cors.clone(), operations };
     Ok((routes(Arc::new(api)), traffic))
-}
-
-fn settings(config: &Config) -> anyhow::Result<&super::Config> {
-    config.eventlog.as_ref().context("these are not the settings of the event log")
 }

@@ -7,6 +7,8 @@
 //! [`log`], [`groups`] and [`transactions`] are state machines without sockets; the handlers, a file a family
 //! of APIs, put requests to them; connections only carry frames.
 
+#![forbid(unsafe_code)]
+
 mod connection;
 mod faults;
 pub mod groups;

@@ -6,11 +6,11 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
 /// The waits between attempts: about 50 ms, then twice as long each time, up to 2 s, each with jitter.
 #[derive(Debug)]
-pub(crate) struct Backoff(ExponentialBackoff);
+pub struct Backoff(ExponentialBackoff);
 
 impl Backoff {
     /// A backoff that begins anew.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(50))
             .with_max_delay(Duration::from_secs(2))
@@ -21,12 +21,12 @@ impl Backoff {
     }
 
     /// The next wait.
-    pub(crate) fn next_wait(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         self.0.next().unwrap_or(Duration::from_secs(2))
     }
 
     /// Sleeps for the next wait.
-    pub(crate) async fn wait(&mut self) {
+    pub async fn wait(&mut self) {
         tokio::time::sleep(self.next_wait()).await;
     }
 }

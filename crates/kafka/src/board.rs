@@ -44,7 +44,7 @@ impl Board {
     }
 
     /// A call to Kafka succeeded for this part.
-    pub(crate) fn succeeded(&self, part: &str) {
+    pub fn succeeded(&self, part: &str) {
         let mut failing = self.failing();
         if self.status.borrow().kafka.connected && failing.is_empty() {
             return;
@@ -66,7 +66,7 @@ impl Board {
     }
 
     /// A call to Kafka failed for this part; logged when it is news.
-    pub(crate) fn failed(&self, part: &str, error: &dyn std::fmt::Display) {
+    pub fn failed(&self, part: &str, error: &dyn std::fmt::Display) {
         let error = error.to_string();
         let mut failing = self.failing();
         let now = Instant::now();
@@ -98,7 +98,7 @@ impl Board {
     }
 
     /// This part is no more: what it saw counts no longer.
-    pub(crate) fn withdraw(&self, part: &str) {
+    pub fn withdraw(&self, part: &str) {
         let mut failing = self.failing();
         if failing.remove(part).is_none() {
             return;

@@ -225,7 +225,7 @@ impl Cluster {
     }
 
     /// A connection of our own to the first bootstrap address that answers, beginning with another each time.
-    pub(crate) fn connect(&self) -> BoxFuture<'_, Result<Connection, WireError>> {
+    pub fn connect(&self) -> BoxFuture<'_, Result<Connection, WireError>> {
         Box::pin(async {
             let mut failures = Vec::new();
             loop {

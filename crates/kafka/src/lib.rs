@@ -31,7 +31,7 @@
 //! use std::borrow::Cow;
 //!
 //! use async_trait::async_trait;
-//! use highwater::messaging::{
+//! use highwater_kafka::{
 //!     ClusterConfig, ConsumerConfig, Event, EventHandler, Kafka, Outcome, ProducerConfig, Received, TopicConfig,
 //! };
 //! use serde::{Deserialize, Serialize};
@@ -82,15 +82,12 @@
 //!     consuming.stop().await; // drains, commits, leaves the group
 //!     Ok(())
 //! }
-//! # #[cfg(feature = "embedded-broker")]
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! #     let broker = highwater::embedded::Broker::start(Default::default()).await?;
+//! #     let broker = highwater_kafka_broker::Broker::start(Default::default()).await?;
 //! #     let all = example(vec![broker.bootstrap()]);
 //! #     tokio::time::timeout(std::time::Duration::from_secs(30), all).await?
 //! # }
-//! # #[cfg(not(feature = "embedded-broker"))]
-//! # fn main() {}
 //! ```
 
 mod backoff;
@@ -100,13 +97,13 @@ mod config;
 mod consumer;
 mod counts;
 pub mod dead_letter;
+mod ends;
 mod envelope;
 mod event_handler;
 pub mod group;
 mod handler;
 mod kafka;
 mod leader;
-pub mod ledger;
 mod message;
 mod nodelay;
 mod partitioner;
@@ -114,18 +111,21 @@ mod payload;
 mod producer;
 mod publisher;
 mod removal;
+#[doc(hidden)]
+pub mod sabotage;
 pub mod security;
 mod status;
 mod topic;
 pub mod wire;
 
-pub(crate) use backoff::Backoff;
+pub use backoff::Backoff;
 pub use board::Board;
 pub use cluster::{CallError, Cluster};
 pub use config::{ClusterConfig, ConsumerConfig, OffsetReset, ProducerConfig, TopicConfig};
-pub use consumer::{Consumer, Watermark};
+pub use consumer::{Consumer, ReadError, Reader, Watermark};
 pub use counts::{ConsumerCounts, ProducerFigures};
 pub use dead_letter::DeadLetters;
+pub use ends::Ends;
 pub use envelope::{CORRELATION_ID, Context, Envelope, correlation_of};
 pub use event_handler::{Batch, BatchHandler, EventHandler, Outcome, Reading};
 pub use handler::{Handler, Passing, Poison, Stopped, Verdict};
@@ -138,4 +138,4 @@ pub use publisher::{PublishError, Publisher};
 pub use status::{
     BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Rebalance, Status,
 };
-pub use topic::Topic;
+pub use topic::{Layout, Topic, describe, settings};

@@ -3,7 +3,7 @@
 
 /// A guarantee broken on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sabotage {
+pub enum Sabotage {
     /// What was read is committed, and processed a moment later.
     CommitBeforeProcessing,
     /// The store takes an event that it has.
@@ -18,7 +18,7 @@ pub(crate) enum Sabotage {
 
 /// Whether this process is to have that fault: the variable SABOTAGE names it.
 #[cfg(feature = "sabotage")]
-pub(crate) fn is(sabotage: Sabotage) -> bool {
+pub fn is(sabotage: Sabotage) -> bool {
     use std::sync::OnceLock;
 
     static CHOSEN: OnceLock<Option<Sabotage>> = OnceLock::new();
@@ -41,6 +41,6 @@ pub(crate) fn is(sabotage: Sabotage) -> bool {
 
 /// Never.
 #[cfg(not(feature = "sabotage"))]
-pub(crate) const fn is(_: Sabotage) -> bool {
+pub const fn is(_: Sabotage) -> bool {
     false
 }

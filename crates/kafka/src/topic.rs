@@ -38,11 +38,11 @@ pub(super) const NO_LEADER: WireError =
 
 /// What a topic looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Layout {
+pub struct Layout {
     /// How many partitions it has.
-    pub(crate) partitions: usize,
+    pub partitions: usize,
     /// Copies of its partitions: the fewest any has.
-    pub(crate) replication: usize,
+    pub replication: usize,
 }
 
 /// A topic that exists, or is being made until it does. Cloned handles share what is known.
@@ -190,7 +190,7 @@ async fn metadata(
 }
 
 /// Asks for the topic, without creating it.
-pub(crate) async fn describe(connection: &mut Connection, topic: &str) -> Result<Layout, WireError> {
+pub async fn describe(connection: &mut Connection, topic: &str) -> Result<Layout, WireError> {
     let answer = metadata(connection, topic, NAMED).await?;
     let found = answer.topics.into_iter().next().ok_or(UNKNOWN)?;
     WireError::check("Metadata", found.error_code)?;
@@ -326,10 +326,7 @@ async fn weaknesses(connection: &mut Connection, topic: &str, layout: &Layout) -
 }
 
 /// The topic's settings, as `DescribeConfigs` tells them.
-pub(crate) async fn settings(
-    connection: &mut Connection,
-    topic: &str,
-) -> Result<Vec<(String, String)>, WireError> {
+pub async fn settings(connection: &mut Connection, topic: &str) -> Result<Vec<(String, String)>, WireError> {
     let resource = DescribeConfigsResource::default()
         .with_resource_type(TOPIC_RESOURCE)
         .with_resource_name(StrBytes::from_string(topic.to_owned()))

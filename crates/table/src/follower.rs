@@ -6,11 +6,7 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use highwater_kafka::{
-    Board, Cluster, Envelope, Payload, Record, TypedTopic,
-    backoff::Backoff,
-    consumer::{ReadError, Reader},
-};
+use highwater_kafka::{Backoff, Board, Cluster, Envelope, Payload, ReadError, Reader, Record, TypedTopic};
 use log::{error, info, warn};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;

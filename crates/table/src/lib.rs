@@ -15,8 +15,9 @@
 //! partitions is fixed and compaction is off; nothing is ever deleted; what is acknowledged is never lost
 //! (acks=all, no unclean election). [`Ledger::start`] checks what can be checked.
 
+#![forbid(unsafe_code)]
+
 mod append;
-mod ends;
 mod follower;
 mod replica;
 mod requirements;
@@ -27,18 +28,17 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
+use highwater_kafka::{Ends, Kafka, Passing, ProducerConfig, TopicConfig, TypedProducer, TypedTopic};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use append::AppendError;
 use append::Awaited;
-use ends::Ends;
 use follower::Follower;
 pub use replica::{Fate, Fold, Replica, Versioned};
 pub use requirements::Unfit;
 pub use status::{FollowedPartition, LedgerStatus};
 
-use super::{Kafka, Passing, ProducerConfig, TopicConfig, TypedProducer, TypedTopic};
 use status::Places;
 
 /// A view of a whole topic, kept by this instance, and the way to write to it.

@@ -1,10 +1,10 @@
 //! What one instance makes of the log, without Kafka: a pure function of the partitions' records.
 
-use super::super::{Event as _, Payload, partition_for_key};
+use highwater_kafka::{Event as _, Payload, partition_for_key};
 
 /// An event that says which version of its entity it makes, the first being 1.
 pub trait Versioned: Payload {
-    /// Its types, all of them, as [`Event::event_type`](super::super::Event::event_type) names them. A record whose
+    /// Its types, all of them, as [`Event::event_type`](highwater_kafka::Event::event_type) names them. A record whose
     /// envelope names another was written by a newer program: whoever passes it over has another state.
     const TYPES: &'static [&'static str];
 

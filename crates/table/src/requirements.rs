@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use highwater_kafka::{
-    Cluster,
-    consumer::{ReadError, Reader},
-    topic::{describe, settings},
-    wire::WireError,
-};
+use highwater_kafka::{Cluster, ReadError, Reader, describe, settings, wire::WireError};
 use kafka_protocol::ResponseError;
 use thiserror::Error;
 

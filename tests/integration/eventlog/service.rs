@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::settings::{self, config, migrated};
 
 /// Where a service of these settings listens.
-async fn served(config: highwater::config::Config) -> String {
+async fn served(config: eventlog::Config) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(eventlog::run(config, listener, Shutdown::new()));
@@ -88,7 +88,7 @@ async fn what_a_crash_left_is_not_shown_until_a_sweep_completes_it() {
     DynamoDbStore::new(&of_log.dynamodb).put(&event).await.unwrap();
     assert_eq!(get(&format!("{base}/events/{user}")).await.2, json!([]));
 
-    let log = eventlog::log(&config, Front::Server).unwrap();
+    let log = eventlog::log(&config, Front::Server);
     let swept = log.sweep(Utc::now(), Some(recorded_at)).await.unwrap();
     assert_eq!((swept.seen, swept.completed, swept.unreadable), (1, 1, 0));
     let (_, _, listed) = get(&format!("{base}/events/{user}")).await;

@@ -26,7 +26,7 @@ impl Instance {
     /// A user service with these settings, by variable, in place of the tests' own.
     pub(crate) fn users_with(cluster: &TestCluster, settings: &[(&str, &str)]) -> Self {
         let config = configured("users", cluster, settings);
-        Self::start(|listener, stop| users::run(config, listener, stop))
+        Self::start(|listener, stop| users::run(config.into(), listener, stop))
     }
 
     /// An order service, ready.
@@ -39,7 +39,7 @@ impl Instance {
     /// An order service with these settings, by variable, in place of the tests' own.
     pub(crate) fn orders_with(cluster: &TestCluster, settings: &[(&str, &str)]) -> Self {
         let config = configured("orders", cluster, settings);
-        Self::start(|listener, stop| orders::run(config, listener, stop))
+        Self::start(|listener, stop| orders::run(config.into(), listener, stop))
     }
 
     fn start<R>(service: impl FnOnce(TcpListener, Shutdown) -> R + Send + 'static) -> Self

@@ -16,18 +16,14 @@ use super::{
     ordering::Books,
     routes::{Api, PATHS, routes},
 };
-use crate::{state::Room, users::Users};
-use highwater::config::Config;
+use crate::{Config, state::Room, users::Users};
 
 /// Runs the service until the stop is requested. Kafka may come and go meanwhile.
 ///
 /// # Errors
 ///
-/// A topic cannot keep state, or the embedded broker cannot start.
+/// A topic cannot keep state.
 pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
-    #[cfg(feature = "embedded-broker")]
-    let (config, _broker) = highwater::embedded::embedded(config).await?;
-
     let kafka =
         Kafka::new(config.kafka).speaking_as("/orders").looking_every(config.consumer.metadata_max_age);
     let users = Arc::new(Ledger::<Users>::start(&kafka, config.state.users, config.producer.clone()));

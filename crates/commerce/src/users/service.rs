@@ -15,18 +15,14 @@ use super::{
     Users,
     routes::{Api, PATHS, routes},
 };
-use crate::state::Room;
-use highwater::config::Config;
+use crate::{Config, state::Room};
 
 /// Runs the service until the stop is requested. Kafka may come and go meanwhile.
 ///
 /// # Errors
 ///
-/// The topic of the users cannot keep state, or the embedded broker cannot start.
+/// The topic of the users cannot keep state.
 pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
-    #[cfg(feature = "embedded-broker")]
-    let (config, _broker) = highwater::embedded::embedded(config).await?;
-
     let kafka =
         Kafka::new(config.kafka).speaking_as("/users").looking_every(config.consumer.metadata_max_age);
     let users = Arc::new(Ledger::<Users>::start(&kafka, config.state.users, config.producer));

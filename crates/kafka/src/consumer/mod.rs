@@ -27,7 +27,7 @@ use super::{
 };
 use committed::Committed;
 use progress::Progress;
-pub(super) use reader::{ReadError, Reader};
+pub use reader::{ReadError, Reader};
 use run::Run;
 use shift::Shift;
 pub use watermark::Watermark;

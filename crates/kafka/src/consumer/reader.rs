@@ -36,7 +36,7 @@ const THROTTLED_FOR: Duration = Duration::from_secs(60);
 
 /// Reads one partition from its leader.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub struct Reader {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     partition: i32,
@@ -61,7 +61,7 @@ enum Stretch {
 
 /// Why nothing was read.
 #[derive(Debug, Error)]
-pub(crate) enum ReadError {
+pub enum ReadError {
     /// The offset is below the log's start, or beyond its end, by the newest leader's word.
     #[error("the offset is out of the log's range")]
     OutOfRange,
@@ -74,13 +74,14 @@ pub(crate) enum ReadError {
 }
 
 impl Reader {
-    pub(crate) fn new(cluster: Arc<Cluster>, topic: Arc<str>, partition: i32, max_bytes: i32) -> Self {
+    /// Connects when it reads; a fetch has at most about so many bytes.
+    pub fn new(cluster: Arc<Cluster>, topic: Arc<str>, partition: i32, max_bytes: i32) -> Self {
         Self { cluster, topic, partition, max_bytes, plain: true, at_end: false, rskafka: None, own: None }
     }
 
     /// The next records at `from` or after it; waits a moment for some. After an error the connection is
     /// made anew at the next call. That the offset is out of range is believed of the newest leader only.
-    pub(crate) async fn read(&mut self, from: i64) -> Result<Fetched, ReadError> {
+    pub async fn read(&mut self, from: i64) -> Result<Fetched, ReadError> {
         let read = self.read_from_some(from).await;
         if !matches!(read, Err(ReadError::OutOfRange)) {
             return read;
@@ -130,7 +131,7 @@ impl Reader {
 
     /// The offsets that the log has, by its newest leader's word: from the first record to the end of what is
     /// committed.
-    pub(crate) async fn range(&mut self) -> Result<Range<i64>, ReadError> {
+    pub async fn range(&mut self) -> Result<Range<i64>, ReadError> {
         let asking = async {
             let ((host, port), epoch) = leader::newest(&self.cluster, &self.topic, self.partition).await?;
             let mut connection = self.cluster.connect_to(&host, port).await?;

@@ -17,7 +17,6 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
-use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Coordinator, assignor::decode_assignments};
@@ -33,7 +32,8 @@ const STABLE: &str = "Stable";
 const DEAD: &str = "Dead";
 
 /// A member of the group, as its coordinator knows it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct GroupMember {
     /// The id that the coordinator knows it by.

@@ -13,7 +13,7 @@ impl Secret {
     }
 
     /// The secret itself, to be handed to what proves that it is known, and to nothing else.
-    pub(crate) fn reveal(&self) -> &str {
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }

@@ -4,14 +4,13 @@ use std::{convert::Infallible, io::Write, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use highwater_kafka::{
-    Board, Cluster, Producer, Topic,
+    Board, Cluster, ClusterConfig, ConsumerConfig, Producer, ProducerConfig, Topic, TopicConfig,
     dead_letter::{Filter, Report, Selection},
 };
 use tokio::time::Instant;
 
 use super::{Topics, shown};
 use crate::shutdown::Shutdown;
-use highwater::config::Config;
 
 /// How many letters are read at a time.
 const AT_ONCE: usize = 200;
@@ -32,6 +31,23 @@ pub enum Task {
     Redrive(Selection),
 }
 
+/// Where the letters are, and how they are read and sent back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Kafka.
+    pub kafka: ClusterConfig,
+    /// The topic that they came from.
+    pub topic: TopicConfig,
+    /// Their own.
+    pub dead_letter_topic: TopicConfig,
+    /// How they are sent back.
+    pub producer: ProducerConfig,
+    /// How they are read; its group is whose letters they are.
+    pub consumer: ConsumerConfig,
+    /// How often a record may be sent back.
+    pub redrive_max: u32,
+}
+
 /// Does it, and says what came of it; whether all was done. A stop that is requested ends it early, with what is
 /// done committed.
 ///
@@ -40,25 +56,20 @@ pub enum Task {
 /// Kafka does not answer, or another redrive is at work, or nobody reads what is said.
 pub async fn run(
     task: Task,
-    config: Config,
+    settings: Settings,
     shutdown: &Shutdown,
     out: &mut (impl Write + Send),
 ) -> anyhow::Result<bool> {
-    anyhow::ensure!(
-        !config.embedded,
-        "dead letters of which Kafka? Set KAFKA_BROKERS. (A service with an embedded broker says its address at \
-         its start.)"
-    );
-    let cluster = Arc::new(Cluster::new(config.kafka));
+    let cluster = Arc::new(Cluster::new(settings.kafka));
     let board = Arc::new(Board::new());
-    let max_age = config.consumer.metadata_max_age;
+    let max_age = settings.consumer.metadata_max_age;
     let follow = |topic| Topic::follow(Arc::clone(&cluster), topic, max_age, Arc::clone(&board));
-    let (source, letters) = (follow(config.topic), follow(config.dead_letter_topic));
-    let producer = Producer::new(Arc::clone(&cluster), source.clone(), config.producer, Arc::clone(&board));
+    let (source, letters) = (follow(settings.topic), follow(settings.dead_letter_topic));
+    let producer = Producer::new(Arc::clone(&cluster), source.clone(), settings.producer, Arc::clone(&board));
     let producer = Arc::new(producer);
     let topics =
         Topics { cluster, letters, source: Arc::clone(source.name()), publisher: Arc::clone(&producer) as _ };
-    let (archive, redriver) = topics.open(&config.consumer, config.dead_letters.redrive_max);
+    let (archive, redriver) = topics.open(&settings.consumer, settings.redrive_max);
     let because =
         || board.watch().borrow().kafka.error.clone().map(|error| format!(" ({error})")).unwrap_or_default();
 

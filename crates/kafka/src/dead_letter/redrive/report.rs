@@ -6,7 +6,8 @@ use thiserror::Error;
 use super::Unreadable;
 
 /// What became of a redrive.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Letters that were sent back, and that the topic they came from has acknowledged.

@@ -22,7 +22,7 @@ use warp::{
 pub use document::Document;
 pub use operation::{Answer, Operation};
 pub use packed::Packed;
-pub(crate) use packed::packed;
+pub use packed::packed;
 pub use shared::{correlated, date_time, describe_files, guarded, moment, uuid};
 
 use super::{Route, nothing, reads};

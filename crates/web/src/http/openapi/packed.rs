@@ -18,7 +18,8 @@ pub struct Packed {
     media_type: &'static str,
 }
 
-/// A file that `build.rs` has packed: `packed!("activity.json", JSON)`.
+/// A file that the `build.rs` of the crate has packed: `packed!("activity.json", JSON)`.
+#[macro_export]
 macro_rules! packed {
     ($name:literal, $media_type:expr) => {
         $crate::http::openapi::Packed::new(
@@ -27,7 +28,7 @@ macro_rules! packed {
         )
     };
 }
-pub(crate) use packed;
+pub use packed;
 
 impl Packed {
     /// A file that gzip has packed so, of that media type.

@@ -6,16 +6,17 @@
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use highwater_kafka::{
-    Cluster,
-    cluster::{CallError, within},
-};
 use rskafka::client::partition::{OffsetAt, PartitionClient};
 use tokio::sync::Mutex;
 
+use crate::{
+    Cluster,
+    cluster::{CallError, within},
+};
+
 /// A topic's partitions, each on a connection that is kept.
 #[derive(Debug)]
-pub(super) struct Ends {
+pub struct Ends {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     clients: Vec<Mutex<Option<PartitionClient>>>,
@@ -23,14 +24,14 @@ pub(super) struct Ends {
 
 impl Ends {
     /// Makes no connection yet.
-    pub(super) fn new(cluster: &Arc<Cluster>, topic: &Arc<str>, partitions: i32) -> Self {
+    pub fn new(cluster: &Arc<Cluster>, topic: &Arc<str>, partitions: i32) -> Self {
         let clients = (0..partitions).map(|_| Mutex::default()).collect();
         Self { cluster: Arc::clone(cluster), topic: Arc::clone(topic), clients }
     }
 
     /// For each partition the offset before which are all committed records that were acknowledged before this was
     /// called, except for those that an open transaction holds back.
-    pub(super) async fn now(&self) -> Result<Vec<i64>, CallError> {
+    pub async fn now(&self) -> Result<Vec<i64>, CallError> {
         try_join_all((0..self.clients.len()).map(|partition| self.of(partition))).await
     }
 
