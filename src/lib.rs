@@ -3,12 +3,12 @@
 //!
 //! ```text
 //! client ─POST─▶ http ─▶ activity/routes ─▶ kafka/producer ═▶ Kafka ═╗
-//!                                                                                ║
-//! client ◀─GET── http ◀─ services/activity/routes ◀─ store ◀─ processor ◀─ messaging/consumer
-//!                                                                  │             ▲ │
-//!                                                                  │   messaging/group: who owns
-//!                                                                  │   which partition, commits
-//!                                                                  └▶ dead letters
+//!                                                                    ║
+//! client ◀─GET── http ◀─ activity/routes ◀─ store ◀─ processor ◀─ kafka/consumer
+//!                                                         │             ▲ │
+//!                                                         │   kafka/group: who owns
+//!                                                         │   which partition, commits
+//!                                                         └▶ dead letters
 //! ```
 //!
 //! # Layout

@@ -9,14 +9,8 @@ use super::{
         KAFKA_BROKERS, KAFKA_SASL_MECHANISM, KAFKA_SASL_PASSWORD, KAFKA_SASL_PASSWORD_FILE,
         KAFKA_SASL_USERNAME, KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_CA, KAFKA_SSL_CERTIFICATE, KAFKA_SSL_KEY,
     },
+    values::Protocol,
 };
-
-/// What Kafka calls a listener's protocol: with TLS or without, with SASL or without.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Protocol {
-    pub(super) tls: bool,
-    pub(super) sasl: bool,
-}
 
 /// Reads all of them; the brokers' setting is read already.
 pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Security {

@@ -7,12 +7,9 @@ use std::time::Duration;
 
 use highwater_kafka::{OffsetReset, group::GroupProtocol, security::SaslMechanism};
 
-use super::{
-    security::Protocol,
-    values::{
-        Assignors, Brokers, Directives, Durations, Endpoint, EventTypes, File, Host, OneOf, Or, Origins,
-        Password, Size, Text, Token, TopicName, Values, Whole,
-    },
+use super::values::{
+    Assignors, Brokers, Directives, Durations, Endpoint, EventTypes, File, Host, OneOf, Or, Origins,
+    Password, Protocol, Size, Text, Token, TopicName, Values, Whole,
 };
 use crate::{activity::record, telemetry::Format};
 

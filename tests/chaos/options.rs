@@ -49,7 +49,7 @@ impl Protocol {
     }
 }
 
-/// A fault that is built in on purpose (`src/sabotage.rs`).
+/// A fault that is built in on purpose (`crates/kafka/src/sabotage.rs`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sabotage {
     CommitBeforeProcessing,

@@ -15,8 +15,8 @@ use super::{
     Details, EventBody, Front, Log, Place, Row, Selection, StoreError, StoreResult,
     counts::more,
     deadline::Deadline,
-    pulse::Database,
-    recording::{RETRY_AFTER, reason},
+    pulse::{Database, reason},
+    recording::RETRY_AFTER,
 };
 
 /// The most bytes of an answer.

@@ -18,8 +18,8 @@ use super::{
     Details, Event, EventBody, LONGEST_TYPE, LONGEST_USER, MOST, Metadata, NewEvent, StoreError,
     answer::RecordedBody,
     listing::{unknown, unread},
-    pulse::{Database, DatabaseState, Databases},
-    recording::{conflicting, reason, too_large, two_ids, unrecorded},
+    pulse::{Database, DatabaseState, Databases, reason},
+    recording::{conflicting, too_large, two_ids, unrecorded},
     request::USER,
 };
 

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Log, StoreError, StoreResult, deadline::Deadline, recording::reason};
+use super::{Log, StoreError, StoreResult, deadline::Deadline};
 
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,18 @@ impl Database {
         match self {
             Self::Metadata => "SQL Server",
             Self::Details => "DynamoDB",
+        }
+    }
+}
+
+/// What a client may know of a database's failure.
+pub(super) fn reason(database: Database, error: &StoreError) -> String {
+    let name = database.name();
+    match error {
+        StoreError::Throttled(_) => format!("{name} has too much to do"),
+        StoreError::Late => format!("{name} did not answer in time"),
+        StoreError::Away(_) | StoreError::Refused(_) | StoreError::Unfit(_) | StoreError::TooLarge => {
+            format!("{name} cannot be used")
         }
     }
 }

@@ -13,8 +13,10 @@ use uuid::Uuid;
 use warp::http::StatusCode;
 
 use super::{
-    Event, Insertion, Log, MOST_ITEM_BYTES, Metadata, NewEvent, PutOutcome, StoreError, counts::more,
-    deadline::Deadline, pulse::Database,
+    Event, Insertion, Log, MOST_ITEM_BYTES, Metadata, NewEvent, PutOutcome, StoreError,
+    counts::more,
+    deadline::Deadline,
+    pulse::{Database, reason},
 };
 
 /// How soon to ask again, in seconds.
@@ -163,16 +165,4 @@ pub(super) fn unrecorded(database: Database, error: &StoreError, event: &Event) 
     Problem::unavailable(detail, RETRY_AFTER)
         .with_member("possiblyWritten", possibly)
         .with_member("eventId", id.to_string())
-}
-
-/// What a client may know of a database's failure.
-pub(super) fn reason(database: Database, error: &StoreError) -> String {
-    let name = database.name();
-    match error {
-        StoreError::Throttled(_) => format!("{name} has too much to do"),
-        StoreError::Late => format!("{name} did not answer in time"),
-        StoreError::Away(_) | StoreError::Refused(_) | StoreError::Unfit(_) | StoreError::TooLarge => {
-            format!("{name} cannot be used")
-        }
-    }
 }

@@ -8,21 +8,11 @@
 use futures::{StreamExt, stream::FuturesUnordered};
 use kafka_protocol::ResponseError;
 
-use super::{Cluster, topic, wire::WireError};
-
-/// A broker's address.
-type Address = (String, i32);
-
-/// What a broker knows of a partition's leader.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Leadership {
-    /// Host and port; `None` while there is none.
-    pub(super) leader: Option<Address>,
-    /// Rises with every election.
-    pub(super) epoch: i32,
-    /// Where those are that have a copy and are not known to be away.
-    pub(super) replicas: Vec<Address>,
-}
+use super::{
+    Cluster,
+    topic::{self, Address},
+    wire::WireError,
+};
 
 /// The newest leader that most of the partition's replicas know, of those that are not known to be away; and its epoch.
 ///

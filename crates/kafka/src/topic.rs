@@ -20,7 +20,6 @@ use uuid::Uuid;
 use super::{
     Board, Cluster, TopicConfig,
     backoff::Backoff,
-    leader::Leadership,
     wire::{Connection, WireError},
 };
 
@@ -43,6 +42,20 @@ pub struct Layout {
     pub partitions: usize,
     /// Copies of its partitions: the fewest any has.
     pub replication: usize,
+}
+
+/// A broker's address.
+pub(super) type Address = (String, i32);
+
+/// What a broker knows of a partition's leader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Leadership {
+    /// Host and port; `None` while there is none.
+    pub(super) leader: Option<Address>,
+    /// Rises with every election.
+    pub(super) epoch: i32,
+    /// Where those are that have a copy and are not known to be away.
+    pub(super) replicas: Vec<Address>,
 }
 
 /// A topic that exists, or is being made until it does. Cloned handles share what is known.

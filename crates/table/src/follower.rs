@@ -231,6 +231,6 @@ fn misplaced(record: &Record, home: i32, partitions: i32) -> String {
     let (partition, offset) = (record.partition, record.offset);
     format!(
         "partition {partition} has at offset {offset} an event whose key belongs in partition {home} of {partitions}: \
-         it was written with another STATE_PARTITIONS. Set it to what the topic began with, in all instances"
+         it was written with another number of partitions. Set it to what the topic began with, in all instances"
     )
 }

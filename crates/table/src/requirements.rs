@@ -56,8 +56,8 @@ pub(super) async fn check(
         let mut reader = Reader::new(Arc::clone(cluster), Arc::clone(topic), partition as i32, 1);
         if !reader.range().await?.is_empty() {
             return Ok(Err(unfit(format!(
-                "partition {partition} has records, and STATE_PARTITIONS is {partitions}: they were written with a \
-                 higher one. Set it to what the topic began with, in all instances; records there that are nobody's \
+                "partition {partition} has records, and the table is set to {partitions} partitions: they were written with a \
+                 higher number. Set it to what the topic began with, in all instances; records there that are nobody's \
                  can be deleted (kafka-delete-records)"
             ))));
         }
@@ -75,8 +75,8 @@ fn is_forbidden(error: &WireError) -> bool {
 fn judge(has: usize, needs: usize, settings: &[(String, String)]) -> Result<(), String> {
     if has < needs {
         return Err(format!(
-            "it has {has} partitions, and STATE_PARTITIONS is {needs}. Partitions cannot be added to state: \
-             set STATE_PARTITIONS to what the topic was made with"
+            "it has {has} partitions, and the table is set to {needs}. Partitions cannot be added to state: \
+             set their number to what the topic was made with"
         ));
     }
     let must_be = [

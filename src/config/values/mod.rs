@@ -12,7 +12,7 @@ pub(super) use amounts::{Durations, Size, Whole};
 pub(super) use names::{EventTypes, Text, TopicName};
 pub(super) use secrets::{Password, Token};
 pub(super) use sites::{Endpoint, Origins};
-pub(super) use words::{Assignors, Directives, OneOf};
+pub(super) use words::{Assignors, Directives, OneOf, Protocol};
 
 /// A kind of value.
 pub(super) trait Values: Sync {

@@ -21,6 +21,13 @@ impl<T: Copy + Sync> Values for OneOf<T> {
     }
 }
 
+/// What Kafka calls a listener's protocol: with TLS or without, with SASL or without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) struct Protocol {
+    pub(in crate::config) tls: bool,
+    pub(in crate::config) sasl: bool,
+}
+
 /// Assignors, the one liked best first.
 pub(in crate::config) struct Assignors;
 

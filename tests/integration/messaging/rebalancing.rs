@@ -134,7 +134,7 @@ async fn members_without_a_common_assignor_say_so() {
     let consumer_two = two.consumer_with(Arc::new(Recorder::default()), range);
     eventually("the second one says why it is not in", async || {
         let error = status_of(&two).error?;
-        error.contains("KAFKA_PARTITION_ASSIGNMENT_STRATEGY").then_some(())
+        error.contains("partition.assignment.strategy").then_some(())
     })
     .await;
     consumer_one.stop().await;
@@ -194,7 +194,7 @@ async fn a_second_process_of_the_same_instance_id_fences_the_first_for_good() {
     eventually("the first is out and says why", async || {
         let status = status_of(&one);
         let why = status.error?;
-        (status.phase == GroupPhase::Left && why.contains("KAFKA_GROUP_INSTANCE_ID=same")).then_some(())
+        (status.phase == GroupPhase::Left && why.contains("group.instance.id=same")).then_some(())
     })
     .await;
     assert!(!one.board.watch().borrow().is_ready());
@@ -242,7 +242,7 @@ async fn a_consumer_whose_handler_does_not_return_leaves_until_it_does() {
     eventually("it leaves and says why", async || {
         let status = status_of(&one);
         let why = status.error?;
-        (status.phase == GroupPhase::Left && why.contains("MAX_PROCESSING")).then_some(())
+        (status.phase == GroupPhase::Left && why.contains("max_processing")).then_some(())
     })
     .await;
     assert!(!one.board.watch().borrow().is_ready());
@@ -329,7 +329,7 @@ async fn where_the_broker_has_no_newer_protocol_auto_is_the_classic_one_and_cons
     assert_eq!(status_of(&one).protocol, "classic");
     let consumer = start(&two, GroupProtocol::Consumer);
     eventually("it says what is wrong", async || {
-        status_of(&two).error?.contains("GROUP_PROTOCOL=consumer needs Kafka 4.0").then_some(())
+        status_of(&two).error?.contains("group.protocol=consumer needs Kafka 4.0").then_some(())
     })
     .await;
     consumer.stop().await;

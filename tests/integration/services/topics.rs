@@ -86,9 +86,10 @@ async fn who_counts_other_partitions_than_the_state_was_written_in_does_not_star
         registered(&users, &format!("user-{number}@example.org")).await;
     }
     users.stop().await;
-    for (partitions, reason) in
-        [("6", "belongs in partition"), ("2", "partition 2 has records, and STATE_PARTITIONS is 2")]
-    {
+    for (partitions, reason) in [
+        ("6", "belongs in partition"),
+        ("2", "partition 2 has records, and the table is set to 2 partitions"),
+    ] {
         let refusal = counting(partitions).until_it_refuses().await;
         assert!(refusal.contains(reason), "{refusal}");
     }

@@ -4,7 +4,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use highwater_commerce::orders::{
     Orders,
     event::{Item, OrderCreated, OrderEvent, OrderStatusChanged},
-    price::Price,
     status::{Action, Status},
 };
 use highwater_kafka::Event as _;
@@ -24,7 +23,7 @@ fn created() -> OrderEvent {
         order_id: ORDER,
         user_id: USER,
         at: at(0),
-        total: Price::total(&items).unwrap(),
+        total: Item::total(&items).unwrap(),
         items,
         currency: "EUR".to_owned(),
         idempotency: None,

@@ -37,13 +37,13 @@ fn a_price_is_digits_and_a_point_and_nothing_else() {
 #[test]
 fn the_largest_order_is_exact() {
     let items = vec![item("999999999999.9999", MOST_OF_AN_ITEM); MOST_ITEMS];
-    assert_eq!(Price::total(&items).unwrap().to_string(), "99999999999999990000.0000");
-    assert_eq!(Price::total(&[item("0.10", 3), item("19.90", 1)]).unwrap().to_string(), "20.20");
+    assert_eq!(Item::total(&items).unwrap().to_string(), "99999999999999990000.0000");
+    assert_eq!(Item::total(&[item("0.10", 3), item("19.90", 1)]).unwrap().to_string(), "20.20");
 }
 
 #[test]
 fn what_is_written_is_what_is_read_also_a_total_of_more_digits_than_a_price_has() {
-    let total = Price::total(&vec![item("999999999999.9999", MOST_OF_AN_ITEM); MOST_ITEMS]).unwrap();
+    let total = Item::total(&vec![item("999999999999.9999", MOST_OF_AN_ITEM); MOST_ITEMS]).unwrap();
     let written = serde_json::to_string(&total).unwrap();
     assert_eq!(written, "\"99999999999999990000.0000\"");
     assert_eq!(serde_json::from_str::<Price>(&written).unwrap(), total);
@@ -60,7 +60,7 @@ proptest! {
         items in prop::collection::vec((0_u64..10_u64.pow(12), 0_u32..10_000, 1..=MOST_OF_AN_ITEM), 1..=MOST_ITEMS),
     ) {
         let of = |(whole, fraction, quantity): &(u64, u32, u32)| item(&format!("{whole}.{fraction:04}"), *quantity);
-        let total = Price::total(&items.iter().map(of).collect::<Vec<_>>()).unwrap();
+        let total = Item::total(&items.iter().map(of).collect::<Vec<_>>()).unwrap();
         let in_ten_thousandths: u128 = items
             .iter()
             .map(|(whole, fraction, quantity)| {

@@ -66,6 +66,14 @@ pub struct Item {
     pub unit_price: Price,
 }
 
+impl Item {
+    /// What all of them cost together; `None` where that has more digits than can be kept, which the bounds of a
+    /// request exclude.
+    pub fn total(items: &[Self]) -> Option<Price> {
+        Price::total(items.iter().map(|item| (item.unit_price, item.quantity)))
+    }
+}
+
 /// The order is somewhere else in its life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

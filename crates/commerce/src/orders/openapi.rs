@@ -121,7 +121,7 @@ fn example() -> OrderBody {
     let items: Vec<Item> =
         price.into_iter().map(|unit_price| Item { sku: "A-1".to_owned(), quantity: 3, unit_price }).collect();
     let status = Status::Pending;
-    let total = Price::total(&items);
+    let total = Item::total(&items);
     OrderBody {
         order_id: ID,
         user_id: USER,

@@ -6,8 +6,6 @@ use rust_decimal::Decimal;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::event::Item;
-
 /// The most digits before the point, and after it. With the bounds of quantity and items, no total has more
 /// than the 28 digits that a [`Decimal`] keeps exactly.
 const WHOLE_DIGITS: usize = 12;
@@ -21,10 +19,10 @@ pub struct Price(Decimal);
 impl Price {
     /// What so many items cost together; `None` where that has more digits than can be kept, which the bounds of a
     /// request exclude.
-    pub fn total(items: &[Item]) -> Option<Self> {
+    pub fn total(items: impl IntoIterator<Item = (Self, u32)>) -> Option<Self> {
         let mut total = Decimal::ZERO;
-        for item in items {
-            let cost = item.unit_price.0.checked_mul(Decimal::from(item.quantity))?;
+        for (unit_price, quantity) in items {
+            let cost = unit_price.0.checked_mul(Decimal::from(quantity))?;
             total = total.checked_add(cost)?;
         }
         Some(Self(total))

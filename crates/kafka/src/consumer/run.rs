@@ -194,7 +194,7 @@ impl Run {
     /// the group, is not ready, and joins again when the call has returned.
     async fn stand_aside(&mut self, stuck: BTreeSet<i32>) -> ControlFlow<()> {
         let limit = self.staffing.config.max_processing;
-        let reason = format!("the handler has not returned for {limit:?} (MAX_PROCESSING)");
+        let reason = format!("the handler has not returned for {limit:?} (max_processing)");
         error!("partitions {stuck:?} stand still: {reason}; leaving the group until it returns");
         self.phase(GroupPhase::Revoking);
         self.shift.stand_still(&stuck, &reason);

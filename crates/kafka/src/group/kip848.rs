@@ -18,8 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::{
-    Claim, Coordinator, Lease, Leave,
-    classic::AGAIN,
+    AGAIN, Claim, Coordinator, Lease, Leave,
     membership::{Call, Ended, Enrolment, Line, Why, Word},
 };
 use crate::{GroupPhase, backoff::Backoff, topic, wire::WireError};

@@ -100,7 +100,7 @@ impl Enrolment {
     pub(super) fn fenced(&self) -> String {
         let instance = self.config.instance_id.as_deref().unwrap_or_default();
         format!(
-            "another process joined the group as KAFKA_GROUP_INSTANCE_ID={instance}: this one is fenced for good \
+            "another process joined the group as group.instance.id={instance}: this one is fenced for good \
              (give each instance an id of its own, and start this one again)"
         )
     }
@@ -249,7 +249,7 @@ async fn live(enrolment: Arc<Enrolment>, mut line: Line) {
             }
             Ended::NotSpoken(why) => {
                 enrolment.failed(&format!(
-                    "{why}: GROUP_PROTOCOL=consumer needs Kafka 4.0 (auto uses what there is)"
+                    "{why}: group.protocol=consumer needs Kafka 4.0 (auto uses what there is)"
                 ));
                 tokio::select! {
                     _ = line.leaving() => return,

@@ -23,6 +23,8 @@ mod removal;
 mod roster;
 mod standing;
 
+use std::time::Duration;
+
 pub use assignor::{
     Assignment, Assignor, Subscriber, assign_cooperative_sticky, assign_range, is_cooperative,
 };
@@ -32,6 +34,9 @@ pub use members::GroupMember;
 pub(crate) use membership::{Call, Enrolment, Leave, Membership, Why};
 pub use roster::Roster;
 pub(crate) use standing::{Claim, Standing};
+
+/// How soon to join again where the coordinator sends the member away, as Java's `retry.backoff.ms`.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Which protocol is spoken with the group's coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

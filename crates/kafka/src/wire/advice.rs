@@ -33,12 +33,12 @@ fn of_connecting(source: &io::Error) -> Option<&'static str> {
     // The standard library has no kind for it, and this text on every Unix.
     if source.to_string().starts_with("failed to lookup address information") {
         return Some(
-            "the name does not resolve here: is it right in KAFKA_BROKERS, and known in this network?",
+            "the name does not resolve here: is it right among the bootstrap brokers, and known in this network?",
         );
     }
     match source.kind() {
         io::ErrorKind::ConnectionRefused => {
-            Some("nothing listens there: is Kafka up, and is its address right in KAFKA_BROKERS?")
+            Some("nothing listens there: is Kafka up, and is its address right among the bootstrap brokers?")
         }
         io::ErrorKind::TimedOut => {
             Some("no answer from there: a wrong address, a firewall, a host that is down")
@@ -57,7 +57,7 @@ fn of_refusal(what: &str, error: ResponseError) -> Option<&'static str> {
             "the topic is missing, and this user may not create it: create it by hand, or allow CREATE on it"
         }
         ("CreateTopics", Kafka::InvalidReplicationFactor) => {
-            "there are fewer brokers than KAFKA_TOPIC_REPLICATION_FACTOR"
+            "there are fewer brokers than the replication factor that is asked for"
         }
         ("CreateTopics", Kafka::PolicyViolation) => "the cluster's policy: create the topic by hand",
         ("Metadata", Kafka::TopicAuthorizationFailed) => {

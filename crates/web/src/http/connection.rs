@@ -16,7 +16,6 @@ use tower_service::Service;
 use super::{
     Config, Problem, Traffic,
     pace::{Pace, Phase},
-    serve::Stop,
     service::Guarded,
     socket::Socket,
 };
@@ -27,6 +26,14 @@ const BUFFER: usize = 64 * 1024;
 const FAREWELL: Duration = Duration::from_secs(2);
 /// When to look again at a connection that has no deadline just now; it is woken when it gets one.
 const FAR: Duration = Duration::from_secs(3600);
+
+/// How far a stop is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stop {
+    NotYet,
+    WhenFinished,
+    AtOnce,
+}
 
 /// Answers a connection's requests until either side has enough, or it is to stop.
 pub(super) async fn serve<S>(

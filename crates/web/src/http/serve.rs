@@ -9,7 +9,10 @@ use tokio::{
 };
 use warp::{Filter, Reply};
 
-use super::{Config, Traffic, connection};
+use super::{
+    Config, Traffic,
+    connection::{self, Stop},
+};
 
 /// How many clients are told at one time that no connection is free; more are dropped unheard.
 const REFUSALS: usize = 64;
@@ -96,14 +99,6 @@ pub async fn serve<F, R>(
         stop.send_replace(Stop::AtOnce);
         drop(free.acquire_many(slots as u32).await);
     }
-}
-
-/// How far a stop is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stop {
-    NotYet,
-    WhenFinished,
-    AtOnce,
 }
 
 fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>, config: &Arc<Config>) {

@@ -17,16 +17,13 @@ use kafka_protocol::ResponseError;
 use tokio::time::sleep;
 
 use super::{
-    Coordinator, Leave,
+    AGAIN, Coordinator, Leave,
     assignor::is_cooperative,
     membership::{Call, Ended, Enrolment, Line, Why, Word},
 };
 use crate::{GroupPhase, backoff::Backoff, wire::WireError};
 use heart::{Beat, Heart};
 use join::{Counts, Joiner, Session, counts};
-
-/// How soon to join again where the coordinator sends the member away, as Java's `retry.backoff.ms`.
-pub(super) const AGAIN: Duration = Duration::from_millis(100);
 
 /// What the coordinator says when others join, leave or change what they ask for; it does not say which.
 const CALLED: &str = "the coordinator called for it: a member joined, left or changed";
@@ -204,7 +201,7 @@ impl Member<'_> {
     fn explained(&self, error: &WireError) -> String {
         match error.code() {
             Some(ResponseError::InconsistentGroupProtocol) => format!(
-                "{error} (members of the group offer none of {}: KAFKA_PARTITION_ASSIGNMENT_STRATEGY)",
+                "{error} (members of the group offer none of {}: partition.assignment.strategy)",
                 self.enrolment
                     .config
                     .assignors
