@@ -21,7 +21,7 @@ use super::{
 /// A store on a table of its own; none where there is no DynamoDB.
 async fn store() -> Option<DynamoDbStore> {
     let config = migrated(settings::dynamodb()?).await;
-    Some(DynamoDbStore::new(&config.eventlog.unwrap().dynamodb))
+    Some(DynamoDbStore::new(&config.dynamodb))
 }
 
 fn event(id: Uuid, details: Option<&str>) -> Event {
@@ -74,7 +74,7 @@ async fn connections_that_all_died_meanwhile_cost_one_attempt() {
     let there = settings["AWS_ENDPOINT_URL_DYNAMODB"].strip_prefix("http://").unwrap().to_owned();
     let way = Way::to(there).await;
     settings.insert("AWS_ENDPOINT_URL_DYNAMODB", format!("http://127.0.0.1:{}", way.port));
-    let store = DynamoDbStore::new(&settings::config(settings).eventlog.unwrap().dynamodb);
+    let store = DynamoDbStore::new(&settings::config(settings).dynamodb);
     for round in 0..2 {
         let putting = (0..4).map(|_| event(Uuid::new_v4(), Some("1")));
         let putting = putting.map(async |event| store.put(&event).await);
@@ -111,7 +111,7 @@ async fn answering(answers: Vec<Option<&'static str>>) -> DynamoDbStore {
         ("SQLSERVER_USERNAME", "nobody".to_owned()),
         ("SQLSERVER_PASSWORD", "nothing".to_owned()),
     ]);
-    DynamoDbStore::new(&settings::config(settings).eventlog.unwrap().dynamodb)
+    DynamoDbStore::new(&settings::config(settings).dynamodb)
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn a_page_of_an_index_leads_to_the_next() {
 #[tokio::test]
 async fn a_missing_table_is_refused_and_a_database_that_is_nowhere_is_away() {
     let Some(mut settings) = settings::dynamodb() else { return };
-    let store = |settings| DynamoDbStore::new(&settings::config(settings).eventlog.unwrap().dynamodb);
+    let store = |settings| DynamoDbStore::new(&settings::config(settings).dynamodb);
     let refused = store(settings.clone()).probe().await;
     assert!(matches!(&refused, Err(StoreError::Refused(why)) if why.contains("migrate")), "{refused:?}");
     settings.insert("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1".to_owned());

@@ -73,7 +73,6 @@ async fn what_a_crash_left_is_not_shown_until_a_sweep_completes_it() {
     let Some(settings) = settings::both() else { return };
     let config = migrated(settings).await;
     let base = served(config.clone()).await;
-    let of_log = config.eventlog.clone().unwrap();
     let user = Uuid::new_v4().to_string();
     let recorded_at = Utc::now() - config.http.request_timeout * 2;
     let details = Details::kept("{\"half\":1}".to_owned()).unwrap();
@@ -85,7 +84,7 @@ async fn what_a_crash_left_is_not_shown_until_a_sweep_completes_it() {
         details_bytes: details.bytes(),
     };
     let event = Event { metadata, details: Some(details), recorded_at };
-    DynamoDbStore::new(&of_log.dynamodb).put(&event).await.unwrap();
+    DynamoDbStore::new(&config.dynamodb).put(&event).await.unwrap();
     assert_eq!(get(&format!("{base}/events/{user}")).await.2, json!([]));
 
     let log = eventlog::log(&config, Front::Server);
@@ -94,7 +93,7 @@ async fn what_a_crash_left_is_not_shown_until_a_sweep_completes_it() {
     let (_, _, listed) = get(&format!("{base}/events/{user}")).await;
     assert_eq!(listed[0]["details"], json!({ "half": 1 }));
     assert_eq!(log.sweep(Utc::now(), Some(recorded_at)).await.unwrap().completed, 0);
-    let known = SqlServerStore::new(&of_log.sql_server).known(&[event.metadata.event_id]).await.unwrap();
+    let known = SqlServerStore::new(&config.sql_server).known(&[event.metadata.event_id]).await.unwrap();
     assert_eq!(known.len(), 1);
 }
 

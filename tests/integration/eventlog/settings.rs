@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use futures::FutureExt as _;
-use highwater::config::{self, Config};
-use highwater_eventlog::{DynamoDbStore, SqlServerStore};
+use highwater::config;
+use highwater_eventlog::{Config, DynamoDbStore, SqlServerStore};
 use percent_encoding::percent_decode_str;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ const NO_SQL_SERVER: u16 = 1;
 pub(crate) fn config(settings: Settings) -> Config {
     let parsed =
         config::parse(["highwater", "eventlog"].map(Into::into), |name| settings.get(name).cloned(), "");
-    parsed.unwrap_or_else(|exit| panic!("{}", exit.message)).config
+    parsed.unwrap_or_else(|exit| panic!("{}", exit.message)).config.eventlog.unwrap()
 }
 
 /// DynamoDB alone: SQL Server is nowhere.
@@ -77,12 +77,11 @@ pub(crate) fn both() -> Option<Settings> {
 pub(crate) async fn migrated(settings: Settings) -> Config {
     static SQL_SERVER: OnceCell<usize> = OnceCell::const_new();
     let config = config(settings);
-    let of_log = config.eventlog.as_ref().unwrap();
-    if of_log.dynamodb.endpoint.as_deref() != Some(NO_DYNAMODB) {
-        DynamoDbStore::migrate(&of_log.dynamodb).await.unwrap();
+    if config.dynamodb.endpoint.as_deref() != Some(NO_DYNAMODB) {
+        DynamoDbStore::migrate(&config.dynamodb).await.unwrap();
     }
-    if of_log.sql_server.port != NO_SQL_SERVER {
-        SQL_SERVER.get_or_init(|| SqlServerStore::migrate(&of_log.sql_server).map(Result::unwrap)).await;
+    if config.sql_server.port != NO_SQL_SERVER {
+        SQL_SERVER.get_or_init(|| SqlServerStore::migrate(&config.sql_server).map(Result::unwrap)).await;
     }
     config
 }

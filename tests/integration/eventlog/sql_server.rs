@@ -13,7 +13,7 @@ use super::{
 
 async fn store() -> Option<SqlServerStore> {
     let config = migrated(settings::sql_server()?).await;
-    Some(SqlServerStore::new(&config.eventlog.unwrap().sql_server))
+    Some(SqlServerStore::new(&config.sql_server))
 }
 
 fn begin() -> DateTime<Utc> {
@@ -162,7 +162,7 @@ async fn a_row_that_no_column_has_room_for_is_told_from_a_store_that_refuses() {
 #[tokio::test]
 async fn migrations_may_run_again_and_at_the_same_time() {
     let Some(settings) = settings::sql_server() else { return };
-    let config = migrated(settings).await.eventlog.unwrap().sql_server;
+    let config = migrated(settings).await.sql_server;
     for outcome in futures::future::join_all((0..4).map(|_| SqlServerStore::migrate(&config))).await {
         assert_eq!(outcome.unwrap(), 0);
     }
@@ -174,7 +174,7 @@ async fn of_many_that_find_no_database_one_makes_it_and_all_have_it() {
     let Some(mut settings) = settings::sql_server() else { return };
     // It stays: there is nothing that removes one.
     settings.insert("SQLSERVER_DATABASE", format!("test_{}", Uuid::new_v4().simple()));
-    let config = config(settings).eventlog.unwrap().sql_server;
+    let config = config(settings).sql_server;
     let outcomes = futures::future::join_all((0..4).map(|_| SqlServerStore::migrate(&config))).await;
     let mut applied: Vec<usize> = outcomes.into_iter().map(Result::unwrap).collect();
     applied.sort_unstable();
@@ -189,7 +189,7 @@ async fn connections_that_died_meanwhile_are_replaced_and_nobody_hears_of_it() {
     let way = Way::to(format!("{}:{}", settings["SQLSERVER_HOST"], settings["SQLSERVER_PORT"])).await;
     settings.insert("SQLSERVER_HOST", "127.0.0.1".to_owned());
     settings.insert("SQLSERVER_PORT", way.port.to_string());
-    let store = SqlServerStore::new(&config(settings).eventlog.unwrap().sql_server);
+    let store = SqlServerStore::new(&config(settings).sql_server);
     let user = somebody();
     for round in 0..3 {
         let rows: Vec<_> = (0..4).map(|_| metadata(&user, begin())).collect();
@@ -204,7 +204,7 @@ async fn connections_that_died_meanwhile_are_replaced_and_nobody_hears_of_it() {
 #[tokio::test]
 async fn a_server_that_is_nowhere_is_away_and_one_that_knows_no_such_login_refuses() {
     let Some(mut settings) = settings::sql_server() else { return };
-    let store = |settings| SqlServerStore::new(&config(settings).eventlog.unwrap().sql_server);
+    let store = |settings| SqlServerStore::new(&config(settings).sql_server);
     settings.insert("SQLSERVER_PASSWORD", "wrong".to_owned());
     let refused = store(settings.clone()).probe().await;
     assert!(matches!(refused, Err(StoreError::Refused(_) | StoreError::Away(_))), "{refused:?}");
@@ -217,7 +217,7 @@ async fn a_server_that_is_nowhere_is_away_and_one_that_knows_no_such_login_refus
 async fn a_certificate_that_is_not_trusted_is_told_with_the_settings_that_mend_it() {
     let Some(mut settings) = settings::sql_server() else { return };
     settings.insert("SQLSERVER_TRUST_CERTIFICATE", "no".to_owned());
-    let refused = SqlServerStore::new(&config(settings).eventlog.unwrap().sql_server).probe().await;
+    let refused = SqlServerStore::new(&config(settings).sql_server).probe().await;
     let said = format!("{:?}", refused.expect_err("a server that signed its own certificate"));
     assert!(said.contains("UnknownIssuer (SQLSERVER_CA names"), "{said}");
     assert!(!said.contains("trust_cert"), "{said}");
