@@ -22,7 +22,7 @@
 //!
 //! * [`highwater_kafka`]: producing, consumer groups and dead letters; knows no event, no route, no store
 //! * [`highwater_web`]: REST plumbing without a business word, and what services share
-//! * [`highwater_commerce`]: users and orders; [`highwater_table`]: the state by the log under them
+//! * [`highwater_commerce`]: users and orders; `highwater_table`: the state by the log under them
 //! * [`highwater_eventlog`]: the event log in SQL Server and DynamoDB
 //! * `highwater_kafka_broker`: the in-process Kafka broker; speaks the protocol over TCP and nothing else
 //!
