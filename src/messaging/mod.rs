@@ -115,6 +115,7 @@ mod producer;
 mod publisher;
 mod removal;
 pub mod security;
+mod staggered;
 mod status;
 mod topic;
 pub mod wire;

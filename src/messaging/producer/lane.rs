@@ -213,6 +213,13 @@ impl Lane {
                         None => writer.give_up(),
                     }
                     let wait = self.failed(error);
+                    if self.cluster.is_away() {
+                        let away =
+                            PublishError::Unavailable { reason: self.reason(), possibly_written: false };
+                        batch.refuse(&away);
+                        self.queue.refuse(&away);
+                        continue;
+                    }
                     self.while_expiring(&mut batch, Wait::Turn, sleep(wait)).await;
                     parts.push_front(batch);
                 }

@@ -192,7 +192,15 @@ impl Producer {
     }
 
     async fn await_topic(&self, deadline: Instant) -> Result<usize, PublishError> {
-        match timeout_at(deadline, self.topic.clone().known_partitions()).await {
+        let mut topic = self.topic.clone();
+        let known = async {
+            tokio::select! {
+                biased;
+                known = topic.known_partitions() => known,
+                () = self.cluster.until_away() => 0,
+            }
+        };
+        match timeout_at(deadline, known).await {
             Ok(partitions) if partitions > 0 => Ok(partitions),
             _ => {
                 let trouble = self.board.trouble(&Topic::part(self.topic.name()));
