@@ -319,7 +319,17 @@ impl Lane {
                 self.note(|breaker| breaker.found());
                 self.recovered();
             }
-            Err(error) => self.board.failed(&self.part, &error),
+            Err(error) => {
+                self.lost(&error);
+                self.board.failed(&self.part, &error);
+            }
+        }
+    }
+
+    /// Notes where no broker answered: the leader is among those that do not.
+    fn lost(&self, error: &WireError) {
+        if let (Some(breaker), None) = (&self.breaker, refusal(error)) {
+            breaker.lost();
         }
     }
 
@@ -333,6 +343,9 @@ impl Lane {
     /// Whether the failure is the broker's: what it refuses, it has answered.
     fn judge(&self, failure: &Failure) {
         let (called, after) = (self.called, self.breaker_after);
+        if !failure.sent {
+            self.lost(&failure.error);
+        }
         match refusal(&failure.error) {
             Some(_) if failure.sent => self.note(|breaker| breaker.answered()),
             // The word of whichever broker was asked for the leader.
