@@ -37,6 +37,7 @@ async fn an_order_goes_its_way_and_no_other() {
         json!([found])
     );
     assert_eq!(orders.get("/orders?status=Pending").await.ok(200)["count"], 0);
+    assert_eq!(orders.get("/orders?userid=x").await.status, 400);
     assert_eq!(orders.send(Method::POST, &format!("{path}/return")).await.status, 404);
     assert_eq!(orders.send(Method::GET, &format!("{path}/pay")).await.status, 405);
     users.stop().await;
