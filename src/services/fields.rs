@@ -9,7 +9,10 @@ use serde::{
 use serde_json::{error::Category, value::RawValue};
 use uuid::Uuid;
 
-use crate::http::{FieldError, Problem, json_text};
+use crate::{
+    http::{FieldError, Problem, json_text},
+    unseen::{is_blank, seen},
+};
 
 /// An object, and the faults found in it so far. Fields that nobody asks for are ignored.
 #[derive(Debug)]
@@ -184,13 +187,17 @@ fn text(value: &RawValue) -> Checked<String> {
 }
 
 /// What [`line()`] takes, as a regular expression of ECMA 262, but for its length.
-pub const VISIBLE_LINE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u001f\\u007f-\\u009f\\s][^\\u0000-\\u001f\\u007f-\\u009f]*$";
+pub const VISIBLE_LINE: &str = concat!(
+    r"^[^\u0000-\u001f\u007f-\u009f]*",
+    seen!(r"[^\u0000-\u001f\u007f-\u009f"),
+    r"[^\u0000-\u001f\u007f-\u009f]*$"
+);
 
 /// A text of 1 to so many characters, none of them a control character; without surrounding blanks.
 pub fn line(most: usize) -> impl Fn(&str) -> Result<String, Cow<'static, str>> {
     move |text| {
         let text = text.trim();
-        if text.is_empty() {
+        if is_blank(text) {
             return Err("must not be blank".into());
         }
         if text.chars().count() > most || text.chars().any(char::is_control) {

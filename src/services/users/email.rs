@@ -6,6 +6,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::punycode;
+use crate::unseen::is_ignorable;
 
 /// The longest address, in bytes (RFC 5321, section 4.5.3.1.3, without the angle brackets).
 const LONGEST: usize = 254;
@@ -18,34 +19,18 @@ const IN_ASCII: &str = "xn--";
 /// The full stop of ideographic scripts, which ends a label like any other (UTS 46, section 4.5).
 const IDEOGRAPHIC_STOP: char = '\u{3002}';
 
-/// What nobody sees: format characters (Cf) and those that may be shown as nothing (`Default_Ignorable_Code_Point`), by
-/// Unicode 16. With one of them two addresses would look the same.
-const UNSEEN: [(char, char); 25] = [
-    ('\u{ad}', '\u{ad}'),
-    ('\u{34f}', '\u{34f}'),
+/// The format characters (Cf of Unicode 16) that are not shown as nothing, and act on what is beside them. With one of
+/// them, as with what nobody sees, two addresses could look the same.
+const FORMAT: [(char, char); 9] = [
     ('\u{600}', '\u{605}'),
-    ('\u{61c}', '\u{61c}'),
     ('\u{6dd}', '\u{6dd}'),
     ('\u{70f}', '\u{70f}'),
     ('\u{890}', '\u{891}'),
     ('\u{8e2}', '\u{8e2}'),
-    ('\u{115f}', '\u{1160}'),
-    ('\u{17b4}', '\u{17b5}'),
-    ('\u{180b}', '\u{180f}'),
-    ('\u{200b}', '\u{200f}'),
-    ('\u{202a}', '\u{202e}'),
-    ('\u{2060}', '\u{206f}'),
-    ('\u{3164}', '\u{3164}'),
-    ('\u{fe00}', '\u{fe0f}'),
-    ('\u{feff}', '\u{feff}'),
-    ('\u{ffa0}', '\u{ffa0}'),
-    ('\u{fff0}', '\u{fffb}'),
+    ('\u{fff9}', '\u{fffb}'),
     ('\u{110bd}', '\u{110bd}'),
     ('\u{110cd}', '\u{110cd}'),
     ('\u{13430}', '\u{1343f}'),
-    ('\u{1bca0}', '\u{1bca3}'),
-    ('\u{1d173}', '\u{1d17a}'),
-    ('\u{e0000}', '\u{e0fff}'),
 ];
 
 /// An address without surrounding blanks, if it is one: `local@domain`, any script in both (RFC 6531). Not that
@@ -147,5 +132,5 @@ fn is_joiner(c: char) -> bool {
 }
 
 fn is_unseen(c: char) -> bool {
-    UNSEEN.iter().any(|(first, last)| (*first..=*last).contains(&c))
+    is_ignorable(c) || FORMAT.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }
