@@ -75,11 +75,10 @@ impl<'a> Fields<'a> {
         values.first().copied()
     }
 
-    /// A whole number within bounds.
+    /// A whole number within bounds, however it is written: `1.0` and `1e0` are 1, as in JSON Schema.
     pub fn whole(&mut self, name: &str, least: u64, most: u64) -> Option<u64> {
         let checked = self.object.required(name).and_then(|value| {
-            let number = serde_json::from_str(value.get()).ok();
-            let number = number.filter(|number| (least..=most).contains(number));
+            let number = whole(value.get()).filter(|number| (least..=most).contains(number));
             number.ok_or_else(|| format!("must be a whole number from {least} to {most}").into())
         });
         self.checked(name, checked)
@@ -177,6 +176,23 @@ impl<'de> Visitor<'de> for Gathering {
         }
         Ok(Object(fields))
     }
+}
+
+/// The value of a number in JSON, where it is whole and not below zero; exact, whatever a binary fraction would make of
+/// it.
+fn whole(number: &str) -> Option<u64> {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let significant = digits.trim_end_matches('0');
+    if significant.is_empty() {
+        return Some(0);
+    }
+    // Digits that are there are counted in the length of a body: only the exponent can be as large as it likes.
+    let stripped = (digits.len() - significant.len()) as i64 - fraction.len() as i64;
+    let zeros = exponent.parse::<i64>().ok()?.checked_add(stripped)?;
+    let factor = 10_u64.checked_pow(u32::try_from(zeros).ok()?)?;
+    significant.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 fn text(value: &RawValue) -> Checked<String> {
