@@ -21,6 +21,7 @@
 //! * [`telemetry`][]: logs
 //! * [`shutdown`][]: one request to stop, many who hear of it
 //! * [`json`][]: JSON text, looked at without building anything from it
+//! * [`unseen`][]: characters that nobody sees
 //! * `sabotage`: deliberate faults, in test builds alone
 //! * [`embedded`][]: the in-process Kafka broker; speaks the protocol over TCP and nothing else
 //!
@@ -38,3 +39,4 @@ pub mod services;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod unseen;

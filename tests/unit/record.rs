@@ -112,6 +112,17 @@ fn a_missing_or_null_payload_is_empty() {
 }
 
 #[test]
+fn a_payload_has_two_names_but_only_one_of_them_at_once() {
+    let renamed = |value: &str| with("payload", value).replacen("\"payload\"", "\"metadata\"", 1);
+    assert_eq!(payload_of(&event(&renamed(r#"{"n":1.0}"#))), r#"{"n":1.0}"#);
+    is_refused(&renamed("7"), "metadata is not an object");
+    let with_both = |metadata: &str| with("", "").replacen('{', &format!(r#"{{"metadata":{metadata},"#), 1);
+    assert_eq!(payload_of(&event(&with_both("null"))), r#"{"n":1.0}"#);
+    is_refused(&with_both("{}"), "payload and metadata are both there");
+    is_refused(&renamed("null").replacen('{', r#"{"metadata":{},"#, 1), "metadata is there twice");
+}
+
+#[test]
 fn a_payload_is_kept_as_it_came() {
     let payload = r#"{"b":1.0,"a":123456789012345678901234567890,"a":"\ud83e \u00e9","c":[1e999]}"#;
     assert_eq!(payload_of(&event(&with("payload", payload))), payload);
@@ -151,7 +162,9 @@ fn a_field_of_the_wrong_kind_is_named() {
 #[test]
 fn blank_names_are_no_names() {
     for name in ["userId", "eventType"] {
-        for blank in [r#""""#, r#"" ""#, r#""\t\n\u00a0\u2003""#] {
+        for blank in
+            [r#""""#, r#"" ""#, r#""\t\n\u00a0\u2003""#, r#""\u200b\ufeff \u0000""#, "\"\u{2060}\u{e0020}\""]
+        {
             is_refused(&with(name, blank), &format!("{name} is blank"));
         }
     }

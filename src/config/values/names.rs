@@ -1,6 +1,7 @@
 //! Names: of topics, of event types, and of what Kafka takes as it is.
 
 use super::Values;
+use crate::unseen::is_blank;
 
 /// A topic's name, by the rules of `org.apache.kafka.common.internals.Topic`.
 pub(in crate::config) struct TopicName;
@@ -45,7 +46,7 @@ impl Values for Text {
 }
 
 fn is_text(text: &str, longest: usize) -> bool {
-    !text.trim().is_empty() && text.chars().count() <= longest && !text.chars().any(char::is_control)
+    !is_blank(text) && text.chars().count() <= longest && !text.chars().any(char::is_control)
 }
 
 /// Event types.

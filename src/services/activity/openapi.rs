@@ -7,7 +7,7 @@ use warp::http::{HeaderName, header};
 use super::{
     answers::{event::unknown, published, store_is_away},
     holdings::Store,
-    request::{Accepts, MAX_CHARACTERS},
+    request::MAX_CHARACTERS,
     selection::MAX_LIMIT,
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     },
     services::{dead_letters, operations, unpublished::reasons},
     store::StoreError,
+    unseen::seen,
 };
 
 /// What `GET /openapi.json` answers: [`document`], as `docs/openapi` has it.
@@ -59,7 +60,6 @@ fn publish(document: &mut Document) {
         "additionalProperties": false,
         "properties": { "eventId": event_id },
     });
-    let types = ["LOGIN".to_owned(), "LOGOUT".to_owned(), "PRODUCT_VIEW".to_owned()];
     let posted = json!({ "userId": "ann", "eventType": "PRODUCT_VIEW", "payload": { "sku": "A-1" } });
     document.add(
         "/events/generate",
@@ -68,7 +68,7 @@ fn publish(document: &mut Document) {
                 "The type is one of `EVENT_TYPES`, which are LOGIN, LOGOUT and PRODUCT_VIEW where nothing else is set. \
                  A client that gives the eventId itself can post the event again: it is stored once.",
             )
-            .takes(new_event(Accepts::Only(&types)), &posted)
+            .takes(new_event(["payload", "metadata"]), &posted)
             .invalid("eventType", "must be one of LOGIN, LOGOUT, PRODUCT_VIEW")
             .answers(201, acknowledged("Kafka has the event.").json(created, &json!({ "eventId": ID })))
             .problems(failures()),
@@ -84,7 +84,7 @@ fn publish(document: &mut Document) {
     document.add(
         "/api/events",
         correlated(Operation::new("post", "createEvent", "Publishes an event of any type"))
-            .takes(new_event(Accepts::AnyType), &posted)
+            .takes(new_event(["metadata", "payload"]), &posted)
             .invalid("userId", "must not be blank")
             .answers(
                 202,
@@ -175,21 +175,26 @@ fn envelope(fixed: &str) -> Answer {
     pages("The events, and how many they are.", "metadata").json(schema, &shown)
 }
 
-/// What is posted.
-fn new_event(accepts: Accepts<'_>) -> Value {
-    let [user_id, event_type, payload, id, timestamp] = accepts.fields();
+/// A text that is not blank.
+const VISIBLE: &str = seen!(r"[^\u0000-\u001f\u007f-\u009f");
+
+/// What is posted; its payload by either name.
+fn new_event([payload, other]: [&str; 2]) -> Value {
     let bounded =
-        || json!({ "type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS, "pattern": "\\S" });
+        || json!({ "type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS, "pattern": VISIBLE });
+    let is_given = json!({ "type": "object" });
     json!({
         "type": "object",
-        "required": [user_id, event_type],
+        "required": ["userId", "eventType"],
         "properties": {
-            user_id: bounded(),
-            event_type: bounded(),
+            "userId": bounded(),
+            "eventType": bounded(),
             payload: { "type": ["object", "null"], "description": "Anything; empty where it is absent." },
-            id: { "type": ["string", "null"], "format": "uuid", "description": "Made where it is absent." },
-            timestamp: { "type": ["string", "null"], "format": "date-time", "description": "Now, where it is absent." },
+            other: { "type": ["object", "null"], "description": format!("Another name of `{payload}`; not both.") },
+            "eventId": { "type": ["string", "null"], "format": "uuid", "description": "Made where it is absent." },
+            "timestamp": { "type": ["string", "null"], "format": "date-time", "description": "Now, where it is absent." },
         },
+        "not": { "required": [payload, other], "properties": { payload: is_given, other: is_given } },
     })
 }
 

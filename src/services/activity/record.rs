@@ -13,6 +13,7 @@ use crate::{
     messaging::{Malformed, Record},
     services::timestamp,
     store::Event,
+    unseen::is_blank,
 };
 
 /// The deepest nesting of a value: a request is not allowed more either, or its event would be acknowledged
@@ -49,9 +50,15 @@ pub fn parse(record: &Record) -> Result<Event, Malformed> {
         }
         None => record.timestamp,
     };
-    let payload = present(fields.payload);
+    let (name, payload) = match (present(fields.payload), present(fields.metadata)) {
+        (Some(_), Some(_)) => {
+            return Err(malformed("payload and metadata are both there: two names of one thing"));
+        }
+        (None, Some(metadata)) => ("metadata", Some(metadata)),
+        (payload, None) => ("payload", payload),
+    };
     if payload.is_some_and(|payload| !payload.get().starts_with('{')) {
-        return Err(malformed("payload is not an object"));
+        return Err(malformed(format!("{name} is not an object")));
     }
     Ok(Event::new(id, &user_id, &event_type, happened, payload))
 }
@@ -63,7 +70,7 @@ fn present(field: Option<&RawValue>) -> Option<&RawValue> {
 
 fn not_blank<'a>(name: &str, field: Option<&'a RawValue>) -> Result<Cow<'a, str>, Malformed> {
     let text = string(name, field)?;
-    if text.trim().is_empty() {
+    if is_blank(&text) {
         return Err(malformed(format!("{name} is blank")));
     }
     Ok(text)

@@ -13,6 +13,7 @@ use crate::{
         fields::{Fields, VISIBLE_LINE, line, uuid},
         timestamp,
     },
+    unseen::seen,
 };
 
 /// The longest userId, in characters.
@@ -56,6 +57,10 @@ impl NewEvent {
         let event_id = fields.optional("eventId", uuid);
         let timestamp = fields.optional("timestamp", moment);
         let details = fields.raw("details").map(Details::posted);
+        // What the activity service calls them: ignored like other unknown fields they would be lost without a word.
+        for other in ["payload", "metadata"] {
+            fields.without(other, "is called details here");
+        }
         let read = user_id.zip(event_type);
         let read =
             read.map(|(user_id, event_type)| Self { event_id, user_id, event_type, timestamp, details });
@@ -65,7 +70,11 @@ impl NewEvent {
 
 /// What [`user_id`] takes, as a regular expression of ECMA 262, but for its length: something that can be seen, which is
 /// no dot, or two dots with something between them.
-pub(super) const USER: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f/?]*([^\\u0000-\\u001f\\u007f-\\u009f/?.\\s]|\\.[^\\u0000-\\u001f\\u007f-\\u009f/?]+\\.)[^\\u0000-\\u001f\\u007f-\\u009f/?]*$";
+pub(super) const USER: &str = concat!(
+    r"^[^\u0000-\u001f\u007f-\u009f/?]*(",
+    seen!(r"[^\u0000-\u001f\u007f-\u009f/?."),
+    r"|\.[^\u0000-\u001f\u007f-\u009f/?]+\.)[^\u0000-\u001f\u007f-\u009f/?]*$"
+);
 
 /// A userId: a line that comes through a path as it is.
 ///

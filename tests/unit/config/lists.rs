@@ -156,3 +156,18 @@ fn each_setting_is_told_in_one_sentence() {
         assert!(setting.sentence.len() <= 100, "{}: {}", setting.variable, setting.sentence.len());
     }
 }
+
+#[test]
+fn every_service_of_compose_has_a_health_check_that_a_reader_finds_and_one_of_them_builds_the_program() {
+    for name in ["docker-compose.yml", "docker-compose.eventlog.yml"] {
+        let text = file(name);
+        let services = text.split("\nservices:\n").nth(1).expect("services");
+        let services = services.split("\nvolumes:\n").next().unwrap_or_default();
+        assert_eq!(services.matches("target: app").count(), 1, "{name}");
+        // What comes to an end is not healthy, but done.
+        let lasting = services.split("\n\n").filter(|service| !service.contains("command: [eventlog, "));
+        for service in lasting {
+            assert!(service.contains("\n    healthcheck:"), "{name}: {service}");
+        }
+    }
+}

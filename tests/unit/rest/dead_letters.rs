@@ -119,6 +119,7 @@ async fn every_fault_of_a_question_is_named() {
     let path = "/dead-letters?limit=0&cursor=x&from=yesterday&to=2026&partition=-1&reason=%ff";
     let faults = ask(&service, "GET", path, bearer, "").await.faults();
     assert_eq!(faults, ["reason", "partition", "from", "to", "limit", "cursor"]);
+    assert_eq!(ask(&service, "GET", "/dead-letters?topic=x", bearer, "").await.faults(), ["topic"]);
     for (body, field) in
         [(r#"{"all":false}"#, "all"), (r#"{"reason":""}"#, "reason"), (r#"{"positions":[]}"#, "positions")]
     {

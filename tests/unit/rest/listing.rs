@@ -114,7 +114,7 @@ async fn filters_narrow_every_listing() {
         ("/events/processed?userId=ann", vec![3, 2]),
         ("/events/processed?eventType=login", vec![3, 1]),
         ("/events/processed?userId=ann&eventType=LOGIN", vec![3]),
-        ("/events/processed?unknown=1&userId=bob&", vec![1]),
+        ("/events/processed?&userId=bob&", vec![1]),
     ] {
         assert_eq!(ids(&service.get(path).await.ok(200)), expected, "{path}");
     }
@@ -163,6 +163,33 @@ async fn parameters_that_cannot_be_read_are_told_together() {
     }
     assert_eq!(service.get("/api/events/user/a?userId=b").await.faults(), ["userId"]);
     assert_eq!(service.get("/api/events/type/a?eventType=b").await.faults(), ["eventType"]);
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_not_known_is_refused_and_the_known_ones_are_named() {
+    let service = with_three().await;
+    for path in ["/events/processed", "/api/events", "/api/events/user/ann", "/api/events/type/LOGIN"] {
+        for (query, expected) in [
+            ("userid=bob", vec!["userid"]),
+            ("user%69d=bob", vec!["userid"]),
+            ("sort=asc&limit=x", vec!["limit", "sort"]),
+            ("page=2&page=3", vec!["page"]),
+            ("%ff=1", vec!["%ff"]),
+        ] {
+            assert_eq!(service.get(&format!("{path}?{query}")).await.faults(), expected, "{path}?{query}");
+        }
+        let problem = service.get(&format!("{path}?userid=bob")).await.problem(400);
+        let message = problem["errors"][0]["message"].as_str().unwrap();
+        let fixed = ["user/", "type/"].iter().any(|fixed| path.contains(fixed));
+        assert!(message.contains("from, to, "), "{message}");
+        assert!(fixed || message.ends_with("userId, eventType, limit, cursor"), "{message}");
+    }
+    let many: Vec<_> = (0..500).map(|number| format!("{number}{}", "x".repeat(100))).collect();
+    let answer = service.get(&format!("/api/events?{}", many.join("&"))).await;
+    assert!(answer.text().len() < 2_000, "{} bytes", answer.text().len());
+    let of_one = "/events/processed/01234567-89ab-cdef-0123-456789abcdef";
+    assert_eq!(service.get(&format!("{of_one}?timeout=2s")).await.faults(), ["timeout"]);
+    service.get("/health?verbose=1").await.ok(200);
 }
 
 #[tokio::test]
