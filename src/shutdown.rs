@@ -1,11 +1,11 @@
 //! The graceful stop: one request, many who hear of it, and an end to waiting for them.
 //!
-//! SIGTERM or SIGINT requests a stop; the parts of a service finish what they began and are done. A
+//! SIGTERM, SIGINT or SIGHUP requests a stop; the parts of a service finish what they began and are done. A
 //! second signal ends the process at once, and so does the time-out. Both are watched from a thread
 //! that has nothing else to do, so that the end comes even where every executor thread is stuck.
 
 use std::{
-    io, process,
+    fs, io, process,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -76,7 +76,8 @@ impl Drop for Part {
     }
 }
 
-/// Requests the stop at the first SIGTERM or SIGINT, from now on. Ends the process at the second (with
+/// Requests the stop at the first SIGTERM, SIGINT or SIGHUP, from now on. A SIGHUP that is ignored stays so: that is
+/// what `nohup` is for. Ends the process at the second (with
 /// 128 and the signal's number, as a shell tells it), or when the stop takes longer than the time-out (with 1).
 ///
 /// # Errors
@@ -86,7 +87,9 @@ pub fn watch_signals(shutdown: Shutdown, timeout: Duration) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let signals = {
         let _context = runtime.enter();
-        Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? }
+        let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        let hangup = (!is_hangup_ignored()).then(|| signal(SignalKind::hangup())).transpose()?;
+        Signals { terminate: terminate?, interrupt: interrupt?, hangup }
     };
     thread::Builder::new()
         .name("signals".into())
@@ -94,9 +97,17 @@ pub fn watch_signals(shutdown: Shutdown, timeout: Duration) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this process was started with SIGHUP ignored: the lowest bit of `SigIgn`, proc(5).
+fn is_hangup_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -105,8 +116,13 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => ("SIGTERM", SignalKind::terminate().as_raw_value()),
             _ = self.interrupt.recv() => ("SIGINT", SignalKind::interrupt().as_raw_value()),
+            Some(_) = hung_up(&mut self.hangup) => ("SIGHUP", SignalKind::hangup().as_raw_value()),
         }
     }
+}
+
+async fn hung_up(hangup: &mut Option<Signal>) -> Option<()> {
+    hangup.as_mut()?.recv().await
 }
 
 fn watch(runtime: &Runtime, mut signals: Signals, shutdown: &Shutdown, timeout: Duration) {

@@ -27,7 +27,7 @@ pub use fault::Exit;
 pub use table::Description;
 
 use crate::{
-    http,
+    http::{self, Hosts},
     messaging::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig},
     services::{self, activity, dead_letters},
     store, telemetry,
@@ -139,20 +139,29 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         Service::EventLog(_) => (eventlog_port, group_id, eventlog_max_body_bytes),
         _ => (port, group_id, max_body_bytes),
     };
+    let host = reader.value(&table::HOST);
     let http = http::Config {
-        host: reader.value(&table::HOST),
+        host,
         port,
+        hosts: match reader.value(&table::ALLOWED_HOSTS) {
+            Some(names) => Hosts::Named(names),
+            None if host.is_loopback() => Hosts::Loopback,
+            None => Hosts::Any,
+        },
+        trusted_origins: reader.value(&table::TRUSTED_ORIGINS).unwrap_or_default(),
+        trusted_proxies: reader.value(&table::TRUSTED_PROXIES).unwrap_or_default(),
+        access_log: reader.value(&table::ACCESS_LOG),
         max_connections: reader.value(&table::MAX_CONNECTIONS),
         max_body_bytes,
         max_depth: reader.value(&table::MAX_DEPTH),
         header_timeout: reader.value(&table::HEADER_TIMEOUT),
         body_timeout: reader.value(&table::BODY_TIMEOUT),
         request_timeout: reader.value(&table::REQUEST_TIMEOUT),
-        // Half of it, so that slow clients leave time to stop in good order.
         cors: match service {
             Service::EventLog(_) => reader.value(&table::EVENTLOG_CORS_ORIGINS),
             _ => None,
         },
+        // Half of it, so that slow clients leave time to stop in good order.
         stop_timeout: reader.value(&table::SHUTDOWN_TIMEOUT) / 2,
     };
     let activity = activity::Config { event_types: reader.value(&table::EVENT_TYPES) };

@@ -8,11 +8,12 @@ use std::time::Duration;
 use super::{
     security::Protocol,
     values::{
-        Assignors, Brokers, Directives, Durations, Endpoint, EventTypes, File, Host, OneOf, Or, Origins,
-        Password, Size, Text, Token, TopicName, Values, Whole,
+        Assignors, Brokers, Directives, Durations, Endpoint, EventTypes, File, Host, HostNames, Networks,
+        OneOf, Or, Origins, Password, Size, Text, Token, TopicName, TrustedOrigins, Values, Whole,
     },
 };
 use crate::{
+    http::AccessLog,
     messaging::{OffsetReset, group::GroupProtocol, security::SaslMechanism},
     services::activity::record,
     telemetry::Format,
@@ -118,6 +119,15 @@ settings! {
             "How long a client may take to send the body of a request.";
         REQUEST_TIMEOUT: Durations = "35s", Durations::from(ms(100)).to(minutes(10)),
             "How long an answer may take to begin; longer than PRODUCE_TIMEOUT.";
+        ALLOWED_HOSTS: Or<HostNames> = "", Or::unset(HostNames),
+            "Hosts that requests may be for; unset, any, but localhost alone where HOST is a loopback address.";
+        TRUSTED_ORIGINS: Or<TrustedOrigins> = "", Or::unset(TrustedOrigins),
+            "Origins whose pages may write here beside the service's own.";
+        TRUSTED_PROXIES: Or<Networks> = "", Or::unset(Networks),
+            "Proxies whose X-Forwarded-For says in the access log who the client is.";
+        ACCESS_LOG: OneOf<AccessLog> = "off",
+            OneOf(&[("off", AccessLog::Off), ("errors", AccessLog::Errors), ("all", AccessLog::All)]),
+            "Which answers are logged; of errors alone, at most ten a second.";
         EVENT_TYPES: EventTypes = "LOGIN,LOGOUT,PRODUCT_VIEW", EventTypes,
             "What POST /events/generate takes as eventType; other routes and the consumer take any.";
     }

@@ -8,20 +8,22 @@ use std::{
     time::Duration,
 };
 
-use hyper::{Request, body::Incoming, server::conn::http1};
+use hyper::{Request, StatusCode, server::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch, time::Instant};
 use tower_service::Service;
 
 use super::{
-    Config, Problem, Traffic,
+    Config, Problem,
+    observer::Observer,
     pace::{Pace, Phase},
+    received::Received,
     serve::Stop,
-    service::Guarded,
+    service::{Ends, Guarded},
     socket::Socket,
 };
 
-/// The most that is buffered of a request's head, and of an answer that the peer does not take.
+/// The longest head of a request, and the most that is buffered of an answer that the peer does not take.
 const BUFFER: usize = 64 * 1024;
 /// How long a client may take to hear that it is refused.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -32,15 +34,16 @@ const FAR: Duration = Duration::from_secs(3600);
 pub(super) async fn serve<S>(
     stream: TcpStream,
     tree: S,
-    config: &Config,
-    traffic: Arc<Traffic>,
+    config: Arc<Config>,
+    observer: Arc<Observer>,
     mut stop: watch::Receiver<Stop>,
 ) where
-    S: Service<Request<Incoming>, Response = warp::reply::Response, Error = Infallible>,
+    S: Service<Request<Received>, Response = warp::reply::Response, Error = Infallible>,
 {
-    let pace = Arc::new(Pace::new(config));
+    let pace = Arc::new(Pace::new(&config));
+    let ends = Ends::of(&stream);
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&pace)));
-    let service = Guarded::new(tree, Arc::clone(&pace), traffic, config.cors.clone());
+    let service = Guarded::new(tree, ends, Arc::clone(&pace), Arc::clone(&observer), Arc::clone(&config));
     // A client may end its sending side and still wait for the answer, as `nc` does; one that is gone for
     // good is found out by the write. And what was begun for it is finished, and logged, all the same.
     // Head and body in one buffer: for answers as short as ours are, `writev` costs more than the copy.
@@ -48,6 +51,7 @@ pub(super) async fn serve<S>(
         .half_close(true)
         .writev(false)
         .max_buf_size(BUFFER)
+        .max_header_size(BUFFER)
         .serve_connection(socket, service);
 
     let mut over = stop.clone();
@@ -60,6 +64,12 @@ pub(super) async fn serve<S>(
             if let Poll::Ready(end) = Pin::new(&mut connection).poll(context) {
                 if let Err(error) = end {
                     log::debug!("a connection broke: {error}");
+                    // What is no head of a request is answered by hyper.
+                    if error.is_parse_too_large() {
+                        observer.refused(ends.peer, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+                    } else if error.is_parse() {
+                        observer.refused(ends.peer, StatusCode::BAD_REQUEST);
+                    }
                 }
                 return Poll::Ready(None);
             }
@@ -93,14 +103,17 @@ pub(super) async fn serve<S>(
 
     if cut == Some(Phase::Head) {
         let detail = format!("the request's head was not complete after {:?}", config.header_timeout);
-        let problem = Problem::new(hyper::StatusCode::REQUEST_TIMEOUT, detail);
+        let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, detail);
+        observer.refused(ends.peer, problem.status());
         farewell(connection.into_parts().io.into_inner(), &problem).await;
     }
 }
 
 /// Tells a client that no connection is free, instead of leaving it to wonder.
-pub(super) async fn refuse(stream: TcpStream, config: &Config) {
-    farewell(Socket::new(stream, Arc::new(Pace::new(config))), &too_many()).await;
+pub(super) async fn refuse(stream: TcpStream, config: &Config, observer: &Observer) {
+    let problem = too_many();
+    observer.refused(Ends::of(&stream).peer, problem.status());
+    farewell(Socket::new(stream, Arc::new(Pace::new(config))), &problem).await;
 }
 
 /// 503: no connection is free.

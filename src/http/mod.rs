@@ -5,6 +5,7 @@
 //! Errors of a handler are replies, returned through `then`; warp's rejections only pick the route.
 
 mod answer;
+mod authority;
 mod bearer;
 mod body;
 pub mod client;
@@ -12,9 +13,11 @@ mod connection;
 mod correlation;
 mod cors;
 mod filters;
+mod head;
 mod healthcheck;
 mod media;
 mod methods;
+mod observer;
 pub mod openapi;
 mod origin;
 mod pace;
@@ -22,6 +25,8 @@ mod parameters;
 mod paths;
 mod precondition;
 mod problem;
+mod proxies;
+mod received;
 mod serve;
 mod service;
 mod socket;
@@ -33,21 +38,25 @@ use std::{
 };
 
 pub use answer::{answer, json};
+pub(crate) use authority::Authority;
 pub use bearer::Bearer;
 pub use body::{BodyLimits, header, json_body, json_text};
 pub use correlation::{CORRELATION_ID, Correlation, correlation};
 pub use cors::Cors;
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
+pub use head::Hosts;
 pub use healthcheck::is_healthy;
 use media::accepts_gzip;
 pub use media::{JSON, NDJSON, prefers_ndjson};
 pub use methods::{nothing, refuse};
+pub use observer::AccessLog;
 pub use origin::check_origin;
 pub use pace::grant;
 pub use parameters::{Parameters, encode_segment, next_link, segment};
 pub use paths::Paths;
 pub use precondition::{check_match, etag, with_etag};
 pub use problem::{FieldError, PROBLEM_JSON, Problem};
+pub use proxies::Network;
 pub use serve::serve;
 pub use traffic::Traffic;
 
@@ -70,8 +79,16 @@ pub struct Config {
     pub request_timeout: Duration,
     /// The most connections at one time.
     pub max_connections: usize,
+    /// The hosts that requests may be for.
+    pub hosts: Hosts,
     /// Which other sites' pages may ask, where any may.
     pub cors: Option<Cors>,
+    /// Which other origins' pages are as this site's own: as browsers send them, such as `https://shop.example`.
+    pub trusted_origins: Vec<String>,
+    /// Which answers are logged.
+    pub access_log: AccessLog,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
     /// How long what was begun may take once the service is to stop; then it is cut off.
     pub stop_timeout: Duration,
 }

@@ -60,9 +60,9 @@ struct Behind {
 /// What a connection is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// A request's head is expected, or arriving.
+    /// A request's head is arriving.
     Head,
-    /// An answer was given, and no byte of a next request came.
+    /// No byte of a request came, of the first or of the next.
     Idle,
     /// A handler is at work.
     Handling,
@@ -77,7 +77,7 @@ pub(super) enum Phase {
 impl Pace {
     pub(super) fn new(config: &Config) -> Self {
         let state =
-            State { phase: Phase::Head, due: Some(Instant::now() + config.header_timeout), behind: None };
+            State { phase: Phase::Idle, due: Some(Instant::now() + config.header_timeout), behind: None };
         let (state, correlation) = (Mutex::new(state), Mutex::default());
         Self { head: config.header_timeout, request: config.request_timeout, state, correlation }
     }

@@ -9,7 +9,7 @@ use tokio::{
 };
 use warp::{Filter, Reply};
 
-use super::{Config, Traffic, connection};
+use super::{Config, Traffic, connection, observer::Observer};
 
 /// How many clients are told at one time that no connection is free; more are dropped unheard.
 const REFUSALS: usize = 64;
@@ -37,6 +37,7 @@ pub async fn serve<F, R>(
     R: Reply,
 {
     let config = Arc::new(config.clone());
+    let observer = Arc::new(Observer::new(traffic, &config));
     let slots = config.max_connections.min(u32::MAX as usize);
     let free = Arc::new(Semaphore::new(slots));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
@@ -75,16 +76,16 @@ pub async fn serve<F, R>(
                 log::info!("there are free connections again");
             }
             let (tree, config, stopping) = (tree.clone(), Arc::clone(&config), stopping.clone());
-            let traffic = Arc::clone(&traffic);
+            let observer = Arc::clone(&observer);
             tokio::spawn(async move {
-                connection::serve(stream, tree, &config, traffic, stopping).await;
+                connection::serve(stream, tree, config, observer, stopping).await;
                 drop(slot);
             });
         } else {
             if full.begins() {
                 log::warn!(connections = slots; "no connection is free: further clients are answered 503");
             }
-            refuse(stream, &refusals, &config);
+            refuse(stream, &refusals, &config, &observer);
         }
     }
     drop(listener);
@@ -106,11 +107,11 @@ pub(super) enum Stop {
     AtOnce,
 }
 
-fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>, config: &Arc<Config>) {
+fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>, config: &Arc<Config>, observer: &Arc<Observer>) {
     if let Ok(turn) = Arc::clone(refusals).try_acquire_owned() {
-        let config = Arc::clone(config);
+        let (config, observer) = (Arc::clone(config), Arc::clone(observer));
         tokio::spawn(async move {
-            connection::refuse(stream, &config).await;
+            connection::refuse(stream, &config, &observer).await;
             drop(turn);
         });
     }

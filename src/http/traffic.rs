@@ -3,11 +3,7 @@
 //! A request costs two readings of the clock and five additions to atomics: the counter of each route, method and
 //! status is looked up once, when the first such request comes, and is found by its place from then on.
 
-use std::{
-    fmt,
-    sync::OnceLock,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::OnceLock, time::Duration};
 
 use hyper::{Method, StatusCode};
 use prometheus::{
@@ -24,8 +20,8 @@ const BUCKETS: [f64; 14] =
 const METHODS: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
 /// The statuses that are kept a place for; others cost a lookup.
-const STATUSES: [u16; 17] =
-    [200, 201, 202, 204, 400, 401, 404, 405, 408, 409, 412, 413, 415, 422, 431, 500, 503];
+const STATUSES: [u16; 20] =
+    [200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 431, 500, 503];
 /// What a path or a method is called that nobody serves: clients cannot make up label values.
 const OTHER: &str = "other";
 
@@ -66,9 +62,9 @@ impl Traffic {
         })
     }
 
-    /// Counts a request that is being answered now.
-    pub(super) fn answered(&self, path: &str, method: &Method, status: StatusCode, began: Instant) {
-        self.count(path, method, status, began.elapsed());
+    /// Counts an answer of that status to what was no request.
+    pub(super) fn refused(&self, status: StatusCode) {
+        self.requests.with_label_values(&[OTHER, OTHER, status.as_str()]).inc();
     }
 
     /// Counts a request that took so long until its answer began.

@@ -68,6 +68,7 @@ pub(super) fn header(name: &HeaderName, always: bool) -> Value {
             json!({ "type": "string" }),
         ),
         "retry-after" => ("How soon to ask again, in seconds.", whole),
+        "accept-encoding" => ("The content coding that is taken.", json!({ "const": "identity" })),
         "accept" => ("The media type that is taken.", json!({ "const": JSON })),
         "vary" => ("What of the request the answer depends on.", json!({ "type": "string" })),
         "www-authenticate" => ("How to say who one is (RFC 6750).", json!({ "type": "string" })),

@@ -141,3 +141,30 @@ async fn a_client_that_has_said_all_it_will_say_gets_its_answer() {
         assert_eq!(client.rest().await, b"");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_is_taken_as_it_is_alone_and_an_empty_media_type_says_nothing() {
+    let server = Server::start(config()).await;
+    let mut client = server.connect().await;
+    for (said, status) in [
+        ("content-encoding: gzip", 415),
+        ("content-encoding: br", 415),
+        ("content-encoding: identity, gzip", 415),
+        ("content-encoding: identity", 200),
+        ("content-encoding: Identity", 200),
+        ("content-encoding:", 200),
+        ("content-type:", 200),
+        ("content-type: text/plain", 415),
+    ] {
+        client
+            .send(format!("POST /echo HTTP/1.1\r\nhost: a\r\n{said}\r\ncontent-length: 2\r\n\r\n{{}}"))
+            .await;
+        let answer = client.answer().await;
+        assert_eq!(answer.status, status, "{said}");
+        if status == 415 {
+            answer.problem(415);
+        }
+        let accepted = (status == 415 && said.starts_with("content-encoding")).then_some("identity");
+        assert_eq!(answer.header("accept-encoding"), accepted, "{said}");
+    }
+}

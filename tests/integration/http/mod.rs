@@ -5,10 +5,12 @@
 
 mod client;
 mod correlation;
+mod heads;
 mod healthcheck;
 mod limits;
 mod listings;
 mod origin;
+mod reuse;
 mod server;
 mod slow;
 mod stopping;

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use highwater::http::{self, Config, Paths, Problem, Traffic};
+use highwater::http::{self, AccessLog, Config, Hosts, Paths, Problem, Traffic};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use warp::{Filter, Reply, reply::Response};
 
@@ -19,7 +19,11 @@ pub(super) fn config() -> Config {
         body_timeout: Duration::from_secs(20),
         request_timeout: Duration::from_secs(5),
         max_connections: 100,
+        hosts: Hosts::Any,
         cors: None,
+        trusted_origins: Vec::new(),
+        trusted_proxies: Vec::new(),
+        access_log: AccessLog::Off,
         stop_timeout: Duration::from_secs(60),
     }
 }

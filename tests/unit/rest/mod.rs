@@ -1,5 +1,6 @@
 //! The REST face of the activity service, without sockets and without Kafka.
 
+mod access;
 mod dead_letters;
 mod documentation;
 mod finding;
