@@ -8,6 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 use warp::http::{HeaderValue, StatusCode};
 
+use super::identity;
 use crate::http::{FieldError, Problem, openapi::Operation};
 
 /// The header.
@@ -39,6 +40,12 @@ impl Idempotency {
         let key = value.as_bytes().trim_ascii();
         if key.is_empty() || key.len() > LONGEST || !key.iter().all(|byte| (0x20..0x7f).contains(byte)) {
             let fault = format!("must be 1 to {LONGEST} visible ASCII characters");
+            return Err(Problem::invalid(vec![FieldError::new(WRITTEN, fault)]));
+        }
+        // Quoted or not, as the draft has it and as most clients send it.
+        let bare = key.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(key);
+        if Uuid::try_parse_ascii(bare).is_ok_and(identity::is_none) {
+            let fault = "must not be the nil or the max UUID, which stand for no value (RFC 9562, 5.9, 5.10)";
             return Err(Problem::invalid(vec![FieldError::new(WRITTEN, fault)]));
         }
         let asked = serde_json::to_vec(asked).map_err(|error| {
