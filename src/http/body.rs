@@ -11,7 +11,7 @@ use hyper::{
 use warp::{Filter, Rejection};
 
 use super::{Problem, media, pace};
-use crate::json::nests_deeper;
+use crate::json::{byte_order_mark, nests_deeper};
 
 /// What a client's body may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,11 @@ pub fn json_body(
 
 /// The body as text that a recursive reader can take: UTF-8, and nested no deeper than the limit.
 pub fn json_text(body: &[u8], max_depth: usize) -> Result<&str, Problem> {
+    if let Some(mark) = byte_order_mark(body) {
+        return Err(Problem::bad_request(format!(
+            "the body begins with {mark}, and JSON has none (RFC 8259, 8.1): send UTF-8 without it"
+        )));
+    }
     let text = std::str::from_utf8(body).map_err(|error| {
         Problem::bad_request(format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
     })?;

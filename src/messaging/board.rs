@@ -11,7 +11,7 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{BreakerStatus, GroupStatus, Status};
+use super::{BreakerStatus, GroupStatus, Notice, Status};
 
 /// Collects what each part sees of the cluster, and says once when it is lost and when it is back.
 #[derive(Debug)]
@@ -28,6 +28,11 @@ struct Trouble {
     told: String,
     logged: Instant,
 }
+
+/// How long what happened is told of.
+const TOLD_FOR: Duration = Duration::from_secs(60 * 60);
+/// The most that is told of at a time: the oldest goes first.
+const MOST_NOTICES: usize = 64;
 
 /// How often the same part may say that its trouble is another now.
 const NEWS_INTERVAL: Duration = Duration::from_secs(5);
@@ -116,6 +121,28 @@ impl Board {
             status.kafka.warnings.retain(|warning| !warning.starts_with(&prefix));
             status.kafka.warnings.extend(found.iter().map(|warning| format!("{prefix}{warning}")));
         });
+    }
+
+    /// Something happened that an operator is to know of: it is in the log, and for an hour in `/health`. False where
+    /// that was told already.
+    pub(crate) fn notice(&self, text: String) -> bool {
+        let now = Instant::now();
+        let is_news = self.status.send_if_modified(|status| {
+            let notices = &mut status.kafka.notices;
+            notices.retain(|notice| notice.until > now);
+            if notices.iter().any(|notice| notice.text == text) {
+                return false;
+            }
+            if notices.len() == MOST_NOTICES {
+                notices.remove(0);
+            }
+            notices.push(Notice { text: text.clone(), until: now + TOLD_FOR });
+            true
+        });
+        if is_news {
+            warn!("{text}");
+        }
+        is_news
     }
 
     /// Replaces what is known of the brokers that lead partitions.

@@ -124,7 +124,7 @@ pub(crate) use backoff::Backoff;
 pub use board::Board;
 pub use cluster::{CallError, Cluster};
 pub use config::{ClusterConfig, ConsumerConfig, OffsetReset, ProducerConfig, TopicConfig};
-pub use consumer::{Consumer, Watermark};
+pub use consumer::{Committed, Consumer, Watermark};
 pub use counts::{ConsumerCounts, ProducerFigures};
 pub use dead_letter::DeadLetters;
 pub use envelope::{CORRELATION_ID, Context, Envelope, correlation_of};
@@ -137,6 +137,7 @@ pub use payload::{Event, Malformed, Payload, Received};
 pub use producer::Producer;
 pub use publisher::{PublishError, Publisher};
 pub use status::{
-    BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Rebalance, Status,
+    BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, Notice, PartitionStatus, Rebalance,
+    Status,
 };
 pub use topic::Topic;

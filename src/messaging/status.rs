@@ -8,6 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::time::Instant;
 
 /// Everything at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -39,9 +40,21 @@ pub struct KafkaStatus {
     /// The brokers that lead partitions which were written to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub brokers: Vec<BreakerStatus>,
-    /// What weakens a guarantee: replication, min.insync.replicas, unclean elections.
+    /// What weakens a guarantee: replication, min.insync.replicas, unclean elections; for an hour, what was lost.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What happened of late that weakens one.
+    #[serde(skip)]
+    pub notices: Vec<Notice>,
+}
+
+/// Something that happened, which is told of for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What.
+    pub text: String,
+    /// Until when.
+    pub until: Instant,
 }
 
 /// A broker, as those see it who write to the partitions that it leads.

@@ -27,8 +27,8 @@ use super::{
 /// `DescribeConfigs`' code for a topic (`ConfigResource.Type` in Java).
 const TOPIC_RESOURCE: i8 = 2;
 
-/// The versions of Metadata that are asked for topics by name; later ones bring their ids.
-pub(super) const NAMED: RangeInclusive<i16> = 4..=9;
+/// The versions of Metadata; from 10 on they bring the topics' ids.
+pub(super) const NAMED: RangeInclusive<i16> = 4..=12;
 /// An answer that does not have the topic.
 const UNKNOWN: WireError =
     WireError::Refused { what: "Metadata", error: ResponseError::UnknownTopicOrPartition };
@@ -234,6 +234,7 @@ pub(super) async fn leadership(
     Ok(Leadership {
         leader: address(found.leader_id),
         epoch: found.leader_epoch,
+        topic: answer.topics.first().map(|topic| topic.topic_id).filter(|id| !id.is_nil()),
         replicas: found.replica_nodes.iter().filter_map(|id| address(*id)).collect(),
     })
 }

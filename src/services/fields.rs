@@ -7,7 +7,6 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 use serde_json::{error::Category, value::RawValue};
-use uuid::Uuid;
 
 use crate::{
     http::{FieldError, Problem, json_text},
@@ -223,13 +222,4 @@ pub fn line(most: usize) -> impl Fn(&str) -> Result<String, Cow<'static, str>> {
         }
         Ok(text.to_owned())
     }
-}
-
-/// A UUID.
-///
-/// # Errors
-///
-/// What it must be.
-pub fn uuid(text: &str) -> Result<Uuid, &'static str> {
-    Uuid::try_parse(text).map_err(|_| "must be a UUID")
 }

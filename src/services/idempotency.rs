@@ -11,6 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 use warp::http::{HeaderValue, StatusCode};
 
+use super::identity;
 use crate::http::{FieldError, Problem, openapi::Operation};
 
 /// The header.
@@ -49,6 +50,10 @@ impl Idempotency {
             );
             Problem::invalid(vec![FieldError::new(WRITTEN, fault)])
         })?;
+        if str::from_utf8(&key).is_ok_and(|key| Uuid::try_parse(key).is_ok_and(identity::is_none)) {
+            let fault = "must not be the nil or the max UUID, which stand for no value (RFC 9562, 5.9, 5.10)";
+            return Err(Problem::invalid(vec![FieldError::new(WRITTEN, fault)]));
+        }
         let asked = serde_json::to_vec(asked).map_err(|error| {
             log::error!("a request cannot be written down: {error}");
             Problem::internal()

@@ -7,6 +7,7 @@ pub mod embedded;
 pub mod eventlog;
 pub mod fields;
 pub mod idempotency;
+pub mod identity;
 pub mod moment;
 pub mod operations;
 pub mod orders;

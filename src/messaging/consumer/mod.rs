@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Board, Cluster, ConsumerConfig, ConsumerCounts, Handler, dead_letter::DeadLetters, topic::Topic,
 };
-use committed::Committed;
+pub use committed::Committed;
 use progress::Progress;
 pub(super) use reader::{ReadError, Reader};
 use run::Run;

@@ -12,7 +12,9 @@ use log::{error, info, warn};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{COMMITTING, Committed, Progress, Shift, Staffing, Worker, shift::Entry, worker::Portion};
+use super::{
+    COMMITTING, Committed, Progress, Shift, Staffing, Worker, progress::Reach, shift::Entry, worker::Portion,
+};
 use crate::messaging::{
     GroupPhase, OffsetReset, Rebalance,
     backoff::Backoff,
@@ -35,7 +37,7 @@ pub(super) struct Run {
     /// How many partitions the handler knows of.
     partitions: usize,
     /// How far the projection reaches of each partition that this process had last and has not now.
-    projected: BTreeMap<i32, i64>,
+    projected: BTreeMap<i32, Reach>,
     /// Since when partitions that this process had are not processed here.
     still_since: BTreeMap<i32, Instant>,
     /// Since when it has been called to hold nothing.

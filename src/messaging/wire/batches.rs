@@ -9,9 +9,19 @@ use kafka_protocol::messages::fetch_response::AbortedTransaction;
 use super::{WireError, batch_head::BatchHead, fetch::malformed, records, unpack::Room};
 use crate::messaging::Record;
 
+/// What was decoded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// The records, in order.
+    pub records: Vec<Record>,
+    /// The offset to read on from.
+    pub next: i64,
+    /// Whether there is a batch whose records have the broker's time.
+    pub append_time: bool,
+}
+
 /// Decodes whole record batches (magic 2, KIP-98), leaving out records below `from`, control batches and
-/// aborted transactions. The end may be cut in the middle of a batch, as brokers do. Returns the records
-/// and the offset to read on from. What has to be unpacked into more than `most` bytes, counting what each
+/// aborted transactions. The end may be cut in the middle of a batch, as brokers do. What has to be unpacked into more than `most` bytes, counting what each
 /// record takes beside its own, is left for the next fetch.
 ///
 /// # Errors
@@ -24,12 +34,12 @@ pub fn decode_batches(
     from: i64,
     mut aborted: Vec<AbortedTransaction>,
     most: usize,
-) -> Result<(Vec<Record>, i64), WireError> {
+) -> Result<Decoded, WireError> {
     aborted.sort_by_key(|transaction| transaction.first_offset);
     let mut aborted = aborted.into_iter().peekable();
     // Producers within an aborted transaction, until their marker: as Java's CompletedFetch does it.
     let mut aborting = HashSet::new();
-    let (mut read, mut next) = (Vec::new(), from);
+    let (mut read, mut next, mut append_time) = (Vec::new(), from, false);
     let (mut room, is_empty) = (Room::new(most), log.is_empty());
     loop {
         let decoded = BatchHead::split_from(&mut log).and_then(|found| {
@@ -41,6 +51,7 @@ pub fn decode_batches(
             if last_offset < next {
                 return Ok(Some((next, Vec::new())));
             }
+            append_time |= head.has_append_time();
             let decoded = committed_records(partition, &head, batch, &mut aborting, &mut room);
             decoded.map(|records| Some((last_offset + 1, records))).map_err(|reason| {
                 format!("the batch at offset {} cannot be decoded: {reason:#}", head.base_offset)
@@ -61,7 +72,7 @@ pub fn decode_batches(
     if next == from && !is_empty {
         return Err(malformed("there are bytes, and no whole batch".to_owned()));
     }
-    Ok((read, next))
+    Ok(Decoded { records: read, next, append_time })
 }
 
 /// The records of a batch unless they are of an aborted transaction; takes note of one that ends.

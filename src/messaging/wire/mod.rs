@@ -16,7 +16,7 @@ mod stream;
 mod unpack;
 
 pub use answer::decode;
-pub use batches::decode_batches;
+pub use batches::{Decoded, decode_batches};
 pub use connection::Connection;
 pub use error::WireError;
 pub use fetch::{Fetched, decode_fetch};

@@ -1,17 +1,17 @@
 //! A record's value as an event, or why it is none.
 
 mod fields;
+mod registry;
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use self::fields::Fields;
 use crate::{
-    json::nests_deeper,
+    json::{byte_order_mark, nests_deeper},
     messaging::{Malformed, Record},
-    services::timestamp,
+    services::{identity, timestamp},
     store::Event,
     unseen::is_blank,
 };
@@ -23,11 +23,30 @@ pub const MAX_DEPTH: usize = 100;
 /// How much of a faulty value is quoted, in characters.
 const QUOTED: usize = 60;
 
-/// Reads a record's value; a reason why it is no event has no control characters. Event types are whatever their producers call them; an event without a
-/// timestamp happened when its record says; unknown fields are not looked at. A field of the contract that
-/// is there twice is a fault: readers would not agree on which of the two counts.
+/// Reads a record's value; a reason why it is no event has no control characters. Event types are whatever their
+/// producers call them; an event without a timestamp happened when its record says; unknown fields are not looked at. A
+/// field of the contract that is there twice is a fault: readers would not agree on which of the two counts. What a
+/// schema registry's serializer puts before JSON is passed over.
 pub fn parse(record: &Record) -> Result<Event, Malformed> {
     let value = record.value.as_deref().ok_or_else(|| malformed("the value is null"))?;
+    match registry::schema(value) {
+        None => parse_json(record, value),
+        Some((schema, payload)) if payload.trim_ascii_start().starts_with(b"{") => {
+            parse_json(record, payload).map_err(|Malformed(fault)| {
+                malformed(format!("JSON with schema {schema} of a schema registry: {fault}"))
+            })
+        }
+        Some((schema, _)) => Err(malformed(format!(
+            "begins with a schema registry's prefix (schema {schema}): Avro or Protobuf, of which neither is read; JSON \
+             is, with the prefix and without"
+        ))),
+    }
+}
+
+fn parse_json(record: &Record, value: &[u8]) -> Result<Event, Malformed> {
+    if let Some(mark) = byte_order_mark(value) {
+        return Err(malformed(format!("begins with {mark}, and JSON has none: write UTF-8 without it")));
+    }
     let text = std::str::from_utf8(value).map_err(|error| malformed(format!("not UTF-8: {error}")))?;
     if nests_deeper(value, MAX_DEPTH) {
         return Err(malformed(format!("nests deeper than {MAX_DEPTH} levels")));
@@ -35,18 +54,17 @@ pub fn parse(record: &Record) -> Result<Event, Malformed> {
     let fields = Fields::read(text)?;
 
     let id = string("eventId", fields.event_id)?;
-    // Hyphenated or simple; the crate would also take braces and URNs.
-    let id = Some(&*id)
-        .filter(|id| matches!(id.len(), 32 | 36))
-        .and_then(|id| Uuid::try_parse(id).ok())
-        .ok_or_else(|| malformed(format!("eventId is not a UUID: {}", quoted(&id))))?;
+    let id = identity::uuid(&id).map_err(|fault| malformed(format!("eventId {fault}: {}", quoted(&id))))?;
     let user_id = not_blank("userId", fields.user_id)?;
     let event_type = not_blank("eventType", fields.event_type)?;
     let happened = match present(fields.timestamp) {
         Some(raw) => {
+            if let Some(jackson) = written_by_jackson(raw) {
+                return Err(malformed(jackson));
+            }
             let text = string("timestamp", Some(raw))?;
             timestamp::parse(&text)
-                .ok_or_else(|| malformed(format!("timestamp is not ISO 8601: {}", quoted(&text))))?
+                .map_err(|fault| malformed(format!("timestamp {fault}: {}", quoted(&text))))?
         }
         None => record.timestamp,
     };
@@ -61,6 +79,20 @@ pub fn parse(record: &Record) -> Result<Event, Malformed> {
         return Err(malformed(format!("{name} is not an object")));
     }
     Ok(Event::new(id, &user_id, &event_type, happened, payload))
+}
+
+/// What to say of a time that is a number or an array, as Jackson writes it unless it is told otherwise. A number is not
+/// read: it may count seconds or milliseconds, and Jackson itself writes both.
+fn written_by_jackson(raw: &RawValue) -> Option<String> {
+    let kind = match raw.get().as_bytes().first()? {
+        b'-' | b'0'..=b'9' => "a number",
+        b'[' => "an array",
+        _ => return None,
+    };
+    Some(format!(
+        "timestamp is {kind}: {}; it must be ISO 8601 text (in Jackson, disable WRITE_DATES_AS_TIMESTAMPS)",
+        quoted(raw.get())
+    ))
 }
 
 /// Null is as good as absent.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     http::{FieldError, Problem},
-    services::timestamp,
+    services::{identity, timestamp},
     unseen::is_blank,
 };
 
@@ -71,8 +71,8 @@ impl<'a> NewEvent<'a> {
             (None, Some(_)) => faults.check("metadata", object(metadata)),
             (payload, None) => faults.check("payload", object(payload)),
         };
-        let id = faults.check("eventId", optional(id, uuid));
-        let timestamp = faults.check("timestamp", optional(timestamp, moment));
+        let id = faults.check("eventId", optional(id, identity::uuid));
+        let timestamp = faults.check("timestamp", optional(timestamp, timestamp::parse));
         match (user_id, event_type, payload, id, timestamp) {
             (Some(user_id), Some(event_type), Some(payload), Some(id), Some(timestamp))
                 if faults.0.is_empty() =>
@@ -140,17 +140,11 @@ fn object(value: Option<&RawValue>) -> Checked<Option<&RawValue>> {
     }
 }
 
-fn optional<T>(value: Option<&RawValue>, read: impl FnOnce(&str) -> Checked<T>) -> Checked<Option<T>> {
-    value.map(|value| read(&text(Some(value))?)).transpose()
-}
-
-fn uuid(text: &str) -> Checked<Uuid> {
-    Uuid::try_parse(text).map_err(|_| "must be a UUID".into())
-}
-
-fn moment(text: &str) -> Checked<DateTime<Utc>> {
-    timestamp::parse(text)
-        .ok_or_else(|| "must be an ISO 8601 date and time, such as 2024-05-01T10:00:00.000Z".into())
+fn optional<T>(
+    value: Option<&RawValue>,
+    read: impl FnOnce(&str) -> Result<T, &'static str>,
+) -> Checked<Option<T>> {
+    value.map(|value| Ok(read(&text(Some(value))?)?)).transpose()
 }
 
 /// The values of the known fields, unread; null counts as absent.

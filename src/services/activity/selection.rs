@@ -35,8 +35,8 @@ impl Selection {
     pub(super) fn read(scope: &Scope, query: &str, run: Run) -> Result<Self, Problem> {
         let mut parameters = Parameters::new(query);
         let mut wanted = Query {
-            from: parameters.parsed("from", moment),
-            to: parameters.parsed("to", moment),
+            from: parameters.parsed("from", timestamp::parse),
+            to: parameters.parsed("to", timestamp::parse),
             ..Query::default()
         };
         wanted.user_id = match scope {
@@ -89,10 +89,6 @@ fn duration(text: &str) -> Option<Duration> {
         return millis.parse().ok().map(Duration::from_millis);
     }
     text.strip_suffix('s').unwrap_or(text).parse().ok().map(Duration::from_secs)
-}
-
-fn moment(text: &str) -> Result<chrono::DateTime<chrono::Utc>, &'static str> {
-    timestamp::parse(text).ok_or("must be an ISO 8601 date and time, such as 2024-05-01T10:00:00Z")
 }
 
 fn fixed(parameters: &mut Parameters<'_>, name: &'static str, value: &str) -> Option<String> {

@@ -10,7 +10,8 @@ use super::Details;
 use crate::{
     http::Problem,
     services::{
-        fields::{Fields, VISIBLE_LINE, line, uuid},
+        fields::{Fields, VISIBLE_LINE, line},
+        identity::uuid,
         timestamp,
     },
     unseen::seen,
@@ -94,8 +95,7 @@ pub(super) fn user_id(text: &str) -> Result<String, Cow<'static, str>> {
 
 /// A moment that SQL Server can keep.
 pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, Cow<'static, str>> {
-    let moment = timestamp::parse(text)
-        .ok_or("must be an ISO 8601 date and time, such as 2024-05-01T10:00:00.000Z")?;
+    let moment = timestamp::parse(text)?;
     if is_kept(&moment) { Ok(moment) } else { Err("must be in the years 0001 to 9999".into()) }
 }
 

@@ -18,8 +18,8 @@ use crate::{
         json_body, query, reads, segment, with,
     },
     services::{
-        fields::uuid,
         idempotency::{self, Idempotency},
+        identity::uuid,
         operations::{self, Operations},
     },
 };

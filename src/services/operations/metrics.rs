@@ -196,6 +196,24 @@ impl Page {
             TOPIC,
             each(|_, it| it.counts.dead_letters()),
         )?;
+        self.counter(
+            "highwater_consumer_offset_resets_total",
+            "Times that the offset to go on from was not in the log.",
+            TOPIC,
+            each(|_, it| it.counts.offset_resets()),
+        )?;
+        self.counter(
+            "highwater_consumer_records_skipped_total",
+            "Offsets that were passed over by that: records which nobody processed.",
+            TOPIC,
+            each(|_, it| it.counts.skipped()),
+        )?;
+        self.counter(
+            "highwater_consumer_topic_recreations_total",
+            "Times that the topic was found deleted and made again.",
+            TOPIC,
+            each(|_, it| it.counts.recreations()),
+        )?;
         let partitions: Vec<_> = members
             .iter()
             .flat_map(|(topic, (status, _))| status.group.partitions.iter().map(move |it| (*topic, it)))

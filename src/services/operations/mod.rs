@@ -8,7 +8,7 @@ mod openapi;
 use std::{fmt, sync::Arc};
 
 use serde_json::{Map, Value};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use warp::{Filter, reply::Response};
 
 pub use metrics::{Figure, Kind};
@@ -107,7 +107,11 @@ impl Operations {
             kafka.error = kafka.error.or(other.error);
             kafka.brokers.extend(other.brokers);
             kafka.warnings.extend(other.warnings);
+            kafka.notices.extend(other.notices);
         }
+        let now = Instant::now();
+        let notices = std::mem::take(&mut kafka.notices).into_iter().filter(|notice| notice.until > now);
+        kafka.warnings.extend(notices.map(|notice| notice.text));
         kafka.brokers.sort_by(|one, other| one.broker.cmp(&other.broker));
         kafka.brokers.dedup_by(|one, other| one.broker == other.broker);
         kafka.warnings.sort();

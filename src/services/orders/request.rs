@@ -7,7 +7,10 @@ use uuid::Uuid;
 use super::{currency, event::Item, price::Price};
 use crate::{
     http::Problem,
-    services::fields::{Fields, line, uuid},
+    services::{
+        fields::{Fields, line},
+        identity::uuid,
+    },
 };
 
 /// The most items of an order.

@@ -18,8 +18,8 @@ use crate::{
     },
     messaging::Context,
     services::{
-        fields::uuid,
         idempotency::{self, Idempotency},
+        identity::uuid,
         operations::{self, Operations},
         page::Page,
         resource,

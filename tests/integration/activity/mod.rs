@@ -5,6 +5,7 @@ mod broker_faults;
 mod dead_letters;
 mod duplicates;
 mod log_bounds;
+mod made_again;
 mod malformed;
 mod members;
 mod metrics;

@@ -13,7 +13,7 @@ use kafka_protocol::{
     records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType},
 };
 
-const VERSIONS: std::ops::RangeInclusive<i16> = 4..=11;
+const VERSIONS: std::ops::RangeInclusive<i16> = 4..=13;
 
 fn batch(offset: i64) -> Bytes {
     let record = Record {

@@ -1,6 +1,7 @@
 //! The messaging room's pieces.
 
 mod answers;
+mod committed;
 mod cooperative_sticky;
 mod dead_letter;
 mod envelope;

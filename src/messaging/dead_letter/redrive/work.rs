@@ -187,7 +187,9 @@ impl Work<'_> {
             match shelf.read(from).await {
                 Ok(fetched) => return Ok((fetched.records, fetched.next)),
                 // It was there when this began.
-                Err(ReadError::OutOfRange) => return Err(Stopped::Early(UNREAD.to_owned())),
+                Err(ReadError::OutOfRange | ReadError::MadeAgain) => {
+                    return Err(Stopped::Early(UNREAD.to_owned()));
+                }
                 Err(error @ ReadError::Undecodable(_)) => return Err(Stopped::Early(error.to_string())),
                 Err(ReadError::Passing(_)) => {
                     self.crown.may_go_on()?;

@@ -5,7 +5,10 @@ use uuid::Uuid;
 use warp::{Reply, http::StatusCode, reply::Response};
 
 use super::super::{Api, selection};
-use crate::http::{self, FieldError, Problem, json, segment};
+use crate::{
+    http::{self, Problem, json},
+    services::resource,
+};
 
 /// `GET /events/processed/{eventId}`: the event, or 404 while it is not processed; with `wait` the answer
 /// comes as soon as it is, or when that time is over or the service stops.
@@ -14,8 +17,7 @@ pub(in super::super) async fn find(api: &Api, id: &str, query: &str) -> Response
 }
 
 async fn answer(api: &Api, id: &str, query: &str) -> Result<Response, Problem> {
-    let id = Uuid::try_parse(&segment("eventId", id)?)
-        .map_err(|_| Problem::invalid(vec![FieldError::new("eventId", "must be a UUID")]))?;
+    let id = resource::id("eventId", id)?;
     let wait = selection::wait(query)?;
     let found = if wait.is_zero() {
         api.store.get(id).await
