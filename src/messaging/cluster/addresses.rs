@@ -8,7 +8,7 @@ use std::{
 use kafka_protocol::messages::MetadataResponse;
 use log::{info, warn};
 
-use crate::messaging::{Cluster, wire::WireError};
+use crate::messaging::{Cluster, topic, wire::WireError};
 
 /// The addresses of a cluster.
 #[derive(Debug)]
@@ -84,16 +84,16 @@ impl Addresses {
     ///
     /// # Errors
     ///
-    /// It is a stranger.
+    /// It is a stranger, or knows of no broker.
     pub(super) fn learn(
         &self,
         from: &str,
         was_named: bool,
         said: &MetadataResponse,
     ) -> Result<(), WireError> {
-        // A broker that has just started names none (ZooKeeper), until it has heard of them.
+        // A broker under ZooKeeper that has just started, until it has heard of them.
         if said.brokers.is_empty() {
-            return Ok(());
+            return Err(topic::NO_LEADER);
         }
         let mut named = self.lock();
         let Named { cluster_id, brokers, .. } = &mut *named;

@@ -209,7 +209,14 @@ impl Reader {
     async fn read_by_rskafka(&mut self, from: i64) -> Result<Stretch, ReadError> {
         let client = match self.rskafka.take() {
             Some(client) => client,
-            None => self.cluster.partition(&self.topic, self.partition).await.map_err(passing)?,
+            None => match self.cluster.partition(&self.topic, self.partition).await {
+                Ok(client) => client,
+                // It waits for one address of a name, where our own goes on to the next.
+                Err(error @ CallError::TimedOut(_)) => {
+                    return Ok(Stretch::NotPlain(format!("rskafka finds no way to it: {error}")));
+                }
+                Err(error) => return Err(passing(error)),
+            },
         };
         // rskafka takes a range that excludes its end.
         let bytes = 1..self.max_bytes.saturating_add(1);
