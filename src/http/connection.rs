@@ -59,19 +59,22 @@ pub(super) async fn serve<S>(
     let mut cutting = pin!(async { drop(over.wait_for(|stop| *stop == Stop::AtOnce).await) });
     let mut stopped = false;
     let mut alarm = pin!(tokio::time::sleep_until(pace.due().unwrap_or_else(Instant::now)));
-    let cut = std::future::poll_fn(|context| {
+    let unheard = std::future::poll_fn(|context| {
         loop {
             if let Poll::Ready(end) = Pin::new(&mut connection).poll(context) {
-                if let Err(error) = end {
+                return Poll::Ready(end.err().and_then(|error| {
                     log::debug!("a connection broke: {error}");
-                    // What is no head of a request is answered by hyper.
+                    if error.is_parse_version_h2() {
+                        return Some(not_http1());
+                    }
+                    // What else is no head of a request is answered by hyper.
                     if error.is_parse_too_large() {
                         observer.refused(ends.peer, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
                     } else if error.is_parse() {
                         observer.refused(ends.peer, StatusCode::BAD_REQUEST);
                     }
-                }
-                return Poll::Ready(None);
+                    None
+                }));
             }
             if !stopped && stopping.as_mut().poll(context).is_ready() {
                 stopped = true;
@@ -94,16 +97,15 @@ pub(super) async fn serve<S>(
             match pace.overdue() {
                 // Polled again, the service gives the handler up and answers in its place.
                 Some(Phase::Overdue) => {}
-                Some(phase) => return Poll::Ready(Some(phase)),
+                Some(Phase::Head) => return Poll::Ready(Some(too_slow(config.header_timeout))),
+                Some(_) => return Poll::Ready(None),
                 None => alarm.as_mut().reset(due.unwrap_or_else(|| Instant::now() + FAR)),
             }
         }
     })
     .await;
 
-    if cut == Some(Phase::Head) {
-        let detail = format!("the request's head was not complete after {:?}", config.header_timeout);
-        let problem = Problem::new(StatusCode::REQUEST_TIMEOUT, detail);
+    if let Some(problem) = unheard {
         observer.refused(ends.peer, problem.status());
         farewell(connection.into_parts().io.into_inner(), &problem).await;
     }
@@ -114,6 +116,15 @@ pub(super) async fn refuse(stream: TcpStream, config: &Config, observer: &Observ
     let problem = too_many();
     observer.refused(Ends::of(&stream).peer, problem.status());
     farewell(Socket::new(stream, Arc::new(Pace::new(config))), &problem).await;
+}
+
+fn too_slow(header_timeout: Duration) -> Problem {
+    let detail = format!("the request's head was not complete after {header_timeout:?}");
+    Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+}
+
+fn not_http1() -> Problem {
+    Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here, and no HTTP/2")
 }
 
 /// 503: no connection is free.

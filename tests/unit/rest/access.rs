@@ -145,6 +145,7 @@ async fn what_the_server_refuses_by_itself_is_counted_and_logged() {
         ("no HTTP at all\r\n\r\n", "400"),
         (long.as_str(), "431"),
         ("GET /here HTTP/1.1\r\nhost: loc", "408"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505"),
         ("GET /here HTTP/1.1\r\n\r\n", "400"),
         ("GET /here HTTP/1.1\r\nhost: rebound.example\r\nconnection: close\r\n\r\n", "421"),
     ] {
@@ -157,7 +158,7 @@ async fn what_the_server_refuses_by_itself_is_counted_and_logged() {
     assert!(send(address, "").await.starts_with("HTTP/1.1 503"));
     assert_eq!(next_line().await["status"], "503");
     let counts = TextEncoder::new().encode_to_string(&traffic.families()).unwrap();
-    for (status, count) in [("400", 1), ("408", 1), ("431", 1), ("503", 1)] {
+    for (status, count) in [("400", 1), ("408", 1), ("431", 1), ("503", 1), ("505", 1)] {
         let expected = format!(
             "highwater_http_requests_total{{method=\"other\",route=\"other\",status=\"{status}\"}} {count}\n"
         );
