@@ -230,7 +230,6 @@ fn what_is_not_json_is_refused() {
         "hello",
         "{",
         "{]",
-        "\u{feff}{}",
         r#"{"eventId""#,
         r#"{"a":1,}"#,
         r#"{'a':1}"#,
@@ -297,7 +296,7 @@ fn a_megabyte_of_one_string_is_refused_alone_and_taken_within_a_payload() {
     let long = "é\u{7f}x".repeat(300_000);
     is_refused(&serde_json::to_string(&long).unwrap(), "not a JSON object");
     for name in ["eventId", "timestamp"] {
-        is_refused(&with(name, &serde_json::to_string(&long).unwrap()), &format!("{name} is not"));
+        is_refused(&with(name, &serde_json::to_string(&long).unwrap()), &format!("{name} must be"));
     }
     is_refused(&with("userId", &format!("\"{}\\ud800\"", "x".repeat(1_000_000))), "userId has an escape");
     let payload = format!(r#"{{"a":{}}}"#, serde_json::to_string(&long).unwrap());

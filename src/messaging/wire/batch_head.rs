@@ -22,14 +22,17 @@ impl BatchHead {
     /// Where what the checksum covers begins.
     const CHECKED: usize = 21;
 
+    /// The format of what the log begins with, which all of them have at the same place.
+    pub(super) fn magic(log: &[u8]) -> Option<u8> {
+        log.get(Self::MAGIC).copied()
+    }
+
     /// Takes the first batch off the log, whole and with the checksum that it says; `None` at the end, or
     /// where the rest is a batch cut short.
     pub(super) fn split_from(log: &mut Bytes) -> Result<Option<(Self, Bytes)>, String> {
-        // The old formats have it at the same place, and messages that are smaller than our head.
-        let magic = log.get(Self::MAGIC).copied();
-        if let Some(magic) = magic.filter(|magic| *magic != 2) {
+        if let Some(magic) = Self::magic(log).filter(|magic| *magic != 2) {
             let base_offset = log.slice(..8).get_i64();
-            return Err(format!("the batch at offset {base_offset} has the old format {magic}"));
+            return Err(format!("the batch at offset {base_offset} has the format {magic}"));
         }
         if log.len() < Self::SIZE {
             return Ok(None);

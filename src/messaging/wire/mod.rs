@@ -10,6 +10,7 @@ mod connection;
 mod error;
 mod fetch;
 mod list_offsets;
+mod message_set;
 mod produce;
 mod records;
 mod stream;

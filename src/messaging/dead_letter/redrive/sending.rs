@@ -37,7 +37,11 @@ impl Work<'_> {
             }
             let publisher = &self.redriver.publisher;
             let sending = letters.by_ref().take(room).map(|(letter, behind)| async move {
-                let sent = publisher.publish(letter.to_send_back()).await;
+                let mut sent = publisher.publish(letter.to_send_back()).await;
+                // Perhaps for its age alone.
+                if let Err(PublishError::Refused(_)) = sent {
+                    sent = publisher.publish(letter.to_send_back_as_of_now()).await;
+                }
                 (letter.record.offset, behind, sent)
             });
             let sending: Vec<_> = sending.collect();

@@ -204,7 +204,8 @@ impl Member<'_> {
     fn explained(&self, error: &WireError) -> String {
         match error.code() {
             Some(ResponseError::InconsistentGroupProtocol) => format!(
-                "{error} (members of the group offer none of {}: KAFKA_PARTITION_ASSIGNMENT_STRATEGY)",
+                "{error} (members of the group offer none of {}: KAFKA_PARTITION_ASSIGNMENT_STRATEGY; or they are no \
+                 consumers, as Kafka Connect's workers are none: another KAFKA_GROUP_ID)",
                 self.enrolment
                     .config
                     .assignors

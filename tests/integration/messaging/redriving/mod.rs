@@ -20,7 +20,7 @@ use highwater::{
         DeadLetters, Message, Publisher as _, Record, TopicConfig,
         dead_letter::{
             Archive, DeadLetter, Filter, Position, REDRIVES, RedriveError, Redriver, Report, Selection,
-            TOPIC, TRUNCATED,
+            TIMESTAMP, TOPIC, TRUNCATED,
         },
     },
 };
@@ -135,6 +135,23 @@ async fn a_letter_goes_back_as_it_was_to_where_it_was_with_its_redrives_counted(
         assert_eq!(found.record.timestamp.timestamp_millis(), was.timestamp.timestamp_millis());
         let headers: Vec<_> = found.record.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
         assert_eq!(headers, [(REDRIVES, &b"1"[..]), ("trace", &b"\x00\xff"[..])]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_is_older_than_its_topic_takes_goes_back_with_the_time_of_now() {
+    // Kafka 3.4 has another name for the setting.
+    let cluster = TestCluster::embedded().await;
+    cluster.create_topic(3, &[("message.timestamp.before.max.ms", "3600000")]).await;
+    let client = cluster.client();
+    bury(&client, &cluster, 0..2).await;
+    let office = Office::of(&client, &cluster);
+    assert_eq!(office.redrive(&Selection::All).await, complete(2));
+    for (_, found) in cluster.records(&cluster.topic).await {
+        let number: usize = value(&found).strip_prefix("value-").unwrap().parse().unwrap();
+        let was = record(number, "").timestamp.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        assert_eq!(found.record.headers[TIMESTAMP], was.into_bytes());
+        assert!(found.record.timestamp > Utc::now() - chrono::TimeDelta::hours(1));
     }
 }
 
