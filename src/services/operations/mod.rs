@@ -4,6 +4,7 @@ mod group;
 mod health;
 mod metrics;
 mod openapi;
+mod process;
 
 use std::{fmt, sync::Arc};
 
