@@ -14,15 +14,10 @@ use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch, time::Instant};
 use tower_service::Service;
 
 use super::{
-    Config, Problem, Traffic,
-    pace::{Pace, Phase},
-    serve::Stop,
-    service::Guarded,
-    socket::Socket,
+    Config, Problem, Traffic, access::Access, budget::BUFFER, pace::Phase, room::Place, serve::Stop,
+    service::Guarded, socket::Socket,
 };
 
-/// The most that is buffered of a request's head, and of an answer that the peer does not take.
-const BUFFER: usize = 64 * 1024;
 /// How long a client may take to hear that it is refused.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// When to look again at a connection that has no deadline just now; it is woken when it gets one.
@@ -31,6 +26,7 @@ const FAR: Duration = Duration::from_secs(3600);
 /// Answers a connection's requests until either side has enough, or it is to stop.
 pub(super) async fn serve<S>(
     stream: TcpStream,
+    (place, access): (&Place, Access),
     tree: S,
     config: &Config,
     traffic: Arc<Traffic>,
@@ -38,9 +34,9 @@ pub(super) async fn serve<S>(
 ) where
     S: Service<Request<Incoming>, Response = warp::reply::Response, Error = Infallible>,
 {
-    let pace = Arc::new(Pace::new(config));
-    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&pace)));
-    let service = Guarded::new(tree, Arc::clone(&pace), traffic, config.cors.clone());
+    let pace = &place.pace;
+    let socket = TokioIo::new(Socket::new(stream, Arc::clone(pace)));
+    let service = Guarded::new(tree, Arc::clone(pace), traffic, config.cors.clone(), access, stop.clone());
     // A client may end its sending side and still wait for the answer, as `nc` does; one that is gone for
     // good is found out by the write. And what was begun for it is finished, and logged, all the same.
     // Head and body in one buffer: for answers as short as ours are, `writev` costs more than the copy.
@@ -56,6 +52,7 @@ pub(super) async fn serve<S>(
     let mut stopped = false;
     let mut alarm = pin!(tokio::time::sleep_until(pace.due().unwrap_or_else(Instant::now)));
     let cut = std::future::poll_fn(|context| {
+        pace.watch(context.waker());
         loop {
             if let Poll::Ready(end) = Pin::new(&mut connection).poll(context) {
                 if let Err(error) = end {
@@ -92,15 +89,15 @@ pub(super) async fn serve<S>(
     .await;
 
     if cut == Some(Phase::Head) {
-        let detail = format!("the request's head was not complete after {:?}", config.header_timeout);
-        let problem = Problem::new(hyper::StatusCode::REQUEST_TIMEOUT, detail);
+        let problem = match access {
+            Access::Reserve => too_many(),
+            _ => {
+                let detail = format!("the request's head was not complete after {:?}", config.header_timeout);
+                Problem::new(hyper::StatusCode::REQUEST_TIMEOUT, detail)
+            }
+        };
         farewell(connection.into_parts().io.into_inner(), &problem).await;
     }
-}
-
-/// Tells a client that no connection is free, instead of leaving it to wonder.
-pub(super) async fn refuse(stream: TcpStream, config: &Config) {
-    farewell(Socket::new(stream, Arc::new(Pace::new(config))), &too_many()).await;
 }
 
 /// 503: no connection is free.

@@ -14,14 +14,20 @@ use std::{
 use hyper::{
     Method, Request, Response, Uri,
     body::{Body, Bytes, Frame, Incoming, SizeHint},
+    header::{CONNECTION, HeaderValue},
 };
 use pin_project_lite::pin_project;
+use tokio::sync::watch;
 use tower_service::Service;
 use warp::Reply;
 
 use super::{
-    CORRELATION_ID, Correlation, Cors, Problem, Traffic, check_origin,
-    pace::{CURRENT, Pace},
+    CORRELATION_ID, Correlation, Cors, Problem, Traffic,
+    access::{Access, is_probe},
+    budget::BUFFER,
+    check_origin,
+    pace::{CURRENT, Pace, no_memory},
+    serve::Stop,
 };
 
 /// What the filter tree answers.
@@ -35,11 +41,25 @@ pub(super) struct Guarded<S> {
     pace: Arc<Pace>,
     traffic: Arc<Traffic>,
     cors: Option<Cors>,
+    access: Access,
+    stop: watch::Receiver<Stop>,
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(tree: S, pace: Arc<Pace>, traffic: Arc<Traffic>, cors: Option<Cors>) -> Self {
-        Self { tree: RefCell::new(tree), pace, traffic, cors }
+    pub(super) fn new(
+        tree: S,
+        pace: Arc<Pace>,
+        traffic: Arc<Traffic>,
+        cors: Option<Cors>,
+        access: Access,
+        stop: watch::Receiver<Stop>,
+    ) -> Self {
+        Self { tree: RefCell::new(tree), pace, traffic, cors, access, stop }
+    }
+
+    /// Whether the next answer is the connection's last.
+    fn is_last(&self) -> bool {
+        self.access == Access::Reserve || self.pace.is_evicted() || *self.stop.borrow() >= Stop::Closing
     }
 }
 
@@ -64,13 +84,15 @@ where
             correlation: request.headers().get(CORRELATION_ID).and_then(Correlation::given),
             began,
         };
-        let refused = check_origin(&asked.method, request.headers(), self.cors.as_ref()).err();
+        let allowed = || check_origin(&asked.method, request.headers(), self.cors.as_ref());
+        let refused = self.access.refusal(asked.uri.path()).or_else(|| allowed().err());
         let call = || self.tree.borrow_mut().call(request);
         let work = match refused {
             Some(_) => None,
             None => catch_unwind(AssertUnwindSafe(call)).map_err(|panic| asked.panicked(panic)).ok(),
         };
-        Handling { work, refused, asked, pace: Arc::clone(&self.pace), traffic: Arc::clone(&self.traffic) }
+        let (pace, traffic) = (Arc::clone(&self.pace), Arc::clone(&self.traffic));
+        Handling { work, refused, asked, pace, traffic, last: self.is_last() }
     }
 }
 
@@ -100,6 +122,8 @@ pin_project! {
         asked: Asked,
         pace: Arc<Pace>,
         traffic: Arc<Traffic>,
+        // Whether the connection closes with the answer.
+        last: bool,
     }
 }
 
@@ -134,12 +158,18 @@ where
         };
         this.work.set(None);
         this.pace.answer_began();
+        let length = answer.body().size_hint().exact();
+        let answer = if this.pace.share.take_for_answer(length) || is_probe(this.asked.uri.path()) {
+            answer
+        } else {
+            no_memory().into_response()
+        };
         let Asked { method, uri, correlation, began } = this.asked;
         this.traffic.answered(uri.path(), method, answer.status(), *began);
         // Whatever becomes of a request, its answer has the id that it came with, or that its handler gave it. One that
         // was to change something has one in any case.
         let told = this.pace.take_correlation();
-        let answer = if answer.headers().contains_key(CORRELATION_ID) {
+        let mut answer = if answer.headers().contains_key(CORRELATION_ID) {
             answer
         } else {
             match correlation.take().or(told) {
@@ -148,7 +178,10 @@ where
                 None => Correlation::made().on(answer),
             }
         };
-        Poll::Ready(Ok(answer.map(|body| Sent { body, pace: Arc::clone(this.pace) })))
+        if *this.last {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(Ok(answer.map(|body| Sent { body, rest: Bytes::new(), pace: Arc::clone(this.pace) })))
     }
 }
 
@@ -168,9 +201,11 @@ impl<B> Carries for Response<B> {
 
 type TreeBody = <Answer as Carries>::Body;
 
-/// The body of an answer on its way out.
+/// The body of an answer on its way out, in pieces that hyper's buffer need not grow for: it never shrinks again.
 pub(super) struct Sent {
     body: TreeBody,
+    /// Of a piece what the next ones are.
+    rest: Bytes,
     pace: Arc<Pace>,
 }
 
@@ -182,6 +217,10 @@ impl Body for Sent {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if !self.rest.is_empty() {
+            let most = self.rest.len().min(BUFFER);
+            return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(most)))));
+        }
         let poll = || Pin::new(&mut self.body).poll_frame(context);
         match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(Poll::Pending) => {
@@ -190,7 +229,15 @@ impl Body for Sent {
             }
             Ok(Poll::Ready(frame)) => {
                 self.pace.answer_began();
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+                let frame = frame.map(|frame| {
+                    frame.map_err(Into::into).map(|frame| {
+                        frame.map_data(|mut data| {
+                            self.rest = data.split_off(data.len().min(BUFFER));
+                            data
+                        })
+                    })
+                });
+                Poll::Ready(frame)
             }
             // The status is long gone: all that is left is to break the answer off, visibly.
             Err(_) => Poll::Ready(Some(Err("the answer's body panicked".into()))),
@@ -198,11 +245,18 @@ impl Body for Sent {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (body, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        // The upper bound is never below the lower one.
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(body.lower() + rest);
+        hint
     }
 }
 

@@ -5,10 +5,12 @@
 
 mod client;
 mod correlation;
+mod crowds;
 mod healthcheck;
 mod limits;
 mod listings;
 mod origin;
+mod rolling;
 mod server;
 mod slow;
 mod stopping;
