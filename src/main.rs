@@ -1,13 +1,15 @@
 //! The command line: which service, and the exit code.
 
-use std::{io, net::SocketAddr, process::ExitCode, thread};
+mod allocator;
+
+use std::{io, net::SocketAddr, process::ExitCode, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 #[cfg(feature = "eventlog")]
 use highwater::services::eventlog;
 use highwater::{
     config::{self, Config, Invocation, Service},
-    http,
+    http::{self, Listeners},
     services::{activity, dead_letters, orders, users},
     shutdown::{self, Shutdown},
     telemetry,
@@ -17,10 +19,6 @@ use tokio::{
     net::TcpListener,
     runtime::{self, Runtime},
 };
-
-/// musl's own allocator serializes threads; this one is as fast everywhere.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let Invocation { service, config } = match config::from_process() {
@@ -60,7 +58,7 @@ fn main() -> ExitCode {
 /// Runs a service with its log; whether all went well.
 fn logged<R: Future<Output = anyhow::Result<()>>>(
     config: Config,
-    service: impl FnOnce(Config, TcpListener, Shutdown) -> R,
+    service: impl FnOnce(Config, Listeners, Shutdown) -> R,
 ) -> bool {
     let started = telemetry::start(&config.log).context("logging cannot start");
     started.and_then(|_logs| run(config, service).inspect_err(|error| log::error!("{error:#}"))).is_ok()
@@ -68,14 +66,15 @@ fn logged<R: Future<Output = anyhow::Result<()>>>(
 
 fn run<R: Future<Output = anyhow::Result<()>>>(
     config: Config,
-    service: impl FnOnce(Config, TcpListener, Shutdown) -> R,
+    service: impl FnOnce(Config, Listeners, Shutdown) -> R,
 ) -> anyhow::Result<()> {
     let runtime = runtime()?;
     allow_descriptors(&config.http);
-    let shutdown = stopped_by_signals(&config)?;
+    let shutdown = stopped_by_signals(&config, config.drain_delay)?;
+    runtime.spawn(allocator::give_back(threads()));
     let outcome = runtime.block_on(async {
-        let listener = bind(&config.http).await?;
-        service(config, listener, shutdown).await
+        let listeners = listen(&config.http).await?;
+        service(config, listeners, shutdown).await
     });
     // Whatever runs on has been given the time to finish.
     runtime.shutdown_background();
@@ -85,7 +84,7 @@ fn run<R: Future<Output = anyhow::Result<()>>>(
 /// Without a log, which would stand between the lines of the report.
 fn selftest(config: Config) -> anyhow::Result<bool> {
     let runtime = runtime()?;
-    let shutdown = stopped_by_signals(&config)?;
+    let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
     let passed = runtime.block_on(activity::selftest::run(config, &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     Ok(passed)
@@ -94,7 +93,7 @@ fn selftest(config: Config) -> anyhow::Result<bool> {
 /// Without a log: what is said is for whoever asked.
 fn dead_letters(task: dead_letters::Task, config: Config) -> anyhow::Result<bool> {
     let runtime = runtime()?;
-    let shutdown = stopped_by_signals(&config)?;
+    let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
     let outcome = runtime.block_on(dead_letters::shell::run(task, config, &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     outcome
@@ -105,7 +104,7 @@ fn dead_letters(task: dead_letters::Task, config: Config) -> anyhow::Result<bool
 fn event_log(chore: eventlog::Chore, config: Config) -> anyhow::Result<bool> {
     let _logs = telemetry::start(&config.log).context("logging cannot start")?;
     let runtime = runtime()?;
-    let shutdown = stopped_by_signals(&config)?;
+    let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = eventlog::perform(chore, config) => outcome.map(|()| true),
@@ -121,24 +120,43 @@ fn event_log(chore: eventlog::Chore, config: Config) -> anyhow::Result<bool> {
 
 fn runtime() -> io::Result<Runtime> {
     // Said explicitly, as tokio else looks for a variable of its own.
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+    runtime::Builder::new_multi_thread()
+        .worker_threads(threads())
+        .on_thread_park(allocator::tidy)
+        .enable_all()
+        .build()
 }
 
-fn stopped_by_signals(config: &Config) -> anyhow::Result<Shutdown> {
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn stopped_by_signals(config: &Config, drain: Duration) -> anyhow::Result<Shutdown> {
     let shutdown = Shutdown::new();
-    shutdown::watch_signals(shutdown.clone(), config.shutdown_timeout).context("signals cannot be had")?;
+    shutdown::watch_signals(shutdown.clone(), drain, config.shutdown_timeout)
+        .context("signals cannot be had")?;
     Ok(shutdown)
 }
 
-async fn bind(config: &http::Config) -> anyhow::Result<TcpListener> {
-    let address = SocketAddr::from((config.host, config.port));
+async fn listen(config: &http::Config) -> anyhow::Result<Listeners> {
+    let clients = bind(config, config.port, "PORT, or what the service's own port is set by").await?;
+    let probes = match config.ops_port {
+        Some(port) => Some(bind(config, port, "OPS_PORT").await?),
+        None => None,
+    };
+    if let Some(probes) = &probes {
+        log::info!("/health, /ready and /metrics are on http://{} as well", probes.local_addr()?);
+    }
+    Ok(Listeners { clients, probes })
+}
+
+/// Listens on that port, which is set by that.
+async fn bind(config: &http::Config, port: u16, setting: &str) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::from((config.host, port));
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            anyhow!("port {} is taken: set PORT, or what the service's own port is set by", config.port)
-        }
+        io::ErrorKind::AddrInUse => anyhow!("port {port} is taken: set {setting}"),
         io::ErrorKind::AddrNotAvailable => anyhow!("{} is no address of this machine: set HOST", config.host),
-        io::ErrorKind::PermissionDenied => anyhow!("port {} is privileged: set PORT", config.port),
+        io::ErrorKind::PermissionDenied => anyhow!("port {port} is privileged: set {setting}"),
         _ => anyhow!("{address} cannot be listened on: {error}"),
     })
 }

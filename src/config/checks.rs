@@ -4,13 +4,35 @@ use super::{
     Config, Service,
     reader::Reader,
     table::{
-        BATCH_MAX_BYTES, KAFKA_BROKERS, KAFKA_DEAD_LETTER_TOPIC, KAFKA_HEARTBEAT_INTERVAL,
-        KAFKA_REBALANCE_TIMEOUT, KAFKA_SESSION_TIMEOUT, KAFKA_TOPIC, KAFKA_TOPIC_MAX_MESSAGE_BYTES,
-        MAX_BODY_BYTES, ORDER_EVENTS_TOPIC, PRODUCE_QUEUE_BYTES, PRODUCE_TIMEOUT, REQUEST_TIMEOUT,
-        USER_EVENTS_TOPIC,
+        BATCH_MAX_BYTES, DRAIN_DELAY, EVENTLOG_MAX_BODY_BYTES, HTTP_MAX_BYTES, KAFKA_BROKERS,
+        KAFKA_DEAD_LETTER_TOPIC, KAFKA_HEARTBEAT_INTERVAL, KAFKA_REBALANCE_TIMEOUT, KAFKA_SESSION_TIMEOUT,
+        KAFKA_TOPIC, KAFKA_TOPIC_MAX_MESSAGE_BYTES, MAX_BODY_BYTES, ORDER_EVENTS_TOPIC, PRODUCE_QUEUE_BYTES,
+        PRODUCE_TIMEOUT, REQUEST_TIMEOUT, SHUTDOWN_TIMEOUT, USER_EVENTS_TOPIC,
     },
     values::TopicName,
 };
+
+/// Notes what cannot work together in any service.
+pub(super) fn check_server(config: &Config, reader: &mut Reader<impl Fn(&str) -> Option<String>>) {
+    reader.require(
+        config.drain_delay * 2 <= config.shutdown_timeout,
+        &[
+            (DRAIN_DELAY.variable, reader.text(&DRAIN_DELAY)),
+            (SHUTDOWN_TIMEOUT.variable, reader.text(&SHUTDOWN_TIMEOUT)),
+        ],
+        "the drain must leave half of the time-out for the stop after it",
+    );
+    let body = match config.eventlog {
+        Some(_) => (EVENTLOG_MAX_BODY_BYTES.variable, reader.text(&EVENTLOG_MAX_BODY_BYTES)),
+        None => (MAX_BODY_BYTES.variable, reader.text(&MAX_BODY_BYTES)),
+    };
+    // A buffer that grows can be twice as large as what is in it.
+    reader.require(
+        config.http.max_bytes.is_none_or(|bytes| config.http.max_body_bytes <= bytes / 4),
+        &[(HTTP_MAX_BYTES.variable, reader.text(&HTTP_MAX_BYTES)), body],
+        "the largest body must be at most a quarter of what all requests may take",
+    );
+}
 
 /// Notes each pair of settings that cannot work together.
 pub(super) fn check(

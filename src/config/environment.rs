@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, ffi::OsString, fs, io};
 
-use super::{Invocation, Service, args_of_service, fault::Exit, parse};
+use super::{Invocation, Service, args_of_service, fault::Exit, memory_limit, parse};
 #[cfg(feature = "lambda")]
 use crate::services::eventlog::Task;
 
@@ -15,6 +15,13 @@ pub fn from_process() -> Result<Invocation, Exit> {
     };
     let args: Vec<OsString> = std::env::args_os().collect();
     let mut invocation = parse(args.iter().cloned(), variable, &dotenv)?;
+    let http = &mut invocation.config.http;
+    if http.max_bytes.is_none()
+        && let Some(limit) = memory_limit(|path| fs::read_to_string(path).ok())
+    {
+        // The rest is for what is stored, what waits for Kafka, and the program itself.
+        http.max_bytes = usize::try_from(limit / 5).ok();
+    }
     if invocation.service == Service::Healthcheck
         && let [own, _] = &args[..]
         && let Some(args) = fs::read("/proc/1/cmdline").ok().and_then(|first| args_of_service(own, &first))

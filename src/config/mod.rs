@@ -19,7 +19,7 @@ mod values;
 use std::{ffi::OsString, time::Duration};
 
 pub use command_line::Service;
-pub use container::args_of_service;
+pub use container::{args_of_service, memory_limit};
 #[cfg(feature = "lambda")]
 pub use environment::from_lambda;
 pub use environment::from_process;
@@ -73,7 +73,9 @@ pub struct Config {
     pub eventlog: Option<services::eventlog::Config>,
     /// What is logged, and how.
     pub log: telemetry::Config,
-    /// How long a graceful stop may take.
+    /// How long a service that is to stop goes on as ever, but for being ready.
+    pub drain_delay: Duration,
+    /// How long a graceful stop may take, that included.
     pub shutdown_timeout: Duration,
 }
 
@@ -116,6 +118,7 @@ pub fn parse(
         flag.or_else(|| environment(variable).filter(filled)).or_else(|| file.get(variable).cloned())
     });
     let config = read(&mut reader, &service);
+    checks::check_server(&config, &mut reader);
     // They are of services that go to Kafka; whoever asks one for its health needs its address alone.
     if config.eventlog.is_none() && service != Service::Healthcheck {
         checks::check(&config, &service, &mut reader);
@@ -140,6 +143,8 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         _ => (port, group_id, max_body_bytes),
     };
     let host = reader.value(&table::HOST);
+    let (drain_delay, shutdown_timeout) =
+        (reader.value(&table::DRAIN_DELAY), reader.value(&table::SHUTDOWN_TIMEOUT));
     let http = http::Config {
         host,
         port,
@@ -151,7 +156,10 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         trusted_origins: reader.value(&table::TRUSTED_ORIGINS).unwrap_or_default(),
         trusted_proxies: reader.value(&table::TRUSTED_PROXIES).unwrap_or_default(),
         access_log: reader.value(&table::ACCESS_LOG),
+        ops_port: reader.value(&table::OPS_PORT),
         max_connections: reader.value(&table::MAX_CONNECTIONS),
+        max_connections_per_address: reader.value(&table::MAX_CONNECTIONS_PER_ADDRESS),
+        max_bytes: reader.value(&table::HTTP_MAX_BYTES),
         max_body_bytes,
         max_depth: reader.value(&table::MAX_DEPTH),
         header_timeout: reader.value(&table::HEADER_TIMEOUT),
@@ -161,8 +169,8 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             Service::EventLog(_) => reader.value(&table::EVENTLOG_CORS_ORIGINS),
             _ => None,
         },
-        // Half of it, so that slow clients leave time to stop in good order.
-        stop_timeout: reader.value(&table::SHUTDOWN_TIMEOUT) / 2,
+        // Half of what the drain leaves, so that slow clients leave time to stop in good order.
+        stop_timeout: shutdown_timeout.saturating_sub(drain_delay) / 2,
     };
     let activity = activity::Config { event_types: reader.value(&table::EVENT_TYPES) };
     let brokers = reader.value(&table::KAFKA_BROKERS);
@@ -225,7 +233,8 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             filter: reader.value(&table::RUST_LOG),
             format: reader.value(&table::LOG_FORMAT),
         },
-        shutdown_timeout: reader.value(&table::SHUTDOWN_TIMEOUT),
+        drain_delay,
+        shutdown_timeout,
     }
 }
 

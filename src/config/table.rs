@@ -107,8 +107,14 @@ settings! {
             "The address to listen on; 0.0.0.0 is every IPv4 address of the machine.";
         PORT: Whole<u16> = "8000", Whole::from(0).to(65_535),
             "The port to listen on; 0 lets the system choose one.";
+        OPS_PORT: Or<Whole<u16>> = "", Or::unset(Whole::from(0).to(65_535)),
+            "A second port, for /health, /ready and /metrics alone, which clients cannot use up; unset, none.";
         MAX_CONNECTIONS: Whole<usize> = "10000", Whole::from(1).to(1_000_000),
-            "The most connections open at one time; further clients are answered 503.";
+            "The most connections open at one time; idle ones make room, then further clients are answered 503.";
+        MAX_CONNECTIONS_PER_ADDRESS: Or<Whole<usize>> = "", Or::unset(Whole::from(1).to(1_000_000)),
+            "The most of them from one address; unset, all: a load balancer has one address for all its clients.";
+        HTTP_MAX_BYTES: Or<Size<usize>> = "", Or::unset(Size::from(4 * MIB).to(1024 * GIB)),
+            "The most memory of requests and answers; unset, a fifth of the container's, or 256MiB.";
         MAX_BODY_BYTES: Size<usize> = "64KiB", Size::from(KIB).to(64 * MIB),
             "The largest body of a request; a larger one is answered 413.";
         MAX_DEPTH: Whole<usize> = "64", Whole::from(1).to(record::MAX_DEPTH as u64),
@@ -301,7 +307,9 @@ settings! {
             "What is logged, as env_logger reads it; debug alone adds all that the libraries say.";
         LOG_FORMAT: Or<OneOf<Format>> = "", Or::unset(OneOf(&[("text", Format::Text), ("json", Format::Json)])),
             "How a log line is written; unset, text on a terminal and json elsewhere.";
+        DRAIN_DELAY: Durations = "0s", Durations::from(ms(0)).to(minutes(5)),
+            "How long, once it is to stop, /ready is 503 and all else served; at most half of SHUTDOWN_TIMEOUT.";
         SHUTDOWN_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(10)),
-            "How long a graceful stop may take; then the process exits with code 1.";
+            "How long a graceful stop may take, DRAIN_DELAY included; then the process exits with code 1.";
     }
 }

@@ -107,8 +107,15 @@ where
         match &mut gathered {
             // The only piece of a body, as a rule: taken as it is.
             None if whole.is_empty() => whole = piece,
-            None => gathered = Some([whole.as_ref(), piece.as_ref()].concat().as_slice().into()),
-            Some(gathered) => gathered.extend_from_slice(&piece),
+            None => {
+                // A buffer that grows can be twice as large as what is in it.
+                pace::take(2 * length)?;
+                gathered = Some([whole.as_ref(), piece.as_ref()].concat().as_slice().into());
+            }
+            Some(gathered) => {
+                pace::take(2 * piece.len())?;
+                gathered.extend_from_slice(&piece);
+            }
         }
     }
     Ok(gathered.map_or(whole, BytesMut::freeze))

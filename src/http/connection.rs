@@ -15,16 +15,17 @@ use tower_service::Service;
 
 use super::{
     Config, Problem,
+    access::Access,
+    budget::BUFFER,
     observer::Observer,
-    pace::{Pace, Phase},
+    pace::Phase,
     received::Received,
+    room::Place,
     serve::Stop,
     service::{Ends, Guarded},
     socket::Socket,
 };
 
-/// The longest head of a request, and the most that is buffered of an answer that the peer does not take.
-const BUFFER: usize = 64 * 1024;
 /// How long a client may take to hear that it is refused.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// When to look again at a connection that has no deadline just now; it is woken when it gets one.
@@ -33,6 +34,7 @@ const FAR: Duration = Duration::from_secs(3600);
 /// Answers a connection's requests until either side has enough, or it is to stop.
 pub(super) async fn serve<S>(
     stream: TcpStream,
+    (place, access): (&Place, Access),
     tree: S,
     config: Arc<Config>,
     observer: Arc<Observer>,
@@ -40,10 +42,17 @@ pub(super) async fn serve<S>(
 ) where
     S: Service<Request<Received>, Response = warp::reply::Response, Error = Infallible>,
 {
-    let pace = Arc::new(Pace::new(&config));
+    let pace = &place.pace;
     let ends = Ends::of(&stream);
-    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&pace)));
-    let service = Guarded::new(tree, ends, Arc::clone(&pace), Arc::clone(&observer), Arc::clone(&config));
+    let socket = TokioIo::new(Socket::new(stream, Arc::clone(pace)));
+    let service = Guarded::new(
+        tree,
+        ends,
+        (Arc::clone(pace), access),
+        Arc::clone(&observer),
+        Arc::clone(&config),
+        stop.clone(),
+    );
     // A client may end its sending side and still wait for the answer, as `nc` does; one that is gone for
     // good is found out by the write. And what was begun for it is finished, and logged, all the same.
     // Head and body in one buffer: for answers as short as ours are, `writev` costs more than the copy.
@@ -60,6 +69,7 @@ pub(super) async fn serve<S>(
     let mut stopped = false;
     let mut alarm = pin!(tokio::time::sleep_until(pace.due().unwrap_or_else(Instant::now)));
     let unheard = std::future::poll_fn(|context| {
+        pace.watch(context.waker());
         loop {
             if let Poll::Ready(end) = Pin::new(&mut connection).poll(context) {
                 return Poll::Ready(end.err().and_then(|error| {
@@ -97,6 +107,9 @@ pub(super) async fn serve<S>(
             match pace.overdue() {
                 // Polled again, the service gives the handler up and answers in its place.
                 Some(Phase::Overdue) => {}
+                Some(Phase::Idle | Phase::Head) if access == Access::Reserve => {
+                    return Poll::Ready(Some(too_many()));
+                }
                 Some(Phase::Head) => return Poll::Ready(Some(too_slow(config.header_timeout))),
                 Some(_) => return Poll::Ready(None),
                 None => alarm.as_mut().reset(due.unwrap_or_else(|| Instant::now() + FAR)),
@@ -109,13 +122,6 @@ pub(super) async fn serve<S>(
         observer.refused(ends.peer, problem.status());
         farewell(connection.into_parts().io.into_inner(), &problem).await;
     }
-}
-
-/// Tells a client that no connection is free, instead of leaving it to wonder.
-pub(super) async fn refuse(stream: TcpStream, config: &Config, observer: &Observer) {
-    let problem = too_many();
-    observer.refused(Ends::of(&stream).peer, problem.status());
-    farewell(Socket::new(stream, Arc::new(Pace::new(config))), &problem).await;
 }
 
 fn too_slow(header_timeout: Duration) -> Problem {

@@ -4,10 +4,12 @@
 //! what it sends, [`Parameters`] and [`segment`] what it asks, [`Problem`] is what it hears when it errs. [`client`] asks a service of this machine.
 //! Errors of a handler are replies, returned through `then`; warp's rejections only pick the route.
 
+mod access;
 mod answer;
 mod authority;
 mod bearer;
 mod body;
+mod budget;
 pub mod client;
 mod connection;
 mod correlation;
@@ -27,6 +29,7 @@ mod precondition;
 mod problem;
 mod proxies;
 mod received;
+mod room;
 mod serve;
 mod service;
 mod socket;
@@ -41,6 +44,7 @@ pub use answer::{answer, json};
 pub(crate) use authority::Authority;
 pub use bearer::Bearer;
 pub use body::{BodyLimits, header, json_body, json_text};
+pub use budget::released;
 pub use correlation::{CORRELATION_ID, Correlation, correlation};
 pub use cors::Cors;
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
@@ -57,7 +61,7 @@ pub use paths::Paths;
 pub use precondition::{check_match, etag, with_etag};
 pub use problem::{FieldError, PROBLEM_JSON, Problem};
 pub use proxies::Network;
-pub use serve::serve;
+pub use serve::{Listeners, serve};
 pub use traffic::Traffic;
 
 /// How the service is reached, and what a client may cost.
@@ -77,10 +81,16 @@ pub struct Config {
     pub body_timeout: Duration,
     /// How long an answer may take to begin.
     pub request_timeout: Duration,
+    /// The port where `/health`, `/ready` and `/metrics` are asked, and nothing else, beside the service's own.
+    pub ops_port: Option<u16>,
     /// The most connections at one time.
     pub max_connections: usize,
     /// The hosts that requests may be for.
     pub hosts: Hosts,
+    /// The most of those from one address.
+    pub max_connections_per_address: Option<usize>,
+    /// The most memory that connections, requests and answers take together; unset, 256 MiB.
+    pub max_bytes: Option<usize>,
     /// Which other sites' pages may ask, where any may.
     pub cors: Option<Cors>,
     /// Which other origins' pages are as this site's own: as browsers send them, such as `https://shop.example`.
@@ -94,6 +104,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where this machine asks how the service is.
+    pub fn probe_address(&self) -> SocketAddr {
+        SocketAddr::new(self.own_address().ip(), self.ops_port.unwrap_or(self.port))
+    }
+
     /// Where this machine reaches the service: over loopback where it listens on every address.
     pub fn own_address(&self) -> SocketAddr {
         let host = match self.host {

@@ -18,16 +18,19 @@ use hyper::{
     header::{CONNECTION, HeaderValue},
 };
 use pin_project_lite::pin_project;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::watch};
 use tower_service::Service;
 use warp::Reply;
 
 use super::{
     CORRELATION_ID, Config, Correlation, Problem,
+    access::{Access, is_probe},
+    budget::BUFFER,
     head::check_head,
     observer::{Asked, Observer},
-    pace::{CURRENT, Pace},
+    pace::{CURRENT, Pace, no_memory},
     received::{Received, Rest},
+    serve::Stop,
 };
 
 /// What the filter tree answers.
@@ -57,17 +60,25 @@ pub(super) struct Guarded<S> {
     rest: Rest,
     observer: Arc<Observer>,
     config: Arc<Config>,
+    access: Access,
+    stop: watch::Receiver<Stop>,
 }
 
 impl<S> Guarded<S> {
     pub(super) fn new(
         tree: S,
         ends: Ends,
-        pace: Arc<Pace>,
+        (pace, access): (Arc<Pace>, Access),
         observer: Arc<Observer>,
         config: Arc<Config>,
+        stop: watch::Receiver<Stop>,
     ) -> Self {
-        Self { tree: RefCell::new(tree), ends, pace, rest: Rest::default(), observer, config }
+        Self { tree: RefCell::new(tree), ends, pace, rest: Rest::default(), observer, config, access, stop }
+    }
+
+    /// Whether the next answer is the connection's last.
+    fn is_last(&self) -> bool {
+        self.access == Access::Reserve || self.pace.is_evicted() || *self.stop.borrow() >= Stop::Closing
     }
 }
 
@@ -94,6 +105,7 @@ where
             began,
             client: self.observer.client(self.ends.peer, request.headers()),
         };
+        let refused = refused.or_else(|| self.access.refusal(asked.uri.path()));
         let request = Received::within(request, &self.rest);
         let call = || self.tree.borrow_mut().call(request);
         let work = match refused {
@@ -101,7 +113,8 @@ where
             None => catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(&asked, panic)).ok(),
         };
         let (pace, observer) = (Arc::clone(&self.pace), Arc::clone(&self.observer));
-        Handling { work, refused, answer: None, asked, pace, rest: self.rest.clone(), observer }
+        let (rest, last) = (self.rest.clone(), self.is_last());
+        Handling { work, refused, answer: None, asked, pace, rest, observer, last }
     }
 }
 
@@ -123,6 +136,8 @@ pin_project! {
         pace: Arc<Pace>,
         rest: Rest,
         observer: Arc<Observer>,
+        // Whether the connection closes with the answer.
+        last: bool,
     }
 }
 
@@ -158,6 +173,9 @@ where
             this.refused.take().unwrap_or_else(Problem::internal).into_response()
         };
         this.work.set(None);
+        if *this.last {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if answer.headers().contains_key(CONNECTION) {
             this.rest.drop_unread();
         } else {
@@ -173,6 +191,12 @@ where
             }
         }
         this.pace.answer_began();
+        let length = answer.body().size_hint().exact();
+        if !this.pace.share.take_for_answer(length) && !is_probe(this.asked.uri.path()) {
+            let closing = answer.headers_mut().remove(CONNECTION);
+            answer = no_memory().into_response();
+            answer.headers_mut().extend(closing.map(|closing| (CONNECTION, closing)));
+        }
         // Whatever becomes of a request, its answer has an id: that which its handler answers with, that which it came
         // with, that which its handler worked with, or a new one.
         let told = this.pace.take_correlation();
@@ -181,7 +205,7 @@ where
             answered.or(this.asked.correlation.take()).or(told).unwrap_or_else(Correlation::made);
         let answer = this.asked.correlation.insert(correlation).clone().on(answer);
         this.observer.answered(this.asked, answer.status());
-        Poll::Ready(Ok(answer.map(|body| Sent { body, pace: Arc::clone(this.pace) })))
+        Poll::Ready(Ok(answer.map(|body| Sent { body, rest: Bytes::new(), pace: Arc::clone(this.pace) })))
     }
 }
 
@@ -201,9 +225,11 @@ impl<B> Carries for Response<B> {
 
 type TreeBody = <Answer as Carries>::Body;
 
-/// The body of an answer on its way out.
+/// The body of an answer on its way out, in pieces that hyper's buffer need not grow for: it never shrinks again.
 pub(super) struct Sent {
     body: TreeBody,
+    /// Of a piece what the next ones are.
+    rest: Bytes,
     pace: Arc<Pace>,
 }
 
@@ -215,6 +241,10 @@ impl Body for Sent {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if !self.rest.is_empty() {
+            let most = self.rest.len().min(BUFFER);
+            return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(most)))));
+        }
         let poll = || Pin::new(&mut self.body).poll_frame(context);
         match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(Poll::Pending) => {
@@ -223,7 +253,15 @@ impl Body for Sent {
             }
             Ok(Poll::Ready(frame)) => {
                 self.pace.answer_began();
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+                let frame = frame.map(|frame| {
+                    frame.map_err(Into::into).map(|frame| {
+                        frame.map_data(|mut data| {
+                            self.rest = data.split_off(data.len().min(BUFFER));
+                            data
+                        })
+                    })
+                });
+                Poll::Ready(frame)
             }
             // The status is long gone: all that is left is to break the answer off, visibly.
             Err(_) => Poll::Ready(Some(Err("the answer's body panicked".into()))),
@@ -231,11 +269,18 @@ impl Body for Sent {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (body, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        // The upper bound is never below the lower one.
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(body.lower() + rest);
+        hint
     }
 }
 

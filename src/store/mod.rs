@@ -55,6 +55,12 @@ pub trait EventStore: Send + Sync + 'static {
         None
     }
 
+    /// When the event happened that leaves next, of all partitions, in milliseconds since 1970, where that costs next to
+    /// nothing to tell.
+    fn oldest_millis(&self) -> Option<i64> {
+        None
+    }
+
     /// How many events each partition may hold.
     fn share(&self) -> u64;
 

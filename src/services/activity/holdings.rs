@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::Utc;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -64,6 +65,15 @@ impl Particular for Holdings {
                     value: duplicates,
                 },
             ]);
+        }
+        if let Some(oldest) = self.store.oldest_millis() {
+            figures.push(Figure {
+                name: "highwater_store_oldest_event_age_seconds",
+                help: "How long ago the event happened that leaves next.",
+                kind: Kind::Gauge,
+                // A producer's clock may be ahead of ours.
+                value: u64::try_from((Utc::now().timestamp_millis() - oldest) / 1000).unwrap_or(0),
+            });
         }
         figures
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::{net::TcpListener, time::timeout};
+use tokio::time::timeout;
 
 use super::{Api, Conflicts, Holdings, Processor, cursor::Run, paths::PATHS, routes::routes};
 use crate::{
     config::Config,
-    http::{self, Traffic},
+    http::{self, Listeners, Traffic},
     messaging::Kafka,
     services::{
         dead_letters::{self, Desk},
@@ -25,7 +25,7 @@ use crate::{
 /// # Errors
 ///
 /// None once it runs; only the embedded broker can fail to start.
-pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     #[cfg(feature = "embedded-broker")]
     let (config, _broker) = crate::services::embedded::embedded(config).await?;
 
@@ -53,6 +53,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
         embedded: config.embedded,
+        shutdown: shutdown.clone(),
         memberships: vec![Membership::of(&consuming, kafka.status())],
         producers: events.producer().into_iter().chain([consuming.letters()]).cloned().collect(),
         particular: Some(Arc::new(Holdings { store: Arc::clone(&store) as _, conflicts })),
@@ -70,13 +71,16 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     };
     let requests = shutdown.part("requests");
     let consumer = shutdown.part("the consumer");
-    log::info!("listening on http://{}", listener.local_addr()?);
+    log::info!("listening on http://{}", listeners.clients.local_addr()?);
     let stopping = async {
         shutdown.requested().await;
         desk.iter().for_each(|desk| desk.close());
     };
     let serving = async {
-        http::serve(routes(Arc::new(api)), listener, &config.http, traffic, stopping).await;
+        tokio::join!(
+            http::serve(routes(Arc::new(api)), listeners, &config.http, traffic, &shutdown),
+            stopping
+        );
         // What is left has nobody who waits for it.
         if timeout(config.http.stop_timeout / 2, events.close()).await.is_err() {
             log::warn!("events that nobody was promised are not written: no answer in time");

@@ -25,6 +25,7 @@ use super::{Front, Task, service};
 use crate::{
     config::Config,
     http::{CORRELATION_ID, Correlation, Problem, check_origin},
+    shutdown::Shutdown,
 };
 
 /// What a path may hold as it is: RFC 3986, section 2.3, and the slashes between its segments.
@@ -38,7 +39,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_')
 pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
     let outcome = match task {
         Task::Serve => {
-            let (tree, traffic) = service::tree(&config, Front::Lambda)?;
+            let (tree, traffic) = service::tree(&config, Front::Lambda, &Shutdown::new())?;
             let tree = warp::service(tree);
             let config = Arc::new(config.http);
             let handler = service_fn(move |event: LambdaEvent<ApiGatewayV2httpRequest>| {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use chrono::Utc;
-use tokio::net::TcpListener;
 use warp::{Filter, reply::Response};
 
 use super::{
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    http::{self, Traffic},
+    http::{self, Listeners, Traffic},
     services::operations::Operations,
     shutdown::Shutdown,
 };
@@ -22,11 +21,11 @@ use crate::{
 /// # Errors
 ///
 /// None once it listens.
-pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
-    let (tree, traffic) = tree(&config, Front::Server)?;
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
+    let (tree, traffic) = tree(&config, Front::Server, &shutdown)?;
     let requests = shutdown.part("requests");
-    log::info!("listening on http://{}", listener.local_addr()?);
-    http::serve(tree, listener, &config.http, traffic, shutdown.requested()).await;
+    log::info!("listening on http://{}", listeners.clients.local_addr()?);
+    http::serve(tree, listeners, &config.http, traffic, &shutdown).await;
     drop(requests);
     Ok(())
 }
@@ -75,7 +74,7 @@ pub fn log(config: &Config, front: Front) -> anyhow::Result<Log> {
     Ok(Log::new(metadata, Arc::new(DynamoDbStore::new(&settings.dynamodb)), limits))
 }
 
-/// What answers the requests that this front hands over; and where they are counted.
+/// What answers the requests that this front hands over, until that stop; and where they are counted.
 ///
 /// # Errors
 ///
@@ -83,6 +82,7 @@ pub fn log(config: &Config, front: Front) -> anyhow::Result<Log> {
 pub fn tree(
     config: &Config,
     front: Front,
+    shutdown: &Shutdown,
 ) -> anyhow::Result<(
     impl Filter<Extract = (Response,), Error = std::convert::Infallible> + Clone + Send + Sync + 'static + use<>,
     Arc<Traffic>,
@@ -90,6 +90,7 @@ pub fn tree(
     let log = Arc::new(log(config, front)?);
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
+        shutdown: shutdown.clone(),
         particular: Some(Arc::clone(&log) as _),
         ..Operations::without_kafka("highwater-eventlog", Arc::clone(&traffic))
     });

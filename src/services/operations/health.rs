@@ -11,6 +11,7 @@ use super::Operations;
 use crate::{
     http::{Problem, answer},
     messaging::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, ledger::LedgerStatus},
+    shutdown::Stage,
 };
 
 /// How soon to ask again whether the service is ready, in seconds.
@@ -108,6 +109,9 @@ pub(super) fn progress(partition: &PartitionStatus) -> Value {
 
 /// What keeps the service from being ready, in the order in which it comes to be.
 pub(super) fn obstacle(operations: &Operations) -> Option<String> {
+    if operations.shutdown.stage() > Stage::Running {
+        return Some("the service is stopping".to_owned());
+    }
     if let Some(kafka) = operations.kafka().filter(|kafka| !kafka.connected) {
         return Some(format!("Kafka cannot be reached{}", because(&kafka.error)));
     }

@@ -14,7 +14,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{Membership, Operations, health};
+use super::{Membership, Operations, health, process};
 use crate::{
     http::Problem,
     messaging::{GroupPhase, KafkaStatus, Producer, Status, ledger::LedgerStatus},
@@ -95,6 +95,7 @@ fn families(operations: &Operations) -> Result<Vec<MetricFamily>> {
             Kind::Gauge => page.gauge(name, help, &[], [([], value)])?,
         }
     }
+    process::add_to(&page.0)?;
     let mut families = operations.traffic.families();
     families.append(&mut page.0.gather());
     Ok(families)

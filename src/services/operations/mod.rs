@@ -4,6 +4,7 @@ mod group;
 mod health;
 mod metrics;
 mod openapi;
+mod process;
 
 use std::{fmt, sync::Arc};
 
@@ -17,6 +18,7 @@ pub use openapi::{Reads, describe};
 use crate::{
     http::{Route, Traffic, first_of, reads, with},
     messaging::{ConsumerCounts, Consuming, KafkaStatus, Producer, Status, group::Roster, ledger::Followed},
+    shutdown::Shutdown,
 };
 
 /// Those who know how a service is.
@@ -33,6 +35,8 @@ pub struct Operations {
     pub ledgers: Vec<Arc<dyn Followed>>,
     /// Who writes.
     pub producers: Vec<Arc<Producer>>,
+    /// Tells when the service is about to stop.
+    pub shutdown: Shutdown,
     /// What is asked and answered.
     pub traffic: Arc<Traffic>,
     /// What only this service has to tell.
@@ -93,6 +97,7 @@ impl Operations {
             memberships: Vec::new(),
             ledgers: Vec::new(),
             producers: Vec::new(),
+            shutdown: Shutdown::new(),
             traffic,
             particular: None,
         }

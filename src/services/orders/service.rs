@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::{net::TcpListener, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     CancelOrders, Orders,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    http::{self, Traffic},
+    http::{self, Listeners, Traffic},
     messaging::{
         BatchHandler, ConsumerConfig, Consuming, Kafka, OffsetReset,
         ledger::{Fold, Ledger},
@@ -29,7 +29,7 @@ use crate::{
 /// # Errors
 ///
 /// A topic cannot keep state, or the embedded broker cannot start.
-pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     #[cfg(feature = "embedded-broker")]
     let (config, _broker) = crate::services::embedded::embedded(config).await?;
 
@@ -47,6 +47,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let writers = [orders.producer().producer(), Some(of_users.letters()), Some(of_orders.letters())];
     let operations = Arc::new(Operations {
         embedded: config.embedded,
+        shutdown: shutdown.clone(),
         memberships: vec![users_member, orders_member],
         ledgers: vec![Arc::clone(&users) as _, Arc::clone(&orders) as _],
         producers: writers.into_iter().flatten().cloned().collect(),
@@ -56,8 +57,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
 
     let requests = shutdown.part("requests");
     let consuming = shutdown.part("the consumer");
-    log::info!("listening on http://{}", listener.local_addr()?);
-    let serving = http::serve(routes(Arc::new(api)), listener, &config.http, traffic, shutdown.requested());
+    log::info!("listening on http://{}", listeners.clients.local_addr()?);
+    let serving = http::serve(routes(Arc::new(api)), listeners, &config.http, traffic, &shutdown);
     let served = async {
         serving.await;
         drop(requests);

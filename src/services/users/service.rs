@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::{net::TcpListener, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     Users,
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    http::{self, Traffic},
+    http::{self, Listeners, Traffic},
     messaging::{Kafka, ledger::Ledger},
     services::{operations::Operations, state::Room},
     shutdown::Shutdown,
@@ -21,7 +21,7 @@ use crate::{
 /// # Errors
 ///
 /// The topic of the users cannot keep state, or the embedded broker cannot start.
-pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     #[cfg(feature = "embedded-broker")]
     let (config, _broker) = crate::services::embedded::embedded(config).await?;
 
@@ -31,6 +31,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
         embedded: config.embedded,
+        shutdown: shutdown.clone(),
         ledgers: vec![Arc::clone(&users) as _],
         producers: users.producer().producer().into_iter().cloned().collect(),
         ..Operations::new("highwater-users", kafka.status(), Arc::clone(&traffic))
@@ -39,8 +40,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let api = Api { users: Arc::clone(&users), room, limits: config.http.body_limits(), operations };
 
     let requests = shutdown.part("requests");
-    log::info!("listening on http://{}", listener.local_addr()?);
-    let serving = http::serve(routes(Arc::new(api)), listener, &config.http, traffic, shutdown.requested());
+    log::info!("listening on http://{}", listeners.clients.local_addr()?);
+    let serving = http::serve(routes(Arc::new(api)), listeners, &config.http, traffic, &shutdown);
     tokio::select! {
         () = serving => {}
         unfit = users.unfit() => return Err(unfit.into()),

@@ -50,6 +50,11 @@ impl Lane {
         self.all.len()
     }
 
+    /// When the event happened that leaves next, in milliseconds since 1970.
+    pub(super) fn oldest_millis(&self) -> Option<i64> {
+        self.all.front().map(|stored| stored.timestamp_millis())
+    }
+
     /// Whether it holds more than a share of the store; the newest event stays, however large it is.
     pub(super) fn is_over(&self, share: Share) -> bool {
         self.len() as u64 > share.events || (self.bytes > share.bytes && self.len() > 1)

@@ -224,6 +224,10 @@ impl EventStore for MemoryStore {
         Ok(())
     }
 
+    fn oldest_millis(&self) -> Option<i64> {
+        self.order.oldest_millis()
+    }
+
     fn stats(&self) -> Option<Stats> {
         Some(MemoryStore::stats(self))
     }

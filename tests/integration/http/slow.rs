@@ -132,7 +132,7 @@ async fn a_reader_that_stops_reading_does_not_hold_its_connection_for_ever() {
     let mut client = server.connect().await;
     client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
     client.head().await;
-    server.stop.take().unwrap().send(()).unwrap();
+    server.shutdown.request();
     // The server ends when its last connection has: by the deadline for readers that stand still.
     tokio::time::timeout(Duration::from_secs(60), &mut server.running).await.unwrap().unwrap();
     let made = made.load(Ordering::Relaxed) * 64 * 1024;

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use highwater::{
     config,
     http::{self, AccessLog, Config, Paths, Traffic, refuse},
+    shutdown::Shutdown,
 };
 use prometheus::TextEncoder;
 use tokio::{
@@ -32,7 +33,7 @@ async fn serve(change: impl FnOnce(&mut Config)) -> (SocketAddr, Arc<Traffic>) {
         .map(|path: FullPath, method: Method| refuse(&method, path.as_str(), None));
     let tree = here.or(unknown).unify();
     tokio::spawn(async move {
-        http::serve(tree, listener, &config, counted, std::future::pending()).await;
+        http::serve(tree, listener.into(), &config, counted, &Shutdown::new()).await;
     });
     (address, traffic)
 }

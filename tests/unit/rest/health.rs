@@ -1,6 +1,9 @@
 //! Whether the process lives, and whether it should get traffic.
 
-use highwater::messaging::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Status};
+use highwater::{
+    messaging::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Status},
+    shutdown::Stage,
+};
 use serde_json::json;
 
 use super::service::{Service, event};
@@ -23,6 +26,18 @@ fn restored() -> Status {
             ..GroupStatus::default()
         },
     }
+}
+
+#[tokio::test]
+async fn a_service_that_drains_is_not_ready_and_answers_everything_else() {
+    let service = Service::new();
+    service.status.send_replace(ready());
+    service.get("/ready").await.ok(200);
+    service.shutdown.advance(Stage::Draining);
+    let problem = service.get("/ready").await.problem(503);
+    assert!(problem["detail"].as_str().unwrap().contains("stopping"), "{problem}");
+    service.get("/health").await.ok(200);
+    service.get("/events/processed").await.ok(200);
 }
 
 #[tokio::test]

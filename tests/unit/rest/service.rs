@@ -96,6 +96,7 @@ impl Service {
         let holdings = Holdings { store: self.store.clone(), conflicts: self.conflicts.clone() };
         let operations = Operations {
             embedded: self.embedded,
+            shutdown: self.shutdown.clone(),
             memberships: vec![membership],
             particular: Some(Arc::new(holdings)),
             ..Operations::new("highwater", self.status.subscribe(), Arc::new(Traffic::new(&PATHS).unwrap()))

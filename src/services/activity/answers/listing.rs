@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How large a piece of an answer grows before it is sent.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 32 * 1024;
 /// How many events are asked of the store at a time. They are shared with it, not copied.
 const READ_AHEAD: usize = 512;
 
