@@ -1,8 +1,8 @@
 //! How much memory connections may hold together.
 //!
 //! Each connection takes [`CONNECTION`] when it is accepted, which all of a small request and its answer fits into. What
-//! goes beyond is taken when it comes, and given back when its answer has ended. So a budget that large requests have
-//! used up refuses large requests alone.
+//! goes beyond is taken when it comes, and given back when its answer has ended; a quarter is never taken for that. So
+//! where large requests have used up what is for them, large requests alone are refused.
 
 use std::sync::{
     Arc,
@@ -53,8 +53,9 @@ impl Budget {
         self.taken.load(Ordering::Relaxed)
     }
 
-    fn take(&self, bytes: usize) -> bool {
-        let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= self.limit);
+    /// Takes so many bytes if no more than `most` are taken then; whether it did.
+    fn take(&self, bytes: usize, most: usize) -> bool {
+        let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= most);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
@@ -77,7 +78,7 @@ pub(super) struct Share {
 impl Share {
     /// What a connection needs; `None` where that is not there.
     pub(super) fn new(budget: &Arc<Budget>) -> Option<Self> {
-        budget.take(CONNECTION).then(|| Self {
+        budget.take(CONNECTION, budget.limit).then(|| Self {
             budget: Arc::clone(budget),
             taken: AtomicUsize::new(CONNECTION),
             unread: AtomicBool::new(false),
@@ -87,7 +88,7 @@ impl Share {
 
     /// Takes so much more; whether it was there.
     pub(super) fn take(&self, bytes: usize) -> bool {
-        let there = self.budget.take(bytes);
+        let there = self.budget.take(bytes, self.budget.limit - self.budget.limit / 4);
         if there {
             self.taken.fetch_add(bytes, Ordering::Relaxed);
         }

@@ -26,6 +26,9 @@ use super::{
     socket::Socket,
 };
 
+/// How long a client that has just connected when the server stops may take for the first byte of its request, which as a
+/// rule is there already.
+const FIRST: Duration = Duration::from_millis(100);
 /// How long a client may take to hear that it is refused.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// When to look again at a connection that has no deadline just now; it is woken when it gets one.
@@ -64,7 +67,12 @@ pub(super) async fn serve<S>(
         .serve_connection(socket, service);
 
     let mut over = stop.clone();
-    let mut stopping = pin!(async { drop(stop.wait_for(|stop| *stop >= Stop::WhenFinished).await) });
+    let mut stopping = pin!(async {
+        drop(stop.wait_for(|stop| *stop >= Stop::WhenFinished).await);
+        if pace.is_fresh() {
+            tokio::time::sleep(FIRST).await;
+        }
+    });
     let mut cutting = pin!(async { drop(over.wait_for(|stop| *stop == Stop::AtOnce).await) });
     let mut stopped = false;
     let mut alarm = pin!(tokio::time::sleep_until(pace.due().unwrap_or_else(Instant::now)));

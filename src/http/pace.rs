@@ -145,6 +145,12 @@ impl Pace {
         self.state().idle
     }
 
+    /// Whether no byte has come yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        let state = self.state();
+        state.phase == Phase::Head && state.idle.is_some()
+    }
+
     /// Closes the connection, if it has been idle since then; whether it has.
     pub(super) fn evict(&self, since: Instant) -> bool {
         let mut state = self.state();

@@ -2,7 +2,6 @@
 
 use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
-use futures::FutureExt as _;
 use hyper::Request;
 use socket2::SockRef;
 use tokio::{
@@ -95,13 +94,11 @@ pub async fn serve<F, R>(
     let probes = listeners.probes.map(|listener| {
         let doors = vec![(apart(config.header_timeout), Access::Probes)];
         let mut entrance = Entrance { doors, full: Streak::default(), ..entrance.clone() };
-        async move { entrance.accept(&listener, std::future::pending()).await }
+        async move { entrance.accept(listener, std::future::pending()).await }
     });
     let serving = async {
         let mut entrance = entrance;
-        let listener = listeners.clients;
-        entrance.accept(&listener, shutdown.requested()).await;
-        drop(listener);
+        entrance.accept(listeners.clients, shutdown.requested()).await;
         stop.send_replace(Stop::WhenFinished);
         let finished = async { tokio::join!(room.emptied(), reserve.emptied()) };
         if timeout(config.stop_timeout, finished).await.is_err() {
@@ -156,9 +153,9 @@ where
     S::Future: Send,
 {
     /// Accepts connections until then, and those that were made before.
-    async fn accept(&mut self, listener: &TcpListener, until: impl Future<Output = ()>) {
+    async fn accept(&mut self, listener: TcpListener, until: impl Future<Output = ()>) {
         // What the system would else grow with what a client sends ahead, or does not read. Inherited by connections.
-        let socket = SockRef::from(listener);
+        let socket = SockRef::from(&listener);
         let bounded = socket
             .set_recv_buffer_size(KERNEL_BUFFER)
             .and_then(|()| socket.set_send_buffer_size(KERNEL_BUFFER));
@@ -189,9 +186,13 @@ where
                 }
             }
         }
-        // Their clients believe that they are connected; a listener that closes would reset them.
-        while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-            self.admit(stream, peer.ip());
+        // Their clients believe that they are connected; a listener that closes would reset them. The system is asked for
+        // them itself: what the runtime knows can be a moment old.
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, peer)) = listener.accept() {
+            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                self.admit(stream, peer.ip());
+            }
         }
     }
 

@@ -27,7 +27,7 @@ async fn a_stop_finishes_what_was_begun_and_takes_nothing_new() {
             }
         })
     };
-    let mut server = Server::serve(config(), filter).await;
+    let server = Server::serve(config(), filter).await;
     let mut idle = server.connect().await;
     go_on.notify_one();
     assert_eq!(idle.get("/").await.body, b"finished");
@@ -90,7 +90,7 @@ async fn who_connected_before_the_stop_is_answered() {
 #[tokio::test(start_paused = true)]
 async fn a_stop_waits_for_no_client_longer_than_it_may() {
     let config = highwater::http::Config { stop_timeout: Duration::from_secs(3), ..config() };
-    let mut server = Server::start(config).await;
+    let server = Server::start(config).await;
     // Half a head, half a body, and an answer that does not come.
     let mut clients = Vec::new();
     for begun in [

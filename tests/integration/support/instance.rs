@@ -4,10 +4,10 @@ use std::ops::Deref;
 
 use highwater::{
     config::{self, Config},
+    http::Listeners,
     services::{orders, users},
     shutdown::Shutdown,
 };
-use tokio::net::TcpListener;
 
 use super::{Rest, Running, TestCluster};
 
@@ -44,7 +44,7 @@ impl Instance {
         Self::start(|listener, stop| orders::run(config, listener, stop))
     }
 
-    fn start<R>(service: impl FnOnce(TcpListener, Shutdown) -> R + Send + 'static) -> Self
+    fn start<R>(service: impl FnOnce(Listeners, Shutdown) -> R + Send + 'static) -> Self
     where
         R: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
