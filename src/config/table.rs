@@ -124,6 +124,8 @@ settings! {
     "Kafka" {
         KAFKA_BROKERS: Or<Brokers> = "", Or::unset(Brokers),
             "Where to find Kafka; unset, an embedded broker is started that keeps nothing (not for orders).";
+        EMBEDDED: OneOf<bool> = "no", OneOf(&[("no", false), ("yes", true)]),
+            "Whether an embedded broker is meant where other KAFKA_ variables are set without KAFKA_BROKERS.";
         KAFKA_CLIENT_ID: Text = "highwater", Text { longest: 249 },
             "The name that brokers see in their logs and quotas.";
         KAFKA_SECURITY_PROTOCOL: OneOf<Protocol> = "PLAINTEXT",
