@@ -218,7 +218,7 @@ settings! {
     }
     "Dead letters" {
         ADMIN_TOKEN: Or<Token> = "", Or::unset(Token),
-            "Who bears it may list dead letters and send them back over HTTP; unset, those routes are off.";
+            "Who bears it sees dead letters, sends them back, and sees addresses in /health; unset, nobody does.";
         ADMIN_TOKEN_FILE: Or<File> = "", Or::unset(File),
             "Where the token is read from, in place of ADMIN_TOKEN.";
         REDRIVE_MAX: Whole<u32> = "3", Whole::from(0).to(1_000),

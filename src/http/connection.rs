@@ -39,8 +39,9 @@ pub(super) async fn serve<S>(
     S: Service<Request<Incoming>, Response = warp::reply::Response, Error = Infallible>,
 {
     let pace = Arc::new(Pace::new(config));
+    let peer = stream.peer_addr().ok().map(|address| address.ip());
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(&pace)));
-    let service = Guarded::new(tree, Arc::clone(&pace), traffic, config.cors.clone());
+    let service = Guarded::new(tree, peer, Arc::clone(&pace), traffic, config.cors.clone());
     // A client may end its sending side and still wait for the answer, as `nc` does; one that is gone for
     // good is found out by the write. And what was begun for it is finished, and logged, all the same.
     // Head and body in one buffer: for answers as short as ours are, `writev` costs more than the copy.

@@ -4,9 +4,11 @@
 //! what it sends, [`Parameters`] and [`segment`] what it asks, [`Problem`] is what it hears when it errs. [`client`] asks a service of this machine.
 //! Errors of a handler are replies, returned through `then`; warp's rejections only pick the route.
 
+mod admin;
 mod answer;
 mod bearer;
 mod body;
+mod caller;
 pub mod client;
 mod connection;
 mod correlation;
@@ -32,9 +34,11 @@ use std::{
     time::Duration,
 };
 
+pub use admin::{Door, limited};
 pub use answer::{answer, json};
 pub use bearer::Bearer;
 pub use body::{BodyLimits, header, json_body, json_text};
+pub use caller::caller;
 pub use correlation::{CORRELATION_ID, Correlation, correlation};
 pub use cors::Cors;
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};

@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     convert::Infallible,
     error::Error,
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -20,7 +21,7 @@ use tower_service::Service;
 use warp::Reply;
 
 use super::{
-    CORRELATION_ID, Correlation, Cors, Problem, Traffic, check_origin,
+    CORRELATION_ID, Correlation, Cors, Problem, Traffic, caller, check_origin,
     pace::{CURRENT, Pace},
 };
 
@@ -32,14 +33,21 @@ pub(super) struct Guarded<S> {
     /// The tree is cloned once a connection, not once a request: hyper calls through a shared reference,
     /// and only ever from the connection's own task.
     tree: RefCell<S>,
+    peer: Option<IpAddr>,
     pace: Arc<Pace>,
     traffic: Arc<Traffic>,
     cors: Option<Cors>,
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(tree: S, pace: Arc<Pace>, traffic: Arc<Traffic>, cors: Option<Cors>) -> Self {
-        Self { tree: RefCell::new(tree), pace, traffic, cors }
+    pub(super) fn new(
+        tree: S,
+        peer: Option<IpAddr>,
+        pace: Arc<Pace>,
+        traffic: Arc<Traffic>,
+        cors: Option<Cors>,
+    ) -> Self {
+        Self { tree: RefCell::new(tree), peer, pace, traffic, cors }
     }
 }
 
@@ -64,6 +72,7 @@ where
             correlation: request.headers().get(CORRELATION_ID).and_then(Correlation::given),
             began,
         };
+        caller::note(&mut request, self.peer);
         let refused = check_origin(&asked.method, request.headers(), self.cors.as_ref()).err();
         let call = || self.tree.borrow_mut().call(request);
         let work = match refused {

@@ -137,5 +137,6 @@ pub use producer::Producer;
 pub use publisher::{PublishError, Publisher};
 pub use status::{
     BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Rebalance, Status,
+    TopicRefusal,
 };
 pub use topic::Topic;

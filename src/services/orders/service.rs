@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    http::{self, Traffic},
+    http::{self, Door, Traffic},
     messaging::{
         BatchHandler, ConsumerConfig, Consuming, Kafka, OffsetReset,
         ledger::{Fold, Ledger},
@@ -47,6 +47,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let writers = [orders.producer().producer(), Some(of_users.letters()), Some(of_orders.letters())];
     let operations = Arc::new(Operations {
         embedded: config.embedded,
+        door: config.dead_letters.admin.map(|bearer| Arc::new(Door::new(bearer))),
         memberships: vec![users_member, orders_member],
         ledgers: vec![Arc::clone(&users) as _, Arc::clone(&orders) as _],
         producers: writers.into_iter().flatten().cloned().collect(),

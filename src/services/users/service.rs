@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    http::{self, Traffic},
+    http::{self, Door, Traffic},
     messaging::{Kafka, ledger::Ledger},
     services::{operations::Operations, state::Room},
     shutdown::Shutdown,
@@ -31,6 +31,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
         embedded: config.embedded,
+        door: config.dead_letters.admin.map(|bearer| Arc::new(Door::new(bearer))),
         ledgers: vec![Arc::clone(&users) as _],
         producers: users.producer().producer().into_iter().cloned().collect(),
         ..Operations::new("highwater-users", kafka.status(), Arc::clone(&traffic))

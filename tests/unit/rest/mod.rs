@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod documentation;
+mod door;
 mod finding;
 mod group;
 mod health;
