@@ -61,7 +61,13 @@ fn logged<R: Future<Output = anyhow::Result<()>>>(
     service: impl FnOnce(Config, Listeners, Shutdown) -> R,
 ) -> bool {
     let started = telemetry::start(&config.log).context("logging cannot start");
-    started.and_then(|_logs| run(config, service).inspect_err(|error| log::error!("{error:#}"))).is_ok()
+    let remarks = config.remarks.clone();
+    started
+        .and_then(|_logs| {
+            remarks.iter().for_each(|remark| log::log!(remark.level, "{}", remark.text));
+            run(config, service).inspect_err(|error| log::error!("{error:#}"))
+        })
+        .is_ok()
 }
 
 fn run<R: Future<Output = anyhow::Result<()>>>(

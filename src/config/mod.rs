@@ -10,13 +10,15 @@ mod container;
 mod environment;
 mod eventlog;
 mod fault;
+mod platform;
 mod reader;
 mod secret;
 mod security;
 mod table;
+mod unknown;
 mod values;
 
-use std::{ffi::OsString, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, time::Duration};
 
 pub use command_line::Service;
 pub use container::{args_of_service, memory_limit};
@@ -24,6 +26,7 @@ pub use container::{args_of_service, memory_limit};
 pub use environment::from_lambda;
 pub use environment::from_process;
 pub use fault::Exit;
+pub use platform::is_of_a_service;
 pub use table::Description;
 
 use crate::{
@@ -77,7 +80,21 @@ pub struct Config {
     pub drain_delay: Duration,
     /// How long a graceful stop may take, that included.
     pub shutdown_timeout: Duration,
+    /// What is to be said of the variables that were found, once there is a log.
+    pub remarks: Vec<Remark>,
 }
+
+/// Something about the variables that keeps nothing from starting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// How much it matters.
+    pub level: log::Level,
+    /// What it says; no value is in it.
+    pub text: String,
+}
+
+/// Variables with their values.
+pub type Environment = BTreeMap<String, String>;
 
 /// The topics that state is kept in: without limit, in as many partitions as all instances say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,13 +114,15 @@ pub fn settings() -> impl Iterator<Item = Description> {
 
 /// Reads a configuration: a flag goes before the environment, the environment before the text of a
 /// `.env` file, and that before the default. An empty variable counts as unset, an empty flag as the default.
+/// Variables that Kubernetes makes of Services' names are passed over, and settings that the service does not
+/// read are not judged.
 ///
 /// # Errors
 ///
 /// The help or the version where they were asked for; else everything that is wrong, by variable.
 pub fn parse(
     args: impl IntoIterator<Item = OsString>,
-    environment: impl Fn(&str) -> Option<String>,
+    environment: &Environment,
     dotenv: &str,
 ) -> Result<Invocation, Exit> {
     let command_line = CommandLine::parse(args)?;
@@ -112,19 +131,46 @@ pub fn parse(
     }
     let file = environment::dotenv(dotenv)?;
     let service = command_line.service.clone();
-    let mut reader = Reader::new(|variable| {
-        let filled = |value: &String| !value.trim().is_empty();
+    let (given, remarks) = given(environment, &file);
+    let of_kafka = given.keys().find(|name| name.starts_with("KAFKA_") && !platform::is_kafkas_own(name));
+    let value = |variable: &str| {
         let flag = command_line.flag(variable).map(str::to_owned);
-        flag.or_else(|| environment(variable).filter(filled)).or_else(|| file.get(variable).cloned())
-    });
-    let config = read(&mut reader, &service);
+        flag.or_else(|| given.get(variable).map(|value| (*value).to_owned()))
+    };
+    let mut reader = Reader::new(value, service.clone());
+    let config = Config { remarks, ..read(&mut reader, &service) };
     checks::check_server(&config, &mut reader);
     // They are of services that go to Kafka; whoever asks one for its health needs its address alone.
     if config.eventlog.is_none() && service != Service::Healthcheck {
+        checks::check_kafka(&config, &service, of_kafka, &mut reader);
         checks::check(&config, &service, &mut reader);
     }
     reader.finish()?;
     Ok(Invocation { service, config })
+}
+
+/// The variables that have a value, of the environment or else of the file, and what is to be said of them.
+fn given<'a>(
+    environment: &'a Environment,
+    file: &'a Environment,
+) -> (BTreeMap<&'a str, &'a str>, Vec<Remark>) {
+    let (mut given, mut remarks) = (BTreeMap::new(), Vec::new());
+    for (name, value) in environment.iter().chain(file).filter(|(_, value)| !value.trim().is_empty()) {
+        if given.contains_key(name.as_str()) {
+            continue;
+        }
+        if is_of_a_service(name, value) {
+            let text = format!("{name} is made of a Service's name by Kubernetes: passed over");
+            remarks.push(Remark { level: log::Level::Debug, text });
+            continue;
+        }
+        if let Some(nearest) = unknown::nearest(name).filter(|_| !platform::is_kafkas_own(name)) {
+            let text = format!("{name} is not a setting and has no effect: is {nearest} meant?");
+            remarks.push(Remark { level: log::Level::Warn, text });
+        }
+        given.insert(name.as_str(), value.as_str());
+    }
+    (given, remarks)
 }
 
 /// Takes every setting out of the reader; where one is at fault its default stands in.
@@ -235,6 +281,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         },
         drain_delay,
         shutdown_timeout,
+        remarks: Vec::new(),
     }
 }
 

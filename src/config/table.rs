@@ -140,6 +140,8 @@ settings! {
     "Kafka" {
         KAFKA_BROKERS: Or<Brokers> = "", Or::unset(Brokers),
             "Where to find Kafka; unset, an embedded broker is started that keeps nothing (not for orders).";
+        EMBEDDED: OneOf<bool> = "no", OneOf(&[("no", false), ("yes", true)]),
+            "Whether an embedded broker is meant where other KAFKA_ variables are set without KAFKA_BROKERS.";
         KAFKA_CLIENT_ID: Text = "highwater", Text { longest: 249 },
             "The name that brokers see in their logs and quotas.";
         KAFKA_SECURITY_PROTOCOL: OneOf<Protocol> = "PLAINTEXT",
@@ -232,7 +234,7 @@ settings! {
     }
     "Dead letters" {
         ADMIN_TOKEN: Or<Token> = "", Or::unset(Token),
-            "Who bears it may list dead letters and send them back over HTTP; unset, those routes are off.";
+            "Who bears it sees dead letters, sends them back, and sees addresses in /health; unset, nobody does.";
         ADMIN_TOKEN_FILE: Or<File> = "", Or::unset(File),
             "Where the token is read from, in place of ADMIN_TOKEN.";
         REDRIVE_MAX: Whole<u32> = "3", Whole::from(0).to(1_000),

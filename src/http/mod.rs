@@ -5,11 +5,13 @@
 //! Errors of a handler are replies, returned through `then`; warp's rejections only pick the route.
 
 mod access;
+mod admin;
 mod answer;
 mod authority;
 mod bearer;
 mod body;
 mod budget;
+mod caller;
 pub mod client;
 mod connection;
 mod correlation;
@@ -40,11 +42,13 @@ use std::{
     time::Duration,
 };
 
+pub use admin::{Door, limited};
 pub use answer::{answer, json};
 pub(crate) use authority::Authority;
 pub use bearer::Bearer;
 pub use body::{BodyLimits, header, json_body, json_text};
 pub use budget::released;
+pub use caller::caller;
 pub use correlation::{CORRELATION_ID, Correlation, correlation};
 pub use cors::Cors;
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};

@@ -34,7 +34,7 @@ pub(super) struct Asked {
     pub(super) uri: Uri,
     pub(super) correlation: Option<Correlation>,
     pub(super) began: std::time::Instant,
-    /// Looked for where there is an access log.
+    /// Who asks, where that is known.
     pub(super) client: Option<IpAddr>,
 }
 
@@ -58,10 +58,9 @@ impl Observer {
         Self { traffic, access, proxies, second: Mutex::default() }
     }
 
-    /// Who asks, for the access log.
+    /// Who asks, by the word of the proxies that are believed.
     pub(super) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
-        let peer = peer.filter(|_| self.access != AccessLog::Off)?;
-        Some(proxies::client(peer, headers, &self.proxies))
+        Some(proxies::client(peer?, headers, &self.proxies))
     }
 
     /// A request is answered now.

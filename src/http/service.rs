@@ -26,6 +26,7 @@ use super::{
     CORRELATION_ID, Config, Correlation, Problem,
     access::{Access, is_probe},
     budget::BUFFER,
+    caller,
     head::check_head,
     observer::{Asked, Observer},
     pace::{CURRENT, Pace, no_memory},
@@ -106,6 +107,7 @@ where
             client: self.observer.client(self.ends.peer, request.headers()),
         };
         let refused = refused.or_else(|| self.access.refusal(asked.uri.path()));
+        caller::note(&mut request, asked.client);
         let request = Received::within(request, &self.rest);
         let call = || self.tree.borrow_mut().call(request);
         let work = match refused {

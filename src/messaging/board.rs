@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use log::{info, warn};
@@ -11,7 +11,7 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{BreakerStatus, GroupStatus, Notice, Status};
+use super::{BreakerStatus, GroupStatus, Notice, Status, TopicRefusal};
 
 /// Collects what each part sees of the cluster, and says once when it is lost and when it is back.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Board {
     status: watch::Sender<Status>,
     /// What is wrong now, by the part that sees it.
     failing: Mutex<BTreeMap<String, Trouble>>,
+    /// Of each partition that was written to, by topic, why nothing is taken for it; `None` where something is.
+    writing: Mutex<BTreeMap<Arc<str>, BTreeMap<i32, Option<String>>>>,
 }
 
 /// What is wrong, and what the log said of it last, and when; nothing, where another part said it.
@@ -40,7 +42,11 @@ const NEWS_INTERVAL: Duration = Duration::from_secs(5);
 impl Board {
     /// A board on which nothing is connected yet.
     pub fn new() -> Self {
-        Self { status: watch::Sender::new(Status::default()), failing: Mutex::default() }
+        Self {
+            status: watch::Sender::new(Status::default()),
+            failing: Mutex::default(),
+            writing: Mutex::default(),
+        }
     }
 
     /// Follows what is on the board.
@@ -72,13 +78,21 @@ impl Board {
 
     /// A call to Kafka failed for this part; logged when it is news.
     pub(crate) fn failed(&self, part: &str, error: &dyn std::fmt::Display) {
-        let error = error.to_string();
+        self.troubled(part, error.to_string(), false);
+    }
+
+    /// As [`Board::failed`], by Kafka's own word: it is there.
+    pub(crate) fn refused(&self, part: &str, why: &str) {
+        self.troubled(part, why.to_owned(), true);
+    }
+
+    fn troubled(&self, part: &str, error: String, is_answer: bool) {
         let mut failing = self.failing();
         let now = Instant::now();
         let known = failing.remove(part);
         self.status.send_modify(|status| {
             // One broker that is lost is not Kafka: where another answers after this began, it is there.
-            status.kafka.connected &= known.is_some();
+            status.kafka.connected &= is_answer || known.is_some();
             status.kafka.error = Some(format!("{part}: {error}"));
         });
         // Where one broker cannot be reached, all parts see the same: one of them says so.
@@ -95,6 +109,44 @@ impl Board {
             None => (String::new(), now),
         };
         failing.insert(part.to_owned(), Trouble { error, told, logged });
+    }
+
+    /// Something was written to that partition.
+    pub(crate) fn takes(&self, topic: &Arc<str>, partition: i32) {
+        let mut writing = self.writing();
+        let partitions = writing.entry(Arc::clone(topic)).or_default();
+        if partitions.insert(partition, None) != Some(None) {
+            self.tell_refusal(topic, partitions);
+        }
+    }
+
+    /// Nothing is taken for that partition, or for any of the topic, whatever is in it.
+    pub(crate) fn takes_nothing(&self, topic: &Arc<str>, partition: i32, why: &str, of_topic: bool) {
+        let mut writing = self.writing();
+        let partitions = writing.entry(Arc::clone(topic)).or_default();
+        partitions.insert(partition, Some(why.to_owned()));
+        if of_topic {
+            partitions.values_mut().for_each(|refusal| *refusal = Some(why.to_owned()));
+        }
+        self.tell_refusal(topic, partitions);
+    }
+
+    /// A topic takes nothing while none of its partitions that were written to does.
+    fn tell_refusal(&self, topic: &Arc<str>, partitions: &BTreeMap<i32, Option<String>>) {
+        let reason = partitions.values().all(Option::is_some).then(|| partitions.values().flatten().next());
+        let refusal = reason.flatten().map(|reason| TopicRefusal::now(topic, reason));
+        self.status.send_if_modified(|status| {
+            let refusals = &mut status.kafka.refusals;
+            let before = refusals.len();
+            refusals.retain(|refusal| refusal.topic != **topic);
+            let news = refusal.is_some() || before != refusals.len();
+            refusals.extend(refusal);
+            news
+        });
+    }
+
+    fn writing(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, BTreeMap<i32, Option<String>>>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is wrong for this part, while something is.

@@ -138,6 +138,6 @@ pub use producer::Producer;
 pub use publisher::{PublishError, Publisher};
 pub use status::{
     BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, Notice, PartitionStatus, Rebalance,
-    Status,
+    Status, TopicRefusal,
 };
 pub use topic::Topic;

@@ -2,6 +2,7 @@
 
 pub mod activity;
 pub mod dead_letters;
+pub mod discreet;
 #[cfg(feature = "embedded-broker")]
 pub mod embedded;
 pub mod eventlog;

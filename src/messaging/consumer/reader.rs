@@ -312,7 +312,7 @@ fn beyond_rskafka(records: &[RecordAndOffset], end: i64) -> Option<&'static str>
     let in_order = records.is_sorted_by(|one, next| one.offset < next.offset)
         && records.last().is_none_or(|last| last.offset < end);
     if !in_order {
-        return Some("its offsets are out of order");
+        return Some("rskafka numbers its records in another way than the log does");
     }
     let has_headers = records.iter().any(|read| !read.record.headers.is_empty());
     has_headers.then_some("it has headers, and rskafka keeps one of a name")

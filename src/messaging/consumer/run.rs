@@ -83,7 +83,9 @@ impl Run {
             log::debug!("leaving the group: no answer");
         }
         self.phase(GroupPhase::Left);
-        info!("left group {}", self.staffing.config.group_id);
+        if self.has_joined() {
+            info!("left group {}", self.staffing.config.group_id);
+        }
     }
 
     /// Waits for the next thing to happen, and sees to it.
@@ -307,6 +309,11 @@ impl Run {
             counts: Arc::clone(&staffing.counts),
             portion: Portion::default(),
         }
+    }
+
+    /// Whether the coordinator ever gave it something to hold, if only nothing.
+    fn has_joined(&self) -> bool {
+        !self.staffing.board.watch().borrow().group.member.is_empty()
     }
 
     fn phase(&self, phase: GroupPhase) {

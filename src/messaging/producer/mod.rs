@@ -57,6 +57,7 @@ pub struct Producer {
     lanes: Mutex<Lanes>,
     spread: AtomicUsize,
     counts: Arc<ProducerCounts>,
+    is_needed: bool,
 }
 
 /// A sender a partition, and the tasks behind them; `None` once closed.
@@ -90,7 +91,14 @@ impl Producer {
             lanes: Mutex::new(lanes),
             spread: AtomicUsize::new(0),
             counts: Arc::default(),
+            is_needed: true,
         }
+    }
+
+    /// The service is ready also while this is refused whatever it sends: dead letters are nobody's request.
+    #[must_use]
+    pub(super) fn not_needed(self) -> Self {
+        Self { is_needed: false, ..self }
     }
 
     /// The topic it sends to.

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::{Api, Conflicts, Holdings, Processor, cursor::Run, paths::PATHS, routes::routes};
 use crate::{
     config::Config,
-    http::{self, Listeners, Traffic},
+    http::{self, Door, Listeners, Traffic},
     messaging::Kafka,
     services::{
         dead_letters::{self, Desk},
@@ -38,7 +38,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         .consumer(config.consumer.clone())
         .dead_letters(config.dead_letter_topic, config.producer)
         .start(Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts)));
-    let desk = config.dead_letters.admin.map(|bearer| {
+    let door = config.dead_letters.admin.map(|bearer| Arc::new(Door::new(bearer)));
+    let desk = door.clone().map(|door| {
         let topics = dead_letters::Topics {
             cluster: Arc::clone(kafka.cluster()),
             letters: consuming.letters().topic().clone(),
@@ -47,13 +48,14 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         };
         let (limits, within) = (config.http.body_limits(), config.http.request_timeout);
         let redrive_max = config.dead_letters.redrive_max;
-        Arc::new(Desk::new(topics, &config.consumer, bearer, redrive_max, limits, within))
+        Arc::new(Desk::new(topics, &config.consumer, door, redrive_max, limits, within))
     });
 
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
         embedded: config.embedded,
         shutdown: shutdown.clone(),
+        door,
         memberships: vec![Membership::of(&consuming, kafka.status())],
         producers: events.producer().into_iter().chain([consuming.letters()]).cloned().collect(),
         particular: Some(Arc::new(Holdings { store: Arc::clone(&store) as _, conflicts })),

@@ -14,7 +14,7 @@ mod shown;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    http::{Bearer, BodyLimits},
+    http::{Bearer, BodyLimits, Door},
     messaging::{
         Cluster, ConsumerConfig, Publisher, Topic,
         dead_letter::{Archive, Redriver},
@@ -42,7 +42,7 @@ pub struct Config {
 pub struct Desk {
     archive: Archive,
     redriver: Redriver,
-    bearer: Bearer,
+    door: Arc<Door>,
     limits: BodyLimits,
     /// How long a redrive works before it is answered with what is done.
     redrive_for: Duration,
@@ -79,18 +79,18 @@ impl std::fmt::Debug for Topics {
 }
 
 impl Desk {
-    /// A desk for whoever bears the token; requests are answered within `request_timeout`.
+    /// A desk behind that door; requests are answered within `request_timeout`.
     pub fn new(
         topics: Topics,
         consumer: &ConsumerConfig,
-        bearer: Bearer,
+        door: Arc<Door>,
         redrive_max: u32,
         limits: BodyLimits,
         request_timeout: Duration,
     ) -> Self {
         let (archive, redriver) = topics.open(consumer, redrive_max);
         // The letters under way, their commit and the leave come after that.
-        Self { archive, redriver, bearer, limits, redrive_for: request_timeout / 2 }
+        Self { archive, redriver, door, limits, redrive_for: request_timeout / 2 }
     }
 
     /// The service stops: a redrive that is at work ends after the letters that are on their way.

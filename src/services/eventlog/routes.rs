@@ -31,6 +31,7 @@ pub static PATHS: Paths = Paths(&[
     ("/events/{userId}/{eventId}", "GET, HEAD, OPTIONS"),
     ("/health", "GET, HEAD, OPTIONS"),
     ("/ready", "GET, HEAD, OPTIONS"),
+    ("/ready/read", "GET, HEAD, OPTIONS"),
     ("/metrics", "GET, HEAD, OPTIONS"),
     ("/openapi.json", "GET, HEAD, OPTIONS"),
     ("/swagger", "GET, HEAD, OPTIONS"),
@@ -102,7 +103,10 @@ pub fn routes(
 /// Asks the databases how they are, before `/health` and `/ready` tell it.
 fn probed(api: &Arc<Api>) -> impl Filter<Extract = (), Error = Infallible> + Clone + use<> {
     let asked = |path: FullPath, api: Arc<Api>| async move {
-        if matches!(path.as_str(), "/health" | "/health/" | "/ready" | "/ready/") {
+        if matches!(
+            path.as_str(),
+            "/health" | "/health/" | "/ready" | "/ready/" | "/ready/read" | "/ready/read/"
+        ) {
             api.log.probe(PROBE).await;
         }
     };

@@ -14,7 +14,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{Membership, Operations, health, process};
+use super::{Membership, Operations, health, process, view::View};
 use crate::{
     http::Problem,
     messaging::{GroupPhase, KafkaStatus, Producer, Status, ledger::LedgerStatus},
@@ -53,8 +53,8 @@ pub enum Kind {
 }
 
 /// `GET /metrics`: 200 in Prometheus' text format, version 0.0.4.
-pub(super) fn metrics(operations: &Operations) -> Response {
-    match families(operations).and_then(|families| TextEncoder::new().encode_to_string(&families)) {
+pub(super) fn metrics(operations: &Operations, view: View) -> Response {
+    match families(operations, view).and_then(|families| TextEncoder::new().encode_to_string(&families)) {
         Ok(text) => {
             let mut response = Response::new(text.into());
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT));
@@ -67,7 +67,7 @@ pub(super) fn metrics(operations: &Operations) -> Response {
     }
 }
 
-fn families(operations: &Operations) -> Result<Vec<MetricFamily>> {
+fn families(operations: &Operations, view: View) -> Result<Vec<MetricFamily>> {
     let page = Page(Registry::new());
     page.gauge(
         "highwater_build_info",
@@ -78,7 +78,14 @@ fn families(operations: &Operations) -> Result<Vec<MetricFamily>> {
     let ready = health::obstacle(operations).is_none();
     page.gauge("highwater_ready", "Whether /ready is 200.", &[], [([], ready.into())])?;
     if let Some(kafka) = operations.kafka() {
-        page.kafka(&kafka)?;
+        let embedded = operations.embedded.into();
+        page.gauge(
+            "highwater_embedded_broker",
+            "1 where Kafka is the broker inside this process, which keeps nothing.",
+            &[],
+            [([], embedded)],
+        )?;
+        page.kafka(&view.kafka(kafka))?;
     }
     page.producers(&operations.producers)?;
     if !operations.memberships.is_empty() {

@@ -41,6 +41,7 @@ pub static PATHS: Paths = Paths(&[
     ("/orders/{orderId}/cancel", STEP),
     ("/health", READ),
     ("/ready", READ),
+    ("/ready/read", READ),
     ("/group", READ),
     ("/metrics", READ),
     ("/openapi.json", READ),

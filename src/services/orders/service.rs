@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    http::{self, Listeners, Traffic},
+    http::{self, Door, Listeners, Traffic},
     messaging::{
         BatchHandler, ConsumerConfig, Consuming, Kafka, OffsetReset,
         ledger::{Fold, Ledger},
@@ -48,6 +48,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let operations = Arc::new(Operations {
         embedded: config.embedded,
         shutdown: shutdown.clone(),
+        door: config.dead_letters.admin.map(|bearer| Arc::new(Door::new(bearer))),
         memberships: vec![users_member, orders_member],
         ledgers: vec![Arc::clone(&users) as _, Arc::clone(&orders) as _],
         producers: writers.into_iter().flatten().cloned().collect(),

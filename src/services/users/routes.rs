@@ -39,6 +39,7 @@ pub static PATHS: Paths = Paths(&[
     ("/users/{userId}", "GET, HEAD, PATCH, DELETE, OPTIONS"),
     ("/health", "GET, HEAD, OPTIONS"),
     ("/ready", "GET, HEAD, OPTIONS"),
+    ("/ready/read", "GET, HEAD, OPTIONS"),
     ("/metrics", "GET, HEAD, OPTIONS"),
     ("/openapi.json", "GET, HEAD, OPTIONS"),
     ("/swagger", "GET, HEAD, OPTIONS"),

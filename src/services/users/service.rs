@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    http::{self, Listeners, Traffic},
+    http::{self, Door, Listeners, Traffic},
     messaging::{Kafka, ledger::Ledger},
     services::{operations::Operations, state::Room},
     shutdown::Shutdown,
@@ -32,6 +32,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let operations = Arc::new(Operations {
         embedded: config.embedded,
         shutdown: shutdown.clone(),
+        door: config.dead_letters.admin.map(|bearer| Arc::new(Door::new(bearer))),
         ledgers: vec![Arc::clone(&users) as _],
         producers: users.producer().producer().into_iter().cloned().collect(),
         ..Operations::new("highwater-users", kafka.status(), Arc::clone(&traffic))

@@ -11,6 +11,7 @@ mod members;
 mod metrics;
 mod publishing;
 mod readiness;
+mod refusing;
 mod restarting;
 mod sharing;
 mod three_brokers;

@@ -93,9 +93,7 @@ fn configured(service: &str, cluster: &TestCluster, settings: &[(&str, &str)]) -
         ("COMMIT_INTERVAL", "100ms".to_owned()),
         ("METADATA_MAX_AGE", "200ms".to_owned()),
     ];
-    let variable = |name: &str| {
-        let given = settings.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        given.or_else(|| own.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()))
-    };
-    config::parse(["highwater".into(), service.into()], variable, "").unwrap().config
+    let given = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let variables = own.into_iter().chain(given).map(|(name, value)| (name.to_owned(), value)).collect();
+    config::parse(["highwater".into(), service.into()], &variables, "").unwrap().config
 }

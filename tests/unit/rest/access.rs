@@ -21,7 +21,7 @@ static PATHS: Paths = Paths(&[("/here", "GET, HEAD, OPTIONS")]);
 /// A server at which there is something at `/here`, and what it counts.
 async fn serve(change: impl FnOnce(&mut Config)) -> (SocketAddr, Arc<Traffic>) {
     let args = ["highwater", "--host=127.0.0.1", "--kafka-brokers=kafka:9092"].map(Into::into);
-    let mut config = config::parse(args, |_| None, "").unwrap().config.http;
+    let mut config = config::parse(args, &Default::default(), "").unwrap().config.http;
     change(&mut config);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

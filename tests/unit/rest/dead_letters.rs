@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use highwater::{
-    http::Bearer,
+    http::{Bearer, Door},
     messaging::{
         Cluster, ClusterConfig, ConsumerConfig, OffsetReset, Topic,
         group::{Assignor, GroupProtocol},
@@ -47,7 +47,8 @@ fn service() -> Service {
         source: "source".into(),
         publisher: service.publisher.clone(),
     };
-    let desk = Desk::new(topics, &consumer, Bearer::of(TOKEN), 3, service.limits, 4 * second);
+    let desk =
+        Desk::new(topics, &consumer, Arc::new(Door::new(Bearer::of(TOKEN))), 3, service.limits, 4 * second);
     service.dead_letters = Some(Arc::new(desk));
     service
 }

@@ -38,6 +38,7 @@ async fn metrics_are_prometheus_text_with_the_state_of_kafka_the_group_and_the_s
     let text = answer.text();
     for (series, expected) in [
         ("highwater_kafka_connected", 1.0),
+        ("highwater_embedded_broker", 0.0),
         ("highwater_ready", 0.0),
         ("highwater_group_phase{phase=\"assigned\",topic=\"events\"}", 1.0),
         ("highwater_group_phase{phase=\"joining\",topic=\"events\"}", 0.0),

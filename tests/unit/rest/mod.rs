@@ -3,6 +3,7 @@
 mod access;
 mod dead_letters;
 mod documentation;
+mod door;
 mod finding;
 mod group;
 mod health;

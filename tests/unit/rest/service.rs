@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
-    http::{BodyLimits, Traffic},
+    http::{BodyLimits, Door, Traffic},
     messaging::{Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::Roster},
     services::{
         activity::{Api, Config, Conflicts, Holdings, PATHS, Run, routes},
@@ -46,6 +46,7 @@ pub(crate) struct Service {
     pub(crate) roster: Arc<Roster>,
     pub(crate) conflicts: Arc<Conflicts>,
     pub(crate) embedded: bool,
+    pub(crate) door: Option<Arc<Door>>,
     pub(crate) limits: BodyLimits,
     pub(crate) run: Run,
     pub(crate) dead_letters: Option<Arc<Desk>>,
@@ -64,6 +65,7 @@ impl Service {
             roster: Arc::new(Roster::asking(|| Box::pin(ready(Ok(Vec::new()))))),
             conflicts: Arc::default(),
             embedded: false,
+            door: None,
             limits: BodyLimits {
                 max_bytes: 64 * 1024,
                 max_depth: 32,
@@ -97,6 +99,7 @@ impl Service {
         let operations = Operations {
             embedded: self.embedded,
             shutdown: self.shutdown.clone(),
+            door: self.door.clone(),
             memberships: vec![membership],
             particular: Some(Arc::new(holdings)),
             ..Operations::new("highwater", self.status.subscribe(), Arc::new(Traffic::new(&PATHS).unwrap()))
