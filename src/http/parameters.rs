@@ -77,7 +77,7 @@ impl<'q> Parameters<'q> {
         }
         for name in unknown {
             let name: String = name.chars().take(QUOTED).collect();
-            let message = format!("is no parameter here: there are {}", self.known.join(", "));
+            let message = format!("is not known here, but only {}", self.known.join(", "));
             self.errors.push(FieldError::new(name, message));
         }
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid(self.errors)) }

@@ -4,18 +4,21 @@
 //! of RFC 8941, as `"k"`. Most clients send `k`: it is the same key. What is kept of it is in the event that the request
 //! made, so that every instance has it, for as long as the event.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, convert::Infallible};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
-use warp::http::{HeaderValue, StatusCode};
+use warp::{
+    Filter,
+    http::{HeaderMap, HeaderValue, StatusCode},
+};
 
 use super::identity;
 use crate::http::{FieldError, Problem, openapi::Operation};
 
 /// The header.
-pub const HEADER: &str = "idempotency-key";
+const HEADER: &str = "idempotency-key";
 /// As it is written.
 const WRITTEN: &str = "Idempotency-Key";
 /// The longest key, in bytes.
@@ -32,14 +35,25 @@ pub struct Idempotency {
     pub body: Uuid,
 }
 
+/// The header of a request, as often as it is there.
+pub fn header() -> impl Filter<Extract = (Vec<HeaderValue>,), Error = Infallible> + Copy {
+    warp::header::headers_cloned()
+        .map(|headers: HeaderMap| headers.get_all(HEADER).into_iter().cloned().collect())
+}
+
 impl Idempotency {
-    /// Of a request with that header, which asked for that.
+    /// Of a request with that header, as often as it is there, which asked for that.
     ///
     /// # Errors
     ///
-    /// 400 for a key that is none.
-    pub fn read(header: Option<&HeaderValue>, asked: &impl Serialize) -> Result<Option<Self>, Problem> {
-        let Some(value) = header else { return Ok(None) };
+    /// 400 for a key that is none, and for two.
+    pub fn read(header: &[HeaderValue], asked: &impl Serialize) -> Result<Option<Self>, Problem> {
+        let fault = |message: String| Problem::invalid(vec![FieldError::new(WRITTEN, message)]);
+        let value = match header {
+            [] => return Ok(None),
+            [one] => one,
+            _ => return Err(fault("is given more than once".into())),
+        };
         let is_key = |key: &Cow<'_, [u8]>| {
             let is_in_ascii = key.iter().all(|byte| (0x20..0x7f).contains(byte));
             is_in_ascii && key.len() <= LONGEST && !key.trim_ascii().is_empty()

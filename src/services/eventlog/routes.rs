@@ -65,10 +65,10 @@ pub fn routes(
         .and(warp::post())
         .and(with(&api))
         .and(correlation())
-        .and(http::header(idempotency::HEADER))
+        .and(idempotency::header())
         .and(json_body(api.limits))
-        .then(|api: Arc<Api>, correlation: Correlation, key: Header, body: Body| async move {
-            let recorded = record(&api, key.as_ref(), body).await;
+        .then(|api: Arc<Api>, correlation: Correlation, key: Vec<HeaderValue>, body: Body| async move {
+            let recorded = record(&api, &key, body).await;
             correlation.on(recorded.unwrap_or_else(Reply::into_response))
         });
     let list =
@@ -113,7 +113,7 @@ fn probed(api: &Arc<Api>) -> impl Filter<Extract = (), Error = Infallible> + Clo
     warp::path::full().and(with(api)).then(asked).untuple_one()
 }
 
-async fn record(api: &Api, key: Option<&HeaderValue>, body: Body) -> Result<Response, Problem> {
+async fn record(api: &Api, key: &[HeaderValue], body: Body) -> Result<Response, Problem> {
     let new = NewEvent::read(&body?, api.limits.max_depth)?;
     // What the key was used for is kept with the event, so that nothing of the request is needed here.
     let key = Idempotency::read(key, &())?;

@@ -6,7 +6,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
 use super::punycode;
-use crate::unseen::is_ignorable;
+use crate::unseen::is_unseen;
 
 /// The longest address, in bytes (RFC 5321, section 4.5.3.1.3, without the angle brackets).
 const LONGEST: usize = 254;
@@ -50,7 +50,7 @@ pub fn parse(text: &str) -> Result<&str, &'static str> {
     if local.is_empty() || !text.replacen('@', "", 1).chars().all(printable) {
         return Err(SHAPE);
     }
-    if text.chars().any(is_unseen) {
+    if text.chars().any(may_hide) {
         return Err("must have no character that nobody sees, such as a zero-width space");
     }
     if !normal_domain(domain).split('.').all(is_label) {
@@ -126,7 +126,7 @@ fn normal_domain(domain: &str) -> String {
 /// that stands for nothing, or for what would be written another way.
 fn as_read(label: &str) -> Cow<'_, str> {
     let read = label.strip_prefix(IN_ASCII).and_then(punycode::decode);
-    let readable = |c: char| is_printable(c) && c != IDEOGRAPHIC_STOP && (!is_unseen(c) || is_joiner(c));
+    let readable = |c: char| is_printable(c) && c != IDEOGRAPHIC_STOP && (!may_hide(c) || is_joiner(c));
     let is_normal = |read: &String| {
         let folded: String = read.nfkc().collect::<String>().to_lowercase().nfkc().collect();
         !read.is_ascii() && folded == *read && read.chars().all(readable)
@@ -155,6 +155,6 @@ fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
 
-fn is_unseen(c: char) -> bool {
-    is_ignorable(c) || FORMAT.iter().any(|(first, last)| (*first..=*last).contains(&c))
+fn may_hide(c: char) -> bool {
+    is_unseen(c) || FORMAT.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }

@@ -6,7 +6,7 @@ use warp::http::HeaderValue;
 
 fn key(header: &str) -> Option<Uuid> {
     let header = HeaderValue::from_bytes(header.as_bytes()).unwrap();
-    Idempotency::read(Some(&header), &()).ok().map(|read| read.unwrap().key)
+    Idempotency::read(&[header], &()).ok().map(|read| read.unwrap().key)
 }
 
 #[test]
@@ -45,5 +45,7 @@ fn what_is_no_key_is_refused() {
         assert_eq!(key(bad), None, "{bad}");
     }
     assert!(key(&"k".repeat(255)).is_some() && key(&format!("\"{}\"", "k".repeat(255))).is_some());
-    assert_eq!(Idempotency::read(None, &()).unwrap(), None);
+    assert_eq!(Idempotency::read(&[], &()).unwrap(), None);
+    let twice = ["a", "a"].map(HeaderValue::from_static);
+    assert!(Idempotency::read(&twice, &()).is_err(), "which of them counts is anybody's guess");
 }

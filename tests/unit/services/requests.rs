@@ -153,7 +153,7 @@ fn a_currency_is_a_code_in_use() {
 
 #[test]
 fn a_name_that_nobody_sees_is_blank() {
-    for blank in ["", " ", "\u{200b}", "\u{feff}\u{a0}", "\u{3164}", "\u{e0001}"] {
+    for blank in ["", " ", "\u{200b}", "\u{feff}\u{a0}", "\u{3164}", "\u{2800}", "\u{1d159}", "\u{e0001}"] {
         let body = serde_json::json!({"email": "a@b.c", "name": blank}).to_string();
         assert_eq!(faults(&NewUser::read(body.as_bytes(), DEPTH).unwrap_err()), ["name must not be blank"]);
         let item = format!(r#""sku":"{blank}","quantity":1,"unitPrice":"1.00""#);
