@@ -242,7 +242,7 @@ fn compressed_messages_of_before_kafka_0_11_have_the_offsets_that_they_had() {
     for (magic, offsets) in [(0, [7, 8, 9]), (1, [0, 1, 2])] {
         let within = offsets.map(|offset| old_message(magic, offset, 0, 1_700_000_000_000 + offset, b"in"));
         for codec in 1..=3 {
-            let around = old_message(magic, 9, codec as u8, 0, &packed(codec, &within.concat()));
+            let around = old_message(magic, 9, codec, 0, &packed(codec, &within.concat()));
             let read = values(around.clone(), 8, vec![]);
             assert_eq!(read, (vec![(8, "in".into()), (9, "in".into())], 10), "magic {magic}, codec {codec}");
             assert!(refusal(around.slice(..around.len() - 1)).contains("no whole batch"));
