@@ -23,13 +23,11 @@ impl Committed {
     /// What was committed with that note; one of another kind says nothing, as after `kafka-consumer-groups
     /// --reset-offsets`.
     pub fn read(offset: i64, note: &str) -> Self {
-        let word = |kind| note.split(' ').find_map(|word: &str| word.strip_prefix(kind));
-        let held_from = word(HELD_FROM).and_then(|number: &str| number.parse().ok());
-        let topic = word(TOPIC).and_then(|id| URL_SAFE_NO_PAD.decode(id).ok());
+        let held_from = word(note, HELD_FROM).and_then(|number| number.parse().ok());
         Self {
             offset,
             held_from: held_from.filter(|held_from| (0..=offset).contains(held_from)),
-            topic: topic.and_then(|id| Uuid::from_slice(&id).ok()),
+            topic: topic_of(note),
         }
     }
 
@@ -37,9 +35,25 @@ impl Committed {
     /// the offset, as processing can be ahead of what is committed.
     pub fn note(&self) -> String {
         let held_from = self.held_from.map(|held_from| format!("{HELD_FROM}{}", held_from.min(self.offset)));
-        let topic = self.topic.map(|id| format!("{TOPIC}{}", shown(id)));
-        held_from.into_iter().chain(topic).collect::<Vec<_>>().join(" ")
+        with_topic(held_from.unwrap_or_default(), self.topic)
     }
+}
+
+/// What follows that beginning in a note's words.
+pub(in crate::messaging) fn word<'a>(note: &'a str, beginning: &str) -> Option<&'a str> {
+    note.split(' ').find_map(|word| word.strip_prefix(beginning))
+}
+
+/// The topic that a note is about, where it says so.
+pub(in crate::messaging) fn topic_of(note: &str) -> Option<Uuid> {
+    Uuid::from_slice(&URL_SAFE_NO_PAD.decode(word(note, TOPIC)?).ok()?).ok()
+}
+
+/// A note that says which topic it is about, where that is known.
+pub(in crate::messaging) fn with_topic(note: String, topic: Option<Uuid>) -> String {
+    let Some(topic) = topic else { return note };
+    let blank = if note.is_empty() { "" } else { " " };
+    format!("{note}{blank}{TOPIC}{}", shown(topic))
 }
 
 /// A topic's id as Kafka's tools write it (`Uuid.toString` in Java).

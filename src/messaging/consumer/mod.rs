@@ -26,6 +26,7 @@ use super::{
     Board, Cluster, ConsumerConfig, ConsumerCounts, Handler, dead_letter::DeadLetters, topic::Topic,
 };
 pub use committed::Committed;
+pub(super) use committed::{topic_of, with_topic, word};
 use progress::Progress;
 pub(super) use reader::{ReadError, Reader};
 use run::Run;

@@ -47,6 +47,9 @@ fn parse_json(record: &Record, value: &[u8]) -> Result<Event, Malformed> {
     if let Some(mark) = byte_order_mark(value) {
         return Err(malformed(format!("begins with {mark}, and JSON has none: write UTF-8 without it")));
     }
+    if value.starts_with(registry::AVRO_FILE) {
+        return Err(malformed("begins as an Avro object container file: only JSON is read"));
+    }
     let text = std::str::from_utf8(value).map_err(|error| malformed(format!("not UTF-8: {error}")))?;
     if nests_deeper(value, MAX_DEPTH) {
         return Err(malformed(format!("nests deeper than {MAX_DEPTH} levels")));

@@ -137,7 +137,8 @@ async fn what_is_no_user_is_refused_with_every_fault() {
         (Method::PUT, "/users", 405),
         (Method::POST, "/users/1", 405),
         (Method::GET, "/users/1", 400),
-        (Method::GET, "/users/00000000-0000-0000-0000-000000000000", 404),
+        (Method::GET, "/users/00000000-0000-0000-0000-000000000001", 404),
+        (Method::GET, "/users/00000000-0000-0000-0000-000000000000", 400),
         (Method::GET, "/events/processed", 404),
     ] {
         assert_eq!(users.send(method.clone(), path).await.status, status, "{method} {path}");

@@ -8,6 +8,7 @@ mod envelope;
 mod event_handler;
 mod fetch;
 mod lease;
+mod message_set;
 mod partitioner;
 mod range;
 mod record_batch;

@@ -19,10 +19,10 @@ use kafka_protocol::{
 
 const PRODUCER: i64 = 7;
 /// What an answer may take, unpacked.
-const MOST: usize = 1024 * 1024;
+pub(super) const MOST: usize = 1024 * 1024;
 
 /// A record of a plain producer, of a transaction, or a marker.
-fn record(offset: i64, value: &str, producer_id: i64, control: bool) -> Record {
+pub(super) fn record(offset: i64, value: &str, producer_id: i64, control: bool) -> Record {
     let transactional = producer_id >= 0;
     let key =
         if control { Bytes::copy_from_slice(&[0, 0, 0, u8::from(value == "commit")]) } else { "k".into() };
@@ -43,14 +43,14 @@ fn record(offset: i64, value: &str, producer_id: i64, control: bool) -> Record {
     }
 }
 
-fn encode(records: &[Record], compression: Compression) -> Bytes {
+pub(super) fn encode(records: &[Record], compression: Compression) -> Bytes {
     let mut bytes = BytesMut::new();
     let options = RecordEncodeOptions { version: 2, compression };
     RecordBatchEncoder::encode(&mut bytes, records, &options).unwrap();
     bytes.freeze()
 }
 
-fn log(batches: &[Bytes]) -> Bytes {
+pub(super) fn log(batches: &[Bytes]) -> Bytes {
     batches.concat().into()
 }
 
@@ -58,7 +58,7 @@ fn aborted(first_offset: i64) -> AbortedTransaction {
     AbortedTransaction::default().with_producer_id(ProducerId(PRODUCER)).with_first_offset(first_offset)
 }
 
-fn values(log: Bytes, from: i64, aborted: Vec<AbortedTransaction>) -> (Vec<(i64, String)>, i64) {
+pub(super) fn values(log: Bytes, from: i64, aborted: Vec<AbortedTransaction>) -> (Vec<(i64, String)>, i64) {
     let Decoded { records, next, .. } = decode_batches(0, log, from, aborted, MOST).unwrap();
     let value = |value: Option<Bytes>| String::from_utf8(value.unwrap().to_vec()).unwrap();
     (records.into_iter().map(|record| (record.offset, value(record.value))).collect(), next)
@@ -93,14 +93,14 @@ fn with_records(batch: &Bytes, codec: u8, count: i32, records: &[u8]) -> Bytes {
 }
 
 /// Flips bits of one byte and leaves the checksum as it was.
-fn flipped(batch: &Bytes, at: usize, bits: u8) -> Bytes {
+pub(super) fn flipped(batch: &Bytes, at: usize, bits: u8) -> Bytes {
     let mut bytes = batch.to_vec();
     bytes[at] ^= bits;
     bytes.into()
 }
 
 /// What is wrong with a log that begins so; with a good batch before it, that one is handed out first.
-fn refusal(log: Bytes) -> String {
+pub(super) fn refusal(log: Bytes) -> String {
     let good = encode(&[record(0, "good", -1, false)], Compression::None);
     let behind_good = [good, log.clone()].concat().into();
     assert_eq!(values(behind_good, 0, vec![]), (vec![(0, "good".into())], 1));
@@ -202,66 +202,6 @@ fn refuses_impossible_lengths() {
     assert!(decode_batches(0, padded.freeze(), 1, vec![], MOST).is_err());
 }
 
-/// A message of before Kafka 0.11: magic 0 or 1, with attributes, and a time where it is 1.
-fn old_message(magic: u8, offset: i64, attributes: u8, time: i64, value: &[u8]) -> Bytes {
-    let mut body = BytesMut::new();
-    body.put_slice(&[magic, attributes]);
-    if magic == 1 {
-        body.put_i64(time);
-    }
-    body.put_i32(1);
-    body.put_slice(b"k");
-    body.put_i32(value.len() as i32);
-    body.put_slice(value);
-    let mut crc = flate2::Crc::new();
-    crc.update(&body);
-    let mut message = BytesMut::new();
-    message.put_i64(offset);
-    message.put_i32(body.len() as i32 + 4);
-    message.put_u32(crc.sum());
-    message.put_slice(&body);
-    message.freeze()
-}
-
-#[test]
-fn messages_of_before_kafka_0_11_are_read() {
-    for magic in [0, 1] {
-        let new = encode(&[record(6, "new", -1, false)], Compression::None);
-        let old = [4, 5].map(|offset| old_message(magic, offset, 0, 1_700_000_000_000 + offset, b"old"));
-        let log = log(&[old[0].clone(), old[1].clone(), new]);
-        let read = values(log.clone(), 5, vec![]);
-        assert_eq!(read, (vec![(5, "old".into()), (6, "new".into())], 7), "magic {magic}");
-        let time = decode_batches(0, log, 4, vec![], MOST).unwrap().records[0].timestamp.timestamp_millis();
-        assert_eq!(time == 1_700_000_000_004, magic == 1, "there is a time in magic 1 alone");
-        assert!(refusal(flipped(&old_message(magic, 1, 0, 0, b"v"), 20, 1)).contains("checksum"));
-    }
-}
-
-#[test]
-fn compressed_messages_of_before_kafka_0_11_have_the_offsets_that_they_had() {
-    for (magic, offsets) in [(0, [7, 8, 9]), (1, [0, 1, 2])] {
-        let within = offsets.map(|offset| old_message(magic, offset, 0, 1_700_000_000_000 + offset, b"in"));
-        for codec in 1..=3 {
-            let around = old_message(magic, 9, codec as u8, 0, &packed(codec, &within.concat()));
-            let read = values(around.clone(), 8, vec![]);
-            assert_eq!(read, (vec![(8, "in".into()), (9, "in".into())], 10), "magic {magic}, codec {codec}");
-            assert!(refusal(around.slice(..around.len() - 1)).contains("no whole batch"));
-        }
-        let stamped = old_message(magic, 9, 0x09, 1_800_000_000_000, &packed(1, &within.concat()));
-        let decoded = decode_batches(0, stamped, 7, vec![], MOST).unwrap();
-        let has_brokers_time = decoded.records[2].timestamp.timestamp_millis() == 1_800_000_000_000;
-        assert_eq!((decoded.append_time, has_brokers_time), (magic == 1, magic == 1), "magic {magic}");
-        let bomb = old_message(magic, 9, 1, 0, &packed(1, &zeros(2 * MOST)));
-        assert!(refusal(bomb).contains("more than 1048576 bytes"));
-    }
-}
-
-#[test]
-fn a_format_of_the_future_is_refused() {
-    let message = [&1_i64.to_be_bytes()[..], &28_i32.to_be_bytes(), &[0; 4], &[3], &[0; 23]].concat();
-    assert!(refusal(message.into()).contains("offset 1 has the format 3"));
-}
-
 #[test]
 fn a_first_batch_that_is_cut_short_is_an_error_and_an_empty_answer_is_none() {
     let batch = encode(&[record(1, "cut", -1, false)], Compression::None);
@@ -312,7 +252,7 @@ fn counts_and_offsets_that_cannot_be_are_refused() {
 }
 
 /// One record whose value is so many zeros.
-fn zeros(size: usize) -> Vec<u8> {
+pub(super) fn zeros(size: usize) -> Vec<u8> {
     let varint = |number: usize| {
         let mut rest = number << 1;
         let mut bytes = Vec::new();
@@ -327,7 +267,7 @@ fn zeros(size: usize) -> Vec<u8> {
     [varint(body.len()), body].concat()
 }
 
-fn packed(codec: u8, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn packed(codec: u8, bytes: &[u8]) -> Vec<u8> {
     match codec {
         1 => {
             let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

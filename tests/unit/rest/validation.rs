@@ -1,6 +1,7 @@
 //! What is no event, field by field.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::service::Service;
 
@@ -105,6 +106,10 @@ async fn an_event_id_is_a_uuid_and_a_timestamp_is_a_moment() {
         ("eventId", json!("42")),
         ("eventId", json!(42)),
         ("eventId", json!("")),
+        ("eventId", json!(Uuid::nil())),
+        ("eventId", json!(Uuid::max())),
+        ("eventId", json!("{0f8fad5b-d9cb-469f-a165-70867728950e}")),
+        ("eventId", json!("urn:uuid:0f8fad5b-d9cb-469f-a165-70867728950e")),
         ("timestamp", json!("yesterday")),
         ("timestamp", json!(1_700_000_000)),
         ("timestamp", json!("2026-13-01T00:00:00Z")),
@@ -269,4 +274,11 @@ async fn a_body_has_a_size_that_it_may_have() {
     service.post("/events/generate", body(64 * 1024)).await.ok(201);
     let problem = service.post("/events/generate", body(64 * 1024 + 1)).await.problem(413);
     assert!(problem["detail"].as_str().unwrap().contains("65536"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_before_the_body_is_named() {
+    let body = "\u{feff}{\"userId\":\"u\",\"eventType\":\"LOGIN\"}";
+    let answer = Service::new().post("/events/generate", body).await;
+    assert!(answer.problem(400)["detail"].as_str().unwrap().contains("a byte order mark (U+FEFF)"));
 }

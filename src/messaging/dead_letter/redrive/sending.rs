@@ -7,7 +7,7 @@ use log::warn;
 use tokio::time::Instant;
 
 use super::{DeadLetter, Settled, report::Stopped, work::Work};
-use crate::messaging::{PublishError, backoff::Backoff};
+use crate::messaging::{PublishError, backoff::Backoff, consumer::with_topic};
 
 /// How many letters are on their way at a time; a crash can repeat that many.
 const AT_ONCE: usize = 256;
@@ -73,7 +73,7 @@ impl Work<'_> {
 
     async fn commit(&mut self, partition: i32, settled: &Settled) -> Result<(), Stopped> {
         let (coordinator, topic) = (&self.redriver.coordinator, self.redriver.archive.topic().name());
-        let noted = BTreeMap::from([(partition, (settled.mark(), settled.note()))]);
+        let noted = BTreeMap::from([(partition, (settled.mark(), with_topic(settled.note(), self.topic)))]);
         let by = Instant::now() + COMMIT_PATIENCE;
         let mut backoff = Backoff::new();
         loop {

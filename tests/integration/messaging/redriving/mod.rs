@@ -156,6 +156,34 @@ async fn a_letter_that_is_older_than_its_topic_takes_goes_back_with_the_time_of_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_back_of_a_topic_that_was_made_again_says_nothing_of_the_letters_that_are_there_now() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    bury(&client, &cluster, 0..9).await;
+    let office = Office::of(&client, &cluster);
+    assert_eq!(office.redrive(&Selection::All).await, complete(9));
+    let name = format!("{}.dlq", cluster.topic);
+    let letters = TestCluster {
+        brokers: cluster.brokers.clone(),
+        embedded: None,
+        group: format!("{name}.redrive"),
+        topic: name,
+    };
+    let mut noted = Vec::new();
+    for partition in 0..3 {
+        noted.push(letters.noted_of(partition).await);
+    }
+    letters.make_topic_again(3).await;
+    let client = cluster.client();
+    bury(&client, &cluster, 9..18).await;
+    for (partition, noted) in (0..).zip(&noted).filter(|(_, noted)| noted.0 >= 0) {
+        letters.commit_noted(partition, noted).await;
+    }
+    assert_eq!(Office::of(&client, &cluster).redrive(&Selection::All).await, complete(9));
+    assert_eq!(sent_back(&cluster).await, values(0..18));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_sent_back_is_not_sent_again_however_it_is_asked_for() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
