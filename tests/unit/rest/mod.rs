@@ -11,4 +11,5 @@ mod metrics;
 mod publishing;
 mod routing;
 pub(crate) mod service;
+mod turns;
 mod validation;
