@@ -13,9 +13,9 @@ use super::{
 use crate::store::{Direction, Page, Position, Query, Stored};
 
 /// The most looks for one page: bounds how long the lanes are locked when few events match, to some 100 µs.
-const MOST_LOOKS: usize = 32 * 1024;
+const MOST_LOOKS: usize = 8 * 1024;
 /// How many looks one into an event itself counts for, which is somewhere else in memory.
-const LOOK_INSIDE: usize = 64;
+const LOOK_INSIDE: usize = 16;
 
 /// The events that match, of those whose place is within, at most `limit` of them. The page is shorter, with `rest`
 /// set, where too many had to be looked at.
