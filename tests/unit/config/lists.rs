@@ -112,9 +112,17 @@ fn compose_hands_every_setting_to_the_service_but_where_kafka_is_and_what_is_lis
         .map(|line| line.trim().to_owned())
         .collect();
     let own = ["KAFKA_BROKERS: kafka:9092", "HOST: 0.0.0.0", "PORT: 8000"];
+    // What a container does otherwise where nothing is said.
+    let defaults = [("KAFKA_GROUP_INSTANCE_ID", "hostname"), ("GROUP_ON_STOP", "leave")];
     // The event log has a compose file of its own.
     let others = config::settings().filter(|setting| setting.group != "Event log");
-    let others = others.map(|setting| format!("{}:", setting.variable));
+    let others = others.map(|setting| {
+        let variable = setting.variable;
+        match defaults.iter().find(|(name, _)| *name == variable) {
+            Some((_, default)) => format!("{variable}: ${{{variable}-{default}}}"),
+            None => format!("{variable}:"),
+        }
+    });
     let others = others.filter(|line| !own.iter().any(|own| own.starts_with(line.as_str())));
     let expected: Vec<String> = own.map(str::to_owned).into_iter().chain(others).collect();
     assert_lists("docker-compose.yml", &found, &expected);
