@@ -258,6 +258,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             protocol: reader.value(&table::GROUP_PROTOCOL),
             assignors: reader.value(&table::KAFKA_PARTITION_ASSIGNMENT_STRATEGY),
             instance_id: reader.value(&table::KAFKA_GROUP_INSTANCE_ID),
+            leave_on_stop: reader.value(&table::GROUP_ON_STOP),
             session_timeout: reader.value(&table::KAFKA_SESSION_TIMEOUT),
             rebalance_timeout: reader.value(&table::KAFKA_REBALANCE_TIMEOUT),
             heartbeat_interval: reader.value(&table::KAFKA_HEARTBEAT_INTERVAL),

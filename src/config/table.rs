@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::{
     security::Protocol,
     values::{
-        Assignors, Brokers, Directives, Durations, Endpoint, EventTypes, File, Host, HostNames, Networks,
-        OneOf, Or, Origins, Password, Size, Text, Token, TopicName, TrustedOrigins, Values, Whole,
+        Assignors, Brokers, Directives, Durations, Endpoint, EventTypes, File, Host, HostNames, InstanceId,
+        Networks, OneOf, Or, Origins, Password, Size, Text, Token, TopicName, TrustedOrigins, Values, Whole,
     },
 };
 use crate::{
@@ -212,8 +212,10 @@ settings! {
             "How the group is spoken to: consumer is KIP-848's (Kafka 4.0), auto is that where it can be.";
         KAFKA_PARTITION_ASSIGNMENT_STRATEGY: Assignors = "cooperative-sticky", Assignors,
             "How the classic protocol shares partitions; range goes with clients that know no other.";
-        KAFKA_GROUP_INSTANCE_ID: Or<Text> = "", Or::unset(Text { longest: 249 }),
+        KAFKA_GROUP_INSTANCE_ID: Or<InstanceId> = "", Or::unset(InstanceId { longest: 249 }),
             "A name of this instance alone: a restart within the session moves no partition.";
+        GROUP_ON_STOP: OneOf<bool> = "auto", OneOf(&[("auto", false), ("leave", true)]),
+            "Whether a stop leaves the group although there is a KAFKA_GROUP_INSTANCE_ID; auto is not to.";
         KAFKA_SESSION_TIMEOUT: Durations = "10s", Durations::from(ms(1_000)).to(minutes(30)),
             "An instance that the group has not heard of for so long loses its partitions.";
         KAFKA_HEARTBEAT_INTERVAL: Durations = "3s", Durations::from(ms(100)).to(minutes(10)),

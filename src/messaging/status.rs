@@ -133,6 +133,9 @@ pub struct GroupStatus {
     pub generation: i32,
     /// The partitions assigned to this member.
     pub partitions: Vec<PartitionStatus>,
+    /// How many partitions the topic has; 0 while that is not known.
+    #[serde(skip)]
+    pub topic_partitions: usize,
     /// Whether every partition of the first assignment was restored and read to the end that it had then.
     pub settled: bool,
     /// The last rebalances of this member, the newest first.

@@ -77,6 +77,12 @@ pub(super) fn header(name: &HeaderName, always: bool) -> Value {
         }
         "kafka-partition" => ("The partition that the event was written to.", whole),
         "kafka-offset" => ("Its offset there.", whole),
+        "highwater-partitions" => (
+            "The partitions that the answer is from (a Dictionary of RFC 9651): those that this instance has, those of \
+             them whose events are all here again, how many the topic has, and whether the answer is from all. \
+             For example `held=\"0-2,4\", restored=\"0-2\", of=6, whole=?0`.",
+            json!({ "type": "string" }),
+        ),
         "cache-control" => ("To be asked for again each time.", json!({ "const": "no-cache" })),
         _ => ("", json!({ "type": "string" })),
     };

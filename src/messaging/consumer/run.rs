@@ -103,6 +103,7 @@ impl Run {
             () = self.stop.cancelled() => return ControlFlow::Break(()),
             () = self.staffing.topic.changed_from(self.partitions) => {
                 self.partitions = self.staffing.topic.partitions();
+                self.staffing.board.group(|group| group.topic_partitions = self.partitions);
                 self.staffing.handler.topic_has(self.partitions).await;
             }
             call = self.membership.next() => return self.heed(call).await,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Conflicts;
+use super::{Conflicts, Turns};
 use crate::{
     services::operations::{Figure, Kind, Particular},
     store::{EventStore, Stats},
@@ -19,6 +19,8 @@ pub struct Holdings {
     pub store: Arc<dyn EventStore>,
     /// What came with the id of another event, and other content.
     pub conflicts: Arc<Conflicts>,
+    /// What long reads wait for.
+    pub turns: Arc<Turns>,
 }
 
 /// What the store holds and has seen.
@@ -38,12 +40,20 @@ impl Particular for Holdings {
     }
 
     fn figures(&self) -> Vec<Figure> {
-        let mut figures = vec![Figure {
-            name: "highwater_consume_conflicts_total",
-            help: "Events with the id of another and other content.",
-            kind: Kind::Counter,
-            value: self.conflicts.count(),
-        }];
+        let mut figures = vec![
+            Figure {
+                name: "highwater_consume_conflicts_total",
+                help: "Events with the id of another and other content.",
+                kind: Kind::Counter,
+                value: self.conflicts.count(),
+            },
+            Figure {
+                name: "highwater_listings_refused_total",
+                help: "Listings refused because too many long ones waited for their turn.",
+                kind: Kind::Counter,
+                value: self.turns.refused(),
+            },
+        ];
         if let Some(Stats { events, evicted, duplicates }) = self.store.stats() {
             figures.extend([
                 Figure {

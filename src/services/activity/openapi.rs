@@ -5,10 +5,11 @@ use uuid::{Uuid, uuid};
 use warp::http::{HeaderName, header};
 
 use super::{
-    answers::{event::unknown, published, store_is_away},
+    answers::{crowded, event::unknown, published, store_is_away},
+    coverage::{Coverage, PARTITIONS},
     holdings::Store,
     request::MAX_CHARACTERS,
-    selection::MAX_LIMIT,
+    selection::{ASCENDING, DESCENDING, MAX_LIMIT},
 };
 use crate::{
     http::{
@@ -104,7 +105,11 @@ fn find(document: &mut Document) {
             .query("wait", "Waits for it to be processed, at most 30 seconds: `2s`, `500ms`, `2`.", wait)
             .invalid("eventId", "must be a UUID")
             .answers(200, Answer::new("The event.").json(event("payload"), &example("payload")))
-            .problem("unknown", "It is not processed yet, was dropped, or never was.", unknown(ID))
+            .problem(
+                "unknown",
+                "It is not processed yet, is another instance's, was dropped, or never was.",
+                unknown(ID, &Coverage::default()),
+            )
             .problem("storeAway", "The store cannot be read.", away()),
     );
 }
@@ -144,9 +149,19 @@ fn selected(mut operation: Operation, fixed: &str) -> Operation {
             "A page of at most so many; without it, all of them.",
             json!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT }),
         )
-        .query("cursor", "Where the page before ended, as its Link says.", json!({ "type": "string" }))
+        .query(
+            "order",
+            "That of processing, which is `asc`, or the newest first.",
+            json!({ "enum": [ASCENDING, DESCENDING], "default": ASCENDING }),
+        )
+        .query(
+            "cursor",
+            "Where the page before ended, as its Link says. In the other order it goes back from there.",
+            json!({ "type": "string" }),
+        )
         .invalid("limit", "must be from 1 to 10000")
         .problem("storeAway", "The store cannot be read.", away())
+        .problem("crowded", "Too many long listings are under way.", crowded())
 }
 
 /// The answer of a listing; a line an event where Accept prefers that.
@@ -155,6 +170,7 @@ fn pages(description: &'static str, payload: &str) -> Answer {
         .of(NDJSON, json!({ "type": "string" }), &format!("{}\n", example(payload)))
         .header(header::LINK)
         .always(header::VARY)
+        .always(PARTITIONS)
 }
 
 fn envelope(fixed: &str) -> Answer {

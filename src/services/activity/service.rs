@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::{Api, Conflicts, Holdings, Processor, cursor::Run, paths::PATHS, routes::routes};
+use super::{Api, Conflicts, Holdings, Processor, Turns, cursor::Run, paths::PATHS, routes::routes};
 use crate::{
     config::Config,
     http::{self, Door, Listeners, Traffic},
@@ -33,6 +33,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let topic = kafka.topic::<Event>(config.topic);
     let store = Arc::new(MemoryStore::new(&config.store));
     let conflicts = Arc::new(Conflicts::default());
+    let turns = Arc::<Turns>::default();
     let events = topic.producer(config.producer.clone());
     let consuming = topic
         .consumer(config.consumer.clone())
@@ -58,7 +59,11 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         door,
         memberships: vec![Membership::of(&consuming, kafka.status())],
         producers: events.producer().into_iter().chain([consuming.letters()]).cloned().collect(),
-        particular: Some(Arc::new(Holdings { store: Arc::clone(&store) as _, conflicts })),
+        particular: Some(Arc::new(Holdings {
+            store: Arc::clone(&store) as _,
+            conflicts,
+            turns: Arc::clone(&turns),
+        })),
         ..Operations::new(env!("CARGO_PKG_NAME"), kafka.status(), Arc::clone(&traffic))
     });
     let api = Api {
@@ -67,6 +72,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         config: config.activity,
         limits: config.http.body_limits(),
         run: Run::begin(),
+        turns,
         operations,
         dead_letters: desk.clone(),
         shutdown: shutdown.clone(),

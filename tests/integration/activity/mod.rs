@@ -2,6 +2,7 @@
 
 mod broker_away;
 mod broker_faults;
+mod coverage;
 mod dead_letters;
 mod duplicates;
 mod log_bounds;

@@ -112,12 +112,18 @@ fn compose_hands_every_setting_to_the_service_but_where_kafka_is_and_what_is_lis
         .map(|line| line.trim().to_owned())
         .collect();
     let own = ["KAFKA_BROKERS: kafka:9092", "HOST: 0.0.0.0", "PORT: 8000"];
+    // What a container does otherwise where nothing is said.
+    // A container may have a load balancer before it.
+    let defaults =
+        [("KAFKA_GROUP_INSTANCE_ID", "-hostname"), ("GROUP_ON_STOP", "-leave"), ("DRAIN_DELAY", ":-5s")];
     // The event log has a compose file of its own.
     let others = config::settings().filter(|setting| setting.group != "Event log");
-    let others = others.map(|setting| match setting.variable {
-        // A container may have a load balancer before it.
-        "DRAIN_DELAY" => "DRAIN_DELAY: ${DRAIN_DELAY:-5s}".to_owned(),
-        variable => format!("{variable}:"),
+    let others = others.map(|setting| {
+        let variable = setting.variable;
+        match defaults.iter().find(|(name, _)| *name == variable) {
+            Some((_, default)) => format!("{variable}: ${{{variable}{default}}}"),
+            None => format!("{variable}:"),
+        }
     });
     let others = others.filter(|line| !own.iter().any(|own| own.starts_with(line.as_str())));
     let expected: Vec<String> = own.map(str::to_owned).into_iter().chain(others).collect();

@@ -31,6 +31,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.consumer.protocol, GroupProtocol::Classic);
     assert_eq!(config.consumer.assignors, [Assignor::CooperativeSticky]);
     assert_eq!(config.consumer.instance_id, None);
+    assert!(!config.consumer.leave_on_stop);
     assert_eq!(config.consumer.max_processing, Duration::from_secs(300));
     assert_eq!(config.producer.queue_records, 10_000);
     assert_eq!(config.producer.queue_bytes, 64 << 20);
@@ -145,6 +146,16 @@ fn words_stand_for_choices() {
     assert_eq!(with(&[("LOG_FORMAT", "TEXT")]).map(|c| c.log.format), Ok(Some(Format::Text)));
     assert_eq!(with(&[("KAFKA_TOPIC_RETENTION", "none")]).map(|c| c.topic.retention), Ok(None));
     assert_eq!(faults(&[("OFFSET_RESET", "newest")]), ["OFFSET_RESET=newest: must be earliest or latest"]);
+}
+
+#[test]
+fn an_instance_can_be_called_as_its_machine_is() {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("Linux");
+    let config = with(&[("KAFKA_GROUP_INSTANCE_ID", "hostname"), ("GROUP_ON_STOP", "leave")]).expect("valid");
+    assert_eq!(config.consumer.instance_id.as_deref(), Some(machine.trim()));
+    assert!(config.consumer.leave_on_stop);
+    let named = with(&[("KAFKA_GROUP_INSTANCE_ID", "blue")]).expect("valid").consumer;
+    assert_eq!((named.instance_id.as_deref(), named.leave_on_stop), (Some("blue"), false));
 }
 
 #[test]

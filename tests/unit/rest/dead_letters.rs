@@ -32,6 +32,7 @@ fn service() -> Service {
         protocol: GroupProtocol::Classic,
         assignors: vec![Assignor::Range],
         instance_id: None,
+        leave_on_stop: false,
         session_timeout: second,
         rebalance_timeout: second,
         heartbeat_interval: second,

@@ -48,6 +48,7 @@ async fn metrics_are_prometheus_text_with_the_state_of_kafka_the_group_and_the_s
         ("highwater_consume_standing_still{partition=\"2\",topic=\"events\"}", 1.0),
         ("highwater_consume_duplicates_total", 1.0),
         ("highwater_consume_conflicts_total", 0.0),
+        ("highwater_listings_refused_total", 0.0),
         ("highwater_store_events", 1.0),
         ("highwater_store_evicted_total", 0.0),
         ("highwater_dead_letters_total{topic=\"events\"}", 0.0),

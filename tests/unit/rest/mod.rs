@@ -13,4 +13,5 @@ mod metrics;
 mod publishing;
 mod routing;
 pub(crate) mod service;
+mod turns;
 mod validation;

@@ -12,7 +12,7 @@ use highwater::{
     http::{BodyLimits, Door, Traffic},
     messaging::{Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::Roster},
     services::{
-        activity::{Api, Config, Conflicts, Holdings, PATHS, Run, routes},
+        activity::{Api, Config, Conflicts, Holdings, PATHS, Run, Turns, routes},
         dead_letters::Desk,
         operations::{Membership, Operations},
     },
@@ -49,6 +49,7 @@ pub(crate) struct Service {
     pub(crate) door: Option<Arc<Door>>,
     pub(crate) limits: BodyLimits,
     pub(crate) run: Run,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) dead_letters: Option<Arc<Desk>>,
     pub(crate) shutdown: Shutdown,
 }
@@ -72,6 +73,7 @@ impl Service {
                 timeout: std::time::Duration::from_secs(5),
             },
             run: Run::begin(),
+            turns: Arc::default(),
             dead_letters: None,
             shutdown: Shutdown::new(),
         }
@@ -95,7 +97,11 @@ impl Service {
             counts: Arc::default(),
             roster: Arc::clone(&self.roster),
         };
-        let holdings = Holdings { store: self.store.clone(), conflicts: self.conflicts.clone() };
+        let holdings = Holdings {
+            store: self.store.clone(),
+            conflicts: self.conflicts.clone(),
+            turns: Arc::clone(&self.turns),
+        };
         let operations = Operations {
             embedded: self.embedded,
             shutdown: self.shutdown.clone(),
@@ -110,6 +116,7 @@ impl Service {
             config: Config { event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into() },
             limits: self.limits,
             run: self.run,
+            turns: Arc::clone(&self.turns),
             operations: Arc::new(operations),
             dead_letters: self.dead_letters.clone(),
             shutdown: self.shutdown.clone(),

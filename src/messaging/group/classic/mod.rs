@@ -192,7 +192,7 @@ impl Member<'_> {
     }
 
     async fn leave(mut self, how: Leave) -> Ended {
-        if how == Leave::Unfit || self.enrolment.config.instance_id.is_none() {
+        if !self.enrolment.stays(how) {
             self.enrolment.phase(GroupPhase::Left);
             if let Err(error) = self.joiner.leave(self.enrolment).await {
                 log::debug!("leaving the group: {error}");

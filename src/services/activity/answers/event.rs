@@ -4,7 +4,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 use warp::{Reply, http::StatusCode, reply::Response};
 
-use super::super::{Api, selection};
+use super::super::{Api, Coverage, coverage::PARTITIONS, selection};
 use crate::{
     http::{self, Problem, json},
     services::resource,
@@ -19,6 +19,7 @@ pub(in super::super) async fn find(api: &Api, id: &str, query: &str) -> Response
 async fn answer(api: &Api, id: &str, query: &str) -> Result<Response, Problem> {
     let id = resource::id("eventId", id)?;
     let wait = selection::wait(query)?;
+    let before = api.coverage();
     let found = if wait.is_zero() {
         api.store.get(id).await
     } else {
@@ -31,13 +32,15 @@ async fn answer(api: &Api, id: &str, query: &str) -> Result<Response, Problem> {
     };
     match found {
         Ok(Some(event)) => Ok(json(Bytes::copy_from_slice(event.json()))),
-        Ok(None) => Err(unknown(id)),
+        Ok(None) => Err(unknown(id, &before.until(&api.coverage()))),
         Err(error) => Err(super::store_is_away(&error)),
     }
 }
 
-/// 404.
-pub(in super::super) fn unknown(id: Uuid) -> Problem {
-    let detail = format!("no event {id} is here: it is not processed yet, was dropped, or never was");
-    Problem::new(StatusCode::NOT_FOUND, detail)
+/// 404, with the partitions in which it is not.
+pub(in super::super) fn unknown(id: Uuid, coverage: &Coverage) -> Problem {
+    let detail = format!(
+        "no event {id} is here: it is not processed yet, is another instance's, was dropped, or never was"
+    );
+    Problem::new(StatusCode::NOT_FOUND, detail).with_header(PARTITIONS, coverage.value())
 }
