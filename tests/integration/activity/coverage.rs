@@ -22,8 +22,8 @@ fn said(answer: &Response) -> Said {
     let member = |name: &str| {
         let after = header.split(&format!("{name}=")).nth(1).unwrap();
         // A list has commas, and quotes around them.
-        let end = if after.starts_with('"') { "\"" } else { "," };
-        after.trim_start_matches('"').split(end).next().unwrap().to_owned()
+        let (value, end) = after.strip_prefix('"').map_or((after, ','), |value| (value, '"'));
+        value.split(end).next().unwrap().to_owned()
     };
     let numbers = |name: &str| {
         let ranges = member(name);
