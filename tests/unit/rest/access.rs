@@ -155,7 +155,16 @@ async fn what_the_server_refuses_by_itself_is_counted_and_logged() {
         let line = next_line().await;
         assert_eq!((line["status"].as_str(), line["client"].as_str()), (status, "127.0.0.1"));
     }
-    let _only = TcpStream::connect(address).await.unwrap();
+    // Busy, or it would make room.
+    let mut only = TcpStream::connect(address).await.unwrap();
+    only.write_all(b"GET /here HTTP/1.1\r\nhost: loc").await.unwrap();
+    let is_busy = || {
+        let counts = TextEncoder::new().encode_to_string(&traffic.families()).unwrap();
+        counts.contains("highwater_http_connections{state=\"busy\"} 1\n")
+    };
+    while !is_busy() {
+        tokio::task::yield_now().await;
+    }
     assert!(send(address, "").await.starts_with("HTTP/1.1 503"));
     assert_eq!(next_line().await["status"], "503");
     let counts = TextEncoder::new().encode_to_string(&traffic.families()).unwrap();
