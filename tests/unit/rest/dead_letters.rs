@@ -80,7 +80,6 @@ async fn without_a_token_in_the_settings_the_routes_are_not_there() {
 
 #[tokio::test]
 async fn whoever_does_not_bear_the_token_gets_401_and_is_told_what_is_taken() {
-    let service = service();
     let wrong = [
         "Bearer a-token-of-24-characterz",
         "Bearer a-token-of-24-character",
@@ -93,6 +92,8 @@ async fn whoever_does_not_bear_the_token_gets_401_and_is_told_what_is_taken() {
         "Bearer  \u{e9}",
     ];
     for (method, path) in [("GET", "/dead-letters?limit=0"), ("POST", "/dead-letters/redrive")] {
+        // Ten wrong tokens are too many for one door.
+        let service = service();
         let none = ask(&service, method, path, None, "{").await;
         none.problem(401);
         assert_eq!(none.header("www-authenticate"), Some("Bearer realm=\"highwater\""));
