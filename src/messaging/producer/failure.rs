@@ -99,8 +99,8 @@ pub(super) fn lasting(topic: &str, error: &WireError) -> Option<String> {
         E::ClusterAuthorizationFailed => format!("no right to write to topic {topic}: {error}"),
         E::InvalidTimestamp => clock(error),
         E::NotEnoughReplicas | E::NotEnoughReplicasAfterAppend => format!(
-            "fewer replicas of topic {topic} are in sync than its min.insync.replicas asks for: bring brokers back, or \
-             lower it"
+            "fewer replicas of topic {topic} are in sync than its min.insync.replicas asks for (bring brokers back, or \
+             lower it): {error}"
         ),
         _ => return None,
     })

@@ -93,7 +93,7 @@ async fn whoever_does_not_bear_the_token_gets_401_and_is_told_what_is_taken() {
         "Bearer  \u{e9}",
     ];
     for (method, path) in [("GET", "/dead-letters?limit=0"), ("POST", "/dead-letters/redrive")] {
-        // Fewer wrong tokens than are counted as guessing.
+        // Ten wrong tokens are too many for one door.
         let service = service();
         let none = ask(&service, method, path, None, "{").await;
         none.problem(401);
