@@ -10,6 +10,7 @@ use kafka_protocol::{
         CreateTopicsRequest, DeleteTopicsRequest, FindCoordinatorRequest, GroupId, ListOffsetsRequest,
         MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, TopicName, TransactionalId,
         create_topics_request::{CreatableTopic, CreatableTopicConfig},
+        delete_topics_request::DeleteTopicState,
         list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
         metadata_request::MetadataRequestTopic,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
@@ -126,13 +127,14 @@ impl TestCluster {
 
     /// Deletes the test's topic and makes another of its name. Members that miss it may be faster.
     pub(crate) async fn make_topic_again(&self, partitions: i32) {
-        let delete =
-            DeleteTopicsRequest::default().with_topic_names(vec![self.topic_name()]).with_timeout_ms(10_000);
         let before = self.topic_id().await;
+        // By its id: where a broker has not heard of the new one yet, that one is not deleted in its place.
+        let old = DeleteTopicState::default().with_name(None).with_topic_id(before);
+        let delete = DeleteTopicsRequest::default().with_topics(vec![old]).with_timeout_ms(10_000);
         eventually("it is another topic", async || {
             // Only the controller deletes; the others say so.
             for broker in &self.brokers {
-                open(broker).await.call(&delete, 1..=5).await.unwrap();
+                open(broker).await.call(&delete, 6..=6).await.unwrap();
             }
             self.create_topic(partitions, &[]).await;
             let now = self.topic_id().await;
