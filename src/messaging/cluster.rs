@@ -222,7 +222,14 @@ impl Cluster {
                 Ok(connection) => return Ok(connection),
                 Err(failures) => failures,
             };
-            match self.connect_to_any_of(self.addresses.bootstrap(), false).await {
+            let mut others = self.addresses.bootstrap();
+            // Not those again that have just failed; where another cluster is found, the settings call it ours.
+            others.retain(|address| {
+                let was_tried =
+                    |(tried, error): &(String, WireError)| tried == address && !error.is_of_another();
+                !failures.iter().any(was_tried)
+            });
+            match self.connect_to_any_of(others, false).await {
                 Ok(connection) => return Ok(connection),
                 Err(others) => failures.extend(others),
             }

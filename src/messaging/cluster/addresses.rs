@@ -56,16 +56,12 @@ impl Addresses {
         good.into_iter().chain(doubtful).map(|broker| broker.address.clone()).collect()
     }
 
-    /// The addresses of the settings that the cluster did not name, beginning with another each time.
+    /// The addresses of the settings, beginning with another each time.
     pub(super) fn bootstrap(&self) -> Vec<String> {
         let mut named = self.lock();
         named.turn = named.turn.wrapping_add(1);
         let first = named.turn % self.bootstrap.len().max(1);
-        let in_turn = self.bootstrap[first..].iter().chain(&self.bootstrap[..first]);
-        in_turn
-            .filter(|address| named.brokers.iter().all(|broker| broker.address != **address))
-            .cloned()
-            .collect()
+        self.bootstrap[first..].iter().chain(&self.bootstrap[..first]).cloned().collect()
     }
 
     /// An attempt at that address begins, or it succeeded.

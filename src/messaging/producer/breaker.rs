@@ -38,6 +38,7 @@ use std::{
 use log::{info, warn};
 use tokio::{sync::Notify, time::Instant};
 
+use super::failure::Failure;
 use crate::messaging::{Board, BreakerState, BreakerStatus, PublishError};
 
 /// Who may pass to a lane.
@@ -237,19 +238,21 @@ impl Breaker {
     }
 
     /// A call that began then ended without an answer. Tells whether that changed anything.
-    pub(super) fn failed(&self, since: Instant, after: Duration, error: &dyn fmt::Display) -> bool {
+    pub(super) fn failed(&self, since: Instant, after: Duration, failure: &Failure) -> bool {
         let mut inner = self.inner();
+        inner.unreachable |= !failure.sent;
         // A probe is all the credit that there is.
         let is_probe =
             inner.state == BreakerState::HalfOpen && inner.turned.is_none_or(|turned| since >= turned);
         let after = if is_probe { Duration::ZERO } else { after };
         let answered = self.made + Duration::from_micros(self.answered.load(Ordering::Relaxed));
-        self.silent(&mut inner, since.max(answered), after, error)
+        self.silent(&mut inner, since.max(answered), after, &failure.error)
     }
 
-    /// A lane has found no way to the broker.
-    pub(super) fn lost(&self) {
+    /// A lane has found no way to the broker. Changes nothing yet.
+    pub(super) fn lost(&self) -> bool {
         self.inner().unreachable = true;
+        false
     }
 
     /// A lane has found its way to the broker. Tells whether that changed anything.

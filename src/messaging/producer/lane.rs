@@ -334,16 +334,12 @@ impl Lane {
                 }
             }
             Err(error) => {
-                self.lost(&error);
+                // Where no broker answers, the leader is one of those that do not.
+                if refusal(&error).is_none() {
+                    self.note(Breaker::lost);
+                }
                 self.board.failed(&self.part, &error);
             }
-        }
-    }
-
-    /// Notes where no broker answered: the leader is among those that do not.
-    fn lost(&self, error: &WireError) {
-        if let (Some(breaker), None) = (&self.breaker, refusal(error)) {
-            breaker.lost();
         }
     }
 
@@ -357,14 +353,11 @@ impl Lane {
     /// Whether the failure is the broker's: what it refuses, it has answered.
     fn judge(&self, failure: &Failure) {
         let (called, after) = (self.called, self.breaker_after);
-        if !failure.sent {
-            self.lost(&failure.error);
-        }
         match refusal(&failure.error) {
             Some(_) if failure.sent => self.note(|breaker| breaker.answered()),
             // The word of whichever broker was asked for the leader.
             Some(_) => {}
-            None => self.note(|breaker| breaker.failed(called, after, &failure.error)),
+            None => self.note(|breaker| breaker.failed(called, after, failure)),
         }
     }
 

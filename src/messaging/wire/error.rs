@@ -112,6 +112,11 @@ impl WireError {
         source.kind() == io::ErrorKind::ConnectionRefused || is_of_name(source)
     }
 
+    /// Whether a broker answers, and is of another cluster.
+    pub(crate) fn is_of_another(&self) -> bool {
+        matches!(self, Self::OtherCluster { .. })
+    }
+
     /// Kafka's error, where it is one.
     pub fn code(&self) -> Option<ResponseError> {
         match self {
