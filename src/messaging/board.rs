@@ -19,9 +19,12 @@ pub struct Board {
     status: watch::Sender<Status>,
     /// What is wrong now, by the part that sees it.
     failing: Mutex<BTreeMap<String, Trouble>>,
-    /// Of each partition that was written to, by topic, why nothing is taken for it; `None` where something is.
-    writing: Mutex<BTreeMap<Arc<str>, BTreeMap<i32, Option<String>>>>,
+    /// What was written to, by topic.
+    writing: Mutex<BTreeMap<Arc<str>, Partitions>>,
 }
+
+/// Of each partition that was written to, why nothing is taken for it; `None` where something is.
+type Partitions = BTreeMap<i32, Option<String>>;
 
 /// What is wrong, and what the log said of it last, and when; nothing, where another part said it.
 #[derive(Debug)]
@@ -132,7 +135,7 @@ impl Board {
     }
 
     /// A topic takes nothing while none of its partitions that were written to does.
-    fn tell_refusal(&self, topic: &Arc<str>, partitions: &BTreeMap<i32, Option<String>>) {
+    fn tell_refusal(&self, topic: &Arc<str>, partitions: &Partitions) {
         let reason = partitions.values().all(Option::is_some).then(|| partitions.values().flatten().next());
         let refusal = reason.flatten().map(|reason| TopicRefusal::now(topic, reason));
         self.status.send_if_modified(|status| {
@@ -145,7 +148,7 @@ impl Board {
         });
     }
 
-    fn writing(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, BTreeMap<i32, Option<String>>>> {
+    fn writing(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Partitions>> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
