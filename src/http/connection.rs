@@ -115,7 +115,7 @@ pub(super) async fn serve<S>(
             match pace.overdue() {
                 // Polled again, the service gives the handler up and answers in its place.
                 Some(Phase::Overdue) => {}
-                Some(Phase::Idle | Phase::Head) if access == Access::Reserve => {
+                Some(Phase::New | Phase::Head) if access == Access::Reserve => {
                     return Poll::Ready(Some(too_many()));
                 }
                 Some(Phase::Head) => return Poll::Ready(Some(too_slow(config.header_timeout))),

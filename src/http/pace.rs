@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures::task::AtomicWaker;
+use hyper::header::{CONNECTION, HeaderValue};
 use tokio::time::Instant;
 
 use super::{Correlation, Problem, budget::Share};
@@ -46,9 +47,10 @@ pub(super) fn take(bytes: usize) -> Result<(), Problem> {
     if there { Ok(()) } else { Err(no_memory()) }
 }
 
-/// 503: no memory is free.
+/// 503: no memory is free. The connection ends with it: to read the rest of the request would hold what it has.
 pub(super) fn no_memory() -> Problem {
     Problem::unavailable("large requests and answers have taken all memory that there is for them", 1)
+        .with_header(CONNECTION, HeaderValue::from_static("close"))
 }
 
 #[derive(Debug)]
@@ -86,9 +88,11 @@ struct Behind {
 /// What a connection is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// No byte came yet.
+    New,
     /// A request's head is arriving.
     Head,
-    /// No byte of a request came, of the first or of the next.
+    /// An answer was given, and no byte of a next request came.
     Idle,
     /// A handler is at work.
     Handling,
@@ -104,13 +108,8 @@ impl Pace {
     /// Of a connection that was made just now: how long a head may take, and how long an answer may take to begin.
     pub(super) fn new(head: Duration, request: Duration, share: Share) -> Self {
         let now = Instant::now();
-        let state = State {
-            phase: Phase::Idle,
-            due: Some(now + head),
-            behind: None,
-            idle: Some(now),
-            evicted: false,
-        };
+        let state =
+            State { phase: Phase::New, due: Some(now + head), behind: None, idle: Some(now), evicted: false };
         let (state, correlation) = (Mutex::new(state), Mutex::default());
         Self { head, request, state, correlation, share, task: AtomicWaker::new() }
     }
@@ -147,8 +146,7 @@ impl Pace {
 
     /// Whether no byte has come yet.
     pub(super) fn is_fresh(&self) -> bool {
-        let state = self.state();
-        state.phase == Phase::Head && state.idle.is_some()
+        self.state().phase == Phase::New
     }
 
     /// Closes the connection, if it has been idle since then; whether it has.
@@ -182,7 +180,7 @@ impl Pace {
     pub(super) fn bytes_came(&self) {
         let mut state = self.state();
         state.idle = None;
-        if state.phase == Phase::Idle {
+        if matches!(state.phase, Phase::New | Phase::Idle) {
             *state = State { phase: Phase::Head, due: Some(Instant::now() + self.head), ..*state };
         }
     }

@@ -195,9 +195,7 @@ where
         this.pace.answer_began();
         let length = answer.body().size_hint().exact();
         if !this.pace.share.take_for_answer(length) && !is_probe(this.asked.uri.path()) {
-            let closing = answer.headers_mut().remove(CONNECTION);
             answer = no_memory().into_response();
-            answer.headers_mut().extend(closing.map(|closing| (CONNECTION, closing)));
         }
         // Whatever becomes of a request, its answer has an id: that which its handler answers with, that which it came
         // with, that which its handler worked with, or a new one.
