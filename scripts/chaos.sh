@@ -24,8 +24,8 @@
 #   RATE           posts a second, all clients together (400)
 #   PARTITIONS     of the topic at first (6)
 #   FAULTS         only these kinds, with commas between them: kill-instance, pause-instance, cut,
-#                  cut-from-coordinator, delay, churn, guest, kill-broker, pause-broker, elect,
-#                  partitions, quota, roll, recreate (all)
+#                  cut-from-coordinator, delay, churn, guest, kill-broker, move-broker, pause-broker,
+#                  elect, partitions, quota, roll, recreate (all)
 #   UNCLEAN        no leaves out the unclean election at the end
 #   SABOTAGE       commit-before-processing, no-admission, no-fencing, watermark-off-by-one or
 #                  ack-before-kafka: builds with the feature `sabotage`, and passes when just that

@@ -10,7 +10,7 @@ CURL_HOME=$(mktemp -d) # where curl is told not to show its progress, as a termi
 echo silent >"$CURL_HOME/.curlrc"
 cd "$(dirname "$0")/.."
 
-export COMPOSE_PROJECT_NAME=highwater-demo
+export COMPOSE_PROJECT_NAME=highwater-demo CONTAINER_PREFIX=highwater-demo-
 # Where BuildKit's plugin is not installed, the classic builder does it.
 docker buildx version >/dev/null 2>&1 || export DOCKER_BUILDKIT=0
 export PORT=${PORT:-8000} COMPOSE_PROGRESS=quiet BUILDKIT_PROGRESS=quiet

@@ -37,6 +37,7 @@ compose() {
 }
 compose_file=${COMPOSE_FILE:-docker-compose.yml}
 unset COMPOSE_FILE COMPOSE_PROFILES
+export CONTAINER_PREFIX=$project-
 # Nor does what this shell has set count: Compose would take it before its file of settings.
 while read -r name; do unset "$name"; done < <(sed -n 's/^#\([A-Z][A-Z_]*\)=.*/\1/p' "$root/.env.example")
 

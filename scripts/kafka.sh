@@ -5,7 +5,8 @@
 #   scripts/kafka.sh stop   [PORT]                       stop it and delete its data
 #   scripts/kafka.sh tool   [PORT] NAME ARGS...          one of Kafka's own commands, on that cluster
 #   scripts/kafka.sh kill   [PORT] [NODE]                kill -9 a broker; its data stay
-#   scripts/kafka.sh revive [PORT] [NODE]                start that broker again on its data
+#   scripts/kafka.sh end    [PORT] [NODE]                SIGTERM: it hands over what it leads, and goes
+#   scripts/kafka.sh revive [PORT] [NODE] [AT]           start that broker again on its data; AT another port
 #   scripts/kafka.sh pause  [PORT] [NODE]                the broker hangs without closing a connection
 #   scripts/kafka.sh resume [PORT] [NODE]                and goes on
 #   scripts/kafka.sh log    [PORT] [NODE]                the path of that broker's log
@@ -15,7 +16,8 @@
 # VERSION 3.4.1, the default, runs with ZooKeeper, as confluentinc/cp-kafka:7.4.0 does; 4.1.0 runs
 # in KRaft mode. BROKERS is 1 (the default) or 3; three replicate everything, and any one of them
 # may die. PORT (9092) is the first broker's, each further broker takes the next one; ZooKeeper and
-# the controllers take those from PORT+1000 on. NODE counts from 1; node 0 is ZooKeeper.
+# the controllers take those from PORT+1000 on. NODE counts from 1; node 0 is ZooKeeper. PORT stays the
+# cluster's name where a broker was revived at another one; only the plain listener moves.
 #
 # `start` prints the bootstrap servers, and only those, on standard output:
 #
@@ -281,13 +283,19 @@ stop() { # PORT
   rm -rf "$dir"
 }
 
-revive() { # PORT NODE
+revive() { # PORT NODE [AT]
+  local properties
   gone "$1" "$2" || { say "node $2 of port $1 runs"; return 1; }
+  properties=$(cluster "$1")/$2.properties
+  if [ -n "${3:-}" ]; then
+    ! listens "$3" || { say "port $3 is taken"; return 1; }
+    sed -i "/listeners=/s|PLAINTEXT://127.0.0.1:[0-9]*|PLAINTEXT://127.0.0.1:$3|" "$properties"
+  fi
   launch "$1" "$2"
   if [ "$2" = 0 ]; then
     await 60 ZooKeeper listens $(($1 + 1000))
   else
-    await 120 "broker $2" answers $(($1 + $2 - 1))
+    await 120 "broker $2" answers "$(sed -n 's|^advertised.listeners=PLAINTEXT://[^:]*:\([0-9]*\).*|\1|p' "$properties")"
   fi
 }
 
@@ -317,9 +325,10 @@ case $command in
   start) start "${1:-3.4.1}" "${2:-9092}" "${3:-1}" ;;
   stop) stop "${1:-9092}" ;;
   kill) signal "${1:-9092}" "${2:-1}" KILL && await 10 "its end" gone "${1:-9092}" "${2:-1}" ;;
+  end) signal "${1:-9092}" "${2:-1}" TERM && await 60 "its end" gone "${1:-9092}" "${2:-1}" ;;
   pause) signal "${1:-9092}" "${2:-1}" STOP ;;
   resume) signal "${1:-9092}" "${2:-1}" CONT ;;
-  revive) revive "${1:-9092}" "${2:-1}" ;;
+  revive) revive "${1:-9092}" "${2:-1}" "${3:-}" ;;
   jars) jars "${1:-3.4.1}" ;;
   secrets) echo "$(cluster "${1:-9092}")/secrets" ;;
   log) echo "$(cluster "${1:-9092}")/${2:-1}.log" ;;

@@ -1,6 +1,8 @@
 //! The command line: which service, and the exit code.
 
-use std::{io, net::SocketAddr, process::ExitCode, thread};
+mod allocator;
+
+use std::{io, net::SocketAddr, process::ExitCode, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 #[cfg(feature = "embedded-broker")]
@@ -14,7 +16,8 @@ use highwater_commerce::{orders, users};
 #[cfg(feature = "eventlog")]
 use highwater_eventlog as eventlog;
 use highwater_web::{
-    dead_letters, http,
+    dead_letters,
+    http::{self, Listeners},
     shutdown::{self, Shutdown},
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -22,10 +25,6 @@ use tokio::{
     net::TcpListener,
     runtime::{self, Runtime},
 };
-
-/// musl's own allocator serializes threads; this one is as fast everywhere.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let Invocation { service, config } = match config::from_process() {
@@ -75,22 +74,29 @@ fn main() -> ExitCode {
 /// Runs a service with its log; whether all went well.
 fn logged(
     config: Config,
-    service: impl AsyncFnOnce(Config, TcpListener, Shutdown) -> anyhow::Result<()>,
+    service: impl AsyncFnOnce(Config, Listeners, Shutdown) -> anyhow::Result<()>,
 ) -> bool {
     let started = telemetry::start(&config.log).context("logging cannot start");
-    started.and_then(|_logs| run(config, service).inspect_err(|error| log::error!("{error:#}"))).is_ok()
+    let remarks = config.remarks.clone();
+    started
+        .and_then(|_logs| {
+            remarks.iter().for_each(|remark| log::log!(remark.level, "{}", remark.text));
+            run(config, service).inspect_err(|error| log::error!("{error:#}"))
+        })
+        .is_ok()
 }
 
 fn run(
     config: Config,
-    service: impl AsyncFnOnce(Config, TcpListener, Shutdown) -> anyhow::Result<()>,
+    service: impl AsyncFnOnce(Config, Listeners, Shutdown) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let runtime = runtime()?;
     allow_descriptors(&config.http);
-    let shutdown = stopped_by_signals(&config)?;
+    let shutdown = stopped_by_signals(&config, config.drain_delay)?;
+    runtime.spawn(allocator::give_back(threads()));
     let outcome = runtime.block_on(async {
-        let listener = bind(&config.http).await?;
-        service(config, listener, shutdown).await
+        let listeners = listen(&config.http).await?;
+        service(config, listeners, shutdown).await
     });
     // Whatever runs on has been given the time to finish.
     runtime.shutdown_background();
@@ -100,7 +106,7 @@ fn run(
 /// Without a log, which would stand between the lines of the report.
 fn selftest(config: Config) -> anyhow::Result<bool> {
     let runtime = runtime()?;
-    let shutdown = stopped_by_signals(&config)?;
+    let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
     let passed = runtime.block_on(activity::selftest::run(config, &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     Ok(passed)
@@ -114,7 +120,7 @@ fn dead_letters(task: dead_letters::Task, config: Config) -> anyhow::Result<bool
          its start.)"
     );
     let runtime = runtime()?;
-    let shutdown = stopped_by_signals(&config)?;
+    let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
     let outcome =
         runtime.block_on(dead_letters::shell::run(task, config.into(), &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
@@ -132,7 +138,7 @@ fn settings_of_the_event_log(config: Config) -> anyhow::Result<eventlog::Config>
 fn event_log(chore: eventlog::Chore, config: Config) -> anyhow::Result<bool> {
     let _logs = telemetry::start(&config.log).context("logging cannot start")?;
     let runtime = runtime()?;
-    let shutdown = stopped_by_signals(&config)?;
+    let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
     let settings = settings_of_the_event_log(config)?;
     let outcome = runtime.block_on(async {
         tokio::select! {
@@ -149,24 +155,43 @@ fn event_log(chore: eventlog::Chore, config: Config) -> anyhow::Result<bool> {
 
 fn runtime() -> io::Result<Runtime> {
     // Said explicitly, as tokio else looks for a variable of its own.
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+    runtime::Builder::new_multi_thread()
+        .worker_threads(threads())
+        .on_thread_park(allocator::tidy)
+        .enable_all()
+        .build()
 }
 
-fn stopped_by_signals(config: &Config) -> anyhow::Result<Shutdown> {
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn stopped_by_signals(config: &Config, drain: Duration) -> anyhow::Result<Shutdown> {
     let shutdown = Shutdown::new();
-    shutdown::watch_signals(shutdown.clone(), config.shutdown_timeout).context("signals cannot be had")?;
+    shutdown::watch_signals(shutdown.clone(), drain, config.shutdown_timeout)
+        .context("signals cannot be had")?;
     Ok(shutdown)
 }
 
-async fn bind(config: &http::Config) -> anyhow::Result<TcpListener> {
-    let address = SocketAddr::from((config.host, config.port));
+async fn listen(config: &http::Config) -> anyhow::Result<Listeners> {
+    let clients = bind(config, config.port, "PORT, or what the service's own port is set by").await?;
+    let probes = match config.ops_port {
+        Some(port) => Some(bind(config, port, "OPS_PORT").await?),
+        None => None,
+    };
+    if let Some(probes) = &probes {
+        log::info!("/health, /ready and /metrics are on http://{} as well", probes.local_addr()?);
+    }
+    Ok(Listeners { clients, probes })
+}
+
+/// Listens on that port, which is set by that.
+async fn bind(config: &http::Config, port: u16, setting: &str) -> anyhow::Result<TcpListener> {
+    let address = SocketAddr::from((config.host, port));
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            anyhow!("port {} is taken: set PORT, or what the service's own port is set by", config.port)
-        }
+        io::ErrorKind::AddrInUse => anyhow!("port {port} is taken: set {setting}"),
         io::ErrorKind::AddrNotAvailable => anyhow!("{} is no address of this machine: set HOST", config.host),
-        io::ErrorKind::PermissionDenied => anyhow!("port {} is privileged: set PORT", config.port),
+        io::ErrorKind::PermissionDenied => anyhow!("port {port} is privileged: set {setting}"),
         _ => anyhow!("{address} cannot be listened on: {error}"),
     })
 }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use highwater_kafka::TypedProducer;
 use highwater_web::{dead_letters::Desk, http::BodyLimits, operations::Operations, shutdown::Shutdown};
 
-use super::{Config, Run};
+use super::{Config, Coverage, Run, Turns};
 use crate::store::{Event, EventStore};
 
 /// What the routes answer from.
@@ -20,12 +20,22 @@ pub struct Api {
     pub limits: BodyLimits,
     /// This run of the process, for cursors.
     pub run: Run,
+    /// What long reads wait for.
+    pub turns: Arc<Turns>,
     /// How the service is.
     pub operations: Arc<Operations>,
     /// Where dead letters are seen to, should that be on.
     pub dead_letters: Option<Arc<Desk>>,
     /// Ends every wait.
     pub shutdown: Shutdown,
+}
+
+impl Api {
+    /// Which partitions an answer of now is from.
+    pub(super) fn coverage(&self) -> Coverage {
+        let membership = self.operations.memberships.first();
+        membership.map(|it| Coverage::now(&it.status.borrow().group)).unwrap_or_default()
+    }
 }
 
 impl fmt::Debug for Api {

@@ -1,4 +1,5 @@
-//! Where a listing goes on: a place in the order of processing, sealed with the run it belongs to.
+//! Where a listing goes on: a place in the order of processing, sealed with the run it belongs to. It stands between two
+//! events, and so it serves both directions: what is before it, and what is not.
 
 use uuid::Uuid;
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use chrono::Utc;
 use highwater_web::operations::{Figure, Kind, Particular};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Conflicts;
+use super::{Conflicts, Turns};
 use crate::store::{EventStore, Stats};
 
 /// What is in the store, and what did not come into it.
@@ -16,6 +17,8 @@ pub struct Holdings {
     pub store: Arc<dyn EventStore>,
     /// What came with the id of another event, and other content.
     pub conflicts: Arc<Conflicts>,
+    /// What long reads wait for.
+    pub turns: Arc<Turns>,
 }
 
 /// What the store holds and has seen.
@@ -35,12 +38,20 @@ impl Particular for Holdings {
     }
 
     fn figures(&self) -> Vec<Figure> {
-        let mut figures = vec![Figure {
-            name: "highwater_consume_conflicts_total",
-            help: "Events with the id of another and other content.",
-            kind: Kind::Counter,
-            value: self.conflicts.count(),
-        }];
+        let mut figures = vec![
+            Figure {
+                name: "highwater_consume_conflicts_total",
+                help: "Events with the id of another and other content.",
+                kind: Kind::Counter,
+                value: self.conflicts.count(),
+            },
+            Figure {
+                name: "highwater_listings_refused_total",
+                help: "Listings refused because too many long ones waited for their turn.",
+                kind: Kind::Counter,
+                value: self.turns.refused(),
+            },
+        ];
         if let Some(Stats { events, evicted, duplicates }) = self.store.stats() {
             figures.extend([
                 Figure {
@@ -62,6 +73,15 @@ impl Particular for Holdings {
                     value: duplicates,
                 },
             ]);
+        }
+        if let Some(oldest) = self.store.oldest_millis() {
+            figures.push(Figure {
+                name: "highwater_store_oldest_event_age_seconds",
+                help: "How long ago the event happened that leaves next.",
+                kind: Kind::Gauge,
+                // A producer's clock may be ahead of ours.
+                value: u64::try_from((Utc::now().timestamp_millis() - oldest) / 1000).unwrap_or(0),
+            });
         }
         figures
     }

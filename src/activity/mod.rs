@@ -3,6 +3,7 @@
 mod answers;
 mod api;
 mod conflicts;
+mod coverage;
 mod cursor;
 mod holdings;
 mod openapi;
@@ -16,8 +17,10 @@ mod selection;
 pub mod selftest;
 mod service;
 
+pub use answers::turns::Turns;
 pub use api::Api;
 pub use conflicts::Conflicts;
+pub use coverage::Coverage;
 pub use cursor::Run;
 pub use holdings::Holdings;
 pub use openapi::{DOCUMENT, document};

@@ -8,16 +8,18 @@ use highwater_web::{
     },
     operations,
     unpublished::reasons,
+    unseen::seen,
 };
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 use warp::http::{HeaderName, header};
 
 use super::{
-    answers::{event::unknown, published, store_is_away},
+    answers::{crowded, event::unknown, published, store_is_away},
+    coverage::{Coverage, PARTITIONS},
     holdings::Store,
-    request::{Accepts, MAX_CHARACTERS},
-    selection::MAX_LIMIT,
+    request::MAX_CHARACTERS,
+    selection::{ASCENDING, DESCENDING, MAX_LIMIT},
 };
 use crate::store::StoreError;
 
@@ -61,7 +63,6 @@ fn publish(document: &mut Document) {
         "additionalProperties": false,
         "properties": { "eventId": event_id },
     });
-    let types = ["LOGIN".to_owned(), "LOGOUT".to_owned(), "PRODUCT_VIEW".to_owned()];
     let posted = json!({ "userId": "ann", "eventType": "PRODUCT_VIEW", "payload": { "sku": "A-1" } });
     document.add(
         "/events/generate",
@@ -70,7 +71,7 @@ fn publish(document: &mut Document) {
                 "The type is one of `EVENT_TYPES`, which are LOGIN, LOGOUT and PRODUCT_VIEW where nothing else is set. \
                  A client that gives the eventId itself can post the event again: it is stored once.",
             )
-            .takes(new_event(Accepts::Only(&types)), &posted)
+            .takes(new_event(["payload", "metadata"]), &posted)
             .invalid("eventType", "must be one of LOGIN, LOGOUT, PRODUCT_VIEW")
             .answers(201, acknowledged("Kafka has the event.").json(created, &json!({ "eventId": ID })))
             .problems(failures()),
@@ -86,7 +87,7 @@ fn publish(document: &mut Document) {
     document.add(
         "/api/events",
         correlated(Operation::new("post", "createEvent", "Publishes an event of any type"))
-            .takes(new_event(Accepts::AnyType), &posted)
+            .takes(new_event(["metadata", "payload"]), &posted)
             .invalid("userId", "must not be blank")
             .answers(
                 202,
@@ -106,7 +107,11 @@ fn find(document: &mut Document) {
             .query("wait", "Waits for it to be processed, at most 30 seconds: `2s`, `500ms`, `2`.", wait)
             .invalid("eventId", "must be a UUID")
             .answers(200, Answer::new("The event.").json(event("payload"), &example("payload")))
-            .problem("unknown", "It is not processed yet, was dropped, or never was.", unknown(ID))
+            .problem(
+                "unknown",
+                "It is not processed yet, is another instance's, was dropped, or never was.",
+                unknown(ID, &Coverage::default()),
+            )
             .problem("storeAway", "The store cannot be read.", away()),
     );
 }
@@ -146,9 +151,19 @@ fn selected(mut operation: Operation, fixed: &str) -> Operation {
             "A page of at most so many; without it, all of them.",
             json!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT }),
         )
-        .query("cursor", "Where the page before ended, as its Link says.", json!({ "type": "string" }))
+        .query(
+            "order",
+            "That of processing, which is `asc`, or the newest first.",
+            json!({ "enum": [ASCENDING, DESCENDING], "default": ASCENDING }),
+        )
+        .query(
+            "cursor",
+            "Where the page before ended, as its Link says. In the other order it goes back from there.",
+            json!({ "type": "string" }),
+        )
         .invalid("limit", "must be from 1 to 10000")
         .problem("storeAway", "The store cannot be read.", away())
+        .problem("crowded", "Too many long listings are under way.", crowded())
 }
 
 /// The answer of a listing; a line an event where Accept prefers that.
@@ -157,6 +172,7 @@ fn pages(description: &'static str, payload: &str) -> Answer {
         .of(NDJSON, json!({ "type": "string" }), &format!("{}\n", example(payload)))
         .header(header::LINK)
         .always(header::VARY)
+        .always(PARTITIONS)
 }
 
 fn envelope(fixed: &str) -> Answer {
@@ -177,21 +193,26 @@ fn envelope(fixed: &str) -> Answer {
     pages("The events, and how many they are.", "metadata").json(schema, &shown)
 }
 
-/// What is posted.
-fn new_event(accepts: Accepts<'_>) -> Value {
-    let [user_id, event_type, payload, id, timestamp] = accepts.fields();
+/// A text that is not blank.
+const VISIBLE: &str = seen!(r"[^\u0000-\u001f\u007f-\u009f");
+
+/// What is posted; its payload by either name.
+fn new_event([payload, other]: [&str; 2]) -> Value {
     let bounded =
-        || json!({ "type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS, "pattern": "\\S" });
+        || json!({ "type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS, "pattern": VISIBLE });
+    let is_given = json!({ "type": "object" });
     json!({
         "type": "object",
-        "required": [user_id, event_type],
+        "required": ["userId", "eventType"],
         "properties": {
-            user_id: bounded(),
-            event_type: bounded(),
+            "userId": bounded(),
+            "eventType": bounded(),
             payload: { "type": ["object", "null"], "description": "Anything; empty where it is absent." },
-            id: { "type": ["string", "null"], "format": "uuid", "description": "Made where it is absent." },
-            timestamp: { "type": ["string", "null"], "format": "date-time", "description": "Now, where it is absent." },
+            other: { "type": ["object", "null"], "description": format!("Another name of `{payload}`; not both.") },
+            "eventId": { "type": ["string", "null"], "format": "uuid", "description": "Made where it is absent." },
+            "timestamp": { "type": ["string", "null"], "format": "date-time", "description": "Now, where it is absent." },
         },
+        "not": { "required": [payload, other], "properties": { payload: is_given, other: is_given } },
     })
 }
 

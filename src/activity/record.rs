@@ -1,13 +1,18 @@
 //! A record's value as an event, or why it is none.
 
 mod fields;
+mod registry;
 
 use std::borrow::Cow;
 
 use highwater_kafka::{Malformed, Record};
-use highwater_web::{json::nests_deeper, timestamp};
+use highwater_web::{
+    identity,
+    json::{byte_order_mark, nests_deeper},
+    timestamp,
+    unseen::is_blank,
+};
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use self::fields::Fields;
 use crate::store::Event;
@@ -19,11 +24,33 @@ pub const MAX_DEPTH: usize = 100;
 /// How much of a faulty value is quoted, in characters.
 const QUOTED: usize = 60;
 
-/// Reads a record's value; a reason why it is no event has no control characters. Event types are whatever their producers call them; an event without a
-/// timestamp happened when its record says; unknown fields are not looked at. A field of the contract that
-/// is there twice is a fault: readers would not agree on which of the two counts.
+/// Reads a record's value; a reason why it is no event has no control characters. Event types are whatever their
+/// producers call them; an event without a timestamp happened when its record says; unknown fields are not looked at. A
+/// field of the contract that is there twice is a fault: readers would not agree on which of the two counts. What a
+/// schema registry's serializer puts before JSON is passed over.
 pub fn parse(record: &Record) -> Result<Event, Malformed> {
     let value = record.value.as_deref().ok_or_else(|| malformed("the value is null"))?;
+    match registry::schema(value) {
+        None => parse_json(record, value),
+        Some((schema, payload)) if payload.trim_ascii_start().starts_with(b"{") => {
+            parse_json(record, payload).map_err(|Malformed(fault)| {
+                malformed(format!("JSON with schema {schema} of a schema registry: {fault}"))
+            })
+        }
+        Some((schema, _)) => Err(malformed(format!(
+            "begins with a schema registry's prefix (schema {schema}): Avro or Protobuf, of which neither is read; JSON \
+             is, with the prefix and without"
+        ))),
+    }
+}
+
+fn parse_json(record: &Record, value: &[u8]) -> Result<Event, Malformed> {
+    if let Some(mark) = byte_order_mark(value) {
+        return Err(malformed(format!("begins with {mark}, and JSON has none: write UTF-8 without it")));
+    }
+    if value.starts_with(registry::AVRO_FILE) {
+        return Err(malformed("begins as an Avro object container file: only JSON is read"));
+    }
     let text = std::str::from_utf8(value).map_err(|error| malformed(format!("not UTF-8: {error}")))?;
     if nests_deeper(value, MAX_DEPTH) {
         return Err(malformed(format!("nests deeper than {MAX_DEPTH} levels")));
@@ -31,26 +58,45 @@ pub fn parse(record: &Record) -> Result<Event, Malformed> {
     let fields = Fields::read(text)?;
 
     let id = string("eventId", fields.event_id)?;
-    // Hyphenated or simple; the crate would also take braces and URNs.
-    let id = Some(&*id)
-        .filter(|id| matches!(id.len(), 32 | 36))
-        .and_then(|id| Uuid::try_parse(id).ok())
-        .ok_or_else(|| malformed(format!("eventId is not a UUID: {}", quoted(&id))))?;
+    let id = identity::uuid(&id).map_err(|fault| malformed(format!("eventId {fault}: {}", quoted(&id))))?;
     let user_id = not_blank("userId", fields.user_id)?;
     let event_type = not_blank("eventType", fields.event_type)?;
     let happened = match present(fields.timestamp) {
         Some(raw) => {
+            if let Some(jackson) = written_by_jackson(raw) {
+                return Err(malformed(jackson));
+            }
             let text = string("timestamp", Some(raw))?;
             timestamp::parse(&text)
-                .ok_or_else(|| malformed(format!("timestamp is not ISO 8601: {}", quoted(&text))))?
+                .map_err(|fault| malformed(format!("timestamp {fault}: {}", quoted(&text))))?
         }
         None => record.timestamp,
     };
-    let payload = present(fields.payload);
+    let (name, payload) = match (present(fields.payload), present(fields.metadata)) {
+        (Some(_), Some(_)) => {
+            return Err(malformed("payload and metadata are both there: two names of one thing"));
+        }
+        (None, Some(metadata)) => ("metadata", Some(metadata)),
+        (payload, None) => ("payload", payload),
+    };
     if payload.is_some_and(|payload| !payload.get().starts_with('{')) {
-        return Err(malformed("payload is not an object"));
+        return Err(malformed(format!("{name} is not an object")));
     }
     Ok(Event::new(id, &user_id, &event_type, happened, payload))
+}
+
+/// What to say of a time that is a number or an array, as Jackson writes it unless it is told otherwise. A number is not
+/// read: it may count seconds or milliseconds, and Jackson itself writes both.
+fn written_by_jackson(raw: &RawValue) -> Option<String> {
+    let kind = match raw.get().as_bytes().first()? {
+        b'-' | b'0'..=b'9' => "a number",
+        b'[' => "an array",
+        _ => return None,
+    };
+    Some(format!(
+        "timestamp is {kind}: {}; it must be ISO 8601 text (in Jackson, disable WRITE_DATES_AS_TIMESTAMPS)",
+        quoted(raw.get())
+    ))
 }
 
 /// Null is as good as absent.
@@ -60,7 +106,7 @@ fn present(field: Option<&RawValue>) -> Option<&RawValue> {
 
 fn not_blank<'a>(name: &str, field: Option<&'a RawValue>) -> Result<Cow<'a, str>, Malformed> {
     let text = string(name, field)?;
-    if text.trim().is_empty() {
+    if is_blank(&text) {
         return Err(malformed(format!("{name} is blank")));
     }
     Ok(text)

@@ -5,10 +5,11 @@ use std::{borrow::Cow, fmt};
 use chrono::{DateTime, Utc};
 use highwater_web::{
     http::{FieldError, Problem},
-    timestamp,
+    identity, timestamp,
+    unseen::is_blank,
 };
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
@@ -17,27 +18,17 @@ use uuid::Uuid;
 /// The longest userId and eventType, in characters.
 pub(super) const MAX_CHARACTERS: usize = 256;
 
-/// What a route takes.
+/// The fields that are looked at. The payload has two names, on every route and in records: one route's answers call it
+/// so, the other's so, and whoever takes the one for the other must not lose it.
+const FIELDS: [&str; 6] = ["userId", "eventType", "payload", "metadata", "eventId", "timestamp"];
+
+/// Which event types a route takes.
 #[derive(Debug, Clone, Copy)]
 pub enum Accepts<'a> {
-    /// `payload`, and one of these event types, compared exactly.
+    /// One of these, compared exactly.
     Only(&'a [String]),
-    /// `metadata`, and any event type that is not blank.
+    /// Any that is not blank.
     AnyType,
-}
-
-impl Accepts<'_> {
-    /// The names of the fields that are looked at: the user, the type, the payload, the id, the timestamp.
-    pub(super) fn fields(self) -> [&'static str; 5] {
-        ["userId", "eventType", self.payload_field(), "eventId", "timestamp"]
-    }
-
-    fn payload_field(self) -> &'static str {
-        match self {
-            Accepts::Only(_) => "payload",
-            Accepts::AnyType => "metadata",
-        }
-    }
 }
 
 /// An event as a client posts it. It gets an id and a timestamp unless the client gave them.
@@ -58,12 +49,12 @@ pub struct NewEvent<'a> {
 impl<'a> NewEvent<'a> {
     /// Reads an event from a body. All faults are told in one problem, each by its field's name.
     pub fn read(body: &'a str, accepts: Accepts<'_>) -> Result<Self, Problem> {
-        let fields = Fields::read(body, Names(accepts.fields()))?;
+        let fields = Fields::read(body)?;
         let mut faults = Faults::default();
         for name in &fields.repeated {
             faults.note(name, "is given more than once");
         }
-        let [user_id, event_type, payload, id, timestamp] = fields.values;
+        let [user_id, event_type, payload, metadata, id, timestamp] = fields.values;
         let user_id = faults.check("userId", bounded_text(user_id));
         let event_type = faults.check(
             "eventType",
@@ -72,9 +63,15 @@ impl<'a> NewEvent<'a> {
                 Accepts::AnyType => bounded_text(event_type),
             },
         );
-        let payload = faults.check(accepts.payload_field(), object(payload));
-        let id = faults.check("eventId", optional(id, uuid));
-        let timestamp = faults.check("timestamp", optional(timestamp, moment));
+        let payload = match (payload, metadata) {
+            (Some(_), Some(_)) => {
+                faults.check("metadata", Err("is another name of payload: give one of the two".into()))
+            }
+            (None, Some(_)) => faults.check("metadata", object(metadata)),
+            (payload, None) => faults.check("payload", object(payload)),
+        };
+        let id = faults.check("eventId", optional(id, identity::uuid));
+        let timestamp = faults.check("timestamp", optional(timestamp, timestamp::parse));
         match (user_id, event_type, payload, id, timestamp) {
             (Some(user_id), Some(event_type), Some(payload), Some(id), Some(timestamp))
                 if faults.0.is_empty() =>
@@ -117,7 +114,7 @@ fn text(value: Option<&RawValue>) -> Checked<Cow<'_, str>> {
 
 fn bounded_text(value: Option<&RawValue>) -> Checked<Cow<'_, str>> {
     let text = text(value)?;
-    if text.trim().is_empty() {
+    if is_blank(&text) {
         return Err("must not be blank".into());
     }
     // A character has at least one byte: the count is seldom needed.
@@ -142,51 +139,38 @@ fn object(value: Option<&RawValue>) -> Checked<Option<&RawValue>> {
     }
 }
 
-fn optional<T>(value: Option<&RawValue>, read: impl FnOnce(&str) -> Checked<T>) -> Checked<Option<T>> {
-    value.map(|value| read(&text(Some(value))?)).transpose()
-}
-
-fn uuid(text: &str) -> Checked<Uuid> {
-    Uuid::try_parse(text).map_err(|_| "must be a UUID".into())
-}
-
-fn moment(text: &str) -> Checked<DateTime<Utc>> {
-    timestamp::parse(text)
-        .ok_or_else(|| "must be an ISO 8601 date and time, such as 2024-05-01T10:00:00.000Z".into())
+fn optional<T>(
+    value: Option<&RawValue>,
+    read: impl FnOnce(&str) -> Result<T, &'static str>,
+) -> Checked<Option<T>> {
+    value.map(|value| Ok(read(&text(Some(value))?)?)).transpose()
 }
 
 /// The values of the known fields, unread; null counts as absent.
 struct Fields<'a> {
-    /// userId, eventType, the payload under its name, eventId, timestamp.
-    values: [Option<&'a RawValue>; 5],
+    /// In the order of [`FIELDS`].
+    values: [Option<&'a RawValue>; FIELDS.len()],
     repeated: Vec<&'static str>,
 }
 
 impl<'a> Fields<'a> {
-    fn read(body: &'a str, names: Names) -> Result<Self, Problem> {
-        let mut reader = serde_json::Deserializer::from_str(body);
-        names.deserialize(&mut reader).and_then(|fields| reader.end().map(|()| fields)).map_err(|error| {
-            match error.classify() {
-                serde_json::error::Category::Data => Problem::bad_request("the body must be a JSON object"),
-                _ => Problem::bad_request(format!("the body is not JSON: {error}")),
-            }
+    fn read(body: &'a str) -> Result<Self, Problem> {
+        serde_json::from_str(body).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => Problem::bad_request("the body must be a JSON object"),
+            _ => Problem::bad_request(format!("the body is not JSON: {error}")),
         })
     }
 }
 
-/// The fields that are looked for.
-#[derive(Clone, Copy)]
-struct Names([&'static str; 5]);
-
-impl<'de> DeserializeSeed<'de> for Names {
-    type Value = Fields<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Fields<'de>, D::Error> {
-        deserializer.deserialize_map(self)
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
     }
 }
 
-impl<'de> Visitor<'de> for Names {
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
     type Value = Fields<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -194,16 +178,16 @@ impl<'de> Visitor<'de> for Names {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Fields { values: [None; 5], repeated: Vec::new() };
-        let mut seen = [false; 5];
-        while let Some(known) = map.next_key_seed(Key(self))? {
+        let mut fields = Fields { values: [None; FIELDS.len()], repeated: Vec::new() };
+        let mut seen = [false; FIELDS.len()];
+        while let Some(known) = map.next_key_seed(Key)? {
             let Some(index) = known else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
             let value: &RawValue = map.next_value()?;
             if std::mem::replace(&mut seen[index], true) {
-                fields.repeated.push(self.0[index]);
+                fields.repeated.push(FIELDS[index]);
             }
             fields.values[index] = (value.get() != "null").then_some(value);
         }
@@ -212,7 +196,7 @@ impl<'de> Visitor<'de> for Names {
 }
 
 /// A key's place among the names, without a copy of it.
-struct Key(Names);
+struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {
     type Value = Option<usize>;
@@ -230,6 +214,6 @@ impl Visitor<'_> for Key {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Option<usize>, E> {
-        Ok(self.0.0.iter().position(|name| *name == key))
+        Ok(FIELDS.iter().position(|name| *name == key))
     }
 }

@@ -1,6 +1,6 @@
 //! Which events a request asks for: its path and its query's filters and page.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use highwater_web::{
     http::{Parameters, Problem, next_link},
@@ -8,10 +8,14 @@ use highwater_web::{
 };
 
 use super::cursor::Run;
-use crate::store::{Position, Query};
+use crate::store::{Direction, Position, Query};
 
 /// The most events of one page.
 pub(super) const MAX_LIMIT: usize = 10_000;
+/// What was processed first comes first; so it is where nothing is said.
+pub(super) const ASCENDING: &str = "asc";
+/// What was processed last comes first.
+pub(super) const DESCENDING: &str = "desc";
 /// The longest time a request can be told to wait for an event.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
@@ -27,7 +31,8 @@ pub(super) enum Scope {
 #[derive(Debug)]
 pub(super) struct Selection {
     pub(super) query: Query,
-    pub(super) start: Position,
+    /// Where the page before ended.
+    cursor: Option<Position>,
     pub(super) limit: Option<usize>,
 }
 
@@ -36,8 +41,9 @@ impl Selection {
     pub(super) fn read(scope: &Scope, query: &str, run: Run) -> Result<Self, Problem> {
         let mut parameters = Parameters::new(query);
         let mut wanted = Query {
-            from: parameters.parsed("from", moment),
-            to: parameters.parsed("to", moment),
+            from: parameters.parsed("from", timestamp::parse),
+            to: parameters.parsed("to", timestamp::parse),
+            direction: parameters.parsed("order", direction).unwrap_or_default(),
             ..Query::default()
         };
         wanted.user_id = match scope {
@@ -51,14 +57,33 @@ impl Selection {
         let limit = parameters.parsed("limit", |text| {
             text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or("must be from 1 to 10000")
         });
-        let start = parameters.parsed("cursor", |text| run.open(text)).unwrap_or_default();
+        let cursor = parameters.parsed("cursor", |text| run.open(text));
         parameters.finish()?;
-        Ok(Self { query: wanted, start, limit })
+        Ok(Self { query: wanted, cursor, limit })
+    }
+
+    /// The places that this listing is of, in a store that ends there.
+    pub(super) fn within(&self, end: Position) -> Range<Position> {
+        match (self.query.direction, self.cursor) {
+            (Direction::Forward, start) => start.unwrap_or_default()..end,
+            (Direction::Backward, stop) => Position::default()..stop.map_or(end, |stop| stop.min(end)),
+        }
     }
 
     /// The page after this one, as a `Link` header has it: RFC 8288.
-    pub(super) fn next_link(&self, scope: &Scope, path: &str, limit: usize, cursor: &str) -> String {
-        let Query { user_id, event_type, from, to } = &self.query;
+    pub(super) fn next_link(
+        &self,
+        scope: &Scope,
+        path: &str,
+        limit: usize,
+        rest: &Range<Position>,
+        run: Run,
+    ) -> String {
+        let Query { user_id, event_type, from, to, direction } = &self.query;
+        let cursor = match direction {
+            Direction::Forward => rest.start,
+            Direction::Backward => rest.end,
+        };
         let user_id = user_id.clone().filter(|_| !matches!(scope, Scope::User(_)));
         let event_type = event_type.clone().filter(|_| !matches!(scope, Scope::Type(_)));
         let parameters = [
@@ -66,8 +91,9 @@ impl Selection {
             ("eventType", event_type),
             ("from", from.map(|moment| moment.to_rfc3339())),
             ("to", to.map(|moment| moment.to_rfc3339())),
+            ("order", (*direction == Direction::Backward).then(|| DESCENDING.to_owned())),
             ("limit", Some(limit.to_string())),
-            ("cursor", Some(cursor.to_owned())),
+            ("cursor", Some(run.seal(cursor))),
         ];
         next_link(path, parameters.into_iter().filter_map(|(name, value)| Some((name, value?))))
     }
@@ -92,8 +118,12 @@ fn duration(text: &str) -> Option<Duration> {
     text.strip_suffix('s').unwrap_or(text).parse().ok().map(Duration::from_secs)
 }
 
-fn moment(text: &str) -> Result<chrono::DateTime<chrono::Utc>, &'static str> {
-    timestamp::parse(text).ok_or("must be an ISO 8601 date and time, such as 2024-05-01T10:00:00Z")
+fn direction(text: &str) -> Result<Direction, &'static str> {
+    match text {
+        ASCENDING => Ok(Direction::Forward),
+        DESCENDING => Ok(Direction::Backward),
+        _ => Err("must be asc or desc"),
+    }
 }
 
 fn fixed(parameters: &mut Parameters<'_>, name: &'static str, value: &str) -> Option<String> {

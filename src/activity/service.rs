@@ -5,13 +5,13 @@ use std::sync::Arc;
 use highwater_kafka::Kafka;
 use highwater_web::{
     dead_letters::{self, Desk},
-    http::{self, Traffic},
+    http::{self, Door, Listeners, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::time::timeout;
 
-use super::{Api, Conflicts, Holdings, Processor, cursor::Run, paths::PATHS, routes::routes};
+use super::{Api, Conflicts, Holdings, Processor, Turns, cursor::Run, paths::PATHS, routes::routes};
 use crate::{
     config::Config,
     store::{Event, MemoryStore},
@@ -25,7 +25,7 @@ use crate::{
 /// # Errors
 ///
 /// None once it runs; only the embedded broker can fail to start.
-pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     #[cfg(feature = "embedded-broker")]
     let (config, _broker) = crate::embedded::embedded(config).await?;
 
@@ -33,12 +33,14 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let topic = kafka.topic::<Event>(config.topic);
     let store = Arc::new(MemoryStore::new(&config.store));
     let conflicts = Arc::new(Conflicts::default());
+    let turns = Arc::<Turns>::default();
     let events = topic.producer(config.producer.clone());
     let consuming = topic
         .consumer(config.consumer.clone())
         .dead_letters(config.dead_letter_topic, config.producer)
         .start(Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts)));
-    let desk = config.dead_letters.admin.map(|bearer| {
+    let door = config.dead_letters.admin.map(|bearer| Arc::new(Door::new(bearer)));
+    let desk = door.clone().map(|door| {
         let topics = dead_letters::Topics {
             cluster: Arc::clone(kafka.cluster()),
             letters: consuming.letters().topic().clone(),
@@ -47,15 +49,21 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
         };
         let (limits, within) = (config.http.body_limits(), config.http.request_timeout);
         let redrive_max = config.dead_letters.redrive_max;
-        Arc::new(Desk::new(topics, &config.consumer, bearer, redrive_max, limits, within))
+        Arc::new(Desk::new(topics, &config.consumer, door, redrive_max, limits, within))
     });
 
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
         embedded: config.embedded,
+        shutdown: shutdown.clone(),
+        door,
         memberships: vec![Membership::of(&consuming, kafka.status())],
         producers: events.producer().into_iter().chain([consuming.letters()]).cloned().collect(),
-        particular: Some(Arc::new(Holdings { store: Arc::clone(&store) as _, conflicts })),
+        particular: Some(Arc::new(Holdings {
+            store: Arc::clone(&store) as _,
+            conflicts,
+            turns: Arc::clone(&turns),
+        })),
         ..Operations::new(env!("CARGO_PKG_NAME"), kafka.status(), Arc::clone(&traffic))
     });
     let api = Api {
@@ -64,19 +72,23 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
         config: config.activity,
         limits: config.http.body_limits(),
         run: Run::begin(),
+        turns,
         operations,
         dead_letters: desk.clone(),
         shutdown: shutdown.clone(),
     };
     let requests = shutdown.part("requests");
     let consumer = shutdown.part("the consumer");
-    log::info!("listening on http://{}", listener.local_addr()?);
+    log::info!("listening on http://{}", listeners.clients.local_addr()?);
     let stopping = async {
         shutdown.requested().await;
         desk.iter().for_each(|desk| desk.close());
     };
     let serving = async {
-        http::serve(routes(Arc::new(api)), listener, &config.http, traffic, stopping).await;
+        tokio::join!(
+            http::serve(routes(Arc::new(api)), listeners, &config.http, traffic, &shutdown),
+            stopping
+        );
         // What is left has nobody who waits for it.
         if timeout(config.http.stop_timeout / 2, events.close()).await.is_err() {
             log::warn!("events that nobody was promised are not written: no answer in time");

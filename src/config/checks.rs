@@ -4,13 +4,72 @@ use super::{
     Config, Service,
     reader::Reader,
     table::{
-        BATCH_MAX_BYTES, KAFKA_BROKERS, KAFKA_DEAD_LETTER_TOPIC, KAFKA_HEARTBEAT_INTERVAL,
-        KAFKA_REBALANCE_TIMEOUT, KAFKA_SESSION_TIMEOUT, KAFKA_TOPIC, KAFKA_TOPIC_MAX_MESSAGE_BYTES,
-        MAX_BODY_BYTES, ORDER_EVENTS_TOPIC, PRODUCE_QUEUE_BYTES, PRODUCE_TIMEOUT, REQUEST_TIMEOUT,
-        USER_EVENTS_TOPIC,
+        BATCH_MAX_BYTES, DRAIN_DELAY, EMBEDDED, EVENTLOG_MAX_BODY_BYTES, HTTP_MAX_BYTES, KAFKA_BROKERS,
+        KAFKA_DEAD_LETTER_TOPIC, KAFKA_HEARTBEAT_INTERVAL, KAFKA_REBALANCE_TIMEOUT, KAFKA_SESSION_TIMEOUT,
+        KAFKA_TOPIC, KAFKA_TOPIC_MAX_MESSAGE_BYTES, MAX_BODY_BYTES, ORDER_EVENTS_TOPIC, PRODUCE_QUEUE_BYTES,
+        PRODUCE_TIMEOUT, REQUEST_TIMEOUT, SHUTDOWN_TIMEOUT, USER_EVENTS_TOPIC,
     },
     values::TopicName,
 };
+
+/// Notes what cannot work together in any service.
+pub(super) fn check_server(config: &Config, reader: &mut Reader<impl Fn(&str) -> Option<String>>) {
+    reader.require(
+        config.drain_delay * 2 <= config.shutdown_timeout,
+        &[
+            (DRAIN_DELAY.variable, reader.text(&DRAIN_DELAY)),
+            (SHUTDOWN_TIMEOUT.variable, reader.text(&SHUTDOWN_TIMEOUT)),
+        ],
+        "the drain must leave half of the time-out for the stop after it",
+    );
+    let body = match config.eventlog {
+        Some(_) => (EVENTLOG_MAX_BODY_BYTES.variable, reader.text(&EVENTLOG_MAX_BODY_BYTES)),
+        None => (MAX_BODY_BYTES.variable, reader.text(&MAX_BODY_BYTES)),
+    };
+    // A buffer that grows can be twice as large as what is in it.
+    reader.require(
+        config.http.max_bytes.is_none_or(|bytes| config.http.max_body_bytes <= bytes / 4),
+        &[(HTTP_MAX_BYTES.variable, reader.text(&HTTP_MAX_BYTES)), body],
+        "the largest body must be at most a quarter of what all requests may take",
+    );
+}
+
+/// Notes where it is not clear which Kafka is meant. `of_kafka` is a variable that says something of one.
+pub(super) fn check_kafka(
+    config: &Config,
+    service: &Service,
+    of_kafka: Option<&&str>,
+    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+) {
+    let given = (KAFKA_BROKERS.variable, reader.text(&KAFKA_BROKERS));
+    let asked_for = reader.value(&EMBEDDED);
+    let word = (EMBEDDED.variable, reader.text(&EMBEDDED));
+    reader.require(config.embedded || !asked_for, &[given.clone(), word], "set one of them");
+    let needed = |reader: &mut Reader<_>, holds: bool, rule: &str| {
+        reader.require(holds, std::slice::from_ref(&given), rule);
+    };
+    needed(
+        reader,
+        cfg!(feature = "embedded-broker") || !config.embedded,
+        "must be set: this build has no embedded broker",
+    );
+    needed(
+        reader,
+        !config.embedded || *service != Service::Orders,
+        "must be set: orders are of users whom the user service tells of in Kafka, and on a broker of its own the order \
+         service would know none",
+    );
+    // A mistyped or forgotten name must not end in a broker that keeps nothing and acknowledges everything.
+    if let Some(variable) = of_kafka {
+        needed(
+            reader,
+            !config.embedded || asked_for,
+            &format!(
+                "must be set where {variable} is; for an embedded broker, which keeps nothing, set EMBEDDED=yes"
+            ),
+        );
+    }
+}
 
 /// Notes each pair of settings that cannot work together.
 pub(super) fn check(
@@ -25,17 +84,6 @@ pub(super) fn check(
         };
     }
 
-    require!(
-        cfg!(feature = "embedded-broker") || !config.embedded,
-        [KAFKA_BROKERS],
-        "must be set: this build has no embedded broker"
-    );
-    require!(
-        cfg!(not(feature = "embedded-broker")) || !config.embedded || *service != Service::Orders,
-        [KAFKA_BROKERS],
-        "must be set: orders are of users whom the user service tells of in Kafka, and on a broker of its own the order \
-         service would know none"
-    );
     // Two heartbeats may be lost before the session is: Kafka's own advice for heartbeat.interval.ms.
     require!(
         config.consumer.heartbeat_interval * 3 <= config.consumer.session_timeout,
@@ -66,10 +114,10 @@ pub(super) fn check(
         [MAX_BODY_BYTES, PRODUCE_QUEUE_BYTES],
         "the largest body must fit into the queue"
     );
-    check_topics(config, reader);
+    check_topics(config, service, reader);
 }
 
-fn check_topics(config: &Config, reader: &mut Reader<impl Fn(&str) -> Option<String>>) {
+fn check_topics(config: &Config, service: &Service, reader: &mut Reader<impl Fn(&str) -> Option<String>>) {
     let topic = (KAFKA_TOPIC.variable, config.topic.name.clone());
     let dead_letters = (KAFKA_DEAD_LETTER_TOPIC.variable, config.dead_letter_topic.name.clone());
     // Kafka refuses to create a topic whose name differs from another's by . and _ alone (Topic.hasCollision).
@@ -84,6 +132,10 @@ fn check_topics(config: &Config, reader: &mut Reader<impl Fn(&str) -> Option<Str
         std::slice::from_ref(&topic),
         "leaves no room for .dlq after it: make it shorter, or set KAFKA_DEAD_LETTER_TOPIC",
     );
+    // Whichever service's dead letters are seen to, KAFKA_TOPIC names the topic that they are of.
+    if matches!(service, Service::DeadLetters(_)) {
+        return;
+    }
     let users = (USER_EVENTS_TOPIC.variable, config.state.users.name.clone());
     let orders = (ORDER_EVENTS_TOPIC.variable, config.state.orders.name.clone());
     let is_apart = |one: &str, others: &[&str]| others.iter().all(|other| unified(one) != unified(other));

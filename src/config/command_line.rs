@@ -32,6 +32,25 @@ pub enum Service {
     DeadLetters(Task),
 }
 
+impl Service {
+    /// Whether the setting is one of this service: others' are not judged.
+    pub(super) fn reads(&self, variable: &str) -> bool {
+        let group = ALL.iter().map(|setting| setting.describe()).find(|known| known.variable == variable);
+        match (variable, group.map(|known| known.group)) {
+            ("PORT", _) => matches!(self, Self::Activity | Self::Healthcheck | Self::Selftest),
+            ("USERS_PORT", _) => *self == Self::Users,
+            ("ORDERS_PORT" | "ORDERS_GROUP_ID" | "ORDER_EVENTS_TOPIC", _) => *self == Self::Orders,
+            ("EVENT_TYPES", _) | (_, Some("Store")) => matches!(self, Self::Activity | Self::Selftest),
+            (_, Some("Users and orders")) => matches!(self, Self::Users | Self::Orders),
+            (_, Some("Event log")) => matches!(self, Self::EventLog(_)),
+            (_, Some("Kafka" | "Producer" | "Consumer" | "Dead letters")) => {
+                !matches!(self, Self::EventLog(_) | Self::Healthcheck)
+            }
+            _ => true,
+        }
+    }
+}
+
 const SERVICES: [(&str, Service, &str); 5] = [
     (
         "activity",

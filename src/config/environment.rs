@@ -1,11 +1,11 @@
 //! Where settings come from: the process's environment and the file `.env`. Nothing else reads either.
 
-use std::{collections::HashMap, ffi::OsString, fs, io};
+use std::{ffi::OsString, fs, io};
 
 #[cfg(feature = "lambda")]
 use highwater_eventlog::Task;
 
-use super::{Invocation, Service, args_of_service, fault::Exit, parse};
+use super::{Environment, Invocation, Service, args_of_service, fault::Exit, memory_limit, parse};
 
 /// Reads the configuration of this process: its arguments, its environment, and `.env` in its directory.
 pub fn from_process() -> Result<Invocation, Exit> {
@@ -15,11 +15,19 @@ pub fn from_process() -> Result<Invocation, Exit> {
         Err(error) => return Err(Exit::unreadable(format_args!(".env cannot be read: {error}"))),
     };
     let args: Vec<OsString> = std::env::args_os().collect();
-    let mut invocation = parse(args.iter().cloned(), variable, &dotenv)?;
+    let environment = environment();
+    let mut invocation = parse(args.iter().cloned(), &environment, &dotenv)?;
+    let http = &mut invocation.config.http;
+    if http.max_bytes.is_none()
+        && let Some(limit) = memory_limit(|path| fs::read_to_string(path).ok())
+    {
+        // The rest is for what is stored, what waits for Kafka, and the program itself.
+        http.max_bytes = usize::try_from(limit / 5).ok();
+    }
     if invocation.service == Service::Healthcheck
         && let [own, _] = &args[..]
         && let Some(args) = fs::read("/proc/1/cmdline").ok().and_then(|first| args_of_service(own, &first))
-        && let Ok(service) = parse(args, variable, &dotenv)
+        && let Ok(service) = parse(args, &environment, &dotenv)
     {
         invocation.config.http = service.config.http;
     }
@@ -33,30 +41,31 @@ pub fn from_process() -> Result<Invocation, Exit> {
 /// As [`parse`]; or there is no such Handler.
 #[cfg(feature = "lambda")]
 pub fn from_lambda() -> Result<(Task, super::Config), Exit> {
-    let handler = variable("_HANDLER").unwrap_or_default();
-    let args: &[&str] = match handler.as_str() {
+    let environment = environment();
+    let args: &[&str] = match environment.get("_HANDLER").map_or("", String::as_str) {
         "http" => &["bootstrap", "eventlog"],
         "sweep" => &["bootstrap", "eventlog", "sweep"],
         "migrate" => &["bootstrap", "eventlog", "migrate"],
         _ => return Err(Exit::unreadable("the function's Handler must be http, sweep or migrate")),
     };
-    let Invocation { service, config } = parse(args.iter().map(OsString::from), variable, "")?;
+    let Invocation { service, config } = parse(args.iter().map(OsString::from), &environment, "")?;
     match service {
         super::Service::EventLog(task) => Ok((task, config)),
         _ => Err(Exit::unreadable("the arguments name the event log")),
     }
 }
 
-/// A variable of the environment. What is not UTF-8 keeps a U+FFFD, which no setting takes.
+/// The variables of the environment. What is not UTF-8 keeps a U+FFFD, which no setting takes.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+fn environment() -> Environment {
+    let text = |text: OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 /// The variables of a `.env` file; of two lines for one variable the first counts.
-pub(super) fn dotenv(text: &str) -> Result<HashMap<String, String>, Exit> {
+pub(super) fn dotenv(text: &str) -> Result<Environment, Exit> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut variables = HashMap::new();
+    let mut variables = Environment::new();
     for line in dotenvy::from_read_iter(text.as_bytes()) {
         let (name, value) = line.map_err(|error| Exit::unreadable(describe(&error, text)))?;
         variables.entry(name).or_insert(value);
@@ -70,7 +79,14 @@ fn describe(error: &dotenvy::Error, text: &str) -> String {
         dotenvy::Error::LineParse(line, _) => {
             let before = text.find(line.as_str()).map_or(text, |at| &text[..at]);
             let number = before.matches('\n').count() + 1;
-            format!(".env is malformed at line {number}: each line is NAME=value, a comment or empty")
+            let expansion = if line.contains('$') {
+                ". A $ begins a variable's name unless it stands in single quotes or after a backslash"
+            } else {
+                ""
+            };
+            format!(
+                ".env is malformed at line {number}: each line is NAME=value, a comment or empty{expansion}"
+            )
         }
         error => format!(".env cannot be read: {error}"),
     }

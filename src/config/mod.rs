@@ -10,24 +10,30 @@ mod container;
 mod environment;
 mod eventlog;
 mod fault;
+mod platform;
 mod reader;
 mod secret;
 mod security;
 mod table;
+mod unknown;
 mod values;
 
-use std::{ffi::OsString, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, time::Duration};
 
 use highwater_commerce::StateConfig;
 use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig};
-use highwater_web::{dead_letters, http};
+use highwater_web::{
+    dead_letters,
+    http::{self, Hosts},
+};
 
 pub use command_line::Service;
-pub use container::args_of_service;
+pub use container::{args_of_service, memory_limit};
 #[cfg(feature = "lambda")]
 pub use environment::from_lambda;
 pub use environment::from_process;
 pub use fault::Exit;
+pub use platform::is_of_a_service;
 pub use table::Description;
 
 use crate::{activity, store, telemetry};
@@ -72,14 +78,30 @@ pub struct Config {
     pub eventlog: Option<highwater_eventlog::Config>,
     /// What is logged, and how.
     pub log: telemetry::Config,
-    /// How long a graceful stop may take.
+    /// How long a service that is to stop goes on as ever, but for being ready.
+    pub drain_delay: Duration,
+    /// How long a graceful stop may take, that included.
     pub shutdown_timeout: Duration,
+    /// What is to be said of the variables that were found, once there is a log.
+    pub remarks: Vec<Remark>,
 }
+
+/// Something about the variables that keeps nothing from starting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// How much it matters.
+    pub level: log::Level,
+    /// What it says; no value is in it.
+    pub text: String,
+}
+
+/// Variables with their values.
+pub type Environment = BTreeMap<String, String>;
 
 impl From<Config> for highwater_commerce::Config {
     fn from(config: Config) -> Self {
-        let Config { kafka, embedded, producer, consumer, http, state, .. } = config;
-        Self { kafka, embedded, producer, consumer, http, state }
+        let Config { kafka, embedded, producer, consumer, http, state, dead_letters, .. } = config;
+        Self { kafka, embedded, producer, consumer, http, admin: dead_letters.admin, state }
     }
 }
 
@@ -97,13 +119,15 @@ pub fn settings() -> impl Iterator<Item = Description> {
 
 /// Reads a configuration: a flag goes before the environment, the environment before the text of a
 /// `.env` file, and that before the default. An empty variable counts as unset, an empty flag as the default.
+/// Variables that Kubernetes makes of Services' names are passed over, and settings that the service does not
+/// read are not judged.
 ///
 /// # Errors
 ///
 /// The help or the version where they were asked for; else everything that is wrong, by variable.
 pub fn parse(
     args: impl IntoIterator<Item = OsString>,
-    environment: impl Fn(&str) -> Option<String>,
+    environment: &Environment,
     dotenv: &str,
 ) -> Result<Invocation, Exit> {
     let command_line = CommandLine::parse(args)?;
@@ -112,18 +136,46 @@ pub fn parse(
     }
     let file = environment::dotenv(dotenv)?;
     let service = command_line.service.clone();
-    let mut reader = Reader::new(|variable| {
-        let filled = |value: &String| !value.trim().is_empty();
+    let (given, remarks) = given(environment, &file);
+    let of_kafka = given.keys().find(|name| name.starts_with("KAFKA_") && !platform::is_kafkas_own(name));
+    let value = |variable: &str| {
         let flag = command_line.flag(variable).map(str::to_owned);
-        flag.or_else(|| environment(variable).filter(filled)).or_else(|| file.get(variable).cloned())
-    });
-    let config = read(&mut reader, &service);
+        flag.or_else(|| given.get(variable).map(|value| (*value).to_owned()))
+    };
+    let mut reader = Reader::new(value, service.clone());
+    let config = Config { remarks, ..read(&mut reader, &service) };
+    checks::check_server(&config, &mut reader);
     // They are of services that go to Kafka; whoever asks one for its health needs its address alone.
     if config.eventlog.is_none() && service != Service::Healthcheck {
+        checks::check_kafka(&config, &service, of_kafka, &mut reader);
         checks::check(&config, &service, &mut reader);
     }
     reader.finish()?;
     Ok(Invocation { service, config })
+}
+
+/// The variables that have a value, of the environment or else of the file, and what is to be said of them.
+fn given<'a>(
+    environment: &'a Environment,
+    file: &'a Environment,
+) -> (BTreeMap<&'a str, &'a str>, Vec<Remark>) {
+    let (mut given, mut remarks) = (BTreeMap::new(), Vec::new());
+    for (name, value) in environment.iter().chain(file).filter(|(_, value)| !value.trim().is_empty()) {
+        if given.contains_key(name.as_str()) {
+            continue;
+        }
+        if is_of_a_service(name, value) {
+            let text = format!("{name} is made of a Service's name by Kubernetes: passed over");
+            remarks.push(Remark { level: log::Level::Debug, text });
+            continue;
+        }
+        if let Some(nearest) = unknown::nearest(name).filter(|_| !platform::is_kafkas_own(name)) {
+            let text = format!("{name} is not a setting and has no effect: is {nearest} meant?");
+            remarks.push(Remark { level: log::Level::Warn, text });
+        }
+        given.insert(name.as_str(), value.as_str());
+    }
+    (given, remarks)
 }
 
 /// Takes every setting out of the reader; where one is at fault its default stands in.
@@ -141,21 +193,35 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         Service::EventLog(_) => (eventlog_port, group_id, eventlog_max_body_bytes),
         _ => (port, group_id, max_body_bytes),
     };
+    let host = reader.value(&table::HOST);
+    let (drain_delay, shutdown_timeout) =
+        (reader.value(&table::DRAIN_DELAY), reader.value(&table::SHUTDOWN_TIMEOUT));
     let http = http::Config {
-        host: reader.value(&table::HOST),
+        host,
         port,
+        hosts: match reader.value(&table::ALLOWED_HOSTS) {
+            Some(names) => Hosts::Named(names),
+            None if host.is_loopback() => Hosts::Loopback,
+            None => Hosts::Any,
+        },
+        trusted_origins: reader.value(&table::TRUSTED_ORIGINS).unwrap_or_default(),
+        trusted_proxies: reader.value(&table::TRUSTED_PROXIES).unwrap_or_default(),
+        access_log: reader.value(&table::ACCESS_LOG),
+        ops_port: reader.value(&table::OPS_PORT),
         max_connections: reader.value(&table::MAX_CONNECTIONS),
+        max_connections_per_address: reader.value(&table::MAX_CONNECTIONS_PER_ADDRESS),
+        max_bytes: reader.value(&table::HTTP_MAX_BYTES),
         max_body_bytes,
         max_depth: reader.value(&table::MAX_DEPTH),
         header_timeout: reader.value(&table::HEADER_TIMEOUT),
         body_timeout: reader.value(&table::BODY_TIMEOUT),
         request_timeout: reader.value(&table::REQUEST_TIMEOUT),
-        // Half of it, so that slow clients leave time to stop in good order.
         cors: match service {
             Service::EventLog(_) => reader.value(&table::EVENTLOG_CORS_ORIGINS),
             _ => None,
         },
-        stop_timeout: reader.value(&table::SHUTDOWN_TIMEOUT) / 2,
+        // Half of what the drain leaves, so that slow clients leave time to stop in good order.
+        stop_timeout: shutdown_timeout.saturating_sub(drain_delay) / 2,
     };
     let activity = activity::Config { event_types: reader.value(&table::EVENT_TYPES) };
     let brokers = reader.value(&table::KAFKA_BROKERS);
@@ -198,6 +264,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             protocol: reader.value(&table::GROUP_PROTOCOL),
             assignors: reader.value(&table::KAFKA_PARTITION_ASSIGNMENT_STRATEGY),
             instance_id: reader.value(&table::KAFKA_GROUP_INSTANCE_ID),
+            leave_on_stop: reader.value(&table::GROUP_ON_STOP),
             session_timeout: reader.value(&table::KAFKA_SESSION_TIMEOUT),
             rebalance_timeout: reader.value(&table::KAFKA_REBALANCE_TIMEOUT),
             heartbeat_interval: reader.value(&table::KAFKA_HEARTBEAT_INTERVAL),
@@ -219,7 +286,9 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             filter: reader.value(&table::RUST_LOG),
             format: reader.value(&table::LOG_FORMAT),
         },
-        shutdown_timeout: reader.value(&table::SHUTDOWN_TIMEOUT),
+        drain_delay,
+        shutdown_timeout,
+        remarks: Vec::new(),
     }
 }
 

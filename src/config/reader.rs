@@ -1,6 +1,7 @@
 //! Takes settings out of what was given, and gathers what is wrong with them.
 
 use super::{
+    Service,
     fault::{Exit, Fault},
     table::Setting,
     values::Values,
@@ -9,24 +10,28 @@ use super::{
 /// Reads settings one by one; a fault does not stop it.
 pub(super) struct Reader<F> {
     given: F,
+    service: Service,
     faults: Vec<Fault>,
 }
 
 impl<F: Fn(&str) -> Option<String>> Reader<F> {
-    /// Over what a user gave for a variable, by whatever way.
-    pub(super) fn new(given: F) -> Self {
-        Self { given, faults: Vec::new() }
+    /// Over what a user gave for a variable, by whatever way, for that service.
+    pub(super) fn new(given: F, service: Service) -> Self {
+        Self { given, service, faults: Vec::new() }
     }
 
-    /// The setting's value. Where it is at fault, the fault is noted and the default stands in.
+    /// The setting's value. Where it is at fault the default stands in, and the fault is noted if the service
+    /// reads the setting.
     pub(super) fn value<V: Values>(&mut self, setting: &Setting<V>) -> V::Value {
         let (text, shown) = (self.text(setting), self.shown(setting));
         // A U+FFFD is what is left of a value that was not UTF-8.
         match setting.values.parse(&text).filter(|_| !text.contains('\u{fffd}')) {
             Some(value) => value,
             None => {
-                let rule = format!("must be {}", setting.values.allowed());
-                self.faults.push(Fault { settings: vec![(setting.variable, shown)], rule });
+                if self.service.reads(setting.variable) {
+                    let rule = format!("must be {}", setting.values.allowed());
+                    self.faults.push(Fault { settings: vec![(setting.variable, shown)], rule });
+                }
                 let default = setting.values.parse(setting.default);
                 default.expect("a default is within its own bounds: a test reads every one")
             }
@@ -34,9 +39,11 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     }
 
     /// Notes a fault of settings that are each within bounds, but at odds with each other. Where one
-    /// of them is already at fault, its value is not what the user wrote, and nothing more is said.
+    /// of them is already at fault, its value is not what the user wrote, and nothing more is said. Nor is
+    /// anything where the service reads none of them.
     pub(super) fn require(&mut self, holds: bool, settings: &[(&'static str, String)], rule: &str) {
-        if !holds && !settings.iter().any(|(variable, _)| self.is_at_fault(variable)) {
+        let is_read = settings.iter().any(|(variable, _)| self.service.reads(variable));
+        if !holds && is_read && !settings.iter().any(|(variable, _)| self.is_at_fault(variable)) {
             self.faults.push(Fault { settings: settings.to_vec(), rule: rule.to_owned() });
         }
     }

@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 use highwater_kafka::{OffsetReset, group::GroupProtocol, security::SaslMechanism};
+use highwater_web::http::AccessLog;
 
 use super::values::{
-    Assignors, Brokers, Directives, Durations, Endpoint, EventTypes, File, Host, OneOf, Or, Origins,
-    Password, Protocol, Size, Text, Token, TopicName, Values, Whole,
+    Assignors, Brokers, Directives, Durations, Endpoint, EventTypes, File, Host, HostNames, InstanceId,
+    Networks, OneOf, Or, Origins, Password, Protocol, Size, Text, Token, TopicName, TrustedOrigins, Values,
+    Whole,
 };
 use crate::{activity::record, telemetry::Format};
 
@@ -101,8 +103,14 @@ settings! {
             "The address to listen on; 0.0.0.0 is every IPv4 address of the machine.";
         PORT: Whole<u16> = "8000", Whole::from(0).to(65_535),
             "The port to listen on; 0 lets the system choose one.";
+        OPS_PORT: Or<Whole<u16>> = "", Or::unset(Whole::from(0).to(65_535)),
+            "A second port, for /health, /ready and /metrics alone, which clients cannot use up; unset, none.";
         MAX_CONNECTIONS: Whole<usize> = "10000", Whole::from(1).to(1_000_000),
-            "The most connections open at one time; further clients are answered 503.";
+            "The most connections open at one time; idle ones make room, then further clients are answered 503.";
+        MAX_CONNECTIONS_PER_ADDRESS: Or<Whole<usize>> = "", Or::unset(Whole::from(1).to(1_000_000)),
+            "The most of them from one address; unset, all: a load balancer has one address for all its clients.";
+        HTTP_MAX_BYTES: Or<Size<usize>> = "", Or::unset(Size::from(4 * MIB).to(1024 * GIB)),
+            "The most memory of requests and answers; unset, a fifth of the container's, or 256MiB.";
         MAX_BODY_BYTES: Size<usize> = "64KiB", Size::from(KIB).to(64 * MIB),
             "The largest body of a request; a larger one is answered 413.";
         MAX_DEPTH: Whole<usize> = "64", Whole::from(1).to(record::MAX_DEPTH as u64),
@@ -113,12 +121,23 @@ settings! {
             "How long a client may take to send the body of a request.";
         REQUEST_TIMEOUT: Durations = "35s", Durations::from(ms(100)).to(minutes(10)),
             "How long an answer may take to begin; longer than PRODUCE_TIMEOUT.";
+        ALLOWED_HOSTS: Or<HostNames> = "", Or::unset(HostNames),
+            "Hosts that requests may be for; unset, any, but localhost alone where HOST is a loopback address.";
+        TRUSTED_ORIGINS: Or<TrustedOrigins> = "", Or::unset(TrustedOrigins),
+            "Origins whose pages may write here beside the service's own.";
+        TRUSTED_PROXIES: Or<Networks> = "", Or::unset(Networks),
+            "Proxies whose X-Forwarded-For says in the access log who the client is.";
+        ACCESS_LOG: OneOf<AccessLog> = "off",
+            OneOf(&[("off", AccessLog::Off), ("errors", AccessLog::Errors), ("all", AccessLog::All)]),
+            "Which answers are logged; of errors alone, at most ten a second.";
         EVENT_TYPES: EventTypes = "LOGIN,LOGOUT,PRODUCT_VIEW", EventTypes,
             "What POST /events/generate takes as eventType; other routes and the consumer take any.";
     }
     "Kafka" {
         KAFKA_BROKERS: Or<Brokers> = "", Or::unset(Brokers),
             "Where to find Kafka; unset, an embedded broker is started that keeps nothing (not for orders).";
+        EMBEDDED: OneOf<bool> = "no", OneOf(&[("no", false), ("yes", true)]),
+            "Whether an embedded broker is meant where other KAFKA_ variables are set without KAFKA_BROKERS.";
         KAFKA_CLIENT_ID: Text = "highwater", Text { longest: 249 },
             "The name that brokers see in their logs and quotas.";
         KAFKA_SECURITY_PROTOCOL: OneOf<Protocol> = "PLAINTEXT",
@@ -189,8 +208,10 @@ settings! {
             "How the group is spoken to: consumer is KIP-848's (Kafka 4.0), auto is that where it can be.";
         KAFKA_PARTITION_ASSIGNMENT_STRATEGY: Assignors = "cooperative-sticky", Assignors,
             "How the classic protocol shares partitions; range goes with clients that know no other.";
-        KAFKA_GROUP_INSTANCE_ID: Or<Text> = "", Or::unset(Text { longest: 249 }),
+        KAFKA_GROUP_INSTANCE_ID: Or<InstanceId> = "", Or::unset(InstanceId { longest: 249 }),
             "A name of this instance alone: a restart within the session moves no partition.";
+        GROUP_ON_STOP: OneOf<bool> = "auto", OneOf(&[("auto", false), ("leave", true)]),
+            "Whether a stop leaves the group although there is a KAFKA_GROUP_INSTANCE_ID; auto is not to.";
         KAFKA_SESSION_TIMEOUT: Durations = "10s", Durations::from(ms(1_000)).to(minutes(30)),
             "An instance that the group has not heard of for so long loses its partitions.";
         KAFKA_HEARTBEAT_INTERVAL: Durations = "3s", Durations::from(ms(100)).to(minutes(10)),
@@ -211,7 +232,7 @@ settings! {
     }
     "Dead letters" {
         ADMIN_TOKEN: Or<Token> = "", Or::unset(Token),
-            "Who bears it may list dead letters and send them back over HTTP; unset, those routes are off.";
+            "Who bears it sees dead letters, sends them back, and sees addresses in /health; unset, nobody does.";
         ADMIN_TOKEN_FILE: Or<File> = "", Or::unset(File),
             "Where the token is read from, in place of ADMIN_TOKEN.";
         REDRIVE_MAX: Whole<u32> = "3", Whole::from(0).to(1_000),
@@ -286,7 +307,9 @@ settings! {
             "What is logged, as env_logger reads it; debug alone adds all that the libraries say.";
         LOG_FORMAT: Or<OneOf<Format>> = "", Or::unset(OneOf(&[("text", Format::Text), ("json", Format::Json)])),
             "How a log line is written; unset, text on a terminal and json elsewhere.";
+        DRAIN_DELAY: Durations = "0s", Durations::from(ms(0)).to(minutes(5)),
+            "How long, once it is to stop, /ready is 503 and all else served; at most half of SHUTDOWN_TIMEOUT.";
         SHUTDOWN_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(10)),
-            "How long a graceful stop may take; then the process exits with code 1.";
+            "How long a graceful stop may take, DRAIN_DELAY included; then the process exits with code 1.";
     }
 }

@@ -1,8 +1,8 @@
 //! An event as it is stored, sent and answered: bytes that are made once.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
-use chrono::{DateTime, Datelike, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, Timelike, Utc};
 use highwater_web::json::push_compact;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -26,7 +26,6 @@ const TIMESTAMP_LENGTH: usize = 24;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     id: Uuid,
-    timestamp_millis: i64,
     json: Box<[u8]>,
     /// Lengths of the two JSON strings, quotes included: with them every field is a slice of `json`.
     user_id_len: u32,
@@ -56,13 +55,13 @@ impl Event {
         json.extend_from_slice(TYPE_FIELD);
         let event_type_len = push_string(&mut json, event_type);
         json.extend_from_slice(TIMESTAMP_FIELD);
-        let timestamp_millis = push_timestamp(&mut json, timestamp);
+        push_timestamp(&mut json, timestamp);
         json.extend_from_slice(PAYLOAD_FIELD);
         push_compact(&mut json, payload);
         json.push(b'}');
         // Shrunk in place, an allocator may keep the larger block; a copy takes no more than it needs.
         let json = if json.len() == json.capacity() { json.into() } else { Box::from(&*json) };
-        Self { id, timestamp_millis, json, user_id_len, event_type_len }
+        Self { id, json, user_id_len, event_type_len }
     }
 
     /// What it is admitted by.
@@ -70,9 +69,10 @@ impl Event {
         self.id
     }
 
-    /// When it happened, in milliseconds since 1970.
+    /// When it happened, in milliseconds since 1970. Read from the JSON: whoever compares many keeps them apart.
     pub fn timestamp_millis(&self) -> i64 {
-        self.timestamp_millis
+        let begin = self.after_type() + TIMESTAMP_FIELD.len();
+        read_timestamp(&self.json[begin..begin + TIMESTAMP_LENGTH])
     }
 
     /// The user, without JSON's escapes.
@@ -154,8 +154,8 @@ fn push_string(json: &mut Vec<u8>, text: &str) -> u32 {
     (json.len() - before) as u32
 }
 
-/// Writes `YYYY-MM-DDTHH:MM:SS.mmmZ`; returns the milliseconds since 1970 that it says.
-fn push_timestamp(json: &mut Vec<u8>, timestamp: DateTime<Utc>) -> i64 {
+/// Writes `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+fn push_timestamp(json: &mut Vec<u8>, timestamp: DateTime<Utc>) {
     /// 0000-01-01T00:00:00.000Z
     const FIRST: i64 = -62_167_219_200_000;
     /// 9999-12-31T23:59:59.999Z
@@ -173,7 +173,17 @@ fn push_timestamp(json: &mut Vec<u8>, timestamp: DateTime<Utc>) -> i64 {
     put(&mut text[17..19], moment.second());
     put(&mut text[20..23], moment.timestamp_subsec_millis());
     json.extend_from_slice(&text);
-    millis
+}
+
+/// The milliseconds since 1970 that [`push_timestamp`] wrote.
+fn read_timestamp(text: &[u8]) -> i64 {
+    let number = |digits: Range<usize>| {
+        text[digits].iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
+    };
+    // What was written is a date.
+    let date = NaiveDate::from_ymd_opt(number(0..4) as i32, number(5..7), number(8..10)).unwrap_or_default();
+    let seconds = i64::from((number(11..13) * 60 + number(14..16)) * 60 + number(17..19));
+    (i64::from(date.to_epoch_days()) * 86_400 + seconds) * 1000 + i64::from(number(20..23))
 }
 
 /// Writes a number's last digits.

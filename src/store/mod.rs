@@ -6,7 +6,7 @@ mod memory;
 mod query;
 mod stored;
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -15,7 +15,7 @@ use uuid::Uuid;
 pub use content::Content;
 pub use event::Event;
 pub use memory::{Config, MemoryStore, Stats};
-pub use query::{Page, Position, Query};
+pub use query::{Direction, Page, Position, Query};
 pub use stored::{Offered, Stored};
 
 /// A store that admits each event once.
@@ -36,22 +36,21 @@ pub trait EventStore: Send + Sync + 'static {
     /// and so it bounds a listing to what is there when that begins.
     async fn end(&self) -> Result<Position, StoreError>;
 
-    /// The next events that the query asks for, in the order in which they were processed: those at
-    /// `from` or later and before `until`, at most `limit` of them. A page can be shorter, even empty, with
-    /// [`Page::next`] set: much had to be looked at for it.
-    async fn read(
-        &self,
-        query: &Query,
-        from: Position,
-        until: Position,
-        limit: usize,
-    ) -> Result<Page, StoreError>;
+    /// The next events that the query asks for, of those whose places are within, in the query's direction, at most
+    /// `limit` of them. A page can be shorter, even empty, with [`Page::rest`] set: much had to be looked at for it.
+    async fn read(&self, query: &Query, within: Range<Position>, limit: usize) -> Result<Page, StoreError>;
 
     /// The bound is shared out evenly among so many partitions; events over a smaller share leave at once.
     async fn share_among(&self, partitions: usize) -> Result<(), StoreError>;
 
     /// What it holds and has seen, where that costs next to nothing to tell.
     fn stats(&self) -> Option<Stats> {
+        None
+    }
+
+    /// When the event happened that leaves next, of all partitions, in milliseconds since 1970, where that costs next to
+    /// nothing to tell.
+    fn oldest_millis(&self) -> Option<i64> {
         None
     }
 

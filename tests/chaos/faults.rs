@@ -82,6 +82,11 @@ impl Stage {
                 sleep(down).await;
                 self.brokers.revive(node).await
             }
+            Fault::MoveBroker { node, down } => {
+                self.brokers.kill(node).await?;
+                sleep(down).await;
+                self.brokers.revive_elsewhere(node).await
+            }
             Fault::PauseBroker { node, length } => {
                 self.brokers.pause(node).await?;
                 sleep(length).await;

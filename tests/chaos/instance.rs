@@ -68,7 +68,7 @@ impl Instance {
         options: &Options,
         history: &Arc<History>,
     ) -> Result<Self> {
-        let links = Links::open(options.kafka_port, 3).await?;
+        let links = Links::open(options.kafka_port).await?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let path = options.directory.join(format!("instance-{number}.log"));
         let log = OpenOptions::new().create(true).append(true).open(&path);
@@ -123,7 +123,7 @@ impl Instance {
             .env_clear()
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .env("PORT", self.port.to_string())
-            .env("KAFKA_BROKERS", self.links.bootstrap())
+            .env("KAFKA_BROKERS", self.links.seed(self.number))
             .env("GROUP_PROTOCOL", protocol.name())
             .current_dir(std::env::temp_dir())
             .stdin(Stdio::null())

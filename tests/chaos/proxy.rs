@@ -23,7 +23,10 @@ use tokio::{
     time::sleep,
 };
 
-use crate::addresses::{self, Asked};
+use crate::{
+    addresses::{self, Asked},
+    brokers::{BROKERS, ports_of},
+};
 
 /// What the network does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,48 +42,52 @@ pub(crate) enum Passage {
     Refused,
 }
 
-/// One instance's way to one broker.
+/// One instance's way to one broker, at one of the ports that this may have.
 #[derive(Debug)]
 pub(crate) struct Link {
+    node: u16,
     pub(crate) port: u16,
     passage: watch::Sender<Passage>,
 }
 
-/// One instance's ways to all brokers, in the order of their nodes.
+/// One instance's ways to all brokers.
 #[derive(Debug)]
 pub(crate) struct Links {
     links: Vec<Link>,
 }
 
 impl Links {
-    /// Opens one proxy a broker. The brokers listen on `first_port` and those after it.
-    pub(crate) async fn open(first_port: u16, brokers: u16) -> Result<Self> {
-        let mut listeners = Vec::new();
-        for _ in 0..brokers {
-            listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?);
+    /// Opens one proxy for each port that a broker may have.
+    pub(crate) async fn open(first_port: u16) -> Result<Self> {
+        let mut found = Vec::new();
+        for node in 1..=BROKERS {
+            for upstream in ports_of(first_port, node) {
+                found.push((node, upstream, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?));
+            }
         }
-        let ports: Vec<u16> =
-            listeners.iter().map(|listener| Ok(listener.local_addr()?.port())).collect::<Result<_>>()?;
-        let stand_ins: Arc<[(u16, u16)]> = (first_port..).zip(ports.iter().copied()).collect();
+        let stand_ins =
+            found.iter().map(|(_, upstream, listener)| Ok((*upstream, listener.local_addr()?.port())));
+        let stand_ins: Arc<[(u16, u16)]> = stand_ins.collect::<Result<Vec<_>>>()?.into();
         let mut links = Vec::new();
-        for (listener, (upstream, port)) in listeners.into_iter().zip(stand_ins.iter().copied()) {
+        for ((node, upstream, listener), (_, port)) in found.into_iter().zip(stand_ins.iter().copied()) {
             let (passage, watched) = watch::channel(Passage::Open);
             tokio::spawn(accept(listener, upstream, Arc::clone(&stand_ins), watched));
-            links.push(Link { port, passage });
+            links.push(Link { node, port, passage });
         }
         Ok(Self { links })
     }
 
-    /// What the instance is told to be the brokers.
-    pub(crate) fn bootstrap(&self) -> String {
-        let addresses: Vec<_> = self.links.iter().map(|link| format!("127.0.0.1:{}", link.port)).collect();
-        addresses.join(",")
+    /// All that an instance of that number is told of the brokers: where one of them may be. It may be elsewhere.
+    pub(crate) fn seed(&self, instance: usize) -> String {
+        let seed = u16::try_from(instance).unwrap_or_default() % BROKERS + 1;
+        let ports = self.links.iter().filter(|link| link.node == seed);
+        ports.map(|link| format!("127.0.0.1:{}", link.port)).collect::<Vec<_>>().join(",")
     }
 
     /// To one node, which counts from 1, or to all.
     pub(crate) fn set(&self, node: Option<usize>, passage: Passage) {
-        for (number, link) in (1..).zip(&self.links) {
-            if node.is_none_or(|node| node == number) {
+        for link in &self.links {
+            if node.is_none_or(|node| node == usize::from(link.node)) {
                 link.passage.send_replace(passage);
             }
         }

@@ -27,6 +27,7 @@ pub(crate) enum Kind {
     Churn,
     Guest,
     KillBroker,
+    MoveBroker,
     PauseBroker,
     Elect,
     Partitions,
@@ -36,7 +37,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::KillInstance,
         Self::PauseInstance,
         Self::Cut,
@@ -45,6 +46,7 @@ impl Kind {
         Self::Churn,
         Self::Guest,
         Self::KillBroker,
+        Self::MoveBroker,
         Self::PauseBroker,
         Self::Elect,
         Self::Partitions,
@@ -63,6 +65,7 @@ impl Kind {
             Self::Churn => "churn",
             Self::Guest => "guest",
             Self::KillBroker => "kill-broker",
+            Self::MoveBroker => "move-broker",
             Self::PauseBroker => "pause-broker",
             Self::Elect => "elect",
             Self::Partitions => "partitions",
@@ -90,7 +93,7 @@ impl Kind {
             | Self::Delay
             | Self::Churn => Sort::Instance,
             Self::Guest | Self::Quota => Sort::Beside,
-            Self::KillBroker | Self::PauseBroker => Sort::Broker,
+            Self::KillBroker | Self::MoveBroker | Self::PauseBroker => Sort::Broker,
             // With a replica away there is no leadership to give it, and no copy to make there.
             Self::Elect | Self::Partitions => Sort::Broker,
             Self::Roll => Sort::Everyone,
@@ -119,6 +122,7 @@ pub(crate) enum Fault {
     Churn { instance: usize, down: Duration },
     Guest { length: Duration },
     KillBroker { node: usize, down: Duration },
+    MoveBroker { node: usize, down: Duration },
     PauseBroker { node: usize, length: Duration },
     Elect { turn: usize },
     Partitions { more: i32 },
@@ -151,6 +155,9 @@ impl fmt::Display for Fault {
             Self::Churn { instance, down } => write!(f, "SIGTERM instance {instance}, back after {down:?}"),
             Self::Guest { length } => write!(f, "one more instance for {length:?}"),
             Self::KillBroker { node, down } => write!(f, "kill -9 broker {node}, back after {down:?}"),
+            Self::MoveBroker { node, down } => {
+                write!(f, "kill -9 broker {node}, back at another address after {down:?}")
+            }
             Self::PauseBroker { node, length } => write!(f, "SIGSTOP broker {node} for {length:?}"),
             Self::Elect { turn } => {
                 write!(f, "every partition's leader is the next of its replicas by {turn}")
@@ -277,6 +284,9 @@ impl Schedule {
             Kind::Guest => Fault::Guest { length: self.milliseconds(3_000..=12_000) },
             Kind::KillBroker => {
                 Fault::KillBroker { node: 1 + self.random.below(3), down: self.milliseconds(0..=8_000) }
+            }
+            Kind::MoveBroker => {
+                Fault::MoveBroker { node: 1 + self.random.below(3), down: self.milliseconds(0..=8_000) }
             }
             Kind::PauseBroker => Fault::PauseBroker {
                 node: 1 + self.random.below(3),

@@ -1,6 +1,6 @@
 //! Dead letters on the command line and in the settings.
 
-use std::{collections::HashMap, ffi::OsString, fs, path::PathBuf};
+use std::{ffi::OsString, fs, path::PathBuf};
 
 use highwater::config::{self, Config, Exit, Invocation, Service};
 use highwater_kafka::dead_letter::{Filter, Position, Selection};
@@ -10,10 +10,10 @@ use uuid::Uuid;
 const TOKEN: &str = "a-token-of-24-characters";
 
 fn parse(args: &[&str], variables: &[(&str, &str)]) -> Result<Invocation, Exit> {
-    let mut variables: HashMap<&str, &str> = variables.iter().copied().collect();
-    variables.insert("KAFKA_BROKERS", "kafka:9092");
+    let variables = [("KAFKA_BROKERS", "kafka:9092")].iter().chain(variables);
+    let variables = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let args = std::iter::once("highwater").chain(args.iter().copied()).map(OsString::from);
-    config::parse(args, |name| variables.get(name).map(|value| (*value).to_owned()), "")
+    config::parse(args, &variables, "")
 }
 
 fn task(args: &[&str]) -> Task {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -53,14 +54,8 @@ impl EventStore for Flaky {
         self.memory.end().await
     }
 
-    async fn read(
-        &self,
-        query: &Query,
-        from: Position,
-        until: Position,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        self.memory.read(query, from, until, limit).await
+    async fn read(&self, query: &Query, within: Range<Position>, limit: usize) -> Result<Page, StoreError> {
+        self.memory.read(query, within, limit).await
     }
 
     async fn share_among(&self, partitions: usize) -> Result<(), StoreError> {

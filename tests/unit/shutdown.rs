@@ -1,6 +1,6 @@
 //! The request to stop.
 
-use highwater_web::shutdown::Shutdown;
+use highwater_web::shutdown::{Shutdown, Stage};
 
 #[tokio::test]
 async fn a_request_reaches_every_clone_and_those_who_ask_late() {
@@ -13,6 +13,20 @@ async fn a_request_reaches_every_clone_and_those_who_ask_late() {
     waiting.await.expect("the task ends");
     late.requested().await;
     assert!(late.is_requested());
+}
+
+#[tokio::test]
+async fn a_stop_goes_through_its_stages_and_never_back() {
+    let shutdown = Shutdown::new();
+    assert_eq!(shutdown.stage(), Stage::Running);
+    shutdown.advance(Stage::Closing);
+    shutdown.advance(Stage::Draining);
+    assert_eq!(shutdown.stage(), Stage::Closing);
+    shutdown.reached(Stage::Draining).await;
+    assert!(!shutdown.is_requested());
+    shutdown.request();
+    shutdown.advance(Stage::Running);
+    assert!(shutdown.is_requested());
 }
 
 #[test]

@@ -6,7 +6,10 @@ use anyhow::{Context as _, anyhow};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures::FutureExt as _;
-use highwater_web::http::{CORRELATION_ID, Correlation, Problem, check_origin};
+use highwater_web::{
+    http::{CORRELATION_ID, Correlation, Problem, check_origin},
+    shutdown::Shutdown,
+};
 use http_body_util::{BodyExt as _, Full};
 use lambda_http::{
     Body,
@@ -35,11 +38,11 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_')
 pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
     let outcome = match task {
         Task::Serve => {
-            let (tree, traffic) = service::tree(&config, Front::Lambda)?;
+            let (tree, traffic) = service::tree(&config, Front::Lambda, &Shutdown::new())?;
             let tree = warp::service(tree);
-            let cors = Arc::new(config.http.cors);
+            let config = Arc::new(config.http);
             let handler = service_fn(move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
-                let (mut tree, traffic, cors) = (tree.clone(), traffic.clone(), Arc::clone(&cors));
+                let (mut tree, traffic, config) = (tree.clone(), traffic.clone(), Arc::clone(&config));
                 async move {
                     let began = Instant::now();
                     let request = match request(event.payload) {
@@ -50,7 +53,7 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
                         }
                     };
                     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-                    let response = match check_origin(&method, request.headers(), cors.as_ref().as_ref()) {
+                    let response = match check_origin(&request, &config) {
                         Ok(()) => answered(&mut tree, request).await,
                         Err(problem) => problem.into_response(),
                     };
@@ -121,9 +124,9 @@ where
         Ok(Err(never)) => match never {},
         Err(_) => Problem::internal().into_response(),
     };
-    match correlation {
-        Some(correlation) if !answer.headers().contains_key(CORRELATION_ID) => correlation.on(answer),
-        _ => answer,
+    match answer.headers().contains_key(CORRELATION_ID) {
+        true => answer,
+        false => correlation.unwrap_or_else(Correlation::made).on(answer),
     }
 }
 

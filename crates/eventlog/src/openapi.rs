@@ -31,8 +31,8 @@ const ID: Uuid = uuid!("0190163d-8694-739b-aea5-966c26f8ad91");
 const LARGEST_BODY: usize = 1 << 20;
 
 const CONVENTIONS: &str = "\
-`X-Correlation-Id` (1 to 128 visible ASCII characters) goes along with a request into its answer; one that is to record \
-an event gets one, where it has none.
+`X-Correlation-Id` (1 to 128 visible ASCII characters) goes along with a request into its answer; a request without \
+one gets one.
 
 Pages of another site may ask where `EVENTLOG_CORS_ORIGINS` names that site, or is `*`: preflights are answered, and of an \
 answer they may read `Link`, `Location`, `Retry-After` and `X-Correlation-Id`.

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Datelike as _, Utc};
 use highwater_web::{
-    fields::{Fields, VISIBLE_LINE, line, uuid},
+    fields::{Fields, VISIBLE_LINE, line},
     http::Problem,
+    identity::uuid,
     timestamp,
+    unseen::seen,
 };
 use schemars::JsonSchema;
 use uuid::Uuid;
@@ -54,6 +56,10 @@ impl NewEvent {
         let event_id = fields.optional("eventId", uuid);
         let timestamp = fields.optional("timestamp", moment);
         let details = fields.raw("details").map(Details::posted);
+        // What the activity service calls them: ignored like other unknown fields they would be lost without a word.
+        for other in ["payload", "metadata"] {
+            fields.without(other, "is called details here");
+        }
         let read = user_id.zip(event_type);
         let read =
             read.map(|(user_id, event_type)| Self { event_id, user_id, event_type, timestamp, details });
@@ -63,7 +69,11 @@ impl NewEvent {
 
 /// What [`user_id`] takes, as a regular expression of ECMA 262, but for its length: something that can be seen, which is
 /// no dot, or two dots with something between them.
-pub(super) const USER: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f/?]*([^\\u0000-\\u001f\\u007f-\\u009f/?.\\s]|\\.[^\\u0000-\\u001f\\u007f-\\u009f/?]+\\.)[^\\u0000-\\u001f\\u007f-\\u009f/?]*$";
+pub(super) const USER: &str = concat!(
+    r"^[^\u0000-\u001f\u007f-\u009f/?]*(",
+    seen!(r"[^\u0000-\u001f\u007f-\u009f/?."),
+    r"|\.[^\u0000-\u001f\u007f-\u009f/?]+\.)[^\u0000-\u001f\u007f-\u009f/?]*$"
+);
 
 /// A userId: a line that comes through a path as it is.
 ///
@@ -83,8 +93,7 @@ pub(super) fn user_id(text: &str) -> Result<String, Cow<'static, str>> {
 
 /// A moment that SQL Server can keep.
 pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, Cow<'static, str>> {
-    let moment = timestamp::parse(text)
-        .ok_or("must be an ISO 8601 date and time, such as 2024-05-01T10:00:00.000Z")?;
+    let moment = timestamp::parse(text)?;
     if is_kept(&moment) { Ok(moment) } else { Err("must be in the years 0001 to 9999".into()) }
 }
 

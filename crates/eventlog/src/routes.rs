@@ -4,12 +4,12 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use highwater_web::{
-    fields::uuid,
     http::{
         self, BodyLimits, Correlation, Cors, FieldError, Paths, Problem, answer, correlation, encode_segment,
         json_body, query, reads, segment, with,
     },
     idempotency::{self, Idempotency},
+    identity::uuid,
     operations::{self, Operations},
 };
 use warp::{
@@ -29,6 +29,7 @@ pub static PATHS: Paths = Paths(&[
     ("/events/{userId}/{eventId}", "GET, HEAD, OPTIONS"),
     ("/health", "GET, HEAD, OPTIONS"),
     ("/ready", "GET, HEAD, OPTIONS"),
+    ("/ready/read", "GET, HEAD, OPTIONS"),
     ("/metrics", "GET, HEAD, OPTIONS"),
     ("/openapi.json", "GET, HEAD, OPTIONS"),
     ("/swagger", "GET, HEAD, OPTIONS"),
@@ -62,10 +63,10 @@ pub fn routes(
         .and(warp::post())
         .and(with(&api))
         .and(correlation())
-        .and(http::header(idempotency::HEADER))
+        .and(idempotency::header())
         .and(json_body(api.limits))
-        .then(|api: Arc<Api>, correlation: Correlation, key: Header, body: Body| async move {
-            let recorded = record(&api, key.as_ref(), body).await;
+        .then(|api: Arc<Api>, correlation: Correlation, key: Vec<HeaderValue>, body: Body| async move {
+            let recorded = record(&api, &key, body).await;
             correlation.on(recorded.unwrap_or_else(Reply::into_response))
         });
     let list =
@@ -100,14 +101,17 @@ pub fn routes(
 /// Asks the databases how they are, before `/health` and `/ready` tell it.
 fn probed(api: &Arc<Api>) -> impl Filter<Extract = (), Error = Infallible> + Clone + use<> {
     let asked = |path: FullPath, api: Arc<Api>| async move {
-        if matches!(path.as_str(), "/health" | "/health/" | "/ready" | "/ready/") {
+        if matches!(
+            path.as_str(),
+            "/health" | "/health/" | "/ready" | "/ready/" | "/ready/read" | "/ready/read/"
+        ) {
             api.log.probe(PROBE).await;
         }
     };
     warp::path::full().and(with(api)).then(asked).untuple_one()
 }
 
-async fn record(api: &Api, key: Option<&HeaderValue>, body: Body) -> Result<Response, Problem> {
+async fn record(api: &Api, key: &[HeaderValue], body: Body) -> Result<Response, Problem> {
     let new = NewEvent::read(&body?, api.limits.max_depth)?;
     // What the key was used for is kept with the event, so that nothing of the request is needed here.
     let key = Idempotency::read(key, &())?;

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chrono::Utc;
 use highwater_web::{
-    http::{self, Traffic},
+    http::{self, Listeners, Traffic},
     operations::Operations,
     shutdown::Shutdown,
 };
-use tokio::net::TcpListener;
 use warp::{Filter, reply::Response};
 
 use super::{
@@ -22,11 +21,11 @@ use super::{
 /// # Errors
 ///
 /// None once it listens.
-pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
-    let (tree, traffic) = tree(&config, Front::Server)?;
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
+    let (tree, traffic) = tree(&config, Front::Server, &shutdown)?;
     let requests = shutdown.part("requests");
-    log::info!("listening on http://{}", listener.local_addr()?);
-    http::serve(tree, listener, &config.http, traffic, shutdown.requested()).await;
+    log::info!("listening on http://{}", listeners.clients.local_addr()?);
+    http::serve(tree, listeners, &config.http, traffic, &shutdown).await;
     drop(requests);
     Ok(())
 }
@@ -69,7 +68,7 @@ pub fn log(config: &Config, front: Front) -> Log {
     Log::new(metadata, Arc::new(DynamoDbStore::new(&config.dynamodb)), limits)
 }
 
-/// What answers the requests that this front hands over; and where they are counted.
+/// What answers the requests that this front hands over, until that stop; and where they are counted.
 ///
 /// # Errors
 ///
@@ -77,6 +76,7 @@ pub fn log(config: &Config, front: Front) -> Log {
 pub fn tree(
     config: &Config,
     front: Front,
+    shutdown: &Shutdown,
 ) -> anyhow::Result<(
     impl Filter<Extract = (Response,), Error = std::convert::Infallible> + Clone + Send + Sync + 'static + use<>,
     Arc<Traffic>,
@@ -84,6 +84,7 @@ pub fn tree(
     let log = Arc::new(log(config, front));
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
+        shutdown: shutdown.clone(),
         particular: Some(Arc::clone(&log) as _),
         ..Operations::without_kafka("highwater-eventlog", Arc::clone(&traffic))
     });

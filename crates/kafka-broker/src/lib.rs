@@ -45,6 +45,8 @@ pub struct Options {
     pub port: u16,
     /// The port on loopback that clients are sent to; its own, where there is none (`advertised.listeners`).
     pub advertised_port: Option<u16>,
+    /// The name of the cluster that it is (KIP-78).
+    pub cluster_id: String,
     /// Partitions of a topic that is created without saying how many (`num.partitions` in Kafka).
     pub default_partitions: i32,
     /// Whether asking for an unknown topic creates it, where the client does not forbid that
@@ -61,6 +63,7 @@ impl Default for Options {
         Self {
             port: 0,
             advertised_port: None,
+            cluster_id: "embedded".to_owned(),
             default_partitions: 3,
             auto_create_topics: true,
             session_timeouts: Duration::from_secs(6)..=Duration::from_secs(30 * 60),

@@ -10,6 +10,7 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
 };
+use uuid::Uuid;
 
 use super::{
     Options,
@@ -45,6 +46,11 @@ impl State {
 
     pub(super) fn log_mut(&mut self, topic: &str, partition: i32) -> Option<&mut PartitionLog> {
         self.topics.get_mut(topic)?.partitions.get_mut(usize::try_from(partition).ok()?)
+    }
+
+    /// The name of the topic that has this id.
+    pub(super) fn name_of(&self, id: Uuid) -> Option<&str> {
+        self.topics.iter().find(|(_, topic)| topic.id == id).map(|(name, _)| name.as_str())
     }
 
     /// A topic goes, and what groups committed for it.

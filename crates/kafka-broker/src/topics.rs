@@ -63,7 +63,12 @@ impl Topic {
     pub(super) fn rules(&self) -> Rules {
         let most_bytes = self.config("max.message.bytes").and_then(|most| most.parse().ok());
         let stamps = self.config("message.timestamp.type") == Some("LogAppendTime");
-        Rules { most_bytes: most_bytes.unwrap_or(usize::MAX), append_time: stamps.then(now_millis) }
+        let before = self.config("message.timestamp.before.max.ms").and_then(|most| most.parse::<i64>().ok());
+        Rules {
+            most_bytes: most_bytes.unwrap_or(usize::MAX),
+            append_time: stamps.then(now_millis),
+            oldest: before.map(|before| now_millis().saturating_sub(before)),
+        }
     }
 }
 
@@ -98,6 +103,7 @@ pub(super) fn is_legal_config(name: &str, value: &str) -> bool {
         "max.message.bytes" => value.parse::<i32>().is_ok_and(|bytes| bytes >= 0),
         "message.timestamp.type" => matches!(value, "CreateTime" | "LogAppendTime"),
         "min.insync.replicas" => value.parse::<i32>().is_ok_and(|replicas| replicas >= 1),
+        "message.timestamp.before.max.ms" => value.parse::<i64>().is_ok_and(|most| most >= 0),
         "retention.ms" | "retention.bytes" => value.parse::<i64>().is_ok_and(|most| most >= -1),
         "unclean.leader.election.enable" => matches!(value, "true" | "false"),
         _ => true,

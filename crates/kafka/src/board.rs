@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use log::{info, warn};
@@ -11,7 +11,7 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use super::{BreakerStatus, GroupStatus, Status};
+use super::{BreakerStatus, GroupStatus, Notice, Status, TopicRefusal};
 
 /// Collects what each part sees of the cluster, and says once when it is lost and when it is back.
 #[derive(Debug)]
@@ -19,7 +19,12 @@ pub struct Board {
     status: watch::Sender<Status>,
     /// What is wrong now, by the part that sees it.
     failing: Mutex<BTreeMap<String, Trouble>>,
+    /// What was written to, by topic.
+    writing: Mutex<BTreeMap<Arc<str>, Partitions>>,
 }
+
+/// Of each partition that was written to, why nothing is taken for it; `None` where something is.
+type Partitions = BTreeMap<i32, Option<String>>;
 
 /// What is wrong, and what the log said of it last, and when; nothing, where another part said it.
 #[derive(Debug)]
@@ -29,13 +34,22 @@ struct Trouble {
     logged: Instant,
 }
 
+/// How long what happened is told of.
+const TOLD_FOR: Duration = Duration::from_secs(60 * 60);
+/// The most that is told of at a time: the oldest goes first.
+const MOST_NOTICES: usize = 64;
+
 /// How often the same part may say that its trouble is another now.
 const NEWS_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Board {
     /// A board on which nothing is connected yet.
     pub fn new() -> Self {
-        Self { status: watch::Sender::new(Status::default()), failing: Mutex::default() }
+        Self {
+            status: watch::Sender::new(Status::default()),
+            failing: Mutex::default(),
+            writing: Mutex::default(),
+        }
     }
 
     /// Follows what is on the board.
@@ -67,13 +81,21 @@ impl Board {
 
     /// A call to Kafka failed for this part; logged when it is news.
     pub fn failed(&self, part: &str, error: &dyn std::fmt::Display) {
-        let error = error.to_string();
+        self.troubled(part, error.to_string(), false);
+    }
+
+    /// As [`Board::failed`], by Kafka's own word: it is there.
+    pub(crate) fn refused(&self, part: &str, why: &str) {
+        self.troubled(part, why.to_owned(), true);
+    }
+
+    fn troubled(&self, part: &str, error: String, is_answer: bool) {
         let mut failing = self.failing();
         let now = Instant::now();
         let known = failing.remove(part);
         self.status.send_modify(|status| {
             // One broker that is lost is not Kafka: where another answers after this began, it is there.
-            status.kafka.connected &= known.is_some();
+            status.kafka.connected &= is_answer || known.is_some();
             status.kafka.error = Some(format!("{part}: {error}"));
         });
         // Where one broker cannot be reached, all parts see the same: one of them says so.
@@ -90,6 +112,44 @@ impl Board {
             None => (String::new(), now),
         };
         failing.insert(part.to_owned(), Trouble { error, told, logged });
+    }
+
+    /// Something was written to that partition.
+    pub(crate) fn takes(&self, topic: &Arc<str>, partition: i32) {
+        let mut writing = self.writing();
+        let partitions = writing.entry(Arc::clone(topic)).or_default();
+        if partitions.insert(partition, None) != Some(None) {
+            self.tell_refusal(topic, partitions);
+        }
+    }
+
+    /// Nothing is taken for that partition, or for any of the topic, whatever is in it.
+    pub(crate) fn takes_nothing(&self, topic: &Arc<str>, partition: i32, why: &str, of_topic: bool) {
+        let mut writing = self.writing();
+        let partitions = writing.entry(Arc::clone(topic)).or_default();
+        partitions.insert(partition, Some(why.to_owned()));
+        if of_topic {
+            partitions.values_mut().for_each(|refusal| *refusal = Some(why.to_owned()));
+        }
+        self.tell_refusal(topic, partitions);
+    }
+
+    /// A topic takes nothing while none of its partitions that were written to does.
+    fn tell_refusal(&self, topic: &Arc<str>, partitions: &Partitions) {
+        let reason = partitions.values().all(Option::is_some).then(|| partitions.values().flatten().next());
+        let refusal = reason.flatten().map(|reason| TopicRefusal::now(topic, reason));
+        self.status.send_if_modified(|status| {
+            let refusals = &mut status.kafka.refusals;
+            let before = refusals.len();
+            refusals.retain(|refusal| refusal.topic != **topic);
+            let news = refusal.is_some() || before != refusals.len();
+            refusals.extend(refusal);
+            news
+        });
+    }
+
+    fn writing(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Partitions>> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is wrong for this part, while something is.
@@ -116,6 +176,28 @@ impl Board {
             status.kafka.warnings.retain(|warning| !warning.starts_with(&prefix));
             status.kafka.warnings.extend(found.iter().map(|warning| format!("{prefix}{warning}")));
         });
+    }
+
+    /// Something happened that an operator is to know of: it is in the log, and for an hour in `/health`. False where
+    /// that was told already.
+    pub(crate) fn notice(&self, text: String) -> bool {
+        let now = Instant::now();
+        let is_news = self.status.send_if_modified(|status| {
+            let notices = &mut status.kafka.notices;
+            notices.retain(|notice| notice.until > now);
+            if notices.iter().any(|notice| notice.text == text) {
+                return false;
+            }
+            if notices.len() == MOST_NOTICES {
+                notices.remove(0);
+            }
+            notices.push(Notice { text: text.clone(), until: now + TOLD_FOR });
+            true
+        });
+        if is_news {
+            warn!("{text}");
+        }
+        is_news
     }
 
     /// Replaces what is known of the brokers that lead partitions.

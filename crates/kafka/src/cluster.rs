@@ -1,20 +1,24 @@
 //! The way to the cluster: rskafka clients that heal, and connections of our own.
 //!
+//! Whoever needs any broker gets a connection to one that answers: of those that the cluster named last, else of the
+//! settings' (KIP-899). It is asked at once who the brokers are, so that this is never older than the last look.
+//!
 //! rskafka 0.6 has no time-out, keeps a hung broker for ever, can keep a stale leader, and never goes back
 //! to the bootstrap addresses. So its own retries are off, every call has a deadline here, and after any
-//! error the whole `Client` is dropped and built anew from one bootstrap address, each in its turn.
+//! error the whole `Client` is dropped and built anew from the address of a broker that was just found.
+
+mod absence;
+mod addresses;
 
 use std::{
     error::Error as StdError,
     future::Future,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt};
+use kafka_protocol::messages::MetadataRequest;
 use rskafka::{
     BackoffConfig,
     client::{
@@ -26,20 +30,23 @@ use rskafka::{
 use thiserror::Error;
 use tokio::time::timeout;
 
+use self::{absence::Absence, addresses::Addresses};
 use super::{
     ClusterConfig, nodelay,
     producer::Breakers,
     security::{Distrust, Refusals},
+    staggered::first_success,
     topic,
     wire::{Connection, WireError},
 };
 
-/// A cluster by its bootstrap addresses.
+/// A cluster: where it was to be found at first, and where it is.
 #[derive(Debug)]
 pub struct Cluster {
     config: ClusterConfig,
+    addresses: Addresses,
+    absence: Absence,
     client: Mutex<Option<Arc<Client>>>,
-    next_bootstrap: AtomicUsize,
     breakers: Breakers,
     refusals: Refusals,
 }
@@ -108,9 +115,10 @@ impl Cluster {
     /// Makes no connection yet.
     pub fn new(config: ClusterConfig) -> Self {
         Self {
+            addresses: Addresses::new(config.brokers.clone()),
+            absence: Absence::new(),
             config,
             client: Mutex::default(),
-            next_bootstrap: AtomicUsize::new(0),
             breakers: Breakers::default(),
             refusals: Refusals::default(),
         }
@@ -171,41 +179,19 @@ impl Cluster {
         if let Some(client) = self.client.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             return Ok(Arc::clone(client));
         }
-        let mut attempts = self.config.brokers.len();
-        let built = loop {
-            attempts = attempts.saturating_sub(1);
-            match self.build(self.bootstrap()).await {
-                Err(_) if attempts > 0 => {}
-                built => break built,
-            }
-        };
-        let client = match built {
-            Ok(client) => Arc::new(client),
-            Err(error @ CallError::Distrust(_)) => return Err(error),
-            // What rskafka says of it is long and names no address.
-            Err(error) => return Err(self.connect().await.err().map_or(error, CallError::Unreachable)),
-        };
-        nodelay::set_on_all_sockets();
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
-        Ok(client)
-    }
-
-    /// rskafka's client over one bootstrap address. It does not tell distrust from any other failure: where
-    /// there may be some, a connection of our own does.
-    async fn build(&self, bootstrap: &str) -> Result<Client, CallError> {
-        self.refusals.check(bootstrap)?;
-        let builder = ClientBuilder::new(vec![bootstrap.to_owned()])
+        // rskafka would not tell which address it cannot reach, nor distrust from any other failure.
+        let alive = self.connect().await.map_err(|error| match error {
+            WireError::Distrust(distrust) => CallError::Distrust(distrust),
+            error => CallError::Unreachable(error),
+        })?;
+        let builder = ClientBuilder::new(vec![alive.address().to_owned()])
             .client_id(self.config.client_id.as_str())
             .backoff_config(one_attempt());
         let building = self.config.security.protect(builder).build();
-        let built = within(self.config.connect_timeout, building).await;
-        if built.is_err()
-            && !self.config.security.is_plain()
-            && let Err(WireError::Distrust(distrust)) = self.open_at_once(bootstrap).await
-        {
-            return Err(distrust.into());
-        }
-        built
+        let client = Arc::new(within(self.config.connect_timeout, building).await?);
+        nodelay::set_on_all_sockets();
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
+        Ok(client)
     }
 
     /// A connection of our own to that `host:port`, unless it was refused a moment ago.
@@ -215,33 +201,79 @@ impl Cluster {
     }
 
     async fn open_at_once(&self, address: &str) -> Result<Connection, WireError> {
+        self.addresses.tried(address, false);
         let opened = Connection::open(address, &self.config).await;
         match &opened {
-            Ok(_) => self.refusals.tried(address, None),
+            Ok(_) => {
+                self.addresses.tried(address, true);
+                self.refusals.tried(address, None);
+            }
             Err(WireError::Distrust(distrust)) => self.refusals.tried(address, Some(distrust)),
             Err(_) => {}
         }
         opened
     }
 
-    /// A connection of our own to the first bootstrap address that answers, beginning with another each time.
+    /// A connection of our own to a broker that answers: to one that the cluster named, or else to one of the
+    /// settings.
     pub fn connect(&self) -> BoxFuture<'_, Result<Connection, WireError>> {
         Box::pin(async {
-            let mut failures = Vec::new();
-            loop {
-                let address = self.bootstrap();
-                match self.open(address).await {
-                    Ok(connection) => return Ok(connection),
-                    Err(error) => failures.push((address, error)),
-                }
-                if failures.len() >= self.config.brokers.len() {
-                    break;
-                }
+            let mut failures = match self.connect_to_any_of(self.addresses.named(), true).await {
+                Ok(connection) => return Ok(connection),
+                Err(failures) => failures,
+            };
+            let mut others = self.addresses.bootstrap();
+            // Not those again that have just failed; where another cluster is found, the settings call it ours.
+            others.retain(|address| {
+                let was_tried =
+                    |(tried, error): &(String, WireError)| tried == address && !error.is_of_another();
+                !failures.iter().any(was_tried)
+            });
+            match self.connect_to_any_of(others, false).await {
+                Ok(connection) => return Ok(connection),
+                Err(others) => failures.extend(others),
             }
+            self.absence.noticed(failures.iter().all(|(_, error)| error.is_of_absence()));
             // Always of the same address, whichever was tried first: else it would be news each time.
-            failures.sort_by_key(|(address, _)| *address);
+            failures.sort_by_key(|(address, _)| (!self.addresses.is_bootstrap(address), address.clone()));
             Err(failures.swap_remove(0).1)
         })
+    }
+
+    /// A connection to the first of these that answers, and says of itself that it is of this cluster.
+    async fn connect_to_any_of(
+        &self,
+        addresses: Vec<String>,
+        were_named: bool,
+    ) -> Result<Connection, Vec<(String, WireError)>> {
+        let attempt = async |address: String| match self.ask_of_all(&address, were_named).await {
+            Ok(connection) => Ok(connection),
+            Err(error) => Err((address, error)),
+        };
+        let connection =
+            first_success(addresses.into_iter().map(|address| attempt(address).boxed()).collect()).await?;
+        self.absence.noticed(false);
+        Ok(connection)
+    }
+
+    /// Asks the broker at that address who else is of its cluster.
+    async fn ask_of_all(&self, address: &str, was_named: bool) -> Result<Connection, WireError> {
+        let mut connection = self.open(address).await?;
+        let about = MetadataRequest::default().with_topics(Some(Vec::new()));
+        let said = connection.call_within(&about, topic::NAMED, self.config.connect_timeout).await?;
+        self.addresses.learn(address, was_named, &said)?;
+        Ok(connection)
+    }
+
+    /// Whether there is no broker anywhere, and has been none for a moment: what is published is not going to be
+    /// written soon.
+    pub(crate) fn is_away(&self) -> bool {
+        self.absence.is_certain()
+    }
+
+    /// Waits until [`Cluster::is_away`].
+    pub(crate) async fn until_away(&self) {
+        self.absence.until_certain().await;
     }
 
     /// A connection of our own to one broker.
@@ -249,7 +281,7 @@ impl Cluster {
         let address = Self::address(host, port);
         Box::pin(async move {
             self.open(&address).await.map_err(|error| match error {
-                WireError::Connect { address, source } if !self.config.brokers.contains(&address) => {
+                WireError::Connect { address, source } if !self.addresses.is_bootstrap(&address) => {
                     WireError::Advertised { address, source }
                 }
                 error => error,
@@ -260,11 +292,6 @@ impl Cluster {
     /// `host:port`, with an IPv6 address in brackets.
     pub(crate) fn address(host: &str, port: i32) -> String {
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-    }
-
-    fn bootstrap(&self) -> &str {
-        let next = self.next_bootstrap.fetch_add(1, Ordering::Relaxed);
-        &self.config.brokers[next % self.config.brokers.len()]
     }
 }
 

@@ -117,6 +117,9 @@ pub struct ConsumerConfig {
     pub assignors: Vec<Assignor>,
     /// The name that this member keeps through restarts (KIP-345); unique in the group.
     pub instance_id: Option<String>,
+    /// Whether a member with an instance id leaves when it is stopped (KIP-1092), in place of keeping its partitions
+    /// until its session is over; others do in any case.
+    pub leave_on_stop: bool,
     /// A member that was not heard of for so long is out of the group.
     pub session_timeout: Duration,
     /// How long members may take to drain and join again.
@@ -144,6 +147,7 @@ impl ConsumerConfig {
             protocol: GroupProtocol::Classic,
             assignors: vec![Assignor::CooperativeSticky],
             instance_id: None,
+            leave_on_stop: false,
             session_timeout: Duration::from_secs(10),
             rebalance_timeout: Duration::from_secs(60),
             heartbeat_interval: Duration::from_secs(3),

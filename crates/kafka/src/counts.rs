@@ -75,6 +75,9 @@ pub struct ProducerFigures {
 pub struct ConsumerCounts {
     pub(super) records: Count,
     pub(super) dead_letters: Count,
+    pub(super) resets: Count,
+    pub(super) skipped: Count,
+    pub(super) recreations: Count,
 }
 
 impl ConsumerCounts {
@@ -86,5 +89,20 @@ impl ConsumerCounts {
     /// Records that it set aside.
     pub fn dead_letters(&self) -> u64 {
         self.dead_letters.get()
+    }
+
+    /// How often the offset to go on from was not in the log, as where retention passed it.
+    pub fn offset_resets(&self) -> u64 {
+        self.resets.get()
+    }
+
+    /// Offsets that were passed over by that.
+    pub fn skipped(&self) -> u64 {
+        self.skipped.get()
+    }
+
+    /// How often the topic was found to be another one, which was made with the name of the one before.
+    pub fn recreations(&self) -> u64 {
+        self.recreations.get()
     }
 }

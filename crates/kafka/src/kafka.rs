@@ -267,7 +267,8 @@ impl<P: Payload> Subscription<'_, P> {
         let kafka = &self.topic.kafka;
         let (cluster, board) = (Arc::clone(&kafka.cluster), Arc::clone(&kafka.board));
         let topic = kafka.follow(self.dead_letters);
-        let letters = Arc::new(Producer::new(Arc::clone(&cluster), topic, self.letters, Arc::clone(&board)));
+        let letters = Producer::new(Arc::clone(&cluster), topic, self.letters, Arc::clone(&board));
+        let letters = Arc::new(letters.not_needed());
         let source = &self.topic.config.name;
         let dead_letters = DeadLetters::new(Arc::clone(&letters) as _, source, &self.config.group_id);
         let handler = Arc::new(Reading::new(Arc::new(handler)));

@@ -7,6 +7,7 @@
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use kafka_protocol::ResponseError;
+use uuid::Uuid;
 
 use super::{
     Cluster,
@@ -14,16 +15,22 @@ use super::{
     wire::WireError,
 };
 
-/// The newest leader that most of the partition's replicas know, of those that are not known to be away; and its epoch.
+/// A partition's leader, by the newest word.
+#[derive(Debug)]
+pub(super) struct Newest {
+    pub(super) leader: Address,
+    pub(super) epoch: i32,
+    /// The topic's id, on which all who were asked agree; `None` where none of them knows of ids.
+    pub(super) topic: Option<Uuid>,
+}
+
+/// The newest leader that most of the partition's replicas know, of those that are not known to be away.
 ///
 /// # Errors
 ///
-/// Too few of them answer, or there is no leader.
-pub(super) async fn newest(
-    cluster: &Cluster,
-    topic: &str,
-    partition: i32,
-) -> Result<(Address, i32), WireError> {
+/// Too few of them answer, or there is no leader, or the topic was made again and some have not heard of it: epochs of
+/// two topics cannot be compared.
+pub(super) async fn newest(cluster: &Cluster, topic: &str, partition: i32) -> Result<Newest, WireError> {
     let mut newest = topic::leadership(&mut cluster.connect().await?, topic, partition).await?;
     let mut asked: FuturesUnordered<_> = newest
         .replicas
@@ -40,13 +47,21 @@ pub(super) async fn newest(
         match asked.next().await {
             Some(Ok(known)) => {
                 wanted -= 1;
+                if newest.topic.zip(known.topic).is_some_and(|(one, other)| one != other) {
+                    return Err(WireError::Refused {
+                        what: "Metadata",
+                        error: ResponseError::InconsistentTopicId,
+                    });
+                }
+                let topic = newest.topic.or(known.topic);
                 if known.epoch > newest.epoch {
                     newest = known;
                 }
+                newest.topic = topic;
             }
             Some(Err(error)) => failure = error,
             None => return Err(failure),
         }
     }
-    Ok((newest.leader.ok_or(topic::NO_LEADER)?, newest.epoch))
+    Ok(Newest { leader: newest.leader.ok_or(topic::NO_LEADER)?, epoch: newest.epoch, topic: newest.topic })
 }

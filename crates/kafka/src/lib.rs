@@ -114,6 +114,7 @@ mod removal;
 #[doc(hidden)]
 pub mod sabotage;
 pub mod security;
+mod staggered;
 mod status;
 mod topic;
 pub mod wire;
@@ -122,7 +123,7 @@ pub use backoff::Backoff;
 pub use board::Board;
 pub use cluster::{CallError, Cluster};
 pub use config::{ClusterConfig, ConsumerConfig, OffsetReset, ProducerConfig, TopicConfig};
-pub use consumer::{Consumer, ReadError, Reader, Watermark};
+pub use consumer::{Committed, Consumer, ReadError, Reader, Watermark};
 pub use counts::{ConsumerCounts, ProducerFigures};
 pub use dead_letter::DeadLetters;
 pub use ends::Ends;
@@ -136,6 +137,7 @@ pub use payload::{Event, Malformed, Payload, Received};
 pub use producer::Producer;
 pub use publisher::{PublishError, Publisher};
 pub use status::{
-    BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Rebalance, Status,
+    BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, Notice, PartitionStatus, Rebalance,
+    Status, TopicRefusal,
 };
 pub use topic::{Layout, Topic, describe, settings};

@@ -35,7 +35,8 @@ pub struct Record {
     pub partition: i32,
     /// Its offset within the partition.
     pub offset: i64,
-    /// The record's timestamp: the producer's clock, also where the topic has LogAppendTime.
+    /// The record's timestamp: the producer's clock, or the broker's where the topic has LogAppendTime. Where the
+    /// producer sent none it is the time of reading.
     pub timestamp: DateTime<Utc>,
     /// The key, if it has one.
     pub key: Option<Bytes>,
@@ -46,11 +47,15 @@ pub struct Record {
     pub headers: Vec<(String, Option<Bytes>)>,
 }
 
-/// A record's timestamp, from milliseconds since 1970. Producers can write any number: what ISO 8601 has no
+/// A record's timestamp, from milliseconds since 1970; -1 stands for none, as of a producer older than 0.10, and then it
+/// is now. Producers can write any number: what ISO 8601 has no
 /// year for becomes the nearest time that it has, so that no record is unreadable for its clock.
 pub(super) fn timestamp(millis: i64) -> DateTime<Utc> {
     /// From 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z.
     const FIRST: i64 = -62_167_219_200_000;
     const LAST: i64 = 253_402_300_799_999;
+    /// `RecordBatch.NO_TIMESTAMP` in Java.
+    const NONE: i64 = -1;
+    let millis = if millis == NONE { Utc::now().timestamp_millis() } else { millis };
     DateTime::from_timestamp_millis(millis.clamp(FIRST, LAST)).unwrap_or_default()
 }

@@ -27,7 +27,8 @@ pub enum PublishError {
     /// Kafka refused it as it is; nothing was written, and trying again does not help.
     #[error("Kafka refused the record: {0}")]
     Refused(String),
-    /// Kafka refused it for want of rights, whatever is in it; nothing was written.
+    /// Kafka refuses whatever is published, until somebody acts: rights are missing, or the clock of this machine is
+    /// off; nothing was written.
     #[error("Kafka refused the record: {0}")]
     Forbidden(String),
     /// The time-out passed without an acknowledgement.

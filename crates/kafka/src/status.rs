@@ -7,6 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use tokio::time::Instant;
 
 /// Everything at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -19,10 +20,10 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether traffic should come here: Kafka answers, and the first assignment is restored and caught up. A
+    /// Whether traffic should come here: Kafka answers and takes what is written, and the first assignment is restored and caught up. A
     /// rebalance later is no reason to send it elsewhere.
     pub fn is_ready(&self) -> bool {
-        self.kafka.connected && self.group.settled && self.group.phase != GroupPhase::Left
+        self.kafka.connected && self.kafka.refusal().is_none() && self.group.is_restored()
     }
 }
 
@@ -39,9 +40,56 @@ pub struct KafkaStatus {
     /// The brokers that lead partitions which were written to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub brokers: Vec<BreakerStatus>,
-    /// What weakens a guarantee: replication, min.insync.replicas, unclean elections.
+    /// The topics that take nothing that is written to them, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<TopicRefusal>,
+    /// What weakens a guarantee: replication, min.insync.replicas, unclean elections; for an hour, what was lost.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// What happened of late that weakens one.
+    #[serde(skip)]
+    pub notices: Vec<Notice>,
+}
+
+/// Something that happened, which is told of for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What.
+    pub text: String,
+    /// Until when.
+    pub until: Instant,
+}
+
+impl KafkaStatus {
+    /// A topic that takes nothing, as far as is known. A while after the last refusal that is not known any more: only
+    /// what is written can find out.
+    pub fn refusal(&self) -> Option<&TopicRefusal> {
+        let now = Instant::now();
+        self.refusals.iter().find(|refusal| now < refusal.at + TopicRefusal::STANDS)
+    }
+}
+
+/// A topic that takes nothing, whatever is in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TopicRefusal {
+    /// Its name.
+    pub topic: String,
+    /// Why, and what is to be done.
+    pub reason: String,
+    /// When something was last refused.
+    #[serde(skip)]
+    pub at: Instant,
+}
+
+impl TopicRefusal {
+    /// For so long after a refusal the next is expected.
+    const STANDS: Duration = Duration::from_secs(5);
+
+    /// Something was refused just now.
+    pub(super) fn now(topic: &str, reason: &str) -> Self {
+        Self { topic: topic.to_owned(), reason: reason.to_owned(), at: Instant::now() }
+    }
 }
 
 /// A broker, as those see it who write to the partitions that it leads.
@@ -89,6 +137,9 @@ pub struct GroupStatus {
     pub generation: i32,
     /// The partitions assigned to this member.
     pub partitions: Vec<PartitionStatus>,
+    /// How many partitions the topic has; 0 while that is not known.
+    #[serde(skip)]
+    pub topic_partitions: usize,
     /// Whether every partition of the first assignment was restored and read to the end that it had then.
     pub settled: bool,
     /// The last rebalances of this member, the newest first.
@@ -106,6 +157,12 @@ pub struct GroupStatus {
 impl GroupStatus {
     /// How many rebalances are remembered.
     const MOST_REBALANCES: usize = 8;
+
+    /// Whether the first assignment was restored and caught up, and this member has not left. Kafka may be away: what was
+    /// restored is still there to be read.
+    pub fn is_restored(&self) -> bool {
+        self.settled && self.phase != GroupPhase::Left
+    }
 
     /// Notes when the first assignment is restored and caught up.
     pub(super) fn settle(&mut self) {

@@ -26,8 +26,8 @@ use super::{
 /// `DescribeConfigs`' code for a topic (`ConfigResource.Type` in Java).
 const TOPIC_RESOURCE: i8 = 2;
 
-/// The versions of Metadata that are asked for topics by name; later ones bring their ids.
-const NAMED: RangeInclusive<i16> = 4..=9;
+/// The versions of Metadata; from 10 on they bring the topics' ids.
+pub(super) const NAMED: RangeInclusive<i16> = 4..=12;
 /// An answer that does not have the topic.
 const UNKNOWN: WireError =
     WireError::Refused { what: "Metadata", error: ResponseError::UnknownTopicOrPartition };
@@ -54,6 +54,8 @@ pub(super) struct Leadership {
     pub(super) leader: Option<Address>,
     /// Rises with every election.
     pub(super) epoch: i32,
+    /// The topic's id (KIP-516), where the broker tells one.
+    pub(super) topic: Option<Uuid>,
     /// Where those are that have a copy and are not known to be away.
     pub(super) replicas: Vec<Address>,
 }
@@ -247,6 +249,7 @@ pub(super) async fn leadership(
     Ok(Leadership {
         leader: address(found.leader_id),
         epoch: found.leader_epoch,
+        topic: answer.topics.first().map(|topic| topic.topic_id).filter(|id| !id.is_nil()),
         replicas: found.replica_nodes.iter().filter_map(|id| address(*id)).collect(),
     })
 }
@@ -335,7 +338,20 @@ async fn weaknesses(connection: &mut Connection, topic: &str, layout: &Layout) -
     if setting("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
         found.push("cleanup.policy has compact: older events of a user disappear from the log".to_owned());
     }
+    if let Some(version) = setting("message.format.version").filter(|version| is_without_headers(version)) {
+        found.push(format!(
+            "message.format.version={version}: records have no headers there, and Kafka takes none of ours \
+             (0.11 or later is wanted, or an inter.broker.protocol.version of 3.0)"
+        ));
+    }
     found
+}
+
+/// Whether a message format is older than 0.11 (KIP-98), with which headers came (KIP-82): `0.10.2-IV0` is. Kafka 4 has
+/// no other format, and no such setting.
+fn is_without_headers(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-']).map_while(|number| number.parse().ok());
+    matches!((numbers.next(), numbers.next()), (Some(0_u32), Some(0..=10_u32)))
 }
 
 /// The topic's settings, as `DescribeConfigs` tells them.

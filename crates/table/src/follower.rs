@@ -136,6 +136,9 @@ impl<F: Fold> Follower<F> {
                     );
                     return self.unfit(reason);
                 }
+                Err(error @ ReadError::MadeAgain) => {
+                    return self.unfit(format!("{error}: what was in it is gone"));
+                }
                 Err(error @ ReadError::Undecodable(_)) => {
                     let reason = format!("cannot go on at offset {position}: {error}");
                     error!("following {topic}/{partition} stands still: {reason}");

@@ -7,9 +7,11 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 use serde_json::{error::Category, value::RawValue};
-use uuid::Uuid;
 
-use crate::http::{FieldError, Problem, json_text};
+use crate::{
+    http::{FieldError, Problem, json_text},
+    unseen::{is_blank, seen},
+};
 
 /// An object, and the faults found in it so far. Fields that nobody asks for are ignored.
 #[derive(Debug)]
@@ -72,11 +74,10 @@ impl<'a> Fields<'a> {
         values.first().copied()
     }
 
-    /// A whole number within bounds.
+    /// A whole number within bounds, however it is written: `1.0` and `1e0` are 1, as in JSON Schema.
     pub fn whole(&mut self, name: &str, least: u64, most: u64) -> Option<u64> {
         let checked = self.object.required(name).and_then(|value| {
-            let number = serde_json::from_str(value.get()).ok();
-            let number = number.filter(|number| (least..=most).contains(number));
+            let number = whole(value.get()).filter(|number| (least..=most).contains(number));
             number.ok_or_else(|| format!("must be a whole number from {least} to {most}").into())
         });
         self.checked(name, checked)
@@ -176,6 +177,23 @@ impl<'de> Visitor<'de> for Gathering {
     }
 }
 
+/// The value of a number in JSON, where it is whole and not below zero; exact, whatever a binary fraction would make of
+/// it.
+fn whole(number: &str) -> Option<u64> {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    let significant = digits.trim_end_matches('0');
+    if significant.is_empty() {
+        return Some(0);
+    }
+    // Digits that are there are counted in the length of a body: only the exponent can be as large as it likes.
+    let stripped = (digits.len() - significant.len()) as i64 - fraction.len() as i64;
+    let zeros = exponent.parse::<i64>().ok()?.checked_add(stripped)?;
+    let factor = 10_u64.checked_pow(u32::try_from(zeros).ok()?)?;
+    significant.parse::<u64>().ok()?.checked_mul(factor)
+}
+
 fn text(value: &RawValue) -> Checked<String> {
     serde_json::from_str(value.get()).map_err(|_| {
         let is_text = value.get().starts_with('"');
@@ -184,13 +202,17 @@ fn text(value: &RawValue) -> Checked<String> {
 }
 
 /// What [`line()`] takes, as a regular expression of ECMA 262, but for its length.
-pub const VISIBLE_LINE: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*[^\\u0000-\\u001f\\u007f-\\u009f\\s][^\\u0000-\\u001f\\u007f-\\u009f]*$";
+pub const VISIBLE_LINE: &str = concat!(
+    r"^[^\u0000-\u001f\u007f-\u009f]*",
+    seen!(r"[^\u0000-\u001f\u007f-\u009f"),
+    r"[^\u0000-\u001f\u007f-\u009f]*$"
+);
 
 /// A text of 1 to so many characters, none of them a control character; without surrounding blanks.
 pub fn line(most: usize) -> impl Fn(&str) -> Result<String, Cow<'static, str>> {
     move |text| {
         let text = text.trim();
-        if text.is_empty() {
+        if is_blank(text) {
             return Err("must not be blank".into());
         }
         if text.chars().count() > most || text.chars().any(char::is_control) {
@@ -200,13 +222,4 @@ pub fn line(most: usize) -> impl Fn(&str) -> Result<String, Cow<'static, str>> {
         }
         Ok(text.to_owned())
     }
-}
-
-/// A UUID.
-///
-/// # Errors
-///
-/// What it must be.
-pub fn uuid(text: &str) -> Result<Uuid, &'static str> {
-    Uuid::try_parse(text).map_err(|_| "must be a UUID")
 }

@@ -1,17 +1,24 @@
 //! Requests that may be sent again: the same key gives the same answer, in any instance.
 //!
-//! The header is `Idempotency-Key` of the IETF's draft of that name. What is kept of it is in the event that
-//! the request made, so that every instance has it, for as long as the event.
+//! The header is `Idempotency-Key` of the IETF's draft of that name (draft-ietf-httpapi-idempotency-key-header): a string
+//! of RFC 8941, as `"k"`. Most clients send `k`: it is the same key. What is kept of it is in the event that the request
+//! made, so that every instance has it, for as long as the event.
+
+use std::{borrow::Cow, convert::Infallible};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
-use warp::http::{HeaderValue, StatusCode};
+use warp::{
+    Filter,
+    http::{HeaderMap, HeaderValue, StatusCode},
+};
 
+use super::identity;
 use crate::http::{FieldError, Problem, openapi::Operation};
 
 /// The header.
-pub const HEADER: &str = "idempotency-key";
+const HEADER: &str = "idempotency-key";
 /// As it is written.
 const WRITTEN: &str = "Idempotency-Key";
 /// The longest key, in bytes.
@@ -28,39 +35,76 @@ pub struct Idempotency {
     pub body: Uuid,
 }
 
+/// The header of a request, as often as it is there.
+pub fn header() -> impl Filter<Extract = (Vec<HeaderValue>,), Error = Infallible> + Copy {
+    warp::header::headers_cloned()
+        .map(|headers: HeaderMap| headers.get_all(HEADER).into_iter().cloned().collect())
+}
+
 impl Idempotency {
-    /// Of a request with that header, which asked for that.
+    /// Of a request with that header, as often as it is there, which asked for that.
     ///
     /// # Errors
     ///
-    /// 400 for a key that is none.
-    pub fn read(header: Option<&HeaderValue>, asked: &impl Serialize) -> Result<Option<Self>, Problem> {
-        let Some(value) = header else { return Ok(None) };
-        let key = value.as_bytes().trim_ascii();
-        if key.is_empty() || key.len() > LONGEST || !key.iter().all(|byte| (0x20..0x7f).contains(byte)) {
-            let fault = format!("must be 1 to {LONGEST} visible ASCII characters");
+    /// 400 for a key that is none, and for two.
+    pub fn read(header: &[HeaderValue], asked: &impl Serialize) -> Result<Option<Self>, Problem> {
+        let fault = |message: String| Problem::invalid(vec![FieldError::new(WRITTEN, message)]);
+        let value = match header {
+            [] => return Ok(None),
+            [one] => one,
+            _ => return Err(fault("is given more than once".into())),
+        };
+        let is_key = |key: &Cow<'_, [u8]>| {
+            let is_in_ascii = key.iter().all(|byte| (0x20..0x7f).contains(byte));
+            is_in_ascii && key.len() <= LONGEST && !key.trim_ascii().is_empty()
+        };
+        let key = unquoted(value.as_bytes().trim_ascii()).filter(is_key).ok_or_else(|| {
+            let fault = format!(
+                "must be 1 to {LONGEST} visible ASCII characters, as a string of RFC 8941 or as they are"
+            );
+            Problem::invalid(vec![FieldError::new(WRITTEN, fault)])
+        })?;
+        if str::from_utf8(&key).is_ok_and(|key| Uuid::try_parse(key).is_ok_and(identity::is_none)) {
+            let fault = "must not be the nil or the max UUID, which stand for no value (RFC 9562, 5.9, 5.10)";
             return Err(Problem::invalid(vec![FieldError::new(WRITTEN, fault)]));
         }
         let asked = serde_json::to_vec(asked).map_err(|error| {
             log::error!("a request cannot be written down: {error}");
             Problem::internal()
         })?;
-        Ok(Some(Self { key: Uuid::new_v5(&KEYS, key), body: Uuid::new_v5(&BODIES, &asked) }))
+        Ok(Some(Self { key: Uuid::new_v5(&KEYS, &key), body: Uuid::new_v5(&BODIES, &asked) }))
     }
 
     /// Describes the header that [`Idempotency::read`] reads.
     pub fn describe(operation: Operation) -> Operation {
         let schema = json!({ "type": "string", "minLength": 1, "maxLength": LONGEST, "pattern": "^[ -~]*[!-~][ -~]*$" });
-        operation.header(WRITTEN, "With it the request can be sent again: it happens once.", schema).problem(
-            "keyUsed",
-            "The Idempotency-Key came with another request before.",
-            used_otherwise(),
-        )
+        operation
+            .header(
+                WRITTEN,
+                "With it the request can be sent again: it happens once. `\"k\"` is the same key as `k`.",
+                schema,
+            )
+            .problem("keyUsed", "The Idempotency-Key came with another request before.", used_otherwise())
     }
 
     /// The id of the one thing that a request of that key makes within `scope`.
     pub fn id_in(&self, scope: Uuid) -> Uuid {
         Uuid::new_v5(&scope, self.key.as_bytes())
+    }
+}
+
+/// What a string of RFC 8941 (section 3.3.3) says, without its quotes and escapes; anything that does not begin with a
+/// quote, as it is. `None` for a string that is none.
+fn unquoted(value: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let Some(rest) = value.strip_prefix(b"\"") else { return Some(value.into()) };
+    let mut said = Vec::with_capacity(rest.len());
+    let mut bytes = rest.iter();
+    loop {
+        match bytes.next()? {
+            b'"' => return bytes.next().is_none().then_some(said.into()),
+            b'\\' => said.push(*bytes.next().filter(|byte| matches!(byte, b'"' | b'\\'))?),
+            byte => said.push(*byte),
+        }
     }
 }
 

@@ -1,5 +1,14 @@
 //! JSON text, looked at without building anything from it.
 
+/// The byte order mark that a text begins with: nobody sees it, and JSON has none (RFC 8259, 8.1).
+pub fn byte_order_mark(text: &[u8]) -> Option<&'static str> {
+    match text {
+        [0xef, 0xbb, 0xbf, ..] => Some("a byte order mark (U+FEFF)"),
+        [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => Some("the byte order mark of UTF-16"),
+        _ => None,
+    }
+}
+
 /// Whether arrays and objects nest deeper than so many levels. Of text that is not JSON it tells only
 /// that a parser would not have to go deeper.
 pub fn nests_deeper(json: &[u8], most: usize) -> bool {

@@ -7,7 +7,7 @@ use warp::{
     reply::Response,
 };
 
-use super::fields::uuid;
+use super::identity::uuid;
 use crate::http::{FieldError, Problem, answer, segment, with_etag};
 
 /// The id that a segment of the path is; `name` is what a fault is reported under.

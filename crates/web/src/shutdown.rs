@@ -1,11 +1,12 @@
 //! The graceful stop: one request, many who hear of it, and an end to waiting for them.
 //!
-//! SIGTERM or SIGINT requests a stop; the parts of a service finish what they began and are done. A
-//! second signal ends the process at once, and so does the time-out. Both are watched from a thread
+//! SIGTERM, SIGINT or SIGHUP requests a stop; the parts of a service finish what they began and are done. Before that
+//! the service [drains](Stage::Draining) for as long as it is told to, so that nobody is sent to it any more who would be
+//! refused. A second signal ends the process at once, and so does the time-out. Both are watched from a thread
 //! that has nothing else to do, so that the end comes even where every executor thread is stuck.
 
 use std::{
-    io, process,
+    fs, io, process,
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::Duration,
@@ -14,15 +15,29 @@ use std::{
 use tokio::{
     runtime::{self, Runtime},
     signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
     time::sleep,
 };
-use tokio_util::sync::CancellationToken;
 
 /// A stop that may be requested: cheap to clone, the same for all clones.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
-    token: CancellationToken,
+    stage: watch::Sender<Stage>,
     unfinished: Arc<Mutex<Vec<&'static str>>>,
+}
+
+/// How far a service is on its way to the end. It never goes back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Nobody has asked for a stop.
+    #[default]
+    Running,
+    /// `/ready` is 503, for load balancers to see; everything is served as ever.
+    Draining,
+    /// As before, but each answer is the last of its connection: clients that keep theirs go elsewhere.
+    Closing,
+    /// The stop: nothing new is taken, and what was begun is finished.
+    Stopping,
 }
 
 impl Shutdown {
@@ -31,19 +46,39 @@ impl Shutdown {
         Self::default()
     }
 
-    /// Requests the stop; again is no different.
+    /// Requests the stop, without a drain before it; again is no different.
     pub fn request(&self) {
-        self.token.cancel();
+        self.advance(Stage::Stopping);
+    }
+
+    /// Goes on to that stage, unless it is there or further.
+    pub fn advance(&self, stage: Stage) {
+        self.stage.send_if_modified(|now| {
+            let goes_on = *now < stage;
+            *now = stage.max(*now);
+            goes_on
+        });
+    }
+
+    /// Waits until that stage is reached; for ever, if it never is.
+    pub async fn reached(&self, stage: Stage) {
+        // The sender is this value's own: it is there as long as is waited.
+        drop(self.stage.subscribe().wait_for(|now| *now >= stage).await);
     }
 
     /// Waits until the stop is requested; for ever, if it never is.
     pub async fn requested(&self) {
-        self.token.cancelled().await;
+        self.reached(Stage::Stopping).await;
+    }
+
+    /// The stage now.
+    pub fn stage(&self) -> Stage {
+        *self.stage.borrow()
     }
 
     /// Whether the stop is requested.
     pub fn is_requested(&self) -> bool {
-        self.token.is_cancelled()
+        self.stage() == Stage::Stopping
     }
 
     /// Names something that a stop waits for, until what is returned is dropped. The name completes
@@ -76,27 +111,38 @@ impl Drop for Part {
     }
 }
 
-/// Requests the stop at the first SIGTERM or SIGINT, from now on. Ends the process at the second (with
-/// 128 and the signal's number, as a shell tells it), or when the stop takes longer than the time-out (with 1).
+/// Requests the stop at the first SIGTERM, SIGINT or SIGHUP, from now on, after a drain of that length; half of it is
+/// [`Stage::Closing`]. A SIGHUP that is ignored stays so: that is what `nohup` is for. Ends the process at the second
+/// signal (with 128 and its number, as a shell tells it), or when drain and stop take longer than the time-out (with 1).
 ///
 /// # Errors
 ///
 /// The signals cannot be had, or no thread.
-pub fn watch_signals(shutdown: Shutdown, timeout: Duration) -> io::Result<()> {
+pub fn watch_signals(shutdown: Shutdown, drain: Duration, timeout: Duration) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let signals = {
         let _context = runtime.enter();
-        Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? }
+        let [terminate, interrupt] = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        let hangup = (!is_hangup_ignored()).then(|| signal(SignalKind::hangup())).transpose()?;
+        Signals { terminate: terminate?, interrupt: interrupt?, hangup }
     };
     thread::Builder::new()
         .name("signals".into())
-        .spawn(move || watch(&runtime, signals, &shutdown, timeout))?;
+        .spawn(move || watch(&runtime, signals, &shutdown, drain, timeout))?;
     Ok(())
+}
+
+/// Whether this process was started with SIGHUP ignored: the lowest bit of `SigIgn`, proc(5).
+fn is_hangup_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -105,21 +151,36 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => ("SIGTERM", SignalKind::terminate().as_raw_value()),
             _ = self.interrupt.recv() => ("SIGINT", SignalKind::interrupt().as_raw_value()),
+            Some(_) = hung_up(&mut self.hangup) => ("SIGHUP", SignalKind::hangup().as_raw_value()),
         }
     }
 }
 
-fn watch(runtime: &Runtime, mut signals: Signals, shutdown: &Shutdown, timeout: Duration) {
+async fn hung_up(hangup: &mut Option<Signal>) -> Option<()> {
+    hangup.as_mut()?.recv().await
+}
+
+fn watch(runtime: &Runtime, mut signals: Signals, shutdown: &Shutdown, drain: Duration, timeout: Duration) {
     let code = runtime.block_on(async {
         let (signal, _) = signals.next().await;
         log::info!(signal; "stopping; a second signal stops at once");
-        shutdown.request();
+        let stopping = async {
+            if !drain.is_zero() {
+                log::info!("not ready any more, and served as ever for {drain:?}: DRAIN_DELAY");
+                shutdown.advance(Stage::Draining);
+                sleep(drain / 2).await;
+                shutdown.advance(Stage::Closing);
+                sleep(drain / 2).await;
+            }
+            shutdown.request();
+            sleep(timeout.saturating_sub(drain)).await;
+        };
         tokio::select! {
             (signal, number) = signals.next() => {
                 log::warn!(signal; "stopped at once");
                 128 + number
             }
-            () = sleep(timeout) => {
+            () = stopping => {
                 let unfinished = shutdown.unfinished().join(", ");
                 log::error!(unfinished; "not stopped within SHUTDOWN_TIMEOUT");
                 1

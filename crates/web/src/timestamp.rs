@@ -2,32 +2,45 @@
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Timelike, Utc};
 
-/// Reads a date and time in ISO 8601's extended form, truncated to milliseconds.
+/// Reads a date and time of ISO 8601, truncated to milliseconds.
 ///
-/// That is `YYYY-MM-DDTHH:MM[:SS[.fraction]]` and then nothing (it is UTC), `Z`, `±HH`, `±HHMM` or `±HH:MM`;
-/// `t` and `z` are fine, as is a comma before the fraction. A date alone is not a moment. The result lies in
-/// the years 0000 to 9999 of UTC, which is what four digits can say. A leap second (`23:59:60` in UTC) is the
-/// first of the next day, as in POSIX time.
-pub fn parse(text: &str) -> Option<DateTime<Utc>> {
+/// That is `YYYY-MM-DDTHH:MM[:SS[.fraction]]` or, in the basic form, `YYYYMMDDTHHMM[SS[.fraction]]`, and then nothing
+/// (it is UTC), `Z`, `±HH`, `±HHMM` or `±HH:MM`; a blank may stand for the `T` (RFC 3339, 5.6), `t` and `z` are fine, as
+/// is a comma before the fraction. A date alone is not a moment. The result lies in the years 0000 to 9999 of UTC, which
+/// is what four digits can say. A leap second (`23:59:60` in UTC) is the first of the next day, as in POSIX time;
+/// `24:00:00` is the beginning of the next day.
+///
+/// # Errors
+///
+/// What it must be.
+pub fn parse(text: &str) -> Result<DateTime<Utc>, &'static str> {
+    read(text).ok_or(
+        "must be an ISO 8601 date and time, such as 2024-05-01T10:00:00.000Z, 2024-05-01 12:00+02 or 20240501T100000Z",
+    )
+}
+
+fn read(text: &str) -> Option<DateTime<Utc>> {
     let mut rest = Rest(text.as_bytes());
     let year = rest.number(4)?;
-    let month = rest.after(b"-")?.number(2)?;
-    let day = rest.after(b"-")?.number(2)?;
-    let hour = rest.after(b"Tt")?.number(2)?;
-    let minute = rest.after(b":")?.number(2)?;
-    let (second, millis) = match rest.after(b":") {
-        Some(rest) => (rest.number(2)?, rest.millis()?),
-        None => (0, 0),
-    };
+    let is_extended = rest.after(b"-").is_some();
+    let month = rest.number(2)?;
+    let day = if is_extended { rest.after(b"-")?.number(2)? } else { rest.number(2)? };
+    let hour = rest.after(b"Tt ")?.number(2)?;
+    let minute = if is_extended { rest.after(b":")?.number(2)? } else { rest.number(2)? };
+    let has_seconds = if is_extended { rest.after(b":").is_some() } else { rest.is_digit_next() };
+    let (second, millis) = if has_seconds { (rest.number(2)?, rest.millis()?) } else { (0, 0) };
     let offset = rest.offset_minutes()?;
     if !rest.0.is_empty() {
         return None;
     }
 
     let leap = second == 60;
+    let ends_the_day = (hour, minute, second, millis) == (24, 0, 0, 0);
+    let hour = if ends_the_day { 0 } else { hour };
     let local = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?
         .and_hms_opt(hour, minute, if leap { 59 } else { second })?
         .and_utc();
+    let local = local.checked_add_signed(TimeDelta::days(ends_the_day.into()))?;
     let whole = local.checked_sub_signed(TimeDelta::minutes(offset))?;
     if leap && (whole.hour(), whole.minute()) != (23, 59) {
         return None;
@@ -52,6 +65,10 @@ impl Rest<'_> {
             self.0 = rest;
             self
         })
+    }
+
+    fn is_digit_next(&self) -> bool {
+        self.0.first().is_some_and(u8::is_ascii_digit)
     }
 
     fn digit(&mut self) -> Option<u32> {

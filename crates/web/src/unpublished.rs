@@ -3,6 +3,7 @@
 use highwater_kafka::PublishError;
 use warp::http::{HeaderValue, StatusCode, header};
 
+use super::discreet::discreet;
 use crate::http::Problem;
 
 /// How soon to ask again where a broker hangs, in seconds: it is looked at as often, at the least.
@@ -15,20 +16,21 @@ pub fn unpublished(error: PublishError, again: &str) -> Problem {
     };
     let (problem, possibly_written) = match error {
         PublishError::TooLarge(reason) => {
-            let detail = format!("the event is larger than Kafka takes: {reason}");
+            let detail = format!("the event is larger than Kafka takes: {}", discreet(&reason));
             return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail);
         }
         PublishError::QueueFull => (unwritten("too many events wait for Kafka", 1), false),
-        PublishError::CircuitOpen(broker) => {
-            let reason = format!("broker {broker}, which leads this event's partition, acknowledges nothing");
-            (unwritten(&reason, CIRCUIT_RETRY_AFTER), false)
+        PublishError::CircuitOpen(_) => {
+            let reason = "the broker that leads this event's partition acknowledges nothing";
+            (unwritten(reason, CIRCUIT_RETRY_AFTER), false)
         }
         PublishError::Refused(reason) | PublishError::Forbidden(reason) => {
-            (unwritten(&format!("Kafka refused the event: {reason}"), 30), false)
+            (unwritten(&format!("Kafka refused the event: {}", discreet(&reason)), 30), false)
         }
         PublishError::Unavailable { reason, possibly_written } => {
             let fate =
                 if possibly_written { "may have been written all the same" } else { "was not written" };
+            let reason = discreet(&reason);
             let detail = format!("Kafka did not acknowledge the event ({reason}); it {fate}. {again}");
             (Problem::unavailable(detail, 1), possibly_written)
         }

@@ -1,25 +1,31 @@
 //! Listings, streamed: memory does not grow with the answer, and a slow reader holds nothing up.
 
-use std::{sync::Arc, vec};
+use std::{ops::Range, sync::Arc, vec};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use highwater_web::http::{JSON, NDJSON, Problem, prefers_ndjson};
 use sync_wrapper::SyncStream;
+use thiserror::Error;
 use warp::{
     Reply,
     http::{HeaderValue, header},
     reply::Response,
 };
 
-use super::super::{
-    Api,
-    selection::{Scope, Selection},
+use super::{
+    super::{
+        Api, Coverage,
+        coverage::PARTITIONS,
+        selection::{Scope, Selection},
+    },
+    crowded, store_is_away,
+    turns::{Crowded, Turn, Turns},
 };
 use crate::store::{Event, EventStore, Position, Query, StoreError, Stored};
 
 /// How large a piece of an answer grows before it is sent.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 32 * 1024;
 /// How many events are asked of the store at a time. They are shared with it, not copied.
 const READ_AHEAD: usize = 512;
 
@@ -43,39 +49,55 @@ pub(in super::super) struct Asked {
 }
 
 /// `GET /events/processed`, `/api/events`, `/api/events/user/{userId}`, `/api/events/type/{eventType}`.
-pub(in super::super) async fn list(api: &Api, asked: Asked) -> Response {
+pub(in super::super) async fn list(api: &Arc<Api>, asked: Asked) -> Response {
     answer(api, asked).await.unwrap_or_else(Reply::into_response)
 }
 
-async fn answer(api: &Api, asked: Asked) -> Result<Response, Problem> {
+async fn answer(api: &Arc<Api>, asked: Asked) -> Result<Response, Problem> {
     let Asked { scope, form, path, query, accept } = asked;
     let selection = Selection::read(&scope, &query, api.run)?;
     let lines = accept.is_some_and(|accept| prefers_ndjson(accept.as_bytes()));
-    let away = |error| super::store_is_away(&error);
 
-    let until = api.store.end().await.map_err(away)?;
+    let before = api.coverage();
+    let end = api.store.end().await.map_err(Unread::from)?;
     let mut reading = Reading {
         store: Arc::clone(&api.store),
+        turns: Arc::clone(&api.turns),
         query: selection.query.clone(),
-        next: Some(selection.start),
-        until,
+        // What comes later than the end is not part of it.
+        rest: Some(selection.within(end)),
         page: Vec::new().into_iter(),
+        looks: Looks::None,
+        turn: None,
     };
     // Where a page ends is told before its first byte: its events are gathered, which copies none.
-    let next = match selection.limit {
-        Some(limit) => reading.gather(limit).await.map_err(away)?,
+    let rest = match selection.limit {
+        Some(limit) => reading.gather(limit).await?,
         None => None,
     };
     let mut listing = Listing::new(reading, &scope, form, lines);
-    let first = listing.piece().await.map_err(away)?.unwrap_or_default();
+    let first = listing.piece().await?.unwrap_or_default();
+    let coverage = before.until(&api.coverage());
     let mut response = if listing.is_complete() {
         Response::new(first.into())
     } else {
-        let others = stream::try_unfold(listing, |mut listing| async move {
-            let piece = listing.piece().await.inspect_err(|error| {
-                log::error!("an answer is broken off: {error}");
-            })?;
-            Ok::<_, StoreError>(piece.map(|piece| (piece, listing)))
+        // What is read from now on is of later than the head says.
+        let told = listing.reading.rest.is_some().then(|| (coverage.clone(), Arc::clone(api)));
+        if told.is_some() {
+            api.turns.admit().map_err(Unread::from)?;
+        }
+        listing.reading.looks = Looks::Answering;
+        let others = stream::try_unfold(listing, move |mut listing| {
+            let told = told.as_ref().filter(|_| listing.is_complete());
+            let lost = told.and_then(|(coverage, api)| coverage.lost(&api.coverage()));
+            async move {
+                let piece = match lost {
+                    None => listing.piece().await,
+                    Some(lost) => Err(Unread::Lost(lost)),
+                };
+                let piece = piece.inspect_err(|error| log::error!("an answer is broken off: {error}"))?;
+                Ok::<_, Unread>(piece.map(|piece| (piece, listing)))
+            }
         });
         let whole = stream::once(std::future::ready(Ok(first))).chain(others);
         warp::reply::stream(SyncStream::new(whole)).into_response()
@@ -84,8 +106,9 @@ async fn answer(api: &Api, asked: Asked) -> Result<Response, Problem> {
     let content_type = if lines { NDJSON } else { JSON };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
-    if let (Some(limit), Some(next)) = (selection.limit, next) {
-        let link = selection.next_link(&scope, &path, limit, &api.run.seal(next));
+    headers.insert(PARTITIONS, coverage.value());
+    if let (Some(limit), Some(rest)) = (selection.limit, rest) {
+        let link = selection.next_link(&scope, &path, limit, &rest, api.run);
         if let Ok(link) = HeaderValue::try_from(link) {
             headers.insert(header::LINK, link);
         }
@@ -93,47 +116,96 @@ async fn answer(api: &Api, asked: Asked) -> Result<Response, Problem> {
     Ok(response)
 }
 
+/// Why a listing does not go on.
+#[derive(Debug, Error)]
+enum Unread {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("too many others are under way")]
+    Crowded,
+    /// What the answer's head promises is not all here any more.
+    #[error("partitions went to another instance meanwhile: {0}")]
+    Lost(Coverage),
+}
+
+impl From<Crowded> for Unread {
+    fn from(_: Crowded) -> Self {
+        Self::Crowded
+    }
+}
+
+impl From<Unread> for Problem {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Store(error) => store_is_away(&error),
+            Unread::Crowded | Unread::Lost(_) => crowded(),
+        }
+    }
+}
+
 /// Events in their order, as the store hands them out.
 struct Reading {
     store: Arc<dyn EventStore>,
+    turns: Arc<Turns>,
     query: Query,
-    next: Option<Position>,
-    /// The end as it was when the listing began: what comes later is not part of it.
-    until: Position,
+    /// The places that are still to be read.
+    rest: Option<Range<Position>>,
     page: vec::IntoIter<Arc<Stored>>,
+    looks: Looks,
+    /// For the look that is under way, and what is made of it.
+    turn: Option<Turn>,
+}
+
+/// How often the store was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Looks {
+    /// Not at all: the first look is free.
+    None,
+    /// Before the answer begins: there is time to refuse it.
+    Some,
+    /// The answer has begun.
+    Answering,
 }
 
 impl Reading {
-    async fn next(&mut self) -> Result<Option<Arc<Stored>>, StoreError> {
+    async fn next(&mut self) -> Result<Option<Arc<Stored>>, Unread> {
         loop {
             if let Some(event) = self.page.next() {
                 return Ok(Some(event));
             }
-            let Some(from) = self.next else { return Ok(None) };
-            self.page = self.read(from, READ_AHEAD).await?.into_iter();
+            let Some(rest) = self.rest.take() else { return Ok(None) };
+            self.page = self.look(rest, READ_AHEAD).await?.into_iter();
         }
     }
 
-    /// The store's next page, and where to go on after it.
-    async fn read(&mut self, from: Position, limit: usize) -> Result<Vec<Arc<Stored>>, StoreError> {
-        let page = self.store.read(&self.query, from, self.until, limit).await?;
-        self.next = page.next;
-        if page.next.is_some() && page.events.len() < limit {
-            // Much was looked at for little. Before that is done again it is the turn of others: a query that matches
-            // nothing would else keep its thread to itself until it has seen the whole store.
+    /// The store's next page. What it took much to find comes after others had their turn: a query that matches
+    /// nothing would else keep its thread to itself until it has seen the whole store.
+    async fn look(&mut self, rest: Range<Position>, limit: usize) -> Result<Vec<Arc<Stored>>, Unread> {
+        self.turn = None;
+        if self.looks != Looks::None {
             tokio::task::yield_now().await;
         }
+        match self.looks {
+            Looks::None => self.looks = Looks::Some,
+            Looks::Some => self.turn = Some(self.turns.soon().await?),
+            Looks::Answering => self.turn = self.turns.next().await,
+        }
+        let page = self.store.read(&self.query, rest, limit).await?;
+        self.rest = page.rest;
         Ok(page.events)
     }
 
-    /// Narrows the reading to its next `limit` events, and tells where those after them begin.
-    async fn gather(&mut self, limit: usize) -> Result<Option<Position>, StoreError> {
+    /// Narrows the reading to its next `limit` events, and tells where those after them are.
+    async fn gather(&mut self, limit: usize) -> Result<Option<Range<Position>>, Unread> {
         let mut events = Vec::new();
-        while let Some(from) = self.next.filter(|_| events.len() < limit) {
-            events.extend(self.read(from, limit - events.len()).await?);
+        while events.len() < limit
+            && let Some(rest) = self.rest.take()
+        {
+            events.extend(self.look(rest, limit - events.len()).await?);
         }
+        self.turn = None;
         self.page = events.into_iter();
-        Ok(self.next.take())
+        Ok(self.rest.take())
     }
 }
 
@@ -164,7 +236,7 @@ impl Listing {
     }
 
     /// The next piece; `None` after the last one.
-    async fn piece(&mut self) -> Result<Option<Bytes>, StoreError> {
+    async fn piece(&mut self) -> Result<Option<Bytes>, Unread> {
         if self.complete {
             return Ok(None);
         }
@@ -181,6 +253,7 @@ impl Listing {
                 }
             }
         }
+        self.reading.turn = None;
         Ok(Some(self.buffer.split().freeze()))
     }
 

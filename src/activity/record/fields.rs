@@ -20,6 +20,7 @@ pub(super) struct Fields<'a> {
     pub(super) event_type: Option<&'a RawValue>,
     pub(super) timestamp: Option<&'a RawValue>,
     pub(super) payload: Option<&'a RawValue>,
+    pub(super) metadata: Option<&'a RawValue>,
 }
 
 impl<'a> Fields<'a> {
@@ -48,6 +49,7 @@ enum Name {
     EventType,
     Timestamp,
     Payload,
+    Metadata,
     #[serde(other)]
     Unknown,
 }
@@ -76,6 +78,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                 Name::EventType => (&mut fields.event_type, "eventType"),
                 Name::Timestamp => (&mut fields.timestamp, "timestamp"),
                 Name::Payload => (&mut fields.payload, "payload"),
+                Name::Metadata => (&mut fields.metadata, "metadata"),
                 Name::Unknown => {
                     map.next_value::<IgnoredAny>()?;
                     continue;

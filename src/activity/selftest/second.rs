@@ -84,7 +84,7 @@ impl Second {
         let service = Service::at(listener.local_addr()?);
         let stop = Shutdown::new();
         let session = config.consumer.session_timeout;
-        let running = tokio::spawn(service::run(config, listener, stop.clone()));
+        let running = tokio::spawn(service::run(config, listener.into(), stop.clone()));
         Ok(Self {
             service,
             name: name.to_owned(),

@@ -1,24 +1,55 @@
 //! Where something is: addresses, and files of this machine.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, ToSocketAddrs as _},
     path::PathBuf,
 };
 
+use highwater_web::http::Network;
+
 use super::{Values, digits};
 
-/// An address of this machine.
+/// An address of this machine, or a name of one.
 pub(in crate::config) struct Host;
 
 impl Values for Host {
     type Value = IpAddr;
 
     fn parse(&self, text: &str) -> Option<IpAddr> {
-        text.parse().ok()
+        text.parse().ok().or_else(|| resolved(text))
     }
 
     fn allowed(&self) -> String {
-        "an IP address such as 0.0.0.0, 127.0.0.1 or ::".into()
+        "an IP address such as 0.0.0.0, 127.0.0.1 or ::, or a name that has one".into()
+    }
+}
+
+/// The address of a name: of several the first of IPv4, which every client can reach.
+fn resolved(name: &str) -> Option<IpAddr> {
+    // What looks like an address, and is none, is not looked up.
+    let is_name = name.contains(|c: char| c.is_ascii_alphabetic()) && is_host_name(name);
+    let found = is_name.then(|| (name, 0).to_socket_addrs().ok()).flatten()?;
+    let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+    addresses.iter().find(|address| address.is_ipv4()).or(addresses.first()).copied()
+}
+
+fn is_host_name(text: &str) -> bool {
+    let in_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !text.is_empty() && text.chars().all(in_name)
+}
+
+/// Addresses, alone or by networks.
+pub(in crate::config) struct Networks;
+
+impl Values for Networks {
+    type Value = Vec<Network>;
+
+    fn parse(&self, text: &str) -> Option<Vec<Network>> {
+        text.split(',').map(|network| network.trim().parse().ok()).collect()
+    }
+
+    fn allowed(&self) -> String {
+        "IP addresses or networks such as 10.0.0.0/8, with commas between them".into()
     }
 }
 
@@ -41,10 +72,7 @@ fn is_broker(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => {
-            let in_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-            !host.is_empty() && host.chars().all(in_name)
-        }
+        None => is_host_name(host),
     };
     is_host && digits(port).is_some_and(|port| (1..=65_535).contains(&port))
 }

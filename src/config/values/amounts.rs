@@ -109,6 +109,9 @@ impl Values for Durations {
 
 /// A duration as a setting would be written.
 fn show_duration(duration: Duration) -> String {
+    if duration.is_zero() {
+        return "0s".to_owned();
+    }
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     in_units(millis, &[TIMES[0], TIMES[1], TIMES[2], TIMES[4], TIMES[3]])
 }

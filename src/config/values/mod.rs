@@ -7,11 +7,11 @@ mod secrets;
 mod sites;
 mod words;
 
-pub(super) use addresses::{Brokers, File, Host};
+pub(super) use addresses::{Brokers, File, Host, Networks};
 pub(super) use amounts::{Durations, Size, Whole};
-pub(super) use names::{EventTypes, Text, TopicName};
+pub(super) use names::{EventTypes, InstanceId, Text, TopicName};
 pub(super) use secrets::{Password, Token};
-pub(super) use sites::{Endpoint, Origins};
+pub(super) use sites::{Endpoint, HostNames, Origins, TrustedOrigins};
 pub(super) use words::{Assignors, Directives, OneOf, Protocol};
 
 /// A kind of value.

@@ -1,5 +1,9 @@
 //! Names: of topics, of event types, and of what Kafka takes as it is.
 
+use std::fs;
+
+use highwater_web::unseen::is_blank;
+
 use super::Values;
 
 /// A topic's name, by the rules of `org.apache.kafka.common.internals.Topic`.
@@ -45,7 +49,34 @@ impl Values for Text {
 }
 
 fn is_text(text: &str, longest: usize) -> bool {
-    !text.trim().is_empty() && text.chars().count() <= longest && !text.chars().any(char::is_control)
+    !is_blank(text) && text.chars().count() <= longest && !text.chars().any(char::is_control)
+}
+
+/// A group's instance id; a word stands for the machine's own name, which a container has for itself.
+pub(in crate::config) struct InstanceId {
+    /// In characters.
+    pub(in crate::config) longest: usize,
+}
+
+impl InstanceId {
+    const OF_THE_MACHINE: &str = "hostname";
+}
+
+impl Values for InstanceId {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        let text = match text {
+            Self::OF_THE_MACHINE => fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_owned(),
+            text => text.to_owned(),
+        };
+        is_text(&text, self.longest).then_some(text)
+    }
+
+    fn allowed(&self) -> String {
+        let (word, text) = (Self::OF_THE_MACHINE, Text { longest: self.longest });
+        format!("{word} for the machine's own name, or {}", text.allowed())
+    }
 }
 
 /// Event types.

@@ -1,6 +1,6 @@
 //! Addresses on the web.
 
-use highwater_web::http::Cors;
+use highwater_web::http::{Authority, Cors};
 
 use super::Values;
 
@@ -11,18 +11,43 @@ impl Values for Origins {
     type Value = Cors;
 
     fn parse(&self, text: &str) -> Option<Cors> {
-        if text == "*" {
-            return Some(Cors::Any);
-        }
-        let origins = text.split(',').map(str::trim);
-        origins
-            .map(|origin| is_origin(origin).then(|| origin.to_owned()))
-            .collect::<Option<_>>()
-            .map(Cors::Origins)
+        if text == "*" { Some(Cors::Any) } else { TrustedOrigins.parse(text).map(Cors::Origins) }
     }
 
     fn allowed(&self) -> String {
         "*, or origins such as https://example.org with commas between them".into()
+    }
+}
+
+/// Origins, each of them named.
+pub(in crate::config) struct TrustedOrigins;
+
+impl Values for TrustedOrigins {
+    type Value = Vec<String>;
+
+    fn parse(&self, text: &str) -> Option<Vec<String>> {
+        let origins = text.split(',').map(str::trim);
+        origins.map(|origin| is_origin(origin).then(|| origin.to_owned())).collect()
+    }
+
+    fn allowed(&self) -> String {
+        "origins such as https://example.org with commas between them".into()
+    }
+}
+
+/// Hosts that requests may be for; which port, makes no difference.
+pub(in crate::config) struct HostNames;
+
+impl Values for HostNames {
+    type Value = Vec<String>;
+
+    fn parse(&self, text: &str) -> Option<Vec<String>> {
+        let hosts = text.split(',').map(|host| Authority::parse(host.trim()).map(|it| it.host.to_owned()));
+        hosts.map(|host| host.filter(|host| !host.is_empty() && !host.contains('*'))).collect()
+    }
+
+    fn allowed(&self) -> String {
+        "names of hosts, or addresses, with commas between them".into()
     }
 }
 

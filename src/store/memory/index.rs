@@ -62,14 +62,6 @@ impl Numbers {
         }
     }
 
-    /// How many at the beginning pass the test, which all after one that fails fail too.
-    pub(super) fn partition_point(&self, passes: impl Fn(u32) -> bool) -> usize {
-        if !passes(self.first) {
-            return 0;
-        }
-        1 + self.others.as_ref().map_or(0, |others| others.partition_point(|number| passes(*number)))
-    }
-
     fn push(&mut self, number: u32) {
         self.others.get_or_insert_default().push_back(number);
     }

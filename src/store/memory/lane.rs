@@ -3,13 +3,17 @@
 use std::{
     collections::VecDeque,
     hash::{BuildHasher, RandomState},
+    ops::Range,
     sync::Arc,
 };
 
 use super::{
-    super::{Event, Position, Stored},
+    super::{Direction, Event, Position, Stored},
     Share,
+    columns::{Columns, Facts, Neighbours},
     index::{Index, Numbers},
+    merge::Wanted,
+    walk::Walk,
 };
 
 /// One partition's events.
@@ -19,6 +23,7 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     all: VecDeque<Arc<Stored>>,
+    columns: Columns,
     /// What they take.
     bytes: u64,
     /// Whether any had to leave for newer ones.
@@ -37,17 +42,14 @@ pub(super) struct Lane {
 /// measured, rounded up.
 const BESIDE_JSON: u64 = 224;
 
-/// Some of a lane's events, in their order.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sequence<'a> {
-    lane: &'a Lane,
-    /// Which of them; all, where nothing is named.
-    numbers: Option<&'a Numbers>,
-}
-
 impl Lane {
     pub(super) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// When the event happened that leaves next, in milliseconds since 1970.
+    pub(super) fn oldest_millis(&self) -> Option<i64> {
+        self.all.front().map(|stored| stored.timestamp_millis())
     }
 
     /// Whether it holds more than a share of the store; the newest event stays, however large it is.
@@ -74,9 +76,10 @@ impl Lane {
             if self.all.back().is_some_and(|last| stored.offset <= last.offset) {
                 self.of_this_log = number;
             }
-            let (user, event_type) = (stored.user_id_json(), stored.event_type());
-            hashes.push((number, self.hash_of(user), self.hash_of_type(&event_type)));
+            let of_type = self.hash_of_type(&stored.event_type());
+            hashes.push((number, self.hash_of(stored.user_id_json()), of_type));
             self.bytes += size(stored);
+            self.columns.push(stored.timestamp_millis(), of_type);
             self.all.push_back(Arc::clone(stored));
         }
         // Each group is somewhere else in memory. In loops that do nothing else, several are waited for at once.
@@ -92,7 +95,9 @@ impl Lane {
         let oldest = self.all.pop_front()?;
         self.bytes -= size(&oldest);
         self.by_user.pop(self.hash_of(oldest.user_id_json()), self.first);
-        self.by_type.pop(self.hash_of_type(&oldest.event_type()), self.first);
+        if let Some(of_type) = self.columns.pop() {
+            self.by_type.pop(of_type, self.first);
+        }
         let next = self.first.wrapping_add(1);
         if self.of_this_log == self.first {
             self.of_this_log = next;
@@ -103,23 +108,60 @@ impl Lane {
 
     /// The offset from which on the log can give what is held again.
     pub(super) fn held_from(&self) -> Option<i64> {
-        self.at(self.of_this_log).map(|oldest| oldest.offset)
+        self.get(self.index(self.of_this_log)).map(|oldest| oldest.offset)
     }
 
-    /// The shortest sequence that has every event of that user (a JSON string) and that type (lower case), and
-    /// perhaps others; `None` where no event has such a hash.
-    pub(super) fn narrowest(&self, user: Option<&[u8]>, event_type: Option<&str>) -> Option<Sequence<'_>> {
+    /// A walk through the shortest sequence that has every event that is wanted, among others that are not; `None`
+    /// where it is known that there is none.
+    pub(super) fn walk(
+        &self,
+        wanted: &Wanted,
+        direction: Direction,
+        within: &Range<Position>,
+    ) -> Option<Walk<'_>> {
         let mut numbers = None;
-        if let Some(user) = user {
+        let mut facts = Facts { times: wanted.times.clone(), of_type: None };
+        if let Some(user) = &wanted.user {
             numbers = Some(self.by_user.find(self.hash_of(user))?);
         }
-        if let Some(lower) = event_type {
-            let of_type = self.by_type.find(self.hash_of(lower.as_bytes()))?;
+        if let Some(lower) = &wanted.event_type {
+            let hash = self.hash_of(lower.as_bytes());
+            let of_type = self.by_type.find(hash)?;
             if numbers.is_none_or(|of_user: &Numbers| of_type.len() < of_user.len()) {
                 numbers = Some(of_type);
+            } else {
+                facts.of_type = Some(hash);
             }
         }
-        Some(Sequence { lane: self, numbers })
+        (!facts.times.is_empty()).then(|| Walk::new(self, numbers, facts, direction, within))
+    }
+
+    /// The event that stands there, counted from the oldest.
+    pub(super) fn get(&self, index: usize) -> Option<&Arc<Stored>> {
+        self.all.get(index)
+    }
+
+    /// Where the event of that number stands.
+    pub(super) fn index(&self, number: u32) -> usize {
+        number.wrapping_sub(self.first) as usize
+    }
+
+    /// What there is to compare of the event that stands there, and of those near it.
+    pub(super) fn around(&self, index: usize) -> Option<Neighbours<'_>> {
+        self.columns.around(index)
+    }
+
+    /// How many events have an earlier place.
+    pub(super) fn before(&self, place: Position) -> usize {
+        // A listing begins and ends with all there is, as a rule: no search, each step of which would be somewhere
+        // else in memory.
+        if self.all.back().is_none_or(|last| last.place < place) {
+            self.len()
+        } else if self.all.front().is_none_or(|first| first.place >= place) {
+            0
+        } else {
+            self.all.partition_point(|stored| stored.place < place)
+        }
     }
 
     fn hash_of(&self, bytes: &[u8]) -> u32 {
@@ -137,30 +179,6 @@ impl Lane {
                 self.hash_of(lower)
             }
             None => self.hash_of(event_type.to_lowercase().as_bytes()),
-        }
-    }
-
-    fn at(&self, number: u32) -> Option<&Arc<Stored>> {
-        self.all.get(number.wrapping_sub(self.first) as usize)
-    }
-}
-
-impl<'a> Sequence<'a> {
-    pub(super) fn get(&self, at: usize) -> Option<&'a Arc<Stored>> {
-        match self.numbers {
-            Some(numbers) => self.lane.at(numbers.get(at)?),
-            None => self.lane.all.get(at),
-        }
-    }
-
-    /// Where in the sequence the first event of that place or a later one stands.
-    pub(super) fn start(&self, from: Position) -> usize {
-        let before = self.lane.all.partition_point(|stored| stored.place < from);
-        match self.numbers {
-            Some(numbers) => {
-                numbers.partition_point(|number| (number.wrapping_sub(self.lane.first) as usize) < before)
-            }
-            None => before,
         }
     }
 }

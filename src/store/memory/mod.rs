@@ -6,13 +6,16 @@
 //! are lanes, one a partition, each behind a read-write lock that is taken once for a batch of
 //! events or a page of answers. No lock and no guard is held across an await.
 
+mod columns;
 mod index;
 mod lane;
 mod merge;
 mod order;
 mod waiters;
+mod walk;
 
 use std::{
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -203,14 +206,8 @@ impl EventStore for MemoryStore {
         Ok(self.order.end())
     }
 
-    async fn read(
-        &self,
-        query: &Query,
-        from: Position,
-        until: Position,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
-        Ok(self.order.look_at_all(|lanes| merge::page(lanes, query, from, until, limit)))
+    async fn read(&self, query: &Query, within: Range<Position>, limit: usize) -> Result<Page, StoreError> {
+        Ok(self.order.look_at_all(|lanes| merge::page(lanes, query, within, limit)))
     }
 
     async fn share_among(&self, partitions: usize) -> Result<(), StoreError> {
@@ -222,6 +219,10 @@ impl EventStore for MemoryStore {
             }
         }
         Ok(())
+    }
+
+    fn oldest_millis(&self) -> Option<i64> {
+        self.order.oldest_millis()
     }
 
     fn stats(&self) -> Option<Stats> {

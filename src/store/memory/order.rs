@@ -80,6 +80,11 @@ impl Order {
         self.lanes().values().map(|lane| read(lane).len()).sum()
     }
 
+    /// The oldest event there is, by its own time among those that have been here for longest in their lane.
+    pub(super) fn oldest_millis(&self) -> Option<i64> {
+        self.lanes().values().filter_map(|lane| read(lane).oldest_millis()).min()
+    }
+
     /// The partitions that have a lane.
     pub(super) fn partitions(&self) -> Vec<i32> {
         self.lanes().keys().copied().collect()

@@ -7,7 +7,7 @@ use rskafka::{client::partition::Compression, record::Record};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::message;
+use super::{message, metrics::scrape};
 use crate::support::{TestApp, TestCluster, eventually, processed_lines};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,6 +34,16 @@ async fn where_retention_took_what_was_to_be_read_it_goes_on_with_what_is_left()
     app.until_processed(&last).await;
     written.push(last);
     assert_eq!(app.processed().await, written[5..]);
+    let figures = scrape(&app).await;
+    let figure =
+        |name: &str| figures[&format!("highwater_consumer_{name}_total{{topic=\"{}\"}}", cluster.topic)];
+    assert_eq!(
+        (figure("offset_resets"), figure("records_skipped"), figure("topic_recreations")),
+        (1.0, 5.0, 0.0)
+    );
+    let health = app.read("/health").await;
+    let warnings = health["kafka"]["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|warning| warning.as_str().unwrap().contains("up to 5 records")), "{health}");
     cluster.until_committed_to_the_end().await;
     app.stop().await;
 }

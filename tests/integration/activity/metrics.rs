@@ -8,7 +8,7 @@ use super::message;
 use crate::support::{TestApp, TestCluster, eventually};
 
 /// Each series with its value; fails at a line that is none.
-async fn scrape(app: &TestApp) -> BTreeMap<String, f64> {
+pub(super) async fn scrape(app: &TestApp) -> BTreeMap<String, f64> {
     let text = app.get("/metrics").await.text().await.unwrap();
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     samples

@@ -2,14 +2,17 @@
 
 mod broker_away;
 mod broker_faults;
+mod coverage;
 mod dead_letters;
 mod duplicates;
 mod log_bounds;
+mod made_again;
 mod malformed;
 mod members;
 mod metrics;
 mod publishing;
 mod readiness;
+mod refusing;
 mod restarting;
 mod sharing;
 mod three_brokers;

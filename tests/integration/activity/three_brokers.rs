@@ -22,6 +22,13 @@ async fn three_brokers() -> Option<TestCluster> {
     is_large.then_some(cluster)
 }
 
+/// Has `scripts/kafka.sh` do something to a broker.
+fn kafka(cluster: &TestCluster, command: &str, node: i32, more: &[&str]) {
+    let port = cluster.brokers[0].rsplit(':').next().unwrap();
+    let done = Command::new(SCRIPT).args([command, port, &node.to_string()]).args(more).status().unwrap();
+    assert!(done.success(), "{command} {port} {node} {more:?}");
+}
+
 /// A broker that hangs until this is dropped.
 struct Paused<'a> {
     cluster: &'a TestCluster,
@@ -30,21 +37,33 @@ struct Paused<'a> {
 
 impl<'a> Paused<'a> {
     fn new(cluster: &'a TestCluster, node: i32) -> Self {
-        let paused = Self { cluster, node };
-        paused.kafka("pause");
-        paused
-    }
-
-    fn kafka(&self, command: &str) {
-        let port = self.cluster.brokers[0].rsplit(':').next().unwrap();
-        let done = Command::new(SCRIPT).args([command, port, &self.node.to_string()]).status().unwrap();
-        assert!(done.success(), "{command} {port} {}", self.node);
+        kafka(cluster, "pause", node, &[]);
+        Self { cluster, node }
     }
 }
 
 impl Drop for Paused<'_> {
     fn drop(&mut self) {
-        self.kafka("resume");
+        kafka(self.cluster, "resume", self.node, &[]);
+    }
+}
+
+/// A broker that is away until this is dropped.
+struct Killed<'a> {
+    cluster: &'a TestCluster,
+    node: i32,
+}
+
+impl<'a> Killed<'a> {
+    fn new(cluster: &'a TestCluster, node: i32) -> Self {
+        kafka(cluster, "kill", node, &[]);
+        Self { cluster, node }
+    }
+}
+
+impl Drop for Killed<'_> {
+    fn drop(&mut self) {
+        kafka(self.cluster, "revive", self.node, &[]);
     }
 }
 
@@ -142,6 +161,84 @@ async fn while_a_broker_hangs_under_load_all_posts_are_answered_and_what_is_ackn
     assert!(load.slowest() < ANSWER_TIMEOUT, "{:?}", load.slowest());
     let acknowledged = load.end().await;
     app.until_ready().await;
+    cluster.until_committed_to_the_end().await;
+    each_once(&app.processed().await, &acknowledged);
+    app.stop().await;
+}
+
+/// The same cluster, of which one broker's address is known.
+fn seed(cluster: &TestCluster, node: usize) -> TestCluster {
+    TestCluster {
+        brokers: vec![cluster.brokers[node - 1].clone()],
+        embedded: None,
+        topic: cluster.topic.clone(),
+        group: cluster.group.clone(),
+    }
+}
+
+/// For as long as Kafka takes to see that a broker is gone: 9 s by KRaft, 18 s by ZooKeeper.
+const PATIENT: [(&str, &str); 3] =
+    [("PRODUCE_TIMEOUT", "30s"), ("REQUEST_TIMEOUT", "40s"), ("BREAKER_AFTER", "30s")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_is_enough_when_its_broker_dies() {
+    if !may_pause() {
+        return;
+    }
+    let Some(cluster) = three_brokers().await else { return };
+    let seed = seed(&cluster, 2);
+    let app = TestApp::start_with(&seed, &PATIENT).await;
+    app.until_ready().await;
+    let load = app.load();
+    load.until_acknowledged(200).await;
+    let killed = Killed::new(&cluster, 2);
+    let users = ["user-1", "user-2", "user-3", "user-4", "user-5", "user-6", "user-7", "user-8"];
+    let mut partitions = std::collections::BTreeSet::new();
+    for user in users {
+        let posted = app.generate(user).await;
+        partitions.insert(posted.partition);
+        app.until_processed(&posted.id).await;
+    }
+    assert_eq!(partitions.len(), 3, "{partitions:?}");
+    app.until_ready().await;
+    load.until_acknowledged(load.acknowledged() + 200).await;
+    assert_eq!(load.refused(), 0, "slowest: {:?}", load.slowest());
+    let acknowledged = load.end().await;
+    eventually("what was acknowledged is listed", async || {
+        let listed = app.processed().await;
+        (acknowledged.iter().all(|id| listed.contains(id))).then_some(())
+    })
+    .await;
+    drop(killed);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_that_come_back_at_other_addresses_are_found_there() {
+    if !may_pause() {
+        return;
+    }
+    let Some(cluster) = three_brokers().await else { return };
+    let app = TestApp::ready(&cluster).await;
+    let load = app.load();
+    load.until_acknowledged(200).await;
+    let first: u16 = cluster.brokers[0].rsplit(':').next().unwrap().parse().unwrap();
+    // There, where none of the addresses is left that the service was given, and back.
+    for elsewhere in [100, 0] {
+        for node in 1..=3 {
+            kafka(&cluster, "end", node, &[]);
+            kafka(&cluster, "revive", node, &[&(first + elsewhere + node as u16 - 1).to_string()]);
+            // An operator who rolls a cluster waits for its replicas.
+            load.until_acknowledged(load.acknowledged() + 200).await;
+        }
+        let users = ["user-1", "user-2", "user-3", "user-4", "user-5", "user-6", "user-7", "user-8"];
+        for user in users {
+            let posted = app.generate(user).await;
+            app.until_processed(&posted.id).await;
+        }
+        app.until_ready().await;
+    }
+    let acknowledged = load.end().await;
     cluster.until_committed_to_the_end().await;
     each_once(&app.processed().await, &acknowledged);
     app.stop().await;

@@ -17,7 +17,7 @@ use super::settings::{self, config, migrated};
 async fn served(config: eventlog::Config) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(eventlog::run(config, listener, Shutdown::new()));
+    tokio::spawn(eventlog::run(config, listener.into(), Shutdown::new()));
     base
 }
 

@@ -18,8 +18,8 @@ const NO_SQL_SERVER: u16 = 1;
 
 /// Settings of databases that are there: each test has a table of DynamoDB to itself.
 pub(crate) fn config(settings: Settings) -> Config {
-    let parsed =
-        config::parse(["highwater", "eventlog"].map(Into::into), |name| settings.get(name).cloned(), "");
+    let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    let parsed = config::parse(["highwater", "eventlog"].map(Into::into), &settings, "");
     parsed.unwrap_or_else(|exit| panic!("{}", exit.message)).config.eventlog.unwrap()
 }
 

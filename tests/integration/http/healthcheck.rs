@@ -17,7 +17,7 @@ fn a_healthcheck_waits_for_a_service_whose_databases_hang() {
         client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
     });
     let args = ["highwater", "healthcheck", "--host=127.0.0.1", &port].map(Into::into);
-    let config = config::parse(args, |_| None, "").unwrap().config;
+    let config = config::parse(args, &config::Environment::new(), "").unwrap().config;
     assert!(http::is_healthy(&config.http).unwrap());
     service.join().unwrap();
 }

@@ -1,6 +1,7 @@
 //! Listings on their way to clients that are slow, or only want the head, and from stores that fail.
 
 use std::{
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -62,6 +63,7 @@ impl Watched {
             config: Config { event_types: Vec::new() },
             limits: config().body_limits(),
             run: Run::begin(),
+            turns: Arc::default(),
             operations: Arc::new(Operations::new("test", status, Arc::new(Traffic::new(&PATHS).unwrap()))),
             dead_letters: None,
             shutdown: Shutdown::new(),
@@ -92,17 +94,11 @@ impl EventStore for Watched {
         self.store.end().await
     }
 
-    async fn read(
-        &self,
-        query: &Query,
-        from: Position,
-        until: Position,
-        limit: usize,
-    ) -> Result<Page, StoreError> {
+    async fn read(&self, query: &Query, within: Range<Position>, limit: usize) -> Result<Page, StoreError> {
         if self.reads.fetch_add(1, Ordering::Relaxed) >= self.fails_after {
             return Err(StoreError("as asked".to_owned()));
         }
-        self.store.read(query, from, until, limit).await
+        self.store.read(query, within, limit).await
     }
 
     async fn share_among(&self, partitions: usize) -> Result<(), StoreError> {

@@ -5,10 +5,14 @@
 
 mod client;
 mod correlation;
+mod crowds;
+mod heads;
 mod healthcheck;
 mod limits;
 mod listings;
 mod origin;
+mod reuse;
+mod rolling;
 mod server;
 mod slow;
 mod stopping;

@@ -3,8 +3,11 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use highwater_web::http::{self, Config, Paths, Problem, Traffic};
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use highwater_web::{
+    http::{self, AccessLog, Config, Hosts, Listeners, Paths, Problem, Traffic},
+    shutdown::Shutdown,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
 use warp::{Filter, Reply, reply::Response};
 
 use super::client::Client;
@@ -18,8 +21,15 @@ pub(super) fn config() -> Config {
         header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(20),
         request_timeout: Duration::from_secs(5),
+        ops_port: None,
         max_connections: 100,
+        max_connections_per_address: None,
+        max_bytes: None,
+        hosts: Hosts::Any,
         cors: None,
+        trusted_origins: Vec::new(),
+        trusted_proxies: Vec::new(),
+        access_log: AccessLog::Off,
         stop_timeout: Duration::from_secs(60),
     }
 }
@@ -29,7 +39,7 @@ static NO_PATHS: Paths = Paths(&[]);
 /// A server that runs until it is told to stop.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    pub(super) stop: Option<oneshot::Sender<()>>,
+    pub(super) shutdown: Shutdown,
     pub(super) running: JoinHandle<()>,
 }
 
@@ -50,13 +60,27 @@ impl Server {
     where
         F: Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static,
     {
-        let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel();
+        Self::at(listener.into(), config, filter).await
+    }
+
+    pub(super) async fn at<F>(listeners: Listeners, config: Config, filter: F) -> Self
+    where
+        F: Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static,
+    {
+        Self::until(Shutdown::new(), listeners, config, filter).await
+    }
+
+    pub(super) async fn until<F>(shutdown: Shutdown, listeners: Listeners, config: Config, filter: F) -> Self
+    where
+        F: Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static,
+    {
+        let address = listeners.clients.local_addr().unwrap();
+        let stop = shutdown.clone();
         let running = tokio::spawn(async move {
             let traffic = Arc::new(Traffic::new(&NO_PATHS).unwrap());
-            http::serve(filter, listener, &config, traffic, async { drop(stopped.await) }).await;
+            http::serve(filter, listeners, &config, traffic, &stop).await;
         });
-        Self { address, stop: Some(stop), running }
+        Self { address, shutdown, running }
     }
 
     pub(super) async fn connect(&self) -> Client {

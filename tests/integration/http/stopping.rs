@@ -1,11 +1,17 @@
 //! A stop in the middle.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::{Read as _, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
+use highwater_web::shutdown::Stage;
 use tokio::{sync::Notify, time::Instant};
 use warp::{Filter, Reply};
 
 use super::server::{Server, config};
+use crate::support::eventually;
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_finishes_what_was_begun_and_takes_nothing_new() {
@@ -21,7 +27,7 @@ async fn a_stop_finishes_what_was_begun_and_takes_nothing_new() {
             }
         })
     };
-    let mut server = Server::serve(config(), filter).await;
+    let server = Server::serve(config(), filter).await;
     let mut idle = server.connect().await;
     go_on.notify_one();
     assert_eq!(idle.get("/").await.body, b"finished");
@@ -30,7 +36,7 @@ async fn a_stop_finishes_what_was_begun_and_takes_nothing_new() {
     let mut busy = server.connect().await;
     busy.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
     begun.notified().await;
-    server.stop.take().unwrap().send(()).unwrap();
+    server.shutdown.request();
     assert_eq!(idle.rest().await, b"", "an idle connection is closed");
     assert!(!server.running.is_finished());
 
@@ -44,9 +50,47 @@ async fn a_stop_finishes_what_was_begun_and_takes_nothing_new() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_serves_everything_and_then_bids_those_who_stay_to_go() {
+    let server = Server::start(config()).await;
+    let mut client = server.connect().await;
+    server.shutdown.advance(Stage::Draining);
+    for _ in 0..2 {
+        let answer = client.get("/").await;
+        assert_eq!((answer.body.as_slice(), answer.header("connection")), (&b"here"[..], None));
+    }
+    server.shutdown.advance(Stage::Closing);
+    eventually("answers say that they are the last", async || {
+        let mut new = server.connect().await;
+        let answer = new.get("/").await;
+        assert_eq!(answer.body, b"here");
+        (answer.header("connection") == Some("close")).then_some(())
+    })
+    .await;
+    let answer = client.get("/").await;
+    assert_eq!((answer.body.as_slice(), answer.header("connection")), (&b"here"[..], Some("close")));
+    assert_eq!(client.rest().await, b"");
+    server.shutdown.request();
+    server.running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_connected_before_the_stop_is_answered() {
+    let server = Server::start(config()).await;
+    assert_eq!(server.connect().await.get("/").await.body, b"here");
+    // The system has made the connection, and nobody has accepted it: the only thread is here.
+    let stream = std::net::TcpStream::connect(server.address).unwrap();
+    (&stream).write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
+    server.shutdown.request();
+    server.running.await.unwrap();
+    let mut answer = String::new();
+    (&stream).read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_waits_for_no_client_longer_than_it_may() {
     let config = highwater_web::http::Config { stop_timeout: Duration::from_secs(3), ..config() };
-    let mut server = Server::start(config).await;
+    let server = Server::start(config).await;
     // Half a head, half a body, and an answer that does not come.
     let mut clients = Vec::new();
     for begun in [
@@ -61,7 +105,7 @@ async fn a_stop_waits_for_no_client_longer_than_it_may() {
     // An answer to one that came later: the others' requests have begun.
     assert_eq!(server.connect().await.get("/").await.status, 200);
     let stopped = Instant::now();
-    server.stop.take().unwrap().send(()).unwrap();
+    server.shutdown.request();
     server.running.await.unwrap();
     assert_eq!(stopped.elapsed().as_secs(), 3);
     for client in &mut clients {

@@ -124,6 +124,26 @@ async fn a_broker_that_can_be_reached_again_gets_one_record_to_see_whether_it_wr
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_an_outage_in_which_nobody_published_a_burst_is_taken_whole() {
+    let mut cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let producer = warm(&client).await;
+    cluster.embedded.as_mut().unwrap().suspend();
+    eventually("its breaker opens", async || {
+        let _refused = publish(&producer).await;
+        (breaker(&client) == BreakerState::Open).then_some(())
+    })
+    .await;
+    cluster.embedded.as_mut().unwrap().resume().await.unwrap();
+    eventually("it is found again", async || (breaker(&client) != BreakerState::Open).then_some(())).await;
+    // Longer ago than a hung broker is waited for: what the outage was is not to count against what comes now.
+    tokio::time::sleep(BREAKER_AFTER).await;
+    let all = join_all((0..60).map(|_| publish(&producer))).await;
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+    assert_eq!(breaker(&client), BreakerState::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_refuses_does_not_hang_and_a_missing_leader_is_waited_for() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();

@@ -6,7 +6,7 @@ use highwater_kafka::{ConsumerConfig, GroupPhase, Publisher, group::GroupProtoco
 use kafka_protocol::{
     ResponseError,
     messages::{
-        ConsumerGroupHeartbeatRequest, DeleteTopicsRequest, OffsetCommitRequest,
+        ConsumerGroupHeartbeatRequest, OffsetCommitRequest,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
     },
 };
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::support::{
     Client, RecordLoad, Recorder, TestCluster, eventually,
-    requests::{GROUP, open, text},
+    requests::{GROUP, text},
     skipped,
 };
 
@@ -160,20 +160,7 @@ async fn a_topic_that_is_deleted_and_made_again_is_assigned_again() {
     let consumers = [start(0), start(1)];
     share(&clients[0], &clients[1]).await;
     for round in 1..=2 {
-        let delete = DeleteTopicsRequest::default()
-            .with_topic_names(vec![cluster.topic_name()])
-            .with_timeout_ms(10_000);
-        // Only the controller deletes; members that miss the topic make it again.
-        let before = cluster.topic_id().await;
-        eventually("it is another topic", async || {
-            for broker in &cluster.brokers {
-                open(broker).await.call(&delete, 1..=5).await.unwrap();
-            }
-            cluster.create_topic(3, &[]).await;
-            let now = cluster.topic_id().await;
-            (!now.is_nil() && now != before).then_some(())
-        })
-        .await;
+        cluster.make_topic_again(3).await;
         let producer = clients[0].producer(clients[0].topic());
         eventually("all three partitions are read", async || {
             for number in 0..10 {

@@ -1,6 +1,7 @@
 //! The messaging room on a cluster.
 
 mod consuming;
+mod finding;
 mod group;
 mod heartbeats;
 mod hostile;

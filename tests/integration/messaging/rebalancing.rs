@@ -1,6 +1,10 @@
 //! What members keep: partitions through a rebalance, their place through a restart; and when they let go.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{BufMut, BytesMut};
 use highwater_kafka::{
@@ -184,6 +188,22 @@ async fn a_static_member_that_is_started_again_moves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_static_member_that_is_to_leave_when_it_stops_is_waited_for_by_nobody() {
+    let cluster = TestCluster::start().await;
+    let (one, two) = (cluster.client(), cluster.client());
+    let leaving = |client, name| ConsumerConfig { leave_on_stop: true, ..named(client, name) };
+    let consumer_one = one.consumer_with(Arc::new(Recorder::default()), leaving(&one, "one"));
+    let consumer_two = two.consumer_with(Arc::new(Recorder::default()), leaving(&two, "two"));
+    share(&one, &two).await;
+    let began = Instant::now();
+    consumer_one.stop().await;
+    eventually("the other has all", async || (partitions_of(&two).len() == 3).then_some(())).await;
+    let session = two.consumer_config().session_timeout;
+    assert!(began.elapsed() < session, "{:?}", began.elapsed());
+    consumer_two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_of_the_same_instance_id_fences_the_first_for_good() {
     let cluster = TestCluster::start().await;
     let (one, two) = (cluster.client(), cluster.client());
@@ -294,7 +314,7 @@ async fn a_member_that_is_not_heard_of_stops_and_goes_on_when_it_is() {
     let (producer, mut written) = (client.producer(client.topic()), 0);
     cluster.broker().faults().always(ApiKey::Heartbeat, Fault::Stall);
     // Each record is handled in an instant, until one is not.
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     loop {
         assert!(began.elapsed() < second * 10, "it goes on without a heartbeat");
         producer.publish(message("user-1", format!("{written}"))).await.unwrap();

@@ -13,18 +13,33 @@ use tokio::{
 use crate::support::{Program, TestCluster};
 
 #[tokio::test]
-async fn sigterm_and_sigint_end_it_in_good_order() {
-    for signal in [Signal::TERM, Signal::INT] {
+async fn sigterm_sigint_and_sighup_end_it_in_good_order() {
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT"), (Signal::HUP, "SIGHUP")] {
         let cluster = TestCluster::start().await;
         let program = Program::start(Program::command(&cluster));
         program.address().await;
         program.signal(signal);
         let line = program.says("stopping").await;
-        let name = if signal == Signal::TERM { "SIGTERM" } else { "SIGINT" };
         assert_eq!(line["signal"], name);
         let ended = program.end().await;
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{name}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn under_nohup_it_outlives_its_terminal() {
+    let cluster = TestCluster::start().await;
+    let program = Program::command(&cluster);
+    let mut shell = Command::new("/bin/sh");
+    shell.env_clear().arg("-c").arg("trap '' HUP; exec \"$0\"").arg(program.get_program());
+    shell.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let program = Program::start(shell);
+    program.address().await;
+    program.signal(Signal::HUP);
+    program.signal(Signal::TERM);
+    assert_eq!(program.says("stopping").await["signal"], "SIGTERM");
+    assert_eq!(program.end().await.code, Some(0));
 }
 
 /// A program that cannot stop in good order: a client is in the middle of a request, and may be for long.
@@ -33,8 +48,7 @@ async fn hanging(mut command: Command) -> (Program, TcpStream) {
     let program = Program::start(command);
     let address = program.address().await;
     let mut client = TcpStream::connect(address.trim_start_matches("http://")).await.unwrap();
-    let head =
-        "POST /events/generate HTTP/1.1\r\nhost: test\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
+    let head = "POST /events/generate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n";
     client.write_all(head.as_bytes()).await.unwrap();
     // It is asked for the body: the request has begun.
     let mut answer = [0; 12];
@@ -45,7 +59,7 @@ async fn hanging(mut command: Command) -> (Program, TcpStream) {
 
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
-    for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+    for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
         let cluster = TestCluster::start().await;
         let mut command = Program::command(&cluster);
         command.env("SHUTDOWN_TIMEOUT", "10m");

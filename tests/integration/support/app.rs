@@ -56,8 +56,9 @@ impl TestApp {
             ("METADATA_MAX_AGE", "200ms"),
         ]);
         variables.extend(settings.iter().copied());
-        let variable = |name: &str| variables.get(name).map(|value| (*value).to_owned());
-        let config = config::parse(["highwater".into()], variable, "").unwrap().config;
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let variables = variables.into_iter().map(owned).collect();
+        let config = config::parse(["highwater".into()], &variables, "").unwrap().config;
 
         let running = Running::start(|listener, stop| activity::run(config, listener, stop));
         Self { base: format!("http://{}", running.address), http: reqwest::Client::new(), running }

@@ -140,6 +140,7 @@ impl Client {
             protocol: if self.embedded { GroupProtocol::Classic } else { protocol() },
             assignors: vec![Assignor::CooperativeSticky],
             instance_id: None,
+            leave_on_stop: false,
             session_timeout: Duration::from_secs(6),
             rebalance_timeout: Duration::from_secs(12),
             heartbeat_interval: Duration::from_millis(200),

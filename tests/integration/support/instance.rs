@@ -4,8 +4,7 @@ use std::ops::Deref;
 
 use highwater::config::{self, Config};
 use highwater_commerce::{orders, users};
-use highwater_web::shutdown::Shutdown;
-use tokio::net::TcpListener;
+use highwater_web::{http::Listeners, shutdown::Shutdown};
 
 use super::{Rest, Running, TestCluster};
 
@@ -42,7 +41,7 @@ impl Instance {
         Self::start(|listener, stop| orders::run(config.into(), listener, stop))
     }
 
-    fn start<R>(service: impl FnOnce(TcpListener, Shutdown) -> R + Send + 'static) -> Self
+    fn start<R>(service: impl FnOnce(Listeners, Shutdown) -> R + Send + 'static) -> Self
     where
         R: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
@@ -91,9 +90,7 @@ fn configured(service: &str, cluster: &TestCluster, settings: &[(&str, &str)]) -
         ("COMMIT_INTERVAL", "100ms".to_owned()),
         ("METADATA_MAX_AGE", "200ms".to_owned()),
     ];
-    let variable = |name: &str| {
-        let given = settings.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        given.or_else(|| own.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()))
-    };
-    config::parse(["highwater".into(), service.into()], variable, "").unwrap().config
+    let given = settings.iter().map(|(name, value)| (*name, (*value).to_owned()));
+    let variables = own.into_iter().chain(given).map(|(name, value)| (name.to_owned(), value)).collect();
+    config::parse(["highwater".into(), service.into()], &variables, "").unwrap().config
 }

@@ -7,11 +7,13 @@ use highwater_kafka::{ClusterConfig, security::Security, wire::Connection};
 use kafka_protocol::{
     ResponseError,
     messages::{
-        CreateTopicsRequest, FindCoordinatorRequest, GroupId, ListOffsetsRequest, MetadataRequest,
-        OffsetFetchRequest, ProduceRequest, TopicName, TransactionalId,
+        CreateTopicsRequest, DeleteTopicsRequest, FindCoordinatorRequest, GroupId, ListOffsetsRequest,
+        MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, TopicName, TransactionalId,
         create_topics_request::{CreatableTopic, CreatableTopicConfig},
+        delete_topics_request::DeleteTopicState,
         list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
         metadata_request::MetadataRequestTopic,
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_fetch_request::OffsetFetchRequestTopic,
         produce_request::{PartitionProduceData, TopicProduceData},
     },
@@ -121,6 +123,57 @@ impl TestCluster {
             MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(false);
         let answer = self.connect().await.call(&request, 12..=12).await.unwrap();
         answer.topics[0].topic_id
+    }
+
+    /// Deletes the test's topic and makes another of its name. Members that miss it may be faster.
+    pub(crate) async fn make_topic_again(&self, partitions: i32) {
+        let before = self.topic_id().await;
+        // By its id: where a broker has not heard of the new one yet, that one is not deleted in its place.
+        let old = DeleteTopicState::default().with_name(None).with_topic_id(before);
+        let delete = DeleteTopicsRequest::default().with_topics(vec![old]).with_timeout_ms(10_000);
+        eventually("it is another topic", async || {
+            // Only the controller deletes; the others say so.
+            for broker in &self.brokers {
+                open(broker).await.call(&delete, 6..=6).await.unwrap();
+            }
+            self.create_topic(partitions, &[]).await;
+            let now = self.topic_id().await;
+            (!now.is_nil() && now != before).then_some(())
+        })
+        .await;
+    }
+
+    /// What the group has committed for a partition, with the note beside it.
+    pub(crate) async fn noted_of(&self, partition: i32) -> (i64, String) {
+        let topic = OffsetFetchRequestTopic::default()
+            .with_name(self.topic_name())
+            .with_partition_indexes(vec![partition]);
+        let request =
+            OffsetFetchRequest::default().with_group_id(self.group_id()).with_topics(Some(vec![topic]));
+        let mut coordinator = self.coordinator(&self.group, GROUP).await;
+        let answer = coordinator.call(&request, 1..=7).await.unwrap();
+        let found = &answer.topics[0].partitions[0];
+        (found.committed_offset, found.metadata.as_deref().unwrap_or_default().to_owned())
+    }
+
+    /// Commits for a group without members, as an administrator does.
+    pub(crate) async fn commit_noted(&self, partition: i32, (offset, note): &(i64, String)) {
+        let wanted = OffsetCommitRequestPartition::default()
+            .with_partition_index(partition)
+            .with_committed_offset(*offset)
+            .with_committed_metadata(Some(text(note)));
+        let topic =
+            OffsetCommitRequestTopic::default().with_name(self.topic_name()).with_partitions(vec![wanted]);
+        let request = OffsetCommitRequest::default()
+            .with_group_id(self.group_id())
+            .with_generation_id_or_member_epoch(-1)
+            .with_topics(vec![topic]);
+        eventually("the coordinator takes the offset", async || {
+            let mut coordinator = self.coordinator(&self.group, GROUP).await;
+            let answer = coordinator.call(&request, 2..=8).await.unwrap();
+            (answer.topics[0].partitions[0].error_code == 0).then_some(())
+        })
+        .await;
     }
 
     /// Sends a record batch as it is, with acks=all; its base offset, or the broker's refusal.

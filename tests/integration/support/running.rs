@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use highwater_web::shutdown::Shutdown;
+use highwater_web::{http::Listeners, shutdown::Shutdown};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -24,7 +24,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts it, on a port of its own.
-    pub(crate) fn start<R>(service: impl FnOnce(TcpListener, Shutdown) -> R + Send + 'static) -> Self
+    pub(crate) fn start<R>(service: impl FnOnce(Listeners, Shutdown) -> R + Send + 'static) -> Self
     where
         R: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
@@ -34,7 +34,7 @@ impl Running {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let shutdown = Shutdown::new();
         let stop = shutdown.clone();
-        let task = runtime.spawn(async move { service(TcpListener::from_std(listener)?, stop).await });
+        let task = runtime.spawn(async move { service(TcpListener::from_std(listener)?.into(), stop).await });
         Self { address, shutdown, runtime: Some(runtime), task }
     }
 

@@ -31,6 +31,11 @@ fn settings_at_odds_are_reported_together() {
             "KAFKA_HEARTBEAT_INTERVAL=4s, KAFKA_SESSION_TIMEOUT=10s: ",
         ),
         (&[("KAFKA_REBALANCE_TIMEOUT", "9s")], "KAFKA_REBALANCE_TIMEOUT=9s, KAFKA_SESSION_TIMEOUT=10s: "),
+        (&[("DRAIN_DELAY", "6s")], "DRAIN_DELAY=6s, SHUTDOWN_TIMEOUT=10s: "),
+        (
+            &[("HTTP_MAX_BYTES", "4MiB"), ("MAX_BODY_BYTES", "2MiB")],
+            "HTTP_MAX_BYTES=4MiB, MAX_BODY_BYTES=2MiB: ",
+        ),
         (&[("REQUEST_TIMEOUT", "5s")], "REQUEST_TIMEOUT=5s, PRODUCE_TIMEOUT=5s: "),
         (&[("BATCH_MAX_BYTES", "2MiB")], "BATCH_MAX_BYTES=2MiB, KAFKA_TOPIC_MAX_MESSAGE_BYTES=1048588: "),
         (

@@ -112,9 +112,19 @@ fn compose_hands_every_setting_to_the_service_but_where_kafka_is_and_what_is_lis
         .map(|line| line.trim().to_owned())
         .collect();
     let own = ["KAFKA_BROKERS: kafka:9092", "HOST: 0.0.0.0", "PORT: 8000"];
+    // What a container does otherwise where nothing is said.
+    // A container may have a load balancer before it.
+    let defaults =
+        [("KAFKA_GROUP_INSTANCE_ID", "-hostname"), ("GROUP_ON_STOP", "-leave"), ("DRAIN_DELAY", ":-5s")];
     // The event log has a compose file of its own.
     let others = config::settings().filter(|setting| setting.group != "Event log");
-    let others = others.map(|setting| format!("{}:", setting.variable));
+    let others = others.map(|setting| {
+        let variable = setting.variable;
+        match defaults.iter().find(|(name, _)| *name == variable) {
+            Some((_, default)) => format!("{variable}: ${{{variable}{default}}}"),
+            None => format!("{variable}:"),
+        }
+    });
     let others = others.filter(|line| !own.iter().any(|own| own.starts_with(line.as_str())));
     let expected: Vec<String> = own.map(str::to_owned).into_iter().chain(others).collect();
     assert_lists("docker-compose.yml", &found, &expected);
@@ -154,5 +164,20 @@ fn each_setting_is_told_in_one_sentence() {
     for setting in config::settings() {
         assert!(setting.sentence.ends_with('.') && !setting.sentence.contains(". "), "{}", setting.variable);
         assert!(setting.sentence.len() <= 100, "{}: {}", setting.variable, setting.sentence.len());
+    }
+}
+
+#[test]
+fn every_service_of_compose_has_a_health_check_that_a_reader_finds_and_one_of_them_builds_the_program() {
+    for name in ["docker-compose.yml", "docker-compose.eventlog.yml"] {
+        let text = file(name);
+        let services = text.split("\nservices:\n").nth(1).expect("services");
+        let services = services.split("\nvolumes:\n").next().unwrap_or_default();
+        assert_eq!(services.matches("target: app").count(), 1, "{name}");
+        // What comes to an end is not healthy, but done.
+        let lasting = services.split("\n\n").filter(|service| !service.contains("command: [eventlog, "));
+        for service in lasting {
+            assert!(service.contains("\n    healthcheck:"), "{name}: {service}");
+        }
     }
 }

@@ -3,19 +3,20 @@
 mod eventlog;
 mod faults;
 mod lists;
+mod platform;
 mod security;
 mod sources;
 mod values;
 
-use std::{collections::HashMap, ffi::OsString};
+use std::ffi::OsString;
 
 use highwater::config::{self, Config, Exit, Invocation};
 
 /// Parses with these arguments, variables and `.env`, and nothing of the process the test runs in.
 fn parse(args: &[&str], variables: &[(&str, &str)], dotenv: &str) -> Result<Invocation, Exit> {
-    let variables: HashMap<&str, &str> = variables.iter().copied().collect();
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let args = std::iter::once("highwater").chain(args.iter().copied()).map(OsString::from);
-    config::parse(args, |name| variables.get(name).map(|value| (*value).to_owned()), dotenv)
+    config::parse(args, &variables, dotenv)
 }
 
 /// With a Kafka to go to, so that the tests hold in a build without the embedded broker, too.

@@ -132,3 +132,29 @@ fn without_the_embedded_broker_kafka_must_be_named() {
     let exit = parse(&[], &[], "").expect_err("a fault");
     assert!(exit.message.contains("KAFKA_BROKERS=: must be set"), "{}", exit.message);
 }
+
+#[test]
+fn a_containers_memory_is_the_least_that_any_group_above_it_has() {
+    let limit = |files: &[(&str, &str)]| {
+        config::memory_limit(|path| files.iter().find(|file| file.0 == path).map(|file| file.1.to_owned()))
+    };
+    let own = ("/proc/self/cgroup", "0::/\n");
+    assert_eq!(limit(&[own, ("/sys/fs/cgroup/memory.max", "268435456\n")]), Some(256 << 20));
+    assert_eq!(limit(&[own, ("/sys/fs/cgroup/memory.max", "max\n")]), None);
+    assert_eq!(limit(&[own]), None);
+    assert_eq!(limit(&[]), None);
+    let below = ("/proc/self/cgroup", "0::/system.slice/highwater.service\n");
+    assert_eq!(
+        limit(&[
+            below,
+            ("/sys/fs/cgroup/system.slice/highwater.service/memory.max", "max\n"),
+            ("/sys/fs/cgroup/system.slice/memory.max", "1000\n"),
+        ]),
+        Some(1000)
+    );
+    // Version 1, within a container that sees the path of its group, and not the group.
+    let first = ("/proc/self/cgroup", "5:cpu,cpuacct:/docker/1f\n4:memory:/docker/1f\n");
+    let file = "/sys/fs/cgroup/memory/memory.limit_in_bytes";
+    assert_eq!(limit(&[first, (file, "1073741824\n")]), Some(1 << 30));
+    assert_eq!(limit(&[first, (file, "9223372036854771712\n")]), None);
+}

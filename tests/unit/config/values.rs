@@ -7,6 +7,7 @@ use highwater_kafka::{
     OffsetReset,
     group::{Assignor, GroupProtocol},
 };
+use highwater_web::http::Hosts;
 
 use super::{defaults, faults, parse, with};
 
@@ -27,6 +28,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!(config.consumer.protocol, GroupProtocol::Classic);
     assert_eq!(config.consumer.assignors, [Assignor::CooperativeSticky]);
     assert_eq!(config.consumer.instance_id, None);
+    assert!(!config.consumer.leave_on_stop);
     assert_eq!(config.consumer.max_processing, Duration::from_secs(300));
     assert_eq!(config.producer.queue_records, 10_000);
     assert_eq!(config.producer.queue_bytes, 64 << 20);
@@ -144,6 +146,16 @@ fn words_stand_for_choices() {
 }
 
 #[test]
+fn an_instance_can_be_called_as_its_machine_is() {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("Linux");
+    let config = with(&[("KAFKA_GROUP_INSTANCE_ID", "hostname"), ("GROUP_ON_STOP", "leave")]).expect("valid");
+    assert_eq!(config.consumer.instance_id.as_deref(), Some(machine.trim()));
+    assert!(config.consumer.leave_on_stop);
+    let named = with(&[("KAFKA_GROUP_INSTANCE_ID", "blue")]).expect("valid").consumer;
+    assert_eq!((named.instance_id.as_deref(), named.leave_on_stop), (Some("blue"), false));
+}
+
+#[test]
 fn assignors_are_named_once_each_and_the_first_is_liked_best() {
     let assignors = |text| {
         let config = with(&[("KAFKA_PARTITION_ASSIGNMENT_STRATEGY", text)]);
@@ -160,12 +172,47 @@ fn assignors_are_named_once_each_and_the_first_is_liked_best() {
 }
 
 #[test]
-fn hosts_are_addresses() {
+fn hosts_are_addresses_or_names_that_have_one() {
     for text in ["127.0.0.1", "::", "::1"] {
         assert_eq!(with(&[("HOST", text)]).map(|c| c.http.host.to_string()).as_deref(), Ok(text));
     }
-    for text in ["localhost", "[::]", "0.0.0.0:80", "256.0.0.1"] {
+    let localhost = with(&[("HOST", "localhost")]).map(|c| c.http.host);
+    assert!(localhost.is_ok_and(|host| host.is_loopback()));
+    for text in ["[::]", "0.0.0.0:80", "256.0.0.1", "no name", "nowhere.invalid"] {
         assert_eq!(faults(&[("HOST", text)]).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn a_loopback_listener_takes_loopback_names_alone_unless_others_are_allowed() {
+    let hosts = |variables: &[(&str, &str)]| with(variables).map(|c| c.http.hosts);
+    assert_eq!(hosts(&[]), Ok(Hosts::Any));
+    assert_eq!(hosts(&[("HOST", "::1")]), Ok(Hosts::Loopback));
+    let named = ["api.example.org", "[::1]"].map(str::to_owned).to_vec();
+    let given = "api.example.org:8000, [::1]:80";
+    assert_eq!(hosts(&[("HOST", "127.0.0.1"), ("ALLOWED_HOSTS", given)]), Ok(Hosts::Named(named)));
+    for text in ["*", "a,,b", "a/b", "http://a", "a b"] {
+        assert_eq!(faults(&[("ALLOWED_HOSTS", text)]).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn trusted_proxies_are_addresses_and_networks() {
+    for text in ["10.0.0.1", "10.0.0.0/8, ::1, fd00::/8", "0.0.0.0/0"] {
+        assert!(with(&[("TRUSTED_PROXIES", text)]).is_ok(), "{text}");
+    }
+    for text in ["proxy", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8,", "::/129"] {
+        assert_eq!(faults(&[("TRUSTED_PROXIES", text)]).len(), 1, "{text}");
+    }
+}
+
+#[test]
+fn trusted_origins_are_named_each() {
+    let given = "https://shop.example, http://localhost:3000";
+    let trusted = with(&[("TRUSTED_ORIGINS", given)]).map(|c| c.http.trusted_origins);
+    assert_eq!(trusted, Ok(["https://shop.example", "http://localhost:3000"].map(str::to_owned).to_vec()));
+    for text in ["*", "shop.example", "https://shop.example/"] {
+        assert_eq!(faults(&[("TRUSTED_ORIGINS", text)]).len(), 1, "{text}");
     }
 }
 

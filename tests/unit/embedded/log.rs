@@ -6,7 +6,7 @@ use kafka_protocol::records::{Compression, Record, RecordBatchDecoder, Timestamp
 
 use super::{batch, batch_of};
 
-const RULES: Rules = Rules { most_bytes: 1_000_000, append_time: None };
+const RULES: Rules = Rules { most_bytes: 1_000_000, append_time: None, oldest: None };
 
 fn records(log: &PartitionLog) -> Vec<Record> {
     let mut bytes = log.read(log.start(), log.end(), usize::MAX, true).bytes.freeze();

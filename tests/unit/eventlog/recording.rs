@@ -47,6 +47,14 @@ async fn details_are_any_json_and_come_back_as_they_were_posted() {
 }
 
 #[tokio::test]
+async fn details_by_the_name_that_another_service_gives_them_are_not_lost_but_refused() {
+    let service = Service::new();
+    let body = r#"{"userId":"ann","eventType":"T","payload":{"a":1},"metadata":{}}"#;
+    assert_eq!(service.post(body).await.faults(), ["payload", "metadata"]);
+    assert_eq!(service.items(), 0);
+}
+
+#[tokio::test]
 async fn an_event_without_details_has_none_and_asks_dynamodb_for_none() {
     let service = Service::new();
     service.post(r#"{"userId":"ann","eventType":"T"}"#).await.ok(201);

@@ -19,7 +19,9 @@ struct Topic {
 #[async_trait]
 impl Publisher for Topic {
     async fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
-        if message.value.as_ref().is_some_and(|value| value.len() > self.most_bytes) {
+        let headers = message.headers.iter().map(|(name, value)| name.len() + value.len());
+        let size = message.value.as_ref().map_or(0, Vec::len) + message.key.as_ref().map_or(0, Vec::len);
+        if size + headers.sum::<usize>() > self.most_bytes {
             return Err(PublishError::TooLarge("test".to_owned()));
         }
         self.taken.lock().unwrap().push(message);
@@ -54,7 +56,7 @@ fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 
 #[tokio::test]
 async fn keeps_key_value_and_headers_untouched_and_says_where_from_and_why() {
-    let letter = bury(&record(Some(Bytes::from_static(b"\x80not utf-8"))), 1000).await;
+    let letter = bury(&record(Some(Bytes::from_static(b"\x80not utf-8"))), 10_000).await;
     assert_eq!(letter.key.as_deref(), Some(&b"\xff\x00key"[..]));
     assert_eq!(letter.value.as_deref(), Some(&b"\x80not utf-8"[..]));
     assert_eq!(header(&letter, "trace"), Some("abc"));
@@ -80,4 +82,26 @@ async fn goes_as_position_and_truncated_value_when_it_does_not_fit() {
     assert!(!kept.is_empty() && value.starts_with(kept));
     assert_eq!(header(&letter, TRUNCATED), Some("3000000"));
     assert_eq!(header(&letter, OFFSET), Some("41"));
+}
+
+#[tokio::test]
+async fn is_shortened_to_what_the_topic_takes_however_little_that_is() {
+    let value = vec![b'x'; 100_000];
+    for most_bytes in [20_000, 9_000, 2_000, 500, 300] {
+        let letter = bury(&record(Some(value.clone().into())), most_bytes).await;
+        let kept = letter.value.as_deref().unwrap();
+        assert!(value.starts_with(kept) && kept.len() < most_bytes, "{most_bytes}: {}", kept.len());
+        assert_eq!(header(&letter, TRUNCATED), Some("100000"));
+        assert_eq!((header(&letter, PARTITION), header(&letter, OFFSET)), (Some("2"), Some("41")));
+    }
+}
+
+#[tokio::test]
+async fn says_why_as_far_as_the_topic_has_room_for_it() {
+    let topic = Arc::new(Topic { most_bytes: 400, taken: Mutex::default() });
+    let dead_letters = DeadLetters::new(Arc::clone(&topic) as Arc<dyn Publisher>, "source", "group-1");
+    dead_letters.bury(&record(None), &"ö".repeat(5_000)).await.unwrap();
+    let taken = topic.taken.lock().unwrap();
+    let why = header(&taken[0], ERROR).unwrap();
+    assert!(!why.is_empty() && "ö".repeat(5_000).starts_with(why), "{why}");
 }

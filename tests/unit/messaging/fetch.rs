@@ -13,7 +13,7 @@ use kafka_protocol::{
     records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType},
 };
 
-const VERSIONS: std::ops::RangeInclusive<i16> = 4..=11;
+const VERSIONS: std::ops::RangeInclusive<i16> = 4..=13;
 
 fn batch(offset: i64) -> Bytes {
     let record = Record {
@@ -112,7 +112,9 @@ fn in_each_version_an_error_is_an_error() {
 fn an_answer_that_is_cut_short_or_lies_is_malformed_and_costs_no_memory() {
     for version in VERSIONS {
         let bytes = answer(vec![data(0)], version);
-        for at in 0..bytes.len() {
+        // What comes after the records is not looked at: the tagged fields of the topic and of the answer.
+        let looked_at = if version < 12 { bytes.len() } else { bytes.len() - 2 };
+        for at in 0..looked_at {
             let cut = decode_fetch(bytes.slice(..at), version, 0, 5);
             assert!(matches!(cut, Err(WireError::Malformed { .. })), "version {version}, cut to {at} bytes");
             let lie = &i32::MAX.to_be_bytes()[..];

@@ -1,12 +1,14 @@
 //! The messaging room's pieces.
 
 mod answers;
+mod committed;
 mod cooperative_sticky;
 mod dead_letter;
 mod envelope;
 mod event_handler;
 mod fetch;
 mod lease;
+mod message_set;
 mod partitioner;
 mod range;
 mod record_batch;

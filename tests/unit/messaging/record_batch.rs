@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use chrono::DateTime;
 use highwater_kafka::{
     Message,
-    wire::{decode_batches, encode_batch},
+    wire::{Decoded, decode_batches, encode_batch},
 };
 use kafka_protocol::{
     indexmap::IndexMap,
@@ -19,10 +19,10 @@ use kafka_protocol::{
 
 const PRODUCER: i64 = 7;
 /// What an answer may take, unpacked.
-const MOST: usize = 1024 * 1024;
+pub(super) const MOST: usize = 1024 * 1024;
 
 /// A record of a plain producer, of a transaction, or a marker.
-fn record(offset: i64, value: &str, producer_id: i64, control: bool) -> Record {
+pub(super) fn record(offset: i64, value: &str, producer_id: i64, control: bool) -> Record {
     let transactional = producer_id >= 0;
     let key =
         if control { Bytes::copy_from_slice(&[0, 0, 0, u8::from(value == "commit")]) } else { "k".into() };
@@ -43,14 +43,14 @@ fn record(offset: i64, value: &str, producer_id: i64, control: bool) -> Record {
     }
 }
 
-fn encode(records: &[Record], compression: Compression) -> Bytes {
+pub(super) fn encode(records: &[Record], compression: Compression) -> Bytes {
     let mut bytes = BytesMut::new();
     let options = RecordEncodeOptions { version: 2, compression };
     RecordBatchEncoder::encode(&mut bytes, records, &options).unwrap();
     bytes.freeze()
 }
 
-fn log(batches: &[Bytes]) -> Bytes {
+pub(super) fn log(batches: &[Bytes]) -> Bytes {
     batches.concat().into()
 }
 
@@ -58,8 +58,8 @@ fn aborted(first_offset: i64) -> AbortedTransaction {
     AbortedTransaction::default().with_producer_id(ProducerId(PRODUCER)).with_first_offset(first_offset)
 }
 
-fn values(log: Bytes, from: i64, aborted: Vec<AbortedTransaction>) -> (Vec<(i64, String)>, i64) {
-    let (records, next) = decode_batches(0, log, from, aborted, MOST).unwrap();
+pub(super) fn values(log: Bytes, from: i64, aborted: Vec<AbortedTransaction>) -> (Vec<(i64, String)>, i64) {
+    let Decoded { records, next, .. } = decode_batches(0, log, from, aborted, MOST).unwrap();
     let value = |value: Option<Bytes>| String::from_utf8(value.unwrap().to_vec()).unwrap();
     (records.into_iter().map(|record| (record.offset, value(record.value))).collect(), next)
 }
@@ -93,14 +93,14 @@ fn with_records(batch: &Bytes, codec: u8, count: i32, records: &[u8]) -> Bytes {
 }
 
 /// Flips bits of one byte and leaves the checksum as it was.
-fn flipped(batch: &Bytes, at: usize, bits: u8) -> Bytes {
+pub(super) fn flipped(batch: &Bytes, at: usize, bits: u8) -> Bytes {
     let mut bytes = batch.to_vec();
     bytes[at] ^= bits;
     bytes.into()
 }
 
 /// What is wrong with a log that begins so; with a good batch before it, that one is handed out first.
-fn refusal(log: Bytes) -> String {
+pub(super) fn refusal(log: Bytes) -> String {
     let good = encode(&[record(0, "good", -1, false)], Compression::None);
     let behind_good = [good, log.clone()].concat().into();
     assert_eq!(values(behind_good, 0, vec![]), (vec![(0, "good".into())], 1));
@@ -166,7 +166,8 @@ fn passes_over_an_emptied_batch() {
 fn keeps_null_header_values() {
     let mut with_header = record(0, "v", -1, false);
     with_header.headers.insert(StrBytes::from_static_str("h"), None);
-    let (records, _) = decode_batches(0, encode(&[with_header], Compression::None), 0, vec![], MOST).unwrap();
+    let log = encode(&[with_header], Compression::None);
+    let records = decode_batches(0, log, 0, vec![], MOST).unwrap().records;
     assert_eq!(records[0].headers, [("h".to_owned(), None)]);
 }
 
@@ -199,14 +200,6 @@ fn refuses_impossible_lengths() {
     let mut padded = BytesMut::from(&good[..]);
     padded.put_bytes(0, 61);
     assert!(decode_batches(0, padded.freeze(), 1, vec![], MOST).is_err());
-}
-
-#[test]
-fn the_formats_of_before_kafka_0_11_are_refused_however_small_their_messages_are() {
-    for magic in [0, 1] {
-        let message = [&1_i64.to_be_bytes()[..], &28_i32.to_be_bytes(), &[0; 4], &[magic], &[0; 23]].concat();
-        assert!(refusal(message.into()).contains(&format!("offset 1 has the old format {magic}")));
-    }
 }
 
 #[test]
@@ -259,7 +252,7 @@ fn counts_and_offsets_that_cannot_be_are_refused() {
 }
 
 /// One record whose value is so many zeros.
-fn zeros(size: usize) -> Vec<u8> {
+pub(super) fn zeros(size: usize) -> Vec<u8> {
     let varint = |number: usize| {
         let mut rest = number << 1;
         let mut bytes = Vec::new();
@@ -274,7 +267,7 @@ fn zeros(size: usize) -> Vec<u8> {
     [varint(body.len()), body].concat()
 }
 
-fn packed(codec: u8, bytes: &[u8]) -> Vec<u8> {
+pub(super) fn packed(codec: u8, bytes: &[u8]) -> Vec<u8> {
     match codec {
         1 => {
             let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -299,7 +292,7 @@ fn what_unpacks_into_more_than_there_is_room_for_is_refused_in_every_codec() {
         assert!(bomb.len() < MOST / 16, "codec {codec} packs it into {} bytes", bomb.len());
         assert!(refusal(bomb).contains("more than 1048576 bytes"), "codec {codec}");
         let fits = with_records(&batch, codec, 1, &packed(codec, &zeros(MOST - 1000)));
-        assert_eq!(decode_batches(0, fits, 1, vec![], MOST).unwrap().1, 2, "codec {codec}");
+        assert_eq!(decode_batches(0, fits, 1, vec![], MOST).unwrap().next, 2, "codec {codec}");
     }
 }
 
@@ -310,9 +303,9 @@ fn what_has_no_room_beside_what_came_before_is_left_for_the_next_fetch() {
         with_records(&batch, 4, 1, &packed(4, &zeros(MOST * 2 / 3)))
     };
     let both = log(&[half(0), half(1)]);
-    let (records, next) = decode_batches(0, both.clone(), 0, vec![], MOST).unwrap();
+    let Decoded { records, next, .. } = decode_batches(0, both.clone(), 0, vec![], MOST).unwrap();
     assert_eq!((records.len(), next), (1, 1));
-    let (records, next) = decode_batches(0, both, 1, vec![], MOST).unwrap();
+    let Decoded { records, next, .. } = decode_batches(0, both, 1, vec![], MOST).unwrap();
     assert_eq!((records.len(), next), (1, 2));
 }
 
@@ -356,7 +349,7 @@ fn what_is_written_is_read_by_ourselves_and_by_others_as_it_was() {
         message(1_700_086_400_000, Some(""), Some(vec![7; 300]), &[]),
     ];
     let batch = encode_batch(messages.iter());
-    let (read, next) = decode_batches(4, batch.clone(), 0, vec![], MOST).unwrap();
+    let Decoded { records: read, next, .. } = decode_batches(4, batch.clone(), 0, vec![], MOST).unwrap();
     assert_eq!(next, 3);
     for ((message, record), offset) in messages.iter().zip(&read).zip(0..) {
         assert_eq!((record.partition, record.offset), (4, offset));
@@ -372,4 +365,32 @@ fn what_is_written_is_read_by_ourselves_and_by_others_as_it_was() {
     assert_eq!(values, messages.iter().map(|message| message.value.as_deref()).collect::<Vec<_>>());
     let timestamps: Vec<_> = theirs.iter().map(|record| record.timestamp).collect();
     assert_eq!(timestamps, [1_700_000_000_500, 1_700_000_000_000, 1_700_086_400_000]);
+}
+
+#[test]
+fn a_record_has_the_brokers_time_where_its_batch_says_so() {
+    let producers = encode(&[record(1, "a", -1, false), record(2, "b", -1, false)], Compression::None);
+    let times = |batch: Bytes| {
+        let decoded = decode_batches(0, batch, 1, vec![], MOST).unwrap();
+        let times =
+            decoded.records.iter().map(|record| record.timestamp.timestamp_millis()).collect::<Vec<_>>();
+        (times, decoded.append_time)
+    };
+    assert_eq!(times(producers.clone()), (vec![1_700_000_000_001, 1_700_000_000_002], false));
+    // As the broker stamps it: the attribute, and the greatest time.
+    let mut stamped = producers.to_vec();
+    stamped[22] |= 0x08;
+    stamped[35..43].copy_from_slice(&1_800_000_000_000_i64.to_be_bytes());
+    let checksum = crc32c::crc32c(&stamped[21..]);
+    stamped[17..21].copy_from_slice(&checksum.to_be_bytes());
+    assert_eq!(times(stamped.into()), (vec![1_800_000_000_000; 2], true));
+}
+
+#[test]
+fn a_record_without_a_time_has_that_of_its_reading() {
+    let none = Record { timestamp: -1, ..record(1, "a", -1, false) };
+    let before = chrono::Utc::now().timestamp_millis();
+    let decoded = decode_batches(0, encode(&[none], Compression::None), 1, vec![], MOST).unwrap();
+    let time = decoded.records[0].timestamp.timestamp_millis();
+    assert!((before..=chrono::Utc::now().timestamp_millis()).contains(&time), "{time}");
 }

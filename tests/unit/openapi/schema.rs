@@ -14,7 +14,8 @@ pub(super) fn kind(schema: &Value) -> String {
     if let Some(value) = schema.get("const") {
         return code(&value.to_string());
     }
-    if let Some(values) = schema["enum"].as_array() {
+    // A list as long as that of the currencies is for the document.
+    if let Some(values) = schema["enum"].as_array().filter(|values| values.len() <= 20) {
         return values.iter().map(|value| code(&value.to_string())).collect::<Vec<_>>().join(" or ");
     }
     if let Some(kinds) = schema["oneOf"].as_array().or(schema["anyOf"].as_array()) {

@@ -9,7 +9,7 @@ use highwater_kafka::{
 };
 use highwater_web::{
     dead_letters::{Desk, Topics},
-    http::Bearer,
+    http::{Bearer, Door},
 };
 
 use super::service::{Answer, Service};
@@ -32,6 +32,7 @@ fn service() -> Service {
         protocol: GroupProtocol::Classic,
         assignors: vec![Assignor::Range],
         instance_id: None,
+        leave_on_stop: false,
         session_timeout: second,
         rebalance_timeout: second,
         heartbeat_interval: second,
@@ -47,7 +48,8 @@ fn service() -> Service {
         source: "source".into(),
         publisher: service.publisher.clone(),
     };
-    let desk = Desk::new(topics, &consumer, Bearer::of(TOKEN), 3, service.limits, 4 * second);
+    let desk =
+        Desk::new(topics, &consumer, Arc::new(Door::new(Bearer::of(TOKEN))), 3, service.limits, 4 * second);
     service.dead_letters = Some(Arc::new(desk));
     service
 }
@@ -79,7 +81,6 @@ async fn without_a_token_in_the_settings_the_routes_are_not_there() {
 
 #[tokio::test]
 async fn whoever_does_not_bear_the_token_gets_401_and_is_told_what_is_taken() {
-    let service = service();
     let wrong = [
         "Bearer a-token-of-24-characterz",
         "Bearer a-token-of-24-character",
@@ -92,6 +93,8 @@ async fn whoever_does_not_bear_the_token_gets_401_and_is_told_what_is_taken() {
         "Bearer  \u{e9}",
     ];
     for (method, path) in [("GET", "/dead-letters?limit=0"), ("POST", "/dead-letters/redrive")] {
+        // Ten wrong tokens are too many for one door.
+        let service = service();
         let none = ask(&service, method, path, None, "{").await;
         none.problem(401);
         assert_eq!(none.header("www-authenticate"), Some("Bearer realm=\"highwater\""));
@@ -119,6 +122,7 @@ async fn every_fault_of_a_question_is_named() {
     let path = "/dead-letters?limit=0&cursor=x&from=yesterday&to=2026&partition=-1&reason=%ff";
     let faults = ask(&service, "GET", path, bearer, "").await.faults();
     assert_eq!(faults, ["reason", "partition", "from", "to", "limit", "cursor"]);
+    assert_eq!(ask(&service, "GET", "/dead-letters?topic=x", bearer, "").await.faults(), ["topic"]);
     for (body, field) in
         [(r#"{"all":false}"#, "all"), (r#"{"reason":""}"#, "reason"), (r#"{"positions":[]}"#, "positions")]
     {

@@ -27,7 +27,8 @@ async fn an_event_that_is_not_processed_is_not_found() {
 
 #[tokio::test]
 async fn what_is_no_uuid_is_a_bad_request() {
-    for id in ["1", "%20", "not-a-uuid", "%zz"] {
+    let nil = Uuid::nil().to_string();
+    for id in ["1", "%20", "not-a-uuid", "%zz", "urn:uuid:0f8fad5b-d9cb-469f-a165-70867728950e", &nil] {
         assert_eq!(Service::new().get(&format!("/events/processed/{id}")).await.faults(), ["eventId"]);
     }
 }

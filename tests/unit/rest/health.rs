@@ -1,9 +1,17 @@
 //! Whether the process lives, and whether it should get traffic.
 
+use std::sync::Arc;
+
 use highwater_kafka::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Status};
+use highwater_web::{
+    http::{Bearer, Door},
+    shutdown::Stage,
+};
 use serde_json::json;
 
 use super::service::{Service, event};
+
+const TOKEN: &str = "a-token-of-24-characters";
 
 /// All that a service needs to be ready.
 fn ready() -> Status {
@@ -23,6 +31,18 @@ fn restored() -> Status {
             ..GroupStatus::default()
         },
     }
+}
+
+#[tokio::test]
+async fn a_service_that_drains_is_not_ready_and_answers_everything_else() {
+    let service = Service::new();
+    service.status.send_replace(ready());
+    service.get("/ready").await.ok(200);
+    service.shutdown.advance(Stage::Draining);
+    let problem = service.get("/ready").await.problem(503);
+    assert!(problem["detail"].as_str().unwrap().contains("stopping"), "{problem}");
+    service.get("/health").await.ok(200);
+    service.get("/events/processed").await.ok(200);
 }
 
 #[tokio::test]
@@ -82,6 +102,45 @@ async fn ready_stays_200_through_later_rebalances_but_not_without_kafka() {
     status.kafka.connected = false;
     service.status.send_replace(status);
     service.get("/ready").await.problem(503);
+}
+
+#[tokio::test]
+async fn who_reads_is_served_without_kafka_once_all_is_restored() {
+    let service = Service::new();
+    let mut status = ready();
+    status.kafka.connected = false;
+    service.status.send_replace(status.clone());
+    assert_eq!(service.get("/ready/read").await.ok(200)["status"], "ready");
+    service.get("/ready").await.problem(503);
+    for (settled, phase) in [(false, GroupPhase::Assigned), (true, GroupPhase::Left)] {
+        (status.group.settled, status.group.phase) = (settled, phase);
+        service.status.send_replace(status.clone());
+        service.get("/ready/read").await.problem(503);
+    }
+}
+
+#[tokio::test]
+async fn anybody_hears_what_is_wrong_but_not_where_nor_for_which_user() {
+    let mut service = Service::new();
+    service.door = Some(Arc::new(Door::new(Bearer::of(TOKEN))));
+    let mut status = ready();
+    let error = "writing to events/0: 127.0.0.1:22720 refuses user highwater: bad credentials";
+    status.kafka = KafkaStatus { error: Some(error.to_owned()), ..KafkaStatus::default() };
+    service.status.send_replace(status);
+    for path in ["/ready", "/health"] {
+        let public = service.get(path).await;
+        assert!(
+            !public.text().contains("22720") && !public.text().contains("user highwater"),
+            "{}",
+            public.text()
+        );
+        assert!(public.text().contains("refuses this service's user: bad credentials"), "{}", public.text());
+        let request = warp::test::request().path(path).header("authorization", format!("Bearer {TOKEN}"));
+        let whole = service.send(request).await;
+        assert!(whole.text().contains(error), "{}", whole.text());
+        let request = warp::test::request().path(path).header("authorization", "Bearer another");
+        service.send(request).await.problem(401);
+    }
 }
 
 #[tokio::test]

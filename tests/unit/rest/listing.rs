@@ -1,19 +1,12 @@
 //! Listings: their shape, filters, pages and lines.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
-
 use chrono::{TimeDelta, TimeZone, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::service::{Answer, Service, event, event_at};
-use highwater::{
-    activity::Run,
-    store::{EventStore as _, Offered},
-};
+use highwater::activity::Run;
+use highwater_kafka::PartitionStatus;
 
 fn ids(events: &Value) -> Vec<u128> {
     let id = |event: &Value| Uuid::parse_str(event["eventId"].as_str().unwrap()).unwrap().as_u128();
@@ -114,7 +107,7 @@ async fn filters_narrow_every_listing() {
         ("/events/processed?userId=ann", vec![3, 2]),
         ("/events/processed?eventType=login", vec![3, 1]),
         ("/events/processed?userId=ann&eventType=LOGIN", vec![3]),
-        ("/events/processed?unknown=1&userId=bob&", vec![1]),
+        ("/events/processed?&userId=bob&", vec![1]),
     ] {
         assert_eq!(ids(&service.get(path).await.ok(200)), expected, "{path}");
     }
@@ -156,6 +149,8 @@ async fn parameters_that_cannot_be_read_are_told_together() {
         ("userId=a&userId=a", vec!["userId"]),
         ("limit=1&limit=2&eventType=%", vec!["eventType", "limit"]),
         ("cursor=x", vec!["cursor"]),
+        ("order=down", vec!["order"]),
+        ("order=DESC&limit=0", vec!["order", "limit"]),
     ] {
         for path in ["/events/processed", "/api/events"] {
             assert_eq!(service.get(&format!("{path}?{query}")).await.faults(), expected, "{query}");
@@ -163,6 +158,33 @@ async fn parameters_that_cannot_be_read_are_told_together() {
     }
     assert_eq!(service.get("/api/events/user/a?userId=b").await.faults(), ["userId"]);
     assert_eq!(service.get("/api/events/type/a?eventType=b").await.faults(), ["eventType"]);
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_not_known_is_refused_and_the_known_ones_are_named() {
+    let service = with_three().await;
+    for path in ["/events/processed", "/api/events", "/api/events/user/ann", "/api/events/type/LOGIN"] {
+        for (query, expected) in [
+            ("userid=bob", vec!["userid"]),
+            ("user%69d=bob", vec!["userid"]),
+            ("sort=asc&limit=x", vec!["limit", "sort"]),
+            ("page=2&page=3", vec!["page"]),
+            ("%ff=1", vec!["%ff"]),
+        ] {
+            assert_eq!(service.get(&format!("{path}?{query}")).await.faults(), expected, "{path}?{query}");
+        }
+        let problem = service.get(&format!("{path}?userid=bob")).await.problem(400);
+        let message = problem["errors"][0]["message"].as_str().unwrap();
+        let fixed = ["user/", "type/"].iter().any(|fixed| path.contains(fixed));
+        assert!(message.contains("from, to, "), "{message}");
+        assert!(fixed || message.ends_with("userId, eventType, limit, cursor"), "{message}");
+    }
+    let many: Vec<_> = (0..500).map(|number| format!("{number}{}", "x".repeat(100))).collect();
+    let answer = service.get(&format!("/api/events?{}", many.join("&"))).await;
+    assert!(answer.text().len() < 2_000, "{} bytes", answer.text().len());
+    let of_one = "/events/processed/01234567-89ab-cdef-0123-456789abcdef";
+    assert_eq!(service.get(&format!("{of_one}?timeout=2s")).await.faults(), ["timeout"]);
+    service.get("/health?verbose=1").await.ok(200);
 }
 
 #[tokio::test]
@@ -269,25 +291,74 @@ async fn any_other_accept_gives_json() {
 }
 
 #[tokio::test]
-async fn a_search_that_finds_nothing_lets_others_have_their_turn() {
+async fn the_newest_come_first_where_that_is_asked_for_each_once_while_others_arrive() {
     let service = Service::new();
-    let offer = |number: u128| Offered { offset: number as i64, event: event(number, "ann", "LOGIN") };
-    service.store.admit(0, (0..40_000).map(offer).collect()).await.unwrap();
-    let turns = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&turns);
-    let others = tokio::spawn(async move {
-        loop {
-            count.fetch_add(1, Ordering::Relaxed);
-            tokio::task::yield_now().await;
-        }
-    });
-    for path in
-        ["/events/processed?from=2100-01-01T00:00:00Z", "/api/events?from=2100-01-01T00:00:00Z&limit=10"]
-    {
-        let before = turns.load(Ordering::Relaxed);
-        service.get(path).await.ok(200);
-        let had = turns.load(Ordering::Relaxed) - before;
-        assert!(had >= 5, "{had} turns while 40,000 events were looked at: {path}");
+    for number in 0..7 {
+        service.processed(event(number, ["ann", "bob"][number as usize % 2], "LOGIN")).await;
     }
-    others.abort();
+    assert_eq!(ids(&service.get("/events/processed?order=desc").await.ok(200)), [6, 5, 4, 3, 2, 1, 0]);
+    assert_eq!(ids(&service.get("/events/processed?order=asc&limit=3").await.ok(200)), [0, 1, 2]);
+    let (mut seen, mut arrived) = (Vec::new(), 100);
+    let mut path = Some("/api/events/user/ann?order=desc&limit=2".to_owned());
+    while let Some(page) = path {
+        let answer = service.get(&page).await;
+        let body = answer.ok(200);
+        assert_eq!(body["count"], body["events"].as_array().unwrap().len());
+        seen.extend(ids(&body["events"]));
+        path = next(&answer);
+        assert!(path.as_ref().is_none_or(|path| path.contains("order=desc")), "{path:?}");
+        service.processed(event(arrived, "ann", "LOGIN")).await;
+        arrived += 1;
+    }
+    assert_eq!(seen, [6, 4, 2, 0]);
+}
+
+#[tokio::test]
+async fn a_cursor_stands_between_two_events_and_leads_in_either_direction() {
+    let service = Service::new();
+    for number in 0..6 {
+        service.processed(event(number, "ann", "LOGIN")).await;
+    }
+    let path = next(&service.get("/events/processed?limit=2").await).unwrap();
+    assert_eq!(ids(&service.get(&path).await.ok(200)), [2, 3]);
+    assert_eq!(ids(&service.get(&format!("{path}&order=desc")).await.ok(200)), [1, 0], "back from there");
+    let path = next(&service.get("/events/processed?limit=2&order=desc").await).unwrap();
+    assert_eq!(ids(&service.get(&path).await.ok(200)), [3, 2]);
+    let turned = path.replace("order=desc", "order=asc");
+    assert_eq!(ids(&service.get(&turned).await.ok(200)), [4, 5], "forth from there");
+}
+
+#[tokio::test]
+async fn a_listing_and_a_404_say_which_partitions_they_are_from_and_whether_these_are_restored() {
+    const EVENT: &str = "/events/processed/00000000-0000-0000-0000-000000000009";
+    let service = with_three().await;
+    let held = |partition, restored| PartitionStatus { partition, restored, ..PartitionStatus::default() };
+    for (partitions, of, expected) in [
+        (vec![], 0, "held=\"\", restored=\"\", of=0, whole=?0"),
+        (
+            vec![held(0, true), held(1, false), held(2, true)],
+            3,
+            "held=\"0-2\", restored=\"0,2\", of=3, whole=?0",
+        ),
+        (
+            (0..3).map(|number| held(number, true)).collect(),
+            3,
+            "held=\"0-2\", restored=\"0-2\", of=3, whole=?1",
+        ),
+        (
+            vec![held(1, true), held(2, true), held(5, true)],
+            6,
+            "held=\"1-2,5\", restored=\"1-2,5\", of=6, whole=?0",
+        ),
+    ] {
+        service.status.send_modify(|status| {
+            status.group.partitions.clone_from(&partitions);
+            status.group.topic_partitions = of;
+        });
+        for path in ["/events/processed", "/api/events?limit=1", "/api/events/user/nobody", EVENT] {
+            let answer = service.get(path).await;
+            assert_eq!(answer.header("highwater-partitions"), Some(expected), "{path}");
+        }
+    }
+    service.get(EVENT).await.problem(404);
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use chrono::{TimeDelta, Utc};
 use highwater::activity::PATHS;
 use highwater_kafka::{GroupPhase, PartitionStatus};
 use highwater_web::http::Traffic;
 use warp::http::{Method, StatusCode};
 
-use super::service::{Service, event};
+use super::service::{Service, event, event_at};
 
 /// The value of a series, by its name and labels as they are written.
 fn value(text: &str, series: &str) -> f64 {
@@ -35,6 +36,7 @@ async fn metrics_are_prometheus_text_with_the_state_of_kafka_the_group_and_the_s
     let text = answer.text();
     for (series, expected) in [
         ("highwater_kafka_connected", 1.0),
+        ("highwater_embedded_broker", 0.0),
         ("highwater_ready", 0.0),
         ("highwater_group_phase{phase=\"assigned\",topic=\"events\"}", 1.0),
         ("highwater_group_phase{phase=\"joining\",topic=\"events\"}", 0.0),
@@ -44,6 +46,7 @@ async fn metrics_are_prometheus_text_with_the_state_of_kafka_the_group_and_the_s
         ("highwater_consume_standing_still{partition=\"2\",topic=\"events\"}", 1.0),
         ("highwater_consume_duplicates_total", 1.0),
         ("highwater_consume_conflicts_total", 0.0),
+        ("highwater_listings_refused_total", 0.0),
         ("highwater_store_events", 1.0),
         ("highwater_store_evicted_total", 0.0),
         ("highwater_dead_letters_total{topic=\"events\"}", 0.0),
@@ -52,6 +55,27 @@ async fn metrics_are_prometheus_text_with_the_state_of_kafka_the_group_and_the_s
     }
     assert!(text.contains("# TYPE highwater_consume_duplicates_total counter\n"), "{text}");
     assert!(text.contains("# TYPE highwater_consume_lag gauge\n"), "{text}");
+}
+
+#[tokio::test]
+async fn metrics_tell_of_the_process_and_how_old_the_oldest_event_is() {
+    let service = Service::new();
+    let answer = service.get("/metrics").await;
+    let text = answer.text();
+    assert!(value(text, "process_resident_memory_bytes") > 1e6);
+    assert!(value(text, "process_virtual_memory_bytes") > value(text, "process_resident_memory_bytes"));
+    assert!((3.0..1e6).contains(&value(text, "process_open_fds")));
+    assert!(value(text, "process_max_fds") >= value(text, "process_open_fds"));
+    assert!(value(text, "process_threads") >= 1.0);
+    assert!(value(text, "process_cpu_seconds_total") >= 0.0);
+    let age = Utc::now().timestamp() as f64 - value(text, "process_start_time_seconds");
+    assert!((-2.0..86_400.0).contains(&age), "started {age} s ago");
+    assert!(!text.contains("highwater_store_oldest_event_age_seconds"), "{text}");
+
+    let old = Utc::now() - TimeDelta::hours(1);
+    service.processed(event_at(1, "u", "LOGIN", old)).await;
+    let age = value(service.get("/metrics").await.text(), "highwater_store_oldest_event_age_seconds");
+    assert!((3600.0..3660.0).contains(&age), "{age}");
 }
 
 #[tokio::test]

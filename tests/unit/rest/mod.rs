@@ -1,7 +1,9 @@
 //! The REST face of the activity service, without sockets and without Kafka.
 
+mod access;
 mod dead_letters;
 mod documentation;
+mod door;
 mod finding;
 mod group;
 mod health;
@@ -11,4 +13,5 @@ mod metrics;
 mod publishing;
 mod routing;
 pub(crate) mod service;
+mod turns;
 mod validation;

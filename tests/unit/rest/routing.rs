@@ -39,6 +39,12 @@ async fn options_tells_the_methods_of_a_path() {
 }
 
 #[tokio::test]
+async fn options_of_the_whole_service_are_204() {
+    let answer = Service::new().send(warp::test::request().method("OPTIONS").path("*")).await;
+    assert_eq!((answer.status(), answer.header("allow")), (204, None));
+}
+
+#[tokio::test]
 async fn an_unknown_path_is_404_for_every_method() {
     let service = Service::new();
     for path in [

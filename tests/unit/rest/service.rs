@@ -9,13 +9,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
-    activity::{Api, Config, Conflicts, Holdings, PATHS, Run, routes},
+    activity::{Api, Config, Conflicts, Holdings, PATHS, Run, Turns, routes},
     store::{self, Event, EventStore, MemoryStore, Offered},
 };
 use highwater_kafka::{Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::Roster};
 use highwater_web::{
     dead_letters::Desk,
-    http::{BodyLimits, Traffic},
+    http::{BodyLimits, Door, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
 };
@@ -46,8 +46,10 @@ pub(crate) struct Service {
     pub(crate) roster: Arc<Roster>,
     pub(crate) conflicts: Arc<Conflicts>,
     pub(crate) embedded: bool,
+    pub(crate) door: Option<Arc<Door>>,
     pub(crate) limits: BodyLimits,
     pub(crate) run: Run,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) dead_letters: Option<Arc<Desk>>,
     pub(crate) shutdown: Shutdown,
 }
@@ -64,12 +66,14 @@ impl Service {
             roster: Arc::new(Roster::asking(|| Box::pin(ready(Ok(Vec::new()))))),
             conflicts: Arc::default(),
             embedded: false,
+            door: None,
             limits: BodyLimits {
                 max_bytes: 64 * 1024,
                 max_depth: 32,
                 timeout: std::time::Duration::from_secs(5),
             },
             run: Run::begin(),
+            turns: Arc::default(),
             dead_letters: None,
             shutdown: Shutdown::new(),
         }
@@ -93,9 +97,15 @@ impl Service {
             counts: Arc::default(),
             roster: Arc::clone(&self.roster),
         };
-        let holdings = Holdings { store: self.store.clone(), conflicts: self.conflicts.clone() };
+        let holdings = Holdings {
+            store: self.store.clone(),
+            conflicts: self.conflicts.clone(),
+            turns: Arc::clone(&self.turns),
+        };
         let operations = Operations {
             embedded: self.embedded,
+            shutdown: self.shutdown.clone(),
+            door: self.door.clone(),
             memberships: vec![membership],
             particular: Some(Arc::new(holdings)),
             ..Operations::new("highwater", self.status.subscribe(), Arc::new(Traffic::new(&PATHS).unwrap()))
@@ -106,6 +116,7 @@ impl Service {
             config: Config { event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into() },
             limits: self.limits,
             run: self.run,
+            turns: Arc::clone(&self.turns),
             operations: Arc::new(operations),
             dead_letters: self.dead_letters.clone(),
             shutdown: self.shutdown.clone(),

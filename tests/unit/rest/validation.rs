@@ -1,6 +1,7 @@
 //! What is no event, field by field.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::service::Service;
 
@@ -13,9 +14,16 @@ async fn faults(path: &str, body: impl AsRef<[u8]>) -> Vec<String> {
 
 #[tokio::test]
 async fn a_user_id_is_a_string_with_a_character_that_is_not_blank() {
-    for user_id in
-        [json!(null), json!(7), json!(["u"]), json!(""), json!(" \t\u{2003}"), json!("ü".repeat(257))]
-    {
+    for user_id in [
+        json!(null),
+        json!(7),
+        json!(["u"]),
+        json!(""),
+        json!(" \t\u{2003}"),
+        json!("\u{200b}"),
+        json!("\u{feff}\u{3164}\n"),
+        json!("ü".repeat(257)),
+    ] {
         for (path, event_type) in [("/events/generate", "LOGIN"), ("/api/events", "anything")] {
             let body = json!({"userId": user_id, "eventType": event_type}).to_string();
             assert_eq!(faults(path, body).await, ["userId"], "{user_id}");
@@ -46,7 +54,7 @@ async fn an_event_type_is_one_of_those_that_are_set_letter_by_letter() {
 
 #[tokio::test]
 async fn an_api_event_type_is_anything_but_blank_or_too_long() {
-    for event_type in [json!(null), json!({}), json!("  "), json!("x".repeat(257))] {
+    for event_type in [json!(null), json!({}), json!("  "), json!("\u{2060}"), json!("x".repeat(257))] {
         let body = json!({"userId": "u", "eventType": event_type}).to_string();
         assert_eq!(faults("/api/events", body).await, ["eventType"], "{event_type}");
     }
@@ -57,9 +65,38 @@ async fn an_api_event_type_is_anything_but_blank_or_too_long() {
 #[tokio::test]
 async fn a_payload_is_an_object() {
     for payload in [json!([]), json!("{}"), json!(1), json!(false)] {
-        let body = json!({"userId": "u", "eventType": "LOGIN", "payload": payload, "metadata": payload});
-        assert_eq!(faults("/events/generate", body.to_string()).await, ["payload"]);
-        assert_eq!(faults("/api/events", body.to_string()).await, ["metadata"]);
+        for name in ["payload", "metadata"] {
+            let body = json!({"userId": "u", "eventType": "LOGIN", name: payload}).to_string();
+            assert_eq!(faults("/events/generate", &body).await, [name]);
+            assert_eq!(faults("/api/events", &body).await, [name]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_payload_is_taken_by_either_name_on_both_routes() {
+    for (path, status) in [("/events/generate", 201), ("/api/events", 202)] {
+        for fields in [
+            r#""payload":{"ip":"::1"}"#,
+            r#""metadata":{"ip":"::1"}"#,
+            r#""meta\u0064ata":{"ip":"::1"},"payload":null"#,
+            r#""payload":{"ip":"::1"},"metadata":null"#,
+        ] {
+            let service = Service::new();
+            let body = format!(r#"{{"userId":"u","eventType":"LOGIN",{fields}}}"#);
+            service.post(path, body).await.ok(status);
+            let value: Value = serde_json::from_slice(service.sent()[0].value.as_deref().unwrap()).unwrap();
+            assert_eq!(value["payload"], json!({"ip": "::1"}), "{path} {fields}");
+            assert_eq!(value.get("metadata"), None, "one name in the topic");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_payload_by_both_names_is_a_fault_even_if_they_agree() {
+    for path in ["/events/generate", "/api/events"] {
+        let body = r#"{"userId":"u","eventType":"LOGIN","payload":{},"metadata":{}}"#;
+        assert_eq!(faults(path, body).await, ["metadata"]);
     }
 }
 
@@ -69,6 +106,10 @@ async fn an_event_id_is_a_uuid_and_a_timestamp_is_a_moment() {
         ("eventId", json!("42")),
         ("eventId", json!(42)),
         ("eventId", json!("")),
+        ("eventId", json!(Uuid::nil())),
+        ("eventId", json!(Uuid::max())),
+        ("eventId", json!("{0f8fad5b-d9cb-469f-a165-70867728950e}")),
+        ("eventId", json!("urn:uuid:0f8fad5b-d9cb-469f-a165-70867728950e")),
         ("timestamp", json!("yesterday")),
         ("timestamp", json!(1_700_000_000)),
         ("timestamp", json!("2026-13-01T00:00:00Z")),
@@ -106,7 +147,7 @@ async fn a_field_that_stands_twice_is_a_fault_even_if_its_values_agree() {
 
 #[tokio::test]
 async fn fields_that_nobody_knows_are_ignored() {
-    let body = r#"{"v":2,"userId":"u","more":{"userId":3},"eventType":"LOGIN","metadata":"no object","v":3}"#;
+    let body = r#"{"v":2,"userId":"u","more":{"userId":3},"eventType":"LOGIN","extra":"no object","v":3}"#;
     Service::new().post("/events/generate", body).await.ok(201);
 }
 
@@ -201,6 +242,8 @@ async fn a_content_type_is_json_by_any_of_its_names_or_absent() {
         "Application/JSON",
         "application/vnd.acme.event+json",
         "application/cloudevents+JSON;x=y",
+        // An empty one names none.
+        "",
     ] {
         service.send(post(content_type.as_bytes())).await.ok(201);
     }
@@ -209,7 +252,6 @@ async fn a_content_type_is_json_by_any_of_its_names_or_absent() {
         b"application/x-www-form-urlencoded",
         b"application/jsonx",
         b"json",
-        b"",
         b"multipart/form-data; boundary=json",
         b"text/json+json",
         b"application/+json",
@@ -232,4 +274,11 @@ async fn a_body_has_a_size_that_it_may_have() {
     service.post("/events/generate", body(64 * 1024)).await.ok(201);
     let problem = service.post("/events/generate", body(64 * 1024 + 1)).await.problem(413);
     assert!(problem["detail"].as_str().unwrap().contains("65536"), "{problem}");
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_before_the_body_is_named() {
+    let body = "\u{feff}{\"userId\":\"u\",\"eventType\":\"LOGIN\"}";
+    let answer = Service::new().post("/events/generate", body).await;
+    assert!(answer.problem(400)["detail"].as_str().unwrap().contains("a byte order mark (U+FEFF)"));
 }

@@ -5,6 +5,7 @@ use highwater_commerce::users::{
     punycode,
 };
 use proptest::prelude::*;
+use unicode_normalization::UnicodeNormalization as _;
 
 #[test]
 fn addresses_of_any_script_are_taken_without_surrounding_blanks() {
@@ -42,6 +43,13 @@ fn what_is_no_address_is_not_taken() {
         "ann@example-.org",
         "ann@exam_ple.org",
         "<ann@example.org>",
+        "mailto:ann@example.org",
+        "ann(work)@example.org",
+        "an[n]@example.org",
+        "an\\n@example.org",
+        "\"ann\"@example.org",
+        "ann@example.org.",
+        "ann@[192.0.2.1]",
         "ann@example.org, bob@example.org",
         "ann\n@example.org",
         // What nobody sees.
@@ -51,6 +59,7 @@ fn what_is_no_address_is_not_taken() {
         "ann\u{fe0f}@example.org",
         "ann@example\u{e0061}.org",
         "ann@exam\u{200d}ple.org",
+        "ann\u{2800}@example.org",
         // What a domain would read like, or does not stand for anything.
         "ann@example\u{3002}\u{3002}org",
         "ann@a\u{2100}b.org",
@@ -74,6 +83,55 @@ fn case_and_surrounding_blanks_make_no_difference() {
         assert_eq!(normal_form(one), normal_form(other));
     }
     assert_ne!(normal_form("ann@example.org"), normal_form("an.n@example.org"));
+}
+
+#[test]
+fn both_small_sigmas_are_one_letter_as_in_capitals() {
+    for (spelt, others) in [
+        ("νίκος@example.gr", vec!["νίκοσ@example.gr", "ΝΊΚΟΣ@example.gr", "Νίκοσ@EXAMPLE.gr"]),
+        ("νίκος.παπάς@example.gr", vec!["νίκοσ.παπάσ@example.gr", "ΝΊΚΟΣ.ΠΑΠΆΣ@example.gr"]),
+        ("σίσυφος+σος@example.gr", vec!["ΣΊΣΥΦΟΣ+ΣΟΣ@example.gr", "ςίςυφος+ςος@example.gr"]),
+        ("σ@example.gr", vec!["ς@example.gr", "Σ@example.gr"]),
+    ] {
+        // The key of who wrote it as Greek is written is what it was before the others counted as the same.
+        assert_eq!(normal_form(spelt), spelt);
+        for other in others {
+            assert_eq!(normal_form(other), spelt, "{other}");
+        }
+    }
+}
+
+/// Keys that are in topics: whatever the normal form learns, these stay.
+#[test]
+fn the_keys_of_addresses_do_not_change() {
+    for (address, key) in [
+        ("Ann.O'Neill+News@Sub.Example.ORG", "ann.o'neill+news@sub.example.org"),
+        ("Straße@example.org", "straße@example.org"),
+        ("STRASSE@example.org", "strasse@example.org"),
+        ("STRAẞE@example.org", "straße@example.org"),
+        ("İzmir@example.org", "i\u{307}zmir@example.org"),
+        ("ırmak@example.org", "ırmak@example.org"),
+        ("µ@example.org", "µ@example.org"),
+        ("ﬁ@example.org", "ﬁ@example.org"),
+        ("Ǆemal@example.org", "ǆemal@example.org"),
+        ("Jo\u{308}rg@Bu\u{308}cher.example", "jörg@bücher.example"),
+        ("ΑΛΈΞΑΝΔΡΟΣ@example.gr", "αλέξανδρος@example.gr"),
+        ("αλέξανδρος@example.gr", "αλέξανδρος@example.gr"),
+        ("ann@ΝΊΚΟΣ.gr", "ann@νίκοσ.gr"),
+        ("ann@νίκος.gr", "ann@νίκος.gr"),
+        ("Иван@Пример.РФ", "иван@пример.рф"),
+        ("ᏣᎳᎩ@example.org", "ꮳꮃꭹ@example.org"),
+        ("用户@例子\u{3002}广告", "用户@例子.广告"),
+        ("a@ｅｘａｍｐｌｅ．org", "a@example.org"),
+        ("a@XN--BCHER-KVA.Example", "a@bücher.example"),
+    ] {
+        assert_eq!(normal_form(address), key);
+    }
+    for c in ('\0'..=char::MAX).filter(|c| !matches!(c, 'σ' | 'ς' | 'Σ' | '@') && !c.is_whitespace()) {
+        let local = format!("A{c}b");
+        let lower: String = local.nfc().collect::<String>().to_lowercase().nfc().collect();
+        assert_eq!(normal_form(&format!("{local}@example.org")), format!("{lower}@example.org"), "{c:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the user and the order service are made of, without Kafka.
 
 mod emails;
+mod idempotency;
 mod ledger;
 mod orders;
 mod pages;

@@ -42,6 +42,20 @@ fn the_largest_order_is_exact() {
 }
 
 #[test]
+fn an_amount_shows_the_decimals_of_its_currency_and_loses_none() {
+    for (amount, currency, shown) in [
+        ("12.5", "EUR", "12.50"),
+        ("12", "EUR", "12.00"),
+        ("12", "JPY", "12"),
+        ("1.5", "KWD", "1.500"),
+        ("1.2345", "EUR", "1.2345"),
+        ("12", "XYZ", "12"),
+    ] {
+        assert_eq!(amount.parse::<Price>().unwrap().in_currency(currency).to_string(), shown);
+    }
+}
+
+#[test]
 fn what_is_written_is_what_is_read_also_a_total_of_more_digits_than_a_price_has() {
     let total = Item::total(&vec![item("999999999999.9999", MOST_OF_AN_ITEM); MOST_ITEMS]).unwrap();
     let written = serde_json::to_string(&total).unwrap();

@@ -5,7 +5,7 @@ use highwater_web::timestamp::parse;
 use proptest::prelude::*;
 
 fn read(text: &str) -> Option<String> {
-    parse(text).map(|moment| moment.to_rfc3339_opts(SecondsFormat::Millis, true))
+    parse(text).ok().map(|moment| moment.to_rfc3339_opts(SecondsFormat::Millis, true))
 }
 
 #[track_caller]
@@ -33,6 +33,26 @@ fn an_offset_is_taken_off() {
 #[test]
 fn lower_case_letters_and_a_comma_are_fine() {
     reads("2024-05-06t07:08:09,5z", "2024-05-06T07:08:09.500Z");
+}
+
+#[test]
+fn a_blank_may_stand_between_date_and_time() {
+    reads("2024-05-06 07:08:09", "2024-05-06T07:08:09.000Z");
+    reads("2024-05-06 07:08:09.123456+02", "2024-05-06T05:08:09.123Z"); // PostgreSQL's
+}
+
+#[test]
+fn the_basic_form_is_read() {
+    reads("20240506T070809Z", "2024-05-06T07:08:09.000Z");
+    reads("20240506T0708+0200", "2024-05-06T05:08:00.000Z");
+    reads("20240506 070809,25", "2024-05-06T07:08:09.250Z");
+}
+
+#[test]
+fn hour_24_is_the_beginning_of_the_next_day() {
+    reads("2024-02-28T24:00:00Z", "2024-02-29T00:00:00.000Z");
+    reads("2024-12-31T24:00+01:00", "2024-12-31T23:00:00.000Z");
+    reads("20240506T2400", "2024-05-07T00:00:00.000Z");
 }
 
 #[test]
@@ -76,13 +96,20 @@ fn what_is_not_a_moment_is_refused() {
         "2024-05-06T",
         "2024-05-06T07",
         "2024-05-06T07Z",
-        "2024-05-06 07:08:09",
-        "20240506T070809Z",
+        "2024-05-06  07:08:09",
+        "20240506T07:08:09Z",
+        "2024-05-06T070809Z",
+        "202405-06T070809Z",
+        "20240506T07080Z",
+        "20240506T0708.5Z",
         "2024-W19-1T07:08:09Z",
         "2024-13-06T07:08:09Z",
         "2024-02-30T07:08:09Z",
         "2023-02-29T07:08:09Z",
-        "2024-05-06T24:00:00Z",
+        "2024-05-06T24:00:01Z",
+        "2024-05-06T24:01Z",
+        "2024-05-06T24:00:00.001Z",
+        "9999-12-31T24:00:00Z",
         "2024-05-06T07:60:09Z",
         "2024-05-06T07:08:61Z",
         "2024-05-06T07:08:09.Z",
@@ -110,7 +137,7 @@ proptest! {
     fn every_moment_of_the_four_digit_years_is_read_back(millis in -62_167_219_200_000i64..=253_402_300_799_999) {
         let moment = DateTime::<Utc>::from_timestamp_millis(millis).unwrap();
         let text = moment.to_rfc3339_opts(SecondsFormat::Millis, true);
-        prop_assert_eq!(parse(&text), Some(moment));
+        prop_assert_eq!(parse(&text), Ok(moment));
     }
 
     #[test]

@@ -7,8 +7,12 @@ mod model;
 mod queries;
 mod waiting;
 
+use std::ops::Range;
+
 use chrono::{DateTime, Utc};
-use highwater::store::{Admission, Config, Event, EventStore, MemoryStore, Offered, Position, Query};
+use highwater::store::{
+    Admission, Config, Direction, Event, EventStore, MemoryStore, Offered, Page, Position, Query,
+};
 use uuid::Uuid;
 
 fn store(max_events: u64) -> MemoryStore {
@@ -37,20 +41,32 @@ async fn admit(store: &MemoryStore, partition: i32, events: Vec<Event>) -> Vec<b
 
 /// The numbers of all events that match, read in pages of at most so many.
 async fn listed(store: &MemoryStore, query: &Query, limit: usize) -> Vec<u32> {
-    let (mut from, until) = (Position::default(), store.end().await.unwrap());
+    let mut rest = Some(whole(store).await);
     let mut numbers = Vec::new();
-    loop {
-        let page = store.read(query, from, until, limit).await.unwrap();
+    while let Some(within) = rest {
+        let page = store.read(query, within.clone(), limit).await.unwrap();
         assert!(page.events.len() <= limit);
-        numbers.extend(page.events.iter().map(|event| u32::try_from(event.id().as_u128()).unwrap()));
-        match page.next {
-            Some(next) => {
-                assert!(next > from || numbers.is_empty(), "no way forward from {from:?}");
-                from = next;
-            }
-            None => return numbers,
-        }
+        numbers.extend(numbers_of(&page));
+        rest = page.rest;
+        let is_less = |rest: &Range<Position>| {
+            (within.start..=within.end).contains(&rest.start) && rest.end <= within.end && *rest != within
+        };
+        assert!(rest.as_ref().is_none_or(is_less), "no way forward from {within:?}: {rest:?}");
     }
+    numbers
+}
+
+/// All places that were given away.
+async fn whole(store: &MemoryStore) -> Range<Position> {
+    Position::default()..store.end().await.unwrap()
+}
+
+fn numbers_of(page: &Page) -> Vec<u32> {
+    page.events.iter().map(|event| u32::try_from(event.id().as_u128()).unwrap()).collect()
+}
+
+fn newest_first(query: Query) -> Query {
+    Query { direction: Direction::Backward, ..query }
 }
 
 async fn all(store: &MemoryStore) -> Vec<u32> {

@@ -1,6 +1,6 @@
 //! The store against one that is too simple to be wrong.
 
-use highwater::store::{Event, EventStore, Query};
+use highwater::store::{Direction, Event, EventStore, Query};
 use proptest::prelude::*;
 use tokio::runtime;
 use uuid::Uuid;
@@ -36,11 +36,9 @@ fn query() -> impl Strategy<Value = Query> {
     let time = || prop::option::of((0_i64..10).prop_map(moment));
     let user = prop::option::of(prop::sample::select(&USERS[..]).prop_map(str::to_owned));
     let event_type = prop::option::of(prop::sample::select(&TYPES[..]).prop_map(str::to_owned));
-    (user, event_type, time(), time()).prop_map(|(user_id, event_type, from, to)| Query {
-        user_id,
-        event_type,
-        from,
-        to,
+    let direction = prop::sample::select(&[Direction::Forward, Direction::Backward][..]);
+    (user, event_type, time(), time(), direction).prop_map(|(user_id, event_type, from, to, direction)| {
+        Query { user_id, event_type, from, to, direction }
     })
 }
 
@@ -95,7 +93,12 @@ impl Model {
                 && query.from.is_none_or(|from| moment(held.millis) >= from)
                 && query.to.is_none_or(|to| moment(held.millis) < to)
         };
-        self.held.iter().filter(|(_, held)| matches(held)).map(|(_, held)| held.number).collect()
+        let mut numbers: Vec<u32> =
+            self.held.iter().filter(|(_, held)| matches(held)).map(|(_, held)| held.number).collect();
+        if query.direction == Direction::Backward {
+            numbers.reverse();
+        }
+        numbers
     }
 }
 

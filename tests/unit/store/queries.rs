@@ -2,10 +2,13 @@
 
 use std::thread;
 
-use highwater::store::{EventStore, Position, Query};
+use highwater::store::{Event, EventStore, MemoryStore, Position, Query};
 use tokio::runtime;
+use uuid::Uuid;
 
-use super::{admit, all, event, events, listed, moment, of_type, of_user, store};
+use super::{
+    admit, all, event, events, listed, moment, newest_first, numbers_of, of_type, of_user, store, whole,
+};
 
 #[tokio::test]
 async fn a_user_is_compared_exactly() {
@@ -65,12 +68,15 @@ async fn a_page_that_is_not_the_last_points_at_an_event_that_matches() {
     admit(&store, 0, vec![event(5, "eve", "A"); 1]).await;
     let query = Query { to: Some(moment(3)), ..Query::default() };
     let until = store.end().await.unwrap();
-    let first = store.read(&query, Position::default(), until, 2).await.unwrap();
-    assert_eq!(first.events.len(), 2);
-    let second = store.read(&query, first.next.unwrap(), until, 2).await.unwrap();
-    assert_eq!((second.events.len(), second.next), (1, None));
-    let whole = store.read(&query, Position::default(), until, 3).await.unwrap();
-    assert_eq!((whole.events.len(), whole.next), (3, None));
+    let whole = Position::default()..until;
+    for query in [query.clone(), newest_first(query)] {
+        let first = store.read(&query, whole.clone(), 2).await.unwrap();
+        assert_eq!(first.events.len(), 2);
+        let second = store.read(&query, first.rest.unwrap(), 2).await.unwrap();
+        assert_eq!((second.events.len(), second.rest), (1, None));
+        let all = store.read(&query, whole.clone(), 3).await.unwrap();
+        assert_eq!((all.events.len(), all.rest), (3, None));
+    }
 }
 
 #[tokio::test]
@@ -79,10 +85,12 @@ async fn what_is_admitted_after_the_listing_began_is_not_in_it() {
     admit(&store, 0, events(0..2)).await;
     let until = store.end().await.unwrap();
     admit(&store, 1, events(2..4)).await;
-    let page = store.read(&Query::default(), Position::default(), until, 100).await.unwrap();
-    assert_eq!((page.events.len(), page.next), (2, None));
-    let page = store.read(&Query::default(), until, store.end().await.unwrap(), 100).await.unwrap();
-    assert_eq!(page.events.len(), 2);
+    for query in [Query::default(), newest_first(Query::default())] {
+        let page = store.read(&query, Position::default()..until, 100).await.unwrap();
+        assert_eq!((page.events.len(), page.rest), (2, None));
+        let page = store.read(&query, until..store.end().await.unwrap(), 100).await.unwrap();
+        assert_eq!(page.events.len(), 2);
+    }
 }
 
 #[tokio::test]
@@ -90,30 +98,99 @@ async fn a_listing_goes_on_where_events_have_left_meanwhile() {
     let store = store(4);
     admit(&store, 0, events(0..4)).await;
     let until = store.end().await.unwrap();
-    let page = store.read(&Query::default(), Position::default(), until, 1).await.unwrap();
+    let page = store.read(&Query::default(), Position::default()..until, 1).await.unwrap();
+    let newest = store.read(&newest_first(Query::default()), Position::default()..until, 1).await.unwrap();
+    assert_eq!((numbers_of(&page), numbers_of(&newest)), (vec![0], vec![3]));
     admit(&store, 0, events(4..6)).await;
-    let rest = store.read(&Query::default(), page.next.unwrap(), until, 10).await.unwrap();
-    let numbers: Vec<u128> = rest.events.iter().map(|event| event.id().as_u128()).collect();
-    assert_eq!(numbers, [2, 3]);
+    let rest = store.read(&Query::default(), page.rest.unwrap(), 10).await.unwrap();
+    assert_eq!((numbers_of(&rest), rest.rest), (vec![2, 3], None));
+    let older = store.read(&newest_first(Query::default()), newest.rest.unwrap(), 10).await.unwrap();
+    assert_eq!((numbers_of(&older), older.rest), (vec![2], None));
+}
+
+/// Of so many events the one in the middle happened last; all blocks have both early and late ones.
+async fn with_one_late_in(events: u32, partitions: u32) -> MemoryStore {
+    let store = store(1_000_000);
+    for first in (0..events).step_by(500) {
+        let some = first..first + 500;
+        let made = some.map(|number| {
+            let late = [0, 1_000][(number == events / 2) as usize];
+            let millis = i64::from(number % 7 * 100 + late);
+            Event::new(Uuid::from_u128(number.into()), "ada", "LOGIN", moment(millis), None)
+        });
+        admit(&store, (first / 500 % partitions) as i32, made.collect()).await;
+    }
+    store
 }
 
 #[tokio::test]
-async fn a_search_through_many_events_comes_in_short_pages() {
-    let store = store(100_000);
-    admit(&store, 0, events(0..20_000)).await;
-    let last = Query { from: Some(moment(19_999)), ..Query::default() };
-    let until = store.end().await.unwrap();
-    let page = store.read(&last, Position::default(), until, 10).await.unwrap();
-    assert!(page.events.is_empty());
-    assert!(page.next.is_some_and(|next| next < until));
-    let mut from = page.next;
-    let mut found = 0;
-    while let Some(place) = from {
-        let page = store.read(&last, place, until, 10).await.unwrap();
-        found += page.events.len();
-        from = page.next;
+async fn a_search_through_many_events_comes_in_short_pages_and_finds_what_there_is_in_either_direction() {
+    const EVENTS: u32 = 100_000;
+    for partitions in [1, 3, 64] {
+        let store = with_one_late_in(EVENTS, partitions).await;
+        // Within what every block has, but for one that nothing has.
+        let between = Query { from: Some(moment(550)), to: Some(moment(560)), ..Query::default() };
+        let late = Query { from: Some(moment(601)), ..Query::default() };
+        let of_ada = Query { user_id: Some("ada".to_owned()), ..between.clone() };
+        for query in [between, late, of_ada] {
+            let is_there = query.to.is_none();
+            for query in [query.clone(), newest_first(query)] {
+                let (mut rest, mut found, mut reads) = (Some(whole(&store).await), Vec::new(), 0);
+                while let Some(within) = rest {
+                    let page = store.read(&query, within, 10).await.unwrap();
+                    found.extend(numbers_of(&page));
+                    rest = page.rest;
+                    reads += 1;
+                }
+                assert_eq!(found, if is_there { vec![EVENTS / 2] } else { vec![] });
+                assert!(is_there || (2..40).contains(&reads), "{reads} reads of {partitions} partitions");
+            }
+        }
     }
-    assert_eq!(found, 1);
+}
+
+#[tokio::test]
+async fn what_did_not_happen_in_a_time_is_found_out_in_one_read() {
+    let store = store(1_000_000);
+    for first in (0..60_000).step_by(500) {
+        let some =
+            (first..first + 500).map(|number| event(number, ["ada", "eve"][number as usize % 2], "LOGIN"));
+        admit(&store, (first / 500 % 3) as i32, some.collect()).await;
+    }
+    let middle = Some(moment(30_000));
+    let of_eve = Query { event_type: Some("LOGOUT".to_owned()), ..of_user("eve") };
+    for (query, expected) in [
+        (Query { from: Some(moment(60_000)), ..Query::default() }, vec![]),
+        (Query { to: Some(moment(0)), ..Query::default() }, vec![]),
+        (Query { from: middle, to: middle, ..Query::default() }, vec![]),
+        (Query { from: middle, to: Some(moment(30_002)), ..Query::default() }, vec![30_000, 30_001]),
+        (Query { from: middle, to: Some(moment(30_004)), ..of_user("eve") }, vec![30_001, 30_003]),
+        (Query { from: Some(moment(60_000)), ..of_type("login") }, vec![]),
+        (Query { from: Some(moment(59_999)), ..of_type("login") }, vec![59_999]),
+        (of_eve, vec![]),
+    ] {
+        for query in [query.clone(), newest_first(query)] {
+            let page = store.read(&query, whole(&store).await, 10).await.unwrap();
+            let mut numbers = numbers_of(&page);
+            numbers.sort_unstable();
+            assert_eq!((numbers, page.rest), (expected.clone(), None), "{query:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn blocks_whose_first_events_have_left_are_searched_for_the_others() {
+    let store = store(3_000);
+    for first in (0..10_000).step_by(100) {
+        admit(&store, 0, events(first..first + 100)).await;
+        let held: Vec<u32> = ((first + 100).saturating_sub(3_000)..first + 100).collect();
+        let from = held[held.len() / 2];
+        let query = Query { from: Some(moment(from.into())), ..Query::default() };
+        let expected: Vec<u32> = (from..first + 100).collect();
+        assert_eq!(listed(&store, &query, 700).await, expected);
+        assert!(listed(&store, &newest_first(query), 700).await.iter().eq(expected.iter().rev()));
+        assert_eq!(listed(&store, &of_user("ada"), 700).await, held);
+    }
 }
 
 /// Fails when a place is taken before the lane is locked that it is for.
@@ -146,7 +223,7 @@ fn while_several_partitions_are_written_a_listing_misses_nothing_before_its_end(
                 let until = store.end().await.unwrap();
                 let mut places = from.0..until.0;
                 while let Some(next) = places.clone().next() {
-                    let page = store.read(&Query::default(), Position(next), until, 1000).await.unwrap();
+                    let page = store.read(&Query::default(), Position(next)..until, 1000).await.unwrap();
                     let read: Vec<u64> = page.events.iter().map(|event| event.place.0).collect();
                     let expected: Vec<u64> = places.by_ref().take(read.len().max(1)).collect();
                     assert_eq!(read, expected);
@@ -223,10 +300,10 @@ fn beside_events_that_leave_and_a_partition_that_comes_and_goes_a_listing_has_ea
         });
         runtime().block_on(async {
             while !(full.is_finished() && coming_and_going.is_finished()) {
-                let (until, mut from, mut last) =
-                    (store.end().await.unwrap(), Some(Position::default()), None);
-                while let Some(next) = from {
-                    let page = store.read(&Query::default(), next, until, 100).await.unwrap();
+                let (until, mut last) = (store.end().await.unwrap(), None);
+                let mut rest = Some(Position::default()..until);
+                while let Some(within) = rest {
+                    let page = store.read(&Query::default(), within, 100).await.unwrap();
                     for event in &page.events {
                         assert!(
                             last < Some(event.place) && event.place < until,
@@ -235,7 +312,7 @@ fn beside_events_that_leave_and_a_partition_that_comes_and_goes_a_listing_has_ea
                         );
                         last = Some(event.place);
                     }
-                    from = page.next;
+                    rest = page.rest;
                 }
             }
         });

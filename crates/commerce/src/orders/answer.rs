@@ -27,7 +27,7 @@ pub struct OrderBody {
     pub items: Vec<Item>,
     /// In which the prices are.
     pub currency: String,
-    /// What it costs in all: exact.
+    /// What it costs in all: exact, and with the currency's digits after the point.
     pub total: Price,
     /// What the ETag says, too.
     pub version: u64,
@@ -65,7 +65,8 @@ impl From<&Order> for OrderBody {
             status: order.status(),
             items: order.items.clone(),
             currency: order.currency.clone(),
-            total: order.total,
+            // Orders of before have their total as it came out.
+            total: order.total.in_currency(&order.currency),
             version: order.version(),
             created_at: moment(order.history().first()),
             updated_at: moment(order.history().last()),

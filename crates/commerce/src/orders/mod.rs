@@ -3,6 +3,7 @@
 //! It has no database: users and orders are what is in `user-events` and `order-events`, as every instance reads it.
 
 mod answer;
+pub mod currency;
 pub mod event;
 mod openapi;
 mod ordering;

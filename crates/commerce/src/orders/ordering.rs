@@ -58,7 +58,7 @@ impl Books {
     ) -> Result<OrderBody, Problem> {
         // By user and key, so that one partition decides between two of the same.
         let id = idempotency.map_or_else(Uuid::new_v4, |request| request.id_in(new.user_id));
-        let total = Item::total(&new.items).ok_or_else(Problem::internal)?;
+        let total = Item::total(&new.items).ok_or_else(Problem::internal)?.in_currency(&new.currency);
         let created = OrderCreated {
             order_id: id,
             user_id: new.user_id,

@@ -6,6 +6,8 @@ use rust_decimal::Decimal;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::currency;
+
 /// The most digits before the point, and after it. With the bounds of quantity and items, no total has more
 /// than the 28 digits that a [`Decimal`] keeps exactly.
 const WHOLE_DIGITS: usize = 12;
@@ -30,6 +32,22 @@ impl Price {
 }
 
 impl Price {
+    /// Those digits after the point that it is written with.
+    pub fn decimals(self) -> u32 {
+        self.0.scale()
+    }
+
+    /// The same amount, written with at least as many digits after the point as its currency has.
+    #[must_use]
+    pub fn in_currency(mut self, code: &str) -> Self {
+        if let Some(decimals) = currency::decimals(code)
+            && decimals > self.decimals()
+        {
+            self.0.rescale(decimals);
+        }
+        self
+    }
+
     /// A price as a request may have it.
     pub(super) fn unit_price(_: &mut SchemaGenerator) -> Schema {
         let pattern = format!("^[0-9]{{1,{WHOLE_DIGITS}}}(\\.[0-9]{{1,{FRACTION_DIGITS}}})?$");

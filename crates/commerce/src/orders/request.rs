@@ -1,14 +1,15 @@
 //! What clients ask of the order service.
 
 use highwater_web::{
-    fields::{Fields, line, uuid},
+    fields::{Fields, line},
     http::Problem,
+    identity::uuid,
 };
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{event::Item, price::Price};
+use super::{currency, event::Item, price::Price};
 
 /// The most items of an order.
 pub const MOST_ITEMS: usize = 100;
@@ -16,9 +17,6 @@ pub const MOST_ITEMS: usize = 100;
 pub const MOST_OF_AN_ITEM: u32 = 1_000_000;
 /// The longest name of an item, in characters: a hundred of them are kept for ever with each order.
 pub(super) const LONGEST_SKU: usize = 64;
-
-/// What a currency is, as a regular expression.
-const CURRENCY: &str = "^[A-Z]{3}$";
 
 /// `POST /orders`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -29,8 +27,8 @@ pub struct NewOrder {
     /// What: 1 to 100 items.
     #[schemars(length(min = 1, max = MOST_ITEMS))]
     pub items: Vec<Item>,
-    /// In which the prices are: three letters of ISO 4217.
-    #[schemars(regex(pattern = CURRENCY))]
+    /// In which the prices are: a code of ISO 4217, which says how many digits they have after the point at most.
+    #[schemars(schema_with = "currency_schema")]
     pub currency: String,
 }
 
@@ -43,8 +41,8 @@ impl NewOrder {
     pub fn read(body: &[u8], max_depth: usize) -> Result<Self, Problem> {
         let mut fields = Fields::of(body, max_depth)?;
         let user_id = fields.text("userId", uuid);
-        let items = fields.objects("items", MOST_ITEMS, item);
-        let currency = fields.text("currency", currency);
+        let currency = fields.text("currency", code);
+        let items = fields.objects("items", MOST_ITEMS, |fields| item(fields, currency.as_deref()));
         let read = match (user_id, items, currency) {
             (Some(user_id), Some(items), Some(currency)) => Some(Self { user_id, items, currency }),
             _ => None,
@@ -53,14 +51,30 @@ impl NewOrder {
     }
 }
 
-fn item(fields: &mut Fields<'_>) -> Option<Item> {
+fn item(fields: &mut Fields<'_>, currency: Option<&str>) -> Option<Item> {
     let sku = fields.text("sku", line(LONGEST_SKU));
     let quantity = fields.whole("quantity", 1, MOST_OF_AN_ITEM.into());
-    let unit_price = fields.text("unitPrice", str::parse::<Price>);
+    let unit_price = fields.text("unitPrice", |text| unit_price(text, currency));
     Some(Item { sku: sku?, quantity: u32::try_from(quantity?).ok()?, unit_price: unit_price? })
 }
 
-fn currency(text: &str) -> Result<String, &'static str> {
-    let is_code = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
-    if is_code { Ok(text.to_owned()) } else { Err("must be a currency of ISO 4217, such as EUR") }
+/// A price in that currency; in any, where it is not known which.
+fn unit_price(text: &str, currency: Option<&str>) -> Result<Price, String> {
+    let price: Price = text.parse()?;
+    match currency.and_then(|code| Some((code, currency::decimals(code)?))) {
+        Some((code, most)) if price.decimals() > most => {
+            Err(format!("must have no more digits after the point than {code} has: {most}"))
+        }
+        _ => Ok(price),
+    }
+}
+
+fn code(text: &str) -> Result<String, &'static str> {
+    currency::decimals(text)
+        .map(|_| text.to_owned())
+        .ok_or("must be a currency of ISO 4217 in use, such as EUR")
+}
+
+fn currency_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "string", "enum": currency::codes().collect::<Vec<_>>() })
 }

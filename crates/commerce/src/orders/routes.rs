@@ -5,11 +5,11 @@ use std::{convert::Infallible, sync::Arc};
 use bytes::Bytes;
 use highwater_kafka::Context;
 use highwater_web::{
-    fields::uuid,
     http::{
         self, BodyLimits, Correlation, Parameters, Paths, Problem, correlation, json_body, query, reads, with,
     },
     idempotency::{self, Idempotency},
+    identity::uuid,
     operations::{self, Operations},
     page::Page,
     resource,
@@ -39,6 +39,7 @@ pub static PATHS: Paths = Paths(&[
     ("/orders/{orderId}/cancel", STEP),
     ("/health", READ),
     ("/ready", READ),
+    ("/ready/read", READ),
     ("/group", READ),
     ("/metrics", READ),
     ("/openapi.json", READ),
@@ -65,7 +66,7 @@ pub fn routes(
         .and(warp::post())
         .and(with(&api))
         .and(correlation())
-        .and(http::header(idempotency::HEADER))
+        .and(idempotency::header())
         .and(json_body(api.limits))
         .then(|api: Arc<Api>, correlation: Correlation, key, body| async move {
             let created = create(&api, &correlation, key, body).await;
@@ -75,7 +76,7 @@ pub fn routes(
         .and(warp::post())
         .and(with(&api))
         .and(correlation())
-        .and(http::header(idempotency::HEADER))
+        .and(idempotency::header())
         .and(http::header("if-match"))
         .then(|id: String, action, api: Arc<Api>, correlation: Correlation, key, if_match| async move {
             let advanced = advance(&api, &id, action, &correlation, key, if_match).await;
@@ -103,11 +104,11 @@ pub fn routes(
 async fn create(
     api: &Api,
     correlation: &Correlation,
-    key: Option<HeaderValue>,
+    key: Vec<HeaderValue>,
     body: Result<Bytes, Problem>,
 ) -> Result<Response, Problem> {
     let new = NewOrder::read(&body?, api.limits.max_depth)?;
-    let idempotency = Idempotency::read(key.as_ref(), &new)?;
+    let idempotency = Idempotency::read(&key, &new)?;
     let order = api.books.order(&new, idempotency, &Context::correlated(correlation.as_str())).await?;
     Ok(resource::created(&format!("/orders/{}", order.order_id), &order, order.version))
 }
@@ -117,11 +118,11 @@ async fn advance(
     id: &str,
     action: Action,
     correlation: &Correlation,
-    key: Option<HeaderValue>,
+    key: Vec<HeaderValue>,
     if_match: Option<HeaderValue>,
 ) -> Result<Response, Problem> {
     let id = resource::id("orderId", id)?;
-    let idempotency = Idempotency::read(key.as_ref(), &(id, action))?;
+    let idempotency = Idempotency::read(&key, &(id, action))?;
     let step = Step { if_match: if_match.as_ref(), idempotency, reason: None };
     let order = api.books.advance(id, action, step, &Context::correlated(correlation.as_str())).await?;
     Ok(resource::current(&order, order.version))

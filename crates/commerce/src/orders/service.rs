@@ -5,11 +5,11 @@ use std::sync::Arc;
 use highwater_kafka::{BatchHandler, ConsumerConfig, Consuming, Kafka, OffsetReset};
 use highwater_table::{Fold, Ledger};
 use highwater_web::{
-    http::{self, Traffic},
+    http::{self, Door, Listeners, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     CancelOrders, Orders,
@@ -23,7 +23,7 @@ use crate::{Config, state::Room, users::Users};
 /// # Errors
 ///
 /// A topic cannot keep state.
-pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     let kafka =
         Kafka::new(config.kafka).speaking_as("/orders").looking_every(config.consumer.metadata_max_age);
     let users = Arc::new(Ledger::<Users>::start(&kafka, config.state.users, config.producer.clone()));
@@ -38,6 +38,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let writers = [orders.producer().producer(), Some(of_users.letters()), Some(of_orders.letters())];
     let operations = Arc::new(Operations {
         embedded: config.embedded,
+        shutdown: shutdown.clone(),
+        door: config.admin.map(|bearer| Arc::new(Door::new(bearer))),
         memberships: vec![users_member, orders_member],
         ledgers: vec![Arc::clone(&users) as _, Arc::clone(&orders) as _],
         producers: writers.into_iter().flatten().cloned().collect(),
@@ -47,8 +49,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
 
     let requests = shutdown.part("requests");
     let consuming = shutdown.part("the consumer");
-    log::info!("listening on http://{}", listener.local_addr()?);
-    let serving = http::serve(routes(Arc::new(api)), listener, &config.http, traffic, shutdown.requested());
+    log::info!("listening on http://{}", listeners.clients.local_addr()?);
+    let serving = http::serve(routes(Arc::new(api)), listeners, &config.http, traffic, &shutdown);
     let served = async {
         serving.await;
         drop(requests);

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use highwater_web::unseen::is_unseen;
 use schemars::{Schema, SchemaGenerator, json_schema};
-use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
 use super::punycode;
 
@@ -15,37 +16,24 @@ const LONGEST_LOCAL: usize = 64;
 const LONGEST_LABEL: usize = 63;
 /// What a label begins with that says in ASCII what it is in another script (RFC 5890, section 2.3.1).
 const IN_ASCII: &str = "xn--";
+/// What has a meaning of its own in a header or a link (the specials of RFC 5322, section 3.2.3, but for the dot), and
+/// stands in no address but a quoted one: `mailto:ann@example.org` is none.
+const SPECIALS: &str = "()<>[]:;@\\,\"";
 /// The full stop of ideographic scripts, which ends a label like any other (UTS 46, section 4.5).
 const IDEOGRAPHIC_STOP: char = '\u{3002}';
 
-/// What nobody sees: format characters (Cf) and those that may be shown as nothing (`Default_Ignorable_Code_Point`), by
-/// Unicode 16. With one of them two addresses would look the same.
-const UNSEEN: [(char, char); 25] = [
-    ('\u{ad}', '\u{ad}'),
-    ('\u{34f}', '\u{34f}'),
+/// The format characters (Cf of Unicode 16) that are not shown as nothing, and act on what is beside them. With one of
+/// them, as with what nobody sees, two addresses could look the same.
+const FORMAT: [(char, char); 9] = [
     ('\u{600}', '\u{605}'),
-    ('\u{61c}', '\u{61c}'),
     ('\u{6dd}', '\u{6dd}'),
     ('\u{70f}', '\u{70f}'),
     ('\u{890}', '\u{891}'),
     ('\u{8e2}', '\u{8e2}'),
-    ('\u{115f}', '\u{1160}'),
-    ('\u{17b4}', '\u{17b5}'),
-    ('\u{180b}', '\u{180f}'),
-    ('\u{200b}', '\u{200f}'),
-    ('\u{202a}', '\u{202e}'),
-    ('\u{2060}', '\u{206f}'),
-    ('\u{3164}', '\u{3164}'),
-    ('\u{fe00}', '\u{fe0f}'),
-    ('\u{feff}', '\u{feff}'),
-    ('\u{ffa0}', '\u{ffa0}'),
-    ('\u{fff0}', '\u{fffb}'),
+    ('\u{fff9}', '\u{fffb}'),
     ('\u{110bd}', '\u{110bd}'),
     ('\u{110cd}', '\u{110cd}'),
     ('\u{13430}', '\u{1343f}'),
-    ('\u{1bca0}', '\u{1bca3}'),
-    ('\u{1d173}', '\u{1d17a}'),
-    ('\u{e0000}', '\u{e0fff}'),
 ];
 
 /// An address without surrounding blanks, if it is one: `local@domain`, any script in both (RFC 6531). Not that
@@ -58,11 +46,11 @@ pub fn parse(text: &str) -> Result<&str, &'static str> {
     const SHAPE: &str = "must be an e-mail address, such as ann@example.org";
     let text = text.trim();
     let (local, domain) = text.rsplit_once('@').ok_or(SHAPE)?;
-    let printable = |c: char| is_printable(c) && !matches!(c, '@' | '<' | '>' | ',' | ';' | '"');
+    let printable = |c: char| is_printable(c) && !SPECIALS.contains(c);
     if local.is_empty() || !text.replacen('@', "", 1).chars().all(printable) {
         return Err(SHAPE);
     }
-    if text.chars().any(is_unseen) {
+    if text.chars().any(may_hide) {
         return Err("must have no character that nobody sees, such as a zero-width space");
     }
     if !normal_domain(domain).split('.').all(is_label) {
@@ -102,7 +90,28 @@ pub fn normal_form(address: &str) -> String {
 /// In lower case, and composed as far as that goes.
 fn composed(text: &str) -> String {
     // What lower case makes of a character can be composed anew.
-    text.nfc().collect::<String>().to_lowercase().nfc().collect()
+    with_sigmas(text.nfc().collect::<String>().to_lowercase()).nfc().collect()
+}
+
+/// With the small sigma of a word's end there, and the other elsewhere, as Greek is written: they have one capital. Case
+/// folding (Unicode's `CaseFolding.txt`) would take the other everywhere, and `ss` for `ß`; keys that there are would not
+/// be found again.
+fn with_sigmas(lower: String) -> String {
+    if !lower.contains(['σ', 'ς']) {
+        return lower;
+    }
+    let mut spelt = String::with_capacity(lower.len());
+    let (mut is_in_word, mut rest) = (false, lower.chars());
+    while let Some(c) = rest.next() {
+        let next = rest.clone().find(|c| !is_combining_mark(*c));
+        spelt.push(match c {
+            'σ' | 'ς' if is_in_word && !next.is_some_and(char::is_alphabetic) => 'ς',
+            'σ' | 'ς' => 'σ',
+            other => other,
+        });
+        is_in_word = c.is_alphabetic() || is_in_word && is_combining_mark(c);
+    }
+    spelt
 }
 
 /// As people read it. NFKC is what IDNA asks of a domain (RFC 5892, section 2.2), and NFC of the rest (RFC 6532,
@@ -117,7 +126,7 @@ fn normal_domain(domain: &str) -> String {
 /// that stands for nothing, or for what would be written another way.
 fn as_read(label: &str) -> Cow<'_, str> {
     let read = label.strip_prefix(IN_ASCII).and_then(punycode::decode);
-    let readable = |c: char| is_printable(c) && c != IDEOGRAPHIC_STOP && (!is_unseen(c) || is_joiner(c));
+    let readable = |c: char| is_printable(c) && c != IDEOGRAPHIC_STOP && (!may_hide(c) || is_joiner(c));
     let is_normal = |read: &String| {
         let folded: String = read.nfkc().collect::<String>().to_lowercase().nfkc().collect();
         !read.is_ascii() && folded == *read && read.chars().all(readable)
@@ -146,6 +155,6 @@ fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }
 
-fn is_unseen(c: char) -> bool {
-    UNSEEN.iter().any(|(first, last)| (*first..=*last).contains(&c))
+fn may_hide(c: char) -> bool {
+    is_unseen(c) || FORMAT.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }

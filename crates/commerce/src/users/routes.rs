@@ -37,6 +37,7 @@ pub static PATHS: Paths = Paths(&[
     ("/users/{userId}", "GET, HEAD, PATCH, DELETE, OPTIONS"),
     ("/health", "GET, HEAD, OPTIONS"),
     ("/ready", "GET, HEAD, OPTIONS"),
+    ("/ready/read", "GET, HEAD, OPTIONS"),
     ("/metrics", "GET, HEAD, OPTIONS"),
     ("/openapi.json", "GET, HEAD, OPTIONS"),
     ("/swagger", "GET, HEAD, OPTIONS"),
@@ -64,7 +65,7 @@ pub fn routes(
         .and(warp::post())
         .and(with(&api))
         .and(correlation())
-        .and(http::header(idempotency::HEADER))
+        .and(idempotency::header())
         .and(json_body(api.limits))
         .then(|api: Arc<Api>, correlation: Correlation, key, body| async move {
             let created = create(&api, &correlation, key, body).await;
@@ -112,11 +113,11 @@ pub fn routes(
 async fn create(
     api: &Api,
     correlation: &Correlation,
-    key: Option<HeaderValue>,
+    key: Vec<HeaderValue>,
     body: Result<Bytes, Problem>,
 ) -> Result<Response, Problem> {
     let new = NewUser::read(&body?, api.limits.max_depth)?;
-    let idempotency = Idempotency::read(key.as_ref(), &new)?;
+    let idempotency = Idempotency::read(&key, &new)?;
     let user = register::register(&api.users, &api.room, &new, idempotency, correlation).await?;
     Ok(resource::created(&format!("/users/{}", user.user_id), &user, user.version))
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use highwater_kafka::Kafka;
 use highwater_table::Ledger;
 use highwater_web::{
-    http::{self, Traffic},
+    http::{self, Door, Listeners, Traffic},
     operations::Operations,
     shutdown::Shutdown,
 };
-use tokio::{net::TcpListener, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     Users,
@@ -22,13 +22,15 @@ use crate::{Config, state::Room};
 /// # Errors
 ///
 /// The topic of the users cannot keep state.
-pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> anyhow::Result<()> {
+pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     let kafka =
         Kafka::new(config.kafka).speaking_as("/users").looking_every(config.consumer.metadata_max_age);
     let users = Arc::new(Ledger::<Users>::start(&kafka, config.state.users, config.producer));
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
         embedded: config.embedded,
+        shutdown: shutdown.clone(),
+        door: config.admin.map(|bearer| Arc::new(Door::new(bearer))),
         ledgers: vec![Arc::clone(&users) as _],
         producers: users.producer().producer().into_iter().cloned().collect(),
         ..Operations::new("highwater-users", kafka.status(), Arc::clone(&traffic))
@@ -37,8 +39,8 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: Shutdown) -> a
     let api = Api { users: Arc::clone(&users), room, limits: config.http.body_limits(), operations };
 
     let requests = shutdown.part("requests");
-    log::info!("listening on http://{}", listener.local_addr()?);
-    let serving = http::serve(routes(Arc::new(api)), listener, &config.http, traffic, shutdown.requested());
+    log::info!("listening on http://{}", listeners.clients.local_addr()?);
+    let serving = http::serve(routes(Arc::new(api)), listeners, &config.http, traffic, &shutdown);
     tokio::select! {
         () = serving => {}
         unfit = users.unfit() => return Err(unfit.into()),

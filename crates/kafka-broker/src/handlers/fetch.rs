@@ -6,8 +6,8 @@ use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
     messages::{
-        FetchRequest, FetchResponse, ProducerId, TopicName,
-        fetch_request::FetchPartition,
+        FetchRequest, FetchResponse, ProducerId,
+        fetch_request::{FetchPartition, FetchTopic},
         fetch_response::{AbortedTransaction, EpochEndOffset, FetchableTopicResponse, PartitionData},
     },
 };
@@ -21,6 +21,8 @@ use crate::{log::PartitionLog, state::State};
 
 /// The first version of Fetch whose clients know zstd (KIP-110).
 const FETCH_KNOWS_ZSTD: i16 = 10;
+/// The first version of Fetch that asks for topics by id (KIP-516).
+const FETCHES_BY_ID: i16 = 13;
 
 impl Answered for FetchRequest {
     async fn answer(self, context: &Context<'_>) -> FetchResponse {
@@ -46,9 +48,7 @@ impl Answered for FetchRequest {
         let responses = self.topics.iter().map(|topic| {
             let partitions =
                 topic.partitions.iter().map(|wanted| nothing(wanted.partition).with_error_code(error));
-            FetchableTopicResponse::default()
-                .with_topic(topic.topic.clone())
-                .with_partitions(partitions.collect())
+            of(topic).with_partitions(partitions.collect())
         });
         FetchResponse::default().with_responses(responses.collect())
     }
@@ -66,18 +66,28 @@ struct Found {
 fn fetch(request: &FetchRequest, state: &State, version: i16) -> Found {
     let (mut bytes, mut is_urgent) = (0, false);
     let responses = request.topics.iter().map(|topic| {
+        let name = match version {
+            ..FETCHES_BY_ID => Ok(topic.topic.as_str()),
+            _ => state.name_of(topic.topic_id).ok_or(ResponseError::UnknownTopicId),
+        };
         let partitions = topic.partitions.iter().map(|wanted| {
-            let data = fetch_partition(request, state, version, &topic.topic, wanted, bytes)
+            let data = name
+                .and_then(|name| fetch_partition(request, state, version, name, wanted, bytes))
                 .unwrap_or_else(|error| nothing(wanted.partition).with_error_code(error.code()));
             bytes += data.records.as_ref().map_or(0, Bytes::len);
             is_urgent |= data.error_code != 0 || data.diverging_epoch.epoch != -1;
             data
         });
         let partitions = partitions.collect();
-        FetchableTopicResponse::default().with_topic(topic.topic.clone()).with_partitions(partitions)
+        of(topic).with_partitions(partitions)
     });
     let answer = FetchResponse::default().with_responses(responses.collect());
     Found { answer, bytes, is_urgent }
+}
+
+/// The answer to what was asked of a topic, by the name or the id that it was asked by.
+fn of(topic: &FetchTopic) -> FetchableTopicResponse {
+    FetchableTopicResponse::default().with_topic(topic.topic.clone()).with_topic_id(topic.topic_id)
 }
 
 fn nothing(partition: i32) -> PartitionData {
@@ -93,7 +103,7 @@ fn fetch_partition(
     request: &FetchRequest,
     state: &State,
     version: i16,
-    topic: &TopicName,
+    topic: &str,
     wanted: &FetchPartition,
     before: usize,
 ) -> Result<PartitionData, ResponseError> {

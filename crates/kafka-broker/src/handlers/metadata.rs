@@ -42,7 +42,7 @@ impl Answered for MetadataRequest {
             MetadataResponseBroker::default().with_node_id(NODE).with_host(host).with_port(port.into());
         MetadataResponse::default()
             .with_brokers(vec![broker])
-            .with_cluster_id(Some(StrBytes::from_static_str("embedded")))
+            .with_cluster_id(Some(StrBytes::from_string(options.cluster_id.clone())))
             .with_controller_id(NODE)
             .with_topics(topics)
     }

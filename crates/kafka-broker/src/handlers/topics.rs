@@ -120,10 +120,9 @@ impl Answered for DeleteTopicsRequest {
         let wanted = self.wanted();
         let responses = context.shared.change(|state| {
             let deleted = wanted.into_iter().map(|(name, id)| {
-                let by_id = || state.topics.iter().find(|(_, topic)| topic.id == id);
-                let found = name
-                    .clone()
-                    .or_else(|| by_id().map(|(name, _)| TopicName(StrBytes::from_string(name.clone()))));
+                let by_id =
+                    || state.name_of(id).map(|name| TopicName(StrBytes::from_string(name.to_owned())));
+                let found = name.clone().or_else(by_id);
                 let deleted = found.as_ref().and_then(|name| state.delete_topic(name));
                 let code = match (&deleted, &name) {
                     (Some(_), _) => 0,

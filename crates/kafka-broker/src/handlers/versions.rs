@@ -11,10 +11,10 @@ use kafka_protocol::{
 use super::{Answered, Context, frame};
 
 /// From which version, to which. The lower ends are kafka-protocol's, the upper ones Kafka 3.4's or the last
-/// one before a change of meaning (topics by id in Fetch 13, batches of transactions in AddPartitionsToTxn 4).
+/// one before a change of meaning (batches of transactions in AddPartitionsToTxn 4).
 const VERSIONS: &[(ApiKey, i16, i16)] = &[
     (ApiKey::Produce, 3, 9),
-    (ApiKey::Fetch, 4, 12),
+    (ApiKey::Fetch, 4, 13),
     (ApiKey::ListOffsets, 1, 7),
     (ApiKey::Metadata, 0, 12),
     (ApiKey::OffsetCommit, 2, 8),

@@ -26,6 +26,9 @@ pub enum LogError {
     /// Whole, but not what a producer may send.
     #[error("this is not one batch of records in the current format")]
     Invalid,
+    /// Older than the topic takes.
+    #[error("the timestamp is too old")]
+    TooOld,
     /// Larger than the topic takes.
     #[error("the batch is too large")]
     TooLarge,
@@ -46,6 +49,7 @@ impl From<LogError> for ResponseError {
             LogError::Unknown => Self::UnknownTopicOrPartition,
             LogError::Corrupt => Self::CorruptMessage,
             LogError::Invalid => Self::InvalidRecord,
+            LogError::TooOld => Self::InvalidTimestamp,
             LogError::TooLarge => Self::MessageTooLarge,
             LogError::UnsupportedCodec => Self::UnsupportedCompressionType,
             LogError::OutOfSequence => Self::OutOfOrderSequenceNumber,
@@ -61,6 +65,9 @@ pub struct Rules {
     pub most_bytes: usize,
     /// The time to stamp on a batch, in milliseconds since 1970, for `LogAppendTime`.
     pub append_time: Option<i64>,
+    /// The oldest time that is taken where none is stamped; of a batch the first record's is looked at
+    /// (`message.timestamp.before.max.ms`).
+    pub oldest: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -162,6 +169,10 @@ impl PartitionLog {
         let head = Head::of_producer(&batch)?;
         if batch.len() > rules.most_bytes {
             return Err(LogError::TooLarge);
+        }
+        let is_checked = rules.append_time.is_none() && head.base_timestamp >= 0;
+        if is_checked && rules.oldest.is_some_and(|oldest| head.base_timestamp < oldest) {
+            return Err(LogError::TooOld);
         }
         if let Some(offset) = self.producers.admit(&head)? {
             return Ok(offset);

@@ -1,28 +1,62 @@
-//! What the group has committed of a partition: an offset, and beside it how far back the projection reached then.
+//! What the group has committed of a partition: an offset, and beside it of which topic it is and how far back the
+//! projection reached then.
 
-/// What the note of a committed offset begins with, so that another's is not taken for ours.
-const KIND: &str = "held-from:";
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use uuid::Uuid;
+
+/// What the words of a committed offset's note begin with, so that another's are not taken for ours.
+const HELD_FROM: &str = "held-from:";
+const TOPIC: &str = "topic:";
 
 /// A committed offset, as Kafka keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Committed {
+pub struct Committed {
     /// The next to be processed.
-    pub(super) offset: i64,
+    pub offset: i64,
     /// The oldest record that the projection held, where that is known: below `offset`, or at it where it held none.
-    pub(super) held_from: Option<i64>,
+    pub held_from: Option<i64>,
+    /// The id of the topic that the offset is of, where that is known: one of the same name may have come in its place.
+    pub topic: Option<Uuid>,
 }
 
 impl Committed {
     /// What was committed with that note; one of another kind says nothing, as after `kafka-consumer-groups
     /// --reset-offsets`.
-    pub(super) fn read(offset: i64, note: &str) -> Self {
-        let held_from = note.strip_prefix(KIND).and_then(|number| number.parse().ok());
-        Self { offset, held_from: held_from.filter(|held_from| (0..=offset).contains(held_from)) }
+    pub fn read(offset: i64, note: &str) -> Self {
+        let held_from = word(note, HELD_FROM).and_then(|number| number.parse().ok());
+        Self {
+            offset,
+            held_from: held_from.filter(|held_from| (0..=offset).contains(held_from)),
+            topic: topic_of(note),
+        }
     }
 
-    /// What to commit beside that offset. Of what is held nothing may be below it, as processing can be ahead of what
-    /// is committed.
-    pub(super) fn note(offset: i64, held_from: Option<i64>) -> String {
-        held_from.map(|held_from| format!("{KIND}{}", held_from.min(offset))).unwrap_or_default()
+    /// What to commit beside the offset, the topic's id as Kafka's tools write it. Of what is held nothing may be below
+    /// the offset, as processing can be ahead of what is committed.
+    pub fn note(&self) -> String {
+        let held_from = self.held_from.map(|held_from| format!("{HELD_FROM}{}", held_from.min(self.offset)));
+        with_topic(held_from.unwrap_or_default(), self.topic)
     }
+}
+
+/// What follows that beginning in a note's words.
+pub(crate) fn word<'a>(note: &'a str, beginning: &str) -> Option<&'a str> {
+    note.split(' ').find_map(|word| word.strip_prefix(beginning))
+}
+
+/// The topic that a note is about, where it says so.
+pub(crate) fn topic_of(note: &str) -> Option<Uuid> {
+    Uuid::from_slice(&URL_SAFE_NO_PAD.decode(word(note, TOPIC)?).ok()?).ok()
+}
+
+/// A note that says which topic it is about, where that is known.
+pub(crate) fn with_topic(note: String, topic: Option<Uuid>) -> String {
+    let Some(topic) = topic else { return note };
+    let blank = if note.is_empty() { "" } else { " " };
+    format!("{note}{blank}{TOPIC}{}", shown(topic))
+}
+
+/// A topic's id as Kafka's tools write it (`Uuid.toString` in Java).
+pub(super) fn shown(topic: Uuid) -> String {
+    URL_SAFE_NO_PAD.encode(topic)
 }

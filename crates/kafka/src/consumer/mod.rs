@@ -25,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Board, Cluster, ConsumerConfig, ConsumerCounts, Handler, dead_letter::DeadLetters, topic::Topic,
 };
-use committed::Committed;
+pub use committed::Committed;
+pub(super) use committed::{topic_of, with_topic, word};
 use progress::Progress;
 pub use reader::{ReadError, Reader};
 use run::Run;

@@ -7,8 +7,9 @@ use std::{
 };
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use super::Watermark;
+use super::{Committed, Watermark};
 use crate::{
     PartitionStatus,
     sabotage::{self, Sabotage},
@@ -18,9 +19,20 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Progress(Arc<Mutex<State>>);
 
+/// How far a projection reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reach {
+    /// Below this it has everything.
+    pub(super) offset: i64,
+    /// The id of the topic that it was made of, where that is known.
+    pub(super) topic: Option<Uuid>,
+}
+
 #[derive(Debug)]
 struct State {
     partition: i32,
+    /// The id of the topic that all offsets here are of, where that is known.
+    topic: Option<Uuid>,
     /// Below this everything is in the projection; `None` while the partition has none.
     projected: Option<i64>,
     /// `None` while it is not known where processing starts.
@@ -51,10 +63,11 @@ impl Drop for Handling {
 impl Progress {
     /// A partition of which nothing is known but how far its projection reaches, if it has one, and since when
     /// it is not processed here.
-    pub(super) fn new(partition: i32, projected: Option<i64>, still_since: Instant) -> Self {
+    pub(super) fn new(partition: i32, projected: Option<Reach>, still_since: Instant) -> Self {
         let state = State {
             partition,
-            projected,
+            topic: projected.and_then(|reach| reach.topic),
+            projected: projected.map(|reach| reach.offset),
             watermark: None,
             committed: None,
             end: 0,
@@ -82,16 +95,43 @@ impl Progress {
         Some(*lasted)
     }
 
-    /// The offset that may be committed, where it differs from the one that is.
-    pub(super) fn to_commit(&self) -> Option<i64> {
+    /// What may be committed, where it differs from what is, beside what the projection holds from.
+    pub(super) fn to_commit(&self, held_from: Option<i64>) -> Option<Committed> {
         let state = self.state();
         let off_by_one = i64::from(sabotage::is(Sabotage::WatermarkOffByOne));
-        let mark = state.watermark.as_ref()?.mark() + off_by_one;
-        (state.committed != Some(mark)).then_some(mark)
+        let offset = state.watermark.as_ref()?.mark() + off_by_one;
+        (state.committed != Some(offset)).then_some(Committed { offset, held_from, topic: state.topic })
     }
 
-    pub(super) fn committed(&self, offset: i64) {
-        self.state().committed = Some(offset);
+    /// That is committed.
+    pub(super) fn committed(&self, committed: &Committed) {
+        let mut state = self.state();
+        // What was of another topic is nothing here.
+        if state.topic == committed.topic || state.topic.is_none() || committed.topic.is_none() {
+            state.committed = Some(committed.offset);
+        }
+    }
+
+    /// The id of the topic that its offsets are of.
+    pub(super) fn topic(&self) -> Option<Uuid> {
+        self.state().topic
+    }
+
+    /// They are of that topic, as it turns out.
+    pub(super) fn is_of(&self, topic: Option<Uuid>) {
+        self.state().topic = topic;
+    }
+
+    /// The topic is another one from now on, whose log ends there: nothing else is known of it.
+    pub(super) fn begin_anew(&self, topic: Option<Uuid>, end: i64) {
+        let mut state = self.state();
+        (state.topic, state.projected, state.watermark, state.committed) = (topic, None, None, None);
+        (state.end, state.goal) = (end, Some(end));
+    }
+
+    /// As [`Progress::projected`], with the topic that it is of.
+    pub(super) fn reach(&self) -> Option<Reach> {
+        self.projected().map(|offset| Reach { offset, topic: self.topic() })
     }
 
     /// Below which everything is in the projection, to go on from in another session.

@@ -4,6 +4,9 @@
 //! watermark holds the marker of each transaction in it, and rskafka fails on markers: what it reads up to
 //! the end is plain. A stretch that ends earlier may stop between an aborted record and its marker, so
 //! whoever is behind reads by our own Fetch, which is told of aborted transactions, until the end is reached.
+//!
+//! A reader reads one topic, not whatever has its name: one that is deleted and made again has another id (KIP-516). Our
+//! own Fetch asks by the id; rskafka asks by the name, and so for a moment only.
 
 use std::{mem, ops::Range, sync::Arc, time::Duration};
 
@@ -15,6 +18,7 @@ use rskafka::{
 };
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
+use uuid::Uuid;
 
 use crate::{
     Cluster, Record,
@@ -27,6 +31,12 @@ use crate::{
 
 /// How long a broker may hold a fetch that finds nothing new.
 const MAX_WAIT: Duration = Duration::from_millis(500);
+
+/// How long after a fetch by the topic's id it is read by its name.
+const SURE_FOR: Duration = Duration::from_secs(1);
+
+/// rskafka hands out the producer's.
+const BROKERS_TIME: &str = "its records have the broker's time (LogAppendTime), which rskafka does not tell";
 
 /// How long after an offset was found out of range that is looked at again, before it is believed.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
@@ -41,6 +51,10 @@ pub struct Reader {
     topic: Arc<str>,
     partition: i32,
     max_bytes: i32,
+    /// The topic's id, once it is known; it stays unknown on a cluster that has none.
+    id: Option<Uuid>,
+    /// Until when the topic is taken to have that id still; `None` where nobody tells.
+    sure_until: Option<Instant>,
     /// Whether rskafka can read this log, as far as is known.
     plain: bool,
     /// Whether the last stretch ended where the log does.
@@ -65,6 +79,9 @@ pub enum ReadError {
     /// The offset is below the log's start, or beyond its end, by the newest leader's word.
     #[error("the offset is out of the log's range")]
     OutOfRange,
+    /// The topic was deleted, and another has its name.
+    #[error("the topic was deleted and made again")]
+    MadeAgain,
     /// Nothing can decode what stands there.
     #[error("{0}")]
     Undecodable(String),
@@ -76,14 +93,42 @@ pub enum ReadError {
 impl Reader {
     /// Connects when it reads; a fetch has at most about so many bytes.
     pub fn new(cluster: Arc<Cluster>, topic: Arc<str>, partition: i32, max_bytes: i32) -> Self {
-        Self { cluster, topic, partition, max_bytes, plain: true, at_end: false, rskafka: None, own: None }
+        Self {
+            cluster,
+            topic,
+            partition,
+            max_bytes,
+            id: None,
+            sure_until: None,
+            plain: true,
+            at_end: false,
+            rskafka: None,
+            own: None,
+        }
+    }
+
+    /// The topic's name.
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The id of the topic that it reads, once that is known.
+    pub(super) fn topic_id(&self) -> Option<Uuid> {
+        self.id
+    }
+
+    /// Reads whatever topic has the name now.
+    pub(super) fn begin_anew(&mut self) {
+        (self.id, self.sure_until) = (None, None);
+        (self.plain, self.at_end, self.rskafka, self.own) = (true, false, None, None);
     }
 
     /// The next records at `from` or after it; waits a moment for some. After an error the connection is
-    /// made anew at the next call. That the offset is out of range is believed of the newest leader only.
+    /// made anew at the next call. That the offset is out of range is believed of the newest leader only, and that the
+    /// topic is another one where most replicas say so.
     pub async fn read(&mut self, from: i64) -> Result<Fetched, ReadError> {
         let read = self.read_from_some(from).await;
-        if !matches!(read, Err(ReadError::OutOfRange)) {
+        if !matches!(read, Err(ReadError::OutOfRange | ReadError::MadeAgain)) {
             return read;
         }
         self.cluster.discard();
@@ -94,6 +139,10 @@ impl Reader {
                 sleep(SECOND_LOOK).await;
             }
             let range = self.range().await?;
+            if matches!(read, Err(ReadError::MadeAgain)) {
+                let reason = "a broker does not know the topic's id, which the newest leader does";
+                return Err(ReadError::Passing(reason.to_owned()));
+            }
             if (range.start..=range.end).contains(&from) {
                 let reason = format!(
                     "offset {from} is out of range by a broker's word, and in it by the newest leader's, which has \
@@ -107,38 +156,48 @@ impl Reader {
 
     async fn read_from_some(&mut self, from: i64) -> Result<Fetched, ReadError> {
         // Taken: after an error of rskafka's it is our own fetch that tries next, which may fare better.
-        if self.plain && mem::take(&mut self.at_end) {
+        let is_sure = self.sure_until.is_none_or(|until| Instant::now() < until);
+        if self.plain && mem::take(&mut self.at_end) && is_sure {
             match self.read_by_rskafka(from).await? {
                 Stretch::Plain(fetched) => {
                     self.at_end = true;
                     return Ok(fetched);
                 }
                 Stretch::Behind => {}
-                Stretch::NotPlain(why) => {
-                    info!(
-                        "{}/{}: read by our own fetch from offset {from} on: {why}",
-                        self.topic, self.partition
-                    );
-                    self.plain = false;
-                    self.rskafka = None;
-                }
+                Stretch::NotPlain(why) => self.is_not_plain(&why),
             }
         }
         let fetched = self.read_by_ourselves(from).await?;
         self.at_end = fetched.next >= fetched.end;
+        if fetched.append_time {
+            self.is_not_plain(BROKERS_TIME);
+        }
         Ok(fetched)
+    }
+
+    /// From now on this log is read by our own fetch.
+    fn is_not_plain(&mut self, why: &str) {
+        if self.plain {
+            info!("{}/{}: read by our own fetch from now on: {why}", self.topic, self.partition);
+        }
+        (self.plain, self.rskafka) = (false, None);
     }
 
     /// The offsets that the log has, by its newest leader's word: from the first record to the end of what is
     /// committed.
     pub async fn range(&mut self) -> Result<Range<i64>, ReadError> {
         let asking = async {
-            let ((host, port), epoch) = leader::newest(&self.cluster, &self.topic, self.partition).await?;
+            let newest = leader::newest(&self.cluster, &self.topic, self.partition).await?;
+            let (host, port) = newest.leader;
             let mut connection = self.cluster.connect_to(&host, port).await?;
-            let range = connection.offsets(&self.topic, self.partition, epoch).await?;
-            Ok((connection, range))
+            let range = connection.offsets(&self.topic, self.partition, newest.epoch).await?;
+            Ok((connection, newest.topic, range))
         };
-        let (connection, range) = asking.await.map_err(failed)?;
+        let (connection, id, range) = asking.await.map_err(failed)?;
+        if self.id.zip(id).is_some_and(|(known, now)| known != now) {
+            return Err(ReadError::MadeAgain);
+        }
+        self.id = self.id.or(id);
         self.own = Some(connection);
         Ok(range)
     }
@@ -146,7 +205,14 @@ impl Reader {
     async fn read_by_rskafka(&mut self, from: i64) -> Result<Stretch, ReadError> {
         let client = match self.rskafka.take() {
             Some(client) => client,
-            None => self.cluster.partition(&self.topic, self.partition).await.map_err(passing)?,
+            None => match self.cluster.partition(&self.topic, self.partition).await {
+                Ok(client) => client,
+                // It waits for one address of a name, where our own goes on to the next.
+                Err(error @ CallError::TimedOut(_)) => {
+                    return Ok(Stretch::NotPlain(format!("rskafka finds no way to it: {error}")));
+                }
+                Err(error) => return Err(passing(error)),
+            },
         };
         // rskafka takes a range that excludes its end.
         let bytes = 1..self.max_bytes.saturating_add(1);
@@ -174,7 +240,7 @@ impl Reader {
         }
         let records = records.into_iter().map(|record| plain(self.partition, record)).collect();
         // Read to the end, it has no transaction that is open.
-        Ok(Stretch::Plain(Fetched { records, next, end, stable: end }))
+        Ok(Stretch::Plain(Fetched { records, next, end, stable: end, append_time: false }))
     }
 
     async fn read_by_ourselves(&mut self, from: i64) -> Result<Fetched, ReadError> {
@@ -182,11 +248,15 @@ impl Reader {
             Some(connection) => connection,
             None => self.connect().await.map_err(failed)?,
         };
-        let max_wait_ms = MAX_WAIT.as_millis() as i32;
+        let (partition, max_bytes, max_wait_ms) =
+            (self.partition, self.max_bytes, MAX_WAIT.as_millis() as i32);
+        let id = self.id.filter(|_| connection.fetches_by_id());
         let began = Instant::now();
         let fetched = loop {
-            let fetched =
-                connection.fetch(&self.topic, self.partition, from, self.max_bytes, max_wait_ms).await;
+            let fetched = match id {
+                Some(id) => connection.fetch_by_id(id, partition, from, max_bytes, max_wait_ms).await,
+                None => connection.fetch(&self.topic, partition, from, max_bytes, max_wait_ms).await,
+            };
             // Until then the broker reads nothing from this connection. Nothing was read, and nothing is wrong.
             match fetched {
                 Err(WireError::Throttled(throttle)) if began.elapsed() < THROTTLED_FOR => {
@@ -202,13 +272,33 @@ impl Reader {
         {
             self.own = Some(connection);
         }
+        // From when it was asked: an answer may have waited long for whoever reads it.
+        self.sure_until = id.map(|_| began + SURE_FOR);
         fetched.map_err(failed)
     }
 
     /// A connection of our own to the partition's leader.
-    async fn connect(&self) -> Result<Connection, WireError> {
+    async fn connect(&mut self) -> Result<Connection, WireError> {
         let mut any = self.cluster.connect().await?;
-        let (host, port) = topic::leader(&mut any, &self.topic, self.partition).await?;
+        let known = topic::leadership(&mut any, &self.topic, self.partition).await?;
+        let (host, port) = known.leader.ok_or(topic::NO_LEADER)?;
+        self.id = self.id.or(known.topic);
+        if self.plain {
+            match topic::settings(&mut any, &self.topic).await {
+                Ok(settings) => {
+                    let stamped = ("message.timestamp.type".to_owned(), "LogAppendTime".to_owned());
+                    if settings.contains(&stamped) {
+                        self.is_not_plain(BROKERS_TIME);
+                    }
+                }
+                Err(error) if error.is_final() => {
+                    self.is_not_plain(&format!(
+                        "{BROKERS_TIME}, and whether it is so cannot be asked: {error}"
+                    ));
+                }
+                Err(error) => return Err(error),
+            }
+        }
         self.cluster.connect_to(&host, port).await
     }
 }
@@ -218,7 +308,7 @@ fn beyond_rskafka(records: &[RecordAndOffset], end: i64) -> Option<&'static str>
     let in_order = records.is_sorted_by(|one, next| one.offset < next.offset)
         && records.last().is_none_or(|last| last.offset < end);
     if !in_order {
-        return Some("its offsets are out of order");
+        return Some("rskafka numbers its records in another way than the log does");
     }
     let has_headers = records.iter().any(|read| !read.record.headers.is_empty());
     has_headers.then_some("it has headers, and rskafka keeps one of a name")
@@ -247,6 +337,7 @@ fn passing(error: CallError) -> ReadError {
 fn failed(error: WireError) -> ReadError {
     match error {
         WireError::Refused { error: ResponseError::OffsetOutOfRange, .. } => ReadError::OutOfRange,
+        WireError::Refused { error: ResponseError::UnknownTopicId, .. } => ReadError::MadeAgain,
         WireError::Malformed { reason, .. } => ReadError::Undecodable(reason),
         error => ReadError::Passing(error.explained()),
     }

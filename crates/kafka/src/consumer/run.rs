@@ -12,7 +12,9 @@ use log::{error, info, warn};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{COMMITTING, Committed, Progress, Shift, Staffing, Worker, shift::Entry, worker::Portion};
+use super::{
+    COMMITTING, Committed, Progress, Shift, Staffing, Worker, progress::Reach, shift::Entry, worker::Portion,
+};
 use crate::{
     GroupPhase, OffsetReset, Rebalance,
     backoff::Backoff,
@@ -35,7 +37,7 @@ pub(super) struct Run {
     /// How many partitions the handler knows of.
     partitions: usize,
     /// How far the projection reaches of each partition that this process had last and has not now.
-    projected: BTreeMap<i32, i64>,
+    projected: BTreeMap<i32, Reach>,
     /// Since when partitions that this process had are not processed here.
     still_since: BTreeMap<i32, Instant>,
     /// Since when it has been called to hold nothing.
@@ -81,7 +83,9 @@ impl Run {
             log::debug!("leaving the group: no answer");
         }
         self.phase(GroupPhase::Left);
-        info!("left group {}", self.staffing.config.group_id);
+        if self.has_joined() {
+            info!("left group {}", self.staffing.config.group_id);
+        }
     }
 
     /// Waits for the next thing to happen, and sees to it.
@@ -99,6 +103,7 @@ impl Run {
             () = self.stop.cancelled() => return ControlFlow::Break(()),
             () = self.staffing.topic.changed_from(self.partitions) => {
                 self.partitions = self.staffing.topic.partitions();
+                self.staffing.board.group(|group| group.topic_partitions = self.partitions);
                 self.staffing.handler.topic_has(self.partitions).await;
             }
             call = self.membership.next() => return self.heed(call).await,
@@ -305,6 +310,11 @@ impl Run {
             counts: Arc::clone(&staffing.counts),
             portion: Portion::default(),
         }
+    }
+
+    /// Whether the coordinator ever gave it something to hold, if only nothing.
+    fn has_joined(&self) -> bool {
+        !self.staffing.board.watch().borrow().group.member.is_empty()
     }
 
     fn phase(&self, phase: GroupPhase) {

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{COMMITTING, Committed, Progress, Worker};
+use super::{COMMITTING, Committed, Progress, Worker, progress::Reach};
 use crate::{
     Board, ConsumerConfig, Handler,
     backoff::Backoff,
@@ -122,7 +122,7 @@ impl Shift {
     }
 
     /// Holds a partition from now on, which is not processed here since then; it waits for a worker.
-    pub(super) fn hold(&mut self, partition: i32, projected: Option<i64>, still_since: Instant) {
+    pub(super) fn hold(&mut self, partition: i32, projected: Option<Reach>, still_since: Instant) {
         let post = Post {
             progress: Progress::new(partition, projected, still_since),
             stop: CancellationToken::new(),
@@ -149,7 +149,7 @@ impl Shift {
         let partition = worker.partition;
         let Some(post) = self.posts.get_mut(&partition) else { return };
         if let Some(committed) = committed {
-            post.progress.committed(committed.offset);
+            post.progress.committed(&committed);
         }
         let handle = self.workers.spawn(worker.run(committed));
         self.places.insert(handle.id(), partition);
@@ -185,7 +185,7 @@ impl Shift {
     /// Stops the workers of these partitions, lets them finish what is under way, commits, and holds them no
     /// longer; tells how far their projections reach. What is not finished by then stays uncommitted. The other
     /// workers go on meanwhile, and so do their commits.
-    pub(super) async fn release(&mut self, partitions: &BTreeSet<i32>, by: Instant) -> BTreeMap<i32, i64> {
+    pub(super) async fn release(&mut self, partitions: &BTreeSet<i32>, by: Instant) -> BTreeMap<i32, Reach> {
         self.stop(partitions);
         while self.posts.iter().any(|(held, post)| partitions.contains(held) && post.worker.is_some()) {
             tokio::select! {
@@ -211,7 +211,7 @@ impl Shift {
 
     /// Stops all workers without committing: this member is out of the group. They do nothing more that
     /// needs the lease; what they are in the middle of gets a moment, and is then cut short.
-    pub(super) async fn abandon(&mut self) -> BTreeMap<i32, i64> {
+    pub(super) async fn abandon(&mut self) -> BTreeMap<i32, Reach> {
         let all = self.partitions();
         self.stop(&all);
         if timeout(LAST_MOMENT, self.ended(&all)).await.is_err() {
@@ -221,7 +221,7 @@ impl Shift {
     }
 
     /// Waits for these workers, which are told to end, for as long as it takes: they are at a call that does not return.
-    pub(super) async fn outlast(&mut self, partitions: &BTreeSet<i32>) -> BTreeMap<i32, i64> {
+    pub(super) async fn outlast(&mut self, partitions: &BTreeSet<i32>) -> BTreeMap<i32, Reach> {
         self.ended(partitions).await;
         self.dismiss(partitions)
     }
@@ -286,11 +286,11 @@ impl Shift {
         }
     }
 
-    fn dismiss(&mut self, partitions: &BTreeSet<i32>) -> BTreeMap<i32, i64> {
+    fn dismiss(&mut self, partitions: &BTreeSet<i32>) -> BTreeMap<i32, Reach> {
         let mut projected = BTreeMap::new();
         for partition in partitions {
             if let Some(post) = self.posts.remove(partition)
-                && let Some(reach) = post.progress.projected()
+                && let Some(reach) = post.progress.reach()
             {
                 projected.insert(*partition, reach);
             }
@@ -336,20 +336,20 @@ impl Shift {
 
     /// Commits what has moved, while this is a member and its lease holds. Tells whether there was something.
     async fn commit(&self) -> Result<bool, WireError> {
-        let progress = self.posts.iter().map(|(partition, post)| (partition, &post.progress));
-        let moved: BTreeMap<i32, i64> =
-            progress.filter_map(|(partition, progress)| Some((*partition, progress.to_commit()?))).collect();
+        let moved = self.posts.iter().filter_map(|(partition, post)| {
+            Some((*partition, post.progress.to_commit(self.handler.held_from(*partition))?))
+        });
+        let moved: BTreeMap<i32, Committed> = moved.collect();
         let Some(claim) = self.standing.claim() else { return Ok(false) };
         if moved.is_empty() || !self.standing.lease().is_valid() {
             return Ok(false);
         }
-        let noted = moved.iter().map(|(partition, offset)| {
-            (*partition, (*offset, Committed::note(*offset, self.handler.held_from(*partition))))
-        });
+        let noted =
+            moved.iter().map(|(partition, committed)| (*partition, (committed.offset, committed.note())));
         self.coordinator.commit(&claim, &self.topic, &noted.collect()).await?;
-        for (partition, offset) in moved {
+        for (partition, committed) in moved {
             if let Some(post) = self.posts.get(&partition) {
-                post.progress.committed(offset);
+                post.progress.committed(&committed);
             }
         }
         Ok(true)

@@ -2,6 +2,7 @@
 
 mod process;
 mod restore;
+mod telling;
 
 use std::{convert::Infallible, fmt::Display, ops::Range, sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     Committed, Progress,
@@ -56,22 +58,36 @@ pub(super) struct Worker {
     pub(super) portion: Portion,
 }
 
-/// The partition is given up: the worker ends.
-struct Stopped;
+/// Why it does not go on with what it was at.
+enum Halt {
+    /// The partition is given up: the worker ends.
+    Stopped,
+    /// The topic was deleted and made again: what is known is of a topic that is no more.
+    MadeAgain,
+}
+use Halt::{MadeAgain, Stopped};
 
 impl Worker {
     /// Until it is told to stop. What is under way is finished first.
     pub(super) async fn run(mut self, committed: Option<Committed>) {
-        let Err(Stopped) = self.work(committed).await;
+        let mut halted = self.work(committed).await;
+        while let Err(MadeAgain) = halted {
+            halted = match self.begin_anew().await {
+                Ok(beginning) => self.work(Some(beginning)).await,
+                Err(halt) => Err(halt),
+            };
+        }
     }
 
-    async fn work(&mut self, committed: Option<Committed>) -> Result<Infallible, Stopped> {
+    async fn work(&mut self, committed: Option<Committed>) -> Result<Infallible, Halt> {
+        let range = self.range().await?;
+        self.keep_what_is_of_this_topic(committed).await?;
         let mut position = match committed {
             Some(committed) => {
-                self.restore(committed).await?;
+                self.restore(committed, range).await?;
                 committed.offset
             }
-            None => self.reached().await?,
+            None => self.reached(&range),
         };
         self.progress.start_at(position);
         let _committed_soon_anyway = self.started.try_send(());
@@ -94,11 +110,9 @@ impl Worker {
                     }
                 }
                 None => {
-                    let resolved = self.resolve_start().await?;
-                    warn!(
-                        "partition {}: offset {position} is out of the log's range; going on at {resolved} ({:?})",
-                        self.partition, self.reset
-                    );
+                    let range = self.range().await?;
+                    let resolved = self.resolve_start(&range);
+                    self.tell_of_reset(position, resolved);
                     position = resolved;
                     self.progress.start_at(position);
                 }
@@ -106,28 +120,48 @@ impl Worker {
         }
     }
 
-    /// Where this process was when it could not commit it; else where the rule says.
-    async fn reached(&mut self) -> Result<i64, Stopped> {
-        if let Some(reached) = self.progress.projected() {
-            let range = self.range().await?;
-            if (range.start..=range.end).contains(&reached) {
-                return Ok(reached);
-            }
+    /// Of what is known from before only what is of the topic that there is now is of use.
+    async fn keep_what_is_of_this_topic(&mut self, committed: Option<Committed>) -> Result<(), Halt> {
+        let now = self.reader.topic_id();
+        let is_another = |known: Option<Uuid>| known.zip(now).is_some_and(|(known, now)| known != now);
+        let was_another = is_another(self.progress.topic());
+        if committed.map_or(was_another, |committed| is_another(committed.topic)) {
+            return Err(MadeAgain);
         }
-        self.resolve_start().await
+        if was_another {
+            self.forget().await;
+        }
+        self.progress.is_of(now);
+        Ok(())
+    }
+
+    /// Drops what was of a topic that is no more; the beginning of the one that has its name now.
+    async fn begin_anew(&mut self) -> Result<Committed, Halt> {
+        self.reader.begin_anew();
+        self.forget().await;
+        let range = self.range().await?;
+        let topic = self.reader.topic_id();
+        self.progress.begin_anew(topic, range.end);
+        self.tell_of_new_topic(topic);
+        Ok(Committed { offset: range.start, held_from: None, topic })
+    }
+
+    /// Where this process was when it could not commit it; else where the rule says.
+    fn reached(&self, range: &Range<i64>) -> i64 {
+        let reached = self.progress.projected().filter(|reached| (range.start..=range.end).contains(reached));
+        reached.unwrap_or_else(|| self.resolve_start(range))
     }
 
     /// Where to start by rule, there being no usable committed offset.
-    async fn resolve_start(&mut self) -> Result<i64, Stopped> {
-        let range = self.range().await?;
-        Ok(match self.reset {
+    fn resolve_start(&self, range: &Range<i64>) -> i64 {
+        match self.reset {
             OffsetReset::Earliest => range.start,
             OffsetReset::Latest => range.end,
-        })
+        }
     }
 
     /// The offsets that the log has now, asked until they are known.
-    async fn range(&mut self) -> Result<Range<i64>, Stopped> {
+    async fn range(&mut self) -> Result<Range<i64>, Halt> {
         let mut backoff = Backoff::new();
         loop {
             let asked = tokio::select! {
@@ -141,13 +175,14 @@ impl Worker {
                     self.progress.saw_end(range.end);
                     return Ok(range);
                 }
+                Err(ReadError::MadeAgain) => return Err(MadeAgain),
                 Err(error) => self.retry(&error, &mut backoff).await?,
             }
         }
     }
 
     /// Reads until there is something, or `None` when the offset is out of range.
-    async fn read(&mut self, from: i64) -> Result<Option<Fetched>, Stopped> {
+    async fn read(&mut self, from: i64) -> Result<Option<Fetched>, Halt> {
         let mut backoff = Backoff::new();
         loop {
             let read = tokio::select! {
@@ -162,6 +197,7 @@ impl Worker {
                     return Ok(Some(fetched));
                 }
                 Err(ReadError::OutOfRange) => return Ok(None),
+                Err(ReadError::MadeAgain) => return Err(MadeAgain),
                 Err(ReadError::Undecodable(reason)) => {
                     let reason = format!("cannot go on at offset {from}: {reason}");
                     if self.progress.stands_still(Some(reason.clone())) {
@@ -175,7 +211,7 @@ impl Worker {
     }
 
     /// Waits while it is not sure that the partition is still ours.
-    async fn hold_lease(&self) -> Result<(), Stopped> {
+    async fn hold_lease(&self) -> Result<(), Halt> {
         while !self.lease.is_valid() {
             tokio::select! {
                 () = self.stop.cancelled() => return Err(Stopped),
@@ -192,19 +228,19 @@ impl Worker {
         }
     }
 
-    async fn retry(&self, error: &(dyn Display + Sync), backoff: &mut Backoff) -> Result<(), Stopped> {
+    async fn retry(&self, error: &(dyn Display + Sync), backoff: &mut Backoff) -> Result<(), Halt> {
         self.board.failed(&self.part, error);
         self.pause(backoff).await
     }
 
-    async fn rest_until(&self, moment: Instant) -> Result<(), Stopped> {
+    async fn rest_until(&self, moment: Instant) -> Result<(), Halt> {
         tokio::select! {
             () = self.stop.cancelled() => Err(Stopped),
             () = sleep_until(moment) => Ok(()),
         }
     }
 
-    async fn pause(&self, backoff: &mut Backoff) -> Result<(), Stopped> {
+    async fn pause(&self, backoff: &mut Backoff) -> Result<(), Halt> {
         tokio::select! {
             () = self.stop.cancelled() => Err(Stopped),
             () = backoff.wait() => Ok(()),

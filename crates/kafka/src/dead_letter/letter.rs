@@ -95,6 +95,15 @@ impl DeadLetter {
             partition: self.source.partition,
         }
     }
+
+    /// As [`DeadLetter::to_send_back`], for a topic that takes no records so old (`message.timestamp.before.max.ms`):
+    /// with the time of now, and a header that says which it had.
+    pub(super) fn to_send_back_as_of_now(&self) -> Message {
+        let mut message = self.to_send_back();
+        message.headers.push((TIMESTAMP.to_owned(), moment(message.timestamp).into_bytes()));
+        message.timestamp = Utc::now();
+        message
+    }
 }
 
 /// A moment as headers and answers write it: ISO 8601 in UTC with milliseconds.

@@ -33,9 +33,9 @@ pub const TRUNCATED: &str = "dead-letter-truncated-from";
 /// Of a record that was sent back from the dead letters: how often, in decimal. It keeps it when it fails again.
 pub const REDRIVES: &str = "dead-letter-redrives";
 
-/// What is left of a value that does not fit, in bytes.
+/// What is left of a value that does not fit, in bytes; less where the topic takes less.
 const TRUNCATED_VALUE: usize = 16 * 1024;
-/// What is left of a key that does not fit, in bytes.
+/// The most that is left of a key then, in bytes.
 const TRUNCATED_KEY: usize = 1024;
 
 /// The way to the dead letter topic.
@@ -53,11 +53,18 @@ impl DeadLetters {
     }
 
     /// Sets a record aside; once this succeeds the record is done. One too large for the topic goes as its
-    /// position and the beginning of its value.
+    /// position and the beginning of its value, of which there is half as much until the topic takes it.
     pub async fn bury(&self, record: &Record, reason: &str) -> Result<Receipt, PublishError> {
-        match self.publisher.publish(self.letter(record, reason)).await {
-            Err(PublishError::TooLarge(_)) => self.publisher.publish(self.shortened(record, reason)).await,
-            published => published,
+        let mut letter = self.letter(record, reason);
+        let mut left = Some(TRUNCATED_VALUE);
+        loop {
+            match (self.publisher.publish(letter).await, left) {
+                (Err(PublishError::TooLarge(_)), Some(most)) => {
+                    letter = self.shortened(record, reason, most);
+                    left = (most > 0).then_some(most / 2);
+                }
+                (published, _) => return published,
+            }
         }
     }
 
@@ -75,14 +82,15 @@ impl DeadLetters {
         }
     }
 
-    fn shortened(&self, record: &Record, reason: &str) -> Message {
+    /// At most so many bytes of the value, and of the reason.
+    fn shortened(&self, record: &Record, reason: &str, most: usize) -> Message {
         let beginning = |bytes: &bytes::Bytes, most: usize| bytes[..bytes.len().min(most)].to_vec();
         let size = record.value.as_ref().map_or(0, bytes::Bytes::len);
-        let mut headers = self.position(record, reason);
+        let mut headers = self.position(record, &reason[..reason.floor_char_boundary(most)]);
         headers.push((TRUNCATED.to_owned(), size.to_string().into_bytes()));
         Message {
-            key: record.key.as_ref().map(|key| beginning(key, TRUNCATED_KEY)),
-            value: record.value.as_ref().map(|value| beginning(value, TRUNCATED_VALUE)),
+            key: record.key.as_ref().map(|key| beginning(key, most.min(TRUNCATED_KEY))),
+            value: record.value.as_ref().map(|value| beginning(value, most)),
             headers,
             timestamp: chrono::Utc::now(),
             partition: None,

@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::Watermark;
+use crate::{Watermark, consumer::word};
 
 /// What the note of a committed offset begins with, so that another's is not taken for ours.
 const KIND: &str = "redriven:";
 /// The longest note that a broker takes unless it is told otherwise (`offset.metadata.max.bytes`).
-const LONGEST_NOTE: usize = 4096;
+const LONGEST_NOTE: usize = 4096 - FOR_THE_TOPIC;
+/// Beside it stands the topic's id.
+const FOR_THE_TOPIC: usize = 64;
 /// A stretch takes two numbers of up to five bytes as a rule, and base64 makes four characters of three bytes.
 const MOST_A_STRETCH: usize = 14;
 
@@ -29,7 +31,7 @@ impl Settled {
     /// --reset-offsets`.
     pub fn read(committed: i64, note: &str) -> Self {
         let mut settled = Self::from(committed);
-        let Some(bytes) = note.strip_prefix(KIND).and_then(|code| URL_SAFE_NO_PAD.decode(code).ok()) else {
+        let Some(bytes) = word(note, KIND).and_then(|code| URL_SAFE_NO_PAD.decode(code).ok()) else {
             return settled;
         };
         let mut bytes = bytes.into_iter();

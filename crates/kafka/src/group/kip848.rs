@@ -287,8 +287,7 @@ impl Member<'_> {
         if !self.asked {
             return;
         }
-        let stays_known = how == Leave::Closing && self.enrolment.config.instance_id.is_some();
-        self.epoch = if stays_known { LEAVES_FOR_A_WHILE } else { LEAVES };
+        self.epoch = if self.enrolment.stays(how) { LEAVES_FOR_A_WHILE } else { LEAVES };
         let request = self.request();
         if let Err(error) = self.coordinator.beat(&request).await {
             debug!("leaving the group: {error}");

@@ -62,7 +62,8 @@ pub(super) enum Word {
 /// How to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Leave {
-    /// The process ends. A static member says nothing: it is back before its session is over, or else that ends.
+    /// The process ends. A static member says nothing, unless it is told to: it is back before its session is over, or
+    /// else that ends.
     Closing,
     /// It cannot go on: others are to take over at once.
     Unfit,
@@ -94,6 +95,11 @@ impl Enrolment {
     pub(super) fn failed(&self, error: &dyn std::fmt::Display) {
         self.board.failed(JOINING, error);
         self.board.group(|group| group.error = Some(error.to_string()));
+    }
+
+    /// Whether the group is to keep the member's place when it goes so.
+    pub(super) fn stays(&self, how: Leave) -> bool {
+        how == Leave::Closing && self.config.instance_id.is_some() && !self.config.leave_on_stop
     }
 
     /// What to say where another process came with the same instance id.

@@ -8,7 +8,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::queue::Room;
+use super::{failure::is_of_now, queue::Room};
 use crate::{Message, PublishError, Receipt, wire::encode_batch};
 
 /// What a record costs on the wire beside its key, value and headers, at most (KIP-98's varints).
@@ -84,6 +84,11 @@ pub(super) struct Batch(Vec<Pending>);
 impl Batch {
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whether all of them are of now, by this machine's clock.
+    pub(super) fn is_of_now(&self) -> bool {
+        self.0.iter().all(|pending| is_of_now(pending.message.timestamp))
     }
 
     /// What is to be sent; the batch keeps it for another attempt.

@@ -3,11 +3,17 @@
 //! ```text
 //!            nothing answered for BREAKER_AFTER
 //!   closed ──────────────────────────────────────▶ open ◀──┐
-//!     ▲                                             │       │ a probe is not acknowledged
-//!     │ Kafka acknowledges                          ▼       │
-//!     └───────────────────────────────────────── half-open ─┘
-//!                                 a lane found its way to the broker
+//!    ▲  ▲                                           │  │    │ a probe is not acknowledged
+//!    │  └───────────────────────────────────────────┘  │    │
+//!    │    a lane found its way again to a broker that  │    │
+//!    │    could not be reached                         ▼    │
+//!    └──────────────────────────────────────────── half-open
+//!      Kafka acknowledges       a lane found its way to a broker
+//!                               that could be reached all along
 //! ```
+//!
+//! What kept a broker from answering is over with the first connection to it where connections were what failed: it
+//! was away, or its process hung. One that takes connections and acknowledges nothing has to acknowledge something.
 //!
 //! Each lane has a [`Gate`], which is what a publish looks at: one atomic. A [`Breaker`] opens and shuts the
 //! gates of the lanes whose partitions its broker leads. The lanes do the rest: they tell it how their calls end,
@@ -21,7 +27,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
@@ -32,6 +38,7 @@ use std::{
 use log::{info, warn};
 use tokio::{sync::Notify, time::Instant};
 
+use super::failure::Failure;
 use crate::{Board, BreakerState, BreakerStatus, PublishError};
 
 /// Who may pass to a lane.
@@ -180,6 +187,10 @@ struct Inner {
     state: BreakerState,
     /// Since when it has answered nothing that it was asked.
     silent_since: Option<Instant>,
+    /// Whether it could not even be connected to since it was found last.
+    unreachable: bool,
+    /// When it came to this state; calls that began before say nothing of a probe.
+    turned: Option<Instant>,
     gates: Vec<Arc<Gate>>,
 }
 
@@ -208,8 +219,7 @@ impl Breaker {
         }
         let mut inner = self.inner();
         self.suspected.store(false, Ordering::Relaxed);
-        inner.silent_since = None;
-        self.turn(&mut inner, BreakerState::Closed, &"it answers")
+        self.close(&mut inner, &"it answers")
     }
 
     /// A call that began then has no answer yet. Tells whether that changed anything.
@@ -228,22 +238,43 @@ impl Breaker {
     }
 
     /// A call that began then ended without an answer. Tells whether that changed anything.
-    pub(super) fn failed(&self, since: Instant, after: Duration, error: &dyn fmt::Display) -> bool {
+    pub(super) fn failed(&self, since: Instant, after: Duration, failure: &Failure) -> bool {
         let mut inner = self.inner();
+        inner.unreachable |= !failure.sent;
         // A probe is all the credit that there is.
-        let after = if inner.state == BreakerState::HalfOpen { Duration::ZERO } else { after };
+        let is_probe =
+            inner.state == BreakerState::HalfOpen && inner.turned.is_none_or(|turned| since >= turned);
+        let after = if is_probe { Duration::ZERO } else { after };
         let answered = self.made + Duration::from_micros(self.answered.load(Ordering::Relaxed));
-        self.silent(&mut inner, since.max(answered), after, error)
+        self.silent(&mut inner, since.max(answered), after, &failure.error)
+    }
+
+    /// A lane has found no way to the broker. Changes nothing yet.
+    pub(super) fn lost(&self) -> bool {
+        self.inner().unreachable = true;
+        false
     }
 
     /// A lane has found its way to the broker. Tells whether that changed anything.
     pub(super) fn found(&self) -> bool {
         let mut inner = self.inner();
-        if inner.state == BreakerState::Closed {
-            inner.silent_since = None;
-            return false;
+        // The outage is over: what comes now is not held against how long that was.
+        inner.silent_since = None;
+        if mem::take(&mut inner.unreachable) {
+            self.suspected.store(false, Ordering::Relaxed);
+            return self.close(&mut inner, &"it can be reached again");
         }
-        self.turn(&mut inner, BreakerState::HalfOpen, &"it can be reached; one event a partition may try")
+        inner.state != BreakerState::Closed
+            && self.turn(
+                &mut inner,
+                BreakerState::HalfOpen,
+                &"it can be reached; one event a partition may try",
+            )
+    }
+
+    fn close(&self, inner: &mut Inner, why: &dyn fmt::Display) -> bool {
+        (inner.silent_since, inner.unreachable) = (None, false);
+        self.turn(inner, BreakerState::Closed, why)
     }
 
     fn silent(&self, inner: &mut Inner, since: Instant, after: Duration, error: &dyn fmt::Display) -> bool {
@@ -257,6 +288,7 @@ impl Breaker {
             return false;
         }
         inner.state = state;
+        inner.turned = Some(Instant::now());
         inner.gates.iter().for_each(|gate| gate.obey(state));
         let broker = &self.broker;
         match state {

@@ -22,7 +22,7 @@ use super::{
     batch::{Batch, Gatherer, Pending},
     breaker::{Breaker, Gate},
     carrier::Carriers,
-    failure::{Failure, Remedy, refusal, remedy},
+    failure::{Failure, Remedy, lasting, refusal, remedy},
     writer::Writer,
 };
 use crate::{Board, Cluster, PublishError, backoff::Backoff, counts::ProducerCounts, wire::WireError};
@@ -43,6 +43,10 @@ pub(super) struct Lane {
     queue: Gatherer,
     /// While the last attempt failed: what Kafka said, and when to try next.
     trouble: Option<Trouble>,
+    /// The last attempt was refused for what lasts: only another can find that it is over.
+    refused: bool,
+    /// Whether the service is to be ready only while this takes records.
+    is_needed: bool,
     counts: Arc<ProducerCounts>,
     gate: Arc<Gate>,
     /// Of the broker that leads the partition, once that is known.
@@ -87,6 +91,8 @@ impl Lane {
             carriers: Arc::clone(&producer.carriers),
             queue: Gatherer::new(receiver, producer.config.batch_max_bytes),
             trouble: None,
+            refused: false,
+            is_needed: producer.is_needed,
             counts: Arc::clone(&producer.counts),
             gate,
             breaker: None,
@@ -176,7 +182,11 @@ impl Lane {
                 Ok(Some(first)) => {
                     self.note(|breaker| breaker.answered());
                     self.counts.batches.add(1);
+                    self.refused = false;
                     self.recovered();
+                    if self.is_needed {
+                        self.board.takes(&self.topic, self.partition);
+                    }
                     writer.share();
                     batch.acknowledge(self.partition, first);
                     continue;
@@ -185,7 +195,7 @@ impl Lane {
             };
             let error = &failure.error;
             self.judge(&failure);
-            match remedy(&failure) {
+            match remedy(&failure, batch.is_of_now()) {
                 Remedy::Split | Remedy::GiveUp if batch.len() > 1 => {
                     whole = false;
                     let (first, second) = batch.split();
@@ -194,10 +204,10 @@ impl Lane {
                 }
                 Remedy::Split => batch.refuse(&PublishError::TooLarge(error.to_string())),
                 Remedy::GiveUp => batch.refuse(&PublishError::Refused(error.to_string())),
-                Remedy::AskForRights => {
-                    let error = format!("no right to write to topic {} (ACL WRITE): {error}", self.topic);
-                    self.board.failed(&self.part, &error);
-                    batch.refuse(&PublishError::Forbidden(error));
+                Remedy::RefuseAll => {
+                    let told = lasting(&self.topic, error).unwrap_or_else(|| error.to_string());
+                    self.refused(&told, true);
+                    batch.refuse(&PublishError::Forbidden(told));
                     // A look would find nothing wrong; the next event will tell.
                     self.trouble = None;
                 }
@@ -211,6 +221,13 @@ impl Lane {
                         None => writer.give_up(),
                     }
                     let wait = self.failed(error);
+                    if self.cluster.is_away() {
+                        let away =
+                            PublishError::Unavailable { reason: self.reason(), possibly_written: false };
+                        batch.refuse(&away);
+                        self.queue.refuse(&away);
+                        continue;
+                    }
                     self.while_expiring(&mut batch, Wait::Turn, sleep(wait)).await;
                     parts.push_front(batch);
                 }
@@ -308,9 +325,19 @@ impl Lane {
         match found {
             Ok(()) => {
                 self.note(|breaker| breaker.found());
-                self.recovered();
+                match self.refused {
+                    // The way is there, and was all the time.
+                    true => self.trouble = None,
+                    false => self.recovered(),
+                }
             }
-            Err(error) => self.board.failed(&self.part, &error),
+            Err(error) => {
+                // Where no broker answers, the leader is one of those that do not.
+                if refusal(&error).is_none() {
+                    self.note(Breaker::lost);
+                }
+                self.board.failed(&self.part, &error);
+            }
         }
     }
 
@@ -328,7 +355,7 @@ impl Lane {
             Some(_) if failure.sent => self.note(|breaker| breaker.answered()),
             // The word of whichever broker was asked for the leader.
             Some(_) => {}
-            None => self.note(|breaker| breaker.failed(called, after, &failure.error)),
+            None => self.note(|breaker| breaker.failed(called, after, failure)),
         }
     }
 
@@ -346,11 +373,30 @@ impl Lane {
 
     /// Notes what went wrong; returns how long to wait before another try.
     fn failed(&mut self, error: &WireError) -> Duration {
-        self.board.failed(&self.part, error);
+        let told = match lasting(&self.topic, error) {
+            Some(told) => {
+                self.refused(&told, false);
+                told
+            }
+            None => {
+                self.board.failed(&self.part, error);
+                self.refused = false;
+                error.to_string()
+            }
+        };
         let trouble =
             self.trouble.get_or_insert_with(|| Trouble { error: String::new(), backoff: Backoff::new() });
-        trouble.error = error.to_string();
+        trouble.error = told;
         trouble.backoff.next_wait()
+    }
+
+    /// Notes a refusal that lasts, of this partition or of the whole topic.
+    fn refused(&mut self, told: &str, of_topic: bool) {
+        self.refused = true;
+        self.board.refused(&self.part, told);
+        if self.is_needed {
+            self.board.takes_nothing(&self.topic, self.partition, told, of_topic);
+        }
     }
 
     /// What those are told whose time is up.

@@ -57,6 +57,7 @@ pub struct Producer {
     lanes: Mutex<Lanes>,
     spread: AtomicUsize,
     counts: Arc<ProducerCounts>,
+    is_needed: bool,
 }
 
 /// A sender a partition, and the tasks behind them; `None` once closed.
@@ -90,7 +91,14 @@ impl Producer {
             lanes: Mutex::new(lanes),
             spread: AtomicUsize::new(0),
             counts: Arc::default(),
+            is_needed: true,
         }
+    }
+
+    /// The service is ready also while this is refused whatever it sends: dead letters are nobody's request.
+    #[must_use]
+    pub(super) fn not_needed(self) -> Self {
+        Self { is_needed: false, ..self }
     }
 
     /// The topic it sends to.
@@ -192,7 +200,15 @@ impl Producer {
     }
 
     async fn await_topic(&self, deadline: Instant) -> Result<usize, PublishError> {
-        match timeout_at(deadline, self.topic.clone().known_partitions()).await {
+        let mut topic = self.topic.clone();
+        let known = async {
+            tokio::select! {
+                biased;
+                known = topic.known_partitions() => known,
+                () = self.cluster.until_away() => 0,
+            }
+        };
+        match timeout_at(deadline, known).await {
             Ok(partitions) if partitions > 0 => Ok(partitions),
             _ => {
                 let trouble = self.board.trouble(&Topic::part(self.topic.name()));

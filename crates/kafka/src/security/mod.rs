@@ -27,15 +27,6 @@ pub struct Security {
 }
 
 impl Security {
-    /// Whether connections are bare TCP, of which nobody is asked who it is.
-    pub(crate) fn is_plain(&self) -> bool {
-        #[cfg(feature = "tls")]
-        if self.tls.is_some() {
-            return false;
-        }
-        self.sasl.is_none()
-    }
-
     /// Has rskafka protect its connections likewise.
     pub(crate) fn protect(&self, builder: ClientBuilder) -> ClientBuilder {
         #[cfg(feature = "tls")]

@@ -6,15 +6,16 @@ use std::{
     sync::Arc,
 };
 
+use chrono::{DateTime, SecondsFormat};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, Error as TlsError, InvalidMessage, RootCertStore,
+        CertificateError, ClientConfig, Error as TlsError, InvalidMessage, RootCertStore,
         crypto::ring,
         pki_types::{
-            CertificateDer, PrivateKeyDer, ServerName,
+            CertificateDer, PrivateKeyDer, ServerName, UnixTime,
             pem::{self, PemObject as _},
         },
     },
@@ -108,9 +109,26 @@ impl Tls {
             TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => {
                 "the listener does not speak it".to_owned()
             }
+            // In words that stay the same, as rustls' do not: each look would be news.
+            TlsError::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => {
+                format!("the certificate is expired since {}, by this machine's clock", moment(*not_after))
+            }
+            TlsError::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. }) => {
+                format!(
+                    "the certificate is not valid before {}, by this machine's clock",
+                    moment(*not_before)
+                )
+            }
             objection => objection.to_string(),
         })
     }
+}
+
+/// A moment as a certificate has it.
+fn moment(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let moment = DateTime::from_timestamp(seconds, 0);
+    moment.map_or_else(|| seconds.to_string(), |moment| moment.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
 /// Nothing of keys and certificates is shown.

@@ -4,7 +4,7 @@ use std::io;
 
 use kafka_protocol::ResponseError;
 
-use super::WireError;
+use super::{WireError, error::is_of_name};
 
 impl WireError {
     /// What is wrong, and how it is usually mended where that is known: for the log and for `/health`.
@@ -30,8 +30,7 @@ impl WireError {
 }
 
 fn of_connecting(source: &io::Error) -> Option<&'static str> {
-    // The standard library has no kind for it, and this text on every Unix.
-    if source.to_string().starts_with("failed to lookup address information") {
+    if is_of_name(source) {
         return Some(
             "the name does not resolve here: is it right among the bootstrap brokers, and known in this network?",
         );
@@ -65,6 +64,10 @@ fn of_refusal(what: &str, error: ResponseError) -> Option<&'static str> {
         }
         ("ConsumerGroupDescribe", Kafka::TopicAuthorizationFailed) => {
             "a member of the group reads a topic that this user may not see: allow DESCRIBE on it"
+        }
+        ("FindCoordinator", Kafka::CoordinatorNotAvailable) => {
+            "the cluster has no leader for its topic __consumer_offsets, or cannot create it: where it lasts, are there \
+             fewer brokers than offsets.topic.replication.factor, which is 3 by default?"
         }
         (_, Kafka::TopicAuthorizationFailed) => "this user may not read the topic: allow READ on it",
         (_, Kafka::GroupAuthorizationFailed) => "this user may not use the group: allow READ on it",

@@ -8,7 +8,8 @@ pub(super) struct BatchHead {
     pub(super) base_offset: i64,
     attributes: i16,
     last_offset_delta: i32,
-    pub(super) base_timestamp: i64,
+    base_timestamp: i64,
+    max_timestamp: i64,
     pub(super) producer_id: i64,
     pub(super) records: usize,
 }
@@ -21,14 +22,17 @@ impl BatchHead {
     /// Where what the checksum covers begins.
     const CHECKED: usize = 21;
 
+    /// The format of what the log begins with, which all of them have at the same place.
+    pub(super) fn magic(log: &[u8]) -> Option<u8> {
+        log.get(Self::MAGIC).copied()
+    }
+
     /// Takes the first batch off the log, whole and with the checksum that it says; `None` at the end, or
     /// where the rest is a batch cut short.
     pub(super) fn split_from(log: &mut Bytes) -> Result<Option<(Self, Bytes)>, String> {
-        // The old formats have it at the same place, and messages that are smaller than our head.
-        let magic = log.get(Self::MAGIC).copied();
-        if let Some(magic) = magic.filter(|magic| *magic != 2) {
+        if let Some(magic) = Self::magic(log).filter(|magic| *magic != 2) {
             let base_offset = log.slice(..8).get_i64();
-            return Err(format!("the batch at offset {base_offset} has the old format {magic}"));
+            return Err(format!("the batch at offset {base_offset} has the format {magic}"));
         }
         if log.len() < Self::SIZE {
             return Ok(None);
@@ -40,7 +44,7 @@ impl BatchHead {
         let checksum = head.get_u32();
         let attributes = head.get_i16();
         let last_offset_delta = head.get_i32();
-        let (base_timestamp, _max_timestamp) = (head.get_i64(), head.get_i64());
+        let (base_timestamp, max_timestamp) = (head.get_i64(), head.get_i64());
         let producer_id = head.get_i64();
         let _epoch_and_sequence = (head.get_i16(), head.get_i32());
         let records = head.get_i32();
@@ -64,7 +68,15 @@ impl BatchHead {
         {
             return Err(format!("the batch at offset {base_offset} ends before it begins"));
         }
-        let head = Self { base_offset, attributes, last_offset_delta, base_timestamp, producer_id, records };
+        let head = Self {
+            base_offset,
+            attributes,
+            last_offset_delta,
+            base_timestamp,
+            max_timestamp,
+            producer_id,
+            records,
+        };
         Ok(Some((head, log.split_to(length))))
     }
 
@@ -75,6 +87,16 @@ impl BatchHead {
     /// `CompressionType` in Java.
     pub(super) fn codec(&self) -> i16 {
         self.attributes & 0x07
+    }
+
+    /// Whether its records have the time at which the broker took them, in place of their producer's (KIP-32).
+    pub(super) fn has_append_time(&self) -> bool {
+        self.attributes & 0x08 != 0
+    }
+
+    /// The time of a record that says it is so much later than the first.
+    pub(super) fn time(&self, delta: i64) -> i64 {
+        if self.has_append_time() { self.max_timestamp } else { self.base_timestamp.saturating_add(delta) }
     }
 
     pub(super) fn is_transactional(&self) -> bool {

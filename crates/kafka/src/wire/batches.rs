@@ -1,22 +1,32 @@
 //! A stretch of a log, as a fetch brings it: which of its batches count, and where to read on.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, iter::Peekable, vec};
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_response::AbortedTransaction;
 
-use super::{WireError, batch_head::BatchHead, fetch::malformed, records, unpack::Room};
+use super::{WireError, batch_head::BatchHead, fetch::malformed, message_set, records, unpack::Room};
 use crate::Record;
 
-/// Decodes whole record batches (magic 2, KIP-98), leaving out records below `from`, control batches and
-/// aborted transactions. The end may be cut in the middle of a batch, as brokers do. Returns the records
-/// and the offset to read on from. What has to be unpacked into more than `most` bytes, counting what each
+/// What was decoded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// The records, in order.
+    pub records: Vec<Record>,
+    /// The offset to read on from.
+    pub next: i64,
+    /// Whether there is a batch whose records have the broker's time.
+    pub append_time: bool,
+}
+
+/// Decodes whole record batches (magic 2, KIP-98) and the message sets of before, leaving out records below `from`, control batches and
+/// aborted transactions. The end may be cut in the middle of a batch, as brokers do. What has to be unpacked into more than `most` bytes, counting what each
 /// record takes beside its own, is left for the next fetch.
 ///
 /// # Errors
 ///
-/// When nothing in the log moves past `from`: its first batch is in an old format, cut short, corrupt, or
+/// When nothing in the log moves past `from`: its first batch is in an unknown format, cut short, corrupt, or
 /// takes more than `most` bytes. To go on would be to skip it.
 pub fn decode_batches(
     partition: i32,
@@ -24,29 +34,18 @@ pub fn decode_batches(
     from: i64,
     mut aborted: Vec<AbortedTransaction>,
     most: usize,
-) -> Result<(Vec<Record>, i64), WireError> {
+) -> Result<Decoded, WireError> {
     aborted.sort_by_key(|transaction| transaction.first_offset);
-    let mut aborted = aborted.into_iter().peekable();
-    // Producers within an aborted transaction, until their marker: as Java's CompletedFetch does it.
-    let mut aborting = HashSet::new();
-    let (mut read, mut next) = (Vec::new(), from);
-    let (mut room, is_empty) = (Room::new(most), log.is_empty());
+    let mut decoding = Decoding {
+        partition,
+        aborted: aborted.into_iter().peekable(),
+        aborting: HashSet::new(),
+        room: Room::new(most),
+        append_time: false,
+    };
+    let (mut read, mut next, is_empty) = (Vec::new(), from, log.is_empty());
     loop {
-        let decoded = BatchHead::split_from(&mut log).and_then(|found| {
-            let Some((head, batch)) = found else { return Ok(None) };
-            let last_offset = head.last_offset();
-            while let Some(transaction) = aborted.next_if(|aborted| aborted.first_offset <= last_offset) {
-                aborting.insert(transaction.producer_id.0);
-            }
-            if last_offset < next {
-                return Ok(Some((next, Vec::new())));
-            }
-            let decoded = committed_records(partition, &head, batch, &mut aborting, &mut room);
-            decoded.map(|records| Some((last_offset + 1, records))).map_err(|reason| {
-                format!("the batch at offset {} cannot be decoded: {reason:#}", head.base_offset)
-            })
-        });
-        match decoded {
+        match decoding.split_from(&mut log, next) {
             Ok(Some((after, mut records))) => {
                 records.retain(|record| record.offset >= next);
                 read.append(&mut records);
@@ -61,7 +60,46 @@ pub fn decode_batches(
     if next == from && !is_empty {
         return Err(malformed("there are bytes, and no whole batch".to_owned()));
     }
-    Ok((read, next))
+    Ok(Decoded { records: read, next, append_time: decoding.append_time })
+}
+
+struct Decoding {
+    partition: i32,
+    /// Aborted transactions that may begin further on.
+    aborted: Peekable<vec::IntoIter<AbortedTransaction>>,
+    /// Producers within an aborted transaction, until their marker: as Java's CompletedFetch does it.
+    aborting: HashSet<i64>,
+    room: Room,
+    append_time: bool,
+}
+
+impl Decoding {
+    /// Takes what the log begins with: where to read on after it, and its records. `None` at the end, or where the rest
+    /// is cut short.
+    fn split_from(&mut self, log: &mut Bytes, next: i64) -> Result<Option<(i64, Vec<Record>)>, String> {
+        if matches!(BatchHead::magic(log), Some(0 | 1)) {
+            let set = message_set::split_from(log, self.partition, &mut self.room);
+            let set =
+                set.map_err(|reason| format!("what is after offset {next} cannot be decoded: {reason:#}"))?;
+            return Ok(set.map(|set| {
+                self.append_time |= set.append_time;
+                ((set.last_offset + 1).max(next), set.records)
+            }));
+        }
+        let Some((head, batch)) = BatchHead::split_from(log)? else { return Ok(None) };
+        let last_offset = head.last_offset();
+        while let Some(transaction) = self.aborted.next_if(|aborted| aborted.first_offset <= last_offset) {
+            self.aborting.insert(transaction.producer_id.0);
+        }
+        if last_offset < next {
+            return Ok(Some((next, Vec::new())));
+        }
+        self.append_time |= head.has_append_time();
+        let decoded = committed_records(self.partition, &head, batch, &mut self.aborting, &mut self.room);
+        decoded.map(|records| Some((last_offset + 1, records))).map_err(|reason| {
+            format!("the batch at offset {} cannot be decoded: {reason:#}", head.base_offset)
+        })
+    }
 }
 
 /// The records of a batch unless they are of an aborted transaction; takes note of one that ends.

@@ -1,20 +1,21 @@
 //! One TCP connection to one broker: a request, then its answer, each within a deadline.
 
-use std::{any::type_name, io, ops::RangeInclusive, time::Duration};
+use std::{any::type_name, io, net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt};
 use kafka_protocol::{
     messages::{ApiKey, ApiVersionsRequest, RequestHeader, ResponseHeader},
     protocol::{Decodable, HeaderVersion, Request, StrBytes, encode_request_header_into_buffer},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    net::lookup_host,
     time::{Instant, timeout, timeout_at},
 };
 
 use super::{WireError, decode, stream::Stream};
-use crate::ClusterConfig;
+use crate::{ClusterConfig, staggered::first_success};
 
 /// The largest answer that is read; a length beyond it is taken for garbage. Of anything but records a few bytes
 /// become a structure of a hundred and more, and a topic of a hundred thousand partitions is described in less.
@@ -39,18 +40,30 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to `host:port`, negotiates versions (KIP-35), and says who it is where that is wanted.
+    /// Connects to `host:port`, negotiates versions (KIP-35), and says who it is where that is wanted. A name is looked
+    /// up each time, and each of its addresses is tried (KIP-602).
     pub async fn open(address: &str, config: &ClusterConfig) -> Result<Self, WireError> {
-        let mut connection =
-            Self::negotiate(address, config).await.map_err(|error| error.or_distrust(address))?;
+        let failed = |source| WireError::Connect { address: address.to_owned(), source };
+        let sockets: Vec<_> = timeout(config.connect_timeout, lookup_host(address))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            .map_err(failed)?
+            .collect();
+        let attempts = sockets.into_iter().map(|socket| Self::negotiate(address, socket, config).boxed());
+        let opened = first_success(attempts.collect()).await;
+        // The last address is the one that a system without the first ones' family has.
+        let opened = opened.map_err(|mut errors| {
+            errors.pop().unwrap_or_else(|| failed(io::Error::other("the name has no address")))
+        });
+        let mut connection = opened.map_err(|error| error.or_distrust(address))?;
         if let Some(sasl) = &config.security.sasl {
             connection.authenticate(sasl).await?;
         }
         Ok(connection)
     }
 
-    async fn negotiate(address: &str, config: &ClusterConfig) -> Result<Self, WireError> {
-        let stream = timeout(config.connect_timeout, Stream::open(address, &config.security))
+    async fn negotiate(address: &str, socket: SocketAddr, config: &ClusterConfig) -> Result<Self, WireError> {
+        let stream = timeout(config.connect_timeout, Stream::open(address, socket, &config.security))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| WireError::Connect { address: address.to_owned(), source })?;

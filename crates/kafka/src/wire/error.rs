@@ -28,6 +28,16 @@ pub enum WireError {
         /// The system's word.
         source: io::Error,
     },
+    /// What answers there is a broker of another cluster: an address that was given to somebody else.
+    #[error("{address} is of cluster {found}, and no more of {wanted}")]
+    OtherCluster {
+        /// The broker, `host:port`.
+        address: String,
+        /// The id of the cluster that it was of.
+        wanted: String,
+        /// The id of the cluster that it says it is of.
+        found: String,
+    },
     /// The broker and this client do not trust each other.
     #[error(transparent)]
     Distrust(#[from] Distrust),
@@ -96,6 +106,17 @@ impl WireError {
         self
     }
 
+    /// Whether nothing is there that could answer: nothing listens, or the name is of nobody.
+    pub(crate) fn is_of_absence(&self) -> bool {
+        let (Self::Connect { source, .. } | Self::Advertised { source, .. }) = self else { return false };
+        source.kind() == io::ErrorKind::ConnectionRefused || is_of_name(source)
+    }
+
+    /// Whether a broker answers, and is of another cluster.
+    pub(crate) fn is_of_another(&self) -> bool {
+        matches!(self, Self::OtherCluster { .. })
+    }
+
     /// Kafka's error, where it is one.
     pub fn code(&self) -> Option<ResponseError> {
         match self {
@@ -117,4 +138,9 @@ impl WireError {
             Some(error) => Err(Self::Refused { what, error }),
         }
     }
+}
+
+/// Whether a name does not resolve. The standard library has no kind for it, and this text on every Unix.
+pub(super) fn is_of_name(error: &io::Error) -> bool {
+    error.to_string().starts_with("failed to lookup address information")
 }

@@ -1,7 +1,8 @@
 //! Reading a partition's log ourselves: every legal batch, whoever wrote it.
 //!
 //! rskafka stops for ever at transaction markers, null header values and zstd topics, and does not tell
-//! aborted records from others. Fetch 11 is the newest version that 3.4 and 4.x share with a topic's name.
+//! aborted records from others. Fetch 13 asks for a topic by its id (KIP-516), so that another of the same name is not
+//! read in its place; Fetch 11 is the newest by name that is needed.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -16,11 +17,17 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Connection, WireError, decode_batches};
+use uuid::Uuid;
+
+use super::{Connection, Decoded, WireError, decode_batches};
 use crate::Record;
 
-/// The versions that we speak.
-const KNOWN: RangeInclusive<i16> = 4..=11;
+/// The versions by a topic's name that we speak.
+const BY_NAME: RangeInclusive<i16> = 4..=11;
+/// And the one by its id.
+const BY_ID: RangeInclusive<i16> = 13..=13;
+/// From this version on numbers of elements are varints, and what has a structure ends with tagged fields (KIP-482).
+const FLEXIBLE: i16 = 12;
 /// The largest answer that is read: a broker sends the first batch whole, however large.
 const MAX_FRAME: usize = 128 * 1024 * 1024;
 /// What the records of one answer may take in memory, unpacked: as much as an answer may have on the wire.
@@ -39,6 +46,8 @@ pub struct Fetched {
     pub end: i64,
     /// The last stable offset: what can be read of committed records. Below the end where a transaction is open.
     pub stable: i64,
+    /// Whether some of it has the broker's time in place of its producer's.
+    pub append_time: bool,
 }
 
 impl Connection {
@@ -51,24 +60,53 @@ impl Connection {
         max_bytes: i32,
         max_wait_ms: i32,
     ) -> Result<Fetched, WireError> {
+        let topic = FetchTopic::default().with_topic(TopicName(StrBytes::from_string(topic.to_owned())));
+        self.fetch_topic(topic, BY_NAME, partition, from, max_bytes, max_wait_ms).await
+    }
+
+    /// As [`Connection::fetch`], of the topic that has this id: where it was deleted the broker says that it does not
+    /// know the id, whatever has the name by then.
+    pub(crate) async fn fetch_by_id(
+        &mut self,
+        id: Uuid,
+        partition: i32,
+        from: i64,
+        max_bytes: i32,
+        max_wait_ms: i32,
+    ) -> Result<Fetched, WireError> {
+        let topic = FetchTopic::default().with_topic_id(id);
+        self.fetch_topic(topic, BY_ID, partition, from, max_bytes, max_wait_ms).await
+    }
+
+    /// Whether the broker takes [`Connection::fetch_by_id`].
+    pub(crate) fn fetches_by_id(&self) -> bool {
+        self.version::<FetchRequest>(BY_ID).is_ok()
+    }
+
+    async fn fetch_topic(
+        &mut self,
+        topic: FetchTopic,
+        known: RangeInclusive<i16>,
+        partition: i32,
+        from: i64,
+        max_bytes: i32,
+        max_wait_ms: i32,
+    ) -> Result<Fetched, WireError> {
         let position = FetchPartition::default()
             .with_partition(partition)
             .with_fetch_offset(from)
             .with_partition_max_bytes(max_bytes);
-        let topic = FetchTopic::default()
-            .with_topic(TopicName(StrBytes::from_string(topic.to_owned())))
-            .with_partitions(vec![position]);
         let request = FetchRequest::default()
             .with_max_wait_ms(max_wait_ms)
             .with_min_bytes(1)
             .with_max_bytes(max_bytes)
             .with_isolation_level(READ_COMMITTED)
             .with_session_epoch(-1) // no fetch session (KIP-227)
-            .with_topics(vec![topic]);
+            .with_topics(vec![topic.with_partitions(vec![position])]);
         // The broker may hold it that long on purpose.
         let held = Duration::from_millis(max_wait_ms.max(0).unsigned_abs().into());
         let within = self.request_timeout() + held;
-        let (answer, version) = self.ask(&request, KNOWN, within, MAX_FRAME).await?;
+        let (answer, version) = self.ask(&request, known, within, MAX_FRAME).await?;
         decode_fetch(answer, version, partition, from)
     }
 }
@@ -85,11 +123,12 @@ pub fn decode_fetch(answer: Bytes, version: i16, partition: i32, from: i64) -> R
     if let Some(throttle) = answer.throttle {
         return Err(WireError::Throttled(throttle));
     }
-    let (records, next) = decode_batches(partition, answer.records, from, answer.aborted, MAX_DECODED)?;
+    let Decoded { records, next, append_time } =
+        decode_batches(partition, answer.records, from, answer.aborted, MAX_DECODED)?;
     let end = answer.high_watermark;
     // A broker that knows no transactions may leave it at -1.
     let stable = if answer.last_stable_offset < 0 { end } else { answer.last_stable_offset.min(end) };
-    Ok(Fetched { records, next, end, stable })
+    Ok(Fetched { records, next, end, stable, append_time })
 }
 
 /// Of a Fetch's answer what matters here.
@@ -105,7 +144,7 @@ struct FetchAnswer {
 }
 
 impl FetchAnswer {
-    /// `FetchResponse` in Kafka, versions 4 to 11. Not by kafka-protocol, which takes memory for what an answer
+    /// `FetchResponse` in Kafka, versions 4 to 13. Not by kafka-protocol, which takes memory for what an answer
     /// says it has, and this one may be large.
     fn read(mut answer: Bytes, version: i16, partition: i32) -> anyhow::Result<Self> {
         let answer = &mut answer;
@@ -116,7 +155,7 @@ impl FetchAnswer {
                 return Ok(Self { error_code, ..Self::default() });
             }
         }
-        let topics = answer.try_get_i32()?;
+        let topics = count(answer, version)?;
         if topics == 0 && throttle_ms > 0 {
             // Beyond its quota a client without a fetch session is told nothing else
             // (`FetchContext.getThrottledResponse`).
@@ -124,15 +163,20 @@ impl FetchAnswer {
             return Ok(Self { throttle: Some(throttle), ..Self::default() });
         }
         for _topic in 0..topics {
-            let name = answer.try_get_u16()?;
-            split(answer, name.into())?;
-            for _partition in 0..answer.try_get_i32()? {
+            let name = match version {
+                ..FLEXIBLE => answer.try_get_u16()?.into(),
+                FLEXIBLE => count(answer, version)?,
+                _ => size_of::<Uuid>(),
+            };
+            split(answer, name)?;
+            for _partition in 0..count(answer, version)? {
                 let index = answer.try_get_i32()?;
                 let found = Self::read_partition(answer, version)?;
                 if index == partition {
                     return Ok(found);
                 }
             }
+            skip_tags(answer, version)?;
         }
         bail!("nothing about partition {partition}")
     }
@@ -144,19 +188,54 @@ impl FetchAnswer {
             let _log_start_offset = answer.try_get_i64()?;
         }
         let mut aborted = Vec::new();
-        for _transaction in 0..answer.try_get_i32()? {
+        for _transaction in 0..count(answer, version)? {
             let producer_id = ProducerId(answer.try_get_i64()?);
             let first_offset = answer.try_get_i64()?;
+            skip_tags(answer, version)?;
             let transaction = AbortedTransaction::default();
             aborted.push(transaction.with_producer_id(producer_id).with_first_offset(first_offset));
         }
         if version >= 11 {
             let _preferred_read_replica = answer.try_get_i32()?;
         }
-        let length = answer.try_get_i32()?;
-        let records = split(answer, usize::try_from(length).unwrap_or(0))?; // null is none
+        let length = count(answer, version)?;
+        let records = split(answer, length)?;
+        skip_tags(answer, version)?;
         Ok(Self { throttle: None, error_code, high_watermark, last_stable_offset, aborted, records })
     }
+}
+
+/// How many elements or bytes follow; null is none.
+fn count(answer: &mut Bytes, version: i16) -> anyhow::Result<usize> {
+    let count = match version {
+        ..FLEXIBLE => i64::from(answer.try_get_i32()?),
+        _ => i64::from(varint(answer)?) - 1,
+    };
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// Tagged fields, of which none is needed.
+fn skip_tags(answer: &mut Bytes, version: i16) -> anyhow::Result<()> {
+    if version >= FLEXIBLE {
+        for _field in 0..varint(answer)? {
+            let (_tag, length) = (varint(answer)?, varint(answer)?);
+            split(answer, usize::try_from(length)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Seven bits a byte, the low ones first (Protocol Buffers' `uint32`).
+fn varint(answer: &mut Bytes) -> anyhow::Result<u32> {
+    let mut number = 0;
+    for shift in (0..u32::BITS).step_by(7) {
+        let byte = answer.try_get_u8()?;
+        number |= u32::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Ok(number);
+        }
+    }
+    bail!("a number is too long")
 }
 
 fn split(answer: &mut Bytes, length: usize) -> anyhow::Result<Bytes> {

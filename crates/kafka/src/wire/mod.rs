@@ -10,13 +10,14 @@ mod connection;
 mod error;
 mod fetch;
 mod list_offsets;
+mod message_set;
 mod produce;
 mod records;
 mod stream;
 mod unpack;
 
 pub use answer::decode;
-pub use batches::decode_batches;
+pub use batches::{Decoded, decode_batches};
 pub use connection::Connection;
 pub use error::WireError;
 pub use fetch::{Fetched, decode_fetch};

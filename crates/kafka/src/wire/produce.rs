@@ -4,9 +4,11 @@ use std::{collections::VecDeque, time::Duration};
 
 use bytes::{BufMut, Bytes};
 use kafka_protocol::{
+    ResponseError,
     messages::{
         ProduceRequest, TopicName,
         produce_request::{PartitionProduceData, TopicProduceData},
+        produce_response::PartitionProduceResponse,
     },
     protocol::StrBytes,
 };
@@ -65,7 +67,10 @@ impl Connection {
         let written = partitions.iter().map(|partition| {
             let place = answered.iter().position(|found| found.index == *partition);
             match place.and_then(|place| answered.remove(place)) {
-                Some(found) => WireError::check(WHAT, found.error_code).map(|()| found.base_offset),
+                Some(found) => match ResponseError::try_from_code(found.error_code) {
+                    None => Ok(found.base_offset),
+                    Some(error) => Err(refused(error, found)),
+                },
                 None => {
                     let reason = format!("nothing about partition {partition}");
                     Err(WireError::Malformed { what: WHAT, reason })
@@ -73,6 +78,17 @@ impl Connection {
             }
         });
         Ok(Produced { written: written.collect(), throttle })
+    }
+}
+
+/// Why a batch was refused. Of its records the first that is at fault says more than all together (KIP-467).
+fn refused(error: ResponseError, answer: PartitionProduceResponse) -> WireError {
+    let mut of_records =
+        answer.record_errors.into_iter().filter_map(|record| record.batch_index_error_message);
+    let said = of_records.next().or(answer.error_message).filter(|said| !said.is_empty());
+    match said {
+        Some(said) => WireError::Denied { what: WHAT, error, said: said.as_str().to_owned() },
+        None => WireError::Refused { what: WHAT, error },
     }
 }
 

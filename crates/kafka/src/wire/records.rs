@@ -54,7 +54,7 @@ fn record(partition: i32, head: &BatchHead, body: &mut Bytes, room: &mut Room) -
         room.take(size_of_val(&header) + header.0.len())?;
         headers.push(header);
     }
-    let timestamp = timestamp(head.base_timestamp.saturating_add(timestamp_delta));
+    let timestamp = timestamp(head.time(timestamp_delta));
     Ok(Record { partition, offset, timestamp, key, value, headers })
 }
 

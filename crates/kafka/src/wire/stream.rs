@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -22,16 +23,16 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Connects to `host:port`, and shakes hands where TLS is wanted.
-    pub(super) async fn open(address: &str, security: &Security) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+    /// Connects to one socket of `host:port`, and shakes hands with that host where TLS is wanted.
+    pub(super) async fn open(address: &str, socket: SocketAddr, security: &Security) -> io::Result<Self> {
+        let stream = TcpStream::connect(socket).await?;
         stream.set_nodelay(true)?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &security.tls {
             return Ok(Self::Tls(Box::new(tls.wrap(address, stream).await?)));
         }
         #[cfg(not(feature = "tls"))]
-        let _ = security;
+        let _ = (address, security);
         Ok(Self::Plain(stream))
     }
 }

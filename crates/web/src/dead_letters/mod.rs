@@ -18,7 +18,7 @@ use highwater_kafka::{
     dead_letter::{Archive, Redriver},
 };
 
-use crate::http::{Bearer, BodyLimits};
+use crate::http::{Bearer, BodyLimits, Door};
 
 pub use openapi::describe;
 pub use routes::routes;
@@ -41,7 +41,7 @@ pub struct Config {
 pub struct Desk {
     archive: Archive,
     redriver: Redriver,
-    bearer: Bearer,
+    door: Arc<Door>,
     limits: BodyLimits,
     /// How long a redrive works before it is answered with what is done.
     redrive_for: Duration,
@@ -78,18 +78,18 @@ impl std::fmt::Debug for Topics {
 }
 
 impl Desk {
-    /// A desk for whoever bears the token; requests are answered within `request_timeout`.
+    /// A desk behind that door; requests are answered within `request_timeout`.
     pub fn new(
         topics: Topics,
         consumer: &ConsumerConfig,
-        bearer: Bearer,
+        door: Arc<Door>,
         redrive_max: u32,
         limits: BodyLimits,
         request_timeout: Duration,
     ) -> Self {
         let (archive, redriver) = topics.open(consumer, redrive_max);
         // The letters under way, their commit and the leave come after that.
-        Self { archive, redriver, bearer, limits, redrive_for: request_timeout / 2 }
+        Self { archive, redriver, door, limits, redrive_for: request_timeout / 2 }
     }
 
     /// The service stops: a redrive that is at work ends after the letters that are on their way.

@@ -1,5 +1,7 @@
 //! The routes of this room, described.
 
+use std::time::Duration;
+
 use highwater_kafka::dead_letter::{RedriveError, Report, Unreadable};
 use serde_json::{Value, json};
 use warp::http::header;
@@ -10,7 +12,7 @@ use super::{
     shown::Shown,
 };
 use crate::http::{
-    Bearer, NDJSON, nothing,
+    Bearer, NDJSON, limited, nothing,
     openapi::{Answer, Document, Operation, date_time},
 };
 
@@ -28,9 +30,12 @@ pub fn describe(document: &mut Document) {
         let operation = operation.secured(SCHEME);
         let operation = operation.problem("off", "There is no ADMIN_TOKEN here.", nothing("/dead-letters"));
         let refused = Bearer::of("token").admit(None).err();
-        refused.into_iter().fold(operation, |operation, problem| {
-            operation.problem("noToken", "The token is missing, or another.", problem)
-        })
+        refused
+            .into_iter()
+            .fold(operation, |operation, problem| {
+                operation.problem("noToken", "The token is missing, or another.", problem)
+            })
+            .problem("limited", "Too many wrong tokens came.", limited(Duration::from_secs(59)))
     };
     let letter = document.schema::<Shown<'_>>();
     let listing = json!({

@@ -1,11 +1,13 @@
 //! What a request says: which letters to list, or to send back.
 
-use chrono::{DateTime, Utc};
 use highwater_kafka::dead_letter::{Filter, Place, Position, Selection};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::http::{FieldError, Parameters, Problem, next_link};
+use crate::{
+    http::{FieldError, Parameters, Problem, next_link},
+    timestamp,
+};
 
 /// The most letters of one page.
 pub(super) const MAX_LIMIT: usize = 1_000;
@@ -30,8 +32,8 @@ impl Asked {
                     text.parse().ok().filter(|number| *number >= 0).ok_or("must be a partition, such as 0")
                 }),
                 key: parameters.text("key"),
-                from: parameters.parsed("from", moment),
-                to: parameters.parsed("to", moment),
+                from: parameters.parsed("from", timestamp::parse),
+                to: parameters.parsed("to", timestamp::parse),
             },
             limit: parameters.parsed("limit", |text| {
                 text.parse()
@@ -61,13 +63,6 @@ impl Asked {
         ];
         next_link(path, parameters.into_iter().filter_map(|(name, value)| Some((name, value?))))
     }
-}
-
-/// A moment as RFC 3339 writes it.
-pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, &'static str> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|moment| moment.to_utc())
-        .map_err(|_| "must be an ISO 8601 date and time with an offset, such as 2026-05-01T10:00:00Z")
 }
 
 /// Which letters are to be sent back: exactly one of these.

@@ -6,12 +6,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures::{FutureExt, Stream, StreamExt};
 use hyper::{
     StatusCode,
-    header::{ACCEPT, CONNECTION, HeaderValue},
+    header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, HeaderValue},
 };
 use warp::{Filter, Rejection};
 
 use super::{Problem, media, pace};
-use crate::json::nests_deeper;
+use crate::json::{byte_order_mark, nests_deeper};
 
 /// What a client's body may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct BodyLimits {
     pub timeout: Duration,
 }
 
+type Said = Option<HeaderValue>;
+
 /// A body that is said to be JSON, or of which nothing is said: its bytes, or why they cannot be had.
 ///
 /// Nothing is read when the head says already that it would be in vain, so that a client which asked by
@@ -31,10 +33,16 @@ pub struct BodyLimits {
 pub fn json_body(
     limits: BodyLimits,
 ) -> impl Filter<Extract = (Result<Bytes, Problem>,), Error = Rejection> + Copy {
-    header("content-type").and(header("content-length")).and(warp::body::stream()).then(
-        move |content_type: Option<HeaderValue>, length: Option<HeaderValue>, body| async move {
+    let said = header("content-type").and(header("content-encoding")).and(header("content-length"));
+    said.and(warp::body::stream()).then(
+        move |content_type: Said, encoding: Said, length: Said, body| async move {
+            // An empty one says nothing.
+            let content_type = content_type.filter(|value| !value.as_bytes().trim_ascii().is_empty());
             if content_type.is_some_and(|value| !media::is_json(value.as_bytes())) {
                 return Err(not_json());
+            }
+            if encoding.is_some_and(|value| !media::is_identity(value.as_bytes())) {
+                return Err(packed());
             }
             let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
             if length.is_some_and(|length| length > limits.max_bytes as u64) {
@@ -47,6 +55,11 @@ pub fn json_body(
 
 /// The body as text that a recursive reader can take: UTF-8, and nested no deeper than the limit.
 pub fn json_text(body: &[u8], max_depth: usize) -> Result<&str, Problem> {
+    if let Some(mark) = byte_order_mark(body) {
+        return Err(Problem::bad_request(format!(
+            "the body begins with {mark}, and JSON has none (RFC 8259, 8.1): send UTF-8 without it"
+        )));
+    }
     let text = std::str::from_utf8(body).map_err(|error| {
         Problem::bad_request(format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
     })?;
@@ -94,8 +107,15 @@ where
         match &mut gathered {
             // The only piece of a body, as a rule: taken as it is.
             None if whole.is_empty() => whole = piece,
-            None => gathered = Some([whole.as_ref(), piece.as_ref()].concat().as_slice().into()),
-            Some(gathered) => gathered.extend_from_slice(&piece),
+            None => {
+                // A buffer that grows can be twice as large as what is in it.
+                pace::take(2 * length)?;
+                gathered = Some([whole.as_ref(), piece.as_ref()].concat().as_slice().into());
+            }
+            Some(gathered) => {
+                pace::take(2 * piece.len())?;
+                gathered.extend_from_slice(&piece);
+            }
         }
     }
     Ok(gathered.map_or(whole, BytesMut::freeze))
@@ -123,13 +143,19 @@ fn not_json() -> Problem {
     .with_header(ACCEPT, HeaderValue::from_static(media::JSON))
 }
 
+fn packed() -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body as it is, without Content-Encoding")
+        .with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
+}
+
 /// What a body can be at fault in before it is read as what it should be: a name, when that is, and the answer.
-pub(super) fn problems(max_bytes: usize) -> [(&'static str, &'static str, Problem); 4] {
+pub(super) fn problems(max_bytes: usize) -> [(&'static str, &'static str, Problem); 5] {
     [
         ("empty", "The body is not a JSON object.", empty()),
         ("tooSlow", "The body did not arrive in time.", too_slow(Duration::from_secs(10))),
         ("tooLarge", "The body is too large.", too_large(max_bytes)),
         ("notJson", "The body is said to be something else than JSON.", not_json()),
+        ("packed", "The body is packed.", packed()),
     ]
 }
 

@@ -8,20 +8,26 @@ use std::{
     time::Duration,
 };
 
-use hyper::{Request, body::Incoming, server::conn::http1};
+use hyper::{Request, StatusCode, server::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch, time::Instant};
 use tower_service::Service;
 
 use super::{
-    Config, Problem, Traffic,
-    pace::{Pace, Phase},
-    service::Guarded,
+    Config, Problem,
+    access::Access,
+    budget::BUFFER,
+    observer::Observer,
+    pace::Phase,
+    received::Received,
+    room::Place,
+    service::{Ends, Guarded},
     socket::Socket,
 };
 
-/// The most that is buffered of a request's head, and of an answer that the peer does not take.
-const BUFFER: usize = 64 * 1024;
+/// How long a client that has just connected when the server stops may take for the first byte of its request, which as a
+/// rule is there already.
+const FIRST: Duration = Duration::from_millis(100);
 /// How long a client may take to hear that it is refused.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// When to look again at a connection that has no deadline just now; it is woken when it gets one.
@@ -31,6 +37,8 @@ const FAR: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stop {
     NotYet,
+    /// Each answer is its connection's last.
+    Closing,
     WhenFinished,
     AtOnce,
 }
@@ -38,16 +46,25 @@ pub(super) enum Stop {
 /// Answers a connection's requests until either side has enough, or it is to stop.
 pub(super) async fn serve<S>(
     stream: TcpStream,
+    (place, access): (&Place, Access),
     tree: S,
-    config: &Config,
-    traffic: Arc<Traffic>,
+    config: Arc<Config>,
+    observer: Arc<Observer>,
     mut stop: watch::Receiver<Stop>,
 ) where
-    S: Service<Request<Incoming>, Response = warp::reply::Response, Error = Infallible>,
+    S: Service<Request<Received>, Response = warp::reply::Response, Error = Infallible>,
 {
-    let pace = Arc::new(Pace::new(config));
-    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&pace)));
-    let service = Guarded::new(tree, Arc::clone(&pace), traffic, config.cors.clone());
+    let pace = &place.pace;
+    let ends = Ends::of(&stream);
+    let socket = TokioIo::new(Socket::new(stream, Arc::clone(pace)));
+    let service = Guarded::new(
+        tree,
+        ends,
+        (Arc::clone(pace), access),
+        Arc::clone(&observer),
+        Arc::clone(&config),
+        stop.clone(),
+    );
     // A client may end its sending side and still wait for the answer, as `nc` does; one that is gone for
     // good is found out by the write. And what was begun for it is finished, and logged, all the same.
     // Head and body in one buffer: for answers as short as ours are, `writev` costs more than the copy.
@@ -55,20 +72,36 @@ pub(super) async fn serve<S>(
         .half_close(true)
         .writev(false)
         .max_buf_size(BUFFER)
+        .max_header_size(BUFFER)
         .serve_connection(socket, service);
 
     let mut over = stop.clone();
-    let mut stopping = pin!(async { drop(stop.wait_for(|stop| *stop >= Stop::WhenFinished).await) });
+    let mut stopping = pin!(async {
+        drop(stop.wait_for(|stop| *stop >= Stop::WhenFinished).await);
+        if pace.is_fresh() {
+            tokio::time::sleep(FIRST).await;
+        }
+    });
     let mut cutting = pin!(async { drop(over.wait_for(|stop| *stop == Stop::AtOnce).await) });
     let mut stopped = false;
     let mut alarm = pin!(tokio::time::sleep_until(pace.due().unwrap_or_else(Instant::now)));
-    let cut = std::future::poll_fn(|context| {
+    let unheard = std::future::poll_fn(|context| {
+        pace.watch(context.waker());
         loop {
             if let Poll::Ready(end) = Pin::new(&mut connection).poll(context) {
-                if let Err(error) = end {
+                return Poll::Ready(end.err().and_then(|error| {
                     log::debug!("a connection broke: {error}");
-                }
-                return Poll::Ready(None);
+                    if error.is_parse_version_h2() {
+                        return Some(not_http1());
+                    }
+                    // What else is no head of a request is answered by hyper.
+                    if error.is_parse_too_large() {
+                        observer.refused(ends.peer, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+                    } else if error.is_parse() {
+                        observer.refused(ends.peer, StatusCode::BAD_REQUEST);
+                    }
+                    None
+                }));
             }
             if !stopped && stopping.as_mut().poll(context).is_ready() {
                 stopped = true;
@@ -91,23 +124,30 @@ pub(super) async fn serve<S>(
             match pace.overdue() {
                 // Polled again, the service gives the handler up and answers in its place.
                 Some(Phase::Overdue) => {}
-                Some(phase) => return Poll::Ready(Some(phase)),
+                Some(Phase::New | Phase::Head) if access == Access::Reserve => {
+                    return Poll::Ready(Some(too_many()));
+                }
+                Some(Phase::Head) => return Poll::Ready(Some(too_slow(config.header_timeout))),
+                Some(_) => return Poll::Ready(None),
                 None => alarm.as_mut().reset(due.unwrap_or_else(|| Instant::now() + FAR)),
             }
         }
     })
     .await;
 
-    if cut == Some(Phase::Head) {
-        let detail = format!("the request's head was not complete after {:?}", config.header_timeout);
-        let problem = Problem::new(hyper::StatusCode::REQUEST_TIMEOUT, detail);
+    if let Some(problem) = unheard {
+        observer.refused(ends.peer, problem.status());
         farewell(connection.into_parts().io.into_inner(), &problem).await;
     }
 }
 
-/// Tells a client that no connection is free, instead of leaving it to wonder.
-pub(super) async fn refuse(stream: TcpStream, config: &Config) {
-    farewell(Socket::new(stream, Arc::new(Pace::new(config))), &too_many()).await;
+fn too_slow(header_timeout: Duration) -> Problem {
+    let detail = format!("the request's head was not complete after {header_timeout:?}");
+    Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+}
+
+fn not_http1() -> Problem {
+    Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP/1.1 is spoken here, and no HTTP/2")
 }
 
 /// 503: no connection is free.

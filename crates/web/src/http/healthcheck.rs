@@ -13,13 +13,13 @@ use super::Config;
 const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// Asks `GET /health` of the service that these settings describe, over loopback where it listens on every
-/// address; whether it answers 200.
+/// address, and on the port for that where it has one; whether it answers 200.
 ///
 /// # Errors
 ///
 /// Nobody listens, or nobody answers in time.
 pub fn is_healthy(config: &Config) -> io::Result<bool> {
-    let mut stream = TcpStream::connect_timeout(&config.own_address(), PATIENCE)?;
+    let mut stream = TcpStream::connect_timeout(&config.probe_address(), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;

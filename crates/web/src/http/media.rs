@@ -34,6 +34,12 @@ pub fn prefers_ndjson(accept: &[u8]) -> bool {
     ndjson > 0 && ndjson >= json
 }
 
+/// Whether a Content-Encoding leaves a body as it is.
+pub(super) fn is_identity(content_encoding: &[u8]) -> bool {
+    let mut codings = content_encoding.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+}
+
 /// Whether an Accept-Encoding takes gzip: by its name, or by `*` where that is not there.
 pub(super) fn accepts_gzip(accept_encoding: &[u8]) -> bool {
     let weight_of = |coding: &str| {

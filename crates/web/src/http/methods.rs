@@ -14,15 +14,19 @@ pub fn nothing(path: &str) -> Problem {
 }
 
 /// The answer to a request that no route took: 404 where the path has no methods; else 204 to OPTIONS
-/// and 405 to the rest, both with the path's methods in `Allow`, for example `GET, HEAD, OPTIONS`.
+/// and 405 to the rest, both with the path's methods in `Allow`, for example `GET, HEAD, OPTIONS`. `OPTIONS *` asks
+/// the service as a whole, and is 204 without (RFC 9110, section 9.3.7).
 pub fn refuse(method: &Method, path: &str, allow: Option<&'static str>) -> Response {
+    let is_options = method == Method::OPTIONS;
+    if is_options && path == "*" {
+        return StatusCode::NO_CONTENT.into_response();
+    }
     let Some(allow) = allow else {
         return nothing(path).into_response();
     };
     let allowed = HeaderValue::from_static(allow);
-    if method == Method::OPTIONS {
-        let mut response = Response::default();
-        *response.status_mut() = StatusCode::NO_CONTENT;
+    if is_options {
+        let mut response = StatusCode::NO_CONTENT.into_response();
         response.headers_mut().insert(header::ALLOW, allowed);
         return response;
     }

@@ -4,17 +4,24 @@
 //! what it sends, [`Parameters`] and [`segment`] what it asks, [`Problem`] is what it hears when it errs. [`client`] asks a service of this machine.
 //! Errors of a handler are replies, returned through `then`; warp's rejections only pick the route.
 
+mod access;
+mod admin;
 mod answer;
+mod authority;
 mod bearer;
 mod body;
+mod budget;
+mod caller;
 pub mod client;
 mod connection;
 mod correlation;
 mod cors;
 mod filters;
+mod head;
 mod healthcheck;
 mod media;
 mod methods;
+mod observer;
 pub mod openapi;
 mod origin;
 mod pace;
@@ -22,6 +29,9 @@ mod parameters;
 mod paths;
 mod precondition;
 mod problem;
+mod proxies;
+mod received;
+mod room;
 mod serve;
 mod service;
 mod socket;
@@ -32,23 +42,30 @@ use std::{
     time::Duration,
 };
 
+pub use admin::{Door, limited};
 pub use answer::{answer, json};
+pub use authority::Authority;
 pub use bearer::Bearer;
 pub use body::{BodyLimits, header, json_body, json_text};
+pub use budget::released;
+pub use caller::caller;
 pub use correlation::{CORRELATION_ID, Correlation, correlation};
 pub use cors::Cors;
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
+pub use head::Hosts;
 pub use healthcheck::is_healthy;
 use media::accepts_gzip;
 pub use media::{JSON, NDJSON, prefers_ndjson};
 pub use methods::{nothing, refuse};
+pub use observer::AccessLog;
 pub use origin::check_origin;
 pub use pace::grant;
 pub use parameters::{Parameters, encode_segment, next_link, segment};
 pub use paths::Paths;
 pub use precondition::{check_match, etag, with_etag};
 pub use problem::{FieldError, PROBLEM_JSON, Problem};
-pub use serve::serve;
+pub use proxies::Network;
+pub use serve::{Listeners, serve};
 pub use traffic::Traffic;
 
 /// How the service is reached, and what a client may cost.
@@ -68,15 +85,34 @@ pub struct Config {
     pub body_timeout: Duration,
     /// How long an answer may take to begin.
     pub request_timeout: Duration,
+    /// The port where `/health`, `/ready` and `/metrics` are asked, and nothing else, beside the service's own.
+    pub ops_port: Option<u16>,
     /// The most connections at one time.
     pub max_connections: usize,
+    /// The hosts that requests may be for.
+    pub hosts: Hosts,
+    /// The most of those from one address.
+    pub max_connections_per_address: Option<usize>,
+    /// The most memory that connections, requests and answers take together; unset, 256 MiB.
+    pub max_bytes: Option<usize>,
     /// Which other sites' pages may ask, where any may.
     pub cors: Option<Cors>,
+    /// Which other origins' pages are as this site's own: as browsers send them, such as `https://shop.example`.
+    pub trusted_origins: Vec<String>,
+    /// Which answers are logged.
+    pub access_log: AccessLog,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
     /// How long what was begun may take once the service is to stop; then it is cut off.
     pub stop_timeout: Duration,
 }
 
 impl Config {
+    /// Where this machine asks how the service is.
+    pub fn probe_address(&self) -> SocketAddr {
+        SocketAddr::new(self.own_address().ip(), self.ops_port.unwrap_or(self.port))
+    }
+
     /// Where this machine reaches the service: over loopback where it listens on every address.
     pub fn own_address(&self) -> SocketAddr {
         let host = match self.host {

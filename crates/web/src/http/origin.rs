@@ -4,21 +4,23 @@
 //! see the answer. It says so: by `Sec-Fetch-Site` where the address is https or local, else by `Origin`. What is no
 //! browser says neither.
 
-use hyper::{
-    HeaderMap, Method, StatusCode,
-    header::{HOST, ORIGIN},
-};
+use hyper::{Request, StatusCode, header::ORIGIN};
 
-use super::{Cors, Problem};
+use super::{Config, Problem, authority::Authority};
 
 /// Refuses what is to change something and comes from a page of another site, unless that one may.
 ///
 /// # Errors
 ///
 /// 403.
-pub fn check_origin(method: &Method, headers: &HeaderMap, cors: Option<&Cors>) -> Result<(), Problem> {
-    let may = || cors.zip(headers.get(ORIGIN)).is_some_and(|(cors, origin)| cors.admits(origin));
-    if method.is_safe() || !is_foreign(headers) || may() {
+pub fn check_origin<B>(request: &Request<B>, config: &Config) -> Result<(), Problem> {
+    let may = || {
+        let origin = request.headers().get(ORIGIN)?;
+        let is_it = |known: &String| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes());
+        let is_trusted = config.trusted_origins.iter().any(is_it);
+        (is_trusted || config.cors.as_ref().is_some_and(|cors| cors.admits(origin))).then_some(())
+    };
+    if request.method().is_safe() || !is_foreign(request) || may().is_some() {
         return Ok(());
     }
     Err(foreign())
@@ -28,19 +30,28 @@ pub fn check_origin(method: &Method, headers: &HeaderMap, cors: Option<&Cors>) -
 pub(super) fn foreign() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
-        "pages of another site may not write here (Sec-Fetch-Site, Origin): send this from a page of this site, or from \
-         a program",
+        "pages of another site may not write here (Sec-Fetch-Site, Origin): send this from a page of this site or of \
+         one in TRUSTED_ORIGINS, or from a program",
     )
 }
 
-fn is_foreign(headers: &HeaderMap) -> bool {
+fn is_foreign<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
     if let Some(site) = headers.get("sec-fetch-site") {
         // The browser has compared; a proxy between it and us changes nothing about that.
         return site == "cross-site";
     }
     let Some(origin) = headers.get(ORIGIN) else { return false };
-    let host = headers.get(HOST).map_or(&b""[..], |host| host.as_bytes());
-    let scheme = origin.as_bytes().windows(3).position(|three| three == b"://");
     // `null` is nobody's.
-    scheme.is_none_or(|scheme| !origin.as_bytes()[scheme + 3..].eq_ignore_ascii_case(host))
+    let page = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let Some((scheme, page)) = page else { return true };
+    let usual = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return true,
+    };
+    let same = Authority::parse(page).zip(Authority::of(request)).is_some_and(|(page, here)| {
+        page.host.eq_ignore_ascii_case(here.host) && page.port.unwrap_or(usual) == here.port.unwrap_or(usual)
+    });
+    !same
 }

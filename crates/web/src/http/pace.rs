@@ -6,12 +6,15 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Waker,
     time::Duration,
 };
 
+use futures::task::AtomicWaker;
+use hyper::header::{CONNECTION, HeaderValue};
 use tokio::time::Instant;
 
-use super::{Config, Correlation};
+use super::{Correlation, Problem, budget::Share};
 
 /// How long a connection is kept that asks nothing. Longer than the minute after which load balancers
 /// and proxies drop theirs as a rule: who closes first must be the one who sends requests, or a request
@@ -33,6 +36,23 @@ pub fn grant(more: Duration) {
     let _ = CURRENT.try_with(|pace| pace.extend(more));
 }
 
+/// Takes so much memory for the request that is being answered, beside what every connection has; for a handler that
+/// keeps what a client sends. Does nothing where no server runs.
+///
+/// # Errors
+///
+/// 503: large requests have taken all there is.
+pub(super) fn take(bytes: usize) -> Result<(), Problem> {
+    let there = CURRENT.try_with(|pace| pace.share.take(bytes)).unwrap_or(true);
+    if there { Ok(()) } else { Err(no_memory()) }
+}
+
+/// 503: no memory is free. The connection ends with it: to read the rest of the request would hold what it has.
+pub(super) fn no_memory() -> Problem {
+    Problem::unavailable("large requests and answers have taken all memory that there is for them", 1)
+        .with_header(CONNECTION, HeaderValue::from_static("close"))
+}
+
 #[derive(Debug)]
 pub(super) struct Pace {
     head: Duration,
@@ -40,6 +60,10 @@ pub(super) struct Pace {
     state: Mutex<State>,
     /// What the handler at work has told of its request.
     correlation: Mutex<Option<Correlation>>,
+    /// What the connection takes of the memory that is for all.
+    pub(super) share: Share,
+    /// The connection's task, which is woken when it is to make room.
+    task: AtomicWaker,
 }
 
 #[derive(Debug)]
@@ -49,6 +73,10 @@ struct State {
     due: Option<Instant>,
     /// What the peer has to read, and by when, while there is more for it than it takes.
     behind: Option<Behind>,
+    /// Since when nothing is asked, where that is so.
+    idle: Option<Instant>,
+    /// Whether it was closed to make room; a request that came in the same moment is still answered.
+    evicted: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +88,9 @@ struct Behind {
 /// What a connection is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// A request's head is expected, or arriving.
+    /// No byte came yet.
+    New,
+    /// A request's head is arriving.
     Head,
     /// An answer was given, and no byte of a next request came.
     Idle,
@@ -75,11 +105,13 @@ pub(super) enum Phase {
 }
 
 impl Pace {
-    pub(super) fn new(config: &Config) -> Self {
+    /// Of a connection that was made just now: how long a head may take, and how long an answer may take to begin.
+    pub(super) fn new(head: Duration, request: Duration, share: Share) -> Self {
+        let now = Instant::now();
         let state =
-            State { phase: Phase::Head, due: Some(Instant::now() + config.header_timeout), behind: None };
+            State { phase: Phase::New, due: Some(now + head), behind: None, idle: Some(now), evicted: false };
         let (state, correlation) = (Mutex::new(state), Mutex::default());
-        Self { head: config.header_timeout, request: config.request_timeout, state, correlation }
+        Self { head, request, state, correlation, share, task: AtomicWaker::new() }
     }
 
     /// The moment at which to ask [`Pace::overdue`].
@@ -107,6 +139,39 @@ impl Pace {
         Some(state.phase)
     }
 
+    /// Since when nothing is asked, where that is so.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.state().idle
+    }
+
+    /// Whether no byte has come yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.state().phase == Phase::New
+    }
+
+    /// Closes the connection, if it has been idle since then; whether it has.
+    pub(super) fn evict(&self, since: Instant) -> bool {
+        let mut state = self.state();
+        if state.idle != Some(since) {
+            return false;
+        }
+        *state = State { phase: Phase::Idle, due: Some(Instant::now()), idle: None, evicted: true, ..*state };
+        drop(state);
+        self.share.surrender();
+        self.task.wake();
+        true
+    }
+
+    /// Whether the connection was closed to make room, or is about to be.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.state().evicted
+    }
+
+    /// Has this task woken when the connection is to make room.
+    pub(super) fn watch(&self, task: &Waker) {
+        self.task.register(task);
+    }
+
     pub(super) fn is_overdue(&self) -> bool {
         self.state().phase == Phase::Overdue
     }
@@ -114,7 +179,8 @@ impl Pace {
     /// Bytes came. Those of a body, or of a request that is sent ahead of its time, move nothing.
     pub(super) fn bytes_came(&self) {
         let mut state = self.state();
-        if state.phase == Phase::Idle {
+        state.idle = None;
+        if matches!(state.phase, Phase::New | Phase::Idle) {
             *state = State { phase: Phase::Head, due: Some(Instant::now() + self.head), ..*state };
         }
     }
@@ -139,13 +205,19 @@ impl Pace {
 
     pub(super) fn answer_ended(&self) {
         let mut state = self.state();
-        *state = State { phase: Phase::Idle, due: Some(Instant::now() + IDLE), ..*state };
+        let now = Instant::now();
+        let idle = (!state.evicted).then_some(now);
+        *state = State { phase: Phase::Idle, due: Some(now + IDLE), idle, ..*state };
+        drop(state);
+        self.share.rest();
     }
 
     pub(super) fn write_blocked(&self) {
         let mut state = self.state();
         if state.behind.is_none() {
-            state.behind = Some(Behind { due: Instant::now() + STALL, bytes: LEAST });
+            // What nobody reads takes memory in here and in the system. Where that is not there, it is not waited for.
+            let patience = if self.share.take_for_unread() { STALL } else { Duration::ZERO };
+            state.behind = Some(Behind { due: Instant::now() + patience, bytes: LEAST });
         }
     }
 

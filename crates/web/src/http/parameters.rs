@@ -18,18 +18,24 @@ pub fn next_link<'a>(path: &str, parameters: impl Iterator<Item = (&'a str, Stri
     format!("<{}?{}>; rel=\"next\"", utf8_percent_encode(path, PATH), parameters.join("&"))
 }
 
+/// How many parameters that nobody asks for one answer names, and how many characters of each.
+const MOST_UNKNOWN: usize = 5;
+const QUOTED: usize = 60;
+
 /// The parameters of a query. Takes what it is asked for and gathers every fault, so that one answer
-/// can name them all; parameters that nobody asks for are ignored.
+/// can name them all. A parameter that nobody asks for is one, too: a filter that is misspelt would else answer
+/// what it was to leave out.
 #[derive(Debug)]
 pub struct Parameters<'q> {
     query: &'q str,
+    known: Vec<&'static str>,
     errors: Vec<FieldError>,
 }
 
 impl<'q> Parameters<'q> {
     /// The parameters of a query as it came, without its question mark.
     pub fn new(query: &'q str) -> Self {
-        Self { query, errors: Vec::new() }
+        Self { query, known: Vec::new(), errors: Vec::new() }
     }
 
     /// A text. A plus stands for a space, as HTML forms and most clients send it.
@@ -60,12 +66,25 @@ impl<'q> Parameters<'q> {
         values(self.query, name).next().is_some()
     }
 
-    /// Ends the reading: the faults, if there were any.
-    pub fn finish(self) -> Result<(), Problem> {
+    /// Ends the reading: the faults, if there were any. What was not asked for until now is one.
+    pub fn finish(mut self) -> Result<(), Problem> {
+        let mut unknown: Vec<Cow<'q, str>> = Vec::new();
+        for (key, _) in pairs(self.query) {
+            let is_told = || self.errors.iter().any(|error| error.field == key) || unknown.contains(&key);
+            if !key.is_empty() && !self.known.contains(&&*key) && !is_told() && unknown.len() < MOST_UNKNOWN {
+                unknown.push(key);
+            }
+        }
+        for name in unknown {
+            let name: String = name.chars().take(QUOTED).collect();
+            let message = format!("is not known here, but only {}", self.known.join(", "));
+            self.errors.push(FieldError::new(name, message));
+        }
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid(self.errors)) }
     }
 
     fn raw(&mut self, name: &'static str) -> Option<&'q str> {
+        self.known.push(name);
         let mut values = values(self.query, name);
         let first = values.next()?;
         if values.next().is_some() {
@@ -85,9 +104,14 @@ impl<'q> Parameters<'q> {
 }
 
 fn values<'q>(query: &'q str, name: &str) -> impl Iterator<Item = &'q str> {
-    query.split('&').filter_map(move |pair| {
+    pairs(query).filter(move |(key, _)| key == name).map(|(_, value)| value)
+}
+
+/// Each parameter's name, decoded as far as that goes, and its value as it came.
+fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+    query.split('&').map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        decode(key).is_some_and(|key| key == name).then_some(value)
+        (decode(key).unwrap_or(Cow::Borrowed(key)), value)
     })
 }
 

@@ -1,112 +1,212 @@
-//! The accept loop.
+//! The accept loops.
 
-use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
+use hyper::Request;
+use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
     time::{Instant, timeout},
 };
+use tower_service::Service;
 use warp::{Filter, Reply};
 
 use super::{
     Config, Traffic,
+    access::Access,
+    budget::{self, Budget, KERNEL_BUFFER},
     connection::{self, Stop},
+    observer::Observer,
+    received::Received,
+    room::Room,
 };
+use crate::shutdown::{Shutdown, Stage};
 
-/// How many clients are told at one time that no connection is free; more are dropped unheard.
-const REFUSALS: usize = 64;
+/// How many clients there is room for beyond the most that are served, to be told so, or how the service is; more are
+/// dropped unheard. And how many on a port for that alone.
+const RESERVE: usize = 64;
+/// How long such a client may take to send a request's head.
+const RESERVE_HEAD: Duration = Duration::from_secs(2);
 /// How long to wait when no connection can be accepted, for want of file descriptors as a rule.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a condition must have been absent to be over.
 const CALM: Duration = Duration::from_secs(10);
 
-/// Answers requests until `shutdown` resolves; then accepts nothing more, finishes what was begun, and
+/// Where a service is reached.
+#[derive(Debug)]
+pub struct Listeners {
+    /// By its clients.
+    pub clients: TcpListener,
+    /// By those who run it, where they have a port of their own: [`Config::ops_port`].
+    pub probes: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(clients: TcpListener) -> Self {
+        Self { clients, probes: None }
+    }
+}
+
+/// Answers requests until the stop is requested; then accepts nothing more, finishes what was begun, and
 /// returns when the last connection is closed. What is not finished after `config.stop_timeout` is cut off: any
 /// client may send or read as slowly as it likes.
 ///
-/// Beyond `config.max_connections` a client is accepted, told 503 with Retry-After, and closed: a load
-/// balancer then sends it elsewhere, where in the backlog it would wait for nobody knows how long.
+/// Beyond `config.max_connections`, or where there is no memory for one more, the connection that has been idle for
+/// longest is closed for a new one. Where none is idle a client is accepted, told 503 with Retry-After, and closed: a load
+/// balancer then sends it elsewhere, where in the backlog it would wait for nobody knows how long. How the service is,
+/// it is told even then.
 ///
 /// What is asked and answered is counted in `traffic`.
 pub async fn serve<F, R>(
     filter: F,
-    listener: TcpListener,
+    listeners: Listeners,
     config: &Config,
     traffic: Arc<Traffic>,
-    shutdown: impl Future<Output = ()>,
+    shutdown: &Shutdown,
 ) where
     F: Filter<Extract = (R,), Error = Infallible> + Clone + Send + Sync + 'static,
     R: Reply,
 {
+    let budget = Arc::new(Budget::new(config.max_bytes.unwrap_or(budget::DEFAULT)));
+    let deadlines = (config.header_timeout, config.request_timeout);
+    let room = Room::new(config.max_connections, deadlines, budget)
+        .with_most_an_address(config.max_connections_per_address.unwrap_or(usize::MAX));
+    let room = Arc::new(room);
+    // Beside the budget of all: what they take is little, and known.
+    let apart = |head| {
+        let budget = Arc::new(Budget::new(usize::MAX));
+        Arc::new(Room::new(RESERVE, (head, config.request_timeout), budget))
+    };
+    let reserve = apart(RESERVE_HEAD.min(config.header_timeout));
+    traffic.watch(&room);
     let config = Arc::new(config.clone());
-    let slots = config.max_connections.min(u32::MAX as usize);
-    let free = Arc::new(Semaphore::new(slots));
-    let refusals = Arc::new(Semaphore::new(REFUSALS));
-    let tree = warp::service(filter);
-    let (stop, stopping) = watch::channel(Stop::NotYet);
 
-    let mut full = Streak::default();
-    let mut failing = Streak::default();
-    let mut shutdown = pin!(shutdown);
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = &mut shutdown => break,
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) if is_of_the_connection(&error) => continue,
-            Err(error) => {
-                if failing.begins() {
-                    log::error!("connections cannot be accepted: {error}");
-                }
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
-        if failing.ends() {
-            log::info!("connections are accepted again");
+    let (stop, stopping) = watch::channel(Stop::NotYet);
+    let entrance = Entrance {
+        tree: warp::service(filter),
+        observer: Arc::new(Observer::new(traffic, &config)),
+        config: Arc::clone(&config),
+        stop: stopping,
+        doors: vec![(Arc::clone(&room), Access::All), (Arc::clone(&reserve), Access::Reserve)],
+        full: Streak::default(),
+    };
+    let probes = listeners.probes.map(|listener| {
+        let doors = vec![(apart(config.header_timeout), Access::Probes)];
+        let mut entrance = Entrance { doors, full: Streak::default(), ..entrance.clone() };
+        async move { entrance.accept(listener, std::future::pending()).await }
+    });
+    let serving = async {
+        let mut entrance = entrance;
+        entrance.accept(listeners.clients, shutdown.requested()).await;
+        stop.send_replace(Stop::WhenFinished);
+        let finished = async { tokio::join!(room.emptied(), reserve.emptied()) };
+        if timeout(config.stop_timeout, finished).await.is_err() {
+            let connections = room.connections() + reserve.connections();
+            log::warn!(connections; "cut off: still busy at half of SHUTDOWN_TIMEOUT");
+            stop.send_replace(Stop::AtOnce);
+            tokio::join!(room.emptied(), reserve.emptied());
         }
+    };
+    let closing = async {
+        shutdown.reached(Stage::Closing).await;
+        stop.send_if_modified(|stop| std::mem::replace(stop, Stop::Closing.max(*stop)) < Stop::Closing);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = serving => {}
+        () = closing => {}
+        () = async { if let Some(probes) = probes { probes.await } else { std::future::pending().await } } => {}
+    }
+    // The connections of probes end with what they are asked.
+    stop.send_replace(Stop::AtOnce);
+}
+
+/// The way in from a port.
+#[derive(Clone)]
+struct Entrance<S> {
+    tree: S,
+    config: Arc<Config>,
+    observer: Arc<Observer>,
+    stop: watch::Receiver<Stop>,
+    /// The rooms there are, in the order in which they are tried, and what may be asked in each.
+    doors: Vec<(Arc<Room>, Access)>,
+    full: Streak,
+}
+
+impl<S> Entrance<S>
+where
+    S: Service<Request<Received>, Response = warp::reply::Response, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    /// Accepts connections until then, and those that were made before.
+    async fn accept(&mut self, listener: TcpListener, until: impl Future<Output = ()>) {
+        // What the system would else grow with what a client sends ahead, or does not read. Inherited by connections.
+        let socket = SockRef::from(&listener);
+        let bounded = socket
+            .set_recv_buffer_size(KERNEL_BUFFER)
+            .and_then(|()| socket.set_send_buffer_size(KERNEL_BUFFER));
+        if let Err(error) = bounded {
+            log::warn!("the system's buffers of connections are not bounded: {error}");
+        }
+        let mut failing = Streak::default();
+        let mut until = pin!(until);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = &mut until => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    if failing.ends() {
+                        log::info!("connections are accepted again");
+                    }
+                    self.admit(stream, peer.ip());
+                }
+                Err(error) if is_of_the_connection(&error) => {}
+                Err(error) => {
+                    if failing.begins() {
+                        log::error!("connections cannot be accepted: {error}");
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        // Their clients believe that they are connected; a listener that closes would reset them. The system is asked for
+        // them itself: what the runtime knows can be a moment old.
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok((stream, peer)) = listener.accept() {
+            if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
+                self.admit(stream, peer.ip());
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, address: IpAddr) {
         // An answer leaves when it is written; without this, one in two pieces waits for the peer's ACK.
         if let Err(error) = stream.set_nodelay(true) {
             log::debug!("TCP_NODELAY was refused: {error}");
         }
-        if let Ok(slot) = Arc::clone(&free).try_acquire_owned() {
-            if full.ends() {
+        let mut doors = self.doors.iter();
+        let found = doors.find_map(|(room, access)| Some((room.admit(address)?, *access)));
+        if matches!(found, Some((_, Access::All | Access::Probes))) {
+            if self.full.ends() {
                 log::info!("there are free connections again");
             }
-            let (tree, config, stopping) = (tree.clone(), Arc::clone(&config), stopping.clone());
-            let traffic = Arc::clone(&traffic);
-            tokio::spawn(async move {
-                connection::serve(stream, tree, &config, traffic, stopping).await;
-                drop(slot);
-            });
-        } else {
-            if full.begins() {
-                log::warn!(connections = slots; "no connection is free: further clients are answered 503");
-            }
-            refuse(stream, &refusals, &config);
+        } else if self.full.begins() {
+            let connections = self.doors[0].0.connections();
+            log::warn!(connections; "no connection is free: further clients are answered 503");
         }
-    }
-    drop(listener);
-    stop.send_replace(Stop::WhenFinished);
-    // All slots are free when the last connection is closed. The semaphore is never closed.
-    if timeout(config.stop_timeout, free.acquire_many(slots as u32)).await.is_err() {
-        let connections = slots - free.available_permits();
-        log::warn!(connections; "cut off: still busy at half of SHUTDOWN_TIMEOUT");
-        stop.send_replace(Stop::AtOnce);
-        drop(free.acquire_many(slots as u32).await);
-    }
-}
-
-fn refuse(stream: TcpStream, refusals: &Arc<Semaphore>, config: &Arc<Config>) {
-    if let Ok(turn) = Arc::clone(refusals).try_acquire_owned() {
-        let config = Arc::clone(config);
+        let Some((place, access)) = found else { return };
+        let (tree, config, stop) = (self.tree.clone(), Arc::clone(&self.config), self.stop.clone());
+        let observer = Arc::clone(&self.observer);
         tokio::spawn(async move {
-            connection::refuse(stream, &config).await;
-            drop(turn);
+            connection::serve(stream, (&place, access), tree, config, observer, stop).await;
+            drop(place);
         });
     }
 }
@@ -118,7 +218,7 @@ fn is_of_the_connection(error: &io::Error) -> bool {
 }
 
 /// A condition of which the log hears when it begins and when it is over, not each time.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Streak {
     last: Option<Instant>,
 }

@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     convert::Infallible,
     error::Error,
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
@@ -12,40 +13,79 @@ use std::{
 };
 
 use hyper::{
-    Method, Request, Response, Uri,
+    Request, Response, Uri,
     body::{Body, Bytes, Frame, Incoming, SizeHint},
+    header::{CONNECTION, HeaderValue},
 };
 use pin_project_lite::pin_project;
+use tokio::{net::TcpStream, sync::watch};
 use tower_service::Service;
 use warp::Reply;
 
 use super::{
-    CORRELATION_ID, Correlation, Cors, Problem, Traffic, check_origin,
-    pace::{CURRENT, Pace},
+    CORRELATION_ID, Config, Correlation, Problem,
+    access::{Access, is_probe},
+    budget::BUFFER,
+    caller,
+    connection::Stop,
+    head::check_head,
+    observer::{Asked, Observer},
+    pace::{CURRENT, Pace, no_memory},
+    received::{Received, Rest},
 };
 
 /// What the filter tree answers.
 type Answer = warp::reply::Response;
+
+/// The addresses of a connection, where they can be had.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends {
+    local: Option<IpAddr>,
+    pub(super) peer: Option<IpAddr>,
+}
+
+impl Ends {
+    pub(super) fn of(stream: &TcpStream) -> Self {
+        let local = stream.local_addr().ok().map(|address| address.ip().to_canonical());
+        Self { local, peer: stream.peer_addr().ok().map(|address| address.ip()) }
+    }
+}
 
 /// A connection's way to the filter tree.
 pub(super) struct Guarded<S> {
     /// The tree is cloned once a connection, not once a request: hyper calls through a shared reference,
     /// and only ever from the connection's own task.
     tree: RefCell<S>,
+    ends: Ends,
     pace: Arc<Pace>,
-    traffic: Arc<Traffic>,
-    cors: Option<Cors>,
+    rest: Rest,
+    observer: Arc<Observer>,
+    config: Arc<Config>,
+    access: Access,
+    stop: watch::Receiver<Stop>,
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(tree: S, pace: Arc<Pace>, traffic: Arc<Traffic>, cors: Option<Cors>) -> Self {
-        Self { tree: RefCell::new(tree), pace, traffic, cors }
+    pub(super) fn new(
+        tree: S,
+        ends: Ends,
+        (pace, access): (Arc<Pace>, Access),
+        observer: Arc<Observer>,
+        config: Arc<Config>,
+        stop: watch::Receiver<Stop>,
+    ) -> Self {
+        Self { tree: RefCell::new(tree), ends, pace, rest: Rest::default(), observer, config, access, stop }
+    }
+
+    /// Whether the next answer is the connection's last.
+    fn is_last(&self) -> bool {
+        self.access == Access::Reserve || self.pace.is_evicted() || *self.stop.borrow() >= Stop::Closing
     }
 }
 
 impl<S> hyper::service::Service<Request<Incoming>> for Guarded<S>
 where
-    S: Service<Request<Incoming>, Response = Answer, Error = Infallible>,
+    S: Service<Request<Received>, Response = Answer, Error = Infallible>,
 {
     type Response = Response<Sent>;
     type Error = Infallible;
@@ -53,6 +93,7 @@ where
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.pace.head_complete();
+        let refused = check_head(&request, &self.config, self.ends.local).err();
         if request.uri().path_and_query().is_none() {
             // CONNECT names a host in place of a path, at which warp panics. There is nothing there, as at `/`.
             *request.uri_mut() = Uri::from_static("/");
@@ -63,31 +104,25 @@ where
             uri: request.uri().clone(),
             correlation: request.headers().get(CORRELATION_ID).and_then(Correlation::given),
             began,
+            client: self.observer.client(self.ends.peer, request.headers()),
         };
-        let refused = check_origin(&asked.method, request.headers(), self.cors.as_ref()).err();
+        let refused = refused.or_else(|| self.access.refusal(asked.uri.path()));
+        caller::note(&mut request, asked.client);
+        let request = Received::within(request, &self.rest);
         let call = || self.tree.borrow_mut().call(request);
         let work = match refused {
             Some(_) => None,
-            None => catch_unwind(AssertUnwindSafe(call)).map_err(|panic| asked.panicked(panic)).ok(),
+            None => catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(&asked, panic)).ok(),
         };
-        Handling { work, refused, asked, pace: Arc::clone(&self.pace), traffic: Arc::clone(&self.traffic) }
+        let (pace, observer) = (Arc::clone(&self.pace), Arc::clone(&self.observer));
+        let (rest, last) = (self.rest.clone(), self.is_last());
+        Handling { work, refused, answer: None, asked, pace, rest, observer, last }
     }
 }
 
-/// What was asked for, and when, for the log and for the count.
-#[derive(Debug)]
-struct Asked {
-    method: Method,
-    uri: Uri,
-    correlation: Option<Correlation>,
-    began: Instant,
-}
-
-impl Asked {
-    /// The panic itself was reported by the process' panic hook; this says whose fault it was.
-    fn panicked<T>(&self, _: T) {
-        log::debug!(method:% = self.method, path:% = self.uri.path(); "the handler of a request panicked");
-    }
+/// The panic itself was reported by the process' panic hook; this says whose fault it was.
+fn panicked<T>(asked: &Asked, _: T) {
+    log::debug!(method:% = asked.method, path:% = asked.uri.path(); "the handler of a request panicked");
 }
 
 pin_project! {
@@ -97,9 +132,14 @@ pin_project! {
         work: Option<F>,
         // Why it is not even handed on.
         refused: Option<Problem>,
+        // What is answered when the rest of the request's body is read.
+        answer: Option<Answer>,
         asked: Asked,
         pace: Arc<Pace>,
-        traffic: Arc<Traffic>,
+        rest: Rest,
+        observer: Arc<Observer>,
+        // Whether the connection closes with the answer.
+        last: bool,
     }
 }
 
@@ -111,7 +151,9 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let answer = if this.pace.is_overdue() {
+        let mut answer = if let Some(answer) = this.answer.take() {
+            answer
+        } else if this.pace.is_overdue() {
             let correlation = this.asked.correlation.take().or_else(|| this.pace.take_correlation());
             let correlation = this.asked.correlation.insert(correlation.unwrap_or_else(Correlation::made));
             log::warn!(
@@ -125,7 +167,7 @@ where
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(Ok(answer))) => answer,
                 Err(panic) => {
-                    this.asked.panicked(panic);
+                    panicked(this.asked, panic);
                     Problem::internal().into_response()
                 }
             }
@@ -133,22 +175,37 @@ where
             this.refused.take().unwrap_or_else(Problem::internal).into_response()
         };
         this.work.set(None);
-        this.pace.answer_began();
-        let Asked { method, uri, correlation, began } = this.asked;
-        this.traffic.answered(uri.path(), method, answer.status(), *began);
-        // Whatever becomes of a request, its answer has the id that it came with, or that its handler gave it. One that
-        // was to change something has one in any case.
-        let told = this.pace.take_correlation();
-        let answer = if answer.headers().contains_key(CORRELATION_ID) {
-            answer
+        if *this.last {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if answer.headers().contains_key(CONNECTION) {
+            this.rest.drop_unread();
         } else {
-            match correlation.take().or(told) {
-                Some(correlation) => correlation.on(answer),
-                None if method.is_safe() => answer,
-                None => Correlation::made().on(answer),
+            match this.rest.poll_read(context) {
+                Poll::Pending => {
+                    *this.answer = Some(answer);
+                    return Poll::Pending;
+                }
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
             }
-        };
-        Poll::Ready(Ok(answer.map(|body| Sent { body, pace: Arc::clone(this.pace) })))
+        }
+        this.pace.answer_began();
+        let length = answer.body().size_hint().exact();
+        if !this.pace.share.take_for_answer(length) && !is_probe(this.asked.uri.path()) {
+            answer = no_memory().into_response();
+        }
+        // Whatever becomes of a request, its answer has an id: that which its handler answers with, that which it came
+        // with, that which its handler worked with, or a new one.
+        let told = this.pace.take_correlation();
+        let answered = answer.headers().get(CORRELATION_ID).and_then(Correlation::given);
+        let correlation =
+            answered.or(this.asked.correlation.take()).or(told).unwrap_or_else(Correlation::made);
+        let answer = this.asked.correlation.insert(correlation).clone().on(answer);
+        this.observer.answered(this.asked, answer.status());
+        Poll::Ready(Ok(answer.map(|body| Sent { body, rest: Bytes::new(), pace: Arc::clone(this.pace) })))
     }
 }
 
@@ -168,9 +225,11 @@ impl<B> Carries for Response<B> {
 
 type TreeBody = <Answer as Carries>::Body;
 
-/// The body of an answer on its way out.
+/// The body of an answer on its way out, in pieces that hyper's buffer need not grow for: it never shrinks again.
 pub(super) struct Sent {
     body: TreeBody,
+    /// Of a piece what the next ones are.
+    rest: Bytes,
     pace: Arc<Pace>,
 }
 
@@ -182,6 +241,10 @@ impl Body for Sent {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if !self.rest.is_empty() {
+            let most = self.rest.len().min(BUFFER);
+            return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(most)))));
+        }
         let poll = || Pin::new(&mut self.body).poll_frame(context);
         match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(Poll::Pending) => {
@@ -190,7 +253,15 @@ impl Body for Sent {
             }
             Ok(Poll::Ready(frame)) => {
                 self.pace.answer_began();
-                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+                let frame = frame.map(|frame| {
+                    frame.map_err(Into::into).map(|frame| {
+                        frame.map_data(|mut data| {
+                            self.rest = data.split_off(data.len().min(BUFFER));
+                            data
+                        })
+                    })
+                });
+                Poll::Ready(frame)
             }
             // The status is long gone: all that is left is to break the answer off, visibly.
             Err(_) => Poll::Ready(Some(Err("the answer's body panicked".into()))),
@@ -198,11 +269,18 @@ impl Body for Sent {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (body, rest) = (self.body.size_hint(), self.rest.len() as u64);
+        let mut hint = SizeHint::new();
+        // The upper bound is never below the lower one.
+        if let Some(upper) = body.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(body.lower() + rest);
+        hint
     }
 }
 

@@ -5,17 +5,17 @@
 
 use std::{
     fmt,
-    sync::OnceLock,
-    time::{Duration, Instant},
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use hyper::{Method, StatusCode};
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, core::Collector,
-    proto::MetricFamily,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    core::Collector, proto::MetricFamily,
 };
 
-use super::Paths;
+use super::{Paths, room::Room};
 
 /// The upper bounds of the histogram's buckets, in seconds.
 const BUCKETS: [f64; 14] =
@@ -24,8 +24,8 @@ const BUCKETS: [f64; 14] =
 const METHODS: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
 /// The statuses that are kept a place for; others cost a lookup.
-const STATUSES: [u16; 17] =
-    [200, 201, 202, 204, 400, 401, 404, 405, 408, 409, 412, 413, 415, 422, 431, 500, 503];
+const STATUSES: [u16; 20] =
+    [200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 431, 500, 503];
 /// What a path or a method is called that nobody serves: clients cannot make up label values.
 const OTHER: &str = "other";
 
@@ -36,6 +36,8 @@ pub struct Traffic {
     durations: HistogramVec,
     /// One a route and method, the others' last.
     places: Box<[Place]>,
+    /// Who is connected, once somebody can be.
+    room: OnceLock<Arc<Room>>,
 }
 
 /// What is counted of one route and method.
@@ -63,12 +65,18 @@ impl Traffic {
             requests: IntCounterVec::new(requests, &["route", "method", "status"])?,
             durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["route", "method"])?,
             places: std::iter::repeat_with(Place::default).take(places).collect(),
+            room: OnceLock::new(),
         })
     }
 
-    /// Counts a request that is being answered now.
-    pub(super) fn answered(&self, path: &str, method: &Method, status: StatusCode, began: Instant) {
-        self.count(path, method, status, began.elapsed());
+    /// Counts an answer of that status to what was no request.
+    pub(super) fn refused(&self, status: StatusCode) {
+        self.requests.with_label_values(&[OTHER, OTHER, status.as_str()]).inc();
+    }
+
+    /// Tells of those who are connected, too; of the first such room alone.
+    pub(super) fn watch(&self, room: &Arc<Room>) {
+        self.room.get_or_init(|| Arc::clone(room));
     }
 
     /// Counts a request that took so long until its answer began.
@@ -90,13 +98,32 @@ impl Traffic {
         }
     }
 
-    /// What was counted so far.
+    /// What was counted so far, and who is connected.
     pub fn families(&self) -> Vec<MetricFamily> {
         let mut families = self.requests.collect();
         families.extend(self.durations.collect());
+        // Names that are not well-formed would be found by every test of these figures.
+        families.extend(self.room.get().and_then(|room| connected(room).ok()).into_iter().flatten());
         families.retain(|family| !family.get_metric().is_empty());
         families
     }
+}
+
+fn connected(room: &Room) -> prometheus::Result<Vec<MetricFamily>> {
+    let value = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let (all, idle) = (room.connections(), room.idle());
+    let connections = Opts::new("highwater_http_connections", "Open connections, by what they do.");
+    let connections = IntGaugeVec::new(connections, &["state"])?;
+    connections.with_label_values(&["idle"]).set(value(idle));
+    connections.with_label_values(&["busy"]).set(value(all.saturating_sub(idle)));
+    let taken = IntGauge::new(
+        "highwater_http_bytes",
+        "About what connections, their requests and answers take in memory.",
+    )?;
+    taken.set(value(room.budget().taken()));
+    let limit = IntGauge::new("highwater_http_max_bytes", "The most that they may take.")?;
+    limit.set(value(room.budget().limit()));
+    Ok([connections.collect(), taken.collect(), limit.collect()].into_iter().flatten().collect())
 }
 
 impl fmt::Debug for Traffic {

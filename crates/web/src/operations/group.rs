@@ -17,7 +17,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{Membership, Operations};
+use super::{Membership, Operations, view};
 use crate::http::{self, answer};
 
 /// The consumer group as this member sees it, and what moved in it.
@@ -113,16 +113,18 @@ struct View {
 }
 
 impl View {
-    async fn of(membership: &Membership) -> (&str, Self) {
+    async fn of(membership: &Membership, sees: view::View) -> (&str, Self) {
         // First who may take a moment: the other is of now.
         let members = membership.roster.members().await;
-        (&membership.topic, Self { group: membership.status.borrow().group.clone(), members })
+        let members = members.map_err(|why| sees.text((*why).to_owned()).into());
+        let group = membership.status.borrow().group.clone();
+        (&membership.topic, Self { group: sees.group(group), members })
     }
 }
 
 /// `GET /group`: 200, whatever the group's state; by topic where the service reads several in it.
-pub(super) async fn group(operations: Arc<Operations>) -> Response {
-    let views = join_all(operations.memberships.iter().map(View::of)).await;
+pub(super) async fn group(operations: Arc<Operations>, sees: view::View) -> Response {
+    let views = join_all(operations.memberships.iter().map(|membership| View::of(membership, sees))).await;
     match views.as_slice() {
         [] => http::refuse(&Method::GET, "/group", None),
         [(_, view)] => answer(StatusCode::OK, &Body::of(view)),

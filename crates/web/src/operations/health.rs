@@ -9,8 +9,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use warp::{Reply, http::StatusCode, reply::Response};
 
-use super::Operations;
-use crate::http::{Problem, answer};
+use super::{Operations, view::View};
+use crate::{
+    http::{Problem, answer},
+    shutdown::Stage,
+};
 
 /// How soon to ask again whether the service is ready, in seconds.
 const RETRY_AFTER: u32 = 1;
@@ -54,11 +57,14 @@ pub(super) struct Ready {
 }
 
 /// `GET /health`: 200 while the process lives, whatever became of Kafka; its state is in the body.
-pub(super) fn health(operations: &Operations) -> Response {
+pub(super) fn health(operations: &Operations, view: View) -> Response {
     let mut groups: BTreeMap<Arc<str>, GroupStatus> = operations
         .memberships
         .iter()
-        .map(|membership| (Arc::clone(&membership.topic), membership.status.borrow().group.clone()))
+        .map(|membership| {
+            let group = membership.status.borrow().group.clone();
+            (Arc::clone(&membership.topic), view.group(group))
+        })
         .collect();
     let group = if groups.len() == 1 { groups.pop_first().map(|(_, group)| group) } else { None };
     let body = Health {
@@ -66,10 +72,10 @@ pub(super) fn health(operations: &Operations) -> Response {
         service: operations.service,
         version: env!("CARGO_PKG_VERSION"),
         embedded: operations.embedded,
-        kafka: operations.kafka(),
+        kafka: operations.kafka().map(|kafka| view.kafka(kafka)),
         group,
         groups,
-        state: operations.ledgers.iter().map(|ledger| ledger.status()).collect(),
+        state: operations.ledgers.iter().map(|ledger| view.ledger(ledger.status())).collect(),
         particular: operations.particular.as_ref().map(|particular| particular.health()).unwrap_or_default(),
     };
     answer(StatusCode::OK, &body)
@@ -77,8 +83,17 @@ pub(super) fn health(operations: &Operations) -> Response {
 
 /// `GET /ready`: 200 when Kafka answers, the state is read and the first assignment is restored and read to the end
 /// that it had then, else 503 with what is missing and how far it is.
-pub(super) fn ready(operations: &Operations) -> Response {
-    match obstacle(operations) {
+pub(super) fn ready(operations: &Operations, view: View) -> Response {
+    readiness(operations, view, obstacle(operations))
+}
+
+/// `GET /ready/read`: 200 when what is read here is restored, whatever became of Kafka since.
+pub(super) fn ready_to_read(operations: &Operations, view: View) -> Response {
+    readiness(operations, view, reading_obstacle(operations))
+}
+
+fn readiness(operations: &Operations, view: View, obstacle: Option<String>) -> Response {
+    match obstacle.map(|obstacle| view.text(obstacle)) {
         None => answer(StatusCode::OK, &Ready { status: "ready" }),
         Some(obstacle) => {
             let mut partitions = Vec::new();
@@ -107,9 +122,22 @@ pub(super) fn progress(partition: &PartitionStatus) -> Value {
 
 /// What keeps the service from being ready, in the order in which it comes to be.
 pub(super) fn obstacle(operations: &Operations) -> Option<String> {
-    if let Some(kafka) = operations.kafka().filter(|kafka| !kafka.connected) {
-        return Some(format!("Kafka cannot be reached{}", because(&kafka.error)));
+    if operations.shutdown.stage() > Stage::Running {
+        return Some("the service is stopping".to_owned());
     }
+    if let Some(kafka) = operations.kafka() {
+        if !kafka.connected {
+            return Some(format!("Kafka cannot be reached{}", because(&kafka.error)));
+        }
+        if let Some(refusal) = kafka.refusal() {
+            return Some(format!("Kafka takes nothing that is written: {}", refusal.reason));
+        }
+    }
+    reading_obstacle(operations)
+}
+
+/// What keeps the service from answering who reads: what it has is not all that it had.
+fn reading_obstacle(operations: &Operations) -> Option<String> {
     if let Some(obstacle) = operations.particular.as_ref().and_then(|particular| particular.obstacle()) {
         return Some(obstacle);
     }
@@ -119,7 +147,7 @@ pub(super) fn obstacle(operations: &Operations) -> Option<String> {
     }
     operations.memberships.iter().find_map(|membership| {
         let status = membership.status.borrow();
-        (!status.is_ready()).then(|| obstacle_of(&status.group))
+        (!status.group.is_restored()).then(|| obstacle_of(&status.group))
     })
 }
 

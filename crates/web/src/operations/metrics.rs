@@ -16,7 +16,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{Membership, Operations, health};
+use super::{Membership, Operations, health, process, view::View};
 use crate::http::Problem;
 
 /// Every phase of the group, as it is called.
@@ -52,8 +52,8 @@ pub enum Kind {
 }
 
 /// `GET /metrics`: 200 in Prometheus' text format, version 0.0.4.
-pub(super) fn metrics(operations: &Operations) -> Response {
-    match families(operations).and_then(|families| TextEncoder::new().encode_to_string(&families)) {
+pub(super) fn metrics(operations: &Operations, view: View) -> Response {
+    match families(operations, view).and_then(|families| TextEncoder::new().encode_to_string(&families)) {
         Ok(text) => {
             let mut response = Response::new(text.into());
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT));
@@ -66,7 +66,7 @@ pub(super) fn metrics(operations: &Operations) -> Response {
     }
 }
 
-fn families(operations: &Operations) -> Result<Vec<MetricFamily>> {
+fn families(operations: &Operations, view: View) -> Result<Vec<MetricFamily>> {
     let page = Page(Registry::new());
     page.gauge(
         "highwater_build_info",
@@ -77,7 +77,14 @@ fn families(operations: &Operations) -> Result<Vec<MetricFamily>> {
     let ready = health::obstacle(operations).is_none();
     page.gauge("highwater_ready", "Whether /ready is 200.", &[], [([], ready.into())])?;
     if let Some(kafka) = operations.kafka() {
-        page.kafka(&kafka)?;
+        let embedded = operations.embedded.into();
+        page.gauge(
+            "highwater_embedded_broker",
+            "1 where Kafka is the broker inside this process, which keeps nothing.",
+            &[],
+            [([], embedded)],
+        )?;
+        page.kafka(&view.kafka(kafka))?;
     }
     page.producers(&operations.producers)?;
     if !operations.memberships.is_empty() {
@@ -94,6 +101,7 @@ fn families(operations: &Operations) -> Result<Vec<MetricFamily>> {
             Kind::Gauge => page.gauge(name, help, &[], [([], value)])?,
         }
     }
+    process::add_to(&page.0)?;
     let mut families = operations.traffic.families();
     families.append(&mut page.0.gather());
     Ok(families)
@@ -194,6 +202,24 @@ impl Page {
             "Records set aside.",
             TOPIC,
             each(|_, it| it.counts.dead_letters()),
+        )?;
+        self.counter(
+            "highwater_consumer_offset_resets_total",
+            "Times that the offset to go on from was not in the log.",
+            TOPIC,
+            each(|_, it| it.counts.offset_resets()),
+        )?;
+        self.counter(
+            "highwater_consumer_records_skipped_total",
+            "Offsets that were passed over by that: records which nobody processed.",
+            TOPIC,
+            each(|_, it| it.counts.skipped()),
+        )?;
+        self.counter(
+            "highwater_consumer_topic_recreations_total",
+            "Times that the topic was found deleted and made again.",
+            TOPIC,
+            each(|_, it| it.counts.recreations()),
         )?;
         let partitions: Vec<_> = members
             .iter()

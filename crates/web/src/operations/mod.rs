@@ -4,19 +4,25 @@ mod group;
 mod health;
 mod metrics;
 mod openapi;
+mod process;
+mod view;
 
 use std::{fmt, sync::Arc};
 
 use highwater_kafka::{ConsumerCounts, Consuming, KafkaStatus, Producer, Status, group::Roster};
 use highwater_table::Followed;
 use serde_json::{Map, Value};
-use tokio::sync::watch;
-use warp::{Filter, reply::Response};
+use tokio::{sync::watch, time::Instant};
+use view::View;
+use warp::{Filter, Reply, http::HeaderValue, reply::Response};
 
 pub use metrics::{Figure, Kind};
 pub use openapi::{Reads, describe};
 
-use crate::http::{Route, Traffic, first_of, reads, with};
+use crate::{
+    http::{Door, Route, Traffic, caller, first_of, header, reads, with},
+    shutdown::Shutdown,
+};
 
 /// Those who know how a service is.
 pub struct Operations {
@@ -32,6 +38,10 @@ pub struct Operations {
     pub ledgers: Vec<Arc<dyn Followed>>,
     /// Who writes.
     pub producers: Vec<Arc<Producer>>,
+    /// Tells when the service is about to stop.
+    pub shutdown: Shutdown,
+    /// Who sees addresses; nobody where there is none.
+    pub door: Option<Arc<Door>>,
     /// What is asked and answered.
     pub traffic: Arc<Traffic>,
     /// What only this service has to tell.
@@ -92,6 +102,8 @@ impl Operations {
             memberships: Vec::new(),
             ledgers: Vec::new(),
             producers: Vec::new(),
+            shutdown: Shutdown::new(),
+            door: None,
             traffic,
             particular: None,
         }
@@ -106,9 +118,16 @@ impl Operations {
             kafka.error = kafka.error.or(other.error);
             kafka.brokers.extend(other.brokers);
             kafka.warnings.extend(other.warnings);
+            kafka.notices.extend(other.notices);
+            kafka.refusals.extend(other.refusals);
         }
+        let now = Instant::now();
+        let notices = std::mem::take(&mut kafka.notices).into_iter().filter(|notice| notice.until > now);
+        kafka.warnings.extend(notices.map(|notice| notice.text));
         kafka.brokers.sort_by(|one, other| one.broker.cmp(&other.broker));
         kafka.brokers.dedup_by(|one, other| one.broker == other.broker);
+        kafka.refusals.sort_by(|one, other| one.topic.cmp(&other.topic));
+        kafka.refusals.dedup_by(|one, other| one.topic == other.topic);
         kafka.warnings.sort();
         kafka.warnings.dedup();
         Some(kafka)
@@ -121,16 +140,39 @@ impl fmt::Debug for Operations {
     }
 }
 
-/// `GET /health`, `/ready`, `/group` and `/metrics`.
+/// `GET /health`, `/ready`, `/ready/read`, `/group` and `/metrics`.
 pub fn routes(operations: &Arc<Operations>) -> Route {
-    let at = |path: &'static str| warp::path(path).and(warp::path::end()).and(reads()).and(with(operations));
-    let known = |path, answer: fn(&Operations) -> Response| {
-        at(path).map(move |operations: Arc<Operations>| answer(&operations)).boxed()
+    let at = |path: &'static str| {
+        let path =
+            path.split('/').fold(warp::any().boxed(), |whole, part| whole.and(warp::path(part)).boxed());
+        path.and(warp::path::end())
+            .and(reads())
+            .and(with(operations))
+            .and(header("authorization"))
+            .and(caller())
     };
+    let known = |path: &'static str, answer: fn(&Operations, View) -> Response| {
+        at(path)
+            .then(move |operations: Arc<Operations>, token: Option<HeaderValue>, caller| async move {
+                match View::of(&operations, token.as_ref(), caller, path).await {
+                    Ok(view) => answer(&operations, view),
+                    Err(problem) => problem.into_response(),
+                }
+            })
+            .boxed()
+    };
+    let group =
+        at("group").then(|operations: Arc<Operations>, token: Option<HeaderValue>, caller| async move {
+            match View::of(&operations, token.as_ref(), caller, "group").await {
+                Ok(view) => group::group(operations, view).await,
+                Err(problem) => problem.into_response(),
+            }
+        });
     first_of([
         known("health", health::health),
         known("ready", health::ready),
-        at("group").then(group::group).boxed(),
+        known("ready/read", health::ready_to_read),
+        group.boxed(),
         known("metrics", metrics::metrics),
     ])
 }

@@ -23,7 +23,7 @@ pub enum Reads {
     Topics,
 }
 
-/// Describes `/health`, `/ready`, `/group` and `/metrics`. `particular` are the members of the body of `/health` that
+/// Describes `/health`, `/ready`, `/ready/read`, `/group` and `/metrics`. `particular` are the members of the body of `/health` that
 /// this service alone has, with their schemas and an example.
 pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Value, Value)]) {
     document.tag("Operations", "How the service is, for those who run it.");
@@ -64,13 +64,23 @@ pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Valu
         Operation::new("get", "getReadiness", "Whether the service should get traffic")
             .describe(match on_kafka {
                 true => {
-                    "200 when Kafka answers, the state is read, and what was assigned first is restored and read to \
-                     the end that it had then."
+                    "200 when Kafka answers and takes what is written, the state is read, and what was assigned first \
+                     is restored and read to the end that it had then."
                 }
                 false => "200 when all that it needs answers.",
             })
-            .answers(200, Answer::new("It should.").json(ready, &json!({ "status": "ready" })))
+            .answers(200, Answer::new("It should.").json(ready.clone(), &json!({ "status": "ready" })))
             .problem("notReady", "It should not: what is missing, and how far it is.", obstacle),
+    );
+    let restoring = not_ready("0 of 1 partitions are restored".to_owned(), vec![progress(&behind)]);
+    document.add(
+        "/ready/read",
+        Operation::new("get", "getReadReadiness", "Whether the service can answer who reads")
+            .describe(
+                "200 once what is read here is restored, also while Kafka is away: what came since is not in it then.",
+            )
+            .answers(200, Answer::new("It can.").json(ready, &json!({ "status": "ready" })))
+            .problem("notReadyToRead", "What is read here is not restored yet.", restoring),
     );
     let group = json!({ "id": "user-activity-consumer-group", "phase": "assigned", "protocol": "classic",
         "assignor": "range", "member": "highwater-5f0c", "generation": 3, "lag": 2, "rebalances": [],

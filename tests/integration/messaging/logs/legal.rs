@@ -113,3 +113,35 @@ async fn any_timestamp_is_readable() {
     assert_eq!(values(&records), expected);
     assert_eq!(records.last().unwrap().timestamp.timestamp_millis(), 1_700_000_000_000);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_broker_stamps_records_its_time_counts_also_at_the_logs_end() {
+    let cluster = TestCluster::start().await;
+    cluster.create_topic(1, &[("message.timestamp.type", "LogAppendTime")]).await;
+    let before = chrono::Utc::now();
+    let (_client, recorder, consumer) = at_the_end(&cluster).await;
+    let long_ago = (before - chrono::TimeDelta::minutes(30)).timestamp_millis();
+    for value in ["1", "2", "3"] {
+        cluster.produce(0, Batch::of(&[value]).at(long_ago).encode()).await;
+        cluster.reaches_lag_0(1).await;
+    }
+    consumer.stop().await;
+    let times: Vec<_> = recorder.records().iter().map(|record| record.timestamp).collect();
+    let least = before - chrono::TimeDelta::seconds(5); // the broker's clock may be another
+    assert!(times.len() == 4 && times.iter().all(|time| *time > least), "{times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_without_a_time_has_that_of_its_reading_also_at_the_logs_end() {
+    let cluster = TestCluster::start().await;
+    let before = chrono::Utc::now();
+    let (_client, recorder, consumer) = at_the_end(&cluster).await;
+    for value in ["1", "2", "3"] {
+        cluster.produce(0, Batch::of(&[value]).at(-1).encode()).await;
+        cluster.reaches_lag_0(1).await;
+    }
+    consumer.stop().await;
+    let times: Vec<_> = recorder.records()[1..].iter().map(|record| record.timestamp).collect();
+    let least = before - chrono::TimeDelta::milliseconds(1);
+    assert!(times.iter().all(|time| *time >= least), "{times:?}");
+}

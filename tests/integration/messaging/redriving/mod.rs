@@ -17,8 +17,8 @@ use chrono::{DateTime, Utc};
 use highwater_kafka::{
     DeadLetters, Message, Publisher as _, Record, TopicConfig,
     dead_letter::{
-        Archive, DeadLetter, Filter, Position, REDRIVES, RedriveError, Redriver, Report, Selection, TOPIC,
-        TRUNCATED,
+        Archive, DeadLetter, Filter, Position, REDRIVES, RedriveError, Redriver, Report, Selection,
+        TIMESTAMP, TOPIC, TRUNCATED,
     },
 };
 use highwater_kafka_broker::Fault;
@@ -134,6 +134,51 @@ async fn a_letter_goes_back_as_it_was_to_where_it_was_with_its_redrives_counted(
         let headers: Vec<_> = found.record.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
         assert_eq!(headers, [(REDRIVES, &b"1"[..]), ("trace", &b"\x00\xff"[..])]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_is_older_than_its_topic_takes_goes_back_with_the_time_of_now() {
+    // Kafka 3.4 has another name for the setting.
+    let cluster = TestCluster::embedded().await;
+    cluster.create_topic(3, &[("message.timestamp.before.max.ms", "3600000")]).await;
+    let client = cluster.client();
+    bury(&client, &cluster, 0..2).await;
+    let office = Office::of(&client, &cluster);
+    assert_eq!(office.redrive(&Selection::All).await, complete(2));
+    for (_, found) in cluster.records(&cluster.topic).await {
+        let number: usize = value(&found).strip_prefix("value-").unwrap().parse().unwrap();
+        let was = record(number, "").timestamp.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+        assert_eq!(found.record.headers[TIMESTAMP], was.into_bytes());
+        assert!(found.record.timestamp > Utc::now() - chrono::TimeDelta::hours(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_back_of_a_topic_that_was_made_again_says_nothing_of_the_letters_that_are_there_now() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    bury(&client, &cluster, 0..9).await;
+    let office = Office::of(&client, &cluster);
+    assert_eq!(office.redrive(&Selection::All).await, complete(9));
+    let name = format!("{}.dlq", cluster.topic);
+    let letters = TestCluster {
+        brokers: cluster.brokers.clone(),
+        embedded: None,
+        group: format!("{name}.redrive"),
+        topic: name,
+    };
+    let mut noted = Vec::new();
+    for partition in 0..3 {
+        noted.push(letters.noted_of(partition).await);
+    }
+    letters.make_topic_again(3).await;
+    let client = cluster.client();
+    bury(&client, &cluster, 9..18).await;
+    for (partition, noted) in (0..).zip(&noted).filter(|(_, noted)| noted.0 >= 0) {
+        letters.commit_noted(partition, noted).await;
+    }
+    assert_eq!(Office::of(&client, &cluster).redrive(&Selection::All).await, complete(9));
+    assert_eq!(sent_back(&cluster).await, values(0..18));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use log::{info, warn};
 use tokio::time::Instant;
 
-use super::{Stopped, Worker};
+use super::{Halt, Halt::Stopped, Worker};
 use crate::{Poison, Record, backoff::Backoff};
 
 /// The most records that a handler gets at a time: about a millisecond's worth for one that only stores them.
@@ -45,12 +45,7 @@ impl Portion {
 
 impl Worker {
     /// Handles what was read at `from`, a portion at a time; done up to `next` when it returns.
-    pub(super) async fn process(
-        &mut self,
-        from: i64,
-        records: Vec<Record>,
-        next: i64,
-    ) -> Result<(), Stopped> {
+    pub(super) async fn process(&mut self, from: i64, records: Vec<Record>, next: i64) -> Result<(), Halt> {
         let (mut from, mut rest) = (from, records.as_slice());
         let mut backoff = Backoff::new();
         while !rest.is_empty() {
@@ -95,12 +90,7 @@ impl Worker {
     }
 
     /// Marks a handled stretch done: its poison once that is in the dead letter topic, the rest at once.
-    async fn settle(
-        &self,
-        stretch: Range<i64>,
-        records: &[Record],
-        poison: &[Poison],
-    ) -> Result<(), Stopped> {
+    async fn settle(&self, stretch: Range<i64>, records: &[Record], poison: &[Poison]) -> Result<(), Halt> {
         let mut start = stretch.start;
         for poisoned in poison {
             let offset = records[poisoned.index].offset;
@@ -117,7 +107,7 @@ impl Worker {
         Ok(())
     }
 
-    async fn bury(&self, record: &Record, reason: &str) -> Result<i64, Stopped> {
+    async fn bury(&self, record: &Record, reason: &str) -> Result<i64, Halt> {
         warn!(
             partition = record.partition, offset = record.offset;
             "malformed record goes to the dead letters: {reason}"

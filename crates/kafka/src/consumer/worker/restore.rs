@@ -1,8 +1,10 @@
 //! What was processed before comes into the projection again.
 
+use std::ops::Range;
+
 use log::info;
 
-use super::{Committed, Stopped, Worker};
+use super::{Committed, Halt, Worker};
 use crate::{Passing, Record, backoff::Backoff};
 
 /// How much farther back each further look for older records reaches.
@@ -11,15 +13,15 @@ const REACH_FACTOR: i64 = 4;
 impl Worker {
     /// Fills the projection with what was processed before, up to what is committed or the log's end: from just where
     /// it began when that was committed, so that it is what it was, whatever copies the log has had since; as far
-    /// back as the handler wants where that is not known. What a kept partition has already is not read again.
-    pub(super) async fn restore(&mut self, committed: Committed) -> Result<(), Stopped> {
+    /// back as the handler wants where that is not known. What a kept partition has already is not read again. `range`
+    /// is what the log has now.
+    pub(super) async fn restore(&mut self, committed: Committed, mut range: Range<i64>) -> Result<(), Halt> {
         let window = i64::try_from(self.handler.restores()).unwrap_or(i64::MAX);
         if window == 0 {
             return Ok(());
         }
         let mut reach = window;
         loop {
-            let range = self.range().await?;
             let target = committed.offset.min(range.end);
             match self.progress.projected() {
                 Some(projected) if (range.start..=range.end).contains(&projected) => {
@@ -37,11 +39,12 @@ impl Worker {
                 Ok(true) => {}
                 Ok(false) => {
                     self.forget().await; // the log's start moved past us: look again
+                    range = self.range().await?;
                     continue;
                 }
-                Err(Stopped) => {
+                Err(halt) => {
                     self.forget().await; // half a projection is not to be taken for a whole one
-                    return Err(Stopped);
+                    return Err(halt);
                 }
             }
             if held_from.is_some() || from == range.start || !self.wants_older().await {
@@ -52,6 +55,7 @@ impl Worker {
             }
             self.forget().await;
             reach = reach.saturating_mul(REACH_FACTOR);
+            range = self.range().await?;
         }
     }
 
@@ -60,7 +64,7 @@ impl Worker {
         self.handler.wants_older(self.partition).await
     }
 
-    async fn forget(&self) {
+    pub(super) async fn forget(&self) {
         // First: should this be cut short, nobody takes for whole what is half forgotten.
         self.progress.set_projected(None);
         let _handling = self.progress.handling();
@@ -68,7 +72,7 @@ impl Worker {
     }
 
     /// Hands the records of a stretch of the log to the projection; false when the log no longer has it.
-    async fn replay(&mut self, from: i64, to: i64) -> Result<bool, Stopped> {
+    async fn replay(&mut self, from: i64, to: i64) -> Result<bool, Halt> {
         let mut position = from;
         self.progress.set_projected(Some(position));
         while position < to {

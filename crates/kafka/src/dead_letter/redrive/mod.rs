@@ -21,11 +21,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use log::info;
 use tokio::{sync::Mutex, time::Instant};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{Archive, DeadLetter, Settled, Unreadable};
 use crate::{
     Board, ConsumerConfig, Publisher,
+    consumer::topic_of,
     group::{Assignor, Coordinator, GroupProtocol},
+    topic,
+    wire::WireError,
 };
 pub use report::{RedriveError, Report};
 pub use selection::{Position, Selection};
@@ -92,9 +96,28 @@ impl Redriver {
     ///
     /// Kafka does not tell.
     pub async fn settled(&self) -> Result<BTreeMap<i32, Settled>, RedriveError> {
+        self.settled_of(self.topic_id().await?).await
+    }
+
+    /// The id of the topic that the letters are in now, where the cluster has ids.
+    async fn topic_id(&self) -> Result<Option<Uuid>, RedriveError> {
+        let asking = async {
+            let mut any = self.archive.cluster().connect().await?;
+            topic::id(&mut any, self.archive.topic().name()).await
+        };
+        match asking.await {
+            Ok(id) => Ok(Some(id).filter(|id| !id.is_nil())),
+            Err(WireError::Unsupported(_)) => Ok(None),
+            Err(error) => Err(RedriveError::Unavailable(error.to_string())),
+        }
+    }
+
+    /// What is settled in the topic of that id: what was in one of the same name before is no more.
+    async fn settled_of(&self, topic: Option<Uuid>) -> Result<BTreeMap<i32, Settled>, RedriveError> {
         let partitions = 0..self.archive.topic().partitions() as i32;
         let committed = self.coordinator.committed(self.archive.topic().name(), partitions).await;
-        let committed = committed.map_err(|error| RedriveError::Unavailable(error.to_string()))?;
+        let mut committed = committed.map_err(|error| RedriveError::Unavailable(error.to_string()))?;
+        committed.retain(|_, (_, note)| topic_of(note).zip(topic).is_none_or(|(of, topic)| of == topic));
         let read = |(partition, (offset, note)): (_, (_, String))| (partition, Settled::read(offset, &note));
         Ok(committed.into_iter().map(read).collect())
     }
@@ -110,8 +133,15 @@ impl Redriver {
         // Where Kafka does not tell, that is said without joining first; what counts is what it tells then.
         let ranges = self.archive.ranges().await?;
         let crown = Crown::seek(self, until);
-        let mut work =
-            Work { redriver: self, crown, ranges, until, report: Report::default(), sent_before: 0 };
+        let mut work = Work {
+            redriver: self,
+            crown,
+            ranges,
+            until,
+            topic: None,
+            report: Report::default(),
+            sent_before: 0,
+        };
         let done = work.run(selection).await;
         work.crown.lay_down().await;
         let mut report = work.report;

@@ -7,7 +7,7 @@ use log::warn;
 use tokio::time::Instant;
 
 use super::{DeadLetter, Settled, report::Stopped, work::Work};
-use crate::{PublishError, backoff::Backoff};
+use crate::{PublishError, backoff::Backoff, consumer::with_topic};
 
 /// How many letters are on their way at a time; a crash can repeat that many.
 const AT_ONCE: usize = 256;
@@ -37,7 +37,11 @@ impl Work<'_> {
             }
             let publisher = &self.redriver.publisher;
             let sending = letters.by_ref().take(room).map(|(letter, behind)| async move {
-                let sent = publisher.publish(letter.to_send_back()).await;
+                let mut sent = publisher.publish(letter.to_send_back()).await;
+                // Perhaps for its age alone.
+                if let Err(PublishError::Refused(_)) = sent {
+                    sent = publisher.publish(letter.to_send_back_as_of_now()).await;
+                }
                 (letter.record.offset, behind, sent)
             });
             let sending: Vec<_> = sending.collect();
@@ -69,7 +73,7 @@ impl Work<'_> {
 
     async fn commit(&mut self, partition: i32, settled: &Settled) -> Result<(), Stopped> {
         let (coordinator, topic) = (&self.redriver.coordinator, self.redriver.archive.topic().name());
-        let noted = BTreeMap::from([(partition, (settled.mark(), settled.note()))]);
+        let noted = BTreeMap::from([(partition, (settled.mark(), with_topic(settled.note(), self.topic)))]);
         let by = Instant::now() + COMMIT_PATIENCE;
         let mut backoff = Backoff::new();
         loop {

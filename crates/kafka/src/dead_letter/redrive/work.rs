@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::{DeadLetter, Position, Redriver, Report, Selection, Settled, crown::Crown, report::Stopped};
 use crate::{
@@ -22,6 +23,8 @@ pub(super) struct Work<'a> {
     /// What is looked at, by partition.
     pub(super) ranges: Vec<Range<i64>>,
     pub(super) until: Instant,
+    /// The id of the topic that the letters are in.
+    pub(super) topic: Option<Uuid>,
     pub(super) report: Report,
     /// How many letters went before this redrive had to wait for another.
     pub(super) sent_before: u64,
@@ -75,8 +78,15 @@ impl Work<'_> {
     async fn fetch_settled(&mut self) -> Result<BTreeMap<i32, Settled>, Stopped> {
         let mut backoff = Backoff::new();
         let mut committed = loop {
-            match self.redriver.settled().await {
-                Ok(committed) => break committed,
+            let asking = async {
+                let topic = self.redriver.topic_id().await?;
+                Ok((topic, self.redriver.settled_of(topic).await?))
+            };
+            match asking.await {
+                Ok((topic, committed)) => {
+                    self.topic = topic;
+                    break committed;
+                }
                 Err(error) if Instant::now() >= self.until => return Err(Stopped::Never(error)),
                 Err(_) => backoff.wait().await,
             }
@@ -187,7 +197,9 @@ impl Work<'_> {
             match shelf.read(from).await {
                 Ok(fetched) => return Ok((fetched.records, fetched.next)),
                 // It was there when this began.
-                Err(ReadError::OutOfRange) => return Err(Stopped::Early(UNREAD.to_owned())),
+                Err(ReadError::OutOfRange | ReadError::MadeAgain) => {
+                    return Err(Stopped::Early(UNREAD.to_owned()));
+                }
                 Err(error @ ReadError::Undecodable(_)) => return Err(Stopped::Early(error.to_string())),
                 Err(ReadError::Passing(_)) => {
                     self.crown.may_go_on()?;

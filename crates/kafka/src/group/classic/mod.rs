@@ -189,7 +189,7 @@ impl Member<'_> {
     }
 
     async fn leave(mut self, how: Leave) -> Ended {
-        if how == Leave::Unfit || self.enrolment.config.instance_id.is_none() {
+        if !self.enrolment.stays(how) {
             self.enrolment.phase(GroupPhase::Left);
             if let Err(error) = self.joiner.leave(self.enrolment).await {
                 log::debug!("leaving the group: {error}");
@@ -201,7 +201,8 @@ impl Member<'_> {
     fn explained(&self, error: &WireError) -> String {
         match error.code() {
             Some(ResponseError::InconsistentGroupProtocol) => format!(
-                "{error} (members of the group offer none of {}: partition.assignment.strategy)",
+                "{error} (members of the group offer none of {}: partition.assignment.strategy; or they are no \
+                 consumers, as Kafka Connect's workers are none: another group.id)",
                 self.enrolment
                     .config
                     .assignors

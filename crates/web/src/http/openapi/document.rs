@@ -12,8 +12,9 @@ use crate::http::problem::ProblemBody;
 const EVERYWHERE: &str = "\
 Every error is `application/problem+json` (RFC 9457); where fields are at fault, each is named. A path that does not \
 exist is 404; a method that a path does not take is 405, with those that it takes in `Allow`, which `OPTIONS` tells, \
-too. Whatever takes `GET` takes `HEAD`. A `/` at the end of a path changes nothing. Parameters and fields that are not \
-known are ignored; one that is known and given twice is 400.";
+too. Whatever takes `GET` takes `HEAD`. A `/` at the end of a path changes nothing. Fields that are not known are \
+ignored. Where a path takes parameters, one that is not known is 400, which names those that are. A field or parameter \
+that is known and given twice is 400.";
 
 /// What holds for those on Kafka.
 const ON_KAFKA: &str = "\

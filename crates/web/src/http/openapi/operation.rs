@@ -8,7 +8,7 @@ use warp::http::{HeaderName, header};
 
 use super::shared;
 use crate::http::{
-    CORRELATION_ID, FieldError, JSON, PROBLEM_JSON, Problem, body, connection, origin, service,
+    CORRELATION_ID, FieldError, JSON, PROBLEM_JSON, Problem, body, connection, head, origin, service,
 };
 
 /// A method of a path.
@@ -157,7 +157,9 @@ impl Operation {
             self = self.problem("foreign", "A page of another site asks for it.", origin::foreign());
         }
         let is_correlated = self.parameters.iter().any(|it| it["name"] == shared::CORRELATION);
+        let elsewhere = head::misdirected("here.example");
         let mut operation = self
+            .problem("misdirected", "It is for a host that the service is not.", elsewhere)
             .problem("internal", "Something went wrong in the service.", Problem::internal())
             .problem("tooLate", "There was no answer in time.", service::overdue())
             .problem("tooMany", "There are too many connections.", connection::too_many());

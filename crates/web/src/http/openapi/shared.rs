@@ -68,6 +68,7 @@ pub(super) fn header(name: &HeaderName, always: bool) -> Value {
             json!({ "type": "string" }),
         ),
         "retry-after" => ("How soon to ask again, in seconds.", whole),
+        "accept-encoding" => ("The content coding that is taken.", json!({ "const": "identity" })),
         "accept" => ("The media type that is taken.", json!({ "const": JSON })),
         "vary" => ("What of the request the answer depends on.", json!({ "type": "string" })),
         "www-authenticate" => ("How to say who one is (RFC 6750).", json!({ "type": "string" })),
@@ -76,6 +77,12 @@ pub(super) fn header(name: &HeaderName, always: bool) -> Value {
         }
         "kafka-partition" => ("The partition that the event was written to.", whole),
         "kafka-offset" => ("Its offset there.", whole),
+        "highwater-partitions" => (
+            "The partitions that the answer is from (a Dictionary of RFC 9651): those that this instance has, those of \
+             them whose events are all here again, how many the topic has, and whether the answer is from all. \
+             For example `held=\"0-2,4\", restored=\"0-2\", of=6, whole=?0`.",
+            json!({ "type": "string" }),
+        ),
         "cache-control" => ("To be asked for again each time.", json!({ "const": "no-cache" })),
         _ => ("", json!({ "type": "string" })),
     };

@@ -1,0 +1,39 @@
+//! What of a partition was lost without a record of it: it is counted, and said in the log and in `/health`.
+
+use uuid::Uuid;
+
+use super::{OffsetReset, Worker};
+use crate::consumer::committed::shown;
+
+impl Worker {
+    /// The offset to go on from is not in the log.
+    pub(super) fn tell_of_reset(&self, from: i64, to: i64) {
+        let skipped = u64::try_from(to - from).unwrap_or(0);
+        self.counts.resets.add(1);
+        self.counts.skipped.add(skipped);
+        let rule = match self.reset {
+            OffsetReset::Earliest => "earliest",
+            OffsetReset::Latest => "latest",
+        };
+        let lost = match skipped {
+            0 => String::new(),
+            skipped => format!("; up to {skipped} records in between are not processed"),
+        };
+        self.board.notice(format!(
+            "topic {}: partition {}: offset {from} is out of the log's range; going on at {to} ({rule}){lost}",
+            self.reader.topic(),
+            self.partition
+        ));
+    }
+
+    /// Another topic has the name of the one that was read. Each of its partitions comes to see that.
+    pub(super) fn tell_of_new_topic(&self, topic: Option<Uuid>) {
+        let id = topic.map(|id| format!(" (its id is {})", shown(id))).unwrap_or_default();
+        let is_news = self.board.notice(format!(
+            "topic {}: it was deleted and made again{id}: what was read of the old one is forgotten, and the new one is \
+             read from its beginning",
+            self.reader.topic()
+        ));
+        self.counts.recreations.add(is_news.into());
+    }
+}

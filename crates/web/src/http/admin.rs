@@ -1,0 +1,169 @@
+//! The door of those who look after a service: who bears the token, how often it may be guessed, and a line in the
+//! log for each call.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use hyper::{
+    StatusCode,
+    header::{HeaderValue, RETRY_AFTER},
+};
+use tokio::time::{Instant, sleep};
+
+use super::{Bearer, Problem};
+
+/// The part of the log that tells of every call that came with a token.
+const AUDIT: &str = "highwater::audit";
+
+/// Wrong tokens are counted for so long.
+const WINDOW: Duration = Duration::from_secs(60);
+/// The most wrong tokens of one address in that time; whatever it says then is not looked at.
+const MOST_OF_ONE: u32 = 10;
+/// The most wrong tokens of all addresses; further ones are then looked at only of who had the right one.
+const MOST_OF_ALL: u32 = 100;
+/// How long a wrong token waits for its answer.
+const DELAY: Duration = Duration::from_millis(500);
+
+/// Admits who bears the token.
+pub struct Door {
+    bearer: Bearer,
+    guesses: Mutex<Guesses>,
+}
+
+/// What came of wrong tokens since the window began. There are at most [`MOST_OF_ALL`] addresses in it, and those
+/// that had the right token.
+#[derive(Debug)]
+struct Guesses {
+    since: Instant,
+    of_all: u32,
+    of_one: HashMap<Option<IpAddr>, Guesser>,
+}
+
+#[derive(Debug, Default)]
+struct Guesser {
+    wrong: u32,
+    /// It had the right token.
+    known: bool,
+    /// The log has said that it is not looked at.
+    told: bool,
+}
+
+/// What is to be answered.
+enum Verdict {
+    Admitted,
+    Wrong(Problem),
+    /// Until then; whether that is news.
+    Closed(Duration, bool),
+}
+
+impl Door {
+    /// For who bears that token.
+    pub fn new(bearer: Bearer) -> Self {
+        let guesses = Guesses { since: Instant::now(), of_all: 0, of_one: HashMap::new() };
+        Self { bearer, guesses: Mutex::new(guesses) }
+    }
+
+    /// Whether a request with this `Authorization` may do that; else 401, or 429 where too many came with another
+    /// token. Each call that says something is logged.
+    ///
+    /// # Errors
+    ///
+    /// What is to be answered in place of what was asked for.
+    pub async fn admit(
+        &self,
+        authorization: Option<&HeaderValue>,
+        caller: Option<IpAddr>,
+        action: &str,
+    ) -> Result<(), Problem> {
+        if authorization.is_none() {
+            return self.bearer.admit(None);
+        }
+        let address = caller.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+        match self.judge(authorization, caller) {
+            Verdict::Admitted => {
+                log::info!(target: AUDIT, address, action, outcome = "admitted"; "{action} by {address}: admitted");
+                Ok(())
+            }
+            Verdict::Wrong(problem) => {
+                log::warn!(target: AUDIT, address, action, outcome = "refused"; "{action} by {address}: a wrong token");
+                sleep(DELAY).await;
+                Err(problem)
+            }
+            Verdict::Closed(left, is_news) => {
+                if is_news {
+                    log::warn!(
+                        target: AUDIT, address, action, outcome = "limited";
+                        "{action} by {address}: too many wrong tokens, no more are looked at for {left:.0?}"
+                    );
+                }
+                Err(limited(left))
+            }
+        }
+    }
+
+    fn judge(&self, authorization: Option<&HeaderValue>, caller: Option<IpAddr>) -> Verdict {
+        let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        let elapsed = guesses.since.elapsed();
+        if elapsed >= WINDOW {
+            (guesses.since, guesses.of_all) = (Instant::now(), 0);
+            guesses.of_one.retain(|_, guesser| {
+                (guesser.wrong, guesser.told) = (0, false);
+                guesser.known
+            });
+        }
+        let left = WINDOW.saturating_sub(guesses.since.elapsed());
+        let of_all = guesses.of_all;
+        let place = caller.map(network);
+        let is_open = match guesses.of_one.get(&place) {
+            Some(guesser) => guesser.wrong < MOST_OF_ONE && (guesser.known || of_all < MOST_OF_ALL),
+            None => of_all < MOST_OF_ALL,
+        };
+        if !is_open {
+            // Of addresses that are new nothing is kept: they may be without number.
+            let is_news = guesses
+                .of_one
+                .get_mut(&place)
+                .is_some_and(|guesser| !std::mem::replace(&mut guesser.told, true));
+            return Verdict::Closed(left, is_news);
+        }
+        let guesser = guesses.of_one.entry(place).or_default();
+        match self.bearer.admit(authorization) {
+            Ok(()) => {
+                guesser.known = true;
+                Verdict::Admitted
+            }
+            Err(problem) => {
+                guesser.wrong += 1;
+                guesses.of_all += 1;
+                Verdict::Wrong(problem)
+            }
+        }
+    }
+}
+
+/// 429: too many wrong tokens came.
+pub fn limited(left: Duration) -> Problem {
+    let seconds = left.as_secs() + 1;
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens came: none is looked at for a while")
+        .with_header(RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+/// An IPv6 address is one of a network that one client has all of (RFC 6177).
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address => address,
+    }
+}
+
+/// Says nothing of the token.
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Door(…)")
+    }
+}

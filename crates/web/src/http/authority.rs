@@ -1,0 +1,64 @@
+//! A host and a port, as targets, `Host` and `Origin` have them: RFC 3986, section 3.2, without a user.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use hyper::{Request, header::HOST};
+
+/// A host, and a port where one is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Authority<'a> {
+    /// A name without the root's dot at its end, an IPv4 address, or an IPv6 address in brackets.
+    pub host: &'a str,
+    /// None where it is that of the scheme.
+    pub port: Option<u16>,
+}
+
+impl<'a> Authority<'a> {
+    /// None where the text is no host, or its port no port.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (address, port) = rest.split_once(']')?;
+                address.parse::<Ipv6Addr>().ok()?;
+                (&text[..address.len() + 2], port)
+            }
+            None => {
+                let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+                host.bytes().all(is_of_a_name).then_some((host, port))?
+            }
+        };
+        let port = match port.strip_prefix(':') {
+            None if !port.is_empty() => return None,
+            None | Some("") => None,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(digits.parse().ok()?),
+            Some(_) => return None,
+        };
+        Some(Self { host: host.strip_suffix('.').unwrap_or(host), port })
+    }
+
+    /// What a request is for: its target says it, where that is absolute, and else its `Host` (RFC 9112, section
+    /// 3.2.2).
+    pub fn of<B>(request: &'a Request<B>) -> Option<Self> {
+        match request.uri().authority() {
+            Some(authority) => Self::parse(authority.as_str()),
+            None => Self::parse(request.headers().get(HOST)?.to_str().ok()?),
+        }
+    }
+
+    /// The address that the host is, where it is no name.
+    pub fn address(&self) -> Option<IpAddr> {
+        let bare = self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(self.host);
+        bare.parse().ok().map(|address: IpAddr| address.to_canonical())
+    }
+
+    /// Whether the host is this machine itself, whoever asks: RFC 6761, section 6.3.
+    pub fn is_loopback(&self) -> bool {
+        let top = self.host.rsplit('.').next().unwrap_or_default();
+        top.eq_ignore_ascii_case("localhost") || self.address().is_some_and(|address| address.is_loopback())
+    }
+}
+
+/// `reg-name`: unreserved, percent-encoded and sub-delims.
+fn is_of_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
+}

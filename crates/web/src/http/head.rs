@@ -1,0 +1,97 @@
+//! What is looked at of a request's head before anything answers it: its framing, and for which host it is.
+
+use std::net::IpAddr;
+
+use hyper::{
+    Request, StatusCode, Version,
+    header::{CONNECTION, HOST, HeaderValue, TRANSFER_ENCODING},
+};
+
+use super::{Config, Problem, authority::Authority, check_origin};
+
+/// The hosts that requests may be for.
+///
+/// A page of another site can let its own name point to an address of its visitor's machine or network, and is then of
+/// the same origin as what answers there (DNS rebinding). What the browser sends as `Host` still is that name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hosts {
+    /// Any.
+    Any,
+    /// This machine itself alone: `localhost`, what ends with `.localhost`, and loopback addresses.
+    Loopback,
+    /// Those, these names, and the address that the connection was made to.
+    Named(Vec<String>),
+}
+
+impl Hosts {
+    fn admit(&self, asked: &Authority<'_>, local: Option<IpAddr>) -> Result<(), Problem> {
+        let is_taken = match self {
+            Self::Any => true,
+            Self::Loopback => asked.is_loopback(),
+            Self::Named(names) => {
+                names.iter().any(|name| name.eq_ignore_ascii_case(asked.host))
+                    || asked.is_loopback()
+                    || asked.address().is_some_and(|address| Some(address) == local)
+            }
+        };
+        if is_taken { Ok(()) } else { Err(misdirected(asked.host)) }
+    }
+}
+
+/// Refuses what must not be handed on, whoever answers; `local` is the address that the connection was made to.
+///
+/// # Errors
+///
+/// 400, 403, 421, 501.
+pub(super) fn check_head<B>(
+    request: &Request<B>,
+    config: &Config,
+    local: Option<IpAddr>,
+) -> Result<(), Problem> {
+    check_coding(request)?;
+    check_host(request)?;
+    // Without a host, as in HTTP/1.0, there is no name that could have been made to point here.
+    if let Some(asked) = Authority::of(request) {
+        config.hosts.admit(&asked, local)?;
+    }
+    check_origin(request, config)
+}
+
+/// RFC 9112, section 6.1: `chunked` once, and nothing else. Where the body ends is not known otherwise, so that nothing
+/// more can be read from the connection.
+fn check_coding<B>(request: &Request<B>) -> Result<(), Problem> {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let Some(first) = codings.next() else { return Ok(()) };
+    let last = HeaderValue::from_static("close");
+    let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
+    if codings.next().is_some() {
+        let twice = Problem::bad_request("Transfer-Encoding is given more than once");
+        return Err(twice.with_header(CONNECTION, last));
+    }
+    if !is_chunked(first.as_bytes()) {
+        let unknown = "of transfer codings, chunked alone is taken";
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, unknown).with_header(CONNECTION, last));
+    }
+    Ok(())
+}
+
+/// RFC 9112, section 3.2: one `Host`, that is a host.
+fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let fault = match (hosts.next(), hosts.next()) {
+        (None, _) if request.version() < Version::HTTP_11 => return Ok(()),
+        (None, _) => "Host is missing",
+        (Some(_), Some(_)) => "Host is given more than once",
+        (Some(host), None) if host.to_str().is_ok_and(|host| Authority::parse(host).is_some()) => {
+            return Ok(());
+        }
+        (Some(_), None) => "Host must be a host, with a port or without",
+    };
+    Err(Problem::bad_request(fault))
+}
+
+/// 421: RFC 9110, section 15.5.20.
+pub(super) fn misdirected(host: &str) -> Problem {
+    let detail = format!("this is not {host}: ALLOWED_HOSTS names the hosts that requests may be for");
+    Problem::new(StatusCode::MISDIRECTED_REQUEST, detail)
+}

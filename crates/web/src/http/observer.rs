@@ -1,0 +1,127 @@
+//! What is told of each answer: it is counted, and has its line in the access log, where that is asked for.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hyper::{HeaderMap, Method, StatusCode, Uri};
+use tokio::time::Instant;
+
+use super::{Config, Correlation, Network, Traffic, proxies};
+
+const TARGET: &str = "highwater::access";
+/// How many errors are logged a second; of the others only how many they were.
+const MOST: u32 = 10;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Which answers the access log has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLog {
+    /// None.
+    Off,
+    /// Those with a status of 400 or more, up to some a second.
+    Errors,
+    /// All.
+    All,
+}
+
+/// What was asked for, by whom and when.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) correlation: Option<Correlation>,
+    pub(super) began: std::time::Instant,
+    /// Who asks, where that is known.
+    pub(super) client: Option<IpAddr>,
+}
+
+pub(super) struct Observer {
+    traffic: Arc<Traffic>,
+    access: AccessLog,
+    proxies: Vec<Network>,
+    second: Mutex<Second>,
+}
+
+/// The errors since then.
+#[derive(Default)]
+struct Second {
+    began: Option<Instant>,
+    errors: u32,
+}
+
+impl Observer {
+    pub(super) fn new(traffic: Arc<Traffic>, config: &Config) -> Self {
+        let (access, proxies) = (config.access_log, config.trusted_proxies.clone());
+        Self { traffic, access, proxies, second: Mutex::default() }
+    }
+
+    /// Who asks, by the word of the proxies that are believed.
+    pub(super) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+        Some(proxies::client(peer?, headers, &self.proxies))
+    }
+
+    /// A request is answered now.
+    pub(super) fn answered(&self, asked: &Asked, status: StatusCode) {
+        let took = asked.began.elapsed();
+        self.traffic.count(asked.uri.path(), &asked.method, status, took);
+        if self.has(status) {
+            log::info!(
+                target: TARGET,
+                client:% = Known(asked.client), method:% = asked.method, path:% = asked.uri.path(),
+                status = status.as_u16(), durationMs = took.as_micros() as f64 / 1000.0,
+                correlationId = asked.correlation.as_ref().map_or("-", Correlation::as_str);
+                "answered"
+            );
+        }
+    }
+
+    /// What came from there is no request, or there is no room for it, and that is the answer.
+    pub(super) fn refused(&self, peer: Option<IpAddr>, status: StatusCode) {
+        self.traffic.refused(status);
+        if self.has(status) {
+            log::info!(
+                target: TARGET,
+                client:% = Known(peer.map(|peer| peer.to_canonical())), status = status.as_u16();
+                "refused before a request was read"
+            );
+        }
+    }
+
+    /// Whether the access log has an answer of that status.
+    fn has(&self, status: StatusCode) -> bool {
+        match self.access {
+            AccessLog::Off => false,
+            AccessLog::All => true,
+            AccessLog::Errors => status.as_u16() >= 400 && self.is_among_the_first(),
+        }
+    }
+
+    /// Whether an error is one of the first of its second. The first tells how many of the last were not.
+    fn is_among_the_first(&self) -> bool {
+        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        if second.began.is_none_or(|began| began.elapsed() >= SECOND) {
+            let left_out = second.errors.saturating_sub(MOST);
+            *second = Second { began: Some(Instant::now()), errors: 0 };
+            if left_out > 0 {
+                log::warn!(target: TARGET, leftOut = left_out; "more errors were answered than are logged");
+            }
+        }
+        second.errors = second.errors.saturating_add(1);
+        second.errors <= MOST
+    }
+}
+
+/// An address, where it is known.
+struct Known(Option<IpAddr>);
+
+impl std::fmt::Display for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("-"),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The body of a request, and what becomes of its rest where it was answered before all of it was read.
+//!
+//! The next request on a connection begins where this one's body ends. So a rest that is short is read before the
+//! answer is given, and of what is left after that the answer says that it is the connection's last: RFC 9112, sections
+//! 9.3 and 9.6. A client that is told neither sends its next request into a connection that closes.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper::{
+    Request,
+    body::{Body, Bytes, Frame, Incoming, SizeHint},
+    header::EXPECT,
+};
+use tokio::time::{Sleep, sleep};
+
+/// The longest rest that is read for the sake of the next request, in bytes.
+const LONGEST: usize = 256 * 1024;
+/// How long it may be in coming.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The body of a request. Dropped before its end, it leaves its rest behind.
+pub(super) struct Received {
+    body: Option<Incoming>,
+    /// The client sends nothing before it is told to go on, which it is by the first reading.
+    asks_first: bool,
+    rest: Rest,
+}
+
+impl Received {
+    /// The request, whose body leaves its rest there.
+    pub(super) fn within(request: Request<Incoming>, rest: &Rest) -> Request<Self> {
+        let asks_first = request.headers().contains_key(EXPECT);
+        request.map(|body| Self { body: Some(body), asks_first, rest: rest.clone() })
+    }
+}
+
+impl Body for Received {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.asks_first = false;
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = Pin::new(body).poll_frame(context);
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+            self.body = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take()
+            && !body.is_end_stream()
+        {
+            let unread = Unread { body, asks_first: self.asks_first, left: LONGEST, until: None };
+            *self.rest.unread() = Some(unread);
+        }
+    }
+}
+
+/// What was left of the last body on a connection.
+#[derive(Clone, Default)]
+pub(super) struct Rest(Arc<Mutex<Option<Unread>>>);
+
+struct Unread {
+    body: Incoming,
+    asks_first: bool,
+    /// How much more of it is read.
+    left: usize,
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl Rest {
+    /// Reads what was left; whether that was all, so that the connection can go on.
+    pub(super) fn poll_read(&self, context: &mut Context<'_>) -> Poll<bool> {
+        let mut unread = self.unread();
+        let Some(body) = unread.as_mut() else { return Poll::Ready(true) };
+        let all = std::task::ready!(body.poll_read(context));
+        *unread = None;
+        Poll::Ready(all)
+    }
+
+    /// Reads no more: the connection ends.
+    pub(super) fn drop_unread(&self) {
+        *self.unread() = None;
+    }
+
+    fn unread(&self) -> MutexGuard<'_, Option<Unread>> {
+        // What is in it is replaced as a whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Unread {
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<bool> {
+        if self.asks_first || self.body.size_hint().lower() > self.left as u64 {
+            return Poll::Ready(false);
+        }
+        loop {
+            match Pin::new(&mut self.body).poll_frame(context) {
+                Poll::Ready(None) => return Poll::Ready(true),
+                Poll::Ready(Some(Ok(frame))) => {
+                    match self.left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
+                        Some(left) => self.left = left,
+                        None => return Poll::Ready(false),
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(false),
+                Poll::Pending => {
+                    let until = self.until.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+                    return until.as_mut().poll(context).map(|()| false);
+                }
+            }
+        }
+    }
+}

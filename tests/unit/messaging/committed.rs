@@ -1,0 +1,37 @@
+//! What is noted with a committed offset: how far back the projection reached, and of which topic.
+
+use highwater_kafka::Committed;
+use uuid::Uuid;
+
+const ID: Uuid = uuid::uuid!("cd6a4c7b-9c2a-4a1c-8b43-ef4f5b9d2f10");
+
+#[test]
+fn what_is_noted_is_read_again() {
+    for held_from in [None, Some(0), Some(7)] {
+        for topic in [None, Some(ID)] {
+            let committed = Committed { offset: 7, held_from, topic };
+            assert_eq!(Committed::read(7, &committed.note()), committed, "{}", committed.note());
+        }
+    }
+}
+
+#[test]
+fn the_topics_id_is_noted_as_kafkas_tools_show_it() {
+    let committed = Committed { offset: 9, held_from: Some(12), topic: Some(ID) };
+    assert_eq!(committed.note(), "held-from:9 topic:zWpMe5wqShyLQ-9PW50vEA");
+}
+
+#[test]
+fn a_note_of_an_earlier_version_is_read() {
+    let read = Committed::read(9, "held-from:4");
+    assert_eq!(read, Committed { offset: 9, held_from: Some(4), topic: None });
+}
+
+#[test]
+fn a_note_that_is_not_ours_says_nothing() {
+    for note in
+        ["", "consumer-1", "held-from:", "held-from:10", "held-from:-1 topic:", "topic:AAAA", "topic:%%"]
+    {
+        assert_eq!(Committed::read(9, note), Committed { offset: 9, held_from: None, topic: None }, "{note}");
+    }
+}

@@ -1,0 +1,177 @@
+//! What is told of each answer: its count, and its line in the access log.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use highwater::config;
+use highwater_web::{
+    http::{self, AccessLog, Config, Paths, Traffic, refuse},
+    shutdown::Shutdown,
+};
+use prometheus::TextEncoder;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use warp::{Filter, Reply, filters::path::FullPath, http::Method};
+
+use crate::journal;
+
+static PATHS: Paths = Paths(&[("/here", "GET, HEAD, OPTIONS")]);
+
+/// A server at which there is something at `/here`, and what it counts.
+async fn serve(change: impl FnOnce(&mut Config)) -> (SocketAddr, Arc<Traffic>) {
+    let args = ["highwater", "--host=127.0.0.1", "--kafka-brokers=kafka:9092"].map(Into::into);
+    let mut config = config::parse(args, &Default::default(), "").unwrap().config.http;
+    change(&mut config);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let traffic = Arc::new(Traffic::new(&PATHS).unwrap());
+    let counted = Arc::clone(&traffic);
+    let here = warp::path!("here").map(|| "here".into_response());
+    let unknown = warp::path::full()
+        .and(warp::method())
+        .map(|path: FullPath, method: Method| refuse(&method, path.as_str(), None));
+    let tree = here.or(unknown).unify();
+    tokio::spawn(async move {
+        http::serve(tree, listener.into(), &config, counted, &Shutdown::new()).await;
+    });
+    (address, traffic)
+}
+
+/// Sends that, and waits until the connection ends.
+async fn send(address: SocketAddr, bytes: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+async fn get(address: SocketAddr, path: &str, headers: &str) -> String {
+    let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{headers}\r\n");
+    send(address, &head).await
+}
+
+/// The fields of the access log's lines since the last call.
+fn lines() -> Vec<BTreeMap<String, String>> {
+    let lines = journal::take().into_iter().filter(|line| line.target == "highwater::access");
+    lines.map(|line| line.fields).collect()
+}
+
+/// The only line that there is, or that there will be: what hyper answers is known when the connection is over.
+async fn next_line() -> BTreeMap<String, String> {
+    loop {
+        if let Ok([line]) = <[_; 1]>::try_from(lines()) {
+            return line;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_answer_has_a_line_that_says_who_asked_for_what_and_how_it_went() {
+    journal::listen();
+    let (address, _) = serve(|config| config.access_log = AccessLog::All).await;
+    get(address, "/here?secret=1", "x-correlation-id: mine\r\nx-forwarded-for: 198.51.100.1\r\n").await;
+    let answer = get(address, "/nowhere", "").await;
+    let [here, nowhere] = <[_; 2]>::try_from(lines()).unwrap();
+    let told = |line: &BTreeMap<String, String>, names: [&str; 5]| names.map(|name| line[name].clone());
+    let names = ["client", "method", "path", "status", "correlationId"];
+    assert_eq!(told(&here, names), ["127.0.0.1", "GET", "/here", "200", "mine"]);
+    assert!(here["durationMs"].parse::<f64>().unwrap() >= 0.0);
+    assert_eq!(told(&nowhere, names)[..4], ["127.0.0.1", "GET", "/nowhere", "404"]);
+    assert!(answer.contains(&format!("x-correlation-id: {}\r\n", nowhere["correlationId"])), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_an_access_log_there_are_no_lines() {
+    journal::listen();
+    let (address, _) = serve(|_| ()).await;
+    get(address, "/nowhere", "").await;
+    assert!(lines().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_client_is_who_asked_the_first_trusted_proxy() {
+    journal::listen();
+    let (address, _) = serve(|config| {
+        config.access_log = AccessLog::All;
+        config.trusted_proxies =
+            ["127.0.0.0/8", "10.1.2.3", "fd00::/8"].map(|it| it.parse().unwrap()).to_vec();
+    })
+    .await;
+    for (forwarded, client) in [
+        ("", "127.0.0.1"),
+        ("x-forwarded-for: 203.0.113.7\r\n", "203.0.113.7"),
+        // What the client wrote itself stands before what the proxies added.
+        ("x-forwarded-for: 198.51.100.1, 203.0.113.7, 10.1.2.3\r\n", "203.0.113.7"),
+        ("x-forwarded-for: 198.51.100.1\r\nx-forwarded-for: 203.0.113.7,fd00::5\r\n", "203.0.113.7"),
+        ("x-forwarded-for: 10.1.2.4:5000\r\n", "10.1.2.4"),
+        ("x-forwarded-for: [2001:db8::7]:80\r\n", "2001:db8::7"),
+        ("x-forwarded-for: ::ffff:203.0.113.7\r\n", "203.0.113.7"),
+        ("x-forwarded-for: nonsense\r\n", "127.0.0.1"),
+    ] {
+        get(address, "/here", forwarded).await;
+        let [line] = <[_; 1]>::try_from(lines()).unwrap();
+        assert_eq!(line["client"], client, "{forwarded}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_errors_is_no_storm_of_lines() {
+    journal::listen();
+    let (address, _) = serve(|config| config.access_log = AccessLog::Errors).await;
+    for _ in 0..25 {
+        get(address, "/here", "").await;
+        get(address, "/nowhere", "").await;
+    }
+    let logged = lines();
+    assert!(logged.iter().all(|line| line["status"] == "404"), "{logged:?}");
+    assert_eq!(logged.len(), 10);
+    tokio::time::advance(Duration::from_secs(1)).await;
+    get(address, "/nowhere", "").await;
+    let [left_out, line] = <[_; 2]>::try_from(lines()).unwrap();
+    assert_eq!((left_out["leftOut"].as_str(), line["status"].as_str()), ("15", "404"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_server_refuses_by_itself_is_counted_and_logged() {
+    journal::listen();
+    let (address, traffic) = serve(|config| {
+        (config.access_log, config.max_connections) = (AccessLog::Errors, 1);
+    })
+    .await;
+    let long = format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "x".repeat(70_000));
+    for (bytes, status) in [
+        ("no HTTP at all\r\n\r\n", "400"),
+        (long.as_str(), "431"),
+        ("GET /here HTTP/1.1\r\nhost: loc", "408"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505"),
+        ("GET /here HTTP/1.1\r\n\r\n", "400"),
+        ("GET /here HTTP/1.1\r\nhost: rebound.example\r\nconnection: close\r\n\r\n", "421"),
+    ] {
+        let answer = send(address, bytes).await;
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+        let line = next_line().await;
+        assert_eq!((line["status"].as_str(), line["client"].as_str()), (status, "127.0.0.1"));
+    }
+    // Busy, or it would make room.
+    let mut only = TcpStream::connect(address).await.unwrap();
+    only.write_all(b"GET /here HTTP/1.1\r\nhost: loc").await.unwrap();
+    let is_busy = || {
+        let counts = TextEncoder::new().encode_to_string(&traffic.families()).unwrap();
+        counts.contains("highwater_http_connections{state=\"busy\"} 1\n")
+    };
+    while !is_busy() {
+        tokio::task::yield_now().await;
+    }
+    assert!(send(address, "").await.starts_with("HTTP/1.1 503"));
+    assert_eq!(next_line().await["status"], "503");
+    let counts = TextEncoder::new().encode_to_string(&traffic.families()).unwrap();
+    for (status, count) in [("400", 1), ("408", 1), ("431", 1), ("503", 1), ("505", 1)] {
+        let expected = format!(
+            "highwater_http_requests_total{{method=\"other\",route=\"other\",status=\"{status}\"}} {count}\n"
+        );
+        assert!(counts.contains(&expected), "{expected}{counts}");
+    }
+}
