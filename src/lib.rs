@@ -1,4 +1,4 @@
-//! Highwater takes events in over REST, carries them through Kafka, stores each exactly once and
+//! Highwater takes events in over REST, carries them through Kafka, stores each once by its id and
 //! answers queries about them. It is also the library it is built on.
 //!
 //! ```text

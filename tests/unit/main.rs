@@ -4,6 +4,7 @@
 
 mod config;
 mod dead_letters;
+mod documents;
 #[cfg(feature = "embedded-broker")]
 mod embedded;
 mod event;

@@ -167,7 +167,7 @@ impl Page {
     fn kafka(&self, kafka: &KafkaStatus) -> Result<()> {
         self.gauge(
             "highwater_kafka_connected",
-            "Whether every part of the service reaches Kafka.",
+            "Whether Kafka answers: 0 from when a part of the service begins to fail until any succeeds.",
             &[],
             [([], kafka.connected.into())],
         )?;
