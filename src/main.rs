@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         #[cfg(not(feature = "eventlog"))]
         Service::EventLog(_) => false,
         Service::Healthcheck => http::is_healthy(&config.http).unwrap_or_else(|error| {
-            eprintln!("no answer on port {}: {error}", config.http.port);
+            eprintln!("no answer on port {}: {error}", config.http.probe_address().port());
             false
         }),
         Service::DeadLetters(task) => dead_letters(task, config).unwrap_or_else(|error| {

@@ -59,14 +59,13 @@ impl Idempotency {
             is_in_ascii && key.len() <= LONGEST && !key.trim_ascii().is_empty()
         };
         let key = unquoted(value.as_bytes().trim_ascii()).filter(is_key).ok_or_else(|| {
-            let fault = format!(
+            fault(format!(
                 "must be 1 to {LONGEST} visible ASCII characters, as a string of RFC 8941 or as they are"
-            );
-            Problem::invalid(vec![FieldError::new(WRITTEN, fault)])
+            ))
         })?;
         if str::from_utf8(&key).is_ok_and(|key| Uuid::try_parse(key).is_ok_and(identity::is_none)) {
-            let fault = "must not be the nil or the max UUID, which stand for no value (RFC 9562, 5.9, 5.10)";
-            return Err(Problem::invalid(vec![FieldError::new(WRITTEN, fault)]));
+            let none = "must not be the nil or the max UUID, which stand for no value (RFC 9562, 5.9, 5.10)";
+            return Err(fault(none.into()));
         }
         let asked = serde_json::to_vec(asked).map_err(|error| {
             log::error!("a request cannot be written down: {error}");

@@ -228,3 +228,68 @@ async fn bodies_that_stall_take_no_more_memory_than_there_is_and_leave_small_req
         assert_eq!(small.answer().await.body, b"{}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_came_together_with_the_one_before_it_makes_no_room() {
+    let crowded = Crowded::default();
+    let server = Server::serve(Config { max_connections: 1, ..config() }, crowded.routes()).await;
+    let mut first = server.connect().await;
+    let busy = "GET /busy HTTP/1.1\r\nhost: test\r\n\r\n";
+    first.send(format!("GET / HTTP/1.1\r\nhost: test\r\n\r\n{busy}")).await;
+    crowded.asked.notified().await;
+    server.connect().await.get("/").await.problem(503);
+    assert_eq!(first.answer().await.body, b"here");
+    // Given up after its time, and not before.
+    first.answer().await.problem(503);
+}
+
+#[tokio::test]
+async fn a_connection_makes_no_room_before_its_answer_is_read_and_holds_nothing_for_it_afterwards() {
+    let server = Server::serve(
+        Config { max_connections: 2, max_bytes: Some(1 << 20), ..config() },
+        warp::path!(usize).map(|length| vec![b'x'; length].into_response()).or(nothing()).unify(),
+    )
+    .await;
+    // Somewhere among these, the end of the answer is left in the server where the system takes no more of it.
+    for length in (64..448).step_by(8).map(|length| length * 1024) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(8 * 1024).unwrap();
+        let mut slow = socket.connect(server.address).await.unwrap();
+        let request = format!("GET /{length} HTTP/1.1\r\nhost: test\r\n\r\n");
+        slow.write_all(request.as_bytes()).await.unwrap();
+        let mut begin = [0; 1024];
+        slow.read_exact(&mut begin).await.unwrap();
+        for _ in 0..3 {
+            server.connect().await.get("/1").await;
+        }
+        let head = begin.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+        let mut rest = vec![0; length - (begin.len() - head)];
+        slow.read_exact(&mut rest).await.unwrap();
+        eventually("what the answer took is there for another", async || {
+            let mut other = server.connect().await;
+            (other.get("/460000").await.status == 200).then_some(())
+        })
+        .await;
+    }
+}
+
+fn nothing() -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
+    warp::any().map(|| "".into_response())
+}
+
+#[tokio::test]
+async fn idle_connections_make_room_for_a_large_answer() {
+    let crowded = Crowded::default();
+    let config = Config { max_connections: 1000, max_bytes: Some(1 << 20), ..config() };
+    let server = Server::serve(config, crowded.routes()).await;
+    let mut idle = Vec::new();
+    for _ in 0..45 {
+        let mut client = server.connect().await;
+        assert_eq!(client.get("/").await.status, 200);
+        idle.push(client);
+    }
+    let (_reader, status) = slow_reader(server.address).await;
+    assert_eq!(status, "HTTP/1.1 200");
+    assert_eq!(idle[0].rest().await, b"", "it was idle for longest");
+    assert_eq!(idle[44].get("/").await.status, 200, "no more are closed than it takes");
+}

@@ -26,6 +26,7 @@ async fn a_request_is_for_one_host() {
         ("GET / HTTP/1.1\r\nhost: [::1", 400),
         ("GET / HTTP/1.1\r\nhost: a, b", 400),
         ("GET http://a/ HTTP/1.1", 400),
+        ("GET http://me@a/ HTTP/1.1\r\nhost: a", 400),
         ("GET / HTTP/1.0\r\nhost: a\r\nhost: b", 400),
         ("GET / HTTP/1.0", 200),
         ("GET / HTTP/1.1\r\nhost:", 200),

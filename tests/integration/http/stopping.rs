@@ -1,6 +1,7 @@
 //! A stop in the middle.
 
 use std::{
+    convert::Infallible,
     io::{Read as _, Write as _},
     sync::Arc,
     time::Duration,
@@ -8,26 +9,31 @@ use std::{
 
 use highwater_web::shutdown::Stage;
 use tokio::{sync::Notify, time::Instant};
-use warp::{Filter, Reply};
+use warp::{Filter, Reply, reply::Response};
 
 use super::server::{Server, config};
 use crate::support::eventually;
 
+/// Tells that a request is begun, and finishes it when it is told to go on.
+fn held(
+    begun: &Arc<Notify>,
+    go_on: &Arc<Notify>,
+) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + use<> {
+    let (begun, go_on) = (Arc::clone(begun), Arc::clone(go_on));
+    warp::any().then(move || {
+        let (begun, go_on) = (Arc::clone(&begun), Arc::clone(&go_on));
+        async move {
+            begun.notify_one();
+            go_on.notified().await;
+            "finished".into_response()
+        }
+    })
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_finishes_what_was_begun_and_takes_nothing_new() {
     let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let filter = {
-        let (begun, go_on) = (Arc::clone(&begun), Arc::clone(&go_on));
-        warp::any().then(move || {
-            let (begun, go_on) = (Arc::clone(&begun), Arc::clone(&go_on));
-            async move {
-                begun.notify_one();
-                go_on.notified().await;
-                "finished".into_response()
-            }
-        })
-    };
-    let server = Server::serve(config(), filter).await;
+    let server = Server::serve(config(), held(&begun, &go_on)).await;
     let mut idle = server.connect().await;
     go_on.notify_one();
     assert_eq!(idle.get("/").await.body, b"finished");
@@ -71,6 +77,23 @@ async fn a_drain_serves_everything_and_then_bids_those_who_stay_to_go() {
     assert_eq!(client.rest().await, b"");
     server.shutdown.request();
     server.running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_begun_before_a_connection_was_to_close_is_its_last_all_the_same() {
+    let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let server = Server::serve(config(), held(&begun, &go_on)).await;
+    let mut busy = server.connect().await;
+    busy.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    begun.notified().await;
+    server.shutdown.advance(Stage::Closing);
+    // Who comes later is served when the server has heard of that.
+    let mut other = server.connect().await;
+    other.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
+    begun.notified().await;
+    go_on.notify_waiters();
+    assert_eq!(other.answer().await.header("connection"), Some("close"));
+    assert_eq!(busy.answer().await.header("connection"), Some("close"));
 }
 
 #[tokio::test(start_paused = true)]

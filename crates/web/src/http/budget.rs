@@ -124,9 +124,9 @@ impl Share {
     pub(super) fn rest(&self) {
         self.unread.store(false, Ordering::Relaxed);
         let kept = CONNECTION + if self.grown.load(Ordering::Relaxed) { GROWN } else { 0 };
-        let taken = self.taken.load(Ordering::Relaxed);
-        if taken > kept {
-            self.taken.store(kept, Ordering::Relaxed);
+        // One step: a connection that makes room gives the same back at the same time, on another thread.
+        let less = |taken: usize| (taken > kept).then_some(kept);
+        if let Ok(taken) = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
             self.budget.give_back(taken - kept);
         }
     }

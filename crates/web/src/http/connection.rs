@@ -19,9 +19,9 @@ use super::{
     budget::BUFFER,
     observer::Observer,
     pace::Phase,
-    received::Received,
+    received::{Received, Rest},
     room::Place,
-    service::{Ends, Guarded},
+    service::{Ends, Guarded, Shared},
     socket::Socket,
 };
 
@@ -57,14 +57,16 @@ pub(super) async fn serve<S>(
     let pace = &place.pace;
     let ends = Ends::of(&stream);
     let socket = TokioIo::new(Socket::new(stream, Arc::clone(pace)));
-    let service = Guarded::new(
-        tree,
+    let shared = Shared {
         ends,
-        (Arc::clone(pace), access),
-        Arc::clone(&observer),
-        Arc::clone(&config),
-        stop.clone(),
-    );
+        pace: Arc::clone(pace),
+        rest: Rest::default(),
+        observer: Arc::clone(&observer),
+        config: Arc::clone(&config),
+        access,
+        stop: stop.clone(),
+    };
+    let service = Guarded::new(tree, Arc::new(shared));
     // A client may end its sending side and still wait for the answer, as `nc` does; one that is gone for
     // good is found out by the write. And what was begun for it is finished, and logged, all the same.
     // Head and body in one buffer: for answers as short as ours are, `writev` costs more than the copy.

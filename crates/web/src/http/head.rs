@@ -75,8 +75,13 @@ fn check_coding<B>(request: &Request<B>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// RFC 9112, section 3.2: one `Host`, that is a host.
+/// RFC 9112, section 3.2: one `Host`, that is a host. An absolute target has a host as well, and no user (RFC 9110,
+/// section 4.2.4).
 fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
+    let target = request.uri().authority();
+    if target.is_some_and(|authority| Authority::parse(authority.as_str()).is_none()) {
+        return Err(Problem::bad_request("the target must name a host, with a port or without"));
+    }
     let mut hosts = request.headers().get_all(HOST).iter();
     let fault = match (hosts.next(), hosts.next()) {
         (None, _) if request.version() < Version::HTTP_11 => return Ok(()),

@@ -5,7 +5,7 @@
 //! only costs it another sleep. So a request sets no timer and clears none.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::Waker,
     time::Duration,
 };
@@ -14,7 +14,7 @@ use futures::task::AtomicWaker;
 use hyper::header::{CONNECTION, HeaderValue};
 use tokio::time::Instant;
 
-use super::{Correlation, Problem, budget::Share};
+use super::{Correlation, Problem, budget::Share, room::Room};
 
 /// How long a connection is kept that asks nothing. Longer than the minute after which load balancers
 /// and proxies drop theirs as a rule: who closes first must be the one who sends requests, or a request
@@ -43,7 +43,7 @@ pub fn grant(more: Duration) {
 ///
 /// 503: large requests have taken all there is.
 pub(super) fn take(bytes: usize) -> Result<(), Problem> {
-    let there = CURRENT.try_with(|pace| pace.share.take(bytes)).unwrap_or(true);
+    let there = CURRENT.try_with(|pace| pace.take(bytes)).unwrap_or(true);
     if there { Ok(()) } else { Err(no_memory()) }
 }
 
@@ -61,7 +61,9 @@ pub(super) struct Pace {
     /// What the handler at work has told of its request.
     correlation: Mutex<Option<Correlation>>,
     /// What the connection takes of the memory that is for all.
-    pub(super) share: Share,
+    share: Share,
+    /// Where there are others, who make room for its requests and answers when they are idle.
+    room: Weak<Room>,
     /// The connection's task, which is woken when it is to make room.
     task: AtomicWaker,
 }
@@ -73,7 +75,7 @@ struct State {
     due: Option<Instant>,
     /// What the peer has to read, and by when, while there is more for it than it takes.
     behind: Option<Behind>,
-    /// Since when nothing is asked, where that is so.
+    /// Since when nothing is asked and nothing is left to be sent, where that is so.
     idle: Option<Instant>,
     /// Whether it was closed to make room; a request that came in the same moment is still answered.
     evicted: bool,
@@ -104,23 +106,28 @@ pub(super) enum Phase {
     Stalled,
 }
 
+impl State {
+    /// Whether an answer was given of which the peer has not taken all: the connection is not over before that.
+    fn is_sending(&self) -> bool {
+        self.phase == Phase::Idle && self.behind.is_some()
+    }
+}
+
 impl Pace {
     /// Of a connection that was made just now: how long a head may take, and how long an answer may take to begin.
-    pub(super) fn new(head: Duration, request: Duration, share: Share) -> Self {
+    pub(super) fn new(head: Duration, request: Duration, share: Share, room: Weak<Room>) -> Self {
         let now = Instant::now();
         let state =
             State { phase: Phase::New, due: Some(now + head), behind: None, idle: Some(now), evicted: false };
         let (state, correlation) = (Mutex::new(state), Mutex::default());
-        Self { head, request, state, correlation, share, task: AtomicWaker::new() }
+        Self { head, request, state, correlation, share, room, task: AtomicWaker::new() }
     }
 
     /// The moment at which to ask [`Pace::overdue`].
     pub(super) fn due(&self) -> Option<Instant> {
         let state = self.state();
-        match (state.due, state.behind) {
-            (Some(due), Some(behind)) => Some(due.min(behind.due)),
-            (due, behind) => due.or(behind.map(|behind| behind.due)),
-        }
+        let behind = state.behind.map(|behind| behind.due);
+        if state.is_sending() { behind } else { state.due.into_iter().chain(behind).min() }
     }
 
     /// What has lasted too long, if anything has. A handler's is found once.
@@ -130,7 +137,7 @@ impl Pace {
         if state.behind.is_some_and(|behind| behind.due <= now) {
             return Some(Phase::Stalled);
         }
-        if state.due.is_none_or(|due| due > now) {
+        if state.is_sending() || state.due.is_none_or(|due| due > now) {
             return None;
         }
         if state.phase == Phase::Handling {
@@ -139,7 +146,7 @@ impl Pace {
         Some(state.phase)
     }
 
-    /// Since when nothing is asked, where that is so.
+    /// Since when nothing is asked and nothing is left to be sent, where that is so.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         self.state().idle
     }
@@ -187,7 +194,9 @@ impl Pace {
 
     pub(super) fn head_complete(&self) {
         let mut state = self.state();
-        *state = State { phase: Phase::Handling, due: Some(Instant::now() + self.request), ..*state };
+        let due = Some(Instant::now() + self.request);
+        // Of a request that came together with the one before it, no byte comes any more.
+        *state = State { phase: Phase::Handling, due, idle: None, ..*state };
     }
 
     pub(super) fn answer_began(&self) {
@@ -205,10 +214,18 @@ impl Pace {
 
     pub(super) fn answer_ended(&self) {
         let mut state = self.state();
-        let now = Instant::now();
-        let idle = (!state.evicted).then_some(now);
-        *state = State { phase: Phase::Idle, due: Some(now + IDLE), idle, ..*state };
-        drop(state);
+        *state = State { phase: Phase::Idle, due: Some(Instant::now() + IDLE), ..*state };
+        if state.behind.is_none() {
+            self.rest(&mut state);
+        }
+    }
+
+    /// The connection is idle from now on, unless it is being closed.
+    fn rest(&self, state: &mut State) {
+        if !state.evicted {
+            let now = Instant::now();
+            (state.due, state.idle) = (Some(now + IDLE), Some(now));
+        }
         self.share.rest();
     }
 
@@ -218,6 +235,7 @@ impl Pace {
             // What nobody reads takes memory in here and in the system. Where that is not there, it is not waited for.
             let patience = if self.share.take_for_unread() { STALL } else { Duration::ZERO };
             state.behind = Some(Behind { due: Instant::now() + patience, bytes: LEAST });
+            state.idle = None;
         }
     }
 
@@ -232,7 +250,26 @@ impl Pace {
 
     /// The peer has caught up with what there is for it.
     pub(super) fn all_written(&self) {
-        self.state().behind = None;
+        let mut state = self.state();
+        state.behind = None;
+        if state.phase == Phase::Idle {
+            self.rest(&mut state);
+        }
+    }
+
+    /// Takes so much for the request that is being answered; whether it was there.
+    fn take(&self, bytes: usize) -> bool {
+        self.make_room(|| self.share.take(bytes))
+    }
+
+    /// Takes what an answer of that length costs, or one whose length is not known; whether it was there.
+    pub(super) fn take_for_answer(&self, length: Option<u64>) -> bool {
+        self.make_room(|| self.share.take_for_answer(length))
+    }
+
+    /// Closes connections that are idle until what is taken is there; whether it was.
+    fn make_room(&self, take: impl Fn() -> bool) -> bool {
+        take() || self.room.upgrade().is_some_and(|room| room.close_idle_until(take))
     }
 
     /// The request that is being answered has that id, whatever becomes of its handler.

@@ -90,12 +90,23 @@ impl Room {
         };
         let number = inside.next;
         inside.next += 1;
-        let pace = Arc::new(Pace::new(self.head, self.request, share));
+        let pace = Arc::new(Pace::new(self.head, self.request, share, Arc::downgrade(self)));
         inside.connections.insert(number, Arc::clone(&pace));
         if self.most_an_address != usize::MAX {
             *inside.addresses.entry(address).or_default() += 1;
         }
         Some(Place { room: Arc::clone(self), number, address, pace })
+    }
+
+    /// Closes the connections that have been idle for longest until there is enough; whether there is.
+    pub(super) fn close_idle_until(&self, is_enough: impl Fn() -> bool) -> bool {
+        let mut inside = self.inside();
+        while inside.close_idle() {
+            if is_enough() {
+                return true;
+            }
+        }
+        false
     }
 
     /// How many are connected.

@@ -51,35 +51,35 @@ impl Ends {
     }
 }
 
+/// What the requests of a connection have in common.
+pub(super) struct Shared {
+    pub(super) ends: Ends,
+    pub(super) pace: Arc<Pace>,
+    pub(super) rest: Rest,
+    pub(super) observer: Arc<Observer>,
+    pub(super) config: Arc<Config>,
+    pub(super) access: Access,
+    pub(super) stop: watch::Receiver<Stop>,
+}
+
+impl Shared {
+    /// Whether an answer that is given now is the connection's last.
+    fn is_last(&self) -> bool {
+        self.access == Access::Reserve || self.pace.is_evicted() || *self.stop.borrow() >= Stop::Closing
+    }
+}
+
 /// A connection's way to the filter tree.
 pub(super) struct Guarded<S> {
     /// The tree is cloned once a connection, not once a request: hyper calls through a shared reference,
     /// and only ever from the connection's own task.
     tree: RefCell<S>,
-    ends: Ends,
-    pace: Arc<Pace>,
-    rest: Rest,
-    observer: Arc<Observer>,
-    config: Arc<Config>,
-    access: Access,
-    stop: watch::Receiver<Stop>,
+    shared: Arc<Shared>,
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(
-        tree: S,
-        ends: Ends,
-        (pace, access): (Arc<Pace>, Access),
-        observer: Arc<Observer>,
-        config: Arc<Config>,
-        stop: watch::Receiver<Stop>,
-    ) -> Self {
-        Self { tree: RefCell::new(tree), ends, pace, rest: Rest::default(), observer, config, access, stop }
-    }
-
-    /// Whether the next answer is the connection's last.
-    fn is_last(&self) -> bool {
-        self.access == Access::Reserve || self.pace.is_evicted() || *self.stop.borrow() >= Stop::Closing
+    pub(super) fn new(tree: S, shared: Arc<Shared>) -> Self {
+        Self { tree: RefCell::new(tree), shared }
     }
 }
 
@@ -92,8 +92,9 @@ where
     type Future = Handling<S::Future>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.pace.head_complete();
-        let refused = check_head(&request, &self.config, self.ends.local).err();
+        let shared = &self.shared;
+        shared.pace.head_complete();
+        let refused = check_head(&request, &shared.config, shared.ends.local).err();
         if request.uri().path_and_query().is_none() {
             // CONNECT names a host in place of a path, at which warp panics. There is nothing there, as at `/`.
             *request.uri_mut() = Uri::from_static("/");
@@ -104,19 +105,17 @@ where
             uri: request.uri().clone(),
             correlation: request.headers().get(CORRELATION_ID).and_then(Correlation::given),
             began,
-            client: self.observer.client(self.ends.peer, request.headers()),
+            client: shared.observer.client(shared.ends.peer, request.headers()),
         };
-        let refused = refused.or_else(|| self.access.refusal(asked.uri.path()));
+        let refused = refused.or_else(|| shared.access.refusal(asked.uri.path()));
         caller::note(&mut request, asked.client);
-        let request = Received::within(request, &self.rest);
+        let request = Received::within(request, &shared.rest);
         let call = || self.tree.borrow_mut().call(request);
         let work = match refused {
             Some(_) => None,
             None => catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(&asked, panic)).ok(),
         };
-        let (pace, observer) = (Arc::clone(&self.pace), Arc::clone(&self.observer));
-        let (rest, last) = (self.rest.clone(), self.is_last());
-        Handling { work, refused, answer: None, asked, pace, rest, observer, last }
+        Handling { work, refused, answer: None, asked, shared: Arc::clone(shared) }
     }
 }
 
@@ -135,11 +134,7 @@ pin_project! {
         // What is answered when the rest of the request's body is read.
         answer: Option<Answer>,
         asked: Asked,
-        pace: Arc<Pace>,
-        rest: Rest,
-        observer: Arc<Observer>,
-        // Whether the connection closes with the answer.
-        last: bool,
+        shared: Arc<Shared>,
     }
 }
 
@@ -151,10 +146,11 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        let Shared { pace, rest, observer, .. } = &**this.shared;
         let mut answer = if let Some(answer) = this.answer.take() {
             answer
-        } else if this.pace.is_overdue() {
-            let correlation = this.asked.correlation.take().or_else(|| this.pace.take_correlation());
+        } else if pace.is_overdue() {
+            let correlation = this.asked.correlation.take().or_else(|| pace.take_correlation());
             let correlation = this.asked.correlation.insert(correlation.unwrap_or_else(Correlation::made));
             log::warn!(
                 method:% = this.asked.method, path:% = this.asked.uri.path(), correlationId = correlation.as_str();
@@ -162,7 +158,7 @@ where
             );
             overdue().into_response()
         } else if let Some(work) = this.work.as_mut().as_pin_mut() {
-            let poll = || CURRENT.sync_scope(Arc::clone(this.pace), || work.poll(context));
+            let poll = || CURRENT.sync_scope(Arc::clone(pace), || work.poll(context));
             match catch_unwind(AssertUnwindSafe(poll)) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(Ok(answer))) => answer,
@@ -175,13 +171,13 @@ where
             this.refused.take().unwrap_or_else(Problem::internal).into_response()
         };
         this.work.set(None);
-        if *this.last {
+        if this.shared.is_last() {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if answer.headers().contains_key(CONNECTION) {
-            this.rest.drop_unread();
+            rest.drop_unread();
         } else {
-            match this.rest.poll_read(context) {
+            match rest.poll_read(context) {
                 Poll::Pending => {
                     *this.answer = Some(answer);
                     return Poll::Pending;
@@ -192,20 +188,20 @@ where
                 }
             }
         }
-        this.pace.answer_began();
+        pace.answer_began();
         let length = answer.body().size_hint().exact();
-        if !this.pace.share.take_for_answer(length) && !is_probe(this.asked.uri.path()) {
+        if !pace.take_for_answer(length) && !is_probe(this.asked.uri.path()) {
             answer = no_memory().into_response();
         }
         // Whatever becomes of a request, its answer has an id: that which its handler answers with, that which it came
         // with, that which its handler worked with, or a new one.
-        let told = this.pace.take_correlation();
+        let told = pace.take_correlation();
         let answered = answer.headers().get(CORRELATION_ID).and_then(Correlation::given);
         let correlation =
             answered.or(this.asked.correlation.take()).or(told).unwrap_or_else(Correlation::made);
         let answer = this.asked.correlation.insert(correlation).clone().on(answer);
-        this.observer.answered(this.asked, answer.status());
-        Poll::Ready(Ok(answer.map(|body| Sent { body, rest: Bytes::new(), pace: Arc::clone(this.pace) })))
+        observer.answered(this.asked, answer.status());
+        Poll::Ready(Ok(answer.map(|body| Sent { body, rest: Bytes::new(), pace: Arc::clone(pace) })))
     }
 }
 
