@@ -121,7 +121,7 @@ async fn a_broker_that_hangs_and_leads_alone_stops_its_own_partitions_and_no_oth
     eventually("its breaker opens", async || {
         let answer = app.post("/events/generate", &login(&users[0])).await;
         let problem: serde_json::Value = answer.json().await.unwrap();
-        problem["detail"].as_str().unwrap().contains("which leads this event's partition").then_some(())
+        problem["detail"].as_str().unwrap().contains("that leads this event's partition").then_some(())
     })
     .await;
     for (user, leader) in users.iter().zip(leaders) {

@@ -103,9 +103,14 @@ impl TestCluster {
         assert_eq!(answer.results[0].error_code, 0, "{answer:?}");
     }
 
-    /// The way to one partition's log of the tests' topic.
+    /// The way to one partition's log of the tests' topic. It may be new: a broker hears of it a moment after the
+    /// controller made it, and rskafka fails at a broker that has not.
     pub(crate) async fn log(&self, partition: i32) -> PartitionClient {
-        open(&self.rskafka().await, &self.topic, partition).await
+        eventually("a broker knows the partition", async || {
+            let client = self.rskafka().await;
+            client.partition_client(&self.topic, partition, UnknownTopicHandling::Retry).await.ok()
+        })
+        .await
     }
 
     async fn rskafka(&self) -> Client {

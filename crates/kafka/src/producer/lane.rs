@@ -228,7 +228,10 @@ impl Lane {
                         self.queue.refuse(&away);
                         continue;
                     }
-                    self.while_expiring(&mut batch, Wait::Turn, sleep(wait)).await;
+                    // The first try after it is certain that nothing is there has that for its answer.
+                    let cluster = Arc::clone(&self.cluster);
+                    let turn = timeout(wait, async move { cluster.until_away().await }).map(drop);
+                    self.while_expiring(&mut batch, Wait::Turn, turn).await;
                     parts.push_front(batch);
                 }
             }
