@@ -1,16 +1,32 @@
 #!/usr/bin/env bash
-# Builds the static binary as the image has it, and holds it against its bound.
+# Holds the static binary, and the image that has it, against what both promise: small, static, not broken on purpose.
+#
+#   scripts/static-binary.sh          builds the binary on this machine as the image has it, some minutes
+#   scripts/static-binary.sh IMAGE    the one in that image, which is built already
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-most_bytes=5774000 # which a CA bundle makes six million: the bound of the image in scripts/integration.sh
+most_bytes=6500000 # of the image
+bundle_bytes=226000 # of them for the CA bundle and the user, where only the binary is there
 
-target=$(scripts/musl-target.sh)
-cargo build --locked --profile image --no-default-features --target "$target" >&2
-binary=${CARGO_TARGET_DIR:-target}/$target/image/highwater
-bytes=$(stat -c %s "$binary")
-echo "highwater without the embedded broker: $bytes bytes"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+if [ $# -gt 0 ]; then
+  bytes=$(docker image inspect -f '{{.Size}}' "$1")
+  container=$(docker create "$1")
+  docker cp -q "$container:/highwater" "$work/highwater"
+  docker rm "$container" >/dev/null
+  binary=$work/highwater
+else
+  target=$(scripts/musl-target.sh)
+  cargo build --locked --profile image -p highwater --no-default-features --target "$target" >&2
+  binary=${CARGO_TARGET_DIR:-target}/$target/image/highwater
+  bytes=$(($(stat -c %s "$binary") + bundle_bytes))
+fi
+
+echo "the image: $bytes bytes, of them the binary: $(stat -c %s "$binary")"
 [ "$bytes" -le "$most_bytes" ] || { echo "more than $most_bytes bytes" >&2; exit 1; }
+readelf -h "$binary" >/dev/null
 if readelf -d -l "$binary" | grep -E 'NEEDED|INTERP' >&2; then echo "not static" >&2; exit 1; fi
 "$binary" --help >/dev/null
 if grep -q "broken on purpose" "$binary"; then echo "built with the feature sabotage" >&2; exit 1; fi
