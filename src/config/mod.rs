@@ -137,7 +137,7 @@ pub fn parse(
     let file = environment::dotenv(dotenv)?;
     let service = command_line.service.clone();
     let (given, remarks) = given(environment, &file);
-    let of_kafka = given.keys().find(|name| name.starts_with("KAFKA_") && !platform::is_kafkas_own(name));
+    let of_kafka = given.keys().find(|name| unknown::is_of_kafka(name) && !platform::is_kafkas_own(name));
     let value = |variable: &str| {
         let flag = command_line.flag(variable).map(str::to_owned);
         flag.or_else(|| given.get(variable).map(|value| (*value).to_owned()))

@@ -2,17 +2,46 @@
 
 use super::table::ALL;
 
-/// First words of settings that are the first words of others' variables, too: of AWS's tools and of Rust's.
-const SHARED: [&str; 2] = ["AWS", "RUST"];
+/// First words of settings that are the first words of others' variables, too: of AWS's tools, of Rust's, and of
+/// whatever asks through a proxy (`HTTP_PROXY`).
+const SHARED: [&str; 3] = ["AWS", "HTTP", "RUST"];
 
-/// The name of the setting that is nearest, where the variable is none but begins as settings do.
+/// The name of the setting that is meant, where the variable is none: it is one in lower case, or nearly one, or it
+/// begins as settings do.
 pub(super) fn nearest(name: &str) -> Option<&'static str> {
-    let (word, _) = name.split_once('_')?;
-    let known = || ALL.iter().map(|setting| setting.describe().variable);
-    let is_ours = !SHARED.contains(&word)
-        && known().any(|known| known.split_once('_').is_some_and(|(first, _)| first == word));
-    let nearest = known().min_by_key(|known| distance(name, known))?;
-    (is_ours && nearest != name).then_some(nearest)
+    let (nearest, changes) = nearest_of_all(name)?;
+    let is_meant = is_nearly(nearest, changes) || begins_as_ours(name);
+    (is_meant && nearest != name).then_some(nearest)
+}
+
+/// Whether the variable says that Kafka is meant: it is one of Kafka's settings, or nearly one, or begins as they do.
+pub(super) fn is_of_kafka(name: &str) -> bool {
+    let begins = |name: &str| name.to_ascii_uppercase().starts_with("KAFKA_");
+    begins(name)
+        || nearest_of_all(name).is_some_and(|(near, changes)| is_nearly(near, changes) && begins(near))
+}
+
+fn variables() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|setting| setting.describe().variable)
+}
+
+/// The nearest setting, whatever the case, and how many letters are other.
+fn nearest_of_all(name: &str) -> Option<(&'static str, usize)> {
+    let name = name.to_ascii_uppercase();
+    variables().map(|known| (known, distance(&name, known))).min_by_key(|(_, changes)| *changes)
+}
+
+/// Two letters make another word of a short name: `APP_PORT` is no `OPS_PORT`.
+fn is_nearly(setting: &str, changes: usize) -> bool {
+    changes == 0 || (changes <= 2 && setting.len() >= 10)
+}
+
+fn begins_as_ours(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    name.split_once('_').is_some_and(|(word, _)| {
+        !SHARED.contains(&word)
+            && variables().any(|known| known.split_once('_').is_some_and(|(first, _)| first == word))
+    })
 }
 
 /// How many letters are to be put in, taken out or changed (Levenshtein).

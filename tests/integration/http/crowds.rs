@@ -105,6 +105,23 @@ async fn those_who_say_nothing_keep_no_probe_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn those_who_send_half_a_head_keep_no_probe_out() {
+    let crowded = Crowded::default();
+    let server = Server::serve(Config { max_connections: 1, ..config() }, crowded.routes()).await;
+    let _busy = crowded.busy(&server).await;
+    let mut halves = Vec::new();
+    for count in 0..200 {
+        let mut half = server.connect().await;
+        half.send("GET / HTTP/1.1\r\nhost: t").await;
+        halves.push(half);
+        if count % 50 == 0 {
+            assert_eq!(server.connect().await.get("/health").await.body, b"here", "after {count}");
+        }
+    }
+    assert_eq!(server.connect().await.get("/health").await.body, b"here");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_connection_that_is_idle_for_longest_makes_room() {
     let server = Server::start(Config { max_connections: 2, ..config() }).await;
     let (mut first, mut second) = (server.connect().await, server.connect().await);

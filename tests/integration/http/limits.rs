@@ -126,6 +126,8 @@ async fn a_body_is_taken_as_it_is_alone_and_an_empty_media_type_says_nothing() {
         ("content-encoding: gzip", 415),
         ("content-encoding: br", 415),
         ("content-encoding: identity, gzip", 415),
+        ("content-encoding: identity\r\ncontent-encoding: gzip", 415),
+        ("content-encoding: identity\r\ncontent-encoding: identity", 200),
         ("content-encoding: identity", 200),
         ("content-encoding: Identity", 200),
         ("content-encoding:", 200),

@@ -144,6 +144,35 @@ async fn after_an_outage_in_which_nobody_published_a_burst_is_taken_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outage_does_not_count_against_what_is_published_the_moment_it_is_over() {
+    let mut cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let config = ProducerConfig {
+        timeout: Duration::from_secs(20),
+        queue_records: 10_000,
+        queue_bytes: 64 << 20,
+        batch_max_bytes: 512 << 10,
+        // All brokers count as away before that.
+        breaker_after: Duration::from_secs(3),
+    };
+    let (way, board) = (Arc::clone(&client.cluster), Arc::clone(&client.board));
+    let producer = Arc::new(Producer::new(way, client.topic(), config, board));
+    eventually("a record is written", async || producer.publish(message("k", "first")).await.ok()).await;
+    cluster.embedded.as_mut().unwrap().suspend();
+    let away = publish(&producer).await;
+    assert!(matches!(away, Err(PublishError::Unavailable { .. })), "{away:?}");
+    assert_eq!(breaker(&client), BreakerState::Closed);
+    // Longer than a hung broker is waited for, and until its lane seldom looks for it by itself.
+    tokio::time::sleep(Duration::from_millis(3_500)).await;
+
+    cluster.embedded.as_mut().unwrap().resume().await.unwrap();
+    cluster.broker().faults().always(ApiKey::Produce, Fault::Delay(Duration::from_millis(200)));
+    let all = join_all((0..60).map(|_| publish(&producer))).await;
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+    assert_eq!(breaker(&client), BreakerState::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_refuses_does_not_hang_and_a_missing_leader_is_waited_for() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();

@@ -77,12 +77,29 @@ fn a_mistyped_name_is_told_with_the_nearest_one_wherever_it_stands() {
 }
 
 #[test]
+fn a_setting_in_lower_case_and_one_with_two_letters_at_fault_are_told() {
+    for (mistyped, meant) in [
+        ("port", "PORT"),
+        ("store_max_events", "STORE_MAX_EVENTS"),
+        ("Admin_Token", "ADMIN_TOKEN"),
+        ("KAFAK_GROUP_ID", "KAFKA_GROUP_ID"),
+        ("HTTP_MAX_BYTE", "HTTP_MAX_BYTES"),
+    ] {
+        let told = format!("{mistyped} is not a setting and has no effect: is {meant} meant?");
+        assert_eq!(remarks(&[(mistyped, "x")], ""), [(log::Level::Warn, told)]);
+    }
+}
+
+#[test]
 fn variables_of_others_are_not_told() {
     let of_others = [
         ("PATH", "/bin"),
         ("HOME", "/"),
         ("RUST_BACKTRACE", "1"),
         ("AWS_PROFILE", "x"),
+        ("HTTP_PROXY", "http://proxy:3128"),
+        ("http_proxy", "http://proxy:3128"),
+        ("APP_PORT", "80"),
         ("KAFKA_HEAP_OPTS", "-Xmx1g"),
         ("KAFKA_TOPIC", ""),
         ("KAFKA_TOPICS", " "),
@@ -93,7 +110,14 @@ fn variables_of_others_are_not_told() {
 #[cfg(feature = "embedded-broker")]
 #[test]
 fn a_forgotten_or_mistyped_kafka_is_no_embedded_broker() {
-    for variable in ["KAFKA_BROKER", "KAFKA_TOPIC", "KAFKA_BOOTSTRAP_SERVERS"] {
+    for variable in [
+        "KAFKA_BROKER",
+        "KAFKA_TOPIC",
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "kafka_brokers",
+        "KAFAK_BROKERS",
+        "KAFKABROKERS",
+    ] {
         let exit = parse(&[], &[(variable, "kafka")], "").expect_err(variable);
         assert_eq!(exit.code, 2);
         let rule = format!("KAFKA_BROKERS=: must be set where {variable} is");

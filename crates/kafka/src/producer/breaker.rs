@@ -27,7 +27,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, mem,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
@@ -260,9 +260,8 @@ impl Breaker {
         let mut inner = self.inner();
         // The outage is over: what comes now is not held against how long that was.
         inner.silent_since = None;
-        if mem::take(&mut inner.unreachable) {
-            self.suspected.store(false, Ordering::Relaxed);
-            return self.close(&mut inner, &"it can be reached again");
+        if inner.unreachable {
+            return self.reachable(&mut inner);
         }
         inner.state != BreakerState::Closed
             && self.turn(
@@ -270,6 +269,18 @@ impl Breaker {
                 BreakerState::HalfOpen,
                 &"it can be reached; one event a partition may try",
             )
+    }
+
+    /// A lane has connected to the broker, with records to send. Tells whether that changed anything: only where
+    /// connections were what failed.
+    pub(super) fn connected(&self) -> bool {
+        let mut inner = self.inner();
+        inner.unreachable && self.reachable(&mut inner)
+    }
+
+    fn reachable(&self, inner: &mut Inner) -> bool {
+        self.suspected.store(false, Ordering::Relaxed);
+        self.close(inner, &"it can be reached again")
     }
 
     fn close(&self, inner: &mut Inner, why: &dyn fmt::Display) -> bool {

@@ -259,6 +259,8 @@ impl Lane {
                 let alone = self.trouble.is_some();
                 let connecting = in_time("ApiVersions", patience, writer.connect(&leader, alone));
                 self.while_expiring(batch, Wait::Way, connecting).await.map_err(unsent)?;
+                // Else the time for which it could not be reached would count against the call that comes now.
+                self.note(Breaker::connected);
             }
             self.called = Instant::now();
             let placing = writer.place();

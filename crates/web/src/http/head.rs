@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use hyper::{
     Request, StatusCode, Version,
-    header::{CONNECTION, HOST, HeaderValue, TRANSFER_ENCODING},
+    header::{
+        ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, HOST, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+        TRANSFER_ENCODING,
+    },
 };
 
 use super::{Config, Problem, authority::Authority, check_origin};
@@ -55,6 +58,18 @@ pub(super) fn check_head<B>(
         config.hosts.admit(&asked, local)?;
     }
     check_origin(request, config)
+}
+
+/// Makes one line of a list that a head has in several: RFC 9110, section 5.3. Who reads it later takes one line.
+pub(super) fn join_lists<B>(request: &mut Request<B>) {
+    for name in [ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, IF_MATCH, IF_NONE_MATCH] {
+        let lines: Vec<_> = request.headers().get_all(&name).iter().map(HeaderValue::as_bytes).collect();
+        if lines.len() > 1
+            && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b", "[..]))
+        {
+            request.headers_mut().insert(name, joined);
+        }
+    }
 }
 
 /// RFC 9112, section 6.1: `chunked` once, and nothing else. Where the body ends is not known otherwise, so that nothing

@@ -66,6 +66,8 @@ pub(super) struct Pace {
     room: Weak<Room>,
     /// The connection's task, which is woken when it is to make room.
     task: AtomicWaker,
+    /// Whether it counts as idle while a head is arriving, too.
+    idle_at_head: bool,
 }
 
 #[derive(Debug)]
@@ -120,7 +122,12 @@ impl Pace {
         let state =
             State { phase: Phase::New, due: Some(now + head), behind: None, idle: Some(now), evicted: false };
         let (state, correlation) = (Mutex::new(state), Mutex::default());
-        Self { head, request, state, correlation, share, room, task: AtomicWaker::new() }
+        Self { head, request, state, correlation, share, room, task: AtomicWaker::new(), idle_at_head: false }
+    }
+
+    /// Makes room for others as long as no head is whole.
+    pub(super) fn with_idle_at_head(self, idle_at_head: bool) -> Self {
+        Self { idle_at_head, ..self }
     }
 
     /// The moment at which to ask [`Pace::overdue`].
@@ -186,8 +193,11 @@ impl Pace {
     /// Bytes came. Those of a body, or of a request that is sent ahead of its time, move nothing.
     pub(super) fn bytes_came(&self) {
         let mut state = self.state();
-        state.idle = None;
-        if matches!(state.phase, Phase::New | Phase::Idle) {
+        if !self.idle_at_head {
+            state.idle = None;
+        }
+        let goes = self.idle_at_head && state.evicted;
+        if matches!(state.phase, Phase::New | Phase::Idle) && !goes {
             *state = State { phase: Phase::Head, due: Some(Instant::now() + self.head), ..*state };
         }
     }

@@ -27,6 +27,7 @@ pub(super) struct Room {
     head: Duration,
     request: Duration,
     budget: Arc<Budget>,
+    idle_at_head: bool,
     inside: Mutex<Inside>,
     emptied: Notify,
 }
@@ -61,6 +62,7 @@ impl Room {
             head,
             request,
             budget,
+            idle_at_head: false,
             inside: Mutex::default(),
             emptied: Notify::new(),
         }
@@ -69,6 +71,11 @@ impl Room {
     /// Takes at most so many from one address.
     pub(super) fn with_most_an_address(self, most_an_address: usize) -> Self {
         Self { most_an_address, ..self }
+    }
+
+    /// A connection makes room as long as no head is whole: half of one keeps nobody out.
+    pub(super) fn with_whole_heads(self) -> Self {
+        Self { idle_at_head: true, ..self }
     }
 
     /// A place for a connection from there. Where there is none, the connection that has been idle for longest is closed
@@ -90,7 +97,8 @@ impl Room {
         };
         let number = inside.next;
         inside.next += 1;
-        let pace = Arc::new(Pace::new(self.head, self.request, share, Arc::downgrade(self)));
+        let pace = Pace::new(self.head, self.request, share, Arc::downgrade(self));
+        let pace = Arc::new(pace.with_idle_at_head(self.idle_at_head));
         inside.connections.insert(number, Arc::clone(&pace));
         if self.most_an_address != usize::MAX {
             *inside.addresses.entry(address).or_default() += 1;

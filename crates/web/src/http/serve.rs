@@ -76,7 +76,7 @@ pub async fn serve<F, R>(
     // Beside the budget of all: what they take is little, and known.
     let apart = |head| {
         let budget = Arc::new(Budget::new(usize::MAX));
-        Arc::new(Room::new(RESERVE, (head, config.request_timeout), budget))
+        Arc::new(Room::new(RESERVE, (head, config.request_timeout), budget).with_whole_heads())
     };
     let reserve = apart(RESERVE_HEAD.min(config.header_timeout));
     traffic.watch(&room);

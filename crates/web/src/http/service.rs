@@ -28,7 +28,7 @@ use super::{
     budget::BUFFER,
     caller,
     connection::Stop,
-    head::check_head,
+    head::{check_head, join_lists},
     observer::{Asked, Observer},
     pace::{CURRENT, Pace, no_memory},
     received::{Received, Rest},
@@ -108,6 +108,7 @@ where
             client: shared.observer.client(shared.ends.peer, request.headers()),
         };
         let refused = refused.or_else(|| shared.access.refusal(asked.uri.path()));
+        join_lists(&mut request);
         caller::note(&mut request, asked.client);
         let request = Received::within(request, &shared.rest);
         let call = || self.tree.borrow_mut().call(request);
