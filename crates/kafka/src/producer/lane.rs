@@ -230,7 +230,10 @@ impl Lane {
                         self.queue.refuse(&away);
                         continue;
                     }
-                    self.while_expiring(&mut batch, Wait::Turn, sleep(wait)).await;
+                    // Where nothing is there any more, the next try is the last: it need not wait so long.
+                    let cluster = Arc::clone(&self.cluster);
+                    let waiting = timeout(wait, async move { cluster.until_away().await });
+                    let _either = self.while_expiring(&mut batch, Wait::Turn, waiting).await;
                     parts.push_front(batch);
                 }
             }
