@@ -28,6 +28,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use kafka_protocol::messages::ApiKey;
 use tokio::{net::TcpListener, task::JoinHandle, time::interval};
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +57,8 @@ pub struct Options {
     pub session_timeouts: RangeInclusive<Duration>,
     /// A connection on which nothing comes for so long is closed (`connections.max.idle.ms`).
     pub idle_timeout: Duration,
+    /// APIs of which it speaks no version from this one on, as an older broker; from 0 on, the whole API.
+    pub lacks: Vec<(ApiKey, i16)>,
 }
 
 impl Default for Options {
@@ -68,6 +71,7 @@ impl Default for Options {
             auto_create_topics: true,
             session_timeouts: Duration::from_secs(6)..=Duration::from_secs(30 * 60),
             idle_timeout: Duration::from_secs(10 * 60),
+            lacks: Vec::new(),
         }
     }
 }

@@ -197,10 +197,6 @@ impl Cluster {
     /// A connection of our own to that `host:port`, unless it was refused a moment ago.
     async fn open(&self, address: &str) -> Result<Connection, WireError> {
         self.refusals.check(address)?;
-        self.open_at_once(address).await
-    }
-
-    async fn open_at_once(&self, address: &str) -> Result<Connection, WireError> {
         self.addresses.tried(address, false);
         let opened = Connection::open(address, &self.config).await;
         match &opened {
@@ -235,8 +231,10 @@ impl Cluster {
             }
             self.absence.noticed(failures.iter().all(|(_, error)| error.is_of_absence()));
             // Always of the same address, whichever was tried first: else it would be news each time.
-            failures.sort_by_key(|(address, _)| (!self.addresses.is_bootstrap(address), address.clone()));
-            Err(failures.swap_remove(0).1)
+            let told = failures
+                .into_iter()
+                .min_by_key(|(address, _)| (!self.addresses.is_bootstrap(address), address.clone()));
+            Err(told.map_or(topic::NO_LEADER, |(_, error)| error))
         })
     }
 

@@ -47,9 +47,9 @@ pub struct Record {
     pub headers: Vec<(String, Option<Bytes>)>,
 }
 
-/// A record's timestamp, from milliseconds since 1970; -1 stands for none, as of a producer older than 0.10, and then it
-/// is now. Producers can write any number: what ISO 8601 has no
-/// year for becomes the nearest time that it has, so that no record is unreadable for its clock.
+/// A record's timestamp, from milliseconds since 1970. -1 stands for none, as of a producer older than 0.10: then it is
+/// the time of now. Producers can write any number: what ISO 8601 has no year for becomes the nearest time that it has,
+/// so that no record is unreadable for its clock.
 pub(super) fn timestamp(millis: i64) -> DateTime<Utc> {
     /// From 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z.
     const FIRST: i64 = -62_167_219_200_000;

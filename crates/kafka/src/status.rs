@@ -20,8 +20,8 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether traffic should come here: Kafka answers and takes what is written, and the first assignment is restored and caught up. A
-    /// rebalance later is no reason to send it elsewhere.
+    /// Whether traffic should come here: Kafka answers and takes what is written, and the first assignment is restored
+    /// and caught up. A rebalance later is no reason to send it elsewhere.
     pub fn is_ready(&self) -> bool {
         self.kafka.connected && self.kafka.refusal().is_none() && self.group.is_restored()
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use highwater_kafka::Publisher;
+use highwater_kafka_broker::Options;
+use kafka_protocol::messages::ApiKey;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -46,25 +48,34 @@ async fn told_once(app: &TestApp, topic: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_posted_to_a_topic_made_again_is_listed_from_its_beginning() {
     for protocol in ["classic", "auto"] {
-        let cluster = TestCluster::start().await;
-        let settings = [("GROUP_PROTOCOL", protocol)];
-        let app = TestApp::start_with(&cluster, &settings).await;
-        app.until_ready().await;
-        post_all(&app).await;
-        cluster.until_committed_to_the_end().await;
-        cluster.make_topic_again(3).await;
-        // As many as there were: every position in the old topic is one in the new.
-        let posted = post_all(&app).await;
-        lists(&app, &posted).await;
-        told_once(&app, &cluster.topic).await;
-        cluster.until_committed_to_the_end().await;
-        app.stop().await;
-
-        let app = TestApp::start_with(&cluster, &settings).await;
-        app.until_ready().await;
-        lists(&app, &posted).await;
-        app.stop().await;
+        is_listed_from_its_beginning(&TestCluster::start().await, protocol).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_again_is_noticed_where_brokers_know_ids_and_fetch_by_names() {
+    let options = Options { lacks: vec![(ApiKey::Fetch, 13)], ..Options::default() };
+    is_listed_from_its_beginning(&TestCluster::embedded_with(options).await, "classic").await;
+}
+
+async fn is_listed_from_its_beginning(cluster: &TestCluster, protocol: &str) {
+    let settings = [("GROUP_PROTOCOL", protocol)];
+    let app = TestApp::start_with(cluster, &settings).await;
+    app.until_ready().await;
+    post_all(&app).await;
+    cluster.until_committed_to_the_end().await;
+    cluster.make_topic_again(3).await;
+    // As many as there were: every position in the old topic is one in the new.
+    let posted = post_all(&app).await;
+    lists(&app, &posted).await;
+    told_once(&app, &cluster.topic).await;
+    cluster.until_committed_to_the_end().await;
+    app.stop().await;
+
+    let app = TestApp::start_with(cluster, &settings).await;
+    app.until_ready().await;
+    lists(&app, &posted).await;
+    app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,9 +119,10 @@ pub(super) async fn dispatch(api: ApiKey, call: Call<'_>) -> io::Result<Option<B
 async fn serve<R: Answered>(api: ApiKey, call: Call<'_>) -> io::Result<Option<Bytes>> {
     let mut rest = call.request.clone();
     let asked = call.request.get(2..4).ok_or(io::ErrorKind::InvalidData)?;
-    if !versions::is_spoken(api, i16::from_be_bytes([asked[0], asked[1]])) {
+    let options = &call.shared.options;
+    if !versions::is_spoken(options, api, i16::from_be_bytes([asked[0], asked[1]])) {
         if api == ApiKey::ApiVersions {
-            return versions::refuse(&call.request).map(Some);
+            return versions::refuse(options, &call.request).map(Some);
         }
         return Err(io::ErrorKind::Unsupported.into());
     }

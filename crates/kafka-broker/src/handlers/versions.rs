@@ -9,6 +9,7 @@ use kafka_protocol::{
 };
 
 use super::{Answered, Context, frame};
+use crate::Options;
 
 /// From which version, to which. The lower ends are kafka-protocol's, the upper ones Kafka 3.4's or the last
 /// one before a change of meaning (batches of transactions in AddPartitionsToTxn 4).
@@ -41,29 +42,39 @@ const VERSIONS: &[(ApiKey, i16, i16)] = &[
     (ApiKey::DeleteGroups, 0, 2),
 ];
 
-pub(super) fn is_spoken(api: ApiKey, version: i16) -> bool {
-    let mut spoken = VERSIONS.iter();
-    spoken.any(|(key, min, max)| *key == api && (*min..=*max).contains(&version))
+pub(super) fn is_spoken(options: &Options, api: ApiKey, version: i16) -> bool {
+    versions(options).any(|(key, min, max)| key == api && (min..=max).contains(&version))
+}
+
+/// What of [`VERSIONS`] it speaks.
+fn versions(options: &Options) -> impl Iterator<Item = (ApiKey, i16, i16)> {
+    let newest = |api, max: i16| {
+        let mut lacking = options.lacks.iter().filter(move |(lacking, _)| *lacking == api);
+        lacking.next().map_or(max, |(_, from)| max.min(from - 1))
+    };
+    let spoken = VERSIONS.iter().map(move |(api, min, max)| (*api, *min, newest(*api, *max)));
+    spoken.filter(|(_, min, max)| min <= max)
 }
 
 /// A client that asks in a version from the future is told what there is in the oldest form.
-pub(super) fn refuse(request: &Bytes) -> io::Result<Bytes> {
+pub(super) fn refuse(options: &Options, request: &Bytes) -> io::Result<Bytes> {
     let correlation = request.get(4..8).ok_or(io::ErrorKind::InvalidData)?;
-    let mut frame = BytesMut::from(&frame(0, &spoken(ResponseError::UnsupportedVersion.code()), 0)?[..]);
+    let spoken = spoken(options, ResponseError::UnsupportedVersion.code());
+    let mut frame = BytesMut::from(&frame(0, &spoken, 0)?[..]);
     frame[4..8].copy_from_slice(correlation);
     Ok(frame.freeze())
 }
 
-fn spoken(error: i16) -> ApiVersionsResponse {
-    let versions = VERSIONS.iter().map(|(key, min, max)| {
-        ApiVersion::default().with_api_key(*key as i16).with_min_version(*min).with_max_version(*max)
+fn spoken(options: &Options, error: i16) -> ApiVersionsResponse {
+    let versions = versions(options).map(|(key, min, max)| {
+        ApiVersion::default().with_api_key(key as i16).with_min_version(min).with_max_version(max)
     });
     ApiVersionsResponse::default().with_error_code(error).with_api_keys(versions.collect())
 }
 
 impl Answered for ApiVersionsRequest {
-    async fn answer(self, _: &Context<'_>) -> ApiVersionsResponse {
-        spoken(0)
+    async fn answer(self, context: &Context<'_>) -> ApiVersionsResponse {
+        spoken(&context.shared.options, 0)
     }
 
     fn refuse(&self, error: i16) -> ApiVersionsResponse {

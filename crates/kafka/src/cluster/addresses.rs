@@ -1,6 +1,7 @@
 //! Where the cluster's brokers are: as the settings say, and as the cluster said last.
 
 use std::{
+    collections::BTreeSet,
     mem,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -24,7 +25,7 @@ struct Named {
     /// By which it is told from another that has come to one of its addresses.
     cluster_id: Option<String>,
     brokers: Vec<Broker>,
-    /// Which of them is asked first next time, so that each has its share.
+    /// How often somebody looked for a broker: another is asked first each time, so that each has its share.
     turn: usize,
 }
 
@@ -45,7 +46,7 @@ impl Addresses {
         self.bootstrap.iter().any(|known| known == address)
     }
 
-    /// The brokers that the cluster named last, in the order in which they are to be tried.
+    /// The brokers that the cluster named last, in the order in which they are to be tried: another first each time.
     pub(super) fn named(&self) -> Vec<String> {
         let mut named = self.lock();
         let Named { brokers, turn, .. } = &mut *named;
@@ -56,11 +57,9 @@ impl Addresses {
         good.into_iter().chain(doubtful).map(|broker| broker.address.clone()).collect()
     }
 
-    /// The addresses of the settings, beginning with another each time.
+    /// The addresses of the settings, beginning with another after each call of [`Addresses::named`].
     pub(super) fn bootstrap(&self) -> Vec<String> {
-        let mut named = self.lock();
-        named.turn = named.turn.wrapping_add(1);
-        let first = named.turn % self.bootstrap.len().max(1);
+        let first = self.lock().turn % self.bootstrap.len().max(1);
         self.bootstrap[first..].iter().chain(&self.bootstrap[..first]).cloned().collect()
     }
 
@@ -104,16 +103,14 @@ impl Addresses {
             }
             warn!("{from} is of cluster {now} now, and was of {before}: another cluster has taken its place");
         }
+        // Kafka gives no order: the same brokers in another one are no news.
+        let said: BTreeSet<_> =
+            said.brokers.iter().map(|broker| Cluster::address(&broker.host, broker.port)).collect();
         let before = mem::take(brokers);
-        *brokers = said
-            .brokers
-            .iter()
-            .map(|broker| Cluster::address(&broker.host, broker.port))
-            .map(|address| Broker {
-                doubtful: before.iter().any(|known| known.address == address && known.doubtful),
-                address,
-            })
-            .collect();
+        let is_doubtful =
+            |address: &str| before.iter().any(|known| known.address == address && known.doubtful);
+        *brokers =
+            said.into_iter().map(|address| Broker { doubtful: is_doubtful(&address), address }).collect();
         if !addresses(brokers).eq(addresses(&before)) {
             info!("the cluster's brokers: {}", addresses(brokers).collect::<Vec<_>>().join(", "));
         }

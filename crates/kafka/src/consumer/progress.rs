@@ -95,12 +95,12 @@ impl Progress {
         Some(*lasted)
     }
 
-    /// What may be committed, where it differs from what is, beside what the projection holds from.
-    pub(super) fn to_commit(&self, held_from: Option<i64>) -> Option<Committed> {
+    /// What may be committed, where it differs from what is; not known here is what the projection holds from.
+    pub(super) fn to_commit(&self) -> Option<Committed> {
         let state = self.state();
         let off_by_one = i64::from(sabotage::is(Sabotage::WatermarkOffByOne));
         let offset = state.watermark.as_ref()?.mark() + off_by_one;
-        (state.committed != Some(offset)).then_some(Committed { offset, held_from, topic: state.topic })
+        (state.committed != Some(offset)).then_some(Committed { offset, held_from: None, topic: state.topic })
     }
 
     /// That is committed.

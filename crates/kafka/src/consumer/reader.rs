@@ -5,8 +5,8 @@
 //! the end is plain. A stretch that ends earlier may stop between an aborted record and its marker, so
 //! whoever is behind reads by our own Fetch, which is told of aborted transactions, until the end is reached.
 //!
-//! A reader reads one topic, not whatever has its name: one that is deleted and made again has another id (KIP-516). Our
-//! own Fetch asks by the id; rskafka asks by the name, and so for a moment only.
+//! A reader reads one topic, not whatever has its name: one that is deleted and made again has another id (KIP-516).
+//! Our own Fetch asks by the id; rskafka asks by the name, and so for a moment only.
 
 use std::{mem, ops::Range, sync::Arc, time::Duration};
 
@@ -205,14 +205,19 @@ impl Reader {
     async fn read_by_rskafka(&mut self, from: i64) -> Result<Stretch, ReadError> {
         let client = match self.rskafka.take() {
             Some(client) => client,
-            None => match self.cluster.partition(&self.topic, self.partition).await {
-                Ok(client) => client,
-                // It waits for one address of a name, where our own goes on to the next.
-                Err(error @ CallError::TimedOut(_)) => {
-                    return Ok(Stretch::NotPlain(format!("rskafka finds no way to it: {error}")));
+            None => {
+                if let Some(why) = self.why_not_plain().await.map_err(failed)? {
+                    return Ok(Stretch::NotPlain(why));
                 }
-                Err(error) => return Err(passing(error)),
-            },
+                match self.cluster.partition(&self.topic, self.partition).await {
+                    Ok(client) => client,
+                    // It waits for one address of a name, where our own goes on to the next.
+                    Err(error @ CallError::TimedOut(_)) => {
+                        return Ok(Stretch::NotPlain(format!("rskafka finds no way to it: {error}")));
+                    }
+                    Err(error) => return Err(passing(error)),
+                }
+            }
         };
         // rskafka takes a range that excludes its end.
         let bytes = 1..self.max_bytes.saturating_add(1);
@@ -225,6 +230,8 @@ impl Reader {
             Err(error) if error.is_unreadable() => return Ok(Stretch::NotPlain(error.to_string())),
             Err(error) => {
                 self.cluster.discard();
+                // Of the same leader, perhaps, and of a topic that is no more: it is looked up anew.
+                self.own = None;
                 return Err(passing(error));
             }
         };
@@ -282,24 +289,26 @@ impl Reader {
         let mut any = self.cluster.connect().await?;
         let known = topic::leadership(&mut any, &self.topic, self.partition).await?;
         let (host, port) = known.leader.ok_or(topic::NO_LEADER)?;
-        self.id = self.id.or(known.topic);
-        if self.plain {
-            match topic::settings(&mut any, &self.topic).await {
-                Ok(settings) => {
-                    let stamped = ("message.timestamp.type".to_owned(), "LogAppendTime".to_owned());
-                    if settings.contains(&stamped) {
-                        self.is_not_plain(BROKERS_TIME);
-                    }
-                }
-                Err(error) if error.is_final() => {
-                    self.is_not_plain(&format!(
-                        "{BROKERS_TIME}, and whether it is so cannot be asked: {error}"
-                    ));
-                }
-                Err(error) => return Err(error),
-            }
+        if self.id.zip(known.topic).is_some_and(|(known, now)| known != now) {
+            // A broker before Kafka 3.1 knows ids and fetches by names: it would not notice.
+            return Err(WireError::Refused { what: "Metadata", error: ResponseError::UnknownTopicId });
         }
+        self.id = self.id.or(known.topic);
         self.cluster.connect_to(&host, port).await
+    }
+
+    /// Why rskafka cannot read the topic, where its settings or their absence say so.
+    async fn why_not_plain(&self) -> Result<Option<String>, WireError> {
+        let settings = topic::settings(&mut self.cluster.connect().await?, &self.topic).await;
+        let stamped = ("message.timestamp.type".to_owned(), "LogAppendTime".to_owned());
+        match settings {
+            Ok(settings) => Ok(settings.contains(&stamped).then(|| BROKERS_TIME.to_owned())),
+            // Rights are missing; or a broker that is not Apache Kafka's has no DescribeConfigs at all.
+            Err(error) if error.is_final() || matches!(error, WireError::Unsupported(_)) => {
+                Ok(Some(format!("whether it has the broker's time (LogAppendTime) cannot be asked: {error}")))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -337,7 +337,8 @@ impl Shift {
     /// Commits what has moved, while this is a member and its lease holds. Tells whether there was something.
     async fn commit(&self) -> Result<bool, WireError> {
         let moved = self.posts.iter().filter_map(|(partition, post)| {
-            Some((*partition, post.progress.to_commit(self.handler.held_from(*partition))?))
+            let moved = post.progress.to_commit()?;
+            Some((*partition, Committed { held_from: self.handler.held_from(*partition), ..moved }))
         });
         let moved: BTreeMap<i32, Committed> = moved.collect();
         let Some(claim) = self.standing.claim() else { return Ok(false) };

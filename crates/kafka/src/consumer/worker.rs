@@ -1,8 +1,8 @@
 //! One partition's work: restore its projection, then read, handle, mark done.
 
+mod losses;
 mod process;
 mod restore;
-mod telling;
 
 use std::{convert::Infallible, fmt::Display, ops::Range, sync::Arc, time::Duration};
 

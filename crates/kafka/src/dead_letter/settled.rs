@@ -8,10 +8,9 @@ use crate::{Watermark, consumer::word};
 
 /// What the note of a committed offset begins with, so that another's is not taken for ours.
 const KIND: &str = "redriven:";
-/// The longest note that a broker takes unless it is told otherwise (`offset.metadata.max.bytes`).
-const LONGEST_NOTE: usize = 4096 - FOR_THE_TOPIC;
-/// Beside it stands the topic's id.
-const FOR_THE_TOPIC: usize = 64;
+/// The longest note of this kind: a broker takes 4,096 bytes unless it is told otherwise (`offset.metadata.max.bytes`),
+/// and the topic's id stands beside it.
+const LONGEST_NOTE: usize = 4096 - 64;
 /// A stretch takes two numbers of up to five bytes as a rule, and base64 makes four characters of three bytes.
 const MOST_A_STRETCH: usize = 14;
 

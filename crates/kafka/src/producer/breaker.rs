@@ -189,9 +189,16 @@ struct Inner {
     silent_since: Option<Instant>,
     /// Whether it could not even be connected to since it was found last.
     unreachable: bool,
-    /// When it came to this state; calls that began before say nothing of a probe.
+    /// When it came to this state; the time that a call waited before counts against the state before.
     turned: Option<Instant>,
     gates: Vec<Arc<Gate>>,
+}
+
+impl Inner {
+    /// From when on a call that began then counts: an outage that was over meanwhile does not.
+    fn since(&self, began: Instant) -> Instant {
+        self.turned.map_or(began, |turned| began.max(turned))
+    }
 }
 
 impl Breaker {
@@ -231,6 +238,7 @@ impl Breaker {
             return false;
         }
         let mut inner = self.inner();
+        let since = inner.since(since);
         if inner.silent_since.map_or(since, |silent| silent.min(since)).elapsed() < after {
             return false;
         }
@@ -246,7 +254,8 @@ impl Breaker {
             inner.state == BreakerState::HalfOpen && inner.turned.is_none_or(|turned| since >= turned);
         let after = if is_probe { Duration::ZERO } else { after };
         let answered = self.made + Duration::from_micros(self.answered.load(Ordering::Relaxed));
-        self.silent(&mut inner, since.max(answered), after, &failure.error)
+        let since = inner.since(since.max(answered));
+        self.silent(&mut inner, since, after, &failure.error)
     }
 
     /// A lane has found no way to the broker. Changes nothing yet.

@@ -3,6 +3,8 @@
 //! The lane alone answers the callers, also those whose time is up: so nobody hears "not written" of a record
 //! that is sent a moment later, and a request costs no timer of its own.
 
+mod trouble;
+
 use std::{
     collections::VecDeque,
     future::Future,
@@ -324,91 +326,6 @@ impl Lane {
                 self.queue.refuse(&self.gate.refusal());
             }
         }
-    }
-
-    fn found(&mut self, found: Result<(), WireError>) {
-        match found {
-            Ok(()) => {
-                self.note(|breaker| breaker.found());
-                match self.refused {
-                    // The way is there, and was all the time.
-                    true => self.trouble = None,
-                    false => self.recovered(),
-                }
-            }
-            Err(error) => {
-                // Where no broker answers, the leader is one of those that do not.
-                if refusal(&error).is_none() {
-                    self.note(Breaker::lost);
-                }
-                self.board.failed(&self.part, &error);
-            }
-        }
-    }
-
-    /// The partition's leader is that one.
-    fn leads(&mut self, leader: String) {
-        if self.breaker.as_ref().is_none_or(|breaker| breaker.broker() != leader) {
-            self.breaker = Some(self.cluster.breakers().link(&leader, &self.gate, &self.board));
-        }
-    }
-
-    /// Whether the failure is the broker's: what it refuses, it has answered.
-    fn judge(&self, failure: &Failure) {
-        let (called, after) = (self.called, self.breaker_after);
-        match refusal(&failure.error) {
-            Some(_) if failure.sent => self.note(|breaker| breaker.answered()),
-            // The word of whichever broker was asked for the leader.
-            Some(_) => {}
-            None => self.note(|breaker| breaker.failed(called, after, failure)),
-        }
-    }
-
-    /// Tells the breaker, and the board what came of it.
-    fn note(&self, tell: impl FnOnce(&Breaker) -> bool) {
-        if self.breaker.as_deref().is_some_and(tell) {
-            self.cluster.breakers().report(&self.board);
-        }
-    }
-
-    fn recovered(&mut self) {
-        self.trouble = None;
-        self.board.succeeded(&self.part);
-    }
-
-    /// Notes what went wrong; returns how long to wait before another try.
-    fn failed(&mut self, error: &WireError) -> Duration {
-        let told = match lasting(&self.topic, error) {
-            Some(told) => {
-                self.refused(&told, false);
-                told
-            }
-            None => {
-                self.board.failed(&self.part, error);
-                self.refused = false;
-                error.to_string()
-            }
-        };
-        let trouble =
-            self.trouble.get_or_insert_with(|| Trouble { error: String::new(), backoff: Backoff::new() });
-        trouble.error = told;
-        trouble.backoff.next_wait()
-    }
-
-    /// Notes a refusal that lasts, of this partition or of the whole topic.
-    fn refused(&mut self, told: &str, of_topic: bool) {
-        self.refused = true;
-        self.board.refused(&self.part, told);
-        if self.is_needed {
-            self.board.takes_nothing(&self.topic, self.partition, told, of_topic);
-        }
-    }
-
-    /// What those are told whose time is up.
-    fn reason(&self) -> String {
-        self.trouble
-            .as_ref()
-            .map_or_else(|| "no answer from Kafka".to_owned(), |trouble| trouble.error.clone())
     }
 }
 

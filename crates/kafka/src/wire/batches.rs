@@ -20,9 +20,9 @@ pub struct Decoded {
     pub append_time: bool,
 }
 
-/// Decodes whole record batches (magic 2, KIP-98) and the message sets of before, leaving out records below `from`, control batches and
-/// aborted transactions. The end may be cut in the middle of a batch, as brokers do. What has to be unpacked into more than `most` bytes, counting what each
-/// record takes beside its own, is left for the next fetch.
+/// Decodes whole record batches (magic 2, KIP-98) and the message sets of before, leaving out records below `from`,
+/// control batches and aborted transactions. The end may be cut in the middle of a batch, as brokers do. What has to be
+/// unpacked into more than `most` bytes, counting what each record takes beside its own, is left for the next fetch.
 ///
 /// # Errors
 ///

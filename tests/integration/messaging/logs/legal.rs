@@ -1,12 +1,14 @@
 //! What a batch may hold: headers, codecs, timestamps.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use highwater_kafka::Record;
-use highwater_kafka_broker::Fault;
+use highwater_kafka_broker::{Fault, Options};
 use kafka_protocol::{ResponseError, messages::ApiKey, records::Compression};
 
 use super::{WHOLE, at_the_end, read_all, values};
-use crate::support::{Batch, TestCluster, rewritten};
+use crate::support::{Batch, Recorder, TestCluster, eventually, rewritten};
 
 fn value_at(record: &Record, name: &str) -> Option<Bytes> {
     record.headers.iter().rfind(|(found, _)| found == name).and_then(|(_, value)| value.clone())
@@ -65,6 +67,44 @@ async fn where_rskafka_alone_gets_no_answer_our_own_fetch_reads_on() {
     }
     consumer.stop().await;
     assert_eq!(recorder.values(), ["before", "1", "2", "3"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_broker_stamps_records_its_time_counts_from_the_first_one() {
+    // Without ids it is rskafka that reads on at the end, always.
+    let options = Options { lacks: vec![(ApiKey::Fetch, 13)], ..Options::default() };
+    let cluster = TestCluster::embedded_with(options).await;
+    cluster.create_topic(1, &[("message.timestamp.type", "LogAppendTime")]).await;
+    let client = cluster.client();
+    let recorder = Arc::new(Recorder::default());
+    let consumer = client.consumer(Arc::clone(&recorder) as _);
+    eventually("the empty log is read to its end", async || {
+        (cluster.broker().faults().count(ApiKey::Fetch) > 2).then_some(())
+    })
+    .await;
+    let before = chrono::Utc::now();
+    let long_ago = (before - chrono::TimeDelta::minutes(30)).timestamp_millis();
+    cluster.produce(0, Batch::of(&["first"]).at(long_ago).encode()).await;
+    cluster.reaches_lag_0(1).await;
+    consumer.stop().await;
+    let times: Vec<_> = recorder.records().iter().map(|record| record.timestamp).collect();
+    let least = before - chrono::TimeDelta::milliseconds(1);
+    assert!(times.len() == 1 && times[0] >= least, "{times:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_tells_no_settings_is_read() {
+    let options = Options { lacks: vec![(ApiKey::DescribeConfigs, 0)], ..Options::default() };
+    let cluster = TestCluster::embedded_with(options).await;
+    let (_client, recorder, consumer) = at_the_end(&cluster).await;
+    // The next connection is found by our own.
+    cluster.broker().faults().once(ApiKey::Fetch, Fault::Drop);
+    for value in ["1", "2"] {
+        cluster.produce(0, Batch::of(&[value]).encode()).await;
+        cluster.reaches_lag_0(1).await;
+    }
+    consumer.stop().await;
+    assert_eq!(recorder.values(), ["before", "1", "2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
