@@ -140,4 +140,4 @@ pub use status::{
     BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, Notice, PartitionStatus, Rebalance,
     Status, TopicRefusal,
 };
-pub use topic::{Layout, Topic, describe, settings};
+pub use topic::{Layout, Topic, describe, exists, settings};

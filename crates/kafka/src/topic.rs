@@ -213,6 +213,19 @@ pub async fn describe(connection: &mut Connection, topic: &str) -> Result<Layout
     Ok(Layout { partitions: found.partitions.len(), replication: replication.unwrap_or(0) })
 }
 
+/// Whether there is a topic of that name. It is not created.
+///
+/// # Errors
+///
+/// The broker does not answer, or refuses.
+pub async fn exists(connection: &mut Connection, topic: &str) -> Result<bool, WireError> {
+    match describe(connection, topic).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.code() == Some(ResponseError::UnknownTopicOrPartition) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// The topic's id (KIP-516), which a topic that is deleted and made again does not keep.
 pub(crate) async fn id(connection: &mut Connection, topic: &str) -> Result<Uuid, WireError> {
     let answer = metadata(connection, topic, 10..=12).await?;

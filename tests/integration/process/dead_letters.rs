@@ -4,7 +4,7 @@ use std::process::Command;
 
 use bytes::Bytes;
 use chrono::Utc;
-use highwater_kafka::{DeadLetters, Record};
+use highwater_kafka::{DeadLetters, Record, exists};
 use serde_json::{Value, json};
 
 use crate::support::{Program, TestCluster};
@@ -48,8 +48,9 @@ async fn letters_are_shown_and_sent_back_by_the_same_settings() {
     let (code, sent, _) = run(&cluster, &["redrive", "--all"]).await;
     assert_eq!((code, &sent[0]["redriven"]), (Some(0), &json!(2)));
     assert_eq!(cluster.records(&cluster.topic).await.len(), 3);
-    let (_, all, _) = run(&cluster, &["list"]).await;
-    assert_eq!(all.iter().filter(|letter| letter["redriven"] == true).count(), 3, "{all:?}");
+    let (code, all, stderr) = run(&cluster, &["list"]).await;
+    let redriven = all.iter().filter(|letter| letter["redriven"] == true).count();
+    assert_eq!((code, redriven), (Some(0), 3), "{all:?} {stderr}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,4 +60,18 @@ async fn without_kafka_it_says_why_and_ends_with_1() {
     let (code, lines, stderr) = run(&away, &["list"]).await;
     assert_eq!((code, lines.len()), (Some(1), 0));
     assert!(stderr.contains("Connection refused") && stderr.contains("nothing listens there"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_missing_is_told_and_not_made() {
+    let cluster = TestCluster::start().await;
+    for args in [&["list"][..], &["redrive", "--all"]] {
+        let (code, lines, stderr) = run(&cluster, args).await;
+        assert_eq!((code, lines.len()), (Some(1), 0), "{stderr}");
+        assert!(stderr.contains(&format!("topic {}.dlq does not exist", cluster.topic)), "{stderr}");
+    }
+    let mut connection = cluster.client().cluster.connect().await.unwrap();
+    for name in [cluster.topic.clone(), format!("{}.dlq", cluster.topic)] {
+        assert!(!exists(&mut connection, &name).await.unwrap(), "{name}");
+    }
 }

@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use highwater_kafka::{
     Board, Cluster, ClusterConfig, ConsumerConfig, Producer, ProducerConfig, Topic, TopicConfig,
     dead_letter::{Filter, Report, Selection},
+    exists,
 };
 use tokio::time::Instant;
 
@@ -48,12 +49,24 @@ pub struct Settings {
     pub redrive_max: u32,
 }
 
+/// A topic that is missing stays so: only its service knows how it is to be made.
+async fn check_topics(cluster: &Cluster, names: [&str; 2]) -> anyhow::Result<()> {
+    // Where Kafka does not answer, that is told by what asks it next.
+    let Ok(mut connection) = cluster.connect().await else { return Ok(()) };
+    for name in names {
+        if matches!(exists(&mut connection, name).await, Ok(false)) {
+            anyhow::bail!("topic {name} does not exist");
+        }
+    }
+    Ok(())
+}
+
 /// Does it, and says what came of it; whether all was done. A stop that is requested ends it early, with what is
 /// done committed.
 ///
 /// # Errors
 ///
-/// Kafka does not answer, or another redrive is at work, or nobody reads what is said.
+/// A topic does not exist, or Kafka does not answer, or another redrive is at work, or nobody reads what is said.
 pub async fn run(
     task: Task,
     settings: Settings,
@@ -61,6 +74,7 @@ pub async fn run(
     out: &mut (impl Write + Send),
 ) -> anyhow::Result<bool> {
     let cluster = Arc::new(Cluster::new(settings.kafka));
+    check_topics(&cluster, [&settings.dead_letter_topic.name, &settings.topic.name]).await?;
     let board = Arc::new(Board::new());
     let max_age = settings.consumer.metadata_max_age;
     let follow = |topic| Topic::follow(Arc::clone(&cluster), topic, max_age, Arc::clone(&board));
