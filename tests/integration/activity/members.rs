@@ -28,7 +28,7 @@ async fn each_names_both(cluster: &TestCluster, protocol: &str) {
         };
         let member = |group: &Value, client: &str| {
             json!({
-                "memberId": group["member"], "clientId": client, "host": "127.0.0.1",
+                "memberId": group["member"], "clientId": client,
                 "partitions": { cluster.topic.as_str(): numbers(group) },
             })
         };

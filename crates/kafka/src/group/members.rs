@@ -40,7 +40,8 @@ pub struct GroupMember {
     pub member_id: String,
     /// The name of its program, as it says.
     pub client_id: String,
-    /// The address from which it joined.
+    /// The address from which it joined; empty where that is not to be told.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub host: String,
     /// The id that it was configured with, where it is a static member (KIP-345).
     #[serde(skip_serializing_if = "Option::is_none")]

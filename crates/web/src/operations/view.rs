@@ -1,8 +1,8 @@
 //! Who sees what: addresses of brokers and the user's name are for who bears the admin token, and for the log.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
-use highwater_kafka::{GroupStatus, KafkaStatus};
+use highwater_kafka::{GroupStatus, KafkaStatus, group::GroupMember};
 use highwater_table::LedgerStatus;
 use warp::http::HeaderValue;
 
@@ -62,6 +62,16 @@ impl View {
     pub(super) fn ledger(self, mut ledger: LedgerStatus) -> LedgerStatus {
         ledger.partitions.iter_mut().for_each(|partition| self.option(&mut partition.error));
         ledger
+    }
+
+    /// The group's members for this caller.
+    pub(super) fn members(self, members: Arc<[GroupMember]>) -> Arc<[GroupMember]> {
+        match self {
+            Self::Whole => members,
+            Self::Public => {
+                members.iter().cloned().map(|member| GroupMember { host: String::new(), ..member }).collect()
+            }
+        }
     }
 
     /// The group for this caller.
