@@ -1,9 +1,9 @@
 //! Brokers that speak Kafka's protocol in part, by what they say of themselves (ApiVersions).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use highwater_kafka_broker::Options;
-use kafka_protocol::messages::ApiKey;
+use highwater_kafka_broker::{Fault, Options};
+use kafka_protocol::{ResponseError, messages::ApiKey};
 
 use crate::support::{TestApp, TestCluster, eventually};
 
@@ -90,4 +90,35 @@ async fn redpanda_s_apis_of_2021_are_enough() {
 async fn who_is_in_the_group_is_unknown_where_the_broker_does_not_tell() {
     let group = serves(&[(ApiKey::DescribeGroups, 0)]).await;
     assert!(group["membersUnknown"].as_str().is_some_and(|why| why.contains("DescribeGroups")), "{group}");
+}
+
+/// Starts on a broker that refuses so: that is told with this advice.
+async fn told(cluster: &TestCluster, settings: &[(&str, &str)], advice: &str) -> TestApp {
+    let app = TestApp::start_with(cluster, settings).await;
+    eventually("it is told, and what mends it", async || {
+        app.read("/health").await["kafka"].to_string().contains(advice).then_some(())
+    })
+    .await;
+    assert_eq!(app.get("/ready").await.status(), 503);
+    app
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_of_a_new_topic_that_the_cluster_does_not_take_is_told() {
+    let cluster = TestCluster::embedded().await;
+    let faults = cluster.broker().faults();
+    faults.always(ApiKey::CreateTopics, Fault::Refuse(ResponseError::InvalidConfig));
+    let app = told(&cluster, &[], "create it by hand").await;
+    faults.clear();
+    app.until_ready().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_the_broker_does_not_allow_is_told() {
+    let session_timeouts = Duration::from_secs(6)..=Duration::from_secs(300);
+    let options = Options { session_timeouts, ..Options::default() };
+    let cluster = TestCluster::embedded_with(options).await;
+    let settings = [("KAFKA_SESSION_TIMEOUT", "301s"), ("KAFKA_REBALANCE_TIMEOUT", "602s")];
+    told(&cluster, &settings, "group.max.session.timeout.ms").await.kill();
 }

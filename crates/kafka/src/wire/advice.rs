@@ -58,7 +58,14 @@ fn of_refusal(what: &str, error: ResponseError) -> Option<&'static str> {
         ("CreateTopics", Kafka::InvalidReplicationFactor) => {
             "there are fewer brokers than the replication factor that is asked for"
         }
+        ("CreateTopics", Kafka::InvalidConfig) => {
+            "the cluster does not take one of the settings with which the topic is to be created: create it by hand"
+        }
         ("CreateTopics", Kafka::PolicyViolation) => "the cluster's policy: create the topic by hand",
+        ("JoinGroup", Kafka::InvalidSessionTimeout) => {
+            "the session's time-out is not between the broker's group.min.session.timeout.ms and \
+             group.max.session.timeout.ms"
+        }
         ("Metadata", Kafka::TopicAuthorizationFailed) => {
             "this user may not see the topic: allow DESCRIBE on it, and CREATE where it is missing"
         }
