@@ -122,3 +122,12 @@ async fn a_session_that_the_broker_does_not_allow_is_told() {
     let settings = [("KAFKA_SESSION_TIMEOUT", "301s"), ("KAFKA_REBALANCE_TIMEOUT", "602s")];
     told(&cluster, &settings, "group.max.session.timeout.ms").await.kill();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_refused_by_a_policy_is_sent_again() {
+    let cluster = TestCluster::embedded().await;
+    let app = TestApp::ready(&cluster).await;
+    cluster.broker().faults().once(ApiKey::Produce, Fault::Refuse(ResponseError::PolicyViolation));
+    app.generate("ann").await;
+    app.stop().await;
+}
