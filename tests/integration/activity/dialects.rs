@@ -124,6 +124,13 @@ async fn a_session_that_the_broker_does_not_allow_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_without_static_members_is_told() {
+    let options = Options { lacks: EVENT_HUBS_2020.to_vec(), ..Options::default() };
+    let cluster = TestCluster::embedded_with(options).await;
+    told(&cluster, &[("KAFKA_GROUP_INSTANCE_ID", "one")], "leave the group instance id out").await.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_is_refused_by_a_policy_is_sent_again() {
     let cluster = TestCluster::embedded().await;
     let app = TestApp::ready(&cluster).await;

@@ -23,6 +23,10 @@ impl WireError {
                  advertised.listeners names: if that broker is up, it has to name an address that can be \
                  reached from here",
             ),
+            // Otherwise every version is spoken.
+            Self::Unsupported("JoinGroup") => {
+                Some("it knows no static members (KIP-345, Kafka 2.3): leave the group instance id out")
+            }
             Self::Refused { what, error } | Self::Denied { what, error, .. } => of_refusal(what, *error),
             _ => None,
         }
