@@ -7,19 +7,23 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 use rskafka::client::partition::{OffsetAt, PartitionClient};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     Cluster,
     cluster::{CallError, within},
+    wire::LONGEST_IDLE,
 };
+
+/// A connection that was used, and when.
+type Kept = (PartitionClient, Instant);
 
 /// A topic's partitions, each on a connection that is kept.
 #[derive(Debug)]
 pub struct Ends {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
-    clients: Vec<Mutex<Option<PartitionClient>>>,
+    clients: Vec<Mutex<Option<Kept>>>,
 }
 
 impl Ends {
@@ -38,16 +42,17 @@ impl Ends {
     async fn of(&self, partition: usize) -> Result<i64, CallError> {
         let mut kept = self.clients[partition].lock().await;
         // Taken: when nobody waits for the answer any more, the next call has a connection of its own.
-        if let Some(client) = kept.take()
+        if let Some((client, used)) = kept.take()
+            && used.elapsed() < LONGEST_IDLE
             && let Ok(end) = self.ask(&client).await
         {
-            *kept = Some(client);
+            *kept = Some((client, Instant::now()));
             return Ok(end);
         }
         // Brokers close what was idle for long: that alone is no failure.
         let client = self.cluster.partition(&self.topic, partition as i32).await?;
         let end = self.ask(&client).await?;
-        *kept = Some(client);
+        *kept = Some((client, Instant::now()));
         Ok(end)
     }
 

@@ -4,6 +4,7 @@ mod broker_away;
 mod broker_faults;
 mod coverage;
 mod dead_letters;
+mod dialects;
 mod duplicates;
 mod log_bounds;
 mod made_again;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use highwater_kafka::{Message, PublishError, Publisher, partition_for_key};
+use highwater_kafka::{Message, PublishError, Publisher, Topic, TopicConfig, partition_for_key};
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
@@ -199,4 +199,29 @@ async fn batches_of_many_callers_fill_and_few_callers_wait_for_nobody() {
     join_all(callers).await.into_iter().for_each(|caller| caller.unwrap());
     let batches = producer.figures().batches - batches;
     assert!(batches <= 60, "{batches} batches for 8000 records");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_idle_for_long_is_not_written_to() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    // Nobody else makes connections meanwhile.
+    let (never, config) = (Duration::from_secs(60 * 60), TopicConfig::named(&cluster.topic));
+    let topic = Topic::follow(Arc::clone(&client.cluster), config, never, Arc::clone(&client.board));
+    let producer = client.producer(topic);
+    let opened = || cluster.broker().faults().count(ApiKey::ApiVersions);
+    producer.publish(message("one", "at first")).await.unwrap();
+    let connection = cluster.connect().await;
+    let before = opened();
+    producer.publish(message("one", "soon after")).await.unwrap();
+    assert_eq!(opened(), before);
+    assert!(!connection.is_unusable());
+    // As where something on the way has forgotten the connection: an answer would be waited for in vain.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(4 * 60)).await;
+    tokio::time::resume();
+    assert!(connection.is_unusable());
+    producer.publish(message("one", "long after")).await.unwrap();
+    assert!(opened() > before);
+    assert_eq!(cluster.broker().faults().count(ApiKey::Produce), 3);
 }

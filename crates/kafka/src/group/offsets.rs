@@ -1,6 +1,6 @@
 //! Committed offsets: asked and written, fenced by the generation.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use kafka_protocol::{
     messages::{
@@ -13,6 +13,11 @@ use kafka_protocol::{
 
 use super::{Claim, Coordinator};
 use crate::wire::WireError;
+
+/// The version of OffsetFetch that can ask for what is stable only, and is of one group.
+const STABLE: RangeInclusive<i16> = 7..=7;
+/// Those before it that have an error for all.
+const UNSTABLE: RangeInclusive<i16> = 2..=6;
 
 impl Coordinator {
     /// The committed offset of each of these partitions that has one, with the note that was committed beside it.
@@ -27,11 +32,20 @@ impl Coordinator {
             .with_partition_indexes(partitions.into_iter().collect());
         // What a transaction has committed and not ended is refused for now, instead of what was before it
         // (KIP-447): a start that is resolved by that would be committed over it.
-        let request = OffsetFetchRequest::default()
+        let mut request = OffsetFetchRequest::default()
             .with_group_id(self.group())
             .with_topics(Some(vec![topic]))
             .with_require_stable(true);
-        let answer = self.call(&request, 7..=7, self.cluster().request_timeout()).await?;
+        let within = self.cluster().request_timeout();
+        let answer = match self.call(&request, STABLE, within).await {
+            // It cannot be asked of brokers before Kafka 2.5, and of others that are like them: there Java's consumer
+            // goes without, too.
+            Err(WireError::Unsupported(_)) => {
+                request.require_stable = false;
+                self.call(&request, UNSTABLE, within).await
+            }
+            answer => answer,
+        }?;
         self.check(WHAT, answer.error_code).await?;
         let mut committed = BTreeMap::new();
         for found in answer.topics.into_iter().flat_map(|topic| topic.partitions) {

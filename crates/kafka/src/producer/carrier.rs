@@ -20,13 +20,13 @@ use bytes::Bytes;
 use log::{info, warn};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::queue::Queue;
 use crate::{
     Cluster,
-    wire::{Connection, WireError},
+    wire::{Connection, LONGEST_IDLE, WireError},
 };
 
 /// The records of a request after which the next may take a moment to fill: so many callers at once do not come from
@@ -186,9 +186,10 @@ struct Tour {
 }
 
 impl Tour {
-    /// Until the connection breaks, or nobody can ask any more. Who has asked then hears of it by having no place.
+    /// Until the connection breaks or is idle for long, or nobody can ask any more. Who has asked then hears of it by
+    /// having no place.
     async fn run(mut self) {
-        while let Some(first) = self.asked.recv().await {
+        while let Ok(Some(first)) = timeout(LONGEST_IDLE, self.asked.recv()).await {
             self.fill().await;
             // Whoever is about to ask comes along: lanes whose callers the last answer woke, as a rule.
             tokio::task::yield_now().await;

@@ -63,10 +63,10 @@ pub(super) fn refusal(error: &WireError) -> Option<Refusal> {
         E::InvalidRecord
         | E::InvalidTopicException
         | E::InvalidRequiredAcks
-        | E::UnsupportedForMessageFormat
-        | E::PolicyViolation => Refusal::Invalid,
+        | E::UnsupportedForMessageFormat => Refusal::Invalid,
         E::LeaderNotAvailable | E::NotEnoughReplicas | E::ThrottlingQuotaExceeded => Refusal::NotBegun,
-        // Too few replicas after the append, or the leadership gone while it waited for them (DelayedProduce).
+        // Too few replicas after the append, or the leadership gone while it waited for them (DelayedProduce). A policy
+        // is not Kafka's to a Produce: Azure Event Hubs says so where it throttles for longer than the request waits.
         _ => Refusal::Passing,
     })
 }

@@ -23,6 +23,10 @@ impl WireError {
                  advertised.listeners names: if that broker is up, it has to name an address that can be \
                  reached from here",
             ),
+            // Otherwise every version is spoken.
+            Self::Unsupported("JoinGroup") => {
+                Some("it knows no static members (KIP-345, Kafka 2.3): leave the group instance id out")
+            }
             Self::Refused { what, error } | Self::Denied { what, error, .. } => of_refusal(what, *error),
             _ => None,
         }
@@ -58,7 +62,14 @@ fn of_refusal(what: &str, error: ResponseError) -> Option<&'static str> {
         ("CreateTopics", Kafka::InvalidReplicationFactor) => {
             "there are fewer brokers than the replication factor that is asked for"
         }
+        ("CreateTopics", Kafka::InvalidConfig) => {
+            "the cluster does not take one of the settings with which the topic is to be created: create it by hand"
+        }
         ("CreateTopics", Kafka::PolicyViolation) => "the cluster's policy: create the topic by hand",
+        ("JoinGroup", Kafka::InvalidSessionTimeout) => {
+            "the session's time-out is not between the broker's group.min.session.timeout.ms and \
+             group.max.session.timeout.ms"
+        }
         ("Metadata", Kafka::TopicAuthorizationFailed) => {
             "this user may not see the topic: allow DESCRIBE on it, and CREATE where it is missing"
         }

@@ -26,6 +26,11 @@ const READ_STEP: usize = 2 * 1024 * 1024;
 /// What is read at first, in bytes: room for the answer to a produce, a commit or a heartbeat.
 const SHORT: usize = 1024;
 
+/// A connection on which nothing goes for so long is given up (`connections.max.idle.ms` in Java's clients). What stands
+/// between us and a broker forgets it some day, often without a word (Azure after 4 minutes), and the next request would
+/// wait for an answer in vain.
+pub(crate) const LONGEST_IDLE: Duration = Duration::from_secs(3 * 60);
+
 /// A connection that has asked the broker which versions it speaks.
 #[derive(Debug)]
 pub struct Connection {
@@ -37,6 +42,8 @@ pub struct Connection {
     versions: Vec<(i16, RangeInclusive<i16>)>,
     /// Set while a request is under way: one that was abandoned leaves its answer in the stream.
     unusable: bool,
+    /// When it was last answered.
+    answered: Instant,
 }
 
 impl Connection {
@@ -75,6 +82,7 @@ impl Connection {
             correlation: 0,
             versions: vec![(ApiKey::ApiVersions as i16, 0..=0)],
             unusable: false,
+            answered: Instant::now(),
         };
         // A broker that hangs is found out by this: the system accepts connections for it.
         let request = ApiVersionsRequest::default();
@@ -95,9 +103,9 @@ impl Connection {
         self.request_timeout
     }
 
-    /// Whether an earlier call failed in a way that leaves the stream out of step.
+    /// Whether an earlier call failed in a way that leaves the stream out of step, or the last one is long ago.
     pub fn is_unusable(&self) -> bool {
-        self.unusable
+        self.unusable || self.answered.elapsed() > LONGEST_IDLE
     }
 
     /// The newest version of a request that both sides speak, within those the caller knows.
@@ -152,7 +160,7 @@ impl Connection {
         self.unusable = true;
         let answer = self.exchange_within(what, frame, within, most).await?;
         let body = self.body(answer, R::Response::header_version(version)).map_err(malformed)?;
-        self.unusable = false;
+        (self.unusable, self.answered) = (false, Instant::now());
         Ok((body, version))
     }
 

@@ -13,8 +13,9 @@ use kafka_protocol::{
 
 use super::{Connection, WireError};
 
-/// From the first that has a leader's epoch to the last before flexible ones.
-const KNOWN: RangeInclusive<i16> = 4..=5;
+/// From the first that tells committed records from others to the last before flexible ones. From 4 on they name the
+/// leader's epoch; brokers that do not speak those cannot say that it is another.
+const KNOWN: RangeInclusive<i16> = 2..=5;
 /// What is asked for in place of a timestamp (`ListOffsetsRequest` in Java).
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;

@@ -19,6 +19,7 @@ mod unpack;
 pub use answer::decode;
 pub use batches::{Decoded, decode_batches};
 pub use connection::Connection;
+pub(crate) use connection::LONGEST_IDLE;
 pub use error::WireError;
 pub use fetch::{Fetched, decode_fetch};
 pub use produce::{Produced, encode_batch};

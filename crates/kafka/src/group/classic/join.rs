@@ -27,6 +27,8 @@ use crate::{Cluster, GroupPhase, topic, wire::WireError};
 const CONSUMER: &str = "consumer";
 /// The coordinator takes no longer reasons (`JoinGroupRequest.maybeTruncateReason`).
 const REASON_LENGTH: usize = 255;
+/// The first version of JoinGroup that knows static members.
+const STATIC: i16 = 5;
 /// Of a member that has no generation yet.
 const NO_GENERATION: i32 = -1;
 
@@ -140,9 +142,11 @@ impl Joiner {
             .with_reason(Some(StrBytes::from_string(reason)));
         // The coordinator answers when the whole group has joined, or that time is over.
         let patience = config.rebalance_timeout + self.coordinator.cluster().request_timeout();
+        // Java's consumer refuses as well to be another member than it was configured to be.
+        let oldest = if self.instance.is_some() { STATIC } else { 0 };
         loop {
             let request = request.clone().with_member_id(self.id.clone());
-            let answer = self.coordinator.call_held(&request, 0..=9, patience).await?;
+            let answer = self.coordinator.call_held(&request, oldest..=9, patience).await?;
             // KIP-394: the first answer gives the id to join with, so that a lost answer leaves no ghost.
             let needs_id =
                 ResponseError::try_from_code(answer.error_code) == Some(ResponseError::MemberIdRequired);
