@@ -198,7 +198,8 @@ async fn batches_of_many_callers_fill_and_few_callers_wait_for_nobody() {
     });
     join_all(callers).await.into_iter().for_each(|caller| caller.unwrap());
     let batches = producer.figures().batches - batches;
-    assert!(batches <= 60, "{batches} batches for 8000 records");
+    // Some 45 on an idle machine; where its threads wait for a core, callers come late.
+    assert!(batches <= 130, "{batches} batches for 8000 records");
 }
 
 #[tokio::test]
