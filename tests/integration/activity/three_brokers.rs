@@ -29,41 +29,30 @@ fn kafka(cluster: &TestCluster, command: &str, node: i32, more: &[&str]) {
     assert!(done.success(), "{command} {port} {node} {more:?}");
 }
 
-/// A broker that hangs until this is dropped.
-struct Paused<'a> {
+/// A broker that something was done to, which is undone when this is dropped.
+struct Disturbed<'a> {
     cluster: &'a TestCluster,
     node: i32,
+    undo: &'static str,
 }
 
-impl<'a> Paused<'a> {
-    fn new(cluster: &'a TestCluster, node: i32) -> Self {
+impl<'a> Disturbed<'a> {
+    /// It hangs.
+    fn paused(cluster: &'a TestCluster, node: i32) -> Self {
         kafka(cluster, "pause", node, &[]);
-        Self { cluster, node }
+        Self { cluster, node, undo: "resume" }
     }
-}
 
-impl Drop for Paused<'_> {
-    fn drop(&mut self) {
-        kafka(self.cluster, "resume", self.node, &[]);
-    }
-}
-
-/// A broker that is away until this is dropped.
-struct Killed<'a> {
-    cluster: &'a TestCluster,
-    node: i32,
-}
-
-impl<'a> Killed<'a> {
-    fn new(cluster: &'a TestCluster, node: i32) -> Self {
+    /// It is away.
+    fn killed(cluster: &'a TestCluster, node: i32) -> Self {
         kafka(cluster, "kill", node, &[]);
-        Self { cluster, node }
+        Self { cluster, node, undo: "revive" }
     }
 }
 
-impl Drop for Killed<'_> {
+impl Drop for Disturbed<'_> {
     fn drop(&mut self) {
-        kafka(self.cluster, "revive", self.node, &[]);
+        kafka(self.cluster, self.undo, self.node, &[]);
     }
 }
 
@@ -116,7 +105,7 @@ async fn a_broker_that_hangs_and_leads_alone_stops_its_own_partitions_and_no_oth
     let leaders = [cluster.leader_of(0).await, cluster.leader_of(1).await, cluster.leader_of(2).await];
     let hung = leaders[0];
 
-    let paused = Paused::new(&cluster, hung);
+    let paused = Disturbed::paused(&cluster, hung);
     let login = |user: &str| serde_json::json!({"userId": user, "eventType": "LOGIN"});
     eventually("its breaker opens", async || {
         let answer = app.post("/events/generate", &login(&users[0])).await;
@@ -149,7 +138,7 @@ async fn while_a_broker_hangs_under_load_all_posts_are_answered_and_what_is_ackn
     let app = TestApp::ready(&cluster).await;
     let load = app.load();
     load.until_acknowledged(200).await;
-    let paused = Paused::new(&cluster, cluster.leader_of(1).await);
+    let paused = Disturbed::paused(&cluster, cluster.leader_of(1).await);
     let began = std::time::Instant::now();
     eventually("posts are refused", async || (load.refused() > 0).then_some(())).await;
     let refused = load.refused();
@@ -191,7 +180,7 @@ async fn one_address_is_enough_when_its_broker_dies() {
     app.until_ready().await;
     let load = app.load();
     load.until_acknowledged(200).await;
-    let killed = Killed::new(&cluster, 2);
+    let killed = Disturbed::killed(&cluster, 2);
     let users = ["user-1", "user-2", "user-3", "user-4", "user-5", "user-6", "user-7", "user-8"];
     let mut partitions = std::collections::BTreeSet::new();
     for user in users {
