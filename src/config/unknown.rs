@@ -4,7 +4,7 @@ use super::table::ALL;
 
 /// First words of settings that are the first words of others' variables, too: of AWS's tools, of Rust's, and of
 /// whatever asks through a proxy (`HTTP_PROXY`).
-const SHARED: [&str; 3] = ["AWS", "HTTP", "RUST"];
+const SHARED: [&str; 4] = ["AWS", "HTTP", "HTTPS", "RUST"];
 
 /// The name of the setting that is meant, where the variable is none: it is one in lower case, or nearly one, or it
 /// begins as settings do.

@@ -13,6 +13,7 @@ mod addresses;
 use std::{
     error::Error as StdError,
     future::Future,
+    ops::Deref,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -34,7 +35,7 @@ use self::{absence::Absence, addresses::Addresses};
 use super::{
     ClusterConfig, nodelay,
     producer::Breakers,
-    security::{Distrust, Refusals},
+    security::{Distrust, Refusals, Sasl, Session, Snapshot},
     staggered::first_success,
     topic,
     wire::{Connection, WireError},
@@ -46,9 +47,42 @@ pub struct Cluster {
     config: ClusterConfig,
     addresses: Addresses,
     absence: Absence,
-    client: Mutex<Option<Arc<Client>>>,
+    client: Mutex<Option<SharedClient>>,
+    /// The session of the last connection that was made, where sessions have an end.
+    session: Mutex<Option<Session>>,
     breakers: Breakers,
     refusals: Refusals,
+}
+
+/// rskafka's client, and what its connections are made with.
+#[derive(Debug)]
+struct SharedClient {
+    client: Arc<Client>,
+    snapshot: Snapshot,
+    session: Option<Session>,
+}
+
+/// rskafka's client of one partition. Its connection does not authenticate anew, as ours do: it is given up before its
+/// session ends.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    client: PartitionClient,
+    session: Option<Session>,
+}
+
+impl Partition {
+    /// Whether another is to be opened in its place.
+    pub(crate) fn is_nearly_over(&self) -> bool {
+        self.session.is_some_and(|session| session.is_nearly_over())
+    }
+}
+
+impl Deref for Partition {
+    type Target = PartitionClient;
+
+    fn deref(&self) -> &PartitionClient {
+        &self.client
+    }
 }
 
 /// A call through rskafka that did not succeed.
@@ -119,6 +153,7 @@ impl Cluster {
             absence: Absence::new(),
             config,
             client: Mutex::default(),
+            session: Mutex::default(),
             breakers: Breakers::default(),
             refusals: Refusals::default(),
         }
@@ -135,14 +170,14 @@ impl Cluster {
     }
 
     /// rskafka's client of one partition, on a connection of its own to the leader.
-    pub(crate) async fn partition(&self, topic: &str, partition: i32) -> Result<PartitionClient, CallError> {
+    pub(crate) async fn partition(&self, topic: &str, partition: i32) -> Result<Partition, CallError> {
         let client = self.client().await?;
         let opening = client.partition_client(topic, partition, UnknownTopicHandling::Error);
         let opened = within(self.config.request_timeout, opening).await;
         match opened {
-            Ok(opened) => {
+            Ok(client) => {
                 nodelay::set_on_all_sockets();
-                Ok(opened)
+                Ok(Partition { client, session: self.session_from_now() })
             }
             Err(error) => {
                 self.discard();
@@ -176,8 +211,12 @@ impl Cluster {
     }
 
     async fn client(&self) -> Result<Arc<Client>, CallError> {
-        if let Some(client) = self.client.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            return Ok(Arc::clone(client));
+        let snapshot = self.config.security.snapshot();
+        if let Some(shared) = self.client.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
+            && shared.snapshot == snapshot
+            && !shared.session.is_some_and(|session| session.is_nearly_over())
+        {
+            return Ok(Arc::clone(&shared.client));
         }
         // rskafka would not tell which address it cannot reach, nor distrust from any other failure.
         let alive = self.connect().await.map_err(|error| match error {
@@ -187,11 +226,20 @@ impl Cluster {
         let builder = ClientBuilder::new(vec![alive.address().to_owned()])
             .client_id(self.config.client_id.as_str())
             .backoff_config(one_attempt());
-        let building = self.config.security.protect(builder).build();
+        let building = self.config.security.protect(builder, &snapshot).build();
         let client = Arc::new(within(self.config.connect_timeout, building).await?);
         nodelay::set_on_all_sockets();
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
+        let shared = SharedClient { client: Arc::clone(&client), snapshot, session: self.session_from_now() };
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(shared);
         Ok(client)
+    }
+
+    /// The session of a connection of rskafka's that is made now: as long as that of our last one, or as the token that it
+    /// is made with.
+    fn session_from_now(&self) -> Option<Session> {
+        let session = *self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = self.config.security.sasl.as_ref().and_then(Sasl::token_left);
+        session.map(|session| session.again().within(token))
     }
 
     /// A connection of our own to that `host:port`, unless it was refused a moment ago.
@@ -200,7 +248,8 @@ impl Cluster {
         self.addresses.tried(address, false);
         let opened = Connection::open(address, &self.config).await;
         match &opened {
-            Ok(_) => {
+            Ok(connection) => {
+                *self.session.lock().unwrap_or_else(PoisonError::into_inner) = connection.session();
                 self.addresses.tried(address, true);
                 self.refusals.tried(address, None);
             }

@@ -11,12 +11,12 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     Cluster,
-    cluster::{CallError, within},
+    cluster::{CallError, Partition, within},
     wire::LONGEST_IDLE,
 };
 
 /// A connection that was used, and when.
-type Kept = (PartitionClient, Instant);
+type Kept = (Partition, Instant);
 
 /// A topic's partitions, each on a connection that is kept.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ impl Ends {
         // Taken: when nobody waits for the answer any more, the next call has a connection of its own.
         if let Some((client, used)) = kept.take()
             && used.elapsed() < LONGEST_IDLE
+            && !client.is_nearly_over()
             && let Ok(end) = self.ask(&client).await
         {
             *kept = Some((client, Instant::now()));

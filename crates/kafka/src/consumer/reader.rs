@@ -13,7 +13,7 @@ use std::{mem, ops::Range, sync::Arc, time::Duration};
 use kafka_protocol::ResponseError;
 use log::{debug, info};
 use rskafka::{
-    client::{error::ProtocolError, partition::PartitionClient},
+    client::error::ProtocolError,
     record::RecordAndOffset,
 };
 use thiserror::Error;
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::{
     Cluster, Record,
-    cluster::{CallError, within},
+    cluster::{CallError, Partition, within},
     leader,
     message::timestamp,
     topic,
@@ -59,7 +59,7 @@ pub struct Reader {
     plain: bool,
     /// Whether the last stretch ended where the log does.
     at_end: bool,
-    rskafka: Option<PartitionClient>,
+    rskafka: Option<Partition>,
     own: Option<Connection>,
 }
 
@@ -203,7 +203,7 @@ impl Reader {
     }
 
     async fn read_by_rskafka(&mut self, from: i64) -> Result<Stretch, ReadError> {
-        let client = match self.rskafka.take() {
+        let client = match self.rskafka.take().filter(|client| !client.is_nearly_over()) {
             Some(client) => client,
             None => {
                 if let Some(why) = self.why_not_plain().await.map_err(failed)? {

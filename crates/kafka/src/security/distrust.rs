@@ -9,6 +9,8 @@ use std::{
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::TokenError;
+
 /// Why a connection is refused, by either side, for what the other is or says that it is.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Distrust {
@@ -30,6 +32,9 @@ pub enum Distrust {
         /// The broker's word.
         reason: String,
     },
+    /// The authorization server gives no token to prove who this is.
+    #[error(transparent)]
+    Token(TokenError),
 }
 
 /// How long a broker that was distrusted is left alone. Passwords are mended by people, and brokers count and

@@ -1,16 +1,23 @@
 //! How connections to brokers are protected, and who they say they are: TLS and SASL, for rskafka's
 //! connections just as for our own.
 
+mod credential;
 mod distrust;
+mod oauth;
 mod sasl;
 mod secret;
+mod session;
 #[cfg(feature = "tls")]
 mod tls;
 
+pub use credential::Credential;
 pub use distrust::Distrust;
 pub(crate) use distrust::Refusals;
+pub use oauth::{OauthBearer, TokenError, TokenRequest};
+pub(crate) use sasl::SessionFault;
 pub use sasl::{Sasl, SaslMechanism};
 pub use secret::Secret;
+pub(crate) use session::Session;
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsFault, TlsFiles};
 
@@ -26,17 +33,53 @@ pub struct Security {
     pub sasl: Option<Sasl>,
 }
 
+/// What connections are made with just now: certificates and passwords change while the process runs.
+#[derive(Clone, Default)]
+pub(crate) struct Snapshot {
+    #[cfg(feature = "tls")]
+    tls: Option<std::sync::Arc<tokio_rustls::rustls::ClientConfig>>,
+    password: Option<Secret>,
+}
+
 impl Security {
+    /// What a connection that is made now is made with.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            #[cfg(feature = "tls")]
+            tls: self.tls.as_ref().map(Tls::config),
+            password: self.sasl.as_ref().and_then(Sasl::password),
+        }
+    }
+
     /// Has rskafka protect its connections likewise.
-    pub(crate) fn protect(&self, builder: ClientBuilder) -> ClientBuilder {
+    pub(crate) fn protect(&self, builder: ClientBuilder, snapshot: &Snapshot) -> ClientBuilder {
         #[cfg(feature = "tls")]
-        let builder = match &self.tls {
-            Some(tls) => builder.tls_config(tls.config()),
+        let builder = match &snapshot.tls {
+            Some(tls) => builder.tls_config(std::sync::Arc::clone(tls)),
             None => builder,
         };
         match &self.sasl {
-            Some(sasl) => builder.sasl_config(sasl.for_rskafka()),
+            Some(sasl) => builder.sasl_config(sasl.for_rskafka(snapshot.password.as_ref())),
             None => builder,
         }
+    }
+}
+
+impl PartialEq for Snapshot {
+    fn eq(&self, other: &Self) -> bool {
+        #[cfg(feature = "tls")]
+        let same = match (&self.tls, &other.tls) {
+            (Some(one), Some(other)) => std::sync::Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        #[cfg(not(feature = "tls"))]
+        let same = true;
+        same && self.password == other.password
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Snapshot(…)")
     }
 }

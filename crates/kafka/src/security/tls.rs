@@ -1,29 +1,18 @@
 //! TLS by rustls on ring: whom to trust, and the client's own certificate. PEM files, as librdkafka takes them.
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
-use chrono::{DateTime, SecondsFormat};
+use highwater_net::{client::Trust, files::FromFiles, pem};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{
-        CertificateError, ClientConfig, Error as TlsError, InvalidMessage, RootCertStore,
-        crypto::ring,
-        pki_types::{
-            CertificateDer, PrivateKeyDer, ServerName, UnixTime,
-            pem::{self, PemObject as _},
-        },
-    },
+    rustls::{ClientConfig, Error as TlsError, InvalidMessage, pki_types::ServerName},
 };
 
-/// What TLS connections are made with; read once.
+/// What TLS connections are made with. The files are read again when they change.
 #[derive(Clone)]
-pub struct Tls(Arc<ClientConfig>);
+pub struct Tls(Arc<FromFiles<Arc<ClientConfig>>>);
 
 /// Where it is read from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,40 +41,25 @@ impl Tls {
     ///
     /// Everything that is wrong with them.
     pub fn read(files: &TlsFiles) -> Result<Self, Vec<TlsFault>> {
-        let mut faults = Vec::new();
-        let mut noted = |fault| faults.push(fault);
-        let authorities = match &files.ca {
-            Some(ca) => authorities(ca),
-            None => authorities_of_the_system(),
+        let TlsFiles { ca, identity } = files.clone();
+        let pair = identity.iter().flat_map(|(certificate, key)| [certificate.clone(), key.clone()]);
+        let paths = ca.iter().cloned().chain(pair).collect();
+        let files = files.clone();
+        let in_words = |faults: Vec<TlsFault>| {
+            let clauses: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            clauses.join("; ")
         };
-        let authorities = authorities.map_err(TlsFault::Ca).map_err(&mut noted).ok();
-        let identity = files.identity.as_ref().map(|(certificate, key)| {
-            let certificate =
-                certificates(certificate).map_err(TlsFault::Certificate).map_err(&mut noted).ok();
-            let key = private_key(key).map_err(TlsFault::Key).map_err(&mut noted).ok();
-            certificate.zip(key)
-        });
-        let Some(authorities) = authorities else { return Err(faults) };
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| vec![TlsFault::Ca(error.to_string())])?
-            .with_root_certificates(authorities);
-        match identity {
-            None => Ok(Self(Arc::new(builder.with_no_client_auth()))),
-            Some(None) => Err(faults),
-            Some(Some((certificate, key))) => match builder.with_client_auth_cert(certificate, key) {
-                Ok(config) => Ok(Self(Arc::new(config))),
-                Err(TlsError::InconsistentKeys(_)) => {
-                    Err(vec![TlsFault::Key("is another certificate's".into())])
-                }
-                Err(error) => Err(vec![TlsFault::Certificate(format!("cannot be used: {error}"))]),
-            },
-        }
+        Ok(Self(Arc::new(FromFiles::new(paths, move || configuration(&files), in_words)?)))
     }
 
-    /// As rskafka takes it.
+    /// As the files have it now.
     pub(super) fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.0.current())
+    }
+
+    /// The same trust, for a URL.
+    pub fn trust(&self) -> Trust {
+        Trust::of(self.config())
     }
 
     /// Speaks TLS from here on, with the broker of that `host:port`, whose certificate must name the host.
@@ -109,26 +83,54 @@ impl Tls {
             TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => {
                 "the listener does not speak it".to_owned()
             }
-            // In words that stay the same, as rustls' do not: each look would be news.
-            TlsError::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => {
-                format!("the certificate is expired since {}, by this machine's clock", moment(*not_after))
-            }
-            TlsError::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. }) => {
-                format!(
-                    "the certificate is not valid before {}, by this machine's clock",
-                    moment(*not_before)
-                )
-            }
-            objection => objection.to_string(),
+            objection => match pem::date_fault(objection) {
+                Some(fault) => format!("the certificate {fault}"),
+                None => objection.to_string(),
+            },
         })
     }
 }
 
-/// A moment as a certificate has it.
-fn moment(time: UnixTime) -> String {
-    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    let moment = DateTime::from_timestamp(seconds, 0);
-    moment.map_or_else(|| seconds.to_string(), |moment| moment.to_rfc3339_opts(SecondsFormat::Secs, true))
+fn configuration(files: &TlsFiles) -> Result<Arc<ClientConfig>, Vec<TlsFault>> {
+    let mut faults = Vec::new();
+    let mut noted = |fault| faults.push(fault);
+    let authorities = match &files.ca {
+        Some(ca) => pem::authorities(ca),
+        None => pem::authorities_of_the_system(),
+    };
+    let authorities = authorities.map_err(TlsFault::Ca).map_err(&mut noted).ok();
+    let identity = files.identity.as_ref().map(|(certificate, key)| {
+        let certificate =
+            pem::certificates(certificate).map_err(TlsFault::Certificate).map_err(&mut noted).ok();
+        let key = pem::private_key(key).map_err(TlsFault::Key).map_err(&mut noted).ok();
+        certificate.zip(key)
+    });
+    let Some(authorities) = authorities else { return Err(faults) };
+    let builder = ClientConfig::builder_with_provider(pem::provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| vec![TlsFault::Ca(error.to_string())])?
+        .with_root_certificates(authorities);
+    match identity {
+        None => Ok(Arc::new(builder.with_no_client_auth())),
+        Some(None) => Err(faults),
+        Some(Some((certificate, key))) => match builder.with_client_auth_cert(certificate, key) {
+            Ok(config) => Ok(Arc::new(config)),
+            Err(TlsError::InconsistentKeys(_)) => {
+                Err(vec![TlsFault::Key("is another certificate's".into())])
+            }
+            Err(error) => Err(vec![TlsFault::Certificate(format!("cannot be used: {error}"))]),
+        },
+    }
+}
+
+impl fmt::Display for TlsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ca(clause) => write!(f, "the file of authorities {clause}"),
+            Self::Certificate(clause) => write!(f, "the certificate {clause}"),
+            Self::Key(clause) => write!(f, "the key {clause}"),
+        }
+    }
 }
 
 /// Nothing of keys and certificates is shown.
@@ -146,45 +148,3 @@ impl PartialEq for Tls {
 }
 
 impl Eq for Tls {}
-
-fn authorities(path: &Path) -> Result<RootCertStore, String> {
-    let mut authorities = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        authorities.add(certificate).map_err(|error| format!("holds what is no authority's: {error}"))?;
-    }
-    Ok(authorities)
-}
-
-/// Those of the system that can be read; one that cannot is not trusted, and the others are.
-fn authorities_of_the_system() -> Result<RootCertStore, String> {
-    let mut authorities = RootCertStore::empty();
-    authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if authorities.is_empty() {
-        return Err("must be set: this system has no certificates of authorities".to_owned());
-    }
-    Ok(authorities)
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => Err("holds no certificate in PEM".to_owned()),
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(unreadable(error)),
-    }
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
-        pem::Error::NoItemsFound => "holds no private key in PEM, or an encrypted one".to_owned(),
-        error => unreadable(error),
-    })
-}
-
-/// Without what the file holds: it may be a key.
-fn unreadable(error: pem::Error) -> String {
-    match error {
-        pem::Error::Io(error) => format!("cannot be read: {error}"),
-        _ => "is damaged PEM".to_owned(),
-    }
-}

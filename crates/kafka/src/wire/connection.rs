@@ -15,7 +15,11 @@ use tokio::{
 };
 
 use super::{WireError, decode, stream::Stream};
-use crate::{ClusterConfig, staggered::first_success};
+use crate::{
+    ClusterConfig,
+    security::{Sasl, Session},
+    staggered::first_success,
+};
 
 /// The largest answer that is read; a length beyond it is taken for garbage. Of anything but records a few bytes
 /// become a structure of a hundred and more, and a topic of a hundred thousand partitions is described in less.
@@ -41,9 +45,13 @@ pub struct Connection {
     correlation: i32,
     versions: Vec<(i16, RangeInclusive<i16>)>,
     /// Set while a request is under way: one that was abandoned leaves its answer in the stream.
-    unusable: bool,
+    pub(super) unusable: bool,
     /// When it was last answered.
     answered: Instant,
+    /// Who the client says it is, where that is wanted.
+    pub(super) sasl: Option<Sasl>,
+    /// How long the broker believes that, where it has an end.
+    pub(super) session: Option<Session>,
 }
 
 impl Connection {
@@ -83,6 +91,8 @@ impl Connection {
             versions: vec![(ApiKey::ApiVersions as i16, 0..=0)],
             unusable: false,
             answered: Instant::now(),
+            sasl: config.security.sasl.clone(),
+            session: None,
         };
         // A broker that hangs is found out by this: the system accepts connections for it.
         let request = ApiVersionsRequest::default();
@@ -91,6 +101,11 @@ impl Connection {
         connection.versions =
             answer.api_keys.iter().map(|api| (api.api_key, api.min_version..=api.max_version)).collect();
         Ok(connection)
+    }
+
+    /// How long the broker believes who the client is, where that has an end.
+    pub(crate) fn session(&self) -> Option<Session> {
+        self.session
     }
 
     /// The broker's `host:port`.
@@ -154,6 +169,9 @@ impl Connection {
         let version = self.version::<R>(known)?;
         if self.unusable {
             return Err(self.broken(io::Error::other("an earlier request was abandoned")));
+        }
+        if self.session.is_some_and(|session| session.is_nearly_over()) {
+            self.renew_session().await?;
         }
         let malformed = |reason| WireError::Malformed { what, reason };
         let frame = self.encode(request, version).map_err(malformed)?;

@@ -19,6 +19,11 @@ mod cors;
 mod filters;
 mod head;
 mod healthcheck;
+#[cfg(feature = "tls")]
+mod https;
+#[cfg(not(feature = "tls"))]
+#[path = "no_https.rs"]
+mod https;
 mod media;
 mod methods;
 mod observer;
@@ -54,6 +59,7 @@ pub use cors::Cors;
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
 pub use head::Hosts;
 pub use healthcheck::is_healthy;
+pub use https::{Https, HttpsFault, HttpsFiles};
 use media::accepts_gzip;
 pub use media::{JSON, NDJSON, prefers_ndjson};
 pub use methods::{nothing, refuse};
@@ -85,6 +91,8 @@ pub struct Config {
     pub body_timeout: Duration,
     /// How long an answer may take to begin.
     pub request_timeout: Duration,
+    /// TLS under all that is said on the service's own port; `None` is HTTP alone.
+    pub https: Option<Https>,
     /// The port where `/health`, `/ready` and `/metrics` are asked, and nothing else, beside the service's own.
     pub ops_port: Option<u16>,
     /// The most connections at one time.
