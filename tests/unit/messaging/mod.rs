@@ -12,6 +12,6 @@ mod message_set;
 mod partitioner;
 mod range;
 mod record_batch;
+mod redrive_progress;
 mod roster;
-mod settled;
 mod watermark;

@@ -14,7 +14,7 @@ use highwater::{
 };
 use highwater_kafka::{Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::Roster};
 use highwater_web::{
-    dead_letters::Desk,
+    dead_letters::DlqAdmin,
     http::{BodyLimits, Door, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
@@ -50,7 +50,7 @@ pub(crate) struct Service {
     pub(crate) limits: BodyLimits,
     pub(crate) run: Run,
     pub(crate) turns: Arc<Turns>,
-    pub(crate) dead_letters: Option<Arc<Desk>>,
+    pub(crate) dead_letters: Option<Arc<DlqAdmin>>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -111,7 +111,7 @@ impl Service {
             ..Operations::new("highwater", self.status.subscribe(), Arc::new(Traffic::new(&PATHS).unwrap()))
         };
         let api = Api {
-            events: TypedProducer::over(self.publisher.clone(), "/highwater"),
+            events: TypedProducer::new(self.publisher.clone(), "/highwater"),
             store: self.store.clone(),
             config: Config { event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into() },
             limits: self.limits,

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Board, Cluster, ConsumerConfig, ConsumerCounts, Handler, dead_letter::DeadLetters, topic::Topic,
+    Cluster, ConsumerConfig, ConsumerCounts, Handler, StatusRegistry, dead_letter::DlqPublisher, topic::Topic,
 };
 pub use committed::Committed;
 pub(super) use committed::{topic_of, with_topic, word};
@@ -34,7 +34,7 @@ use shift::Shift;
 pub use watermark::Watermark;
 use worker::Worker;
 
-/// The part of the board that is the committed offsets'.
+/// The part of the registry that is the committed offsets'.
 const COMMITTING: &str = "committing offsets";
 
 /// A running consumer. Dropped without [`Consumer::stop`], it goes on to the end of the process.
@@ -52,14 +52,14 @@ impl Consumer {
         topic: Topic,
         config: ConsumerConfig,
         handler: Arc<dyn Handler>,
-        dead_letters: DeadLetters,
-        board: Arc<Board>,
+        dead_letters: DlqPublisher,
+        registry: Arc<StatusRegistry>,
     ) -> Self {
         let stop = CancellationToken::new();
-        board.group(|group| group.id.clone_from(&config.group_id));
+        registry.group(|group| group.id.clone_from(&config.group_id));
         let counts = Arc::<ConsumerCounts>::default();
         let staffing =
-            Staffing { cluster, topic, config, handler, dead_letters, board, counts: Arc::clone(&counts) };
+            Staffing { cluster, topic, config, handler, dead_letters, registry, counts: Arc::clone(&counts) };
         Self { stop: stop.clone(), task: tokio::spawn(Run::new(staffing, stop).run()), counts }
     }
 
@@ -83,8 +83,8 @@ struct Staffing {
     topic: Topic,
     config: ConsumerConfig,
     handler: Arc<dyn Handler>,
-    dead_letters: DeadLetters,
-    board: Arc<Board>,
+    dead_letters: DlqPublisher,
+    registry: Arc<StatusRegistry>,
     counts: Arc<ConsumerCounts>,
 }
 

@@ -46,17 +46,17 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(staffing: Staffing, stop: CancellationToken) -> Self {
-        let (config, board) = (&staffing.config, &staffing.board);
+        let (config, registry) = (&staffing.config, &staffing.registry);
         let coordinator = Coordinator::new(Arc::clone(&staffing.cluster), config.group_id.clone());
         let coordinator = Arc::new(coordinator.within_a_session_of(config.session_timeout));
         let topic = Arc::clone(staffing.topic.name());
         let handler = Arc::clone(&staffing.handler);
-        let mut shift = Shift::new(Arc::clone(&coordinator), topic, config, handler, Arc::clone(board));
+        let mut shift = Shift::new(Arc::clone(&coordinator), topic, config, handler, Arc::clone(registry));
         let enrolment = Arc::new(Enrolment {
             coordinator,
             topic: staffing.topic.clone(),
             config: config.clone(),
-            board: Arc::clone(board),
+            registry: Arc::clone(registry),
         });
         let membership = Membership::start(Arc::clone(&enrolment));
         shift.serves(membership.standing());
@@ -103,14 +103,14 @@ impl Run {
             () = self.stop.cancelled() => return ControlFlow::Break(()),
             () = self.staffing.topic.changed_from(self.partitions) => {
                 self.partitions = self.staffing.topic.partitions();
-                self.staffing.board.group(|group| group.topic_partitions = self.partitions);
+                self.staffing.registry.group(|group| group.topic_partitions = self.partitions);
                 self.staffing.handler.topic_has(self.partitions).await;
             }
             call = self.membership.next() => return self.heed(call).await,
             committed = committed(&self.enrolment, self.shift.most()), if staffs => self.staff(&committed),
             () = tokio::time::sleep_until(idle_at.unwrap_or_else(Instant::now)), if idle_at.is_some() => {
                 self.idle_since = None;
-                self.staffing.board.group(|group| group.idle = true);
+                self.staffing.registry.group(|group| group.idle = true);
             }
             entry = self.shift.keep_books(later_than) => match entry {
                 Entry::Unstaffed => {}
@@ -139,7 +139,7 @@ impl Run {
             Call::Barred(reason) => {
                 error!("out of the group for good: {reason}");
                 self.abandon().await;
-                self.staffing.board.group(|group| {
+                self.staffing.registry.group(|group| {
                     group.phase = GroupPhase::Left;
                     group.error = Some(reason);
                 });
@@ -213,7 +213,7 @@ impl Run {
         };
         self.projected.extend(released);
         self.membership.leave(Leave::Unfit).await;
-        self.staffing.board.group(|group| {
+        self.staffing.registry.group(|group| {
             group.phase = GroupPhase::Left;
             group.error = Some(reason);
         });
@@ -234,7 +234,7 @@ impl Run {
     }
 
     fn remember(&self, why: Why, gained: BTreeSet<i32>, gave_up: BTreeSet<i32>) {
-        self.staffing.board.group(|group| {
+        self.staffing.registry.group(|group| {
             group.rebalanced(Rebalance {
                 at: why.since,
                 reason: why.reason,
@@ -252,7 +252,7 @@ impl Run {
         let (member, generation) = claim.map(|claim| (claim.member, claim.generation)).unwrap_or_default();
         let gave_up = if gone.is_empty() { String::new() } else { format!(" given-up={gone:?}") };
         info!("assigned: group={group} generation={generation} partitions={held:?}{gave_up}");
-        self.staffing.board.group(|group| {
+        self.staffing.registry.group(|group| {
             group.member = member.as_str().to_owned();
             group.generation = generation;
             group.error = None;
@@ -303,7 +303,7 @@ impl Run {
             dead_letters: staffing.dead_letters.clone(),
             progress,
             lease: self.membership.standing().lease(),
-            board: Arc::clone(&staffing.board),
+            registry: Arc::clone(&staffing.registry),
             reset,
             stop,
             started: self.shift.started_signal(),
@@ -314,11 +314,11 @@ impl Run {
 
     /// Whether the coordinator ever gave it something to hold, if only nothing.
     fn has_joined(&self) -> bool {
-        !self.staffing.board.watch().borrow().group.member.is_empty()
+        !self.staffing.registry.watch().borrow().group.member.is_empty()
     }
 
     fn phase(&self, phase: GroupPhase) {
-        self.staffing.board.group(|group| group.phase = phase);
+        self.staffing.registry.group(|group| group.phase = phase);
     }
 }
 
@@ -330,14 +330,14 @@ async fn committed(enrolment: &Enrolment, held: i32) -> BTreeMap<i32, Committed>
         let partitions = 0..held.max(enrolment.topic.partitions() as i32);
         match enrolment.coordinator.committed(enrolment.topic.name(), partitions).await {
             Ok(committed) => {
-                enrolment.board.succeeded(COMMITTING);
+                enrolment.registry.succeeded(COMMITTING);
                 let read = |(partition, (offset, note)): (_, (_, String))| {
                     (partition, Committed::read(offset, &note))
                 };
                 return committed.into_iter().map(read).collect();
             }
             Err(error) => {
-                enrolment.board.failed(COMMITTING, &error.explained());
+                enrolment.registry.failed(COMMITTING, &error.explained());
                 backoff.wait().await;
             }
         }

@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{COMMITTING, Committed, Progress, Worker, progress::Reach};
 use crate::{
-    Board, ConsumerConfig, Handler,
+    ConsumerConfig, Handler, StatusRegistry,
     backoff::Backoff,
     group::{Coordinator, Standing},
     wire::WireError,
 };
 
-/// How often the board learns where each partition stands.
+/// How often the registry learns where each partition stands.
 const REPORT_INTERVAL: Duration = Duration::from_millis(100);
 /// The most that counts as having passed between two looks at a handler's call.
 const LONGEST_LOOK: Duration = Duration::from_secs(10);
@@ -50,7 +50,7 @@ pub(super) struct Shift {
     max_processing: Duration,
     /// Asked how far back it holds, which is committed beside each offset.
     handler: Arc<dyn Handler>,
-    board: Arc<Board>,
+    registry: Arc<StatusRegistry>,
     posts: BTreeMap<i32, Post>,
     workers: JoinSet<()>,
     /// Whose a worker is.
@@ -77,7 +77,7 @@ impl Shift {
         topic: Arc<str>,
         config: &ConsumerConfig,
         handler: Arc<dyn Handler>,
-        board: Arc<Board>,
+        registry: Arc<StatusRegistry>,
     ) -> Self {
         let every = |period| {
             let mut ticks = interval(period);
@@ -90,7 +90,7 @@ impl Shift {
             standing: Arc::default(),
             max_processing: config.max_processing,
             handler,
-            board,
+            registry,
             posts: BTreeMap::new(),
             workers: JoinSet::new(),
             places: HashMap::new(),
@@ -156,7 +156,7 @@ impl Shift {
         post.worker = Some(handle);
     }
 
-    /// Commits at each interval, and at once when a start is resolved; reports to the board; looks whether
+    /// Commits at each interval, and at once when a start is resolved; reports to the registry; looks whether
     /// each handler returns. Returns when something needs attention: as to workers, when the time of a partition
     /// comes that was not due at `after`; not at all where that is `None`. May be called off at any moment.
     pub(super) async fn keep_books(&mut self, after: Option<Instant>) -> Entry {
@@ -226,7 +226,7 @@ impl Shift {
         self.dismiss(partitions)
     }
 
-    /// Says on the board why these partitions stand still.
+    /// Says on the registry why these partitions stand still.
     pub(super) fn stand_still(&mut self, partitions: &BTreeSet<i32>, reason: &str) {
         for partition in partitions {
             if let Some(post) = self.posts.get(partition) {
@@ -326,11 +326,11 @@ impl Shift {
 
     async fn try_commit(&self) {
         match self.commit().await {
-            Ok(true) => self.board.succeeded(COMMITTING),
-            Ok(false) => self.board.withdraw(COMMITTING),
+            Ok(true) => self.registry.succeeded(COMMITTING),
+            Ok(false) => self.registry.withdraw(COMMITTING),
             // The heartbeats learn the same, and see to it; or the group gathers, and it is tried again.
             Err(error) if error.code().is_some_and(is_of_the_membership) => {}
-            Err(error) => self.board.failed(COMMITTING, &error.explained()),
+            Err(error) => self.registry.failed(COMMITTING, &error.explained()),
         }
     }
 
@@ -358,7 +358,7 @@ impl Shift {
 
     fn report(&self) {
         let partitions: Vec<_> = self.posts.values().map(|post| post.progress.status()).collect();
-        self.board.group(|group| group.partitions = partitions);
+        self.registry.group(|group| group.partitions = partitions);
     }
 }
 

@@ -43,7 +43,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Lives in the group until it leaves, or may not come back.
 pub(super) async fn live(enrolment: &Enrolment, line: &mut Line) -> Ended {
-    enrolment.board.group(|group| (group.protocol, group.assignor) = ("consumer", None));
+    enrolment.registry.group(|group| (group.protocol, group.assignor) = ("consumer", None));
     let mut member = Member {
         enrolment,
         coordinator: Arc::clone(&enrolment.coordinator),
@@ -224,7 +224,7 @@ impl Member<'_> {
             info!("heartbeats are answered again: going on");
         }
         let epoch = answer.member_epoch;
-        self.enrolment.board.group(|group| group.generation = epoch);
+        self.enrolment.registry.group(|group| group.generation = epoch);
         let Some(assignment) = answer.assignment else { return Ok(()) };
         let assigned = assignment.topic_partitions;
         if assigned.iter().any(|assigned| assigned.topic_id != self.topic_id) {

@@ -2,7 +2,7 @@
 //! connections just as for our own.
 
 mod credential;
-mod distrust;
+mod handshake;
 mod oauth;
 mod sasl;
 mod secret;
@@ -11,8 +11,8 @@ mod session;
 mod tls;
 
 pub use credential::Credential;
-pub use distrust::Distrust;
-pub(crate) use distrust::Refusals;
+pub(crate) use handshake::AuthBackoff;
+pub use handshake::HandshakeError;
 pub use oauth::{OauthBearer, TokenError, TokenRequest};
 pub(crate) use sasl::SessionFault;
 pub use sasl::{Sasl, SaslMechanism};

@@ -9,7 +9,7 @@ use kafka_protocol::{
 };
 
 use super::{Connection, WireError};
-use crate::security::{Distrust, Sasl, Session, SessionFault};
+use crate::security::{HandshakeError, Sasl, Session, SessionFault};
 
 impl Connection {
     /// Proves who the client is; before that a broker answers nothing but ApiVersions.
@@ -23,7 +23,7 @@ impl Connection {
             return Err(self.refused(sasl, reason));
         }
         let mut session = sasl.session().await.map_err(|fault| match fault {
-            SessionFault::Token(error) => WireError::Distrust(Distrust::Token(error)),
+            SessionFault::Token(error) => WireError::Handshake(HandshakeError::Token(error)),
             SessionFault::Credentials(reason) => self.refused(sasl, reason),
         })?;
         let mut received: Option<Bytes> = None;
@@ -72,6 +72,6 @@ impl Connection {
 
     fn refused(&self, sasl: &Sasl, reason: String) -> WireError {
         let (address, user) = (self.address().to_owned(), sasl.user().to_owned());
-        WireError::Distrust(Distrust::Sasl { address, user, reason })
+        WireError::Handshake(HandshakeError::Sasl { address, user, reason })
     }
 }

@@ -98,8 +98,10 @@ impl Worker {
             start = offset + 1;
         }
         self.progress.done(start..stretch.end);
-        let mut burials: FuturesUnordered<_> =
-            poison.iter().map(|poisoned| self.bury(&records[poisoned.index], &poisoned.reason)).collect();
+        let mut burials: FuturesUnordered<_> = poison
+            .iter()
+            .map(|poisoned| self.send_to_dlq(&records[poisoned.index], &poisoned.reason))
+            .collect();
         while let Some(offset) = burials.next().await {
             let offset = offset?;
             self.progress.done(offset..offset + 1);
@@ -107,7 +109,7 @@ impl Worker {
         Ok(())
     }
 
-    async fn bury(&self, record: &Record, reason: &str) -> Result<i64, Halt> {
+    async fn send_to_dlq(&self, record: &Record, reason: &str) -> Result<i64, Halt> {
         warn!(
             partition = record.partition, offset = record.offset;
             "malformed record goes to the dead letters: {reason}"
@@ -116,7 +118,7 @@ impl Worker {
         loop {
             self.hold_lease().await?;
             // Not cut short by a stop: it has a deadline, and what it achieves need not be done again.
-            match self.dead_letters.bury(record, reason).await {
+            match self.dead_letters.send_to_dlq(record, reason).await {
                 Ok(_) => {
                     self.counts.dead_letters.add(1);
                     self.progress.stands_still(None);

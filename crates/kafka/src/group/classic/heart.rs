@@ -11,9 +11,9 @@ use super::{
     super::{Claim, Coordinator, Lease, Standing, membership::Enrolment},
     is_out,
 };
-use crate::{Board, wire::WireError};
+use crate::{StatusRegistry, wire::WireError};
 
-/// The part of the board that is the heartbeats'.
+/// The part of the registry that is the heartbeats'.
 const PART: &str = "sending heartbeats";
 /// Between attempts while the coordinator does not answer.
 const RETRY: Duration = Duration::from_millis(250);
@@ -32,7 +32,7 @@ pub(super) enum Beat {
 /// Makes the member heard, and renews its lease by that.
 #[derive(Debug)]
 pub(super) struct Heart {
-    board: Arc<Board>,
+    registry: Arc<StatusRegistry>,
     interval: Duration,
     /// How long a lease runs after an answered heartbeat.
     term: Duration,
@@ -57,7 +57,7 @@ impl Heart {
     pub(super) fn new(enrolment: &Enrolment) -> Self {
         let config = &enrolment.config;
         Self {
-            board: Arc::clone(&enrolment.board),
+            registry: Arc::clone(&enrolment.registry),
             interval: config.heartbeat_interval,
             // In a rebalance the coordinator waits no longer than that, whatever is left of the session.
             term: Lease::term(config.session_timeout.min(config.rebalance_timeout)),
@@ -81,7 +81,7 @@ impl Heart {
     /// It is out of the group.
     pub(super) fn stop(&mut self) {
         self.life = None;
-        self.board.withdraw(PART);
+        self.registry.withdraw(PART);
     }
 
     /// Sends heartbeats when they are due, until one is answered.
@@ -108,7 +108,7 @@ impl Heart {
                 }
                 Err(error) if is_out(&error) => return Beat::Out(error),
                 Err(error) => {
-                    self.board.failed(PART, &error.explained());
+                    self.registry.failed(PART, &error.explained());
                     if !life.lapsed && !life.lease.is_valid() {
                         life.lapsed = true;
                         warn!("no heartbeat was answered for {:?}: standing still until one is", self.term);
@@ -117,7 +117,7 @@ impl Heart {
                 }
             };
             life.due = sent + self.interval;
-            self.board.succeeded(PART);
+            self.registry.succeeded(PART);
             if std::mem::take(&mut life.lapsed) {
                 info!("heartbeats are answered again: going on");
             }
@@ -139,7 +139,7 @@ impl Heart {
 
 impl Drop for Heart {
     fn drop(&mut self) {
-        self.board.withdraw(PART);
+        self.registry.withdraw(PART);
     }
 }
 

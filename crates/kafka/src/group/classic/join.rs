@@ -113,7 +113,7 @@ impl Joiner {
         let term = enrolment.config.session_timeout.min(enrolment.config.rebalance_timeout);
         standing.lease().renew(synced_at, Lease::term(term));
         let assignor = joined.protocol_name.as_deref().and_then(Assignor::named);
-        enrolment.board.group(|group| group.assignor = assignor.map(Assignor::name));
+        enrolment.registry.group(|group| group.assignor = assignor.map(Assignor::name));
         Ok(Session { assignment, leads, partitions, others, synced_at })
     }
 

@@ -30,7 +30,7 @@ const CALLED: &str = "the coordinator called for it: a member joined, left or ch
 
 /// Lives in the group until it leaves, or may not come back.
 pub(super) async fn live(enrolment: &Enrolment, line: &mut Line) -> Ended {
-    enrolment.board.group(|group| group.protocol = "classic");
+    enrolment.registry.group(|group| group.protocol = "classic");
     let member = Member {
         enrolment,
         line,
