@@ -2,7 +2,7 @@
 
 use std::{env::temp_dir, fs, path::PathBuf};
 
-use highwater_kafka::security::{Sasl, SaslMechanism, Secret, Security};
+use highwater_kafka::security::{Credential, Sasl, SaslMechanism, Secret, Security};
 use uuid::Uuid;
 
 #[cfg(feature = "embedded-broker")]
@@ -41,8 +41,9 @@ impl Drop for TestFile {
 #[allow(clippy::needless_update, reason = "without TLS it has no other field")]
 fn alice(password: &str) -> Security {
     let (mechanism, username) = (SaslMechanism::ScramSha512, "alice".to_owned());
+    let password = Credential::given(Secret::new(password));
     Security {
-        sasl: Some(Sasl { mechanism, username, password: Secret::new(password) }),
+        sasl: Some(Sasl::User { mechanism, username, password }),
         ..Security::default()
     }
 }

@@ -12,7 +12,7 @@ use tokio_rustls::{
 
 /// What TLS connections are made with. The files are read again when they change.
 #[derive(Clone)]
-pub struct Tls(Arc<FromFiles<Arc<ClientConfig>>>);
+pub struct Tls(Arc<FromFiles<ClientConfig>>);
 
 /// Where it is read from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Tls {
 
     /// As the files have it now.
     pub(super) fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.0.current())
+        self.0.current()
     }
 
     /// The same trust, for a URL.
@@ -91,7 +91,7 @@ impl Tls {
     }
 }
 
-fn configuration(files: &TlsFiles) -> Result<Arc<ClientConfig>, Vec<TlsFault>> {
+fn configuration(files: &TlsFiles) -> Result<ClientConfig, Vec<TlsFault>> {
     let mut faults = Vec::new();
     let mut noted = |fault| faults.push(fault);
     let authorities = match &files.ca {
@@ -111,10 +111,10 @@ fn configuration(files: &TlsFiles) -> Result<Arc<ClientConfig>, Vec<TlsFault>> {
         .map_err(|error| vec![TlsFault::Ca(error.to_string())])?
         .with_root_certificates(authorities);
     match identity {
-        None => Ok(Arc::new(builder.with_no_client_auth())),
+        None => Ok(builder.with_no_client_auth()),
         Some(None) => Err(faults),
         Some(Some((certificate, key))) => match builder.with_client_auth_cert(certificate, key) {
-            Ok(config) => Ok(Arc::new(config)),
+            Ok(config) => Ok(config),
             Err(TlsError::InconsistentKeys(_)) => {
                 Err(vec![TlsFault::Key("is another certificate's".into())])
             }

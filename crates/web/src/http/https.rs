@@ -48,7 +48,7 @@ pub enum HttpsFault {
 #[derive(Clone)]
 pub struct Https {
     files: HttpsFiles,
-    config: Arc<FromFiles<Arc<ServerConfig>>>,
+    config: Arc<FromFiles<ServerConfig>>,
 }
 
 impl Https {
@@ -83,7 +83,7 @@ impl Https {
 
     /// What accepts a connection now.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.config.current()))
+        TlsAcceptor::from(self.config.current())
     }
 
     /// How this machine asks its own server. It is known by its address, not by its certificate, which names another host.
@@ -96,7 +96,7 @@ impl Https {
     }
 }
 
-fn configuration(files: &HttpsFiles) -> Result<Arc<ServerConfig>, Vec<HttpsFault>> {
+fn configuration(files: &HttpsFiles) -> Result<ServerConfig, Vec<HttpsFault>> {
     let certificate = pem::certificates(&files.certificate).map_err(HttpsFault::Certificate);
     let key = pem::private_key(&files.key).map_err(HttpsFault::Key);
     let clients = files.client_ca.as_ref().map(|ca| pem::authorities(ca).map_err(HttpsFault::ClientCa));
@@ -133,7 +133,7 @@ fn configuration(files: &HttpsFiles) -> Result<Arc<ServerConfig>, Vec<HttpsFault
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     // Sessions are the clients' to keep.
     config.ticketer = ring::Ticketer::new().map_err(|error| vec![HttpsFault::Key(error.to_string())])?;
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 impl fmt::Display for HttpsFault {
