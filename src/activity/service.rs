@@ -29,7 +29,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     #[cfg(feature = "embedded-broker")]
     let (config, _broker) = crate::embedded::embedded(config).await?;
 
-    let kafka = Kafka::new(config.kafka).looking_every(config.consumer.metadata_max_age);
+    let kafka = Kafka::new(config.kafka).with_metadata_max_age(config.consumer.metadata_max_age);
     let topic = kafka.topic::<Event>(config.topic);
     let store = Arc::new(MemoryStore::new(&config.store));
     let conflicts = Arc::new(Conflicts::default());

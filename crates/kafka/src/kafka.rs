@@ -7,8 +7,8 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, ConsumerCounts, Context, DeadLetters, Envelope,
     Message, Payload, Producer, ProducerConfig, PublishError, Publisher, Receipt, Status, Topic, TopicConfig,
-    event_handler::{BatchHandler, Reading},
-    group::Roster,
+    event_handler::{BatchHandler, DecodingHandler},
+    group::GroupDescription,
 };
 
 /// How often to look for new partitions, unless told otherwise.
@@ -40,13 +40,13 @@ impl Kafka {
 
     /// How often to look whether topics have new partitions.
     #[must_use]
-    pub fn looking_every(self, metadata_max_age: Duration) -> Self {
+    pub fn with_metadata_max_age(self, metadata_max_age: Duration) -> Self {
         Self { metadata_max_age, ..self }
     }
 
     /// Who its events are from: a URI reference, CloudEvents' `source`.
     #[must_use]
-    pub fn speaking_as(self, source: &str) -> Self {
+    pub fn with_source(self, source: &str) -> Self {
         Self { source: source.into(), ..self }
     }
 
@@ -122,7 +122,7 @@ impl<P: Payload> TypedTopic<P> {
         let producer = Arc::new(Producer::new(cluster, self.handle.clone(), config, board));
         TypedProducer {
             producer: Some(Arc::clone(&producer)),
-            ..TypedProducer::over(producer, &self.kafka.source)
+            ..TypedProducer::new(producer, &self.kafka.source)
         }
     }
 
@@ -157,7 +157,7 @@ pub struct TypedProducer<P> {
 
 impl<P: Payload> TypedProducer<P> {
     /// Writes through that publisher, such as a test's own.
-    pub fn over(publisher: Arc<dyn Publisher>, source: &str) -> Self {
+    pub fn new(publisher: Arc<dyn Publisher>, source: &str) -> Self {
         Self { publisher, producer: None, source: source.into(), payload: PhantomData }
     }
 
@@ -271,12 +271,12 @@ impl<P: Payload> Subscription<'_, P> {
         let letters = Arc::new(letters.not_needed());
         let source = &self.topic.config.name;
         let dead_letters = DeadLetters::new(Arc::clone(&letters) as _, source, &self.config.group_id);
-        let handler = Arc::new(Reading::new(Arc::new(handler)));
+        let handler = Arc::new(DecodingHandler::new(Arc::new(handler)));
         let topic = self.topic.handle.clone();
         let name = Arc::clone(topic.name());
-        let roster = Arc::new(Roster::new(Arc::clone(&cluster), &self.config.group_id, &board));
+        let group = Arc::new(GroupDescription::new(Arc::clone(&cluster), &self.config.group_id, &board));
         let consumer = Consumer::start(cluster, topic, self.config, handler, dead_letters, board);
-        Consuming { topic: name, consumer, letters, roster }
+        Consuming { topic: name, consumer, letters, group }
     }
 }
 
@@ -287,7 +287,7 @@ pub struct Consuming {
     topic: Arc<str>,
     consumer: Consumer,
     letters: Arc<Producer>,
-    roster: Arc<Roster>,
+    group: Arc<GroupDescription>,
 }
 
 impl Consuming {
@@ -302,8 +302,8 @@ impl Consuming {
     }
 
     /// Who else is in its group.
-    pub fn roster(&self) -> &Arc<Roster> {
-        &self.roster
+    pub fn group_description(&self) -> &Arc<GroupDescription> {
+        &self.group
     }
 
     /// What its dead letters are sent through.

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use chrono::Utc;
 use highwater_kafka::{
-    Board, Cluster, Consumer, DeadLetters, Handler, Message, OffsetReset, Producer, Publisher as _, Record,
-    Topic, Verdict,
+    BatchOutcome, Board, Cluster, Consumer, DeadLetters, Message, OffsetReset, Producer, Publisher as _,
+    Record, RecordHandler, Topic,
 };
 use highwater_web::shutdown::Shutdown;
 use tokio::{
@@ -146,12 +146,12 @@ fn letters_group(name: &str) -> String {
 struct Collect(mpsc::UnboundedSender<Record>);
 
 #[async_trait]
-impl Handler for Collect {
-    async fn handle(&self, records: &[Record]) -> Verdict {
+impl RecordHandler for Collect {
+    async fn handle(&self, records: &[Record]) -> BatchOutcome {
         for record in records {
             // Nobody waits for more of them at the end.
             let _ = self.0.send(record.clone());
         }
-        Verdict::default()
+        BatchOutcome::default()
     }
 }

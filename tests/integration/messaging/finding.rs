@@ -170,6 +170,6 @@ async fn a_broker_that_is_away_for_less_than_a_moment_costs_no_refusal() {
 
 #[tokio::test]
 async fn without_an_address_no_broker_is_found() {
-    let cluster = Cluster::new(ClusterConfig::at(Vec::new()));
+    let cluster = Cluster::new(ClusterConfig::new(Vec::new()));
     cluster.connect().await.unwrap_err();
 }

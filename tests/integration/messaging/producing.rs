@@ -207,7 +207,7 @@ async fn a_connection_that_was_idle_for_long_is_not_written_to() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
     // Nobody else makes connections meanwhile.
-    let (never, config) = (Duration::from_secs(60 * 60), TopicConfig::named(&cluster.topic));
+    let (never, config) = (Duration::from_secs(60 * 60), TopicConfig::new(&cluster.topic));
     let topic = Topic::follow(Arc::clone(&client.cluster), config, never, Arc::clone(&client.board));
     let producer = client.producer(topic);
     let opened = || cluster.broker().faults().count(ApiKey::ApiVersions);

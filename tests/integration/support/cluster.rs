@@ -6,8 +6,8 @@ use std::{
 };
 
 use highwater_kafka::{
-    Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, DeadLetters, Handler, OffsetReset, Producer,
-    ProducerConfig, Topic, TopicConfig,
+    Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, DeadLetters, OffsetReset, Producer,
+    ProducerConfig, RecordHandler, Topic, TopicConfig,
     group::{Assignor, GroupProtocol},
     security::Security,
 };
@@ -112,7 +112,7 @@ impl Client {
     }
 
     pub(crate) fn topic_named(&self, name: &str, partitions: i32) -> Topic {
-        self.topic_of(TopicConfig { partitions, retention: None, ..TopicConfig::named(name) })
+        self.topic_of(TopicConfig { partitions, retention: None, ..TopicConfig::new(name) })
     }
 
     pub(crate) fn topic_of(&self, config: TopicConfig) -> Topic {
@@ -152,11 +152,11 @@ impl Client {
         }
     }
 
-    pub(crate) fn consumer(&self, handler: Arc<dyn Handler>) -> Consumer {
+    pub(crate) fn consumer(&self, handler: Arc<dyn RecordHandler>) -> Consumer {
         self.consumer_with(handler, self.consumer_config())
     }
 
-    pub(crate) fn consumer_with(&self, handler: Arc<dyn Handler>, config: ConsumerConfig) -> Consumer {
+    pub(crate) fn consumer_with(&self, handler: Arc<dyn RecordHandler>, config: ConsumerConfig) -> Consumer {
         let dead_letters =
             DeadLetters::new(self.producer(self.dead_letter_topic()), &self.topic, &self.group);
         let (cluster, board) = (Arc::clone(&self.cluster), Arc::clone(&self.board));

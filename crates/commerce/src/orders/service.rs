@@ -24,8 +24,9 @@ use crate::{Config, state::Room, users::Users};
 ///
 /// A topic cannot keep state.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
-    let kafka =
-        Kafka::new(config.kafka).speaking_as("/orders").looking_every(config.consumer.metadata_max_age);
+    let kafka = Kafka::new(config.kafka)
+        .with_source("/orders")
+        .with_metadata_max_age(config.consumer.metadata_max_age);
     let users = Arc::new(Ledger::<Users>::start(&kafka, config.state.users, config.producer.clone()));
     let orders = Arc::new(Ledger::<Orders>::start(&kafka, config.state.orders, config.producer));
     let room = Room::new(config.state.max_bytes);

@@ -353,7 +353,7 @@ async fn a_letter_that_its_topic_refuses_for_good_stays_and_keeps_no_other() {
         partitions: 3,
         retention: None,
         max_message_bytes: 10_000,
-        ..TopicConfig::named(&cluster.topic)
+        ..TopicConfig::new(&cluster.topic)
     };
     let source = client.topic_of(small);
     eventually("the source is there", async || (source.partitions() == 3).then_some(())).await;

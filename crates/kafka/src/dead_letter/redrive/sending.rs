@@ -77,9 +77,9 @@ impl Work<'_> {
         let by = Instant::now() + COMMIT_PATIENCE;
         let mut backoff = Backoff::new();
         loop {
-            let outcome = match self.crown.claim() {
-                Some(claim) => {
-                    coordinator.commit(&claim, topic, &noted).await.map_err(|error| error.to_string())
+            let outcome = match self.crown.generation() {
+                Some(generation) => {
+                    coordinator.commit(&generation, topic, &noted).await.map_err(|error| error.to_string())
                 }
                 None => Err("out of the redrive group".to_owned()),
             };

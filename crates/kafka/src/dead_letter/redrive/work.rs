@@ -197,11 +197,11 @@ impl Work<'_> {
             match shelf.read(from).await {
                 Ok(fetched) => return Ok((fetched.records, fetched.next)),
                 // It was there when this began.
-                Err(ReadError::OutOfRange | ReadError::MadeAgain) => {
+                Err(ReadError::OutOfRange | ReadError::TopicRecreated) => {
                     return Err(Stopped::Early(UNREAD.to_owned()));
                 }
                 Err(error @ ReadError::Undecodable(_)) => return Err(Stopped::Early(error.to_string())),
-                Err(ReadError::Passing(_)) => {
+                Err(ReadError::Transient(_)) => {
                     self.crown.may_go_on()?;
                     backoff.wait().await;
                 }
