@@ -28,7 +28,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use highwater_kafka::{Ends, Kafka, ProducerConfig, TopicConfig, TransientError, TypedProducer, TypedTopic};
+use highwater_kafka::{
+    EndOffsets, Kafka, ProducerConfig, TopicConfig, TransientError, TypedProducer, TypedTopic,
+};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +48,7 @@ pub struct Ledger<F: Fold> {
     shared: Arc<Shared<F>>,
     topic: TypedTopic<F::Event>,
     producer: TypedProducer<F::Event>,
-    ends: Ends,
+    ends: EndOffsets,
     stop: CancellationToken,
     following: JoinSet<()>,
     fitness: watch::Receiver<Option<Unfit>>,
@@ -64,14 +66,14 @@ impl<F: Fold> Ledger<F> {
     /// ignored. [`Ledger::unfit`] tells when the topic cannot be used.
     pub fn start(kafka: &Kafka, config: TopicConfig, producer: ProducerConfig) -> Self {
         let partitions = config.partitions;
-        let topic = kafka.topic::<F::Event>(config).in_partitions(partitions as usize);
+        let topic = kafka.topic::<F::Event>(config).with_max_partitions(partitions as usize);
         let producer = topic.producer(producer);
         let shared = Arc::new(Shared {
             replica: RwLock::new(Replica::new(partitions as usize)),
             awaited: Awaited::default(),
             places: Places::new(topic.handle().name(), partitions),
         });
-        let ends = Ends::new(kafka.cluster(), topic.handle().name(), partitions);
+        let ends = EndOffsets::new(kafka.cluster(), topic.handle().name(), partitions);
         let stop = CancellationToken::new();
         let (unfit, fitness) = watch::channel(None);
         let mut following = JoinSet::new();

@@ -163,7 +163,7 @@ async fn a_broker_that_is_away_for_less_than_a_moment_costs_no_refusal() {
         let producer = Arc::clone(&producer);
         async move { producer.publish(message("k", "v")).await }
     });
-    eventually("it was tried", async || (producer.figures().retries > 0).then_some(())).await;
+    eventually("it was tried", async || (producer.metrics().retries > 0).then_some(())).await;
     broker.resume().await.unwrap();
     waiting.await.unwrap().unwrap();
 }

@@ -13,5 +13,5 @@ mod message_set;
 mod partitioner;
 mod range;
 mod record_batch;
-mod settled;
+mod redrive_progress;
 mod watermark;

@@ -16,7 +16,7 @@ use highwater_kafka::{
     Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::GroupDescription,
 };
 use highwater_web::{
-    dead_letters::Desk,
+    dead_letters::DlqAdmin,
     http::{BodyLimits, Door, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
@@ -52,7 +52,7 @@ pub(crate) struct Service {
     pub(crate) limits: BodyLimits,
     pub(crate) run: Run,
     pub(crate) turns: Arc<Turns>,
-    pub(crate) dead_letters: Option<Arc<Desk>>,
+    pub(crate) dead_letters: Option<Arc<DlqAdmin>>,
     pub(crate) shutdown: Shutdown,
 }
 

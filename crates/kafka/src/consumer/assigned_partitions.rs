@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{COMMITTING, CommittedOffset, Progress, Worker, progress::ProjectionEnd};
 use crate::{
-    Board, ConsumerConfig, RecordHandler,
+    ConsumerConfig, RecordHandler, StatusRegistry,
     backoff::Backoff,
     group::{Coordinator, MemberState},
     wire::WireError,
 };
 
-/// How often the board learns where each partition stands.
+/// How often the registry learns where each partition stands.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
 /// The most that counts as having passed between two looks at a handler's call.
 const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(10);
@@ -50,7 +50,7 @@ pub(super) struct AssignedPartitions {
     max_processing: Duration,
     /// Asked how far back it holds, which is committed beside each offset.
     handler: Arc<dyn RecordHandler>,
-    board: Arc<Board>,
+    registry: Arc<StatusRegistry>,
     partitions: BTreeMap<i32, AssignedPartition>,
     workers: JoinSet<()>,
     /// Whose a worker is.
@@ -77,7 +77,7 @@ impl AssignedPartitions {
         topic: Arc<str>,
         config: &ConsumerConfig,
         handler: Arc<dyn RecordHandler>,
-        board: Arc<Board>,
+        registry: Arc<StatusRegistry>,
     ) -> Self {
         let every = |period| {
             let mut ticks = interval(period);
@@ -90,7 +90,7 @@ impl AssignedPartitions {
             member_state: Arc::default(),
             max_processing: config.max_processing,
             handler,
-            board,
+            registry,
             partitions: BTreeMap::new(),
             workers: JoinSet::new(),
             worker_partitions: HashMap::new(),
@@ -161,7 +161,7 @@ impl AssignedPartitions {
         assigned.worker = Some(handle);
     }
 
-    /// Commits at each interval, and at once when a start is resolved; reports to the board; looks whether
+    /// Commits at each interval, and at once when a start is resolved; reports to the registry; looks whether
     /// each handler returns. Returns when something needs attention: as to workers, when the time of a partition
     /// comes that was not due at `after`; not at all where that is `None`. May be called off at any moment.
     pub(super) async fn run_maintenance(&mut self, after: Option<Instant>) -> MaintenanceEvent {
@@ -240,7 +240,7 @@ impl AssignedPartitions {
         self.remove_all(partitions)
     }
 
-    /// Says on the board why these partitions stand still.
+    /// Says on the registry why these partitions stand still.
     pub(super) fn stall(&mut self, partitions: &BTreeSet<i32>, reason: &str) {
         for partition in partitions {
             if let Some(assigned) = self.partitions.get(partition) {
@@ -350,11 +350,11 @@ impl AssignedPartitions {
 
     async fn try_commit(&self) {
         match self.commit().await {
-            Ok(true) => self.board.succeeded(COMMITTING),
-            Ok(false) => self.board.withdraw(COMMITTING),
+            Ok(true) => self.registry.succeeded(COMMITTING),
+            Ok(false) => self.registry.withdraw(COMMITTING),
             // The heartbeats learn the same, and see to it; or the group gathers, and it is tried again.
             Err(error) if error.code().is_some_and(is_membership_error) => {}
-            Err(error) => self.board.failed(COMMITTING, &error.explained()),
+            Err(error) => self.registry.failed(COMMITTING, &error.explained()),
         }
     }
 
@@ -383,7 +383,7 @@ impl AssignedPartitions {
     fn report_status(&self) {
         let partitions: Vec<_> =
             self.partitions.values().map(|assigned| assigned.progress.status()).collect();
-        self.board.group(|group| group.partitions = partitions);
+        self.registry.group(|group| group.partitions = partitions);
     }
 }
 

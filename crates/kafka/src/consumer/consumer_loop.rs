@@ -47,18 +47,18 @@ pub(super) struct ConsumerLoop {
 
 impl ConsumerLoop {
     pub(super) fn new(factory: WorkerFactory, stop: CancellationToken) -> Self {
-        let (config, board) = (&factory.config, &factory.board);
+        let (config, registry) = (&factory.config, &factory.registry);
         let coordinator = Coordinator::new(Arc::clone(&factory.cluster), config.group_id.clone());
         let coordinator = Arc::new(coordinator.with_session_timeout(config.session_timeout));
         let topic = Arc::clone(factory.topic.name());
         let handler = Arc::clone(&factory.handler);
         let mut assigned =
-            AssignedPartitions::new(Arc::clone(&coordinator), topic, config, handler, Arc::clone(board));
+            AssignedPartitions::new(Arc::clone(&coordinator), topic, config, handler, Arc::clone(registry));
         let context = Arc::new(MemberContext {
             coordinator,
             topic: factory.topic.clone(),
             config: config.clone(),
-            board: Arc::clone(board),
+            registry: Arc::clone(registry),
         });
         let membership = Membership::start(Arc::clone(&context));
         assigned.set_member_state(membership.state());
@@ -105,14 +105,14 @@ impl ConsumerLoop {
             () = self.stop.cancelled() => return ControlFlow::Break(()),
             () = self.factory.topic.changed_from(self.topic_partitions) => {
                 self.topic_partitions = self.factory.topic.partitions();
-                self.factory.board.group(|group| group.topic_partitions = self.topic_partitions);
+                self.factory.registry.group(|group| group.topic_partitions = self.topic_partitions);
                 self.factory.handler.partition_count_changed(self.topic_partitions).await;
             }
             event = self.membership.next() => return self.on_group_event(event).await,
             committed = committed(&self.context, self.assigned.partition_bound()), if worker_due => self.spawn_workers(&committed),
             () = tokio::time::sleep_until(idle_at.unwrap_or_else(Instant::now)), if idle_at.is_some() => {
                 self.idle_since = None;
-                self.factory.board.group(|group| group.idle = true);
+                self.factory.registry.group(|group| group.idle = true);
             }
             event = self.assigned.run_maintenance(later_than) => match event {
                 MaintenanceEvent::WorkerDue => {}
@@ -141,7 +141,7 @@ impl ConsumerLoop {
             GroupEvent::Fenced(reason) => {
                 error!("out of the group for good: {reason}");
                 self.on_lost().await;
-                self.factory.board.group(|group| {
+                self.factory.registry.group(|group| {
                     group.phase = GroupPhase::Left;
                     group.error = Some(reason);
                 });
@@ -215,7 +215,7 @@ impl ConsumerLoop {
         };
         self.projected.extend(released);
         self.membership.leave(LeaveReason::Stuck).await;
-        self.factory.board.group(|group| {
+        self.factory.registry.group(|group| {
             group.phase = GroupPhase::Left;
             group.error = Some(reason);
         });
@@ -236,7 +236,7 @@ impl ConsumerLoop {
     }
 
     fn record_rebalance(&self, cause: RebalanceCause, gained: BTreeSet<i32>, revoked: BTreeSet<i32>) {
-        self.factory.board.group(|group| {
+        self.factory.registry.group(|group| {
             group.record_rebalance(Rebalance {
                 at: cause.since,
                 reason: cause.reason,
@@ -255,7 +255,7 @@ impl ConsumerLoop {
             generation.map(|generation| (generation.member_id, generation.id)).unwrap_or_default();
         let revoked = if gone.is_empty() { String::new() } else { format!(" revoked={gone:?}") };
         info!("assigned: group={group} generation={generation} partitions={held:?}{revoked}");
-        self.factory.board.group(|group| {
+        self.factory.registry.group(|group| {
             group.member = member.as_str().to_owned();
             group.generation = generation;
             group.error = None;
@@ -306,7 +306,7 @@ impl ConsumerLoop {
             dead_letters: factory.dead_letters.clone(),
             progress,
             lease: self.membership.state().lease(),
-            board: Arc::clone(&factory.board),
+            registry: Arc::clone(&factory.registry),
             reset,
             stop,
             started: self.assigned.start_signal(),
@@ -317,11 +317,11 @@ impl ConsumerLoop {
 
     /// Whether the coordinator ever gave it something to hold, if only nothing.
     fn has_joined(&self) -> bool {
-        !self.factory.board.watch().borrow().group.member.is_empty()
+        !self.factory.registry.watch().borrow().group.member.is_empty()
     }
 
     fn set_phase(&self, phase: GroupPhase) {
-        self.factory.board.group(|group| group.phase = phase);
+        self.factory.registry.group(|group| group.phase = phase);
     }
 }
 
@@ -333,14 +333,14 @@ async fn committed(context: &MemberContext, held: i32) -> BTreeMap<i32, Committe
         let partitions = 0..held.max(context.topic.partitions() as i32);
         match context.coordinator.committed(context.topic.name(), partitions).await {
             Ok(committed) => {
-                context.board.succeeded(COMMITTING);
+                context.registry.succeeded(COMMITTING);
                 let read = |(partition, (offset, metadata)): (_, (_, String))| {
                     (partition, CommittedOffset::parse(offset, &metadata))
                 };
                 return committed.into_iter().map(read).collect();
             }
             Err(error) => {
-                context.board.failed(COMMITTING, &error.explained());
+                context.registry.failed(COMMITTING, &error.explained());
                 backoff.wait().await;
             }
         }

@@ -23,7 +23,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Board, Cluster, ConsumerConfig, ConsumerCounts, RecordHandler, dead_letter::DeadLetters, topic::Topic,
+    Cluster, ConsumerConfig, ConsumerCounts, RecordHandler, StatusRegistry, dead_letter::DlqPublisher,
+    topic::Topic,
 };
 use assigned_partitions::AssignedPartitions;
 pub use committed::CommittedOffset;
@@ -34,7 +35,7 @@ pub use reader::{ReadError, Reader};
 pub use watermark::Watermark;
 use worker::Worker;
 
-/// The part of the board that is the committed offsets'.
+/// The part of the registry that is the committed offsets'.
 const COMMITTING: &str = "committing offsets";
 
 /// A running consumer. Dropped without [`Consumer::stop`], it goes on to the end of the process.
@@ -52,11 +53,11 @@ impl Consumer {
         topic: Topic,
         config: ConsumerConfig,
         handler: Arc<dyn RecordHandler>,
-        dead_letters: DeadLetters,
-        board: Arc<Board>,
+        dead_letters: DlqPublisher,
+        registry: Arc<StatusRegistry>,
     ) -> Self {
         let stop = CancellationToken::new();
-        board.group(|group| group.id.clone_from(&config.group_id));
+        registry.group(|group| group.id.clone_from(&config.group_id));
         let counts = Arc::<ConsumerCounts>::default();
         let factory = WorkerFactory {
             cluster,
@@ -64,7 +65,7 @@ impl Consumer {
             config,
             handler,
             dead_letters,
-            board,
+            registry,
             counts: Arc::clone(&counts),
         };
         Self { stop: stop.clone(), task: tokio::spawn(ConsumerLoop::new(factory, stop).run()), counts }
@@ -90,8 +91,8 @@ struct WorkerFactory {
     topic: Topic,
     config: ConsumerConfig,
     handler: Arc<dyn RecordHandler>,
-    dead_letters: DeadLetters,
-    board: Arc<Board>,
+    dead_letters: DlqPublisher,
+    registry: Arc<StatusRegistry>,
     counts: Arc<ConsumerCounts>,
 }
 

@@ -19,9 +19,9 @@ use super::{
     reader::{ReadError, Reader},
 };
 use crate::{
-    Board, ConsumerCounts, OffsetReset, RecordHandler,
+    ConsumerCounts, OffsetReset, RecordHandler, StatusRegistry,
     backoff::Backoff,
-    dead_letter::DeadLetters,
+    dead_letter::DlqPublisher,
     group::Lease,
     sabotage::{self, Sabotage},
     wire::Fetched,
@@ -43,15 +43,15 @@ pub(super) struct Worker {
     pub(super) partition: i32,
     pub(super) reader: Reader,
     pub(super) handler: Arc<dyn RecordHandler>,
-    pub(super) dead_letters: DeadLetters,
+    pub(super) dead_letters: DlqPublisher,
     pub(super) progress: Progress,
     pub(super) lease: Lease,
-    pub(super) board: Arc<Board>,
+    pub(super) registry: Arc<StatusRegistry>,
     pub(super) reset: OffsetReset,
     pub(super) stop: CancellationToken,
     /// Told when the start is resolved: it is to be committed at once.
     pub(super) started: mpsc::Sender<()>,
-    /// The part of the board that is this worker's.
+    /// The part of the registry that is this worker's.
     pub(super) part: String,
     pub(super) counts: Arc<ConsumerCounts>,
     /// How many records the handler gets at a time.
@@ -171,7 +171,7 @@ impl Worker {
             };
             match asked {
                 Ok(range) => {
-                    self.board.succeeded(&self.part);
+                    self.registry.succeeded(&self.part);
                     self.progress.set_end(range.end);
                     return Ok(range);
                 }
@@ -192,7 +192,7 @@ impl Worker {
             };
             match read {
                 Ok(fetched) => {
-                    self.board.succeeded(&self.part);
+                    self.registry.succeeded(&self.part);
                     self.progress.set_stalled(None);
                     return Ok(Some(fetched));
                 }
@@ -229,7 +229,7 @@ impl Worker {
     }
 
     async fn retry(&self, error: &(dyn Display + Sync), backoff: &mut Backoff) -> Result<(), Interrupt> {
-        self.board.failed(&self.part, error);
+        self.registry.failed(&self.part, error);
         self.back_off(backoff).await
     }
 
@@ -251,6 +251,6 @@ impl Worker {
 impl Drop for Worker {
     /// However it ends, what it saw of the cluster counts no longer.
     fn drop(&mut self) {
-        self.board.withdraw(&self.part);
+        self.registry.withdraw(&self.part);
     }
 }

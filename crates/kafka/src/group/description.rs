@@ -14,7 +14,7 @@ use futures::{
 use tokio::time::{Instant, timeout};
 
 use super::{Coordinator, GroupMember};
-use crate::{Board, Cluster};
+use crate::{Cluster, StatusRegistry};
 
 /// How long the coordinator gets, with all that is to be asked before.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -34,10 +34,10 @@ pub struct GroupDescription {
 }
 
 impl GroupDescription {
-    /// Of that group; which protocol its members speak stands on the board.
-    pub fn new(cluster: Arc<Cluster>, group_id: &str, board: &Board) -> Self {
+    /// Of that group; which protocol its members speak stands on the registry.
+    pub fn new(cluster: Arc<Cluster>, group_id: &str, registry: &StatusRegistry) -> Self {
         let coordinator = Arc::new(Coordinator::new(cluster, group_id.to_owned()));
-        let status = board.watch();
+        let status = registry.watch();
         Self::from_fn(move || {
             let coordinator = Arc::clone(&coordinator);
             let newer = status.borrow().group.protocol == "consumer";

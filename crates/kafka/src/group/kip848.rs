@@ -44,7 +44,7 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Lives in the group until it leaves, or may not come back.
 pub(super) async fn run(context: &MemberContext, channel: &mut GroupChannel) -> MembershipEnd {
-    context.board.group(|group| (group.protocol, group.assignor) = ("consumer", None));
+    context.registry.group(|group| (group.protocol, group.assignor) = ("consumer", None));
     let mut member = Member {
         context,
         coordinator: Arc::clone(&context.coordinator),
@@ -238,7 +238,7 @@ impl Member<'_> {
             info!("heartbeats are answered again: going on");
         }
         let epoch = answer.member_epoch;
-        self.context.board.group(|group| group.generation = epoch);
+        self.context.registry.group(|group| group.generation = epoch);
         let Some(assignment) = answer.assignment else { return Ok(()) };
         let assigned = assignment.topic_partitions;
         if assigned.iter().any(|assigned| assigned.topic_id != self.topic_id) {

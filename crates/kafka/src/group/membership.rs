@@ -11,9 +11,9 @@ use tokio::{
 };
 
 use super::{Coordinator, GroupProtocol, classic, kip848, member_state::MemberState};
-use crate::{Board, ConsumerConfig, GroupPhase, Topic, backoff::Backoff};
+use crate::{ConsumerConfig, GroupPhase, StatusRegistry, Topic, backoff::Backoff};
 
-/// The part of the board that is the membership's.
+/// The part of the registry that is the membership's.
 pub(super) const JOINING: &str = "joining the group";
 
 /// What the group wants of this member now. Each but the first and the last is answered by
@@ -84,17 +84,17 @@ pub(crate) struct MemberContext {
     pub(crate) coordinator: Arc<Coordinator>,
     pub(crate) topic: Topic,
     pub(crate) config: ConsumerConfig,
-    pub(crate) board: Arc<Board>,
+    pub(crate) registry: Arc<StatusRegistry>,
 }
 
 impl MemberContext {
     pub(super) fn set_phase(&self, phase: GroupPhase) {
-        self.board.group(|group| group.phase = phase);
+        self.registry.group(|group| group.phase = phase);
     }
 
     pub(super) fn failed(&self, error: &dyn std::fmt::Display) {
-        self.board.failed(JOINING, error);
-        self.board.group(|group| group.error = Some(error.to_string()));
+        self.registry.failed(JOINING, error);
+        self.registry.group(|group| group.error = Some(error.to_string()));
     }
 
     /// Whether the group is to keep the member's place when it goes so.
@@ -112,8 +112,8 @@ impl MemberContext {
     }
 
     pub(super) fn succeeded(&self) {
-        self.board.succeeded(JOINING);
-        self.board.group(|group| group.error = None);
+        self.registry.succeeded(JOINING);
+        self.registry.group(|group| group.error = None);
     }
 }
 

@@ -113,7 +113,7 @@ struct Page(Registry);
 impl Page {
     fn producers(&self, producers: &[Arc<Producer>]) -> Result<()> {
         let figures: Vec<_> =
-            producers.iter().map(|producer| (&**producer.topic().name(), producer.figures())).collect();
+            producers.iter().map(|producer| (&**producer.topic().name(), producer.metrics())).collect();
         let each =
             |value: fn(&_) -> u64| figures.iter().map(move |(topic, figures)| ([*topic], value(figures)));
         const TOPIC: &[&str] = &["topic"];

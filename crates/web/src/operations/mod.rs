@@ -9,7 +9,9 @@ mod view;
 
 use std::{fmt, sync::Arc};
 
-use highwater_kafka::{ConsumerCounts, Consuming, KafkaStatus, Producer, Status, group::GroupDescription};
+use highwater_kafka::{
+    ConsumerCounts, ConsumerHandle, KafkaStatus, Producer, Status, group::GroupDescription,
+};
 use highwater_table::Followed;
 use serde_json::{Map, Value};
 use tokio::{sync::watch, time::Instant};
@@ -63,7 +65,7 @@ pub struct Membership {
 
 impl Membership {
     /// That of a consumer at work.
-    pub fn of(consuming: &Consuming, status: watch::Receiver<Status>) -> Self {
+    pub fn of(consuming: &ConsumerHandle, status: watch::Receiver<Status>) -> Self {
         Self {
             topic: Arc::clone(consuming.topic()),
             status,

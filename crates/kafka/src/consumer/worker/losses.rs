@@ -19,7 +19,7 @@ impl Worker {
             0 => String::new(),
             skipped => format!("; up to {skipped} records in between are not processed"),
         };
-        self.board.notice(format!(
+        self.registry.notice(format!(
             "topic {}: partition {}: offset {from} is out of the log's range; going on at {to} ({rule}){lost}",
             self.reader.topic(),
             self.partition
@@ -29,7 +29,7 @@ impl Worker {
     /// Another topic has the name of the one that was read. Each of its partitions comes to see that.
     pub(super) fn report_recreation(&self, topic: Option<Uuid>) {
         let id = topic.map(|id| format!(" (its id is {})", topic_id_text(id))).unwrap_or_default();
-        let is_news = self.board.notice(format!(
+        let is_news = self.registry.notice(format!(
             "topic {}: it was deleted and made again{id}: what was read of the old one is forgotten, and the new one is \
              read from its beginning",
             self.reader.topic()

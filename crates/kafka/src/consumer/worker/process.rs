@@ -128,7 +128,7 @@ impl Worker {
         loop {
             self.wait_for_lease().await?;
             // Not cut short by a stop: it has a deadline, and what it achieves need not be done again.
-            match self.dead_letters.bury(record, reason).await {
+            match self.dead_letters.send_to_dlq(record, reason).await {
                 Ok(_) => {
                     self.counts.dead_letters.add(1);
                     self.progress.set_stalled(None);

@@ -11,9 +11,9 @@ use super::{
     super::{Coordinator, Lease, MemberGeneration, MemberState, membership::MemberContext},
     is_fenced_out,
 };
-use crate::{Board, wire::WireError};
+use crate::{StatusRegistry, wire::WireError};
 
-/// The part of the board that is the heartbeats'.
+/// The part of the registry that is the heartbeats'.
 const COMPONENT: &str = "sending heartbeats";
 /// Between attempts while the coordinator does not answer.
 const RETRY: Duration = Duration::from_millis(250);
@@ -32,7 +32,7 @@ pub(super) enum HeartbeatResult {
 /// Makes the member heard, and renews its lease by that.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
-    board: Arc<Board>,
+    registry: Arc<StatusRegistry>,
     interval: Duration,
     /// How long a lease runs after an answered heartbeat.
     term: Duration,
@@ -57,7 +57,7 @@ impl Heartbeat {
     pub(super) fn new(context: &MemberContext) -> Self {
         let config = &context.config;
         Self {
-            board: Arc::clone(&context.board),
+            registry: Arc::clone(&context.registry),
             interval: config.heartbeat_interval,
             // In a rebalance the coordinator waits no longer than that, whatever is left of the session.
             term: Lease::term(config.session_timeout.min(config.rebalance_timeout)),
@@ -81,7 +81,7 @@ impl Heartbeat {
     /// It is out of the group.
     pub(super) fn stop(&mut self) {
         self.active = None;
-        self.board.withdraw(COMPONENT);
+        self.registry.withdraw(COMPONENT);
     }
 
     /// Sends heartbeats when they are due, until one is answered.
@@ -108,7 +108,7 @@ impl Heartbeat {
                 }
                 Err(error) if is_fenced_out(&error) => return HeartbeatResult::Lost(error),
                 Err(error) => {
-                    self.board.failed(COMPONENT, &error.explained());
+                    self.registry.failed(COMPONENT, &error.explained());
                     if !active.lease_lapsed && !active.lease.is_valid() {
                         active.lease_lapsed = true;
                         warn!("no heartbeat was answered for {:?}: pausing until one is", self.term);
@@ -117,7 +117,7 @@ impl Heartbeat {
                 }
             };
             active.due = sent + self.interval;
-            self.board.succeeded(COMPONENT);
+            self.registry.succeeded(COMPONENT);
             if std::mem::take(&mut active.lease_lapsed) {
                 info!("heartbeats are answered again: going on");
             }
@@ -139,7 +139,7 @@ impl Heartbeat {
 
 impl Drop for Heartbeat {
     fn drop(&mut self) {
-        self.board.withdraw(COMPONENT);
+        self.registry.withdraw(COMPONENT);
     }
 }
 

@@ -114,7 +114,7 @@ impl Joiner {
         let term = context.config.session_timeout.min(context.config.rebalance_timeout);
         state.lease().renew(synced_at, Lease::term(term));
         let assignor = joined.protocol_name.as_deref().and_then(Assignor::from_name);
-        context.board.group(|group| group.assignor = assignor.map(Assignor::name));
+        context.registry.group(|group| group.assignor = assignor.map(Assignor::name));
         Ok(JoinedGeneration { assignment, is_leader, partitions, other_topics, synced_at })
     }
 

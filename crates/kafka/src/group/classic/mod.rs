@@ -30,7 +30,7 @@ const REBALANCE_IN_PROGRESS: &str = "the coordinator called for it: a member joi
 
 /// Lives in the group until it leaves, or may not come back.
 pub(super) async fn run(context: &MemberContext, channel: &mut GroupChannel) -> MembershipEnd {
-    context.board.group(|group| group.protocol = "classic");
+    context.registry.group(|group| group.protocol = "classic");
     let member = Member {
         context,
         channel,
