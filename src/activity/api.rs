@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use highwater_kafka::TypedProducer;
-use highwater_web::{dead_letters::Desk, http::BodyLimits, operations::Operations, shutdown::Shutdown};
+use highwater_web::{dead_letters::DlqAdmin, http::BodyLimits, operations::Operations, shutdown::Shutdown};
 
 use super::{ConcurrencyLimit, Config, Coverage, CursorEpoch};
 use crate::store::{ActivityEvent, EventStore};
@@ -25,7 +25,7 @@ pub struct Api {
     /// The state behind `/health`, `/ready` and `/metrics`.
     pub operations: Arc<Operations>,
     /// Access to dead letters, where it is configured.
-    pub dead_letters: Option<Arc<Desk>>,
+    pub dead_letters: Option<Arc<DlqAdmin>>,
     /// Ends every wait.
     pub shutdown: Shutdown,
 }
