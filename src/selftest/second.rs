@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use chrono::Utc;
 use highwater_kafka::{
-    Cluster, Consumer, DlqPublisher, Handler, Message, OffsetReset, Producer, Publisher as _, Record,
-    StatusRegistry, Topic, Verdict,
+    BatchOutcome, Cluster, Consumer, DlqPublisher, Message, OffsetReset, Producer, Publisher as _, Record,
+    RecordHandler, StatusRegistry, Topic,
 };
 use highwater_web::shutdown::Shutdown;
 use tokio::{
@@ -17,8 +17,8 @@ use tokio::{
     time::{error::Elapsed, timeout},
 };
 
-use super::{super::service, checks::Service};
-use crate::config::Config;
+use super::checks::Service;
+use crate::{activity, config::Config};
 
 /// What is left behind where this process is killed is gone after so long.
 const RETENTION: Duration = Duration::from_secs(60 * 60);
@@ -85,7 +85,7 @@ impl Second {
         let service = Service::at(listener.local_addr()?);
         let stop = Shutdown::new();
         let session = config.consumer.session_timeout;
-        let running = tokio::spawn(service::run(config, listener.into(), stop.clone()));
+        let running = tokio::spawn(activity::run(config, listener.into(), stop.clone()));
         Ok(Self {
             service,
             name: name.to_owned(),
@@ -147,12 +147,12 @@ fn letters_group(name: &str) -> String {
 struct Collect(mpsc::UnboundedSender<Record>);
 
 #[async_trait]
-impl Handler for Collect {
-    async fn handle(&self, records: &[Record]) -> Verdict {
+impl RecordHandler for Collect {
+    async fn handle(&self, records: &[Record]) -> BatchOutcome {
         for record in records {
             // Nobody waits for more of them at the end.
             let _ = self.0.send(record.clone());
         }
-        Verdict::default()
+        BatchOutcome::default()
     }
 }
