@@ -24,7 +24,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use highwater_kafka::sabotage::{self, Sabotage};
 use log::warn;
 use scc::{HashMap, hash_map::Entry};
 use uuid::Uuid;
@@ -123,10 +122,8 @@ impl MemoryStore {
     fn admit_one(&self, partition: i32, place: Position, offered: Offered) -> Admitted {
         let Offered { offset, event } = offered;
         match self.by_id.entry_sync(event.id()) {
-            Entry::Occupied(first) if !sabotage::is(Sabotage::NoAdmission) => {
-                Err(Box::new(Repeated { first: Arc::clone(first.get()), event }))
-            }
-            entry => {
+            Entry::Occupied(first) => Err(Box::new(Repeated { first: Arc::clone(first.get()), event })),
+            Entry::Vacant(entry) => {
                 let stored = Arc::new(Stored { place, partition, offset, event });
                 entry.insert_entry(Arc::clone(&stored));
                 Ok(stored)
