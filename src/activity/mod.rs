@@ -5,7 +5,6 @@ mod api;
 mod conflicts;
 mod coverage;
 mod cursor;
-mod holdings;
 mod openapi;
 mod paths;
 mod payload;
@@ -16,19 +15,20 @@ mod routes;
 mod selection;
 pub mod selftest;
 mod service;
+mod store_status;
 
 pub use answers::turns::Turns;
 pub use api::Api;
 pub use conflicts::Conflicts;
 pub use coverage::Coverage;
 pub use cursor::Run;
-pub use holdings::Holdings;
 pub use openapi::{DOCUMENT, document};
 pub use paths::PATHS;
 pub use processor::Processor;
 pub use request::{Accepts, NewEvent};
 pub use routes::routes;
 pub use service::run;
+pub use store_status::StoreStatus;
 
 /// The settings of this service.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,11 @@ use highwater_web::{
     dead_letters,
     http::{
         JSON, NDJSON,
-        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, moment, packed},
+        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, packed, timestamp},
     },
+    invisible::visible,
     operations,
-    unpublished::reasons,
-    unseen::seen,
+    publish_problem::reasons,
 };
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
@@ -17,9 +17,9 @@ use warp::http::{HeaderName, header};
 use super::{
     answers::{crowded, event::unknown, published, store_is_away},
     coverage::{Coverage, PARTITIONS},
-    holdings::Store,
     request::MAX_CHARACTERS,
     selection::{ASCENDING, DESCENDING, MAX_LIMIT},
+    store_status::StoreHealth,
 };
 use crate::store::StoreError;
 
@@ -39,7 +39,7 @@ pub fn document() -> Value {
     document.tag("Events", "Events out, once they are processed, in the order in which they were.");
     find(&mut document);
     list(&mut document);
-    let store = document.schema::<Store>();
+    let store = document.schema::<StoreHealth>();
     let held = json!({ "events": 40, "duplicates": 0, "evicted": 0, "conflicts": 0 });
     operations::describe(&mut document, operations::Reads::OneTopic, &[("store", store, held)]);
     dead_letters::describe(&mut document);
@@ -194,7 +194,7 @@ fn envelope(fixed: &str) -> Answer {
 }
 
 /// A text that is not blank.
-const VISIBLE: &str = seen!(r"[^\u0000-\u001f\u007f-\u009f");
+const VISIBLE: &str = visible!(r"[^\u0000-\u001f\u007f-\u009f");
 
 /// What is posted; its payload by either name.
 fn new_event([payload, other]: [&str; 2]) -> Value {
@@ -226,7 +226,7 @@ pub(super) fn event(payload: &str) -> Value {
             "eventId": { "type": "string", "format": "uuid" },
             "userId": { "type": "string" },
             "eventType": { "type": "string" },
-            "timestamp": moment(&mut Default::default()),
+            "timestamp": timestamp(&mut Default::default()),
             payload: { "type": "object", "description": "As it was posted." },
         },
     })

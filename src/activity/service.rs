@@ -5,13 +5,13 @@ use std::sync::Arc;
 use highwater_kafka::Kafka;
 use highwater_web::{
     dead_letters::{self, Desk},
-    http::{self, Door, Listeners, Traffic},
+    http::{self, AdminAuth, Listeners, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
 };
 use tokio::time::timeout;
 
-use super::{Api, Conflicts, Holdings, Processor, Turns, cursor::Run, paths::PATHS, routes::routes};
+use super::{Api, Conflicts, Processor, StoreStatus, Turns, cursor::Run, paths::PATHS, routes::routes};
 use crate::{
     config::Config,
     store::{Event, MemoryStore},
@@ -39,8 +39,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         .consumer(config.consumer.clone())
         .dead_letters(config.dead_letter_topic, config.producer)
         .start(Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts)));
-    let door = config.dead_letters.admin.map(|bearer| Arc::new(Door::new(bearer)));
-    let desk = door.clone().map(|door| {
+    let admin_auth = config.dead_letters.admin.map(|bearer| Arc::new(AdminAuth::new(bearer)));
+    let desk = admin_auth.clone().map(|admin_auth| {
         let topics = dead_letters::Topics {
             cluster: Arc::clone(kafka.cluster()),
             letters: consuming.letters().topic().clone(),
@@ -49,17 +49,17 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         };
         let (limits, within) = (config.http.body_limits(), config.http.request_timeout);
         let redrive_max = config.dead_letters.redrive_max;
-        Arc::new(Desk::new(topics, &config.consumer, door, redrive_max, limits, within))
+        Arc::new(Desk::new(topics, &config.consumer, admin_auth, redrive_max, limits, within))
     });
 
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
         embedded: config.embedded,
         shutdown: shutdown.clone(),
-        door,
+        admin_auth,
         memberships: vec![Membership::of(&consuming, kafka.status())],
         producers: events.producer().into_iter().chain([consuming.letters()]).cloned().collect(),
-        particular: Some(Arc::new(Holdings {
+        status_source: Some(Arc::new(StoreStatus {
             store: Arc::clone(&store) as _,
             conflicts,
             turns: Arc::clone(&turns),
@@ -77,8 +77,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         dead_letters: desk.clone(),
         shutdown: shutdown.clone(),
     };
-    let requests = shutdown.part("requests");
-    let consumer = shutdown.part("the consumer");
+    let requests = shutdown.component("requests");
+    let consumer = shutdown.component("the consumer");
     log::info!("listening on http://{}", listeners.clients.local_addr()?);
     let stopping = async {
         shutdown.requested().await;

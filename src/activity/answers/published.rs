@@ -7,8 +7,8 @@ use highwater_kafka::{
     sabotage::{self, Sabotage},
 };
 use highwater_web::{
-    http::{Correlation, Problem, json, json_text},
-    unpublished::unpublished,
+    http::{CorrelationId, Problem, json, json_text},
+    publish_problem::publish_problem,
 };
 use uuid::Uuid;
 use warp::{
@@ -57,10 +57,10 @@ async fn publish(
         Err(problem) => return problem.into_response(),
     };
     let id = event.id();
-    let given = given.as_ref().and_then(Correlation::given);
+    let given = given.as_ref().and_then(CorrelationId::from_header);
     let context = given.as_ref().map(|given| Context::correlated(given.as_str())).unwrap_or_default();
     // Of an event that came without one, its own id is what everything about it has.
-    let correlation = given.clone().unwrap_or_else(|| Correlation::of(id)).of_this_request();
+    let correlation = given.clone().unwrap_or_else(|| CorrelationId::from_uuid(id)).of_this_request();
     if sabotage::is(Sabotage::AckBeforeKafka) {
         let events = api.events.clone();
         tokio::spawn(async move { events.send_in(&context, event).await });
@@ -108,5 +108,5 @@ fn acknowledged(status: StatusCode, body: String, id: Uuid, receipt: Receipt) ->
 /// with it the same event can be posted again, and is stored once however often it was written.
 pub(in super::super) fn failure(id: Uuid, error: PublishError) -> Problem {
     const SAFE: &str = "Posting it again with this eventId is safe: an eventId is stored once";
-    unpublished(error, SAFE).with_member("eventId", id.to_string())
+    publish_problem(error, SAFE).with_member("eventId", id.to_string())
 }

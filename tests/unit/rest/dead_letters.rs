@@ -9,7 +9,7 @@ use highwater_kafka::{
 };
 use highwater_web::{
     dead_letters::{Desk, Topics},
-    http::{Bearer, Door},
+    http::{AdminAuth, BearerToken},
 };
 
 use super::service::{Answer, Service};
@@ -48,8 +48,14 @@ fn service() -> Service {
         source: "source".into(),
         publisher: service.publisher.clone(),
     };
-    let desk =
-        Desk::new(topics, &consumer, Arc::new(Door::new(Bearer::of(TOKEN))), 3, service.limits, 4 * second);
+    let desk = Desk::new(
+        topics,
+        &consumer,
+        Arc::new(AdminAuth::new(BearerToken::new(TOKEN))),
+        3,
+        service.limits,
+        4 * second,
+    );
     service.dead_letters = Some(Arc::new(desk));
     service
 }
@@ -112,7 +118,7 @@ async fn whoever_does_not_bear_the_token_gets_401_and_is_told_what_is_taken() {
 
 #[test]
 fn a_token_is_not_shown() {
-    assert_eq!(format!("{:?}", Bearer::of(TOKEN)), "Bearer(…)");
+    assert_eq!(format!("{:?}", BearerToken::new(TOKEN)), "Bearer(…)");
 }
 
 #[tokio::test]

@@ -9,13 +9,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
-    activity::{Api, Config, Conflicts, Holdings, PATHS, Run, Turns, routes},
+    activity::{Api, Config, Conflicts, PATHS, Run, StoreStatus, Turns, routes},
     store::{self, Event, EventStore, MemoryStore, Offered},
 };
 use highwater_kafka::{Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::Roster};
 use highwater_web::{
     dead_letters::Desk,
-    http::{BodyLimits, Door, Traffic},
+    http::{AdminAuth, BodyLimits, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
 };
@@ -46,7 +46,7 @@ pub(crate) struct Service {
     pub(crate) roster: Arc<Roster>,
     pub(crate) conflicts: Arc<Conflicts>,
     pub(crate) embedded: bool,
-    pub(crate) door: Option<Arc<Door>>,
+    pub(crate) admin_auth: Option<Arc<AdminAuth>>,
     pub(crate) limits: BodyLimits,
     pub(crate) run: Run,
     pub(crate) turns: Arc<Turns>,
@@ -66,7 +66,7 @@ impl Service {
             roster: Arc::new(Roster::asking(|| Box::pin(ready(Ok(Vec::new()))))),
             conflicts: Arc::default(),
             embedded: false,
-            door: None,
+            admin_auth: None,
             limits: BodyLimits {
                 max_bytes: 64 * 1024,
                 max_depth: 32,
@@ -97,7 +97,7 @@ impl Service {
             counts: Arc::default(),
             roster: Arc::clone(&self.roster),
         };
-        let holdings = Holdings {
+        let store_status = StoreStatus {
             store: self.store.clone(),
             conflicts: self.conflicts.clone(),
             turns: Arc::clone(&self.turns),
@@ -105,9 +105,9 @@ impl Service {
         let operations = Operations {
             embedded: self.embedded,
             shutdown: self.shutdown.clone(),
-            door: self.door.clone(),
+            admin_auth: self.admin_auth.clone(),
             memberships: vec![membership],
-            particular: Some(Arc::new(holdings)),
+            status_source: Some(Arc::new(store_status)),
             ..Operations::new("highwater", self.status.subscribe(), Arc::new(Traffic::new(&PATHS).unwrap()))
         };
         let api = Api {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use highwater_kafka::dead_letter::{Letters, Place, Settled, Unreadable};
 
-use super::{Desk, request::Asked, shown};
+use super::{Desk, body, request::ListQuery};
 
 /// How many letters are read at a time where no limit was given.
 const AT_ONCE: usize = 200;
@@ -13,7 +13,7 @@ const AT_ONCE: usize = 200;
 /// A listing.
 pub(super) struct Listing {
     desk: Arc<Desk>,
-    asked: Asked,
+    query: ListQuery,
     lines: bool,
     count: u64,
     /// Which letters were sent back, where Kafka told.
@@ -29,17 +29,17 @@ enum Step {
 }
 
 impl Listing {
-    pub(super) async fn begin(desk: Arc<Desk>, asked: Asked, lines: bool) -> Self {
+    pub(super) async fn begin(desk: Arc<Desk>, query: ListQuery, lines: bool) -> Self {
         let settled = desk.redriver.settled().await;
         let settled =
             settled.inspect_err(|error| log::debug!("what was sent back is not known: {error}")).ok();
-        let next = Some(Step::Read(asked.place.clone()));
-        Self { desk, asked, lines, count: 0, settled, next }
+        let next = Some(Step::Read(query.place.clone()));
+        Self { desk, query, lines, count: 0, settled, next }
     }
 
     /// What was asked for.
-    pub(super) fn asked(&self) -> &Asked {
-        &self.asked
+    pub(super) fn query(&self) -> &ListQuery {
+        &self.query
     }
 
     /// The first piece, and where the page after this one begins, should this be a page.
@@ -75,20 +75,20 @@ impl Listing {
     /// Adds a page; returns where the one after it begins, should this be the only one.
     async fn add(&mut self, piece: &mut Vec<u8>) -> Result<Option<Place>, Unreadable> {
         let Some(Step::Read(place)) = &self.next else { return Ok(None) };
-        let limit = self.asked.limit.unwrap_or(AT_ONCE);
-        let found = self.desk.archive.newest(&self.asked.filter, place.as_ref(), limit).await?;
+        let limit = self.query.limit.unwrap_or(AT_ONCE);
+        let found = self.desk.archive.newest(&self.query.filter, place.as_ref(), limit).await?;
         let Letters { letters, next } = found;
         for letter in &letters {
             if self.count > 0 && !self.lines {
                 piece.push(b',');
             }
             self.count += 1;
-            shown::push(piece, letter, self.settled.as_ref());
+            body::push(piece, letter, self.settled.as_ref());
             if self.lines {
                 piece.push(b'\n');
             }
         }
-        let is_page = self.asked.limit.is_some();
+        let is_page = self.query.limit.is_some();
         self.next = Some(match &next {
             Some(place) if !is_page => Step::Read(Some(place.clone())),
             _ => Step::Close,

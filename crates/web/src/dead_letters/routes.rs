@@ -26,7 +26,8 @@ pub fn routes(desk: Arc<Desk>) -> Route {
              path: FullPath,
              query: String,
              accept: Option<HeaderValue>| async move {
-                match desk.door.admit(authorization.as_ref(), caller, "listing dead letters").await {
+                match desk.admin_auth.authorize(authorization.as_ref(), caller, "listing dead letters").await
+                {
                     Ok(()) => answers::list(desk, path.as_str(), &query, accept).await,
                     Err(problem) => problem.into_response(),
                 }
@@ -38,7 +39,8 @@ pub fn routes(desk: Arc<Desk>) -> Route {
         .and(header("authorization"))
         .and(caller())
         .and_then(|desk: Arc<Desk>, authorization: Option<HeaderValue>, caller: Option<IpAddr>| async move {
-            let admitted = desk.door.admit(authorization.as_ref(), caller, "sending dead letters back").await;
+            let admitted =
+                desk.admin_auth.authorize(authorization.as_ref(), caller, "sending dead letters back").await;
             Ok::<_, Rejection>((admitted, desk))
         });
     let redrive = admitted.and(json_body(limits)).then(

@@ -10,7 +10,7 @@ use highwater_kafka::{
 };
 use tokio::time::Instant;
 
-use super::{Topics, shown};
+use super::{Topics, body};
 use crate::shutdown::Shutdown;
 
 /// How many letters are read at a time.
@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Task {
+pub enum DlqCommand {
     /// To show letters, a line of JSON each, the newest first.
     List {
         /// Which.
@@ -68,7 +68,7 @@ async fn check_topics(cluster: &Cluster, names: [&str; 2]) -> anyhow::Result<()>
 ///
 /// A topic does not exist, or Kafka does not answer, or another redrive is at work, or nobody reads what is said.
 pub async fn run(
-    task: Task,
+    task: DlqCommand,
     settings: Settings,
     shutdown: &Shutdown,
     out: &mut (impl Write + Send),
@@ -88,7 +88,7 @@ pub async fn run(
         || board.watch().borrow().kafka.error.clone().map(|error| format!(" ({error})")).unwrap_or_default();
 
     match task {
-        Task::List { filter, limit } => {
+        DlqCommand::List { filter, limit } => {
             let mut left = limit.unwrap_or(usize::MAX);
             let mut place = None;
             // Where that is not known it is not told.
@@ -101,7 +101,7 @@ pub async fn run(
                 }
                 for letter in &page.letters {
                     let mut line = Vec::new();
-                    shown::push(&mut line, letter, settled.as_ref().and_then(Option::as_ref));
+                    body::push(&mut line, letter, settled.as_ref().and_then(Option::as_ref));
                     line.push(b'\n');
                     out.write_all(&line)?;
                 }
@@ -113,7 +113,7 @@ pub async fn run(
             }
             Ok(true)
         }
-        Task::Redrive(selection) => {
+        DlqCommand::Redrive(selection) => {
             let work = redriver.redrive(&selection, Instant::now() + LONGEST);
             let stopping = async {
                 shutdown.requested().await;

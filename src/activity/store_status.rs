@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::Utc;
-use highwater_web::operations::{Figure, Kind, Particular};
+use highwater_web::operations::{Metric, MetricKind, StatusSource};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -12,7 +12,7 @@ use super::{Conflicts, Turns};
 use crate::store::{EventStore, Stats};
 
 /// What is in the store, and what did not come into it.
-pub struct Holdings {
+pub struct StoreStatus {
     /// The store.
     pub store: Arc<dyn EventStore>,
     /// What came with the id of another event, and other content.
@@ -23,72 +23,72 @@ pub struct Holdings {
 
 /// What the store holds and has seen.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Store {
+pub(super) struct StoreHealth {
     #[serde(flatten)]
     stats: Stats,
     /// Of the duplicates those since the start that said something else.
     conflicts: u64,
 }
 
-impl Particular for Holdings {
+impl StatusSource for StoreStatus {
     fn health(&self) -> Map<String, Value> {
-        let stats = self.store.stats().map(|stats| Store { stats, conflicts: self.conflicts.count() });
+        let stats = self.store.stats().map(|stats| StoreHealth { stats, conflicts: self.conflicts.count() });
         let store = stats.and_then(|stats| serde_json::to_value(stats).ok());
         store.into_iter().map(|store| ("store".to_owned(), store)).collect()
     }
 
-    fn figures(&self) -> Vec<Figure> {
-        let mut figures = vec![
-            Figure {
-                name: "highwater_consume_conflicts_total",
+    fn metrics(&self) -> Vec<Metric> {
+        let mut metrics = vec![
+            Metric {
+                name: "highwater_store_conflicts_total",
                 help: "Events with the id of another and other content.",
-                kind: Kind::Counter,
+                kind: MetricKind::Counter,
                 value: self.conflicts.count(),
             },
-            Figure {
+            Metric {
                 name: "highwater_listings_refused_total",
                 help: "Listings refused because too many long ones waited for their turn.",
-                kind: Kind::Counter,
+                kind: MetricKind::Counter,
                 value: self.turns.refused(),
             },
         ];
         if let Some(Stats { events, evicted, duplicates }) = self.store.stats() {
-            figures.extend([
-                Figure {
+            metrics.extend([
+                Metric {
                     name: "highwater_store_events",
                     help: "Events in the store.",
-                    kind: Kind::Gauge,
+                    kind: MetricKind::Gauge,
                     value: events,
                 },
-                Figure {
+                Metric {
                     name: "highwater_store_evicted_total",
                     help: "Events that left for newer ones.",
-                    kind: Kind::Counter,
+                    kind: MetricKind::Counter,
                     value: evicted,
                 },
-                Figure {
-                    name: "highwater_consume_duplicates_total",
+                Metric {
+                    name: "highwater_store_duplicates_total",
                     help: "Events that were stored already.",
-                    kind: Kind::Counter,
+                    kind: MetricKind::Counter,
                     value: duplicates,
                 },
             ]);
         }
         if let Some(oldest) = self.store.oldest_millis() {
-            figures.push(Figure {
+            metrics.push(Metric {
                 name: "highwater_store_oldest_event_age_seconds",
                 help: "How long ago the event happened that leaves next.",
-                kind: Kind::Gauge,
+                kind: MetricKind::Gauge,
                 // A producer's clock may be ahead of ours.
                 value: u64::try_from((Utc::now().timestamp_millis() - oldest) / 1000).unwrap_or(0),
             });
         }
-        figures
+        metrics
     }
 }
 
-impl std::fmt::Debug for Holdings {
+impl std::fmt::Debug for StoreStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Holdings").finish_non_exhaustive()
+        f.debug_struct("StoreStatus").finish_non_exhaustive()
     }
 }
