@@ -40,7 +40,7 @@ impl StatusSource for StoreStatus {
     fn metrics(&self) -> Vec<Metric> {
         let mut metrics = vec![
             Metric {
-                name: "highwater_store_conflicts_total",
+                name: "highwater_consumer_conflicts_total",
                 help: "Events with the id of another and other content.",
                 kind: MetricKind::Counter,
                 value: self.conflicts.count(),
@@ -67,7 +67,7 @@ impl StatusSource for StoreStatus {
                     value: evicted,
                 },
                 Metric {
-                    name: "highwater_store_duplicates_total",
+                    name: "highwater_consumer_duplicates_total",
                     help: "Events that were stored already.",
                     kind: MetricKind::Counter,
                     value: duplicates,

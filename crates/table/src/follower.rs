@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use highwater_kafka::{Backoff, Board, Cluster, Envelope, Payload, ReadError, Reader, Record, TypedTopic};
+use highwater_kafka::{
+    Backoff, Cluster, Envelope, Payload, ReadError, Reader, Record, StatusRegistry, TypedTopic,
+};
 use log::{error, info, warn};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +26,7 @@ const FETCH_MAX_BYTES: i32 = 1 << 20;
 pub(super) struct Follower<P: Projection> {
     shared: Arc<Shared<P>>,
     cluster: Arc<Cluster>,
-    board: Arc<Board>,
+    registry: Arc<StatusRegistry>,
     topic: TypedTopic<P::Event>,
     stop: CancellationToken,
 }
@@ -34,7 +36,7 @@ impl<P: Projection> Clone for Follower<P> {
         Self {
             shared: Arc::clone(&self.shared),
             cluster: Arc::clone(&self.cluster),
-            board: Arc::clone(&self.board),
+            registry: Arc::clone(&self.registry),
             topic: self.topic.clone(),
             stop: self.stop.clone(),
         }
@@ -44,8 +46,8 @@ impl<P: Projection> Clone for Follower<P> {
 impl<P: Projection> Follower<P> {
     pub(super) fn new(topic: &TypedTopic<P::Event>, shared: Arc<Shared<P>>, stop: CancellationToken) -> Self {
         let kafka = topic.kafka();
-        let (cluster, board) = (Arc::clone(kafka.cluster()), Arc::clone(kafka.board()));
-        Self { shared, cluster, board, topic: topic.clone(), stop }
+        let (cluster, registry) = (Arc::clone(kafka.cluster()), Arc::clone(kafka.registry()));
+        Self { shared, cluster, registry, topic: topic.clone(), stop }
     }
 
     /// Follows all partitions until it is stopped, or the topic is invalid.
@@ -68,7 +70,7 @@ impl<P: Projection> Follower<P> {
             partitions.spawn(async move {
                 let part = format!("following {}/{partition}", follower.topic.handle().name());
                 let followed = follower.follow(partition, &part).await;
-                follower.board.withdraw(&part);
+                follower.registry.withdraw(&part);
                 followed
             });
         }
@@ -90,14 +92,14 @@ impl<P: Projection> Follower<P> {
         loop {
             match requirements::check(&self.cluster, name, partitions).await {
                 Ok(checked) => {
-                    self.board.withdraw(&part);
+                    self.registry.withdraw(&part);
                     return match checked {
                         Ok(()) => ControlFlow::Continue(()),
                         Err(invalid) => ControlFlow::Break(invalid),
                     };
                 }
                 Err(error) => {
-                    self.board.failed(&part, &error);
+                    self.registry.failed(&part, &error);
                     backoff.wait().await;
                 }
             }
@@ -116,7 +118,7 @@ impl<P: Projection> Follower<P> {
             match reader.read(position).await {
                 Ok(fetched) => {
                     backoff = Backoff::new();
-                    self.board.succeeded(part);
+                    self.registry.succeeded(part);
                     for chunk in fetched.records.chunks(CHUNK) {
                         if let Err(reason) = self.apply(chunk) {
                             return self.invalid(reason);
@@ -136,7 +138,7 @@ impl<P: Projection> Follower<P> {
                     );
                     return self.invalid(reason);
                 }
-                Err(error @ ReadError::MadeAgain) => {
+                Err(error @ ReadError::TopicRecreated) => {
                     return self.invalid(format!("{error}: what was in it is gone"));
                 }
                 Err(error @ ReadError::Undecodable(_)) => {
@@ -145,7 +147,7 @@ impl<P: Projection> Follower<P> {
                     self.failed(partition, part, &reason);
                     backoff.wait().await;
                 }
-                Err(error @ ReadError::Passing(_)) => {
+                Err(error @ ReadError::Transient(_)) => {
                     self.failed(partition, part, &error);
                     backoff.wait().await;
                 }
@@ -155,7 +157,7 @@ impl<P: Projection> Follower<P> {
 
     fn failed(&self, partition: i32, part: &str, error: &dyn Display) {
         self.shared.progress.failed(partition, error);
-        self.board.failed(part, error);
+        self.registry.failed(part, error);
     }
 
     fn invalid(&self, reason: String) -> InvalidTopic {

@@ -28,7 +28,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use highwater_kafka::{Ends, Kafka, Passing, ProducerConfig, TopicConfig, TypedProducer, TypedTopic};
+use highwater_kafka::{
+    EndOffsets, Kafka, ProducerConfig, TopicConfig, TransientError, TypedProducer, TypedTopic,
+};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +48,7 @@ pub struct EventSourcedTable<P: Projection> {
     shared: Arc<Shared<P>>,
     topic: TypedTopic<P::Event>,
     producer: TypedProducer<P::Event>,
-    ends: Ends,
+    ends: EndOffsets,
     stop: CancellationToken,
     following: JoinSet<()>,
     invalid: watch::Receiver<Option<InvalidTopic>>,
@@ -64,14 +66,14 @@ impl<P: Projection> EventSourcedTable<P> {
     /// ignored. [`EventSourcedTable::invalid_topic`] resolves when the topic cannot be used.
     pub fn start(kafka: &Kafka, config: TopicConfig, producer: ProducerConfig) -> Self {
         let partitions = config.partitions;
-        let topic = kafka.topic::<P::Event>(config).in_partitions(partitions as usize);
+        let topic = kafka.topic::<P::Event>(config).with_max_partitions(partitions as usize);
         let producer = topic.producer(producer);
         let shared = Arc::new(Shared {
             replica: RwLock::new(Replica::new(partitions as usize)),
             pending: PendingAppends::default(),
             progress: Progress::new(topic.handle().name(), partitions),
         });
-        let ends = Ends::new(kafka.cluster(), topic.handle().name(), partitions);
+        let ends = EndOffsets::new(kafka.cluster(), topic.handle().name(), partitions);
         let stop = CancellationToken::new();
         let (found_invalid, invalid) = watch::channel(None);
         let mut following = JoinSet::new();
@@ -112,7 +114,7 @@ impl<P: Projection> EventSourcedTable<P> {
     /// # Errors
     ///
     /// The table has not read so far within twice the request time-out: as a rule a partition has no leader.
-    pub async fn caught_up(&self) -> Result<(), Passing> {
+    pub async fn caught_up(&self) -> Result<(), TransientError> {
         let topic = self.topic.handle().name();
         let reached = async {
             let ends = self.ends.now().await.map_err(|error| error.to_string())?;
@@ -122,7 +124,7 @@ impl<P: Projection> EventSourcedTable<P> {
         let within = self.topic.kafka().cluster().request_timeout() * 2;
         let reached = timeout(within, reached).await;
         reached.unwrap_or_else(|_| Err(format!("it is not read that far after {within:?}"))).map_err(
-            |reason| Passing(format!("topic {topic}: where it ends now is not known here: {reason}")),
+            |reason| TransientError(format!("topic {topic}: where it ends now is not known here: {reason}")),
         )
     }
 

@@ -203,7 +203,7 @@ async fn an_id_or_a_key_of_another_event_is_refused_and_changes_nothing() {
         service
             .log
             .counts()
-            .figures()
+            .metrics()
             .iter()
             .any(|figure| { figure.name == "highwater_eventlog_conflicting_total" && figure.value == 6 })
     );

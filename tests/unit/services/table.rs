@@ -183,7 +183,7 @@ proptest! {
             for partition in 0..PARTITIONS {
                 instance.read(&log, partition, usize::MAX);
             }
-            prop_assert_eq!(instance.replica.projection(), whole.view());
+            prop_assert_eq!(instance.replica.projection(), whole.projection());
             for (write, decision) in &instance.awaited {
                 let expected = if valid[write] == 1 { Decision::Applied } else { Decision::Rejected };
                 prop_assert_eq!(*decision, Some(expected), "write {}", write);

@@ -46,7 +46,7 @@ pub(super) struct GroupBody<'a> {
     members: Option<&'a [GroupMember]>,
     /// Why `members` is null, while it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    members_unknown: Option<&'a str>,
+    members_error: Option<&'a str>,
     /// The last ones, the newest first.
     rebalances: Vec<RebalanceBody<'a>>,
     /// What went wrong last, while it has not been put right.
@@ -64,7 +64,7 @@ struct PartitionBody<'a> {
     /// Whether what was processed before is here again.
     restored: bool,
     /// Below it everything is processed.
-    processed: i64,
+    position: i64,
     /// The offset committed last.
     committed: i64,
     /// The end of the log as last seen.
@@ -74,7 +74,7 @@ struct PartitionBody<'a> {
     /// The end that is to be reached before the service is ready; null while it is not known.
     goal: Option<i64>,
     /// For how long nobody processed it in the last rebalance; null while it still stands still.
-    stood_still_ms: Option<u64>,
+    paused_ms: Option<u64>,
     /// Why it stands still, while it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
@@ -93,11 +93,11 @@ struct RebalanceBody<'a> {
     /// The generation that came of it.
     generation: i32,
     /// Until it had what it was to have.
-    took_ms: u64,
+    duration_ms: u64,
     /// Partitions that it did not have before.
-    gained: &'a BTreeSet<i32>,
+    assigned: &'a BTreeSet<i32>,
     /// Partitions that it has no more.
-    gave_up: &'a BTreeSet<i32>,
+    revoked: &'a BTreeSet<i32>,
 }
 
 /// The group by topic, where the service reads several in it.
@@ -115,7 +115,7 @@ struct MembershipView {
 impl MembershipView {
     async fn of(membership: &Membership, visibility: Visibility) -> (&str, Self) {
         // First who may take a moment: the other is of now.
-        let members = membership.roster.members().await;
+        let members = membership.description.members().await;
         let members = members
             .map_err(|why| visibility.text((*why).to_owned()).into())
             .map(|all| visibility.members(all));
@@ -151,7 +151,7 @@ impl<'a> GroupBody<'a> {
             lag: group.partitions.iter().filter_map(PartitionStatus::lag).sum(),
             partitions: group.partitions.iter().map(PartitionBody::of).collect(),
             members: members.as_deref().ok(),
-            members_unknown: members.as_ref().err().map(|why| &**why),
+            members_error: members.as_ref().err().map(|why| &**why),
             rebalances: group.rebalances.iter().map(RebalanceBody::of).collect(),
             error: group.error.as_deref(),
         }
@@ -163,12 +163,12 @@ impl<'a> PartitionBody<'a> {
         Self {
             partition: partition.partition,
             restored: partition.restored,
-            processed: partition.position,
+            position: partition.position,
             committed: partition.committed,
             end: partition.end,
             lag: partition.lag(),
             goal: partition.goal,
-            stood_still_ms: partition.stood_still.map(millis),
+            paused_ms: partition.paused.map(millis),
             error: partition.error.as_deref(),
         }
     }
@@ -180,9 +180,9 @@ impl<'a> RebalanceBody<'a> {
             at: rebalance.at.to_rfc3339_opts(SecondsFormat::Millis, true),
             reason: &rebalance.reason,
             generation: rebalance.generation,
-            took_ms: millis(rebalance.took),
-            gained: &rebalance.gained,
-            gave_up: &rebalance.gave_up,
+            duration_ms: millis(rebalance.duration),
+            assigned: &rebalance.assigned,
+            revoked: &rebalance.revoked,
         }
     }
 }

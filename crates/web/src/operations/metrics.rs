@@ -114,7 +114,7 @@ struct Scrape(Registry);
 impl Scrape {
     fn producers(&self, producers: &[Arc<Producer>]) -> Result<()> {
         let figures: Vec<_> =
-            producers.iter().map(|producer| (&**producer.topic().name(), producer.figures())).collect();
+            producers.iter().map(|producer| (&**producer.topic().name(), producer.metrics())).collect();
         let each =
             |value: fn(&_) -> u64| figures.iter().map(move |(topic, figures)| ([*topic], value(figures)));
         const TOPIC: &[&str] = &["topic"];
@@ -248,13 +248,13 @@ impl Scrape {
             PHASES.iter().map(|(phase, name)| ([*topic, *name], u64::from(status.group.phase == *phase)))
         });
         self.gauge(
-            "highwater_group_phase",
+            "highwater_consumer_group_phase",
             "1 for the phase that the member is in.",
             &["topic", "phase"],
             phases,
         )?;
         self.gauge(
-            "highwater_group_generation",
+            "highwater_consumer_group_generation",
             "The group's generation, or the member's epoch.",
             TOPIC,
             each(|status, _| status.group.generation.max(0) as u64),
