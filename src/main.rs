@@ -48,14 +48,14 @@ fn main() -> ExitCode {
             eventlog::run(settings_of_the_event_log(config)?, listener, shutdown).await
         }),
         #[cfg(feature = "eventlog")]
-        Service::EventLog(eventlog::Task::Once(chore)) => event_log(chore, config).unwrap_or_else(|error| {
+        Service::EventLog(eventlog::Task::Once(job)) => event_log(job, config).unwrap_or_else(|error| {
             eprintln!("{error:#}");
             false
         }),
         // Refused with the settings already.
         #[cfg(not(feature = "eventlog"))]
         Service::EventLog(_) => false,
-        Service::Healthcheck => http::is_healthy(&config.http).unwrap_or_else(|error| {
+        Service::Healthcheck => healthcheck(&config.http).unwrap_or_else(|error| {
             eprintln!("no answer on port {}: {error}", config.http.probe_address().port());
             false
         }),
@@ -103,6 +103,10 @@ fn run(
     outcome
 }
 
+fn healthcheck(config: &http::Config) -> io::Result<bool> {
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(http::is_healthy(config))
+}
+
 /// Without a log, which would stand between the lines of the report.
 fn run_selftest(config: Config) -> anyhow::Result<bool> {
     let runtime = runtime()?;
@@ -113,7 +117,7 @@ fn run_selftest(config: Config) -> anyhow::Result<bool> {
 }
 
 /// Without a log: what is said is for whoever asked.
-fn dead_letters(task: dead_letters::Task, config: Config) -> anyhow::Result<bool> {
+fn dead_letters(task: dead_letters::DlqCommand, config: Config) -> anyhow::Result<bool> {
     anyhow::ensure!(
         !config.embedded,
         "dead letters of which Kafka? Set KAFKA_BROKERS. (A service with an embedded broker says its address at \
@@ -121,8 +125,7 @@ fn dead_letters(task: dead_letters::Task, config: Config) -> anyhow::Result<bool
     );
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
-    let outcome =
-        runtime.block_on(dead_letters::shell::run(task, config.into(), &shutdown, &mut io::stdout()));
+    let outcome = runtime.block_on(dead_letters::cli::run(task, config.into(), &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     outcome
 }
@@ -135,14 +138,14 @@ fn settings_of_the_event_log(config: Config) -> anyhow::Result<eventlog::Config>
 
 /// A task of the event log, with its log: what it does is said there, and whether it went well by the exit code.
 #[cfg(feature = "eventlog")]
-fn event_log(chore: eventlog::Chore, config: Config) -> anyhow::Result<bool> {
+fn event_log(job: eventlog::Job, config: Config) -> anyhow::Result<bool> {
     let _logs = telemetry::start(&config.log).context("logging cannot start")?;
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
     let settings = settings_of_the_event_log(config)?;
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = eventlog::perform(chore, settings) => outcome.map(|()| true),
+            outcome = eventlog::perform(job, settings) => outcome.map(|()| true),
             () = shutdown.requested() => Ok(false),
         }
     });

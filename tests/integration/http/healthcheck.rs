@@ -5,8 +5,8 @@ use std::{io::Write, net::TcpListener, thread, time::Duration};
 use highwater::config;
 use highwater_web::http;
 
-#[test]
-fn a_healthcheck_waits_for_a_service_whose_databases_hang() {
+#[tokio::test]
+async fn a_healthcheck_waits_for_a_service_whose_databases_hang() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = format!("--port={}", listener.local_addr().unwrap().port());
     let service = thread::spawn(move || {
@@ -18,6 +18,6 @@ fn a_healthcheck_waits_for_a_service_whose_databases_hang() {
     });
     let args = ["highwater", "healthcheck", "--host=127.0.0.1", &port].map(Into::into);
     let config = config::parse(args, &config::Environment::new(), "").unwrap().config;
-    assert!(http::is_healthy(&config.http).unwrap());
+    assert!(http::is_healthy(&config.http).await.unwrap());
     service.join().unwrap();
 }

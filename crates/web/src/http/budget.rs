@@ -15,6 +15,13 @@ pub(super) const BUFFER: usize = 16 * 1024;
 pub(super) const KERNEL_BUFFER: usize = 64 * 1024;
 /// What a connection takes that does nothing: its buffers as they are at first, its task, its socket.
 pub(super) const CONNECTION: usize = 20 * 1024;
+/// What TLS takes beside: the state of a connection, and its buffers.
+pub(super) const TLS: usize = 24 * 1024;
+/// What HTTP/2 takes beside: bodies of requests up to its window, which nobody may have asked for yet, and the tables of
+/// both sides.
+pub(super) const HTTP2: usize = WINDOW as usize + 16 * 1024;
+/// How much of requests' bodies a client may send ahead on a connection of HTTP/2.
+pub(super) const WINDOW: u32 = 64 * 1024;
 /// What a connection's buffers have grown by when they were full once. They stay so.
 const GROWN: usize = 2 * BUFFER;
 /// What an answer takes beside what it is made of, when its reader is slow.
@@ -35,12 +42,12 @@ pub fn released() -> u64 {
 
 /// What all connections of a server may take.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct MemoryBudget {
     limit: usize,
     taken: AtomicUsize,
 }
 
-impl Budget {
+impl MemoryBudget {
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, taken: AtomicUsize::new(0) }
     }
@@ -67,23 +74,49 @@ impl Budget {
 
 /// What one connection has taken; dropped, all of it is given back.
 #[derive(Debug)]
-pub(super) struct Share {
-    budget: Arc<Budget>,
+pub(super) struct MemoryReservation {
+    budget: Arc<MemoryBudget>,
     taken: AtomicUsize,
+    /// What it takes where it does nothing.
+    kept: AtomicUsize,
     /// Whether it has taken what a reader costs that does not keep up.
     unread: AtomicBool,
     grown: AtomicBool,
 }
 
-impl Share {
+impl MemoryReservation {
     /// What a connection needs; `None` where that is not there.
-    pub(super) fn new(budget: &Arc<Budget>) -> Option<Self> {
-        budget.take(CONNECTION, budget.limit).then(|| Self {
+    pub(super) fn new(budget: &Arc<MemoryBudget>) -> Option<Self> {
+        budget.take(CONNECTION, budget.limit).then(|| Self::of(budget, CONNECTION))
+    }
+
+    /// Nothing yet.
+    pub(super) fn none(budget: &Arc<MemoryBudget>) -> Self {
+        Self::of(budget, 0)
+    }
+
+    fn of(budget: &Arc<MemoryBudget>, taken: usize) -> Self {
+        Self {
             budget: Arc::clone(budget),
-            taken: AtomicUsize::new(CONNECTION),
+            taken: AtomicUsize::new(taken),
+            kept: AtomicUsize::new(CONNECTION),
             unread: AtomicBool::new(false),
             grown: AtomicBool::new(false),
-        })
+        }
+    }
+
+    /// Takes so much more for as long as the connection lasts; whether it was there.
+    pub(super) fn keep(&self, bytes: usize) -> bool {
+        let there = self.budget.take(bytes, self.budget.limit);
+        if there {
+            self.kept.fetch_add(bytes, Ordering::Relaxed);
+            self.taken.fetch_add(bytes, Ordering::Relaxed);
+        }
+        there
+    }
+
+    pub(super) fn budget(&self) -> &Arc<MemoryBudget> {
+        &self.budget
     }
 
     /// Takes so much more; whether it was there.
@@ -121,9 +154,9 @@ impl Share {
     }
 
     /// Gives back what a request and its answer took.
-    pub(super) fn rest(&self) {
+    pub(super) fn release_request(&self) {
         self.unread.store(false, Ordering::Relaxed);
-        let kept = CONNECTION + if self.grown.load(Ordering::Relaxed) { GROWN } else { 0 };
+        let kept = self.kept.load(Ordering::Relaxed) + if self.grown.load(Ordering::Relaxed) { GROWN } else { 0 };
         // One step: a connection that makes room gives the same back at the same time, on another thread.
         let less = |taken: usize| (taken > kept).then_some(kept);
         if let Ok(taken) = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
@@ -132,13 +165,13 @@ impl Share {
     }
 
     /// Gives back all of it, for a connection that is being closed.
-    pub(super) fn surrender(&self) {
+    pub(super) fn release_all(&self) {
         self.budget.give_back(self.taken.swap(0, Ordering::Relaxed));
     }
 }
 
-impl Drop for Share {
+impl Drop for MemoryReservation {
     fn drop(&mut self) {
-        self.surrender();
+        self.release_all();
     }
 }

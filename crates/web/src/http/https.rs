@@ -1,14 +1,12 @@
 //! TLS under HTTP, by rustls on ring: the server's certificate, whose clients it knows, and what it speaks (ALPN).
 
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{fmt, io, net::IpAddr, path::PathBuf, sync::Arc};
 
 use highwater_net::{files::FromFiles, pem};
+use tokio::net::TcpStream;
 use tokio_rustls::{
-    TlsAcceptor,
+    TlsAcceptor, TlsConnector,
+    client::TlsStream,
     rustls::{
         ClientConfig, DigitallySignedStruct, Error as TlsError, ServerConfig, SignatureScheme,
         client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -86,13 +84,16 @@ impl Https {
         TlsAcceptor::from(self.config.current())
     }
 
-    /// How this machine asks its own server. It is known by its address, not by its certificate, which names another host.
-    pub(super) fn client() -> Result<ClientConfig, TlsError> {
-        let builder = ClientConfig::builder_with_provider(pem::provider())
-            .with_safe_default_protocol_versions()?
+    /// Speaks TLS with this machine's own server, from here on. It is known by its address, not by its certificate, which
+    /// names another host.
+    pub(super) async fn wrap(&self, address: IpAddr, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let config = ClientConfig::builder_with_provider(pem::provider())
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(OfThisMachine(ring::default_provider())));
-        Ok(builder.with_no_client_auth())
+            .with_custom_certificate_verifier(Arc::new(OfThisMachine(ring::default_provider())))
+            .with_no_client_auth();
+        TlsConnector::from(Arc::new(config)).connect(address.into(), stream).await
     }
 }
 

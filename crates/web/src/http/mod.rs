@@ -4,8 +4,10 @@
 //! what it sends, [`Parameters`] and [`segment`] what it asks, [`Problem`] is what it hears when it errs. [`client`] asks a service of this machine.
 //! Errors of a handler are replies, returned through `then`; warp's rejections only pick the route.
 
+#![cfg_attr(not(feature = "tls"), allow(dead_code, reason = "several requests at a time come with TLS"))]
+
 mod access;
-mod admin;
+mod admin_auth;
 mod answer;
 mod authority;
 mod bearer;
@@ -16,7 +18,10 @@ pub mod client;
 mod connection;
 mod correlation;
 mod cors;
+mod deadlines;
 mod filters;
+#[cfg(feature = "tls")]
+mod handshake;
 mod head;
 mod healthcheck;
 #[cfg(feature = "tls")]
@@ -24,22 +29,24 @@ mod https;
 #[cfg(not(feature = "tls"))]
 #[path = "no_https.rs"]
 mod https;
+mod limiter;
 mod media;
 mod methods;
 mod observer;
 pub mod openapi;
 mod origin;
-mod pace;
 mod parameters;
 mod paths;
 mod precondition;
 mod problem;
 mod proxies;
-mod received;
-mod room;
+mod request_body;
+#[cfg(feature = "tls")]
+mod secured;
 mod serve;
 mod service;
 mod socket;
+mod streams;
 mod traffic;
 
 use std::{
@@ -47,17 +54,18 @@ use std::{
     time::Duration,
 };
 
-pub use admin::{Door, limited};
+pub use admin_auth::{AdminAuth, limited};
 pub use answer::{answer, json};
 pub use authority::Authority;
-pub use bearer::Bearer;
+pub use bearer::BearerToken;
 pub use body::{BodyLimits, header, json_body, json_text};
 pub use budget::released;
 pub use caller::caller;
-pub use correlation::{CORRELATION_ID, Correlation, correlation};
+pub use correlation::{CORRELATION_ID, CorrelationId, correlation};
 pub use cors::Cors;
+pub use deadlines::extend_deadline;
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
-pub use head::Hosts;
+pub use head::AllowedHosts;
 pub use healthcheck::is_healthy;
 pub use https::{Https, HttpsFault, HttpsFiles};
 use media::accepts_gzip;
@@ -65,7 +73,6 @@ pub use media::{JSON, NDJSON, prefers_ndjson};
 pub use methods::{nothing, refuse};
 pub use observer::AccessLog;
 pub use origin::check_origin;
-pub use pace::grant;
 pub use parameters::{Parameters, encode_segment, next_link, segment};
 pub use paths::Paths;
 pub use precondition::{check_match, etag, with_etag};
@@ -98,7 +105,7 @@ pub struct Config {
     /// The most connections at one time.
     pub max_connections: usize,
     /// The hosts that requests may be for.
-    pub hosts: Hosts,
+    pub hosts: AllowedHosts,
     /// The most of those from one address.
     pub max_connections_per_address: Option<usize>,
     /// The most memory that connections, requests and answers take together; unset, 256 MiB.
@@ -116,6 +123,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// What a URL of the service begins with, before its colon.
+    pub fn scheme(&self) -> &'static str {
+        if self.https.is_some() { "https" } else { "http" }
+    }
+
     /// Where this machine asks how the service is.
     pub fn probe_address(&self) -> SocketAddr {
         SocketAddr::new(self.own_address().ip(), self.ops_port.unwrap_or(self.port))

@@ -5,6 +5,7 @@
 //! only costs it another sleep. So a request sets no timer and clears none.
 
 use std::{
+    cell::Cell,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::Waker,
     time::Duration,
@@ -14,7 +15,9 @@ use futures::task::AtomicWaker;
 use hyper::header::{CONNECTION, HeaderValue};
 use tokio::time::Instant;
 
-use super::{Correlation, Problem, budget::Share, room::Room};
+use super::{
+    CorrelationId, Problem, budget::MemoryReservation, limiter::ConnectionLimiter, streams::OpenStream,
+};
 
 /// How long a connection is kept that asks nothing. Longer than the minute after which load balancers
 /// and proxies drop theirs as a rule: who closes first must be the one who sends requests, or a request
@@ -24,16 +27,18 @@ const IDLE: Duration = Duration::from_secs(75);
 const STALL: Duration = Duration::from_secs(30);
 /// Or for all that is there, where that is less.
 const LEAST: usize = 64 * 1024;
+/// How long a client may take to hear that a connection takes no more requests.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 tokio::task_local! {
     /// The deadlines of the connection whose request is being answered.
-    pub(super) static CURRENT: Arc<Pace>;
+    pub(super) static CURRENT: Arc<ConnectionDeadlines>;
 }
 
 /// Gives the request that is being answered so much more time; for a handler that waits because it was
 /// asked to. Does nothing where no server runs, as in a test of a filter alone.
-pub fn grant(more: Duration) {
-    let _ = CURRENT.try_with(|pace| pace.extend(more));
+pub fn extend_deadline(more: Duration) {
+    let _ = CURRENT.try_with(|deadlines| deadlines.extend(more));
 }
 
 /// Takes so much memory for the request that is being answered, beside what every connection has; for a handler that
@@ -42,8 +47,8 @@ pub fn grant(more: Duration) {
 /// # Errors
 ///
 /// 503: large requests have taken all there is.
-pub(super) fn take(bytes: usize) -> Result<(), Problem> {
-    let there = CURRENT.try_with(|pace| pace.take(bytes)).unwrap_or(true);
+pub(super) fn reserve_memory(bytes: usize) -> Result<(), Problem> {
+    let there = CURRENT.try_with(|deadlines| deadlines.take(bytes)).unwrap_or(true);
     if there { Ok(()) } else { Err(no_memory()) }
 }
 
@@ -54,20 +59,22 @@ pub(super) fn no_memory() -> Problem {
 }
 
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct ConnectionDeadlines {
     head: Duration,
     request: Duration,
     state: Mutex<State>,
     /// What the handler at work has told of its request.
-    correlation: Mutex<Option<Correlation>>,
+    correlation: Mutex<Option<CorrelationId>>,
     /// What the connection takes of the memory that is for all.
-    share: Share,
+    reservation: MemoryReservation,
     /// Where there are others, who make room for its requests and answers when they are idle.
-    room: Weak<Room>,
+    limiter: Weak<ConnectionLimiter>,
     /// The connection's task, which is woken when it is to make room.
     task: AtomicWaker,
     /// Whether it counts as idle while a head is arriving, too.
-    idle_at_head: bool,
+    evictable_before_head: bool,
+    /// That of a request among several on its connection.
+    stream: Option<OpenStream>,
 }
 
 #[derive(Debug)]
@@ -81,6 +88,12 @@ struct State {
     idle: Option<Instant>,
     /// Whether it was closed to make room; a request that came in the same moment is still answered.
     evicted: bool,
+    /// How many requests are under way at this time, on a connection that may have several.
+    streams: Option<usize>,
+    /// Pieces of an answer that have not left yet.
+    pieces: usize,
+    /// The connection takes no more requests.
+    leaving: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -115,22 +128,45 @@ impl State {
     }
 }
 
-impl Pace {
+impl ConnectionDeadlines {
     /// Of a connection that was made just now: how long a head may take, and how long an answer may take to begin.
-    pub(super) fn new(head: Duration, request: Duration, share: Share, room: Weak<Room>) -> Self {
+    pub(super) fn new(
+        head: Duration,
+        request: Duration,
+        reservation: MemoryReservation,
+        limiter: Weak<ConnectionLimiter>,
+    ) -> Self {
         let now = Instant::now();
-        let state =
-            State { phase: Phase::New, due: Some(now + head), behind: None, idle: Some(now), evicted: false };
+        let state = State {
+            phase: Phase::New,
+            due: Some(now + head),
+            behind: None,
+            idle: Some(now),
+            evicted: false,
+            streams: None,
+            pieces: 0,
+            leaving: false,
+        };
         let (state, correlation) = (Mutex::new(state), Mutex::default());
-        Self { head, request, state, correlation, share, room, task: AtomicWaker::new(), idle_at_head: false }
+        Self {
+            head,
+            request,
+            state,
+            correlation,
+            reservation,
+            limiter,
+            task: AtomicWaker::new(),
+            evictable_before_head: false,
+            stream: None,
+        }
     }
 
     /// Makes room for others as long as no head is whole.
-    pub(super) fn with_idle_at_head(self, idle_at_head: bool) -> Self {
-        Self { idle_at_head, ..self }
+    pub(super) fn with_eviction_before_head(self, evictable_before_head: bool) -> Self {
+        Self { evictable_before_head, ..self }
     }
 
-    /// The moment at which to ask [`Pace::overdue`].
+    /// The moment at which to ask [`ConnectionDeadlines::overdue`].
     pub(super) fn due(&self) -> Option<Instant> {
         let state = self.state();
         let behind = state.behind.map(|behind| behind.due);
@@ -147,7 +183,7 @@ impl Pace {
         if state.is_sending() || state.due.is_none_or(|due| due > now) {
             return None;
         }
-        if state.phase == Phase::Handling {
+        if state.phase == Phase::Handling || (self.is_stream() && state.phase == Phase::Answering) {
             *state = State { phase: Phase::Overdue, due: None, ..*state };
         }
         Some(state.phase)
@@ -171,7 +207,7 @@ impl Pace {
         }
         *state = State { phase: Phase::Idle, due: Some(Instant::now()), idle: None, evicted: true, ..*state };
         drop(state);
-        self.share.surrender();
+        self.reservation.release_all();
         self.task.wake();
         true
     }
@@ -193,10 +229,14 @@ impl Pace {
     /// Bytes came. Those of a body, or of a request that is sent ahead of its time, move nothing.
     pub(super) fn bytes_came(&self) {
         let mut state = self.state();
-        if !self.idle_at_head {
+        if state.streams.is_some() && (state.phase != Phase::New || state.leaving) {
+            // It is by requests alone that a connection is busy which has several, not by what else its client says.
+            return;
+        }
+        if !self.evictable_before_head {
             state.idle = None;
         }
-        let goes = self.idle_at_head && state.evicted;
+        let goes = self.evictable_before_head && state.evicted;
         if matches!(state.phase, Phase::New | Phase::Idle) && !goes {
             *state = State { phase: Phase::Head, due: Some(Instant::now() + self.head), ..*state };
         }
@@ -226,24 +266,25 @@ impl Pace {
         let mut state = self.state();
         *state = State { phase: Phase::Idle, due: Some(Instant::now() + IDLE), ..*state };
         if state.behind.is_none() {
-            self.rest(&mut state);
+            self.become_idle(&mut state);
         }
     }
 
     /// The connection is idle from now on, unless it is being closed.
-    fn rest(&self, state: &mut State) {
+    fn become_idle(&self, state: &mut State) {
         if !state.evicted {
             let now = Instant::now();
-            (state.due, state.idle) = (Some(now + IDLE), Some(now));
+            let patience = if state.leaving { FAREWELL } else { IDLE };
+            (state.due, state.idle) = (Some(now + patience), Some(now));
         }
-        self.share.rest();
+        self.reservation.release_request();
     }
 
     pub(super) fn write_blocked(&self) {
         let mut state = self.state();
         if state.behind.is_none() {
             // What nobody reads takes memory in here and in the system. Where that is not there, it is not waited for.
-            let patience = if self.share.take_for_unread() { STALL } else { Duration::ZERO };
+            let patience = if self.reservation.take_for_unread() { STALL } else { Duration::ZERO };
             state.behind = Some(Behind { due: Instant::now() + patience, bytes: LEAST });
             state.idle = None;
         }
@@ -263,33 +304,54 @@ impl Pace {
         let mut state = self.state();
         state.behind = None;
         if state.phase == Phase::Idle {
-            self.rest(&mut state);
+            self.become_idle(&mut state);
         }
     }
 
     /// Takes so much for the request that is being answered; whether it was there.
     fn take(&self, bytes: usize) -> bool {
-        self.make_room(|| self.share.take(bytes))
+        self.evict_until(|| self.reservation.take(bytes))
     }
 
     /// Takes what an answer of that length costs, or one whose length is not known; whether it was there.
     pub(super) fn take_for_answer(&self, length: Option<u64>) -> bool {
-        self.make_room(|| self.share.take_for_answer(length))
+        self.evict_until(|| self.reservation.take_for_answer(length))
     }
 
     /// Closes connections that are idle until what is taken is there; whether it was.
-    fn make_room(&self, take: impl Fn() -> bool) -> bool {
-        take() || self.room.upgrade().is_some_and(|room| room.close_idle_until(take))
+    fn evict_until(&self, take: impl Fn() -> bool) -> bool {
+        take() || self.limiter.upgrade().is_some_and(|limiter| limiter.close_idle_until(take))
     }
 
     /// The request that is being answered has that id, whatever becomes of its handler.
-    pub(super) fn correlate(&self, correlation: Correlation) {
+    pub(super) fn correlate(&self, correlation: CorrelationId) {
         *self.correlation.lock().unwrap_or_else(PoisonError::into_inner) = Some(correlation);
     }
 
     /// What was told of the request, which is over.
-    pub(super) fn take_correlation(&self) -> Option<Correlation> {
+    pub(super) fn take_correlation(&self) -> Option<CorrelationId> {
         self.correlation.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether it is about a request among several on its connection.
+    pub(super) fn is_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// A piece of the answer is on its way.
+    pub(super) fn piece_given(&self) {
+        let mut state = self.state();
+        state.pieces += 1;
+        state.behind.get_or_insert(Behind { due: Instant::now() + STALL, bytes: LEAST });
+    }
+
+    /// A piece of the answer has left.
+    pub(super) fn piece_left(&self) {
+        let mut state = self.state();
+        state.pieces -= 1;
+        if state.pieces == 0 {
+            state.behind = None;
+        }
     }
 
     fn extend(&self, more: Duration) {
@@ -299,8 +361,81 @@ impl Pace {
         }
     }
 
+    pub(super) fn wake(&self) {
+        self.task.wake();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change is a single assignment: a panic cannot have left half of one.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of a connection with TLS, which may have several requests at a time.
+impl ConnectionDeadlines {
+    /// Takes so much more for as long as the connection lasts; whether it was there.
+    pub(super) fn keep(&self, bytes: usize) -> bool {
+        self.evict_until(|| self.reservation.keep(bytes))
+    }
+
+    /// TLS is spoken: what follows has the time of a connection that was made now.
+    pub(super) fn hands_shaken(&self) {
+        let mut state = self.state();
+        if !state.evicted {
+            let now = Instant::now();
+            *state = State { phase: Phase::New, due: Some(now + self.head), idle: Some(now), ..*state };
+        }
+    }
+
+    /// From now on there may be several requests at a time.
+    pub(super) fn multiplex(&self) {
+        self.state().streams = Some(0);
+    }
+
+    /// Those of a request that comes now, and whether there is memory for it.
+    pub(super) fn stream(&self, stream: OpenStream) -> (Self, bool) {
+        let budget = self.reservation.budget();
+        let made = Cell::new(None);
+        let is_there = self.evict_until(|| {
+            let reservation = MemoryReservation::new(budget);
+            let is_there = reservation.is_some();
+            made.set(reservation);
+            is_there
+        });
+        let reservation = made.into_inner().unwrap_or_else(|| MemoryReservation::none(budget));
+        let deadlines = Self::new(self.head, self.request, reservation, Weak::clone(&self.limiter));
+        (Self { stream: Some(stream), ..deadlines }, is_there)
+    }
+
+    /// One more request is under way.
+    pub(super) fn stream_began(&self) {
+        let mut state = self.state();
+        let streams = state.streams.map(|streams| streams + 1);
+        *state = State { phase: Phase::Answering, due: None, idle: None, streams, ..*state };
+    }
+
+    /// All of an answer has left.
+    pub(super) fn stream_ended(&self) {
+        let mut state = self.state();
+        state.streams = state.streams.map(|streams| streams.saturating_sub(1));
+        if state.streams == Some(0) {
+            drop(state);
+            self.answer_ended();
+            // It has a deadline again.
+            self.task.wake();
+        }
+    }
+
+    /// The client is told that no more requests are taken; it has a moment to hear of it once there is none.
+    pub(super) fn leave(&self) {
+        let mut state = self.state();
+        if state.streams.is_none() {
+            // HTTP/1.1 says it with an answer.
+            return;
+        }
+        state.leaving = true;
+        if state.phase != Phase::Answering {
+            state.due = Some(Instant::now() + FAREWELL);
+        }
     }
 }
