@@ -2,6 +2,7 @@
 
 mod access;
 mod admin_auth;
+mod concurrency_limit;
 mod dead_letters;
 mod documentation;
 mod finding;
@@ -13,5 +14,4 @@ mod metrics;
 mod publishing;
 mod routing;
 pub(crate) mod service;
-mod turns;
 mod validation;
