@@ -89,8 +89,8 @@ impl Selection {
         let parameters = [
             ("userId", user_id),
             ("eventType", event_type),
-            ("from", from.map(|timestamp| timestamp.to_rfc3339())),
-            ("to", to.map(|timestamp| timestamp.to_rfc3339())),
+            ("from", from.map(|time| time.to_rfc3339())),
+            ("to", to.map(|time| time.to_rfc3339())),
             ("order", (*direction == Direction::Backward).then(|| DESCENDING.to_owned())),
             ("limit", Some(limit.to_string())),
             ("cursor", Some(epoch.encode(cursor))),
