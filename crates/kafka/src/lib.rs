@@ -96,7 +96,6 @@ mod config;
 mod consumer;
 mod counts;
 pub mod dead_letter;
-mod end_offsets;
 mod envelope;
 mod event_handler;
 pub mod group;
@@ -104,12 +103,12 @@ mod handler;
 mod kafka;
 mod leader;
 mod message;
-mod nodelay;
 mod partitioner;
 mod payload;
 mod producer;
 mod publisher;
 mod removal;
+mod rskafka_client;
 #[doc(hidden)]
 pub mod sabotage;
 pub mod security;
@@ -120,12 +119,11 @@ mod topic;
 pub mod wire;
 
 pub use backoff::Backoff;
-pub use cluster::{CallError, Cluster};
-pub use config::{ClusterConfig, ConsumerConfig, OffsetReset, ProducerConfig, TopicConfig};
+pub use cluster::Cluster;
+pub use config::{ClusterConfig, ConfigError, ConsumerConfig, OffsetReset, ProducerConfig, TopicConfig};
 pub use consumer::{Committed, Consumer, ReadError, Reader, Watermark};
 pub use counts::{ConsumerCounts, ProducerMetrics};
 pub use dead_letter::DlqPublisher;
-pub use end_offsets::EndOffsets;
 pub use envelope::{CORRELATION_ID, Context, Envelope, correlation_of};
 pub use event_handler::{Batch, BatchHandler, EventHandler, Outcome, Reading};
 pub use handler::{Handler, Passing, Poison, Stopped, Verdict};
@@ -135,6 +133,7 @@ pub use partitioner::{murmur2, partition_for_key};
 pub use payload::{Event, Malformed, Payload, Received};
 pub use producer::Producer;
 pub use publisher::{PublishError, Publisher};
+pub use rskafka_client::{CallError, ClientError, EndOffsets};
 pub use status::{
     BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, Notice, PartitionStatus, Rebalance,
     Status, TopicRefusal,

@@ -115,7 +115,7 @@ impl<F: Fold> Ledger<F> {
     pub async fn abreast(&self) -> Result<(), Passing> {
         let topic = self.topic.handle().name();
         let reached = async {
-            let ends = self.ends.now().await.map_err(|error| error.to_string())?;
+            let ends = self.ends.fetch().await.map_err(|error| error.to_string())?;
             self.shared.places.reached(&ends).await;
             Ok(())
         };

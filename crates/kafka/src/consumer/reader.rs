@@ -1,9 +1,7 @@
 //! A partition's log, whoever reads it: rskafka at the end of a plain log, our own Fetch everywhere else.
 //!
-//! rskafka hides whether a record belongs to an aborted transaction. But a stretch that ends at the high
-//! watermark holds the marker of each transaction in it, and rskafka fails on markers: what it reads up to
-//! the end is plain. A stretch that ends earlier may stop between an aborted record and its marker, so
-//! whoever is behind reads by our own Fetch, which is told of aborted transactions, until the end is reached.
+//! A fetch that ends before the log does may stop between an aborted record and its marker, so the tail reader gives it
+//! up, and our own Fetch, which is told of aborted transactions, reads on until the end is reached.
 //!
 //! A reader reads one topic, not whatever has its name: one that is deleted and made again has another id (KIP-516).
 //! Our own Fetch asks by the id; rskafka asks by the name, and so for a moment only.
@@ -12,19 +10,14 @@ use std::{mem, ops::Range, sync::Arc, time::Duration};
 
 use kafka_protocol::ResponseError;
 use log::{debug, info};
-use rskafka::{
-    client::{error::ProtocolError, partition::PartitionClient},
-    record::RecordAndOffset,
-};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
     Cluster, Record,
-    cluster::{CallError, within},
     leader,
-    message::timestamp,
+    rskafka_client::{APPEND_TIME, TailRead, TailReader},
     topic,
     wire::{Connection, Fetched, WireError},
 };
@@ -34,9 +27,6 @@ const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// How long after a fetch by the topic's id it is read by its name.
 const SURE_FOR: Duration = Duration::from_secs(1);
-
-/// rskafka hands out the producer's.
-const BROKERS_TIME: &str = "its records have the broker's time (LogAppendTime), which rskafka does not tell";
 
 /// How long after an offset was found out of range that is looked at again, before it is believed.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
@@ -59,18 +49,8 @@ pub struct Reader {
     plain: bool,
     /// Whether the last stretch ended where the log does.
     at_end: bool,
-    rskafka: Option<PartitionClient>,
+    tail: TailReader,
     own: Option<Connection>,
-}
-
-/// What rskafka makes of a stretch.
-enum Stretch {
-    /// It can be believed.
-    Plain(Fetched),
-    /// It ends before the log does: it is for our own fetch to read.
-    Behind,
-    /// rskafka cannot read this log.
-    NotPlain(String),
 }
 
 /// Why nothing was read.
@@ -102,7 +82,7 @@ impl Reader {
             sure_until: None,
             plain: true,
             at_end: false,
-            rskafka: None,
+            tail: TailReader::default(),
             own: None,
         }
     }
@@ -120,7 +100,8 @@ impl Reader {
     /// Reads whatever topic has the name now.
     pub(super) fn begin_anew(&mut self) {
         (self.id, self.sure_until) = (None, None);
-        (self.plain, self.at_end, self.rskafka, self.own) = (true, false, None, None);
+        (self.plain, self.at_end, self.own) = (true, false, None);
+        self.tail.close();
     }
 
     /// The next records at `from` or after it; waits a moment for some. After an error the connection is
@@ -131,8 +112,9 @@ impl Reader {
         if !matches!(read, Err(ReadError::OutOfRange | ReadError::MadeAgain)) {
             return read;
         }
-        self.cluster.discard();
-        (self.rskafka, self.own, self.at_end) = (None, None, false);
+        self.cluster.rskafka().discard();
+        self.tail.close();
+        (self.own, self.at_end) = (None, false);
         // Twice, as just after an election most replicas may not have heard of it.
         for look in 0..2 {
             if look > 0 {
@@ -158,19 +140,25 @@ impl Reader {
         // Taken: after an error of rskafka's it is our own fetch that tries next, which may fare better.
         let is_sure = self.sure_until.is_none_or(|until| Instant::now() < until);
         if self.plain && mem::take(&mut self.at_end) && is_sure {
-            match self.read_by_rskafka(from).await? {
-                Stretch::Plain(fetched) => {
+            let log = (&*self.topic, self.partition);
+            let tail = self.tail.read(&self.cluster, log, from, self.max_bytes, MAX_WAIT).await;
+            if tail.is_err() {
+                // Perhaps to the same leader, and of a topic that was deleted: it is looked up anew.
+                self.own = None;
+            }
+            match tail? {
+                TailRead::Plain(fetched) => {
                     self.at_end = true;
                     return Ok(fetched);
                 }
-                Stretch::Behind => {}
-                Stretch::NotPlain(why) => self.is_not_plain(&why),
+                TailRead::Behind => {}
+                TailRead::NotPlain(why) => self.is_not_plain(&why),
             }
         }
         let fetched = self.read_by_ourselves(from).await?;
         self.at_end = fetched.next >= fetched.end;
         if fetched.append_time {
-            self.is_not_plain(BROKERS_TIME);
+            self.is_not_plain(APPEND_TIME);
         }
         Ok(fetched)
     }
@@ -180,7 +168,8 @@ impl Reader {
         if self.plain {
             info!("{}/{}: read by our own fetch from now on: {why}", self.topic, self.partition);
         }
-        (self.plain, self.rskafka) = (false, None);
+        self.plain = false;
+        self.tail.close();
     }
 
     /// The offsets that the log has, by its newest leader's word: from the first record to the end of what is
@@ -193,7 +182,7 @@ impl Reader {
             let range = connection.offsets(&self.topic, self.partition, newest.epoch).await?;
             Ok((connection, newest.topic, range))
         };
-        let (connection, id, range) = asking.await.map_err(failed)?;
+        let (connection, id, range) = asking.await?;
         if self.id.zip(id).is_some_and(|(known, now)| known != now) {
             return Err(ReadError::MadeAgain);
         }
@@ -202,58 +191,10 @@ impl Reader {
         Ok(range)
     }
 
-    async fn read_by_rskafka(&mut self, from: i64) -> Result<Stretch, ReadError> {
-        let client = match self.rskafka.take() {
-            Some(client) => client,
-            None => {
-                if let Some(why) = self.why_not_plain().await.map_err(failed)? {
-                    return Ok(Stretch::NotPlain(why));
-                }
-                match self.cluster.partition(&self.topic, self.partition).await {
-                    Ok(client) => client,
-                    // It waits for one address of a name, where our own goes on to the next.
-                    Err(error @ CallError::TimedOut(_)) => {
-                        return Ok(Stretch::NotPlain(format!("rskafka finds no way to it: {error}")));
-                    }
-                    Err(error) => return Err(passing(error)),
-                }
-            }
-        };
-        // rskafka takes a range that excludes its end.
-        let bytes = 1..self.max_bytes.saturating_add(1);
-        let fetching = client.fetch_records(from, bytes, MAX_WAIT.as_millis() as i32);
-        let (records, end) = match within(self.cluster.request_timeout() + MAX_WAIT, fetching).await {
-            Ok(fetched) => fetched,
-            Err(error) if error.protocol() == Some(ProtocolError::OffsetOutOfRange) => {
-                return Err(ReadError::OutOfRange);
-            }
-            Err(error) if error.is_unreadable() => return Ok(Stretch::NotPlain(error.to_string())),
-            Err(error) => {
-                self.cluster.discard();
-                // Of the same leader, perhaps, and of a topic that is no more: it is looked up anew.
-                self.own = None;
-                return Err(passing(error));
-            }
-        };
-        if let Some(why) = beyond_rskafka(&records, end) {
-            return Ok(Stretch::NotPlain(why.to_owned()));
-        }
-        self.rskafka = Some(client);
-        let next = records.last().map_or(from, |last| last.offset + 1);
-        if next < end {
-            let stands_still = records.is_empty();
-            let why = "it stands still below the end".to_owned();
-            return Ok(if stands_still { Stretch::NotPlain(why) } else { Stretch::Behind });
-        }
-        let records = records.into_iter().map(|record| plain(self.partition, record)).collect();
-        // Read to the end, it has no transaction that is open.
-        Ok(Stretch::Plain(Fetched { records, next, end, stable: end, append_time: false }))
-    }
-
     async fn read_by_ourselves(&mut self, from: i64) -> Result<Fetched, ReadError> {
         let mut connection = match self.own.take() {
             Some(connection) => connection,
-            None => self.connect().await.map_err(failed)?,
+            None => self.connect().await?,
         };
         let (partition, max_bytes, max_wait_ms) =
             (self.partition, self.max_bytes, MAX_WAIT.as_millis() as i32);
@@ -281,7 +222,7 @@ impl Reader {
         }
         // From when it was asked: an answer may have waited long for whoever reads it.
         self.sure_until = id.map(|_| began + SURE_FOR);
-        fetched.map_err(failed)
+        fetched.map_err(ReadError::from)
     }
 
     /// A connection of our own to the partition's leader.
@@ -296,59 +237,16 @@ impl Reader {
         self.id = self.id.or(known.topic);
         self.cluster.connect_to(&host, port).await
     }
+}
 
-    /// Why rskafka cannot read the topic, where its settings or their absence say so.
-    async fn why_not_plain(&self) -> Result<Option<String>, WireError> {
-        let settings = topic::settings(&mut self.cluster.connect().await?, &self.topic).await;
-        let stamped = ("message.timestamp.type".to_owned(), "LogAppendTime".to_owned());
-        match settings {
-            Ok(settings) => Ok(settings.contains(&stamped).then(|| BROKERS_TIME.to_owned())),
-            // Rights are missing; or a broker that is not Apache Kafka's has no DescribeConfigs at all.
-            Err(error) if error.is_final() || matches!(error, WireError::Unsupported(_)) => {
-                Ok(Some(format!("whether it has the broker's time (LogAppendTime) cannot be asked: {error}")))
-            }
-            Err(error) => Err(error),
+impl From<WireError> for ReadError {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Refused { error: ResponseError::OffsetOutOfRange, .. } => Self::OutOfRange,
+            WireError::Refused { error: ResponseError::UnknownTopicId, .. } => Self::MadeAgain,
+            WireError::Malformed { reason, .. } => Self::Undecodable(reason),
+            error => Self::Passing(error.explained()),
         }
-    }
-}
-
-/// What rskafka reads without failing, and does not tell all of.
-fn beyond_rskafka(records: &[RecordAndOffset], end: i64) -> Option<&'static str> {
-    let in_order = records.is_sorted_by(|one, next| one.offset < next.offset)
-        && records.last().is_none_or(|last| last.offset < end);
-    if !in_order {
-        return Some("rskafka numbers its records in another way than the log does");
-    }
-    let has_headers = records.iter().any(|read| !read.record.headers.is_empty());
-    has_headers.then_some("it has headers, and rskafka keeps one of a name")
-}
-
-fn plain(partition: i32, read: RecordAndOffset) -> Record {
-    Record {
-        partition,
-        offset: read.offset,
-        timestamp: timestamp(read.record.timestamp.timestamp_millis()),
-        key: read.record.key.map(Into::into),
-        value: read.record.value.map(Into::into),
-        headers: Vec::new(), // those that have any are read by our own fetch
-    }
-}
-
-fn passing(error: CallError) -> ReadError {
-    ReadError::Passing(match error.protocol() {
-        Some(ProtocolError::TopicAuthorizationFailed) => {
-            format!("{error} (this user may not read the topic: allow READ on it)")
-        }
-        _ => error.to_string(),
-    })
-}
-
-fn failed(error: WireError) -> ReadError {
-    match error {
-        WireError::Refused { error: ResponseError::OffsetOutOfRange, .. } => ReadError::OutOfRange,
-        WireError::Refused { error: ResponseError::UnknownTopicId, .. } => ReadError::MadeAgain,
-        WireError::Malformed { reason, .. } => ReadError::Undecodable(reason),
-        error => ReadError::Passing(error.explained()),
     }
 }
 

@@ -14,8 +14,6 @@ pub use secret::Secret;
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsFault, TlsFiles};
 
-use rskafka::client::ClientBuilder;
-
 /// What a connection gets beside TCP; nothing by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Security {
@@ -24,19 +22,4 @@ pub struct Security {
     pub tls: Option<Tls>,
     /// Who the client says it is, before it says anything else.
     pub sasl: Option<Sasl>,
-}
-
-impl Security {
-    /// Has rskafka protect its connections likewise.
-    pub(crate) fn protect(&self, builder: ClientBuilder) -> ClientBuilder {
-        #[cfg(feature = "tls")]
-        let builder = match &self.tls {
-            Some(tls) => builder.tls_config(tls.config()),
-            None => builder,
-        };
-        match &self.sasl {
-            Some(sasl) => builder.sasl_config(sasl.for_rskafka()),
-            None => builder,
-        }
-    }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use rsasl::prelude::{Mechname, SASLClient, SASLConfig, Session};
-use rskafka::client::{Credentials, SaslConfig};
 
 use super::Secret;
 
@@ -41,16 +40,6 @@ impl SaslMechanism {
 }
 
 impl Sasl {
-    /// As rskafka takes it. What it returns shows the password when it is printed.
-    pub(super) fn for_rskafka(&self) -> SaslConfig {
-        let credentials = Credentials::new(self.username.clone(), self.password.reveal().to_owned());
-        match self.mechanism {
-            SaslMechanism::Plain => SaslConfig::Plain(credentials),
-            SaslMechanism::ScramSha256 => SaslConfig::ScramSha256(credentials),
-            SaslMechanism::ScramSha512 => SaslConfig::ScramSha512(credentials),
-        }
-    }
-
     /// The client's side of one authentication.
     ///
     /// # Errors

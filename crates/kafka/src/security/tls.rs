@@ -83,8 +83,7 @@ impl Tls {
         }
     }
 
-    /// As rskafka takes it.
-    pub(super) fn config(&self) -> Arc<ClientConfig> {
+    pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.0)
     }
 
@@ -93,7 +92,7 @@ impl Tls {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host).map_err(|error| io::Error::other(error.to_string()))?;
-        TlsConnector::from(self.config()).connect(name, stream).await.map_err(|error| match error.kind() {
+        TlsConnector::from(self.client_config()).connect(name, stream).await.map_err(|error| match error.kind() {
             // So Kafka ends it where it takes the handshake for a request of 300 MB.
             kind @ (io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
                 io::Error::new(kind, "it ends the TLS handshake; its listener may not speak TLS")
