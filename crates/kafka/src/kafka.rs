@@ -8,8 +8,8 @@ use super::{
     Cluster, ClusterConfig, Consumer, ConsumerConfig, ConsumerCounts, Context, DlqPublisher, Envelope,
     Message, Payload, Producer, ProducerConfig, PublishError, Publisher, Receipt, Status, StatusRegistry,
     Topic, TopicConfig,
-    event_handler::{BatchHandler, Reading},
-    group::Roster,
+    event_handler::{BatchHandler, DecodingHandler},
+    group::GroupDescription,
 };
 
 /// How often to look for new partitions, unless told otherwise.
@@ -273,12 +273,12 @@ impl<P: Payload> ConsumerBuilder<'_, P> {
         let dlq_producer = Arc::new(dlq_producer.not_required_for_readiness());
         let source = &self.topic.config.name;
         let dead_letters = DlqPublisher::new(Arc::clone(&dlq_producer) as _, source, &self.config.group_id);
-        let handler = Arc::new(Reading::new(Arc::new(handler)));
+        let handler = Arc::new(DecodingHandler::new(Arc::new(handler)));
         let topic = self.topic.handle.clone();
         let name = Arc::clone(topic.name());
-        let roster = Arc::new(Roster::new(Arc::clone(&cluster), &self.config.group_id, &registry));
+        let group = Arc::new(GroupDescription::new(Arc::clone(&cluster), &self.config.group_id, &registry));
         let consumer = Consumer::start(cluster, topic, self.config, handler, dead_letters, registry);
-        ConsumerHandle { topic: name, consumer, dlq_producer, roster }
+        ConsumerHandle { topic: name, consumer, dlq_producer, group }
     }
 }
 
@@ -289,7 +289,7 @@ pub struct ConsumerHandle {
     topic: Arc<str>,
     consumer: Consumer,
     dlq_producer: Arc<Producer>,
-    roster: Arc<Roster>,
+    group: Arc<GroupDescription>,
 }
 
 impl ConsumerHandle {
@@ -304,8 +304,8 @@ impl ConsumerHandle {
     }
 
     /// Who else is in its group.
-    pub fn roster(&self) -> &Arc<Roster> {
-        &self.roster
+    pub fn group_description(&self) -> &Arc<GroupDescription> {
+        &self.group
     }
 
     /// What its dead letters are sent through.

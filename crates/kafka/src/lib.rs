@@ -1,6 +1,6 @@
 //! Kafka for services, in pure Rust on rskafka: a producer, a consumer in a group, dead letters.
 //!
-//! Knows no event, no route and no store: what a record means is the [`Handler`]'s business.
+//! Knows no event, no route and no store: what a record means is the [`RecordHandler`]'s business.
 //!
 //! # Who does what
 //!
@@ -20,7 +20,7 @@
 //! that must act once has to know what it has done, as the activity service's store does by eventId.
 //!
 //! Below the face are the parts that it is made of, which know bytes only: [`Cluster`], [`Topic`], [`Producer`],
-//! [`Consumer`] with its [`Handler`], [`DlqPublisher`] and the [`StatusRegistry`].
+//! [`Consumer`] with its [`RecordHandler`], [`DlqPublisher`] and the [`StatusRegistry`].
 //!
 //! # Example
 //!
@@ -96,6 +96,7 @@ mod config;
 mod consumer;
 mod counts;
 pub mod dead_letter;
+mod deletion;
 mod envelope;
 mod event_handler;
 pub mod group;
@@ -107,7 +108,6 @@ mod partitioner;
 mod payload;
 mod producer;
 mod publisher;
-mod removal;
 mod rskafka_client;
 #[doc(hidden)]
 pub mod sabotage;
@@ -121,12 +121,12 @@ pub mod wire;
 pub use backoff::Backoff;
 pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, ConsumerConfig, OffsetReset, ProducerConfig, TopicConfig};
-pub use consumer::{Committed, Consumer, ReadError, Reader, Watermark};
+pub use consumer::{CommittedOffset, Consumer, ReadError, Reader, Watermark};
 pub use counts::{ConsumerCounts, ProducerMetrics};
 pub use dead_letter::DlqPublisher;
 pub use envelope::{CORRELATION_ID, Context, Envelope, correlation_of};
-pub use event_handler::{Batch, BatchHandler, EventHandler, Outcome, Reading};
-pub use handler::{Handler, Passing, Poison, Stopped, Verdict};
+pub use event_handler::{Batch, BatchHandler, DecodingHandler, EventHandler, Outcome};
+pub use handler::{BatchOutcome, Poison, RecordHandler, RetryFrom, TransientError};
 pub use kafka::{ConsumerBuilder, ConsumerHandle, Kafka, TypedProducer, TypedTopic};
 pub use message::{Message, Receipt, Record};
 pub use partitioner::{murmur2, partition_for_key};

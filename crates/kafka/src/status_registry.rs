@@ -213,7 +213,7 @@ impl StatusRegistry {
     pub(crate) fn group(&self, change: impl FnOnce(&mut GroupStatus)) {
         self.status.send_modify(|status| {
             change(&mut status.group);
-            status.group.settle();
+            status.group.update_caught_up();
         });
     }
 

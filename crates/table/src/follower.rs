@@ -138,7 +138,7 @@ impl<F: Fold> Follower<F> {
                     );
                     return self.unfit(reason);
                 }
-                Err(error @ ReadError::MadeAgain) => {
+                Err(error @ ReadError::TopicRecreated) => {
                     return self.unfit(format!("{error}: what was in it is gone"));
                 }
                 Err(error @ ReadError::Undecodable(_)) => {
@@ -147,7 +147,7 @@ impl<F: Fold> Follower<F> {
                     self.trouble(partition, part, &reason);
                     backoff.wait().await;
                 }
-                Err(error @ ReadError::Passing(_)) => {
+                Err(error @ ReadError::Transient(_)) => {
                     self.trouble(partition, part, &error);
                     backoff.wait().await;
                 }

@@ -28,7 +28,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use highwater_kafka::{EndOffsets, Kafka, Passing, ProducerConfig, TopicConfig, TypedProducer, TypedTopic};
+use highwater_kafka::{
+    EndOffsets, Kafka, ProducerConfig, TopicConfig, TransientError, TypedProducer, TypedTopic,
+};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -112,7 +114,7 @@ impl<F: Fold> Ledger<F> {
     /// # Errors
     ///
     /// It has not within twice as long as any one call to a broker may take: a partition is away, as a rule.
-    pub async fn abreast(&self) -> Result<(), Passing> {
+    pub async fn abreast(&self) -> Result<(), TransientError> {
         let topic = self.topic.handle().name();
         let reached = async {
             let ends = self.ends.fetch().await.map_err(|error| error.to_string())?;
@@ -122,7 +124,7 @@ impl<F: Fold> Ledger<F> {
         let within = self.topic.kafka().cluster().request_timeout() * 2;
         let reached = timeout(within, reached).await;
         reached.unwrap_or_else(|_| Err(format!("it is not read that far after {within:?}"))).map_err(
-            |reason| Passing(format!("topic {topic}: where it ends now is not known here: {reason}")),
+            |reason| TransientError(format!("topic {topic}: where it ends now is not known here: {reason}")),
         )
     }
 

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use chrono::Utc;
 use highwater_kafka::{
-    Cluster, Consumer, DlqPublisher, Handler, Message, OffsetReset, Producer, Publisher as _, Record,
-    StatusRegistry, Topic, Verdict,
+    BatchOutcome, Cluster, Consumer, DlqPublisher, Message, OffsetReset, Producer, Publisher as _, Record,
+    RecordHandler, StatusRegistry, Topic,
 };
 use highwater_web::shutdown::Shutdown;
 use tokio::{
@@ -147,12 +147,12 @@ fn letters_group(name: &str) -> String {
 struct Collect(mpsc::UnboundedSender<Record>);
 
 #[async_trait]
-impl Handler for Collect {
-    async fn handle(&self, records: &[Record]) -> Verdict {
+impl RecordHandler for Collect {
+    async fn handle(&self, records: &[Record]) -> BatchOutcome {
         for record in records {
             // Nobody waits for more of them at the end.
             let _ = self.0.send(record.clone());
         }
-        Verdict::default()
+        BatchOutcome::default()
     }
 }

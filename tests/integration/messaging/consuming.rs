@@ -102,10 +102,10 @@ async fn poison_goes_to_the_dead_letters_and_the_rest_goes_on() {
 struct LetterBox(Arc<Recorder>);
 
 #[async_trait::async_trait]
-impl highwater_kafka::Handler for LetterBox {
-    async fn handle(&self, records: &[highwater_kafka::Record]) -> highwater_kafka::Verdict {
+impl highwater_kafka::RecordHandler for LetterBox {
+    async fn handle(&self, records: &[highwater_kafka::Record]) -> highwater_kafka::BatchOutcome {
         self.0.keep(records);
-        highwater_kafka::Verdict::default()
+        highwater_kafka::BatchOutcome::default()
     }
 }
 

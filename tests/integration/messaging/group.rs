@@ -215,7 +215,7 @@ async fn a_topic_that_cannot_be_looked_up_for_a_moment_is_taken_from_nobody() {
     })
     .await;
     let rebalances = status_of(&clients[1]).rebalances;
-    assert!(rebalances.iter().all(|rebalance| rebalance.gave_up.is_empty()), "{rebalances:?}");
+    assert!(rebalances.iter().all(|rebalance| rebalance.revoked.is_empty()), "{rebalances:?}");
     for consumer in consumers {
         consumer.stop().await;
     }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use highwater_kafka::{
-    Cluster, ClusterConfig, Consumer, ConsumerConfig, DlqPublisher, Handler, OffsetReset, Producer,
-    ProducerConfig, StatusRegistry, Topic, TopicConfig,
+    Cluster, ClusterConfig, Consumer, ConsumerConfig, DlqPublisher, OffsetReset, Producer, ProducerConfig,
+    RecordHandler, StatusRegistry, Topic, TopicConfig,
     group::{Assignor, GroupProtocol},
     security::Security,
 };
@@ -157,11 +157,11 @@ impl Client {
         }
     }
 
-    pub(crate) fn consumer(&self, handler: Arc<dyn Handler>) -> Consumer {
+    pub(crate) fn consumer(&self, handler: Arc<dyn RecordHandler>) -> Consumer {
         self.consumer_with(handler, self.consumer_config())
     }
 
-    pub(crate) fn consumer_with(&self, handler: Arc<dyn Handler>, config: ConsumerConfig) -> Consumer {
+    pub(crate) fn consumer_with(&self, handler: Arc<dyn RecordHandler>, config: ConsumerConfig) -> Consumer {
         let dead_letters =
             DlqPublisher::new(self.producer(self.dead_letter_topic()), &self.topic, &self.group);
         let (cluster, registry) = (Arc::clone(&self.cluster), Arc::clone(&self.registry));

@@ -12,7 +12,9 @@ use highwater::{
     activity::{Api, Config, Conflicts, Holdings, PATHS, Run, Turns, routes},
     store::{self, Event, EventStore, MemoryStore, Offered},
 };
-use highwater_kafka::{Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::Roster};
+use highwater_kafka::{
+    Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::GroupDescription,
+};
 use highwater_web::{
     dead_letters::DlqAdmin,
     http::{BodyLimits, Door, Traffic},
@@ -43,7 +45,7 @@ pub(crate) struct Service {
     pub(crate) publisher: Arc<FakePublisher>,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) status: watch::Sender<Status>,
-    pub(crate) roster: Arc<Roster>,
+    pub(crate) description: Arc<GroupDescription>,
     pub(crate) conflicts: Arc<Conflicts>,
     pub(crate) embedded: bool,
     pub(crate) door: Option<Arc<Door>>,
@@ -63,7 +65,7 @@ impl Service {
             }),
             store: Arc::new(MemoryStore::new(&store::Config { max_events: 100_000, max_bytes: u64::MAX })),
             status: watch::channel(Status::default()).0,
-            roster: Arc::new(Roster::asking(|| Box::pin(ready(Ok(Vec::new()))))),
+            description: Arc::new(GroupDescription::from_fn(|| Box::pin(ready(Ok(Vec::new()))))),
             conflicts: Arc::default(),
             embedded: false,
             door: None,
@@ -95,7 +97,7 @@ impl Service {
             topic: "events".into(),
             status: self.status.subscribe(),
             counts: Arc::default(),
-            roster: Arc::clone(&self.roster),
+            description: Arc::clone(&self.description),
         };
         let holdings = Holdings {
             store: self.store.clone(),

@@ -26,10 +26,10 @@ use crate::{
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// How long after a fetch by the topic's id it is read by its name.
-const SURE_FOR: Duration = Duration::from_secs(1);
+const TOPIC_ID_MAX_AGE: Duration = Duration::from_secs(1);
 
 /// How long after an offset was found out of range that is looked at again, before it is believed.
-const SECOND_LOOK: Duration = Duration::from_secs(1);
+const RECHECK_DELAY: Duration = Duration::from_secs(1);
 
 /// How long Kafka may throttle a read before that counts as trouble.
 const THROTTLED_FOR: Duration = Duration::from_secs(60);
@@ -44,7 +44,7 @@ pub struct Reader {
     /// The topic's id, once it is known; it stays unknown on a cluster that has none.
     id: Option<Uuid>,
     /// Until when the topic is taken to have that id still; `None` where nobody tells.
-    sure_until: Option<Instant>,
+    topic_id_until: Option<Instant>,
     /// Whether rskafka can read this log, as far as is known.
     plain: bool,
     /// Whether the last stretch ended where the log does.
@@ -61,13 +61,13 @@ pub enum ReadError {
     OutOfRange,
     /// The topic was deleted, and another has its name.
     #[error("the topic was deleted and made again")]
-    MadeAgain,
+    TopicRecreated,
     /// Nothing can decode what stands there.
     #[error("{0}")]
     Undecodable(String),
     /// It may work later.
     #[error("{0}")]
-    Passing(String),
+    Transient(String),
 }
 
 impl Reader {
@@ -79,7 +79,7 @@ impl Reader {
             partition,
             max_bytes,
             id: None,
-            sure_until: None,
+            topic_id_until: None,
             plain: true,
             at_end: false,
             tail: TailReader::default(),
@@ -98,8 +98,8 @@ impl Reader {
     }
 
     /// Reads whatever topic has the name now.
-    pub(super) fn begin_anew(&mut self) {
-        (self.id, self.sure_until) = (None, None);
+    pub(super) fn restart(&mut self) {
+        (self.id, self.topic_id_until) = (None, None);
         (self.plain, self.at_end, self.own) = (true, false, None);
         self.tail.close();
     }
@@ -108,8 +108,8 @@ impl Reader {
     /// made anew at the next call. That the offset is out of range is believed of the newest leader only, and that the
     /// topic is another one where most replicas say so.
     pub async fn read(&mut self, from: i64) -> Result<Fetched, ReadError> {
-        let read = self.read_from_some(from).await;
-        if !matches!(read, Err(ReadError::OutOfRange | ReadError::MadeAgain)) {
+        let read = self.read_once(from).await;
+        if !matches!(read, Err(ReadError::OutOfRange | ReadError::TopicRecreated)) {
             return read;
         }
         self.cluster.rskafka().discard();
@@ -118,27 +118,27 @@ impl Reader {
         // Twice, as just after an election most replicas may not have heard of it.
         for look in 0..2 {
             if look > 0 {
-                sleep(SECOND_LOOK).await;
+                sleep(RECHECK_DELAY).await;
             }
             let range = self.range().await?;
-            if matches!(read, Err(ReadError::MadeAgain)) {
+            if matches!(read, Err(ReadError::TopicRecreated)) {
                 let reason = "a broker does not know the topic's id, which the newest leader does";
-                return Err(ReadError::Passing(reason.to_owned()));
+                return Err(ReadError::Transient(reason.to_owned()));
             }
             if (range.start..=range.end).contains(&from) {
                 let reason = format!(
                     "offset {from} is out of range by a broker's word, and in it by the newest leader's, which has \
                      {range:?}"
                 );
-                return Err(ReadError::Passing(reason));
+                return Err(ReadError::Transient(reason));
             }
         }
         read
     }
 
-    async fn read_from_some(&mut self, from: i64) -> Result<Fetched, ReadError> {
+    async fn read_once(&mut self, from: i64) -> Result<Fetched, ReadError> {
         // Taken: after an error of rskafka's it is our own fetch that tries next, which may fare better.
-        let is_sure = self.sure_until.is_none_or(|until| Instant::now() < until);
+        let is_sure = self.topic_id_until.is_none_or(|until| Instant::now() < until);
         if self.plain && mem::take(&mut self.at_end) && is_sure {
             let log = (&*self.topic, self.partition);
             let tail = self.tail.read(&self.cluster, log, from, self.max_bytes, MAX_WAIT).await;
@@ -152,19 +152,19 @@ impl Reader {
                     return Ok(fetched);
                 }
                 TailRead::Behind => {}
-                TailRead::NotPlain(why) => self.is_not_plain(&why),
+                TailRead::NotPlain(why) => self.leave_rskafka(&why),
             }
         }
-        let fetched = self.read_by_ourselves(from).await?;
+        let fetched = self.read_by_own_fetch(from).await?;
         self.at_end = fetched.next >= fetched.end;
         if fetched.append_time {
-            self.is_not_plain(APPEND_TIME);
+            self.leave_rskafka(APPEND_TIME);
         }
         Ok(fetched)
     }
 
     /// From now on this log is read by our own fetch.
-    fn is_not_plain(&mut self, why: &str) {
+    fn leave_rskafka(&mut self, why: &str) {
         if self.plain {
             info!("{}/{}: read by our own fetch from now on: {why}", self.topic, self.partition);
         }
@@ -180,18 +180,18 @@ impl Reader {
             let (host, port) = newest.leader;
             let mut connection = self.cluster.connect_to(&host, port).await?;
             let range = connection.offsets(&self.topic, self.partition, newest.epoch).await?;
-            Ok((connection, newest.topic, range))
+            Ok::<_, WireError>((connection, newest.topic, range))
         };
         let (connection, id, range) = asking.await?;
         if self.id.zip(id).is_some_and(|(known, now)| known != now) {
-            return Err(ReadError::MadeAgain);
+            return Err(ReadError::TopicRecreated);
         }
         self.id = self.id.or(id);
         self.own = Some(connection);
         Ok(range)
     }
 
-    async fn read_by_ourselves(&mut self, from: i64) -> Result<Fetched, ReadError> {
+    async fn read_by_own_fetch(&mut self, from: i64) -> Result<Fetched, ReadError> {
         let mut connection = match self.own.take() {
             Some(connection) => connection,
             None => self.connect().await?,
@@ -221,7 +221,7 @@ impl Reader {
             self.own = Some(connection);
         }
         // From when it was asked: an answer may have waited long for whoever reads it.
-        self.sure_until = id.map(|_| began + SURE_FOR);
+        self.topic_id_until = id.map(|_| began + TOPIC_ID_MAX_AGE);
         fetched.map_err(ReadError::from)
     }
 
@@ -243,9 +243,9 @@ impl From<WireError> for ReadError {
     fn from(error: WireError) -> Self {
         match error {
             WireError::Refused { error: ResponseError::OffsetOutOfRange, .. } => Self::OutOfRange,
-            WireError::Refused { error: ResponseError::UnknownTopicId, .. } => Self::MadeAgain,
+            WireError::Refused { error: ResponseError::UnknownTopicId, .. } => Self::TopicRecreated,
             WireError::Malformed { reason, .. } => Self::Undecodable(reason),
-            error => Self::Passing(error.explained()),
+            error => Self::Transient(error.explained()),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{Watermark, consumer::word};
+use crate::{Watermark, consumer::metadata_field};
 
 /// What the note of a committed offset begins with, so that another's is not taken for ours.
 const KIND: &str = "redriven:";
@@ -30,7 +30,8 @@ impl RedriveProgress {
     /// --reset-offsets`.
     pub fn decode(committed: i64, note: &str) -> Self {
         let mut progress = Self::starting_at(committed);
-        let Some(bytes) = word(note, KIND).and_then(|code| URL_SAFE_NO_PAD.decode(code).ok()) else {
+        let Some(bytes) = metadata_field(note, KIND).and_then(|code| URL_SAFE_NO_PAD.decode(code).ok())
+        else {
             return progress;
         };
         let mut bytes = bytes.into_iter();

@@ -140,7 +140,7 @@ fn plain(partition: i32, read: RecordAndOffset) -> Record {
 }
 
 fn read_error(error: CallError) -> ReadError {
-    ReadError::Passing(match error.protocol() {
+    ReadError::Transient(match error.protocol() {
         Some(ProtocolError::TopicAuthorizationFailed) => {
             format!("{error} (this user may not read the topic: allow READ on it)")
         }

@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{RedriveError, Redriver, report::Interruption};
-use crate::group::{Call, Claim, Enrolment, Leave, Membership};
+use crate::group::{GroupEvent, LeaveReason, MemberContext, MemberGeneration, Membership};
 
 /// Whoever holds this partition in the redrive group is the one that works, on all of them.
 const LOCK_PARTITION: i32 = 0;
@@ -28,13 +28,13 @@ pub(super) struct RedriveLock<'a> {
 impl<'a> RedriveLock<'a> {
     /// Joins the group, which decides who has it.
     pub(super) fn join(redriver: &'a Redriver, until: Instant) -> Self {
-        let enrolment = Enrolment {
+        let context = MemberContext {
             coordinator: Arc::clone(&redriver.coordinator),
             topic: redriver.reader.topic().clone(),
             config: redriver.config.clone(),
             registry: Arc::clone(&redriver.registry),
         };
-        Self { redriver, membership: Membership::start(Arc::new(enrolment)), until }
+        Self { redriver, membership: Membership::start(Arc::new(context)), until }
     }
 
     /// Waits until this member is the one that works.
@@ -54,11 +54,13 @@ impl<'a> RedriveLock<'a> {
                     return Err(never(&format!("the redrive group did not gather in time{because}")));
                 }
                 // A newcomer gets nothing that another has not given up.
-                Ok(Call::Hold(held, _)) if self.accepts(&held) => return Ok(()),
-                Ok(Call::Hold(..)) => return Err(Interruption::Never(RedriveError::Busy)),
-                Ok(Call::Wait) => {}
-                Ok(Call::GiveUp | Call::Lost(_)) => self.membership.holds(BTreeSet::new()),
-                Ok(Call::Barred(why)) => return Err(never(&why)),
+                Ok(GroupEvent::Assigned(held, _)) if self.accepts(&held) => return Ok(()),
+                Ok(GroupEvent::Assigned(..)) => return Err(Interruption::Never(RedriveError::Busy)),
+                Ok(GroupEvent::Pending) => {}
+                Ok(GroupEvent::RevokeAll | GroupEvent::Lost(_)) => {
+                    self.membership.acknowledge(BTreeSet::new())
+                }
+                Ok(GroupEvent::Fenced(why)) => return Err(never(&why)),
             }
         }
     }
@@ -68,10 +70,10 @@ impl<'a> RedriveLock<'a> {
         let by = self.until.min(Instant::now() + GATHERING);
         loop {
             match timeout_at(by, self.membership.next()).await {
-                Ok(Call::Hold(held, _)) if self.accepts(&held) => return Ok(()),
-                Ok(Call::Hold(..) | Call::Wait) => {}
-                Ok(Call::GiveUp | Call::Lost(_) | Call::Barred(_)) | Err(_) => {
-                    self.membership.holds(BTreeSet::new());
+                Ok(GroupEvent::Assigned(held, _)) if self.accepts(&held) => return Ok(()),
+                Ok(GroupEvent::Assigned(..) | GroupEvent::Pending) => {}
+                Ok(GroupEvent::RevokeAll | GroupEvent::Lost(_) | GroupEvent::Fenced(_)) | Err(_) => {
+                    self.membership.acknowledge(BTreeSet::new());
                     return Err(Interruption::Early(ANOTHER.to_owned()));
                 }
             }
@@ -83,19 +85,19 @@ impl<'a> RedriveLock<'a> {
         let early = |why: &str| Err(Interruption::Early(why.to_owned()));
         while let Some(call) = self.membership.next().now_or_never() {
             match call {
-                Call::Hold(held, _) => {
+                GroupEvent::Assigned(held, _) => {
                     if !self.accepts(&held) {
                         return Err(Interruption::LockLost);
                     }
                 }
-                Call::Wait => {}
-                Call::GiveUp | Call::Lost(_) | Call::Barred(_) => {
-                    self.membership.holds(BTreeSet::new());
+                GroupEvent::Pending => {}
+                GroupEvent::RevokeAll | GroupEvent::Lost(_) | GroupEvent::Fenced(_) => {
+                    self.membership.acknowledge(BTreeSet::new());
                     return early("out of the redrive group, which another may lead now: ask again");
                 }
             }
         }
-        if !self.membership.standing().lease().is_valid() {
+        if !self.membership.state().lease().is_valid() {
             return early("the redrive group does not answer: ask again");
         }
         if self.redriver.stop.is_cancelled() {
@@ -109,18 +111,18 @@ impl<'a> RedriveLock<'a> {
 
     /// Takes what the group gives; whether the lock is among it.
     fn accepts(&self, held: &BTreeSet<i32>) -> bool {
-        self.membership.holds(held.clone());
+        self.membership.acknowledge(held.clone());
         held.contains(&LOCK_PARTITION)
     }
 
     /// As whom to commit; `None` while out of the group.
-    pub(super) fn claim(&self) -> Option<Claim> {
-        self.membership.standing().claim()
+    pub(super) fn generation(&self) -> Option<MemberGeneration> {
+        self.membership.state().generation()
     }
 
     /// Leaves the group: the next may have it.
     pub(super) async fn release(mut self) {
-        if timeout(LEAVE_PATIENCE, self.membership.leave(Leave::Closing)).await.is_err() {
+        if timeout(LEAVE_PATIENCE, self.membership.leave(LeaveReason::Closing)).await.is_err() {
             log::debug!("leaving the redrive group: no answer");
         }
     }

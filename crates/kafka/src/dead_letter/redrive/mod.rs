@@ -76,7 +76,7 @@ impl Redriver {
             reader,
             publisher,
             source: source.into(),
-            coordinator: Arc::new(coordinator.within_a_session_of(config.session_timeout)),
+            coordinator: Arc::new(coordinator.with_session_timeout(config.session_timeout)),
             config,
             most,
             one: Mutex::default(),

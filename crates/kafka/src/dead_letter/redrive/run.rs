@@ -211,11 +211,11 @@ impl RedriveRun<'_> {
             match partition_reader.read(from).await {
                 Ok(fetched) => return Ok((fetched.records, fetched.next)),
                 // It was there when this began.
-                Err(ReadError::OutOfRange | ReadError::MadeAgain) => {
+                Err(ReadError::OutOfRange | ReadError::TopicRecreated) => {
                     return Err(Interruption::Early(UNREAD.to_owned()));
                 }
                 Err(error @ ReadError::Undecodable(_)) => return Err(Interruption::Early(error.to_string())),
-                Err(ReadError::Passing(_)) => {
+                Err(ReadError::Transient(_)) => {
                     self.lock.check()?;
                     backoff.wait().await;
                 }

@@ -78,9 +78,9 @@ impl RedriveRun<'_> {
         let by = Instant::now() + COMMIT_PATIENCE;
         let mut backoff = Backoff::new();
         loop {
-            let outcome = match self.lock.claim() {
-                Some(claim) => {
-                    coordinator.commit(&claim, topic, &noted).await.map_err(|error| error.to_string())
+            let outcome = match self.lock.generation() {
+                Some(generation) => {
+                    coordinator.commit(&generation, topic, &noted).await.map_err(|error| error.to_string())
                 }
                 None => Err("out of the redrive group".to_owned()),
             };
