@@ -119,6 +119,7 @@ impl TopicConfig {
 }
 
 setters!(TopicConfig {
+    with_name(name: String),
     with_partitions(partitions: i32),
     with_replication_factor(replication_factor: Option<i16>),
     with_retention(retention: Option<Duration>),

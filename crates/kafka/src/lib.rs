@@ -68,7 +68,7 @@
 //!
 //! async fn example(brokers: Vec<String>) -> Result<(), Box<dyn std::error::Error>> {
 //!     let (tell, mut told) = mpsc::unbounded_channel();
-//!     let kafka = Kafka::new(ClusterConfig::new(brokers));
+//!     let kafka = Kafka::new(ClusterConfig::new(brokers))?;
 //!     let greetings = kafka.topic::<Greeting>(TopicConfig::new("greetings"));
 //!     let consuming = greetings.consumer(ConsumerConfig::new("greeters")).start(Tell(tell));
 //!     let producer = greetings.producer(ProducerConfig::default());

@@ -15,8 +15,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
-    Cluster, Record,
-    leader,
+    Cluster, leader,
     rskafka_client::{APPEND_TIME, TailRead, TailReader},
     topic,
     wire::{Connection, Fetched, WireError},

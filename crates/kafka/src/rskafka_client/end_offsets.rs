@@ -52,8 +52,7 @@ impl EndOffsets {
             return Ok(end);
         }
         // Brokers close idle connections: that alone is no failure.
-        let client =
-            self.cluster.rskafka().partition(&self.cluster, &self.topic, partition as i32).await?;
+        let client = self.cluster.rskafka().partition(&self.cluster, &self.topic, partition as i32).await?;
         let end = self.ask(&client).await?;
         *kept = Some((client, Instant::now()));
         Ok(end)

@@ -1,4 +1,4 @@
-//! SASL (RFC 4422): a user and a password, proved in one of the ways that Kafka's brokers take.
+//! SASL (RFC 4422): the mechanisms with a password that Kafka's brokers take.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use super::Secret;
 
 /// A user of the brokers.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sasl {
     /// How the password is proved.
     pub mechanism: SaslMechanism,
@@ -19,17 +20,18 @@ pub struct Sasl {
 
 /// How a password is proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SaslMechanism {
-    /// It is said (RFC 4616): readable for whoever reads the connection, unless that has TLS.
+    /// `PLAIN` (RFC 4616): the password is sent, readable without TLS.
     Plain,
-    /// Both sides prove that they know it, with SHA-256 (RFC 7677).
+    /// `SCRAM-SHA-256` (RFC 7677): both sides prove that they know it.
     ScramSha256,
-    /// Both sides prove that they know it, with SHA-512.
+    /// `SCRAM-SHA-512`: the same with SHA-512.
     ScramSha512,
 }
 
 impl SaslMechanism {
-    /// The name that brokers know it by.
+    /// Its registered name, as brokers spell it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
@@ -40,11 +42,16 @@ impl SaslMechanism {
 }
 
 impl Sasl {
+    /// That user.
+    pub fn new(mechanism: SaslMechanism, username: impl Into<String>, password: Secret) -> Self {
+        Self { mechanism, username: username.into(), password }
+    }
+
     /// The client's side of one authentication.
     ///
     /// # Errors
     ///
-    /// What the library has against the credentials.
+    /// rsasl does not take the credentials.
     pub(crate) fn session(&self) -> Result<Session, String> {
         let (username, password) = (self.username.clone(), self.password.reveal().to_owned());
         let credentials: Arc<SASLConfig> =
