@@ -109,8 +109,6 @@ mod payload;
 mod producer;
 mod publisher;
 mod rskafka_client;
-#[doc(hidden)]
-pub mod sabotage;
 pub mod security;
 mod staggered;
 mod status;
