@@ -81,11 +81,10 @@ pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Secu
             reader.require(fits || text.is_empty(), &[(variable, text)], &rule);
         }
     }
-    Security {
-        #[cfg(feature = "tls")]
-        tls: tls(reader, protocol),
-        sasl: sasl(reader, protocol, &named),
-    }
+    let security = Security::default();
+    #[cfg(feature = "tls")]
+    let security = security.with_tls(tls(reader, protocol));
+    security.with_sasl(sasl(reader, protocol, &named))
 }
 
 #[cfg(feature = "tls")]
@@ -93,7 +92,7 @@ fn tls(
     reader: &mut Reader<impl Fn(&str) -> Option<String>>,
     protocol: Protocol,
 ) -> Option<highwater_kafka::security::Tls> {
-    use highwater_kafka::security::{Tls, TlsFault, TlsFiles};
+    use highwater_kafka::security::{Tls, TlsFileError, TlsFiles};
 
     let ca = reader.value(&KAFKA_SSL_CA);
     let certificate = reader.value(&KAFKA_SSL_CERTIFICATE);
@@ -106,16 +105,16 @@ fn tls(
         (KAFKA_SSL_KEY.variable, reader.text(&KAFKA_SSL_KEY)),
     ];
     reader.require(certificate.is_some() == key.is_some(), &pair, "must be set both or neither");
-    let read = Tls::read(&TlsFiles { ca, identity: certificate.zip(key) });
+    let read = Tls::read(&TlsFiles::default().with_ca(ca).with_identity(certificate.zip(key)));
     let faults = match read {
         Ok(tls) => return Some(tls),
         Err(faults) => faults,
     };
     for fault in faults {
         let (setting, rule) = match fault {
-            TlsFault::Ca(rule) => (&KAFKA_SSL_CA, rule),
-            TlsFault::Certificate(rule) => (&KAFKA_SSL_CERTIFICATE, rule),
-            TlsFault::Key(rule) => (&KAFKA_SSL_KEY, rule),
+            TlsFileError::Ca(rule) => (&KAFKA_SSL_CA, rule),
+            TlsFileError::Certificate(rule) => (&KAFKA_SSL_CERTIFICATE, rule),
+            TlsFileError::Key(rule) => (&KAFKA_SSL_KEY, rule),
         };
         let given = (setting.variable, reader.text(setting));
         reader.require(false, &[given], &rule);
@@ -152,7 +151,7 @@ fn user(
     }
     needed(reader, username.is_some(), KAFKA_SASL_USERNAME.variable, &named.1);
     needed(reader, password.is_some(), KAFKA_SASL_PASSWORD.variable, &named.1);
-    Some(Sasl::User { mechanism: mechanism?, username: username?, password: password? })
+    Some(Sasl::user(mechanism?, username?, password?))
 }
 
 fn oauth_bearer(
@@ -199,15 +198,15 @@ fn trust(reader: &mut Reader<impl Fn(&str) -> Option<String>>, url: &Url) -> Opt
     }
     #[cfg(feature = "tls")]
     {
-        use highwater_kafka::security::{Tls, TlsFault, TlsFiles};
+        use highwater_kafka::security::{Tls, TlsFileError, TlsFiles};
 
-        let read = Tls::read(&TlsFiles { ca: reader.value(&KAFKA_SASL_OAUTH_CA), identity: None });
+        let read = Tls::read(&TlsFiles::default().with_ca(reader.value(&KAFKA_SASL_OAUTH_CA)));
         let faults = match read {
             Ok(tls) => return Some(tls.trust()),
             Err(faults) => faults,
         };
         for fault in faults {
-            if let TlsFault::Ca(rule) = fault {
+            if let TlsFileError::Ca(rule) = fault {
                 reader.require(false, std::slice::from_ref(&authorities), &rule);
             }
         }

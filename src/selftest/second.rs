@@ -63,7 +63,7 @@ impl Second {
         config.consumer.metadata_max_age = NEVER;
         config.store.max_events = config.store.max_events.max(ROOM);
 
-        let cluster = Arc::new(Cluster::new(config.kafka.clone()));
+        let cluster = Arc::new(Cluster::new(config.kafka.clone())?);
         let registry = Arc::new(StatusRegistry::new());
         let follow = |topic| Topic::follow(Arc::clone(&cluster), topic, NEVER, Arc::clone(&registry));
         let producer = |topic| {

@@ -38,14 +38,9 @@ impl Drop for TestFile {
     }
 }
 
-#[allow(clippy::needless_update, reason = "without TLS it has no other field")]
 fn alice(password: &str) -> Security {
-    let (mechanism, username) = (SaslMechanism::ScramSha512, "alice".to_owned());
-    let password = Credential::given(Secret::new(password));
-    Security {
-        sasl: Some(Sasl::User { mechanism, username, password }),
-        ..Security::default()
-    }
+    let sasl = Sasl::user(SaslMechanism::ScramSha512, "alice", Credential::given(Secret::new(password)));
+    Security::default().with_sasl(Some(sasl))
 }
 
 #[test]

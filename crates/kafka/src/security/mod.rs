@@ -1,5 +1,4 @@
-//! How connections to brokers are protected, and who they say they are: TLS and SASL, for rskafka's
-//! connections just as for our own.
+//! TLS and SASL of the connections to brokers, rskafka's and our own.
 
 mod credential;
 mod handshake;
@@ -10,76 +9,40 @@ mod session;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use credential::Credential;
 pub(crate) use handshake::AuthBackoff;
 pub use handshake::HandshakeError;
+pub use credential::Credential;
 pub use oauth::{OauthBearer, TokenError, TokenRequest};
 pub(crate) use sasl::SessionFault;
 pub use sasl::{Sasl, SaslMechanism};
-pub use secret::Secret;
 pub(crate) use session::Session;
+pub use secret::Secret;
 #[cfg(feature = "tls")]
-pub use tls::{Tls, TlsFault, TlsFiles};
+pub use tls::{Tls, TlsFileError, TlsFiles};
 
-use rskafka::client::ClientBuilder;
-
-/// What a connection gets beside TCP; nothing by default.
+/// How connections are secured. By default they are not: `PLAINTEXT` in Kafka's terms.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Security {
-    /// TLS, under all that is said.
+    /// TLS.
     #[cfg(feature = "tls")]
     pub tls: Option<Tls>,
-    /// Who the client says it is, before it says anything else.
+    /// The user that each connection authenticates.
     pub sasl: Option<Sasl>,
 }
 
-/// What connections are made with just now: certificates and passwords change while the process runs.
-#[derive(Clone, Default)]
-pub(crate) struct Snapshot {
-    #[cfg(feature = "tls")]
-    tls: Option<std::sync::Arc<tokio_rustls::rustls::ClientConfig>>,
-    password: Option<Secret>,
-}
-
 impl Security {
-    /// What a connection that is made now is made with.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            #[cfg(feature = "tls")]
-            tls: self.tls.as_ref().map(Tls::config),
-            password: self.sasl.as_ref().and_then(Sasl::password),
-        }
+    /// Sets [`Security::tls`].
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
-    /// Has rskafka protect its connections likewise.
-    pub(crate) fn protect(&self, builder: ClientBuilder, snapshot: &Snapshot) -> ClientBuilder {
-        #[cfg(feature = "tls")]
-        let builder = match &snapshot.tls {
-            Some(tls) => builder.tls_config(std::sync::Arc::clone(tls)),
-            None => builder,
-        };
-        match &self.sasl {
-            Some(sasl) => builder.sasl_config(sasl.for_rskafka(snapshot.password.as_ref())),
-            None => builder,
-        }
-    }
-}
-
-impl PartialEq for Snapshot {
-    fn eq(&self, other: &Self) -> bool {
-        #[cfg(feature = "tls")]
-        let same = match (&self.tls, &other.tls) {
-            (Some(one), Some(other)) => std::sync::Arc::ptr_eq(one, other),
-            (one, other) => one.is_none() && other.is_none(),
-        };
-        #[cfg(not(feature = "tls"))]
-        let same = true;
-        same && self.password == other.password
-    }
-}
-
-impl std::fmt::Debug for Snapshot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Snapshot(…)")
+    /// Sets [`Security::sasl`].
+    #[must_use]
+    pub fn with_sasl(mut self, sasl: Option<Sasl>) -> Self {
+        self.sasl = sasl;
+        self
     }
 }

@@ -7,7 +7,6 @@ use rsasl::{
     prelude::{Mechname, SASLClient, SASLConfig, Session, SessionError},
     property::{OAuthBearerKV, OAuthBearerToken},
 };
-use rskafka::client::{Credentials, OauthBearerCredentials, SaslConfig};
 
 use super::{Credential, OauthBearer, Secret, TokenError};
 
@@ -29,17 +28,18 @@ pub enum Sasl {
 
 /// How a password is proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SaslMechanism {
-    /// It is said (RFC 4616): readable for whoever reads the connection, unless that has TLS.
+    /// `PLAIN` (RFC 4616): the password is sent, readable without TLS.
     Plain,
-    /// Both sides prove that they know it, with SHA-256 (RFC 7677).
+    /// `SCRAM-SHA-256` (RFC 7677): both sides prove that they know it.
     ScramSha256,
-    /// Both sides prove that they know it, with SHA-512.
+    /// `SCRAM-SHA-512`: the same with SHA-512.
     ScramSha512,
 }
 
 impl SaslMechanism {
-    /// The name that brokers know it by.
+    /// Its registered name, as brokers spell it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
@@ -50,6 +50,11 @@ impl SaslMechanism {
 }
 
 impl Sasl {
+    /// That user of the brokers.
+    pub fn user(mechanism: SaslMechanism, username: impl Into<String>, password: Credential) -> Self {
+        Self::User { mechanism, username: username.into(), password }
+    }
+
     /// The name of the mechanism, as brokers know it.
     pub(crate) fn mechanism(&self) -> &'static str {
         match self {
@@ -59,7 +64,7 @@ impl Sasl {
     }
 
     /// The user, or the client that the authorization server knows.
-    pub(crate) fn user(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::User { username, .. } => username,
             Self::OauthBearer(oauth) => oauth.client_id(),
@@ -67,7 +72,7 @@ impl Sasl {
     }
 
     /// The password as it is now, where there is one.
-    pub(super) fn password(&self) -> Option<Secret> {
+    pub(crate) fn password(&self) -> Option<Secret> {
         match self {
             Self::User { password, .. } => Some(password.current()),
             Self::OauthBearer(_) => None,
@@ -79,33 +84,6 @@ impl Sasl {
         match self {
             Self::User { .. } => None,
             Self::OauthBearer(oauth) => oauth.left(),
-        }
-    }
-
-    /// As rskafka takes it. What it returns shows the password when it is printed.
-    pub(super) fn for_rskafka(&self, password: Option<&Secret>) -> SaslConfig {
-        match self {
-            Self::User { mechanism, username, .. } => {
-                let password = password.map(Secret::reveal).unwrap_or_default().to_owned();
-                let credentials = Credentials::new(username.clone(), password);
-                match mechanism {
-                    SaslMechanism::Plain => SaslConfig::Plain(credentials),
-                    SaslMechanism::ScramSha256 => SaslConfig::ScramSha256(credentials),
-                    SaslMechanism::ScramSha512 => SaslConfig::ScramSha512(credentials),
-                }
-            }
-            Self::OauthBearer(oauth) => {
-                let bearer_kvs = oauth.extensions().to_vec();
-                let oauth = Arc::clone(oauth);
-                SaslConfig::Oauthbearer(OauthBearerCredentials {
-                    callback: Arc::new(move || {
-                        let oauth = Arc::clone(&oauth);
-                        Box::pin(async move { Ok(oauth.token().await?.reveal().to_owned()) })
-                    }),
-                    authz_id: None,
-                    bearer_kvs,
-                })
-            }
         }
     }
 

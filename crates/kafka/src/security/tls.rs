@@ -1,8 +1,9 @@
-//! TLS by rustls on ring: whom to trust, and the client's own certificate. PEM files, as librdkafka takes them.
+//! TLS by rustls on ring. Certificates and keys are PEM files, as for librdkafka.
 
 use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use highwater_net::{client::Trust, files::FromFiles, pem};
+use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
@@ -14,24 +15,43 @@ use tokio_rustls::{
 #[derive(Clone)]
 pub struct Tls(Arc<FromFiles<ClientConfig>>);
 
-/// Where it is read from.
+/// The files of [`Tls`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TlsFiles {
-    /// The certificates of the authorities to trust; `None` trusts those of the system.
+    /// The certificates of the authorities to trust (`ssl.ca.location` in librdkafka). `None` trusts those of the system.
     pub ca: Option<PathBuf>,
-    /// The client's own certificate, with those between it and its authority, and its key.
+    /// The client's certificate chain and its key (`ssl.certificate.location`, `ssl.key.location`).
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// What is wrong with one of the files, as a clause that its name goes before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TlsFault {
-    /// With the authorities.
+/// A file that cannot be used. The reason is a clause that the file or its setting is the subject of. All variants are
+/// here to stay: an application names its own settings.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TlsFileError {
+    /// The file of authorities.
+    #[error("the file of authorities {0}")]
     Ca(String),
-    /// With the client's certificate.
+    /// The client's certificate.
+    #[error("the client's certificate {0}")]
     Certificate(String),
-    /// With its key.
+    /// The client's key.
+    #[error("the client's key {0}")]
     Key(String),
+}
+
+impl TlsFiles {
+    /// Sets [`TlsFiles::ca`].
+    #[must_use]
+    pub fn with_ca(self, ca: Option<PathBuf>) -> Self {
+        Self { ca, ..self }
+    }
+
+    /// Sets [`TlsFiles::identity`]: the certificate's file and the key's.
+    #[must_use]
+    pub fn with_identity(self, identity: Option<(PathBuf, PathBuf)>) -> Self {
+        Self { identity, ..self }
+    }
 }
 
 impl Tls {
@@ -39,44 +59,46 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with them.
-    pub fn read(files: &TlsFiles) -> Result<Self, Vec<TlsFault>> {
+    /// Every file that cannot be used.
+    pub fn read(files: &TlsFiles) -> Result<Self, Vec<TlsFileError>> {
         let TlsFiles { ca, identity } = files.clone();
         let pair = identity.iter().flat_map(|(certificate, key)| [certificate.clone(), key.clone()]);
         let paths = ca.iter().cloned().chain(pair).collect();
         let files = files.clone();
-        let in_words = |faults: Vec<TlsFault>| {
-            let clauses: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        let in_words = |errors: Vec<TlsFileError>| {
+            let clauses: Vec<_> = errors.iter().map(ToString::to_string).collect();
             clauses.join("; ")
         };
         Ok(Self(Arc::new(FromFiles::new(paths, move || configuration(&files), in_words)?)))
     }
 
     /// As the files have it now.
-    pub(super) fn config(&self) -> Arc<ClientConfig> {
+    pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
         self.0.current()
     }
 
     /// The same trust, for a URL.
     pub fn trust(&self) -> Trust {
-        Trust::of(self.config())
+        Trust::of(self.client_config())
     }
 
-    /// Speaks TLS from here on, with the broker of that `host:port`, whose certificate must name the host.
+    /// The TLS handshake with the broker `host:port`. The certificate must name the host.
     pub(crate) async fn wrap(&self, address: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host).map_err(|error| io::Error::other(error.to_string()))?;
-        TlsConnector::from(self.config()).connect(name, stream).await.map_err(|error| match error.kind() {
-            // So Kafka ends it where it takes the handshake for a request of 300 MB.
-            kind @ (io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
-                io::Error::new(kind, "it ends the TLS handshake; its listener may not speak TLS")
+        TlsConnector::from(self.client_config()).connect(name, stream).await.map_err(|error| {
+            match error.kind() {
+                // A plaintext listener takes the handshake for a request of 300 MB and closes the connection.
+                kind @ (io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+                    io::Error::new(kind, "it ends the TLS handshake; its listener may not speak TLS")
+                }
+                _ => error,
             }
-            _ => error,
         })
     }
 
-    /// What TLS has against a connection, where it is TLS that ended it.
+    /// The TLS error behind a failed connection, if it is one.
     pub(crate) fn error(error: &io::Error) -> Option<String> {
         let error = error.get_ref()?.downcast_ref::<TlsError>()?;
         Some(match error {
@@ -91,56 +113,46 @@ impl Tls {
     }
 }
 
-fn configuration(files: &TlsFiles) -> Result<ClientConfig, Vec<TlsFault>> {
-    let mut faults = Vec::new();
-    let mut noted = |fault| faults.push(fault);
+fn configuration(files: &TlsFiles) -> Result<ClientConfig, Vec<TlsFileError>> {
+    let mut errors = Vec::new();
+    let mut noted = |error| errors.push(error);
     let authorities = match &files.ca {
         Some(ca) => pem::authorities(ca),
         None => pem::authorities_of_the_system(),
     };
-    let authorities = authorities.map_err(TlsFault::Ca).map_err(&mut noted).ok();
+    let authorities = authorities.map_err(TlsFileError::Ca).map_err(&mut noted).ok();
     let identity = files.identity.as_ref().map(|(certificate, key)| {
         let certificate =
-            pem::certificates(certificate).map_err(TlsFault::Certificate).map_err(&mut noted).ok();
-        let key = pem::private_key(key).map_err(TlsFault::Key).map_err(&mut noted).ok();
+            pem::certificates(certificate).map_err(TlsFileError::Certificate).map_err(&mut noted).ok();
+        let key = pem::private_key(key).map_err(TlsFileError::Key).map_err(&mut noted).ok();
         certificate.zip(key)
     });
-    let Some(authorities) = authorities else { return Err(faults) };
+    let Some(authorities) = authorities else { return Err(errors) };
     let builder = ClientConfig::builder_with_provider(pem::provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| vec![TlsFault::Ca(error.to_string())])?
+        .map_err(|error| vec![TlsFileError::Ca(error.to_string())])?
         .with_root_certificates(authorities);
     match identity {
         None => Ok(builder.with_no_client_auth()),
-        Some(None) => Err(faults),
+        Some(None) => Err(errors),
         Some(Some((certificate, key))) => match builder.with_client_auth_cert(certificate, key) {
             Ok(config) => Ok(config),
             Err(TlsError::InconsistentKeys(_)) => {
-                Err(vec![TlsFault::Key("is another certificate's".into())])
+                Err(vec![TlsFileError::Key("is another certificate's".into())])
             }
-            Err(error) => Err(vec![TlsFault::Certificate(format!("cannot be used: {error}"))]),
+            Err(error) => Err(vec![TlsFileError::Certificate(format!("cannot be used: {error}"))]),
         },
     }
 }
 
-impl fmt::Display for TlsFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ca(clause) => write!(f, "the file of authorities {clause}"),
-            Self::Certificate(clause) => write!(f, "the certificate {clause}"),
-            Self::Key(clause) => write!(f, "the key {clause}"),
-        }
-    }
-}
-
-/// Nothing of keys and certificates is shown.
+/// Shows no key and no certificate.
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tls(…)")
     }
 }
 
-/// Read at one time from the same files.
+/// Equal if both are clones of one [`Tls::read`].
 impl PartialEq for Tls {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -71,7 +71,7 @@ impl Connection {
     }
 
     fn refused(&self, sasl: &Sasl, reason: String) -> WireError {
-        let (address, user) = (self.address().to_owned(), sasl.user().to_owned());
+        let (address, user) = (self.address().to_owned(), sasl.name().to_owned());
         WireError::Handshake(HandshakeError::Sasl { address, user, reason })
     }
 }
