@@ -40,5 +40,8 @@ pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Opti
 /// That the certificate is not valid now, which keeps nothing from starting: clients may be told to trust it all the same.
 pub(super) fn remark(config: &http::Config) -> Option<Remark> {
     let fault = config.https.as_ref()?.out_of_date()?;
-    Some(Remark { level: log::Level::Warn, text: format!("the certificate of {} {fault}", HTTPS_CERTIFICATE.variable) })
+    Some(Remark {
+        level: log::Level::Warn,
+        text: format!("the certificate of {} {fault}", HTTPS_CERTIFICATE.variable),
+    })
 }

@@ -40,7 +40,8 @@ pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Secu
         "TLS needs names or IPv4 addresses",
     );
     let mechanism = reader.value(&KAFKA_SASL_MECHANISM);
-    let (user, oauth) = (mechanism != Some(Mechanism::OauthBearer), mechanism == Some(Mechanism::OauthBearer));
+    let (user, oauth) =
+        (mechanism != Some(Mechanism::OauthBearer), mechanism == Some(Mechanism::OauthBearer));
     let others = [
         (protocol.tls, KAFKA_SSL_CA.variable, reader.text(&KAFKA_SSL_CA)),
         (protocol.tls, KAFKA_SSL_CERTIFICATE.variable, reader.text(&KAFKA_SSL_CERTIFICATE)),
@@ -154,10 +155,7 @@ fn user(
     Some(Sasl::user(mechanism?, username?, password?))
 }
 
-fn oauth_bearer(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
-    protocol: Protocol,
-) -> Option<Sasl> {
+fn oauth_bearer(reader: &mut Reader<impl Fn(&str) -> Option<String>>, protocol: Protocol) -> Option<Sasl> {
     let url = reader.value(&KAFKA_SASL_OAUTH_TOKEN_URL);
     let client_id = reader.value(&KAFKA_SASL_OAUTH_CLIENT_ID);
     let client_secret =

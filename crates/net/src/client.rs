@@ -18,7 +18,10 @@ use tokio::{
     time::timeout,
 };
 #[cfg(feature = "tls")]
-use tokio_rustls::{TlsConnector, rustls::{ClientConfig, pki_types::ServerName}};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, pki_types::ServerName},
+};
 
 /// The longest body of an answer that is read, in bytes.
 const LONGEST: usize = 1 << 20;
@@ -129,7 +132,8 @@ pub async fn send(
         #[cfg(feature = "tls")]
         if let Some(trust) = trust {
             let name = ServerName::try_from(url.host().to_owned()).map_err(io::Error::other)?;
-            let stream = TlsConnector::from(std::sync::Arc::clone(&trust.config)).connect(name, stream).await?;
+            let stream =
+                TlsConnector::from(std::sync::Arc::clone(&trust.config)).connect(name, stream).await?;
             return exchange(stream, request).await;
         }
         #[cfg(not(feature = "tls"))]

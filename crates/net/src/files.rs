@@ -76,7 +76,9 @@ impl<T> FromFiles<T> {
             }
             Err(fault) => {
                 if is_news {
-                    log::error!("what was read before stays in use, as {paths} changed and cannot be used: {fault}");
+                    log::error!(
+                        "what was read before stays in use, as {paths} changed and cannot be used: {fault}"
+                    );
                 }
                 state.is_stale = true;
             }

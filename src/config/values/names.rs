@@ -103,7 +103,8 @@ impl Values for Extensions {
     fn parse(&self, text: &str) -> Option<Self::Value> {
         let pair = |pair: &str| {
             let (key, value) = pair.trim().split_once('=')?;
-            let is_key = !key.is_empty() && key != "auth" && key.bytes().all(|byte| byte.is_ascii_alphabetic());
+            let is_key =
+                !key.is_empty() && key != "auth" && key.bytes().all(|byte| byte.is_ascii_alphabetic());
             let is_value = value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
             (is_key && is_value).then(|| (key.to_owned(), value.to_owned()))
         };
@@ -111,6 +112,7 @@ impl Values for Extensions {
     }
 
     fn allowed(&self) -> String {
-        "pairs such as logicalCluster=lkc-1 with commas between them; a name is of letters, and not auth".into()
+        "pairs such as logicalCluster=lkc-1 with commas between them; a name is of letters, and not auth"
+            .into()
     }
 }

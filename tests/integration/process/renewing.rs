@@ -55,7 +55,10 @@ impl TokenServer {
                     && request.contains("\r\n\r\ngrant_type=client_credentials&scope=");
                 let (status, said) = if is_known {
                     counted.fetch_add(1, Ordering::Relaxed);
-                    ("200 OK", json!({"access_token": token(), "token_type": "Bearer", "expires_in": TOKEN.as_secs()}))
+                    (
+                        "200 OK",
+                        json!({"access_token": token(), "token_type": "Bearer", "expires_in": TOKEN.as_secs()}),
+                    )
                 } else {
                     let about = "no such client";
                     ("401 Unauthorized", json!({"error": "invalid_client", "error_description": about}))

@@ -9,14 +9,14 @@ mod session;
 #[cfg(feature = "tls")]
 mod tls;
 
+pub use credential::Credential;
 pub(crate) use handshake::AuthBackoff;
 pub use handshake::HandshakeError;
-pub use credential::Credential;
 pub use oauth::{OauthBearer, TokenError, TokenRequest};
 pub(crate) use sasl::SessionFault;
 pub use sasl::{Sasl, SaslMechanism};
-pub(crate) use session::Session;
 pub use secret::Secret;
+pub(crate) use session::Session;
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsFileError, TlsFiles};
 

@@ -172,12 +172,15 @@ impl OauthBearer {
             (AUTHORIZATION, basic),
         ];
         let asked = Instant::now();
-        let answer = client::send(Method::POST, url, &headers, Bytes::from(form), self.trust.as_ref(), PATIENCE);
+        let answer =
+            client::send(Method::POST, url, &headers, Bytes::from(form), self.trust.as_ref(), PATIENCE);
         let answer = answer.await.map_err(|error| (error.to_string(), true))?;
         let said: Option<Said> = serde_json::from_slice(&answer.body).ok();
         let status = answer.status;
         match said {
-            Some(Said { access_token: Some(token), expires_in, .. }) if status.is_success() && is_bearer(&token) => {
+            Some(Said { access_token: Some(token), expires_in, .. })
+                if status.is_success() && is_bearer(&token) =>
+            {
                 let valid = expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
                 let valid = valid.or_else(|| valid_by_itself(&token)).unwrap_or(UNSAID);
                 let secret = Secret::new(token);

@@ -60,7 +60,11 @@ impl Connection {
         })
     }
 
-    async fn exchange_token(&mut self, sasl: &Sasl, token: Vec<u8>) -> Result<SaslAuthenticateResponse, WireError> {
+    async fn exchange_token(
+        &mut self,
+        sasl: &Sasl,
+        token: Vec<u8>,
+    ) -> Result<SaslAuthenticateResponse, WireError> {
         let request = SaslAuthenticateRequest::default().with_auth_bytes(token.into());
         let answer = self.call(&request, 0..=2).await?;
         let Err(error) = WireError::check("SaslAuthenticate", answer.error_code) else {

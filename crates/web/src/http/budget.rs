@@ -156,7 +156,8 @@ impl MemoryReservation {
     /// Gives back what a request and its answer took.
     pub(super) fn release_request(&self) {
         self.unread.store(false, Ordering::Relaxed);
-        let kept = self.kept.load(Ordering::Relaxed) + if self.grown.load(Ordering::Relaxed) { GROWN } else { 0 };
+        let kept =
+            self.kept.load(Ordering::Relaxed) + if self.grown.load(Ordering::Relaxed) { GROWN } else { 0 };
         // One step: a connection that makes room gives the same back at the same time, on another thread.
         let less = |taken: usize| (taken > kept).then_some(kept);
         if let Ok(taken) = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {

@@ -2,7 +2,10 @@
 
 use std::{io, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use tokio::{sync::watch, time::{Instant, sleep, sleep_until}};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
 use tokio_rustls::{
     rustls::{Error as TlsError, InvalidMessage},
     server::TlsStream,

@@ -139,8 +139,8 @@ where
     ) -> ResponseFuture<S::Future> {
         let connection = &self.connection;
         connection.deadlines.head_complete();
-        let refused = refused
-            .or_else(|| check_head(&request, &connection.config, connection.addresses.local).err());
+        let refused =
+            refused.or_else(|| check_head(&request, &connection.config, connection.addresses.local).err());
         if request.uri().path_and_query().is_none() {
             // CONNECT names a host in place of a path, at which warp panics. There is nothing there, as at `/`.
             *request.uri_mut() = Uri::from_static("/");
