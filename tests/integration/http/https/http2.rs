@@ -34,6 +34,15 @@ impl Tls {
     async fn client(&self, server: &Server) -> Http2 {
         Http2::connect(server.address, &tls(&self.authority, None, &BOTH, &["h2"])).await
     }
+
+    /// One that takes so much of an answer which it does not read.
+    async fn reader(&self, server: &Server, window: u32) -> Http2 {
+        let tls = tls(&self.authority, None, &BOTH, &["h2"]);
+        Http2::with(server.address, &tls, |builder| {
+            builder.initial_stream_window_size(window);
+        })
+        .await
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,7 +136,7 @@ fn large() -> impl Filter<Extract = (warp::reply::Response,), Error = std::conve
 async fn a_reader_that_does_not_read_one_of_its_answers_is_cut_off() {
     let tls = Tls::new();
     let server = Server::serve(tls.config(), large()).await;
-    let client = tls.client(&server).await;
+    let client = tls.reader(&server, 64 * 1024).await;
     let mut unread = client.send("/", "").await.unwrap();
     assert_eq!(client.ask("/", "").await.unwrap().body.len(), 1 << 20);
     let begun = Instant::now();
@@ -149,7 +158,7 @@ async fn a_reader_that_does_not_read_one_of_its_answers_is_cut_off() {
 async fn large_answers_take_of_the_memory_for_all_and_are_refused_where_none_is_left() {
     let tls = Tls::new();
     let server = Server::serve(Config { max_bytes: Some(4 << 20), ..tls.config() }, large()).await;
-    let client = tls.client(&server).await;
+    let client = tls.reader(&server, 16 * 1024).await;
     let mut unread = Vec::new();
     let mut refused = 0;
     for _ in 0..60 {
@@ -213,6 +222,7 @@ async fn an_idle_connection_makes_room_and_a_busy_one_does_not() {
     let (answer, refused) = tokio::join!(busy.ask("/patient/3", ""), async {
         // What the first hears is goodbye.
         idle.running.await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
         tls.client(&server).await.ask("/", "").await.unwrap().status
     });
     assert_eq!((answer.unwrap().status.as_u16(), refused.as_u16()), (200, 503));
