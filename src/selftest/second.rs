@@ -59,7 +59,7 @@ impl Second {
         let token = Uuid::new_v4().simple().to_string();
         config.dead_letters.admin = Some(Bearer::of(&token));
 
-        let kafka = Kafka::new(config.kafka.clone()).with_metadata_max_age(NEVER);
+        let kafka = Kafka::new(config.kafka.clone())?.with_metadata_max_age(NEVER);
         let events = kafka.topic::<ActivityEvent>(config.topic.clone()).producer(config.producer.clone());
 
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port is free")?;
