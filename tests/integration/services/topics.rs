@@ -1,4 +1,4 @@
-//! The topics that state is kept in: what they must be, and what is in them that is no state.
+//! The topics of users and orders: the required settings, and foreign records in them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::registered;
 use crate::support::{Instance, TestCluster, TransactionalProducer};
 
-/// What the topic of the users is made with.
+/// The settings of the users' topic.
 fn fit(cluster: &TestCluster) -> TopicConfig {
     TopicConfig::new(cluster.users()).with_partitions(3).with_retention(None)
 }
