@@ -162,6 +162,7 @@ impl ConsumerConfig {
 
 /// Where to start without a committed offset, or where that offset is out of the log's range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OffsetReset {
     /// At the first record there is.
     Earliest,

@@ -120,7 +120,10 @@ pub mod wire;
 pub use backoff::Backoff;
 pub use cluster::{CallError, Cluster};
 pub use config::{ClusterConfig, ConsumerConfig, OffsetReset, ProducerConfig, TopicConfig};
-pub use consumer::{CommittedOffset, Consumer, ReadError, Reader, Watermark};
+// For its tests: consumers write and read it themselves.
+#[doc(hidden)]
+pub use consumer::CommittedOffset;
+pub use consumer::{Consumer, ReadError, Reader, Watermark};
 pub use counts::{ConsumerCounts, ProducerMetrics};
 pub use dead_letter::DlqPublisher;
 pub use end_offsets::EndOffsets;

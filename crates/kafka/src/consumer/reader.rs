@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
-    Cluster, Record,
+    Cluster, Record, TransientError,
     cluster::{CallError, within},
     leader,
     message::timestamp,
@@ -75,6 +75,7 @@ enum RskafkaRead {
 
 /// The error of a read.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The offset is below the log's start or beyond its end, as its newest leader says.
     #[error("the offset is out of the log's range")]
@@ -86,8 +87,8 @@ pub enum ReadError {
     #[error("{0}")]
     Undecodable(String),
     /// An error that may pass.
-    #[error("{0}")]
-    Transient(String),
+    #[error(transparent)]
+    Transient(TransientError),
 }
 
 impl Reader {
@@ -144,14 +145,14 @@ impl Reader {
             let range = self.range().await?;
             if matches!(read, Err(ReadError::TopicRecreated)) {
                 let reason = "a broker does not know the topic's id, which the newest leader does";
-                return Err(ReadError::Transient(reason.to_owned()));
+                return Err(ReadError::Transient(TransientError::new(reason)));
             }
             if (range.start..=range.end).contains(&from) {
                 let reason = format!(
                     "offset {from} is out of range by a broker's word, and in it by the newest leader's, which has \
                      {range:?}"
                 );
-                return Err(ReadError::Transient(reason));
+                return Err(ReadError::Transient(TransientError::new(reason)));
             }
         }
         read
@@ -341,12 +342,20 @@ fn plain(partition: i32, read: RecordAndOffset) -> Record {
     }
 }
 
+/// An error of our own Fetch, with the advice that goes with it.
+#[derive(Debug, Error)]
+#[error("{}", .0.explained())]
+struct Explained(#[source] WireError);
+
+/// rskafka may not read the topic.
+#[derive(Debug, Error)]
+#[error("{0} (this user may not read the topic: allow READ on it)")]
+struct ReadForbidden(#[source] CallError);
+
 fn transient(error: CallError) -> ReadError {
     ReadError::Transient(match error.protocol() {
-        Some(ProtocolError::TopicAuthorizationFailed) => {
-            format!("{error} (this user may not read the topic: allow READ on it)")
-        }
-        _ => error.to_string(),
+        Some(ProtocolError::TopicAuthorizationFailed) => TransientError::new(ReadForbidden(error)),
+        _ => TransientError::new(error),
     })
 }
 
@@ -355,7 +364,7 @@ fn read_error(error: WireError) -> ReadError {
         WireError::Refused { error: ResponseError::OffsetOutOfRange, .. } => ReadError::OutOfRange,
         WireError::Refused { error: ResponseError::UnknownTopicId, .. } => ReadError::TopicRecreated,
         WireError::Malformed { reason, .. } => ReadError::Undecodable(reason),
-        error => ReadError::Transient(error.explained()),
+        error => ReadError::Transient(TransientError::new(Explained(error))),
     }
 }
 
