@@ -1,8 +1,11 @@
-//! Asking a service of this machine how it is, as a container's healthcheck does.
+//! The healthcheck of a container.
 
 use std::{
     io::{Read, Write},
-    net::TcpListener, thread, time::Duration};
+    net::TcpListener,
+    thread,
+    time::Duration,
+};
 
 use highwater::config;
 use highwater_web::http;

@@ -1,4 +1,4 @@
-//! Who may see to dead letters, and how they are asked for; no Kafka answers here.
+//! The routes of dead letters: permissions and parameters, without Kafka.
 
 use std::{sync::Arc, time::Duration};
 
@@ -101,7 +101,7 @@ fn a_token_is_not_shown() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_question_is_named() {
+async fn every_fault_of_a_query_is_named() {
     let service = service();
     let bearer = Some("Bearer a-token-of-24-characters");
     let path = "/dead-letters?limit=0&cursor=x&from=yesterday&to=2026&partition=-1&reason=%ff";

@@ -1,5 +1,5 @@
-//! Who a connection says it is: SaslHandshake, and SaslAuthenticate until both sides are content (KIP-152); again
-//! before the session ends (KIP-368).
+//! SASL: SaslHandshake, then SaslAuthenticate until both sides are done (KIP-152); again before the session ends
+//! (KIP-368).
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -12,13 +12,13 @@ use super::{Connection, WireError};
 use crate::security::{HandshakeError, Sasl, Session, SessionFault};
 
 impl Connection {
-    /// Proves who the client is; before that a broker answers nothing but ApiVersions.
+    /// Authenticates the connection. Before that a broker responses nothing but ApiVersions.
     pub(super) async fn authenticate(&mut self, sasl: &Sasl) -> Result<(), WireError> {
         let mechanism = sasl.mechanism();
         let handshake = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism));
-        let answer = self.call(&handshake, 1..=1).await?;
-        if answer.error_code != 0 {
-            let others: Vec<&str> = answer.mechanisms.iter().map(|name| name.as_str()).collect();
+        let response = self.call(&handshake, 1..=1).await?;
+        if response.error_code != 0 {
+            let others: Vec<&str> = response.mechanisms.iter().map(|name| name.as_str()).collect();
             let reason = format!("it does not take {mechanism}, but {}", others.join(", "));
             return Err(self.refused(sasl, reason));
         }
@@ -34,9 +34,9 @@ impl Connection {
                 .step(received.as_deref(), &mut token)
                 .map_err(|error| self.refused(sasl, format!("{mechanism} failed: {error}")))?;
             if state.has_sent_message() {
-                let answer = self.exchange_token(sasl, token).await?;
-                lifetime_ms = answer.session_lifetime_ms;
-                received = Some(answer.auth_bytes);
+                let response = self.exchange_token(sasl, token).await?;
+                lifetime_ms = response.session_lifetime_ms;
+                received = Some(response.auth_bytes);
             }
             if state.is_finished() {
                 self.session = Session::begin(lifetime_ms);
@@ -66,11 +66,11 @@ impl Connection {
         token: Vec<u8>,
     ) -> Result<SaslAuthenticateResponse, WireError> {
         let request = SaslAuthenticateRequest::default().with_auth_bytes(token.into());
-        let answer = self.call(&request, 0..=2).await?;
-        let Err(error) = WireError::check("SaslAuthenticate", answer.error_code) else {
-            return Ok(answer);
+        let response = self.call(&request, 0..=2).await?;
+        let Err(error) = WireError::check("SaslAuthenticate", response.error_code) else {
+            return Ok(response);
         };
-        let said = answer.error_message.filter(|said| !said.is_empty());
+        let said = response.error_message.filter(|said| !said.is_empty());
         Err(self.refused(sasl, said.map_or_else(|| error.to_string(), |said| said.as_str().to_owned())))
     }
 

@@ -153,6 +153,15 @@ impl MemoryReservation {
         }
     }
 
+    /// What it costs that the peer does not read is taken already, by one of several answers on the connection.
+    pub(super) fn cover_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_unread_covered(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+    }
+
     /// Gives back what a request and its answer took.
     pub(super) fn release_request(&self) {
         self.unread.store(false, Ordering::Relaxed);

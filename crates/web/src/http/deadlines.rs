@@ -315,7 +315,13 @@ impl ConnectionDeadlines {
 
     /// Takes what an answer of that length costs, or one whose length is not known; whether it was there.
     pub(super) fn take_for_answer(&self, length: Option<u64>) -> bool {
-        self.evict_until(|| self.reservation.take_for_answer(length))
+        let there = self.evict_until(|| self.reservation.take_for_answer(length));
+        if let Some(stream) = &self.stream
+            && self.reservation.is_unread_covered()
+        {
+            stream.connection().reservation.cover_unread();
+        }
+        there
     }
 
     /// Closes connections that are idle until what is taken is there; whether it was.

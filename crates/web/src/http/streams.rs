@@ -89,6 +89,13 @@ impl Streams {
 #[derive(Debug)]
 pub(super) struct OpenStream(Arc<Streams>);
 
+impl OpenStream {
+    /// The deadlines of its connection.
+    pub(super) fn connection(&self) -> &ConnectionDeadlines {
+        &self.0.connection
+    }
+}
+
 impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.connection.stream_ended();

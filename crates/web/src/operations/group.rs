@@ -117,7 +117,7 @@ impl MembershipView {
         // First who may take a moment: the other is of now.
         let members = membership.description.members().await;
         let members = members
-            .map_err(|why| visibility.text((*why).to_owned()).into())
+            .map_err(|error| visibility.text(error.to_string()).into())
             .map(|all| visibility.members(all));
         let group = membership.status.borrow().group.clone();
         (&membership.topic, Self { group: visibility.group(group), members })
