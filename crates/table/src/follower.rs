@@ -147,7 +147,7 @@ impl<F: Fold> Follower<F> {
                     self.trouble(partition, part, &reason);
                     backoff.wait().await;
                 }
-                Err(error @ ReadError::Transient(_)) => {
+                Err(error) => {
                     self.trouble(partition, part, &error);
                     backoff.wait().await;
                 }

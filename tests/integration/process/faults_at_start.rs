@@ -50,7 +50,7 @@ impl Start {
     /// Waits until it is ready, without having been started again; how many lines told of trouble.
     async fn heals(self) -> usize {
         eventually("it is ready", async || (self.get("/ready").await.0 == 200).then_some(())).await;
-        self.program.log().text().lines().filter(|line| line.contains("trouble ")).count()
+        self.program.log().text().lines().filter(|line| line.contains("failing: ")).count()
     }
 }
 

@@ -7,9 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use highwater_kafka::{
-    Batch, BatchHandler, BatchOutcome, Context, Envelope, Payload, RetryFrom, TransientError,
-};
+use highwater_kafka::{Batch, BatchHandler, BatchOutcome, Context, Envelope, Payload, TransientError};
 use log::info;
 use uuid::Uuid;
 
@@ -41,17 +39,17 @@ impl CancelOrders {
             return BatchOutcome::default();
         }
         if let Err(error) = tokio::try_join!(self.books.users.abreast(), self.books.orders.abreast()) {
-            return BatchOutcome { poison: Vec::new(), retry_from: Some(RetryFrom { index: 0, error }) };
+            return BatchOutcome::retry_from(0, error);
         }
-        let mut retry_from: Option<RetryFrom> = None;
+        let mut retry_from: Option<(usize, TransientError)> = None;
         for (user, (index, context)) in users {
             if let Err(error) = self.cancel_orders_of(user, &context).await
-                && retry_from.as_ref().is_none_or(|first| index < first.index)
+                && retry_from.as_ref().is_none_or(|(first, _)| index < *first)
             {
-                retry_from = Some(RetryFrom { index, error });
+                retry_from = Some((index, error));
             }
         }
-        BatchOutcome { poison: Vec::new(), retry_from }
+        retry_from.map_or_else(BatchOutcome::default, |(index, error)| BatchOutcome::retry_from(index, error))
     }
 
     async fn cancel_orders_of(&self, user: Uuid, context: &Context) -> Result<(), TransientError> {
@@ -71,7 +69,7 @@ impl CancelOrders {
                 }
                 // Somebody else was faster, and it is not open any more.
                 Err(problem) if problem.status().as_u16() == 409 => {}
-                Err(problem) => return Err(TransientError(problem.detail().to_owned())),
+                Err(problem) => return Err(TransientError::new(problem.detail())),
             }
         }
         Ok(())

@@ -116,7 +116,8 @@ impl View {
     async fn of(membership: &Membership, sees: view::View) -> (&str, Self) {
         // First who may take a moment: the other is of now.
         let members = membership.description.members().await;
-        let members = members.map_err(|why| sees.text((*why).to_owned()).into()).map(|all| sees.members(all));
+        let members =
+            members.map_err(|error| sees.text(error.to_string()).into()).map(|all| sees.members(all));
         let group = membership.status.borrow().group.clone();
         (&membership.topic, Self { group: sees.group(group), members })
     }

@@ -157,7 +157,6 @@ fn obstacle_of(group: &GroupStatus) -> String {
         GroupPhase::Joining => "the group is gathering",
         GroupPhase::Syncing => "the group's partitions are being assigned",
         GroupPhase::Revoking => "partitions are being given up",
-        GroupPhase::Left => "this member has left the group",
         GroupPhase::Assigned => {
             let all = group.partitions.len();
             let restored = group.partitions.iter().filter(|partition| partition.restored).count();
@@ -169,6 +168,7 @@ fn obstacle_of(group: &GroupStatus) -> String {
                 _ => format!("{caught_up} of {all} partitions are read to the end they had{error}"),
             };
         }
+        _ => "this member has left the group",
     };
     format!("{waiting}{}", because(&group.error))
 }

@@ -69,7 +69,9 @@ impl View {
         match self {
             Self::Whole => members,
             Self::Public => {
-                members.iter().cloned().map(|member| GroupMember { host: String::new(), ..member }).collect()
+                let mut members = members.to_vec();
+                members.iter_mut().for_each(|member| member.host.clear());
+                members.into()
             }
         }
     }
