@@ -56,6 +56,8 @@ pub(super) async fn connect(
     tls: &Arc<ClientConfig>,
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
+    // Else the system waits for time that does not pass.
+    stream.set_nodelay(true)?;
     TlsConnector::from(Arc::clone(tls)).connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
 
