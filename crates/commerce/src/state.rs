@@ -1,4 +1,4 @@
-//! What clients hear of state that is kept by the log.
+//! The answers about state that is kept in the log.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ pub const ATTEMPTS: usize = 8;
 /// How long a client is to wait, in seconds, where there is no room: somebody has to make some.
 const MEMORY_FULL_RETRY_AFTER: u32 = 60;
 
-/// What the state of a service may take in memory. What is in the log already is taken in all the same: without it
+/// The limit of the memory of a service's state. Events that are in the log are applied beyond it: without them
 /// the state would be another.
 #[derive(Debug)]
 pub struct MemoryLimit {
@@ -46,7 +46,7 @@ impl MemoryLimit {
         }
         if !self.told.swap(true, Ordering::Relaxed) {
             log::warn!(
-                "the state takes about {taken} bytes, and STATE_MAX_BYTES is {}: nothing new is taken any more, what \
+                "the state takes about {taken} bytes, and the limit is {}: nothing new is taken any more, what \
                  is there can be read and changed",
                 self.most
             );
@@ -57,7 +57,7 @@ impl MemoryLimit {
 
 fn memory_full() -> Problem {
     let detail =
-        "the state has reached STATE_MAX_BYTES: nothing new is taken, what is there can be read and changed";
+        "the state has reached its memory limit: nothing new is taken, what is there can be read and changed";
     Problem::unavailable(detail, MEMORY_FULL_RETRY_AFTER).with_member("possiblyWritten", false)
 }
 
@@ -87,7 +87,10 @@ pub fn describe_read(operation: Operation) -> Operation {
 
 /// Describes what a write may answer that takes something new in.
 pub fn describe_new(operation: Operation) -> Operation {
-    describe_write(operation.problem("memoryFull", "The state has no memory.", memory_full()), true)
+    describe_write(
+        operation.problem("memoryFull", "The state has reached its memory limit.", memory_full()),
+        true,
+    )
 }
 
 /// Describes what a write may answer; `keyed` says whether it takes an Idempotency-Key.

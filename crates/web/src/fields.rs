@@ -201,7 +201,7 @@ fn text(value: &RawValue) -> Checked<String> {
     })
 }
 
-/// What [`line()`] takes, as a regular expression of ECMA 262, but for its length.
+/// The rule of [`line()`] without its length, as a regular expression of ECMA 262.
 pub const VISIBLE_LINE: &str = concat!(
     r"^[^\u0000-\u001f\u007f-\u009f]*",
     visible!(r"[^\u0000-\u001f\u007f-\u009f"),

@@ -31,7 +31,7 @@ const BODIES: Uuid = uuid::uuid!("b1a5f6d4-52c8-4f0a-9f36-2a4c8d1b6e12");
 pub struct Idempotency {
     /// Its key, as an id (version 5 of RFC 9562).
     pub key: Uuid,
-    /// What it asked for, as an id: blanks and the order of fields make no difference.
+    /// The request's content, as an id: blanks and the order of fields make no difference.
     pub body: Uuid,
 }
 
@@ -92,8 +92,8 @@ impl Idempotency {
     }
 }
 
-/// What a string of RFC 8941 (section 3.3.3) says, without its quotes and escapes; anything that does not begin with a
-/// quote, as it is. `None` for a string that is none.
+/// The content of a string of RFC 8941 (section 3.3.3), without its quotes and escapes; a value
+/// that does not begin with a quote, as it is. `None` for a string that is none.
 fn unquoted(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     let Some(rest) = value.strip_prefix(b"\"") else { return Some(value.into()) };
     let mut said = Vec::with_capacity(rest.len());

@@ -11,6 +11,7 @@
 // The layout of what reads dead letters is found out here, through all the futures of the library.
 #![recursion_limit = "256"]
 
+pub mod cursor;
 pub mod dead_letters;
 pub mod fields;
 pub mod http;
@@ -26,5 +27,5 @@ pub mod resource;
 pub mod shutdown;
 pub mod timestamp;
 
-/// What no log line shows, and how long to wait before another attempt: the library's, for services without Kafka too.
+/// Secrets and backoff of the Kafka library, for services without Kafka too.
 pub use highwater_kafka::{Backoff, security::Secret};

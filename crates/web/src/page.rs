@@ -11,7 +11,10 @@ use warp::{
     reply::Response,
 };
 
-use crate::http::{self, Parameters, openapi::Operation};
+use crate::{
+    cursor,
+    http::{self, Parameters, openapi::Operation},
+};
 
 /// The most entries of one page.
 pub const MOST: usize = 1_000;
@@ -30,7 +33,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// What stands after that place, or all of it.
+    /// The entries after that position, or all of them.
     pub fn after(all: &BTreeSet<Self>, place: Option<Self>) -> impl Iterator<Item = &Self> {
         let from = place.map_or(Bound::Unbounded, Bound::Excluded);
         all.range((from, Bound::Unbounded))
@@ -38,15 +41,15 @@ impl Position {
 
     /// A cursor as a client sees it.
     fn seal(self) -> String {
-        format!("{:016x}{}", self.at.timestamp_millis(), self.id.simple())
+        let (high, low) = self.id.as_u64_pair();
+        cursor::encode([self.at.timestamp_millis().cast_unsigned(), high, low])
     }
 
     fn open(cursor: &str) -> Result<Self, &'static str> {
         const UNKNOWN: &str = "must be a cursor that a page ended with";
-        let (at, id) = cursor.split_at_checked(16).ok_or(UNKNOWN)?;
-        let at = i64::from_str_radix(at, 16).ok().and_then(DateTime::from_timestamp_millis).ok_or(UNKNOWN)?;
-        let id = Uuid::try_parse(id).ok().filter(|_| id.len() == 32).ok_or(UNKNOWN)?;
-        Ok(Self { at, id })
+        let [at, high, low] = cursor::decode(cursor).ok_or(UNKNOWN)?;
+        let at = DateTime::from_timestamp_millis(at.cast_signed()).ok_or(UNKNOWN)?;
+        Ok(Self { at, id: Uuid::from_u64_pair(high, low) })
     }
 }
 

@@ -166,7 +166,7 @@ fn watch(runtime: &Runtime, mut signals: Signals, shutdown: &Shutdown, drain: Du
         log::info!(signal; "stopping; a second signal stops at once");
         let stopping = async {
             if !drain.is_zero() {
-                log::info!("not ready any more, and served as ever for {drain:?}: DRAIN_DELAY");
+                log::info!("not ready any more, and served as ever for {drain:?}");
                 shutdown.advance(Stage::Draining);
                 sleep(drain / 2).await;
                 shutdown.advance(Stage::Closing);
@@ -182,7 +182,7 @@ fn watch(runtime: &Runtime, mut signals: Signals, shutdown: &Shutdown, drain: Du
             }
             () = stopping => {
                 let unfinished = shutdown.unfinished().join(", ");
-                log::error!(unfinished; "not stopped within SHUTDOWN_TIMEOUT");
+                log::error!(unfinished; "not stopped within {timeout:?}");
                 1
             }
         }

@@ -27,15 +27,15 @@ use crate::{
 /// The two views that an order is decided by.
 #[derive(Debug)]
 pub struct OrderService {
-    /// Who may order.
+    /// The users.
     pub users: Arc<EventSourcedTable<Users>>,
-    /// What was ordered.
+    /// The orders.
     pub orders: Arc<EventSourcedTable<Orders>>,
-    /// What both may take in memory.
+    /// The limit of their memory.
     pub memory: MemoryLimit,
 }
 
-/// What is to be done to an order.
+/// The conditions and the reason of a transition.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Advance<'a> {
     pub(super) if_match: Option<&'a HeaderValue>,

@@ -1,4 +1,4 @@
-//! What follows from an event without anybody's asking: a deleted user's open orders are cancelled.
+//! Side effects of events: the open orders of a deleted user are cancelled.
 //!
 //! Deletion and order can come in either order, on different topics. So both are consumed, and each batch is judged
 //! on views that have everything which was acknowledged before: of a deletion and an order, whichever is later in

@@ -35,7 +35,7 @@ pub struct AdminAuth {
     window: Mutex<FailureWindow>,
 }
 
-/// What came of wrong tokens since the window began. There are at most [`MOST_OF_ALL`] addresses in it, and those
+/// The wrong tokens since the window began. It holds at most [`MOST_OF_ALL`] addresses, and those
 /// that had the right token.
 #[derive(Debug)]
 struct FailureWindow {
@@ -53,7 +53,7 @@ struct Failures {
     told: bool,
 }
 
-/// What is to be answered.
+/// The outcome of a check.
 enum TokenCheck {
     Admitted,
     Wrong(Problem),
@@ -73,7 +73,7 @@ impl AdminAuth {
     ///
     /// # Errors
     ///
-    /// What is to be answered in place of what was asked for.
+    /// The problem to answer instead.
     pub async fn authorize(
         &self,
         authorization: Option<&HeaderValue>,

@@ -1,4 +1,4 @@
-//! Who may: requests that carry a token which only its bearers know (RFC 6750).
+//! Bearer tokens (RFC 6750).
 
 use std::fmt;
 

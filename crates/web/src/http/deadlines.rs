@@ -58,9 +58,9 @@ pub(super) struct ConnectionDeadlines {
     head: Duration,
     request: Duration,
     state: Mutex<State>,
-    /// What the handler at work has told of its request.
+    /// The correlation id that the handler has set.
     correlation: Mutex<Option<CorrelationId>>,
-    /// What the connection takes of the memory that is for all.
+    /// The connection's part of the memory budget.
     reservation: MemoryReservation,
     /// Where there are others, who make room for its requests and answers when they are idle.
     limiter: Weak<ConnectionLimiter>,
@@ -75,7 +75,7 @@ struct State {
     phase: Phase,
     /// When the phase has lasted too long.
     due: Option<Instant>,
-    /// What the peer has to read, and by when, while there is more for it than it takes.
+    /// How much the peer has to read and by when, while it does not keep up.
     behind: Option<Behind>,
     /// Since when nothing is asked and nothing is left to be sent, where that is so.
     idle: Option<Instant>,
@@ -89,7 +89,7 @@ struct Behind {
     bytes: usize,
 }
 
-/// What a connection is about.
+/// The phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// No byte came yet.
@@ -151,7 +151,7 @@ impl ConnectionDeadlines {
         if state.is_sending() { behind } else { state.due.into_iter().chain(behind).min() }
     }
 
-    /// What has lasted too long, if anything has. A handler's is found once.
+    /// The phase that has lasted too long, if one has. An overdue handler is reported once.
     pub(super) fn overdue(&self) -> Option<Phase> {
         let now = Instant::now();
         let mut state = self.state();
@@ -256,7 +256,7 @@ impl ConnectionDeadlines {
     pub(super) fn write_blocked(&self) {
         let mut state = self.state();
         if state.behind.is_none() {
-            // What nobody reads takes memory in here and in the system. Where that is not there, it is not waited for.
+            // Unread bytes take memory here and in the kernel. Without free memory the server does not wait.
             let patience = if self.reservation.take_for_unread() { STALL } else { Duration::ZERO };
             state.behind = Some(Behind { due: Instant::now() + patience, bytes: LEAST });
             state.idle = None;
@@ -301,7 +301,7 @@ impl ConnectionDeadlines {
         *self.correlation.lock().unwrap_or_else(PoisonError::into_inner) = Some(correlation);
     }
 
-    /// What was told of the request, which is over.
+    /// The correlation id of the request that has ended.
     pub(super) fn take_correlation(&self) -> Option<CorrelationId> {
         self.correlation.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

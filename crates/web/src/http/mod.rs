@@ -101,7 +101,7 @@ pub struct Config {
     pub trusted_origins: Vec<String>,
     /// Which answers are logged.
     pub access_log: AccessLog,
-    /// Whose `X-Forwarded-For` is believed.
+    /// The proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
     /// How long what was begun may take once the service is to stop; then it is cut off.
     pub stop_timeout: Duration,
@@ -123,7 +123,7 @@ impl Config {
         SocketAddr::new(host, self.port)
     }
 
-    /// What a body may cost.
+    /// The limits of a body.
     pub fn body_limits(&self) -> BodyLimits {
         BodyLimits { max_bytes: self.max_body_bytes, max_depth: self.max_depth, timeout: self.body_timeout }
     }

@@ -57,7 +57,7 @@ impl From<TcpListener> for Listeners {
 /// balancer then sends it elsewhere, where in the backlog it would wait for nobody knows how long. How the service is,
 /// it is told even then.
 ///
-/// What is asked and answered is counted in `traffic`.
+/// `traffic` counts the requests and answers.
 pub async fn serve<F, R>(
     filter: F,
     listeners: Listeners,
@@ -106,7 +106,7 @@ pub async fn serve<F, R>(
         let finished = async { tokio::join!(limiter.drained(), reserve.drained()) };
         if timeout(config.stop_timeout, finished).await.is_err() {
             let connections = limiter.connections() + reserve.connections();
-            log::warn!(connections; "cut off: still busy at half of SHUTDOWN_TIMEOUT");
+            log::warn!(connections; "cut off: still busy {:?} after the stop", config.stop_timeout);
             stop.send_replace(Stop::AtOnce);
             tokio::join!(limiter.drained(), reserve.drained());
         }
@@ -147,7 +147,7 @@ where
 {
     /// Accepts connections until then, and those that were made before.
     async fn accept(&mut self, listener: TcpListener, until: impl Future<Output = ()>) {
-        // What the system would else grow with what a client sends ahead, or does not read. Inherited by connections.
+        // The kernel's buffers would else grow with what a client sends ahead or leaves unread. Connections inherit the sizes.
         let socket = SockRef::from(&listener);
         let bounded = socket
             .set_recv_buffer_size(KERNEL_BUFFER)
