@@ -15,10 +15,10 @@ use highwater_web::{
     publish_problem::{publish_problem, reasons},
 };
 
-/// How often a write is decided anew when others were faster.
+/// The attempts of a write when concurrent writes are faster.
 pub const ATTEMPTS: usize = 8;
 
-/// How long a client is to wait, in seconds, where there is no room: somebody has to make some.
+/// The Retry-After, in seconds, at the memory limit: an operator has to raise it.
 const MEMORY_FULL_RETRY_AFTER: u32 = 60;
 
 /// The limit of the memory of a service's state. Events that are in the log are applied beyond it: without them
@@ -30,12 +30,12 @@ pub struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// So many bytes.
+    /// A limit of that many bytes.
     pub fn new(most: usize) -> Self {
         Self { most, told: AtomicBool::new(false) }
     }
 
-    /// Whether something new may be taken in where the state takes that much already.
+    /// Checks that the state, which takes that much memory, may grow.
     ///
     /// # Errors
     ///
@@ -75,7 +75,7 @@ pub fn complete<F: Projection>(
     }
 }
 
-/// 503: others were faster time and again.
+/// 503: concurrent writes were faster at every attempt.
 pub fn contended() -> Problem {
     Problem::unavailable("others change it at the same time; nothing was changed by this request", 1)
 }
@@ -115,8 +115,8 @@ fn incomplete() -> Problem {
     Problem::unavailable("the state is not read to the end of the log yet", 1)
 }
 
-/// Writes an event of a request, which had an Idempotency-Key or not. Whether the event counts; where it does not,
-/// things have changed, and are to be looked at again.
+/// Writes an event of a request with or without an Idempotency-Key. Returns whether the event was applied; where it was
+/// not, the state has changed, and the caller decides anew.
 ///
 /// # Errors
 ///
@@ -133,7 +133,7 @@ pub async fn append<F: Projection>(
     }
 }
 
-/// Why a write has no answer; `None` where it was void and is to be decided anew.
+/// The problem of a failed write; `None` where the event was rejected and the write is to be decided anew.
 fn refusal(error: AppendError, keyed: bool) -> Option<Problem> {
     const SAFE: &str = "Asking again with the same Idempotency-Key is safe: it happens once";
     const LOOK: &str = "Look whether it happened before asking again";

@@ -1,4 +1,4 @@
-//! Where a listing goes on: a row's place, which any instance understands.
+//! Cursors of listings: the position of a row, which any instance understands.
 
 use chrono::{DateTime, Utc};
 use highwater_web::cursor;

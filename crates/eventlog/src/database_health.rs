@@ -1,4 +1,4 @@
-//! How the databases are, as the last call to each went.
+//! The health of the databases, by the outcome of the last call to each.
 
 use std::{
     mem::discriminant,

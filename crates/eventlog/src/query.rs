@@ -1,4 +1,4 @@
-//! Which events a listing asks for.
+//! The query of a listing.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use highwater_web::{

@@ -1,4 +1,4 @@
-//! The two seams: what the log asks of SQL, and what of DynamoDB.
+//! The interfaces of the two databases: SQL Server and DynamoDB.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,7 +14,7 @@ use super::{Details, EventQuery, LoggedEvent, Metadata, Place};
 /// The result of a call to a database.
 pub type DatabaseResult<T> = Result<T, DatabaseError>;
 
-/// Why a store has no answer. The text is for the log, never for a client.
+/// The error of a database. The text is for the log, never for a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DatabaseError {
     /// It cannot be reached, or breaks off: what was asked for may have happened.

@@ -1,4 +1,4 @@
-//! Requests that may be sent again: the same key gives the same answer, in any instance.
+//! Idempotent requests: the same key gives the same answer, in any instance.
 //!
 //! The header is `Idempotency-Key` of the IETF's draft of that name (draft-ietf-httpapi-idempotency-key-header): a string
 //! of RFC 8941, as `"k"`. Most clients send `k`: it is the same key. What is kept of it is in the event that the request
@@ -26,7 +26,7 @@ const LONGEST: usize = 255;
 const KEYS: Uuid = uuid::uuid!("9c7a7d53-65f5-4c3c-8a5e-0d0e5f2d7a11");
 const BODIES: Uuid = uuid::uuid!("b1a5f6d4-52c8-4f0a-9f36-2a4c8d1b6e12");
 
-/// A request that can be recognised when it comes again.
+/// The identity of a request, by which a repetition is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Idempotency {
     /// Its key, as an id (version 5 of RFC 9562).

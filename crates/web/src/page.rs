@@ -1,4 +1,4 @@
-//! Pages of a listing that any instance continues: a cursor is the last entry's place, not an instance's own.
+//! Pages of a listing that any instance can continue: a cursor is the position of the last entry.
 
 use std::{collections::BTreeSet, ops::Bound};
 
@@ -18,12 +18,12 @@ use crate::{
 
 /// The most entries of one page.
 pub const MOST: usize = 1_000;
-/// A page ends with the entry that brings it here: what an answer takes must not grow with what is asked for.
+/// A page ends with the entry that reaches this size, so that an answer's memory does not grow with the request.
 const MOST_BYTES: usize = 1 << 20;
-/// How many entries a page has when nobody says.
+/// The entries of a page without a `limit`.
 const USUAL: usize = 100;
 
-/// Where an entry stands: by the time it came to be, and where that is the same by its id.
+/// The position of an entry: ordered by creation time, then by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// When it came to be.
@@ -84,7 +84,7 @@ impl PageRequest {
             .invalid("limit", "must be from 1 to 1000")
     }
 
-    /// Takes this page's entries, each with its place, and of so many `bytes`; and where the next page begins, if
+    /// Takes this page's entries with their positions and sizes in `bytes`. Returns them, and the cursor of the next page, if
     /// there is one.
     pub fn take<T>(
         self,

@@ -1,4 +1,4 @@
-//! Writes: what becomes of a request is decided by the log.
+//! Writes: the log decides the outcome of a request.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::{
     users::{UserState, Users},
 };
 
-/// The two views that an order is decided by.
+/// The tables that orders are decided by, and the writes to them.
 #[derive(Debug)]
 pub struct OrderService {
     /// The users.
@@ -44,7 +44,7 @@ pub(super) struct Advance<'a> {
 }
 
 impl OrderService {
-    /// Takes an order; asked again with the same key, tells the same.
+    /// Takes an order; a repetition with the same key gets the same answer.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl OrderService {
         Err(contended())
     }
 
-    /// Takes an order one step further; asked again with the same key, tells the same.
+    /// Advances an order; a repetition with the same key gets the same answer.
     ///
     /// # Errors
     ///

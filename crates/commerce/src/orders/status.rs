@@ -1,4 +1,4 @@
-//! The life of an order: every transition there is, in one table.
+//! The life of an order: one table of all transitions.
 
 use std::{fmt, str::FromStr};
 

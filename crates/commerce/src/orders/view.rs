@@ -1,4 +1,4 @@
-//! The orders, folded from their events.
+//! The projection of orders from their events.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},

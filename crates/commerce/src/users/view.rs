@@ -1,4 +1,4 @@
-//! The users, folded from their events: one piece of code for whoever reads `user-events`.
+//! The projection of users from their events: one piece of code for all readers of `user-events`.
 
 use std::collections::{BTreeSet, HashMap};
 

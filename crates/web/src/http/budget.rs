@@ -1,8 +1,8 @@
-//! How much memory connections may hold together.
+//! Bounds the memory of all connections together.
 //!
-//! Each connection takes [`CONNECTION`] when it is accepted, which all of a small request and its answer fits into. What
-//! goes beyond is taken when it comes, and given back when its answer has ended; a quarter is never taken for that. So
-//! where large requests have used up what is for them, large requests alone are refused.
+//! Each connection reserves [`CONNECTION`] when it is accepted; a small request and its answer fit into that. More memory is
+//! reserved as it is needed, and released when the answer has ended. A quarter of the budget is never reserved for this, so
+//! exhausting it with large requests refuses large requests alone.
 
 use std::sync::{
     Arc,
@@ -21,7 +21,7 @@ const GROWN: usize = 2 * BUFFER;
 const UNREAD: usize = GROWN + 2 * KERNEL_BUFFER;
 /// The most that is there at one time of an answer whose length is not known before.
 const STREAMED: usize = 64 * 1024;
-/// Where nobody sets one, and no container does.
+/// The default, where neither a setting nor a container limits the memory.
 pub(super) const DEFAULT: usize = 256 << 20;
 
 /// The bytes that all servers of this process have released so far.
