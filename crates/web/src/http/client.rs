@@ -13,7 +13,7 @@ use tokio::{
 
 use super::Https;
 
-/// What is asked.
+/// A request.
 #[derive(Debug, Clone)]
 pub struct Request {
     method: &'static str,
@@ -60,7 +60,7 @@ impl Request {
     }
 }
 
-/// What is answered.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status code.

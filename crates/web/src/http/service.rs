@@ -1,4 +1,4 @@
-//! What stands between a connection and the filter tree: the request's deadline, and panics.
+//! The service between a connection and the filter tree: it enforces deadlines and catches panics.
 
 use std::{
     cell::RefCell,
@@ -35,7 +35,7 @@ use super::{
     streams::Streams,
 };
 
-/// What the filter tree answers.
+/// The answer of the filter tree.
 pub(super) type Answer = warp::reply::Response;
 
 /// The addresses of a connection, where they can be had.
@@ -52,7 +52,7 @@ impl SocketAddresses {
     }
 }
 
-/// What the requests of a connection have in common.
+/// The context that all requests of a connection share.
 pub(super) struct ConnectionContext {
     pub(super) addresses: SocketAddresses,
     pub(super) deadlines: Arc<ConnectionDeadlines>,
@@ -178,7 +178,7 @@ pin_project! {
         work: Option<F>,
         // Why it is not even handed on.
         refused: Option<Problem>,
-        // What is answered when the rest of the request's body is read.
+        // The answer that waits until the rest of the request's body is read.
         answer: Option<Answer>,
         info: RequestInfo,
         connection: Arc<ConnectionContext>,
@@ -244,7 +244,7 @@ where
             answer = no_memory().into_response();
             this.connection.end_with(&mut answer);
         }
-        // Whatever becomes of a request, its answer has an id: that which its handler answers with, that which it came
+        // Every answer has an id: that which its handler answers with, that which the request came
         // with, that which its handler worked with, or a new one.
         let told = deadlines.take_correlation();
         let answered = answer.headers().get(CORRELATION_ID).and_then(CorrelationId::from_header);
