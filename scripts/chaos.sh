@@ -30,6 +30,7 @@
 #   SABOTAGE       commit-before-processing, no-admission, no-fencing, watermark-off-by-one or
 #                  ack-before-kafka: builds with the feature `sabotage`, and passes when just that
 #                  violation is reported
+#   FEATURES       what else to build in, which changes nothing but what was built before
 #   DIRECTORY      for the history and the instances' logs (a new one in the directory for temporary files)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -46,9 +47,8 @@ zookeeper.session.timeout.ms=6000 group.consumer.min.session.timeout.ms=6000 \
 group.consumer.session.timeout.ms=6000 group.consumer.min.heartbeat.interval.ms=1000 \
 group.consumer.heartbeat.interval.ms=1000 ${KAFKA_SETTINGS:-}"
 
-features=()
-[ -z "${SABOTAGE:-}" ] || features=(--features sabotage)
-built=$(cargo test --no-run --test chaos "${features[@]}" 2>&1) || { echo "$built" >&2; exit 2; }
+[ -z "${SABOTAGE:-}" ] || FEATURES=${FEATURES:+$FEATURES,}sabotage
+built=$(cargo test --no-run --test chaos --features "${FEATURES:-}" 2>&1) || { echo "$built" >&2; exit 2; }
 program=$(sed -n 's/^ *Executable .*chaos.*(\(.*\))$/\1/p' <<<"$built")
 # Copies: a build that comes meanwhile changes nothing in this run.
 mkdir -p "$DIRECTORY"
