@@ -226,20 +226,18 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
     let activity = activity::Config { event_types: reader.value(&table::EVENT_TYPES) };
     let brokers = reader.value(&table::KAFKA_BROKERS);
     let embedded = brokers.is_none();
-    let kafka = ClusterConfig {
-        brokers: brokers.unwrap_or_default(),
-        security: security::read(reader),
-        client_id: reader.value(&table::KAFKA_CLIENT_ID),
-        connect_timeout: reader.value(&table::KAFKA_CONNECT_TIMEOUT),
-        request_timeout: reader.value(&table::KAFKA_REQUEST_TIMEOUT),
-    };
+    let kafka = ClusterConfig::new(brokers.unwrap_or_default())
+        .with_security(security::read(reader))
+        .with_client_id(reader.value(&table::KAFKA_CLIENT_ID))
+        .with_connect_timeout(reader.value(&table::KAFKA_CONNECT_TIMEOUT))
+        .with_request_timeout(reader.value(&table::KAFKA_REQUEST_TIMEOUT));
     let (topic, dead_letter_topic) = topics(reader);
     let dead_letters =
         dead_letters::Config { admin: secret::admin(reader), redrive_max: reader.value(&table::REDRIVE_MAX) };
     let (users_topic, orders_topic) =
         (reader.value(&table::USER_EVENTS_TOPIC), reader.value(&table::ORDER_EVENTS_TOPIC));
     let partitions = reader.value(&table::STATE_PARTITIONS);
-    let state_topic = |name| TopicConfig { name, partitions, retention: None, ..topic.clone() };
+    let state_topic = |name| topic.clone().with_name(name).with_partitions(partitions).with_retention(None);
     let state = StateConfig {
         users: state_topic(users_topic),
         orders: state_topic(orders_topic),
@@ -252,28 +250,25 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         topic,
         dead_letter_topic,
         dead_letters,
-        producer: ProducerConfig {
-            timeout: reader.value(&table::PRODUCE_TIMEOUT),
-            queue_records: reader.value(&table::PRODUCE_QUEUE_EVENTS),
-            queue_bytes: reader.value(&table::PRODUCE_QUEUE_BYTES),
-            batch_max_bytes: reader.value(&table::BATCH_MAX_BYTES),
-            breaker_after: reader.value(&table::BREAKER_AFTER),
-        },
-        consumer: ConsumerConfig {
-            group_id,
-            protocol: reader.value(&table::GROUP_PROTOCOL),
-            assignors: reader.value(&table::KAFKA_PARTITION_ASSIGNMENT_STRATEGY),
-            instance_id: reader.value(&table::KAFKA_GROUP_INSTANCE_ID),
-            leave_on_stop: reader.value(&table::GROUP_ON_STOP),
-            session_timeout: reader.value(&table::KAFKA_SESSION_TIMEOUT),
-            rebalance_timeout: reader.value(&table::KAFKA_REBALANCE_TIMEOUT),
-            heartbeat_interval: reader.value(&table::KAFKA_HEARTBEAT_INTERVAL),
-            max_processing: reader.value(&table::MAX_PROCESSING),
-            commit_interval: reader.value(&table::COMMIT_INTERVAL),
-            offset_reset: reader.value(&table::OFFSET_RESET),
-            metadata_max_age: reader.value(&table::METADATA_MAX_AGE),
-            fetch_max_bytes: reader.value(&table::FETCH_MAX_BYTES),
-        },
+        producer: ProducerConfig::default()
+            .with_timeout(reader.value(&table::PRODUCE_TIMEOUT))
+            .with_queue_records(reader.value(&table::PRODUCE_QUEUE_EVENTS))
+            .with_queue_bytes(reader.value(&table::PRODUCE_QUEUE_BYTES))
+            .with_batch_max_bytes(reader.value(&table::BATCH_MAX_BYTES))
+            .with_breaker_after(reader.value(&table::BREAKER_AFTER)),
+        consumer: ConsumerConfig::new(group_id)
+            .with_protocol(reader.value(&table::GROUP_PROTOCOL))
+            .with_assignors(reader.value(&table::KAFKA_PARTITION_ASSIGNMENT_STRATEGY))
+            .with_instance_id(reader.value(&table::KAFKA_GROUP_INSTANCE_ID))
+            .with_leave_on_stop(reader.value(&table::GROUP_ON_STOP))
+            .with_session_timeout(reader.value(&table::KAFKA_SESSION_TIMEOUT))
+            .with_rebalance_timeout(reader.value(&table::KAFKA_REBALANCE_TIMEOUT))
+            .with_heartbeat_interval(reader.value(&table::KAFKA_HEARTBEAT_INTERVAL))
+            .with_max_processing(reader.value(&table::MAX_PROCESSING))
+            .with_commit_interval(reader.value(&table::COMMIT_INTERVAL))
+            .with_offset_reset(reader.value(&table::OFFSET_RESET))
+            .with_metadata_max_age(reader.value(&table::METADATA_MAX_AGE))
+            .with_fetch_max_bytes(reader.value(&table::FETCH_MAX_BYTES)),
         http,
         store: store::Config {
             max_events: reader.value(&table::STORE_MAX_EVENTS),
@@ -294,13 +289,11 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
 
 /// The topic of the events, and the one of dead letters.
 fn topics(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> (TopicConfig, TopicConfig) {
-    let topic = TopicConfig {
-        name: reader.value(&table::KAFKA_TOPIC),
-        partitions: reader.value(&table::KAFKA_TOPIC_PARTITIONS),
-        replication_factor: reader.value(&table::KAFKA_TOPIC_REPLICATION_FACTOR),
-        retention: reader.value(&table::KAFKA_TOPIC_RETENTION),
-        max_message_bytes: reader.value(&table::KAFKA_TOPIC_MAX_MESSAGE_BYTES),
-    };
+    let topic = TopicConfig::new(reader.value(&table::KAFKA_TOPIC))
+        .with_partitions(reader.value(&table::KAFKA_TOPIC_PARTITIONS))
+        .with_replication_factor(reader.value(&table::KAFKA_TOPIC_REPLICATION_FACTOR))
+        .with_retention(reader.value(&table::KAFKA_TOPIC_RETENTION))
+        .with_max_message_bytes(reader.value(&table::KAFKA_TOPIC_MAX_MESSAGE_BYTES));
     let mut dead_letter_topic = topic.dead_letters();
     if let Some(name) = reader.value(&table::KAFKA_DEAD_LETTER_TOPIC) {
         dead_letter_topic.name = name;

@@ -54,13 +54,10 @@ impl Admin {
     }
 
     pub(crate) async fn open(&self, address: &str) -> Result<Connection> {
-        let config = ClusterConfig {
-            brokers: self.addresses.clone(),
-            security: Security::default(),
-            client_id: "chaos".to_owned(),
-            connect_timeout: Duration::from_secs(1),
-            request_timeout: WITHIN,
-        };
+        let config = ClusterConfig::new(self.addresses.clone())
+            .with_client_id("chaos".to_owned())
+            .with_connect_timeout(Duration::from_secs(1))
+            .with_request_timeout(WITHIN);
         Ok(Connection::open(address, &config).await?)
     }
 

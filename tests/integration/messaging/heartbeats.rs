@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use highwater_kafka::{Consumer, ConsumerConfig, Publisher, group::GroupProtocol};
+use highwater_kafka::{Consumer, Publisher, group::GroupProtocol};
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{
     ResponseError,
@@ -49,7 +49,7 @@ fn assignment((topic, partitions): &Assigned) -> Assignment {
 }
 
 fn start(client: &Client, recorder: &Arc<Recorder>) -> Consumer {
-    let config = ConsumerConfig { protocol: GroupProtocol::Consumer, ..client.consumer_config() };
+    let config = client.consumer_config().with_protocol(GroupProtocol::Consumer);
     client.consumer_with(Arc::clone(recorder) as _, config)
 }
 

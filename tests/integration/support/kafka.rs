@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use highwater_kafka::{ClusterConfig, security::Security, wire::Connection};
+use highwater_kafka::{ClusterConfig, wire::Connection};
 use kafka_protocol::{
     messages::{
         CreatePartitionsRequest, FindCoordinatorRequest, GroupId, MetadataRequest, OffsetFetchRequest,
@@ -119,13 +119,10 @@ impl TestCluster {
 }
 
 pub(super) fn settings() -> ClusterConfig {
-    ClusterConfig {
-        brokers: Vec::new(),
-        security: Security::default(),
-        client_id: "highwater-test".to_owned(),
-        connect_timeout: Duration::from_secs(5),
-        request_timeout: Duration::from_secs(10),
-    }
+    ClusterConfig::new(Vec::new())
+        .with_client_id("highwater-test".to_owned())
+        .with_connect_timeout(Duration::from_secs(5))
+        .with_request_timeout(Duration::from_secs(10))
 }
 
 fn name(topic: &str) -> TopicName {

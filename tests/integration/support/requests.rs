@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_kafka::{ClusterConfig, security::Security, wire::Connection};
+use highwater_kafka::{ClusterConfig, wire::Connection};
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -33,13 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection to `host:port`.
 pub(crate) async fn open(address: &str) -> Connection {
-    let config = ClusterConfig {
-        brokers: vec![address.to_owned()],
-        security: Security::default(),
-        client_id: "another-client".to_owned(),
-        connect_timeout: Duration::from_secs(5),
-        request_timeout: PATIENCE,
-    };
+    let config = ClusterConfig::new(vec![address.to_owned()])
+        .with_client_id("another-client".to_owned())
+        .with_connect_timeout(Duration::from_secs(5))
+        .with_request_timeout(PATIENCE);
     Connection::open(address, &config).await.unwrap()
 }
 

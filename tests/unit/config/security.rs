@@ -38,13 +38,9 @@ impl Drop for TestFile {
     }
 }
 
-#[allow(clippy::needless_update, reason = "without TLS it has no other field")]
 fn alice(password: &str) -> Security {
-    let (mechanism, username) = (SaslMechanism::ScramSha512, "alice".to_owned());
-    Security {
-        sasl: Some(Sasl { mechanism, username, password: Secret::new(password) }),
-        ..Security::default()
-    }
+    let sasl = Sasl::new(SaslMechanism::ScramSha512, "alice", Secret::new(password));
+    Security::default().with_sasl(Some(sasl))
 }
 
 #[test]

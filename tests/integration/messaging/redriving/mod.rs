@@ -353,12 +353,10 @@ async fn what_cannot_be_written_stays_and_goes_the_next_time() {
 async fn a_letter_that_its_topic_refuses_for_good_stays_and_keeps_no_other() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let small = TopicConfig {
-        partitions: 3,
-        retention: None,
-        max_message_bytes: 10_000,
-        ..TopicConfig::new(&cluster.topic)
-    };
+    let small = TopicConfig::new(&cluster.topic)
+        .with_partitions(3)
+        .with_retention(None)
+        .with_max_message_bytes(10_000);
     let source = client.topic_of(small);
     eventually("the source is there", async || (source.partitions() == 3).then_some(())).await;
     send_to_dlq(&client, &cluster, 0..3).await;
