@@ -1,8 +1,8 @@
-//! Every setting, its variable, its default, in one place.
+//! All settings, with their variables and defaults.
 //!
-//! The [table](settings) says what there is; [`parse`] makes a [`Config`] of it and of what a command
-//! line, an environment and a `.env` file say, or reports every fault of it at once. Each room owns the
-//! type of its own settings; nothing else reads the environment.
+//! [`settings`] describes them. [`parse`] reads a [`Config`] from a command line, an environment and a `.env` file, or
+//! reports all faults at once. Each crate owns the type of its settings and knows no variable. This module alone reads the
+//! environment.
 
 mod checks;
 mod command_line;
@@ -24,7 +24,7 @@ use highwater_commerce::StateConfig;
 use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig};
 use highwater_web::{
     dead_letters,
-    http::{self, Hosts},
+    http::{self, AllowedHosts},
 };
 
 pub use command_line::Service;
@@ -40,7 +40,7 @@ use crate::{activity, store, telemetry};
 use command_line::CommandLine;
 use reader::Reader;
 
-/// What the process was asked to do.
+/// The service to run and its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
     /// The service to run.
@@ -49,53 +49,53 @@ pub struct Invocation {
     pub config: Config,
 }
 
-/// The settings of a process, each within its bounds and all in keeping with each other.
+/// The settings of a process, each within its bounds and consistent with the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Kafka; where it is the embedded broker, `brokers` is empty until that has started.
+    /// The Kafka cluster. `brokers` is empty until the embedded broker has started, where that is used.
     pub kafka: ClusterConfig,
-    /// No KAFKA_BROKERS: Kafka is the embedded broker.
+    /// Whether Kafka is the embedded broker, as without KAFKA_BROKERS.
     pub embedded: bool,
     /// The topic of the events.
     pub topic: TopicConfig,
-    /// The topic of what can never be processed.
+    /// The topic of records that cannot be processed.
     pub dead_letter_topic: TopicConfig,
-    /// How events are sent.
+    /// The producer.
     pub producer: ProducerConfig,
-    /// How events are read.
+    /// The consumer.
     pub consumer: ConsumerConfig,
-    /// How the service is reached.
+    /// The HTTP server.
     pub http: http::Config,
-    /// Where events are kept.
+    /// The store of events.
     pub store: store::Config,
-    /// Who may see to dead letters, and how often they are sent back.
+    /// Access to dead letters, and the limit of redrives.
     pub dead_letters: dead_letters::Config,
-    /// What the activity service takes.
+    /// The activity service.
     pub activity: activity::Config,
-    /// Where users and orders are kept.
+    /// The state of users and orders.
     pub state: StateConfig,
-    /// The event log's, where that is what runs.
+    /// The event log, where that is the service.
     pub eventlog: Option<highwater_eventlog::Config>,
-    /// What is logged, and how.
+    /// Logging.
     pub log: telemetry::Config,
-    /// How long a service that is to stop goes on as ever, but for being ready.
+    /// How long a stopping service keeps serving while it is not ready.
     pub drain_delay: Duration,
-    /// How long a graceful stop may take, that included.
+    /// How long a graceful stop may take, `drain_delay` included.
     pub shutdown_timeout: Duration,
-    /// What is to be said of the variables that were found, once there is a log.
+    /// Remarks about the variables, to be logged once logging has started.
     pub remarks: Vec<Remark>,
 }
 
-/// Something about the variables that keeps nothing from starting.
+/// A remark about a variable that does not prevent the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
-    /// How much it matters.
+    /// The level to log it at.
     pub level: log::Level,
-    /// What it says; no value is in it.
+    /// The text, without any value.
     pub text: String,
 }
 
-/// Variables with their values.
+/// Variables and their values.
 pub type Environment = BTreeMap<String, String>;
 
 impl From<Config> for highwater_commerce::Config {
@@ -105,7 +105,7 @@ impl From<Config> for highwater_commerce::Config {
     }
 }
 
-impl From<Config> for dead_letters::shell::Settings {
+impl From<Config> for dead_letters::cli::Settings {
     fn from(config: Config) -> Self {
         let Config { kafka, topic, dead_letter_topic, producer, consumer, dead_letters, .. } = config;
         Self { kafka, topic, dead_letter_topic, producer, consumer, redrive_max: dead_letters.redrive_max }
@@ -117,14 +117,13 @@ pub fn settings() -> impl Iterator<Item = Description> {
     table::ALL.iter().map(|setting| setting.describe())
 }
 
-/// Reads a configuration: a flag goes before the environment, the environment before the text of a
-/// `.env` file, and that before the default. An empty variable counts as unset, an empty flag as the default.
-/// Variables that Kubernetes makes of Services' names are passed over, and settings that the service does not
-/// read are not judged.
+/// Reads a configuration. A flag overrides the environment, the environment the text of a `.env` file, and that the
+/// default. An empty variable counts as unset, an empty flag as the default. Variables that Kubernetes makes of Services'
+/// names are ignored, and settings that the service does not read are not checked.
 ///
 /// # Errors
 ///
-/// The help or the version where they were asked for; else everything that is wrong, by variable.
+/// The help or the version where they were asked for; else all faults, by variable.
 pub fn parse(
     args: impl IntoIterator<Item = OsString>,
     environment: &Environment,
@@ -145,7 +144,7 @@ pub fn parse(
     let mut reader = Reader::new(value, service.clone());
     let config = Config { remarks, ..read(&mut reader, &service) };
     checks::check_server(&config, &mut reader);
-    // They are of services that go to Kafka; whoever asks one for its health needs its address alone.
+    // A healthcheck needs the address of the service alone, and the event log uses no Kafka.
     if config.eventlog.is_none() && service != Service::Healthcheck {
         checks::check_kafka(&config, &service, of_kafka, &mut reader);
         checks::check(&config, &service, &mut reader);
@@ -154,7 +153,7 @@ pub fn parse(
     Ok(Invocation { service, config })
 }
 
-/// The variables that have a value, of the environment or else of the file, and what is to be said of them.
+/// The variables that have a value, of the environment or else of the file, and remarks about them.
 fn given<'a>(
     environment: &'a Environment,
     file: &'a Environment,
@@ -165,7 +164,7 @@ fn given<'a>(
             continue;
         }
         if is_of_a_service(name, value) {
-            let text = format!("{name} is made of a Service's name by Kubernetes: passed over");
+            let text = format!("{name} is made of a Service's name by Kubernetes: ignored");
             remarks.push(Remark { level: log::Level::Debug, text });
             continue;
         }
@@ -178,7 +177,7 @@ fn given<'a>(
     (given, remarks)
 }
 
-/// Takes every setting out of the reader; where one is at fault its default stands in.
+/// Reads all settings. A faulty one is reported and replaced by its default.
 fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service) -> Config {
     let port = reader.value(&table::PORT);
     let (users_port, orders_port) = (reader.value(&table::USERS_PORT), reader.value(&table::ORDERS_PORT));
@@ -200,9 +199,9 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         host,
         port,
         hosts: match reader.value(&table::ALLOWED_HOSTS) {
-            Some(names) => Hosts::Named(names),
-            None if host.is_loopback() => Hosts::Loopback,
-            None => Hosts::Any,
+            Some(names) => AllowedHosts::Named(names),
+            None if host.is_loopback() => AllowedHosts::Loopback,
+            None => AllowedHosts::Any,
         },
         trusted_origins: reader.value(&table::TRUSTED_ORIGINS).unwrap_or_default(),
         trusted_proxies: reader.value(&table::TRUSTED_PROXIES).unwrap_or_default(),
@@ -220,7 +219,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             Service::EventLog(_) => reader.value(&table::EVENTLOG_CORS_ORIGINS),
             _ => None,
         },
-        // Half of what the drain leaves, so that slow clients leave time to stop in good order.
+        // Half of the time that the drain leaves, so that the rest of the stop has time, too.
         stop_timeout: shutdown_timeout.saturating_sub(drain_delay) / 2,
     };
     let activity = activity::Config { event_types: reader.value(&table::EVENT_TYPES) };
@@ -287,7 +286,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
     }
 }
 
-/// The topic of the events, and the one of dead letters.
+/// The topics of events and of dead letters.
 fn topics(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> (TopicConfig, TopicConfig) {
     let topic = TopicConfig::new(reader.value(&table::KAFKA_TOPIC))
         .with_partitions(reader.value(&table::KAFKA_TOPIC_PARTITIONS))

@@ -1,4 +1,4 @@
-//! The settings of TLS and SASL, which mean something only together.
+//! The settings of TLS and SASL.
 
 use highwater_kafka::security::{Sasl, Security};
 
@@ -12,7 +12,7 @@ use super::{
     values::Protocol,
 };
 
-/// Reads all of them; the brokers' setting is read already.
+/// Reads the settings of TLS and SASL. KAFKA_BROKERS must have been read before.
 pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Security {
     let protocol = reader.value(&KAFKA_SECURITY_PROTOCOL);
     let named = (KAFKA_SECURITY_PROTOCOL.variable, reader.text(&KAFKA_SECURITY_PROTOCOL));
@@ -28,7 +28,7 @@ pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Secu
         &[named.clone(), brokers.clone()],
         "the embedded broker has neither TLS nor SASL: name a Kafka",
     );
-    // rskafka takes the host for what stands before the first colon.
+    // rskafka takes everything before the first colon for the host.
     reader.require(
         !protocol.tls || !brokers.1.contains('['),
         &[named.clone(), brokers],
@@ -43,7 +43,7 @@ pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Secu
         (protocol.sasl, KAFKA_SASL_PASSWORD.variable, reader.shown(&KAFKA_SASL_PASSWORD)),
         (protocol.sasl, KAFKA_SASL_PASSWORD_FILE.variable, reader.text(&KAFKA_SASL_PASSWORD_FILE)),
     ];
-    // Without a protocol nothing is known of what belongs to it.
+    // Without a valid protocol it is unknown which settings belong to it.
     if !reader.is_at_fault(KAFKA_SECURITY_PROTOCOL.variable) {
         for (fits, variable, text) in others {
             let rule = format!("has no meaning with {}={}", named.0, named.1);

@@ -1,7 +1,7 @@
-//! What is never shown.
+//! Secrets.
 
 use highwater_kafka::security::Secret;
-use highwater_web::http::Bearer;
+use highwater_web::http::BearerToken;
 
 use super::Values;
 
@@ -24,21 +24,21 @@ impl Values for Password {
     }
 }
 
-/// A token that requests carry (RFC 6750, `b64token`, and what else can stand in a header without blanks).
+/// A bearer token: any visible ASCII characters, which include those of RFC 6750's `b64token`.
 pub(in crate::config) struct Token;
 
 impl Token {
-    /// In characters: fewer could be guessed.
+    /// In characters; a shorter token could be guessed.
     const SHORTEST: usize = 16;
     const LONGEST: usize = 1_024;
 }
 
 impl Values for Token {
-    type Value = Bearer;
+    type Value = BearerToken;
 
-    fn parse(&self, text: &str) -> Option<Bearer> {
+    fn parse(&self, text: &str) -> Option<BearerToken> {
         let fits = (Self::SHORTEST..=Self::LONGEST).contains(&text.len());
-        (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Bearer::of(text))
+        (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| BearerToken::new(text))
     }
 
     fn allowed(&self) -> String {

@@ -20,7 +20,7 @@ pub(super) async fn scrape(app: &TestApp) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_posted_written_read_set_aside_and_stored_is_counted() {
+async fn posts_produced_consumed_dead_and_stored_records_are_counted() {
     let cluster = TestCluster::start().await;
     let app = TestApp::ready(&cluster).await;
     let posted = app.generate("user-1").await;
@@ -48,11 +48,11 @@ async fn what_was_posted_written_read_set_aside_and_stored_is_counted() {
                 .to_owned(),
             3.0,
         ),
-        (format!("highwater_produce_records_total{{topic=\"{topic}\"}}"), 2.0),
-        (format!("highwater_produce_batches_total{{topic=\"{topic}\"}}"), 2.0),
-        (format!("highwater_produce_errors_total{{reason=\"queue_full\",topic=\"{topic}\"}}"), 0.0),
-        (format!("highwater_produce_queue_records{{topic=\"{topic}\"}}"), 0.0),
-        (format!("highwater_produce_records_total{{topic=\"{topic}.dlq\"}}"), 1.0),
+        (format!("highwater_producer_records_total{{topic=\"{topic}\"}}"), 2.0),
+        (format!("highwater_producer_batches_total{{topic=\"{topic}\"}}"), 2.0),
+        (format!("highwater_producer_errors_total{{reason=\"queue_full\",topic=\"{topic}\"}}"), 0.0),
+        (format!("highwater_producer_queue_records{{topic=\"{topic}\"}}"), 0.0),
+        (format!("highwater_producer_records_total{{topic=\"{topic}.dlq\"}}"), 1.0),
         (format!("highwater_consumer_records_total{{topic=\"{topic}\"}}"), 3.0),
         ("highwater_consumer_duplicates_total".to_owned(), 1.0),
         ("highwater_consumer_conflicts_total".to_owned(), 1.0),

@@ -1,4 +1,4 @@
-//! Reading: everything once, nothing skipped, what cannot be processed set aside.
+//! The consumer: every record once, none skipped, and dead letters for those that cannot be processed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -155,7 +155,7 @@ async fn without_a_committed_offset_latest_starts_after_what_is_there_and_that_s
     })
     .await;
     consumer.stop().await;
-    // What comes while nobody is there is not new to the group, and not skipped.
+    // Records that arrive while the group is empty are not skipped.
     producer.publish(message("one", "new")).await.unwrap();
     let client = cluster.client();
     let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);

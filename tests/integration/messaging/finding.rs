@@ -1,4 +1,4 @@
-//! The way to a cluster whose addresses change, fall silent or are given to others.
+//! Finding a cluster whose addresses change, do not answer, or belong to other brokers.
 
 use std::{
     sync::Arc,
@@ -76,7 +76,7 @@ async fn brokers_that_the_cluster_named_are_asked_when_the_only_address_that_was
     let began = Instant::now();
     producer.publish(message("k", "v")).await.unwrap();
     assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
-    // What looks for a topic for the first time, and what joins a group, finds it in the same way.
+    // A first metadata request and a group join find it in the same way.
     client
         .producer(client.topic_named(&format!("{}-other", cluster.topic), 1))
         .publish(message("k", "v"))

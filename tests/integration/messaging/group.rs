@@ -1,4 +1,4 @@
-//! The group: members share the partitions, and one that goes leaves nothing behind.
+//! The group: members share the partitions, and a member that leaves gives its partitions to others.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 

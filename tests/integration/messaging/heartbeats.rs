@@ -1,4 +1,4 @@
-//! What a member of the newer protocol makes of answers that a real coordinator gives at bad moments only.
+//! A member of the consumer protocol, and heartbeat answers that a real coordinator gives rarely.
 
 use std::{
     collections::BTreeSet,
@@ -80,7 +80,7 @@ async fn an_assignment_of_a_topic_made_again_is_asked_for_until_it_can_be_taken_
     cluster.create_topic(3, &[]).await;
     let after = cluster.topic_id().await;
     assert_ne!(after, before);
-    // Nobody tells which topic that is.
+    // No answer tells the name of this topic.
     cluster.broker().faults().always(ApiKey::Metadata, Fault::Drop);
     *assigned.lock().unwrap() = (after, vec![0, 1]);
     more(&heartbeats, 5).await;

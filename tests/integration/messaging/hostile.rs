@@ -1,4 +1,4 @@
-//! A broker out of its mind: whatever it answers, a call ends with an error, in time, and takes no memory.
+//! A broker with arbitrary answers: a call ends with an error, in time, and takes no memory.
 
 use std::{
     future::{Future, pending},

@@ -84,7 +84,7 @@ impl Drop for Member {
     }
 }
 
-/// What Kafka's own tool says of the group's members.
+/// The members of the group, as Kafka's own tool prints them.
 async fn described(cluster: &TestCluster) -> String {
     let mut tool = tool(cluster, "consumer-groups").unwrap();
     tool.args(["--describe", "--members", "--verbose", "--group", &cluster.group]);

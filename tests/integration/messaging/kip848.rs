@@ -1,4 +1,4 @@
-//! The protocol of KIP-848, where the cluster under test has it: that is a real one, of Kafka 4.0 or later.
+//! The protocol of KIP-848, on a real cluster of Kafka 4.0 or later.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What members keep: partitions through a rebalance, their place through a restart; and when they let go.
+//! Rebalances: partitions that stay, static members that restart, and members that leave.
 
 use std::{
     collections::BTreeSet,

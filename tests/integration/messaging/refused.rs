@@ -1,5 +1,5 @@
-//! A broker that does not take the client's word for who it is. A listener of the test's own plays it: the embedded
-//! broker asks nobody.
+//! A broker that refuses the client's credentials. The test has a listener of its own for it, since the embedded
+//! broker authenticates no client.
 
 use std::{
     sync::{Arc, Mutex},

@@ -1,4 +1,4 @@
-//! What was made for a trial is taken away again.
+//! Deleting topics and groups.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,9 +1,9 @@
-//! The topics that state is kept in: what they must be, and what is in them that is no state.
+//! The topics of users and orders: the required settings, and foreign records in them.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use chrono::Utc;
-use highwater_kafka::{Envelope, Message, Publisher as _, Topic, TopicConfig};
+use highwater_kafka::{Context, Envelope, Event, Message, Publisher as _, Topic, TopicConfig};
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::registered;
 use crate::support::{Instance, TestCluster, TransactionalProducer};
 
-/// What the topic of the users is made with.
+/// The settings of the users' topic.
 fn fit(cluster: &TestCluster) -> TopicConfig {
     TopicConfig::new(cluster.users()).with_partitions(3).with_retention(None)
 }
@@ -132,21 +132,26 @@ fn message(key: &str, value: &Value, headers: Vec<(String, Vec<u8>)>) -> Message
     }
 }
 
+/// An event of the type `UserDeleted`.
+struct Deleted;
+
+impl Event for Deleted {
+    fn key(&self) -> Cow<'_, str> {
+        "".into()
+    }
+
+    fn event_type(&self) -> Cow<'_, str> {
+        "UserDeleted".into()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_of_a_newer_program_ends_an_instance_that_would_pass_it_over() {
-    let envelope = Envelope {
-        id: Uuid::new_v4(),
-        event_type: "UserDeleted".to_owned(),
-        schema_version: 1,
-        source: "/users".to_owned(),
-        time: Utc::now(),
-        correlation_id: None,
-        causation_id: None,
-    };
-    for newer in [
-        Envelope { event_type: "UserPromoted".to_owned(), ..envelope.clone() },
-        Envelope { schema_version: 2, ..envelope },
-    ] {
+    let mut promoted = Envelope::new(&Deleted, "/users", &Context::default());
+    let mut of_version_2 = promoted.clone();
+    promoted.event_type = "UserPromoted".to_owned();
+    of_version_2.schema_version = 2;
+    for newer in [promoted, of_version_2] {
         let cluster = TestCluster::start().await;
         let users = Instance::users(&cluster).await;
         let client = cluster.client();

@@ -1,4 +1,4 @@
-//! The cluster under test, and what a test has of its own on it.
+//! The cluster under test, with a topic and a group for each test.
 
 use std::{
     sync::{Arc, OnceLock},

@@ -1,4 +1,4 @@
-//! Kafka's own requests on a connection of our own: what another client would do to the cluster under test.
+//! Hand-made requests to the cluster under test, as another client would send them.
 
 use std::time::Duration;
 
@@ -140,7 +140,7 @@ impl TestCluster {
         .await;
     }
 
-    /// What the group has committed for a partition, with the note beside it.
+    /// The group's committed offset of a partition, with its metadata.
     pub(crate) async fn noted_of(&self, partition: i32) -> (i64, String) {
         let topic = OffsetFetchRequestTopic::default()
             .with_name(self.topic_name())
@@ -217,7 +217,7 @@ impl TestCluster {
         answer.topics[0].partitions[0].offset
     }
 
-    /// What the group has committed for a partition; -1 where it has not.
+    /// The group's committed offset of a partition; -1 without one.
     pub(crate) async fn committed_of(&self, partition: i32) -> i64 {
         let topic = OffsetFetchRequestTopic::default()
             .with_name(self.topic_name())

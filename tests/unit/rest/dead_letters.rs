@@ -1,11 +1,11 @@
-//! Who may see to dead letters, and how they are asked for; no Kafka answers here.
+//! The routes of dead letters: permissions and parameters, without Kafka.
 
 use std::{sync::Arc, time::Duration};
 
 use highwater_kafka::{Cluster, ClusterConfig, ConsumerConfig, Topic};
 use highwater_web::{
     dead_letters::{DlqAdmin, Topics},
-    http::{Bearer, Door},
+    http::{AdminAuth, BearerToken},
 };
 
 use super::service::{Answer, Service};
@@ -30,7 +30,7 @@ fn service() -> Service {
     let admin = DlqAdmin::new(
         topics,
         &consumer,
-        Arc::new(Door::new(Bearer::of(TOKEN))),
+        Arc::new(AdminAuth::new(BearerToken::new(TOKEN))),
         3,
         service.limits,
         4 * second,
@@ -97,11 +97,11 @@ async fn whoever_does_not_bear_the_token_gets_401_and_is_told_what_is_taken() {
 
 #[test]
 fn a_token_is_not_shown() {
-    assert_eq!(format!("{:?}", Bearer::of(TOKEN)), "Bearer(…)");
+    assert_eq!(format!("{:?}", BearerToken::new(TOKEN)), "Bearer(…)");
 }
 
 #[tokio::test]
-async fn every_fault_of_a_question_is_named() {
+async fn every_fault_of_a_query_is_named() {
     let service = service();
     let bearer = Some("Bearer a-token-of-24-characters");
     let path = "/dead-letters?limit=0&cursor=x&from=yesterday&to=2026&partition=-1&reason=%ff";

@@ -1,15 +1,15 @@
-//! Whether the process lives, and whether it should get traffic.
+//! `/health` and `/ready`.
 
 use std::sync::Arc;
 
-use highwater_kafka::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Status};
+use highwater_kafka::{GroupPhase, KafkaStatus, PartitionStatus, Status};
 use highwater_web::{
-    http::{Bearer, Door},
+    http::{AdminAuth, BearerToken},
     shutdown::Stage,
 };
 use serde_json::json;
 
-use super::service::{Service, event};
+use super::service::{Service, changed, event};
 
 const TOKEN: &str = "a-token-of-24-characters";
 
@@ -21,16 +21,13 @@ fn ready() -> Status {
 }
 
 fn restored() -> Status {
-    let partition = PartitionStatus { partition: 1, restored: true, ..PartitionStatus::default() };
-    Status {
-        kafka: KafkaStatus { connected: true, ..KafkaStatus::default() },
-        group: GroupStatus {
-            id: "group".to_owned(),
-            phase: GroupPhase::Assigned,
-            partitions: vec![partition],
-            ..GroupStatus::default()
-        },
-    }
+    changed(|status: &mut Status| {
+        status.kafka.connected = true;
+        (status.group.id, status.group.phase) = ("group".to_owned(), GroupPhase::Assigned);
+        status.group.partitions = vec![changed(|partition: &mut PartitionStatus| {
+            (partition.partition, partition.restored) = (1, true);
+        })];
+    })
 }
 
 #[tokio::test]
@@ -65,7 +62,7 @@ async fn health_is_200_whatever_became_of_kafka_and_says_what() {
 }
 
 #[tokio::test]
-async fn health_says_so_when_kafka_is_the_embedded_one_and_only_then() {
+async fn health_tells_of_the_embedded_broker_and_only_then() {
     let mut service = Service::new();
     assert_eq!(service.get("/health").await.ok(200).get("embedded"), None);
     service.embedded = true;
@@ -73,7 +70,7 @@ async fn health_says_so_when_kafka_is_the_embedded_one_and_only_then() {
 }
 
 #[tokio::test]
-async fn health_tells_what_the_store_holds() {
+async fn health_has_the_stores_counters() {
     let service = Service::new();
     service.processed(event(1, "u", "LOGIN")).await;
     service.processed(event(1, "u", "LOGIN")).await;
@@ -105,7 +102,7 @@ async fn ready_stays_200_through_later_rebalances_but_not_without_kafka() {
 }
 
 #[tokio::test]
-async fn who_reads_is_served_without_kafka_once_all_is_restored() {
+async fn reads_are_served_without_kafka_once_all_is_restored() {
     let service = Service::new();
     let mut status = ready();
     status.kafka.connected = false;
@@ -120,12 +117,12 @@ async fn who_reads_is_served_without_kafka_once_all_is_restored() {
 }
 
 #[tokio::test]
-async fn anybody_hears_what_is_wrong_but_not_where_nor_for_which_user() {
+async fn health_tells_errors_to_all_but_addresses_and_users_to_admins() {
     let mut service = Service::new();
-    service.door = Some(Arc::new(Door::new(Bearer::of(TOKEN))));
+    service.admin_auth = Some(Arc::new(AdminAuth::new(BearerToken::new(TOKEN))));
     let mut status = ready();
     let error = "writing to events/0: 127.0.0.1:22720 refuses user highwater: bad credentials";
-    status.kafka = KafkaStatus { error: Some(error.to_owned()), ..KafkaStatus::default() };
+    status.kafka = changed(|kafka: &mut KafkaStatus| kafka.error = Some(error.to_owned()));
     service.status.send_replace(status);
     for path in ["/ready", "/health"] {
         let public = service.get(path).await;
@@ -147,12 +144,11 @@ async fn anybody_hears_what_is_wrong_but_not_where_nor_for_which_user() {
 async fn ready_is_503_with_the_obstacle_before_that() {
     let service = Service::new();
     let mut away = restored();
-    away.kafka = KafkaStatus { error: Some("connection refused".to_owned()), ..KafkaStatus::default() };
+    away.kafka = changed(|kafka: &mut KafkaStatus| kafka.error = Some("connection refused".to_owned()));
     let mut restoring = restored();
     restoring.group.partitions.push(PartitionStatus::default());
     let mut behind = restored();
-    behind.group.partitions[0] =
-        PartitionStatus { position: 10, goal: Some(20), ..behind.group.partitions[0].clone() };
+    (behind.group.partitions[0].position, behind.group.partitions[0].goal) = (10, Some(20));
     let phase = |phase| {
         let mut status = restored();
         status.group.phase = phase;
@@ -177,7 +173,7 @@ async fn ready_is_503_with_the_obstacle_before_that() {
 }
 
 #[tokio::test]
-async fn ready_tells_how_far_each_partition_is() {
+async fn ready_tells_the_progress_of_each_partition() {
     let service = Service::new();
     let mut status = restored();
     status.group.partitions[0].position = 10;

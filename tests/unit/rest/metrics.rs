@@ -1,4 +1,4 @@
-//! What Prometheus is told.
+//! `GET /metrics`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use highwater_kafka::{GroupPhase, PartitionStatus};
 use highwater_web::http::Traffic;
 use warp::http::{Method, StatusCode};
 
-use super::service::{Service, event, event_at};
+use super::service::{Service, changed, event, event_at};
 
 /// The value of a series, by its name and labels as they are written.
 fn value(text: &str, series: &str) -> f64 {
@@ -26,8 +26,10 @@ async fn metrics_are_prometheus_text_with_the_state_of_kafka_the_group_and_the_s
         status.group.phase = GroupPhase::Assigned;
         status.group.generation = 7;
         status.group.partitions = vec![
-            PartitionStatus { partition: 0, position: 40, end: 42, ..PartitionStatus::default() },
-            PartitionStatus { partition: 2, error: Some("why".to_owned()), ..PartitionStatus::default() },
+            changed(|first: &mut PartitionStatus| (first.position, first.end) = (40, 42)),
+            changed(|second: &mut PartitionStatus| {
+                (second.partition, second.error) = (2, Some("why".to_owned()));
+            }),
         ];
     });
     let answer = service.get("/metrics").await;
@@ -58,7 +60,7 @@ async fn metrics_are_prometheus_text_with_the_state_of_kafka_the_group_and_the_s
 }
 
 #[tokio::test]
-async fn metrics_tell_of_the_process_and_how_old_the_oldest_event_is() {
+async fn metrics_have_the_process_and_the_age_of_the_oldest_event() {
     let service = Service::new();
     let answer = service.get("/metrics").await;
     let text = answer.text();
@@ -101,7 +103,7 @@ async fn exactly_one_phase_of_the_group_is_1_whichever_it_is() {
 }
 
 #[test]
-fn requests_count_by_route_method_and_status_and_what_clients_make_up_is_one_series() {
+fn requests_are_counted_by_route_method_and_status_with_unknown_paths_as_one_series() {
     let traffic = Traffic::new(&PATHS).unwrap();
     let count = |path: &str, method, status| {
         traffic.count(path, &method, StatusCode::from_u16(status).unwrap(), Duration::from_millis(3));

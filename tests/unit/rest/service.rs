@@ -1,4 +1,4 @@
-//! The routes on a producer that keeps what it is given, and a store in memory.
+//! The routes on a fake producer and a store in memory.
 
 use std::{
     future::ready,
@@ -17,7 +17,7 @@ use highwater_kafka::{
 };
 use highwater_web::{
     dead_letters::DlqAdmin,
-    http::{BodyLimits, Door, Traffic},
+    http::{AdminAuth, BodyLimits, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
 };
@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 use warp::http::Response;
 
-/// A producer that keeps what it is given and answers what it is told to.
+/// A producer that keeps its messages and returns a set outcome.
 pub(crate) struct FakePublisher {
     sent: Mutex<Vec<Message>>,
     outcome: Mutex<Result<Receipt, PublishError>>,
@@ -40,6 +40,13 @@ impl Publisher for FakePublisher {
     }
 }
 
+/// A default, changed: the library's status has no literals outside of it.
+pub(crate) fn changed<T: Default>(change: impl FnOnce(&mut T)) -> T {
+    let mut value = T::default();
+    change(&mut value);
+    value
+}
+
 /// The service under test.
 pub(crate) struct Service {
     pub(crate) publisher: Arc<FakePublisher>,
@@ -48,7 +55,7 @@ pub(crate) struct Service {
     pub(crate) description: Arc<GroupDescription>,
     pub(crate) conflicts: Arc<Conflicts>,
     pub(crate) embedded: bool,
-    pub(crate) door: Option<Arc<Door>>,
+    pub(crate) admin_auth: Option<Arc<AdminAuth>>,
     pub(crate) limits: BodyLimits,
     pub(crate) cursor_epoch: CursorEpoch,
     pub(crate) listing_limit: Arc<ConcurrencyLimit>,
@@ -68,7 +75,7 @@ impl Service {
             description: Arc::new(GroupDescription::from_fn(|| Box::pin(ready(Ok(Vec::new()))))),
             conflicts: Arc::default(),
             embedded: false,
-            door: None,
+            admin_auth: None,
             limits: BodyLimits {
                 max_bytes: 64 * 1024,
                 max_depth: 32,
@@ -87,7 +94,7 @@ impl Service {
         service
     }
 
-    /// What was given to the producer since the last call.
+    /// The messages of the producer since the last call.
     pub(crate) fn sent(&self) -> Vec<Message> {
         std::mem::take(&mut *self.publisher.sent.lock().unwrap())
     }
@@ -107,9 +114,9 @@ impl Service {
         let operations = Operations {
             embedded: self.embedded,
             shutdown: self.shutdown.clone(),
-            door: self.door.clone(),
+            admin_auth: self.admin_auth.clone(),
             memberships: vec![membership],
-            particular: Some(Arc::new(store_status)),
+            status_source: Some(Arc::new(store_status)),
             ..Operations::new("highwater", self.status.subscribe(), Arc::new(Traffic::new(&PATHS).unwrap()))
         };
         let api = Api {
@@ -140,7 +147,7 @@ impl Service {
     }
 }
 
-/// An event of which only this matters.
+/// An event with these fields and a fixed payload.
 pub(crate) fn event(number: u128, user_id: &str, event_type: &str) -> ActivityEvent {
     event_at(number, user_id, event_type, Utc.with_ymd_and_hms(2026, 5, 1, 10, 0, 0).unwrap())
 }
@@ -155,7 +162,7 @@ pub(crate) fn event_at(
     ActivityEvent::new(Uuid::from_u128(number), user_id, event_type, timestamp, Some(payload))
 }
 
-/// An answer, and what tests ask of it.
+/// An answer, with assertions.
 #[derive(Debug)]
 pub(crate) struct Answer(pub(crate) Response<Bytes>);
 
@@ -176,14 +183,14 @@ impl Answer {
         serde_json::from_slice(self.0.body()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The body of an answer of this status; fails unless it is JSON and says so.
+    /// The body of an answer, which must have this status and be JSON.
     pub(crate) fn ok(&self, status: u16) -> Value {
         assert_eq!(self.status(), status, "{}", self.text());
         assert_eq!(self.header("content-type"), Some("application/json"));
         self.json()
     }
 
-    /// The body of an error of this status; fails unless it is a whole problem.
+    /// The body of an answer, which must be a complete problem of this status.
     pub(crate) fn problem(&self, status: u16) -> Value {
         assert_eq!(self.status(), status, "{}", self.text());
         assert_eq!(self.header("content-type"), Some("application/problem+json"));
@@ -195,7 +202,7 @@ impl Answer {
         body
     }
 
-    /// The fields that a 400 names, in its order.
+    /// The fields that a 400 names, in order.
     pub(crate) fn faults(&self) -> Vec<String> {
         let body = self.problem(400);
         let errors = body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -1,11 +1,11 @@
-//! What the user and the order service are made of, without Kafka.
+//! The parts of the user and the order service, without Kafka.
 
 mod emails;
 mod idempotency;
-mod ledger;
 mod orders;
 mod pages;
 mod prices;
 mod requests;
 mod status;
+mod table;
 mod timestamps;

@@ -9,10 +9,11 @@ use rskafka::{
     client::{error::ProtocolError, partition::PartitionClient},
     record::RecordAndOffset,
 };
+use thiserror::Error;
 
 use super::{CallError, client::within};
 use crate::{
-    Cluster, ReadError, Record,
+    Cluster, ReadError, Record, TransientError,
     message::timestamp,
     topic,
     wire::{Fetched, WireError},
@@ -139,11 +140,14 @@ fn plain(partition: i32, read: RecordAndOffset) -> Record {
     }
 }
 
+/// rskafka's user may not read the topic.
+#[derive(Debug, Error)]
+#[error("{0} (this user may not read the topic: allow READ on it)")]
+struct ReadForbidden(#[source] CallError);
+
 fn read_error(error: CallError) -> ReadError {
     ReadError::Transient(match error.protocol() {
-        Some(ProtocolError::TopicAuthorizationFailed) => {
-            format!("{error} (this user may not read the topic: allow READ on it)")
-        }
-        _ => error.to_string(),
+        Some(ProtocolError::TopicAuthorizationFailed) => TransientError::new(ReadForbidden(error)),
+        _ => TransientError::new(error),
     })
 }

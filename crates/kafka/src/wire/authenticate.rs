@@ -1,4 +1,4 @@
-//! Who a connection says it is: SaslHandshake, and SaslAuthenticate until both sides are content (KIP-152).
+//! SASL: SaslHandshake, then SaslAuthenticate until both sides are done (KIP-152).
 
 use bytes::Bytes;
 use kafka_protocol::{
@@ -10,13 +10,13 @@ use super::{Connection, WireError};
 use crate::security::{HandshakeError, Sasl};
 
 impl Connection {
-    /// Proves who the client is; before that a broker answers nothing but ApiVersions.
+    /// Authenticates the connection. Before that a broker responses nothing but ApiVersions.
     pub(super) async fn authenticate(&mut self, sasl: &Sasl) -> Result<(), WireError> {
         let mechanism = sasl.mechanism.name();
         let handshake = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism));
-        let answer = self.call(&handshake, 1..=1).await?;
-        if answer.error_code != 0 {
-            let others: Vec<&str> = answer.mechanisms.iter().map(|name| name.as_str()).collect();
+        let response = self.call(&handshake, 1..=1).await?;
+        if response.error_code != 0 {
+            let others: Vec<&str> = response.mechanisms.iter().map(|name| name.as_str()).collect();
             let reason = format!("it does not take {mechanism}, but {}", others.join(", "));
             return Err(self.refused(sasl, reason));
         }
@@ -38,11 +38,11 @@ impl Connection {
 
     async fn exchange_token(&mut self, sasl: &Sasl, token: Vec<u8>) -> Result<Bytes, WireError> {
         let request = SaslAuthenticateRequest::default().with_auth_bytes(token.into());
-        let answer = self.call(&request, 0..=2).await?;
-        let Err(error) = WireError::check("SaslAuthenticate", answer.error_code) else {
-            return Ok(answer.auth_bytes);
+        let response = self.call(&request, 0..=2).await?;
+        let Err(error) = WireError::check("SaslAuthenticate", response.error_code) else {
+            return Ok(response.auth_bytes);
         };
-        let said = answer.error_message.filter(|said| !said.is_empty());
+        let said = response.error_message.filter(|said| !said.is_empty());
         Err(self.refused(sasl, said.map_or_else(|| error.to_string(), |said| said.as_str().to_owned())))
     }
 

@@ -1,4 +1,4 @@
-//! Logs whose start or end moves under their reader.
+//! Logs whose start or end moves while they are read.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What was committed is read, what was aborted is not.
+//! Committed records are read, and aborted ones are not.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Dead letters, sent back.
+//! Redrives of dead letters.
 
 mod listed;
 mod unread;
@@ -73,7 +73,7 @@ fn complete(redriven: u64) -> RedriveReport {
     RedriveReport { redriven, complete: true, ..RedriveReport::default() }
 }
 
-/// What a record of the source was before it was set aside.
+/// A record of the source topic before it became a dead letter.
 fn record(number: usize, value: impl Into<Bytes>) -> Record {
     Record {
         partition: (number % 3) as i32,
