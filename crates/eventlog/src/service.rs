@@ -68,7 +68,7 @@ pub fn log(config: &Config, front: Front) -> EventLog {
     EventLog::new(metadata, Arc::new(DynamoDbStore::new(&config.dynamodb)), limits)
 }
 
-/// What answers the requests that this front hands over, until that stop; and where they are counted.
+/// The routes behind this front, until that stop, and the counters of their requests.
 ///
 /// # Errors
 ///

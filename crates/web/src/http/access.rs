@@ -1,13 +1,13 @@
-//! What a connection may ask.
+//! The routes that a connection may use.
 
 use hyper::StatusCode;
 
 use super::{Problem, connection};
 
-/// What those ask who run the service. `/ready` has kinds below it.
+/// The routes for operators. `/ready` has routes below it.
 const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
 
-/// What may be asked on a connection.
+/// The routes that are open to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// Everything.

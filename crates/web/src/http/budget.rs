@@ -1,30 +1,30 @@
-//! How much memory connections may hold together.
+//! Bounds the memory of all connections together.
 //!
-//! Each connection takes [`CONNECTION`] when it is accepted, which all of a small request and its answer fits into. What
-//! goes beyond is taken when it comes, and given back when its answer has ended; a quarter is never taken for that. So
-//! where large requests have used up what is for them, large requests alone are refused.
+//! Each connection reserves [`CONNECTION`] when it is accepted; a small request and its answer fit into that. More memory is
+//! reserved as it is needed, and released when the answer has ended. A quarter of the budget is never reserved for this, so
+//! exhausting it with large requests refuses large requests alone.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
-/// What hyper buffers at most of a request's head, and about what it buffers of an answer.
+/// The most that hyper buffers of a request's head, and about as much as it buffers of an answer.
 pub(super) const BUFFER: usize = 16 * 1024;
-/// What the system may buffer for one connection, in each direction, as far as it is told so; it takes twice as much.
+/// The kernel's buffer of one connection in each direction, as requested; Linux takes twice as much.
 pub(super) const KERNEL_BUFFER: usize = 64 * 1024;
-/// What a connection takes that does nothing: its buffers as they are at first, its task, its socket.
+/// The memory of an idle connection: its first buffers, its task, its socket.
 pub(super) const CONNECTION: usize = 20 * 1024;
-/// What a connection's buffers have grown by when they were full once. They stay so.
+/// The growth of a connection's buffers once they were full. They never shrink.
 const GROWN: usize = 2 * BUFFER;
-/// What an answer takes beside what it is made of, when its reader is slow.
+/// The memory that a slow reader costs beside the answer itself.
 const UNREAD: usize = GROWN + 2 * KERNEL_BUFFER;
 /// The most that is there at one time of an answer whose length is not known before.
 const STREAMED: usize = 64 * 1024;
-/// Where nobody sets one, and no container does.
+/// The default, where neither a setting nor a container limits the memory.
 pub(super) const DEFAULT: usize = 256 << 20;
 
-/// What was given back so far, by all servers of this process.
+/// The bytes that all servers of this process have released so far.
 static RELEASED: AtomicU64 = AtomicU64::new(0);
 
 /// How much memory connections, requests and answers have given back since the process started, in bytes. When that grows
@@ -33,7 +33,7 @@ pub fn released() -> u64 {
     RELEASED.load(Ordering::Relaxed)
 }
 
-/// What all connections of a server may take.
+/// The memory that all connections of a server may take.
 #[derive(Debug)]
 pub(super) struct MemoryBudget {
     limit: usize,
@@ -65,7 +65,7 @@ impl MemoryBudget {
     }
 }
 
-/// What one connection has taken; dropped, all of it is given back.
+/// The memory of one connection; dropped, it is released.
 #[derive(Debug)]
 pub(super) struct MemoryReservation {
     budget: Arc<MemoryBudget>,
@@ -76,7 +76,7 @@ pub(super) struct MemoryReservation {
 }
 
 impl MemoryReservation {
-    /// What a connection needs; `None` where that is not there.
+    /// Reserves the memory of a connection; `None` where there is not enough.
     pub(super) fn new(budget: &Arc<MemoryBudget>) -> Option<Self> {
         budget.take(CONNECTION, budget.limit).then(|| Self {
             budget: Arc::clone(budget),

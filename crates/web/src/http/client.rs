@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-/// What is asked.
+/// A request.
 #[derive(Debug, Clone)]
 pub struct Request {
     method: &'static str,
@@ -58,7 +58,7 @@ impl Request {
     }
 }
 
-/// What is answered.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status code.

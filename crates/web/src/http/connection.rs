@@ -96,7 +96,7 @@ pub(super) async fn serve<S>(
                     if error.is_parse_version_h2() {
                         return Some(not_http1());
                     }
-                    // What else is no head of a request is answered by hyper.
+                    // hyper itself answers every other malformed head.
                     if error.is_parse_too_large() {
                         observer.refused(addresses.peer, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
                     } else if error.is_parse() {
@@ -159,7 +159,7 @@ pub(super) fn too_many() -> Problem {
 
 async fn farewell(mut socket: Socket, problem: &Problem) {
     let answer = problem.http1();
-    // Whoever does not listen is not waited for.
+    // The server does not wait for a client that does not read.
     let _ = tokio::time::timeout(FAREWELL, async {
         socket.write_all(&answer).await?;
         socket.shutdown().await

@@ -1,8 +1,8 @@
 //! The deadlines of a connection.
 //!
-//! A connection is always in one [`Phase`], and each phase has its deadline, or the peer's next read has.
-//! The connection keeps a single timer and looks here when it fires; a deadline that moved on meanwhile
-//! only costs it another sleep. So a request sets no timer and clears none.
+//! A connection is always in one [`Phase`]. Each phase has a deadline, or the peer's next read has one. The connection keeps
+//! a single timer and checks the deadlines when it fires; a deadline that has moved only costs another sleep. So a request
+//! sets and clears no timer.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -16,9 +16,8 @@ use tokio::time::Instant;
 
 use super::{CorrelationId, Problem, budget::MemoryReservation, limiter::ConnectionLimiter};
 
-/// How long a connection is kept that asks nothing. Longer than the minute after which load balancers
-/// and proxies drop theirs as a rule: who closes first must be the one who sends requests, or a request
-/// can meet a closing connection.
+/// How long an idle connection is kept: longer than the minute after which load balancers and proxies usually close theirs.
+/// The side that sends requests must close first, or a request can meet a closing connection.
 const IDLE: Duration = Duration::from_secs(75);
 /// How long a client that does not keep up with an answer may take for [`LEAST`] bytes of it.
 const STALL: Duration = Duration::from_secs(30);
@@ -30,14 +29,14 @@ tokio::task_local! {
     pub(super) static CURRENT: Arc<ConnectionDeadlines>;
 }
 
-/// Gives the request that is being answered so much more time; for a handler that waits because it was
-/// asked to. Does nothing where no server runs, as in a test of a filter alone.
+/// Extends the deadline of the current request, for a handler that waits on the client's demand. Does nothing without a
+/// server, as in a test of a filter alone.
 pub fn extend_deadline(more: Duration) {
     let _ = CURRENT.try_with(|deadlines| deadlines.extend(more));
 }
 
-/// Takes so much memory for the request that is being answered, beside what every connection has; for a handler that
-/// keeps what a client sends. Does nothing where no server runs.
+/// Reserves memory for the current request beside that of every connection, for a handler that keeps what a client sends.
+/// Does nothing without a server.
 ///
 /// # Errors
 ///
@@ -58,11 +57,11 @@ pub(super) struct ConnectionDeadlines {
     head: Duration,
     request: Duration,
     state: Mutex<State>,
-    /// What the handler at work has told of its request.
+    /// The correlation id that the handler has set.
     correlation: Mutex<Option<CorrelationId>>,
-    /// What the connection takes of the memory that is for all.
+    /// The connection's part of the memory budget.
     reservation: MemoryReservation,
-    /// Where there are others, who make room for its requests and answers when they are idle.
+    /// The limiter, whose idle connections make room for this one's requests and answers.
     limiter: Weak<ConnectionLimiter>,
     /// The connection's task, which is woken when it is to make room.
     task: AtomicWaker,
@@ -75,11 +74,11 @@ struct State {
     phase: Phase,
     /// When the phase has lasted too long.
     due: Option<Instant>,
-    /// What the peer has to read, and by when, while there is more for it than it takes.
+    /// How much the peer has to read and by when, while it does not keep up.
     behind: Option<Behind>,
     /// Since when nothing is asked and nothing is left to be sent, where that is so.
     idle: Option<Instant>,
-    /// Whether it was closed to make room; a request that came in the same moment is still answered.
+    /// Whether it was closed to make room; a request that arrived at the same time is still answered.
     evicted: bool,
 }
 
@@ -89,7 +88,7 @@ struct Behind {
     bytes: usize,
 }
 
-/// What a connection is about.
+/// The phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// No byte came yet.
@@ -139,7 +138,7 @@ impl ConnectionDeadlines {
         }
     }
 
-    /// Makes room for others as long as no head is whole.
+    /// Lets the connection be evicted until a head is complete.
     pub(super) fn with_eviction_before_head(self, evictable_before_head: bool) -> Self {
         Self { evictable_before_head, ..self }
     }
@@ -151,7 +150,7 @@ impl ConnectionDeadlines {
         if state.is_sending() { behind } else { state.due.into_iter().chain(behind).min() }
     }
 
-    /// What has lasted too long, if anything has. A handler's is found once.
+    /// The phase that has lasted too long, if one has. An overdue handler is reported once.
     pub(super) fn overdue(&self) -> Option<Phase> {
         let now = Instant::now();
         let mut state = self.state();
@@ -256,7 +255,7 @@ impl ConnectionDeadlines {
     pub(super) fn write_blocked(&self) {
         let mut state = self.state();
         if state.behind.is_none() {
-            // What nobody reads takes memory in here and in the system. Where that is not there, it is not waited for.
+            // Unread bytes take memory here and in the kernel. Without free memory the server does not wait.
             let patience = if self.reservation.take_for_unread() { STALL } else { Duration::ZERO };
             state.behind = Some(Behind { due: Instant::now() + patience, bytes: LEAST });
             state.idle = None;
@@ -301,7 +300,7 @@ impl ConnectionDeadlines {
         *self.correlation.lock().unwrap_or_else(PoisonError::into_inner) = Some(correlation);
     }
 
-    /// What was told of the request, which is over.
+    /// The correlation id of the request that has ended.
     pub(super) fn take_correlation(&self) -> Option<CorrelationId> {
         self.correlation.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

@@ -1,8 +1,8 @@
-//! REST plumbing without a business word.
+//! HTTP plumbing without any domain.
 //!
-//! [`serve`] answers connections from a filter tree and bounds what a client may cost: [`json_body`] reads
-//! what it sends, [`Parameters`] and [`segment`] what it asks, [`Problem`] is what it hears when it errs. [`client`] asks a service of this machine.
-//! Errors of a handler are replies, returned through `then`; warp's rejections only pick the route.
+//! [`serve`] answers connections from a filter tree and bounds the cost of a client. [`json_body`] reads bodies,
+//! [`Parameters`] and [`segment`] read queries and paths, and [`Problem`] is an error answer. [`client`] sends requests to a
+//! service of this machine. Handlers return errors as replies through `then`; warp's rejections only pick the route.
 
 mod access;
 mod admin_auth;
@@ -68,7 +68,7 @@ pub use proxies::Network;
 pub use serve::{Listeners, serve};
 pub use traffic::Traffic;
 
-/// How the service is reached, and what a client may cost.
+/// The addresses of the service, and the limits of its clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The address to listen on.
@@ -95,20 +95,20 @@ pub struct Config {
     pub max_connections_per_address: Option<usize>,
     /// The most memory that connections, requests and answers take together; unset, 256 MiB.
     pub max_bytes: Option<usize>,
-    /// Which other sites' pages may ask, where any may.
+    /// The other sites whose pages may send requests, if any.
     pub cors: Option<Cors>,
-    /// Which other origins' pages are as this site's own: as browsers send them, such as `https://shop.example`.
+    /// Other origins whose pages count as this site's own, as browsers send them, such as `https://shop.example`.
     pub trusted_origins: Vec<String>,
     /// Which answers are logged.
     pub access_log: AccessLog,
-    /// Whose `X-Forwarded-For` is believed.
+    /// The proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
-    /// How long what was begun may take once the service is to stop; then it is cut off.
+    /// How long requests in progress may take after the stop; then their connections are cut off.
     pub stop_timeout: Duration,
 }
 
 impl Config {
-    /// Where this machine asks how the service is.
+    /// The address of `/health` and `/ready` on this machine.
     pub fn probe_address(&self) -> SocketAddr {
         SocketAddr::new(self.own_address().ip(), self.ops_port.unwrap_or(self.port))
     }
@@ -123,7 +123,7 @@ impl Config {
         SocketAddr::new(host, self.port)
     }
 
-    /// What a body may cost.
+    /// The limits of a body.
     pub fn body_limits(&self) -> BodyLimits {
         BodyLimits { max_bytes: self.max_body_bytes, max_depth: self.max_depth, timeout: self.body_timeout }
     }

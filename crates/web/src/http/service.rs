@@ -1,4 +1,4 @@
-//! What stands between a connection and the filter tree: the request's deadline, and panics.
+//! The service between a connection and the filter tree: it enforces deadlines and catches panics.
 
 use std::{
     cell::RefCell,
@@ -34,7 +34,7 @@ use super::{
     request_body::{RequestBody, UnreadBody},
 };
 
-/// What the filter tree answers.
+/// The answer of the filter tree.
 type Answer = warp::reply::Response;
 
 /// The addresses of a connection, where they can be had.
@@ -51,7 +51,7 @@ impl SocketAddresses {
     }
 }
 
-/// What the requests of a connection have in common.
+/// The context that all requests of a connection share.
 pub(super) struct ConnectionContext {
     pub(super) addresses: SocketAddresses,
     pub(super) deadlines: Arc<ConnectionDeadlines>,
@@ -132,7 +132,7 @@ pin_project! {
         work: Option<F>,
         // Why it is not even handed on.
         refused: Option<Problem>,
-        // What is answered when the rest of the request's body is read.
+        // The answer that waits until the rest of the request's body is read.
         answer: Option<Answer>,
         info: RequestInfo,
         connection: Arc<ConnectionContext>,
@@ -195,7 +195,7 @@ where
         if !deadlines.take_for_answer(length) && !is_probe(this.info.uri.path()) {
             answer = no_memory().into_response();
         }
-        // Whatever becomes of a request, its answer has an id: that which its handler answers with, that which it came
+        // Every answer has an id: that which its handler answers with, that which the request came
         // with, that which its handler worked with, or a new one.
         let told = deadlines.take_correlation();
         let answered = answer.headers().get(CORRELATION_ID).and_then(CorrelationId::from_header);
