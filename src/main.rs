@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             eventlog::run(settings_of_the_event_log(config)?, listener, shutdown).await
         }),
         #[cfg(feature = "eventlog")]
-        Service::EventLog(eventlog::Task::Once(chore)) => event_log(chore, config).unwrap_or_else(|error| {
+        Service::EventLog(eventlog::Task::Once(job)) => event_log(job, config).unwrap_or_else(|error| {
             eprintln!("{error:#}");
             false
         }),
@@ -113,15 +113,14 @@ fn run_selftest(config: Config) -> anyhow::Result<bool> {
 }
 
 /// Lists or redrives dead letters, without logging.
-fn dead_letters(task: dead_letters::Task, config: Config) -> anyhow::Result<bool> {
+fn dead_letters(task: dead_letters::DlqCommand, config: Config) -> anyhow::Result<bool> {
     anyhow::ensure!(
         !config.embedded,
         "set KAFKA_BROKERS (a service with an embedded broker logs its address at its start)"
     );
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
-    let outcome =
-        runtime.block_on(dead_letters::shell::run(task, config.into(), &shutdown, &mut io::stdout()));
+    let outcome = runtime.block_on(dead_letters::cli::run(task, config.into(), &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     outcome
 }
@@ -134,14 +133,14 @@ fn settings_of_the_event_log(config: Config) -> anyhow::Result<eventlog::Config>
 
 /// Runs a task of the event log with logging. Returns whether it succeeded.
 #[cfg(feature = "eventlog")]
-fn event_log(chore: eventlog::Chore, config: Config) -> anyhow::Result<bool> {
+fn event_log(job: eventlog::Job, config: Config) -> anyhow::Result<bool> {
     let _logs = telemetry::start(&config.log).context("logging cannot start")?;
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
     let settings = settings_of_the_event_log(config)?;
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = eventlog::perform(chore, settings) => outcome.map(|()| true),
+            outcome = eventlog::perform(job, settings) => outcome.map(|()| true),
             () = shutdown.requested() => Ok(false),
         }
     });

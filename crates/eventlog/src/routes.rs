@@ -5,8 +5,8 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use bytes::Bytes;
 use highwater_web::{
     http::{
-        self, BodyLimits, Correlation, Cors, FieldError, Paths, Problem, answer, correlation, encode_segment,
-        json_body, query, reads, segment, with,
+        self, BodyLimits, CorrelationId, Cors, FieldError, Paths, Problem, answer, correlation,
+        encode_segment, json_body, query, reads, segment, with,
     },
     idempotency::{self, Idempotency},
     identity::uuid,
@@ -20,7 +20,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{Log, NewEvent, Selection, answer::RecordedBody, listing, openapi::DOCUMENT, selection};
+use super::{EventLog, EventQuery, NewLoggedEvent, answer::RecordedBody, listing, openapi::DOCUMENT, query};
 
 /// Each path, and its methods.
 pub static PATHS: Paths = Paths(&[
@@ -43,7 +43,7 @@ const PROBE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Api {
     /// The events.
-    pub log: Arc<Log>,
+    pub log: Arc<EventLog>,
     /// What a posted body may cost.
     pub limits: BodyLimits,
     /// Which other sites' pages may ask.
@@ -65,7 +65,7 @@ pub fn routes(
         .and(correlation())
         .and(idempotency::header())
         .and(json_body(api.limits))
-        .then(|api: Arc<Api>, correlation: Correlation, key: Vec<HeaderValue>, body: Body| async move {
+        .then(|api: Arc<Api>, correlation: CorrelationId, key: Vec<HeaderValue>, body: Body| async move {
             let recorded = record(&api, &key, body).await;
             correlation.on(recorded.unwrap_or_else(Reply::into_response))
         });
@@ -112,7 +112,7 @@ fn probed(api: &Arc<Api>) -> impl Filter<Extract = (), Error = Infallible> + Clo
 }
 
 async fn record(api: &Api, key: &[HeaderValue], body: Body) -> Result<Response, Problem> {
-    let new = NewEvent::read(&body?, api.limits.max_depth)?;
+    let new = NewLoggedEvent::read(&body?, api.limits.max_depth)?;
     // What the key was used for is kept with the event, so that nothing of the request is needed here.
     let key = Idempotency::read(key, &())?;
     let event = api.log.record(new, key).await?.metadata;
@@ -125,9 +125,9 @@ async fn record(api: &Api, key: &[HeaderValue], body: Body) -> Result<Response, 
 }
 
 async fn list(api: &Api, user: &str, path: &str, query: &str) -> Result<Response, Problem> {
-    let selection = Selection::read(user, query)?;
-    let listing = api.log.list(&selection).await?;
-    let link = listing.next.and_then(|next| selection.link(path, next));
+    let query = EventQuery::read(user, query)?;
+    let listing = api.log.list(&query).await?;
+    let link = listing.next.and_then(|next| query.link(path, next));
     let mut response = http::json(listing.body);
     if let Some(link) = link {
         response.headers_mut().insert(header::LINK, link);
@@ -136,7 +136,7 @@ async fn list(api: &Api, user: &str, path: &str, query: &str) -> Result<Response
 }
 
 async fn find(api: &Api, user: &str, event: &str) -> Result<Response, Problem> {
-    let user = selection::user_id(user)?;
+    let user = query::user_id(user)?;
     let fault = |message| Problem::invalid(vec![FieldError::new("eventId", message)]);
     let event = uuid(&segment("eventId", event)?).map_err(fault)?;
     let found = api.log.find(&user, event).await?;

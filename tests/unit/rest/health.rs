@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use highwater_kafka::{GroupPhase, KafkaStatus, PartitionStatus, Status};
 use highwater_web::{
-    http::{Bearer, Door},
+    http::{AdminAuth, BearerToken},
     shutdown::Stage,
 };
 use serde_json::json;
@@ -119,7 +119,7 @@ async fn reads_are_served_without_kafka_once_all_is_restored() {
 #[tokio::test]
 async fn health_tells_errors_to_all_but_addresses_and_users_to_admins() {
     let mut service = Service::new();
-    service.door = Some(Arc::new(Door::new(Bearer::of(TOKEN))));
+    service.admin_auth = Some(Arc::new(AdminAuth::new(BearerToken::new(TOKEN))));
     let mut status = ready();
     let error = "writing to events/0: 127.0.0.1:22720 refuses user highwater: bad credentials";
     status.kafka = changed(|kafka: &mut KafkaStatus| kafka.error = Some(error.to_owned()));

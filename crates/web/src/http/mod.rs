@@ -5,7 +5,7 @@
 //! Errors of a handler are replies, returned through `then`; warp's rejections only pick the route.
 
 mod access;
-mod admin;
+mod admin_auth;
 mod answer;
 mod authority;
 mod bearer;
@@ -16,22 +16,22 @@ pub mod client;
 mod connection;
 mod correlation;
 mod cors;
+mod deadlines;
 mod filters;
 mod head;
 mod healthcheck;
+mod limiter;
 mod media;
 mod methods;
 mod observer;
 pub mod openapi;
 mod origin;
-mod pace;
 mod parameters;
 mod paths;
 mod precondition;
 mod problem;
 mod proxies;
-mod received;
-mod room;
+mod request_body;
 mod serve;
 mod service;
 mod socket;
@@ -42,24 +42,24 @@ use std::{
     time::Duration,
 };
 
-pub use admin::{Door, limited};
+pub use admin_auth::{AdminAuth, limited};
 pub use answer::{answer, json};
 pub use authority::Authority;
-pub use bearer::Bearer;
+pub use bearer::BearerToken;
 pub use body::{BodyLimits, header, json_body, json_text};
 pub use budget::released;
 pub use caller::caller;
-pub use correlation::{CORRELATION_ID, Correlation, correlation};
+pub use correlation::{CORRELATION_ID, CorrelationId, correlation};
 pub use cors::Cors;
+pub use deadlines::extend_deadline;
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
-pub use head::Hosts;
+pub use head::AllowedHosts;
 pub use healthcheck::is_healthy;
 use media::accepts_gzip;
 pub use media::{JSON, NDJSON, prefers_ndjson};
 pub use methods::{nothing, refuse};
 pub use observer::AccessLog;
 pub use origin::check_origin;
-pub use pace::grant;
 pub use parameters::{Parameters, encode_segment, next_link, segment};
 pub use paths::Paths;
 pub use precondition::{check_match, etag, with_etag};
@@ -90,7 +90,7 @@ pub struct Config {
     /// The most connections at one time.
     pub max_connections: usize,
     /// The hosts that requests may be for.
-    pub hosts: Hosts,
+    pub hosts: AllowedHosts,
     /// The most of those from one address.
     pub max_connections_per_address: Option<usize>,
     /// The most memory that connections, requests and answers take together; unset, 256 MiB.

@@ -15,7 +15,7 @@ use hyper::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{Bearer, Problem};
+use super::{BearerToken, Problem};
 
 /// The part of the log that tells of every call that came with a token.
 const AUDIT: &str = "highwater::audit";
@@ -30,22 +30,22 @@ const MOST_OF_ALL: u32 = 100;
 const DELAY: Duration = Duration::from_millis(500);
 
 /// Admits who bears the token.
-pub struct Door {
-    bearer: Bearer,
-    guesses: Mutex<Guesses>,
+pub struct AdminAuth {
+    bearer: BearerToken,
+    window: Mutex<FailureWindow>,
 }
 
 /// What came of wrong tokens since the window began. There are at most [`MOST_OF_ALL`] addresses in it, and those
 /// that had the right token.
 #[derive(Debug)]
-struct Guesses {
+struct FailureWindow {
     since: Instant,
     of_all: u32,
-    of_one: HashMap<Option<IpAddr>, Guesser>,
+    of_one: HashMap<Option<IpAddr>, Failures>,
 }
 
 #[derive(Debug, Default)]
-struct Guesser {
+struct Failures {
     wrong: u32,
     /// It had the right token.
     known: bool,
@@ -54,18 +54,18 @@ struct Guesser {
 }
 
 /// What is to be answered.
-enum Verdict {
+enum TokenCheck {
     Admitted,
     Wrong(Problem),
     /// Until then; whether that is news.
     Closed(Duration, bool),
 }
 
-impl Door {
+impl AdminAuth {
     /// For who bears that token.
-    pub fn new(bearer: Bearer) -> Self {
-        let guesses = Guesses { since: Instant::now(), of_all: 0, of_one: HashMap::new() };
-        Self { bearer, guesses: Mutex::new(guesses) }
+    pub fn new(bearer: BearerToken) -> Self {
+        let window = FailureWindow { since: Instant::now(), of_all: 0, of_one: HashMap::new() };
+        Self { bearer, window: Mutex::new(window) }
     }
 
     /// Whether a request with this `Authorization` may do that; else 401, or 429 where too many came with another
@@ -74,27 +74,27 @@ impl Door {
     /// # Errors
     ///
     /// What is to be answered in place of what was asked for.
-    pub async fn admit(
+    pub async fn authorize(
         &self,
         authorization: Option<&HeaderValue>,
         caller: Option<IpAddr>,
         action: &str,
     ) -> Result<(), Problem> {
         if authorization.is_none() {
-            return self.bearer.admit(None);
+            return self.bearer.authorize(None);
         }
         let address = caller.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
-        match self.judge(authorization, caller) {
-            Verdict::Admitted => {
+        match self.check(authorization, caller) {
+            TokenCheck::Admitted => {
                 log::info!(target: AUDIT, address, action, outcome = "admitted"; "{action} by {address}: admitted");
                 Ok(())
             }
-            Verdict::Wrong(problem) => {
+            TokenCheck::Wrong(problem) => {
                 log::warn!(target: AUDIT, address, action, outcome = "refused"; "{action} by {address}: a wrong token");
                 sleep(DELAY).await;
                 Err(problem)
             }
-            Verdict::Closed(left, is_news) => {
+            TokenCheck::Closed(left, is_news) => {
                 if is_news {
                     log::warn!(
                         target: AUDIT, address, action, outcome = "limited";
@@ -106,41 +106,41 @@ impl Door {
         }
     }
 
-    fn judge(&self, authorization: Option<&HeaderValue>, caller: Option<IpAddr>) -> Verdict {
-        let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
-        let elapsed = guesses.since.elapsed();
+    fn check(&self, authorization: Option<&HeaderValue>, caller: Option<IpAddr>) -> TokenCheck {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let elapsed = window.since.elapsed();
         if elapsed >= WINDOW {
-            (guesses.since, guesses.of_all) = (Instant::now(), 0);
-            guesses.of_one.retain(|_, guesser| {
-                (guesser.wrong, guesser.told) = (0, false);
-                guesser.known
+            (window.since, window.of_all) = (Instant::now(), 0);
+            window.of_one.retain(|_, failures| {
+                (failures.wrong, failures.told) = (0, false);
+                failures.known
             });
         }
-        let left = WINDOW.saturating_sub(guesses.since.elapsed());
-        let of_all = guesses.of_all;
-        let place = caller.map(network);
-        let is_open = match guesses.of_one.get(&place) {
-            Some(guesser) => guesser.wrong < MOST_OF_ONE && (guesser.known || of_all < MOST_OF_ALL),
+        let left = WINDOW.saturating_sub(window.since.elapsed());
+        let of_all = window.of_all;
+        let network_ = caller.map(network);
+        let is_open = match window.of_one.get(&network_) {
+            Some(failures) => failures.wrong < MOST_OF_ONE && (failures.known || of_all < MOST_OF_ALL),
             None => of_all < MOST_OF_ALL,
         };
         if !is_open {
             // Of addresses that are new nothing is kept: they may be without number.
-            let is_news = guesses
+            let is_news = window
                 .of_one
-                .get_mut(&place)
-                .is_some_and(|guesser| !std::mem::replace(&mut guesser.told, true));
-            return Verdict::Closed(left, is_news);
+                .get_mut(&network_)
+                .is_some_and(|failures| !std::mem::replace(&mut failures.told, true));
+            return TokenCheck::Closed(left, is_news);
         }
-        let guesser = guesses.of_one.entry(place).or_default();
-        match self.bearer.admit(authorization) {
+        let failures = window.of_one.entry(network_).or_default();
+        match self.bearer.authorize(authorization) {
             Ok(()) => {
-                guesser.known = true;
-                Verdict::Admitted
+                failures.known = true;
+                TokenCheck::Admitted
             }
             Err(problem) => {
-                guesser.wrong += 1;
-                guesses.of_all += 1;
-                Verdict::Wrong(problem)
+                failures.wrong += 1;
+                window.of_all += 1;
+                TokenCheck::Wrong(problem)
             }
         }
     }
@@ -162,8 +162,8 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 /// Says nothing of the token.
-impl fmt::Debug for Door {
+impl fmt::Debug for AdminAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Door(…)")
+        f.write_str("AdminAuth(…)")
     }
 }
