@@ -1,4 +1,4 @@
-//! The fields of a posted object: each is asked for by what it must be, and all faults are told in one answer.
+//! Reads the fields of a posted object, and reports all faults in one answer.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,7 +13,7 @@ use crate::{
     invisible::{is_blank, visible},
 };
 
-/// An object, and the faults found in it so far. Fields that nobody asks for are ignored.
+/// An object, and the faults found in it so far. Unknown fields are ignored.
 #[derive(Debug)]
 pub struct Fields<'a> {
     object: Object<'a>,
@@ -140,8 +140,8 @@ impl<'a> Object<'a> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| *value)
     }
 
-    /// The value of a field; null counts as absent. One that is there twice could mean either: what comes next on
-    /// the request's way may read the other.
+    /// The value of a field; null counts as absent. A repeated field is a fault: the next reader of the request could take the
+    /// other value.
     fn required(&self, name: &str) -> Checked<&'a RawValue> {
         let mut values = self.all(name);
         match (values.next(), values.next()) {
@@ -201,7 +201,7 @@ fn text(value: &RawValue) -> Checked<String> {
     })
 }
 
-/// What [`line()`] takes, as a regular expression of ECMA 262, but for its length.
+/// The rule of [`line()`] without its length, as a regular expression of ECMA 262.
 pub const VISIBLE_LINE: &str = concat!(
     r"^[^\u0000-\u001f\u007f-\u009f]*",
     visible!(r"[^\u0000-\u001f\u007f-\u009f"),

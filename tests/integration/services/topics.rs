@@ -69,7 +69,7 @@ async fn partitions_beyond_those_of_the_state_are_ignored() {
     }
     let state = users.get("/health").await.ok(200)["state"][0].clone();
     assert_eq!(state["partitions"].as_array().unwrap().len(), 3);
-    assert_eq!(state["valid"], 20);
+    assert_eq!(state["applied"], 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,7 +116,7 @@ async fn late_repeated_and_foreign_records_count_for_nothing_in_every_instance()
     }
     let other = Instance::users(&cluster).await;
     for instance in [&users, &other] {
-        instance.until("/health", |health| health["state"][0]["void"] == 3).await;
+        instance.until("/health", |health| health["state"][0]["rejected"] == 3).await;
         let found = instance.get("/users").await.ok(200);
         assert_eq!((&found["count"], &found["users"][0]["name"]), (&json!(1), &json!("Ann")));
     }

@@ -1,8 +1,8 @@
-//! What follows from an event without anybody's asking: a deleted user's open orders are cancelled.
+//! Side effects of events: the open orders of a deleted user are cancelled.
 //!
-//! Deletion and order can come in either order, on different topics. So both are consumed, and each batch is judged
-//! on views that have everything which was acknowledged before: of a deletion and an order, whichever is later in
-//! time is judged on a view that has the other. It is done any number of times with the same result.
+//! A deletion and an order can come in either order, on different topics. So both topics are consumed, and each batch waits
+//! until both tables have caught up. Of a deletion and an order, the later one is judged on tables that have the other.
+//! Repetition gives the same result.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -33,7 +33,7 @@ impl CancelOrders {
         Self { service }
     }
 
-    /// Sees to the users of some events, each with the place of the first event that names it.
+    /// Handles the users of some events, each with the index of the first event that names it.
     async fn see_to(&self, users: BTreeMap<Uuid, (usize, Context)>) -> BatchOutcome {
         if users.is_empty() {
             return BatchOutcome::default();

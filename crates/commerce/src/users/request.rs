@@ -1,4 +1,4 @@
-//! What clients ask of the user service.
+//! The requests of the user service.
 
 use highwater_web::{
     fields::{Fields, VISIBLE_LINE, line},

@@ -124,7 +124,7 @@ pub(super) fn progress(partition: &PartitionStatus) -> Value {
     })
 }
 
-/// What keeps the service from being ready, in the order in which it comes to be.
+/// The reason why the service is not ready; the reasons are in the order of a start.
 pub(super) fn obstacle(operations: &Operations) -> Option<String> {
     if operations.shutdown.stage() > Stage::Running {
         return Some("the service is stopping".to_owned());
@@ -140,7 +140,7 @@ pub(super) fn obstacle(operations: &Operations) -> Option<String> {
     reading_obstacle(operations)
 }
 
-/// What keeps the service from answering who reads: what it has is not all that it had.
+/// The reason why reads cannot be answered: the state is not restored.
 fn reading_obstacle(operations: &Operations) -> Option<String> {
     if let Some(obstacle) =
         operations.status_source.as_ref().and_then(|status_source| status_source.obstacle())

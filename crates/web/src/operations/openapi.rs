@@ -10,7 +10,7 @@ use super::{
 };
 use crate::http::openapi::{Answer, Document, Operation};
 
-/// What a service reads in its consumer group.
+/// The topics that a service reads in its consumer group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reads {
     /// It has nothing to do with Kafka.
