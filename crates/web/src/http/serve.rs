@@ -7,6 +7,7 @@ use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
+    task::yield_now,
     time::{Instant, timeout},
 };
 use tower_service::Service;
@@ -28,6 +29,8 @@ use crate::shutdown::{Shutdown, Stage};
 const RESERVE: usize = 64;
 /// How long such a client may take to send a request's head.
 const RESERVE_HEAD: Duration = Duration::from_secs(2);
+/// How many connections are accepted before whatever else is ready has its turn.
+const PORTION: usize = 16;
 /// How long to wait when no connection can be accepted, for want of file descriptors as a rule.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a condition must have been absent to be over.
@@ -156,6 +159,7 @@ where
         }
         let mut failing = Streak::default();
         let mut until = pin!(until);
+        let mut in_a_row = 0;
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -168,6 +172,11 @@ where
                         log::info!("connections are accepted again");
                     }
                     self.admit(stream, peer.ip());
+                    in_a_row += 1;
+                    if in_a_row == PORTION {
+                        in_a_row = 0;
+                        yield_now().await;
+                    }
                 }
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => {
