@@ -90,11 +90,6 @@ impl Topic {
         Self { name, partitions, most: usize::MAX }
     }
 
-    /// A topic whose description is known: for tests.
-    pub fn known(name: &str, partitions: usize) -> Self {
-        Self { name: name.into(), partitions: watch::channel(partitions).1, most: usize::MAX }
-    }
-
     /// The same topic, of which only the first `most` partitions count.
     #[must_use]
     pub fn with_max_partitions(self, most: usize) -> Self {
