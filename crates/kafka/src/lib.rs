@@ -5,8 +5,8 @@
 //! * [`Kafka`] is a cluster. It connects when it is needed, and reconnects by itself.
 //! * [`TypedTopic`] binds a topic's name to the type of its events. An [`Event`] has a key and is JSON by serde.
 //!   [`Kafka::topic`] asks nothing of the cluster; the first producer or consumer creates the topic if it is missing.
-//! * [`TypedProducer::send`] waits until all in-sync replicas have an event. Its error, [`PublishError`], says whether the
-//!   event may have been written all the same. An [`Envelope`] carries CloudEvents' attributes in the headers.
+//! * [`TypedProducer::send`] waits until all in-sync replicas have an event. Its error, [`PublishError`], says whether
+//!   the event may have been written all the same. An [`Envelope`] carries CloudEvents' attributes in the headers.
 //! * A consumer ([`TypedTopic::consumer`]) is a member of a group. It calls an [`EventHandler`] with the events of each
 //!   assigned partition, in order. An [`Outcome`] says what becomes of an event: done, a retry, which holds up its
 //!   partition, or poison, which goes to the dead letter topic. A [`BatchHandler`] gets many events at a time.
@@ -15,16 +15,17 @@
 //!
 //! # Guarantees
 //!
-//! * Producing: acks=all. The events of a partition are in the order of the calls, also across retries. A retry can write
-//!   an event twice: there is no idempotent producer.
-//! * Consuming: at least once. Only the [`Watermark`] is committed, the offset below which all records are done. After a
-//!   crash the records from the last commit on come again, so a handler has to tolerate repeats.
-//! * A record that cannot be decoded, or that the handler finds to be poison, is done once it is in the dead letter topic.
+//! * Producing: acks=all. The events of a partition are in the order of the calls, also across retries. A retry can
+//!   write an event twice: there is no idempotent producer.
+//! * Consuming: at least once. Only the [`Watermark`] is committed, the offset below which all records are done. After
+//!   a crash the records from the last commit on come again, so a handler has to tolerate repeats.
+//! * A record that cannot be decoded, or that the handler finds to be poison, is done once it is in the dead letter
+//!   topic.
 //!
 //! # Errors
 //!
-//! Errors of the cluster are retried with backoff, are logged once, and show in the [`Status`] until they pass. An error
-//! is returned only for what the caller can act on: [`PublishError`] of a record, [`ConfigError`] of a setting.
+//! Errors of the cluster are retried with backoff, are logged once, and show in the [`Status`] until they pass. An
+//! error is returned only for what the caller can act on: [`PublishError`] of a record, [`ConfigError`] of a setting.
 //!
 //! # Features
 //!
@@ -33,8 +34,8 @@
 //!
 //! # Layers
 //!
-//! Below the typed layer are the parts that know bytes only: [`Cluster`], [`Topic`], [`Producer`], [`Consumer`] with its
-//! [`RecordHandler`], [`DlqPublisher`], and the [`StatusRegistry`] that they report to. Below them, [`wire`] has
+//! Below the typed layer are the parts that know bytes only: [`Cluster`], [`Topic`], [`Producer`], [`Consumer`] with
+//! its [`RecordHandler`], [`DlqPublisher`], and the [`StatusRegistry`] that they report to. Below them, [`wire`] has
 //! connections, requests and responses. A Tokio runtime is needed throughout.
 //!
 //! # Example

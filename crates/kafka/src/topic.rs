@@ -72,8 +72,8 @@ pub struct Topic {
 
 impl Topic {
     /// Spawns a task that creates the topic if it is missing, and then looks for new partitions every `max_age`, until
-    /// all handles are dropped. An existing topic is left as it is; settings of it that weaken a guarantee are a warning
-    /// of the status.
+    /// all handles are dropped. An existing topic is left as it is; settings of it that weaken a guarantee are a
+    /// warning of the status.
     ///
     /// # Panics
     ///

@@ -1,5 +1,5 @@
-//! Our own connection to a broker: requests and responses of the Kafka protocol, with the messages of the kafka-protocol
-//! crate. `rskafka_client` says what goes through rskafka instead.
+//! Our own connection to a broker: requests and responses of the Kafka protocol, with the messages of the
+//! kafka-protocol crate. `rskafka_client` says what goes through rskafka instead.
 
 mod advice;
 mod authenticate;

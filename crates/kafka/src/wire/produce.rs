@@ -41,8 +41,8 @@ pub(crate) struct Produced {
 }
 
 impl Connection {
-    /// Sends batches, at most one a partition, to the leader of all their partitions, and waits until all in-sync replicas
-    /// have them. The broker waits for `hold`, the client for `within`.
+    /// Sends batches, at most one a partition, to the leader of all their partitions, and waits until all in-sync
+    /// replicas have them. The broker waits for `hold`, the client for `within`.
     ///
     /// # Errors
     ///
