@@ -59,7 +59,7 @@ impl<'a> RedriveLock<'a> {
                 Ok(GroupEvent::Assigned(..)) => return Err(Interruption::Never(RedriveError::Busy)),
                 Ok(GroupEvent::Pending) => {}
                 Ok(GroupEvent::RevokeAll | GroupEvent::Lost(_)) => {
-                    self.membership.acknowledge(BTreeSet::new())
+                    self.membership.acknowledge(BTreeSet::new());
                 }
                 Ok(GroupEvent::Fenced(why)) => return Err(never(&why)),
             }
