@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use highwater_kafka::TypedProducer;
-use highwater_web::{dead_letters::Desk, http::BodyLimits, operations::Operations, shutdown::Shutdown};
+use highwater_web::{dead_letters::DlqAdmin, http::BodyLimits, operations::Operations, shutdown::Shutdown};
 
 use super::{Config, Coverage, Run, Turns};
 use crate::store::{Event, EventStore};
@@ -25,7 +25,7 @@ pub struct Api {
     /// How the service is.
     pub operations: Arc<Operations>,
     /// Where dead letters are seen to, should that be on.
-    pub dead_letters: Option<Arc<Desk>>,
+    pub dead_letters: Option<Arc<DlqAdmin>>,
     /// Ends every wait.
     pub shutdown: Shutdown,
 }

@@ -40,7 +40,7 @@ impl Particular for Holdings {
     fn figures(&self) -> Vec<Figure> {
         let mut figures = vec![
             Figure {
-                name: "highwater_consume_conflicts_total",
+                name: "highwater_consumer_conflicts_total",
                 help: "Events with the id of another and other content.",
                 kind: Kind::Counter,
                 value: self.conflicts.count(),
@@ -67,7 +67,7 @@ impl Particular for Holdings {
                     value: evicted,
                 },
                 Figure {
-                    name: "highwater_consume_duplicates_total",
+                    name: "highwater_consumer_duplicates_total",
                     help: "Events that were stored already.",
                     kind: Kind::Counter,
                     value: duplicates,

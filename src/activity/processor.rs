@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use highwater_kafka::{Batch, BatchHandler, Passing, Record, Stopped, Verdict, correlation_of};
+use highwater_kafka::{Batch, BatchHandler, BatchOutcome, Record, RetryFrom, TransientError, correlation_of};
 use log::{debug, info, warn};
 use uuid::Uuid;
 
@@ -69,28 +69,28 @@ impl Processor {
 
 #[async_trait]
 impl BatchHandler<Event> for Processor {
-    async fn handle(&self, batch: Batch<'_, Event>) -> Verdict {
+    async fn handle(&self, batch: Batch<'_, Event>) -> BatchOutcome {
         match self.admit(batch).await {
             Ok((admissions, batch)) => {
                 for (place, admission) in admissions.iter().enumerate() {
                     self.tell(batch.record(place), admission);
                 }
-                Verdict::default()
+                BatchOutcome::default()
             }
             Err(unavailable) => {
-                let cause = Passing(unavailable.to_string());
-                Verdict { stopped: Some(Stopped { index: 0, cause }), ..Verdict::default() }
+                let error = TransientError(unavailable.to_string());
+                BatchOutcome { retry_from: Some(RetryFrom { index: 0, error }), ..BatchOutcome::default() }
             }
         }
     }
 
-    async fn topic_has(&self, partitions: usize) {
+    async fn partition_count_changed(&self, partitions: usize) {
         if let Err(error) = self.store.share_among(partitions).await {
             warn!("the store's bound is not shared among {partitions} partitions: {error}");
         }
     }
 
-    fn restores(&self) -> u64 {
+    fn restore_window(&self) -> u64 {
         self.store.share()
     }
 
@@ -98,9 +98,9 @@ impl BatchHandler<Event> for Processor {
         self.store.held_from(partition)
     }
 
-    async fn restore(&self, batch: Batch<'_, Event>) -> Result<(), Passing> {
+    async fn restore(&self, batch: Batch<'_, Event>) -> Result<(), TransientError> {
         let admitted = self.admit(batch).await;
-        admitted.map(drop).map_err(|unavailable| Passing(unavailable.to_string()))
+        admitted.map(drop).map_err(|unavailable| TransientError(unavailable.to_string()))
     }
 
     async fn wants_older(&self, partition: i32) -> bool {

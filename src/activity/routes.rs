@@ -75,8 +75,8 @@ fn others(api: &Arc<Api>) -> Route {
             list(api, segment("eventType", &event_type).map(Scope::Type), Form::Envelope, asks)
         },
     );
-    let (desk, paths) = match &api.dead_letters {
-        Some(desk) => (dead_letters::routes(Arc::clone(desk)), &PATHS),
+    let (admin, paths) = match &api.dead_letters {
+        Some(admin) => (dead_letters::routes(Arc::clone(admin)), &PATHS),
         None => (http::first_of([]), &WITHOUT_DESK),
     };
     http::first_of([
@@ -88,7 +88,7 @@ fn others(api: &Arc<Api>) -> Route {
         of_type.boxed(),
         operations::routes(&api.operations),
         http::openapi::routes(&DOCUMENT),
-        desk,
+        admin,
         http::unknown(paths),
     ])
 }

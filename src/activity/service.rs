@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use highwater_kafka::Kafka;
 use highwater_web::{
-    dead_letters::{self, Desk},
+    dead_letters::{self, DlqAdmin},
     http::{self, Door, Listeners, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
@@ -29,7 +29,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     #[cfg(feature = "embedded-broker")]
     let (config, _broker) = crate::embedded::embedded(config).await?;
 
-    let kafka = Kafka::new(config.kafka).looking_every(config.consumer.metadata_max_age);
+    let kafka = Kafka::new(config.kafka).with_metadata_max_age(config.consumer.metadata_max_age);
     let topic = kafka.topic::<Event>(config.topic);
     let store = Arc::new(MemoryStore::new(&config.store));
     let conflicts = Arc::new(Conflicts::default());
@@ -40,16 +40,16 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         .dead_letters(config.dead_letter_topic, config.producer)
         .start(Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts)));
     let door = config.dead_letters.admin.map(|bearer| Arc::new(Door::new(bearer)));
-    let desk = door.clone().map(|door| {
+    let admin = door.clone().map(|door| {
         let topics = dead_letters::Topics {
             cluster: Arc::clone(kafka.cluster()),
-            letters: consuming.letters().topic().clone(),
+            dead_letters: consuming.dlq_producer().topic().clone(),
             source: Arc::clone(topic.handle().name()),
             publisher: Arc::clone(events.publisher()),
         };
         let (limits, within) = (config.http.body_limits(), config.http.request_timeout);
         let redrive_max = config.dead_letters.redrive_max;
-        Arc::new(Desk::new(topics, &config.consumer, door, redrive_max, limits, within))
+        Arc::new(DlqAdmin::new(topics, &config.consumer, door, redrive_max, limits, within))
     });
 
     let traffic = Arc::new(Traffic::new(&PATHS)?);
@@ -58,7 +58,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         shutdown: shutdown.clone(),
         door,
         memberships: vec![Membership::of(&consuming, kafka.status())],
-        producers: events.producer().into_iter().chain([consuming.letters()]).cloned().collect(),
+        producers: events.producer().into_iter().chain([consuming.dlq_producer()]).cloned().collect(),
         particular: Some(Arc::new(Holdings {
             store: Arc::clone(&store) as _,
             conflicts,
@@ -74,7 +74,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         run: Run::begin(),
         turns,
         operations,
-        dead_letters: desk.clone(),
+        dead_letters: admin.clone(),
         shutdown: shutdown.clone(),
     };
     let requests = shutdown.part("requests");
@@ -82,7 +82,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     log::info!("listening on http://{}", listeners.clients.local_addr()?);
     let stopping = async {
         shutdown.requested().await;
-        desk.iter().for_each(|desk| desk.close());
+        admin.iter().for_each(|admin| admin.close());
     };
     let serving = async {
         tokio::join!(

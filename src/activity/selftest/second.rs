@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use chrono::Utc;
 use highwater_kafka::{
-    Board, Cluster, Consumer, DeadLetters, Handler, Message, OffsetReset, Producer, Publisher as _, Record,
-    Topic, Verdict,
+    BatchOutcome, Cluster, Consumer, DlqPublisher, Message, OffsetReset, Producer, Publisher as _, Record,
+    RecordHandler, StatusRegistry, Topic,
 };
 use highwater_web::shutdown::Shutdown;
 use tokio::{
@@ -62,10 +62,11 @@ impl Second {
         config.store.max_events = config.store.max_events.max(ROOM);
 
         let cluster = Arc::new(Cluster::new(config.kafka.clone()));
-        let board = Arc::new(Board::new());
-        let follow = |topic| Topic::follow(Arc::clone(&cluster), topic, NEVER, Arc::clone(&board));
-        let producer =
-            |topic| Producer::new(Arc::clone(&cluster), topic, config.producer.clone(), Arc::clone(&board));
+        let registry = Arc::new(StatusRegistry::new());
+        let follow = |topic| Topic::follow(Arc::clone(&cluster), topic, NEVER, Arc::clone(&registry));
+        let producer = |topic| {
+            Producer::new(Arc::clone(&cluster), topic, config.producer.clone(), Arc::clone(&registry))
+        };
         let (found, letters) = mpsc::unbounded_channel();
         let dead_letter_topic = follow(config.dead_letter_topic.clone());
         let mut reading = config.consumer.clone();
@@ -75,8 +76,8 @@ impl Second {
             dead_letter_topic.clone(),
             reading,
             Arc::new(Collect(found)),
-            DeadLetters::new(Arc::new(producer(dead_letter_topic)), name, name),
-            Arc::clone(&board),
+            DlqPublisher::new(Arc::new(producer(dead_letter_topic)), name, name),
+            Arc::clone(&registry),
         );
         let events = producer(follow(config.topic.clone()));
 
@@ -146,12 +147,12 @@ fn letters_group(name: &str) -> String {
 struct Collect(mpsc::UnboundedSender<Record>);
 
 #[async_trait]
-impl Handler for Collect {
-    async fn handle(&self, records: &[Record]) -> Verdict {
+impl RecordHandler for Collect {
+    async fn handle(&self, records: &[Record]) -> BatchOutcome {
         for record in records {
             // Nobody waits for more of them at the end.
             let _ = self.0.send(record.clone());
         }
-        Verdict::default()
+        BatchOutcome::default()
     }
 }

@@ -58,7 +58,7 @@ impl Watched {
     async fn serve(self: &Arc<Self>) -> Server {
         let status = watch::channel(Status::default()).1;
         let api = Api {
-            events: TypedProducer::over(Arc::new(NoPublisher), "/highwater"),
+            events: TypedProducer::new(Arc::new(NoPublisher), "/highwater"),
             store: self.clone(),
             config: Config { event_types: Vec::new() },
             limits: config().body_limits(),

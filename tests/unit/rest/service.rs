@@ -12,9 +12,11 @@ use highwater::{
     activity::{Api, Config, Conflicts, Holdings, PATHS, Run, Turns, routes},
     store::{self, Event, EventStore, MemoryStore, Offered},
 };
-use highwater_kafka::{Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::Roster};
+use highwater_kafka::{
+    Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::GroupDescription,
+};
 use highwater_web::{
-    dead_letters::Desk,
+    dead_letters::DlqAdmin,
     http::{BodyLimits, Door, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
@@ -43,14 +45,14 @@ pub(crate) struct Service {
     pub(crate) publisher: Arc<FakePublisher>,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) status: watch::Sender<Status>,
-    pub(crate) roster: Arc<Roster>,
+    pub(crate) description: Arc<GroupDescription>,
     pub(crate) conflicts: Arc<Conflicts>,
     pub(crate) embedded: bool,
     pub(crate) door: Option<Arc<Door>>,
     pub(crate) limits: BodyLimits,
     pub(crate) run: Run,
     pub(crate) turns: Arc<Turns>,
-    pub(crate) dead_letters: Option<Arc<Desk>>,
+    pub(crate) dead_letters: Option<Arc<DlqAdmin>>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -63,7 +65,7 @@ impl Service {
             }),
             store: Arc::new(MemoryStore::new(&store::Config { max_events: 100_000, max_bytes: u64::MAX })),
             status: watch::channel(Status::default()).0,
-            roster: Arc::new(Roster::asking(|| Box::pin(ready(Ok(Vec::new()))))),
+            description: Arc::new(GroupDescription::from_fn(|| Box::pin(ready(Ok(Vec::new()))))),
             conflicts: Arc::default(),
             embedded: false,
             door: None,
@@ -95,7 +97,7 @@ impl Service {
             topic: "events".into(),
             status: self.status.subscribe(),
             counts: Arc::default(),
-            roster: Arc::clone(&self.roster),
+            description: Arc::clone(&self.description),
         };
         let holdings = Holdings {
             store: self.store.clone(),
@@ -111,7 +113,7 @@ impl Service {
             ..Operations::new("highwater", self.status.subscribe(), Arc::new(Traffic::new(&PATHS).unwrap()))
         };
         let api = Api {
-            events: TypedProducer::over(self.publisher.clone(), "/highwater"),
+            events: TypedProducer::new(self.publisher.clone(), "/highwater"),
             store: self.store.clone(),
             config: Config { event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into() },
             limits: self.limits,

@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use futures::FutureExt as _;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::{RedriveError, Redriver, report::Stopped};
-use crate::group::{Call, Claim, Enrolment, Leave, Membership};
+use super::{RedriveError, Redriver, report::Interruption};
+use crate::group::{GroupEvent, LeaveReason, MemberContext, MemberGeneration, Membership};
 
 /// Whoever holds this partition in the redrive group is the one that works, on all of them.
-const CROWN: i32 = 0;
+const LOCK_PARTITION: i32 = 0;
 /// How long the group may take to gather, beyond the session of one who was killed.
 const GATHERING: Duration = Duration::from_secs(10);
 /// How long leaving may take: with Kafka away it is in vain.
@@ -18,28 +18,28 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) const ANOTHER: &str = "another redrive has begun: ask again";
 
 /// The right to work, which a member of the redrive group has or waits for.
-pub(super) struct Crown<'a> {
+pub(super) struct RedriveLock<'a> {
     redriver: &'a Redriver,
     membership: Membership,
     /// When the redrive has to end.
     until: Instant,
 }
 
-impl<'a> Crown<'a> {
+impl<'a> RedriveLock<'a> {
     /// Joins the group, which decides who has it.
-    pub(super) fn seek(redriver: &'a Redriver, until: Instant) -> Self {
-        let enrolment = Enrolment {
+    pub(super) fn join(redriver: &'a Redriver, until: Instant) -> Self {
+        let context = MemberContext {
             coordinator: Arc::clone(&redriver.coordinator),
-            topic: redriver.archive.topic().clone(),
+            topic: redriver.reader.topic().clone(),
             config: redriver.config.clone(),
-            board: Arc::clone(&redriver.board),
+            registry: Arc::clone(&redriver.registry),
         };
-        Self { redriver, membership: Membership::start(Arc::new(enrolment)), until }
+        Self { redriver, membership: Membership::start(Arc::new(context)), until }
     }
 
     /// Waits until this member is the one that works.
-    pub(super) async fn take(&mut self) -> Result<(), Stopped> {
-        let never = |why: &str| Stopped::Never(RedriveError::Unavailable(why.to_owned()));
+    pub(super) async fn acquire(&mut self) -> Result<(), Interruption> {
+        let never = |why: &str| Interruption::Never(RedriveError::Unavailable(why.to_owned()));
         let patience = self.redriver.config.session_timeout + GATHERING;
         let by = self.until.min(Instant::now() + patience);
         loop {
@@ -49,53 +49,55 @@ impl<'a> Crown<'a> {
             };
             match call {
                 Err(_) => {
-                    let trouble = self.redriver.board.watch().borrow().kafka.error.clone();
+                    let trouble = self.redriver.registry.watch().borrow().kafka.error.clone();
                     let because = trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
                     return Err(never(&format!("the redrive group did not gather in time{because}")));
                 }
                 // A newcomer gets nothing that another has not given up.
-                Ok(Call::Hold(held, _)) if self.is_given(&held) => return Ok(()),
-                Ok(Call::Hold(..)) => return Err(Stopped::Never(RedriveError::Busy)),
-                Ok(Call::Wait) => {}
-                Ok(Call::GiveUp | Call::Lost(_)) => self.membership.holds(BTreeSet::new()),
-                Ok(Call::Barred(why)) => return Err(never(&why)),
+                Ok(GroupEvent::Assigned(held, _)) if self.accepts(&held) => return Ok(()),
+                Ok(GroupEvent::Assigned(..)) => return Err(Interruption::Never(RedriveError::Busy)),
+                Ok(GroupEvent::Pending) => {}
+                Ok(GroupEvent::RevokeAll | GroupEvent::Lost(_)) => {
+                    self.membership.acknowledge(BTreeSet::new())
+                }
+                Ok(GroupEvent::Fenced(why)) => return Err(never(&why)),
             }
         }
     }
 
     /// Waits until whoever joined has left again.
-    pub(super) async fn take_again(&mut self) -> Result<(), Stopped> {
+    pub(super) async fn reacquire(&mut self) -> Result<(), Interruption> {
         let by = self.until.min(Instant::now() + GATHERING);
         loop {
             match timeout_at(by, self.membership.next()).await {
-                Ok(Call::Hold(held, _)) if self.is_given(&held) => return Ok(()),
-                Ok(Call::Hold(..) | Call::Wait) => {}
-                Ok(Call::GiveUp | Call::Lost(_) | Call::Barred(_)) | Err(_) => {
-                    self.membership.holds(BTreeSet::new());
-                    return Err(Stopped::Early(ANOTHER.to_owned()));
+                Ok(GroupEvent::Assigned(held, _)) if self.accepts(&held) => return Ok(()),
+                Ok(GroupEvent::Assigned(..) | GroupEvent::Pending) => {}
+                Ok(GroupEvent::RevokeAll | GroupEvent::Lost(_) | GroupEvent::Fenced(_)) | Err(_) => {
+                    self.membership.acknowledge(BTreeSet::new());
+                    return Err(Interruption::Early(ANOTHER.to_owned()));
                 }
             }
         }
     }
 
     /// Between batches: whether there is the right, the time and the will to go on.
-    pub(super) fn may_go_on(&mut self) -> Result<(), Stopped> {
-        let early = |why: &str| Err(Stopped::Early(why.to_owned()));
+    pub(super) fn check(&mut self) -> Result<(), Interruption> {
+        let early = |why: &str| Err(Interruption::Early(why.to_owned()));
         while let Some(call) = self.membership.next().now_or_never() {
             match call {
-                Call::Hold(held, _) => {
-                    if !self.is_given(&held) {
-                        return Err(Stopped::Dethroned);
+                GroupEvent::Assigned(held, _) => {
+                    if !self.accepts(&held) {
+                        return Err(Interruption::LockLost);
                     }
                 }
-                Call::Wait => {}
-                Call::GiveUp | Call::Lost(_) | Call::Barred(_) => {
-                    self.membership.holds(BTreeSet::new());
+                GroupEvent::Pending => {}
+                GroupEvent::RevokeAll | GroupEvent::Lost(_) | GroupEvent::Fenced(_) => {
+                    self.membership.acknowledge(BTreeSet::new());
                     return early("out of the redrive group, which another may lead now: ask again");
                 }
             }
         }
-        if !self.membership.standing().lease().is_valid() {
+        if !self.membership.state().lease().is_valid() {
             return early("the redrive group does not answer: ask again");
         }
         if self.redriver.stop.is_cancelled() {
@@ -107,20 +109,20 @@ impl<'a> Crown<'a> {
         Ok(())
     }
 
-    /// Takes what the group gives; whether the crown is among it.
-    fn is_given(&self, held: &BTreeSet<i32>) -> bool {
-        self.membership.holds(held.clone());
-        held.contains(&CROWN)
+    /// Takes what the group gives; whether the lock is among it.
+    fn accepts(&self, held: &BTreeSet<i32>) -> bool {
+        self.membership.acknowledge(held.clone());
+        held.contains(&LOCK_PARTITION)
     }
 
     /// As whom to commit; `None` while out of the group.
-    pub(super) fn claim(&self) -> Option<Claim> {
-        self.membership.standing().claim()
+    pub(super) fn generation(&self) -> Option<MemberGeneration> {
+        self.membership.state().generation()
     }
 
     /// Leaves the group: the next may have it.
-    pub(super) async fn lay_down(mut self) {
-        if timeout(LEAVE_PATIENCE, self.membership.leave(Leave::Closing)).await.is_err() {
+    pub(super) async fn release(mut self) {
+        if timeout(LEAVE_PATIENCE, self.membership.leave(LeaveReason::Closing)).await.is_err() {
             log::debug!("leaving the redrive group: no answer");
         }
     }

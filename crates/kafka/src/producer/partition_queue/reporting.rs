@@ -1,4 +1,4 @@
-//! What the breaker and the board are told of a lane's attempts.
+//! What the breaker and the registry are told of a queue's attempts.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use super::{
         breaker::Breaker,
         failure::{Failure, lasting, refusal},
     },
-    Lane, Trouble,
+    PartitionQueue, Trouble,
 };
 use crate::{backoff::Backoff, wire::WireError};
 
-impl Lane {
+impl PartitionQueue {
     /// A look for the leader ended so.
     pub(super) fn found(&mut self, found: Result<(), WireError>) {
         match found {
@@ -28,7 +28,7 @@ impl Lane {
                 if refusal(&error).is_none() {
                     self.note(Breaker::lost);
                 }
-                self.board.failed(&self.part, &error);
+                self.registry.failed(&self.component, &error);
             }
         }
     }
@@ -36,7 +36,7 @@ impl Lane {
     /// The partition's leader is that one.
     pub(super) fn leads(&mut self, leader: String) {
         if self.breaker.as_ref().is_none_or(|breaker| breaker.broker() != leader) {
-            self.breaker = Some(self.cluster.breakers().link(&leader, &self.gate, &self.board));
+            self.breaker = Some(self.cluster.breakers().link(&leader, &self.gate, &self.registry));
         }
     }
 
@@ -51,17 +51,17 @@ impl Lane {
         }
     }
 
-    /// Tells the breaker, and the board what came of it.
+    /// Tells the breaker, and the registry what came of it.
     pub(super) fn note(&self, tell: impl FnOnce(&Breaker) -> bool) {
         if self.breaker.as_deref().is_some_and(tell) {
-            self.cluster.breakers().report(&self.board);
+            self.cluster.breakers().report(&self.registry);
         }
     }
 
     /// Nothing is wrong any more.
     pub(super) fn recovered(&mut self) {
         self.trouble = None;
-        self.board.succeeded(&self.part);
+        self.registry.succeeded(&self.component);
     }
 
     /// Notes what went wrong; returns how long to wait before another try.
@@ -72,7 +72,7 @@ impl Lane {
                 told
             }
             None => {
-                self.board.failed(&self.part, error);
+                self.registry.failed(&self.component, error);
                 self.refused = false;
                 error.to_string()
             }
@@ -86,9 +86,9 @@ impl Lane {
     /// Notes a refusal that lasts, of this partition or of the whole topic.
     pub(super) fn refused(&mut self, told: &str, of_topic: bool) {
         self.refused = true;
-        self.board.refused(&self.part, told);
-        if self.is_needed {
-            self.board.takes_nothing(&self.topic, self.partition, told, of_topic);
+        self.registry.refused(&self.component, told);
+        if self.required_for_readiness {
+            self.registry.takes_nothing(&self.topic, self.partition, told, of_topic);
         }
     }
 

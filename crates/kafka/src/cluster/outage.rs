@@ -17,15 +17,15 @@ const AFTER: Duration = Duration::from_secs(1);
 
 /// Since when nothing is there; kept by whoever looks for a broker.
 #[derive(Debug)]
-pub(super) struct Absence(watch::Sender<Option<Instant>>);
+pub(super) struct Outage(watch::Sender<Option<Instant>>);
 
-impl Absence {
+impl Outage {
     pub(super) fn new() -> Self {
         Self(watch::Sender::new(None))
     }
 
     /// Somebody looked for a broker: whether there was nothing anywhere.
-    pub(super) fn noticed(&self, nothing_there: bool) {
+    pub(super) fn observe(&self, nothing_there: bool) {
         self.0.send_if_modified(|since| {
             let news = since.is_some() != nothing_there;
             if news {
@@ -36,14 +36,14 @@ impl Absence {
     }
 
     /// Whether the cluster is away.
-    pub(super) fn is_certain(&self) -> bool {
+    pub(super) fn is_confirmed(&self) -> bool {
         self.0.borrow().is_some_and(|since| since.elapsed() >= AFTER)
     }
 
     /// Waits until the cluster is away.
-    pub(super) async fn until_certain(&self) {
+    pub(super) async fn until_confirmed(&self) {
         let mut noticed = self.0.subscribe();
-        while !self.is_certain() {
+        while !self.is_confirmed() {
             let since = *noticed.borrow_and_update();
             let certain = async move {
                 match since {

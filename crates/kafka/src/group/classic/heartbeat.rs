@@ -8,138 +8,138 @@ use log::{info, warn};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    super::{Claim, Coordinator, Lease, Standing, membership::Enrolment},
-    is_out,
+    super::{Coordinator, Lease, MemberGeneration, MemberState, membership::MemberContext},
+    is_fenced_out,
 };
-use crate::{Board, wire::WireError};
+use crate::{StatusRegistry, wire::WireError};
 
-/// The part of the board that is the heartbeats'.
-const PART: &str = "sending heartbeats";
+/// The part of the registry that is the heartbeats'.
+const COMPONENT: &str = "sending heartbeats";
 /// Between attempts while the coordinator does not answer.
 const RETRY: Duration = Duration::from_millis(250);
 
 /// What an answered heartbeat tells.
 #[derive(Debug)]
-pub(super) enum Beat {
+pub(super) enum HeartbeatResult {
     /// The generation goes on.
-    Steady,
+    Stable,
     /// The group gathers anew.
     Rebalance,
     /// This is no member any more, or not of that generation.
-    Out(WireError),
+    Lost(WireError),
 }
 
 /// Makes the member heard, and renews its lease by that.
 #[derive(Debug)]
-pub(super) struct Heart {
-    board: Arc<Board>,
+pub(super) struct Heartbeat {
+    registry: Arc<StatusRegistry>,
     interval: Duration,
     /// How long a lease runs after an answered heartbeat.
     term: Duration,
     /// As long as the coordinator waits, in a rebalance, for members to join again; less a margin.
     rebalance_term: Duration,
     /// `None` while it is out of the group.
-    life: Option<Life>,
+    active: Option<Active>,
 }
 
 #[derive(Debug)]
-struct Life {
-    standing: Arc<Standing>,
+struct Active {
+    state: Arc<MemberState>,
     lease: Lease,
     due: Instant,
     /// When the last request was sent that found the group at work: a rebalance began after that.
-    steady_at: i64,
+    stable_at: i64,
     /// It was said that the lease ran out.
-    lapsed: bool,
+    lease_lapsed: bool,
 }
 
-impl Heart {
-    pub(super) fn new(enrolment: &Enrolment) -> Self {
-        let config = &enrolment.config;
+impl Heartbeat {
+    pub(super) fn new(context: &MemberContext) -> Self {
+        let config = &context.config;
         Self {
-            board: Arc::clone(&enrolment.board),
+            registry: Arc::clone(&context.registry),
             interval: config.heartbeat_interval,
             // In a rebalance the coordinator waits no longer than that, whatever is left of the session.
             term: Lease::term(config.session_timeout.min(config.rebalance_timeout)),
             rebalance_term: Lease::term(config.rebalance_timeout),
-            life: None,
+            active: None,
         }
     }
 
     /// A generation began after that moment: the first heartbeat is due at once.
-    pub(super) fn start(&mut self, standing: &Arc<Standing>, steady_at: i64) {
+    pub(super) fn start(&mut self, state: &Arc<MemberState>, stable_at: i64) {
         let due = Instant::now();
-        match &mut self.life {
-            Some(life) => (life.due, life.steady_at) = (due, steady_at),
+        match &mut self.active {
+            Some(active) => (active.due, active.stable_at) = (due, stable_at),
             None => {
-                let (standing, lease) = (Arc::clone(standing), standing.lease());
-                self.life = Some(Life { standing, lease, due, steady_at, lapsed: false });
+                let (state, lease) = (Arc::clone(state), state.lease());
+                self.active = Some(Active { state, lease, due, stable_at, lease_lapsed: false });
             }
         }
     }
 
     /// It is out of the group.
     pub(super) fn stop(&mut self) {
-        self.life = None;
-        self.board.withdraw(PART);
+        self.active = None;
+        self.registry.withdraw(COMPONENT);
     }
 
     /// Sends heartbeats when they are due, until one is answered.
-    pub(super) async fn beat(&mut self, coordinator: &Coordinator) -> Beat {
-        let Some(life) = &mut self.life else { return pending().await };
+    pub(super) async fn next(&mut self, coordinator: &Coordinator) -> HeartbeatResult {
+        let Some(active) = &mut self.active else { return pending().await };
         loop {
-            sleep_until(life.due).await;
-            let Some(claim) = life.standing.claim() else { return pending().await };
+            sleep_until(active.due).await;
+            let Some(generation) = active.state.generation() else { return pending().await };
             let (sent_at, sent) = (Lease::now(), Instant::now());
             // Should this call be abandoned or not be answered.
-            life.due = sent + RETRY;
+            active.due = sent + RETRY;
             let patience = coordinator.cluster().request_timeout().min(self.term);
-            let beat = match coordinator.heartbeat(&claim, patience).await {
+            let result = match coordinator.heartbeat(&generation, patience).await {
                 Ok(()) => {
-                    life.steady_at = sent_at;
-                    life.lease.renew(sent_at, self.term);
-                    Beat::Steady
+                    active.stable_at = sent_at;
+                    active.lease.renew(sent_at, self.term);
+                    HeartbeatResult::Stable
                 }
                 Err(error) if error.code() == Some(ResponseError::RebalanceInProgress) => {
                     // The coordinator goes on without whoever has not joined again in time.
-                    let late = self.rebalance_term.saturating_sub(elapsed(life.steady_at, sent_at));
-                    life.lease.renew(sent_at, self.term.min(late));
-                    Beat::Rebalance
+                    let late = self.rebalance_term.saturating_sub(elapsed(active.stable_at, sent_at));
+                    active.lease.renew(sent_at, self.term.min(late));
+                    HeartbeatResult::Rebalance
                 }
-                Err(error) if is_out(&error) => return Beat::Out(error),
+                Err(error) if is_fenced_out(&error) => return HeartbeatResult::Lost(error),
                 Err(error) => {
-                    self.board.failed(PART, &error.explained());
-                    if !life.lapsed && !life.lease.is_valid() {
-                        life.lapsed = true;
-                        warn!("no heartbeat was answered for {:?}: standing still until one is", self.term);
+                    self.registry.failed(COMPONENT, &error.explained());
+                    if !active.lease_lapsed && !active.lease.is_valid() {
+                        active.lease_lapsed = true;
+                        warn!("no heartbeat was answered for {:?}: pausing until one is", self.term);
                     }
                     continue;
                 }
             };
-            life.due = sent + self.interval;
-            self.board.succeeded(PART);
-            if std::mem::take(&mut life.lapsed) {
+            active.due = sent + self.interval;
+            self.registry.succeeded(COMPONENT);
+            if std::mem::take(&mut active.lease_lapsed) {
                 info!("heartbeats are answered again: going on");
             }
-            return beat;
+            return result;
         }
     }
 
     /// Beats for ever: while the group gathers, it is the answer to the join that tells what comes of it.
-    pub(super) async fn beat_on(&mut self, coordinator: &Coordinator) -> Infallible {
+    pub(super) async fn keep_alive(&mut self, coordinator: &Coordinator) -> Infallible {
         loop {
-            if let Beat::Out(_) = self.beat(coordinator).await
-                && let Some(life) = &mut self.life
+            if let HeartbeatResult::Lost(_) = self.next(coordinator).await
+                && let Some(active) = &mut self.active
             {
-                life.due = Instant::now() + RETRY;
+                active.due = Instant::now() + RETRY;
             }
         }
     }
 }
 
-impl Drop for Heart {
+impl Drop for Heartbeat {
     fn drop(&mut self) {
-        self.board.withdraw(PART);
+        self.registry.withdraw(COMPONENT);
     }
 }
 
@@ -149,12 +149,12 @@ fn elapsed(since: i64, now: i64) -> Duration {
 
 impl Coordinator {
     /// Makes this member heard.
-    async fn heartbeat(&self, claim: &Claim, within: Duration) -> Result<(), WireError> {
+    async fn heartbeat(&self, generation: &MemberGeneration, within: Duration) -> Result<(), WireError> {
         let request = HeartbeatRequest::default()
             .with_group_id(self.group())
-            .with_generation_id(claim.generation)
-            .with_group_instance_id(claim.instance.clone())
-            .with_member_id(claim.member.clone());
+            .with_generation_id(generation.id)
+            .with_group_instance_id(generation.instance_id.clone())
+            .with_member_id(generation.member_id.clone());
         let answer = self.call(&request, 0..=4, within).await?;
         self.check("Heartbeat", answer.error_code).await
     }

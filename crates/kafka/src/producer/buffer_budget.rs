@@ -7,32 +7,32 @@ use std::sync::{
 
 /// The bounds, and how much of them is taken.
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(super) struct BufferBudget {
     most_records: usize,
     most_bytes: usize,
     records: AtomicUsize,
     bytes: AtomicUsize,
 }
 
-/// Room for one record, given back when dropped.
+/// Permit for one record, given back when dropped.
 #[derive(Debug)]
-pub(super) struct Room {
-    queue: Arc<Queue>,
+pub(super) struct Permit {
+    budget: Arc<BufferBudget>,
     bytes: usize,
 }
 
-impl Queue {
+impl BufferBudget {
     pub(super) fn new(most_records: usize, most_bytes: usize) -> Self {
         Self { most_records, most_bytes, records: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
     }
 
-    /// Takes room for a record of that size; `None` when a bound would be passed.
-    pub(super) fn reserve(self: &Arc<Self>, bytes: usize) -> Option<Room> {
+    /// Takes permit for a record of that size; `None` when a bound would be passed.
+    pub(super) fn try_acquire(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
         let records = self.records.fetch_add(1, Ordering::Relaxed) + 1;
         let total = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        // The room exists from here on, so that giving up gives it back.
-        let room = Room { queue: Arc::clone(self), bytes };
-        (records <= self.most_records && total <= self.most_bytes).then_some(room)
+        // The permit exists from here on, so that giving up gives it back.
+        let permit = Permit { budget: Arc::clone(self), bytes };
+        (records <= self.most_records && total <= self.most_bytes).then_some(permit)
     }
 
     /// How much waits now, in records and in bytes.
@@ -41,9 +41,9 @@ impl Queue {
     }
 }
 
-impl Drop for Room {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.queue.records.fetch_sub(1, Ordering::Relaxed);
-        self.queue.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.records.fetch_sub(1, Ordering::Relaxed);
+        self.budget.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

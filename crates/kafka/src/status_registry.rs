@@ -13,11 +13,11 @@ use tokio::{
 
 use super::{BreakerStatus, GroupStatus, Notice, Status, TopicRefusal};
 
-/// Collects what each part sees of the cluster, and says once when it is lost and when it is back.
+/// Collects what each component sees of the cluster, and says once when it is lost and when it is back.
 #[derive(Debug)]
-pub struct Board {
+pub struct StatusRegistry {
     status: watch::Sender<Status>,
-    /// What is wrong now, by the part that sees it.
+    /// What is wrong now, by the component that sees it.
     failing: Mutex<BTreeMap<String, Trouble>>,
     /// What was written to, by topic.
     writing: Mutex<BTreeMap<Arc<str>, Partitions>>,
@@ -26,7 +26,7 @@ pub struct Board {
 /// Of each partition that was written to, why nothing is taken for it; `None` where something is.
 type Partitions = BTreeMap<i32, Option<String>>;
 
-/// What is wrong, and what the log said of it last, and when; nothing, where another part said it.
+/// What is wrong, and what the log said of it last, and when; nothing, where another component said it.
 #[derive(Debug)]
 struct Trouble {
     error: String,
@@ -39,11 +39,11 @@ const TOLD_FOR: Duration = Duration::from_secs(60 * 60);
 /// The most that is told of at a time: the oldest goes first.
 const MOST_NOTICES: usize = 64;
 
-/// How often the same part may say that its trouble is another now.
+/// How often the same component may say that its trouble is another now.
 const NEWS_INTERVAL: Duration = Duration::from_secs(5);
 
-impl Board {
-    /// A board on which nothing is connected yet.
+impl StatusRegistry {
+    /// A registry on which nothing is connected yet.
     pub fn new() -> Self {
         Self {
             status: watch::Sender::new(Status::default()),
@@ -52,18 +52,18 @@ impl Board {
         }
     }
 
-    /// Follows what is on the board.
+    /// Follows what is on the registry.
     pub fn watch(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
     }
 
-    /// A call to Kafka succeeded for this part.
-    pub fn succeeded(&self, part: &str) {
+    /// A call to Kafka succeeded for this component.
+    pub fn succeeded(&self, component: &str) {
         let mut failing = self.failing();
         if self.status.borrow().kafka.connected && failing.is_empty() {
             return;
         }
-        let recovered = failing.remove(part).is_some_and(|trouble| !trouble.told.is_empty());
+        let recovered = failing.remove(component).is_some_and(|trouble| !trouble.told.is_empty());
         let error = first(&failing);
         let all_well = error.is_none();
         self.status.send_if_modified(|status| {
@@ -73,30 +73,30 @@ impl Board {
             news
         });
         if recovered {
-            info!("recovered: {part}");
+            info!("recovered: {component}");
         } else if all_well {
             info!("connected to Kafka");
         }
     }
 
-    /// A call to Kafka failed for this part; logged when it is news.
-    pub fn failed(&self, part: &str, error: &dyn std::fmt::Display) {
-        self.troubled(part, error.to_string(), false);
+    /// A call to Kafka failed for this component; logged when it is news.
+    pub fn failed(&self, component: &str, error: &dyn std::fmt::Display) {
+        self.troubled(component, error.to_string(), false);
     }
 
-    /// As [`Board::failed`], by Kafka's own word: it is there.
-    pub(crate) fn refused(&self, part: &str, why: &str) {
-        self.troubled(part, why.to_owned(), true);
+    /// As [`StatusRegistry::failed`], by Kafka's own word: it is there.
+    pub(crate) fn refused(&self, component: &str, why: &str) {
+        self.troubled(component, why.to_owned(), true);
     }
 
-    fn troubled(&self, part: &str, error: String, is_answer: bool) {
+    fn troubled(&self, component: &str, error: String, is_answer: bool) {
         let mut failing = self.failing();
         let now = Instant::now();
-        let known = failing.remove(part);
+        let known = failing.remove(component);
         self.status.send_modify(|status| {
             // One broker that is lost is not Kafka: where another answers after this began, it is there.
             status.kafka.connected &= is_answer || known.is_some();
-            status.kafka.error = Some(format!("{part}: {error}"));
+            status.kafka.error = Some(format!("{component}: {error}"));
         });
         // Where one broker cannot be reached, all parts see the same: one of them says so.
         let is_told = failing.values().any(|other| other.told == error);
@@ -104,14 +104,14 @@ impl Board {
         let news = !is_told
             && known.as_ref().is_none_or(|known| known.told != error && now >= known.logged + NEWS_INTERVAL);
         if news {
-            warn!("trouble {part}: {error}; trying again until it passes");
+            warn!("trouble {component}: {error}; trying again until it passes");
         }
         let (told, logged) = match known {
             _ if news => (error.clone(), now),
             Some(known) => (known.told, known.logged),
             None => (String::new(), now),
         };
-        failing.insert(part.to_owned(), Trouble { error, told, logged });
+        failing.insert(component.to_owned(), Trouble { error, told, logged });
     }
 
     /// Something was written to that partition.
@@ -152,15 +152,15 @@ impl Board {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is wrong for this part, while something is.
-    pub(crate) fn trouble(&self, part: &str) -> Option<String> {
-        self.failing().get(part).map(|trouble| trouble.error.clone())
+    /// What is wrong for this component, while something is.
+    pub(crate) fn trouble(&self, component: &str) -> Option<String> {
+        self.failing().get(component).map(|trouble| trouble.error.clone())
     }
 
-    /// This part is no more: what it saw counts no longer.
-    pub fn withdraw(&self, part: &str) {
+    /// This component is no more: what it saw counts no longer.
+    pub fn withdraw(&self, component: &str) {
         let mut failing = self.failing();
-        if failing.remove(part).is_none() {
+        if failing.remove(component).is_none() {
             return;
         }
         let error = first(&failing);
@@ -213,7 +213,7 @@ impl Board {
     pub(crate) fn group(&self, change: impl FnOnce(&mut GroupStatus)) {
         self.status.send_modify(|status| {
             change(&mut status.group);
-            status.group.settle();
+            status.group.update_caught_up();
         });
     }
 
@@ -224,10 +224,10 @@ impl Board {
 
 /// What one of the failing parts says.
 fn first(failing: &BTreeMap<String, Trouble>) -> Option<String> {
-    failing.iter().next().map(|(part, trouble)| format!("{part}: {}", trouble.error))
+    failing.iter().next().map(|(component, trouble)| format!("{component}: {}", trouble.error))
 }
 
-impl Default for Board {
+impl Default for StatusRegistry {
     fn default() -> Self {
         Self::new()
     }

@@ -20,13 +20,13 @@ type Kept = (PartitionClient, Instant);
 
 /// A topic's partitions, each on a connection that is kept.
 #[derive(Debug)]
-pub struct Ends {
+pub struct EndOffsets {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     clients: Vec<Mutex<Option<Kept>>>,
 }
 
-impl Ends {
+impl EndOffsets {
     /// Makes no connection yet.
     pub fn new(cluster: &Arc<Cluster>, topic: &Arc<str>, partitions: i32) -> Self {
         let clients = (0..partitions).map(|_| Mutex::default()).collect();

@@ -5,7 +5,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use super::{ERROR, GROUP, OFFSET, PARTITION, REDRIVES, TIMESTAMP, TOPIC, TRUNCATED};
 use crate::{Message, Record};
 
-/// The headers that [`super::DeadLetters`] adds; the others are the record's own.
+/// The headers that [`super::DlqPublisher`] adds; the others are the record's own.
 const ADDED: [&str; 8] = [ERROR, TOPIC, PARTITION, OFFSET, TIMESTAMP, GROUP, TRUNCATED, REDRIVES];
 
 /// A record of the dead letter topic, and what its headers say. Whatever another program has written there is
@@ -17,7 +17,7 @@ pub struct DeadLetter {
     /// Why it is here; empty where that is not known.
     pub reason: String,
     /// Where it was read.
-    pub source: Source,
+    pub source: DeadLetterSource,
     /// How often it was sent back before it came here.
     pub redrives: u32,
     /// How many bytes its value had, where only the beginning is here.
@@ -26,7 +26,7 @@ pub struct DeadLetter {
 
 /// Where a dead letter was read; what is absent is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Source {
+pub struct DeadLetterSource {
     /// The topic.
     pub topic: Option<String>,
     /// The partition there.
@@ -53,7 +53,7 @@ impl DeadLetter {
         let timestamp = text(TIMESTAMP).and_then(|text| DateTime::parse_from_rfc3339(&text).ok());
         Self {
             reason: text(ERROR).unwrap_or_default(),
-            source: Source {
+            source: DeadLetterSource {
                 topic: text(TOPIC),
                 partition: number(text(PARTITION)),
                 offset: number(text(OFFSET)),

@@ -14,31 +14,31 @@ use futures::{
 use tokio::time::{Instant, timeout};
 
 use super::{Coordinator, GroupMember};
-use crate::{Board, Cluster};
+use crate::{Cluster, StatusRegistry};
 
 /// How long the coordinator gets, with all that is to be asked before.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 /// For how long an answer, or that there was none, serves all who ask. Not shorter than the patience: so nothing
 /// is asked while something is.
-const FRESH: Duration = Duration::from_secs(1);
+const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// The members, or why they are not known.
-type Told = Result<Arc<[GroupMember]>, Arc<str>>;
+type Members = Result<Arc<[GroupMember]>, Arc<str>>;
 type Ask = dyn Fn() -> BoxFuture<'static, Result<Vec<GroupMember>, String>> + Send + Sync;
 
 /// The members of a group, asked for when somebody wants to know.
-pub struct Roster {
+pub struct GroupDescription {
     ask: Box<Ask>,
     /// What was asked last, and when.
-    last: Mutex<Option<(Instant, Shared<BoxFuture<'static, Told>>)>>,
+    last: Mutex<Option<(Instant, Shared<BoxFuture<'static, Members>>)>>,
 }
 
-impl Roster {
-    /// Of that group; which protocol its members speak stands on the board.
-    pub fn new(cluster: Arc<Cluster>, group_id: &str, board: &Board) -> Self {
+impl GroupDescription {
+    /// Of that group; which protocol its members speak stands on the registry.
+    pub fn new(cluster: Arc<Cluster>, group_id: &str, registry: &StatusRegistry) -> Self {
         let coordinator = Arc::new(Coordinator::new(cluster, group_id.to_owned()));
-        let status = board.watch();
-        Self::asking(move || {
+        let status = registry.watch();
+        Self::from_fn(move || {
             let coordinator = Arc::clone(&coordinator);
             let newer = status.borrow().group.protocol == "consumer";
             async move { coordinator.members(newer).await.map_err(|error| error.explained()) }.boxed()
@@ -46,7 +46,7 @@ impl Roster {
     }
 
     /// As told by who is asked, such as a test's own.
-    pub fn asking(
+    pub fn from_fn(
         ask: impl Fn() -> BoxFuture<'static, Result<Vec<GroupMember>, String>> + Send + Sync + 'static,
     ) -> Self {
         Self { ask: Box::new(ask), last: Mutex::default() }
@@ -57,25 +57,25 @@ impl Roster {
     /// # Errors
     ///
     /// Why it did not say, in words.
-    pub async fn members(&self) -> Told {
-        self.asked().await
+    pub async fn members(&self) -> Members {
+        self.latest().await
     }
 
-    fn asked(&self) -> Shared<BoxFuture<'static, Told>> {
+    fn latest(&self) -> Shared<BoxFuture<'static, Members>> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, asked)) = &*last
-            && at.elapsed() < FRESH
+            && at.elapsed() < MAX_AGE
         {
             return asked.clone();
         }
         // A task of its own: it goes on where who asked has gone, and others wait for the same.
-        let asking = tokio::spawn(timeout(PATIENCE, (self.ask)()));
+        let asking = tokio::spawn(timeout(TIMEOUT, (self.ask)()));
         let asked = async move {
             match asking.await {
                 Ok(Ok(Ok(members))) => Ok(members.into()),
                 Ok(Ok(Err(why))) => Err(why.into()),
                 Ok(Err(_)) => {
-                    Err(format!("the group's coordinator did not answer within {PATIENCE:?}").into())
+                    Err(format!("the group's coordinator did not answer within {TIMEOUT:?}").into())
                 }
                 Err(error) => Err(format!("asking the group's coordinator ended badly: {error}").into()),
             }
@@ -86,8 +86,8 @@ impl Roster {
     }
 }
 
-impl fmt::Debug for Roster {
+impl fmt::Debug for GroupDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Roster").finish_non_exhaustive()
+        f.debug_struct("GroupDescription").finish_non_exhaustive()
     }
 }

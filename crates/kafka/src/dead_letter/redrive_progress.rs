@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{Watermark, consumer::word};
+use crate::{Watermark, consumer::metadata_field};
 
 /// What the note of a committed offset begins with, so that another's is not taken for ours.
 const KIND: &str = "redriven:";
@@ -18,20 +18,21 @@ const MOST_A_STRETCH: usize = 14;
 /// or by reason lie apart: an offset alone, below which everything is done, cannot tell them. What is done above
 /// it is in the note that Kafka keeps with a committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settled(Watermark);
+pub struct RedriveProgress(Watermark);
 
-impl Settled {
-    /// Nothing at `start` or above is settled.
-    pub fn from(start: i64) -> Self {
+impl RedriveProgress {
+    /// Nothing at `start` or above is progress.
+    pub fn starting_at(start: i64) -> Self {
         Self(Watermark::at(start))
     }
 
     /// What was committed; a note of another kind says nothing, as after `kafka-consumer-groups
     /// --reset-offsets`.
-    pub fn read(committed: i64, note: &str) -> Self {
-        let mut settled = Self::from(committed);
-        let Some(bytes) = word(note, KIND).and_then(|code| URL_SAFE_NO_PAD.decode(code).ok()) else {
-            return settled;
+    pub fn decode(committed: i64, note: &str) -> Self {
+        let mut progress = Self::starting_at(committed);
+        let Some(bytes) = metadata_field(note, KIND).and_then(|code| URL_SAFE_NO_PAD.decode(code).ok())
+        else {
+            return progress;
         };
         let mut bytes = bytes.into_iter();
         let mut at = committed;
@@ -41,14 +42,14 @@ impl Settled {
             else {
                 break;
             };
-            settled.settle(start..end);
+            progress.mark_done(start..end);
             at = end;
         }
-        settled
+        progress
     }
 
-    /// The note to commit beside [`Settled::mark`].
-    pub fn note(&self) -> String {
+    /// The note to commit beside [`RedriveProgress::watermark`].
+    pub fn encode(&self) -> String {
         let mut bytes = Vec::new();
         let mut at = self.0.mark();
         for stretch in self.0.above() {
@@ -59,23 +60,23 @@ impl Settled {
         if bytes.is_empty() { String::new() } else { format!("{KIND}{}", URL_SAFE_NO_PAD.encode(bytes)) }
     }
 
-    /// How many more letters can surely be settled, wherever they stand, before the note gets too long.
-    pub fn room(&self) -> usize {
-        LONGEST_NOTE.saturating_sub(self.note().len() + MOST_A_STRETCH) / MOST_A_STRETCH
+    /// How many more dead letters can surely be progress, wherever they stand, before the note gets too long.
+    pub fn remaining_capacity(&self) -> usize {
+        LONGEST_NOTE.saturating_sub(self.encode().len() + MOST_A_STRETCH) / MOST_A_STRETCH
     }
 
-    /// The offset below which everything is settled.
-    pub fn mark(&self) -> i64 {
+    /// The offset below which everything is progress.
+    pub fn watermark(&self) -> i64 {
         self.0.mark()
     }
 
-    /// Whether that offset is settled.
-    pub fn has(&self, offset: i64) -> bool {
+    /// Whether that offset is progress.
+    pub fn contains(&self, offset: i64) -> bool {
         offset < self.0.mark() || self.0.above().any(|stretch| stretch.contains(&offset))
     }
 
-    /// These offsets are settled.
-    pub fn settle(&mut self, offsets: Range<i64>) {
+    /// These offsets are progress.
+    pub fn mark_done(&mut self, offsets: Range<i64>) {
         self.0.done(offsets);
     }
 }

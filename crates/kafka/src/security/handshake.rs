@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 /// Why a connection is refused, by either side, for what the other is or says that it is.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Distrust {
+pub enum HandshakeError {
     /// No TLS: a certificate is not trusted, or the listener does not speak it.
     #[error("no TLS with {address}: {reason}")]
     Tls {
@@ -34,46 +34,46 @@ pub enum Distrust {
 
 /// How long a broker that was distrusted is left alone. Passwords are mended by people, and brokers count and
 /// delay failed authentications.
-const LEFT_ALONE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// Which brokers are left alone for now, and why: whatever asks for one of them is told at once.
 #[derive(Debug, Default)]
-pub(crate) struct Refusals(Mutex<HashMap<String, Refusal>>);
+pub(crate) struct AuthBackoff(Mutex<HashMap<String, Failure>>);
 
 #[derive(Debug)]
-struct Refusal {
-    distrust: Distrust,
+struct Failure {
+    error: HandshakeError,
     until: Instant,
 }
 
-impl Refusals {
-    /// Whether that broker may be tried. After a refusal one caller may, each time that [`LEFT_ALONE`] is over.
-    pub(crate) fn check(&self, address: &str) -> Result<(), Distrust> {
-        let mut refusals = self.refusals();
-        let Some(refusal) = refusals.get_mut(address) else { return Ok(()) };
+impl AuthBackoff {
+    /// Whether that broker may be tried. After a failure one caller may, each time that [`PAUSE`] is over.
+    pub(crate) fn check(&self, address: &str) -> Result<(), HandshakeError> {
+        let mut failures = self.failures();
+        let Some(failure) = failures.get_mut(address) else { return Ok(()) };
         let now = Instant::now();
-        if now < refusal.until {
-            return Err(refusal.distrust.clone());
+        if now < failure.until {
+            return Err(failure.error.clone());
         }
-        refusal.until = now + LEFT_ALONE;
+        failure.until = now + PAUSE;
         Ok(())
     }
 
     /// That broker was tried: whether it is trusted. What is wrong is logged once.
-    pub(crate) fn tried(&self, address: &str, distrust: Option<&Distrust>) {
-        let mut refusals = self.refusals();
-        let Some(distrust) = distrust else {
-            refusals.remove(address);
+    pub(crate) fn tried(&self, address: &str, error: Option<&HandshakeError>) {
+        let mut failures = self.failures();
+        let Some(error) = error else {
+            failures.remove(address);
             return;
         };
-        let refusal = Refusal { distrust: distrust.clone(), until: Instant::now() + LEFT_ALONE };
-        let before = refusals.insert(address.to_owned(), refusal);
-        if before.is_none_or(|before| before.distrust != *distrust) {
-            log::error!("{distrust}; it is asked again every {LEFT_ALONE:?}");
+        let failure = Failure { error: error.clone(), until: Instant::now() + PAUSE };
+        let before = failures.insert(address.to_owned(), failure);
+        if before.is_none_or(|before| before.error != *error) {
+            log::error!("{error}; it is asked again every {PAUSE:?}");
         }
     }
 
-    fn refusals(&self) -> MutexGuard<'_, HashMap<String, Refusal>> {
+    fn failures(&self) -> MutexGuard<'_, HashMap<String, Failure>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,9 +1,9 @@
 //! One partition's way to Kafka: a batch in flight at a time, tried until acknowledged or out of time.
 //!
-//! The lane alone answers the callers, also those whose time is up: so nobody hears "not written" of a record
+//! The queue alone answers the callers, also those whose time is up: so nobody hears "not written" of a record
 //! that is sent a moment later, and a request costs no timer of its own.
 
-mod trouble;
+mod reporting;
 
 use std::{
     collections::VecDeque,
@@ -21,34 +21,36 @@ use tokio::{
 
 use super::{
     Producer,
-    batch::{Batch, Gatherer, Pending},
+    batch::{Batch, BatchAccumulator, PendingRecord},
     breaker::{Breaker, Gate},
-    carrier::Carriers,
+    broker_sink::BrokerSinks,
     failure::{Failure, Remedy, lasting, refusal, remedy},
     writer::Writer,
 };
-use crate::{Board, Cluster, PublishError, backoff::Backoff, counts::ProducerCounts, wire::WireError};
+use crate::{
+    Cluster, PublishError, StatusRegistry, backoff::Backoff, counts::ProducerCounts, wire::WireError,
+};
 
 /// How often a call that lasts is left, to answer those whose time is up.
 const TICK: Duration = Duration::from_millis(20);
 
 /// Sends the batches of one partition, in order.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct PartitionQueue {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     partition: i32,
-    board: Arc<Board>,
-    /// The part of the board that is this lane's.
-    part: String,
-    carriers: Arc<Carriers>,
-    queue: Gatherer,
+    registry: Arc<StatusRegistry>,
+    /// The component of the registry that is this queue's.
+    component: String,
+    sinks: Arc<BrokerSinks>,
+    accumulator: BatchAccumulator,
     /// While the last attempt failed: what Kafka said, and when to try next.
     trouble: Option<Trouble>,
     /// The last attempt was refused for what lasts: only another can find that it is over.
     refused: bool,
     /// Whether the service is to be ready only while this takes records.
-    is_needed: bool,
+    required_for_readiness: bool,
     counts: Arc<ProducerCounts>,
     gate: Arc<Gate>,
     /// Of the broker that leads the partition, once that is known.
@@ -75,26 +77,26 @@ enum Wait {
     Answer,
 }
 
-impl Lane {
-    /// The lane of one partition, behind that gate.
+impl PartitionQueue {
+    /// The queue of one partition, behind that gate.
     pub(super) fn new(
         producer: &Producer,
         partition: i32,
         gate: Arc<Gate>,
-        receiver: mpsc::UnboundedReceiver<Pending>,
+        receiver: mpsc::UnboundedReceiver<PendingRecord>,
     ) -> Self {
         let topic = Arc::clone(producer.topic.name());
         Self {
             cluster: Arc::clone(&producer.cluster),
             partition,
-            board: Arc::clone(&producer.board),
-            part: format!("writing to {topic}/{partition}"),
+            registry: Arc::clone(&producer.registry),
+            component: format!("writing to {topic}/{partition}"),
             topic,
-            carriers: Arc::clone(&producer.carriers),
-            queue: Gatherer::new(receiver, producer.config.batch_max_bytes),
+            sinks: Arc::clone(&producer.sinks),
+            accumulator: BatchAccumulator::new(receiver, producer.config.batch_max_bytes),
             trouble: None,
             refused: false,
-            is_needed: producer.is_needed,
+            required_for_readiness: producer.required_for_readiness,
             counts: Arc::clone(&producer.counts),
             gate,
             breaker: None,
@@ -109,7 +111,7 @@ impl Lane {
             Arc::clone(&self.cluster),
             Arc::clone(&self.topic),
             self.partition,
-            Arc::clone(&self.carriers),
+            Arc::clone(&self.sinks),
         );
         loop {
             self.gate.probe_again();
@@ -118,9 +120,9 @@ impl Lane {
             let gate = Arc::clone(&self.gate);
             let ready = tokio::select! {
                 biased;
-                ready = self.queue.ready() => ready,
+                ready = self.accumulator.ready() => ready,
                 () = gate.shuts(), if wait.is_none() => {
-                    // By another lane's trouble, maybe. Nothing is let in that would find out when it is over.
+                    // By another queue's trouble, maybe. Nothing is let in that would find out when it is over.
                     if gate.is_shut() {
                         let error = "its broker takes no events".to_owned();
                         self.trouble = Some(Trouble { error, backoff: Backoff::new() });
@@ -143,11 +145,11 @@ impl Lane {
                 // What waited may be out of time, or the way to another broker.
                 continue;
             }
-            let batch = self.queue.gather();
+            let batch = self.accumulator.gather();
             self.deliver(&mut writer, batch).await;
         }
-        self.cluster.breakers().unlink(&self.gate, &self.board);
-        self.board.withdraw(&self.part);
+        self.cluster.breakers().unlink(&self.gate, &self.registry);
+        self.registry.withdraw(&self.component);
     }
 
     /// Waits while the leader throttles; what comes meanwhile goes in one batch then. Ends early when nothing
@@ -161,8 +163,8 @@ impl Lane {
                     biased;
                     () = &mut moved => break true,
                     () = sleep_until(until.min(Instant::now() + TICK)) => {
-                        self.queue.expire(Instant::now(), "Kafka throttles this client by a quota");
-                        if self.queue.is_empty() || until <= Instant::now() {
+                        self.accumulator.expire(Instant::now(), "Kafka throttles this client by a quota");
+                        if self.accumulator.is_empty() || until <= Instant::now() {
                             break false;
                         }
                     }
@@ -186,8 +188,8 @@ impl Lane {
                     self.counts.batches.add(1);
                     self.refused = false;
                     self.recovered();
-                    if self.is_needed {
-                        self.board.takes(&self.topic, self.partition);
+                    if self.required_for_readiness {
+                        self.registry.takes(&self.topic, self.partition);
                     }
                     writer.share();
                     batch.acknowledge(self.partition, first);
@@ -223,16 +225,16 @@ impl Lane {
                         None => writer.give_up(),
                     }
                     let wait = self.failed(error);
-                    if self.cluster.is_away() {
+                    if self.cluster.is_unreachable() {
                         let away =
                             PublishError::Unavailable { reason: self.reason(), possibly_written: false };
                         batch.refuse(&away);
-                        self.queue.refuse(&away);
+                        self.accumulator.refuse(&away);
                         continue;
                     }
                     // The first try after it is certain that nothing is there has that for its answer.
                     let cluster = Arc::clone(&self.cluster);
-                    let turn = timeout(wait, async move { cluster.until_away().await }).map(drop);
+                    let turn = timeout(wait, async move { cluster.until_unreachable().await }).map(drop);
                     self.while_expiring(&mut batch, Wait::Turn, turn).await;
                     parts.push_front(batch);
                 }
@@ -241,7 +243,7 @@ impl Lane {
     }
 
     /// One try; the offset of the batch's first record. Nothing is sent when nobody waits any more. What came
-    /// meanwhile goes along, unless the batch is part of one.
+    /// meanwhile goes along, unless the batch is component of one.
     async fn attempt(
         &mut self,
         writer: &mut Writer,
@@ -249,7 +251,7 @@ impl Lane {
         whole: bool,
     ) -> Result<Option<i64>, Failure> {
         let unsent = |error| Failure { error: Arc::new(error), sent: false };
-        let place = loop {
+        let slot = loop {
             if !writer.is_open() {
                 let Some(patience) = self.patience(batch) else { return Ok(None) };
                 self.called = Instant::now();
@@ -265,18 +267,17 @@ impl Lane {
                 self.note(Breaker::connected);
             }
             self.called = Instant::now();
-            let placing = writer.place();
-            if let Some(place) = self.while_expiring(batch, Wait::Turn, placing).await.map_err(unsent)? {
-                break place;
+            let reserving = writer.slot();
+            if let Some(slot) = self.while_expiring(batch, Wait::Turn, reserving).await.map_err(unsent)? {
+                break slot;
             }
         };
         if whole {
-            self.queue.top_up(batch);
+            self.accumulator.top_up(batch);
         }
         let Some(patience) = self.patience(batch) else { return Ok(None) };
         self.called = Instant::now();
-        let sending =
-            timeout(patience, place.hand_in(self.partition, batch.encoded(), batch.len(), patience));
+        let sending = timeout(patience, slot.submit(self.partition, batch.encoded(), batch.len(), patience));
         let written = self
             .while_expiring(batch, Wait::Answer, sending)
             .await
@@ -317,13 +318,13 @@ impl Lane {
         while timeout(TICK, &mut something).await.is_err() {
             let (now, reason) = (Instant::now(), self.reason());
             batch.expire(now, wait == Wait::Answer, &reason);
-            self.queue.expire(now, &reason);
+            self.accumulator.expire(now, &reason);
             if wait != Wait::Turn {
                 let (called, after) = (self.called, self.breaker_after);
                 self.note(|breaker| breaker.waited(called, after));
             }
             if self.gate.is_shut() {
-                self.queue.refuse(&self.gate.refusal());
+                self.accumulator.refuse(&self.gate.refusal());
             }
         }
     }

@@ -11,29 +11,29 @@ use super::Lease;
 /// changed: member id and generation travel together, in each heartbeat and commit, so that an answer to an
 /// old one can change nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Claim {
+pub(crate) struct MemberGeneration {
     /// The id the coordinator knows the member by.
-    pub(crate) member: StrBytes,
+    pub(crate) member_id: StrBytes,
     /// The name it was configured with (KIP-345).
-    pub(crate) instance: Option<StrBytes>,
+    pub(crate) instance_id: Option<StrBytes>,
     /// The group's generation; the member's epoch under KIP-848.
-    pub(crate) generation: i32,
+    pub(crate) id: i32,
 }
 
 /// What a member is in the group now.
 #[derive(Debug, Default)]
-pub(crate) struct Standing(Mutex<State>);
+pub(crate) struct MemberState(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    claim: Option<Claim>,
+    generation: Option<MemberGeneration>,
     lease: Lease,
 }
 
-impl Standing {
+impl MemberState {
     /// What to commit as; `None` while it is no member.
-    pub(crate) fn claim(&self) -> Option<Claim> {
-        self.state().claim.clone()
+    pub(crate) fn generation(&self) -> Option<MemberGeneration> {
+        self.state().generation.clone()
     }
 
     /// The right to act of those that begin to work now.
@@ -42,12 +42,12 @@ impl Standing {
     }
 
     /// The coordinator gave it a place.
-    pub(super) fn is(&self, claim: Claim) {
-        self.state().claim = Some(claim);
+    pub(super) fn set(&self, generation: MemberGeneration) {
+        self.state().generation = Some(generation);
     }
 
     /// It is out of the group. Whoever holds the lease holds nothing from now on.
-    pub(super) fn is_nothing(&self) {
+    pub(super) fn clear(&self) {
         let mut state = self.state();
         state.lease.end();
         *state = State::default();
