@@ -1,14 +1,15 @@
 //! The seam between a typed consumer and those who know what an event means.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 
 use super::{
-    BatchOutcome, Envelope, Payload, Poison, Received, Record, RecordHandler, RetryFrom, TransientError,
+    BatchLimits, BatchOutcome, Envelope, LogState, Payload, Poison, Received, Record, RecordHandler,
+    RetryFrom, StartFrom, TransientError,
 };
 
-/// How many records are read and handled between two chances for others to run: about a millisecond's worth.
+/// How many records are restored between two chances for others to run: about a millisecond's worth.
 const AT_ONCE: usize = 1024;
 
 /// Processes events one by one, in the order of their partition.
@@ -45,6 +46,26 @@ pub trait BatchHandler<P: Payload>: Send + Sync + 'static {
     /// How many partitions the topic has; called before the first assignment and when it grows.
     async fn partition_count_changed(&self, _partitions: usize) {}
 
+    /// As [`RecordHandler::batch_limits`].
+    fn batch_limits(&self) -> BatchLimits {
+        BatchLimits::default()
+    }
+
+    /// As [`RecordHandler::start_from`].
+    async fn start_from(&self, _partition: i32, _log: &LogState) -> Result<StartFrom, TransientError> {
+        Ok(StartFrom::Committed)
+    }
+
+    /// As [`RecordHandler::reset_to`].
+    async fn reset_to(&self, _partition: i32, _offset: i64) -> Result<(), TransientError> {
+        Ok(())
+    }
+
+    /// As [`RecordHandler::completed`].
+    async fn completed(&self, _partition: i32, _offset: i64) -> Result<(), TransientError> {
+        Ok(())
+    }
+
     /// How far before the committed offset [`BatchHandler::restore`] wants to look, in records; 0 for not at all.
     fn restore_window(&self) -> u64 {
         0
@@ -77,6 +98,8 @@ pub struct Batch<'a, P> {
     records: &'a [Record],
     /// Where each event's record is among them.
     places: Vec<usize>,
+    /// The first record before them whose dead letter is still to be written.
+    undone: Option<i64>,
 }
 
 impl<'a, P: Payload> Batch<'a, P> {
@@ -88,6 +111,14 @@ impl<'a, P: Payload> Batch<'a, P> {
     /// The record of the event at that place.
     pub fn record(&self, event: usize) -> &'a Record {
         &self.records[self.places[event]]
+    }
+
+    /// The offset below which everything is done once these events are: that after the last record, or that of the first
+    /// record that goes to the dead letters. What is above it and done may come again.
+    pub fn next_offset(&self) -> i64 {
+        let first_malformed = (0..self.records.len()).find(|place| self.places.get(*place) != Some(place));
+        let after_all = self.records.last().map_or(0, |last| last.offset + 1);
+        self.undone.or(first_malformed.map(|place| self.records[place].offset)).unwrap_or(after_all)
     }
 
     /// The events, taken out, and the rest, to look their records up in.
@@ -108,7 +139,7 @@ impl<'a, P: Payload> Batch<'a, P> {
                 Err(error) => malformed(place, error.0),
             }
         }
-        Self { events, records, places }
+        Self { events, records, places, undone: None }
     }
 }
 
@@ -145,16 +176,18 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> DecodingHandler<P, H> {
         Self { handler, payload: PhantomData }
     }
 
-    /// Handles some of a batch, whose first record stands at `start` in it.
-    async fn handle_some(&self, start: usize, records: &[Record], outcome: &mut BatchOutcome) {
+    /// Handles some of these records.
+    async fn handle_some(&self, records: &[Record], chunk: Range<usize>, outcome: &mut BatchOutcome) {
+        let (start, end) = (chunk.start, chunk.end);
         let mut poison = Vec::new();
-        let batch = Batch::<P>::read(records, |place, reason| {
+        let mut batch = Batch::<P>::read(&records[chunk], |place, reason| {
             poison.push(Poison { index: start + place, reason });
         });
+        batch.undone = outcome.poison.first().map(|poison| records[poison.index].offset);
         if !batch.events.is_empty() {
             let places = batch.places.clone();
             let handled = self.handler.handle(batch).await;
-            let place = |event: usize| start + places.get(event).copied().unwrap_or(records.len());
+            let place = |event: usize| places.get(event).map_or(end, |place| start + place);
             poison.extend(
                 handled
                     .poison
@@ -176,11 +209,14 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> DecodingHandler<P, H> {
 impl<P: Payload, H: BatchHandler<P> + ?Sized> RecordHandler for DecodingHandler<P, H> {
     async fn handle(&self, records: &[Record]) -> BatchOutcome {
         let mut outcome = BatchOutcome::default();
-        for (number, some) in records.chunks(AT_ONCE).enumerate() {
-            if number > 0 {
+        // As many as a consumer hands over at a time are one batch.
+        let at_once = self.batch_limits().records.max(1);
+        for start in (0..records.len()).step_by(at_once) {
+            if start > 0 {
                 tokio::task::yield_now().await;
             }
-            self.handle_some(number * AT_ONCE, some, &mut outcome).await;
+            let chunk = start..records.len().min(start + at_once);
+            self.handle_some(records, chunk, &mut outcome).await;
             if outcome.retry_from.is_some() {
                 break;
             }
@@ -190,6 +226,22 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> RecordHandler for DecodingHandler<
 
     async fn partition_count_changed(&self, partitions: usize) {
         self.handler.partition_count_changed(partitions).await;
+    }
+
+    fn batch_limits(&self) -> BatchLimits {
+        self.handler.batch_limits()
+    }
+
+    async fn start_from(&self, partition: i32, log: &LogState) -> Result<StartFrom, TransientError> {
+        self.handler.start_from(partition, log).await
+    }
+
+    async fn reset_to(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
+        self.handler.reset_to(partition, offset).await
+    }
+
+    async fn completed(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
+        self.handler.completed(partition, offset).await
     }
 
     fn restore_window(&self) -> u64 {
