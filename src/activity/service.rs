@@ -1,4 +1,4 @@
-//! The service put together: who gets what, and the order in which it stops.
+//! The composition of the service, and the order of its shutdown.
 
 use std::sync::Arc;
 
@@ -11,29 +11,32 @@ use highwater_web::{
 };
 use tokio::time::timeout;
 
-use super::{Api, Conflicts, Holdings, Processor, Turns, cursor::Run, paths::PATHS, routes::routes};
+use super::{
+    Api, ConcurrencyLimit, Conflicts, Processor, StoreStatus, cursor::CursorEpoch, paths::PATHS,
+    routes::routes,
+};
 use crate::{
     config::Config,
-    store::{Event, MemoryStore},
+    store::{ActivityEvent, MemoryStore},
 };
 
-/// Runs the service until the stop is requested. Kafka may come and go meanwhile.
+/// Runs the service until a shutdown is requested. Kafka may come and go meanwhile.
 ///
-/// At the stop no more requests are taken, and those in flight are answered. The consumer drains, commits and leaves
-/// its group beside that: no client can keep it from it.
+/// At the shutdown the service takes no more requests and answers those in flight. At the same time the consumer drains,
+/// commits and leaves its group, so that no client can delay it.
 ///
 /// # Errors
 ///
-/// None once it runs; only the embedded broker can fail to start.
+/// The embedded broker cannot start. A running service does not fail.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     #[cfg(feature = "embedded-broker")]
     let (config, _broker) = crate::embedded::embedded(config).await?;
 
     let kafka = Kafka::new(config.kafka).with_metadata_max_age(config.consumer.metadata_max_age);
-    let topic = kafka.topic::<Event>(config.topic);
+    let topic = kafka.topic::<ActivityEvent>(config.topic);
     let store = Arc::new(MemoryStore::new(&config.store));
     let conflicts = Arc::new(Conflicts::default());
-    let turns = Arc::<Turns>::default();
+    let listing_limit = Arc::<ConcurrencyLimit>::default();
     let events = topic.producer(config.producer.clone());
     let consuming = topic
         .consumer(config.consumer.clone())
@@ -59,10 +62,10 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         door,
         memberships: vec![Membership::of(&consuming, kafka.status())],
         producers: events.producer().into_iter().chain([consuming.dlq_producer()]).cloned().collect(),
-        particular: Some(Arc::new(Holdings {
+        particular: Some(Arc::new(StoreStatus {
             store: Arc::clone(&store) as _,
             conflicts,
-            turns: Arc::clone(&turns),
+            listing_limit: Arc::clone(&listing_limit),
         })),
         ..Operations::new(env!("CARGO_PKG_NAME"), kafka.status(), Arc::clone(&traffic))
     });
@@ -71,8 +74,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         store,
         config: config.activity,
         limits: config.http.body_limits(),
-        run: Run::begin(),
-        turns,
+        cursor_epoch: CursorEpoch::new(),
+        listing_limit,
         operations,
         dead_letters: admin.clone(),
         shutdown: shutdown.clone(),
@@ -89,9 +92,11 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
             http::serve(routes(Arc::new(api)), listeners, &config.http, traffic, &shutdown),
             stopping
         );
-        // What is left has nobody who waits for it.
+        // No request waits for the events that are left.
         if timeout(config.http.stop_timeout / 2, events.close()).await.is_err() {
-            log::warn!("events that nobody was promised are not written: no answer in time");
+            log::warn!(
+                "some events of requests that were given up are not written: Kafka did not answer in time"
+            );
         }
         drop(requests);
     };

@@ -16,7 +16,8 @@ use chrono::DateTime;
 use highwater::{
     activity::{Conflicts, Processor},
     store::{
-        Admission, Config, Event, EventStore, MemoryStore, Offered, Page, Position, Query, StoreError, Stored,
+        ActivityEvent, Admission, Config, EventPage, EventQuery, EventRecord, EventStore, MemoryStore,
+        SequenceNumber, StoreError, StoredEvent,
     },
 };
 use highwater_kafka::{BatchOutcome, DecodingHandler, Record, RecordHandler, TransientError};
@@ -33,7 +34,7 @@ struct Flaky {
 
 #[async_trait]
 impl EventStore for Flaky {
-    async fn admit(&self, partition: i32, events: Vec<Offered>) -> Result<Vec<Admission>, StoreError> {
+    async fn admit(&self, partition: i32, events: Vec<EventRecord>) -> Result<Vec<Admission>, StoreError> {
         let left = self.batches_left.load(Ordering::Relaxed);
         if left == 0 {
             return Err(StoreError("away".to_owned()));
@@ -42,28 +43,33 @@ impl EventStore for Flaky {
         self.memory.admit(partition, events).await
     }
 
-    async fn get(&self, id: Uuid) -> Result<Option<Arc<Stored>>, StoreError> {
+    async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError> {
         self.memory.get(id).await
     }
 
-    async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<Stored>>, StoreError> {
+    async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<StoredEvent>>, StoreError> {
         self.memory.wait_for(id, at_most).await
     }
 
-    async fn end(&self) -> Result<Position, StoreError> {
+    async fn end(&self) -> Result<SequenceNumber, StoreError> {
         self.memory.end().await
     }
 
-    async fn read(&self, query: &Query, within: Range<Position>, limit: usize) -> Result<Page, StoreError> {
+    async fn read(
+        &self,
+        query: &EventQuery,
+        within: Range<SequenceNumber>,
+        limit: usize,
+    ) -> Result<EventPage, StoreError> {
         self.memory.read(query, within, limit).await
     }
 
-    async fn share_among(&self, partitions: usize) -> Result<(), StoreError> {
-        self.memory.share_among(partitions).await
+    async fn set_partition_count(&self, partitions: usize) -> Result<(), StoreError> {
+        self.memory.set_partition_count(partitions).await
     }
 
-    fn share(&self) -> u64 {
-        self.memory.share()
+    fn max_events_per_partition(&self) -> u64 {
+        self.memory.max_events_per_partition()
     }
 
     async fn is_full(&self, partition: i32) -> Result<bool, StoreError> {
@@ -76,7 +82,7 @@ impl EventStore for Flaky {
 }
 
 /// A processor, and its store that is away after so many batches.
-fn processor(batches: usize) -> (DecodingHandler<Event, Processor>, Arc<Flaky>) {
+fn processor(batches: usize) -> (DecodingHandler<ActivityEvent, Processor>, Arc<Flaky>) {
     let memory = MemoryStore::new(&Config { max_events: 10_000, max_bytes: u64::MAX });
     let store = Arc::new(Flaky { memory, batches_left: AtomicUsize::new(batches) });
     (DecodingHandler::new(Arc::new(Processor::new(Arc::clone(&store) as _, Arc::default()))), store)

@@ -1,25 +1,25 @@
 //! The same id, and the same or other content.
 
-use highwater::store::{Admission, Content, Event, EventStore, Offered};
+use highwater::store::{ActivityEvent, Admission, ContentHash, EventRecord, EventStore};
 use proptest::prelude::*;
 use serde_json::{Value, value::RawValue};
 use uuid::Uuid;
 
 use super::{moment, store};
 
-fn event(millis: i64, user_id: &str, event_type: &str, payload: &str) -> Event {
+fn event(millis: i64, user_id: &str, event_type: &str, payload: &str) -> ActivityEvent {
     let payload: &RawValue = serde_json::from_str(payload).unwrap();
-    Event::new(Uuid::from_u128(1), user_id, event_type, moment(millis), Some(payload))
+    ActivityEvent::new(Uuid::from_u128(1), user_id, event_type, moment(millis), Some(payload))
 }
 
-fn of(payload: &str) -> Event {
+fn of(payload: &str) -> ActivityEvent {
     event(0, "ada", "LOGIN", payload)
 }
 
-fn agree(one: &Event, other: &Event) -> bool {
-    assert_eq!(one.says_the_same_as(other), other.says_the_same_as(one));
-    assert_eq!(one.says_the_same_as(other), Content::of(one) == Content::of(other));
-    one.says_the_same_as(other)
+fn agree(one: &ActivityEvent, other: &ActivityEvent) -> bool {
+    assert_eq!(one.has_same_content_as(other), other.has_same_content_as(one));
+    assert_eq!(one.has_same_content_as(other), ContentHash::of(one) == ContentHash::of(other));
+    one.has_same_content_as(other)
 }
 
 #[test]
@@ -66,13 +66,13 @@ fn any_other_value_is_other_content() {
 #[test]
 fn the_hash_is_always_the_same() {
     // As an independent program computes it: it may be compared across instances and versions.
-    assert_eq!(Content::of(&of(r#"{"a":[1,"x"]}"#)).to_string(), "d421b887c801723bb3a30bca069ec859");
+    assert_eq!(ContentHash::of(&of(r#"{"a":[1,"x"]}"#)).to_string(), "d421b887c801723bb3a30bca069ec859");
 }
 
 #[tokio::test]
 async fn a_copy_that_says_something_else_tells_who_was_first_and_where() {
     let store = store(100);
-    let offered = |offset, payload| vec![Offered { offset, event: of(payload) }];
+    let offered = |offset, payload| vec![EventRecord { offset, event: of(payload) }];
     store.admit(2, offered(7, r#"{"a":1,"b":2}"#)).await.unwrap();
     let same = store.admit(2, offered(8, r#"{"b":2,"a":1}"#)).await.unwrap();
     assert!(matches!(same[..], [Admission::Duplicate]), "{same:?}");

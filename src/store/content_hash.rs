@@ -1,4 +1,4 @@
-//! What two events of one id must agree in, and how that is told.
+//! A hash of an event's content. Two events of one id must agree in it.
 
 use std::fmt;
 
@@ -6,37 +6,37 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use super::Event;
+use super::ActivityEvent;
 
-/// A hash of what an event says: its user, its type and its payload, never its timestamp, which a repeated
-/// POST gets anew. The first 128 bits of SHA-256 over a canonical form.
+/// A hash of an event's user, type and payload: the first 128 bits of SHA-256 over a canonical form. The timestamp does
+/// not count, since a repeated POST gets a new one.
 ///
-/// In the canonical form neither blanks nor the order of an object's keys count, nor how a string is escaped.
-/// Numbers count as they are written: `1.0` is not `1`. Keys that are there twice count twice, in their order.
+/// The canonical form ignores blanks, the order of an object's keys and how a string is escaped. Numbers count as they
+/// are written: `1.0` is not `1`. A key that occurs twice counts twice, in the order given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Content(u128);
+pub struct ContentHash(u128);
 
-impl Content {
-    /// What this event says.
-    pub fn of(event: &Event) -> Self {
+impl ContentHash {
+    /// The hash of this event's content.
+    pub fn of(event: &ActivityEvent) -> Self {
         let mut hash = Sha256::new();
         text(&mut hash, &event.user_id());
         text(&mut hash, &event.event_type());
         value(&mut hash, event.payload());
-        let mut beginning = [0; 16];
-        beginning.copy_from_slice(&hash.finalize()[..16]);
-        Self(u128::from_be_bytes(beginning))
+        let mut prefix = [0; 16];
+        prefix.copy_from_slice(&hash.finalize()[..16]);
+        Self(u128::from_be_bytes(prefix))
     }
 }
 
 /// 32 hexadecimal digits.
-impl fmt::Display for Content {
+impl fmt::Display for ContentHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
 }
 
-/// Each part begins with its kind and its length, so that no two values have the same bytes.
+/// Hashes one part of the form. The part begins with its kind and its length, so that no two values have the same bytes.
 fn part(hash: &mut Sha256, kind: u8, bytes: &[u8]) {
     hash.update([kind]);
     hash.update((bytes.len() as u64).to_be_bytes());
@@ -47,12 +47,12 @@ fn text(hash: &mut Sha256, text: &str) {
     part(hash, b'"', text.as_bytes());
 }
 
-/// Goes as deep as the payload nests, which is bounded where events are read.
+/// Recurses as deep as the payload nests; the readers of events bound that depth.
 fn value(hash: &mut Sha256, json: &str) {
     match json.as_bytes().first() {
         Some(b'{') => {
             let Ok(Members(mut members)) = serde_json::from_str(json) else { return as_written(hash, json) };
-            // Stable: of a key that is there twice the order stays.
+            // The sort is stable, so a key that occurs twice keeps its order.
             members.sort_by(|(one, _), (other, _)| one.cmp(other));
             hash.update(b"{");
             hash.update((members.len() as u64).to_be_bytes());
@@ -79,12 +79,12 @@ fn value(hash: &mut Sha256, json: &str) {
     }
 }
 
-/// Numbers and words; and what strict readers refuse, such as half of a surrogate pair.
+/// Hashes numbers and literals, and what a strict parser refuses, such as half of a surrogate pair.
 fn as_written(hash: &mut Sha256, json: &str) {
     part(hash, b'=', json.as_bytes());
 }
 
-/// An object's members in the order in which they were written, none left out.
+/// All members of an object, in the order in which they were written.
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {

@@ -1,4 +1,4 @@
-//! What this service tells of itself beside what all services do: its store.
+//! The part of `/health` and `/metrics` that only this service has: its store.
 
 use std::sync::Arc;
 
@@ -8,31 +8,31 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Conflicts, Turns};
+use super::{ConcurrencyLimit, Conflicts};
 use crate::store::{EventStore, Stats};
 
-/// What is in the store, and what did not come into it.
-pub struct Holdings {
+/// The source of the store's health and metrics.
+pub struct StoreStatus {
     /// The store.
     pub store: Arc<dyn EventStore>,
-    /// What came with the id of another event, and other content.
+    /// Events with the id of another event and other content.
     pub conflicts: Arc<Conflicts>,
-    /// What long reads wait for.
-    pub turns: Arc<Turns>,
+    /// The limit of concurrent long listings.
+    pub listing_limit: Arc<ConcurrencyLimit>,
 }
 
-/// What the store holds and has seen.
+/// The store in `/health`.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Store {
+pub(super) struct StoreHealth {
     #[serde(flatten)]
     stats: Stats,
-    /// Of the duplicates those since the start that said something else.
+    /// Those of the duplicates since the start that had other content.
     conflicts: u64,
 }
 
-impl Particular for Holdings {
+impl Particular for StoreStatus {
     fn health(&self) -> Map<String, Value> {
-        let stats = self.store.stats().map(|stats| Store { stats, conflicts: self.conflicts.count() });
+        let stats = self.store.stats().map(|stats| StoreHealth { stats, conflicts: self.conflicts.count() });
         let store = stats.and_then(|stats| serde_json::to_value(stats).ok());
         store.into_iter().map(|store| ("store".to_owned(), store)).collect()
     }
@@ -47,9 +47,9 @@ impl Particular for Holdings {
             },
             Figure {
                 name: "highwater_listings_refused_total",
-                help: "Listings refused because too many long ones waited for their turn.",
+                help: "Listings refused because too many long ones were waiting.",
                 kind: Kind::Counter,
-                value: self.turns.refused(),
+                value: self.listing_limit.refused(),
             },
         ];
         if let Some(Stats { events, evicted, duplicates }) = self.store.stats() {
@@ -62,7 +62,7 @@ impl Particular for Holdings {
                 },
                 Figure {
                     name: "highwater_store_evicted_total",
-                    help: "Events that left for newer ones.",
+                    help: "Events evicted for newer ones.",
                     kind: Kind::Counter,
                     value: evicted,
                 },
@@ -77,9 +77,9 @@ impl Particular for Holdings {
         if let Some(oldest) = self.store.oldest_millis() {
             figures.push(Figure {
                 name: "highwater_store_oldest_event_age_seconds",
-                help: "How long ago the event happened that leaves next.",
+                help: "Age of the event that is evicted next.",
                 kind: Kind::Gauge,
-                // A producer's clock may be ahead of ours.
+                // The producer's clock may be ahead.
                 value: u64::try_from((Utc::now().timestamp_millis() - oldest) / 1000).unwrap_or(0),
             });
         }
@@ -87,8 +87,8 @@ impl Particular for Holdings {
     }
 }
 
-impl std::fmt::Debug for Holdings {
+impl std::fmt::Debug for StoreStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Holdings").finish_non_exhaustive()
+        f.debug_struct("StoreStatus").finish_non_exhaustive()
     }
 }

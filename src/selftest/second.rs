@@ -17,8 +17,8 @@ use tokio::{
     time::{error::Elapsed, timeout},
 };
 
-use super::{super::service, checks::Service};
-use crate::config::Config;
+use super::checks::Service;
+use crate::{activity, config::Config};
 
 /// What is left behind where this process is killed is gone after so long.
 const RETENTION: Duration = Duration::from_secs(60 * 60);
@@ -85,7 +85,7 @@ impl Second {
         let service = Service::at(listener.local_addr()?);
         let stop = Shutdown::new();
         let session = config.consumer.session_timeout;
-        let running = tokio::spawn(service::run(config, listener.into(), stop.clone()));
+        let running = tokio::spawn(activity::run(config, listener.into(), stop.clone()));
         Ok(Self {
             service,
             name: name.to_owned(),
