@@ -1,14 +1,17 @@
 //! The consumer's handler. It stores each event once, and logs it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use highwater_kafka::{Batch, BatchHandler, BatchOutcome, Record, RetryFrom, TransientError, correlation_of};
+use highwater_kafka::{
+    Batch, BatchHandler, BatchLimits, BatchOutcome, LogState, Record, RetryFrom, StartFrom, TransientError,
+    correlation_of,
+};
 use log::{debug, info, warn};
 use uuid::Uuid;
 
 use super::Conflicts;
-use crate::store::{ActivityEvent, Admission, EventRecord, EventStore, StoreError};
+use crate::store::{ActivityEvent, Admission, EventRecord, EventStore, Log, Start, StoreError};
 
 /// The log target of processed events.
 const TARGET: &str = "highwater::processed";
@@ -33,7 +36,7 @@ impl Processor {
         let (events, batch) = batch.take();
         let record = |(index, event)| EventRecord { offset: batch.record(index).offset, event };
         let records = events.into_iter().enumerate().map(record).collect();
-        Ok((self.store.admit(batch.partition(), records).await?, batch))
+        Ok((self.store.admit(batch.partition(), records, batch.next_offset()).await?, batch))
     }
 
     /// Logs the outcome. An event gets its line when it is stored, and only once.
@@ -78,10 +81,36 @@ impl BatchHandler<ActivityEvent> for Processor {
                 BatchOutcome::default()
             }
             Err(unavailable) => {
-                let error = TransientError(unavailable.to_string());
-                BatchOutcome { retry_from: Some(RetryFrom { index: 0, error }), ..BatchOutcome::default() }
+                let retry_from = Some(RetryFrom { index: 0, error: transient(unavailable) });
+                BatchOutcome { retry_from, ..BatchOutcome::default() }
             }
         }
+    }
+
+    fn batch_limits(&self) -> BatchLimits {
+        // A database gains by large batches, which a transaction each is.
+        if self.store.is_shared() {
+            BatchLimits { records: 8 * 1024, duration: Duration::from_millis(500) }
+        } else {
+            BatchLimits::default()
+        }
+    }
+
+    async fn start_from(&self, partition: i32, log: &LogState) -> Result<StartFrom, TransientError> {
+        let log = Log { topic_id: log.topic_id, offsets: log.offsets.clone() };
+        Ok(match self.store.take_up(partition, &log).await.map_err(transient)? {
+            Start::NotKept => StartFrom::Committed,
+            Start::Unknown => StartFrom::Reset,
+            Start::At(offset) => StartFrom::Offset(offset),
+        })
+    }
+
+    async fn reset_to(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
+        self.store.move_to(partition, offset).await.map_err(transient)
+    }
+
+    async fn completed(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
+        self.store.advance(partition, offset).await.map_err(transient)
     }
 
     async fn partition_count_changed(&self, partitions: usize) {
@@ -100,7 +129,7 @@ impl BatchHandler<ActivityEvent> for Processor {
 
     async fn restore(&self, batch: Batch<'_, ActivityEvent>) -> Result<(), TransientError> {
         let admitted = self.admit(batch).await;
-        admitted.map(drop).map_err(|unavailable| TransientError(unavailable.to_string()))
+        admitted.map(drop).map_err(transient)
     }
 
     async fn wants_older(&self, partition: i32) -> bool {
@@ -113,6 +142,10 @@ impl BatchHandler<ActivityEvent> for Processor {
             warn!("the events of partition {partition} are not dropped: {error}");
         }
     }
+}
+
+fn transient(unavailable: StoreError) -> TransientError {
+    TransientError(unavailable.to_string())
 }
 
 impl std::fmt::Debug for Processor {

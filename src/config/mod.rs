@@ -14,6 +14,8 @@ mod platform;
 mod reader;
 mod secret;
 mod security;
+#[cfg(feature = "postgres")]
+mod store;
 mod table;
 mod unknown;
 mod values;
@@ -36,7 +38,7 @@ pub use fault::Exit;
 pub use platform::is_of_a_service;
 pub use table::Description;
 
-use crate::{activity, store, telemetry};
+use crate::{activity, store as stores, telemetry};
 use command_line::CommandLine;
 use reader::Reader;
 
@@ -66,8 +68,11 @@ pub struct Config {
     pub consumer: ConsumerConfig,
     /// How the service is reached.
     pub http: http::Config,
-    /// Where events are kept.
-    pub store: store::Config,
+    /// What events may take in memory, where that is where they are kept.
+    pub store: stores::Config,
+    /// The database that keeps them, where there is one.
+    #[cfg(feature = "postgres")]
+    pub postgres: Option<stores::PostgresConfig>,
     /// Who may see to dead letters, and how often they are sent back.
     pub dead_letters: dead_letters::Config,
     /// What the activity service takes.
@@ -146,7 +151,7 @@ pub fn parse(
     let config = Config { remarks, ..read(&mut reader, &service) };
     checks::check_server(&config, &mut reader);
     // They are of services that go to Kafka; whoever asks one for its health needs its address alone.
-    if config.eventlog.is_none() && service != Service::Healthcheck {
+    if config.eventlog.is_none() && !matches!(service, Service::Healthcheck | Service::Migrate) {
         checks::check_kafka(&config, &service, of_kafka, &mut reader);
         checks::check(&config, &service, &mut reader);
     }
@@ -234,6 +239,10 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         request_timeout: reader.value(&table::KAFKA_REQUEST_TIMEOUT),
     };
     let (topic, dead_letter_topic) = topics(reader);
+    #[cfg(feature = "postgres")]
+    let postgres = store::read(reader, &topic.name);
+    #[cfg(not(feature = "postgres"))]
+    checks::check_without_postgres(reader);
     let dead_letters =
         dead_letters::Config { admin: secret::admin(reader), redrive_max: reader.value(&table::REDRIVE_MAX) };
     let (users_topic, orders_topic) =
@@ -275,10 +284,12 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             fetch_max_bytes: reader.value(&table::FETCH_MAX_BYTES),
         },
         http,
-        store: store::Config {
+        store: stores::Config {
             max_events: reader.value(&table::STORE_MAX_EVENTS),
             max_bytes: reader.value(&table::STORE_MAX_BYTES),
         },
+        #[cfg(feature = "postgres")]
+        postgres,
         activity,
         state,
         eventlog,

@@ -60,6 +60,11 @@ impl Second {
         config.consumer.offset_reset = OffsetReset::Earliest;
         config.consumer.metadata_max_age = NEVER;
         config.store.max_events = config.store.max_events.max(ROOM);
+        // What is tried is not to be among the events that are kept.
+        #[cfg(feature = "postgres")]
+        {
+            config.postgres = None;
+        }
 
         let cluster = Arc::new(Cluster::new(config.kafka.clone()));
         let registry = Arc::new(StatusRegistry::new());

@@ -19,7 +19,7 @@ use super::{
     pool::Pool,
     row,
 };
-use crate::store::{Admission, Event, Offered, Stored};
+use crate::store::{ActivityEvent, Admission, EventRecord, StoredEvent, event::type_key};
 
 /// Refused where the claim is not the newest, or the position is another: then nothing at all is written. An id that is
 /// there keeps its event. A position that is there is an error: no event is dropped for that.
@@ -52,7 +52,7 @@ pub(super) async fn admit(
     pool: &Pool,
     claims: &Claims,
     partition: i32,
-    events: Vec<Offered>,
+    events: Vec<EventRecord>,
     next: i64,
 ) -> Result<Vec<Admission>, Failure> {
     let claim = claims.of(partition)?;
@@ -84,29 +84,32 @@ pub(super) async fn admit(
     let row = rows.first().ok_or(Failure::Fenced(partition))?;
     claims.put(partition, Claim { next: Some(next), ..claim });
     let added: Vec<i64> = row.get(1);
-    let rank = row::rank(row, 0);
-    let stored = |Offered { offset, event }| Stored { rank, partition, position: base + offset, event };
+    let sequence = row::sequence(row, 0);
+    let stored =
+        |EventRecord { offset, event }| StoredEvent { sequence, partition, position: base + offset, event };
     Ok(judge(pool, &added.into_iter().collect(), events.into_iter().map(stored).collect()).await)
 }
 
 /// What became of each event.
-async fn judge(pool: &Pool, added: &HashSet<i64>, events: Vec<Stored>) -> Vec<Admission> {
+async fn judge(pool: &Pool, added: &HashSet<i64>, events: Vec<StoredEvent>) -> Vec<Admission> {
     let repeated = || events.iter().filter(|stored| !added.contains(&stored.position));
     let mut firsts = HashMap::new();
     if repeated().next().is_some() {
         let ids: Vec<Uuid> = repeated().map(|stored| stored.id()).collect();
         // The batch is stored. Where it cannot be asked what its copies are of, they count as copies.
         match pool.query(FIRST_OF, &[&ids]).await.and_then(|rows| rows.iter().map(row::stored).collect()) {
-            Ok::<Vec<Arc<Stored>>, _>(found) => firsts.extend(found.into_iter().map(|first| (first.id(), first))),
+            Ok::<Vec<Arc<StoredEvent>>, _>(found) => {
+                firsts.extend(found.into_iter().map(|first| (first.id(), first)))
+            }
             Err(failure) => log::warn!("copies of stored events are not compared with these: {failure}"),
         }
     }
-    let say = |stored: Stored| {
+    let say = |stored: StoredEvent| {
         if added.contains(&stored.position) {
             return Admission::New(Arc::new(stored));
         }
         match firsts.get(&stored.id()) {
-            Some(first) if !first.says_the_same_as(&stored) => Admission::Conflict(Arc::clone(first)),
+            Some(first) if !first.has_same_content_as(&stored) => Admission::Conflict(Arc::clone(first)),
             _ => Admission::Duplicate,
         }
     };
@@ -124,7 +127,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(events: &[Offered], base: i64) -> Self {
+    fn of(events: &[EventRecord], base: i64) -> Self {
         let bytes = events.iter().map(|offered| offered.event.json().len()).sum::<usize>();
         let length = events.len();
         let mut columns = Self {
@@ -136,7 +139,7 @@ impl Columns {
             events: Array::of(Type::JSON, length, bytes / length.max(1) + 1),
         };
         let mut seen = HashSet::with_capacity(length);
-        for Offered { offset, event } in events {
+        for EventRecord { offset, event } in events {
             if seen.insert(event.id()) {
                 columns.push(base + offset, event);
             }
@@ -144,11 +147,11 @@ impl Columns {
         columns
     }
 
-    fn push(&mut self, position: i64, event: &Event) {
+    fn push(&mut self, position: i64, event: &ActivityEvent) {
         self.positions.push(&position.to_be_bytes());
         self.ids.push(event.id().as_bytes());
-        self.user_ids.push(event.user_key().as_bytes());
-        self.event_types.push(event.type_key().as_bytes());
+        self.user_ids.push(event.user_key());
+        self.event_types.push(type_key(&event.event_type()).as_bytes());
         self.times.push(&row::micros(event.timestamp_millis()).to_be_bytes());
         self.events.push(event.json());
     }

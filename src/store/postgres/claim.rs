@@ -79,7 +79,7 @@ impl Claims {
     pub(super) async fn take_up(&self, pool: &Pool, partition: i32, log: &Log) -> Result<Start, Failure> {
         self.forget(partition);
         let parameters: super::pool::Parameters<'_> =
-            &[&partition, &self.topic, &log.topic, &self.owner, &log.offsets.start];
+            &[&partition, &self.topic, &log.topic_id, &self.owner, &log.offsets.start];
         let rows = pool.query(CLAIM, parameters).await?;
         let Some(row) = rows.first() else {
             return Err(Failure::Schema(format!(

@@ -67,13 +67,16 @@ impl PostgresUrl {
             None | Some("prefer") => SslMode::Prefer,
             Some("disable") => SslMode::Disable,
             Some("require" | "verify-full") => SslMode::Require,
-            Some(_) => return Err("has another sslmode than disable, prefer, require or verify-full".to_owned()),
+            Some(_) => {
+                return Err("has another sslmode than disable, prefer, require or verify-full".to_owned());
+            }
         });
         if authorities.is_some() && !verifies {
             return Err("has an sslrootcert, which sslmode=verify-full alone looks at".to_owned());
         }
         let tls = if verifies {
-            Tls::verified(authorities.as_deref()).map_err(|error| format!("has an sslrootcert that cannot be used: {error}"))?
+            Tls::verified(authorities.as_deref())
+                .map_err(|error| format!("has an sslrootcert that cannot be used: {error}"))?
         } else {
             Tls::unverified().map_err(|error| error.to_string())?
         };
@@ -103,7 +106,8 @@ impl fmt::Debug for PostgresConfig {
 impl PartialEq for PostgresConfig {
     fn eq(&self, other: &Self) -> bool {
         self.url.connection == other.url.connection
-            && (&self.schema, &self.topic, self.connections) == (&other.schema, &other.topic, other.connections)
+            && (&self.schema, &self.topic, self.connections)
+                == (&other.schema, &other.topic, other.connections)
             && (self.connect_timeout, self.timeout, self.migrate)
                 == (other.connect_timeout, other.timeout, other.migrate)
     }

@@ -16,16 +16,16 @@ const VERSION: i32 = MIGRATIONS.len() as i32;
 /// Of the lock that whoever migrates holds: the same for all, whatever the schema.
 const LOCK: i64 = 0x6869_6768_7761_7465;
 
-/// Brings the schema up to date, whoever else does so at the same time; tells its version before.
+/// Brings the schema up to date, whoever else does so at the same time.
 ///
 /// # Errors
 ///
 /// It is newer than this program, or cannot be changed.
-pub(super) async fn migrate(config: &PostgresConfig) -> Result<i32, Failure> {
+pub(super) async fn migrate(config: &PostgresConfig) -> Result<(), Failure> {
     let mut client = connect(config).await?;
     let before = version(&client, config).await?;
     if before == VERSION {
-        return Ok(before);
+        return Ok(());
     }
     let transaction = client.transaction().await?;
     // Others may take a while; an index on a large table, too.
@@ -34,8 +34,8 @@ pub(super) async fn migrate(config: &PostgresConfig) -> Result<i32, Failure> {
     let before = version(transaction.client(), config).await?;
     if before == 0 {
         let schema = quoted(&config.schema);
-        let is_there = transaction.query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&config.schema]);
-        if is_there.await?.is_none() {
+        const FIND: &str = "SELECT 1 FROM pg_namespace WHERE nspname = $1";
+        if transaction.query_opt(FIND, &[&config.schema]).await?.is_none() {
             transaction.batch_execute(&format!("CREATE SCHEMA {schema}")).await?;
         }
         transaction
@@ -51,7 +51,7 @@ pub(super) async fn migrate(config: &PostgresConfig) -> Result<i32, Failure> {
     }
     transaction.commit().await?;
     info!("the schema {} of the database is brought from version {before} to {VERSION}", config.schema);
-    Ok(before)
+    Ok(())
 }
 
 /// Whether this program can work with the schema as it is.
@@ -78,7 +78,8 @@ async fn version(client: &Client, config: &PostgresConfig) -> Result<i32, Failur
     if !is_there {
         return Ok(0);
     }
-    let version = client.query_one(&format!("SELECT coalesce(max(version), 0) FROM {table}"), &[]).await?.get(0);
+    let version =
+        client.query_one(&format!("SELECT coalesce(max(version), 0) FROM {table}"), &[]).await?.get(0);
     if version > VERSION {
         return Err(Failure::Schema(format!(
             "the schema {} of the database is of version {version}, made by a newer highwater: this one knows versions up \

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use log::{info, warn};
+use log::info;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
@@ -80,7 +80,11 @@ impl Pool {
 
 impl Lease<'_> {
     /// A statement's rows; it is prepared once a connection.
-    pub(super) async fn query(&mut self, text: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, Failure> {
+    pub(super) async fn query(
+        &mut self,
+        text: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Failure> {
         let Connection { client, statements } = &mut self.connection;
         let silent = self.pool.config.timeout;
         let answered = timeout(silent + GRACE, async {
@@ -124,8 +128,10 @@ pub(super) async fn connect(config: &PostgresConfig) -> Result<Client, Failure> 
             info!("a connection to PostgreSQL ended: {}", super::failure::in_words(&error));
         }
     });
-    let set_up = client.batch_execute(&setup(config));
-    timeout(config.timeout, set_up).await.map_err(|_| Failure::Silent(config.timeout))??;
+    let setup = setup(config);
+    timeout(config.timeout, client.batch_execute(&setup))
+        .await
+        .map_err(|_| Failure::Silent(config.timeout))??;
     Ok(client)
 }
 
@@ -143,11 +149,4 @@ fn setup(config: &PostgresConfig) -> String {
 /// A name as SQL has it.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Says what keeps on failing, once until it works again.
-pub(super) fn say(news: bool, failure: &Failure) {
-    if news {
-        warn!("the store: {failure}");
-    }
 }

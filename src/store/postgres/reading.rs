@@ -5,7 +5,10 @@ use std::{ops::Range, sync::Arc};
 use tokio_postgres::types::ToSql;
 
 use super::{failure::Failure, pool::Lease, row};
-use crate::store::{Direction, Page, Query, Span, Stored};
+use crate::store::{
+    Direction, EventPage, EventQuery, SequenceNumber, Span, StoredEvent,
+    event::{type_key, user_key},
+};
 
 /// How many positions a block has, as a power of two.
 pub(super) const BLOCK: u32 = 10;
@@ -18,12 +21,12 @@ const SHORT: usize = 128;
 /// were read of a partition are used up: which event comes next is not known then.
 pub(super) async fn page(
     lease: &mut Lease<'_>,
-    query: &Query,
+    query: &EventQuery,
     within: Span,
     limit: usize,
-) -> Result<Page, Failure> {
+) -> Result<EventPage, Failure> {
     let mut parts: Vec<Part> =
-        within.into_iter().map(|(partition, whole)| Part::new(partition, whole, query.direction)).collect();
+        within.0.into_iter().map(|(partition, whole)| Part::new(partition, whole, query.direction)).collect();
     if query.from.is_some() || query.to.is_some() {
         narrow(lease, query, &mut parts).await?;
     }
@@ -42,13 +45,13 @@ struct Part {
     /// What is not looked at.
     beyond: Range<i64>,
     /// What was found, the last first.
-    found: Vec<Arc<Stored>>,
+    found: Vec<Arc<StoredEvent>>,
 }
 
 impl Part {
     fn new(partition: i32, whole: Range<i64>, direction: Direction) -> Self {
         let stretches = if whole.is_empty() { Vec::new() } else { vec![whole.clone()] };
-        let beyond = direction.after(None, whole.clone());
+        let beyond = direction.nothing(whole.clone());
         Self { partition, direction, whole, stretches, beyond, found: Vec::new() }
     }
 
@@ -56,7 +59,8 @@ impl Part {
     fn narrow(&mut self, blocks: &[i64]) {
         let mut runs: Vec<Range<i64>> = Vec::new();
         for block in blocks {
-            let (start, end) = ((block << BLOCK).max(self.whole.start), ((block + 1) << BLOCK).min(self.whole.end));
+            let (start, end) =
+                ((block << BLOCK).max(self.whole.start), ((block + 1) << BLOCK).min(self.whole.end));
             match runs.last_mut() {
                 Some(last) if last.end == start => last.end = end,
                 _ => runs.push(start..end),
@@ -77,7 +81,7 @@ impl Part {
     }
 
     /// Takes what each stretch has, at most so many of each.
-    fn fill(&mut self, stretches: impl Iterator<Item = Vec<Arc<Stored>>>, most: usize) {
+    fn fill(&mut self, stretches: impl Iterator<Item = Vec<Arc<StoredEvent>>>, most: usize) {
         for mut stretch in stretches {
             let is_cut = stretch.len() == most;
             stretch.sort_unstable_by_key(|stored| stored.position);
@@ -86,8 +90,12 @@ impl Part {
             }
             self.found.append(&mut stretch);
             if is_cut {
-                let last = self.found.last().map(|last| last.position);
-                self.beyond = self.direction.after(last, self.whole.clone());
+                if let Some(last) = self.found.last() {
+                    self.beyond = match self.direction {
+                        Direction::Forward => last.position + 1..self.whole.end,
+                        Direction::Backward => self.whole.start..last.position,
+                    };
+                }
                 break;
             }
         }
@@ -95,22 +103,21 @@ impl Part {
     }
 
     /// Where what comes next stands in the order of all.
-    fn next(&self) -> Option<(u64, i32, i64)> {
-        self.found.last().map(|next| (next.rank, next.partition, next.position))
+    fn next(&self) -> Option<(SequenceNumber, i32, i64)> {
+        self.found.last().map(|next| (next.sequence, next.partition, next.position))
     }
 
     /// What is left, what was found included.
     fn rest(&self) -> Range<i64> {
-        match (self.found.last(), self.direction) {
-            (None, _) => self.beyond.clone(),
-            (Some(next), Direction::Forward) => next.position..self.whole.end,
-            (Some(next), Direction::Backward) => self.whole.start..next.position + 1,
+        match self.found.last() {
+            Some(next) => self.direction.rest(next.position, self.whole.clone()),
+            None => self.beyond.clone(),
         }
     }
 }
 
 /// In the order of all, for as long as it is known which comes next.
-fn merge(mut parts: Vec<Part>, limit: usize) -> Page {
+fn merge(mut parts: Vec<Part>, limit: usize) -> EventPage {
     let mut events = Vec::with_capacity(limit);
     while events.len() < limit {
         let next = parts.iter_mut().filter(|part| part.next().is_some());
@@ -125,12 +132,12 @@ fn merge(mut parts: Vec<Part>, limit: usize) -> Page {
             break;
         }
     }
-    let rest: Span = parts.iter().map(|part| (part.partition, part.rest())).collect();
-    Page { events, rest: (!rest.is_empty()).then_some(rest) }
+    let rest = Span(parts.iter().map(|part| (part.partition, part.rest())).collect());
+    EventPage { events, rest: (!rest.is_empty()).then_some(rest) }
 }
 
 /// Narrows each part to the blocks that may have events of the time that is asked for.
-async fn narrow(lease: &mut Lease<'_>, query: &Query, parts: &mut [Part]) -> Result<(), Failure> {
+async fn narrow(lease: &mut Lease<'_>, query: &EventQuery, parts: &mut [Part]) -> Result<(), Failure> {
     let order = order(query.direction);
     let text = format!(
         "SELECT span.number, found.block
@@ -157,17 +164,27 @@ async fn narrow(lease: &mut Lease<'_>, query: &Query, parts: &mut [Part]) -> Res
 }
 
 /// Reads so many rows of each stretch at most.
-async fn fetch(lease: &mut Lease<'_>, query: &Query, parts: &mut [Part], most: usize) -> Result<(), Failure> {
+async fn fetch(
+    lease: &mut Lease<'_>,
+    query: &EventQuery,
+    parts: &mut [Part],
+    most: usize,
+) -> Result<(), Failure> {
     let (partitions, lows, highs) = stretches(parts);
     if lows.is_empty() {
         return Ok(());
     }
     let limit = most as i64;
     let (from, to) = times(query);
-    let (user, event_type) = (query.user_key(), query.type_key());
+    let (user, event_type) =
+        (query.user_id.as_deref().map(user_key), query.event_type.as_deref().map(type_key));
     let wanted: [(bool, &(dyn ToSql + Sync), &str); 4] = [
         (user.is_some(), &user, "hashtextextended(user_id, 0) = hashtextextended(?, 0) AND user_id = ?"),
-        (event_type.is_some(), &event_type, "hashtextextended(event_type, 0) = hashtextextended(?, 0) AND event_type = ?"),
+        (
+            event_type.is_some(),
+            &event_type,
+            "hashtextextended(event_type, 0) = hashtextextended(?, 0) AND event_type = ?",
+        ),
         (query.from.is_some(), &from, "occurred_at >= ?"),
         (query.to.is_some(), &to, "occurred_at < ?"),
     ];
@@ -220,8 +237,8 @@ fn numbered<T>(all: &mut [T], number: i64) -> &mut T {
     &mut all[number as usize - 1]
 }
 
-fn times(query: &Query) -> (row::Micros, row::Micros) {
-    let millis = query.times();
+fn times(query: &EventQuery) -> (row::Micros, row::Micros) {
+    let millis = query.millis();
     (row::Micros(row::micros(millis.start)), row::Micros(row::micros(millis.end)))
 }
 

@@ -9,7 +9,7 @@ use tokio_postgres::{
 };
 
 use super::failure::Failure;
-use crate::store::{Event, Stored};
+use crate::store::{ActivityEvent, SequenceNumber, StoredEvent};
 
 /// 2000-01-01, from which PostgreSQL counts, in milliseconds since 1970.
 const ITS_BEGINNING: i64 = 946_684_800_000;
@@ -24,19 +24,19 @@ pub(super) fn micros(millis: i64) -> i64 {
     if micros < FIRST { i64::MIN } else { micros }
 }
 
-/// The rank that a batch was stored with, in that column.
-pub(super) fn rank(row: &Row, column: usize) -> u64 {
+/// When a batch was stored, in that column.
+pub(super) fn sequence(row: &Row, column: usize) -> SequenceNumber {
     let Micros(since_2000) = row.get(column);
     // No clock is before 2000: the order among partitions is all that it says.
-    u64::try_from(since_2000).unwrap_or(0)
+    SequenceNumber(u64::try_from(since_2000).unwrap_or(0))
 }
 
 /// An event of a row that begins with its partition, position, time of storing and JSON.
-pub(super) fn stored(row: &Row) -> Result<Arc<Stored>, Failure> {
+pub(super) fn stored(row: &Row) -> Result<Arc<StoredEvent>, Failure> {
     let (partition, position) = (row.get(0), row.get(1));
     let Json(json) = row.get(3);
-    let event = Event::from_json(json).ok_or(Failure::Altered { partition, position })?;
-    Ok(Arc::new(Stored { rank: rank(row, 2), partition, position, event }))
+    let event = ActivityEvent::from_json(json).ok_or(Failure::Altered { partition, position })?;
+    Ok(Arc::new(StoredEvent { sequence: sequence(row, 2), partition, position, event }))
 }
 
 /// A `timestamptz`, in its own unit.
@@ -54,7 +54,11 @@ impl FromSql<'_> for Micros {
 }
 
 impl ToSql for Micros {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         out.put_i64(self.0);
         Ok(IsNull::No)
     }
