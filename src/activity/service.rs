@@ -32,21 +32,21 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let (config, _broker) = crate::embedded::embedded(config).await?;
 
     let store = open_store(&config).await?;
-    let kafka = Kafka::new(config.kafka).with_metadata_max_age(config.consumer.metadata_max_age);
+    let kafka = Kafka::new(config.kafka)?.with_metadata_max_age(config.consumer.metadata_max_age);
     let topic = kafka.topic::<ActivityEvent>(config.topic);
     let conflicts = Arc::new(Conflicts::default());
     let listing_limit = Arc::<ConcurrencyLimit>::default();
     let events = topic.producer(config.producer.clone());
     let consuming = topic
         .consumer(config.consumer.clone())
-        .dead_letters(config.dead_letter_topic, config.producer)
+        .with_dead_letters(config.dead_letter_topic, config.producer)
         .start(Processor::new(Arc::clone(&store), Arc::clone(&conflicts)));
     let door = config.dead_letters.admin.map(|bearer| Arc::new(Door::new(bearer)));
     let admin = door.clone().map(|door| {
         let topics = dead_letters::Topics {
             cluster: Arc::clone(kafka.cluster()),
             dead_letters: consuming.dlq_producer().topic().clone(),
-            source: Arc::clone(topic.handle().name()),
+            source: Arc::clone(topic.name()),
             publisher: Arc::clone(events.publisher()),
         };
         let (limits, within) = (config.http.body_limits(), config.http.request_timeout);

@@ -1,4 +1,4 @@
-//! An instance of the service: the program in a process of its own, behind proxies of its own.
+//! An instance of the service: the program in its own process, behind its own proxies.
 
 use std::{
     collections::BTreeSet,
@@ -95,9 +95,6 @@ impl Instance {
         ];
         if is_static {
             variables.push(("KAFKA_GROUP_INSTANCE_ID", &name));
-        }
-        if let Some(sabotage) = options.sabotage {
-            variables.push(("SABOTAGE", sabotage.name()));
         }
         Ok(Self {
             number,

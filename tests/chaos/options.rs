@@ -1,4 +1,4 @@
-//! What a run is asked for, by variables; `scripts/chaos.sh` explains them.
+//! The options of a run, from variables that `scripts/chaos.sh` explains.
 
 use std::{env, fmt::Display, fs, path::PathBuf, str::FromStr, time::Duration};
 
@@ -49,7 +49,7 @@ impl Protocol {
     }
 }
 
-/// A fault that is built in on purpose (`crates/kafka/src/sabotage.rs`).
+/// A deliberate fault: a patch of tests/chaos/sabotage that the instances were built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sabotage {
     CommitBeforeProcessing,

@@ -1,4 +1,4 @@
-//! The seam between the consumer and those who know what a record means.
+//! The handler of records: the seam between the consumer and the code that knows their meaning.
 
 use std::{ops::Range, time::Duration};
 
@@ -7,83 +7,87 @@ use uuid::Uuid;
 
 use super::Record;
 
-/// Processes the records of a consumer's partitions.
+/// Processes the records of a consumer's partitions, as bytes. [`crate::DecodingHandler`] makes one of a handler of
+/// events.
 ///
-/// Calls for one partition come in the order of its log, one after the other; calls for different partitions may
-/// run at the same time. A call that lasts while its partition has to be given up is dropped where it awaits. One
-/// that blocks its thread cannot be: it runs on, and should the partition come back, the next call may overlap it.
+/// Calls for one partition come one after the other, in the order of its log; calls for different partitions may
+/// run at the same time. When a partition has to be revoked during a call, the call is dropped at an await. A call
+/// that blocks its thread cannot be dropped: it runs on, and if the partition comes back, the next call may overlap it.
 #[async_trait]
 pub trait RecordHandler: Send + Sync + 'static {
-    /// Processes a batch of one partition, in order: as many records as take no long time, going by the batches before.
+    /// Processes a batch of one partition, in order. Its size follows from how long the batches before took.
     /// Records may repeat: processing must be idempotent.
     async fn handle(&self, records: &[Record]) -> BatchOutcome;
 
-    /// How many partitions the topic has; called before the first assignment and when it grows.
+    /// Takes the topic's number of partitions; called before the first assignment and when it grows.
     async fn partition_count_changed(&self, _partitions: usize) {}
 
-    /// The most that one call of [`RecordHandler::handle`] should be given.
+    /// The most that one call of [`RecordHandler::handle`] is given.
     fn batch_limits(&self) -> BatchLimits {
         BatchLimits::default()
     }
 
-    /// Where the processing of a partition starts. It is asked each time that the partition is taken up. A handler that
-    /// stores its position with what it makes of the records answers with that, and is asked again after each of its
-    /// transient errors, since it may have stored what it could not tell. The group's committed offset then follows.
+    /// Where the processing of a partition starts. The consumer asks each time that it takes the partition up. A handler
+    /// that stores its position together with its results returns that position; the group's committed offset follows it.
+    /// Such a handler is asked again after each of its transient errors, since a write may succeed although its answer is
+    /// lost.
     async fn start_from(&self, _partition: i32, _log: &LogState) -> Result<StartFrom, TransientError> {
         Ok(StartFrom::Committed)
     }
 
-    /// Processing goes on at this offset, although the handler's position is another one or unknown: there was none, or
-    /// the log does not have it any more.
+    /// Processing goes on at this offset: the handler has no position, or the log no longer has it.
     async fn reset_to(&self, _partition: i32, _offset: i64) -> Result<(), TransientError> {
         Ok(())
     }
 
-    /// Everything below this offset is done, the dead letters included. A handler that stores its position is told so
-    /// after each batch that had dead letters: it may not store one above a record whose dead letter is not acknowledged.
+    /// Everything below this offset is done, dead letters included. It is called after each batch that had dead letters.
+    /// A handler that stores its position must not store one above a record whose dead letter is not acknowledged.
     async fn completed(&self, _partition: i32, _offset: i64) -> Result<(), TransientError> {
         Ok(())
     }
 
-    /// How far before the committed offset [`RecordHandler::restore`] wants to look, in records, where it is not known
-    /// how far back the projection reached ([`RecordHandler::held_from`]); 0 for not at all.
+    /// How many records before the committed offset go to [`RecordHandler::restore`] when
+    /// [`RecordHandler::held_from`] was not committed with it; 0 for none.
     fn restore_window(&self) -> u64 {
         0
     }
 
-    /// The offset of the oldest record of the partition that the projection holds; `None` where there is none, or no
-    /// projection. It is committed beside the partition's offset, so that whoever restores the partition begins just
-    /// there, whatever the log has had since.
+    /// The offset of the oldest record of the partition in the projection; `None` without a record or a projection.
+    /// It is committed beside the partition's offset, and the next restore begins there.
     fn held_from(&self, _partition: i32) -> Option<i64> {
         None
     }
 
-    /// Takes records that were processed before, by this instance or another, into a projection.
-    /// No side effects. What is malformed is skipped: it was dead-lettered when it was processed.
+    /// Adds records to the projection that were processed before, by this instance or another. It has no side
+    /// effects, and skips malformed records: they were dead-lettered when they were processed.
+    ///
+    /// # Errors
+    ///
+    /// The same records are tried again, with backoff.
     async fn restore(&self, _records: &[Record]) -> Result<(), TransientError> {
         Ok(())
     }
 
-    /// Whether the projection of this partition would hold more, had [`RecordHandler::restore`] begun earlier.
+    /// Whether a [`RecordHandler::restore`] that begins earlier would add more to the partition's projection.
     async fn wants_older(&self, _partition: i32) -> bool {
         false
     }
 
-    /// The partition went to another member, or is about to be restored anew: its projection is to be forgotten.
+    /// Drops the partition's projection: another member has the partition, or it is about to be restored anew.
     async fn forget(&self, _partition: i32) {}
 }
 
-/// How large a batch may become while there is a backlog.
+/// The bounds of a batch while there is a backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
     /// The most records.
     pub records: usize,
-    /// How long a call should take at most: between two calls the consumer looks at its lease and whether it is to stop,
-    /// and what is done can be committed.
+    /// The most that a call should last. Between two calls the consumer checks its lease and whether it is to stop, and the
+    /// done records can be committed.
     pub duration: Duration,
 }
 
-/// About a millisecond's worth of records for a handler that only stores them in memory, and 50 ms.
+/// 1,024 records, about a millisecond's worth for a handler that only stores them in memory, and 50 ms.
 impl Default for BatchLimits {
     fn default() -> Self {
         Self { records: 1024, duration: Duration::from_millis(50) }
@@ -93,51 +97,51 @@ impl Default for BatchLimits {
 /// A partition's log, as its leader has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogState {
-    /// Kafka's id of the topic (KIP-516), where the broker tells it: a topic that is deleted and made again has another.
+    /// The topic's id (KIP-516), where the broker knows it. A topic that is deleted and recreated has another.
     pub topic_id: Option<Uuid>,
-    /// The offsets that it has.
+    /// The offsets that the log has.
     pub offsets: Range<i64>,
 }
 
 /// Where the processing of a partition starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartFrom {
-    /// At the group's committed offset: the handler stores no position.
+    /// At the group's committed offset: the handler stores no positions.
     Committed,
     /// At this offset, whatever the group has committed.
     Offset(i64),
-    /// Where `offset_reset` says: the handler stores positions, and has none of this partition.
+    /// Where `offset_reset` says: the handler stores positions, and has none for this partition.
     Reset,
 }
 
-/// What became of a batch: everything is done but what is named here.
+/// The outcome of a batch. Every record that it does not name is done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatchOutcome {
     /// Records that can never be processed: they go to the dead letter topic.
     pub poison: Vec<Poison>,
-    /// Set when a passing failure stopped the batch: that record and all after it are tried again.
+    /// Where a transient error stopped the batch: that record and all after it are tried again.
     pub retry_from: Option<RetryFrom>,
 }
 
 /// A record that can never be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poison {
-    /// Its place in the batch.
+    /// Its index in the batch.
     pub index: usize,
-    /// Why, for the log and the dead letter's header.
+    /// The reason, for the log and the dead letter's header.
     pub reason: String,
 }
 
-/// Where a batch stopped for a failure that may pass.
+/// Where a transient error stopped a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryFrom {
-    /// The place in the batch of the first record that is not done.
+    /// The index in the batch of the first record that is not done.
     pub index: usize,
-    /// Why.
+    /// The reason.
     pub error: TransientError,
 }
 
-/// A failure that may pass, such as a store that is away; it is retried with backoff, and nothing is skipped.
+/// An error that may pass, such as a store that is away. The records are retried with backoff, and none is skipped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TransientError(pub String);

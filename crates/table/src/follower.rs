@@ -68,7 +68,7 @@ impl<F: Fold> Follower<F> {
         for partition in 0..self.topic.config().partitions {
             let follower = self.clone();
             partitions.spawn(async move {
-                let part = format!("following {}/{partition}", follower.topic.handle().name());
+                let part = format!("following {}/{partition}", follower.topic.name());
                 let followed = follower.follow(partition, &part).await;
                 follower.registry.withdraw(&part);
                 followed
@@ -84,10 +84,10 @@ impl<F: Fold> Follower<F> {
 
     /// Waits until the topic is known, and looks whether it is fit.
     async fn fit(&self) -> ControlFlow<Unfit> {
-        let name = self.topic.handle().name();
+        let name = self.topic.name();
         let part = format!("checking topic {name}");
         let partitions = self.topic.config().partitions as usize;
-        self.topic.handle().clone().known_partitions().await;
+        self.topic.follow().known_partitions().await;
         let mut backoff = Backoff::new();
         loop {
             match requirements::check(&self.cluster, name, partitions).await {
@@ -109,7 +109,7 @@ impl<F: Fold> Follower<F> {
     /// Reads one partition for ever; returns where its beginning is gone, or where it has what cannot be part of
     /// this view.
     async fn follow(&self, partition: i32, part: &str) -> Unfit {
-        let topic = Arc::clone(self.topic.handle().name());
+        let topic = Arc::clone(self.topic.name());
         let mut reader =
             Reader::new(Arc::clone(&self.cluster), Arc::clone(&topic), partition, FETCH_MAX_BYTES);
         let mut backoff = Backoff::new();
@@ -161,7 +161,7 @@ impl<F: Fold> Follower<F> {
     }
 
     fn unfit(&self, reason: String) -> Unfit {
-        Unfit { topic: self.topic.handle().name().to_string(), reason }
+        Unfit { topic: self.topic.name().to_string(), reason }
     }
 
     /// Takes records into the view. What is no event is nothing, in every instance alike.
@@ -181,8 +181,7 @@ impl<F: Fold> Follower<F> {
             let event = match F::Event::read(record) {
                 Ok(event) => event,
                 Err(malformed) => {
-                    let (topic, partition, offset) =
-                        (self.topic.handle().name(), record.partition, record.offset);
+                    let (topic, partition, offset) = (self.topic.name(), record.partition, record.offset);
                     warn!(topic = topic.as_ref(), partition, offset; "no event of this topic, passed over: {malformed}");
                     continue;
                 }
@@ -210,7 +209,7 @@ impl<F: Fold> Follower<F> {
         };
         info!(
             target: TARGET,
-            topic = self.topic.handle().name().as_ref(), eventId:% = envelope.id, eventType = envelope.event_type.as_str(),
+            topic = self.topic.name().as_ref(), eventId:% = envelope.id, eventType = envelope.event_type.as_str(),
             correlationId = correlation, partition = record.partition, offset = record.offset;
             "{said}"
         );

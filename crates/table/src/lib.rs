@@ -71,9 +71,9 @@ impl<F: Fold> Ledger<F> {
         let shared = Arc::new(Shared {
             replica: RwLock::new(Replica::new(partitions as usize)),
             awaited: Awaited::default(),
-            places: Places::new(topic.handle().name(), partitions),
+            places: Places::new(topic.name(), partitions),
         });
-        let ends = EndOffsets::new(kafka.cluster(), topic.handle().name(), partitions);
+        let ends = EndOffsets::new(kafka.cluster(), topic.name(), partitions);
         let stop = CancellationToken::new();
         let (unfit, fitness) = watch::channel(None);
         let mut following = JoinSet::new();
@@ -115,9 +115,9 @@ impl<F: Fold> Ledger<F> {
     ///
     /// It has not within twice as long as any one call to a broker may take: a partition is away, as a rule.
     pub async fn abreast(&self) -> Result<(), TransientError> {
-        let topic = self.topic.handle().name();
+        let topic = self.topic.name();
         let reached = async {
-            let ends = self.ends.now().await.map_err(|error| error.to_string())?;
+            let ends = self.ends.fetch().await.map_err(|error| error.to_string())?;
             self.shared.places.reached(&ends).await;
             Ok(())
         };
