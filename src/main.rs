@@ -48,14 +48,14 @@ fn main() -> ExitCode {
             eventlog::run(settings_of_the_event_log(config)?, listener, shutdown).await
         }),
         #[cfg(feature = "eventlog")]
-        Service::EventLog(eventlog::Task::Once(chore)) => event_log(chore, config).unwrap_or_else(|error| {
+        Service::EventLog(eventlog::Task::Once(job)) => event_log(job, config).unwrap_or_else(|error| {
             eprintln!("{error:#}");
             false
         }),
         // `config` refuses it in this build.
         #[cfg(not(feature = "eventlog"))]
         Service::EventLog(_) => false,
-        Service::Healthcheck => http::is_healthy(&config.http).unwrap_or_else(|error| {
+        Service::Healthcheck => healthcheck(&config.http).unwrap_or_else(|error| {
             eprintln!("no answer on port {}: {error}", config.http.probe_address().port());
             false
         }),
@@ -107,6 +107,10 @@ fn run(
     outcome
 }
 
+fn healthcheck(config: &http::Config) -> io::Result<bool> {
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(http::is_healthy(config))
+}
+
 /// Runs the selftest without logging, whose lines would be between those of the report.
 fn run_selftest(config: Config) -> anyhow::Result<bool> {
     let runtime = runtime()?;
@@ -117,15 +121,14 @@ fn run_selftest(config: Config) -> anyhow::Result<bool> {
 }
 
 /// Lists or redrives dead letters, without logging.
-fn dead_letters(task: dead_letters::Task, config: Config) -> anyhow::Result<bool> {
+fn dead_letters(task: dead_letters::DlqCommand, config: Config) -> anyhow::Result<bool> {
     anyhow::ensure!(
         !config.embedded,
         "set KAFKA_BROKERS (a service with an embedded broker logs its address at its start)"
     );
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
-    let outcome =
-        runtime.block_on(dead_letters::shell::run(task, config.into(), &shutdown, &mut io::stdout()));
+    let outcome = runtime.block_on(dead_letters::cli::run(task, config.into(), &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     outcome
 }
@@ -153,14 +156,14 @@ fn settings_of_the_event_log(config: Config) -> anyhow::Result<eventlog::Config>
 
 /// Runs a task of the event log with logging. Returns whether it succeeded.
 #[cfg(feature = "eventlog")]
-fn event_log(chore: eventlog::Chore, config: Config) -> anyhow::Result<bool> {
+fn event_log(job: eventlog::Job, config: Config) -> anyhow::Result<bool> {
     let _logs = telemetry::start(&config.log).context("logging cannot start")?;
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
     let settings = settings_of_the_event_log(config)?;
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = eventlog::perform(chore, settings) => outcome.map(|()| true),
+            outcome = eventlog::perform(job, settings) => outcome.map(|()| true),
             () = shutdown.requested() => Ok(false),
         }
     });

@@ -18,7 +18,7 @@ pub struct Api {
     pub config: Config,
     /// The bounds of a posted body.
     pub limits: BodyLimits,
-    /// The limit of concurrent long listings.
+    /// The limit of concurrent listings.
     pub listing_limit: Arc<ConcurrencyLimit>,
     /// The state behind `/health`, `/ready` and `/metrics`.
     pub operations: Arc<Operations>,

@@ -4,11 +4,11 @@ use highwater_web::{
     dead_letters,
     http::{
         JSON, NDJSON,
-        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, moment, packed},
+        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, packed, timestamp},
     },
+    invisible::visible,
     operations,
-    unpublished::reasons,
-    unseen::seen,
+    publish_problem::reasons,
 };
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
@@ -163,7 +163,7 @@ fn selected(mut operation: Operation, fixed: &str) -> Operation {
         )
         .invalid("limit", "must be from 1 to 10000")
         .problem("storeUnavailable", "The store cannot be read.", unavailable())
-        .problem("overloaded", "Too many long listings are under way.", overloaded())
+        .problem("overloaded", "Too many listings are under way.", overloaded())
 }
 
 /// The answer of a listing, also as NDJSON.
@@ -194,7 +194,7 @@ fn envelope(fixed: &str) -> Answer {
 }
 
 /// A pattern for text that is not blank.
-const VISIBLE: &str = seen!(r"[^\u0000-\u001f\u007f-\u009f");
+const VISIBLE: &str = visible!(r"[^\u0000-\u001f\u007f-\u009f");
 
 /// The schema of a posted event, whose payload has either name.
 fn new_event([payload, other]: [&str; 2]) -> Value {
@@ -226,7 +226,7 @@ pub(super) fn event(payload: &str) -> Value {
             "eventId": { "type": "string", "format": "uuid" },
             "userId": { "type": "string" },
             "eventType": { "type": "string" },
-            "timestamp": moment(&mut Default::default()),
+            "timestamp": timestamp(&mut Default::default()),
             payload: { "type": "object", "description": "As it was posted." },
         },
     })

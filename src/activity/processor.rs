@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use highwater_kafka::{
-    Batch, BatchHandler, BatchLimits, BatchOutcome, LogState, Record, RetryFrom, StartFrom, TransientError,
+    Batch, BatchHandler, BatchLimits, BatchOutcome, LogState, Record, StartFrom, TransientError,
     correlation_of,
 };
 use log::{debug, info, warn};
@@ -80,10 +80,7 @@ impl BatchHandler<ActivityEvent> for Processor {
                 }
                 BatchOutcome::default()
             }
-            Err(unavailable) => {
-                let retry_from = Some(RetryFrom { index: 0, error: transient(unavailable) });
-                BatchOutcome { retry_from, ..BatchOutcome::default() }
-            }
+            Err(unavailable) => BatchOutcome::retry_from(0, TransientError::new(unavailable)),
         }
     }
 
@@ -98,7 +95,7 @@ impl BatchHandler<ActivityEvent> for Processor {
 
     async fn start_from(&self, partition: i32, log: &LogState) -> Result<StartFrom, TransientError> {
         let log = Log { topic_id: log.topic_id, offsets: log.offsets.clone() };
-        Ok(match self.store.take_up(partition, &log).await.map_err(transient)? {
+        Ok(match self.store.take_up(partition, &log).await.map_err(TransientError::new)? {
             Start::NotKept => StartFrom::Committed,
             Start::Unknown => StartFrom::Reset,
             Start::At(offset) => StartFrom::Offset(offset),
@@ -106,11 +103,11 @@ impl BatchHandler<ActivityEvent> for Processor {
     }
 
     async fn reset_to(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
-        self.store.move_to(partition, offset).await.map_err(transient)
+        self.store.move_to(partition, offset).await.map_err(TransientError::new)
     }
 
     async fn completed(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
-        self.store.advance(partition, offset).await.map_err(transient)
+        self.store.advance(partition, offset).await.map_err(TransientError::new)
     }
 
     async fn partition_count_changed(&self, partitions: usize) {
@@ -129,7 +126,7 @@ impl BatchHandler<ActivityEvent> for Processor {
 
     async fn restore(&self, batch: Batch<'_, ActivityEvent>) -> Result<(), TransientError> {
         let admitted = self.admit(batch).await;
-        admitted.map(drop).map_err(transient)
+        admitted.map(drop).map_err(TransientError::new)
     }
 
     async fn wants_older(&self, partition: i32) -> bool {
@@ -142,10 +139,6 @@ impl BatchHandler<ActivityEvent> for Processor {
             warn!("the events of partition {partition} are not dropped: {error}");
         }
     }
-}
-
-fn transient(unavailable: StoreError) -> TransientError {
-    TransientError(unavailable.to_string())
 }
 
 impl std::fmt::Debug for Processor {

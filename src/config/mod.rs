@@ -10,6 +10,7 @@ mod container;
 mod environment;
 mod eventlog;
 mod fault;
+mod https;
 mod platform;
 mod reader;
 mod secret;
@@ -26,7 +27,7 @@ use highwater_commerce::StateConfig;
 use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig};
 use highwater_web::{
     dead_letters,
-    http::{self, Hosts},
+    http::{self, AllowedHosts},
 };
 
 pub use command_line::Service;
@@ -110,7 +111,7 @@ impl From<Config> for highwater_commerce::Config {
     }
 }
 
-impl From<Config> for dead_letters::shell::Settings {
+impl From<Config> for dead_letters::cli::Settings {
     fn from(config: Config) -> Self {
         let Config { kafka, topic, dead_letter_topic, producer, consumer, dead_letters, .. } = config;
         Self { kafka, topic, dead_letter_topic, producer, consumer, redrive_max: dead_letters.redrive_max }
@@ -147,7 +148,8 @@ pub fn parse(
         flag.or_else(|| given.get(variable).map(|value| (*value).to_owned()))
     };
     let mut reader = Reader::new(value, service.clone());
-    let config = Config { remarks, ..read(&mut reader, &service) };
+    let mut config = Config { remarks, ..read(&mut reader, &service) };
+    config.remarks.extend(https::remark(&config.http));
     checks::check_server(&config, &mut reader);
     // A healthcheck needs the address of the service alone; the event log and a migration use no Kafka.
     if config.eventlog.is_none() && !matches!(service, Service::Healthcheck | Service::Migrate) {
@@ -204,13 +206,14 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         host,
         port,
         hosts: match reader.value(&table::ALLOWED_HOSTS) {
-            Some(names) => Hosts::Named(names),
-            None if host.is_loopback() => Hosts::Loopback,
-            None => Hosts::Any,
+            Some(names) => AllowedHosts::Named(names),
+            None if host.is_loopback() => AllowedHosts::Loopback,
+            None => AllowedHosts::Any,
         },
         trusted_origins: reader.value(&table::TRUSTED_ORIGINS).unwrap_or_default(),
         trusted_proxies: reader.value(&table::TRUSTED_PROXIES).unwrap_or_default(),
         access_log: reader.value(&table::ACCESS_LOG),
+        https: https::read(reader),
         ops_port: reader.value(&table::OPS_PORT),
         max_connections: reader.value(&table::MAX_CONNECTIONS),
         max_connections_per_address: reader.value(&table::MAX_CONNECTIONS_PER_ADDRESS),

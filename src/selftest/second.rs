@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use chrono::Utc;
 use highwater_kafka::{Cluster, Kafka, Message, OffsetReset, TypedProducer};
 use highwater_web::{
-    http::{Bearer, client::Request},
+    http::{BearerToken, client::Request},
     shutdown::Shutdown,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -48,6 +48,8 @@ impl Second {
         #[cfg(not(feature = "embedded-broker"))]
         let mut config = config;
         config.embedded = false;
+        // Over loopback, and for itself alone: it need not know its clients.
+        config.http.https = None;
         config.topic.name = name.to_owned();
         config.topic.retention = Some(RETENTION);
         config.dead_letter_topic = config.topic.dead_letters();
@@ -62,13 +64,13 @@ impl Second {
         }
 
         let token = Uuid::new_v4().simple().to_string();
-        config.dead_letters.admin = Some(Bearer::of(&token));
+        config.dead_letters.admin = Some(BearerToken::new(&token));
 
         let kafka = Kafka::new(config.kafka.clone())?.with_metadata_max_age(NEVER);
         let events = kafka.topic::<ActivityEvent>(config.topic.clone()).producer(config.producer.clone());
 
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port is free")?;
-        let service = Service::at(listener.local_addr()?);
+        let service = Service::at(listener.local_addr()?, None);
         let stop = Shutdown::new();
         let session = config.consumer.session_timeout;
         let running = tokio::spawn(activity::run(config, listener.into(), stop.clone()));

@@ -32,8 +32,8 @@ async fn the_stages_of_a_shutdown_never_go_back() {
 #[test]
 fn an_unfinished_part_is_named_until_it_is_dropped() {
     let shutdown = Shutdown::new();
-    let connections = shutdown.part("connections");
-    let (first, second) = (shutdown.part("a consumer"), shutdown.clone().part("a consumer"));
+    let connections = shutdown.component("connections");
+    let (first, second) = (shutdown.component("a consumer"), shutdown.clone().component("a consumer"));
     assert_eq!(shutdown.unfinished(), ["connections", "a consumer", "a consumer"]);
     drop(first);
     drop(connections);

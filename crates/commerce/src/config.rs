@@ -1,7 +1,7 @@
 //! Settings of both services.
 
 use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig};
-use highwater_web::http::{self, Bearer};
+use highwater_web::http::{self, BearerToken};
 
 /// All of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub struct Config {
     pub consumer: ConsumerConfig,
     /// How the service is reached.
     pub http: http::Config,
-    /// Who sees addresses; unset, nobody.
-    pub admin: Option<Bearer>,
+    /// The admin token, which shows addresses; nobody sees them where it is unset.
+    pub admin: Option<BearerToken>,
     /// Where users and orders are kept.
     pub state: StateConfig,
 }

@@ -15,13 +15,13 @@ use super::{Details, Metadata};
 pub struct EventBody<'a> {
     /// The event's id.
     pub event_id: Uuid,
-    /// Whose event it is.
+    /// The event's user.
     pub user_id: &'a str,
-    /// What happened.
+    /// The event's type.
     pub event_type: &'a str,
     /// When it happened.
-    #[serde(with = "highwater_web::moment")]
-    #[schemars(schema_with = "highwater_web::http::openapi::moment")]
+    #[serde(with = "highwater_web::timestamp")]
+    #[schemars(schema_with = "highwater_web::http::openapi::timestamp")]
     pub timestamp: DateTime<Utc>,
     /// The details as they were posted; absent where none were.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,7 +47,7 @@ impl<'a> EventBody<'a> {
     }
 }
 
-/// What `POST /events` answers.
+/// The answer of `POST /events`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Recorded")]

@@ -7,7 +7,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use highwater_web::{
-    http::{CORRELATION_ID, Correlation, Problem, check_origin},
+    http::{CORRELATION_ID, CorrelationId, Problem, check_origin},
     shutdown::Shutdown,
 };
 use http_body_util::{BodyExt as _, Full};
@@ -27,7 +27,7 @@ use warp::{
 
 use super::{Config, Front, Task, service};
 
-/// What a path may hold as it is: RFC 3986, section 2.3, and the slashes between its segments.
+/// The characters that a path holds unencoded: RFC 3986, section 2.3, and the slashes between its segments.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Answers events until the sandbox ends: requests, or what a schedule says.
@@ -63,11 +63,11 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
             });
             lambda_runtime::run(handler).await
         }
-        Task::Once(chore) => {
+        Task::Once(job) => {
             let handler = service_fn(move |_: LambdaEvent<IgnoredAny>| {
                 let config = config.clone();
                 async move {
-                    let outcome = service::perform(chore, config).await;
+                    let outcome = service::perform(job, config).await;
                     if let Err(error) = &outcome {
                         log::error!("{error:#}");
                     }
@@ -117,7 +117,7 @@ async fn answered<S>(tree: &mut S, request: Request<Full<Bytes>>) -> Response
 where
     S: Service<Request<Full<Bytes>>, Response = Response, Error = Infallible>,
 {
-    let correlation = request.headers().get(CORRELATION_ID).and_then(Correlation::given);
+    let correlation = request.headers().get(CORRELATION_ID).and_then(CorrelationId::from_header);
     let answer = AssertUnwindSafe(async { tree.call(request).await }).catch_unwind().await;
     let answer = match answer {
         Ok(Ok(answer)) => answer,
@@ -126,7 +126,7 @@ where
     };
     match answer.headers().contains_key(CORRELATION_ID) {
         true => answer,
-        false => correlation.unwrap_or_else(Correlation::made).on(answer),
+        false => correlation.unwrap_or_else(CorrelationId::generate).on(answer),
     }
 }
 

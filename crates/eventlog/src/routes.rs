@@ -5,8 +5,8 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use bytes::Bytes;
 use highwater_web::{
     http::{
-        self, BodyLimits, Correlation, Cors, FieldError, Paths, Problem, answer, correlation, encode_segment,
-        json_body, query, reads, segment, with,
+        self, BodyLimits, CorrelationId, Cors, FieldError, Paths, Problem, answer, correlation,
+        encode_segment, json_body, query, reads, segment, with,
     },
     idempotency::{self, Idempotency},
     identity::uuid,
@@ -20,7 +20,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{Log, NewEvent, Selection, answer::RecordedBody, listing, openapi::DOCUMENT, selection};
+use super::{EventLog, EventQuery, NewLoggedEvent, answer::RecordedBody, listing, openapi::DOCUMENT, query};
 
 /// Each path, and its methods.
 pub static PATHS: Paths = Paths(&[
@@ -39,12 +39,12 @@ pub static PATHS: Paths = Paths(&[
 /// How long `/health` and `/ready` wait for the databases.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// What the routes answer from.
+/// The state that the routes answer from.
 #[derive(Debug)]
 pub struct Api {
     /// The events.
-    pub log: Arc<Log>,
-    /// What a posted body may cost.
+    pub log: Arc<EventLog>,
+    /// The limits of a body.
     pub limits: BodyLimits,
     /// Which other sites' pages may ask.
     pub cors: Option<Cors>,
@@ -65,7 +65,7 @@ pub fn routes(
         .and(correlation())
         .and(idempotency::header())
         .and(json_body(api.limits))
-        .then(|api: Arc<Api>, correlation: Correlation, key: Vec<HeaderValue>, body: Body| async move {
+        .then(|api: Arc<Api>, correlation: CorrelationId, key: Vec<HeaderValue>, body: Body| async move {
             let recorded = record(&api, &key, body).await;
             correlation.on(recorded.unwrap_or_else(Reply::into_response))
         });
@@ -112,8 +112,8 @@ fn probed(api: &Arc<Api>) -> impl Filter<Extract = (), Error = Infallible> + Clo
 }
 
 async fn record(api: &Api, key: &[HeaderValue], body: Body) -> Result<Response, Problem> {
-    let new = NewEvent::read(&body?, api.limits.max_depth)?;
-    // What the key was used for is kept with the event, so that nothing of the request is needed here.
+    let new = NewLoggedEvent::read(&body?, api.limits.max_depth)?;
+    // The event keeps the request that the key was used for, so nothing of it is needed here.
     let key = Idempotency::read(key, &())?;
     let event = api.log.record(new, key).await?.metadata;
     let mut response = answer(StatusCode::CREATED, &RecordedBody { event_id: event.event_id });
@@ -125,9 +125,9 @@ async fn record(api: &Api, key: &[HeaderValue], body: Body) -> Result<Response, 
 }
 
 async fn list(api: &Api, user: &str, path: &str, query: &str) -> Result<Response, Problem> {
-    let selection = Selection::read(user, query)?;
-    let listing = api.log.list(&selection).await?;
-    let link = listing.next.and_then(|next| selection.link(path, next));
+    let query = EventQuery::read(user, query)?;
+    let listing = api.log.list(&query).await?;
+    let link = listing.next.and_then(|next| query.link(path, next));
     let mut response = http::json(listing.body);
     if let Some(link) = link {
         response.headers_mut().insert(header::LINK, link);
@@ -136,7 +136,7 @@ async fn list(api: &Api, user: &str, path: &str, query: &str) -> Result<Response
 }
 
 async fn find(api: &Api, user: &str, event: &str) -> Result<Response, Problem> {
-    let user = selection::user_id(user)?;
+    let user = query::user_id(user)?;
     let fault = |message| Problem::invalid(vec![FieldError::new("eventId", message)]);
     let event = uuid(&segment("eventId", event)?).map_err(fault)?;
     let found = api.log.find(&user, event).await?;

@@ -12,7 +12,7 @@ use highwater_web::{
 use warp::{Filter, reply::Response};
 
 use super::{
-    Api, Chore, Config, Front, Limits, Log, PATHS, dynamodb::DynamoDbStore, routes,
+    Api, Config, EventLog, Front, Job, Limits, PATHS, dynamodb::DynamoDbStore, routes,
     sql_server::SqlServerStore,
 };
 
@@ -23,8 +23,8 @@ use super::{
 /// None once it listens.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     let (tree, traffic) = tree(&config, Front::Server, &shutdown)?;
-    let requests = shutdown.part("requests");
-    log::info!("listening on http://{}", listeners.clients.local_addr()?);
+    let requests = shutdown.component("requests");
+    log::info!("listening on {}://{}", config.http.scheme(), listeners.clients.local_addr()?);
     http::serve(tree, listeners, &config.http, traffic, &shutdown).await;
     drop(requests);
     Ok(())
@@ -35,9 +35,9 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
 /// # Errors
 ///
 /// A database cannot be reached, or refuses.
-pub async fn perform(chore: Chore, config: Config) -> anyhow::Result<()> {
-    match chore {
-        Chore::Sweep { from } => {
+pub async fn perform(job: Job, config: Config) -> anyhow::Result<()> {
+    match job {
+        Job::Sweep { from } => {
             let log = log(&config, Front::Server);
             let swept = log.sweep(Utc::now(), from).await.context("the sweep came to no end")?;
             log::info!(
@@ -45,7 +45,7 @@ pub async fn perform(chore: Chore, config: Config) -> anyhow::Result<()> {
                 "swept"
             );
         }
-        Chore::Migrate => {
+        Job::Migrate => {
             let made = DynamoDbStore::migrate(&config.dynamodb).await?;
             let applied = SqlServerStore::migrate(&config.sql_server).await?;
             if applied == SqlServerStore::MIGRATIONS && !made {
@@ -62,13 +62,13 @@ pub async fn perform(chore: Chore, config: Config) -> anyhow::Result<()> {
 }
 
 /// The log of these settings, behind that front.
-pub fn log(config: &Config, front: Front) -> Log {
+pub fn log(config: &Config, front: Front) -> EventLog {
     let limits = Limits { timeout: config.timeout, grace: config.http.request_timeout, front };
     let metadata = Arc::new(SqlServerStore::new(&config.sql_server));
-    Log::new(metadata, Arc::new(DynamoDbStore::new(&config.dynamodb)), limits)
+    EventLog::new(metadata, Arc::new(DynamoDbStore::new(&config.dynamodb)), limits)
 }
 
-/// What answers the requests that this front hands over, until that stop; and where they are counted.
+/// The routes behind this front, until that stop, and the counters of their requests.
 ///
 /// # Errors
 ///
@@ -85,7 +85,7 @@ pub fn tree(
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
         shutdown: shutdown.clone(),
-        particular: Some(Arc::clone(&log) as _),
+        status_source: Some(Arc::clone(&log) as _),
         ..Operations::without_kafka("highwater-eventlog", Arc::clone(&traffic))
     });
     let api = Api { log, limits: config.http.body_limits(), cors: config.http.cors.clone(), operations };

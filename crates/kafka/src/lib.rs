@@ -119,7 +119,10 @@ pub mod wire;
 pub use backoff::Backoff;
 pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, ConsumerConfig, OffsetReset, ProducerConfig, TopicConfig};
-pub use consumer::{CommittedOffset, Consumer, ReadError, Reader, Watermark};
+// For its tests: consumers write and read it themselves.
+#[doc(hidden)]
+pub use consumer::CommittedOffset;
+pub use consumer::{Consumer, ReadError, Reader, Watermark};
 pub use counts::{ConsumerCounts, ProducerMetrics};
 pub use dead_letter::DlqPublisher;
 pub use envelope::{CORRELATION_ID, Context, Envelope, correlation_of};

@@ -23,7 +23,7 @@ async fn answer(api: &Api, id: &str, query: &str) -> Result<Response, Problem> {
     let found = if wait.is_zero() {
         api.store.get(id).await
     } else {
-        http::grant(wait);
+        http::extend_deadline(wait);
         tokio::select! {
             found = api.store.wait_for(id, wait) => found,
             // A stopping service processes nothing more.

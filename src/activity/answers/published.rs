@@ -4,8 +4,8 @@ use bytes::Bytes;
 use chrono::Utc;
 use highwater_kafka::{Context, PublishError, Receipt};
 use highwater_web::{
-    http::{Correlation, Problem, json, json_text},
-    unpublished::unpublished,
+    http::{CorrelationId, Problem, json, json_text},
+    publish_problem::publish_problem,
 };
 use uuid::Uuid;
 use warp::{
@@ -56,10 +56,10 @@ async fn publish(
         Err(problem) => return problem.into_response(),
     };
     let id = event.id();
-    let given = given.as_ref().and_then(Correlation::given);
+    let given = given.as_ref().and_then(CorrelationId::from_header);
     let context = given.as_ref().map(|given| Context::correlated(given.as_str())).unwrap_or_default();
     // Without one, the event's own id connects its answer, record and log lines.
-    let correlation = given.clone().unwrap_or_else(|| Correlation::of(id)).of_this_request();
+    let correlation = given.clone().unwrap_or_else(|| CorrelationId::from_uuid(id)).of_this_request();
     let receipt = match api.events.send_in(&context, event).await {
         Ok(receipt) => receipt,
         Err(error) => return correlation.on(failure(id, error).into_response()),
@@ -102,5 +102,5 @@ fn acknowledged(status: StatusCode, body: String, id: Uuid, receipt: Receipt) ->
 /// event again: the event is stored once, however often it was written.
 pub(in crate::activity) fn failure(id: Uuid, error: PublishError) -> Problem {
     const SAFE: &str = "Posting it again with this eventId is safe: an eventId is stored once";
-    unpublished(error, SAFE).with_member("eventId", id.to_string())
+    publish_problem(error, SAFE).with_member("eventId", id.to_string())
 }

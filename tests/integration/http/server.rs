@@ -4,7 +4,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use highwater_web::{
-    http::{self, AccessLog, Config, Hosts, Listeners, Paths, Problem, Traffic},
+    http::{self, AccessLog, AllowedHosts, Config, Listeners, Paths, Problem, Traffic},
     shutdown::Shutdown,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -21,11 +21,12 @@ pub(super) fn config() -> Config {
         header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(20),
         request_timeout: Duration::from_secs(5),
+        https: None,
         ops_port: None,
         max_connections: 100,
         max_connections_per_address: None,
         max_bytes: None,
-        hosts: Hosts::Any,
+        hosts: AllowedHosts::Any,
         cors: None,
         trusted_origins: Vec::new(),
         trusted_proxies: Vec::new(),
@@ -102,7 +103,7 @@ fn routes(
         });
     let never = warp::path!("never").then(std::future::pending::<Response>);
     let patient = warp::path!("patient" / u64).then(|seconds| async move {
-        http::grant(Duration::from_secs(seconds));
+        http::extend_deadline(Duration::from_secs(seconds));
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         "at last".into_response()
     });

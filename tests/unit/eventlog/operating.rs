@@ -1,6 +1,6 @@
 //! `/health`, `/ready`, `/metrics`, methods, and pages of other sites.
 
-use highwater_eventlog::StoreError;
+use highwater_eventlog::DatabaseError;
 use highwater_web::http::Cors;
 
 use super::fakes::{Service, Trouble, body};
@@ -20,7 +20,7 @@ async fn health_tells_of_each_database_and_ready_needs_both() {
     for (database, script) in scripts {
         script.set(
             "probe",
-            Trouble::Fails(StoreError::Away("connection refused by 10.0.0.1".to_owned())),
+            Trouble::Fails(DatabaseError::Away("connection refused by 10.0.0.1".to_owned())),
             usize::MAX,
         );
         let health = service.get("/health").await.ok(200);

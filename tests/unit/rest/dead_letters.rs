@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use highwater_kafka::{Cluster, ClusterConfig, ConsumerConfig, Topic};
 use highwater_web::{
     dead_letters::{DlqAdmin, Topics},
-    http::{Bearer, Door},
+    http::{AdminAuth, BearerToken},
 };
 
 use super::service::{Answer, Service};
@@ -30,7 +30,7 @@ fn service() -> Service {
     let admin = DlqAdmin::new(
         topics,
         &consumer,
-        Arc::new(Door::new(Bearer::of(TOKEN))),
+        Arc::new(AdminAuth::new(BearerToken::new(TOKEN))),
         3,
         service.limits,
         4 * second,
@@ -97,7 +97,7 @@ async fn whoever_does_not_bear_the_token_gets_401_and_is_told_what_is_taken() {
 
 #[test]
 fn a_token_is_not_shown() {
-    assert_eq!(format!("{:?}", Bearer::of(TOKEN)), "Bearer(…)");
+    assert_eq!(format!("{:?}", BearerToken::new(TOKEN)), "Bearer(…)");
 }
 
 #[tokio::test]

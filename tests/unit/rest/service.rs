@@ -17,7 +17,7 @@ use highwater_kafka::{
 };
 use highwater_web::{
     dead_letters::DlqAdmin,
-    http::{BodyLimits, Door, Traffic},
+    http::{AdminAuth, BodyLimits, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
 };
@@ -40,6 +40,13 @@ impl Publisher for FakePublisher {
     }
 }
 
+/// A default, changed: the library's status has no literals outside of it.
+pub(crate) fn changed<T: Default>(change: impl FnOnce(&mut T)) -> T {
+    let mut value = T::default();
+    change(&mut value);
+    value
+}
+
 /// The service under test.
 pub(crate) struct Service {
     pub(crate) publisher: Arc<FakePublisher>,
@@ -48,7 +55,7 @@ pub(crate) struct Service {
     pub(crate) description: Arc<GroupDescription>,
     pub(crate) conflicts: Arc<Conflicts>,
     pub(crate) embedded: bool,
-    pub(crate) door: Option<Arc<Door>>,
+    pub(crate) admin_auth: Option<Arc<AdminAuth>>,
     pub(crate) limits: BodyLimits,
     pub(crate) listing_limit: Arc<ConcurrencyLimit>,
     pub(crate) dead_letters: Option<Arc<DlqAdmin>>,
@@ -67,7 +74,7 @@ impl Service {
             description: Arc::new(GroupDescription::from_fn(|| Box::pin(ready(Ok(Vec::new()))))),
             conflicts: Arc::default(),
             embedded: false,
-            door: None,
+            admin_auth: None,
             limits: BodyLimits {
                 max_bytes: 64 * 1024,
                 max_depth: 32,
@@ -105,9 +112,9 @@ impl Service {
         let operations = Operations {
             embedded: self.embedded,
             shutdown: self.shutdown.clone(),
-            door: self.door.clone(),
+            admin_auth: self.admin_auth.clone(),
             memberships: vec![membership],
-            particular: Some(Arc::new(store_status)),
+            status_source: Some(Arc::new(store_status)),
             ..Operations::new("highwater", self.status.subscribe(), Arc::new(Traffic::new(&PATHS).unwrap()))
         };
         let api = Api {

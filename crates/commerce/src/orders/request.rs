@@ -1,4 +1,4 @@
-//! What clients ask of the order service.
+//! The requests of the order service.
 
 use highwater_web::{
     fields::{Fields, line},
@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{currency, event::Item, price::Price};
+use super::{currency, event::OrderItem, price::Price};
 
 /// The most items of an order.
 pub const MOST_ITEMS: usize = 100;
@@ -22,11 +22,11 @@ pub(super) const LONGEST_SKU: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NewOrder {
-    /// Who orders.
+    /// The user who orders.
     pub user_id: Uuid,
-    /// What: 1 to 100 items.
+    /// 1 to 100 items.
     #[schemars(length(min = 1, max = MOST_ITEMS))]
-    pub items: Vec<Item>,
+    pub items: Vec<OrderItem>,
     /// In which the prices are: a code of ISO 4217, which says how many digits they have after the point at most.
     #[schemars(schema_with = "currency_schema")]
     pub currency: String,
@@ -39,10 +39,12 @@ impl NewOrder {
     ///
     /// 400 with every fault.
     pub fn read(body: &[u8], max_depth: usize) -> Result<Self, Problem> {
-        let mut fields = Fields::of(body, max_depth)?;
+        let mut fields = Fields::of(body, max_depth, &["userId", "items", "currency"])?;
         let user_id = fields.text("userId", uuid);
         let currency = fields.text("currency", code);
-        let items = fields.objects("items", MOST_ITEMS, |fields| item(fields, currency.as_deref()));
+        let items = fields.objects("items", MOST_ITEMS, &["sku", "quantity", "unitPrice"], |fields| {
+            item(fields, currency.as_deref())
+        });
         let read = match (user_id, items, currency) {
             (Some(user_id), Some(items), Some(currency)) => Some(Self { user_id, items, currency }),
             _ => None,
@@ -51,11 +53,11 @@ impl NewOrder {
     }
 }
 
-fn item(fields: &mut Fields<'_>, currency: Option<&str>) -> Option<Item> {
+fn item(fields: &mut Fields<'_>, currency: Option<&str>) -> Option<OrderItem> {
     let sku = fields.text("sku", line(LONGEST_SKU));
     let quantity = fields.whole("quantity", 1, MOST_OF_AN_ITEM.into());
     let unit_price = fields.text("unitPrice", |text| unit_price(text, currency));
-    Some(Item { sku: sku?, quantity: u32::try_from(quantity?).ok()?, unit_price: unit_price? })
+    Some(OrderItem { sku: sku?, quantity: u32::try_from(quantity?).ok()?, unit_price: unit_price? })
 }
 
 /// A price in that currency; in any, where it is not known which.

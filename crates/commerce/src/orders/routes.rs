@@ -6,12 +6,13 @@ use bytes::Bytes;
 use highwater_kafka::Context;
 use highwater_web::{
     http::{
-        self, BodyLimits, Correlation, Parameters, Paths, Problem, correlation, json_body, query, reads, with,
+        self, BodyLimits, CorrelationId, Parameters, Paths, Problem, correlation, json_body, query, reads,
+        with,
     },
     idempotency::{self, Idempotency},
     identity::uuid,
     operations::{self, Operations},
-    page::Page,
+    page::PageRequest,
     resource,
 };
 use warp::{Filter, Reply, filters::path::FullPath, http::HeaderValue, path, reply::Response};
@@ -19,9 +20,9 @@ use warp::{Filter, Reply, filters::path::FullPath, http::HeaderValue, path, repl
 use super::{
     answer::{OrderBody, OrdersBody},
     openapi::DOCUMENT,
-    ordering::{self, Books, Step},
+    order_service::{self, Advance, OrderService},
     request::NewOrder,
-    status::{Action, Status},
+    status::{OrderAction, OrderStatus},
 };
 use crate::state::complete;
 
@@ -47,12 +48,12 @@ pub static PATHS: Paths = Paths(&[
     ("/swagger/{file}", READ),
 ]);
 
-/// What the routes answer from.
+/// The state that the routes answer from.
 #[derive(Debug)]
 pub struct Api {
     /// The users and the orders.
-    pub books: Arc<Books>,
-    /// What a posted body may cost.
+    pub service: Arc<OrderService>,
+    /// The limits of a body.
     pub limits: BodyLimits,
     /// How the service is.
     pub operations: Arc<Operations>,
@@ -68,17 +69,17 @@ pub fn routes(
         .and(correlation())
         .and(idempotency::header())
         .and(json_body(api.limits))
-        .then(|api: Arc<Api>, correlation: Correlation, key, body| async move {
+        .then(|api: Arc<Api>, correlation: CorrelationId, key, body| async move {
             let created = create(&api, &correlation, key, body).await;
             correlation.on(created.into_response())
         });
-    let advance = path!("orders" / String / Action)
+    let advance = path!("orders" / String / OrderAction)
         .and(warp::post())
         .and(with(&api))
         .and(correlation())
         .and(idempotency::header())
         .and(http::header("if-match"))
-        .then(|id: String, action, api: Arc<Api>, correlation: Correlation, key, if_match| async move {
+        .then(|id: String, action, api: Arc<Api>, correlation: CorrelationId, key, if_match| async move {
             let advanced = advance(&api, &id, action, &correlation, key, if_match).await;
             correlation.on(advanced.into_response())
         });
@@ -103,45 +104,45 @@ pub fn routes(
 
 async fn create(
     api: &Api,
-    correlation: &Correlation,
+    correlation: &CorrelationId,
     key: Vec<HeaderValue>,
     body: Result<Bytes, Problem>,
 ) -> Result<Response, Problem> {
     let new = NewOrder::read(&body?, api.limits.max_depth)?;
     let idempotency = Idempotency::read(&key, &new)?;
-    let order = api.books.order(&new, idempotency, &Context::correlated(correlation.as_str())).await?;
+    let order = api.service.order(&new, idempotency, &Context::correlated(correlation.as_str())).await?;
     Ok(resource::created(&format!("/orders/{}", order.order_id), &order, order.version))
 }
 
 async fn advance(
     api: &Api,
     id: &str,
-    action: Action,
-    correlation: &Correlation,
+    action: OrderAction,
+    correlation: &CorrelationId,
     key: Vec<HeaderValue>,
     if_match: Option<HeaderValue>,
 ) -> Result<Response, Problem> {
     let id = resource::id("orderId", id)?;
     let idempotency = Idempotency::read(&key, &(id, action))?;
-    let step = Step { if_match: if_match.as_ref(), idempotency, reason: None };
-    let order = api.books.advance(id, action, step, &Context::correlated(correlation.as_str())).await?;
+    let step = Advance { if_match: if_match.as_ref(), idempotency, reason: None };
+    let order = api.service.advance(id, action, step, &Context::correlated(correlation.as_str())).await?;
     Ok(resource::current(&order, order.version))
 }
 
 fn find(api: &Api, id: &str) -> Result<Response, Problem> {
     let id = resource::id("orderId", id)?;
-    let found = complete(&api.books.orders)?.read(|orders| orders.get(id).cloned());
-    let order = OrderBody::from(&*found.ok_or_else(|| ordering::unknown(id))?);
+    let found = complete(&api.service.orders)?.read(|orders| orders.get(id).cloned());
+    let order = OrderBody::from(&*found.ok_or_else(|| order_service::unknown(id))?);
     Ok(resource::current(&order, order.version))
 }
 
 fn list(api: &Api, path: &str, query: &str) -> Result<Response, Problem> {
     let mut parameters = Parameters::new(query);
     let user = parameters.parsed("userId", uuid);
-    let status = parameters.parsed("status", str::parse::<Status>);
-    let page = Page::read(&mut parameters);
+    let status = parameters.parsed("status", str::parse::<OrderStatus>);
+    let page = PageRequest::read(&mut parameters);
     parameters.finish()?;
-    let (orders, next) = complete(&api.books.orders)?.read(|orders| {
+    let (orders, next) = complete(&api.service.orders)?.read(|orders| {
         let after = orders.after(page.after, user, status);
         page.take(after.map(|(place, order)| (place, Arc::clone(order))), |order| order.bytes())
     });

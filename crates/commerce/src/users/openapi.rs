@@ -8,7 +8,7 @@ use highwater_web::{
     },
     idempotency::Idempotency,
     operations,
-    page::Page,
+    page::PageRequest,
 };
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::state;
 
-/// What `GET /openapi.json` answers: [`document`], as `docs/openapi` has it.
+/// The answer of `GET /openapi.json`: [`document`], as `docs/openapi` has it.
 pub static DOCUMENT: Packed = packed!("users.json", JSON);
 
 const ID: Uuid = uuid!("5b0f2a86-5b8c-5d3e-9e0a-3f1c6a2d7b44");
@@ -54,7 +54,7 @@ fn register(document: &mut Document) {
     let list = Operation::new("get", "listUsers", "Users, by when they registered")
         .query("email", "The one with this e-mail, compared without case.", json!({ "type": "string" }))
         .answers(200, Answer::new("A page of them.").json(users, &page).header(header::LINK));
-    document.add("/users", state::describe_read(Page::describe(list)));
+    document.add("/users", state::describe_read(PageRequest::describe(list)));
 
     let find = Operation::new("get", "findUser", "A user")
         .answers(200, Answer::new("The user.").json(user, &example()).always(header::ETAG));

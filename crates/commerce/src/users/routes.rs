@@ -3,14 +3,15 @@
 use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
-use highwater_table::Ledger;
+use highwater_table::EventSourcedTable;
 use highwater_web::{
     http::{
-        self, BodyLimits, Correlation, Parameters, Paths, Problem, correlation, json_body, query, reads, with,
+        self, BodyLimits, CorrelationId, Parameters, Paths, Problem, correlation, json_body, query, reads,
+        with,
     },
     idempotency::{self, Idempotency},
     operations::{self, Operations},
-    page::Page,
+    page::PageRequest,
     resource,
 };
 use warp::{
@@ -29,7 +30,7 @@ use super::{
     register,
     request::{NewUser, UserChange},
 };
-use crate::state::{Room, complete};
+use crate::state::{MemoryLimit, complete};
 
 /// Each path, and its methods.
 pub static PATHS: Paths = Paths(&[
@@ -44,14 +45,14 @@ pub static PATHS: Paths = Paths(&[
     ("/swagger/{file}", "GET, HEAD, OPTIONS"),
 ]);
 
-/// What the routes answer from.
+/// The state that the routes answer from.
 #[derive(Debug)]
 pub struct Api {
     /// The users.
-    pub users: Arc<Ledger<Users>>,
-    /// What they may take in memory.
-    pub room: Room,
-    /// What a posted body may cost.
+    pub users: Arc<EventSourcedTable<Users>>,
+    /// The limit of their memory.
+    pub memory: MemoryLimit,
+    /// The limits of a body.
     pub limits: BodyLimits,
     /// How the service is.
     pub operations: Arc<Operations>,
@@ -67,7 +68,7 @@ pub fn routes(
         .and(correlation())
         .and(idempotency::header())
         .and(json_body(api.limits))
-        .then(|api: Arc<Api>, correlation: Correlation, key, body| async move {
+        .then(|api: Arc<Api>, correlation: CorrelationId, key, body| async move {
             let created = create(&api, &correlation, key, body).await;
             correlation.on(created.into_response())
         });
@@ -84,7 +85,7 @@ pub fn routes(
         .and(correlation())
         .and(http::header("if-match"))
         .and(json_body(api.limits))
-        .then(|id: String, api: Arc<Api>, correlation: Correlation, if_match, body| async move {
+        .then(|id: String, api: Arc<Api>, correlation: CorrelationId, if_match, body| async move {
             let renamed = rename(&api, &id, &correlation, if_match, body).await;
             correlation.on(renamed.into_response())
         });
@@ -93,7 +94,7 @@ pub fn routes(
         .and(with(&api))
         .and(correlation())
         .and(http::header("if-match"))
-        .then(|id: String, api: Arc<Api>, correlation: Correlation, if_match| async move {
+        .then(|id: String, api: Arc<Api>, correlation: CorrelationId, if_match| async move {
             let deleted = delete(&api, &id, &correlation, if_match).await;
             correlation.on(deleted.into_response())
         });
@@ -112,13 +113,13 @@ pub fn routes(
 
 async fn create(
     api: &Api,
-    correlation: &Correlation,
+    correlation: &CorrelationId,
     key: Vec<HeaderValue>,
     body: Result<Bytes, Problem>,
 ) -> Result<Response, Problem> {
     let new = NewUser::read(&body?, api.limits.max_depth)?;
     let idempotency = Idempotency::read(&key, &new)?;
-    let user = register::register(&api.users, &api.room, &new, idempotency, correlation).await?;
+    let user = register::register(&api.users, &api.memory, &new, idempotency, correlation).await?;
     Ok(resource::created(&format!("/users/{}", user.user_id), &user, user.version))
 }
 
@@ -133,7 +134,7 @@ fn list(api: &Api, path: &str, query: &str) -> Result<Response, Problem> {
     let mut parameters = Parameters::new(query);
     // Not as a text: a plus is part of an address.
     let email = parameters.parsed("email", |text| Ok::<_, &str>(normal_form(text)));
-    let page = Page::read(&mut parameters);
+    let page = PageRequest::read(&mut parameters);
     parameters.finish()?;
     let users = complete(&api.users)?;
     let (users, next) = users.read(|users| match &email {
@@ -150,7 +151,7 @@ fn list(api: &Api, path: &str, query: &str) -> Result<Response, Problem> {
 async fn rename(
     api: &Api,
     id: &str,
-    correlation: &Correlation,
+    correlation: &CorrelationId,
     if_match: Option<HeaderValue>,
     body: Result<Bytes, Problem>,
 ) -> Result<Response, Problem> {
@@ -163,7 +164,7 @@ async fn rename(
 async fn delete(
     api: &Api,
     id: &str,
-    correlation: &Correlation,
+    correlation: &CorrelationId,
     if_match: Option<HeaderValue>,
 ) -> Result<Response, Problem> {
     register::delete(&api.users, resource::id("userId", id)?, if_match.as_ref(), correlation).await?;

@@ -191,7 +191,7 @@ impl PartitionQueue {
                     self.refused = false;
                     self.recovered();
                     if self.required_for_readiness {
-                        self.registry.takes(&self.topic, self.partition);
+                        self.registry.accepted(&self.topic, self.partition);
                     }
                     writer.share();
                     batch.acknowledge(self.partition, first);

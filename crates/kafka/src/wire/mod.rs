@@ -1,11 +1,11 @@
-//! Our own connection to a broker, for what rskafka does not speak: groups, offsets, topic settings,
-//! and fetching logs that rskafka cannot read. Messages are the kafka-protocol crate's.
+//! Our own connection to a broker: requests and responses of the Kafka protocol, with the messages of the kafka-protocol
+//! crate. [`rskafka_client`](crate::rskafka_client) says what goes through rskafka instead.
 
 mod advice;
-mod answer;
 mod authenticate;
 mod batch_head;
 mod batches;
+mod bounded;
 mod connection;
 mod error;
 mod fetch;
@@ -16,8 +16,8 @@ mod records;
 mod stream;
 mod unpack;
 
-pub use answer::decode;
 pub use batches::{Decoded, decode_batches};
+pub use bounded::decode;
 pub use connection::Connection;
 pub(crate) use connection::LONGEST_IDLE;
 pub use error::WireError;

@@ -26,7 +26,8 @@ pub fn routes(admin: Arc<DlqAdmin>) -> Route {
              path: FullPath,
              query: String,
              accept: Option<HeaderValue>| async move {
-                match admin.door.admit(authorization.as_ref(), caller, "listing dead letters").await {
+                match admin.admin_auth.authorize(authorization.as_ref(), caller, "listing dead letters").await
+                {
                     Ok(()) => answers::list(admin, path.as_str(), &query, accept).await,
                     Err(problem) => problem.into_response(),
                 }
@@ -39,8 +40,10 @@ pub fn routes(admin: Arc<DlqAdmin>) -> Route {
         .and(caller())
         .and_then(
             |admin: Arc<DlqAdmin>, authorization: Option<HeaderValue>, caller: Option<IpAddr>| async move {
-                let admitted =
-                    admin.door.admit(authorization.as_ref(), caller, "sending dead letters back").await;
+                let admitted = admin
+                    .admin_auth
+                    .authorize(authorization.as_ref(), caller, "sending dead letters back")
+                    .await;
                 Ok::<_, Rejection>((admitted, admin))
             },
         );

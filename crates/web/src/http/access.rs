@@ -1,13 +1,13 @@
-//! What a connection may ask.
+//! The routes that a connection may use.
 
 use hyper::StatusCode;
 
 use super::{Problem, connection};
 
-/// What those ask who run the service. `/ready` has kinds below it.
+/// The routes for operators. `/ready` has routes below it.
 const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
 
-/// What may be asked on a connection.
+/// The routes that are open to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// Everything.
@@ -16,6 +16,8 @@ pub(super) enum Access {
     Reserve,
     /// How the service is; nothing else is there.
     Probes,
+    /// How the service is; for all else the client must show a certificate.
+    Stranger,
 }
 
 impl Access {
@@ -23,7 +25,9 @@ impl Access {
     pub(super) fn refusal(self, path: &str) -> Option<Problem> {
         match self {
             Self::All => None,
+            Self::Stranger if path == "/metrics" => Some(unknown_client()),
             _ if is_probe(path) => None,
+            Self::Stranger => Some(unknown_client()),
             Self::Reserve => Some(connection::too_many()),
             Self::Probes => Some(Problem::new(
                 StatusCode::NOT_FOUND,
@@ -36,4 +40,10 @@ impl Access {
 /// Whether that path asks how the service is. Such a request is answered whatever others there are.
 pub(super) fn is_probe(path: &str) -> bool {
     PROBES.contains(&path) || path.starts_with("/ready/")
+}
+
+/// 403: TLS could not ask for one in words.
+fn unknown_client() -> Problem {
+    let detail = "clients must show a certificate of an authority that this service knows (HTTPS_CLIENT_CA)";
+    Problem::new(StatusCode::FORBIDDEN, detail)
 }

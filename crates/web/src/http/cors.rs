@@ -5,9 +5,9 @@ use warp::{
     reply::Response,
 };
 
-/// What a page may send beside what it may anyway.
+/// The request headers that a page may send beside the safelisted ones.
 const SENT: HeaderValue = HeaderValue::from_static("content-type, idempotency-key, x-correlation-id");
-/// What a page may read of an answer beside what it may anyway.
+/// The response headers that a page may read beside the safelisted ones.
 const READ: HeaderValue = HeaderValue::from_static("link, location, retry-after, x-correlation-id");
 /// How long a browser need not ask again, in seconds: the longest that browsers take.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
@@ -36,7 +36,7 @@ impl Cors {
         let allowed = match self {
             Self::Any => Some(HeaderValue::from_static("*")),
             Self::Origins(_) => {
-                // Whoever keeps answers must not give one site's to another.
+                // A cache must not give one site's answer to another.
                 response.headers_mut().append(header::VARY, HeaderValue::from_static("origin"));
                 self.admits(origin).then(|| origin.clone())
             }

@@ -1,4 +1,4 @@
-//! What is looked at of a request's head before anything answers it: its framing, and for which host it is.
+//! Checks the head of a request before any route sees it: its framing, and its host.
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ use super::{Config, Problem, authority::Authority, check_origin};
 /// A page of another site can let its own name point to an address of its visitor's machine or network, and is then of
 /// the same origin as what answers there (DNS rebinding). What the browser sends as `Host` still is that name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hosts {
+pub enum AllowedHosts {
     /// Any.
     Any,
     /// This machine itself alone: `localhost`, what ends with `.localhost`, and loopback addresses.
@@ -26,7 +26,7 @@ pub enum Hosts {
     Named(Vec<String>),
 }
 
-impl Hosts {
+impl AllowedHosts {
     fn admit(&self, asked: &Authority<'_>, local: Option<IpAddr>) -> Result<(), Problem> {
         let is_taken = match self {
             Self::Any => true,
@@ -99,6 +99,8 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
     }
     let mut hosts = request.headers().get_all(HOST).iter();
     let fault = match (hosts.next(), hosts.next()) {
+        // Of HTTP/2, the target has it (RFC 9113, section 8.3.1).
+        (None, _) if request.version() == Version::HTTP_2 && target.is_some() => return Ok(()),
         (None, _) if request.version() < Version::HTTP_11 => return Ok(()),
         (None, _) => "Host is missing",
         (Some(_), Some(_)) => "Host is given more than once",
@@ -112,6 +114,6 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
 
 /// 421: RFC 9110, section 15.5.20.
 pub(super) fn misdirected(host: &str) -> Problem {
-    let detail = format!("this is not {host}: ALLOWED_HOSTS names the hosts that requests may be for");
+    let detail = format!("this service does not answer for {host}, which is none of its allowed hosts");
     Problem::new(StatusCode::MISDIRECTED_REQUEST, detail)
 }

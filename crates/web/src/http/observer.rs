@@ -1,4 +1,4 @@
-//! What is told of each answer: it is counted, and has its line in the access log, where that is asked for.
+//! Reports each answer: to the metrics, and to the access log where it is enabled.
 
 use std::{
     net::IpAddr,
@@ -9,7 +9,7 @@ use std::{
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::{Config, Correlation, Network, Traffic, proxies};
+use super::{Config, CorrelationId, Network, Traffic, proxies};
 
 const TARGET: &str = "highwater::access";
 /// How many errors are logged a second; of the others only how many they were.
@@ -27,14 +27,14 @@ pub enum AccessLog {
     All,
 }
 
-/// What was asked for, by whom and when.
+/// A request: its target, its client, its time.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct RequestInfo {
     pub(super) method: Method,
     pub(super) uri: Uri,
-    pub(super) correlation: Option<Correlation>,
+    pub(super) correlation: Option<CorrelationId>,
     pub(super) began: std::time::Instant,
-    /// Who asks, where that is known.
+    /// The client's address, where it is known.
     pub(super) client: Option<IpAddr>,
 }
 
@@ -58,27 +58,27 @@ impl Observer {
         Self { traffic, access, proxies, second: Mutex::default() }
     }
 
-    /// Who asks, by the word of the proxies that are believed.
+    /// The client's address, as the trusted proxies tell it.
     pub(super) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         Some(proxies::client(peer?, headers, &self.proxies))
     }
 
     /// A request is answered now.
-    pub(super) fn answered(&self, asked: &Asked, status: StatusCode) {
-        let took = asked.began.elapsed();
-        self.traffic.count(asked.uri.path(), &asked.method, status, took);
+    pub(super) fn answered(&self, info: &RequestInfo, status: StatusCode) {
+        let took = info.began.elapsed();
+        self.traffic.count(info.uri.path(), &info.method, status, took);
         if self.has(status) {
             log::info!(
                 target: TARGET,
-                client:% = Known(asked.client), method:% = asked.method, path:% = asked.uri.path(),
+                client:% = Known(info.client), method:% = info.method, path:% = info.uri.path(),
                 status = status.as_u16(), durationMs = took.as_micros() as f64 / 1000.0,
-                correlationId = asked.correlation.as_ref().map_or("-", Correlation::as_str);
+                correlationId = info.correlation.as_ref().map_or("-", CorrelationId::as_str);
                 "answered"
             );
         }
     }
 
-    /// What came from there is no request, or there is no room for it, and that is the answer.
+    /// Reports the answer to bytes that are no request, or to a connection over the limit.
     pub(super) fn refused(&self, peer: Option<IpAddr>, status: StatusCode) {
         self.traffic.refused(status);
         if self.has(status) {

@@ -1,7 +1,7 @@
-//! What was asked and answered: how often, and how long it took.
+//! Counts requests and answers, and how long they took.
 //!
-//! A request costs two readings of the clock and five additions to atomics: the counter of each route, method and
-//! status is looked up once, when the first such request comes, and is found by its place from then on.
+//! A request costs two clock readings and five atomic additions: the counter of each route, method and status is looked up
+//! at its first request, and is found by its index from then on.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use prometheus::{
     core::Collector, proto::MetricFamily,
 };
 
-use super::{Paths, room::Room};
+use super::{Paths, limiter::ConnectionLimiter};
 
 /// The upper bounds of the histogram's buckets, in seconds.
 const BUCKETS: [f64; 14] =
@@ -23,10 +23,10 @@ const BUCKETS: [f64; 14] =
 /// The methods that some route takes.
 const METHODS: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
-/// The statuses that are kept a place for; others cost a lookup.
+/// The statuses with an index; others cost a lookup.
 const STATUSES: [u16; 20] =
     [200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 431, 500, 503];
-/// What a path or a method is called that nobody serves: clients cannot make up label values.
+/// The label of an unknown path or method, so that clients cannot make up label values.
 const OTHER: &str = "other";
 
 /// The requests of a server, by route, method and status.
@@ -35,20 +35,20 @@ pub struct Traffic {
     requests: IntCounterVec,
     durations: HistogramVec,
     /// One a route and method, the others' last.
-    places: Box<[Place]>,
-    /// Who is connected, once somebody can be.
-    room: OnceLock<Arc<Room>>,
+    routes: Box<[RouteMetrics]>,
+    /// The open connections, once the server listens.
+    limiter: OnceLock<Arc<ConnectionLimiter>>,
 }
 
-/// What is counted of one route and method.
+/// The metrics of one route and method.
 #[derive(Default)]
-struct Place {
+struct RouteMetrics {
     durations: OnceLock<Histogram>,
     requests: [OnceLock<IntCounter>; STATUSES.len()],
 }
 
 impl Traffic {
-    /// Counts by these paths, under their patterns.
+    /// Counters by the patterns of these paths.
     ///
     /// # Errors
     ///
@@ -59,13 +59,13 @@ impl Traffic {
             "highwater_http_request_duration_seconds",
             "From a request's head to the beginning of its answer.",
         );
-        let places = (paths.0.len() + 1) * (METHODS.len() + 1);
+        let routes = (paths.0.len() + 1) * (METHODS.len() + 1);
         Ok(Self {
             paths,
             requests: IntCounterVec::new(requests, &["route", "method", "status"])?,
             durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["route", "method"])?,
-            places: std::iter::repeat_with(Place::default).take(places).collect(),
-            room: OnceLock::new(),
+            routes: std::iter::repeat_with(RouteMetrics::default).take(routes).collect(),
+            limiter: OnceLock::new(),
         })
     }
 
@@ -74,55 +74,55 @@ impl Traffic {
         self.requests.with_label_values(&[OTHER, OTHER, status.as_str()]).inc();
     }
 
-    /// Tells of those who are connected, too; of the first such room alone.
-    pub(super) fn watch(&self, room: &Arc<Room>) {
-        self.room.get_or_init(|| Arc::clone(room));
+    /// Reports the open connections of this limiter too; only the first call counts.
+    pub(super) fn watch(&self, limiter: &Arc<ConnectionLimiter>) {
+        self.limiter.get_or_init(|| Arc::clone(limiter));
     }
 
     /// Counts a request that took so long until its answer began.
     pub fn count(&self, path: &str, method: &Method, status: StatusCode, took: Duration) {
         let route = self.paths.place(path);
         let method = METHODS.iter().position(|known| known == method);
-        let place =
+        let index =
             route.unwrap_or(self.paths.0.len()) * (METHODS.len() + 1) + method.unwrap_or(METHODS.len());
         let route = route.map_or(OTHER, |route| self.paths.0[route].0);
         let method = method.map_or(OTHER, |method| METHODS[method].as_str());
 
-        let place = &self.places[place];
+        let index = &self.routes[index];
         let durations = || self.durations.with_label_values(&[route, method]);
-        place.durations.get_or_init(durations).observe(took.as_secs_f64());
+        index.durations.get_or_init(durations).observe(took.as_secs_f64());
         let requests = || self.requests.with_label_values(&[route, method, status.as_str()]);
         match STATUSES.iter().position(|known| *known == status) {
-            Some(known) => place.requests[known].get_or_init(requests).inc(),
+            Some(known) => index.requests[known].get_or_init(requests).inc(),
             None => requests().inc(),
         }
     }
 
-    /// What was counted so far, and who is connected.
+    /// The metrics so far, and the open connections.
     pub fn families(&self) -> Vec<MetricFamily> {
         let mut families = self.requests.collect();
         families.extend(self.durations.collect());
         // Names that are not well-formed would be found by every test of these figures.
-        families.extend(self.room.get().and_then(|room| connected(room).ok()).into_iter().flatten());
+        families.extend(self.limiter.get().and_then(|limiter| connected(limiter).ok()).into_iter().flatten());
         families.retain(|family| !family.get_metric().is_empty());
         families
     }
 }
 
-fn connected(room: &Room) -> prometheus::Result<Vec<MetricFamily>> {
+fn connected(limiter: &ConnectionLimiter) -> prometheus::Result<Vec<MetricFamily>> {
     let value = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let (all, idle) = (room.connections(), room.idle());
+    let (all, idle) = (limiter.connections(), limiter.idle());
     let connections = Opts::new("highwater_http_connections", "Open connections, by what they do.");
     let connections = IntGaugeVec::new(connections, &["state"])?;
     connections.with_label_values(&["idle"]).set(value(idle));
     connections.with_label_values(&["busy"]).set(value(all.saturating_sub(idle)));
     let taken = IntGauge::new(
-        "highwater_http_bytes",
+        "highwater_http_memory_bytes",
         "About what connections, their requests and answers take in memory.",
     )?;
-    taken.set(value(room.budget().taken()));
-    let limit = IntGauge::new("highwater_http_max_bytes", "The most that they may take.")?;
-    limit.set(value(room.budget().limit()));
+    taken.set(value(limiter.budget().taken()));
+    let limit = IntGauge::new("highwater_http_memory_limit_bytes", "The most that they may take.")?;
+    limit.set(value(limiter.budget().limit()));
     Ok([connections.collect(), taken.collect(), limit.collect()].into_iter().flatten().collect())
 }
 

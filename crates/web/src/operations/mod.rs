@@ -1,28 +1,28 @@
-//! What every service tells of itself to those who run it: `/health`, `/ready`, `/group` and `/metrics`.
+//! The routes for operators that every service has: `/health`, `/ready`, `/group` and `/metrics`.
 
 mod group;
 mod health;
 mod metrics;
 mod openapi;
 mod process;
-mod view;
+mod visibility;
 
 use std::{fmt, sync::Arc};
 
 use highwater_kafka::{
     ConsumerCounts, ConsumerHandle, KafkaStatus, Producer, Status, group::GroupDescription,
 };
-use highwater_table::Followed;
+use highwater_table::TableStatusSource;
 use serde_json::{Map, Value};
 use tokio::{sync::watch, time::Instant};
-use view::View;
+use visibility::Visibility;
 use warp::{Filter, Reply, http::HeaderValue, reply::Response};
 
-pub use metrics::{Figure, Kind};
+pub use metrics::{Metric, MetricKind};
 pub use openapi::{Reads, describe};
 
 use crate::{
-    http::{Door, Route, Traffic, caller, first_of, header, reads, with},
+    http::{AdminAuth, Route, Traffic, caller, first_of, header, reads, with},
     shutdown::Shutdown,
 };
 
@@ -32,22 +32,22 @@ pub struct Operations {
     pub service: &'static str,
     /// Whether Kafka is the one inside this process.
     pub embedded: bool,
-    /// What is known of Kafka, where it has to do with it.
+    /// The status of Kafka, where the service uses it.
     pub kafka: Option<watch::Receiver<Status>>,
-    /// What it is a member of.
+    /// The memberships in consumer groups.
     pub memberships: Vec<Membership>,
     /// The state that it keeps by the log.
-    pub ledgers: Vec<Arc<dyn Followed>>,
-    /// Who writes.
+    pub tables: Vec<Arc<dyn TableStatusSource>>,
+    /// The producers.
     pub producers: Vec<Arc<Producer>>,
     /// Tells when the service is about to stop.
     pub shutdown: Shutdown,
-    /// Who sees addresses; nobody where there is none.
-    pub door: Option<Arc<Door>>,
-    /// What is asked and answered.
+    /// Checks the admin token, which shows addresses; nobody sees them where this is absent.
+    pub admin_auth: Option<Arc<AdminAuth>>,
+    /// The counters of requests.
     pub traffic: Arc<Traffic>,
-    /// What only this service has to tell.
-    pub particular: Option<Arc<dyn Particular>>,
+    /// The status that only this service has.
+    pub status_source: Option<Arc<dyn StatusSource>>,
 }
 
 /// One topic that a service reads as a member of a group.
@@ -57,9 +57,9 @@ pub struct Membership {
     pub topic: Arc<str>,
     /// How the group is, as this member sees it.
     pub status: watch::Receiver<Status>,
-    /// What was done.
+    /// The counters.
     pub counts: Arc<ConsumerCounts>,
-    /// Who is in the group.
+    /// The members of the group.
     pub description: Arc<GroupDescription>,
 }
 
@@ -75,18 +75,18 @@ impl Membership {
     }
 }
 
-/// What one service has to tell beside what all have.
-pub trait Particular: Send + Sync + 'static {
+/// The status of one service beside what all services have.
+pub trait StatusSource: Send + Sync + 'static {
     /// Members of the body of `/health`.
     fn health(&self) -> Map<String, Value>;
 
-    /// What keeps the service from being ready, beside what all services need.
+    /// The reason why the service is not ready, beside those that all services share.
     fn obstacle(&self) -> Option<String> {
         None
     }
 
     /// Figures for `/metrics`.
-    fn figures(&self) -> Vec<Figure>;
+    fn metrics(&self) -> Vec<Metric>;
 }
 
 impl Operations {
@@ -102,12 +102,12 @@ impl Operations {
             embedded: false,
             kafka: None,
             memberships: Vec::new(),
-            ledgers: Vec::new(),
+            tables: Vec::new(),
             producers: Vec::new(),
             shutdown: Shutdown::new(),
-            door: None,
+            admin_auth: None,
             traffic,
-            particular: None,
+            status_source: None,
         }
     }
 
@@ -153,11 +153,11 @@ pub fn routes(operations: &Arc<Operations>) -> Route {
             .and(header("authorization"))
             .and(caller())
     };
-    let known = |path: &'static str, answer: fn(&Operations, View) -> Response| {
+    let known = |path: &'static str, answer: fn(&Operations, Visibility) -> Response| {
         at(path)
             .then(move |operations: Arc<Operations>, token: Option<HeaderValue>, caller| async move {
-                match View::of(&operations, token.as_ref(), caller, path).await {
-                    Ok(view) => answer(&operations, view),
+                match Visibility::of(&operations, token.as_ref(), caller, path).await {
+                    Ok(visibility) => answer(&operations, visibility),
                     Err(problem) => problem.into_response(),
                 }
             })
@@ -165,8 +165,8 @@ pub fn routes(operations: &Arc<Operations>) -> Route {
     };
     let group =
         at("group").then(|operations: Arc<Operations>, token: Option<HeaderValue>, caller| async move {
-            match View::of(&operations, token.as_ref(), caller, "group").await {
-                Ok(view) => group::group(operations, view).await,
+            match Visibility::of(&operations, token.as_ref(), caller, "group").await {
+                Ok(visibility) => group::group(operations, visibility).await,
                 Err(problem) => problem.into_response(),
             }
         });

@@ -5,12 +5,12 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::{
-    group::{Body, Groups},
+    group::{GroupBody, GroupsBody},
     health::{Health, Ready, not_ready, progress},
 };
 use crate::http::openapi::{Answer, Document, Operation};
 
-/// What a service reads in its consumer group.
+/// The topics that a service reads in its consumer group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reads {
     /// It has nothing to do with Kafka.
@@ -25,7 +25,7 @@ pub enum Reads {
 
 /// Describes `/health`, `/ready`, `/ready/read`, `/group` and `/metrics`. `particular` are the members of the body of `/health` that
 /// this service alone has, with their schemas and an example.
-pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Value, Value)]) {
+pub fn describe(document: &mut Document, reads: Reads, status_source: &[(&str, Value, Value)]) {
     document.tag("Operations", "How the service is, for those who run it.");
     let on_kafka = reads != Reads::NoKafka;
     let mut schema = if on_kafka { document.schema::<Health>() } else { health_without_kafka() };
@@ -34,11 +34,11 @@ pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Valu
         true => example["kafka"] = json!({ "connected": true }),
         false => example["service"] = "highwater-eventlog".into(),
     }
-    if !particular.is_empty() {
+    if !status_source.is_empty() {
         let members: Map<_, _> =
-            particular.iter().map(|(name, schema, _)| ((*name).to_owned(), schema.clone())).collect();
+            status_source.iter().map(|(name, schema, _)| ((*name).to_owned(), schema.clone())).collect();
         schema = json!({ "allOf": [schema, { "type": "object", "properties": members }] });
-        for (name, _, value) in particular {
+        for (name, _, value) in status_source {
             example[*name] = value.clone();
         }
     }
@@ -54,7 +54,8 @@ pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Valu
             .answers(200, Answer::new("The process lives.").json(schema, &example)),
     );
     let ready = document.schema::<Ready>();
-    let behind = PartitionStatus { position: 17, goal: Some(42), ..PartitionStatus::default() };
+    let mut behind = PartitionStatus::default();
+    (behind.position, behind.goal) = (17, Some(42));
     let obstacle = match on_kafka {
         true => not_ready("0 of 1 partitions are restored".to_owned(), vec![progress(&behind)]),
         false => not_ready("SQL Server cannot be used: no answer in time".to_owned(), Vec::new()),
@@ -90,9 +91,9 @@ pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Valu
             "partitions": { "user-activity-events": [0] } }] });
     let group = match reads {
         Reads::NoKafka | Reads::Nothing => None,
-        Reads::OneTopic => Some((document.schema::<Body<'_>>(), group)),
+        Reads::OneTopic => Some((document.schema::<GroupBody<'_>>(), group)),
         Reads::Topics => {
-            Some((document.schema::<Groups<'_>>(), json!({ "groups": { "order-events": group } })))
+            Some((document.schema::<GroupsBody<'_>>(), json!({ "groups": { "order-events": group } })))
         }
     };
     if let Some((schema, example)) = group {

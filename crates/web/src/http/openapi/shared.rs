@@ -1,4 +1,4 @@
-//! What the documents of all services have: headers, moments, and the routes of the documents themselves.
+//! The parts that all documents share: headers, timestamps, and the routes of the documents themselves.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
@@ -6,13 +6,13 @@ use uuid::Uuid;
 use warp::http::{HeaderName, HeaderValue, header};
 
 use super::{Answer, Document, FILES, Operation};
-use crate::http::{Correlation, JSON, check_match, etag, nothing};
+use crate::http::{CorrelationId, JSON, check_match, etag, nothing};
 
 /// `X-Correlation-Id`, as it is written.
 pub(super) const CORRELATION: &str = "X-Correlation-Id";
 
 /// A moment as the services write it, for `schemars(schema_with)`.
-pub fn moment(_: &mut SchemaGenerator) -> Schema {
+pub fn timestamp(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "format": "date-time",
@@ -35,7 +35,7 @@ pub fn correlated(operation: Operation) -> Operation {
     let schema = json!({
         "type": "string",
         "minLength": 1,
-        "maxLength": Correlation::LONGEST,
+        "maxLength": CorrelationId::LONGEST,
         "pattern": "^[!-~]+$",
     });
     operation.header(

@@ -1,4 +1,4 @@
-//! How the databases are, as the last call to each went.
+//! The health of the databases, by the outcome of the last call to each.
 
 use std::{
     mem::discriminant,
@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use highwater_web::operations::{Figure, Particular};
+use highwater_web::operations::{Metric, StatusSource};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Log, StoreError, StoreResult, deadline::Deadline};
+use super::{DatabaseError, DatabaseResult, EventLog, deadline::Deadline};
 
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +29,16 @@ impl Database {
     }
 }
 
-/// What a client may know of a database's failure.
-pub(super) fn reason(database: Database, error: &StoreError) -> String {
+/// A database's failure, as clients may see it.
+pub(super) fn reason(database: Database, error: &DatabaseError) -> String {
     let name = database.name();
     match error {
-        StoreError::Throttled(_) => format!("{name} has too much to do"),
-        StoreError::Late => format!("{name} did not answer in time"),
-        StoreError::Away(_) | StoreError::Refused(_) | StoreError::Unfit(_) | StoreError::TooLarge => {
+        DatabaseError::Throttled(_) => format!("{name} has too much to do"),
+        DatabaseError::Late => format!("{name} did not answer in time"),
+        DatabaseError::Away(_)
+        | DatabaseError::Refused(_)
+        | DatabaseError::Invalid(_)
+        | DatabaseError::TooLarge => {
             format!("{name} cannot be used")
         }
     }
@@ -56,18 +59,18 @@ pub(super) struct Databases {
 pub(super) struct DatabaseState {
     /// Whether the last call to it went well.
     pub(super) connected: bool,
-    /// What went wrong, while it has not been put right.
+    /// The last error, while it lasts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
 }
 
-/// What is wrong with each; nothing, as far as is known.
+/// The last error of each; none at the start.
 #[derive(Debug, Default)]
-pub struct Pulse([Mutex<Option<StoreError>>; 2]);
+pub struct DatabaseHealth([Mutex<Option<DatabaseError>>; 2]);
 
-impl Pulse {
+impl DatabaseHealth {
     /// Notes how a call went; the log hears of it when that is news.
-    pub(super) fn note<T>(&self, database: Database, outcome: &StoreResult<T>) {
+    pub(super) fn note<T>(&self, database: Database, outcome: &DatabaseResult<T>) {
         let error = outcome.as_ref().err().filter(|error| !error.is_of_one());
         let before = std::mem::replace(&mut *self.lock(database), error.cloned());
         let database = database.name();
@@ -92,7 +95,7 @@ impl Pulse {
         databases.into_iter().map(|databases| ("databases".to_owned(), databases)).collect()
     }
 
-    /// What keeps the service from being ready.
+    /// The reason why the service is not ready.
     pub fn obstacle(&self) -> Option<String> {
         [Database::Metadata, Database::Details].into_iter().find_map(|database| {
             let error = self.lock(database).clone()?;
@@ -100,38 +103,38 @@ impl Pulse {
         })
     }
 
-    fn lock(&self, database: Database) -> std::sync::MutexGuard<'_, Option<StoreError>> {
+    fn lock(&self, database: Database) -> std::sync::MutexGuard<'_, Option<DatabaseError>> {
         // Each change is a single assignment: a panic cannot have left half of one.
         self.0[database as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Log {
+impl EventLog {
     /// Asks both databases how they are.
     pub async fn probe(&self, patience: Duration) {
         let deadline = Deadline::after(patience);
         let metadata = async {
             let outcome = deadline.within(self.metadata.probe()).await;
-            self.pulse.note(Database::Metadata, &outcome);
+            self.databases.note(Database::Metadata, &outcome);
         };
         let details = async {
             let outcome = deadline.within(self.details.probe()).await;
-            self.pulse.note(Database::Details, &outcome);
+            self.databases.note(Database::Details, &outcome);
         };
         tokio::join!(metadata, details);
     }
 }
 
-impl Particular for Log {
+impl StatusSource for EventLog {
     fn health(&self) -> Map<String, Value> {
-        self.pulse.health()
+        self.databases.health()
     }
 
     fn obstacle(&self) -> Option<String> {
-        self.pulse.obstacle()
+        self.databases.obstacle()
     }
 
-    fn figures(&self) -> Vec<Figure> {
-        self.counts.figures()
+    fn metrics(&self) -> Vec<Metric> {
+        self.counts.metrics()
     }
 }

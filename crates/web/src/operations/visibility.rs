@@ -1,25 +1,25 @@
-//! Who sees what: addresses of brokers and the user's name are for who bears the admin token, and for the log.
+//! Visibility: only the admin token and the log show the addresses of brokers and the user's name.
 
 use std::{net::IpAddr, sync::Arc};
 
 use highwater_kafka::{GroupStatus, KafkaStatus, group::GroupMember};
-use highwater_table::LedgerStatus;
+use highwater_table::TableStatus;
 use warp::http::HeaderValue;
 
 use super::Operations;
-use crate::{discreet::discreet, http::Problem};
+use crate::{http::Problem, redact::redact};
 
 /// How much a caller is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum View {
+pub(super) enum Visibility {
     /// All.
-    Whole,
+    Full,
     /// The kind of trouble, without an address or a user.
     Public,
 }
 
-impl View {
-    /// What this caller may see. Who shows no token sees what anybody may, and who shows a wrong one nothing.
+impl Visibility {
+    /// The visibility for this caller: public without a token, an error with a wrong one.
     pub(super) async fn of(
         operations: &Operations,
         authorization: Option<&HeaderValue>,
@@ -29,8 +29,10 @@ impl View {
         let is_token = |given: &&HeaderValue| {
             given.as_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "))
         };
-        match (&operations.door, authorization.filter(is_token)) {
-            (Some(door), Some(token)) => door.admit(Some(token), caller, action).await.map(|()| Self::Whole),
+        match (&operations.admin_auth, authorization.filter(is_token)) {
+            (Some(admin_auth), Some(token)) => {
+                admin_auth.authorize(Some(token), caller, action).await.map(|()| Self::Full)
+            }
             _ => Ok(Self::Public),
         }
     }
@@ -38,8 +40,8 @@ impl View {
     /// A text for this caller.
     pub(super) fn text(self, text: String) -> String {
         match self {
-            Self::Whole => text,
-            Self::Public => discreet(&text),
+            Self::Full => text,
+            Self::Public => redact(&text),
         }
     }
 
@@ -59,17 +61,19 @@ impl View {
     }
 
     /// State that is kept by the log, for this caller.
-    pub(super) fn ledger(self, mut ledger: LedgerStatus) -> LedgerStatus {
-        ledger.partitions.iter_mut().for_each(|partition| self.option(&mut partition.error));
-        ledger
+    pub(super) fn table(self, mut table: TableStatus) -> TableStatus {
+        table.partitions.iter_mut().for_each(|partition| self.option(&mut partition.error));
+        table
     }
 
     /// The group's members for this caller.
     pub(super) fn members(self, members: Arc<[GroupMember]>) -> Arc<[GroupMember]> {
         match self {
-            Self::Whole => members,
+            Self::Full => members,
             Self::Public => {
-                members.iter().cloned().map(|member| GroupMember { host: String::new(), ..member }).collect()
+                let mut members = members.to_vec();
+                members.iter_mut().for_each(|member| member.host.clear());
+                members.into()
             }
         }
     }

@@ -1,0 +1,168 @@
+//! Authorization of operators: checks the admin token, limits guesses, and writes an audit line for each call.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use hyper::{
+    StatusCode,
+    header::{HeaderValue, RETRY_AFTER},
+};
+use tokio::time::{Instant, sleep};
+
+use super::{BearerToken, Problem};
+
+/// The log target of every call with a token.
+const AUDIT: &str = "highwater::audit";
+
+/// Wrong tokens are counted for so long.
+const WINDOW: Duration = Duration::from_secs(60);
+/// The most wrong tokens of one address in that time; further ones are not checked.
+const MOST_OF_ONE: u32 = 10;
+/// The most wrong tokens of all addresses; then only addresses that had the right token are checked.
+const MOST_OF_ALL: u32 = 100;
+/// How long a wrong token waits for its answer.
+const DELAY: Duration = Duration::from_millis(500);
+
+/// Authorizes requests by the admin token.
+pub struct AdminAuth {
+    bearer: BearerToken,
+    window: Mutex<FailureWindow>,
+}
+
+/// The wrong tokens since the window began. It holds at most [`MOST_OF_ALL`] addresses, and those
+/// that had the right token.
+#[derive(Debug)]
+struct FailureWindow {
+    since: Instant,
+    of_all: u32,
+    of_one: HashMap<Option<IpAddr>, Failures>,
+}
+
+#[derive(Debug, Default)]
+struct Failures {
+    wrong: u32,
+    /// It had the right token.
+    known: bool,
+    /// The log has told that it is not checked.
+    told: bool,
+}
+
+/// The outcome of a check.
+enum TokenCheck {
+    Admitted,
+    Wrong(Problem),
+    /// Until then; whether that is news.
+    Closed(Duration, bool),
+}
+
+impl AdminAuth {
+    /// Authorizes requests with that token.
+    pub fn new(bearer: BearerToken) -> Self {
+        let window = FailureWindow { since: Instant::now(), of_all: 0, of_one: HashMap::new() };
+        Self { bearer, window: Mutex::new(window) }
+    }
+
+    /// Authorizes a request by its `Authorization`; else 401, or 429 after too many wrong tokens. Each call with a token is
+    /// logged.
+    ///
+    /// # Errors
+    ///
+    /// The problem to answer instead.
+    pub async fn authorize(
+        &self,
+        authorization: Option<&HeaderValue>,
+        caller: Option<IpAddr>,
+        action: &str,
+    ) -> Result<(), Problem> {
+        if authorization.is_none() {
+            return self.bearer.authorize(None);
+        }
+        let address = caller.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+        match self.check(authorization, caller) {
+            TokenCheck::Admitted => {
+                log::info!(target: AUDIT, address, action, outcome = "admitted"; "{action} by {address}: admitted");
+                Ok(())
+            }
+            TokenCheck::Wrong(problem) => {
+                log::warn!(target: AUDIT, address, action, outcome = "refused"; "{action} by {address}: a wrong token");
+                sleep(DELAY).await;
+                Err(problem)
+            }
+            TokenCheck::Closed(left, is_news) => {
+                if is_news {
+                    log::warn!(
+                        target: AUDIT, address, action, outcome = "limited";
+                        "{action} by {address}: too many wrong tokens, no more are looked at for {left:.0?}"
+                    );
+                }
+                Err(limited(left))
+            }
+        }
+    }
+
+    fn check(&self, authorization: Option<&HeaderValue>, caller: Option<IpAddr>) -> TokenCheck {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let elapsed = window.since.elapsed();
+        if elapsed >= WINDOW {
+            (window.since, window.of_all) = (Instant::now(), 0);
+            window.of_one.retain(|_, failures| {
+                (failures.wrong, failures.told) = (0, false);
+                failures.known
+            });
+        }
+        let left = WINDOW.saturating_sub(window.since.elapsed());
+        let of_all = window.of_all;
+        let network_ = caller.map(network);
+        let is_open = match window.of_one.get(&network_) {
+            Some(failures) => failures.wrong < MOST_OF_ONE && (failures.known || of_all < MOST_OF_ALL),
+            None => of_all < MOST_OF_ALL,
+        };
+        if !is_open {
+            // New addresses are not remembered: their number is unbounded.
+            let is_news = window
+                .of_one
+                .get_mut(&network_)
+                .is_some_and(|failures| !std::mem::replace(&mut failures.told, true));
+            return TokenCheck::Closed(left, is_news);
+        }
+        let failures = window.of_one.entry(network_).or_default();
+        match self.bearer.authorize(authorization) {
+            Ok(()) => {
+                failures.known = true;
+                TokenCheck::Admitted
+            }
+            Err(problem) => {
+                failures.wrong += 1;
+                window.of_all += 1;
+                TokenCheck::Wrong(problem)
+            }
+        }
+    }
+}
+
+/// 429: too many wrong tokens came.
+pub fn limited(left: Duration) -> Problem {
+    let seconds = left.as_secs() + 1;
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens came: none is looked at for a while")
+        .with_header(RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+/// An IPv6 address is one of a network that one client has all of (RFC 6177).
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address => address,
+    }
+}
+
+/// Says nothing of the token.
+impl fmt::Debug for AdminAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminAuth(…)")
+    }
+}
