@@ -19,7 +19,8 @@ pub struct Tls(Arc<FromFiles<ClientConfig>>);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsFiles {
-    /// The certificates of the authorities to trust (`ssl.ca.location` in librdkafka). `None` trusts those of the system.
+    /// The certificates of the authorities to trust (`ssl.ca.location` in librdkafka). `None` trusts those of the
+    /// system.
     pub ca: Option<PathBuf>,
     /// The client's certificate chain and its key (`ssl.certificate.location`, `ssl.key.location`).
     pub identity: Option<(PathBuf, PathBuf)>,

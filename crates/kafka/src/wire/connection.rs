@@ -24,7 +24,8 @@ use crate::{
 /// The largest response that is read, in bytes, except for Fetch. A few bytes can decode to a hundred and more; the
 /// description of a topic of a hundred thousand partitions is smaller.
 const MAX_RESPONSE: usize = 8 * 1024 * 1024;
-/// The buffer grows by no more than this at a time, whatever length the response claims: a usual Fetch fits in one step.
+/// The buffer grows by no more than this at a time, whatever length the response claims: a usual Fetch fits in one
+/// step.
 const READ_STEP: usize = 2 * 1024 * 1024;
 /// The first read, in bytes: the response to a Produce, an OffsetCommit or a Heartbeat fits.
 const FIRST_READ: usize = 1024;
@@ -145,7 +146,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// There is no such version, no response in time, or a malformed one. An error code in the response is no error here.
+    /// There is no such version, no response in time, or a malformed one. An error code in the response is no error
+    /// here.
     pub async fn call<R: Request>(
         &mut self,
         request: &R,
