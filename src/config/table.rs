@@ -9,7 +9,8 @@ use highwater_kafka::{OffsetReset, group::GroupProtocol, security::SaslMechanism
 use highwater_web::http::AccessLog;
 
 use super::values::{
-    Assignors, Brokers, Directives, Durations, Endpoint, EventTypes, File, Host, HostNames, InstanceId,
+    Assignors, AuthMethods, Brokers, Directives, Durations, Endpoint, EventTypes, File, HeaderNames, Host,
+    HostNames, HttpUrl, InstanceId, Jwks, RatesASecond,
     Networks, OneOf, Or, Origins, Password, Protocol, Size, Text, Token, TopicName, TrustedOrigins, Values,
     Whole,
 };
@@ -105,6 +106,8 @@ settings! {
             "The port to listen on; 0 lets the system choose one.";
         OPS_PORT: Or<Whole<u16>> = "", Or::unset(Whole::from(0).to(65_535)),
             "A second port, for /health, /ready and /metrics alone, which clients cannot use up; unset, none.";
+        METRICS_PORT: Or<Whole<u16>> = "", Or::unset(Whole::from(0).to(65_535)),
+            "A port for /metrics alone, which the service's own then does not have; unset, none.";
         MAX_CONNECTIONS: Whole<usize> = "10000", Whole::from(1).to(1_000_000),
             "The most connections open at one time; idle ones make room, then further clients are answered 503.";
         MAX_CONNECTIONS_PER_ADDRESS: Or<Whole<usize>> = "", Or::unset(Whole::from(1).to(1_000_000)),
@@ -125,6 +128,12 @@ settings! {
             "Hosts that requests may be for; unset, any, but localhost alone where HOST is a loopback address.";
         TRUSTED_ORIGINS: Or<TrustedOrigins> = "", Or::unset(TrustedOrigins),
             "Origins whose pages may write here beside the service's own.";
+        CORS_ORIGINS: Or<Origins> = "", Or::unset(Origins),
+            "The sites whose pages may ask the service; unset, none.";
+        CORS_HEADERS: Or<HeaderNames> = "", Or::unset(HeaderNames),
+            "Headers that such pages may send beside those that the service reads.";
+        CORS_CREDENTIALS: OneOf<bool> = "no", OneOf(&[("no", false), ("yes", true)]),
+            "Whether browsers send cookies and certificates along with what such pages ask.";
         TRUSTED_PROXIES: Or<Networks> = "", Or::unset(Networks),
             "Proxies whose X-Forwarded-For says in the access log who the client is.";
         ACCESS_LOG: OneOf<AccessLog> = "off",
@@ -132,6 +141,28 @@ settings! {
             "Which answers are logged; of errors alone, at most ten a second.";
         EVENT_TYPES: EventTypes = "LOGIN,LOGOUT,PRODUCT_VIEW", EventTypes,
             "What POST /events/generate takes as eventType; other routes and the consumer take any.";
+    }
+    "Access" {
+        AUTH: AuthMethods = "none", AuthMethods,
+            "How clients prove who they are; none takes everybody.";
+        API_KEYS_FILE: Or<File> = "", Or::unset(File),
+            "The file of API keys that highwater keys add writes; read again when it changes.";
+        JWT_ISSUER: Or<HttpUrl> = "", Or::unset(HttpUrl),
+            "Whose tokens are taken: their iss; where JWT_JWKS is unset, OIDC discovery finds its keys there.";
+        JWT_JWKS: Or<Jwks> = "", Or::unset(Jwks),
+            "Where the issuer's keys are, in place of discovery; a file is read again when it changes.";
+        JWT_AUDIENCE: Or<EventTypes> = "", Or::unset(EventTypes),
+            "Whom tokens must be for: one of these must be in their aud.";
+        JWT_LEEWAY: Durations = "30s", Durations::from(ms(0)).to(minutes(10)),
+            "How far the issuer's clock may be from this one.";
+        JWT_CA: Or<File> = "", Or::unset(File),
+            "The authorities to trust for the issuer's certificate, in PEM; unset, those of the system.";
+        LIMIT_CLIENT: Or<RatesASecond> = "", Or::unset(RatesASecond),
+            "How much each key or subject may send to this instance a second; unset, any.";
+        LIMIT_USER: Or<RatesASecond> = "", Or::unset(RatesASecond),
+            "How much may be sent to this instance a second for each userId; unset, any.";
+        LIMIT_TOTAL: Or<RatesASecond> = "", Or::unset(RatesASecond),
+            "How much all together may send to this instance a second; unset, any.";
     }
     "Kafka" {
         KAFKA_BROKERS: Or<Brokers> = "", Or::unset(Brokers),
@@ -268,7 +299,7 @@ settings! {
         EVENTLOG_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(5)),
             "How long a request may ask both databases, retries included.";
         EVENTLOG_CORS_ORIGINS: Or<Origins> = "", Or::unset(Origins),
-            "The sites whose pages may ask the event log; unset, none.";
+            "The sites whose pages may ask the event log, in place of CORS_ORIGINS.";
         SQLSERVER_HOST: Text = "localhost", Text { longest: 253 },
             "Where SQL Server is, which keeps the metadata.";
         SQLSERVER_PORT: Whole<u16> = "1433", Whole::from(1).to(65_535),

@@ -11,6 +11,7 @@
 // The layout of what reads dead letters is found out here, through all the futures of the library.
 #![recursion_limit = "256"]
 
+pub mod auth;
 pub mod dead_letters;
 pub mod discreet;
 pub mod fields;
@@ -22,6 +23,7 @@ pub mod moment;
 pub mod operations;
 pub mod page;
 pub mod resource;
+pub mod sampler;
 pub mod shutdown;
 pub mod timestamp;
 pub mod unpublished;

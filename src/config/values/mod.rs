@@ -1,5 +1,6 @@
 //! The kinds of values a setting takes: how each is read, and its bounds in words.
 
+mod access;
 mod addresses;
 mod amounts;
 mod names;
@@ -7,11 +8,12 @@ mod secrets;
 mod sites;
 mod words;
 
+pub(super) use access::{AuthMethods, HttpUrl, Jwks, RatesASecond};
 pub(super) use addresses::{Brokers, File, Host, Networks};
 pub(super) use amounts::{Durations, Size, Whole};
 pub(super) use names::{EventTypes, InstanceId, Text, TopicName};
 pub(super) use secrets::{Password, Token};
-pub(super) use sites::{Endpoint, HostNames, Origins, TrustedOrigins};
+pub(super) use sites::{Endpoint, HeaderNames, HostNames, Origins, TrustedOrigins};
 pub(super) use words::{Assignors, Directives, OneOf, Protocol};
 
 /// A kind of value.
