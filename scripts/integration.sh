@@ -254,7 +254,7 @@ killed() { # SERVICE
 shared() {
   local port counts=()
   for port in "$base_port" $((base_port + 1)) $((base_port + 2)); do
-    counts+=("$(curl -s --max-time 5 "http://127.0.0.1:$port/health" | jq '[.group | select(.settled) | .partitions[]] | length')") || return 1
+    counts+=("$(curl -s --max-time 5 "http://127.0.0.1:$port/health" | jq '[.group | select(.caughtUp) | .partitions[]] | length')") || return 1
   done
   status="partitions ${counts[*]}:"
   [ "${counts[*]}" = "$1" ]

@@ -34,5 +34,6 @@ pub mod activity;
 pub mod config;
 #[cfg(feature = "embedded-broker")]
 pub mod embedded;
+pub mod selftest;
 pub mod store;
 pub mod telemetry;

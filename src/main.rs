@@ -10,7 +10,7 @@ use highwater::embedded::embedded;
 use highwater::{
     activity,
     config::{self, Config, Invocation, Service},
-    telemetry,
+    selftest, telemetry,
 };
 use highwater_commerce::{orders, users};
 #[cfg(feature = "eventlog")]
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
             eprintln!("{error:#}");
             false
         }),
-        Service::Selftest => selftest(config).unwrap_or_else(|error| {
+        Service::Selftest => run_selftest(config).unwrap_or_else(|error| {
             eprintln!("{error:#}");
             false
         }),
@@ -104,10 +104,10 @@ fn run(
 }
 
 /// Without a log, which would stand between the lines of the report.
-fn selftest(config: Config) -> anyhow::Result<bool> {
+fn run_selftest(config: Config) -> anyhow::Result<bool> {
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
-    let passed = runtime.block_on(activity::selftest::run(config, &shutdown, &mut io::stdout()));
+    let passed = runtime.block_on(selftest::run(config, &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     Ok(passed)
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chrono::DateTime;
-use highwater::activity::{Accepts, NewEvent, record::parse};
+use highwater::activity::{AllowedTypes, NewEvent, record::parse};
 use highwater_kafka::Record;
 
 /// The first byte says whose event it is.
@@ -10,8 +10,8 @@ pub fn event(data: &[u8]) {
     let Some((kind, value)) = data.split_first() else { return };
     match kind % 3 {
         0 => of_a_record(value),
-        1 => of_a_client(value, Accepts::AnyType),
-        _ => of_a_client(value, Accepts::Only(&["LOGIN".to_owned()])),
+        1 => of_a_client(value, AllowedTypes::Any),
+        _ => of_a_client(value, AllowedTypes::Only(&["LOGIN".to_owned()])),
     }
 }
 
@@ -39,7 +39,7 @@ fn of_a_record(value: &[u8]) {
     }
 }
 
-fn of_a_client(body: &[u8], accepts: Accepts<'_>) {
+fn of_a_client(body: &[u8], accepts: AllowedTypes<'_>) {
     let Ok(body) = std::str::from_utf8(body) else { return };
     if let Ok(event) = NewEvent::read(body, accepts) {
         assert!(!event.user_id.trim().is_empty() && !event.event_type.trim().is_empty());

@@ -1,37 +1,37 @@
-//! What the routes of the service have in common.
+//! The state that the routes share.
 
 use std::{fmt, sync::Arc};
 
 use highwater_kafka::TypedProducer;
-use highwater_web::{dead_letters::Desk, http::BodyLimits, operations::Operations, shutdown::Shutdown};
+use highwater_web::{dead_letters::DlqAdmin, http::BodyLimits, operations::Operations, shutdown::Shutdown};
 
-use super::{Config, Coverage, Run, Turns};
-use crate::store::{Event, EventStore};
+use super::{ConcurrencyLimit, Config, Coverage, CursorEpoch};
+use crate::store::{ActivityEvent, EventStore};
 
-/// What the routes answer from.
+/// The state that the routes share.
 pub struct Api {
-    /// Where posted events go.
-    pub events: TypedProducer<Event>,
-    /// Where processed events are.
+    /// The producer of posted events.
+    pub events: TypedProducer<ActivityEvent>,
+    /// The store of processed events.
     pub store: Arc<dyn EventStore>,
     /// The service's settings.
     pub config: Config,
-    /// What a posted body may cost.
+    /// The bounds of a posted body.
     pub limits: BodyLimits,
-    /// This run of the process, for cursors.
-    pub run: Run,
-    /// What long reads wait for.
-    pub turns: Arc<Turns>,
-    /// How the service is.
+    /// The epoch of the cursors that this process hands out.
+    pub cursor_epoch: CursorEpoch,
+    /// The limit of concurrent long listings.
+    pub listing_limit: Arc<ConcurrencyLimit>,
+    /// The state behind `/health`, `/ready` and `/metrics`.
     pub operations: Arc<Operations>,
-    /// Where dead letters are seen to, should that be on.
-    pub dead_letters: Option<Arc<Desk>>,
+    /// Access to dead letters, where it is configured.
+    pub dead_letters: Option<Arc<DlqAdmin>>,
     /// Ends every wait.
     pub shutdown: Shutdown,
 }
 
 impl Api {
-    /// Which partitions an answer of now is from.
+    /// The partitions that an answer covers now.
     pub(super) fn coverage(&self) -> Coverage {
         let membership = self.operations.memberships.first();
         membership.map(|it| Coverage::now(&it.status.borrow().group)).unwrap_or_default()

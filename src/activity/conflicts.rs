@@ -1,4 +1,4 @@
-//! Events that have the id of another and say something else: a client's fault, or a forgery.
+//! Conflicts: events that have the id of another event and other content, by a client's fault or as a forgery.
 
 use std::{
     collections::BTreeMap,
@@ -11,34 +11,34 @@ use std::{
 use highwater_kafka::Record;
 use log::warn;
 
-use crate::store::Stored;
+use crate::store::StoredEvent;
 
-/// The target of the line that each of them gets.
+/// The log target of conflicts.
 const TARGET: &str = "highwater::conflict";
 
-/// Counts them, and says each once. None of them is stored: the first event of an id stays.
+/// Counts conflicts, and logs each one once. The store keeps the first event of an id and drops the others.
 #[derive(Debug, Default)]
 pub struct Conflicts {
     count: AtomicU64,
-    /// The last that was told of each partition: what comes again after a retry is known up to there.
-    told: Mutex<BTreeMap<i32, i64>>,
+    /// The offset of the last conflict that was logged, by partition. After a retry, records up to it come again.
+    logged: Mutex<BTreeMap<i32, i64>>,
 }
 
 impl Conflicts {
-    /// How many there were since the process began.
+    /// The number of conflicts since the process started.
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// A record says otherwise than the event that was stored first.
-    pub(super) fn note(&self, record: &Record, first: &Stored) {
+    /// Counts and logs a record that conflicts with the event that was stored first.
+    pub(super) fn note(&self, record: &Record, first: &StoredEvent) {
         let (partition, offset) = (record.partition, record.offset);
         {
-            let mut told = self.told();
-            if told.get(&partition).is_some_and(|last| offset <= *last) {
+            let mut logged = self.logged();
+            if logged.get(&partition).is_some_and(|last| offset <= *last) {
                 return;
             }
-            told.insert(partition, offset);
+            logged.insert(partition, offset);
         }
         self.count.fetch_add(1, Ordering::Relaxed);
         warn!(
@@ -52,12 +52,12 @@ impl Conflicts {
         );
     }
 
-    /// The partition is to be read anew, or by another instance.
+    /// Forgets the partition, which is to be read anew or by another instance.
     pub(super) fn forget(&self, partition: i32) {
-        self.told().remove(&partition);
+        self.logged().remove(&partition);
     }
 
-    fn told(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn logged(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Which part of the topic an answer is from.
+//! The partitions that an answer covers, as the header `Highwater-Partitions` tells.
 
 use std::{
     collections::BTreeSet,
@@ -8,22 +8,22 @@ use std::{
 use highwater_kafka::GroupStatus;
 use warp::http::{HeaderName, HeaderValue};
 
-/// What an answer is from: a Dictionary, as structured fields have it (RFC 9651).
+/// The header with the [`Coverage`] of an answer, a Dictionary of structured fields (RFC 9651).
 pub(super) const PARTITIONS: HeaderName = HeaderName::from_static("highwater-partitions");
 
-/// The partitions whose events are here.
+/// The partitions whose events this instance has.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coverage {
-    /// Those that this instance has.
+    /// The partitions that are assigned to this instance.
     held: BTreeSet<i32>,
-    /// Of these, those of which it has all that was processed.
+    /// Those of them whose processed events are all in the store.
     restored: BTreeSet<i32>,
-    /// How many the topic has.
+    /// The number of partitions of the topic.
     of: usize,
 }
 
 impl Coverage {
-    /// What this member of the group has now.
+    /// The coverage of this member of the group now.
     pub fn now(group: &GroupStatus) -> Self {
         let numbers = |restored: bool| {
             let those = group.partitions.iter().filter(|held| held.restored || !restored);
@@ -32,7 +32,7 @@ impl Coverage {
         Self { held: numbers(false), restored: numbers(true), of: group.topic_partitions }
     }
 
-    /// What holds for an answer that was made between the two moments.
+    /// The coverage of an answer that was made between these two.
     #[must_use]
     pub fn until(&self, later: &Self) -> Self {
         let both = |one: &BTreeSet<i32>, other| one.intersection(other).copied().collect();
@@ -43,15 +43,15 @@ impl Coverage {
         }
     }
 
-    /// Those that are restored and that the other lacks.
+    /// The restored partitions that `later` lacks.
     pub(super) fn lost(&self, later: &Self) -> Option<Self> {
         let lost: BTreeSet<i32> = self.restored.difference(&later.restored).copied().collect();
         (!lost.is_empty()).then(|| Self { held: lost.clone(), restored: lost, of: self.of })
     }
 
-    /// As the header has it.
+    /// The value of the header.
     pub(super) fn value(&self) -> HeaderValue {
-        // Digits and ASCII.
+        // Unreachable: the text is ASCII.
         HeaderValue::try_from(self.to_string()).unwrap_or_else(|_| HeaderValue::from_static("whole=?0"))
     }
 }
@@ -75,7 +75,7 @@ pub(super) fn ranges(numbers: &BTreeSet<i32>) -> String {
             last = next;
         }
         let comma = if text.is_empty() { "" } else { "," };
-        // A String takes whatever it is given.
+        // Writing to a String cannot fail.
         let _ = if first == last {
             write!(text, "{comma}{first}")
         } else {

@@ -1,33 +1,34 @@
-//! Where a listing goes on: a place in the order of processing, sealed with the run it belongs to. It stands between two
-//! events, and so it serves both directions: what is before it, and what is not.
+//! The cursors of listings: a sequence number, together with the process that assigned it. A cursor is a boundary between
+//! two events, so it serves both directions.
 
 use uuid::Uuid;
 
-use crate::store::Position;
+use crate::store::SequenceNumber;
 
-/// Tells one run of the process from another: positions begin anew with each.
+/// A random number per process. It marks cursors, since each process counts sequence numbers anew.
 #[derive(Debug, Clone, Copy)]
-pub struct Run(u64);
+pub struct CursorEpoch(u64);
 
-impl Run {
-    /// A run that no other is taken for.
-    pub fn begin() -> Self {
+impl CursorEpoch {
+    /// A new epoch.
+    #[expect(clippy::new_without_default, reason = "two epochs differ")]
+    pub fn new() -> Self {
         Self(Uuid::new_v4().as_u64_pair().1)
     }
 
-    /// A cursor as a client sees it: 32 hexadecimal digits that mean nothing to it.
-    pub(super) fn seal(self, position: Position) -> String {
-        format!("{:016x}{:016x}", self.0, position.0)
+    /// A cursor: 32 hexadecimal digits, opaque to clients.
+    pub(super) fn encode(self, sequence: SequenceNumber) -> String {
+        format!("{:016x}{:016x}", self.0, sequence.0)
     }
 
-    /// The place, unless the cursor is of another run or was never one.
-    pub(super) fn open(self, cursor: &str) -> Result<Position, &'static str> {
+    /// The sequence number of a cursor of this epoch.
+    pub(super) fn decode(self, cursor: &str) -> Result<SequenceNumber, &'static str> {
         const STALE: &str = "is not known, perhaps because the service was restarted: start again without it";
         if cursor.len() != 32 || !cursor.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(STALE);
         }
-        let (run, position) = cursor.split_at(16);
+        let (epoch, sequence) = cursor.split_at(16);
         let number = |digits| u64::from_str_radix(digits, 16).map_err(|_| STALE);
-        if number(run)? == self.0 { number(position).map(Position) } else { Err(STALE) }
+        if number(epoch)? == self.0 { number(sequence).map(SequenceNumber) } else { Err(STALE) }
     }
 }

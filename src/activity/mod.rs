@@ -1,11 +1,10 @@
-//! The activity service: events in over REST, through Kafka, stored once, out over REST.
+//! The activity service. It takes events in over REST, carries them through Kafka, stores each once and answers queries.
 
 mod answers;
 mod api;
 mod conflicts;
 mod coverage;
 mod cursor;
-mod holdings;
 mod openapi;
 mod paths;
 mod payload;
@@ -14,23 +13,23 @@ pub mod record;
 mod request;
 mod routes;
 mod selection;
-pub mod selftest;
 mod service;
+mod store_status;
 
-pub use answers::turns::Turns;
+pub use answers::concurrency_limit::ConcurrencyLimit;
 pub use api::Api;
 pub use conflicts::Conflicts;
 pub use coverage::Coverage;
-pub use cursor::Run;
-pub use holdings::Holdings;
+pub use cursor::CursorEpoch;
 pub use openapi::{DOCUMENT, document};
 pub use paths::PATHS;
 pub use processor::Processor;
-pub use request::{Accepts, NewEvent};
+pub use request::{AllowedTypes, NewEvent};
 pub use routes::routes;
 pub use service::run;
+pub use store_status::StoreStatus;
 
-/// The settings of this service.
+/// The settings of the activity service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The event types that `POST /events/generate` takes, compared exactly.

@@ -1,4 +1,4 @@
-//! The routes of this service, described.
+//! The OpenAPI document of this service.
 
 use highwater_web::{
     dead_letters,
@@ -15,20 +15,20 @@ use uuid::{Uuid, uuid};
 use warp::http::{HeaderName, header};
 
 use super::{
-    answers::{crowded, event::unknown, published, store_is_away},
+    answers::{event::not_found, overloaded, published, store_unavailable},
     coverage::{Coverage, PARTITIONS},
-    holdings::Store,
     request::MAX_CHARACTERS,
     selection::{ASCENDING, DESCENDING, MAX_LIMIT},
+    store_status::StoreHealth,
 };
 use crate::store::StoreError;
 
-/// What `GET /openapi.json` answers: [`document`], as `docs/openapi` has it.
+/// The body of `GET /openapi.json`: [`document`], packed at build time from `docs/openapi`.
 pub static DOCUMENT: Packed = packed!("activity.json", JSON);
 
 const ID: Uuid = uuid!("0190163d-8694-739b-aea5-966c26f8ad91");
 
-/// The document of this service.
+/// The OpenAPI document of this service.
 pub fn document() -> Value {
     let mut document = Document::new(
         "Highwater: activity",
@@ -39,7 +39,7 @@ pub fn document() -> Value {
     document.tag("Events", "Events out, once they are processed, in the order in which they were.");
     find(&mut document);
     list(&mut document);
-    let store = document.schema::<Store>();
+    let store = document.schema::<StoreHealth>();
     let held = json!({ "events": 40, "duplicates": 0, "evicted": 0, "conflicts": 0 });
     operations::describe(&mut document, operations::Reads::OneTopic, &[("store", store, held)]);
     dead_letters::describe(&mut document);
@@ -110,9 +110,9 @@ fn find(document: &mut Document) {
             .problem(
                 "unknown",
                 "It is not processed yet, is another instance's, was dropped, or never was.",
-                unknown(ID, &Coverage::default()),
+                not_found(ID, &Coverage::default()),
             )
-            .problem("storeAway", "The store cannot be read.", away()),
+            .problem("storeUnavailable", "The store cannot be read.", unavailable()),
     );
 }
 
@@ -135,7 +135,7 @@ fn list(document: &mut Document) {
     document.add("/api/events/type/{eventType}", selected(operation, "eventType"));
 }
 
-/// What a listing can be narrowed down by, but for what its path fixes.
+/// The parameters of a listing, without the one that its path fixes.
 fn selected(mut operation: Operation, fixed: &str) -> Operation {
     let filters = [("userId", "Those of this user."), ("eventType", "Those of this type, in any case.")];
     for (name, description) in filters {
@@ -162,11 +162,11 @@ fn selected(mut operation: Operation, fixed: &str) -> Operation {
             json!({ "type": "string" }),
         )
         .invalid("limit", "must be from 1 to 10000")
-        .problem("storeAway", "The store cannot be read.", away())
-        .problem("crowded", "Too many long listings are under way.", crowded())
+        .problem("storeUnavailable", "The store cannot be read.", unavailable())
+        .problem("overloaded", "Too many long listings are under way.", overloaded())
 }
 
-/// The answer of a listing; a line an event where Accept prefers that.
+/// The answer of a listing, also as NDJSON.
 fn pages(description: &'static str, payload: &str) -> Answer {
     Answer::new(description)
         .of(NDJSON, json!({ "type": "string" }), &format!("{}\n", example(payload)))
@@ -193,10 +193,10 @@ fn envelope(fixed: &str) -> Answer {
     pages("The events, and how many they are.", "metadata").json(schema, &shown)
 }
 
-/// A text that is not blank.
+/// A pattern for text that is not blank.
 const VISIBLE: &str = seen!(r"[^\u0000-\u001f\u007f-\u009f");
 
-/// What is posted; its payload by either name.
+/// The schema of a posted event, whose payload has either name.
 fn new_event([payload, other]: [&str; 2]) -> Value {
     let bounded =
         || json!({ "type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS, "pattern": VISIBLE });
@@ -216,7 +216,7 @@ fn new_event([payload, other]: [&str; 2]) -> Value {
     })
 }
 
-/// An event as it is stored and answered.
+/// The schema of a stored event.
 pub(super) fn event(payload: &str) -> Value {
     json!({
         "type": "object",
@@ -237,6 +237,6 @@ fn example(payload: &str) -> Value {
         payload: { "sku": "A-1" } })
 }
 
-fn away() -> highwater_web::http::Problem {
-    store_is_away(&StoreError("it does not answer".to_owned()))
+fn unavailable() -> highwater_web::http::Problem {
+    store_unavailable(&StoreError("it does not answer".to_owned()))
 }

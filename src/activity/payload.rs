@@ -1,4 +1,4 @@
-//! An event of this service as a topic has it: its value says all of it, and is written once.
+//! Events of this service as Kafka records: the record's value is the event's JSON.
 
 use std::borrow::Cow;
 
@@ -7,9 +7,9 @@ use highwater_kafka::{Malformed, Payload, Record};
 use uuid::Uuid;
 
 use super::record;
-use crate::store::Event;
+use crate::store::ActivityEvent;
 
-impl messaging::Event for Event {
+impl messaging::Event for ActivityEvent {
     const SELF_DESCRIBING: bool = true;
 
     fn key(&self) -> Cow<'_, str> {
@@ -17,15 +17,15 @@ impl messaging::Event for Event {
     }
 
     fn event_type(&self) -> Cow<'_, str> {
-        Event::event_type(self)
+        ActivityEvent::event_type(self)
     }
 
     fn id(&self) -> Option<Uuid> {
-        Some(Event::id(self))
+        Some(ActivityEvent::id(self))
     }
 }
 
-impl Payload for Event {
+impl Payload for ActivityEvent {
     fn write(self) -> Result<Vec<u8>, Malformed> {
         Ok(self.into_json())
     }

@@ -1,48 +1,48 @@
-//! From the consumer into the store: each event once, with a line in the log.
+//! The consumer's handler. It stores each event once, and logs it.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use highwater_kafka::{Batch, BatchHandler, Passing, Record, Stopped, Verdict, correlation_of};
+use highwater_kafka::{Batch, BatchHandler, BatchOutcome, Record, RetryFrom, TransientError, correlation_of};
 use log::{debug, info, warn};
 use uuid::Uuid;
 
 use super::Conflicts;
-use crate::store::{Admission, Event, EventStore, Offered, StoreError};
+use crate::store::{ActivityEvent, Admission, EventRecord, EventStore, StoreError};
 
-/// The target of the line that each processed event gets.
+/// The log target of processed events.
 const TARGET: &str = "highwater::processed";
 
-/// Stores events.
+/// The consumer's handler, which stores events.
 pub struct Processor {
     store: Arc<dyn EventStore>,
     conflicts: Arc<Conflicts>,
 }
 
 impl Processor {
-    /// A processor into that store, that notes what says otherwise than an event of the same id before.
+    /// A processor that writes to `store` and reports conflicts to `conflicts`.
     pub fn new(store: Arc<dyn EventStore>, conflicts: Arc<Conflicts>) -> Self {
         Self { store, conflicts }
     }
 
-    /// Offers events to the store; what became of them, and the batch without them.
+    /// Admits a batch to the store. Returns the outcomes and the batch without its events.
     async fn admit<'a>(
         &self,
-        batch: Batch<'a, Event>,
-    ) -> Result<(Vec<Admission>, Batch<'a, Event>), StoreError> {
+        batch: Batch<'a, ActivityEvent>,
+    ) -> Result<(Vec<Admission>, Batch<'a, ActivityEvent>), StoreError> {
         let (events, batch) = batch.take();
-        let offer = |(place, event)| Offered { offset: batch.record(place).offset, event };
-        let offered = events.into_iter().enumerate().map(offer).collect();
-        Ok((self.store.admit(batch.partition(), offered).await?, batch))
+        let record = |(index, event)| EventRecord { offset: batch.record(index).offset, event };
+        let records = events.into_iter().enumerate().map(record).collect();
+        Ok((self.store.admit(batch.partition(), records).await?, batch))
     }
 
-    /// An event gets its line once it is stored, and only once; a copy of it is nothing new.
-    fn tell(&self, record: &Record, admission: &Admission) {
+    /// Logs the outcome. An event gets its line when it is stored, and only once.
+    fn log(&self, record: &Record, admission: &Admission) {
         let (partition, offset) = (record.partition, record.offset);
         match admission {
             Admission::New(event) => {
                 let (user, kind) = (event.user_id(), event.event_type());
-                // As text: a value to be displayed takes a way of its own through the log, at each event.
+                // A `Display` value would cost an allocation per event in the log.
                 let mut buffer = Uuid::encode_buffer();
                 let id = &*event.id().hyphenated().encode_lower(&mut buffer);
                 match correlation_of(record) {
@@ -68,39 +68,39 @@ impl Processor {
 }
 
 #[async_trait]
-impl BatchHandler<Event> for Processor {
-    async fn handle(&self, batch: Batch<'_, Event>) -> Verdict {
+impl BatchHandler<ActivityEvent> for Processor {
+    async fn handle(&self, batch: Batch<'_, ActivityEvent>) -> BatchOutcome {
         match self.admit(batch).await {
             Ok((admissions, batch)) => {
-                for (place, admission) in admissions.iter().enumerate() {
-                    self.tell(batch.record(place), admission);
+                for (index, admission) in admissions.iter().enumerate() {
+                    self.log(batch.record(index), admission);
                 }
-                Verdict::default()
+                BatchOutcome::default()
             }
             Err(unavailable) => {
-                let cause = Passing(unavailable.to_string());
-                Verdict { stopped: Some(Stopped { index: 0, cause }), ..Verdict::default() }
+                let error = TransientError(unavailable.to_string());
+                BatchOutcome { retry_from: Some(RetryFrom { index: 0, error }), ..BatchOutcome::default() }
             }
         }
     }
 
-    async fn topic_has(&self, partitions: usize) {
-        if let Err(error) = self.store.share_among(partitions).await {
-            warn!("the store's bound is not shared among {partitions} partitions: {error}");
+    async fn partition_count_changed(&self, partitions: usize) {
+        if let Err(error) = self.store.set_partition_count(partitions).await {
+            warn!("the store's bound is not divided among {partitions} partitions: {error}");
         }
     }
 
-    fn restores(&self) -> u64 {
-        self.store.share()
+    fn restore_window(&self) -> u64 {
+        self.store.max_events_per_partition()
     }
 
     fn held_from(&self, partition: i32) -> Option<i64> {
         self.store.held_from(partition)
     }
 
-    async fn restore(&self, batch: Batch<'_, Event>) -> Result<(), Passing> {
+    async fn restore(&self, batch: Batch<'_, ActivityEvent>) -> Result<(), TransientError> {
         let admitted = self.admit(batch).await;
-        admitted.map(drop).map_err(|unavailable| Passing(unavailable.to_string()))
+        admitted.map(drop).map_err(|unavailable| TransientError(unavailable.to_string()))
     }
 
     async fn wants_older(&self, partition: i32) -> bool {
@@ -110,7 +110,7 @@ impl BatchHandler<Event> for Processor {
     async fn forget(&self, partition: i32) {
         self.conflicts.forget(partition);
         if let Err(error) = self.store.forget(partition).await {
-            warn!("the events of partition {partition} are not forgotten: {error}");
+            warn!("the events of partition {partition} are not dropped: {error}");
         }
     }
 }

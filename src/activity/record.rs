@@ -15,7 +15,7 @@ use highwater_web::{
 use serde_json::value::RawValue;
 
 use self::fields::Fields;
-use crate::store::Event;
+use crate::store::ActivityEvent;
 
 /// The deepest nesting of a value: a request is not allowed more either, or its event would be acknowledged
 /// and then set aside. An answer wraps a value in two levels more, and parsers such as serde_json's stop
@@ -24,11 +24,11 @@ pub const MAX_DEPTH: usize = 100;
 /// How much of a faulty value is quoted, in characters.
 const QUOTED: usize = 60;
 
-/// Reads a record's value; a reason why it is no event has no control characters. Event types are whatever their
+/// Reads a record's value; a reason why it is no event has no control characters. ActivityEvent types are whatever their
 /// producers call them; an event without a timestamp happened when its record says; unknown fields are not looked at. A
 /// field of the contract that is there twice is a fault: readers would not agree on which of the two counts. What a
 /// schema registry's serializer puts before JSON is passed over.
-pub fn parse(record: &Record) -> Result<Event, Malformed> {
+pub fn parse(record: &Record) -> Result<ActivityEvent, Malformed> {
     let value = record.value.as_deref().ok_or_else(|| malformed("the value is null"))?;
     match registry::schema(value) {
         None => parse_json(record, value),
@@ -44,7 +44,7 @@ pub fn parse(record: &Record) -> Result<Event, Malformed> {
     }
 }
 
-fn parse_json(record: &Record, value: &[u8]) -> Result<Event, Malformed> {
+fn parse_json(record: &Record, value: &[u8]) -> Result<ActivityEvent, Malformed> {
     if let Some(mark) = byte_order_mark(value) {
         return Err(malformed(format!("begins with {mark}, and JSON has none: write UTF-8 without it")));
     }
@@ -82,7 +82,7 @@ fn parse_json(record: &Record, value: &[u8]) -> Result<Event, Malformed> {
     if payload.is_some_and(|payload| !payload.get().starts_with('{')) {
         return Err(malformed(format!("{name} is not an object")));
     }
-    Ok(Event::new(id, &user_id, &event_type, happened, payload))
+    Ok(ActivityEvent::new(id, &user_id, &event_type, happened, payload))
 }
 
 /// What to say of a time that is a number or an array, as Jackson writes it unless it is told otherwise. A number is not

@@ -1,4 +1,4 @@
-//! What a client posts, and whether it is an event.
+//! Posted events: reading and validation.
 
 use std::{borrow::Cow, fmt};
 
@@ -18,37 +18,37 @@ use uuid::Uuid;
 /// The longest userId and eventType, in characters.
 pub(super) const MAX_CHARACTERS: usize = 256;
 
-/// The fields that are looked at. The payload has two names, on every route and in records: one route's answers call it
-/// so, the other's so, and whoever takes the one for the other must not lose it.
+/// The known fields. `payload` and `metadata` are two names of one thing, on every route and in records: one route's
+/// answers use the first name and the other's the second, and a client that mixes them up must not lose its data.
 const FIELDS: [&str; 6] = ["userId", "eventType", "payload", "metadata", "eventId", "timestamp"];
 
-/// Which event types a route takes.
+/// The event types that a route accepts.
 #[derive(Debug, Clone, Copy)]
-pub enum Accepts<'a> {
-    /// One of these, compared exactly.
+pub enum AllowedTypes<'a> {
+    /// Only these, compared exactly.
     Only(&'a [String]),
-    /// Any that is not blank.
-    AnyType,
+    /// Any type that is not blank.
+    Any,
 }
 
-/// An event as a client posts it. It gets an id and a timestamp unless the client gave them.
+/// An event as a client posts it. The service adds an id and a timestamp where the client gave none.
 #[derive(Debug)]
 pub struct NewEvent<'a> {
-    /// Given by a client that may post the event again: the same id is stored once.
+    /// The eventId, from a client that may post the event again. An id is stored once.
     pub id: Option<Uuid>,
-    /// Not blank, at most 256 characters.
+    /// The userId: not blank, at most 256 characters.
     pub user_id: Cow<'a, str>,
-    /// Not blank, at most 256 characters, or one of those that the route takes.
+    /// The eventType: not blank, at most 256 characters, or one of those that the route accepts.
     pub event_type: Cow<'a, str>,
-    /// When it happened, if the client says so.
+    /// The timestamp, where the client gave one.
     pub timestamp: Option<DateTime<Utc>>,
     /// A JSON object exactly as it was posted; `None` for an empty one.
     pub payload: Option<&'a RawValue>,
 }
 
 impl<'a> NewEvent<'a> {
-    /// Reads an event from a body. All faults are told in one problem, each by its field's name.
-    pub fn read(body: &'a str, accepts: Accepts<'_>) -> Result<Self, Problem> {
+    /// Reads an event from a JSON body. One problem names all faulty fields.
+    pub fn read(body: &'a str, allowed: AllowedTypes<'_>) -> Result<Self, Problem> {
         let fields = Fields::read(body)?;
         let mut faults = Faults::default();
         for name in &fields.repeated {
@@ -58,9 +58,9 @@ impl<'a> NewEvent<'a> {
         let user_id = faults.check("userId", bounded_text(user_id));
         let event_type = faults.check(
             "eventType",
-            match accepts {
-                Accepts::Only(types) => one_of(event_type, types),
-                Accepts::AnyType => bounded_text(event_type),
+            match allowed {
+                AllowedTypes::Only(types) => one_of(event_type, types),
+                AllowedTypes::Any => bounded_text(event_type),
             },
         );
         let payload = match (payload, metadata) {
@@ -83,7 +83,7 @@ impl<'a> NewEvent<'a> {
     }
 }
 
-/// The faults found so far, one a field.
+/// The faults found so far, one per field.
 #[derive(Default)]
 struct Faults(Vec<FieldError>);
 
@@ -117,7 +117,7 @@ fn bounded_text(value: Option<&RawValue>) -> Checked<Cow<'_, str>> {
     if is_blank(&text) {
         return Err("must not be blank".into());
     }
-    // A character has at least one byte: the count is seldom needed.
+    // A character has at least one byte, so the count is seldom needed.
     if text.len() > MAX_CHARACTERS && text.chars().count() > MAX_CHARACTERS {
         return Err(format!("must have at most {MAX_CHARACTERS} characters").into());
     }
@@ -146,7 +146,7 @@ fn optional<T>(
     value.map(|value| Ok(read(&text(Some(value))?)?)).transpose()
 }
 
-/// The values of the known fields, unread; null counts as absent.
+/// The values of the known fields, unparsed. Null counts as absent.
 struct Fields<'a> {
     /// In the order of [`FIELDS`].
     values: [Option<&'a RawValue>; FIELDS.len()],
@@ -195,7 +195,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 }
 
-/// A key's place among the names, without a copy of it.
+/// Reads a key as its index in [`FIELDS`], without copying it.
 struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {

@@ -1,4 +1,4 @@
-//! The filter tree: which request goes where.
+//! The filter tree of the service.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -13,7 +13,7 @@ use super::{
     Api,
     answers::{
         event,
-        listing::{self, Asked, Form},
+        listing::{self, ListingFormat, ListingRequest},
         published,
     },
     openapi::DOCUMENT,
@@ -21,12 +21,12 @@ use super::{
     selection::Scope,
 };
 
-/// All routes of the service. Every request gets an answer: what no route takes gets 404 or 405.
+/// All routes of the service. A request that matches no route gets 404 or 405.
 pub fn routes(
     api: Arc<Api>,
 ) -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone + Send + Sync + 'static {
-    // A tree is cloned for each request. The busiest route stands before the box and is tried first; all
-    // the others are in the box, so that a clone is a single count more.
+    // warp clones the tree for each request. The busiest route is tried first; all others are in one box, so that they
+    // add one reference count to a clone.
     generate(&api).or(others(&api)).recover(http::unrouted)
 }
 
@@ -54,29 +54,29 @@ fn others(api: &Arc<Api>) -> Route {
         });
 
     let processed = path!("events" / "processed")
-        .and(asks())
+        .and(listing_parts())
         .and(with(api))
-        .then(|asks, api| list(api, Ok(Scope::All), Form::Array, asks));
+        .then(|parts, api| list(api, Ok(Scope::All), ListingFormat::Array, parts));
     let event =
         path!("events" / "processed" / String).and(reads()).and(query()).and(with(api)).then(
             |id: String, query: String, api: Arc<Api>| async move { event::find(&api, &id, &query).await },
         );
     let all = path!("api" / "events")
-        .and(asks())
+        .and(listing_parts())
         .and(with(api))
-        .then(|asks, api| list(api, Ok(Scope::All), Form::Envelope, asks));
-    let of_user = path!("api" / "events" / "user" / String).and(asks()).and(with(api)).then(
-        |user_id: String, asks, api| {
-            list(api, segment("userId", &user_id).map(Scope::User), Form::Envelope, asks)
+        .then(|parts, api| list(api, Ok(Scope::All), ListingFormat::Envelope, parts));
+    let of_user = path!("api" / "events" / "user" / String).and(listing_parts()).and(with(api)).then(
+        |user_id: String, parts, api| {
+            list(api, segment("userId", &user_id).map(Scope::User), ListingFormat::Envelope, parts)
         },
     );
-    let of_type = path!("api" / "events" / "type" / String).and(asks()).and(with(api)).then(
-        |event_type: String, asks, api| {
-            list(api, segment("eventType", &event_type).map(Scope::Type), Form::Envelope, asks)
+    let of_type = path!("api" / "events" / "type" / String).and(listing_parts()).and(with(api)).then(
+        |event_type: String, parts, api| {
+            list(api, segment("eventType", &event_type).map(Scope::Type), ListingFormat::Envelope, parts)
         },
     );
-    let (desk, paths) = match &api.dead_letters {
-        Some(desk) => (dead_letters::routes(Arc::clone(desk)), &PATHS),
+    let (admin, paths) = match &api.dead_letters {
+        Some(admin) => (dead_letters::routes(Arc::clone(admin)), &PATHS),
         None => (http::first_of([]), &WITHOUT_DESK),
     };
     http::first_of([
@@ -88,15 +88,15 @@ fn others(api: &Arc<Api>) -> Route {
         of_type.boxed(),
         operations::routes(&api.operations),
         http::openapi::routes(&DOCUMENT),
-        desk,
+        admin,
         http::unknown(paths),
     ])
 }
 
-/// What a request for a listing says beside its path's values.
-type Asks = (FullPath, String, Option<warp::http::HeaderValue>);
+/// The full path, the query string and `Accept` of a listing.
+type ListingParts = (FullPath, String, Option<warp::http::HeaderValue>);
 
-fn asks() -> impl Filter<Extract = (Asks,), Error = Rejection> + Copy {
+fn listing_parts() -> impl Filter<Extract = (ListingParts,), Error = Rejection> + Copy {
     reads()
         .and(warp::path::full())
         .and(query())
@@ -107,13 +107,13 @@ fn asks() -> impl Filter<Extract = (Asks,), Error = Rejection> + Copy {
 async fn list(
     api: Arc<Api>,
     scope: Result<Scope, Problem>,
-    form: Form,
-    (path, query, accept): Asks,
+    format: ListingFormat,
+    (path, query, accept): ListingParts,
 ) -> Response {
     match scope {
         Ok(scope) => {
             let path = path.as_str().to_owned();
-            listing::list(&api, Asked { scope, form, path, query, accept }).await
+            listing::list(&api, ListingRequest { scope, format, path, query, accept }).await
         }
         Err(problem) => problem.into_response(),
     }

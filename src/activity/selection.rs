@@ -1,4 +1,4 @@
-//! Which events a request asks for: its path and its query's filters and page.
+//! The parameters of a listing: the filters of its path and query, and its page.
 
 use std::{ops::Range, time::Duration};
 
@@ -7,19 +7,19 @@ use highwater_web::{
     timestamp,
 };
 
-use super::cursor::Run;
-use crate::store::{Direction, Position, Query};
+use super::cursor::CursorEpoch;
+use crate::store::{Direction, EventQuery, SequenceNumber};
 
-/// The most events of one page.
+/// The largest `limit` of a page.
 pub(super) const MAX_LIMIT: usize = 10_000;
-/// What was processed first comes first; so it is where nothing is said.
+/// The order of processing, which is the default.
 pub(super) const ASCENDING: &str = "asc";
-/// What was processed last comes first.
+/// The reverse order of processing.
 pub(super) const DESCENDING: &str = "desc";
-/// The longest time a request can be told to wait for an event.
+/// The longest `wait` for an event.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// What the path fixes.
+/// The filter that the path fixes.
 #[derive(Debug)]
 pub(super) enum Scope {
     All,
@@ -27,24 +27,24 @@ pub(super) enum Scope {
     Type(String),
 }
 
-/// The events that were asked for.
+/// The events that a request selects.
 #[derive(Debug)]
 pub(super) struct Selection {
-    pub(super) query: Query,
-    /// Where the page before ended.
-    cursor: Option<Position>,
+    pub(super) query: EventQuery,
+    /// The end of the previous page.
+    cursor: Option<SequenceNumber>,
     pub(super) limit: Option<usize>,
 }
 
 impl Selection {
-    /// Reads the query of a listing. The path's user or type can not be given again.
-    pub(super) fn read(scope: &Scope, query: &str, run: Run) -> Result<Self, Problem> {
+    /// Reads the query string of a listing. It cannot repeat the path's user or type.
+    pub(super) fn read(scope: &Scope, query: &str, epoch: CursorEpoch) -> Result<Self, Problem> {
         let mut parameters = Parameters::new(query);
-        let mut wanted = Query {
+        let mut wanted = EventQuery {
             from: parameters.parsed("from", timestamp::parse),
             to: parameters.parsed("to", timestamp::parse),
             direction: parameters.parsed("order", direction).unwrap_or_default(),
-            ..Query::default()
+            ..EventQuery::default()
         };
         wanted.user_id = match scope {
             Scope::User(user_id) => fixed(&mut parameters, "userId", user_id),
@@ -57,29 +57,29 @@ impl Selection {
         let limit = parameters.parsed("limit", |text| {
             text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or("must be from 1 to 10000")
         });
-        let cursor = parameters.parsed("cursor", |text| run.open(text));
+        let cursor = parameters.parsed("cursor", |text| epoch.decode(text));
         parameters.finish()?;
         Ok(Self { query: wanted, cursor, limit })
     }
 
-    /// The places that this listing is of, in a store that ends there.
-    pub(super) fn within(&self, end: Position) -> Range<Position> {
+    /// The sequence numbers of this listing, in a store that ends at `end`.
+    pub(super) fn within(&self, end: SequenceNumber) -> Range<SequenceNumber> {
         match (self.query.direction, self.cursor) {
             (Direction::Forward, start) => start.unwrap_or_default()..end,
-            (Direction::Backward, stop) => Position::default()..stop.map_or(end, |stop| stop.min(end)),
+            (Direction::Backward, stop) => SequenceNumber::default()..stop.map_or(end, |stop| stop.min(end)),
         }
     }
 
-    /// The page after this one, as a `Link` header has it: RFC 8288.
+    /// The `Link` header to the next page (RFC 8288).
     pub(super) fn next_link(
         &self,
         scope: &Scope,
         path: &str,
         limit: usize,
-        rest: &Range<Position>,
-        run: Run,
+        rest: &Range<SequenceNumber>,
+        epoch: CursorEpoch,
     ) -> String {
-        let Query { user_id, event_type, from, to, direction } = &self.query;
+        let EventQuery { user_id, event_type, from, to, direction } = &self.query;
         let cursor = match direction {
             Direction::Forward => rest.start,
             Direction::Backward => rest.end,
@@ -89,17 +89,17 @@ impl Selection {
         let parameters = [
             ("userId", user_id),
             ("eventType", event_type),
-            ("from", from.map(|moment| moment.to_rfc3339())),
-            ("to", to.map(|moment| moment.to_rfc3339())),
+            ("from", from.map(|time| time.to_rfc3339())),
+            ("to", to.map(|time| time.to_rfc3339())),
             ("order", (*direction == Direction::Backward).then(|| DESCENDING.to_owned())),
             ("limit", Some(limit.to_string())),
-            ("cursor", Some(run.seal(cursor))),
+            ("cursor", Some(epoch.encode(cursor))),
         ];
         next_link(path, parameters.into_iter().filter_map(|(name, value)| Some((name, value?))))
     }
 }
 
-/// How long a request is willing to wait: `2s`, `500ms`, or a plain number of seconds.
+/// The parameter `wait`: `2s`, `500ms`, or a plain number of seconds.
 pub(super) fn wait(query: &str) -> Result<Duration, Problem> {
     let mut parameters = Parameters::new(query);
     let wait = parameters.parsed("wait", |text| {

@@ -1,55 +1,58 @@
-//! The service put together: who gets what, and the order in which it stops.
+//! The composition of the service, and the order of its shutdown.
 
 use std::sync::Arc;
 
 use highwater_kafka::Kafka;
 use highwater_web::{
-    dead_letters::{self, Desk},
+    dead_letters::{self, DlqAdmin},
     http::{self, Door, Listeners, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
 };
 use tokio::time::timeout;
 
-use super::{Api, Conflicts, Holdings, Processor, Turns, cursor::Run, paths::PATHS, routes::routes};
+use super::{
+    Api, ConcurrencyLimit, Conflicts, Processor, StoreStatus, cursor::CursorEpoch, paths::PATHS,
+    routes::routes,
+};
 use crate::{
     config::Config,
-    store::{Event, MemoryStore},
+    store::{ActivityEvent, MemoryStore},
 };
 
-/// Runs the service until the stop is requested. Kafka may come and go meanwhile.
+/// Runs the service until a shutdown is requested. Kafka may come and go meanwhile.
 ///
-/// At the stop no more requests are taken, and those in flight are answered. The consumer drains, commits and leaves
-/// its group beside that: no client can keep it from it.
+/// At the shutdown the service takes no more requests and answers those in flight. At the same time the consumer drains,
+/// commits and leaves its group, so that no client can delay it.
 ///
 /// # Errors
 ///
-/// None once it runs; only the embedded broker can fail to start.
+/// The embedded broker cannot start. A running service does not fail.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     #[cfg(feature = "embedded-broker")]
     let (config, _broker) = crate::embedded::embedded(config).await?;
 
-    let kafka = Kafka::new(config.kafka).looking_every(config.consumer.metadata_max_age);
-    let topic = kafka.topic::<Event>(config.topic);
+    let kafka = Kafka::new(config.kafka).with_metadata_max_age(config.consumer.metadata_max_age);
+    let topic = kafka.topic::<ActivityEvent>(config.topic);
     let store = Arc::new(MemoryStore::new(&config.store));
     let conflicts = Arc::new(Conflicts::default());
-    let turns = Arc::<Turns>::default();
+    let listing_limit = Arc::<ConcurrencyLimit>::default();
     let events = topic.producer(config.producer.clone());
     let consuming = topic
         .consumer(config.consumer.clone())
         .dead_letters(config.dead_letter_topic, config.producer)
         .start(Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts)));
     let door = config.dead_letters.admin.map(|bearer| Arc::new(Door::new(bearer)));
-    let desk = door.clone().map(|door| {
+    let admin = door.clone().map(|door| {
         let topics = dead_letters::Topics {
             cluster: Arc::clone(kafka.cluster()),
-            letters: consuming.letters().topic().clone(),
+            dead_letters: consuming.dlq_producer().topic().clone(),
             source: Arc::clone(topic.handle().name()),
             publisher: Arc::clone(events.publisher()),
         };
         let (limits, within) = (config.http.body_limits(), config.http.request_timeout);
         let redrive_max = config.dead_letters.redrive_max;
-        Arc::new(Desk::new(topics, &config.consumer, door, redrive_max, limits, within))
+        Arc::new(DlqAdmin::new(topics, &config.consumer, door, redrive_max, limits, within))
     });
 
     let traffic = Arc::new(Traffic::new(&PATHS)?);
@@ -58,11 +61,11 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         shutdown: shutdown.clone(),
         door,
         memberships: vec![Membership::of(&consuming, kafka.status())],
-        producers: events.producer().into_iter().chain([consuming.letters()]).cloned().collect(),
-        particular: Some(Arc::new(Holdings {
+        producers: events.producer().into_iter().chain([consuming.dlq_producer()]).cloned().collect(),
+        particular: Some(Arc::new(StoreStatus {
             store: Arc::clone(&store) as _,
             conflicts,
-            turns: Arc::clone(&turns),
+            listing_limit: Arc::clone(&listing_limit),
         })),
         ..Operations::new(env!("CARGO_PKG_NAME"), kafka.status(), Arc::clone(&traffic))
     });
@@ -71,10 +74,10 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         store,
         config: config.activity,
         limits: config.http.body_limits(),
-        run: Run::begin(),
-        turns,
+        cursor_epoch: CursorEpoch::new(),
+        listing_limit,
         operations,
-        dead_letters: desk.clone(),
+        dead_letters: admin.clone(),
         shutdown: shutdown.clone(),
     };
     let requests = shutdown.part("requests");
@@ -82,16 +85,18 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     log::info!("listening on http://{}", listeners.clients.local_addr()?);
     let stopping = async {
         shutdown.requested().await;
-        desk.iter().for_each(|desk| desk.close());
+        admin.iter().for_each(|admin| admin.close());
     };
     let serving = async {
         tokio::join!(
             http::serve(routes(Arc::new(api)), listeners, &config.http, traffic, &shutdown),
             stopping
         );
-        // What is left has nobody who waits for it.
+        // No request waits for the events that are left.
         if timeout(config.http.stop_timeout / 2, events.close()).await.is_err() {
-            log::warn!("events that nobody was promised are not written: no answer in time");
+            log::warn!(
+                "some events of requests that were given up are not written: Kafka did not answer in time"
+            );
         }
         drop(requests);
     };

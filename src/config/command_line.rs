@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use chrono::{DateTime, Utc};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use highwater_eventlog as eventlog;
-use highwater_kafka::dead_letter::{Filter, Position, Selection};
+use highwater_kafka::dead_letter::{DlqFilter, DlqPosition, RedriveSelection};
 use highwater_web::dead_letters::Task;
 
 use super::{
@@ -217,7 +217,7 @@ fn task_of(task: &str, flags: &ArgMatches) -> Task {
     let text = |name: &str| flags.get_one::<String>(name).cloned();
     if task == LIST {
         let moment = |name: &str| flags.get_one::<DateTime<Utc>>(name).copied();
-        let filter = Filter {
+        let filter = DlqFilter {
             reason: text("reason"),
             source_partition: flags.get_one("partition").copied(),
             key: text("key"),
@@ -227,9 +227,9 @@ fn task_of(task: &str, flags: &ArgMatches) -> Task {
         return Task::List { filter, limit: flags.get_one("limit").copied() };
     }
     Task::Redrive(match (text("reason"), flags.get_many("position")) {
-        (Some(reason), _) => Selection::Reason(reason),
-        (None, Some(positions)) => Selection::Positions(positions.copied().collect()),
-        (None, None) => Selection::All,
+        (Some(reason), _) => RedriveSelection::Reason(reason),
+        (None, Some(positions)) => RedriveSelection::Positions(positions.copied().collect()),
+        (None, None) => RedriveSelection::All,
     })
 }
 
@@ -238,10 +238,10 @@ fn moment(text: &str) -> Result<DateTime<Utc>, &'static str> {
     parsed.map(|time| time.to_utc()).map_err(|_| "a time is written as 2026-05-01T10:00:00Z")
 }
 
-fn position(text: &str) -> Result<Position, &'static str> {
+fn position(text: &str) -> Result<DlqPosition, &'static str> {
     let number = |text: &str| text.parse::<u32>().ok();
     let parsed = text.split_once('/').and_then(|(partition, offset)| {
-        Some(Position {
+        Some(DlqPosition {
             partition: i32::try_from(number(partition)?).ok()?,
             offset: offset.parse().ok().filter(|offset| *offset >= 0)?,
         })

@@ -1,4 +1,4 @@
-//! An event as it is stored, sent and answered: bytes that are made once.
+//! An event. Its JSON is written once, and serves as record value, stored value and answer.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -7,7 +7,7 @@ use highwater_web::json::push_compact;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::Content;
+use super::ContentHash;
 
 /// `{"eventId":"` and the 36 characters of a UUID and its closing quote.
 const BEFORE_USER_ID: usize = ID_FIELD.len() + 36 + USER_FIELD.len();
@@ -19,22 +19,22 @@ const PAYLOAD_FIELD: &[u8] = br#"","payload":"#;
 /// `2026-11-21T07:43:00.123Z`
 const TIMESTAMP_LENGTH: usize = 24;
 
-/// A user activity event: its JSON, made once, and what is asked of it often.
+/// A user activity event, kept as JSON.
 ///
-/// The JSON is `{"eventId":…,"userId":…,"eventType":…,"timestamp":…,"payload":…}` on one line, in this
-/// order, with the payload's numbers and keys as they came: a record's value, and an element of an answer.
+/// The JSON is `{"eventId":…,"userId":…,"eventType":…,"timestamp":…,"payload":…}` on one line, in this order. The
+/// payload's numbers and keys stay as they came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct ActivityEvent {
     id: Uuid,
     json: Box<[u8]>,
-    /// Lengths of the two JSON strings, quotes included: with them every field is a slice of `json`.
+    /// The lengths of two JSON strings, quotes included. With them, every field is a slice of `json`.
     user_id_len: u32,
     event_type_len: u32,
 }
 
-impl Event {
-    /// An event of these fields; no payload is an empty one. The timestamp keeps its milliseconds; one that
-    /// four digits of a year cannot say becomes the nearest that they can.
+impl ActivityEvent {
+    /// An event of these fields. Without a payload, the payload is `{}`. The timestamp is kept to the millisecond, and
+    /// is clamped to the years 0 to 9999.
     pub fn new(
         id: Uuid,
         user_id: &str,
@@ -43,7 +43,7 @@ impl Event {
         payload: Option<&RawValue>,
     ) -> Self {
         let payload = payload.map_or("{}", RawValue::get);
-        // Exact where no string needs an escape and the payload is compact: nearly always.
+        // The capacity is exact where no string needs an escape and the payload is compact, which is the usual case.
         let quotes_and_brace = 5;
         let fixed = BEFORE_USER_ID + TYPE_FIELD.len() + TIMESTAMP_FIELD.len() + TIMESTAMP_LENGTH;
         let fixed = fixed + PAYLOAD_FIELD.len() + quotes_and_brace;
@@ -59,43 +59,43 @@ impl Event {
         json.extend_from_slice(PAYLOAD_FIELD);
         push_compact(&mut json, payload);
         json.push(b'}');
-        // Shrunk in place, an allocator may keep the larger block; a copy takes no more than it needs.
+        // An allocator may keep the larger block when a vector shrinks in place; a copy takes no more than it needs.
         let json = if json.len() == json.capacity() { json.into() } else { Box::from(&*json) };
         Self { id, json, user_id_len, event_type_len }
     }
 
-    /// What it is admitted by.
+    /// The eventId.
     pub fn id(&self) -> Uuid {
         self.id
     }
 
-    /// When it happened, in milliseconds since 1970. Read from the JSON: whoever compares many keeps them apart.
+    /// The timestamp in milliseconds since 1970. Each call parses it from the JSON.
     pub fn timestamp_millis(&self) -> i64 {
         let begin = self.after_type() + TIMESTAMP_FIELD.len();
         read_timestamp(&self.json[begin..begin + TIMESTAMP_LENGTH])
     }
 
-    /// The user, without JSON's escapes.
+    /// The userId, unescaped.
     pub fn user_id(&self) -> Cow<'_, str> {
         unescape(self.user_id_json())
     }
 
-    /// The type, without JSON's escapes.
+    /// The eventType, unescaped.
     pub fn event_type(&self) -> Cow<'_, str> {
         unescape(self.event_type_json())
     }
 
-    /// The payload, an object in JSON, without blanks between its parts.
+    /// The payload: a JSON object without blanks between its parts.
     pub fn payload(&self) -> &str {
-        // It came as text.
+        // The payload was given as text, so it is UTF-8.
         std::str::from_utf8(self.split().1).unwrap_or_default()
     }
 
-    /// Whether another event says the same, whenever it happened: the same bytes, as a rule, and else the
-    /// same [`Content`].
-    pub fn says_the_same_as(&self, other: &Self) -> bool {
+    /// Whether another event has the same user, type and payload. Equal bytes are the usual case; else the
+    /// [`ContentHash`] decides.
+    pub fn has_same_content_as(&self, other: &Self) -> bool {
         let same_bytes = self.user_and_type() == other.user_and_type() && self.payload() == other.payload();
-        same_bytes || Content::of(self) == Content::of(other)
+        same_bytes || ContentHash::of(self) == ContentHash::of(other)
     }
 
     /// The whole event as one line of JSON.
@@ -103,20 +103,20 @@ impl Event {
         &self.json
     }
 
-    /// As [`Event::json`], taken out.
+    /// As [`ActivityEvent::json`], by value.
     pub fn into_json(self) -> Vec<u8> {
         self.json.into_vec()
     }
 
-    /// The event in two parts, for answers that call the payload otherwise: everything before the comma
-    /// that introduces the payload, and the payload.
+    /// The event in two parts, for answers that name the payload differently: everything before the comma that
+    /// introduces the payload, and the payload.
     pub fn split(&self) -> (&[u8], &[u8]) {
         let before_payload = self.after_type() + TIMESTAMP_FIELD.len() + TIMESTAMP_LENGTH + 1;
         let payload = before_payload + PAYLOAD_FIELD.len() - 1;
         (&self.json[..before_payload], &self.json[payload..self.json.len() - 1])
     }
 
-    /// The user as a JSON string. Equal users have equal bytes: one serializer makes them all.
+    /// The userId as a JSON string. Equal users have equal bytes, since one serializer writes them all.
     pub(super) fn user_id_json(&self) -> &[u8] {
         &self.json[BEFORE_USER_ID..BEFORE_USER_ID + self.user_id_len as usize]
     }
@@ -134,7 +134,7 @@ impl Event {
     }
 }
 
-/// A JSON string that the event's constructor wrote.
+/// The text of a JSON string that the event's constructor wrote.
 fn unescape(json: &[u8]) -> Cow<'_, str> {
     let inner = &json[1..json.len() - 1];
     if inner.contains(&b'\\') {
@@ -147,7 +147,7 @@ fn unescape(json: &[u8]) -> Cow<'_, str> {
 fn push_string(json: &mut Vec<u8>, text: &str) -> u32 {
     let before = json.len();
     if serde_json::to_writer(&mut *json, text).is_err() {
-        // A string is always serializable, and a Vec always takes it.
+        // Unreachable: a string is always serializable, and a Vec always takes it.
         json.truncate(before);
         json.extend_from_slice(b"\"\"");
     }
@@ -161,17 +161,17 @@ fn push_timestamp(json: &mut Vec<u8>, timestamp: DateTime<Utc>) {
     /// 9999-12-31T23:59:59.999Z
     const LAST: i64 = 253_402_300_799_999;
 
-    // By way of the milliseconds: chrono's own leap seconds become the next second.
+    // The way over milliseconds turns chrono's leap seconds into the next second.
     let millis = timestamp.timestamp_millis().clamp(FIRST, LAST);
-    let moment = DateTime::from_timestamp_millis(millis).unwrap_or_default();
+    let time = DateTime::from_timestamp_millis(millis).unwrap_or_default();
     let mut text = *b"0000-00-00T00:00:00.000Z";
-    put(&mut text[0..4], moment.year().unsigned_abs());
-    put(&mut text[5..7], moment.month());
-    put(&mut text[8..10], moment.day());
-    put(&mut text[11..13], moment.hour());
-    put(&mut text[14..16], moment.minute());
-    put(&mut text[17..19], moment.second());
-    put(&mut text[20..23], moment.timestamp_subsec_millis());
+    put(&mut text[0..4], time.year().unsigned_abs());
+    put(&mut text[5..7], time.month());
+    put(&mut text[8..10], time.day());
+    put(&mut text[11..13], time.hour());
+    put(&mut text[14..16], time.minute());
+    put(&mut text[17..19], time.second());
+    put(&mut text[20..23], time.timestamp_subsec_millis());
     json.extend_from_slice(&text);
 }
 
@@ -180,13 +180,13 @@ fn read_timestamp(text: &[u8]) -> i64 {
     let number = |digits: Range<usize>| {
         text[digits].iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
     };
-    // What was written is a date.
+    // The constructor wrote a valid date.
     let date = NaiveDate::from_ymd_opt(number(0..4) as i32, number(5..7), number(8..10)).unwrap_or_default();
     let seconds = i64::from((number(11..13) * 60 + number(14..16)) * 60 + number(17..19));
     (i64::from(date.to_epoch_days()) * 86_400 + seconds) * 1000 + i64::from(number(20..23))
 }
 
-/// Writes a number's last digits.
+/// Writes the last digits of a number.
 fn put(digits: &mut [u8], mut number: u32) {
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;

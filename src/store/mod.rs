@@ -1,10 +1,10 @@
-//! Where processed events are: in memory first, databases behind the same trait. Knows no Kafka.
+//! The store of processed events: a trait, and an implementation in memory. This module knows nothing of Kafka.
 
-mod content;
+mod content_hash;
 mod event;
 mod memory;
 mod query;
-mod stored;
+mod stored_event;
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
@@ -12,75 +12,84 @@ use async_trait::async_trait;
 use thiserror::Error;
 use uuid::Uuid;
 
-pub use content::Content;
-pub use event::Event;
+pub use content_hash::ContentHash;
+pub use event::ActivityEvent;
 pub use memory::{Config, MemoryStore, Stats};
-pub use query::{Direction, Page, Position, Query};
-pub use stored::{Offered, Stored};
+pub use query::{Direction, EventPage, EventQuery, SequenceNumber};
+pub use stored_event::{EventRecord, StoredEvent};
 
-/// A store that admits each event once.
+/// A store that admits each `eventId` once.
 #[async_trait]
 pub trait EventStore: Send + Sync + 'static {
-    /// Admits the events of one partition in the order given. Whether an event is new is decided by its
-    /// eventId in one atomic step, also among concurrent callers. The answer has one entry an event.
-    /// On an error the events before it may have been admitted: admitting them again is harmless.
-    async fn admit(&self, partition: i32, events: Vec<Offered>) -> Result<Vec<Admission>, StoreError>;
+    /// Admits the events of one partition, in the order given. One atomic step decides by the eventId whether an
+    /// event is new, also among concurrent callers. The result has one entry per event.
+    ///
+    /// # Errors
+    ///
+    /// The store is unavailable. Some of the events may have been admitted; it is safe to admit them again.
+    async fn admit(&self, partition: i32, records: Vec<EventRecord>) -> Result<Vec<Admission>, StoreError>;
 
-    /// The event, if it is stored.
-    async fn get(&self, id: Uuid) -> Result<Option<Arc<Stored>>, StoreError>;
+    /// The event of this id, if it is stored.
+    async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError>;
 
-    /// As [`EventStore::get`], but waits for the event to be admitted, at most that long.
-    async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<Stored>>, StoreError>;
+    /// As [`EventStore::get`], but waits up to `timeout` for the event to be admitted.
+    async fn wait_for(&self, id: Uuid, timeout: Duration) -> Result<Option<Arc<StoredEvent>>, StoreError>;
 
-    /// The place after the last one that was given away: a `read` that begins afterwards finds all that is before it,
-    /// and so it bounds a listing to what is there when that begins.
-    async fn end(&self) -> Result<Position, StoreError>;
+    /// The sequence number after the last one that was assigned. A [`read`](EventStore::read) that begins later finds
+    /// every event below it, so it bounds a listing to the events that exist when the listing begins.
+    async fn end(&self) -> Result<SequenceNumber, StoreError>;
 
-    /// The next events that the query asks for, of those whose places are within, in the query's direction, at most
-    /// `limit` of them. A page can be shorter, even empty, with [`Page::rest`] set: much had to be looked at for it.
-    async fn read(&self, query: &Query, within: Range<Position>, limit: usize) -> Result<Page, StoreError>;
+    /// The next events that match the query and whose sequence numbers are in `within`, in the query's direction, at
+    /// most `limit` of them. A page may be shorter than `limit`, even empty, although [`EventPage::rest`] is set: the
+    /// store bounds the work of one call.
+    async fn read(
+        &self,
+        query: &EventQuery,
+        within: Range<SequenceNumber>,
+        limit: usize,
+    ) -> Result<EventPage, StoreError>;
 
-    /// The bound is shared out evenly among so many partitions; events over a smaller share leave at once.
-    async fn share_among(&self, partitions: usize) -> Result<(), StoreError>;
+    /// Divides the store's bounds evenly among this many partitions. Events beyond a smaller bound leave at once.
+    async fn set_partition_count(&self, partitions: usize) -> Result<(), StoreError>;
 
-    /// What it holds and has seen, where that costs next to nothing to tell.
+    /// Counters of the store; `None` where they would be costly.
     fn stats(&self) -> Option<Stats> {
         None
     }
 
-    /// When the event happened that leaves next, of all partitions, in milliseconds since 1970, where that costs next to
-    /// nothing to tell.
+    /// The timestamp of the event that leaves next, in milliseconds since 1970; `None` where it is not known.
     fn oldest_millis(&self) -> Option<i64> {
         None
     }
 
-    /// How many events each partition may hold.
-    fn share(&self) -> u64;
+    /// The most events that one partition may hold.
+    fn max_events_per_partition(&self) -> u64;
 
-    /// The offset of the partition's oldest event that it holds, where it holds what a log can give again.
+    /// The offset from which the log can restore what the store holds of this partition; `None` where the store
+    /// needs no restoring or holds nothing.
     fn held_from(&self, _partition: i32) -> Option<i64> {
         None
     }
 
-    /// Whether the partition's share is used up: an older event would have no room.
+    /// Whether the partition has reached its bound, so that an older event would not fit.
     async fn is_full(&self, partition: i32) -> Result<bool, StoreError>;
 
-    /// Forgets the partition's events: another instance has them now.
+    /// Drops the partition's events: another instance has them now.
     async fn forget(&self, partition: i32) -> Result<(), StoreError>;
 }
 
-/// What became of an event that was offered.
+/// The outcome of admitting one event.
 #[derive(Debug, Clone)]
 pub enum Admission {
-    /// It is stored, and was not before.
-    New(Arc<Stored>),
-    /// An event of the same id that says the same was there first, and stays.
+    /// The event is stored now and was not before.
+    New(Arc<StoredEvent>),
+    /// An event of the same id and content was stored before; that one stays.
     Duplicate,
-    /// An event of the same id that says something else was there first, and stays: this one.
-    Conflict(Arc<Stored>),
+    /// This event of the same id and other content was stored before; it stays.
+    Conflict(Arc<StoredEvent>),
 }
 
-/// The store could not do it; it may later.
+/// The store did not carry out the call; a later attempt may succeed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the store is unavailable: {0}")]
 pub struct StoreError(pub String);

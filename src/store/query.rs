@@ -1,55 +1,56 @@
-//! What can be asked of a store.
+//! Queries and their results.
 
 use std::{ops::Range, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-use super::Stored;
+use super::StoredEvent;
 
-/// Which events; an absent field asks for nothing.
+/// The filters of a listing. A field that is `None` filters nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Query {
-    /// Exactly this user.
+pub struct EventQuery {
+    /// The user, compared exactly.
     pub user_id: Option<String>,
-    /// This type, compared without case.
+    /// The event type, compared without case.
     pub event_type: Option<String>,
-    /// The event's timestamp, from here on.
+    /// The earliest timestamp, inclusive.
     pub from: Option<DateTime<Utc>>,
-    /// The event's timestamp, before here.
+    /// The latest timestamp, exclusive.
     pub to: Option<DateTime<Utc>>,
-    /// Which of them come first.
+    /// The order of the results.
     pub direction: Direction,
 }
 
-/// Which way through the order of processing.
+/// The direction through the order of processing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Direction {
-    /// What was processed first comes first.
+    /// The first processed event comes first.
     #[default]
     Forward,
-    /// What was processed last comes first.
+    /// The last processed event comes first.
     Backward,
 }
 
 impl Direction {
-    /// What is left of a stretch from that place on, which is the next.
-    pub fn from(self, place: Position, within: Range<Position>) -> Range<Position> {
+    /// The part of `within` that is left when `next` is the next event.
+    pub fn rest(self, next: SequenceNumber, within: Range<SequenceNumber>) -> Range<SequenceNumber> {
         match self {
-            Self::Forward => place..within.end,
-            Self::Backward => within.start..Position(place.0 + 1),
+            Self::Forward => next..within.end,
+            Self::Backward => within.start..SequenceNumber(next.0 + 1),
         }
     }
 }
 
-/// A place in the order of processing. Grows with each event, by one or more; has no meaning after a restart.
+/// An event's number in the order of processing. It grows with each event, by one or more. After a restart the
+/// in-memory store counts anew.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position(pub u64);
+pub struct SequenceNumber(pub u64);
 
-/// A stretch of a listing.
+/// One page of a listing.
 #[derive(Debug, Clone)]
-pub struct Page {
-    /// The events, in order.
-    pub events: Vec<Arc<Stored>>,
-    /// The places at which there may be more; `None` when there is nothing more.
-    pub rest: Option<Range<Position>>,
+pub struct EventPage {
+    /// The events, in the query's order.
+    pub events: Vec<Arc<StoredEvent>>,
+    /// The sequence numbers that are still to be read; `None` after the last event.
+    pub rest: Option<Range<SequenceNumber>>,
 }

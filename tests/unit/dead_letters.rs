@@ -3,7 +3,7 @@
 use std::{ffi::OsString, fs, path::PathBuf};
 
 use highwater::config::{self, Config, Exit, Invocation, Service};
-use highwater_kafka::dead_letter::{Filter, Position, Selection};
+use highwater_kafka::dead_letter::{DlqFilter, DlqPosition, RedriveSelection};
 use highwater_web::{dead_letters::Task, http::Bearer};
 use uuid::Uuid;
 
@@ -50,7 +50,7 @@ impl Drop for Held {
 
 #[test]
 fn a_listing_says_which_letters_and_how_many() {
-    let all = Task::List { filter: Filter::default(), limit: None };
+    let all = Task::List { filter: DlqFilter::default(), limit: None };
     assert_eq!(task(&["dead-letters", "list"]), all);
     let time = "2026-05-01T12:00:00+02:00";
     let args = [
@@ -68,7 +68,7 @@ fn a_listing_says_which_letters_and_how_many() {
     ];
     let asked = task(&[&["dead-letters", "list"], &args[..]].concat());
     let moment = Some("2026-05-01T10:00:00Z".parse().unwrap());
-    let filter = Filter {
+    let filter = DlqFilter {
         reason: Some("not JSON".to_owned()),
         source_partition: Some(2),
         key: Some("-x".to_owned()),
@@ -80,12 +80,12 @@ fn a_listing_says_which_letters_and_how_many() {
 
 #[test]
 fn a_redrive_says_which_letters_and_nothing_stands_for_all() {
-    assert_eq!(task(&["dead-letters", "redrive", "--all"]), Task::Redrive(Selection::All));
-    let reason = Selection::Reason("not JSON".to_owned());
+    assert_eq!(task(&["dead-letters", "redrive", "--all"]), Task::Redrive(RedriveSelection::All));
+    let reason = RedriveSelection::Reason("not JSON".to_owned());
     assert_eq!(task(&["dead-letters", "redrive", "--reason", "not JSON"]), Task::Redrive(reason));
-    let positions = [(0, 12), (1, 3)].map(|(partition, offset)| Position { partition, offset });
+    let positions = [(0, 12), (1, 3)].map(|(partition, offset)| DlqPosition { partition, offset });
     let asked = task(&["dead-letters", "redrive", "--position", "0/12", "--position=1/3"]);
-    assert_eq!(asked, Task::Redrive(Selection::Positions(positions.into())));
+    assert_eq!(asked, Task::Redrive(RedriveSelection::Positions(positions.into())));
     for wrong in [
         &["dead-letters"][..],
         &["dead-letters", "redrive"],

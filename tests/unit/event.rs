@@ -1,7 +1,7 @@
 //! The bytes of an event.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use highwater::store::Event;
+use highwater::store::ActivityEvent;
 use proptest::prelude::*;
 use serde_json::{Value, json, value::RawValue};
 use uuid::Uuid;
@@ -12,16 +12,16 @@ fn moment(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap()
 }
 
-fn event(user_id: &str, event_type: &str, payload: &str) -> Event {
+fn event(user_id: &str, event_type: &str, payload: &str) -> ActivityEvent {
     let raw = RawValue::from_string(payload.to_owned()).unwrap();
-    Event::new(ID, user_id, event_type, moment(1_714_979_289_007), Some(&raw))
+    ActivityEvent::new(ID, user_id, event_type, moment(1_714_979_289_007), Some(&raw))
 }
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-fn payload(event: &Event) -> &str {
+fn payload(event: &ActivityEvent) -> &str {
     text(event.split().1)
 }
 
@@ -83,7 +83,7 @@ fn its_timestamp_stays_within_four_digit_years() {
         (253_402_300_800_000, "9999-12-31T23:59:59.999Z"),
     ] {
         let timestamp = moment(millis.max(-8_000_000_000_000_000));
-        let event = Event::new(ID, "u", "t", timestamp, None);
+        let event = ActivityEvent::new(ID, "u", "t", timestamp, None);
         let whole: Value = serde_json::from_slice(event.json()).unwrap();
         assert_eq!(whole["timestamp"], expected);
         assert_eq!(moment(event.timestamp_millis()).to_rfc3339_opts(SecondsFormat::Millis, true), expected);
@@ -146,13 +146,13 @@ proptest! {
     #[test]
     fn taking_white_space_out_leaves_the_compact_form((value, text) in written()) {
         let raw: Box<RawValue> = serde_json::from_str(&text).unwrap();
-        let event = Event::new(ID, "u", "t", moment(0), Some(&raw));
+        let event = ActivityEvent::new(ID, "u", "t", moment(0), Some(&raw));
         prop_assert_eq!(payload(&event), value.to_string());
     }
 
     #[test]
     fn any_user_and_type_are_read_back(user in any::<String>(), kind in any::<String>(), millis in any::<i32>()) {
-        let event = Event::new(ID, &user, &kind, moment(millis.into()), Some(RawValue::TRUE));
+        let event = ActivityEvent::new(ID, &user, &kind, moment(millis.into()), Some(RawValue::TRUE));
         prop_assert_eq!(event.user_id(), user.as_str());
         prop_assert_eq!(event.event_type(), kind.as_str());
         let whole: Value = serde_json::from_slice(event.json()).unwrap();

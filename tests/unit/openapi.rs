@@ -8,7 +8,7 @@ mod schema;
 
 use std::{collections::BTreeSet, fs};
 
-use highwater::{activity, store::Event};
+use highwater::{activity, store::ActivityEvent};
 use highwater_commerce::{orders, users};
 use highwater_eventlog as eventlog;
 use highwater_web::http::{Paths, openapi::Packed};
@@ -76,7 +76,7 @@ fn every_path_and_method_is_described_and_none_beyond() {
 
 #[test]
 fn an_event_has_the_fields_that_are_described() {
-    let event = Event::new(uuid::Uuid::nil(), "ann", "LOGIN", chrono::Utc::now(), None);
+    let event = ActivityEvent::new(uuid::Uuid::nil(), "ann", "LOGIN", chrono::Utc::now(), None);
     let event: Value = serde_json::from_slice(event.json()).unwrap();
     let described = activity::document();
     let schema = &described["paths"]["/events/processed/{eventId}"]["get"]["responses"]["200"]["content"]["application/json"]

@@ -16,10 +16,11 @@ use chrono::DateTime;
 use highwater::{
     activity::{Conflicts, Processor},
     store::{
-        Admission, Config, Event, EventStore, MemoryStore, Offered, Page, Position, Query, StoreError, Stored,
+        ActivityEvent, Admission, Config, EventPage, EventQuery, EventRecord, EventStore, MemoryStore,
+        SequenceNumber, StoreError, StoredEvent,
     },
 };
-use highwater_kafka::{Handler, Passing, Reading, Record, Verdict};
+use highwater_kafka::{BatchOutcome, DecodingHandler, Record, RecordHandler, TransientError};
 use log::Level;
 use uuid::Uuid;
 
@@ -33,7 +34,7 @@ struct Flaky {
 
 #[async_trait]
 impl EventStore for Flaky {
-    async fn admit(&self, partition: i32, events: Vec<Offered>) -> Result<Vec<Admission>, StoreError> {
+    async fn admit(&self, partition: i32, events: Vec<EventRecord>) -> Result<Vec<Admission>, StoreError> {
         let left = self.batches_left.load(Ordering::Relaxed);
         if left == 0 {
             return Err(StoreError("away".to_owned()));
@@ -42,28 +43,33 @@ impl EventStore for Flaky {
         self.memory.admit(partition, events).await
     }
 
-    async fn get(&self, id: Uuid) -> Result<Option<Arc<Stored>>, StoreError> {
+    async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError> {
         self.memory.get(id).await
     }
 
-    async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<Stored>>, StoreError> {
+    async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<StoredEvent>>, StoreError> {
         self.memory.wait_for(id, at_most).await
     }
 
-    async fn end(&self) -> Result<Position, StoreError> {
+    async fn end(&self) -> Result<SequenceNumber, StoreError> {
         self.memory.end().await
     }
 
-    async fn read(&self, query: &Query, within: Range<Position>, limit: usize) -> Result<Page, StoreError> {
+    async fn read(
+        &self,
+        query: &EventQuery,
+        within: Range<SequenceNumber>,
+        limit: usize,
+    ) -> Result<EventPage, StoreError> {
         self.memory.read(query, within, limit).await
     }
 
-    async fn share_among(&self, partitions: usize) -> Result<(), StoreError> {
-        self.memory.share_among(partitions).await
+    async fn set_partition_count(&self, partitions: usize) -> Result<(), StoreError> {
+        self.memory.set_partition_count(partitions).await
     }
 
-    fn share(&self) -> u64 {
-        self.memory.share()
+    fn max_events_per_partition(&self) -> u64 {
+        self.memory.max_events_per_partition()
     }
 
     async fn is_full(&self, partition: i32) -> Result<bool, StoreError> {
@@ -76,10 +82,10 @@ impl EventStore for Flaky {
 }
 
 /// A processor, and its store that is away after so many batches.
-fn processor(batches: usize) -> (Reading<Event, Processor>, Arc<Flaky>) {
+fn processor(batches: usize) -> (DecodingHandler<ActivityEvent, Processor>, Arc<Flaky>) {
     let memory = MemoryStore::new(&Config { max_events: 10_000, max_bytes: u64::MAX });
     let store = Arc::new(Flaky { memory, batches_left: AtomicUsize::new(batches) });
-    (Reading::new(Arc::new(Processor::new(Arc::clone(&store) as _, Arc::default()))), store)
+    (DecodingHandler::new(Arc::new(Processor::new(Arc::clone(&store) as _, Arc::default()))), store)
 }
 
 fn record(offset: usize, value: &str) -> Record {
@@ -102,12 +108,12 @@ fn bad(offset: usize) -> Record {
     record(offset, "hello")
 }
 
-fn poisoned(verdict: &Verdict) -> Vec<usize> {
-    verdict.poison.iter().map(|poison| poison.index).collect()
+fn poisoned(outcome: &BatchOutcome) -> Vec<usize> {
+    outcome.poison.iter().map(|poison| poison.index).collect()
 }
 
-fn stopped_at(verdict: &Verdict) -> Option<usize> {
-    verdict.stopped.as_ref().map(|stopped| stopped.index)
+fn stopped_at(outcome: &BatchOutcome) -> Option<usize> {
+    outcome.retry_from.as_ref().map(|stopped| stopped.index)
 }
 
 #[tokio::test]
@@ -115,12 +121,12 @@ async fn malformed_records_are_named_and_those_around_them_stored() {
     let (processor, store) = processor(usize::MAX);
     let mut null = bad(4);
     null.value = None;
-    let verdict = processor.handle(&[bad(0), good(1, 1), bad(2), good(3, 2), null, good(5, 3)]).await;
-    assert_eq!((poisoned(&verdict), stopped_at(&verdict)), (vec![0, 2, 4], None));
-    assert!(verdict.poison[0].reason.starts_with("not JSON"), "{verdict:?}");
-    assert_eq!(verdict.poison[2].reason, "the value is null");
+    let outcome = processor.handle(&[bad(0), good(1, 1), bad(2), good(3, 2), null, good(5, 3)]).await;
+    assert_eq!((poisoned(&outcome), stopped_at(&outcome)), (vec![0, 2, 4], None));
+    assert!(outcome.poison[0].reason.starts_with("not JSON"), "{outcome:?}");
+    assert_eq!(outcome.poison[2].reason, "the value is null");
     assert_eq!(store.memory.stats().events, 3);
-    assert_eq!(processor.handle(&[]).await, Verdict::default());
+    assert_eq!(processor.handle(&[]).await, BatchOutcome::default());
     assert_eq!(poisoned(&processor.handle(&[bad(6)]).await), [0]);
 }
 
@@ -154,7 +160,8 @@ fn other(offset: usize, number: usize) -> Record {
 async fn an_event_with_the_id_of_another_and_other_content_is_said_and_counted_once() {
     let store = Arc::new(MemoryStore::new(&Config { max_events: 10_000, max_bytes: u64::MAX }));
     let conflicts = Arc::new(Conflicts::default());
-    let processor = Reading::new(Arc::new(Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts))));
+    let processor =
+        DecodingHandler::new(Arc::new(Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts))));
     // Restored, an event is as good a first one as any; and restoring says and counts nothing.
     processor.restore(&[good(4, 1), other(5, 1)]).await.unwrap();
     journal::listen();
@@ -191,13 +198,13 @@ async fn an_event_with_the_id_of_another_and_other_content_is_said_and_counted_o
 async fn a_store_that_is_away_stops_the_batch_at_the_first_record_not_stored() {
     let (processor, store) = processor(0);
     journal::listen();
-    let verdict = processor.handle(&[bad(0), bad(1), good(2, 1), bad(3), good(4, 2)]).await;
-    assert_eq!((poisoned(&verdict), stopped_at(&verdict)), (vec![0, 1], Some(2)));
-    assert!(verdict.stopped.unwrap().cause.0.contains("away"));
+    let outcome = processor.handle(&[bad(0), bad(1), good(2, 1), bad(3), good(4, 2)]).await;
+    assert_eq!((poisoned(&outcome), stopped_at(&outcome)), (vec![0, 1], Some(2)));
+    assert!(outcome.retry_from.unwrap().error.0.contains("away"));
     assert_eq!(journal::take(), []);
     store.batches_left.store(usize::MAX, Ordering::Relaxed);
-    let verdict = processor.handle(&[good(2, 1), bad(3), good(4, 2)]).await;
-    assert_eq!((poisoned(&verdict), stopped_at(&verdict)), (vec![1], None));
+    let outcome = processor.handle(&[good(2, 1), bad(3), good(4, 2)]).await;
+    assert_eq!((poisoned(&outcome), stopped_at(&outcome)), (vec![1], None));
     assert_eq!(journal::take().len(), 2);
 }
 
@@ -206,17 +213,17 @@ async fn places_in_a_long_batch_are_counted_from_its_beginning() {
     let every_tenth_is_bad: Vec<Record> =
         (0..5_000).map(|place| if place % 10 == 0 { bad(place) } else { good(place, place) }).collect();
     let (whole, store) = processor(usize::MAX);
-    let verdict = whole.handle(&every_tenth_is_bad).await;
-    assert_eq!(poisoned(&verdict), (0..5_000).step_by(10).collect::<Vec<_>>());
-    assert_eq!((stopped_at(&verdict), store.memory.stats().events), (None, 4_500));
+    let outcome = whole.handle(&every_tenth_is_bad).await;
+    assert_eq!(poisoned(&outcome), (0..5_000).step_by(10).collect::<Vec<_>>());
+    assert_eq!((stopped_at(&outcome), store.memory.stats().events), (None, 4_500));
 
     let (stopping, store) = processor(2);
     journal::listen();
-    let verdict = stopping.handle(&every_tenth_is_bad).await;
+    let outcome = stopping.handle(&every_tenth_is_bad).await;
     let stored = store.memory.stats().events as usize;
-    let stopped = stopped_at(&verdict).unwrap();
+    let stopped = stopped_at(&outcome).unwrap();
     assert!(stopped > 0 && stopped < 5_000);
-    assert_eq!(poisoned(&verdict), (0..stopped).step_by(10).collect::<Vec<_>>());
+    assert_eq!(poisoned(&outcome), (0..stopped).step_by(10).collect::<Vec<_>>());
     assert_eq!(stored, (0..stopped).filter(|place| place % 10 != 0).count());
     assert_eq!(journal::take().len(), stored);
 }
@@ -231,15 +238,15 @@ async fn restoring_stores_without_a_word_and_passes_over_what_is_malformed() {
     processor.handle(&[good(2, 2)]).await;
     assert_eq!(journal::take(), []);
     store.batches_left.store(0, Ordering::Relaxed);
-    let cause = processor.restore(&[good(4, 4)]).await.unwrap_err();
-    assert!(matches!(cause, Passing(why) if why.contains("away")));
+    let error = processor.restore(&[good(4, 4)]).await.unwrap_err();
+    assert!(matches!(error, TransientError(why) if why.contains("away")));
 }
 
 #[tokio::test]
 async fn it_restores_as_far_back_as_a_partitions_share_reaches() {
     let (processor, store) = processor(usize::MAX);
-    processor.topic_has(5_000).await;
-    assert_eq!(processor.restores(), 2);
+    processor.partition_count_changed(5_000).await;
+    assert_eq!(processor.restore_window(), 2);
     assert!(processor.wants_older(3).await);
     processor.restore(&[good(0, 1), good(1, 2)]).await.unwrap();
     assert!(!processor.wants_older(3).await);

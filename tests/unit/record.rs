@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use highwater::{activity::record::parse, store::Event};
+use highwater::{activity::record::parse, store::ActivityEvent};
 use highwater_kafka::Record;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -22,7 +22,7 @@ fn record(value: Option<&[u8]>) -> Record {
 }
 
 #[track_caller]
-fn event(value: &str) -> Event {
+fn event(value: &str) -> ActivityEvent {
     parse(&record(Some(value.as_bytes()))).unwrap_or_else(|malformed| panic!("{malformed}: {value}"))
 }
 
@@ -58,11 +58,11 @@ fn with(name: &str, value: &str) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-fn payload_of(event: &Event) -> &str {
+fn payload_of(event: &ActivityEvent) -> &str {
     std::str::from_utf8(event.split().1).unwrap()
 }
 
-fn timestamp_of(event: &Event) -> String {
+fn timestamp_of(event: &ActivityEvent) -> String {
     let whole: Value = serde_json::from_slice(event.json()).unwrap();
     whole["timestamp"].as_str().unwrap().to_owned()
 }

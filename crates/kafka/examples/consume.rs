@@ -69,10 +69,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
 
     let (greeted, mut greetings_read) = mpsc::unbounded_channel();
-    let kafka = Kafka::new(ClusterConfig::at(vec![brokers]));
-    let greetings = kafka.topic::<Greeting>(TopicConfig::named("greetings"));
+    let kafka = Kafka::new(ClusterConfig::new(vec![brokers]));
+    let greetings = kafka.topic::<Greeting>(TopicConfig::new("greetings"));
     let consuming = greetings
-        .consumer(ConsumerConfig::of_group("greeters"))
+        .consumer(ConsumerConfig::new("greeters"))
         .start(Greeter { has_coughed: AtomicBool::new(false), greeted });
 
     if own.is_some() {

@@ -7,8 +7,8 @@
 //! to the bootstrap addresses. So its own retries are off, every call has a deadline here, and after any
 //! error the whole `Client` is dropped and built anew from the address of a broker that was just found.
 
-mod absence;
 mod addresses;
+mod outage;
 
 use std::{
     error::Error as StdError,
@@ -30,11 +30,11 @@ use rskafka::{
 use thiserror::Error;
 use tokio::time::timeout;
 
-use self::{absence::Absence, addresses::Addresses};
+use self::{addresses::Addresses, outage::Outage};
 use super::{
     ClusterConfig, nodelay,
     producer::Breakers,
-    security::{Distrust, Refusals},
+    security::{AuthBackoff, HandshakeError},
     staggered::first_success,
     topic,
     wire::{Connection, WireError},
@@ -45,10 +45,10 @@ use super::{
 pub struct Cluster {
     config: ClusterConfig,
     addresses: Addresses,
-    absence: Absence,
+    outage: Outage,
     client: Mutex<Option<Arc<Client>>>,
     breakers: Breakers,
-    refusals: Refusals,
+    auth_backoff: AuthBackoff,
 }
 
 /// A call through rskafka that did not succeed.
@@ -59,7 +59,7 @@ pub enum CallError {
     TimedOut(Duration),
     /// The broker and this client do not trust each other.
     #[error(transparent)]
-    Distrust(#[from] Distrust),
+    Handshake(#[from] HandshakeError),
     /// There is no way to the broker.
     #[error("{}", .0.explained())]
     Unreachable(WireError),
@@ -72,7 +72,7 @@ impl CallError {
     /// Kafka's error, where it is one.
     pub(crate) fn protocol(&self) -> Option<ProtocolError> {
         match self {
-            Self::TimedOut(_) | Self::Distrust(_) | Self::Unreachable(_) => None,
+            Self::TimedOut(_) | Self::Handshake(_) | Self::Unreachable(_) => None,
             Self::Failed(error) => match innermost(error) {
                 RskafkaError::ServerError { protocol_error, .. } => Some(*protocol_error),
                 _ => None,
@@ -116,11 +116,11 @@ impl Cluster {
     pub fn new(config: ClusterConfig) -> Self {
         Self {
             addresses: Addresses::new(config.brokers.clone()),
-            absence: Absence::new(),
+            outage: Outage::new(),
             config,
             client: Mutex::default(),
             breakers: Breakers::default(),
-            refusals: Refusals::default(),
+            auth_backoff: AuthBackoff::default(),
         }
     }
 
@@ -179,9 +179,9 @@ impl Cluster {
         if let Some(client) = self.client.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             return Ok(Arc::clone(client));
         }
-        // rskafka would not tell which address it cannot reach, nor distrust from any other failure.
+        // rskafka would not tell which address it cannot reach, nor error from any other failure.
         let alive = self.connect().await.map_err(|error| match error {
-            WireError::Distrust(distrust) => CallError::Distrust(distrust),
+            WireError::Handshake(error) => CallError::Handshake(error),
             error => CallError::Unreachable(error),
         })?;
         let builder = ClientBuilder::new(vec![alive.address().to_owned()])
@@ -196,15 +196,15 @@ impl Cluster {
 
     /// A connection of our own to that `host:port`, unless it was refused a moment ago.
     async fn open(&self, address: &str) -> Result<Connection, WireError> {
-        self.refusals.check(address)?;
+        self.auth_backoff.check(address)?;
         self.addresses.tried(address, false);
         let opened = Connection::open(address, &self.config).await;
         match &opened {
             Ok(_) => {
                 self.addresses.tried(address, true);
-                self.refusals.tried(address, None);
+                self.auth_backoff.tried(address, None);
             }
-            Err(WireError::Distrust(distrust)) => self.refusals.tried(address, Some(distrust)),
+            Err(WireError::Handshake(error)) => self.auth_backoff.tried(address, Some(error)),
             Err(_) => {}
         }
         opened
@@ -229,7 +229,7 @@ impl Cluster {
                 Ok(connection) => return Ok(connection),
                 Err(others) => failures.extend(others),
             }
-            self.absence.noticed(failures.iter().all(|(_, error)| error.is_of_absence()));
+            self.outage.observe(failures.iter().all(|(_, error)| error.is_nobody_there()));
             // Always of the same address, whichever was tried first: else it would be news each time.
             let told = failures
                 .into_iter()
@@ -250,7 +250,7 @@ impl Cluster {
         };
         let connection =
             first_success(addresses.into_iter().map(|address| attempt(address).boxed()).collect()).await?;
-        self.absence.noticed(false);
+        self.outage.observe(false);
         Ok(connection)
     }
 
@@ -265,13 +265,13 @@ impl Cluster {
 
     /// Whether there is no broker anywhere, and has been none for a moment: what is published is not going to be
     /// written soon.
-    pub(crate) fn is_away(&self) -> bool {
-        self.absence.is_certain()
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.outage.is_confirmed()
     }
 
-    /// Waits until [`Cluster::is_away`].
-    pub(crate) async fn until_away(&self) {
-        self.absence.until_certain().await;
+    /// Waits until [`Cluster::is_unreachable`].
+    pub(crate) async fn until_unreachable(&self) {
+        self.outage.until_confirmed().await;
     }
 
     /// A connection of our own to one broker.

@@ -24,7 +24,7 @@ pub struct ClusterConfig {
 
 impl ClusterConfig {
     /// The cluster at these addresses, with a second for a connection and five for a call.
-    pub fn at(brokers: Vec<String>) -> Self {
+    pub fn new(brokers: Vec<String>) -> Self {
         Self {
             brokers,
             security: Security::default(),
@@ -56,7 +56,7 @@ pub struct TopicConfig {
 impl TopicConfig {
     /// A topic of that name: three partitions, three copies or as many as there are brokers, seven days, and
     /// Kafka's own bound of a batch.
-    pub fn named(name: impl Into<String>) -> Self {
+    pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             partitions: 3,
@@ -141,7 +141,7 @@ pub struct ConsumerConfig {
 impl ConsumerConfig {
     /// A member of that group, by the classic protocol, with Kafka's own intervals but for a shorter session;
     /// begins at the first record there is.
-    pub fn of_group(group_id: impl Into<String>) -> Self {
+    pub fn new(group_id: impl Into<String>) -> Self {
         Self {
             group_id: group_id.into(),
             protocol: GroupProtocol::Classic,

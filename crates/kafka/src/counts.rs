@@ -28,7 +28,7 @@ pub(super) struct ProducerCounts {
     errors: [Count; REASONS.len()],
 }
 
-/// Why a record was not acknowledged, as [`ProducerFigures::errors`] calls it.
+/// Why a record was not acknowledged, as [`ProducerMetrics::errors`] calls it.
 const REASONS: [&str; 7] =
     ["queue_full", "circuit_open", "too_large", "refused", "not_written", "possibly_written", "stopping"];
 
@@ -53,7 +53,7 @@ impl ProducerCounts {
 
 /// What a producer has done and holds, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProducerFigures {
+pub struct ProducerMetrics {
     /// Records that Kafka acknowledged.
     pub records: u64,
     /// Batches in which they travelled.

@@ -4,7 +4,9 @@ use std::{marker::PhantomData, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::{Envelope, Handler, Passing, Payload, Poison, Received, Record, Stopped, Verdict};
+use super::{
+    BatchOutcome, Envelope, Payload, Poison, Received, Record, RecordHandler, RetryFrom, TransientError,
+};
 
 /// How many records are read and handled between two chances for others to run: about a millisecond's worth.
 const AT_ONCE: usize = 1024;
@@ -12,7 +14,7 @@ const AT_ONCE: usize = 1024;
 /// Processes events one by one, in the order of their partition.
 ///
 /// Calls for one partition come one after the other, unless one blocks its thread while the partition is given up
-/// and comes back (see [`Handler`]); calls for different partitions may run at the same time. Events may repeat:
+/// and comes back (see [`RecordHandler`]); calls for different partitions may run at the same time. Events may repeat:
 /// processing must be idempotent.
 #[async_trait]
 pub trait EventHandler<P: Payload>: Send + Sync + 'static {
@@ -37,24 +39,24 @@ pub enum Outcome {
 /// Every [`EventHandler`] is one.
 #[async_trait]
 pub trait BatchHandler<P: Payload>: Send + Sync + 'static {
-    /// Processes a batch of one partition, in order. Places in the verdict are those of the batch's events.
-    async fn handle(&self, batch: Batch<'_, P>) -> Verdict;
+    /// Processes a batch of one partition, in order. Places in the outcome are those of the batch's events.
+    async fn handle(&self, batch: Batch<'_, P>) -> BatchOutcome;
 
     /// How many partitions the topic has; called before the first assignment and when it grows.
-    async fn topic_has(&self, _partitions: usize) {}
+    async fn partition_count_changed(&self, _partitions: usize) {}
 
     /// How far before the committed offset [`BatchHandler::restore`] wants to look, in records; 0 for not at all.
-    fn restores(&self) -> u64 {
+    fn restore_window(&self) -> u64 {
         0
     }
 
-    /// The offset of the oldest event of the partition that the projection holds, as [`Handler::held_from`].
+    /// The offset of the oldest event of the partition that the projection holds, as [`RecordHandler::held_from`].
     fn held_from(&self, _partition: i32) -> Option<i64> {
         None
     }
 
     /// Takes events that were processed before, by this instance or another, into a projection. No side effects.
-    async fn restore(&self, _batch: Batch<'_, P>) -> Result<(), Passing> {
+    async fn restore(&self, _batch: Batch<'_, P>) -> Result<(), TransientError> {
         Ok(())
     }
 
@@ -112,39 +114,39 @@ impl<'a, P: Payload> Batch<'a, P> {
 
 #[async_trait]
 impl<P: Payload, H: EventHandler<P>> BatchHandler<P> for H {
-    async fn handle(&self, batch: Batch<'_, P>) -> Verdict {
-        let mut verdict = Verdict::default();
+    async fn handle(&self, batch: Batch<'_, P>) -> BatchOutcome {
+        let mut outcome = BatchOutcome::default();
         let (events, batch) = batch.take();
         for (index, event) in events.into_iter().enumerate() {
             let record = batch.record(index);
             let received = Received { event, envelope: Envelope::read(record), record };
             match EventHandler::handle(self, received).await {
                 Outcome::Done => {}
-                Outcome::Poison(reason) => verdict.poison.push(Poison { index, reason }),
+                Outcome::Poison(reason) => outcome.poison.push(Poison { index, reason }),
                 Outcome::Retry(reason) => {
-                    verdict.stopped = Some(Stopped { index, cause: Passing(reason) });
+                    outcome.retry_from = Some(RetryFrom { index, error: TransientError(reason) });
                     break;
                 }
             }
         }
-        verdict
+        outcome
     }
 }
 
-/// A [`Handler`] of records that reads them as events for one of events; what is none goes to the dead letters.
-pub struct Reading<P, H: ?Sized> {
+/// A [`RecordHandler`] of records that reads them as events for one of events; what is none goes to the dead letters.
+pub struct DecodingHandler<P, H: ?Sized> {
     handler: Arc<H>,
     payload: PhantomData<fn() -> P>,
 }
 
-impl<P: Payload, H: BatchHandler<P> + ?Sized> Reading<P, H> {
+impl<P: Payload, H: BatchHandler<P> + ?Sized> DecodingHandler<P, H> {
     /// Hands the events to that handler.
     pub fn new(handler: Arc<H>) -> Self {
         Self { handler, payload: PhantomData }
     }
 
     /// Handles some of a batch, whose first record stands at `start` in it.
-    async fn handle_some(&self, start: usize, records: &[Record], verdict: &mut Verdict) {
+    async fn handle_some(&self, start: usize, records: &[Record], outcome: &mut BatchOutcome) {
         let mut poison = Vec::new();
         let batch = Batch::<P>::read(records, |place, reason| {
             poison.push(Poison { index: start + place, reason });
@@ -159,46 +161,46 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> Reading<P, H> {
                     .into_iter()
                     .map(|Poison { index, reason }| Poison { index: place(index), reason }),
             );
-            if let Some(Stopped { index, cause }) = handled.stopped {
+            if let Some(RetryFrom { index, error }) = handled.retry_from {
                 // What is malformed before the first event that is not done is settled all the same.
                 let index = place(index);
                 poison.retain(|poison| poison.index < index);
-                verdict.stopped = Some(Stopped { index, cause });
+                outcome.retry_from = Some(RetryFrom { index, error });
             }
         }
-        verdict.poison.append(&mut poison);
+        outcome.poison.append(&mut poison);
     }
 }
 
 #[async_trait]
-impl<P: Payload, H: BatchHandler<P> + ?Sized> Handler for Reading<P, H> {
-    async fn handle(&self, records: &[Record]) -> Verdict {
-        let mut verdict = Verdict::default();
+impl<P: Payload, H: BatchHandler<P> + ?Sized> RecordHandler for DecodingHandler<P, H> {
+    async fn handle(&self, records: &[Record]) -> BatchOutcome {
+        let mut outcome = BatchOutcome::default();
         for (number, some) in records.chunks(AT_ONCE).enumerate() {
             if number > 0 {
                 tokio::task::yield_now().await;
             }
-            self.handle_some(number * AT_ONCE, some, &mut verdict).await;
-            if verdict.stopped.is_some() {
+            self.handle_some(number * AT_ONCE, some, &mut outcome).await;
+            if outcome.retry_from.is_some() {
                 break;
             }
         }
-        verdict
+        outcome
     }
 
-    async fn topic_has(&self, partitions: usize) {
-        self.handler.topic_has(partitions).await;
+    async fn partition_count_changed(&self, partitions: usize) {
+        self.handler.partition_count_changed(partitions).await;
     }
 
-    fn restores(&self) -> u64 {
-        self.handler.restores()
+    fn restore_window(&self) -> u64 {
+        self.handler.restore_window()
     }
 
     fn held_from(&self, partition: i32) -> Option<i64> {
         self.handler.held_from(partition)
     }
 
-    async fn restore(&self, records: &[Record]) -> Result<(), Passing> {
+    async fn restore(&self, records: &[Record]) -> Result<(), TransientError> {
         for some in records.chunks(AT_ONCE) {
             // What is malformed was set aside when it was processed.
             let batch = Batch::read(some, |_, _| {});
@@ -219,8 +221,8 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> Handler for Reading<P, H> {
     }
 }
 
-impl<P, H: ?Sized> std::fmt::Debug for Reading<P, H> {
+impl<P, H: ?Sized> std::fmt::Debug for DecodingHandler<P, H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reading").finish_non_exhaustive()
+        f.debug_struct("DecodingHandler").finish_non_exhaustive()
     }
 }

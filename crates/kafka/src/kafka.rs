@@ -5,23 +5,24 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, ConsumerCounts, Context, DeadLetters, Envelope,
-    Message, Payload, Producer, ProducerConfig, PublishError, Publisher, Receipt, Status, Topic, TopicConfig,
-    event_handler::{BatchHandler, Reading},
-    group::Roster,
+    Cluster, ClusterConfig, Consumer, ConsumerConfig, ConsumerCounts, Context, DlqPublisher, Envelope,
+    Message, Payload, Producer, ProducerConfig, PublishError, Publisher, Receipt, Status, StatusRegistry,
+    Topic, TopicConfig,
+    event_handler::{BatchHandler, DecodingHandler},
+    group::GroupDescription,
 };
 
 /// How often to look for new partitions, unless told otherwise.
 const METADATA_MAX_AGE: Duration = Duration::from_secs(30);
 
 /// How long dead letters that are on their way get at a stop.
-const LAST_LETTERS: Duration = Duration::from_secs(1);
+const DLQ_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A cluster, as one process speaks to it. Cloned handles are the same.
 #[derive(Debug, Clone)]
 pub struct Kafka {
     cluster: Arc<Cluster>,
-    board: Arc<Board>,
+    registry: Arc<StatusRegistry>,
     source: Arc<str>,
     metadata_max_age: Duration,
 }
@@ -32,7 +33,7 @@ impl Kafka {
         let source = format!("/{}", config.client_id).into();
         Self {
             cluster: Arc::new(Cluster::new(config)),
-            board: Arc::new(Board::new()),
+            registry: Arc::new(StatusRegistry::new()),
             source,
             metadata_max_age: METADATA_MAX_AGE,
         }
@@ -40,13 +41,13 @@ impl Kafka {
 
     /// How often to look whether topics have new partitions.
     #[must_use]
-    pub fn looking_every(self, metadata_max_age: Duration) -> Self {
+    pub fn with_metadata_max_age(self, metadata_max_age: Duration) -> Self {
         Self { metadata_max_age, ..self }
     }
 
     /// Who its events are from: a URI reference, CloudEvents' `source`.
     #[must_use]
-    pub fn speaking_as(self, source: &str) -> Self {
+    pub fn with_source(self, source: &str) -> Self {
         Self { source: source.into(), ..self }
     }
 
@@ -57,12 +58,12 @@ impl Kafka {
 
     /// What is known of the cluster and the group, now and as it changes.
     pub fn status(&self) -> watch::Receiver<Status> {
-        self.board.watch()
+        self.registry.watch()
     }
 
     /// Where everything that speaks to the cluster says how it is.
-    pub fn board(&self) -> &Arc<Board> {
-        &self.board
+    pub fn registry(&self) -> &Arc<StatusRegistry> {
+        &self.registry
     }
 
     /// The way to the brokers.
@@ -70,12 +71,12 @@ impl Kafka {
         &self.cluster
     }
 
-    fn with_own_board(&self) -> Self {
-        Self { board: Arc::new(Board::new()), ..self.clone() }
+    fn with_own_status(&self) -> Self {
+        Self { registry: Arc::new(StatusRegistry::new()), ..self.clone() }
     }
 
     fn follow(&self, config: TopicConfig) -> Topic {
-        Topic::follow(Arc::clone(&self.cluster), config, self.metadata_max_age, Arc::clone(&self.board))
+        Topic::follow(Arc::clone(&self.cluster), config, self.metadata_max_age, Arc::clone(&self.registry))
     }
 }
 
@@ -95,15 +96,15 @@ impl<P: Payload> TypedTopic<P> {
 
     /// The same topic, of which no more than so many partitions count.
     #[must_use]
-    pub fn in_partitions(self, most: usize) -> Self {
-        Self { handle: self.handle.in_partitions(most), ..self }
+    pub fn with_max_partitions(self, most: usize) -> Self {
+        Self { handle: self.handle.with_max_partitions(most), ..self }
     }
 
     /// The same topic, for who reads it in a group beside another of the same process: how that group is stands on a
-    /// board of its own.
+    /// registry of its own.
     #[must_use]
-    pub fn with_own_board(&self) -> Self {
-        Self { kafka: self.kafka.with_own_board(), ..self.clone() }
+    pub fn with_own_status(&self) -> Self {
+        Self { kafka: self.kafka.with_own_status(), ..self.clone() }
     }
 
     /// What it was asked to be.
@@ -118,18 +119,18 @@ impl<P: Payload> TypedTopic<P> {
 
     /// Writes to it. Connects when there is something to send.
     pub fn producer(&self, config: ProducerConfig) -> TypedProducer<P> {
-        let (cluster, board) = (Arc::clone(&self.kafka.cluster), Arc::clone(&self.kafka.board));
-        let producer = Arc::new(Producer::new(cluster, self.handle.clone(), config, board));
+        let (cluster, registry) = (Arc::clone(&self.kafka.cluster), Arc::clone(&self.kafka.registry));
+        let producer = Arc::new(Producer::new(cluster, self.handle.clone(), config, registry));
         TypedProducer {
             producer: Some(Arc::clone(&producer)),
-            ..TypedProducer::over(producer, &self.kafka.source)
+            ..TypedProducer::new(producer, &self.kafka.source)
         }
     }
 
     /// Reads it as a member of a group, once a handler is given.
-    pub fn consumer(&self, config: ConsumerConfig) -> Subscription<'_, P> {
+    pub fn consumer(&self, config: ConsumerConfig) -> ConsumerBuilder<'_, P> {
         let dead_letters = self.config.dead_letters();
-        Subscription { topic: self, config, dead_letters, letters: ProducerConfig::default() }
+        ConsumerBuilder { topic: self, config, dead_letters, dlq_producer: ProducerConfig::default() }
     }
 }
 
@@ -157,7 +158,7 @@ pub struct TypedProducer<P> {
 
 impl<P: Payload> TypedProducer<P> {
     /// Writes through that publisher, such as a test's own.
-    pub fn over(publisher: Arc<dyn Publisher>, source: &str) -> Self {
+    pub fn new(publisher: Arc<dyn Publisher>, source: &str) -> Self {
         Self { publisher, producer: None, source: source.into(), payload: PhantomData }
     }
 
@@ -248,49 +249,50 @@ impl<P> fmt::Debug for TypedProducer<P> {
 
 /// A consumer that is not started yet.
 #[derive(Debug)]
-pub struct Subscription<'a, P> {
+pub struct ConsumerBuilder<'a, P> {
     topic: &'a TypedTopic<P>,
     config: ConsumerConfig,
     dead_letters: TopicConfig,
-    letters: ProducerConfig,
+    dlq_producer: ProducerConfig,
 }
 
-impl<P: Payload> Subscription<'_, P> {
+impl<P: Payload> ConsumerBuilder<'_, P> {
     /// Where records go that can never be processed, and how; else to the topic's name with `.dlq` after it.
     #[must_use]
-    pub fn dead_letters(self, dead_letters: TopicConfig, letters: ProducerConfig) -> Self {
-        Self { dead_letters, letters, ..self }
+    pub fn dead_letters(self, dead_letters: TopicConfig, dlq_producer: ProducerConfig) -> Self {
+        Self { dead_letters, dlq_producer, ..self }
     }
 
     /// Joins the group and hands the topic's events to the handler, until it is stopped.
-    pub fn start(self, handler: impl BatchHandler<P>) -> Consuming {
+    pub fn start(self, handler: impl BatchHandler<P>) -> ConsumerHandle {
         let kafka = &self.topic.kafka;
-        let (cluster, board) = (Arc::clone(&kafka.cluster), Arc::clone(&kafka.board));
+        let (cluster, registry) = (Arc::clone(&kafka.cluster), Arc::clone(&kafka.registry));
         let topic = kafka.follow(self.dead_letters);
-        let letters = Producer::new(Arc::clone(&cluster), topic, self.letters, Arc::clone(&board));
-        let letters = Arc::new(letters.not_needed());
+        let dlq_producer =
+            Producer::new(Arc::clone(&cluster), topic, self.dlq_producer, Arc::clone(&registry));
+        let dlq_producer = Arc::new(dlq_producer.not_required_for_readiness());
         let source = &self.topic.config.name;
-        let dead_letters = DeadLetters::new(Arc::clone(&letters) as _, source, &self.config.group_id);
-        let handler = Arc::new(Reading::new(Arc::new(handler)));
+        let dead_letters = DlqPublisher::new(Arc::clone(&dlq_producer) as _, source, &self.config.group_id);
+        let handler = Arc::new(DecodingHandler::new(Arc::new(handler)));
         let topic = self.topic.handle.clone();
         let name = Arc::clone(topic.name());
-        let roster = Arc::new(Roster::new(Arc::clone(&cluster), &self.config.group_id, &board));
-        let consumer = Consumer::start(cluster, topic, self.config, handler, dead_letters, board);
-        Consuming { topic: name, consumer, letters, roster }
+        let group = Arc::new(GroupDescription::new(Arc::clone(&cluster), &self.config.group_id, &registry));
+        let consumer = Consumer::start(cluster, topic, self.config, handler, dead_letters, registry);
+        ConsumerHandle { topic: name, consumer, dlq_producer, group }
     }
 }
 
-/// A consumer at work, with its way to the dead letters. Dropped without [`Consuming::stop`], it goes on to the
+/// A consumer at work, with its way to the dead letters. Dropped without [`ConsumerHandle::stop`], it goes on to the
 /// end of the process.
 #[derive(Debug)]
-pub struct Consuming {
+pub struct ConsumerHandle {
     topic: Arc<str>,
     consumer: Consumer,
-    letters: Arc<Producer>,
-    roster: Arc<Roster>,
+    dlq_producer: Arc<Producer>,
+    group: Arc<GroupDescription>,
 }
 
-impl Consuming {
+impl ConsumerHandle {
     /// The topic that it reads.
     pub fn topic(&self) -> &Arc<str> {
         &self.topic
@@ -302,19 +304,19 @@ impl Consuming {
     }
 
     /// Who else is in its group.
-    pub fn roster(&self) -> &Arc<Roster> {
-        &self.roster
+    pub fn group_description(&self) -> &Arc<GroupDescription> {
+        &self.group
     }
 
     /// What its dead letters are sent through.
-    pub fn letters(&self) -> &Arc<Producer> {
-        &self.letters
+    pub fn dlq_producer(&self) -> &Arc<Producer> {
+        &self.dlq_producer
     }
 
     /// Drains, commits and leaves the group.
     pub async fn stop(self) {
         self.consumer.stop().await;
-        // Letters that are still on their way are of records that are not done.
-        drop(timeout(LAST_LETTERS, self.letters.close()).await);
+        // Dead letters that are still on their way are of records that are not done.
+        drop(timeout(DLQ_CLOSE_TIMEOUT, self.dlq_producer.close()).await);
     }
 }

@@ -1,6 +1,6 @@
 //! Kafka for services, in pure Rust on rskafka: a producer, a consumer in a group, dead letters.
 //!
-//! Knows no event, no route and no store: what a record means is the [`Handler`]'s business.
+//! Knows no event, no route and no store: what a record means is the [`RecordHandler`]'s business.
 //!
 //! # Who does what
 //!
@@ -20,7 +20,7 @@
 //! that must act once has to know what it has done, as the activity service's store does by eventId.
 //!
 //! Below the face are the parts that it is made of, which know bytes only: [`Cluster`], [`Topic`], [`Producer`],
-//! [`Consumer`] with its [`Handler`], [`DeadLetters`] and the [`Board`].
+//! [`Consumer`] with its [`RecordHandler`], [`DlqPublisher`] and the [`StatusRegistry`].
 //!
 //! # Example
 //!
@@ -68,9 +68,9 @@
 //!
 //! async fn example(brokers: Vec<String>) -> Result<(), Box<dyn std::error::Error>> {
 //!     let (tell, mut told) = mpsc::unbounded_channel();
-//!     let kafka = Kafka::new(ClusterConfig::at(brokers));
-//!     let greetings = kafka.topic::<Greeting>(TopicConfig::named("greetings"));
-//!     let consuming = greetings.consumer(ConsumerConfig::of_group("greeters")).start(Tell(tell));
+//!     let kafka = Kafka::new(ClusterConfig::new(brokers));
+//!     let greetings = kafka.topic::<Greeting>(TopicConfig::new("greetings"));
+//!     let consuming = greetings.consumer(ConsumerConfig::new("greeters")).start(Tell(tell));
 //!     let producer = greetings.producer(ProducerConfig::default());
 //!
 //!     let greeting = Greeting { to: "world".to_owned(), text: "hello".to_owned() };
@@ -91,13 +91,13 @@
 //! ```
 
 mod backoff;
-mod board;
 mod cluster;
 mod config;
 mod consumer;
 mod counts;
 pub mod dead_letter;
-mod ends;
+mod deletion;
+mod end_offsets;
 mod envelope;
 mod event_handler;
 pub mod group;
@@ -110,27 +110,26 @@ mod partitioner;
 mod payload;
 mod producer;
 mod publisher;
-mod removal;
 #[doc(hidden)]
 pub mod sabotage;
 pub mod security;
 mod staggered;
 mod status;
+mod status_registry;
 mod topic;
 pub mod wire;
 
 pub use backoff::Backoff;
-pub use board::Board;
 pub use cluster::{CallError, Cluster};
 pub use config::{ClusterConfig, ConsumerConfig, OffsetReset, ProducerConfig, TopicConfig};
-pub use consumer::{Committed, Consumer, ReadError, Reader, Watermark};
-pub use counts::{ConsumerCounts, ProducerFigures};
-pub use dead_letter::DeadLetters;
-pub use ends::Ends;
+pub use consumer::{CommittedOffset, Consumer, ReadError, Reader, Watermark};
+pub use counts::{ConsumerCounts, ProducerMetrics};
+pub use dead_letter::DlqPublisher;
+pub use end_offsets::EndOffsets;
 pub use envelope::{CORRELATION_ID, Context, Envelope, correlation_of};
-pub use event_handler::{Batch, BatchHandler, EventHandler, Outcome, Reading};
-pub use handler::{Handler, Passing, Poison, Stopped, Verdict};
-pub use kafka::{Consuming, Kafka, Subscription, TypedProducer, TypedTopic};
+pub use event_handler::{Batch, BatchHandler, DecodingHandler, EventHandler, Outcome};
+pub use handler::{BatchOutcome, Poison, RecordHandler, RetryFrom, TransientError};
+pub use kafka::{ConsumerBuilder, ConsumerHandle, Kafka, TypedProducer, TypedTopic};
 pub use message::{Message, Receipt, Record};
 pub use partitioner::{murmur2, partition_for_key};
 pub use payload::{Event, Malformed, Payload, Received};
@@ -140,4 +139,5 @@ pub use status::{
     BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, Notice, PartitionStatus, Rebalance,
     Status, TopicRefusal,
 };
-pub use topic::{Layout, Topic, describe, exists, settings};
+pub use status_registry::StatusRegistry;
+pub use topic::{Topic, TopicDescription, describe, exists, settings};

@@ -141,7 +141,7 @@ pub struct GroupStatus {
     #[serde(skip)]
     pub topic_partitions: usize,
     /// Whether every partition of the first assignment was restored and read to the end that it had then.
-    pub settled: bool,
+    pub caught_up: bool,
     /// The last rebalances of this member, the newest first.
     #[serde(skip)]
     pub rebalances: VecDeque<Rebalance>,
@@ -156,23 +156,23 @@ pub struct GroupStatus {
 
 impl GroupStatus {
     /// How many rebalances are remembered.
-    const MOST_REBALANCES: usize = 8;
+    const MAX_REBALANCES: usize = 8;
 
     /// Whether the first assignment was restored and caught up, and this member has not left. Kafka may be away: what was
     /// restored is still there to be read.
     pub fn is_restored(&self) -> bool {
-        self.settled && self.phase != GroupPhase::Left
+        self.caught_up && self.phase != GroupPhase::Left
     }
 
     /// Notes when the first assignment is restored and caught up.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn update_caught_up(&mut self) {
         let at_work = self.phase == GroupPhase::Assigned && (self.idle || !self.partitions.is_empty());
-        self.settled |= at_work && self.partitions.iter().all(PartitionStatus::is_caught_up);
+        self.caught_up |= at_work && self.partitions.iter().all(PartitionStatus::is_caught_up);
     }
 
     /// Remembers a rebalance.
-    pub(super) fn rebalanced(&mut self, rebalance: Rebalance) {
-        self.rebalances.truncate(Self::MOST_REBALANCES - 1);
+    pub(super) fn record_rebalance(&mut self, rebalance: Rebalance) {
+        self.rebalances.truncate(Self::MAX_REBALANCES - 1);
         self.rebalances.push_front(rebalance);
     }
 }
@@ -187,11 +187,11 @@ pub struct Rebalance {
     /// The generation that came of it; the member's epoch where the protocol is `consumer`.
     pub generation: i32,
     /// Until this member held what it was to hold.
-    pub took: Duration,
+    pub duration: Duration,
     /// The partitions that it did not hold before.
-    pub gained: BTreeSet<i32>,
+    pub assigned: BTreeSet<i32>,
     /// The partitions that it holds no more.
-    pub gave_up: BTreeSet<i32>,
+    pub revoked: BTreeSet<i32>,
 }
 
 /// The states of a member's life, in their order.
@@ -235,7 +235,7 @@ pub struct PartitionStatus {
     /// How long nobody here processed it in the rebalance that brought it, or in the last one that it stayed
     /// through; `None` while it stands still for that reason.
     #[serde(skip)]
-    pub stood_still: Option<Duration>,
+    pub paused: Option<Duration>,
     /// Why it stands still, while it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Board, Cluster, TopicConfig,
+    Cluster, StatusRegistry, TopicConfig,
     backoff::Backoff,
     wire::{Connection, WireError},
 };
@@ -37,7 +37,7 @@ pub(super) const NO_LEADER: WireError =
 
 /// What a topic looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub struct TopicDescription {
     /// How many partitions it has.
     pub partitions: usize,
     /// Copies of its partitions: the fewest any has.
@@ -72,21 +72,26 @@ pub struct Topic {
 impl Topic {
     /// Creates the topic when it is missing, and keeps looking how many partitions it has, in the
     /// background, until all handles are dropped. An existing topic is left as it is.
-    pub fn follow(cluster: Arc<Cluster>, config: TopicConfig, max_age: Duration, board: Arc<Board>) -> Self {
+    pub fn follow(
+        cluster: Arc<Cluster>,
+        config: TopicConfig,
+        max_age: Duration,
+        registry: Arc<StatusRegistry>,
+    ) -> Self {
         let (sender, partitions) = watch::channel(0);
         let name: Arc<str> = config.name.as_str().into();
-        tokio::spawn(keep_looking(cluster, config, max_age, board, sender));
+        tokio::spawn(keep_looking(cluster, config, max_age, registry, sender));
         Self { name, partitions, most: usize::MAX }
     }
 
-    /// A topic whose layout is known: for tests.
+    /// A topic whose description is known: for tests.
     pub fn known(name: &str, partitions: usize) -> Self {
         Self { name: name.into(), partitions: watch::channel(partitions).1, most: usize::MAX }
     }
 
     /// The same topic, of which no more than so many partitions count.
     #[must_use]
-    pub fn in_partitions(self, most: usize) -> Self {
+    pub fn with_max_partitions(self, most: usize) -> Self {
         Self { most, ..self }
     }
 
@@ -95,8 +100,8 @@ impl Topic {
         &self.name
     }
 
-    /// What the board calls the looking up of that topic.
-    pub(crate) fn part(name: &str) -> String {
+    /// What the registry calls the looking up of that topic.
+    pub(crate) fn component(name: &str) -> String {
         format!("looking up topic {name}")
     }
 
@@ -124,20 +129,20 @@ async fn keep_looking(
     cluster: Arc<Cluster>,
     config: TopicConfig,
     max_age: Duration,
-    board: Arc<Board>,
+    registry: Arc<StatusRegistry>,
     partitions: watch::Sender<usize>,
 ) {
-    let part = Topic::part(&config.name);
+    let component = Topic::component(&config.name);
     let mut backoff = Backoff::new();
     let mut warned = false;
     loop {
-        let wait = match look(&cluster, &config, &board, &mut warned).await {
-            Ok(layout) => {
-                board.succeeded(&part);
+        let wait = match look(&cluster, &config, &registry, &mut warned).await {
+            Ok(description) => {
+                registry.succeeded(&component);
                 backoff = Backoff::new();
                 partitions.send_if_modified(|known| {
-                    let news = *known != layout.partitions;
-                    *known = layout.partitions;
+                    let news = *known != description.partitions;
+                    *known = description.partitions;
                     news
                 });
                 max_age
@@ -145,7 +150,7 @@ async fn keep_looking(
             Err(error) => {
                 // What is refused is refused of this topic; what cannot be reached, of all.
                 let of_it = error.code().map(|_| format!("topic {}: ", config.name)).unwrap_or_default();
-                board.failed(&part, &format!("{of_it}{}", error.explained()));
+                registry.failed(&component, &format!("{of_it}{}", error.explained()));
                 backoff.next_wait()
             }
         };
@@ -159,11 +164,11 @@ async fn keep_looking(
 async fn look(
     cluster: &Cluster,
     config: &TopicConfig,
-    board: &Board,
+    registry: &StatusRegistry,
     warned: &mut bool,
-) -> Result<Layout, WireError> {
+) -> Result<TopicDescription, WireError> {
     let mut connection = cluster.connect().await?;
-    let layout = match describe(&mut connection, &config.name).await {
+    let description = match describe(&mut connection, &config.name).await {
         Err(error) if error.code() == Some(ResponseError::UnknownTopicOrPartition) => {
             create(cluster, &mut connection, config).await?;
             describe_new(&mut connection, &config.name).await?
@@ -171,18 +176,18 @@ async fn look(
         described => described?,
     };
     if !*warned {
-        let warnings = weaknesses(&mut connection, &config.name, &layout).await;
+        let warnings = weaknesses(&mut connection, &config.name, &description).await;
         for warning in &warnings {
             warn!("topic {}: {warning}", config.name);
         }
-        board.warnings(&config.name, &warnings);
+        registry.warnings(&config.name, &warnings);
         *warned = true;
     }
-    Ok(layout)
+    Ok(description)
 }
 
 /// The answer to a creation comes before every broker has heard of the topic.
-async fn describe_new(connection: &mut Connection, topic: &str) -> Result<Layout, WireError> {
+async fn describe_new(connection: &mut Connection, topic: &str) -> Result<TopicDescription, WireError> {
     let mut backoff = Backoff::new();
     for _ in 0..4 {
         match describe(connection, topic).await {
@@ -205,12 +210,12 @@ async fn metadata(
 }
 
 /// Asks for the topic, without creating it.
-pub async fn describe(connection: &mut Connection, topic: &str) -> Result<Layout, WireError> {
+pub async fn describe(connection: &mut Connection, topic: &str) -> Result<TopicDescription, WireError> {
     let answer = metadata(connection, topic, NAMED).await?;
     let found = answer.topics.into_iter().next().ok_or(UNKNOWN)?;
     WireError::check("Metadata", found.error_code)?;
     let replication = found.partitions.iter().map(|partition| partition.replica_nodes.len()).min();
-    Ok(Layout { partitions: found.partitions.len(), replication: replication.unwrap_or(0) })
+    Ok(TopicDescription { partitions: found.partitions.len(), replication: replication.unwrap_or(0) })
 }
 
 /// Whether there is a topic of that name. It is not created.
@@ -326,19 +331,19 @@ async fn create(
 }
 
 /// What about an existing topic weakens the promise that an acknowledged event is durable.
-async fn weaknesses(connection: &mut Connection, topic: &str, layout: &Layout) -> Vec<String> {
+async fn weaknesses(connection: &mut Connection, topic: &str, description: &TopicDescription) -> Vec<String> {
     let mut found = Vec::new();
-    if layout.replication < 3 {
+    if description.replication < 3 {
         found.push(format!(
             "replication factor {}: a broker's loss can lose acknowledged events (3 is safe)",
-            layout.replication
+            description.replication
         ));
     }
     // Reading settings may be forbidden to us; then nothing is said about them.
     let Ok(settings) = settings(connection, topic).await else { return found };
     let setting =
         |wanted: &str| settings.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
-    if layout.replication >= 3 && setting("min.insync.replicas") == Some("1") {
+    if description.replication >= 3 && setting("min.insync.replicas") == Some("1") {
         found.push(
             "min.insync.replicas=1: an event acknowledged by the leader alone can be lost (2 is safe)"
                 .to_owned(),

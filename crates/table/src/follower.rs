@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use highwater_kafka::{Backoff, Board, Cluster, Envelope, Payload, ReadError, Reader, Record, TypedTopic};
+use highwater_kafka::{
+    Backoff, Cluster, Envelope, Payload, ReadError, Reader, Record, StatusRegistry, TypedTopic,
+};
 use log::{error, info, warn};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +26,7 @@ const FETCH_MAX_BYTES: i32 = 1 << 20;
 pub(super) struct Follower<F: Fold> {
     shared: Arc<Shared<F>>,
     cluster: Arc<Cluster>,
-    board: Arc<Board>,
+    registry: Arc<StatusRegistry>,
     topic: TypedTopic<F::Event>,
     stop: CancellationToken,
 }
@@ -34,7 +36,7 @@ impl<F: Fold> Clone for Follower<F> {
         Self {
             shared: Arc::clone(&self.shared),
             cluster: Arc::clone(&self.cluster),
-            board: Arc::clone(&self.board),
+            registry: Arc::clone(&self.registry),
             topic: self.topic.clone(),
             stop: self.stop.clone(),
         }
@@ -44,8 +46,8 @@ impl<F: Fold> Clone for Follower<F> {
 impl<F: Fold> Follower<F> {
     pub(super) fn new(topic: &TypedTopic<F::Event>, shared: Arc<Shared<F>>, stop: CancellationToken) -> Self {
         let kafka = topic.kafka();
-        let (cluster, board) = (Arc::clone(kafka.cluster()), Arc::clone(kafka.board()));
-        Self { shared, cluster, board, topic: topic.clone(), stop }
+        let (cluster, registry) = (Arc::clone(kafka.cluster()), Arc::clone(kafka.registry()));
+        Self { shared, cluster, registry, topic: topic.clone(), stop }
     }
 
     /// Follows all partitions until it is told to stop, or the topic is unfit.
@@ -68,7 +70,7 @@ impl<F: Fold> Follower<F> {
             partitions.spawn(async move {
                 let part = format!("following {}/{partition}", follower.topic.handle().name());
                 let followed = follower.follow(partition, &part).await;
-                follower.board.withdraw(&part);
+                follower.registry.withdraw(&part);
                 followed
             });
         }
@@ -90,14 +92,14 @@ impl<F: Fold> Follower<F> {
         loop {
             match requirements::check(&self.cluster, name, partitions).await {
                 Ok(checked) => {
-                    self.board.withdraw(&part);
+                    self.registry.withdraw(&part);
                     return match checked {
                         Ok(()) => ControlFlow::Continue(()),
                         Err(unfit) => ControlFlow::Break(unfit),
                     };
                 }
                 Err(error) => {
-                    self.board.failed(&part, &error);
+                    self.registry.failed(&part, &error);
                     backoff.wait().await;
                 }
             }
@@ -116,7 +118,7 @@ impl<F: Fold> Follower<F> {
             match reader.read(position).await {
                 Ok(fetched) => {
                     backoff = Backoff::new();
-                    self.board.succeeded(part);
+                    self.registry.succeeded(part);
                     for some in fetched.records.chunks(AT_ONCE) {
                         if let Err(reason) = self.take_in(some) {
                             return self.unfit(reason);
@@ -136,7 +138,7 @@ impl<F: Fold> Follower<F> {
                     );
                     return self.unfit(reason);
                 }
-                Err(error @ ReadError::MadeAgain) => {
+                Err(error @ ReadError::TopicRecreated) => {
                     return self.unfit(format!("{error}: what was in it is gone"));
                 }
                 Err(error @ ReadError::Undecodable(_)) => {
@@ -145,7 +147,7 @@ impl<F: Fold> Follower<F> {
                     self.trouble(partition, part, &reason);
                     backoff.wait().await;
                 }
-                Err(error @ ReadError::Passing(_)) => {
+                Err(error @ ReadError::Transient(_)) => {
                     self.trouble(partition, part, &error);
                     backoff.wait().await;
                 }
@@ -155,7 +157,7 @@ impl<F: Fold> Follower<F> {
 
     fn trouble(&self, partition: i32, part: &str, error: &dyn Display) {
         self.shared.places.stands_still(partition, error);
-        self.board.failed(part, error);
+        self.registry.failed(part, error);
     }
 
     fn unfit(&self, reason: String) -> Unfit {

@@ -28,7 +28,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use highwater_kafka::{Ends, Kafka, Passing, ProducerConfig, TopicConfig, TypedProducer, TypedTopic};
+use highwater_kafka::{
+    EndOffsets, Kafka, ProducerConfig, TopicConfig, TransientError, TypedProducer, TypedTopic,
+};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +48,7 @@ pub struct Ledger<F: Fold> {
     shared: Arc<Shared<F>>,
     topic: TypedTopic<F::Event>,
     producer: TypedProducer<F::Event>,
-    ends: Ends,
+    ends: EndOffsets,
     stop: CancellationToken,
     following: JoinSet<()>,
     fitness: watch::Receiver<Option<Unfit>>,
@@ -64,14 +66,14 @@ impl<F: Fold> Ledger<F> {
     /// ignored. [`Ledger::unfit`] tells when the topic cannot be used.
     pub fn start(kafka: &Kafka, config: TopicConfig, producer: ProducerConfig) -> Self {
         let partitions = config.partitions;
-        let topic = kafka.topic::<F::Event>(config).in_partitions(partitions as usize);
+        let topic = kafka.topic::<F::Event>(config).with_max_partitions(partitions as usize);
         let producer = topic.producer(producer);
         let shared = Arc::new(Shared {
             replica: RwLock::new(Replica::new(partitions as usize)),
             awaited: Awaited::default(),
             places: Places::new(topic.handle().name(), partitions),
         });
-        let ends = Ends::new(kafka.cluster(), topic.handle().name(), partitions);
+        let ends = EndOffsets::new(kafka.cluster(), topic.handle().name(), partitions);
         let stop = CancellationToken::new();
         let (unfit, fitness) = watch::channel(None);
         let mut following = JoinSet::new();
@@ -112,7 +114,7 @@ impl<F: Fold> Ledger<F> {
     /// # Errors
     ///
     /// It has not within twice as long as any one call to a broker may take: a partition is away, as a rule.
-    pub async fn abreast(&self) -> Result<(), Passing> {
+    pub async fn abreast(&self) -> Result<(), TransientError> {
         let topic = self.topic.handle().name();
         let reached = async {
             let ends = self.ends.now().await.map_err(|error| error.to_string())?;
@@ -122,7 +124,7 @@ impl<F: Fold> Ledger<F> {
         let within = self.topic.kafka().cluster().request_timeout() * 2;
         let reached = timeout(within, reached).await;
         reached.unwrap_or_else(|_| Err(format!("it is not read that far after {within:?}"))).map_err(
-            |reason| Passing(format!("topic {topic}: where it ends now is not known here: {reason}")),
+            |reason| TransientError(format!("topic {topic}: where it ends now is not known here: {reason}")),
         )
     }
 

@@ -1,4 +1,4 @@
-//! One event by its id.
+//! `GET /events/processed/{eventId}`: one event by its id.
 
 use bytes::Bytes;
 use highwater_web::{
@@ -8,11 +8,11 @@ use highwater_web::{
 use uuid::Uuid;
 use warp::{Reply, http::StatusCode, reply::Response};
 
-use super::super::{Api, Coverage, coverage::PARTITIONS, selection};
+use crate::activity::{Api, Coverage, coverage::PARTITIONS, selection};
 
-/// `GET /events/processed/{eventId}`: the event, or 404 while it is not processed; with `wait` the answer
-/// comes as soon as it is, or when that time is over or the service stops.
-pub(in super::super) async fn find(api: &Api, id: &str, query: &str) -> Response {
+/// The event, or 404 while it is not processed. With `wait`, the answer comes as soon as the event is processed, at the
+/// latest when that time is over or the service stops.
+pub(in crate::activity) async fn find(api: &Api, id: &str, query: &str) -> Response {
     answer(api, id, query).await.unwrap_or_else(Reply::into_response)
 }
 
@@ -26,19 +26,19 @@ async fn answer(api: &Api, id: &str, query: &str) -> Result<Response, Problem> {
         http::grant(wait);
         tokio::select! {
             found = api.store.wait_for(id, wait) => found,
-            // Nothing is processed here any more.
+            // A stopping service processes nothing more.
             () = api.shutdown.requested() => api.store.get(id).await,
         }
     };
     match found {
         Ok(Some(event)) => Ok(json(Bytes::copy_from_slice(event.json()))),
-        Ok(None) => Err(unknown(id, &before.until(&api.coverage()))),
-        Err(error) => Err(super::store_is_away(&error)),
+        Ok(None) => Err(not_found(id, &before.until(&api.coverage()))),
+        Err(error) => Err(super::store_unavailable(&error)),
     }
 }
 
-/// 404, with the partitions in which it is not.
-pub(in super::super) fn unknown(id: Uuid, coverage: &Coverage) -> Problem {
+/// 404, with the partitions that were searched.
+pub(in crate::activity) fn not_found(id: Uuid, coverage: &Coverage) -> Problem {
     let detail = format!(
         "no event {id} is here: it is not processed yet, is another instance's, was dropped, or never was"
     );

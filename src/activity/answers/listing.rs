@@ -1,4 +1,4 @@
-//! Listings, streamed: memory does not grow with the answer, and a slow reader holds nothing up.
+//! Listings, streamed: memory does not grow with the answer, and a slow client blocks nothing.
 
 use std::{ops::Range, sync::Arc, vec};
 
@@ -14,89 +14,91 @@ use warp::{
 };
 
 use super::{
-    super::{
+    concurrency_limit::{ConcurrencyLimit, Overloaded, Permit},
+    overloaded, store_unavailable,
+};
+use crate::{
+    activity::{
         Api, Coverage,
         coverage::PARTITIONS,
         selection::{Scope, Selection},
     },
-    crowded, store_is_away,
-    turns::{Crowded, Turn, Turns},
+    store::{ActivityEvent, EventQuery, EventStore, SequenceNumber, StoreError, StoredEvent},
 };
-use crate::store::{Event, EventStore, Position, Query, StoreError, Stored};
 
-/// How large a piece of an answer grows before it is sent.
-const PIECE: usize = 32 * 1024;
-/// How many events are asked of the store at a time. They are shared with it, not copied.
+/// The size from which a chunk of an answer is sent, in bytes.
+const CHUNK: usize = 32 * 1024;
+/// How many events one read of the store asks for. They are shared, not copied.
 const READ_AHEAD: usize = 512;
 
-/// What a listing looks like.
+/// The format of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Form {
-    /// An array of events, whose payload is called payload.
+pub(in crate::activity) enum ListingFormat {
+    /// An array of events, whose payload is `payload`.
     Array,
-    /// An object with what was asked, the events, whose payload is called metadata, and their count.
+    /// An object with the path's filter, the events, whose payload is `metadata`, and their count.
     Envelope,
 }
 
-/// What a request for a listing says.
+/// A request for a listing.
 #[derive(Debug)]
-pub(in super::super) struct Asked {
-    pub(in super::super) scope: Scope,
-    pub(in super::super) form: Form,
-    pub(in super::super) path: String,
-    pub(in super::super) query: String,
-    pub(in super::super) accept: Option<HeaderValue>,
+pub(in crate::activity) struct ListingRequest {
+    pub(in crate::activity) scope: Scope,
+    pub(in crate::activity) format: ListingFormat,
+    pub(in crate::activity) path: String,
+    pub(in crate::activity) query: String,
+    pub(in crate::activity) accept: Option<HeaderValue>,
 }
 
 /// `GET /events/processed`, `/api/events`, `/api/events/user/{userId}`, `/api/events/type/{eventType}`.
-pub(in super::super) async fn list(api: &Arc<Api>, asked: Asked) -> Response {
-    answer(api, asked).await.unwrap_or_else(Reply::into_response)
+pub(in crate::activity) async fn list(api: &Arc<Api>, request: ListingRequest) -> Response {
+    answer(api, request).await.unwrap_or_else(Reply::into_response)
 }
 
-async fn answer(api: &Arc<Api>, asked: Asked) -> Result<Response, Problem> {
-    let Asked { scope, form, path, query, accept } = asked;
-    let selection = Selection::read(&scope, &query, api.run)?;
+async fn answer(api: &Arc<Api>, request: ListingRequest) -> Result<Response, Problem> {
+    let ListingRequest { scope, format, path, query, accept } = request;
+    let selection = Selection::read(&scope, &query, api.cursor_epoch)?;
     let lines = accept.is_some_and(|accept| prefers_ndjson(accept.as_bytes()));
 
     let before = api.coverage();
-    let end = api.store.end().await.map_err(Unread::from)?;
-    let mut reading = Reading {
+    let end = api.store.end().await.map_err(ListingError::from)?;
+    let mut reader = EventReader {
         store: Arc::clone(&api.store),
-        turns: Arc::clone(&api.turns),
+        limit: Arc::clone(&api.listing_limit),
         query: selection.query.clone(),
-        // What comes later than the end is not part of it.
+        // Events that are admitted later are not part of the listing.
         rest: Some(selection.within(end)),
         page: Vec::new().into_iter(),
-        looks: Looks::None,
-        turn: None,
+        phase: ReadPhase::First,
+        permit: None,
     };
-    // Where a page ends is told before its first byte: its events are gathered, which copies none.
+    // The head of the answer links to the next page, so the events of a page are collected first. None is copied.
     let rest = match selection.limit {
-        Some(limit) => reading.gather(limit).await?,
+        Some(limit) => reader.collect(limit).await?,
         None => None,
     };
-    let mut listing = Listing::new(reading, &scope, form, lines);
-    let first = listing.piece().await?.unwrap_or_default();
+    let mut listing = ListingBody::new(reader, &scope, format, lines);
+    let first = listing.chunk().await?.unwrap_or_default();
     let coverage = before.until(&api.coverage());
     let mut response = if listing.is_complete() {
         Response::new(first.into())
     } else {
-        // What is read from now on is of later than the head says.
-        let told = listing.reading.rest.is_some().then(|| (coverage.clone(), Arc::clone(api)));
-        if told.is_some() {
-            api.turns.admit().map_err(Unread::from)?;
+        // The rest is read after the head has told the coverage.
+        let promised = listing.reader.rest.is_some().then(|| (coverage.clone(), Arc::clone(api)));
+        if promised.is_some() {
+            api.listing_limit.check().map_err(ListingError::from)?;
         }
-        listing.reading.looks = Looks::Answering;
+        listing.reader.phase = ReadPhase::Streaming;
         let others = stream::try_unfold(listing, move |mut listing| {
-            let told = told.as_ref().filter(|_| listing.is_complete());
-            let lost = told.and_then(|(coverage, api)| coverage.lost(&api.coverage()));
+            let promised = promised.as_ref().filter(|_| listing.is_complete());
+            let lost = promised.and_then(|(coverage, api)| coverage.lost(&api.coverage()));
             async move {
-                let piece = match lost {
-                    None => listing.piece().await,
-                    Some(lost) => Err(Unread::Lost(lost)),
+                let chunk = match lost {
+                    None => listing.chunk().await,
+                    Some(lost) => Err(ListingError::Lost(lost)),
                 };
-                let piece = piece.inspect_err(|error| log::error!("an answer is broken off: {error}"))?;
-                Ok::<_, Unread>(piece.map(|piece| (piece, listing)))
+                let chunk = chunk.inspect_err(|error| log::error!("an answer is broken off: {error}"))?;
+                Ok::<_, ListingError>(chunk.map(|chunk| (chunk, listing)))
             }
         });
         let whole = stream::once(std::future::ready(Ok(first))).chain(others);
@@ -108,7 +110,7 @@ async fn answer(api: &Arc<Api>, asked: Asked) -> Result<Response, Problem> {
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     headers.insert(PARTITIONS, coverage.value());
     if let (Some(limit), Some(rest)) = (selection.limit, rest) {
-        let link = selection.next_link(&scope, &path, limit, &rest, api.run);
+        let link = selection.next_link(&scope, &path, limit, &rest, api.cursor_epoch);
         if let Ok(link) = HeaderValue::try_from(link) {
             headers.insert(header::LINK, link);
         }
@@ -116,136 +118,140 @@ async fn answer(api: &Arc<Api>, asked: Asked) -> Result<Response, Problem> {
     Ok(response)
 }
 
-/// Why a listing does not go on.
+/// The reason why a listing ends early.
 #[derive(Debug, Error)]
-enum Unread {
+enum ListingError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("too many others are under way")]
-    Crowded,
-    /// What the answer's head promises is not all here any more.
+    #[error("too many other listings are under way")]
+    Overloaded,
+    /// Partitions that the answer's head names have left this instance.
     #[error("partitions went to another instance meanwhile: {0}")]
     Lost(Coverage),
 }
 
-impl From<Crowded> for Unread {
-    fn from(_: Crowded) -> Self {
-        Self::Crowded
+impl From<Overloaded> for ListingError {
+    fn from(_: Overloaded) -> Self {
+        Self::Overloaded
     }
 }
 
-impl From<Unread> for Problem {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::Store(error) => store_is_away(&error),
-            Unread::Crowded | Unread::Lost(_) => crowded(),
+impl From<ListingError> for Problem {
+    fn from(error: ListingError) -> Self {
+        match error {
+            ListingError::Store(error) => store_unavailable(&error),
+            ListingError::Overloaded | ListingError::Lost(_) => overloaded(),
         }
     }
 }
 
-/// Events in their order, as the store hands them out.
-struct Reading {
+/// Reads the events of a listing from the store, page by page.
+struct EventReader {
     store: Arc<dyn EventStore>,
-    turns: Arc<Turns>,
-    query: Query,
-    /// The places that are still to be read.
-    rest: Option<Range<Position>>,
-    page: vec::IntoIter<Arc<Stored>>,
-    looks: Looks,
-    /// For the look that is under way, and what is made of it.
-    turn: Option<Turn>,
+    limit: Arc<ConcurrencyLimit>,
+    query: EventQuery,
+    /// The sequence numbers that are still to be read.
+    rest: Option<Range<SequenceNumber>>,
+    page: vec::IntoIter<Arc<StoredEvent>>,
+    phase: ReadPhase,
+    /// The permit for the current read and for the work on its events.
+    permit: Option<Permit>,
 }
 
-/// How often the store was looked at.
+/// The phase of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Looks {
-    /// Not at all: the first look is free.
-    None,
-    /// Before the answer begins: there is time to refuse it.
-    Some,
+enum ReadPhase {
+    /// The first read needs no permit.
+    First,
+    /// The answer has not begun and can still be refused.
+    Collecting,
     /// The answer has begun.
-    Answering,
+    Streaming,
 }
 
-impl Reading {
-    async fn next(&mut self) -> Result<Option<Arc<Stored>>, Unread> {
+impl EventReader {
+    async fn next(&mut self) -> Result<Option<Arc<StoredEvent>>, ListingError> {
         loop {
             if let Some(event) = self.page.next() {
                 return Ok(Some(event));
             }
             let Some(rest) = self.rest.take() else { return Ok(None) };
-            self.page = self.look(rest, READ_AHEAD).await?.into_iter();
+            self.page = self.read(rest, READ_AHEAD).await?.into_iter();
         }
     }
 
-    /// The store's next page. What it took much to find comes after others had their turn: a query that matches
-    /// nothing would else keep its thread to itself until it has seen the whole store.
-    async fn look(&mut self, rest: Range<Position>, limit: usize) -> Result<Vec<Arc<Stored>>, Unread> {
-        self.turn = None;
-        if self.looks != Looks::None {
+    /// The next page of the store. The task yields before each further read; without that, a query that matches nothing
+    /// would occupy its thread until it has scanned the whole store.
+    async fn read(
+        &mut self,
+        rest: Range<SequenceNumber>,
+        limit: usize,
+    ) -> Result<Vec<Arc<StoredEvent>>, ListingError> {
+        self.permit = None;
+        if self.phase != ReadPhase::First {
             tokio::task::yield_now().await;
         }
-        match self.looks {
-            Looks::None => self.looks = Looks::Some,
-            Looks::Some => self.turn = Some(self.turns.soon().await?),
-            Looks::Answering => self.turn = self.turns.next().await,
+        match self.phase {
+            ReadPhase::First => self.phase = ReadPhase::Collecting,
+            ReadPhase::Collecting => self.permit = Some(self.limit.acquire_or_refuse().await?),
+            ReadPhase::Streaming => self.permit = self.limit.acquire().await,
         }
         let page = self.store.read(&self.query, rest, limit).await?;
         self.rest = page.rest;
         Ok(page.events)
     }
 
-    /// Narrows the reading to its next `limit` events, and tells where those after them are.
-    async fn gather(&mut self, limit: usize) -> Result<Option<Range<Position>>, Unread> {
+    /// Reads the next `limit` events and keeps only them. Returns the sequence numbers of the events after them.
+    async fn collect(&mut self, limit: usize) -> Result<Option<Range<SequenceNumber>>, ListingError> {
         let mut events = Vec::new();
         while events.len() < limit
             && let Some(rest) = self.rest.take()
         {
-            events.extend(self.look(rest, limit - events.len()).await?);
+            events.extend(self.read(rest, limit - events.len()).await?);
         }
-        self.turn = None;
+        self.permit = None;
         self.page = events.into_iter();
         Ok(self.rest.take())
     }
 }
 
-/// A listing on its way out.
-struct Listing {
-    reading: Reading,
+/// The body of a listing, produced chunk by chunk.
+struct ListingBody {
+    reader: EventReader,
     buffer: BytesMut,
     lines: bool,
-    form: Form,
+    format: ListingFormat,
     count: u64,
     complete: bool,
 }
 
-impl Listing {
-    fn new(reading: Reading, scope: &Scope, form: Form, lines: bool) -> Self {
+impl ListingBody {
+    fn new(reader: EventReader, scope: &Scope, format: ListingFormat, lines: bool) -> Self {
         let mut buffer = BytesMut::new();
         if !lines {
-            match form {
-                Form::Array => buffer.extend_from_slice(b"["),
-                Form::Envelope => buffer.extend_from_slice(opening(scope).as_bytes()),
+            match format {
+                ListingFormat::Array => buffer.extend_from_slice(b"["),
+                ListingFormat::Envelope => buffer.extend_from_slice(opening(scope).as_bytes()),
             }
         }
-        Self { reading, buffer, lines, form, count: 0, complete: false }
+        Self { reader, buffer, lines, format, count: 0, complete: false }
     }
 
     fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// The next piece; `None` after the last one.
-    async fn piece(&mut self) -> Result<Option<Bytes>, Unread> {
+    /// The next chunk; `None` after the last one.
+    async fn chunk(&mut self) -> Result<Option<Bytes>, ListingError> {
         if self.complete {
             return Ok(None);
         }
         if self.count > 0 {
-            // A long answer: its pieces need not grow from nothing each time.
-            self.buffer.reserve(PIECE + PIECE / 8);
+            // The buffer of a long answer need not grow from nothing for each chunk.
+            self.buffer.reserve(CHUNK + CHUNK / 8);
         }
-        while self.buffer.len() < PIECE {
-            match self.reading.next().await? {
+        while self.buffer.len() < CHUNK {
+            match self.reader.next().await? {
                 Some(event) => self.add(&event),
                 None => {
                     self.close();
@@ -253,18 +259,18 @@ impl Listing {
                 }
             }
         }
-        self.reading.turn = None;
+        self.reader.permit = None;
         Ok(Some(self.buffer.split().freeze()))
     }
 
-    fn add(&mut self, event: &Event) {
+    fn add(&mut self, event: &ActivityEvent) {
         if self.count > 0 && !self.lines {
             self.buffer.extend_from_slice(b",");
         }
         self.count += 1;
-        match self.form {
-            Form::Array => self.buffer.extend_from_slice(event.json()),
-            Form::Envelope => {
+        match self.format {
+            ListingFormat::Array => self.buffer.extend_from_slice(event.json()),
+            ListingFormat::Envelope => {
                 let (fields, payload) = event.split();
                 self.buffer.extend_from_slice(fields);
                 self.buffer.extend_from_slice(b",\"metadata\":");
@@ -279,18 +285,18 @@ impl Listing {
 
     fn close(&mut self) {
         self.complete = true;
-        match self.form {
+        match self.format {
             _ if self.lines => {}
-            Form::Array => self.buffer.extend_from_slice(b"]"),
-            // The count stands last: only now is it known how many were sent.
-            Form::Envelope => {
+            ListingFormat::Array => self.buffer.extend_from_slice(b"]"),
+            // The count is last, since it is known only now.
+            ListingFormat::Envelope => {
                 self.buffer.extend_from_slice(format!("],\"count\":{}}}", self.count).as_bytes());
             }
         }
     }
 }
 
-/// The head of an envelope: what was asked for, as it was asked.
+/// The beginning of an envelope, with the path's filter as it was given.
 fn opening(scope: &Scope) -> String {
     let text = |text: &str| serde_json::Value::from(text).to_string();
     match scope {

@@ -1,4 +1,4 @@
-//! From a posted body to Kafka's acknowledgement, or to the reason why there is none.
+//! The routes that publish an event. The answer follows Kafka's acknowledgement.
 
 use bytes::Bytes;
 use chrono::Utc;
@@ -17,29 +17,31 @@ use warp::{
     reply::Response,
 };
 
-use super::super::{
-    Api,
-    request::{Accepts, NewEvent},
+use crate::{
+    activity::{
+        Api,
+        request::{AllowedTypes, NewEvent},
+    },
+    store::ActivityEvent,
 };
-use crate::store::Event;
 
-/// The partition that the event was written to.
+/// The header with the partition that the event was written to.
 const PARTITION: HeaderName = HeaderName::from_static("kafka-partition");
-/// Its offset in that partition.
+/// The header with the event's offset in that partition.
 const OFFSET: HeaderName = HeaderName::from_static("kafka-offset");
 
-/// What a request has: the correlation id that it says, and its body.
-pub(in super::super) type Posted = (Option<HeaderValue>, Result<Bytes, Problem>);
+/// The parts of a request: its `X-Correlation-Id` and its body.
+pub(in crate::activity) type Posted = (Option<HeaderValue>, Result<Bytes, Problem>);
 
-/// `POST /events/generate`: 201 with the event's id, once Kafka has it.
-pub(in super::super) async fn generate(api: &Api, posted: Posted) -> Response {
-    let accepts = Accepts::Only(&api.config.event_types);
-    publish(api, posted, accepts, StatusCode::CREATED, |id| format!("{{\"eventId\":\"{id}\"}}")).await
+/// `POST /events/generate`: 201 with the event's id, once Kafka has acknowledged the event.
+pub(in crate::activity) async fn generate(api: &Api, posted: Posted) -> Response {
+    let allowed = AllowedTypes::Only(&api.config.event_types);
+    publish(api, posted, allowed, StatusCode::CREATED, |id| format!("{{\"eventId\":\"{id}\"}}")).await
 }
 
-/// `POST /api/events`: 202 with a message and the event's id, once Kafka has it.
-pub(in super::super) async fn create(api: &Api, posted: Posted) -> Response {
-    publish(api, posted, Accepts::AnyType, StatusCode::ACCEPTED, |id| {
+/// `POST /api/events`: 202 with a message and the event's id, once Kafka has acknowledged the event.
+pub(in crate::activity) async fn create(api: &Api, posted: Posted) -> Response {
+    publish(api, posted, AllowedTypes::Any, StatusCode::ACCEPTED, |id| {
         format!("{{\"message\":\"Event published successfully\",\"eventId\":\"{id}\"}}")
     })
     .await
@@ -48,23 +50,23 @@ pub(in super::super) async fn create(api: &Api, posted: Posted) -> Response {
 async fn publish(
     api: &Api,
     (given, body): Posted,
-    accepts: Accepts<'_>,
+    allowed: AllowedTypes<'_>,
     status: StatusCode,
-    say: impl FnOnce(Uuid) -> String,
+    body_of: impl FnOnce(Uuid) -> String,
 ) -> Response {
-    let event = match body.and_then(|body| event(&body, accepts, api.limits.max_depth)) {
+    let event = match body.and_then(|body| event(&body, allowed, api.limits.max_depth)) {
         Ok(event) => event,
         Err(problem) => return problem.into_response(),
     };
     let id = event.id();
     let given = given.as_ref().and_then(Correlation::given);
     let context = given.as_ref().map(|given| Context::correlated(given.as_str())).unwrap_or_default();
-    // Of an event that came without one, its own id is what everything about it has.
+    // Without one, the event's own id connects its answer, record and log lines.
     let correlation = given.clone().unwrap_or_else(|| Correlation::of(id)).of_this_request();
     if sabotage::is(Sabotage::AckBeforeKafka) {
         let events = api.events.clone();
         tokio::spawn(async move { events.send_in(&context, event).await });
-        return acknowledged(status, say(id), id, Receipt { partition: 0, offset: -1 });
+        return acknowledged(status, body_of(id), id, Receipt { partition: 0, offset: -1 });
     }
     let receipt = match api.events.send_in(&context, event).await {
         Ok(receipt) => receipt,
@@ -82,14 +84,14 @@ async fn publish(
             "published"
         ),
     }
-    correlation.on(acknowledged(status, say(id), id, receipt))
+    correlation.on(acknowledged(status, body_of(id), id, receipt))
 }
 
-fn event(body: &[u8], accepts: Accepts<'_>, max_depth: usize) -> Result<Event, Problem> {
-    let new = NewEvent::read(json_text(body, max_depth)?, accepts)?;
+fn event(body: &[u8], allowed: AllowedTypes<'_>, max_depth: usize) -> Result<ActivityEvent, Problem> {
+    let new = NewEvent::read(json_text(body, max_depth)?, allowed)?;
     let id = new.id.unwrap_or_else(Uuid::new_v4);
-    let happened = new.timestamp.unwrap_or_else(Utc::now);
-    Ok(Event::new(id, &new.user_id, &new.event_type, happened, new.payload))
+    let timestamp = new.timestamp.unwrap_or_else(Utc::now);
+    Ok(ActivityEvent::new(id, &new.user_id, &new.event_type, timestamp, new.payload))
 }
 
 fn acknowledged(status: StatusCode, body: String, id: Uuid, receipt: Receipt) -> Response {
@@ -104,9 +106,9 @@ fn acknowledged(status: StatusCode, body: String, id: Uuid, receipt: Receipt) ->
     response
 }
 
-/// Why Kafka has no such event, or is not known to have it, and what to do. The id is told in any case:
-/// with it the same event can be posted again, and is stored once however often it was written.
-pub(in super::super) fn failure(id: Uuid, error: PublishError) -> Problem {
+/// The problem for an event that Kafka did not acknowledge. It has the event's id, with which a client can post the same
+/// event again: the event is stored once, however often it was written.
+pub(in crate::activity) fn failure(id: Uuid, error: PublishError) -> Problem {
     const SAFE: &str = "Posting it again with this eventId is safe: an eventId is stored once";
     unpublished(error, SAFE).with_member("eventId", id.to_string())
 }

@@ -36,7 +36,7 @@ impl Values for Assignors {
 
     fn parse(&self, text: &str) -> Option<Vec<Assignor>> {
         let named: Vec<Assignor> =
-            text.split(',').map(|name| Assignor::named(name.trim())).collect::<Option<_>>()?;
+            text.split(',').map(|name| Assignor::from_name(name.trim())).collect::<Option<_>>()?;
         let once = named.iter().enumerate().all(|(place, assignor)| !named[..place].contains(assignor));
         once.then_some(named)
     }

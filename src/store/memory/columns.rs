@@ -1,21 +1,22 @@
-//! What queries compare of a lane's events, kept apart from them: a look at one takes a nanosecond or two where the
-//! event itself would be somewhere else in memory, and most blocks need no look at all.
+//! The columns that a scan compares: the timestamps and the hashes of the event types of one partition log.
+//!
+//! A comparison in a column takes a nanosecond or two; the event itself would be a cache miss. Each block of the columns
+//! knows its earliest and latest timestamp (a zone map), so a scan skips most blocks whole.
 
 use std::{collections::VecDeque, ops::Range};
 
-/// How many events a block sums up: a million events have a thousand blocks, each of them is looked through in a
-/// microsecond.
+/// Events per block. A million events have a thousand blocks, and a block is compared in a microsecond.
 const BLOCK: usize = 1024;
 
-/// The time and the type's hash of each event of a lane, in the lane's order.
+/// The timestamp and the type's hash of each event of a log, in the log's order.
 ///
-/// Events of a partition come in the order of their time, more or less. So a block that knows its earliest and its
-/// latest is passed over in one step by nearly all queries that ask for a time, and no order of times is kept up.
+/// The events of a partition arrive more or less in the order of their timestamps. So the zone maps do nearly all the
+/// work of a query by time, and no index by time is needed.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
-    /// All but the last are full.
+    /// All blocks but the last are full.
     blocks: VecDeque<Block>,
-    /// How many at the beginning of the first block have left the lane.
+    /// How many entries at the beginning of the first block have left the log.
     gone: usize,
 }
 
@@ -27,26 +28,27 @@ struct Block {
     types: Vec<u32>,
 }
 
-/// What a query wants of these.
+/// The conditions that the columns can check.
 #[derive(Debug, Clone)]
-pub(super) struct Facts {
-    /// When it happened.
+pub(super) struct ColumnFilter {
+    /// Timestamps in milliseconds since 1970.
     pub(super) times: Range<i64>,
-    /// The hash of its type.
-    pub(super) of_type: Option<u32>,
+    /// The hash of the type.
+    pub(super) type_hash: Option<u32>,
 }
 
-/// Neighbours in a lane that share a block.
+/// One block, addressed by indices of the log.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Neighbours<'a> {
+pub(super) struct BlockView<'a> {
     block: &'a Block,
-    /// Where the first of them that is still there stands in the block, and where in the lane.
+    /// How many entries at the beginning of the block have left the log.
     gone: usize,
+    /// The index in the log of the first entry that is left.
     first: usize,
 }
 
 impl Columns {
-    pub(super) fn push(&mut self, time: i64, of_type: u32) {
+    pub(super) fn push(&mut self, time: i64, type_hash: u32) {
         if self.blocks.back().is_none_or(|last| last.times.len() == BLOCK) {
             let (times, types) = (Vec::new(), Vec::new());
             self.blocks.push_back(Block { earliest: i64::MAX, latest: i64::MIN, times, types });
@@ -55,49 +57,49 @@ impl Columns {
             last.earliest = last.earliest.min(time);
             last.latest = last.latest.max(time);
             last.times.push(time);
-            last.types.push(of_type);
+            last.types.push(type_hash);
         }
     }
 
-    /// Takes the first out, and tells the hash of its type.
+    /// Removes the first entry and returns the hash of its type.
     pub(super) fn pop(&mut self) -> Option<u32> {
-        let of_type = *self.blocks.front()?.types.get(self.gone)?;
+        let type_hash = *self.blocks.front()?.types.get(self.gone)?;
         self.gone += 1;
         if self.gone == BLOCK {
             self.blocks.pop_front();
             self.gone = 0;
         }
-        Some(of_type)
+        Some(type_hash)
     }
 
-    /// The event at that place in the lane, among its neighbours.
-    pub(super) fn around(&self, index: usize) -> Option<Neighbours<'_>> {
-        let slot = self.gone + index;
-        let block = self.blocks.get(slot / BLOCK)?;
-        let gone = if slot < BLOCK { self.gone } else { 0 };
-        let first = slot - slot % BLOCK + gone - self.gone;
-        Some(Neighbours { block, gone, first })
+    /// The block that contains this index of the log.
+    pub(super) fn block_at(&self, index: usize) -> Option<BlockView<'_>> {
+        let entry = self.gone + index;
+        let block = self.blocks.get(entry / BLOCK)?;
+        let gone = if entry < BLOCK { self.gone } else { 0 };
+        let first = entry - entry % BLOCK + gone - self.gone;
+        Some(BlockView { block, gone, first })
     }
 }
 
-impl Neighbours<'_> {
-    /// Where in the lane they stand.
+impl BlockView<'_> {
+    /// The indices of the log that the block covers.
     pub(super) fn indices(&self) -> Range<usize> {
         self.first..self.first + self.block.times.len() - self.gone
     }
 
-    /// Whether any of them may have these: those that have left count, too.
-    pub(super) fn may_have(&self, facts: &Facts) -> bool {
-        self.block.earliest < facts.times.end && self.block.latest >= facts.times.start
+    /// Whether any entry can match by its timestamp. Entries that have left the log count as well.
+    pub(super) fn may_match(&self, filter: &ColumnFilter) -> bool {
+        self.block.earliest < filter.times.end && self.block.latest >= filter.times.start
     }
 
-    /// Whether the one at that place in the lane has these.
-    pub(super) fn has(&self, index: usize, facts: &Facts) -> bool {
-        let at = index - self.first + self.gone;
-        // One comparison: of two, the first would be guessed wrongly half of the time.
-        let width = facts.times.end.wrapping_sub(facts.times.start) as u64;
-        let is_then = |time: &i64| (time.wrapping_sub(facts.times.start) as u64) < width;
-        self.block.times.get(at).is_some_and(is_then)
-            && facts.of_type.is_none_or(|of_type| self.block.types.get(at) == Some(&of_type))
+    /// Whether the entry at this index of the log matches.
+    pub(super) fn matches(&self, index: usize, filter: &ColumnFilter) -> bool {
+        let entry = index - self.first + self.gone;
+        // One comparison instead of two: the CPU would mispredict the first of two half of the time.
+        let width = filter.times.end.wrapping_sub(filter.times.start) as u64;
+        let in_time = |time: &i64| (time.wrapping_sub(filter.times.start) as u64) < width;
+        self.block.times.get(entry).is_some_and(in_time)
+            && filter.type_hash.is_none_or(|hash| self.block.types.get(entry) == Some(&hash))
     }
 }

@@ -1,4 +1,4 @@
-//! Answers from all lanes, in the order in which the events were processed, or the other way round.
+//! A page of a query: a merge of the scans of all partition logs, in the order of processing or its reverse.
 
 use std::{
     collections::BinaryHeap,
@@ -7,78 +7,80 @@ use std::{
 };
 
 use super::{
-    lane::{Lane, is_of_type},
-    walk::{Stop, Walk},
+    partition_log::{PartitionLog, is_of_type},
+    scan::{Candidate, Scan},
 };
-use crate::store::{Direction, Page, Position, Query, Stored};
+use crate::store::{Direction, EventPage, EventQuery, SequenceNumber, StoredEvent};
 
-/// The most looks for one page: bounds how long the lanes are locked when few events match, to some 100 µs.
-const MOST_LOOKS: usize = 8 * 1024;
-/// How many looks one into an event itself counts for, which is somewhere else in memory.
-const LOOK_INSIDE: usize = 16;
+/// The most comparisons for one page. It bounds how long the logs are locked when few events match, to some 100 µs.
+const MAX_COMPARISONS: usize = 8 * 1024;
+/// How many comparisons a look into an event counts for, which is a cache miss.
+const COST_OF_EVENT: usize = 16;
 
-/// The events that match, of those whose place is within, at most `limit` of them. The page is shorter, with `rest`
-/// set, where too many had to be looked at.
+/// The events that match and whose sequence numbers are in `within`, at most `limit` of them. The page is shorter, with
+/// `rest` set, where [`MAX_COMPARISONS`] ends it.
 pub(super) fn page(
-    lanes: &[impl Deref<Target = Lane>],
-    query: &Query,
-    within: Range<Position>,
+    logs: &[impl Deref<Target = PartitionLog>],
+    query: &EventQuery,
+    within: Range<SequenceNumber>,
     limit: usize,
-) -> Page {
-    let wanted = Wanted::from(query);
-    let mut walks: Vec<Walk<'_>> =
-        lanes.iter().filter_map(|lane| lane.walk(&wanted, query.direction, &within)).collect();
-    // Where each walk stands: the greatest is that which is next.
-    let head = |walk: &Walk<'_>, number| Some((rank(walk.stop()?.event().place, query.direction), number));
-    let mut heads = BinaryHeap::with_capacity(walks.len());
-    heads.extend(walks.iter().enumerate().filter_map(|(number, walk)| head(walk, number)));
-    let mut page = Page { events: Vec::with_capacity(limit.min(256)), rest: None };
-    let mut budget = MOST_LOOKS;
+) -> EventPage {
+    let criteria = Criteria::from(query);
+    let mut scans: Vec<Scan<'_>> =
+        logs.iter().filter_map(|log| log.scan(&criteria, query.direction, &within)).collect();
+    // One entry per scan; the greatest rank comes next.
+    let head =
+        |scan: &Scan<'_>, number| Some((rank(scan.candidate()?.event().sequence, query.direction), number));
+    let mut heads = BinaryHeap::with_capacity(scans.len());
+    heads.extend(scans.iter().enumerate().filter_map(|(number, scan)| head(scan, number)));
+    let mut page = EventPage { events: Vec::with_capacity(limit.min(256)), rest: None };
+    let mut budget = MAX_COMPARISONS;
     while let Some((_, number)) = heads.pop() {
-        let walk = &mut walks[number];
-        let Some(stop) = walk.stop() else { continue };
-        let found = match stop {
-            Stop::At(stored) if wanted.has(stored) => Some(stored),
-            Stop::At(_) | Stop::Before(_) => None,
+        let scan = &mut scans[number];
+        let Some(candidate) = scan.candidate() else { continue };
+        let found = match candidate {
+            Candidate::Likely(stored) if criteria.match_event(stored) => Some(stored),
+            Candidate::Likely(_) | Candidate::Unchecked(_) => None,
         };
-        // A full page goes on to the next event that matches, so that what `rest` promises is there.
+        // A full page goes on to the next match, so that `rest` is only set where an event follows.
         if budget == 0 || (found.is_some() && page.events.len() == limit) {
-            page.rest = Some(query.direction.from(stop.event().place, within));
+            page.rest = Some(query.direction.rest(candidate.event().sequence, within));
             break;
         }
-        if let Stop::At(_) = stop {
-            budget = budget.saturating_sub(LOOK_INSIDE);
+        if let Candidate::Likely(_) = candidate {
+            budget = budget.saturating_sub(COST_OF_EVENT);
         }
         page.events.extend(found.map(Arc::clone));
-        walk.step(&mut budget);
-        heads.extend(head(walk, number));
+        scan.advance(&mut budget);
+        heads.extend(head(scan, number));
     }
     page
 }
 
-/// The greater, the sooner it comes.
-fn rank(place: Position, direction: Direction) -> u64 {
+/// A key by which the next event is the greatest.
+fn rank(sequence: SequenceNumber, direction: Direction) -> u64 {
     match direction {
-        Direction::Forward => !place.0,
-        Direction::Backward => place.0,
+        Direction::Forward => !sequence.0,
+        Direction::Backward => sequence.0,
     }
 }
 
-/// A query as it is compared: against bytes, lower case and milliseconds.
-pub(super) struct Wanted {
-    /// A JSON string.
+/// A query in the form in which it is compared.
+pub(super) struct Criteria {
+    /// The userId as a JSON string.
     pub(super) user: Option<Vec<u8>>,
-    /// In lower case.
+    /// The eventType in lower case.
     pub(super) event_type: Option<String>,
+    /// Timestamps in milliseconds since 1970.
     pub(super) times: Range<i64>,
 }
 
-impl From<&Query> for Wanted {
-    fn from(query: &Query) -> Self {
+impl From<&EventQuery> for Criteria {
+    fn from(query: &EventQuery) -> Self {
         let from = query.from.map_or(i64::MIN, |from| from.timestamp_millis());
         let to = query.to.map_or(i64::MAX, |to| to.timestamp_millis());
         Self {
-            // The serializer that wrote the stored ones.
+            // The same serializer wrote the stored events.
             user: query.user_id.as_ref().map(|user| serde_json::to_vec(user).unwrap_or_default()),
             event_type: query.event_type.as_ref().map(|event_type| event_type.to_lowercase()),
             times: from..to,
@@ -86,10 +88,10 @@ impl From<&Query> for Wanted {
     }
 }
 
-impl Wanted {
-    /// Whether the event has these: its time was compared already, of the others no more than hashes.
-    fn has(&self, stored: &Stored) -> bool {
+impl Criteria {
+    /// Whether an event matches whose timestamp and hashes match.
+    fn match_event(&self, stored: &StoredEvent) -> bool {
         self.user.as_ref().is_none_or(|user| user == stored.user_id_json())
-            && self.event_type.as_ref().is_none_or(|wanted| is_of_type(stored, wanted))
+            && self.event_type.as_ref().is_none_or(|event_type| is_of_type(stored, event_type))
     }
 }

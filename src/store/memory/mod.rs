@@ -1,18 +1,17 @@
 //! The in-memory store, on `scc::HashMap`.
 //!
-//! Admission is one atomic step: `entry` of `scc::HashMap` locks the one bucket that the id belongs to for
-//! as long as it takes to insert, so of any number of callers exactly one finds the id vacant. The map as a
-//! whole is never locked, and grows without stopping its users. The order of processing and the indexes
-//! are lanes, one a partition, each behind a read-write lock that is taken once for a batch of
-//! events or a page of answers. No lock and no guard is held across an await.
+//! Admission is one atomic step: `entry` of `scc::HashMap` locks the bucket of the id while it inserts, so exactly one of
+//! any number of callers finds the id vacant. The map as a whole is never locked, and grows without stopping its users.
+//! The order of processing and the indexes are in one log per partition. Each log is behind a read-write lock, which is
+//! taken once for a batch of events or a page of a listing. No lock is held across an await.
 
 mod columns;
 mod index;
-mod lane;
 mod merge;
-mod order;
+mod partition_log;
+mod partition_logs;
+mod scan;
 mod waiters;
-mod walk;
 
 use std::{
     ops::Range,
@@ -29,59 +28,62 @@ use log::warn;
 use scc::{HashMap, hash_map::Entry};
 use uuid::Uuid;
 
-use super::{Admission, Event, EventStore, Offered, Page, Position, Query, StoreError, Stored};
-use lane::Lane;
-use order::Order;
+use super::{
+    ActivityEvent, Admission, EventPage, EventQuery, EventRecord, EventStore, SequenceNumber, StoreError,
+    StoredEvent,
+};
+use partition_log::PartitionLog;
+use partition_logs::PartitionLogs;
 use waiters::Waiters;
 
-/// How many events leave between two chances for others to run: about a millisecond's worth.
-const STEP: usize = 4096;
+/// How many events leave before the task yields: about a millisecond of work.
+const EVICTION_BATCH: usize = 4096;
 
 /// The bounds of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The most events in memory, shared out among the topic's partitions.
+    /// The most events in memory, divided among the topic's partitions.
     pub max_events: u64,
-    /// The most bytes that they take, shared out in the same way.
+    /// The most bytes that the events take, divided in the same way.
     pub max_bytes: u64,
 }
 
-/// Events in memory.
+/// A store of events in memory.
 #[derive(Debug)]
 pub struct MemoryStore {
     bounds: Config,
     partitions: AtomicU64,
-    by_id: HashMap<Uuid, Arc<Stored>>,
-    order: Order,
+    by_id: HashMap<Uuid, Arc<StoredEvent>>,
+    logs: PartitionLogs,
     waiters: Waiters,
     duplicates: AtomicU64,
     evicted: AtomicU64,
     warned: AtomicBool,
 }
 
-/// What one partition may hold.
+/// The bounds of one partition.
 #[derive(Debug, Clone, Copy)]
-struct Share {
+struct PartitionBounds {
     events: u64,
     bytes: u64,
 }
 
-/// What became of an event, as far as it is known while the lane is locked.
-type Admitted = Result<Arc<Stored>, Box<Repeated>>;
+/// The outcome of an admission, as far as it is known while the log is locked.
+type Inserted = Result<Arc<StoredEvent>, Box<IdTaken>>;
 
-/// An event whose id was there, and who has it.
-struct Repeated {
-    first: Arc<Stored>,
-    event: Event,
+/// An event whose id is taken, and the event that has it.
+struct IdTaken {
+    first: Arc<StoredEvent>,
+    event: ActivityEvent,
 }
 
-/// What the store holds and has seen.
+/// Counters of the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
     /// Events in the store.
     pub events: u64,
-    /// Events that were offered again and not admitted.
+    /// Events that were not admitted, since their ids were stored.
     pub duplicates: u64,
     /// Events that left for newer ones.
     pub evicted: u64,
@@ -94,7 +96,7 @@ impl MemoryStore {
             bounds: config.clone(),
             partitions: AtomicU64::new(1),
             by_id: HashMap::new(),
-            order: Order::default(),
+            logs: PartitionLogs::default(),
             waiters: Waiters::default(),
             duplicates: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
@@ -102,118 +104,123 @@ impl MemoryStore {
         }
     }
 
-    /// How many ids somebody waits for.
-    pub fn awaited(&self) -> usize {
+    /// The number of ids that requests wait for.
+    pub fn awaited_ids(&self) -> usize {
         self.waiters.len()
     }
 
-    /// What it holds now.
+    /// The counters as they are now.
     pub fn stats(&self) -> Stats {
         Stats {
-            events: self.order.len() as u64,
+            events: self.logs.len() as u64,
             duplicates: self.duplicates.load(Ordering::Relaxed),
             evicted: self.evicted.load(Ordering::Relaxed),
         }
     }
 
-    fn find(&self, id: Uuid) -> Option<Arc<Stored>> {
+    fn find(&self, id: Uuid) -> Option<Arc<StoredEvent>> {
         self.by_id.read_sync(&id, |_, stored| Arc::clone(stored))
     }
 
-    fn admit_one(&self, partition: i32, place: Position, offered: Offered) -> Admitted {
-        let Offered { offset, event } = offered;
+    fn insert(&self, partition: i32, sequence: SequenceNumber, record: EventRecord) -> Inserted {
+        let EventRecord { offset, event } = record;
         match self.by_id.entry_sync(event.id()) {
             Entry::Occupied(first) if !sabotage::is(Sabotage::NoAdmission) => {
-                Err(Box::new(Repeated { first: Arc::clone(first.get()), event }))
+                Err(Box::new(IdTaken { first: Arc::clone(first.get()), event }))
             }
             entry => {
-                let stored = Arc::new(Stored { place, partition, offset, event });
+                let stored = Arc::new(StoredEvent { sequence, partition, offset, event });
                 entry.insert_entry(Arc::clone(&stored));
                 Ok(stored)
             }
         }
     }
 
-    /// What became of an event whose id was there; without a lock, as looking closely can take a while.
-    fn judge(&self, repeated: Repeated) -> Admission {
-        let Repeated { first, event } = repeated;
+    /// Compares two events of one id. It runs without a lock, since a comparison can take a while.
+    fn compare(&self, taken: IdTaken) -> Admission {
+        let IdTaken { first, event } = taken;
         self.duplicates.fetch_add(1, Ordering::Relaxed);
-        if first.says_the_same_as(&event) { Admission::Duplicate } else { Admission::Conflict(first) }
+        if first.has_same_content_as(&event) { Admission::Duplicate } else { Admission::Conflict(first) }
     }
 
-    /// Lets the oldest events over the share go, from their lane and from the map, at most so many; says
-    /// whether there may be more.
-    fn evict(&self, lane: &mut Lane, partition: i32, most: usize) -> bool {
-        let share = self.share_of_one();
-        let mut left = 0;
-        while left < most && lane.is_over(share) {
-            let Some(oldest) = lane.evict_oldest() else { break };
+    /// Evicts the oldest events beyond the bounds from the log and the map, at most `most` of them. Returns whether
+    /// more may follow.
+    fn evict(&self, log: &mut PartitionLog, partition: i32, most: usize) -> bool {
+        let bounds = self.partition_bounds();
+        let mut evicted = 0;
+        while evicted < most && log.is_over(bounds) {
+            let Some(oldest) = log.evict_oldest() else { break };
             self.by_id.remove_sync(&oldest.id());
-            left += 1;
+            evicted += 1;
         }
-        if left == 0 {
+        if evicted == 0 {
             return false;
         }
-        self.evicted.fetch_add(left as u64, Ordering::Relaxed);
+        self.evicted.fetch_add(evicted as u64, Ordering::Relaxed);
         if !self.warned.swap(true, Ordering::Relaxed) {
             let Config { max_events, max_bytes } = self.bounds;
             warn!(
                 "the store is full: partition {partition} holds {} events, and the oldest leave for newer ones \
                  (STORE_MAX_EVENTS={max_events}, STORE_MAX_BYTES={max_bytes})",
-                lane.len()
+                log.len()
             );
         }
-        lane.is_over(share)
+        log.is_over(bounds)
     }
 
-    fn share_of_one(&self) -> Share {
+    fn partition_bounds(&self) -> PartitionBounds {
         let partitions = self.partitions.load(Ordering::Relaxed);
         let of = |most: u64| (most / partitions).max(1);
-        Share { events: of(self.bounds.max_events), bytes: of(self.bounds.max_bytes) }
+        PartitionBounds { events: of(self.bounds.max_events), bytes: of(self.bounds.max_bytes) }
     }
 }
 
 #[async_trait]
 impl EventStore for MemoryStore {
-    async fn admit(&self, partition: i32, events: Vec<Offered>) -> Result<Vec<Admission>, StoreError> {
-        let admitted = self.order.append(partition, events.len(), |lane, Position(first)| {
-            let places = (first..).map(Position);
-            let admit = |(place, event)| self.admit_one(partition, place, event);
-            let admitted: Vec<Admitted> = places.zip(events).map(admit).collect();
-            lane.extend(admitted.iter().filter_map(|admitted| admitted.as_ref().ok()));
-            self.evict(lane, partition, usize::MAX);
-            admitted
+    async fn admit(&self, partition: i32, records: Vec<EventRecord>) -> Result<Vec<Admission>, StoreError> {
+        let inserted = self.logs.append(partition, records.len(), |log, SequenceNumber(first)| {
+            let numbers = (first..).map(SequenceNumber);
+            let insert = |(sequence, record)| self.insert(partition, sequence, record);
+            let inserted: Vec<Inserted> = numbers.zip(records).map(insert).collect();
+            log.extend(inserted.iter().filter_map(|inserted| inserted.as_ref().ok()));
+            self.evict(log, partition, usize::MAX);
+            inserted
         });
-        self.waiters.wake(admitted.iter().filter_map(|admitted| admitted.as_ref().ok()));
-        let say = |admitted: Admitted| admitted.map_or_else(|it| self.judge(*it), Admission::New);
-        Ok(admitted.into_iter().map(say).collect())
+        self.waiters.wake(inserted.iter().filter_map(|inserted| inserted.as_ref().ok()));
+        let outcome = |it: Inserted| it.map_or_else(|taken| self.compare(*taken), Admission::New);
+        Ok(inserted.into_iter().map(outcome).collect())
     }
 
-    async fn get(&self, id: Uuid) -> Result<Option<Arc<Stored>>, StoreError> {
+    async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError> {
         Ok(self.find(id))
     }
 
-    async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<Stored>>, StoreError> {
-        // Registered before the look, so that an admission in between wakes it.
+    async fn wait_for(&self, id: Uuid, timeout: Duration) -> Result<Option<Arc<StoredEvent>>, StoreError> {
+        // The waiter registers before the look, so that an admission in between wakes it.
         let waiter = self.waiters.register(id);
         if let Some(stored) = self.find(id) {
             return Ok(Some(stored));
         }
-        Ok(tokio::time::timeout(at_most, waiter.found()).await.unwrap_or_default())
+        Ok(tokio::time::timeout(timeout, waiter.found()).await.unwrap_or_default())
     }
 
-    async fn end(&self) -> Result<Position, StoreError> {
-        Ok(self.order.end())
+    async fn end(&self) -> Result<SequenceNumber, StoreError> {
+        Ok(self.logs.end())
     }
 
-    async fn read(&self, query: &Query, within: Range<Position>, limit: usize) -> Result<Page, StoreError> {
-        Ok(self.order.look_at_all(|lanes| merge::page(lanes, query, within, limit)))
+    async fn read(
+        &self,
+        query: &EventQuery,
+        within: Range<SequenceNumber>,
+        limit: usize,
+    ) -> Result<EventPage, StoreError> {
+        Ok(self.logs.look_at_all(|logs| merge::page(logs, query, within, limit)))
     }
 
-    async fn share_among(&self, partitions: usize) -> Result<(), StoreError> {
+    async fn set_partition_count(&self, partitions: usize) -> Result<(), StoreError> {
         self.partitions.store(partitions.max(1) as u64, Ordering::Relaxed);
-        for partition in self.order.partitions() {
-            let evict = || self.order.change_lane(partition, |lane| self.evict(lane, partition, STEP));
+        for partition in self.logs.partitions() {
+            let evict = || self.logs.change(partition, |log| self.evict(log, partition, EVICTION_BATCH));
             while evict().unwrap_or(false) {
                 tokio::task::yield_now().await;
             }
@@ -222,54 +229,55 @@ impl EventStore for MemoryStore {
     }
 
     fn oldest_millis(&self) -> Option<i64> {
-        self.order.oldest_millis()
+        self.logs.oldest_millis()
     }
 
     fn stats(&self) -> Option<Stats> {
         Some(MemoryStore::stats(self))
     }
 
-    fn share(&self) -> u64 {
-        self.share_of_one().events
+    fn max_events_per_partition(&self) -> u64 {
+        self.partition_bounds().events
     }
 
     fn held_from(&self, partition: i32) -> Option<i64> {
-        self.order.look(partition, Lane::held_from).flatten()
+        self.logs.look(partition, PartitionLog::held_from).flatten()
     }
 
     async fn is_full(&self, partition: i32) -> Result<bool, StoreError> {
-        let share = self.share_of_one();
-        Ok(self.order.look(partition, |lane| lane.is_full(share)).unwrap_or(false))
+        let bounds = self.partition_bounds();
+        Ok(self.logs.look(partition, |log| log.is_full(bounds)).unwrap_or(false))
     }
 
     async fn forget(&self, partition: i32) -> Result<(), StoreError> {
-        let Some(lane) = self.order.remove(partition) else { return Ok(()) };
-        let mut leaving = Leaving { by_id: &self.by_id, lane };
-        while leaving.step() {
+        let Some(log) = self.logs.remove(partition) else { return Ok(()) };
+        let mut removed = RemovedLog { by_id: &self.by_id, log };
+        while removed.step() {
             tokio::task::yield_now().await;
         }
         Ok(())
     }
 }
 
-/// A lane whose events are leaving the map too: all of them, also when nobody waits for it any more.
-struct Leaving<'a> {
-    by_id: &'a HashMap<Uuid, Arc<Stored>>,
-    lane: Lane,
+/// A log that was removed, whose events leave the map as well. Dropping it removes those that are left, so that a
+/// cancelled task leaves none behind.
+struct RemovedLog<'a> {
+    by_id: &'a HashMap<Uuid, Arc<StoredEvent>>,
+    log: PartitionLog,
 }
 
-impl Leaving<'_> {
-    /// Takes some out; says whether there may be more.
+impl RemovedLog<'_> {
+    /// Removes some events. Returns whether more may follow.
     fn step(&mut self) -> bool {
-        for _ in 0..STEP {
-            let Some(oldest) = self.lane.pop_oldest() else { return false };
+        for _ in 0..EVICTION_BATCH {
+            let Some(oldest) = self.log.pop_oldest() else { return false };
             self.by_id.remove_sync(&oldest.id());
         }
         true
     }
 }
 
-impl Drop for Leaving<'_> {
+impl Drop for RemovedLog<'_> {
     fn drop(&mut self) {
         while self.step() {}
     }

@@ -1,4 +1,4 @@
-//! Those who wait for an event to be admitted.
+//! Requests that wait for an event to be admitted.
 
 use std::{
     collections::HashMap,
@@ -11,20 +11,20 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::store::Stored;
+use crate::store::StoredEvent;
 
-/// What is handed to those who wait.
-type Found = Option<Arc<Stored>>;
+/// The event, once it is admitted.
+type Found = Option<Arc<StoredEvent>>;
 
-/// Who waits for which id. Costs an admission of any number of events a fence and a read while nobody waits.
+/// The waiters by eventId. While there are none, an admission of any number of events costs a fence and a load.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    /// How many ids are waited for.
+    /// The number of ids in `by_id`.
     ids: AtomicUsize,
     by_id: Mutex<HashMap<Uuid, watch::Sender<Found>>>,
 }
 
-/// One who waits; dropped, it no longer does.
+/// One waiter. Dropping it ends the wait.
 #[derive(Debug)]
 pub(super) struct Waiter<'a> {
     waiters: &'a Waiters,
@@ -33,9 +33,9 @@ pub(super) struct Waiter<'a> {
 }
 
 impl Waiters {
-    /// From now on, an admission of that id wakes the waiter. Whoever then looks and does not find the
-    /// event has not missed its admission: either the look comes after the admission, or the admission
-    /// sees the count (the two fences order the four steps).
+    /// Registers a waiter, which an admission of this id wakes from now on. A caller that looks for the event afterwards
+    /// and does not find it has not missed its admission: either the look comes after the admission, or the admission
+    /// sees the count. The two fences order the four steps.
     pub(super) fn register(&self, id: Uuid) -> Waiter<'_> {
         let found = {
             let mut by_id = self.by_id();
@@ -47,8 +47,9 @@ impl Waiters {
         Waiter { waiters: self, id, found }
     }
 
-    /// These are in the store now. They are handed over, since they may leave it before anyone looks.
-    pub(super) fn wake<'a>(&self, admitted: impl Iterator<Item = &'a Arc<Stored>>) {
+    /// Wakes the waiters of these events, which are in the store now. The waiters get the events themselves, since an
+    /// event may leave the store before a waiter looks.
+    pub(super) fn wake<'a>(&self, admitted: impl Iterator<Item = &'a Arc<StoredEvent>>) {
         fence(Ordering::SeqCst);
         if self.ids.load(Ordering::Relaxed) == 0 {
             return;
@@ -62,7 +63,7 @@ impl Waiters {
         self.ids.store(by_id.len(), Ordering::Relaxed);
     }
 
-    /// How many ids are waited for.
+    /// The number of ids that have waiters.
     pub(super) fn len(&self) -> usize {
         self.ids.load(Ordering::Relaxed)
     }
@@ -73,7 +74,7 @@ impl Waiters {
 }
 
 impl Waiter<'_> {
-    /// The event, once it is admitted.
+    /// Waits until the event is admitted.
     pub(super) async fn found(mut self) -> Found {
         self.found.wait_for(Option::is_some).await.ok().and_then(|found| found.clone())
     }
@@ -82,7 +83,7 @@ impl Waiter<'_> {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut by_id = self.waiters.by_id();
-        // A sender of the same id may also be a later one, with waiters of its own.
+        // The sender of this id may be a later one, with waiters of its own.
         let is_ours = |sender: &watch::Sender<Found>| sender.subscribe().same_channel(&self.found);
         if by_id.get(&self.id).is_some_and(|sender| sender.receiver_count() == 1 && is_ours(sender)) {
             by_id.remove(&self.id);

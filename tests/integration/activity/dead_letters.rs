@@ -9,7 +9,7 @@ use crate::support::{TestApp, TestCluster, eventually};
 
 const TOKEN: &str = "a-token-of-24-characters";
 
-async fn desk(cluster: &TestCluster) -> TestApp {
+async fn admin(cluster: &TestCluster) -> TestApp {
     let app = TestApp::start_with(cluster, &[("ADMIN_TOKEN", TOKEN)]).await;
     app.until_ready().await;
     app
@@ -29,7 +29,7 @@ async fn letters(app: &TestApp, count: usize) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_is_listed_sent_back_and_listed_again_when_it_fails_again() {
     let cluster = TestCluster::start().await;
-    let app = desk(&cluster).await;
+    let app = admin(&cluster).await;
     let client = cluster.client();
     let producer = client.producer(client.topic());
     let text = producer.publish(message("user-1", "no event")).await.unwrap();
@@ -73,7 +73,7 @@ async fn a_letter_is_listed_sent_back_and_listed_again_when_it_fails_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_follow_each_other_by_link_and_lines_are_sent_to_whoever_asks_for_them() {
     let cluster = TestCluster::start().await;
-    let app = desk(&cluster).await;
+    let app = admin(&cluster).await;
     let client = cluster.client();
     let producer = client.producer(client.topic());
     for number in 0..7 {

@@ -43,7 +43,7 @@ async fn each_names_both(cluster: &TestCluster, protocol: &str) {
     })
     .await;
     assert_eq!(told["protocol"], protocol, "{told}");
-    assert_eq!(told.get("membersUnknown"), None, "{told}");
+    assert_eq!(told.get("membersError"), None, "{told}");
 
     two.stop().await;
     one.stop().await;
@@ -96,7 +96,7 @@ async fn a_coordinator_that_does_not_say_who_is_in_the_group_holds_up_nothing_el
         group["members"].is_null().then_some(group)
     })
     .await;
-    assert_eq!(group["membersUnknown"], "the group's coordinator did not answer within 1s", "{group}");
+    assert_eq!(group["membersError"], "the group's coordinator did not answer within 1s", "{group}");
     assert_eq!(group["phase"], "assigned", "{group}");
     assert_eq!(group["partitions"].as_array().unwrap().len(), 3, "{group}");
     // Heartbeats and commits go on, however many ask.
@@ -114,7 +114,7 @@ async fn a_coordinator_that_does_not_say_who_is_in_the_group_holds_up_nothing_el
     faults.always(ApiKey::DescribeGroups, Fault::Refuse(ResponseError::GroupAuthorizationFailed));
     eventually("it says what it may not", async || {
         let group = app.read("/group").await;
-        let why = group["membersUnknown"].as_str()?;
+        let why = group["membersError"].as_str()?;
         (group["members"].is_null() && why.contains("allow READ on it")).then_some(())
     })
     .await;
@@ -122,7 +122,7 @@ async fn a_coordinator_that_does_not_say_who_is_in_the_group_holds_up_nothing_el
     faults.clear();
     eventually("it knows again", async || {
         let group = app.read("/group").await;
-        (group["members"].as_array()?.len() == 1 && group.get("membersUnknown").is_none()).then_some(())
+        (group["members"].as_array()?.len() == 1 && group.get("membersError").is_none()).then_some(())
     })
     .await;
     app.stop().await;

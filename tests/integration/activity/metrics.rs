@@ -53,12 +53,12 @@ async fn what_was_posted_written_read_set_aside_and_stored_is_counted() {
         (format!("highwater_produce_errors_total{{reason=\"queue_full\",topic=\"{topic}\"}}"), 0.0),
         (format!("highwater_produce_queue_records{{topic=\"{topic}\"}}"), 0.0),
         (format!("highwater_produce_records_total{{topic=\"{topic}.dlq\"}}"), 1.0),
-        (format!("highwater_consume_records_total{{topic=\"{topic}\"}}"), 3.0),
-        ("highwater_consume_duplicates_total".to_owned(), 1.0),
-        ("highwater_consume_conflicts_total".to_owned(), 1.0),
+        (format!("highwater_consumer_records_total{{topic=\"{topic}\"}}"), 3.0),
+        ("highwater_consumer_duplicates_total".to_owned(), 1.0),
+        ("highwater_consumer_conflicts_total".to_owned(), 1.0),
         (format!("highwater_dead_letters_total{{topic=\"{topic}\"}}"), 1.0),
         ("highwater_store_events".to_owned(), 1.0),
-        (format!("highwater_consume_lag{{partition=\"{}\",topic=\"{topic}\"}}", posted.partition), 0.0),
+        (format!("highwater_consumer_lag{{partition=\"{}\",topic=\"{topic}\"}}", posted.partition), 0.0),
         ("highwater_ready".to_owned(), 1.0),
     ];
     eventually("the figures are reported", async || {

@@ -44,7 +44,7 @@ async fn it_is_ready_when_it_has_read_what_was_there_and_serves_what_it_has_unti
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_group_tells_what_moved_when_another_came_and_that_what_stayed_never_stood_still() {
+async fn the_group_tells_what_moved_when_another_came_and_that_what_stayed_was_never_paused() {
     let cluster = TestCluster::start().await;
     let first = TestApp::ready(&cluster).await;
     let alone = first.read("/group").await;
@@ -65,19 +65,19 @@ async fn the_group_tells_what_moved_when_another_came_and_that_what_stayed_never
     let (kept, gained) = told;
     assert_eq!(kept["generation"], gained["generation"], "{kept} {gained}");
     assert!(kept["rebalances"].as_array().unwrap().len() > 1, "{kept}");
-    let gave_up = |group: &Value| -> Vec<Value> {
+    let revoked = |group: &Value| -> Vec<Value> {
         let rebalances = group["rebalances"].as_array().unwrap();
-        rebalances.iter().flat_map(|moved| moved["gaveUp"].as_array().unwrap().clone()).collect()
+        rebalances.iter().flat_map(|moved| moved["revoked"].as_array().unwrap().clone()).collect()
     };
     let numbers = |group: &Value| -> Vec<Value> {
         group["partitions"].as_array().unwrap().iter().map(|held| held["partition"].clone()).collect()
     };
-    assert_eq!(gave_up(&kept), numbers(&gained), "{kept} {gained}");
+    assert_eq!(revoked(&kept), numbers(&gained), "{kept} {gained}");
     for held in kept["partitions"].as_array().unwrap() {
-        assert_eq!(held["stoodStillMs"], 0, "{kept}");
+        assert_eq!(held["pausedMs"], 0, "{kept}");
     }
     for held in gained["partitions"].as_array().unwrap() {
-        assert!(held["stoodStillMs"].is_u64() && held["lag"] == json!(0), "{gained}");
+        assert!(held["pausedMs"].is_u64() && held["lag"] == json!(0), "{gained}");
     }
     first.stop().await;
     second.stop().await;

@@ -12,9 +12,10 @@ use std::{
 use async_trait::async_trait;
 use chrono::Utc;
 use highwater::{
-    activity::{Api, Config, PATHS, Run, routes},
+    activity::{Api, Config, CursorEpoch, PATHS, routes},
     store::{
-        self, Admission, Event, EventStore, MemoryStore, Offered, Page, Position, Query, StoreError, Stored,
+        self, ActivityEvent, Admission, EventPage, EventQuery, EventRecord, EventStore, MemoryStore,
+        SequenceNumber, StoreError, StoredEvent,
     },
 };
 use highwater_kafka::{Message, PublishError, Publisher, Receipt, Status, TypedProducer};
@@ -58,12 +59,12 @@ impl Watched {
     async fn serve(self: &Arc<Self>) -> Server {
         let status = watch::channel(Status::default()).1;
         let api = Api {
-            events: TypedProducer::over(Arc::new(NoPublisher), "/highwater"),
+            events: TypedProducer::new(Arc::new(NoPublisher), "/highwater"),
             store: self.clone(),
             config: Config { event_types: Vec::new() },
             limits: config().body_limits(),
-            run: Run::begin(),
-            turns: Arc::default(),
+            cursor_epoch: CursorEpoch::new(),
+            listing_limit: Arc::default(),
             operations: Arc::new(Operations::new("test", status, Arc::new(Traffic::new(&PATHS).unwrap()))),
             dead_letters: None,
             shutdown: Shutdown::new(),
@@ -78,35 +79,40 @@ impl Watched {
 
 #[async_trait]
 impl EventStore for Watched {
-    async fn admit(&self, partition: i32, events: Vec<Offered>) -> Result<Vec<Admission>, StoreError> {
+    async fn admit(&self, partition: i32, events: Vec<EventRecord>) -> Result<Vec<Admission>, StoreError> {
         self.store.admit(partition, events).await
     }
 
-    async fn get(&self, id: Uuid) -> Result<Option<Arc<Stored>>, StoreError> {
+    async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError> {
         self.store.get(id).await
     }
 
-    async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<Stored>>, StoreError> {
+    async fn wait_for(&self, id: Uuid, at_most: Duration) -> Result<Option<Arc<StoredEvent>>, StoreError> {
         self.store.wait_for(id, at_most).await
     }
 
-    async fn end(&self) -> Result<Position, StoreError> {
+    async fn end(&self) -> Result<SequenceNumber, StoreError> {
         self.store.end().await
     }
 
-    async fn read(&self, query: &Query, within: Range<Position>, limit: usize) -> Result<Page, StoreError> {
+    async fn read(
+        &self,
+        query: &EventQuery,
+        within: Range<SequenceNumber>,
+        limit: usize,
+    ) -> Result<EventPage, StoreError> {
         if self.reads.fetch_add(1, Ordering::Relaxed) >= self.fails_after {
             return Err(StoreError("as asked".to_owned()));
         }
         self.store.read(query, within, limit).await
     }
 
-    async fn share_among(&self, partitions: usize) -> Result<(), StoreError> {
-        self.store.share_among(partitions).await
+    async fn set_partition_count(&self, partitions: usize) -> Result<(), StoreError> {
+        self.store.set_partition_count(partitions).await
     }
 
-    fn share(&self) -> u64 {
-        self.store.share()
+    fn max_events_per_partition(&self) -> u64 {
+        self.store.max_events_per_partition()
     }
 
     async fn is_full(&self, partition: i32) -> Result<bool, StoreError> {
@@ -118,9 +124,9 @@ impl EventStore for Watched {
     }
 }
 
-fn event(number: usize, payload: Option<&RawValue>) -> Offered {
-    let event = Event::new(Uuid::from_u128(number as u128), "user", "LOGIN", Utc::now(), payload);
-    Offered { offset: number as i64, event }
+fn event(number: usize, payload: Option<&RawValue>) -> EventRecord {
+    let event = ActivityEvent::new(Uuid::from_u128(number as u128), "user", "LOGIN", Utc::now(), payload);
+    EventRecord { offset: number as i64, event }
 }
 
 fn events_in(body: &[u8]) -> usize {

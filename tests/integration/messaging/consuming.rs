@@ -20,9 +20,9 @@ async fn records_are_handled_in_order_and_committed() {
     }
     eventually("all are handled", async || (recorder.count() == 200).then_some(())).await;
     assert_eq!(recorder.values(), expected);
-    let board = client.board.watch();
+    let registry = client.registry.watch();
     eventually("all are committed", async || {
-        let committed: i64 = board.borrow().group.partitions.iter().map(|p| p.committed).sum();
+        let committed: i64 = registry.borrow().group.partitions.iter().map(|p| p.committed).sum();
         (committed == 200).then_some(())
     })
     .await;
@@ -69,7 +69,7 @@ async fn poison_goes_to_the_dead_letters_and_the_rest_goes_on() {
     let mut config = client.consumer_config();
     config.group_id.push_str("-dlq");
     let reader = {
-        let dead_letters = highwater_kafka::DeadLetters::new(
+        let dead_letters = highwater_kafka::DlqPublisher::new(
             client.producer(client.dead_letter_topic()),
             "unused",
             "unused",
@@ -80,7 +80,7 @@ async fn poison_goes_to_the_dead_letters_and_the_rest_goes_on() {
             config,
             Arc::new(LetterBox(Arc::clone(&letters))),
             dead_letters,
-            Arc::new(highwater_kafka::Board::new()),
+            Arc::new(highwater_kafka::StatusRegistry::new()),
         )
     };
     eventually("the dead letter is there", async || (letters.count() == 1).then_some(())).await;
@@ -102,10 +102,10 @@ async fn poison_goes_to_the_dead_letters_and_the_rest_goes_on() {
 struct LetterBox(Arc<Recorder>);
 
 #[async_trait::async_trait]
-impl highwater_kafka::Handler for LetterBox {
-    async fn handle(&self, records: &[highwater_kafka::Record]) -> highwater_kafka::Verdict {
+impl highwater_kafka::RecordHandler for LetterBox {
+    async fn handle(&self, records: &[highwater_kafka::Record]) -> highwater_kafka::BatchOutcome {
         self.0.keep(records);
-        highwater_kafka::Verdict::default()
+        highwater_kafka::BatchOutcome::default()
     }
 }
 
@@ -124,9 +124,9 @@ async fn a_passing_failure_stops_its_partition_only_and_skips_nothing() {
         recorder.values().contains(&"other".to_owned()).then_some(())
     })
     .await;
-    let board = client.board.watch();
-    eventually("the board says what stands still", async || {
-        board.borrow().group.partitions.iter().find_map(|partition| partition.error.clone())
+    let registry = client.registry.watch();
+    eventually("the registry says what stands still", async || {
+        registry.borrow().group.partitions.iter().find_map(|partition| partition.error.clone())
     })
     .await;
     assert!(!recorder.values().contains(&"3".to_owned()));
@@ -147,9 +147,9 @@ async fn without_a_committed_offset_latest_starts_after_what_is_there_and_that_s
     let mut config = client.consumer_config();
     config.offset_reset = OffsetReset::Latest;
     let consumer = client.consumer_with(Arc::clone(&recorder) as _, config.clone());
-    let board = client.board.watch();
+    let registry = client.registry.watch();
     eventually("the start is committed", async || {
-        let status = board.borrow();
+        let status = registry.borrow();
         let partitions = &status.group.partitions;
         (partitions.len() == 3 && partitions.iter().all(|partition| partition.committed >= 0)).then_some(())
     })
@@ -213,9 +213,10 @@ async fn a_slow_handler_with_a_backlog_progresses_and_keeps_its_place_and_a_stop
     // All of them take longer than this, and one of them does not.
     let config = ConsumerConfig { max_processing: Duration::from_millis(500), ..client.consumer_config() };
     let consumer = client.consumer_with(Arc::clone(&recorder) as _, config.clone());
-    let board = client.board.watch();
+    let registry = client.registry.watch();
     eventually("what is handled is committed while it is at the rest", async || {
-        let committed: i64 = board.borrow().group.partitions.iter().map(|found| found.committed.max(0)).sum();
+        let committed: i64 =
+            registry.borrow().group.partitions.iter().map(|found| found.committed.max(0)).sum();
         (committed >= 40).then_some(())
     })
     .await;

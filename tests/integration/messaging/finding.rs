@@ -163,13 +163,13 @@ async fn a_broker_that_is_away_for_less_than_a_moment_costs_no_refusal() {
         let producer = Arc::clone(&producer);
         async move { producer.publish(message("k", "v")).await }
     });
-    eventually("it was tried", async || (producer.figures().retries > 0).then_some(())).await;
+    eventually("it was tried", async || (producer.metrics().retries > 0).then_some(())).await;
     broker.resume().await.unwrap();
     waiting.await.unwrap().unwrap();
 }
 
 #[tokio::test]
 async fn without_an_address_no_broker_is_found() {
-    let cluster = Cluster::new(ClusterConfig::at(Vec::new()));
+    let cluster = Cluster::new(ClusterConfig::new(Vec::new()));
     cluster.connect().await.unwrap_err();
 }

@@ -10,7 +10,7 @@ use super::{producing::message, rebalancing::join_and_fall_silent};
 use crate::support::{Client, RecordLoad, Recorder, TestCluster, TransactionalProducer, eventually};
 
 pub(super) fn status_of(client: &Client) -> GroupStatus {
-    client.board.watch().borrow().group.clone()
+    client.registry.watch().borrow().group.clone()
 }
 
 pub(super) fn partitions_of(client: &Client) -> BTreeSet<i32> {
@@ -76,8 +76,8 @@ async fn the_partitions_of_a_member_that_leaves_go_to_the_other_and_are_forgotte
     let given_up: BTreeSet<i32> = partitions_of(&two);
     assert_eq!(first.forgotten().into_iter().collect::<BTreeSet<_>>(), given_up);
     eventually("the second member has restored its share", async || {
-        let board = two.board.watch();
-        let restored = board.borrow().group.partitions.iter().all(|partition| partition.restored);
+        let registry = two.registry.watch();
+        let restored = registry.borrow().group.partitions.iter().all(|partition| partition.restored);
         restored.then_some(())
     })
     .await;
@@ -134,7 +134,7 @@ async fn offsets_that_a_transaction_may_yet_change_are_waited_for() {
     let recorder = Arc::new(Recorder::default());
     let consumer = client.consumer(Arc::clone(&recorder) as _);
     eventually("it is told to wait", async || {
-        client.board.watch().borrow().kafka.error.as_ref()?.contains("committing offsets").then_some(())
+        client.registry.watch().borrow().kafka.error.as_ref()?.contains("committing offsets").then_some(())
     })
     .await;
     assert_eq!(recorder.count(), 0);
@@ -215,7 +215,7 @@ async fn a_topic_that_cannot_be_looked_up_for_a_moment_is_taken_from_nobody() {
     })
     .await;
     let rebalances = status_of(&clients[1]).rebalances;
-    assert!(rebalances.iter().all(|rebalance| rebalance.gave_up.is_empty()), "{rebalances:?}");
+    assert!(rebalances.iter().all(|rebalance| rebalance.revoked.is_empty()), "{rebalances:?}");
     for consumer in consumers {
         consumer.stop().await;
     }

@@ -33,8 +33,8 @@ async fn warm_on(client: &Client, topic: Topic, timeout: Duration) -> Arc<Produc
         batch_max_bytes: 512 << 10,
         breaker_after: BREAKER_AFTER,
     };
-    let (cluster, board) = (Arc::clone(&client.cluster), Arc::clone(&client.board));
-    let producer = Arc::new(Producer::new(cluster, topic, config, board));
+    let (cluster, registry) = (Arc::clone(&client.cluster), Arc::clone(&client.registry));
+    let producer = Arc::new(Producer::new(cluster, topic, config, registry));
     eventually("a record is written", async || producer.publish(message("k", "first")).await.ok()).await;
     producer
 }
@@ -45,7 +45,7 @@ async fn publish(producer: &Producer) -> Result<i64, PublishError> {
 
 /// The state of the one broker's breaker.
 fn breaker(client: &Client) -> BreakerState {
-    let status = client.board.watch();
+    let status = client.registry.watch();
     let brokers = status.borrow().kafka.brokers.clone();
     assert_eq!(brokers.len(), 1, "{brokers:?}");
     brokers[0].breaker
@@ -89,11 +89,11 @@ async fn while_a_broker_hangs_what_is_published_is_refused_at_once_and_nothing_q
     assert!(refused.iter().all(is_refused), "{refused:?}");
     assert!(began.elapsed() < PATIENCE / 4, "{:?}", began.elapsed());
     eventually("nothing but the first waits", async || {
-        (producer.figures().queued_records <= 1).then_some(())
+        (producer.metrics().queued_records <= 1).then_some(())
     })
     .await;
-    let figures = producer.figures();
-    assert!(figures.errors.contains(&("circuit_open", 105)), "{figures:?}");
+    let metrics = producer.metrics();
+    assert!(metrics.errors.contains(&("circuit_open", 105)), "{metrics:?}");
     assert!(matches!(first.await.unwrap(), Err(PublishError::Unavailable { possibly_written: true, .. })));
 
     cluster.broker().faults().clear();
@@ -155,14 +155,14 @@ async fn an_outage_does_not_count_against_what_is_published_the_moment_it_is_ove
         // All brokers count as away before that.
         breaker_after: Duration::from_secs(3),
     };
-    let (way, board) = (Arc::clone(&client.cluster), Arc::clone(&client.board));
-    let producer = Arc::new(Producer::new(way, client.topic(), config, board));
+    let (way, registry) = (Arc::clone(&client.cluster), Arc::clone(&client.registry));
+    let producer = Arc::new(Producer::new(way, client.topic(), config, registry));
     eventually("a record is written", async || producer.publish(message("k", "first")).await.ok()).await;
     cluster.embedded.as_mut().unwrap().suspend();
     let away = publish(&producer).await;
     assert!(matches!(away, Err(PublishError::Unavailable { .. })), "{away:?}");
     assert_eq!(breaker(&client), BreakerState::Closed);
-    // Longer than a hung broker is waited for, and until its lane seldom looks for it by itself.
+    // Longer than a hung broker is waited for, and until its queue seldom looks for it by itself.
     tokio::time::sleep(Duration::from_millis(3_500)).await;
 
     cluster.embedded.as_mut().unwrap().resume().await.unwrap();
@@ -226,8 +226,8 @@ async fn a_broker_that_lets_one_call_after_another_time_out_hangs_since_the_firs
         // The second call is under way by then, and no call is as old.
         breaker_after: request_timeout * 3 / 2,
     };
-    let (way, board) = (Arc::clone(&client.cluster), Arc::clone(&client.board));
-    let producer = Arc::new(Producer::new(way, client.topic(), config, board));
+    let (way, registry) = (Arc::clone(&client.cluster), Arc::clone(&client.registry));
+    let producer = Arc::new(Producer::new(way, client.topic(), config, registry));
     eventually("a record is written", async || producer.publish(message("k", "first")).await.ok()).await;
     cluster.broker().faults().always(ApiKey::Produce, Fault::Stall);
     let waiting = tokio::spawn({
@@ -235,7 +235,7 @@ async fn a_broker_that_lets_one_call_after_another_time_out_hangs_since_the_firs
         async move { publish(&producer).await }
     });
     until(&client, BreakerState::Open).await;
-    assert_eq!(producer.figures().retries, 1, "the second call is still under way");
+    assert_eq!(producer.metrics().retries, 1, "the second call is still under way");
     cluster.broker().faults().clear();
     waiting.await.unwrap().unwrap();
 }

@@ -159,10 +159,10 @@ async fn kcat_and_highwater_share_a_group(assignor: Assignor) {
     let protocol = GroupProtocol::Classic;
     let config = ConsumerConfig { protocol, assignors: vec![assignor], ..client.consumer_config() };
     let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
-    let board = client.board.watch();
+    let registry = client.registry.watch();
     let has = async |partitions: RangeInclusive<usize>| {
         eventually(&format!("we have {partitions:?} partitions"), async || {
-            let group = &board.borrow().group;
+            let group = &registry.borrow().group;
             let assigned = group.phase == GroupPhase::Assigned;
             (assigned && partitions.contains(&group.partitions.len())).then_some(())
         })

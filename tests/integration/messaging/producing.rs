@@ -173,18 +173,18 @@ async fn batches_of_many_callers_fill_and_few_callers_wait_for_nobody() {
     producer.publish(message("k", "first")).await.unwrap();
 
     // One caller after the other: a batch each, and none waits for more to come.
-    let batches = producer.figures().batches;
+    let batches = producer.metrics().batches;
     let mut best = Duration::MAX;
     for number in 0..50 {
         let began = Instant::now();
         producer.publish(message("k", format!("{number}"))).await.unwrap();
         best = best.min(began.elapsed());
     }
-    assert_eq!(producer.figures().batches, batches + 50);
+    assert_eq!(producer.metrics().batches, batches + 50);
     assert!(best < Duration::from_millis(4), "{best:?} at best");
 
     // Four hundred callers, each with its next record as soon as the last is acknowledged.
-    let batches = producer.figures().batches;
+    let batches = producer.metrics().batches;
     let callers = (0..400).map(|caller| {
         let producer = Arc::clone(&producer);
         tokio::spawn(async move {
@@ -197,7 +197,7 @@ async fn batches_of_many_callers_fill_and_few_callers_wait_for_nobody() {
         })
     });
     join_all(callers).await.into_iter().for_each(|caller| caller.unwrap());
-    let batches = producer.figures().batches - batches;
+    let batches = producer.metrics().batches - batches;
     // Some 45 on an idle machine; where its threads wait for a core, callers come late.
     assert!(batches <= 130, "{batches} batches for 8000 records");
 }
@@ -207,8 +207,8 @@ async fn a_connection_that_was_idle_for_long_is_not_written_to() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
     // Nobody else makes connections meanwhile.
-    let (never, config) = (Duration::from_secs(60 * 60), TopicConfig::named(&cluster.topic));
-    let topic = Topic::follow(Arc::clone(&client.cluster), config, never, Arc::clone(&client.board));
+    let (never, config) = (Duration::from_secs(60 * 60), TopicConfig::new(&cluster.topic));
+    let topic = Topic::follow(Arc::clone(&client.cluster), config, never, Arc::clone(&client.registry));
     let producer = client.producer(topic);
     let opened = || cluster.broker().faults().count(ApiKey::ApiVersions);
     producer.publish(message("one", "at first")).await.unwrap();

@@ -217,7 +217,7 @@ async fn a_second_process_of_the_same_instance_id_fences_the_first_for_good() {
         (status.phase == GroupPhase::Left && why.contains("group.instance.id=same")).then_some(())
     })
     .await;
-    assert!(!one.board.watch().borrow().is_ready());
+    assert!(!one.registry.watch().borrow().is_ready());
     first.stop().await;
     assert_eq!(partitions_of(&two).len(), 3);
     second.stop().await;
@@ -250,7 +250,7 @@ async fn a_consumer_whose_handler_does_not_return_leaves_until_it_does() {
     let (stuck, healthy) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
     healthy.end_trouble();
     let consumer_one = one.consumer_with(Arc::clone(&stuck) as _, impatient(&one));
-    eventually("the first member is ready", async || one.board.watch().borrow().is_ready().then_some(()))
+    eventually("the first member is ready", async || one.registry.watch().borrow().is_ready().then_some(()))
         .await;
     let producer = one.producer(one.topic());
     producer.publish(message("user-1", "before")).await.unwrap();
@@ -265,7 +265,7 @@ async fn a_consumer_whose_handler_does_not_return_leaves_until_it_does() {
         (status.phase == GroupPhase::Left && why.contains("max_processing")).then_some(())
     })
     .await;
-    assert!(!one.board.watch().borrow().is_ready());
+    assert!(!one.registry.watch().borrow().is_ready());
     let consumer_two = two.consumer_with(Arc::clone(&healthy) as _, impatient(&two));
     eventually("another does its work", async || (healthy.count() == 2).then_some(())).await;
     assert_eq!(healthy.values(), ["hang", "after"]);

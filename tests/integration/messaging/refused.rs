@@ -8,7 +8,8 @@ use std::{
 
 use chrono::Utc;
 use highwater_kafka::{
-    Board, Cluster, ClusterConfig, Message, Producer, ProducerConfig, Publisher as _, Topic, TopicConfig,
+    Cluster, ClusterConfig, Message, Producer, ProducerConfig, Publisher as _, StatusRegistry, Topic,
+    TopicConfig,
     security::{Sasl, SaslMechanism, Secret, Security},
 };
 use tokio::{
@@ -93,7 +94,7 @@ async fn a_refused_user_is_told_to_all_and_shown_to_the_broker_once_in_a_while()
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(5),
     }));
-    let board = Arc::new(Board::new());
+    let registry = Arc::new(StatusRegistry::new());
     let config = TopicConfig {
         name: "refused".to_owned(),
         partitions: 3,
@@ -102,8 +103,8 @@ async fn a_refused_user_is_told_to_all_and_shown_to_the_broker_once_in_a_while()
         max_message_bytes: 1_048_588,
     };
     let max_age = Duration::from_millis(200);
-    let topic = Topic::follow(Arc::clone(&cluster), config, max_age, Arc::clone(&board));
-    let mut status = board.watch();
+    let topic = Topic::follow(Arc::clone(&cluster), config, max_age, Arc::clone(&registry));
+    let mut status = registry.watch();
     let refused = status.wait_for(|status| status.kafka.error.is_some()).await.unwrap().clone();
     let error = refused.kafka.error.unwrap();
     assert!(error.ends_with(&format!("{address} refuses user alice: nobody knows you")), "{error}");
@@ -115,7 +116,7 @@ async fn a_refused_user_is_told_to_all_and_shown_to_the_broker_once_in_a_while()
         batch_max_bytes: 1 << 19,
         breaker_after: Duration::from_secs(3),
     };
-    let producer = Producer::new(cluster, topic, config, Arc::clone(&board));
+    let producer = Producer::new(cluster, topic, config, Arc::clone(&registry));
     // Meanwhile the topic is looked up again and again.
     for _ in 0..4 {
         let message = Message {

@@ -29,14 +29,14 @@ async fn what_a_throttling_broker_took_is_acknowledged_and_not_written_again() {
     let waited = began.elapsed();
     assert!(waited >= throttle * 3, "{waited:?}");
     // Those that come while it waits go together.
-    let batches = producer.figures().batches;
+    let batches = producer.metrics().batches;
     let results = join_all((0..50).map(|number| producer.publish(message("k", format!("x{number}"))))).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");
-    assert!(producer.figures().batches <= batches + 3, "{:?}", producer.figures());
+    assert!(producer.metrics().batches <= batches + 3, "{:?}", producer.metrics());
 
-    let figures = producer.figures();
-    assert!(figures.throttled > 0, "{figures:?}");
-    assert_eq!(figures.retries, 0, "{figures:?}");
+    let metrics = producer.metrics();
+    assert!(metrics.throttled > 0, "{metrics:?}");
+    assert_eq!(metrics.retries, 0, "{metrics:?}");
     assert_eq!(cluster.records(&cluster.topic).await.len(), 56);
 
     cluster.broker().faults().clear();
@@ -67,7 +67,7 @@ async fn a_producer_ends_while_kafka_throttles_it() {
     eventually("a record is written", async || producer.publish(message("k", "first")).await.ok()).await;
     let waits = producer.publish(message("k", "waits"));
     let (told, ()) = tokio::join!(waits, async {
-        eventually("the record waits", async || (producer.figures().queued_records > 0).then_some(())).await;
+        eventually("the record waits", async || (producer.metrics().queued_records > 0).then_some(())).await;
         producer.close().await;
     });
     assert!(told.unwrap_err().to_string().contains("quota"));

@@ -106,7 +106,7 @@ async fn without_the_right_to_write_a_record_is_refused_at_once_and_it_is_said_w
     let Err(PublishError::Forbidden(reason)) = &told else { panic!("{told:?}") };
     assert!(reason.contains("ACL WRITE") && reason.contains(&cluster.topic), "{reason}");
     assert_eq!(cluster.broker().faults().count(ApiKey::Produce), requests + 1, "tried once");
-    let status = client.board.watch();
+    let status = client.registry.watch();
     assert!(status.borrow().kafka.error.as_ref().is_some_and(|error| error.contains("ACL WRITE")));
     producer.publish(message("k", "v")).await.unwrap();
     assert!(status.borrow().kafka.connected);
@@ -132,7 +132,7 @@ async fn trouble_in_writing_is_over_when_kafka_is_back_though_nobody_publishes()
     let producer = warm(&client).await;
     cluster.embedded.as_mut().unwrap().suspend();
     producer.publish(message("k", "in vain")).await.unwrap_err();
-    let status = client.board.watch();
+    let status = client.registry.watch();
     assert!(!status.borrow().kafka.connected);
     cluster.embedded.as_mut().unwrap().resume().await.unwrap();
     eventually("connected again", async || status.borrow().kafka.connected.then_some(())).await;

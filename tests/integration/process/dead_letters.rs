@@ -4,7 +4,7 @@ use std::process::Command;
 
 use bytes::Bytes;
 use chrono::Utc;
-use highwater_kafka::{DeadLetters, Record, exists};
+use highwater_kafka::{DlqPublisher, Record, exists};
 use serde_json::{Value, json};
 
 use crate::support::{Program, TestCluster};
@@ -24,7 +24,7 @@ async fn run(cluster: &TestCluster, args: &[&str]) -> (Option<i32>, Vec<Value>, 
 async fn letters_are_shown_and_sent_back_by_the_same_settings() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let letters = DeadLetters::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
+    let letters = DlqPublisher::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
     client.topic().clone().known_partitions().await;
     for number in 0..3_u8 {
         let record = Record {
@@ -35,7 +35,7 @@ async fn letters_are_shown_and_sent_back_by_the_same_settings() {
             value: Some(Bytes::from(vec![b'0' + number])),
             headers: Vec::new(),
         };
-        letters.bury(&record, &format!("reason {number}")).await.unwrap();
+        letters.send_to_dlq(&record, &format!("reason {number}")).await.unwrap();
     }
     let (code, all, _) = run(&cluster, &["list"]).await;
     assert_eq!((code, all.len()), (Some(0), 3));

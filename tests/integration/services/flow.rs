@@ -42,7 +42,7 @@ async fn three_processes_on_one_kafka_see_a_user_register_act_order_receive_and_
     orders_rest
         .until("/group", |found| {
             let partitions = found["groups"][cluster.orders()]["partitions"].as_array();
-            let processed = partitions.into_iter().flatten().filter_map(|found| found["processed"].as_u64());
+            let processed = partitions.into_iter().flatten().filter_map(|found| found["position"].as_u64());
             processed.sum::<u64>() >= 5
         })
         .await;

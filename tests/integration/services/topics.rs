@@ -14,7 +14,7 @@ use crate::support::{Instance, TestCluster, TransactionalProducer};
 
 /// What the topic of the users is made with.
 fn fit(cluster: &TestCluster) -> TopicConfig {
-    TopicConfig { partitions: 3, retention: None, ..TopicConfig::named(cluster.users()) }
+    TopicConfig { partitions: 3, retention: None, ..TopicConfig::new(cluster.users()) }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,8 +6,8 @@ use std::{
 };
 
 use highwater_kafka::{
-    Board, Cluster, ClusterConfig, Consumer, ConsumerConfig, DeadLetters, Handler, OffsetReset, Producer,
-    ProducerConfig, Topic, TopicConfig,
+    Cluster, ClusterConfig, Consumer, ConsumerConfig, DlqPublisher, OffsetReset, Producer, ProducerConfig,
+    RecordHandler, StatusRegistry, Topic, TopicConfig,
     group::{Assignor, GroupProtocol},
     security::Security,
 };
@@ -85,7 +85,7 @@ impl TestCluster {
         };
         Client {
             cluster: Arc::new(Cluster::new(config)),
-            board: Arc::new(Board::new()),
+            registry: Arc::new(StatusRegistry::new()),
             topic: self.topic.clone(),
             group: self.group.clone(),
             embedded: self.embedded.is_some(),
@@ -96,7 +96,7 @@ impl TestCluster {
 /// One process's way to the cluster, with settings that fit a test.
 pub(crate) struct Client {
     pub(crate) cluster: Arc<Cluster>,
-    pub(crate) board: Arc<Board>,
+    pub(crate) registry: Arc<StatusRegistry>,
     topic: String,
     group: String,
     embedded: bool,
@@ -112,11 +112,16 @@ impl Client {
     }
 
     pub(crate) fn topic_named(&self, name: &str, partitions: i32) -> Topic {
-        self.topic_of(TopicConfig { partitions, retention: None, ..TopicConfig::named(name) })
+        self.topic_of(TopicConfig { partitions, retention: None, ..TopicConfig::new(name) })
     }
 
     pub(crate) fn topic_of(&self, config: TopicConfig) -> Topic {
-        Topic::follow(Arc::clone(&self.cluster), config, Duration::from_millis(200), Arc::clone(&self.board))
+        Topic::follow(
+            Arc::clone(&self.cluster),
+            config,
+            Duration::from_millis(200),
+            Arc::clone(&self.registry),
+        )
     }
 
     pub(crate) fn producer(&self, topic: Topic) -> Arc<Producer> {
@@ -131,7 +136,7 @@ impl Client {
             batch_max_bytes: 512 * 1024,
             breaker_after: Duration::from_secs(3),
         };
-        Arc::new(Producer::new(Arc::clone(&self.cluster), topic, config, Arc::clone(&self.board)))
+        Arc::new(Producer::new(Arc::clone(&self.cluster), topic, config, Arc::clone(&self.registry)))
     }
 
     pub(crate) fn consumer_config(&self) -> ConsumerConfig {
@@ -152,15 +157,15 @@ impl Client {
         }
     }
 
-    pub(crate) fn consumer(&self, handler: Arc<dyn Handler>) -> Consumer {
+    pub(crate) fn consumer(&self, handler: Arc<dyn RecordHandler>) -> Consumer {
         self.consumer_with(handler, self.consumer_config())
     }
 
-    pub(crate) fn consumer_with(&self, handler: Arc<dyn Handler>, config: ConsumerConfig) -> Consumer {
+    pub(crate) fn consumer_with(&self, handler: Arc<dyn RecordHandler>, config: ConsumerConfig) -> Consumer {
         let dead_letters =
-            DeadLetters::new(self.producer(self.dead_letter_topic()), &self.topic, &self.group);
-        let (cluster, board) = (Arc::clone(&self.cluster), Arc::clone(&self.board));
-        Consumer::start(cluster, self.topic(), config, handler, dead_letters, board)
+            DlqPublisher::new(self.producer(self.dead_letter_topic()), &self.topic, &self.group);
+        let (cluster, registry) = (Arc::clone(&self.cluster), Arc::clone(&self.registry));
+        Consumer::start(cluster, self.topic(), config, handler, dead_letters, registry)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use highwater_kafka::{Handler, Passing, Poison, Record, Stopped, Verdict};
+use highwater_kafka::{BatchOutcome, Poison, Record, RecordHandler, RetryFrom, TransientError};
 
 /// Remembers every record; what it does with one depends on the value: `poison` can never be processed,
 /// `trouble` cannot be processed until [`Recorder::end_trouble`], `hang` does not return until then, `slow` takes a
@@ -85,12 +85,12 @@ impl Recorder {
 }
 
 #[async_trait]
-impl Handler for Recorder {
-    async fn handle(&self, records: &[Record]) -> Verdict {
-        let mut verdict = Verdict::default();
+impl RecordHandler for Recorder {
+    async fn handle(&self, records: &[Record]) -> BatchOutcome {
+        let mut outcome = BatchOutcome::default();
         for (index, record) in records.iter().enumerate() {
             match record.value.as_deref() {
-                Some(b"poison") => verdict.poison.push(Poison { index, reason: "it is poison".to_owned() }),
+                Some(b"poison") => outcome.poison.push(Poison { index, reason: "it is poison".to_owned() }),
                 Some(b"panic") if self.panics_at(record) => panic!("as the record says"),
                 Some(b"hang") if !self.over.load(Ordering::SeqCst) => {
                     while !self.over.load(Ordering::SeqCst) {
@@ -104,20 +104,21 @@ impl Handler for Recorder {
                 }
                 Some(b"trouble") if !self.over.load(Ordering::SeqCst) => {
                     self.refused.fetch_add(1, Ordering::SeqCst);
-                    verdict.stopped = Some(Stopped { index, cause: Passing("trouble".to_owned()) });
-                    return verdict;
+                    outcome.retry_from =
+                        Some(RetryFrom { index, error: TransientError("trouble".to_owned()) });
+                    return outcome;
                 }
                 _ => self.handled.lock().unwrap().push(record.clone()),
             }
         }
-        verdict
+        outcome
     }
 
-    fn restores(&self) -> u64 {
+    fn restore_window(&self) -> u64 {
         self.window.load(Ordering::SeqCst)
     }
 
-    async fn restore(&self, records: &[Record]) -> Result<(), Passing> {
+    async fn restore(&self, records: &[Record]) -> Result<(), TransientError> {
         self.restored.lock().unwrap().extend_from_slice(records);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What is noted with a committed offset: how far back the projection reached, and of which topic.
 
-use highwater_kafka::Committed;
+use highwater_kafka::CommittedOffset;
 use uuid::Uuid;
 
 const ID: Uuid = uuid::uuid!("cd6a4c7b-9c2a-4a1c-8b43-ef4f5b9d2f10");
@@ -9,22 +9,27 @@ const ID: Uuid = uuid::uuid!("cd6a4c7b-9c2a-4a1c-8b43-ef4f5b9d2f10");
 fn what_is_noted_is_read_again() {
     for held_from in [None, Some(0), Some(7)] {
         for topic in [None, Some(ID)] {
-            let committed = Committed { offset: 7, held_from, topic };
-            assert_eq!(Committed::read(7, &committed.note()), committed, "{}", committed.note());
+            let committed = CommittedOffset { offset: 7, held_from, topic };
+            assert_eq!(
+                CommittedOffset::parse(7, &committed.metadata()),
+                committed,
+                "{}",
+                committed.metadata()
+            );
         }
     }
 }
 
 #[test]
 fn the_topics_id_is_noted_as_kafkas_tools_show_it() {
-    let committed = Committed { offset: 9, held_from: Some(12), topic: Some(ID) };
-    assert_eq!(committed.note(), "held-from:9 topic:zWpMe5wqShyLQ-9PW50vEA");
+    let committed = CommittedOffset { offset: 9, held_from: Some(12), topic: Some(ID) };
+    assert_eq!(committed.metadata(), "held-from:9 topic:zWpMe5wqShyLQ-9PW50vEA");
 }
 
 #[test]
 fn a_note_of_an_earlier_version_is_read() {
-    let read = Committed::read(9, "held-from:4");
-    assert_eq!(read, Committed { offset: 9, held_from: Some(4), topic: None });
+    let read = CommittedOffset::parse(9, "held-from:4");
+    assert_eq!(read, CommittedOffset { offset: 9, held_from: Some(4), topic: None });
 }
 
 #[test]
@@ -32,6 +37,10 @@ fn a_note_that_is_not_ours_says_nothing() {
     for note in
         ["", "consumer-1", "held-from:", "held-from:10", "held-from:-1 topic:", "topic:AAAA", "topic:%%"]
     {
-        assert_eq!(Committed::read(9, note), Committed { offset: 9, held_from: None, topic: None }, "{note}");
+        assert_eq!(
+            CommittedOffset::parse(9, note),
+            CommittedOffset { offset: 9, held_from: None, topic: None },
+            "{note}"
+        );
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{TimeZone, Utc};
 use highwater_kafka::{
-    DeadLetters, Message, PublishError, Publisher, Receipt, Record,
+    DlqPublisher, Message, PublishError, Publisher, Receipt, Record,
     dead_letter::{ERROR, GROUP, OFFSET, PARTITION, TIMESTAMP, TOPIC, TRUNCATED},
 };
 
@@ -29,10 +29,10 @@ impl Publisher for Topic {
     }
 }
 
-async fn bury(record: &Record, most_bytes: usize) -> Message {
+async fn send_to_dlq(record: &Record, most_bytes: usize) -> Message {
     let topic = Arc::new(Topic { most_bytes, taken: Mutex::default() });
-    let dead_letters = DeadLetters::new(Arc::clone(&topic) as Arc<dyn Publisher>, "source", "group-1");
-    dead_letters.bury(record, "not JSON").await.unwrap();
+    let dead_letters = DlqPublisher::new(Arc::clone(&topic) as Arc<dyn Publisher>, "source", "group-1");
+    dead_letters.send_to_dlq(record, "not JSON").await.unwrap();
     let mut taken = topic.taken.lock().unwrap();
     assert_eq!(taken.len(), 1);
     taken.remove(0)
@@ -56,7 +56,7 @@ fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 
 #[tokio::test]
 async fn keeps_key_value_and_headers_untouched_and_says_where_from_and_why() {
-    let letter = bury(&record(Some(Bytes::from_static(b"\x80not utf-8"))), 10_000).await;
+    let letter = send_to_dlq(&record(Some(Bytes::from_static(b"\x80not utf-8"))), 10_000).await;
     assert_eq!(letter.key.as_deref(), Some(&b"\xff\x00key"[..]));
     assert_eq!(letter.value.as_deref(), Some(&b"\x80not utf-8"[..]));
     assert_eq!(header(&letter, "trace"), Some("abc"));
@@ -71,13 +71,13 @@ async fn keeps_key_value_and_headers_untouched_and_says_where_from_and_why() {
 
 #[tokio::test]
 async fn keeps_a_null_value_null() {
-    assert_eq!(bury(&record(None), 1000).await.value, None);
+    assert_eq!(send_to_dlq(&record(None), 1000).await.value, None);
 }
 
 #[tokio::test]
 async fn goes_as_position_and_truncated_value_when_it_does_not_fit() {
     let value = vec![b'x'; 3_000_000];
-    let letter = bury(&record(Some(value.clone().into())), 1_000_000).await;
+    let letter = send_to_dlq(&record(Some(value.clone().into())), 1_000_000).await;
     let kept = letter.value.as_deref().unwrap();
     assert!(!kept.is_empty() && value.starts_with(kept));
     assert_eq!(header(&letter, TRUNCATED), Some("3000000"));
@@ -88,7 +88,7 @@ async fn goes_as_position_and_truncated_value_when_it_does_not_fit() {
 async fn is_shortened_to_what_the_topic_takes_however_little_that_is() {
     let value = vec![b'x'; 100_000];
     for most_bytes in [20_000, 9_000, 2_000, 500, 300] {
-        let letter = bury(&record(Some(value.clone().into())), most_bytes).await;
+        let letter = send_to_dlq(&record(Some(value.clone().into())), most_bytes).await;
         let kept = letter.value.as_deref().unwrap();
         assert!(value.starts_with(kept) && kept.len() < most_bytes, "{most_bytes}: {}", kept.len());
         assert_eq!(header(&letter, TRUNCATED), Some("100000"));
@@ -99,8 +99,8 @@ async fn is_shortened_to_what_the_topic_takes_however_little_that_is() {
 #[tokio::test]
 async fn says_why_as_far_as_the_topic_has_room_for_it() {
     let topic = Arc::new(Topic { most_bytes: 400, taken: Mutex::default() });
-    let dead_letters = DeadLetters::new(Arc::clone(&topic) as Arc<dyn Publisher>, "source", "group-1");
-    dead_letters.bury(&record(None), &"ö".repeat(5_000)).await.unwrap();
+    let dead_letters = DlqPublisher::new(Arc::clone(&topic) as Arc<dyn Publisher>, "source", "group-1");
+    dead_letters.send_to_dlq(&record(None), &"ö".repeat(5_000)).await.unwrap();
     let taken = topic.taken.lock().unwrap();
     let why = header(&taken[0], ERROR).unwrap();
     assert!(!why.is_empty() && "ö".repeat(5_000).starts_with(why), "{why}");

@@ -63,7 +63,7 @@ fn record(message: &Message) -> Record {
 #[tokio::test]
 async fn an_event_is_sent_under_its_key_as_json_with_the_headers_of_cloudevents() {
     let kept = Arc::new(Kept::default());
-    let producer = TypedProducer::over(kept.clone(), "/greeter");
+    let producer = TypedProducer::new(kept.clone(), "/greeter");
     let cause = Uuid::from_u128(9);
     let context = Context { correlation_id: Some("request-1".to_owned()), causation_id: Some(cause) };
     producer.send_in(&context, greeting()).await.unwrap();
@@ -89,7 +89,7 @@ async fn an_event_is_sent_under_its_key_as_json_with_the_headers_of_cloudevents(
 #[tokio::test]
 async fn what_was_sent_is_what_is_read_and_what_follows_belongs_to_the_same_request() {
     let kept = Arc::new(Kept::default());
-    let producer = TypedProducer::over(kept.clone(), "/greeter");
+    let producer = TypedProducer::new(kept.clone(), "/greeter");
     let sent = producer.envelope(&Context::correlated("request-1"), &greeting());
     producer.send_enveloped(&sent, greeting()).await.unwrap();
     let message = kept.0.lock().unwrap().pop().unwrap();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::DateTime;
-use highwater_kafka::{EventHandler, Handler as _, Outcome, Poison, Reading, Received, Record};
+use highwater_kafka::{DecodingHandler, EventHandler, Outcome, Poison, Received, Record, RecordHandler as _};
 
 use super::envelope::Greeting;
 
@@ -50,22 +50,22 @@ fn places(poison: &[Poison]) -> Vec<usize> {
 #[tokio::test]
 async fn each_event_is_handled_in_order_and_what_is_none_is_poison_at_its_own_place() {
     let obeys = Arc::new(Obeys::default());
-    let verdict = Reading::new(obeys.clone())
+    let outcome = DecodingHandler::new(obeys.clone())
         .handle(&records(&["malformed", "hello", "poison", "malformed", "bye"]))
         .await;
-    assert_eq!(places(&verdict.poison), [0, 2, 3]);
-    assert_eq!(verdict.stopped, None);
+    assert_eq!(places(&outcome.poison), [0, 2, 3]);
+    assert_eq!(outcome.retry_from, None);
     assert_eq!(*obeys.0.lock().unwrap(), [1, 2, 4]);
 }
 
 #[tokio::test]
 async fn a_retry_stops_at_its_record_and_settles_what_is_before_it() {
     let obeys = Arc::new(Obeys::default());
-    let verdict = Reading::new(obeys.clone())
+    let outcome = DecodingHandler::new(obeys.clone())
         .handle(&records(&["malformed", "poison", "retry", "malformed", "bye"]))
         .await;
-    assert_eq!(verdict.stopped.unwrap().index, 2);
-    assert_eq!(places(&verdict.poison), [0, 1]);
+    assert_eq!(outcome.retry_from.unwrap().index, 2);
+    assert_eq!(places(&outcome.poison), [0, 1]);
     assert_eq!(*obeys.0.lock().unwrap(), [1, 2]);
 }
 
@@ -74,12 +74,12 @@ async fn a_long_batch_keeps_its_places() {
     let mut texts = vec!["hello"; 5000];
     (texts[1023], texts[1024], texts[4999]) = ("poison", "malformed", "poison");
     let obeys = Arc::new(Obeys::default());
-    let verdict = Reading::new(obeys.clone()).handle(&records(&texts)).await;
-    assert_eq!(places(&verdict.poison), [1023, 1024, 4999]);
+    let outcome = DecodingHandler::new(obeys.clone()).handle(&records(&texts)).await;
+    assert_eq!(places(&outcome.poison), [1023, 1024, 4999]);
     assert_eq!(obeys.0.lock().unwrap().len(), 4999);
 
     texts[3000] = "retry";
-    let verdict = Reading::new(obeys).handle(&records(&texts)).await;
-    assert_eq!(verdict.stopped.unwrap().index, 3000);
-    assert_eq!(places(&verdict.poison), [1023, 1024]);
+    let outcome = DecodingHandler::new(obeys).handle(&records(&texts)).await;
+    assert_eq!(outcome.retry_from.unwrap().index, 3000);
+    assert_eq!(places(&outcome.poison), [1023, 1024]);
 }

@@ -8,7 +8,7 @@ use highwater_kafka::{
     security::Security,
 };
 use highwater_web::{
-    dead_letters::{Desk, Topics},
+    dead_letters::{DlqAdmin, Topics},
     http::{Bearer, Door},
 };
 
@@ -16,7 +16,7 @@ use super::service::{Answer, Service};
 
 const TOKEN: &str = "a-token-of-24-characters";
 
-/// A service whose desk is open, and whose Kafka is away.
+/// A service whose admin is open, and whose Kafka is away.
 fn service() -> Service {
     let mut service = Service::new();
     let second = Duration::from_secs(1);
@@ -44,13 +44,19 @@ fn service() -> Service {
     };
     let topics = Topics {
         cluster: Arc::new(Cluster::new(cluster)),
-        letters: Topic::known("letters", 1),
+        dead_letters: Topic::known("letters", 1),
         source: "source".into(),
         publisher: service.publisher.clone(),
     };
-    let desk =
-        Desk::new(topics, &consumer, Arc::new(Door::new(Bearer::of(TOKEN))), 3, service.limits, 4 * second);
-    service.dead_letters = Some(Arc::new(desk));
+    let admin = DlqAdmin::new(
+        topics,
+        &consumer,
+        Arc::new(Door::new(Bearer::of(TOKEN))),
+        3,
+        service.limits,
+        4 * second,
+    );
+    service.dead_letters = Some(Arc::new(admin));
     service
 }
 

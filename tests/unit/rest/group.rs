@@ -10,7 +10,7 @@ use std::{
 use chrono::DateTime;
 use highwater_kafka::{
     GroupPhase, GroupStatus, PartitionStatus, Rebalance, Status,
-    group::{GroupMember, Roster},
+    group::{GroupDescription, GroupMember},
 };
 use highwater_web::http::{Bearer, Door};
 use serde_json::json;
@@ -30,7 +30,7 @@ async fn group_tells_what_is_held_how_far_it_is_and_what_moved_last() {
             committed: 80,
             end: 100,
             goal: Some(95),
-            stood_still: Some(Duration::from_millis(12)),
+            paused: Some(Duration::from_millis(12)),
             error: None,
         },
         PartitionStatus {
@@ -44,9 +44,9 @@ async fn group_tells_what_is_held_how_far_it_is_and_what_moved_last() {
         at: DateTime::from_timestamp_millis(1_700_000_000_123).unwrap(),
         reason: "the consumer is starting".to_owned(),
         generation: 7,
-        took: Duration::from_millis(345),
-        gained: BTreeSet::from([0, 2]),
-        gave_up: BTreeSet::from([1]),
+        duration: Duration::from_millis(345),
+        assigned: BTreeSet::from([0, 2]),
+        revoked: BTreeSet::from([1]),
     };
     let group = GroupStatus {
         id: "group".to_owned(),
@@ -66,15 +66,15 @@ async fn group_tells_what_is_held_how_far_it_is_and_what_moved_last() {
             "id": "group", "phase": "assigned", "protocol": "classic", "assignor": "range",
             "member": "highwater-1", "generation": 7, "lag": 10,
             "partitions": [
-                {"partition": 0, "restored": true, "processed": 90, "committed": 80, "end": 100, "lag": 10,
-                 "goal": 95, "stoodStillMs": 12},
-                {"partition": 2, "restored": false, "processed": 0, "committed": -1, "end": 0, "lag": null,
-                 "goal": null, "stoodStillMs": null, "error": "no leader"},
+                {"partition": 0, "restored": true, "position": 90, "committed": 80, "end": 100, "lag": 10,
+                 "goal": 95, "pausedMs": 12},
+                {"partition": 2, "restored": false, "position": 0, "committed": -1, "end": 0, "lag": null,
+                 "goal": null, "pausedMs": null, "error": "no leader"},
             ],
             "members": [],
             "rebalances": [
                 {"at": "2023-11-14T22:13:20.123Z", "reason": "the consumer is starting", "generation": 7,
-                 "tookMs": 345, "gained": [0, 2], "gaveUp": [1]},
+                 "durationMs": 345, "assigned": [0, 2], "revoked": [1]},
             ],
         })
     );
@@ -101,9 +101,9 @@ async fn group_tells_who_is_in_it_and_what_each_is_assigned() {
         },
         GroupMember { member_id: "java-2".to_owned(), ..GroupMember::default() },
     ];
-    let roster = Arc::new(Roster::asking(move || Box::pin(ready(Ok(members.clone())))));
+    let description = Arc::new(GroupDescription::from_fn(move || Box::pin(ready(Ok(members.clone())))));
     let door = Some(Arc::new(Door::new(Bearer::of(TOKEN))));
-    let service = Service { roster, door, ..Service::new() };
+    let service = Service { description, door, ..Service::new() };
     let first = |host: Option<&str>| {
         let mut member = json!({
             "memberId": "highwater-1", "clientId": "highwater", "instanceId": "first", "partitions": {"events": [0, 2]},
@@ -119,15 +119,16 @@ async fn group_tells_who_is_in_it_and_what_each_is_assigned() {
     let admin = warp::test::request().path("/group").header("authorization", format!("Bearer {TOKEN}"));
     let whole = service.send(admin).await.ok(200);
     assert_eq!(whole["members"], json!([first(Some("10.0.0.7")), second]));
-    assert_eq!(body.get("membersUnknown"), None);
+    assert_eq!(body.get("membersError"), None);
 }
 
 #[tokio::test]
 async fn group_says_why_it_does_not_know_who_is_in_it() {
-    let roster = Arc::new(Roster::asking(|| Box::pin(ready(Err("nothing listens there".to_owned())))));
-    let service = Service { roster, ..Service::new() };
+    let description =
+        Arc::new(GroupDescription::from_fn(|| Box::pin(ready(Err("nothing listens there".to_owned())))));
+    let service = Service { description, ..Service::new() };
     let body = service.get("/group").await.ok(200);
     assert_eq!(body["members"], json!(null));
-    assert_eq!(body["membersUnknown"], "nothing listens there");
+    assert_eq!(body["membersError"], "nothing listens there");
     assert_eq!(body["phase"], "finding");
 }

@@ -16,7 +16,7 @@ const TOKEN: &str = "a-token-of-24-characters";
 /// All that a service needs to be ready.
 fn ready() -> Status {
     let mut status = restored();
-    status.group.settled = true;
+    status.group.caught_up = true;
     status
 }
 
@@ -112,8 +112,8 @@ async fn who_reads_is_served_without_kafka_once_all_is_restored() {
     service.status.send_replace(status.clone());
     assert_eq!(service.get("/ready/read").await.ok(200)["status"], "ready");
     service.get("/ready").await.problem(503);
-    for (settled, phase) in [(false, GroupPhase::Assigned), (true, GroupPhase::Left)] {
-        (status.group.settled, status.group.phase) = (settled, phase);
+    for (caught_up, phase) in [(false, GroupPhase::Assigned), (true, GroupPhase::Left)] {
+        (status.group.caught_up, status.group.phase) = (caught_up, phase);
         service.status.send_replace(status.clone());
         service.get("/ready/read").await.problem(503);
     }

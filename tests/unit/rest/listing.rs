@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::service::{Answer, Service, event, event_at};
-use highwater::activity::Run;
+use highwater::activity::CursorEpoch;
 use highwater_kafka::PartitionStatus;
 
 fn ids(events: &Value) -> Vec<u128> {
@@ -243,7 +243,7 @@ async fn a_cursor_of_another_run_asks_to_start_again() {
     let mut service = with_three().await;
     let path = next(&service.get("/events/processed?limit=1").await).unwrap();
     service.get(&path).await.ok(200);
-    service.run = Run::begin();
+    service.cursor_epoch = CursorEpoch::new();
     let answer = service.get(&path).await;
     assert_eq!(answer.faults(), ["cursor"]);
     assert!(answer.text().contains("start again without it"), "{}", answer.text());

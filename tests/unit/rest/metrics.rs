@@ -38,14 +38,14 @@ async fn metrics_are_prometheus_text_with_the_state_of_kafka_the_group_and_the_s
         ("highwater_kafka_connected", 1.0),
         ("highwater_embedded_broker", 0.0),
         ("highwater_ready", 0.0),
-        ("highwater_group_phase{phase=\"assigned\",topic=\"events\"}", 1.0),
-        ("highwater_group_phase{phase=\"joining\",topic=\"events\"}", 0.0),
-        ("highwater_group_generation{topic=\"events\"}", 7.0),
-        ("highwater_consume_lag{partition=\"0\",topic=\"events\"}", 2.0),
-        ("highwater_consume_standing_still{partition=\"0\",topic=\"events\"}", 0.0),
-        ("highwater_consume_standing_still{partition=\"2\",topic=\"events\"}", 1.0),
-        ("highwater_consume_duplicates_total", 1.0),
-        ("highwater_consume_conflicts_total", 0.0),
+        ("highwater_consumer_group_phase{phase=\"assigned\",topic=\"events\"}", 1.0),
+        ("highwater_consumer_group_phase{phase=\"joining\",topic=\"events\"}", 0.0),
+        ("highwater_consumer_group_generation{topic=\"events\"}", 7.0),
+        ("highwater_consumer_lag{partition=\"0\",topic=\"events\"}", 2.0),
+        ("highwater_consumer_partition_stalled{partition=\"0\",topic=\"events\"}", 0.0),
+        ("highwater_consumer_partition_stalled{partition=\"2\",topic=\"events\"}", 1.0),
+        ("highwater_consumer_duplicates_total", 1.0),
+        ("highwater_consumer_conflicts_total", 0.0),
         ("highwater_listings_refused_total", 0.0),
         ("highwater_store_events", 1.0),
         ("highwater_store_evicted_total", 0.0),
@@ -53,8 +53,8 @@ async fn metrics_are_prometheus_text_with_the_state_of_kafka_the_group_and_the_s
     ] {
         assert_eq!(value(text, series), expected, "{series}");
     }
-    assert!(text.contains("# TYPE highwater_consume_duplicates_total counter\n"), "{text}");
-    assert!(text.contains("# TYPE highwater_consume_lag gauge\n"), "{text}");
+    assert!(text.contains("# TYPE highwater_consumer_duplicates_total counter\n"), "{text}");
+    assert!(text.contains("# TYPE highwater_consumer_lag gauge\n"), "{text}");
 }
 
 #[tokio::test]
@@ -94,8 +94,8 @@ async fn exactly_one_phase_of_the_group_is_1_whichever_it_is() {
         });
         let answer = service.get("/metrics").await;
         let phases: Vec<&str> =
-            answer.text().lines().filter(|line| line.starts_with("highwater_group_phase")).collect();
-        let current = format!("highwater_group_phase{{phase=\"{phase}\",topic=\"events\"}} 1");
+            answer.text().lines().filter(|line| line.starts_with("highwater_consumer_group_phase")).collect();
+        let current = format!("highwater_consumer_group_phase{{phase=\"{phase}\",topic=\"events\"}} 1");
         assert_eq!(phases.iter().filter(|line| line.ends_with(" 1")).collect::<Vec<_>>(), [&current]);
     }
 }

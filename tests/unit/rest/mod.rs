@@ -1,6 +1,7 @@
 //! The REST face of the activity service, without sockets and without Kafka.
 
 mod access;
+mod concurrency_limit;
 mod dead_letters;
 mod documentation;
 mod door;
@@ -13,5 +14,4 @@ mod metrics;
 mod publishing;
 mod routing;
 pub(crate) mod service;
-mod turns;
 mod validation;

@@ -9,12 +9,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
-    activity::{Api, Config, Conflicts, Holdings, PATHS, Run, Turns, routes},
-    store::{self, Event, EventStore, MemoryStore, Offered},
+    activity::{Api, ConcurrencyLimit, Config, Conflicts, CursorEpoch, PATHS, StoreStatus, routes},
+    store::{self, ActivityEvent, EventRecord, EventStore, MemoryStore},
 };
-use highwater_kafka::{Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::Roster};
+use highwater_kafka::{
+    Message, PublishError, Publisher, Receipt, Status, TypedProducer, group::GroupDescription,
+};
 use highwater_web::{
-    dead_letters::Desk,
+    dead_letters::DlqAdmin,
     http::{BodyLimits, Door, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
@@ -43,14 +45,14 @@ pub(crate) struct Service {
     pub(crate) publisher: Arc<FakePublisher>,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) status: watch::Sender<Status>,
-    pub(crate) roster: Arc<Roster>,
+    pub(crate) description: Arc<GroupDescription>,
     pub(crate) conflicts: Arc<Conflicts>,
     pub(crate) embedded: bool,
     pub(crate) door: Option<Arc<Door>>,
     pub(crate) limits: BodyLimits,
-    pub(crate) run: Run,
-    pub(crate) turns: Arc<Turns>,
-    pub(crate) dead_letters: Option<Arc<Desk>>,
+    pub(crate) cursor_epoch: CursorEpoch,
+    pub(crate) listing_limit: Arc<ConcurrencyLimit>,
+    pub(crate) dead_letters: Option<Arc<DlqAdmin>>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -63,7 +65,7 @@ impl Service {
             }),
             store: Arc::new(MemoryStore::new(&store::Config { max_events: 100_000, max_bytes: u64::MAX })),
             status: watch::channel(Status::default()).0,
-            roster: Arc::new(Roster::asking(|| Box::pin(ready(Ok(Vec::new()))))),
+            description: Arc::new(GroupDescription::from_fn(|| Box::pin(ready(Ok(Vec::new()))))),
             conflicts: Arc::default(),
             embedded: false,
             door: None,
@@ -72,8 +74,8 @@ impl Service {
                 max_depth: 32,
                 timeout: std::time::Duration::from_secs(5),
             },
-            run: Run::begin(),
-            turns: Arc::default(),
+            cursor_epoch: CursorEpoch::new(),
+            listing_limit: Arc::default(),
             dead_letters: None,
             shutdown: Shutdown::new(),
         }
@@ -95,28 +97,28 @@ impl Service {
             topic: "events".into(),
             status: self.status.subscribe(),
             counts: Arc::default(),
-            roster: Arc::clone(&self.roster),
+            description: Arc::clone(&self.description),
         };
-        let holdings = Holdings {
+        let store_status = StoreStatus {
             store: self.store.clone(),
             conflicts: self.conflicts.clone(),
-            turns: Arc::clone(&self.turns),
+            listing_limit: Arc::clone(&self.listing_limit),
         };
         let operations = Operations {
             embedded: self.embedded,
             shutdown: self.shutdown.clone(),
             door: self.door.clone(),
             memberships: vec![membership],
-            particular: Some(Arc::new(holdings)),
+            particular: Some(Arc::new(store_status)),
             ..Operations::new("highwater", self.status.subscribe(), Arc::new(Traffic::new(&PATHS).unwrap()))
         };
         let api = Api {
-            events: TypedProducer::over(self.publisher.clone(), "/highwater"),
+            events: TypedProducer::new(self.publisher.clone(), "/highwater"),
             store: self.store.clone(),
             config: Config { event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into() },
             limits: self.limits,
-            run: self.run,
-            turns: Arc::clone(&self.turns),
+            cursor_epoch: self.cursor_epoch,
+            listing_limit: Arc::clone(&self.listing_limit),
             operations: Arc::new(operations),
             dead_letters: self.dead_letters.clone(),
             shutdown: self.shutdown.clone(),
@@ -133,19 +135,24 @@ impl Service {
     }
 
     /// Stores an event of partition 0, as if it had been processed.
-    pub(crate) async fn processed(&self, event: Event) {
-        self.store.admit(0, vec![Offered { offset: 0, event }]).await.unwrap();
+    pub(crate) async fn processed(&self, event: ActivityEvent) {
+        self.store.admit(0, vec![EventRecord { offset: 0, event }]).await.unwrap();
     }
 }
 
 /// An event of which only this matters.
-pub(crate) fn event(number: u128, user_id: &str, event_type: &str) -> Event {
+pub(crate) fn event(number: u128, user_id: &str, event_type: &str) -> ActivityEvent {
     event_at(number, user_id, event_type, Utc.with_ymd_and_hms(2026, 5, 1, 10, 0, 0).unwrap())
 }
 
-pub(crate) fn event_at(number: u128, user_id: &str, event_type: &str, timestamp: DateTime<Utc>) -> Event {
+pub(crate) fn event_at(
+    number: u128,
+    user_id: &str,
+    event_type: &str,
+    timestamp: DateTime<Utc>,
+) -> ActivityEvent {
     let payload: &RawValue = serde_json::from_str("{\"n\":1.0}").unwrap();
-    Event::new(Uuid::from_u128(number), user_id, event_type, timestamp, Some(payload))
+    ActivityEvent::new(Uuid::from_u128(number), user_id, event_type, timestamp, Some(payload))
 }
 
 /// An answer, and what tests ask of it.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Barrier, thread};
 
-use highwater::store::{EventStore, Query};
+use highwater::store::{EventQuery, EventStore};
 use tokio::runtime;
 use uuid::Uuid;
 
@@ -68,7 +68,7 @@ fn of_many_threads_with_the_same_events_exactly_one_admits_each() {
     });
     assert_eq!(admitted, EVENTS as usize);
     let runtime = runtime::Builder::new_current_thread().build().unwrap();
-    let listed = runtime.block_on(listed(&store, &Query::default(), 1000));
+    let listed = runtime.block_on(listed(&store, &EventQuery::default(), 1000));
     assert_eq!(listed.len(), EVENTS as usize);
     assert_eq!(listed.into_iter().collect::<HashSet<_>>().len(), EVENTS as usize);
     assert_eq!(store.stats().duplicates, (THREADS as u64 - 1) * u64::from(EVENTS));

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use highwater::store::{Config, Event, EventStore, MemoryStore, Offered};
+use highwater::store::{ActivityEvent, Config, EventRecord, EventStore, MemoryStore};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -15,8 +15,8 @@ use super::{admit, all, event, events, listed, moment, of_type, of_user, store};
 #[tokio::test]
 async fn the_oldest_of_a_partition_leave_first_and_are_counted() {
     let store = store(6);
-    store.share_among(2).await.unwrap();
-    assert_eq!(store.share(), 3);
+    store.set_partition_count(2).await.unwrap();
+    assert_eq!(store.max_events_per_partition(), 3);
     admit(&store, 0, events(0..3)).await;
     admit(&store, 1, events(10..12)).await;
     assert_eq!(store.stats().evicted, 0);
@@ -59,19 +59,19 @@ async fn a_smaller_share_applies_at_once_and_is_never_nothing() {
     let store = store(20_000);
     admit(&store, 0, events(0..15_000)).await;
     admit(&store, 1, events(15_000..15_010)).await;
-    store.share_among(2_000).await.unwrap();
+    store.set_partition_count(2_000).await.unwrap();
     assert_eq!(all(&store).await, (14_990..15_010).collect::<Vec<_>>());
-    store.share_among(50_000).await.unwrap();
-    assert_eq!(store.share(), 1);
+    store.set_partition_count(50_000).await.unwrap();
+    assert_eq!(store.max_events_per_partition(), 1);
     assert_eq!(all(&store).await, [14_999, 15_009]);
-    store.share_among(0).await.unwrap();
-    assert_eq!(store.share(), 20_000);
+    store.set_partition_count(0).await.unwrap();
+    assert_eq!(store.max_events_per_partition(), 20_000);
 }
 
 #[tokio::test]
 async fn a_partition_is_full_when_its_own_share_is_used_up() {
     let store = store(4);
-    store.share_among(2).await.unwrap();
+    store.set_partition_count(2).await.unwrap();
     assert!(!store.is_full(0).await.unwrap());
     admit(&store, 0, events(0..1)).await;
     assert!(!store.is_full(0).await.unwrap());
@@ -112,7 +112,7 @@ async fn forgetting_is_finished_also_when_nobody_waits_for_it() {
 /// Admits events of partition 0 whose numbers are their offsets.
 async fn admit_at_their_offsets(store: &MemoryStore, numbers: impl IntoIterator<Item = u32>) {
     let offered =
-        events(numbers).into_iter().map(|event| Offered { offset: event.timestamp_millis(), event });
+        events(numbers).into_iter().map(|event| EventRecord { offset: event.timestamp_millis(), event });
     store.admit(0, offered.collect()).await.unwrap();
 }
 
@@ -134,15 +134,15 @@ async fn it_tells_from_which_offset_on_the_log_has_what_it_holds() {
 }
 
 /// An event of so many bytes of payload, and some more.
-fn large(number: u32, bytes: usize) -> Event {
+fn large(number: u32, bytes: usize) -> ActivityEvent {
     let payload = RawValue::from_string(format!(r#"{{"x":"{}"}}"#, "x".repeat(bytes))).unwrap();
-    Event::new(Uuid::from_u128(number.into()), "ada", "LOGIN", moment(number.into()), Some(&payload))
+    ActivityEvent::new(Uuid::from_u128(number.into()), "ada", "LOGIN", moment(number.into()), Some(&payload))
 }
 
 #[tokio::test]
 async fn the_oldest_leave_also_where_few_events_take_too_many_bytes() {
     let store = MemoryStore::new(&Config { max_events: 1_000, max_bytes: 20_000 });
-    store.share_among(2).await.unwrap();
+    store.set_partition_count(2).await.unwrap();
     for number in 0..20 {
         admit(&store, 0, vec![large(number, 2_000)]).await;
     }

@@ -2,7 +2,7 @@
 
 mod admission;
 mod bound;
-mod content;
+mod content_hash;
 mod model;
 mod queries;
 mod waiting;
@@ -11,7 +11,8 @@ use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 use highwater::store::{
-    Admission, Config, Direction, Event, EventStore, MemoryStore, Offered, Page, Position, Query,
+    ActivityEvent, Admission, Config, Direction, EventPage, EventQuery, EventRecord, EventStore, MemoryStore,
+    SequenceNumber,
 };
 use uuid::Uuid;
 
@@ -24,23 +25,23 @@ fn moment(millis: i64) -> DateTime<Utc> {
 }
 
 /// An event; its number is its id and its time.
-fn event(number: u32, user_id: &str, event_type: &str) -> Event {
-    Event::new(Uuid::from_u128(number.into()), user_id, event_type, moment(number.into()), None)
+fn event(number: u32, user_id: &str, event_type: &str) -> ActivityEvent {
+    ActivityEvent::new(Uuid::from_u128(number.into()), user_id, event_type, moment(number.into()), None)
 }
 
-fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<Event> {
+fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<ActivityEvent> {
     numbers.into_iter().map(|number| event(number, "ada", "LOGIN")).collect()
 }
 
 /// Admits events, and says which of them are new.
-async fn admit(store: &MemoryStore, partition: i32, events: Vec<Event>) -> Vec<bool> {
-    let offered = (0..).zip(events).map(|(offset, event)| Offered { offset, event }).collect();
+async fn admit(store: &MemoryStore, partition: i32, events: Vec<ActivityEvent>) -> Vec<bool> {
+    let offered = (0..).zip(events).map(|(offset, event)| EventRecord { offset, event }).collect();
     let admissions = store.admit(partition, offered).await.unwrap();
     admissions.iter().map(|admission| matches!(admission, Admission::New(_))).collect()
 }
 
 /// The numbers of all events that match, read in pages of at most so many.
-async fn listed(store: &MemoryStore, query: &Query, limit: usize) -> Vec<u32> {
+async fn listed(store: &MemoryStore, query: &EventQuery, limit: usize) -> Vec<u32> {
     let mut rest = Some(whole(store).await);
     let mut numbers = Vec::new();
     while let Some(within) = rest {
@@ -48,7 +49,7 @@ async fn listed(store: &MemoryStore, query: &Query, limit: usize) -> Vec<u32> {
         assert!(page.events.len() <= limit);
         numbers.extend(numbers_of(&page));
         rest = page.rest;
-        let is_less = |rest: &Range<Position>| {
+        let is_less = |rest: &Range<SequenceNumber>| {
             (within.start..=within.end).contains(&rest.start) && rest.end <= within.end && *rest != within
         };
         assert!(rest.as_ref().is_none_or(is_less), "no way forward from {within:?}: {rest:?}");
@@ -56,27 +57,27 @@ async fn listed(store: &MemoryStore, query: &Query, limit: usize) -> Vec<u32> {
     numbers
 }
 
-/// All places that were given away.
-async fn whole(store: &MemoryStore) -> Range<Position> {
-    Position::default()..store.end().await.unwrap()
+/// All sequence numbers that were assigned.
+async fn whole(store: &MemoryStore) -> Range<SequenceNumber> {
+    SequenceNumber::default()..store.end().await.unwrap()
 }
 
-fn numbers_of(page: &Page) -> Vec<u32> {
+fn numbers_of(page: &EventPage) -> Vec<u32> {
     page.events.iter().map(|event| u32::try_from(event.id().as_u128()).unwrap()).collect()
 }
 
-fn newest_first(query: Query) -> Query {
-    Query { direction: Direction::Backward, ..query }
+fn newest_first(query: EventQuery) -> EventQuery {
+    EventQuery { direction: Direction::Backward, ..query }
 }
 
 async fn all(store: &MemoryStore) -> Vec<u32> {
-    listed(store, &Query::default(), 1000).await
+    listed(store, &EventQuery::default(), 1000).await
 }
 
-fn of_user(user_id: &str) -> Query {
-    Query { user_id: Some(user_id.to_owned()), ..Query::default() }
+fn of_user(user_id: &str) -> EventQuery {
+    EventQuery { user_id: Some(user_id.to_owned()), ..EventQuery::default() }
 }
 
-fn of_type(event_type: &str) -> Query {
-    Query { event_type: Some(event_type.to_owned()), ..Query::default() }
+fn of_type(event_type: &str) -> EventQuery {
+    EventQuery { event_type: Some(event_type.to_owned()), ..EventQuery::default() }
 }

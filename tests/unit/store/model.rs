@@ -1,6 +1,6 @@
-//! The store against one that is too simple to be wrong.
+//! The store against one that is so simple that it is obviously right.
 
-use highwater::store::{Direction, Event, EventStore, Query};
+use highwater::store::{ActivityEvent, Direction, EventQuery, EventStore};
 use proptest::prelude::*;
 use tokio::runtime;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ enum Step {
     Admit(i32, Vec<Offered>),
     Forget(i32),
     Share(usize),
-    List(Query, usize),
+    List(EventQuery, usize),
 }
 
 fn offered() -> impl Strategy<Value = Offered> {
@@ -32,26 +32,26 @@ fn offered() -> impl Strategy<Value = Offered> {
         .prop_map(|(number, user, event_type, millis)| Offered { number, user, event_type, millis })
 }
 
-fn query() -> impl Strategy<Value = Query> {
+fn query() -> impl Strategy<Value = EventQuery> {
     let time = || prop::option::of((0_i64..10).prop_map(moment));
     let user = prop::option::of(prop::sample::select(&USERS[..]).prop_map(str::to_owned));
     let event_type = prop::option::of(prop::sample::select(&TYPES[..]).prop_map(str::to_owned));
     let direction = prop::sample::select(&[Direction::Forward, Direction::Backward][..]);
     (user, event_type, time(), time(), direction).prop_map(|(user_id, event_type, from, to, direction)| {
-        Query { user_id, event_type, from, to, direction }
+        EventQuery { user_id, event_type, from, to, direction }
     })
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..4, prop::collection::vec(offered(), 0..12)).prop_map(|(lane, some)| Step::Admit(lane, some)),
+        6 => (0..4, prop::collection::vec(offered(), 0..12)).prop_map(|(partition, some)| Step::Admit(partition, some)),
         1 => (0..4).prop_map(Step::Forget),
         1 => (0_usize..40).prop_map(Step::Share),
         4 => (query(), 1_usize..6).prop_map(|(query, limit)| Step::List(query, limit)),
     ]
 }
 
-/// All that is held in one list, searched from its beginning.
+/// All stored events in one list, which is searched from its beginning.
 #[derive(Debug)]
 struct Model {
     share: usize,
@@ -83,7 +83,7 @@ impl Model {
         }
     }
 
-    fn listed(&self, query: &Query) -> Vec<u32> {
+    fn listed(&self, query: &EventQuery) -> Vec<u32> {
         let matches = |held: &Offered| {
             query.user_id.as_ref().is_none_or(|user| user == held.user)
                 && query
@@ -104,7 +104,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn lanes_and_indexes_answer_as_one_list_would(steps in prop::collection::vec(step(), 1..40)) {
+    fn logs_and_indexes_answer_as_one_list_would(steps in prop::collection::vec(step(), 1..40)) {
         let runtime = runtime::Builder::new_current_thread().build().unwrap();
         let store = store(MOST);
         let mut model = Model { share: MOST as usize, held: Vec::new(), evicted: 0 };
@@ -113,7 +113,7 @@ proptest! {
                 Step::Admit(partition, some) => {
                     let made = some.iter().map(|offered| {
                         let id = Uuid::from_u128(offered.number.into());
-                        Event::new(id, offered.user, offered.event_type, moment(offered.millis), None)
+                        ActivityEvent::new(id, offered.user, offered.event_type, moment(offered.millis), None)
                     });
                     let new = runtime.block_on(admit(&store, partition, made.collect()));
                     prop_assert_eq!(new, model.admit(partition, &some));
@@ -123,7 +123,7 @@ proptest! {
                     model.held.retain(|held| held.0 != partition);
                 }
                 Step::Share(partitions) => {
-                    runtime.block_on(store.share_among(partitions)).unwrap();
+                    runtime.block_on(store.set_partition_count(partitions)).unwrap();
                     model.share = (MOST as usize / partitions.max(1)).max(1);
                     model.evict();
                 }

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use highwater::store::{Event, EventStore, MemoryStore, Position, Query};
+use highwater::store::{ActivityEvent, EventQuery, EventStore, MemoryStore, SequenceNumber};
 use tokio::runtime;
 use uuid::Uuid;
 
@@ -43,9 +43,9 @@ async fn a_user_and_a_type_are_asked_for_together() {
             (["ada", "eve"][number as usize % 2], ["A", "B", "C"][number as usize % 3]);
         admit(&store, 0, vec![event(number, user_id, event_type)]).await;
     }
-    let query = Query { event_type: Some("b".to_owned()), ..of_user("eve") };
+    let query = EventQuery { event_type: Some("b".to_owned()), ..of_user("eve") };
     assert_eq!(listed(&store, &query, 1).await, [1, 7]);
-    let query = Query { event_type: Some("none".to_owned()), ..of_user("eve") };
+    let query = EventQuery { event_type: Some("none".to_owned()), ..of_user("eve") };
     assert!(listed(&store, &query, 1).await.is_empty());
 }
 
@@ -53,7 +53,7 @@ async fn a_user_and_a_type_are_asked_for_together() {
 async fn from_is_inclusive_and_to_is_not() {
     let store = store(100);
     admit(&store, 0, events([5, 3, 4, 1, 2])).await;
-    let between = |from, to| Query { from, to, ..Query::default() };
+    let between = |from, to| EventQuery { from, to, ..EventQuery::default() };
     assert_eq!(listed(&store, &between(Some(moment(2)), Some(moment(4))), 10).await, [3, 2]);
     assert_eq!(listed(&store, &between(Some(moment(4)), None), 10).await, [5, 4]);
     assert_eq!(listed(&store, &between(None, Some(moment(2))), 10).await, [1]);
@@ -66,9 +66,9 @@ async fn a_page_that_is_not_the_last_points_at_an_event_that_matches() {
     admit(&store, 0, events(0..3)).await;
     admit(&store, 1, vec![event(3, "eve", "A"), event(4, "ada", "A")]).await;
     admit(&store, 0, vec![event(5, "eve", "A"); 1]).await;
-    let query = Query { to: Some(moment(3)), ..Query::default() };
+    let query = EventQuery { to: Some(moment(3)), ..EventQuery::default() };
     let until = store.end().await.unwrap();
-    let whole = Position::default()..until;
+    let whole = SequenceNumber::default()..until;
     for query in [query.clone(), newest_first(query)] {
         let first = store.read(&query, whole.clone(), 2).await.unwrap();
         assert_eq!(first.events.len(), 2);
@@ -85,8 +85,8 @@ async fn what_is_admitted_after_the_listing_began_is_not_in_it() {
     admit(&store, 0, events(0..2)).await;
     let until = store.end().await.unwrap();
     admit(&store, 1, events(2..4)).await;
-    for query in [Query::default(), newest_first(Query::default())] {
-        let page = store.read(&query, Position::default()..until, 100).await.unwrap();
+    for query in [EventQuery::default(), newest_first(EventQuery::default())] {
+        let page = store.read(&query, SequenceNumber::default()..until, 100).await.unwrap();
         assert_eq!((page.events.len(), page.rest), (2, None));
         let page = store.read(&query, until..store.end().await.unwrap(), 100).await.unwrap();
         assert_eq!(page.events.len(), 2);
@@ -98,13 +98,14 @@ async fn a_listing_goes_on_where_events_have_left_meanwhile() {
     let store = store(4);
     admit(&store, 0, events(0..4)).await;
     let until = store.end().await.unwrap();
-    let page = store.read(&Query::default(), Position::default()..until, 1).await.unwrap();
-    let newest = store.read(&newest_first(Query::default()), Position::default()..until, 1).await.unwrap();
+    let page = store.read(&EventQuery::default(), SequenceNumber::default()..until, 1).await.unwrap();
+    let newest =
+        store.read(&newest_first(EventQuery::default()), SequenceNumber::default()..until, 1).await.unwrap();
     assert_eq!((numbers_of(&page), numbers_of(&newest)), (vec![0], vec![3]));
     admit(&store, 0, events(4..6)).await;
-    let rest = store.read(&Query::default(), page.rest.unwrap(), 10).await.unwrap();
+    let rest = store.read(&EventQuery::default(), page.rest.unwrap(), 10).await.unwrap();
     assert_eq!((numbers_of(&rest), rest.rest), (vec![2, 3], None));
-    let older = store.read(&newest_first(Query::default()), newest.rest.unwrap(), 10).await.unwrap();
+    let older = store.read(&newest_first(EventQuery::default()), newest.rest.unwrap(), 10).await.unwrap();
     assert_eq!((numbers_of(&older), older.rest), (vec![2], None));
 }
 
@@ -116,7 +117,7 @@ async fn with_one_late_in(events: u32, partitions: u32) -> MemoryStore {
         let made = some.map(|number| {
             let late = [0, 1_000][(number == events / 2) as usize];
             let millis = i64::from(number % 7 * 100 + late);
-            Event::new(Uuid::from_u128(number.into()), "ada", "LOGIN", moment(millis), None)
+            ActivityEvent::new(Uuid::from_u128(number.into()), "ada", "LOGIN", moment(millis), None)
         });
         admit(&store, (first / 500 % partitions) as i32, made.collect()).await;
     }
@@ -129,9 +130,9 @@ async fn a_search_through_many_events_comes_in_short_pages_and_finds_what_there_
     for partitions in [1, 3, 64] {
         let store = with_one_late_in(EVENTS, partitions).await;
         // Within what every block has, but for one that nothing has.
-        let between = Query { from: Some(moment(550)), to: Some(moment(560)), ..Query::default() };
-        let late = Query { from: Some(moment(601)), ..Query::default() };
-        let of_ada = Query { user_id: Some("ada".to_owned()), ..between.clone() };
+        let between = EventQuery { from: Some(moment(550)), to: Some(moment(560)), ..EventQuery::default() };
+        let late = EventQuery { from: Some(moment(601)), ..EventQuery::default() };
+        let of_ada = EventQuery { user_id: Some("ada".to_owned()), ..between.clone() };
         for query in [between, late, of_ada] {
             let is_there = query.to.is_none();
             for query in [query.clone(), newest_first(query)] {
@@ -158,15 +159,18 @@ async fn what_did_not_happen_in_a_time_is_found_out_in_one_read() {
         admit(&store, (first / 500 % 3) as i32, some.collect()).await;
     }
     let middle = Some(moment(30_000));
-    let of_eve = Query { event_type: Some("LOGOUT".to_owned()), ..of_user("eve") };
+    let of_eve = EventQuery { event_type: Some("LOGOUT".to_owned()), ..of_user("eve") };
     for (query, expected) in [
-        (Query { from: Some(moment(60_000)), ..Query::default() }, vec![]),
-        (Query { to: Some(moment(0)), ..Query::default() }, vec![]),
-        (Query { from: middle, to: middle, ..Query::default() }, vec![]),
-        (Query { from: middle, to: Some(moment(30_002)), ..Query::default() }, vec![30_000, 30_001]),
-        (Query { from: middle, to: Some(moment(30_004)), ..of_user("eve") }, vec![30_001, 30_003]),
-        (Query { from: Some(moment(60_000)), ..of_type("login") }, vec![]),
-        (Query { from: Some(moment(59_999)), ..of_type("login") }, vec![59_999]),
+        (EventQuery { from: Some(moment(60_000)), ..EventQuery::default() }, vec![]),
+        (EventQuery { to: Some(moment(0)), ..EventQuery::default() }, vec![]),
+        (EventQuery { from: middle, to: middle, ..EventQuery::default() }, vec![]),
+        (
+            EventQuery { from: middle, to: Some(moment(30_002)), ..EventQuery::default() },
+            vec![30_000, 30_001],
+        ),
+        (EventQuery { from: middle, to: Some(moment(30_004)), ..of_user("eve") }, vec![30_001, 30_003]),
+        (EventQuery { from: Some(moment(60_000)), ..of_type("login") }, vec![]),
+        (EventQuery { from: Some(moment(59_999)), ..of_type("login") }, vec![59_999]),
         (of_eve, vec![]),
     ] {
         for query in [query.clone(), newest_first(query)] {
@@ -185,7 +189,7 @@ async fn blocks_whose_first_events_have_left_are_searched_for_the_others() {
         admit(&store, 0, events(first..first + 100)).await;
         let held: Vec<u32> = ((first + 100).saturating_sub(3_000)..first + 100).collect();
         let from = held[held.len() / 2];
-        let query = Query { from: Some(moment(from.into())), ..Query::default() };
+        let query = EventQuery { from: Some(moment(from.into())), ..EventQuery::default() };
         let expected: Vec<u32> = (from..first + 100).collect();
         assert_eq!(listed(&store, &query, 700).await, expected);
         assert!(listed(&store, &newest_first(query), 700).await.iter().eq(expected.iter().rev()));
@@ -193,7 +197,7 @@ async fn blocks_whose_first_events_have_left_are_searched_for_the_others() {
     }
 }
 
-/// Fails when a place is taken before the lane is locked that it is for.
+/// Fails when a sequence number is assigned before its log is locked.
 #[test]
 fn while_several_partitions_are_written_a_listing_misses_nothing_before_its_end() {
     const PARTITIONS: i32 = 3;
@@ -215,17 +219,18 @@ fn while_several_partitions_are_written_a_listing_misses_nothing_before_its_end(
         let writers: Vec<_> = (0..PARTITIONS).map(writer).collect();
         let runtime = runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let mut from = Position::default();
+            let mut from = SequenceNumber::default();
             let mut last_look = false;
             while !last_look {
                 last_look = writers.iter().all(|writer| writer.is_finished());
-                // All are new, so each place has its event.
+                // All are new, so each sequence number has its event.
                 let until = store.end().await.unwrap();
-                let mut places = from.0..until.0;
-                while let Some(next) = places.clone().next() {
-                    let page = store.read(&Query::default(), Position(next)..until, 1000).await.unwrap();
-                    let read: Vec<u64> = page.events.iter().map(|event| event.place.0).collect();
-                    let expected: Vec<u64> = places.by_ref().take(read.len().max(1)).collect();
+                let mut numbers = from.0..until.0;
+                while let Some(next) = numbers.clone().next() {
+                    let page =
+                        store.read(&EventQuery::default(), SequenceNumber(next)..until, 1000).await.unwrap();
+                    let read: Vec<u64> = page.events.iter().map(|event| event.sequence.0).collect();
+                    let expected: Vec<u64> = numbers.by_ref().take(read.len().max(1)).collect();
                     assert_eq!(read, expected);
                 }
                 assert!(!last_look || until.0 == u64::from(EVENTS) * PARTITIONS as u64);
@@ -255,7 +260,7 @@ async fn a_type_is_found_in_other_case_whatever_its_length_and_script() {
     }
 }
 
-/// Groups go by 32 bits of a hash: of so many users, four or five pairs share one, and one time in a hundred none.
+/// Posting lists go by 32 bits of a hash. Among this many users, four or five pairs share one, and none in one of a hundred runs.
 #[tokio::test]
 async fn each_of_two_hundred_thousand_users_has_their_own_events_alone() {
     const USERS: u32 = 200_000;
@@ -270,7 +275,7 @@ async fn each_of_two_hundred_thousand_users_has_their_own_events_alone() {
         assert_eq!(listed(&store, &of_user(&user(number)), 10).await, [number]);
     }
     // And when the others of a group have left.
-    store.share_among(2).await.unwrap();
+    store.set_partition_count(2).await.unwrap();
     for number in 0..USERS {
         let left: &[u32] = if number < USERS / 2 { &[] } else { &[number] };
         assert_eq!(listed(&store, &of_user(&user(number)), 10).await, left);
@@ -284,7 +289,7 @@ fn beside_events_that_leave_and_a_partition_that_comes_and_goes_a_listing_has_ea
 
     let store = store(2 * SHARE as u64);
     let runtime = || runtime::Builder::new_current_thread().build().unwrap();
-    runtime().block_on(store.share_among(2)).unwrap();
+    runtime().block_on(store.set_partition_count(2)).unwrap();
     thread::scope(|scope| {
         let full = scope.spawn(|| {
             for first in (0..EVENTS).step_by(50) {
@@ -301,16 +306,16 @@ fn beside_events_that_leave_and_a_partition_that_comes_and_goes_a_listing_has_ea
         runtime().block_on(async {
             while !(full.is_finished() && coming_and_going.is_finished()) {
                 let (until, mut last) = (store.end().await.unwrap(), None);
-                let mut rest = Some(Position::default()..until);
+                let mut rest = Some(SequenceNumber::default()..until);
                 while let Some(within) = rest {
-                    let page = store.read(&Query::default(), within, 100).await.unwrap();
+                    let page = store.read(&EventQuery::default(), within, 100).await.unwrap();
                     for event in &page.events {
                         assert!(
-                            last < Some(event.place) && event.place < until,
+                            last < Some(event.sequence) && event.sequence < until,
                             "{last:?} {:?}",
-                            event.place
+                            event.sequence
                         );
-                        last = Some(event.place);
+                        last = Some(event.sequence);
                     }
                     rest = page.rest;
                 }

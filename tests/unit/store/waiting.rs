@@ -23,7 +23,7 @@ const LONG: Duration = Duration::from_secs(3_600);
 
 /// Somebody who waits for that event, and is known to.
 async fn waiting(store: &Arc<MemoryStore>, number: u128) -> JoinHandle<Option<u128>> {
-    let before = store.awaited();
+    let before = store.awaited_ids();
     let waiter = {
         let store = Arc::clone(store);
         tokio::spawn(async move {
@@ -31,7 +31,7 @@ async fn waiting(store: &Arc<MemoryStore>, number: u128) -> JoinHandle<Option<u1
             found.map(|event| event.id().as_u128())
         })
     };
-    while store.awaited() == before && !waiter.is_finished() {
+    while store.awaited_ids() == before && !waiter.is_finished() {
         yield_now().await;
     }
     waiter
@@ -43,7 +43,7 @@ async fn an_event_that_is_there_is_not_waited_for() {
     admit(&store, 0, events([1])).await;
     let found = store.wait_for(Uuid::from_u128(1), Duration::ZERO).await.unwrap();
     assert_eq!(found.unwrap().id().as_u128(), 1);
-    assert_eq!(store.awaited(), 0);
+    assert_eq!(store.awaited_ids(), 0);
 }
 
 #[tokio::test]
@@ -60,10 +60,10 @@ async fn an_admission_wakes_those_who_wait_for_it_and_nobody_else() {
     assert_eq!(first.await.unwrap(), Some(1));
     assert!(second.await.unwrap());
     assert!(!other.is_finished());
-    assert_eq!(store.awaited(), 1);
+    assert_eq!(store.awaited_ids(), 1);
     admit(&store, 0, events([2])).await;
     assert_eq!(other.await.unwrap(), Some(2));
-    assert_eq!(store.awaited(), 0);
+    assert_eq!(store.awaited_ids(), 0);
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn one_who_waited_in_vain_is_told_so_and_forgotten() {
     let started = tokio::time::Instant::now();
     assert_eq!(store.wait_for(Uuid::from_u128(1), Duration::from_secs(2)).await.unwrap(), None);
     assert!(started.elapsed() >= Duration::from_secs(2));
-    assert_eq!(store.awaited(), 0);
+    assert_eq!(store.awaited_ids(), 0);
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn one_who_leaves_is_forgotten_and_others_go_on_waiting() {
     }
     assert!(leaves.await.unwrap_err().is_cancelled());
     assert!(alone.await.unwrap_err().is_cancelled());
-    assert_eq!(store.awaited(), 1);
+    assert_eq!(store.awaited_ids(), 1);
     admit(&store, 0, events([1])).await;
     assert_eq!(stays.await.unwrap(), Some(1));
 }
@@ -137,5 +137,5 @@ fn no_admission_is_missed_by_one_who_begins_to_wait_meanwhile() {
             assert!(found.is_some(), "nobody woke the one who waits for {number}");
         }
     });
-    assert_eq!(store.awaited(), 0);
+    assert_eq!(store.awaited_ids(), 0);
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use highwater_kafka::{BatchHandler, ConsumerConfig, Consuming, Kafka, OffsetReset};
+use highwater_kafka::{BatchHandler, ConsumerConfig, ConsumerHandle, Kafka, OffsetReset};
 use highwater_table::{Fold, Ledger};
 use highwater_web::{
     http::{self, Door, Listeners, Traffic},
@@ -24,8 +24,9 @@ use crate::{Config, state::Room, users::Users};
 ///
 /// A topic cannot keep state.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
-    let kafka =
-        Kafka::new(config.kafka).speaking_as("/orders").looking_every(config.consumer.metadata_max_age);
+    let kafka = Kafka::new(config.kafka)
+        .with_source("/orders")
+        .with_metadata_max_age(config.consumer.metadata_max_age);
     let users = Arc::new(Ledger::<Users>::start(&kafka, config.state.users, config.producer.clone()));
     let orders = Arc::new(Ledger::<Orders>::start(&kafka, config.state.orders, config.producer));
     let room = Room::new(config.state.max_bytes);
@@ -35,7 +36,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let (of_orders, orders_member) = consume(&orders, config.consumer, cancel);
 
     let traffic = Arc::new(Traffic::new(&PATHS)?);
-    let writers = [orders.producer().producer(), Some(of_users.letters()), Some(of_orders.letters())];
+    let writers =
+        [orders.producer().producer(), Some(of_users.dlq_producer()), Some(of_orders.dlq_producer())];
     let operations = Arc::new(Operations {
         embedded: config.embedded,
         shutdown: shutdown.clone(),
@@ -79,8 +81,8 @@ fn consume<F: Fold>(
     ledger: &Ledger<F>,
     mut config: ConsumerConfig,
     handler: impl BatchHandler<F::Event>,
-) -> (Consuming, Membership) {
-    let topic = ledger.topic().with_own_board();
+) -> (ConsumerHandle, Membership) {
+    let topic = ledger.topic().with_own_status();
     // What follows from an event follows from each, whatever else is read from the end.
     config.offset_reset = OffsetReset::Earliest;
     config.instance_id = config.instance_id.map(|name| format!("{name}-{}", topic.handle().name()));

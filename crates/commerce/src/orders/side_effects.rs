@@ -7,7 +7,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use highwater_kafka::{Batch, BatchHandler, Context, Envelope, Passing, Payload, Stopped, Verdict};
+use highwater_kafka::{
+    Batch, BatchHandler, BatchOutcome, Context, Envelope, Payload, RetryFrom, TransientError,
+};
 use log::info;
 use uuid::Uuid;
 
@@ -34,25 +36,25 @@ impl CancelOrders {
     }
 
     /// Sees to the users of some events, each with the place of the first event that names it.
-    async fn see_to(&self, users: BTreeMap<Uuid, (usize, Context)>) -> Verdict {
+    async fn see_to(&self, users: BTreeMap<Uuid, (usize, Context)>) -> BatchOutcome {
         if users.is_empty() {
-            return Verdict::default();
+            return BatchOutcome::default();
         }
-        if let Err(cause) = tokio::try_join!(self.books.users.abreast(), self.books.orders.abreast()) {
-            return Verdict { poison: Vec::new(), stopped: Some(Stopped { index: 0, cause }) };
+        if let Err(error) = tokio::try_join!(self.books.users.abreast(), self.books.orders.abreast()) {
+            return BatchOutcome { poison: Vec::new(), retry_from: Some(RetryFrom { index: 0, error }) };
         }
-        let mut stopped: Option<Stopped> = None;
+        let mut retry_from: Option<RetryFrom> = None;
         for (user, (index, context)) in users {
-            if let Err(cause) = self.cancel_orders_of(user, &context).await
-                && stopped.as_ref().is_none_or(|stopped| index < stopped.index)
+            if let Err(error) = self.cancel_orders_of(user, &context).await
+                && retry_from.as_ref().is_none_or(|first| index < first.index)
             {
-                stopped = Some(Stopped { index, cause });
+                retry_from = Some(RetryFrom { index, error });
             }
         }
-        Verdict { poison: Vec::new(), stopped }
+        BatchOutcome { poison: Vec::new(), retry_from }
     }
 
-    async fn cancel_orders_of(&self, user: Uuid, context: &Context) -> Result<(), Passing> {
+    async fn cancel_orders_of(&self, user: Uuid, context: &Context) -> Result<(), TransientError> {
         if !self.books.users.read(|users| users.is_deleted(user)) {
             return Ok(());
         }
@@ -69,7 +71,7 @@ impl CancelOrders {
                 }
                 // Somebody else was faster, and it is not open any more.
                 Err(problem) if problem.status().as_u16() == 409 => {}
-                Err(problem) => return Err(Passing(problem.detail().to_owned())),
+                Err(problem) => return Err(TransientError(problem.detail().to_owned())),
             }
         }
         Ok(())
@@ -96,7 +98,7 @@ fn named<P: Payload>(
 
 #[async_trait]
 impl BatchHandler<UserEvent> for CancelOrders {
-    async fn handle(&self, batch: Batch<'_, UserEvent>) -> Verdict {
+    async fn handle(&self, batch: Batch<'_, UserEvent>) -> BatchOutcome {
         let deleted = |event: &UserEvent| match event {
             UserEvent::UserDeleted(deleted) => Some(deleted.user_id),
             _ => None,
@@ -107,7 +109,7 @@ impl BatchHandler<UserEvent> for CancelOrders {
 
 #[async_trait]
 impl BatchHandler<OrderEvent> for CancelOrders {
-    async fn handle(&self, batch: Batch<'_, OrderEvent>) -> Verdict {
+    async fn handle(&self, batch: Batch<'_, OrderEvent>) -> BatchOutcome {
         let ordered = |event: &OrderEvent| match event {
             OrderEvent::OrderCreated(created) => Some(created.user_id),
             OrderEvent::OrderStatusChanged(_) => None,

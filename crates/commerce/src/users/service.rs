@@ -23,8 +23,9 @@ use crate::{Config, state::Room};
 ///
 /// The topic of the users cannot keep state.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
-    let kafka =
-        Kafka::new(config.kafka).speaking_as("/users").looking_every(config.consumer.metadata_max_age);
+    let kafka = Kafka::new(config.kafka)
+        .with_source("/users")
+        .with_metadata_max_age(config.consumer.metadata_max_age);
     let users = Arc::new(Ledger::<Users>::start(&kafka, config.state.users, config.producer));
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {

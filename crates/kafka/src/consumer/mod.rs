@@ -8,11 +8,11 @@
 //!
 //! A partition that stays this member's has its worker through all rebalances.
 
+mod assigned_partitions;
 mod committed;
+mod consumer_loop;
 mod progress;
 mod reader;
-mod run;
-mod shift;
 mod watermark;
 mod worker;
 
@@ -23,18 +23,19 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Board, Cluster, ConsumerConfig, ConsumerCounts, Handler, dead_letter::DeadLetters, topic::Topic,
+    Cluster, ConsumerConfig, ConsumerCounts, RecordHandler, StatusRegistry, dead_letter::DlqPublisher,
+    topic::Topic,
 };
-pub use committed::Committed;
-pub(super) use committed::{topic_of, with_topic, word};
+use assigned_partitions::AssignedPartitions;
+pub use committed::CommittedOffset;
+pub(super) use committed::{metadata_field, topic_of, with_topic};
+use consumer_loop::ConsumerLoop;
 use progress::Progress;
 pub use reader::{ReadError, Reader};
-use run::Run;
-use shift::Shift;
 pub use watermark::Watermark;
 use worker::Worker;
 
-/// The part of the board that is the committed offsets'.
+/// The part of the registry that is the committed offsets'.
 const COMMITTING: &str = "committing offsets";
 
 /// A running consumer. Dropped without [`Consumer::stop`], it goes on to the end of the process.
@@ -51,16 +52,23 @@ impl Consumer {
         cluster: Arc<Cluster>,
         topic: Topic,
         config: ConsumerConfig,
-        handler: Arc<dyn Handler>,
-        dead_letters: DeadLetters,
-        board: Arc<Board>,
+        handler: Arc<dyn RecordHandler>,
+        dead_letters: DlqPublisher,
+        registry: Arc<StatusRegistry>,
     ) -> Self {
         let stop = CancellationToken::new();
-        board.group(|group| group.id.clone_from(&config.group_id));
+        registry.group(|group| group.id.clone_from(&config.group_id));
         let counts = Arc::<ConsumerCounts>::default();
-        let staffing =
-            Staffing { cluster, topic, config, handler, dead_letters, board, counts: Arc::clone(&counts) };
-        Self { stop: stop.clone(), task: tokio::spawn(Run::new(staffing, stop).run()), counts }
+        let factory = WorkerFactory {
+            cluster,
+            topic,
+            config,
+            handler,
+            dead_letters,
+            registry,
+            counts: Arc::clone(&counts),
+        };
+        Self { stop: stop.clone(), task: tokio::spawn(ConsumerLoop::new(factory, stop).run()), counts }
     }
 
     /// What it has done so far, counted on.
@@ -78,17 +86,17 @@ impl Consumer {
 }
 
 /// What a worker is made of, whichever partition it is for.
-struct Staffing {
+struct WorkerFactory {
     cluster: Arc<Cluster>,
     topic: Topic,
     config: ConsumerConfig,
-    handler: Arc<dyn Handler>,
-    dead_letters: DeadLetters,
-    board: Arc<Board>,
+    handler: Arc<dyn RecordHandler>,
+    dead_letters: DlqPublisher,
+    registry: Arc<StatusRegistry>,
     counts: Arc<ConsumerCounts>,
 }
 
-impl Staffing {
+impl WorkerFactory {
     /// A reader of one partition.
     fn reader(&self, partition: i32) -> Reader {
         let topic = Arc::clone(self.topic.name());

@@ -9,7 +9,7 @@ use std::{
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Committed, Watermark};
+use super::{CommittedOffset, Watermark};
 use crate::{
     PartitionStatus,
     sabotage::{self, Sabotage},
@@ -21,7 +21,7 @@ pub(super) struct Progress(Arc<Mutex<State>>);
 
 /// How far a projection reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Reach {
+pub(super) struct ProjectionEnd {
     /// Below this it has everything.
     pub(super) offset: i64,
     /// The id of the topic that it was made of, where that is known.
@@ -42,28 +42,28 @@ struct State {
     /// The end that it had first.
     goal: Option<i64>,
     /// Since when nobody processes it.
-    still_since: Instant,
+    paused_since: Instant,
     /// How long nobody did, once somebody does.
-    stood_still: Option<Duration>,
+    paused: Option<Duration>,
     error: Option<String>,
     /// For how long a call of the handler was seen to last; `None` while there is none.
-    handling: Option<Duration>,
+    call_duration: Option<Duration>,
 }
 
 /// A call of the handler that is under way, until dropped.
 #[derive(Debug)]
-pub(super) struct Handling(Progress);
+pub(super) struct HandlerCall(Progress);
 
-impl Drop for Handling {
+impl Drop for HandlerCall {
     fn drop(&mut self) {
-        self.0.state().handling = None;
+        self.0.state().call_duration = None;
     }
 }
 
 impl Progress {
     /// A partition of which nothing is known but how far its projection reaches, if it has one, and since when
     /// it is not processed here.
-    pub(super) fn new(partition: i32, projected: Option<Reach>, still_since: Instant) -> Self {
+    pub(super) fn new(partition: i32, projected: Option<ProjectionEnd>, paused_since: Instant) -> Self {
         let state = State {
             partition,
             topic: projected.and_then(|reach| reach.topic),
@@ -72,39 +72,43 @@ impl Progress {
             committed: None,
             end: 0,
             goal: None,
-            still_since,
-            stood_still: None,
+            paused_since,
+            paused: None,
             error: None,
-            handling: None,
+            call_duration: None,
         };
         Self(Arc::new(Mutex::new(state)))
     }
 
     /// A call of the handler begins; it ends when what is returned is dropped.
-    pub(super) fn handling(&self) -> Handling {
-        self.state().handling = Some(Duration::ZERO);
-        Handling(self.clone())
+    pub(super) fn begin_call(&self) -> HandlerCall {
+        self.state().call_duration = Some(Duration::ZERO);
+        HandlerCall(self.clone())
     }
 
     /// Time goes on. Tells for how long the call of the handler has lasted, if there is one: as far as that was
     /// looked at, for a process that was stopped for an hour has not been stuck for an hour.
-    pub(super) fn look(&self, elapsed: Duration) -> Option<Duration> {
+    pub(super) fn call_duration(&self, elapsed: Duration) -> Option<Duration> {
         let mut state = self.state();
-        let lasted = state.handling.as_mut()?;
+        let lasted = state.call_duration.as_mut()?;
         *lasted += elapsed;
         Some(*lasted)
     }
 
     /// What may be committed, where it differs from what is; not known here is what the projection holds from.
-    pub(super) fn to_commit(&self) -> Option<Committed> {
+    pub(super) fn to_commit(&self) -> Option<CommittedOffset> {
         let state = self.state();
         let off_by_one = i64::from(sabotage::is(Sabotage::WatermarkOffByOne));
         let offset = state.watermark.as_ref()?.mark() + off_by_one;
-        (state.committed != Some(offset)).then_some(Committed { offset, held_from: None, topic: state.topic })
+        (state.committed != Some(offset)).then_some(CommittedOffset {
+            offset,
+            held_from: None,
+            topic: state.topic,
+        })
     }
 
     /// That is committed.
-    pub(super) fn committed(&self, committed: &Committed) {
+    pub(super) fn committed(&self, committed: &CommittedOffset) {
         let mut state = self.state();
         // What was of another topic is nothing here.
         if state.topic == committed.topic || state.topic.is_none() || committed.topic.is_none() {
@@ -118,20 +122,20 @@ impl Progress {
     }
 
     /// They are of that topic, as it turns out.
-    pub(super) fn is_of(&self, topic: Option<Uuid>) {
+    pub(super) fn set_topic(&self, topic: Option<Uuid>) {
         self.state().topic = topic;
     }
 
     /// The topic is another one from now on, whose log ends there: nothing else is known of it.
-    pub(super) fn begin_anew(&self, topic: Option<Uuid>, end: i64) {
+    pub(super) fn restart(&self, topic: Option<Uuid>, end: i64) {
         let mut state = self.state();
         (state.topic, state.projected, state.watermark, state.committed) = (topic, None, None, None);
         (state.end, state.goal) = (end, Some(end));
     }
 
     /// As [`Progress::projected`], with the topic that it is of.
-    pub(super) fn reach(&self) -> Option<Reach> {
-        self.projected().map(|offset| Reach { offset, topic: self.topic() })
+    pub(super) fn projection_end(&self) -> Option<ProjectionEnd> {
+        self.projected().map(|offset| ProjectionEnd { offset, topic: self.topic() })
     }
 
     /// Below which everything is in the projection, to go on from in another session.
@@ -152,21 +156,21 @@ impl Progress {
     pub(super) fn start_at(&self, offset: i64) {
         let mut state = self.state();
         state.watermark = Some(Watermark::at(offset));
-        let stood_still = state.still_since.elapsed();
-        state.stood_still.get_or_insert(stood_still);
+        let paused = state.paused_since.elapsed();
+        state.paused.get_or_insert(paused);
     }
 
     /// It stayed through a rebalance, and was processed all the while if it was before.
-    pub(super) fn stayed(&self) {
+    pub(super) fn mark_retained(&self) {
         let mut state = self.state();
         if state.watermark.is_some() {
-            state.stood_still = Some(Duration::ZERO);
+            state.paused = Some(Duration::ZERO);
         }
     }
 
     /// There was nothing to read at its position: what the log has beyond it is of a transaction that is still
     /// open, or is gone.
-    pub(super) fn read_dry(&self) {
+    pub(super) fn found_nothing(&self) {
         let mut state = self.state();
         let mark = state.watermark.as_ref().map(Watermark::mark);
         state.goal = state.goal.zip(mark).map(|(goal, mark)| goal.min(mark)).or(state.goal);
@@ -178,7 +182,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn saw_end(&self, end: i64) {
+    pub(super) fn set_end(&self, end: i64) {
         let mut state = self.state();
         state.end = end;
         // A log can become shorter: by an unclean election, or made anew.
@@ -186,7 +190,7 @@ impl Progress {
     }
 
     /// Why it stands still, while it does. Tells whether this is news.
-    pub(super) fn stands_still(&self, error: Option<String>) -> bool {
+    pub(super) fn set_stalled(&self, error: Option<String>) -> bool {
         let mut state = self.state();
         let news = state.error.is_some() != error.is_some();
         state.error = error;
@@ -202,7 +206,7 @@ impl Progress {
             committed: state.committed.unwrap_or(-1),
             end: state.end,
             goal: state.goal,
-            stood_still: state.stood_still,
+            paused: state.paused,
             error: state.error.clone(),
         }
     }

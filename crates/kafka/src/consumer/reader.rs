@@ -33,13 +33,13 @@ use crate::{
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// How long after a fetch by the topic's id it is read by its name.
-const SURE_FOR: Duration = Duration::from_secs(1);
+const TOPIC_ID_MAX_AGE: Duration = Duration::from_secs(1);
 
 /// rskafka hands out the producer's.
 const BROKERS_TIME: &str = "its records have the broker's time (LogAppendTime), which rskafka does not tell";
 
 /// How long after an offset was found out of range that is looked at again, before it is believed.
-const SECOND_LOOK: Duration = Duration::from_secs(1);
+const RECHECK_DELAY: Duration = Duration::from_secs(1);
 
 /// How long Kafka may throttle a read before that counts as trouble.
 const THROTTLED_FOR: Duration = Duration::from_secs(60);
@@ -54,7 +54,7 @@ pub struct Reader {
     /// The topic's id, once it is known; it stays unknown on a cluster that has none.
     id: Option<Uuid>,
     /// Until when the topic is taken to have that id still; `None` where nobody tells.
-    sure_until: Option<Instant>,
+    topic_id_until: Option<Instant>,
     /// Whether rskafka can read this log, as far as is known.
     plain: bool,
     /// Whether the last stretch ended where the log does.
@@ -64,13 +64,13 @@ pub struct Reader {
 }
 
 /// What rskafka makes of a stretch.
-enum Stretch {
+enum RskafkaRead {
     /// It can be believed.
-    Plain(Fetched),
+    Records(Fetched),
     /// It ends before the log does: it is for our own fetch to read.
-    Behind,
+    BehindEnd,
     /// rskafka cannot read this log.
-    NotPlain(String),
+    Unreadable(String),
 }
 
 /// Why nothing was read.
@@ -81,13 +81,13 @@ pub enum ReadError {
     OutOfRange,
     /// The topic was deleted, and another has its name.
     #[error("the topic was deleted and made again")]
-    MadeAgain,
+    TopicRecreated,
     /// Nothing can decode what stands there.
     #[error("{0}")]
     Undecodable(String),
     /// It may work later.
     #[error("{0}")]
-    Passing(String),
+    Transient(String),
 }
 
 impl Reader {
@@ -99,7 +99,7 @@ impl Reader {
             partition,
             max_bytes,
             id: None,
-            sure_until: None,
+            topic_id_until: None,
             plain: true,
             at_end: false,
             rskafka: None,
@@ -118,8 +118,8 @@ impl Reader {
     }
 
     /// Reads whatever topic has the name now.
-    pub(super) fn begin_anew(&mut self) {
-        (self.id, self.sure_until) = (None, None);
+    pub(super) fn restart(&mut self) {
+        (self.id, self.topic_id_until) = (None, None);
         (self.plain, self.at_end, self.rskafka, self.own) = (true, false, None, None);
     }
 
@@ -127,8 +127,8 @@ impl Reader {
     /// made anew at the next call. That the offset is out of range is believed of the newest leader only, and that the
     /// topic is another one where most replicas say so.
     pub async fn read(&mut self, from: i64) -> Result<Fetched, ReadError> {
-        let read = self.read_from_some(from).await;
-        if !matches!(read, Err(ReadError::OutOfRange | ReadError::MadeAgain)) {
+        let read = self.read_once(from).await;
+        if !matches!(read, Err(ReadError::OutOfRange | ReadError::TopicRecreated)) {
             return read;
         }
         self.cluster.discard();
@@ -136,47 +136,47 @@ impl Reader {
         // Twice, as just after an election most replicas may not have heard of it.
         for look in 0..2 {
             if look > 0 {
-                sleep(SECOND_LOOK).await;
+                sleep(RECHECK_DELAY).await;
             }
             let range = self.range().await?;
-            if matches!(read, Err(ReadError::MadeAgain)) {
+            if matches!(read, Err(ReadError::TopicRecreated)) {
                 let reason = "a broker does not know the topic's id, which the newest leader does";
-                return Err(ReadError::Passing(reason.to_owned()));
+                return Err(ReadError::Transient(reason.to_owned()));
             }
             if (range.start..=range.end).contains(&from) {
                 let reason = format!(
                     "offset {from} is out of range by a broker's word, and in it by the newest leader's, which has \
                      {range:?}"
                 );
-                return Err(ReadError::Passing(reason));
+                return Err(ReadError::Transient(reason));
             }
         }
         read
     }
 
-    async fn read_from_some(&mut self, from: i64) -> Result<Fetched, ReadError> {
+    async fn read_once(&mut self, from: i64) -> Result<Fetched, ReadError> {
         // Taken: after an error of rskafka's it is our own fetch that tries next, which may fare better.
-        let is_sure = self.sure_until.is_none_or(|until| Instant::now() < until);
+        let is_sure = self.topic_id_until.is_none_or(|until| Instant::now() < until);
         if self.plain && mem::take(&mut self.at_end) && is_sure {
             match self.read_by_rskafka(from).await? {
-                Stretch::Plain(fetched) => {
+                RskafkaRead::Records(fetched) => {
                     self.at_end = true;
                     return Ok(fetched);
                 }
-                Stretch::Behind => {}
-                Stretch::NotPlain(why) => self.is_not_plain(&why),
+                RskafkaRead::BehindEnd => {}
+                RskafkaRead::Unreadable(why) => self.leave_rskafka(&why),
             }
         }
-        let fetched = self.read_by_ourselves(from).await?;
+        let fetched = self.read_by_own_fetch(from).await?;
         self.at_end = fetched.next >= fetched.end;
         if fetched.append_time {
-            self.is_not_plain(BROKERS_TIME);
+            self.leave_rskafka(BROKERS_TIME);
         }
         Ok(fetched)
     }
 
     /// From now on this log is read by our own fetch.
-    fn is_not_plain(&mut self, why: &str) {
+    fn leave_rskafka(&mut self, why: &str) {
         if self.plain {
             info!("{}/{}: read by our own fetch from now on: {why}", self.topic, self.partition);
         }
@@ -193,29 +193,29 @@ impl Reader {
             let range = connection.offsets(&self.topic, self.partition, newest.epoch).await?;
             Ok((connection, newest.topic, range))
         };
-        let (connection, id, range) = asking.await.map_err(failed)?;
+        let (connection, id, range) = asking.await.map_err(read_error)?;
         if self.id.zip(id).is_some_and(|(known, now)| known != now) {
-            return Err(ReadError::MadeAgain);
+            return Err(ReadError::TopicRecreated);
         }
         self.id = self.id.or(id);
         self.own = Some(connection);
         Ok(range)
     }
 
-    async fn read_by_rskafka(&mut self, from: i64) -> Result<Stretch, ReadError> {
+    async fn read_by_rskafka(&mut self, from: i64) -> Result<RskafkaRead, ReadError> {
         let client = match self.rskafka.take() {
             Some(client) => client,
             None => {
-                if let Some(why) = self.why_not_plain().await.map_err(failed)? {
-                    return Ok(Stretch::NotPlain(why));
+                if let Some(why) = self.unreadable_topic().await.map_err(read_error)? {
+                    return Ok(RskafkaRead::Unreadable(why));
                 }
                 match self.cluster.partition(&self.topic, self.partition).await {
                     Ok(client) => client,
                     // It waits for one address of a name, where our own goes on to the next.
                     Err(error @ CallError::TimedOut(_)) => {
-                        return Ok(Stretch::NotPlain(format!("rskafka finds no way to it: {error}")));
+                        return Ok(RskafkaRead::Unreadable(format!("rskafka finds no way to it: {error}")));
                     }
-                    Err(error) => return Err(passing(error)),
+                    Err(error) => return Err(transient(error)),
                 }
             }
         };
@@ -227,33 +227,33 @@ impl Reader {
             Err(error) if error.protocol() == Some(ProtocolError::OffsetOutOfRange) => {
                 return Err(ReadError::OutOfRange);
             }
-            Err(error) if error.is_unreadable() => return Ok(Stretch::NotPlain(error.to_string())),
+            Err(error) if error.is_unreadable() => return Ok(RskafkaRead::Unreadable(error.to_string())),
             Err(error) => {
                 self.cluster.discard();
                 // Of the same leader, perhaps, and of a topic that is no more: it is looked up anew.
                 self.own = None;
-                return Err(passing(error));
+                return Err(transient(error));
             }
         };
-        if let Some(why) = beyond_rskafka(&records, end) {
-            return Ok(Stretch::NotPlain(why.to_owned()));
+        if let Some(why) = unreadable_by_rskafka(&records, end) {
+            return Ok(RskafkaRead::Unreadable(why.to_owned()));
         }
         self.rskafka = Some(client);
         let next = records.last().map_or(from, |last| last.offset + 1);
         if next < end {
             let stands_still = records.is_empty();
             let why = "it stands still below the end".to_owned();
-            return Ok(if stands_still { Stretch::NotPlain(why) } else { Stretch::Behind });
+            return Ok(if stands_still { RskafkaRead::Unreadable(why) } else { RskafkaRead::BehindEnd });
         }
         let records = records.into_iter().map(|record| plain(self.partition, record)).collect();
         // Read to the end, it has no transaction that is open.
-        Ok(Stretch::Plain(Fetched { records, next, end, stable: end, append_time: false }))
+        Ok(RskafkaRead::Records(Fetched { records, next, end, stable: end, append_time: false }))
     }
 
-    async fn read_by_ourselves(&mut self, from: i64) -> Result<Fetched, ReadError> {
+    async fn read_by_own_fetch(&mut self, from: i64) -> Result<Fetched, ReadError> {
         let mut connection = match self.own.take() {
             Some(connection) => connection,
-            None => self.connect().await.map_err(failed)?,
+            None => self.connect().await.map_err(read_error)?,
         };
         let (partition, max_bytes, max_wait_ms) =
             (self.partition, self.max_bytes, MAX_WAIT.as_millis() as i32);
@@ -280,8 +280,8 @@ impl Reader {
             self.own = Some(connection);
         }
         // From when it was asked: an answer may have waited long for whoever reads it.
-        self.sure_until = id.map(|_| began + SURE_FOR);
-        fetched.map_err(failed)
+        self.topic_id_until = id.map(|_| began + TOPIC_ID_MAX_AGE);
+        fetched.map_err(read_error)
     }
 
     /// A connection of our own to the partition's leader.
@@ -298,7 +298,7 @@ impl Reader {
     }
 
     /// Why rskafka cannot read the topic, where its settings or their absence say so.
-    async fn why_not_plain(&self) -> Result<Option<String>, WireError> {
+    async fn unreadable_topic(&self) -> Result<Option<String>, WireError> {
         let settings = topic::settings(&mut self.cluster.connect().await?, &self.topic).await;
         let stamped = ("message.timestamp.type".to_owned(), "LogAppendTime".to_owned());
         match settings {
@@ -313,7 +313,7 @@ impl Reader {
 }
 
 /// What rskafka reads without failing, and does not tell all of.
-fn beyond_rskafka(records: &[RecordAndOffset], end: i64) -> Option<&'static str> {
+fn unreadable_by_rskafka(records: &[RecordAndOffset], end: i64) -> Option<&'static str> {
     let in_order = records.is_sorted_by(|one, next| one.offset < next.offset)
         && records.last().is_none_or(|last| last.offset < end);
     if !in_order {
@@ -334,8 +334,8 @@ fn plain(partition: i32, read: RecordAndOffset) -> Record {
     }
 }
 
-fn passing(error: CallError) -> ReadError {
-    ReadError::Passing(match error.protocol() {
+fn transient(error: CallError) -> ReadError {
+    ReadError::Transient(match error.protocol() {
         Some(ProtocolError::TopicAuthorizationFailed) => {
             format!("{error} (this user may not read the topic: allow READ on it)")
         }
@@ -343,12 +343,12 @@ fn passing(error: CallError) -> ReadError {
     })
 }
 
-fn failed(error: WireError) -> ReadError {
+fn read_error(error: WireError) -> ReadError {
     match error {
         WireError::Refused { error: ResponseError::OffsetOutOfRange, .. } => ReadError::OutOfRange,
-        WireError::Refused { error: ResponseError::UnknownTopicId, .. } => ReadError::MadeAgain,
+        WireError::Refused { error: ResponseError::UnknownTopicId, .. } => ReadError::TopicRecreated,
         WireError::Malformed { reason, .. } => ReadError::Undecodable(reason),
-        error => ReadError::Passing(error.explained()),
+        error => ReadError::Transient(error.explained()),
     }
 }
 

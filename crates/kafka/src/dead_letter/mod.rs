@@ -3,18 +3,18 @@
 //! A dead letter is the record's key, value and headers, and headers that say where it came from and why it
 //! is here. It is delivered at least once: topic, partition and offset identify it.
 
-mod archive;
-mod letter;
+mod reader;
+mod record;
 mod redrive;
-mod settled;
+mod redrive_progress;
 
 use std::sync::Arc;
 
 use super::{Message, PublishError, Publisher, Receipt, Record};
-pub use archive::{Archive, Filter, Letters, Place, Unreadable};
-pub use letter::{DeadLetter, Source};
-pub use redrive::{Position, RedriveError, Redriver, Report, Selection};
-pub use settled::Settled;
+pub use reader::{DlqCursor, DlqFilter, DlqPage, DlqReadError, DlqReader};
+pub use record::{DeadLetter, DeadLetterSource};
+pub use redrive::{DlqPosition, RedriveError, RedriveReport, RedriveSelection, Redriver};
+pub use redrive_progress::RedriveProgress;
 
 /// Why the record cannot be processed.
 pub const ERROR: &str = "dead-letter-error";
@@ -40,27 +40,27 @@ const TRUNCATED_KEY: usize = 1024;
 
 /// The way to the dead letter topic.
 #[derive(Clone)]
-pub struct DeadLetters {
+pub struct DlqPublisher {
     publisher: Arc<dyn Publisher>,
     source: Arc<str>,
     group: Arc<str>,
 }
 
-impl DeadLetters {
-    /// Dead letters of one source topic and group, sent through that publisher.
+impl DlqPublisher {
+    /// Dead dead letters of one source topic and group, sent through that publisher.
     pub fn new(publisher: Arc<dyn Publisher>, source: &str, group: &str) -> Self {
         Self { publisher, source: source.into(), group: group.into() }
     }
 
     /// Sets a record aside; once this succeeds the record is done. One too large for the topic goes as its
     /// position and the beginning of its value, of which there is half as much until the topic takes it.
-    pub async fn bury(&self, record: &Record, reason: &str) -> Result<Receipt, PublishError> {
-        let mut letter = self.letter(record, reason);
+    pub async fn send_to_dlq(&self, record: &Record, reason: &str) -> Result<Receipt, PublishError> {
+        let mut dead_letter = self.dead_letter(record, reason);
         let mut left = Some(TRUNCATED_VALUE);
         loop {
-            match (self.publisher.publish(letter).await, left) {
+            match (self.publisher.publish(dead_letter).await, left) {
                 (Err(PublishError::TooLarge(_)), Some(most)) => {
-                    letter = self.shortened(record, reason, most);
+                    dead_letter = self.shortened(record, reason, most);
                     left = (most > 0).then_some(most / 2);
                 }
                 (published, _) => return published,
@@ -68,7 +68,7 @@ impl DeadLetters {
         }
     }
 
-    fn letter(&self, record: &Record, reason: &str) -> Message {
+    fn dead_letter(&self, record: &Record, reason: &str) -> Message {
         // What is sent has a value in each header: one without becomes an empty one.
         let own = record.headers.iter().map(|(name, value)| {
             (name.clone(), value.as_ref().map(|value| value.to_vec()).unwrap_or_default())
@@ -98,7 +98,7 @@ impl DeadLetters {
     }
 
     fn position(&self, record: &Record, reason: &str) -> Vec<(String, Vec<u8>)> {
-        let timestamp = letter::moment(record.timestamp);
+        let timestamp = record::moment(record.timestamp);
         [
             (ERROR, reason.to_owned()),
             (TOPIC, self.source.to_string()),
@@ -112,8 +112,8 @@ impl DeadLetters {
     }
 }
 
-impl std::fmt::Debug for DeadLetters {
+impl std::fmt::Debug for DlqPublisher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DeadLetters").field("source", &self.source).field("group", &self.group).finish()
+        f.debug_struct("DlqPublisher").field("source", &self.source).field("group", &self.group).finish()
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A connection that is made when it is needed.
-type Slot = Mutex<Option<Connection>>;
+type ConnectionSlot = Mutex<Option<Connection>>;
 
 /// The group's coordinator: found when it is needed, and found anew when it moved or does not answer.
 #[derive(Debug)]
@@ -28,10 +28,10 @@ pub(crate) struct Coordinator {
     cluster: Arc<Cluster>,
     group_id: String,
     /// For what is answered at once: heartbeats and offsets.
-    prompt: Slot,
+    prompt: ConnectionSlot,
     /// For what the coordinator holds until the group has gathered: a broker answers a connection's requests
     /// in their order, and heartbeats must not wait.
-    held: Slot,
+    held: ConnectionSlot,
     /// Of the coordinator that may hold a call.
     address: std::sync::Mutex<Option<String>>,
     /// How long what is answered at once may take.
@@ -44,8 +44,8 @@ impl Coordinator {
             patience: cluster.request_timeout(),
             cluster,
             group_id,
-            prompt: Slot::default(),
-            held: Slot::default(),
+            prompt: ConnectionSlot::default(),
+            held: ConnectionSlot::default(),
             address: std::sync::Mutex::default(),
         }
     }
@@ -53,7 +53,7 @@ impl Coordinator {
     /// For a member with such a session: a commit that is not answered is given up while there is time for a
     /// heartbeat behind it, and for one more to another coordinator.
     #[must_use]
-    pub(crate) fn within_a_session_of(self, session_timeout: Duration) -> Self {
+    pub(crate) fn with_session_timeout(self, session_timeout: Duration) -> Self {
         Self { patience: self.patience.min(session_timeout / 3), ..self }
     }
 
@@ -67,7 +67,7 @@ impl Coordinator {
     }
 
     /// Connects to it where that is still to do.
-    pub(super) async fn reach(&self) -> Result<(), WireError> {
+    pub(super) async fn connect(&self) -> Result<(), WireError> {
         let mut slot = self.held.lock().await;
         if slot.as_ref().is_none_or(Connection::is_unusable) {
             let found = self.find().await?;
@@ -85,27 +85,27 @@ impl Coordinator {
         known: RangeInclusive<i16>,
         within: Duration,
     ) -> Result<R::Response, WireError> {
-        self.call_by(&self.prompt, request, known, within.min(self.patience)).await
+        self.call_on(&self.prompt, request, known, within.min(self.patience)).await
     }
 
     /// As [`Coordinator::call`], for a request that the coordinator holds until the group has gathered. One
     /// that hangs holds it, too: so meanwhile the cluster is asked whether the coordinator is another.
-    pub(super) async fn call_held<R: Request>(
+    pub(super) async fn call_blocking<R: Request>(
         &self,
         request: &R,
         known: RangeInclusive<i16>,
         within: Duration,
     ) -> Result<R::Response, WireError> {
-        self.reach().await?;
+        self.connect().await?;
         tokio::select! {
-            answer = self.call_by(&self.held, request, known, within) => answer,
-            moved = self.moved() => Err(moved),
+            answer = self.call_on(&self.held, request, known, within) => answer,
+            moved = self.replaced() => Err(moved),
         }
     }
 
-    async fn call_by<R: Request>(
+    async fn call_on<R: Request>(
         &self,
-        slot: &Slot,
+        slot: &ConnectionSlot,
         request: &R,
         known: RangeInclusive<i16>,
         within: Duration,
@@ -128,7 +128,7 @@ impl Coordinator {
     }
 
     /// Resolves when the cluster names another coordinator than the one that holds a call.
-    async fn moved(&self) -> WireError {
+    async fn replaced(&self) -> WireError {
         loop {
             tokio::time::sleep(self.cluster.request_timeout()).await;
             let Ok((host, port)) = self.look_up().await else { continue };

@@ -54,13 +54,13 @@ impl Coordinator {
     /// All members, by their ids; none where there is no such group. Whether the group is `newer` is a guess,
     /// which saves a question where it is right.
     pub(super) async fn members(&self, newer: bool) -> Result<Vec<GroupMember>, WireError> {
-        let found = match self.look(newer).await {
+        let found = match self.describe(newer).await {
             // The broker closes what nobody uses, and the group moves: both is found out by asking.
             Err(error)
                 if matches!(error, WireError::Broken { .. })
                     || error.code() == Some(ResponseError::NotCoordinator) =>
             {
-                self.look(newer).await
+                self.describe(newer).await
             }
             found => found,
         };
@@ -69,7 +69,7 @@ impl Coordinator {
         Ok(members)
     }
 
-    async fn look(&self, newer: bool) -> Result<Option<Vec<GroupMember>>, WireError> {
+    async fn describe(&self, newer: bool) -> Result<Option<Vec<GroupMember>>, WireError> {
         if newer {
             match self.newer_members().await? {
                 None => self.classic_members().await,

@@ -10,100 +10,100 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Coordinator, GroupProtocol, classic, kip848, standing::Standing};
-use crate::{Board, ConsumerConfig, GroupPhase, Topic, backoff::Backoff};
+use super::{Coordinator, GroupProtocol, classic, kip848, member_state::MemberState};
+use crate::{ConsumerConfig, GroupPhase, StatusRegistry, Topic, backoff::Backoff};
 
-/// The part of the board that is the membership's.
+/// The part of the registry that is the membership's.
 pub(super) const JOINING: &str = "joining the group";
 
 /// What the group wants of this member now. Each but the first and the last is answered by
-/// [`Membership::holds`].
+/// [`Membership::acknowledge`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Call {
+pub(crate) enum GroupEvent {
     /// Nothing yet.
-    Wait,
+    Pending,
     /// To give up everything; what it gets comes after that (an eager rebalance).
-    GiveUp,
+    RevokeAll,
     /// To hold exactly these: to drain and commit what is not among them, then to take up what is new.
-    Hold(BTreeSet<i32>, Why),
+    Assigned(BTreeSet<i32>, RebalanceCause),
     /// Nothing more: it is out of the group, and nothing may be committed. It joins again by itself.
     Lost(String),
     /// Nothing, for good.
-    Barred(String),
+    Fenced(String),
 }
 
 /// What made the group rebalance, as far as a member can know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Why {
+pub(crate) struct RebalanceCause {
     pub(crate) reason: String,
     /// Since when it goes on.
     pub(crate) since: DateTime<Utc>,
 }
 
-impl Why {
+impl RebalanceCause {
     pub(super) fn now(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), since: Utc::now() }
     }
 }
 
-impl Call {
+impl GroupEvent {
     fn is_out(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::Barred(_))
+        matches!(self, Self::Lost(_) | Self::Fenced(_))
     }
 }
 
 /// What the consumer says.
 #[derive(Debug)]
-pub(super) enum Word {
-    Holds(BTreeSet<i32>),
-    Leave(Leave),
+pub(super) enum MemberReply {
+    Owns(BTreeSet<i32>),
+    Leave(LeaveReason),
 }
 
 /// How to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Leave {
+pub(crate) enum LeaveReason {
     /// The process ends. A static member says nothing, unless it is told to: it is back before its session is over, or
     /// else that ends.
     Closing,
     /// It cannot go on: others are to take over at once.
-    Unfit,
+    Stuck,
 }
 
 /// How a life in the group ended.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum MembershipEnd {
     Left,
-    Barred(String),
+    Fenced(String),
     /// The coordinator does not take the protocol.
-    NotSpoken(String),
+    ProtocolUnsupported(String),
 }
 
 /// Who joins, where, and on which terms.
 #[derive(Debug)]
-pub(crate) struct Enrolment {
+pub(crate) struct MemberContext {
     pub(crate) coordinator: Arc<Coordinator>,
     pub(crate) topic: Topic,
     pub(crate) config: ConsumerConfig,
-    pub(crate) board: Arc<Board>,
+    pub(crate) registry: Arc<StatusRegistry>,
 }
 
-impl Enrolment {
-    pub(super) fn phase(&self, phase: GroupPhase) {
-        self.board.group(|group| group.phase = phase);
+impl MemberContext {
+    pub(super) fn set_phase(&self, phase: GroupPhase) {
+        self.registry.group(|group| group.phase = phase);
     }
 
     pub(super) fn failed(&self, error: &dyn std::fmt::Display) {
-        self.board.failed(JOINING, error);
-        self.board.group(|group| group.error = Some(error.to_string()));
+        self.registry.failed(JOINING, error);
+        self.registry.group(|group| group.error = Some(error.to_string()));
     }
 
     /// Whether the group is to keep the member's place when it goes so.
-    pub(super) fn stays(&self, how: Leave) -> bool {
-        how == Leave::Closing && self.config.instance_id.is_some() && !self.config.leave_on_stop
+    pub(super) fn keeps_membership(&self, how: LeaveReason) -> bool {
+        how == LeaveReason::Closing && self.config.instance_id.is_some() && !self.config.leave_on_stop
     }
 
     /// What to say where another process came with the same instance id.
-    pub(super) fn fenced(&self) -> String {
+    pub(super) fn fenced_message(&self) -> String {
         let instance = self.config.instance_id.as_deref().unwrap_or_default();
         format!(
             "another process joined the group as group.instance.id={instance}: this one is fenced for good \
@@ -112,68 +112,68 @@ impl Enrolment {
     }
 
     pub(super) fn succeeded(&self) {
-        self.board.succeeded(JOINING);
-        self.board.group(|group| group.error = None);
+        self.registry.succeeded(JOINING);
+        self.registry.group(|group| group.error = None);
     }
 }
 
 /// This process's membership in the group, from its first join to its leave.
 #[derive(Debug)]
 pub(crate) struct Membership {
-    calls: watch::Receiver<Call>,
-    words: mpsc::UnboundedSender<Word>,
-    standing: Arc<Standing>,
+    events: watch::Receiver<GroupEvent>,
+    replies: mpsc::UnboundedSender<MemberReply>,
+    state: Arc<MemberState>,
     /// `None` once it was left.
     task: Option<JoinHandle<()>>,
 }
 
 impl Membership {
     /// Joins, and goes on joining until it is left.
-    pub(crate) fn start(enrolment: Arc<Enrolment>) -> Self {
-        let (caller, calls) = watch::channel(Call::Wait);
-        let (words, hears) = mpsc::unbounded_channel();
-        let standing = Arc::new(Standing::default());
-        let line = Line { calls: caller, words: hears, standing: Arc::clone(&standing) };
-        Self { calls, words, standing, task: Some(tokio::spawn(live(enrolment, line))) }
+    pub(crate) fn start(context: Arc<MemberContext>) -> Self {
+        let (sender, events) = watch::channel(GroupEvent::Pending);
+        let (replies, inbox) = mpsc::unbounded_channel();
+        let state = Arc::new(MemberState::default());
+        let channel = GroupChannel { events: sender, replies: inbox, state: Arc::clone(&state) };
+        Self { events, replies, state, task: Some(tokio::spawn(run(context, channel))) }
     }
 
     /// As what to commit, and how long to act.
-    pub(crate) fn standing(&self) -> &Arc<Standing> {
-        &self.standing
+    pub(crate) fn state(&self) -> &Arc<MemberState> {
+        &self.state
     }
 
     /// Waits for the next call; where there were several, for the last.
-    pub(crate) async fn next(&mut self) -> Call {
-        match self.calls.changed().await {
-            Ok(()) => self.calls.borrow_and_update().clone(),
-            Err(_) => Call::Barred("the membership's task ended".to_owned()),
+    pub(crate) async fn next(&mut self) -> GroupEvent {
+        match self.events.changed().await {
+            Ok(()) => self.events.borrow_and_update().clone(),
+            Err(_) => GroupEvent::Fenced("the membership's task ended".to_owned()),
         }
     }
 
     /// Waits until this member is out of the group; the call that says so is still to come.
     pub(crate) async fn out(&self) {
         // An error is the end of the task, which is being out, too.
-        let _ = self.calls.clone().wait_for(Call::is_out).await;
+        let _ = self.events.clone().wait_for(GroupEvent::is_out).await;
     }
 
     /// The call is answered: this member acts on these partitions and on no other.
-    pub(crate) fn holds(&self, partitions: BTreeSet<i32>) {
+    pub(crate) fn acknowledge(&self, partitions: BTreeSet<i32>) {
         // Where nobody hears it the membership is over, which the next call says.
-        let _ = self.words.send(Word::Holds(partitions));
+        let _ = self.replies.send(MemberReply::Owns(partitions));
     }
 
     /// Goes, and returns when the coordinator knows or cannot be told. From the beginning the lease is over: what is
     /// still at work does nothing more.
-    pub(crate) async fn leave(&mut self, how: Leave) {
-        self.standing.lease().end();
-        let _ = self.words.send(Word::Leave(how));
+    pub(crate) async fn leave(&mut self, how: LeaveReason) {
+        self.state.lease().end();
+        let _ = self.replies.send(MemberReply::Leave(how));
         if let Some(task) = &mut self.task {
             if let Err(error) = task.await {
                 warn!("the membership ended badly: {error}");
             }
             self.task = None;
         }
-        self.standing.is_nothing();
+        self.state.clear();
     }
 }
 
@@ -182,83 +182,83 @@ impl Drop for Membership {
         if let Some(task) = &self.task {
             task.abort();
         }
-        self.standing.is_nothing();
+        self.state.clear();
     }
 }
 
 /// The protocol's end of the seam.
 #[derive(Debug)]
-pub(super) struct Line {
-    calls: watch::Sender<Call>,
-    words: mpsc::UnboundedReceiver<Word>,
-    pub(super) standing: Arc<Standing>,
+pub(super) struct GroupChannel {
+    events: watch::Sender<GroupEvent>,
+    replies: mpsc::UnboundedReceiver<MemberReply>,
+    pub(super) state: Arc<MemberState>,
 }
 
-impl Line {
-    pub(super) fn call(&self, call: Call) {
-        self.calls.send_replace(call);
+impl GroupChannel {
+    pub(super) fn send(&self, event: GroupEvent) {
+        self.events.send_replace(event);
     }
 
     /// The next thing that the consumer says.
-    pub(super) async fn word(&mut self) -> Word {
-        match self.words.recv().await {
-            Some(word) => word,
+    pub(super) async fn reply(&mut self) -> MemberReply {
+        match self.replies.recv().await {
+            Some(reply) => reply,
             None => pending().await,
         }
     }
 
     /// Waits until the consumer wants to go.
-    pub(super) async fn leaving(&mut self) -> Leave {
+    pub(super) async fn leave_requested(&mut self) -> LeaveReason {
         loop {
-            if let Word::Leave(how) = self.word().await {
+            if let MemberReply::Leave(how) = self.reply().await {
                 return how;
             }
         }
     }
 
     /// Out of the group: has the consumer drop everything, and waits until it did, or wants to go.
-    pub(super) async fn lost(&mut self, reason: String) -> Result<(), Leave> {
-        self.standing.is_nothing();
-        self.call(Call::Lost(reason));
+    pub(super) async fn lost(&mut self, reason: String) -> Result<(), LeaveReason> {
+        self.state.clear();
+        self.send(GroupEvent::Lost(reason));
         loop {
-            match self.word().await {
-                Word::Holds(partitions) if partitions.is_empty() => return Ok(()),
-                Word::Holds(_) => {}
-                Word::Leave(how) => return Err(how),
+            match self.reply().await {
+                MemberReply::Owns(partitions) if partitions.is_empty() => return Ok(()),
+                MemberReply::Owns(_) => {}
+                MemberReply::Leave(how) => return Err(how),
             }
         }
     }
 }
 
 /// Lives by the protocol that was asked for; where either will do, by the newer one if the broker takes it.
-async fn live(enrolment: Arc<Enrolment>, mut line: Line) {
-    let wanted = enrolment.config.protocol;
+async fn run(context: Arc<MemberContext>, mut channel: GroupChannel) {
+    let wanted = context.config.protocol;
     let mut backoff = Backoff::new();
     loop {
         let ended = match wanted {
-            GroupProtocol::Classic => classic::live(&enrolment, &mut line).await,
-            GroupProtocol::Consumer | GroupProtocol::Auto => kip848::live(&enrolment, &mut line).await,
+            GroupProtocol::Classic => classic::run(&context, &mut channel).await,
+            GroupProtocol::Consumer | GroupProtocol::Auto => kip848::run(&context, &mut channel).await,
         };
         let ended = match ended {
-            Ended::NotSpoken(why) if wanted == GroupProtocol::Auto => {
-                info!("group {}: the classic protocol, as {why}", enrolment.config.group_id);
-                classic::live(&enrolment, &mut line).await
+            MembershipEnd::ProtocolUnsupported(why) if wanted == GroupProtocol::Auto => {
+                info!("group {}: the classic protocol, as {why}", context.config.group_id);
+                classic::run(&context, &mut channel).await
             }
             ended => ended,
         };
         match ended {
-            Ended::Left => return,
-            Ended::Barred(reason) => {
-                line.standing.is_nothing();
-                line.call(Call::Barred(reason));
+            MembershipEnd::Left => return,
+            MembershipEnd::Fenced(reason) => {
+                channel.state.clear();
+                channel.send(GroupEvent::Fenced(reason));
                 return;
             }
-            Ended::NotSpoken(why) => {
-                enrolment.failed(&format!(
+            MembershipEnd::ProtocolUnsupported(why) => {
+                context.failed(&format!(
                     "{why}: group.protocol=consumer needs Kafka 4.0 (auto uses what there is)"
                 ));
                 tokio::select! {
-                    _ = line.leaving() => return,
+                    _ = channel.leave_requested() => return,
                     () = backoff.wait() => {}
                 }
             }

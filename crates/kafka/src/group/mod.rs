@@ -1,10 +1,10 @@
 //! Membership in a consumer group: who owns which partition, and what is committed. rskafka has none of it.
 //!
 //! ```text
-//!            calls: hold these, give up, lost
+//!        GroupEvent: assigned, revoke all, lost
 //!   group ───────────────────────────────────▶ consumer
 //!         ◀───────────────────────────────────
-//!            says: holds these, leaves            commits as `Standing` says
+//!        MemberReply: owns these, leaves          commits as `MemberState` says
 //! ```
 //!
 //! A `Membership` is the one thing that the consumer knows of. Behind it either protocol is spoken: the classic
@@ -14,14 +14,14 @@
 mod assignor;
 mod classic;
 mod coordinator;
+mod deletion;
+mod description;
 mod kip848;
 mod lease;
+mod member_state;
 mod members;
 mod membership;
 mod offsets;
-mod removal;
-mod roster;
-mod standing;
 
 use std::time::Duration;
 
@@ -29,14 +29,14 @@ pub use assignor::{
     Assignment, Assignor, Subscriber, assign_cooperative_sticky, assign_range, is_cooperative,
 };
 pub(crate) use coordinator::Coordinator;
+pub use description::GroupDescription;
 pub use lease::Lease;
+pub(crate) use member_state::{MemberGeneration, MemberState};
 pub use members::GroupMember;
-pub(crate) use membership::{Call, Enrolment, Leave, Membership, Why};
-pub use roster::Roster;
-pub(crate) use standing::{Claim, Standing};
+pub(crate) use membership::{GroupEvent, LeaveReason, MemberContext, Membership, RebalanceCause};
 
 /// How soon to join again where the coordinator sends the member away, as Java's `retry.backoff.ms`.
-const AGAIN: Duration = Duration::from_millis(100);
+const REJOIN_DELAY: Duration = Duration::from_millis(100);
 
 /// Which protocol is spoken with the group's coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

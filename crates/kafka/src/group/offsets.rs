@@ -11,7 +11,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{Claim, Coordinator};
+use super::{Coordinator, MemberGeneration};
 use crate::wire::WireError;
 
 /// The version of OffsetFetch that can ask for what is stable only, and is of one group.
@@ -58,12 +58,12 @@ impl Coordinator {
         Ok(committed)
     }
 
-    /// Commits by that claim: the offset of each partition is the next to be processed; beside it stands a note. The
+    /// Commits by that generation: the offset of each partition is the next to be processed; beside it stands a note. The
     /// coordinator refuses it when the generation is over, or the member's epoch another (KIP-848, from version 9
     /// on).
     pub(crate) async fn commit(
         &self,
-        claim: &Claim,
+        generation: &MemberGeneration,
         topic: &str,
         offsets: &BTreeMap<i32, (i64, String)>,
     ) -> Result<(), WireError> {
@@ -78,9 +78,9 @@ impl Coordinator {
             OffsetCommitRequestTopic::default().with_name(name(topic)).with_partitions(partitions.collect());
         let request = OffsetCommitRequest::default()
             .with_group_id(self.group())
-            .with_generation_id_or_member_epoch(claim.generation)
-            .with_member_id(claim.member.clone())
-            .with_group_instance_id(claim.instance.clone())
+            .with_generation_id_or_member_epoch(generation.id)
+            .with_member_id(generation.member_id.clone())
+            .with_group_instance_id(generation.instance_id.clone())
             .with_topics(vec![topic]);
         let answer = self.call(&request, 2..=9, self.cluster().request_timeout()).await?;
         for partition in answer.topics.into_iter().flat_map(|topic| topic.partitions) {

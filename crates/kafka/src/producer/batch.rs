@@ -8,7 +8,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{failure::is_of_now, queue::Room};
+use super::{buffer_budget::Permit, failure::is_of_now};
 use crate::{Message, PublishError, Receipt, wire::encode_batch};
 
 /// What a record costs on the wire beside its key, value and headers, at most (KIP-98's varints).
@@ -16,7 +16,7 @@ const RECORD_OVERHEAD: usize = 32;
 
 /// A record that waits for its acknowledgement.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingRecord {
     message: Message,
     deadline: Instant,
     bytes: usize,
@@ -25,18 +25,18 @@ pub(super) struct Pending {
     possibly_written: bool,
     /// `None` once the caller has an answer, which it can have while the record is still on its way.
     reply: Option<oneshot::Sender<Result<Receipt, PublishError>>>,
-    _room: Room,
+    _permit: Permit,
 }
 
-impl Pending {
+impl PendingRecord {
     pub(super) fn new(
         message: Message,
         deadline: Instant,
         reply: oneshot::Sender<Result<Receipt, PublishError>>,
-        room: Room,
+        permit: Permit,
     ) -> Self {
         let bytes = size_of(&message);
-        Self { message, deadline, bytes, possibly_written: false, reply: Some(reply), _room: room }
+        Self { message, deadline, bytes, possibly_written: false, reply: Some(reply), _permit: permit }
     }
 
     /// Answers the caller, once; one who has gone is not missed.
@@ -79,7 +79,7 @@ pub(super) fn size_of(message: &Message) -> usize {
 
 /// Records that go to Kafka in one request.
 #[derive(Debug)]
-pub(super) struct Batch(Vec<Pending>);
+pub(super) struct Batch(Vec<PendingRecord>);
 
 impl Batch {
     pub(super) fn len(&self) -> usize {
@@ -108,7 +108,7 @@ impl Batch {
 
     /// What nobody waits for is not sent, or not again.
     pub(super) fn drop_unawaited(&mut self) {
-        self.0.retain(Pending::is_awaited);
+        self.0.retain(PendingRecord::is_awaited);
     }
 
     /// Kafka has all of them, from this offset on.
@@ -137,14 +137,14 @@ impl Batch {
 
 /// What waits behind the batch under way; gathers the next one, up to a bound in bytes.
 #[derive(Debug)]
-pub(super) struct Gatherer {
-    receiver: mpsc::UnboundedReceiver<Pending>,
-    waiting: VecDeque<Pending>,
+pub(super) struct BatchAccumulator {
+    receiver: mpsc::UnboundedReceiver<PendingRecord>,
+    waiting: VecDeque<PendingRecord>,
     most_bytes: usize,
 }
 
-impl Gatherer {
-    pub(super) fn new(receiver: mpsc::UnboundedReceiver<Pending>, most_bytes: usize) -> Self {
+impl BatchAccumulator {
+    pub(super) fn new(receiver: mpsc::UnboundedReceiver<PendingRecord>, most_bytes: usize) -> Self {
         Self { receiver, waiting: VecDeque::new(), most_bytes }
     }
 

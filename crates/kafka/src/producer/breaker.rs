@@ -5,24 +5,24 @@
 //!   closed ──────────────────────────────────────▶ open ◀──┐
 //!    ▲  ▲                                           │  │    │ a probe is not acknowledged
 //!    │  └───────────────────────────────────────────┘  │    │
-//!    │    a lane found its way again to a broker that  │    │
+//!    │    a queue found its way again to a broker that  │    │
 //!    │    could not be reached                         ▼    │
 //!    └──────────────────────────────────────────── half-open
-//!      Kafka acknowledges       a lane found its way to a broker
+//!      Kafka acknowledges       a queue found its way to a broker
 //!                               that could be reached all along
 //! ```
 //!
 //! What kept a broker from answering is over with the first connection to it where connections were what failed: it
 //! was away, or its process hung. One that takes connections and acknowledges nothing has to acknowledge something.
 //!
-//! Each lane has a [`Gate`], which is what a publish looks at: one atomic. A [`Breaker`] opens and shuts the
-//! gates of the lanes whose partitions its broker leads. The lanes do the rest: they tell it how their calls end,
+//! Each queue has a [`Gate`], which is what a publish looks at: one atomic. A [`Breaker`] opens and shuts the
+//! gates of the queues whose partitions its broker leads. The queues do the rest: they tell it how their calls end,
 //! and while one is in trouble or shut it looks for its leader by itself, which is what finds a broker that is back,
 //! and a leader that is another by then.
 //!
 //! A circuit breaker of a library wraps a call: it counts how many fail and asks again after a while. Here are no
-//! calls to wrap. A record waits in a lane that keeps its order and its deadline; what is to be broken is a broker,
-//! which several lanes share and which a partition can leave at any time for another leader; and a call that has
+//! calls to wrap. A record waits in a queue that keeps its order and its deadline; what is to be broken is a broker,
+//! which several queues share and which a partition can leave at any time for another leader; and a call that has
 //! no answer yet has to open it, long before it fails. And no record has to be spent on asking again.
 
 use std::{
@@ -39,15 +39,15 @@ use log::{info, warn};
 use tokio::{sync::Notify, time::Instant};
 
 use super::failure::Failure;
-use crate::{Board, BreakerState, BreakerStatus, PublishError};
+use crate::{BreakerState, BreakerStatus, PublishError, StatusRegistry};
 
-/// Who may pass to a lane.
+/// Who may pass to a queue.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     pass: AtomicU8,
     /// Whose breaker it obeys; read where somebody is refused.
     broker: Mutex<Arc<str>>,
-    /// For its lane, which may have nothing to send: it is to look for its leader.
+    /// For its queue, which may have nothing to send: it is to look for its leader.
     shuts: Notify,
 }
 
@@ -75,7 +75,7 @@ impl Gate {
         self.pass.load(Ordering::Relaxed) == SHUT
     }
 
-    /// Waits until it is shut, maybe by another lane's trouble; it may be open again by then.
+    /// Waits until it is shut, maybe by another queue's trouble; it may be open again by then.
     pub(super) async fn shuts(&self) {
         self.shuts.notified().await;
     }
@@ -114,7 +114,7 @@ pub(crate) struct Breakers(Mutex<BTreeMap<Arc<str>, Arc<Breaker>>>);
 
 impl Breakers {
     /// The gate obeys that broker's breaker from now on, and no other.
-    pub(super) fn link(&self, broker: &str, gate: &Arc<Gate>, board: &Board) -> Arc<Breaker> {
+    pub(super) fn link(&self, broker: &str, gate: &Arc<Gate>, registry: &StatusRegistry) -> Arc<Breaker> {
         let mut breakers = self.breakers();
         Self::unlink_from(&mut breakers, gate);
         let broker: Arc<str> = broker.into();
@@ -126,20 +126,20 @@ impl Breakers {
         gate.obey(inner.state);
         inner.gates.push(Arc::clone(gate));
         drop(inner);
-        Self::tell(&breakers, board);
+        Self::tell(&breakers, registry);
         breaker
     }
 
-    /// The gate's lane is no more.
-    pub(super) fn unlink(&self, gate: &Arc<Gate>, board: &Board) {
+    /// The gate's queue is no more.
+    pub(super) fn unlink(&self, gate: &Arc<Gate>, registry: &StatusRegistry) {
         let mut breakers = self.breakers();
         Self::unlink_from(&mut breakers, gate);
-        Self::tell(&breakers, board);
+        Self::tell(&breakers, registry);
     }
 
-    /// Has the board say how the breakers are.
-    pub(super) fn report(&self, board: &Board) {
-        Self::tell(&self.breakers(), board);
+    /// Has the registry say how the breakers are.
+    pub(super) fn report(&self, registry: &StatusRegistry) {
+        Self::tell(&self.breakers(), registry);
     }
 
     fn unlink_from(breakers: &mut BTreeMap<Arc<str>, Arc<Breaker>>, gate: &Arc<Gate>) {
@@ -148,7 +148,7 @@ impl Breakers {
             let before = inner.gates.len();
             inner.gates.retain(|linked| !Arc::ptr_eq(linked, gate));
             if inner.gates.len() < before && inner.state == BreakerState::Closed {
-                // Its silence may have been met by that lane alone, which asks another broker now. The others
+                // Its silence may have been met by that queue alone, which asks another broker now. The others
                 // may ask nothing for an hour, and are not to find an hour of silence then.
                 inner.silent_since = None;
                 breaker.suspected.store(false, Ordering::Relaxed);
@@ -157,12 +157,12 @@ impl Breakers {
         });
     }
 
-    fn tell(breakers: &BTreeMap<Arc<str>, Arc<Breaker>>, board: &Board) {
+    fn tell(breakers: &BTreeMap<Arc<str>, Arc<Breaker>>, registry: &StatusRegistry) {
         let status = breakers.iter().map(|(broker, breaker)| BreakerStatus {
             broker: broker.to_string(),
             breaker: breaker.inner().state,
         });
-        board.brokers(status.collect());
+        registry.brokers(status.collect());
     }
 
     fn breakers(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<Breaker>>> {
@@ -258,13 +258,13 @@ impl Breaker {
         self.silent(&mut inner, since, after, &failure.error)
     }
 
-    /// A lane has found no way to the broker. Changes nothing yet.
+    /// A queue has found no way to the broker. Changes nothing yet.
     pub(super) fn lost(&self) -> bool {
         self.inner().unreachable = true;
         false
     }
 
-    /// A lane has found its way to the broker. Tells whether that changed anything.
+    /// A queue has found its way to the broker. Tells whether that changed anything.
     pub(super) fn found(&self) -> bool {
         let mut inner = self.inner();
         // The outage is over: what comes now is not held against how long that was.
@@ -280,7 +280,7 @@ impl Breaker {
             )
     }
 
-    /// A lane has connected to the broker, with records to send. Tells whether that changed anything: only where
+    /// A queue has connected to the broker, with records to send. Tells whether that changed anything: only where
     /// connections were what failed.
     pub(super) fn connected(&self) -> bool {
         let mut inner = self.inner();

@@ -1,9 +1,9 @@
 //! Sends records and waits for Kafka's acknowledgement by all in-sync replicas.
 //!
 //! ```text
-//! publish ─▶ queue bounds ─▶ partition by key ─▶ lane of that partition ─▶ carrier to its leader ─▶ Kafka
+//! publish ─▶ queue bounds ─▶ partition by key ─▶ queue of that partition ─▶ sink to its leader ─▶ Kafka
 //!                                                 one batch in flight,      one request in flight,
-//!                                                 the next gathers          a batch a lane
+//!                                                 the next gathers          a batch a queue
 //! ```
 //!
 //! A message leaves at once when the way to its leader is idle; while a request is in flight the next one gathers, and
@@ -13,10 +13,10 @@
 
 mod batch;
 mod breaker;
-mod carrier;
+mod broker_sink;
+mod buffer_budget;
 mod failure;
-mod lane;
-mod queue;
+mod partition_queue;
 mod writer;
 
 use std::sync::{
@@ -35,15 +35,15 @@ use tokio::{
 };
 
 use super::{
-    Board, Cluster, Message, ProducerConfig, ProducerFigures, PublishError, Publisher, Receipt,
+    Cluster, Message, ProducerConfig, ProducerMetrics, PublishError, Publisher, Receipt, StatusRegistry,
     counts::ProducerCounts, partitioner, topic::Topic,
 };
-use batch::Pending;
+use batch::PendingRecord;
 pub(super) use breaker::Breakers;
 use breaker::Gate;
-use carrier::Carriers;
-use lane::Lane;
-use queue::Queue;
+use broker_sink::BrokerSinks;
+use buffer_budget::BufferBudget;
+use partition_queue::PartitionQueue;
 
 /// A producer of one topic. Dropped, it gives up what is queued: [`Producer::close`] it first.
 #[derive(Debug)]
@@ -51,54 +51,59 @@ pub struct Producer {
     cluster: Arc<Cluster>,
     topic: Topic,
     config: ProducerConfig,
-    board: Arc<Board>,
-    queue: Arc<Queue>,
-    carriers: Arc<Carriers>,
-    lanes: Mutex<Lanes>,
+    registry: Arc<StatusRegistry>,
+    budget: Arc<BufferBudget>,
+    sinks: Arc<BrokerSinks>,
+    queues: Mutex<Queues>,
     spread: AtomicUsize,
     counts: Arc<ProducerCounts>,
-    is_needed: bool,
+    required_for_readiness: bool,
 }
 
 /// A sender a partition, and the tasks behind them; `None` once closed.
 #[derive(Debug, Default)]
-struct Lanes {
-    senders: Option<Vec<Entrance>>,
+struct Queues {
+    senders: Option<Vec<QueueHandle>>,
     tasks: JoinSet<()>,
 }
 
-/// The way into a lane.
+/// The way into a queue.
 #[derive(Debug)]
-struct Entrance {
+struct QueueHandle {
     gate: Arc<Gate>,
-    sender: mpsc::UnboundedSender<Pending>,
+    sender: mpsc::UnboundedSender<PendingRecord>,
 }
 
 impl Producer {
     /// A producer of that topic. Connects when there is something to send.
-    pub fn new(cluster: Arc<Cluster>, topic: Topic, config: ProducerConfig, board: Arc<Board>) -> Self {
-        let queue = Arc::new(Queue::new(config.queue_records, config.queue_bytes));
-        let lanes = Lanes { senders: Some(Vec::new()), tasks: JoinSet::new() };
-        let carriers =
-            Carriers::new(Arc::clone(&cluster), Arc::clone(topic.name()), Arc::clone(&queue)).into();
+    pub fn new(
+        cluster: Arc<Cluster>,
+        topic: Topic,
+        config: ProducerConfig,
+        registry: Arc<StatusRegistry>,
+    ) -> Self {
+        let budget = Arc::new(BufferBudget::new(config.queue_records, config.queue_bytes));
+        let queues = Queues { senders: Some(Vec::new()), tasks: JoinSet::new() };
+        let sinks =
+            BrokerSinks::new(Arc::clone(&cluster), Arc::clone(topic.name()), Arc::clone(&budget)).into();
         Self {
             cluster,
             topic,
             config,
-            board,
-            queue,
-            carriers,
-            lanes: Mutex::new(lanes),
+            registry,
+            budget,
+            sinks,
+            queues: Mutex::new(queues),
             spread: AtomicUsize::new(0),
             counts: Arc::default(),
-            is_needed: true,
+            required_for_readiness: true,
         }
     }
 
     /// The service is ready also while this is refused whatever it sends: dead letters are nobody's request.
     #[must_use]
-    pub(super) fn not_needed(self) -> Self {
-        Self { is_needed: false, ..self }
+    pub(super) fn not_required_for_readiness(self) -> Self {
+        Self { required_for_readiness: false, ..self }
     }
 
     /// The topic it sends to.
@@ -107,9 +112,9 @@ impl Producer {
     }
 
     /// What it has done and holds now.
-    pub fn figures(&self) -> ProducerFigures {
-        let (queued_records, queued_bytes) = self.queue.held();
-        ProducerFigures {
+    pub fn metrics(&self) -> ProducerMetrics {
+        let (queued_records, queued_bytes) = self.budget.held();
+        ProducerMetrics {
             records: self.counts.records.get(),
             batches: self.counts.batches.get(),
             retries: self.counts.retries.get(),
@@ -123,37 +128,42 @@ impl Producer {
     /// Takes nothing more, and waits until what is queued is acknowledged or out of time.
     pub async fn close(&self) {
         let mut tasks = {
-            let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-            lanes.senders = None;
-            std::mem::take(&mut lanes.tasks)
+            let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+            queues.senders = None;
+            std::mem::take(&mut queues.tasks)
         };
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Hands the message to the lane of its partition.
-    fn enqueue(&self, pending: Pending, partition: usize, partitions: usize) -> Result<(), PublishError> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let Lanes { senders, tasks } = &mut *lanes;
+    /// Hands the message to the queue of its partition.
+    fn enqueue(
+        &self,
+        pending: PendingRecord,
+        partition: usize,
+        partitions: usize,
+    ) -> Result<(), PublishError> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let Queues { senders, tasks } = &mut *queues;
         let senders = senders.as_mut().ok_or(PublishError::Stopping)?;
         while senders.len() < partitions {
-            senders.push(self.open_lane(senders.len(), tasks));
+            senders.push(self.open_queue(senders.len(), tasks));
         }
         if !senders[partition].gate.admits() {
             return Err(senders[partition].gate.refusal());
         }
         let Err(SendError(pending)) = senders[partition].sender.send(pending) else { return Ok(()) };
-        // A lane ends before its senders do only by a panic, which cost those it was busy with.
+        // A queue ends before its senders do only by a panic, which cost those it was busy with.
         log::error!("writing to {}/{partition} broke down and begins anew", self.topic.name());
-        senders[partition] = self.open_lane(partition, tasks);
+        senders[partition] = self.open_queue(partition, tasks);
         senders[partition].sender.send(pending).map_err(|_| PublishError::Stopping)
     }
 
-    fn open_lane(&self, partition: usize, tasks: &mut JoinSet<()>) -> Entrance {
+    fn open_queue(&self, partition: usize, tasks: &mut JoinSet<()>) -> QueueHandle {
         let (sender, receiver) = mpsc::unbounded_channel();
         let gate = Arc::<Gate>::default();
-        let lane = Lane::new(self, partition as i32, Arc::clone(&gate), receiver);
-        tasks.spawn(lane.run());
-        Entrance { gate, sender }
+        let queue = PartitionQueue::new(self, partition as i32, Arc::clone(&gate), receiver);
+        tasks.spawn(queue.run());
+        QueueHandle { gate, sender }
     }
 
     fn partition_of(&self, message: &Message, partitions: usize) -> usize {
@@ -183,16 +193,16 @@ impl Publisher for Producer {
 impl Producer {
     async fn send(&self, message: Message) -> Result<Receipt, PublishError> {
         let deadline = Instant::now() + self.config.timeout;
-        let room = self.queue.reserve(batch::size_of(&message)).ok_or(PublishError::QueueFull)?;
+        let permit = self.budget.try_acquire(batch::size_of(&message)).ok_or(PublishError::QueueFull)?;
         let partitions = match self.topic.partitions() {
-            // Boxed: it happens once, and its timer would make room for itself in every request.
+            // Boxed: it happens once, and its timer would make permit for itself in every request.
             0 => Box::pin(self.await_topic(deadline)).await?,
             known => known,
         };
         let partition = self.partition_of(&message, partitions);
         let (reply, answer) = oneshot::channel();
-        self.enqueue(Pending::new(message, deadline, reply, room), partition, partitions)?;
-        // The lane keeps the deadline.
+        self.enqueue(PendingRecord::new(message, deadline, reply, permit), partition, partitions)?;
+        // The queue keeps the deadline.
         answer.await.unwrap_or_else(|_| {
             let reason = "the producer ended before Kafka acknowledged".to_owned();
             Err(PublishError::Unavailable { reason, possibly_written: true })
@@ -205,13 +215,13 @@ impl Producer {
             tokio::select! {
                 biased;
                 known = topic.known_partitions() => known,
-                () = self.cluster.until_away() => 0,
+                () = self.cluster.until_unreachable() => 0,
             }
         };
         match timeout_at(deadline, known).await {
             Ok(partitions) if partitions > 0 => Ok(partitions),
             _ => {
-                let trouble = self.board.trouble(&Topic::part(self.topic.name()));
+                let trouble = self.registry.trouble(&Topic::component(self.topic.name()));
                 let reason = trouble.unwrap_or_else(|| "the topic is not known yet".to_owned());
                 Err(PublishError::Unavailable { reason, possibly_written: false })
             }

@@ -8,10 +8,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use super::carrier::{Carrier, Carriers, Place};
+use super::broker_sink::{BatchSlot, BrokerSink, BrokerSinks};
 use crate::{Cluster, topic, wire::WireError};
 
-/// How often a lane that is throttled looks whether its partition moved.
+/// How often a queue that is throttled looks whether its partition moved.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Writes to one partition.
@@ -20,13 +20,13 @@ pub(super) struct Writer {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     partition: i32,
-    carriers: Arc<Carriers>,
+    sinks: Arc<BrokerSinks>,
     /// The partition's leader, `host:port`, where it is known.
     leader: Option<String>,
-    /// A carrier of its own, while there is trouble.
-    own: Option<Carrier>,
+    /// A sink of its own, while there is trouble.
+    own: Option<BrokerSink>,
     /// What the last batch was to go by.
-    last: Option<Carrier>,
+    last: Option<BrokerSink>,
 }
 
 impl Writer {
@@ -35,19 +35,19 @@ impl Writer {
         cluster: Arc<Cluster>,
         topic: Arc<str>,
         partition: i32,
-        carriers: Arc<Carriers>,
+        sinks: Arc<BrokerSinks>,
     ) -> Self {
-        Self { cluster, topic, partition, carriers, leader: None, own: None, last: None }
+        Self { cluster, topic, partition, sinks, leader: None, own: None, last: None }
     }
 
     /// Whether there is a way to the leader, as far as is known.
     pub(super) fn is_open(&self) -> bool {
-        self.carrier().is_some()
+        self.sink().is_some()
     }
 
     /// Until when Kafka takes nothing, where that is to come.
     pub(super) fn paused_until(&self) -> Option<Instant> {
-        self.carrier()?.paused_until()
+        self.sink()?.paused_until()
     }
 
     /// Asks a broker which one leads the partition: its host and port.
@@ -69,15 +69,15 @@ impl Writer {
         }
     }
 
-    /// Finds a way to that broker: one that other lanes share or may share, or one of its own.
+    /// Finds a way to that broker: one that other queues share or may share, or one of its own.
     pub(super) async fn connect(
         &mut self,
         (host, port): &(String, i32),
         alone: bool,
     ) -> Result<(), WireError> {
         let leader = Cluster::address(host, *port);
-        if alone || self.carriers.to(&leader).is_none() {
-            self.own = Some(self.carriers.another(host, *port).await?);
+        if alone || self.sinks.to(&leader).is_none() {
+            self.own = Some(self.sinks.another(host, *port).await?);
         }
         self.leader = Some(leader);
         if !alone {
@@ -89,7 +89,7 @@ impl Writer {
     /// Its own way is for all who want it.
     pub(super) fn share(&mut self) {
         if let (Some(leader), Some(own)) = (&self.leader, self.own.take()) {
-            self.carriers.offer(leader.clone(), own);
+            self.sinks.offer(leader.clone(), own);
         }
     }
 
@@ -100,23 +100,23 @@ impl Writer {
 
     /// As [`Writer::close`], and nobody else is to take the way that the last batch took.
     pub(super) fn give_up(&mut self) {
-        if let Some(carrier) = &self.last {
-            self.carriers.give_up(carrier);
+        if let Some(sink) = &self.last {
+            self.sinks.give_up(sink);
         }
         self.close();
     }
 
-    /// Waits for a place in the next request to the leader; `None` where the way is closed.
-    pub(super) async fn place(&mut self) -> Result<Option<Place>, WireError> {
-        self.last = self.carrier();
+    /// Waits for a slot in the next request to the leader; `None` where the way is closed.
+    pub(super) async fn slot(&mut self) -> Result<Option<BatchSlot>, WireError> {
+        self.last = self.sink();
         match &self.last {
-            Some(carrier) => carrier.place().await.map(Some),
+            Some(sink) => sink.slot().await.map(Some),
             None => Ok(None),
         }
     }
 
-    fn carrier(&self) -> Option<Carrier> {
-        let own = self.own.as_ref().filter(|own| own.is_under_way());
-        own.cloned().or_else(|| self.carriers.to(self.leader.as_ref()?))
+    fn sink(&self) -> Option<BrokerSink> {
+        let own = self.own.as_ref().filter(|own| own.is_open());
+        own.cloned().or_else(|| self.sinks.to(self.leader.as_ref()?))
     }
 }

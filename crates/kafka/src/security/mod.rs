@@ -1,14 +1,14 @@
 //! How connections to brokers are protected, and who they say they are: TLS and SASL, for rskafka's
 //! connections just as for our own.
 
-mod distrust;
+mod handshake;
 mod sasl;
 mod secret;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use distrust::Distrust;
-pub(crate) use distrust::Refusals;
+pub(crate) use handshake::AuthBackoff;
+pub use handshake::HandshakeError;
 pub use sasl::{Sasl, SaslMechanism};
 pub use secret::Secret;
 #[cfg(feature = "tls")]

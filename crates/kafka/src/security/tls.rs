@@ -107,9 +107,9 @@ impl Tls {
     }
 
     /// What TLS has against a connection, where it is TLS that ended it.
-    pub(crate) fn objection(error: &io::Error) -> Option<String> {
-        let objection = error.get_ref()?.downcast_ref::<TlsError>()?;
-        Some(match objection {
+    pub(crate) fn error(error: &io::Error) -> Option<String> {
+        let error = error.get_ref()?.downcast_ref::<TlsError>()?;
+        Some(match error {
             TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => {
                 "the listener does not speak it".to_owned()
             }
@@ -123,7 +123,7 @@ impl Tls {
                     moment(*not_before)
                 )
             }
-            objection => objection.to_string(),
+            error => error.to_string(),
         })
     }
 }

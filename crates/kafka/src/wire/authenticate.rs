@@ -7,7 +7,7 @@ use kafka_protocol::{
 };
 
 use super::{Connection, WireError};
-use crate::security::{Distrust, Sasl};
+use crate::security::{HandshakeError, Sasl};
 
 impl Connection {
     /// Proves who the client is; before that a broker answers nothing but ApiVersions.
@@ -48,6 +48,6 @@ impl Connection {
 
     fn refused(&self, sasl: &Sasl, reason: String) -> WireError {
         let (address, user) = (self.address().to_owned(), sasl.username.clone());
-        WireError::Distrust(Distrust::Sasl { address, user, reason })
+        WireError::Handshake(HandshakeError::Sasl { address, user, reason })
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_response::AbortedTransaction;
 
-use super::{WireError, batch_head::BatchHead, fetch::malformed, message_set, records, unpack::Room};
+use super::{WireError, batch_head::BatchHead, fetch::malformed, message_set, records, unpack::MemoryBudget};
 use crate::Record;
 
 /// What was decoded.
@@ -40,7 +40,7 @@ pub fn decode_batches(
         partition,
         aborted: aborted.into_iter().peekable(),
         aborting: HashSet::new(),
-        room: Room::new(most),
+        budget: MemoryBudget::new(most),
         append_time: false,
     };
     let (mut read, mut next, is_empty) = (Vec::new(), from, log.is_empty());
@@ -69,7 +69,7 @@ struct Decoding {
     aborted: Peekable<vec::IntoIter<AbortedTransaction>>,
     /// Producers within an aborted transaction, until their marker: as Java's CompletedFetch does it.
     aborting: HashSet<i64>,
-    room: Room,
+    budget: MemoryBudget,
     append_time: bool,
 }
 
@@ -78,7 +78,7 @@ impl Decoding {
     /// is cut short.
     fn split_from(&mut self, log: &mut Bytes, next: i64) -> Result<Option<(i64, Vec<Record>)>, String> {
         if matches!(BatchHead::magic(log), Some(0 | 1)) {
-            let set = message_set::split_from(log, self.partition, &mut self.room);
+            let set = message_set::split_from(log, self.partition, &mut self.budget);
             let set =
                 set.map_err(|reason| format!("what is after offset {next} cannot be decoded: {reason:#}"))?;
             return Ok(set.map(|set| {
@@ -95,7 +95,7 @@ impl Decoding {
             return Ok(Some((next, Vec::new())));
         }
         self.append_time |= head.has_append_time();
-        let decoded = committed_records(self.partition, &head, batch, &mut self.aborting, &mut self.room);
+        let decoded = committed_records(self.partition, &head, batch, &mut self.aborting, &mut self.budget);
         decoded.map(|records| Some((last_offset + 1, records))).map_err(|reason| {
             format!("the batch at offset {} cannot be decoded: {reason:#}", head.base_offset)
         })
@@ -108,10 +108,10 @@ fn committed_records(
     head: &BatchHead,
     batch: Bytes,
     aborting: &mut HashSet<i64>,
-    room: &mut Room,
+    budget: &mut MemoryBudget,
 ) -> anyhow::Result<Vec<Record>> {
     if head.is_control() {
-        let markers = records::decode(partition, head, batch, room)?;
+        let markers = records::decode(partition, head, batch, budget)?;
         if is_abort(&markers)? {
             aborting.remove(&head.producer_id);
         }
@@ -120,7 +120,7 @@ fn committed_records(
     if head.is_transactional() && aborting.contains(&head.producer_id) {
         return Ok(Vec::new());
     }
-    records::decode(partition, head, batch, room)
+    records::decode(partition, head, batch, budget)
 }
 
 /// A marker's key is its version and its type; type 0 is ABORT (`ControlRecordType` in Java). Compaction leaves

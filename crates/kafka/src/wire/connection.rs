@@ -62,7 +62,7 @@ impl Connection {
         let opened = opened.map_err(|mut errors| {
             errors.pop().unwrap_or_else(|| failed(io::Error::other("the name has no address")))
         });
-        let mut connection = opened.map_err(|error| error.or_distrust(address))?;
+        let mut connection = opened.map_err(|error| error.or_handshake_error(address))?;
         if let Some(sasl) = &config.security.sasl {
             connection.authenticate(sasl).await?;
         }

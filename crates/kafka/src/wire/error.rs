@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use kafka_protocol::ResponseError;
 use thiserror::Error;
 
-use crate::security::Distrust;
+use crate::security::HandshakeError;
 #[cfg(feature = "tls")]
 use crate::security::Tls;
 
@@ -40,7 +40,7 @@ pub enum WireError {
     },
     /// The broker and this client do not trust each other.
     #[error(transparent)]
-    Distrust(#[from] Distrust),
+    Handshake(#[from] HandshakeError),
     /// No answer within the deadline.
     #[error("{what} was not answered within {after:?}")]
     TimedOut {
@@ -94,12 +94,12 @@ pub enum WireError {
 impl WireError {
     /// The distrust behind it, where TLS ended the connection: a broker says what it has against a client's
     /// certificate only after the handshake (RFC 8446, 4.4.2.4).
-    pub(super) fn or_distrust(self, address: &str) -> Self {
+    pub(super) fn or_handshake_error(self, address: &str) -> Self {
         #[cfg(feature = "tls")]
         if let Self::Connect { source, .. } | Self::Broken { source, .. } = &self
-            && let Some(reason) = Tls::objection(source)
+            && let Some(reason) = Tls::error(source)
         {
-            return Self::Distrust(Distrust::Tls { address: address.to_owned(), reason });
+            return Self::Handshake(HandshakeError::Tls { address: address.to_owned(), reason });
         }
         #[cfg(not(feature = "tls"))]
         let _ = address;
@@ -107,7 +107,7 @@ impl WireError {
     }
 
     /// Whether nothing is there that could answer: nothing listens, or the name is of nobody.
-    pub(crate) fn is_of_absence(&self) -> bool {
+    pub(crate) fn is_nobody_there(&self) -> bool {
         let (Self::Connect { source, .. } | Self::Advertised { source, .. }) = self else { return false };
         source.kind() == io::ErrorKind::ConnectionRefused || is_of_name(source)
     }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf, Bytes};
 use flate2::Crc;
 
-use super::unpack::{Room, unpack};
+use super::unpack::{MemoryBudget, unpack};
 use crate::{Record, message::timestamp};
 
 /// The offset and the size before each message.
@@ -30,22 +30,22 @@ pub(super) struct Messages {
 pub(super) fn split_from(
     log: &mut Bytes,
     partition: i32,
-    room: &mut Room,
+    budget: &mut MemoryBudget,
 ) -> anyhow::Result<Option<Messages>> {
     let Some(outer) = Message::split_from(log)? else { return Ok(None) };
     let (last_offset, append_time) = (outer.offset, outer.has_append_time());
     if outer.codec() == 0 {
-        room.take(size_of::<Record>())?;
+        budget.take(size_of::<Record>())?;
         let time = outer.time;
         return Ok(Some(Messages { records: vec![outer.record(partition, time)], last_offset, append_time }));
     }
     let packed = outer.value.clone().context("compressed, and without a value")?;
-    let mut set = unpack(outer.codec(), packed, room)?;
+    let mut set = unpack(outer.codec(), packed, budget)?;
     let mut inner = Vec::new();
     while !set.is_empty() {
         let message = Message::split_from(&mut set)?.context("a message within is cut short")?;
         ensure!(message.magic == outer.magic && message.codec() == 0, "a message within is of another kind");
-        room.take(size_of_val(&message) + size_of::<Record>())?;
+        budget.take(size_of_val(&message) + size_of::<Record>())?;
         inner.push(message);
     }
     let last = inner.last().context("no message is within")?.offset;

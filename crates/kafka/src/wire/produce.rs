@@ -100,14 +100,14 @@ pub fn encode_batch<'a>(messages: impl Iterator<Item = &'a Message> + Clone) -> 
     let timestamps = messages.clone().map(|message| message.timestamp.timestamp_millis());
     let first = timestamps.clone().next().unwrap_or_default();
     let last = timestamps.max().unwrap_or_default();
-    let places = messages.enumerate().map(|(delta, message)| Place {
+    let entries = messages.enumerate().map(|(delta, message)| BatchEntry {
         message,
         offset: delta as i64,
         timestamp: message.timestamp.timestamp_millis() - first,
     });
     let (mut count, mut size) = (0, RECORDS);
-    for place in places.clone() {
-        let length = place.length();
+    for entry in entries.clone() {
+        let length = entry.length();
         count += 1;
         size += varint_size(length as i64) + length;
     }
@@ -125,7 +125,7 @@ pub fn encode_batch<'a>(messages: impl Iterator<Item = &'a Message> + Clone) -> 
     batch.put_i16(NONE.into());
     batch.put_i32(NONE.into());
     batch.put_i32(count);
-    places.for_each(|place| place.put(&mut batch));
+    entries.for_each(|entry| entry.put(&mut batch));
     let checksum = crc32c::crc32c(&batch[CHECKED..]);
     batch[CHECKSUM..CHECKED].copy_from_slice(&checksum.to_be_bytes());
     batch.into()
@@ -133,13 +133,13 @@ pub fn encode_batch<'a>(messages: impl Iterator<Item = &'a Message> + Clone) -> 
 
 /// A message at its place in a batch: how far its offset and timestamp are from the first's.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct BatchEntry<'a> {
     message: &'a Message,
     offset: i64,
     timestamp: i64,
 }
 
-impl Place<'_> {
+impl BatchEntry<'_> {
     /// The record's bytes, its own length before them not counted.
     fn length(self) -> usize {
         let Message { key, value, headers, .. } = self.message;

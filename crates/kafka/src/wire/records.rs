@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 
 use super::{
     batch_head::BatchHead,
-    unpack::{Room, unpack},
+    unpack::{MemoryBudget, unpack},
 };
 use crate::{Record, message::timestamp};
 
@@ -21,19 +21,19 @@ pub(super) fn decode(
     partition: i32,
     head: &BatchHead,
     mut batch: Bytes,
-    room: &mut Room,
+    budget: &mut MemoryBudget,
 ) -> anyhow::Result<Vec<Record>> {
     if head.records == 0 {
         return Ok(Vec::new()); // as compaction leaves it
     }
     batch.advance(BatchHead::SIZE);
-    let mut rest = unpack(head.codec(), batch, room)?;
+    let mut rest = unpack(head.codec(), batch, budget)?;
     ensure!(head.records <= rest.len() / LEAST, "it promises {} records", head.records);
-    room.take(head.records * size_of::<Record>())?;
+    budget.take(head.records * size_of::<Record>())?;
     let mut records = Vec::with_capacity(head.records);
     for _ in 0..head.records {
         let mut body = bytes(&mut rest)?.context("a record without a length")?;
-        let record = record(partition, head, &mut body, room)?;
+        let record = record(partition, head, &mut body, budget)?;
         // Else what is marked as done would not be what was.
         let least = records.last().map_or(head.base_offset, |last: &Record| last.offset + 1);
         ensure!((least..=head.last_offset()).contains(&record.offset), "its offsets are out of order");
@@ -42,7 +42,12 @@ pub(super) fn decode(
     Ok(records)
 }
 
-fn record(partition: i32, head: &BatchHead, body: &mut Bytes, room: &mut Room) -> anyhow::Result<Record> {
+fn record(
+    partition: i32,
+    head: &BatchHead,
+    body: &mut Bytes,
+    budget: &mut MemoryBudget,
+) -> anyhow::Result<Record> {
     let _attributes = body.try_get_u8().context("a record is cut short")?;
     let timestamp_delta = varint(body)?;
     let offset = head.base_offset.checked_add(varint(body)?).context("an offset beyond all")?;
@@ -51,7 +56,7 @@ fn record(partition: i32, head: &BatchHead, body: &mut Bytes, room: &mut Room) -
     for _ in 0..varint(body)? {
         let name = bytes(body)?.context("a header without a name")?;
         let header = (String::from_utf8_lossy(&name).into_owned(), bytes(body)?);
-        room.take(size_of_val(&header) + header.0.len())?;
+        budget.take(size_of_val(&header) + header.0.len())?;
         headers.push(header);
     }
     let timestamp = timestamp(head.time(timestamp_delta));

@@ -1,4 +1,4 @@
-//! Unpacking a batch's records, within the room that there is.
+//! Unpacking a batch's records, within the budget that there is.
 //!
 //! Whoever may write to a topic can put a batch there of which the broker bounds the packed size alone: a
 //! megabyte of zstd can become gigabytes. kafka-protocol's own codecs have no bound.
@@ -17,12 +17,12 @@ const SNAPPY_MOST: usize = 22;
 
 /// What decoding may yet take, in bytes: a few bytes on the wire can become a thousand times as many.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct MemoryBudget {
     most: usize,
     left: usize,
 }
 
-impl Room {
+impl MemoryBudget {
     pub(super) fn new(most: usize) -> Self {
         Self { most, left: most }
     }
@@ -40,46 +40,46 @@ impl Room {
 }
 
 /// The records of a batch as they were before `codec` (`CompressionType` in Java) packed them.
-pub(super) fn unpack(codec: i16, packed: Bytes, room: &mut Room) -> anyhow::Result<Bytes> {
+pub(super) fn unpack(codec: i16, packed: Bytes, budget: &mut MemoryBudget) -> anyhow::Result<Bytes> {
     match codec {
         0 => Ok(packed),
-        1 => read(flate2::read::GzDecoder::new(&packed[..]), room).context("gzip"),
-        2 => snappy(packed, room).context("snappy"),
-        3 => read(lz4::Decoder::new(&packed[..])?, room).context("lz4"),
-        4 => read(zstd::Decoder::with_buffer(&packed[..])?, room).context("zstd"),
+        1 => read(flate2::read::GzDecoder::new(&packed[..]), budget).context("gzip"),
+        2 => snappy(packed, budget).context("snappy"),
+        3 => read(lz4::Decoder::new(&packed[..])?, budget).context("lz4"),
+        4 => read(zstd::Decoder::with_buffer(&packed[..])?, budget).context("zstd"),
         unknown => bail!("its codec {unknown} is unknown"),
     }
 }
 
-fn read(unpacking: impl Read, room: &mut Room) -> anyhow::Result<Bytes> {
+fn read(unpacking: impl Read, budget: &mut MemoryBudget) -> anyhow::Result<Bytes> {
     let mut unpacked = Vec::new();
     // One more tells what just fits from what does not.
-    let most = u64::try_from(room.left())?.saturating_add(1);
+    let most = u64::try_from(budget.left())?.saturating_add(1);
     unpacking.take(most).read_to_end(&mut unpacked)?;
-    room.take(unpacked.len())?;
+    budget.take(unpacked.len())?;
     Ok(unpacked.into())
 }
 
 /// Blocks with their length before them, as Java frames them, or one block without a frame.
-fn snappy(mut packed: Bytes, room: &mut Room) -> anyhow::Result<Bytes> {
+fn snappy(mut packed: Bytes, budget: &mut MemoryBudget) -> anyhow::Result<Bytes> {
     let mut unpacked = Vec::new();
     if packed.len() < XERIAL_SIZE || !packed.starts_with(XERIAL) {
-        snappy_block(&packed, &mut unpacked, room)?;
+        snappy_block(&packed, &mut unpacked, budget)?;
         return Ok(unpacked.into());
     }
     packed.advance(XERIAL_SIZE);
     while !packed.is_empty() {
         let length = packed.try_get_u32()? as usize;
         ensure!(length <= packed.len(), "a block of {length} bytes is cut short");
-        snappy_block(&packed.split_to(length), &mut unpacked, room)?;
+        snappy_block(&packed.split_to(length), &mut unpacked, budget)?;
     }
     Ok(unpacked.into())
 }
 
-fn snappy_block(block: &[u8], unpacked: &mut Vec<u8>, room: &mut Room) -> anyhow::Result<()> {
+fn snappy_block(block: &[u8], unpacked: &mut Vec<u8>, budget: &mut MemoryBudget) -> anyhow::Result<()> {
     let length = snap::raw::decompress_len(block)?;
     ensure!(length / SNAPPY_MOST <= block.len(), "a block of {} bytes promises {length}", block.len());
-    room.take(length)?;
+    budget.take(length)?;
     let start = unpacked.len();
     unpacked.resize(start + length, 0);
     snap::raw::Decoder::new().decompress(block, &mut unpacked[start..])?;

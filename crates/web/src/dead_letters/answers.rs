@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use highwater_kafka::dead_letter::{RedriveError, Unreadable};
+use highwater_kafka::dead_letter::{DlqReadError, RedriveError};
 use sync_wrapper::SyncStream;
 use tokio::time::Instant;
 use warp::{
@@ -14,36 +14,41 @@ use warp::{
 };
 
 use super::{
-    Desk,
+    DlqAdmin,
     listing::Listing,
     request::{self, Asked},
 };
 use crate::http::{JSON, NDJSON, Problem, json_text, prefers_ndjson};
 
 /// `GET /dead-letters`: the newest first.
-pub(super) async fn list(desk: Arc<Desk>, path: &str, query: &str, accept: Option<HeaderValue>) -> Response {
-    answer(desk, path, query, accept).await.unwrap_or_else(Reply::into_response)
+pub(super) async fn list(
+    admin: Arc<DlqAdmin>,
+    path: &str,
+    query: &str,
+    accept: Option<HeaderValue>,
+) -> Response {
+    answer(admin, path, query, accept).await.unwrap_or_else(Reply::into_response)
 }
 
 async fn answer(
-    desk: Arc<Desk>,
+    admin: Arc<DlqAdmin>,
     path: &str,
     query: &str,
     accept: Option<HeaderValue>,
 ) -> Result<Response, Problem> {
     let asked = Asked::read(query)?;
     let lines = accept.is_some_and(|accept| prefers_ndjson(accept.as_bytes()));
-    let mut listing = Listing::begin(desk, asked, lines).await;
+    let mut listing = Listing::begin(admin, asked, lines).await;
     let (first, next) = listing.first().await.map_err(|error| {
         log::warn!("{error}");
         unreadable(&error)
     })?;
     let link = listing.asked().limit.zip(next);
-    let link = link.map(|(limit, place)| listing.asked().next_link(path, limit, &place));
+    let link = link.map(|(limit, cursor)| listing.asked().next_link(path, limit, &cursor));
     let others = stream::try_unfold(listing, |mut listing| async move {
         let piece =
             listing.piece().await.inspect_err(|error| log::error!("an answer is broken off: {error}"))?;
-        Ok::<_, Unreadable>(piece.map(|piece| (piece, listing)))
+        Ok::<_, DlqReadError>(piece.map(|piece| (piece, listing)))
     });
     let whole = stream::once(std::future::ready(Ok(first))).chain(others);
     let mut response = warp::reply::stream(SyncStream::new(whole)).into_response();
@@ -58,16 +63,16 @@ async fn answer(
 }
 
 /// `POST /dead-letters/redrive`: what became of it.
-pub(super) async fn redrive(desk: Arc<Desk>, body: Result<Bytes, Problem>) -> Response {
-    let max_depth = desk.limits.max_depth;
+pub(super) async fn redrive(admin: Arc<DlqAdmin>, body: Result<Bytes, Problem>) -> Response {
+    let max_depth = admin.limits.max_depth;
     let read = body.and_then(|body| request::selection(json_text(&body, max_depth)?));
     let selection = match read {
         Ok(selection) => selection,
         Err(problem) => return problem.into_response(),
     };
-    let until = Instant::now() + desk.redrive_for;
+    let until = Instant::now() + admin.redrive_for;
     // On its own: a client that goes away does not cut it off between sending and committing.
-    let work = tokio::spawn(async move { desk.redriver.redrive(&selection, until).await });
+    let work = tokio::spawn(async move { admin.redriver.redrive(&selection, until).await });
     let problem = match work.await {
         Ok(Ok(report)) => match serde_json::to_vec(&report) {
             Ok(body) => {
@@ -92,8 +97,8 @@ pub(super) fn not_begun(error: &RedriveError) -> Problem {
     }
 }
 
-/// 503: the letters cannot be read now.
-pub(super) fn unreadable(error: &Unreadable) -> Problem {
+/// 503: the dead letters cannot be read now.
+pub(super) fn unreadable(error: &DlqReadError) -> Problem {
     Problem::unavailable(error.to_string(), 1)
 }
 

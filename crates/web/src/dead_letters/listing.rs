@@ -3,38 +3,38 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use highwater_kafka::dead_letter::{Letters, Place, Settled, Unreadable};
+use highwater_kafka::dead_letter::{DlqCursor, DlqPage, DlqReadError, RedriveProgress};
 
-use super::{Desk, request::Asked, shown};
+use super::{DlqAdmin, request::Asked, shown};
 
-/// How many letters are read at a time where no limit was given.
+/// How many dead letters are read at a time where no limit was given.
 const AT_ONCE: usize = 200;
 
 /// A listing.
 pub(super) struct Listing {
-    desk: Arc<Desk>,
+    admin: Arc<DlqAdmin>,
     asked: Asked,
     lines: bool,
     count: u64,
-    /// Which letters were sent back, where Kafka told.
-    settled: Option<BTreeMap<i32, Settled>>,
+    /// Which dead letters were sent back, where Kafka told.
+    progress: Option<BTreeMap<i32, RedriveProgress>>,
     /// Where to go on; `None` at the end.
     next: Option<Step>,
 }
 
 /// What comes next.
 enum Step {
-    Read(Option<Place>),
+    Read(Option<DlqCursor>),
     Close,
 }
 
 impl Listing {
-    pub(super) async fn begin(desk: Arc<Desk>, asked: Asked, lines: bool) -> Self {
-        let settled = desk.redriver.settled().await;
-        let settled =
-            settled.inspect_err(|error| log::debug!("what was sent back is not known: {error}")).ok();
-        let next = Some(Step::Read(asked.place.clone()));
-        Self { desk, asked, lines, count: 0, settled, next }
+    pub(super) async fn begin(admin: Arc<DlqAdmin>, asked: Asked, lines: bool) -> Self {
+        let progress = admin.redriver.progress().await;
+        let progress =
+            progress.inspect_err(|error| log::debug!("what was sent back is not known: {error}")).ok();
+        let next = Some(Step::Read(asked.cursor.clone()));
+        Self { admin, asked, lines, count: 0, progress, next }
     }
 
     /// What was asked for.
@@ -43,7 +43,7 @@ impl Listing {
     }
 
     /// The first piece, and where the page after this one begins, should this be a page.
-    pub(super) async fn first(&mut self) -> Result<(Bytes, Option<Place>), Unreadable> {
+    pub(super) async fn first(&mut self) -> Result<(Bytes, Option<DlqCursor>), DlqReadError> {
         let mut piece = Vec::new();
         if !self.lines {
             piece.extend_from_slice(b"{\"deadLetters\":[");
@@ -53,7 +53,7 @@ impl Listing {
     }
 
     /// The next piece; `None` after the last one.
-    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, Unreadable> {
+    pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, DlqReadError> {
         let mut piece = Vec::new();
         while piece.is_empty() {
             match &self.next {
@@ -73,24 +73,24 @@ impl Listing {
     }
 
     /// Adds a page; returns where the one after it begins, should this be the only one.
-    async fn add(&mut self, piece: &mut Vec<u8>) -> Result<Option<Place>, Unreadable> {
-        let Some(Step::Read(place)) = &self.next else { return Ok(None) };
+    async fn add(&mut self, piece: &mut Vec<u8>) -> Result<Option<DlqCursor>, DlqReadError> {
+        let Some(Step::Read(cursor)) = &self.next else { return Ok(None) };
         let limit = self.asked.limit.unwrap_or(AT_ONCE);
-        let found = self.desk.archive.newest(&self.asked.filter, place.as_ref(), limit).await?;
-        let Letters { letters, next } = found;
-        for letter in &letters {
+        let found = self.admin.reader.newest(&self.asked.filter, cursor.as_ref(), limit).await?;
+        let DlqPage { dead_letters, next } = found;
+        for dead_letter in &dead_letters {
             if self.count > 0 && !self.lines {
                 piece.push(b',');
             }
             self.count += 1;
-            shown::push(piece, letter, self.settled.as_ref());
+            shown::push(piece, dead_letter, self.progress.as_ref());
             if self.lines {
                 piece.push(b'\n');
             }
         }
         let is_page = self.asked.limit.is_some();
         self.next = Some(match &next {
-            Some(place) if !is_page => Step::Read(Some(place.clone())),
+            Some(cursor) if !is_page => Step::Read(Some(cursor.clone())),
             _ => Step::Close,
         });
         Ok(next.filter(|_| is_page))

@@ -1,4 +1,4 @@
-//! Dead letters for those who look after a service: listed and sent back, over REST and from a shell.
+//! Dead dead letters for those who look after a service: listed and sent back, over REST and from a shell.
 //!
 //! Whatever the service, a dead letter is a record and a reason: nothing here knows an event. The mechanism is
 //! in [`highwater_kafka::dead_letter`].
@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use highwater_kafka::{
     Cluster, ConsumerConfig, Publisher, Topic,
-    dead_letter::{Archive, Redriver},
+    dead_letter::{DlqReader, Redriver},
 };
 
 use crate::http::{Bearer, BodyLimits, Door};
@@ -38,8 +38,8 @@ pub struct Config {
 
 /// The dead letters of one topic, and who may see to them.
 #[derive(Debug)]
-pub struct Desk {
-    archive: Archive,
+pub struct DlqAdmin {
+    reader: DlqReader,
     redriver: Redriver,
     door: Arc<Door>,
     limits: BodyLimits,
@@ -52,7 +52,7 @@ pub struct Topics {
     /// The way to both.
     pub cluster: Arc<Cluster>,
     /// The dead letter topic.
-    pub letters: Topic,
+    pub dead_letters: Topic,
     /// The name of the topic that they came from.
     pub source: Arc<str>,
     /// What writes to that topic.
@@ -60,25 +60,25 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// To read the letters by, and to send them back.
-    fn open(self, consumer: &ConsumerConfig, redrive_max: u32) -> (Archive, Redriver) {
-        let archive = Archive::new(self.cluster, self.letters, consumer.fetch_max_bytes, PATIENCE);
-        let redriver = Redriver::new(archive.clone(), self.publisher, &self.source, consumer, redrive_max);
-        (archive, redriver)
+    /// To read the dead letters by, and to send them back.
+    fn open(self, consumer: &ConsumerConfig, redrive_max: u32) -> (DlqReader, Redriver) {
+        let reader = DlqReader::new(self.cluster, self.dead_letters, consumer.fetch_max_bytes, PATIENCE);
+        let redriver = Redriver::new(reader.clone(), self.publisher, &self.source, consumer, redrive_max);
+        (reader, redriver)
     }
 }
 
 impl std::fmt::Debug for Topics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Topics")
-            .field("letters", &self.letters)
+            .field("letters", &self.dead_letters)
             .field("source", &self.source)
             .finish_non_exhaustive()
     }
 }
 
-impl Desk {
-    /// A desk behind that door; requests are answered within `request_timeout`.
+impl DlqAdmin {
+    /// A admin behind that door; requests are answered within `request_timeout`.
     pub fn new(
         topics: Topics,
         consumer: &ConsumerConfig,
@@ -87,12 +87,12 @@ impl Desk {
         limits: BodyLimits,
         request_timeout: Duration,
     ) -> Self {
-        let (archive, redriver) = topics.open(consumer, redrive_max);
-        // The letters under way, their commit and the leave come after that.
-        Self { archive, redriver, door, limits, redrive_for: request_timeout / 2 }
+        let (reader, redriver) = topics.open(consumer, redrive_max);
+        // The dead letters under way, their commit and the leave come after that.
+        Self { reader, redriver, door, limits, redrive_for: request_timeout / 2 }
     }
 
-    /// The service stops: a redrive that is at work ends after the letters that are on their way.
+    /// The service stops: a redrive that is at work ends after the dead letters that are on their way.
     pub fn close(&self) {
         self.redriver.stop();
     }

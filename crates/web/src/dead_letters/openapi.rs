@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use highwater_kafka::dead_letter::{RedriveError, Report, Unreadable};
+use highwater_kafka::dead_letter::{DlqReadError, RedriveError, RedriveReport};
 use serde_json::{Value, json};
 use warp::http::header;
 
@@ -37,12 +37,12 @@ pub fn describe(document: &mut Document) {
             })
             .problem("limited", "Too many wrong tokens came.", limited(Duration::from_secs(59)))
     };
-    let letter = document.schema::<Shown<'_>>();
+    let dead_letter = document.schema::<Shown<'_>>();
     let listing = json!({
         "type": "object",
         "required": ["deadLetters", "count"],
         "properties": {
-            "deadLetters": { "type": "array", "items": letter },
+            "deadLetters": { "type": "array", "items": dead_letter },
             "count": { "type": "integer", "minimum": 0 },
         },
     });
@@ -65,16 +65,16 @@ pub fn describe(document: &mut Document) {
             .invalid("limit", "must be from 1 to 1000")
             .answers(
                 200,
-                Answer::new("The letters; a line each where Accept asks for that.")
+                Answer::new("The dead letters; a line each where Accept asks for that.")
                     .json(listing, &json!({ "deadLetters": [example()], "count": 1 }))
                     .of(NDJSON, text(), &format!("{}\n", example()))
                     .header(header::LINK)
                     .always(header::VARY),
             )
-            .problem("unreadable", "Kafka does not answer.", unreadable(&Unreadable(away()))),
+            .problem("unreadable", "Kafka does not answer.", unreadable(&DlqReadError(away()))),
     );
     let chosen = document.schema::<Chosen>();
-    let report = document.schema::<Report>();
+    let report = document.schema::<RedriveReport>();
     document.add(
         "/dead-letters/redrive",
         secured(Operation::new("post", "redrive", "Sends dead letters back to where they came from"))
@@ -84,7 +84,7 @@ pub fn describe(document: &mut Document) {
             .answers(
                 200,
                 Answer::new("What became of it.")
-                    .json(report, &Report { redriven: 3, complete: true, ..Report::default() }),
+                    .json(report, &RedriveReport { redriven: 3, complete: true, ..RedriveReport::default() }),
             )
             .problem("busy", "Another redrive is at work.", not_begun(&RedriveError::Busy))
             .problem("unavailable", "Kafka does not answer.", not_begun(&RedriveError::Unavailable(away()))),

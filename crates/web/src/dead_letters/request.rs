@@ -1,6 +1,6 @@
-//! What a request says: which letters to list, or to send back.
+//! What a request says: which dead letters to list, or to send back.
 
-use highwater_kafka::dead_letter::{Filter, Place, Position, Selection};
+use highwater_kafka::dead_letter::{DlqCursor, DlqFilter, DlqPosition, RedriveSelection};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -9,16 +9,16 @@ use crate::{
     timestamp,
 };
 
-/// The most letters of one page.
+/// The most dead letters of one page.
 pub(super) const MAX_LIMIT: usize = 1_000;
-/// The most letters that one request can name.
+/// The most dead letters that one request can name.
 const MAX_POSITIONS: usize = 1_000;
 
-/// The letters that were asked for.
+/// The dead letters that were asked for.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) filter: Filter,
-    pub(super) place: Option<Place>,
+    pub(super) filter: DlqFilter,
+    pub(super) cursor: Option<DlqCursor>,
     pub(super) limit: Option<usize>,
 }
 
@@ -26,7 +26,7 @@ impl Asked {
     pub(super) fn read(query: &str) -> Result<Self, Problem> {
         let mut parameters = Parameters::new(query);
         let asked = Self {
-            filter: Filter {
+            filter: DlqFilter {
                 reason: parameters.text("reason"),
                 source_partition: parameters.parsed("partition", |text| {
                     text.parse().ok().filter(|number| *number >= 0).ok_or("must be a partition, such as 0")
@@ -41,8 +41,8 @@ impl Asked {
                     .filter(|limit| (1..=MAX_LIMIT).contains(limit))
                     .ok_or("must be from 1 to 1000")
             }),
-            place: parameters.parsed("cursor", |text| {
-                Place::from_text(text).ok_or("is none of this listing: start again without it")
+            cursor: parameters.parsed("cursor", |text| {
+                DlqCursor::from_text(text).ok_or("is none of this listing: start again without it")
             }),
         };
         parameters.finish()?;
@@ -50,8 +50,8 @@ impl Asked {
     }
 
     /// The page after this one, as a `Link` header has it.
-    pub(super) fn next_link(&self, path: &str, limit: usize, place: &Place) -> String {
-        let Filter { reason, source_partition, key, from, to } = &self.filter;
+    pub(super) fn next_link(&self, path: &str, limit: usize, cursor: &DlqCursor) -> String {
+        let DlqFilter { reason, source_partition, key, from, to } = &self.filter;
         let parameters = [
             ("reason", reason.clone()),
             ("partition", source_partition.map(|partition| partition.to_string())),
@@ -59,13 +59,13 @@ impl Asked {
             ("from", from.map(|moment| moment.to_rfc3339())),
             ("to", to.map(|moment| moment.to_rfc3339())),
             ("limit", Some(limit.to_string())),
-            ("cursor", Some(place.to_text())),
+            ("cursor", Some(cursor.to_text())),
         ];
         next_link(path, parameters.into_iter().filter_map(|(name, value)| Some((name, value?))))
     }
 }
 
-/// Which letters are to be sent back: exactly one of these.
+/// Which dead letters are to be sent back: exactly one of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Redrive", extend("minProperties" = 1, "maxProperties" = 1))]
@@ -78,26 +78,26 @@ pub(super) struct Chosen {
     reason: Option<String>,
     /// Those at these places of the dead letter topic.
     #[schemars(skip_serializing_if = "Option::is_none", length(min = 1, max = MAX_POSITIONS), extend("type" = "array"))]
-    positions: Option<Vec<Position>>,
+    positions: Option<Vec<DlqPosition>>,
 }
 
 /// Reads the body of a redrive: exactly one of `all`, `reason` and `positions`.
-pub(super) fn selection(body: &str) -> Result<Selection, Problem> {
-    const ONE: &str = "name the letters by one of {\"all\":true}, {\"reason\":\"…\"} and \
+pub(super) fn selection(body: &str) -> Result<RedriveSelection, Problem> {
+    const ONE: &str = "name the dead letters by one of {\"all\":true}, {\"reason\":\"…\"} and \
                        {\"positions\":[{\"partition\":0,\"offset\":0}]}";
 
     let body: Chosen =
         serde_json::from_str(body).map_err(|error| Problem::bad_request(format!("{ONE}: {error}")))?;
     let invalid = |field, message| Err(Problem::invalid(vec![FieldError::new(field, message)]));
     match (body.all, body.reason, body.positions) {
-        (Some(true), None, None) => Ok(Selection::All),
+        (Some(true), None, None) => Ok(RedriveSelection::All),
         (Some(false), None, None) => invalid("all", "must be true"),
         (None, Some(reason), None) if reason.is_empty() => invalid("reason", "must not be empty"),
-        (None, Some(reason), None) => Ok(Selection::Reason(reason)),
+        (None, Some(reason), None) => Ok(RedriveSelection::Reason(reason)),
         (None, None, Some(positions)) if !(1..=MAX_POSITIONS).contains(&positions.len()) => {
             invalid("positions", "must be from 1 to 1000 of them")
         }
-        (None, None, Some(positions)) => Ok(Selection::Positions(positions.into_iter().collect())),
+        (None, None, Some(positions)) => Ok(RedriveSelection::Positions(positions.into_iter().collect())),
         _ => Err(Problem::bad_request(ONE)),
     }
 }

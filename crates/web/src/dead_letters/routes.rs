@@ -5,46 +5,49 @@ use std::{net::IpAddr, sync::Arc};
 use bytes::Bytes;
 use warp::{Filter, Rejection, Reply, filters::path::FullPath, http::HeaderValue, path};
 
-use super::{Desk, answers};
+use super::{DlqAdmin, answers};
 use crate::http::{Problem, Route, caller, first_of, header, json_body, query, reads, with};
 
 /// `GET /dead-letters` and `POST /dead-letters/redrive`. Whoever does not bear the token gets 401.
-pub fn routes(desk: Arc<Desk>) -> Route {
-    let limits = desk.limits;
+pub fn routes(admin: Arc<DlqAdmin>) -> Route {
+    let limits = admin.limits;
     let list = path!("dead-letters")
         .and(reads())
-        .and(with(&desk))
+        .and(with(&admin))
         .and(header("authorization"))
         .and(caller())
         .and(warp::path::full())
         .and(query())
         .and(header("accept"))
         .then(
-            |desk: Arc<Desk>,
+            |admin: Arc<DlqAdmin>,
              authorization: Option<HeaderValue>,
              caller: Option<IpAddr>,
              path: FullPath,
              query: String,
              accept: Option<HeaderValue>| async move {
-                match desk.door.admit(authorization.as_ref(), caller, "listing dead letters").await {
-                    Ok(()) => answers::list(desk, path.as_str(), &query, accept).await,
+                match admin.door.admit(authorization.as_ref(), caller, "listing dead letters").await {
+                    Ok(()) => answers::list(admin, path.as_str(), &query, accept).await,
                     Err(problem) => problem.into_response(),
                 }
             },
         );
     let admitted = path!("dead-letters" / "redrive")
         .and(warp::post())
-        .and(with(&desk))
+        .and(with(&admin))
         .and(header("authorization"))
         .and(caller())
-        .and_then(|desk: Arc<Desk>, authorization: Option<HeaderValue>, caller: Option<IpAddr>| async move {
-            let admitted = desk.door.admit(authorization.as_ref(), caller, "sending dead letters back").await;
-            Ok::<_, Rejection>((admitted, desk))
-        });
+        .and_then(
+            |admin: Arc<DlqAdmin>, authorization: Option<HeaderValue>, caller: Option<IpAddr>| async move {
+                let admitted =
+                    admin.door.admit(authorization.as_ref(), caller, "sending dead letters back").await;
+                Ok::<_, Rejection>((admitted, admin))
+            },
+        );
     let redrive = admitted.and(json_body(limits)).then(
-        |(admitted, desk): (Result<(), Problem>, Arc<Desk>), body: Result<Bytes, Problem>| async move {
+        |(admitted, admin): (Result<(), Problem>, Arc<DlqAdmin>), body: Result<Bytes, Problem>| async move {
             match admitted {
-                Ok(()) => answers::redrive(desk, body).await,
+                Ok(()) => answers::redrive(admin, body).await,
                 Err(problem) => problem.into_response(),
             }
         },

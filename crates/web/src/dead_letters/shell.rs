@@ -4,8 +4,8 @@ use std::{convert::Infallible, io::Write, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use highwater_kafka::{
-    Board, Cluster, ClusterConfig, ConsumerConfig, Producer, ProducerConfig, Topic, TopicConfig,
-    dead_letter::{Filter, Report, Selection},
+    Cluster, ClusterConfig, ConsumerConfig, Producer, ProducerConfig, StatusRegistry, Topic, TopicConfig,
+    dead_letter::{DlqFilter, RedriveReport, RedriveSelection},
     exists,
 };
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{Topics, shown};
 use crate::shutdown::Shutdown;
 
-/// How many letters are read at a time.
+/// How many dead letters are read at a time.
 const AT_ONCE: usize = 200;
 /// A redrive works for so long at most; what is left is seen to by the next.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -21,18 +21,18 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
-    /// To show letters, a line of JSON each, the newest first.
+    /// To show dead letters, a line of JSON each, the newest first.
     List {
         /// Which.
-        filter: Filter,
+        filter: DlqFilter,
         /// How many at most.
         limit: Option<usize>,
     },
-    /// To send letters back.
-    Redrive(Selection),
+    /// To send dead letters back.
+    Redrive(RedriveSelection),
 }
 
-/// Where the letters are, and how they are read and sent back.
+/// Where the dead letters are, and how they are read and sent back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Kafka.
@@ -43,7 +43,7 @@ pub struct Settings {
     pub dead_letter_topic: TopicConfig,
     /// How they are sent back.
     pub producer: ProducerConfig,
-    /// How they are read; its group is whose letters they are.
+    /// How they are read; its group is whose dead letters they are.
     pub consumer: ConsumerConfig,
     /// How often a record may be sent back.
     pub redrive_max: u32,
@@ -75,39 +75,45 @@ pub async fn run(
 ) -> anyhow::Result<bool> {
     let cluster = Arc::new(Cluster::new(settings.kafka));
     check_topics(&cluster, [&settings.dead_letter_topic.name, &settings.topic.name]).await?;
-    let board = Arc::new(Board::new());
+    let registry = Arc::new(StatusRegistry::new());
     let max_age = settings.consumer.metadata_max_age;
-    let follow = |topic| Topic::follow(Arc::clone(&cluster), topic, max_age, Arc::clone(&board));
-    let (source, letters) = (follow(settings.topic), follow(settings.dead_letter_topic));
-    let producer = Producer::new(Arc::clone(&cluster), source.clone(), settings.producer, Arc::clone(&board));
+    let follow = |topic| Topic::follow(Arc::clone(&cluster), topic, max_age, Arc::clone(&registry));
+    let (source, dead_letters) = (follow(settings.topic), follow(settings.dead_letter_topic));
+    let producer =
+        Producer::new(Arc::clone(&cluster), source.clone(), settings.producer, Arc::clone(&registry));
     let producer = Arc::new(producer);
-    let topics =
-        Topics { cluster, letters, source: Arc::clone(source.name()), publisher: Arc::clone(&producer) as _ };
-    let (archive, redriver) = topics.open(&settings.consumer, settings.redrive_max);
-    let because =
-        || board.watch().borrow().kafka.error.clone().map(|error| format!(" ({error})")).unwrap_or_default();
+    let topics = Topics {
+        cluster,
+        dead_letters,
+        source: Arc::clone(source.name()),
+        publisher: Arc::clone(&producer) as _,
+    };
+    let (reader, redriver) = topics.open(&settings.consumer, settings.redrive_max);
+    let because = || {
+        registry.watch().borrow().kafka.error.clone().map(|error| format!(" ({error})")).unwrap_or_default()
+    };
 
     match task {
         Task::List { filter, limit } => {
             let mut left = limit.unwrap_or(usize::MAX);
-            let mut place = None;
+            let mut cursor = None;
             // Where that is not known it is not told.
-            let mut settled = None;
+            let mut progress = None;
             while left > 0 && !shutdown.is_requested() {
-                let page = archive.newest(&filter, place.as_ref(), left.min(AT_ONCE)).await;
+                let page = reader.newest(&filter, cursor.as_ref(), left.min(AT_ONCE)).await;
                 let page = page.map_err(|error| anyhow!("{error}{}", because()))?;
-                if settled.is_none() {
-                    settled = Some(redriver.settled().await.ok());
+                if progress.is_none() {
+                    progress = Some(redriver.progress().await.ok());
                 }
-                for letter in &page.letters {
+                for dead_letter in &page.dead_letters {
                     let mut line = Vec::new();
-                    shown::push(&mut line, letter, settled.as_ref().and_then(Option::as_ref));
+                    shown::push(&mut line, dead_letter, progress.as_ref().and_then(Option::as_ref));
                     line.push(b'\n');
                     out.write_all(&line)?;
                 }
-                left -= page.letters.len().min(left);
+                left -= page.dead_letters.len().min(left);
                 match page.next {
-                    Some(next) => place = Some(next),
+                    Some(next) => cursor = Some(next),
                     None => break,
                 }
             }
@@ -120,7 +126,7 @@ pub async fn run(
                 redriver.stop();
                 std::future::pending::<Infallible>().await
             };
-            let report: Report = tokio::select! {
+            let report: RedriveReport = tokio::select! {
                 report = work => report.map_err(|error| anyhow!("{error}{}", because()))?,
                 never = stopping => match never {},
             };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use chrono::SecondsFormat;
-use highwater_kafka::dead_letter::{DeadLetter, Settled};
+use highwater_kafka::dead_letter::{DeadLetter, RedriveProgress};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -88,18 +88,22 @@ impl<'a> Content<'a> {
     }
 }
 
-/// Appends the letter as one line of JSON. Whether it was sent back is told where that is known.
-pub(super) fn push(to: &mut Vec<u8>, letter: &DeadLetter, settled: Option<&BTreeMap<i32, Settled>>) {
+/// Appends the dead letter as one line of JSON. Whether it was sent back is told where that is known.
+pub(super) fn push(
+    to: &mut Vec<u8>,
+    dead_letter: &DeadLetter,
+    progress: Option<&BTreeMap<i32, RedriveProgress>>,
+) {
     let written = |time: chrono::DateTime<chrono::Utc>| time.to_rfc3339_opts(SecondsFormat::Millis, true);
-    let (record, source) = (&letter.record, &letter.source);
-    let redriven = |settled: &BTreeMap<i32, Settled>| {
-        settled.get(&record.partition).is_some_and(|it| it.has(record.offset))
+    let (record, source) = (&dead_letter.record, &dead_letter.source);
+    let redriven = |progress: &BTreeMap<i32, RedriveProgress>| {
+        progress.get(&record.partition).is_some_and(|it| it.contains(record.offset))
     };
     let shown = Shown {
         partition: record.partition,
         offset: record.offset,
         timestamp: written(record.timestamp),
-        reason: &letter.reason,
+        reason: &dead_letter.reason,
         source: Source {
             topic: source.topic.as_deref(),
             partition: source.partition,
@@ -107,12 +111,12 @@ pub(super) fn push(to: &mut Vec<u8>, letter: &DeadLetter, settled: Option<&BTree
             timestamp: source.timestamp.map(written),
             group: source.group.as_deref(),
         },
-        redrives: letter.redrives,
-        redriven: settled.map(redriven),
-        truncated_from: letter.truncated_from,
+        redrives: dead_letter.redrives,
+        redriven: progress.map(redriven),
+        truncated_from: dead_letter.truncated_from,
         key: Content::of(record.key.as_ref()),
         value: Content::of(record.value.as_ref()),
-        headers: letter
+        headers: dead_letter
             .own_headers()
             .map(|(name, value)| Header { name, value: Content::of(value.as_ref()) })
             .collect(),

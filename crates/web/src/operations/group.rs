@@ -46,7 +46,7 @@ pub(super) struct Body<'a> {
     members: Option<&'a [GroupMember]>,
     /// Why `members` is null, while it is.
     #[serde(skip_serializing_if = "Option::is_none")]
-    members_unknown: Option<&'a str>,
+    members_error: Option<&'a str>,
     /// The last ones, the newest first.
     rebalances: Vec<Moved<'a>>,
     /// What went wrong last, while it has not been put right.
@@ -64,7 +64,7 @@ struct Partition<'a> {
     /// Whether what was processed before is here again.
     restored: bool,
     /// Below it everything is processed.
-    processed: i64,
+    position: i64,
     /// The offset committed last.
     committed: i64,
     /// The end of the log as last seen.
@@ -74,7 +74,7 @@ struct Partition<'a> {
     /// The end that is to be reached before the service is ready; null while it is not known.
     goal: Option<i64>,
     /// For how long nobody processed it in the last rebalance; null while it still stands still.
-    stood_still_ms: Option<u64>,
+    paused_ms: Option<u64>,
     /// Why it stands still, while it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
@@ -93,11 +93,11 @@ struct Moved<'a> {
     /// The generation that came of it.
     generation: i32,
     /// Until it had what it was to have.
-    took_ms: u64,
+    duration_ms: u64,
     /// Partitions that it did not have before.
-    gained: &'a BTreeSet<i32>,
+    assigned: &'a BTreeSet<i32>,
     /// Partitions that it has no more.
-    gave_up: &'a BTreeSet<i32>,
+    revoked: &'a BTreeSet<i32>,
 }
 
 /// The group by topic, where the service reads several in it.
@@ -115,7 +115,7 @@ struct View {
 impl View {
     async fn of(membership: &Membership, sees: view::View) -> (&str, Self) {
         // First who may take a moment: the other is of now.
-        let members = membership.roster.members().await;
+        let members = membership.description.members().await;
         let members = members.map_err(|why| sees.text((*why).to_owned()).into()).map(|all| sees.members(all));
         let group = membership.status.borrow().group.clone();
         (&membership.topic, Self { group: sees.group(group), members })
@@ -147,7 +147,7 @@ impl<'a> Body<'a> {
             lag: group.partitions.iter().filter_map(PartitionStatus::lag).sum(),
             partitions: group.partitions.iter().map(Partition::of).collect(),
             members: members.as_deref().ok(),
-            members_unknown: members.as_ref().err().map(|why| &**why),
+            members_error: members.as_ref().err().map(|why| &**why),
             rebalances: group.rebalances.iter().map(Moved::of).collect(),
             error: group.error.as_deref(),
         }
@@ -159,12 +159,12 @@ impl<'a> Partition<'a> {
         Self {
             partition: partition.partition,
             restored: partition.restored,
-            processed: partition.position,
+            position: partition.position,
             committed: partition.committed,
             end: partition.end,
             lag: partition.lag(),
             goal: partition.goal,
-            stood_still_ms: partition.stood_still.map(millis),
+            paused_ms: partition.paused.map(millis),
             error: partition.error.as_deref(),
         }
     }
@@ -176,9 +176,9 @@ impl<'a> Moved<'a> {
             at: rebalance.at.to_rfc3339_opts(SecondsFormat::Millis, true),
             reason: &rebalance.reason,
             generation: rebalance.generation,
-            took_ms: millis(rebalance.took),
-            gained: &rebalance.gained,
-            gave_up: &rebalance.gave_up,
+            duration_ms: millis(rebalance.duration),
+            assigned: &rebalance.assigned,
+            revoked: &rebalance.revoked,
         }
     }
 }

@@ -113,7 +113,7 @@ struct Page(Registry);
 impl Page {
     fn producers(&self, producers: &[Arc<Producer>]) -> Result<()> {
         let figures: Vec<_> =
-            producers.iter().map(|producer| (&**producer.topic().name(), producer.figures())).collect();
+            producers.iter().map(|producer| (&**producer.topic().name(), producer.metrics())).collect();
         let each =
             |value: fn(&_) -> u64| figures.iter().map(move |(topic, figures)| ([*topic], value(figures)));
         const TOPIC: &[&str] = &["topic"];
@@ -192,7 +192,7 @@ impl Page {
             members.iter().map(move |(topic, (status, membership))| ([*topic], value(status, membership)))
         };
         self.counter(
-            "highwater_consume_records_total",
+            "highwater_consumer_records_total",
             "Records processed.",
             TOPIC,
             each(|_, it| it.counts.records()),
@@ -232,13 +232,13 @@ impl Page {
                 .map(move |(topic, number, status)| ([*topic, number.as_str()], value(status).max(0) as u64))
         };
         self.gauge(
-            "highwater_consume_lag",
+            "highwater_consumer_lag",
             "Offsets of an assigned partition that are not processed yet.",
             PARTITION,
             each_partition(|it| it.end - it.position),
         )?;
         self.gauge(
-            "highwater_consume_standing_still",
+            "highwater_consumer_partition_stalled",
             "1 for an assigned partition that does not go on; /health says why.",
             PARTITION,
             each_partition(|it| it.error.is_some().into()),
@@ -247,13 +247,13 @@ impl Page {
             PHASES.iter().map(|(phase, name)| ([*topic, *name], u64::from(status.group.phase == *phase)))
         });
         self.gauge(
-            "highwater_group_phase",
+            "highwater_consumer_group_phase",
             "1 for the phase that the member is in.",
             &["topic", "phase"],
             phases,
         )?;
         self.gauge(
-            "highwater_group_generation",
+            "highwater_consumer_group_generation",
             "The group's generation, or the member's epoch.",
             TOPIC,
             each(|status, _| status.group.generation.max(0) as u64),

@@ -9,7 +9,9 @@ mod view;
 
 use std::{fmt, sync::Arc};
 
-use highwater_kafka::{ConsumerCounts, Consuming, KafkaStatus, Producer, Status, group::Roster};
+use highwater_kafka::{
+    ConsumerCounts, ConsumerHandle, KafkaStatus, Producer, Status, group::GroupDescription,
+};
 use highwater_table::Followed;
 use serde_json::{Map, Value};
 use tokio::{sync::watch, time::Instant};
@@ -58,17 +60,17 @@ pub struct Membership {
     /// What was done.
     pub counts: Arc<ConsumerCounts>,
     /// Who is in the group.
-    pub roster: Arc<Roster>,
+    pub description: Arc<GroupDescription>,
 }
 
 impl Membership {
     /// That of a consumer at work.
-    pub fn of(consuming: &Consuming, status: watch::Receiver<Status>) -> Self {
+    pub fn of(consuming: &ConsumerHandle, status: watch::Receiver<Status>) -> Self {
         Self {
             topic: Arc::clone(consuming.topic()),
             status,
             counts: consuming.counts(),
-            roster: Arc::clone(consuming.roster()),
+            description: Arc::clone(consuming.group_description()),
         }
     }
 }

@@ -84,8 +84,8 @@ pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Valu
     );
     let group = json!({ "id": "user-activity-consumer-group", "phase": "assigned", "protocol": "classic",
         "assignor": "range", "member": "highwater-5f0c", "generation": 3, "lag": 2, "rebalances": [],
-        "partitions": [{ "partition": 0, "restored": true, "processed": 40, "committed": 40, "end": 42, "lag": 2,
-            "goal": 12, "stoodStillMs": 3 }],
+        "partitions": [{ "partition": 0, "restored": true, "position": 40, "committed": 40, "end": 42, "lag": 2,
+            "goal": 12, "pausedMs": 3 }],
         "members": [{ "memberId": "highwater-5f0c", "clientId": "highwater", "host": "10.0.0.7",
             "partitions": { "user-activity-events": [0] } }] });
     let group = match reads {

@@ -21,9 +21,9 @@ async fn a_corrupt_batch_stops_its_partition_loudly_and_no_other() {
     let client = cluster.client();
     let recorder = Arc::new(Recorder::default());
     let consumer = client.consumer(Arc::clone(&recorder) as _);
-    let board = client.board.watch();
-    let error = eventually("the board says why it stands still", async || {
-        board.borrow().group.partitions.iter().find(|found| found.partition == 0)?.error.clone()
+    let registry = client.registry.watch();
+    let error = eventually("the registry says why it stands still", async || {
+        registry.borrow().group.partitions.iter().find(|found| found.partition == 0)?.error.clone()
     })
     .await;
     assert!(error.contains(&format!("offset {at}")), "{error}");
@@ -52,9 +52,9 @@ async fn a_record_that_lies_about_its_headers_stops_its_partition_and_costs_no_m
     let client = cluster.client();
     let recorder = Arc::new(Recorder::default());
     let consumer = client.consumer(Arc::clone(&recorder) as _);
-    let board = client.board.watch();
-    eventually("the board says why it stands still", async || {
-        board.borrow().group.partitions.first()?.error.clone()
+    let registry = client.registry.watch();
+    eventually("the registry says why it stands still", async || {
+        registry.borrow().group.partitions.first()?.error.clone()
     })
     .await;
     consumer.stop().await;
@@ -69,9 +69,9 @@ async fn a_batch_that_unpacks_beyond_all_bounds_stops_its_partition_also_at_the_
     let bomb = Batch::of(&[zeros]).compressed(Compression::Zstd).encode();
     assert!(bomb.len() < 100_000, "{} bytes", bomb.len());
     let at = cluster.broker().append_raw(&cluster.topic, 0, bomb).unwrap();
-    let board = client.board.watch();
-    let error = eventually("the board says why it stands still", async || {
-        board.borrow().group.partitions.first()?.error.clone()
+    let registry = client.registry.watch();
+    let error = eventually("the registry says why it stands still", async || {
+        registry.borrow().group.partitions.first()?.error.clone()
     })
     .await;
     assert!(error.contains(&format!("offset {at}")) && error.contains("more than"), "{error}");

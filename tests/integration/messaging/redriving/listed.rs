@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use highwater_kafka::{DeadLetters, Watermark, dead_letter::Filter};
+use highwater_kafka::{DlqPublisher, Watermark, dead_letter::DlqFilter};
 
-use super::{Office, bury, record};
+use super::{Office, record, send_to_dlq};
 use crate::support::TestCluster;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn letters_are_listed_newest_first_in_pages_that_leave_nothing_out() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    bury(&client, &cluster, 0..700).await;
+    send_to_dlq(&client, &cluster, 0..700).await;
     let office = Office::of(&client, &cluster);
     for limit in [1_000, 64, 700] {
-        let pages = office.pages(&Filter::default(), limit).await;
+        let pages = office.pages(&DlqFilter::default(), limit).await;
         assert!(pages.iter().all(|page| page.len() <= limit));
         let listed: Vec<i64> = pages.concat().iter().map(|letter| letter.source.offset.unwrap()).collect();
         let mut all = listed.clone();
@@ -29,15 +29,15 @@ async fn letters_are_listed_newest_first_in_pages_that_leave_nothing_out() {
             assert!(of_it.map(|letter| letter.record.offset).is_sorted_by(|newer, older| newer > older));
         }
     }
-    let odd = Filter { reason: Some("odd".to_owned()), source_partition: Some(1), ..Filter::default() };
+    let odd = DlqFilter { reason: Some("odd".to_owned()), source_partition: Some(1), ..DlqFilter::default() };
     let found = office.pages(&odd, 10).await.concat();
     let expected: Vec<i64> = (0..700).rev().filter(|number| number % 2 == 1 && number % 3 == 1).collect();
     assert_eq!(found.len(), expected.len());
-    let key = Filter { key: Some("user-7".to_owned()), ..Filter::default() };
+    let key = DlqFilter { key: Some("user-7".to_owned()), ..DlqFilter::default() };
     assert_eq!(office.pages(&key, 10).await.concat().len(), 1);
     let middle = found[found.len() / 2].record.timestamp;
-    let from = Filter { from: Some(middle), ..Filter::default() };
-    let to = Filter { to: Some(middle), ..Filter::default() };
+    let from = DlqFilter { from: Some(middle), ..DlqFilter::default() };
+    let to = DlqFilter { to: Some(middle), ..DlqFilter::default() };
     let (from, to) = (office.pages(&from, 1_000).await.concat(), office.pages(&to, 1_000).await.concat());
     assert_eq!(from.len() + to.len(), 700);
     assert!(from.iter().all(|letter| letter.record.timestamp >= middle));
@@ -48,12 +48,12 @@ async fn letters_are_listed_newest_first_in_pages_that_leave_nothing_out() {
 async fn a_page_of_large_letters_is_smaller_than_was_asked_for() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let letters = DeadLetters::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
+    let letters = DlqPublisher::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
     for number in 0..20 {
-        letters.bury(&record(number, vec![b'x'; 900_000]), "large").await.unwrap();
+        letters.send_to_dlq(&record(number, vec![b'x'; 900_000]), "large").await.unwrap();
     }
     let office = Office::of(&client, &cluster);
-    let pages = office.pages(&Filter::default(), 100).await;
+    let pages = office.pages(&DlqFilter::default(), 100).await;
     assert!(pages.len() >= 5 && pages.iter().all(|page| page.len() <= 5), "pages of 4 MiB");
     let numbers: BTreeSet<_> = pages.concat().iter().map(|letter| letter.source.offset).collect();
     assert_eq!((pages.concat().len(), numbers.len()), (20, 20));

@@ -15,10 +15,10 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use highwater_kafka::{
-    DeadLetters, Message, Publisher as _, Record, TopicConfig,
+    DlqPublisher, Message, Publisher as _, Record, TopicConfig,
     dead_letter::{
-        Archive, DeadLetter, Filter, Position, REDRIVES, RedriveError, Redriver, Report, Selection,
-        TIMESTAMP, TOPIC, TRUNCATED,
+        DeadLetter, DlqFilter, DlqPosition, DlqReader, REDRIVES, RedriveError, RedriveReport,
+        RedriveSelection, Redriver, TIMESTAMP, TOPIC, TRUNCATED,
     },
 };
 use highwater_kafka_broker::Fault;
@@ -32,35 +32,34 @@ const MOST: u32 = 2;
 
 /// A process that sees to the dead letters.
 struct Office {
-    archive: Archive,
+    reader: DlqReader,
     redriver: Redriver,
 }
 
 impl Office {
     fn of(client: &Client, cluster: &TestCluster) -> Self {
         let patience = Duration::from_secs(5);
-        let archive =
-            Archive::new(Arc::clone(&client.cluster), client.dead_letter_topic(), 64 * 1024, patience);
+        let reader =
+            DlqReader::new(Arc::clone(&client.cluster), client.dead_letter_topic(), 64 * 1024, patience);
         let source = client.producer(client.topic());
-        let redriver =
-            Redriver::new(archive.clone(), source, &cluster.topic, &client.consumer_config(), MOST);
-        Self { archive, redriver }
+        let redriver = Redriver::new(reader.clone(), source, &cluster.topic, &client.consumer_config(), MOST);
+        Self { reader, redriver }
     }
 
-    async fn redrive(&self, selection: &Selection) -> Report {
+    async fn redrive(&self, selection: &RedriveSelection) -> RedriveReport {
         self.try_to_redrive(selection).await.unwrap()
     }
 
-    async fn try_to_redrive(&self, selection: &Selection) -> Result<Report, RedriveError> {
+    async fn try_to_redrive(&self, selection: &RedriveSelection) -> Result<RedriveReport, RedriveError> {
         self.redriver.redrive(selection, Instant::now() + Duration::from_secs(40)).await
     }
 
     /// The letters in pages of so many, the newest first.
-    async fn pages(&self, filter: &Filter, limit: usize) -> Vec<Vec<DeadLetter>> {
+    async fn pages(&self, filter: &DlqFilter, limit: usize) -> Vec<Vec<DeadLetter>> {
         let (mut pages, mut place) = (Vec::new(), None);
         loop {
-            let page = self.archive.newest(filter, place.as_ref(), limit).await.unwrap();
-            pages.push(page.letters);
+            let page = self.reader.newest(filter, place.as_ref(), limit).await.unwrap();
+            pages.push(page.dead_letters);
             match page.next {
                 Some(next) => place = Some(next),
                 None => return pages,
@@ -70,8 +69,8 @@ impl Office {
 }
 
 /// Everything was seen to, and so many letters were sent back.
-fn complete(redriven: u64) -> Report {
-    Report { redriven, complete: true, ..Report::default() }
+fn complete(redriven: u64) -> RedriveReport {
+    RedriveReport { redriven, complete: true, ..RedriveReport::default() }
 }
 
 /// What a record of the source was before it was set aside.
@@ -87,13 +86,17 @@ fn record(number: usize, value: impl Into<Bytes>) -> Record {
 }
 
 /// Sets so many records aside, whose reasons are `odd` and `even`; returns where.
-async fn bury(client: &Client, cluster: &TestCluster, numbers: std::ops::Range<usize>) -> Vec<Position> {
-    let letters = DeadLetters::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
+async fn send_to_dlq(
+    client: &Client,
+    cluster: &TestCluster,
+    numbers: std::ops::Range<usize>,
+) -> Vec<DlqPosition> {
+    let letters = DlqPublisher::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
     let mut positions = Vec::new();
     for number in numbers {
         let reason = ["it is even", "it is odd"][number % 2];
-        let at = letters.bury(&record(number, format!("value-{number}")), reason).await.unwrap();
-        positions.push(Position { partition: at.partition, offset: at.offset });
+        let at = letters.send_to_dlq(&record(number, format!("value-{number}")), reason).await.unwrap();
+        positions.push(DlqPosition { partition: at.partition, offset: at.offset });
     }
     positions
 }
@@ -120,9 +123,9 @@ fn values(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
 async fn a_letter_goes_back_as_it_was_to_where_it_was_with_its_redrives_counted() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    bury(&client, &cluster, 0..9).await;
+    send_to_dlq(&client, &cluster, 0..9).await;
     let office = Office::of(&client, &cluster);
-    assert_eq!(office.redrive(&Selection::All).await, complete(9));
+    assert_eq!(office.redrive(&RedriveSelection::All).await, complete(9));
     let found = cluster.records(&cluster.topic).await;
     assert_eq!(found.len(), 9);
     for (partition, found) in found {
@@ -142,9 +145,9 @@ async fn a_letter_that_is_older_than_its_topic_takes_goes_back_with_the_time_of_
     let cluster = TestCluster::embedded().await;
     cluster.create_topic(3, &[("message.timestamp.before.max.ms", "3600000")]).await;
     let client = cluster.client();
-    bury(&client, &cluster, 0..2).await;
+    send_to_dlq(&client, &cluster, 0..2).await;
     let office = Office::of(&client, &cluster);
-    assert_eq!(office.redrive(&Selection::All).await, complete(2));
+    assert_eq!(office.redrive(&RedriveSelection::All).await, complete(2));
     for (_, found) in cluster.records(&cluster.topic).await {
         let number: usize = value(&found).strip_prefix("value-").unwrap().parse().unwrap();
         let was = record(number, "").timestamp.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
@@ -157,9 +160,9 @@ async fn a_letter_that_is_older_than_its_topic_takes_goes_back_with_the_time_of_
 async fn what_was_sent_back_of_a_topic_that_was_made_again_says_nothing_of_the_letters_that_are_there_now() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    bury(&client, &cluster, 0..9).await;
+    send_to_dlq(&client, &cluster, 0..9).await;
     let office = Office::of(&client, &cluster);
-    assert_eq!(office.redrive(&Selection::All).await, complete(9));
+    assert_eq!(office.redrive(&RedriveSelection::All).await, complete(9));
     let name = format!("{}.dlq", cluster.topic);
     let letters = TestCluster {
         brokers: cluster.brokers.clone(),
@@ -173,11 +176,11 @@ async fn what_was_sent_back_of_a_topic_that_was_made_again_says_nothing_of_the_l
     }
     letters.make_topic_again(3).await;
     let client = cluster.client();
-    bury(&client, &cluster, 9..18).await;
+    send_to_dlq(&client, &cluster, 9..18).await;
     for (partition, noted) in (0..).zip(&noted).filter(|(_, noted)| noted.0 >= 0) {
         letters.commit_noted(partition, noted).await;
     }
-    assert_eq!(Office::of(&client, &cluster).redrive(&Selection::All).await, complete(9));
+    assert_eq!(Office::of(&client, &cluster).redrive(&RedriveSelection::All).await, complete(9));
     assert_eq!(sent_back(&cluster).await, values(0..18));
 }
 
@@ -185,15 +188,15 @@ async fn what_was_sent_back_of_a_topic_that_was_made_again_says_nothing_of_the_l
 async fn what_was_sent_back_is_not_sent_again_however_it_is_asked_for() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let positions = bury(&client, &cluster, 0..10).await;
+    let positions = send_to_dlq(&client, &cluster, 0..10).await;
     let office = Office::of(&client, &cluster);
-    let odd = Selection::Reason("odd".to_owned());
+    let odd = RedriveSelection::Reason("odd".to_owned());
     let some = |numbers: &[usize]| {
-        Selection::Positions(numbers.iter().map(|number| positions[*number]).collect::<BTreeSet<_>>())
+        RedriveSelection::Positions(numbers.iter().map(|number| positions[*number]).collect::<BTreeSet<_>>())
     };
     assert_eq!(office.redrive(&some(&[2, 3])).await, complete(2));
     assert_eq!(sent_back(&cluster).await, values([2, 3]));
-    let again = Report { already: 1, ..complete(1) };
+    let again = RedriveReport { already: 1, ..complete(1) };
     assert_eq!(office.redrive(&some(&[3, 4])).await, again);
     assert_eq!(office.redrive(&odd).await, complete(4), "but for 3");
     assert_eq!(sent_back(&cluster).await, values([1, 2, 3, 4, 5, 7, 9]));
@@ -201,31 +204,32 @@ async fn what_was_sent_back_is_not_sent_again_however_it_is_asked_for() {
     let other = cluster.client();
     let other = Office::of(&other, &cluster);
     assert_eq!(other.redrive(&odd).await, complete(0));
-    assert_eq!(other.redrive(&Selection::All).await, complete(3));
+    assert_eq!(other.redrive(&RedriveSelection::All).await, complete(3));
     assert_eq!(sent_back(&cluster).await, values(0..10));
-    assert_eq!(office.redrive(&Selection::All).await, complete(0));
-    bury(&client, &cluster, 10..12).await;
-    assert_eq!(office.redrive(&Selection::All).await, complete(2));
+    assert_eq!(office.redrive(&RedriveSelection::All).await, complete(0));
+    send_to_dlq(&client, &cluster, 10..12).await;
+    assert_eq!(office.redrive(&RedriveSelection::All).await, complete(2));
     assert_eq!(sent_back(&cluster).await, values(0..12));
     // Places where no letter is.
-    let nowhere = [(0, 1 << 40), (99, 0), (-1, 0)].map(|(partition, offset)| Position { partition, offset });
-    let missing = Report { missing: 3, ..complete(0) };
-    assert_eq!(office.redrive(&Selection::Positions(nowhere.into())).await, missing);
+    let nowhere =
+        [(0, 1 << 40), (99, 0), (-1, 0)].map(|(partition, offset)| DlqPosition { partition, offset });
+    let missing = RedriveReport { missing: 3, ..complete(0) };
+    assert_eq!(office.redrive(&RedriveSelection::Positions(nowhere.into())).await, missing);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_redrives_at_a_time_one_works_and_nothing_goes_twice() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    bury(&client, &cluster, 0..60).await;
+    send_to_dlq(&client, &cluster, 0..60).await;
     let clients = [cluster.client(), cluster.client(), cluster.client()];
     let offices: Vec<_> = clients.iter().map(|client| Arc::new(Office::of(client, &cluster))).collect();
     let rounds = offices.iter().chain(&offices).map(|office| {
         let office = Arc::clone(office);
-        tokio::spawn(async move { office.try_to_redrive(&Selection::All).await })
+        tokio::spawn(async move { office.try_to_redrive(&RedriveSelection::All).await })
     });
     let redriven = AtomicU64::new(0);
-    let count = |report: &Report| redriven.fetch_add(report.redriven, Ordering::SeqCst);
+    let count = |report: &RedriveReport| redriven.fetch_add(report.redriven, Ordering::SeqCst);
     for round in rounds.collect::<Vec<_>>() {
         match round.await.unwrap() {
             Ok(report) => drop(count(&report)),
@@ -233,7 +237,7 @@ async fn of_several_redrives_at_a_time_one_works_and_nothing_goes_twice() {
         }
     }
     eventually("whoever began last has been let go", async || {
-        let report = offices[0].try_to_redrive(&Selection::All).await.ok()?;
+        let report = offices[0].try_to_redrive(&RedriveSelection::All).await.ok()?;
         count(&report);
         report.complete.then_some(())
     })
@@ -245,20 +249,20 @@ async fn of_several_redrives_at_a_time_one_works_and_nothing_goes_twice() {
 async fn whoever_comes_while_a_redrive_works_is_told_so_and_the_one_at_work_ends_it() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
-    bury(&client, &cluster, 0..300).await;
+    send_to_dlq(&client, &cluster, 0..300).await;
     let faults = cluster.broker().faults();
     let clients = [cluster.client(), cluster.client()];
     let [first, second] = clients.each_ref().map(|client| Arc::new(Office::of(client, &cluster)));
     let produced = faults.count(ApiKey::Produce);
     faults.always(ApiKey::Produce, Fault::Delay(Duration::from_millis(300)));
-    let working = tokio::spawn(async move { first.redrive(&Selection::All).await });
+    let working = tokio::spawn(async move { first.redrive(&RedriveSelection::All).await });
     eventually("it has begun to send", async || (faults.count(ApiKey::Produce) > produced).then_some(()))
         .await;
-    assert_eq!(second.try_to_redrive(&Selection::All).await, Err(RedriveError::Busy));
+    assert_eq!(second.try_to_redrive(&RedriveSelection::All).await, Err(RedriveError::Busy));
     assert_eq!(working.await.unwrap(), complete(300));
     faults.clear();
     assert_eq!(sent_back(&cluster).await, values(0..300));
-    assert_eq!(second.redrive(&Selection::All).await, complete(0));
+    assert_eq!(second.redrive(&RedriveSelection::All).await, complete(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,13 +289,13 @@ async fn what_was_sent_back_too_often_is_cut_or_is_not_from_here_stays() {
     write(&[(TOPIC, "another-topic")], "foreign").await;
     write(&[], "a stranger's").await;
     let office = Office::of(&client, &cluster);
-    let stays = Report { exhausted: 2, truncated: 1, foreign: 2, ..complete(1) };
-    assert_eq!(office.redrive(&Selection::All).await, stays);
+    let stays = RedriveReport { exhausted: 2, truncated: 1, foreign: 2, ..complete(1) };
+    assert_eq!(office.redrive(&RedriveSelection::All).await, stays);
     assert_eq!(sent_back(&cluster).await, ["once more"]);
-    assert_eq!(office.redrive(&Selection::All).await, Report { redriven: 0, ..stays });
-    let first = Selection::Positions([Position { partition: 0, offset: 0 }].into());
-    assert_eq!(office.redrive(&first).await, Report { exhausted: 1, ..complete(0) });
-    assert_eq!(office.pages(&Filter::default(), 10).await[0].len(), 6, "all of them are still there");
+    assert_eq!(office.redrive(&RedriveSelection::All).await, RedriveReport { redriven: 0, ..stays });
+    let first = RedriveSelection::Positions([DlqPosition { partition: 0, offset: 0 }].into());
+    assert_eq!(office.redrive(&first).await, RedriveReport { exhausted: 1, ..complete(0) });
+    assert_eq!(office.pages(&DlqFilter::default(), 10).await[0].len(), 6, "all of them are still there");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -309,7 +313,7 @@ async fn a_record_that_fails_again_comes_back_once_a_redrive_until_it_stays() {
     };
     client.producer(client.topic()).publish(poison).await.unwrap();
     let office = Office::of(&client, &cluster);
-    let filter = Filter::default();
+    let filter = DlqFilter::default();
     for redrives in 0..=MOST {
         let letters = eventually("it is in the dead letters", async || {
             let letters = office.pages(&filter, 10).await.concat();
@@ -319,9 +323,9 @@ async fn a_record_that_fails_again_comes_back_once_a_redrive_until_it_stays() {
         assert_eq!(letters.len(), redrives as usize + 1, "once");
         assert_eq!(letters[0].redrives, redrives, "the newest is the first");
         assert_eq!((letters[0].reason.as_str(), letters[0].own_headers().count()), ("it is poison", 0));
-        let report = office.redrive(&Selection::All).await;
+        let report = office.redrive(&RedriveSelection::All).await;
         let goes = u64::from(redrives < MOST);
-        assert_eq!(report, Report { exhausted: 1 - goes, ..complete(goes) });
+        assert_eq!(report, RedriveReport { exhausted: 1 - goes, ..complete(goes) });
         cluster.until_committed_to_the_end().await;
     }
     assert_eq!(office.pages(&filter, 10).await.concat().len(), MOST as usize + 1);
@@ -332,16 +336,16 @@ async fn a_record_that_fails_again_comes_back_once_a_redrive_until_it_stays() {
 async fn what_cannot_be_written_stays_and_goes_the_next_time() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
-    bury(&client, &cluster, 0..20).await;
+    send_to_dlq(&client, &cluster, 0..20).await;
     let office = Office::of(&client, &cluster);
-    assert_eq!(office.redrive(&Selection::Reason("no such".to_owned())).await, complete(0));
+    assert_eq!(office.redrive(&RedriveSelection::Reason("no such".to_owned())).await, complete(0));
     let faults = cluster.broker().faults();
     faults.always(ApiKey::Produce, Fault::Refuse(ResponseError::TopicAuthorizationFailed));
-    let report = office.redrive(&Selection::All).await;
+    let report = office.redrive(&RedriveSelection::All).await;
     assert_eq!((report.redriven, report.complete), (0, false));
     assert!(report.stopped.unwrap().contains("stays"));
     faults.clear();
-    assert_eq!(office.redrive(&Selection::All).await, complete(20));
+    assert_eq!(office.redrive(&RedriveSelection::All).await, complete(20));
     assert_eq!(sent_back(&cluster).await, values(0..20));
 }
 
@@ -353,18 +357,18 @@ async fn a_letter_that_its_topic_refuses_for_good_stays_and_keeps_no_other() {
         partitions: 3,
         retention: None,
         max_message_bytes: 10_000,
-        ..TopicConfig::named(&cluster.topic)
+        ..TopicConfig::new(&cluster.topic)
     };
     let source = client.topic_of(small);
     eventually("the source is there", async || (source.partitions() == 3).then_some(())).await;
-    bury(&client, &cluster, 0..3).await;
-    let letters = DeadLetters::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
-    letters.bury(&record(3, vec![b'x'; 20_000]), "large").await.unwrap();
-    bury(&client, &cluster, 4..12).await;
+    send_to_dlq(&client, &cluster, 0..3).await;
+    let letters = DlqPublisher::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
+    letters.send_to_dlq(&record(3, vec![b'x'; 20_000]), "large").await.unwrap();
+    send_to_dlq(&client, &cluster, 4..12).await;
     let office = Office::of(&client, &cluster);
-    let refused = |redriven| Report { refused: 1, ..complete(redriven) };
-    assert_eq!(office.redrive(&Selection::All).await, refused(11));
-    assert_eq!(office.redrive(&Selection::Reason("large".to_owned())).await, refused(0));
+    let refused = |redriven| RedriveReport { refused: 1, ..complete(redriven) };
+    assert_eq!(office.redrive(&RedriveSelection::All).await, refused(11));
+    assert_eq!(office.redrive(&RedriveSelection::Reason("large".to_owned())).await, refused(0));
     assert_eq!(sent_back(&cluster).await, values((0..3).chain(4..12)));
 }
 
@@ -373,16 +377,16 @@ async fn a_redrive_that_began_before_another_and_works_after_it_sends_nothing_ag
     let cluster = TestCluster::embedded().await;
     let (client, other) = (cluster.client(), cluster.client());
     for _ in 0..3 {
-        bury(&client, &cluster, 0..1).await;
+        send_to_dlq(&client, &cluster, 0..1).await;
     }
     let (early, quick) = (Office::of(&client, &cluster), Office::of(&other, &cluster));
     let faults = cluster.broker().faults();
     faults.once(ApiKey::JoinGroup, Fault::Delay(Duration::from_secs(1)));
-    let everything = Selection::All;
+    let everything = RedriveSelection::All;
     let later = async {
         eventually("the first one joins", async || (faults.count(ApiKey::JoinGroup) > 0).then_some(())).await;
         // One more than there was when the first one began.
-        bury(&other, &cluster, 0..1).await;
+        send_to_dlq(&other, &cluster, 0..1).await;
         quick.redrive(&everything).await
     };
     let (first, second) = tokio::join!(early.try_to_redrive(&everything), later);
@@ -397,12 +401,12 @@ async fn dead_letters_that_were_cut_below_what_was_sent_back_are_not_sent_from_t
     let client = cluster.client();
     let mut last = None;
     for _ in 0..4 {
-        last = bury(&client, &cluster, 0..1).await.pop();
+        last = send_to_dlq(&client, &cluster, 0..1).await.pop();
     }
     let office = Office::of(&client, &cluster);
-    assert_eq!(office.redrive(&Selection::All).await, complete(4));
+    assert_eq!(office.redrive(&RedriveSelection::All).await, complete(4));
     cluster.broker().truncate(&format!("{}.dlq", cluster.topic), last.unwrap().partition, 2);
-    let report = office.redrive(&Selection::All).await;
+    let report = office.redrive(&RedriveSelection::All).await;
     assert!(!report.complete && report.redriven == 0, "{report:?}");
     assert!(report.stopped.unwrap().contains("cut or made anew"));
     assert_eq!(sent_back(&cluster).await, ["value-0"; 4]);

@@ -1,17 +1,17 @@
 //! Letters that a redrive cannot read.
 
-use highwater_kafka::dead_letter::Selection;
+use highwater_kafka::dead_letter::RedriveSelection;
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
-use super::{Office, bury, sent_back, values};
+use super::{Office, send_to_dlq, sent_back, values};
 use crate::support::{TestCluster, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redrive_that_could_not_read_everything_says_so() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
-    let position = bury(&client, &cluster, 0..1).await[0];
+    let position = send_to_dlq(&client, &cluster, 0..1).await[0];
     let office = Office::of(&client, &cluster);
     // What was there when it began is gone when it gets to read.
     let faults = cluster.broker().faults();
@@ -22,11 +22,11 @@ async fn a_redrive_that_could_not_read_everything_says_so() {
         cluster.broker().truncate(&format!("{}.dlq", cluster.topic), position.partition, 0);
         faults.clear();
     };
-    let (report, ()) = tokio::join!(office.redrive(&Selection::All), lose);
+    let (report, ()) = tokio::join!(office.redrive(&RedriveSelection::All), lose);
     assert!(!report.complete && report.missing == 0, "{report:?}");
     assert!(report.stopped.unwrap().contains("ask again"));
-    bury(&client, &cluster, 1..3).await;
-    assert!(office.redrive(&Selection::All).await.complete);
+    send_to_dlq(&client, &cluster, 1..3).await;
+    assert!(office.redrive(&RedriveSelection::All).await.complete);
     assert_eq!(sent_back(&cluster).await, values(1..3));
 }
 
@@ -36,9 +36,12 @@ async fn a_redrive_believes_no_broker_that_lags_and_calls_a_letter_out_of_range(
     let client = cluster.client();
     let office = Office::of(&client, &cluster);
     for (numbers, all) in [(0..3, true), (3..6, false)] {
-        let positions = bury(&client, &cluster, numbers).await;
-        let selection =
-            if all { Selection::All } else { Selection::Positions(positions.into_iter().collect()) };
+        let positions = send_to_dlq(&client, &cluster, numbers).await;
+        let selection = if all {
+            RedriveSelection::All
+        } else {
+            RedriveSelection::Positions(positions.into_iter().collect())
+        };
         cluster.broker().faults().once(ApiKey::Fetch, Fault::Refuse(ResponseError::OffsetOutOfRange));
         let report = office.redrive(&selection).await;
         assert!(report.complete && report.missing == 0, "{report:?}");

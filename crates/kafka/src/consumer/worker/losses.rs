@@ -3,11 +3,11 @@
 use uuid::Uuid;
 
 use super::{OffsetReset, Worker};
-use crate::consumer::committed::shown;
+use crate::consumer::committed::topic_id_text;
 
 impl Worker {
     /// The offset to go on from is not in the log.
-    pub(super) fn tell_of_reset(&self, from: i64, to: i64) {
+    pub(super) fn report_reset(&self, from: i64, to: i64) {
         let skipped = u64::try_from(to - from).unwrap_or(0);
         self.counts.resets.add(1);
         self.counts.skipped.add(skipped);
@@ -19,7 +19,7 @@ impl Worker {
             0 => String::new(),
             skipped => format!("; up to {skipped} records in between are not processed"),
         };
-        self.board.notice(format!(
+        self.registry.notice(format!(
             "topic {}: partition {}: offset {from} is out of the log's range; going on at {to} ({rule}){lost}",
             self.reader.topic(),
             self.partition
@@ -27,9 +27,9 @@ impl Worker {
     }
 
     /// Another topic has the name of the one that was read. Each of its partitions comes to see that.
-    pub(super) fn tell_of_new_topic(&self, topic: Option<Uuid>) {
-        let id = topic.map(|id| format!(" (its id is {})", shown(id))).unwrap_or_default();
-        let is_news = self.board.notice(format!(
+    pub(super) fn report_recreation(&self, topic: Option<Uuid>) {
+        let id = topic.map(|id| format!(" (its id is {})", topic_id_text(id))).unwrap_or_default();
+        let is_news = self.registry.notice(format!(
             "topic {}: it was deleted and made again{id}: what was read of the old one is forgotten, and the new one is \
              read from its beginning",
             self.reader.topic()

@@ -6,91 +6,101 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use log::{info, warn};
 use tokio::time::Instant;
 
-use super::{Halt, Halt::Stopped, Worker};
+use super::{Interrupt, Interrupt::Stopping, Worker};
 use crate::{Poison, Record, backoff::Backoff};
 
 /// The most records that a handler gets at a time: about a millisecond's worth for one that only stores them.
-const MOST: usize = 1024;
+const MAX_RECORDS: usize = 1024;
 /// How long a call of the handler should last at most: between two calls a worker looks at its lease and whether it is
 /// to stop, and what is done can be committed.
-const LONG: Duration = Duration::from_millis(50);
+const TARGET_DURATION: Duration = Duration::from_millis(50);
 
 /// How many records the handler gets at a time: as many as it has shown to handle in no long time, one at first. So
 /// what a slow handler is at is never more than it can finish, and each record that it finishes counts.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::consumer) struct Portion(usize);
+pub(in crate::consumer) struct BatchSizer(usize);
 
-impl Default for Portion {
+impl Default for BatchSizer {
     fn default() -> Self {
         Self(1)
     }
 }
 
-impl Portion {
+impl BatchSizer {
     /// Of so many records that there are.
-    fn of(self, records: usize) -> usize {
+    fn next_size(self, records: usize) -> usize {
         records.min(self.0)
     }
 
     /// A call with so many records lasted that long.
-    fn took(&mut self, records: usize, lasted: Duration) {
-        if lasted > LONG {
-            let fit = records as f64 * LONG.as_secs_f64() / lasted.as_secs_f64();
-            self.0 = (fit as usize).clamp(1, MOST);
-        } else if records == self.0 && lasted < LONG / 4 {
-            self.0 = (self.0 * 2).min(MOST);
+    fn record_call(&mut self, records: usize, lasted: Duration) {
+        if lasted > TARGET_DURATION {
+            let fit = records as f64 * TARGET_DURATION.as_secs_f64() / lasted.as_secs_f64();
+            self.0 = (fit as usize).clamp(1, MAX_RECORDS);
+        } else if records == self.0 && lasted < TARGET_DURATION / 4 {
+            self.0 = (self.0 * 2).min(MAX_RECORDS);
         }
     }
 }
 
 impl Worker {
     /// Handles what was read at `from`, a portion at a time; done up to `next` when it returns.
-    pub(super) async fn process(&mut self, from: i64, records: Vec<Record>, next: i64) -> Result<(), Halt> {
+    pub(super) async fn process(
+        &mut self,
+        from: i64,
+        records: Vec<Record>,
+        next: i64,
+    ) -> Result<(), Interrupt> {
         let (mut from, mut rest) = (from, records.as_slice());
         let mut backoff = Backoff::new();
         while !rest.is_empty() {
             if self.stop.is_cancelled() {
-                return Err(Stopped);
+                return Err(Stopping);
             }
-            self.hold_lease().await?;
-            let portion = &rest[..self.portion.of(rest.len())];
+            self.wait_for_lease().await?;
+            let batch = &rest[..self.batch_sizer.next_size(rest.len())];
             let began = Instant::now();
-            let mut verdict = {
-                let _handling = self.progress.handling();
-                self.handler.handle(portion).await
+            let mut outcome = {
+                let _call = self.progress.begin_call();
+                self.handler.handle(batch).await
             };
-            self.portion.took(portion.len(), began.elapsed());
+            self.batch_sizer.record_call(batch.len(), began.elapsed());
             let handled =
-                verdict.stopped.as_ref().map_or(portion.len(), |stopped| stopped.index.min(portion.len()));
+                outcome.retry_from.as_ref().map_or(batch.len(), |retry| retry.index.min(batch.len()));
             // What comes after the stop is handled again, poison or not.
-            verdict.poison.retain(|poison| poison.index < handled);
-            verdict.poison.sort_unstable_by_key(|poison| poison.index);
-            verdict.poison.dedup_by_key(|poison| poison.index);
+            outcome.poison.retain(|poison| poison.index < handled);
+            outcome.poison.sort_unstable_by_key(|poison| poison.index);
+            outcome.poison.dedup_by_key(|poison| poison.index);
             let upto = rest.get(handled).map_or(next, |record| record.offset);
-            self.settle(from..upto, rest, &verdict.poison).await?;
+            self.complete(from..upto, rest, &outcome.poison).await?;
             self.counts.records.add(handled as u64);
             if handled > 0 {
                 backoff = Backoff::new();
             }
             (from, rest) = (upto, &rest[handled..]);
-            match verdict.stopped {
+            match outcome.retry_from {
                 None if rest.is_empty() => break,
                 None => tokio::task::yield_now().await,
-                Some(stopped) => {
-                    self.stand_still(format!("at offset {from}: {}", stopped.cause));
-                    self.pause(&mut backoff).await?;
+                Some(retry) => {
+                    self.stall(format!("at offset {from}: {}", retry.error));
+                    self.back_off(&mut backoff).await?;
                 }
             }
         }
-        if self.progress.stands_still(None) {
-            info!("partition {} goes on", self.partition);
+        if self.progress.set_stalled(None) {
+            info!("partition {} resumes", self.partition);
         }
         self.progress.done(from..next);
         Ok(())
     }
 
     /// Marks a handled stretch done: its poison once that is in the dead letter topic, the rest at once.
-    async fn settle(&self, stretch: Range<i64>, records: &[Record], poison: &[Poison]) -> Result<(), Halt> {
+    async fn complete(
+        &self,
+        stretch: Range<i64>,
+        records: &[Record],
+        poison: &[Poison],
+    ) -> Result<(), Interrupt> {
         let mut start = stretch.start;
         for poisoned in poison {
             let offset = records[poisoned.index].offset;
@@ -98,33 +108,35 @@ impl Worker {
             start = offset + 1;
         }
         self.progress.done(start..stretch.end);
-        let mut burials: FuturesUnordered<_> =
-            poison.iter().map(|poisoned| self.bury(&records[poisoned.index], &poisoned.reason)).collect();
-        while let Some(offset) = burials.next().await {
+        let mut dead_letters: FuturesUnordered<_> = poison
+            .iter()
+            .map(|poisoned| self.send_to_dlq(&records[poisoned.index], &poisoned.reason))
+            .collect();
+        while let Some(offset) = dead_letters.next().await {
             let offset = offset?;
             self.progress.done(offset..offset + 1);
         }
         Ok(())
     }
 
-    async fn bury(&self, record: &Record, reason: &str) -> Result<i64, Halt> {
+    async fn send_to_dlq(&self, record: &Record, reason: &str) -> Result<i64, Interrupt> {
         warn!(
             partition = record.partition, offset = record.offset;
             "malformed record goes to the dead letters: {reason}"
         );
         let mut backoff = Backoff::new();
         loop {
-            self.hold_lease().await?;
+            self.wait_for_lease().await?;
             // Not cut short by a stop: it has a deadline, and what it achieves need not be done again.
-            match self.dead_letters.bury(record, reason).await {
+            match self.dead_letters.send_to_dlq(record, reason).await {
                 Ok(_) => {
                     self.counts.dead_letters.add(1);
-                    self.progress.stands_still(None);
+                    self.progress.set_stalled(None);
                     return Ok(record.offset);
                 }
                 Err(error) => {
-                    self.stand_still(format!("at offset {}: no dead letter: {error}", record.offset));
-                    self.pause(&mut backoff).await?;
+                    self.stall(format!("at offset {}: no dead letter: {error}", record.offset));
+                    self.back_off(&mut backoff).await?;
                 }
             }
         }

@@ -1,7 +1,7 @@
-//! Dead letters on their way back to where they came from, each once.
+//! Dead dead letters on their way back to where they came from, each once.
 //!
 //! ```text
-//! join the redrive group ─▶ the log's ends, fixed ─▶ what is settled ─▶ read ─▶ send ─▶ settle, commit ─▶ leave
+//! join the redrive group ─▶ the log's ends, fixed ─▶ what is progress ─▶ read ─▶ send ─▶ settle, commit ─▶ leave
 //!                                                           ▲             up to the ends          │
 //!                                                           └──────────────────────────────────────┘
 //! ```
@@ -10,11 +10,11 @@
 //! lease and generation fence it as they fence a consumer. What was sent back is committed in that group, so that
 //! a second redrive does not send it again; what comes to the dead letters meanwhile is beyond the ends.
 
-mod crown;
+mod lock;
 mod report;
+mod run;
 mod selection;
 mod sending;
-mod work;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,25 +23,25 @@ use tokio::{sync::Mutex, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Archive, DeadLetter, Settled, Unreadable};
+use super::{DeadLetter, DlqReadError, DlqReader, RedriveProgress};
 use crate::{
-    Board, ConsumerConfig, Publisher,
+    ConsumerConfig, Publisher, StatusRegistry,
     consumer::topic_of,
     group::{Assignor, Coordinator, GroupProtocol},
     topic,
     wire::WireError,
 };
-pub use report::{RedriveError, Report};
-pub use selection::{Position, Selection};
+pub use report::{RedriveError, RedriveReport};
+pub use selection::{DlqPosition, RedriveSelection};
 use {
-    crown::{ANOTHER, Crown},
-    report::Stopped,
-    work::Work,
+    lock::{ANOTHER, RedriveLock},
+    report::Interruption,
+    run::RedriveRun,
 };
 
 /// Sends dead letters of one source topic back.
 pub struct Redriver {
-    archive: Archive,
+    reader: DlqReader,
     publisher: Arc<dyn Publisher>,
     source: Arc<str>,
     config: ConsumerConfig,
@@ -49,61 +49,61 @@ pub struct Redriver {
     coordinator: Arc<Coordinator>,
     one: Mutex<()>,
     /// Its own: how a redrive fares is no business of /ready.
-    board: Arc<Board>,
+    registry: Arc<StatusRegistry>,
     stop: CancellationToken,
 }
 
 impl Redriver {
-    /// A redriver of letters from `source`, which `publisher` writes to; a letter that was sent back `most` times
+    /// A redriver of dead letters from `source`, which `publisher` writes to; a dead letter that was sent back `most` times
     /// stays. The redrive group is the dead letter topic's name with `.redrive` after it, with the times of
     /// `config`.
     pub fn new(
-        archive: Archive,
+        reader: DlqReader,
         publisher: Arc<dyn Publisher>,
         source: &str,
         config: &ConsumerConfig,
         most: u32,
     ) -> Self {
         let config = ConsumerConfig {
-            group_id: format!("{}.redrive", archive.topic().name()),
+            group_id: format!("{}.redrive", reader.topic().name()),
             protocol: GroupProtocol::Classic,
             assignors: vec![Assignor::CooperativeSticky],
             instance_id: None,
             ..config.clone()
         };
-        let coordinator = Coordinator::new(Arc::clone(archive.cluster()), config.group_id.clone());
+        let coordinator = Coordinator::new(Arc::clone(reader.cluster()), config.group_id.clone());
         Self {
-            archive,
+            reader,
             publisher,
             source: source.into(),
-            coordinator: Arc::new(coordinator.within_a_session_of(config.session_timeout)),
+            coordinator: Arc::new(coordinator.with_session_timeout(config.session_timeout)),
             config,
             most,
             one: Mutex::default(),
-            board: Arc::default(),
+            registry: Arc::default(),
             stop: CancellationToken::new(),
         }
     }
 
-    /// A redrive at work ends after the letters that are on their way.
+    /// A redrive at work ends after the dead letters that are on their way.
     pub fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// What is settled, by partition, for whoever shows letters; a partition of which nothing is known is absent.
+    /// What is progress, by partition, for whoever shows dead letters; a partition of which nothing is known is absent.
     ///
     /// # Errors
     ///
     /// Kafka does not tell.
-    pub async fn settled(&self) -> Result<BTreeMap<i32, Settled>, RedriveError> {
-        self.settled_of(self.topic_id().await?).await
+    pub async fn progress(&self) -> Result<BTreeMap<i32, RedriveProgress>, RedriveError> {
+        self.progress_of(self.topic_id().await?).await
     }
 
-    /// The id of the topic that the letters are in now, where the cluster has ids.
+    /// The id of the topic that the dead letters are in now, where the cluster has ids.
     async fn topic_id(&self) -> Result<Option<Uuid>, RedriveError> {
         let asking = async {
-            let mut any = self.archive.cluster().connect().await?;
-            topic::id(&mut any, self.archive.topic().name()).await
+            let mut any = self.reader.cluster().connect().await?;
+            topic::id(&mut any, self.reader.topic().name()).await
         };
         match asking.await {
             Ok(id) => Ok(Some(id).filter(|id| !id.is_nil())),
@@ -112,48 +112,54 @@ impl Redriver {
         }
     }
 
-    /// What is settled in the topic of that id: what was in one of the same name before is no more.
-    async fn settled_of(&self, topic: Option<Uuid>) -> Result<BTreeMap<i32, Settled>, RedriveError> {
-        let partitions = 0..self.archive.topic().partitions() as i32;
-        let committed = self.coordinator.committed(self.archive.topic().name(), partitions).await;
+    /// What is progress in the topic of that id: what was in one of the same name before is no more.
+    async fn progress_of(&self, topic: Option<Uuid>) -> Result<BTreeMap<i32, RedriveProgress>, RedriveError> {
+        let partitions = 0..self.reader.topic().partitions() as i32;
+        let committed = self.coordinator.committed(self.reader.topic().name(), partitions).await;
         let mut committed = committed.map_err(|error| RedriveError::Unavailable(error.to_string()))?;
         committed.retain(|_, (_, note)| topic_of(note).zip(topic).is_none_or(|(of, topic)| of == topic));
-        let read = |(partition, (offset, note)): (_, (_, String))| (partition, Settled::read(offset, &note));
+        let read = |(partition, (offset, note)): (_, (_, String))| {
+            (partition, RedriveProgress::decode(offset, &note))
+        };
         Ok(committed.into_iter().map(read).collect())
     }
 
-    /// Sends back the selected letters that stand there now and were not sent back before. At `until` it ends
+    /// Sends back the selected dead letters that stand there now and were not sent back before. At `until` it ends
     /// with what is done.
     ///
     /// # Errors
     ///
     /// It did not begin. What stops it later is in the report.
-    pub async fn redrive(&self, selection: &Selection, until: Instant) -> Result<Report, RedriveError> {
+    pub async fn redrive(
+        &self,
+        selection: &RedriveSelection,
+        until: Instant,
+    ) -> Result<RedriveReport, RedriveError> {
         let _one = self.one.try_lock().map_err(|_| RedriveError::Busy)?;
         // Where Kafka does not tell, that is said without joining first; what counts is what it tells then.
-        let ranges = self.archive.ranges().await?;
-        let crown = Crown::seek(self, until);
-        let mut work = Work {
+        let ranges = self.reader.ranges().await?;
+        let lock = RedriveLock::join(self, until);
+        let mut work = RedriveRun {
             redriver: self,
-            crown,
+            lock,
             ranges,
             until,
             topic: None,
-            report: Report::default(),
+            report: RedriveReport::default(),
             sent_before: 0,
         };
         let done = work.run(selection).await;
-        work.crown.lay_down().await;
+        work.lock.release().await;
         let mut report = work.report;
         match done {
             Ok(()) => report.complete = true,
             // After it had waited for another; what went before that is told.
-            Err(Stopped::Never(RedriveError::Unavailable(why))) if report.redriven > 0 => {
+            Err(Interruption::Never(RedriveError::Unavailable(why))) if report.redriven > 0 => {
                 report.stopped = Some(why);
             }
-            Err(Stopped::Never(error)) => return Err(error),
-            Err(Stopped::Early(why)) => report.stopped = Some(why),
-            Err(Stopped::Dethroned) => report.stopped = Some(ANOTHER.to_owned()),
+            Err(Interruption::Never(error)) => return Err(error),
+            Err(Interruption::Early(why)) => report.stopped = Some(why),
+            Err(Interruption::LockLost) => report.stopped = Some(ANOTHER.to_owned()),
         }
         info!(
             redriven = report.redriven, exhausted = report.exhausted, complete = report.complete;

@@ -3,26 +3,26 @@
 use serde::Serialize;
 use thiserror::Error;
 
-use super::Unreadable;
+use super::DlqReadError;
 
 /// What became of a redrive.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
-    /// Letters that were sent back, and that the topic they came from has acknowledged.
+pub struct RedriveReport {
+    /// DlqPage that were sent back, and that the topic they came from has acknowledged.
     pub redriven: u64,
-    /// Letters that stay, having been sent back too often before.
+    /// DlqPage that stay, having been sent back too often before.
     pub exhausted: u64,
-    /// Letters that stay, because only the beginning of their value is there.
+    /// DlqPage that stay, because only the beginning of their value is there.
     pub truncated: u64,
-    /// Letters that stay, because they did not come from this topic, or do not say from where.
+    /// DlqPage that stay, because they did not come from this topic, or do not say from where.
     pub foreign: u64,
-    /// Letters that stay, because the topic they came from does not take them: too large for it, or not valid there.
+    /// DlqPage that stay, because the topic they came from does not take them: too large for it, or not valid there.
     pub refused: u64,
-    /// Of those asked for by position: letters that were sent back before.
+    /// Of those asked for by position: dead letters that were sent back before.
     pub already: u64,
-    /// Of those asked for by position: places where no letter is.
+    /// Of those asked for by position: places where no dead letter is.
     pub missing: u64,
     /// Whether all was seen to. Where not, the same redrive can be asked for again, and goes on.
     pub complete: bool,
@@ -42,18 +42,18 @@ pub enum RedriveError {
     Unavailable(String),
 }
 
-impl From<Unreadable> for RedriveError {
-    fn from(error: Unreadable) -> Self {
+impl From<DlqReadError> for RedriveError {
+    fn from(error: DlqReadError) -> Self {
         Self::Unavailable(error.to_string())
     }
 }
 
 /// Why a redrive ended before its end.
-pub(super) enum Stopped {
+pub(super) enum Interruption {
     /// It did not begin.
     Never(RedriveError),
     /// With something left, for that reason.
     Early(String),
     /// Another works, for now.
-    Dethroned,
+    LockLost,
 }

@@ -6,32 +6,32 @@ use serde::{Deserialize, Serialize};
 
 use super::DeadLetter;
 
-/// Which letters are to be sent back.
+/// Which dead letters are to be sent back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selection {
+pub enum RedriveSelection {
     /// All that there are.
     All,
     /// Those whose reason has this in it.
     Reason(String),
     /// Those at these places of the dead letter topic.
-    Positions(BTreeSet<Position>),
+    Positions(BTreeSet<DlqPosition>),
 }
 
 /// A place in the dead letter topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Position {
+pub struct DlqPosition {
     /// The partition of the dead letter topic.
     pub partition: i32,
     /// The offset there.
     pub offset: i64,
 }
 
-impl Selection {
-    /// Whether a letter is one of those asked for, wherever it stands.
-    pub(super) fn takes(&self, letter: &DeadLetter) -> bool {
+impl RedriveSelection {
+    /// Whether a dead letter is one of those asked for, wherever it stands.
+    pub(super) fn takes(&self, dead_letter: &DeadLetter) -> bool {
         match self {
-            Self::Reason(reason) => letter.reason.contains(reason.as_str()),
+            Self::Reason(reason) => dead_letter.reason.contains(reason.as_str()),
             Self::All | Self::Positions(_) => true,
         }
     }

@@ -1,4 +1,4 @@
-//! Letters are sent back, then it is committed that they were.
+//! DlqPage are sent back, then it is committed that they were.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,80 +6,81 @@ use futures::{StreamExt as _, stream};
 use log::warn;
 use tokio::time::Instant;
 
-use super::{DeadLetter, Settled, report::Stopped, work::Work};
+use super::{DeadLetter, RedriveProgress, report::Interruption, run::RedriveRun};
 use crate::{PublishError, backoff::Backoff, consumer::with_topic};
 
-/// How many letters are on their way at a time; a crash can repeat that many.
-const AT_ONCE: usize = 256;
+/// How many dead letters are on their way at a time; a crash can repeat that many.
+const IN_FLIGHT: usize = 256;
 /// How long a commit is tried again: without it, what was sent would be sent again.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 
-impl Work<'_> {
-    /// Sends letters, each with the offset up to which it settles, and commits what was acknowledged. What is refused
+impl RedriveRun<'_> {
+    /// Sends dead letters, each with the offset up to which it settles, and commits what was acknowledged. What is refused
     /// for what it is stays, and keeps none of the others: no later redrive would fare better with it.
     pub(super) async fn send(
         &mut self,
         partition: i32,
-        letters: Vec<(DeadLetter, i64)>,
-        settled: &mut Settled,
-    ) -> Result<(), Stopped> {
-        let mut letters = letters.into_iter().peekable();
-        while letters.peek().is_some() {
-            self.crown.may_go_on()?;
-            let room = settled.room().min(AT_ONCE);
+        dead_letters: Vec<(DeadLetter, i64)>,
+        progress: &mut RedriveProgress,
+    ) -> Result<(), Interruption> {
+        let mut dead_letters = dead_letters.into_iter().peekable();
+        while dead_letters.peek().is_some() {
+            self.lock.check()?;
+            let room = progress.remaining_capacity().min(IN_FLIGHT);
             if room == 0 {
-                return Err(Stopped::Early(format!(
+                return Err(Interruption::Early(format!(
                     "what was sent back of partition {partition} is in too many stretches to be noted, and no more can \
-                     be: letters between them stay, from {partition}/{} on. Those that can go have to go first; those \
+                     be: dead letters between them stay, from {partition}/{} on. Those that can go have to go first; those \
                      that never will block the rest until the topic no longer keeps them",
-                    settled.mark()
+                    progress.watermark()
                 )));
             }
             let publisher = &self.redriver.publisher;
-            let sending = letters.by_ref().take(room).map(|(letter, behind)| async move {
-                let mut sent = publisher.publish(letter.to_send_back()).await;
+            let sending = dead_letters.by_ref().take(room).map(|(dead_letter, behind)| async move {
+                let mut sent = publisher.publish(dead_letter.to_send_back()).await;
                 // Perhaps for its age alone.
                 if let Err(PublishError::Refused(_)) = sent {
-                    sent = publisher.publish(letter.to_send_back_as_of_now()).await;
+                    sent = publisher.publish(dead_letter.to_send_back_as_of_now()).await;
                 }
-                (letter.record.offset, behind, sent)
+                (dead_letter.record.offset, behind, sent)
             });
             let sending: Vec<_> = sending.collect();
             let mut refusal = None;
-            let mut outcomes = stream::iter(sending).buffered(AT_ONCE);
+            let mut outcomes = stream::iter(sending).buffered(IN_FLIGHT);
             while let Some((offset, behind, sent)) = outcomes.next().await {
                 match sent {
                     Ok(_) => {
                         self.report.redriven += 1;
-                        settled.settle(offset..behind);
+                        progress.mark_done(offset..behind);
                     }
                     Err(error @ (PublishError::TooLarge(_) | PublishError::Refused(_))) => {
                         warn!(partition, offset; "a dead letter is refused by the topic it came from: {error}");
                         self.report.refused += 1;
                     }
                     Err(error) => {
-                        refusal.get_or_insert(format!("the letter {partition}/{offset} stays: {error}"));
+                        refusal.get_or_insert(format!("the dead letter {partition}/{offset} stays: {error}"));
                     }
                 }
             }
             drop(outcomes);
-            self.commit(partition, settled).await?;
+            self.commit(partition, progress).await?;
             if let Some(why) = refusal {
-                return Err(Stopped::Early(why));
+                return Err(Interruption::Early(why));
             }
         }
         Ok(())
     }
 
-    async fn commit(&mut self, partition: i32, settled: &Settled) -> Result<(), Stopped> {
-        let (coordinator, topic) = (&self.redriver.coordinator, self.redriver.archive.topic().name());
-        let noted = BTreeMap::from([(partition, (settled.mark(), with_topic(settled.note(), self.topic)))]);
+    async fn commit(&mut self, partition: i32, progress: &RedriveProgress) -> Result<(), Interruption> {
+        let (coordinator, topic) = (&self.redriver.coordinator, self.redriver.reader.topic().name());
+        let noted =
+            BTreeMap::from([(partition, (progress.watermark(), with_topic(progress.encode(), self.topic)))]);
         let by = Instant::now() + COMMIT_PATIENCE;
         let mut backoff = Backoff::new();
         loop {
-            let outcome = match self.crown.claim() {
-                Some(claim) => {
-                    coordinator.commit(&claim, topic, &noted).await.map_err(|error| error.to_string())
+            let outcome = match self.lock.generation() {
+                Some(generation) => {
+                    coordinator.commit(&generation, topic, &noted).await.map_err(|error| error.to_string())
                 }
                 None => Err("out of the redrive group".to_owned()),
             };
@@ -87,9 +88,9 @@ impl Work<'_> {
                 Ok(()) => return Ok(()),
                 Err(error) if Instant::now() >= by => {
                     warn!(
-                        "up to {AT_ONCE} dead letters of partition {partition} may be sent back twice: {error}"
+                        "up to {IN_FLIGHT} dead letters of partition {partition} may be sent back twice: {error}"
                     );
-                    return Err(Stopped::Early(format!(
+                    return Err(Interruption::Early(format!(
                         "what was sent back last is not committed, and the next redrive sends it again: {error}"
                     )));
                 }

@@ -13,14 +13,14 @@ pub fn assign_cooperative_sticky(
     partitions: &BTreeMap<String, usize>,
 ) -> Assignment {
     let mut shares = Shares::new(subscribers);
-    shares.keep_what_is_owned(partitions);
-    shares.share_out_the_rest(partitions);
+    shares.keep_owned(partitions);
+    shares.assign_the_rest(partitions);
     shares.even_out();
-    shares.withhold_what_others_claim();
+    shares.withhold_claimed();
     shares.assignment()
 }
 
-/// What each member has so far, by its place among the subscribers.
+/// What each member has so far, by its index among the subscribers.
 struct Shares<'a> {
     subscribers: &'a [Subscriber],
     /// Who wants a topic.
@@ -32,9 +32,9 @@ struct Shares<'a> {
 impl<'a> Shares<'a> {
     fn new(subscribers: &'a [Subscriber]) -> Self {
         let mut wanted_by: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-        for (place, subscriber) in subscribers.iter().enumerate() {
+        for (index, subscriber) in subscribers.iter().enumerate() {
             for topic in subscriber.topics.iter().collect::<BTreeSet<_>>() {
-                wanted_by.entry(topic).or_default().push(place);
+                wanted_by.entry(topic).or_default().push(index);
             }
         }
         let nothing = vec![BTreeMap::new(); subscribers.len()];
@@ -42,29 +42,29 @@ impl<'a> Shares<'a> {
     }
 
     /// Of several claims to a partition that of the latest generation counts; of equal ones none does.
-    fn keep_what_is_owned(&mut self, partitions: &BTreeMap<String, usize>) {
+    fn keep_owned(&mut self, partitions: &BTreeMap<String, usize>) {
         let mut claims: BTreeMap<(&str, i32), Vec<usize>> = BTreeMap::new();
-        for (place, subscriber) in self.subscribers.iter().enumerate() {
+        for (index, subscriber) in self.subscribers.iter().enumerate() {
             for (topic, partition) in &subscriber.owned {
                 let count = partitions.get(topic).copied().unwrap_or(0);
                 if subscriber.topics.contains(topic)
                     && usize::try_from(*partition).is_ok_and(|index| index < count)
                 {
-                    claims.entry((topic, *partition)).or_default().push(place);
+                    claims.entry((topic, *partition)).or_default().push(index);
                 }
             }
         }
         for ((topic, partition), claimants) in claims {
-            let generation = |place: &usize| self.subscribers[*place].generation;
+            let generation = |index: &usize| self.subscribers[*index].generation;
             let latest = claimants.iter().map(generation).max();
-            let mut rightful = claimants.iter().filter(|place| Some(generation(place)) == latest);
+            let mut rightful = claimants.iter().filter(|index| Some(generation(index)) == latest);
             if let (Some(&owner), None) = (rightful.next(), rightful.next()) {
                 self.give(owner, topic, partition);
             }
         }
     }
 
-    fn share_out_the_rest(&mut self, partitions: &'a BTreeMap<String, usize>) {
+    fn assign_the_rest(&mut self, partitions: &'a BTreeMap<String, usize>) {
         // Topics that few want first: those of many can still go elsewhere.
         let mut topics: Vec<_> = partitions.iter().collect();
         topics.sort_by_key(|(topic, _)| self.wanted_by.get(topic.as_str()).map_or(0, Vec::len));
@@ -72,7 +72,7 @@ impl<'a> Shares<'a> {
             let Some(members) = self.wanted_by.get(topic.as_str()).cloned() else { continue };
             let held: BTreeSet<i32> = members
                 .iter()
-                .filter_map(|place| self.held[*place].get(topic.as_str()))
+                .filter_map(|index| self.held[*index].get(topic.as_str()))
                 .flatten()
                 .copied()
                 .collect();
@@ -107,7 +107,7 @@ impl<'a> Shares<'a> {
     fn uneven(&self) -> Option<(usize, usize, &'a str)> {
         let mut largest_first: Vec<usize> = (0..self.sizes.len()).collect();
         largest_first
-            .sort_by_key(|place| (usize::MAX - self.sizes[*place], &self.subscribers[*place].member));
+            .sort_by_key(|index| (usize::MAX - self.sizes[*index], &self.subscribers[*index].member));
         largest_first.into_iter().find_map(|from| {
             let moves = self.held[from].keys().filter_map(|topic| {
                 let to = self.least_of(self.wanted_by.get(topic)?)?;
@@ -119,11 +119,11 @@ impl<'a> Shares<'a> {
 
     /// `CooperativeStickyAssignor.adjustAssignment`, for every claim there is, rightful or not: whoever claims
     /// a partition may still work on it.
-    fn withhold_what_others_claim(&mut self) {
+    fn withhold_claimed(&mut self) {
         for (claimant, subscriber) in self.subscribers.iter().enumerate() {
             for (topic, partition) in &subscriber.owned {
-                for (place, held) in self.held.iter_mut().enumerate() {
-                    if place != claimant
+                for (index, held) in self.held.iter_mut().enumerate() {
+                    if index != claimant
                         && let Some(partitions) = held.get_mut(topic.as_str())
                     {
                         partitions.remove(partition);
@@ -144,23 +144,23 @@ impl<'a> Shares<'a> {
     }
 
     fn least_of(&self, members: &[usize]) -> Option<usize> {
-        let size_then_id = |place: &&usize| (self.sizes[**place], &self.subscribers[**place].member);
+        let size_then_id = |index: &&usize| (self.sizes[**index], &self.subscribers[**index].member);
         members.iter().min_by_key(size_then_id).copied()
     }
 
-    fn give(&mut self, place: usize, topic: &'a str, partition: i32) {
-        if self.held[place].entry(topic).or_default().insert(partition) {
-            self.sizes[place] += 1;
+    fn give(&mut self, index: usize, topic: &'a str, partition: i32) {
+        if self.held[index].entry(topic).or_default().insert(partition) {
+            self.sizes[index] += 1;
         }
     }
 
-    fn take(&mut self, place: usize, topic: &'a str, partition: i32) {
-        if let Some(partitions) = self.held[place].get_mut(topic)
+    fn take(&mut self, index: usize, topic: &'a str, partition: i32) {
+        if let Some(partitions) = self.held[index].get_mut(topic)
             && partitions.remove(&partition)
         {
-            self.sizes[place] -= 1;
+            self.sizes[index] -= 1;
             if partitions.is_empty() {
-                self.held[place].remove(topic);
+                self.held[index].remove(topic);
             }
         }
     }

@@ -16,8 +16,8 @@ pub fn assign_range(subscribers: &[Subscriber], partitions: &BTreeMap<String, us
             (member.instance.is_none(), member.instance.clone(), member.member.clone())
         });
         let mut first = 0;
-        for (place, member) in members.iter().enumerate() {
-            let share = count / members.len() + usize::from(place < count % members.len());
+        for (index, member) in members.iter().enumerate() {
+            let share = count / members.len() + usize::from(index < count % members.len());
             let range: Vec<i32> = (first..first + share).map(|partition| partition as i32).collect();
             first += share;
             if !range.is_empty() {

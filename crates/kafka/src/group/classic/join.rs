@@ -17,9 +17,9 @@ use kafka_protocol::{
 };
 
 use super::super::{
-    Assignor, Claim, Coordinator, Lease, Standing, Subscriber,
+    Assignor, Coordinator, Lease, MemberGeneration, MemberState, Subscriber,
     assignor::{self, decode_assignment, decode_subscription, encode_assignment, encode_subscription},
-    membership::Enrolment,
+    membership::MemberContext,
 };
 use crate::{Cluster, GroupPhase, topic, wire::WireError};
 
@@ -33,19 +33,19 @@ const STATIC: i16 = 5;
 const NO_GENERATION: i32 = -1;
 
 /// Numbers of partitions, by topic.
-pub(super) type Counts = BTreeMap<String, usize>;
+pub(super) type PartitionCounts = BTreeMap<String, usize>;
 
 /// A generation that came about, and what this member got in it.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct JoinedGeneration {
     /// The partitions of the topic that are this member's.
     pub(super) assignment: BTreeSet<i32>,
     /// Whether it falls to this member to notice new partitions.
-    pub(super) leads: bool,
+    pub(super) is_leader: bool,
     /// How many there were when it was made.
     pub(super) partitions: usize,
     /// Of the leader: how many partitions other topics had that members read; 0 where there was none of the name.
-    pub(super) others: Counts,
+    pub(super) other_topics: PartitionCounts,
     /// A moment at which it had not come about yet, as a lease counts.
     pub(super) synced_at: i64,
 }
@@ -63,12 +63,12 @@ pub(super) struct Joiner {
 }
 
 impl Joiner {
-    pub(super) fn new(enrolment: &Enrolment) -> Self {
+    pub(super) fn new(context: &MemberContext) -> Self {
         Self {
-            coordinator: Arc::clone(&enrolment.coordinator),
-            topic: enrolment.topic.name().as_ref().to_owned(),
+            coordinator: Arc::clone(&context.coordinator),
+            topic: context.topic.name().as_ref().to_owned(),
             id: StrBytes::default(),
-            instance: enrolment.config.instance_id.clone().map(StrBytes::from_string),
+            instance: context.config.instance_id.clone().map(StrBytes::from_string),
             generation: NO_GENERATION,
         }
     }
@@ -77,54 +77,55 @@ impl Joiner {
     /// stands for the new generation. After an error it is for the caller to wait and call again.
     pub(super) async fn join(
         &mut self,
-        enrolment: &Enrolment,
-        standing: &Standing,
+        context: &MemberContext,
+        state: &MemberState,
         owned: &BTreeSet<i32>,
         reason: &str,
-    ) -> Result<Session, WireError> {
-        let partitions = enrolment.topic.clone().known_partitions().await;
-        enrolment.phase(GroupPhase::Finding);
-        self.coordinator.reach().await?;
-        enrolment.phase(GroupPhase::Joining);
-        let joined = self.join_group(enrolment, owned, reason).await?;
-        let claim = Claim {
-            member: self.id.clone(),
-            instance: self.instance.clone(),
-            generation: joined.generation_id,
+    ) -> Result<JoinedGeneration, WireError> {
+        let partitions = context.topic.clone().known_partitions().await;
+        context.set_phase(GroupPhase::Finding);
+        self.coordinator.connect().await?;
+        context.set_phase(GroupPhase::Joining);
+        let joined = self.join_group(context, owned, reason).await?;
+        let generation = MemberGeneration {
+            member_id: self.id.clone(),
+            instance_id: self.instance.clone(),
+            id: joined.generation_id,
         };
-        standing.is(claim.clone());
-        enrolment.phase(GroupPhase::Syncing);
-        let leads = joined.leader == self.id;
-        let (mut assignments, mut others) = (Vec::new(), Counts::new());
-        if leads {
+        state.set(generation.clone());
+        context.set_phase(GroupPhase::Syncing);
+        let is_leader = joined.leader == self.id;
+        let (mut assignments, mut other_topics) = (Vec::new(), PartitionCounts::new());
+        if is_leader {
             let subscribers = subscribers(&joined)?;
             let topics = assignor::topics_of(&subscribers).into_iter();
             let topics = topics.filter(|topic| *topic != self.topic);
-            others = counts(self.coordinator.cluster(), topics).await?;
+            other_topics = partition_counts(self.coordinator.cluster(), topics).await?;
             if !joined.skip_assignment {
-                assignments = self.assign(&joined, &subscribers, partitions, &others)?;
+                assignments = self.assign(&joined, &subscribers, partitions, &other_topics)?;
             }
         }
-        let patience = enrolment.config.rebalance_timeout;
+        let patience = context.config.rebalance_timeout;
         let synced_at = Lease::now();
-        let assignment = self.sync_group(&claim, joined.protocol_name.clone(), assignments, patience).await?;
-        self.generation = claim.generation;
+        let assignment =
+            self.sync_group(&generation, joined.protocol_name.clone(), assignments, patience).await?;
+        self.generation = generation.id;
         // The coordinator begins every member's session anew when it hands out the assignment.
-        let term = enrolment.config.session_timeout.min(enrolment.config.rebalance_timeout);
-        standing.lease().renew(synced_at, Lease::term(term));
-        let assignor = joined.protocol_name.as_deref().and_then(Assignor::named);
-        enrolment.board.group(|group| group.assignor = assignor.map(Assignor::name));
-        Ok(Session { assignment, leads, partitions, others, synced_at })
+        let term = context.config.session_timeout.min(context.config.rebalance_timeout);
+        state.lease().renew(synced_at, Lease::term(term));
+        let assignor = joined.protocol_name.as_deref().and_then(Assignor::from_name);
+        context.registry.group(|group| group.assignor = assignor.map(Assignor::name));
+        Ok(JoinedGeneration { assignment, is_leader, partitions, other_topics, synced_at })
     }
 
     async fn join_group(
         &mut self,
-        enrolment: &Enrolment,
+        context: &MemberContext,
         owned: &BTreeSet<i32>,
         reason: &str,
     ) -> Result<JoinGroupResponse, WireError> {
         const WHAT: &str = "JoinGroup";
-        let config = &enrolment.config;
+        let config = &context.config;
         let protocols = config.assignors.iter().map(|assignor| {
             let metadata = encode_subscription(*assignor, &self.topic, owned, self.generation)
                 .map_err(|reason| malformed(WHAT, reason))?;
@@ -146,7 +147,7 @@ impl Joiner {
         let oldest = if self.instance.is_some() { STATIC } else { 0 };
         loop {
             let request = request.clone().with_member_id(self.id.clone());
-            let answer = self.coordinator.call_held(&request, oldest..=9, patience).await?;
+            let answer = self.coordinator.call_blocking(&request, oldest..=9, patience).await?;
             // KIP-394: the first answer gives the id to join with, so that a lost answer leaves no ghost.
             let needs_id =
                 ResponseError::try_from_code(answer.error_code) == Some(ResponseError::MemberIdRequired);
@@ -166,13 +167,13 @@ impl Joiner {
         joined: &JoinGroupResponse,
         subscribers: &[Subscriber],
         partitions: usize,
-        others: &Counts,
+        other_topics: &PartitionCounts,
     ) -> Result<Vec<SyncGroupRequestAssignment>, WireError> {
         const WHAT: &str = "JoinGroup";
         let elected = joined.protocol_name.as_deref().unwrap_or_default();
-        let assignor = Assignor::named(elected)
+        let assignor = Assignor::from_name(elected)
             .ok_or_else(|| malformed(WHAT, format!("elects an assignor that was not offered: {elected}")))?;
-        let mut counts: Counts = others.clone();
+        let mut counts: PartitionCounts = other_topics.clone();
         counts.retain(|_, count| *count > 0);
         counts.insert(self.topic.clone(), partitions);
         let assignment = assignor.assign(subscribers, &counts);
@@ -187,7 +188,7 @@ impl Joiner {
 
     async fn sync_group(
         &self,
-        claim: &Claim,
+        generation: &MemberGeneration,
         protocol: Option<StrBytes>,
         assignments: Vec<SyncGroupRequestAssignment>,
         patience: Duration,
@@ -195,22 +196,22 @@ impl Joiner {
         const WHAT: &str = "SyncGroup";
         let request = SyncGroupRequest::default()
             .with_group_id(self.coordinator.group())
-            .with_generation_id(claim.generation)
-            .with_member_id(claim.member.clone())
-            .with_group_instance_id(claim.instance.clone())
+            .with_generation_id(generation.id)
+            .with_member_id(generation.member_id.clone())
+            .with_group_instance_id(generation.instance_id.clone())
             .with_protocol_type(Some(StrBytes::from_static_str(CONSUMER)))
             .with_protocol_name(protocol)
             .with_assignments(assignments);
         // Held until the leader has sent its assignment.
         let patience = patience + self.coordinator.cluster().request_timeout();
-        let answer = self.coordinator.call_held(&request, 0..=5, patience).await?;
+        let answer = self.coordinator.call_blocking(&request, 0..=5, patience).await?;
         self.coordinator.check(WHAT, answer.error_code).await?;
         decode_assignment(answer.assignment, &self.topic).map_err(|reason| malformed(WHAT, reason))
     }
 
     /// Out of the group: what it was assigned counts no longer, and where the coordinator does not know its id,
     /// neither does that.
-    pub(super) fn heed(&mut self, error: &WireError) {
+    pub(super) fn left_generation(&mut self, error: &WireError) {
         self.generation = NO_GENERATION;
         if error.code() == Some(ResponseError::UnknownMemberId) {
             self.id = StrBytes::default();
@@ -218,7 +219,7 @@ impl Joiner {
     }
 
     /// Tells the coordinator that this member goes, so that nobody waits for it. Best effort.
-    pub(super) async fn leave(&mut self, enrolment: &Enrolment) -> Result<(), WireError> {
+    pub(super) async fn leave(&mut self, context: &MemberContext) -> Result<(), WireError> {
         if self.id.is_empty() {
             return Ok(());
         }
@@ -226,7 +227,7 @@ impl Joiner {
             .with_member_id(self.id.clone())
             .with_group_instance_id(self.instance.clone())
             .with_reason(Some(StrBytes::from_static_str("the consumer is closing")));
-        let within = enrolment.coordinator.cluster().request_timeout();
+        let within = context.coordinator.cluster().request_timeout();
         let batched =
             LeaveGroupRequest::default().with_group_id(self.coordinator.group()).with_members(vec![member]);
         let code = match self.coordinator.call(&batched, 3..=5, within).await {
@@ -247,11 +248,11 @@ impl Joiner {
 }
 
 /// How many partitions each of these topics has: members of other clients may read other topics beside ours.
-pub(super) async fn counts(
+pub(super) async fn partition_counts(
     cluster: &Cluster,
     topics: impl Iterator<Item = String>,
-) -> Result<Counts, WireError> {
-    let mut counts = Counts::new();
+) -> Result<PartitionCounts, WireError> {
+    let mut counts = PartitionCounts::new();
     for topic in topics {
         let mut connection = cluster.connect().await?;
         let count = match topic::describe(&mut connection, &topic).await {

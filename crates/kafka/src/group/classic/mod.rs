@@ -8,7 +8,7 @@
 //!
 //! The states are `ConsumerCoordinator`'s in Java.
 
-mod heart;
+mod heartbeat;
 mod join;
 
 use std::{collections::BTreeSet, future::pending, pin::pin, sync::Arc, time::Duration};
@@ -17,77 +17,77 @@ use kafka_protocol::ResponseError;
 use tokio::time::sleep;
 
 use super::{
-    AGAIN, Coordinator, Leave,
+    Coordinator, LeaveReason, REJOIN_DELAY,
     assignor::is_cooperative,
-    membership::{Call, Ended, Enrolment, Line, Why, Word},
+    membership::{GroupChannel, GroupEvent, MemberContext, MemberReply, MembershipEnd, RebalanceCause},
 };
 use crate::{GroupPhase, backoff::Backoff, wire::WireError};
-use heart::{Beat, Heart};
-use join::{Counts, Joiner, Session, counts};
+use heartbeat::{Heartbeat, HeartbeatResult};
+use join::{JoinedGeneration, Joiner, PartitionCounts, partition_counts};
 
-/// What the coordinator says when others join, leave or change what they ask for; it does not say which.
-const CALLED: &str = "the coordinator called for it: a member joined, left or changed";
+/// What the coordinator says when other_topics join, leave or change what they ask for; it does not say which.
+const REBALANCE_IN_PROGRESS: &str = "the coordinator called for it: a member joined, left or changed";
 
 /// Lives in the group until it leaves, or may not come back.
-pub(super) async fn live(enrolment: &Enrolment, line: &mut Line) -> Ended {
-    enrolment.board.group(|group| group.protocol = "classic");
+pub(super) async fn run(context: &MemberContext, channel: &mut GroupChannel) -> MembershipEnd {
+    context.registry.group(|group| group.protocol = "classic");
     let member = Member {
-        enrolment,
-        line,
-        joiner: Joiner::new(enrolment),
-        heart: Heart::new(enrolment),
+        context,
+        channel,
+        joiner: Joiner::new(context),
+        heartbeat: Heartbeat::new(context),
         owned: BTreeSet::new(),
-        why: Why::now("the consumer is starting"),
+        cause: RebalanceCause::now("the consumer is starting"),
     };
-    member.live().await
+    member.run().await
 }
 
 struct Member<'a> {
-    enrolment: &'a Enrolment,
-    line: &'a mut Line,
+    context: &'a MemberContext,
+    channel: &'a mut GroupChannel,
     joiner: Joiner,
-    heart: Heart,
+    heartbeat: Heartbeat,
     /// What the consumer said to hold last.
     owned: BTreeSet<i32>,
     /// Why it joins the next time, also for the coordinator's log (KIP-800).
-    why: Why,
+    cause: RebalanceCause,
 }
 
 /// How a generation ended.
-enum Next {
+enum GenerationEnd {
     /// The group gathers anew, or is to.
-    Join(Why),
+    Rejoin(RebalanceCause),
     /// Out of it.
     Lost(WireError),
-    Leave(Leave),
+    Leave(LeaveReason),
 }
 
 impl Member<'_> {
-    async fn live(mut self) -> Ended {
+    async fn run(mut self) -> MembershipEnd {
         let mut backoff = Backoff::new();
         loop {
-            let standing = Arc::clone(&self.line.standing);
+            let state = Arc::clone(&self.channel.state);
             let joined = tokio::select! {
                 biased;
-                how = self.line.leaving() => return self.leave(how).await,
-                joined = self.joiner.join(self.enrolment, &standing, &self.owned, &self.why.reason) => joined,
-                never = self.heart.beat_on(&self.enrolment.coordinator) => match never {},
+                how = self.channel.leave_requested() => return self.leave(how).await,
+                joined = self.joiner.join(self.context, &state, &self.owned, &self.cause.reason) => joined,
+                never = self.heartbeat.keep_alive(&self.context.coordinator) => match never {},
             };
             let next = match joined {
-                Ok(session) => {
-                    self.enrolment.succeeded();
+                Ok(joined) => {
+                    self.context.succeeded();
                     backoff = Backoff::new();
-                    self.work(session).await
+                    self.run_generation(joined).await
                 }
                 Err(error) if error.code() == Some(ResponseError::RebalanceInProgress) => {
-                    if let Err(how) = self.pause(AGAIN).await {
+                    if let Err(how) = self.pause(REJOIN_DELAY).await {
                         return self.leave(how).await;
                     }
                     continue;
                 }
-                Err(error) if is_out(&error) => Next::Lost(error),
+                Err(error) if is_fenced_out(&error) => GenerationEnd::Lost(error),
                 Err(error) => {
-                    self.enrolment.failed(&self.explained(&error));
+                    self.context.failed(&self.explain(&error));
                     if let Err(how) = self.pause(backoff.next_wait()).await {
                         return self.leave(how).await;
                     }
@@ -95,115 +95,119 @@ impl Member<'_> {
                 }
             };
             match next {
-                Next::Join(why) => self.why = why,
-                Next::Lost(error) if error.code() == Some(ResponseError::FencedInstanceId) => {
-                    return Ended::Barred(self.enrolment.fenced());
+                GenerationEnd::Rejoin(cause) => self.cause = cause,
+                GenerationEnd::Lost(error) if error.code() == Some(ResponseError::FencedInstanceId) => {
+                    return MembershipEnd::Fenced(self.context.fenced_message());
                 }
-                Next::Lost(error) => {
-                    self.joiner.heed(&error);
-                    self.heart.stop();
-                    self.why = Why::now(format!("was out of the group: {error}"));
+                GenerationEnd::Lost(error) => {
+                    self.joiner.left_generation(&error);
+                    self.heartbeat.stop();
+                    self.cause = RebalanceCause::now(format!("was out of the group: {error}"));
                     self.owned.clear();
-                    if let Err(how) = self.line.lost(error.to_string()).await {
+                    if let Err(how) = self.channel.lost(error.to_string()).await {
                         return self.leave(how).await;
                     }
-                    if let Err(how) = self.pause(AGAIN).await {
+                    if let Err(how) = self.pause(REJOIN_DELAY).await {
                         return self.leave(how).await;
                     }
                 }
-                Next::Leave(how) => return self.leave(how).await,
+                GenerationEnd::Leave(how) => return self.leave(how).await,
             }
         }
     }
 
     /// Waits, unless the consumer wants to go, and beats meanwhile.
-    async fn pause(&mut self, wait: Duration) -> Result<(), Leave> {
+    async fn pause(&mut self, wait: Duration) -> Result<(), LeaveReason> {
         tokio::select! {
-            how = self.line.leaving() => Err(how),
+            how = self.channel.leave_requested() => Err(how),
             () = sleep(wait) => Ok(()),
-            never = self.heart.beat_on(&self.enrolment.coordinator) => match never {},
+            never = self.heartbeat.keep_alive(&self.context.coordinator) => match never {},
         }
     }
 
     /// One generation: has the consumer take its partitions up, and beats until something ends it.
-    async fn work(&mut self, session: Session) -> Next {
-        let Session { assignment, leads, partitions, others, synced_at } = session;
-        let cooperative = is_cooperative(&self.enrolment.config.assignors);
-        let mut topic = self.enrolment.topic.clone();
-        let coordinator = Arc::clone(&self.enrolment.coordinator);
-        let max_age = self.enrolment.config.metadata_max_age;
-        let mut elsewhere = pin!(others_changed(coordinator, others, max_age));
+    async fn run_generation(&mut self, joined: JoinedGeneration) -> GenerationEnd {
+        let JoinedGeneration { assignment, is_leader, partitions, other_topics, synced_at } = joined;
+        let cooperative = is_cooperative(&self.context.config.assignors);
+        let mut topic = self.context.topic.clone();
+        let coordinator = Arc::clone(&self.context.coordinator);
+        let max_age = self.context.config.metadata_max_age;
+        let mut other_topics = pin!(other_topics_changed(coordinator, other_topics, max_age));
         // What another member gets, it gets in the generation after the one in which it is given up (KIP-429).
-        let mut due =
-            (cooperative && !self.owned.is_subset(&assignment)).then(|| Why::now("gave up partitions"));
+        let mut due = (cooperative && !self.owned.is_subset(&assignment))
+            .then(|| RebalanceCause::now("gave up partitions"));
         let mut answered = false;
-        self.heart.start(&self.line.standing, synced_at);
-        self.line.call(Call::Hold(assignment, self.why.clone()));
+        self.heartbeat.start(&self.channel.state, synced_at);
+        self.channel.send(GroupEvent::Assigned(assignment, self.cause.clone()));
         loop {
             match due {
-                Some(why) if answered => {
-                    return if cooperative { Next::Join(why) } else { self.give_up(why).await };
+                Some(cause) if answered => {
+                    return if cooperative {
+                        GenerationEnd::Rejoin(cause)
+                    } else {
+                        self.revoke_all(cause).await
+                    };
                 }
                 _ => {}
             }
             tokio::select! {
-                word = self.line.word() => match word {
-                    Word::Holds(partitions) => (self.owned, answered) = (partitions, true),
-                    Word::Leave(how) => return Next::Leave(how),
+                reply = self.channel.reply() => match reply {
+                    MemberReply::Owns(partitions) => (self.owned, answered) = (partitions, true),
+                    MemberReply::Leave(how) => return GenerationEnd::Leave(how),
                 },
-                beat = self.heart.beat(&self.enrolment.coordinator) => match beat {
-                    Beat::Steady => {}
-                    Beat::Rebalance => { due.get_or_insert_with(|| Why::now(CALLED)); }
-                    Beat::Out(error) => return Next::Lost(error),
+                result = self.heartbeat.next(&self.context.coordinator) => match result {
+                    HeartbeatResult::Stable => {}
+                    HeartbeatResult::Rebalance => { due.get_or_insert_with(|| RebalanceCause::now(REBALANCE_IN_PROGRESS)); }
+                    HeartbeatResult::Lost(error) => return GenerationEnd::Lost(error),
                 },
-                () = topic.changed_from(partitions), if leads && due.is_none() => {
-                    due = Some(Why::now("the topic's partitions changed"));
+                () = topic.changed_from(partitions), if is_leader && due.is_none() => {
+                    due = Some(RebalanceCause::now("the topic's partitions changed"));
                 }
-                topic = &mut elsewhere, if leads && due.is_none() => {
-                    due = Some(Why::now(format!("the partitions of {topic} changed, which others read")));
+                topic = &mut other_topics, if is_leader && due.is_none() => {
+                    due = Some(RebalanceCause::now(format!("the partitions of {topic} changed, which others read")));
                 }
             }
         }
     }
 
     /// Waits until the consumer has let go of everything.
-    async fn give_up(&mut self, why: Why) -> Next {
-        self.line.call(Call::GiveUp);
+    async fn revoke_all(&mut self, cause: RebalanceCause) -> GenerationEnd {
+        self.channel.send(GroupEvent::RevokeAll);
         loop {
             tokio::select! {
-                word = self.line.word() => match word {
-                    Word::Holds(partitions) if partitions.is_empty() => {
+                reply = self.channel.reply() => match reply {
+                    MemberReply::Owns(partitions) if partitions.is_empty() => {
                         self.owned = partitions;
-                        return Next::Join(why);
+                        return GenerationEnd::Rejoin(cause);
                     }
-                    Word::Holds(_) => {}
-                    Word::Leave(how) => return Next::Leave(how),
+                    MemberReply::Owns(_) => {}
+                    MemberReply::Leave(how) => return GenerationEnd::Leave(how),
                 },
-                beat = self.heart.beat(&self.enrolment.coordinator) => {
-                    if let Beat::Out(error) = beat {
-                        return Next::Lost(error);
+                result = self.heartbeat.next(&self.context.coordinator) => {
+                    if let HeartbeatResult::Lost(error) = result {
+                        return GenerationEnd::Lost(error);
                     }
                 }
             }
         }
     }
 
-    async fn leave(mut self, how: Leave) -> Ended {
-        if !self.enrolment.stays(how) {
-            self.enrolment.phase(GroupPhase::Left);
-            if let Err(error) = self.joiner.leave(self.enrolment).await {
+    async fn leave(mut self, how: LeaveReason) -> MembershipEnd {
+        if !self.context.keeps_membership(how) {
+            self.context.set_phase(GroupPhase::Left);
+            if let Err(error) = self.joiner.leave(self.context).await {
                 log::debug!("leaving the group: {error}");
             }
         }
-        Ended::Left
+        MembershipEnd::Left
     }
 
-    fn explained(&self, error: &WireError) -> String {
+    fn explain(&self, error: &WireError) -> String {
         match error.code() {
             Some(ResponseError::InconsistentGroupProtocol) => format!(
                 "{error} (members of the group offer none of {}: partition.assignment.strategy; or they are no \
                  consumers, as Kafka Connect's workers are none: another group.id)",
-                self.enrolment
+                self.context
                     .config
                     .assignors
                     .iter()
@@ -212,7 +216,7 @@ impl Member<'_> {
                     .join(", ")
             ),
             Some(ResponseError::GroupAuthorizationFailed) => {
-                format!("group {}: {}", self.enrolment.config.group_id, error.explained())
+                format!("group {}: {}", self.context.config.group_id, error.explained())
             }
             _ => error.explained(),
         }
@@ -221,14 +225,18 @@ impl Member<'_> {
 
 /// Waits until a topic that other members of the group read has other partitions than those that were assigned,
 /// and tells which: they do not look for themselves.
-async fn others_changed(coordinator: Arc<Coordinator>, known: Counts, max_age: Duration) -> String {
+async fn other_topics_changed(
+    coordinator: Arc<Coordinator>,
+    known: PartitionCounts,
+    max_age: Duration,
+) -> String {
     if known.is_empty() {
         return pending().await;
     }
     loop {
         sleep(max_age).await;
         // Without an answer nothing is known to have changed.
-        let Ok(now) = counts(coordinator.cluster(), known.keys().cloned()).await else { continue };
+        let Ok(now) = partition_counts(coordinator.cluster(), known.keys().cloned()).await else { continue };
         if let Some((topic, _)) = known.iter().find(|(topic, count)| now.get(*topic) != Some(count)) {
             return topic.clone();
         }
@@ -236,7 +244,7 @@ async fn others_changed(coordinator: Arc<Coordinator>, known: Counts, max_age: D
 }
 
 /// Whether the coordinator says that this is no member, or not of the generation it takes itself to be of.
-fn is_out(error: &WireError) -> bool {
+fn is_fenced_out(error: &WireError) -> bool {
     matches!(
         error.code(),
         Some(

@@ -1,0 +1,348 @@
+//! The life of a consumer: what the group calls for, and what becomes of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::Utc;
+use log::{error, info, warn};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    AssignedPartitions, COMMITTING, CommittedOffset, Progress, Worker, WorkerFactory,
+    assigned_partitions::MaintenanceEvent, progress::ProjectionEnd, worker::BatchSizer,
+};
+use crate::{
+    GroupPhase, OffsetReset, Rebalance,
+    backoff::Backoff,
+    group::{Coordinator, GroupEvent, LeaveReason, MemberContext, Membership, RebalanceCause},
+};
+
+/// How long draining and committing may take when the process is to stop, and as long again leaving the
+/// group: with Kafka away, both are in vain.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// A member that has been without partitions for so many heartbeats is not about to get any.
+const IDLE_HEARTBEATS: u32 = 2;
+
+/// The life of a consumer, from start to stop.
+pub(super) struct ConsumerLoop {
+    factory: WorkerFactory,
+    context: Arc<MemberContext>,
+    membership: Membership,
+    assigned: AssignedPartitions,
+    stop: CancellationToken,
+    /// How many partitions the handler knows of.
+    topic_partitions: usize,
+    /// How far the projection reaches of each partition that this process had last and has not now.
+    projected: BTreeMap<i32, ProjectionEnd>,
+    /// Since when partitions that this process had are not processed here.
+    paused_since: BTreeMap<i32, Instant>,
+    /// Since when it has been called to hold nothing.
+    idle_since: Option<Instant>,
+}
+
+impl ConsumerLoop {
+    pub(super) fn new(factory: WorkerFactory, stop: CancellationToken) -> Self {
+        let (config, registry) = (&factory.config, &factory.registry);
+        let coordinator = Coordinator::new(Arc::clone(&factory.cluster), config.group_id.clone());
+        let coordinator = Arc::new(coordinator.with_session_timeout(config.session_timeout));
+        let topic = Arc::clone(factory.topic.name());
+        let handler = Arc::clone(&factory.handler);
+        let mut assigned =
+            AssignedPartitions::new(Arc::clone(&coordinator), topic, config, handler, Arc::clone(registry));
+        let context = Arc::new(MemberContext {
+            coordinator,
+            topic: factory.topic.clone(),
+            config: config.clone(),
+            registry: Arc::clone(registry),
+        });
+        let membership = Membership::start(Arc::clone(&context));
+        assigned.set_member_state(membership.state());
+        Self {
+            factory,
+            context,
+            membership,
+            assigned,
+            stop,
+            topic_partitions: 0,
+            projected: BTreeMap::new(),
+            paused_since: BTreeMap::new(),
+            idle_since: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        while self.step().await.is_continue() {}
+        self.set_phase(GroupPhase::Revoking);
+        let all = self.assigned.partitions();
+        let by = Instant::now() + STOP_TIMEOUT;
+        self.assigned.revoke(&all, by).await;
+        if timeout(STOP_TIMEOUT, self.membership.leave(LeaveReason::Closing)).await.is_err() {
+            log::debug!("leaving the group: no answer");
+        }
+        self.set_phase(GroupPhase::Left);
+        if self.has_joined() {
+            info!("left group {}", self.factory.config.group_id);
+        }
+    }
+
+    /// Waits for the next thing to happen, and sees to it.
+    async fn step(&mut self) -> ControlFlow<()> {
+        // One moment for both: a partition whose time comes between two would be nobody's. While some are given
+        // workers no others are waited for: those whose time comes meanwhile get theirs with them, or in the next turn.
+        let now = Instant::now();
+        let worker_due = !self.assigned.without_worker(now).is_empty();
+        let later_than = (!worker_due).then_some(now);
+        let heartbeats = self.factory.config.heartbeat_interval * IDLE_HEARTBEATS;
+        // Without a topic there is nothing to be idle about.
+        let idle_at = self.idle_since.filter(|_| self.topic_partitions > 0).map(|since| since + heartbeats);
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return ControlFlow::Break(()),
+            () = self.factory.topic.changed_from(self.topic_partitions) => {
+                self.topic_partitions = self.factory.topic.partitions();
+                self.factory.registry.group(|group| group.topic_partitions = self.topic_partitions);
+                self.factory.handler.partition_count_changed(self.topic_partitions).await;
+            }
+            event = self.membership.next() => return self.on_group_event(event).await,
+            committed = committed(&self.context, self.assigned.partition_bound()), if worker_due => self.spawn_workers(&committed),
+            () = tokio::time::sleep_until(idle_at.unwrap_or_else(Instant::now)), if idle_at.is_some() => {
+                self.idle_since = None;
+                self.factory.registry.group(|group| group.idle = true);
+            }
+            event = self.assigned.run_maintenance(later_than) => match event {
+                MaintenanceEvent::WorkerDue => {}
+                MaintenanceEvent::HandlerStuck(partitions) => return self.leave_until_handler_returns(partitions).await,
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Does as the group calls.
+    async fn on_group_event(&mut self, event: GroupEvent) -> ControlFlow<()> {
+        match event {
+            GroupEvent::Pending => {}
+            GroupEvent::RevokeAll => {
+                let all = self.assigned.partitions();
+                if self.revoke(&all).await {
+                    self.membership.acknowledge(BTreeSet::new());
+                }
+            }
+            GroupEvent::Assigned(wanted, cause) => self.on_assigned(wanted, cause).await,
+            GroupEvent::Lost(reason) => {
+                warn!("out of the group: {reason}; joining again");
+                self.on_lost().await;
+                self.membership.acknowledge(BTreeSet::new());
+            }
+            GroupEvent::Fenced(reason) => {
+                error!("out of the group for good: {reason}");
+                self.on_lost().await;
+                self.factory.registry.group(|group| {
+                    group.phase = GroupPhase::Left;
+                    group.error = Some(reason);
+                });
+                self.stop.cancelled().await;
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Gives up what is not wanted, then takes up what is new.
+    async fn on_assigned(&mut self, wanted: BTreeSet<i32>, cause: RebalanceCause) {
+        let began = Instant::now();
+        let held = self.assigned.partitions();
+        let gone: BTreeSet<i32> = held.difference(&wanted).copied().collect();
+        if !gone.is_empty() && !self.revoke(&gone).await {
+            return;
+        }
+        self.forget_revoked(&wanted).await;
+        self.assigned.mark_retained();
+        let gained: BTreeSet<i32> = wanted.difference(&held).copied().collect();
+        for partition in &gained {
+            let paused_since = self.paused_since.remove(partition).unwrap_or(began);
+            self.assigned.add(*partition, self.projected.remove(partition), paused_since);
+        }
+        // What others have now is theirs to tell.
+        self.paused_since.clear();
+        self.idle_since = wanted.is_empty().then(Instant::now);
+        self.report_assignment(&wanted, &gone);
+        self.record_rebalance(cause, gained, gone);
+        self.membership.acknowledge(wanted);
+    }
+
+    /// Drains and commits; false when that was broken off, as there is something that goes before it.
+    async fn revoke(&mut self, partitions: &BTreeSet<i32>) -> bool {
+        self.set_phase(GroupPhase::Revoking);
+        self.mark_paused(partitions);
+        let by = Instant::now() + self.factory.config.rebalance_timeout / 2;
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            () = self.membership.out() => false,
+            projected = self.assigned.revoke(partitions, by) => {
+                self.projected.extend(projected);
+                true
+            }
+        }
+    }
+
+    /// Out of the group: nothing is committed.
+    async fn on_lost(&mut self) {
+        self.mark_paused(&self.assigned.partitions());
+        self.projected.extend(self.assigned.lose_all().await);
+    }
+
+    /// The handler has been at one call for too long. Others are to have the partitions: this instance leaves
+    /// the group, is not ready, and joins again when the call has returned.
+    async fn leave_until_handler_returns(&mut self, stuck: BTreeSet<i32>) -> ControlFlow<()> {
+        let limit = self.factory.config.max_processing;
+        let reason = format!("the handler has not returned for {limit:?} (max_processing)");
+        error!("partitions {stuck:?} are stalled: {reason}; leaving the group until it returns");
+        self.set_phase(GroupPhase::Revoking);
+        self.assigned.stall(&stuck, &reason);
+        // First: a call that returns meanwhile is the last.
+        self.assigned.stop(&stuck);
+        let others: BTreeSet<i32> = self.assigned.partitions().difference(&stuck).copied().collect();
+        let by = Instant::now() + self.factory.config.rebalance_timeout / 2;
+        let released = tokio::select! {
+            () = self.stop.cancelled() => return ControlFlow::Break(()),
+            released = self.assigned.revoke(&others, by) => released,
+        };
+        self.projected.extend(released);
+        self.membership.leave(LeaveReason::Stuck).await;
+        self.factory.registry.group(|group| {
+            group.phase = GroupPhase::Left;
+            group.error = Some(reason);
+        });
+        let ended = tokio::select! {
+            () = self.stop.cancelled() => return ControlFlow::Break(()),
+            ended = self.assigned.wait_for(&stuck) => ended,
+        };
+        self.projected.extend(ended);
+        info!("the handler has returned: joining the group again");
+        self.membership = Membership::start(Arc::clone(&self.context));
+        self.assigned.set_member_state(self.membership.state());
+        ControlFlow::Continue(())
+    }
+
+    fn mark_paused(&mut self, partitions: &BTreeSet<i32>) {
+        let now = Instant::now();
+        self.paused_since.extend(partitions.iter().map(|partition| (*partition, now)));
+    }
+
+    fn record_rebalance(&self, cause: RebalanceCause, gained: BTreeSet<i32>, revoked: BTreeSet<i32>) {
+        self.factory.registry.group(|group| {
+            group.record_rebalance(Rebalance {
+                at: cause.since,
+                reason: cause.reason,
+                generation: group.generation,
+                duration: (Utc::now() - cause.since).to_std().unwrap_or_default(),
+                assigned: gained,
+                revoked,
+            });
+        });
+    }
+
+    fn report_assignment(&self, held: &BTreeSet<i32>, gone: &BTreeSet<i32>) {
+        let group = &self.factory.config.group_id;
+        let generation = self.membership.state().generation();
+        let (member, generation) =
+            generation.map(|generation| (generation.member_id, generation.id)).unwrap_or_default();
+        let revoked = if gone.is_empty() { String::new() } else { format!(" revoked={gone:?}") };
+        info!("assigned: group={group} generation={generation} partitions={held:?}{revoked}");
+        self.factory.registry.group(|group| {
+            group.member = member.as_str().to_owned();
+            group.generation = generation;
+            group.error = None;
+            group.idle = false;
+            group.phase = GroupPhase::Assigned;
+        });
+    }
+
+    /// The projections of partitions that others have now.
+    async fn forget_revoked(&mut self, held: &BTreeSet<i32>) {
+        let gone: Vec<i32> = self.projected.keys().filter(|known| !held.contains(known)).copied().collect();
+        for partition in gone {
+            info!("revoked: partition {partition}");
+            self.factory.handler.forget(partition).await;
+            self.projected.remove(&partition);
+        }
+    }
+
+    /// Gives each partition without a worker one, which starts at the committed offset.
+    fn spawn_workers(&mut self, committed: &BTreeMap<i32, CommittedOffset>) {
+        let generation = self.membership.state().generation().map_or(0, |generation| generation.id);
+        for (partition, progress, stop) in self.assigned.without_worker(Instant::now()) {
+            // The first generation commits each start at once. So where others have an offset and this
+            // partition has none, it appeared later, and nothing in it was ever seen: it starts at its
+            // beginning.
+            let first = committed.is_empty() || generation <= 1;
+            let reset = if first { self.factory.config.offset_reset } else { OffsetReset::Earliest };
+            let committed = committed.get(&partition).copied();
+            let reset = if committed.is_some() { self.factory.config.offset_reset } else { reset };
+            let worker = self.worker(partition, progress, stop, reset);
+            self.assigned.spawn_worker(worker, committed);
+        }
+    }
+
+    fn worker(
+        &self,
+        partition: i32,
+        progress: Progress,
+        stop: CancellationToken,
+        reset: OffsetReset,
+    ) -> Worker {
+        let factory = &self.factory;
+        Worker {
+            partition,
+            part: format!("reading {}/{partition}", factory.topic.name()),
+            reader: factory.reader(partition),
+            handler: Arc::clone(&factory.handler),
+            dead_letters: factory.dead_letters.clone(),
+            progress,
+            lease: self.membership.state().lease(),
+            registry: Arc::clone(&factory.registry),
+            reset,
+            stop,
+            started: self.assigned.start_signal(),
+            counts: Arc::clone(&factory.counts),
+            batch_sizer: BatchSizer::default(),
+        }
+    }
+
+    /// Whether the coordinator ever gave it something to hold, if only nothing.
+    fn has_joined(&self) -> bool {
+        !self.factory.registry.watch().borrow().group.member.is_empty()
+    }
+
+    fn set_phase(&self, phase: GroupPhase) {
+        self.factory.registry.group(|group| group.phase = phase);
+    }
+}
+
+/// The group's committed offsets of the whole topic, asked until they are known. Who assigns may know of
+/// partitions that are news here: so far as `held`, at least.
+async fn committed(context: &MemberContext, held: i32) -> BTreeMap<i32, CommittedOffset> {
+    let mut backoff = Backoff::new();
+    loop {
+        let partitions = 0..held.max(context.topic.partitions() as i32);
+        match context.coordinator.committed(context.topic.name(), partitions).await {
+            Ok(committed) => {
+                context.registry.succeeded(COMMITTING);
+                let read = |(partition, (offset, metadata)): (_, (_, String))| {
+                    (partition, CommittedOffset::parse(offset, &metadata))
+                };
+                return committed.into_iter().map(read).collect();
+            }
+            Err(error) => {
+                context.registry.failed(COMMITTING, &error.explained());
+                backoff.wait().await;
+            }
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Reading dead letters, the newest first, in pages that are bounded in number, in bytes and in what is looked at.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+
+use super::DeadLetter;
+use crate::{
+    Cluster, Topic,
+    backoff::Backoff,
+    consumer::{ReadError, Reader},
+};
+
+/// The most that the dead letters of one page take in memory; a larger one is a page of its own.
+const PAGE_BYTES: usize = 4 << 20;
+/// How many offsets are looked at in one go, from their first to their last: Kafka reads forwards only.
+const WINDOW: i64 = 512;
+/// The most offsets of a partition that are looked at for one page.
+const LOOKED_AT: i64 = 50_000;
+
+/// The dead letter topic, to be read.
+#[derive(Debug, Clone)]
+pub struct DlqReader {
+    cluster: Arc<Cluster>,
+    topic: Topic,
+    fetch_max_bytes: i32,
+    patience: Duration,
+}
+
+/// Which dead letters; an absent field asks for nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DlqFilter {
+    /// The reason has this in it.
+    pub reason: Option<String>,
+    /// The dead letter was read from this partition of its source.
+    pub source_partition: Option<i32>,
+    /// The record has this key.
+    pub key: Option<String>,
+    /// Set aside at that moment or later.
+    pub from: Option<DateTime<Utc>>,
+    /// Set aside before that moment.
+    pub to: Option<DateTime<Utc>>,
+}
+
+/// Where a listing goes on: of each partition of the dead letter topic, the offset that the next dead letter is below.
+/// It stays good whichever instance is asked, as long as the topic is the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DlqCursor(Vec<i64>);
+
+/// A stretch of a listing.
+#[derive(Debug, Clone)]
+pub struct DlqPage {
+    /// The dead letters, the newest first. May be fewer than were asked for, even none, with `next` set.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Where to go on; `None` when there is nothing more.
+    pub next: Option<DlqCursor>,
+}
+
+/// The dead letters cannot be read now.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the dead letters cannot be read: {0}")]
+pub struct DlqReadError(pub String);
+
+impl DlqCursor {
+    /// As a client sees it.
+    pub fn to_text(&self) -> String {
+        self.0.iter().map(i64::to_string).collect::<Vec<_>>().join(".")
+    }
+
+    /// What a client gives back; `None` where it never was one.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let offset = |text: &str| text.parse().ok().filter(|offset| *offset >= 0);
+        text.split('.').map(offset).collect::<Option<_>>().map(Self)
+    }
+}
+
+impl DlqFilter {
+    fn takes(&self, dead_letter: &DeadLetter) -> bool {
+        let aside = dead_letter.record.timestamp;
+        self.reason.as_ref().is_none_or(|reason| dead_letter.reason.contains(reason.as_str()))
+            && self.source_partition.is_none_or(|partition| dead_letter.source.partition == Some(partition))
+            && self.key.as_ref().is_none_or(|key| dead_letter.record.key.as_deref() == Some(key.as_bytes()))
+            && self.from.is_none_or(|from| from <= aside)
+            && self.to.is_none_or(|to| aside < to)
+    }
+}
+
+impl DlqReader {
+    /// The dead letters of that topic. Kafka is asked for so long at most, for a page or a look.
+    pub fn new(cluster: Arc<Cluster>, topic: Topic, fetch_max_bytes: i32, patience: Duration) -> Self {
+        Self { cluster, topic, fetch_max_bytes, patience }
+    }
+
+    pub(super) fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    pub(super) fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// Of each partition the offsets that its log has now.
+    pub(super) async fn ranges(&self) -> Result<Vec<Range<i64>>, DlqReadError> {
+        let by = Instant::now() + self.patience;
+        let partitions = timeout_at(by, self.topic.clone().known_partitions()).await.unwrap_or_default();
+        if partitions == 0 {
+            return Err(DlqReadError(format!("topic {} is not known yet", self.topic.name())));
+        }
+        let mut ranges = Vec::with_capacity(partitions);
+        for partition in 0..partitions as i32 {
+            let mut backoff = Backoff::new();
+            let mut partition_reader = self.partition_reader(partition);
+            ranges.push(loop {
+                match partition_reader.range().await {
+                    Ok(range) => break range,
+                    Err(error) if Instant::now() >= by => return Err(DlqReadError(error.to_string())),
+                    Err(_) => backoff.wait().await,
+                }
+            });
+        }
+        Ok(ranges)
+    }
+
+    /// A way to read one partition.
+    pub(super) fn partition_reader(&self, partition: i32) -> Reader {
+        let (cluster, topic) = (Arc::clone(&self.cluster), Arc::clone(self.topic.name()));
+        Reader::new(cluster, topic, partition, self.fetch_max_bytes)
+    }
+
+    /// The newest dead letters that the filter takes, older ones after newer ones, at most `limit`; those before
+    /// `place` where there is one. Within a partition the newest is the last; between partitions the time at
+    /// which they were set aside tells.
+    pub async fn newest(
+        &self,
+        filter: &DlqFilter,
+        place: Option<&DlqCursor>,
+        limit: usize,
+    ) -> Result<DlqPage, DlqReadError> {
+        let by = Instant::now() + self.patience;
+        let mut ranges = self.ranges().await?;
+        if let Some(DlqCursor(ends)) = place {
+            // What came since the first page is not part of the listing, nor are partitions.
+            for (at, range) in ranges.iter_mut().enumerate() {
+                let end = ends.get(at).map_or(range.start, |end| range.end.min(*end));
+                range.end = end.max(range.start);
+            }
+        }
+        let mut page = PageBuilder::new(limit.max(1), ranges.len());
+        for (partition, range) in ranges.iter().enumerate() {
+            self.look_back(filter, partition, range.clone(), by, &mut page).await?;
+        }
+        Ok(page.close(&ranges))
+    }
+
+    /// Looks at one partition from its end towards its start, until nothing there can be part of the page,
+    /// or enough was looked at.
+    async fn look_back(
+        &self,
+        filter: &DlqFilter,
+        partition: usize,
+        range: Range<i64>,
+        by: Instant,
+        page: &mut PageBuilder,
+    ) -> Result<(), DlqReadError> {
+        let mut partition_reader = self.partition_reader(partition as i32);
+        page.reached[partition] = Reached { offset: range.end, time: i64::MAX };
+        while page.reached[partition].offset > range.start {
+            let end = page.reached[partition].offset;
+            if range.end - end >= LOOKED_AT || (end < range.end && Instant::now() >= by) {
+                break;
+            }
+            let window = (end - WINDOW).max(range.start)..end;
+            let (from, seen) = read_window(&mut partition_reader, window, filter).await?;
+            for Seen { offset, time, dead_letter } in seen.into_iter().rev() {
+                let reached = &mut page.reached[partition];
+                // Clocks differ: within a partition it is the offset that counts.
+                reached.time = reached.time.min(time);
+                reached.offset = offset;
+                if let Some(dead_letter) = dead_letter
+                    && !page.offer(partition, offset, dead_letter)
+                {
+                    return Ok(());
+                }
+            }
+            page.reached[partition].offset = from;
+        }
+        Ok(())
+    }
+}
+
+/// A record that was looked at; the dead letter is there where the filter takes it.
+struct Seen {
+    offset: i64,
+    time: i64,
+    dead_letter: Option<DeadLetter>,
+}
+
+/// What stands in a stretch of a partition, in its order, and where that begins: later than the stretch where
+/// all of it would take too much memory.
+async fn read_window(
+    partition_reader: &mut Reader,
+    window: Range<i64>,
+    filter: &DlqFilter,
+) -> Result<(i64, VecDeque<Seen>), DlqReadError> {
+    let (mut seen, mut bytes): (VecDeque<Seen>, _) = (VecDeque::new(), 0);
+    let (mut from, mut position) = (window.start, window.start);
+    while position < window.end {
+        let fetched = match partition_reader.read(position).await {
+            Ok(fetched) => fetched,
+            // The log's start has moved past it: what was there is no more.
+            Err(ReadError::OutOfRange) => break,
+            Err(error) => return Err(DlqReadError(error.to_string())),
+        };
+        if fetched.next <= position {
+            break;
+        }
+        for record in fetched.records.into_iter().filter(|record| record.offset < window.end) {
+            let (offset, time) = (record.offset, record.timestamp.timestamp_millis());
+            let dead_letter = Some(DeadLetter::read(record)).filter(|dead_letter| filter.takes(dead_letter));
+            bytes += dead_letter.as_ref().map_or(0, DeadLetter::size);
+            seen.push_back(Seen { offset, time, dead_letter });
+            while bytes > PAGE_BYTES && seen.len() > 1 {
+                let Some(oldest) = seen.pop_front() else { break };
+                bytes -= oldest.dead_letter.as_ref().map_or(0, DeadLetter::size);
+                from = oldest.offset + 1;
+            }
+        }
+        position = fetched.next;
+    }
+    Ok((from, seen))
+}
+
+/// How far a partition was looked at, and when the oldest of what was seen was set aside: nothing that is still
+/// to be seen is newer.
+#[derive(Debug, Clone, Copy)]
+struct Reached {
+    offset: i64,
+    time: i64,
+}
+
+/// The rank of a dead letter on its page; the newest is the greatest. DlqPage of a partition rank as their offsets.
+type Rank = (i64, Reverse<usize>, i64);
+
+/// A page in the making: the newest dead letters so far.
+struct PageBuilder {
+    found: BTreeMap<Rank, DeadLetter>,
+    bytes: usize,
+    limit: usize,
+    /// Whatever ranks below is for a later page.
+    floor: Option<Rank>,
+    reached: Vec<Reached>,
+    /// Of each partition the offset after the first dead letter that is for a later page.
+    cuts: Vec<Option<i64>>,
+}
+
+impl PageBuilder {
+    fn new(limit: usize, partitions: usize) -> Self {
+        Self {
+            found: BTreeMap::new(),
+            bytes: 0,
+            limit,
+            floor: None,
+            reached: vec![Reached { offset: 0, time: i64::MAX }; partitions],
+            cuts: vec![None; partitions],
+        }
+    }
+
+    /// Takes a dead letter, which can cost others their place; false when it is for a later page.
+    fn offer(&mut self, partition: usize, offset: i64, dead_letter: DeadLetter) -> bool {
+        let rank = (self.reached[partition].time, Reverse(partition), offset);
+        if self.floor.is_some_and(|floor| rank < floor) {
+            self.cut(rank);
+            return false;
+        }
+        self.bytes += dead_letter.size();
+        self.found.insert(rank, dead_letter);
+        while self.found.len() > self.limit || (self.bytes > PAGE_BYTES && self.found.len() > 1) {
+            self.drop_oldest();
+        }
+        self.found.contains_key(&rank)
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((rank, dead_letter)) = self.found.pop_first() {
+            self.bytes -= dead_letter.size();
+            self.floor = Some(rank);
+            self.cut(rank);
+        }
+    }
+
+    fn cut(&mut self, (_, Reverse(partition), offset): Rank) {
+        let cut = &mut self.cuts[partition];
+        *cut = Some(cut.map_or(offset + 1, |known| known.max(offset + 1)));
+    }
+
+    /// The page, without what is older than something that was not looked at may be.
+    fn close(mut self, ranges: &[Range<i64>]) -> DlqPage {
+        let unseen = self.reached.iter().zip(ranges).filter(|(reached, range)| reached.offset > range.start);
+        let newest_unseen = unseen.map(|(reached, _)| reached.time).max().unwrap_or(i64::MIN);
+        while self.found.first_key_value().is_some_and(|((time, ..), _)| *time < newest_unseen) {
+            self.drop_oldest();
+        }
+        let ends = self.reached.iter().zip(&self.cuts).map(|(reached, cut)| cut.unwrap_or(reached.offset));
+        let ends: Vec<i64> = ends.collect();
+        let is_over = ends.iter().zip(ranges).all(|(end, range)| *end <= range.start);
+        DlqPage {
+            dead_letters: self.found.into_values().rev().collect(),
+            next: (!is_over).then_some(DlqCursor(ends)),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Who is in the group, for whoever asks: however many ask, the coordinator is asked once a second at most, on a
+//! connection of its own, so that no heartbeat and no commit waits for it.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use tokio::time::{Instant, timeout};
+
+use super::{Coordinator, GroupMember};
+use crate::{Cluster, StatusRegistry};
+
+/// How long the coordinator gets, with all that is to be asked before.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// For how long an answer, or that there was none, serves all who ask. Not shorter than the patience: so nothing
+/// is asked while something is.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// The members, or why they are not known.
+type Members = Result<Arc<[GroupMember]>, Arc<str>>;
+type Ask = dyn Fn() -> BoxFuture<'static, Result<Vec<GroupMember>, String>> + Send + Sync;
+
+/// The members of a group, asked for when somebody wants to know.
+pub struct GroupDescription {
+    ask: Box<Ask>,
+    /// What was asked last, and when.
+    last: Mutex<Option<(Instant, Shared<BoxFuture<'static, Members>>)>>,
+}
+
+impl GroupDescription {
+    /// Of that group; which protocol its members speak stands on the registry.
+    pub fn new(cluster: Arc<Cluster>, group_id: &str, registry: &StatusRegistry) -> Self {
+        let coordinator = Arc::new(Coordinator::new(cluster, group_id.to_owned()));
+        let status = registry.watch();
+        Self::from_fn(move || {
+            let coordinator = Arc::clone(&coordinator);
+            let newer = status.borrow().group.protocol == "consumer";
+            async move { coordinator.members(newer).await.map_err(|error| error.explained()) }.boxed()
+        })
+    }
+
+    /// As told by who is asked, such as a test's own.
+    pub fn from_fn(
+        ask: impl Fn() -> BoxFuture<'static, Result<Vec<GroupMember>, String>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { ask: Box::new(ask), last: Mutex::default() }
+    }
+
+    /// All members, as the coordinator knew them at most a second ago.
+    ///
+    /// # Errors
+    ///
+    /// Why it did not say, in words.
+    pub async fn members(&self) -> Members {
+        self.latest().await
+    }
+
+    fn latest(&self) -> Shared<BoxFuture<'static, Members>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, asked)) = &*last
+            && at.elapsed() < MAX_AGE
+        {
+            return asked.clone();
+        }
+        // A task of its own: it goes on where who asked has gone, and others wait for the same.
+        let asking = tokio::spawn(timeout(TIMEOUT, (self.ask)()));
+        let asked = async move {
+            match asking.await {
+                Ok(Ok(Ok(members))) => Ok(members.into()),
+                Ok(Ok(Err(why))) => Err(why.into()),
+                Ok(Err(_)) => {
+                    Err(format!("the group's coordinator did not answer within {TIMEOUT:?}").into())
+                }
+                Err(error) => Err(format!("asking the group's coordinator ended badly: {error}").into()),
+            }
+        };
+        let asked = asked.boxed().shared();
+        *last = Some((Instant::now(), asked.clone()));
+        asked
+    }
+}
+
+impl fmt::Debug for GroupDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupDescription").finish_non_exhaustive()
+    }
+}

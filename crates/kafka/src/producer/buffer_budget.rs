@@ -1,0 +1,49 @@
+//! How much may wait at one time, in records and in bytes.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// The bounds, and how much of them is taken.
+#[derive(Debug)]
+pub(super) struct BufferBudget {
+    most_records: usize,
+    most_bytes: usize,
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// Permit for one record, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Permit {
+    budget: Arc<BufferBudget>,
+    bytes: usize,
+}
+
+impl BufferBudget {
+    pub(super) fn new(most_records: usize, most_bytes: usize) -> Self {
+        Self { most_records, most_bytes, records: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
+    }
+
+    /// Takes permit for a record of that size; `None` when a bound would be passed.
+    pub(super) fn try_acquire(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
+        let records = self.records.fetch_add(1, Ordering::Relaxed) + 1;
+        let total = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        // The permit exists from here on, so that giving up gives it back.
+        let permit = Permit { budget: Arc::clone(self), bytes };
+        (records <= self.most_records && total <= self.most_bytes).then_some(permit)
+    }
+
+    /// How much waits now, in records and in bytes.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.budget.records.fetch_sub(1, Ordering::Relaxed);
+        self.budget.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
