@@ -16,7 +16,7 @@ use highwater_commerce::{orders, users};
 #[cfg(feature = "eventlog")]
 use highwater_eventlog as eventlog;
 use highwater_web::{
-    dead_letters,
+    auth, dead_letters,
     http::{self, Listeners},
     shutdown::{self, Shutdown},
 };
@@ -61,6 +61,10 @@ fn main() -> ExitCode {
         }),
         Service::DeadLetters(task) => dead_letters(task, config).unwrap_or_else(|error| {
             eprintln!("{error:#}");
+            false
+        }),
+        Service::Keys(task) => keys(task, config).unwrap_or_else(|error| {
+            eprintln!("highwater: {error:#}");
             false
         }),
         Service::Selftest => run_selftest(config).unwrap_or_else(|error| {
@@ -125,6 +129,13 @@ fn dead_letters(task: dead_letters::Task, config: Config) -> anyhow::Result<bool
         runtime.block_on(dead_letters::shell::run(task, config.into(), &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     outcome
+}
+
+/// Without a log: what is said is for whoever asked.
+fn keys(task: auth::cli::Task, config: Config) -> anyhow::Result<bool> {
+    let file = config.api_keys_file.context("which keys? Set API_KEYS_FILE")?;
+    auth::cli::run(task, &file, &mut io::stdout())?;
+    Ok(true)
 }
 
 /// They are there where the event log was asked for.

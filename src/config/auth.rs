@@ -8,6 +8,7 @@ use highwater_web::{
 };
 
 use super::{
+    Service,
     reader::Reader,
     table::{
         API_KEYS_FILE, AUTH, JWT_AUDIENCE, JWT_CA, JWT_ISSUER, JWT_JWKS, JWT_LEEWAY, LIMIT_CLIENT, LIMIT_TOTAL,
@@ -23,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Reads all of them, and the files that they name.
 pub(super) fn read(
     reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    service: &Service,
     has_admin_token: bool,
-    is_served: bool,
 ) -> AuthConfig {
     let methods = reader.value(&AUTH);
     let named = (AUTH.variable, reader.text(&AUTH));
@@ -52,16 +53,20 @@ pub(super) fn read(
     let keys = if methods.api_key {
         let file = (API_KEYS_FILE.variable, reader.text(&API_KEYS_FILE));
         reader.require(path.is_some(), std::slice::from_ref(&file), &format!("must be set for {}", named.1));
-        let read = path.filter(|_| is_served).map(|path| KeyFile::read(&path));
+        let read = path.filter(|_| service.serves()).map(|path| KeyFile::read(&path));
         read.and_then(|read| read.map_err(|rule| reader.require(false, &[file], &rule)).ok())
     } else {
         None
     };
-    let jwt = jwt(reader, &named.1).filter(|_| methods.jwt);
+    let jwt = jwt(reader, service, &named.1).filter(|_| methods.jwt);
     AuthConfig { keys, jwt, has_admin_token, limits }
 }
 
-fn jwt(reader: &mut Reader<impl Fn(&str) -> Option<String>>, methods: &str) -> Option<JwtConfig> {
+fn jwt(
+    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    service: &Service,
+    methods: &str,
+) -> Option<JwtConfig> {
     let issuer = reader.value(&JWT_ISSUER);
     let audience = reader.value(&JWT_AUDIENCE);
     let keys = reader.value(&JWT_JWKS);
@@ -77,6 +82,7 @@ fn jwt(reader: &mut Reader<impl Fn(&str) -> Option<String>>, methods: &str) -> O
     needed(audience.is_some(), JWT_AUDIENCE.variable);
     let keys = keys.unwrap_or(KeySource::Discovery);
     if let KeySource::File(path) = &keys
+        && service.serves()
         && let Err(rule) = check_jwks(path)
     {
         reader.require(false, &[(JWT_JWKS.variable, reader.text(&JWT_JWKS))], &rule);

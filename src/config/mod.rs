@@ -4,12 +4,14 @@
 //! line, an environment and a `.env` file say, or reports every fault of it at once. Each room owns the
 //! type of its own settings; nothing else reads the environment.
 
+mod auth;
 mod checks;
 mod command_line;
 mod container;
 mod environment;
 mod eventlog;
 mod fault;
+mod key_commands;
 mod platform;
 mod reader;
 mod secret;
@@ -18,13 +20,13 @@ mod table;
 mod unknown;
 mod values;
 
-use std::{collections::BTreeMap, ffi::OsString, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
 
 use highwater_commerce::StateConfig;
 use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig};
 use highwater_web::{
     dead_letters,
-    http::{self, Hosts},
+    http::{self, AllowedOrigins, Cors, Hosts},
 };
 
 pub use command_line::Service;
@@ -76,6 +78,8 @@ pub struct Config {
     pub state: StateConfig,
     /// The event log's, where that is what runs.
     pub eventlog: Option<highwater_eventlog::Config>,
+    /// The file of API keys, for what sees to it.
+    pub api_keys_file: Option<PathBuf>,
     /// What is logged, and how.
     pub log: telemetry::Config,
     /// How long a service that is to stop goes on as ever, but for being ready.
@@ -146,7 +150,7 @@ pub fn parse(
     let config = Config { remarks, ..read(&mut reader, &service) };
     checks::check_server(&config, &mut reader);
     // They are of services that go to Kafka; whoever asks one for its health needs its address alone.
-    if config.eventlog.is_none() && service != Service::Healthcheck {
+    if config.eventlog.is_none() && !matches!(service, Service::Healthcheck | Service::Keys(_)) {
         checks::check_kafka(&config, &service, of_kafka, &mut reader);
         checks::check(&config, &service, &mut reader);
     }
@@ -194,6 +198,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         _ => (port, group_id, max_body_bytes),
     };
     let host = reader.value(&table::HOST);
+    let admin = secret::admin(reader);
     let (drain_delay, shutdown_timeout) =
         (reader.value(&table::DRAIN_DELAY), reader.value(&table::SHUTDOWN_TIMEOUT));
     let http = http::Config {
@@ -216,10 +221,9 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         header_timeout: reader.value(&table::HEADER_TIMEOUT),
         body_timeout: reader.value(&table::BODY_TIMEOUT),
         request_timeout: reader.value(&table::REQUEST_TIMEOUT),
-        cors: match service {
-            Service::EventLog(_) => reader.value(&table::EVENTLOG_CORS_ORIGINS),
-            _ => None,
-        },
+        metrics_port: reader.value(&table::METRICS_PORT),
+        cors: cors(reader, service),
+        auth: auth::read(reader, service, admin.is_some()),
         // Half of what the drain leaves, so that slow clients leave time to stop in good order.
         stop_timeout: shutdown_timeout.saturating_sub(drain_delay) / 2,
     };
@@ -235,7 +239,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
     };
     let (topic, dead_letter_topic) = topics(reader);
     let dead_letters =
-        dead_letters::Config { admin: secret::admin(reader), redrive_max: reader.value(&table::REDRIVE_MAX) };
+        dead_letters::Config { admin, redrive_max: reader.value(&table::REDRIVE_MAX) };
     let (users_topic, orders_topic) =
         (reader.value(&table::USER_EVENTS_TOPIC), reader.value(&table::ORDER_EVENTS_TOPIC));
     let partitions = reader.value(&table::STATE_PARTITIONS);
@@ -282,6 +286,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         activity,
         state,
         eventlog,
+        api_keys_file: reader.value(&table::API_KEYS_FILE),
         log: telemetry::Config {
             filter: reader.value(&table::RUST_LOG),
             format: reader.value(&table::LOG_FORMAT),
@@ -290,6 +295,25 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         shutdown_timeout,
         remarks: Vec::new(),
     }
+}
+
+/// The sites whose pages may ask the service, where any may.
+fn cors(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service) -> Option<Cors> {
+    let (all, of_event_log) =
+        (reader.value(&table::CORS_ORIGINS), reader.value(&table::EVENTLOG_CORS_ORIGINS));
+    let headers = reader.value(&table::CORS_HEADERS).unwrap_or_default();
+    let credentials = reader.value(&table::CORS_CREDENTIALS);
+    let (origins, setting) = match service {
+        Service::EventLog(_) if of_event_log.is_some() => (of_event_log, &table::EVENTLOG_CORS_ORIGINS),
+        _ => (all, &table::CORS_ORIGINS),
+    };
+    let pair = [
+        (setting.variable, reader.text(setting)),
+        (table::CORS_CREDENTIALS.variable, reader.text(&table::CORS_CREDENTIALS)),
+    ];
+    let is_any = origins == Some(AllowedOrigins::Any);
+    reader.require(!credentials || !is_any, &pair, "credentials are for sites that are named");
+    origins.map(|origins| Cors { origins, headers, credentials })
 }
 
 /// The topic of the events, and the one of dead letters.
