@@ -7,7 +7,7 @@
 #   MINUTES=10 KAFKA_VERSION=3.4.1 ASSIGNOR=range scripts/chaos.sh
 #   MINUTES=10 PROTOCOL=consumer scripts/chaos.sh        with a live upgrade from the classic protocol
 #   SEED=4711 scripts/chaos.sh                           the faults of that seed again
-#   SABOTAGE=no-fencing scripts/chaos.sh                 a build with a deliberate fault: is it caught?
+#   SABOTAGE=no-fencing scripts/chaos.sh                 a copy with a deliberate fault: is it caught?
 #
 # It prints each fault, at the end the history's figures and the seed, and exits with 0 when every
 # guarantee held, 1 when one was broken (or a deliberate fault was not caught as what it is), 2 when the
@@ -27,9 +27,9 @@
 #                  cut-from-coordinator, delay, churn, guest, kill-broker, move-broker, pause-broker,
 #                  elect, partitions, quota, roll, recreate (all)
 #   UNCLEAN        no leaves out the unclean election at the end
-#   SABOTAGE       commit-before-processing, no-admission, no-fencing, watermark-off-by-one or
-#                  ack-before-kafka: builds with the feature `sabotage`, and passes when just that
-#                  violation is reported
+#   SABOTAGE       a patch of tests/chaos/sabotage without its ending: it breaks one guarantee in a copy of
+#                  the tree, which is built in a target directory of its own; the run passes when that
+#                  violation is reported and no other
 #   DIRECTORY      for the history and the instances' logs (a new one in the directory for temporary files)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -46,9 +46,22 @@ zookeeper.session.timeout.ms=6000 group.consumer.min.session.timeout.ms=6000 \
 group.consumer.session.timeout.ms=6000 group.consumer.min.heartbeat.interval.ms=1000 \
 group.consumer.heartbeat.interval.ms=1000 ${KAFKA_SETTINGS:-}"
 
-features=()
-[ -z "${SABOTAGE:-}" ] || features=(--features sabotage)
-built=$(cargo test --no-run --test chaos "${features[@]}" 2>&1) || { echo "$built" >&2; exit 2; }
+tree=.
+if [ -n "${SABOTAGE:-}" ]; then
+  patches=tests/chaos/sabotage patch=$PWD/tests/chaos/sabotage/$SABOTAGE.patch
+  [ -f "$patch" ] || { echo "SABOTAGE=$SABOTAGE: not one of" "$patches"/*.patch >&2; exit 2; }
+  kept=$(realpath -m "${CARGO_TARGET_DIR:-target}")/sabotage
+  tree=$kept/tree
+  rm -rf "$tree"
+  mkdir -p "$tree"
+  git ls-files -z | tar -c --null -T - | tar -x -C "$tree"
+  # The copies keep their times, so that cargo builds little; what the patch of an earlier run had changed is new again.
+  git apply --numstat "$patches"/*.patch | cut -f 3 | (cd "$tree" && xargs touch)
+  # Without a repository above it, the paths are those of the copy.
+  GIT_CEILING_DIRECTORIES=$kept git -C "$tree" apply "$patch"
+  export CARGO_TARGET_DIR=$kept/target
+fi
+built=$(cd "$tree" && cargo test --no-run --test chaos 2>&1) || { echo "$built" >&2; exit 2; }
 program=$(sed -n 's/^ *Executable .*chaos.*(\(.*\))$/\1/p' <<<"$built")
 # Copies: a build that comes meanwhile changes nothing in this run.
 mkdir -p "$DIRECTORY"

@@ -96,9 +96,6 @@ impl Instance {
         if is_static {
             variables.push(("KAFKA_GROUP_INSTANCE_ID", &name));
         }
-        if let Some(sabotage) = options.sabotage {
-            variables.push(("SABOTAGE", sabotage.name()));
-        }
         Ok(Self {
             number,
             base: format!("http://127.0.0.1:{port}"),

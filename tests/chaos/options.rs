@@ -49,7 +49,7 @@ impl Protocol {
     }
 }
 
-/// A fault that is built in on purpose (`crates/kafka/src/sabotage.rs`).
+/// A deliberate fault: a patch of tests/chaos/sabotage that the instances were built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sabotage {
     CommitBeforeProcessing,

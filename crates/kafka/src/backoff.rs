@@ -1,15 +1,15 @@
-//! How long to wait before trying again: exponential, with jitter, for as long as it takes.
+//! Exponential backoff with jitter, without an end.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// The waits between attempts: about 50 ms, then twice as long each time, up to 2 s, each with jitter.
+/// The waits between attempts: 50 ms, then twice as long each time, up to 2 s, each with jitter.
 #[derive(Debug)]
 pub struct Backoff(ExponentialBackoff);
 
 impl Backoff {
-    /// A backoff that begins anew.
+    /// A backoff before its first wait.
     pub fn new() -> Self {
         let waits = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(50))

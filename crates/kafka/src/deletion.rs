@@ -1,4 +1,4 @@
-//! Topics and groups that are needed no more: what was made for a trial is taken away again.
+//! Deletion of topics and groups.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,16 +11,16 @@ use tokio::time::Instant;
 
 use super::{Cluster, backoff::Backoff, group::Coordinator, wire::WireError};
 
-/// How often a deletion is asked for while it fails.
+/// Attempts to delete topics.
 const ATTEMPTS: usize = 5;
 
 impl Cluster {
-    /// Deletes topics and all that is in them. One that is not there counts as deleted. Whoever follows one
-    /// of them ([`super::Topic::follow`]) creates it again.
+    /// Deletes topics and their records. A topic that does not exist counts as deleted. A process that follows one
+    /// ([`super::Topic::follow`]) creates it again.
     ///
     /// # Errors
     ///
-    /// The last of several attempts failed.
+    /// The last of five attempts failed.
     pub async fn delete_topics(&self, names: &[String]) -> Result<(), WireError> {
         let mut backoff = Backoff::new();
         for _ in 1..ATTEMPTS {
@@ -56,16 +56,16 @@ impl Cluster {
         Ok(())
     }
 
-    /// Deletes a consumer group without members, and its committed offsets. One that is not there counts as
-    /// deleted. A member whose farewell was lost is one until its session is over: `patience` is how long to wait
-    /// for that.
+    /// Deletes a consumer group without members, and its committed offsets. A group that does not exist counts as
+    /// deleted. A member whose LeaveGroup was lost stays one until its session is over: `timeout` is how long to wait for
+    /// that.
     ///
     /// # Errors
     ///
-    /// Why the last attempt within that time failed.
-    pub async fn delete_group(self: &Arc<Self>, id: &str, patience: Duration) -> Result<(), WireError> {
+    /// The last attempt within that time failed.
+    pub async fn delete_group(self: &Arc<Self>, id: &str, timeout: Duration) -> Result<(), WireError> {
         let coordinator = Coordinator::new(Arc::clone(self), id.to_owned());
-        let by = Instant::now() + patience;
+        let by = Instant::now() + timeout;
         let mut backoff = Backoff::new();
         loop {
             match coordinator.delete().await {

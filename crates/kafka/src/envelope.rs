@@ -1,4 +1,4 @@
-//! What is told of an event beside its value, in the record's headers.
+//! The envelope of an event: its attributes in the record's headers.
 //!
 //! The names are those of CloudEvents' Kafka protocol binding 1.0.2, section 3.2 (binary content mode):
 //! attributes with `ce_` before them, and `content-type`. `correlationid`, `causationid` and `schemaversion`
@@ -17,32 +17,32 @@ const TYPE: &str = "ce_type";
 const SOURCE: &str = "ce_source";
 const TIME: &str = "ce_time";
 const SCHEMA_VERSION: &str = "ce_schemaversion";
-/// Which request, in whichever service, an event belongs to.
+/// The header with the id of the request that an event belongs to, in any service.
 pub const CORRELATION_ID: &str = "ce_correlationid";
 const CAUSATION_ID: &str = "ce_causationid";
 const CONTENT_TYPE: &str = "content-type";
 
-/// What an event is sent for.
+/// The request and the event that a new event follows from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
-    /// The same for everything that follows from one request, through all services.
+    /// The request's id: the same for everything that follows from it, through all services.
     pub correlation_id: Option<String>,
-    /// The event that this one follows from.
+    /// The id of the event that this one follows from.
     pub causation_id: Option<Uuid>,
 }
 
 impl Context {
-    /// Of a request with that correlation id.
+    /// The context of a request with that correlation id.
     pub fn correlated(id: impl Into<String>) -> Self {
         Self { correlation_id: Some(id.into()), causation_id: None }
     }
 
-    /// Of what follows from an event: it belongs to the same request.
+    /// The context of events that follow from another: they belong to the same request.
     pub fn caused_by(envelope: &Envelope) -> Self {
         Self { correlation_id: envelope.correlation_id.clone(), causation_id: Some(envelope.id) }
     }
 
-    /// Whether there is nothing to tell.
+    /// Whether it has neither.
     pub fn is_empty(&self) -> bool {
         self.correlation_id.is_none() && self.causation_id.is_none()
     }
@@ -57,18 +57,18 @@ pub struct Envelope {
     pub event_type: String,
     /// The version of its schema.
     pub schema_version: u32,
-    /// Who sent it, as a URI reference such as `/users`.
+    /// The sender, as a URI reference such as `/users`.
     pub source: String,
-    /// When it was made, to the millisecond.
+    /// The time at which it was made, to the millisecond.
     pub time: DateTime<Utc>,
-    /// The request that it belongs to.
+    /// The id of the request that it belongs to.
     pub correlation_id: Option<String>,
-    /// The event that it follows from.
+    /// The id of the event that it follows from.
     pub causation_id: Option<Uuid>,
 }
 
 impl Envelope {
-    /// An envelope for an event that is sent now.
+    /// The envelope of an event that is made now.
     pub fn new<E: Event>(event: &E, source: &str, context: &Context) -> Self {
         Self {
             id: event.id().unwrap_or_else(Uuid::new_v4),
@@ -81,7 +81,7 @@ impl Envelope {
         }
     }
 
-    /// The headers that say so.
+    /// Its headers.
     pub fn headers(&self) -> Vec<(String, Vec<u8>)> {
         let mut headers = Vec::with_capacity(9);
         let mut add = |name: &str, value: String| headers.push((name.to_owned(), value.into_bytes()));
@@ -101,8 +101,8 @@ impl Envelope {
         headers
     }
 
-    /// The envelope of a record; `None` where its headers are none. What an extension says that cannot be
-    /// read is left out.
+    /// The envelope of a record; `None` if the headers lack one of CloudEvents' attributes. An extension attribute that
+    /// cannot be read is left out.
     pub fn read(record: &Record) -> Option<Self> {
         if record.headers.is_empty() || !text(record, SPEC_VERSION)?.starts_with("1.") {
             return None;
@@ -120,7 +120,7 @@ impl Envelope {
     }
 }
 
-/// The request that a record belongs to, where it says so.
+/// The correlation id of a record, if it has one.
 pub fn correlation_of(record: &Record) -> Option<&str> {
     text(record, CORRELATION_ID)
 }

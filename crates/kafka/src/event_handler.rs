@@ -1,4 +1,4 @@
-//! The seam between a typed consumer and those who know what an event means.
+//! Handlers of events: one by one, or in batches.
 
 use std::{marker::PhantomData, sync::Arc};
 
@@ -8,107 +8,109 @@ use super::{
     BatchOutcome, Envelope, Payload, Poison, Received, Record, RecordHandler, RetryFrom, TransientError,
 };
 
-/// How many records are read and handled between two chances for others to run: about a millisecond's worth.
+/// Records that are decoded and handled before other tasks get their turn: about a millisecond's worth.
 const AT_ONCE: usize = 1024;
 
 /// Processes events one by one, in the order of their partition.
 ///
-/// Calls for one partition come one after the other, unless one blocks its thread while the partition is given up
-/// and comes back (see [`RecordHandler`]); calls for different partitions may run at the same time. Events may repeat:
-/// processing must be idempotent.
+/// Calls come as those of a [`RecordHandler`]. Events may repeat: processing must be idempotent.
 #[async_trait]
 pub trait EventHandler<P: Payload>: Send + Sync + 'static {
     /// Processes an event.
     async fn handle(&self, event: Received<'_, P>) -> Outcome;
 }
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// It is processed.
     Done,
-    /// It could not be processed now: it is tried again, with backoff, and nothing after it in its partition
-    /// is touched before it is done.
+    /// It cannot be processed now. It is tried again, with backoff, before any later event of its partition.
     Retry(String),
-    /// It can never be processed: it goes to the dead letters.
+    /// It can never be processed: it goes to the dead letter topic.
     Poison(String),
 }
 
-/// Processes the events of a partition in batches; for who gains by that, or keeps a projection of the log.
-///
+/// Processes the events of a partition in batches: for a handler that gains by that, or keeps a projection of the log.
 /// Every [`EventHandler`] is one.
+///
+/// Its methods are those of [`RecordHandler`], over events.
 #[async_trait]
 pub trait BatchHandler<P: Payload>: Send + Sync + 'static {
-    /// Processes a batch of one partition, in order. Places in the outcome are those of the batch's events.
+    /// Processes a batch of one partition, in order. The outcome's indexes are those of the batch's events.
     async fn handle(&self, batch: Batch<'_, P>) -> BatchOutcome;
 
-    /// How many partitions the topic has; called before the first assignment and when it grows.
+    /// As [`RecordHandler::partition_count_changed`].
     async fn partition_count_changed(&self, _partitions: usize) {}
 
-    /// How far before the committed offset [`BatchHandler::restore`] wants to look, in records; 0 for not at all.
+    /// As [`RecordHandler::restore_window`].
     fn restore_window(&self) -> u64 {
         0
     }
 
-    /// The offset of the oldest event of the partition that the projection holds, as [`RecordHandler::held_from`].
+    /// As [`RecordHandler::held_from`].
     fn held_from(&self, _partition: i32) -> Option<i64> {
         None
     }
 
-    /// Takes events that were processed before, by this instance or another, into a projection. No side effects.
+    /// As [`RecordHandler::restore`].
     async fn restore(&self, _batch: Batch<'_, P>) -> Result<(), TransientError> {
         Ok(())
     }
 
-    /// Whether the projection of this partition would hold more, had [`BatchHandler::restore`] begun earlier.
+    /// As [`RecordHandler::wants_older`].
     async fn wants_older(&self, _partition: i32) -> bool {
         false
     }
 
-    /// The partition went to another member, or is about to be restored anew: its projection is to be forgotten.
+    /// As [`RecordHandler::forget`].
     async fn forget(&self, _partition: i32) {}
 }
 
-/// Events of one partition, in order; at least one.
+/// One or more events of one partition, in order.
 #[derive(Debug)]
 pub struct Batch<'a, P> {
     /// The events.
     pub events: Vec<P>,
     records: &'a [Record],
-    /// Where each event's record is among them.
-    places: Vec<usize>,
+    /// Of each event, the index of its record.
+    indexes: Vec<usize>,
 }
 
 impl<'a, P: Payload> Batch<'a, P> {
-    /// The partition that they were read from.
+    /// The partition of the events.
     pub fn partition(&self) -> i32 {
         self.records.first().map_or(0, |record| record.partition)
     }
 
-    /// The record of the event at that place.
+    /// The record of the event at that index.
+    ///
+    /// # Panics
+    ///
+    /// The batch has no such event.
     pub fn record(&self, event: usize) -> &'a Record {
-        &self.records[self.places[event]]
+        &self.records[self.indexes[event]]
     }
 
-    /// The events, taken out, and the rest, to look their records up in.
+    /// The events, and the batch without them, for [`Batch::record`].
     pub fn take(mut self) -> (Vec<P>, Self) {
         (std::mem::take(&mut self.events), self)
     }
 
-    /// Reads records; tells of each that is no event, by its place.
+    /// Decodes records; calls `malformed` with the index and the reason of each that is no event.
     fn read(records: &'a [Record], mut malformed: impl FnMut(usize, String)) -> Self {
         let mut events = Vec::with_capacity(records.len());
-        let mut places = Vec::with_capacity(records.len());
-        for (place, record) in records.iter().enumerate() {
+        let mut indexes = Vec::with_capacity(records.len());
+        for (index, record) in records.iter().enumerate() {
             match P::read(record) {
                 Ok(event) => {
                     events.push(event);
-                    places.push(place);
+                    indexes.push(index);
                 }
-                Err(error) => malformed(place, error.0),
+                Err(error) => malformed(index, error.0),
             }
         }
-        Self { events, records, places }
+        Self { events, records, indexes }
     }
 }
 
@@ -133,37 +135,38 @@ impl<P: Payload, H: EventHandler<P>> BatchHandler<P> for H {
     }
 }
 
-/// A [`RecordHandler`] of records that reads them as events for one of events; what is none goes to the dead letters.
+/// A [`RecordHandler`] that decodes records for a [`BatchHandler`]. A record that is no event goes to the dead letter
+/// topic.
 pub struct DecodingHandler<P, H: ?Sized> {
     handler: Arc<H>,
     payload: PhantomData<fn() -> P>,
 }
 
 impl<P: Payload, H: BatchHandler<P> + ?Sized> DecodingHandler<P, H> {
-    /// Hands the events to that handler.
+    /// Passes the events to `handler`.
     pub fn new(handler: Arc<H>) -> Self {
         Self { handler, payload: PhantomData }
     }
 
-    /// Handles some of a batch, whose first record stands at `start` in it.
+    /// Handles a part of a batch; `start` is the index of its first record in the batch.
     async fn handle_some(&self, start: usize, records: &[Record], outcome: &mut BatchOutcome) {
         let mut poison = Vec::new();
-        let batch = Batch::<P>::read(records, |place, reason| {
-            poison.push(Poison { index: start + place, reason });
+        let batch = Batch::<P>::read(records, |index, reason| {
+            poison.push(Poison { index: start + index, reason });
         });
         if !batch.events.is_empty() {
-            let places = batch.places.clone();
+            let indexes = batch.indexes.clone();
             let handled = self.handler.handle(batch).await;
-            let place = |event: usize| start + places.get(event).copied().unwrap_or(records.len());
+            let index_of = |event: usize| start + indexes.get(event).copied().unwrap_or(records.len());
             poison.extend(
                 handled
                     .poison
                     .into_iter()
-                    .map(|Poison { index, reason }| Poison { index: place(index), reason }),
+                    .map(|Poison { index, reason }| Poison { index: index_of(index), reason }),
             );
             if let Some(RetryFrom { index, error }) = handled.retry_from {
-                // What is malformed before the first event that is not done is settled all the same.
-                let index = place(index);
+                // A malformed record before the first event that is not done counts all the same.
+                let index = index_of(index);
                 poison.retain(|poison| poison.index < index);
                 outcome.retry_from = Some(RetryFrom { index, error });
             }
@@ -202,7 +205,7 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> RecordHandler for DecodingHandler<
 
     async fn restore(&self, records: &[Record]) -> Result<(), TransientError> {
         for some in records.chunks(AT_ONCE) {
-            // What is malformed was set aside when it was processed.
+            // Malformed records were dead-lettered when they were processed.
             let batch = Batch::read(some, |_, _| {});
             if !batch.events.is_empty() {
                 self.handler.restore(batch).await?;

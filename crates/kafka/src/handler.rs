@@ -1,79 +1,83 @@
-//! The seam between the consumer and those who know what a record means.
+//! The handler of records: the seam between the consumer and the code that knows their meaning.
 
 use async_trait::async_trait;
 
 use super::Record;
 
-/// Processes the records of a consumer's partitions.
+/// Processes the records of a consumer's partitions, as bytes. [`crate::DecodingHandler`] makes one of a handler of
+/// events.
 ///
-/// Calls for one partition come in the order of its log, one after the other; calls for different partitions may
-/// run at the same time. A call that lasts while its partition has to be given up is dropped where it awaits. One
-/// that blocks its thread cannot be: it runs on, and should the partition come back, the next call may overlap it.
+/// Calls for one partition come one after the other, in the order of its log; calls for different partitions may
+/// run at the same time. When a partition has to be revoked during a call, the call is dropped at an await. A call
+/// that blocks its thread cannot be dropped: it runs on, and if the partition comes back, the next call may overlap it.
 #[async_trait]
 pub trait RecordHandler: Send + Sync + 'static {
-    /// Processes a batch of one partition, in order: as many records as take no long time, going by the batches before.
+    /// Processes a batch of one partition, in order. Its size follows from how long the batches before took.
     /// Records may repeat: processing must be idempotent.
     async fn handle(&self, records: &[Record]) -> BatchOutcome;
 
-    /// How many partitions the topic has; called before the first assignment and when it grows.
+    /// Takes the topic's number of partitions; called before the first assignment and when it grows.
     async fn partition_count_changed(&self, _partitions: usize) {}
 
-    /// How far before the committed offset [`RecordHandler::restore`] wants to look, in records, where it is not known
-    /// how far back the projection reached ([`RecordHandler::held_from`]); 0 for not at all.
+    /// How many records before the committed offset go to [`RecordHandler::restore`] when
+    /// [`RecordHandler::held_from`] was not committed with it; 0 for none.
     fn restore_window(&self) -> u64 {
         0
     }
 
-    /// The offset of the oldest record of the partition that the projection holds; `None` where there is none, or no
-    /// projection. It is committed beside the partition's offset, so that whoever restores the partition begins just
-    /// there, whatever the log has had since.
+    /// The offset of the oldest record of the partition in the projection; `None` without a record or a projection.
+    /// It is committed beside the partition's offset, and the next restore begins there.
     fn held_from(&self, _partition: i32) -> Option<i64> {
         None
     }
 
-    /// Takes records that were processed before, by this instance or another, into a projection.
-    /// No side effects. What is malformed is skipped: it was dead-lettered when it was processed.
+    /// Adds records to the projection that were processed before, by this instance or another. It has no side
+    /// effects, and skips malformed records: they were dead-lettered when they were processed.
+    ///
+    /// # Errors
+    ///
+    /// The same records are tried again, with backoff.
     async fn restore(&self, _records: &[Record]) -> Result<(), TransientError> {
         Ok(())
     }
 
-    /// Whether the projection of this partition would hold more, had [`RecordHandler::restore`] begun earlier.
+    /// Whether a [`RecordHandler::restore`] that begins earlier would add more to the partition's projection.
     async fn wants_older(&self, _partition: i32) -> bool {
         false
     }
 
-    /// The partition went to another member, or is about to be restored anew: its projection is to be forgotten.
+    /// Drops the partition's projection: another member has the partition, or it is about to be restored anew.
     async fn forget(&self, _partition: i32) {}
 }
 
-/// What became of a batch: everything is done but what is named here.
+/// The outcome of a batch. Every record that it does not name is done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatchOutcome {
     /// Records that can never be processed: they go to the dead letter topic.
     pub poison: Vec<Poison>,
-    /// Set when a passing failure stopped the batch: that record and all after it are tried again.
+    /// Where a transient error stopped the batch: that record and all after it are tried again.
     pub retry_from: Option<RetryFrom>,
 }
 
 /// A record that can never be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poison {
-    /// Its place in the batch.
+    /// Its index in the batch.
     pub index: usize,
-    /// Why, for the log and the dead letter's header.
+    /// The reason, for the log and the dead letter's header.
     pub reason: String,
 }
 
-/// Where a batch stopped for a failure that may pass.
+/// Where a transient error stopped a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryFrom {
-    /// The place in the batch of the first record that is not done.
+    /// The index in the batch of the first record that is not done.
     pub index: usize,
-    /// Why.
+    /// The reason.
     pub error: TransientError,
 }
 
-/// A failure that may pass, such as a store that is away; it is retried with backoff, and nothing is skipped.
+/// An error that may pass, such as a store that is away. The records are retried with backoff, and none is skipped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TransientError(pub String);

@@ -110,8 +110,6 @@ mod partitioner;
 mod payload;
 mod producer;
 mod publisher;
-#[doc(hidden)]
-pub mod sabotage;
 pub mod security;
 mod staggered;
 mod status;

@@ -1,4 +1,4 @@
-//! What a topic's records are: an event's key, its type, and its way to bytes and back.
+//! The events of a topic: their key, their type, and their encoding.
 
 use std::borrow::Cow;
 
@@ -8,44 +8,42 @@ use uuid::Uuid;
 
 use super::{Envelope, Record};
 
-/// Something that happened, as its producer and its consumers speak of it.
-///
-/// A type that serde can write and read needs no more than this to be a [`Payload`].
+/// An event's key, type and id. A type that also implements serde's traits is a [`Payload`].
 pub trait Event: Sized + Send + Sync + 'static {
-    /// The version of its schema. A higher one may have fields that a lower one has not; readers ignore what
-    /// they do not know. State that is kept by the log is no such reader: there a higher one is for who knows it.
+    /// The version of the schema. A higher one may have more fields, which consumers ignore. An event-sourced table does
+    /// not: it rejects a version that is higher than its own.
     const SCHEMA_VERSION: u32 = 1;
 
-    /// Whether the value itself says what the envelope's headers would: id, type and time. They are then sent
-    /// only with an event that has something more to tell: what it was caused by, or what it belongs to.
+    /// Whether the value itself has the envelope's id, type and time. The headers are then sent only with an event that
+    /// has a correlation or causation id.
     const SELF_DESCRIBING: bool = false;
 
-    /// What decides the partition: events of one key are read in the order in which they were written.
+    /// The key, which chooses the partition: events of one key are read in the order in which they were written.
     fn key(&self) -> Cow<'_, str>;
 
-    /// Its type, as CloudEvents' `type` names it.
+    /// CloudEvents' `type`.
     fn event_type(&self) -> Cow<'_, str>;
 
-    /// Its own id; one is made for an event that has none.
+    /// CloudEvents' `id`; `None` has one made.
     fn id(&self) -> Option<Uuid> {
         None
     }
 }
 
-/// An event as a record's value. The default is JSON by serde; a type may bring a way of its own.
+/// An event's encoding as a record's value: JSON by serde, or the type's own.
 pub trait Payload: Event {
-    /// The record's value.
+    /// Encodes the event as a record's value.
     ///
     /// # Errors
     ///
-    /// The event cannot be written, which is a fault of its type.
+    /// The event cannot be encoded, which is a fault of its type.
     fn write(self) -> Result<Vec<u8>, Malformed>;
 
-    /// Reads a record.
+    /// Decodes a record.
     ///
     /// # Errors
     ///
-    /// The record is no such event, and never will be.
+    /// The record is no such event.
     fn read(record: &Record) -> Result<Self, Malformed>;
 }
 
@@ -60,18 +58,18 @@ impl<E: Event + Serialize + DeserializeOwned> Payload for E {
     }
 }
 
-/// Why a record is no event: it can never be processed. Short, for the log and the dead letter's header.
+/// The reason why a record is no event and can never be processed: short, for the log and the dead letter's header.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Malformed(pub String);
 
-/// An event as it was read, with what is known of it beside its value.
+/// An event that was read, with its envelope and its record.
 #[derive(Debug)]
 pub struct Received<'a, P> {
     /// The event.
     pub event: P,
-    /// What its headers say; `None` where they are no envelope.
+    /// Its envelope; `None` if the headers are none.
     pub envelope: Option<Envelope>,
-    /// The record it came in.
+    /// Its record.
     pub record: &'a Record,
 }

@@ -1,7 +1,7 @@
-//! Several ways to one end: tried in their order, and none waits for long for the one before it.
+//! Attempts that start one after the other and run side by side (RFC 8305, "Happy Eyeballs").
 //!
-//! A host that is down refuses nothing and answers nothing. So an attempt that lasts is left to go on, and the next
-//! begins beside it; the first to succeed ends all others (RFC 8305, "Happy Eyeballs").
+//! A host that is down neither refuses nor answers. So an attempt goes on when the next one starts, and the first success
+//! ends all others.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use futures::{
 };
 use tokio::time::timeout;
 
-/// How long an attempt has to itself before the next begins: RFC 8305's Connection Attempt Delay.
+/// The delay between the starts of two attempts: RFC 8305's Connection Attempt Delay.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// What the first attempt gives that succeeds.
+/// The result of the first attempt that succeeds.
 ///
 /// # Errors
 ///
-/// All of them failed: their errors, in the order of the attempts. None where there was none.
+/// All attempts failed: their errors, in the order of the attempts.
 pub(super) async fn first_success<'a, T: Send + 'a, E: Send + 'a>(
     attempts: Vec<BoxFuture<'a, Result<T, E>>>,
 ) -> Result<T, Vec<E>> {

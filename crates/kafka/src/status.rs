@@ -1,4 +1,4 @@
-//! What the messaging room knows of itself, for /health, /ready and whoever looks.
+//! The status of the cluster and the group, for health checks.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -9,97 +9,98 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// Everything at one moment.
+/// The status at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// The cluster, as the producer and the consumer last found it.
+    /// The cluster, as last seen by the producer and the consumer.
     pub kafka: KafkaStatus,
     /// The consumer group, as this member sees it.
     pub group: GroupStatus,
 }
 
 impl Status {
-    /// Whether traffic should come here: Kafka answers and takes what is written, and the first assignment is restored
-    /// and caught up. A rebalance later is no reason to send it elsewhere.
+    /// Whether traffic should come here: Kafka answers and accepts records, and the first assignment is restored and caught
+    /// up. A later rebalance does not change that.
     pub fn is_ready(&self) -> bool {
         self.kafka.connected && self.kafka.refusal().is_none() && self.group.is_restored()
     }
 }
 
-/// The cluster.
+/// The status of the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaStatus {
-    /// Whether Kafka answers: something succeeded since a part of the service began to fail.
+    /// Whether Kafka answers: a call succeeded since a component began to fail.
     pub connected: bool,
-    /// What went wrong last, while it has not been put right.
+    /// The last error, until it is resolved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The brokers that lead partitions which were written to.
+    /// The brokers that lead partitions which records were sent to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub brokers: Vec<BreakerStatus>,
-    /// The topics that take nothing that is written to them, and why.
+    /// The topics that refuse all records.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<TopicRefusal>,
-    /// What weakens a guarantee: replication, min.insync.replicas, unclean elections; for an hour, what was lost.
+    /// The topic settings that weaken a guarantee (replication, min.insync.replicas, unclean elections), and for an hour
+    /// each loss.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What happened of late that weakens one.
+    /// The losses of the last hour.
     #[serde(skip)]
     pub notices: Vec<Notice>,
 }
 
-/// Something that happened, which is told of for a while.
+/// A loss that is reported for a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// What.
+    /// Its description.
     pub text: String,
-    /// Until when.
+    /// The end of the report.
     pub until: Instant,
 }
 
 impl KafkaStatus {
-    /// A topic that takes nothing, as far as is known. A while after the last refusal that is not known any more: only
-    /// what is written can find out.
+    /// A topic that refuses all records. A refusal counts for five seconds, as only the next record can show whether it
+    /// lasts.
     pub fn refusal(&self) -> Option<&TopicRefusal> {
         let now = Instant::now();
         self.refusals.iter().find(|refusal| now < refusal.at + TopicRefusal::STANDS)
     }
 }
 
-/// A topic that takes nothing, whatever is in it.
+/// A topic that refuses all records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TopicRefusal {
     /// Its name.
     pub topic: String,
-    /// Why, and what is to be done.
+    /// The reason, and the remedy.
     pub reason: String,
-    /// When something was last refused.
+    /// The time of the last refusal.
     #[serde(skip)]
     pub at: Instant,
 }
 
 impl TopicRefusal {
-    /// For so long after a refusal the next is expected.
+    /// How long a refusal counts.
     const STANDS: Duration = Duration::from_secs(5);
 
-    /// Something was refused just now.
+    /// A refusal of this moment.
     pub(super) fn now(topic: &str, reason: &str) -> Self {
         Self { topic: topic.to_owned(), reason: reason.to_owned(), at: Instant::now() }
     }
 }
 
-/// A broker, as those see it who write to the partitions that it leads.
+/// The circuit breaker of a broker, as the producers of this process see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct BreakerStatus {
-    /// Its address, `host:port`.
+    /// The broker's address, `host:port`.
     pub broker: String,
-    /// Whether events go to it.
+    /// The breaker's state.
     pub breaker: BreakerState,
 }
 
@@ -108,93 +109,93 @@ pub struct BreakerStatus {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum BreakerState {
-    /// Events go to the broker.
+    /// The broker gets records.
     #[default]
     Closed,
-    /// It can be reached again: one event a partition goes, to see whether it is written.
+    /// The broker can be reached again: it gets one record a partition as a probe.
     HalfOpen,
-    /// It hangs: events for its partitions are refused at once.
+    /// The broker hangs: records for its partitions are refused at once.
     Open,
 }
 
-/// The group.
+/// The status of the group.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct GroupStatus {
     /// The group's id.
     pub id: String,
-    /// Where this member is in the group's life.
+    /// This member's phase.
     pub phase: GroupPhase,
-    /// The group protocol it speaks, `classic` or `consumer`; empty before it speaks.
+    /// The group protocol, `classic` or `consumer`; empty before the member joins.
     pub protocol: &'static str,
-    /// The assignor that the classic protocol's members agreed on.
+    /// The assignor that the coordinator elected; `None` under the protocol `consumer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assignor: Option<&'static str>,
-    /// The id that the coordinator knows this member by; empty before it joined.
+    /// This member's id; empty before it joined.
     pub member: String,
-    /// The group's generation; the member's epoch where the protocol is `consumer`.
+    /// The group's generation; the member's epoch under the protocol `consumer`.
     pub generation: i32,
     /// The partitions assigned to this member.
     pub partitions: Vec<PartitionStatus>,
-    /// How many partitions the topic has; 0 while that is not known.
+    /// The topic's number of partitions; 0 while it is not known.
     #[serde(skip)]
     pub topic_partitions: usize,
-    /// Whether every partition of the first assignment was restored and read to the end that it had then.
+    /// Whether every partition of the first assignment was restored and processed up to the end that it had then.
     pub caught_up: bool,
     /// The last rebalances of this member, the newest first.
     #[serde(skip)]
     pub rebalances: VecDeque<Rebalance>,
-    /// Whether it has been without partitions for so long that none are to be expected. A new member gets some
-    /// when the others have given them up, which is a moment later than its first assignment.
+    /// Whether the assignment has been empty for so long that none is to be expected. A new member gets partitions
+    /// when the others have revoked them, which is a moment after its first assignment.
     #[serde(skip)]
     pub idle: bool,
-    /// What went wrong last, while it has not been put right.
+    /// The last error, until it is resolved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 impl GroupStatus {
-    /// How many rebalances are remembered.
+    /// The number of rebalances that are kept.
     const MAX_REBALANCES: usize = 8;
 
-    /// Whether the first assignment was restored and caught up, and this member has not left. Kafka may be away: what was
-    /// restored is still there to be read.
+    /// Whether the first assignment was restored and caught up, and this member has not left. It stays so while Kafka is
+    /// away: the projection can still be read.
     pub fn is_restored(&self) -> bool {
         self.caught_up && self.phase != GroupPhase::Left
     }
 
-    /// Notes when the first assignment is restored and caught up.
+    /// Sets `caught_up` once the first assignment is.
     pub(super) fn update_caught_up(&mut self) {
         let at_work = self.phase == GroupPhase::Assigned && (self.idle || !self.partitions.is_empty());
         self.caught_up |= at_work && self.partitions.iter().all(PartitionStatus::is_caught_up);
     }
 
-    /// Remembers a rebalance.
+    /// Adds a rebalance, and drops the oldest beyond the limit.
     pub(super) fn record_rebalance(&mut self, rebalance: Rebalance) {
         self.rebalances.truncate(Self::MAX_REBALANCES - 1);
         self.rebalances.push_front(rebalance);
     }
 }
 
-/// A change of what this member holds, or of the generation it holds it in.
+/// A change of this member's assignment or generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rebalance {
-    /// When it began, as far as this member knows.
+    /// Its start, as far as this member knows.
     pub at: DateTime<Utc>,
-    /// Why, as this member knows it: the coordinator tells no more than that there is one.
+    /// The reason, as far as this member knows: the coordinator does not give one.
     pub reason: String,
-    /// The generation that came of it; the member's epoch where the protocol is `consumer`.
+    /// The new generation; the member's epoch under the protocol `consumer`.
     pub generation: i32,
-    /// Until this member held what it was to hold.
+    /// The time until this member owned its assignment.
     pub duration: Duration,
-    /// The partitions that it did not hold before.
+    /// The partitions that were added.
     pub assigned: BTreeSet<i32>,
-    /// The partitions that it holds no more.
+    /// The partitions that were revoked or lost.
     pub revoked: BTreeSet<i32>,
 }
 
-/// The states of a member's life, in their order.
+/// The phases of a member, in their order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -202,52 +203,53 @@ pub enum GroupPhase {
     /// Looking for the coordinator.
     #[default]
     Finding,
-    /// Waiting for the group to gather.
+    /// Waiting for the answer to JoinGroup.
     Joining,
-    /// Waiting for the assignment.
+    /// Waiting for the answer to SyncGroup.
     Syncing,
-    /// At work.
+    /// Processing its assignment.
     Assigned,
-    /// Draining and committing before partitions are given up.
+    /// Draining and committing partitions that are revoked.
     Revoking,
-    /// Out of the group, and not about to join.
+    /// Out of the group, without an attempt to join.
     Left,
 }
 
-/// An assigned partition.
+/// The status of an assigned partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct PartitionStatus {
     /// Its number.
     pub partition: i32,
-    /// Whether the projection is filled up to the committed offset.
+    /// Whether the projection is restored up to the committed offset.
     pub restored: bool,
     /// The next offset to be processed.
     pub position: i64,
-    /// The offset committed last.
+    /// The last committed offset; -1 while there is none.
     pub committed: i64,
     /// The end of the log as last seen.
     pub end: i64,
-    /// The end that the log had when this member took the partition up; `None` while that is not known.
+    /// The end of the log at the assignment, which is to be reached before the member is ready; `None` while it is not
+    /// known.
     #[serde(skip)]
     pub goal: Option<i64>,
-    /// How long nobody here processed it in the rebalance that brought it, or in the last one that it stayed
-    /// through; `None` while it stands still for that reason.
+    /// How long the partition was not processed here in the last rebalance: 0 if it stayed; `None` until processing
+    /// starts.
     #[serde(skip)]
     pub paused: Option<Duration>,
-    /// Why it stands still, while it does.
+    /// The reason why the partition is stalled, while it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 impl PartitionStatus {
-    /// Whether it is restored, and processed up to the end that it had when this member took it up.
+    /// Whether it is restored, and processed up to [`PartitionStatus::goal`].
     pub fn is_caught_up(&self) -> bool {
         self.restored && self.goal.is_some_and(|goal| self.position >= goal)
     }
 
-    /// The offsets that are still to be processed; `None` while the log's end is not known.
+    /// The number of offsets that are not processed yet; `None` while the log's end is not known.
     pub fn lag(&self) -> Option<u64> {
         self.goal.map(|_| u64::try_from(self.end - self.position).unwrap_or(0))
     }

@@ -2,10 +2,7 @@
 
 use bytes::Bytes;
 use chrono::Utc;
-use highwater_kafka::{
-    Context, PublishError, Receipt,
-    sabotage::{self, Sabotage},
-};
+use highwater_kafka::{Context, PublishError, Receipt};
 use highwater_web::{
     http::{Correlation, Problem, json, json_text},
     unpublished::unpublished,
@@ -63,11 +60,6 @@ async fn publish(
     let context = given.as_ref().map(|given| Context::correlated(given.as_str())).unwrap_or_default();
     // Without one, the event's own id connects its answer, record and log lines.
     let correlation = given.clone().unwrap_or_else(|| Correlation::of(id)).of_this_request();
-    if sabotage::is(Sabotage::AckBeforeKafka) {
-        let events = api.events.clone();
-        tokio::spawn(async move { events.send_in(&context, event).await });
-        return acknowledged(status, body_of(id), id, Receipt { partition: 0, offset: -1 });
-    }
     let receipt = match api.events.send_in(&context, event).await {
         Ok(receipt) => receipt,
         Err(error) => return correlation.on(failure(id, error).into_response()),

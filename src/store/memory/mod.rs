@@ -23,7 +23,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use highwater_kafka::sabotage::{self, Sabotage};
 use log::warn;
 use scc::{HashMap, hash_map::Entry};
 use uuid::Uuid;
@@ -125,10 +124,8 @@ impl MemoryStore {
     fn insert(&self, partition: i32, sequence: SequenceNumber, record: EventRecord) -> Inserted {
         let EventRecord { offset, event } = record;
         match self.by_id.entry_sync(event.id()) {
-            Entry::Occupied(first) if !sabotage::is(Sabotage::NoAdmission) => {
-                Err(Box::new(IdTaken { first: Arc::clone(first.get()), event }))
-            }
-            entry => {
+            Entry::Occupied(first) => Err(Box::new(IdTaken { first: Arc::clone(first.get()), event })),
+            Entry::Vacant(entry) => {
                 let stored = Arc::new(StoredEvent { sequence, partition, offset, event });
                 entry.insert_entry(Arc::clone(&stored));
                 Ok(stored)

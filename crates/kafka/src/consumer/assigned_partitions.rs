@@ -1,4 +1,4 @@
-//! The workers of the partitions that are held now, and the books on how far each is.
+//! The assigned partitions: their workers, their progress, and its commits.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -23,37 +23,37 @@ use crate::{
     wire::WireError,
 };
 
-/// How often the registry learns where each partition stands.
+/// The interval of status reports.
 const STATUS_INTERVAL: Duration = Duration::from_millis(100);
-/// The most that counts as having passed between two looks at a handler's call.
+/// The most that one check adds to the duration of a handler's call: a process that was stopped has not been stuck.
 const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// How long to wait before a partition is taken up again when its worker panicked: it may well do so again.
+/// The delay before a partition gets a new worker after a panic, which may happen again.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
-/// The least time that the last commit of partitions gets, and workers that are to stop at once.
+/// The least time for the final commit, and for workers that are to stop at once.
 const FINAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What needs the consumer's attention.
+/// An event that the consumer has to act on.
 #[derive(Debug)]
 pub(super) enum MaintenanceEvent {
-    /// Partitions wait for a worker again: theirs panicked.
+    /// The time has come for partitions whose worker panicked to get a new one.
     WorkerDue,
-    /// A handler has been at one call for longer than any may take, at these partitions.
+    /// A handler's call at these partitions has lasted longer than `max_processing`.
     HandlerStuck(BTreeSet<i32>),
 }
 
-/// The partitions that are held, each with a worker or waiting for one.
+/// The assigned partitions, each with its worker or waiting for one.
 pub(super) struct AssignedPartitions {
     coordinator: Arc<Coordinator>,
     topic: Arc<str>,
-    /// As what to commit: replaced when the membership is.
+    /// The generation and the lease to commit by; replaced with the membership.
     member_state: Arc<MemberState>,
     max_processing: Duration,
-    /// Asked how far back it holds, which is committed beside each offset.
+    /// Asked for [`RecordHandler::held_from`], which is committed beside each offset.
     handler: Arc<dyn RecordHandler>,
     registry: Arc<StatusRegistry>,
     partitions: BTreeMap<i32, AssignedPartition>,
     workers: JoinSet<()>,
-    /// Whose a worker is.
+    /// The partition of each worker.
     worker_partitions: HashMap<Id, i32>,
     commits: Interval,
     reports: Interval,
@@ -61,13 +61,13 @@ pub(super) struct AssignedPartitions {
     started: (mpsc::Sender<()>, mpsc::Receiver<()>),
 }
 
-/// A partition that is held.
+/// An assigned partition.
 struct AssignedPartition {
     progress: Progress,
     stop: CancellationToken,
-    /// `None` until it is known where to start, and again after a panic.
+    /// `None` until its start is known, and again after a panic.
     worker: Option<AbortHandle>,
-    /// When it may have a worker.
+    /// The earliest time of the next worker's start.
     ready_at: Instant,
 }
 
@@ -101,27 +101,27 @@ impl AssignedPartitions {
         }
     }
 
-    /// From now on offsets are committed as that membership says.
+    /// Commits by that state of the membership from now on.
     pub(super) fn set_member_state(&mut self, member_state: &Arc<MemberState>) {
         self.member_state = Arc::clone(member_state);
     }
 
-    /// Where a worker tells that its start is resolved.
+    /// The channel on which a worker reports that its start is resolved.
     pub(super) fn start_signal(&self) -> mpsc::Sender<()> {
         self.started.0.clone()
     }
 
-    /// The partitions that are held.
+    /// The assigned partitions.
     pub(super) fn partitions(&self) -> BTreeSet<i32> {
         self.partitions.keys().copied().collect()
     }
 
-    /// One more than the highest partition that is held.
+    /// One more than the highest assigned partition.
     pub(super) fn partition_bound(&self) -> i32 {
         self.partitions.keys().next_back().map_or(0, |last| last + 1)
     }
 
-    /// Holds a partition from now on, which is not processed here since then; it waits for a worker.
+    /// Adds a partition, which waits for its worker and has been paused since `paused_since`.
     pub(super) fn add(&mut self, partition: i32, projected: Option<ProjectionEnd>, paused_since: Instant) {
         let assigned = AssignedPartition {
             progress: Progress::new(partition, projected, paused_since),
@@ -133,13 +133,13 @@ impl AssignedPartitions {
         self.report_status();
     }
 
-    /// All that are held stayed through a rebalance.
+    /// Marks all partitions as retained through a rebalance.
     pub(super) fn mark_retained(&self) {
         self.partitions.values().for_each(|assigned| assigned.progress.mark_retained());
         self.report_status();
     }
 
-    /// Partitions that may have a worker by then and have none, each with its progress and what stops it.
+    /// The partitions that are due for a worker at `by` and have none.
     pub(super) fn without_worker(&self, by: Instant) -> Vec<(i32, Progress, CancellationToken)> {
         let vacant = self
             .partitions
@@ -161,9 +161,9 @@ impl AssignedPartitions {
         assigned.worker = Some(handle);
     }
 
-    /// Commits at each interval, and at once when a start is resolved; reports to the registry; looks whether
-    /// each handler returns. Returns when something needs attention: as to workers, when the time of a partition
-    /// comes that was not due at `after`; not at all where that is `None`. May be called off at any moment.
+    /// Commits at each interval and when a start is resolved, reports the status, and measures the handlers' calls.
+    /// Returns on an event; a partition that was due for a worker at `after` already is none, and with `None` none is.
+    /// Cancel-safe.
     pub(super) async fn run_maintenance(&mut self, after: Option<Instant>) -> MaintenanceEvent {
         loop {
             let vacant = self.partitions.values().filter(|assigned| assigned.worker.is_none());
@@ -188,9 +188,9 @@ impl AssignedPartitions {
         }
     }
 
-    /// Stops the workers of these partitions, lets them finish what is under way, commits, and holds them no
-    /// longer; tells how far their projections reach. What is not finished by then stays uncommitted. The other
-    /// workers go on meanwhile, and so do their commits.
+    /// Stops the workers of these partitions, lets them finish their current batch until `by`, commits, and removes
+    /// them. Returns how far their projections reach. Unfinished records stay uncommitted. The other workers and their
+    /// commits go on meanwhile.
     pub(super) async fn revoke(
         &mut self,
         partitions: &BTreeSet<i32>,
@@ -205,7 +205,7 @@ impl AssignedPartitions {
             tokio::select! {
                 Some(ended) = self.workers.join_next_with_id() => self.worker_ended(ended),
                 _ = self.commits.tick() => {
-                    // Before the last commit there is time for this one, or else none for either.
+                    // It must not take the time of the final commit.
                     let _too_late = timeout_at(by, self.try_commit()).await;
                 }
                 () = sleep_until(by) => {
@@ -214,7 +214,7 @@ impl AssignedPartitions {
                 }
             }
         }
-        // At least a moment, however long the workers took.
+        // The final commit gets its time, however long the workers took.
         let by = by.max(Instant::now() + FINAL_TIMEOUT);
         if timeout_at(by, self.final_commit()).await.is_err() {
             warn!("offsets were not committed: no answer in time");
@@ -223,8 +223,8 @@ impl AssignedPartitions {
         self.remove_all(partitions)
     }
 
-    /// Stops all workers without committing: this member is out of the group. They do nothing more that
-    /// needs the lease; what they are in the middle of gets a moment, and is then cut short.
+    /// Stops all workers without a commit, as the member is out of the group, and removes all partitions. The workers
+    /// do nothing more that needs the lease; their current batch gets a moment, and is then aborted.
     pub(super) async fn lose_all(&mut self) -> BTreeMap<i32, ProjectionEnd> {
         let all = self.partitions();
         self.stop(&all);
@@ -234,13 +234,13 @@ impl AssignedPartitions {
         self.remove_all(&all)
     }
 
-    /// Waits for these workers, which are told to end, for as long as it takes: they are at a call that does not return.
+    /// Waits for stopped workers whose handler's call has not returned, without a limit, and removes their partitions.
     pub(super) async fn wait_for(&mut self, partitions: &BTreeSet<i32>) -> BTreeMap<i32, ProjectionEnd> {
         self.workers_ended(partitions).await;
         self.remove_all(partitions)
     }
 
-    /// Says on the registry why these partitions stand still.
+    /// Reports why these partitions are stalled.
     pub(super) fn stall(&mut self, partitions: &BTreeSet<i32>, reason: &str) {
         for partition in partitions {
             if let Some(assigned) = self.partitions.get(partition) {
@@ -250,7 +250,7 @@ impl AssignedPartitions {
         self.report_status();
     }
 
-    /// Tells these workers to end with what they are at.
+    /// Tells these workers to end after their current batch.
     pub(super) fn stop(&self, partitions: &BTreeSet<i32>) {
         let held = self.partitions.iter().filter(|(held, _)| partitions.contains(held));
         held.for_each(|(_, assigned)| assigned.stop.cancel());
@@ -273,8 +273,8 @@ impl AssignedPartitions {
                 worker.abort();
             }
         }
-        // What computes without a pause cannot be aborted: such a call of a handler runs on to its end, beside
-        // whatever else is done with the partition by then.
+        // A handler that computes without an await cannot be aborted. Its call runs on to its end, beside the
+        // partition's next worker.
         let _moment = timeout(FINAL_TIMEOUT, async {
             while self.worker_partitions.values().any(|place| partitions.contains(place))
                 && let Some(ended) = self.workers.join_next_with_id().await
@@ -291,7 +291,7 @@ impl AssignedPartitions {
             Err(error) => error.id(),
         };
         let Some(partition) = self.worker_partitions.remove(&id) else { return };
-        // A worker that was cut short may end when its partition has another already.
+        // An aborted worker may end when its partition has another already.
         let is_its = |assigned: &&mut AssignedPartition| {
             assigned.worker.as_ref().is_none_or(|worker| worker.id() == id)
         };
@@ -334,8 +334,8 @@ impl AssignedPartitions {
     async fn final_commit(&self) {
         let mut backoff = Backoff::new();
         while let Err(error) = self.commit().await {
-            // A coordinator's refusal is final; a lost connection is not, nor what passes with a rebalance:
-            // this member has its place in the next generation a moment later, or else no generation at all.
+            // A refusal by the coordinator is final. A lost connection is not, nor is a rebalance: a moment later this
+            // member is in the next generation, or in none.
             let gathers = matches!(
                 error.code(),
                 Some(ResponseError::RebalanceInProgress | ResponseError::IllegalGeneration)
@@ -352,13 +352,13 @@ impl AssignedPartitions {
         match self.commit().await {
             Ok(true) => self.registry.succeeded(COMMITTING),
             Ok(false) => self.registry.withdraw(COMMITTING),
-            // The heartbeats learn the same, and see to it; or the group gathers, and it is tried again.
+            // The heartbeats get the same error and handle it; after a rebalance the commit is tried again.
             Err(error) if error.code().is_some_and(is_membership_error) => {}
             Err(error) => self.registry.failed(COMMITTING, &error.explained()),
         }
     }
 
-    /// Commits what has moved, while this is a member and its lease holds. Tells whether there was something.
+    /// Commits the offsets that have moved, if this is a member with a valid lease. Returns whether there were any.
     async fn commit(&self) -> Result<bool, WireError> {
         let moved = self.partitions.iter().filter_map(|(partition, assigned)| {
             let moved = assigned.progress.to_commit()?;
@@ -387,7 +387,7 @@ impl AssignedPartitions {
     }
 }
 
-/// What the heartbeats learn too.
+/// Whether the heartbeats get this error too.
 fn is_membership_error(code: ResponseError) -> bool {
     matches!(
         code,

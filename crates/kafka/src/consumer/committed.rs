@@ -1,26 +1,25 @@
-//! What the group has committed of a partition: an offset, and beside it of which topic it is and how far back the
-//! projection reached then.
+//! A committed offset and its metadata: the topic's id, and the start of the projection at that time.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
-/// What the words of a committed offset's note begin with, so that another's are not taken for ours.
+/// The prefixes of the metadata's fields, which tell them from another program's.
 const HELD_FROM: &str = "held-from:";
 const TOPIC: &str = "topic:";
 
 /// A committed offset, as Kafka keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommittedOffset {
-    /// The next to be processed.
+    /// The next offset to be processed.
     pub offset: i64,
-    /// The oldest record that the projection held, where that is known: below `offset`, or at it where it held none.
+    /// The oldest record in the projection, if known: below `offset`, or equal to it if the projection was empty.
     pub held_from: Option<i64>,
-    /// The id of the topic that the offset is of, where that is known: one of the same name may have come in its place.
+    /// The id of the offset's topic, if known. A recreated topic has another.
     pub topic: Option<Uuid>,
 }
 
 impl CommittedOffset {
-    /// What was committed with that note; one of another kind says nothing, as after `kafka-consumer-groups
+    /// Reads an offset and its metadata. Metadata of another program has no field, as after `kafka-consumer-groups
     /// --reset-offsets`.
     pub fn parse(offset: i64, metadata: &str) -> Self {
         let held_from = metadata_field(metadata, HELD_FROM).and_then(|number| number.parse().ok());
@@ -31,25 +30,25 @@ impl CommittedOffset {
         }
     }
 
-    /// What to commit beside the offset, the topic's id as Kafka's tools write it. Of what is held nothing may be below
-    /// the offset, as processing can be ahead of what is committed.
+    /// The metadata to commit beside the offset, with the topic's id as Kafka's tools write it. `held_from` is at most
+    /// the offset, as processing can be ahead of the commit.
     pub fn metadata(&self) -> String {
         let held_from = self.held_from.map(|held_from| format!("{HELD_FROM}{}", held_from.min(self.offset)));
         with_topic(held_from.unwrap_or_default(), self.topic)
     }
 }
 
-/// What follows that beginning in a note's words.
+/// The value of the metadata's field with that prefix.
 pub(crate) fn metadata_field<'a>(metadata: &'a str, beginning: &str) -> Option<&'a str> {
     metadata.split(' ').find_map(|word| word.strip_prefix(beginning))
 }
 
-/// The topic that a note is about, where it says so.
+/// The topic's id in metadata, if it has one.
 pub(crate) fn topic_of(metadata: &str) -> Option<Uuid> {
     Uuid::from_slice(&URL_SAFE_NO_PAD.decode(metadata_field(metadata, TOPIC)?).ok()?).ok()
 }
 
-/// A note that says which topic it is about, where that is known.
+/// Adds the topic's id to metadata, if known.
 pub(crate) fn with_topic(metadata: String, topic: Option<Uuid>) -> String {
     let Some(topic) = topic else { return metadata };
     let blank = if metadata.is_empty() { "" } else { " " };

@@ -1,4 +1,4 @@
-//! The life of a consumer: what the group calls for, and what becomes of it.
+//! The consumer's loop: it acts on the group's events until it is stopped.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,26 +22,25 @@ use crate::{
     group::{Coordinator, GroupEvent, LeaveReason, MemberContext, Membership, RebalanceCause},
 };
 
-/// How long draining and committing may take when the process is to stop, and as long again leaving the
-/// group: with Kafka away, both are in vain.
+/// The time for draining and committing at a stop, and again for leaving the group: with Kafka away, both are in vain.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
-/// A member that has been without partitions for so many heartbeats is not about to get any.
+/// The number of heartbeats after which an empty assignment counts as final.
 const IDLE_HEARTBEATS: u32 = 2;
 
-/// The life of a consumer, from start to stop.
+/// The consumer's loop, from start to stop.
 pub(super) struct ConsumerLoop {
     factory: WorkerFactory,
     context: Arc<MemberContext>,
     membership: Membership,
     assigned: AssignedPartitions,
     stop: CancellationToken,
-    /// How many partitions the handler knows of.
+    /// The topic's number of partitions, as the handler knows it.
     topic_partitions: usize,
-    /// How far the projection reaches of each partition that this process had last and has not now.
+    /// How far the projection reaches of each partition that this process was the last to own and does not own now.
     projected: BTreeMap<i32, ProjectionEnd>,
-    /// Since when partitions that this process had are not processed here.
+    /// The time at which partitions were revoked that no other member has got yet.
     paused_since: BTreeMap<i32, Instant>,
-    /// Since when it has been called to hold nothing.
+    /// The time since which the assignment has been empty.
     idle_since: Option<Instant>,
 }
 
@@ -90,15 +89,15 @@ impl ConsumerLoop {
         }
     }
 
-    /// Waits for the next thing to happen, and sees to it.
+    /// Waits for the next event and handles it.
     async fn step(&mut self) -> ControlFlow<()> {
-        // One moment for both: a partition whose time comes between two would be nobody's. While some are given
-        // workers no others are waited for: those whose time comes meanwhile get theirs with them, or in the next turn.
+        // One `now` for both calls, so that no partition becomes due between them. While some get their workers,
+        // `run_maintenance` waits for no others: those get theirs with them, or in the next step.
         let now = Instant::now();
         let worker_due = !self.assigned.without_worker(now).is_empty();
         let later_than = (!worker_due).then_some(now);
         let heartbeats = self.factory.config.heartbeat_interval * IDLE_HEARTBEATS;
-        // Without a topic there is nothing to be idle about.
+        // A topic that does not exist cannot be assigned.
         let idle_at = self.idle_since.filter(|_| self.topic_partitions > 0).map(|since| since + heartbeats);
         tokio::select! {
             biased;
@@ -122,7 +121,7 @@ impl ConsumerLoop {
         ControlFlow::Continue(())
     }
 
-    /// Does as the group calls.
+    /// Handles an event of the group.
     async fn on_group_event(&mut self, event: GroupEvent) -> ControlFlow<()> {
         match event {
             GroupEvent::Pending => {}
@@ -152,7 +151,7 @@ impl ConsumerLoop {
         ControlFlow::Continue(())
     }
 
-    /// Gives up what is not wanted, then takes up what is new.
+    /// Revokes the partitions that are not assigned any more, then adds the new ones.
     async fn on_assigned(&mut self, wanted: BTreeSet<i32>, cause: RebalanceCause) {
         let began = Instant::now();
         let held = self.assigned.partitions();
@@ -167,7 +166,7 @@ impl ConsumerLoop {
             let paused_since = self.paused_since.remove(partition).unwrap_or(began);
             self.assigned.add(*partition, self.projected.remove(partition), paused_since);
         }
-        // What others have now is theirs to tell.
+        // The partitions of other members are theirs to report.
         self.paused_since.clear();
         self.idle_since = wanted.is_empty().then(Instant::now);
         self.report_assignment(&wanted, &gone);
@@ -175,7 +174,7 @@ impl ConsumerLoop {
         self.membership.acknowledge(wanted);
     }
 
-    /// Drains and commits; false when that was broken off, as there is something that goes before it.
+    /// Drains and commits; false if the stop of the consumer or the loss of the membership ended it early.
     async fn revoke(&mut self, partitions: &BTreeSet<i32>) -> bool {
         self.set_phase(GroupPhase::Revoking);
         self.mark_paused(partitions);
@@ -191,21 +190,21 @@ impl ConsumerLoop {
         }
     }
 
-    /// Out of the group: nothing is committed.
+    /// Drops all partitions without a commit.
     async fn on_lost(&mut self) {
         self.mark_paused(&self.assigned.partitions());
         self.projected.extend(self.assigned.lose_all().await);
     }
 
-    /// The handler has been at one call for too long. Others are to have the partitions: this instance leaves
-    /// the group, is not ready, and joins again when the call has returned.
+    /// A handler's call has lasted too long, and others are to have the partitions. This instance leaves the group, is
+    /// not ready, and joins again when the call has returned.
     async fn leave_until_handler_returns(&mut self, stuck: BTreeSet<i32>) -> ControlFlow<()> {
         let limit = self.factory.config.max_processing;
         let reason = format!("the handler has not returned for {limit:?} (max_processing)");
         error!("partitions {stuck:?} are stalled: {reason}; leaving the group until it returns");
         self.set_phase(GroupPhase::Revoking);
         self.assigned.stall(&stuck, &reason);
-        // First: a call that returns meanwhile is the last.
+        // The others are revoked only after this: a call that returns meanwhile is the last.
         self.assigned.stop(&stuck);
         let others: BTreeSet<i32> = self.assigned.partitions().difference(&stuck).copied().collect();
         let by = Instant::now() + self.factory.config.rebalance_timeout / 2;
@@ -264,7 +263,7 @@ impl ConsumerLoop {
         });
     }
 
-    /// The projections of partitions that others have now.
+    /// Drops the projections of partitions that others own now.
     async fn forget_revoked(&mut self, held: &BTreeSet<i32>) {
         let gone: Vec<i32> = self.projected.keys().filter(|known| !held.contains(known)).copied().collect();
         for partition in gone {
@@ -274,13 +273,12 @@ impl ConsumerLoop {
         }
     }
 
-    /// Gives each partition without a worker one, which starts at the committed offset.
+    /// Starts a worker at the committed offset for each partition that has none.
     fn spawn_workers(&mut self, committed: &BTreeMap<i32, CommittedOffset>) {
         let generation = self.membership.state().generation().map_or(0, |generation| generation.id);
         for (partition, progress, stop) in self.assigned.without_worker(Instant::now()) {
-            // The first generation commits each start at once. So where others have an offset and this
-            // partition has none, it appeared later, and nothing in it was ever seen: it starts at its
-            // beginning.
+            // The first generation commits each start at once. If other partitions have an offset and this one has
+            // none, it was added later and none of its records was processed: it starts at its beginning.
             let first = committed.is_empty() || generation <= 1;
             let reset = if first { self.factory.config.offset_reset } else { OffsetReset::Earliest };
             let committed = committed.get(&partition).copied();
@@ -315,7 +313,7 @@ impl ConsumerLoop {
         }
     }
 
-    /// Whether the coordinator ever gave it something to hold, if only nothing.
+    /// Whether the coordinator ever sent an assignment, if only an empty one.
     fn has_joined(&self) -> bool {
         !self.factory.registry.watch().borrow().group.member.is_empty()
     }
@@ -325,8 +323,8 @@ impl ConsumerLoop {
     }
 }
 
-/// The group's committed offsets of the whole topic, asked until they are known. Who assigns may know of
-/// partitions that are news here: so far as `held`, at least.
+/// The group's committed offsets of the whole topic, asked until they are known. The assignor may know of more
+/// partitions than this member: up to `held`, at least.
 async fn committed(context: &MemberContext, held: i32) -> BTreeMap<i32, CommittedOffset> {
     let mut backoff = Backoff::new();
     loop {

@@ -1,12 +1,12 @@
-//! Reads a topic as a member of a group, and keeps the books on what is done.
+//! The consumer: a member of a group that processes a topic's records and commits what is done.
 //!
 //! ```text
-//! group: hold these ─▶ a worker a partition: restore ─▶ read ─▶ handle ─▶ mark done ─┐
-//!          ▲                                                                         │
-//!          └── holds these ◀── what is not among them: stop, drain, commit   watermark ─▶ commit
+//! Assigned ─▶ a worker a partition: restore ─▶ read ─▶ handle ─▶ mark done ─┐
+//!    ▲                                                                      │
+//!    └─ Owns ◀─ revoked partitions: stop, drain, commit           watermark ─▶ commit
 //! ```
 //!
-//! A partition that stays this member's has its worker through all rebalances.
+//! A partition that stays assigned keeps its worker through all rebalances.
 
 mod assigned_partitions;
 mod committed;
@@ -35,10 +35,10 @@ pub use reader::{ReadError, Reader};
 pub use watermark::Watermark;
 use worker::Worker;
 
-/// The part of the registry that is the committed offsets'.
+/// The component of the status registry that commits offsets.
 const COMMITTING: &str = "committing offsets";
 
-/// A running consumer. Dropped without [`Consumer::stop`], it goes on to the end of the process.
+/// A running consumer. If it is dropped without [`Consumer::stop`], it runs until the process ends.
 #[derive(Debug)]
 pub struct Consumer {
     stop: CancellationToken,
@@ -47,7 +47,7 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Joins the group and hands the topic's records to the handler, until it is stopped.
+    /// Joins the group and passes the topic's records to the handler, until it is stopped.
     pub fn start(
         cluster: Arc<Cluster>,
         topic: Topic,
@@ -71,12 +71,12 @@ impl Consumer {
         Self { stop: stop.clone(), task: tokio::spawn(ConsumerLoop::new(factory, stop).run()), counts }
     }
 
-    /// What it has done so far, counted on.
+    /// Its counts, which go on counting.
     pub fn counts(&self) -> Arc<ConsumerCounts> {
         Arc::clone(&self.counts)
     }
 
-    /// Drains, commits and leaves the group.
+    /// Drains, commits and leaves the group: four seconds at most.
     pub async fn stop(self) {
         self.stop.cancel();
         if let Err(error) = self.task.await {
@@ -85,7 +85,7 @@ impl Consumer {
     }
 }
 
-/// What a worker is made of, whichever partition it is for.
+/// Makes the workers of all partitions.
 struct WorkerFactory {
     cluster: Arc<Cluster>,
     topic: Topic,

@@ -1,4 +1,4 @@
-//! How far one partition has come, seen from outside its worker.
+//! The progress of one partition.
 
 use std::{
     ops::Range,
@@ -10,47 +10,44 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{CommittedOffset, Watermark};
-use crate::{
-    PartitionStatus,
-    sabotage::{self, Sabotage},
-};
+use crate::PartitionStatus;
 
-/// Shared between a partition's worker, which moves it, and the consumer, which commits it.
+/// Shared between a partition's worker, which advances it, and the consumer, which commits it.
 #[derive(Debug, Clone)]
 pub(super) struct Progress(Arc<Mutex<State>>);
 
-/// How far a projection reaches.
+/// The end of a projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProjectionEnd {
-    /// Below this it has everything.
+    /// The projection has everything below this offset.
     pub(super) offset: i64,
-    /// The id of the topic that it was made of, where that is known.
+    /// The id of its topic, if known.
     pub(super) topic: Option<Uuid>,
 }
 
 #[derive(Debug)]
 struct State {
     partition: i32,
-    /// The id of the topic that all offsets here are of, where that is known.
+    /// The id of the topic that all offsets here belong to, if known.
     topic: Option<Uuid>,
-    /// Below this everything is in the projection; `None` while the partition has none.
+    /// The projection has everything below this offset; `None` without a projection.
     projected: Option<i64>,
-    /// `None` while it is not known where processing starts.
+    /// `None` until the start is known.
     watermark: Option<Watermark>,
     committed: Option<i64>,
     end: i64,
-    /// The end that it had first.
+    /// The end that the log had at the assignment.
     goal: Option<i64>,
-    /// Since when nobody processes it.
+    /// The time since which the partition is not processed here.
     paused_since: Instant,
-    /// How long nobody did, once somebody does.
+    /// How long that lasted; `None` until processing starts.
     paused: Option<Duration>,
     error: Option<String>,
-    /// For how long a call of the handler was seen to last; `None` while there is none.
+    /// The duration of the handler's current call, as far as it was measured; `None` without a call.
     call_duration: Option<Duration>,
 }
 
-/// A call of the handler that is under way, until dropped.
+/// A call of the handler, until dropped.
 #[derive(Debug)]
 pub(super) struct HandlerCall(Progress);
 
@@ -61,8 +58,7 @@ impl Drop for HandlerCall {
 }
 
 impl Progress {
-    /// A partition of which nothing is known but how far its projection reaches, if it has one, and since when
-    /// it is not processed here.
+    /// A new assignment, with the end of its projection, if there is one, and the time since which it is paused.
     pub(super) fn new(partition: i32, projected: Option<ProjectionEnd>, paused_since: Instant) -> Self {
         let state = State {
             partition,
@@ -80,14 +76,14 @@ impl Progress {
         Self(Arc::new(Mutex::new(state)))
     }
 
-    /// A call of the handler begins; it ends when what is returned is dropped.
+    /// Begins a call of the handler, which ends when the guard is dropped.
     pub(super) fn begin_call(&self) -> HandlerCall {
         self.state().call_duration = Some(Duration::ZERO);
         HandlerCall(self.clone())
     }
 
-    /// Time goes on. Tells for how long the call of the handler has lasted, if there is one: as far as that was
-    /// looked at, for a process that was stopped for an hour has not been stuck for an hour.
+    /// Adds `elapsed` to the duration of the handler's current call, and returns it. Only measured time counts: a
+    /// process that was stopped for an hour has not been stuck for an hour.
     pub(super) fn call_duration(&self, elapsed: Duration) -> Option<Duration> {
         let mut state = self.state();
         let lasted = state.call_duration.as_mut()?;
@@ -95,11 +91,10 @@ impl Progress {
         Some(*lasted)
     }
 
-    /// What may be committed, where it differs from what is; not known here is what the projection holds from.
+    /// The offset to commit, if it differs from the committed one, without `held_from`.
     pub(super) fn to_commit(&self) -> Option<CommittedOffset> {
         let state = self.state();
-        let off_by_one = i64::from(sabotage::is(Sabotage::WatermarkOffByOne));
-        let offset = state.watermark.as_ref()?.mark() + off_by_one;
+        let offset = state.watermark.as_ref()?.mark();
         (state.committed != Some(offset)).then_some(CommittedOffset {
             offset,
             held_from: None,
@@ -107,38 +102,38 @@ impl Progress {
         })
     }
 
-    /// That is committed.
+    /// Notes a commit.
     pub(super) fn committed(&self, committed: &CommittedOffset) {
         let mut state = self.state();
-        // What was of another topic is nothing here.
+        // A commit of another topic does not count.
         if state.topic == committed.topic || state.topic.is_none() || committed.topic.is_none() {
             state.committed = Some(committed.offset);
         }
     }
 
-    /// The id of the topic that its offsets are of.
+    /// The id of its topic.
     pub(super) fn topic(&self) -> Option<Uuid> {
         self.state().topic
     }
 
-    /// They are of that topic, as it turns out.
+    /// Sets the id of its topic.
     pub(super) fn set_topic(&self, topic: Option<Uuid>) {
         self.state().topic = topic;
     }
 
-    /// The topic is another one from now on, whose log ends there: nothing else is known of it.
+    /// Begins anew with another topic, whose log ends at `end`.
     pub(super) fn restart(&self, topic: Option<Uuid>, end: i64) {
         let mut state = self.state();
         (state.topic, state.projected, state.watermark, state.committed) = (topic, None, None, None);
         (state.end, state.goal) = (end, Some(end));
     }
 
-    /// As [`Progress::projected`], with the topic that it is of.
+    /// As [`Progress::projected`], with the topic.
     pub(super) fn projection_end(&self) -> Option<ProjectionEnd> {
         self.projected().map(|offset| ProjectionEnd { offset, topic: self.topic() })
     }
 
-    /// Below which everything is in the projection, to go on from in another session.
+    /// The projection has everything below this offset.
     pub(super) fn projected(&self) -> Option<i64> {
         let state = self.state();
         match (&state.watermark, state.projected) {
@@ -152,7 +147,7 @@ impl Progress {
         self.state().projected = projected;
     }
 
-    /// Processing starts here.
+    /// Processing starts at `offset`.
     pub(super) fn start_at(&self, offset: i64) {
         let mut state = self.state();
         state.watermark = Some(Watermark::at(offset));
@@ -160,7 +155,7 @@ impl Progress {
         state.paused.get_or_insert(paused);
     }
 
-    /// It stayed through a rebalance, and was processed all the while if it was before.
+    /// Marks the partition as retained through a rebalance: it was not paused if it was processed before.
     pub(super) fn mark_retained(&self) {
         let mut state = self.state();
         if state.watermark.is_some() {
@@ -168,8 +163,7 @@ impl Progress {
         }
     }
 
-    /// There was nothing to read at its position: what the log has beyond it is of a transaction that is still
-    /// open, or is gone.
+    /// A read at the position found nothing: the log beyond it is of an open transaction, or is gone.
     pub(super) fn found_nothing(&self) {
         let mut state = self.state();
         let mark = state.watermark.as_ref().map(Watermark::mark);
@@ -185,11 +179,12 @@ impl Progress {
     pub(super) fn set_end(&self, end: i64) {
         let mut state = self.state();
         state.end = end;
-        // A log can become shorter: by an unclean election, or made anew.
+        // A log can become shorter: by an unclean election, or recreated.
         state.goal = Some(state.goal.map_or(end, |goal| goal.min(end)));
     }
 
-    /// Why it stands still, while it does. Tells whether this is news.
+    /// Sets or clears the reason why the partition is stalled. Returns whether it was stalled before and is not, or the
+    /// reverse.
     pub(super) fn set_stalled(&self, error: Option<String>) -> bool {
         let mut state = self.state();
         let news = state.error.is_some() != error.is_some();

@@ -1,12 +1,12 @@
-//! A partition's log, whoever reads it: rskafka at the end of a plain log, our own Fetch everywhere else.
+//! The reader of a partition: rskafka at the end of a plain log, our own Fetch everywhere else.
 //!
-//! rskafka hides whether a record belongs to an aborted transaction. But a stretch that ends at the high
-//! watermark holds the marker of each transaction in it, and rskafka fails on markers: what it reads up to
-//! the end is plain. A stretch that ends earlier may stop between an aborted record and its marker, so
-//! whoever is behind reads by our own Fetch, which is told of aborted transactions, until the end is reached.
+//! rskafka does not tell whether a record belongs to an aborted transaction. But a stretch up to the high watermark
+//! holds the marker of each transaction in it, and rskafka fails on markers: a stretch that it reads up to the end is
+//! plain. A stretch that ends earlier may stop between an aborted record and its marker. So a reader behind the end
+//! uses our own Fetch, which is told of aborted transactions.
 //!
-//! A reader reads one topic, not whatever has its name: one that is deleted and made again has another id (KIP-516).
-//! Our own Fetch asks by the id; rskafka asks by the name, and so for a moment only.
+//! A reader reads one topic, whatever other has its name later: a recreated topic has another id (KIP-516). Our own
+//! Fetch asks by the id; rskafka asks by the name, and so for a moment only.
 
 use std::{mem, ops::Range, sync::Arc, time::Duration};
 
@@ -32,16 +32,16 @@ use crate::{
 /// How long a broker may hold a fetch that finds nothing new.
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
-/// How long after a fetch by the topic's id it is read by its name.
+/// How long rskafka may read by the topic's name after a fetch by its id.
 const TOPIC_ID_MAX_AGE: Duration = Duration::from_secs(1);
 
-/// rskafka hands out the producer's.
+/// The reason why rskafka does not read such a topic.
 const BROKERS_TIME: &str = "its records have the broker's time (LogAppendTime), which rskafka does not tell";
 
-/// How long after an offset was found out of range that is looked at again, before it is believed.
+/// The delay before a second look at an offset that is out of range.
 const RECHECK_DELAY: Duration = Duration::from_secs(1);
 
-/// How long Kafka may throttle a read before that counts as trouble.
+/// How long Kafka may throttle a read before that is an error.
 const THROTTLED_FOR: Duration = Duration::from_secs(60);
 
 /// Reads one partition from its leader.
@@ -51,47 +51,47 @@ pub struct Reader {
     topic: Arc<str>,
     partition: i32,
     max_bytes: i32,
-    /// The topic's id, once it is known; it stays unknown on a cluster that has none.
+    /// The topic's id; `None` until it is known, and on a cluster without ids.
     id: Option<Uuid>,
-    /// Until when the topic is taken to have that id still; `None` where nobody tells.
+    /// The time until which the topic is taken to have that id; `None` on a cluster without ids.
     topic_id_until: Option<Instant>,
     /// Whether rskafka can read this log, as far as is known.
     plain: bool,
-    /// Whether the last stretch ended where the log does.
+    /// Whether the last read ended at the log's end.
     at_end: bool,
     rskafka: Option<PartitionClient>,
     own: Option<Connection>,
 }
 
-/// What rskafka makes of a stretch.
+/// The result of a read by rskafka.
 enum RskafkaRead {
-    /// It can be believed.
+    /// Plain records up to the log's end.
     Records(Fetched),
-    /// It ends before the log does: it is for our own fetch to read.
+    /// The read ended before the log does: our own Fetch reads it again.
     BehindEnd,
     /// rskafka cannot read this log.
     Unreadable(String),
 }
 
-/// Why nothing was read.
+/// The error of a read.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// The offset is below the log's start, or beyond its end, by the newest leader's word.
+    /// The offset is below the log's start or beyond its end, as its newest leader says.
     #[error("the offset is out of the log's range")]
     OutOfRange,
-    /// The topic was deleted, and another has its name.
+    /// The topic was deleted and recreated.
     #[error("the topic was deleted and made again")]
     TopicRecreated,
-    /// Nothing can decode what stands there.
+    /// The batch at the offset cannot be decoded.
     #[error("{0}")]
     Undecodable(String),
-    /// It may work later.
+    /// An error that may pass.
     #[error("{0}")]
     Transient(String),
 }
 
 impl Reader {
-    /// Connects when it reads; a fetch has at most about so many bytes.
+    /// A reader that connects at its first read; `max_bytes` is about the most that a fetch returns.
     pub fn new(cluster: Arc<Cluster>, topic: Arc<str>, partition: i32, max_bytes: i32) -> Self {
         Self {
             cluster,
@@ -112,20 +112,23 @@ impl Reader {
         &self.topic
     }
 
-    /// The id of the topic that it reads, once that is known.
+    /// The topic's id, once it is known.
     pub(super) fn topic_id(&self) -> Option<Uuid> {
         self.id
     }
 
-    /// Reads whatever topic has the name now.
+    /// Reads the topic that has the name now.
     pub(super) fn restart(&mut self) {
         (self.id, self.topic_id_until) = (None, None);
         (self.plain, self.at_end, self.rskafka, self.own) = (true, false, None, None);
     }
 
-    /// The next records at `from` or after it; waits a moment for some. After an error the connection is
-    /// made anew at the next call. That the offset is out of range is believed of the newest leader only, and that the
-    /// topic is another one where most replicas say so.
+    /// The next records at `from` or after it; empty if none comes within half a second. After an error the next call
+    /// connects anew.
+    ///
+    /// # Errors
+    ///
+    /// Out of range, if the newest leader says so; recreated, if most replicas say so; or an error that may pass.
     pub async fn read(&mut self, from: i64) -> Result<Fetched, ReadError> {
         let read = self.read_once(from).await;
         if !matches!(read, Err(ReadError::OutOfRange | ReadError::TopicRecreated)) {
@@ -133,7 +136,7 @@ impl Reader {
         }
         self.cluster.discard();
         (self.rskafka, self.own, self.at_end) = (None, None, false);
-        // Twice, as just after an election most replicas may not have heard of it.
+        // Twice, as most replicas may not have heard of an election that was just now.
         for look in 0..2 {
             if look > 0 {
                 sleep(RECHECK_DELAY).await;
@@ -155,7 +158,7 @@ impl Reader {
     }
 
     async fn read_once(&mut self, from: i64) -> Result<Fetched, ReadError> {
-        // Taken: after an error of rskafka's it is our own fetch that tries next, which may fare better.
+        // Taken: after an error of rskafka our own Fetch is tried next.
         let is_sure = self.topic_id_until.is_none_or(|until| Instant::now() < until);
         if self.plain && mem::take(&mut self.at_end) && is_sure {
             match self.read_by_rskafka(from).await? {
@@ -175,7 +178,7 @@ impl Reader {
         Ok(fetched)
     }
 
-    /// From now on this log is read by our own fetch.
+    /// Reads this log by our own Fetch from now on.
     fn leave_rskafka(&mut self, why: &str) {
         if self.plain {
             info!("{}/{}: read by our own fetch from now on: {why}", self.topic, self.partition);
@@ -183,8 +186,11 @@ impl Reader {
         (self.plain, self.rskafka) = (false, None);
     }
 
-    /// The offsets that the log has, by its newest leader's word: from the first record to the end of what is
-    /// committed.
+    /// The offsets that the log has, as its newest leader says: from the first record to the high watermark.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::read`].
     pub async fn range(&mut self) -> Result<Range<i64>, ReadError> {
         let asking = async {
             let newest = leader::newest(&self.cluster, &self.topic, self.partition).await?;
@@ -211,7 +217,7 @@ impl Reader {
                 }
                 match self.cluster.partition(&self.topic, self.partition).await {
                     Ok(client) => client,
-                    // It waits for one address of a name, where our own goes on to the next.
+                    // It tries one address of a name, and our own Fetch all of them.
                     Err(error @ CallError::TimedOut(_)) => {
                         return Ok(RskafkaRead::Unreadable(format!("rskafka finds no way to it: {error}")));
                     }
@@ -219,7 +225,7 @@ impl Reader {
                 }
             }
         };
-        // rskafka takes a range that excludes its end.
+        // rskafka's range excludes its end.
         let bytes = 1..self.max_bytes.saturating_add(1);
         let fetching = client.fetch_records(from, bytes, MAX_WAIT.as_millis() as i32);
         let (records, end) = match within(self.cluster.request_timeout() + MAX_WAIT, fetching).await {
@@ -230,7 +236,7 @@ impl Reader {
             Err(error) if error.is_unreadable() => return Ok(RskafkaRead::Unreadable(error.to_string())),
             Err(error) => {
                 self.cluster.discard();
-                // Of the same leader, perhaps, and of a topic that is no more: it is looked up anew.
+                // That connection may be to the same leader, and to a topic that is deleted.
                 self.own = None;
                 return Err(transient(error));
             }
@@ -241,12 +247,12 @@ impl Reader {
         self.rskafka = Some(client);
         let next = records.last().map_or(from, |last| last.offset + 1);
         if next < end {
-            let stands_still = records.is_empty();
-            let why = "it stands still below the end".to_owned();
-            return Ok(if stands_still { RskafkaRead::Unreadable(why) } else { RskafkaRead::BehindEnd });
+            let stuck = records.is_empty();
+            let why = "it does not move on below the end".to_owned();
+            return Ok(if stuck { RskafkaRead::Unreadable(why) } else { RskafkaRead::BehindEnd });
         }
         let records = records.into_iter().map(|record| plain(self.partition, record)).collect();
-        // Read to the end, it has no transaction that is open.
+        // A log that was read to its end has no open transaction.
         Ok(RskafkaRead::Records(Fetched { records, next, end, stable: end, append_time: false }))
     }
 
@@ -264,7 +270,8 @@ impl Reader {
                 Some(id) => connection.fetch_by_id(id, partition, from, max_bytes, max_wait_ms).await,
                 None => connection.fetch(&self.topic, partition, from, max_bytes, max_wait_ms).await,
             };
-            // Until then the broker reads nothing from this connection. Nothing was read, and nothing is wrong.
+            // Until then the broker reads nothing from this connection. The fetch returned nothing, and that is no
+            // error.
             match fetched {
                 Err(WireError::Throttled(throttle)) if began.elapsed() < THROTTLED_FOR => {
                     debug!("{}/{}: Kafka throttles reading for {throttle:?}", self.topic, self.partition);
@@ -273,13 +280,13 @@ impl Reader {
                 fetched => break fetched,
             }
         };
-        // A malformed answer was whole: the connection is still good.
+        // A malformed answer was read whole: the connection is still good.
         if !connection.is_unusable()
             && (fetched.is_ok() || matches!(&fetched, Err(error) if keeps_connection(error)))
         {
             self.own = Some(connection);
         }
-        // From when it was asked: an answer may have waited long for whoever reads it.
+        // From the time of the request: the answer may have waited long for this task.
         self.topic_id_until = id.map(|_| began + TOPIC_ID_MAX_AGE);
         fetched.map_err(read_error)
     }
@@ -290,20 +297,20 @@ impl Reader {
         let known = topic::leadership(&mut any, &self.topic, self.partition).await?;
         let (host, port) = known.leader.ok_or(topic::NO_LEADER)?;
         if self.id.zip(known.topic).is_some_and(|(known, now)| known != now) {
-            // A broker before Kafka 3.1 knows ids and fetches by names: it would not notice.
+            // A broker before Kafka 3.1 knows ids and fetches by name: it would not notice.
             return Err(WireError::Refused { what: "Metadata", error: ResponseError::UnknownTopicId });
         }
         self.id = self.id.or(known.topic);
         self.cluster.connect_to(&host, port).await
     }
 
-    /// Why rskafka cannot read the topic, where its settings or their absence say so.
+    /// The reason why rskafka cannot read the topic, if its settings or the lack of them give one.
     async fn unreadable_topic(&self) -> Result<Option<String>, WireError> {
         let settings = topic::settings(&mut self.cluster.connect().await?, &self.topic).await;
         let stamped = ("message.timestamp.type".to_owned(), "LogAppendTime".to_owned());
         match settings {
             Ok(settings) => Ok(settings.contains(&stamped).then(|| BROKERS_TIME.to_owned())),
-            // Rights are missing; or a broker that is not Apache Kafka's has no DescribeConfigs at all.
+            // Rights are missing; or a broker that is not Apache Kafka's has no DescribeConfigs.
             Err(error) if error.is_final() || matches!(error, WireError::Unsupported(_)) => {
                 Ok(Some(format!("whether it has the broker's time (LogAppendTime) cannot be asked: {error}")))
             }
@@ -312,7 +319,7 @@ impl Reader {
     }
 }
 
-/// What rskafka reads without failing, and does not tell all of.
+/// The reason why these records may not be all that the log has.
 fn unreadable_by_rskafka(records: &[RecordAndOffset], end: i64) -> Option<&'static str> {
     let in_order = records.is_sorted_by(|one, next| one.offset < next.offset)
         && records.last().is_none_or(|last| last.offset < end);
@@ -330,7 +337,7 @@ fn plain(partition: i32, read: RecordAndOffset) -> Record {
         timestamp: timestamp(read.record.timestamp.timestamp_millis()),
         key: read.record.key.map(Into::into),
         value: read.record.value.map(Into::into),
-        headers: Vec::new(), // those that have any are read by our own fetch
+        headers: Vec::new(), // our own Fetch reads records with headers
     }
 }
 

@@ -1,4 +1,4 @@
-//! One partition's work: restore its projection, then read, handle, mark done.
+//! The worker of one partition: it restores the projection, then reads, handles and marks done.
 
 mod losses;
 mod process;
@@ -19,26 +19,19 @@ use super::{
     reader::{ReadError, Reader},
 };
 use crate::{
-    ConsumerCounts, OffsetReset, RecordHandler, StatusRegistry,
-    backoff::Backoff,
-    dead_letter::DlqPublisher,
-    group::Lease,
-    sabotage::{self, Sabotage},
-    wire::Fetched,
+    ConsumerCounts, OffsetReset, RecordHandler, StatusRegistry, backoff::Backoff, dead_letter::DlqPublisher,
+    group::Lease, wire::Fetched,
 };
 
 pub(super) use process::BatchSizer;
 
-/// A partition that is read to its end is not read again sooner: under load, what is written meanwhile comes
-/// in one answer in place of many, which costs the broker and us a fraction; in quiet, the broker holds the
-/// fetch for longer than this anyway and answers at the first record.
+/// The least interval between two reads at the end of the log. Under load one answer then brings many records;
+/// otherwise the broker holds the fetch for longer than this and answers at the first record.
 const IDLE_FETCH_INTERVAL: Duration = Duration::from_millis(20);
-/// How long a worker without a lease waits before it looks again.
+/// The interval at which a worker without a lease checks it.
 const LEASE_POLL: Duration = Duration::from_millis(20);
-/// How much later a batch is processed that was committed before.
-const SABOTAGE_REST: Duration = Duration::from_secs(1);
 
-/// Works one partition for as long as it is this member's.
+/// Processes one partition while it is assigned to this member.
 pub(super) struct Worker {
     pub(super) partition: i32,
     pub(super) reader: Reader,
@@ -49,26 +42,26 @@ pub(super) struct Worker {
     pub(super) registry: Arc<StatusRegistry>,
     pub(super) reset: OffsetReset,
     pub(super) stop: CancellationToken,
-    /// Told when the start is resolved: it is to be committed at once.
+    /// Signalled when the start is resolved, which is to be committed at once.
     pub(super) started: mpsc::Sender<()>,
-    /// The part of the registry that is this worker's.
+    /// The worker's component of the status registry.
     pub(super) part: String,
     pub(super) counts: Arc<ConsumerCounts>,
-    /// How many records the handler gets at a time.
+    /// The number of records that the handler gets in a call.
     pub(super) batch_sizer: BatchSizer,
 }
 
-/// Why it does not go on with what it was at.
+/// The reason why the current work ends early.
 enum Interrupt {
-    /// The partition is given up: the worker ends.
+    /// The partition is revoked, and the worker ends.
     Stopping,
-    /// The topic was deleted and made again: what is known is of a topic that is no more.
+    /// The topic was deleted and recreated: its offsets and its projection are void.
     TopicRecreated,
 }
 use Interrupt::{Stopping, TopicRecreated};
 
 impl Worker {
-    /// Until it is told to stop. What is under way is finished first.
+    /// Runs until it is stopped, and finishes its current batch first.
     pub(super) async fn run(mut self, committed: Option<CommittedOffset>) {
         let mut interrupted = self.work(committed).await;
         while let Err(TopicRecreated) = interrupted {
@@ -96,10 +89,6 @@ impl Worker {
             match self.read(position).await? {
                 Some(fetched) => {
                     self.progress.set_end(fetched.end);
-                    if sabotage::is(Sabotage::CommitBeforeProcessing) {
-                        self.progress.done(position..fetched.next);
-                        self.idle_until(began + SABOTAGE_REST).await?;
-                    }
                     self.process(position, fetched.records, fetched.next).await?;
                     if fetched.next == position {
                         self.progress.found_nothing();
@@ -120,7 +109,7 @@ impl Worker {
         }
     }
 
-    /// Of what is known from before only what is of the topic that there is now is of use.
+    /// Checks that the committed offset and the projection belong to the topic that has the name now.
     async fn check_topic(&mut self, committed: Option<CommittedOffset>) -> Result<(), Interrupt> {
         let now = self.reader.topic_id();
         let is_another = |known: Option<Uuid>| known.zip(now).is_some_and(|(known, now)| known != now);
@@ -135,7 +124,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Drops what was of a topic that is no more; the beginning of the one that has its name now.
+    /// Drops the state of a topic that was deleted. Returns the beginning of the topic that has its name now.
     async fn restart(&mut self) -> Result<CommittedOffset, Interrupt> {
         self.reader.restart();
         self.forget().await;
@@ -146,13 +135,13 @@ impl Worker {
         Ok(CommittedOffset { offset: range.start, held_from: None, topic })
     }
 
-    /// Where this process was when it could not commit it; else where the rule says.
+    /// The start without a committed offset: where this process got to before it could commit, else by `OffsetReset`.
     fn start_offset(&self, range: &Range<i64>) -> i64 {
         let reached = self.progress.projected().filter(|reached| (range.start..=range.end).contains(reached));
         reached.unwrap_or_else(|| self.reset_offset(range))
     }
 
-    /// Where to start by rule, there being no usable committed offset.
+    /// The start by `OffsetReset`.
     fn reset_offset(&self, range: &Range<i64>) -> i64 {
         match self.reset {
             OffsetReset::Earliest => range.start,
@@ -181,7 +170,7 @@ impl Worker {
         }
     }
 
-    /// Reads until there is something, or `None` when the offset is out of range.
+    /// Reads until there are records; `None` if the offset is out of range.
     async fn read(&mut self, from: i64) -> Result<Option<Fetched>, Interrupt> {
         let mut backoff = Backoff::new();
         loop {
@@ -210,7 +199,7 @@ impl Worker {
         }
     }
 
-    /// Waits while it is not sure that the partition is still ours.
+    /// Waits until the lease is valid.
     async fn wait_for_lease(&self) -> Result<(), Interrupt> {
         while !self.lease.is_valid() {
             tokio::select! {
@@ -221,7 +210,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Says once why the partition does not go on.
+    /// Sets the reason why the partition is stalled, and logs it once.
     fn stall(&self, reason: String) {
         if self.progress.set_stalled(Some(reason.clone())) {
             warn!("partition {} is stalled {reason}; trying again", self.partition);
@@ -249,7 +238,7 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// However it ends, what it saw of the cluster counts no longer.
+    /// Its failures do not count any longer, however it ends.
     fn drop(&mut self) {
         self.registry.withdraw(&self.part);
     }

@@ -1,4 +1,4 @@
-//! The broker that keeps the group, and the way to it.
+//! The group's coordinator: the broker that keeps the group, and the connections to it.
 
 use std::{
     ops::RangeInclusive,
@@ -22,19 +22,19 @@ use crate::{
 /// A connection that is made when it is needed.
 type ConnectionSlot = Mutex<Option<Connection>>;
 
-/// The group's coordinator: found when it is needed, and found anew when it moved or does not answer.
+/// The group's coordinator: looked up when it is needed, and again when it has moved or does not answer.
 #[derive(Debug)]
 pub(crate) struct Coordinator {
     cluster: Arc<Cluster>,
     group_id: String,
-    /// For what is answered at once: heartbeats and offsets.
+    /// For requests that are answered at once: heartbeats and offsets.
     prompt: ConnectionSlot,
-    /// For what the coordinator holds until the group has gathered: a broker answers a connection's requests
-    /// in their order, and heartbeats must not wait.
+    /// For requests that the coordinator answers when the group has gathered. A broker answers a connection's requests
+    /// in order, and heartbeats must not wait.
     held: ConnectionSlot,
-    /// Of the coordinator that may hold a call.
+    /// The address of `held`'s connection.
     address: std::sync::Mutex<Option<String>>,
-    /// How long what is answered at once may take.
+    /// The time-out of requests that are answered at once.
     patience: Duration,
 }
 
@@ -50,8 +50,8 @@ impl Coordinator {
         }
     }
 
-    /// For a member with such a session: a commit that is not answered is given up while there is time for a
-    /// heartbeat behind it, and for one more to another coordinator.
+    /// Lowers the time-out for a member with such a session: after a commit without an answer there is time for a
+    /// heartbeat, and for one more to another coordinator.
     #[must_use]
     pub(crate) fn with_session_timeout(self, session_timeout: Duration) -> Self {
         Self { patience: self.patience.min(session_timeout / 3), ..self }
@@ -66,7 +66,7 @@ impl Coordinator {
         GroupId(StrBytes::from_string(self.group_id.clone()))
     }
 
-    /// Connects to it where that is still to do.
+    /// Connects `held`, unless it is connected.
     pub(super) async fn connect(&self) -> Result<(), WireError> {
         let mut slot = self.held.lock().await;
         if slot.as_ref().is_none_or(Connection::is_unusable) {
@@ -77,8 +77,8 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Asks the coordinator, at most so long. Its own errors are in the answer: whoever finds one there
-    /// hands it to [`Coordinator::check`].
+    /// Sends a request that is answered at once, and waits `within` at most. An error code in the answer goes to
+    /// [`Coordinator::check`].
     pub(super) async fn call<R: Request>(
         &self,
         request: &R,
@@ -88,8 +88,8 @@ impl Coordinator {
         self.call_on(&self.prompt, request, known, within.min(self.patience)).await
     }
 
-    /// As [`Coordinator::call`], for a request that the coordinator holds until the group has gathered. One
-    /// that hangs holds it, too: so meanwhile the cluster is asked whether the coordinator is another.
+    /// Sends a request that the coordinator answers when the group has gathered. A coordinator that hangs does not
+    /// answer either: so the cluster is asked meanwhile whether it is another broker now.
     pub(super) async fn call_blocking<R: Request>(
         &self,
         request: &R,
@@ -116,18 +116,18 @@ impl Coordinator {
                 Some(connection) => connection,
                 None => self.find().await?,
             };
-            // Should this call be abandoned or fail, the connection goes with it: the next one finds anew.
+            // If this call is dropped or fails, so is the connection, and the next call looks the coordinator up.
             let answer = connection.call_within(request, known, within).await?;
             *slot = Some(connection);
             Ok(answer)
         };
-        // Waiting for others to be answered, and finding, count: a heartbeat must not be late for them.
+        // The time for the calls before this one and for the lookup counts too: a heartbeat must not be late.
         timeout(within, calling)
             .await
             .unwrap_or(Err(WireError::TimedOut { what: "the coordinator", after: within }))
     }
 
-    /// Resolves when the cluster names another coordinator than the one that holds a call.
+    /// Resolves when the cluster names another coordinator than the one of the blocked call.
     async fn replaced(&self) -> WireError {
         loop {
             tokio::time::sleep(self.cluster.request_timeout()).await;
@@ -140,7 +140,7 @@ impl Coordinator {
         }
     }
 
-    /// `Ok` for code 0; an error that says the group is elsewhere makes the next call look for it.
+    /// Checks an answer's error code. After one that says the coordinator is elsewhere, the next call looks it up.
     pub(super) async fn check(&self, what: &'static str, code: i16) -> Result<(), WireError> {
         let checked = WireError::check(what, code);
         if let Err(error) = &checked
@@ -150,7 +150,7 @@ impl Coordinator {
             )
         {
             self.prompt.lock().await.take();
-            // While a call is held there its own answer says the same.
+            // The answer to a blocked call on it has the same error.
             if let Ok(mut held) = self.held.try_lock() {
                 held.take();
             }
@@ -163,7 +163,7 @@ impl Coordinator {
         self.cluster.connect_to(&host, port).await
     }
 
-    /// Where the cluster says that the coordinator is. Boxed, as it is part of every call.
+    /// Looks the coordinator's address up. Boxed, as it is part of every call.
     fn look_up(&self) -> BoxFuture<'_, Result<(String, i32), WireError>> {
         let request = FindCoordinatorRequest::default().with_key(self.group().0);
         Box::pin(async move {

@@ -1,4 +1,4 @@
-//! A group that is needed no more.
+//! Deletion of the group.
 
 use kafka_protocol::{ResponseError, messages::DeleteGroupsRequest};
 
@@ -6,8 +6,11 @@ use super::Coordinator;
 use crate::wire::WireError;
 
 impl Coordinator {
-    /// Deletes the group, with its committed offsets. One that is not there counts as deleted; one that has
-    /// members is refused.
+    /// Deletes the group and its committed offsets (DeleteGroups). A group that does not exist counts as deleted.
+    ///
+    /// # Errors
+    ///
+    /// The group has members, or the call failed.
     pub(crate) async fn delete(&self) -> Result<(), WireError> {
         const WHAT: &str = "DeleteGroups";
         let request = DeleteGroupsRequest::default().with_groups_names(vec![self.group()]);

@@ -1,5 +1,5 @@
-//! Who is in the group, for whoever asks: however many ask, the coordinator is asked once a second at most, on a
-//! connection of its own, so that no heartbeat and no commit waits for it.
+//! The description of the group, by its coordinator: asked for once a second at most, however many callers there are,
+//! on a connection of its own, so that no heartbeat and no commit waits for it.
 
 use std::{
     fmt,
@@ -16,25 +16,25 @@ use tokio::time::{Instant, timeout};
 use super::{Coordinator, GroupMember};
 use crate::{Cluster, StatusRegistry};
 
-/// How long the coordinator gets, with all that is to be asked before.
+/// The time-out of the request, with the lookup of the coordinator.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// For how long an answer, or that there was none, serves all who ask. Not shorter than the patience: so nothing
-/// is asked while something is.
+/// How long an answer or an error serves all callers. Not shorter than [`TIMEOUT`], so that there is one request at a
+/// time.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// The members, or why they are not known.
+/// The members, or the reason why they are not known.
 type Members = Result<Arc<[GroupMember]>, Arc<str>>;
 type Ask = dyn Fn() -> BoxFuture<'static, Result<Vec<GroupMember>, String>> + Send + Sync;
 
-/// The members of a group, asked for when somebody wants to know.
+/// The members of a group, asked for on demand.
 pub struct GroupDescription {
     ask: Box<Ask>,
-    /// What was asked last, and when.
+    /// The last request and its time.
     last: Mutex<Option<(Instant, Shared<BoxFuture<'static, Members>>)>>,
 }
 
 impl GroupDescription {
-    /// Of that group; which protocol its members speak stands on the registry.
+    /// The description of that group. The registry's status tells which protocol its members speak.
     pub fn new(cluster: Arc<Cluster>, group_id: &str, registry: &StatusRegistry) -> Self {
         let coordinator = Arc::new(Coordinator::new(cluster, group_id.to_owned()));
         let status = registry.watch();
@@ -45,7 +45,7 @@ impl GroupDescription {
         })
     }
 
-    /// As told by who is asked, such as a test's own.
+    /// A description that `ask` answers in place of a coordinator.
     pub fn from_fn(
         ask: impl Fn() -> BoxFuture<'static, Result<Vec<GroupMember>, String>> + Send + Sync + 'static,
     ) -> Self {
@@ -56,7 +56,7 @@ impl GroupDescription {
     ///
     /// # Errors
     ///
-    /// Why it did not say, in words.
+    /// The coordinator refused, or did not answer within a second.
     pub async fn members(&self) -> Members {
         self.latest().await
     }
@@ -68,7 +68,7 @@ impl GroupDescription {
         {
             return asked.clone();
         }
-        // A task of its own: it goes on where who asked has gone, and others wait for the same.
+        // A task of its own: it goes on when its first caller is gone, and others wait for it.
         let asking = tokio::spawn(timeout(TIMEOUT, (self.ask)()));
         let asked = async move {
             match asking.await {

@@ -1,7 +1,8 @@
-//! The protocol of KIP-848: one request, ConsumerGroupHeartbeat, says what a member holds, and its answer what it
-//! is to hold. The broker computes the assignment, and hands nothing on before its owner has given it up.
+//! The protocol of KIP-848. Its one request, ConsumerGroupHeartbeat, tells what the member owns, and the answer what it
+//! is assigned. The broker computes the assignment, and gives a partition to a new owner after the old one has revoked
+//! it.
 //!
-//! A member is in the group by its epoch: 0 to join, -1 to leave, -2 to leave and come back (KIP-345).
+//! A member's epoch tells its state: 0 joins, -1 leaves, -2 leaves for a restart (KIP-345).
 
 use std::{collections::BTreeSet, ops::RangeInclusive, pin::pin, sync::Arc, time::Duration};
 
@@ -23,26 +24,26 @@ use super::{
 };
 use crate::{GroupPhase, backoff::Backoff, topic, wire::WireError};
 
-/// From version 1 on, Kafka 4.0's, members choose their own ids.
+/// From version 1 on (Kafka 4.0) members choose their own ids.
 const VERSIONS: RangeInclusive<i16> = 1..=1;
 const WHAT: &str = "ConsumerGroupHeartbeat";
 const JOIN_EPOCH: i32 = 0;
 const LEAVE_EPOCH: i32 = -1;
 const LEAVE_STATIC_EPOCH: i32 = -2;
-/// So many of the intervals that the broker gives may pass without an answered heartbeat before the lease is
-/// over. Its session time-out is not told to members; with Kafka's defaults it is nine intervals.
+/// The lease lasts this many of the broker's heartbeat intervals. The broker does not tell members its session
+/// time-out; with Kafka's defaults it is nine intervals.
 const LEASE_INTERVALS: u32 = 3;
-/// And it lasts no longer than a session, less a margin, that is the shortest which Kafka allows unless
-/// `group.consumer.min.session.timeout.ms` is set lower: of an interval Kafka wants only that it is shorter than
-/// the session.
+/// The longest lease: nine tenths of the shortest session that Kafka allows, unless
+/// `group.consumer.min.session.timeout.ms` is set lower. Kafka requires of an interval only that it is shorter than the
+/// session.
 const MAX_LEASE: Duration = Duration::from_millis(40_500);
-/// Who assigns and who was asked for the topic's id are not agreed on it yet.
+/// The coordinator and the broker that was asked for the topic's id do not agree on it yet.
 const TOPIC_ID_DISAGREEMENT: WireError =
     WireError::Refused { what: WHAT, error: ResponseError::UnknownTopicId };
-/// No broker is told more often, whatever it asks for.
+/// The shortest interval, whatever the broker asks for.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Lives in the group until it leaves, or may not come back.
+/// Runs the membership until it ends.
 pub(super) async fn run(context: &MemberContext, channel: &mut GroupChannel) -> MembershipEnd {
     context.registry.group(|group| (group.protocol, group.assignor) = ("consumer", None));
     let mut member = Member {
@@ -75,26 +76,26 @@ struct Member<'a> {
     channel: &'a mut GroupChannel,
     id: StrBytes,
     epoch: i32,
-    /// Nil while it is not known.
+    /// Nil until it is known.
     topic_id: Uuid,
-    /// What the consumer said to hold last.
+    /// The consumer's last reply.
     owned: BTreeSet<i32>,
-    /// What of that the coordinator knows; `None` where it is to be told all there is to tell.
+    /// The part of `owned` that the coordinator has acknowledged; `None` if the next heartbeat has to tell everything.
     acknowledged: Option<BTreeSet<i32>>,
-    /// What the consumer was called to hold last.
+    /// The last assignment that was sent to the consumer.
     target: Option<BTreeSet<i32>>,
-    /// Why it joined, until it was called to hold something.
+    /// The reason for the join, until the first assignment.
     cause: Option<RebalanceCause>,
-    /// As the broker gives it.
+    /// The interval that the broker asks for.
     interval: Duration,
-    /// It was said that the lease ran out.
+    /// Whether the end of the lease was logged.
     lease_lapsed: bool,
-    /// It asked to join, and may be in the group for all it knows.
+    /// Whether a join was sent, after which the coordinator may count it as a member.
     join_sent: bool,
 }
 
 impl Member<'_> {
-    /// Beats until it is to leave, which is the error, or ends otherwise.
+    /// Sends heartbeats until the membership ends. The error is a request to leave.
     async fn run(&mut self) -> Result<MembershipEnd, LeaveReason> {
         let mut backoff = Backoff::new();
         let mut due = Instant::now();
@@ -111,7 +112,7 @@ impl Member<'_> {
             let error = match self.heartbeat(sent_at).await? {
                 Ok(()) => {
                     backoff = Backoff::new();
-                    // What it came to hold while the answer was under way is told at once.
+                    // A reply that came during the request is told at once.
                     due = if self.acknowledged.as_ref() == Some(&self.owned) {
                         sent + self.interval
                     } else {
@@ -126,7 +127,7 @@ impl Member<'_> {
                     self.lost(&error).await?;
                     due = Instant::now() + REJOIN_DELAY;
                 }
-                // A group that is gone, or else one whose members may not be of both protocols.
+                // The group is gone, or is one that cannot have members of both protocols.
                 Some(ResponseError::GroupIdNotFound) if self.epoch != JOIN_EPOCH => {
                     self.lost(&error).await?;
                     due = Instant::now() + REJOIN_DELAY;
@@ -158,7 +159,7 @@ impl Member<'_> {
         }
     }
 
-    /// One heartbeat, and what follows of its answer.
+    /// Sends a heartbeat and acts on the answer.
     async fn heartbeat(&mut self, sent_at: i64) -> Result<Result<(), WireError>, LeaveReason> {
         if self.epoch == JOIN_EPOCH {
             self.context.set_phase(GroupPhase::Joining);
@@ -170,7 +171,7 @@ impl Member<'_> {
         }
         let request = self.request();
         let sent_owned = self.owned.clone();
-        // Unless this one is answered, the next one tells all.
+        // Without an answer the next one tells everything.
         self.acknowledged = None;
         self.join_sent = true;
         let coordinator = Arc::clone(&self.coordinator);
@@ -190,7 +191,7 @@ impl Member<'_> {
         })
     }
 
-    /// What has to be told: everything at first and after a heartbeat that was not answered, later what changed.
+    /// The heartbeat's content: everything at first and after a heartbeat without an answer, later what has changed.
     fn request(&self) -> ConsumerGroupHeartbeatRequest {
         let request = ConsumerGroupHeartbeatRequest::default()
             .with_group_id(self.coordinator.group())
@@ -242,8 +243,8 @@ impl Member<'_> {
         let Some(assignment) = answer.assignment else { return Ok(()) };
         let assigned = assignment.topic_partitions;
         if assigned.iter().any(|assigned| assigned.topic_id != self.topic_id) {
-            // The topic was made again. An assignment is repeated to who tells all, and to nobody else: what
-            // cannot be taken up yet has to be asked for again.
+            // The topic was recreated. The broker repeats an assignment only to a member that tells everything, so an
+            // assignment that cannot be used yet has to be asked for again.
             self.acknowledged = None;
             self.look_up_topic().await?;
             if assigned.iter().any(|assigned| assigned.topic_id != self.topic_id) {
@@ -270,7 +271,7 @@ impl Member<'_> {
         Ok(())
     }
 
-    /// Out of the group: once the consumer has dropped everything it joins again.
+    /// Out of the group: joins again once the consumer owns nothing.
     async fn lost(&mut self, error: &WireError) -> Result<(), LeaveReason> {
         (self.epoch, self.join_sent) = (JOIN_EPOCH, false);
         (self.acknowledged, self.target) = (None, None);
@@ -280,8 +281,8 @@ impl Member<'_> {
         self.channel.lost(error.to_string()).await
     }
 
-    /// The coordinator does not take the protocol. One that did before, as in a downgrade, has given away what
-    /// this member holds, or will.
+    /// The coordinator does not support the protocol. One that did before, as in a downgrade, gives this member's
+    /// partitions to others.
     async fn protocol_unsupported(&mut self, error: &WireError) -> Result<MembershipEnd, LeaveReason> {
         if self.epoch != JOIN_EPOCH {
             self.lost(error).await?;
@@ -298,7 +299,7 @@ impl Member<'_> {
         }
     }
 
-    /// Tells the coordinator that this member goes. Best effort.
+    /// Tells the coordinator that this member leaves. An error is only logged.
     async fn leave(&mut self, how: LeaveReason) {
         if !self.join_sent {
             return;
@@ -310,7 +311,7 @@ impl Member<'_> {
         }
     }
 
-    /// How long the lease runs from an answered heartbeat on.
+    /// The lease's term from an answered heartbeat on.
     fn term(&self) -> Duration {
         (self.interval * LEASE_INTERVALS).min(MAX_LEASE)
     }

@@ -1,5 +1,4 @@
-//! As what a member may speak now, and for how long it may act: known to the protocol, which makes it, and to
-//! the consumer, which commits by it.
+//! The member's state: the protocol sets it, and the consumer commits by it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,20 +6,20 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::Lease;
 
-/// A member's place in one generation of the group. One value, made by the coordinator's answer and never
-/// changed: member id and generation travel together, in each heartbeat and commit, so that an answer to an
-/// old one can change nothing.
+/// A member in one generation of the group (`Generation` in Java's `AbstractCoordinator`). It is one value, made by one
+/// answer of the coordinator: every heartbeat and commit carries member id and generation together, so that a late
+/// answer to an old one changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MemberGeneration {
-    /// The id the coordinator knows the member by.
+    /// The id that the coordinator knows the member by.
     pub(crate) member_id: StrBytes,
-    /// The name it was configured with (KIP-345).
+    /// The configured id (static membership, KIP-345).
     pub(crate) instance_id: Option<StrBytes>,
     /// The group's generation; the member's epoch under KIP-848.
     pub(crate) id: i32,
 }
 
-/// What a member is in the group now.
+/// The state of a member now.
 #[derive(Debug, Default)]
 pub(crate) struct MemberState(Mutex<State>);
 
@@ -31,22 +30,22 @@ struct State {
 }
 
 impl MemberState {
-    /// What to commit as; `None` while it is no member.
+    /// The generation to commit by; `None` while it is not a member.
     pub(crate) fn generation(&self) -> Option<MemberGeneration> {
         self.state().generation.clone()
     }
 
-    /// The right to act of those that begin to work now.
+    /// The current lease, for workers that start now.
     pub(crate) fn lease(&self) -> Lease {
         self.state().lease.clone()
     }
 
-    /// The coordinator gave it a place.
+    /// Sets the generation.
     pub(super) fn set(&self, generation: MemberGeneration) {
         self.state().generation = Some(generation);
     }
 
-    /// It is out of the group. Whoever holds the lease holds nothing from now on.
+    /// Clears the generation and ends the lease: the member is out of the group.
     pub(super) fn clear(&self) {
         let mut state = self.state();
         state.lease.end();

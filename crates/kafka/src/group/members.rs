@@ -1,8 +1,7 @@
 //! The members of a group, as its coordinator knows them.
 //!
-//! DescribeGroups tells of classic groups, ConsumerGroupDescribe (KIP-848) of the newer ones, and neither of the
-//! other's. A group with members of both protocols, as in a live upgrade, is one of the newer ones, and told whole
-//! (`GroupMetadataManager` in Java's 4.x).
+//! DescribeGroups describes classic groups, ConsumerGroupDescribe (KIP-848) groups of the newer protocol. A group with
+//! members of both protocols, as in a live upgrade, is of the newer one (`GroupMetadataManager` in Java's 4.x).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,13 +21,13 @@ use serde::Serialize;
 use super::{Coordinator, assignor::decode_assignments};
 use crate::wire::WireError;
 
-/// Up to the version that says why a group is refused (KIP-1043).
+/// Up to the version that explains why a group is refused (KIP-1043).
 const CLASSIC: RangeInclusive<i16> = 0..=6;
-/// Kafka 3.7's, and Kafka 4.0's.
+/// Of Kafka 3.7 and Kafka 4.0.
 const NEWER: RangeInclusive<i16> = 0..=1;
-/// The state of a classic group that is at work. In any other no assignment is told (`GroupMetadata.summary`).
+/// The state of a classic group whose members have their assignment; no other state tells it (`GroupMetadata.summary`).
 const STABLE: &str = "Stable";
-/// The state of a group that there is not; newer versions have an error for it.
+/// The state of a group that does not exist; newer versions have an error for it.
 const DEAD: &str = "Dead";
 
 /// A member of the group, as its coordinator knows it.
@@ -38,24 +37,24 @@ const DEAD: &str = "Dead";
 pub struct GroupMember {
     /// The id that the coordinator knows it by.
     pub member_id: String,
-    /// The name of its program, as it says.
+    /// The name that its client gives itself.
     pub client_id: String,
-    /// The address from which it joined; empty where that is not to be told.
+    /// The address from which it joined; empty where it is not shown.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub host: String,
-    /// The id that it was configured with, where it is a static member (KIP-345).
+    /// The configured id of a static member (KIP-345).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
-    /// What it is assigned, by topic; null while a classic group rebalances, as nobody is told then.
+    /// The assigned partitions, by topic; null while a classic group rebalances, as no assignment is told then.
     pub partitions: Option<BTreeMap<String, BTreeSet<i32>>>,
 }
 
 impl Coordinator {
-    /// All members, by their ids; none where there is no such group. Whether the group is `newer` is a guess,
-    /// which saves a question where it is right.
+    /// All members, by their ids; none if there is no such group. `newer` is a guess at the group's protocol, which
+    /// saves a request if it is right.
     pub(super) async fn members(&self, newer: bool) -> Result<Vec<GroupMember>, WireError> {
         let found = match self.describe(newer).await {
-            // The broker closes what nobody uses, and the group moves: both is found out by asking.
+            // The broker closes idle connections, and the coordinator moves: both show when it is asked.
             Err(error)
                 if matches!(error, WireError::Broken { .. })
                     || error.code() == Some(ResponseError::NotCoordinator) =>
@@ -83,7 +82,7 @@ impl Coordinator {
         }
     }
 
-    /// `None` where there is no such classic group.
+    /// `None` if there is no such classic group.
     async fn classic_members(&self) -> Result<Option<Vec<GroupMember>>, WireError> {
         const WHAT: &str = "DescribeGroups";
         let request = DescribeGroupsRequest::default().with_groups(vec![self.group()]);
@@ -100,7 +99,7 @@ impl Coordinator {
         Ok(Some(group.members.into_iter().map(|member| GroupMember::of_classic(member, stable)).collect()))
     }
 
-    /// `None` where there is no such group, or the broker does not have the protocol.
+    /// `None` if there is no such group, or the broker does not support the protocol.
     async fn newer_members(&self) -> Result<Option<Vec<GroupMember>>, WireError> {
         const WHAT: &str = "ConsumerGroupDescribe";
         let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![self.group()]);
@@ -126,7 +125,7 @@ impl Coordinator {
 
 impl GroupMember {
     fn of_classic(member: classic::DescribedGroupMember, stable: bool) -> Self {
-        // Bytes that are no assignment are those of another kind of group.
+        // Bytes that are no assignment are another kind of group's.
         let partitions = stable.then(|| decode_assignments(member.member_assignment).ok()).flatten();
         Self {
             member_id: text(&member.member_id),
@@ -152,7 +151,7 @@ impl GroupMember {
     }
 }
 
-/// Without the slash that `InetAddress.toString` puts before an address without a name.
+/// The address without the slash that `InetAddress.toString` puts before one without a name.
 fn host(told: &StrBytes) -> String {
     let told = told.as_str();
     told.strip_prefix('/').unwrap_or(told).to_owned()

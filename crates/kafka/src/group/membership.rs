@@ -1,5 +1,5 @@
-//! The seam between the group and the consumer. Whichever protocol is spoken, the group calls for partitions
-//! to be held, and the consumer says what it holds.
+//! The seam between the group and the consumer, the same for both protocols: the group sends assignments, and the
+//! consumer replies what it owns.
 
 use std::{collections::BTreeSet, future::pending, sync::Arc};
 
@@ -13,30 +13,29 @@ use tokio::{
 use super::{Coordinator, GroupProtocol, classic, kip848, member_state::MemberState};
 use crate::{ConsumerConfig, GroupPhase, StatusRegistry, Topic, backoff::Backoff};
 
-/// The part of the registry that is the membership's.
+/// The membership's component of the status registry.
 pub(super) const JOINING: &str = "joining the group";
 
-/// What the group wants of this member now. Each but the first and the last is answered by
-/// [`Membership::acknowledge`].
+/// An event of the group for the consumer. [`Membership::acknowledge`] replies to `RevokeAll`, `Assigned` and `Lost`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum GroupEvent {
-    /// Nothing yet.
+    /// There is none yet.
     Pending,
-    /// To give up everything; what it gets comes after that (an eager rebalance).
+    /// An eager rebalance: revoke all partitions. The assignment comes after the reply.
     RevokeAll,
-    /// To hold exactly these: to drain and commit what is not among them, then to take up what is new.
+    /// The assignment: drain and commit the partitions that are not in it, then add the new ones.
     Assigned(BTreeSet<i32>, RebalanceCause),
-    /// Nothing more: it is out of the group, and nothing may be committed. It joins again by itself.
+    /// Out of the group: drop all partitions without a commit. The member joins again after the reply.
     Lost(String),
-    /// Nothing, for good.
+    /// Out of the group for good.
     Fenced(String),
 }
 
-/// What made the group rebalance, as far as a member can know.
+/// The cause of a rebalance, as far as a member can know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RebalanceCause {
     pub(crate) reason: String,
-    /// Since when it goes on.
+    /// The start of the rebalance.
     pub(crate) since: DateTime<Utc>,
 }
 
@@ -52,33 +51,33 @@ impl GroupEvent {
     }
 }
 
-/// What the consumer says.
+/// A message of the consumer.
 #[derive(Debug)]
 pub(super) enum MemberReply {
     Owns(BTreeSet<i32>),
     Leave(LeaveReason),
 }
 
-/// How to go.
+/// The reason to leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LeaveReason {
-    /// The process ends. A static member says nothing, unless it is told to: it is back before its session is over, or
-    /// else that ends.
+    /// The process ends. A static member tells the coordinator only if it is configured to: it is back before its
+    /// session is over, or that ends.
     Closing,
-    /// It cannot go on: others are to take over at once.
+    /// A handler does not return: others are to take over at once.
     Stuck,
 }
 
-/// How a life in the group ended.
+/// The end of a membership.
 #[derive(Debug)]
 pub(super) enum MembershipEnd {
     Left,
     Fenced(String),
-    /// The coordinator does not take the protocol.
+    /// The coordinator does not support the protocol.
     ProtocolUnsupported(String),
 }
 
-/// Who joins, where, and on which terms.
+/// The group, the topic and the settings of a member.
 #[derive(Debug)]
 pub(crate) struct MemberContext {
     pub(crate) coordinator: Arc<Coordinator>,
@@ -97,12 +96,12 @@ impl MemberContext {
         self.registry.group(|group| group.error = Some(error.to_string()));
     }
 
-    /// Whether the group is to keep the member's place when it goes so.
+    /// Whether the coordinator is to keep the member's partitions for its restart.
     pub(super) fn keeps_membership(&self, how: LeaveReason) -> bool {
         how == LeaveReason::Closing && self.config.instance_id.is_some() && !self.config.leave_on_stop
     }
 
-    /// What to say where another process came with the same instance id.
+    /// The error of a member that another process with the same instance id has fenced.
     pub(super) fn fenced_message(&self) -> String {
         let instance = self.config.instance_id.as_deref().unwrap_or_default();
         format!(
@@ -123,12 +122,12 @@ pub(crate) struct Membership {
     events: watch::Receiver<GroupEvent>,
     replies: mpsc::UnboundedSender<MemberReply>,
     state: Arc<MemberState>,
-    /// `None` once it was left.
+    /// `None` after the leave.
     task: Option<JoinHandle<()>>,
 }
 
 impl Membership {
-    /// Joins, and goes on joining until it is left.
+    /// Joins, and joins again whenever it is out of the group, until it leaves.
     pub(crate) fn start(context: Arc<MemberContext>) -> Self {
         let (sender, events) = watch::channel(GroupEvent::Pending);
         let (replies, inbox) = mpsc::unbounded_channel();
@@ -137,12 +136,12 @@ impl Membership {
         Self { events, replies, state, task: Some(tokio::spawn(run(context, channel))) }
     }
 
-    /// As what to commit, and how long to act.
+    /// The generation and the lease of now.
     pub(crate) fn state(&self) -> &Arc<MemberState> {
         &self.state
     }
 
-    /// Waits for the next call; where there were several, for the last.
+    /// Waits for the next event; of several, returns the last.
     pub(crate) async fn next(&mut self) -> GroupEvent {
         match self.events.changed().await {
             Ok(()) => self.events.borrow_and_update().clone(),
@@ -150,20 +149,20 @@ impl Membership {
         }
     }
 
-    /// Waits until this member is out of the group; the call that says so is still to come.
+    /// Waits until this member is out of the group. The event is still to be received.
     pub(crate) async fn out(&self) {
-        // An error is the end of the task, which is being out, too.
+        // An error is the end of the task, which is out of the group too.
         let _ = self.events.clone().wait_for(GroupEvent::is_out).await;
     }
 
-    /// The call is answered: this member acts on these partitions and on no other.
+    /// Replies that this member owns these partitions and no others.
     pub(crate) fn acknowledge(&self, partitions: BTreeSet<i32>) {
-        // Where nobody hears it the membership is over, which the next call says.
+        // If the task has ended, the next event says so.
         let _ = self.replies.send(MemberReply::Owns(partitions));
     }
 
-    /// Goes, and returns when the coordinator knows or cannot be told. From the beginning the lease is over: what is
-    /// still at work does nothing more.
+    /// Leaves, and returns when the coordinator has answered or cannot be reached. The lease ends at once, so the
+    /// workers do nothing more.
     pub(crate) async fn leave(&mut self, how: LeaveReason) {
         self.state.lease().end();
         let _ = self.replies.send(MemberReply::Leave(how));
@@ -186,7 +185,7 @@ impl Drop for Membership {
     }
 }
 
-/// The protocol's end of the seam.
+/// The protocol's side of the seam.
 #[derive(Debug)]
 pub(super) struct GroupChannel {
     events: watch::Sender<GroupEvent>,
@@ -199,7 +198,7 @@ impl GroupChannel {
         self.events.send_replace(event);
     }
 
-    /// The next thing that the consumer says.
+    /// Waits for the consumer's next message.
     pub(super) async fn reply(&mut self) -> MemberReply {
         match self.replies.recv().await {
             Some(reply) => reply,
@@ -207,7 +206,7 @@ impl GroupChannel {
         }
     }
 
-    /// Waits until the consumer wants to go.
+    /// Waits until the consumer wants to leave.
     pub(super) async fn leave_requested(&mut self) -> LeaveReason {
         loop {
             if let MemberReply::Leave(how) = self.reply().await {
@@ -216,7 +215,7 @@ impl GroupChannel {
         }
     }
 
-    /// Out of the group: has the consumer drop everything, and waits until it did, or wants to go.
+    /// Out of the group: tells the consumer, and waits until it owns nothing or wants to leave.
     pub(super) async fn lost(&mut self, reason: String) -> Result<(), LeaveReason> {
         self.state.clear();
         self.send(GroupEvent::Lost(reason));
@@ -230,7 +229,7 @@ impl GroupChannel {
     }
 }
 
-/// Lives by the protocol that was asked for; where either will do, by the newer one if the broker takes it.
+/// Runs the configured protocol; for `Auto` the newer one if the broker supports it.
 async fn run(context: Arc<MemberContext>, mut channel: GroupChannel) {
     let wanted = context.config.protocol;
     let mut backoff = Backoff::new();

@@ -1,4 +1,4 @@
-//! Membership in a consumer group: who owns which partition, and what is committed. rskafka has none of it.
+//! Membership in a consumer group: the assignment and the committed offsets. rskafka has none of it.
 //!
 //! ```text
 //!        GroupEvent: assigned, revoke all, lost
@@ -7,9 +7,8 @@
 //!        MemberReply: owns these, leaves          commits as `MemberState` says
 //! ```
 //!
-//! A `Membership` is the one thing that the consumer knows of. Behind it either protocol is spoken: the classic
-//! one (`classic`), in which a member computes the assignment, or that of KIP-848 (`kip848`), in which the
-//! broker does.
+//! The consumer knows one thing of the group, a `Membership`. It speaks the classic protocol (`classic`), in which a
+//! member computes the assignment, or that of KIP-848 (`kip848`), in which the broker does.
 
 mod assignor;
 mod classic;
@@ -35,16 +34,16 @@ pub(crate) use member_state::{MemberGeneration, MemberState};
 pub use members::GroupMember;
 pub(crate) use membership::{GroupEvent, LeaveReason, MemberContext, Membership, RebalanceCause};
 
-/// How soon to join again where the coordinator sends the member away, as Java's `retry.backoff.ms`.
+/// The delay before the next join when the coordinator asks for one, as Java's `retry.backoff.ms`.
 const REJOIN_DELAY: Duration = Duration::from_millis(100);
 
-/// Which protocol is spoken with the group's coordinator.
+/// The protocol that the coordinator is spoken to with, as Kafka's setting `group.protocol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupProtocol {
-    /// JoinGroup, SyncGroup, Heartbeat: every broker has it.
+    /// JoinGroup, SyncGroup, Heartbeat: every broker supports it.
     Classic,
     /// ConsumerGroupHeartbeat (KIP-848): Kafka 4.0 and later.
     Consumer,
-    /// The newer one where the broker takes it.
+    /// The newer one if the broker supports it.
     Auto,
 }

@@ -1,4 +1,4 @@
-//! Committed offsets: asked and written, fenced by the generation.
+//! OffsetFetch and OffsetCommit, fenced by the generation.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
@@ -14,13 +14,13 @@ use kafka_protocol::{
 use super::{Coordinator, MemberGeneration};
 use crate::wire::WireError;
 
-/// The version of OffsetFetch that can ask for what is stable only, and is of one group.
+/// The version of OffsetFetch that has `require_stable` and is for one group.
 const STABLE: RangeInclusive<i16> = 7..=7;
-/// Those before it that have an error for all.
+/// Versions before it that have an error for the whole request.
 const UNSTABLE: RangeInclusive<i16> = 2..=6;
 
 impl Coordinator {
-    /// The committed offset of each of these partitions that has one, with the note that was committed beside it.
+    /// The committed offset of each of these partitions that has one, and its metadata.
     pub(crate) async fn committed(
         &self,
         topic: &str,
@@ -30,16 +30,15 @@ impl Coordinator {
         let topic = OffsetFetchRequestTopic::default()
             .with_name(name(topic))
             .with_partition_indexes(partitions.into_iter().collect());
-        // What a transaction has committed and not ended is refused for now, instead of what was before it
-        // (KIP-447): a start that is resolved by that would be committed over it.
+        // KIP-447: an offset in an open transaction is an error that passes, in place of the offset before it. A start
+        // that is resolved from that one would be committed over it.
         let mut request = OffsetFetchRequest::default()
             .with_group_id(self.group())
             .with_topics(Some(vec![topic]))
             .with_require_stable(true);
         let within = self.cluster().request_timeout();
         let answer = match self.call(&request, STABLE, within).await {
-            // It cannot be asked of brokers before Kafka 2.5, and of others that are like them: there Java's consumer
-            // goes without, too.
+            // Brokers before Kafka 2.5 do not have it: Java's consumer goes without, too.
             Err(WireError::Unsupported(_)) => {
                 request.require_stable = false;
                 self.call(&request, UNSTABLE, within).await
@@ -58,9 +57,8 @@ impl Coordinator {
         Ok(committed)
     }
 
-    /// Commits by that generation: the offset of each partition is the next to be processed; beside it stands a note. The
-    /// coordinator refuses it when the generation is over, or the member's epoch another (KIP-848, from version 9
-    /// on).
+    /// Commits the next offset to be processed of each partition, and its metadata. The coordinator refuses a
+    /// generation that is over and a wrong epoch (KIP-848, from version 9 on).
     pub(crate) async fn commit(
         &self,
         generation: &MemberGeneration,

@@ -1,4 +1,5 @@
-//! What of a partition was lost without a record of it: it is counted, and said in the log and in `/health`.
+//! Losses: offsets that were skipped, and topics that were recreated. They are counted, logged, and warnings in
+//! `/health`.
 
 use uuid::Uuid;
 
@@ -6,7 +7,7 @@ use super::{OffsetReset, Worker};
 use crate::consumer::committed::topic_id_text;
 
 impl Worker {
-    /// The offset to go on from is not in the log.
+    /// Reports that the next offset is not in the log.
     pub(super) fn report_reset(&self, from: i64, to: i64) {
         let skipped = u64::try_from(to - from).unwrap_or(0);
         self.counts.resets.add(1);
@@ -26,7 +27,7 @@ impl Worker {
         ));
     }
 
-    /// Another topic has the name of the one that was read. Each of its partitions comes to see that.
+    /// Reports that the topic was recreated. The workers of all its partitions come here.
     pub(super) fn report_recreation(&self, topic: Option<Uuid>) {
         let id = topic.map(|id| format!(" (its id is {})", topic_id_text(id))).unwrap_or_default();
         let is_news = self.registry.notice(format!(

@@ -1,4 +1,4 @@
-//! What was read goes to the handler, and what became of it into the books.
+//! Processing: records go to the handler in batches, and its outcome to the progress.
 
 use std::{ops::Range, time::Duration};
 
@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use super::{Interrupt, Interrupt::Stopping, Worker};
 use crate::{Poison, Record, backoff::Backoff};
 
-/// The most records that a handler gets at a time: about a millisecond's worth for one that only stores them.
+/// The most records in a call of the handler: about a millisecond's worth for one that only stores them.
 const MAX_RECORDS: usize = 1024;
-/// How long a call of the handler should last at most: between two calls a worker looks at its lease and whether it is
-/// to stop, and what is done can be committed.
+/// The most that a call should last. Between two calls the worker checks its lease and whether it is to stop, and the
+/// done records can be committed.
 const TARGET_DURATION: Duration = Duration::from_millis(50);
 
-/// How many records the handler gets at a time: as many as it has shown to handle in no long time, one at first. So
-/// what a slow handler is at is never more than it can finish, and each record that it finishes counts.
+/// The number of records in a call: one at first, then as many as the handler does in [`TARGET_DURATION`]. So a slow
+/// handler can finish its batch, and each record that it finishes counts.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::consumer) struct BatchSizer(usize);
 
@@ -27,12 +27,12 @@ impl Default for BatchSizer {
 }
 
 impl BatchSizer {
-    /// Of so many records that there are.
+    /// The size of the next batch, out of so many records.
     fn next_size(self, records: usize) -> usize {
         records.min(self.0)
     }
 
-    /// A call with so many records lasted that long.
+    /// Adjusts the size to a call with so many records that lasted so long.
     fn record_call(&mut self, records: usize, lasted: Duration) {
         if lasted > TARGET_DURATION {
             let fit = records as f64 * TARGET_DURATION.as_secs_f64() / lasted.as_secs_f64();
@@ -44,7 +44,7 @@ impl BatchSizer {
 }
 
 impl Worker {
-    /// Handles what was read at `from`, a portion at a time; done up to `next` when it returns.
+    /// Handles the records that were read at `from`, batch by batch. Everything below `next` is done when it returns.
     pub(super) async fn process(
         &mut self,
         from: i64,
@@ -67,7 +67,7 @@ impl Worker {
             self.batch_sizer.record_call(batch.len(), began.elapsed());
             let handled =
                 outcome.retry_from.as_ref().map_or(batch.len(), |retry| retry.index.min(batch.len()));
-            // What comes after the stop is handled again, poison or not.
+            // Records from there on are handled again, poison or not.
             outcome.poison.retain(|poison| poison.index < handled);
             outcome.poison.sort_unstable_by_key(|poison| poison.index);
             outcome.poison.dedup_by_key(|poison| poison.index);
@@ -94,7 +94,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Marks a handled stretch done: its poison once that is in the dead letter topic, the rest at once.
+    /// Marks a handled stretch done: its poison once the dead letter topic has it, the rest at once.
     async fn complete(
         &self,
         stretch: Range<i64>,
@@ -127,7 +127,8 @@ impl Worker {
         let mut backoff = Backoff::new();
         loop {
             self.wait_for_lease().await?;
-            // Not cut short by a stop: it has a deadline, and what it achieves need not be done again.
+            // A stop does not cut it short: it has a deadline, and a dead letter that is written need not be written
+            // again.
             match self.dead_letters.send_to_dlq(record, reason).await {
                 Ok(_) => {
                     self.counts.dead_letters.add(1);

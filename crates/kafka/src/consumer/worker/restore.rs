@@ -1,4 +1,4 @@
-//! What was processed before comes into the projection again.
+//! Restoring: records that were processed before go into the projection again.
 
 use std::ops::Range;
 
@@ -7,14 +7,13 @@ use log::info;
 use super::{CommittedOffset, Interrupt, Worker};
 use crate::{Record, TransientError, backoff::Backoff};
 
-/// How much farther back each further look for older records reaches.
+/// The factor by which each further look for older records reaches back.
 const LOOKBACK_FACTOR: i64 = 4;
 
 impl Worker {
-    /// Fills the projection with what was processed before, up to what is committed or the log's end: from just where
-    /// it began when that was committed, so that it is what it was, whatever copies the log has had since; as far
-    /// back as the handler wants where that is not known. What a kept partition has already is not read again. `range`
-    /// is what the log has now.
+    /// Fills the projection up to the committed offset or the log's end. It begins at `held_from` if that was
+    /// committed, so that the projection is what it was, whatever the log has had since; else at the handler's window.
+    /// A projection that was kept goes on where it ended. `range` is what the log has now.
     pub(super) async fn restore(
         &mut self,
         committed: CommittedOffset,
@@ -32,22 +31,22 @@ impl Worker {
                     self.replay(projected, target).await?;
                     return Ok(());
                 }
-                // The log is not the one that the projection was made of, or has lost the part between.
+                // The log is another one, or has lost the records between.
                 Some(_) => self.forget().await,
                 None => {}
             }
-            // Beyond the log's end, it was said of another log.
+            // Beyond the log's end, it is of another log.
             let held_from = committed.held_from.filter(|held_from| *held_from <= target);
             let from = held_from.unwrap_or_else(|| target.saturating_sub(lookback)).max(range.start);
             match self.replay(from, target).await {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.forget().await; // the log's start moved past us: look again
+                    self.forget().await; // the log's start has passed that offset: begin again
                     range = self.range().await?;
                     continue;
                 }
                 Err(interrupt) => {
-                    self.forget().await; // half a projection is not to be taken for a whole one
+                    self.forget().await; // a projection that is half restored counts as none
                     return Err(interrupt);
                 }
             }
@@ -69,13 +68,13 @@ impl Worker {
     }
 
     pub(super) async fn forget(&self) {
-        // First: should this be cut short, nobody takes for whole what is half forgotten.
+        // First: if this is cut short, a half-dropped projection does not count as one.
         self.progress.set_projected(None);
         let _call = self.progress.begin_call();
         self.handler.forget(self.partition).await;
     }
 
-    /// Hands the records of a stretch of the log to the projection; false when the log no longer has it.
+    /// Passes a stretch of the log to the projection; false if the log no longer has it.
     async fn replay(&mut self, from: i64, to: i64) -> Result<bool, Interrupt> {
         let mut position = from;
         self.progress.set_projected(Some(position));

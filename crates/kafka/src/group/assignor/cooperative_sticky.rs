@@ -1,13 +1,13 @@
-//! The cooperative sticky assignor (KIP-429). It promises what Java's `CooperativeStickyAssignor` promises, by a
-//! way of its own: shares as even as the subscriptions allow, as few moves as that takes, and no partition for
-//! a new owner while another member still claims it.
+//! The cooperative sticky assignor (KIP-429). It promises what Java's `CooperativeStickyAssignor` does, by an algorithm
+//! of its own: shares as even as the subscriptions allow, the fewest moves for that, and no partition for a new owner
+//! while another member claims it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Assignment, Subscriber};
 
-/// Shares out the partitions. What is to change hands is left out for this generation: its owner sees that it
-/// lost it, gives it up and joins again, and the generation after that hands it on.
+/// Assigns the partitions. One that changes hands is left out in this generation: its owner revokes it and joins again,
+/// and the next generation assigns it.
 pub fn assign_cooperative_sticky(
     subscribers: &[Subscriber],
     partitions: &BTreeMap<String, usize>,
@@ -20,10 +20,10 @@ pub fn assign_cooperative_sticky(
     shares.assignment()
 }
 
-/// What each member has so far, by its index among the subscribers.
+/// The share of each member, by its index among the subscribers.
 struct Shares<'a> {
     subscribers: &'a [Subscriber],
-    /// Who wants a topic.
+    /// The subscribers of each topic.
     wanted_by: BTreeMap<&'a str, Vec<usize>>,
     held: Vec<BTreeMap<&'a str, BTreeSet<i32>>>,
     sizes: Vec<usize>,
@@ -41,7 +41,7 @@ impl<'a> Shares<'a> {
         Self { subscribers, wanted_by, held: nothing, sizes: vec![0; subscribers.len()] }
     }
 
-    /// Of several claims to a partition that of the latest generation counts; of equal ones none does.
+    /// Of several claims to a partition the one of the latest generation counts; of equal ones none does.
     fn keep_owned(&mut self, partitions: &BTreeMap<String, usize>) {
         let mut claims: BTreeMap<(&str, i32), Vec<usize>> = BTreeMap::new();
         for (index, subscriber) in self.subscribers.iter().enumerate() {
@@ -65,7 +65,7 @@ impl<'a> Shares<'a> {
     }
 
     fn assign_the_rest(&mut self, partitions: &'a BTreeMap<String, usize>) {
-        // Topics that few want first: those of many can still go elsewhere.
+        // Topics with few subscribers come first: partitions of the others can still go elsewhere.
         let mut topics: Vec<_> = partitions.iter().collect();
         topics.sort_by_key(|(topic, _)| self.wanted_by.get(topic.as_str()).map_or(0, Vec::len));
         for (topic, &count) in topics {
@@ -86,8 +86,8 @@ impl<'a> Shares<'a> {
         }
     }
 
-    /// Moves one partition after another from a member to one that has at least two fewer and wants it. The
-    /// sum of the squares of all shares falls with each move, so it comes to an end.
+    /// Moves one partition after another from a member to one that has at least two fewer and wants it. Each move makes
+    /// the sum of the squares of all shares smaller, so it ends.
     fn even_out(&mut self) {
         while let Some((from, to, topic)) = self.uneven() {
             let Some(partition) = self.movable(from, topic) else { return };
@@ -96,7 +96,7 @@ impl<'a> Shares<'a> {
         }
     }
 
-    /// A partition that costs no work to move, as it is not at work there, or else any.
+    /// A partition to move: one that is not processed there, or else any.
     fn movable(&self, from: usize, topic: &str) -> Option<i32> {
         let held = self.held[from].get(topic)?;
         let owned = &self.subscribers[from].owned;
@@ -117,8 +117,8 @@ impl<'a> Shares<'a> {
         })
     }
 
-    /// `CooperativeStickyAssignor.adjustAssignment`, for every claim there is, rightful or not: whoever claims
-    /// a partition may still work on it.
+    /// `CooperativeStickyAssignor.adjustAssignment`, for every claim, rightful or not: the claimant may still process
+    /// the partition.
     fn withhold_claimed(&mut self) {
         for (claimant, subscriber) in self.subscribers.iter().enumerate() {
             for (topic, partition) in &subscriber.owned {

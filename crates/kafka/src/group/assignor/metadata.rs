@@ -1,5 +1,4 @@
-//! What members say to the assignor and are told by it, in the consumer protocol's bytes (KIP-0, and
-//! `ConsumerProtocol` in Java).
+//! The bytes of subscriptions and assignments (`ConsumerProtocol` in Java).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +15,12 @@ use kafka_protocol::{
 use super::{Assignor, Subscriber};
 use crate::wire;
 
-/// The newest version of a subscription: with owned partitions and their generation (KIP-792).
+/// The newest version of a subscription: it has the owned partitions and their generation (KIP-792).
 const SUBSCRIPTION_VERSION: i16 = 3;
-/// Where a member does not say in which generation it got what it owns.
+/// The generation of a member that does not tell it.
 const NO_GENERATION: i32 = -1;
 
-/// The bytes of a subscription to one topic, for one assignor, by a member that has not given up `owned`.
+/// Encodes a subscription to one topic, for one assignor, by a member that owns `owned`.
 pub(in super::super) fn encode_subscription(
     assignor: Assignor,
     topic: &str,
@@ -49,7 +48,7 @@ fn user_data(assignor: Assignor, generation: i32) -> Option<Bytes> {
     }
 }
 
-/// What a member says of itself.
+/// Decodes a member's subscription.
 pub(in super::super) fn decode_subscription(
     member: &str,
     instance: Option<&str>,
@@ -75,7 +74,7 @@ pub(in super::super) fn decode_subscription(
     })
 }
 
-/// The bytes of what one member gets.
+/// Encodes the assignment of one member.
 pub(in super::super) fn encode_assignment(topics: &BTreeMap<String, Vec<i32>>) -> Result<Bytes, String> {
     let assigned = topics.iter().map(|(topic, partitions)| {
         Assigned::default()
@@ -85,12 +84,12 @@ pub(in super::super) fn encode_assignment(topics: &BTreeMap<String, Vec<i32>>) -
     encode(&ConsumerProtocolAssignment::default().with_assigned_partitions(assigned.collect()), 0)
 }
 
-/// The partitions of `topic` in an assignment; no bytes at all are no partitions.
+/// Decodes the partitions of `topic` in an assignment; no bytes are no partitions.
 pub(in super::super) fn decode_assignment(bytes: Bytes, topic: &str) -> Result<BTreeSet<i32>, String> {
     Ok(decode_assignments(bytes)?.remove(topic).unwrap_or_default())
 }
 
-/// All partitions in an assignment, by topic.
+/// Decodes all partitions in an assignment, by topic.
 pub(in super::super) fn decode_assignments(bytes: Bytes) -> Result<BTreeMap<String, BTreeSet<i32>>, String> {
     let mut topics = BTreeMap::<String, BTreeSet<i32>>::new();
     if bytes.is_empty() {
@@ -103,7 +102,7 @@ pub(in super::super) fn decode_assignments(bytes: Bytes) -> Result<BTreeMap<Stri
     Ok(topics)
 }
 
-/// A version, then the message in that version.
+/// Encodes the version, then the message in that version.
 fn encode<M: Encodable>(message: &M, version: i16) -> Result<Bytes, String> {
     let mut bytes = BytesMut::new();
     bytes.put_i16(version);
@@ -111,7 +110,7 @@ fn encode<M: Encodable>(message: &M, version: i16) -> Result<Bytes, String> {
     Ok(bytes.freeze())
 }
 
-/// A newer version than we know only appends fields (`ConsumerProtocol.deserializeVersion`).
+/// A version newer than the known ones only appends fields (`ConsumerProtocol.deserializeVersion`).
 fn decode<M: Decodable + Message>(mut bytes: Bytes) -> Result<M, String> {
     let version = bytes.try_get_i16().map_err(|error| error.to_string())?;
     if version < M::VERSIONS.min {

@@ -1,5 +1,5 @@
-//! Who gets which partition: what the leader of a classic group computes. Names and rules are Java's, so that
-//! a group can be shared with any other client.
+//! The assignors, which the leader of a classic group runs. Names and rules are Java's, so that a group can have other
+//! clients as members.
 
 mod cooperative_sticky;
 mod metadata;
@@ -16,20 +16,20 @@ pub(super) use metadata::{
 };
 pub use range::assign_range;
 
-/// A rule by which partitions are shared out.
+/// A rule that assigns partitions to members, as Kafka's setting `partition.assignment.strategy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Assignor {
-    /// Each topic's partitions in ranges; everything is given up and assigned anew (`RangeAssignor`).
+    /// Each topic's partitions in ranges; a rebalance revokes all partitions (`RangeAssignor`).
     Range,
-    /// As even as can be, and everything that can stay stays (`CooperativeStickyAssignor`, KIP-429).
+    /// Even shares; a partition stays where it is if it can (`CooperativeStickyAssignor`, KIP-429).
     CooperativeSticky,
 }
 
 impl Assignor {
-    /// All there are.
+    /// All assignors.
     pub const ALL: [Self; 2] = [Self::Range, Self::CooperativeSticky];
 
-    /// Its name on the wire, and in settings.
+    /// Its name in the protocol and in settings.
     pub fn name(self) -> &'static str {
         match self {
             Self::Range => "range",
@@ -42,12 +42,12 @@ impl Assignor {
         Self::ALL.into_iter().find(|assignor| assignor.name() == name)
     }
 
-    /// Whether its members may keep their partitions while they join again.
+    /// Whether members keep their partitions while they join again.
     fn is_cooperative(self) -> bool {
         self == Self::CooperativeSticky
     }
 
-    /// Shares out the partitions of all topics among those who want them.
+    /// Assigns the partitions of all topics to their subscribers.
     pub(super) fn assign(
         self,
         subscribers: &[Subscriber],
@@ -66,8 +66,8 @@ impl fmt::Display for Assignor {
     }
 }
 
-/// Whether partitions are kept through a rebalance: where every assignor on offer allows it, as whichever of
-/// them is elected, the group then counts on it (`ConsumerCoordinator`'s choice of a `RebalanceProtocol`).
+/// Whether members keep their partitions through a rebalance: only if every offered assignor is cooperative, as any may
+/// be elected (`ConsumerCoordinator`'s choice of a `RebalanceProtocol`).
 pub fn is_cooperative(offered: &[Assignor]) -> bool {
     offered.iter().all(|assignor| assignor.is_cooperative())
 }
@@ -75,22 +75,22 @@ pub fn is_cooperative(offered: &[Assignor]) -> bool {
 /// A member, as an assignor sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subscriber {
-    /// The id the coordinator gave it.
+    /// The id that the coordinator gave it.
     pub member: String,
-    /// The id it was configured with (static membership, KIP-345).
+    /// The configured id (static membership, KIP-345).
     pub instance: Option<String>,
-    /// What it wants to read.
+    /// The topics that it subscribes to.
     pub topics: Vec<String>,
-    /// What it has not given up.
+    /// The topics and partitions that it owns.
     pub owned: BTreeSet<(String, i32)>,
-    /// The generation in which it got that; -1 where it did not say.
+    /// The generation in which they were assigned; -1 if it does not tell.
     pub generation: i32,
 }
 
 /// Partitions by topic, by member.
 pub type Assignment = BTreeMap<String, BTreeMap<String, Vec<i32>>>;
 
-/// All topics that anyone wants.
+/// All topics with a subscriber.
 pub(super) fn topics_of(subscribers: &[Subscriber]) -> BTreeSet<String> {
     subscribers.iter().flat_map(|subscriber| subscriber.topics.iter().cloned()).collect()
 }

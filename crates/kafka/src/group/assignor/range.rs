@@ -1,11 +1,11 @@
-//! The range assignor, as Java's `RangeAssignor` does it.
+//! The range assignor, as Java's `RangeAssignor`.
 
 use std::collections::BTreeMap;
 
 use super::{Assignment, Subscriber};
 
-/// Shares out each topic's partitions in ranges: members in order (static ones first, by instance id, then
-/// the others by member id), the first ones getting one more where it does not come out even.
+/// Assigns each topic's partitions in ranges. The members are in order: static ones first, by instance id, then the
+/// others by member id. The first ones get one more if the shares are not even.
 pub fn assign_range(subscribers: &[Subscriber], partitions: &BTreeMap<String, usize>) -> Assignment {
     let mut assignment: Assignment =
         subscribers.iter().map(|subscriber| (subscriber.member.clone(), BTreeMap::new())).collect();

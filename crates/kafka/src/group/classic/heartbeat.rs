@@ -1,5 +1,5 @@
-//! Heartbeats of the classic protocol. They go on while partitions are drained and while the group gathers, so
-//! that slow work is not death.
+//! Heartbeats of the classic protocol. They go on while partitions are drained and while the group gathers, so that
+//! slow work does not end the session.
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
@@ -13,30 +13,30 @@ use super::{
 };
 use crate::{StatusRegistry, wire::WireError};
 
-/// The part of the registry that is the heartbeats'.
+/// The heartbeats' component of the status registry.
 const COMPONENT: &str = "sending heartbeats";
-/// Between attempts while the coordinator does not answer.
+/// The interval between attempts while the coordinator does not answer.
 const RETRY: Duration = Duration::from_millis(250);
 
-/// What an answered heartbeat tells.
+/// The result of an answered heartbeat.
 #[derive(Debug)]
 pub(super) enum HeartbeatResult {
     /// The generation goes on.
     Stable,
-    /// The group gathers anew.
+    /// The group rebalances.
     Rebalance,
-    /// This is no member any more, or not of that generation.
+    /// This is not a member any more, or not of that generation.
     Lost(WireError),
 }
 
-/// Makes the member heard, and renews its lease by that.
+/// Sends heartbeats, and renews the lease by their answers.
 #[derive(Debug)]
 pub(super) struct Heartbeat {
     registry: Arc<StatusRegistry>,
     interval: Duration,
-    /// How long a lease runs after an answered heartbeat.
+    /// The lease's term after an answered heartbeat.
     term: Duration,
-    /// As long as the coordinator waits, in a rebalance, for members to join again; less a margin.
+    /// Nine tenths of the time for which the coordinator waits, in a rebalance, for members to join again.
     rebalance_term: Duration,
     /// `None` while it is out of the group.
     active: Option<Active>,
@@ -47,9 +47,9 @@ struct Active {
     state: Arc<MemberState>,
     lease: Lease,
     due: Instant,
-    /// When the last request was sent that found the group at work: a rebalance began after that.
+    /// The time of the last request that found the group stable: a rebalance began after it.
     stable_at: i64,
-    /// It was said that the lease ran out.
+    /// Whether the end of the lease was logged.
     lease_lapsed: bool,
 }
 
@@ -66,7 +66,7 @@ impl Heartbeat {
         }
     }
 
-    /// A generation began after that moment: the first heartbeat is due at once.
+    /// A generation began after `stable_at`: the first heartbeat is due at once.
     pub(super) fn start(&mut self, state: &Arc<MemberState>, stable_at: i64) {
         let due = Instant::now();
         match &mut self.active {
@@ -78,7 +78,7 @@ impl Heartbeat {
         }
     }
 
-    /// It is out of the group.
+    /// Stops: it is out of the group.
     pub(super) fn stop(&mut self) {
         self.active = None;
         self.registry.withdraw(COMPONENT);
@@ -91,7 +91,7 @@ impl Heartbeat {
             sleep_until(active.due).await;
             let Some(generation) = active.state.generation() else { return pending().await };
             let (sent_at, sent) = (Lease::now(), Instant::now());
-            // Should this call be abandoned or not be answered.
+            // For a call that is dropped or not answered.
             active.due = sent + RETRY;
             let patience = coordinator.cluster().request_timeout().min(self.term);
             let result = match coordinator.heartbeat(&generation, patience).await {
@@ -101,7 +101,7 @@ impl Heartbeat {
                     HeartbeatResult::Stable
                 }
                 Err(error) if error.code() == Some(ResponseError::RebalanceInProgress) => {
-                    // The coordinator goes on without whoever has not joined again in time.
+                    // The coordinator goes on without a member that has not joined again in time.
                     let late = self.rebalance_term.saturating_sub(elapsed(active.stable_at, sent_at));
                     active.lease.renew(sent_at, self.term.min(late));
                     HeartbeatResult::Rebalance
@@ -125,7 +125,7 @@ impl Heartbeat {
         }
     }
 
-    /// Beats for ever: while the group gathers, it is the answer to the join that tells what comes of it.
+    /// Sends heartbeats without an end. While the group gathers, the answer to JoinGroup tells the result.
     pub(super) async fn keep_alive(&mut self, coordinator: &Coordinator) -> Infallible {
         loop {
             if let HeartbeatResult::Lost(_) = self.next(coordinator).await
@@ -148,7 +148,7 @@ fn elapsed(since: i64, now: i64) -> Duration {
 }
 
 impl Coordinator {
-    /// Makes this member heard.
+    /// Sends a Heartbeat.
     async fn heartbeat(&self, generation: &MemberGeneration, within: Duration) -> Result<(), WireError> {
         let request = HeartbeatRequest::default()
             .with_group_id(self.group())

@@ -1,4 +1,4 @@
-//! Joining, assigning where it falls to this member, synchronising, leaving.
+//! JoinGroup, the leader's assignment, SyncGroup and LeaveGroup.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,42 +23,43 @@ use super::super::{
 };
 use crate::{Cluster, GroupPhase, topic, wire::WireError};
 
-/// The class of protocols that consumers speak.
+/// The protocol type of consumers.
 const CONSUMER: &str = "consumer";
-/// The coordinator takes no longer reasons (`JoinGroupRequest.maybeTruncateReason`).
+/// The longest reason that the coordinator takes (`JoinGroupRequest.maybeTruncateReason`).
 const REASON_LENGTH: usize = 255;
-/// The first version of JoinGroup that knows static members.
+/// The first version of JoinGroup with static members.
 const STATIC: i16 = 5;
-/// Of a member that has no generation yet.
+/// The generation of a member that has none yet.
 const NO_GENERATION: i32 = -1;
 
-/// Numbers of partitions, by topic.
+/// The number of partitions, by topic.
 pub(super) type PartitionCounts = BTreeMap<String, usize>;
 
-/// A generation that came about, and what this member got in it.
+/// A generation that this member has joined, with its assignment.
 #[derive(Debug)]
 pub(super) struct JoinedGeneration {
-    /// The partitions of the topic that are this member's.
+    /// The assigned partitions of the topic.
     pub(super) assignment: BTreeSet<i32>,
-    /// Whether it falls to this member to notice new partitions.
+    /// Whether this member is the leader, which notices new partitions.
     pub(super) is_leader: bool,
-    /// How many there were when it was made.
+    /// The topic's number of partitions at the assignment.
     pub(super) partitions: usize,
-    /// Of the leader: how many partitions other topics had that members read; 0 where there was none of the name.
+    /// For the leader: the number of partitions of the other topics that members subscribe to; 0 for a topic that does
+    /// not exist.
     pub(super) other_topics: PartitionCounts,
-    /// A moment at which it had not come about yet, as a lease counts.
+    /// A time before the assignment, on the lease's clock.
     pub(super) synced_at: i64,
 }
 
-/// Who joins.
+/// The member's part in a rebalance.
 #[derive(Debug)]
 pub(super) struct Joiner {
     coordinator: Arc<Coordinator>,
     topic: String,
-    /// The id that the coordinator gave; empty before it did.
+    /// The id that the coordinator gave; empty before that.
     id: StrBytes,
     instance: Option<StrBytes>,
-    /// In which what it owns was assigned.
+    /// The generation in which its owned partitions were assigned.
     generation: i32,
 }
 
@@ -73,8 +74,8 @@ impl Joiner {
         }
     }
 
-    /// Takes part in one rebalance, with what it has not given up. From the answer to JoinGroup on, the member
-    /// stands for the new generation. After an error it is for the caller to wait and call again.
+    /// Takes part in one rebalance, owning `owned`. From the answer to JoinGroup on, `state` has the new generation.
+    /// After an error the caller waits and calls again.
     pub(super) async fn join(
         &mut self,
         context: &MemberContext,
@@ -110,7 +111,7 @@ impl Joiner {
         let assignment =
             self.sync_group(&generation, joined.protocol_name.clone(), assignments, patience).await?;
         self.generation = generation.id;
-        // The coordinator begins every member's session anew when it hands out the assignment.
+        // The coordinator begins every member's session anew when it sends the assignment.
         let term = context.config.session_timeout.min(context.config.rebalance_timeout);
         state.lease().renew(synced_at, Lease::term(term));
         let assignor = joined.protocol_name.as_deref().and_then(Assignor::from_name);
@@ -143,12 +144,12 @@ impl Joiner {
             .with_reason(Some(StrBytes::from_string(reason)));
         // The coordinator answers when the whole group has joined, or that time is over.
         let patience = config.rebalance_timeout + self.coordinator.cluster().request_timeout();
-        // Java's consumer refuses as well to be another member than it was configured to be.
+        // A static member does not join as a dynamic one; Java's consumer refuses as well.
         let oldest = if self.instance.is_some() { STATIC } else { 0 };
         loop {
             let request = request.clone().with_member_id(self.id.clone());
             let answer = self.coordinator.call_blocking(&request, oldest..=9, patience).await?;
-            // KIP-394: the first answer gives the id to join with, so that a lost answer leaves no ghost.
+            // KIP-394: the first answer gives the id to join with, so that a lost answer leaves no member behind.
             let needs_id =
                 ResponseError::try_from_code(answer.error_code) == Some(ResponseError::MemberIdRequired);
             if needs_id && self.id.is_empty() && !answer.member_id.is_empty() {
@@ -161,7 +162,7 @@ impl Joiner {
         }
     }
 
-    /// What falls to the group's leader: every member's subscription in, every member's partitions out.
+    /// The leader's assignment, from every member's subscription.
     fn assign(
         &self,
         joined: &JoinGroupResponse,
@@ -202,15 +203,14 @@ impl Joiner {
             .with_protocol_type(Some(StrBytes::from_static_str(CONSUMER)))
             .with_protocol_name(protocol)
             .with_assignments(assignments);
-        // Held until the leader has sent its assignment.
+        // Answered when the leader has sent its assignment.
         let patience = patience + self.coordinator.cluster().request_timeout();
         let answer = self.coordinator.call_blocking(&request, 0..=5, patience).await?;
         self.coordinator.check(WHAT, answer.error_code).await?;
         decode_assignment(answer.assignment, &self.topic).map_err(|reason| malformed(WHAT, reason))
     }
 
-    /// Out of the group: what it was assigned counts no longer, and where the coordinator does not know its id,
-    /// neither does that.
+    /// Out of the group: its generation is void, and its id too if the coordinator does not know it.
     pub(super) fn left_generation(&mut self, error: &WireError) {
         self.generation = NO_GENERATION;
         if error.code() == Some(ResponseError::UnknownMemberId) {
@@ -218,7 +218,7 @@ impl Joiner {
         }
     }
 
-    /// Tells the coordinator that this member goes, so that nobody waits for it. Best effort.
+    /// Tells the coordinator that this member leaves, so that the group does not wait for its session to end.
     pub(super) async fn leave(&mut self, context: &MemberContext) -> Result<(), WireError> {
         if self.id.is_empty() {
             return Ok(());
@@ -247,7 +247,7 @@ impl Joiner {
     }
 }
 
-/// How many partitions each of these topics has: members of other clients may read other topics beside ours.
+/// The number of partitions of each of these topics, which members of other clients subscribe to.
 pub(super) async fn partition_counts(
     cluster: &Cluster,
     topics: impl Iterator<Item = String>,
@@ -265,7 +265,7 @@ pub(super) async fn partition_counts(
     Ok(counts)
 }
 
-/// What the members of a generation ask for, as its leader is told.
+/// The members' subscriptions, as the leader gets them.
 fn subscribers(joined: &JoinGroupResponse) -> Result<Vec<Subscriber>, WireError> {
     let members = joined.members.iter().map(|member| {
         let instance = member.group_instance_id.as_deref();
@@ -275,7 +275,7 @@ fn subscribers(joined: &JoinGroupResponse) -> Result<Vec<Subscriber>, WireError>
     members.collect()
 }
 
-/// Whether the topic has no partitions for us; anything else says nothing about how many it has.
+/// Whether the topic has no partitions for this member; another error does not tell how many it has.
 fn is_about_the_topic(code: ResponseError) -> bool {
     code == ResponseError::UnknownTopicOrPartition || !code.is_retriable()
 }

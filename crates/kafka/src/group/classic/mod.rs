@@ -1,12 +1,12 @@
-//! The classic protocol: members join, one of them computes the assignment, all are synchronised.
+//! The classic protocol: members join, the leader computes the assignment, all members sync.
 //!
 //! ```text
-//! find the coordinator ─▶ join ─▶ sync ─▶ at work ─▶ give everything up (eager) ─┐
-//!                          ▲                                                     │
-//!                          └──────── joins again, keeping all (cooperative) ◀────┴─▶ leave
+//! find the coordinator ─▶ join ─▶ sync ─▶ run the generation ─▶ revoke all (eager) ─┐
+//!                          ▲                                                        │
+//!                          └────────── join again, keep all (cooperative) ◀─────────┴─▶ leave
 //! ```
 //!
-//! The states are `ConsumerCoordinator`'s in Java.
+//! The states are those of Java's `ConsumerCoordinator`.
 
 mod heartbeat;
 mod join;
@@ -25,10 +25,10 @@ use crate::{GroupPhase, backoff::Backoff, wire::WireError};
 use heartbeat::{Heartbeat, HeartbeatResult};
 use join::{JoinedGeneration, Joiner, PartitionCounts, partition_counts};
 
-/// What the coordinator says when other_topics join, leave or change what they ask for; it does not say which.
+/// The reason for a rebalance that the coordinator asks for: it does not tell more.
 const REBALANCE_IN_PROGRESS: &str = "the coordinator called for it: a member joined, left or changed";
 
-/// Lives in the group until it leaves, or may not come back.
+/// Runs the membership until it ends.
 pub(super) async fn run(context: &MemberContext, channel: &mut GroupChannel) -> MembershipEnd {
     context.registry.group(|group| group.protocol = "classic");
     let member = Member {
@@ -47,17 +47,17 @@ struct Member<'a> {
     channel: &'a mut GroupChannel,
     joiner: Joiner,
     heartbeat: Heartbeat,
-    /// What the consumer said to hold last.
+    /// The consumer's last reply.
     owned: BTreeSet<i32>,
-    /// Why it joins the next time, also for the coordinator's log (KIP-800).
+    /// The cause of the next join, also for the coordinator's log (KIP-800).
     cause: RebalanceCause,
 }
 
-/// How a generation ended.
+/// The end of a generation.
 enum GenerationEnd {
-    /// The group gathers anew, or is to.
+    /// A rebalance.
     Rejoin(RebalanceCause),
-    /// Out of it.
+    /// Out of the group.
     Lost(WireError),
     Leave(LeaveReason),
 }
@@ -116,7 +116,7 @@ impl Member<'_> {
         }
     }
 
-    /// Waits, unless the consumer wants to go, and beats meanwhile.
+    /// Waits and sends heartbeats, unless the consumer wants to leave.
     async fn pause(&mut self, wait: Duration) -> Result<(), LeaveReason> {
         tokio::select! {
             how = self.channel.leave_requested() => Err(how),
@@ -125,7 +125,7 @@ impl Member<'_> {
         }
     }
 
-    /// One generation: has the consumer take its partitions up, and beats until something ends it.
+    /// Runs one generation: sends the assignment to the consumer, and heartbeats until the generation ends.
     async fn run_generation(&mut self, joined: JoinedGeneration) -> GenerationEnd {
         let JoinedGeneration { assignment, is_leader, partitions, other_topics, synced_at } = joined;
         let cooperative = is_cooperative(&self.context.config.assignors);
@@ -133,7 +133,7 @@ impl Member<'_> {
         let coordinator = Arc::clone(&self.context.coordinator);
         let max_age = self.context.config.metadata_max_age;
         let mut other_topics = pin!(other_topics_changed(coordinator, other_topics, max_age));
-        // What another member gets, it gets in the generation after the one in which it is given up (KIP-429).
+        // Another member gets a revoked partition in the generation after this one (KIP-429).
         let mut due = (cooperative && !self.owned.is_subset(&assignment))
             .then(|| RebalanceCause::now("gave up partitions"));
         let mut answered = false;
@@ -170,7 +170,7 @@ impl Member<'_> {
         }
     }
 
-    /// Waits until the consumer has let go of everything.
+    /// Waits until the consumer has revoked all partitions.
     async fn revoke_all(&mut self, cause: RebalanceCause) -> GenerationEnd {
         self.channel.send(GroupEvent::RevokeAll);
         loop {
@@ -223,8 +223,8 @@ impl Member<'_> {
     }
 }
 
-/// Waits until a topic that other members of the group read has other partitions than those that were assigned,
-/// and tells which: they do not look for themselves.
+/// Waits until a topic that other members subscribe to has another number of partitions than in `known`, and returns
+/// its name. Those members do not look themselves.
 async fn other_topics_changed(
     coordinator: Arc<Coordinator>,
     known: PartitionCounts,
@@ -235,7 +235,7 @@ async fn other_topics_changed(
     }
     loop {
         sleep(max_age).await;
-        // Without an answer nothing is known to have changed.
+        // Without an answer no change is known.
         let Ok(now) = partition_counts(coordinator.cluster(), known.keys().cloned()).await else { continue };
         if let Some((topic, _)) = known.iter().find(|(topic, count)| now.get(*topic) != Some(count)) {
             return topic.clone();
@@ -243,7 +243,7 @@ async fn other_topics_changed(
     }
 }
 
-/// Whether the coordinator says that this is no member, or not of the generation it takes itself to be of.
+/// Whether the coordinator says that this is not a member, or not of that generation.
 fn is_fenced_out(error: &WireError) -> bool {
     matches!(
         error.code(),
