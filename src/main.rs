@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             eventlog::run(settings_of_the_event_log(config)?, listener, shutdown).await
         }),
         #[cfg(feature = "eventlog")]
-        Service::EventLog(eventlog::Task::Once(chore)) => event_log(chore, config).unwrap_or_else(|error| {
+        Service::EventLog(eventlog::Task::Once(job)) => event_log(job, config).unwrap_or_else(|error| {
             eprintln!("{error:#}");
             false
         }),
@@ -117,7 +117,7 @@ fn run_selftest(config: Config) -> anyhow::Result<bool> {
 }
 
 /// Without a log: what is said is for whoever asked.
-fn dead_letters(task: dead_letters::Task, config: Config) -> anyhow::Result<bool> {
+fn dead_letters(task: dead_letters::DlqCommand, config: Config) -> anyhow::Result<bool> {
     anyhow::ensure!(
         !config.embedded,
         "dead letters of which Kafka? Set KAFKA_BROKERS. (A service with an embedded broker says its address at \
@@ -125,14 +125,13 @@ fn dead_letters(task: dead_letters::Task, config: Config) -> anyhow::Result<bool
     );
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
-    let outcome =
-        runtime.block_on(dead_letters::shell::run(task, config.into(), &shutdown, &mut io::stdout()));
+    let outcome = runtime.block_on(dead_letters::cli::run(task, config.into(), &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     outcome
 }
 
 /// Without a log: what is said is for whoever asked.
-fn keys(task: auth::cli::Task, config: Config) -> anyhow::Result<bool> {
+fn keys(task: auth::cli::KeyCommand, config: Config) -> anyhow::Result<bool> {
     let file = config.api_keys_file.context("which keys? Set API_KEYS_FILE")?;
     auth::cli::run(task, &file, &mut io::stdout())?;
     Ok(true)
@@ -146,14 +145,14 @@ fn settings_of_the_event_log(config: Config) -> anyhow::Result<eventlog::Config>
 
 /// A task of the event log, with its log: what it does is said there, and whether it went well by the exit code.
 #[cfg(feature = "eventlog")]
-fn event_log(chore: eventlog::Chore, config: Config) -> anyhow::Result<bool> {
+fn event_log(job: eventlog::Job, config: Config) -> anyhow::Result<bool> {
     let _logs = telemetry::start(&config.log).context("logging cannot start")?;
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
     let settings = settings_of_the_event_log(config)?;
     let outcome = runtime.block_on(async {
         tokio::select! {
-            outcome = eventlog::perform(chore, settings) => outcome.map(|()| true),
+            outcome = eventlog::perform(job, settings) => outcome.map(|()| true),
             () = shutdown.requested() => Ok(false),
         }
     });
@@ -190,10 +189,17 @@ async fn listen(config: &http::Config) -> anyhow::Result<Listeners> {
         Some(port) => Some(bind(config, port, "OPS_PORT").await?),
         None => None,
     };
+    let metrics = match config.metrics_port {
+        Some(port) => Some(bind(config, port, "METRICS_PORT").await?),
+        None => None,
+    };
+    if let Some(metrics) = &metrics {
+        log::info!("/metrics is on http://{} alone", metrics.local_addr()?);
+    }
     if let Some(probes) = &probes {
         log::info!("/health, /ready and /metrics are on http://{} as well", probes.local_addr()?);
     }
-    Ok(Listeners { clients, probes })
+    Ok(Listeners { clients, probes, metrics })
 }
 
 /// Listens on that port, which is set by that.

@@ -4,11 +4,11 @@ use highwater_web::{
     dead_letters,
     http::{
         JSON, NDJSON,
-        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, moment, packed},
+        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, packed, timestamp},
     },
+    invisible::visible,
     operations,
-    unpublished::reasons,
-    unseen::seen,
+    publish_problem::reasons,
 };
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
@@ -17,6 +17,7 @@ use warp::http::{HeaderName, header};
 use super::{
     answers::{event::not_found, overloaded, published, store_unavailable},
     coverage::{Coverage, PARTITIONS},
+    paths::PATHS,
     request::MAX_CHARACTERS,
     selection::{ASCENDING, DESCENDING, MAX_LIMIT},
     store_status::StoreHealth,
@@ -33,6 +34,7 @@ pub fn document() -> Value {
     let mut document = Document::new(
         "Highwater: activity",
         "Takes user activity events in, carries them through Kafka, stores each exactly once, and answers queries.",
+        &PATHS,
     );
     document.tag("Publishing", "Events in. An answer says that Kafka has acknowledged the event.");
     publish(&mut document);
@@ -194,7 +196,7 @@ fn envelope(fixed: &str) -> Answer {
 }
 
 /// A pattern for text that is not blank.
-const VISIBLE: &str = seen!(r"[^\u0000-\u001f\u007f-\u009f");
+const VISIBLE: &str = visible!(r"[^\u0000-\u001f\u007f-\u009f");
 
 /// The schema of a posted event, whose payload has either name.
 fn new_event([payload, other]: [&str; 2]) -> Value {
@@ -226,7 +228,7 @@ pub(super) fn event(payload: &str) -> Value {
             "eventId": { "type": "string", "format": "uuid" },
             "userId": { "type": "string" },
             "eventType": { "type": "string" },
-            "timestamp": moment(&mut Default::default()),
+            "timestamp": timestamp(&mut Default::default()),
             payload: { "type": "object", "description": "As it was posted." },
         },
     })

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 use highwater_kafka::{Malformed, Record};
 use highwater_web::{
     identity,
+    invisible::is_blank,
     json::{byte_order_mark, nests_deeper},
     timestamp,
-    unseen::is_blank,
 };
 use serde_json::value::RawValue;
 

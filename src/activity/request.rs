@@ -5,8 +5,9 @@ use std::{borrow::Cow, fmt};
 use chrono::{DateTime, Utc};
 use highwater_web::{
     http::{FieldError, Problem},
-    identity, timestamp,
-    unseen::is_blank,
+    identity,
+    invisible::is_blank,
+    timestamp,
 };
 use serde::{
     Deserialize, Deserializer,

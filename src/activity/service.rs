@@ -5,7 +5,7 @@ use std::sync::Arc;
 use highwater_kafka::Kafka;
 use highwater_web::{
     dead_letters::{self, DlqAdmin},
-    http::{self, Door, Listeners, Traffic},
+    http::{self, AdminAuth, Listeners, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
 };
@@ -42,8 +42,11 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         .consumer(config.consumer.clone())
         .dead_letters(config.dead_letter_topic, config.producer)
         .start(Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts)));
-    let door = config.dead_letters.admin.map(|bearer| Arc::new(Door::new(bearer)));
-    let admin = door.clone().map(|door| {
+    let admin = config.dead_letters.admin;
+    // Without ADMIN_TOKEN, clients that have the scope see to them.
+    let has_admins = admin.is_some() || config.http.auth.is_on();
+    let admin_auth = has_admins.then(|| Arc::new(AdminAuth::new(admin)));
+    let admin = admin_auth.clone().map(|admin_auth| {
         let topics = dead_letters::Topics {
             cluster: Arc::clone(kafka.cluster()),
             dead_letters: consuming.dlq_producer().topic().clone(),
@@ -52,17 +55,18 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         };
         let (limits, within) = (config.http.body_limits(), config.http.request_timeout);
         let redrive_max = config.dead_letters.redrive_max;
-        Arc::new(DlqAdmin::new(topics, &config.consumer, door, redrive_max, limits, within))
+        Arc::new(DlqAdmin::new(topics, &config.consumer, admin_auth, redrive_max, limits, within))
     });
 
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
+        warnings: config.http.warnings(),
         embedded: config.embedded,
         shutdown: shutdown.clone(),
-        door,
+        admin_auth,
         memberships: vec![Membership::of(&consuming, kafka.status())],
         producers: events.producer().into_iter().chain([consuming.dlq_producer()]).cloned().collect(),
-        particular: Some(Arc::new(StoreStatus {
+        status_source: Some(Arc::new(StoreStatus {
             store: Arc::clone(&store) as _,
             conflicts,
             listing_limit: Arc::clone(&listing_limit),
@@ -80,8 +84,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         dead_letters: admin.clone(),
         shutdown: shutdown.clone(),
     };
-    let requests = shutdown.part("requests");
-    let consumer = shutdown.part("the consumer");
+    let requests = shutdown.component("requests");
+    let consumer = shutdown.component("the consumer");
     log::info!("listening on http://{}", listeners.clients.local_addr()?);
     let stopping = async {
         shutdown.requested().await;

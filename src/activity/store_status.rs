@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::Utc;
-use highwater_web::operations::{Figure, Kind, Particular};
+use highwater_web::operations::{Metric, MetricKind, StatusSource};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -30,60 +30,60 @@ pub(super) struct StoreHealth {
     conflicts: u64,
 }
 
-impl Particular for StoreStatus {
+impl StatusSource for StoreStatus {
     fn health(&self) -> Map<String, Value> {
         let stats = self.store.stats().map(|stats| StoreHealth { stats, conflicts: self.conflicts.count() });
         let store = stats.and_then(|stats| serde_json::to_value(stats).ok());
         store.into_iter().map(|store| ("store".to_owned(), store)).collect()
     }
 
-    fn figures(&self) -> Vec<Figure> {
-        let mut figures = vec![
-            Figure {
+    fn metrics(&self) -> Vec<Metric> {
+        let mut metrics = vec![
+            Metric {
                 name: "highwater_consumer_conflicts_total",
                 help: "Events with the id of another and other content.",
-                kind: Kind::Counter,
+                kind: MetricKind::Counter,
                 value: self.conflicts.count(),
             },
-            Figure {
+            Metric {
                 name: "highwater_listings_refused_total",
                 help: "Listings refused because too many long ones were waiting.",
-                kind: Kind::Counter,
+                kind: MetricKind::Counter,
                 value: self.listing_limit.refused(),
             },
         ];
         if let Some(Stats { events, evicted, duplicates }) = self.store.stats() {
-            figures.extend([
-                Figure {
+            metrics.extend([
+                Metric {
                     name: "highwater_store_events",
                     help: "Events in the store.",
-                    kind: Kind::Gauge,
+                    kind: MetricKind::Gauge,
                     value: events,
                 },
-                Figure {
+                Metric {
                     name: "highwater_store_evicted_total",
                     help: "Events evicted for newer ones.",
-                    kind: Kind::Counter,
+                    kind: MetricKind::Counter,
                     value: evicted,
                 },
-                Figure {
+                Metric {
                     name: "highwater_consumer_duplicates_total",
                     help: "Events that were stored already.",
-                    kind: Kind::Counter,
+                    kind: MetricKind::Counter,
                     value: duplicates,
                 },
             ]);
         }
         if let Some(oldest) = self.store.oldest_millis() {
-            figures.push(Figure {
+            metrics.push(Metric {
                 name: "highwater_store_oldest_event_age_seconds",
                 help: "Age of the event that is evicted next.",
-                kind: Kind::Gauge,
+                kind: MetricKind::Gauge,
                 // The producer's clock may be ahead.
                 value: u64::try_from((Utc::now().timestamp_millis() - oldest) / 1000).unwrap_or(0),
             });
         }
-        figures
+        metrics
     }
 }
 

@@ -11,8 +11,8 @@ use super::{
     Service,
     reader::Reader,
     table::{
-        API_KEYS_FILE, AUTH, JWT_AUDIENCE, JWT_CA, JWT_ISSUER, JWT_JWKS, JWT_LEEWAY, LIMIT_CLIENT, LIMIT_TOTAL,
-        LIMIT_USER,
+        API_KEYS_FILE, AUTH, JWT_AUDIENCE, JWT_CA, JWT_ISSUER, JWT_JWKS, JWT_LEEWAY, LIMIT_CLIENT,
+        LIMIT_TOTAL, LIMIT_USER,
     },
 };
 

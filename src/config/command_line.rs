@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use highwater_eventlog as eventlog;
 use highwater_kafka::dead_letter::{DlqFilter, DlqPosition, RedriveSelection};
-use highwater_web::{auth::cli as keys, dead_letters::Task};
+use highwater_web::{auth::cli as keys, dead_letters::DlqCommand};
 
 use super::{
     fault::Exit,
@@ -30,9 +30,9 @@ pub enum Service {
     /// Tries the activity service of these settings, and ends.
     Selftest,
     /// Sees to the dead letters of these settings, and ends.
-    DeadLetters(Task),
+    DeadLetters(DlqCommand),
     /// Sees to the file of API keys, and ends.
-    Keys(keys::Task),
+    Keys(keys::KeyCommand),
 }
 
 impl Service {
@@ -109,11 +109,9 @@ impl CommandLine {
             Some((name, mut inner)) if name == EVENT_LOG => match inner.remove_subcommand() {
                 Some((task, flags)) if task == SWEEP => {
                     let from = flags.get_one::<DateTime<Utc>>("from").copied();
-                    (Service::EventLog(eventlog::Task::Once(eventlog::Chore::Sweep { from })), flags)
+                    (Service::EventLog(eventlog::Task::Once(eventlog::Job::Sweep { from })), flags)
                 }
-                Some((_, flags)) => {
-                    (Service::EventLog(eventlog::Task::Once(eventlog::Chore::Migrate)), flags)
-                }
+                Some((_, flags)) => (Service::EventLog(eventlog::Task::Once(eventlog::Job::Migrate)), flags),
                 None => (Service::EventLog(eventlog::Task::Serve), inner),
             },
             Some((name, flags)) => {
@@ -175,8 +173,8 @@ fn dead_letters() -> Command {
                 .value_parser(clap::value_parser!(i32).range(0..)),
         )
         .arg(option("key", "TEXT", "Only those with this key"))
-        .arg(option("from", "TIME", "Only those set aside at this time or later").value_parser(moment))
-        .arg(option("to", "TIME", "Only those set aside before this time").value_parser(moment))
+        .arg(option("from", "TIME", "Only those set aside at this time or later").value_parser(timestamp))
+        .arg(option("to", "TIME", "Only those set aside before this time").value_parser(timestamp))
         .arg(option("limit", "NUMBER", "At most so many").value_parser(clap::value_parser!(usize)));
     let redrive = Command::new(REDRIVE)
         .about("Sends dead letters back to where they came from; exit code 0 when all were seen to")
@@ -219,7 +217,7 @@ fn event_log() -> Command {
         .help_heading("Sweep")
         .display_order(0)
         .allow_hyphen_values(true)
-        .value_parser(moment);
+        .value_parser(timestamp);
     Command::new(EVENT_LOG)
         .about("Records users' events over REST in SQL Server and DynamoDB (needs the feature eventlog)")
         .disable_help_subcommand(true)
@@ -229,27 +227,27 @@ fn event_log() -> Command {
         .subcommand(Command::new("migrate").about("Makes both databases what the event log needs, and ends"))
 }
 
-fn task_of(task: &str, flags: &ArgMatches) -> Task {
+fn task_of(task: &str, flags: &ArgMatches) -> DlqCommand {
     let text = |name: &str| flags.get_one::<String>(name).cloned();
     if task == LIST {
-        let moment = |name: &str| flags.get_one::<DateTime<Utc>>(name).copied();
+        let timestamp = |name: &str| flags.get_one::<DateTime<Utc>>(name).copied();
         let filter = DlqFilter {
             reason: text("reason"),
             source_partition: flags.get_one("partition").copied(),
             key: text("key"),
-            from: moment("from"),
-            to: moment("to"),
+            from: timestamp("from"),
+            to: timestamp("to"),
         };
-        return Task::List { filter, limit: flags.get_one("limit").copied() };
+        return DlqCommand::List { filter, limit: flags.get_one("limit").copied() };
     }
-    Task::Redrive(match (text("reason"), flags.get_many("position")) {
+    DlqCommand::Redrive(match (text("reason"), flags.get_many("position")) {
         (Some(reason), _) => RedriveSelection::Reason(reason),
         (None, Some(positions)) => RedriveSelection::Positions(positions.copied().collect()),
         (None, None) => RedriveSelection::All,
     })
 }
 
-fn moment(text: &str) -> Result<DateTime<Utc>, &'static str> {
+fn timestamp(text: &str) -> Result<DateTime<Utc>, &'static str> {
     let parsed = DateTime::parse_from_rfc3339(text);
     parsed.map(|time| time.to_utc()).map_err(|_| "a time is written as 2026-05-01T10:00:00Z")
 }

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use highwater_web::auth::{Scope, cli::Task};
+use highwater_web::auth::{Scope, cli::KeyCommand};
 
 use super::values::{Durations, Values as _};
 
@@ -31,21 +31,25 @@ pub(super) fn command() -> Command {
         .about("Makes a key and prints it, once; the file has its hash")
         .arg(name())
         .arg(
-            option("scopes", "SCOPES", "What its holder may, with commas between: events:write, events:read, …")
-                .required(true)
-                .action(ArgAction::Append)
-                .value_delimiter(',')
-                .value_parser(scope),
+            option(
+                "scopes",
+                "SCOPES",
+                "What its holder may, with commas between: events:write, events:read, …",
+            )
+            .required(true)
+            .action(ArgAction::Append)
+            .value_delimiter(',')
+            .value_parser(scope),
         )
-        .arg(option("expires", "TIME", "How long it is valid, such as 90d; without, until it is revoked").value_parser(validity))
+        .arg(
+            option("expires", "TIME", "How long it is valid, such as 90d; without, until it is revoked")
+                .value_parser(validity),
+        )
         .arg(
             option("requests-per-second", "NUMBER", "What its holder may send, in place of LIMIT_CLIENT")
                 .value_parser(number.clone()),
         )
-        .arg(
-            option("events-per-second", "NUMBER", "The same in events")
-                .value_parser(number),
-        );
+        .arg(option("events-per-second", "NUMBER", "The same in events").value_parser(number));
     Command::new(KEYS)
         .about("Makes API keys in API_KEYS_FILE, lists and revokes them")
         .subcommand_required(true)
@@ -56,18 +60,18 @@ pub(super) fn command() -> Command {
         .subcommand(Command::new(REVOKE).about("Takes a key out of the file").arg(name()))
 }
 
-pub(super) fn task_of(task: &str, flags: &ArgMatches) -> Task {
+pub(super) fn task_of(task: &str, flags: &ArgMatches) -> KeyCommand {
     let name = || flags.get_one::<String>("name").cloned().unwrap_or_default();
     match task {
-        ADD => Task::Add {
+        ADD => KeyCommand::Add {
             name: name(),
             scopes: flags.get_many("scopes").into_iter().flatten().copied().collect(),
             expires: flags.get_one("expires").copied(),
             requests_per_second: flags.get_one("requests-per-second").copied(),
             events_per_second: flags.get_one("events-per-second").copied(),
         },
-        REVOKE => Task::Revoke { name: name() },
-        _ => Task::List,
+        REVOKE => KeyCommand::Revoke { name: name() },
+        _ => KeyCommand::List,
     }
 }
 

@@ -26,7 +26,7 @@ use highwater_commerce::StateConfig;
 use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig};
 use highwater_web::{
     dead_letters,
-    http::{self, AllowedOrigins, Cors, Hosts},
+    http::{self, AllowedHosts, AllowedOrigins, Cors},
 };
 
 pub use command_line::Service;
@@ -109,7 +109,7 @@ impl From<Config> for highwater_commerce::Config {
     }
 }
 
-impl From<Config> for dead_letters::shell::Settings {
+impl From<Config> for dead_letters::cli::Settings {
     fn from(config: Config) -> Self {
         let Config { kafka, topic, dead_letter_topic, producer, consumer, dead_letters, .. } = config;
         Self { kafka, topic, dead_letter_topic, producer, consumer, redrive_max: dead_letters.redrive_max }
@@ -205,9 +205,9 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         host,
         port,
         hosts: match reader.value(&table::ALLOWED_HOSTS) {
-            Some(names) => Hosts::Named(names),
-            None if host.is_loopback() => Hosts::Loopback,
-            None => Hosts::Any,
+            Some(names) => AllowedHosts::Named(names),
+            None if host.is_loopback() => AllowedHosts::Loopback,
+            None => AllowedHosts::Any,
         },
         trusted_origins: reader.value(&table::TRUSTED_ORIGINS).unwrap_or_default(),
         trusted_proxies: reader.value(&table::TRUSTED_PROXIES).unwrap_or_default(),
@@ -238,8 +238,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         request_timeout: reader.value(&table::KAFKA_REQUEST_TIMEOUT),
     };
     let (topic, dead_letter_topic) = topics(reader);
-    let dead_letters =
-        dead_letters::Config { admin, redrive_max: reader.value(&table::REDRIVE_MAX) };
+    let dead_letters = dead_letters::Config { admin, redrive_max: reader.value(&table::REDRIVE_MAX) };
     let (users_topic, orders_topic) =
         (reader.value(&table::USER_EVENTS_TOPIC), reader.value(&table::ORDER_EVENTS_TOPIC));
     let partitions = reader.value(&table::STATE_PARTITIONS);

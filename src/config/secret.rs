@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use highwater_kafka::security::Secret;
-use highwater_web::http::Bearer;
+use highwater_web::http::BearerToken;
 
 use super::{
     reader::Reader,
@@ -30,7 +30,7 @@ pub(super) fn first_line(
 }
 
 /// Who bears ADMIN_TOKEN, or the token that ADMIN_TOKEN_FILE holds.
-pub(super) fn admin(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Option<Bearer> {
+pub(super) fn admin(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Option<BearerToken> {
     let given = reader.value(&ADMIN_TOKEN);
     let Some(path) = reader.value(&ADMIN_TOKEN_FILE) else { return given };
     let file = (ADMIN_TOKEN_FILE.variable, reader.text(&ADMIN_TOKEN_FILE));

@@ -10,9 +10,8 @@ use highwater_web::http::AccessLog;
 
 use super::values::{
     Assignors, AuthMethods, Brokers, Directives, Durations, Endpoint, EventTypes, File, HeaderNames, Host,
-    HostNames, HttpUrl, InstanceId, Jwks, RatesASecond,
-    Networks, OneOf, Or, Origins, Password, Protocol, Size, Text, Token, TopicName, TrustedOrigins, Values,
-    Whole,
+    HostNames, HttpUrl, InstanceId, Jwks, Networks, OneOf, Or, Origins, Password, Protocol, RatesASecond,
+    Size, Text, Token, TopicName, TrustedOrigins, Values, Whole,
 };
 use crate::{activity::record, telemetry::Format};
 

@@ -4,7 +4,7 @@ use std::{ffi::OsString, fs, path::PathBuf};
 
 use highwater::config::{self, Config, Exit, Invocation, Service};
 use highwater_kafka::dead_letter::{DlqFilter, DlqPosition, RedriveSelection};
-use highwater_web::{dead_letters::Task, http::Bearer};
+use highwater_web::{dead_letters::DlqCommand, http::BearerToken};
 use uuid::Uuid;
 
 const TOKEN: &str = "a-token-of-24-characters";
@@ -16,7 +16,7 @@ fn parse(args: &[&str], variables: &[(&str, &str)]) -> Result<Invocation, Exit> 
     config::parse(args, &variables, "")
 }
 
-fn task(args: &[&str]) -> Task {
+fn task(args: &[&str]) -> DlqCommand {
     match parse(args, &[]).map(|invocation| invocation.service) {
         Ok(Service::DeadLetters(task)) => task,
         other => panic!("{args:?}: {other:?}"),
@@ -50,7 +50,7 @@ impl Drop for Held {
 
 #[test]
 fn a_listing_says_which_letters_and_how_many() {
-    let all = Task::List { filter: DlqFilter::default(), limit: None };
+    let all = DlqCommand::List { filter: DlqFilter::default(), limit: None };
     assert_eq!(task(&["dead-letters", "list"]), all);
     let time = "2026-05-01T12:00:00+02:00";
     let args = [
@@ -67,25 +67,25 @@ fn a_listing_says_which_letters_and_how_many() {
         "7",
     ];
     let asked = task(&[&["dead-letters", "list"], &args[..]].concat());
-    let moment = Some("2026-05-01T10:00:00Z".parse().unwrap());
+    let timestamp = Some("2026-05-01T10:00:00Z".parse().unwrap());
     let filter = DlqFilter {
         reason: Some("not JSON".to_owned()),
         source_partition: Some(2),
         key: Some("-x".to_owned()),
-        from: moment,
-        to: moment,
+        from: timestamp,
+        to: timestamp,
     };
-    assert_eq!(asked, Task::List { filter, limit: Some(7) });
+    assert_eq!(asked, DlqCommand::List { filter, limit: Some(7) });
 }
 
 #[test]
 fn a_redrive_says_which_letters_and_nothing_stands_for_all() {
-    assert_eq!(task(&["dead-letters", "redrive", "--all"]), Task::Redrive(RedriveSelection::All));
+    assert_eq!(task(&["dead-letters", "redrive", "--all"]), DlqCommand::Redrive(RedriveSelection::All));
     let reason = RedriveSelection::Reason("not JSON".to_owned());
-    assert_eq!(task(&["dead-letters", "redrive", "--reason", "not JSON"]), Task::Redrive(reason));
+    assert_eq!(task(&["dead-letters", "redrive", "--reason", "not JSON"]), DlqCommand::Redrive(reason));
     let positions = [(0, 12), (1, 3)].map(|(partition, offset)| DlqPosition { partition, offset });
     let asked = task(&["dead-letters", "redrive", "--position", "0/12", "--position=1/3"]);
-    assert_eq!(asked, Task::Redrive(RedriveSelection::Positions(positions.into())));
+    assert_eq!(asked, DlqCommand::Redrive(RedriveSelection::Positions(positions.into())));
     for wrong in [
         &["dead-letters"][..],
         &["dead-letters", "redrive"],
@@ -120,7 +120,7 @@ fn without_a_token_the_desk_is_closed() {
 
 #[test]
 fn a_token_comes_from_its_variable_or_from_a_file() {
-    let bearer = Some(Bearer::of(TOKEN));
+    let bearer = Some(BearerToken::new(TOKEN));
     assert_eq!(with(&[("ADMIN_TOKEN", TOKEN)]).unwrap().dead_letters.admin, bearer);
     for text in [TOKEN.to_owned(), format!("{TOKEN}\n"), format!("{TOKEN}\r\n")] {
         let file = Held::of(&text);

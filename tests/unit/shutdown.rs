@@ -32,8 +32,8 @@ async fn a_stop_goes_through_its_stages_and_never_back() {
 #[test]
 fn what_is_unfinished_is_named_until_it_is_dropped() {
     let shutdown = Shutdown::new();
-    let connections = shutdown.part("connections");
-    let (first, second) = (shutdown.part("a consumer"), shutdown.clone().part("a consumer"));
+    let connections = shutdown.component("connections");
+    let (first, second) = (shutdown.component("a consumer"), shutdown.clone().component("a consumer"));
     assert_eq!(shutdown.unfinished(), ["connections", "a consumer", "a consumer"]);
     drop(first);
     drop(connections);

@@ -1,7 +1,7 @@
 //! Settings of both services.
 
 use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig};
-use highwater_web::http::{self, Bearer};
+use highwater_web::http::{self, BearerToken};
 
 /// All of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub struct Config {
     /// How the service is reached.
     pub http: http::Config,
     /// Who sees addresses; unset, nobody.
-    pub admin: Option<Bearer>,
+    pub admin: Option<BearerToken>,
     /// Where users and orders are kept.
     pub state: StateConfig,
 }

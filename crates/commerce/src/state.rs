@@ -9,27 +9,27 @@ use std::{
 };
 
 use highwater_kafka::{Context, PublishError};
-use highwater_table::{AppendError, Fold, Ledger};
+use highwater_table::{AppendError, EventSourcedTable, Projection};
 use highwater_web::{
     http::{Problem, openapi::Operation},
-    unpublished::{reasons, unpublished},
+    publish_problem::{publish_problem, reasons},
 };
 
 /// How often a write is decided anew when others were faster.
 pub const ATTEMPTS: usize = 8;
 
 /// How long a client is to wait, in seconds, where there is no room: somebody has to make some.
-const NO_ROOM_RETRY_AFTER: u32 = 60;
+const MEMORY_FULL_RETRY_AFTER: u32 = 60;
 
 /// What the state of a service may take in memory. What is in the log already is taken in all the same: without it
 /// the state would be another.
 #[derive(Debug)]
-pub struct Room {
+pub struct MemoryLimit {
     most: usize,
     told: AtomicBool,
 }
 
-impl Room {
+impl MemoryLimit {
     /// So many bytes.
     pub fn new(most: usize) -> Self {
         Self { most, told: AtomicBool::new(false) }
@@ -40,7 +40,7 @@ impl Room {
     /// # Errors
     ///
     /// 503; the log says so once.
-    pub fn beside(&self, taken: usize) -> Result<(), Problem> {
+    pub fn check(&self, taken: usize) -> Result<(), Problem> {
         if taken < self.most {
             return Ok(());
         }
@@ -51,14 +51,14 @@ impl Room {
                 self.most
             );
         }
-        Err(no_room())
+        Err(memory_full())
     }
 }
 
-fn no_room() -> Problem {
+fn memory_full() -> Problem {
     let detail =
         "the state has reached STATE_MAX_BYTES: nothing new is taken, what is there can be read and changed";
-    Problem::unavailable(detail, NO_ROOM_RETRY_AFTER).with_member("possiblyWritten", false)
+    Problem::unavailable(detail, MEMORY_FULL_RETRY_AFTER).with_member("possiblyWritten", false)
 }
 
 /// The view, once it is complete.
@@ -66,9 +66,11 @@ fn no_room() -> Problem {
 /// # Errors
 ///
 /// 503 while the log is not read to its end: what is asked for may be in the rest of it.
-pub fn complete<F: Fold>(ledger: &Arc<Ledger<F>>) -> Result<&Arc<Ledger<F>>, Problem> {
-    match ledger.is_complete() {
-        true => Ok(ledger),
+pub fn complete<F: Projection>(
+    table: &Arc<EventSourcedTable<F>>,
+) -> Result<&Arc<EventSourcedTable<F>>, Problem> {
+    match table.is_complete() {
+        true => Ok(table),
         false => Err(incomplete()),
     }
 }
@@ -85,16 +87,18 @@ pub fn describe_read(operation: Operation) -> Operation {
 
 /// Describes what a write may answer that takes something new in.
 pub fn describe_new(operation: Operation) -> Operation {
-    describe_write(operation.problem("noRoom", "The state has no room.", no_room()), true)
+    describe_write(operation.problem("memoryFull", "The state has no memory.", memory_full()), true)
 }
 
 /// Describes what a write may answer; `keyed` says whether it takes an Idempotency-Key.
 pub fn describe_write(operation: Operation, keyed: bool) -> Operation {
     let operation = operation.problem("contended", "Others change it at the same time.", contended());
-    let unread =
-        ("unread", "It is written, and not read back in time.", AppendError::Unread(Duration::from_secs(5)));
-    let unpublished =
-        reasons().map(|(name, summary, error)| (name, summary, AppendError::Unpublished(error)));
+    let unread = (
+        "unread",
+        "It is written, and not read back in time.",
+        AppendError::NotReadBack(Duration::from_secs(5)),
+    );
+    let unpublished = reasons().map(|(name, summary, error)| (name, summary, AppendError::Publish(error)));
     unpublished.into_iter().chain([unread]).fold(
         describe_read(operation),
         |operation, (name, summary, error)| match refusal(error, keyed) {
@@ -114,13 +118,13 @@ fn incomplete() -> Problem {
 /// # Errors
 ///
 /// 503, 413: it is not known to count.
-pub async fn append<F: Fold>(
-    ledger: &Ledger<F>,
+pub async fn append<F: Projection>(
+    table: &EventSourcedTable<F>,
     event: F::Event,
     context: &Context,
     keyed: bool,
 ) -> Result<bool, Problem> {
-    match ledger.append(event, context).await {
+    match table.append(event, context).await {
         Ok(_) => Ok(true),
         Err(error) => refusal(error, keyed).map_or(Ok(false), Err),
     }
@@ -132,9 +136,9 @@ fn refusal(error: AppendError, keyed: bool) -> Option<Problem> {
     const LOOK: &str = "Look whether it happened before asking again";
     const UNDONE: &str = "It can be asked again";
     match error {
-        AppendError::Void => None,
+        AppendError::Rejected => None,
         AppendError::Incomplete => Some(incomplete()),
-        AppendError::Unread(after) => {
+        AppendError::NotReadBack(after) => {
             let again = if keyed { SAFE } else { LOOK };
             let detail = format!(
                 "Kafka has the event, and this instance has not read it back after {after:?}: what became of it is \
@@ -142,13 +146,13 @@ fn refusal(error: AppendError, keyed: bool) -> Option<Problem> {
             );
             Some(Problem::unavailable(detail, 1).with_member("possiblyWritten", true))
         }
-        AppendError::Unpublished(error) => {
+        AppendError::Publish(error) => {
             let again = match &error {
                 _ if keyed => SAFE,
                 PublishError::Unavailable { possibly_written: true, .. } => LOOK,
                 _ => UNDONE,
             };
-            Some(unpublished(error, again))
+            Some(publish_problem(error, again))
         }
     }
 }

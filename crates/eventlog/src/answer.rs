@@ -20,8 +20,8 @@ pub struct EventBody<'a> {
     /// What happened.
     pub event_type: &'a str,
     /// When it happened.
-    #[serde(with = "highwater_web::moment")]
-    #[schemars(schema_with = "highwater_web::http::openapi::moment")]
+    #[serde(with = "highwater_web::timestamp")]
+    #[schemars(schema_with = "highwater_web::http::openapi::timestamp")]
     pub timestamp: DateTime<Utc>,
     /// The details as they were posted; absent where none were.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -80,12 +80,12 @@ pub enum Task {
     /// Answer requests.
     Serve,
     /// Something that comes to an end.
-    Once(Chore),
+    Once(Job),
 }
 
 /// What is done once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chore {
+pub enum Job {
     /// Complete what a crash left.
     Sweep {
         /// What was recorded from then on; without, since where the last sweep ended.

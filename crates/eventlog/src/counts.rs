@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use highwater_web::operations::{Figure, Kind};
+use highwater_web::operations::{Metric, MetricKind};
 
 /// Counters, from the start of the process.
 #[derive(Debug, Default)]
@@ -23,11 +23,11 @@ pub struct Counts {
 
 impl Counts {
     /// As `/metrics` tells them.
-    pub fn figures(&self) -> Vec<Figure> {
-        let counter = |name, help, value: &AtomicU64| Figure {
+    pub fn metrics(&self) -> Vec<Metric> {
+        let counter = |name, help, value: &AtomicU64| Metric {
             name,
             help,
-            kind: Kind::Counter,
+            kind: MetricKind::Counter,
             value: value.load(Relaxed),
         };
         vec![
@@ -62,6 +62,6 @@ impl Counts {
 }
 
 /// One more.
-pub(super) fn more(counter: &AtomicU64) {
+pub(super) fn increment(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use highwater_web::Backoff;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{StoreError, StoreResult};
+use super::{DatabaseError, DatabaseResult};
 
 /// The end of a request's patience.
 #[derive(Debug, Clone, Copy)]
@@ -18,21 +18,24 @@ impl Deadline {
     }
 
     /// What a store answers, if it does so in time.
-    pub(super) async fn within<T>(self, call: impl Future<Output = StoreResult<T>> + Send) -> StoreResult<T> {
-        timeout_at(self.0, call).await.unwrap_or(Err(StoreError::Late))
+    pub(super) async fn within<T>(
+        self,
+        call: impl Future<Output = DatabaseResult<T>> + Send,
+    ) -> DatabaseResult<T> {
+        timeout_at(self.0, call).await.unwrap_or(Err(DatabaseError::Late))
     }
 
     /// Asks until the store is throttled no more, or time is up.
-    pub(super) async fn patiently<T, C>(self, call: impl Fn() -> C + Send) -> StoreResult<T>
+    pub(super) async fn patiently<T, C>(self, call: impl Fn() -> C + Send) -> DatabaseResult<T>
     where
-        C: Future<Output = StoreResult<T>> + Send,
+        C: Future<Output = DatabaseResult<T>> + Send,
     {
         let mut backoff = Backoff::new();
         loop {
             match self.within(call()).await {
-                Err(StoreError::Throttled(reason)) => {
+                Err(DatabaseError::Throttled(reason)) => {
                     if !self.pause(&mut backoff).await {
-                        return Err(StoreError::Throttled(reason));
+                        return Err(DatabaseError::Throttled(reason));
                     }
                 }
                 other => return other,

@@ -75,7 +75,7 @@ impl fmt::Debug for Details {
 
 /// All of an event: what DynamoDB keeps, so that its row can be made of it at any time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct LoggedEvent {
     /// What becomes its row.
     pub metadata: Metadata,
     /// Its details, where it has any.
@@ -84,7 +84,7 @@ pub struct Event {
     pub recorded_at: DateTime<Utc>,
 }
 
-impl Event {
+impl LoggedEvent {
     /// The size of the item that this event is in DynamoDB, in bytes: the names and values of its attributes, in
     /// UTF-8 (the developer guide's "DynamoDB item sizes and formats").
     pub fn item_bytes(&self) -> usize {

@@ -7,7 +7,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use highwater_web::{
-    http::{CORRELATION_ID, Correlation, Problem, check_origin},
+    auth::Gate,
+    http::{CORRELATION_ID, CorrelationId, PageRequest, Problem, check_origin},
     shutdown::Shutdown,
 };
 use http_body_util::{BodyExt as _, Full};
@@ -25,7 +26,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{Config, Front, Task, service};
+use super::{Config, Front, PATHS, Task, service};
 
 /// What a path may hold as it is: RFC 3986, section 2.3, and the slashes between its segments.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -41,8 +42,13 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
             let (tree, traffic) = service::tree(&config, Front::Lambda, &Shutdown::new())?;
             let tree = warp::service(tree);
             let config = Arc::new(config.http);
+            let gate = Arc::new(Gate::new(&config.auth, &PATHS));
+            let watched = Arc::clone(&gate);
+            // Between events it stands still with the sandbox.
+            tokio::spawn(async move { watched.watch().await });
             let handler = service_fn(move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
                 let (mut tree, traffic, config) = (tree.clone(), traffic.clone(), Arc::clone(&config));
+                let gate = Arc::clone(&gate);
                 async move {
                     let began = Instant::now();
                     let request = match request(event.payload) {
@@ -53,21 +59,27 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
                         }
                     };
                     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-                    let response = match check_origin(&request, &config) {
-                        Ok(()) => answered(&mut tree, request).await,
+                    let page = PageRequest::of(&request);
+                    let mut response = match check_origin(&request, &config) {
+                        Ok(()) => {
+                            gate.guard(request, async |request| answered(&mut tree, request).await).await
+                        }
                         Err(problem) => problem.into_response(),
                     };
+                    if let (Some(page), Some(cors)) = (page, &config.cors) {
+                        cors.on(&mut response, &page);
+                    }
                     traffic.count(&path, &method, response.status(), began.elapsed());
                     told(response).await
                 }
             });
             lambda_runtime::run(handler).await
         }
-        Task::Once(chore) => {
+        Task::Once(job) => {
             let handler = service_fn(move |_: LambdaEvent<IgnoredAny>| {
                 let config = config.clone();
                 async move {
-                    let outcome = service::perform(chore, config).await;
+                    let outcome = service::perform(job, config).await;
                     if let Err(error) = &outcome {
                         log::error!("{error:#}");
                     }
@@ -117,7 +129,7 @@ async fn answered<S>(tree: &mut S, request: Request<Full<Bytes>>) -> Response
 where
     S: Service<Request<Full<Bytes>>, Response = Response, Error = Infallible>,
 {
-    let correlation = request.headers().get(CORRELATION_ID).and_then(Correlation::given);
+    let correlation = request.headers().get(CORRELATION_ID).and_then(CorrelationId::from_header);
     let answer = AssertUnwindSafe(async { tree.call(request).await }).catch_unwind().await;
     let answer = match answer {
         Ok(Ok(answer)) => answer,
@@ -126,7 +138,7 @@ where
     };
     match answer.headers().contains_key(CORRELATION_ID) {
         true => answer,
-        false => correlation.unwrap_or_else(Correlation::made).on(answer),
+        false => correlation.unwrap_or_else(CorrelationId::generate).on(answer),
     }
 }
 

@@ -13,6 +13,7 @@ mod answer;
 mod config;
 mod counts;
 mod cursor;
+mod database_health;
 mod deadline;
 #[cfg(feature = "stores")]
 mod dynamodb;
@@ -21,11 +22,10 @@ mod event;
 pub mod lambda;
 mod listing;
 mod openapi;
-mod pulse;
+mod query;
 mod recording;
 mod request;
 mod routes;
-mod selection;
 #[cfg(feature = "stores")]
 mod service;
 #[cfg(feature = "stores")]
@@ -34,37 +34,38 @@ mod stores;
 mod sweep;
 
 pub use answer::EventBody;
-pub use config::{AwsKeys, Chore, Config, DynamoDb, SqlServer, Task, Trust};
+pub use config::{AwsKeys, Config, DynamoDb, Job, SqlServer, Task, Trust};
 pub use counts::Counts;
 pub use cursor::Place;
+pub use database_health::DatabaseHealth;
 #[cfg(feature = "stores")]
 pub use dynamodb::DynamoDbStore;
-pub use event::{Details, Event, MOST_ITEM_BYTES, Metadata};
+pub use event::{Details, LoggedEvent, MOST_ITEM_BYTES, Metadata};
 pub use listing::{MOST_BYTES, MOST_ESCAPED_BYTES};
 pub use openapi::{DOCUMENT, document};
-pub use pulse::Pulse;
-pub use request::{LONGEST_TYPE, LONGEST_USER, NewEvent};
+pub use query::{EventQuery, MOST};
+pub use request::{LONGEST_TYPE, LONGEST_USER, NewLoggedEvent};
 pub use routes::{Api, PATHS, routes};
-pub use selection::{MOST, Selection};
 #[cfg(feature = "stores")]
 pub use service::{log, perform, run, tree};
 #[cfg(feature = "stores")]
 pub use sql_server::SqlServerStore;
 pub use stores::{
-    Bucket, DetailsStore, Found, Insertion, MetadataStore, PutOutcome, Row, Seen, StoreError, StoreResult,
+    Bucket, DatabaseError, DatabaseResult, DetailsPage, DetailsStore, Insertion, MetadataStore, PutOutcome,
+    RecordedPage, Row,
 };
-pub use sweep::Swept;
+pub use sweep::SweepReport;
 
 use std::{sync::Arc, time::Duration};
 
 /// The log: both databases, and what every request and sweep may cost them.
 #[derive(Debug)]
-pub struct Log {
+pub struct EventLog {
     metadata: Arc<dyn MetadataStore>,
     details: Arc<dyn DetailsStore>,
     limits: Limits,
     counts: Counts,
-    pulse: Pulse,
+    databases: DatabaseHealth,
 }
 
 /// How long things may take, and how large they may be.
@@ -87,10 +88,10 @@ pub enum Front {
     Lambda,
 }
 
-impl Log {
+impl EventLog {
     /// A log in these two.
     pub fn new(metadata: Arc<dyn MetadataStore>, details: Arc<dyn DetailsStore>, limits: Limits) -> Self {
-        Self { metadata, details, limits, counts: Counts::default(), pulse: Pulse::default() }
+        Self { metadata, details, limits, counts: Counts::default(), databases: DatabaseHealth::default() }
     }
 
     /// What was done so far.
@@ -99,7 +100,7 @@ impl Log {
     }
 
     /// How the databases are.
-    pub fn pulse(&self) -> &Pulse {
-        &self.pulse
+    pub fn databases(&self) -> &DatabaseHealth {
+        &self.databases
     }
 }

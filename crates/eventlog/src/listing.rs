@@ -12,10 +12,10 @@ use uuid::Uuid;
 use warp::http::StatusCode;
 
 use super::{
-    Details, EventBody, Front, Log, Place, Row, Selection, StoreError, StoreResult,
-    counts::more,
+    DatabaseError, DatabaseResult, Details, EventBody, EventLog, EventQuery, Front, Place, Row,
+    counts::increment,
+    database_health::{Database, reason},
     deadline::Deadline,
-    pulse::{Database, reason},
     recording::RETRY_AFTER,
 };
 
@@ -42,21 +42,21 @@ pub(super) struct Listing {
     pub(super) next: Option<Place>,
 }
 
-impl Log {
+impl EventLog {
     /// A page of the events that are asked for.
     ///
     /// # Errors
     ///
     /// 503.
-    pub(super) async fn list(&self, selection: &Selection) -> Result<Listing, Problem> {
+    pub(super) async fn list(&self, query: &EventQuery) -> Result<Listing, Problem> {
         let deadline = Deadline::after(self.limits.timeout);
-        let mut page = Page::new(self.limits.front);
-        let mut after = selection.after;
+        let mut page = PageBody::new(self.limits.front);
+        let mut after = query.after;
         loop {
-            let left = selection.limit.map(|limit| limit - page.events);
+            let left = query.limit.map(|limit| limit - page.events);
             let wanted = left.unwrap_or(CHUNK).min(CHUNK);
             // One more than is wanted tells whether there are more.
-            let ask = || self.metadata.list(selection, after, wanted + 1);
+            let ask = || self.metadata.list(query, after, wanted + 1);
             let rows = self.ask(deadline, Database::Metadata, ask).await;
             let mut rows = rows.map_err(|error| unread(Database::Metadata, &error))?;
             let has_more = rows.len() > wanted;
@@ -71,7 +71,7 @@ impl Log {
                 }
                 after = Some(row.place());
             }
-            if is_cut || (has_more && selection.limit == Some(page.events)) {
+            if is_cut || (has_more && query.limit == Some(page.events)) {
                 return Ok(page.ended(after));
             }
             if !has_more {
@@ -96,7 +96,7 @@ impl Log {
     fn shown<'a>(&self, row: &'a Row, details: Option<&'a Details>) -> EventBody<'a> {
         let shown = EventBody::of(&row.metadata, details);
         if shown.details_missing {
-            more(&self.counts.details_missing);
+            increment(&self.counts.details_missing);
             log::warn!(event_id:% = shown.event_id; "an event's details are missing from DynamoDB");
         }
         shown
@@ -112,7 +112,7 @@ impl Log {
     }
 
     /// One batch, until nothing of it is unprocessed.
-    async fn batch(&self, deadline: Deadline, mut ids: Vec<Uuid>) -> StoreResult<HashMap<Uuid, Details>> {
+    async fn batch(&self, deadline: Deadline, mut ids: Vec<Uuid>) -> DatabaseResult<HashMap<Uuid, Details>> {
         let mut all = HashMap::with_capacity(ids.len());
         let mut backoff = Backoff::new();
         loop {
@@ -126,7 +126,7 @@ impl Log {
             if is_further {
                 backoff = Backoff::new();
             } else if !deadline.pause(&mut backoff).await {
-                return Err(StoreError::Throttled("keys are left unprocessed".to_owned()));
+                return Err(DatabaseError::Throttled("keys are left unprocessed".to_owned()));
             }
         }
     }
@@ -134,7 +134,7 @@ impl Log {
 
 /// An answer as it grows.
 #[derive(Debug)]
-struct Page {
+struct PageBody {
     body: Vec<u8>,
     /// How long the body is as a string within JSON, without its quotes.
     escaped: usize,
@@ -143,7 +143,7 @@ struct Page {
     events: usize,
 }
 
-impl Page {
+impl PageBody {
     fn new(front: Front) -> Self {
         let most_escaped = match front {
             Front::Server => usize::MAX,
@@ -195,7 +195,7 @@ fn json(event: &EventBody<'_>) -> Result<Vec<u8>, Problem> {
 }
 
 /// 503.
-pub(super) fn unread(database: Database, error: &StoreError) -> Problem {
+pub(super) fn unread(database: Database, error: &DatabaseError) -> Problem {
     Problem::unavailable(reason(database, error), RETRY_AFTER)
 }
 

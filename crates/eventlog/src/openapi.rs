@@ -15,10 +15,11 @@ use uuid::{Uuid, uuid};
 use warp::http::header;
 
 use super::{
-    Details, Event, EventBody, LONGEST_TYPE, LONGEST_USER, MOST, Metadata, NewEvent, StoreError,
+    DatabaseError, Details, EventBody, LONGEST_TYPE, LONGEST_USER, LoggedEvent, MOST, Metadata,
+    NewLoggedEvent, PATHS,
     answer::RecordedBody,
+    database_health::{Database, DatabaseState, Databases, reason},
     listing::{unknown, unread},
-    pulse::{Database, DatabaseState, Databases, reason},
     recording::{conflicting, too_large, two_ids, unrecorded},
     request::USER,
 };
@@ -31,11 +32,11 @@ const ID: Uuid = uuid!("0190163d-8694-739b-aea5-966c26f8ad91");
 const LARGEST_BODY: usize = 1 << 20;
 
 const CONVENTIONS: &str = "\
-`X-Correlation-Id` (1 to 128 visible ASCII characters) goes along with a request into its answer; a request without \
+`X-CorrelationId-Id` (1 to 128 visible ASCII characters) goes along with a request into its answer; a request without \
 one gets one.
 
 Pages of another site may ask where `EVENTLOG_CORS_ORIGINS` names that site, or is `*`: preflights are answered, and of an \
-answer they may read `Link`, `Location`, `Retry-After` and `X-Correlation-Id`.
+answer they may read `Link`, `Location`, `Retry-After` and `X-CorrelationId-Id`.
 
 How large and how deep a body may be, how long both databases are asked, and how long a request may take, are settings: \
 `EVENTLOG_MAX_BODY_BYTES`, `MAX_DEPTH`, `EVENTLOG_TIMEOUT`, `REQUEST_TIMEOUT`.
@@ -49,6 +50,7 @@ pub fn document() -> Value {
     let mut document = Document::new(
         "Highwater: event log",
         "Records users' events, their metadata in SQL Server and their details in DynamoDB, and lists them, joined.",
+        &PATHS,
     )
     .with_conventions(CONVENTIONS, LARGEST_BODY);
     document.tag("Events", "An event exists once it is answered 201, and from then on every listing has it.");
@@ -56,7 +58,8 @@ pub fn document() -> Value {
     list(&mut document);
     let databases = document.schema::<Databases>();
     let up = || DatabaseState { connected: true, error: None };
-    let away = DatabaseState { connected: false, error: Some(reason(Database::Details, &StoreError::Late)) };
+    let away =
+        DatabaseState { connected: false, error: Some(reason(Database::Details, &DatabaseError::Late)) };
     let held = json!(Databases { sql_server: up(), dynamo_db: away });
     operations::describe(&mut document, operations::Reads::NoKafka, &[("databases", databases, held)]);
     openapi::describe_files(&mut document);
@@ -64,7 +67,7 @@ pub fn document() -> Value {
 }
 
 fn record(document: &mut Document) {
-    let new = document.schema::<NewEvent>();
+    let new = document.schema::<NewLoggedEvent>();
     let recorded = document.schema::<RecordedBody>();
     let posted = json!({
         "userId": "ann", "eventType": "PRODUCT_VIEW", "timestamp": "2026-05-01T10:00:00Z",
@@ -99,21 +102,21 @@ fn record(document: &mut Document) {
             (
                 "detailsAway",
                 "DynamoDB cannot be used.",
-                refused(Database::Details, StoreError::Away(String::new())),
+                refused(Database::Details, DatabaseError::Away(String::new())),
             ),
             (
                 "metadataAway",
                 "SQL Server cannot be used: the details are put, and a sweep completes the event.",
-                refused(Database::Metadata, StoreError::Away(String::new())),
+                refused(Database::Metadata, DatabaseError::Away(String::new())),
             ),
-            ("late", "A database does not answer in time.", refused(Database::Details, StoreError::Late)),
+            ("late", "A database does not answer in time.", refused(Database::Details, DatabaseError::Late)),
         ]);
     document.add("/events", Idempotency::describe(correlated(operation)));
 }
 
 fn list(document: &mut Document) {
     let schema = document.schema::<EventBody<'_>>();
-    let Event { metadata, details, .. } = event();
+    let LoggedEvent { metadata, details, .. } = event();
     let shown = EventBody::of(&metadata, details.as_ref());
     let list = of_user(Operation::new("get", "listEvents", "A user's events, the newest first"))
         .describe(
@@ -146,15 +149,19 @@ fn list(document: &mut Document) {
 }
 
 fn of_user(operation: Operation) -> Operation {
-    let unread: fn(Database, StoreError) -> Problem = |database, error| unread(database, &error);
+    let unread: fn(Database, DatabaseError) -> Problem = |database, error| unread(database, &error);
     operation.path("userId", "The user; blanks around it do not count.", text(LONGEST_USER, USER)).problems([
         (
             "throttled",
             "A database has too much to do, for as long as it was asked.",
             unread(Database::Details, throttled()),
         ),
-        ("away", "A database cannot be used.", unread(Database::Metadata, StoreError::Away(String::new()))),
-        ("late", "A database does not answer in time.", unread(Database::Metadata, StoreError::Late)),
+        (
+            "away",
+            "A database cannot be used.",
+            unread(Database::Metadata, DatabaseError::Away(String::new())),
+        ),
+        ("late", "A database does not answer in time.", unread(Database::Metadata, DatabaseError::Late)),
     ])
 }
 
@@ -162,11 +169,11 @@ fn text(longest: usize, pattern: &str) -> Value {
     json!({ "type": "string", "minLength": 1, "maxLength": longest, "pattern": pattern })
 }
 
-fn throttled() -> StoreError {
-    StoreError::Throttled(String::new())
+fn throttled() -> DatabaseError {
+    DatabaseError::Throttled(String::new())
 }
 
-fn event() -> Event {
+fn event() -> LoggedEvent {
     let timestamp = DateTime::from_timestamp_millis(1_777_629_600_000).unwrap_or_default();
     let details = Details::kept(r#"{"sku":"A-1","price":12.5,"tags":["new",{"score":1}]}"#.to_owned());
     let metadata = Metadata {
@@ -176,5 +183,5 @@ fn event() -> Event {
         timestamp,
         details_bytes: details.as_ref().map_or(0, Details::bytes),
     };
-    Event { metadata, details, recorded_at: timestamp }
+    LoggedEvent { metadata, details, recorded_at: timestamp }
 }

@@ -7,28 +7,32 @@ use chrono::{DateTime, Utc};
 use highwater_web::{
     http::{FieldError, Problem},
     idempotency::{Idempotency, used_otherwise},
-    moment,
+    timestamp,
 };
 use uuid::Uuid;
 use warp::http::StatusCode;
 
 use super::{
-    Event, Insertion, Log, MOST_ITEM_BYTES, Metadata, NewEvent, PutOutcome, StoreError,
-    counts::more,
+    DatabaseError, EventLog, Insertion, LoggedEvent, MOST_ITEM_BYTES, Metadata, NewLoggedEvent, PutOutcome,
+    counts::increment,
+    database_health::{Database, reason},
     deadline::Deadline,
-    pulse::{Database, reason},
 };
 
 /// How soon to ask again, in seconds.
 pub(super) const RETRY_AFTER: u32 = 1;
 
-impl Log {
+impl EventLog {
     /// Records an event, or tells of the one that was recorded when it was asked for before.
     ///
     /// # Errors
     ///
     /// 409 or 422 where its id or key is another event's, 413 where it is too large, 503.
-    pub async fn record(&self, new: NewEvent, key: Option<Idempotency>) -> Result<Event, Problem> {
+    pub async fn record(
+        &self,
+        new: NewLoggedEvent,
+        key: Option<Idempotency>,
+    ) -> Result<LoggedEvent, Problem> {
         let by_key = key.is_some();
         let given_time = new.timestamp;
         let event = event(new, key)?;
@@ -42,9 +46,9 @@ impl Log {
             PutOutcome::Already(earlier) => {
                 // One without a time of its own is as good as one with the time that the first got.
                 let timestamp = given_time.unwrap_or(earlier.metadata.timestamp);
-                let again = Event { metadata: Metadata { timestamp, ..event.metadata }, ..event };
+                let again = LoggedEvent { metadata: Metadata { timestamp, ..event.metadata }, ..event };
                 if !again.says_the_same(&earlier) {
-                    more(&self.counts.conflicting);
+                    increment(&self.counts.conflicting);
                     return Err(if by_key { used_otherwise() } else { conflicting(again.metadata.event_id) });
                 }
                 *earlier
@@ -52,13 +56,13 @@ impl Log {
         };
         let inserted = self.ask(deadline, Database::Metadata, || self.metadata.insert(&event.metadata)).await;
         match inserted.map_err(|error| unrecorded(Database::Metadata, &error, &event))? {
-            Insertion::New => more(&self.counts.recorded),
+            Insertion::New => increment(&self.counts.recorded),
             Insertion::Already => {
                 if !self.is_of_its_row(deadline, &event, given_time).await? {
-                    more(&self.counts.conflicting);
+                    increment(&self.counts.conflicting);
                     return Err(if by_key { used_otherwise() } else { conflicting(event.metadata.event_id) });
                 }
-                more(&self.counts.repeated);
+                increment(&self.counts.repeated);
             }
         }
         Ok(event)
@@ -69,14 +73,14 @@ impl Log {
     async fn is_of_its_row(
         &self,
         deadline: Deadline,
-        event: &Event,
+        event: &LoggedEvent,
         given_time: Option<DateTime<Utc>>,
     ) -> Result<bool, Problem> {
         let id = event.metadata.event_id;
         let row = self.ask(deadline, Database::Metadata, || self.metadata.of_id(id)).await;
         let Some(row) = row.map_err(|error| unrecorded(Database::Metadata, &error, event))? else {
             // Nothing removes rows; whoever has done it has this event asked for again.
-            let gone = StoreError::Away("the row is gone again".to_owned());
+            let gone = DatabaseError::Away("the row is gone again".to_owned());
             return Err(unrecorded(Database::Metadata, &gone, event));
         };
         let timestamp = given_time.unwrap_or(row.timestamp);
@@ -95,12 +99,12 @@ impl Log {
         deadline: Deadline,
         database: Database,
         call: impl Fn() -> C + Send,
-    ) -> Result<T, StoreError>
+    ) -> Result<T, DatabaseError>
     where
-        C: Future<Output = Result<T, StoreError>> + Send,
+        C: Future<Output = Result<T, DatabaseError>> + Send,
     {
         let outcome = deadline.patiently(call).await;
-        self.pulse.note(database, &outcome);
+        self.databases.note(database, &outcome);
         outcome
     }
 }
@@ -110,9 +114,9 @@ impl Log {
 /// # Errors
 ///
 /// 422 where it has two.
-fn event(new: NewEvent, key: Option<Idempotency>) -> Result<Event, Problem> {
-    let NewEvent { event_id, user_id, event_type, timestamp, details } = new;
-    let recorded_at = moment::now();
+fn event(new: NewLoggedEvent, key: Option<Idempotency>) -> Result<LoggedEvent, Problem> {
+    let NewLoggedEvent { event_id, user_id, event_type, timestamp, details } = new;
+    let recorded_at = timestamp::now();
     // A key is its user's own.
     let of_key = key.map(|key| key.id_in(Uuid::new_v5(&USERS, user_id.as_bytes())));
     let event_id = match (event_id, of_key) {
@@ -123,7 +127,7 @@ fn event(new: NewEvent, key: Option<Idempotency>) -> Result<Event, Problem> {
     let details_bytes = details.as_ref().map_or(0, super::Details::bytes);
     let timestamp = timestamp.unwrap_or(recorded_at);
     let metadata = Metadata { event_id, user_id, event_type, timestamp, details_bytes };
-    Ok(Event { metadata, details, recorded_at })
+    Ok(LoggedEvent { metadata, details, recorded_at })
 }
 
 const USERS: Uuid = uuid::uuid!("5b0c6f0e-2d53-4f7e-8d53-7f5f4c7b6a21");
@@ -150,8 +154,8 @@ pub(super) fn two_ids() -> Problem {
 }
 
 /// 503, with the id that completes the event when it is asked for again.
-pub(super) fn unrecorded(database: Database, error: &StoreError, event: &Event) -> Problem {
-    if *error == StoreError::TooLarge {
+pub(super) fn unrecorded(database: Database, error: &DatabaseError, event: &LoggedEvent) -> Problem {
+    if *error == DatabaseError::TooLarge {
         return too_large();
     }
     let id = event.metadata.event_id;

@@ -7,8 +7,8 @@ use highwater_web::{
     fields::{Fields, VISIBLE_LINE, line},
     http::Problem,
     identity::uuid,
+    invisible::visible,
     timestamp,
-    unseen::seen,
 };
 use schemars::JsonSchema;
 use uuid::Uuid;
@@ -24,7 +24,7 @@ pub const LONGEST_TYPE: usize = 128;
 /// `POST /events`.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(rename_all = "camelCase")]
-pub struct NewEvent {
+pub struct NewLoggedEvent {
     /// Given by a client that may post the event again.
     #[schemars(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<Uuid>,
@@ -43,7 +43,7 @@ pub struct NewEvent {
     pub details: Option<Details>,
 }
 
-impl NewEvent {
+impl NewLoggedEvent {
     /// Reads a body.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl NewEvent {
         let user_id = fields.text("userId", user_id);
         let event_type = fields.text("eventType", line(LONGEST_TYPE));
         let event_id = fields.optional("eventId", uuid);
-        let timestamp = fields.optional("timestamp", moment);
+        let timestamp = fields.optional("timestamp", timestamp);
         let details = fields.raw("details").map(Details::posted);
         // What the activity service calls them: ignored like other unknown fields they would be lost without a word.
         for other in ["payload", "metadata"] {
@@ -71,7 +71,7 @@ impl NewEvent {
 /// no dot, or two dots with something between them.
 pub(super) const USER: &str = concat!(
     r"^[^\u0000-\u001f\u007f-\u009f/?]*(",
-    seen!(r"[^\u0000-\u001f\u007f-\u009f/?."),
+    visible!(r"[^\u0000-\u001f\u007f-\u009f/?."),
     r"|\.[^\u0000-\u001f\u007f-\u009f/?]+\.)[^\u0000-\u001f\u007f-\u009f/?]*$"
 );
 
@@ -92,12 +92,12 @@ pub(super) fn user_id(text: &str) -> Result<String, Cow<'static, str>> {
 }
 
 /// A moment that SQL Server can keep.
-pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, Cow<'static, str>> {
-    let moment = timestamp::parse(text)?;
-    if is_kept(&moment) { Ok(moment) } else { Err("must be in the years 0001 to 9999".into()) }
+pub(super) fn timestamp(text: &str) -> Result<DateTime<Utc>, Cow<'static, str>> {
+    let timestamp = timestamp::parse(text)?;
+    if is_kept(&timestamp) { Ok(timestamp) } else { Err("must be in the years 0001 to 9999".into()) }
 }
 
 /// Whether SQL Server's DATETIME2 has that moment.
-pub(super) fn is_kept(moment: &DateTime<Utc>) -> bool {
-    (1..=9999).contains(&moment.year())
+pub(super) fn is_kept(timestamp: &DateTime<Utc>) -> bool {
+    (1..=9999).contains(&timestamp.year())
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chrono::Utc;
 use highwater_web::{
-    http::{self, Listeners, Traffic},
+    http::{self, AdminAuth, Listeners, Traffic},
     operations::Operations,
     shutdown::Shutdown,
 };
 use warp::{Filter, reply::Response};
 
 use super::{
-    Api, Chore, Config, Front, Limits, Log, PATHS, dynamodb::DynamoDbStore, routes,
+    Api, Config, EventLog, Front, Job, Limits, PATHS, dynamodb::DynamoDbStore, routes,
     sql_server::SqlServerStore,
 };
 
@@ -23,7 +23,7 @@ use super::{
 /// None once it listens.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     let (tree, traffic) = tree(&config, Front::Server, &shutdown)?;
-    let requests = shutdown.part("requests");
+    let requests = shutdown.component("requests");
     log::info!("listening on http://{}", listeners.clients.local_addr()?);
     http::serve(tree, listeners, &config.http, traffic, &shutdown).await;
     drop(requests);
@@ -35,9 +35,9 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
 /// # Errors
 ///
 /// A database cannot be reached, or refuses.
-pub async fn perform(chore: Chore, config: Config) -> anyhow::Result<()> {
-    match chore {
-        Chore::Sweep { from } => {
+pub async fn perform(job: Job, config: Config) -> anyhow::Result<()> {
+    match job {
+        Job::Sweep { from } => {
             let log = log(&config, Front::Server);
             let swept = log.sweep(Utc::now(), from).await.context("the sweep came to no end")?;
             log::info!(
@@ -45,7 +45,7 @@ pub async fn perform(chore: Chore, config: Config) -> anyhow::Result<()> {
                 "swept"
             );
         }
-        Chore::Migrate => {
+        Job::Migrate => {
             let made = DynamoDbStore::migrate(&config.dynamodb).await?;
             let applied = SqlServerStore::migrate(&config.sql_server).await?;
             if applied == SqlServerStore::MIGRATIONS && !made {
@@ -62,10 +62,10 @@ pub async fn perform(chore: Chore, config: Config) -> anyhow::Result<()> {
 }
 
 /// The log of these settings, behind that front.
-pub fn log(config: &Config, front: Front) -> Log {
+pub fn log(config: &Config, front: Front) -> EventLog {
     let limits = Limits { timeout: config.timeout, grace: config.http.request_timeout, front };
     let metadata = Arc::new(SqlServerStore::new(&config.sql_server));
-    Log::new(metadata, Arc::new(DynamoDbStore::new(&config.dynamodb)), limits)
+    EventLog::new(metadata, Arc::new(DynamoDbStore::new(&config.dynamodb)), limits)
 }
 
 /// What answers the requests that this front hands over, until that stop; and where they are counted.
@@ -83,11 +83,14 @@ pub fn tree(
 )> {
     let log = Arc::new(log(config, front));
     let traffic = Arc::new(Traffic::new(&PATHS)?);
+    let has_admins = config.http.auth.is_on();
     let operations = Arc::new(Operations {
+        warnings: config.http.warnings(),
+        admin_auth: has_admins.then(|| Arc::new(AdminAuth::new(None))),
         shutdown: shutdown.clone(),
-        particular: Some(Arc::clone(&log) as _),
+        status_source: Some(Arc::clone(&log) as _),
         ..Operations::without_kafka("highwater-eventlog", Arc::clone(&traffic))
     });
-    let api = Api { log, limits: config.http.body_limits(), cors: config.http.cors.clone(), operations };
+    let api = Api { log, limits: config.http.body_limits(), operations };
     Ok((routes(Arc::new(api)), traffic))
 }

@@ -9,14 +9,14 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Details, Event, Metadata, Place, Selection};
+use super::{Details, EventQuery, LoggedEvent, Metadata, Place};
 
 /// What a store answers.
-pub type StoreResult<T> = Result<T, StoreError>;
+pub type DatabaseResult<T> = Result<T, DatabaseError>;
 
 /// Why a store has no answer. The text is for the log, never for a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
+pub enum DatabaseError {
     /// It cannot be reached, or breaks off: what was asked for may have happened.
     #[error("away: {0}")]
     Away(String),
@@ -31,13 +31,13 @@ pub enum StoreError {
     Refused(String),
     /// It will not keep this one, asked again or not; others it does.
     #[error("does not take this one: {0}")]
-    Unfit(String),
+    Invalid(String),
     /// What is to be kept is larger than it takes.
     #[error("too large")]
     TooLarge,
 }
 
-impl StoreError {
+impl DatabaseError {
     /// Whether nothing was done for sure.
     pub fn did_nothing(&self) -> bool {
         matches!(self, Self::Throttled(_) | Self::Refused(_)) || self.is_of_one()
@@ -45,7 +45,7 @@ impl StoreError {
 
     /// Whether it is about what was to be kept, and says nothing of the store.
     pub fn is_of_one(&self) -> bool {
-        matches!(self, Self::Unfit(_) | Self::TooLarge)
+        matches!(self, Self::Invalid(_) | Self::TooLarge)
     }
 }
 
@@ -64,7 +64,7 @@ pub enum PutOutcome {
     /// It is there now.
     New,
     /// This one of that id was there before, and stays.
-    Already(Box<Event>),
+    Already(Box<LoggedEvent>),
 }
 
 /// A row, and where it stands.
@@ -85,7 +85,7 @@ impl Row {
 
 /// What was found of the details that were asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct DetailsPage {
     /// Those that are there.
     pub details: HashMap<Uuid, Details>,
     /// Those that are to be asked for again: the store had no time for them.
@@ -96,47 +96,47 @@ pub struct Found {
 #[async_trait]
 pub trait MetadataStore: fmt::Debug + Send + Sync {
     /// Inserts a row, unless one of its id is there.
-    async fn insert(&self, metadata: &Metadata) -> StoreResult<Insertion>;
+    async fn insert(&self, metadata: &Metadata) -> DatabaseResult<Insertion>;
 
     /// At most so many rows, the newest first, of those of one timestamp the one inserted last.
-    async fn list(&self, selection: &Selection, after: Option<Place>, most: usize) -> StoreResult<Vec<Row>>;
+    async fn list(&self, query: &EventQuery, after: Option<Place>, most: usize) -> DatabaseResult<Vec<Row>>;
 
     /// The event that has this id, whoever's it is.
-    async fn of_id(&self, event_id: Uuid) -> StoreResult<Option<Metadata>>;
+    async fn of_id(&self, event_id: Uuid) -> DatabaseResult<Option<Metadata>>;
 
     /// A user's event.
-    async fn find(&self, user_id: &str, event_id: Uuid) -> StoreResult<Option<Row>>;
+    async fn find(&self, user_id: &str, event_id: Uuid) -> DatabaseResult<Option<Row>>;
 
     /// Those of these ids, at most 100, that have a row.
-    async fn known(&self, ids: &[Uuid]) -> StoreResult<HashSet<Uuid>>;
+    async fn known(&self, ids: &[Uuid]) -> DatabaseResult<HashSet<Uuid>>;
 
     /// Until when a sweep has looked at everything.
-    async fn swept_until(&self) -> StoreResult<DateTime<Utc>>;
+    async fn swept_until(&self) -> DatabaseResult<DateTime<Utc>>;
 
     /// Notes that a sweep has looked at everything from then until then.
     ///
     /// That moves the mark forward only where it joins on to it, as what is between was looked at by nobody; and never
     /// past this store's own clock, as nothing can have been seen of what is yet to be recorded.
-    async fn sweep_reached(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> StoreResult<()>;
+    async fn sweep_reached(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> DatabaseResult<()>;
 
     /// Whether it can be asked at all.
-    async fn probe(&self) -> StoreResult<()>;
+    async fn probe(&self) -> DatabaseResult<()>;
 }
 
 /// DynamoDB: one item an event, with all that the event says.
 #[async_trait]
 pub trait DetailsStore: fmt::Debug + Send + Sync {
     /// Puts an event, unless one of its id is there; that one is then told.
-    async fn put(&self, event: &Event) -> StoreResult<PutOutcome>;
+    async fn put(&self, event: &LoggedEvent) -> DatabaseResult<PutOutcome>;
 
     /// Removes this event, unless it is another one by now that has its id.
-    async fn take_back(&self, event: &Event) -> StoreResult<()>;
+    async fn take_back(&self, event: &LoggedEvent) -> DatabaseResult<()>;
 
     /// The details of these events, at most 100, as they are now; some may be left [unprocessed](Found::unprocessed).
-    async fn details(&self, ids: &[Uuid]) -> StoreResult<Found>;
+    async fn details(&self, ids: &[Uuid]) -> DatabaseResult<DetailsPage>;
 
     /// All of an event; `None` where there is none, or where what is there is not this service's.
-    async fn event(&self, id: Uuid) -> StoreResult<Option<Event>>;
+    async fn event(&self, id: Uuid) -> DatabaseResult<Option<LoggedEvent>>;
 
     /// The ids of the events of a bucket that were recorded from `from` on and before `to`, a page at a time.
     async fn recorded(
@@ -145,15 +145,15 @@ pub trait DetailsStore: fmt::Debug + Send + Sync {
         from: DateTime<Utc>,
         to: DateTime<Utc>,
         page: Option<String>,
-    ) -> StoreResult<Seen>;
+    ) -> DatabaseResult<RecordedPage>;
 
     /// Whether it can be asked at all.
-    async fn probe(&self) -> StoreResult<()>;
+    async fn probe(&self) -> DatabaseResult<()>;
 }
 
 /// A page of the ids in a bucket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct RecordedPage {
     /// The events' ids.
     pub ids: Vec<Uuid>,
     /// What to ask for the next page with.
@@ -175,20 +175,20 @@ impl Bucket {
     const HOUR: i64 = 3_600;
 
     /// The one that an event is in.
-    pub fn of(event: &Event) -> Self {
+    pub fn of(event: &LoggedEvent) -> Self {
         let first = event.metadata.event_id.as_bytes()[0];
         Self { hour: event.recorded_at.timestamp().div_euclid(Self::HOUR), digit: first >> 4 }
     }
 
     /// Those of the hour in which this moment is.
-    pub fn at(moment: DateTime<Utc>) -> impl Iterator<Item = Self> {
-        let hour = moment.timestamp().div_euclid(Self::HOUR);
+    pub fn at(timestamp: DateTime<Utc>) -> impl Iterator<Item = Self> {
+        let hour = timestamp.timestamp().div_euclid(Self::HOUR);
         (0..16).map(move |digit| Self { hour, digit })
     }
 
     /// When the hour after that of this moment begins.
-    pub fn end(moment: DateTime<Utc>) -> DateTime<Utc> {
-        let next = moment.timestamp().div_euclid(Self::HOUR) + 1;
+    pub fn end(timestamp: DateTime<Utc>) -> DateTime<Utc> {
+        let next = timestamp.timestamp().div_euclid(Self::HOUR) + 1;
         DateTime::from_timestamp(next * Self::HOUR, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 }

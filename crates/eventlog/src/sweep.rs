@@ -9,7 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{
-    Bucket, Insertion, Log, StoreError, StoreResult, counts::more, deadline::Deadline, pulse::Database,
+    Bucket, DatabaseError, DatabaseResult, EventLog, Insertion, counts::increment, database_health::Database,
+    deadline::Deadline,
 };
 
 /// How much further back than to where the sweep before ended: clocks of instances differ, and DynamoDB's index is
@@ -20,7 +21,7 @@ const BATCH: usize = 100;
 
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Swept {
+pub struct SweepReport {
     /// Events that it looked at.
     pub seen: u64,
     /// Events that lacked their row and have it now.
@@ -29,21 +30,25 @@ pub struct Swept {
     pub unreadable: u64,
 }
 
-impl Log {
+impl EventLog {
     /// Completes what was recorded before `now` less the grace, from where the last sweep ended, or from `from`.
     ///
     /// # Errors
     ///
     /// A database does not answer; what was done stays done, and the next sweep begins where this one did.
-    pub async fn sweep(&self, now: DateTime<Utc>, from: Option<DateTime<Utc>>) -> StoreResult<Swept> {
+    pub async fn sweep(
+        &self,
+        now: DateTime<Utc>,
+        from: Option<DateTime<Utc>>,
+    ) -> DatabaseResult<SweepReport> {
         let until =
             TimeDelta::from_std(self.limits.grace).ok().and_then(|grace| now.checked_sub_signed(grace));
-        let until = until.ok_or_else(|| StoreError::Refused("the time is out of bounds".to_owned()))?;
+        let until = until.ok_or_else(|| DatabaseError::Refused("the time is out of bounds".to_owned()))?;
         let mut from = match from {
             Some(from) => from,
             None => self.sql(|| self.metadata.swept_until()).await? - OVERLAP,
         };
-        let mut swept = Swept::default();
+        let mut swept = SweepReport::default();
         while from < until {
             let to = Bucket::end(from).min(until);
             for bucket in Bucket::at(from) {
@@ -60,8 +65,8 @@ impl Log {
         bucket: Bucket,
         from: DateTime<Utc>,
         to: DateTime<Utc>,
-        swept: &mut Swept,
-    ) -> StoreResult<()> {
+        swept: &mut SweepReport,
+    ) -> DatabaseResult<()> {
         let mut page = None;
         loop {
             let seen = self.dynamo(|| self.details.recorded(bucket, from, to, page.clone())).await?;
@@ -80,7 +85,7 @@ impl Log {
     }
 
     /// Gives one event its row.
-    async fn complete(&self, id: Uuid, swept: &mut Swept) -> StoreResult<()> {
+    async fn complete(&self, id: Uuid, swept: &mut SweepReport) -> DatabaseResult<()> {
         let Some(event) = self.dynamo(|| self.details.event(id)).await? else {
             self.unreadable(id, "it says too little to make one of", swept);
             return Ok(());
@@ -88,7 +93,7 @@ impl Log {
         match self.sql(|| self.metadata.insert(&event.metadata)).await {
             Ok(Insertion::New) => {
                 swept.completed += 1;
-                more(&self.counts.completed);
+                increment(&self.counts.completed);
                 log::info!(event_id:% = id; "an event got the row that it lacked");
                 Ok(())
             }
@@ -103,22 +108,22 @@ impl Log {
         }
     }
 
-    fn unreadable(&self, id: Uuid, why: &str, swept: &mut Swept) {
+    fn unreadable(&self, id: Uuid, why: &str, swept: &mut SweepReport) {
         swept.unreadable += 1;
-        more(&self.counts.unreadable);
+        increment(&self.counts.unreadable);
         log::error!(event_id:% = id; "an item has no row, and gets none: {why}");
     }
 
-    async fn sql<T, C>(&self, call: impl Fn() -> C + Send) -> StoreResult<T>
+    async fn sql<T, C>(&self, call: impl Fn() -> C + Send) -> DatabaseResult<T>
     where
-        C: Future<Output = StoreResult<T>> + Send,
+        C: Future<Output = DatabaseResult<T>> + Send,
     {
         self.ask(Deadline::after(self.limits.timeout), Database::Metadata, call).await
     }
 
-    async fn dynamo<T, C>(&self, call: impl Fn() -> C + Send) -> StoreResult<T>
+    async fn dynamo<T, C>(&self, call: impl Fn() -> C + Send) -> DatabaseResult<T>
     where
-        C: Future<Output = StoreResult<T>> + Send,
+        C: Future<Output = DatabaseResult<T>> + Send,
     {
         self.ask(Deadline::after(self.limits.timeout), Database::Details, call).await
     }

@@ -1,4 +1,4 @@
-//! Writing to a ledger: the answer is what became of the event, as this instance read it.
+//! Writing to a table: the result is the decision about the event, as this instance read it.
 
 use std::{
     collections::HashMap,
@@ -11,90 +11,90 @@ use thiserror::Error;
 use tokio::{sync::oneshot, time::timeout};
 use uuid::Uuid;
 
-use super::{Fate, Fold, Ledger};
+use super::{Decision, EventSourcedTable, Projection};
 
-/// How long an event that Kafka has acknowledged may take to be read again.
+/// How long an event that Kafka has acknowledged may take to be read back.
 const READ_BACK: Duration = Duration::from_secs(5);
 
 /// Why an event is not known to be part of the state.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AppendError {
-    /// It is in the log, and void: the state had moved on. Look again, and decide anew.
+    /// The event is in the log, and rejected: the state had changed. Read the state again and decide anew.
     #[error("the state has changed meanwhile")]
-    Void,
-    /// The view has not reached the log's end yet; nothing was written.
+    Rejected,
+    /// The table has not reached the log's end yet; nothing was written.
     #[error("the state is not read yet")]
     Incomplete,
-    /// Kafka has acknowledged it, and it was not read again within that time: it is in the log, and part of the
-    /// state or void.
+    /// Kafka has acknowledged the event, and it was not read back within this time. It is in the log, and applied or
+    /// rejected.
     #[error("it is written, and was not read back within {0:?}")]
-    Unread(Duration),
-    /// It was not acknowledged.
+    NotReadBack(Duration),
+    /// The event was not acknowledged.
     #[error(transparent)]
-    Unpublished(#[from] PublishError),
+    Publish(#[from] PublishError),
 }
 
-impl<F: Fold> Ledger<F> {
-    /// Writes an event, and waits until this instance has taken in its first appearance in the log: a copy of it,
-    /// which a repeated write makes, changes nothing about the answer.
+impl<P: Projection> EventSourcedTable<P> {
+    /// Writes an event, and waits until this instance has read its first appearance in the log. A copy of the event,
+    /// which a repeated write makes, does not change the result.
     ///
     /// # Errors
     ///
-    /// It is void, or it is not known what became of it.
-    pub async fn append(&self, event: F::Event, context: &Context) -> Result<Envelope, AppendError> {
+    /// The event is rejected, or its outcome is not known.
+    pub async fn append(&self, event: P::Event, context: &Context) -> Result<Envelope, AppendError> {
         if !self.is_complete() {
             return Err(AppendError::Incomplete);
         }
         let envelope = self.producer.envelope(context, &event);
-        let fate = self.shared.awaited.register(envelope.id);
+        let pending = self.shared.pending.register(envelope.id);
         self.producer.send_enveloped(&envelope, event).await?;
-        match timeout(READ_BACK, fate.receiver()).await {
-            Ok(Ok(Fate::Valid)) => Ok(envelope),
-            Ok(Ok(Fate::Void)) => Err(AppendError::Void),
-            _ => Err(AppendError::Unread(READ_BACK)),
+        match timeout(READ_BACK, pending.decision()).await {
+            Ok(Ok(Decision::Applied)) => Ok(envelope),
+            Ok(Ok(Decision::Rejected)) => Err(AppendError::Rejected),
+            _ => Err(AppendError::NotReadBack(READ_BACK)),
         }
     }
 }
 
-/// Who waits for the fate of which event.
+/// The appends that wait for a decision, by the event's id.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Awaited(Arc<Mutex<HashMap<Uuid, oneshot::Sender<Fate>>>>);
+pub(super) struct PendingAppends(Arc<Mutex<HashMap<Uuid, oneshot::Sender<Decision>>>>);
 
-/// A wait, given up when dropped.
+/// An append that waits for its decision; dropped, it waits no more.
 #[derive(Debug)]
-pub(super) struct Wait {
+pub(super) struct PendingAppend {
     id: Uuid,
-    awaited: Awaited,
-    fate: oneshot::Receiver<Fate>,
+    all: PendingAppends,
+    decision: oneshot::Receiver<Decision>,
 }
 
-impl Awaited {
-    fn register(&self, id: Uuid) -> Wait {
-        let (sender, fate) = oneshot::channel();
-        self.waiting().insert(id, sender);
-        Wait { id, awaited: self.clone(), fate }
+impl PendingAppends {
+    fn register(&self, id: Uuid) -> PendingAppend {
+        let (sender, decision) = oneshot::channel();
+        self.lock().insert(id, sender);
+        PendingAppend { id, all: self.clone(), decision }
     }
 
-    /// The event has appeared; only the first time somebody is told.
-    pub(super) fn tell(&self, id: Uuid, fate: Fate) {
-        if let Some(waiting) = self.waiting().remove(&id) {
-            let _gone = waiting.send(fate);
+    /// The event was read. Only its first appearance resolves an append.
+    pub(super) fn resolve(&self, id: Uuid, decision: Decision) {
+        if let Some(pending) = self.lock().remove(&id) {
+            let _dropped = pending.send(decision);
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Uuid, oneshot::Sender<Fate>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, oneshot::Sender<Decision>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Wait {
-    async fn receiver(mut self) -> Result<Fate, oneshot::error::RecvError> {
-        (&mut self.fate).await
+impl PendingAppend {
+    async fn decision(mut self) -> Result<Decision, oneshot::error::RecvError> {
+        (&mut self.decision).await
     }
 }
 
-impl Drop for Wait {
+impl Drop for PendingAppend {
     fn drop(&mut self) {
-        self.awaited.waiting().remove(&self.id);
+        self.all.lock().remove(&self.id);
     }
 }

@@ -1,4 +1,4 @@
-//! Reads all of a topic's partitions from their beginning, without a group, into the replica.
+//! Reads all partitions of a topic from their beginning, without a group, into the replica.
 
 use std::{
     fmt::Display,
@@ -13,25 +13,25 @@ use log::{error, info, warn};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Fate, Fold, Shared, Unfit, Versioned, requirements};
+use super::{Decision, InvalidTopic, Projection, Shared, Versioned, requirements};
 
-/// The target of the line that each event gets that is taken in after the start.
+/// The log target of the line for each event that is read after the start.
 const TARGET: &str = "highwater::applied";
-/// How many records are taken in between two chances for others to look at the view.
-const AT_ONCE: usize = 512;
+/// How many records are applied under one lock; readers get a turn in between.
+const CHUNK: usize = 512;
 /// The most bytes of one fetch of one partition.
 const FETCH_MAX_BYTES: i32 = 1 << 20;
 
-/// Follows a topic.
-pub(super) struct Follower<F: Fold> {
-    shared: Arc<Shared<F>>,
+/// The follower of a topic.
+pub(super) struct Follower<P: Projection> {
+    shared: Arc<Shared<P>>,
     cluster: Arc<Cluster>,
     registry: Arc<StatusRegistry>,
-    topic: TypedTopic<F::Event>,
+    topic: TypedTopic<P::Event>,
     stop: CancellationToken,
 }
 
-impl<F: Fold> Clone for Follower<F> {
+impl<P: Projection> Clone for Follower<P> {
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
@@ -43,27 +43,27 @@ impl<F: Fold> Clone for Follower<F> {
     }
 }
 
-impl<F: Fold> Follower<F> {
-    pub(super) fn new(topic: &TypedTopic<F::Event>, shared: Arc<Shared<F>>, stop: CancellationToken) -> Self {
+impl<P: Projection> Follower<P> {
+    pub(super) fn new(topic: &TypedTopic<P::Event>, shared: Arc<Shared<P>>, stop: CancellationToken) -> Self {
         let kafka = topic.kafka();
         let (cluster, registry) = (Arc::clone(kafka.cluster()), Arc::clone(kafka.registry()));
         Self { shared, cluster, registry, topic: topic.clone(), stop }
     }
 
-    /// Follows all partitions until it is told to stop, or the topic is unfit.
-    pub(super) async fn follow_all(self, unfit: watch::Sender<Option<Unfit>>) {
+    /// Follows all partitions until it is stopped, or the topic is invalid.
+    pub(super) async fn follow_all(self, invalid: watch::Sender<Option<InvalidTopic>>) {
         let stop = self.stop.clone();
         tokio::select! {
             () = stop.cancelled() => {}
             ended = self.followed() => {
                 let ControlFlow::Break(found) = ended else { return };
-                unfit.send_replace(Some(found));
+                invalid.send_replace(Some(found));
             }
         }
     }
 
-    async fn followed(self) -> ControlFlow<Unfit> {
-        self.fit().await?;
+    async fn followed(self) -> ControlFlow<InvalidTopic> {
+        self.check_topic().await?;
         let mut partitions = JoinSet::new();
         for partition in 0..self.topic.config().partitions {
             let follower = self.clone();
@@ -76,14 +76,14 @@ impl<F: Fold> Follower<F> {
         }
         match partitions.join_next().await {
             Some(Ok(found)) => ControlFlow::Break(found),
-            // A view that lacks a partition is none: the process has to begin anew.
-            Some(Err(panic)) => ControlFlow::Break(self.unfit(format!("following it broke down: {panic}"))),
+            // A table without a partition is wrong: the process has to start again.
+            Some(Err(panic)) => ControlFlow::Break(self.invalid(format!("following it broke down: {panic}"))),
             None => ControlFlow::Continue(()),
         }
     }
 
-    /// Waits until the topic is known, and looks whether it is fit.
-    async fn fit(&self) -> ControlFlow<Unfit> {
+    /// Waits until the topic is known, and checks that it can keep state.
+    async fn check_topic(&self) -> ControlFlow<InvalidTopic> {
         let name = self.topic.handle().name();
         let part = format!("checking topic {name}");
         let partitions = self.topic.config().partitions as usize;
@@ -95,7 +95,7 @@ impl<F: Fold> Follower<F> {
                     self.registry.withdraw(&part);
                     return match checked {
                         Ok(()) => ControlFlow::Continue(()),
-                        Err(unfit) => ControlFlow::Break(unfit),
+                        Err(invalid) => ControlFlow::Break(invalid),
                     };
                 }
                 Err(error) => {
@@ -106,9 +106,9 @@ impl<F: Fold> Follower<F> {
         }
     }
 
-    /// Reads one partition for ever; returns where its beginning is gone, or where it has what cannot be part of
-    /// this view.
-    async fn follow(&self, partition: i32, part: &str) -> Unfit {
+    /// Reads one partition for ever. Returns where the beginning of its log is gone, or where it has a record that
+    /// this instance cannot apply.
+    async fn follow(&self, partition: i32, part: &str) -> InvalidTopic {
         let topic = Arc::clone(self.topic.handle().name());
         let mut reader =
             Reader::new(Arc::clone(&self.cluster), Arc::clone(&topic), partition, FETCH_MAX_BYTES);
@@ -119,66 +119,66 @@ impl<F: Fold> Follower<F> {
                 Ok(fetched) => {
                     backoff = Backoff::new();
                     self.registry.succeeded(part);
-                    for some in fetched.records.chunks(AT_ONCE) {
-                        if let Err(reason) = self.take_in(some) {
-                            return self.unfit(reason);
+                    for chunk in fetched.records.chunks(CHUNK) {
+                        if let Err(reason) = self.apply(chunk) {
+                            return self.invalid(reason);
                         }
                         tokio::task::yield_now().await;
                     }
                     position = fetched.next;
-                    let was_complete = self.shared.places.is_complete();
-                    self.shared.places.moved(partition, &fetched);
-                    if !was_complete && self.shared.places.is_complete() {
-                        info!("topic {topic} is read to its end: the view is complete");
+                    let was_complete = self.shared.progress.is_complete();
+                    self.shared.progress.moved(partition, &fetched);
+                    if !was_complete && self.shared.progress.is_complete() {
+                        info!("topic {topic} is read to its end: the table is complete");
                     }
                 }
                 Err(ReadError::OutOfRange) => {
                     let reason = format!(
                         "partition {partition} has nothing at offset {position}: records were deleted"
                     );
-                    return self.unfit(reason);
+                    return self.invalid(reason);
                 }
                 Err(error @ ReadError::TopicRecreated) => {
-                    return self.unfit(format!("{error}: what was in it is gone"));
+                    return self.invalid(format!("{error}: what was in it is gone"));
                 }
                 Err(error @ ReadError::Undecodable(_)) => {
                     let reason = format!("cannot go on at offset {position}: {error}");
                     error!("following {topic}/{partition} stands still: {reason}");
-                    self.trouble(partition, part, &reason);
+                    self.failed(partition, part, &reason);
                     backoff.wait().await;
                 }
                 Err(error @ ReadError::Transient(_)) => {
-                    self.trouble(partition, part, &error);
+                    self.failed(partition, part, &error);
                     backoff.wait().await;
                 }
             }
         }
     }
 
-    fn trouble(&self, partition: i32, part: &str, error: &dyn Display) {
-        self.shared.places.stands_still(partition, error);
+    fn failed(&self, partition: i32, part: &str, error: &dyn Display) {
+        self.shared.progress.failed(partition, error);
         self.registry.failed(part, error);
     }
 
-    fn unfit(&self, reason: String) -> Unfit {
-        Unfit { topic: self.topic.handle().name().to_string(), reason }
+    fn invalid(&self, reason: String) -> InvalidTopic {
+        InvalidTopic { topic: self.topic.handle().name().to_string(), reason }
     }
 
-    /// Takes records into the view. What is no event is nothing, in every instance alike.
+    /// Applies records. Every instance skips a record that is no event.
     ///
     /// # Errors
     ///
-    /// Why the view would not be that of every instance: what is written by the contract (it has an envelope) is to
-    /// count for all, and cannot count here.
-    fn take_in(&self, records: &[Record]) -> Result<(), String> {
-        let live = self.shared.places.is_complete();
+    /// The reason why this instance would differ from the others: a record with an envelope counts for all of them, and
+    /// cannot be applied here.
+    fn apply(&self, records: &[Record]) -> Result<(), String> {
+        let live = self.shared.progress.is_complete();
         let mut replica = self.shared.replica.write().unwrap_or_else(PoisonError::into_inner);
         for record in records {
             let envelope = Envelope::read(record);
-            if let Some(envelope) = envelope.as_ref().filter(|envelope| is_newer::<F::Event>(envelope)) {
+            if let Some(envelope) = envelope.as_ref().filter(|envelope| is_newer::<P::Event>(envelope)) {
                 return Err(newer(record, envelope));
             }
-            let event = match F::Event::read(record) {
+            let event = match P::Event::read(record) {
                 Ok(event) => event,
                 Err(malformed) => {
                     let (topic, partition, offset) =
@@ -187,32 +187,32 @@ impl<F: Fold> Follower<F> {
                     continue;
                 }
             };
-            let home = replica.home(&event);
+            let home = replica.partition_of(&event);
             if envelope.is_some() && home != record.partition {
                 return Err(misplaced(record, home, self.topic.config().partitions));
             }
-            let fate = replica.admit(record.partition, event);
+            let decision = replica.apply(record.partition, event);
             if let Some(envelope) = envelope {
                 if live {
-                    self.tell(record, &envelope, fate);
+                    self.log(record, &envelope, decision);
                 }
-                self.shared.awaited.tell(envelope.id, fate);
+                self.shared.pending.resolve(envelope.id, decision);
             }
         }
         Ok(())
     }
 
-    fn tell(&self, record: &Record, envelope: &Envelope, fate: Fate) {
+    fn log(&self, record: &Record, envelope: &Envelope, decision: Decision) {
         let correlation = envelope.correlation_id.as_deref().unwrap_or_default();
-        let said = match fate {
-            Fate::Valid => "applied",
-            Fate::Void => "void",
+        let outcome = match decision {
+            Decision::Applied => "applied",
+            Decision::Rejected => "rejected",
         };
         info!(
             target: TARGET,
             topic = self.topic.handle().name().as_ref(), eventId:% = envelope.id, eventType = envelope.event_type.as_str(),
             correlationId = correlation, partition = record.partition, offset = record.offset;
-            "{said}"
+            "{outcome}"
         );
     }
 }
@@ -221,7 +221,7 @@ fn is_newer<E: Versioned>(envelope: &Envelope) -> bool {
     !E::TYPES.contains(&envelope.event_type.as_str()) || envelope.schema_version > E::SCHEMA_VERSION
 }
 
-/// What a newer program makes of it is not known here: a state without it would be another.
+/// A newer program knows how to apply the event; the state without it would be wrong.
 fn newer(record: &Record, envelope: &Envelope) -> String {
     let Record { partition, offset, .. } = record;
     let Envelope { event_type, schema_version, .. } = envelope;
@@ -231,7 +231,7 @@ fn newer(record: &Record, envelope: &Envelope) -> String {
     )
 }
 
-/// An instance counted other partitions: what it was told had happened is nothing here.
+/// Another instance counted other partitions: an event that it saw applied would be rejected here.
 fn misplaced(record: &Record, home: i32, partitions: i32) -> String {
     let (partition, offset) = (record.partition, record.offset);
     format!(

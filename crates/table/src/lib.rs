@@ -1,19 +1,19 @@
-//! State by the log: a view that every instance folds from the whole of a topic, and writes that the log's
-//! order decides.
+//! State in the log: every instance builds the same table from a whole topic, and the order of the log decides
+//! which writes count.
 //!
 //! ```text
-//! append(event, version) ─▶ producer ═▶ topic ═▶ follower of each partition ─▶ Replica: valid or void
+//! append(event, version) ─▶ producer ═▶ topic ═▶ follower of each partition ─▶ Replica: applied or rejected
 //!          ▲                                                                        │
-//!          └─────────── valid or void: the first appearance of this event ◀─────────┘
+//!          └──────────────── the decision about this event's first appearance ◀────┘
 //! ```
 //!
-//! An event says which version of its entity it makes. It is valid where that version is the next one when its
-//! turn comes in the log, and void otherwise: of any number of events that were written on the same view, the
-//! first in the log is valid. Each instance reads the same log, and comes to the same answer.
+//! An event names the version of its entity that it makes. It is applied where that version is the next one when the
+//! log is read, and rejected otherwise. Of any number of events that were written on the same state, the first in the
+//! log is applied. Each instance reads the same log and makes the same decisions.
 //!
-//! It rests on what does not change below it: each entity's events are in one partition, so the number of
-//! partitions is fixed and compaction is off; nothing is ever deleted; what is acknowledged is never lost
-//! (acks=all, no unclean election). [`Ledger::start`] checks what can be checked.
+//! This holds because the layers below do not change: each entity's events are in one partition, so the number of
+//! partitions is fixed and compaction is off; nothing is ever deleted; an acknowledged event is never lost (acks=all,
+//! no unclean election). [`EventSourcedTable::start`] checks what can be checked.
 
 #![forbid(unsafe_code)]
 
@@ -35,90 +35,90 @@ use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use append::AppendError;
-use append::Awaited;
+use append::PendingAppends;
 use follower::Follower;
-pub use replica::{Fate, Fold, Replica, Versioned};
-pub use requirements::Unfit;
-pub use status::{FollowedPartition, LedgerStatus};
+pub use replica::{Decision, Projection, Replica, Versioned};
+pub use requirements::InvalidTopic;
+pub use status::{TablePartition, TableStatus};
 
-use status::Places;
+use status::Progress;
 
-/// A view of a whole topic, kept by this instance, and the way to write to it.
-pub struct Ledger<F: Fold> {
-    shared: Arc<Shared<F>>,
-    topic: TypedTopic<F::Event>,
-    producer: TypedProducer<F::Event>,
+/// The state of a whole topic, kept by this instance, and the way to write to it.
+pub struct EventSourcedTable<P: Projection> {
+    shared: Arc<Shared<P>>,
+    topic: TypedTopic<P::Event>,
+    producer: TypedProducer<P::Event>,
     ends: EndOffsets,
     stop: CancellationToken,
     following: JoinSet<()>,
-    fitness: watch::Receiver<Option<Unfit>>,
+    invalid: watch::Receiver<Option<InvalidTopic>>,
 }
 
-/// What the followers of all partitions share.
-struct Shared<F: Fold> {
-    replica: RwLock<Replica<F>>,
-    awaited: Awaited,
-    places: Places,
+/// The state that the followers of all partitions share.
+struct Shared<P: Projection> {
+    replica: RwLock<Replica<P>>,
+    pending: PendingAppends,
+    progress: Progress,
 }
 
-impl<F: Fold> Ledger<F> {
-    /// Follows the topic from its beginning, in exactly so many partitions as the configuration says: more are
-    /// ignored. [`Ledger::unfit`] tells when the topic cannot be used.
+impl<P: Projection> EventSourcedTable<P> {
+    /// Follows the topic from its beginning, in exactly as many partitions as `config` says; further partitions are
+    /// ignored. [`EventSourcedTable::invalid_topic`] resolves when the topic cannot be used.
     pub fn start(kafka: &Kafka, config: TopicConfig, producer: ProducerConfig) -> Self {
         let partitions = config.partitions;
-        let topic = kafka.topic::<F::Event>(config).with_max_partitions(partitions as usize);
+        let topic = kafka.topic::<P::Event>(config).with_max_partitions(partitions as usize);
         let producer = topic.producer(producer);
         let shared = Arc::new(Shared {
             replica: RwLock::new(Replica::new(partitions as usize)),
-            awaited: Awaited::default(),
-            places: Places::new(topic.handle().name(), partitions),
+            pending: PendingAppends::default(),
+            progress: Progress::new(topic.handle().name(), partitions),
         });
         let ends = EndOffsets::new(kafka.cluster(), topic.handle().name(), partitions);
         let stop = CancellationToken::new();
-        let (unfit, fitness) = watch::channel(None);
+        let (found_invalid, invalid) = watch::channel(None);
         let mut following = JoinSet::new();
         let follower = Follower::new(&topic, Arc::clone(&shared), stop.clone());
-        following.spawn(follower.follow_all(unfit));
-        Self { shared, topic, producer, ends, stop, following, fitness }
+        following.spawn(follower.follow_all(found_invalid));
+        Self { shared, topic, producer, ends, stop, following, invalid }
     }
 
-    /// Looks at the view, which stands still meanwhile.
-    pub fn read<T>(&self, look: impl FnOnce(&F) -> T) -> T {
-        look(self.shared.replica.read().unwrap_or_else(PoisonError::into_inner).view())
+    /// Reads the state, which does not change meanwhile.
+    pub fn read<T>(&self, read: impl FnOnce(&P) -> T) -> T {
+        read(self.shared.replica.read().unwrap_or_else(PoisonError::into_inner).projection())
     }
 
-    /// The topic that it is folded from.
-    pub fn topic(&self) -> &TypedTopic<F::Event> {
+    /// The topic that the table reads.
+    pub fn topic(&self) -> &TypedTopic<P::Event> {
         &self.topic
     }
 
-    /// What it writes through.
-    pub fn producer(&self) -> &TypedProducer<F::Event> {
+    /// The producer that the table writes through.
+    pub fn producer(&self) -> &TypedProducer<P::Event> {
         &self.producer
     }
 
-    /// How far the view is.
-    pub fn status(&self) -> LedgerStatus {
+    /// How far the table has read the topic.
+    pub fn status(&self) -> TableStatus {
         let replica = self.shared.replica.read().unwrap_or_else(PoisonError::into_inner);
-        self.shared.places.status(&replica)
+        self.shared.progress.status(&replica)
     }
 
-    /// Whether the view has been as far as the log's end since the start: what it says is no more out of date
-    /// than a reader of the log is.
+    /// Whether the table has reached the end of the log once since the start. From then on it is as current as any
+    /// reader of the log.
     pub fn is_complete(&self) -> bool {
-        self.shared.places.is_complete()
+        self.shared.progress.is_complete()
     }
 
-    /// Waits until the view has everything that was acknowledged before this was called, and can be read.
+    /// Waits until the table has every event that was acknowledged and can be read at the time of the call.
     ///
     /// # Errors
     ///
-    /// It has not within twice as long as any one call to a broker may take: a partition is away, as a rule.
-    pub async fn abreast(&self) -> Result<(), TransientError> {
+    /// The table has not read so far within twice the request time-out: as a rule a partition has no leader.
+    pub async fn caught_up(&self) -> Result<(), TransientError> {
         let topic = self.topic.handle().name();
         let reached = async {
             let ends = self.ends.now().await.map_err(|error| error.to_string())?;
-            self.shared.places.reached(&ends).await;
+            self.shared.progress.reached(&ends).await;
             Ok(())
         };
         let within = self.topic.kafka().cluster().request_timeout() * 2;
@@ -128,43 +128,43 @@ impl<F: Fold> Ledger<F> {
         )
     }
 
-    /// Resolves when the topic turns out not to be fit to keep state in; never, while it is.
-    pub async fn unfit(&self) -> Unfit {
-        let mut fitness = self.fitness.clone();
-        match fitness.wait_for(Option::is_some).await.map(|unfit| unfit.clone()) {
-            Ok(Some(unfit)) => unfit,
+    /// Resolves when the topic turns out to be unable to keep state; never, as long as it is able.
+    pub async fn invalid_topic(&self) -> InvalidTopic {
+        let mut invalid = self.invalid.clone();
+        match invalid.wait_for(Option::is_some).await.map(|invalid| invalid.clone()) {
+            Ok(Some(invalid)) => invalid,
             _ => std::future::pending().await,
         }
     }
 
-    /// Takes no more writes, waits for those under way, and reads no further.
+    /// Refuses further writes, waits for those in flight, and stops reading.
     pub async fn stop(&self) {
         self.producer.close().await;
         self.stop.cancel();
     }
 }
 
-/// A ledger of anything, for who asks how far it is.
-pub trait Followed: Send + Sync + 'static {
-    /// How far the view is.
-    fn status(&self) -> LedgerStatus;
+/// The status of a table, whatever its projection.
+pub trait TableStatusSource: Send + Sync + 'static {
+    /// How far the table has read its topic.
+    fn status(&self) -> TableStatus;
 }
 
-impl<F: Fold> Followed for Ledger<F> {
-    fn status(&self) -> LedgerStatus {
-        Ledger::status(self)
+impl<P: Projection> TableStatusSource for EventSourcedTable<P> {
+    fn status(&self) -> TableStatus {
+        EventSourcedTable::status(self)
     }
 }
 
-impl<F: Fold> Drop for Ledger<F> {
+impl<P: Projection> Drop for EventSourcedTable<P> {
     fn drop(&mut self) {
         self.stop.cancel();
         self.following.detach_all();
     }
 }
 
-impl<F: Fold> fmt::Debug for Ledger<F> {
+impl<P: Projection> fmt::Debug for EventSourcedTable<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger").field("topic", &self.topic).finish_non_exhaustive()
+        f.debug_struct("EventSourcedTable").field("topic", &self.topic).finish_non_exhaustive()
     }
 }

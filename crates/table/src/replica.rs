@@ -1,93 +1,93 @@
-//! What one instance makes of the log, without Kafka: a pure function of the partitions' records.
+//! The state of one instance, without Kafka: a pure function of the partitions' records.
 
 use highwater_kafka::{Event as _, Payload, partition_for_key};
 
-/// An event that says which version of its entity it makes, the first being 1.
+/// An event that names the version of its entity that it makes; the first version is 1.
 pub trait Versioned: Payload {
-    /// Its types, all of them, as [`Event::event_type`](highwater_kafka::Event::event_type) names them. A record whose
-    /// envelope names another was written by a newer program: whoever passes it over has another state.
+    /// All event types, as [`Event::event_type`](highwater_kafka::Event::event_type) names them. A record with another
+    /// type was written by a newer program: an instance that skipped it would have another state.
     const TYPES: &'static [&'static str];
 
-    /// That version.
+    /// The version that the event makes.
     fn version(&self) -> u64;
 }
 
-/// A view that events are folded into.
+/// The state that a table builds from events.
 ///
-/// Partitions are read at a pace of their own, so what becomes of an event may depend only on events of the same
-/// key: then every instance comes to the same view.
-pub trait Fold: Default + Send + Sync + 'static {
-    /// What it is folded from.
+/// Partitions are read independently, so the outcome of an event may depend only on events with the same key. Then
+/// every instance builds the same state.
+pub trait Projection: Default + Send + Sync + 'static {
+    /// The event that the state is built from.
     type Event: Versioned;
 
-    /// The version of the entity that the event is about: how many of its events were valid so far.
+    /// The version of the event's entity: the number of its events that were applied so far.
     fn version_of(&self, event: &Self::Event) -> u64;
 
-    /// Takes in an event that makes the next version of its entity. False where the state does not allow it: it
-    /// is void, and nothing has changed.
+    /// Applies an event that makes the next version of its entity. Returns false, and changes nothing, where the
+    /// state does not allow the event: it is rejected.
     fn apply(&mut self, event: Self::Event) -> bool;
 
-    /// About how many bytes of memory it takes, counted on by [`Fold::apply`].
+    /// About how many bytes of memory the state takes.
     fn bytes(&self) -> usize;
 }
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    /// It is part of the state.
-    Valid,
-    /// It was written on a state that was no longer: it counts for nothing, everywhere and for ever.
-    Void,
+pub enum Decision {
+    /// The event is part of the state.
+    Applied,
+    /// The event was written on an older state. It counts for nothing, in every instance and for ever.
+    Rejected,
 }
 
-/// The view of one instance.
+/// The state of one instance.
 #[derive(Debug, Default)]
-pub struct Replica<F> {
-    view: F,
+pub struct Replica<P> {
+    projection: P,
     partitions: usize,
     applied: u64,
-    void: u64,
+    rejected: u64,
 }
 
-impl<F: Fold> Replica<F> {
-    /// An empty view of a topic of so many partitions.
+impl<P: Projection> Replica<P> {
+    /// An empty state of a topic with this number of partitions.
     pub fn new(partitions: usize) -> Self {
-        Self { view: F::default(), partitions, applied: 0, void: 0 }
+        Self { projection: P::default(), partitions, applied: 0, rejected: 0 }
     }
 
-    /// Takes in the next event of a partition's log.
+    /// Applies the next event of a partition's log.
     ///
-    /// The rule, in whole: an event is void unless it is in the partition of its key, makes the version after the
-    /// current one, and is allowed by the state. A copy of a valid event is void by its version.
-    pub fn admit(&mut self, partition: i32, event: F::Event) -> Fate {
-        let at_home = self.home(&event) == partition;
-        let is_next = self.view.version_of(&event).checked_add(1) == Some(event.version());
-        if at_home && is_next && self.view.apply(event) {
+    /// The whole rule: an event is rejected unless it is in the partition of its key, makes the version after the
+    /// current one, and is allowed by the state. A copy of an applied event is rejected by its version.
+    pub fn apply(&mut self, partition: i32, event: P::Event) -> Decision {
+        let is_in_place = self.partition_of(&event) == partition;
+        let is_next = self.projection.version_of(&event).checked_add(1) == Some(event.version());
+        if is_in_place && is_next && self.projection.apply(event) {
             self.applied += 1;
-            Fate::Valid
+            Decision::Applied
         } else {
-            self.void += 1;
-            Fate::Void
+            self.rejected += 1;
+            Decision::Rejected
         }
     }
 
-    /// The partition of an event's key: the only one in which it counts.
-    pub fn home(&self, event: &F::Event) -> i32 {
+    /// The partition of the event's key, the only one in which the event can be applied.
+    pub fn partition_of(&self, event: &P::Event) -> i32 {
         partition_for_key(event.key().as_bytes(), self.partitions)
     }
 
     /// The state.
-    pub fn view(&self) -> &F {
-        &self.view
+    pub fn projection(&self) -> &P {
+        &self.projection
     }
 
-    /// How many events were valid.
+    /// The number of events that were applied.
     pub fn applied(&self) -> u64 {
         self.applied
     }
 
-    /// How many events were void.
-    pub fn void(&self) -> u64 {
-        self.void
+    /// The number of events that were rejected.
+    pub fn rejected(&self) -> u64 {
+        self.rejected
     }
 }

@@ -1,4 +1,4 @@
-//! What a topic must be to keep state in: nothing in it may ever change place or go away.
+//! The requirements on a topic that keeps state: no record in it may ever move or be deleted.
 
 use std::sync::Arc;
 
@@ -9,31 +9,32 @@ use thiserror::Error;
 /// Why a topic cannot keep state.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("topic {topic} cannot keep state: {reason}")]
-pub struct Unfit {
+#[non_exhaustive]
+pub struct InvalidTopic {
     /// The topic.
     pub topic: String,
-    /// What is wrong, and what to do.
+    /// The fault, and what to do about it.
     pub reason: String,
 }
 
-/// Why nothing is known of it yet.
+/// Why the topic cannot be checked now.
 #[derive(Debug, Error)]
 pub(super) enum CheckError {
-    /// Of the topic and its settings.
+    /// The topic or its settings cannot be read.
     #[error("{}", .0.explained())]
     Unknown(#[from] WireError),
-    /// Of what is in it.
+    /// Its records cannot be read.
     #[error(transparent)]
-    Unread(#[from] ReadError),
+    NotReadBack(#[from] ReadError),
 }
 
-/// Looks whether the topic can keep state in so many partitions.
+/// Checks that the topic can keep state in this number of partitions.
 pub(super) async fn check(
     cluster: &Arc<Cluster>,
     topic: &Arc<str>,
     partitions: usize,
-) -> Result<Result<(), Unfit>, CheckError> {
-    let unfit = |reason| Unfit { topic: topic.to_string(), reason };
+) -> Result<Result<(), InvalidTopic>, CheckError> {
+    let invalid = |reason| InvalidTopic { topic: topic.to_string(), reason };
     let mut connection = cluster.connect().await?;
     let layout = describe(&mut connection, topic).await?;
     let settings = match settings(&mut connection, topic).await {
@@ -45,17 +46,17 @@ pub(super) async fn check(
             );
             Vec::new()
         }
-        // Whatever else is wrong passes; until then nobody knows whether the state is safe.
+        // Any other error is transient; until the topic is checked, the state may be unsafe.
         Err(error) => return Err(error.into()),
     };
-    if let Err(reason) = judge(layout.partitions, partitions, &settings) {
-        return Ok(Err(unfit(reason)));
+    if let Err(reason) = check_settings(layout.partitions, partitions, &settings) {
+        return Ok(Err(invalid(reason)));
     }
-    // More partitions do not count, but whoever wrote to one counts it.
+    // Further partitions are not read, but a writer that is set to more of them may have used one.
     for partition in partitions..layout.partitions {
         let mut reader = Reader::new(Arc::clone(cluster), Arc::clone(topic), partition as i32, 1);
         if !reader.range().await?.is_empty() {
-            return Ok(Err(unfit(format!(
+            return Ok(Err(invalid(format!(
                 "partition {partition} has records, and the table is set to {partitions} partitions: they were written with a \
                  higher number. Set it to what the topic began with, in all instances; records there that are nobody's \
                  can be deleted (kafka-delete-records)"
@@ -65,14 +66,14 @@ pub(super) async fn check(
     Ok(Ok(()))
 }
 
-/// Whether this user may not read settings, which no waiting mends.
+/// Whether this user may not read settings. Waiting does not help then.
 fn is_forbidden(error: &WireError) -> bool {
     use ResponseError::{ClusterAuthorizationFailed, TopicAuthorizationFailed};
     matches!(error.code(), Some(TopicAuthorizationFailed | ClusterAuthorizationFailed))
 }
 
-/// By its settings, as `DescribeConfigs` tells them.
-fn judge(has: usize, needs: usize, settings: &[(String, String)]) -> Result<(), String> {
+/// Checks the number of partitions and the settings that `DescribeConfigs` returned.
+fn check_settings(has: usize, needs: usize, settings: &[(String, String)]) -> Result<(), String> {
     if has < needs {
         return Err(format!(
             "it has {has} partitions, and the table is set to {needs}. Partitions cannot be added to state: \

@@ -1,4 +1,4 @@
-//! How far the view of each partition is.
+//! How far the table has read each partition.
 
 use std::sync::Arc;
 
@@ -7,112 +7,114 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Fold, Replica};
+use super::{Projection, Replica};
 
-/// A ledger at one moment.
+/// The state of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct LedgerStatus {
-    /// The topic that it is folded from.
+#[non_exhaustive]
+pub struct TableStatus {
+    /// The topic that the table reads.
     pub topic: String,
-    /// Whether the view has been as far as the log's end since the start.
+    /// Whether the table has reached the end of the log once since the start.
     pub complete: bool,
     /// Events that are part of the state.
-    pub valid: u64,
+    pub applied: u64,
     /// Events that count for nothing.
-    pub void: u64,
-    /// About how many bytes of memory the view takes.
+    pub rejected: u64,
+    /// About how many bytes of memory the table takes.
     pub bytes: usize,
     /// The partitions.
-    pub partitions: Vec<FollowedPartition>,
+    pub partitions: Vec<TablePartition>,
 }
 
-/// A partition of a ledger's topic.
+/// A partition of a table's topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct FollowedPartition {
+#[non_exhaustive]
+pub struct TablePartition {
     /// Its number.
     pub partition: i32,
-    /// The next offset to be read.
+    /// The next offset to read.
     pub position: i64,
-    /// The end of the log as last seen, with what an open transaction holds back.
+    /// The end of the log as last seen; records of an open transaction count.
     pub end: i64,
-    /// Why it stands still, while it does.
+    /// The error that keeps the table from reading on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// Where each partition's follower is.
+/// How far the follower of each partition is.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Progress {
     topic: Arc<str>,
-    places: Vec<watch::Sender<Place>>,
+    partitions: Vec<watch::Sender<PartitionProgress>>,
 }
 
 #[derive(Debug, Default)]
-struct Place {
+struct PartitionProgress {
     position: i64,
     end: i64,
-    /// Whether the log's end has been reached once.
-    seen: bool,
+    /// Whether the follower has reached the log's end once.
+    reached_end: bool,
     error: Option<String>,
 }
 
-impl Places {
+impl Progress {
     pub(super) fn new(topic: &Arc<str>, partitions: i32) -> Self {
-        let places = (0..partitions).map(|_| watch::Sender::new(Place::default())).collect();
-        Self { topic: Arc::clone(topic), places }
+        let partitions = (0..partitions).map(|_| watch::Sender::new(PartitionProgress::default())).collect();
+        Self { topic: Arc::clone(topic), partitions }
     }
 
-    /// A fetch has been taken in.
+    /// Notes that the records of a fetch are applied.
     pub(super) fn moved(&self, partition: i32, fetched: &Fetched) {
-        self.change(partition, |place| {
-            (place.position, place.end, place.error) = (fetched.next, fetched.end, None);
-            // What an open transaction holds back is for nobody to read.
-            place.seen |= fetched.next >= fetched.stable;
+        self.change(partition, |progress| {
+            (progress.position, progress.end, progress.error) = (fetched.next, fetched.end, None);
+            // Nobody can read beyond the last stable offset while a transaction is open.
+            progress.reached_end |= fetched.next >= fetched.stable;
         });
     }
 
-    /// It does not go on.
-    pub(super) fn stands_still(&self, partition: i32, error: &dyn std::fmt::Display) {
-        self.change(partition, |place| place.error = Some(error.to_string()));
+    /// Notes why a partition cannot be read.
+    pub(super) fn failed(&self, partition: i32, error: &dyn std::fmt::Display) {
+        self.change(partition, |progress| progress.error = Some(error.to_string()));
     }
 
     pub(super) fn is_complete(&self) -> bool {
-        self.places.iter().all(|place| place.borrow().seen)
+        self.partitions.iter().all(|progress| progress.borrow().reached_end)
     }
 
     /// Waits until each partition has been read to its offset of these.
     pub(super) async fn reached(&self, ends: &[i64]) {
-        for (place, end) in self.places.iter().zip(ends) {
-            // The sender lives as long as this does.
-            let _ = place.subscribe().wait_for(|place| place.position >= *end).await;
+        for (progress, end) in self.partitions.iter().zip(ends) {
+            // The sender lives as long as `self`.
+            let _ = progress.subscribe().wait_for(|progress| progress.position >= *end).await;
         }
     }
 
-    pub(super) fn status<F: Fold>(&self, replica: &Replica<F>) -> LedgerStatus {
-        let partitions = self.places.iter().enumerate().map(|(partition, place)| {
-            let Place { position, end, error, .. } = &*place.borrow();
-            FollowedPartition {
+    pub(super) fn status<P: Projection>(&self, replica: &Replica<P>) -> TableStatus {
+        let partitions = self.partitions.iter().enumerate().map(|(partition, progress)| {
+            let PartitionProgress { position, end, error, .. } = &*progress.borrow();
+            TablePartition {
                 partition: partition as i32,
                 position: *position,
                 end: *end,
                 error: error.clone(),
             }
         });
-        LedgerStatus {
+        TableStatus {
             topic: self.topic.to_string(),
             complete: self.is_complete(),
-            valid: replica.applied(),
-            void: replica.void(),
-            bytes: replica.view().bytes(),
+            applied: replica.applied(),
+            rejected: replica.rejected(),
+            bytes: replica.projection().bytes(),
             partitions: partitions.collect(),
         }
     }
 
-    fn change(&self, partition: i32, change: impl FnOnce(&mut Place)) {
-        if let Some(place) = usize::try_from(partition).ok().and_then(|index| self.places.get(index)) {
-            place.send_modify(change);
+    fn change(&self, partition: i32, change: impl FnOnce(&mut PartitionProgress)) {
+        if let Some(progress) = usize::try_from(partition).ok().and_then(|index| self.partitions.get(index)) {
+            progress.send_modify(change);
         }
     }
 }

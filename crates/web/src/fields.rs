@@ -10,7 +10,7 @@ use serde_json::{error::Category, value::RawValue};
 
 use crate::{
     http::{FieldError, Problem, json_text},
-    unseen::{is_blank, seen},
+    invisible::{is_blank, visible},
 };
 
 /// An object, and the faults found in it so far. Fields that nobody asks for are ignored.
@@ -204,7 +204,7 @@ fn text(value: &RawValue) -> Checked<String> {
 /// What [`line()`] takes, as a regular expression of ECMA 262, but for its length.
 pub const VISIBLE_LINE: &str = concat!(
     r"^[^\u0000-\u001f\u007f-\u009f]*",
-    seen!(r"[^\u0000-\u001f\u007f-\u009f"),
+    visible!(r"[^\u0000-\u001f\u007f-\u009f"),
     r"[^\u0000-\u001f\u007f-\u009f]*$"
 );
 

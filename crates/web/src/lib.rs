@@ -13,21 +13,20 @@
 
 pub mod auth;
 pub mod dead_letters;
-pub mod discreet;
 pub mod fields;
 pub mod http;
 pub mod idempotency;
 pub mod identity;
+pub mod invisible;
 pub mod json;
-pub mod moment;
 pub mod operations;
 pub mod page;
+pub mod publish_problem;
+pub mod redact;
 pub mod resource;
 pub mod sampler;
 pub mod shutdown;
 pub mod timestamp;
-pub mod unpublished;
-pub mod unseen;
 
 /// What no log line shows, and how long to wait before another attempt: the library's, for services without Kafka too.
 pub use highwater_kafka::{Backoff, security::Secret};

@@ -22,14 +22,14 @@ const USUAL: usize = 100;
 
 /// Where an entry stands: by the time it came to be, and where that is the same by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Position {
     /// When it came to be.
     pub at: DateTime<Utc>,
     /// Its id.
     pub id: Uuid,
 }
 
-impl Place {
+impl Position {
     /// What stands after that place, or all of it.
     pub fn after(all: &BTreeSet<Self>, place: Option<Self>) -> impl Iterator<Item = &Self> {
         let from = place.map_or(Bound::Unbounded, Bound::Excluded);
@@ -52,20 +52,20 @@ impl Place {
 
 /// Which page is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
+pub struct PageRequest {
     /// How many entries at most.
     pub limit: usize,
     /// Where the page before ended.
-    pub after: Option<Place>,
+    pub after: Option<Position>,
 }
 
-impl Page {
+impl PageRequest {
     /// Reads `limit` and `cursor`.
     pub fn read(parameters: &mut Parameters<'_>) -> Self {
         let limit = parameters.parsed("limit", |text| {
             text.parse().ok().filter(|limit| (1..=MOST).contains(limit)).ok_or("must be from 1 to 1000")
         });
-        let after = parameters.parsed("cursor", Place::open);
+        let after = parameters.parsed("cursor", Position::open);
         Self { limit: limit.unwrap_or(USUAL), after }
     }
 
@@ -85,7 +85,7 @@ impl Page {
     /// there is one.
     pub fn take<T>(
         self,
-        entries: impl Iterator<Item = (Place, T)>,
+        entries: impl Iterator<Item = (Position, T)>,
         bytes: impl Fn(&T) -> usize,
     ) -> (Vec<T>, Option<String>) {
         let mut entries = entries.peekable();
@@ -98,7 +98,7 @@ impl Page {
             taken.push(entry);
             last = Some(place);
         }
-        let next = entries.peek().and(last).map(Place::seal);
+        let next = entries.peek().and(last).map(Position::seal);
         (taken, next)
     }
 

@@ -83,10 +83,10 @@ impl Shutdown {
 
     /// Names something that a stop waits for, until what is returned is dropped. The name completes
     /// "still unfinished: ".
-    #[must_use = "the part is finished when this is dropped"]
-    pub fn part(&self, name: &'static str) -> Part {
+    #[must_use = "the component is finished when this is dropped"]
+    pub fn component(&self, name: &'static str) -> Component {
         self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).push(name);
-        Part { name, unfinished: Arc::clone(&self.unfinished) }
+        Component { name, unfinished: Arc::clone(&self.unfinished) }
     }
 
     /// The parts that are not finished, in the order in which they were named.
@@ -97,12 +97,12 @@ impl Shutdown {
 
 /// Something a stop waits for; dropped when it is finished.
 #[derive(Debug)]
-pub struct Part {
+pub struct Component {
     name: &'static str,
     unfinished: Arc<Mutex<Vec<&'static str>>>,
 }
 
-impl Drop for Part {
+impl Drop for Component {
     fn drop(&mut self) {
         let mut unfinished = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = unfinished.iter().position(|name| *name == self.name) {

@@ -1,6 +1,38 @@
-//! Reads an event's timestamp, for requests and for records alike.
+//! Timestamps: how requests and records are read, and how JSON is written: ISO 8601 in UTC with milliseconds,
+//! `2026-05-01T10:00:00.000Z`. The module serves `#[serde(with)]`.
 
-use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, SubsecRound as _, TimeDelta, Timelike, Utc};
+use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+/// The current time, to the millisecond, so that the written text reads back as the same value.
+pub fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(3)
+}
+
+/// Formats a timestamp with milliseconds.
+pub fn format(timestamp: &DateTime<Utc>) -> String {
+    timestamp.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// Serializes a timestamp.
+///
+/// # Errors
+///
+/// Those of the serializer.
+pub fn serialize<S: Serializer>(timestamp: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format(timestamp))
+}
+
+/// Deserializes a timestamp, truncated to milliseconds.
+///
+/// # Errors
+///
+/// The text is not RFC 3339.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+    let timestamp = DateTime::parse_from_rfc3339(&text).map_err(D::Error::custom)?;
+    Ok(timestamp.with_timezone(&Utc).trunc_subsecs(3))
+}
 
 /// Reads a date and time of ISO 8601, truncated to milliseconds.
 ///
@@ -50,8 +82,8 @@ fn read(text: &str) -> Option<DateTime<Utc>> {
 }
 
 /// Whether the moment's year can be written with four digits.
-pub fn is_in_range(moment: &DateTime<Utc>) -> bool {
-    (0..=9999).contains(&moment.year())
+pub fn is_in_range(timestamp: &DateTime<Utc>) -> bool {
+    (0..=9999).contains(&timestamp.year())
 }
 
 /// What is not read yet.

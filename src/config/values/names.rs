@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use highwater_web::unseen::is_blank;
+use highwater_web::invisible::is_blank;
 
 use super::Values;
 

@@ -1,7 +1,7 @@
 //! What is never shown.
 
 use highwater_kafka::security::Secret;
-use highwater_web::http::Bearer;
+use highwater_web::http::BearerToken;
 
 use super::Values;
 
@@ -34,11 +34,11 @@ impl Token {
 }
 
 impl Values for Token {
-    type Value = Bearer;
+    type Value = BearerToken;
 
-    fn parse(&self, text: &str) -> Option<Bearer> {
+    fn parse(&self, text: &str) -> Option<BearerToken> {
         let fits = (Self::SHORTEST..=Self::LONGEST).contains(&text.len());
-        (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Bearer::of(text))
+        (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| BearerToken::new(text))
     }
 
     fn allowed(&self) -> String {

@@ -11,7 +11,11 @@ impl Values for Origins {
     type Value = AllowedOrigins;
 
     fn parse(&self, text: &str) -> Option<AllowedOrigins> {
-        if text == "*" { Some(AllowedOrigins::Any) } else { TrustedOrigins.parse(text).map(AllowedOrigins::These) }
+        if text == "*" {
+            Some(AllowedOrigins::Any)
+        } else {
+            TrustedOrigins.parse(text).map(AllowedOrigins::These)
+        }
     }
 
     fn allowed(&self) -> String {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use highwater_eventlog::{
-    Bucket, Details, DetailsStore as _, DynamoDbStore, Event, MOST_ITEM_BYTES, Metadata, PutOutcome,
-    StoreError,
+    Bucket, DatabaseError, Details, DetailsStore as _, DynamoDbStore, LoggedEvent, MOST_ITEM_BYTES, Metadata,
+    PutOutcome,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -24,7 +24,7 @@ async fn store() -> Option<DynamoDbStore> {
     Some(DynamoDbStore::new(&config.dynamodb))
 }
 
-fn event(id: Uuid, details: Option<&str>) -> Event {
+fn event(id: Uuid, details: Option<&str>) -> LoggedEvent {
     let details = details.map(|json| Details::kept(json.to_owned()).unwrap());
     let recorded_at = DateTime::from_timestamp_millis(1_777_629_600_123).unwrap();
     let metadata = Metadata {
@@ -34,7 +34,7 @@ fn event(id: Uuid, details: Option<&str>) -> Event {
         timestamp: recorded_at,
         details_bytes: details.as_ref().map_or(0, Details::bytes),
     };
-    Event { metadata, details, recorded_at }
+    LoggedEvent { metadata, details, recorded_at }
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn an_event_is_taken_back_unless_it_is_another_by_now() {
     let first = event(Uuid::new_v4(), Some("{\"z\":1}"));
     let id = first.metadata.event_id;
     store.put(&first).await.unwrap();
-    let other = Event { recorded_at: first.recorded_at + TimeDelta::milliseconds(1), ..first.clone() };
+    let other = LoggedEvent { recorded_at: first.recorded_at + TimeDelta::milliseconds(1), ..first.clone() };
     for (taken_back, left) in [(&other, Some(&first)), (&first, None), (&first, None)] {
         store.take_back(taken_back).await.unwrap();
         assert_eq!(store.event(id).await.unwrap().as_ref(), left);
@@ -123,12 +123,12 @@ async fn what_a_lost_attempt_may_have_done_is_not_denied_by_the_next() {
     for refusal in [THROTTLED, EXPIRED] {
         let one = event(Uuid::new_v4(), Some("1"));
         let outcome = answering(vec![Some(refusal)]).await.put(&one).await;
-        assert!(outcome.as_ref().is_err_and(StoreError::did_nothing), "{outcome:?}");
+        assert!(outcome.as_ref().is_err_and(DatabaseError::did_nothing), "{outcome:?}");
         let outcome = answering(vec![None, Some(refusal)]).await.put(&one).await;
-        assert!(matches!(outcome, Err(StoreError::Away(_))), "{outcome:?}");
+        assert!(matches!(outcome, Err(DatabaseError::Away(_))), "{outcome:?}");
         // A read may be asked again all the same.
         let outcome = answering(vec![None, Some(refusal)]).await.probe().await;
-        assert!(outcome.as_ref().is_err_and(StoreError::did_nothing), "{outcome:?}");
+        assert!(outcome.as_ref().is_err_and(DatabaseError::did_nothing), "{outcome:?}");
     }
 }
 
@@ -140,7 +140,7 @@ async fn an_item_may_be_as_large_as_it_is_counted_and_no_larger() {
     let largest = of(MOST_ITEM_BYTES - empty);
     assert_eq!(largest.item_bytes(), MOST_ITEM_BYTES);
     assert_eq!(store.put(&largest).await, Ok(PutOutcome::New));
-    assert_eq!(store.put(&of(MOST_ITEM_BYTES - empty + 1)).await, Err(StoreError::TooLarge));
+    assert_eq!(store.put(&of(MOST_ITEM_BYTES - empty + 1)).await, Err(DatabaseError::TooLarge));
 }
 
 #[tokio::test]
@@ -227,8 +227,8 @@ async fn a_missing_table_is_refused_and_a_database_that_is_nowhere_is_away() {
     let Some(mut settings) = settings::dynamodb() else { return };
     let store = |settings| DynamoDbStore::new(&settings::config(settings).dynamodb);
     let refused = store(settings.clone()).probe().await;
-    assert!(matches!(&refused, Err(StoreError::Refused(why)) if why.contains("migrate")), "{refused:?}");
+    assert!(matches!(&refused, Err(DatabaseError::Refused(why)) if why.contains("migrate")), "{refused:?}");
     settings.insert("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1".to_owned());
     let away = store(settings).put(&event(Uuid::new_v4(), None)).await;
-    assert!(matches!(away, Err(StoreError::Away(_))), "{away:?}");
+    assert!(matches!(away, Err(DatabaseError::Away(_))), "{away:?}");
 }

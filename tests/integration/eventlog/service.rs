@@ -3,7 +3,8 @@
 use chrono::Utc;
 use highwater_eventlog as eventlog;
 use highwater_eventlog::{
-    Details, DetailsStore as _, DynamoDbStore, Event, Front, Metadata, MetadataStore as _, SqlServerStore,
+    Details, DetailsStore as _, DynamoDbStore, Front, LoggedEvent, Metadata, MetadataStore as _,
+    SqlServerStore,
 };
 use highwater_web::shutdown::Shutdown;
 use reqwest::Client;
@@ -83,7 +84,7 @@ async fn what_a_crash_left_is_not_shown_until_a_sweep_completes_it() {
         timestamp: recorded_at,
         details_bytes: details.bytes(),
     };
-    let event = Event { metadata, details: Some(details), recorded_at };
+    let event = LoggedEvent { metadata, details: Some(details), recorded_at };
     DynamoDbStore::new(&config.dynamodb).put(&event).await.unwrap();
     assert_eq!(get(&format!("{base}/events/{user}")).await.2, json!([]));
 

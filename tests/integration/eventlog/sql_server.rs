@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use highwater_eventlog::{Insertion, Metadata, MetadataStore as _, Selection, SqlServerStore, StoreError};
+use highwater_eventlog::{
+    DatabaseError, EventQuery, Insertion, Metadata, MetadataStore as _, SqlServerStore,
+};
 use uuid::Uuid;
 
 use super::{
@@ -72,11 +74,11 @@ async fn pages_go_from_the_newest_to_the_oldest_over_ties() {
         inserted.push(row.event_id);
     }
     inserted.reverse();
-    let selection = Selection::of(&user);
+    let query = EventQuery::of(&user);
     for size in [1, 3, 10, 39, 40, 41] {
         let (mut after, mut seen) = (None, Vec::new());
         loop {
-            let rows = store.list(&selection, after, size).await.unwrap();
+            let rows = store.list(&query, after, size).await.unwrap();
             let Some(last) = rows.last() else { break };
             after = Some(last.place());
             seen.extend(rows.iter().map(|row| row.metadata.event_id));
@@ -95,18 +97,21 @@ async fn users_and_types_are_compared_exactly_and_times_by_the_millisecond() {
         store.insert(&Metadata { event_type: event_type.to_owned(), ..row.clone() }).await.unwrap();
         ids.push(row.event_id);
     }
-    let listed = async |selection: Selection| -> Vec<Uuid> {
-        let rows = store.list(&selection, None, 10).await.unwrap();
+    let listed = async |query: EventQuery| -> Vec<Uuid> {
+        let rows = store.list(&query, None, 10).await.unwrap();
         rows.into_iter().map(|row| row.metadata.event_id).collect()
     };
-    assert!(listed(Selection::of(user.to_uppercase())).await.is_empty());
-    let logins = Selection { event_type: Some("LOGIN".to_owned()), ..Selection::of(&user) };
+    assert!(listed(EventQuery::of(user.to_uppercase())).await.is_empty());
+    let logins = EventQuery { event_type: Some("LOGIN".to_owned()), ..EventQuery::of(&user) };
     assert_eq!(listed(logins.clone()).await, [ids[3], ids[0]]);
     let at = |millis| Some(begin() + TimeDelta::milliseconds(millis));
-    assert_eq!(listed(Selection { from: at(1), to: at(3), ..Selection::of(&user) }).await, [ids[2], ids[1]]);
-    assert_eq!(listed(Selection { from: at(1), ..logins }).await, [ids[3]]);
+    assert_eq!(
+        listed(EventQuery { from: at(1), to: at(3), ..EventQuery::of(&user) }).await,
+        [ids[2], ids[1]]
+    );
+    assert_eq!(listed(EventQuery { from: at(1), ..logins }).await, [ids[3]]);
     // What looks like a statement is a text.
-    assert!(listed(Selection::of("' OR 1=1 --")).await.is_empty());
+    assert!(listed(EventQuery::of("' OR 1=1 --")).await.is_empty());
 }
 
 #[tokio::test]
@@ -156,7 +161,7 @@ async fn a_row_that_no_column_has_room_for_is_told_from_a_store_that_refuses() {
     let Some(store) = store().await else { return };
     let row = metadata(&"x".repeat(600), begin());
     let refused = store.insert(&row).await;
-    assert!(matches!(refused, Err(StoreError::Unfit(_))), "{refused:?}");
+    assert!(matches!(refused, Err(DatabaseError::Invalid(_))), "{refused:?}");
 }
 
 #[tokio::test]
@@ -198,7 +203,7 @@ async fn connections_that_died_meanwhile_are_replaced_and_nobody_hears_of_it() {
         }
         way.cut();
     }
-    assert_eq!(store.list(&Selection::of(&user), None, 100).await.unwrap().len(), 12);
+    assert_eq!(store.list(&EventQuery::of(&user), None, 100).await.unwrap().len(), 12);
 }
 
 #[tokio::test]
@@ -207,10 +212,10 @@ async fn a_server_that_is_nowhere_is_away_and_one_that_knows_no_such_login_refus
     let store = |settings| SqlServerStore::new(&config(settings).sql_server);
     settings.insert("SQLSERVER_PASSWORD", "wrong".to_owned());
     let refused = store(settings.clone()).probe().await;
-    assert!(matches!(refused, Err(StoreError::Refused(_) | StoreError::Away(_))), "{refused:?}");
+    assert!(matches!(refused, Err(DatabaseError::Refused(_) | DatabaseError::Away(_))), "{refused:?}");
     settings.insert("SQLSERVER_PORT", "1".to_owned());
     let away = store(settings).insert(&metadata("ann", begin())).await;
-    assert!(matches!(away, Err(StoreError::Away(_))), "{away:?}");
+    assert!(matches!(away, Err(DatabaseError::Away(_))), "{away:?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use highwater_web::http::{Correlation, correlation};
+use highwater_web::http::{CorrelationId, correlation};
 use warp::{Filter, Reply, reply::Response};
 
 use super::{
@@ -41,7 +41,7 @@ async fn whatever_is_asked_is_answered_with_an_id() {
 async fn a_request_that_is_given_up_is_answered_with_the_id_that_its_handler_worked_with() {
     let worked = Arc::new(Mutex::new(Vec::new()));
     let ids = Arc::clone(&worked);
-    let never = warp::any().and(correlation()).then(move |id: Correlation| {
+    let never = warp::any().and(correlation()).then(move |id: CorrelationId| {
         ids.lock().unwrap().push(id.as_str().to_owned());
         std::future::pending::<Response>()
     });

@@ -1,6 +1,6 @@
 //! Heads of requests: their framing, their length, and which host they are for.
 
-use highwater_web::http::{Config, Hosts};
+use highwater_web::http::{AllowedHosts, Config};
 
 use super::{
     client::Client,
@@ -44,7 +44,7 @@ async fn a_request_is_for_one_host() {
 
 #[tokio::test(start_paused = true)]
 async fn a_name_that_points_here_is_no_way_in_unless_it_is_allowed() {
-    let statuses = async |hosts: Hosts, asked_for: &[(&str, u16)]| {
+    let statuses = async |hosts: AllowedHosts, asked_for: &[(&str, u16)]| {
         let server = Server::start(Config { hosts, ..config() }).await;
         let mut client = server.connect().await;
         for (host, status) in asked_for {
@@ -60,7 +60,7 @@ async fn a_name_that_points_here_is_no_way_in_unless_it_is_allowed() {
         assert_eq!(asked(&mut client, "GET / HTTP/1.0\r\nconnection: keep-alive").await.status, 200);
     };
     statuses(
-        Hosts::Loopback,
+        AllowedHosts::Loopback,
         &[
             ("localhost", 200),
             ("LOCALHOST.:8000", 200),
@@ -80,7 +80,7 @@ async fn a_name_that_points_here_is_no_way_in_unless_it_is_allowed() {
     .await;
     let named = vec!["api.example.org".to_owned(), "10.0.0.9".to_owned()];
     statuses(
-        Hosts::Named(named),
+        AllowedHosts::Named(named),
         &[
             ("api.example.org", 200),
             ("API.example.org.:8000", 200),

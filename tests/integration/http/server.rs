@@ -4,7 +4,8 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use highwater_web::{
-    http::{self, AccessLog, Config, Hosts, Listeners, Paths, Problem, Traffic},
+    auth::AuthConfig,
+    http::{self, AccessLog, AllowedHosts, Config, Listeners, Paths, Problem, Traffic},
     shutdown::Shutdown,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -22,10 +23,12 @@ pub(super) fn config() -> Config {
         body_timeout: Duration::from_secs(20),
         request_timeout: Duration::from_secs(5),
         ops_port: None,
+        metrics_port: None,
+        auth: AuthConfig::default(),
         max_connections: 100,
         max_connections_per_address: None,
         max_bytes: None,
-        hosts: Hosts::Any,
+        hosts: AllowedHosts::Any,
         cors: None,
         trusted_origins: Vec::new(),
         trusted_proxies: Vec::new(),
@@ -102,7 +105,7 @@ fn routes(
         });
     let never = warp::path!("never").then(std::future::pending::<Response>);
     let patient = warp::path!("patient" / u64).then(|seconds| async move {
-        http::grant(Duration::from_secs(seconds));
+        http::extend_deadline(Duration::from_secs(seconds));
         tokio::time::sleep(Duration::from_secs(seconds)).await;
         "at last".into_response()
     });

@@ -2,7 +2,10 @@
 
 use highwater_web::{
     auth::{AuthConfig, Scope},
-    http::{AllowedOrigins, Cors, client::{Answer, Request}},
+    http::{
+        AllowedOrigins, Cors,
+        client::{Answer, Request},
+    },
 };
 
 use super::{Guarded, Keyring};

@@ -3,7 +3,7 @@
 use std::fs;
 
 use highwater_web::{
-    auth::{AuthConfig, Scope, cli::Task},
+    auth::{AuthConfig, Scope, cli::KeyCommand},
     http::client::Request,
 };
 use uuid::Uuid;
@@ -91,7 +91,7 @@ async fn a_key_that_is_added_or_revoked_counts_without_a_restart_and_no_request_
         assert_eq!(guarded.get("/api/events", &first).await.status, 200);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    keys.run(Task::Revoke { name: "first".to_owned() }).unwrap();
+    keys.run(KeyCommand::Revoke { name: "first".to_owned() }).unwrap();
     while guarded.get("/api/events", &first).await.status == 200 {
         assert_eq!(guarded.get("/api/events", &second).await.status, 200);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -110,8 +110,13 @@ async fn a_key_ends_when_it_expires() {
     let keys = Keyring::new();
     let expires = Some(std::time::Duration::from_secs(1));
     let (scopes, none) = (vec![Scope::Read], None);
-    let task =
-        Task::Add { name: "brief".to_owned(), scopes, expires, requests_per_second: none, events_per_second: none };
+    let task = KeyCommand::Add {
+        name: "brief".to_owned(),
+        scopes,
+        expires,
+        requests_per_second: none,
+        events_per_second: none,
+    };
     let key = keys.run(task).unwrap().trim_end().to_owned();
     let guarded = Guarded::by(keys.auth()).await;
     let ended = loop {
@@ -194,7 +199,10 @@ async fn each_refused_credential_is_in_the_audit_without_a_secret_and_a_storm_is
     let fields = |at: usize, names: [&str; 3]| names.map(|name| told[at].fields[name].clone());
     let names = ["who", "action", "outcome"];
     assert_eq!(fields(0, names), ["unknown", "GET /api/events", "refused"]);
-    assert_eq!((told[0].fields["reason"].as_str(), told[0].fields["address"].as_str()), ("invalid", "127.0.0.1"));
+    assert_eq!(
+        (told[0].fields["reason"].as_str(), told[0].fields["address"].as_str()),
+        ("invalid", "127.0.0.1")
+    );
     assert_eq!(fields(1, names), ["shop", "POST /events/generate", "forbidden"]);
     let all = format!("{lines:?}");
     assert!(!all.contains(&wrong) && !all.contains(&key) && !all.contains("secret=1"), "{all}");

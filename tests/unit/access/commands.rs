@@ -2,13 +2,13 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 
-use highwater_web::auth::{KeyFile, Scope, cli::Task};
+use highwater_web::auth::{KeyFile, Scope, cli::KeyCommand};
 use serde_json::Value;
 
 use super::Keyring;
 
-fn add(name: &str) -> Task {
-    Task::Add {
+fn add(name: &str) -> KeyCommand {
+    KeyCommand::Add {
         name: name.to_owned(),
         scopes: vec![Scope::Write, Scope::Read],
         expires: Some(Duration::from_secs(90 * 24 * 60 * 60)),
@@ -35,12 +35,13 @@ fn a_listing_tells_of_each_key_what_is_known_and_nothing_to_use_it_by() {
     let key = keys.run(add("shop")).unwrap();
     keys.run(add("till")).unwrap();
     let lines: Vec<Value> =
-        keys.run(Task::List).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        keys.run(KeyCommand::List).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[0]["name"], "shop");
     assert_eq!(lines[0]["scopes"], serde_json::json!(["events:write", "events:read"]));
     assert_eq!(lines[0]["requestsPerSecond"], 50);
-    let time = |name: &str| lines[0][name].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
+    let time =
+        |name: &str| lines[0][name].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
     assert_eq!(time("expires") - time("created"), chrono::TimeDelta::days(90));
     assert!(!lines[0].to_string().contains(key.trim_end()));
 }
@@ -51,10 +52,10 @@ fn a_key_that_is_revoked_is_gone_and_the_others_are_there() {
     for name in ["shop", "till"] {
         keys.run(add(name)).unwrap();
     }
-    keys.run(Task::Revoke { name: "shop".to_owned() }).unwrap();
-    let left = keys.run(Task::List).unwrap();
+    keys.run(KeyCommand::Revoke { name: "shop".to_owned() }).unwrap();
+    let left = keys.run(KeyCommand::List).unwrap();
     assert!(left.contains("\"till\"") && !left.contains("\"shop\""), "{left}");
-    let again = keys.run(Task::Revoke { name: "shop".to_owned() }).unwrap_err();
+    let again = keys.run(KeyCommand::Revoke { name: "shop".to_owned() }).unwrap_err();
     assert!(again.to_string().ends_with("has no key of the name shop"), "{again}");
 }
 
@@ -73,7 +74,9 @@ fn a_name_is_given_once_and_is_one() {
 fn a_file_that_others_can_read_or_change_is_no_file_of_keys() {
     let keys = Keyring::new();
     keys.run(add("shop")).unwrap();
-    for (mode, fits) in [(0o600, true), (0o400, true), (0o640, true), (0o644, false), (0o602, false), (0o660, false)] {
+    for (mode, fits) in
+        [(0o600, true), (0o400, true), (0o640, true), (0o644, false), (0o602, false), (0o660, false)]
+    {
         fs::set_permissions(&keys.0, fs::Permissions::from_mode(mode)).unwrap();
         let read = KeyFile::read(&keys.0);
         assert_eq!(read.is_ok(), fits, "{mode:o}");
@@ -99,7 +102,10 @@ fn what_is_wrong_with_a_file_is_told_without_what_is_in_it() {
         (format!(r#"{{"keys":[{},{}]}}"#, key("shop", ""), key("shop", "")), "two keys of the name shop"),
         (format!(r#"{{"keys":[{}]}}"#, key("a b", "")), "whose name is not"),
         (format!(r#"{{"keys":[{}]}}"#, key("shop", "").replace("ab", "é")), "64 hexadecimal digits"),
-        (format!(r#"{{"keys":[{}]}}"#, key("shop", "").replace("events:read", "root")), "unknown variant `root`"),
+        (
+            format!(r#"{{"keys":[{}]}}"#, key("shop", "").replace("events:read", "root")),
+            "unknown variant `root`",
+        ),
     ] {
         fs::write(&keys.0, text).unwrap();
         fs::set_permissions(&keys.0, fs::Permissions::from_mode(0o600)).unwrap();

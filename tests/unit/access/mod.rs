@@ -41,7 +41,7 @@ impl Keyring {
     }
 
     /// What the task says.
-    fn run(&self, task: cli::Task) -> anyhow::Result<String> {
+    fn run(&self, task: cli::KeyCommand) -> anyhow::Result<String> {
         let mut said = Vec::new();
         cli::run(task, &self.0, &mut said)?;
         Ok(String::from_utf8(said)?)
@@ -53,7 +53,7 @@ impl Keyring {
     }
 
     fn add_limited(&self, name: &str, scopes: &[Scope], requests: Option<u32>) -> String {
-        let task = cli::Task::Add {
+        let task = cli::KeyCommand::Add {
             name: name.to_owned(),
             scopes: scopes.to_vec(),
             expires: None,

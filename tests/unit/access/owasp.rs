@@ -211,7 +211,11 @@ async fn api8_security_misconfiguration_refusals_tell_nothing_of_what_is_inside_
     let keys = Keyring::new();
     let reader = keys.add("reader", &[Scope::Read]);
     let guarded = Guarded::by(keys.auth()).await;
-    for answer in [guarded.post("ann", "").await, guarded.post("ann", &reader).await, guarded.get("/metrics", "x").await] {
+    for answer in [
+        guarded.post("ann", "").await,
+        guarded.post("ann", &reader).await,
+        guarded.get("/metrics", "x").await,
+    ] {
         let (problem, challenge) = refused(&answer, answer.status);
         let text = format!("{problem}{challenge}");
         assert!(!text.contains("reader") && !text.contains("kafka") && !text.contains("/tmp"), "{text}");

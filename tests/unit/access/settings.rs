@@ -44,7 +44,10 @@ fn each_setting_is_read() {
     .unwrap();
     let auth = config.http.auth;
     let jwt = auth.jwt.unwrap();
-    assert_eq!((jwt.issuer.as_str(), jwt.leeway), ("http://login.example/realms/shop", Duration::from_secs(5)));
+    assert_eq!(
+        (jwt.issuer.as_str(), jwt.leeway),
+        ("http://login.example/realms/shop", Duration::from_secs(5))
+    );
     assert_eq!((jwt.audience.join(" ").as_str(), jwt.keys), ("highwater other", KeySource::Discovery));
     assert!(auth.keys.is_some());
     let number = |number: u32| NonZeroU32::new(number);
@@ -77,7 +80,10 @@ fn all_that_is_wrong_is_told_at_once() {
         ("LIMIT_USER=10", "must be requests=100, events=1000"),
         ("CORS_ORIGINS=*", "credentials are for sites that are named"),
     ] {
-        assert!(told.iter().any(|line| line.starts_with(variable) && line.contains(rule)), "{variable}: {told:#?}");
+        assert!(
+            told.iter().any(|line| line.starts_with(variable) && line.contains(rule)),
+            "{variable}: {told:#?}"
+        );
     }
     assert_eq!(told.len(), 5, "{told:#?}");
 }

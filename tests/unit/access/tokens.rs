@@ -99,9 +99,7 @@ impl Signer {
         let message = unsigned(header, claims);
         let signature = match self {
             Self::Ed(_, key) => key.sign(message.as_bytes()).as_ref().to_vec(),
-            Self::Ec(_, key) => {
-                key.sign(&SystemRandom::new(), message.as_bytes()).unwrap().as_ref().to_vec()
-            }
+            Self::Ec(_, key) => key.sign(&SystemRandom::new(), message.as_bytes()).unwrap().as_ref().to_vec(),
         };
         format!("{message}.{}", BASE64.encode(signature))
     }
@@ -128,7 +126,8 @@ pub(super) struct Issuer {
 impl Issuer {
     /// One with these keys. Where they are null, it answers 500.
     pub(super) async fn with(keys: &[&Signer]) -> Self {
-        let keys = Arc::new(Mutex::new(json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() })));
+        let keys =
+            Arc::new(Mutex::new(json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() })));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::<AtomicUsize>::default();
@@ -303,7 +302,10 @@ async fn an_issuer_that_is_away_locks_nobody_out_whose_key_is_known() {
         assert_eq!(guarded.get("/api/events", &unknown.sign(&another)).await.status, 401);
         assert_eq!(guarded.get("/api/events", &known.sign(&another)).await.status, 200);
     }
-    assert!(issuer.asked.load(Ordering::SeqCst) <= asked + 1, "tokens that name keys make no storm of requests");
+    assert!(
+        issuer.asked.load(Ordering::SeqCst) <= asked + 1,
+        "tokens that name keys make no storm of requests"
+    );
 }
 
 #[tokio::test]

@@ -4,9 +4,9 @@
 use highwater::config::Service;
 use highwater::config::{Exit, Invocation};
 #[cfg(feature = "eventlog")]
-use highwater_eventlog::{Chore, Config, Task, Trust};
+use highwater_eventlog::{Config, Job, Task, Trust};
 #[cfg(feature = "eventlog")]
-use highwater_web::http::Cors;
+use highwater_web::http::AllowedOrigins;
 
 use super::parse;
 
@@ -48,11 +48,11 @@ fn it_needs_no_kafka_and_has_its_own_port_and_bound_of_bodies() {
 #[test]
 fn its_tasks_have_names_and_a_sweep_may_be_told_where_to_begin() {
     let service = |args: &[&str]| asked(args, &[]).unwrap().service;
-    assert_eq!(service(&["eventlog", "migrate"]), Service::EventLog(Task::Once(Chore::Migrate)));
-    assert_eq!(service(&["eventlog", "sweep"]), Service::EventLog(Task::Once(Chore::Sweep { from: None })));
+    assert_eq!(service(&["eventlog", "migrate"]), Service::EventLog(Task::Once(Job::Migrate)));
+    assert_eq!(service(&["eventlog", "sweep"]), Service::EventLog(Task::Once(Job::Sweep { from: None })));
     let from = chrono::DateTime::parse_from_rfc3339("2026-05-01T10:00:00Z").unwrap().to_utc();
     let named = ["eventlog", "sweep", "--from", "2026-05-01T10:00:00Z"];
-    assert_eq!(service(&named), Service::EventLog(Task::Once(Chore::Sweep { from: Some(from) })));
+    assert_eq!(service(&named), Service::EventLog(Task::Once(Job::Sweep { from: Some(from) })));
 }
 
 #[cfg(feature = "eventlog")]
@@ -69,10 +69,16 @@ fn what_it_cannot_do_without_is_told_together() {
 #[cfg(feature = "eventlog")]
 #[test]
 fn origins_and_certificates_are_read() {
-    let cors =
-        |origins| asked(&["eventlog"], &[("EVENTLOG_CORS_ORIGINS", origins)]).unwrap().config.http.cors;
-    assert_eq!(cors("*"), Some(Cors::Any));
-    let two = Cors::Origins(vec!["https://a.example".into(), "http://localhost:3000".into()]);
+    let cors = |origins| {
+        asked(&["eventlog"], &[("EVENTLOG_CORS_ORIGINS", origins)])
+            .unwrap()
+            .config
+            .http
+            .cors
+            .map(|cors| cors.origins)
+    };
+    assert_eq!(cors("*"), Some(AllowedOrigins::Any));
+    let two = AllowedOrigins::These(vec!["https://a.example".into(), "http://localhost:3000".into()]);
     assert_eq!(cors("https://a.example, http://localhost:3000"), Some(two));
     for wrong in ["a.example", "https://a.example/", "ftp://a", "https://"] {
         assert!(asked(&["eventlog"], &[("EVENTLOG_CORS_ORIGINS", wrong)]).is_err(), "{wrong}");

@@ -7,7 +7,7 @@ use highwater_kafka::{
     OffsetReset,
     group::{Assignor, GroupProtocol},
 };
-use highwater_web::http::Hosts;
+use highwater_web::http::AllowedHosts;
 
 use super::{defaults, faults, parse, with};
 
@@ -186,11 +186,11 @@ fn hosts_are_addresses_or_names_that_have_one() {
 #[test]
 fn a_loopback_listener_takes_loopback_names_alone_unless_others_are_allowed() {
     let hosts = |variables: &[(&str, &str)]| with(variables).map(|c| c.http.hosts);
-    assert_eq!(hosts(&[]), Ok(Hosts::Any));
-    assert_eq!(hosts(&[("HOST", "::1")]), Ok(Hosts::Loopback));
+    assert_eq!(hosts(&[]), Ok(AllowedHosts::Any));
+    assert_eq!(hosts(&[("HOST", "::1")]), Ok(AllowedHosts::Loopback));
     let named = ["api.example.org", "[::1]"].map(str::to_owned).to_vec();
     let given = "api.example.org:8000, [::1]:80";
-    assert_eq!(hosts(&[("HOST", "127.0.0.1"), ("ALLOWED_HOSTS", given)]), Ok(Hosts::Named(named)));
+    assert_eq!(hosts(&[("HOST", "127.0.0.1"), ("ALLOWED_HOSTS", given)]), Ok(AllowedHosts::Named(named)));
     for text in ["*", "a,,b", "a/b", "http://a", "a b"] {
         assert_eq!(faults(&[("ALLOWED_HOSTS", text)]).len(), 1, "{text}");
     }

@@ -9,11 +9,12 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use highwater_eventlog::{
-    Api, Bucket, DetailsStore, Event, Found, Front, Insertion, Limits, Log, Metadata, MetadataStore, PATHS,
-    Place, PutOutcome, Row, Seen, Selection, StoreError, StoreResult, routes,
+    Api, Bucket, DatabaseError, DatabaseResult, DetailsPage, DetailsStore, EventLog, EventQuery, Front,
+    Insertion, Limits, LoggedEvent, Metadata, MetadataStore, PATHS, Place, PutOutcome, RecordedPage, Row,
+    routes,
 };
 use highwater_web::{
-    http::{BodyLimits, Cors, Traffic},
+    http::{BodyLimits, Traffic},
     operations::Operations,
 };
 use uuid::Uuid;
@@ -27,9 +28,9 @@ pub(crate) const GRACE: Duration = Duration::from_secs(35);
 #[derive(Debug, Clone)]
 pub(crate) enum Trouble {
     /// It is not done, and says why.
-    Fails(StoreError),
+    Fails(DatabaseError),
     /// It is done, but the answer is lost.
-    FailsAfter(StoreError),
+    FailsAfter(DatabaseError),
     /// It is not done, and nothing is said.
     Hangs,
     /// It is done, and nothing is said.
@@ -49,7 +50,7 @@ impl Script {
         self.0.lock().unwrap().clear();
     }
 
-    async fn around<T>(&self, call: &'static str, work: impl FnOnce() -> T + Send) -> StoreResult<T> {
+    async fn around<T>(&self, call: &'static str, work: impl FnOnce() -> T + Send) -> DatabaseResult<T> {
         let trouble = {
             let mut script = self.0.lock().unwrap();
             let planned = script.get_mut(call).filter(|(_, times)| *times > 0);
@@ -83,7 +84,7 @@ pub(crate) struct FakeMetadata {
 
 #[async_trait]
 impl MetadataStore for FakeMetadata {
-    async fn insert(&self, metadata: &Metadata) -> StoreResult<Insertion> {
+    async fn insert(&self, metadata: &Metadata) -> DatabaseResult<Insertion> {
         let work = || {
             let mut rows = self.rows.lock().unwrap();
             if rows.iter().any(|row| row.metadata.event_id == metadata.event_id) {
@@ -96,16 +97,16 @@ impl MetadataStore for FakeMetadata {
         self.script.around("insert", work).await
     }
 
-    async fn list(&self, selection: &Selection, after: Option<Place>, most: usize) -> StoreResult<Vec<Row>> {
+    async fn list(&self, query: &EventQuery, after: Option<Place>, most: usize) -> DatabaseResult<Vec<Row>> {
         let work = || {
             let mut rows = self.rows.lock().unwrap().clone();
             rows.sort_by_key(|row| std::cmp::Reverse(row.place()));
             rows.retain(|row| {
                 let metadata = &row.metadata;
-                metadata.user_id == selection.user_id
-                    && selection.event_type.as_ref().is_none_or(|wanted| *wanted == metadata.event_type)
-                    && selection.from.is_none_or(|from| metadata.timestamp >= from)
-                    && selection.to.is_none_or(|to| metadata.timestamp < to)
+                metadata.user_id == query.user_id
+                    && query.event_type.as_ref().is_none_or(|wanted| *wanted == metadata.event_type)
+                    && query.from.is_none_or(|from| metadata.timestamp >= from)
+                    && query.to.is_none_or(|to| metadata.timestamp < to)
                     && after.is_none_or(|after| row.place() < after)
             });
             rows.truncate(most);
@@ -114,7 +115,7 @@ impl MetadataStore for FakeMetadata {
         self.script.around("list", work).await
     }
 
-    async fn of_id(&self, event_id: Uuid) -> StoreResult<Option<Metadata>> {
+    async fn of_id(&self, event_id: Uuid) -> DatabaseResult<Option<Metadata>> {
         let work = || {
             let rows = self.rows.lock().unwrap();
             rows.iter().find(|row| row.metadata.event_id == event_id).map(|row| row.metadata.clone())
@@ -122,12 +123,12 @@ impl MetadataStore for FakeMetadata {
         self.script.around("of_id", work).await
     }
 
-    async fn find(&self, user_id: &str, event_id: Uuid) -> StoreResult<Option<Row>> {
+    async fn find(&self, user_id: &str, event_id: Uuid) -> DatabaseResult<Option<Row>> {
         let is_it = |row: &&Row| row.metadata.event_id == event_id && row.metadata.user_id == user_id;
         self.script.around("find", || self.rows.lock().unwrap().iter().find(is_it).cloned()).await
     }
 
-    async fn known(&self, ids: &[Uuid]) -> StoreResult<HashSet<Uuid>> {
+    async fn known(&self, ids: &[Uuid]) -> DatabaseResult<HashSet<Uuid>> {
         let work = || {
             let rows = self.rows.lock().unwrap();
             rows.iter().map(|row| row.metadata.event_id).filter(|id| ids.contains(id)).collect()
@@ -135,11 +136,11 @@ impl MetadataStore for FakeMetadata {
         self.script.around("known", work).await
     }
 
-    async fn swept_until(&self) -> StoreResult<DateTime<Utc>> {
+    async fn swept_until(&self) -> DatabaseResult<DateTime<Utc>> {
         self.script.around("swept_until", || *self.swept_until.lock().unwrap()).await
     }
 
-    async fn sweep_reached(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> StoreResult<()> {
+    async fn sweep_reached(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> DatabaseResult<()> {
         let work = || {
             let mut mark = self.swept_until.lock().unwrap();
             if from <= *mark {
@@ -149,7 +150,7 @@ impl MetadataStore for FakeMetadata {
         self.script.around("sweep_reached", work).await
     }
 
-    async fn probe(&self) -> StoreResult<()> {
+    async fn probe(&self) -> DatabaseResult<()> {
         self.script.around("probe", || ()).await
     }
 }
@@ -157,9 +158,9 @@ impl MetadataStore for FakeMetadata {
 #[derive(Debug, Default)]
 pub(crate) struct FakeDetails {
     pub(crate) script: Script,
-    pub(crate) items: Mutex<HashMap<Uuid, Event>>,
+    pub(crate) items: Mutex<HashMap<Uuid, LoggedEvent>>,
     /// Items that say too little.
-    pub(crate) strange: Mutex<HashMap<Uuid, Event>>,
+    pub(crate) strange: Mutex<HashMap<Uuid, LoggedEvent>>,
     /// The most keys that a batch is answered for.
     pub(crate) most: Mutex<Option<usize>>,
     pub(crate) batches: Mutex<Vec<usize>>,
@@ -167,7 +168,7 @@ pub(crate) struct FakeDetails {
 
 #[async_trait]
 impl DetailsStore for FakeDetails {
-    async fn put(&self, event: &Event) -> StoreResult<PutOutcome> {
+    async fn put(&self, event: &LoggedEvent) -> DatabaseResult<PutOutcome> {
         let work = || {
             let mut items = self.items.lock().unwrap();
             let id = event.metadata.event_id;
@@ -182,7 +183,7 @@ impl DetailsStore for FakeDetails {
         self.script.around("put", work).await
     }
 
-    async fn take_back(&self, event: &Event) -> StoreResult<()> {
+    async fn take_back(&self, event: &LoggedEvent) -> DatabaseResult<()> {
         let work = || {
             let mut items = self.items.lock().unwrap();
             if items.get(&event.metadata.event_id) == Some(event) {
@@ -192,19 +193,19 @@ impl DetailsStore for FakeDetails {
         self.script.around("take_back", work).await
     }
 
-    async fn details(&self, ids: &[Uuid]) -> StoreResult<Found> {
+    async fn details(&self, ids: &[Uuid]) -> DatabaseResult<DetailsPage> {
         let work = || {
             assert!(!ids.is_empty() && ids.len() <= 100, "DynamoDB refuses a batch of {}", ids.len());
             self.batches.lock().unwrap().push(ids.len());
             let (now, later) = ids.split_at(self.most.lock().unwrap().unwrap_or(ids.len()).min(ids.len()));
             let items = self.items.lock().unwrap();
             let found = now.iter().filter_map(|id| Some((*id, items.get(id)?.details.clone()?)));
-            Found { details: found.collect(), unprocessed: later.to_vec() }
+            DetailsPage { details: found.collect(), unprocessed: later.to_vec() }
         };
         self.script.around("details", work).await
     }
 
-    async fn event(&self, id: Uuid) -> StoreResult<Option<Event>> {
+    async fn event(&self, id: Uuid) -> DatabaseResult<Option<LoggedEvent>> {
         self.script.around("event", || self.items.lock().unwrap().get(&id).cloned()).await
     }
 
@@ -214,7 +215,7 @@ impl DetailsStore for FakeDetails {
         from: DateTime<Utc>,
         to: DateTime<Utc>,
         page: Option<String>,
-    ) -> StoreResult<Seen> {
+    ) -> DatabaseResult<RecordedPage> {
         const PAGE: usize = 2;
         let work = || {
             let (items, strange) = (self.items.lock().unwrap(), self.strange.lock().unwrap());
@@ -227,12 +228,12 @@ impl DetailsStore for FakeDetails {
             ids.sort();
             let begin: usize = page.map_or(0, |page| page.parse().unwrap());
             let end = (begin + PAGE).min(ids.len());
-            Seen { ids: ids[begin..end].to_vec(), next: (end < ids.len()).then(|| end.to_string()) }
+            RecordedPage { ids: ids[begin..end].to_vec(), next: (end < ids.len()).then(|| end.to_string()) }
         };
         self.script.around("recorded", work).await
     }
 
-    async fn probe(&self) -> StoreResult<()> {
+    async fn probe(&self) -> DatabaseResult<()> {
         self.script.around("probe", || ()).await
     }
 }
@@ -241,8 +242,7 @@ impl DetailsStore for FakeDetails {
 pub(crate) struct Service {
     pub(crate) metadata: Arc<FakeMetadata>,
     pub(crate) details: Arc<FakeDetails>,
-    pub(crate) log: Arc<Log>,
-    pub(crate) cors: Option<Cors>,
+    pub(crate) log: Arc<EventLog>,
 }
 
 impl Service {
@@ -258,20 +258,19 @@ impl Service {
         });
         let details = Arc::new(FakeDetails::default());
         let limits = Limits { timeout: TIMEOUT, grace: GRACE, front };
-        let log = Arc::new(Log::new(metadata.clone(), details.clone(), limits));
-        Self { metadata, details, log, cors: None }
+        let log = Arc::new(EventLog::new(metadata.clone(), details.clone(), limits));
+        Self { metadata, details, log }
     }
 
     pub(crate) async fn send(&self, request: warp::test::RequestBuilder) -> Answer {
         let traffic = Arc::new(Traffic::new(&PATHS).unwrap());
         let operations = Operations {
-            particular: Some(self.log.clone()),
+            status_source: Some(self.log.clone()),
             ..Operations::without_kafka("highwater-eventlog", traffic)
         };
         let api = Api {
             log: self.log.clone(),
             limits: BodyLimits { max_bytes: 1 << 20, max_depth: 32, timeout: Duration::from_secs(5) },
-            cors: self.cors.clone(),
             operations: Arc::new(operations),
         };
         Answer(request.reply(&routes(Arc::new(api))).await)
@@ -296,7 +295,10 @@ impl Service {
     }
 
     /// Sweeps as if it were so much later.
-    pub(crate) async fn sweep_after(&self, later: Duration) -> StoreResult<highwater_eventlog::Swept> {
+    pub(crate) async fn sweep_after(
+        &self,
+        later: Duration,
+    ) -> DatabaseResult<highwater_eventlog::SweepReport> {
         self.log.sweep(Utc::now() + TimeDelta::from_std(later).unwrap(), None).await
     }
 

@@ -1,6 +1,6 @@
 //! `POST /events`.
 
-use highwater_eventlog::{MOST_ITEM_BYTES, StoreError};
+use highwater_eventlog::{DatabaseError, MOST_ITEM_BYTES};
 use uuid::Uuid;
 
 use super::fakes::{Service, Trouble, body, ids};
@@ -120,7 +120,7 @@ async fn an_idempotency_key_sent_again_gives_the_same_answer_and_is_its_users_ow
 #[tokio::test]
 async fn a_key_and_an_id_are_taken_together_where_they_stand_for_the_same() {
     let service = Service::new();
-    service.metadata.script.set("insert", Trouble::Fails(StoreError::Away("gone".to_owned())), 1);
+    service.metadata.script.set("insert", Trouble::Fails(DatabaseError::Away("gone".to_owned())), 1);
     let ann = r#"{"userId":"ann","eventType":"T","details":[1]}"#;
     let told = service.post_with_key("k", ann).await.problem(503);
     let id = told["eventId"].as_str().unwrap();
@@ -155,7 +155,7 @@ async fn the_id_of_an_event_whose_details_were_lost_gets_no_other_details() {
         service.details.items.lock().unwrap().clear();
         let other = if key.is_some() { ann.replace("LOGIN", "LOGOUT") } else { ann.replace("ann", "bob") };
         // Also one whose attempt before broke off between the put and its being taken back.
-        service.metadata.script.set("of_id", Trouble::Fails(StoreError::Away("gone".to_owned())), 1);
+        service.metadata.script.set("of_id", Trouble::Fails(DatabaseError::Away("gone".to_owned())), 1);
         assert_eq!(post(&other).await.problem(503)["possiblyWritten"], true);
         for _ in 0..2 {
             post(&other).await.problem(if key.is_some() { 422 } else { 409 });
@@ -203,7 +203,7 @@ async fn an_id_or_a_key_of_another_event_is_refused_and_changes_nothing() {
         service
             .log
             .counts()
-            .figures()
+            .metrics()
             .iter()
             .any(|figure| { figure.name == "highwater_eventlog_conflicting_total" && figure.value == 6 })
     );

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use highwater_eventlog::{StoreError, Swept};
+use highwater_eventlog::{DatabaseError, SweepReport};
 use uuid::Uuid;
 
 use super::fakes::{GRACE, Service, Trouble, body};
@@ -23,9 +23,12 @@ async fn half_recorded(count: u128) -> Service {
 #[tokio::test]
 async fn what_is_younger_than_a_request_may_live_is_spared() {
     let service = half_recorded(1).await;
-    assert_eq!(service.sweep_after(GRACE - SECOND).await, Ok(Swept::default()));
+    assert_eq!(service.sweep_after(GRACE - SECOND).await, Ok(SweepReport::default()));
     assert_eq!(service.rows(), 1);
-    assert_eq!(service.sweep_after(GRACE + SECOND).await, Ok(Swept { seen: 2, completed: 1, unreadable: 0 }));
+    assert_eq!(
+        service.sweep_after(GRACE + SECOND).await,
+        Ok(SweepReport { seen: 2, completed: 1, unreadable: 0 })
+    );
     assert_eq!(service.rows(), 2);
 }
 
@@ -47,7 +50,7 @@ async fn every_event_of_every_bucket_and_page_is_looked_at() {
     }
     *service.metadata.swept_until.lock().unwrap() -= TimeDelta::hours(5);
     let swept = service.sweep_after(GRACE * 2).await.unwrap();
-    assert_eq!(swept, Swept { seen: 120, completed: 60, unreadable: 0 });
+    assert_eq!(swept, SweepReport { seen: 120, completed: 60, unreadable: 0 });
     assert_eq!(service.rows(), 120);
 }
 
@@ -77,7 +80,7 @@ async fn a_sweep_that_was_told_to_begin_later_leaves_what_it_skipped_to_the_next
     let mark = skipped - TimeDelta::hours(1);
     *service.metadata.swept_until.lock().unwrap() = mark;
     let later = skipped + TimeDelta::minutes(1);
-    assert_eq!(service.log.sweep(Utc::now(), Some(later)).await, Ok(Swept::default()));
+    assert_eq!(service.log.sweep(Utc::now(), Some(later)).await, Ok(SweepReport::default()));
     assert_eq!(*service.metadata.swept_until.lock().unwrap(), mark);
     assert_eq!(service.sweep_after(GRACE).await.unwrap().completed, 1);
     assert!(*service.metadata.swept_until.lock().unwrap() > later);
@@ -85,11 +88,11 @@ async fn a_sweep_that_was_told_to_begin_later_leaves_what_it_skipped_to_the_next
 
 #[tokio::test]
 async fn an_item_that_sql_takes_no_row_of_is_counted_and_left_and_stops_nothing() {
-    for error in [StoreError::Unfit("a name is too long".to_owned()), StoreError::TooLarge] {
+    for error in [DatabaseError::Invalid("a name is too long".to_owned()), DatabaseError::TooLarge] {
         let service = half_recorded(3).await;
         service.metadata.script.set("insert", Trouble::Fails(error), 1);
         let swept = service.sweep_after(GRACE * 2).await;
-        assert_eq!(swept, Ok(Swept { seen: 6, completed: 2, unreadable: 1 }));
+        assert_eq!(swept, Ok(SweepReport { seen: 6, completed: 2, unreadable: 1 }));
         assert_eq!(service.get("/health").await.ok(200)["databases"]["sqlServer"]["connected"], true);
     }
 }
@@ -107,9 +110,9 @@ async fn a_sweep_that_a_database_fails_stays_where_it_was() {
         let service = half_recorded(1).await;
         let mark = *service.metadata.swept_until.lock().unwrap();
         let script = if database == "sql" { &service.metadata.script } else { &service.details.script };
-        let away = StoreError::Away("gone".to_owned());
+        let away = DatabaseError::Away("gone".to_owned());
         // Of a right that is missing, the item cannot tell.
-        let refused = StoreError::Refused("no INSERT for you".to_owned());
+        let refused = DatabaseError::Refused("no INSERT for you".to_owned());
         for trouble in [Trouble::Fails(away), Trouble::Fails(refused), Trouble::Hangs] {
             script.set(call, trouble, usize::MAX);
             assert!(service.sweep_after(GRACE * 2).await.is_err(), "{call}");
@@ -127,6 +130,6 @@ async fn an_item_that_says_too_little_is_counted_and_left() {
     let (id, event) = service.details.items.lock().unwrap().remove_entry(&Uuid::from_u128(1)).unwrap();
     service.details.strange.lock().unwrap().insert(id, event);
     let swept = service.sweep_after(GRACE * 2).await.unwrap();
-    assert_eq!(swept, Swept { seen: 4, completed: 1, unreadable: 1 });
+    assert_eq!(swept, SweepReport { seen: 4, completed: 1, unreadable: 1 });
     assert_eq!(service.details.strange.lock().unwrap().len(), 1);
 }

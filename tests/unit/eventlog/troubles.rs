@@ -1,21 +1,21 @@
 //! Each database failing at each call, and taking too long.
 
-use highwater_eventlog::StoreError;
+use highwater_eventlog::DatabaseError;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::fakes::{Service, TIMEOUT, Trouble, body};
 
-fn away() -> StoreError {
-    StoreError::Away("connection refused by 10.0.0.1".to_owned())
+fn away() -> DatabaseError {
+    DatabaseError::Away("connection refused by 10.0.0.1".to_owned())
 }
 
-fn throttled() -> StoreError {
-    StoreError::Throttled("slow down".to_owned())
+fn throttled() -> DatabaseError {
+    DatabaseError::Throttled("slow down".to_owned())
 }
 
-fn refused() -> StoreError {
-    StoreError::Refused("no such table".to_owned())
+fn refused() -> DatabaseError {
+    DatabaseError::Refused("no such table".to_owned())
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,7 +118,7 @@ async fn a_read_that_a_database_fails_is_503_and_works_again_after() {
 #[tokio::test]
 async fn what_dynamodb_finds_too_large_is_413() {
     let service = Service::new();
-    service.details.script.set("put", Trouble::Fails(StoreError::TooLarge), 1);
+    service.details.script.set("put", Trouble::Fails(DatabaseError::TooLarge), 1);
     service.post(body(7, "ann", 1)).await.problem(413);
     assert_eq!(service.get("/health").await.ok(200)["databases"]["dynamoDb"]["connected"], true);
 }

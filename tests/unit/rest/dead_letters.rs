@@ -9,7 +9,7 @@ use highwater_kafka::{
 };
 use highwater_web::{
     dead_letters::{DlqAdmin, Topics},
-    http::{Bearer, Door},
+    http::{AdminAuth, BearerToken},
 };
 
 use super::service::{Answer, Service};
@@ -51,7 +51,7 @@ fn service() -> Service {
     let admin = DlqAdmin::new(
         topics,
         &consumer,
-        Arc::new(Door::new(Bearer::of(TOKEN))),
+        Arc::new(AdminAuth::new(BearerToken::new(TOKEN))),
         3,
         service.limits,
         4 * second,
@@ -118,7 +118,7 @@ async fn whoever_does_not_bear_the_token_gets_401_and_is_told_what_is_taken() {
 
 #[test]
 fn a_token_is_not_shown() {
-    assert_eq!(format!("{:?}", Bearer::of(TOKEN)), "Bearer(…)");
+    assert_eq!(format!("{:?}", BearerToken::new(TOKEN)), "Bearer(…)");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use highwater_kafka::{
     GroupPhase, GroupStatus, PartitionStatus, Rebalance, Status,
     group::{GroupDescription, GroupMember},
 };
-use highwater_web::http::{Bearer, Door};
+use highwater_web::http::{AdminAuth, BearerToken};
 use serde_json::json;
 
 use super::service::Service;
@@ -102,8 +102,8 @@ async fn group_tells_who_is_in_it_and_what_each_is_assigned() {
         GroupMember { member_id: "java-2".to_owned(), ..GroupMember::default() },
     ];
     let description = Arc::new(GroupDescription::from_fn(move || Box::pin(ready(Ok(members.clone())))));
-    let door = Some(Arc::new(Door::new(Bearer::of(TOKEN))));
-    let service = Service { description, door, ..Service::new() };
+    let admin_auth = Some(Arc::new(AdminAuth::new(BearerToken::new(TOKEN))));
+    let service = Service { description, admin_auth, ..Service::new() };
     let first = |host: Option<&str>| {
         let mut member = json!({
             "memberId": "highwater-1", "clientId": "highwater", "instanceId": "first", "partitions": {"events": [0, 2]},

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use highwater_kafka::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Status};
 use highwater_web::{
-    http::{Bearer, Door},
+    http::{AdminAuth, BearerToken},
     shutdown::Stage,
 };
 use serde_json::json;
@@ -122,7 +122,7 @@ async fn who_reads_is_served_without_kafka_once_all_is_restored() {
 #[tokio::test]
 async fn anybody_hears_what_is_wrong_but_not_where_nor_for_which_user() {
     let mut service = Service::new();
-    service.door = Some(Arc::new(Door::new(Bearer::of(TOKEN))));
+    service.admin_auth = Some(Arc::new(AdminAuth::new(BearerToken::new(TOKEN))));
     let mut status = ready();
     let error = "writing to events/0: 127.0.0.1:22720 refuses user highwater: bad credentials";
     status.kafka = KafkaStatus { error: Some(error.to_owned()), ..KafkaStatus::default() };

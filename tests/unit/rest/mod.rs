@@ -1,10 +1,10 @@
 //! The REST face of the activity service, without sockets and without Kafka.
 
 mod access;
+mod admin_auth;
 mod concurrency_limit;
 mod dead_letters;
 mod documentation;
-mod door;
 mod finding;
 mod group;
 mod health;

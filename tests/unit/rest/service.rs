@@ -17,7 +17,7 @@ use highwater_kafka::{
 };
 use highwater_web::{
     dead_letters::DlqAdmin,
-    http::{BodyLimits, Door, Traffic},
+    http::{AdminAuth, BodyLimits, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
 };
@@ -48,7 +48,7 @@ pub(crate) struct Service {
     pub(crate) description: Arc<GroupDescription>,
     pub(crate) conflicts: Arc<Conflicts>,
     pub(crate) embedded: bool,
-    pub(crate) door: Option<Arc<Door>>,
+    pub(crate) admin_auth: Option<Arc<AdminAuth>>,
     pub(crate) limits: BodyLimits,
     pub(crate) cursor_epoch: CursorEpoch,
     pub(crate) listing_limit: Arc<ConcurrencyLimit>,
@@ -68,7 +68,7 @@ impl Service {
             description: Arc::new(GroupDescription::from_fn(|| Box::pin(ready(Ok(Vec::new()))))),
             conflicts: Arc::default(),
             embedded: false,
-            door: None,
+            admin_auth: None,
             limits: BodyLimits {
                 max_bytes: 64 * 1024,
                 max_depth: 32,
@@ -92,7 +92,8 @@ impl Service {
         std::mem::take(&mut *self.publisher.sent.lock().unwrap())
     }
 
-    pub(crate) async fn send(&self, request: warp::test::RequestBuilder) -> Answer {
+    /// What the routes answer from.
+    pub(crate) fn api(&self) -> Api {
         let membership = Membership {
             topic: "events".into(),
             status: self.status.subscribe(),
@@ -107,12 +108,12 @@ impl Service {
         let operations = Operations {
             embedded: self.embedded,
             shutdown: self.shutdown.clone(),
-            door: self.door.clone(),
+            admin_auth: self.admin_auth.clone(),
             memberships: vec![membership],
-            particular: Some(Arc::new(store_status)),
+            status_source: Some(Arc::new(store_status)),
             ..Operations::new("highwater", self.status.subscribe(), Arc::new(Traffic::new(&PATHS).unwrap()))
         };
-        let api = Api {
+        Api {
             events: TypedProducer::new(self.publisher.clone(), "/highwater"),
             store: self.store.clone(),
             config: Config { event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into() },
@@ -122,8 +123,11 @@ impl Service {
             operations: Arc::new(operations),
             dead_letters: self.dead_letters.clone(),
             shutdown: self.shutdown.clone(),
-        };
-        Answer(request.reply(&routes(Arc::new(api))).await)
+        }
+    }
+
+    pub(crate) async fn send(&self, request: warp::test::RequestBuilder) -> Answer {
+        Answer(request.reply(&routes(Arc::new(self.api()))).await)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

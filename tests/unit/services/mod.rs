@@ -2,10 +2,10 @@
 
 mod emails;
 mod idempotency;
-mod ledger;
 mod orders;
 mod pages;
 mod prices;
 mod requests;
 mod status;
+mod table;
 mod timestamps;

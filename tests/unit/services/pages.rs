@@ -1,18 +1,18 @@
 //! Pages of a listing.
 
 use chrono::{DateTime, TimeDelta};
-use highwater_web::page::{Page, Place};
+use highwater_web::page::{PageRequest, Position};
 use uuid::Uuid;
 
 /// So many entries, which are told by their number.
-fn entries(count: usize) -> impl Iterator<Item = (Place, usize)> {
+fn entries(count: usize) -> impl Iterator<Item = (Position, usize)> {
     let at = |number| DateTime::UNIX_EPOCH + TimeDelta::milliseconds(number as i64);
-    (0..count).map(move |number| (Place { at: at(number), id: Uuid::nil() }, number))
+    (0..count).map(move |number| (Position { at: at(number), id: Uuid::nil() }, number))
 }
 
 #[test]
 fn a_page_ends_at_its_limit_or_with_the_entry_that_makes_it_a_megabyte() {
-    let page = |limit| Page { limit, after: None };
+    let page = |limit| PageRequest { limit, after: None };
     for (limit, bytes, taken) in
         [(3, 1, 3), (10, 1, 10), (11, 1, 10), (10, 600 << 10, 2), (10, 1 << 20, 1), (10, 5 << 20, 1)]
     {

@@ -1,10 +1,10 @@
 //! Money is exact.
 
-use highwater_commerce::orders::{MOST_ITEMS, MOST_OF_AN_ITEM, event::Item, price::Price};
+use highwater_commerce::orders::{MOST_ITEMS, MOST_OF_AN_ITEM, event::OrderItem, price::Price};
 use proptest::{prelude::*, test_runner::Config};
 
-fn item(unit_price: &str, quantity: u32) -> Item {
-    Item { sku: "A".to_owned(), quantity, unit_price: unit_price.parse().unwrap() }
+fn item(unit_price: &str, quantity: u32) -> OrderItem {
+    OrderItem { sku: "A".to_owned(), quantity, unit_price: unit_price.parse().unwrap() }
 }
 
 #[test]
@@ -37,8 +37,8 @@ fn a_price_is_digits_and_a_point_and_nothing_else() {
 #[test]
 fn the_largest_order_is_exact() {
     let items = vec![item("999999999999.9999", MOST_OF_AN_ITEM); MOST_ITEMS];
-    assert_eq!(Item::total(&items).unwrap().to_string(), "99999999999999990000.0000");
-    assert_eq!(Item::total(&[item("0.10", 3), item("19.90", 1)]).unwrap().to_string(), "20.20");
+    assert_eq!(OrderItem::total(&items).unwrap().to_string(), "99999999999999990000.0000");
+    assert_eq!(OrderItem::total(&[item("0.10", 3), item("19.90", 1)]).unwrap().to_string(), "20.20");
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn an_amount_shows_the_decimals_of_its_currency_and_loses_none() {
 
 #[test]
 fn what_is_written_is_what_is_read_also_a_total_of_more_digits_than_a_price_has() {
-    let total = Item::total(&vec![item("999999999999.9999", MOST_OF_AN_ITEM); MOST_ITEMS]).unwrap();
+    let total = OrderItem::total(&vec![item("999999999999.9999", MOST_OF_AN_ITEM); MOST_ITEMS]).unwrap();
     let written = serde_json::to_string(&total).unwrap();
     assert_eq!(written, "\"99999999999999990000.0000\"");
     assert_eq!(serde_json::from_str::<Price>(&written).unwrap(), total);
@@ -74,7 +74,7 @@ proptest! {
         items in prop::collection::vec((0_u64..10_u64.pow(12), 0_u32..10_000, 1..=MOST_OF_AN_ITEM), 1..=MOST_ITEMS),
     ) {
         let of = |(whole, fraction, quantity): &(u64, u32, u32)| item(&format!("{whole}.{fraction:04}"), *quantity);
-        let total = Item::total(&items.iter().map(of).collect::<Vec<_>>()).unwrap();
+        let total = OrderItem::total(&items.iter().map(of).collect::<Vec<_>>()).unwrap();
         let in_ten_thousandths: u128 = items
             .iter()
             .map(|(whole, fraction, quantity)| {

@@ -6,10 +6,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    event::Item,
+    event::OrderItem,
     price::Price,
-    status::Status,
-    view::{Change, Order},
+    status::OrderStatus,
+    view::{HistoryEntry, Order},
 };
 
 /// An order.
@@ -22,9 +22,9 @@ pub struct OrderBody {
     /// Who ordered.
     pub user_id: Uuid,
     /// Where it is in its life.
-    pub status: Status,
+    pub status: OrderStatus,
     /// What was ordered.
-    pub items: Vec<Item>,
+    pub items: Vec<OrderItem>,
     /// In which the prices are.
     pub currency: String,
     /// What it costs in all: exact, and with the currency's digits after the point.
@@ -32,15 +32,15 @@ pub struct OrderBody {
     /// What the ETag says, too.
     pub version: u64,
     /// When it was made.
-    #[serde(with = "highwater_web::moment")]
-    #[schemars(schema_with = "highwater_web::http::openapi::moment")]
+    #[serde(with = "highwater_web::timestamp")]
+    #[schemars(schema_with = "highwater_web::http::openapi::timestamp")]
     pub created_at: DateTime<Utc>,
     /// When it changed last.
-    #[serde(with = "highwater_web::moment")]
-    #[schemars(schema_with = "highwater_web::http::openapi::moment")]
+    #[serde(with = "highwater_web::timestamp")]
+    #[schemars(schema_with = "highwater_web::http::openapi::timestamp")]
     pub updated_at: DateTime<Utc>,
     /// Its life so far.
-    pub history: Vec<Change>,
+    pub history: Vec<HistoryEntry>,
 }
 
 /// A page of orders.
@@ -58,7 +58,8 @@ pub struct OrdersBody {
 
 impl From<&Order> for OrderBody {
     fn from(order: &Order) -> Self {
-        let moment = |change: Option<&Change>| change.map_or(DateTime::UNIX_EPOCH, |change| change.at);
+        let timestamp =
+            |change: Option<&HistoryEntry>| change.map_or(DateTime::UNIX_EPOCH, |change| change.at);
         Self {
             order_id: order.id,
             user_id: order.user_id,
@@ -68,8 +69,8 @@ impl From<&Order> for OrderBody {
             // Orders of before have their total as it came out.
             total: order.total.in_currency(&order.currency),
             version: order.version(),
-            created_at: moment(order.history().first()),
-            updated_at: moment(order.history().last()),
+            created_at: timestamp(order.history().first()),
+            updated_at: timestamp(order.history().last()),
             history: order.history().to_vec(),
         }
     }

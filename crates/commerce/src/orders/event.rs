@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{
     price::Price,
     request::{LONGEST_SKU, MOST_OF_AN_ITEM},
-    status::{Action, Status},
+    status::{OrderAction, OrderStatus},
 };
 
 /// An event of an order.
@@ -38,10 +38,10 @@ pub struct OrderCreated {
     /// Who ordered.
     pub user_id: Uuid,
     /// When the request came.
-    #[serde(with = "highwater_web::moment")]
+    #[serde(with = "highwater_web::timestamp")]
     pub at: DateTime<Utc>,
     /// What was ordered.
-    pub items: Vec<Item>,
+    pub items: Vec<OrderItem>,
     /// In which the prices are, by ISO 4217.
     pub currency: String,
     /// What it costs in all.
@@ -54,7 +54,7 @@ pub struct OrderCreated {
 /// What was ordered, of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Item {
+pub struct OrderItem {
     /// What it is.
     #[schemars(length(min = 1, max = LONGEST_SKU), regex(pattern = VISIBLE_LINE))]
     pub sku: String,
@@ -66,7 +66,7 @@ pub struct Item {
     pub unit_price: Price,
 }
 
-impl Item {
+impl OrderItem {
     /// What all of them cost together; `None` where that has more digits than can be kept, which the bounds of a
     /// request exclude.
     pub fn total(items: &[Self]) -> Option<Price> {
@@ -85,14 +85,14 @@ pub struct OrderStatusChanged {
     /// The version of the order that this makes.
     pub version: u64,
     /// When the request came.
-    #[serde(with = "highwater_web::moment")]
+    #[serde(with = "highwater_web::timestamp")]
     pub at: DateTime<Utc>,
     /// By what it came about.
-    pub action: Action,
+    pub action: OrderAction,
     /// Where it was.
-    pub from: Status,
+    pub from: OrderStatus,
     /// Where it is.
-    pub status: Status,
+    pub status: OrderStatus,
     /// Why, where nobody asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -8,20 +8,20 @@ use highwater_web::{
     },
     idempotency::Idempotency,
     operations,
-    page::Page,
+    page::PageRequest,
 };
 use serde_json::Value;
 use uuid::{Uuid, uuid};
 use warp::http::header;
 
 use super::{
-    Change, NewOrder, OrderBody, OrdersBody,
-    event::Item,
-    ordering::{forbidden, may_order, unknown},
+    HistoryEntry, NewOrder, OrderBody, OrdersBody, PATHS,
+    event::OrderItem,
+    order_service::{forbidden, may_order, unknown},
     price::Price,
-    status::{Action, Status},
+    status::{OrderAction, OrderStatus},
 };
-use crate::{state, users::Standing};
+use crate::{state, users::UserState};
 
 /// What `GET /openapi.json` answers: [`document`], as `docs/openapi` has it.
 pub static DOCUMENT: Packed = packed!("orders.json", JSON);
@@ -34,13 +34,14 @@ pub fn document() -> Value {
     let mut document = Document::new(
         "Highwater: orders",
         "Takes orders of users that it knows from `user-events`, and moves them through their life.",
+        &PATHS,
     );
     document.tag("Orders", "What was ordered; prices are exact decimals.");
     take(&mut document);
     list(&mut document);
     document
         .tag("Steps", "The life of an order; what its status does not allow is 409, with what is allowed.");
-    for action in Action::ALL {
+    for action in OrderAction::ALL {
         step(&mut document, action);
     }
     operations::describe(&mut document, operations::Reads::Topics, &[]);
@@ -57,7 +58,7 @@ fn take(document: &mut Document) {
         .takes(new, &NewOrder { user_id, items, currency })
         .invalid("items[0].quantity", "must be a whole number from 1 to 1000000")
         .answers(201, taken.json(order, &example()).always(header::LOCATION).always(header::ETAG));
-    let deleted = Standing::Deleted(DateTime::UNIX_EPOCH);
+    let deleted = UserState::Deleted(DateTime::UNIX_EPOCH);
     if let Err(problem) = may_order(Some(&deleted), USER) {
         create = create.problem("deleted", "The user was deleted.", problem);
     }
@@ -72,29 +73,29 @@ fn list(document: &mut Document) {
     let page = OrdersBody { orders: vec![example()], count: 1, next: None };
     let list = Operation::new("get", "listOrders", "Orders, by when they were made")
         .query("userId", "Those of this user.", openapi::uuid(USER))
-        .query("status", "Those in this status, in any case.", document.schema::<Status>())
+        .query("status", "Those in this status, in any case.", document.schema::<OrderStatus>())
         .answers(200, Answer::new("A page of them.").json(orders, &page).header(header::LINK));
-    document.add("/orders", state::describe_read(Page::describe(list)));
+    document.add("/orders", state::describe_read(PageRequest::describe(list)));
     let order = document.schema::<OrderBody>();
     let find = Operation::new("get", "findOrder", "An order, with its life so far")
         .answers(200, Answer::new("The order.").json(order, &example()).always(header::ETAG));
     document.add("/orders/{orderId}", state::describe_read(of_one(find)));
 }
 
-fn step(document: &mut Document, action: Action) {
+fn step(document: &mut Document, action: OrderAction) {
     let (id, summary, refused) = match action {
-        Action::Confirm => ("confirm", "It is to be as ordered", Status::Cancelled),
-        Action::Pay => ("pay", "The money is there", Status::Pending),
-        Action::Ship => ("ship", "It leaves", Status::Confirmed),
-        Action::Deliver => ("deliver", "It arrives", Status::Paid),
-        Action::Cancel => ("cancel", "It is given up", Status::Shipped),
+        OrderAction::Confirm => ("confirm", "It is to be as ordered", OrderStatus::Cancelled),
+        OrderAction::Pay => ("pay", "The money is there", OrderStatus::Pending),
+        OrderAction::Ship => ("ship", "It leaves", OrderStatus::Confirmed),
+        OrderAction::Deliver => ("deliver", "It arrives", OrderStatus::Paid),
+        OrderAction::Cancel => ("cancel", "It is given up", OrderStatus::Shipped),
     };
     let order = document.schema::<OrderBody>();
     let mut after = example();
-    let status = Status::ALL.into_iter().find_map(|status| status.after(action)).unwrap_or(after.status);
+    let status = OrderStatus::ALL.into_iter().find_map(|status| status.after(action)).unwrap_or(after.status);
     after.status = status;
     after.version += 1;
-    after.history.push(Change {
+    after.history.push(HistoryEntry {
         status,
         at: after.created_at,
         action: Some(action),
@@ -118,10 +119,12 @@ fn of_one(operation: Operation) -> Operation {
 fn example() -> OrderBody {
     let at = DateTime::from_timestamp_millis(1_777_629_600_000).unwrap_or_default();
     let price = "19.90".parse::<Price>();
-    let items: Vec<Item> =
-        price.into_iter().map(|unit_price| Item { sku: "A-1".to_owned(), quantity: 3, unit_price }).collect();
-    let status = Status::Pending;
-    let total = Item::total(&items);
+    let items: Vec<OrderItem> = price
+        .into_iter()
+        .map(|unit_price| OrderItem { sku: "A-1".to_owned(), quantity: 3, unit_price })
+        .collect();
+    let status = OrderStatus::Pending;
+    let total = OrderItem::total(&items);
     OrderBody {
         order_id: ID,
         user_id: USER,
@@ -132,6 +135,6 @@ fn example() -> OrderBody {
         version: 1,
         created_at: at,
         updated_at: at,
-        history: vec![Change { status, at, action: None, reason: None, idempotency: None }],
+        history: vec![HistoryEntry { status, at, action: None, reason: None, idempotency: None }],
     }
 }

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{currency, event::Item, price::Price};
+use super::{currency, event::OrderItem, price::Price};
 
 /// The most items of an order.
 pub const MOST_ITEMS: usize = 100;
@@ -26,7 +26,7 @@ pub struct NewOrder {
     pub user_id: Uuid,
     /// What: 1 to 100 items.
     #[schemars(length(min = 1, max = MOST_ITEMS))]
-    pub items: Vec<Item>,
+    pub items: Vec<OrderItem>,
     /// In which the prices are: a code of ISO 4217, which says how many digits they have after the point at most.
     #[schemars(schema_with = "currency_schema")]
     pub currency: String,
@@ -51,11 +51,11 @@ impl NewOrder {
     }
 }
 
-fn item(fields: &mut Fields<'_>, currency: Option<&str>) -> Option<Item> {
+fn item(fields: &mut Fields<'_>, currency: Option<&str>) -> Option<OrderItem> {
     let sku = fields.text("sku", line(LONGEST_SKU));
     let quantity = fields.whole("quantity", 1, MOST_OF_AN_ITEM.into());
     let unit_price = fields.text("unitPrice", |text| unit_price(text, currency));
-    Some(Item { sku: sku?, quantity: u32::try_from(quantity?).ok()?, unit_price: unit_price? })
+    Some(OrderItem { sku: sku?, quantity: u32::try_from(quantity?).ok()?, unit_price: unit_price? })
 }
 
 /// A price in that currency; in any, where it is not known which.

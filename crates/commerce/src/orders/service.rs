@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use highwater_kafka::{BatchHandler, ConsumerConfig, ConsumerHandle, Kafka, OffsetReset};
-use highwater_table::{Fold, Ledger};
+use highwater_table::{EventSourcedTable, Projection};
 use highwater_web::{
-    http::{self, Door, Listeners, Traffic},
+    http::{self, AdminAuth, Listeners, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
 };
@@ -13,10 +13,10 @@ use tokio::time::timeout;
 
 use super::{
     CancelOrders, Orders,
-    ordering::Books,
+    order_service::OrderService,
     routes::{Api, PATHS, routes},
 };
-use crate::{Config, state::Room, users::Users};
+use crate::{Config, state::MemoryLimit, users::Users};
 
 /// Runs the service until the stop is requested. Kafka may come and go meanwhile.
 ///
@@ -27,11 +27,12 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let kafka = Kafka::new(config.kafka)
         .with_source("/orders")
         .with_metadata_max_age(config.consumer.metadata_max_age);
-    let users = Arc::new(Ledger::<Users>::start(&kafka, config.state.users, config.producer.clone()));
-    let orders = Arc::new(Ledger::<Orders>::start(&kafka, config.state.orders, config.producer));
-    let room = Room::new(config.state.max_bytes);
-    let books = Arc::new(Books { users: Arc::clone(&users), orders: Arc::clone(&orders), room });
-    let cancel = CancelOrders::new(Arc::clone(&books));
+    let users =
+        Arc::new(EventSourcedTable::<Users>::start(&kafka, config.state.users, config.producer.clone()));
+    let orders = Arc::new(EventSourcedTable::<Orders>::start(&kafka, config.state.orders, config.producer));
+    let memory = MemoryLimit::new(config.state.max_bytes);
+    let service = Arc::new(OrderService { users: Arc::clone(&users), orders: Arc::clone(&orders), memory });
+    let cancel = CancelOrders::new(Arc::clone(&service));
     let (of_users, users_member) = consume(&users, config.consumer.clone(), cancel.clone());
     let (of_orders, orders_member) = consume(&orders, config.consumer, cancel);
 
@@ -39,18 +40,20 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let writers =
         [orders.producer().producer(), Some(of_users.dlq_producer()), Some(of_orders.dlq_producer())];
     let operations = Arc::new(Operations {
+        warnings: config.http.warnings(),
         embedded: config.embedded,
         shutdown: shutdown.clone(),
-        door: config.admin.map(|bearer| Arc::new(Door::new(bearer))),
+        admin_auth: (config.admin.is_some() || config.http.auth.is_on())
+            .then(|| Arc::new(AdminAuth::new(config.admin))),
         memberships: vec![users_member, orders_member],
-        ledgers: vec![Arc::clone(&users) as _, Arc::clone(&orders) as _],
+        tables: vec![Arc::clone(&users) as _, Arc::clone(&orders) as _],
         producers: writers.into_iter().flatten().cloned().collect(),
         ..Operations::new("highwater-orders", kafka.status(), Arc::clone(&traffic))
     });
-    let api = Api { books, limits: config.http.body_limits(), operations };
+    let api = Api { service, limits: config.http.body_limits(), operations };
 
-    let requests = shutdown.part("requests");
-    let consuming = shutdown.part("the consumer");
+    let requests = shutdown.component("requests");
+    let consuming = shutdown.component("the consumer");
     log::info!("listening on http://{}", listeners.clients.local_addr()?);
     let serving = http::serve(routes(Arc::new(api)), listeners, &config.http, traffic, &shutdown);
     let served = async {
@@ -64,8 +67,8 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     };
     tokio::select! {
         ((), ()) = async { tokio::join!(served, consumed) } => {}
-        unfit = users.unfit() => return Err(unfit.into()),
-        unfit = orders.unfit() => return Err(unfit.into()),
+        invalid = users.invalid_topic() => return Err(invalid.into()),
+        invalid = orders.invalid_topic() => return Err(invalid.into()),
     }
     let stopped = async { tokio::join!(users.stop(), orders.stop()) };
     if timeout(config.http.stop_timeout / 2, stopped).await.is_err() {
@@ -77,12 +80,12 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
 
 /// Reads the topic of a ledger in the group too, for what is to follow from its events. A process is a member once
 /// for each topic, by a name of its own where it has one.
-fn consume<F: Fold>(
-    ledger: &Ledger<F>,
+fn consume<F: Projection>(
+    table: &EventSourcedTable<F>,
     mut config: ConsumerConfig,
     handler: impl BatchHandler<F::Event>,
 ) -> (ConsumerHandle, Membership) {
-    let topic = ledger.topic().with_own_status();
+    let topic = table.topic().with_own_status();
     // What follows from an event follows from each, whatever else is read from the end.
     config.offset_reset = OffsetReset::Earliest;
     config.instance_id = config.instance_id.map(|name| format!("{name}-{}", topic.handle().name()));

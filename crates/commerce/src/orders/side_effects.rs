@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use super::{
     event::OrderEvent,
-    ordering::{Books, Step},
-    status::Action,
+    order_service::{Advance, OrderService},
+    status::OrderAction,
 };
 use crate::users::event::UserEvent;
 
@@ -26,13 +26,13 @@ const REASON: &str = "the user was deleted";
 /// Cancels the open orders of deleted users.
 #[derive(Debug, Clone)]
 pub struct CancelOrders {
-    books: Arc<Books>,
+    service: Arc<OrderService>,
 }
 
 impl CancelOrders {
     /// By these views, and into them.
-    pub fn new(books: Arc<Books>) -> Self {
-        Self { books }
+    pub fn new(service: Arc<OrderService>) -> Self {
+        Self { service }
     }
 
     /// Sees to the users of some events, each with the place of the first event that names it.
@@ -40,7 +40,8 @@ impl CancelOrders {
         if users.is_empty() {
             return BatchOutcome::default();
         }
-        if let Err(error) = tokio::try_join!(self.books.users.abreast(), self.books.orders.abreast()) {
+        if let Err(error) = tokio::try_join!(self.service.users.caught_up(), self.service.orders.caught_up())
+        {
             return BatchOutcome { poison: Vec::new(), retry_from: Some(RetryFrom { index: 0, error }) };
         }
         let mut retry_from: Option<RetryFrom> = None;
@@ -55,12 +56,12 @@ impl CancelOrders {
     }
 
     async fn cancel_orders_of(&self, user: Uuid, context: &Context) -> Result<(), TransientError> {
-        if !self.books.users.read(|users| users.is_deleted(user)) {
+        if !self.service.users.read(|users| users.is_deleted(user)) {
             return Ok(());
         }
-        for order in self.books.orders.read(|orders| orders.open_orders_of(user)) {
-            let step = Step { reason: Some(REASON), ..Step::default() };
-            match self.books.advance(order, Action::Cancel, step, context).await {
+        for order in self.service.orders.read(|orders| orders.open_orders_of(user)) {
+            let step = Advance { reason: Some(REASON), ..Advance::default() };
+            match self.service.advance(order, OrderAction::Cancel, step, context).await {
                 Ok(_) => {
                     let correlation = context.correlation_id.as_deref().unwrap_or_default();
                     info!(

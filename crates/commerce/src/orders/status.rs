@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where an order is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-pub enum Status {
+pub enum OrderStatus {
     /// Taken, and not confirmed.
     Pending,
     /// Confirmed, and not paid.
@@ -25,7 +25,7 @@ pub enum Status {
 /// What can be done to an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Action {
+pub enum OrderAction {
     /// It is to be as ordered.
     Confirm,
     /// The money is there.
@@ -39,35 +39,35 @@ pub enum Action {
 }
 
 /// Every transition: from, by, to. What is not here is not allowed.
-pub const TRANSITIONS: [(Status, Action, Status); 7] = [
-    (Status::Pending, Action::Confirm, Status::Confirmed),
-    (Status::Confirmed, Action::Pay, Status::Paid),
-    (Status::Paid, Action::Ship, Status::Shipped),
-    (Status::Shipped, Action::Deliver, Status::Delivered),
-    (Status::Pending, Action::Cancel, Status::Cancelled),
-    (Status::Confirmed, Action::Cancel, Status::Cancelled),
-    (Status::Paid, Action::Cancel, Status::Cancelled),
+pub const TRANSITIONS: [(OrderStatus, OrderAction, OrderStatus); 7] = [
+    (OrderStatus::Pending, OrderAction::Confirm, OrderStatus::Confirmed),
+    (OrderStatus::Confirmed, OrderAction::Pay, OrderStatus::Paid),
+    (OrderStatus::Paid, OrderAction::Ship, OrderStatus::Shipped),
+    (OrderStatus::Shipped, OrderAction::Deliver, OrderStatus::Delivered),
+    (OrderStatus::Pending, OrderAction::Cancel, OrderStatus::Cancelled),
+    (OrderStatus::Confirmed, OrderAction::Cancel, OrderStatus::Cancelled),
+    (OrderStatus::Paid, OrderAction::Cancel, OrderStatus::Cancelled),
 ];
 
-impl Status {
+impl OrderStatus {
     /// All there are, in the order of a life.
     pub const ALL: [Self; 6] =
         [Self::Pending, Self::Confirmed, Self::Paid, Self::Shipped, Self::Delivered, Self::Cancelled];
 
     /// What becomes of it by that action; `None` where that is not allowed.
-    pub fn after(self, action: Action) -> Option<Self> {
+    pub fn after(self, action: OrderAction) -> Option<Self> {
         let found = TRANSITIONS.iter().find(|(from, by, _)| (*from, *by) == (self, action));
         found.map(|(.., to)| *to)
     }
 
     /// What can be done to it.
-    pub fn allowed(self) -> impl Iterator<Item = Action> {
+    pub fn allowed(self) -> impl Iterator<Item = OrderAction> {
         TRANSITIONS.iter().filter(move |(from, ..)| *from == self).map(|(_, action, _)| *action)
     }
 
     /// Whether it can still be given up.
     pub fn is_open(self) -> bool {
-        self.after(Action::Cancel).is_some()
+        self.after(OrderAction::Cancel).is_some()
     }
 
     /// As it is written.
@@ -83,13 +83,13 @@ impl Status {
     }
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for OrderStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl FromStr for Status {
+impl FromStr for OrderStatus {
     type Err = String;
 
     /// In any case.
@@ -99,7 +99,7 @@ impl FromStr for Status {
     }
 }
 
-impl FromStr for Action {
+impl FromStr for OrderAction {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -107,7 +107,7 @@ impl FromStr for Action {
     }
 }
 
-impl Action {
+impl OrderAction {
     /// All there are, in the order of a life.
     pub const ALL: [Self; 5] = [Self::Confirm, Self::Pay, Self::Ship, Self::Deliver, Self::Cancel];
 
@@ -128,7 +128,7 @@ impl Action {
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for OrderAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }

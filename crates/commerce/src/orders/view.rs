@@ -6,25 +6,25 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use highwater_table::{Fold, Versioned as _};
-use highwater_web::{idempotency::Idempotency, page::Place};
+use highwater_table::{Projection, Versioned as _};
+use highwater_web::{idempotency::Idempotency, page::Position};
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
-    event::{Item, OrderCreated, OrderEvent},
+    event::{OrderCreated, OrderEvent, OrderItem},
     price::Price,
-    status::{Action, Status},
+    status::{OrderAction, OrderStatus},
 };
 
 /// All orders there are.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Orders {
     by_id: HashMap<Uuid, Arc<Order>>,
-    listed: BTreeSet<Place>,
-    by_user: HashMap<Uuid, BTreeSet<Place>>,
-    by_status: HashMap<Status, BTreeSet<Place>>,
+    listed: BTreeSet<Position>,
+    by_user: HashMap<Uuid, BTreeSet<Position>>,
+    by_status: HashMap<OrderStatus, BTreeSet<Position>>,
     bytes: usize,
 }
 
@@ -43,7 +43,7 @@ pub struct Order {
     /// Who ordered.
     pub user_id: Uuid,
     /// What was ordered.
-    pub items: Vec<Item>,
+    pub items: Vec<OrderItem>,
     /// In which the prices are.
     pub currency: String,
     /// What it costs in all.
@@ -51,22 +51,22 @@ pub struct Order {
     /// What the request was, where it came with an Idempotency-Key.
     pub idempotency: Option<Idempotency>,
     /// Its life so far, one entry a version; the first is its creation.
-    history: Vec<Change>,
+    history: Vec<HistoryEntry>,
 }
 
 /// A moment in the life of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Change {
+pub struct HistoryEntry {
     /// Where the order was from then on.
-    pub status: Status,
+    pub status: OrderStatus,
     /// When that was.
-    #[serde(with = "highwater_web::moment")]
-    #[schemars(schema_with = "highwater_web::http::openapi::moment")]
+    #[serde(with = "highwater_web::timestamp")]
+    #[schemars(schema_with = "highwater_web::http::openapi::timestamp")]
     pub at: DateTime<Utc>,
     /// By what; nothing created it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub action: Option<Action>,
+    pub action: Option<OrderAction>,
     /// Why, where nobody asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -82,19 +82,19 @@ impl Order {
     }
 
     /// Where it is.
-    pub fn status(&self) -> Status {
-        self.history.last().map_or(Status::Pending, |change| change.status)
+    pub fn status(&self) -> OrderStatus {
+        self.history.last().map_or(OrderStatus::Pending, |change| change.status)
     }
 
     /// Its life so far.
-    pub fn history(&self) -> &[Change] {
+    pub fn history(&self) -> &[HistoryEntry] {
         &self.history
     }
 
     /// About how many bytes of memory it takes; its JSON is of about the same length.
     pub fn bytes(&self) -> usize {
         let items = self.items.iter().map(|item| ITEM_BYTES + item.sku.len());
-        ORDER_BYTES + items.sum::<usize>() + self.history.iter().map(Change::bytes).sum::<usize>()
+        ORDER_BYTES + items.sum::<usize>() + self.history.iter().map(HistoryEntry::bytes).sum::<usize>()
     }
 
     /// As it was in that version.
@@ -105,18 +105,18 @@ impl Order {
     }
 
     /// The version that a request of that key made, and what it was.
-    pub fn changed_by(&self, key: Uuid) -> Option<(u64, &Change)> {
-        let is_its = |change: &Change| change.idempotency.is_some_and(|request| request.key == key);
+    pub fn changed_by(&self, key: Uuid) -> Option<(u64, &HistoryEntry)> {
+        let is_its = |change: &HistoryEntry| change.idempotency.is_some_and(|request| request.key == key);
         let place = self.history.iter().skip(1).position(is_its)? + 1;
         Some((place as u64 + 1, &self.history[place]))
     }
 
-    fn place(&self) -> Place {
-        Place { at: self.history.first().map_or(DateTime::UNIX_EPOCH, |created| created.at), id: self.id }
+    fn place(&self) -> Position {
+        Position { at: self.history.first().map_or(DateTime::UNIX_EPOCH, |created| created.at), id: self.id }
     }
 }
 
-impl Change {
+impl HistoryEntry {
     fn bytes(&self) -> usize {
         CHANGE_BYTES + self.reason.as_ref().map_or(0, String::len)
     }
@@ -131,17 +131,17 @@ impl Orders {
     /// The orders after that place, by when they were made: of that user, in that status.
     pub fn after(
         &self,
-        place: Option<Place>,
+        place: Option<Position>,
         user: Option<Uuid>,
-        status: Option<Status>,
-    ) -> impl Iterator<Item = (Place, &Arc<Order>)> {
-        static NONE: BTreeSet<Place> = BTreeSet::new();
+        status: Option<OrderStatus>,
+    ) -> impl Iterator<Item = (Position, &Arc<Order>)> {
+        static NONE: BTreeSet<Position> = BTreeSet::new();
         let among = match (user, status) {
             (Some(user), _) => self.by_user.get(&user).unwrap_or(&NONE),
             (None, Some(status)) => self.by_status.get(&status).unwrap_or(&NONE),
             (None, None) => &self.listed,
         };
-        let orders = Place::after(among, place).filter_map(|place| Some((*place, self.get(place.id)?)));
+        let orders = Position::after(among, place).filter_map(|place| Some((*place, self.get(place.id)?)));
         orders.filter(move |(_, order)| status.is_none_or(|status| order.status() == status))
     }
 
@@ -160,7 +160,8 @@ impl Orders {
 
     fn create(&mut self, created: OrderCreated) {
         let OrderCreated { order_id, user_id, at, items, currency, total, idempotency } = created;
-        let creation = Change { status: Status::Pending, at, action: None, reason: None, idempotency: None };
+        let creation =
+            HistoryEntry { status: OrderStatus::Pending, at, action: None, reason: None, idempotency: None };
         let order =
             Order { id: order_id, user_id, items, currency, total, idempotency, history: vec![creation] };
         let place = order.place();
@@ -173,13 +174,13 @@ impl Orders {
             }
         };
         of_user.insert(place);
-        self.by_status.entry(Status::Pending).or_default().insert(place);
+        self.by_status.entry(OrderStatus::Pending).or_default().insert(place);
         self.bytes += order.bytes();
         self.by_id.insert(order_id, Arc::new(order));
     }
 }
 
-impl Fold for Orders {
+impl Projection for Orders {
     type Event = OrderEvent;
 
     fn version_of(&self, event: &OrderEvent) -> u64 {
@@ -198,7 +199,7 @@ impl Fold for Orders {
                 if from.after(changed.action) != Some(changed.status) {
                     return false;
                 }
-                let change = Change {
+                let change = HistoryEntry {
                     status: changed.status,
                     at: changed.at,
                     action: Some(changed.action),

@@ -21,12 +21,12 @@ pub struct UserBody {
     /// What the ETag says, too.
     pub version: u64,
     /// When the user registered.
-    #[serde(with = "highwater_web::moment")]
-    #[schemars(schema_with = "highwater_web::http::openapi::moment")]
+    #[serde(with = "highwater_web::timestamp")]
+    #[schemars(schema_with = "highwater_web::http::openapi::timestamp")]
     pub created_at: DateTime<Utc>,
     /// When anything about the user changed last.
-    #[serde(with = "highwater_web::moment")]
-    #[schemars(schema_with = "highwater_web::http::openapi::moment")]
+    #[serde(with = "highwater_web::timestamp")]
+    #[schemars(schema_with = "highwater_web::http::openapi::timestamp")]
     pub updated_at: DateTime<Utc>,
 }
 

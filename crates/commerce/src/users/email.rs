@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use highwater_web::unseen::is_unseen;
+use highwater_web::invisible::is_invisible;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
@@ -156,5 +156,5 @@ fn is_joiner(c: char) -> bool {
 }
 
 fn may_hide(c: char) -> bool {
-    is_unseen(c) || FORMAT.iter().any(|(first, last)| (*first..=*last).contains(&c))
+    is_invisible(c) || FORMAT.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }

@@ -37,7 +37,7 @@ pub struct UserCreated {
     /// The version of the e-mail's state that this makes.
     pub version: u64,
     /// When the request came.
-    #[serde(with = "highwater_web::moment")]
+    #[serde(with = "highwater_web::timestamp")]
     pub at: DateTime<Utc>,
     /// The e-mail as it was given, without surrounding blanks.
     pub email: String,
@@ -59,7 +59,7 @@ pub struct UserUpdated {
     /// The version of the e-mail's state that this makes.
     pub version: u64,
     /// When the request came.
-    #[serde(with = "highwater_web::moment")]
+    #[serde(with = "highwater_web::timestamp")]
     pub at: DateTime<Utc>,
     /// The name from now on.
     pub name: String,
@@ -76,7 +76,7 @@ pub struct UserDeleted {
     /// The version of the e-mail's state that this makes.
     pub version: u64,
     /// When the request came.
-    #[serde(with = "highwater_web::moment")]
+    #[serde(with = "highwater_web::timestamp")]
     pub at: DateTime<Utc>,
 }
 

@@ -18,4 +18,4 @@ pub use openapi::{DOCUMENT, document};
 pub use request::{NewUser, UserChange};
 pub use routes::{Api, PATHS, routes};
 pub use service::run;
-pub use view::{Registration, Standing, User, Users};
+pub use view::{Registration, User, UserState, Users};

@@ -8,14 +8,14 @@ use highwater_web::{
     },
     idempotency::Idempotency,
     operations,
-    page::Page,
+    page::PageRequest,
 };
 use serde_json::{Value, json};
 use uuid::{Uuid, uuid};
 use warp::http::header;
 
 use super::{
-    NewUser, UserBody, UserChange, UsersBody,
+    NewUser, PATHS, UserBody, UserChange, UsersBody,
     register::{taken, unknown},
 };
 use crate::state;
@@ -28,7 +28,7 @@ const ID: Uuid = uuid!("5b0f2a86-5b8c-5d3e-9e0a-3f1c6a2d7b44");
 /// The document of this service.
 pub fn document() -> Value {
     let mut document =
-        Document::new("Highwater: users", "Registers users, and tells of them in `user-events`.");
+        Document::new("Highwater: users", "Registers users, and tells of them in `user-events`.", &PATHS);
     document.tag("Users", "An e-mail is registered once, whichever instance is asked.");
     register(&mut document);
     change(&mut document);
@@ -54,7 +54,7 @@ fn register(document: &mut Document) {
     let list = Operation::new("get", "listUsers", "Users, by when they registered")
         .query("email", "The one with this e-mail, compared without case.", json!({ "type": "string" }))
         .answers(200, Answer::new("A page of them.").json(users, &page).header(header::LINK));
-    document.add("/users", state::describe_read(Page::describe(list)));
+    document.add("/users", state::describe_read(PageRequest::describe(list)));
 
     let find = Operation::new("get", "findUser", "A user")
         .answers(200, Answer::new("The user.").json(user, &example()).always(header::ETAG));

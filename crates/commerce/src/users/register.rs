@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use highwater_kafka::Context;
-use highwater_table::{Fold as _, Ledger};
+use highwater_table::{EventSourcedTable, Projection as _};
 use highwater_web::{
-    http::{Correlation, Problem, check_match},
+    http::{CorrelationId, Problem, check_match},
     idempotency::{Idempotency, used_otherwise},
-    moment,
+    timestamp,
 };
 use uuid::Uuid;
 use warp::http::{HeaderValue, StatusCode};
@@ -19,7 +19,7 @@ use super::{
     event::{UserCreated, UserDeleted, UserEvent, UserUpdated, user_id},
     request::{NewUser, UserChange},
 };
-use crate::state::{ATTEMPTS, Room, append, complete, contended};
+use crate::state::{ATTEMPTS, MemoryLimit, append, complete, contended};
 
 /// Registers somebody; asked again with the same key, tells the same.
 ///
@@ -27,14 +27,14 @@ use crate::state::{ATTEMPTS, Room, append, complete, contended};
 ///
 /// 409 where the e-mail is taken, 422 where the key was used for something else, 503, also where there is no room.
 pub(super) async fn register(
-    users: &Arc<Ledger<Users>>,
-    room: &Room,
+    users: &Arc<EventSourcedTable<Users>>,
+    memory: &MemoryLimit,
     new: &NewUser,
     idempotency: Option<Idempotency>,
-    correlation: &Correlation,
+    correlation: &CorrelationId,
 ) -> Result<UserBody, Problem> {
     let email_key = normal_form(&new.email);
-    let at = moment::now();
+    let at = timestamp::now();
     let context = Context::correlated(correlation.as_str());
     for _ in 0..ATTEMPTS {
         let version = complete(users)?.read(|view| {
@@ -53,7 +53,7 @@ pub(super) async fn register(
             }
             match view.with_email(&email_key) {
                 Some(_) => Err(Err(taken(&new.email))),
-                None => room.beside(view.bytes()).map(|()| view.next_version(&email_key)).map_err(Err),
+                None => memory.check(view.bytes()).map(|()| view.next_version(&email_key)).map_err(Err),
             }
         });
         let version = match version {
@@ -90,11 +90,11 @@ pub(super) async fn register(
 ///
 /// 404, 412 where `If-Match` names another version, 503.
 pub(super) async fn rename(
-    users: &Arc<Ledger<Users>>,
+    users: &Arc<EventSourcedTable<Users>>,
     id: Uuid,
     change: &UserChange,
     if_match: Option<&HeaderValue>,
-    correlation: &Correlation,
+    correlation: &CorrelationId,
 ) -> Result<UserBody, Problem> {
     let context = Context::correlated(correlation.as_str());
     for _ in 0..ATTEMPTS {
@@ -103,7 +103,7 @@ pub(super) async fn rename(
             user_id: id,
             email_key: user.email_key.clone(),
             version: user.version + 1,
-            at: moment::now(),
+            at: timestamp::now(),
             name: change.name.clone(),
         };
         let after =
@@ -121,10 +121,10 @@ pub(super) async fn rename(
 ///
 /// 404, 412 where `If-Match` names another version, 503.
 pub(super) async fn delete(
-    users: &Arc<Ledger<Users>>,
+    users: &Arc<EventSourcedTable<Users>>,
     id: Uuid,
     if_match: Option<&HeaderValue>,
-    correlation: &Correlation,
+    correlation: &CorrelationId,
 ) -> Result<(), Problem> {
     let context = Context::correlated(correlation.as_str());
     for _ in 0..ATTEMPTS {
@@ -133,7 +133,7 @@ pub(super) async fn delete(
             user_id: id,
             email_key: user.email_key,
             version: user.version + 1,
-            at: moment::now(),
+            at: timestamp::now(),
         };
         if append(users, UserEvent::UserDeleted(deleted), &context, false).await? {
             return Ok(());
@@ -143,7 +143,11 @@ pub(super) async fn delete(
 }
 
 /// The user, who may be changed under that condition.
-fn found(users: &Arc<Ledger<Users>>, id: Uuid, if_match: Option<&HeaderValue>) -> Result<User, Problem> {
+fn found(
+    users: &Arc<EventSourcedTable<Users>>,
+    id: Uuid,
+    if_match: Option<&HeaderValue>,
+) -> Result<User, Problem> {
     let user = complete(users)?.read(|view| view.get(id).cloned()).ok_or_else(|| unknown(id))?;
     check_match(if_match, user.version)?;
     Ok(user)

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use highwater_kafka::Kafka;
-use highwater_table::Ledger;
+use highwater_table::EventSourcedTable;
 use highwater_web::{
-    http::{self, Door, Listeners, Traffic},
+    http::{self, AdminAuth, Listeners, Traffic},
     operations::Operations,
     shutdown::Shutdown,
 };
@@ -15,7 +15,7 @@ use super::{
     Users,
     routes::{Api, PATHS, routes},
 };
-use crate::{Config, state::Room};
+use crate::{Config, state::MemoryLimit};
 
 /// Runs the service until the stop is requested. Kafka may come and go meanwhile.
 ///
@@ -26,25 +26,27 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let kafka = Kafka::new(config.kafka)
         .with_source("/users")
         .with_metadata_max_age(config.consumer.metadata_max_age);
-    let users = Arc::new(Ledger::<Users>::start(&kafka, config.state.users, config.producer));
+    let users = Arc::new(EventSourcedTable::<Users>::start(&kafka, config.state.users, config.producer));
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
+        warnings: config.http.warnings(),
         embedded: config.embedded,
         shutdown: shutdown.clone(),
-        door: config.admin.map(|bearer| Arc::new(Door::new(bearer))),
-        ledgers: vec![Arc::clone(&users) as _],
+        admin_auth: (config.admin.is_some() || config.http.auth.is_on())
+            .then(|| Arc::new(AdminAuth::new(config.admin))),
+        tables: vec![Arc::clone(&users) as _],
         producers: users.producer().producer().into_iter().cloned().collect(),
         ..Operations::new("highwater-users", kafka.status(), Arc::clone(&traffic))
     });
-    let room = Room::new(config.state.max_bytes);
-    let api = Api { users: Arc::clone(&users), room, limits: config.http.body_limits(), operations };
+    let memory = MemoryLimit::new(config.state.max_bytes);
+    let api = Api { users: Arc::clone(&users), memory, limits: config.http.body_limits(), operations };
 
-    let requests = shutdown.part("requests");
+    let requests = shutdown.component("requests");
     log::info!("listening on http://{}", listeners.clients.local_addr()?);
     let serving = http::serve(routes(Arc::new(api)), listeners, &config.http, traffic, &shutdown);
     tokio::select! {
         () = serving => {}
-        unfit = users.unfit() => return Err(unfit.into()),
+        invalid = users.invalid_topic() => return Err(invalid.into()),
     }
     if timeout(config.http.stop_timeout / 2, users.stop()).await.is_err() {
         log::warn!("events that nobody was promised are not written: no answer in time");

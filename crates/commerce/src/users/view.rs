@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use highwater_table::{Fold, Versioned as _};
-use highwater_web::page::Place;
+use highwater_table::{Projection, Versioned as _};
+use highwater_web::page::Position;
 use uuid::Uuid;
 
 use super::event::{UserCreated, UserEvent, user_id};
@@ -13,10 +13,10 @@ use super::event::{UserCreated, UserEvent, user_id};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Users {
     /// By the e-mail's normal form; a slot stays when its user goes, for its version counts on.
-    slots: HashMap<String, Slot>,
-    by_id: HashMap<Uuid, Standing>,
+    emails: HashMap<String, EmailState>,
+    by_id: HashMap<Uuid, UserState>,
     /// Those who are registered, by when they were.
-    listed: BTreeSet<Place>,
+    listed: BTreeSet<Position>,
     /// Who registered with an Idempotency-Key, by the key's id.
     requests: HashMap<Uuid, BTreeSet<Registration>>,
     bytes: usize,
@@ -24,14 +24,14 @@ pub struct Users {
 
 /// About what takes how many bytes beside its texts, with what tables and trees leave free: an e-mail's slot, a user's
 /// place by id and in the list, and a registration that is remembered by its key.
-const SLOT_BYTES: usize = 120;
-const STANDING_BYTES: usize = 320;
+const EMAIL_BYTES: usize = 120;
+const USER_BYTES: usize = 320;
 const LISTED_BYTES: usize = 96;
 const REGISTRATION_BYTES: usize = 760;
 
 /// What is known of an e-mail.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Slot {
+struct EmailState {
     /// How many of its events counted.
     version: u64,
     /// Who has it.
@@ -40,7 +40,7 @@ struct Slot {
 
 /// A user, as far as the events tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum UserState {
     /// Registered.
     Registered(User),
     /// Was registered, and deleted then.
@@ -88,26 +88,26 @@ impl User {
 
 impl Users {
     /// What is known of that id; `None` where nothing is.
-    pub fn standing(&self, id: Uuid) -> Option<&Standing> {
+    pub fn state_of(&self, id: Uuid) -> Option<&UserState> {
         self.by_id.get(&id)
     }
 
     /// The registered user of that id.
     pub fn get(&self, id: Uuid) -> Option<&User> {
         match self.by_id.get(&id)? {
-            Standing::Registered(user) => Some(user),
-            Standing::Deleted(_) => None,
+            UserState::Registered(user) => Some(user),
+            UserState::Deleted(_) => None,
         }
     }
 
     /// Who has that e-mail, by its normal form.
     pub fn with_email(&self, email_key: &str) -> Option<&User> {
-        self.get(self.slots.get(email_key)?.user?)
+        self.get(self.emails.get(email_key)?.user?)
     }
 
     /// The version that the next event of that e-mail makes.
     pub fn next_version(&self, email_key: &str) -> u64 {
-        self.slots.get(email_key).map_or(0, |slot| slot.version) + 1
+        self.emails.get(email_key).map_or(0, |email_state| email_state.version) + 1
     }
 
     /// The registration that came with that Idempotency-Key.
@@ -117,12 +117,12 @@ impl Users {
 
     /// Whether the user was registered once, and is no more.
     pub fn is_deleted(&self, id: Uuid) -> bool {
-        matches!(self.by_id.get(&id), Some(Standing::Deleted(_)))
+        matches!(self.by_id.get(&id), Some(UserState::Deleted(_)))
     }
 
     /// The registered users after that place, by when they registered.
-    pub fn after(&self, place: Option<Place>) -> impl Iterator<Item = (Place, &User)> {
-        Place::after(&self.listed, place).filter_map(|place| Some((*place, self.get(place.id)?)))
+    pub fn after(&self, place: Option<Position>) -> impl Iterator<Item = (Position, &User)> {
+        Position::after(&self.listed, place).filter_map(|place| Some((*place, self.get(place.id)?)))
     }
 
     /// How many are registered.
@@ -137,26 +137,26 @@ impl Users {
             self.requests.entry(request.key).or_default().insert(registration);
             self.bytes += REGISTRATION_BYTES;
         }
-        self.listed.insert(Place { at, id });
-        if self.slots.insert(email_key.clone(), Slot { version, user: Some(id) }).is_none() {
-            self.bytes += SLOT_BYTES + email_key.len();
+        self.listed.insert(Position { at, id });
+        if self.emails.insert(email_key.clone(), EmailState { version, user: Some(id) }).is_none() {
+            self.bytes += EMAIL_BYTES + email_key.len();
         }
         let user = User { id, email, email_key, name, version, created_at: at, updated_at: at };
-        self.bytes += STANDING_BYTES + user.bytes();
-        self.by_id.insert(id, Standing::Registered(user));
+        self.bytes += USER_BYTES + user.bytes();
+        self.by_id.insert(id, UserState::Registered(user));
     }
 }
 
-impl Fold for Users {
+impl Projection for Users {
     type Event = UserEvent;
 
     fn version_of(&self, event: &UserEvent) -> u64 {
-        self.slots.get(event.email_key()).map_or(0, |slot| slot.version)
+        self.emails.get(event.email_key()).map_or(0, |email_state| email_state.version)
     }
 
     fn apply(&mut self, event: UserEvent) -> bool {
         let (id, version) = (event.user_id(), event.version());
-        let holder = self.slots.get(event.email_key()).and_then(|slot| slot.user);
+        let holder = self.emails.get(event.email_key()).and_then(|email_state| email_state.user);
         match event {
             UserEvent::UserCreated(created) => {
                 if holder.is_some() || id != user_id(&created.email_key, version) {
@@ -166,20 +166,20 @@ impl Fold for Users {
             }
             UserEvent::UserUpdated(updated) => {
                 let found = self.by_id.get_mut(&id).filter(|_| holder == Some(id));
-                let Some(Standing::Registered(user)) = found else { return false };
+                let Some(UserState::Registered(user)) = found else { return false };
                 self.bytes = self.bytes + updated.name.len() - user.name.len();
                 user.name = updated.name;
                 user.updated_at = updated.at;
                 user.version = version;
-                self.slots.insert(updated.email_key, Slot { version, user: holder });
+                self.emails.insert(updated.email_key, EmailState { version, user: holder });
             }
             UserEvent::UserDeleted(deleted) => {
                 let found = self.by_id.get(&id).filter(|_| holder == Some(id));
-                let Some(Standing::Registered(user)) = found else { return false };
+                let Some(UserState::Registered(user)) = found else { return false };
                 self.bytes -= user.bytes();
-                self.listed.remove(&Place { at: user.created_at, id });
-                self.by_id.insert(id, Standing::Deleted(deleted.at));
-                self.slots.insert(deleted.email_key, Slot { version, user: None });
+                self.listed.remove(&Position { at: user.created_at, id });
+                self.by_id.insert(id, UserState::Deleted(deleted.at));
+                self.emails.insert(deleted.email_key, EmailState { version, user: None });
             }
         }
         true

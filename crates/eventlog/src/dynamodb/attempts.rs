@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use aws_sdk_dynamodb::Client;
 
 use super::client;
-use crate::{DynamoDb, StoreError, StoreResult};
+use crate::{DatabaseError, DatabaseResult, DynamoDb};
 
 /// The client that there is, and how to come by another.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ struct Numbered {
 /// How a call ended that has no result.
 struct Failure {
     /// The last attempt's.
-    error: StoreError,
+    error: DatabaseError,
     /// Of the attempt before, which may have been done all the same.
     lost: Option<String>,
 }
@@ -43,22 +43,22 @@ impl Attempts {
     }
 
     /// Makes a call that changes nothing.
-    pub(super) async fn read<T, C>(&self, call: impl Fn(Client) -> C + Send) -> StoreResult<T>
+    pub(super) async fn read<T, C>(&self, call: impl Fn(Client) -> C + Send) -> DatabaseResult<T>
     where
-        C: Future<Output = StoreResult<T>> + Send,
+        C: Future<Output = DatabaseResult<T>> + Send,
     {
         self.twice(call).await.map_err(|failure| failure.error)
     }
 
     /// Makes a call that may be made twice. That nothing was done is only said where neither attempt did anything.
-    pub(super) async fn change<T, C>(&self, call: impl Fn(Client) -> C + Send) -> StoreResult<T>
+    pub(super) async fn change<T, C>(&self, call: impl Fn(Client) -> C + Send) -> DatabaseResult<T>
     where
-        C: Future<Output = StoreResult<T>> + Send,
+        C: Future<Output = DatabaseResult<T>> + Send,
     {
         self.twice(call).await.map_err(|Failure { error, lost }| match lost {
             // What is no good now was no good before.
             Some(lost) if error.did_nothing() && !error.is_of_one() => {
-                StoreError::Away(format!("{error}; and before: {lost}"))
+                DatabaseError::Away(format!("{error}; and before: {lost}"))
             }
             _ => error,
         })
@@ -66,11 +66,11 @@ impl Attempts {
 
     async fn twice<T, C>(&self, call: impl Fn(Client) -> C + Send) -> Result<T, Failure>
     where
-        C: Future<Output = StoreResult<T>> + Send,
+        C: Future<Output = DatabaseResult<T>> + Send,
     {
         let first = self.current().clone();
         let lost = match call(first.client).await {
-            Err(StoreError::Away(lost)) => lost,
+            Err(DatabaseError::Away(lost)) => lost,
             outcome => return outcome.map_err(|error| Failure { error, lost: None }),
         };
         log::debug!("an attempt at DynamoDB was lost; asking again on another connection: {lost}");

@@ -4,15 +4,15 @@ use std::error::Error;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
-use crate::StoreError;
+use crate::DatabaseError;
 
 /// What an error of the SDK means.
-pub(super) fn store_error<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> StoreError {
+pub(super) fn store_error<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> DatabaseError {
     let SdkError::ServiceError(answered) = error else {
         let said = said(error);
         return match error {
-            SdkError::ConstructionFailure(_) => StoreError::Refused(said),
-            _ => StoreError::Away(said),
+            SdkError::ConstructionFailure(_) => DatabaseError::Refused(said),
+            _ => DatabaseError::Away(said),
         };
     };
     let code = answered.err().code().unwrap_or("no code");
@@ -23,15 +23,15 @@ pub(super) fn store_error<E: ProvideErrorMetadata + Error + 'static>(error: &Sdk
         | "ThrottlingException"
         | "RequestLimitExceeded"
         | "LimitExceededException"
-        | "TransactionConflictException" => StoreError::Throttled(said),
-        "ValidationException" if message.contains("size has exceeded") => StoreError::TooLarge,
+        | "TransactionConflictException" => DatabaseError::Throttled(said),
+        "ValidationException" if message.contains("size has exceeded") => DatabaseError::TooLarge,
         "ResourceNotFoundException" => {
-            StoreError::Refused(format!("{said}; highwater eventlog migrate makes the table"))
+            DatabaseError::Refused(format!("{said}; highwater eventlog migrate makes the table"))
         }
         // It failed on its side, and may have done it.
-        "InternalServerError" | "InternalFailure" | "ServiceUnavailable" => StoreError::Away(said),
-        _ if answered.raw().status().is_server_error() => StoreError::Away(said),
-        _ => StoreError::Refused(said),
+        "InternalServerError" | "InternalFailure" | "ServiceUnavailable" => DatabaseError::Away(said),
+        _ if answered.raw().status().is_server_error() => DatabaseError::Away(said),
+        _ => DatabaseError::Refused(said),
     }
 }
 

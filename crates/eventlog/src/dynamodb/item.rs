@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
-use crate::{Bucket, Details, Event, Metadata, request::is_kept};
+use crate::{Bucket, Details, LoggedEvent, Metadata, request::is_kept};
 
 /// The table's key.
 pub(super) const EVENT_ID: &str = "eventId";
@@ -23,15 +23,15 @@ const TIMESTAMP: &str = "timestamp";
 type Item = HashMap<String, AttributeValue>;
 
 /// The item of an event.
-pub(super) fn of(event: &Event) -> Item {
-    let Metadata { event_id, user_id, event_type, timestamp, .. } = &event.metadata;
+pub(super) fn of(event: &LoggedEvent) -> Item {
+    let Metadata { event_id, user_id, event_type, timestamp: happened_at, .. } = &event.metadata;
     let details = event.details.as_ref().map(|details| (DETAILS, details.json().get().to_owned()));
     let texts = [
         (EVENT_ID, event_id.to_string()),
         (USER_ID, user_id.clone()),
         (EVENT_TYPE, event_type.clone()),
-        (TIMESTAMP, moment(*timestamp)),
-        (RECORDED_AT, moment(event.recorded_at)),
+        (TIMESTAMP, timestamp(*happened_at)),
+        (RECORDED_AT, timestamp(event.recorded_at)),
         (BUCKET, Bucket::of(event).to_string()),
     ];
     let attributes = texts.into_iter().chain(details);
@@ -39,7 +39,7 @@ pub(super) fn of(event: &Event) -> Item {
 }
 
 /// The event of an item; `None` where it is none.
-pub(super) fn read(item: &Item) -> Option<Event> {
+pub(super) fn read(item: &Item) -> Option<LoggedEvent> {
     let details = match item.get(DETAILS) {
         None => None,
         Some(AttributeValue::S(text)) => Some(Details::kept(text.clone())?),
@@ -52,7 +52,7 @@ pub(super) fn read(item: &Item) -> Option<Event> {
         timestamp: parsed(text(item, TIMESTAMP)?).filter(is_kept)?,
         details_bytes: details.as_ref().map_or(0, Details::bytes),
     };
-    Some(Event { metadata, details, recorded_at: parsed(text(item, RECORDED_AT)?)? })
+    Some(LoggedEvent { metadata, details, recorded_at: parsed(text(item, RECORDED_AT)?)? })
 }
 
 /// An item's id.
@@ -66,10 +66,10 @@ pub(super) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
 }
 
 /// A moment as an attribute: to the millisecond, always as long.
-pub(super) fn moment(moment: DateTime<Utc>) -> String {
-    moment.to_rfc3339_opts(SecondsFormat::Millis, true)
+pub(super) fn timestamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 fn parsed(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.to_utc())
+    DateTime::parse_from_rfc3339(text).ok().map(|timestamp| timestamp.to_utc())
 }

@@ -27,11 +27,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{
-    Bucket, Details, DetailsStore, DynamoDb, Event, Found, PutOutcome, Seen, StoreError, StoreResult,
+    Bucket, DatabaseError, DatabaseResult, Details, DetailsPage, DetailsStore, DynamoDb, LoggedEvent,
+    PutOutcome, RecordedPage,
 };
 use attempts::Attempts;
 use fault::store_error;
-use item::{BUCKET, DETAILS, EVENT_ID, RECORDED_AT, moment};
+use item::{BUCKET, DETAILS, EVENT_ID, RECORDED_AT, timestamp};
 use table::INDEX;
 
 /// How long a connection may take to be made.
@@ -62,7 +63,7 @@ impl DynamoDbStore {
     }
 
     /// One attempt at [`DetailsStore::put`].
-    async fn try_put(&self, client: Client, event: &Event) -> StoreResult<PutOutcome> {
+    async fn try_put(&self, client: Client, event: &LoggedEvent) -> DatabaseResult<PutOutcome> {
         let put = client
             .put_item()
             .table_name(&self.table)
@@ -78,11 +79,11 @@ impl DynamoDbStore {
                 if matches!(error.err(), PutItemError::ConditionalCheckFailedException(_)) =>
             {
                 let PutItemError::ConditionalCheckFailedException(failed) = error.into_err() else {
-                    return Err(StoreError::Refused("a condition failed otherwise".to_owned()));
+                    return Err(DatabaseError::Refused("a condition failed otherwise".to_owned()));
                 };
                 let earlier = failed.item().and_then(item::read);
                 let strange =
-                    || StoreError::Refused("there is an item of that id which is no event".to_owned());
+                    || DatabaseError::Refused("there is an item of that id which is no event".to_owned());
                 earlier.map(|event| PutOutcome::Already(Box::new(event))).ok_or_else(strange)
             }
             Err(error) => Err(store_error(&error)),
@@ -90,7 +91,7 @@ impl DynamoDbStore {
     }
 
     /// One attempt at [`DetailsStore::take_back`].
-    async fn try_take_back(&self, client: Client, event: &Event) -> StoreResult<()> {
+    async fn try_take_back(&self, client: Client, event: &LoggedEvent) -> DatabaseResult<()> {
         let mut delete =
             client.delete_item().table_name(&self.table).set_key(Some(key(event.metadata.event_id)));
         let mut conditions = Vec::new();
@@ -141,15 +142,15 @@ fn client(config: &DynamoDb) -> Client {
 
 #[async_trait]
 impl DetailsStore for DynamoDbStore {
-    async fn put(&self, event: &Event) -> StoreResult<PutOutcome> {
+    async fn put(&self, event: &LoggedEvent) -> DatabaseResult<PutOutcome> {
         self.attempts.change(|client| self.try_put(client, event)).await
     }
 
-    async fn take_back(&self, event: &Event) -> StoreResult<()> {
+    async fn take_back(&self, event: &LoggedEvent) -> DatabaseResult<()> {
         self.attempts.change(|client| self.try_take_back(client, event)).await
     }
 
-    async fn details(&self, ids: &[Uuid]) -> StoreResult<Found> {
+    async fn details(&self, ids: &[Uuid]) -> DatabaseResult<DetailsPage> {
         let keys = ids.iter().map(|id| key(*id)).collect();
         let wanted = KeysAndAttributes::builder()
             .set_keys(Some(keys))
@@ -158,7 +159,7 @@ impl DetailsStore for DynamoDbStore {
             .expression_attribute_names("#id", EVENT_ID)
             .expression_attribute_names("#details", DETAILS)
             .build()
-            .map_err(|error| StoreError::Refused(error.to_string()))?;
+            .map_err(|error| DatabaseError::Refused(error.to_string()))?;
         let ask = |client: Client| {
             let asked = client.batch_get_item().request_items(&self.table, wanted.clone());
             async move { asked.send().await.map_err(|error| store_error(&error)) }
@@ -171,10 +172,10 @@ impl DetailsStore for DynamoDbStore {
         });
         let left = batch.unprocessed_keys.unwrap_or_default().remove(&self.table);
         let unprocessed = left.map(|left| left.keys.iter().filter_map(item::id).collect());
-        Ok(Found { details: details.collect(), unprocessed: unprocessed.unwrap_or_default() })
+        Ok(DetailsPage { details: details.collect(), unprocessed: unprocessed.unwrap_or_default() })
     }
 
-    async fn event(&self, id: Uuid) -> StoreResult<Option<Event>> {
+    async fn event(&self, id: Uuid) -> DatabaseResult<Option<LoggedEvent>> {
         let ask = |client: Client| {
             let asked =
                 client.get_item().table_name(&self.table).set_key(Some(key(id))).consistent_read(true);
@@ -190,7 +191,7 @@ impl DetailsStore for DynamoDbStore {
         from: DateTime<Utc>,
         to: DateTime<Utc>,
         page: Option<String>,
-    ) -> StoreResult<Seen> {
+    ) -> DatabaseResult<RecordedPage> {
         // Both ends of BETWEEN belong to it; times are whole milliseconds.
         let before = to - TimeDelta::milliseconds(1);
         let ask = |client: Client| {
@@ -202,8 +203,8 @@ impl DetailsStore for DynamoDbStore {
                 .expression_attribute_names("#bucket", BUCKET)
                 .expression_attribute_names("#at", RECORDED_AT)
                 .expression_attribute_values(":bucket", AttributeValue::S(bucket.to_string()))
-                .expression_attribute_values(":from", AttributeValue::S(moment(from)))
-                .expression_attribute_values(":to", AttributeValue::S(moment(before.max(from))));
+                .expression_attribute_values(":from", AttributeValue::S(timestamp(from)))
+                .expression_attribute_values(":to", AttributeValue::S(timestamp(before.max(from))));
             if let Some((id, at)) = page.as_deref().and_then(|page| page.split_once('|')) {
                 asked = asked
                     .exclusive_start_key(EVENT_ID, AttributeValue::S(id.to_owned()))
@@ -216,10 +217,10 @@ impl DetailsStore for DynamoDbStore {
         let next = found.last_evaluated_key().and_then(|key| {
             Some(format!("{}|{}", item::text(key, EVENT_ID)?, item::text(key, RECORDED_AT)?))
         });
-        Ok(Seen { ids: found.items().iter().filter_map(item::id).collect(), next })
+        Ok(RecordedPage { ids: found.items().iter().filter_map(item::id).collect(), next })
     }
 
-    async fn probe(&self) -> StoreResult<()> {
+    async fn probe(&self) -> DatabaseResult<()> {
         self.event(Uuid::nil()).await.map(drop)
     }
 }

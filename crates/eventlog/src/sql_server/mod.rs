@@ -14,7 +14,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use uuid::Uuid;
 
-use super::{Insertion, Metadata, MetadataStore, Place, Row, Selection, SqlServer, StoreError, StoreResult};
+use super::{
+    DatabaseError, DatabaseResult, EventQuery, Insertion, Metadata, MetadataStore, Place, Row, SqlServer,
+};
 use pool::{Pool, SqlFault};
 use statement::{Param, Statement};
 
@@ -51,9 +53,9 @@ impl fmt::Debug for SqlServerStore {
 
 #[async_trait]
 impl MetadataStore for SqlServerStore {
-    async fn insert(&self, metadata: &Metadata) -> StoreResult<Insertion> {
+    async fn insert(&self, metadata: &Metadata) -> DatabaseResult<Insertion> {
         let Metadata { event_id, user_id, event_type, timestamp, details_bytes } = metadata;
-        let bytes = i32::try_from(*details_bytes).map_err(|_| StoreError::TooLarge)?;
+        let bytes = i32::try_from(*details_bytes).map_err(|_| DatabaseError::TooLarge)?;
         let statement = Statement::new(
             "INSERT INTO dbo.events (event_id, user_id, event_type, occurred_at, details_bytes) VALUES (",
         )
@@ -63,7 +65,7 @@ impl MetadataStore for SqlServerStore {
         .text(", ")
         .param(Param::Text(event_type.clone()))
         .text(", ")
-        .moment(*timestamp)
+        .timestamp(*timestamp)
         .text(", ")
         .param(Param::Number(bytes.into()))
         .text(")");
@@ -74,30 +76,30 @@ impl MetadataStore for SqlServerStore {
         }
     }
 
-    async fn list(&self, selection: &Selection, after: Option<Place>, most: usize) -> StoreResult<Vec<Row>> {
+    async fn list(&self, query: &EventQuery, after: Option<Place>, most: usize) -> DatabaseResult<Vec<Row>> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let mut statement = Statement::new("SELECT TOP (")
             .param(Param::Number(most))
             .text(") ")
             .text(COLUMNS)
             .text(" FROM dbo.events WHERE user_id = ")
-            .param(Param::Text(selection.user_id.clone()));
-        if let Some(event_type) = &selection.event_type {
+            .param(Param::Text(query.user_id.clone()));
+        if let Some(event_type) = &query.event_type {
             statement = statement.text(" AND event_type = ").param(Param::Text(event_type.clone()));
         }
-        if let Some(from) = selection.from {
-            statement = statement.text(" AND occurred_at >= ").moment(from);
+        if let Some(from) = query.from {
+            statement = statement.text(" AND occurred_at >= ").timestamp(from);
         }
-        if let Some(to) = selection.to {
-            statement = statement.text(" AND occurred_at < ").moment(to);
+        if let Some(to) = query.to {
+            statement = statement.text(" AND occurred_at < ").timestamp(to);
         }
         if let Some(Place { at, sequence }) = after {
             // The first bound is what an index can seek; the second tells those of the same timestamp apart.
             statement = statement
                 .text(" AND occurred_at <= ")
-                .moment(at)
+                .timestamp(at)
                 .text(" AND (occurred_at < ")
-                .moment(at)
+                .timestamp(at)
                 .text(" OR sequence < ")
                 .param(Param::Number(sequence))
                 .text(")");
@@ -105,13 +107,13 @@ impl MetadataStore for SqlServerStore {
         self.rows(&statement.text(" ORDER BY occurred_at DESC, sequence DESC")).await
     }
 
-    async fn of_id(&self, event_id: Uuid) -> StoreResult<Option<Metadata>> {
+    async fn of_id(&self, event_id: Uuid) -> DatabaseResult<Option<Metadata>> {
         let statement = Statement::new("SELECT ").text(COLUMNS).text(" FROM dbo.events WHERE event_id = ");
         let rows = self.rows(&statement.param(Param::Id(event_id))).await?;
         Ok(rows.into_iter().next().map(|row| row.metadata))
     }
 
-    async fn find(&self, user_id: &str, event_id: Uuid) -> StoreResult<Option<Row>> {
+    async fn find(&self, user_id: &str, event_id: Uuid) -> DatabaseResult<Option<Row>> {
         let statement = Statement::new("SELECT ")
             .text(COLUMNS)
             .text(" FROM dbo.events WHERE event_id = ")
@@ -121,7 +123,7 @@ impl MetadataStore for SqlServerStore {
         Ok(self.rows(&statement).await?.pop())
     }
 
-    async fn known(&self, ids: &[Uuid]) -> StoreResult<HashSet<Uuid>> {
+    async fn known(&self, ids: &[Uuid]) -> DatabaseResult<HashSet<Uuid>> {
         let mut statement = Statement::new("SELECT event_id FROM dbo.events WHERE event_id IN (");
         for (place, id) in ids.iter().enumerate() {
             statement = statement.text(if place == 0 { "" } else { ", " }).param(Param::Id(*id));
@@ -130,26 +132,26 @@ impl MetadataStore for SqlServerStore {
         rows.iter().map(|row| Ok(column::<Uuid>(row, 0)?)).collect()
     }
 
-    async fn swept_until(&self) -> StoreResult<DateTime<Utc>> {
+    async fn swept_until(&self) -> DatabaseResult<DateTime<Utc>> {
         let rows = self.0.query(&Statement::new("SELECT swept_until FROM dbo.sweeps WHERE id = 1")).await?;
-        let row = rows.first().ok_or_else(|| StoreError::Refused("dbo.sweeps has no row".to_owned()))?;
+        let row = rows.first().ok_or_else(|| DatabaseError::Refused("dbo.sweeps has no row".to_owned()))?;
         Ok(column::<NaiveDateTime>(row, 0)?.and_utc())
     }
 
-    async fn sweep_reached(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> StoreResult<()> {
+    async fn sweep_reached(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> DatabaseResult<()> {
         let statement = Statement::new("UPDATE dbo.sweeps SET swept_until = CASE WHEN ")
-            .moment(until)
+            .timestamp(until)
             .text(" > SYSUTCDATETIME() THEN SYSUTCDATETIME() ELSE ")
-            .moment(until)
+            .timestamp(until)
             .text(" END WHERE id = 1 AND swept_until >= ")
-            .moment(from)
+            .timestamp(from)
             .text(" AND swept_until < ")
-            .moment(until);
+            .timestamp(until);
         self.0.query(&statement).await?;
         Ok(())
     }
 
-    async fn probe(&self) -> StoreResult<()> {
+    async fn probe(&self) -> DatabaseResult<()> {
         // Not only whether it answers: also whether it was migrated.
         self.0.query(&Statement::new("SELECT TOP (1) sequence FROM dbo.events")).await?;
         Ok(())
@@ -157,7 +159,7 @@ impl MetadataStore for SqlServerStore {
 }
 
 impl SqlServerStore {
-    async fn rows(&self, statement: &Statement) -> StoreResult<Vec<Row>> {
+    async fn rows(&self, statement: &Statement) -> DatabaseResult<Vec<Row>> {
         let rows = self.0.query(statement).await?;
         rows.iter().map(|found| Ok(row(found)?)).collect()
     }

@@ -18,7 +18,7 @@ use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use tokio_util::compat::{Compat, TokioAsyncWriteCompatExt as _};
 
 use super::statement::Statement;
-use crate::{SqlServer, StoreError, Trust};
+use crate::{DatabaseError, SqlServer, Trust};
 
 /// A connection.
 pub(super) type Connection = Client<Compat<TcpStream>>;
@@ -83,7 +83,7 @@ fn without_advice(said: &str) -> &str {
     said.split_once("To connect anyway").map_or(said, |(fault, _)| fault).trim_end_matches([' ', '.'])
 }
 
-impl From<SqlFault> for StoreError {
+impl From<SqlFault> for DatabaseError {
     fn from(fault: SqlFault) -> Self {
         match fault {
             // The victim of a deadlock, and what Azure says when it has too much to do.
@@ -95,7 +95,7 @@ impl From<SqlFault> for StoreError {
             // Too long, or no value of the column's type: what is wrong is the row. Not so a NULL (515) or a check
             // (547): those are the table's, and every row would be refused.
             SqlFault::Server { code: 241 | 242 | 2628 | 8114 | 8115 | 8152, message, .. } => {
-                Self::Unfit(message)
+                Self::Invalid(message)
             }
             SqlFault::Server { code: 208, message, .. } => {
                 Self::Refused(format!("{message} (highwater eventlog migrate makes what is missing)"))

@@ -9,7 +9,7 @@ use uuid::Uuid;
 pub(super) enum Param {
     Id(Uuid),
     Text(String),
-    Moment(NaiveDateTime),
+    Timestamp(NaiveDateTime),
     Number(i64),
 }
 
@@ -40,8 +40,8 @@ impl Statement {
 
     /// A moment of a column's own type, so that no column is converted and indexes can be sought.
     #[must_use]
-    pub(super) fn moment(self, moment: DateTime<Utc>) -> Self {
-        self.text("CAST(").param(Param::Moment(moment.naive_utc())).text(" AS DATETIME2(3))")
+    pub(super) fn timestamp(self, timestamp: DateTime<Utc>) -> Self {
+        self.text("CAST(").param(Param::Timestamp(timestamp.naive_utc())).text(" AS DATETIME2(3))")
     }
 
     /// As tiberius takes it.
@@ -51,7 +51,7 @@ impl Statement {
             match param {
                 Param::Id(id) => query.bind(*id),
                 Param::Text(text) => query.bind(text.as_str()),
-                Param::Moment(moment) => query.bind(*moment),
+                Param::Timestamp(timestamp) => query.bind(*timestamp),
                 Param::Number(number) => query.bind(*number),
             }
         }

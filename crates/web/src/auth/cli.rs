@@ -20,7 +20,7 @@ use super::{
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Task {
+pub enum KeyCommand {
     /// To make a key, write its hash to the file, and tell the key.
     Add {
         /// Who is to have it.
@@ -51,33 +51,36 @@ pub enum Task {
 /// # Errors
 ///
 /// The file cannot be read or written, there is a key of that name already, or there is none.
-pub fn run(task: Task, path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
+pub fn run(task: KeyCommand, path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let file = || path.display();
     // Two of these at one time would each undo what the other did.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let lock = fs::File::open(folder).with_context(|| format!("{} cannot be opened", folder.display()))?;
     lock.lock().with_context(|| format!("{} cannot be locked", folder.display()))?;
-    let mut keys = match path.exists() || !matches!(task, Task::Add { .. }) {
+    let mut keys = match path.exists() || !matches!(task, KeyCommand::Add { .. }) {
         true => keys::read(path).map_err(|rule| anyhow!("{} {rule}", file()))?.0,
         false => Vec::new(),
     };
     match task {
-        Task::List => {
+        KeyCommand::List => {
             for key in &keys {
                 serde_json::to_writer(&mut *out, key)?;
                 out.write_all(b"\n")?;
             }
         }
-        Task::Revoke { name } => {
+        KeyCommand::Revoke { name } => {
             let before = keys.len();
             keys.retain(|key| key.name != name);
             ensure!(keys.len() < before, "{} has no key of the name {name}", file());
             replace(path, folder, keys)?;
         }
-        Task::Add { name, scopes, expires, requests_per_second, events_per_second } => {
+        KeyCommand::Add { name, scopes, expires, requests_per_second, events_per_second } => {
             ensure!(keys::is_name(&name), "--name must be {}", keys::ALLOWED_NAME);
             if keys.iter().any(|key| key.name == name) {
-                bail!("{} has a key of the name {name} already: revoke it first, or take another name", file());
+                bail!(
+                    "{} has a key of the name {name} already: revoke it first, or take another name",
+                    file()
+                );
             }
             let mut random = [0; 32];
             SystemRandom::new().fill(&mut random).map_err(|_| anyhow!("the system has no random numbers"))?;
@@ -115,5 +118,7 @@ fn replace(path: &Path, folder: &Path, keys: Vec<Key>) -> anyhow::Result<()> {
         fs::rename(&next, path)?;
         fs::File::open(folder)?.sync_all()
     };
-    written().inspect_err(|_| drop(fs::remove_file(&next))).with_context(|| format!("{} cannot be written", path.display()))
+    written()
+        .inspect_err(|_| drop(fs::remove_file(&next)))
+        .with_context(|| format!("{} cannot be written", path.display()))
 }

@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use hyper::{Method, Request, header::AUTHORIZATION};
 use prometheus::proto::MetricFamily;
 use tokio::time::sleep;
+use warp::{Reply, reply::Response};
 
 use super::{
     AuthConfig,
@@ -170,7 +171,9 @@ impl Gate {
                 return Decision::Admitted;
             }
             Identity::Nobody => return self.refuse(request, caller, Refusal::Missing, refusals::missing()),
-            Identity::Undecided => return self.refuse(request, caller, Refusal::Invalid, refusals::invalid()),
+            Identity::Undecided => {
+                return self.refuse(request, caller, Refusal::Invalid, refusals::invalid());
+            }
             Identity::Refused(refusal, problem) => return self.refuse(request, caller, refusal, problem),
         };
         if let Some(principal) = &principal {
@@ -198,6 +201,28 @@ impl Gate {
         let granted = Granted { gate: Arc::clone(self), principal, told };
         request.extensions_mut().insert(Grant::new(granted));
         Decision::Admitted
+    }
+
+    /// The answer to a request where no server of ours stands before the routes.
+    pub async fn guard<B>(
+        self: &Arc<Self>,
+        mut request: Request<B>,
+        answer: impl AsyncFnOnce(Request<B>) -> Response,
+    ) -> Response {
+        let told = self.told();
+        let mut decision = self.admit(&mut request, None, told.as_ref(), Attempt::First);
+        if let Decision::Wait(until) = decision {
+            until.await;
+            decision = self.admit(&mut request, None, told.as_ref(), Attempt::Last);
+        }
+        let mut response = match decision {
+            Decision::Refused(problem) => problem.into_response(),
+            Decision::Admitted | Decision::Wait(_) => answer(request).await,
+        };
+        if let Some(told) = told {
+            told.tell(response.headers_mut());
+        }
+        response
     }
 
     fn identify(&self, credential: Credential<'_>, attempt: Attempt) -> Identity {
@@ -263,7 +288,7 @@ impl Gate {
     }
 
     /// Keeps keys what their file and their issuer say; never ends.
-    pub(crate) async fn watch(&self) {
+    pub async fn watch(&self) {
         let jwt = async {
             match &self.jwt {
                 Some(jwt) => jwt.watch().await,

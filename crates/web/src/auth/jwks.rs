@@ -60,8 +60,7 @@ impl KeySet {
     ///
     /// It is none, or has no such key; as what it is.
     pub(super) fn read(text: &[u8]) -> Result<Self, String> {
-        let set: JwkSet =
-            serde_json::from_slice(text).map_err(|error| format!("is no JWK Set: {error}"))?;
+        let set: JwkSet = serde_json::from_slice(text).map_err(|error| format!("is no JWK Set: {error}"))?;
         let keys: Vec<_> = set.keys.iter().take(MOST).filter_map(SigningKey::of).collect();
         if keys.is_empty() {
             return Err("has no key for RS256, ES256 or EdDSA".to_owned());
@@ -122,8 +121,13 @@ pub(super) struct Jwks {
 
 impl Jwks {
     pub(super) fn new(issuer: &str, source: KeySource, fetcher: Fetcher) -> Self {
-        let jwks =
-            Self { issuer: issuer.to_owned(), source, fetcher, known: RwLock::default(), asked: Mutex::default() };
+        let jwks = Self {
+            issuer: issuer.to_owned(),
+            source,
+            fetcher,
+            known: RwLock::default(),
+            asked: Mutex::default(),
+        };
         if let KeySource::File(path) = &jwks.source {
             jwks.take(read_file(path));
         }
@@ -193,11 +197,12 @@ impl Jwks {
         let address = match &self.source {
             KeySource::Url(address) => address.clone(),
             _ => {
-                let metadata = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
+                let metadata =
+                    format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
                 let metadata = Uri::from_str(&metadata).map_err(|error| format!("{metadata}: {error}"))?;
                 let told = get(&metadata).await?;
-                let told: Metadata =
-                    serde_json::from_slice(&told).map_err(|error| format!("{metadata} is no metadata: {error}"))?;
+                let told: Metadata = serde_json::from_slice(&told)
+                    .map_err(|error| format!("{metadata} is no metadata: {error}"))?;
                 if told.issuer != self.issuer {
                     return Err(format!("{metadata} is that of another issuer: {:?}", told.issuer));
                 }

@@ -19,13 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{
-    counts::ClientCounts,
-    limits::Pair,
-    principal::Principal,
-    rates::Rates,
-    scope::Scope,
-};
+use super::{counts::ClientCounts, limits::Pair, principal::Principal, rates::Rates, scope::Scope};
 
 /// What every key begins with, so that one that leaked is found by those who look for such.
 const PREFIX: &str = "hw_";
@@ -200,7 +194,9 @@ impl Keys {
             let rates = Rates { requests: key.requests_per_second, events: key.events_per_second };
             let limits = (rates != Rates::default()).then(|| {
                 let known = before.entry(&key.sha256).filter(|(_, other, _)| *other == rates);
-                known.and_then(|(.., holder)| holder.shared_limits().cloned()).unwrap_or_else(|| Arc::new(Pair::new(rates)))
+                known
+                    .and_then(|(.., holder)| holder.shared_limits().cloned())
+                    .unwrap_or_else(|| Arc::new(Pair::new(rates)))
             });
             let expires = key.expires.map(|moment| u64::try_from(moment.timestamp()).unwrap_or(0));
             let scopes = key.scopes.iter().copied().collect();

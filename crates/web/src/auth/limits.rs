@@ -131,7 +131,12 @@ impl Limits {
     /// # Errors
     ///
     /// 429.
-    pub(super) fn take_user_events(&self, user: &str, events: NonZeroU32, told: &Told) -> Result<(), Problem> {
+    pub(super) fn take_user_events(
+        &self,
+        user: &str,
+        events: NonZeroU32,
+        told: &Told,
+    ) -> Result<(), Problem> {
         take(self.user.events.as_ref(), user, events, Policy::UserEvents, told)
     }
 
@@ -188,9 +193,9 @@ fn limited(policy: Policy, short: Short) -> Problem {
             problem(format!("too many {unit} a second: the limit \"{name}\" is used up for now"))
                 .with_header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
         }
-        Short::Always(quota) => {
-            problem(format!("the limit \"{name}\" never takes more than {quota} {unit} at one time: send fewer"))
-        }
+        Short::Always(quota) => problem(format!(
+            "the limit \"{name}\" never takes more than {quota} {unit} at one time: send fewer"
+        )),
     }
 }
 

@@ -30,7 +30,7 @@ pub use keys::KeyFile;
 pub use limits::LimitConfig;
 pub(crate) use limits::{Told, example as limited};
 pub use principal::Principal;
-pub use rates::Rates;
+pub use rates::{Buckets, Left, Rates, Short};
 pub use scope::{Need, Scope, Scopes};
 
 /// Who is let in, and how often.

@@ -7,7 +7,7 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     num::NonZeroU32,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -60,15 +60,17 @@ pub struct Buckets {
     limiter: RateLimiter<u64, States, Since, StateInformationMiddleware>,
     quota: NonZeroU32,
     hasher: RandomState,
+    kept: Arc<Mutex<Kept>>,
 }
 
 impl Buckets {
     /// Of so much a second each.
     pub fn new(quota: NonZeroU32) -> Self {
         let clock = Since(Instant::now());
-        let states = States { clock: clock.clone(), kept: Mutex::default() };
+        let kept = Arc::<Mutex<Kept>>::default();
+        let states = States { clock: clock.clone(), kept: Arc::clone(&kept) };
         let limiter = RateLimiter::new(Quota::per_second(quota), states, clock);
-        Self { limiter, quota, hasher: RandomState::new() }
+        Self { limiter, quota, hasher: RandomState::new(), kept }
     }
 
     /// Takes so much out of the bucket of that key.
@@ -85,6 +87,11 @@ impl Buckets {
             Ok(Err(until)) => Err(Short::For(until.wait_time_from(self.limiter.clock().now()))),
             Err(_) => Err(Short::Always(self.quota.get())),
         }
+    }
+
+    /// How many are kept.
+    pub fn count(&self) -> usize {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).full_at.len()
     }
 }
 
@@ -131,7 +138,7 @@ impl std::ops::Add<Nanos> for Elapsed {
 #[derive(Debug)]
 struct States {
     clock: Since,
-    kept: Mutex<Kept>,
+    kept: Arc<Mutex<Kept>>,
 }
 
 #[derive(Debug, Default)]

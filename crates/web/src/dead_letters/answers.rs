@@ -16,7 +16,7 @@ use warp::{
 use super::{
     DlqAdmin,
     listing::Listing,
-    request::{self, Asked},
+    request::{self, ListQuery},
 };
 use crate::http::{JSON, NDJSON, Problem, json_text, prefers_ndjson};
 
@@ -36,15 +36,15 @@ async fn answer(
     query: &str,
     accept: Option<HeaderValue>,
 ) -> Result<Response, Problem> {
-    let asked = Asked::read(query)?;
+    let query = ListQuery::read(query)?;
     let lines = accept.is_some_and(|accept| prefers_ndjson(accept.as_bytes()));
-    let mut listing = Listing::begin(admin, asked, lines).await;
+    let mut listing = Listing::begin(admin, query, lines).await;
     let (first, next) = listing.first().await.map_err(|error| {
         log::warn!("{error}");
         unreadable(&error)
     })?;
-    let link = listing.asked().limit.zip(next);
-    let link = link.map(|(limit, cursor)| listing.asked().next_link(path, limit, &cursor));
+    let link = listing.query().limit.zip(next);
+    let link = link.map(|(limit, cursor)| listing.query().next_link(path, limit, &cursor));
     let others = stream::try_unfold(listing, |mut listing| async move {
         let piece =
             listing.piece().await.inspect_err(|error| log::error!("an answer is broken off: {error}"))?;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use highwater_kafka::dead_letter::{DlqCursor, DlqPage, DlqReadError, RedriveProgress};
 
-use super::{DlqAdmin, request::Asked, shown};
+use super::{DlqAdmin, body, request::ListQuery};
 
 /// How many dead letters are read at a time where no limit was given.
 const AT_ONCE: usize = 200;
@@ -13,7 +13,7 @@ const AT_ONCE: usize = 200;
 /// A listing.
 pub(super) struct Listing {
     admin: Arc<DlqAdmin>,
-    asked: Asked,
+    query: ListQuery,
     lines: bool,
     count: u64,
     /// Which dead letters were sent back, where Kafka told.
@@ -29,17 +29,17 @@ enum Step {
 }
 
 impl Listing {
-    pub(super) async fn begin(admin: Arc<DlqAdmin>, asked: Asked, lines: bool) -> Self {
+    pub(super) async fn begin(admin: Arc<DlqAdmin>, query: ListQuery, lines: bool) -> Self {
         let progress = admin.redriver.progress().await;
         let progress =
             progress.inspect_err(|error| log::debug!("what was sent back is not known: {error}")).ok();
-        let next = Some(Step::Read(asked.cursor.clone()));
-        Self { admin, asked, lines, count: 0, progress, next }
+        let next = Some(Step::Read(query.cursor.clone()));
+        Self { admin, query, lines, count: 0, progress, next }
     }
 
     /// What was asked for.
-    pub(super) fn asked(&self) -> &Asked {
-        &self.asked
+    pub(super) fn query(&self) -> &ListQuery {
+        &self.query
     }
 
     /// The first piece, and where the page after this one begins, should this be a page.
@@ -75,20 +75,20 @@ impl Listing {
     /// Adds a page; returns where the one after it begins, should this be the only one.
     async fn add(&mut self, piece: &mut Vec<u8>) -> Result<Option<DlqCursor>, DlqReadError> {
         let Some(Step::Read(cursor)) = &self.next else { return Ok(None) };
-        let limit = self.asked.limit.unwrap_or(AT_ONCE);
-        let found = self.admin.reader.newest(&self.asked.filter, cursor.as_ref(), limit).await?;
+        let limit = self.query.limit.unwrap_or(AT_ONCE);
+        let found = self.admin.reader.newest(&self.query.filter, cursor.as_ref(), limit).await?;
         let DlqPage { dead_letters, next } = found;
         for dead_letter in &dead_letters {
             if self.count > 0 && !self.lines {
                 piece.push(b',');
             }
             self.count += 1;
-            shown::push(piece, dead_letter, self.progress.as_ref());
+            body::push(piece, dead_letter, self.progress.as_ref());
             if self.lines {
                 piece.push(b'\n');
             }
         }
-        let is_page = self.asked.limit.is_some();
+        let is_page = self.query.limit.is_some();
         self.next = Some(match &next {
             Some(cursor) if !is_page => Step::Read(Some(cursor.clone())),
             _ => Step::Close,

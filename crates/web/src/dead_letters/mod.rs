@@ -4,12 +4,12 @@
 //! in [`highwater_kafka::dead_letter`].
 
 mod answers;
+mod body;
+pub mod cli;
 mod listing;
 mod openapi;
 mod request;
 mod routes;
-pub mod shell;
-mod shown;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,11 +18,11 @@ use highwater_kafka::{
     dead_letter::{DlqReader, Redriver},
 };
 
-use crate::http::{Bearer, BodyLimits, Door};
+use crate::http::{AdminAuth, BearerToken, BodyLimits};
 
+pub use cli::DlqCommand;
 pub use openapi::describe;
 pub use routes::routes;
-pub use shell::Task;
 
 /// How long Kafka is asked for one page of a listing, or one look at the log's ends.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Who may use the routes; without it they are not there.
-    pub admin: Option<Bearer>,
+    pub admin: Option<BearerToken>,
     /// How often a record may be sent back.
     pub redrive_max: u32,
 }
@@ -41,7 +41,7 @@ pub struct Config {
 pub struct DlqAdmin {
     reader: DlqReader,
     redriver: Redriver,
-    door: Arc<Door>,
+    admin_auth: Arc<AdminAuth>,
     limits: BodyLimits,
     /// How long a redrive works before it is answered with what is done.
     redrive_for: Duration,
@@ -82,14 +82,14 @@ impl DlqAdmin {
     pub fn new(
         topics: Topics,
         consumer: &ConsumerConfig,
-        door: Arc<Door>,
+        admin_auth: Arc<AdminAuth>,
         redrive_max: u32,
         limits: BodyLimits,
         request_timeout: Duration,
     ) -> Self {
         let (reader, redriver) = topics.open(consumer, redrive_max);
         // The dead letters under way, their commit and the leave come after that.
-        Self { reader, redriver, door, limits, redrive_for: request_timeout / 2 }
+        Self { reader, redriver, admin_auth, limits, redrive_for: request_timeout / 2 }
     }
 
     /// The service stops: a redrive that is at work ends after the dead letters that are on their way.

@@ -8,11 +8,11 @@ use warp::http::header;
 
 use super::{
     answers::{not_begun, unreadable},
-    request::{Chosen, MAX_LIMIT},
-    shown::Shown,
+    body::DeadLetterBody,
+    request::{MAX_LIMIT, RedriveBody},
 };
 use crate::http::{
-    Bearer, NDJSON, limited, nothing,
+    BearerToken, NDJSON, limited, nothing,
     openapi::{Answer, Document, Operation, date_time},
 };
 
@@ -29,7 +29,7 @@ pub fn describe(document: &mut Document) {
     let secured = |operation: Operation| {
         let operation = operation.secured(SCHEME);
         let operation = operation.problem("off", "There is no ADMIN_TOKEN here.", nothing("/dead-letters"));
-        let refused = Bearer::of("token").admit(None).err();
+        let refused = BearerToken::new("token").authorize(None).err();
         refused
             .into_iter()
             .fold(operation, |operation, problem| {
@@ -37,7 +37,7 @@ pub fn describe(document: &mut Document) {
             })
             .problem("limited", "Too many wrong tokens came.", limited(Duration::from_secs(59)))
     };
-    let dead_letter = document.schema::<Shown<'_>>();
+    let dead_letter = document.schema::<DeadLetterBody<'_>>();
     let listing = json!({
         "type": "object",
         "required": ["deadLetters", "count"],
@@ -73,13 +73,13 @@ pub fn describe(document: &mut Document) {
             )
             .problem("unreadable", "Kafka does not answer.", unreadable(&DlqReadError(away()))),
     );
-    let chosen = document.schema::<Chosen>();
+    let redrive_body = document.schema::<RedriveBody>();
     let report = document.schema::<RedriveReport>();
     document.add(
         "/dead-letters/redrive",
         secured(Operation::new("post", "redrive", "Sends dead letters back to where they came from"))
             .describe("Each once, however often it is asked for; one that fails again is a new letter.")
-            .takes(chosen, &json!({ "reason": "not JSON" }))
+            .takes(redrive_body, &json!({ "reason": "not JSON" }))
             .invalid("positions", "must be from 1 to 1000 of them")
             .answers(
                 200,

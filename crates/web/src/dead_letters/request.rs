@@ -16,16 +16,16 @@ const MAX_POSITIONS: usize = 1_000;
 
 /// The dead letters that were asked for.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct ListQuery {
     pub(super) filter: DlqFilter,
     pub(super) cursor: Option<DlqCursor>,
     pub(super) limit: Option<usize>,
 }
 
-impl Asked {
+impl ListQuery {
     pub(super) fn read(query: &str) -> Result<Self, Problem> {
         let mut parameters = Parameters::new(query);
-        let asked = Self {
+        let query = Self {
             filter: DlqFilter {
                 reason: parameters.text("reason"),
                 source_partition: parameters.parsed("partition", |text| {
@@ -46,7 +46,7 @@ impl Asked {
             }),
         };
         parameters.finish()?;
-        Ok(asked)
+        Ok(query)
     }
 
     /// The page after this one, as a `Link` header has it.
@@ -56,8 +56,8 @@ impl Asked {
             ("reason", reason.clone()),
             ("partition", source_partition.map(|partition| partition.to_string())),
             ("key", key.clone()),
-            ("from", from.map(|moment| moment.to_rfc3339())),
-            ("to", to.map(|moment| moment.to_rfc3339())),
+            ("from", from.map(|timestamp| timestamp.to_rfc3339())),
+            ("to", to.map(|timestamp| timestamp.to_rfc3339())),
             ("limit", Some(limit.to_string())),
             ("cursor", Some(cursor.to_text())),
         ];
@@ -69,7 +69,7 @@ impl Asked {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Redrive", extend("minProperties" = 1, "maxProperties" = 1))]
-pub(super) struct Chosen {
+pub(super) struct RedriveBody {
     /// All that there are.
     #[schemars(skip_serializing_if = "Option::is_none", extend("type" = "boolean", "const" = true))]
     all: Option<bool>,
@@ -86,7 +86,7 @@ pub(super) fn selection(body: &str) -> Result<RedriveSelection, Problem> {
     const ONE: &str = "name the dead letters by one of {\"all\":true}, {\"reason\":\"…\"} and \
                        {\"positions\":[{\"partition\":0,\"offset\":0}]}";
 
-    let body: Chosen =
+    let body: RedriveBody =
         serde_json::from_str(body).map_err(|error| Problem::bad_request(format!("{ONE}: {error}")))?;
     let invalid = |field, message| Err(Problem::invalid(vec![FieldError::new(field, message)]));
     match (body.all, body.reason, body.positions) {

@@ -13,18 +13,18 @@ use super::Problem;
 
 /// The token of those who may, as a hash alone: nothing that shows it can show the token.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Bearer([u8; 32]);
+pub struct BearerToken([u8; 32]);
 
-impl Bearer {
+impl BearerToken {
     /// Those who know this token.
-    pub fn of(token: &str) -> Self {
+    pub fn new(token: &str) -> Self {
         Self(Sha256::digest(token).into())
     }
 
     /// Whether a request with this `Authorization` may go on; else 401, with what it takes in
     /// `WWW-Authenticate`. How long that takes says nothing of the token: hashes are compared, in constant
     /// time.
-    pub fn admit(&self, authorization: Option<&HeaderValue>) -> Result<(), Problem> {
+    pub fn authorize(&self, authorization: Option<&HeaderValue>) -> Result<(), Problem> {
         let Some(authorization) = authorization else {
             return Err(refusal("a token is needed: Authorization: Bearer …", "Bearer realm=\"highwater\""));
         };
@@ -39,7 +39,7 @@ impl Bearer {
 }
 
 /// Says nothing of the token.
-impl fmt::Debug for Bearer {
+impl fmt::Debug for BearerToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Bearer(…)")
     }

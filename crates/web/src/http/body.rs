@@ -10,7 +10,7 @@ use hyper::{
 };
 use warp::{Filter, Rejection};
 
-use super::{Problem, media, pace};
+use super::{Problem, deadlines, media};
 use crate::json::{byte_order_mark, nests_deeper};
 
 /// What a client's body may cost.
@@ -82,7 +82,7 @@ where
     if let Some(done) = whole.as_mut().now_or_never() {
         return done;
     }
-    pace::grant(limits.timeout);
+    deadlines::extend_deadline(limits.timeout);
     tokio::time::timeout(limits.timeout, whole).await.unwrap_or_else(|_| Err(too_slow(limits.timeout)))
 }
 
@@ -109,11 +109,11 @@ where
             None if whole.is_empty() => whole = piece,
             None => {
                 // A buffer that grows can be twice as large as what is in it.
-                pace::take(2 * length)?;
+                deadlines::reserve_memory(2 * length)?;
                 gathered = Some([whole.as_ref(), piece.as_ref()].concat().as_slice().into());
             }
             Some(gathered) => {
-                pace::take(2 * piece.len())?;
+                deadlines::reserve_memory(2 * piece.len())?;
                 gathered.extend_from_slice(&piece);
             }
         }

@@ -35,12 +35,12 @@ pub fn released() -> u64 {
 
 /// What all connections of a server may take.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct MemoryBudget {
     limit: usize,
     taken: AtomicUsize,
 }
 
-impl Budget {
+impl MemoryBudget {
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, taken: AtomicUsize::new(0) }
     }
@@ -67,17 +67,17 @@ impl Budget {
 
 /// What one connection has taken; dropped, all of it is given back.
 #[derive(Debug)]
-pub(super) struct Share {
-    budget: Arc<Budget>,
+pub(super) struct MemoryReservation {
+    budget: Arc<MemoryBudget>,
     taken: AtomicUsize,
     /// Whether it has taken what a reader costs that does not keep up.
     unread: AtomicBool,
     grown: AtomicBool,
 }
 
-impl Share {
+impl MemoryReservation {
     /// What a connection needs; `None` where that is not there.
-    pub(super) fn new(budget: &Arc<Budget>) -> Option<Self> {
+    pub(super) fn new(budget: &Arc<MemoryBudget>) -> Option<Self> {
         budget.take(CONNECTION, budget.limit).then(|| Self {
             budget: Arc::clone(budget),
             taken: AtomicUsize::new(CONNECTION),
@@ -121,7 +121,7 @@ impl Share {
     }
 
     /// Gives back what a request and its answer took.
-    pub(super) fn rest(&self) {
+    pub(super) fn release_request(&self) {
         self.unread.store(false, Ordering::Relaxed);
         let kept = CONNECTION + if self.grown.load(Ordering::Relaxed) { GROWN } else { 0 };
         // One step: a connection that makes room gives the same back at the same time, on another thread.
@@ -132,13 +132,13 @@ impl Share {
     }
 
     /// Gives back all of it, for a connection that is being closed.
-    pub(super) fn surrender(&self) {
+    pub(super) fn release_all(&self) {
         self.budget.give_back(self.taken.swap(0, Ordering::Relaxed));
     }
 }
 
-impl Drop for Share {
+impl Drop for MemoryReservation {
     fn drop(&mut self) {
-        self.surrender();
+        self.release_all();
     }
 }

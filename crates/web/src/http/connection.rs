@@ -17,13 +17,14 @@ use super::{
     Config, Problem,
     access::Access,
     budget::BUFFER,
+    deadlines::Phase,
+    limiter::ConnectionSlot,
     observer::Observer,
-    pace::Phase,
-    received::{Received, Rest},
-    room::Place,
-    service::{Ends, Guarded, Shared},
+    request_body::{RequestBody, UnreadBody},
+    service::{ConnectionContext, GuardedService, SocketAddresses},
     socket::Socket,
 };
+use crate::auth::Gate;
 
 /// How long a client that has just connected when the server stops may take for the first byte of its request, which as a
 /// rule is there already.
@@ -46,27 +47,32 @@ pub(super) enum Stop {
 /// Answers a connection's requests until either side has enough, or it is to stop.
 pub(super) async fn serve<S>(
     stream: TcpStream,
-    (place, access): (&Place, Access),
+    (slot, access): (&ConnectionSlot, Access),
     tree: S,
     config: Arc<Config>,
-    observer: Arc<Observer>,
+    (observer, gate): (Arc<Observer>, Arc<Gate>),
     mut stop: watch::Receiver<Stop>,
 ) where
-    S: Service<Request<Received>, Response = warp::reply::Response, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = warp::reply::Response, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
 {
-    let pace = &place.pace;
-    let ends = Ends::of(&stream);
-    let socket = TokioIo::new(Socket::new(stream, Arc::clone(pace)));
-    let shared = Shared {
-        ends,
-        pace: Arc::clone(pace),
-        rest: Rest::default(),
+    let deadlines = &slot.deadlines;
+    let addresses = SocketAddresses::of(&stream);
+    let socket = TokioIo::new(Socket::new(stream, Arc::clone(deadlines)));
+    let shared = ConnectionContext {
+        addresses,
+        deadlines: Arc::clone(deadlines),
+        rest: UnreadBody::default(),
         observer: Arc::clone(&observer),
         config: Arc::clone(&config),
+        gate,
         access,
         stop: stop.clone(),
     };
-    let service = Guarded::new(tree, Arc::new(shared));
+    let service = GuardedService::new(tree, Arc::new(shared));
     // A client may end its sending side and still wait for the answer, as `nc` does; one that is gone for
     // good is found out by the write. And what was begun for it is finished, and logged, all the same.
     // Head and body in one buffer: for answers as short as ours are, `writev` costs more than the copy.
@@ -80,15 +86,15 @@ pub(super) async fn serve<S>(
     let mut over = stop.clone();
     let mut stopping = pin!(async {
         drop(stop.wait_for(|stop| *stop >= Stop::WhenFinished).await);
-        if pace.is_fresh() {
+        if deadlines.is_fresh() {
             tokio::time::sleep(FIRST).await;
         }
     });
     let mut cutting = pin!(async { drop(over.wait_for(|stop| *stop == Stop::AtOnce).await) });
     let mut stopped = false;
-    let mut alarm = pin!(tokio::time::sleep_until(pace.due().unwrap_or_else(Instant::now)));
+    let mut alarm = pin!(tokio::time::sleep_until(deadlines.due().unwrap_or_else(Instant::now)));
     let unheard = std::future::poll_fn(|context| {
-        pace.watch(context.waker());
+        deadlines.watch(context.waker());
         loop {
             if let Poll::Ready(end) = Pin::new(&mut connection).poll(context) {
                 return Poll::Ready(end.err().and_then(|error| {
@@ -98,9 +104,9 @@ pub(super) async fn serve<S>(
                     }
                     // What else is no head of a request is answered by hyper.
                     if error.is_parse_too_large() {
-                        observer.refused(ends.peer, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+                        observer.refused(addresses.peer, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
                     } else if error.is_parse() {
-                        observer.refused(ends.peer, StatusCode::BAD_REQUEST);
+                        observer.refused(addresses.peer, StatusCode::BAD_REQUEST);
                     }
                     None
                 }));
@@ -114,7 +120,7 @@ pub(super) async fn serve<S>(
                 return Poll::Ready(None);
             }
             // Later deadlines leave the alarm as it is; it then rings once in vain.
-            let due = pace.due();
+            let due = deadlines.due();
             if let Some(due) = due
                 && due < alarm.deadline()
             {
@@ -123,7 +129,7 @@ pub(super) async fn serve<S>(
             if alarm.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            match pace.overdue() {
+            match deadlines.overdue() {
                 // Polled again, the service gives the handler up and answers in its place.
                 Some(Phase::Overdue) => {}
                 Some(Phase::New | Phase::Head) if access == Access::Reserve => {
@@ -138,7 +144,7 @@ pub(super) async fn serve<S>(
     .await;
 
     if let Some(problem) = unheard {
-        observer.refused(ends.peer, problem.status());
+        observer.refused(addresses.peer, problem.status());
         farewell(connection.into_parts().io.into_inner(), &problem).await;
     }
 }

@@ -9,20 +9,20 @@ use warp::{
     reply::Response,
 };
 
-use super::pace::CURRENT;
+use super::deadlines::CURRENT;
 
 /// The header, in requests and answers.
 pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 /// The id of a request.
 #[derive(Debug, Clone)]
-pub struct Correlation(HeaderValue);
+pub struct CorrelationId(HeaderValue);
 
-impl Correlation {
+impl CorrelationId {
     /// The longest id that is taken, in bytes.
     pub const LONGEST: usize = 128;
 
     /// The id that the client gave, unless it is empty, long, or has other than visible ASCII characters.
-    pub fn given(value: &HeaderValue) -> Option<Self> {
+    pub fn from_header(value: &HeaderValue) -> Option<Self> {
         let is_id = value.len() <= Self::LONGEST
             && !value.is_empty()
             && value.as_bytes().iter().all(u8::is_ascii_graphic);
@@ -30,12 +30,12 @@ impl Correlation {
     }
 
     /// A new one.
-    pub fn made() -> Self {
-        Self::of(Uuid::new_v4())
+    pub fn generate() -> Self {
+        Self::from_uuid(Uuid::new_v4())
     }
 
     /// That of something that has an id.
-    pub fn of(id: Uuid) -> Self {
+    pub fn from_uuid(id: Uuid) -> Self {
         let text = id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned();
         Self(HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown")))
     }
@@ -44,7 +44,7 @@ impl Correlation {
     /// that does not have it, server and log still know it.
     #[must_use]
     pub fn of_this_request(self) -> Self {
-        let _no_server = CURRENT.try_with(|pace| pace.correlate(self.clone()));
+        let _no_server = CURRENT.try_with(|deadlines| deadlines.correlate(self.clone()));
         self
     }
 
@@ -61,8 +61,12 @@ impl Correlation {
 }
 
 /// The id of a request: the client's, or a new one.
-pub fn correlation() -> impl Filter<Extract = (Correlation,), Error = Infallible> + Copy {
+pub fn correlation() -> impl Filter<Extract = (CorrelationId,), Error = Infallible> + Copy {
     super::header("x-correlation-id").map(|given: Option<HeaderValue>| {
-        given.as_ref().and_then(Correlation::given).unwrap_or_else(Correlation::made).of_this_request()
+        given
+            .as_ref()
+            .and_then(CorrelationId::from_header)
+            .unwrap_or_else(CorrelationId::generate)
+            .of_this_request()
     })
 }

@@ -1,6 +1,6 @@
 //! Which pages of other sites may ask: the Fetch standard's CORS protocol.
 
-use warp::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use warp::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 
 /// What a page may send beside what it may anyway.
 const SENT: [&str; 7] = [
@@ -40,18 +40,40 @@ pub enum AllowedOrigins {
     These(Vec<String>),
 }
 
+/// A request of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest {
+    origin: HeaderValue,
+    /// The browser asks what the page may ask.
+    is_preflight: bool,
+}
+
+impl PageRequest {
+    /// Where the request says that it is one.
+    pub fn of<B>(request: &Request<B>) -> Option<Self> {
+        let headers = request.headers();
+        let is_preflight = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        Some(Self { origin: headers.get(header::ORIGIN)?.clone(), is_preflight })
+    }
+}
+
 impl Cors {
     /// Whether a page of that origin may ask.
     pub fn admits(&self, origin: &HeaderValue) -> bool {
         match &self.origins {
             AllowedOrigins::Any => true,
-            AllowedOrigins::These(origins) => origins.iter().any(|known| known.as_bytes() == origin.as_bytes()),
+            AllowedOrigins::These(origins) => {
+                origins.iter().any(|known| known.as_bytes() == origin.as_bytes())
+            }
         }
     }
 
-    /// The answer to a request of a page from `origin`. Asked beforehand what it may (`preflight`), it is told the
-    /// methods that are in `Allow` already. Of another site nothing is said, which a browser takes for a no.
-    pub fn on(&self, headers: &mut HeaderMap, status: StatusCode, origin: &HeaderValue, preflight: bool) {
+    /// What a page hears beside the answer to its request. Asked beforehand what it may, it is told the methods that are
+    /// in `Allow` already. Of another site nothing is said, which a browser takes for a no.
+    pub fn on<B>(&self, answer: &mut Response<B>, page: &PageRequest) {
+        let PageRequest { origin, is_preflight } = page;
+        let is_preflight = *is_preflight && answer.status() == StatusCode::NO_CONTENT;
+        let headers = answer.headers_mut();
         let allowed = match self.origins {
             AllowedOrigins::Any => Some(HeaderValue::from_static("*")),
             AllowedOrigins::These(_) => {
@@ -65,7 +87,7 @@ impl Cors {
         if self.credentials {
             headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
-        if preflight && status == StatusCode::NO_CONTENT {
+        if is_preflight {
             if let Some(methods) = headers.get(header::ALLOW).cloned() {
                 headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
             }

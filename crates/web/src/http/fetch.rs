@@ -74,8 +74,11 @@ impl Fetcher {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (mut sender, connection) =
-            http1::Builder::new().max_buf_size(64 * 1024).handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let (mut sender, connection) = http1::Builder::new()
+            .max_buf_size(64 * 1024)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(io::Error::other)?;
         let path = address.path_and_query().map_or("/", |path| path.as_str());
         let authority = address.authority().map_or("", |authority| authority.as_str());
         let request = Request::get(path)

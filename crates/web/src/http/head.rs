@@ -17,7 +17,7 @@ use super::{Config, Problem, authority::Authority, check_origin};
 /// A page of another site can let its own name point to an address of its visitor's machine or network, and is then of
 /// the same origin as what answers there (DNS rebinding). What the browser sends as `Host` still is that name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hosts {
+pub enum AllowedHosts {
     /// Any.
     Any,
     /// This machine itself alone: `localhost`, what ends with `.localhost`, and loopback addresses.
@@ -26,7 +26,7 @@ pub enum Hosts {
     Named(Vec<String>),
 }
 
-impl Hosts {
+impl AllowedHosts {
     fn admit(&self, asked: &Authority<'_>, local: Option<IpAddr>) -> Result<(), Problem> {
         let is_taken = match self {
             Self::Any => true,

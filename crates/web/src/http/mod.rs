@@ -5,7 +5,7 @@
 //! Errors of a handler are replies, returned through `then`; warp's rejections only pick the route.
 
 mod access;
-mod admin;
+mod admin_auth;
 mod answer;
 mod authority;
 mod bearer;
@@ -16,23 +16,23 @@ pub mod client;
 mod connection;
 mod correlation;
 mod cors;
+mod deadlines;
 mod fetch;
 mod filters;
 mod head;
 mod healthcheck;
+mod limiter;
 mod media;
 mod methods;
 mod observer;
 pub mod openapi;
 mod origin;
-mod pace;
 mod parameters;
 mod paths;
 mod precondition;
 mod problem;
 mod proxies;
-mod received;
-mod room;
+mod request_body;
 mod serve;
 mod service;
 mod socket;
@@ -43,25 +43,26 @@ use std::{
     time::Duration,
 };
 
-pub use admin::{Door, limited};
+pub use admin_auth::{AdminAuth, limited};
 pub use answer::{answer, json};
 pub use authority::Authority;
-pub use bearer::Bearer;
+pub use bearer::BearerToken;
 pub use body::{BodyLimits, header, json_body, json_text};
 pub use budget::released;
 pub use caller::caller;
-pub use correlation::{CORRELATION_ID, Correlation, correlation};
-pub use cors::Cors;
+pub use correlation::{CORRELATION_ID, CorrelationId, correlation};
+pub use cors::{AllowedOrigins, Cors, PageRequest};
+pub use deadlines::extend_deadline;
 pub use fetch::Fetcher;
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
-pub use head::Hosts;
+pub use head::AllowedHosts;
 pub use healthcheck::is_healthy;
+pub use hyper::Uri;
 use media::accepts_gzip;
 pub use media::{JSON, NDJSON, prefers_ndjson};
 pub use methods::{nothing, refuse};
 pub use observer::AccessLog;
 pub use origin::check_origin;
-pub use pace::grant;
 pub use parameters::{Parameters, encode_segment, next_link, segment};
 pub use paths::Paths;
 pub use precondition::{check_match, etag, with_etag};
@@ -69,6 +70,9 @@ pub use problem::{FieldError, PROBLEM_JSON, Problem};
 pub use proxies::Network;
 pub use serve::{Listeners, serve};
 pub use traffic::Traffic;
+pub use warp::http::HeaderName;
+
+use crate::auth::AuthConfig;
 
 /// How the service is reached, and what a client may cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,10 +93,14 @@ pub struct Config {
     pub request_timeout: Duration,
     /// The port where `/health`, `/ready` and `/metrics` are asked, and nothing else, beside the service's own.
     pub ops_port: Option<u16>,
+    /// The port where `/metrics` is asked, and nothing else, in place of the service's own.
+    pub metrics_port: Option<u16>,
+    /// Who is let in, and how often.
+    pub auth: AuthConfig,
     /// The most connections at one time.
     pub max_connections: usize,
     /// The hosts that requests may be for.
-    pub hosts: Hosts,
+    pub hosts: AllowedHosts,
     /// The most of those from one address.
     pub max_connections_per_address: Option<usize>,
     /// The most memory that connections, requests and answers take together; unset, 256 MiB.
@@ -123,6 +131,14 @@ impl Config {
             host => host,
         };
         SocketAddr::new(host, self.port)
+    }
+
+    /// What those who run the service should know of these settings.
+    pub fn warnings(&self) -> Vec<String> {
+        let is_open = !self.auth.is_on() && !self.host.is_loopback();
+        let warning =
+            "AUTH is none, and HOST is no loopback address: whoever reaches this service may read and write";
+        is_open.then(|| warning.to_owned()).into_iter().collect()
     }
 
     /// What a body may cost.

@@ -9,7 +9,7 @@ use std::{
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::{Config, Correlation, Network, Traffic, proxies};
+use super::{Config, CorrelationId, Network, Traffic, proxies};
 
 const TARGET: &str = "highwater::access";
 /// How many errors are logged a second; of the others only how many they were.
@@ -29,10 +29,10 @@ pub enum AccessLog {
 
 /// What was asked for, by whom and when.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct RequestInfo {
     pub(super) method: Method,
     pub(super) uri: Uri,
-    pub(super) correlation: Option<Correlation>,
+    pub(super) correlation: Option<CorrelationId>,
     pub(super) began: std::time::Instant,
     /// Who asks, where that is known.
     pub(super) client: Option<IpAddr>,
@@ -64,15 +64,15 @@ impl Observer {
     }
 
     /// A request is answered now.
-    pub(super) fn answered(&self, asked: &Asked, status: StatusCode) {
-        let took = asked.began.elapsed();
-        self.traffic.count(asked.uri.path(), &asked.method, status, took);
+    pub(super) fn answered(&self, info: &RequestInfo, status: StatusCode) {
+        let took = info.began.elapsed();
+        self.traffic.count(info.uri.path(), &info.method, status, took);
         if self.has(status) {
             log::info!(
                 target: TARGET,
-                client:% = Known(asked.client), method:% = asked.method, path:% = asked.uri.path(),
+                client:% = Known(info.client), method:% = info.method, path:% = info.uri.path(),
                 status = status.as_u16(), durationMs = took.as_micros() as f64 / 1000.0,
-                correlationId = asked.correlation.as_ref().map_or("-", Correlation::as_str);
+                correlationId = info.correlation.as_ref().map_or("-", CorrelationId::as_str);
                 "answered"
             );
         }

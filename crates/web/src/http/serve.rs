@@ -15,13 +15,16 @@ use warp::{Filter, Reply};
 use super::{
     Config, Traffic,
     access::Access,
-    budget::{self, Budget, KERNEL_BUFFER},
+    budget::{self, KERNEL_BUFFER, MemoryBudget},
     connection::{self, Stop},
+    limiter::ConnectionLimiter,
     observer::Observer,
-    received::Received,
-    room::Room,
+    request_body::RequestBody,
 };
-use crate::shutdown::{Shutdown, Stage};
+use crate::{
+    auth::Gate,
+    shutdown::{Shutdown, Stage},
+};
 
 /// How many clients there is room for beyond the most that are served, to be told so, or how the service is; more are
 /// dropped unheard. And how many on a port for that alone.
@@ -40,11 +43,13 @@ pub struct Listeners {
     pub clients: TcpListener,
     /// By those who run it, where they have a port of their own: [`Config::ops_port`].
     pub probes: Option<TcpListener>,
+    /// By those who scrape metrics, where they have a port of their own: [`Config::metrics_port`].
+    pub metrics: Option<TcpListener>,
 }
 
 impl From<TcpListener> for Listeners {
     fn from(clients: TcpListener) -> Self {
-        Self { clients, probes: None }
+        Self { clients, probes: None, metrics: None }
     }
 }
 
@@ -68,44 +73,58 @@ pub async fn serve<F, R>(
     F: Filter<Extract = (R,), Error = Infallible> + Clone + Send + Sync + 'static,
     R: Reply,
 {
-    let budget = Arc::new(Budget::new(config.max_bytes.unwrap_or(budget::DEFAULT)));
+    let budget = Arc::new(MemoryBudget::new(config.max_bytes.unwrap_or(budget::DEFAULT)));
     let deadlines = (config.header_timeout, config.request_timeout);
-    let room = Room::new(config.max_connections, deadlines, budget)
-        .with_most_an_address(config.max_connections_per_address.unwrap_or(usize::MAX));
-    let room = Arc::new(room);
+    let limiter = ConnectionLimiter::new(config.max_connections, deadlines, budget)
+        .with_max_per_address(config.max_connections_per_address.unwrap_or(usize::MAX));
+    let limiter = Arc::new(limiter);
     // Beside the budget of all: what they take is little, and known.
     let apart = |head| {
-        let budget = Arc::new(Budget::new(usize::MAX));
-        Arc::new(Room::new(RESERVE, (head, config.request_timeout), budget).with_whole_heads())
+        let budget = Arc::new(MemoryBudget::new(usize::MAX));
+        Arc::new(
+            ConnectionLimiter::new(RESERVE, (head, config.request_timeout), budget)
+                .with_eviction_before_head(),
+        )
     };
     let reserve = apart(RESERVE_HEAD.min(config.header_timeout));
-    traffic.watch(&room);
+    traffic.watch(&limiter);
+    let gate = Arc::new(Gate::new(&config.auth, traffic.paths()));
+    traffic.watch_clients(&gate);
+    config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
     let config = Arc::new(config.clone());
 
     let (stop, stopping) = watch::channel(Stop::NotYet);
-    let entrance = Entrance {
+    let acceptor = Acceptor {
         tree: warp::service(filter),
         observer: Arc::new(Observer::new(traffic, &config)),
         config: Arc::clone(&config),
+        gate: Arc::clone(&gate),
         stop: stopping,
-        doors: vec![(Arc::clone(&room), Access::All), (Arc::clone(&reserve), Access::Reserve)],
+        limiters: vec![(Arc::clone(&limiter), Access::All), (Arc::clone(&reserve), Access::Reserve)],
         full: Streak::default(),
     };
-    let probes = listeners.probes.map(|listener| {
-        let doors = vec![(apart(config.header_timeout), Access::Probes)];
-        let mut entrance = Entrance { doors, full: Streak::default(), ..entrance.clone() };
-        async move { entrance.accept(listener, std::future::pending()).await }
-    });
+    let apart = |listener: Option<TcpListener>, access| {
+        let limiters = vec![(apart(config.header_timeout), access)];
+        let mut acceptor = Acceptor { limiters, full: Streak::default(), ..acceptor.clone() };
+        async move {
+            match listener {
+                Some(listener) => acceptor.accept(listener, std::future::pending()).await,
+                None => std::future::pending().await,
+            }
+        }
+    };
+    let probes = apart(listeners.probes, Access::Probes);
+    let metrics = apart(listeners.metrics, Access::Metrics);
     let serving = async {
-        let mut entrance = entrance;
-        entrance.accept(listeners.clients, shutdown.requested()).await;
+        let mut acceptor = acceptor;
+        acceptor.accept(listeners.clients, shutdown.requested()).await;
         stop.send_replace(Stop::WhenFinished);
-        let finished = async { tokio::join!(room.emptied(), reserve.emptied()) };
+        let finished = async { tokio::join!(limiter.drained(), reserve.drained()) };
         if timeout(config.stop_timeout, finished).await.is_err() {
-            let connections = room.connections() + reserve.connections();
+            let connections = limiter.connections() + reserve.connections();
             log::warn!(connections; "cut off: still busy at half of SHUTDOWN_TIMEOUT");
             stop.send_replace(Stop::AtOnce);
-            tokio::join!(room.emptied(), reserve.emptied());
+            tokio::join!(limiter.drained(), reserve.drained());
         }
     };
     let closing = async {
@@ -116,7 +135,9 @@ pub async fn serve<F, R>(
     tokio::select! {
         () = serving => {}
         () = closing => {}
-        () = async { if let Some(probes) = probes { probes.await } else { std::future::pending().await } } => {}
+        () = probes => {}
+        () = metrics => {}
+        () = gate.watch() => {}
     }
     // The connections of probes end with what they are asked.
     stop.send_replace(Stop::AtOnce);
@@ -124,23 +145,24 @@ pub async fn serve<F, R>(
 
 /// The way in from a port.
 #[derive(Clone)]
-struct Entrance<S> {
+struct Acceptor<S> {
     tree: S,
     config: Arc<Config>,
     observer: Arc<Observer>,
+    gate: Arc<Gate>,
     stop: watch::Receiver<Stop>,
     /// The rooms there are, in the order in which they are tried, and what may be asked in each.
-    doors: Vec<(Arc<Room>, Access)>,
+    limiters: Vec<(Arc<ConnectionLimiter>, Access)>,
     full: Streak,
 }
 
-impl<S> Entrance<S>
+impl<S> Acceptor<S>
 where
-    S: Service<Request<Received>, Response = warp::reply::Response, Error = Infallible>
+    S: Service<Request<RequestBody>, Response = warp::reply::Response, Error = Infallible>
         + Clone
         + Send
         + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
 {
     /// Accepts connections until then, and those that were made before.
     async fn accept(&mut self, listener: TcpListener, until: impl Future<Output = ()>) {
@@ -191,22 +213,22 @@ where
         if let Err(error) = stream.set_nodelay(true) {
             log::debug!("TCP_NODELAY was refused: {error}");
         }
-        let mut doors = self.doors.iter();
-        let found = doors.find_map(|(room, access)| Some((room.admit(address)?, *access)));
+        let mut limiters = self.limiters.iter();
+        let found = limiters.find_map(|(limiter, access)| Some((limiter.admit(address)?, *access)));
         if matches!(found, Some((_, Access::All | Access::Probes))) {
             if self.full.ends() {
                 log::info!("there are free connections again");
             }
         } else if self.full.begins() {
-            let connections = self.doors[0].0.connections();
+            let connections = self.limiters[0].0.connections();
             log::warn!(connections; "no connection is free: further clients are answered 503");
         }
-        let Some((place, access)) = found else { return };
+        let Some((slot, access)) = found else { return };
         let (tree, config, stop) = (self.tree.clone(), Arc::clone(&self.config), self.stop.clone());
-        let observer = Arc::clone(&self.observer);
+        let seen = (Arc::clone(&self.observer), Arc::clone(&self.gate));
         tokio::spawn(async move {
-            connection::serve(stream, (&place, access), tree, config, observer, stop).await;
-            drop(place);
+            connection::serve(stream, (&slot, access), tree, config, seen, stop).await;
+            drop(slot);
         });
     }
 }

@@ -12,6 +12,7 @@ use std::{
     time::Instant,
 };
 
+use futures::future::{BoxFuture, Either};
 use hyper::{
     Request, Response, Uri,
     body::{Body, Bytes, Frame, Incoming, SizeHint},
@@ -23,28 +24,30 @@ use tower_service::Service;
 use warp::Reply;
 
 use super::{
-    CORRELATION_ID, Config, Correlation, Problem,
+    CORRELATION_ID, Config, CorrelationId, Problem,
     access::{Access, is_probe},
     budget::BUFFER,
     caller,
     connection::Stop,
+    cors::PageRequest,
+    deadlines::{CURRENT, ConnectionDeadlines, no_memory},
     head::{check_head, join_lists},
-    observer::{Asked, Observer},
-    pace::{CURRENT, Pace, no_memory},
-    received::{Received, Rest},
+    observer::{Observer, RequestInfo},
+    request_body::{RequestBody, UnreadBody},
 };
+use crate::auth::{Attempt, Decision, Gate, Told};
 
 /// What the filter tree answers.
 type Answer = warp::reply::Response;
 
 /// The addresses of a connection, where they can be had.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ends {
+pub(super) struct SocketAddresses {
     local: Option<IpAddr>,
     pub(super) peer: Option<IpAddr>,
 }
 
-impl Ends {
+impl SocketAddresses {
     pub(super) fn of(stream: &TcpStream) -> Self {
         let local = stream.local_addr().ok().map(|address| address.ip().to_canonical());
         Self { local, peer: stream.peer_addr().ok().map(|address| address.ip()) }
@@ -52,119 +55,155 @@ impl Ends {
 }
 
 /// What the requests of a connection have in common.
-pub(super) struct Shared {
-    pub(super) ends: Ends,
-    pub(super) pace: Arc<Pace>,
-    pub(super) rest: Rest,
+pub(super) struct ConnectionContext {
+    pub(super) addresses: SocketAddresses,
+    pub(super) deadlines: Arc<ConnectionDeadlines>,
+    pub(super) rest: UnreadBody,
     pub(super) observer: Arc<Observer>,
     pub(super) config: Arc<Config>,
+    pub(super) gate: Arc<Gate>,
     pub(super) access: Access,
     pub(super) stop: watch::Receiver<Stop>,
 }
 
-impl Shared {
+impl ConnectionContext {
     /// Whether an answer that is given now is the connection's last.
     fn is_last(&self) -> bool {
-        self.access == Access::Reserve || self.pace.is_evicted() || *self.stop.borrow() >= Stop::Closing
+        self.access == Access::Reserve || self.deadlines.is_evicted() || *self.stop.borrow() >= Stop::Closing
     }
 }
 
 /// A connection's way to the filter tree.
-pub(super) struct Guarded<S> {
+pub(super) struct GuardedService<S> {
     /// The tree is cloned once a connection, not once a request: hyper calls through a shared reference,
     /// and only ever from the connection's own task.
     tree: RefCell<S>,
-    shared: Arc<Shared>,
+    connection: Arc<ConnectionContext>,
 }
 
-impl<S> Guarded<S> {
-    pub(super) fn new(tree: S, shared: Arc<Shared>) -> Self {
-        Self { tree: RefCell::new(tree), shared }
+impl<S> GuardedService<S> {
+    pub(super) fn new(tree: S, connection: Arc<ConnectionContext>) -> Self {
+        Self { tree: RefCell::new(tree), connection }
     }
 }
 
-impl<S> hyper::service::Service<Request<Incoming>> for Guarded<S>
+impl<S> hyper::service::Service<Request<Incoming>> for GuardedService<S>
 where
-    S: Service<Request<Received>, Response = Answer, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
 {
-    type Response = Response<Sent>;
+    type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = Handling<S::Future>;
+    type Future = ResponseFuture<Work<S::Future>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let shared = &self.shared;
-        shared.pace.head_complete();
-        let refused = check_head(&request, &shared.config, shared.ends.local).err();
+        let connection = &self.connection;
+        connection.deadlines.head_complete();
+        let refused = check_head(&request, &connection.config, connection.addresses.local).err();
         if request.uri().path_and_query().is_none() {
             // CONNECT names a host in place of a path, at which warp panics. There is nothing there, as at `/`.
             *request.uri_mut() = Uri::from_static("/");
         }
         let began = Instant::now();
-        let asked = Asked {
+        let info = RequestInfo {
             method: request.method().clone(),
             uri: request.uri().clone(),
-            correlation: request.headers().get(CORRELATION_ID).and_then(Correlation::given),
+            correlation: request.headers().get(CORRELATION_ID).and_then(CorrelationId::from_header),
             began,
-            client: shared.observer.client(shared.ends.peer, request.headers()),
+            client: connection.observer.client(connection.addresses.peer, request.headers()),
         };
-        let refused = refused.or_else(|| shared.access.refusal(asked.uri.path()));
+        let refused = refused.or_else(|| connection.access.refusal(info.uri.path(), &connection.config));
+        let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
         join_lists(&mut request);
-        caller::note(&mut request, asked.client);
-        let request = Received::within(request, &shared.rest);
-        let call = || self.tree.borrow_mut().call(request);
-        let work = match refused {
-            Some(_) => None,
-            None => catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(&asked, panic)).ok(),
+        caller::note(&mut request, info.client);
+        let mut request = RequestBody::within(request, &connection.rest);
+        let told = connection.gate.told();
+        let decision = match refused {
+            Some(problem) => Decision::Refused(problem),
+            None if connection.access.is_apart() => Decision::Admitted,
+            None => connection.gate.admit(&mut request, info.client, told.as_ref(), Attempt::First),
         };
-        Handling { work, refused, answer: None, asked, shared: Arc::clone(shared) }
+        let mut refused = None;
+        let work = match decision {
+            Decision::Refused(problem) => {
+                refused = Some(problem);
+                None
+            }
+            Decision::Admitted => {
+                let call = || Either::Left(self.tree.borrow_mut().call(request));
+                catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(&info, panic)).ok()
+            }
+            Decision::Wait(until) => {
+                let (gate, told, client) = (Arc::clone(&connection.gate), told.clone(), info.client);
+                let mut tree = self.tree.borrow().clone();
+                let later: BoxFuture<'static, _> = Box::pin(async move {
+                    until.await;
+                    match gate.admit(&mut request, client, told.as_ref(), Attempt::Last) {
+                        Decision::Refused(problem) => Ok(problem.into_response()),
+                        Decision::Admitted | Decision::Wait(_) => tree.call(request).await,
+                    }
+                });
+                Some(Either::Right(later))
+            }
+        };
+        let connection = Arc::clone(connection);
+        ResponseFuture { work, refused, answer: None, info, page, told, connection }
     }
 }
 
+/// What answers a request: at once, or after its client is known.
+type Work<F> = Either<F, BoxFuture<'static, Result<Answer, Infallible>>>;
+
 /// The panic itself was reported by the process' panic hook; this says whose fault it was.
-fn panicked<T>(asked: &Asked, _: T) {
-    log::debug!(method:% = asked.method, path:% = asked.uri.path(); "the handler of a request panicked");
+fn panicked<T>(info: &RequestInfo, _: T) {
+    log::debug!(method:% = info.method, path:% = info.uri.path(); "the handler of a request panicked");
 }
 
 pin_project! {
     /// A request that is being answered.
-    pub(super) struct Handling<F> {
+    pub(super) struct ResponseFuture<F> {
         #[pin]
         work: Option<F>,
         // Why it is not even handed on.
         refused: Option<Problem>,
         // What is answered when the rest of the request's body is read.
         answer: Option<Answer>,
-        asked: Asked,
-        shared: Arc<Shared>,
+        info: RequestInfo,
+        // The page of another site that asks, where some may.
+        page: Option<PageRequest>,
+        // What the client is told of its limits.
+        told: Option<Arc<Told>>,
+        connection: Arc<ConnectionContext>,
     }
 }
 
-impl<F> Future for Handling<F>
+impl<F> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<Answer, Infallible>>,
 {
-    type Output = Result<Response<Sent>, Infallible>;
+    type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let Shared { pace, rest, observer, .. } = &**this.shared;
+        let ConnectionContext { deadlines, rest, observer, .. } = &**this.connection;
         let mut answer = if let Some(answer) = this.answer.take() {
             answer
-        } else if pace.is_overdue() {
-            let correlation = this.asked.correlation.take().or_else(|| pace.take_correlation());
-            let correlation = this.asked.correlation.insert(correlation.unwrap_or_else(Correlation::made));
+        } else if deadlines.is_overdue() {
+            let correlation = this.info.correlation.take().or_else(|| deadlines.take_correlation());
+            let correlation =
+                this.info.correlation.insert(correlation.unwrap_or_else(CorrelationId::generate));
             log::warn!(
-                method:% = this.asked.method, path:% = this.asked.uri.path(), correlationId = correlation.as_str();
+                method:% = this.info.method, path:% = this.info.uri.path(), correlationId = correlation.as_str();
                 "a request was given up: it had no answer in time"
             );
             overdue().into_response()
         } else if let Some(work) = this.work.as_mut().as_pin_mut() {
-            let poll = || CURRENT.sync_scope(Arc::clone(pace), || work.poll(context));
+            let poll = || CURRENT.sync_scope(Arc::clone(deadlines), || work.poll(context));
             match catch_unwind(AssertUnwindSafe(poll)) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(Ok(answer))) => answer,
                 Err(panic) => {
-                    panicked(this.asked, panic);
+                    panicked(this.info, panic);
                     Problem::internal().into_response()
                 }
             }
@@ -172,7 +211,7 @@ where
             this.refused.take().unwrap_or_else(Problem::internal).into_response()
         };
         this.work.set(None);
-        if this.shared.is_last() {
+        if this.connection.is_last() {
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if answer.headers().contains_key(CONNECTION) {
@@ -189,20 +228,30 @@ where
                 }
             }
         }
-        pace.answer_began();
+        deadlines.answer_began();
         let length = answer.body().size_hint().exact();
-        if !pace.take_for_answer(length) && !is_probe(this.asked.uri.path()) {
+        if !deadlines.take_for_answer(length) && !is_probe(this.info.uri.path()) {
             answer = no_memory().into_response();
         }
         // Whatever becomes of a request, its answer has an id: that which its handler answers with, that which it came
         // with, that which its handler worked with, or a new one.
-        let told = pace.take_correlation();
-        let answered = answer.headers().get(CORRELATION_ID).and_then(Correlation::given);
+        let told = deadlines.take_correlation();
+        let answered = answer.headers().get(CORRELATION_ID).and_then(CorrelationId::from_header);
         let correlation =
-            answered.or(this.asked.correlation.take()).or(told).unwrap_or_else(Correlation::made);
-        let answer = this.asked.correlation.insert(correlation).clone().on(answer);
-        observer.answered(this.asked, answer.status());
-        Poll::Ready(Ok(answer.map(|body| Sent { body, rest: Bytes::new(), pace: Arc::clone(pace) })))
+            answered.or(this.info.correlation.take()).or(told).unwrap_or_else(CorrelationId::generate);
+        let mut answer = this.info.correlation.insert(correlation).clone().on(answer);
+        if let Some(told) = &this.told {
+            told.tell(answer.headers_mut());
+        }
+        if let (Some(page), Some(cors)) = (&this.page, &this.connection.config.cors) {
+            cors.on(&mut answer, page);
+        }
+        observer.answered(this.info, answer.status());
+        Poll::Ready(Ok(answer.map(|body| ResponseBody {
+            body,
+            rest: Bytes::new(),
+            deadlines: Arc::clone(deadlines),
+        })))
     }
 }
 
@@ -223,14 +272,14 @@ impl<B> Carries for Response<B> {
 type TreeBody = <Answer as Carries>::Body;
 
 /// The body of an answer on its way out, in pieces that hyper's buffer need not grow for: it never shrinks again.
-pub(super) struct Sent {
+pub(super) struct ResponseBody {
     body: TreeBody,
     /// Of a piece what the next ones are.
     rest: Bytes,
-    pace: Arc<Pace>,
+    deadlines: Arc<ConnectionDeadlines>,
 }
 
-impl Body for Sent {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Box<dyn Error + Send + Sync>;
 
@@ -245,11 +294,11 @@ impl Body for Sent {
         let poll = || Pin::new(&mut self.body).poll_frame(context);
         match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(Poll::Pending) => {
-                self.pace.answer_pending();
+                self.deadlines.answer_pending();
                 Poll::Pending
             }
             Ok(Poll::Ready(frame)) => {
-                self.pace.answer_began();
+                self.deadlines.answer_began();
                 let frame = frame.map(|frame| {
                     frame.map_err(Into::into).map(|frame| {
                         frame.map_data(|mut data| {
@@ -281,8 +330,8 @@ impl Body for Sent {
     }
 }
 
-impl Drop for Sent {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
-        self.pace.answer_ended();
+        self.deadlines.answer_ended();
     }
 }

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::pace::Pace;
+use super::deadlines::ConnectionDeadlines;
 
 /// How long a peer that was told goodbye may be silent before the socket is closed.
 const QUIET: Duration = Duration::from_millis(250);
@@ -24,7 +24,7 @@ const LINGER: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
-    pace: Arc<Pace>,
+    deadlines: Arc<ConnectionDeadlines>,
     /// Whether there was something that the peer did not take at once.
     blocked: bool,
     closing: Option<Closing>,
@@ -43,17 +43,17 @@ impl Closing {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, pace: Arc<Pace>) -> Self {
-        Self { stream, pace, blocked: false, closing: None }
+    pub(super) fn new(stream: TcpStream, deadlines: Arc<ConnectionDeadlines>) -> Self {
+        Self { stream, deadlines, blocked: false, closing: None }
     }
 
     fn note(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
             Poll::Pending => {
                 self.blocked = true;
-                self.pace.write_blocked();
+                self.deadlines.write_blocked();
             }
-            Poll::Ready(Ok(bytes)) if self.blocked => self.pace.wrote(*bytes),
+            Poll::Ready(Ok(bytes)) if self.blocked => self.deadlines.wrote(*bytes),
             Poll::Ready(_) => {}
         }
         written
@@ -69,7 +69,7 @@ impl AsyncRead for Socket {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         if buffer.filled().len() > before {
-            self.pace.bytes_came();
+            self.deadlines.bytes_came();
         }
         Poll::Ready(Ok(()))
     }
@@ -101,7 +101,7 @@ impl AsyncWrite for Socket {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Asked for when nothing more is to be written just now.
         if std::mem::take(&mut self.blocked) {
-            self.pace.all_written();
+            self.deadlines.all_written();
         }
         Pin::new(&mut self.stream).poll_flush(context)
     }

@@ -15,7 +15,8 @@ use prometheus::{
     core::Collector, proto::MetricFamily,
 };
 
-use super::{Paths, room::Room};
+use super::{Paths, limiter::ConnectionLimiter};
+use crate::auth::Gate;
 
 /// The upper bounds of the histogram's buckets, in seconds.
 const BUCKETS: [f64; 14] =
@@ -24,8 +25,8 @@ const BUCKETS: [f64; 14] =
 const METHODS: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
 /// The statuses that are kept a place for; others cost a lookup.
-const STATUSES: [u16; 20] =
-    [200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 431, 500, 503];
+const STATUSES: [u16; 21] =
+    [200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 429, 431, 500, 503];
 /// What a path or a method is called that nobody serves: clients cannot make up label values.
 const OTHER: &str = "other";
 
@@ -35,14 +36,16 @@ pub struct Traffic {
     requests: IntCounterVec,
     durations: HistogramVec,
     /// One a route and method, the others' last.
-    places: Box<[Place]>,
+    routes: Box<[RouteMetrics]>,
     /// Who is connected, once somebody can be.
-    room: OnceLock<Arc<Room>>,
+    limiter: OnceLock<Arc<ConnectionLimiter>>,
+    /// Who its clients are.
+    gate: OnceLock<Arc<Gate>>,
 }
 
 /// What is counted of one route and method.
 #[derive(Default)]
-struct Place {
+struct RouteMetrics {
     durations: OnceLock<Histogram>,
     requests: [OnceLock<IntCounter>; STATUSES.len()],
 }
@@ -59,14 +62,25 @@ impl Traffic {
             "highwater_http_request_duration_seconds",
             "From a request's head to the beginning of its answer.",
         );
-        let places = (paths.0.len() + 1) * (METHODS.len() + 1);
+        let routes = (paths.0.len() + 1) * (METHODS.len() + 1);
         Ok(Self {
             paths,
             requests: IntCounterVec::new(requests, &["route", "method", "status"])?,
             durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["route", "method"])?,
-            places: std::iter::repeat_with(Place::default).take(places).collect(),
-            room: OnceLock::new(),
+            routes: std::iter::repeat_with(RouteMetrics::default).take(routes).collect(),
+            limiter: OnceLock::new(),
+            gate: OnceLock::new(),
         })
+    }
+
+    /// The paths that are counted by.
+    pub(super) fn paths(&self) -> &'static Paths {
+        self.paths
+    }
+
+    /// Tells of clients, too.
+    pub(super) fn watch_clients(&self, gate: &Arc<Gate>) {
+        self.gate.get_or_init(|| Arc::clone(gate));
     }
 
     /// Counts an answer of that status to what was no request.
@@ -75,25 +89,25 @@ impl Traffic {
     }
 
     /// Tells of those who are connected, too; of the first such room alone.
-    pub(super) fn watch(&self, room: &Arc<Room>) {
-        self.room.get_or_init(|| Arc::clone(room));
+    pub(super) fn watch(&self, limiter: &Arc<ConnectionLimiter>) {
+        self.limiter.get_or_init(|| Arc::clone(limiter));
     }
 
     /// Counts a request that took so long until its answer began.
     pub fn count(&self, path: &str, method: &Method, status: StatusCode, took: Duration) {
         let route = self.paths.place(path);
         let method = METHODS.iter().position(|known| known == method);
-        let place =
+        let index =
             route.unwrap_or(self.paths.0.len()) * (METHODS.len() + 1) + method.unwrap_or(METHODS.len());
         let route = route.map_or(OTHER, |route| self.paths.0[route].0);
         let method = method.map_or(OTHER, |method| METHODS[method].as_str());
 
-        let place = &self.places[place];
+        let index = &self.routes[index];
         let durations = || self.durations.with_label_values(&[route, method]);
-        place.durations.get_or_init(durations).observe(took.as_secs_f64());
+        index.durations.get_or_init(durations).observe(took.as_secs_f64());
         let requests = || self.requests.with_label_values(&[route, method, status.as_str()]);
         match STATUSES.iter().position(|known| *known == status) {
-            Some(known) => place.requests[known].get_or_init(requests).inc(),
+            Some(known) => index.requests[known].get_or_init(requests).inc(),
             None => requests().inc(),
         }
     }
@@ -103,26 +117,27 @@ impl Traffic {
         let mut families = self.requests.collect();
         families.extend(self.durations.collect());
         // Names that are not well-formed would be found by every test of these figures.
-        families.extend(self.room.get().and_then(|room| connected(room).ok()).into_iter().flatten());
+        families.extend(self.limiter.get().and_then(|limiter| connected(limiter).ok()).into_iter().flatten());
+        families.extend(self.gate.get().into_iter().flat_map(|gate| gate.families()));
         families.retain(|family| !family.get_metric().is_empty());
         families
     }
 }
 
-fn connected(room: &Room) -> prometheus::Result<Vec<MetricFamily>> {
+fn connected(limiter: &ConnectionLimiter) -> prometheus::Result<Vec<MetricFamily>> {
     let value = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let (all, idle) = (room.connections(), room.idle());
+    let (all, idle) = (limiter.connections(), limiter.idle());
     let connections = Opts::new("highwater_http_connections", "Open connections, by what they do.");
     let connections = IntGaugeVec::new(connections, &["state"])?;
     connections.with_label_values(&["idle"]).set(value(idle));
     connections.with_label_values(&["busy"]).set(value(all.saturating_sub(idle)));
     let taken = IntGauge::new(
-        "highwater_http_bytes",
+        "highwater_http_memory_bytes",
         "About what connections, their requests and answers take in memory.",
     )?;
-    taken.set(value(room.budget().taken()));
-    let limit = IntGauge::new("highwater_http_max_bytes", "The most that they may take.")?;
-    limit.set(value(room.budget().limit()));
+    taken.set(value(limiter.budget().taken()));
+    let limit = IntGauge::new("highwater_http_memory_limit_bytes", "The most that they may take.")?;
+    limit.set(value(limiter.budget().limit()));
     Ok([connections.collect(), taken.collect(), limit.collect()].into_iter().flatten().collect())
 }
 

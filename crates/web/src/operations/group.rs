@@ -17,14 +17,14 @@ use warp::{
     reply::Response,
 };
 
-use super::{Membership, Operations, view};
+use super::{Membership, Operations, visibility::Visibility};
 use crate::http::{self, answer};
 
 /// The consumer group as this member sees it, and what moved in it.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Group")]
-pub(super) struct Body<'a> {
+pub(super) struct GroupBody<'a> {
     /// The group's id.
     id: &'a str,
     phase: GroupPhase,
@@ -40,7 +40,7 @@ pub(super) struct Body<'a> {
     /// Of all its partitions whose end is known.
     lag: u64,
     /// Those that this member has.
-    partitions: Vec<Partition<'a>>,
+    partitions: Vec<PartitionBody<'a>>,
     /// All members of the group, this one among them, as its coordinator knew them at most a second ago; null where it
     /// could not be asked.
     members: Option<&'a [GroupMember]>,
@@ -48,7 +48,7 @@ pub(super) struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     members_error: Option<&'a str>,
     /// The last ones, the newest first.
-    rebalances: Vec<Moved<'a>>,
+    rebalances: Vec<RebalanceBody<'a>>,
     /// What went wrong last, while it has not been put right.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
@@ -58,7 +58,7 @@ pub(super) struct Body<'a> {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "GroupPartition")]
-struct Partition<'a> {
+struct PartitionBody<'a> {
     /// Its number.
     partition: i32,
     /// Whether what was processed before is here again.
@@ -84,9 +84,9 @@ struct Partition<'a> {
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Rebalance")]
-struct Moved<'a> {
+struct RebalanceBody<'a> {
     /// When it began.
-    #[schemars(schema_with = "crate::http::openapi::moment")]
+    #[schemars(schema_with = "crate::http::openapi::timestamp")]
     at: String,
     /// Why, as this member knows it.
     reason: &'a str,
@@ -102,41 +102,45 @@ struct Moved<'a> {
 
 /// The group by topic, where the service reads several in it.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Groups<'a> {
-    groups: BTreeMap<&'a str, Body<'a>>,
+pub(super) struct GroupsBody<'a> {
+    groups: BTreeMap<&'a str, GroupBody<'a>>,
 }
 
 /// What one membership tells: the group as this member sees it, and as its coordinator does.
-struct View {
+struct MembershipView {
     group: GroupStatus,
     members: Result<Arc<[GroupMember]>, Arc<str>>,
 }
 
-impl View {
-    async fn of(membership: &Membership, sees: view::View) -> (&str, Self) {
+impl MembershipView {
+    async fn of(membership: &Membership, visibility: Visibility) -> (&str, Self) {
         // First who may take a moment: the other is of now.
         let members = membership.description.members().await;
-        let members = members.map_err(|why| sees.text((*why).to_owned()).into()).map(|all| sees.members(all));
+        let members = members
+            .map_err(|why| visibility.text((*why).to_owned()).into())
+            .map(|all| visibility.members(all));
         let group = membership.status.borrow().group.clone();
-        (&membership.topic, Self { group: sees.group(group), members })
+        (&membership.topic, Self { group: visibility.group(group), members })
     }
 }
 
 /// `GET /group`: 200, whatever the group's state; by topic where the service reads several in it.
-pub(super) async fn group(operations: Arc<Operations>, sees: view::View) -> Response {
-    let views = join_all(operations.memberships.iter().map(|membership| View::of(membership, sees))).await;
+pub(super) async fn group(operations: Arc<Operations>, visibility: Visibility) -> Response {
+    let views =
+        join_all(operations.memberships.iter().map(|membership| MembershipView::of(membership, visibility)))
+            .await;
     match views.as_slice() {
         [] => http::refuse(&Method::GET, "/group", None),
-        [(_, view)] => answer(StatusCode::OK, &Body::of(view)),
+        [(_, view)] => answer(StatusCode::OK, &GroupBody::of(view)),
         several => {
-            let groups = several.iter().map(|(topic, view)| (*topic, Body::of(view))).collect();
-            answer(StatusCode::OK, &Groups { groups })
+            let groups = several.iter().map(|(topic, view)| (*topic, GroupBody::of(view))).collect();
+            answer(StatusCode::OK, &GroupsBody { groups })
         }
     }
 }
 
-impl<'a> Body<'a> {
-    fn of(View { group, members }: &'a View) -> Self {
+impl<'a> GroupBody<'a> {
+    fn of(MembershipView { group, members }: &'a MembershipView) -> Self {
         Self {
             id: &group.id,
             phase: group.phase,
@@ -145,16 +149,16 @@ impl<'a> Body<'a> {
             member: &group.member,
             generation: group.generation,
             lag: group.partitions.iter().filter_map(PartitionStatus::lag).sum(),
-            partitions: group.partitions.iter().map(Partition::of).collect(),
+            partitions: group.partitions.iter().map(PartitionBody::of).collect(),
             members: members.as_deref().ok(),
             members_error: members.as_ref().err().map(|why| &**why),
-            rebalances: group.rebalances.iter().map(Moved::of).collect(),
+            rebalances: group.rebalances.iter().map(RebalanceBody::of).collect(),
             error: group.error.as_deref(),
         }
     }
 }
 
-impl<'a> Partition<'a> {
+impl<'a> PartitionBody<'a> {
     fn of(partition: &'a PartitionStatus) -> Self {
         Self {
             partition: partition.partition,
@@ -170,7 +174,7 @@ impl<'a> Partition<'a> {
     }
 }
 
-impl<'a> Moved<'a> {
+impl<'a> RebalanceBody<'a> {
     fn of(rebalance: &'a Rebalance) -> Self {
         Self {
             at: rebalance.at.to_rfc3339_opts(SecondsFormat::Millis, true),

@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use highwater_kafka::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus};
-use highwater_table::LedgerStatus;
+use highwater_table::TableStatus;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use warp::{Reply, http::StatusCode, reply::Response};
 
-use super::{Operations, view::View};
+use super::{Operations, visibility::Visibility};
 use crate::{
     http::{Problem, answer},
     shutdown::Stage,
@@ -28,6 +28,9 @@ pub(super) struct Health {
     service: &'static str,
     /// Its version.
     version: &'static str,
+    /// What those who run it should know of its settings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     /// Whether Kafka is the one inside this process.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     embedded: bool,
@@ -42,10 +45,10 @@ pub(super) struct Health {
     groups: BTreeMap<Arc<str>, GroupStatus>,
     /// The state that it keeps by the log, a topic each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    state: Vec<LedgerStatus>,
+    state: Vec<TableStatus>,
     #[serde(flatten)]
     #[schemars(skip)]
-    particular: Map<String, Value>,
+    status_source: Map<String, Value>,
 }
 
 /// The service is to get traffic.
@@ -57,13 +60,13 @@ pub(super) struct Ready {
 }
 
 /// `GET /health`: 200 while the process lives, whatever became of Kafka; its state is in the body.
-pub(super) fn health(operations: &Operations, view: View) -> Response {
+pub(super) fn health(operations: &Operations, visibility: Visibility) -> Response {
     let mut groups: BTreeMap<Arc<str>, GroupStatus> = operations
         .memberships
         .iter()
         .map(|membership| {
             let group = membership.status.borrow().group.clone();
-            (Arc::clone(&membership.topic), view.group(group))
+            (Arc::clone(&membership.topic), visibility.group(group))
         })
         .collect();
     let group = if groups.len() == 1 { groups.pop_first().map(|(_, group)| group) } else { None };
@@ -71,29 +74,34 @@ pub(super) fn health(operations: &Operations, view: View) -> Response {
         status: "up",
         service: operations.service,
         version: env!("CARGO_PKG_VERSION"),
+        warnings: operations.warnings.clone(),
         embedded: operations.embedded,
-        kafka: operations.kafka().map(|kafka| view.kafka(kafka)),
+        kafka: operations.kafka().map(|kafka| visibility.kafka(kafka)),
         group,
         groups,
-        state: operations.ledgers.iter().map(|ledger| view.ledger(ledger.status())).collect(),
-        particular: operations.particular.as_ref().map(|particular| particular.health()).unwrap_or_default(),
+        state: operations.tables.iter().map(|table| visibility.table(table.status())).collect(),
+        status_source: operations
+            .status_source
+            .as_ref()
+            .map(|status_source| status_source.health())
+            .unwrap_or_default(),
     };
     answer(StatusCode::OK, &body)
 }
 
 /// `GET /ready`: 200 when Kafka answers, the state is read and the first assignment is restored and read to the end
 /// that it had then, else 503 with what is missing and how far it is.
-pub(super) fn ready(operations: &Operations, view: View) -> Response {
-    readiness(operations, view, obstacle(operations))
+pub(super) fn ready(operations: &Operations, visibility: Visibility) -> Response {
+    readiness(operations, visibility, obstacle(operations))
 }
 
 /// `GET /ready/read`: 200 when what is read here is restored, whatever became of Kafka since.
-pub(super) fn ready_to_read(operations: &Operations, view: View) -> Response {
-    readiness(operations, view, reading_obstacle(operations))
+pub(super) fn ready_to_read(operations: &Operations, visibility: Visibility) -> Response {
+    readiness(operations, visibility, reading_obstacle(operations))
 }
 
-fn readiness(operations: &Operations, view: View, obstacle: Option<String>) -> Response {
-    match obstacle.map(|obstacle| view.text(obstacle)) {
+fn readiness(operations: &Operations, visibility: Visibility, obstacle: Option<String>) -> Response {
+    match obstacle.map(|obstacle| visibility.text(obstacle)) {
         None => answer(StatusCode::OK, &Ready { status: "ready" }),
         Some(obstacle) => {
             let mut partitions = Vec::new();
@@ -138,12 +146,14 @@ pub(super) fn obstacle(operations: &Operations) -> Option<String> {
 
 /// What keeps the service from answering who reads: what it has is not all that it had.
 fn reading_obstacle(operations: &Operations) -> Option<String> {
-    if let Some(obstacle) = operations.particular.as_ref().and_then(|particular| particular.obstacle()) {
+    if let Some(obstacle) =
+        operations.status_source.as_ref().and_then(|status_source| status_source.obstacle())
+    {
         return Some(obstacle);
     }
-    let mut ledgers = operations.ledgers.iter().map(|ledger| ledger.status());
-    if let Some(ledger) = ledgers.find(|ledger| !ledger.complete) {
-        return Some(format!("topic {} is not read to its end yet", ledger.topic));
+    let mut tables = operations.tables.iter().map(|table| table.status());
+    if let Some(table) = tables.find(|table| !table.complete) {
+        return Some(format!("topic {} is not read to its end yet", table.topic));
     }
     operations.memberships.iter().find_map(|membership| {
         let status = membership.status.borrow();

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use highwater_kafka::{GroupPhase, KafkaStatus, Producer, Status};
-use highwater_table::LedgerStatus;
+use highwater_table::TableStatus;
 use prometheus::{
     IntCounterVec, IntGaugeVec, Opts, Registry, Result, TEXT_FORMAT, TextEncoder, proto::MetricFamily,
 };
@@ -16,7 +16,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{Membership, Operations, health, process, view::View};
+use super::{Membership, Operations, health, process, visibility::Visibility};
 use crate::http::Problem;
 
 /// Every phase of the group, as it is called.
@@ -31,20 +31,20 @@ const PHASES: [(GroupPhase, &str); 6] = [
 
 /// A figure without labels that only one service has.
 #[derive(Debug, Clone)]
-pub struct Figure {
+pub struct Metric {
     /// Its name.
     pub name: &'static str,
     /// What it is.
     pub help: &'static str,
     /// Whether it only grows.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// Its value.
     pub value: u64,
 }
 
 /// What a figure does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// It only grows.
     Counter,
     /// It is what it is now.
@@ -52,8 +52,9 @@ pub enum Kind {
 }
 
 /// `GET /metrics`: 200 in Prometheus' text format, version 0.0.4.
-pub(super) fn metrics(operations: &Operations, view: View) -> Response {
-    match families(operations, view).and_then(|families| TextEncoder::new().encode_to_string(&families)) {
+pub(super) fn metrics(operations: &Operations, visibility: Visibility) -> Response {
+    match families(operations, visibility).and_then(|families| TextEncoder::new().encode_to_string(&families))
+    {
         Ok(text) => {
             let mut response = Response::new(text.into());
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT));
@@ -66,51 +67,51 @@ pub(super) fn metrics(operations: &Operations, view: View) -> Response {
     }
 }
 
-fn families(operations: &Operations, view: View) -> Result<Vec<MetricFamily>> {
-    let page = Page(Registry::new());
-    page.gauge(
+fn families(operations: &Operations, visibility: Visibility) -> Result<Vec<MetricFamily>> {
+    let scrape = Scrape(Registry::new());
+    scrape.gauge(
         "highwater_build_info",
         "1, with the version.",
         &["version"],
         [([env!("CARGO_PKG_VERSION")], 1)],
     )?;
     let ready = health::obstacle(operations).is_none();
-    page.gauge("highwater_ready", "Whether /ready is 200.", &[], [([], ready.into())])?;
+    scrape.gauge("highwater_ready", "Whether /ready is 200.", &[], [([], ready.into())])?;
     if let Some(kafka) = operations.kafka() {
         let embedded = operations.embedded.into();
-        page.gauge(
+        scrape.gauge(
             "highwater_embedded_broker",
             "1 where Kafka is the broker inside this process, which keeps nothing.",
             &[],
             [([], embedded)],
         )?;
-        page.kafka(&view.kafka(kafka))?;
+        scrape.kafka(&visibility.kafka(kafka))?;
     }
-    page.producers(&operations.producers)?;
+    scrape.producers(&operations.producers)?;
     if !operations.memberships.is_empty() {
-        page.groups(&operations.memberships)?;
+        scrape.groups(&operations.memberships)?;
     }
-    if !operations.ledgers.is_empty() {
-        let ledgers: Vec<_> = operations.ledgers.iter().map(|ledger| ledger.status()).collect();
-        page.ledgers(&ledgers)?;
+    if !operations.tables.is_empty() {
+        let tables: Vec<_> = operations.tables.iter().map(|table| table.status()).collect();
+        scrape.tables(&tables)?;
     }
-    for figure in operations.particular.iter().flat_map(|particular| particular.figures()) {
-        let Figure { name, help, kind, value } = figure;
+    for metric in operations.status_source.iter().flat_map(|status_source| status_source.metrics()) {
+        let Metric { name, help, kind, value } = metric;
         match kind {
-            Kind::Counter => page.counter(name, help, &[], [([], value)])?,
-            Kind::Gauge => page.gauge(name, help, &[], [([], value)])?,
+            MetricKind::Counter => scrape.counter(name, help, &[], [([], value)])?,
+            MetricKind::Gauge => scrape.gauge(name, help, &[], [([], value)])?,
         }
     }
-    process::add_to(&page.0)?;
+    process::add_to(&scrape.0)?;
     let mut families = operations.traffic.families();
-    families.append(&mut page.0.gather());
+    families.append(&mut scrape.0.gather());
     Ok(families)
 }
 
 /// The figures of one scrape.
-struct Page(Registry);
+struct Scrape(Registry);
 
-impl Page {
+impl Scrape {
     fn producers(&self, producers: &[Arc<Producer>]) -> Result<()> {
         let figures: Vec<_> =
             producers.iter().map(|producer| (&**producer.topic().name(), producer.metrics())).collect();
@@ -118,25 +119,25 @@ impl Page {
             |value: fn(&_) -> u64| figures.iter().map(move |(topic, figures)| ([*topic], value(figures)));
         const TOPIC: &[&str] = &["topic"];
         self.counter(
-            "highwater_produce_records_total",
+            "highwater_producer_records_total",
             "Records that Kafka acknowledged.",
             TOPIC,
             each(|it| it.records),
         )?;
         self.counter(
-            "highwater_produce_batches_total",
+            "highwater_producer_batches_total",
             "Batches that Kafka acknowledged.",
             TOPIC,
             each(|it| it.batches),
         )?;
         self.counter(
-            "highwater_produce_retries_total",
+            "highwater_producer_retries_total",
             "Attempts that failed and were made again.",
             TOPIC,
             each(|it| it.retries),
         )?;
         self.counter(
-            "highwater_produce_throttled_total",
+            "highwater_producer_throttled_total",
             "Waits that Kafka's quota imposed.",
             TOPIC,
             each(|it| it.throttled),
@@ -145,19 +146,19 @@ impl Page {
             figures.errors.iter().map(|(reason, count)| ([*topic, *reason], *count))
         });
         self.counter(
-            "highwater_produce_errors_total",
+            "highwater_producer_errors_total",
             "Records that were not acknowledged.",
             &["topic", "reason"],
             errors,
         )?;
         self.gauge(
-            "highwater_produce_queue_records",
+            "highwater_producer_queue_records",
             "Records that wait for Kafka.",
             TOPIC,
             each(|it| it.queued_records as u64),
         )?;
         self.gauge(
-            "highwater_produce_queue_bytes",
+            "highwater_producer_queue_bytes",
             "Bytes that wait for Kafka.",
             TOPIC,
             each(|it| it.queued_bytes as u64),
@@ -261,46 +262,46 @@ impl Page {
     }
 
     /// The state that is kept by the log, by topic.
-    fn ledgers(&self, ledgers: &[LedgerStatus]) -> Result<()> {
+    fn tables(&self, tables: &[TableStatus]) -> Result<()> {
         const TOPIC: &[&str] = &["topic"];
-        let each = |value: fn(&LedgerStatus) -> u64| {
-            ledgers.iter().map(move |ledger| ([ledger.topic.as_str()], value(ledger)))
+        let each = |value: fn(&TableStatus) -> u64| {
+            tables.iter().map(move |table| ([table.topic.as_str()], value(table)))
         };
         self.gauge(
-            "highwater_state_complete",
+            "highwater_table_complete",
             "1 once the topic was read to its end.",
             TOPIC,
             each(|it| it.complete.into()),
         )?;
         self.counter(
-            "highwater_state_valid_total",
+            "highwater_table_events_applied_total",
             "Events that are part of the state.",
             TOPIC,
-            each(|it| it.valid),
+            each(|it| it.applied),
         )?;
         self.counter(
-            "highwater_state_void_total",
+            "highwater_table_events_rejected_total",
             "Events that came too late to count.",
             TOPIC,
-            each(|it| it.void),
+            each(|it| it.rejected),
         )?;
         self.gauge(
-            "highwater_state_bytes",
-            "About what the view takes in memory.",
+            "highwater_table_memory_bytes",
+            "About what the table takes in memory.",
             TOPIC,
             each(|it| it.bytes as u64),
         )?;
-        let partitions: Vec<_> = ledgers
+        let partitions: Vec<_> = tables
             .iter()
-            .flat_map(|ledger| ledger.partitions.iter().map(move |partition| (ledger, partition)))
-            .map(|(ledger, partition)| (&ledger.topic, partition.partition.to_string(), partition))
+            .flat_map(|table| table.partitions.iter().map(move |partition| (table, partition)))
+            .map(|(table, partition)| (&table.topic, partition.partition.to_string(), partition))
             .collect();
         let lags = partitions.iter().map(|(topic, number, partition)| {
             ([topic.as_str(), number.as_str()], (partition.end - partition.position).max(0) as u64)
         });
         self.gauge(
-            "highwater_state_lag",
-            "Offsets of a partition that are not part of the view yet.",
+            "highwater_table_lag",
+            "Offsets of a partition that are not applied yet.",
             &["topic", "partition"],
             lags,
         )

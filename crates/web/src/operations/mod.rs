@@ -5,24 +5,25 @@ mod health;
 mod metrics;
 mod openapi;
 mod process;
-mod view;
+mod visibility;
 
 use std::{fmt, sync::Arc};
 
 use highwater_kafka::{
     ConsumerCounts, ConsumerHandle, KafkaStatus, Producer, Status, group::GroupDescription,
 };
-use highwater_table::Followed;
+use highwater_table::TableStatusSource;
 use serde_json::{Map, Value};
 use tokio::{sync::watch, time::Instant};
-use view::View;
+use visibility::Visibility;
 use warp::{Filter, Reply, http::HeaderValue, reply::Response};
 
-pub use metrics::{Figure, Kind};
+pub use metrics::{Metric, MetricKind};
 pub use openapi::{Reads, describe};
 
 use crate::{
-    http::{Door, Route, Traffic, caller, first_of, header, reads, with},
+    auth::{Grant, grant},
+    http::{AdminAuth, Route, Traffic, caller, first_of, header, reads, with},
     shutdown::Shutdown,
 };
 
@@ -30,6 +31,8 @@ use crate::{
 pub struct Operations {
     /// Its name.
     pub service: &'static str,
+    /// What those who run it should know of its settings.
+    pub warnings: Vec<String>,
     /// Whether Kafka is the one inside this process.
     pub embedded: bool,
     /// What is known of Kafka, where it has to do with it.
@@ -37,17 +40,17 @@ pub struct Operations {
     /// What it is a member of.
     pub memberships: Vec<Membership>,
     /// The state that it keeps by the log.
-    pub ledgers: Vec<Arc<dyn Followed>>,
+    pub tables: Vec<Arc<dyn TableStatusSource>>,
     /// Who writes.
     pub producers: Vec<Arc<Producer>>,
     /// Tells when the service is about to stop.
     pub shutdown: Shutdown,
     /// Who sees addresses; nobody where there is none.
-    pub door: Option<Arc<Door>>,
+    pub admin_auth: Option<Arc<AdminAuth>>,
     /// What is asked and answered.
     pub traffic: Arc<Traffic>,
     /// What only this service has to tell.
-    pub particular: Option<Arc<dyn Particular>>,
+    pub status_source: Option<Arc<dyn StatusSource>>,
 }
 
 /// One topic that a service reads as a member of a group.
@@ -76,7 +79,7 @@ impl Membership {
 }
 
 /// What one service has to tell beside what all have.
-pub trait Particular: Send + Sync + 'static {
+pub trait StatusSource: Send + Sync + 'static {
     /// Members of the body of `/health`.
     fn health(&self) -> Map<String, Value>;
 
@@ -86,7 +89,7 @@ pub trait Particular: Send + Sync + 'static {
     }
 
     /// Figures for `/metrics`.
-    fn figures(&self) -> Vec<Figure>;
+    fn metrics(&self) -> Vec<Metric>;
 }
 
 impl Operations {
@@ -99,15 +102,16 @@ impl Operations {
     pub fn without_kafka(service: &'static str, traffic: Arc<Traffic>) -> Self {
         Self {
             service,
+            warnings: Vec::new(),
             embedded: false,
             kafka: None,
             memberships: Vec::new(),
-            ledgers: Vec::new(),
+            tables: Vec::new(),
             producers: Vec::new(),
             shutdown: Shutdown::new(),
-            door: None,
+            admin_auth: None,
             traffic,
-            particular: None,
+            status_source: None,
         }
     }
 
@@ -152,24 +156,26 @@ pub fn routes(operations: &Arc<Operations>) -> Route {
             .and(with(operations))
             .and(header("authorization"))
             .and(caller())
+            .and(grant())
     };
-    let known = |path: &'static str, answer: fn(&Operations, View) -> Response| {
+    let known = |path: &'static str, answer: fn(&Operations, Visibility) -> Response| {
         at(path)
-            .then(move |operations: Arc<Operations>, token: Option<HeaderValue>, caller| async move {
-                match View::of(&operations, token.as_ref(), caller, path).await {
-                    Ok(view) => answer(&operations, view),
+            .then(move |operations: Arc<Operations>, token: Option<HeaderValue>, caller, grant: Grant| async move {
+                match Visibility::of(&operations, &grant, token.as_ref(), caller, path).await {
+                    Ok(visibility) => answer(&operations, visibility),
                     Err(problem) => problem.into_response(),
                 }
             })
             .boxed()
     };
-    let group =
-        at("group").then(|operations: Arc<Operations>, token: Option<HeaderValue>, caller| async move {
-            match View::of(&operations, token.as_ref(), caller, "group").await {
-                Ok(view) => group::group(operations, view).await,
+    let group = at("group").then(
+        |operations: Arc<Operations>, token: Option<HeaderValue>, caller, grant: Grant| async move {
+            match Visibility::of(&operations, &grant, token.as_ref(), caller, "group").await {
+                Ok(visibility) => group::group(operations, visibility).await,
                 Err(problem) => problem.into_response(),
             }
-        });
+        },
+    );
     first_of([
         known("health", health::health),
         known("ready", health::ready),

@@ -5,7 +5,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::{
-    group::{Body, Groups},
+    group::{GroupBody, GroupsBody},
     health::{Health, Ready, not_ready, progress},
 };
 use crate::http::openapi::{Answer, Document, Operation};
@@ -25,7 +25,7 @@ pub enum Reads {
 
 /// Describes `/health`, `/ready`, `/ready/read`, `/group` and `/metrics`. `particular` are the members of the body of `/health` that
 /// this service alone has, with their schemas and an example.
-pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Value, Value)]) {
+pub fn describe(document: &mut Document, reads: Reads, status_source: &[(&str, Value, Value)]) {
     document.tag("Operations", "How the service is, for those who run it.");
     let on_kafka = reads != Reads::NoKafka;
     let mut schema = if on_kafka { document.schema::<Health>() } else { health_without_kafka() };
@@ -34,11 +34,11 @@ pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Valu
         true => example["kafka"] = json!({ "connected": true }),
         false => example["service"] = "highwater-eventlog".into(),
     }
-    if !particular.is_empty() {
+    if !status_source.is_empty() {
         let members: Map<_, _> =
-            particular.iter().map(|(name, schema, _)| ((*name).to_owned(), schema.clone())).collect();
+            status_source.iter().map(|(name, schema, _)| ((*name).to_owned(), schema.clone())).collect();
         schema = json!({ "allOf": [schema, { "type": "object", "properties": members }] });
-        for (name, _, value) in particular {
+        for (name, _, value) in status_source {
             example[*name] = value.clone();
         }
     }
@@ -90,9 +90,9 @@ pub fn describe(document: &mut Document, reads: Reads, particular: &[(&str, Valu
             "partitions": { "user-activity-events": [0] } }] });
     let group = match reads {
         Reads::NoKafka | Reads::Nothing => None,
-        Reads::OneTopic => Some((document.schema::<Body<'_>>(), group)),
+        Reads::OneTopic => Some((document.schema::<GroupBody<'_>>(), group)),
         Reads::Topics => {
-            Some((document.schema::<Groups<'_>>(), json!({ "groups": { "order-events": group } })))
+            Some((document.schema::<GroupsBody<'_>>(), json!({ "groups": { "order-events": group } })))
         }
     };
     if let Some((schema, example)) = group {
@@ -123,7 +123,7 @@ fn health_without_kafka() -> Value {
     });
     let mut schema = settings.into_generator().into_root_schema_for::<Health>().to_value();
     if let Some(properties) = schema["properties"].as_object_mut() {
-        properties.retain(|name, _| ["status", "service", "version"].contains(&name.as_str()));
+        properties.retain(|name, _| ["status", "service", "version", "warnings"].contains(&name.as_str()));
     }
     schema
 }

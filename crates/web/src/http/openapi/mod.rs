@@ -23,7 +23,7 @@ pub use document::Document;
 pub use operation::{Answer, Operation};
 pub use packed::Packed;
 pub use packed::packed;
-pub use shared::{correlated, date_time, describe_files, guarded, moment, uuid};
+pub use shared::{correlated, date_time, describe_files, guarded, timestamp, uuid};
 
 use super::{Route, nothing, reads};
 

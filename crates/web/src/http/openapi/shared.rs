@@ -6,13 +6,13 @@ use uuid::Uuid;
 use warp::http::{HeaderName, HeaderValue, header};
 
 use super::{Answer, Document, FILES, Operation};
-use crate::http::{Correlation, JSON, check_match, etag, nothing};
+use crate::http::{CorrelationId, JSON, check_match, etag, nothing};
 
 /// `X-Correlation-Id`, as it is written.
 pub(super) const CORRELATION: &str = "X-Correlation-Id";
 
 /// A moment as the services write it, for `schemars(schema_with)`.
-pub fn moment(_: &mut SchemaGenerator) -> Schema {
+pub fn timestamp(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "format": "date-time",
@@ -35,7 +35,7 @@ pub fn correlated(operation: Operation) -> Operation {
     let schema = json!({
         "type": "string",
         "minLength": 1,
-        "maxLength": Correlation::LONGEST,
+        "maxLength": CorrelationId::LONGEST,
         "pattern": "^[!-~]+$",
     });
     operation.header(
@@ -67,6 +67,11 @@ pub(super) fn header(name: &HeaderName, always: bool) -> Value {
             "The page after this one, absent on the last: `<…>; rel=\"next\"` (RFC 8288).",
             json!({ "type": "string" }),
         ),
+        "ratelimit-policy" => (
+            "The limits that apply, and how much they let through a second (draft-ietf-httpapi-ratelimit-headers).",
+            json!({ "type": "string" }),
+        ),
+        "ratelimit" => ("What is left of them.", json!({ "type": "string" })),
         "retry-after" => ("How soon to ask again, in seconds.", whole),
         "accept-encoding" => ("The content coding that is taken.", json!({ "const": "identity" })),
         "accept" => ("The media type that is taken.", json!({ "const": JSON })),

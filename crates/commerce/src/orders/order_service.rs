@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use highwater_kafka::Context;
-use highwater_table::{Fold, Ledger};
+use highwater_table::{EventSourcedTable, Projection};
 use highwater_web::{
     http::{Problem, check_match},
     idempotency::{Idempotency, used_otherwise},
-    moment,
+    timestamp,
 };
 use uuid::Uuid;
 use warp::http::{HeaderValue, StatusCode, header};
@@ -15,35 +15,35 @@ use warp::http::{HeaderValue, StatusCode, header};
 use super::{
     Orders,
     answer::OrderBody,
-    event::{Item, OrderCreated, OrderEvent, OrderStatusChanged},
+    event::{OrderCreated, OrderEvent, OrderItem, OrderStatusChanged},
     request::NewOrder,
-    status::{Action, Status},
+    status::{OrderAction, OrderStatus},
 };
 use crate::{
-    state::{ATTEMPTS, Room, append, complete, contended},
-    users::{Standing, Users},
+    state::{ATTEMPTS, MemoryLimit, append, complete, contended},
+    users::{UserState, Users},
 };
 
 /// The two views that an order is decided by.
 #[derive(Debug)]
-pub struct Books {
+pub struct OrderService {
     /// Who may order.
-    pub users: Arc<Ledger<Users>>,
+    pub users: Arc<EventSourcedTable<Users>>,
     /// What was ordered.
-    pub orders: Arc<Ledger<Orders>>,
+    pub orders: Arc<EventSourcedTable<Orders>>,
     /// What both may take in memory.
-    pub room: Room,
+    pub memory: MemoryLimit,
 }
 
 /// What is to be done to an order.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Step<'a> {
+pub(super) struct Advance<'a> {
     pub(super) if_match: Option<&'a HeaderValue>,
     pub(super) idempotency: Option<Idempotency>,
     pub(super) reason: Option<&'a str>,
 }
 
-impl Books {
+impl OrderService {
     /// Takes an order; asked again with the same key, tells the same.
     ///
     /// # Errors
@@ -58,11 +58,11 @@ impl Books {
     ) -> Result<OrderBody, Problem> {
         // By user and key, so that one partition decides between two of the same.
         let id = idempotency.map_or_else(Uuid::new_v4, |request| request.id_in(new.user_id));
-        let total = Item::total(&new.items).ok_or_else(Problem::internal)?.in_currency(&new.currency);
+        let total = OrderItem::total(&new.items).ok_or_else(Problem::internal)?.in_currency(&new.currency);
         let created = OrderCreated {
             order_id: id,
             user_id: new.user_id,
-            at: moment::now(),
+            at: timestamp::now(),
             items: new.items.clone(),
             currency: new.currency.clone(),
             total,
@@ -78,8 +78,8 @@ impl Books {
                 return before;
             }
             let users = complete(&self.users)?;
-            users.read(|users| may_order(users.standing(new.user_id), new.user_id))?;
-            self.room.beside(users.read(Fold::bytes) + self.orders.read(Fold::bytes))?;
+            users.read(|users| may_order(users.state_of(new.user_id), new.user_id))?;
+            self.memory.check(users.read(Projection::bytes) + self.orders.read(Projection::bytes))?;
             let event = OrderEvent::OrderCreated(created.clone());
             if append(&self.orders, event, context, idempotency.is_some()).await? {
                 return self.as_of(id, 1);
@@ -97,8 +97,8 @@ impl Books {
     pub(super) async fn advance(
         &self,
         id: Uuid,
-        action: Action,
-        step: Step<'_>,
+        action: OrderAction,
+        step: Advance<'_>,
         context: &Context,
     ) -> Result<OrderBody, Problem> {
         for _ in 0..ATTEMPTS {
@@ -122,7 +122,7 @@ impl Books {
                 order_id: id,
                 user_id: order.user_id,
                 version,
-                at: moment::now(),
+                at: timestamp::now(),
                 action,
                 from,
                 status,
@@ -144,10 +144,10 @@ impl Books {
     }
 }
 
-pub(super) fn may_order(standing: Option<&Standing>, user: Uuid) -> Result<(), Problem> {
-    match standing {
-        Some(Standing::Registered(_)) => Ok(()),
-        Some(Standing::Deleted(_)) => {
+pub(super) fn may_order(state_of: Option<&UserState>, user: Uuid) -> Result<(), Problem> {
+    match state_of {
+        Some(UserState::Registered(_)) => Ok(()),
+        Some(UserState::Deleted(_)) => {
             Err(Problem::new(StatusCode::CONFLICT, format!("user {user} was deleted")))
         }
         None => Err(Problem::new(
@@ -166,8 +166,8 @@ pub(super) fn unknown(id: Uuid) -> Problem {
 }
 
 /// 409: the order's status does not allow it.
-pub(super) fn forbidden(status: Status, action: Action) -> Problem {
-    let allowed: Vec<&str> = status.allowed().map(Action::name).collect();
+pub(super) fn forbidden(status: OrderStatus, action: OrderAction) -> Problem {
+    let allowed: Vec<&str> = status.allowed().map(OrderAction::name).collect();
     let can = if allowed.is_empty() {
         "nothing more can be done to it".to_owned()
     } else {

@@ -9,19 +9,19 @@ use highwater_kafka::dead_letter::{DeadLetter, RedriveProgress};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::http::openapi::moment;
+use crate::http::openapi::timestamp;
 
 /// A record that could not be processed, and why.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "DeadLetter")]
-pub(super) struct Shown<'a> {
+pub(super) struct DeadLetterBody<'a> {
     /// Where it is in the dead letter topic.
     partition: i32,
     /// Its offset there.
     offset: i64,
     /// When it was set aside.
-    #[schemars(schema_with = "moment")]
+    #[schemars(schema_with = "timestamp")]
     timestamp: String,
     /// Why it is here.
     reason: &'a str,
@@ -99,7 +99,7 @@ pub(super) fn push(
     let redriven = |progress: &BTreeMap<i32, RedriveProgress>| {
         progress.get(&record.partition).is_some_and(|it| it.contains(record.offset))
     };
-    let shown = Shown {
+    let shown = DeadLetterBody {
         partition: record.partition,
         offset: record.offset,
         timestamp: written(record.timestamp),
@@ -124,7 +124,7 @@ pub(super) fn push(
     let before = to.len();
     if let Err(error) = serde_json::to_writer(&mut *to, &shown) {
         // Strings and numbers always serialize, and a Vec takes them.
-        log::error!("a dead letter cannot be shown: {error}");
+        log::error!("a dead letter cannot be serialized: {error}");
         to.truncate(before);
         to.extend_from_slice(b"{}");
     }

@@ -10,7 +10,7 @@ use highwater_kafka::{
 };
 use tokio::time::Instant;
 
-use super::{Topics, shown};
+use super::{Topics, body};
 use crate::shutdown::Shutdown;
 
 /// How many dead letters are read at a time.
@@ -20,7 +20,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Task {
+pub enum DlqCommand {
     /// To show dead letters, a line of JSON each, the newest first.
     List {
         /// Which.
@@ -68,7 +68,7 @@ async fn check_topics(cluster: &Cluster, names: [&str; 2]) -> anyhow::Result<()>
 ///
 /// A topic does not exist, or Kafka does not answer, or another redrive is at work, or nobody reads what is said.
 pub async fn run(
-    task: Task,
+    task: DlqCommand,
     settings: Settings,
     shutdown: &Shutdown,
     out: &mut (impl Write + Send),
@@ -94,7 +94,7 @@ pub async fn run(
     };
 
     match task {
-        Task::List { filter, limit } => {
+        DlqCommand::List { filter, limit } => {
             let mut left = limit.unwrap_or(usize::MAX);
             let mut cursor = None;
             // Where that is not known it is not told.
@@ -107,7 +107,7 @@ pub async fn run(
                 }
                 for dead_letter in &page.dead_letters {
                     let mut line = Vec::new();
-                    shown::push(&mut line, dead_letter, progress.as_ref().and_then(Option::as_ref));
+                    body::push(&mut line, dead_letter, progress.as_ref().and_then(Option::as_ref));
                     line.push(b'\n');
                     out.write_all(&line)?;
                 }
@@ -119,7 +119,7 @@ pub async fn run(
             }
             Ok(true)
         }
-        Task::Redrive(selection) => {
+        DlqCommand::Redrive(selection) => {
             let work = redriver.redrive(&selection, Instant::now() + LONGEST);
             let stopping = async {
                 shutdown.requested().await;

@@ -3,20 +3,20 @@
 use highwater_kafka::PublishError;
 use warp::http::{HeaderValue, StatusCode, header};
 
-use super::discreet::discreet;
+use super::redact::redact;
 use crate::http::Problem;
 
 /// How soon to ask again where a broker hangs, in seconds: it is looked at as often, at the least.
 const CIRCUIT_RETRY_AFTER: u32 = 2;
 
 /// Why Kafka has no such event, or is not known to have it; `again` says whether asking again is safe.
-pub fn unpublished(error: PublishError, again: &str) -> Problem {
+pub fn publish_problem(error: PublishError, again: &str) -> Problem {
     let unwritten = |reason: &str, retry_after| {
         Problem::unavailable(format!("{reason}; the event was not written. {again}"), retry_after)
     };
     let (problem, possibly_written) = match error {
         PublishError::TooLarge(reason) => {
-            let detail = format!("the event is larger than Kafka takes: {}", discreet(&reason));
+            let detail = format!("the event is larger than Kafka takes: {}", redact(&reason));
             return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail);
         }
         PublishError::QueueFull => (unwritten("too many events wait for Kafka", 1), false),
@@ -25,13 +25,13 @@ pub fn unpublished(error: PublishError, again: &str) -> Problem {
             (unwritten(reason, CIRCUIT_RETRY_AFTER), false)
         }
         PublishError::Refused(reason) | PublishError::Forbidden(reason) => {
-            (unwritten(&format!("Kafka refused the event: {}", discreet(&reason)), 30), false)
+            (unwritten(&format!("Kafka refused the event: {}", redact(&reason)), 30), false)
         }
         PublishError::Unavailable { reason, possibly_written } => {
-            let fate =
+            let decision =
                 if possibly_written { "may have been written all the same" } else { "was not written" };
-            let reason = discreet(&reason);
-            let detail = format!("Kafka did not acknowledge the event ({reason}); it {fate}. {again}");
+            let reason = redact(&reason);
+            let detail = format!("Kafka did not acknowledge the event ({reason}); it {decision}. {again}");
             (Problem::unavailable(detail, 1), possibly_written)
         }
         PublishError::Stopping => {

@@ -1,7 +1,7 @@
 //! What went wrong with Kafka, for those whom the addresses of brokers and the name of the user are no business of.
 
 /// The text without addresses, `host:port`, and without the user that a broker refuses.
-pub fn discreet(text: &str) -> String {
+pub fn redact(text: &str) -> String {
     const USER: &str = "refuses user ";
     let without_user = match text.split_once(USER) {
         Some((before, after)) => {

@@ -24,22 +24,22 @@ const LONGEST: usize = 256 * 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The body of a request. Dropped before its end, it leaves its rest behind.
-pub(super) struct Received {
+pub(super) struct RequestBody {
     body: Option<Incoming>,
     /// The client sends nothing before it is told to go on, which it is by the first reading.
     asks_first: bool,
-    rest: Rest,
+    rest: UnreadBody,
 }
 
-impl Received {
+impl RequestBody {
     /// The request, whose body leaves its rest there.
-    pub(super) fn within(request: Request<Incoming>, rest: &Rest) -> Request<Self> {
+    pub(super) fn within(request: Request<Incoming>, rest: &UnreadBody) -> Request<Self> {
         let asks_first = request.headers().contains_key(EXPECT);
         request.map(|body| Self { body: Some(body), asks_first, rest: rest.clone() })
     }
 }
 
-impl Body for Received {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -65,12 +65,12 @@ impl Body for Received {
     }
 }
 
-impl Drop for Received {
+impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some(body) = self.body.take()
             && !body.is_end_stream()
         {
-            let unread = Unread { body, asks_first: self.asks_first, left: LONGEST, until: None };
+            let unread = Remainder { body, asks_first: self.asks_first, left: LONGEST, until: None };
             *self.rest.unread() = Some(unread);
         }
     }
@@ -78,9 +78,9 @@ impl Drop for Received {
 
 /// What was left of the last body on a connection.
 #[derive(Clone, Default)]
-pub(super) struct Rest(Arc<Mutex<Option<Unread>>>);
+pub(super) struct UnreadBody(Arc<Mutex<Option<Remainder>>>);
 
-struct Unread {
+struct Remainder {
     body: Incoming,
     asks_first: bool,
     /// How much more of it is read.
@@ -88,7 +88,7 @@ struct Unread {
     until: Option<Pin<Box<Sleep>>>,
 }
 
-impl Rest {
+impl UnreadBody {
     /// Reads what was left; whether that was all, so that the connection can go on.
     pub(super) fn poll_read(&self, context: &mut Context<'_>) -> Poll<bool> {
         let mut unread = self.unread();
@@ -103,13 +103,13 @@ impl Rest {
         *self.unread() = None;
     }
 
-    fn unread(&self) -> MutexGuard<'_, Option<Unread>> {
+    fn unread(&self) -> MutexGuard<'_, Option<Remainder>> {
         // What is in it is replaced as a whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Unread {
+impl Remainder {
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<bool> {
         if self.asks_first || self.body.size_hint().lower() > self.left as u64 {
             return Poll::Ready(false);

@@ -14,7 +14,7 @@ use futures::task::AtomicWaker;
 use hyper::header::{CONNECTION, HeaderValue};
 use tokio::time::Instant;
 
-use super::{Correlation, Problem, budget::Share, room::Room};
+use super::{CorrelationId, Problem, budget::MemoryReservation, limiter::ConnectionLimiter};
 
 /// How long a connection is kept that asks nothing. Longer than the minute after which load balancers
 /// and proxies drop theirs as a rule: who closes first must be the one who sends requests, or a request
@@ -27,13 +27,13 @@ const LEAST: usize = 64 * 1024;
 
 tokio::task_local! {
     /// The deadlines of the connection whose request is being answered.
-    pub(super) static CURRENT: Arc<Pace>;
+    pub(super) static CURRENT: Arc<ConnectionDeadlines>;
 }
 
 /// Gives the request that is being answered so much more time; for a handler that waits because it was
 /// asked to. Does nothing where no server runs, as in a test of a filter alone.
-pub fn grant(more: Duration) {
-    let _ = CURRENT.try_with(|pace| pace.extend(more));
+pub fn extend_deadline(more: Duration) {
+    let _ = CURRENT.try_with(|deadlines| deadlines.extend(more));
 }
 
 /// Takes so much memory for the request that is being answered, beside what every connection has; for a handler that
@@ -42,8 +42,8 @@ pub fn grant(more: Duration) {
 /// # Errors
 ///
 /// 503: large requests have taken all there is.
-pub(super) fn take(bytes: usize) -> Result<(), Problem> {
-    let there = CURRENT.try_with(|pace| pace.take(bytes)).unwrap_or(true);
+pub(super) fn reserve_memory(bytes: usize) -> Result<(), Problem> {
+    let there = CURRENT.try_with(|deadlines| deadlines.take(bytes)).unwrap_or(true);
     if there { Ok(()) } else { Err(no_memory()) }
 }
 
@@ -54,20 +54,20 @@ pub(super) fn no_memory() -> Problem {
 }
 
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct ConnectionDeadlines {
     head: Duration,
     request: Duration,
     state: Mutex<State>,
     /// What the handler at work has told of its request.
-    correlation: Mutex<Option<Correlation>>,
+    correlation: Mutex<Option<CorrelationId>>,
     /// What the connection takes of the memory that is for all.
-    share: Share,
+    reservation: MemoryReservation,
     /// Where there are others, who make room for its requests and answers when they are idle.
-    room: Weak<Room>,
+    limiter: Weak<ConnectionLimiter>,
     /// The connection's task, which is woken when it is to make room.
     task: AtomicWaker,
     /// Whether it counts as idle while a head is arriving, too.
-    idle_at_head: bool,
+    evictable_before_head: bool,
 }
 
 #[derive(Debug)]
@@ -115,19 +115,33 @@ impl State {
     }
 }
 
-impl Pace {
+impl ConnectionDeadlines {
     /// Of a connection that was made just now: how long a head may take, and how long an answer may take to begin.
-    pub(super) fn new(head: Duration, request: Duration, share: Share, room: Weak<Room>) -> Self {
+    pub(super) fn new(
+        head: Duration,
+        request: Duration,
+        reservation: MemoryReservation,
+        limiter: Weak<ConnectionLimiter>,
+    ) -> Self {
         let now = Instant::now();
         let state =
             State { phase: Phase::New, due: Some(now + head), behind: None, idle: Some(now), evicted: false };
         let (state, correlation) = (Mutex::new(state), Mutex::default());
-        Self { head, request, state, correlation, share, room, task: AtomicWaker::new(), idle_at_head: false }
+        Self {
+            head,
+            request,
+            state,
+            correlation,
+            reservation,
+            limiter,
+            task: AtomicWaker::new(),
+            evictable_before_head: false,
+        }
     }
 
     /// Makes room for others as long as no head is whole.
-    pub(super) fn with_idle_at_head(self, idle_at_head: bool) -> Self {
-        Self { idle_at_head, ..self }
+    pub(super) fn with_eviction_before_head(self, evictable_before_head: bool) -> Self {
+        Self { evictable_before_head, ..self }
     }
 
     /// The moment at which to ask [`Pace::overdue`].
@@ -171,7 +185,7 @@ impl Pace {
         }
         *state = State { phase: Phase::Idle, due: Some(Instant::now()), idle: None, evicted: true, ..*state };
         drop(state);
-        self.share.surrender();
+        self.reservation.release_all();
         self.task.wake();
         true
     }
@@ -193,10 +207,10 @@ impl Pace {
     /// Bytes came. Those of a body, or of a request that is sent ahead of its time, move nothing.
     pub(super) fn bytes_came(&self) {
         let mut state = self.state();
-        if !self.idle_at_head {
+        if !self.evictable_before_head {
             state.idle = None;
         }
-        let goes = self.idle_at_head && state.evicted;
+        let goes = self.evictable_before_head && state.evicted;
         if matches!(state.phase, Phase::New | Phase::Idle) && !goes {
             *state = State { phase: Phase::Head, due: Some(Instant::now() + self.head), ..*state };
         }
@@ -226,24 +240,24 @@ impl Pace {
         let mut state = self.state();
         *state = State { phase: Phase::Idle, due: Some(Instant::now() + IDLE), ..*state };
         if state.behind.is_none() {
-            self.rest(&mut state);
+            self.become_idle(&mut state);
         }
     }
 
     /// The connection is idle from now on, unless it is being closed.
-    fn rest(&self, state: &mut State) {
+    fn become_idle(&self, state: &mut State) {
         if !state.evicted {
             let now = Instant::now();
             (state.due, state.idle) = (Some(now + IDLE), Some(now));
         }
-        self.share.rest();
+        self.reservation.release_request();
     }
 
     pub(super) fn write_blocked(&self) {
         let mut state = self.state();
         if state.behind.is_none() {
             // What nobody reads takes memory in here and in the system. Where that is not there, it is not waited for.
-            let patience = if self.share.take_for_unread() { STALL } else { Duration::ZERO };
+            let patience = if self.reservation.take_for_unread() { STALL } else { Duration::ZERO };
             state.behind = Some(Behind { due: Instant::now() + patience, bytes: LEAST });
             state.idle = None;
         }
@@ -263,32 +277,32 @@ impl Pace {
         let mut state = self.state();
         state.behind = None;
         if state.phase == Phase::Idle {
-            self.rest(&mut state);
+            self.become_idle(&mut state);
         }
     }
 
     /// Takes so much for the request that is being answered; whether it was there.
     fn take(&self, bytes: usize) -> bool {
-        self.make_room(|| self.share.take(bytes))
+        self.evict_until(|| self.reservation.take(bytes))
     }
 
     /// Takes what an answer of that length costs, or one whose length is not known; whether it was there.
     pub(super) fn take_for_answer(&self, length: Option<u64>) -> bool {
-        self.make_room(|| self.share.take_for_answer(length))
+        self.evict_until(|| self.reservation.take_for_answer(length))
     }
 
     /// Closes connections that are idle until what is taken is there; whether it was.
-    fn make_room(&self, take: impl Fn() -> bool) -> bool {
-        take() || self.room.upgrade().is_some_and(|room| room.close_idle_until(take))
+    fn evict_until(&self, take: impl Fn() -> bool) -> bool {
+        take() || self.limiter.upgrade().is_some_and(|limiter| limiter.close_idle_until(take))
     }
 
     /// The request that is being answered has that id, whatever becomes of its handler.
-    pub(super) fn correlate(&self, correlation: Correlation) {
+    pub(super) fn correlate(&self, correlation: CorrelationId) {
         *self.correlation.lock().unwrap_or_else(PoisonError::into_inner) = Some(correlation);
     }
 
     /// What was told of the request, which is over.
-    pub(super) fn take_correlation(&self) -> Option<Correlation> {
+    pub(super) fn take_correlation(&self) -> Option<CorrelationId> {
         self.correlation.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 

@@ -2,21 +2,21 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use highwater_web::http::{Bearer, Door};
+use highwater_web::http::{AdminAuth, BearerToken};
 use tokio::time::Instant;
 use warp::http::HeaderValue;
 
 const TOKEN: &str = "a-token-of-24-characters";
 
-fn door() -> Door {
-    Door::new(Bearer::of(TOKEN))
+fn admin_auth() -> AdminAuth {
+    AdminAuth::new(BearerToken::new(TOKEN))
 }
 
 /// The status of what is answered to that token from that address; 200 where it is admitted.
-async fn ask(door: &Door, token: &str, address: &str) -> u16 {
+async fn ask(admin_auth: &AdminAuth, token: &str, address: &str) -> u16 {
     let authorization = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
     let address: IpAddr = address.parse().unwrap();
-    match door.admit(Some(&authorization), Some(address), "test").await {
+    match admin_auth.authorize(Some(&authorization), Some(address), "test").await {
         Ok(()) => 200,
         Err(problem) => warp::Reply::into_response(problem).status().as_u16(),
     }
@@ -24,35 +24,35 @@ async fn ask(door: &Door, token: &str, address: &str) -> u16 {
 
 #[tokio::test(start_paused = true)]
 async fn a_wrong_token_waits_for_its_answer() {
-    let (door, began) = (door(), Instant::now());
-    assert_eq!(ask(&door, TOKEN, "10.0.0.1").await, 200);
+    let (admin_auth, began) = (admin_auth(), Instant::now());
+    assert_eq!(ask(&admin_auth, TOKEN, "10.0.0.1").await, 200);
     assert_eq!(began.elapsed(), Duration::ZERO);
-    assert_eq!(ask(&door, "another", "10.0.0.1").await, 401);
+    assert_eq!(ask(&admin_auth, "another", "10.0.0.1").await, 401);
     assert!(began.elapsed() >= Duration::from_millis(500));
 }
 
 #[tokio::test]
 async fn an_address_may_guess_so_often_and_then_not_even_rightly() {
     tokio::time::pause();
-    let door = door();
+    let admin_auth = admin_auth();
     for _ in 0..10 {
-        assert_eq!(ask(&door, "another", "2001:db8::1").await, 401);
+        assert_eq!(ask(&admin_auth, "another", "2001:db8::1").await, 401);
     }
-    assert_eq!(ask(&door, TOKEN, "2001:db8::2").await, 429, "one client has all of the network");
-    assert_eq!(ask(&door, TOKEN, "10.0.0.1").await, 200, "others are not kept out");
+    assert_eq!(ask(&admin_auth, TOKEN, "2001:db8::2").await, 429, "one client has all of the network");
+    assert_eq!(ask(&admin_auth, TOKEN, "10.0.0.1").await, 200, "others are not kept out");
     tokio::time::advance(Duration::from_secs(61)).await;
-    assert_eq!(ask(&door, TOKEN, "2001:db8::1").await, 200);
+    assert_eq!(ask(&admin_auth, TOKEN, "2001:db8::1").await, 200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn all_together_may_guess_so_often_and_who_had_the_token_is_not_kept_out() {
-    let door = door();
-    assert_eq!(ask(&door, TOKEN, "10.0.0.1").await, 200);
+    let admin_auth = admin_auth();
+    assert_eq!(ask(&admin_auth, TOKEN, "10.0.0.1").await, 200);
     let guesses = (0..100).map(|number| {
-        let door = &door;
-        async move { ask(door, "another", &format!("10.1.0.{number}")).await }
+        let admin_auth = &admin_auth;
+        async move { ask(admin_auth, "another", &format!("10.1.0.{number}")).await }
     });
     assert!(futures::future::join_all(guesses).await.iter().all(|status| *status == 401));
-    assert_eq!(ask(&door, "another", "10.2.0.1").await, 429);
-    assert_eq!(ask(&door, TOKEN, "10.0.0.1").await, 200);
+    assert_eq!(ask(&admin_auth, "another", "10.2.0.1").await, 429);
+    assert_eq!(ask(&admin_auth, TOKEN, "10.0.0.1").await, 200);
 }

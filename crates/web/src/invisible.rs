@@ -3,7 +3,7 @@
 /// `Default_Ignorable_Code_Point` of Unicode 16: what is shown as nothing where it has nothing to act on, such as a
 /// zero-width space or a byte order mark. And two symbols whose picture is empty: a Braille pattern without a dot (U+2800)
 /// and a note head that is not drawn (U+1D159).
-const UNSEEN: [(char, char); 19] = [
+const INVISIBLE: [(char, char); 19] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),
     ('\u{61c}', '\u{61c}'),
@@ -28,7 +28,7 @@ const UNSEEN: [(char, char); 19] = [
 /// A class of characters that can be seen, for a regular expression of ECMA 262, but for those in the class that begins
 /// with `$besides`. What [`is_unseen`] has beyond the first plane is not in it: not every engine has such.
 #[macro_export]
-macro_rules! seen {
+macro_rules! visible {
     ($besides:literal) => {
         concat!(
             $besides,
@@ -37,15 +37,15 @@ macro_rules! seen {
         )
     };
 }
-pub use seen;
+pub use visible;
 
 /// Whether it is shown as nothing, wherever it stands among others.
-pub fn is_unseen(c: char) -> bool {
-    UNSEEN.iter().any(|(first, last)| (*first..=*last).contains(&c))
+pub fn is_invisible(c: char) -> bool {
+    INVISIBLE.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }
 
 /// Whether a text has no character that can be seen: it is empty, or has blanks (`White_Space`), control characters
 /// and what is shown as nothing, and no other.
 pub fn is_blank(text: &str) -> bool {
-    text.chars().all(|c| c.is_whitespace() || c.is_control() || is_unseen(c))
+    text.chars().all(|c| c.is_whitespace() || c.is_control() || is_invisible(c))
 }

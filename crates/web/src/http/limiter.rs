@@ -10,8 +10,8 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    budget::{Budget, Share},
-    pace::Pace,
+    budget::{MemoryBudget, MemoryReservation},
+    deadlines::ConnectionDeadlines,
 };
 
 /// How many of the longest idle connections are looked for at a time.
@@ -21,21 +21,21 @@ const BARREN: Duration = Duration::from_millis(20);
 
 /// Room for a number of connections.
 #[derive(Debug)]
-pub(super) struct Room {
-    most: usize,
-    most_an_address: usize,
+pub(super) struct ConnectionLimiter {
+    max: usize,
+    max_per_address: usize,
     head: Duration,
     request: Duration,
-    budget: Arc<Budget>,
-    idle_at_head: bool,
-    inside: Mutex<Inside>,
-    emptied: Notify,
+    budget: Arc<MemoryBudget>,
+    evictable_before_head: bool,
+    admitted: Mutex<Admitted>,
+    drained: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Inside {
+struct Admitted {
     next: u64,
-    connections: HashMap<u64, Arc<Pace>>,
+    connections: HashMap<u64, Arc<ConnectionDeadlines>>,
     /// How many of them are being closed to make room.
     leaving: usize,
     addresses: HashMap<IpAddr, usize>,
@@ -46,70 +46,70 @@ struct Inside {
 
 /// A connection's place; dropped, it is free again.
 #[derive(Debug)]
-pub(super) struct Place {
-    room: Arc<Room>,
+pub(super) struct ConnectionSlot {
+    limiter: Arc<ConnectionLimiter>,
     number: u64,
     address: IpAddr,
-    pub(super) pace: Arc<Pace>,
+    pub(super) deadlines: Arc<ConnectionDeadlines>,
 }
 
-impl Room {
+impl ConnectionLimiter {
     /// For so many connections of such deadlines: for a head, and for an answer to begin.
-    pub(super) fn new(most: usize, (head, request): (Duration, Duration), budget: Arc<Budget>) -> Self {
+    pub(super) fn new(max: usize, (head, request): (Duration, Duration), budget: Arc<MemoryBudget>) -> Self {
         Self {
-            most,
-            most_an_address: usize::MAX,
+            max,
+            max_per_address: usize::MAX,
             head,
             request,
             budget,
-            idle_at_head: false,
-            inside: Mutex::default(),
-            emptied: Notify::new(),
+            evictable_before_head: false,
+            admitted: Mutex::default(),
+            drained: Notify::new(),
         }
     }
 
     /// Takes at most so many from one address.
-    pub(super) fn with_most_an_address(self, most_an_address: usize) -> Self {
-        Self { most_an_address, ..self }
+    pub(super) fn with_max_per_address(self, max_per_address: usize) -> Self {
+        Self { max_per_address, ..self }
     }
 
     /// A connection makes room as long as no head is whole: half of one keeps nobody out.
-    pub(super) fn with_whole_heads(self) -> Self {
-        Self { idle_at_head: true, ..self }
+    pub(super) fn with_eviction_before_head(self) -> Self {
+        Self { evictable_before_head: true, ..self }
     }
 
     /// A place for a connection from there. Where there is none, the connection that has been idle for longest is closed
     /// for it; `None` where none is idle, or where the address has all that one may have.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let mut inside = self.inside();
-        if inside.addresses.get(&address).is_some_and(|count| *count >= self.most_an_address) {
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionSlot> {
+        let mut admitted = self.admitted();
+        if admitted.addresses.get(&address).is_some_and(|count| *count >= self.max_per_address) {
             return None;
         }
-        if inside.connections.len() - inside.leaving >= self.most && !inside.close_idle() {
+        if admitted.connections.len() - admitted.leaving >= self.max && !admitted.close_idle() {
             return None;
         }
-        let share = loop {
-            match Share::new(&self.budget) {
-                Some(share) => break share,
-                None if inside.close_idle() => {}
+        let reservation = loop {
+            match MemoryReservation::new(&self.budget) {
+                Some(reservation) => break reservation,
+                None if admitted.close_idle() => {}
                 None => return None,
             }
         };
-        let number = inside.next;
-        inside.next += 1;
-        let pace = Pace::new(self.head, self.request, share, Arc::downgrade(self));
-        let pace = Arc::new(pace.with_idle_at_head(self.idle_at_head));
-        inside.connections.insert(number, Arc::clone(&pace));
-        if self.most_an_address != usize::MAX {
-            *inside.addresses.entry(address).or_default() += 1;
+        let number = admitted.next;
+        admitted.next += 1;
+        let deadlines = ConnectionDeadlines::new(self.head, self.request, reservation, Arc::downgrade(self));
+        let deadlines = Arc::new(deadlines.with_eviction_before_head(self.evictable_before_head));
+        admitted.connections.insert(number, Arc::clone(&deadlines));
+        if self.max_per_address != usize::MAX {
+            *admitted.addresses.entry(address).or_default() += 1;
         }
-        Some(Place { room: Arc::clone(self), number, address, pace })
+        Some(ConnectionSlot { limiter: Arc::clone(self), number, address, deadlines })
     }
 
     /// Closes the connections that have been idle for longest until there is enough; whether there is.
     pub(super) fn close_idle_until(&self, is_enough: impl Fn() -> bool) -> bool {
-        let mut inside = self.inside();
-        while inside.close_idle() {
+        let mut admitted = self.admitted();
+        while admitted.close_idle() {
             if is_enough() {
                 return true;
             }
@@ -119,41 +119,41 @@ impl Room {
 
     /// How many are connected.
     pub(super) fn connections(&self) -> usize {
-        self.inside().connections.len()
+        self.admitted().connections.len()
     }
 
     /// Of those, how many ask nothing just now.
     pub(super) fn idle(&self) -> usize {
-        self.inside().connections.values().filter(|pace| pace.idle_since().is_some()).count()
+        self.admitted().connections.values().filter(|deadlines| deadlines.idle_since().is_some()).count()
     }
 
-    pub(super) fn budget(&self) -> &Budget {
+    pub(super) fn budget(&self) -> &MemoryBudget {
         &self.budget
     }
 
     /// Waits until nobody is connected.
-    pub(super) async fn emptied(&self) {
+    pub(super) async fn drained(&self) {
         loop {
-            let emptied = self.emptied.notified();
+            let drained = self.drained.notified();
             if self.connections() == 0 {
                 return;
             }
-            emptied.await;
+            drained.await;
         }
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    fn admitted(&self) -> MutexGuard<'_, Admitted> {
+        self.admitted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inside {
+impl Admitted {
     /// Closes the connection that has been idle for longest; whether there was one.
     fn close_idle(&mut self) -> bool {
         loop {
             while let Some((since, number)) = self.idle.pop() {
                 // One that was busy meanwhile is not the longest idle any more.
-                if self.connections.get(&number).is_some_and(|pace| pace.evict(since)) {
+                if self.connections.get(&number).is_some_and(|deadlines| deadlines.evict(since)) {
                     self.leaving += 1;
                     return true;
                 }
@@ -162,8 +162,10 @@ impl Inside {
             if self.barren.is_some_and(|until| now < until) {
                 return false;
             }
-            let idle =
-                self.connections.iter().filter_map(|(number, pace)| Some((pace.idle_since()?, *number)));
+            let idle = self
+                .connections
+                .iter()
+                .filter_map(|(number, deadlines)| Some((deadlines.idle_since()?, *number)));
             self.idle.extend(idle);
             if self.idle.is_empty() {
                 // To look at all of them for each client of a flood would be a load of its own.
@@ -177,19 +179,19 @@ impl Inside {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        let mut inside = self.room.inside();
-        inside.connections.remove(&self.number);
-        inside.leaving -= usize::from(self.pace.is_evicted());
-        if let Some(count) = inside.addresses.get_mut(&self.address) {
+        let mut admitted = self.limiter.admitted();
+        admitted.connections.remove(&self.number);
+        admitted.leaving -= usize::from(self.deadlines.is_evicted());
+        if let Some(count) = admitted.addresses.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
-                inside.addresses.remove(&self.address);
+                admitted.addresses.remove(&self.address);
             }
         }
-        if inside.connections.is_empty() {
-            self.room.emptied.notify_waiters();
+        if admitted.connections.is_empty() {
+            self.limiter.drained.notify_waiters();
         }
     }
 }

@@ -14,7 +14,7 @@ pub const MOST: usize = 500;
 
 /// A user's events; what is `None` asks for nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Selection {
+pub struct EventQuery {
     /// Whose.
     pub user_id: String,
     /// Of exactly this type.
@@ -29,7 +29,7 @@ pub struct Selection {
     pub after: Option<Place>,
 }
 
-impl Selection {
+impl EventQuery {
     /// All events of a user.
     pub fn of(user_id: impl Into<String>) -> Self {
         Self { user_id: user_id.into(), event_type: None, from: None, to: None, limit: None, after: None }
@@ -51,8 +51,8 @@ impl Selection {
                 None
             }
         });
-        let from = parameters.parsed("from", request::moment);
-        let to = parameters.parsed("to", request::moment);
+        let from = parameters.parsed("from", request::timestamp);
+        let to = parameters.parsed("to", request::timestamp);
         let limit = parameters.parsed("limit", |text| {
             text.parse().ok().filter(|limit| (1..=MOST).contains(limit)).ok_or("must be from 1 to 500")
         });
@@ -63,11 +63,11 @@ impl Selection {
 
     /// The page after this one, as a `Link` header has it.
     pub(super) fn link(&self, path: &str, next: Place) -> Option<HeaderValue> {
-        let moment = |moment: DateTime<Utc>| moment.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let timestamp = |timestamp: DateTime<Utc>| timestamp.to_rfc3339_opts(SecondsFormat::Millis, true);
         let parameters = [
             ("eventType", self.event_type.clone()),
-            ("from", self.from.map(moment)),
-            ("to", self.to.map(moment)),
+            ("from", self.from.map(timestamp)),
+            ("to", self.to.map(timestamp)),
             ("limit", self.limit.map(|limit| limit.to_string())),
             ("cursor", Some(next.seal())),
         ];

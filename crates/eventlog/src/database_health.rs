@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use highwater_web::operations::{Figure, Particular};
+use highwater_web::operations::{Metric, StatusSource};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Log, StoreError, StoreResult, deadline::Deadline};
+use super::{DatabaseError, DatabaseResult, EventLog, deadline::Deadline};
 
 /// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +30,15 @@ impl Database {
 }
 
 /// What a client may know of a database's failure.
-pub(super) fn reason(database: Database, error: &StoreError) -> String {
+pub(super) fn reason(database: Database, error: &DatabaseError) -> String {
     let name = database.name();
     match error {
-        StoreError::Throttled(_) => format!("{name} has too much to do"),
-        StoreError::Late => format!("{name} did not answer in time"),
-        StoreError::Away(_) | StoreError::Refused(_) | StoreError::Unfit(_) | StoreError::TooLarge => {
+        DatabaseError::Throttled(_) => format!("{name} has too much to do"),
+        DatabaseError::Late => format!("{name} did not answer in time"),
+        DatabaseError::Away(_)
+        | DatabaseError::Refused(_)
+        | DatabaseError::Invalid(_)
+        | DatabaseError::TooLarge => {
             format!("{name} cannot be used")
         }
     }
@@ -63,11 +66,11 @@ pub(super) struct DatabaseState {
 
 /// What is wrong with each; nothing, as far as is known.
 #[derive(Debug, Default)]
-pub struct Pulse([Mutex<Option<StoreError>>; 2]);
+pub struct DatabaseHealth([Mutex<Option<DatabaseError>>; 2]);
 
-impl Pulse {
+impl DatabaseHealth {
     /// Notes how a call went; the log hears of it when that is news.
-    pub(super) fn note<T>(&self, database: Database, outcome: &StoreResult<T>) {
+    pub(super) fn note<T>(&self, database: Database, outcome: &DatabaseResult<T>) {
         let error = outcome.as_ref().err().filter(|error| !error.is_of_one());
         let before = std::mem::replace(&mut *self.lock(database), error.cloned());
         let database = database.name();
@@ -100,38 +103,38 @@ impl Pulse {
         })
     }
 
-    fn lock(&self, database: Database) -> std::sync::MutexGuard<'_, Option<StoreError>> {
+    fn lock(&self, database: Database) -> std::sync::MutexGuard<'_, Option<DatabaseError>> {
         // Each change is a single assignment: a panic cannot have left half of one.
         self.0[database as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Log {
+impl EventLog {
     /// Asks both databases how they are.
     pub async fn probe(&self, patience: Duration) {
         let deadline = Deadline::after(patience);
         let metadata = async {
             let outcome = deadline.within(self.metadata.probe()).await;
-            self.pulse.note(Database::Metadata, &outcome);
+            self.databases.note(Database::Metadata, &outcome);
         };
         let details = async {
             let outcome = deadline.within(self.details.probe()).await;
-            self.pulse.note(Database::Details, &outcome);
+            self.databases.note(Database::Details, &outcome);
         };
         tokio::join!(metadata, details);
     }
 }
 
-impl Particular for Log {
+impl StatusSource for EventLog {
     fn health(&self) -> Map<String, Value> {
-        self.pulse.health()
+        self.databases.health()
     }
 
     fn obstacle(&self) -> Option<String> {
-        self.pulse.obstacle()
+        self.databases.obstacle()
     }
 
-    fn figures(&self) -> Vec<Figure> {
-        self.counts.figures()
+    fn metrics(&self) -> Vec<Metric> {
+        self.counts.metrics()
     }
 }

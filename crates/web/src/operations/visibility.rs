@@ -3,25 +3,26 @@
 use std::{net::IpAddr, sync::Arc};
 
 use highwater_kafka::{GroupStatus, KafkaStatus, group::GroupMember};
-use highwater_table::LedgerStatus;
+use highwater_table::TableStatus;
 use warp::http::HeaderValue;
 
 use super::Operations;
-use crate::{discreet::discreet, http::Problem};
+use crate::{auth::Grant, http::Problem, redact::redact};
 
 /// How much a caller is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum View {
+pub(super) enum Visibility {
     /// All.
-    Whole,
+    Full,
     /// The kind of trouble, without an address or a user.
     Public,
 }
 
-impl View {
+impl Visibility {
     /// What this caller may see. Who shows no token sees what anybody may, and who shows a wrong one nothing.
     pub(super) async fn of(
         operations: &Operations,
+        grant: &Grant,
         authorization: Option<&HeaderValue>,
         caller: Option<IpAddr>,
         action: &str,
@@ -29,8 +30,12 @@ impl View {
         let is_token = |given: &&HeaderValue| {
             given.as_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "))
         };
-        match (&operations.door, authorization.filter(is_token)) {
-            (Some(door), Some(token)) => door.admit(Some(token), caller, action).await.map(|()| Self::Whole),
+        // A client that was let in has shown what it is, if it is no admin.
+        let is_other = grant.scopes().is_some() && grant.admin().is_none();
+        match (&operations.admin_auth, authorization.filter(is_token)) {
+            (Some(admin_auth), token) if !is_other && (token.is_some() || grant.admin().is_some()) => {
+                admin_auth.admit(grant, token, caller, action).await.map(|()| Self::Full)
+            }
             _ => Ok(Self::Public),
         }
     }
@@ -38,8 +43,8 @@ impl View {
     /// A text for this caller.
     pub(super) fn text(self, text: String) -> String {
         match self {
-            Self::Whole => text,
-            Self::Public => discreet(&text),
+            Self::Full => text,
+            Self::Public => redact(&text),
         }
     }
 
@@ -59,15 +64,15 @@ impl View {
     }
 
     /// State that is kept by the log, for this caller.
-    pub(super) fn ledger(self, mut ledger: LedgerStatus) -> LedgerStatus {
-        ledger.partitions.iter_mut().for_each(|partition| self.option(&mut partition.error));
-        ledger
+    pub(super) fn table(self, mut table: TableStatus) -> TableStatus {
+        table.partitions.iter_mut().for_each(|partition| self.option(&mut partition.error));
+        table
     }
 
     /// The group's members for this caller.
     pub(super) fn members(self, members: Arc<[GroupMember]>) -> Arc<[GroupMember]> {
         match self {
-            Self::Whole => members,
+            Self::Full => members,
             Self::Public => {
                 members.iter().cloned().map(|member| GroupMember { host: String::new(), ..member }).collect()
             }

@@ -1,0 +1,195 @@
+//! The door of those who look after a service: who bears the token, how often it may be guessed, and a line in the
+//! log for each call.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use hyper::{
+    StatusCode,
+    header::{HeaderValue, RETRY_AFTER},
+};
+use tokio::time::{Instant, sleep};
+
+use super::{BearerToken, Problem};
+use crate::auth::{AUDIT, Grant, address, refusals};
+
+/// Wrong tokens are counted for so long.
+const WINDOW: Duration = Duration::from_secs(60);
+/// The most wrong tokens of one address in that time; whatever it says then is not looked at.
+const MOST_OF_ONE: u32 = 10;
+/// The most wrong tokens of all addresses; further ones are then looked at only of who had the right one.
+const MOST_OF_ALL: u32 = 100;
+/// How long a wrong token waits for its answer.
+const DELAY: Duration = Duration::from_millis(500);
+
+/// Admits who bears the token.
+pub struct AdminAuth {
+    /// None where clients alone look after the service that have the scope for it.
+    bearer: Option<BearerToken>,
+    window: Mutex<FailureWindow>,
+}
+
+/// What came of wrong tokens since the window began. There are at most [`MOST_OF_ALL`] addresses in it, and those
+/// that had the right token.
+#[derive(Debug)]
+struct FailureWindow {
+    since: Instant,
+    of_all: u32,
+    of_one: HashMap<Option<IpAddr>, Failures>,
+}
+
+#[derive(Debug, Default)]
+struct Failures {
+    wrong: u32,
+    /// It had the right token.
+    known: bool,
+    /// The log has said that it is not looked at.
+    told: bool,
+}
+
+/// What is to be answered.
+enum TokenCheck {
+    Admitted,
+    Wrong(Problem),
+    /// Until then; whether that is news.
+    Closed(Duration, bool),
+}
+
+impl AdminAuth {
+    /// For who bears that token, if there is one.
+    pub fn new(bearer: impl Into<Option<BearerToken>>) -> Self {
+        let window = FailureWindow { since: Instant::now(), of_all: 0, of_one: HashMap::new() };
+        Self { bearer: bearer.into(), window: Mutex::new(window) }
+    }
+
+    /// Whether a client that was let in as an admin may do that, or else a request with this `Authorization`. Each is
+    /// logged.
+    ///
+    /// # Errors
+    ///
+    /// As [`AdminAuth::authorize`].
+    pub async fn admit(
+        &self,
+        grant: &Grant,
+        authorization: Option<&HeaderValue>,
+        caller: Option<IpAddr>,
+        action: &str,
+    ) -> Result<(), Problem> {
+        let Some(who) = grant.admin() else { return self.authorize(authorization, caller, action).await };
+        let address = address(caller);
+        log::info!(target: AUDIT, who, address, action, outcome = "admitted"; "{action} by {who}: admitted");
+        Ok(())
+    }
+
+    /// Whether a request with this `Authorization` may do that; else 401, or 429 where too many came with another
+    /// token. Each call that says something is logged.
+    ///
+    /// # Errors
+    ///
+    /// What is to be answered in place of what was asked for.
+    pub async fn authorize(
+        &self,
+        authorization: Option<&HeaderValue>,
+        caller: Option<IpAddr>,
+        action: &str,
+    ) -> Result<(), Problem> {
+        let Some(bearer) = &self.bearer else { return Err(refusals::missing()) };
+        if authorization.is_none() {
+            return bearer.authorize(None);
+        }
+        let address = address(caller);
+        let who = "ADMIN_TOKEN";
+        match self.check(bearer, authorization, caller) {
+            TokenCheck::Admitted => {
+                log::info!(target: AUDIT, who, address, action, outcome = "admitted"; "{action} by {address}: admitted");
+                Ok(())
+            }
+            TokenCheck::Wrong(problem) => {
+                let who = "unknown";
+                log::warn!(target: AUDIT, who, address, action, outcome = "refused"; "{action} by {address}: a wrong token");
+                sleep(DELAY).await;
+                Err(problem)
+            }
+            TokenCheck::Closed(left, is_news) => {
+                if is_news {
+                    log::warn!(
+                        target: AUDIT, address, action, outcome = "limited";
+                        "{action} by {address}: too many wrong tokens, no more are looked at for {left:.0?}"
+                    );
+                }
+                Err(limited(left))
+            }
+        }
+    }
+
+    fn check(
+        &self,
+        bearer: &BearerToken,
+        authorization: Option<&HeaderValue>,
+        caller: Option<IpAddr>,
+    ) -> TokenCheck {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let elapsed = window.since.elapsed();
+        if elapsed >= WINDOW {
+            (window.since, window.of_all) = (Instant::now(), 0);
+            window.of_one.retain(|_, failures| {
+                (failures.wrong, failures.told) = (0, false);
+                failures.known
+            });
+        }
+        let left = WINDOW.saturating_sub(window.since.elapsed());
+        let of_all = window.of_all;
+        let network_ = caller.map(network);
+        let is_open = match window.of_one.get(&network_) {
+            Some(failures) => failures.wrong < MOST_OF_ONE && (failures.known || of_all < MOST_OF_ALL),
+            None => of_all < MOST_OF_ALL,
+        };
+        if !is_open {
+            // Of addresses that are new nothing is kept: they may be without number.
+            let is_news = window
+                .of_one
+                .get_mut(&network_)
+                .is_some_and(|failures| !std::mem::replace(&mut failures.told, true));
+            return TokenCheck::Closed(left, is_news);
+        }
+        let failures = window.of_one.entry(network_).or_default();
+        match bearer.authorize(authorization) {
+            Ok(()) => {
+                failures.known = true;
+                TokenCheck::Admitted
+            }
+            Err(problem) => {
+                failures.wrong += 1;
+                window.of_all += 1;
+                TokenCheck::Wrong(problem)
+            }
+        }
+    }
+}
+
+/// 429: too many wrong tokens came.
+pub fn limited(left: Duration) -> Problem {
+    let seconds = left.as_secs() + 1;
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many wrong tokens came: none is looked at for a while")
+        .with_header(RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+/// An IPv6 address is one of a network that one client has all of (RFC 6177).
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
+        address => address,
+    }
+}
+
+/// Says nothing of the token.
+impl fmt::Debug for AdminAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminAuth(…)")
+    }
+}
