@@ -26,7 +26,6 @@ pub(super) fn command() -> Command {
             .allow_hyphen_values(true)
     };
     let name = || option("name", "NAME", "Who has the key").required(true);
-    let number = clap::value_parser!(NonZeroU32);
     let add = Command::new(ADD)
         .about("Makes a key and prints it, once; the file has its hash")
         .arg(name())
@@ -47,9 +46,12 @@ pub(super) fn command() -> Command {
         )
         .arg(
             option("requests-per-second", "NUMBER", "What its holder may send, in place of LIMIT_CLIENT")
-                .value_parser(number.clone()),
+                .value_parser(clap::value_parser!(NonZeroU32)),
         )
-        .arg(option("events-per-second", "NUMBER", "The same in events").value_parser(number));
+        .arg(
+            option("events-per-second", "NUMBER", "The same in events")
+                .value_parser(clap::value_parser!(NonZeroU32)),
+        );
     Command::new(KEYS)
         .about("Makes API keys in API_KEYS_FILE, lists and revokes them")
         .subcommand_required(true)

@@ -20,9 +20,8 @@ use tokio::{
 
 use super::JSON;
 
-/// Where documents are fetched with TLS, whom to trust.
 #[cfg(feature = "tls")]
-pub use highwater_kafka::security::Tls;
+use highwater_kafka::security::Tls;
 
 /// How documents are fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
