@@ -1,8 +1,8 @@
-//! The allocator, and how what a crowd of clients took goes back to the system when they have left.
+//! The allocator, and the return of memory to the system after a burst of clients.
 //!
-//! mimalloc keeps what is freed with the thread that allocated it, until that thread allocates again; a service that has
-//! become quiet would keep for good what it needed at its busiest. So, when much was given back, every thread is asked
-//! to look through what is its own, at a moment when it has nothing to do.
+//! mimalloc keeps freed memory with the thread that allocated it, until that thread allocates again. So a service that has
+//! become quiet would keep the memory of its busiest time. After much memory was freed, each idle thread therefore calls
+//! mimalloc's collect function.
 
 use std::{
     cell::Cell,
@@ -13,18 +13,18 @@ use std::{
 use highwater_web::http;
 use tokio::task::yield_now;
 
-/// musl's own allocator serializes threads; this one is as fast everywhere.
+/// mimalloc, since musl's allocator serializes threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How often to see whether much was given back.
+/// How often to check whether much memory was freed.
 const PERIOD: Duration = Duration::from_secs(2);
-/// How much that is, in bytes.
-const MUCH: u64 = 8 << 20;
-/// How often every thread then looks: what it allocated is freed by others, also after it has looked.
+/// How much freed memory starts a collection, in bytes.
+const THRESHOLD: u64 = 8 << 20;
+/// How often each thread then collects, since other threads free its memory later, too.
 const ROUNDS: u32 = 3;
 
-/// Grows when every thread is to look through what is its own.
+/// The number of the current collection.
 static ROUND: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
@@ -37,27 +37,27 @@ unsafe extern "C" {
     safe fn mi_collect(force: bool);
 }
 
-/// For a thread that has nothing to do just now.
-pub(crate) fn tidy() {
+/// Collects this thread's freed memory if a collection is due. An idle thread calls it.
+pub(crate) fn collect_if_due() {
     let round = ROUND.load(Ordering::Relaxed);
     if SEEN.replace(round) != round {
         mi_collect(true);
     }
 }
 
-/// Has each of so many threads tidy up after a crowd, for ever.
-pub(crate) async fn give_back(threads: usize) {
+/// Starts collections in this many threads after a burst, for ever.
+pub(crate) async fn return_memory(threads: usize) {
     let (mut before, mut rounds) = (http::released(), 0);
     loop {
         tokio::time::sleep(PERIOD).await;
         let released = http::released();
-        if released - before >= MUCH {
+        if released - before >= THRESHOLD {
             (before, rounds) = (released, ROUNDS);
         }
         if rounds > 0 {
             rounds -= 1;
             ROUND.fetch_add(1, Ordering::Relaxed);
-            // Those that sleep are woken, to fall asleep again.
+            // Wakes sleeping threads, which collect before they sleep again.
             for _ in 0..threads {
                 tokio::spawn(yield_now());
             }

@@ -1,15 +1,15 @@
-//! The broker inside the process, where no other is named.
+//! The embedded broker, for a process without KAFKA_BROKERS.
 
 use anyhow::Context as _;
 use highwater_kafka_broker::Broker;
 
 use crate::config::Config;
 
-/// Starts it, unless there is a Kafka already; it ends when what is returned is dropped.
+/// Starts the embedded broker where the configuration names no Kafka. Dropping the returned broker stops it.
 ///
 /// # Errors
 ///
-/// It cannot start: no port of the loopback can be had.
+/// The broker finds no free port of the loopback interface.
 pub async fn embedded(mut config: Config) -> anyhow::Result<(Config, Option<Broker>)> {
     if !config.embedded {
         return Ok((config, None));

@@ -1,32 +1,33 @@
-//! Highwater takes events in over REST, carries them through Kafka, stores each once by its id and
-//! answers queries about them. It is also the library it is built on.
+//! Highwater takes user events over REST, carries them through Kafka, stores each once by its id and answers queries about
+//! them. This crate is the program; the crates below can be used without it.
 //!
 //! ```text
 //! client ─POST─▶ http ─▶ activity/routes ─▶ kafka/producer ═▶ Kafka ═╗
 //!                                                                    ║
 //! client ◀─GET── http ◀─ activity/routes ◀─ store ◀─ processor ◀─ kafka/consumer
 //!                                                         │             ▲ │
-//!                                                         │   kafka/group: who owns
-//!                                                         │   which partition, commits
+//!                                                         │   kafka/group: assignment,
+//!                                                         │   committed offsets
 //!                                                         └▶ dead letters
 //! ```
 //!
 //! # Layout
 //!
-//! * [`config`][]: every setting, its variable, its default, in one place
-//! * [`activity`][]: the main service: its events, its routes, its processor
-//! * [`store`][]: where processed events are; knows no Kafka
-//! * [`telemetry`][]: logs
+//! * [`config`][]: all settings, with their variables and defaults
+//! * [`activity`][]: the main service: its event, routes and processor
+//! * [`store`][]: the store of processed events; knows no Kafka
+//! * [`selftest`][]: the command `selftest`, which tests a running service over HTTP
+//! * [`telemetry`][]: logging
 //!
-//! And the crates under it:
+//! The crates below:
 //!
-//! * [`highwater_kafka`]: producing, consumer groups and dead letters; knows no event, no route, no store
-//! * [`highwater_web`]: REST plumbing without a business word, and what services share
-//! * [`highwater_commerce`]: users and orders; `highwater_table`: the state by the log under them
+//! * [`highwater_kafka`]: producer, consumer groups and dead letters; knows no event, route or store
+//! * [`highwater_web`]: the HTTP server, and the parts that services share
+//! * [`highwater_commerce`]: users and orders, whose event-sourced tables are in `highwater_table`
 //! * [`highwater_eventlog`]: the event log in SQL Server and DynamoDB
-//! * `highwater_kafka_broker`: the in-process Kafka broker; speaks the protocol over TCP and nothing else
+//! * `highwater_kafka_broker`: the embedded broker, which speaks Kafka's protocol over TCP
 //!
-//! Their manifests say what may use what; only `config` reads the environment.
+//! Each crate's manifest says which crates it may use. Only `config` reads the environment.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The command line: which service, and the exit code.
+//! The program: it runs the service that the command line names, and ends with its exit code.
 
 mod allocator;
 
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
             eprintln!("{error:#}");
             false
         }),
-        // Refused with the settings already.
+        // `config` refuses it in this build.
         #[cfg(not(feature = "eventlog"))]
         Service::EventLog(_) => false,
         Service::Healthcheck => http::is_healthy(&config.http).unwrap_or_else(|error| {
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs a service with its log; whether all went well.
+/// Runs a service with logging. Returns whether it succeeded.
 fn logged(
     config: Config,
     service: impl AsyncFnOnce(Config, Listeners, Shutdown) -> anyhow::Result<()>,
@@ -97,17 +97,17 @@ fn run(
     let runtime = runtime()?;
     allow_descriptors(&config.http);
     let shutdown = stopped_by_signals(&config, config.drain_delay)?;
-    runtime.spawn(allocator::give_back(threads()));
+    runtime.spawn(allocator::return_memory(threads()));
     let outcome = runtime.block_on(async {
         let listeners = listen(&config.http).await?;
         service(config, listeners, shutdown).await
     });
-    // Whatever runs on has been given the time to finish.
+    // Tasks that still run have had their time.
     runtime.shutdown_background();
     outcome
 }
 
-/// Without a log, which would stand between the lines of the report.
+/// Runs the selftest without logging, whose lines would be between those of the report.
 fn run_selftest(config: Config) -> anyhow::Result<bool> {
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
@@ -116,12 +116,11 @@ fn run_selftest(config: Config) -> anyhow::Result<bool> {
     Ok(passed)
 }
 
-/// Without a log: what is said is for whoever asked.
+/// Lists or redrives dead letters, without logging.
 fn dead_letters(task: dead_letters::DlqCommand, config: Config) -> anyhow::Result<bool> {
     anyhow::ensure!(
         !config.embedded,
-        "dead letters of which Kafka? Set KAFKA_BROKERS. (A service with an embedded broker says its address at \
-         its start.)"
+        "set KAFKA_BROKERS (a service with an embedded broker logs its address at its start)"
     );
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
@@ -130,20 +129,20 @@ fn dead_letters(task: dead_letters::DlqCommand, config: Config) -> anyhow::Resul
     outcome
 }
 
-/// Without a log: what is said is for whoever asked.
+/// Runs without a log: the output is for the caller.
 fn keys(task: auth::cli::KeyCommand, config: Config) -> anyhow::Result<bool> {
     let file = config.api_keys_file.context("which keys? Set API_KEYS_FILE")?;
     auth::cli::run(task, &file, &mut io::stdout())?;
     Ok(true)
 }
 
-/// They are there where the event log was asked for.
+/// The settings of the event log, which `config` reads where the event log is the service.
 #[cfg(feature = "eventlog")]
 fn settings_of_the_event_log(config: Config) -> anyhow::Result<eventlog::Config> {
     config.eventlog.context("these are not the settings of the event log")
 }
 
-/// A task of the event log, with its log: what it does is said there, and whether it went well by the exit code.
+/// Runs a task of the event log with logging. Returns whether it succeeded.
 #[cfg(feature = "eventlog")]
 fn event_log(job: eventlog::Job, config: Config) -> anyhow::Result<bool> {
     let _logs = telemetry::start(&config.log).context("logging cannot start")?;
@@ -164,10 +163,10 @@ fn event_log(job: eventlog::Job, config: Config) -> anyhow::Result<bool> {
 }
 
 fn runtime() -> io::Result<Runtime> {
-    // Said explicitly, as tokio else looks for a variable of its own.
+    // Without an explicit number, tokio would read an environment variable.
     runtime::Builder::new_multi_thread()
         .worker_threads(threads())
-        .on_thread_park(allocator::tidy)
+        .on_thread_park(allocator::collect_if_due)
         .enable_all()
         .build()
 }
@@ -179,7 +178,7 @@ fn threads() -> usize {
 fn stopped_by_signals(config: &Config, drain: Duration) -> anyhow::Result<Shutdown> {
     let shutdown = Shutdown::new();
     shutdown::watch_signals(shutdown.clone(), drain, config.shutdown_timeout)
-        .context("signals cannot be had")?;
+        .context("cannot listen for signals")?;
     Ok(shutdown)
 }
 
@@ -202,7 +201,7 @@ async fn listen(config: &http::Config) -> anyhow::Result<Listeners> {
     Ok(Listeners { clients, probes, metrics })
 }
 
-/// Listens on that port, which is set by that.
+/// Listens on this port. `setting` names it in errors.
 async fn bind(config: &http::Config, port: u16, setting: &str) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::from((config.host, port));
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
@@ -213,11 +212,11 @@ async fn bind(config: &http::Config, port: u16, setting: &str) -> anyhow::Result
     })
 }
 
-/// File descriptors beside those of clients: connections to brokers, two a partition, the log, the runtime.
+/// File descriptors beside those of clients: connections to brokers, two per partition, the log, the runtime.
 const OTHER_DESCRIPTORS: u64 = 1_024;
 
-/// Each connection is a file descriptor, of which a shell gives a process 1,024 as a rule; up to the hard
-/// limit it may take more. Nothing in here uses select(2), which is what the low limit is for.
+/// Raises the limit of file descriptors, of which each connection takes one. The usual soft limit of 1,024 protects users
+/// of select(2); this program has none.
 fn allow_descriptors(config: &http::Config) {
     let wanted = config.max_connections as u64 + OTHER_DESCRIPTORS;
     let mut limit = getrlimit(Resource::Nofile);

@@ -32,7 +32,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     #[cfg(feature = "embedded-broker")]
     let (config, _broker) = crate::embedded::embedded(config).await?;
 
-    let kafka = Kafka::new(config.kafka).with_metadata_max_age(config.consumer.metadata_max_age);
+    let kafka = Kafka::new(config.kafka)?.with_metadata_max_age(config.consumer.metadata_max_age);
     let topic = kafka.topic::<ActivityEvent>(config.topic);
     let store = Arc::new(MemoryStore::new(&config.store));
     let conflicts = Arc::new(Conflicts::default());
@@ -40,7 +40,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let events = topic.producer(config.producer.clone());
     let consuming = topic
         .consumer(config.consumer.clone())
-        .dead_letters(config.dead_letter_topic, config.producer)
+        .with_dead_letters(config.dead_letter_topic, config.producer)
         .start(Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts)));
     let admin = config.dead_letters.admin;
     // Without ADMIN_TOKEN, clients that have the scope see to them.
@@ -50,7 +50,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         let topics = dead_letters::Topics {
             cluster: Arc::clone(kafka.cluster()),
             dead_letters: consuming.dlq_producer().topic().clone(),
-            source: Arc::clone(topic.handle().name()),
+            source: Arc::clone(topic.name()),
             publisher: Arc::clone(events.publisher()),
         };
         let (limits, within) = (config.http.body_limits(), config.http.request_timeout);

@@ -1,6 +1,6 @@
-//! The event log as an AWS Lambda function: provided.al2023 runs a program of this name.
+//! The event log as an AWS Lambda function. The runtime provided.al2023 runs a program of this name.
 //!
-//! What it does is the function's Handler: `http`, `sweep` or `migrate`.
+//! The function's Handler selects the task: `http`, `sweep` or `migrate`.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use highwater::{
 };
 use highwater_eventlog::{Task, lambda};
 
-/// musl's own allocator serializes threads; this one is as fast everywhere.
+/// mimalloc, since musl's allocator serializes threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One event at a time is all that a sandbox gets: a thread is enough.
+/// A sandbox gets one event at a time, so one thread is enough.
 fn run(task: Task, config: Config) -> anyhow::Result<()> {
     let _logs = telemetry::start(&config.log).context("logging cannot start")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

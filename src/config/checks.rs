@@ -1,4 +1,4 @@
-//! What must hold between settings.
+//! Checks between settings.
 
 use super::{
     Config, Service,
@@ -12,7 +12,7 @@ use super::{
     values::TopicName,
 };
 
-/// Notes what cannot work together in any service.
+/// Checks the settings that all services have.
 pub(super) fn check_server(config: &Config, reader: &mut Reader<impl Fn(&str) -> Option<String>>) {
     reader.require(
         config.drain_delay * 2 <= config.shutdown_timeout,
@@ -26,7 +26,7 @@ pub(super) fn check_server(config: &Config, reader: &mut Reader<impl Fn(&str) ->
         Some(_) => (EVENTLOG_MAX_BODY_BYTES.variable, reader.text(&EVENTLOG_MAX_BODY_BYTES)),
         None => (MAX_BODY_BYTES.variable, reader.text(&MAX_BODY_BYTES)),
     };
-    // A buffer that grows can be twice as large as what is in it.
+    // A growing buffer can be twice as large as its content.
     reader.require(
         config.http.max_bytes.is_none_or(|bytes| config.http.max_body_bytes <= bytes / 4),
         &[(HTTP_MAX_BYTES.variable, reader.text(&HTTP_MAX_BYTES)), body],
@@ -34,7 +34,7 @@ pub(super) fn check_server(config: &Config, reader: &mut Reader<impl Fn(&str) ->
     );
 }
 
-/// Notes where it is not clear which Kafka is meant. `of_kafka` is a variable that says something of one.
+/// Checks that it is clear which Kafka is meant. `of_kafka` is a variable about Kafka that was found.
 pub(super) fn check_kafka(
     config: &Config,
     service: &Service,
@@ -56,10 +56,9 @@ pub(super) fn check_kafka(
     needed(
         reader,
         !config.embedded || *service != Service::Orders,
-        "must be set: orders are of users whom the user service tells of in Kafka, and on a broker of its own the order \
-         service would know none",
+        "must be set: the order service learns of users through Kafka, and would find none on a broker of its own",
     );
-    // A mistyped or forgotten name must not end in a broker that keeps nothing and acknowledges everything.
+    // A mistyped or forgotten name must not start a broker that acknowledges everything and keeps nothing.
     if let Some(variable) = of_kafka {
         needed(
             reader,
@@ -71,7 +70,7 @@ pub(super) fn check_kafka(
     }
 }
 
-/// Notes each pair of settings that cannot work together.
+/// Checks the settings of services that use Kafka.
 pub(super) fn check(
     config: &Config,
     service: &Service,
@@ -84,20 +83,20 @@ pub(super) fn check(
         };
     }
 
-    // Two heartbeats may be lost before the session is: Kafka's own advice for heartbeat.interval.ms.
+    // Kafka's advice for heartbeat.interval.ms: two heartbeats may be lost before the session ends.
     require!(
         config.consumer.heartbeat_interval * 3 <= config.consumer.session_timeout,
         [KAFKA_HEARTBEAT_INTERVAL, KAFKA_SESSION_TIMEOUT],
         "the heartbeat interval must be at most a third of the session time-out"
     );
-    // A member may learn of a rebalance a session time-out late, and then drains for half the rebalance
-    // time-out: both must fit into it, or the group goes on without the member while it still works.
+    // A member may learn of a rebalance a session time-out late, and then drains for half the rebalance time-out. Both
+    // must fit into it, or the group continues without the member while the member still works.
     require!(
         config.consumer.session_timeout * 2 <= config.consumer.rebalance_timeout,
         [KAFKA_REBALANCE_TIMEOUT, KAFKA_SESSION_TIMEOUT],
         "the rebalance time-out must be at least twice the session time-out"
     );
-    // Else a client is told that its request took too long while the event may yet be written.
+    // Otherwise a client gets a time-out while its event may still be written.
     require!(
         config.producer.timeout < config.http.request_timeout,
         [REQUEST_TIMEOUT, PRODUCE_TIMEOUT],
@@ -107,7 +106,7 @@ pub(super) fn check(
         i32::try_from(config.producer.batch_max_bytes)
             .is_ok_and(|bytes| bytes <= config.topic.max_message_bytes),
         [BATCH_MAX_BYTES, KAFKA_TOPIC_MAX_MESSAGE_BYTES],
-        "the largest batch that is sent must be at most what the topic takes"
+        "the largest batch must be at most what the topic takes"
     );
     require!(
         config.http.max_body_bytes <= config.producer.queue_bytes,
@@ -125,14 +124,14 @@ fn check_topics(config: &Config, service: &Service, reader: &mut Reader<impl Fn(
     reader.require(
         unified(&topic.1) != unified(&dead_letters.1),
         &[dead_letters.clone(), topic.clone()],
-        "dead letters must go to another topic, told apart by more than . and _",
+        "dead letters need another topic, whose name differs by more than . and _",
     );
     reader.require(
         dead_letters.1.len() <= TopicName::LONGEST,
         std::slice::from_ref(&topic),
-        "leaves no room for .dlq after it: make it shorter, or set KAFKA_DEAD_LETTER_TOPIC",
+        "is too long for the suffix .dlq: shorten it, or set KAFKA_DEAD_LETTER_TOPIC",
     );
-    // Whichever service's dead letters are seen to, KAFKA_TOPIC names the topic that they are of.
+    // The dead letters may be those of any service: KAFKA_TOPIC names the topic that they come from.
     if matches!(service, Service::DeadLetters(_)) {
         return;
     }
@@ -143,6 +142,6 @@ fn check_topics(config: &Config, service: &Service, reader: &mut Reader<impl Fn(
         is_apart(&users.1, &[&orders.1, &topic.1, &dead_letters.1])
             && is_apart(&orders.1, &[&topic.1, &dead_letters.1]),
         &[users, orders, topic.clone()],
-        "users, orders and events must have topics of their own, told apart by more than . and _",
+        "users, orders and events need topics of their own, whose names differ by more than . and _",
     );
 }

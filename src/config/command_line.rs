@@ -1,4 +1,4 @@
-//! The command line, made from the table: which service, and a flag for each setting.
+//! The command line: a subcommand for each service, and a flag for each setting.
 
 use std::ffi::OsString;
 
@@ -14,29 +14,29 @@ use super::{
     table::{ALL, Description},
 };
 
-/// What this binary does: a service that it runs, or a question about one.
+/// The task of the process: a service to run, or a command about one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Service {
-    /// User activity events; also what runs when no service is named.
+    /// User activity events, the default.
     Activity,
-    /// Users: registered over REST, told of in events.
+    /// Users: registered over REST and published as events.
     Users,
-    /// Orders, of users known from their events.
+    /// Orders of users that are known from their events.
     Orders,
     /// The event log, or a task of it.
     EventLog(eventlog::Task),
-    /// Asks the service of these settings how it is, and ends.
+    /// Asks the running service for its health.
     Healthcheck,
-    /// Tries the activity service of these settings, and ends.
+    /// Tests the running activity service.
     Selftest,
-    /// Sees to the dead letters of these settings, and ends.
+    /// Lists or redrives dead letters.
     DeadLetters(DlqCommand),
     /// Sees to the file of API keys, and ends.
     Keys(keys::KeyCommand),
 }
 
 impl Service {
-    /// Whether the setting is one of this service: others' are not judged.
+    /// Whether the service reads this setting. Other settings are not checked.
     pub(super) fn reads(&self, variable: &str) -> bool {
         let group = ALL.iter().map(|setting| setting.describe()).find(|known| known.variable == variable);
         match (variable, group.map(|known| known.group)) {
@@ -68,25 +68,21 @@ const SERVICES: [(&str, Service, &str); 5] = [
         Service::Activity,
         "Takes user activity events in over REST and answers queries about them (the default)",
     ),
-    ("users", Service::Users, "Registers users over REST, and tells of them in events"),
-    (
-        "orders",
-        Service::Orders,
-        "Takes orders of registered users over REST, and moves them through their life",
-    ),
+    ("users", Service::Users, "Registers users over REST, and publishes them as events"),
+    ("orders", Service::Orders, "Takes orders of registered users over REST, and keeps their status"),
     (
         "healthcheck",
         Service::Healthcheck,
-        "Asks the service running with the same settings for its /health; exit code 0 or 1",
+        "Asks the service that runs with the same settings for its /health; exit code 0 or 1",
     ),
     (
         "selftest",
         Service::Selftest,
-        "Tries the service running with the same settings, and all of a second one; exit code 0 or 1",
+        "Tests the service that runs with the same settings, and a second one; exit code 0 or 1",
     ),
 ];
 
-/// What the command line says.
+/// A parsed command line.
 pub(super) struct CommandLine {
     pub(super) service: Service,
     flags: ArgMatches,
@@ -96,7 +92,7 @@ impl CommandLine {
     /// Reads the arguments, the first of which is the program's name.
     pub(super) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Self, Exit> {
         let mut matches = command().try_get_matches_from(args)?;
-        // A flag may stand before the service or after it: the service's own matches have both.
+        // A flag may precede or follow the service; the subcommand's matches contain both.
         let (service, flags) = match matches.remove_subcommand() {
             Some((name, mut inner)) if name == DEAD_LETTERS => {
                 let (task, flags) = inner.remove_subcommand().unwrap_or((LIST.to_owned(), inner));
@@ -123,7 +119,7 @@ impl CommandLine {
         Ok(Self { service, flags })
     }
 
-    /// What the setting's flag says.
+    /// The value of the setting's flag.
     pub(super) fn flag(&self, variable: &str) -> Option<&str> {
         self.flags.get_one::<String>(variable).map(String::as_str)
     }
@@ -136,7 +132,7 @@ fn command() -> Command {
         .bin_name("highwater")
         .disable_help_subcommand(true)
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Events in over REST, through Kafka, stored each once, out over REST")
+        .about("Takes events in over REST, carries them through Kafka, stores each once and answers queries")
         .after_help(
             "Each setting is read from its flag, else from the environment variable in the angle brackets,\n\
              else from the file .env in the working directory, else it has its default. An empty value\n\
@@ -166,18 +162,18 @@ fn dead_letters() -> Command {
             .allow_hyphen_values(true)
     };
     let list = Command::new(LIST)
-        .about("Shows dead letters, the newest first, a line of JSON each")
-        .arg(option("reason", "TEXT", "Only those whose reason has this text in it"))
+        .about("Lists dead letters, the newest first, as one line of JSON each")
+        .arg(option("reason", "TEXT", "Only those whose reason contains this text"))
         .arg(
-            option("partition", "NUMBER", "Only those read from this partition")
+            option("partition", "NUMBER", "Only those of records of this partition")
                 .value_parser(clap::value_parser!(i32).range(0..)),
         )
         .arg(option("key", "TEXT", "Only those with this key"))
-        .arg(option("from", "TIME", "Only those set aside at this time or later").value_parser(timestamp))
-        .arg(option("to", "TIME", "Only those set aside before this time").value_parser(timestamp))
-        .arg(option("limit", "NUMBER", "At most so many").value_parser(clap::value_parser!(usize)));
+        .arg(option("from", "TIME", "Only those written at this time or later").value_parser(timestamp))
+        .arg(option("to", "TIME", "Only those written before this time").value_parser(timestamp))
+        .arg(option("limit", "NUMBER", "At most this many").value_parser(clap::value_parser!(usize)));
     let redrive = Command::new(REDRIVE)
-        .about("Sends dead letters back to where they came from; exit code 0 when all were seen to")
+        .about("Sends dead letters back to their topic; exit code 0 when all of them were")
         .arg(
             Arg::new("all")
                 .long("all")
@@ -186,19 +182,19 @@ fn dead_letters() -> Command {
                 .display_order(0)
                 .action(ArgAction::SetTrue),
         )
-        .arg(option("reason", "TEXT", "Those whose reason has this text in it"))
+        .arg(option("reason", "TEXT", "Those whose reason contains this text"))
         .arg(
             option(
                 "position",
                 "PARTITION/OFFSET",
-                "The one at this place of the dead letter topic; again for more",
+                "The one at this position of the dead letter topic; may be repeated",
             )
             .action(ArgAction::Append)
             .value_parser(position),
         )
         .group(ArgGroup::new("which").args(["all", "reason", "position"]).required(true));
     Command::new(DEAD_LETTERS)
-        .about("Shows the dead letters of the same settings, or sends them back")
+        .about("Lists dead letters, or sends them back")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
@@ -213,7 +209,7 @@ fn event_log() -> Command {
     let from = Arg::new("from")
         .long("from")
         .value_name("TIME")
-        .help("What was recorded at this time or later, in place of what came since the last sweep")
+        .help("Events recorded at this time or later, instead of those since the last sweep")
         .help_heading("Sweep")
         .display_order(0)
         .allow_hyphen_values(true)
@@ -221,10 +217,8 @@ fn event_log() -> Command {
     Command::new(EVENT_LOG)
         .about("Records users' events over REST in SQL Server and DynamoDB (needs the feature eventlog)")
         .disable_help_subcommand(true)
-        .subcommand(
-            Command::new(SWEEP).about("Completes events that a crash left half recorded, and ends").arg(from),
-        )
-        .subcommand(Command::new("migrate").about("Makes both databases what the event log needs, and ends"))
+        .subcommand(Command::new(SWEEP).about("Completes events that a crash left half recorded").arg(from))
+        .subcommand(Command::new("migrate").about("Creates or migrates the schema of both databases"))
 }
 
 fn task_of(task: &str, flags: &ArgMatches) -> DlqCommand {
@@ -260,7 +254,7 @@ fn position(text: &str) -> Result<DlqPosition, &'static str> {
             offset: offset.parse().ok().filter(|offset| *offset >= 0)?,
         })
     });
-    parsed.ok_or("a place is written as PARTITION/OFFSET, such as 0/12")
+    parsed.ok_or("a position is written as PARTITION/OFFSET, such as 0/12")
 }
 
 fn arg(order: usize, setting: Description) -> Arg {
@@ -274,7 +268,7 @@ fn arg(order: usize, setting: Description) -> Arg {
         .help(format!("{}\n{default}{}", setting.sentence, setting.allowed))
         .help_heading(setting.group)
         .display_order(order)
-        // A value that begins with a dash is the setting's own fault, told by its name.
+        // A value that begins with a dash is reported as a fault of the setting.
         .allow_hyphen_values(true)
         .global(true)
 }

@@ -1,13 +1,13 @@
-//! The container that this runs in: its first process, as a rule a service of this program; and its memory.
+//! The container of this process: its first process, usually a service of this program, and its memory limit.
 
 use std::{
     ffi::{OsStr, OsString},
     path::Path,
 };
 
-/// The arguments by which a healthcheck without flags finds the service to ask: an image has one healthcheck,
-/// whatever service a container of it runs. `first` is the command line of process 1, each argument with a zero after
-/// it; `None` where that is not this program (`own`), alone or under an init.
+/// The arguments of the container's service. A healthcheck without flags uses them, since an image has one healthcheck for
+/// all services. `first` is the command line of process 1, each argument with a zero byte after it. The result is `None`
+/// where that is not this program (`own`), alone or under an init.
 pub fn args_of_service(own: &OsStr, first: &[u8]) -> Option<Vec<OsString>> {
     let name = Path::new(own).file_name()?;
     let args = std::str::from_utf8(first).ok()?.split_terminator('\0');
@@ -16,13 +16,14 @@ pub fn args_of_service(own: &OsStr, first: &[u8]) -> Option<Vec<OsString>> {
     (!args.is_empty()).then_some(args)
 }
 
-/// How much memory the container may take, in bytes; `None` where nothing bounds it. `read` reads a file.
+/// The memory limit of the container in bytes; `None` without a limit. `read` reads a file.
 ///
-/// A container sees its own group as the root; a process of a service manager is in a group below it, each with a limit.
+/// A container sees its own control group as the root. A process of a service manager is in a group below it. Each group
+/// of the path may have a limit, and the lowest one counts.
 pub fn memory_limit(read: impl Fn(&str) -> Option<String>) -> Option<u64> {
     let groups = read("/proc/self/cgroup")?;
     let limits = groups.lines().filter_map(|line| {
-        // hierarchy-ID:controllers:path, as cgroups(7) has it; version 2 names no controllers.
+        // hierarchy-ID:controllers:path, see cgroups(7). Version 2 names no controllers.
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next()?, parts.next()?);
         let (root, file) = match controllers {
@@ -40,6 +41,6 @@ pub fn memory_limit(read: impl Fn(&str) -> Option<String>) -> Option<u64> {
             })
             .min()
     });
-    // Version 1 has no word for none, but a number that no machine has.
+    // Without a limit, version 1 reports a number that exceeds the memory of any machine.
     limits.min().filter(|limit| *limit < 1 << 60)
 }

@@ -1,4 +1,4 @@
-//! Where settings come from: the process's environment and the file `.env`. Nothing else reads either.
+//! The sources of settings: the process's environment and the file `.env`. Nothing else reads either.
 
 use std::{ffi::OsString, fs, io};
 
@@ -21,7 +21,7 @@ pub fn from_process() -> Result<Invocation, Exit> {
     if http.max_bytes.is_none()
         && let Some(limit) = memory_limit(|path| fs::read_to_string(path).ok())
     {
-        // The rest is for what is stored, what waits for Kafka, and the program itself.
+        // The rest is for stored events, for records that wait for Kafka, and for the program itself.
         http.max_bytes = usize::try_from(limit / 5).ok();
     }
     if invocation.service == Service::Healthcheck
@@ -34,11 +34,11 @@ pub fn from_process() -> Result<Invocation, Exit> {
     Ok(invocation)
 }
 
-/// Reads the configuration of a Lambda function: what it is to do is its Handler, all else is in its environment.
+/// Reads the configuration of a Lambda function. Its Handler names the task; its environment has all settings.
 ///
 /// # Errors
 ///
-/// As [`parse`]; or there is no such Handler.
+/// As [`parse`], or an unknown Handler.
 #[cfg(feature = "lambda")]
 pub fn from_lambda() -> Result<(Task, super::Config), Exit> {
     let environment = environment();
@@ -55,14 +55,14 @@ pub fn from_lambda() -> Result<(Task, super::Config), Exit> {
     }
 }
 
-/// The variables of the environment. What is not UTF-8 keeps a U+FFFD, which no setting takes.
+/// The variables of the environment. A value that is not UTF-8 contains U+FFFD, which no setting takes.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn environment() -> Environment {
     let text = |text: OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
 }
 
-/// The variables of a `.env` file; of two lines for one variable the first counts.
+/// The variables of a `.env` file. Of two lines for one variable, the first counts.
 pub(super) fn dotenv(text: &str) -> Result<Environment, Exit> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut variables = Environment::new();
@@ -73,7 +73,7 @@ pub(super) fn dotenv(text: &str) -> Result<Environment, Exit> {
     Ok(variables)
 }
 
-/// Where the file is wrong. The line itself may hold a secret and is not shown.
+/// The line at fault. Its text may contain a secret and is not shown.
 fn describe(error: &dotenvy::Error, text: &str) -> String {
     match error {
         dotenvy::Error::LineParse(line, _) => {

@@ -1,4 +1,4 @@
-//! The settings of the event log, which no other service reads.
+//! The settings of the event log.
 
 use std::fs::File;
 
@@ -17,7 +17,7 @@ use super::{
     },
 };
 
-/// Reads all of them.
+/// Reads the settings of the event log.
 pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, http: http::Config) -> Config {
     let timeout = reader.value(&EVENTLOG_TIMEOUT);
     let request_timeout = reader.value(&REQUEST_TIMEOUT);
@@ -86,7 +86,7 @@ fn dynamodb(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> DynamoDb {
     }
 }
 
-/// A text without which the event log cannot start.
+/// A text that the event log cannot start without.
 fn needed(
     reader: &mut Reader<impl Fn(&str) -> Option<String>>,
     setting: &Setting<super::values::Or<super::values::Text>>,

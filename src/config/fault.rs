@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and how a process ends that does not start.
+//! Faults of a configuration, and the exit of a process that does not start.
 
 use std::{
     fmt,
@@ -8,15 +8,15 @@ use std::{
 
 use super::table::flag;
 
-/// The longest part of a wrong value that is shown, in characters.
+/// How much of a faulty value is shown, in characters.
 const SHOWN: usize = 120;
 
-/// Something wrong with one setting, or with several together.
+/// A fault of one setting, or of several together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// The settings at fault, with their values as they were given or by default.
+    /// The faulty settings, with their given or default values.
     pub(super) settings: Vec<(&'static str, String)>,
-    /// What must be, as a clause.
+    /// The rule that is broken, as a clause.
     pub(super) rule: String,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for Fault {
         for (at, (variable, value)) in self.settings.iter().enumerate() {
             let comma = if at == 0 { "" } else { ", " };
             write!(f, "{comma}{variable}=")?;
-            // A value may hold anything: escaped, it stays on its line and its terminal in peace.
+            // A value may contain control characters, which must not reach the terminal.
             for c in value.chars().take(SHOWN) {
                 if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
             }
@@ -37,19 +37,19 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Why the process ends before it starts: it was asked for help, or could not be configured.
+/// The exit of a process that does not start, since help was asked for or the configuration is faulty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
     /// 0 after help and version, 2 after a fault of the command line or the settings.
     pub code: u8,
-    /// What to say, with its line ends: on standard output when the code is 0, on standard error else.
+    /// The text, with its line ends. It goes to standard output for code 0, else to standard error.
     pub message: String,
 }
 
 impl Exit {
-    /// The message goes out, and the code to whoever called.
+    /// Prints the message and returns the exit code.
     pub fn report(&self) -> ExitCode {
-        // Where nobody reads, there is nobody to tell so.
+        // A closed output cannot be reported anywhere.
         let _ = match self.code {
             0 => io::stdout().write_all(self.message.as_bytes()),
             _ => io::stderr().write_all(self.message.as_bytes()),
@@ -57,7 +57,7 @@ impl Exit {
         ExitCode::from(self.code)
     }
 
-    /// The settings cannot be read at all.
+    /// The exit where the settings cannot be read at all.
     pub(super) fn unreadable(what: impl fmt::Display) -> Self {
         Self { code: 2, message: format!("highwater: {what}\n") }
     }

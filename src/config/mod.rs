@@ -1,8 +1,8 @@
-//! Every setting, its variable, its default, in one place.
+//! All settings, with their variables and defaults.
 //!
-//! The [table](settings) says what there is; [`parse`] makes a [`Config`] of it and of what a command
-//! line, an environment and a `.env` file say, or reports every fault of it at once. Each room owns the
-//! type of its own settings; nothing else reads the environment.
+//! [`settings`] describes them. [`parse`] reads a [`Config`] from a command line, an environment and a `.env` file, or
+//! reports all faults at once. Each crate owns the type of its settings and knows no variable. This module alone reads the
+//! environment.
 
 mod auth;
 mod checks;
@@ -42,7 +42,7 @@ use crate::{activity, store, telemetry};
 use command_line::CommandLine;
 use reader::Reader;
 
-/// What the process was asked to do.
+/// The service to run and its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
     /// The service to run.
@@ -51,55 +51,55 @@ pub struct Invocation {
     pub config: Config,
 }
 
-/// The settings of a process, each within its bounds and all in keeping with each other.
+/// The settings of a process, each within its bounds and consistent with the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Kafka; where it is the embedded broker, `brokers` is empty until that has started.
+    /// The Kafka cluster. `brokers` is empty until the embedded broker has started, where that is used.
     pub kafka: ClusterConfig,
-    /// No KAFKA_BROKERS: Kafka is the embedded broker.
+    /// Whether Kafka is the embedded broker, as without KAFKA_BROKERS.
     pub embedded: bool,
     /// The topic of the events.
     pub topic: TopicConfig,
-    /// The topic of what can never be processed.
+    /// The topic of records that cannot be processed.
     pub dead_letter_topic: TopicConfig,
-    /// How events are sent.
+    /// The producer.
     pub producer: ProducerConfig,
-    /// How events are read.
+    /// The consumer.
     pub consumer: ConsumerConfig,
-    /// How the service is reached.
+    /// The HTTP server.
     pub http: http::Config,
-    /// Where events are kept.
+    /// The store of events.
     pub store: store::Config,
-    /// Who may see to dead letters, and how often they are sent back.
+    /// Access to dead letters, and the limit of redrives.
     pub dead_letters: dead_letters::Config,
-    /// What the activity service takes.
+    /// The activity service.
     pub activity: activity::Config,
-    /// Where users and orders are kept.
+    /// The state of users and orders.
     pub state: StateConfig,
-    /// The event log's, where that is what runs.
+    /// The event log, where that is the service.
     pub eventlog: Option<highwater_eventlog::Config>,
-    /// The file of API keys, for what sees to it.
+    /// The file of API keys, for `highwater keys`.
     pub api_keys_file: Option<PathBuf>,
-    /// What is logged, and how.
+    /// Logging.
     pub log: telemetry::Config,
-    /// How long a service that is to stop goes on as ever, but for being ready.
+    /// How long a stopping service keeps serving while it is not ready.
     pub drain_delay: Duration,
-    /// How long a graceful stop may take, that included.
+    /// How long a graceful stop may take, `drain_delay` included.
     pub shutdown_timeout: Duration,
-    /// What is to be said of the variables that were found, once there is a log.
+    /// Remarks about the variables, to be logged once logging has started.
     pub remarks: Vec<Remark>,
 }
 
-/// Something about the variables that keeps nothing from starting.
+/// A remark about a variable that does not prevent the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
-    /// How much it matters.
+    /// The level to log it at.
     pub level: log::Level,
-    /// What it says; no value is in it.
+    /// The text, without any value.
     pub text: String,
 }
 
-/// Variables with their values.
+/// Variables and their values.
 pub type Environment = BTreeMap<String, String>;
 
 impl From<Config> for highwater_commerce::Config {
@@ -121,14 +121,13 @@ pub fn settings() -> impl Iterator<Item = Description> {
     table::ALL.iter().map(|setting| setting.describe())
 }
 
-/// Reads a configuration: a flag goes before the environment, the environment before the text of a
-/// `.env` file, and that before the default. An empty variable counts as unset, an empty flag as the default.
-/// Variables that Kubernetes makes of Services' names are passed over, and settings that the service does not
-/// read are not judged.
+/// Reads a configuration. A flag overrides the environment, the environment the text of a `.env` file, and that the
+/// default. An empty variable counts as unset, an empty flag as the default. Variables that Kubernetes makes of Services'
+/// names are ignored, and settings that the service does not read are not checked.
 ///
 /// # Errors
 ///
-/// The help or the version where they were asked for; else everything that is wrong, by variable.
+/// The help or the version where they were asked for; else all faults, by variable.
 pub fn parse(
     args: impl IntoIterator<Item = OsString>,
     environment: &Environment,
@@ -149,7 +148,7 @@ pub fn parse(
     let mut reader = Reader::new(value, service.clone());
     let config = Config { remarks, ..read(&mut reader, &service) };
     checks::check_server(&config, &mut reader);
-    // They are of services that go to Kafka; whoever asks one for its health needs its address alone.
+    // A healthcheck needs the address of the service alone, and neither the event log nor `keys` uses Kafka.
     if config.eventlog.is_none() && !matches!(service, Service::Healthcheck | Service::Keys(_)) {
         checks::check_kafka(&config, &service, of_kafka, &mut reader);
         checks::check(&config, &service, &mut reader);
@@ -158,7 +157,7 @@ pub fn parse(
     Ok(Invocation { service, config })
 }
 
-/// The variables that have a value, of the environment or else of the file, and what is to be said of them.
+/// The variables that have a value, of the environment or else of the file, and remarks about them.
 fn given<'a>(
     environment: &'a Environment,
     file: &'a Environment,
@@ -169,7 +168,7 @@ fn given<'a>(
             continue;
         }
         if is_of_a_service(name, value) {
-            let text = format!("{name} is made of a Service's name by Kubernetes: passed over");
+            let text = format!("{name} is made of a Service's name by Kubernetes: ignored");
             remarks.push(Remark { level: log::Level::Debug, text });
             continue;
         }
@@ -182,7 +181,7 @@ fn given<'a>(
     (given, remarks)
 }
 
-/// Takes every setting out of the reader; where one is at fault its default stands in.
+/// Reads all settings. A faulty one is reported and replaced by its default.
 fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service) -> Config {
     let port = reader.value(&table::PORT);
     let (users_port, orders_port) = (reader.value(&table::USERS_PORT), reader.value(&table::ORDERS_PORT));
@@ -224,25 +223,23 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         metrics_port: reader.value(&table::METRICS_PORT),
         cors: cors(reader, service),
         auth: auth::read(reader, service, admin.is_some()),
-        // Half of what the drain leaves, so that slow clients leave time to stop in good order.
+        // Half of the time that the drain leaves, so that the rest of the stop has time, too.
         stop_timeout: shutdown_timeout.saturating_sub(drain_delay) / 2,
     };
     let activity = activity::Config { event_types: reader.value(&table::EVENT_TYPES) };
     let brokers = reader.value(&table::KAFKA_BROKERS);
     let embedded = brokers.is_none();
-    let kafka = ClusterConfig {
-        brokers: brokers.unwrap_or_default(),
-        security: security::read(reader),
-        client_id: reader.value(&table::KAFKA_CLIENT_ID),
-        connect_timeout: reader.value(&table::KAFKA_CONNECT_TIMEOUT),
-        request_timeout: reader.value(&table::KAFKA_REQUEST_TIMEOUT),
-    };
+    let kafka = ClusterConfig::new(brokers.unwrap_or_default())
+        .with_security(security::read(reader))
+        .with_client_id(reader.value(&table::KAFKA_CLIENT_ID))
+        .with_connect_timeout(reader.value(&table::KAFKA_CONNECT_TIMEOUT))
+        .with_request_timeout(reader.value(&table::KAFKA_REQUEST_TIMEOUT));
     let (topic, dead_letter_topic) = topics(reader);
     let dead_letters = dead_letters::Config { admin, redrive_max: reader.value(&table::REDRIVE_MAX) };
     let (users_topic, orders_topic) =
         (reader.value(&table::USER_EVENTS_TOPIC), reader.value(&table::ORDER_EVENTS_TOPIC));
     let partitions = reader.value(&table::STATE_PARTITIONS);
-    let state_topic = |name| TopicConfig { name, partitions, retention: None, ..topic.clone() };
+    let state_topic = |name| topic.clone().with_name(name).with_partitions(partitions).with_retention(None);
     let state = StateConfig {
         users: state_topic(users_topic),
         orders: state_topic(orders_topic),
@@ -255,28 +252,25 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         topic,
         dead_letter_topic,
         dead_letters,
-        producer: ProducerConfig {
-            timeout: reader.value(&table::PRODUCE_TIMEOUT),
-            queue_records: reader.value(&table::PRODUCE_QUEUE_EVENTS),
-            queue_bytes: reader.value(&table::PRODUCE_QUEUE_BYTES),
-            batch_max_bytes: reader.value(&table::BATCH_MAX_BYTES),
-            breaker_after: reader.value(&table::BREAKER_AFTER),
-        },
-        consumer: ConsumerConfig {
-            group_id,
-            protocol: reader.value(&table::GROUP_PROTOCOL),
-            assignors: reader.value(&table::KAFKA_PARTITION_ASSIGNMENT_STRATEGY),
-            instance_id: reader.value(&table::KAFKA_GROUP_INSTANCE_ID),
-            leave_on_stop: reader.value(&table::GROUP_ON_STOP),
-            session_timeout: reader.value(&table::KAFKA_SESSION_TIMEOUT),
-            rebalance_timeout: reader.value(&table::KAFKA_REBALANCE_TIMEOUT),
-            heartbeat_interval: reader.value(&table::KAFKA_HEARTBEAT_INTERVAL),
-            max_processing: reader.value(&table::MAX_PROCESSING),
-            commit_interval: reader.value(&table::COMMIT_INTERVAL),
-            offset_reset: reader.value(&table::OFFSET_RESET),
-            metadata_max_age: reader.value(&table::METADATA_MAX_AGE),
-            fetch_max_bytes: reader.value(&table::FETCH_MAX_BYTES),
-        },
+        producer: ProducerConfig::default()
+            .with_timeout(reader.value(&table::PRODUCE_TIMEOUT))
+            .with_queue_records(reader.value(&table::PRODUCE_QUEUE_EVENTS))
+            .with_queue_bytes(reader.value(&table::PRODUCE_QUEUE_BYTES))
+            .with_batch_max_bytes(reader.value(&table::BATCH_MAX_BYTES))
+            .with_breaker_after(reader.value(&table::BREAKER_AFTER)),
+        consumer: ConsumerConfig::new(group_id)
+            .with_protocol(reader.value(&table::GROUP_PROTOCOL))
+            .with_assignors(reader.value(&table::KAFKA_PARTITION_ASSIGNMENT_STRATEGY))
+            .with_instance_id(reader.value(&table::KAFKA_GROUP_INSTANCE_ID))
+            .with_leave_on_stop(reader.value(&table::GROUP_ON_STOP))
+            .with_session_timeout(reader.value(&table::KAFKA_SESSION_TIMEOUT))
+            .with_rebalance_timeout(reader.value(&table::KAFKA_REBALANCE_TIMEOUT))
+            .with_heartbeat_interval(reader.value(&table::KAFKA_HEARTBEAT_INTERVAL))
+            .with_max_processing(reader.value(&table::MAX_PROCESSING))
+            .with_commit_interval(reader.value(&table::COMMIT_INTERVAL))
+            .with_offset_reset(reader.value(&table::OFFSET_RESET))
+            .with_metadata_max_age(reader.value(&table::METADATA_MAX_AGE))
+            .with_fetch_max_bytes(reader.value(&table::FETCH_MAX_BYTES)),
         http,
         store: store::Config {
             max_events: reader.value(&table::STORE_MAX_EVENTS),
@@ -296,7 +290,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
     }
 }
 
-/// The sites whose pages may ask the service, where any may.
+/// The CORS settings of the service, where pages of other sites may call it.
 fn cors(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service) -> Option<Cors> {
     let (all, of_event_log) =
         (reader.value(&table::CORS_ORIGINS), reader.value(&table::EVENTLOG_CORS_ORIGINS));
@@ -315,15 +309,13 @@ fn cors(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
     origins.map(|origins| Cors { origins, headers, credentials })
 }
 
-/// The topic of the events, and the one of dead letters.
+/// The topics of events and of dead letters.
 fn topics(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> (TopicConfig, TopicConfig) {
-    let topic = TopicConfig {
-        name: reader.value(&table::KAFKA_TOPIC),
-        partitions: reader.value(&table::KAFKA_TOPIC_PARTITIONS),
-        replication_factor: reader.value(&table::KAFKA_TOPIC_REPLICATION_FACTOR),
-        retention: reader.value(&table::KAFKA_TOPIC_RETENTION),
-        max_message_bytes: reader.value(&table::KAFKA_TOPIC_MAX_MESSAGE_BYTES),
-    };
+    let topic = TopicConfig::new(reader.value(&table::KAFKA_TOPIC))
+        .with_partitions(reader.value(&table::KAFKA_TOPIC_PARTITIONS))
+        .with_replication_factor(reader.value(&table::KAFKA_TOPIC_REPLICATION_FACTOR))
+        .with_retention(reader.value(&table::KAFKA_TOPIC_RETENTION))
+        .with_max_message_bytes(reader.value(&table::KAFKA_TOPIC_MAX_MESSAGE_BYTES));
     let mut dead_letter_topic = topic.dead_letters();
     if let Some(name) = reader.value(&table::KAFKA_DEAD_LETTER_TOPIC) {
         dead_letter_topic.name = name;

@@ -1,4 +1,4 @@
-//! Takes settings out of what was given, and gathers what is wrong with them.
+//! Reads settings and collects their faults.
 
 use super::{
     Service,
@@ -7,7 +7,7 @@ use super::{
     values::Values,
 };
 
-/// Reads settings one by one; a fault does not stop it.
+/// Reads settings one by one, and goes on after a fault.
 pub(super) struct Reader<F> {
     given: F,
     service: Service,
@@ -15,16 +15,15 @@ pub(super) struct Reader<F> {
 }
 
 impl<F: Fn(&str) -> Option<String>> Reader<F> {
-    /// Over what a user gave for a variable, by whatever way, for that service.
+    /// A reader for this service. `given` returns the value that the user gave for a variable.
     pub(super) fn new(given: F, service: Service) -> Self {
         Self { given, service, faults: Vec::new() }
     }
 
-    /// The setting's value. Where it is at fault the default stands in, and the fault is noted if the service
-    /// reads the setting.
+    /// The setting's value. A faulty one is replaced by the default, and reported if the service reads the setting.
     pub(super) fn value<V: Values>(&mut self, setting: &Setting<V>) -> V::Value {
         let (text, shown) = (self.text(setting), self.shown(setting));
-        // A U+FFFD is what is left of a value that was not UTF-8.
+        // U+FFFD marks a value that was not UTF-8.
         match setting.values.parse(&text).filter(|_| !text.contains('\u{fffd}')) {
             Some(value) => value,
             None => {
@@ -38,9 +37,8 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         }
     }
 
-    /// Notes a fault of settings that are each within bounds, but at odds with each other. Where one
-    /// of them is already at fault, its value is not what the user wrote, and nothing more is said. Nor is
-    /// anything where the service reads none of them.
+    /// Reports a fault of settings that are each within bounds and contradict each other. Nothing is reported where one of
+    /// them is faulty already, since its value is not what the user wrote, nor where the service reads none of them.
     pub(super) fn require(&mut self, holds: bool, settings: &[(&'static str, String)], rule: &str) {
         let is_read = settings.iter().any(|(variable, _)| self.service.reads(variable));
         if !holds && is_read && !settings.iter().any(|(variable, _)| self.is_at_fault(variable)) {
@@ -48,18 +46,18 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         }
     }
 
-    /// Whether something is already known to be wrong with that variable.
+    /// Whether a fault of this variable is reported already.
     pub(super) fn is_at_fault(&self, variable: &str) -> bool {
         self.faults.iter().flat_map(|fault| &fault.settings).any(|(name, _)| *name == variable)
     }
 
-    /// The setting as it was written: trimmed, the default where there is nothing.
+    /// The setting's text, trimmed; the default where it is empty.
     pub(super) fn text<V>(&self, setting: &Setting<V>) -> String {
         let given = (self.given)(setting.variable).map(|text| text.trim().to_owned());
         given.filter(|text| !text.is_empty()).unwrap_or_else(|| setting.default.to_owned())
     }
 
-    /// The setting as it may be shown: a secret is not.
+    /// The setting's text as it may be shown. A secret becomes `…`.
     pub(super) fn shown<V: Values>(&self, setting: &Setting<V>) -> String {
         match self.text(setting) {
             secret if setting.values.is_secret() && !secret.is_empty() => "…".to_owned(),
@@ -67,7 +65,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         }
     }
 
-    /// Every fault, if there is one.
+    /// Fails with all faults, if there are any.
     pub(super) fn finish(self) -> Result<(), Exit> {
         if self.faults.is_empty() { Ok(()) } else { Err(self.faults.into()) }
     }

@@ -1,4 +1,4 @@
-//! Secrets, which a file can hold in place of a variable.
+//! Secrets, given in a variable or in a file.
 
 use std::{fs, path::Path};
 
@@ -11,7 +11,7 @@ use super::{
     values::{File, Or, Password, Token, Values as _},
 };
 
-/// What a file of a secret holds but for the end of its line; where it cannot be read that is noted.
+/// The text of a secret's file, without the line end. A file that cannot be read is reported.
 pub(super) fn first_line(
     reader: &mut Reader<impl Fn(&str) -> Option<String>>,
     file: &(&'static str, String),
@@ -29,7 +29,7 @@ pub(super) fn first_line(
     }
 }
 
-/// Who bears ADMIN_TOKEN, or the token that ADMIN_TOKEN_FILE holds.
+/// The admin token, of ADMIN_TOKEN or of the file ADMIN_TOKEN_FILE.
 pub(super) fn admin(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Option<BearerToken> {
     let given = reader.value(&ADMIN_TOKEN);
     let Some(path) = reader.value(&ADMIN_TOKEN_FILE) else { return given };
@@ -41,7 +41,7 @@ pub(super) fn admin(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Opt
     bearer
 }
 
-/// A password, or what the file of it holds but for the end of its line.
+/// A password, of its variable or of its file.
 pub(super) fn of(
     reader: &mut Reader<impl Fn(&str) -> Option<String>>,
     variable: &Setting<Or<Password>>,
@@ -52,7 +52,7 @@ pub(super) fn of(
     let file = (in_file.variable, reader.text(in_file));
     let shown = (variable.variable, reader.shown(variable));
     reader.require(given.is_none(), &[shown, file.clone()], "set one of them");
-    // Whatever is wrong with the file, nothing more is to be said of the password.
+    // A fault of the file is enough; the password is not reported as missing as well.
     let text = first_line(reader, &file, &path).unwrap_or_default();
     let holds_one = !text.is_empty() && !text.contains('\0');
     reader.require(holds_one, &[file], "holds no password");

@@ -1,4 +1,4 @@
-//! The settings of TLS and SASL, which mean something only together.
+//! The settings of TLS and SASL.
 
 use highwater_kafka::security::{Sasl, Security};
 
@@ -12,7 +12,7 @@ use super::{
     values::Protocol,
 };
 
-/// Reads all of them; the brokers' setting is read already.
+/// Reads the settings of TLS and SASL. KAFKA_BROKERS must have been read before.
 pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Security {
     let protocol = reader.value(&KAFKA_SECURITY_PROTOCOL);
     let named = (KAFKA_SECURITY_PROTOCOL.variable, reader.text(&KAFKA_SECURITY_PROTOCOL));
@@ -28,7 +28,7 @@ pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Secu
         &[named.clone(), brokers.clone()],
         "the embedded broker has neither TLS nor SASL: name a Kafka",
     );
-    // rskafka takes the host for what stands before the first colon.
+    // rskafka takes everything before the first colon for the host.
     reader.require(
         !protocol.tls || !brokers.1.contains('['),
         &[named.clone(), brokers],
@@ -43,18 +43,17 @@ pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Secu
         (protocol.sasl, KAFKA_SASL_PASSWORD.variable, reader.shown(&KAFKA_SASL_PASSWORD)),
         (protocol.sasl, KAFKA_SASL_PASSWORD_FILE.variable, reader.text(&KAFKA_SASL_PASSWORD_FILE)),
     ];
-    // Without a protocol nothing is known of what belongs to it.
+    // Without a valid protocol it is unknown which settings belong to it.
     if !reader.is_at_fault(KAFKA_SECURITY_PROTOCOL.variable) {
         for (fits, variable, text) in others {
             let rule = format!("has no meaning with {}={}", named.0, named.1);
             reader.require(fits || text.is_empty(), &[(variable, text)], &rule);
         }
     }
-    Security {
-        #[cfg(feature = "tls")]
-        tls: tls(reader, protocol),
-        sasl: sasl(reader, protocol, &named),
-    }
+    let security = Security::default();
+    #[cfg(feature = "tls")]
+    let security = security.with_tls(tls(reader, protocol));
+    security.with_sasl(sasl(reader, protocol, &named))
 }
 
 #[cfg(feature = "tls")]
@@ -62,7 +61,7 @@ fn tls(
     reader: &mut Reader<impl Fn(&str) -> Option<String>>,
     protocol: Protocol,
 ) -> Option<highwater_kafka::security::Tls> {
-    use highwater_kafka::security::{Tls, TlsFault, TlsFiles};
+    use highwater_kafka::security::{Tls, TlsFileError, TlsFiles};
 
     let ca = reader.value(&KAFKA_SSL_CA);
     let certificate = reader.value(&KAFKA_SSL_CERTIFICATE);
@@ -75,16 +74,16 @@ fn tls(
         (KAFKA_SSL_KEY.variable, reader.text(&KAFKA_SSL_KEY)),
     ];
     reader.require(certificate.is_some() == key.is_some(), &pair, "must be set both or neither");
-    let read = Tls::read(&TlsFiles { ca, identity: certificate.zip(key) });
+    let read = Tls::read(&TlsFiles::default().with_ca(ca).with_identity(certificate.zip(key)));
     let faults = match read {
         Ok(tls) => return Some(tls),
         Err(faults) => faults,
     };
     for fault in faults {
         let (setting, rule) = match fault {
-            TlsFault::Ca(rule) => (&KAFKA_SSL_CA, rule),
-            TlsFault::Certificate(rule) => (&KAFKA_SSL_CERTIFICATE, rule),
-            TlsFault::Key(rule) => (&KAFKA_SSL_KEY, rule),
+            TlsFileError::Ca(rule) => (&KAFKA_SSL_CA, rule),
+            TlsFileError::Certificate(rule) => (&KAFKA_SSL_CERTIFICATE, rule),
+            TlsFileError::Key(rule) => (&KAFKA_SSL_KEY, rule),
         };
         let given = (setting.variable, reader.text(setting));
         reader.require(false, &[given], &rule);
@@ -109,5 +108,5 @@ fn sasl(
     needed(mechanism.is_some(), KAFKA_SASL_MECHANISM.variable);
     needed(username.is_some(), KAFKA_SASL_USERNAME.variable);
     needed(password.is_some(), KAFKA_SASL_PASSWORD.variable);
-    Some(Sasl { mechanism: mechanism?, username: username?, password: password? })
+    Some(Sasl::new(mechanism?, username?, password?))
 }

@@ -1,7 +1,7 @@
-//! The one table: every setting with its variable, default, bounds and sentence.
+//! The table of all settings: variable, default, bounds and description.
 //!
-//! `--help`, `.env.example` and the README's table come from here or are held against it by a test.
-//! The flag is the variable in lower case with dashes: `KAFKA_TOPIC` is `--kafka-topic`.
+//! `--help` is made from it. Tests compare `.env.example`, docs/operating/settings.md and the Compose files with it. A flag
+//! is the variable in lower case with dashes: `KAFKA_TOPIC` is `--kafka-topic`.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::values::{
 };
 use crate::{activity::record, telemetry::Format};
 
-/// A setting whose value has the type of its `V`.
+/// A setting, whose values are of the kind `V`.
 pub(super) struct Setting<V> {
     pub(super) variable: &'static str,
     pub(super) group: &'static str,
@@ -24,26 +24,26 @@ pub(super) struct Setting<V> {
     pub(super) sentence: &'static str,
 }
 
-/// What a reader of `--help` is told about a setting.
+/// A setting as `--help` describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     /// The environment variable.
     pub variable: &'static str,
     /// The command-line flag, without its dashes.
     pub flag: String,
-    /// What it is about: settings of one group follow each other.
+    /// The heading that the setting is under. Settings of one group follow each other.
     pub group: &'static str,
-    /// What an absent or empty value stands for; empty where the sentence says what happens then.
+    /// The value that an absent or empty one stands for; empty where the sentence tells.
     pub default: &'static str,
-    /// The values it takes, in words.
+    /// The allowed values, in words.
     pub allowed: String,
-    /// What it does.
+    /// The effect of the setting.
     pub sentence: &'static str,
 }
 
 /// A setting of any type.
 pub(super) trait Describe: Sync {
-    /// What there is to say about it.
+    /// The setting's description.
     fn describe(&self) -> Description;
 }
 
@@ -104,19 +104,19 @@ settings! {
         PORT: Whole<u16> = "8000", Whole::from(0).to(65_535),
             "The port to listen on; 0 lets the system choose one.";
         OPS_PORT: Or<Whole<u16>> = "", Or::unset(Whole::from(0).to(65_535)),
-            "A second port, for /health, /ready and /metrics alone, which clients cannot use up; unset, none.";
+            "A second port for /health, /ready and /metrics alone, which clients cannot exhaust; unset, none.";
         METRICS_PORT: Or<Whole<u16>> = "", Or::unset(Whole::from(0).to(65_535)),
-            "A port for /metrics alone, which the service's own then does not have; unset, none.";
+            "A port for /metrics alone, which the service's own port then lacks; unset, none.";
         MAX_CONNECTIONS: Whole<usize> = "10000", Whole::from(1).to(1_000_000),
-            "The most connections open at one time; idle ones make room, then further clients are answered 503.";
+            "The most open connections; beyond it idle ones are closed, then further clients get 503.";
         MAX_CONNECTIONS_PER_ADDRESS: Or<Whole<usize>> = "", Or::unset(Whole::from(1).to(1_000_000)),
-            "The most of them from one address; unset, all: a load balancer has one address for all its clients.";
+            "The most connections from one address; unset, no limit, as behind a load balancer.";
         HTTP_MAX_BYTES: Or<Size<usize>> = "", Or::unset(Size::from(4 * MIB).to(1024 * GIB)),
-            "The most memory of requests and answers; unset, a fifth of the container's, or 256MiB.";
+            "The most memory of requests and answers; unset, a fifth of the container's limit, or 256MiB.";
         MAX_BODY_BYTES: Size<usize> = "64KiB", Size::from(KIB).to(64 * MIB),
-            "The largest body of a request; a larger one is answered 413.";
+            "The largest body of a request; a larger one gets 413.";
         MAX_DEPTH: Whole<usize> = "64", Whole::from(1).to(record::MAX_DEPTH as u64),
-            "The deepest nesting of JSON in a body; a deeper one is answered 400.";
+            "The deepest nesting of JSON in a body; a deeper one gets 400.";
         HEADER_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(10)),
             "How long a client may take to send the head of a request.";
         BODY_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(10)),
@@ -124,50 +124,50 @@ settings! {
         REQUEST_TIMEOUT: Durations = "35s", Durations::from(ms(100)).to(minutes(10)),
             "How long an answer may take to begin; longer than PRODUCE_TIMEOUT.";
         ALLOWED_HOSTS: Or<HostNames> = "", Or::unset(HostNames),
-            "Hosts that requests may be for; unset, any, but localhost alone where HOST is a loopback address.";
+            "Hosts that requests may be for; unset, any, or localhost alone where HOST is a loopback address.";
         TRUSTED_ORIGINS: Or<TrustedOrigins> = "", Or::unset(TrustedOrigins),
-            "Origins whose pages may write here beside the service's own.";
+            "Origins whose pages may write here, beside the service's own origin.";
         CORS_ORIGINS: Or<Origins> = "", Or::unset(Origins),
-            "The sites whose pages may ask the service; unset, none.";
+            "The origins whose pages may call the service (CORS); unset, none.";
         CORS_HEADERS: Or<HeaderNames> = "", Or::unset(HeaderNames),
-            "Headers that such pages may send beside those that the service reads.";
+            "Request headers that such pages may send, beside those that the service reads.";
         CORS_CREDENTIALS: OneOf<bool> = "no", OneOf(&[("no", false), ("yes", true)]),
-            "Whether browsers send cookies and certificates along with what such pages ask.";
+            "Whether browsers send cookies and client certificates with such calls.";
         TRUSTED_PROXIES: Or<Networks> = "", Or::unset(Networks),
-            "Proxies whose X-Forwarded-For says in the access log who the client is.";
+            "Proxies whose X-Forwarded-For is believed for the client address in the access log.";
         ACCESS_LOG: OneOf<AccessLog> = "off",
             OneOf(&[("off", AccessLog::Off), ("errors", AccessLog::Errors), ("all", AccessLog::All)]),
-            "Which answers are logged; of errors alone, at most ten a second.";
+            "The answers that are logged; errors means at most ten a second.";
         EVENT_TYPES: EventTypes = "LOGIN,LOGOUT,PRODUCT_VIEW", EventTypes,
-            "What POST /events/generate takes as eventType; other routes and the consumer take any.";
+            "The event types that POST /events/generate takes; other routes and the consumer take any.";
     }
     "Access" {
         AUTH: AuthMethods = "none", AuthMethods,
-            "How clients prove who they are; none takes everybody.";
+            "The ways in which clients authenticate; with none, everybody is let in.";
         API_KEYS_FILE: Or<File> = "", Or::unset(File),
-            "The file of API keys that highwater keys add writes; read again when it changes.";
+            "The file of API keys, which highwater keys writes; it is read again when it changes.";
         JWT_ISSUER: Or<HttpUrl> = "", Or::unset(HttpUrl),
-            "Whose tokens are taken: their iss; where JWT_JWKS is unset, OIDC discovery finds its keys there.";
+            "The issuer of tokens (iss); without JWT_JWKS, OIDC discovery finds its keys.";
         JWT_JWKS: Or<Jwks> = "", Or::unset(Jwks),
-            "Where the issuer's keys are, in place of discovery; a file is read again when it changes.";
+            "The issuer's keys, instead of discovery; a file is read again when it changes.";
         JWT_AUDIENCE: Or<EventTypes> = "", Or::unset(EventTypes),
-            "Whom tokens must be for: one of these must be in their aud.";
+            "The audiences (aud) of which a token must have one.";
         JWT_LEEWAY: Durations = "30s", Durations::from(ms(0)).to(minutes(10)),
-            "How far the issuer's clock may be from this one.";
+            "The difference that is allowed between the issuer's clock and this one.";
         JWT_CA: Or<File> = "", Or::unset(File),
             "The authorities to trust for the issuer's certificate, in PEM; unset, those of the system.";
         LIMIT_CLIENT: Or<RatesASecond> = "", Or::unset(RatesASecond),
-            "How much each key or subject may send to this instance a second; unset, any.";
+            "The most that each key or subject may send to this instance a second; unset, no limit.";
         LIMIT_USER: Or<RatesASecond> = "", Or::unset(RatesASecond),
-            "How much may be sent to this instance a second for each userId; unset, any.";
+            "The most that may be sent to this instance a second for each userId; unset, no limit.";
         LIMIT_TOTAL: Or<RatesASecond> = "", Or::unset(RatesASecond),
-            "How much all together may send to this instance a second; unset, any.";
+            "The most that all clients together may send to this instance a second; unset, no limit.";
     }
     "Kafka" {
         KAFKA_BROKERS: Or<Brokers> = "", Or::unset(Brokers),
-            "Where to find Kafka; unset, an embedded broker is started that keeps nothing (not for orders).";
+            "The addresses of Kafka; unset, an embedded broker starts, which keeps nothing (not for orders).";
         EMBEDDED: OneOf<bool> = "no", OneOf(&[("no", false), ("yes", true)]),
-            "Whether an embedded broker is meant where other KAFKA_ variables are set without KAFKA_BROKERS.";
+            "Confirms the embedded broker where other KAFKA_ variables are set without KAFKA_BROKERS.";
         KAFKA_CLIENT_ID: Text = "highwater", Text { longest: 249 },
             "The name that brokers see in their logs and quotas.";
         KAFKA_SECURITY_PROTOCOL: OneOf<Protocol> = "PLAINTEXT",
@@ -177,20 +177,20 @@ settings! {
                 ("SASL_PLAINTEXT", Protocol { tls: false, sasl: true }),
                 ("SASL_SSL", Protocol { tls: true, sasl: true }),
             ]),
-            "How brokers are spoken to: as their listener is set up.";
+            "The security protocol of the brokers' listener.";
         KAFKA_SASL_MECHANISM: Or<OneOf<SaslMechanism>> = "",
             Or::unset(OneOf(&[
                 ("PLAIN", SaslMechanism::Plain),
                 ("SCRAM-SHA-256", SaslMechanism::ScramSha256),
                 ("SCRAM-SHA-512", SaslMechanism::ScramSha512),
             ])),
-            "How the password is proved, with SASL_PLAINTEXT or SASL_SSL.";
+            "The SASL mechanism, with SASL_PLAINTEXT or SASL_SSL.";
         KAFKA_SASL_USERNAME: Or<Text> = "", Or::unset(Text { longest: 1_000 }),
-            "The user that brokers know this service by.";
+            "The SASL user of this service.";
         KAFKA_SASL_PASSWORD: Or<Password> = "", Or::unset(Password),
             "That user's password.";
         KAFKA_SASL_PASSWORD_FILE: Or<File> = "", Or::unset(File),
-            "Where the password is read from, in place of KAFKA_SASL_PASSWORD.";
+            "A file with the password, instead of KAFKA_SASL_PASSWORD.";
         KAFKA_SSL_CA: Or<File> = "", Or::unset(File),
             "The authorities to trust, in PEM; unset, those of the system.";
         KAFKA_SSL_CERTIFICATE: Or<File> = "", Or::unset(File),
@@ -198,33 +198,33 @@ settings! {
         KAFKA_SSL_KEY: Or<File> = "", Or::unset(File),
             "The key of KAFKA_SSL_CERTIFICATE, in PEM, not encrypted.";
         KAFKA_CONNECT_TIMEOUT: Durations = "1s", Durations::from(ms(10)).to(minutes(1)),
-            "How long a connection to a broker may take to be made.";
+            "How long connecting to a broker may take.";
         KAFKA_REQUEST_TIMEOUT: Durations = "5s", Durations::from(ms(100)).to(minutes(5)),
-            "How long any one call to a broker may take.";
+            "How long one request to a broker may take.";
         KAFKA_TOPIC: TopicName = "user-activity-events", TopicName,
-            "The topic that events go to and come from; created when missing.";
+            "The topic of the events; created when missing.";
         KAFKA_DEAD_LETTER_TOPIC: Or<TopicName> = "", Or::unset(TopicName),
-            "The topic for records that can never be processed; unset, KAFKA_TOPIC with .dlq after it.";
+            "The topic of records that cannot be processed; unset, KAFKA_TOPIC with the suffix .dlq.";
         KAFKA_TOPIC_PARTITIONS: Whole<i32> = "3", Whole::from(1).to(10_000),
-            "The partitions of a topic that is created.";
+            "The number of partitions of a created topic.";
         KAFKA_TOPIC_REPLICATION_FACTOR: Or<Whole<i16>> = "", Or::unset(Whole::from(1).to(100)),
-            "The copies of a topic that is created; unset, three, or as many as there are brokers.";
+            "The replication factor of a created topic; unset, three, or the number of brokers if that is lower.";
         KAFKA_TOPIC_RETENTION: Or<Durations> = "7d", Or::word("none", Durations::from(minutes(1)).to(days(3_650))),
-            "How long a topic that is created keeps records; none is for ever.";
+            "How long a created topic keeps records; none means for ever.";
         KAFKA_TOPIC_MAX_MESSAGE_BYTES: Size<i32> = "1048588", Size::from(KIB).to(GIB),
-            "The largest batch that a topic that is created takes.";
+            "The largest record batch that a created topic takes.";
     }
     "Producer" {
         PRODUCE_TIMEOUT: Durations = "5s", Durations::from(ms(100)).to(minutes(5)),
             "How long an event may take to be acknowledged, retries included.";
         PRODUCE_QUEUE_EVENTS: Whole<usize> = "10000", Whole::from(1).to(10_000_000),
-            "The most events that wait for Kafka; a further one is answered 503.";
+            "The most events that wait for Kafka; further ones get 503.";
         PRODUCE_QUEUE_BYTES: Size<usize> = "64MiB", Size::from(64 * KIB).to(16 * GIB),
             "The most bytes that wait for Kafka; at least MAX_BODY_BYTES.";
         BATCH_MAX_BYTES: Size<usize> = "512KiB", Size::from(KIB).to(GIB),
-            "The largest batch that is sent; at most KAFKA_TOPIC_MAX_MESSAGE_BYTES.";
+            "The largest batch of the producer; at most KAFKA_TOPIC_MAX_MESSAGE_BYTES.";
         BREAKER_AFTER: Durations = "3s", Durations::from(ms(100)).to(minutes(5)),
-            "A broker that answers nothing for so long gets no events until it does; they are answered 503.";
+            "A broker that does not answer for this long gets no events until it answers again; events get 503.";
     }
     "Consumer" {
         KAFKA_GROUP_ID: Text = "user-activity-consumer-group", Text { longest: 249 },
@@ -235,26 +235,26 @@ settings! {
                 ("consumer", GroupProtocol::Consumer),
                 ("auto", GroupProtocol::Auto),
             ]),
-            "How the group is spoken to: consumer is KIP-848's (Kafka 4.0), auto is that where it can be.";
+            "The group protocol; consumer is that of KIP-848 (Kafka 4.0), auto uses it where the brokers have it.";
         KAFKA_PARTITION_ASSIGNMENT_STRATEGY: Assignors = "cooperative-sticky", Assignors,
-            "How the classic protocol shares partitions; range goes with clients that know no other.";
+            "The assignors of the classic protocol; range suits clients that know no other.";
         KAFKA_GROUP_INSTANCE_ID: Or<InstanceId> = "", Or::unset(InstanceId { longest: 249 }),
-            "A name of this instance alone: a restart within the session moves no partition.";
+            "The unique name of this instance; a restart within the session then moves no partition.";
         GROUP_ON_STOP: OneOf<bool> = "auto", OneOf(&[("auto", false), ("leave", true)]),
-            "Whether a stop leaves the group although there is a KAFKA_GROUP_INSTANCE_ID; auto is not to.";
+            "Whether a stopping instance leaves the group; auto, not with a KAFKA_GROUP_INSTANCE_ID.";
         KAFKA_SESSION_TIMEOUT: Durations = "10s", Durations::from(ms(1_000)).to(minutes(30)),
-            "An instance that the group has not heard of for so long loses its partitions.";
+            "An instance without a heartbeat for this long loses its partitions.";
         KAFKA_HEARTBEAT_INTERVAL: Durations = "3s", Durations::from(ms(100)).to(minutes(10)),
-            "How often the group hears of an instance; at most a third of KAFKA_SESSION_TIMEOUT.";
+            "How often an instance sends a heartbeat; at most a third of KAFKA_SESSION_TIMEOUT.";
         KAFKA_REBALANCE_TIMEOUT: Durations = "60s", Durations::from(ms(1_000)).to(minutes(60)),
             "How long instances may take to drain and join again; at least twice KAFKA_SESSION_TIMEOUT.";
         MAX_PROCESSING: Durations = "5m", Durations::from(ms(100)).to(days(1)),
-            "An instance that is at one batch for longer leaves the group until it is done.";
+            "An instance that takes longer for one batch leaves the group until it is done.";
         COMMIT_INTERVAL: Durations = "1s", Durations::from(ms(10)).to(minutes(10)),
             "How often offsets are committed.";
         OFFSET_RESET: OneOf<OffsetReset> = "earliest",
             OneOf(&[("earliest", OffsetReset::Earliest), ("latest", OffsetReset::Latest)]),
-            "Where to start without a committed offset, or with one that the log no longer has.";
+            "Where to start without a committed offset, or where the log no longer has it.";
         METADATA_MAX_AGE: Durations = "30s", Durations::from(ms(100)).to(minutes(60)),
             "How often to look for new partitions.";
         FETCH_MAX_BYTES: Size<i32> = "1MiB", Size::from(KIB).to(GIB),
@@ -262,83 +262,83 @@ settings! {
     }
     "Dead letters" {
         ADMIN_TOKEN: Or<Token> = "", Or::unset(Token),
-            "Who bears it sees dead letters, sends them back, and sees addresses in /health; unset, nobody does.";
+            "The token for dead letters, and for the addresses in /health; unset, neither is accessible.";
         ADMIN_TOKEN_FILE: Or<File> = "", Or::unset(File),
-            "Where the token is read from, in place of ADMIN_TOKEN.";
+            "A file with the token, instead of ADMIN_TOKEN.";
         REDRIVE_MAX: Whole<u32> = "3", Whole::from(0).to(1_000),
-            "How often a record is sent back from the dead letters; then it stays there.";
+            "How often a record is sent back from the dead letters before it stays there.";
     }
     "Store" {
         STORE_MAX_EVENTS: Whole<u64> = "1000000", Whole::from(1).to(1_000_000_000),
-            "The most events in memory, shared out among the partitions; the oldest leave first.";
+            "The most events in memory, divided among the partitions; the oldest leave first.";
         STORE_MAX_BYTES: Size<u64> = "640MiB", Size::from(MIB).to(1024 * GIB),
-            "The most memory that events take, shared out in the same way.";
+            "The most memory of the events, divided in the same way.";
     }
     "Users and orders" {
         USERS_PORT: Whole<u16> = "5001", Whole::from(0).to(65_535),
-            "The port that the user service listens on, in place of PORT.";
+            "The port of the user service, instead of PORT.";
         ORDERS_PORT: Whole<u16> = "5002", Whole::from(0).to(65_535),
-            "The port that the order service listens on, in place of PORT.";
+            "The port of the order service, instead of PORT.";
         USER_EVENTS_TOPIC: TopicName = "user-events", TopicName,
-            "The topic that users are kept in; created when missing, never compacted, kept without limit.";
+            "The topic of users; created when missing, not compacted, kept without limit.";
         ORDER_EVENTS_TOPIC: TopicName = "order-events", TopicName,
-            "The topic that orders are kept in; created when missing, never compacted, kept without limit.";
+            "The topic of orders; created when missing, not compacted, kept without limit.";
         STATE_PARTITIONS: Whole<i32> = "3", Whole::from(1).to(1_000),
-            "The partitions of these topics: fixed once they have records, and the same in all instances.";
+            "The partitions of these topics; the same in all instances, and not changed once they have records.";
         STATE_MAX_BYTES: Size<usize> = "512MiB", Size::from(MIB).to(1024 * GIB),
-            "About what users and orders may take in memory; beyond it nothing new is taken, and answered 503.";
+            "The approximate memory of users and orders; beyond it new ones get 503.";
         ORDERS_GROUP_ID: Text = "order-service-group", Text { longest: 249 },
-            "The consumer group of the order service, in place of KAFKA_GROUP_ID.";
+            "The consumer group of the order service, instead of KAFKA_GROUP_ID.";
     }
     "Event log" {
         EVENTLOG_PORT: Whole<u16> = "5003", Whole::from(0).to(65_535),
-            "The port that the event log listens on, in place of PORT.";
+            "The port of the event log, instead of PORT.";
         EVENTLOG_MAX_BODY_BYTES: Size<usize> = "1MiB", Size::from(KIB).to(6 * MIB),
-            "The largest body that the event log takes, in place of MAX_BODY_BYTES.";
+            "The largest body of a request to the event log, instead of MAX_BODY_BYTES.";
         EVENTLOG_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(5)),
-            "How long a request may ask both databases, retries included.";
+            "How long a request may take in both databases, retries included.";
         EVENTLOG_CORS_ORIGINS: Or<Origins> = "", Or::unset(Origins),
-            "The sites whose pages may ask the event log, in place of CORS_ORIGINS.";
+            "The origins whose pages may call the event log, instead of CORS_ORIGINS.";
         SQLSERVER_HOST: Text = "localhost", Text { longest: 253 },
-            "Where SQL Server is, which keeps the metadata.";
+            "The host of SQL Server, which keeps the metadata.";
         SQLSERVER_PORT: Whole<u16> = "1433", Whole::from(1).to(65_535),
             "The port of SQL Server.";
         SQLSERVER_DATABASE: Text = "eventlog", Text { longest: 128 },
             "The database; migrate creates it when it is missing.";
         SQLSERVER_USERNAME: Or<Text> = "", Or::unset(Text { longest: 128 }),
-            "The login of SQL Server; the event log does not start without.";
+            "The login of SQL Server; required by the event log.";
         SQLSERVER_PASSWORD: Or<Password> = "", Or::unset(Password),
             "That login's password.";
         SQLSERVER_PASSWORD_FILE: Or<File> = "", Or::unset(File),
-            "Where the password is read from, in place of SQLSERVER_PASSWORD.";
+            "A file with the password, instead of SQLSERVER_PASSWORD.";
         SQLSERVER_CA: Or<File> = "", Or::unset(File),
-            "An authority to trust beside those of the system, in PEM.";
+            "A certificate authority to trust beside those of the system, in PEM.";
         SQLSERVER_TRUST_CERTIFICATE: OneOf<bool> = "no", OneOf(&[("no", false), ("yes", true)]),
-            "Whether any certificate will do: for servers that signed their own.";
+            "Whether any certificate is accepted, for servers with self-signed ones.";
         SQLSERVER_CONNECTIONS: Whole<usize> = "8", Whole::from(1).to(1_000),
             "The most connections to SQL Server; a Lambda function's instance needs one.";
         SQLSERVER_CONNECT_TIMEOUT: Durations = "3s", Durations::from(ms(10)).to(minutes(1)),
-            "How long a connection to SQL Server may take to be made, login included.";
+            "How long connecting to SQL Server may take, login included.";
         DYNAMODB_TABLE: Text = "eventlog-details", Text { longest: 255 },
-            "The table of DynamoDB that keeps the details.";
+            "The DynamoDB table, which keeps the details.";
         AWS_ENDPOINT_URL_DYNAMODB: Or<Endpoint> = "", Or::unset(Endpoint),
-            "Where DynamoDB is, such as DynamoDB Local; unset, the region's own.";
+            "The endpoint of DynamoDB, such as DynamoDB Local; unset, the region's own.";
         AWS_REGION: Text = "us-east-1", Text { longest: 64 },
             "The region of DynamoDB.";
         AWS_ACCESS_KEY_ID: Or<Text> = "", Or::unset(Text { longest: 128 }),
-            "The key that requests to DynamoDB are signed with; DynamoDB Local takes any.";
+            "The access key for DynamoDB; DynamoDB Local takes any.";
         AWS_SECRET_ACCESS_KEY: Or<Password> = "", Or::unset(Password),
             "The secret of AWS_ACCESS_KEY_ID.";
         AWS_SESSION_TOKEN: Or<Password> = "", Or::unset(Password),
-            "What belongs to a key that is valid for a while.";
+            "The session token of a temporary access key.";
     }
     "Process" {
         RUST_LOG: Directives = "info,rskafka=warn,tracing=warn,tiberius=off,lambda_runtime=warn", Directives,
-            "What is logged, as env_logger reads it; debug alone adds all that the libraries say.";
+            "The log filter, as env_logger reads it; debug alone includes the libraries' debug lines.";
         LOG_FORMAT: Or<OneOf<Format>> = "", Or::unset(OneOf(&[("text", Format::Text), ("json", Format::Json)])),
-            "How a log line is written; unset, text on a terminal and json elsewhere.";
+            "The format of log lines; unset, text on a terminal and json elsewhere.";
         DRAIN_DELAY: Durations = "0s", Durations::from(ms(0)).to(minutes(5)),
-            "How long, once it is to stop, /ready is 503 and all else served; at most half of SHUTDOWN_TIMEOUT.";
+            "How long a stopping service still serves while /ready is 503; at most half of SHUTDOWN_TIMEOUT.";
         SHUTDOWN_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(10)),
             "How long a graceful stop may take, DRAIN_DELAY included; then the process exits with code 1.";
     }

@@ -1,4 +1,4 @@
-//! Asking a service, and what its answers must be.
+//! Requests to a service, and checks of its answers.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,12 +9,12 @@ use highwater_web::http::{
 };
 use serde_json::Value;
 
-/// How long an answer may take: longer than a `?wait=` of ours, and than the default PRODUCE_TIMEOUT.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How much of an answer that is wrong is shown, in characters.
+/// How long an answer may take: longer than the `?wait=` of the checks and the default PRODUCE_TIMEOUT.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// How much of a wrong answer is shown, in characters.
 const SHOWN: usize = 300;
 
-/// A service that is asked over HTTP.
+/// A service under test, reached over HTTP.
 pub(super) struct Service {
     address: SocketAddr,
 }
@@ -28,22 +28,22 @@ impl Service {
         self.address
     }
 
-    /// The answer, whatever it says.
+    /// Sends a request and returns the answer, whatever its status.
     pub(super) async fn ask(&self, request: &Request) -> anyhow::Result<Answer> {
-        let asked = ask(self.address, request, PATIENCE).await;
+        let asked = ask(self.address, request, TIMEOUT).await;
         asked.with_context(|| {
-            format!("nobody answers at {}: is the service running, with this HOST and PORT?", self.address)
+            format!("no answer at {}: is the service running, with this HOST and PORT?", self.address)
         })
     }
 
-    /// The answer, which must have that status.
+    /// Sends a request, whose answer must have this status.
     pub(super) async fn answers(&self, status: u16, request: &Request) -> anyhow::Result<Answer> {
         let answer = self.ask(request).await?;
         ensure!(answer.status == status, "{status} expected, but the answer is {}", shown(&answer));
         Ok(answer)
     }
 
-    /// The JSON of a GET, which must succeed.
+    /// The JSON of a GET, which must be 200.
     pub(super) async fn read(&self, path: &str) -> anyhow::Result<Value> {
         let answer = self.answers(200, &Request::get(path)).await?;
         match answer.json() {
@@ -52,7 +52,7 @@ impl Service {
         }
     }
 
-    /// A request is refused with a problem of that status (RFC 9457), about that field where one is named.
+    /// Sends a request that must be refused with a problem of this status (RFC 9457), about this field if one is given.
     pub(super) async fn refuses(
         &self,
         request: &Request,
@@ -83,12 +83,12 @@ impl Service {
     }
 }
 
-/// The text of a JSON string; empty where it is none.
+/// The text of a JSON string; empty for another value.
 pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// An answer on one line, for the report.
+/// An answer as one line of the report.
 pub(super) fn shown(answer: &Answer) -> String {
     let body = answer.text();
     let beginning: String = body.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();

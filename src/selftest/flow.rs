@@ -1,9 +1,8 @@
-//! The whole way of an event, on the second service: in over REST and past it, through Kafka, out again.
+//! Checks of the second service: events in over REST and past it, through Kafka, and out again.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use highwater_kafka::dead_letter;
 use highwater_web::{http::client::Request, shutdown::Shutdown};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -16,19 +15,19 @@ use super::{
 };
 use crate::config::Config;
 
-/// How long the second service may take to have its topics and its partitions, or a dead letter to arrive.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Values that are no event, and what they lack.
+/// How long the second service may take to get its partitions, or a dead letter to arrive.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// Values that are not events, with descriptions.
 const MALFORMED: [(&str, Option<&str>); 3] = [
     ("text", Some("no event")),
     ("an object without an eventId", Some("{\"userId\":\"a\"}")),
     ("no value", None),
 ];
 
-/// Starts a second service, checks it and deletes what it made, also where a stop is requested meanwhile.
+/// Starts a second service, checks it, and deletes its topics and groups, also after a shutdown.
 pub(super) async fn check(config: Config, name: &str, shutdown: &Shutdown, report: &mut Report<'_>) {
     let types = config.activity.event_types.clone();
-    let mut second = match Second::start(config, name).await {
+    let second = match Second::start(config, name).await {
         Ok(second) => second,
         Err(error) => {
             report.check("it starts", Err(error));
@@ -36,7 +35,7 @@ pub(super) async fn check(config: Config, name: &str, shutdown: &Shutdown, repor
         }
     };
     tokio::select! {
-        () = story(&mut second, name, &types, report) => {}
+        () = story(&second, name, &types, report) => {}
         () = shutdown.requested() => {
             report.check("it runs to its end", Err(anyhow::anyhow!("it was stopped")));
         }
@@ -44,13 +43,13 @@ pub(super) async fn check(config: Config, name: &str, shutdown: &Shutdown, repor
     report.check("it stops, and its topics and groups are deleted", second.end().await);
 }
 
-async fn story(second: &mut Second, name: &str, types: &[String], report: &mut Report<'_>) {
+async fn story(second: &Second, name: &str, types: &[String], report: &mut Report<'_>) {
     if !report.check("its topics are made and its partitions assigned", ready(&second.service).await) {
-        return; // nothing else can work
+        return; // no other check would pass
     }
     let mut ids = BTreeSet::new();
     for (number, event_type) in types.iter().enumerate() {
-        // A user each, so that more than one partition has work.
+        // Each event has its own user, so that more than one partition has work.
         let event =
             json!({"userId": format!("{name}-{number}"), "eventType": event_type, "payload": {"score": 1.0}});
         let stored = goes_through(&second.service, "/events/generate", 201, &event).await;
@@ -70,36 +69,37 @@ async fn story(second: &mut Second, name: &str, types: &[String], report: &mut R
     for (what, value) in MALFORMED {
         report.check(&format!("a record that is no event: {what}"), second.write(name, value).await);
     }
-    // One user has one partition: what comes last there is processed last.
+    // The records of one user are in one partition, so this event is processed after the others.
     let last = json!({"userId": name, "eventType": types.first(), "payload": {"score": 1.0}});
     let stored = goes_through(&second.service, "/events/generate", 201, &last).await;
     report.check("an event behind them is processed", note(stored, &mut ids));
-    report.check("the malformed ones are in the dead letter topic, with why", buried(second, name).await);
+    report
+        .check("the malformed ones are in the dead letter topic, with why", dead_letters(second, name).await);
     report.check("GET /events/processed: each event once", processed(&second.service, &ids).await);
     report.check("the same in pages", pages(&second.service, &ids).await);
     report.check("by user and by type", selected(&second.service, name, &twin).await);
     report.check(
         "GET /health: the copies were seen, and nothing is behind",
-        settled(&second.service, &ids).await,
+        caught_up(&second.service, &ids).await,
     );
 }
 
-/// Waits until it is ready; what keeps it from that is its own word.
+/// Waits until the service is ready. The error is the reason that the service gives.
 async fn ready(service: &Service) -> anyhow::Result<()> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     loop {
         let answer = service.ask(&Request::get("/ready")).await?;
         if answer.status == 200 {
             return Ok(());
         }
         if Instant::now() > end {
-            bail!("not within {PATIENCE:?}: {}", text(&answer.json()["detail"]));
+            bail!("not within {TIMEOUT:?}: {}", text(&answer.json()["detail"]));
         }
         sleep(Duration::from_millis(50)).await;
     }
 }
 
-/// Posts an event, and waits until it can be read: its id.
+/// Posts an event, and waits until it can be read. Returns its id.
 async fn goes_through(service: &Service, route: &str, status: u16, event: &Value) -> anyhow::Result<String> {
     let taken = service.answers(status, &Request::post(route, event.to_string())).await?;
     let body = taken.json();
@@ -113,7 +113,7 @@ async fn goes_through(service: &Service, route: &str, status: u16, event: &Value
     for field in ["userId", "eventType"] {
         ensure!(stored[field] == event[field], "{field} is another: {}", shown(&found));
     }
-    // As text, since 1.0 must stay 1.0.
+    // Compared as text, since 1.0 must stay 1.0.
     ensure!(
         found.text().contains("\"payload\":{\"score\":1.0}"),
         "the payload is another: {}",
@@ -123,7 +123,7 @@ async fn goes_through(service: &Service, route: &str, status: u16, event: &Value
     Ok(id.to_owned())
 }
 
-/// Keeps the id of an event that went through.
+/// Remembers the id of a stored event.
 fn note(stored: anyhow::Result<String>, ids: &mut BTreeSet<String>) -> anyhow::Result<()> {
     ids.insert(stored?);
     Ok(())
@@ -134,24 +134,29 @@ async fn twice(second: &Second, key: &str, value: &str) -> anyhow::Result<()> {
     second.write(key, Some(value)).await
 }
 
-async fn buried(second: &mut Second, name: &str) -> anyhow::Result<()> {
-    for (what, value) in MALFORMED {
-        let letter =
-            second.dead_letter(PATIENCE).await.with_context(|| format!("{what}: not within {PATIENCE:?}"))?;
-        let letter = letter.context("the dead letters are not read any more")?;
-        // Those of one user come in the order of their records.
-        ensure!(letter.value.as_deref() == value.map(str::as_bytes), "{what}: {:?} came", letter.value);
-        let header = |wanted: &str| {
-            let header = letter.headers.iter().find(|(name, _)| name == wanted);
-            header.and_then(|(_, value)| value.as_deref()).unwrap_or_default()
-        };
-        ensure!(!header(dead_letter::ERROR).is_empty(), "{what}: it does not say why");
-        ensure!(header(dead_letter::TOPIC) == name.as_bytes(), "{what}: it does not say from where");
+async fn dead_letters(second: &Second, name: &str) -> anyhow::Result<()> {
+    let end = Instant::now() + TIMEOUT;
+    let listed = loop {
+        let listed = second.service.answers(200, &second.dead_letters()).await?.json();
+        if listed["count"].as_u64() >= Some(MALFORMED.len() as u64) {
+            break listed;
+        }
+        ensure!(Instant::now() < end, "not within {TIMEOUT:?}: {listed}");
+        sleep(Duration::from_millis(50)).await;
+    };
+    ensure!(listed["count"] == MALFORMED.len(), "{} dead letters expected: {listed}", MALFORMED.len());
+    // The dead letters of one user are in the order of their records; the newest is listed first.
+    let oldest_first = listed["deadLetters"].as_array().into_iter().flatten().rev();
+    for ((what, value), dead_letter) in MALFORMED.iter().zip(oldest_first) {
+        let found = dead_letter["value"]["text"].as_str();
+        ensure!(found == *value, "{what}: another value in {dead_letter}");
+        ensure!(!text(&dead_letter["reason"]).is_empty(), "{what}: no reason in {dead_letter}");
+        ensure!(dead_letter["source"]["topic"] == name, "{what}: another topic in {dead_letter}");
     }
     Ok(())
 }
 
-/// The ids of events, of which none may be there twice.
+/// The ids of these events, none of which may occur twice.
 fn unique<'a>(events: impl IntoIterator<Item = &'a Value>) -> anyhow::Result<BTreeSet<String>> {
     let mut ids = BTreeSet::new();
     for event in events {
@@ -189,7 +194,7 @@ async fn pages(service: &Service, ids: &BTreeSet<String>) -> anyhow::Result<()> 
 async fn selected(service: &Service, name: &str, twin: &Value) -> anyhow::Result<()> {
     let of_user = service.read(&format!("/api/events/user/{name}")).await?;
     let events = of_user["events"].as_array().context("no events")?;
-    // One by /api/events, the twin and the last.
+    // One event of /api/events, the repeated one and the last one.
     ensure!(of_user["count"] == 3 && events.len() == 3, "3 events of the user expected: {of_user}");
     ensure!(events.iter().all(|event| event["userId"] == name), "of another user: {of_user}");
     ensure!(
@@ -199,7 +204,7 @@ async fn selected(service: &Service, name: &str, twin: &Value) -> anyhow::Result
                 && event["timestamp"] == "2025-01-01T00:00:00.000Z"),
         "no event with the id and time that were posted: {of_user}"
     );
-    // Its name is a type, too, and types compare without case.
+    // The name serves as a type as well, and types are compared without case.
     let of_type = service.read(&format!("/api/events/type/{}", name.to_uppercase())).await?;
     ensure!(of_type["count"] == 1, "1 event of type {name} expected: {of_type}");
     let before = service.read(&format!("/events/processed?userId={name}&to=2025-01-02T00:00:00Z")).await?;
@@ -210,9 +215,9 @@ async fn selected(service: &Service, name: &str, twin: &Value) -> anyhow::Result
     Ok(())
 }
 
-/// Four copies were offered, and the next offset of every partition is its end, now or soon.
-async fn settled(service: &Service, ids: &BTreeSet<String>) -> anyhow::Result<()> {
-    let end = Instant::now() + PATIENCE;
+/// Waits until the store has seen the four repeats and each partition is processed to its end.
+async fn caught_up(service: &Service, ids: &BTreeSet<String>) -> anyhow::Result<()> {
+    let end = Instant::now() + TIMEOUT;
     loop {
         let health = service.read("/health").await?;
         let store = &health["store"];
@@ -223,7 +228,7 @@ async fn settled(service: &Service, ids: &BTreeSet<String>) -> anyhow::Result<()
         if store["duplicates"].as_i64() >= Some(4) && partitions.iter().all(done) {
             return Ok(());
         }
-        ensure!(Instant::now() < end, "not within {PATIENCE:?}: {health}");
+        ensure!(Instant::now() < end, "not within {TIMEOUT:?}: {health}");
         sleep(Duration::from_millis(50)).await;
     }
 }

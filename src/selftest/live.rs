@@ -1,4 +1,4 @@
-//! The running service: how it is, what it refuses, what it lists. Nothing here is stored.
+//! Checks of the running service: health, bad requests, listings. Nothing of it is stored.
 
 use anyhow::ensure;
 use highwater_web::http::{NDJSON, client::Request};
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::config::Config;
 
-/// Checks the service that runs with these settings. No user of it is called `user`, before and after.
+/// Checks the service that runs with these settings. It has no user called `user`, before and after.
 pub(super) async fn check(service: &Service, config: &Config, user: &str, report: &mut Report<'_>) {
-    if !report.check("GET /health: it lives", is_up(service).await) {
-        return; // and nothing else can be asked
+    if !report.check("GET /health: it is up", is_up(service).await) {
+        return; // no other request would succeed
     }
     report.check("GET /ready: it takes traffic", service.read("/ready").await.map(drop));
     report.check("HEAD and OPTIONS beside GET", beside_get(service).await);
@@ -100,7 +100,7 @@ async fn has_nothing_of(service: &Service, user: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A POST that must be refused.
+/// A POST that must be refused, and its status.
 struct Refused {
     what: &'static str,
     request: Request,
@@ -112,7 +112,7 @@ fn refused_events(route: &'static str, config: &Config, user: &str) -> Vec<Refus
     let generates = route == "/events/generate";
     let payload = if generates { "payload" } else { "metadata" };
     let good = json!({"userId": user, "eventType": config.activity.event_types.first(), payload: {}});
-    // A good event but for one field.
+    // A valid event but for one field.
     let but = |what: &'static str, field: &'static str, value: Value| {
         let mut event = good.clone();
         event[field] = value;

@@ -1,8 +1,8 @@
-//! The service tries itself, for an image that has nothing but this program.
+//! The command `selftest`: a test of a running service over HTTP, for an image that contains no other program.
 //!
-//! The running service is asked only what leaves no trace: how it is, what it refuses, what it lists. Whatever
-//! writes goes through a second service of the same code and settings inside this process, with topics and
-//! groups of its own that are deleted afterwards.
+//! It asks the running service only what leaves no trace: its health, bad requests, listings. For everything that writes,
+//! it starts a second service of the same code and settings inside this process. That one has topics and groups of its
+//! own, which are deleted afterwards.
 
 mod checks;
 mod flow;
@@ -19,10 +19,10 @@ use crate::config::Config;
 use checks::Service;
 use report::Report;
 
-/// Tries the service that runs with these settings and then a second one; a line a check on `out`. Whether
-/// all of it went well. When a stop is requested it ends early, and what it made is deleted all the same.
+/// Tests the service that runs with these settings, and then a second one. Each check is a line on `out`. Returns whether
+/// all of them passed. A shutdown ends it early; its topics and groups are deleted all the same.
 pub async fn run(config: Config, shutdown: &Shutdown, out: &mut (dyn Write + Send)) -> bool {
-    // Nobody else's users and topics begin so.
+    // A prefix that no other user or topic has.
     let name = format!("highwater-selftest-{}", Uuid::new_v4().simple());
     let mut report = Report::new(out);
     let service = Service::at(config.http.own_address());

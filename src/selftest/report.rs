@@ -1,8 +1,8 @@
-//! What was tried and how it went, for a person and for an exit code.
+//! The report of the checks.
 
 use std::io::Write;
 
-/// A line a check, as it goes.
+/// Writes one line per check.
 pub(super) struct Report<'a> {
     out: &'a mut (dyn Write + Send),
     passed: usize,
@@ -14,12 +14,12 @@ impl<'a> Report<'a> {
         Self { out, passed: 0, failed: 0 }
     }
 
-    /// Says what the following checks are about.
+    /// Writes the heading of the following checks.
     pub(super) fn heading(&mut self, what: &str) {
         self.line(format_args!("# {what}"));
     }
 
-    /// Notes how a check went: what must hold, and why it does not. Whether it passed.
+    /// Reports a check. Returns whether it passed.
     pub(super) fn check(&mut self, what: &str, outcome: anyhow::Result<()>) -> bool {
         match &outcome {
             Ok(()) => {
@@ -34,7 +34,7 @@ impl<'a> Report<'a> {
         outcome.is_ok()
     }
 
-    /// Says how it went in all; whether everything passed.
+    /// Writes the totals. Returns whether all checks passed.
     pub(super) fn end(mut self) -> bool {
         let (passed, failed) = (self.passed, self.failed);
         self.line(format_args!("{passed} passed, {failed} failed"));
@@ -42,7 +42,7 @@ impl<'a> Report<'a> {
     }
 
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        // Where nobody reads there is nobody to tell; the exit code says it all the same.
+        // A closed output does not matter: the exit code tells the result.
         let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
     }
 }

@@ -1,27 +1,26 @@
-//! Keeps values within their line and their field, whatever they hold.
+//! Escapes values, so that none breaks its line or imitates another field.
 //!
-//! What moves a cursor, ends a line or turns the direction of writing is escaped as in JSON, in text and
-//! in JSON alike: C0 and C1 controls, DEL, U+2028 and U+2029, and the marks of bidirectional text.
+//! Text and JSON lines both escape as JSON does: C0 and C1 controls, DEL, U+2028, U+2029 and bidirectional marks.
 
 use std::io::Write;
 
-/// The longest value that is written whole, in bytes. A longer one is cut, and ends in `…`.
+/// The longest value that is written whole, in bytes. A longer one is cut and ends in `…`.
 pub(super) const LONGEST: usize = 8 * 1024;
 
-/// What a byte may mean in a line.
+/// The classes of bytes.
 #[derive(Clone, Copy)]
 enum Class {
-    /// Itself, anywhere.
+    /// Unescaped anywhere.
     Plain,
-    /// Itself in a message, but not in a bare value.
+    /// Unescaped in a message, but not in a bare value.
     Quoted,
-    /// Escaped in quotes.
+    /// Escaped within quotes.
     Marked,
     /// Escaped anywhere.
     Control,
-    /// Part of a character beyond ASCII, which is itself.
+    /// Part of a character beyond ASCII that is never escaped.
     Beyond,
-    /// The first byte of a character beyond ASCII that may have to be escaped.
+    /// The first byte of a character beyond ASCII that may need escaping.
     Suspect,
 }
 
@@ -33,7 +32,7 @@ const CLASSES: [Class; 256] = {
             b'"' | b'\\' => Class::Marked,
             b' ' | b'=' => Class::Quoted,
             0..0x20 | 0x7f => Class::Control,
-            // U+0080 to U+00BF, with the C1 controls; U+0600 to U+063F; U+2000 to U+2FFF. Some are spaces.
+            // U+0080 to U+00BF with the C1 controls, U+0600 to U+063F, U+2000 to U+2FFF. Some are spaces.
             0xc2 | 0xd8 | 0xe2 => Class::Suspect,
             0x80.. => Class::Beyond,
             _ => Class::Plain,
@@ -43,12 +42,12 @@ const CLASSES: [Class; 256] = {
     classes
 };
 
-/// Bytes that stand for themselves within quotes, in a message, and in a bare value.
+/// The bytes that are unescaped within quotes, in a message, and in a bare value.
 const IN_QUOTES: [bool; 256] = passing([true, true, false, false, true, false]);
 const IN_MESSAGE: [bool; 256] = passing([true, true, true, false, true, false]);
 const IN_BARE_VALUE: [bool; 256] = passing([true, false, false, false, false, false]);
 
-/// The bytes whose class passes, in the order of the classes.
+/// The bytes whose classes pass; `passes` is in the order of the classes.
 const fn passing(passes: [bool; 6]) -> [bool; 256] {
     let mut bytes = [false; 256];
     let mut byte = 0;
@@ -59,12 +58,12 @@ const fn passing(passes: [bool; 6]) -> [bool; 256] {
     bytes
 }
 
-/// Appends a message: as it is, but for what would not stay on its line.
+/// Appends a message, without quotes.
 pub(super) fn message(line: &mut Vec<u8>, text: &str) {
     escaped(line, text, &IN_MESSAGE);
 }
 
-/// Appends a value of a text line: bare if nothing in it can be mistaken for the line's own signs, else quoted.
+/// Appends a value of a text line: bare where it contains no quotes, spaces or equals signs, else quoted.
 pub(super) fn value(line: &mut Vec<u8>, text: &str) {
     if (1..=LONGEST).contains(&text.len()) && is_bare(text) {
         line.extend_from_slice(text.as_bytes());
@@ -79,7 +78,7 @@ fn is_bare(text: &str) -> bool {
     }
     let bare = |c: char| match u8::try_from(c) {
         Ok(byte) if byte.is_ascii() => IN_BARE_VALUE[usize::from(byte)],
-        // Spaces beyond ASCII look like the line's own.
+        // Spaces beyond ASCII look like the separator.
         _ => !c.is_whitespace() && !is_harmful(c),
     };
     text.chars().all(bare)
@@ -92,7 +91,7 @@ pub(super) fn quoted(line: &mut Vec<u8>, text: &str) {
     line.push(b'"');
 }
 
-/// Appends the passing bytes, and what is between them escaped.
+/// Appends a text, and escapes all bytes that do not pass.
 fn escaped(line: &mut Vec<u8>, text: &str, passes: &[bool; 256]) {
     let whole = text.len() <= LONGEST;
     let shown = if whole { text } else { &text[..text.floor_char_boundary(LONGEST)] };
@@ -106,7 +105,7 @@ fn escaped(line: &mut Vec<u8>, text: &str, passes: &[bool; 256]) {
     }
 }
 
-/// Appends a text in which something is to be escaped.
+/// Appends a text that needs escaping.
 fn rewrite(line: &mut Vec<u8>, mut rest: &str, passes: &[bool; 256]) {
     while !rest.is_empty() {
         let halt = rest.bytes().position(|byte| !passes[usize::from(byte)]).unwrap_or(rest.len());
@@ -121,7 +120,7 @@ fn rewrite(line: &mut Vec<u8>, mut rest: &str, passes: &[bool; 256]) {
             Some('\r') => line.extend_from_slice(b"\\r"),
             Some('\t') => line.extend_from_slice(b"\\t"),
             Some(c) if is_harmful(c) => {
-                // A Vec takes all.
+                // Writing to a Vec cannot fail.
                 let _ = write!(line, "\\u{:04x}", u32::from(c));
             }
             Some(c) => line.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -130,8 +129,8 @@ fn rewrite(line: &mut Vec<u8>, mut rest: &str, passes: &[bool; 256]) {
     }
 }
 
-/// Appends the text; whether all of it passes. Nearly all texts are short and do: those are copied while they are
-/// looked at, where a call of memcpy would cost more than the bytes do.
+/// Appends the text unescaped. Returns whether all bytes pass. Nearly all texts are short and pass; for them, copying byte
+/// by byte is cheaper than a call of memcpy.
 fn passed(line: &mut Vec<u8>, text: &str, passes: &[bool; 256]) -> bool {
     let mut all = true;
     line.extend(text.as_bytes().iter().map(|byte| {

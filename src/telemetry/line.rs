@@ -1,7 +1,7 @@
-//! A line of the log, as text or as JSON.
+//! A log line, as text or as JSON.
 //!
-//! An event is logged twice on its way, so that a line must cost little: nothing is allocated for
-//! values of ordinary length, and the time of day is formatted once a second.
+//! Each event is logged twice on its way, so a line must be cheap: values of ordinary length need no allocation, and the
+//! time of day is formatted once a second.
 
 use std::{
     cell::Cell,
@@ -21,7 +21,7 @@ use super::{
     escape::{self, LONGEST},
 };
 
-/// Appends the record's line, with its end.
+/// Appends the record's line with a line feed.
 pub(super) fn push(line: &mut Vec<u8>, format: Format, record: &Record<'_>) {
     match format {
         Format::Text => text(line, record),
@@ -59,11 +59,11 @@ fn json(line: &mut Vec<u8>, record: &Record<'_>) {
 }
 
 fn fields(fields: &mut Fields<'_>, record: &Record<'_>) {
-    // Nothing that is visited fails: of a value that cannot be displayed there is what there is.
+    // A value whose Display fails is written up to there.
     let _ = record.key_values().visit(fields);
 }
 
-/// Appends names and values behind the message.
+/// Appends names and values after the message.
 struct Fields<'a> {
     line: &'a mut Vec<u8>,
     format: Format,
@@ -79,7 +79,7 @@ impl<'v> VisitSource<'v> for Fields<'_> {
             }
             Format::Json => {
                 self.line.push(b',');
-                // The line's own names are taken; a field of that name stands beside, not in place of it.
+                // A field with one of the line's own names gets an underscore.
                 match name.as_str() {
                     taken @ ("timestamp" | "level" | "target" | "message") => {
                         let _ = write!(self.line, "\"_{taken}\"");
@@ -94,7 +94,7 @@ impl<'v> VisitSource<'v> for Fields<'_> {
 }
 
 impl Fields<'_> {
-    /// A number or a truth value: the same in text and in JSON.
+    /// Appends a number or a boolean, which are the same in text and JSON.
     fn bare(&mut self, value: impl fmt::Display) -> Result<(), kv::Error> {
         Ok(write!(self.line, "{value}")?)
     }
@@ -141,7 +141,7 @@ impl<'v> VisitValue<'v> for Fields<'_> {
     }
 
     fn visit_f64(&mut self, value: f64) -> Result<(), kv::Error> {
-        // JSON has no word for what is not finite.
+        // JSON has no infinities and no NaN.
         if value.is_finite() { self.bare(value) } else { self.visit_str(&value.to_string()) }
     }
 
@@ -157,15 +157,15 @@ fn with_message(record: &Record<'_>, take: impl FnOnce(&str)) {
     }
 }
 
-/// Hands over the value's text, from the stack if it is short; a value beyond all bounds is cut.
+/// Calls `take` with the value's text. A short text is on the stack, and a very long one is cut.
 fn with_text(value: &impl fmt::Display, take: impl FnOnce(&str)) {
     let mut short = Short { bytes: [0; 256], len: 0 };
     if write!(short, "{value}").is_ok() {
-        // Only whole strings are appended, so this is UTF-8.
+        // Only whole strings are appended, so the bytes are UTF-8.
         return take(std::str::from_utf8(&short.bytes[..short.len]).unwrap_or_default());
     }
     let mut long = Long(String::new());
-    // An error is a value that cannot be displayed, or one that is long enough: what there is, is taken.
+    // An error means that Display failed or that the text is long enough. The text so far is used.
     let _ = write!(long, "{value}");
     take(&long.0);
 }
@@ -188,7 +188,7 @@ struct Long(String);
 
 impl fmt::Write for Long {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // Room for one character more than is shown, which tells that there was more.
+        // One character more than is shown marks the text as cut.
         let room = (LONGEST + 4).saturating_sub(self.0.len());
         let fitting = &text[..text.floor_char_boundary(room)];
         self.0.push_str(fitting);
@@ -202,7 +202,7 @@ const SECOND: usize = 19;
 /// Appends the time as ISO 8601 in UTC with milliseconds.
 fn timestamp(line: &mut Vec<u8>) {
     thread_local! {
-        /// The second that was formatted last, and what came out.
+        /// The last formatted second and its text.
         static LAST: Cell<(u64, [u8; SECOND])> = const { Cell::new((u64::MAX, [0; SECOND])) };
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -210,12 +210,11 @@ fn timestamp(line: &mut Vec<u8>) {
     if second != now.as_secs() {
         second = now.as_secs();
         let time = DateTime::from_timestamp(i64::try_from(second).unwrap_or_default(), 0).unwrap_or_default();
-        // A clock beyond the year 9999 is cut short.
+        // A year beyond 9999 is cut.
         let _ = write!(&mut text[..], "{}", time.format("%Y-%m-%dT%H:%M:%S"));
         LAST.set((second, text));
     }
     let millis = now.subsec_millis();
-    // At most 999: three digits.
     let digit = |power: u32| b'0' + (millis / power % 10) as u8;
     line.extend_from_slice(&text);
     line.extend_from_slice(&[b'.', digit(100), digit(10), digit(1), b'Z']);

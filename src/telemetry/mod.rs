@@ -1,8 +1,8 @@
-//! Logs: one line an occurrence, on standard output, written by a thread of their own.
+//! Logging to standard output, from a thread of its own.
 //!
-//! env_logger filters and calls; a `line` is formatted by the thread that logs and appended to a
-//! `sink` in memory, so that a slow reader of standard output holds up nobody. The way through
-//! env_logger itself is a sixth of what a line costs (some 0.2 µs), so that nothing goes around it.
+//! env_logger filters the records. The thread that logs formats a `line` and appends it to a `sink` in memory, so that a
+//! slow reader of standard output blocks nothing. env_logger takes a sixth of the cost of a line (some 0.2 µs in all), so
+//! bypassing it is not worth its while.
 
 mod escape;
 mod line;
@@ -23,16 +23,16 @@ use log::{Log, Metadata, Record, SetLoggerError};
 
 use sink::Sink;
 
-/// What is logged, and how.
+/// The settings of logging.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// What is logged.
+    /// The filter.
     pub filter: Filter,
-    /// How a line is written; `None` is text on a terminal and JSON elsewhere.
+    /// The format; `None` is text on a terminal and JSON elsewhere.
     pub format: Option<Format>,
 }
 
-/// How a line is written.
+/// The format of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// `2026-11-21T07:43:00.123Z INFO  target message name=value`, for people.
@@ -41,7 +41,7 @@ pub enum Format {
     Json,
 }
 
-/// Directives as env_logger takes them, known to be well-formed.
+/// Well-formed directives of env_logger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter(String);
 
@@ -54,19 +54,19 @@ impl FromStr for Filter {
     }
 }
 
-/// How long the last lines may take to be written.
+/// How long writing the last lines may take.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// The logs of a process or of a test; when it is dropped, what was logged is written out.
+/// The logs of a process or of a test. Dropping it writes the lines that are left.
 #[derive(Debug)]
 pub struct Logs {
     sink: Arc<Sink>,
 }
 
 impl Logs {
-    /// Waits until everything logged so far is written, at most that long; whether it is.
-    pub fn flush(&self, at_most: Duration) -> bool {
-        self.sink.flush(at_most)
+    /// Waits up to `timeout` until the lines so far are written. Returns whether they are.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        self.sink.flush(timeout)
     }
 }
 
@@ -77,15 +77,15 @@ impl Drop for Logs {
     }
 }
 
-/// Starts logging to standard output, for the whole process; panics are logged, too.
+/// Starts logging to standard output for the whole process, panics included.
 ///
 /// # Errors
 ///
-/// Another logger was there first.
+/// The process has a logger already.
 pub fn start(config: &Config) -> Result<Logs, SetLoggerError> {
     let stdout = io::stdout();
     let format = config.format.unwrap_or(if stdout.is_terminal() { Format::Text } else { Format::Json });
-    // The descriptor itself, so that each batch of lines is one write(2), without another buffer between.
+    // With the descriptor itself, each batch of lines is one write(2), without another buffer.
     let output: Box<dyn Write + Send> = match stdout.as_fd().try_clone_to_owned() {
         Ok(descriptor) => Box::new(File::from(descriptor)),
         Err(_) => Box::new(stdout),
@@ -98,12 +98,12 @@ pub fn start(config: &Config) -> Result<Logs, SetLoggerError> {
 }
 
 thread_local! {
-    /// What this thread's lines are made in, as each write to env_logger's own buffer costs as much as a short text. A
-    /// line that is made while another is, or while the thread ends, has its own.
+    /// The buffer of this thread's lines, since each write to env_logger's buffer costs as much as a short text. A nested
+    /// line, and one of a thread that ends, gets a buffer of its own.
     static LINE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// A logger that writes where it is told to, and its logs.
+/// A logger that writes to `output`, and its logs.
 pub fn logger(config: &Config, format: Format, output: Box<dyn Write + Send>) -> (Logger, Logs) {
     let sink = Sink::start(output, format);
     let inner = env_logger::Builder::new()
@@ -121,7 +121,7 @@ pub fn logger(config: &Config, format: Format, output: Box<dyn Write + Send>) ->
     (Logger { inner, sink: Arc::clone(&sink) }, Logs { sink })
 }
 
-/// env_logger's, with a `flush` that flushes.
+/// env_logger's logger, with a `flush` that flushes the sink.
 #[derive(Debug)]
 pub struct Logger {
     inner: env_logger::Logger,
@@ -137,13 +137,13 @@ impl Log for Logger {
         self.inner.log(record);
     }
 
-    /// Waits until what was logged is written, but no longer than a second.
+    /// Waits up to a second until the lines so far are written.
     fn flush(&self) {
         self.sink.flush(FLUSH);
     }
 }
 
-/// A panic is one line among the others.
+/// Logs a panic as one line.
 fn log_panic(panic: &panic::PanicHookInfo<'_>) {
     let thread = std::thread::current();
     log::error!(

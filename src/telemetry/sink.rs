@@ -1,7 +1,7 @@
-//! Takes lines without waiting and writes them from a thread of its own.
+//! A buffer of lines, which a thread of its own writes.
 //!
-//! Lines gather in memory and are swapped out whole, one write(2) a batch. A reader that is too slow
-//! costs lines, never time: at [`ROOM`] bytes lines are dropped and counted, and a line says how many.
+//! Lines collect in memory, and each batch of them is one write(2). A slow reader of the output costs lines and never
+//! time: beyond [`CAPACITY`] lines are dropped, and a later line tells how many.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -16,22 +16,22 @@ use log::{Level, Record};
 use super::{Format, line};
 
 /// The most bytes that wait or are being written.
-const ROOM: usize = 16 << 20;
-/// So many bytes are written at once, without gathering more.
-const PLENTY: usize = 256 << 10;
-/// After a write lines gather for so long: at tens of thousands of lines a second a write each would
-/// cost more than the lines. The first line after silence goes at once.
-const GATHER: Duration = Duration::from_millis(5);
-/// After a write that failed, for instance to a full disk.
-const RECOVER: Duration = Duration::from_millis(100);
+const CAPACITY: usize = 16 << 20;
+/// A batch of this size is written at once, without waiting for more lines.
+const FULL_BATCH: usize = 256 << 10;
+/// The pause after a write, in which lines collect. At tens of thousands of lines a second, a write per line would cost
+/// more than the lines. The first line after a silence is written at once.
+const LINGER: Duration = Duration::from_millis(5);
+/// The pause after a failed write, for instance to a full disk.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Lines on their way out.
+/// The buffer.
 #[derive(Debug)]
 pub(super) struct Sink {
     state: Mutex<State>,
-    /// The writer waits here for lines.
+    /// Wakes the writer: there are lines.
     arrived: Condvar,
-    /// Those who flush wait here for the writer.
+    /// Wakes the callers of `flush`: lines were written.
     written: Condvar,
     format: Format,
 }
@@ -39,18 +39,18 @@ pub(super) struct Sink {
 #[derive(Debug, Default)]
 struct State {
     lines: Vec<u8>,
-    /// Bytes in the batch that is being written.
+    /// The size of the batch that is being written.
     writing: usize,
-    /// Lines that found no room since the last batch.
+    /// Lines that were dropped since the last batch.
     dropped: u64,
-    /// Bytes taken and bytes done with, since the start.
+    /// Bytes taken and bytes written or given up, since the start.
     taken: u64,
     done: u64,
-    /// The writer waits for the first line, and is to be woken by it.
+    /// The writer waits, and the next line must wake it.
     is_idle: bool,
-    /// Someone flushes: nothing is to gather.
+    /// A caller flushes, so the writer does not linger.
     is_urgent: bool,
-    /// Nobody reads or nobody logs any more.
+    /// The output is gone, or the logs are dropped.
     is_closed: bool,
 }
 
@@ -66,46 +66,46 @@ impl Sink {
         let of_thread = Arc::clone(&sink);
         let thread = thread::Builder::new().name("log".into()).spawn(move || of_thread.run(output));
         if thread.is_err() {
-            // Without a thread there is no log; the service can do without.
+            // Without a thread there is no log. The service runs all the same.
             sink.close();
         }
         sink
     }
 
-    /// Takes a whole line, or drops it.
+    /// Appends a whole line, or drops it.
     fn append(&self, line: &[u8]) {
         let mut state = self.lock();
         if state.is_closed {
             return;
         }
-        if state.lines.len() + state.writing + line.len() > ROOM {
+        if state.lines.len() + state.writing + line.len() > CAPACITY {
             state.dropped += 1;
             return;
         }
         let before = state.lines.len();
         state.lines.extend_from_slice(line);
         state.taken += line.len() as u64;
-        // Waking costs a system call, so that it is done for the first line and for a lot of them.
-        if state.is_idle || (before < PLENTY && state.lines.len() >= PLENTY) {
+        // Waking costs a system call, so only the first line and a full batch do it.
+        if state.is_idle || (before < FULL_BATCH && state.lines.len() >= FULL_BATCH) {
             state.is_idle = false;
             drop(state);
             self.arrived.notify_one();
         }
     }
 
-    /// Waits until all lines taken so far are written, at most that long; whether they are.
-    pub(super) fn flush(&self, at_most: Duration) -> bool {
+    /// Waits up to `timeout` until the lines so far are written. Returns whether they are.
+    pub(super) fn flush(&self, timeout: Duration) -> bool {
         let mut state = self.lock();
         let target = state.taken;
         state.is_urgent = true;
         self.arrived.notify_one();
         let waiting = |state: &mut State| state.done < target && !state.is_closed;
-        let (state, timeout) =
-            self.written.wait_timeout_while(state, at_most, waiting).unwrap_or_else(PoisonError::into_inner);
-        !timeout.timed_out() && state.done >= target
+        let (state, waited) =
+            self.written.wait_timeout_while(state, timeout, waiting).unwrap_or_else(PoisonError::into_inner);
+        !waited.timed_out() && state.done >= target
     }
 
-    /// Takes no more lines and lets the thread end.
+    /// Refuses further lines, and ends the thread.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.arrived.notify_all();
@@ -113,7 +113,7 @@ impl Sink {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that panics is done under the lock, and a half-taken line is still a line.
+        // Nothing under the lock panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -122,39 +122,40 @@ impl Sink {
         let mut pause = Duration::ZERO;
         while let Some(dropped) = self.next_batch(&mut batch, pause) {
             if dropped > 0 {
-                self.tell_dropped(&mut batch, dropped);
+                self.report_dropped(&mut batch, dropped);
             }
             pause = match write_all(&mut *output, &batch) {
-                Ok(()) => GATHER,
-                // Nobody reads, and nobody ever will: lines are no longer gathered.
+                Ok(()) => LINGER,
+                // The reader is gone for good.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                     self.lock().lines = Vec::new();
                     return self.close();
                 }
                 Err(_) => {
                     let lines = batch.iter().filter(|byte| **byte == b'\n').count() as u64;
-                    // The line about those dropped before is not one of them.
+                    // The line about dropped lines does not count itself.
                     self.lock().dropped += lines - u64::from(dropped > 0) + dropped;
-                    RECOVER
+                    RETRY_PAUSE
                 }
             };
         }
     }
 
-    /// Gives the written batch back and takes the next, when there is one, and how many lines were dropped
-    /// behind it. `None` when there is none to come, or when the output fails to the last.
+    /// Waits for the next batch, and returns how many lines were dropped after it. `None` after the last batch, or where
+    /// the output still fails when the sink is closed.
     fn next_batch(&self, batch: &mut Vec<u8>, pause: Duration) -> Option<u64> {
         let mut state = self.lock();
         state.done += mem::take(&mut state.writing) as u64;
         self.written.notify_all();
         batch.clear();
-        // What a burst needed is given back after it.
-        batch.shrink_to(PLENTY);
+        // The memory of a burst is given back.
+        batch.shrink_to(FULL_BATCH);
 
-        let gathers = |state: &mut State| state.lines.len() < PLENTY && !state.is_urgent && !state.is_closed;
+        let lingers =
+            |state: &mut State| state.lines.len() < FULL_BATCH && !state.is_urgent && !state.is_closed;
         state =
-            self.arrived.wait_timeout_while(state, pause, gathers).unwrap_or_else(PoisonError::into_inner).0;
-        if state.is_closed && pause == RECOVER {
+            self.arrived.wait_timeout_while(state, pause, lingers).unwrap_or_else(PoisonError::into_inner).0;
+        if state.is_closed && pause == RETRY_PAUSE {
             return None;
         }
         while state.lines.is_empty() && state.dropped == 0 {
@@ -171,8 +172,8 @@ impl Sink {
         Some(mem::take(&mut state.dropped))
     }
 
-    /// The lines that were dropped came after all others of the batch; so does the line about them.
-    fn tell_dropped(&self, batch: &mut Vec<u8>, dropped: u64) {
+    /// Appends a line about the dropped lines, which came after all others of the batch.
+    fn report_dropped(&self, batch: &mut Vec<u8>, dropped: u64) {
         let lines = [("lines", dropped)];
         let mut record = Record::builder();
         record.level(Level::Warn).target("highwater::telemetry").key_values(&lines);
@@ -186,22 +187,22 @@ impl Sink {
     }
 }
 
-/// Writes it all, also to a descriptor that someone else made non-blocking.
+/// Writes everything, also to a descriptor that another process made non-blocking.
 fn write_all(output: &mut dyn Write, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match output.write(bytes) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
             Ok(count) => bytes = &bytes[count..],
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // This thread has nothing else to do than to wait.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(GATHER),
+            // This thread has nothing else to do.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::park_timeout(LINGER),
             Err(error) => return Err(error),
         }
     }
     output.flush()
 }
 
-/// Hands lines to the sink: env_logger writes each with one call.
+/// Appends to the sink. env_logger writes each line with one call.
 pub(super) struct Appender(pub(super) Arc<Sink>);
 
 impl Write for Appender {

@@ -1,6 +1,6 @@
-//! The answers that tell where brokers are, with the proxies' ports in place of the brokers'.
+//! Rewrites the brokers' addresses in answers to those of the proxies.
 //!
-//! Of what an instance asks those are Metadata and FindCoordinator.
+//! Among the requests of an instance, Metadata and FindCoordinator have such answers.
 
 use anyhow::{Context as _, Result};
 use bytes::{Buf as _, Bytes, BytesMut};
@@ -9,7 +9,7 @@ use kafka_protocol::{
     protocol::{Decodable, Encodable, HeaderVersion},
 };
 
-/// What a request's answer has to be read by.
+/// The API and version that a request's answer is read by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
     key: i16,

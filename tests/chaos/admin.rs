@@ -1,5 +1,5 @@
-//! Kafka's own requests, past the instances and their proxies: what an operator does to a cluster, and what is
-//! asked of it for the checks.
+//! An admin client, past the instances and their proxies: the actions of an operator, and queries for the
+//! checks.
 
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
@@ -39,7 +39,7 @@ pub(crate) const UNCLEAN: i8 = 1;
 const LATEST: i64 = -1;
 /// A topic, as `ConfigResource.Type` in Java has it.
 const TOPIC_RESOURCE: i8 = 2;
-/// What an operator's request may take before it is tried again elsewhere.
+/// How long an operator's request may take before it is retried elsewhere.
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// An operator's way to the cluster.
@@ -54,13 +54,10 @@ impl Admin {
     }
 
     pub(crate) async fn open(&self, address: &str) -> Result<Connection> {
-        let config = ClusterConfig {
-            brokers: self.addresses.clone(),
-            security: Security::default(),
-            client_id: "chaos".to_owned(),
-            connect_timeout: Duration::from_secs(1),
-            request_timeout: WITHIN,
-        };
+        let config = ClusterConfig::new(self.addresses.clone())
+            .with_client_id("chaos".to_owned())
+            .with_connect_timeout(Duration::from_secs(1))
+            .with_request_timeout(WITHIN);
         Ok(Connection::open(address, &config).await?)
     }
 
@@ -82,7 +79,7 @@ impl Admin {
         Err(why)
     }
 
-    /// Asks the controller, which alone may change things under ZooKeeper.
+    /// Sends a request to the controller, the only broker that takes changes under ZooKeeper.
     async fn controller(&self) -> Result<Connection> {
         let (_, known) = self.any(Some(Vec::new())).await?;
         self.open(&address_of(&known, known.controller_id)?).await
@@ -142,7 +139,7 @@ impl Admin {
         Ok(ends)
     }
 
-    /// What the group has committed, where it has.
+    /// The group's committed offsets.
     pub(crate) async fn committed(
         &self,
         group: &str,

@@ -16,7 +16,7 @@ use crate::{
     history::now,
 };
 
-/// Who writes it (KIP-98).
+/// The producer (KIP-98).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Author {
     pub(crate) id: i64,

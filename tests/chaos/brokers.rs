@@ -1,4 +1,4 @@
-//! The three brokers, as `scripts/kafka.sh` has started them: killed, paused and brought back by it.
+//! The three brokers of `scripts/kafka.sh`, which kills, pauses and restarts them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,6 +1,6 @@
-//! What must hold at a quiet point: each guarantee against everything that was seen.
+//! The checks at a quiet point: each guarantee against everything that was observed.
 //!
-//! Nothing here asks anybody anything: what was gathered (`evidence`) and what was seen (`history`) decide.
+//! The checks send no requests. They decide on `evidence` and `history` alone.
 
 mod acknowledged;
 mod committed;
@@ -14,7 +14,7 @@ use crate::{
     history::{Known, Millis},
 };
 
-/// What is promised, by the name that docs/guarantees.md has for it.
+/// The guarantees, by their names in docs/guarantees.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Guarantee {
     NothingLost,
@@ -80,7 +80,7 @@ impl Findings {
     }
 }
 
-/// Holds everything against everything.
+/// Runs all checks.
 pub(crate) fn check(known: &Known, evidence: &Evidence) -> Findings {
     let mut findings = Findings::default();
     acknowledged::check(known, evidence, &mut findings);
@@ -96,7 +96,7 @@ pub(crate) fn check(known: &Known, evidence: &Evidence) -> Findings {
     for (instance, from, until) in &known.unanswered {
         let mut pauses =
             known.runs.iter().filter(|run| run.instance == *instance).flat_map(|run| &run.pauses);
-        // Who is stopped answers nobody.
+        // A stopped process answers no request.
         if !pauses.any(|(stopped, resumed)| stopped <= until && resumed >= from) {
             let what = format!("instance {instance} did not answer a post from {} on", time(*from));
             findings.add(Guarantee::NobodyWaits, what);

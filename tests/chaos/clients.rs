@@ -1,5 +1,5 @@
-//! Those who post: each a few users of its own, whose events it posts one after the other, an event again with
-//! the same id until it is acknowledged, and some once more on purpose.
+//! The clients. Each posts the events of its own users one after the other, repeats an event with the same id until it is
+//! acknowledged, and repeats some on purpose.
 
 use std::{
     sync::{
@@ -36,7 +36,7 @@ const POSTED_TWICE: u64 = 5;
 /// The number among a client's users of the one who asks whether an instance takes events.
 const PROBE: u32 = 900_000;
 
-/// Somebody who posts events to instances.
+/// A client that posts events to instances.
 #[derive(Debug, Clone)]
 pub(crate) struct Poster {
     http: reqwest::Client,
@@ -76,7 +76,7 @@ impl Gate {
         }
     }
 
-    /// Nobody begins to write any more; waits until those who write are done.
+    /// Stops new writes, and waits for those that are under way.
     pub(crate) async fn close(&self, within: Duration) -> Result<()> {
         self.closed.store(true, Ordering::SeqCst);
         let by = Instant::now() + within;
@@ -95,7 +95,7 @@ impl Gate {
     }
 }
 
-/// Somebody writes.
+/// A write that is under way.
 #[derive(Debug)]
 pub(crate) struct Inside(Arc<Gate>);
 
@@ -177,7 +177,7 @@ impl Client {
     }
 }
 
-/// What is posted.
+/// The body of a post.
 struct Event {
     id: Uuid,
     user: u32,

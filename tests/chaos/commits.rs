@@ -1,7 +1,7 @@
-//! Every commit that the group's coordinator ever took, in its order: read from the log that it keeps them in.
+//! All commits that the group's coordinator ever took, in order, read from the log that it keeps them in.
 //!
-//! To ask for the committed offsets now and then would miss what was between, and a coordinator that has just
-//! been replaced answers with what it knew.
+//! Polling the committed offsets would miss the ones between two polls, and a coordinator that has just
+//! been replaced answers with old ones.
 
 use anyhow::{Context as _, Result};
 use bytes::{Buf as _, Bytes};

@@ -1,4 +1,4 @@
-//! What is found at a quiet point: in Kafka, past the instances, and in each of them.
+//! The evidence of a quiet point, read from Kafka directly and from each instance.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -47,7 +47,7 @@ pub(crate) enum Copies {
     All,
 }
 
-/// What an instance has.
+/// The contents of an instance.
 #[derive(Debug, Clone)]
 pub(crate) struct Holding {
     pub(crate) instance: usize,
@@ -137,7 +137,7 @@ pub(crate) async fn owned(stage: &Stage, base: &str) -> Result<BTreeSet<i32>> {
 }
 
 async fn list(stage: &Stage, base: &str) -> Result<Vec<Listed>> {
-    /// Of an event, what the checks look at.
+    /// The fields of an event that the checks compare.
     #[derive(Deserialize)]
     struct Event<'a> {
         #[serde(rename = "eventId")]

@@ -1,4 +1,4 @@
-//! Faults, carried out: each ends what it began, so that a round is over when all of its faults are.
+//! The faults. Each one undoes its effect, so a round is over when all of its faults are.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -167,7 +167,7 @@ impl Stage {
         })
         .await?;
         self.history.begin_again();
-        // What comes next is to meet a group that knows its topic.
+        // The next fault must find a group that knows its topic.
         sleep(Duration::from_millis(MADE_AGAIN.unsigned_abs())).await;
         self.history.known().figures.faults += 1;
         Ok(())

@@ -1,6 +1,6 @@
-//! What happened: what was posted and acknowledged, what each instance processed and when, and every fault.
+//! The history of a run: posts and acknowledgements, the events that each instance processed and when, and all faults.
 //!
-//! It is kept in memory for the checks, and written to `history.log` for whoever asks why.
+//! It is kept in memory for the checks, and written to `history.log` for a person to read.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -27,7 +27,7 @@ pub(crate) fn now() -> Millis {
 /// A place in the topic: partition and offset.
 pub(crate) type Place = (i32, i64);
 
-/// What became of an event that somebody wanted to be written.
+/// The outcome of an event that a client posted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It may have been written.
@@ -96,7 +96,7 @@ pub(crate) struct Known {
     pub(crate) runs: Vec<Run>,
     /// Posts without an answer in time: to which instance, from when until when.
     pub(crate) unanswered: Vec<(usize, Millis, Millis)>,
-    /// What nobody ordered, such as an instance that ended by itself.
+    /// An incident that is no fault of the schedule, such as an instance that ended by itself.
     pub(crate) unexpected: Vec<String>,
     /// Since when the topic is the one that it is.
     pub(crate) since: Millis,

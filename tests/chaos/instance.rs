@@ -1,4 +1,4 @@
-//! An instance of the service: the program in a process of its own, behind proxies of its own.
+//! An instance of the service: the program in its own process, behind its own proxies.
 
 use std::{
     collections::BTreeSet,

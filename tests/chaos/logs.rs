@@ -1,4 +1,4 @@
-//! What is in Kafka, read by librdkafka's kcat: a witness that has nothing of the service's own code.
+//! The logs in Kafka, read by kcat, so that none of the service's own code takes part.
 
 use std::process::{Command, Stdio};
 
@@ -19,7 +19,7 @@ pub(crate) struct Written {
     /// When whoever wrote it says so.
     pub(crate) at: Millis,
     pub(crate) key: String,
-    /// Of the event in it, where it has one.
+    /// The id of its event, if it has one.
     pub(crate) id: Option<Uuid>,
 }
 

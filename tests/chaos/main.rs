@@ -1,5 +1,5 @@
-//! The proof of the guarantees: instances of the service on a real cluster, faults drawn from a seed, and a recorder
-//! beside them. `scripts/chaos.sh` builds, starts the cluster and runs it; docs/guarantees.md tells what it shows.
+//! The test of the guarantees: instances of the service on a real cluster, random faults from a seed, and a recorder
+//! beside them. `scripts/chaos.sh` builds it, starts the cluster and runs it; docs/guarantees.md describes it.
 //!
 //! ```text
 //! schedule ─▶ faults ─▶ instances, proxies, brokers
@@ -86,7 +86,7 @@ async fn play(stage: &Stage, report: &mut Report, began: Instant) -> Result<()> 
     let mut schedule = Schedule::draw(options);
     while began.elapsed() < options.length {
         let round = match (report.rounds, options.protocol) {
-            // Whatever kinds are drawn: else the run would be one of the protocol that it began by.
+            // Independent of the drawn kinds, or the run would test only the protocol that it began with.
             (0, Protocol::Consumer) => upgrade(),
             _ => schedule.next(),
         };

@@ -1,4 +1,4 @@
-//! Somebody who writes records to the topic that are no events.
+//! A producer of records that are no events.
 
 use std::{sync::Arc, time::Duration};
 

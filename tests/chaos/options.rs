@@ -1,4 +1,4 @@
-//! What a run is asked for, by variables; `scripts/chaos.sh` explains them.
+//! The options of a run, from variables that `scripts/chaos.sh` explains.
 
 use std::{env, fmt::Display, fs, path::PathBuf, str::FromStr, time::Duration};
 

@@ -1,8 +1,8 @@
-//! The network between one instance and one broker: a TCP proxy that can cut it, delay it, or lose what comes
-//! back.
+//! The network between one instance and one broker: a TCP proxy that can cut it, delay it, or lose the
+//! answers.
 //!
-//! It knows where Kafka's frames begin, so that it can put itself in the place of the brokers in the answers
-//! that name them (`addresses`): whatever an instance learns, it never gets past its own proxies.
+//! It parses the frames of Kafka's protocol, so that it can replace the brokers by itself in the answers
+//! that name them (`addresses`). So an instance never gets past its own proxies.
 
 use std::{
     collections::VecDeque,
@@ -28,7 +28,7 @@ use crate::{
     brokers::{BROKERS, ports_of},
 };
 
-/// What the network does.
+/// The state of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Passage {
     Open,
@@ -106,7 +106,7 @@ async fn accept(
         }
         let (stand_ins, passage) = (Arc::clone(&stand_ins), passage.clone());
         tokio::spawn(async move {
-            // Whatever ends it: both sides see their connection end, as they would without a proxy.
+            // After any end, both sides see their connection close, as they would without a proxy.
             let _ = relay(client, upstream, &stand_ins, passage).await;
         });
     }

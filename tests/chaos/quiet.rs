@@ -1,4 +1,4 @@
-//! Quiet points: recovered, nobody writes, everything is read; then everything is checked.
+//! Quiet points: everything has recovered, no client writes, all records are read. Then all checks run.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -20,7 +20,7 @@ pub(crate) const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
 const NOT_AT_ALL: Duration = Duration::from_secs(90);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
-/// What a quiet point tells.
+/// The result of a quiet point.
 #[derive(Debug, Default)]
 pub(crate) struct Quiet {
     pub(crate) recovery: Duration,

@@ -1,4 +1,4 @@
-//! Numbers that a seed decides: the same on every machine and with every version of everything.
+//! Random numbers that depend on a seed alone, on every machine and with every version of every crate.
 
 use std::ops::RangeInclusive;
 

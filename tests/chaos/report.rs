@@ -1,4 +1,4 @@
-//! What a run has shown: its figures, and what was not kept.
+//! The report of a run: its figures, and the guarantees that were broken.
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 

@@ -1,7 +1,7 @@
-//! What happens when, drawn from the seed alone: the same seed draws the same rounds.
+//! The schedule of faults, which depends on the seed alone.
 //!
-//! A round is some faults, partly at the same time, then a quiet point. Kinds are drawn like cards: none comes
-//! again before all others came.
+//! A round is some faults, partly at the same time, and then a quiet point. Kinds are drawn like cards: none comes
+//! again before all others have come.
 
 use std::{fmt, time::Duration};
 
@@ -83,7 +83,7 @@ impl Kind {
         })
     }
 
-    /// What may not be disturbed by another of its sort at the same time.
+    /// The target of the fault. Two faults of one target never run at the same time.
     fn sort(self) -> Sort {
         match self {
             Self::KillInstance

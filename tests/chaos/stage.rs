@@ -1,4 +1,4 @@
-//! Everything that takes part in a run.
+//! The participants of a run.
 
 use std::{
     future::Future,
@@ -40,7 +40,7 @@ pub(crate) struct Stage {
     pub(crate) unclean: tokio::sync::Mutex<Option<Election>>,
     /// The last one is the guest, who comes and goes; nobody posts to it.
     instances: Vec<Instance>,
-    /// What whoever is started now is to speak.
+    /// The group protocol of instances that are started now.
     protocol: Mutex<Protocol>,
 }
 
@@ -62,7 +62,7 @@ impl Stage {
         let bases = instances.iter().take(options.instances).map(|instance| instance.base.clone());
         let poster = Poster::new(bases.collect(), &history);
         let (gate, beside) = (Arc::new(Gate::default()), Arc::new(Gate::default()));
-        // Nobody writes before there is somebody who takes it.
+        // Clients start after the instances.
         gate.close(Duration::ZERO).await?;
         beside.close(Duration::ZERO).await?;
         let stage = Self {
@@ -93,7 +93,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Those that are posted to.
+    /// The instances that clients post to.
     pub(crate) fn regulars(&self) -> &[Instance] {
         &self.instances[..self.options.instances]
     }
@@ -117,7 +117,7 @@ impl Stage {
         self.beside.open();
     }
 
-    /// Nobody writes, and what was written is acknowledged or given up.
+    /// Waits until no write is under way; each is acknowledged or given up.
     pub(crate) async fn rest(&self) -> Result<()> {
         self.clients.pause().await?;
         self.beside.close(Duration::from_secs(60)).await

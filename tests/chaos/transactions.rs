@@ -1,5 +1,5 @@
-//! A transactional producer beside the service (KIP-98): its events count once they are committed, and those of
-//! an aborted transaction never.
+//! A transactional producer beside the service (KIP-98). Its events count once they are committed, and those of an
+//! aborted transaction never.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,7 +32,7 @@ pub(crate) const FIRST_USER: u32 = 500_000;
 pub(crate) const USERS: usize = 20;
 /// How long it rests between two transactions.
 const REST: Duration = Duration::from_millis(300);
-/// Of a hundred transactions so many are aborted.
+/// How many of a hundred transactions are aborted.
 const ABORTED: u64 = 25;
 /// How long one step is tried; then the transaction is given up.
 const STEP: Duration = Duration::from_secs(5);
@@ -71,7 +71,7 @@ struct Producer {
     session: Option<Session>,
 }
 
-/// What holds for one epoch.
+/// The state of one epoch.
 struct Session {
     id: i64,
     epoch: i16,

@@ -1,8 +1,8 @@
-//! One forced unclean election: acknowledged events are lost by it, as Kafka says they are, and are reported to
-//! the last one.
+//! One forced unclean election. It loses acknowledged events, as Kafka documents, and the report names them
+//! all.
 //!
-//! A partition is given two replicas and `min.insync.replicas=1`. One replica dies; what is acknowledged then is on
-//! the other alone, which dies too. The first one comes back without it, and is made leader all the same.
+//! A partition gets two replicas and `min.insync.replicas=1`. One replica dies; records acknowledged then are on
+//! the other alone, which dies, too. The first one comes back without them and is made the leader.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -35,7 +35,7 @@ const ALONE: Duration = Duration::from_secs(3);
 /// and go.
 const MARKED_WITHIN: Millis = 10_000;
 
-/// What an unclean election did.
+/// The effect of an unclean election.
 #[derive(Debug, Clone)]
 pub(crate) struct Election {
     pub(crate) partition: i32,
@@ -53,7 +53,7 @@ pub(crate) struct Election {
 }
 
 impl Election {
-    /// What was known to stand at those offsets. Nobody has written since.
+    /// The records that were known to be at those offsets. There were no writes since.
     fn of(partition: i32, alone: Millis, at: Millis, lost: Range<i64>, known: &Known) -> Self {
         let is_lost = |place: &Place| place.0 == partition && lost.contains(&place.1);
         let acknowledged = known.posted.iter().filter(|(_, posted)| posted.fate == Fate::Acknowledged);
@@ -184,11 +184,11 @@ impl Stage {
     }
 }
 
-/// What was lost.
+/// The lost records.
 #[derive(Debug, Clone)]
 pub(crate) struct Loss {
     pub(crate) election: Election,
     pub(crate) events: usize,
-    /// Those of them that an instance had processed, and maybe still stores.
+    /// The lost records that an instance had processed and may still store.
     pub(crate) processed: usize,
 }

@@ -1,4 +1,4 @@
-//! A service, a broker, real HTTP: on the embedded broker, or on the cluster TEST_KAFKA_BROKERS names.
+//! Tests over real HTTP and TCP, on the embedded broker or on the cluster that TEST_KAFKA_BROKERS names.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -49,7 +49,7 @@ impl Drop for Held {
 }
 
 #[test]
-fn a_listing_says_which_letters_and_how_many() {
+fn a_listing_has_the_dead_letters_and_their_count() {
     let all = DlqCommand::List { filter: DlqFilter::default(), limit: None };
     assert_eq!(task(&["dead-letters", "list"]), all);
     let time = "2026-05-01T12:00:00+02:00";
@@ -79,7 +79,7 @@ fn a_listing_says_which_letters_and_how_many() {
 }
 
 #[test]
-fn a_redrive_says_which_letters_and_nothing_stands_for_all() {
+fn a_redrive_must_name_its_dead_letters() {
     assert_eq!(task(&["dead-letters", "redrive", "--all"]), DlqCommand::Redrive(RedriveSelection::All));
     let reason = RedriveSelection::Reason("not JSON".to_owned());
     assert_eq!(task(&["dead-letters", "redrive", "--reason", "not JSON"]), DlqCommand::Redrive(reason));
@@ -102,7 +102,7 @@ fn a_redrive_says_which_letters_and_nothing_stands_for_all() {
 }
 
 #[test]
-fn settings_stand_before_the_command_and_behind_it() {
+fn settings_may_precede_or_follow_the_command() {
     for args in [
         &["--kafka-topic", "orders", "dead-letters", "list"][..],
         &["dead-letters", "--kafka-topic", "orders", "list"],
@@ -113,7 +113,7 @@ fn settings_stand_before_the_command_and_behind_it() {
 }
 
 #[test]
-fn without_a_token_the_desk_is_closed() {
+fn without_a_token_dead_letters_are_refused() {
     let config = with(&[]).unwrap();
     assert_eq!((config.dead_letters.admin, config.dead_letters.redrive_max), (None, 3));
 }
@@ -129,7 +129,7 @@ fn a_token_comes_from_its_variable_or_from_a_file() {
 }
 
 #[test]
-fn a_token_that_cannot_be_one_is_refused_and_never_shown() {
+fn an_invalid_token_is_refused_and_never_shown() {
     let file = Held::of("too short\n");
     let fine = Held::of(TOKEN);
     for (variables, rule) in [

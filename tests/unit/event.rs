@@ -35,7 +35,7 @@ fn its_json_is_one_line_in_the_contracts_order() {
 }
 
 #[test]
-fn its_parts_are_what_it_was_made_of() {
+fn its_fields_are_those_it_was_made_of() {
     let event = event("ada \"l\" \\ \n\u{1}\u{7f} ü🦀", "log\tin", r#"{"a":1}"#);
     assert_eq!(event.id(), ID);
     assert_eq!(event.user_id(), "ada \"l\" \\ \n\u{1}\u{7f} ü🦀");

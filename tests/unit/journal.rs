@@ -1,4 +1,4 @@
-//! What the code under test logs, kept apart by thread: a test on one thread sees its own lines alone.
+//! The log lines of the code under test, by thread, so that a test on one thread sees its own lines alone.
 
 use std::{cell::RefCell, collections::BTreeMap, sync::Once};
 
@@ -30,7 +30,7 @@ pub(crate) fn listen() {
     take();
 }
 
-/// What this thread logged at info and above since the last call.
+/// The lines of this thread at info and above since the last call.
 pub(crate) fn take() -> Vec<Line> {
     LINES.take()
 }

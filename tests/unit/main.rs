@@ -1,4 +1,4 @@
-//! Pieces, no sockets. One module a room; all in one binary, so that it links once.
+//! Unit tests, without sockets. All are in one binary, so that it links once.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -25,7 +25,7 @@ fn services() -> [(&'static str, Value, &'static Packed, &'static Paths); 4] {
 }
 
 #[test]
-fn what_is_served_is_what_the_types_and_bounds_of_the_routes_are() {
+fn the_documents_match_the_types_and_bounds_of_the_routes() {
     for (name, document, served, _) in services() {
         let document = format!("{document:#}\n");
         if !is_updated(&format!("openapi/{name}.json"), &document) {
@@ -42,7 +42,7 @@ fn the_pages_of_the_routes_are_what_the_documents_say() {
     }
 }
 
-/// Holds a file of `docs` against what it is to be, or makes it that; whether it was made.
+/// Compares a file of `docs` with the expected text, or writes it where UPDATE is set. Returns whether it was written.
 fn is_updated(path: &str, wanted: &str) -> bool {
     let file = format!("{}/docs/{path}", env!("CARGO_MANIFEST_DIR"));
     #[expect(clippy::disallowed_methods, reason = "no setting: a switch of these tests alone")]

@@ -157,7 +157,7 @@ fn other(offset: usize, number: usize) -> Record {
 }
 
 #[tokio::test]
-async fn an_event_with_the_id_of_another_and_other_content_is_said_and_counted_once() {
+async fn a_conflict_is_logged_and_counted_once() {
     let store = Arc::new(MemoryStore::new(&Config { max_events: 10_000, max_bytes: u64::MAX }));
     let conflicts = Arc::new(Conflicts::default());
     let processor =
@@ -195,7 +195,7 @@ async fn an_event_with_the_id_of_another_and_other_content_is_said_and_counted_o
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_stops_the_batch_at_the_first_record_not_stored() {
+async fn an_unavailable_store_stops_the_batch_at_the_first_record_that_is_not_stored() {
     let (processor, store) = processor(0);
     journal::listen();
     let outcome = processor.handle(&[bad(0), bad(1), good(2, 1), bad(3), good(4, 2)]).await;
@@ -209,7 +209,7 @@ async fn a_store_that_is_away_stops_the_batch_at_the_first_record_not_stored() {
 }
 
 #[tokio::test]
-async fn places_in_a_long_batch_are_counted_from_its_beginning() {
+async fn indices_in_a_long_batch_count_from_its_beginning() {
     let every_tenth_is_bad: Vec<Record> =
         (0..5_000).map(|place| if place % 10 == 0 { bad(place) } else { good(place, place) }).collect();
     let (whole, store) = processor(usize::MAX);
@@ -229,7 +229,7 @@ async fn places_in_a_long_batch_are_counted_from_its_beginning() {
 }
 
 #[tokio::test]
-async fn restoring_stores_without_a_word_and_passes_over_what_is_malformed() {
+async fn restoring_stores_without_log_lines_and_skips_malformed_records() {
     let (processor, store) = processor(usize::MAX);
     journal::listen();
     processor.restore(&[good(0, 1), bad(1), good(2, 2), good(3, 1)]).await.unwrap();
@@ -243,7 +243,7 @@ async fn restoring_stores_without_a_word_and_passes_over_what_is_malformed() {
 }
 
 #[tokio::test]
-async fn it_restores_as_far_back_as_a_partitions_share_reaches() {
+async fn it_restores_as_far_back_as_a_partitions_bound_reaches() {
     let (processor, store) = processor(usize::MAX);
     processor.partition_count_changed(5_000).await;
     assert_eq!(processor.restore_window(), 2);

@@ -1,4 +1,4 @@
-//! A record's value: an event, or why it is none.
+//! A record's value: an event, or the reason why it is malformed.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -68,7 +68,7 @@ fn timestamp_of(event: &ActivityEvent) -> String {
 }
 
 #[test]
-fn what_an_event_writes_is_read_back_byte_by_byte() {
+fn an_event_is_read_back_byte_by_byte() {
     let value = with("", "");
     assert_eq!(std::str::from_utf8(event(&value).json()).unwrap(), value);
 }
@@ -97,7 +97,7 @@ fn an_event_id_is_a_uuid_in_any_case_with_or_without_hyphens() {
 }
 
 #[test]
-fn an_event_id_that_stands_for_no_value_is_none() {
+fn the_nil_and_max_uuids_are_no_event_ids() {
     for id in [Uuid::nil(), Uuid::max()] {
         for text in [id.to_string(), id.simple().to_string()] {
             is_refused(&with("eventId", &format!("{text:?}")), "eventId must not be the nil or the max UUID");
@@ -165,7 +165,7 @@ fn an_event_type_is_anything_that_is_not_blank() {
 }
 
 #[test]
-fn unknown_fields_are_not_looked_at() {
+fn unknown_fields_of_a_record_are_ignored() {
     let long = "x".repeat(1_000_000);
     for unknown in ["null", "7", r#"{"userId":7}"#, r#"["\ud800"]"#, &format!("{long:?}")] {
         let value = with("", "").replacen('{', &format!(r#"{{"schema":{unknown},"schema":2,"":3,"#), 1);
@@ -194,7 +194,7 @@ fn a_field_of_the_wrong_kind_is_named() {
 }
 
 #[test]
-fn blank_names_are_no_names() {
+fn blank_names_are_refused() {
     for name in ["userId", "eventType"] {
         for blank in
             [r#""""#, r#"" ""#, r#""\t\n\u00a0\u2003""#, r#""\u200b\ufeff \u0000""#, "\"\u{2060}\u{e0020}\""]
@@ -205,14 +205,14 @@ fn blank_names_are_no_names() {
 }
 
 #[test]
-fn a_timestamp_that_is_no_moment_is_refused() {
+fn a_malformed_timestamp_is_refused() {
     for text in ["", "yesterday", "2024-01-02", "2024-02-30T00:00:00Z"] {
         is_refused(&with("timestamp", &format!("{text:?}")), "timestamp must be an ISO 8601 date and time");
     }
 }
 
 #[test]
-fn a_field_that_is_there_twice_is_refused() {
+fn a_repeated_field_is_refused() {
     let value = with("", "").replacen('{', r#"{"user\u0049d":"eve","#, 1);
     is_refused(&value, "userId is there twice");
     let value = with("", "").replacen('{', r#"{"payload":null,"#, 1);
@@ -225,7 +225,7 @@ fn half_a_surrogate_pair_is_no_name() {
 }
 
 #[test]
-fn what_is_not_json_is_refused() {
+fn malformed_json_is_refused() {
     for value in [
         "",
         "   ",
@@ -283,7 +283,7 @@ fn nesting_of_any_depth_is_refused_and_overflows_nothing() {
 }
 
 #[test]
-fn what_is_accepted_can_be_parsed_within_an_answer() {
+fn every_accepted_payload_can_be_parsed_within_an_answer() {
     let nested = |levels: usize| format!(r#"{{"a":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
     let deepest = event(&with("payload", &nested(98)));
     is_refused(&with("payload", &nested(99)), "nests deeper");

@@ -1,9 +1,9 @@
-//! The request to stop.
+//! The shutdown request.
 
 use highwater_web::shutdown::{Shutdown, Stage};
 
 #[tokio::test]
-async fn a_request_reaches_every_clone_and_those_who_ask_late() {
+async fn a_shutdown_request_reaches_every_clone_and_late_callers() {
     let shutdown = Shutdown::new();
     let (early, late) = (shutdown.clone(), shutdown.clone());
     let waiting = tokio::spawn(async move { early.requested().await });
@@ -16,7 +16,7 @@ async fn a_request_reaches_every_clone_and_those_who_ask_late() {
 }
 
 #[tokio::test]
-async fn a_stop_goes_through_its_stages_and_never_back() {
+async fn the_stages_of_a_shutdown_never_go_back() {
     let shutdown = Shutdown::new();
     assert_eq!(shutdown.stage(), Stage::Running);
     shutdown.advance(Stage::Closing);
@@ -30,7 +30,7 @@ async fn a_stop_goes_through_its_stages_and_never_back() {
 }
 
 #[test]
-fn what_is_unfinished_is_named_until_it_is_dropped() {
+fn an_unfinished_part_is_named_until_it_is_dropped() {
     let shutdown = Shutdown::new();
     let connections = shutdown.component("connections");
     let (first, second) = (shutdown.component("a consumer"), shutdown.clone().component("a consumer"));

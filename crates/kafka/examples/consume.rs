@@ -69,7 +69,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
 
     let (greeted, mut greetings_read) = mpsc::unbounded_channel();
-    let kafka = Kafka::new(ClusterConfig::new(vec![brokers]));
+    let kafka = Kafka::new(ClusterConfig::new(vec![brokers]))?;
     let greetings = kafka.topic::<Greeting>(TopicConfig::new("greetings"));
     let consuming = greetings
         .consumer(ConsumerConfig::new("greeters"))

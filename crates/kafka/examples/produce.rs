@@ -36,7 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     };
 
-    let kafka = Kafka::new(ClusterConfig::new(vec![brokers.clone()]));
+    let kafka = Kafka::new(ClusterConfig::new(vec![brokers.clone()]))?;
     let greetings = kafka.topic::<Greeting>(TopicConfig::new("greetings"));
     let producer = greetings.producer(ProducerConfig::default());
     for number in 0..10 {

@@ -1,29 +1,57 @@
-//! The settings of this room. Their variables, defaults and bounds are in the crate's `config`.
+//! The settings of the library. It reads no environment: an application sets them, and names its own variables.
 
 use std::time::Duration;
+
+use thiserror::Error;
 
 use super::{
     group::{Assignor, GroupProtocol},
     security::Security,
 };
 
-/// How to reach the cluster.
+/// A setting that cannot be used, by the name of its field.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// [`ClusterConfig::brokers`] is empty.
+    #[error("brokers: at least one bootstrap address is needed")]
+    NoBrokers,
+}
+
+/// Implements the builder's methods of a configuration, one a field.
+macro_rules! setters {
+    ($config:ident { $($setter:ident($field:ident: $type:ty)),+ $(,)? }) => {
+        impl $config {
+            $(
+                #[doc = concat!("Sets [`", stringify!($config), "::", stringify!($field), "`].")]
+                #[must_use]
+                pub fn $setter(mut self, $field: $type) -> Self {
+                    self.$field = $field;
+                    self
+                }
+            )+
+        }
+    };
+}
+
+/// How to reach a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClusterConfig {
     /// Bootstrap addresses, `host:port`; at least one.
     pub brokers: Vec<String>,
-    /// TLS and SASL, for every connection.
+    /// TLS and SASL of every connection. None by default.
     pub security: Security,
-    /// The name brokers see in their logs and quotas.
+    /// The name that brokers see in their logs and quotas. `highwater` by default.
     pub client_id: String,
-    /// How long a connection may take to be made.
+    /// The timeout of connecting, TLS and the first response included. 1 s by default.
     pub connect_timeout: Duration,
-    /// How long any one call may take.
+    /// The timeout of a request that the broker does not hold on purpose. 5 s by default.
     pub request_timeout: Duration,
 }
 
 impl ClusterConfig {
-    /// The cluster at these addresses, with a second for a connection and five for a call.
+    /// The cluster that has brokers at these addresses.
     pub fn new(brokers: Vec<String>) -> Self {
         Self {
             brokers,
@@ -33,29 +61,41 @@ impl ClusterConfig {
             request_timeout: Duration::from_secs(5),
         }
     }
+
+    /// Checks what can be checked without a connection.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        if self.brokers.is_empty() { Err(ConfigError::NoBrokers) } else { Ok(()) }
+    }
 }
 
-/// What a dead letter may be larger than its record.
+setters!(ClusterConfig {
+    with_security(security: Security),
+    with_client_id(client_id: String),
+    with_connect_timeout(connect_timeout: Duration),
+    with_request_timeout(request_timeout: Duration),
+});
+
+/// How much larger than its record a dead letter may be, in bytes.
 const DEAD_LETTER_HEADERS: i32 = 64 * 1024;
 
-/// What a topic gets when it is missing and is created.
+/// A topic's name, and what it is created with if it is missing. An existing topic is left as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TopicConfig {
-    /// Its name.
+    /// The topic's name.
     pub name: String,
-    /// The number of partitions.
+    /// The number of partitions. 3 by default.
     pub partitions: i32,
-    /// Copies of each partition; `None` is three, or as many as there are brokers.
+    /// The number of replicas of each partition. `None`, the default, is 3, or one a broker if there are fewer.
     pub replication_factor: Option<i16>,
-    /// How long records are kept; `None` is without limit.
+    /// `retention.ms`. 7 days by default; `None` is without limit.
     pub retention: Option<Duration>,
-    /// The largest batch of records the topic takes, in bytes.
+    /// `max.message.bytes`: the largest batch of records, in bytes. 1,048,588 by default, as Kafka's.
     pub max_message_bytes: i32,
 }
 
 impl TopicConfig {
-    /// A topic of that name: three partitions, three copies or as many as there are brokers, seven days, and
-    /// Kafka's own bound of a batch.
+    /// The topic of that name.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -66,8 +106,9 @@ impl TopicConfig {
         }
     }
 
-    /// That of its dead letters: alike, but for the name, which has `.dlq` after it, and room for the headers that
-    /// say what happened.
+    /// Its dead letter topic: `.dlq` after the name, 64 KiB more a batch for the headers that say what happened, all
+    /// else the same.
+    #[must_use]
     pub fn dead_letters(&self) -> Self {
         Self {
             name: format!("{}.dlq", self.name),
@@ -77,24 +118,31 @@ impl TopicConfig {
     }
 }
 
+setters!(TopicConfig {
+    with_name(name: String),
+    with_partitions(partitions: i32),
+    with_replication_factor(replication_factor: Option<i16>),
+    with_retention(retention: Option<Duration>),
+    with_max_message_bytes(max_message_bytes: i32),
+});
+
 /// How records are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProducerConfig {
-    /// From the call to the acknowledgement, retries included.
+    /// The time from the call to the acknowledgement, retries included (`delivery.timeout.ms` in Java). 5 s by default.
     pub timeout: Duration,
-    /// The most records that wait.
+    /// The most records that wait for an acknowledgement. 10,000 by default.
     pub queue_records: usize,
-    /// The most bytes that wait.
+    /// The most bytes that wait for an acknowledgement (`buffer.memory` in Java). 64 MiB by default.
     pub queue_bytes: usize,
-    /// The most bytes in one batch; a larger record travels alone.
+    /// The most bytes of a batch; a larger record is a batch of its own. 512 KiB by default.
     pub batch_max_bytes: usize,
-    /// A broker that answers nothing for so long gets no more records until it answers.
+    /// The circuit breaker of a broker opens after that time without a response. 3 s by default.
     pub breaker_after: Duration,
 }
 
 impl Default for ProducerConfig {
-    /// Five seconds for a record; a queue of 10,000 records or 64 MiB; batches of half a MiB; three seconds
-    /// of silence before a broker is left alone.
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(5),
@@ -106,41 +154,50 @@ impl Default for ProducerConfig {
     }
 }
 
-/// How records are read.
+setters!(ProducerConfig {
+    with_timeout(timeout: Duration),
+    with_queue_records(queue_records: usize),
+    with_queue_bytes(queue_bytes: usize),
+    with_batch_max_bytes(batch_max_bytes: usize),
+    with_breaker_after(breaker_after: Duration),
+});
+
+/// How a member of a consumer group reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConsumerConfig {
     /// The consumer group.
     pub group_id: String,
-    /// How the group's coordinator is spoken to.
+    /// The group protocol: classic, the default, or KIP-848's.
     pub protocol: GroupProtocol,
-    /// The assignors that the classic protocol is to choose from, the one liked best first; at least one.
+    /// The assignors of the classic protocol, the preferred one first; at least one. Cooperative-sticky by default.
     pub assignors: Vec<Assignor>,
-    /// The name that this member keeps through restarts (KIP-345); unique in the group.
+    /// The name of a static member (KIP-345), unique in the group. None by default.
     pub instance_id: Option<String>,
-    /// Whether a member with an instance id leaves when it is stopped (KIP-1092), in place of keeping its partitions
-    /// until its session is over; others do in any case.
+    /// Whether a static member leaves the group when it is stopped (KIP-1092). It keeps its partitions until its
+    /// session is over by default. A dynamic member always leaves.
     pub leave_on_stop: bool,
-    /// A member that was not heard of for so long is out of the group.
+    /// A member that the coordinator has not heard of for so long is out of the group. 10 s by default.
     pub session_timeout: Duration,
-    /// How long members may take to drain and join again.
+    /// How long members may take to drain and to join again. 60 s by default.
     pub rebalance_timeout: Duration,
-    /// How often a member makes itself heard; well below the session time-out.
+    /// The time between heartbeats; a third of the session timeout at most. 3 s by default.
     pub heartbeat_interval: Duration,
-    /// A member that is at one call of its handler for longer is out of the group.
+    /// A member whose handler takes longer for one call is out of the group (`max.poll.interval.ms` in Java). 5 min by
+    /// default.
     pub max_processing: Duration,
-    /// How often offsets are committed.
+    /// The time between commits. 1 s by default.
     pub commit_interval: Duration,
-    /// Where to start without a committed offset.
+    /// Where to begin without a committed offset. The first record by default.
     pub offset_reset: OffsetReset,
-    /// How often to look for new partitions.
+    /// The time between looks for new partitions. 30 s by default.
     pub metadata_max_age: Duration,
-    /// The most bytes of one fetch of one partition.
+    /// The most bytes of one fetch of one partition; a larger batch comes whole. 1 MiB by default.
     pub fetch_max_bytes: i32,
 }
 
 impl ConsumerConfig {
-    /// A member of that group, by the classic protocol, with Kafka's own intervals but for a shorter session;
-    /// begins at the first record there is.
+    /// A member of that group.
     pub fn new(group_id: impl Into<String>) -> Self {
         Self {
             group_id: group_id.into(),
@@ -160,11 +217,28 @@ impl ConsumerConfig {
     }
 }
 
-/// Where to start without a committed offset, or where that offset is out of the log's range.
+setters!(ConsumerConfig {
+    with_protocol(protocol: GroupProtocol),
+    with_assignors(assignors: Vec<Assignor>),
+    with_instance_id(instance_id: Option<String>),
+    with_leave_on_stop(leave_on_stop: bool),
+    with_session_timeout(session_timeout: Duration),
+    with_rebalance_timeout(rebalance_timeout: Duration),
+    with_heartbeat_interval(heartbeat_interval: Duration),
+    with_max_processing(max_processing: Duration),
+    with_commit_interval(commit_interval: Duration),
+    with_offset_reset(offset_reset: OffsetReset),
+    with_metadata_max_age(metadata_max_age: Duration),
+    with_fetch_max_bytes(fetch_max_bytes: i32),
+});
+
+/// Where to begin without a committed offset, or if that offset is out of the log's range (`auto.offset.reset` in
+/// Java).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OffsetReset {
-    /// At the first record there is.
+    /// At the first record.
     Earliest,
-    /// After the last.
+    /// After the last record.
     Latest,
 }

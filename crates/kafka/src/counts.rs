@@ -53,6 +53,7 @@ impl ProducerCounts {
 
 /// What a producer has done and holds, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProducerMetrics {
     /// Records that Kafka acknowledged.
     pub records: u64,

@@ -1,24 +1,29 @@
-//! The library's face: a cluster, its topics by what is in them, and who writes and reads them.
+//! The entry point: a cluster, its typed topics, and their producers and consumers.
 
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Cluster, ClusterConfig, Consumer, ConsumerConfig, ConsumerCounts, Context, DlqPublisher, Envelope,
-    Message, Payload, Producer, ProducerConfig, PublishError, Publisher, Receipt, Status, StatusRegistry,
-    Topic, TopicConfig,
+    Cluster, ClusterConfig, ConfigError, Consumer, ConsumerConfig, ConsumerCounts, Context, DlqPublisher,
+    Envelope, Message, Payload, Producer, ProducerConfig, PublishError, Publisher, Receipt, Status,
+    StatusRegistry, Topic, TopicConfig,
     event_handler::{BatchHandler, DecodingHandler},
     group::GroupDescription,
 };
 
-/// How often to look for new partitions, unless told otherwise.
+/// The time between looks for new partitions, by default.
 const METADATA_MAX_AGE: Duration = Duration::from_secs(30);
 
-/// How long dead letters that are on their way get at a stop.
+/// How long a stop waits for dead letters in flight.
 const DLQ_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A cluster, as one process speaks to it. Cloned handles are the same.
+/// A cluster, as one process sees it. Clones share connections and status.
 #[derive(Debug, Clone)]
 pub struct Kafka {
     cluster: Arc<Cluster>,
@@ -28,51 +33,59 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// Makes no connection yet. Events name the client's id as their source: `/highwater`.
-    pub fn new(config: ClusterConfig) -> Self {
+    /// The cluster of that configuration. Does not connect yet.
+    ///
+    /// # Errors
+    ///
+    /// There is no bootstrap address.
+    pub fn new(config: ClusterConfig) -> Result<Self, ConfigError> {
         let source = format!("/{}", config.client_id).into();
-        Self {
-            cluster: Arc::new(Cluster::new(config)),
+        Ok(Self {
+            cluster: Arc::new(Cluster::new(config)?),
             registry: Arc::new(StatusRegistry::new()),
             source,
             metadata_max_age: METADATA_MAX_AGE,
-        }
+        })
     }
 
-    /// How often to look whether topics have new partitions.
+    /// Sets the time between looks for new partitions of a topic. 30 s by default.
     #[must_use]
     pub fn with_metadata_max_age(self, metadata_max_age: Duration) -> Self {
         Self { metadata_max_age, ..self }
     }
 
-    /// Who its events are from: a URI reference, CloudEvents' `source`.
+    /// Sets the `source` of its events (CloudEvents): a URI reference. The client id after a slash by default.
     #[must_use]
     pub fn with_source(self, source: &str) -> Self {
         Self { source: source.into(), ..self }
     }
 
-    /// A topic of such events, which is created when it is missing.
+    /// A topic with events of type `P`. Nothing is asked of the cluster before the topic has a producer or a consumer:
+    /// see [`TypedTopic::follow`].
     pub fn topic<P: Payload>(&self, config: TopicConfig) -> TypedTopic<P> {
-        TypedTopic { handle: self.follow(config.clone()), config, kafka: self.clone(), payload: PhantomData }
+        TypedTopic {
+            kafka: self.clone(),
+            name: config.name.as_str().into(),
+            config,
+            max_partitions: usize::MAX,
+            followed: Arc::default(),
+            payload: PhantomData,
+        }
     }
 
-    /// What is known of the cluster and the group, now and as it changes.
+    /// The status of the cluster and of the consumer's group, now and as it changes.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.registry.watch()
     }
 
-    /// Where everything that speaks to the cluster says how it is.
+    /// Where the components that use the cluster report their errors.
     pub fn registry(&self) -> &Arc<StatusRegistry> {
         &self.registry
     }
 
-    /// The way to the brokers.
+    /// The cluster below.
     pub fn cluster(&self) -> &Arc<Cluster> {
         &self.cluster
-    }
-
-    fn with_own_status(&self) -> Self {
-        Self { registry: Arc::new(StatusRegistry::new()), ..self.clone() }
     }
 
     fn follow(&self, config: TopicConfig) -> Topic {
@@ -80,34 +93,48 @@ impl Kafka {
     }
 }
 
-/// A topic, with what is in it: its name, and the type of its events, which says their key and their JSON.
+/// A topic with events of type `P`. Clones are the same topic.
 pub struct TypedTopic<P> {
     kafka: Kafka,
-    handle: Topic,
+    name: Arc<str>,
     config: TopicConfig,
+    max_partitions: usize,
+    followed: Arc<OnceLock<Topic>>,
     payload: PhantomData<fn() -> P>,
 }
 
 impl<P: Payload> TypedTopic<P> {
-    /// The topic itself: its name, and how many partitions it has.
-    pub fn handle(&self) -> &Topic {
-        &self.handle
+    /// The topic's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
-    /// The same topic, of which no more than so many partitions count.
+    /// Creates the topic if it is missing, and looks for new partitions from then on, in the background, until all
+    /// handles are dropped. The first call begins it, and so does the first producer or consumer.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
+    pub fn follow(&self) -> Topic {
+        let followed = self.followed.get_or_init(|| self.kafka.follow(self.config.clone()));
+        followed.clone().with_max_partitions(self.max_partitions)
+    }
+
+    /// The same topic, of which only the first `most` partitions count.
     #[must_use]
     pub fn with_max_partitions(self, most: usize) -> Self {
-        Self { handle: self.handle.with_max_partitions(most), ..self }
+        Self { max_partitions: most, ..self }
     }
 
-    /// The same topic, for who reads it in a group beside another of the same process: how that group is stands on a
-    /// registry of its own.
+    /// The same topic, whose consumer reports to a status of its own: for a process with a consumer for each of several
+    /// topics in one group.
     #[must_use]
     pub fn with_own_status(&self) -> Self {
-        Self { kafka: self.kafka.with_own_status(), ..self.clone() }
+        let kafka = Kafka { registry: Arc::new(StatusRegistry::new()), ..self.kafka.clone() };
+        Self { kafka, ..self.clone() }
     }
 
-    /// What it was asked to be.
+    /// The configuration that it was made with.
     pub fn config(&self) -> &TopicConfig {
         &self.config
     }
@@ -117,17 +144,17 @@ impl<P: Payload> TypedTopic<P> {
         &self.kafka
     }
 
-    /// Writes to it. Connects when there is something to send.
+    /// A producer of the topic, which connects when there is something to send. Follows the topic.
     pub fn producer(&self, config: ProducerConfig) -> TypedProducer<P> {
         let (cluster, registry) = (Arc::clone(&self.kafka.cluster), Arc::clone(&self.kafka.registry));
-        let producer = Arc::new(Producer::new(cluster, self.handle.clone(), config, registry));
+        let producer = Arc::new(Producer::new(cluster, self.follow(), config, registry));
         TypedProducer {
             producer: Some(Arc::clone(&producer)),
             ..TypedProducer::new(producer, &self.kafka.source)
         }
     }
 
-    /// Reads it as a member of a group, once a handler is given.
+    /// A consumer of the topic, which begins with [`ConsumerBuilder::start`].
     pub fn consumer(&self, config: ConsumerConfig) -> ConsumerBuilder<'_, P> {
         let dead_letters = self.config.dead_letters();
         ConsumerBuilder { topic: self, config, dead_letters, dlq_producer: ProducerConfig::default() }
@@ -136,8 +163,14 @@ impl<P: Payload> TypedTopic<P> {
 
 impl<P> Clone for TypedTopic<P> {
     fn clone(&self) -> Self {
-        let Self { kafka, handle, config, payload } = self;
-        Self { kafka: kafka.clone(), handle: handle.clone(), config: config.clone(), payload: *payload }
+        Self {
+            kafka: self.kafka.clone(),
+            name: Arc::clone(&self.name),
+            config: self.config.clone(),
+            max_partitions: self.max_partitions,
+            followed: Arc::clone(&self.followed),
+            payload: PhantomData,
+        }
     }
 }
 
@@ -147,31 +180,30 @@ impl<P> fmt::Debug for TypedTopic<P> {
     }
 }
 
-/// Writes events of one type to one topic.
+/// Sends events of type `P` to a topic. Clones share the producer.
 pub struct TypedProducer<P> {
     publisher: Arc<dyn Publisher>,
-    /// `None` over a publisher of somebody else's.
     producer: Option<Arc<Producer>>,
     source: Arc<str>,
     payload: PhantomData<fn() -> P>,
 }
 
 impl<P: Payload> TypedProducer<P> {
-    /// Writes through that publisher, such as a test's own.
+    /// Sends through that publisher, which may be a test's. `source` is CloudEvents' `source`.
     pub fn new(publisher: Arc<dyn Publisher>, source: &str) -> Self {
         Self { publisher, producer: None, source: source.into(), payload: PhantomData }
     }
 
-    /// Sends an event; resolves when all in-sync replicas have it.
+    /// Sends an event, and waits until all in-sync replicas have it.
     ///
     /// # Errors
     ///
-    /// It was not acknowledged; the error says whether it may have been written all the same.
+    /// It was not acknowledged. The error says whether it may have been written all the same.
     pub async fn send(&self, event: P) -> Result<Receipt, PublishError> {
         self.send_in(&Context::default(), event).await
     }
 
-    /// Sends an event that belongs to a request, or follows from another event.
+    /// As [`TypedProducer::send`], with the correlation of a request or the cause of another event.
     ///
     /// # Errors
     ///
@@ -185,12 +217,12 @@ impl<P: Payload> TypedProducer<P> {
         self.publish(headers, event).await
     }
 
-    /// What an event is going to be sent in; its id is known before it is sent.
+    /// An envelope for the event, so that its id is known before it is sent.
     pub fn envelope(&self, context: &Context, event: &P) -> Envelope {
         Envelope::new(event, &self.source, context)
     }
 
-    /// Sends an event in an envelope that was made for it.
+    /// Sends an event in its envelope.
     ///
     /// # Errors
     ///
@@ -212,17 +244,17 @@ impl<P: Payload> TypedProducer<P> {
         self.publisher.publish(message).await
     }
 
-    /// What records go through, whatever is in them.
+    /// The publisher that it sends through.
     pub fn publisher(&self) -> &Arc<dyn Publisher> {
         &self.publisher
     }
 
-    /// The producer that it sends through; `None` where that is somebody else's.
+    /// The producer that it sends through; `None` if it was made by [`TypedProducer::new`].
     pub fn producer(&self) -> Option<&Arc<Producer>> {
         self.producer.as_ref()
     }
 
-    /// Takes nothing more, and waits until what is queued is acknowledged or out of time.
+    /// Takes no more events, and waits until those in the queue are acknowledged or out of time.
     pub async fn close(&self) {
         if let Some(producer) = &self.producer {
             producer.close().await;
@@ -257,13 +289,17 @@ pub struct ConsumerBuilder<'a, P> {
 }
 
 impl<P: Payload> ConsumerBuilder<'_, P> {
-    /// Where records go that can never be processed, and how; else to the topic's name with `.dlq` after it.
+    /// Sets the dead letter topic and how it is written to. [`TopicConfig::dead_letters`] of the topic by default.
     #[must_use]
-    pub fn dead_letters(self, dead_letters: TopicConfig, dlq_producer: ProducerConfig) -> Self {
+    pub fn with_dead_letters(self, dead_letters: TopicConfig, dlq_producer: ProducerConfig) -> Self {
         Self { dead_letters, dlq_producer, ..self }
     }
 
-    /// Joins the group and hands the topic's events to the handler, until it is stopped.
+    /// Joins the group, and calls the handler with the topic's events until it is stopped. Follows both topics.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
     pub fn start(self, handler: impl BatchHandler<P>) -> ConsumerHandle {
         let kafka = &self.topic.kafka;
         let (cluster, registry) = (Arc::clone(&kafka.cluster), Arc::clone(&kafka.registry));
@@ -274,16 +310,14 @@ impl<P: Payload> ConsumerBuilder<'_, P> {
         let source = &self.topic.config.name;
         let dead_letters = DlqPublisher::new(Arc::clone(&dlq_producer) as _, source, &self.config.group_id);
         let handler = Arc::new(DecodingHandler::new(Arc::new(handler)));
-        let topic = self.topic.handle.clone();
-        let name = Arc::clone(topic.name());
+        let (topic, name) = (self.topic.follow(), Arc::clone(&self.topic.name));
         let group = Arc::new(GroupDescription::new(Arc::clone(&cluster), &self.config.group_id, &registry));
         let consumer = Consumer::start(cluster, topic, self.config, handler, dead_letters, registry);
         ConsumerHandle { topic: name, consumer, dlq_producer, group }
     }
 }
 
-/// A consumer at work, with its way to the dead letters. Dropped without [`ConsumerHandle::stop`], it goes on to the
-/// end of the process.
+/// A running consumer. If it is dropped without [`ConsumerHandle::stop`], it runs to the end of the process.
 #[derive(Debug)]
 pub struct ConsumerHandle {
     topic: Arc<str>,
@@ -298,17 +332,17 @@ impl ConsumerHandle {
         &self.topic
     }
 
-    /// What it has done so far, counted on.
+    /// Its counters, which go on.
     pub fn counts(&self) -> Arc<ConsumerCounts> {
         self.consumer.counts()
     }
 
-    /// Who else is in its group.
+    /// The description of its group.
     pub fn group_description(&self) -> &Arc<GroupDescription> {
         &self.group
     }
 
-    /// What its dead letters are sent through.
+    /// The producer of its dead letters.
     pub fn dlq_producer(&self) -> &Arc<Producer> {
         &self.dlq_producer
     }
@@ -316,7 +350,7 @@ impl ConsumerHandle {
     /// Drains, commits and leaves the group.
     pub async fn stop(self) {
         self.consumer.stop().await;
-        // Dead letters that are still on their way are of records that are not done.
+        // The record of a dead letter that is still in flight is not done: it comes again.
         drop(timeout(DLQ_CLOSE_TIMEOUT, self.dlq_producer.close()).await);
     }
 }

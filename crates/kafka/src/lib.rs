@@ -68,7 +68,7 @@
 //!
 //! async fn example(brokers: Vec<String>) -> Result<(), Box<dyn std::error::Error>> {
 //!     let (tell, mut told) = mpsc::unbounded_channel();
-//!     let kafka = Kafka::new(ClusterConfig::new(brokers));
+//!     let kafka = Kafka::new(ClusterConfig::new(brokers))?;
 //!     let greetings = kafka.topic::<Greeting>(TopicConfig::new("greetings"));
 //!     let consuming = greetings.consumer(ConsumerConfig::new("greeters")).start(Tell(tell));
 //!     let producer = greetings.producer(ProducerConfig::default());
@@ -97,7 +97,6 @@ mod consumer;
 mod counts;
 pub mod dead_letter;
 mod deletion;
-mod end_offsets;
 mod envelope;
 mod event_handler;
 pub mod group;
@@ -105,11 +104,11 @@ mod handler;
 mod kafka;
 mod leader;
 mod message;
-mod nodelay;
 mod partitioner;
 mod payload;
 mod producer;
 mod publisher;
+mod rskafka_client;
 pub mod security;
 mod staggered;
 mod status;
@@ -118,12 +117,11 @@ mod topic;
 pub mod wire;
 
 pub use backoff::Backoff;
-pub use cluster::{CallError, Cluster};
-pub use config::{ClusterConfig, ConsumerConfig, OffsetReset, ProducerConfig, TopicConfig};
+pub use cluster::Cluster;
+pub use config::{ClusterConfig, ConfigError, ConsumerConfig, OffsetReset, ProducerConfig, TopicConfig};
 pub use consumer::{CommittedOffset, Consumer, ReadError, Reader, Watermark};
 pub use counts::{ConsumerCounts, ProducerMetrics};
 pub use dead_letter::DlqPublisher;
-pub use end_offsets::EndOffsets;
 pub use envelope::{CORRELATION_ID, Context, Envelope, correlation_of};
 pub use event_handler::{Batch, BatchHandler, DecodingHandler, EventHandler, Outcome};
 pub use handler::{BatchOutcome, Poison, RecordHandler, RetryFrom, TransientError};
@@ -133,6 +131,7 @@ pub use partitioner::{murmur2, partition_for_key};
 pub use payload::{Event, Malformed, Payload, Received};
 pub use producer::Producer;
 pub use publisher::{PublishError, Publisher};
+pub use rskafka_client::{CallError, ClientError, EndOffsets};
 pub use status::{
     BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, Notice, PartitionStatus, Rebalance,
     Status, TopicRefusal,

@@ -1,45 +1,56 @@
-//! The seam between those who publish and the producer that does it.
+//! What sends a record: the producer, or a test's substitute.
 
 use async_trait::async_trait;
 use thiserror::Error;
 
 use super::{Message, Receipt};
 
-/// Sends a message and waits until Kafka has it. [`super::Producer`] is the real one.
+/// Sends records. [`Producer`](crate::Producer) implements it.
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {
-    /// Resolves when all in-sync replicas have the record, or within the producer's time-out.
+    /// Sends a record, and waits until all in-sync replicas have it.
+    ///
+    /// # Errors
+    ///
+    /// The record was not acknowledged within the producer's timeout, or was refused.
     async fn publish(&self, message: Message) -> Result<Receipt, PublishError>;
 }
 
-/// Why a message was not acknowledged.
+/// A record was not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum PublishError {
-    /// The queue is at its bound in count or bytes; nothing was sent.
+    /// The queue is full, in records or in bytes. Nothing was sent.
     #[error("the queue to Kafka is full")]
     QueueFull,
-    /// The broker that leads the record's partition hangs: its circuit is open. Nothing was sent.
+    /// The circuit breaker of the partition's leader, `host:port`, is open. Nothing was sent.
     #[error("broker {0} acknowledges nothing")]
     CircuitOpen(String),
-    /// Larger than Kafka takes; nothing was written, and trying again does not help.
+    /// The record is larger than the topic or the broker allows. A retry does not help.
     #[error("the record is larger than Kafka takes: {0}")]
     TooLarge(String),
-    /// Kafka refused it as it is; nothing was written, and trying again does not help.
+    /// Kafka refuses this record. A retry does not help.
     #[error("Kafka refused the record: {0}")]
     Refused(String),
-    /// Kafka refuses whatever is published, until somebody acts: rights are missing, or the clock of this machine is
-    /// off; nothing was written.
+    /// Kafka refuses every record until somebody acts: rights are missing, or this machine's clock is off.
     #[error("Kafka refused the record: {0}")]
     Forbidden(String),
-    /// The time-out passed without an acknowledgement.
+    /// No acknowledgement came within [`ProducerConfig::timeout`](crate::ProducerConfig::timeout).
     #[error("Kafka did not acknowledge in time: {reason}")]
     Unavailable {
-        /// What was last seen to go wrong.
+        /// The last error.
         reason: String,
-        /// Whether the record may be in the log all the same: it had been sent, and the answer was lost.
+        /// Whether the record may be in the log: it was sent, and the response was lost.
         possibly_written: bool,
     },
-    /// The process is stopping and takes nothing more; nothing was sent.
+    /// [`Producer::close`](crate::Producer::close) was called. Nothing was sent.
     #[error("the producer is shutting down")]
     Stopping,
+}
+
+impl PublishError {
+    /// Whether the record may be in the log all the same.
+    pub fn possibly_written(&self) -> bool {
+        matches!(self, Self::Unavailable { possibly_written: true, .. })
+    }
 }

@@ -37,6 +37,7 @@ pub(super) const NO_LEADER: WireError =
 
 /// What a topic looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TopicDescription {
     /// How many partitions it has.
     pub partitions: usize,

@@ -68,7 +68,7 @@ impl<P: Projection> Follower<P> {
         for partition in 0..self.topic.config().partitions {
             let follower = self.clone();
             partitions.spawn(async move {
-                let part = format!("following {}/{partition}", follower.topic.handle().name());
+                let part = format!("following {}/{partition}", follower.topic.name());
                 let followed = follower.follow(partition, &part).await;
                 follower.registry.withdraw(&part);
                 followed
@@ -84,10 +84,10 @@ impl<P: Projection> Follower<P> {
 
     /// Waits until the topic is known, and checks that it can keep state.
     async fn check_topic(&self) -> ControlFlow<InvalidTopic> {
-        let name = self.topic.handle().name();
+        let name = self.topic.name();
         let part = format!("checking topic {name}");
         let partitions = self.topic.config().partitions as usize;
-        self.topic.handle().clone().known_partitions().await;
+        self.topic.follow().known_partitions().await;
         let mut backoff = Backoff::new();
         loop {
             match requirements::check(&self.cluster, name, partitions).await {
@@ -109,7 +109,7 @@ impl<P: Projection> Follower<P> {
     /// Reads one partition for ever. Returns where the beginning of its log is gone, or where it has a record that
     /// this instance cannot apply.
     async fn follow(&self, partition: i32, part: &str) -> InvalidTopic {
-        let topic = Arc::clone(self.topic.handle().name());
+        let topic = Arc::clone(self.topic.name());
         let mut reader =
             Reader::new(Arc::clone(&self.cluster), Arc::clone(&topic), partition, FETCH_MAX_BYTES);
         let mut backoff = Backoff::new();
@@ -161,7 +161,7 @@ impl<P: Projection> Follower<P> {
     }
 
     fn invalid(&self, reason: String) -> InvalidTopic {
-        InvalidTopic { topic: self.topic.handle().name().to_string(), reason }
+        InvalidTopic { topic: self.topic.name().to_string(), reason }
     }
 
     /// Applies records. Every instance skips a record that is no event.
@@ -181,8 +181,7 @@ impl<P: Projection> Follower<P> {
             let event = match P::Event::read(record) {
                 Ok(event) => event,
                 Err(malformed) => {
-                    let (topic, partition, offset) =
-                        (self.topic.handle().name(), record.partition, record.offset);
+                    let (topic, partition, offset) = (self.topic.name(), record.partition, record.offset);
                     warn!(topic = topic.as_ref(), partition, offset; "no event of this topic, passed over: {malformed}");
                     continue;
                 }
@@ -210,7 +209,7 @@ impl<P: Projection> Follower<P> {
         };
         info!(
             target: TARGET,
-            topic = self.topic.handle().name().as_ref(), eventId:% = envelope.id, eventType = envelope.event_type.as_str(),
+            topic = self.topic.name().as_ref(), eventId:% = envelope.id, eventType = envelope.event_type.as_str(),
             correlationId = correlation, partition = record.partition, offset = record.offset;
             "{outcome}"
         );

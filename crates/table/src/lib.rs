@@ -71,9 +71,9 @@ impl<P: Projection> EventSourcedTable<P> {
         let shared = Arc::new(Shared {
             replica: RwLock::new(Replica::new(partitions as usize)),
             pending: PendingAppends::default(),
-            progress: Progress::new(topic.handle().name(), partitions),
+            progress: Progress::new(topic.name(), partitions),
         });
-        let ends = EndOffsets::new(kafka.cluster(), topic.handle().name(), partitions);
+        let ends = EndOffsets::new(kafka.cluster(), topic.name(), partitions);
         let stop = CancellationToken::new();
         let (found_invalid, invalid) = watch::channel(None);
         let mut following = JoinSet::new();
@@ -115,9 +115,9 @@ impl<P: Projection> EventSourcedTable<P> {
     ///
     /// The table has not read so far within twice the request time-out: as a rule a partition has no leader.
     pub async fn caught_up(&self) -> Result<(), TransientError> {
-        let topic = self.topic.handle().name();
+        let topic = self.topic.name();
         let reached = async {
-            let ends = self.ends.now().await.map_err(|error| error.to_string())?;
+            let ends = self.ends.fetch().await.map_err(|error| error.to_string())?;
             self.shared.progress.reached(&ends).await;
             Ok(())
         };

@@ -14,30 +14,32 @@ pub fn publish_problem(error: PublishError, again: &str) -> Problem {
     let unwritten = |reason: &str, retry_after| {
         Problem::unavailable(format!("{reason}; the event was not written. {again}"), retry_after)
     };
-    let (problem, possibly_written) = match error {
+    let possibly_written = error.possibly_written();
+    let problem = match error {
         PublishError::TooLarge(reason) => {
             let detail = format!("the event is larger than Kafka takes: {}", redact(&reason));
             return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail);
         }
-        PublishError::QueueFull => (unwritten("too many events wait for Kafka", 1), false),
+        PublishError::QueueFull => unwritten("too many events wait for Kafka", 1),
         PublishError::CircuitOpen(_) => {
             let reason = "the broker that leads this event's partition acknowledges nothing";
-            (unwritten(reason, CIRCUIT_RETRY_AFTER), false)
+            unwritten(reason, CIRCUIT_RETRY_AFTER)
         }
         PublishError::Refused(reason) | PublishError::Forbidden(reason) => {
-            (unwritten(&format!("Kafka refused the event: {}", redact(&reason)), 30), false)
+            unwritten(&format!("Kafka refused the event: {}", redact(&reason)), 30)
         }
-        PublishError::Unavailable { reason, possibly_written } => {
+        PublishError::Unavailable { reason, .. } => {
             let decision =
                 if possibly_written { "may have been written all the same" } else { "was not written" };
             let reason = redact(&reason);
             let detail = format!("Kafka did not acknowledge the event ({reason}); it {decision}. {again}");
-            (Problem::unavailable(detail, 1), possibly_written)
+            Problem::unavailable(detail, 1)
         }
         PublishError::Stopping => {
             let problem = unwritten("this instance is stopping, ask another", 1);
-            (problem.with_header(header::CONNECTION, HeaderValue::from_static("close")), false)
+            problem.with_header(header::CONNECTION, HeaderValue::from_static("close"))
         }
+        error => unwritten(&discreet(&error.to_string()), 1),
     };
     problem.with_member("possiblyWritten", possibly_written)
 }

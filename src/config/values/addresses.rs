@@ -1,4 +1,4 @@
-//! Where something is: addresses, and files of this machine.
+//! Network addresses and file paths.
 
 use std::{
     net::{IpAddr, Ipv6Addr, ToSocketAddrs as _},
@@ -9,7 +9,7 @@ use highwater_web::http::Network;
 
 use super::{Values, digits};
 
-/// An address of this machine, or a name of one.
+/// An address of this machine, or its name.
 pub(in crate::config) struct Host;
 
 impl Values for Host {
@@ -24,9 +24,9 @@ impl Values for Host {
     }
 }
 
-/// The address of a name: of several the first of IPv4, which every client can reach.
+/// The address of a name. Of several, the first IPv4 address counts, which every client can reach.
 fn resolved(name: &str) -> Option<IpAddr> {
-    // What looks like an address, and is none, is not looked up.
+    // A malformed address is not looked up as a name.
     let is_name = name.contains(|c: char| c.is_ascii_alphabetic()) && is_host_name(name);
     let found = is_name.then(|| (name, 0).to_socket_addrs().ok()).flatten()?;
     let addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
@@ -38,7 +38,7 @@ fn is_host_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(in_name)
 }
 
-/// Addresses, alone or by networks.
+/// Addresses and networks.
 pub(in crate::config) struct Networks;
 
 impl Values for Networks {
@@ -53,7 +53,7 @@ impl Values for Networks {
     }
 }
 
-/// Bootstrap addresses.
+/// Bootstrap addresses, `host:port`.
 pub(in crate::config) struct Brokers;
 
 impl Values for Brokers {
@@ -77,7 +77,7 @@ fn is_broker(text: &str) -> bool {
     is_host && digits(port).is_some_and(|port| (1..=65_535).contains(&port))
 }
 
-/// A file to be read at the start.
+/// The path of a file.
 pub(in crate::config) struct File;
 
 impl Values for File {

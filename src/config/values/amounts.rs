@@ -37,7 +37,7 @@ impl<T: TryFrom<u64>> Values for Whole<T> {
 /// A number of bytes within bounds that fit a `T`.
 pub(in crate::config) struct Size<T>(Whole<T>);
 
-/// Larger units first, so that a bound is told in the largest that divides it.
+/// Units, the largest first, so that a bound is shown in the largest that divides it.
 const SIZES: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 impl<T> Size<T> {
@@ -70,13 +70,13 @@ impl<T: TryFrom<u64>> Values for Size<T> {
     }
 }
 
-/// A length of time within bounds.
+/// A duration within bounds.
 pub(in crate::config) struct Durations {
     least: Duration,
     most: Duration,
 }
 
-/// In milliseconds.
+/// Units of time, in milliseconds.
 const TIMES: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("ms", 1), ("s", 1_000)];
 
 impl Durations {
@@ -93,7 +93,7 @@ impl Values for Durations {
     type Value = Duration;
 
     fn parse(&self, text: &str) -> Option<Duration> {
-        // "ms" stands before "s" in TIMES, which would leave an m before its count.
+        // TIMES has "ms" before "s", which is a suffix of it.
         let (count, millis) =
             TIMES.iter().find_map(|(unit, millis)| Some((text.strip_suffix(unit)?, millis)))?;
         let duration = Duration::from_millis(digits(count)?.checked_mul(*millis)?);
@@ -107,7 +107,7 @@ impl Values for Durations {
     }
 }
 
-/// A duration as a setting would be written.
+/// A duration as a setting's text.
 fn show_duration(duration: Duration) -> String {
     if duration.is_zero() {
         return "0s".to_owned();

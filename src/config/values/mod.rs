@@ -1,4 +1,4 @@
-//! The kinds of values a setting takes: how each is read, and its bounds in words.
+//! The kinds of values that a setting takes, with their parsers and their bounds in words.
 
 mod access;
 mod addresses;
@@ -18,34 +18,34 @@ pub(super) use words::{Assignors, Directives, OneOf, Protocol};
 
 /// A kind of value.
 pub(super) trait Values: Sync {
-    /// What it becomes.
+    /// The type of the parsed value.
     type Value;
 
-    /// Reads it; `None` where it is not allowed. The text is trimmed.
+    /// Parses a trimmed text; `None` where it is not allowed.
     fn parse(&self, text: &str) -> Option<Self::Value>;
 
-    /// What is allowed, to go after "must be".
+    /// The allowed values, as the end of a sentence that begins with "must be".
     fn allowed(&self) -> String;
 
-    /// Whether its text is nobody's business.
+    /// Whether the text must not be shown.
     fn is_secret(&self) -> bool {
         false
     }
 }
 
-/// A value that may be left out, which is told by an empty text or by a word of its own.
+/// An optional value, whose absence is an empty text or a word.
 pub(super) struct Or<V> {
     word: &'static str,
     values: V,
 }
 
 impl<V> Or<V> {
-    /// Nothing at all stands for `None`.
+    /// An empty text stands for `None`.
     pub(super) const fn unset(values: V) -> Self {
         Self { word: "", values }
     }
 
-    /// The word stands for `None`.
+    /// This word stands for `None`.
     pub(super) const fn word(word: &'static str, values: V) -> Self {
         Self { word, values }
     }
@@ -70,7 +70,7 @@ impl<V: Values> Values for Or<V> {
     }
 }
 
-/// Digits and nothing else: `u64::from_str` takes a plus sign, too.
+/// Parses digits alone; `u64::from_str` takes a plus sign as well.
 fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }

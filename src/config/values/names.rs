@@ -1,4 +1,4 @@
-//! Names: of topics, of event types, and of what Kafka takes as it is.
+//! Names: of topics, event types, groups and instances.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use super::Values;
 pub(in crate::config) struct TopicName;
 
 impl TopicName {
-    /// Characters; all of them are of one byte.
+    /// In characters, each of one byte.
     pub(in crate::config) const LONGEST: usize = 249;
 }
 
@@ -30,7 +30,7 @@ impl Values for TopicName {
     }
 }
 
-/// A name that Kafka takes as it is.
+/// Any text of visible characters.
 pub(in crate::config) struct Text {
     /// In characters.
     pub(in crate::config) longest: usize,
@@ -52,7 +52,7 @@ fn is_text(text: &str, longest: usize) -> bool {
     !is_blank(text) && text.chars().count() <= longest && !text.chars().any(char::is_control)
 }
 
-/// A group's instance id; a word stands for the machine's own name, which a container has for itself.
+/// A group instance id. The word `hostname` stands for the machine's name, which is unique to a container.
 pub(in crate::config) struct InstanceId {
     /// In characters.
     pub(in crate::config) longest: usize,

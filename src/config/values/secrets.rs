@@ -1,4 +1,4 @@
-//! What is never shown.
+//! Secrets.
 
 use highwater_kafka::security::Secret;
 use highwater_web::http::BearerToken;
@@ -24,11 +24,11 @@ impl Values for Password {
     }
 }
 
-/// A token that requests carry (RFC 6750, `b64token`, and what else can stand in a header without blanks).
+/// A bearer token: any visible ASCII characters, which include those of RFC 6750's `b64token`.
 pub(in crate::config) struct Token;
 
 impl Token {
-    /// In characters: fewer could be guessed.
+    /// In characters; a shorter token could be guessed.
     const SHORTEST: usize = 16;
     const LONGEST: usize = 1_024;
 }

@@ -1,10 +1,10 @@
-//! Addresses on the web.
+//! Origins, hosts and URLs.
 
 use highwater_web::http::{AllowedOrigins, Authority, HeaderName};
 
 use super::Values;
 
-/// Sites whose pages may ask: origins as browsers send them (RFC 6454, section 6.2).
+/// Allowed origins, as browsers send them (RFC 6454, section 6.2).
 pub(in crate::config) struct Origins;
 
 impl Values for Origins {
@@ -23,7 +23,7 @@ impl Values for Origins {
     }
 }
 
-/// Origins, each of them named.
+/// A list of origins, without `*`.
 pub(in crate::config) struct TrustedOrigins;
 
 impl Values for TrustedOrigins {
@@ -39,7 +39,7 @@ impl Values for TrustedOrigins {
     }
 }
 
-/// Hosts that requests may be for; which port, makes no difference.
+/// Host names of requests, without regard to the port.
 pub(in crate::config) struct HostNames;
 
 impl Values for HostNames {
@@ -61,7 +61,7 @@ fn is_origin(text: &str) -> bool {
     matches!(scheme, "http" | "https") && !host.is_empty() && host.chars().all(fine)
 }
 
-/// Where a service of AWS is.
+/// The URL of a service of AWS.
 pub(in crate::config) struct Endpoint;
 
 impl Values for Endpoint {

@@ -1,11 +1,11 @@
-//! Words of a known set, and what they stand for.
+//! Words of a known set.
 
 use highwater_kafka::group::Assignor;
 
 use super::Values;
 use crate::telemetry::Filter;
 
-/// One of some words.
+/// One of these words.
 pub(in crate::config) struct OneOf<T: 'static>(pub(in crate::config) &'static [(&'static str, T)]);
 
 impl<T: Copy + Sync> Values for OneOf<T> {
@@ -21,14 +21,14 @@ impl<T: Copy + Sync> Values for OneOf<T> {
     }
 }
 
-/// What Kafka calls a listener's protocol: with TLS or without, with SASL or without.
+/// A listener's security protocol (`security.protocol` of Kafka's clients).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::config) struct Protocol {
     pub(in crate::config) tls: bool,
     pub(in crate::config) sasl: bool,
 }
 
-/// Assignors, the one liked best first.
+/// Assignors in the order of preference.
 pub(in crate::config) struct Assignors;
 
 impl Values for Assignors {
@@ -37,17 +37,17 @@ impl Values for Assignors {
     fn parse(&self, text: &str) -> Option<Vec<Assignor>> {
         let named: Vec<Assignor> =
             text.split(',').map(|name| Assignor::from_name(name.trim())).collect::<Option<_>>()?;
-        let once = named.iter().enumerate().all(|(place, assignor)| !named[..place].contains(assignor));
+        let once = named.iter().enumerate().all(|(index, assignor)| !named[..index].contains(assignor));
         once.then_some(named)
     }
 
     fn allowed(&self) -> String {
         let names: Vec<&str> = Assignor::ALL.into_iter().map(Assignor::name).collect();
-        format!("{}, or both with a comma between them, the one liked best first", names.join(" or "))
+        format!("{}, or both with a comma between them, the preferred one first", names.join(" or "))
     }
 }
 
-/// What env_logger makes of RUST_LOG.
+/// Directives of env_logger.
 pub(in crate::config) struct Directives;
 
 impl Values for Directives {

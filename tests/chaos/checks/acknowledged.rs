@@ -1,4 +1,4 @@
-//! Every acknowledged event is where it was said to be, is stored, and is in its user's order.
+//! Each acknowledged event is at its partition and offset, is stored, and is in its user's order.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Committed offsets never went back, and never passed a record that nobody had processed.
+//! Committed offsets never went back, and never passed a record that was not processed.
 
 use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 

@@ -1,8 +1,8 @@
-//! Nobody works on a partition that is another's by now.
+//! No instance works on a partition that is assigned to another one by now.
 //!
-//! A process that was stopped (SIGSTOP) between its look at the lease and the store finishes the batch that it was
-//! at when it goes on. It had read that before, so nothing in it was written while it was stopped: that much is
-//! allowed here, and it is gone at the next quiet point, which `stored` sees to.
+//! A process that was stopped (SIGSTOP) between its check of the lease and the store finishes its current batch
+//! when it continues. It had read the batch before, so no record of it was written while it was stopped. That much is
+//! allowed here; `stored` checks that it is gone at the next quiet point.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,7 +17,7 @@ const OVERLAP: Millis = 500;
 /// So long after a pause what was under way is finished.
 const AFTER_A_PAUSE: Millis = 1_000;
 
-/// Whose a partition is.
+/// The owner of a partition.
 #[derive(Debug, Clone, Copy)]
 struct Owner {
     run: usize,
@@ -45,7 +45,7 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
             *owner = claim;
             continue;
         }
-        // What an unclean election took is in no log any more.
+        // Records that an unclean election lost are in no log any more.
         let written = written.get(&line.place).copied().unwrap_or(Millis::MIN);
         if line.at <= (owner.began + OVERLAP).max(known.settled)
             || is_of_before_a_pause(&known.runs[line.run], line.at, written)

@@ -1,4 +1,4 @@
-//! What is stored was posted, is stored once, and by the instance that its partition belongs to.
+//! Each stored event was posted, and is stored once, by the owner of its partition.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

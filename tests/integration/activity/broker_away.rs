@@ -63,14 +63,14 @@ async fn after_a_refused_post_it_is_ready_again_without_another() {
         (app.get("/ready").await.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(())
     })
     .await;
-    // Whoever balances load sends nothing to a service that is not ready.
+    // A load balancer sends nothing to a service that is not ready.
     resume(&mut cluster).await.unwrap();
     app.until_ready().await;
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kafka_that_goes_in_the_middle_costs_no_acknowledged_event() {
+async fn an_outage_of_kafka_costs_no_acknowledged_event() {
     let mut cluster = TestCluster::embedded().await;
     let app = TestApp::start_with(&cluster, &[("PRODUCE_TIMEOUT", "500ms")]).await;
     app.until_ready().await;
@@ -112,7 +112,7 @@ async fn a_stop_without_kafka_ends_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_the_broker_closed_while_it_was_idle_is_no_matter() {
+async fn a_connection_that_the_broker_closed_while_idle_costs_nothing() {
     let mut cluster = TestCluster::embedded().await;
     let app = TestApp::ready(&cluster).await;
     let mut posted = Vec::new();

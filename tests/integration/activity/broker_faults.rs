@@ -176,7 +176,7 @@ async fn starts_though(failing: &[(ApiKey, &[ResponseError])]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_starts_though_looking_about_goes_wrong() {
+async fn it_starts_although_the_first_metadata_requests_fail() {
     starts_though(&[
         (ApiKey::ApiVersions, &[]),
         (ApiKey::Metadata, &[]),
@@ -186,7 +186,7 @@ async fn it_starts_though_looking_about_goes_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_starts_though_joining_goes_wrong() {
+async fn it_starts_although_the_first_joins_fail() {
     starts_though(&[
         (ApiKey::FindCoordinator, &[CoordinatorNotAvailable]),
         (ApiKey::JoinGroup, &[CoordinatorLoadInProgress, NotCoordinator, UnknownMemberId]),
@@ -195,12 +195,12 @@ async fn it_starts_though_joining_goes_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_starts_though_being_assigned_partitions_goes_wrong() {
+async fn it_starts_although_the_first_assignments_fail() {
     starts_though(&[(ApiKey::SyncGroup, &[NotCoordinator, RebalanceInProgress, IllegalGeneration])]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_starts_though_finding_where_to_read_goes_wrong() {
+async fn it_starts_although_the_first_offset_requests_fail() {
     starts_though(&[
         (ApiKey::OffsetFetch, &[CoordinatorLoadInProgress, NotCoordinator]),
         (ApiKey::ListOffsets, &[]),

@@ -1,4 +1,4 @@
-//! What an answer says of the partitions that it is from.
+//! The header `Highwater-Partitions` of answers.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -8,7 +8,7 @@ use reqwest::Response;
 
 use crate::support::{TestApp, TestCluster, eventually};
 
-/// What `Highwater-Partitions` says: held, restored, how many there are, whether that is all.
+/// The parts of `Highwater-Partitions`: held, restored, the number of partitions, and whether that is all.
 #[derive(Debug, PartialEq, Eq)]
 struct Said {
     held: BTreeSet<i64>,
@@ -43,7 +43,7 @@ fn said(answer: &Response) -> Said {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_instances_each_says_which_partitions_its_answers_are_from() {
+async fn each_of_two_instances_tells_the_partitions_of_its_answers() {
     let cluster = TestCluster::start().await;
     let one = TestApp::ready(&cluster).await;
     let mut posted = Vec::new();

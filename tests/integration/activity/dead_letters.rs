@@ -27,7 +27,7 @@ async fn letters(app: &TestApp, count: usize) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_is_listed_sent_back_and_listed_again_when_it_fails_again() {
+async fn a_dead_letter_is_listed_sent_back_and_listed_again_when_it_fails_again() {
     let cluster = TestCluster::start().await;
     let app = admin(&cluster).await;
     let client = cluster.client();
@@ -71,7 +71,7 @@ async fn a_letter_is_listed_sent_back_and_listed_again_when_it_fails_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_follow_each_other_by_link_and_lines_are_sent_to_whoever_asks_for_them() {
+async fn pages_are_linked_and_ndjson_is_sent_where_accepted() {
     let cluster = TestCluster::start().await;
     let app = admin(&cluster).await;
     let client = cluster.client();

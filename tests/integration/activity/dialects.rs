@@ -87,7 +87,7 @@ async fn redpanda_s_apis_of_2021_are_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_in_the_group_is_unknown_where_the_broker_does_not_tell() {
+async fn the_members_are_unknown_where_the_broker_does_not_tell_them() {
     let group = serves(&[(ApiKey::DescribeGroups, 0)]).await;
     assert!(group["membersError"].as_str().is_some_and(|why| why.contains("DescribeGroups")), "{group}");
 }
@@ -104,7 +104,7 @@ async fn told(cluster: &TestCluster, settings: &[(&str, &str)], advice: &str) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_setting_of_a_new_topic_that_the_cluster_does_not_take_is_told() {
+async fn a_topic_setting_that_the_cluster_refuses_is_reported() {
     let cluster = TestCluster::embedded().await;
     let faults = cluster.broker().faults();
     faults.always(ApiKey::CreateTopics, Fault::Refuse(ResponseError::InvalidConfig));
@@ -115,7 +115,7 @@ async fn a_setting_of_a_new_topic_that_the_cluster_does_not_take_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_the_broker_does_not_allow_is_told() {
+async fn a_session_time_out_that_the_broker_refuses_is_reported() {
     let session_timeouts = Duration::from_secs(6)..=Duration::from_secs(300);
     let options = Options { session_timeouts, ..Options::default() };
     let cluster = TestCluster::embedded_with(options).await;
@@ -124,7 +124,7 @@ async fn a_session_that_the_broker_does_not_allow_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_without_static_members_is_told() {
+async fn a_broker_without_static_members_is_reported() {
     let options = Options { lacks: EVENT_HUBS_2020.to_vec(), ..Options::default() };
     let cluster = TestCluster::embedded_with(options).await;
     told(&cluster, &[("KAFKA_GROUP_INSTANCE_ID", "one")], "leave the group instance id out").await.kill();

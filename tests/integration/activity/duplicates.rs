@@ -46,7 +46,7 @@ async fn a_copy_that_another_program_wrote_is_stored_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forged_copies_take_the_place_of_no_event_also_when_they_are_all_that_the_log_has_last() {
+async fn forged_copies_at_the_end_of_the_log_replace_no_event_when_it_is_restored() {
     let cluster = TestCluster::start().await;
     // Four a partition.
     let settings = [("STORE_MAX_EVENTS", "12")];

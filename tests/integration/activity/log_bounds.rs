@@ -11,7 +11,7 @@ use super::{message, metrics::scrape};
 use crate::support::{TestApp, TestCluster, eventually, processed_lines};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_retention_took_what_was_to_be_read_it_goes_on_with_what_is_left() {
+async fn reading_continues_after_records_that_retention_deleted() {
     let cluster = TestCluster::embedded().await;
     let app = TestApp::ready(&cluster).await;
     let first = app.generate("user-1").await;
@@ -49,7 +49,7 @@ async fn where_retention_took_what_was_to_be_read_it_goes_on_with_what_is_left()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_cut_below_the_committed_offset_is_read_again_by_the_rule_and_not_for_ever() {
+async fn a_log_truncated_below_the_committed_offset_is_read_from_the_reset_position_once() {
     let cluster = TestCluster::embedded().await;
     let app = TestApp::ready(&cluster).await;
     let mut posted = Vec::new();
@@ -71,7 +71,7 @@ async fn a_log_cut_below_the_committed_offset_is_read_again_by_the_rule_and_not_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_cut_under_a_running_service_is_read_on() {
+async fn a_log_truncated_under_a_running_service_is_read_on() {
     let cluster = TestCluster::embedded().await;
     let app = TestApp::ready(&cluster).await;
     let mut posted = Vec::new();
@@ -122,7 +122,7 @@ async fn the_newest_events_of_each_partition_are_kept_and_after_a_restart_they_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_partition_that_appears_is_read_from_its_beginning_though_others_begin_at_their_end() {
+async fn a_new_partition_is_read_from_its_beginning_although_others_begin_at_their_end() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
     let old = json!({"eventId": Uuid::new_v4(), "userId": "user-1", "eventType": "old"}).to_string();

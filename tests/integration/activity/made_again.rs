@@ -1,4 +1,4 @@
-//! A topic that is deleted, and another that is made with its name.
+//! A topic that is deleted and created again.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{message, metrics::scrape};
 use crate::support::{TestApp, TestCluster, eventually};
 
-/// So many that each partition has some.
+/// Enough events that each partition has some.
 const USERS: usize = 12;
 
 /// Posts an event of each user, as soon as that is taken; their ids.
@@ -46,14 +46,14 @@ async fn told_once(app: &TestApp, topic: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_posted_to_a_topic_made_again_is_listed_from_its_beginning() {
+async fn events_of_a_recreated_topic_are_listed_from_its_beginning() {
     for protocol in ["classic", "auto"] {
         is_listed_from_its_beginning(&TestCluster::start().await, protocol).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_made_again_is_noticed_where_brokers_know_ids_and_fetch_by_names() {
+async fn a_recreated_topic_is_noticed_where_brokers_have_topic_ids_and_fetch_by_name() {
     let options = Options { lacks: vec![(ApiKey::Fetch, 13)], ..Options::default() };
     is_listed_from_its_beginning(&TestCluster::embedded_with(options).await, "classic").await;
 }
@@ -79,7 +79,7 @@ async fn is_listed_from_its_beginning(cluster: &TestCluster, protocol: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_offset_that_was_committed_in_a_topic_that_is_no_more_does_not_count() {
+async fn an_offset_of_a_deleted_topic_of_the_same_name_does_not_count() {
     let cluster = TestCluster::start().await;
     let app = TestApp::ready(&cluster).await;
     post_all(&app).await;

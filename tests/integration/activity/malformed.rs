@@ -1,4 +1,4 @@
-//! What is no event goes to the dead letters as it came, and holds up nothing.
+//! Malformed records go to the dead letter topic unchanged, and block nothing.
 
 use highwater_kafka::{Message, Publisher, dead_letter};
 use highwater_kafka_broker::Fault;
@@ -99,7 +99,7 @@ async fn each_malformed_record_is_set_aside_untouched_and_the_events_around_it_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_offset_is_committed_before_the_dead_letter_is_there() {
+async fn no_offset_is_committed_before_its_dead_letter_is_written() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
     let producer = client.producer(client.topic());

@@ -1,4 +1,4 @@
-//! Who is in the group, as its coordinator says.
+//! The members of the group, as the coordinator describes them.
 
 use std::time::{Duration, Instant};
 
@@ -50,12 +50,12 @@ async fn each_names_both(cluster: &TestCluster, protocol: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_of_two_classic_members_names_both_and_what_they_have() {
+async fn each_of_two_classic_members_lists_both_with_their_partitions() {
     each_names_both(&TestCluster::start().await, "classic").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_of_two_members_of_the_newer_protocol_names_both_and_what_they_have() {
+async fn each_of_two_members_of_the_consumer_protocol_lists_both_with_their_partitions() {
     let cluster = TestCluster::start().await;
     if cluster.connect().await.version::<ConsumerGroupDescribeRequest>(0..=1).is_err() {
         return skipped("kip848", "TEST_KAFKA_BROKERS names no Kafka 4");
@@ -84,7 +84,7 @@ async fn a_member_of_each_protocol_names_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_coordinator_that_does_not_say_who_is_in_the_group_holds_up_nothing_else() {
+async fn a_coordinator_that_does_not_describe_the_group_blocks_nothing_else() {
     let cluster = TestCluster::embedded().await;
     let app = TestApp::ready(&cluster).await;
     let faults = cluster.broker().faults();
@@ -129,7 +129,7 @@ async fn a_coordinator_that_does_not_say_who_is_in_the_group_holds_up_nothing_el
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_the_broker_closed_meanwhile_is_no_reason_not_to_know() {
+async fn the_members_are_known_although_the_broker_closed_the_connection_meanwhile() {
     let cluster = TestCluster::embedded().await;
     let app = TestApp::ready(&cluster).await;
     let asked = cluster.broker().faults().count(ApiKey::DescribeGroups);

@@ -20,7 +20,7 @@ pub(super) async fn scrape(app: &TestApp) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_posted_written_read_set_aside_and_stored_is_counted() {
+async fn posts_produced_consumed_dead_and_stored_records_are_counted() {
     let cluster = TestCluster::start().await;
     let app = TestApp::ready(&cluster).await;
     let posted = app.generate("user-1").await;

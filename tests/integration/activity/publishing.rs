@@ -1,4 +1,4 @@
-//! In over REST, through Kafka, out over REST.
+//! Events in over REST, through Kafka, and out over REST.
 
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::{TestApp, TestCluster, acknowledged, processed_lines};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_posted_comes_out_by_every_route() {
+async fn a_posted_event_is_in_the_answer_of_every_route() {
     let cluster = TestCluster::start().await;
     let app = TestApp::ready(&cluster).await;
     let posted = app
@@ -53,7 +53,7 @@ async fn what_is_posted_comes_out_by_every_route() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_is_where_the_headers_say_keyed_by_its_user() {
+async fn a_record_is_at_the_partition_and_offset_of_the_headers_with_its_user_as_key() {
     let cluster = TestCluster::start().await;
     let app = TestApp::ready(&cluster).await;
     let posted = app.generate("user-1").await;

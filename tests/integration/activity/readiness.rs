@@ -1,4 +1,4 @@
-//! When the service is ready, and what it says of its group.
+//! Readiness, and the group in `/health`.
 
 use std::time::Duration;
 
@@ -39,12 +39,12 @@ async fn it_is_ready_when_it_has_read_what_was_there_and_serves_what_it_has_unti
     cluster.broker().faults().clear();
     app.until_ready().await;
     assert_eq!(app.processed().await.len(), EVENTS);
-    // What comes later is no matter.
+    // Later events do not matter.
     app.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_group_tells_what_moved_when_another_came_and_that_what_stayed_was_never_paused() {
+async fn the_group_tells_the_moved_partitions_of_a_rebalance_and_that_the_others_were_not_paused() {
     let cluster = TestCluster::start().await;
     let first = TestApp::ready(&cluster).await;
     let alone = first.read("/group").await;
@@ -84,7 +84,7 @@ async fn the_group_tells_what_moved_when_another_came_and_that_what_stayed_was_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_stays_open_keeps_no_service_from_its_traffic() {
+async fn an_open_transaction_does_not_keep_a_service_from_being_ready() {
     let cluster = TestCluster::start().await;
     let writer = TestApp::ready(&cluster).await;
     let before = writer.generate("user-1").await;

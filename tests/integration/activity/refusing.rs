@@ -1,4 +1,4 @@
-//! A Kafka that answers, and takes nothing: whose trouble that is, and what is told of it.
+//! A Kafka that refuses every record: the effects on health and the answers.
 
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{
@@ -13,7 +13,7 @@ fn login(user: &str) -> Value {
     json!({"userId": user, "eventType": "LOGIN"})
 }
 
-/// What an instance tells of a broker that refuses all that is produced so.
+/// The status of an instance whose broker refuses all records in this way.
 async fn assert_told(error: ResponseError, advice: &str) {
     let cluster = TestCluster::embedded().await;
     let app = TestApp::start_with(&cluster, &[("PRODUCE_TIMEOUT", "300ms")]).await;
@@ -63,7 +63,7 @@ async fn an_instance_without_the_right_to_write_is_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_record_that_is_refused_keeps_nobody_from_being_ready() {
+async fn one_refused_record_does_not_make_an_instance_unready() {
     let cluster = TestCluster::embedded().await;
     let app = TestApp::ready(&cluster).await;
     cluster.broker().faults().once(ApiKey::Produce, Fault::Refuse(InvalidRecord));

@@ -63,7 +63,7 @@ async fn killed_under_load_and_started_again_it_has_every_acknowledged_event_onc
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_committed_before_a_kill_is_not_processed_again() {
+async fn events_committed_before_a_kill_are_not_processed_again() {
     let cluster = TestCluster::start().await;
     let app = TestApp::ready(&cluster).await;
     let mut posted = Vec::new();
@@ -89,7 +89,7 @@ async fn stopped_under_load_it_keeps_every_event_it_acknowledged_and_processes_n
     load.until_acknowledged(500).await;
     app.stop().await;
     let acknowledged = load.end().await;
-    // What was written last it may have left unread; what it processed it has committed, as is seen below.
+    // The last records may be unread. Processed ones are committed, as the assertions below show.
     let records = cluster.records(&cluster.topic).await;
     let written: Vec<String> = records
         .iter()

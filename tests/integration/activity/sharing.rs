@@ -53,7 +53,7 @@ async fn two_instances_share_the_partitions_and_together_have_every_event_once()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_one_of_two_is_killed_the_other_has_everything_within_the_session_time_out() {
+async fn when_one_of_two_is_killed_the_other_has_everything_within_the_session_time_out() {
     let cluster = TestCluster::start().await;
     let one = TestApp::ready(&cluster).await;
     let other = TestApp::start(&cluster).await;

@@ -1,4 +1,4 @@
-//! What only a cluster of three brokers can go through: where TEST_KAFKA_BROKERS names one.
+//! Tests that need a cluster of three brokers, which TEST_KAFKA_BROKERS names.
 
 use std::{process::Command, time::Duration};
 

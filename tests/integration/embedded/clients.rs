@@ -1,4 +1,4 @@
-//! Clients that others wrote: rskafka, and kcat (librdkafka) where it is installed.
+//! Other clients: rskafka, and kcat (librdkafka) where it is installed.
 
 use std::{
     collections::BTreeMap,

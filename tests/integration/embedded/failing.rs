@@ -1,4 +1,4 @@
-//! Failing on purpose: each fault does what it says, as often as it was asked to.
+//! Injected faults: each has its effect as often as it was set.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A group over TCP: what each member is told, and when.
+//! A group over TCP: the answers to each member.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The protocol itself: every version that is offered is spoken, and garbage harms nobody.
+//! The protocol: every offered version works, and garbage does no harm.
 
 use highwater_kafka_broker::{Broker, Fault, Options};
 use kafka_protocol::{
@@ -14,7 +14,7 @@ async fn offered(raw: &mut Raw) -> Vec<(i16, i16, i16)> {
     answer.api_keys.iter().map(|api| (api.api_key, api.min_version, api.max_version)).collect()
 }
 
-/// Asks in each version that is offered, once as it is and once to be refused; the request can depend on it.
+/// Sends the request in each offered version, once valid and once to be refused. The request can depend on the version.
 async fn speak<R: Request>(broker: &Broker, offered: &[(i16, i16, i16)], request: impl Fn(i16) -> R) {
     let (_, min, max) = offered.iter().find(|(key, ..)| *key == R::KEY).expect("it is offered");
     let api = ApiKey::try_from(R::KEY).unwrap();

@@ -35,7 +35,7 @@ impl Raw {
         Self { stream }
     }
 
-    /// Asks and fails where there is no answer.
+    /// Sends a request, and fails without an answer.
     pub(super) async fn ask<R: Request>(&mut self, version: i16, request: R) -> R::Response {
         self.try_ask(version, request).await.unwrap()
     }

@@ -1,4 +1,4 @@
-//! Records in and out, as hand-made requests see them.
+//! Producing and fetching by hand-made requests.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! The details in a real DynamoDB.
+//! The store of details on a real DynamoDB.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Where the databases are, as settings of the service.
+//! The settings of the test databases.
 
 use std::collections::HashMap;
 

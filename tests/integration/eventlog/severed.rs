@@ -1,4 +1,4 @@
-//! A way to a server that can be cut.
+//! A TCP proxy that a test can cut.
 
 use std::sync::Arc;
 

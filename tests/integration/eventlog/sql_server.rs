@@ -1,4 +1,4 @@
-//! The metadata in a real SQL Server, or what speaks like one.
+//! The store of metadata on a real SQL Server, or on a server with its protocol.
 
 use std::collections::HashSet;
 
@@ -110,7 +110,7 @@ async fn users_and_types_are_compared_exactly_and_times_by_the_millisecond() {
         [ids[2], ids[1]]
     );
     assert_eq!(listed(EventQuery { from: at(1), ..logins }).await, [ids[3]]);
-    // What looks like a statement is a text.
+    // A text that looks like a statement is stored as text.
     assert!(listed(EventQuery::of("' OR 1=1 --")).await.is_empty());
 }
 
@@ -138,7 +138,7 @@ async fn a_sweeps_mark_only_goes_forward() {
     assert!(store.swept_until().await.unwrap() >= mark);
     store.sweep_reached(before, after).await.unwrap();
     assert!(store.swept_until().await.unwrap() > mark);
-    // What is between was looked at by nobody.
+    // Nothing has swept the events between.
     let now = Utc::now();
     store.sweep_reached(now + TimeDelta::days(1), now + TimeDelta::days(2)).await.unwrap();
     assert!(store.swept_until().await.unwrap() < now + TimeDelta::hours(1));

@@ -1,4 +1,4 @@
-//! An HTTP client that says exactly what a test wants it to, down to the byte.
+//! An HTTP client that sends exactly the bytes of a test.
 
 use serde_json::Value;
 use tokio::{
@@ -9,7 +9,7 @@ use tokio::{
 /// A connection.
 pub(crate) struct Client {
     stream: TcpStream,
-    /// What was received and not yet taken.
+    /// Received bytes that are not read yet.
     received: Vec<u8>,
 }
 
@@ -59,7 +59,7 @@ impl Client {
         self.stream.write_all(bytes).await
     }
 
-    /// Says that nothing more will be sent.
+    /// Closes the sending side.
     pub(crate) async fn end(&mut self) {
         self.stream.shutdown().await.unwrap();
     }

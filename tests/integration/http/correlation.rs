@@ -1,4 +1,4 @@
-//! One id for a request, in its answer too, whatever becomes of it.
+//! The correlation id of a request, which every answer has.
 
 use std::sync::{Arc, Mutex};
 

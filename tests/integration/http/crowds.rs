@@ -1,4 +1,4 @@
-//! More clients than there is room for, and more than there is memory for.
+//! More clients than connections or memory allow.
 
 use std::{
     convert::Infallible,
@@ -197,7 +197,7 @@ async fn slow_readers_take_no_more_memory_than_there_is_and_leave_small_requests
         readers.push(stream);
     }
     assert!((20..200).contains(&served), "{served} of 300 were served");
-    // What the clients' own side of the connection holds is not the server's.
+    // Bytes in the clients' own buffers do not count.
     let made = crowded.made.load(Ordering::Relaxed);
     assert!(made < limit + served * 64 * 1024, "{made} bytes were made for {served} readers");
     for _ in 0..50 {

@@ -1,4 +1,4 @@
-//! Asking a service of this machine how it is, as a container's healthcheck does.
+//! The healthcheck of a container.
 
 use std::{io::Write, net::TcpListener, thread, time::Duration};
 

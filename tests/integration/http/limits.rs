@@ -1,4 +1,4 @@
-//! Bodies, connections and panics that are too much.
+//! Oversized bodies, too many connections, and panics.
 
 use std::{convert::Infallible, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Listings on their way to clients that are slow, or only want the head, and from stores that fail.
+//! Listings to slow clients, for HEAD requests, and from stores that fail.
 
 use std::{
     ops::Range,

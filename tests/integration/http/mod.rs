@@ -1,6 +1,6 @@
-//! What a client may cost: slow, oversized and too many requests, panics, and a stop in the middle.
+//! The limits of a client: slow, oversized and too many requests, panics, and a shutdown under load.
 //!
-//! Time is tokio's paused clock: it jumps to the next timer when both sides wait, so that deadlines pass
+//! Time is tokio's paused clock. It jumps to the next timer when both sides wait, so that deadlines pass
 //! at once and in order.
 
 mod client;

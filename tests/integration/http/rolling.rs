@@ -1,4 +1,4 @@
-//! A rolling restart behind a load balancer that asks each instance whether it is ready.
+//! A rolling restart behind a load balancer that polls the readiness of each instance.
 
 use std::{
     net::SocketAddr,
@@ -60,7 +60,7 @@ fn balancer(instances: Instances) -> JoinHandle<()> {
     })
 }
 
-/// Asks one request after the other, on a connection that is kept for as long as it may be, or on a new one each.
+/// Sends one request after the other, on a kept connection or on a new one each.
 async fn client(number: usize, instances: Instances, over: Arc<AtomicBool>, answered: Arc<AtomicUsize>) {
     let keeps = number.is_multiple_of(2);
     let mut kept: Option<TcpStream> = None;

@@ -1,4 +1,4 @@
-//! A stop in the middle.
+//! A shutdown while requests are under way.
 
 use std::{
     convert::Infallible,
@@ -87,7 +87,7 @@ async fn what_was_begun_before_a_connection_was_to_close_is_its_last_all_the_sam
     busy.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
     begun.notified().await;
     server.shutdown.advance(Stage::Closing);
-    // Who comes later is served when the server has heard of that.
+    // Later connections are served until the server notices the shutdown.
     let mut other = server.connect().await;
     other.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
     begun.notified().await;

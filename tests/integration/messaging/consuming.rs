@@ -1,8 +1,8 @@
-//! Reading: everything once, nothing skipped, what cannot be processed set aside.
+//! The consumer: every record once, none skipped, and dead letters for those that cannot be processed.
 
 use std::{sync::Arc, time::Duration};
 
-use highwater_kafka::{ConsumerConfig, Message, OffsetReset, Publisher, dead_letter};
+use highwater_kafka::{Message, OffsetReset, Publisher, dead_letter};
 
 use super::producing::message;
 use crate::support::{Recorder, TestCluster, eventually};
@@ -155,7 +155,7 @@ async fn without_a_committed_offset_latest_starts_after_what_is_there_and_that_s
     })
     .await;
     consumer.stop().await;
-    // What comes while nobody is there is not new to the group, and not skipped.
+    // Records that arrive while the group is empty are not skipped.
     producer.publish(message("one", "new")).await.unwrap();
     let client = cluster.client();
     let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
@@ -211,7 +211,7 @@ async fn a_slow_handler_with_a_backlog_progresses_and_keeps_its_place_and_a_stop
     }
     let recorder = Arc::new(Recorder::default());
     // All of them take longer than this, and one of them does not.
-    let config = ConsumerConfig { max_processing: Duration::from_millis(500), ..client.consumer_config() };
+    let config = client.consumer_config().with_max_processing(Duration::from_millis(500));
     let consumer = client.consumer_with(Arc::clone(&recorder) as _, config.clone());
     let registry = client.registry.watch();
     eventually("what is handled is committed while it is at the rest", async || {

@@ -1,8 +1,8 @@
-//! The group: members share the partitions, and one that goes leaves nothing behind.
+//! The group: members share the partitions, and a member that leaves gives its partitions to others.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use highwater_kafka::{Consumer, ConsumerConfig, GroupPhase, GroupStatus, Publisher, group::GroupProtocol};
+use highwater_kafka::{Consumer, GroupPhase, GroupStatus, Publisher, group::GroupProtocol};
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
@@ -98,7 +98,7 @@ async fn what_is_done_is_committed_at_a_stop_also_while_the_group_gathers() {
         let cluster = TestCluster::embedded().await;
         let client = cluster.client();
         let recorder = Arc::new(Recorder::default());
-        let config = ConsumerConfig { commit_interval: Duration::from_secs(600), ..client.consumer_config() };
+        let config = client.consumer_config().with_commit_interval(Duration::from_secs(600));
         let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
         eventually("each start is committed", async || {
             let starts = cluster.broker().faults().count(ApiKey::OffsetCommit);
@@ -169,7 +169,7 @@ async fn of_two_topics(cluster: &TestCluster) -> ([Client; 2], [Consumer; 2]) {
     let clients = [cluster.client(), cluster.client_of(&cluster.users())];
     let start = |place: usize| {
         let client: &Client = &clients[place];
-        let config = ConsumerConfig { protocol: GroupProtocol::Classic, ..client.consumer_config() };
+        let config = client.consumer_config().with_protocol(GroupProtocol::Classic);
         client.consumer_with(Arc::new(Recorder::default()), config)
     };
     let has_all = async |place: usize| {

@@ -1,11 +1,11 @@
-//! What a member of the newer protocol makes of answers that a real coordinator gives at bad moments only.
+//! A member of the consumer protocol, and heartbeat answers that a real coordinator gives rarely.
 
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
 };
 
-use highwater_kafka::{Consumer, ConsumerConfig, Publisher, group::GroupProtocol};
+use highwater_kafka::{Consumer, Publisher, group::GroupProtocol};
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{
     ResponseError,
@@ -49,7 +49,7 @@ fn assignment((topic, partitions): &Assigned) -> Assignment {
 }
 
 fn start(client: &Client, recorder: &Arc<Recorder>) -> Consumer {
-    let config = ConsumerConfig { protocol: GroupProtocol::Consumer, ..client.consumer_config() };
+    let config = client.consumer_config().with_protocol(GroupProtocol::Consumer);
     client.consumer_with(Arc::clone(recorder) as _, config)
 }
 
@@ -80,7 +80,7 @@ async fn an_assignment_of_a_topic_made_again_is_asked_for_until_it_can_be_taken_
     cluster.create_topic(3, &[]).await;
     let after = cluster.topic_id().await;
     assert_ne!(after, before);
-    // Nobody tells which topic that is.
+    // No answer tells the name of this topic.
     cluster.broker().faults().always(ApiKey::Metadata, Fault::Drop);
     *assigned.lock().unwrap() = (after, vec![0, 1]);
     more(&heartbeats, 5).await;

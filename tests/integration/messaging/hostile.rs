@@ -1,4 +1,4 @@
-//! A broker out of its mind: whatever it answers, a call ends with an error, in time, and takes no memory.
+//! A broker with arbitrary answers: a call ends with an error, in time, and takes no memory.
 
 use std::{
     future::{Future, pending},
@@ -8,7 +8,6 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use highwater_kafka::{
     ClusterConfig,
-    security::Security,
     wire::{Connection, WireError},
 };
 use kafka_protocol::{
@@ -60,13 +59,10 @@ async fn connection<F: Future<Output = ()> + Send + 'static>(
         send(&mut stream, correlation, &encode(&answer)).await;
         then(stream).await;
     });
-    let config = ClusterConfig {
-        brokers: vec![address.clone()],
-        security: Security::default(),
-        client_id: "test".to_owned(),
-        connect_timeout: PATIENCE,
-        request_timeout: PATIENCE,
-    };
+    let config = ClusterConfig::new(vec![address.clone()])
+        .with_client_id("test".to_owned())
+        .with_connect_timeout(PATIENCE)
+        .with_request_timeout(PATIENCE);
     Connection::open(&address, &config).await.unwrap()
 }
 

@@ -26,13 +26,7 @@ async fn warm_within(client: &Client, timeout: Duration) -> Arc<Producer> {
 }
 
 async fn warm_on(client: &Client, topic: Topic, timeout: Duration) -> Arc<Producer> {
-    let config = ProducerConfig {
-        timeout,
-        queue_records: 10_000,
-        queue_bytes: 64 << 20,
-        batch_max_bytes: 512 << 10,
-        breaker_after: BREAKER_AFTER,
-    };
+    let config = ProducerConfig::default().with_timeout(timeout).with_breaker_after(BREAKER_AFTER);
     let (cluster, registry) = (Arc::clone(&client.cluster), Arc::clone(&client.registry));
     let producer = Arc::new(Producer::new(cluster, topic, config, registry));
     eventually("a record is written", async || producer.publish(message("k", "first")).await.ok()).await;
@@ -147,14 +141,10 @@ async fn after_an_outage_in_which_nobody_published_a_burst_is_taken_whole() {
 async fn an_outage_does_not_count_against_what_is_published_the_moment_it_is_over() {
     let mut cluster = TestCluster::embedded().await;
     let client = cluster.client();
-    let config = ProducerConfig {
-        timeout: Duration::from_secs(20),
-        queue_records: 10_000,
-        queue_bytes: 64 << 20,
-        batch_max_bytes: 512 << 10,
-        // All brokers count as away before that.
-        breaker_after: Duration::from_secs(3),
-    };
+    // All brokers count as away before the breaker opens.
+    let config = ProducerConfig::default()
+        .with_timeout(Duration::from_secs(20))
+        .with_breaker_after(Duration::from_secs(3));
     let (way, registry) = (Arc::clone(&client.cluster), Arc::clone(&client.registry));
     let producer = Arc::new(Producer::new(way, client.topic(), config, registry));
     eventually("a record is written", async || producer.publish(message("k", "first")).await.ok()).await;
@@ -218,14 +208,10 @@ async fn a_broker_that_lets_one_call_after_another_time_out_hangs_since_the_firs
     let cluster = TestCluster::embedded().await;
     let request_timeout = Duration::from_millis(1_000);
     let client = cluster.client_within(request_timeout);
-    let config = ProducerConfig {
-        timeout: Duration::from_secs(20),
-        queue_records: 10_000,
-        queue_bytes: 64 << 20,
-        batch_max_bytes: 512 << 10,
-        // The second call is under way by then, and no call is as old.
-        breaker_after: request_timeout * 3 / 2,
-    };
+    // The second call is under way when the breaker opens, and no call is as old.
+    let config = ProducerConfig::default()
+        .with_timeout(Duration::from_secs(20))
+        .with_breaker_after(request_timeout * 3 / 2);
     let (way, registry) = (Arc::clone(&client.cluster), Arc::clone(&client.registry));
     let producer = Arc::new(Producer::new(way, client.topic(), config, registry));
     eventually("a record is written", async || producer.publish(message("k", "first")).await.ok()).await;

@@ -84,7 +84,7 @@ impl Drop for Member {
     }
 }
 
-/// What Kafka's own tool says of the group's members.
+/// The members of the group, as Kafka's own tool prints them.
 async fn described(cluster: &TestCluster) -> String {
     let mut tool = tool(cluster, "consumer-groups").unwrap();
     tool.args(["--describe", "--members", "--verbose", "--group", &cluster.group]);
@@ -135,10 +135,8 @@ async fn share(cluster: TestCluster, config: impl Fn(ConsumerConfig) -> Consumer
 
 #[tokio::test(flavor = "multi_thread")]
 async fn java_and_highwater_share_a_group_by_cooperative_sticky() {
-    let sticky = |config| ConsumerConfig {
-        protocol: GroupProtocol::Classic,
-        assignors: vec![Assignor::CooperativeSticky],
-        ..config
+    let sticky = |config: ConsumerConfig| {
+        config.with_protocol(GroupProtocol::Classic).with_assignors(vec![Assignor::CooperativeSticky])
     };
     share(TestCluster::start().await, sticky, &[STICKY, "heartbeat.interval.ms=200"]).await;
 }
@@ -150,7 +148,7 @@ async fn java_librdkafka_and_highwater_share_a_group_by_cooperative_sticky() {
     cluster.create_topic(3, &[]).await;
     let client = cluster.client();
     let recorder = Arc::new(Recorder::default());
-    let config = ConsumerConfig { protocol: GroupProtocol::Classic, ..client.consumer_config() };
+    let config = client.consumer_config().with_protocol(GroupProtocol::Classic);
     let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
     eventually("we have all", async || (partitions_of(&client).len() == 3).then_some(())).await;
     let java = Member::start(&cluster, &[STICKY, "heartbeat.interval.ms=200"]);
@@ -183,10 +181,10 @@ async fn java_librdkafka_and_highwater_share_a_group_by_cooperative_sticky() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn java_with_its_defaults_and_highwater_share_a_group() {
-    let both = |config| ConsumerConfig {
-        protocol: GroupProtocol::Classic,
-        assignors: vec![Assignor::Range, Assignor::CooperativeSticky],
-        ..config
+    let both = |config: ConsumerConfig| {
+        config
+            .with_protocol(GroupProtocol::Classic)
+            .with_assignors(vec![Assignor::Range, Assignor::CooperativeSticky])
     };
     share(TestCluster::start().await, both, &["heartbeat.interval.ms=200"]).await;
 }
@@ -194,6 +192,6 @@ async fn java_with_its_defaults_and_highwater_share_a_group() {
 #[tokio::test(flavor = "multi_thread")]
 async fn java_and_highwater_share_a_group_by_kip_848() {
     let Some(cluster) = kip848::cluster().await else { return };
-    let consumer = |config| ConsumerConfig { protocol: GroupProtocol::Consumer, ..config };
+    let consumer = |config: ConsumerConfig| config.with_protocol(GroupProtocol::Consumer);
     share(cluster, consumer, &["group.protocol=consumer"]).await;
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use highwater_kafka::{
-    ConsumerConfig, GroupPhase, Publisher,
+    GroupPhase, Publisher,
     group::{Assignor, GroupProtocol},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -157,7 +157,7 @@ async fn kcat_and_highwater_share_a_group(assignor: Assignor) {
     let client = cluster.client();
     let recorder = Arc::new(Recorder::default());
     let protocol = GroupProtocol::Classic;
-    let config = ConsumerConfig { protocol, assignors: vec![assignor], ..client.consumer_config() };
+    let config = client.consumer_config().with_protocol(protocol).with_assignors(vec![assignor]);
     let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
     let registry = client.registry.watch();
     let has = async |partitions: RangeInclusive<usize>| {

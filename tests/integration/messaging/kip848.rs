@@ -1,4 +1,4 @@
-//! The protocol of KIP-848, where the cluster under test has it: that is a real one, of Kafka 4.0 or later.
+//! The protocol of KIP-848, on a real cluster of Kafka 4.0 or later.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(super) async fn cluster() -> Option<TestCluster> {
 }
 
 fn speaking(client: &Client, protocol: GroupProtocol) -> ConsumerConfig {
-    ConsumerConfig { protocol, ..client.consumer_config() }
+    client.consumer_config().with_protocol(protocol)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,9 +113,8 @@ async fn a_static_member_that_is_started_again_gets_what_it_had_and_a_taken_name
     let Some(cluster) = cluster().await else { return };
     let (one, two) = (cluster.client(), cluster.client());
     let (first, second) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
-    let named = |client: &Client, instance: &str| ConsumerConfig {
-        instance_id: Some(instance.to_owned()),
-        ..speaking(client, GroupProtocol::Consumer)
+    let named = |client: &Client, instance: &str| {
+        speaking(client, GroupProtocol::Consumer).with_instance_id(Some(instance.to_owned()))
     };
     let consumer_one = one.consumer_with(Arc::clone(&first) as _, named(&one, "one"));
     let consumer_two = two.consumer_with(Arc::clone(&second) as _, named(&two, "two"));

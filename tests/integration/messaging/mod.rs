@@ -1,4 +1,4 @@
-//! The messaging room on a cluster.
+//! The crate `highwater-kafka` on a cluster.
 
 mod consuming;
 mod finding;

@@ -1,4 +1,4 @@
-//! Sending: acknowledged means that it is there.
+//! The producer: an acknowledged record is in the log.
 
 use std::{
     sync::Arc,
@@ -206,7 +206,7 @@ async fn batches_of_many_callers_fill_and_few_callers_wait_for_nobody() {
 async fn a_connection_that_was_idle_for_long_is_not_written_to() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
-    // Nobody else makes connections meanwhile.
+    // There are no other connections meanwhile.
     let (never, config) = (Duration::from_secs(60 * 60), TopicConfig::new(&cluster.topic));
     let topic = Topic::follow(Arc::clone(&client.cluster), config, never, Arc::clone(&client.registry));
     let producer = client.producer(topic);

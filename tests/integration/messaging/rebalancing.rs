@@ -1,4 +1,4 @@
-//! What members keep: partitions through a rebalance, their place through a restart; and when they let go.
+//! Rebalances: partitions that stay, static members that restart, and members that leave.
 
 use std::{
     collections::BTreeSet,
@@ -31,11 +31,11 @@ use crate::support::{
 };
 
 fn classic(client: &Client) -> ConsumerConfig {
-    ConsumerConfig { protocol: GroupProtocol::Classic, ..client.consumer_config() }
+    client.consumer_config().with_protocol(GroupProtocol::Classic)
 }
 
 fn named(client: &Client, instance: &str) -> ConsumerConfig {
-    ConsumerConfig { instance_id: Some(instance.to_owned()), ..classic(client) }
+    classic(client).with_instance_id(Some(instance.to_owned()))
 }
 
 /// Joins as a member that wants none of the topic's partitions, and never does anything again.
@@ -96,10 +96,8 @@ async fn a_partition_that_stays_is_read_and_committed_while_the_group_gathers() 
 async fn members_that_also_offer_range_give_up_everything_before_they_join_again() {
     let cluster = TestCluster::start().await;
     let (one, two) = (cluster.client(), cluster.client());
-    let both = |client: &Client| ConsumerConfig {
-        assignors: vec![Assignor::CooperativeSticky, Assignor::Range],
-        ..classic(client)
-    };
+    let both =
+        |client: &Client| classic(client).with_assignors(vec![Assignor::CooperativeSticky, Assignor::Range]);
     let load = RecordLoad::start(one.producer(one.topic()));
     let (first, second) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
     let consumer_one = one.consumer_with(Arc::clone(&first) as _, both(&one));
@@ -111,7 +109,7 @@ async fn members_that_also_offer_range_give_up_everything_before_they_join_again
     // One of range alone, as in a rolling upgrade: range is elected, and nothing is lost or doubled.
     let three = cluster.client();
     let third = Arc::new(Recorder::default());
-    let range = ConsumerConfig { assignors: vec![Assignor::Range], ..classic(&three) };
+    let range = classic(&three).with_assignors(vec![Assignor::Range]);
     let consumer_three = three.consumer_with(Arc::clone(&third) as _, range);
     eventually("all three have one", async || {
         let each = [&one, &two, &three].map(partitions_of);
@@ -134,7 +132,7 @@ async fn members_without_a_common_assignor_say_so() {
     let (one, two) = (cluster.client(), cluster.client());
     let consumer_one = one.consumer_with(Arc::new(Recorder::default()), classic(&one));
     eventually("the first member has all", async || (partitions_of(&one).len() == 3).then_some(())).await;
-    let range = ConsumerConfig { assignors: vec![Assignor::Range], ..classic(&two) };
+    let range = classic(&two).with_assignors(vec![Assignor::Range]);
     let consumer_two = two.consumer_with(Arc::new(Recorder::default()), range);
     eventually("the second one says why it is not in", async || {
         let error = status_of(&two).error?;
@@ -191,7 +189,7 @@ async fn a_static_member_that_is_started_again_moves_nothing() {
 async fn a_static_member_that_is_to_leave_when_it_stops_is_waited_for_by_nobody() {
     let cluster = TestCluster::start().await;
     let (one, two) = (cluster.client(), cluster.client());
-    let leaving = |client, name| ConsumerConfig { leave_on_stop: true, ..named(client, name) };
+    let leaving = |client, name| named(client, name).with_leave_on_stop(true);
     let consumer_one = one.consumer_with(Arc::new(Recorder::default()), leaving(&one, "one"));
     let consumer_two = two.consumer_with(Arc::new(Recorder::default()), leaving(&two, "two"));
     share(&one, &two).await;
@@ -228,7 +226,7 @@ async fn a_consumer_that_stands_aside_can_be_stopped() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
     let recorder = Arc::new(Recorder::default());
-    let config = ConsumerConfig { max_processing: Duration::from_millis(500), ..client.consumer_config() };
+    let config = client.consumer_config().with_max_processing(Duration::from_millis(500));
     let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
     client.producer(client.topic()).publish(message("user-1", "hang")).await.unwrap();
     eventually("it leaves", async || {
@@ -243,10 +241,8 @@ async fn a_consumer_that_stands_aside_can_be_stopped() {
 async fn a_consumer_whose_handler_does_not_return_leaves_until_it_does() {
     let cluster = TestCluster::start().await;
     let (one, two) = (cluster.client(), cluster.client());
-    let impatient = |client: &Client| ConsumerConfig {
-        max_processing: Duration::from_millis(500),
-        ..client.consumer_config()
-    };
+    let impatient =
+        |client: &Client| client.consumer_config().with_max_processing(Duration::from_millis(500));
     let (stuck, healthy) = (Arc::new(Recorder::default()), Arc::new(Recorder::default()));
     healthy.end_trouble();
     let consumer_one = one.consumer_with(Arc::clone(&stuck) as _, impatient(&one));
@@ -283,7 +279,7 @@ async fn a_failure_that_the_handler_declares_is_no_reason_to_leave() {
     let client = cluster.client();
     let recorder = Arc::new(Recorder::default());
     let limit = Duration::from_millis(300);
-    let config = ConsumerConfig { max_processing: limit, ..client.consumer_config() };
+    let config = client.consumer_config().with_max_processing(limit);
     let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
     eventually("it has all", async || (partitions_of(&client).len() == 3).then_some(())).await;
     let member = status_of(&client).member;
@@ -307,7 +303,7 @@ async fn a_member_that_is_not_heard_of_stops_and_goes_on_when_it_is() {
     let options = Options { session_timeouts: second..=second, ..Options::default() };
     let cluster = TestCluster::embedded_with(options).await;
     let client = cluster.client();
-    let config = ConsumerConfig { session_timeout: second, ..client.consumer_config() };
+    let config = client.consumer_config().with_session_timeout(second);
     let recorder = Arc::new(Recorder::default());
     let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
     eventually("it has all", async || (partitions_of(&client).len() == 3).then_some(())).await;
@@ -340,7 +336,7 @@ async fn a_member_that_is_not_heard_of_stops_and_goes_on_when_it_is() {
 async fn where_the_broker_has_no_newer_protocol_auto_is_the_classic_one_and_consumer_an_error() {
     let cluster = TestCluster::embedded().await;
     let (one, two) = (cluster.client(), cluster.client());
-    let speaking = |client: &Client, protocol| ConsumerConfig { protocol, ..client.consumer_config() };
+    let speaking = |client: &Client, protocol| client.consumer_config().with_protocol(protocol);
     let start = |client: &Client, protocol| -> Consumer {
         client.consumer_with(Arc::new(Recorder::default()), speaking(client, protocol))
     };

@@ -1,5 +1,5 @@
-//! A broker that does not take the client's word for who it is. A listener of the test's own plays it: the embedded
-//! broker asks nobody.
+//! A broker that refuses the client's credentials. The test has a listener of its own for it, since the embedded
+//! broker authenticates no client.
 
 use std::{
     sync::{Arc, Mutex},
@@ -80,28 +80,18 @@ fn string(text: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_user_is_told_to_all_and_shown_to_the_broker_once_in_a_while() {
     let (address, tokens) = refusing_broker().await;
-    let sasl = Sasl {
-        mechanism: SaslMechanism::Plain,
-        username: "alice".to_owned(),
-        password: Secret::new("hunter2"),
-    };
-    #[allow(clippy::needless_update)] // without the feature tls, there is nothing else
-    let security = Security { sasl: Some(sasl), ..Security::default() };
-    let cluster = Arc::new(Cluster::new(ClusterConfig {
-        brokers: vec![address.clone()],
-        security,
-        client_id: "highwater-test".to_owned(),
-        connect_timeout: Duration::from_secs(5),
-        request_timeout: Duration::from_secs(5),
-    }));
+    let sasl = Sasl::new(SaslMechanism::Plain, "alice", Secret::new("hunter2"));
+    let security = Security::default().with_sasl(Some(sasl));
+    let cluster = Arc::new(
+        Cluster::new(
+            ClusterConfig::new(vec![address.clone()])
+                .with_security(security)
+                .with_connect_timeout(Duration::from_secs(5)),
+        )
+        .unwrap(),
+    );
     let registry = Arc::new(StatusRegistry::new());
-    let config = TopicConfig {
-        name: "refused".to_owned(),
-        partitions: 3,
-        replication_factor: None,
-        retention: None,
-        max_message_bytes: 1_048_588,
-    };
+    let config = TopicConfig::new("refused");
     let max_age = Duration::from_millis(200);
     let topic = Topic::follow(Arc::clone(&cluster), config, max_age, Arc::clone(&registry));
     let mut status = registry.watch();
@@ -109,13 +99,7 @@ async fn a_refused_user_is_told_to_all_and_shown_to_the_broker_once_in_a_while()
     let error = refused.kafka.error.unwrap();
     assert!(error.ends_with(&format!("{address} refuses user alice: nobody knows you")), "{error}");
 
-    let config = ProducerConfig {
-        timeout: Duration::from_millis(500),
-        queue_records: 10,
-        queue_bytes: 1 << 20,
-        batch_max_bytes: 1 << 19,
-        breaker_after: Duration::from_secs(3),
-    };
+    let config = ProducerConfig::default().with_timeout(Duration::from_millis(500)).with_queue_records(10);
     let producer = Producer::new(cluster, topic, config, Arc::clone(&registry));
     // Meanwhile the topic is looked up again and again.
     for _ in 0..4 {

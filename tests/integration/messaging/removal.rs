@@ -1,8 +1,7 @@
-//! What was made for a trial is taken away again.
+//! Deleting topics and groups.
 
 use std::{sync::Arc, time::Duration};
 
-use highwater_kafka::ConsumerConfig;
 use highwater_kafka_broker::{Fault, Options};
 use kafka_protocol::messages::ApiKey;
 
@@ -14,7 +13,7 @@ async fn a_group_is_deleted_when_the_session_of_a_member_whose_farewell_was_lost
     let options = Options { session_timeouts: session..=session, ..Options::default() };
     let cluster = TestCluster::embedded_with(options).await;
     let client = cluster.client();
-    let config = ConsumerConfig { session_timeout: session, ..client.consumer_config() };
+    let config = client.consumer_config().with_session_timeout(session);
     let consumer = client.consumer_with(Arc::new(Recorder::default()) as _, config);
     let has_members = || !cluster.broker().members(&cluster.group).is_empty();
     eventually("it is a member", async || has_members().then_some(())).await;

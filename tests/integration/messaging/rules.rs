@@ -1,5 +1,5 @@
-//! Kafka's rules that the messaging room counts on, asked of the cluster by hand: the embedded broker and a
-//! real one are to answer alike, so that our broker and our client do not share a misreading.
+//! Kafka's rules that the crate relies on, tested by hand-made requests. The embedded broker and a
+//! real one must answer alike, so that our broker and our client do not share a misunderstanding.
 
 use std::time::{Duration, Instant};
 

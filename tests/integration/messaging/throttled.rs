@@ -1,4 +1,4 @@
-//! Kafka throttles: a quota costs time, and nothing else.
+//! Throttling: a quota costs time and nothing else.
 
 use std::{
     sync::Arc,
@@ -28,7 +28,7 @@ async fn what_a_throttling_broker_took_is_acknowledged_and_not_written_again() {
     }
     let waited = began.elapsed();
     assert!(waited >= throttle * 3, "{waited:?}");
-    // Those that come while it waits go together.
+    // Records that arrive during the wait are sent together.
     let batches = producer.metrics().batches;
     let results = join_all((0..50).map(|number| producer.publish(message("k", format!("x{number}"))))).await;
     assert!(results.iter().all(Result::is_ok), "{results:?}");

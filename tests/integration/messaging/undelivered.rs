@@ -1,4 +1,4 @@
-//! Sending when Kafka does not acknowledge: what each caller is told is true.
+//! The producer without acknowledgements: each caller gets the true outcome.
 
 use std::{sync::Arc, time::Duration};
 

@@ -21,7 +21,7 @@ async fn run(cluster: &TestCluster, args: &[&str]) -> (Option<i32>, Vec<Value>, 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn letters_are_shown_and_sent_back_by_the_same_settings() {
+async fn dead_letters_are_listed_and_redriven_with_the_services_settings() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
     let letters = DlqPublisher::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
@@ -63,7 +63,7 @@ async fn without_kafka_it_says_why_and_ends_with_1() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_is_missing_is_told_and_not_made() {
+async fn a_missing_topic_is_reported_and_not_created() {
     let cluster = TestCluster::start().await;
     for args in [&["list"][..], &["redrive", "--all"]] {
         let (code, lines, stderr) = run(&cluster, args).await;

@@ -1,4 +1,4 @@
-//! Signals, and what a stop that takes too long comes to.
+//! Signals, and a stop that takes too long.
 
 use std::process::Command;
 
@@ -72,10 +72,10 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn no_client_keeps_it_from_a_stop_in_good_order() {
+async fn no_client_can_prevent_a_graceful_stop() {
     let cluster = TestCluster::start().await;
     let mut command = Program::command(&cluster);
-    // What is committed is committed by the stop.
+    // The stop commits the offsets.
     command.env("SHUTDOWN_TIMEOUT", "6s").env("COMMIT_INTERVAL", "10m");
     let (program, _in_the_middle) = hanging(command).await;
     let address = program.address().await;

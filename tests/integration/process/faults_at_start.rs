@@ -1,5 +1,5 @@
-//! What is wrong with Kafka or with the way to it when the service starts: it says so once, with what usually
-//! mends it, lives, and needs no restart when it is mended.
+//! Faults of Kafka or of the network when the service starts. The service logs each once, with what usually
+//! mends it, keeps running, and needs no restart when it is mended.
 
 use std::{net::Ipv4Addr, process::Command};
 
@@ -71,7 +71,7 @@ async fn until_asked(cluster: &TestCluster, api: ApiKey, times: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kafka_away_is_told_in_one_line_and_passes() {
+async fn an_outage_of_kafka_is_one_log_line_and_heals() {
     let mut cluster = TestCluster::embedded().await;
     cluster.embedded.as_mut().unwrap().suspend();
     let start = Start::of(command(&cluster)).await;
@@ -81,7 +81,7 @@ async fn kafka_away_is_told_in_one_line_and_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_does_not_resolve_is_told() {
+async fn a_host_name_that_does_not_resolve_is_reported() {
     let cluster = TestCluster::embedded().await;
     let mut command = command(&cluster);
     // No resolver has to be asked: a label is at most 63 bytes long (RFC 1035, 2.3.4).
@@ -91,7 +91,7 @@ async fn a_name_that_does_not_resolve_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_may_not_be_created_is_told_once_and_found_when_somebody_has_created_it() {
+async fn a_topic_without_permission_to_create_is_reported_once_and_found_when_it_exists() {
     let cluster = TestCluster::embedded().await;
     let faults = cluster.broker().faults();
     faults.always(ApiKey::CreateTopics, Fault::Refuse(ResponseError::TopicAuthorizationFailed));
@@ -104,7 +104,7 @@ async fn a_topic_that_may_not_be_created_is_told_once_and_found_when_somebody_ha
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_may_not_be_used_is_told_once_and_joined_when_it_may() {
+async fn a_group_without_permission_is_reported_once_and_joined_when_permitted() {
     for api in [ApiKey::FindCoordinator, ApiKey::JoinGroup] {
         let cluster = TestCluster::embedded().await;
         let faults = cluster.broker().faults();
@@ -119,7 +119,7 @@ async fn a_group_that_may_not_be_used_is_told_once_and_joined_when_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_advertised_listener_that_cannot_be_reached_is_told_and_used_once_it_can() {
+async fn an_unreachable_advertised_listener_is_reported_and_used_once_reachable() {
     // A port that is free now.
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap().port();
     let options = Options { advertised_port: Some(port), ..Options::default() };

@@ -1,4 +1,4 @@
-//! The program as it is started: its exit codes, its signals, its standard output.
+//! The program: its exit codes, signals and standard output.
 
 mod dead_letters;
 mod ending;

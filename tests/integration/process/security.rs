@@ -1,5 +1,5 @@
-//! TLS and SASL to a real Kafka. These run when TEST_KAFKA_SECRETS names what `scripts/kafka.sh secrets` prints
-//! for the cluster of TEST_KAFKA_BROKERS, started with KAFKA_SECURITY=1; else they say that they do not.
+//! TLS and SASL to a real Kafka. These tests run when TEST_KAFKA_SECRETS has the output of `scripts/kafka.sh secrets`
+//! for the cluster of TEST_KAFKA_BROKERS, started with KAFKA_SECURITY=1. Otherwise they are skipped.
 
 use std::{
     fs,
@@ -196,7 +196,7 @@ async fn assert_refused(secured: &Secured, settings: &Settings, secret: &str, (l
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_password_is_told_and_never_shown() {
+async fn a_wrong_password_is_reported_and_never_shown() {
     let Some(secured) = Secured::start().await else { return };
     for mechanism in MECHANISMS {
         let mut settings = secured.at(SASL_PLAINTEXT, "SASL_PLAINTEXT");
@@ -207,7 +207,7 @@ async fn a_wrong_password_is_told_and_never_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_whose_certificate_is_not_trusted_or_another_hosts_is_told() {
+async fn a_certificate_that_is_not_trusted_or_of_another_host_is_reported() {
     let Some(secured) = Secured::start().await else { return };
     let mut settings = secured.tls(SSL);
     settings.push(("KAFKA_SSL_CA", secured.file("other-ca.pem")));
@@ -218,7 +218,7 @@ async fn a_broker_whose_certificate_is_not_trusted_or_another_hosts_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_certificate_that_is_missing_is_told() {
+async fn a_missing_client_certificate_is_reported() {
     let Some(secured) = Secured::start().await else { return };
     let mut settings = secured.tls(MUTUAL);
     settings.retain(|(name, _)| !matches!(*name, "KAFKA_SSL_CERTIFICATE" | "KAFKA_SSL_KEY"));
@@ -226,7 +226,7 @@ async fn a_client_certificate_that_is_missing_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listener_without_tls_is_told() {
+async fn a_listener_without_tls_is_reported() {
     let Some(secured) = Secured::start().await else { return };
     let mut settings = secured.tls(SSL);
     settings.push(("KAFKA_BROKERS", secured.cluster.brokers[0].clone()));
@@ -253,7 +253,7 @@ async fn counting_proxy(to: u16) -> (u16, Arc<AtomicUsize>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_credentials_are_not_tried_again_and_again() {
+async fn wrong_credentials_are_not_retried_in_a_loop() {
     let Some(secured) = Secured::start().await else { return };
     let (port, connections) = counting_proxy(secured.port(SASL_PLAINTEXT)).await;
     let mut settings = secured.at(SASL_PLAINTEXT, "SASL_PLAINTEXT");
@@ -271,7 +271,7 @@ async fn wrong_credentials_are_not_tried_again_and_again() {
 }
 
 #[test]
-fn the_example_of_a_secret_is_found_where_it_is_told() {
+fn the_example_of_a_secret_is_where_the_documents_say() {
     let directory = std::env::temp_dir().join(format!("highwater-test-{}", uuid::Uuid::new_v4()));
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join("client.key"), "-----BEGIN PRIVATE KEY-----\nMIIE\n").unwrap();

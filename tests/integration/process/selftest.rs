@@ -1,4 +1,4 @@
-//! `highwater selftest`: what it says, its exit code, and what it leaves behind.
+//! `highwater selftest`: its report, its exit code, and its cleanup.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -17,13 +17,13 @@ fn selftest(cluster: &TestCluster, port: u16) -> Command {
     command
 }
 
-/// Runs it to its end: its exit code, and what it said.
+/// Runs it to its end. Returns its exit code and its report.
 async fn run(mut command: Command) -> (Option<i32>, String) {
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 
-/// The topics and groups of that selftest that are still there.
+/// The topics and groups of that selftest that still exist.
 async fn left_of(cluster: &TestCluster, said: &str) -> Vec<String> {
     let name =
         said.lines().find_map(|line| line.strip_prefix("# a second one, on topic and group ")).unwrap();
@@ -62,7 +62,7 @@ async fn a_sound_service_passes_a_selftest_that_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_service_that_does_not_refuse_what_it_should_fails_it_by_name() {
+async fn a_service_that_accepts_a_bad_request_fails_that_check() {
     let cluster = TestCluster::start().await;
     let larger = [("MAX_BODY_BYTES", "1MiB"), ("BODY_TIMEOUT", "100ms")];
     let app = TestApp::start_with(&cluster, &larger).await;
@@ -79,16 +79,16 @@ async fn a_service_that_does_not_refuse_what_it_should_fails_it_by_name() {
 }
 
 #[tokio::test]
-async fn without_a_service_it_says_where_it_looked() {
+async fn without_a_service_the_selftest_names_the_address() {
     let cluster = TestCluster::start().await;
     let (code, said) = run(selftest(&cluster, 1)).await;
     assert_eq!(code, Some(1));
     let failed: Vec<&str> = said.lines().filter(|line| line.starts_with("FAILED ")).collect();
     assert_eq!(failed.len(), 1, "{said}");
-    assert!(failed[0].contains("nobody answers at 127.0.0.1:1: is the service running"), "{said}");
+    assert!(failed[0].contains("no answer at 127.0.0.1:1: is the service running"), "{said}");
 }
 
-/// Stops it as soon as the second service works: its exit code, and what it said.
+/// Stops it as soon as the second service works. Returns its exit code and its report.
 fn stop_in_the_middle(mut command: Command) -> (Option<i32>, String) {
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -109,7 +109,7 @@ async fn a_selftest_that_is_stopped_deletes_what_it_made() {
     let cluster = TestCluster::start().await;
     let app = TestApp::ready(&cluster).await;
     let mut command = selftest(&cluster, app.port());
-    // So many events that it cannot be at its end when the signal arrives; and time for what is tested.
+    // Enough events that it is not done when the signal arrives, and enough time for its cleanup.
     let types = (0..2_000).map(|number| format!(",TYPE-{number}")).collect::<String>();
     command.env("EVENT_TYPES", format!("LOGIN{types}")).env("SHUTDOWN_TIMEOUT", "1m");
     let (code, said) = tokio::task::spawn_blocking(|| stop_in_the_middle(command)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Standard output that is read slowly, or by nobody any more.
+//! Standard output with a slow reader, or with none.
 
 use std::{net::TcpListener, time::Duration};
 
@@ -29,7 +29,7 @@ async fn post(http: &reqwest::Client, base: &str, number: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_log_that_nobody_reads_for_a_while_holds_up_no_event_and_is_whole() {
+async fn a_log_without_a_reader_for_a_while_blocks_no_event_and_loses_no_line() {
     let cluster = TestCluster::start().await;
     let mut command = Program::command(&cluster);
     let port = free_port();

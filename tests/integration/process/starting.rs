@@ -1,11 +1,11 @@
-//! What keeps it from starting, and what it finds out when it does.
+//! Faults that prevent the start, and checks at the start.
 
 use std::{net::TcpListener, process::Command};
 
 use crate::support::{Program, TestCluster};
 
 #[tokio::test]
-async fn a_faulty_configuration_is_told_whole_on_standard_error_and_nothing_starts() {
+async fn all_faults_of_a_configuration_go_to_standard_error_and_nothing_starts() {
     let cluster = TestCluster::start().await;
     let mut command = Program::command(&cluster);
     command.env("PORT", "http").env("MAX_DEPTH", "0").env("COMMIT_INTERVAL", "1");
@@ -17,7 +17,7 @@ async fn a_faulty_configuration_is_told_whole_on_standard_error_and_nothing_star
 }
 
 #[tokio::test]
-async fn dotenv_in_the_working_directory_is_read_and_the_environment_goes_before_it() {
+async fn dotenv_in_the_working_directory_is_read_and_the_environment_overrides_it() {
     let cluster = TestCluster::start().await;
     let mut command = Program::command(&cluster);
     command.env("MAX_DEPTH", "deep");
@@ -29,7 +29,7 @@ async fn dotenv_in_the_working_directory_is_read_and_the_environment_goes_before
 }
 
 #[tokio::test]
-async fn a_malformed_dotenv_keeps_it_from_starting() {
+async fn a_malformed_dotenv_prevents_the_start() {
     let cluster = TestCluster::start().await;
     let command = Program::command(&cluster);
     let (program, _stdout) = Program::start_unread(command, "PORT=0\nthis is no setting\n");
@@ -39,7 +39,7 @@ async fn a_malformed_dotenv_keeps_it_from_starting() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_told_with_what_to_set() {
+async fn a_port_in_use_is_reported_with_the_setting_to_change() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let cluster = TestCluster::start().await;

@@ -1,4 +1,4 @@
-//! The user and the order service, whole: what clients see of state that is kept by the log.
+//! The user and the order service as clients see them.
 
 mod flow;
 mod orders;

@@ -1,4 +1,4 @@
-//! Orders: who may order, what follows what, and what follows from a deletion.
+//! Orders: permitted users, the status, and the effect of a user's deletion.
 
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
@@ -185,7 +185,7 @@ async fn a_deletion_is_judged_by_where_the_leaders_say_that_the_logs_end() {
     let order = ordered(&orders, &user).await;
     let path = format!("/orders/{}", order["orderId"].as_str().unwrap());
     let faults = cluster.broker().faults();
-    // What a leader says that does not know yet how far its predecessor was (KIP-207).
+    // The error of a new leader that does not know its high watermark yet (KIP-207).
     faults.always(ApiKey::ListOffsets, Fault::Refuse(ResponseError::LeaderNotAvailable));
     let before = faults.count(ApiKey::ListOffsets);
     assert_eq!(users.send(Method::DELETE, &format!("/users/{user}")).await.status, 204);

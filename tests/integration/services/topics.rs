@@ -1,4 +1,4 @@
-//! The topics that state is kept in: what they must be, and what is in them that is no state.
+//! The topics of users and orders: the required settings, and foreign records in them.
 
 use std::time::Duration;
 
@@ -12,20 +12,17 @@ use uuid::Uuid;
 use super::registered;
 use crate::support::{Instance, TestCluster, TransactionalProducer};
 
-/// What the topic of the users is made with.
+/// The settings of the users' topic.
 fn fit(cluster: &TestCluster) -> TopicConfig {
-    TopicConfig { partitions: 3, retention: None, ..TopicConfig::new(cluster.users()) }
+    TopicConfig::new(cluster.users()).with_partitions(3).with_retention(None)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_with_fewer_partitions_or_a_bound_in_time_is_refused() {
     for (config, reason) in [
-        (|cluster| TopicConfig { partitions: 2, ..fit(cluster) }, "it has 2 partitions"),
+        (|cluster| fit(cluster).with_partitions(2), "it has 2 partitions"),
         (
-            |cluster: &TestCluster| TopicConfig {
-                retention: Some(Duration::from_secs(3600)),
-                ..fit(cluster)
-            },
+            |cluster: &TestCluster| fit(cluster).with_retention(Some(Duration::from_secs(3600))),
             "retention.ms is 3600000",
         ),
     ] as [(fn(&TestCluster) -> TopicConfig, &str); 2]
@@ -40,7 +37,7 @@ async fn a_topic_with_fewer_partitions_or_a_bound_in_time_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_that_cannot_be_read_just_now_are_asked_for_again() {
     let cluster = TestCluster::embedded().await;
-    let bounded = TopicConfig { retention: Some(Duration::from_secs(3600)), ..fit(&cluster) };
+    let bounded = fit(&cluster).with_retention(Some(Duration::from_secs(3600)));
     cluster.client().topic_of(bounded).known_partitions().await;
     cluster.broker().faults().times(
         ApiKey::DescribeConfigs,
@@ -65,7 +62,7 @@ async fn settings_that_may_not_be_read_are_taken_to_be_right() {
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_beyond_those_of_the_state_are_ignored() {
     let cluster = TestCluster::start().await;
-    cluster.client().topic_of(TopicConfig { partitions: 7, ..fit(&cluster) }).known_partitions().await;
+    cluster.client().topic_of(fit(&cluster).with_partitions(7)).known_partitions().await;
     let users = Instance::users(&cluster).await;
     for number in 0..20 {
         registered(&users, &format!("user-{number}@example.org")).await;
@@ -78,7 +75,7 @@ async fn partitions_beyond_those_of_the_state_are_ignored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_counts_other_partitions_than_the_state_was_written_in_does_not_start() {
     let cluster = TestCluster::start().await;
-    cluster.client().topic_of(TopicConfig { partitions: 6, ..fit(&cluster) }).known_partitions().await;
+    cluster.client().topic_of(fit(&cluster).with_partitions(6)).known_partitions().await;
     let counting = |partitions| Instance::users_with(&cluster, &[("STATE_PARTITIONS", partitions)]);
     let users = counting("3");
     users.until_ready().await;

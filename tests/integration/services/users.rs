@@ -217,7 +217,7 @@ async fn where_there_is_no_room_nobody_registers_and_all_else_goes_on() {
     assert_eq!(refused.header("retry-after"), "60");
     assert!(refused.ok(503)["detail"].as_str().unwrap().contains("STATE_MAX_BYTES"));
     assert!(users.get("/health").await.ok(200)["state"][0]["bytes"].as_u64().unwrap() >= 1 << 20);
-    // What it did before it tells again; what is there can be changed.
+    // A repeated request gets the first answer; existing users can be changed.
     assert_eq!(users.post_once("/users", "key-0", &body(0)).await.ok(201), first);
     let path = format!("/users/{}", first["userId"].as_str().unwrap());
     send(users.request(Method::PATCH, &path).json(&json!({"name": "Ann"}))).await.ok(200);

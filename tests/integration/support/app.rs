@@ -1,4 +1,4 @@
-//! The activity service, whole; real HTTP, real Kafka protocol.
+//! The activity service, over real HTTP and Kafka's protocol.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Running, TestCluster, eventually, processed_lines};
 
-/// The shortest that Kafka takes unless it is told otherwise (`group.min.session.timeout.ms`).
+/// Kafka's default minimum of a session (`group.min.session.timeout.ms`).
 pub(crate) const SESSION: Duration = Duration::from_secs(6);
 
-/// A running service; dropped, it is killed.
+/// A running service. Dropping it kills it.
 pub(crate) struct TestApp {
     base: String,
     http: reqwest::Client,
@@ -33,12 +33,12 @@ pub(crate) struct Acknowledged {
 }
 
 impl TestApp {
-    /// Starts it on that cluster; it may not be ready yet.
+    /// Starts the service on that cluster. It may not be ready yet.
     pub(crate) async fn start(cluster: &TestCluster) -> Self {
         Self::start_with(cluster, &[]).await
     }
 
-    /// As [`TestApp::start`], with these settings, by variable, in place of the tests' own.
+    /// As [`TestApp::start`], with these variables instead of the tests' own.
     pub(crate) async fn start_with(cluster: &TestCluster, settings: &[(&str, &str)]) -> Self {
         processed_lines::listen();
         let brokers = cluster.brokers.join(",");
@@ -71,17 +71,17 @@ impl TestApp {
         app
     }
 
-    /// Stops it as SIGTERM does, and fails where that takes longer than it may.
+    /// Stops the service as SIGTERM does, and fails after the time-out.
     pub(crate) async fn stop(self) {
         self.running.stop().await;
     }
 
-    /// Ends it at once and without a word, as SIGKILL does.
+    /// Ends the service at once, as SIGKILL does.
     pub(crate) fn kill(self) {
         drop(self.running);
     }
 
-    /// The port on which it listens.
+    /// The port of the service.
     pub(crate) fn port(&self) -> u16 {
         self.running.address.port()
     }
@@ -91,7 +91,7 @@ impl TestApp {
         self.http.get(format!("{}{path}", self.base)).send().await.unwrap()
     }
 
-    /// The JSON of a GET that succeeds.
+    /// The JSON of a GET, which must succeed.
     pub(crate) async fn read(&self, path: &str) -> Value {
         let answer = self.get(path).await;
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
@@ -116,7 +116,7 @@ impl TestApp {
         request.send().await.unwrap()
     }
 
-    /// Sends dead letters back; what it reports.
+    /// Redrives dead letters, and returns the report.
     pub(crate) async fn redrive(&self, token: &str, body: &Value) -> Value {
         let request = self.http.post(format!("{}/dead-letters/redrive", self.base));
         let answer = request.bearer_auth(token).json(body).send().await.unwrap();
@@ -139,13 +139,13 @@ impl TestApp {
         acknowledged(self.post("/events/generate", body).await).await
     }
 
-    /// The ids of the processed events, in their order.
+    /// The ids of the processed events, in order.
     pub(crate) async fn processed(&self) -> Vec<String> {
         let events = self.read("/events/processed").await;
         events.as_array().unwrap().iter().map(|event| event["eventId"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Waits until it is ready.
+    /// Waits until the service is ready.
     pub(crate) async fn until_ready(&self) {
         eventually("the service is ready", async || {
             (self.get("/ready").await.status() == StatusCode::OK).then_some(())
@@ -159,7 +159,7 @@ impl TestApp {
         assert_eq!(answer.status(), StatusCode::OK, "{id}");
     }
 
-    /// The partitions it works on, those restored.
+    /// The restored partitions of this instance.
     pub(crate) async fn partitions(&self) -> Vec<i64> {
         let group = &self.read("/health").await["group"];
         if group["phase"] != "assigned" {
@@ -170,7 +170,7 @@ impl TestApp {
         restored.map(|partition| partition["partition"].as_i64().unwrap()).collect()
     }
 
-    /// Posts without a pause, from several connections, until the load is ended.
+    /// Posts without a pause from several connections, until the load is ended.
     pub(crate) fn load(&self) -> Load {
         let stop = CancellationToken::new();
         let told = Arc::new(Told::default());
@@ -190,7 +190,7 @@ impl TestApp {
                     told.answered_within(began.elapsed());
                     match answer {
                         Ok(answer) if answer.status() == StatusCode::CREATED => {
-                            // An answer whose body is cut off tells no id.
+                            // An answer that is cut off has no id.
                             if let Ok(body) = answer.json::<Value>().await {
                                 let id = body["eventId"].as_str().unwrap().to_owned();
                                 told.acknowledged.lock().unwrap().push(id);
@@ -208,7 +208,7 @@ impl TestApp {
     }
 }
 
-/// What the service says of an event that it took.
+/// The acknowledgement in an answer.
 pub(crate) async fn acknowledged(answer: Response) -> Acknowledged {
     let (status, headers) = (answer.status(), answer.headers().clone());
     let body: Value = answer.json().await.unwrap();
@@ -257,12 +257,12 @@ impl Load {
         *self.told.slowest.lock().unwrap()
     }
 
-    /// Waits until so many events are acknowledged.
+    /// Waits until this many events are acknowledged.
     pub(crate) async fn until_acknowledged(&self, count: usize) {
         eventually("events are acknowledged", async || (self.acknowledged() >= count).then_some(())).await;
     }
 
-    /// Posts no more; the ids of the events that were acknowledged.
+    /// Ends the load. Returns the ids of the acknowledged events.
     pub(crate) async fn end(mut self) -> Vec<String> {
         self.stop.cancel();
         while let Some(client) = self.clients.join_next().await {

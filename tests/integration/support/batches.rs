@@ -6,7 +6,7 @@ use kafka_protocol::{
     records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType},
 };
 
-/// A batch that is being put together.
+/// A builder of a batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {
     records: Vec<Record>,
@@ -14,7 +14,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// One record a value, each with the key "k".
+    /// One record per value, each with the key "k".
     pub(crate) fn of<V: AsRef<str>>(values: &[V]) -> Self {
         Self::keyed(&values.iter().map(|value| ("k", Some(value.as_ref()))).collect::<Vec<_>>())
     }
@@ -62,7 +62,7 @@ impl Batch {
         self
     }
 
-    /// As a producer with an id sends it, within a transaction or without.
+    /// The batch of an idempotent or transactional producer.
     pub(crate) fn by_producer(
         mut self,
         id: i64,
@@ -87,7 +87,7 @@ impl Batch {
     }
 }
 
-/// Replaces bytes of a batch that is not compressed by as many others, and sets its checksum anew.
+/// Replaces bytes of an uncompressed batch by as many others, and updates its checksum.
 pub(crate) fn rewritten(batch: &Bytes, from: &str, to: &str) -> Bytes {
     assert_eq!(from.len(), to.len());
     let mut bytes = batch.to_vec();

@@ -1,4 +1,4 @@
-//! The cluster under test, and what a test has of its own on it.
+//! The cluster under test, with a topic and a group for each test.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -6,10 +6,8 @@ use std::{
 };
 
 use highwater_kafka::{
-    Cluster, ClusterConfig, Consumer, ConsumerConfig, DlqPublisher, OffsetReset, Producer, ProducerConfig,
-    RecordHandler, StatusRegistry, Topic, TopicConfig,
-    group::{Assignor, GroupProtocol},
-    security::Security,
+    Cluster, ClusterConfig, Consumer, ConsumerConfig, DlqPublisher, Producer, ProducerConfig, RecordHandler,
+    StatusRegistry, Topic, TopicConfig, group::GroupProtocol,
 };
 use highwater_kafka_broker::{Broker, Options};
 use uuid::Uuid;
@@ -76,15 +74,11 @@ impl TestCluster {
 
     /// As [`TestCluster::client`], which waits so long for any answer.
     pub(crate) fn client_within(&self, request_timeout: Duration) -> Client {
-        let config = ClusterConfig {
-            brokers: self.brokers.clone(),
-            security: Security::default(),
-            client_id: "highwater-test".to_owned(),
-            connect_timeout: Duration::from_secs(1),
-            request_timeout,
-        };
+        let config = ClusterConfig::new(self.brokers.clone())
+            .with_client_id("highwater-test".to_owned())
+            .with_request_timeout(request_timeout);
         Client {
-            cluster: Arc::new(Cluster::new(config)),
+            cluster: Arc::new(Cluster::new(config).unwrap()),
             registry: Arc::new(StatusRegistry::new()),
             topic: self.topic.clone(),
             group: self.group.clone(),
@@ -112,7 +106,7 @@ impl Client {
     }
 
     pub(crate) fn topic_named(&self, name: &str, partitions: i32) -> Topic {
-        self.topic_of(TopicConfig { partitions, retention: None, ..TopicConfig::new(name) })
+        self.topic_of(TopicConfig::new(name).with_partitions(partitions).with_retention(None))
     }
 
     pub(crate) fn topic_of(&self, config: TopicConfig) -> Topic {
@@ -129,32 +123,18 @@ impl Client {
     }
 
     pub(crate) fn producer_within(&self, topic: Topic, timeout: Duration) -> Arc<Producer> {
-        let config = ProducerConfig {
-            timeout,
-            queue_records: 10_000,
-            queue_bytes: 64 * 1024 * 1024,
-            batch_max_bytes: 512 * 1024,
-            breaker_after: Duration::from_secs(3),
-        };
+        let config = ProducerConfig::default().with_timeout(timeout);
         Arc::new(Producer::new(Arc::clone(&self.cluster), topic, config, Arc::clone(&self.registry)))
     }
 
     pub(crate) fn consumer_config(&self) -> ConsumerConfig {
-        ConsumerConfig {
-            group_id: self.group.clone(),
-            protocol: if self.embedded { GroupProtocol::Classic } else { protocol() },
-            assignors: vec![Assignor::CooperativeSticky],
-            instance_id: None,
-            leave_on_stop: false,
-            session_timeout: Duration::from_secs(6),
-            rebalance_timeout: Duration::from_secs(12),
-            heartbeat_interval: Duration::from_millis(200),
-            max_processing: Duration::from_secs(300),
-            commit_interval: Duration::from_millis(100),
-            offset_reset: OffsetReset::Earliest,
-            metadata_max_age: Duration::from_millis(200),
-            fetch_max_bytes: 1024 * 1024,
-        }
+        ConsumerConfig::new(self.group.clone())
+            .with_protocol(if self.embedded { GroupProtocol::Classic } else { protocol() })
+            .with_session_timeout(Duration::from_secs(6))
+            .with_rebalance_timeout(Duration::from_secs(12))
+            .with_heartbeat_interval(Duration::from_millis(200))
+            .with_commit_interval(Duration::from_millis(100))
+            .with_metadata_max_age(Duration::from_millis(200))
     }
 
     pub(crate) fn consumer(&self, handler: Arc<dyn RecordHandler>) -> Consumer {

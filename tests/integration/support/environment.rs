@@ -1,6 +1,6 @@
-//! The tests' own switches.
+//! The variables of the tests.
 
-/// A variable of the environment; an empty one counts as none.
+/// A variable of the environment. An empty one counts as unset.
 #[expect(
     clippy::disallowed_methods,
     reason = "the tests' own switches, which no setting of the program reads"

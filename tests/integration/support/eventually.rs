@@ -1,13 +1,13 @@
-//! Waiting on a condition, never on the clock.
+//! Waiting for a condition.
 
 use std::{future::Future, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-/// How long a condition may take; far beyond what it needs, since machines differ.
+/// How long a condition may take: far longer than it needs, since machines differ.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Asks until there is an answer, and fails with what was awaited when there is none for too long.
+/// Polls until there is a result, and fails with `what` after too long a time.
 pub(crate) async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,

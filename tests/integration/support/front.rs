@@ -1,6 +1,6 @@
-//! A coordinator of KIP-848 in front of an embedded broker, which has no such protocol: a test says what it answers
-//! to heartbeats, and everything else goes through. What no real coordinator can be brought to do at the right
-//! moment, this one does.
+//! A proxy in front of an embedded broker that adds a coordinator of KIP-848. A test scripts its answers
+//! to heartbeats, and all other requests reach the broker. It can do what no real coordinator does at the right
+//! moment.
 
 use std::{
     io,
@@ -25,24 +25,24 @@ use super::TestCluster;
 
 type Heartbeat = ConsumerGroupHeartbeatRequest;
 type Answer = ConsumerGroupHeartbeatResponse;
-/// What is answered to a heartbeat; `None` where it is never answered.
+/// The answer to a heartbeat; `None` for no answer.
 type Script = dyn Fn(&Heartbeat) -> Option<Answer> + Send + Sync;
 
 const SPOKEN: i16 = 1;
 
-/// What came to the coordinator.
+/// The heartbeats that the coordinator received.
 #[derive(Clone, Default)]
 pub(crate) struct Heartbeats(Arc<Mutex<Vec<Heartbeat>>>);
 
 impl Heartbeats {
-    /// All so far, in their order.
+    /// All heartbeats so far, in order.
     pub(crate) fn all(&self) -> Vec<Heartbeat> {
         self.0.lock().unwrap().clone()
     }
 }
 
 impl TestCluster {
-    /// An embedded broker behind a coordinator of KIP-848 that answers so.
+    /// An embedded broker behind a coordinator with this script.
     pub(crate) async fn with_coordinator(
         script: impl Fn(&Heartbeat) -> Option<Answer> + Send + Sync + 'static,
     ) -> (Self, Heartbeats) {
@@ -56,7 +56,7 @@ impl TestCluster {
             while let Ok((client, _)) = listener.accept().await {
                 let (script, behind, heard) = (Arc::clone(&script), behind.clone(), heard.clone());
                 tokio::spawn(async move {
-                    // A connection that ends is for the client to notice.
+                    // The client notices the end of its connection.
                     let _ended = serve(client, &behind, &*script, &heard).await;
                 });
             }

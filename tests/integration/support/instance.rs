@@ -1,4 +1,4 @@
-//! An instance of the user or the order service; real HTTP.
+//! An instance of the user or the order service, over real HTTP.
 
 use std::ops::Deref;
 
@@ -8,7 +8,7 @@ use highwater_web::{http::Listeners, shutdown::Shutdown};
 
 use super::{Rest, Running, TestCluster};
 
-/// A running service; dropped, it is killed.
+/// A running service. Dropping it kills it.
 pub(crate) struct Instance {
     running: Running,
     rest: Rest,
@@ -22,7 +22,7 @@ impl Instance {
         instance
     }
 
-    /// A user service with these settings, by variable, in place of the tests' own.
+    /// A user service with these variables instead of the tests' own.
     pub(crate) fn users_with(cluster: &TestCluster, settings: &[(&str, &str)]) -> Self {
         let config = configured("users", cluster, settings);
         Self::start(|listener, stop| users::run(config.into(), listener, stop))
@@ -35,7 +35,7 @@ impl Instance {
         instance
     }
 
-    /// An order service with these settings, by variable, in place of the tests' own.
+    /// An order service with these variables instead of the tests' own.
     pub(crate) fn orders_with(cluster: &TestCluster, settings: &[(&str, &str)]) -> Self {
         let config = configured("orders", cluster, settings);
         Self::start(|listener, stop| orders::run(config.into(), listener, stop))
@@ -50,17 +50,17 @@ impl Instance {
         Self { running, rest }
     }
 
-    /// Stops it as SIGTERM does, and fails where that takes longer than it may.
+    /// Stops the service as SIGTERM does, and fails after the time-out.
     pub(crate) async fn stop(self) {
         self.running.stop().await;
     }
 
-    /// Ends it at once and without a word, as SIGKILL does.
+    /// Ends the service at once, as SIGKILL does.
     pub(crate) fn kill(self) {
         drop(self.running);
     }
 
-    /// Waits until it ends by itself; why.
+    /// Waits until the service ends by itself. Returns the error.
     pub(crate) async fn until_it_refuses(self) -> String {
         self.running.until_it_refuses().await
     }

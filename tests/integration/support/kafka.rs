@@ -1,8 +1,8 @@
-//! What is in Kafka, seen past the code under test: logs through rskafka, offsets by the protocol itself.
+//! Direct access to Kafka, past the code under test: logs by rskafka, offsets by hand-made requests.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use highwater_kafka::{ClusterConfig, security::Security, wire::Connection};
+use highwater_kafka::{ClusterConfig, wire::Connection};
 use kafka_protocol::{
     messages::{
         CreatePartitionsRequest, FindCoordinatorRequest, GroupId, MetadataRequest, OffsetFetchRequest,
@@ -22,7 +22,7 @@ use rskafka::{
 use super::{TestCluster, eventually};
 
 impl TestCluster {
-    /// Every record of a topic, by partition and in the order of each.
+    /// All records of a topic, by partition and offset.
     pub(crate) async fn records(&self, topic: &str) -> Vec<(i32, RecordAndOffset)> {
         let client = self.rskafka().await;
         let mut found = Vec::new();
@@ -51,7 +51,7 @@ impl TestCluster {
         ends
     }
 
-    /// The group's committed offsets of the tests' topic, those at 0 left out.
+    /// The group's committed offsets of the tests' topic, without those at 0.
     pub(crate) async fn committed(&self) -> BTreeMap<i32, i64> {
         let find = FindCoordinatorRequest::default().with_key(StrBytes::from_string(self.group.clone()));
         let mut any = Connection::open(&self.brokers[0], &settings()).await.unwrap();
@@ -72,7 +72,7 @@ impl TestCluster {
             .collect()
     }
 
-    /// Waits until nothing of the tests' topic is left to be processed.
+    /// Waits until the group has committed the end of the tests' topic.
     pub(crate) async fn until_committed_to_the_end(&self) {
         eventually("the committed offsets are at the end", async || {
             (self.committed().await == self.ends().await).then_some(())
@@ -103,8 +103,8 @@ impl TestCluster {
         assert_eq!(answer.results[0].error_code, 0, "{answer:?}");
     }
 
-    /// The way to one partition's log of the tests' topic. It may be new: a broker hears of it a moment after the
-    /// controller made it, and rskafka fails at a broker that has not.
+    /// A client of one partition of the tests' topic. The partition may be new: a broker learns of it after the
+    /// controller created it, and rskafka fails at a broker that does not know it yet.
     pub(crate) async fn log(&self, partition: i32) -> PartitionClient {
         eventually("a broker knows the partition", async || {
             let client = self.rskafka().await;
@@ -119,13 +119,10 @@ impl TestCluster {
 }
 
 pub(super) fn settings() -> ClusterConfig {
-    ClusterConfig {
-        brokers: Vec::new(),
-        security: Security::default(),
-        client_id: "highwater-test".to_owned(),
-        connect_timeout: Duration::from_secs(5),
-        request_timeout: Duration::from_secs(10),
-    }
+    ClusterConfig::new(Vec::new())
+        .with_client_id("highwater-test".to_owned())
+        .with_connect_timeout(Duration::from_secs(5))
+        .with_request_timeout(Duration::from_secs(10))
 }
 
 fn name(topic: &str) -> TopicName {

@@ -1,4 +1,4 @@
-//! Who leads the partitions of the tests' topic, and moving that, as an operator would.
+//! The leaders of the tests' topic, which a test can move as an operator would.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Records that go on coming while something else happens.
+//! A load of records during a test.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What the tests stand on: a cluster, topics of their own, a whole service, and waiting for a condition.
+//! Support code: a cluster, topics, whole services, and waiting for a condition.
 
 mod app;
 mod batches;

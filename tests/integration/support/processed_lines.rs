@@ -1,4 +1,4 @@
-//! How often the log said of an event that it is processed.
+//! Counts the `processed` log lines of each event.
 
 use std::{
     collections::HashMap,

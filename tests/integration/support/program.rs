@@ -1,4 +1,4 @@
-//! The program in a process of its own.
+//! The program in its own process.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// What a program logs.
+/// The log lines of a program.
 pub(crate) struct Log(Arc<Mutex<Vec<Value>>>);
 
 impl Log {

@@ -1,9 +1,9 @@
-//! Kafka's own requests on a connection of our own: what another client would do to the cluster under test.
+//! Hand-made requests to the cluster under test, as another client would send them.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_kafka::{ClusterConfig, security::Security, wire::Connection};
+use highwater_kafka::{ClusterConfig, wire::Connection};
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -33,13 +33,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection to `host:port`.
 pub(crate) async fn open(address: &str) -> Connection {
-    let config = ClusterConfig {
-        brokers: vec![address.to_owned()],
-        security: Security::default(),
-        client_id: "another-client".to_owned(),
-        connect_timeout: Duration::from_secs(5),
-        request_timeout: PATIENCE,
-    };
+    let config = ClusterConfig::new(vec![address.to_owned()])
+        .with_client_id("another-client".to_owned())
+        .with_connect_timeout(Duration::from_secs(5))
+        .with_request_timeout(PATIENCE);
     Connection::open(address, &config).await.unwrap()
 }
 
@@ -143,7 +140,7 @@ impl TestCluster {
         .await;
     }
 
-    /// What the group has committed for a partition, with the note beside it.
+    /// The group's committed offset of a partition, with its metadata.
     pub(crate) async fn noted_of(&self, partition: i32) -> (i64, String) {
         let topic = OffsetFetchRequestTopic::default()
             .with_name(self.topic_name())
@@ -220,7 +217,7 @@ impl TestCluster {
         answer.topics[0].partitions[0].offset
     }
 
-    /// What the group has committed for a partition; -1 where it has not.
+    /// The group's committed offset of a partition; -1 without one.
     pub(crate) async fn committed_of(&self, partition: i32) -> i64 {
         let topic = OffsetFetchRequestTopic::default()
             .with_name(self.topic_name())

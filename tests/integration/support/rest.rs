@@ -1,4 +1,4 @@
-//! What clients of the user and the order service do.
+//! A client of the user and the order service.
 
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
@@ -11,7 +11,7 @@ pub(crate) struct Rest {
     http: reqwest::Client,
 }
 
-/// What was answered.
+/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answered {
     pub(crate) status: u16,

@@ -1,4 +1,4 @@
-//! A service of this process with a runtime of its own, so that it can be killed.
+//! A service in this process, with its own runtime, so that it can be killed.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},

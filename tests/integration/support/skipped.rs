@@ -1,8 +1,8 @@
-//! Tests that only some clusters can go through.
+//! Tests that need a certain kind of cluster.
 
 use super::switch;
 
-/// Says that a test does not run, as something is missing that it needs. Where TEST_MUST_RUN names that, or is
+/// Reports a skipped test and its missing requirement. Where TEST_MUST_RUN names the requirement, or is
 /// `all`, the test fails instead: so a job that is there for it cannot pass without it.
 pub(crate) fn skipped(needs: &str, why: &str) {
     let wanted = switch("TEST_MUST_RUN").unwrap_or_default();

@@ -57,7 +57,7 @@ fn its_tasks_have_names_and_a_sweep_may_be_told_where_to_begin() {
 
 #[cfg(feature = "eventlog")]
 #[test]
-fn what_it_cannot_do_without_is_told_together() {
+fn all_missing_settings_are_reported_together() {
     let exit = parse(&["eventlog"], &[], "").expect_err("faults");
     for (variable, _) in NEEDED {
         assert!(exit.message.contains(&format!("{variable}=: must be set")), "{}", exit.message);

@@ -1,4 +1,4 @@
-//! What is reported of values, alone and together.
+//! Faults of single values and of several together.
 
 use super::{faults, with};
 
@@ -24,7 +24,7 @@ fn a_value_cannot_forge_the_report() {
 }
 
 #[test]
-fn settings_at_odds_are_reported_together() {
+fn contradicting_settings_are_reported_together() {
     for (variables, says) in [
         (
             &[("KAFKA_HEARTBEAT_INTERVAL", "4s")][..],
@@ -55,11 +55,11 @@ fn settings_at_odds_are_reported_together() {
         assert!(lines.len() == 1 && lines[0].starts_with(says), "{says}: {lines:?}");
     }
     let lines = faults(&[("KAFKA_TOPIC", &"t".repeat(246))]);
-    assert!(lines[0].contains("leaves no room for .dlq"), "{lines:?}");
+    assert!(lines[0].contains("is too long for the suffix .dlq"), "{lines:?}");
 }
 
 #[test]
-fn settings_just_in_keeping_pass() {
+fn settings_at_the_edge_of_a_rule_pass() {
     for variables in [
         &[("KAFKA_SESSION_TIMEOUT", "9s"), ("KAFKA_REBALANCE_TIMEOUT", "18s")][..],
         &[("REQUEST_TIMEOUT", "5001ms")],
@@ -71,7 +71,7 @@ fn settings_just_in_keeping_pass() {
 }
 
 #[test]
-fn a_value_at_fault_is_not_held_against_others() {
+fn a_faulty_value_is_not_compared_with_others() {
     let lines = faults(&[("KAFKA_SESSION_TIMEOUT", "x"), ("KAFKA_HEARTBEAT_INTERVAL", "5s")]);
     assert_eq!(lines.len(), 1, "{lines:?}");
 }

@@ -1,4 +1,4 @@
-//! The places that list every setting, held against the table.
+//! The lists of all settings in the documents, compared with the table.
 
 use std::{fs, path::Path};
 
@@ -11,7 +11,7 @@ fn file(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Both differ at first in what the message shows.
+/// Fails with the first difference of the two lists.
 fn assert_lists(what: &str, found: &[String], expected: &[String]) {
     let differs = found.iter().zip(expected).position(|(found, expected)| found != expected);
     let at = differs.unwrap_or(found.len().min(expected.len()));
@@ -109,7 +109,7 @@ fn compose_hands_every_setting_to_the_service_but_where_kafka_is_and_what_is_lis
         .map(|line| line.trim().to_owned())
         .collect();
     let own = ["KAFKA_BROKERS: kafka:9092", "HOST: 0.0.0.0", "PORT: 8000"];
-    // What a container does otherwise where nothing is said.
+    // The defaults of a container that differ.
     // A container may have a load balancer before it.
     let defaults =
         [("KAFKA_GROUP_INSTANCE_ID", "-hostname"), ("GROUP_ON_STOP", "-leave"), ("DRAIN_DELAY", ":-5s")];
@@ -157,7 +157,7 @@ fn the_event_logs_compose_hands_it_every_setting_but_what_its_databases_and_its_
 }
 
 #[test]
-fn each_setting_is_told_in_one_sentence() {
+fn each_setting_is_described_in_one_sentence() {
     for setting in config::settings() {
         assert!(setting.sentence.ends_with('.') && !setting.sentence.contains(". "), "{}", setting.variable);
         assert!(setting.sentence.len() <= 100, "{}: {}", setting.variable, setting.sentence.len());
@@ -171,7 +171,7 @@ fn every_service_of_compose_has_a_health_check_that_a_reader_finds_and_one_of_th
         let services = text.split("\nservices:\n").nth(1).expect("services");
         let services = services.split("\nvolumes:\n").next().unwrap_or_default();
         assert_eq!(services.matches("target: app").count(), 1, "{name}");
-        // What comes to an end is not healthy, but done.
+        // A container that ends is not healthy, but done.
         let lasting = services.split("\n\n").filter(|service| !service.contains("command: [eventlog, "));
         for service in lasting {
             assert!(service.contains("\n    healthcheck:"), "{name}: {service}");

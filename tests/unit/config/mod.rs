@@ -1,4 +1,4 @@
-//! Settings: what they become, what is refused and how, and the three places that list them.
+//! Settings: parsing, faults, and the lists in the documents.
 
 mod eventlog;
 mod faults;
@@ -25,7 +25,7 @@ fn with(variables: &[(&str, &str)]) -> Result<Config, Exit> {
     parse(&[], &variables, "").map(|invocation| invocation.config)
 }
 
-/// What is reported for these variables, a line a fault.
+/// The faults of these variables, one per line.
 fn faults(variables: &[(&str, &str)]) -> Vec<String> {
     let exit = with(variables).expect_err("there is a fault");
     assert_eq!(exit.code, 2);

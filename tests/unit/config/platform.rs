@@ -1,4 +1,4 @@
-//! Variables that nobody meant for a setting: of Kubernetes, of other roles, of Kafka's own tools, mistyped.
+//! Variables that are not settings: of Kubernetes, of other services, of Kafka's own tools, mistyped.
 
 use highwater::config::{self, is_of_a_service};
 
@@ -6,7 +6,7 @@ use super::{parse, with};
 
 const ADDRESS: &str = "tcp://10.96.0.12:5001";
 
-/// What is said of these variables, and how loudly.
+/// The remarks about these variables, with their levels.
 fn remarks(variables: &[(&str, &str)], dotenv: &str) -> Vec<(log::Level, String)> {
     let variables: Vec<_> = [("KAFKA_BROKERS", "kafka:9092")].iter().chain(variables).copied().collect();
     let config = parse(&[], &variables, dotenv).unwrap_or_else(|exit| panic!("{}", exit.message)).config;
@@ -14,7 +14,7 @@ fn remarks(variables: &[(&str, &str)], dotenv: &str) -> Vec<(log::Level, String)
 }
 
 #[test]
-fn no_setting_has_a_name_that_kubernetes_makes_of_a_services_but_where_the_value_tells() {
+fn no_setting_has_the_name_of_a_kubernetes_service_variable_unless_its_value_differs() {
     for setting in config::settings() {
         assert!(!is_of_a_service(setting.variable, setting.default), "{}", setting.variable);
         let told_by_value = is_of_a_service(setting.variable, ADDRESS);
@@ -23,7 +23,7 @@ fn no_setting_has_a_name_that_kubernetes_makes_of_a_services_but_where_the_value
 }
 
 #[test]
-fn what_kubernetes_makes_of_services_is_passed_over() {
+fn variables_that_kubernetes_makes_of_services_are_ignored() {
     let of_services = [
         ("USERS_PORT", ADDRESS),
         ("ORDERS_PORT", "udp://[fd00::1]:5002"),
@@ -38,7 +38,7 @@ fn what_kubernetes_makes_of_services_is_passed_over() {
     ];
     let found = remarks(&of_services, "");
     assert_eq!(found.len(), of_services.len(), "{found:?}");
-    assert!(found.iter().all(|(level, text)| *level == log::Level::Debug && text.ends_with("passed over")));
+    assert!(found.iter().all(|(level, text)| *level == log::Level::Debug && text.ends_with("ignored")));
     for role in ["activity", "users", "orders"] {
         let variables = [&[("KAFKA_BROKERS", "kafka:9092")], &of_services[..]].concat();
         let config = parse(&[role], &variables, "").unwrap_or_else(|exit| panic!("{}", exit.message)).config;
@@ -47,7 +47,7 @@ fn what_kubernetes_makes_of_services_is_passed_over() {
 }
 
 #[test]
-fn settings_of_roles_that_do_not_run_are_not_judged() {
+fn settings_of_other_services_are_not_checked() {
     let variables =
         |of_others: &[(&'static str, &'static str)]| [&[("KAFKA_BROKERS", "kafka:9092")], of_others].concat();
     let of_others = variables(&[
@@ -62,7 +62,7 @@ fn settings_of_roles_that_do_not_run_are_not_judged() {
 }
 
 #[test]
-fn a_mistyped_name_is_told_with_the_nearest_one_wherever_it_stands() {
+fn a_mistyped_variable_is_reported_with_the_nearest_setting() {
     let found = remarks(&[("KAFKA_TOPICS", "x"), ("STORE_MAX_EVENT", "secret")], "PRODUCE_TIMEOUTS=1s\n");
     let texts: Vec<_> = found.iter().map(|(_, text)| text.as_str()).collect();
     assert_eq!(
@@ -77,7 +77,7 @@ fn a_mistyped_name_is_told_with_the_nearest_one_wherever_it_stands() {
 }
 
 #[test]
-fn a_setting_in_lower_case_and_one_with_two_letters_at_fault_are_told() {
+fn a_setting_in_lower_case_or_with_two_wrong_letters_is_reported() {
     for (mistyped, meant) in [
         ("port", "PORT"),
         ("store_max_events", "STORE_MAX_EVENTS"),
@@ -91,7 +91,7 @@ fn a_setting_in_lower_case_and_one_with_two_letters_at_fault_are_told() {
 }
 
 #[test]
-fn variables_of_others_are_not_told() {
+fn variables_of_other_programs_are_not_reported() {
     let of_others = [
         ("PATH", "/bin"),
         ("HOME", "/"),
@@ -109,7 +109,7 @@ fn variables_of_others_are_not_told() {
 
 #[cfg(feature = "embedded-broker")]
 #[test]
-fn a_forgotten_or_mistyped_kafka_is_no_embedded_broker() {
+fn a_missing_or_mistyped_address_of_kafka_starts_no_embedded_broker() {
     for variable in [
         "KAFKA_BROKER",
         "KAFKA_TOPIC",
@@ -130,7 +130,7 @@ fn a_forgotten_or_mistyped_kafka_is_no_embedded_broker() {
 
 #[cfg(feature = "embedded-broker")]
 #[test]
-fn what_others_say_of_a_kafka_does_not_keep_the_embedded_broker_from_starting() {
+fn other_programs_variables_about_kafka_do_not_prevent_the_embedded_broker() {
     let of_others = [
         ("KAFKA_SERVICE_HOST", "10.96.0.9"),
         ("KAFKA_PORT", "tcp://10.96.0.9:9092"),
@@ -152,7 +152,7 @@ fn an_embedded_broker_beside_a_named_kafka_is_a_fault() {
 }
 
 #[test]
-fn the_dead_letters_of_any_service_can_be_seen_to() {
+fn the_dead_letters_of_any_service_can_be_listed_and_redriven() {
     let variables = [("KAFKA_BROKERS", "kafka:9092")];
     for topic in ["order-events", "user-events"] {
         let invocation = parse(&["dead-letters", "list", "--kafka-topic", topic], &variables, "");
@@ -162,7 +162,7 @@ fn the_dead_letters_of_any_service_can_be_seen_to() {
 }
 
 #[test]
-fn a_dollar_in_a_malformed_line_has_its_rule_told() {
+fn a_malformed_line_with_a_dollar_explains_the_expansion() {
     let exit = with_dotenv("X=\"abc$q\"\n");
     assert!(exit.contains("line 1") && exit.contains("A $ begins a variable's name"), "{exit}");
     assert!(!with_dotenv("nothing\n").contains('$'));

@@ -1,4 +1,4 @@
-//! TLS and SASL: what must be set together, and what is never shown.
+//! TLS and SASL: settings that belong together, and secrets.
 
 use std::{env::temp_dir, fs, path::PathBuf};
 
@@ -38,13 +38,9 @@ impl Drop for TestFile {
     }
 }
 
-#[allow(clippy::needless_update, reason = "without TLS it has no other field")]
 fn alice(password: &str) -> Security {
-    let (mechanism, username) = (SaslMechanism::ScramSha512, "alice".to_owned());
-    Security {
-        sasl: Some(Sasl { mechanism, username, password: Secret::new(password) }),
-        ..Security::default()
-    }
+    let sasl = Sasl::new(SaslMechanism::ScramSha512, "alice", Secret::new(password));
+    Security::default().with_sasl(Some(sasl))
 }
 
 #[test]
@@ -54,7 +50,7 @@ fn a_user_has_a_mechanism_a_name_and_a_password() {
 }
 
 #[test]
-fn a_password_from_a_file_is_all_of_it_but_the_end_of_the_line() {
+fn a_password_file_is_read_without_its_line_end() {
     for (content, password) in
         [("a b ", "a b "), ("secret\n", "secret"), ("secret\r\n", "secret"), ("s\n\n", "s\n")]
     {
@@ -127,7 +123,7 @@ fn without_tls_in_the_build_it_cannot_be_asked_for() {
 
 #[cfg(feature = "tls")]
 #[test]
-fn files_of_tls_that_cannot_be_used_are_told_each_and_not_shown() {
+fn each_unusable_tls_file_is_reported_and_not_shown() {
     let text = TestFile::of("hunter2, and no PEM");
     let damaged = TestFile::of("-----BEGIN PRIVATE KEY-----\nhunter2!\n-----END PRIVATE KEY-----\n");
     let lines = faults(&[

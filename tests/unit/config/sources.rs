@@ -1,4 +1,4 @@
-//! Where a value comes from: a flag, the environment, a `.env` file.
+//! The sources of a value: a flag, the environment, a `.env` file.
 
 use highwater::config::{self, Service};
 
@@ -10,7 +10,7 @@ fn port(args: &[&str], variables: &[(&str, &str)], dotenv: &str) -> u16 {
 }
 
 #[test]
-fn a_flag_goes_before_the_environment_and_that_before_dotenv_and_that_before_the_default() {
+fn a_flag_overrides_the_environment_and_that_dotenv_and_that_the_default() {
     assert_eq!(port(&["--port", "1"], &[("PORT", "2")], "PORT=3"), 1);
     assert_eq!(port(&[], &[("PORT", "2")], "PORT=3"), 2);
     assert_eq!(port(&[], &[], "PORT=3"), 3);
@@ -39,7 +39,7 @@ fn a_value_that_is_not_utf_8_is_a_fault() {
 }
 
 #[test]
-fn dotenv_has_comments_quotes_exports_and_other_peoples_variables() {
+fn dotenv_can_have_comments_quotes_exports_and_unknown_variables() {
     let text = "\u{feff}# a comment\nexport PORT='9000' # another\nOTHER=x\nPORT=9001\n\nEVENT_TYPES=\"A,B C\"\nKAFKA_BROKERS=k:1\n";
     let config = parse(&[], &[], text).expect("valid").config;
     assert_eq!(config.http.port, 9000, "the first line counts");
@@ -47,7 +47,7 @@ fn dotenv_has_comments_quotes_exports_and_other_peoples_variables() {
 }
 
 #[test]
-fn a_malformed_dotenv_is_told_by_its_line_and_not_shown() {
+fn a_malformed_dotenv_is_reported_by_line_number_without_its_text() {
     let exit = parse(&[], &[], "PORT=1\n# fine\nKAFKA_PASSWORD hunter2\n").expect_err("malformed");
     assert_eq!(exit.code, 2);
     assert!(exit.message.contains(".env is malformed at line 3"), "{}", exit.message);
@@ -92,7 +92,7 @@ fn a_healthcheck_finds_the_service_that_its_container_runs() {
 }
 
 #[test]
-fn a_healthcheck_needs_no_kafka_and_takes_the_settings_of_a_service_that_has_none() {
+fn a_healthcheck_needs_no_settings_of_kafka() {
     // Below PRODUCE_TIMEOUT, which the event log does not have.
     let event_logs = [("REQUEST_TIMEOUT", "4s"), ("EVENTLOG_TIMEOUT", "3s")];
     let invocation = parse(&["healthcheck", "--port=5003"], &event_logs, "").expect("valid");
@@ -119,9 +119,9 @@ fn the_embedded_broker_stands_in_for_kafka() {
 
 #[cfg(feature = "embedded-broker")]
 #[test]
-fn orders_need_the_kafka_that_users_are_told_of_in() {
+fn orders_need_a_kafka_and_no_embedded_broker() {
     let exit = parse(&["orders"], &[], "").expect_err("a fault");
-    assert!(exit.message.contains("KAFKA_BROKERS=: must be set: orders"), "{}", exit.message);
+    assert!(exit.message.contains("KAFKA_BROKERS=: must be set: the order service"), "{}", exit.message);
     assert!(parse(&["orders"], &[("KAFKA_BROKERS", "kafka:9092")], "").is_ok());
     assert!(parse(&["users"], &[], "").is_ok());
 }

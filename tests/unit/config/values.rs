@@ -1,4 +1,4 @@
-//! What a value becomes, and what is none.
+//! The parsing of values.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ fn sizes_are_bytes_or_have_a_binary_unit() {
 }
 
 #[test]
-fn bounds_belong_to_what_is_allowed() {
+fn bounds_are_inclusive() {
     for text in ["0", "65535"] {
         assert!(with(&[("PORT", text)]).is_ok(), "{text}");
     }
@@ -137,7 +137,7 @@ fn event_types_are_names_with_commas_between_them() {
 }
 
 #[test]
-fn words_stand_for_choices() {
+fn settings_with_fixed_choices_take_their_words() {
     assert_eq!(with(&[("OFFSET_RESET", "latest")]).map(|c| c.consumer.offset_reset), Ok(OffsetReset::Latest));
     assert_eq!(with(&[("LOG_FORMAT", "json")]).map(|c| c.log.format), Ok(Some(Format::Json)));
     assert_eq!(with(&[("LOG_FORMAT", "TEXT")]).map(|c| c.log.format), Ok(Some(Format::Text)));
@@ -146,7 +146,7 @@ fn words_stand_for_choices() {
 }
 
 #[test]
-fn an_instance_can_be_called_as_its_machine_is() {
+fn an_instance_id_can_be_the_host_name() {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("Linux");
     let config = with(&[("KAFKA_GROUP_INSTANCE_ID", "hostname"), ("GROUP_ON_STOP", "leave")]).expect("valid");
     assert_eq!(config.consumer.instance_id.as_deref(), Some(machine.trim()));
@@ -156,7 +156,7 @@ fn an_instance_can_be_called_as_its_machine_is() {
 }
 
 #[test]
-fn assignors_are_named_once_each_and_the_first_is_liked_best() {
+fn assignors_are_named_once_each_in_the_order_of_preference() {
     let assignors = |text| {
         let config = with(&[("KAFKA_PARTITION_ASSIGNMENT_STRATEGY", text)]);
         config.map(|config| config.consumer.assignors)

@@ -1,4 +1,4 @@
-//! A group's life as its coordinator sees it, on a clock that the tests move.
+//! The coordinator of a group, on a clock that the tests move.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A partition's log: what it takes, what it gives, what is left after deletion, truncation and compaction.
+//! A partition's log: appends, reads, deletion, truncation and compaction.
 
 use bytes::{Bytes, BytesMut};
 use highwater_kafka_broker::log::{Aborted, LogError, PartitionLog, Rules};

@@ -1,4 +1,4 @@
-//! Transactional producers: who may go on, what ends how.
+//! Transactional producers: fencing, commits and aborts.
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -1,6 +1,6 @@
-//! A crash at every step between the two writes: nothing that was acknowledged is lost, nothing is half shown.
+//! A crash at every step between the two writes: no acknowledged event is lost, and none is half visible.
 //!
-//! A crash is a call that is begun and never answered, and a request that is forgotten there.
+//! A crash is a call that begins and never returns, and a request that is dropped there.
 
 use futures::FutureExt as _;
 use uuid::Uuid;

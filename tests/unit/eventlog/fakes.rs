@@ -24,7 +24,7 @@ use crate::rest::service::Answer;
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const GRACE: Duration = Duration::from_secs(35);
 
-/// What goes wrong with a call.
+/// The failure of a call.
 #[derive(Debug, Clone)]
 pub(crate) enum Trouble {
     /// It is not done, and says why.
@@ -37,7 +37,7 @@ pub(crate) enum Trouble {
     HangsAfter,
 }
 
-/// What goes wrong with which call, and how often.
+/// The failures to inject, by call and count.
 #[derive(Debug, Default)]
 pub(crate) struct Script(Mutex<HashMap<&'static str, (Trouble, usize)>>);
 

@@ -1,4 +1,4 @@
-//! What API Gateway hands over, as a request; and what it gets.
+//! Events of API Gateway as requests, and the answers to it.
 
 use highwater_eventlog::lambda::{answer, request};
 use http_body_util::BodyExt as _;

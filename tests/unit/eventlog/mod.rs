@@ -1,4 +1,4 @@
-//! The event log, on databases in memory that fail when they are told to.
+//! The event log on databases in memory, with injected failures.
 
 mod crashes;
 mod fakes;

@@ -1,4 +1,4 @@
-//! The sweep beside crashes: what it spares, where it begins, and what it cannot mend.
+//! The sweep after crashes: its range, the events it leaves alone, and those it cannot mend.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! No value breaks its line or is lost in it.
+//! No value breaks its line or imitates another field.
 
 use highwater::telemetry::Format;
 use log::info;
@@ -6,14 +6,14 @@ use proptest::prelude::*;
 
 use super::logged;
 
-/// What a value could use to end its line, move the cursor or turn the direction of writing.
+/// Characters that end a line, move the cursor or change the direction of writing.
 const HARMFUL: [char; 13] = [
     '\n', '\r', '\0', '\u{1b}', '\u{7f}', '\u{85}', '\u{9b}', '\u{2028}', '\u{2029}', '\u{61c}', '\u{202e}',
     '\u{2066}', '\u{200f}',
 ];
 
 #[test]
-fn values_that_could_be_mistaken_for_the_lines_own_signs_are_quoted() {
+fn values_with_quotes_spaces_or_equals_signs_are_quoted() {
     for (value, written) in [
         ("", r#""""#),
         ("a b", r#""a b""#),

@@ -1,4 +1,4 @@
-//! What a line says of what is logged.
+//! The contents of a log line.
 
 use chrono::{DateTime, Utc};
 use highwater::telemetry::{Format, Logger};
@@ -19,7 +19,7 @@ fn processed(logger: &Logger) {
 }
 
 #[test]
-fn a_processed_event_is_told_in_text_as_names_and_values() {
+fn a_processed_event_has_names_and_values_in_text_lines() {
     assert_eq!(
         logged(Format::Text, processed),
         "INFO  highwater::processed processed eventId=01234567-89ab-cdef-0123-456789abcdef userId=u-1 \
@@ -28,7 +28,7 @@ fn a_processed_event_is_told_in_text_as_names_and_values() {
 }
 
 #[test]
-fn a_processed_event_is_told_in_json_by_the_same_names() {
+fn a_processed_event_has_the_same_names_in_json_lines() {
     assert_eq!(
         logged(Format::Json, processed),
         r#""level":"INFO","target":"highwater::processed","message":"processed","eventId":"01234567-89ab-cdef-0123-456789abcdef","userId":"u-1","eventType":"LOGIN","partition":0,"offset":12}"#
@@ -77,7 +77,7 @@ fn numbers_and_truth_values_are_bare_and_the_rest_is_text() {
 }
 
 #[test]
-fn a_field_named_as_part_of_the_line_stands_beside_it() {
+fn a_field_with_a_name_of_the_line_itself_gets_an_underscore() {
     let line = logged(
         Format::Json,
         |logger| info!(logger: logger, target: "t", message = "mine", level = 9; "its own"),
@@ -89,7 +89,7 @@ fn a_field_named_as_part_of_the_line_stands_beside_it() {
 }
 
 #[test]
-fn the_filter_holds_a_library_to_its_own_level() {
+fn the_filter_applies_a_librarys_own_level() {
     let lines = logged(Format::Text, |logger| {
         info!(logger: logger, target: "rskafka::client", "connecting");
         warn!(logger: logger, target: "rskafka::client", "refused");
@@ -99,7 +99,7 @@ fn the_filter_holds_a_library_to_its_own_level() {
 }
 
 #[test]
-fn an_endless_value_is_cut_and_says_so() {
+fn an_endless_value_is_cut_and_marked() {
     for format in [Format::Text, Format::Json] {
         let long = "ü".repeat(1_000_000);
         let line = logged(format, |logger| info!(logger: logger, a = long, b:% = long, last = 1; "{long}"));

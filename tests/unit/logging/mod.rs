@@ -1,4 +1,4 @@
-//! Log lines: their shape, that no value breaks it, and that a slow reader holds up nobody.
+//! Log lines: their format, hostile values, and slow readers.
 
 mod hostile_values;
 mod lines;
@@ -16,7 +16,7 @@ use log::LevelFilter;
 /// Long enough for a machine that is busy with other things; nothing waits so long when all is well.
 const AT_MOST: Duration = Duration::from_secs(20);
 
-/// What was written.
+/// The written bytes.
 #[derive(Clone, Default)]
 struct Paper(Arc<Mutex<Vec<u8>>>);
 

@@ -1,4 +1,4 @@
-//! An output that is slow, broken or gone holds up nobody.
+//! An output that is slow, broken or gone blocks nothing.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -58,7 +58,7 @@ fn told_dropped(lines: &[String]) -> usize {
 }
 
 #[test]
-fn a_stalled_reader_costs_lines_and_no_time_and_is_told_how_many() {
+fn a_stalled_reader_costs_lines_and_no_time_and_the_lost_lines_are_counted() {
     let (go_on, gate) = mpsc::channel();
     let paper = Paper::default();
     let (logger, logs) = logger(Format::Text, Stalled(gate, paper.clone()));
@@ -150,7 +150,7 @@ fn lines_of_many_threads_are_whole_and_each_threads_in_order() {
 }
 
 #[test]
-fn what_is_logged_before_the_end_is_written() {
+fn lines_logged_before_the_end_are_written() {
     let paper = Paper::default();
     let (logger, logs) = logger(Format::Text, paper.clone());
     for number in 0..1_000 {

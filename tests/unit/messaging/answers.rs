@@ -1,4 +1,4 @@
-//! What brokers and other members say: read as it was meant, and never believed further than it goes.
+//! The decoding of answers from brokers and of metadata from other members.
 
 use std::{fmt::Debug, ops::RangeInclusive};
 

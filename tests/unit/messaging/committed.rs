@@ -1,4 +1,4 @@
-//! What is noted with a committed offset: how far back the projection reached, and of which topic.
+//! The metadata of a committed offset: the oldest offset that the store held, and the topic's id.
 
 use highwater_kafka::CommittedOffset;
 use uuid::Uuid;

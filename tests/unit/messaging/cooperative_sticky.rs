@@ -1,4 +1,4 @@
-//! The cooperative sticky assignor: shares are even, what can stay stays, and nothing has two owners, whatever
+//! The cooperative sticky assignor: even shares, few moves, and one owner per partition, whatever
 //! the members claim.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ fn share(assignment: &Assignment, member: &str) -> BTreeSet<(String, i32)> {
     topics.flat_map(|(topic, partitions)| partitions.iter().map(|p| (topic.clone(), *p))).collect()
 }
 
-/// What the members own after one generation, in which they give up what they are not assigned any more.
+/// The partitions of the members after one generation, in which they give up those no longer assigned to them.
 fn follow(subscribers: &[Subscriber], assignment: &Assignment, generation: i32) -> Vec<Subscriber> {
     let next = subscribers.iter().map(|subscriber| Subscriber {
         owned: share(assignment, &subscriber.member),

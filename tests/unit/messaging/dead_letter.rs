@@ -1,4 +1,4 @@
-//! What a dead letter carries.
+//! The contents of a dead letter.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! What is told of an event beside its value.
+//! The envelope of an event.
 
 use std::{
     borrow::Cow,

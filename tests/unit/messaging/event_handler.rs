@@ -1,4 +1,4 @@
-//! From records to events, and from what became of them to the records again.
+//! The mapping of records to events, and of outcomes back to records.
 
 use std::sync::{Arc, Mutex};
 

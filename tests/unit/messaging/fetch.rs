@@ -1,4 +1,4 @@
-//! What a broker answers to our own fetch.
+//! The decoder of Fetch answers.
 
 use bytes::{Bytes, BytesMut};
 use highwater_kafka::wire::{Fetched, WireError, decode_fetch};
@@ -112,7 +112,7 @@ fn in_each_version_an_error_is_an_error() {
 fn an_answer_that_is_cut_short_or_lies_is_malformed_and_costs_no_memory() {
     for version in VERSIONS {
         let bytes = answer(vec![data(0)], version);
-        // What comes after the records is not looked at: the tagged fields of the topic and of the answer.
+        // The tagged fields of the topic and of the answer, which follow the records, are ignored.
         let looked_at = if version < 12 { bytes.len() } else { bytes.len() - 2 };
         for at in 0..looked_at {
             let cut = decode_fetch(bytes.slice(..at), version, 0, 5);

@@ -1,4 +1,4 @@
-//! Who is in the group, asked no more often than it may be.
+//! The description of the group, which is requested at a limited rate.
 
 use std::{
     future::pending,

@@ -1,4 +1,4 @@
-//! The log's formats of before Kafka 0.11.
+//! The message formats before Kafka 0.11.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use highwater_kafka::wire::decode_batches;

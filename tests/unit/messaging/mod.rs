@@ -9,6 +9,7 @@ mod event_handler;
 mod fetch;
 mod group_description;
 mod lease;
+mod library;
 mod message_set;
 mod partitioner;
 mod range;

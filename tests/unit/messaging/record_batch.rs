@@ -1,4 +1,4 @@
-//! Decoding record batches ourselves: every legal log, and none that is not.
+//! The decoder of record batches: every well-formed log, and errors for others.
 
 use std::io::Write;
 
@@ -18,7 +18,7 @@ use kafka_protocol::{
 };
 
 const PRODUCER: i64 = 7;
-/// What an answer may take, unpacked.
+/// The bound of a decompressed answer.
 pub(super) const MOST: usize = 1024 * 1024;
 
 /// A record of a plain producer, of a transaction, or a marker.
@@ -99,7 +99,7 @@ pub(super) fn flipped(batch: &Bytes, at: usize, bits: u8) -> Bytes {
     bytes.into()
 }
 
-/// What is wrong with a log that begins so; with a good batch before it, that one is handed out first.
+/// The error of a log that begins with these bytes. With a valid batch before them, that batch is returned first.
 pub(super) fn refusal(log: Bytes) -> String {
     let good = encode(&[record(0, "good", -1, false)], Compression::None);
     let behind_good = [good, log.clone()].concat().into();
@@ -217,7 +217,7 @@ fn a_first_batch_that_is_cut_short_is_an_error_and_an_empty_answer_is_none() {
 #[test]
 fn nothing_that_the_checksum_covers_is_believed_before_it_is_tested() {
     let data = encode(&[record(1, "data", PRODUCER, false)], Compression::None);
-    // That it is a marker, that it has fewer records than none, that it is of another producer.
+    // A marker, a negative number of records, another producer.
     for (at, bits) in [(22, 0x20), (57, 0x80), (43, 1)] {
         assert!(refusal(flipped(&data, at, bits)).contains("checksum"), "byte {at}");
     }

@@ -1,4 +1,4 @@
-//! What is noted with a committed offset: which dead letters were sent back.
+//! The metadata of a committed offset: the dead letters that were sent back.
 
 use highwater_kafka::dead_letter::RedriveProgress;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! The watermark: whatever the order in which work completes, it never passes what is not done.
+//! The watermark never passes a record that is not done, in any order of completion.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! An OpenAPI document as a page for people, in Markdown: each route with what it takes and answers.
+//! An OpenAPI document as a Markdown page: each route with its parameters, body and answers.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub(super) fn page(document: &Value, path: &str) -> String {
         .collect();
     let tags = items(&document["tags"]);
     operations.sort_by_key(|operation| tags.iter().position(|tag| tag["name"] == operation.it["tags"][0]));
-    // What any route may answer is said once.
+    // Answers that any route may give are listed once.
     let (first, others) = operations.split_first().unwrap();
     let mut common = first.errors.clone();
     common.retain(|error| others.iter().all(|other| other.errors.contains(error)));
@@ -108,7 +108,7 @@ impl Operation<'_> {
     }
 }
 
-/// Those that something on the page leads to.
+/// The schemas that the page links to.
 fn write_schemas(document: &Value, page: &mut Vec<String>) {
     let schemas = &document["components"]["schemas"];
     let mut written = BTreeSet::new();
@@ -123,7 +123,7 @@ fn write_schemas(document: &Value, page: &mut Vec<String>) {
     }
 }
 
-/// What a route may answer with a status of 400 or more.
+/// The errors of a route.
 fn errors(operation: &Value) -> Vec<Error> {
     let mut errors = Vec::new();
     for (status, answer) in members(&operation["responses"]) {
@@ -174,7 +174,7 @@ pub(super) fn code(text: &str) -> String {
     format!("`{text}`")
 }
 
-/// What GitHub makes of a heading.
+/// The anchor that GitHub makes of a heading.
 pub(super) fn anchor(heading: &str) -> String {
     let kept = |char: &char| char.is_alphanumeric() || "-_ ".contains(*char);
     heading.to_lowercase().replace(|char| !kept(&char), "").replace(' ', "-")

@@ -1,10 +1,10 @@
-//! What a JSON Schema of a document says, for people.
+//! A JSON Schema in words.
 
 use serde_json::Value;
 
 use super::markdown::{anchor, code, items, members, table, text};
 
-/// What a value is, in a few words.
+/// The type of a value, in a few words.
 pub(super) fn kind(schema: &Value) -> String {
     let bound = |name: &str| schema[name].as_u64();
     let any_of = |kinds: &[Value]| kinds.iter().map(kind).collect::<Vec<_>>().join(" or ");

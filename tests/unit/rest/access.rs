@@ -1,4 +1,4 @@
-//! What is told of each answer: its count, and its line in the access log.
+//! The count of answers, and the access log.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -70,7 +70,7 @@ async fn next_line() -> BTreeMap<String, String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_answer_has_a_line_that_says_who_asked_for_what_and_how_it_went() {
+async fn each_answer_has_an_access_log_line() {
     journal::listen();
     let (address, _) = serve(|config| config.access_log = AccessLog::All).await;
     get(address, "/here?secret=1", "x-correlation-id: mine\r\nx-forwarded-for: 198.51.100.1\r\n").await;
@@ -93,7 +93,7 @@ async fn without_an_access_log_there_are_no_lines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_client_is_who_asked_the_first_trusted_proxy() {
+async fn the_client_address_is_that_of_the_first_trusted_proxys_client() {
     journal::listen();
     let (address, _) = serve(|config| {
         config.access_log = AccessLog::All;
@@ -104,7 +104,7 @@ async fn the_client_is_who_asked_the_first_trusted_proxy() {
     for (forwarded, client) in [
         ("", "127.0.0.1"),
         ("x-forwarded-for: 203.0.113.7\r\n", "203.0.113.7"),
-        // What the client wrote itself stands before what the proxies added.
+        // The client's own entries precede those of the proxies.
         ("x-forwarded-for: 198.51.100.1, 203.0.113.7, 10.1.2.3\r\n", "203.0.113.7"),
         ("x-forwarded-for: 198.51.100.1\r\nx-forwarded-for: 203.0.113.7,fd00::5\r\n", "203.0.113.7"),
         ("x-forwarded-for: 10.1.2.4:5000\r\n", "10.1.2.4"),
@@ -119,7 +119,7 @@ async fn the_client_is_who_asked_the_first_trusted_proxy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storm_of_errors_is_no_storm_of_lines() {
+async fn many_errors_make_few_log_lines() {
     journal::listen();
     let (address, _) = serve(|config| config.access_log = AccessLog::Errors).await;
     for _ in 0..25 {
@@ -136,7 +136,7 @@ async fn a_storm_of_errors_is_no_storm_of_lines() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_server_refuses_by_itself_is_counted_and_logged() {
+async fn refusals_of_the_server_itself_are_counted_and_logged() {
     journal::listen();
     let (address, traffic) = serve(|config| {
         (config.access_log, config.max_connections) = (AccessLog::Errors, 1);

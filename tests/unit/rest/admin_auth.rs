@@ -1,4 +1,4 @@
-//! Who sees to a service: a token that cannot be guessed.
+//! The admin token, and the limit of guesses.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -32,7 +32,7 @@ async fn a_wrong_token_waits_for_its_answer() {
 }
 
 #[tokio::test]
-async fn an_address_may_guess_so_often_and_then_not_even_rightly() {
+async fn an_address_with_too_many_guesses_is_refused_even_with_the_right_token() {
     tokio::time::pause();
     let admin_auth = admin_auth();
     for _ in 0..10 {
@@ -45,7 +45,7 @@ async fn an_address_may_guess_so_often_and_then_not_even_rightly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_together_may_guess_so_often_and_who_had_the_token_is_not_kept_out() {
+async fn guesses_of_all_addresses_are_limited_and_known_bearers_are_not_locked_out() {
     let admin_auth = admin_auth();
     assert_eq!(ask(&admin_auth, TOKEN, "10.0.0.1").await, 200);
     let guesses = (0..100).map(|number| {

@@ -1,12 +1,8 @@
-//! Who may see to dead letters, and how they are asked for; no Kafka answers here.
+//! The routes of dead letters: permissions and parameters, without Kafka.
 
 use std::{sync::Arc, time::Duration};
 
-use highwater_kafka::{
-    Cluster, ClusterConfig, ConsumerConfig, OffsetReset, Topic,
-    group::{Assignor, GroupProtocol},
-    security::Security,
-};
+use highwater_kafka::{Cluster, ClusterConfig, ConsumerConfig, Topic};
 use highwater_web::{
     dead_letters::{DlqAdmin, Topics},
     http::{AdminAuth, BearerToken},
@@ -20,30 +16,13 @@ const TOKEN: &str = "a-token-of-24-characters";
 fn service() -> Service {
     let mut service = Service::new();
     let second = Duration::from_secs(1);
-    let cluster = ClusterConfig {
-        brokers: vec!["127.0.0.1:1".to_owned()],
-        security: Security::default(),
-        client_id: "test".to_owned(),
-        connect_timeout: second,
-        request_timeout: second,
-    };
-    let consumer = ConsumerConfig {
-        group_id: "group".to_owned(),
-        protocol: GroupProtocol::Classic,
-        assignors: vec![Assignor::Range],
-        instance_id: None,
-        leave_on_stop: false,
-        session_timeout: second,
-        rebalance_timeout: second,
-        heartbeat_interval: second,
-        max_processing: second,
-        commit_interval: second,
-        offset_reset: OffsetReset::Earliest,
-        metadata_max_age: second,
-        fetch_max_bytes: 1024,
-    };
+    let cluster = ClusterConfig::new(vec!["127.0.0.1:1".to_owned()])
+        .with_client_id("test".to_owned())
+        .with_connect_timeout(second)
+        .with_request_timeout(second);
+    let consumer = ConsumerConfig::new("group").with_session_timeout(second).with_metadata_max_age(second);
     let topics = Topics {
-        cluster: Arc::new(Cluster::new(cluster)),
+        cluster: Arc::new(Cluster::new(cluster).unwrap()),
         dead_letters: Topic::known("letters", 1),
         source: "source".into(),
         publisher: service.publisher.clone(),
@@ -122,7 +101,7 @@ fn a_token_is_not_shown() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_question_is_named() {
+async fn every_fault_of_a_query_is_named() {
     let service = service();
     let bearer = Some("Bearer a-token-of-24-characters");
     let path = "/dead-letters?limit=0&cursor=x&from=yesterday&to=2026&partition=-1&reason=%ff";

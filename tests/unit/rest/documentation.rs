@@ -21,7 +21,7 @@ async fn get(path: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 #[tokio::test]
-async fn a_file_goes_packed_to_whoever_takes_gzip_and_as_it_is_to_others() {
+async fn a_file_is_sent_as_gzip_to_clients_that_accept_it_and_plain_to_others() {
     for (path, media_type) in FILES {
         let plain = get(path, &[]).await;
         assert_eq!((plain.status(), plain.header("content-type")), (200, Some(media_type)), "{path}");
@@ -45,7 +45,7 @@ async fn a_file_goes_packed_to_whoever_takes_gzip_and_as_it_is_to_others() {
 }
 
 #[tokio::test]
-async fn whoever_has_a_file_already_is_told_no_more_than_that() {
+async fn a_client_with_the_current_file_gets_304() {
     for (path, _) in FILES {
         for accepts in ["gzip", "identity"] {
             let first = get(path, &[("accept-encoding", accepts)]).await;
@@ -62,7 +62,7 @@ async fn whoever_has_a_file_already_is_told_no_more_than_that() {
 }
 
 #[tokio::test]
-async fn the_page_loads_what_is_here_and_may_load_nothing_else() {
+async fn the_swagger_page_loads_only_files_of_this_service() {
     let page = get("/swagger/", &[]).await;
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");

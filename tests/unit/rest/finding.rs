@@ -26,7 +26,7 @@ async fn an_event_that_is_not_processed_is_not_found() {
 }
 
 #[tokio::test]
-async fn what_is_no_uuid_is_a_bad_request() {
+async fn a_malformed_uuid_is_a_bad_request() {
     let nil = Uuid::nil().to_string();
     for id in ["1", "%20", "not-a-uuid", "%zz", "urn:uuid:0f8fad5b-d9cb-469f-a165-70867728950e", &nil] {
         assert_eq!(Service::new().get(&format!("/events/processed/{id}")).await.faults(), ["eventId"]);
@@ -49,7 +49,7 @@ async fn a_read_that_waits_is_answered_as_soon_as_its_event_is_processed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_read_that_waits_in_vain_is_not_found_after_that_time() {
+async fn a_read_that_waits_in_vain_is_404_after_its_time() {
     for (wait, waited) in [("2s", 2000), ("500ms", 500), ("3", 3000), ("0", 0), ("30s", 30_000)] {
         let begun = tokio::time::Instant::now();
         let path = format!("/events/processed/{}?wait={wait}", Uuid::from_u128(5));
@@ -77,7 +77,7 @@ async fn a_stop_ends_every_wait() {
 }
 
 #[tokio::test]
-async fn nobody_waits_longer_than_half_a_minute_or_for_what_is_no_time() {
+async fn a_wait_is_at_most_half_a_minute_and_well_formed() {
     for wait in ["31s", "30001ms", "31", "99999999999999999999", "-1", "soon", "", "1m", "s", "1.5s"] {
         let path = format!("/events/processed/{}?wait={wait}", Uuid::from_u128(5));
         assert_eq!(Service::new().get(&path).await.faults(), ["wait"], "{wait}");

@@ -1,4 +1,4 @@
-//! What `GET /group` explains.
+//! `GET /group`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use super::service::Service;
 const TOKEN: &str = "a-token-of-24-characters";
 
 #[tokio::test]
-async fn group_tells_what_is_held_how_far_it_is_and_what_moved_last() {
+async fn group_tells_the_partitions_their_progress_and_the_last_rebalance() {
     let service = Service::new();
     let partitions = vec![
         PartitionStatus {
@@ -81,7 +81,7 @@ async fn group_tells_what_is_held_how_far_it_is_and_what_moved_last() {
 }
 
 #[tokio::test]
-async fn group_answers_before_there_is_a_group_to_tell_of() {
+async fn group_answers_before_the_service_has_joined_a_group() {
     let service = Service::new();
     let body = service.get("/group").await.ok(200);
     assert_eq!(body["phase"], "finding");
@@ -90,7 +90,7 @@ async fn group_answers_before_there_is_a_group_to_tell_of() {
 }
 
 #[tokio::test]
-async fn group_tells_who_is_in_it_and_what_each_is_assigned() {
+async fn group_tells_its_members_and_their_partitions() {
     let members = vec![
         GroupMember {
             member_id: "highwater-1".to_owned(),
@@ -123,7 +123,7 @@ async fn group_tells_who_is_in_it_and_what_each_is_assigned() {
 }
 
 #[tokio::test]
-async fn group_says_why_it_does_not_know_who_is_in_it() {
+async fn group_tells_why_its_members_are_unknown() {
     let description =
         Arc::new(GroupDescription::from_fn(|| Box::pin(ready(Err("nothing listens there".to_owned())))));
     let service = Service { description, ..Service::new() };

@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it should get traffic.
+//! `/health` and `/ready`.
 
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ async fn health_is_200_whatever_became_of_kafka_and_says_what() {
 }
 
 #[tokio::test]
-async fn health_says_so_when_kafka_is_the_embedded_one_and_only_then() {
+async fn health_tells_of_the_embedded_broker_and_only_then() {
     let mut service = Service::new();
     assert_eq!(service.get("/health").await.ok(200).get("embedded"), None);
     service.embedded = true;
@@ -73,7 +73,7 @@ async fn health_says_so_when_kafka_is_the_embedded_one_and_only_then() {
 }
 
 #[tokio::test]
-async fn health_tells_what_the_store_holds() {
+async fn health_has_the_stores_counters() {
     let service = Service::new();
     service.processed(event(1, "u", "LOGIN")).await;
     service.processed(event(1, "u", "LOGIN")).await;
@@ -105,7 +105,7 @@ async fn ready_stays_200_through_later_rebalances_but_not_without_kafka() {
 }
 
 #[tokio::test]
-async fn who_reads_is_served_without_kafka_once_all_is_restored() {
+async fn reads_are_served_without_kafka_once_all_is_restored() {
     let service = Service::new();
     let mut status = ready();
     status.kafka.connected = false;
@@ -120,7 +120,7 @@ async fn who_reads_is_served_without_kafka_once_all_is_restored() {
 }
 
 #[tokio::test]
-async fn anybody_hears_what_is_wrong_but_not_where_nor_for_which_user() {
+async fn health_tells_errors_to_all_but_addresses_and_users_to_admins() {
     let mut service = Service::new();
     service.admin_auth = Some(Arc::new(AdminAuth::new(BearerToken::new(TOKEN))));
     let mut status = ready();
@@ -177,7 +177,7 @@ async fn ready_is_503_with_the_obstacle_before_that() {
 }
 
 #[tokio::test]
-async fn ready_tells_how_far_each_partition_is() {
+async fn ready_tells_the_progress_of_each_partition() {
     let service = Service::new();
     let mut status = restored();
     status.group.partitions[0].position = 10;

@@ -68,7 +68,7 @@ async fn api_listings_count_their_events_and_call_the_payload_metadata() {
 }
 
 #[tokio::test]
-async fn a_users_events_are_hers_alone() {
+async fn a_users_listing_has_only_events_of_that_user() {
     let service = with_three().await;
     let body = service.get("/api/events/user/ann").await.ok(200);
     assert_eq!(
@@ -79,7 +79,7 @@ async fn a_users_events_are_hers_alone() {
 }
 
 #[tokio::test]
-async fn types_compare_without_case_and_the_answer_says_what_was_asked() {
+async fn types_are_compared_without_case_and_the_answer_has_the_given_one() {
     let body = with_three().await.get("/api/events/type/LogIn").await.ok(200);
     assert_eq!((&body["eventType"], ids(&body["events"])), (&json!("LogIn"), vec![3, 1]));
 }
@@ -118,7 +118,7 @@ async fn filters_narrow_every_listing() {
 }
 
 #[tokio::test]
-async fn a_filter_by_time_takes_its_beginning_and_leaves_its_end() {
+async fn a_filter_by_time_includes_its_beginning_and_excludes_its_end() {
     let service = Service::new();
     let noon = Utc.with_ymd_and_hms(2026, 5, 1, 12, 0, 0).unwrap();
     for hour in 0..4 {
@@ -137,7 +137,7 @@ async fn a_filter_by_time_takes_its_beginning_and_leaves_its_end() {
 }
 
 #[tokio::test]
-async fn parameters_that_cannot_be_read_are_told_together() {
+async fn all_malformed_parameters_are_in_one_answer() {
     let service = Service::new();
     for (query, expected) in [
         ("limit=0", vec!["limit"]),
@@ -188,7 +188,7 @@ async fn a_parameter_that_is_not_known_is_refused_and_the_known_ones_are_named()
 }
 
 #[tokio::test]
-async fn pages_lead_through_everything_once_and_keep_their_filters() {
+async fn pages_have_each_event_once_and_keep_their_filters() {
     let service = Service::new();
     for number in 0..10 {
         service.processed(event(number, ["a b&/ü", "other"][number as usize % 2], "LOGIN")).await;
@@ -239,7 +239,7 @@ async fn a_listing_without_a_limit_comes_whole_and_without_a_link() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_run_asks_to_start_again() {
+async fn a_cursor_of_another_process_is_refused() {
     let mut service = with_three().await;
     let path = next(&service.get("/events/processed?limit=1").await).unwrap();
     service.get(&path).await.ok(200);
@@ -250,7 +250,7 @@ async fn a_cursor_of_another_run_asks_to_start_again() {
 }
 
 #[tokio::test]
-async fn accepting_ndjson_gives_a_line_an_event() {
+async fn ndjson_has_one_line_per_event() {
     let service = with_three().await;
     for (path, payload) in [
         ("/events/processed?userId=ann", "payload"),
@@ -291,7 +291,7 @@ async fn any_other_accept_gives_json() {
 }
 
 #[tokio::test]
-async fn the_newest_come_first_where_that_is_asked_for_each_once_while_others_arrive() {
+async fn a_descending_listing_has_each_event_once_while_others_arrive() {
     let service = Service::new();
     for number in 0..7 {
         service.processed(event(number, ["ann", "bob"][number as usize % 2], "LOGIN")).await;
@@ -314,7 +314,7 @@ async fn the_newest_come_first_where_that_is_asked_for_each_once_while_others_ar
 }
 
 #[tokio::test]
-async fn a_cursor_stands_between_two_events_and_leads_in_either_direction() {
+async fn a_cursor_is_a_boundary_between_two_events_for_both_directions() {
     let service = Service::new();
     for number in 0..6 {
         service.processed(event(number, "ann", "LOGIN")).await;

@@ -1,4 +1,4 @@
-//! One line a published event, none a read.
+//! The log line of a published event.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::journal;
 const LOGIN: &str = r#"{"userId":"u-1","eventType":"LOGIN"}"#;
 
 #[tokio::test]
-async fn a_published_event_is_one_line_with_its_id_and_its_place() {
+async fn a_published_event_is_one_line_with_its_id_partition_and_offset() {
     let service = Service::that_answers(Ok(Receipt { partition: 7, offset: 41 }));
     for (path, status) in [("/events/generate", 201), ("/api/events", 202)] {
         journal::listen();
@@ -30,7 +30,7 @@ async fn a_published_event_is_one_line_with_its_id_and_its_place() {
 }
 
 #[tokio::test]
-async fn what_was_not_published_is_not_said_to_be() {
+async fn a_failed_publish_logs_no_published_line() {
     let service = Service::that_answers(Err(PublishError::QueueFull));
     journal::listen();
     service.post("/events/generate", LOGIN).await.problem(503);

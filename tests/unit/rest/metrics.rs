@@ -1,4 +1,4 @@
-//! What Prometheus is told.
+//! `GET /metrics`.
 
 use std::time::Duration;
 
@@ -58,7 +58,7 @@ async fn metrics_are_prometheus_text_with_the_state_of_kafka_the_group_and_the_s
 }
 
 #[tokio::test]
-async fn metrics_tell_of_the_process_and_how_old_the_oldest_event_is() {
+async fn metrics_have_the_process_and_the_age_of_the_oldest_event() {
     let service = Service::new();
     let answer = service.get("/metrics").await;
     let text = answer.text();
@@ -101,7 +101,7 @@ async fn exactly_one_phase_of_the_group_is_1_whichever_it_is() {
 }
 
 #[test]
-fn requests_count_by_route_method_and_status_and_what_clients_make_up_is_one_series() {
+fn requests_are_counted_by_route_method_and_status_with_unknown_paths_as_one_series() {
     let traffic = Traffic::new(&PATHS).unwrap();
     let count = |path: &str, method, status| {
         traffic.count(path, &method, StatusCode::from_u16(status).unwrap(), Duration::from_millis(3));

@@ -1,4 +1,4 @@
-//! The REST face of the activity service, without sockets and without Kafka.
+//! The routes of the activity service, without sockets and without Kafka.
 
 mod access;
 mod admin_auth;

@@ -1,4 +1,4 @@
-//! From a good request to the record that the producer gets, and from its outcome to the answer.
+//! The record of a valid request, and the answer for each outcome of the producer.
 
 use chrono::{TimeDelta, Utc};
 use highwater_kafka::{PublishError, Receipt};
@@ -58,7 +58,7 @@ async fn each_event_gets_an_id_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_client_that_may_repeat_itself_gives_the_id_and_the_timestamp() {
+async fn a_client_can_give_the_id_and_the_timestamp() {
     let service = Service::new();
     let id = "0190163D-8694-739B-AEA5-966C26F8AD91";
     for (path, status) in [("/events/generate", 201), ("/api/events", 202)] {

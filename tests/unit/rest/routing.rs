@@ -1,4 +1,4 @@
-//! Paths and methods that no route takes.
+//! Unknown paths and methods.
 
 use super::service::Service;
 
@@ -31,7 +31,7 @@ async fn a_method_that_a_path_does_not_take_is_405_with_those_that_it_takes() {
 }
 
 #[tokio::test]
-async fn options_tells_the_methods_of_a_path() {
+async fn options_lists_the_methods_of_a_path() {
     for (path, allow) in PATHS {
         let answer = Service::new().send(warp::test::request().method("OPTIONS").path(path)).await;
         assert_eq!((answer.status(), answer.header("allow")), (204, Some(allow)), "{path}");

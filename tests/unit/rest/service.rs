@@ -1,4 +1,4 @@
-//! The routes on a producer that keeps what it is given, and a store in memory.
+//! The routes on a fake producer and a store in memory.
 
 use std::{
     future::ready,
@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 use warp::http::Response;
 
-/// A producer that keeps what it is given and answers what it is told to.
+/// A producer that keeps its messages and returns a set outcome.
 pub(crate) struct FakePublisher {
     sent: Mutex<Vec<Message>>,
     outcome: Mutex<Result<Receipt, PublishError>>,
@@ -87,7 +87,7 @@ impl Service {
         service
     }
 
-    /// What was given to the producer since the last call.
+    /// The messages of the producer since the last call.
     pub(crate) fn sent(&self) -> Vec<Message> {
         std::mem::take(&mut *self.publisher.sent.lock().unwrap())
     }
@@ -144,7 +144,7 @@ impl Service {
     }
 }
 
-/// An event of which only this matters.
+/// An event with these fields and a fixed payload.
 pub(crate) fn event(number: u128, user_id: &str, event_type: &str) -> ActivityEvent {
     event_at(number, user_id, event_type, Utc.with_ymd_and_hms(2026, 5, 1, 10, 0, 0).unwrap())
 }
@@ -159,7 +159,7 @@ pub(crate) fn event_at(
     ActivityEvent::new(Uuid::from_u128(number), user_id, event_type, timestamp, Some(payload))
 }
 
-/// An answer, and what tests ask of it.
+/// An answer, with assertions.
 #[derive(Debug)]
 pub(crate) struct Answer(pub(crate) Response<Bytes>);
 
@@ -180,14 +180,14 @@ impl Answer {
         serde_json::from_slice(self.0.body()).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The body of an answer of this status; fails unless it is JSON and says so.
+    /// The body of an answer, which must have this status and be JSON.
     pub(crate) fn ok(&self, status: u16) -> Value {
         assert_eq!(self.status(), status, "{}", self.text());
         assert_eq!(self.header("content-type"), Some("application/json"));
         self.json()
     }
 
-    /// The body of an error of this status; fails unless it is a whole problem.
+    /// The body of an answer, which must be a complete problem of this status.
     pub(crate) fn problem(&self, status: u16) -> Value {
         assert_eq!(self.status(), status, "{}", self.text());
         assert_eq!(self.header("content-type"), Some("application/problem+json"));
@@ -199,7 +199,7 @@ impl Answer {
         body
     }
 
-    /// The fields that a 400 names, in its order.
+    /// The fields that a 400 names, in order.
     pub(crate) fn faults(&self) -> Vec<String> {
         let body = self.problem(400);
         let errors = body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();

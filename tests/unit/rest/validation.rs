@@ -1,4 +1,4 @@
-//! What is no event, field by field.
+//! Validation of posted events, field by field.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ async fn faults(path: &str, body: impl AsRef<[u8]>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_user_id_is_a_string_with_a_character_that_is_not_blank() {
+async fn a_user_id_is_a_string_that_is_not_blank() {
     for user_id in [
         json!(null),
         json!(7),
@@ -42,7 +42,7 @@ async fn a_user_id_has_up_to_256_characters_however_many_bytes_they_take() {
 }
 
 #[tokio::test]
-async fn an_event_type_is_one_of_those_that_are_set_letter_by_letter() {
+async fn an_event_type_is_one_of_the_configured_ones_compared_exactly() {
     for event_type in [json!(null), json!(1), json!(""), json!("login"), json!("LOGIN "), json!("DELETE")] {
         let body = json!({"userId": "u", "eventType": event_type}).to_string();
         assert_eq!(faults("/events/generate", body).await, ["eventType"], "{event_type}");
@@ -101,7 +101,7 @@ async fn a_payload_by_both_names_is_a_fault_even_if_they_agree() {
 }
 
 #[tokio::test]
-async fn an_event_id_is_a_uuid_and_a_timestamp_is_a_moment() {
+async fn an_event_id_is_a_uuid_and_a_timestamp_is_a_date_and_time() {
     for (field, value) in [
         ("eventId", json!("42")),
         ("eventId", json!(42)),
@@ -122,13 +122,13 @@ async fn an_event_id_is_a_uuid_and_a_timestamp_is_a_moment() {
 }
 
 #[tokio::test]
-async fn an_event_id_or_timestamp_of_null_is_as_good_as_none() {
+async fn an_event_id_or_timestamp_of_null_counts_as_absent() {
     let body = r#"{"userId":"u","eventType":"LOGIN","eventId":null,"timestamp":null}"#;
     Service::new().post("/events/generate", body).await.ok(201);
 }
 
 #[tokio::test]
-async fn all_faults_are_told_together() {
+async fn all_faults_are_in_one_answer() {
     let body = r#"{"userId":" ","eventType":"X","payload":[],"eventId":"x","timestamp":"y"}"#;
     assert_eq!(
         faults("/events/generate", body).await,
@@ -138,7 +138,7 @@ async fn all_faults_are_told_together() {
 }
 
 #[tokio::test]
-async fn a_field_that_stands_twice_is_a_fault_even_if_its_values_agree() {
+async fn a_repeated_field_is_a_fault_even_with_equal_values() {
     let body = r#"{"userId":"u","eventType":"LOGIN","userId":"u"}"#;
     assert_eq!(faults("/events/generate", body).await, ["userId"]);
     let escaped = r#"{"userId":"u","eventType":"LOGIN","user\u0049d":"v"}"#;
@@ -146,7 +146,7 @@ async fn a_field_that_stands_twice_is_a_fault_even_if_its_values_agree() {
 }
 
 #[tokio::test]
-async fn fields_that_nobody_knows_are_ignored() {
+async fn unknown_fields_of_a_body_are_ignored() {
     let body = r#"{"v":2,"userId":"u","more":{"userId":3},"eventType":"LOGIN","extra":"no object","v":3}"#;
     Service::new().post("/events/generate", body).await.ok(201);
 }
@@ -158,7 +158,7 @@ async fn half_a_surrogate_pair_is_no_text() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_json_object_is_a_bad_request_as_a_whole() {
+async fn a_body_that_is_no_json_object_is_a_bad_request() {
     for body in [
         "",
         " \n",
@@ -265,7 +265,7 @@ async fn a_content_type_is_json_by_any_of_its_names_or_absent() {
 }
 
 #[tokio::test]
-async fn a_body_has_a_size_that_it_may_have() {
+async fn a_body_beyond_its_limit_is_refused() {
     let service = Service::new();
     let body = |length: usize| {
         let rest = r#"{"userId":"u","eventType":"LOGIN","x":""}"#.len();

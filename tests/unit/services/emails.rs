@@ -1,4 +1,4 @@
-//! E-mail addresses: which are taken, and when two are the same.
+//! E-mail addresses: validation and equality.
 
 use highwater_commerce::users::{
     email::{normal_form, parse},
@@ -52,7 +52,7 @@ fn what_is_no_address_is_not_taken() {
         "ann@[192.0.2.1]",
         "ann@example.org, bob@example.org",
         "ann\n@example.org",
-        // What nobody sees.
+        // Invisible characters.
         "ann\u{200b}@example.org",
         "ann@exam\u{ad}ple.org",
         "\u{202e}ann@example.org",

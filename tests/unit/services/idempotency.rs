@@ -1,4 +1,4 @@
-//! Idempotency-Key: which keys are taken, and which are the same.
+//! Idempotency-Key: validation and equality.
 
 use highwater_web::idempotency::Idempotency;
 use uuid::Uuid;

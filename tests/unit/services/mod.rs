@@ -1,4 +1,4 @@
-//! What the user and the order service are made of, without Kafka.
+//! The parts of the user and the order service, without Kafka.
 
 mod emails;
 mod idempotency;

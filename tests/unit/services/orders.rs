@@ -1,4 +1,4 @@
-//! Orders, folded from their events.
+//! The projection of orders.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use highwater_commerce::orders::{

@@ -1,4 +1,4 @@
-//! What clients ask of the user and the order service, read without guessing.
+//! The requests to the user and the order service.
 
 use highwater_commerce::{
     orders::{NewOrder, currency},

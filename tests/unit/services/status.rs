@@ -1,4 +1,4 @@
-//! The life of an order: each status times each action.
+//! The status of an order: each status with each action.
 
 use highwater_commerce::orders::status::{OrderAction, OrderStatus, TRANSITIONS};
 

@@ -1,4 +1,4 @@
-//! State by the log: whatever the interleaving, and however many instances, one outcome, the same everywhere.
+//! Event-sourced tables: all instances reach the same state, in every interleaving.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Each event once.
+//! Admission: each eventId once.
 
 use std::{collections::HashSet, sync::Barrier, thread};
 
@@ -22,7 +22,7 @@ async fn an_event_is_admitted_once_and_its_first_copy_stays() {
 }
 
 #[tokio::test]
-async fn what_was_never_admitted_is_not_there() {
+async fn an_event_that_was_never_admitted_is_not_found() {
     let store = store(100);
     assert_eq!(store.get(Uuid::from_u128(1)).await.unwrap(), None);
     assert!(all(&store).await.is_empty());
@@ -38,9 +38,9 @@ async fn events_of_all_partitions_are_listed_in_the_order_in_which_they_were_pro
     assert_eq!(all(&store).await, [5, 6, 7, 20, 21, 1, 2, 9, 3, 4]);
 }
 
-/// Fails when looking and inserting are two steps: checked with the look moved out of the lock.
+/// Fails when lookup and insertion are two steps: checked with the lookup moved out of the lock.
 #[test]
-fn of_many_threads_with_the_same_events_exactly_one_admits_each() {
+fn exactly_one_of_many_threads_admits_each_event() {
     const THREADS: usize = 8;
     const EVENTS: u32 = 5_000;
 

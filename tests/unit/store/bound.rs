@@ -1,4 +1,4 @@
-//! What the store holds, and what leaves it.
+//! The bounds of the store, and eviction.
 
 use std::{
     future::Future,
@@ -27,7 +27,7 @@ async fn the_oldest_of_a_partition_leave_first_and_are_counted() {
 }
 
 #[tokio::test]
-async fn what_left_is_in_no_index() {
+async fn an_evicted_event_is_in_no_index() {
     let store = store(2);
     for number in 0..10 {
         let user_id = format!("user-{}", number % 5);
@@ -40,7 +40,7 @@ async fn what_left_is_in_no_index() {
 }
 
 #[tokio::test]
-async fn a_repeat_whose_first_copy_left_is_new() {
+async fn a_repeat_of_an_evicted_event_is_new() {
     let store = store(2);
     admit(&store, 0, events(0..3)).await;
     assert_eq!(admit(&store, 0, events([0, 2])).await, [true, false]);
@@ -48,14 +48,14 @@ async fn a_repeat_whose_first_copy_left_is_new() {
 }
 
 #[tokio::test]
-async fn a_batch_larger_than_the_share_leaves_its_newest() {
+async fn a_batch_beyond_the_bound_keeps_its_newest_events() {
     let store = store(3);
     assert_eq!(admit(&store, 0, events(0..10)).await, [true; 10]);
     assert_eq!(all(&store).await, [7, 8, 9]);
 }
 
 #[tokio::test]
-async fn a_smaller_share_applies_at_once_and_is_never_nothing() {
+async fn a_smaller_bound_per_partition_applies_at_once_and_is_at_least_one() {
     let store = store(20_000);
     admit(&store, 0, events(0..15_000)).await;
     admit(&store, 1, events(15_000..15_010)).await;
@@ -69,7 +69,7 @@ async fn a_smaller_share_applies_at_once_and_is_never_nothing() {
 }
 
 #[tokio::test]
-async fn a_partition_is_full_when_its_own_share_is_used_up() {
+async fn a_partition_is_full_when_its_own_bound_is_reached() {
     let store = store(4);
     store.set_partition_count(2).await.unwrap();
     assert!(!store.is_full(0).await.unwrap());
@@ -97,7 +97,7 @@ async fn forgetting_a_partition_forgets_its_events_alone() {
 }
 
 #[tokio::test]
-async fn forgetting_is_finished_also_when_nobody_waits_for_it() {
+async fn forgetting_completes_although_its_caller_is_cancelled() {
     let store = store(100_000);
     admit(&store, 0, events(0..20_000)).await;
     {
@@ -117,14 +117,14 @@ async fn admit_at_their_offsets(store: &MemoryStore, numbers: impl IntoIterator<
 }
 
 #[tokio::test]
-async fn it_tells_from_which_offset_on_the_log_has_what_it_holds() {
+async fn the_offset_of_the_oldest_restorable_event_is_known() {
     let store = store(3);
     assert_eq!(store.held_from(0), None);
     admit_at_their_offsets(&store, [7]).await;
     assert_eq!(store.held_from(0), Some(7));
     admit_at_their_offsets(&store, [8, 9, 12]).await;
     assert_eq!(store.held_from(0), Some(8));
-    // A log that was made anew: what is of the old one cannot be read again.
+    // A recreated topic: events of the old one cannot be restored.
     admit_at_their_offsets(&store, [2]).await;
     assert_eq!(store.held_from(0), Some(2));
     admit_at_their_offsets(&store, [3, 4, 5]).await;
@@ -133,14 +133,14 @@ async fn it_tells_from_which_offset_on_the_log_has_what_it_holds() {
     assert_eq!(store.held_from(0), None);
 }
 
-/// An event of so many bytes of payload, and some more.
+/// An event with a payload of at least this many bytes.
 fn large(number: u32, bytes: usize) -> ActivityEvent {
     let payload = RawValue::from_string(format!(r#"{{"x":"{}"}}"#, "x".repeat(bytes))).unwrap();
     ActivityEvent::new(Uuid::from_u128(number.into()), "ada", "LOGIN", moment(number.into()), Some(&payload))
 }
 
 #[tokio::test]
-async fn the_oldest_leave_also_where_few_events_take_too_many_bytes() {
+async fn the_oldest_events_leave_when_the_bytes_exceed_the_bound() {
     let store = MemoryStore::new(&Config { max_events: 1_000, max_bytes: 20_000 });
     store.set_partition_count(2).await.unwrap();
     for number in 0..20 {
@@ -148,7 +148,7 @@ async fn the_oldest_leave_also_where_few_events_take_too_many_bytes() {
     }
     admit(&store, 1, vec![large(100, 2_000)]).await;
     assert_eq!(all(&store).await, [16, 17, 18, 19, 100], "four of these take no more than 10,000 bytes");
-    // One that takes more alone is held all the same.
+    // A single event that exceeds the bound is held all the same.
     admit(&store, 0, vec![large(20, 30_000)]).await;
     assert_eq!(all(&store).await, [100, 20]);
     admit(&store, 0, events(21..24)).await;
@@ -157,7 +157,7 @@ async fn the_oldest_leave_also_where_few_events_take_too_many_bytes() {
 }
 
 #[tokio::test]
-async fn a_partition_is_full_when_older_events_have_left_for_bytes() {
+async fn a_partition_is_full_when_events_were_evicted_for_their_bytes() {
     let store = MemoryStore::new(&Config { max_events: 1_000, max_bytes: 10_000 });
     for number in 0..3 {
         admit(&store, 0, vec![large(number, 2_000)]).await;

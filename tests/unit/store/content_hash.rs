@@ -1,4 +1,4 @@
-//! The same id, and the same or other content.
+//! Events of one id with the same content or other content.
 
 use highwater::store::{ActivityEvent, Admission, ContentHash, EventRecord, EventStore};
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ fn agree(one: &ActivityEvent, other: &ActivityEvent) -> bool {
 }
 
 #[test]
-fn blanks_the_order_of_keys_escapes_and_the_timestamp_are_no_other_content() {
+fn blanks_the_order_of_keys_escapes_and_the_timestamp_do_not_change_the_content() {
     let first = of(r#"{"a":[1,{"x":true,"y":null}],"b":"Ä/"}"#);
     for payload in [
         r#"{"a":[1,{"x":true,"y":null}],"b":"Ä/"}"#,
@@ -55,22 +55,22 @@ fn any_other_value_is_other_content() {
     ] {
         assert!(!agree(&first, &of(other)), "{other}");
     }
-    // Of a key that is there twice, readers take either: the order is content.
+    // The order of a repeated key counts, since readers may take either.
     assert!(!agree(&of(r#"{"a":1,"a":2}"#), &of(r#"{"a":2,"a":1}"#)));
     assert!(agree(&of(r#"{"a":1,"a":2}"#), &of(r#"{ "a":1, "a":2 }"#)));
-    // What strict readers refuse is compared as it was written.
+    // Text that a strict parser refuses is compared as it was written.
     assert!(agree(&of(r#"{"a":"\ud800","b":1}"#), &of(r#"{"b":1,"a":"\ud800"}"#)));
     assert!(!agree(&of(r#"{"a":"\ud800"}"#), &of(r#"{"a":"\udbff"}"#)));
 }
 
 #[test]
-fn the_hash_is_always_the_same() {
-    // As an independent program computes it: it may be compared across instances and versions.
+fn the_hash_is_the_same_in_every_process() {
+    // Computed by an independent program, since instances and versions must agree.
     assert_eq!(ContentHash::of(&of(r#"{"a":[1,"x"]}"#)).to_string(), "d421b887c801723bb3a30bca069ec859");
 }
 
 #[tokio::test]
-async fn a_copy_that_says_something_else_tells_who_was_first_and_where() {
+async fn a_conflict_names_the_first_event_and_its_position() {
     let store = store(100);
     let offered = |offset, payload| vec![EventRecord { offset, event: of(payload) }];
     store.admit(2, offered(7, r#"{"a":1,"b":2}"#)).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_copy_that_says_something_else_tells_who_was_first_and_where() {
     assert_eq!((store.stats().events, store.stats().duplicates), (1, 3));
 }
 
-/// JSON of any shape, with keys that are not too rarely the same.
+/// JSON of any shape, whose keys are often equal.
 fn json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -104,7 +104,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The same value, written with blanks and with its keys the other way round.
+/// The same value with blanks and with its keys reversed.
 fn written_otherwise(value: &Value) -> String {
     match value {
         Value::Object(members) => {

@@ -1,4 +1,4 @@
-//! What is found, and in which pages.
+//! Queries and their pages.
 
 use std::thread;
 
@@ -36,7 +36,7 @@ async fn a_type_is_compared_without_case_in_any_script() {
 }
 
 #[tokio::test]
-async fn a_user_and_a_type_are_asked_for_together() {
+async fn a_query_combines_user_and_type() {
     let store = store(100);
     for number in 0..12 {
         let (user_id, event_type) =
@@ -61,7 +61,7 @@ async fn from_is_inclusive_and_to_is_not() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_not_the_last_points_at_an_event_that_matches() {
+async fn every_page_but_the_last_points_at_a_matching_event() {
     let store = store(100);
     admit(&store, 0, events(0..3)).await;
     admit(&store, 1, vec![event(3, "eve", "A"), event(4, "ada", "A")]).await;
@@ -80,7 +80,7 @@ async fn a_page_that_is_not_the_last_points_at_an_event_that_matches() {
 }
 
 #[tokio::test]
-async fn what_is_admitted_after_the_listing_began_is_not_in_it() {
+async fn events_admitted_after_the_listing_began_are_not_in_it() {
     let store = store(100);
     admit(&store, 0, events(0..2)).await;
     let until = store.end().await.unwrap();
@@ -94,7 +94,7 @@ async fn what_is_admitted_after_the_listing_began_is_not_in_it() {
 }
 
 #[tokio::test]
-async fn a_listing_goes_on_where_events_have_left_meanwhile() {
+async fn a_listing_continues_although_events_were_evicted_meanwhile() {
     let store = store(4);
     admit(&store, 0, events(0..4)).await;
     let until = store.end().await.unwrap();
@@ -109,7 +109,7 @@ async fn a_listing_goes_on_where_events_have_left_meanwhile() {
     assert_eq!((numbers_of(&older), older.rest), (vec![2], None));
 }
 
-/// Of so many events the one in the middle happened last; all blocks have both early and late ones.
+/// Events of which the middle one has the latest time. Each block has both early and late ones.
 async fn with_one_late_in(events: u32, partitions: u32) -> MemoryStore {
     let store = store(1_000_000);
     for first in (0..events).step_by(500) {
@@ -125,7 +125,7 @@ async fn with_one_late_in(events: u32, partitions: u32) -> MemoryStore {
 }
 
 #[tokio::test]
-async fn a_search_through_many_events_comes_in_short_pages_and_finds_what_there_is_in_either_direction() {
+async fn a_search_of_many_events_returns_short_pages_and_finds_all_matches_in_both_directions() {
     const EVENTS: u32 = 100_000;
     for partitions in [1, 3, 64] {
         let store = with_one_late_in(EVENTS, partitions).await;
@@ -151,7 +151,7 @@ async fn a_search_through_many_events_comes_in_short_pages_and_finds_what_there_
 }
 
 #[tokio::test]
-async fn what_did_not_happen_in_a_time_is_found_out_in_one_read() {
+async fn a_time_without_events_is_searched_in_one_read() {
     let store = store(1_000_000);
     for first in (0..60_000).step_by(500) {
         let some =
@@ -260,7 +260,8 @@ async fn a_type_is_found_in_other_case_whatever_its_length_and_script() {
     }
 }
 
-/// Posting lists go by 32 bits of a hash. Among this many users, four or five pairs share one, and none in one of a hundred runs.
+/// Posting lists go by 32 bits of a hash. Among this many users, four or five pairs share one; in one of a hundred runs,
+/// none does.
 #[tokio::test]
 async fn each_of_two_hundred_thousand_users_has_their_own_events_alone() {
     const USERS: u32 = 200_000;
@@ -283,7 +284,7 @@ async fn each_of_two_hundred_thousand_users_has_their_own_events_alone() {
 }
 
 #[test]
-fn beside_events_that_leave_and_a_partition_that_comes_and_goes_a_listing_has_each_once_in_order() {
+fn a_listing_beside_evictions_and_a_partition_that_comes_and_goes_has_each_event_once_in_order() {
     const EVENTS: u32 = 20_000;
     const SHARE: usize = 1_000;
 

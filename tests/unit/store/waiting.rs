@@ -21,7 +21,7 @@ use super::{admit, events, store};
 
 const LONG: Duration = Duration::from_secs(3_600);
 
-/// Somebody who waits for that event, and is known to.
+/// A task that waits for that event and is registered.
 async fn waiting(store: &Arc<MemoryStore>, number: u128) -> JoinHandle<Option<u128>> {
     let before = store.awaited_ids();
     let waiter = {
@@ -38,7 +38,7 @@ async fn waiting(store: &Arc<MemoryStore>, number: u128) -> JoinHandle<Option<u1
 }
 
 #[tokio::test]
-async fn an_event_that_is_there_is_not_waited_for() {
+async fn a_stored_event_is_returned_without_waiting() {
     let store = store(10);
     admit(&store, 0, events([1])).await;
     let found = store.wait_for(Uuid::from_u128(1), Duration::ZERO).await.unwrap();
@@ -47,7 +47,7 @@ async fn an_event_that_is_there_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn an_admission_wakes_those_who_wait_for_it_and_nobody_else() {
+async fn an_admission_wakes_the_waiters_of_its_event_alone() {
     let store = Arc::new(store(10));
     let first = waiting(&store, 1).await;
     let other = waiting(&store, 2).await;
@@ -67,7 +67,7 @@ async fn an_admission_wakes_those_who_wait_for_it_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn an_event_that_leaves_at_once_still_reaches_those_who_wait() {
+async fn an_event_that_is_evicted_at_once_still_reaches_its_waiters() {
     let store = Arc::new(store(1));
     let waiter = waiting(&store, 1).await;
     admit(&store, 0, events([1, 2])).await;
@@ -76,7 +76,7 @@ async fn an_event_that_leaves_at_once_still_reaches_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_who_waited_in_vain_is_told_so_and_forgotten() {
+async fn a_waiter_that_times_out_is_removed() {
     let store = store(10);
     let started = tokio::time::Instant::now();
     assert_eq!(store.wait_for(Uuid::from_u128(1), Duration::from_secs(2)).await.unwrap(), None);
@@ -85,7 +85,7 @@ async fn one_who_waited_in_vain_is_told_so_and_forgotten() {
 }
 
 #[tokio::test]
-async fn one_who_leaves_is_forgotten_and_others_go_on_waiting() {
+async fn a_cancelled_waiter_is_removed_and_others_keep_waiting() {
     let store = Arc::new(store(10));
     let stays = waiting(&store, 1).await;
     let leaves = {
@@ -103,9 +103,9 @@ async fn one_who_leaves_is_forgotten_and_others_go_on_waiting() {
     assert_eq!(stays.await.unwrap(), Some(1));
 }
 
-/// Fails when the look comes before the registration: an admission in between wakes nobody.
+/// Fails when the lookup precedes the registration, since an admission in between would wake no waiter.
 #[test]
-fn no_admission_is_missed_by_one_who_begins_to_wait_meanwhile() {
+fn a_waiter_that_registers_during_an_admission_misses_nothing() {
     const EVENTS: u32 = 50_000;
 
     let store = store(u64::from(EVENTS));
@@ -125,12 +125,12 @@ fn no_admission_is_missed_by_one_who_begins_to_wait_meanwhile() {
         for number in 1..=EVENTS {
             let waiting = store.wait_for(Uuid::from_u128(number.into()), Duration::from_secs(20));
             waited_for.store(number, Ordering::Relaxed);
-            // The admission, which takes its time, meets another moment of this each time.
+            // The admission meets a different step of the registration each time.
             for _ in 0..number % 199 {
                 hint::spin_loop();
             }
             let found = runtime.block_on(waiting).unwrap();
-            // The admitter goes on to its end, whatever happened to the waiter.
+            // The admission completes independently of the waiter.
             if found.is_none() {
                 waited_for.store(EVENTS, Ordering::Relaxed);
             }

@@ -24,7 +24,7 @@ use crate::{Config, state::MemoryLimit, users::Users};
 ///
 /// A topic cannot keep state.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
-    let kafka = Kafka::new(config.kafka)
+    let kafka = Kafka::new(config.kafka)?
         .with_source("/orders")
         .with_metadata_max_age(config.consumer.metadata_max_age);
     let users =
@@ -88,7 +88,7 @@ fn consume<F: Projection>(
     let topic = table.topic().with_own_status();
     // What follows from an event follows from each, whatever else is read from the end.
     config.offset_reset = OffsetReset::Earliest;
-    config.instance_id = config.instance_id.map(|name| format!("{name}-{}", topic.handle().name()));
+    config.instance_id = config.instance_id.map(|name| format!("{name}-{}", topic.name()));
     let consuming = topic.consumer(config).start(handler);
     let membership = Membership::of(&consuming, topic.kafka().status());
     (consuming, membership)

@@ -23,7 +23,7 @@ use crate::{Config, state::MemoryLimit};
 ///
 /// The topic of the users cannot keep state.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
-    let kafka = Kafka::new(config.kafka)
+    let kafka = Kafka::new(config.kafka)?
         .with_source("/users")
         .with_metadata_max_age(config.consumer.metadata_max_age);
     let users = Arc::new(EventSourcedTable::<Users>::start(&kafka, config.state.users, config.producer));

@@ -1,9 +1,7 @@
 //! The reader of a partition: rskafka at the end of a plain log, our own Fetch everywhere else.
 //!
-//! rskafka does not tell whether a record belongs to an aborted transaction. But a stretch up to the high watermark
-//! holds the marker of each transaction in it, and rskafka fails on markers: a stretch that it reads up to the end is
-//! plain. A stretch that ends earlier may stop between an aborted record and its marker. So a reader behind the end
-//! uses our own Fetch, which is told of aborted transactions.
+//! A fetch that ends before the log does may stop between an aborted record and its marker: the tail reader drops it, and
+//! our own Fetch, which is told of aborted transactions, reads on until the end is reached.
 //!
 //! A reader reads one topic, whatever other has its name later: a recreated topic has another id (KIP-516). Our own
 //! Fetch asks by the id; rskafka asks by the name, and so for a moment only.
@@ -12,19 +10,13 @@ use std::{mem, ops::Range, sync::Arc, time::Duration};
 
 use kafka_protocol::ResponseError;
 use log::{debug, info};
-use rskafka::{
-    client::{error::ProtocolError, partition::PartitionClient},
-    record::RecordAndOffset,
-};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
-    Cluster, Record,
-    cluster::{CallError, within},
-    leader,
-    message::timestamp,
+    Cluster, leader,
+    rskafka_client::{APPEND_TIME, TailRead, TailReader},
     topic,
     wire::{Connection, Fetched, WireError},
 };
@@ -34,9 +26,6 @@ const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// How long rskafka may read by the topic's name after a fetch by its id.
 const TOPIC_ID_MAX_AGE: Duration = Duration::from_secs(1);
-
-/// The reason why rskafka does not read such a topic.
-const BROKERS_TIME: &str = "its records have the broker's time (LogAppendTime), which rskafka does not tell";
 
 /// The delay before a second look at an offset that is out of range.
 const RECHECK_DELAY: Duration = Duration::from_secs(1);
@@ -59,18 +48,8 @@ pub struct Reader {
     plain: bool,
     /// Whether the last read ended at the log's end.
     at_end: bool,
-    rskafka: Option<PartitionClient>,
+    tail: TailReader,
     own: Option<Connection>,
-}
-
-/// The result of a read by rskafka.
-enum RskafkaRead {
-    /// Plain records up to the log's end.
-    Records(Fetched),
-    /// The read ended before the log does: our own Fetch reads it again.
-    BehindEnd,
-    /// rskafka cannot read this log.
-    Unreadable(String),
 }
 
 /// The error of a read.
@@ -102,7 +81,7 @@ impl Reader {
             topic_id_until: None,
             plain: true,
             at_end: false,
-            rskafka: None,
+            tail: TailReader::default(),
             own: None,
         }
     }
@@ -120,7 +99,8 @@ impl Reader {
     /// Reads the topic that has the name now.
     pub(super) fn restart(&mut self) {
         (self.id, self.topic_id_until) = (None, None);
-        (self.plain, self.at_end, self.rskafka, self.own) = (true, false, None, None);
+        (self.plain, self.at_end, self.own) = (true, false, None);
+        self.tail.close();
     }
 
     /// The next records at `from` or after it; empty if none comes within half a second. After an error the next call
@@ -134,8 +114,9 @@ impl Reader {
         if !matches!(read, Err(ReadError::OutOfRange | ReadError::TopicRecreated)) {
             return read;
         }
-        self.cluster.discard();
-        (self.rskafka, self.own, self.at_end) = (None, None, false);
+        self.cluster.rskafka().discard();
+        self.tail.close();
+        (self.own, self.at_end) = (None, false);
         // Twice, as most replicas may not have heard of an election that was just now.
         for look in 0..2 {
             if look > 0 {
@@ -161,19 +142,25 @@ impl Reader {
         // Taken: after an error of rskafka our own Fetch is tried next.
         let is_sure = self.topic_id_until.is_none_or(|until| Instant::now() < until);
         if self.plain && mem::take(&mut self.at_end) && is_sure {
-            match self.read_by_rskafka(from).await? {
-                RskafkaRead::Records(fetched) => {
+            let log = (&*self.topic, self.partition);
+            let tail = self.tail.read(&self.cluster, log, from, self.max_bytes, MAX_WAIT).await;
+            if tail.is_err() {
+                // Perhaps to the same leader, and of a topic that was deleted: it is looked up anew.
+                self.own = None;
+            }
+            match tail? {
+                TailRead::Plain(fetched) => {
                     self.at_end = true;
                     return Ok(fetched);
                 }
-                RskafkaRead::BehindEnd => {}
-                RskafkaRead::Unreadable(why) => self.leave_rskafka(&why),
+                TailRead::Behind => {}
+                TailRead::NotPlain(why) => self.leave_rskafka(&why),
             }
         }
         let fetched = self.read_by_own_fetch(from).await?;
         self.at_end = fetched.next >= fetched.end;
         if fetched.append_time {
-            self.leave_rskafka(BROKERS_TIME);
+            self.leave_rskafka(APPEND_TIME);
         }
         Ok(fetched)
     }
@@ -183,7 +170,8 @@ impl Reader {
         if self.plain {
             info!("{}/{}: read by our own fetch from now on: {why}", self.topic, self.partition);
         }
-        (self.plain, self.rskafka) = (false, None);
+        self.plain = false;
+        self.tail.close();
     }
 
     /// The offsets that the log has, as its newest leader says: from the first record to the high watermark.
@@ -197,9 +185,9 @@ impl Reader {
             let (host, port) = newest.leader;
             let mut connection = self.cluster.connect_to(&host, port).await?;
             let range = connection.offsets(&self.topic, self.partition, newest.epoch).await?;
-            Ok((connection, newest.topic, range))
+            Ok::<_, WireError>((connection, newest.topic, range))
         };
-        let (connection, id, range) = asking.await.map_err(read_error)?;
+        let (connection, id, range) = asking.await?;
         if self.id.zip(id).is_some_and(|(known, now)| known != now) {
             return Err(ReadError::TopicRecreated);
         }
@@ -208,58 +196,10 @@ impl Reader {
         Ok(range)
     }
 
-    async fn read_by_rskafka(&mut self, from: i64) -> Result<RskafkaRead, ReadError> {
-        let client = match self.rskafka.take() {
-            Some(client) => client,
-            None => {
-                if let Some(why) = self.unreadable_topic().await.map_err(read_error)? {
-                    return Ok(RskafkaRead::Unreadable(why));
-                }
-                match self.cluster.partition(&self.topic, self.partition).await {
-                    Ok(client) => client,
-                    // It tries one address of a name, and our own Fetch all of them.
-                    Err(error @ CallError::TimedOut(_)) => {
-                        return Ok(RskafkaRead::Unreadable(format!("rskafka finds no way to it: {error}")));
-                    }
-                    Err(error) => return Err(transient(error)),
-                }
-            }
-        };
-        // rskafka's range excludes its end.
-        let bytes = 1..self.max_bytes.saturating_add(1);
-        let fetching = client.fetch_records(from, bytes, MAX_WAIT.as_millis() as i32);
-        let (records, end) = match within(self.cluster.request_timeout() + MAX_WAIT, fetching).await {
-            Ok(fetched) => fetched,
-            Err(error) if error.protocol() == Some(ProtocolError::OffsetOutOfRange) => {
-                return Err(ReadError::OutOfRange);
-            }
-            Err(error) if error.is_unreadable() => return Ok(RskafkaRead::Unreadable(error.to_string())),
-            Err(error) => {
-                self.cluster.discard();
-                // That connection may be to the same leader, and to a topic that is deleted.
-                self.own = None;
-                return Err(transient(error));
-            }
-        };
-        if let Some(why) = unreadable_by_rskafka(&records, end) {
-            return Ok(RskafkaRead::Unreadable(why.to_owned()));
-        }
-        self.rskafka = Some(client);
-        let next = records.last().map_or(from, |last| last.offset + 1);
-        if next < end {
-            let stuck = records.is_empty();
-            let why = "it does not move on below the end".to_owned();
-            return Ok(if stuck { RskafkaRead::Unreadable(why) } else { RskafkaRead::BehindEnd });
-        }
-        let records = records.into_iter().map(|record| plain(self.partition, record)).collect();
-        // A log that was read to its end has no open transaction.
-        Ok(RskafkaRead::Records(Fetched { records, next, end, stable: end, append_time: false }))
-    }
-
     async fn read_by_own_fetch(&mut self, from: i64) -> Result<Fetched, ReadError> {
         let mut connection = match self.own.take() {
             Some(connection) => connection,
-            None => self.connect().await.map_err(read_error)?,
+            None => self.connect().await?,
         };
         let (partition, max_bytes, max_wait_ms) =
             (self.partition, self.max_bytes, MAX_WAIT.as_millis() as i32);
@@ -288,7 +228,7 @@ impl Reader {
         }
         // From the time of the request: the answer may have waited long for this task.
         self.topic_id_until = id.map(|_| began + TOPIC_ID_MAX_AGE);
-        fetched.map_err(read_error)
+        fetched.map_err(ReadError::from)
     }
 
     /// A connection of our own to the partition's leader.
@@ -303,59 +243,16 @@ impl Reader {
         self.id = self.id.or(known.topic);
         self.cluster.connect_to(&host, port).await
     }
+}
 
-    /// The reason why rskafka cannot read the topic, if its settings or the lack of them give one.
-    async fn unreadable_topic(&self) -> Result<Option<String>, WireError> {
-        let settings = topic::settings(&mut self.cluster.connect().await?, &self.topic).await;
-        let stamped = ("message.timestamp.type".to_owned(), "LogAppendTime".to_owned());
-        match settings {
-            Ok(settings) => Ok(settings.contains(&stamped).then(|| BROKERS_TIME.to_owned())),
-            // Rights are missing; or a broker that is not Apache Kafka's has no DescribeConfigs.
-            Err(error) if error.is_final() || matches!(error, WireError::Unsupported(_)) => {
-                Ok(Some(format!("whether it has the broker's time (LogAppendTime) cannot be asked: {error}")))
-            }
-            Err(error) => Err(error),
+impl From<WireError> for ReadError {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Refused { error: ResponseError::OffsetOutOfRange, .. } => Self::OutOfRange,
+            WireError::Refused { error: ResponseError::UnknownTopicId, .. } => Self::TopicRecreated,
+            WireError::Malformed { reason, .. } => Self::Undecodable(reason),
+            error => Self::Transient(error.explained()),
         }
-    }
-}
-
-/// The reason why these records may not be all that the log has.
-fn unreadable_by_rskafka(records: &[RecordAndOffset], end: i64) -> Option<&'static str> {
-    let in_order = records.is_sorted_by(|one, next| one.offset < next.offset)
-        && records.last().is_none_or(|last| last.offset < end);
-    if !in_order {
-        return Some("rskafka numbers its records in another way than the log does");
-    }
-    let has_headers = records.iter().any(|read| !read.record.headers.is_empty());
-    has_headers.then_some("it has headers, and rskafka keeps one of a name")
-}
-
-fn plain(partition: i32, read: RecordAndOffset) -> Record {
-    Record {
-        partition,
-        offset: read.offset,
-        timestamp: timestamp(read.record.timestamp.timestamp_millis()),
-        key: read.record.key.map(Into::into),
-        value: read.record.value.map(Into::into),
-        headers: Vec::new(), // our own Fetch reads records with headers
-    }
-}
-
-fn transient(error: CallError) -> ReadError {
-    ReadError::Transient(match error.protocol() {
-        Some(ProtocolError::TopicAuthorizationFailed) => {
-            format!("{error} (this user may not read the topic: allow READ on it)")
-        }
-        _ => error.to_string(),
-    })
-}
-
-fn read_error(error: WireError) -> ReadError {
-    match error {
-        WireError::Refused { error: ResponseError::OffsetOutOfRange, .. } => ReadError::OutOfRange,
-        WireError::Refused { error: ResponseError::UnknownTopicId, .. } => ReadError::TopicRecreated,
-        WireError::Malformed { reason, .. } => ReadError::Undecodable(reason),
-        error => ReadError::Transient(error.explained()),
     }
 }
 

@@ -57,6 +57,7 @@ pub struct DlqCursor(Vec<i64>);
 
 /// A stretch of a listing.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct DlqPage {
     /// The dead letters, the newest first. May be fewer than were asked for, even none, with `next` set.
     pub dead_letters: Vec<DeadLetter>,

@@ -11,6 +11,7 @@ const ADDED: [&str; 8] = [ERROR, TOPIC, PARTITION, OFFSET, TIMESTAMP, GROUP, TRU
 /// A record of the dead letter topic, and what its headers say. Whatever another program has written there is
 /// one, too: what its headers do not say is not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeadLetter {
     /// The record as it stands in the dead letter topic. Its timestamp is when it was set aside.
     pub record: Record,
@@ -26,6 +27,7 @@ pub struct DeadLetter {
 
 /// Where a dead letter was read; what is absent is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeadLetterSource {
     /// The topic.
     pub topic: Option<String>,

@@ -1,29 +1,27 @@
-//! A circuit breaker for each broker that leads partitions: one that hangs stops its own partitions alone.
+//! A circuit breaker for each broker that leads partitions. A broker that hangs stops its own partitions alone.
 //!
 //! ```text
-//!            nothing answered for BREAKER_AFTER
+//!            no response for `breaker_after`
 //!   closed ──────────────────────────────────────▶ open ◀──┐
 //!    ▲  ▲                                           │  │    │ a probe is not acknowledged
 //!    │  └───────────────────────────────────────────┘  │    │
-//!    │    a queue found its way again to a broker that  │    │
-//!    │    could not be reached                         ▼    │
+//!    │    a queue connects to a broker that could not  │    │
+//!    │    be reached before                            ▼    │
 //!    └──────────────────────────────────────────── half-open
-//!      Kafka acknowledges       a queue found its way to a broker
-//!                               that could be reached all along
+//!      a record is acknowledged  a queue connects to a broker that
+//!                                could be reached all the time
 //! ```
 //!
-//! What kept a broker from answering is over with the first connection to it where connections were what failed: it
-//! was away, or its process hung. One that takes connections and acknowledges nothing has to acknowledge something.
+//! If connecting had failed, the first connection closes the breaker: the broker was down, or its process hung. A broker
+//! that takes connections and acknowledges nothing has to acknowledge a record first.
 //!
-//! Each queue has a [`Gate`], which is what a publish looks at: one atomic. A [`Breaker`] opens and shuts the
-//! gates of the queues whose partitions its broker leads. The queues do the rest: they tell it how their calls end,
-//! and while one is in trouble or shut it looks for its leader by itself, which is what finds a broker that is back,
-//! and a leader that is another by then.
+//! Each partition queue has a [`Gate`], one atomic, which a publish looks at. A [`Breaker`] sets the gates of the queues
+//! whose partitions its broker leads. The queues report to it how their calls end. A queue that fails or whose gate is
+//! closed looks for its leader by itself. That finds a broker that is back, and another leader.
 //!
-//! A circuit breaker of a library wraps a call: it counts how many fail and asks again after a while. Here are no
-//! calls to wrap. A record waits in a queue that keeps its order and its deadline; what is to be broken is a broker,
-//! which several queues share and which a partition can leave at any time for another leader; and a call that has
-//! no answer yet has to open it, long before it fails. And no record has to be spent on asking again.
+//! The breaker of a library would not do: it wraps a call, counts failures, and spends a call on trying again. Here
+//! several queues share a broker, a partition can move to another leader at any time, a call without a response has to
+//! open the breaker long before it fails, and no record is spent on a try.
 
 use std::{
     collections::BTreeMap,
@@ -41,51 +39,51 @@ use tokio::{sync::Notify, time::Instant};
 use super::failure::Failure;
 use crate::{BreakerState, BreakerStatus, PublishError, StatusRegistry};
 
-/// Who may pass to a queue.
+/// Whether records may enter a queue.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
     pass: AtomicU8,
-    /// Whose breaker it obeys; read where somebody is refused.
+    /// The broker whose breaker sets it.
     broker: Mutex<Arc<str>>,
-    /// For its queue, which may have nothing to send: it is to look for its leader.
+    /// Wakes its queue, which may have nothing to send, to look for the leader.
     shuts: Notify,
 }
 
-/// Everybody may pass.
-const WIDE: u8 = 0;
-/// One may, as a probe.
+/// All records may enter.
+const OPEN: u8 = 0;
+/// One record may enter, as a probe.
 const PROBE: u8 = 1;
-/// A probe is on its way.
+/// The probe has entered.
 const PROBED: u8 = 2;
-/// Nobody may.
+/// No record may enter.
 const SHUT: u8 = 3;
 
 impl Gate {
-    /// Whether a record may pass; of those that ask at a time when a probe is wanted, one may.
+    /// Whether a record may enter. If a probe is wanted, the first that asks may.
     pub(super) fn admits(&self) -> bool {
         match self.pass.load(Ordering::Relaxed) {
-            WIDE => true,
+            OPEN => true,
             PROBE => self.replace(PROBE, PROBED),
             _ => false,
         }
     }
 
-    /// Whether nobody may pass, and what waits is to be refused.
+    /// Whether no record may enter. Those that wait are refused.
     pub(super) fn is_shut(&self) -> bool {
         self.pass.load(Ordering::Relaxed) == SHUT
     }
 
-    /// Waits until it is shut, maybe by another queue's trouble; it may be open again by then.
+    /// Waits until it is shut, perhaps by another queue's failure. It may be open again by then.
     pub(super) async fn shuts(&self) {
         self.shuts.notified().await;
     }
 
-    /// The probe came to nothing, for instance as nobody waited for it any more: another is wanted.
+    /// The probe was not sent, perhaps as its caller waits no more: another is wanted.
     pub(super) fn probe_again(&self) {
         self.replace(PROBED, PROBE);
     }
 
-    /// What those are told who may not pass.
+    /// What the callers are told whose records may not enter.
     pub(super) fn refusal(&self) -> PublishError {
         let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
         PublishError::CircuitOpen(broker.to_string())
@@ -97,7 +95,7 @@ impl Gate {
 
     fn obey(&self, state: BreakerState) {
         let pass = match state {
-            BreakerState::Closed => WIDE,
+            BreakerState::Closed => OPEN,
             BreakerState::HalfOpen => PROBE,
             BreakerState::Open => SHUT,
         };
@@ -108,12 +106,12 @@ impl Gate {
     }
 }
 
-/// The breakers of a process, by the `host:port` of their brokers. A broker that leads nothing has none.
+/// The breakers of a cluster, by `host:port`. A broker that leads no partition with a queue has none.
 #[derive(Debug, Default)]
 pub(crate) struct Breakers(Mutex<BTreeMap<Arc<str>, Arc<Breaker>>>);
 
 impl Breakers {
-    /// The gate obeys that broker's breaker from now on, and no other.
+    /// Has that broker's breaker set the gate from now on, and no other.
     pub(super) fn link(&self, broker: &str, gate: &Arc<Gate>, registry: &StatusRegistry) -> Arc<Breaker> {
         let mut breakers = self.breakers();
         Self::unlink_from(&mut breakers, gate);
@@ -130,14 +128,14 @@ impl Breakers {
         breaker
     }
 
-    /// The gate's queue is no more.
+    /// The gate's queue has ended.
     pub(super) fn unlink(&self, gate: &Arc<Gate>, registry: &StatusRegistry) {
         let mut breakers = self.breakers();
         Self::unlink_from(&mut breakers, gate);
         Self::tell(&breakers, registry);
     }
 
-    /// Has the registry say how the breakers are.
+    /// Reports the states of all breakers.
     pub(super) fn report(&self, registry: &StatusRegistry) {
         Self::tell(&self.breakers(), registry);
     }
@@ -148,8 +146,8 @@ impl Breakers {
             let before = inner.gates.len();
             inner.gates.retain(|linked| !Arc::ptr_eq(linked, gate));
             if inner.gates.len() < before && inner.state == BreakerState::Closed {
-                // Its silence may have been met by that queue alone, which asks another broker now. The others
-                // may ask nothing for an hour, and are not to find an hour of silence then.
+                // Perhaps that queue alone had no response, and it asks another broker now. If the others ask nothing
+                // for an hour, that is no hour without a response.
                 inner.silent_since = None;
                 breaker.suspected.store(false, Ordering::Relaxed);
             }
@@ -175,9 +173,9 @@ impl Breakers {
 pub(super) struct Breaker {
     broker: Arc<str>,
     made: Instant,
-    /// When the broker last answered, in microseconds since the breaker was made.
+    /// The last response, in microseconds since `made`.
     answered: AtomicU64,
-    /// Whether an answer is news: it was suspected, or worse.
+    /// Whether a response changes anything: a call had none, or the breaker is not closed.
     suspected: AtomicBool,
     inner: Mutex<Inner>,
 }
@@ -185,17 +183,17 @@ pub(super) struct Breaker {
 #[derive(Debug, Default)]
 struct Inner {
     state: BreakerState,
-    /// Since when it has answered nothing that it was asked.
+    /// Since when no call had a response.
     silent_since: Option<Instant>,
-    /// Whether it could not even be connected to since it was found last.
+    /// Whether connecting has failed since the last connection.
     unreachable: bool,
-    /// When it came to this state; the time that a call waited before counts against the state before.
+    /// The last change of the state. What a call waited before that does not count.
     turned: Option<Instant>,
     gates: Vec<Arc<Gate>>,
 }
 
 impl Inner {
-    /// From when on a call that began then counts: an outage that was over meanwhile does not.
+    /// From when on a call counts that began then.
     fn since(&self, began: Instant) -> Instant {
         self.turned.map_or(began, |turned| began.max(turned))
     }
@@ -212,12 +210,12 @@ impl Breaker {
         }
     }
 
-    /// The broker it is of, `host:port`.
+    /// Its broker, `host:port`.
     pub(super) fn broker(&self) -> &str {
         &self.broker
     }
 
-    /// The broker answered a produce. Tells whether that changed anything.
+    /// The broker answered a Produce. Returns whether the state changed.
     pub(super) fn answered(&self) -> bool {
         let now = u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.answered.store(now, Ordering::Relaxed);
@@ -229,11 +227,11 @@ impl Breaker {
         self.close(&mut inner, &"it answers")
     }
 
-    /// A call that began then has no answer yet. Tells whether that changed anything.
+    /// A call that began at `since` has no response yet. Returns whether the state changed.
     pub(super) fn waited(&self, since: Instant, after: Duration) -> bool {
         let answered = self.made + Duration::from_micros(self.answered.load(Ordering::Relaxed));
         let since = since.max(answered);
-        // Calls before this one may have had no answer, either.
+        // Earlier calls may have had no response either.
         if since.elapsed() < after && !self.suspected.load(Ordering::Relaxed) {
             return false;
         }
@@ -245,11 +243,11 @@ impl Breaker {
         self.silent(&mut inner, since, after, &"it acknowledges nothing")
     }
 
-    /// A call that began then ended without an answer. Tells whether that changed anything.
+    /// A call that began at `since` failed without a response. Returns whether the state changed.
     pub(super) fn failed(&self, since: Instant, after: Duration, failure: &Failure) -> bool {
         let mut inner = self.inner();
         inner.unreachable |= !failure.sent;
-        // A probe is all the credit that there is.
+        // A failed probe opens it at once.
         let is_probe =
             inner.state == BreakerState::HalfOpen && inner.turned.is_none_or(|turned| since >= turned);
         let after = if is_probe { Duration::ZERO } else { after };
@@ -258,16 +256,16 @@ impl Breaker {
         self.silent(&mut inner, since, after, &failure.error)
     }
 
-    /// A queue has found no way to the broker. Changes nothing yet.
+    /// A queue cannot connect to the broker. Never changes the state.
     pub(super) fn lost(&self) -> bool {
         self.inner().unreachable = true;
         false
     }
 
-    /// A queue has found its way to the broker. Tells whether that changed anything.
+    /// A queue without records has connected to the broker. Returns whether the state changed.
     pub(super) fn found(&self) -> bool {
         let mut inner = self.inner();
-        // The outage is over: what comes now is not held against how long that was.
+        // The outage is over: its length does not count against the next call.
         inner.silent_since = None;
         if inner.unreachable {
             return self.reachable(&mut inner);
@@ -280,8 +278,8 @@ impl Breaker {
             )
     }
 
-    /// A queue has connected to the broker, with records to send. Tells whether that changed anything: only where
-    /// connections were what failed.
+    /// A queue with records has connected to the broker. Returns whether the state changed, which it does only if
+    /// connecting had failed.
     pub(super) fn connected(&self) -> bool {
         let mut inner = self.inner();
         inner.unreachable && self.reachable(&mut inner)

@@ -1,13 +1,12 @@
-//! What takes batches to a broker: those of all queues whose partitions it leads, in one request at a time.
+//! Sends the batches of all partitions that a broker leads, one Produce request at a time (franz-go: `sink`).
 //!
-//! A request costs a broker as much as a hundred records do, and hardly more for several partitions than for one
-//! (for the same reason Java's client drains its batches by node: `Sender`, `RecordAccumulator`). So a queue requests for a
-//! slot in the next request. When that is about to leave, all who requested are called together, and each hands in what
-//! it has by then.
+//! A request costs a broker as much as a hundred records, and hardly more for several partitions than for one. (Java's
+//! `Sender` drains batches by node for the same reason.) So a partition queue asks for a slot in the next request. When
+//! that is about to be sent, every slot is granted at once, and each queue submits the records that it has by then.
 //!
-//! The price: a broker answers a request when it is done with each partition in it. One that waits for a replica that
-//! is gone would keep the others waiting. So a request of several gets half of the time, and a queue that met with
-//! trouble goes by a sink of its own until the trouble is over.
+//! The price: a broker answers when it is done with all partitions of a request, so one that waits for a lost replica
+//! would hold up the others. Therefore a request of several partitions gets half of the timeout, and a queue whose last
+//! attempt failed has a sink of its own until a batch is acknowledged.
 
 use std::{
     io::ErrorKind,
@@ -29,19 +28,19 @@ use crate::{
     wire::{Connection, LONGEST_IDLE, WireError},
 };
 
-/// The records of a request after which the next may take a moment to fill: so many callers at once do not come from
-/// a few clients that all wait for this very request.
-const FULL: usize = 100;
+/// After a request of that many records the next one may wait to fill: a few clients that each wait for an
+/// acknowledgement cannot have sent so many.
+const FULL_RECORDS: usize = 100;
 /// The least time from a full request to the next.
-const RHYTHM: Duration = Duration::from_millis(4);
-/// How often it is looked whether more came, while one fills.
-const LOOK: Duration = Duration::from_millis(1);
+const FULL_INTERVAL: Duration = Duration::from_millis(4);
+/// The time between looks for more records, while a request fills.
+const FILL_POLL: Duration = Duration::from_millis(1);
 
-/// What a request holds, in bytes, unless one batch alone is larger. Brokers take 100 MiB (`socket.request.max.bytes`).
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// The most bytes of a request, unless a single batch is larger. Brokers take 100 MiB (`socket.request.max.bytes`).
+const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
 
-/// For so long after the last pause Kafka counts as throttling.
-const CALM: Duration = Duration::from_secs(30);
+/// Kafka counts as throttling for that long after the last pause.
+const THROTTLE_MEMORY: Duration = Duration::from_secs(30);
 
 /// The sinks of a producer, by the `host:port` of their brokers.
 #[derive(Debug)]
@@ -52,26 +51,25 @@ pub(super) struct BrokerSinks {
     by_broker: Mutex<Vec<(String, BrokerSink)>>,
 }
 
-/// The way to one that is under way between us and its broker, until its connection breaks.
+/// A handle of a sink. The sink lives until its connection breaks or is idle for long.
 #[derive(Debug, Clone)]
 pub(super) struct BrokerSink {
     requests: mpsc::UnboundedSender<SlotRequest>,
     throttle: Arc<Throttle>,
 }
 
-/// While the broker throttles, and for a while after: when its pause ends. A quota is a broker's own, so what one requested
-/// for does not bind the next.
+/// When the pause of a broker that throttles ends; `None` if it does not throttle. A quota is of one broker.
 #[derive(Debug, Default)]
 struct Throttle(Mutex<Option<Instant>>);
 
-/// Somebody who wants a slot.
+/// A queue that waits for a slot.
 type SlotRequest = oneshot::Sender<BatchSlot>;
 
-/// A slot in the request that is about to leave. It waits for nobody else: to be used at once, or dropped.
+/// A slot in the request that is about to be sent, which waits for it: submit at once, or drop it.
 #[derive(Debug)]
 pub(super) struct BatchSlot(oneshot::Sender<PendingBatch>);
 
-/// A batch, and whom to tell what became of it.
+/// A submitted batch, and where its result goes.
 #[derive(Debug)]
 struct PendingBatch {
     partition: i32,
@@ -86,20 +84,20 @@ impl BrokerSinks {
         Self { cluster, topic, budget, by_broker: Mutex::default() }
     }
 
-    /// The one to that broker, if its connection stands, as far as is known.
-    pub(super) fn to(&self, broker: &str) -> Option<BrokerSink> {
+    /// The shared sink of that broker, if its connection is open as far as is known.
+    pub(super) fn get(&self, broker: &str) -> Option<BrokerSink> {
         let by_broker = self.by_broker();
         let (_, known) = by_broker.iter().find(|(to, _)| to == broker)?;
         known.is_open().then(|| known.clone())
     }
 
-    /// Another one to that broker, `host:port`, which only the caller knows of.
-    pub(super) async fn another(&self, host: &str, port: i32) -> Result<BrokerSink, WireError> {
+    /// A new sink of that broker, which only the caller has.
+    pub(super) async fn connect(&self, host: &str, port: i32) -> Result<BrokerSink, WireError> {
         Ok(self.spawn(self.cluster.connect_to(host, port).await?))
     }
 
-    /// All queues may go by it, unless they have one; another queue may have been faster.
-    pub(super) fn offer(&self, broker: String, sink: BrokerSink) {
+    /// Shares the sink with all queues, unless that broker has one already.
+    pub(super) fn share(&self, broker: String, sink: BrokerSink) {
         let mut by_broker = self.by_broker();
         by_broker.retain(|(_, known)| known.is_open());
         if by_broker.iter().all(|(to, _)| *to != broker) {
@@ -107,8 +105,8 @@ impl BrokerSinks {
         }
     }
 
-    /// Its connection is not to be trusted: who requests next gets another. Those who have a slot keep it.
-    pub(super) fn give_up(&self, sink: &BrokerSink) {
+    /// Shares the sink no more: its connection may be broken. Slots that were granted remain.
+    pub(super) fn unshare(&self, sink: &BrokerSink) {
         self.by_broker().retain(|(_, known)| !known.requests.same_channel(&sink.requests));
     }
 
@@ -121,7 +119,7 @@ impl BrokerSinks {
             budget: Arc::clone(&self.budget),
             requested,
             throttle: Arc::clone(&throttle),
-            left: Instant::now(),
+            sent_at: Instant::now(),
             records: 0,
         };
         tokio::spawn(task.run());
@@ -136,25 +134,25 @@ impl BrokerSinks {
 impl BrokerSink {
     /// Waits for a slot in the next request.
     pub(super) async fn slot(&self) -> Result<BatchSlot, WireError> {
-        let (call, called) = oneshot::channel();
-        let _ended = self.requests.send(call);
-        called.await.map_err(|_| broke())
+        let (request, slot) = oneshot::channel();
+        let _ended = self.requests.send(request);
+        slot.await.map_err(|_| closed())
     }
 
-    /// Until when the broker takes nothing, where that is to come.
+    /// When the broker's pause ends, if it throttles now.
     pub(super) fn paused_until(&self) -> Option<Instant> {
         self.throttle.get().filter(|until| *until > Instant::now())
     }
 
-    /// Whether its connection stands, as far as is known.
+    /// Whether its connection is open, as far as is known.
     pub(super) fn is_open(&self) -> bool {
         !self.requests.is_closed()
     }
 }
 
 impl BatchSlot {
-    /// Sends that batch, of so many records, to the leader of its partition; returns the offset of its first record,
-    /// the others follow it. An answer is waited for at least as long as `timeout` says.
+    /// Sends a batch of that many records to the leader of its partition, and waits at least `timeout` for the response.
+    /// Returns the offset of its first record; the others follow.
     pub(super) async fn submit(
         self,
         partition: i32,
@@ -164,37 +162,38 @@ impl BatchSlot {
     ) -> Result<i64, Arc<WireError>> {
         let (reply, response) = oneshot::channel();
         let _ended = self.0.send(PendingBatch { partition, batch, records, timeout, reply });
-        response.await.unwrap_or_else(|_| Err(Arc::new(broke())))
+        response.await.unwrap_or_else(|_| Err(Arc::new(closed())))
     }
 }
 
-/// It ended with a request of others.
-fn broke() -> WireError {
+/// The sink ended with the request of another queue.
+fn closed() -> WireError {
     WireError::Broken { address: "the leader".to_owned(), source: ErrorKind::ConnectionAborted.into() }
 }
 
-/// A sink's task.
+/// The task of a sink.
 struct SinkTask {
     connection: Connection,
     topic: Arc<str>,
     budget: Arc<BufferBudget>,
     requested: mpsc::UnboundedReceiver<SlotRequest>,
     throttle: Arc<Throttle>,
-    /// When the last request left, and how many records it had.
-    left: Instant,
+    /// When the last request was sent, and how many records it had.
+    sent_at: Instant,
     records: usize,
 }
 
 impl SinkTask {
-    /// Until the connection breaks or is idle for long, or nobody can ask any more. Who has requested then hears of it by
-    /// having no slot.
+    /// Runs until the connection breaks, is idle for long, or has no handle any more. Its end drops what waits for a
+    /// slot, which tells the queues.
     async fn run(mut self) {
         while let Ok(Some(first)) = timeout(LONGEST_IDLE, self.requested.recv()).await {
             self.fill().await;
-            // Whoever is about to ask comes along: queues whose callers the last answer woke, as a rule.
+            // Lets those queues ask whose callers the last response has just woken.
             tokio::task::yield_now().await;
             let mut batches = self.collect(first).await;
-            (self.left, self.records) = (Instant::now(), batches.iter().map(|pending| pending.records).sum());
+            (self.sent_at, self.records) =
+                (Instant::now(), batches.iter().map(|pending| pending.records).sum());
             while !batches.is_empty() {
                 let rest = batches.split_off(fitting(&batches));
                 if self.produce(mem::replace(&mut batches, rest)).await.is_err() {
@@ -204,20 +203,20 @@ impl SinkTask {
         }
     }
 
-    /// While requests are [`FULL`], and for as long as more comes, waits until the next is due.
+    /// After a full request, waits for [`FULL_INTERVAL`] since then, as long as more records come.
     async fn fill(&self) {
         let mut before = 0;
-        while self.records >= FULL && self.left.elapsed() < RHYTHM {
+        while self.records >= FULL_RECORDS && self.sent_at.elapsed() < FULL_INTERVAL {
             let (held, _) = self.budget.held();
             if held == before {
                 break;
             }
             before = held;
-            sleep(LOOK).await;
+            sleep(FILL_POLL).await;
         }
     }
 
-    /// What those hand in who have requested so far.
+    /// Grants a slot to every queue that has asked, and collects their batches.
     async fn collect(&mut self, first: SlotRequest) -> Vec<PendingBatch> {
         let mut slots = Vec::new();
         let mut next = Some(first);
@@ -265,12 +264,12 @@ impl SinkTask {
     }
 }
 
-/// How many of them, from the first on, fit into one request; at least one.
+/// How many batches, from the first on, fit into one request; at least one.
 fn fitting(batches: &[PendingBatch]) -> usize {
     let mut bytes = 0;
     let fit = batches.iter().take_while(|pending| {
         bytes += pending.batch.len();
-        bytes <= MOST_BYTES
+        bytes <= MAX_REQUEST_BYTES
     });
     fit.count().max(1)
 }
@@ -280,7 +279,7 @@ impl Throttle {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what the broker said of its quota.
+    /// Notes the pause that a response asks for.
     fn note(&self, pause: Duration, connection: &Connection) {
         let mut until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let broker = connection.address();
@@ -288,7 +287,7 @@ impl Throttle {
             if until.replace(Instant::now() + pause).is_none() {
                 warn!("writing to {broker}: Kafka throttles this client by a quota; waiting as it says");
             }
-        } else if until.is_some_and(|until| until + CALM < Instant::now()) {
+        } else if until.is_some_and(|until| until + THROTTLE_MEMORY < Instant::now()) {
             *until = None;
             info!("writing to {broker}: Kafka throttles no more");
         }

@@ -1,11 +1,11 @@
-//! How much may wait at one time, in records and in bytes.
+//! The bounds of what waits for an acknowledgement, in records and in bytes (`buffer.memory` in Java's producer).
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// The bounds, and how much of them is taken.
+/// The bounds, and how much of them is in use.
 #[derive(Debug)]
 pub(super) struct BufferBudget {
     most_records: usize,
@@ -14,7 +14,7 @@ pub(super) struct BufferBudget {
     bytes: AtomicUsize,
 }
 
-/// Permit for one record, given back when dropped.
+/// One record's share of the budget, which its drop gives back.
 #[derive(Debug)]
 pub(super) struct Permit {
     budget: Arc<BufferBudget>,
@@ -26,16 +26,16 @@ impl BufferBudget {
         Self { most_records, most_bytes, records: AtomicUsize::new(0), bytes: AtomicUsize::new(0) }
     }
 
-    /// Takes permit for a record of that size; `None` when a bound would be passed.
+    /// A permit for a record of that size; `None` if it would pass a bound.
     pub(super) fn try_acquire(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
         let records = self.records.fetch_add(1, Ordering::Relaxed) + 1;
         let total = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        // The permit exists from here on, so that giving up gives it back.
+        // The permit exists from here on, so that its drop undoes the addition.
         let permit = Permit { budget: Arc::clone(self), bytes };
         (records <= self.most_records && total <= self.most_bytes).then_some(permit)
     }
 
-    /// How much waits now, in records and in bytes.
+    /// How much is in use, in records and in bytes.
     pub(super) fn held(&self) -> (usize, usize) {
         (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }

@@ -1,14 +1,14 @@
-//! How an attempt fails, whose trouble that is, and what is to be done about it.
+//! How an attempt fails, what the failure is about, and what is done about it.
 //!
-//! | Whose | Kafka says | What is done |
+//! | About | Error | Action |
 //! |---|---|---|
-//! | the record's | too large, invalid, a time of its own that is out of range | that record alone is refused |
-//! | the partition's | no leader, no answer, too few replicas in sync | tried again until its time is up |
-//! | the topic's | no right to write to it | all are refused until it takes one again |
-//! | this instance's | no right to the cluster, a clock that is off | likewise |
+//! | a record | too large, invalid, a timestamp of its own that is out of range | that record alone is refused |
+//! | the partition | no leader, no response, too few in-sync replicas | retries until the deadline |
+//! | the topic | no right to write to it | all records are refused until one is taken again |
+//! | this instance | no right to the cluster, a clock that is off | likewise |
 //!
-//! Too few replicas in sync, no rights and a clock that is off last until somebody acts. While nothing but such
-//! refusals comes of a topic the service is not ready.
+//! Too few in-sync replicas, missing rights and a clock that is off last until somebody acts. A topic that answers with
+//! nothing else makes the status not ready.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,40 +20,40 @@ use crate::wire::WireError;
 /// An attempt without an acknowledgement.
 pub(super) struct Failure {
     pub(super) error: Arc<WireError>,
-    /// Whether the batch was on its way when it failed.
+    /// Whether the batch was sent.
     pub(super) sent: bool,
 }
 
 /// What to do after a batch was not acknowledged.
 pub(super) enum Remedy {
-    /// Kafka takes smaller batches only.
+    /// Split it: Kafka takes smaller batches only.
     Split,
-    /// Kafka will never take one of these records.
+    /// Refuse the record that Kafka does not take; a batch is split to find it.
     GiveUp,
-    /// Kafka takes nothing from us until somebody acts, whatever is in it.
+    /// Refuse all records: Kafka takes none from this client until somebody acts.
     RefuseAll,
-    /// It may work later; unanswered, it may be written all the same.
+    /// Retry. After no response the batch may have been written all the same.
     TryAgain { unanswered: bool },
 }
 
-/// What a broker's refusal is about.
+/// What a refusal is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// A record: smaller batches would be taken.
+    /// The size of the batch.
     TooLarge,
-    /// A record.
+    /// The content of a record.
     Invalid,
-    /// A record's time: its own, or this machine's where the record is of now.
+    /// A record's timestamp; this machine's clock, if the timestamp is of now.
     Time,
-    /// The topic, or this instance: rights.
+    /// Rights to the topic or the cluster.
     Rights,
-    /// The partition, before the broker had begun to append.
+    /// The partition, and the broker had not begun to append.
     NotBegun,
-    /// The partition; the records may have been appended before it was found out.
+    /// The partition, and the records may have been appended before.
     Passing,
 }
 
-/// What the broker said, where it is one that answered.
+/// The refusal behind an error; `None` if the broker did not answer.
 pub(super) fn refusal(error: &WireError) -> Option<Refusal> {
     use ResponseError as E;
     Some(match error.code()? {
@@ -65,13 +65,13 @@ pub(super) fn refusal(error: &WireError) -> Option<Refusal> {
         | E::InvalidRequiredAcks
         | E::UnsupportedForMessageFormat => Refusal::Invalid,
         E::LeaderNotAvailable | E::NotEnoughReplicas | E::ThrottlingQuotaExceeded => Refusal::NotBegun,
-        // Too few replicas after the append, or the leadership gone while it waited for them (DelayedProduce). A policy
-        // is not Kafka's to a Produce: Azure Event Hubs says so where it throttles for longer than the request waits.
+        // Too few replicas after the append, or the leader changed meanwhile (`DelayedProduce`). PolicyViolation: Apache
+        // Kafka does not answer a Produce so, but Azure Event Hubs does when it throttles beyond the request's timeout.
         _ => Refusal::Passing,
     })
 }
 
-/// What is to be done after that failure of records that are all of now, by this machine's clock, or are not.
+/// What to do after that failure. `of_now` says whether all timestamps are of now by this machine's clock.
 pub(super) fn remedy(failure: &Failure, of_now: bool) -> Remedy {
     match refusal(&failure.error) {
         Some(Refusal::TooLarge) => Remedy::Split,
@@ -83,15 +83,16 @@ pub(super) fn remedy(failure: &Failure, of_now: bool) -> Remedy {
     }
 }
 
-/// A record that is at most so far from this machine's time is of now.
+/// A timestamp this close to this machine's clock is of now.
 const NOW: TimeDelta = TimeDelta::minutes(1);
 
-/// Whether a record of that time is of now: what is wrong with its time is wrong with the clock.
+/// Whether a timestamp is of now: if Kafka refuses it, the clock is wrong.
 pub(super) fn is_of_now(time: DateTime<Utc>) -> bool {
     (Utc::now() - time).abs() <= NOW
 }
 
-/// What lasts until somebody acts, in words that stay the same while it does; `None` for all else.
+/// The text of an error that lasts until somebody acts; `None` for any other error. The text stays the same meanwhile,
+/// so that it is logged once.
 pub(super) fn lasting(topic: &str, error: &WireError) -> Option<String> {
     use ResponseError as E;
     Some(match error.code()? {
@@ -106,8 +107,8 @@ pub(super) fn lasting(topic: &str, error: &WireError) -> Option<String> {
     })
 }
 
-/// What is known of this machine's clock where a broker refuses its time. Kafka says which times it would have taken
-/// (`LogValidator`): up to its own, and what `message.timestamp.after.max.ms` adds to that.
+/// How far this machine's clock is off. Kafka says which timestamps it would have taken (`LogValidator`): up to its own
+/// clock plus `message.timestamp.after.max.ms`.
 fn clock(error: &WireError) -> String {
     const ADVICE: &str = "set the clocks";
     let taken = match error {
@@ -129,14 +130,14 @@ fn clock(error: &WireError) -> String {
     }
 }
 
-/// The times between brackets in a broker's word.
+/// The two timestamps between brackets in a broker's message.
 fn range(said: &str) -> Option<(i64, i64)> {
     let (_, rest) = said.rsplit_once('[')?;
     let (first, last) = rest.split_once(']')?.0.split_once(',')?;
     Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
 }
 
-/// To the minute, so that it is the same at each refusal.
+/// Rounded to minutes, so that it is the same at each refusal.
 fn minutes(millis: i64) -> String {
     let minutes = Duration::from_millis(millis.unsigned_abs() + 30_000).as_secs() / 60;
     match (minutes / 60, minutes % 60) {

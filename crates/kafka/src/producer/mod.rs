@@ -1,16 +1,18 @@
-//! Sends records and waits for Kafka's acknowledgement by all in-sync replicas.
+//! Sends records, and waits until all in-sync replicas have them (`acks=all`).
 //!
 //! ```text
-//! publish ─▶ queue bounds ─▶ partition by key ─▶ queue of that partition ─▶ sink to its leader ─▶ Kafka
-//!                                                 one batch in flight,      one request in flight,
-//!                                                 the next gathers          a batch a queue
+//! publish ─▶ buffer budget ─▶ partition by key ─▶ partition queue ─────▶ broker sink ─────────▶ Kafka
+//!                                                 one batch in flight,   one request in flight,
+//!                                                 the next accumulates   one batch a partition
 //! ```
 //!
-//! A message leaves at once when the way to its leader is idle; while a request is in flight the next one gathers, and
-//! under load it gathers for some milliseconds, as long as more comes. There is no linger to tune, and with one batch
-//! in flight the order within a partition is the order of calls.
-//! While the broker that leads a partition hangs, its [`breaker`] refuses what is published to that partition.
+//! A record is sent at once if no request to its broker is in flight. Else it waits in the next batch; under load the
+//! next request also waits some milliseconds, as long as more comes. There is no linger to set. As a partition has one
+//! batch in flight, its order is the order of the calls, also across retries.
+//!
+//! While the leader of a partition does not answer, its [`breaker`] refuses records for that partition at once.
 
+mod accumulator;
 mod batch;
 mod breaker;
 mod broker_sink;
@@ -45,7 +47,7 @@ use broker_sink::BrokerSinks;
 use buffer_budget::BufferBudget;
 use partition_queue::PartitionQueue;
 
-/// A producer of one topic. Dropped, it gives up what is queued: [`Producer::close`] it first.
+/// Sends records to one topic. A drop gives up the records in the queue: call [`Producer::close`] before.
 #[derive(Debug)]
 pub struct Producer {
     cluster: Arc<Cluster>,
@@ -60,14 +62,15 @@ pub struct Producer {
     required_for_readiness: bool,
 }
 
-/// A sender a partition, and the tasks behind them; `None` once closed.
+/// The partition queues and their tasks.
 #[derive(Debug, Default)]
 struct Queues {
+    /// By partition; `None` once the producer is closed.
     senders: Option<Vec<QueueHandle>>,
     tasks: JoinSet<()>,
 }
 
-/// The way into a queue.
+/// The entry of a partition queue.
 #[derive(Debug)]
 struct QueueHandle {
     gate: Arc<Gate>,
@@ -75,7 +78,7 @@ struct QueueHandle {
 }
 
 impl Producer {
-    /// A producer of that topic. Connects when there is something to send.
+    /// A producer of that topic. It connects when there is something to send.
     pub fn new(
         cluster: Arc<Cluster>,
         topic: Topic,
@@ -100,18 +103,19 @@ impl Producer {
         }
     }
 
-    /// The service is ready also while this is refused whatever it sends: dead letters are nobody's request.
+    /// [`Status::is_ready`](crate::Status::is_ready) does not depend on whether Kafka takes its records: no request
+    /// waits for a dead letter.
     #[must_use]
     pub(super) fn not_required_for_readiness(self) -> Self {
         Self { required_for_readiness: false, ..self }
     }
 
-    /// The topic it sends to.
+    /// The topic that it sends to.
     pub fn topic(&self) -> &Topic {
         &self.topic
     }
 
-    /// What it has done and holds now.
+    /// Its counters and the size of its queue.
     pub fn metrics(&self) -> ProducerMetrics {
         let (queued_records, queued_bytes) = self.budget.held();
         ProducerMetrics {
@@ -125,7 +129,7 @@ impl Producer {
         }
     }
 
-    /// Takes nothing more, and waits until what is queued is acknowledged or out of time.
+    /// Takes no more records, and waits until those in the queue are acknowledged or out of time.
     pub async fn close(&self) {
         let mut tasks = {
             let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,7 +139,7 @@ impl Producer {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Hands the message to the queue of its partition.
+    /// Appends the record to the queue of its partition.
     fn enqueue(
         &self,
         pending: PendingRecord,
@@ -152,7 +156,7 @@ impl Producer {
             return Err(senders[partition].gate.refusal());
         }
         let Err(SendError(pending)) = senders[partition].sender.send(pending) else { return Ok(()) };
-        // A queue ends before its senders do only by a panic, which cost those it was busy with.
+        // The queue's task has panicked, which answered all its records.
         log::error!("writing to {}/{partition} broke down and begins anew", self.topic.name());
         senders[partition] = self.open_queue(partition, tasks);
         senders[partition].sender.send(pending).map_err(|_| PublishError::Stopping)
@@ -202,7 +206,7 @@ impl Producer {
         let partition = self.partition_of(&message, partitions);
         let (reply, answer) = oneshot::channel();
         self.enqueue(PendingRecord::new(message, deadline, reply, permit), partition, partitions)?;
-        // The queue keeps the deadline.
+        // The queue answers at the deadline.
         answer.await.unwrap_or_else(|_| {
             let reason = "the producer ended before Kafka acknowledged".to_owned();
             Err(PublishError::Unavailable { reason, possibly_written: true })

@@ -1,7 +1,8 @@
-//! One partition's way to Kafka: a batch in flight at a time, tried until acknowledged or out of time.
+//! The queue of one partition, and the task that sends it: one batch in flight, which is retried until it is
+//! acknowledged or out of time.
 //!
-//! The queue alone answers the callers, also those whose time is up: so nobody hears "not written" of a record
-//! that is sent a moment later, and a request costs no timer of its own.
+//! The task alone answers the callers, also at their deadlines. So no caller is text that a record is not written which
+//! is sent a moment later, and a call has no timer of its own.
 
 mod reporting;
 
@@ -21,7 +22,8 @@ use tokio::{
 
 use super::{
     Producer,
-    batch::{Batch, BatchAccumulator, PendingRecord},
+    accumulator::BatchAccumulator,
+    batch::{Batch, PendingRecord},
     breaker::{Breaker, Gate},
     broker_sink::BrokerSinks,
     failure::{Failure, Remedy, lasting, refusal, remedy},
@@ -31,54 +33,54 @@ use crate::{
     Cluster, PublishError, StatusRegistry, backoff::Backoff, counts::ProducerCounts, wire::WireError,
 };
 
-/// How often a call that lasts is left, to answer those whose time is up.
+/// The time between looks at the deadlines, while a call is in flight.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Sends the batches of one partition, in order.
+/// Sends the records of one partition, in order.
 #[derive(Debug)]
 pub(super) struct PartitionQueue {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     partition: i32,
     registry: Arc<StatusRegistry>,
-    /// The component of the registry that is this queue's.
+    /// Its name in the registry.
     component: String,
     sinks: Arc<BrokerSinks>,
     accumulator: BatchAccumulator,
-    /// While the last attempt failed: what Kafka said, and when to try next.
-    trouble: Option<Trouble>,
-    /// The last attempt was refused for what lasts: only another can find that it is over.
+    /// The last error and the backoff, while attempts fail.
+    retrying: Option<Retrying>,
+    /// The last attempt was refused for a reason that lasts. Only another attempt finds out that it is over.
     refused: bool,
-    /// Whether the service is to be ready only while this takes records.
+    /// Whether the status is ready only while Kafka takes its records.
     required_for_readiness: bool,
     counts: Arc<ProducerCounts>,
     gate: Arc<Gate>,
-    /// Of the broker that leads the partition, once that is known.
+    /// The leader's, once the leader is known.
     breaker: Option<Arc<Breaker>>,
     breaker_after: Duration,
-    /// When the call under way began, or the last one.
+    /// When the call in flight began, or the last one.
     called: Instant,
 }
 
 #[derive(Debug)]
-struct Trouble {
+struct Retrying {
     error: String,
     backoff: Backoff,
 }
 
-/// What a batch waits for.
+/// What the batch waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
-    /// Its turn to be tried.
-    Turn,
+    /// Its next attempt.
+    Attempt,
     /// A connection to the leader.
-    Way,
-    /// The leader's answer: it is in flight.
-    Answer,
+    Connection,
+    /// The response: it is in flight.
+    Response,
 }
 
 impl PartitionQueue {
-    /// The queue of one partition, behind that gate.
+    /// The queue of that partition, behind that gate.
     pub(super) fn new(
         producer: &Producer,
         partition: i32,
@@ -94,7 +96,7 @@ impl PartitionQueue {
             topic,
             sinks: Arc::clone(&producer.sinks),
             accumulator: BatchAccumulator::new(receiver, producer.config.batch_max_bytes),
-            trouble: None,
+            retrying: None,
             refused: false,
             required_for_readiness: producer.required_for_readiness,
             counts: Arc::clone(&producer.counts),
@@ -105,7 +107,7 @@ impl PartitionQueue {
         }
     }
 
-    /// Until all senders are gone and what they sent is answered.
+    /// Runs until all senders are gone and all their records are answered.
     pub(super) async fn run(mut self) {
         let mut writer = Writer::new(
             Arc::clone(&self.cluster),
@@ -115,25 +117,25 @@ impl PartitionQueue {
         );
         loop {
             self.gate.probe_again();
-            // Without an event to send, only a look of its own can find that the trouble has passed.
-            let wait = self.trouble.as_mut().map(|trouble| trouble.backoff.next_wait());
+            // Without a record to send, only a look of its own finds out that the leader is back.
+            let wait = self.retrying.as_mut().map(|retrying| retrying.backoff.next_wait());
             let gate = Arc::clone(&self.gate);
             let ready = tokio::select! {
                 biased;
                 ready = self.accumulator.ready() => ready,
                 () = gate.shuts(), if wait.is_none() => {
-                    // By another queue's trouble, maybe. Nothing is let in that would find out when it is over.
+                    // Perhaps by another queue's failure. No record comes in that would find out when it is over.
                     if gate.is_shut() {
                         let error = "its broker takes no events".to_owned();
-                        self.trouble = Some(Trouble { error, backoff: Backoff::new() });
+                        self.retrying = Some(Retrying { error, backoff: Backoff::new() });
                     }
                     continue;
                 }
-                (leader, found) = look(&mut writer, wait.unwrap_or_default()), if wait.is_some() => {
+                (leader, found) = probe(&mut writer, wait.unwrap_or_default()), if wait.is_some() => {
                     if let Some((host, port)) = leader {
-                        self.leads(Cluster::address(&host, port));
+                        self.set_leader(Cluster::address(&host, port));
                     }
-                    self.found(found);
+                    self.probed(found);
                     continue;
                 }
             };
@@ -142,18 +144,18 @@ impl PartitionQueue {
             }
             if let Some(until) = writer.paused_until() {
                 self.wait_out(&mut writer, until).await;
-                // What waited may be out of time, or the way to another broker.
+                // The records may be out of time, or the leader another.
                 continue;
             }
-            let batch = self.accumulator.gather();
+            let batch = self.accumulator.drain();
             self.deliver(&mut writer, batch).await;
         }
         self.cluster.breakers().unlink(&self.gate, &self.registry);
         self.registry.withdraw(&self.component);
     }
 
-    /// Waits while the leader throttles; what comes meanwhile goes in one batch then. Ends early when nothing
-    /// waits any more, or another broker leads the partition, which has a quota of its own.
+    /// Waits while the leader throttles; the next batch accumulates. Returns early if no record waits any more, or if
+    /// another broker leads the partition: a quota is of one broker.
     async fn wait_out(&mut self, writer: &mut Writer, until: Instant) {
         self.counts.throttled.add(1);
         let moved = {
@@ -176,7 +178,7 @@ impl PartitionQueue {
         }
     }
 
-    /// Sends a batch, in halves where Kafka finds it too large, and answers each of its callers.
+    /// Sends a batch, in halves if Kafka finds it too large, and answers each caller.
     async fn deliver(&mut self, writer: &mut Writer, batch: Batch) {
         let mut parts = VecDeque::from([batch]);
         let mut whole = true;
@@ -184,7 +186,7 @@ impl PartitionQueue {
             let failure = match self.attempt(writer, &mut batch, whole).await {
                 Ok(None) => continue,
                 Ok(Some(first)) => {
-                    self.note(|breaker| breaker.answered());
+                    self.tell_breaker(|breaker| breaker.answered());
                     self.counts.batches.add(1);
                     self.refused = false;
                     self.recovered();
@@ -198,7 +200,7 @@ impl PartitionQueue {
                 Err(failure) => failure,
             };
             let error = &failure.error;
-            self.judge(&failure);
+            self.report_failure(&failure);
             match remedy(&failure, batch.is_of_now()) {
                 Remedy::Split | Remedy::GiveUp if batch.len() > 1 => {
                     whole = false;
@@ -209,11 +211,11 @@ impl PartitionQueue {
                 Remedy::Split => batch.refuse(&PublishError::TooLarge(error.to_string())),
                 Remedy::GiveUp => batch.refuse(&PublishError::Refused(error.to_string())),
                 Remedy::RefuseAll => {
-                    let told = lasting(&self.topic, error).unwrap_or_else(|| error.to_string());
-                    self.refused(&told, true);
-                    batch.refuse(&PublishError::Forbidden(told));
-                    // A look would find nothing wrong; the next event will tell.
-                    self.trouble = None;
+                    let text = lasting(&self.topic, error).unwrap_or_else(|| error.to_string());
+                    self.refused(&text, true);
+                    batch.refuse(&PublishError::Forbidden(text));
+                    // A look at the leader would find nothing wrong. The next record finds out.
+                    self.retrying = None;
                 }
                 Remedy::TryAgain { unanswered } => {
                     if unanswered {
@@ -222,7 +224,7 @@ impl PartitionQueue {
                     self.counts.retries.add(1);
                     match refusal(error) {
                         Some(_) => writer.close(),
-                        None => writer.give_up(),
+                        None => writer.abandon(),
                     }
                     let wait = self.failed(error);
                     if self.cluster.is_unreachable() {
@@ -232,18 +234,18 @@ impl PartitionQueue {
                         self.accumulator.refuse(&away);
                         continue;
                     }
-                    // The first try after it is certain that nothing is there has that for its answer.
+                    // Ends early once no broker can be reached: the next attempt fails with that.
                     let cluster = Arc::clone(&self.cluster);
                     let turn = timeout(wait, async move { cluster.until_unreachable().await }).map(drop);
-                    self.while_expiring(&mut batch, Wait::Turn, turn).await;
+                    self.while_expiring(&mut batch, Wait::Attempt, turn).await;
                     parts.push_front(batch);
                 }
             }
         }
     }
 
-    /// One try; the offset of the batch's first record. Nothing is sent when nobody waits any more. What came
-    /// meanwhile goes along, unless the batch is component of one.
+    /// One attempt: the offset of the first record, or `None` if no caller waits any more. A `whole` batch, not a part of
+    /// one, is topped up with what came meanwhile.
     async fn attempt(
         &mut self,
         writer: &mut Writer,
@@ -253,47 +255,49 @@ impl PartitionQueue {
         let unsent = |error| Failure { error: Arc::new(error), sent: false };
         let slot = loop {
             if !writer.is_open() {
-                let Some(patience) = self.patience(batch) else { return Ok(None) };
+                let Some(timeout_left) = self.timeout_left(batch) else { return Ok(None) };
                 self.called = Instant::now();
-                let asking = in_time("Metadata", patience, writer.leader());
-                let leader = self.while_expiring(batch, Wait::Turn, asking).await.map_err(unsent)?;
-                self.leads(Cluster::address(&leader.0, leader.1));
-                let Some(patience) = self.patience(batch) else { return Ok(None) };
+                let asking = within("Metadata", timeout_left, writer.leader());
+                let leader = self.while_expiring(batch, Wait::Attempt, asking).await.map_err(unsent)?;
+                self.set_leader(Cluster::address(&leader.0, leader.1));
+                let Some(timeout_left) = self.timeout_left(batch) else { return Ok(None) };
                 self.called = Instant::now();
-                let alone = self.trouble.is_some();
-                let connecting = in_time("ApiVersions", patience, writer.connect(&leader, alone));
-                self.while_expiring(batch, Wait::Way, connecting).await.map_err(unsent)?;
-                // Else the time for which it could not be reached would count against the call that comes now.
-                self.note(Breaker::connected);
+                let alone = self.retrying.is_some();
+                let connecting = within("ApiVersions", timeout_left, writer.connect(&leader, alone));
+                self.while_expiring(batch, Wait::Connection, connecting).await.map_err(unsent)?;
+                // Else the time without a connection would count against the next call.
+                self.tell_breaker(Breaker::connected);
             }
             self.called = Instant::now();
             let reserving = writer.slot();
-            if let Some(slot) = self.while_expiring(batch, Wait::Turn, reserving).await.map_err(unsent)? {
+            if let Some(slot) = self.while_expiring(batch, Wait::Attempt, reserving).await.map_err(unsent)? {
                 break slot;
             }
         };
         if whole {
             self.accumulator.top_up(batch);
         }
-        let Some(patience) = self.patience(batch) else { return Ok(None) };
+        let Some(timeout_left) = self.timeout_left(batch) else { return Ok(None) };
         self.called = Instant::now();
-        let sending = timeout(patience, slot.submit(self.partition, batch.encoded(), batch.len(), patience));
+        let sending =
+            timeout(timeout_left, slot.submit(self.partition, batch.encoded(), batch.len(), timeout_left));
         let written = self
-            .while_expiring(batch, Wait::Answer, sending)
+            .while_expiring(batch, Wait::Response, sending)
             .await
-            .unwrap_or_else(|_| Err(Arc::new(WireError::TimedOut { what: "Produce", after: patience })));
+            .unwrap_or_else(|_| Err(Arc::new(WireError::TimedOut { what: "Produce", after: timeout_left })));
         written.map(Some).map_err(|error| Failure { error, sent: true })
     }
 
-    /// How long a call for those may take of whom somebody still waits; drops the others.
-    fn patience(&self, batch: &mut Batch) -> Option<Duration> {
+    /// The timeout of the next call: the latest deadline of the batch, and no more than the request timeout. Drops the
+    /// records whose callers wait no more; `None` if there is no other.
+    fn timeout_left(&self, batch: &mut Batch) -> Option<Duration> {
         let now = Instant::now();
         batch.expire(now, false, &self.reason());
         batch.drop_unawaited();
         Some(batch.deadline()?.saturating_duration_since(now).min(self.cluster.request_timeout()))
     }
 
-    /// Waits for something, and answers those whose time comes meanwhile, in the batch and behind it.
+    /// Waits for a future, and answers the callers whose deadline passes meanwhile, in the batch and behind it.
     async fn while_expiring<T: Send>(
         &mut self,
         batch: &mut Batch,
@@ -308,7 +312,7 @@ impl PartitionQueue {
         }
     }
 
-    /// Waits for something, whichever: so what is done meanwhile is compiled once.
+    /// As [`PartitionQueue::while_expiring`], for a future of no type, so that it is compiled once.
     async fn until(
         &mut self,
         batch: &mut Batch,
@@ -317,11 +321,11 @@ impl PartitionQueue {
     ) {
         while timeout(TICK, &mut something).await.is_err() {
             let (now, reason) = (Instant::now(), self.reason());
-            batch.expire(now, wait == Wait::Answer, &reason);
+            batch.expire(now, wait == Wait::Response, &reason);
             self.accumulator.expire(now, &reason);
-            if wait != Wait::Turn {
+            if wait != Wait::Attempt {
                 let (called, after) = (self.called, self.breaker_after);
-                self.note(|breaker| breaker.waited(called, after));
+                self.tell_breaker(|breaker| breaker.waited(called, after));
             }
             if self.gate.is_shut() {
                 self.accumulator.refuse(&self.gate.refusal());
@@ -330,8 +334,8 @@ impl PartitionQueue {
     }
 }
 
-/// After a wait, tries the way to the leader with nothing to send; tells who that is, and how it went.
-async fn look(writer: &mut Writer, wait: Duration) -> (Option<(String, i32)>, Result<(), WireError>) {
+/// After a wait, looks up the leader and connects to it, with nothing to send.
+async fn probe(writer: &mut Writer, wait: Duration) -> (Option<(String, i32)>, Result<(), WireError>) {
     sleep(wait).await;
     match writer.leader().await {
         Ok(leader) => {
@@ -342,10 +346,11 @@ async fn look(writer: &mut Writer, wait: Duration) -> (Option<(String, i32)>, Re
     }
 }
 
-async fn in_time<T>(
+/// Gives a call a timeout.
+async fn within<T>(
     what: &'static str,
-    patience: Duration,
+    timeout_left: Duration,
     call: impl Future<Output = Result<T, WireError>>,
 ) -> Result<T, WireError> {
-    timeout(patience, call).await.unwrap_or(Err(WireError::TimedOut { what, after: patience }))
+    timeout(timeout_left, call).await.unwrap_or(Err(WireError::TimedOut { what, after: timeout_left }))
 }

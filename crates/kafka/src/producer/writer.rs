@@ -1,8 +1,4 @@
-//! A partition's way to its leader, for writing.
-//!
-//! Kafka answers a client that passes its quota that the records are written, and how long to wait before the
-//! next (KIP-219). rskafka takes such an answer for a failure and writes the same records again, and it keeps one
-//! header of a name. So writing goes by our own Produce.
+//! Finds the leader of a partition and the sink to it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,26 +7,26 @@ use tokio::time::{Instant, sleep};
 use super::broker_sink::{BatchSlot, BrokerSink, BrokerSinks};
 use crate::{Cluster, topic, wire::WireError};
 
-/// How often a queue that is throttled looks whether its partition moved.
-const LOOK: Duration = Duration::from_secs(1);
+/// The time between looks for another leader, while Kafka throttles.
+const LEADER_POLL: Duration = Duration::from_secs(1);
 
-/// Writes to one partition.
+/// Writes to one partition, through a sink of its leader.
 #[derive(Debug)]
 pub(super) struct Writer {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     partition: i32,
     sinks: Arc<BrokerSinks>,
-    /// The partition's leader, `host:port`, where it is known.
+    /// The leader, `host:port`, if it is known.
     leader: Option<String>,
-    /// A sink of its own, while there is trouble.
+    /// A sink of its own, after a failed attempt.
     own: Option<BrokerSink>,
-    /// What the last batch was to go by.
+    /// The sink of the last batch.
     last: Option<BrokerSink>,
 }
 
 impl Writer {
-    /// Without a way yet.
+    /// Without a sink yet.
     pub(super) fn new(
         cluster: Arc<Cluster>,
         topic: Arc<str>,
@@ -40,26 +36,26 @@ impl Writer {
         Self { cluster, topic, partition, sinks, leader: None, own: None, last: None }
     }
 
-    /// Whether there is a way to the leader, as far as is known.
+    /// Whether there is a sink, and its connection is open as far as is known.
     pub(super) fn is_open(&self) -> bool {
         self.sink().is_some()
     }
 
-    /// Until when Kafka takes nothing, where that is to come.
+    /// When the pause of the leader ends, if it throttles now.
     pub(super) fn paused_until(&self) -> Option<Instant> {
         self.sink()?.paused_until()
     }
 
-    /// Asks a broker which one leads the partition: its host and port.
+    /// Asks a broker for the leader: its host and port.
     pub(super) async fn leader(&self) -> Result<(String, i32), WireError> {
         let mut connection = self.cluster.connect().await?;
         topic::leader(&mut connection, &self.topic, self.partition).await
     }
 
-    /// Until another broker leads the partition than the one that is written to.
+    /// Waits until another broker leads the partition.
     pub(super) async fn moved(&self) {
         loop {
-            sleep(LOOK).await;
+            sleep(LEADER_POLL).await;
             let Some(leader) = &self.leader else { return };
             if let Ok((host, port)) = self.leader().await
                 && Cluster::address(&host, port) != *leader
@@ -69,15 +65,15 @@ impl Writer {
         }
     }
 
-    /// Finds a way to that broker: one that other queues share or may share, or one of its own.
+    /// Gets a sink of that broker: a shared one, or a new one, which is not shared if `alone`.
     pub(super) async fn connect(
         &mut self,
         (host, port): &(String, i32),
         alone: bool,
     ) -> Result<(), WireError> {
         let leader = Cluster::address(host, *port);
-        if alone || self.sinks.to(&leader).is_none() {
-            self.own = Some(self.sinks.another(host, *port).await?);
+        if alone || self.sinks.get(&leader).is_none() {
+            self.own = Some(self.sinks.connect(host, *port).await?);
         }
         self.leader = Some(leader);
         if !alone {
@@ -86,27 +82,27 @@ impl Writer {
         Ok(())
     }
 
-    /// Its own way is for all who want it.
+    /// Shares its own sink.
     pub(super) fn share(&mut self) {
         if let (Some(leader), Some(own)) = (&self.leader, self.own.take()) {
-            self.sinks.offer(leader.clone(), own);
+            self.sinks.share(leader.clone(), own);
         }
     }
 
-    /// Forgets the leader: the next batch finds it anew.
+    /// Forgets the leader and the sink: the next batch finds them anew.
     pub(super) fn close(&mut self) {
         (self.leader, self.own, self.last) = (None, None, None);
     }
 
-    /// As [`Writer::close`], and nobody else is to take the way that the last batch took.
-    pub(super) fn give_up(&mut self) {
+    /// As [`Writer::close`]; no other queue gets the sink of the last batch either.
+    pub(super) fn abandon(&mut self) {
         if let Some(sink) = &self.last {
-            self.sinks.give_up(sink);
+            self.sinks.unshare(sink);
         }
         self.close();
     }
 
-    /// Waits for a slot in the next request to the leader; `None` where the way is closed.
+    /// Waits for a slot in the next request to the leader; `None` if there is no open sink.
     pub(super) async fn slot(&mut self) -> Result<Option<BatchSlot>, WireError> {
         self.last = self.sink();
         match &self.last {
@@ -117,6 +113,6 @@ impl Writer {
 
     fn sink(&self) -> Option<BrokerSink> {
         let own = self.own.as_ref().filter(|own| own.is_open());
-        own.cloned().or_else(|| self.sinks.to(self.leader.as_ref()?))
+        own.cloned().or_else(|| self.sinks.get(self.leader.as_ref()?))
     }
 }

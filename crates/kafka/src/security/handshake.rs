@@ -1,4 +1,4 @@
-//! A broker and this client that do not trust each other: no attempt that follows soon can change that.
+//! Failed TLS and SASL handshakes, and the pause after one.
 
 use std::{
     collections::HashMap,
@@ -9,34 +9,36 @@ use std::{
 use thiserror::Error;
 use tokio::time::Instant;
 
-/// Why a connection is refused, by either side, for what the other is or says that it is.
+/// TLS or SASL failed. A retry soon after does not help: somebody has to change a setting.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum HandshakeError {
-    /// No TLS: a certificate is not trusted, or the listener does not speak it.
+    /// A certificate is not trusted, or the listener does not speak TLS.
     #[error("no TLS with {address}: {reason}")]
+    #[non_exhaustive]
     Tls {
         /// The broker, `host:port`.
         address: String,
-        /// Either side's word.
+        /// What either side says.
         reason: String,
     },
-    /// The credentials are wrong, or the broker does not take them in this way.
+    /// The broker refuses the credentials or the mechanism.
     #[error("{address} refuses user {user}: {reason}")]
+    #[non_exhaustive]
     Sasl {
         /// The broker, `host:port`.
         address: String,
-        /// Who wanted in.
+        /// The user's name.
         user: String,
-        /// The broker's word.
+        /// What the broker says.
         reason: String,
     },
 }
 
-/// How long a broker that was distrusted is left alone. Passwords are mended by people, and brokers count and
-/// delay failed authentications.
+/// The pause after a failed handshake. Brokers count and delay failed authentications.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Which brokers are left alone for now, and why: whatever asks for one of them is told at once.
+/// The brokers with which a handshake failed a moment ago. A connection to one of them fails at once.
 #[derive(Debug, Default)]
 pub(crate) struct AuthBackoff(Mutex<HashMap<String, Failure>>);
 
@@ -47,7 +49,7 @@ struct Failure {
 }
 
 impl AuthBackoff {
-    /// Whether that broker may be tried. After a failure one caller may, each time that [`PAUSE`] is over.
+    /// Whether the broker may be tried. After a failure one caller may, each time that [`PAUSE`] is over.
     pub(crate) fn check(&self, address: &str) -> Result<(), HandshakeError> {
         let mut failures = self.failures();
         let Some(failure) = failures.get_mut(address) else { return Ok(()) };
@@ -59,7 +61,7 @@ impl AuthBackoff {
         Ok(())
     }
 
-    /// That broker was tried: whether it is trusted. What is wrong is logged once.
+    /// Records the result of a handshake. An error is logged when it is new.
     pub(crate) fn tried(&self, address: &str, error: Option<&HandshakeError>) {
         let mut failures = self.failures();
         let Some(error) = error else {

@@ -1,5 +1,4 @@
-//! How connections to brokers are protected, and who they say they are: TLS and SASL, for rskafka's
-//! connections just as for our own.
+//! TLS and SASL of the connections to brokers, rskafka's and our own.
 
 mod handshake;
 mod sasl;
@@ -12,31 +11,31 @@ pub use handshake::HandshakeError;
 pub use sasl::{Sasl, SaslMechanism};
 pub use secret::Secret;
 #[cfg(feature = "tls")]
-pub use tls::{Tls, TlsFault, TlsFiles};
+pub use tls::{Tls, TlsFileError, TlsFiles};
 
-use rskafka::client::ClientBuilder;
-
-/// What a connection gets beside TCP; nothing by default.
+/// How connections are secured. By default they are not: `PLAINTEXT` in Kafka's terms.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Security {
-    /// TLS, under all that is said.
+    /// TLS.
     #[cfg(feature = "tls")]
     pub tls: Option<Tls>,
-    /// Who the client says it is, before it says anything else.
+    /// The user that each connection authenticates.
     pub sasl: Option<Sasl>,
 }
 
 impl Security {
-    /// Has rskafka protect its connections likewise.
-    pub(crate) fn protect(&self, builder: ClientBuilder) -> ClientBuilder {
-        #[cfg(feature = "tls")]
-        let builder = match &self.tls {
-            Some(tls) => builder.tls_config(tls.config()),
-            None => builder,
-        };
-        match &self.sasl {
-            Some(sasl) => builder.sasl_config(sasl.for_rskafka()),
-            None => builder,
-        }
+    /// Sets [`Security::tls`].
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Sets [`Security::sasl`].
+    #[must_use]
+    pub fn with_sasl(mut self, sasl: Option<Sasl>) -> Self {
+        self.sasl = sasl;
+        self
     }
 }

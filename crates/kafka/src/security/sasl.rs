@@ -1,14 +1,14 @@
-//! SASL (RFC 4422): a user and a password, proved in one of the ways that Kafka's brokers take.
+//! SASL (RFC 4422): the mechanisms with a password that Kafka's brokers take.
 
 use std::sync::Arc;
 
 use rsasl::prelude::{Mechname, SASLClient, SASLConfig, Session};
-use rskafka::client::{Credentials, SaslConfig};
 
 use super::Secret;
 
 /// A user of the brokers.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sasl {
     /// How the password is proved.
     pub mechanism: SaslMechanism,
@@ -20,17 +20,18 @@ pub struct Sasl {
 
 /// How a password is proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SaslMechanism {
-    /// It is said (RFC 4616): readable for whoever reads the connection, unless that has TLS.
+    /// `PLAIN` (RFC 4616): the password is sent, readable without TLS.
     Plain,
-    /// Both sides prove that they know it, with SHA-256 (RFC 7677).
+    /// `SCRAM-SHA-256` (RFC 7677): both sides prove that they know it.
     ScramSha256,
-    /// Both sides prove that they know it, with SHA-512.
+    /// `SCRAM-SHA-512`: the same with SHA-512.
     ScramSha512,
 }
 
 impl SaslMechanism {
-    /// The name that brokers know it by.
+    /// Its registered name, as brokers spell it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",
@@ -41,21 +42,16 @@ impl SaslMechanism {
 }
 
 impl Sasl {
-    /// As rskafka takes it. What it returns shows the password when it is printed.
-    pub(super) fn for_rskafka(&self) -> SaslConfig {
-        let credentials = Credentials::new(self.username.clone(), self.password.reveal().to_owned());
-        match self.mechanism {
-            SaslMechanism::Plain => SaslConfig::Plain(credentials),
-            SaslMechanism::ScramSha256 => SaslConfig::ScramSha256(credentials),
-            SaslMechanism::ScramSha512 => SaslConfig::ScramSha512(credentials),
-        }
+    /// That user.
+    pub fn new(mechanism: SaslMechanism, username: impl Into<String>, password: Secret) -> Self {
+        Self { mechanism, username: username.into(), password }
     }
 
     /// The client's side of one authentication.
     ///
     /// # Errors
     ///
-    /// What the library has against the credentials.
+    /// rsasl does not take the credentials.
     pub(crate) fn session(&self) -> Result<Session, String> {
         let (username, password) = (self.username.clone(), self.password.reveal().to_owned());
         let credentials: Arc<SASLConfig> =

@@ -1,18 +1,18 @@
-//! What must never be shown.
+//! A password in memory.
 
 use std::fmt;
 
-/// A password: it can be used, and neither printed nor logged.
+/// A password. `Debug` and `Display` do not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Keeps it.
+    /// Wraps a password.
     pub fn new(secret: impl Into<String>) -> Self {
         Self(secret.into())
     }
 
-    /// The secret itself, to be handed to what proves that it is known, and to nothing else.
+    /// The password itself: for what authenticates with it, and for nothing else.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -11,6 +11,7 @@ use crate::Record;
 
 /// What was decoded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Decoded {
     /// The records, in order.
     pub records: Vec<Record>,

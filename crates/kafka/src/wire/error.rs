@@ -11,6 +11,7 @@ use crate::security::Tls;
 
 /// A call that did not succeed.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum WireError {
     /// No connection could be made.
     #[error("cannot connect to {address}: {source}")]

@@ -37,6 +37,7 @@ const WHAT: &str = "Fetch";
 
 /// A stretch of a partition's log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Fetched {
     /// The records, in order; those of aborted transactions and markers are left out.
     pub records: Vec<Record>,

@@ -30,6 +30,7 @@ const NONE: i8 = -1;
 
 /// What became of the batches of a request.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Produced {
     /// The offset of each batch's first record, or Kafka's error, in the order in which they were sent.
     pub written: Vec<Result<i64, WireError>>,

@@ -93,7 +93,7 @@ pub(super) fn not_begun(error: &RedriveError) -> Problem {
     match error {
         RedriveError::Busy => Problem::new(StatusCode::CONFLICT, error.to_string())
             .with_header(header::RETRY_AFTER, HeaderValue::from(5)),
-        RedriveError::Unavailable(_) => Problem::unavailable(error.to_string(), 5),
+        _ => Problem::unavailable(error.to_string(), 5),
     }
 }
 

@@ -73,7 +73,7 @@ pub async fn run(
     shutdown: &Shutdown,
     out: &mut (impl Write + Send),
 ) -> anyhow::Result<bool> {
-    let cluster = Arc::new(Cluster::new(settings.kafka));
+    let cluster = Arc::new(Cluster::new(settings.kafka)?);
     check_topics(&cluster, [&settings.dead_letter_topic.name, &settings.topic.name]).await?;
     let registry = Arc::new(StatusRegistry::new());
     let max_age = settings.consumer.metadata_max_age;

@@ -77,7 +77,7 @@ impl Listing {
         let Some(Step::Read(cursor)) = &self.next else { return Ok(None) };
         let limit = self.query.limit.unwrap_or(AT_ONCE);
         let found = self.admin.reader.newest(&self.query.filter, cursor.as_ref(), limit).await?;
-        let DlqPage { dead_letters, next } = found;
+        let DlqPage { dead_letters, next, .. } = found;
         for dead_letter in &dead_letters {
             if self.count > 0 && !self.lines {
                 piece.push(b',');

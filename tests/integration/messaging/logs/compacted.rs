@@ -1,4 +1,4 @@
-//! Logs with gaps: what the cleaner leaves is read.
+//! Logs with gaps, as compaction leaves them.
 
 use std::cell::Cell;
 

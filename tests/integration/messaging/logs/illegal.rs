@@ -1,4 +1,4 @@
-//! What no broker should have: it stops its partition loudly, and no other.
+//! Malformed logs: each stops its partition with an error, and no other.
 
 use std::sync::Arc;
 

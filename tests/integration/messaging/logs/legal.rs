@@ -1,4 +1,4 @@
-//! What a batch may hold: headers, codecs, timestamps.
+//! The contents of a batch: headers, codecs, timestamps.
 
 use std::sync::Arc;
 

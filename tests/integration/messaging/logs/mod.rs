@@ -1,4 +1,4 @@
-//! Every legal log is read to its end, whoever wrote it; an illegal one stops its partition, and says so.
+//! Every well-formed log is read to its end. A malformed one stops its partition with an error.
 
 mod compacted;
 mod illegal;

@@ -1,8 +1,8 @@
-//! Logs whose start or end moves under their reader.
+//! Logs whose start or end moves while they are read.
 
 use std::sync::Arc;
 
-use highwater_kafka::{ConsumerConfig, OffsetReset};
+use highwater_kafka::OffsetReset;
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
@@ -85,7 +85,7 @@ async fn where_only_a_broker_that_lags_calls_an_offset_out_of_range_nothing_is_s
         cluster.produce(0, Batch::of(&["1", "2", "3"]).encode()).await;
         let client = cluster.client();
         let recorder = Arc::new(Recorder::default());
-        let config = ConsumerConfig { offset_reset, ..client.consumer_config() };
+        let config = client.consumer_config().with_offset_reset(offset_reset);
         let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
         cluster.reaches_lag_0(1).await;
         let before = recorder.count();

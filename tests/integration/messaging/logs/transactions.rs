@@ -1,8 +1,8 @@
-//! What was committed is read, what was aborted is not.
+//! Committed records are read, and aborted ones are not.
 
 use std::sync::Arc;
 
-use highwater_kafka::{ConsumerConfig, OffsetReset};
+use highwater_kafka::OffsetReset;
 
 use super::{WHOLE, read_all, values};
 use crate::support::{Batch, Recorder, TestCluster, TransactionalProducer, eventually};
@@ -100,7 +100,7 @@ async fn a_group_that_begins_at_the_latest_offset_skips_nothing_of_an_open_trans
 
     let client = cluster.client();
     let recorder = Arc::new(Recorder::default());
-    let config = ConsumerConfig { offset_reset: OffsetReset::Latest, ..client.consumer_config() };
+    let config = client.consumer_config().with_offset_reset(OffsetReset::Latest);
     let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
     eventually("it has begun", async || (cluster.committed_of(0).await == first).then_some(())).await;
     producer.commit().await;

@@ -1,4 +1,4 @@
-//! Dead letters in pages, and the books of what was sent back.
+//! Listings of dead letters in pages, and the progress of redrives.
 
 use std::collections::BTreeSet;
 
@@ -59,7 +59,7 @@ async fn a_page_of_large_letters_is_smaller_than_was_asked_for() {
     assert_eq!((pages.concat().len(), numbers.len()), (20, 20));
 }
 
-/// What a redrive goes by has to fit what Kafka keeps with an offset, and is what the consumer's books are.
+/// The progress of a redrive must fit into the metadata that Kafka keeps with an offset.
 #[test]
 fn stretches_above_the_mark_are_told_in_their_order() {
     let mut watermark = Watermark::at(5);

@@ -1,4 +1,4 @@
-//! Dead letters, sent back.
+//! Redrives of dead letters.
 
 mod listed;
 mod unread;
@@ -73,7 +73,7 @@ fn complete(redriven: u64) -> RedriveReport {
     RedriveReport { redriven, complete: true, ..RedriveReport::default() }
 }
 
-/// What a record of the source was before it was set aside.
+/// A record of the source topic before it became a dead letter.
 fn record(number: usize, value: impl Into<Bytes>) -> Record {
     Record {
         partition: (number % 3) as i32,
@@ -353,12 +353,10 @@ async fn what_cannot_be_written_stays_and_goes_the_next_time() {
 async fn a_letter_that_its_topic_refuses_for_good_stays_and_keeps_no_other() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let small = TopicConfig {
-        partitions: 3,
-        retention: None,
-        max_message_bytes: 10_000,
-        ..TopicConfig::new(&cluster.topic)
-    };
+    let small = TopicConfig::new(&cluster.topic)
+        .with_partitions(3)
+        .with_retention(None)
+        .with_max_message_bytes(10_000);
     let source = client.topic_of(small);
     eventually("the source is there", async || (source.partitions() == 3).then_some(())).await;
     send_to_dlq(&client, &cluster, 0..3).await;

@@ -33,6 +33,7 @@ pub struct RedriveReport {
 
 /// A redrive that did not begin.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum RedriveError {
     /// Another one is at work, here or in another process.
     #[error("another redrive is at work")]

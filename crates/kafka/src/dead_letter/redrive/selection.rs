@@ -8,6 +8,7 @@ use super::DeadLetter;
 
 /// Which dead letters are to be sent back.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RedriveSelection {
     /// All that there are.
     All,

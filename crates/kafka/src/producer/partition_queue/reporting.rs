@@ -1,4 +1,4 @@
-//! What the breaker and the registry are told of a queue's attempts.
+//! What a queue's attempts tell the circuit breaker and the status registry.
 
 use std::time::Duration;
 
@@ -7,69 +7,69 @@ use super::{
         breaker::Breaker,
         failure::{Failure, lasting, refusal},
     },
-    PartitionQueue, Trouble,
+    PartitionQueue, Retrying,
 };
 use crate::{backoff::Backoff, wire::WireError};
 
 impl PartitionQueue {
-    /// A look for the leader ended so.
-    pub(super) fn found(&mut self, found: Result<(), WireError>) {
-        match found {
+    /// Reports how a look for the leader ended.
+    pub(super) fn probed(&mut self, result: Result<(), WireError>) {
+        match result {
             Ok(()) => {
-                self.note(|breaker| breaker.found());
+                self.tell_breaker(|breaker| breaker.found());
                 match self.refused {
-                    // The way is there, and was all the time.
-                    true => self.trouble = None,
+                    // The leader was reachable all the time.
+                    true => self.retrying = None,
                     false => self.recovered(),
                 }
             }
             Err(error) => {
-                // Where no broker answers, the leader is one of those that do not.
+                // If no broker answers, the leader does not either.
                 if refusal(&error).is_none() {
-                    self.note(Breaker::lost);
+                    self.tell_breaker(Breaker::lost);
                 }
                 self.registry.failed(&self.component, &error);
             }
         }
     }
 
-    /// The partition's leader is that one.
-    pub(super) fn leads(&mut self, leader: String) {
+    /// Obeys the breaker of that leader from now on.
+    pub(super) fn set_leader(&mut self, leader: String) {
         if self.breaker.as_ref().is_none_or(|breaker| breaker.broker() != leader) {
             self.breaker = Some(self.cluster.breakers().link(&leader, &self.gate, &self.registry));
         }
     }
 
-    /// Whether the failure is the broker's: what it refuses, it has answered.
-    pub(super) fn judge(&self, failure: &Failure) {
+    /// Reports a failed attempt to the breaker. A refusal is an answer.
+    pub(super) fn report_failure(&self, failure: &Failure) {
         let (called, after) = (self.called, self.breaker_after);
         match refusal(&failure.error) {
-            Some(_) if failure.sent => self.note(|breaker| breaker.answered()),
-            // The word of whichever broker was asked for the leader.
+            Some(_) if failure.sent => self.tell_breaker(|breaker| breaker.answered()),
+            // The refusal of the broker that was asked for the leader, which may be another.
             Some(_) => {}
-            None => self.note(|breaker| breaker.failed(called, after, failure)),
+            None => self.tell_breaker(|breaker| breaker.failed(called, after, failure)),
         }
     }
 
-    /// Tells the breaker, and the registry what came of it.
-    pub(super) fn note(&self, tell: impl FnOnce(&Breaker) -> bool) {
+    /// Reports to the breaker; if that changes it, to the registry.
+    pub(super) fn tell_breaker(&self, tell: impl FnOnce(&Breaker) -> bool) {
         if self.breaker.as_deref().is_some_and(tell) {
             self.cluster.breakers().report(&self.registry);
         }
     }
 
-    /// Nothing is wrong any more.
+    /// The last attempt succeeded.
     pub(super) fn recovered(&mut self) {
-        self.trouble = None;
+        self.retrying = None;
         self.registry.succeeded(&self.component);
     }
 
-    /// Notes what went wrong; returns how long to wait before another try.
+    /// Notes an error; returns how long to wait before the next attempt.
     pub(super) fn failed(&mut self, error: &WireError) -> Duration {
-        let told = match lasting(&self.topic, error) {
-            Some(told) => {
-                self.refused(&told, false);
-                told
+        let text = match lasting(&self.topic, error) {
+            Some(text) => {
+                self.refused(&text, false);
+                text
             }
             None => {
                 self.registry.failed(&self.component, error);
@@ -77,25 +77,25 @@ impl PartitionQueue {
                 error.to_string()
             }
         };
-        let trouble =
-            self.trouble.get_or_insert_with(|| Trouble { error: String::new(), backoff: Backoff::new() });
-        trouble.error = told;
-        trouble.backoff.next_wait()
+        let retrying =
+            self.retrying.get_or_insert_with(|| Retrying { error: String::new(), backoff: Backoff::new() });
+        retrying.error = text;
+        retrying.backoff.next_wait()
     }
 
-    /// Notes a refusal that lasts, of this partition or of the whole topic.
-    pub(super) fn refused(&mut self, told: &str, of_topic: bool) {
+    /// Notes a refusal that lasts, for this partition or for the whole topic.
+    pub(super) fn refused(&mut self, text: &str, of_topic: bool) {
         self.refused = true;
-        self.registry.refused(&self.component, told);
+        self.registry.refused(&self.component, text);
         if self.required_for_readiness {
-            self.registry.takes_nothing(&self.topic, self.partition, told, of_topic);
+            self.registry.takes_nothing(&self.topic, self.partition, text, of_topic);
         }
     }
 
-    /// What those are told whose time is up.
+    /// What callers are text at their deadline.
     pub(super) fn reason(&self) -> String {
-        self.trouble
+        self.retrying
             .as_ref()
-            .map_or_else(|| "no answer from Kafka".to_owned(), |trouble| trouble.error.clone())
+            .map_or_else(|| "no answer from Kafka".to_owned(), |retrying| retrying.error.clone())
     }
 }
