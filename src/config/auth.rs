@@ -27,6 +27,9 @@ pub(super) fn read(
     service: &Service,
     has_admin_token: bool,
 ) -> AuthConfig {
+    if !service.serves() {
+        return AuthConfig::default();
+    }
     let methods = reader.value(&AUTH);
     let named = (AUTH.variable, reader.text(&AUTH));
     let limits = LimitConfig {
@@ -53,20 +56,16 @@ pub(super) fn read(
     let keys = if methods.api_key {
         let file = (API_KEYS_FILE.variable, reader.text(&API_KEYS_FILE));
         reader.require(path.is_some(), std::slice::from_ref(&file), &format!("must be set for {}", named.1));
-        let read = path.filter(|_| service.serves()).map(|path| KeyFile::read(&path));
+        let read = path.map(|path| KeyFile::read(&path));
         read.and_then(|read| read.map_err(|rule| reader.require(false, &[file], &rule)).ok())
     } else {
         None
     };
-    let jwt = jwt(reader, service, &named.1).filter(|_| methods.jwt);
+    let jwt = jwt(reader, &named.1).filter(|_| methods.jwt);
     AuthConfig { keys, jwt, has_admin_token, limits }
 }
 
-fn jwt(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
-    service: &Service,
-    methods: &str,
-) -> Option<JwtConfig> {
+fn jwt(reader: &mut Reader<impl Fn(&str) -> Option<String>>, methods: &str) -> Option<JwtConfig> {
     let issuer = reader.value(&JWT_ISSUER);
     let audience = reader.value(&JWT_AUDIENCE);
     let keys = reader.value(&JWT_JWKS);
@@ -82,7 +81,6 @@ fn jwt(
     needed(audience.is_some(), JWT_AUDIENCE.variable);
     let keys = keys.unwrap_or(KeySource::Discovery);
     if let KeySource::File(path) = &keys
-        && service.serves()
         && let Err(rule) = check_jwks(path)
     {
         reader.require(false, &[(JWT_JWKS.variable, reader.text(&JWT_JWKS))], &rule);
@@ -117,13 +115,13 @@ fn tls(
     reader: &mut Reader<impl Fn(&str) -> Option<String>>,
     ca: Option<std::path::PathBuf>,
 ) -> Option<highwater_kafka::security::Tls> {
-    use highwater_kafka::security::{Tls, TlsFault, TlsFiles};
+    use highwater_kafka::security::{Tls, TlsFileError, TlsFiles};
 
-    let faults = match Tls::read(&TlsFiles { ca, identity: None }) {
+    let faults = match Tls::read(&TlsFiles::default().with_ca(ca)) {
         Ok(tls) => return Some(tls),
         Err(faults) => faults,
     };
-    for TlsFault::Ca(rule) | TlsFault::Certificate(rule) | TlsFault::Key(rule) in faults {
+    for TlsFileError::Ca(rule) | TlsFileError::Certificate(rule) | TlsFileError::Key(rule) in faults {
         reader.require(false, &[(JWT_CA.variable, reader.text(&JWT_CA))], &rule);
     }
     None

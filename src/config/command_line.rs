@@ -49,6 +49,7 @@ impl Service {
             (_, Some("Kafka" | "Producer" | "Consumer" | "Dead letters")) => {
                 !matches!(self, Self::EventLog(_) | Self::Healthcheck | Self::Keys(_))
             }
+            ("SELFTEST_TOKEN", _) => *self == Self::Selftest,
             ("API_KEYS_FILE", _) => self.serves() || matches!(self, Self::Keys(_)),
             (_, Some("Access")) => self.serves(),
             _ => !matches!(self, Self::Keys(_)),

@@ -23,7 +23,7 @@ mod values;
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
 
 use highwater_commerce::StateConfig;
-use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig};
+use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig, security::Secret};
 use highwater_web::{
     dead_letters,
     http::{self, AllowedHosts, AllowedOrigins, Cors},
@@ -80,6 +80,8 @@ pub struct Config {
     pub eventlog: Option<highwater_eventlog::Config>,
     /// The file of API keys, for `highwater keys`.
     pub api_keys_file: Option<PathBuf>,
+    /// The credential of the selftest.
+    pub selftest_token: Option<Secret>,
     /// Logging.
     pub log: telemetry::Config,
     /// How long a stopping service keeps serving while it is not ready.
@@ -280,6 +282,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         state,
         eventlog,
         api_keys_file: reader.value(&table::API_KEYS_FILE),
+        selftest_token: reader.value(&table::SELFTEST_TOKEN),
         log: telemetry::Config {
             filter: reader.value(&table::RUST_LOG),
             format: reader.value(&table::LOG_FORMAT),

@@ -162,6 +162,8 @@ settings! {
             "The most that may be sent to this instance a second for each userId; unset, no limit.";
         LIMIT_TOTAL: Or<RatesASecond> = "", Or::unset(RatesASecond),
             "The most that all clients together may send to this instance a second; unset, no limit.";
+        SELFTEST_TOKEN: Or<Password> = "", Or::unset(Password),
+            "The key or token that highwater selftest sends to the running service.";
     }
     "Kafka" {
         KAFKA_BROKERS: Or<Brokers> = "", Or::unset(Brokers),

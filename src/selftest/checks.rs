@@ -3,9 +3,12 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use highwater_web::http::{
-    PROBLEM_JSON,
-    client::{Answer, Request, ask},
+use highwater_web::{
+    Secret,
+    http::{
+        PROBLEM_JSON,
+        client::{Answer, Request, ask},
+    },
 };
 use serde_json::Value;
 
@@ -17,11 +20,18 @@ const SHOWN: usize = 300;
 /// A service under test, reached over HTTP.
 pub(super) struct Service {
     address: SocketAddr,
+    /// The credential of each request.
+    token: Option<Secret>,
 }
 
 impl Service {
     pub(super) fn at(address: SocketAddr) -> Self {
-        Self { address }
+        Self { address, token: None }
+    }
+
+    /// Sends this key or token with each request.
+    pub(super) fn with_token(self, token: Option<Secret>) -> Self {
+        Self { token, ..self }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -30,6 +40,10 @@ impl Service {
 
     /// Sends a request and returns the answer, whatever its status.
     pub(super) async fn ask(&self, request: &Request) -> anyhow::Result<Answer> {
+        let request = match &self.token {
+            Some(token) => &request.clone().with("authorization", format!("Bearer {}", token.reveal())),
+            None => request,
+        };
         let asked = ask(self.address, request, TIMEOUT).await;
         asked.with_context(|| {
             format!("no answer at {}: is the service running, with this HOST and PORT?", self.address)

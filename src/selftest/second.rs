@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use chrono::Utc;
 use highwater_kafka::{Cluster, Kafka, Message, OffsetReset, TypedProducer};
 use highwater_web::{
-    http::{Bearer, client::Request},
+    http::{BearerToken, client::Request},
     shutdown::Shutdown,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -57,7 +57,7 @@ impl Second {
         config.store.max_events = config.store.max_events.max(STORE_MAX_EVENTS);
 
         let token = Uuid::new_v4().simple().to_string();
-        config.dead_letters.admin = Some(Bearer::of(&token));
+        config.dead_letters.admin = Some(BearerToken::new(&token));
 
         let kafka = Kafka::new(config.kafka.clone())?.with_metadata_max_age(NEVER);
         let events = kafka.topic::<ActivityEvent>(config.topic.clone()).producer(config.producer.clone());

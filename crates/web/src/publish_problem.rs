@@ -39,7 +39,7 @@ pub fn publish_problem(error: PublishError, again: &str) -> Problem {
             let problem = unwritten("this instance is stopping, ask another", 1);
             problem.with_header(header::CONNECTION, HeaderValue::from_static("close"))
         }
-        error => unwritten(&discreet(&error.to_string()), 1),
+        error => unwritten(&redact(&error.to_string()), 1),
     };
     problem.with_member("possiblyWritten", possibly_written)
 }

@@ -1,7 +1,6 @@
 //! `/health`, `/ready`, `/metrics`, methods, and pages of other sites.
 
 use highwater_eventlog::DatabaseError;
-use highwater_web::http::Cors;
 
 use super::fakes::{Service, Trouble, body};
 
