@@ -161,6 +161,10 @@ impl Issuer {
         format!("http://{}", self.address)
     }
 
+    pub(super) fn adds(&self, key: Value) {
+        self.keys.lock().unwrap()["keys"].as_array_mut().unwrap().push(key);
+    }
+
     fn rotate(&self, keys: &[&Signer]) {
         *self.keys.lock().unwrap() = json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() });
     }
@@ -194,7 +198,7 @@ async fn tokens_of_all_three_algorithms_are_taken() {
     let (ed, ec) = (Signer::ed("ed"), Signer::ec("ec"));
     let issuer = Issuer::with(&[&ed, &ec]).await;
     let rsa = json!({ "kty": "RSA", "kid": "rsa", "alg": "RS256", "n": RSA_MODULUS, "e": "AQAB" });
-    issuer.keys.lock().unwrap()["keys"].as_array_mut().unwrap().push(rsa);
+    issuer.adds(rsa);
     let guarded = Guarded::by(issuer.auth()).await;
     for token in [ed.sign(&claims(json!({}))), ec.sign(&claims(json!({}))), SIGNED_BY_RSA.to_owned()] {
         let answer = guarded.get("/api/events", &token).await;
