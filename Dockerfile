@@ -18,6 +18,7 @@ COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 COPY crates/kafka/Cargo.toml crates/kafka/Cargo.toml
 COPY crates/kafka-broker/Cargo.toml crates/kafka-broker/Cargo.toml
+COPY crates/net/Cargo.toml crates/net/Cargo.toml
 COPY crates/table/Cargo.toml crates/table/Cargo.toml
 COPY crates/web/Cargo.toml crates/web/Cargo.toml
 COPY crates/commerce/Cargo.toml crates/commerce/Cargo.toml

@@ -30,6 +30,7 @@
 #   SABOTAGE       a patch of tests/chaos/sabotage without its ending: it breaks one guarantee in a copy of
 #                  the tree, which is built in a target directory of its own; the run passes when that
 #                  violation is reported and no other
+#   FEATURES       what else to build in, to take what was built with it
 #   DIRECTORY      for the history and the instances' logs (a new one in the directory for temporary files)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -61,7 +62,7 @@ if [ -n "${SABOTAGE:-}" ]; then
   GIT_CEILING_DIRECTORIES=$kept git -C "$tree" apply "$patch"
   export CARGO_TARGET_DIR=$kept/target
 fi
-built=$(cd "$tree" && cargo test --no-run --test chaos 2>&1) || { echo "$built" >&2; exit 2; }
+built=$(cd "$tree" && cargo test --no-run --test chaos --features "${FEATURES:-}" 2>&1) || { echo "$built" >&2; exit 2; }
 program=$(sed -n 's/^ *Executable .*chaos.*(\(.*\))$/\1/p' <<<"$built")
 # Copies: a build that comes meanwhile changes nothing in this run.
 mkdir -p "$DIRECTORY"

@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         // `config` refuses it in this build.
         #[cfg(not(feature = "eventlog"))]
         Service::EventLog(_) => false,
-        Service::Healthcheck => http::is_healthy(&config.http).unwrap_or_else(|error| {
+        Service::Healthcheck => healthcheck(&config.http).unwrap_or_else(|error| {
             eprintln!("no answer on port {}: {error}", config.http.probe_address().port());
             false
         }),
@@ -105,6 +105,10 @@ fn run(
     // Tasks that still run have had their time.
     runtime.shutdown_background();
     outcome
+}
+
+fn healthcheck(config: &http::Config) -> io::Result<bool> {
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(http::is_healthy(config))
 }
 
 /// Runs the selftest without logging, whose lines would be between those of the report.

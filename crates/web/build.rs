@@ -7,7 +7,7 @@ use std::{error::Error, fs};
 
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 
-/// What is needed of Swagger UI.
+/// The files of Swagger UI that the page needs.
 const SWAGGER_UI: [&str; 2] = ["swagger-ui-bundle.js", "swagger-ui.css"];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -20,7 +20,7 @@ pub struct Api {
     pub limits: BodyLimits,
     /// The epoch of the cursors that this process hands out.
     pub cursor_epoch: CursorEpoch,
-    /// The limit of concurrent long listings.
+    /// The limit of concurrent listings.
     pub listing_limit: Arc<ConcurrencyLimit>,
     /// The state behind `/health`, `/ready` and `/metrics`.
     pub operations: Arc<Operations>,

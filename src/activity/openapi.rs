@@ -165,7 +165,7 @@ fn selected(mut operation: Operation, fixed: &str) -> Operation {
         )
         .invalid("limit", "must be from 1 to 10000")
         .problem("storeUnavailable", "The store cannot be read.", unavailable())
-        .problem("overloaded", "Too many long listings are under way.", overloaded())
+        .problem("overloaded", "Too many listings are under way.", overloaded())
 }
 
 /// The answer of a listing, also as NDJSON.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use highwater_kafka::{Batch, BatchHandler, BatchOutcome, Record, RetryFrom, TransientError, correlation_of};
+use highwater_kafka::{Batch, BatchHandler, BatchOutcome, Record, TransientError, correlation_of};
 use log::{debug, info, warn};
 use uuid::Uuid;
 
@@ -77,10 +77,7 @@ impl BatchHandler<ActivityEvent> for Processor {
                 }
                 BatchOutcome::default()
             }
-            Err(unavailable) => {
-                let error = TransientError(unavailable.to_string());
-                BatchOutcome { retry_from: Some(RetryFrom { index: 0, error }), ..BatchOutcome::default() }
-            }
+            Err(unavailable) => BatchOutcome::retry_from(0, TransientError::new(unavailable)),
         }
     }
 
@@ -100,7 +97,7 @@ impl BatchHandler<ActivityEvent> for Processor {
 
     async fn restore(&self, batch: Batch<'_, ActivityEvent>) -> Result<(), TransientError> {
         let admitted = self.admit(batch).await;
-        admitted.map(drop).map_err(|unavailable| TransientError(unavailable.to_string()))
+        admitted.map(drop).map_err(TransientError::new)
     }
 
     async fn wants_older(&self, partition: i32) -> bool {

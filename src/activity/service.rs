@@ -86,7 +86,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     };
     let requests = shutdown.component("requests");
     let consumer = shutdown.component("the consumer");
-    log::info!("listening on http://{}", listeners.clients.local_addr()?);
+    log::info!("listening on {}://{}", config.http.scheme(), listeners.clients.local_addr()?);
     let stopping = async {
         shutdown.requested().await;
         admin.iter().for_each(|admin| admin.close());

@@ -17,7 +17,7 @@ pub struct StoreStatus {
     pub store: Arc<dyn EventStore>,
     /// Events with the id of another event and other content.
     pub conflicts: Arc<Conflicts>,
-    /// The limit of concurrent long listings.
+    /// The limit of concurrent listings.
     pub listing_limit: Arc<ConcurrencyLimit>,
 }
 

@@ -1,11 +1,7 @@
 //! Who is let in, and how often: settings that mean something only together.
 
-use std::time::Duration;
-
-use highwater_web::{
-    auth::{AuthConfig, JwtConfig, KeyFile, KeySource, LimitConfig, check_jwks},
-    http::Fetcher,
-};
+use highwater_net::client::{Trust, Url};
+use highwater_web::auth::{AuthConfig, JwtConfig, KeyFile, KeySource, LimitConfig, check_jwks};
 
 use super::{
     Service,
@@ -15,11 +11,6 @@ use super::{
         LIMIT_TOTAL, LIMIT_USER,
     },
 };
-
-/// The largest document of an issuer, in bytes.
-const LARGEST: usize = 1 << 20;
-/// How long it may take.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads all of them, and the files that they name.
 pub(super) fn read(
@@ -70,7 +61,6 @@ fn jwt(reader: &mut Reader<impl Fn(&str) -> Option<String>>, methods: &str) -> O
     let audience = reader.value(&JWT_AUDIENCE);
     let keys = reader.value(&JWT_JWKS);
     let leeway = reader.value(&JWT_LEEWAY);
-    let ca = reader.value(&JWT_CA);
     if !methods.split(',').any(|method| method.trim() == "jwt") {
         return None;
     }
@@ -85,44 +75,45 @@ fn jwt(reader: &mut Reader<impl Fn(&str) -> Option<String>>, methods: &str) -> O
     {
         reader.require(false, &[(JWT_JWKS.variable, reader.text(&JWT_JWKS))], &rule);
     }
-    let is_tls = match &keys {
-        KeySource::Discovery => issuer.as_ref().is_some_and(|issuer| issuer.starts_with("https:")),
-        KeySource::Url(url) => url.scheme_str() == Some("https"),
-        KeySource::File(_) => false,
-    };
-    let setting = match &keys {
-        KeySource::Discovery => (JWT_ISSUER.variable, reader.text(&JWT_ISSUER)),
-        _ => (JWT_JWKS.variable, reader.text(&JWT_JWKS)),
+    let (is_tls, setting) = match &keys {
+        KeySource::Discovery => {
+            (issuer.as_ref().is_some_and(Url::is_https), (JWT_ISSUER.variable, reader.text(&JWT_ISSUER)))
+        }
+        KeySource::Url(url) => (url.is_https(), (JWT_JWKS.variable, reader.text(&JWT_JWKS))),
+        KeySource::File(_) => (false, (JWT_JWKS.variable, String::new())),
     };
     reader.require(
         cfg!(feature = "tls") || !is_tls,
         &[setting],
         "this build has no TLS: build it with --features tls",
     );
-    let fetcher = Fetcher {
-        #[cfg(feature = "tls")]
-        tls: is_tls.then(|| tls(reader, ca)).flatten(),
-        max_bytes: LARGEST,
-        timeout: PATIENCE,
-    };
-    #[cfg(not(feature = "tls"))]
-    let _ = ca;
-    Some(JwtConfig { issuer: issuer?, audience: audience?, leeway, keys, fetcher })
+    let authorities = (JWT_CA.variable, reader.text(&JWT_CA));
+    reader.require(
+        is_tls || authorities.1.is_empty(),
+        &[authorities],
+        "there is no TLS that it could be for",
+    );
+    let trust = is_tls.then(|| trust(reader)).flatten();
+    issuer?;
+    Some(JwtConfig { issuer: reader.text(&JWT_ISSUER), audience: audience?, leeway, keys, trust })
 }
 
-#[cfg(feature = "tls")]
-fn tls(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
-    ca: Option<std::path::PathBuf>,
-) -> Option<highwater_kafka::security::Tls> {
-    use highwater_kafka::security::{Tls, TlsFileError, TlsFiles};
+/// Whom the issuer's host must prove to be.
+fn trust(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Option<Trust> {
+    let ca = reader.value(&JWT_CA);
+    #[cfg(feature = "tls")]
+    {
+        use highwater_kafka::security::{Tls, TlsFileError, TlsFiles};
 
-    let faults = match Tls::read(&TlsFiles::default().with_ca(ca)) {
-        Ok(tls) => return Some(tls),
-        Err(faults) => faults,
-    };
-    for TlsFileError::Ca(rule) | TlsFileError::Certificate(rule) | TlsFileError::Key(rule) in faults {
-        reader.require(false, &[(JWT_CA.variable, reader.text(&JWT_CA))], &rule);
+        let faults = match Tls::read(&TlsFiles::default().with_ca(ca)) {
+            Ok(tls) => return Some(tls.trust()),
+            Err(faults) => faults,
+        };
+        for TlsFileError::Ca(rule) | TlsFileError::Certificate(rule) | TlsFileError::Key(rule) in faults {
+            reader.require(false, &[(JWT_CA.variable, reader.text(&JWT_CA))], &rule);
+        }
     }
+    #[cfg(not(feature = "tls"))]
+    drop(ca);
     None
 }

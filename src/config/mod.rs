@@ -11,6 +11,7 @@ mod container;
 mod environment;
 mod eventlog;
 mod fault;
+mod https;
 mod key_commands;
 mod platform;
 mod reader;
@@ -148,7 +149,8 @@ pub fn parse(
         flag.or_else(|| given.get(variable).map(|value| (*value).to_owned()))
     };
     let mut reader = Reader::new(value, service.clone());
-    let config = Config { remarks, ..read(&mut reader, &service) };
+    let mut config = Config { remarks, ..read(&mut reader, &service) };
+    config.remarks.extend(https::remark(&config.http));
     checks::check_server(&config, &mut reader);
     // A healthcheck needs the address of the service alone, and neither the event log nor `keys` uses Kafka.
     if config.eventlog.is_none() && !matches!(service, Service::Healthcheck | Service::Keys(_)) {
@@ -213,6 +215,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         trusted_origins: reader.value(&table::TRUSTED_ORIGINS).unwrap_or_default(),
         trusted_proxies: reader.value(&table::TRUSTED_PROXIES).unwrap_or_default(),
         access_log: reader.value(&table::ACCESS_LOG),
+        https: https::read(reader),
         ops_port: reader.value(&table::OPS_PORT),
         max_connections: reader.value(&table::MAX_CONNECTIONS),
         max_connections_per_address: reader.value(&table::MAX_CONNECTIONS_PER_ADDRESS),

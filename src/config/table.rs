@@ -9,9 +9,9 @@ use highwater_kafka::{OffsetReset, group::GroupProtocol, security::SaslMechanism
 use highwater_web::http::AccessLog;
 
 use super::values::{
-    Assignors, AuthMethods, Brokers, Directives, Durations, Endpoint, EventTypes, File, HeaderNames, Host,
-    HostNames, HttpUrl, InstanceId, Jwks, Networks, OneOf, Or, Origins, Password, Protocol, RatesASecond,
-    Size, Text, Token, TopicName, TrustedOrigins, Values, Whole,
+    Assignors, AuthMethods, Brokers, Directives, Durations, Endpoint, EventTypes, Extensions, File,
+    HeaderNames, Host, HostNames, HttpUrl, InstanceId, Jwks, Mechanism, Networks, OneOf, Or, Origins,
+    Password, Protocol, RatesASecond, Size, Text, Token, TopicName, TrustedOrigins, Values, Whole,
 };
 use crate::{activity::record, telemetry::Format};
 
@@ -107,6 +107,12 @@ settings! {
             "A second port for /health, /ready and /metrics alone, which clients cannot exhaust; unset, none.";
         METRICS_PORT: Or<Whole<u16>> = "", Or::unset(Whole::from(0).to(65_535)),
             "A port for /metrics alone, which the service's own port then lacks; unset, none.";
+        HTTPS_CERTIFICATE: Or<File> = "", Or::unset(File),
+            "The server's certificate chain, in PEM; unset, HTTP without TLS.";
+        HTTPS_KEY: Or<File> = "", Or::unset(File),
+            "The key of HTTPS_CERTIFICATE, in PEM, not encrypted.";
+        HTTPS_CLIENT_CA: Or<File> = "", Or::unset(File),
+            "The authorities whose clients may ask, in PEM; unset, clients need no certificate.";
         MAX_CONNECTIONS: Whole<usize> = "10000", Whole::from(1).to(1_000_000),
             "The most open connections; beyond it idle ones are closed, then further clients get 503.";
         MAX_CONNECTIONS_PER_ADDRESS: Or<Whole<usize>> = "", Or::unset(Whole::from(1).to(1_000_000)),
@@ -180,11 +186,12 @@ settings! {
                 ("SASL_SSL", Protocol { tls: true, sasl: true }),
             ]),
             "The security protocol of the brokers' listener.";
-        KAFKA_SASL_MECHANISM: Or<OneOf<SaslMechanism>> = "",
+        KAFKA_SASL_MECHANISM: Or<OneOf<Mechanism>> = "",
             Or::unset(OneOf(&[
-                ("PLAIN", SaslMechanism::Plain),
-                ("SCRAM-SHA-256", SaslMechanism::ScramSha256),
-                ("SCRAM-SHA-512", SaslMechanism::ScramSha512),
+                ("PLAIN", Mechanism::Password(SaslMechanism::Plain)),
+                ("SCRAM-SHA-256", Mechanism::Password(SaslMechanism::ScramSha256)),
+                ("SCRAM-SHA-512", Mechanism::Password(SaslMechanism::ScramSha512)),
+                ("OAUTHBEARER", Mechanism::OauthBearer),
             ])),
             "The SASL mechanism, with SASL_PLAINTEXT or SASL_SSL.";
         KAFKA_SASL_USERNAME: Or<Text> = "", Or::unset(Text { longest: 1_000 }),
@@ -193,6 +200,20 @@ settings! {
             "That user's password.";
         KAFKA_SASL_PASSWORD_FILE: Or<File> = "", Or::unset(File),
             "A file with the password, instead of KAFKA_SASL_PASSWORD.";
+        KAFKA_SASL_OAUTH_TOKEN_URL: Or<HttpUrl> = "", Or::unset(HttpUrl),
+            "The token endpoint for OAUTHBEARER, by client credentials (RFC 6749).";
+        KAFKA_SASL_OAUTH_CLIENT_ID: Or<Text> = "", Or::unset(Text { longest: 1_000 }),
+            "The client id at the token endpoint.";
+        KAFKA_SASL_OAUTH_CLIENT_SECRET: Or<Password> = "", Or::unset(Password),
+            "That client's secret.";
+        KAFKA_SASL_OAUTH_CLIENT_SECRET_FILE: Or<File> = "", Or::unset(File),
+            "A file with the secret, instead of KAFKA_SASL_OAUTH_CLIENT_SECRET.";
+        KAFKA_SASL_OAUTH_SCOPE: Or<Text> = "", Or::unset(Text { longest: 1_000 }),
+            "The scope that tokens are asked for; unset, the server's default.";
+        KAFKA_SASL_OAUTH_EXTENSIONS: Or<Extensions> = "", Or::unset(Extensions),
+            "Extensions for brokers beside the token (KIP-342), such as a logicalCluster.";
+        KAFKA_SASL_OAUTH_CA: Or<File> = "", Or::unset(File),
+            "The authorities to trust at the token endpoint, in PEM; unset, those of the system.";
         KAFKA_SSL_CA: Or<File> = "", Or::unset(File),
             "The authorities to trust, in PEM; unset, those of the system.";
         KAFKA_SSL_CERTIFICATE: Or<File> = "", Or::unset(File),

@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail, ensure};
 use highwater_web::{
     Secret,
     http::{
-        PROBLEM_JSON,
+        Https, PROBLEM_JSON,
         client::{Answer, Request, ask},
     },
 };
@@ -20,13 +20,14 @@ const SHOWN: usize = 300;
 /// A service under test, reached over HTTP.
 pub(super) struct Service {
     address: SocketAddr,
+    https: Option<Https>,
     /// The credential of each request.
     token: Option<Secret>,
 }
 
 impl Service {
-    pub(super) fn at(address: SocketAddr) -> Self {
-        Self { address, token: None }
+    pub(super) fn at(address: SocketAddr, https: Option<Https>) -> Self {
+        Self { address, https, token: None }
     }
 
     /// Sends this key or token with each request.
@@ -44,7 +45,7 @@ impl Service {
             Some(token) => &request.clone().with("authorization", format!("Bearer {}", token.reveal())),
             None => request,
         };
-        let asked = ask(self.address, request, TIMEOUT).await;
+        let asked = ask(self.address, self.https.as_ref(), request, TIMEOUT).await;
         asked.with_context(|| {
             format!("no answer at {}: is the service running, with this HOST and PORT?", self.address)
         })

@@ -1,21 +1,25 @@
-//! Every link in the documents leads somewhere.
+//! The links and file names in the documents.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// The Markdown files of the repository, but for those in folders that tools make.
-fn documents(folder: &Path, found: &mut Vec<PathBuf>) {
+/// The files of the repository, without those in folders that tools make.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() && !name.starts_with('.') && name != "target" && name != "node_modules" {
-            documents(&path, found);
-        } else if name.ends_with(".md") {
+            files(&path, found);
+        } else if path.is_file() {
             found.push(path);
         }
     }
+}
+
+fn is_document(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "md")
 }
 
 /// The text without blocks of code.
@@ -39,7 +43,8 @@ fn anchors(text: &str) -> Vec<String> {
 fn every_link_in_the_documents_leads_to_a_file_and_to_a_heading_in_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
-    documents(root, &mut found);
+    files(root, &mut found);
+    found.retain(|path| is_document(path));
     assert!(found.len() > 20, "{found:?}");
     let mut broken = Vec::new();
     for document in &found {
@@ -63,4 +68,47 @@ fn every_link_in_the_documents_leads_to_a_file_and_to_a_heading_in_it() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// The words in backticks that name a source file or a folder of them.
+fn source_paths(text: &str) -> Vec<String> {
+    let is_path = |word: &&str| {
+        let in_path = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.');
+        word.chars().all(in_path)
+            && (word.ends_with(".rs")
+                || (word.ends_with('/') && word.matches('/').count() > 1 && !word.starts_with('/')))
+    };
+    prose(text).split('`').skip(1).step_by(2).filter(is_path).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_source_file_that_the_documents_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    files(root, &mut found);
+    // `kafka/topic.rs` stands for `crates/kafka/src/topic.rs`, and may be shortened at its beginning.
+    let known: Vec<String> = found
+        .iter()
+        .map(|path| path.strip_prefix(root).unwrap().to_string_lossy())
+        .flat_map(|path| {
+            [format!("/{path}"), format!("/{path}").replace("/crates/", "/").replace("/src/", "/")]
+        })
+        .collect();
+    let exists = |name: &str| {
+        let file = format!("/{name}");
+        known
+            .iter()
+            .any(|path| if name.ends_with('/') { path.contains(&file) } else { path.ends_with(&file) })
+    };
+    let written_by_hand = |path: &&PathBuf| {
+        let path = path.strip_prefix(root).unwrap();
+        is_document(path) && path != Path::new("CHANGELOG.md") && !path.starts_with("bench")
+    };
+    let mut stale = Vec::new();
+    for document in found.iter().filter(written_by_hand) {
+        let text = fs::read_to_string(document).unwrap();
+        let names = source_paths(&text).into_iter().filter(|name| !exists(name));
+        stale.extend(names.map(|name| format!("{}: {name}", document.strip_prefix(root).unwrap().display())));
+    }
+    assert!(stale.is_empty(), "{}", stale.join("\n"));
 }

@@ -16,7 +16,7 @@ pub struct Config {
     pub consumer: ConsumerConfig,
     /// How the service is reached.
     pub http: http::Config,
-    /// Who sees addresses; unset, nobody.
+    /// The admin token, which shows addresses; nobody sees them where it is unset.
     pub admin: Option<BearerToken>,
     /// Where users and orders are kept.
     pub state: StateConfig,

@@ -1,4 +1,4 @@
-//! What clients hear of state that is kept by the log.
+//! The answers about state that is kept in the log.
 
 use std::{
     sync::{
@@ -15,13 +15,13 @@ use highwater_web::{
     publish_problem::{publish_problem, reasons},
 };
 
-/// How often a write is decided anew when others were faster.
+/// The attempts of a write when concurrent writes are faster.
 pub const ATTEMPTS: usize = 8;
 
-/// How long a client is to wait, in seconds, where there is no room: somebody has to make some.
+/// The Retry-After, in seconds, at the memory limit: an operator has to raise it.
 const MEMORY_FULL_RETRY_AFTER: u32 = 60;
 
-/// What the state of a service may take in memory. What is in the log already is taken in all the same: without it
+/// The limit of the memory of a service's state. Events that are in the log are applied beyond it: without them
 /// the state would be another.
 #[derive(Debug)]
 pub struct MemoryLimit {
@@ -30,12 +30,12 @@ pub struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// So many bytes.
+    /// A limit of that many bytes.
     pub fn new(most: usize) -> Self {
         Self { most, told: AtomicBool::new(false) }
     }
 
-    /// Whether something new may be taken in where the state takes that much already.
+    /// Checks that the state, which takes that much memory, may grow.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl MemoryLimit {
         }
         if !self.told.swap(true, Ordering::Relaxed) {
             log::warn!(
-                "the state takes about {taken} bytes, and STATE_MAX_BYTES is {}: nothing new is taken any more, what \
+                "the state takes about {taken} bytes, and the limit is {}: nothing new is taken any more, what \
                  is there can be read and changed",
                 self.most
             );
@@ -57,7 +57,7 @@ impl MemoryLimit {
 
 fn memory_full() -> Problem {
     let detail =
-        "the state has reached STATE_MAX_BYTES: nothing new is taken, what is there can be read and changed";
+        "the state has reached its memory limit: nothing new is taken, what is there can be read and changed";
     Problem::unavailable(detail, MEMORY_FULL_RETRY_AFTER).with_member("possiblyWritten", false)
 }
 
@@ -75,7 +75,7 @@ pub fn complete<F: Projection>(
     }
 }
 
-/// 503: others were faster time and again.
+/// 503: concurrent writes were faster at every attempt.
 pub fn contended() -> Problem {
     Problem::unavailable("others change it at the same time; nothing was changed by this request", 1)
 }
@@ -87,7 +87,10 @@ pub fn describe_read(operation: Operation) -> Operation {
 
 /// Describes what a write may answer that takes something new in.
 pub fn describe_new(operation: Operation) -> Operation {
-    describe_write(operation.problem("memoryFull", "The state has no memory.", memory_full()), true)
+    describe_write(
+        operation.problem("memoryFull", "The state has reached its memory limit.", memory_full()),
+        true,
+    )
 }
 
 /// Describes what a write may answer; `keyed` says whether it takes an Idempotency-Key.
@@ -112,8 +115,8 @@ fn incomplete() -> Problem {
     Problem::unavailable("the state is not read to the end of the log yet", 1)
 }
 
-/// Writes an event of a request, which had an Idempotency-Key or not. Whether the event counts; where it does not,
-/// things have changed, and are to be looked at again.
+/// Writes an event of a request with or without an Idempotency-Key. Returns whether the event was applied; where it was
+/// not, the state has changed, and the caller decides anew.
 ///
 /// # Errors
 ///
@@ -130,7 +133,7 @@ pub async fn append<F: Projection>(
     }
 }
 
-/// Why a write has no answer; `None` where it was void and is to be decided anew.
+/// The problem of a failed write; `None` where the event was rejected and the write is to be decided anew.
 fn refusal(error: AppendError, keyed: bool) -> Option<Problem> {
     const SAFE: &str = "Asking again with the same Idempotency-Key is safe: it happens once";
     const LOOK: &str = "Look whether it happened before asking again";

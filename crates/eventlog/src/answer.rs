@@ -15,9 +15,9 @@ use super::{Details, Metadata};
 pub struct EventBody<'a> {
     /// The event's id.
     pub event_id: Uuid,
-    /// Whose event it is.
+    /// The event's user.
     pub user_id: &'a str,
-    /// What happened.
+    /// The event's type.
     pub event_type: &'a str,
     /// When it happened.
     #[serde(with = "highwater_web::timestamp")]
@@ -47,7 +47,7 @@ impl<'a> EventBody<'a> {
     }
 }
 
-/// What `POST /events` answers.
+/// The answer of `POST /events`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Recorded")]

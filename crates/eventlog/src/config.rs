@@ -39,7 +39,7 @@ pub struct SqlServer {
     pub connect_timeout: Duration,
 }
 
-/// Whose certificate a server must have. TLS there is always.
+/// The certificates that are trusted. TLS is always on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
     /// An authority's that the system trusts.
@@ -59,7 +59,7 @@ pub struct DynamoDb {
     pub region: String,
     /// Where DynamoDB is, where it is not the region's own.
     pub endpoint: Option<String>,
-    /// What requests are signed with.
+    /// The keys that sign requests.
     pub keys: AwsKeys,
 }
 
@@ -74,7 +74,7 @@ pub struct AwsKeys {
     pub session_token: Option<Secret>,
 }
 
-/// What is to be done.
+/// A task of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
     /// Answer requests.
@@ -83,12 +83,12 @@ pub enum Task {
     Once(Job),
 }
 
-/// What is done once.
+/// A task that ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Job {
     /// Complete what a crash left.
     Sweep {
-        /// What was recorded from then on; without, since where the last sweep ended.
+        /// Sweep events recorded from then on; without it, from where the last sweep ended.
         from: Option<DateTime<Utc>>,
     },
     /// Make the databases what they must be.

@@ -1,4 +1,4 @@
-//! What was done, for `GET /metrics`.
+//! Counters for `GET /metrics`.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

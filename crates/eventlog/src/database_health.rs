@@ -1,4 +1,4 @@
-//! How the databases are, as the last call to each went.
+//! The health of the databases, by the outcome of the last call to each.
 
 use std::{
     mem::discriminant,
@@ -29,7 +29,7 @@ impl Database {
     }
 }
 
-/// What a client may know of a database's failure.
+/// A database's failure, as clients may see it.
 pub(super) fn reason(database: Database, error: &DatabaseError) -> String {
     let name = database.name();
     match error {
@@ -59,12 +59,12 @@ pub(super) struct Databases {
 pub(super) struct DatabaseState {
     /// Whether the last call to it went well.
     pub(super) connected: bool,
-    /// What went wrong, while it has not been put right.
+    /// The last error, while it lasts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<String>,
 }
 
-/// What is wrong with each; nothing, as far as is known.
+/// The last error of each; none at the start.
 #[derive(Debug, Default)]
 pub struct DatabaseHealth([Mutex<Option<DatabaseError>>; 2]);
 
@@ -95,7 +95,7 @@ impl DatabaseHealth {
         databases.into_iter().map(|databases| ("databases".to_owned(), databases)).collect()
     }
 
-    /// What keeps the service from being ready.
+    /// The reason why the service is not ready.
     pub fn obstacle(&self) -> Option<String> {
         [Database::Metadata, Database::Details].into_iter().find_map(|database| {
             let error = self.lock(database).clone()?;

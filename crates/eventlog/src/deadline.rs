@@ -17,7 +17,7 @@ impl Deadline {
         Self(Instant::now() + patience)
     }
 
-    /// What a store answers, if it does so in time.
+    /// The result of a call, if it comes in time.
     pub(super) async fn within<T>(
         self,
         call: impl Future<Output = DatabaseResult<T>> + Send,

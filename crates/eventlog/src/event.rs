@@ -10,14 +10,14 @@ use uuid::Uuid;
 /// The largest item that DynamoDB keeps, in bytes, the names of its attributes included.
 pub const MOST_ITEM_BYTES: usize = 400 * 1024;
 
-/// What SQL keeps of an event.
+/// The part of an event in SQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
     /// The event's id.
     pub event_id: Uuid,
-    /// Whose event it is.
+    /// The event's user.
     pub user_id: String,
-    /// What happened.
+    /// The event's type.
     pub event_type: String,
     /// When it happened, to the millisecond.
     pub timestamp: DateTime<Utc>,
@@ -33,7 +33,7 @@ pub struct Metadata {
 pub struct Details(Box<RawValue>);
 
 impl Details {
-    /// What a client posted.
+    /// The details that a client posted.
     pub fn posted(json: &RawValue) -> Self {
         let mut compact = Vec::with_capacity(json.get().len());
         push_compact(&mut compact, json.get());
@@ -42,7 +42,7 @@ impl Details {
         Self(compact.unwrap_or_else(|| json.to_owned()))
     }
 
-    /// What was kept; `None` where it is no JSON.
+    /// Details read from the database; `None` where they are no JSON.
     pub fn kept(text: String) -> Option<Self> {
         RawValue::from_string(text).ok().map(Self)
     }
@@ -76,7 +76,7 @@ impl fmt::Debug for Details {
 /// All of an event: what DynamoDB keeps, so that its row can be made of it at any time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedEvent {
-    /// What becomes its row.
+    /// The content of its row.
     pub metadata: Metadata,
     /// Its details, where it has any.
     pub details: Option<Details>,

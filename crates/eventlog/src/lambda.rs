@@ -28,7 +28,7 @@ use warp::{
 
 use super::{Config, Front, PATHS, Task, service};
 
-/// What a path may hold as it is: RFC 3986, section 2.3, and the slashes between its segments.
+/// The characters that a path holds unencoded: RFC 3986, section 2.3, and the slashes between its segments.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// Answers events until the sandbox ends: requests, or what a schedule says.

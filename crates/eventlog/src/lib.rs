@@ -75,11 +75,11 @@ pub struct Limits {
     pub timeout: Duration,
     /// How old an event must be before a sweep completes it: longer than any request lives.
     pub grace: Duration,
-    /// What hands the answers over, which bounds them.
+    /// The front, which bounds the size of answers.
     pub front: Front,
 }
 
-/// What hands requests in and answers out.
+/// The front that takes requests and sends answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Front {
     /// The HTTP server of this program.
@@ -94,7 +94,7 @@ impl EventLog {
         Self { metadata, details, limits, counts: Counts::default(), databases: DatabaseHealth::default() }
     }
 
-    /// What was done so far.
+    /// The counters.
     pub fn counts(&self) -> &Counts {
         &self.counts
     }

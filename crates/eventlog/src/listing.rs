@@ -30,7 +30,7 @@ const CHUNK: usize = 500;
 const BATCH: usize = 100;
 /// How many batches are asked for at the same time.
 const AT_ONCE: usize = 4;
-/// What an event's JSON has beside its texts and details, at most.
+/// The most that an event's JSON has beside its texts and details.
 const FRAME: usize = 200;
 
 /// A page of a user's events.

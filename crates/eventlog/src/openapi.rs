@@ -24,7 +24,7 @@ use super::{
     request::USER,
 };
 
-/// What `GET /openapi.json` answers: [`document`], as `docs/openapi` has it.
+/// The answer of `GET /openapi.json`: [`document`], as `docs/openapi` has it.
 pub static DOCUMENT: Packed = packed!("eventlog.json", JSON);
 
 const ID: Uuid = uuid!("0190163d-8694-739b-aea5-966c26f8ad91");

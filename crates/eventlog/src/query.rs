@@ -1,4 +1,4 @@
-//! Which events a listing asks for.
+//! The query of a listing.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use highwater_web::{
@@ -15,7 +15,7 @@ pub const MOST: usize = 500;
 /// A user's events; what is `None` asks for nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventQuery {
-    /// Whose.
+    /// The user.
     pub user_id: String,
     /// Of exactly this type.
     pub event_type: Option<String>,

@@ -1,6 +1,6 @@
 //! Recording: first the details with all that the event says, then the row.
 //!
-//! Whatever step it ends at, asking again with the same id goes on where it ended: an event that was put is not put
+//! A repeated request with the same id continues at the step where the first ended: an event that was put is not put
 //! again, and its row is inserted all the same. It keeps the timestamp of the first time.
 
 use chrono::{DateTime, Utc};

@@ -1,4 +1,4 @@
-//! What a client posts.
+//! The body of `POST /events`.
 
 use std::borrow::Cow;
 
@@ -28,20 +28,23 @@ pub struct NewLoggedEvent {
     /// Given by a client that may post the event again.
     #[schemars(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<Uuid>,
-    /// Whose event it is; without surrounding blanks, which SQL would not tell apart. None of its characters is `/`
+    /// The event's user, without surrounding blanks, which SQL would not tell apart. None of its characters is `/`
     /// or `?`, and it is not `.` or `..`: a path would lose them on its way.
     #[schemars(length(min = 1, max = LONGEST_USER), regex(pattern = USER))]
     pub user_id: String,
-    /// What happened; without surrounding blanks.
+    /// The event's type, without surrounding blanks.
     #[schemars(length(min = 1, max = LONGEST_TYPE), regex(pattern = VISIBLE_LINE))]
     pub event_type: String,
     /// When it happened, in the years 0001 to 9999, to the millisecond; now, where it is absent.
     #[schemars(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<DateTime<Utc>>,
-    /// What else there is to say, up to 400 KB with all other fields; `null` is a value, too.
+    /// Any JSON value, up to 400 KB with all other fields; `null` is a value, too.
     #[schemars(skip_serializing_if = "Option::is_none", with = "serde_json::Value")]
     pub details: Option<Details>,
 }
+
+/// The known fields; `payload` and `metadata` are refused.
+const FIELDS: [&str; 7] = ["userId", "eventType", "eventId", "timestamp", "details", "payload", "metadata"];
 
 impl NewLoggedEvent {
     /// Reads a body.
@@ -50,13 +53,13 @@ impl NewLoggedEvent {
     ///
     /// 400 with every fault.
     pub fn read(body: &[u8], max_depth: usize) -> Result<Self, Problem> {
-        let mut fields = Fields::of(body, max_depth)?;
+        let mut fields = Fields::of(body, max_depth, &FIELDS)?;
         let user_id = fields.text("userId", user_id);
         let event_type = fields.text("eventType", line(LONGEST_TYPE));
         let event_id = fields.optional("eventId", uuid);
         let timestamp = fields.optional("timestamp", timestamp);
         let details = fields.raw("details").map(Details::posted);
-        // What the activity service calls them: ignored like other unknown fields they would be lost without a word.
+        // The activity service's names: ignored like other unknown fields they would be lost silently.
         for other in ["payload", "metadata"] {
             fields.without(other, "is called details here");
         }
@@ -67,7 +70,7 @@ impl NewLoggedEvent {
     }
 }
 
-/// What [`user_id`] takes, as a regular expression of ECMA 262, but for its length: something that can be seen, which is
+/// The rule of [`user_id`] without its length, as a regular expression of ECMA 262: a visible character, which is
 /// no dot, or two dots with something between them.
 pub(super) const USER: &str = concat!(
     r"^[^\u0000-\u001f\u007f-\u009f/?]*(",
@@ -82,7 +85,7 @@ pub(super) const USER: &str = concat!(
 ///
 /// # Errors
 ///
-/// What it must be.
+/// The requirement.
 pub(super) fn user_id(text: &str) -> Result<String, Cow<'static, str>> {
     let user_id = line(LONGEST_USER)(text)?;
     if user_id.contains(['/', '?']) || matches!(user_id.as_str(), "." | "..") {

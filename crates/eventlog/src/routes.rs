@@ -40,12 +40,12 @@ pub static PATHS: Paths = Paths(&[
 /// How long `/health` and `/ready` wait for the databases.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// What the routes answer from.
+/// The state that the routes answer from.
 #[derive(Debug)]
 pub struct Api {
     /// The events.
     pub log: Arc<EventLog>,
-    /// What a posted body may cost.
+    /// The limits of a body.
     pub limits: BodyLimits,
     /// How the service is.
     pub operations: Arc<Operations>,
@@ -116,7 +116,7 @@ fn probed(api: &Arc<Api>) -> impl Filter<Extract = (), Error = Infallible> + Clo
 
 async fn record(api: &Api, grant: &Grant, key: &[HeaderValue], body: Body) -> Result<Response, Problem> {
     let new = NewLoggedEvent::read(&body?, api.limits.max_depth)?;
-    // What the key was used for is kept with the event, so that nothing of the request is needed here.
+    // The event keeps the request that the key was used for, so nothing of it is needed here.
     let key = Idempotency::read(key, &())?;
     grant.check_write(&new.user_id)?;
     grant.charge_event(&new.user_id)?;

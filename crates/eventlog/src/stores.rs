@@ -1,4 +1,4 @@
-//! The two seams: what the log asks of SQL, and what of DynamoDB.
+//! The interfaces of the two databases: SQL Server and DynamoDB.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use super::{Details, EventQuery, LoggedEvent, Metadata, Place};
 
-/// What a store answers.
+/// The result of a call to a database.
 pub type DatabaseResult<T> = Result<T, DatabaseError>;
 
-/// Why a store has no answer. The text is for the log, never for a client.
+/// The error of a database. The text is for the log, never for a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DatabaseError {
     /// It cannot be reached, or breaks off: what was asked for may have happened.
@@ -32,7 +32,7 @@ pub enum DatabaseError {
     /// It will not keep this one, asked again or not; others it does.
     #[error("does not take this one: {0}")]
     Invalid(String),
-    /// What is to be kept is larger than it takes.
+    /// The value is larger than the database takes.
     #[error("too large")]
     TooLarge,
 }
@@ -49,7 +49,7 @@ impl DatabaseError {
     }
 }
 
-/// What became of a row that was to be inserted.
+/// The outcome of an insertion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Insertion {
     /// It is there now.
@@ -58,7 +58,7 @@ pub enum Insertion {
     Already,
 }
 
-/// What became of an event that was to be put where none of its id is.
+/// The outcome of putting an event unless its id exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PutOutcome {
     /// It is there now.
@@ -70,7 +70,7 @@ pub enum PutOutcome {
 /// A row, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// What it says.
+    /// The content.
     pub metadata: Metadata,
     /// Tells rows of one timestamp apart: grows with each row that is inserted.
     pub sequence: i64,
@@ -83,7 +83,7 @@ impl Row {
     }
 }
 
-/// What was found of the details that were asked for.
+/// The details that were found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DetailsPage {
     /// Those that are there.
@@ -156,7 +156,7 @@ pub trait DetailsStore: fmt::Debug + Send + Sync {
 pub struct RecordedPage {
     /// The events' ids.
     pub ids: Vec<Uuid>,
-    /// What to ask for the next page with.
+    /// The token of the next page.
     pub next: Option<String>,
 }
 

@@ -19,7 +19,7 @@ const OVERLAP: TimeDelta = TimeDelta::minutes(15);
 /// How many rows are looked for at once.
 const BATCH: usize = 100;
 
-/// What a sweep did.
+/// The result of a sweep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SweepReport {
     /// Events that it looked at.

@@ -7,7 +7,10 @@
 mod addresses;
 mod outage;
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::future::{BoxFuture, FutureExt};
 use kafka_protocol::messages::MetadataRequest;
@@ -17,7 +20,7 @@ use super::{
     ClusterConfig, ConfigError,
     producer::Breakers,
     rskafka_client::SharedClient,
-    security::AuthBackoff,
+    security::{AuthBackoff, Sasl, Session},
     staggered::first_success,
     topic,
     wire::{Connection, WireError},
@@ -30,6 +33,8 @@ pub struct Cluster {
     addresses: Addresses,
     outage: Outage,
     rskafka: SharedClient,
+    /// The session of the last connection of our own, where sessions have an end.
+    session: Mutex<Option<Session>>,
     breakers: Breakers,
     auth_backoff: AuthBackoff,
 }
@@ -47,6 +52,7 @@ impl Cluster {
             outage: Outage::new(),
             config,
             rskafka: SharedClient::default(),
+            session: Mutex::default(),
             breakers: Breakers::default(),
             auth_backoff: AuthBackoff::default(),
         })
@@ -70,13 +76,22 @@ impl Cluster {
         &self.rskafka
     }
 
-    /// A connection of our own to that `host:port`, unless it was refused a moment ago.
+    /// The session of a connection that rskafka makes now: as long as that of our last one, or as the token is valid that
+    /// it is made with. rskafka does not tell what the broker says of it.
+    pub(crate) fn session_from_now(&self) -> Option<Session> {
+        let session = *self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = self.config.security.sasl.as_ref().and_then(Sasl::token_left);
+        session.map(|session| session.again().within(token))
+    }
+
+    /// Connects to `host:port`, unless a handshake with it failed a moment ago.
     async fn open(&self, address: &str) -> Result<Connection, WireError> {
         self.auth_backoff.check(address)?;
         self.addresses.tried(address, false);
         let opened = Connection::open(address, &self.config).await;
         match &opened {
-            Ok(_) => {
+            Ok(connection) => {
+                *self.session.lock().unwrap_or_else(PoisonError::into_inner) = connection.session();
                 self.addresses.tried(address, true);
                 self.auth_backoff.tried(address, None);
             }
@@ -86,8 +101,11 @@ impl Cluster {
         opened
     }
 
-    /// A connection of our own to a broker that answers: to one that the cluster named, or else to one of the
-    /// settings.
+    /// Connects to a broker that answers: one that the cluster named, or else a bootstrap address.
+    ///
+    /// # Errors
+    ///
+    /// None answers. The error is that of one address, always of the same, so that it is logged once.
     pub fn connect(&self) -> BoxFuture<'_, Result<Connection, WireError>> {
         Box::pin(async {
             let mut failures = match self.connect_to_any_of(self.addresses.named(), true).await {
@@ -95,32 +113,31 @@ impl Cluster {
                 Err(failures) => failures,
             };
             let mut others = self.addresses.bootstrap();
-            // Not those again that have just failed; where another cluster is found, the settings call it ours.
+            // Not an address again that has just failed. One of another cluster is ours if it is a bootstrap address.
             others.retain(|address| {
                 let was_tried =
-                    |(tried, error): &(String, WireError)| tried == address && !error.is_of_another();
+                    |(tried, error): &(String, WireError)| tried == address && !error.is_other_cluster();
                 !failures.iter().any(was_tried)
             });
             match self.connect_to_any_of(others, false).await {
                 Ok(connection) => return Ok(connection),
                 Err(others) => failures.extend(others),
             }
-            self.outage.observe(failures.iter().all(|(_, error)| error.is_nobody_there()));
-            // Always of the same address, whichever was tried first: else it would be news each time.
-            let told = failures
+            self.outage.observe(failures.iter().all(|(_, error)| error.is_refused_or_unresolved()));
+            let first = failures
                 .into_iter()
                 .min_by_key(|(address, _)| (!self.addresses.is_bootstrap(address), address.clone()));
-            Err(told.map_or(topic::NO_LEADER, |(_, error)| error))
+            Err(first.map_or(topic::NO_LEADER, |(_, error)| error))
         })
     }
 
-    /// A connection to the first of these that answers, and says of itself that it is of this cluster.
+    /// Connects to the first of these that answers and is of this cluster.
     async fn connect_to_any_of(
         &self,
         addresses: Vec<String>,
         were_named: bool,
     ) -> Result<Connection, Vec<(String, WireError)>> {
-        let attempt = async |address: String| match self.ask_of_all(&address, were_named).await {
+        let attempt = async |address: String| match self.connect_and_learn(&address, were_named).await {
             Ok(connection) => Ok(connection),
             Err(error) => Err((address, error)),
         };
@@ -130,17 +147,17 @@ impl Cluster {
         Ok(connection)
     }
 
-    /// Asks the broker at that address who else is of its cluster.
-    async fn ask_of_all(&self, address: &str, was_named: bool) -> Result<Connection, WireError> {
+    /// Connects, and asks the broker for the brokers of its cluster.
+    async fn connect_and_learn(&self, address: &str, was_named: bool) -> Result<Connection, WireError> {
         let mut connection = self.open(address).await?;
-        let about = MetadataRequest::default().with_topics(Some(Vec::new()));
-        let said = connection.call_within(&about, topic::NAMED, self.config.connect_timeout).await?;
-        self.addresses.learn(address, was_named, &said)?;
+        let request = MetadataRequest::default().with_topics(Some(Vec::new()));
+        let response =
+            connection.call_within(&request, topic::METADATA_VERSIONS, self.config.connect_timeout).await?;
+        self.addresses.learn(address, was_named, &response)?;
         Ok(connection)
     }
 
-    /// Whether there is no broker anywhere, and has been none for a moment: what is published is not going to be
-    /// written soon.
+    /// Whether no broker can be reached, and none could for a second: records are refused at once.
     pub(crate) fn is_unreachable(&self) -> bool {
         self.outage.is_confirmed()
     }
@@ -150,7 +167,7 @@ impl Cluster {
         self.outage.until_confirmed().await;
     }
 
-    /// A connection of our own to one broker.
+    /// Connects to one broker.
     pub(crate) fn connect_to(&self, host: &str, port: i32) -> BoxFuture<'_, Result<Connection, WireError>> {
         let address = Self::address(host, port);
         Box::pin(async move {

@@ -1,10 +1,10 @@
-//! What the producer and the consumer did, counted where it happens: each count is one atomic.
+//! The counters of producers and consumers. Each is one atomic.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::PublishError;
 
-/// How often something happened.
+/// A counter.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);
 
@@ -18,7 +18,7 @@ impl Count {
     }
 }
 
-/// What a producer has done so far.
+/// The counters of a producer.
 #[derive(Debug, Default)]
 pub(super) struct ProducerCounts {
     pub(super) records: Count,
@@ -28,7 +28,7 @@ pub(super) struct ProducerCounts {
     errors: [Count; REASONS.len()],
 }
 
-/// Why a record was not acknowledged, as [`ProducerMetrics::errors`] calls it.
+/// The reasons of [`ProducerMetrics::errors`].
 const REASONS: [&str; 7] =
     ["queue_full", "circuit_open", "too_large", "refused", "not_written", "possibly_written", "stopping"];
 
@@ -51,27 +51,28 @@ impl ProducerCounts {
     }
 }
 
-/// What a producer has done and holds, at one moment.
+/// The counters of a producer and the size of its queue, at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProducerMetrics {
-    /// Records that Kafka acknowledged.
+    /// Acknowledged records.
     pub records: u64,
-    /// Batches in which they travelled.
+    /// Acknowledged batches.
     pub batches: u64,
-    /// Attempts that failed and were made again.
+    /// Attempts that failed and were repeated.
     pub retries: u64,
-    /// How often it waited because Kafka throttles this client by a quota.
+    /// Waits because Kafka throttled this client (a quota).
     pub throttled: u64,
-    /// Records that were not acknowledged, by reason.
+    /// Records that were not acknowledged, by reason: `queue_full`, `circuit_open`, `too_large`, `refused`,
+    /// `not_written`, `possibly_written`, `stopping`.
     pub errors: Vec<(&'static str, u64)>,
-    /// Records that wait for Kafka now.
+    /// Records in the queue.
     pub queued_records: usize,
-    /// Their size in bytes.
+    /// The bytes of the records in the queue.
     pub queued_bytes: usize,
 }
 
-/// What a consumer has done so far.
+/// The counters of a consumer.
 #[derive(Debug, Default)]
 pub struct ConsumerCounts {
     pub(super) records: Count,
@@ -82,27 +83,27 @@ pub struct ConsumerCounts {
 }
 
 impl ConsumerCounts {
-    /// Records that its handler has seen to, those that became dead letters among them.
+    /// Records that are done, dead letters included.
     pub fn records(&self) -> u64 {
         self.records.get()
     }
 
-    /// Records that it set aside.
+    /// Records that were sent to the dead letter topic.
     pub fn dead_letters(&self) -> u64 {
         self.dead_letters.get()
     }
 
-    /// How often the offset to go on from was not in the log, as where retention passed it.
+    /// Resets of the offset because it was out of range, as after retention deleted its record.
     pub fn offset_resets(&self) -> u64 {
         self.resets.get()
     }
 
-    /// Offsets that were passed over by that.
+    /// Offsets that resets have skipped.
     pub fn skipped(&self) -> u64 {
         self.skipped.get()
     }
 
-    /// How often the topic was found to be another one, which was made with the name of the one before.
+    /// How often the topic was found to be deleted and recreated.
     pub fn recreations(&self) -> u64 {
         self.recreations.get()
     }

@@ -24,6 +24,7 @@ const CONTENT_TYPE: &str = "content-type";
 
 /// The request and the event that a new event follows from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Context {
     /// The request's id: the same for everything that follows from it, through all services.
     pub correlation_id: Option<String>,
@@ -50,6 +51,7 @@ impl Context {
 
 /// An event's headers.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Envelope {
     /// The event's id: the same in each copy of its record.
     pub id: Uuid,

@@ -22,6 +22,7 @@ pub trait EventHandler<P: Payload>: Send + Sync + 'static {
 
 /// The outcome of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// It is processed.
     Done,
@@ -126,7 +127,7 @@ impl<P: Payload, H: EventHandler<P>> BatchHandler<P> for H {
                 Outcome::Done => {}
                 Outcome::Poison(reason) => outcome.poison.push(Poison { index, reason }),
                 Outcome::Retry(reason) => {
-                    outcome.retry_from = Some(RetryFrom { index, error: TransientError(reason) });
+                    outcome.retry_from = Some(RetryFrom { index, error: TransientError::new(reason) });
                     break;
                 }
             }

@@ -1,5 +1,7 @@
 //! The handler of records: the seam between the consumer and the code that knows their meaning.
 
+use std::{error::Error, sync::Arc};
+
 use async_trait::async_trait;
 
 use super::Record;
@@ -51,7 +53,8 @@ pub trait RecordHandler: Send + Sync + 'static {
 }
 
 /// The outcome of a batch. Every record that it does not name is done.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct BatchOutcome {
     /// Records that can never be processed: they go to the dead letter topic.
     pub poison: Vec<Poison>,
@@ -59,8 +62,16 @@ pub struct BatchOutcome {
     pub retry_from: Option<RetryFrom>,
 }
 
+impl BatchOutcome {
+    /// The outcome of a batch without poison that an error stopped at the record of that index.
+    pub fn retry_from(index: usize, error: TransientError) -> Self {
+        Self { poison: Vec::new(), retry_from: Some(RetryFrom::new(index, error)) }
+    }
+}
+
 /// A record that can never be processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Poison {
     /// Its index in the batch.
     pub index: usize,
@@ -68,8 +79,16 @@ pub struct Poison {
     pub reason: String,
 }
 
+impl Poison {
+    /// The record of that index in the batch, and the reason.
+    pub fn new(index: usize, reason: impl Into<String>) -> Self {
+        Self { index, reason: reason.into() }
+    }
+}
+
 /// Where a transient error stopped a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct RetryFrom {
     /// The index in the batch of the first record that is not done.
     pub index: usize,
@@ -77,7 +96,23 @@ pub struct RetryFrom {
     pub error: TransientError,
 }
 
+impl RetryFrom {
+    /// The index in the batch of the first record that is not done, and the reason.
+    pub fn new(index: usize, error: TransientError) -> Self {
+        Self { index, error }
+    }
+}
+
 /// An error that may pass, such as a store that is away. The records are retried with backoff, and none is skipped.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TransientError(pub String);
+///
+/// It displays as the error that it was made of, and has its source.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(transparent)]
+pub struct TransientError(Arc<dyn Error + Send + Sync>);
+
+impl TransientError {
+    /// Makes one of an error, or of a message.
+    pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Arc::from(error.into()))
+    }
+}

@@ -1,9 +1,8 @@
-//! Who leads a partition, by the word of those who could.
+//! The leader of a partition, as most of its replicas know it.
 //!
-//! A broker that was stopped and goes on takes itself for the leader until it hears that another was elected, and its
-//! log ends before the other's. It would say of a good offset that it is out of range. Which of two leaders is the
-//! newer one is told by their epochs (KIP-101); Kafka's own clients carry those along (KIP-320). Here the partition's
-//! replicas are asked where it matters: the newest leader is one of them, and knows it.
+//! A broker that was suspended takes itself for the leader until it hears of the election of another. Its log ends
+//! earlier, so it finds a good offset out of range. The leader epoch tells the newer of two leaders (KIP-101); Kafka's
+//! own clients carry it along (KIP-320). Here the replicas are asked when it matters: the newest leader is one of them.
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use kafka_protocol::ResponseError;
@@ -15,21 +14,21 @@ use super::{
     wire::WireError,
 };
 
-/// A partition's leader, by the newest word.
+/// The newest leader of a partition.
 #[derive(Debug)]
 pub(super) struct Newest {
     pub(super) leader: Address,
     pub(super) epoch: i32,
-    /// The topic's id, on which all who were asked agree; `None` where none of them knows of ids.
+    /// The topic's id, on which all replicas that were asked agree; `None` if none of them has ids.
     pub(super) topic: Option<Uuid>,
 }
 
-/// The newest leader that most of the partition's replicas know, of those that are not known to be away.
+/// The newest leader that a majority of the partition's online replicas knows.
 ///
 /// # Errors
 ///
-/// Too few of them answer, or there is no leader, or the topic was made again and some have not heard of it: epochs of
-/// two topics cannot be compared.
+/// Too few of them answer; there is no leader; or the topic was recreated and some have not heard of it, so that their
+/// epochs cannot be compared.
 pub(super) async fn newest(cluster: &Cluster, topic: &str, partition: i32) -> Result<Newest, WireError> {
     let mut newest = topic::leadership(&mut cluster.connect().await?, topic, partition).await?;
     let mut asked: FuturesUnordered<_> = newest

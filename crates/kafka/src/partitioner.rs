@@ -1,10 +1,10 @@
-//! Which partition a key belongs to: as Java's default partitioner decides it
+//! The partition of a key, as Java's default partitioner decides it
 //! (`org.apache.kafka.clients.producer.internals.BuiltInPartitioner.partitionForKey`).
 
-/// The partition of a key among so many, which must not be 0.
+/// The partition of a key in a topic of that many partitions (at least one): the same as of Java's producer.
 pub fn partition_for_key(key: &[u8], partitions: usize) -> i32 {
     let positive = murmur2(key) & 0x7fff_ffff;
-    // A partition count fits an i32, and so does the rest of dividing by it.
+    // The number of partitions fits an i32, and so does the remainder.
     (positive as usize % partitions.max(1)) as i32
 }
 

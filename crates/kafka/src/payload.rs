@@ -65,6 +65,7 @@ pub struct Malformed(pub String);
 
 /// An event that was read, with its envelope and its record.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Received<'a, P> {
     /// The event.
     pub event: P,

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 /// The status at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Status {
     /// The cluster, as last seen by the producer and the consumer.
     pub kafka: KafkaStatus,
@@ -31,6 +32,7 @@ impl Status {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct KafkaStatus {
     /// Whether Kafka answers: a call succeeded since a component began to fail.
     pub connected: bool,
@@ -54,6 +56,7 @@ pub struct KafkaStatus {
 
 /// A loss that is reported for a while.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Notice {
     /// Its description.
     pub text: String,
@@ -73,6 +76,7 @@ impl KafkaStatus {
 /// A topic that refuses all records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
 pub struct TopicRefusal {
     /// Its name.
     pub topic: String,
@@ -97,6 +101,7 @@ impl TopicRefusal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct BreakerStatus {
     /// The broker's address, `host:port`.
     pub broker: String,
@@ -108,6 +113,7 @@ pub struct BreakerStatus {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum BreakerState {
     /// The broker gets records.
     #[default]
@@ -122,6 +128,7 @@ pub enum BreakerState {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct GroupStatus {
     /// The group's id.
     pub id: String,
@@ -179,7 +186,8 @@ impl GroupStatus {
 }
 
 /// A change of this member's assignment or generation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rebalance {
     /// Its start, as far as this member knows.
     pub at: DateTime<Utc>,
@@ -199,6 +207,7 @@ pub struct Rebalance {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum GroupPhase {
     /// Looking for the coordinator.
     #[default]
@@ -219,6 +228,7 @@ pub enum GroupPhase {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct PartitionStatus {
     /// Its number.
     pub partition: i32,

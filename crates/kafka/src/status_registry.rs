@@ -1,4 +1,4 @@
-//! The one place that knows how things stand: written by the producer and the consumer, read by /health.
+//! The status of all components that use the cluster. Producers and consumers write it; a health check reads it.
 
 use std::{
     collections::BTreeMap,
@@ -13,37 +13,39 @@ use tokio::{
 
 use super::{BreakerStatus, GroupStatus, Notice, Status, TopicRefusal};
 
-/// Collects what each component sees of the cluster, and says once when it is lost and when it is back.
+/// Collects the errors of the components that use the cluster. Logs once when a component begins to fail, and once when
+/// it succeeds again. A component is named by what it does, such as `writing to events/2`.
 #[derive(Debug)]
 pub struct StatusRegistry {
     status: watch::Sender<Status>,
-    /// What is wrong now, by the component that sees it.
-    failing: Mutex<BTreeMap<String, Trouble>>,
-    /// What was written to, by topic.
+    /// The components that fail now.
+    failing: Mutex<BTreeMap<String, ComponentError>>,
+    /// The partitions that were written to, by topic.
     writing: Mutex<BTreeMap<Arc<str>, Partitions>>,
 }
 
-/// Of each partition that was written to, why nothing is taken for it; `None` where something is.
+/// Why Kafka takes no record for a partition; `None` if it takes some.
 type Partitions = BTreeMap<i32, Option<String>>;
 
-/// What is wrong, and what the log said of it last, and when; nothing, where another component said it.
+/// The error of a component.
 #[derive(Debug)]
-struct Trouble {
+struct ComponentError {
     error: String,
-    told: String,
-    logged: Instant,
+    /// The error that was logged last; empty if another component logged the same.
+    logged: String,
+    logged_at: Instant,
 }
 
-/// How long what happened is told of.
-const TOLD_FOR: Duration = Duration::from_secs(60 * 60);
-/// The most that is told of at a time: the oldest goes first.
-const MOST_NOTICES: usize = 64;
+/// How long a notice is shown.
+const NOTICE_AGE: Duration = Duration::from_secs(60 * 60);
+/// The most notices at a time. The oldest goes first.
+const MAX_NOTICES: usize = 64;
 
-/// How often the same component may say that its trouble is another now.
-const NEWS_INTERVAL: Duration = Duration::from_secs(5);
+/// The least time between two log lines about different errors of one component.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 impl StatusRegistry {
-    /// A registry on which nothing is connected yet.
+    /// An empty registry: not connected, and no component.
     pub fn new() -> Self {
         Self {
             status: watch::Sender::new(Status::default()),
@@ -52,18 +54,18 @@ impl StatusRegistry {
         }
     }
 
-    /// Follows what is on the registry.
+    /// The status, now and as it changes.
     pub fn watch(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
     }
 
-    /// A call to Kafka succeeded for this component.
+    /// A call of this component to Kafka succeeded.
     pub fn succeeded(&self, component: &str) {
         let mut failing = self.failing();
         if self.status.borrow().kafka.connected && failing.is_empty() {
             return;
         }
-        let recovered = failing.remove(component).is_some_and(|trouble| !trouble.told.is_empty());
+        let recovered = failing.remove(component).is_some_and(|error| !error.logged.is_empty());
         let error = first(&failing);
         let all_well = error.is_none();
         self.status.send_if_modified(|status| {
@@ -79,63 +81,65 @@ impl StatusRegistry {
         }
     }
 
-    /// A call to Kafka failed for this component; logged when it is news.
+    /// A call of this component to Kafka failed. The error is logged if it is new.
     pub fn failed(&self, component: &str, error: &dyn std::fmt::Display) {
-        self.troubled(component, error.to_string(), false);
+        self.set_error(component, error.to_string(), false);
     }
 
-    /// As [`StatusRegistry::failed`], by Kafka's own word: it is there.
+    /// As [`StatusRegistry::failed`], by a refusal: Kafka is connected.
     pub(crate) fn refused(&self, component: &str, why: &str) {
-        self.troubled(component, why.to_owned(), true);
+        self.set_error(component, why.to_owned(), true);
     }
 
-    fn troubled(&self, component: &str, error: String, is_answer: bool) {
+    fn set_error(&self, component: &str, error: String, is_answer: bool) {
         let mut failing = self.failing();
         let now = Instant::now();
         let known = failing.remove(component);
         self.status.send_modify(|status| {
-            // One broker that is lost is not Kafka: where another answers after this began, it is there.
+            // One lost broker is not Kafka: another may answer after this component began to fail.
             status.kafka.connected &= is_answer || known.is_some();
             status.kafka.error = Some(format!("{component}: {error}"));
         });
-        // Where one broker cannot be reached, all parts see the same: one of them says so.
-        let is_told = failing.values().any(|other| other.told == error);
-        // Compared with what was told: what came too soon after that to be told is told later, if it lasts.
-        let news = !is_told
-            && known.as_ref().is_none_or(|known| known.told != error && now >= known.logged + NEWS_INTERVAL);
+        // All components see the same error if a broker cannot be reached: one of them logs it.
+        let is_logged = failing.values().any(|other| other.logged == error);
+        // Compared with what was logged: an error that came too soon after that is logged later, if it lasts.
+        let news = !is_logged
+            && known
+                .as_ref()
+                .is_none_or(|known| known.logged != error && now >= known.logged_at + LOG_INTERVAL);
         if news {
-            warn!("trouble {component}: {error}; trying again until it passes");
+            warn!("failing: {component}: {error}; retrying");
         }
-        let (told, logged) = match known {
+        let (logged, logged_at) = match known {
             _ if news => (error.clone(), now),
-            Some(known) => (known.told, known.logged),
+            Some(known) => (known.logged, known.logged_at),
             None => (String::new(), now),
         };
-        failing.insert(component.to_owned(), Trouble { error, told, logged });
+        failing.insert(component.to_owned(), ComponentError { error, logged, logged_at });
     }
 
-    /// Something was written to that partition.
-    pub(crate) fn takes(&self, topic: &Arc<str>, partition: i32) {
+    /// Kafka took a record for that partition.
+    pub(crate) fn accepted(&self, topic: &Arc<str>, partition: i32) {
         let mut writing = self.writing();
         let partitions = writing.entry(Arc::clone(topic)).or_default();
         if partitions.insert(partition, None) != Some(None) {
-            self.tell_refusal(topic, partitions);
+            self.set_refusal(topic, partitions);
         }
     }
 
-    /// Nothing is taken for that partition, or for any of the topic, whatever is in it.
-    pub(crate) fn takes_nothing(&self, topic: &Arc<str>, partition: i32, why: &str, of_topic: bool) {
+    /// Kafka takes no record for that partition, or for the whole topic.
+    pub(crate) fn accepts_none(&self, topic: &Arc<str>, partition: i32, why: &str, of_topic: bool) {
         let mut writing = self.writing();
         let partitions = writing.entry(Arc::clone(topic)).or_default();
         partitions.insert(partition, Some(why.to_owned()));
         if of_topic {
             partitions.values_mut().for_each(|refusal| *refusal = Some(why.to_owned()));
         }
-        self.tell_refusal(topic, partitions);
+        self.set_refusal(topic, partitions);
     }
 
-    /// A topic takes nothing while none of its partitions that were written to does.
-    fn tell_refusal(&self, topic: &Arc<str>, partitions: &Partitions) {
+    /// A topic is refused while Kafka takes no record for any of its partitions that were written to.
+    fn set_refusal(&self, topic: &Arc<str>, partitions: &Partitions) {
         let reason = partitions.values().all(Option::is_some).then(|| partitions.values().flatten().next());
         let refusal = reason.flatten().map(|reason| TopicRefusal::now(topic, reason));
         self.status.send_if_modified(|status| {
@@ -152,12 +156,12 @@ impl StatusRegistry {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is wrong for this component, while something is.
-    pub(crate) fn trouble(&self, component: &str) -> Option<String> {
-        self.failing().get(component).map(|trouble| trouble.error.clone())
+    /// The error of this component, while it fails.
+    pub(crate) fn error_of(&self, component: &str) -> Option<String> {
+        self.failing().get(component).map(|failing| failing.error.clone())
     }
 
-    /// This component is no more: what it saw counts no longer.
+    /// This component has ended: its error counts no more.
     pub fn withdraw(&self, component: &str) {
         let mut failing = self.failing();
         if failing.remove(component).is_none() {
@@ -169,7 +173,7 @@ impl StatusRegistry {
         });
     }
 
-    /// Replaces what is known to weaken a guarantee on a topic.
+    /// Replaces the warnings about a topic: what weakens a guarantee.
     pub(crate) fn warnings(&self, topic: &str, found: &[String]) {
         let prefix = format!("topic {topic}: ");
         self.status.send_modify(|status| {
@@ -178,8 +182,7 @@ impl StatusRegistry {
         });
     }
 
-    /// Something happened that an operator is to know of: it is in the log, and for an hour in `/health`. False where
-    /// that was told already.
+    /// Logs an event that an operator has to know of, and shows it for an hour. False if it is shown already.
     pub(crate) fn notice(&self, text: String) -> bool {
         let now = Instant::now();
         let is_news = self.status.send_if_modified(|status| {
@@ -188,10 +191,10 @@ impl StatusRegistry {
             if notices.iter().any(|notice| notice.text == text) {
                 return false;
             }
-            if notices.len() == MOST_NOTICES {
+            if notices.len() == MAX_NOTICES {
                 notices.remove(0);
             }
-            notices.push(Notice { text: text.clone(), until: now + TOLD_FOR });
+            notices.push(Notice { text: text.clone(), until: now + NOTICE_AGE });
             true
         });
         if is_news {
@@ -200,7 +203,7 @@ impl StatusRegistry {
         is_news
     }
 
-    /// Replaces what is known of the brokers that lead partitions.
+    /// Replaces the states of the circuit breakers.
     pub(crate) fn brokers(&self, brokers: Vec<BreakerStatus>) {
         self.status.send_if_modified(|status| {
             let news = status.kafka.brokers != brokers;
@@ -209,7 +212,7 @@ impl StatusRegistry {
         });
     }
 
-    /// Changes what is known of the group.
+    /// Changes the status of the group.
     pub(crate) fn group(&self, change: impl FnOnce(&mut GroupStatus)) {
         self.status.send_modify(|status| {
             change(&mut status.group);
@@ -217,14 +220,14 @@ impl StatusRegistry {
         });
     }
 
-    fn failing(&self) -> MutexGuard<'_, BTreeMap<String, Trouble>> {
+    fn failing(&self) -> MutexGuard<'_, BTreeMap<String, ComponentError>> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What one of the failing parts says.
-fn first(failing: &BTreeMap<String, Trouble>) -> Option<String> {
-    failing.iter().next().map(|(component, trouble)| format!("{component}: {}", trouble.error))
+/// The error of the first failing component.
+fn first(failing: &BTreeMap<String, ComponentError>) -> Option<String> {
+    failing.iter().next().map(|(component, failing)| format!("{component}: {}", failing.error))
 }
 
 impl Default for StatusRegistry {

@@ -1,5 +1,4 @@
-//! A topic's partitions and settings, asked and made on our own connection: rskafka lets a broker create
-//! an unknown topic with defaults, and sends no configs when it creates one itself.
+//! Topics: their partitions, leaders and settings, and their creation.
 
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
@@ -23,56 +22,62 @@ use super::{
     wire::{Connection, WireError},
 };
 
-/// `DescribeConfigs`' code for a topic (`ConfigResource.Type` in Java).
+/// The code of a topic in DescribeConfigs (`ConfigResource.Type` in Java).
 const TOPIC_RESOURCE: i8 = 2;
 
-/// The versions of Metadata; from 10 on they bring the topics' ids.
-pub(super) const NAMED: RangeInclusive<i16> = 4..=12;
-/// An answer that does not have the topic.
+/// The versions of Metadata. From 10 on they have topic ids.
+pub(super) const METADATA_VERSIONS: RangeInclusive<i16> = 4..=12;
+/// The response does not have the topic.
 const UNKNOWN: WireError =
     WireError::Refused { what: "Metadata", error: ResponseError::UnknownTopicOrPartition };
-/// An answer that names no leader.
+/// The response names no leader.
 pub(super) const NO_LEADER: WireError =
     WireError::Refused { what: "Metadata", error: ResponseError::LeaderNotAvailable };
 
-/// What a topic looks like.
+/// The size of a topic (`TopicDescription` in Java).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicDescription {
-    /// How many partitions it has.
+    /// The number of partitions.
     pub partitions: usize,
-    /// Copies of its partitions: the fewest any has.
+    /// The replicas of the partition that has the fewest.
     pub replication: usize,
 }
 
-/// A broker's address.
+/// A broker's host and port.
 pub(super) type Address = (String, i32);
 
 /// What a broker knows of a partition's leader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Leadership {
-    /// Host and port; `None` while there is none.
+    /// `None` while there is no leader.
     pub(super) leader: Option<Address>,
-    /// Rises with every election.
+    /// The leader epoch, which rises with every election.
     pub(super) epoch: i32,
-    /// The topic's id (KIP-516), where the broker tells one.
+    /// The topic's id (KIP-516), if the broker has ids.
     pub(super) topic: Option<Uuid>,
-    /// Where those are that have a copy and are not known to be away.
+    /// The replicas that are online.
     pub(super) replicas: Vec<Address>,
 }
 
-/// A topic that exists, or is being made until it does. Cloned handles share what is known.
+/// A topic that is followed: it is created if it is missing, and its number of partitions stays known. Clones share
+/// that.
 #[derive(Debug, Clone)]
 pub struct Topic {
     name: Arc<str>,
     partitions: watch::Receiver<usize>,
-    /// More partitions than that do not count.
+    /// [`Topic::with_max_partitions`].
     most: usize,
 }
 
 impl Topic {
-    /// Creates the topic when it is missing, and keeps looking how many partitions it has, in the
-    /// background, until all handles are dropped. An existing topic is left as it is.
+    /// Spawns a task that creates the topic if it is missing, and then looks for new partitions every `max_age`, until
+    /// all handles are dropped. An existing topic is left as it is; settings of it that weaken a guarantee are a
+    /// warning of the status.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
     pub fn follow(
         cluster: Arc<Cluster>,
         config: TopicConfig,
@@ -81,44 +86,39 @@ impl Topic {
     ) -> Self {
         let (sender, partitions) = watch::channel(0);
         let name: Arc<str> = config.name.as_str().into();
-        tokio::spawn(keep_looking(cluster, config, max_age, registry, sender));
+        tokio::spawn(follow(cluster, config, max_age, registry, sender));
         Self { name, partitions, most: usize::MAX }
     }
 
-    /// A topic whose description is known: for tests.
-    pub fn known(name: &str, partitions: usize) -> Self {
-        Self { name: name.into(), partitions: watch::channel(partitions).1, most: usize::MAX }
-    }
-
-    /// The same topic, of which no more than so many partitions count.
+    /// The same topic, of which only the first `most` partitions count.
     #[must_use]
     pub fn with_max_partitions(self, most: usize) -> Self {
         Self { most, ..self }
     }
 
-    /// Its name.
+    /// The topic's name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// What the registry calls the looking up of that topic.
+    /// The name of the task that follows a topic, as a component of the status.
     pub(crate) fn component(name: &str) -> String {
         format!("looking up topic {name}")
     }
 
-    /// How many partitions it has; 0 while that is not known.
+    /// The number of partitions; 0 while it is not known.
     pub fn partitions(&self) -> usize {
         (*self.partitions.borrow()).min(self.most)
     }
 
-    /// Waits until the topic is known to have partitions, and tells how many.
+    /// Waits until the number of partitions is known, and returns it.
     pub async fn known_partitions(&mut self) -> usize {
-        // An error means that nobody looks any more, as in tests: what is known stays known.
+        // An error means that the task has ended: what is known stays known.
         let _ = self.partitions.wait_for(|partitions| *partitions > 0).await;
         self.partitions()
     }
 
-    /// Waits until there are other than so many.
+    /// Waits until the number of partitions is another.
     pub async fn changed_from(&mut self, partitions: usize) {
         if self.partitions.wait_for(|now| (*now).min(self.most) != partitions).await.is_err() {
             std::future::pending::<()>().await;
@@ -126,7 +126,7 @@ impl Topic {
     }
 }
 
-async fn keep_looking(
+async fn follow(
     cluster: Arc<Cluster>,
     config: TopicConfig,
     max_age: Duration,
@@ -137,7 +137,7 @@ async fn keep_looking(
     let mut backoff = Backoff::new();
     let mut warned = false;
     loop {
-        let wait = match look(&cluster, &config, &registry, &mut warned).await {
+        let wait = match refresh(&cluster, &config, &registry, &mut warned).await {
             Ok(description) => {
                 registry.succeeded(&component);
                 backoff = Backoff::new();
@@ -149,9 +149,9 @@ async fn keep_looking(
                 max_age
             }
             Err(error) => {
-                // What is refused is refused of this topic; what cannot be reached, of all.
-                let of_it = error.code().map(|_| format!("topic {}: ", config.name)).unwrap_or_default();
-                registry.failed(&component, &format!("{of_it}{}", error.explained()));
+                // A refusal is about this topic; a failed connection is about all.
+                let prefix = error.code().map(|_| format!("topic {}: ", config.name)).unwrap_or_default();
+                registry.failed(&component, &format!("{prefix}{}", error.explained()));
                 backoff.next_wait()
             }
         };
@@ -162,7 +162,7 @@ async fn keep_looking(
     }
 }
 
-async fn look(
+async fn refresh(
     cluster: &Cluster,
     config: &TopicConfig,
     registry: &StatusRegistry,
@@ -187,7 +187,7 @@ async fn look(
     Ok(description)
 }
 
-/// The answer to a creation comes before every broker has heard of the topic.
+/// Describes a topic that was just created, of which not every broker has heard.
 async fn describe_new(connection: &mut Connection, topic: &str) -> Result<TopicDescription, WireError> {
     let mut backoff = Backoff::new();
     for _ in 0..4 {
@@ -210,16 +210,20 @@ async fn metadata(
     connection.call(&request, known).await
 }
 
-/// Asks for the topic, without creating it.
+/// Describes a topic. It is not created.
+///
+/// # Errors
+///
+/// There is no such topic; or the broker does not answer, or refuses.
 pub async fn describe(connection: &mut Connection, topic: &str) -> Result<TopicDescription, WireError> {
-    let answer = metadata(connection, topic, NAMED).await?;
+    let answer = metadata(connection, topic, METADATA_VERSIONS).await?;
     let found = answer.topics.into_iter().next().ok_or(UNKNOWN)?;
     WireError::check("Metadata", found.error_code)?;
     let replication = found.partitions.iter().map(|partition| partition.replica_nodes.len()).min();
     Ok(TopicDescription { partitions: found.partitions.len(), replication: replication.unwrap_or(0) })
 }
 
-/// Whether there is a topic of that name. It is not created.
+/// Whether a topic exists. It is not created.
 ///
 /// # Errors
 ///
@@ -232,7 +236,7 @@ pub async fn exists(connection: &mut Connection, topic: &str) -> Result<bool, Wi
     }
 }
 
-/// The topic's id (KIP-516), which a topic that is deleted and made again does not keep.
+/// The topic's id (KIP-516). A recreated topic has another.
 pub(crate) async fn id(connection: &mut Connection, topic: &str) -> Result<Uuid, WireError> {
     let answer = metadata(connection, topic, 10..=12).await?;
     let found = answer.topics.into_iter().next().ok_or(UNKNOWN)?;
@@ -240,7 +244,7 @@ pub(crate) async fn id(connection: &mut Connection, topic: &str) -> Result<Uuid,
     Ok(found.topic_id)
 }
 
-/// The leader of a partition, as `(host, port)`.
+/// The host and port of a partition's leader.
 pub(crate) async fn leader(
     connection: &mut Connection,
     topic: &str,
@@ -249,13 +253,13 @@ pub(crate) async fn leader(
     leadership(connection, topic, partition).await?.leader.ok_or(NO_LEADER)
 }
 
-/// What that broker knows of a partition's leader.
+/// What the broker knows of a partition's leader.
 pub(super) async fn leadership(
     connection: &mut Connection,
     topic: &str,
     partition: i32,
 ) -> Result<Leadership, WireError> {
-    let answer = metadata(connection, topic, NAMED).await?;
+    let answer = metadata(connection, topic, METADATA_VERSIONS).await?;
     for found in &answer.topics {
         WireError::check("Metadata", found.error_code)?;
     }
@@ -279,7 +283,7 @@ async fn create(
     config: &TopicConfig,
 ) -> Result<(), WireError> {
     const WHAT: &str = "CreateTopics";
-    let about = metadata(connection, &config.name, NAMED).await?;
+    let about = metadata(connection, &config.name, METADATA_VERSIONS).await?;
     let brokers = i16::try_from(about.brokers.len()).unwrap_or(i16::MAX);
     let replication = config.replication_factor.unwrap_or(brokers.clamp(1, 3));
     let retention = config.retention.map_or("-1".to_owned(), |retention| retention.as_millis().to_string());
@@ -291,7 +295,7 @@ async fn create(
         ("min.insync.replicas", in_sync.to_owned()),
         ("unclean.leader.election.enable", "false".to_owned()),
     ];
-    // Without limit in time is without limit in bytes as well, whatever the brokers' default is.
+    // Unlimited in time is unlimited in bytes too, whatever the brokers' default is.
     let unlimited = config.retention.is_none().then(|| ("retention.bytes", "-1".to_owned()));
     let configs = configs.into_iter().chain(unlimited).map(|(name, value)| {
         let value = Some(StrBytes::from_string(value));
@@ -331,7 +335,7 @@ async fn create(
     }
 }
 
-/// What about an existing topic weakens the promise that an acknowledged event is durable.
+/// The settings of an existing topic that can lose acknowledged records.
 async fn weaknesses(connection: &mut Connection, topic: &str, description: &TopicDescription) -> Vec<String> {
     let mut found = Vec::new();
     if description.replication < 3 {
@@ -340,7 +344,7 @@ async fn weaknesses(connection: &mut Connection, topic: &str, description: &Topi
             description.replication
         ));
     }
-    // Reading settings may be forbidden to us; then nothing is said about them.
+    // This user may have no right to see the settings.
     let Ok(settings) = settings(connection, topic).await else { return found };
     let setting =
         |wanted: &str| settings.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
@@ -366,14 +370,18 @@ async fn weaknesses(connection: &mut Connection, topic: &str, description: &Topi
     found
 }
 
-/// Whether a message format is older than 0.11 (KIP-98), with which headers came (KIP-82): `0.10.2-IV0` is. Kafka 4 has
-/// no other format, and no such setting.
+/// Whether a message format such as `0.10.2-IV0` is older than 0.11, which has headers (KIP-82). Kafka 4 has no such
+/// setting.
 fn is_without_headers(version: &str) -> bool {
     let mut numbers = version.split(['.', '-']).map_while(|number| number.parse().ok());
     matches!((numbers.next(), numbers.next()), (Some(0_u32), Some(0..=10_u32)))
 }
 
-/// The topic's settings, as `DescribeConfigs` tells them.
+/// The topic's settings by name (DescribeConfigs).
+///
+/// # Errors
+///
+/// The broker does not answer, or refuses: the right DESCRIBE_CONFIGS is missing.
 pub async fn settings(connection: &mut Connection, topic: &str) -> Result<Vec<(String, String)>, WireError> {
     let resource = DescribeConfigsResource::default()
         .with_resource_type(TOPIC_RESOURCE)

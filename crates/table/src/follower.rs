@@ -147,7 +147,7 @@ impl<P: Projection> Follower<P> {
                     self.failed(partition, part, &reason);
                     backoff.wait().await;
                 }
-                Err(error @ ReadError::Transient(_)) => {
+                Err(error) => {
                     self.failed(partition, part, &error);
                     backoff.wait().await;
                 }

@@ -124,7 +124,9 @@ impl<P: Projection> EventSourcedTable<P> {
         let within = self.topic.kafka().cluster().request_timeout() * 2;
         let reached = timeout(within, reached).await;
         reached.unwrap_or_else(|_| Err(format!("it is not read that far after {within:?}"))).map_err(
-            |reason| TransientError(format!("topic {topic}: where it ends now is not known here: {reason}")),
+            |reason| {
+                TransientError::new(format!("topic {topic}: where it ends now is not known here: {reason}"))
+            },
         )
     }
 

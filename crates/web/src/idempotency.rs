@@ -1,4 +1,4 @@
-//! Requests that may be sent again: the same key gives the same answer, in any instance.
+//! Idempotent requests: the same key gives the same answer, in any instance.
 //!
 //! The header is `Idempotency-Key` of the IETF's draft of that name (draft-ietf-httpapi-idempotency-key-header): a string
 //! of RFC 8941, as `"k"`. Most clients send `k`: it is the same key. What is kept of it is in the event that the request
@@ -26,12 +26,12 @@ const LONGEST: usize = 255;
 const KEYS: Uuid = uuid::uuid!("9c7a7d53-65f5-4c3c-8a5e-0d0e5f2d7a11");
 const BODIES: Uuid = uuid::uuid!("b1a5f6d4-52c8-4f0a-9f36-2a4c8d1b6e12");
 
-/// A request that can be recognised when it comes again.
+/// The identity of a request, by which a repetition is recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Idempotency {
     /// Its key, as an id (version 5 of RFC 9562).
     pub key: Uuid,
-    /// What it asked for, as an id: blanks and the order of fields make no difference.
+    /// The request's content, as an id: blanks and the order of fields make no difference.
     pub body: Uuid,
 }
 
@@ -92,8 +92,8 @@ impl Idempotency {
     }
 }
 
-/// What a string of RFC 8941 (section 3.3.3) says, without its quotes and escapes; anything that does not begin with a
-/// quote, as it is. `None` for a string that is none.
+/// The content of a string of RFC 8941 (section 3.3.3), without its quotes and escapes; a value
+/// that does not begin with a quote, as it is. `None` for a string that is none.
 fn unquoted(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     let Some(rest) = value.strip_prefix(b"\"") else { return Some(value.into()) };
     let mut said = Vec::with_capacity(rest.len());

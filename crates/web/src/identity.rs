@@ -8,7 +8,7 @@ use uuid::Uuid;
 ///
 /// # Errors
 ///
-/// What it must be.
+/// The requirement.
 pub fn uuid(text: &str) -> Result<Uuid, &'static str> {
     let id = Uuid::try_parse(text).map_err(|_| "must be a UUID")?;
     if !matches!(text.len(), 32 | 36) {

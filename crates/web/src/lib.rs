@@ -1,17 +1,18 @@
-//! REST without a business word, and what services share.
+//! HTTP plumbing without any domain, and the parts that services share.
 //!
-//! * [`http`][]: accepting, limits, bodies, problems, and how routes are described
+//! * [`http`][]: accepting, limits, bodies, problems, and descriptions of routes
 //! * [`operations`][]: `/health`, `/ready`, `/group` and `/metrics`
-//! * [`dead_letters`][]: dead letters over REST and from a shell, for any service
-//! * [`fields`][], [`timestamp`][], [`moment`][], [`json`][]: what a body is read by and written by
+//! * [`dead_letters`][]: dead letters over REST and on the command line, for any service
+//! * [`fields`][], [`timestamp`][], [`moment`][], [`json`][], [`object`][]: what a body is read by and written by
 //! * [`idempotency`][], [`page`][], [`resource`][], [`unpublished`][]: what clients ask and hear, the same everywhere
-//! * [`shutdown`][]: one request to stop, many who hear of it
+//! * [`shutdown`][]: the graceful stop and the components that it waits for
 
 #![forbid(unsafe_code)]
-// The layout of what reads dead letters is found out here, through all the futures of the library.
+// The compiler computes the layout of the dead letter futures here, through all futures of the library.
 #![recursion_limit = "256"]
 
 pub mod auth;
+pub mod cursor;
 pub mod dead_letters;
 pub mod fields;
 pub mod http;
@@ -19,6 +20,7 @@ pub mod idempotency;
 pub mod identity;
 pub mod invisible;
 pub mod json;
+pub mod object;
 pub mod operations;
 pub mod page;
 pub mod publish_problem;
@@ -28,5 +30,5 @@ pub mod sampler;
 pub mod shutdown;
 pub mod timestamp;
 
-/// What no log line shows, and how long to wait before another attempt: the library's, for services without Kafka too.
+/// Secrets and backoff of the Kafka library, for services without Kafka too.
 pub use highwater_kafka::{Backoff, security::Secret};

@@ -1,4 +1,4 @@
-//! Pages of a listing that any instance continues: a cursor is the last entry's place, not an instance's own.
+//! Pages of a listing that any instance can continue: a cursor is the position of the last entry.
 
 use std::{collections::BTreeSet, ops::Bound};
 
@@ -11,16 +11,19 @@ use warp::{
     reply::Response,
 };
 
-use crate::http::{self, Parameters, openapi::Operation};
+use crate::{
+    cursor,
+    http::{self, Parameters, openapi::Operation},
+};
 
 /// The most entries of one page.
 pub const MOST: usize = 1_000;
-/// A page ends with the entry that brings it here: what an answer takes must not grow with what is asked for.
+/// A page ends with the entry that reaches this size, so that an answer's memory does not grow with the request.
 const MOST_BYTES: usize = 1 << 20;
-/// How many entries a page has when nobody says.
+/// The entries of a page without a `limit`.
 const USUAL: usize = 100;
 
-/// Where an entry stands: by the time it came to be, and where that is the same by its id.
+/// The position of an entry: ordered by creation time, then by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     /// When it came to be.
@@ -30,7 +33,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// What stands after that place, or all of it.
+    /// The entries after that position, or all of them.
     pub fn after(all: &BTreeSet<Self>, place: Option<Self>) -> impl Iterator<Item = &Self> {
         let from = place.map_or(Bound::Unbounded, Bound::Excluded);
         all.range((from, Bound::Unbounded))
@@ -38,15 +41,15 @@ impl Position {
 
     /// A cursor as a client sees it.
     fn seal(self) -> String {
-        format!("{:016x}{}", self.at.timestamp_millis(), self.id.simple())
+        let (high, low) = self.id.as_u64_pair();
+        cursor::encode([self.at.timestamp_millis().cast_unsigned(), high, low])
     }
 
     fn open(cursor: &str) -> Result<Self, &'static str> {
         const UNKNOWN: &str = "must be a cursor that a page ended with";
-        let (at, id) = cursor.split_at_checked(16).ok_or(UNKNOWN)?;
-        let at = i64::from_str_radix(at, 16).ok().and_then(DateTime::from_timestamp_millis).ok_or(UNKNOWN)?;
-        let id = Uuid::try_parse(id).ok().filter(|_| id.len() == 32).ok_or(UNKNOWN)?;
-        Ok(Self { at, id })
+        let [at, high, low] = cursor::decode(cursor).ok_or(UNKNOWN)?;
+        let at = DateTime::from_timestamp_millis(at.cast_signed()).ok_or(UNKNOWN)?;
+        Ok(Self { at, id: Uuid::from_u64_pair(high, low) })
     }
 }
 
@@ -81,7 +84,7 @@ impl PageRequest {
             .invalid("limit", "must be from 1 to 1000")
     }
 
-    /// Takes this page's entries, each with its place, and of so many `bytes`; and where the next page begins, if
+    /// Takes this page's entries with their positions and sizes in `bytes`. Returns them, and the cursor of the next page, if
     /// there is one.
     pub fn take<T>(
         self,

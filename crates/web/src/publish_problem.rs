@@ -1,4 +1,4 @@
-//! What a client hears whose event Kafka has not acknowledged.
+//! The problem for an event that Kafka has not acknowledged.
 
 use highwater_kafka::PublishError;
 use warp::http::{HeaderValue, StatusCode, header};

@@ -1,4 +1,4 @@
-//! What went wrong with Kafka, for those whom the addresses of brokers and the name of the user are no business of.
+//! Redacts errors of Kafka for the public: no broker's address, no user's name.
 
 /// The text without addresses, `host:port`, and without the user that a broker refuses.
 pub fn redact(text: &str) -> String {

@@ -1,9 +1,9 @@
-//! The graceful stop: one request, many who hear of it, and an end to waiting for them.
+//! The graceful stop: one request, components that finish, and a time-out.
 //!
-//! SIGTERM, SIGINT or SIGHUP requests a stop; the parts of a service finish what they began and are done. Before that
-//! the service [drains](Stage::Draining) for as long as it is told to, so that nobody is sent to it any more who would be
-//! refused. A second signal ends the process at once, and so does the time-out. Both are watched from a thread
-//! that has nothing else to do, so that the end comes even where every executor thread is stuck.
+//! SIGTERM, SIGINT or SIGHUP requests a stop, and the components of the service finish their work. Before the stop the
+//! service [drains](Stage::Draining) for a set time, so that load balancers stop sending clients that would be refused. A
+//! second signal ends the process at once, and so does the time-out. A separate thread watches both, so the process ends
+//! even where every executor thread is stuck.
 
 use std::{
     fs, io, process,
@@ -19,39 +19,39 @@ use tokio::{
     time::sleep,
 };
 
-/// A stop that may be requested: cheap to clone, the same for all clones.
+/// A stop that may be requested; clones share it and are cheap.
 #[derive(Debug, Clone, Default)]
 pub struct Shutdown {
     stage: watch::Sender<Stage>,
     unfinished: Arc<Mutex<Vec<&'static str>>>,
 }
 
-/// How far a service is on its way to the end. It never goes back.
+/// The stage of a service's life. It never goes back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// Nobody has asked for a stop.
+    /// No stop is requested.
     #[default]
     Running,
     /// `/ready` is 503, for load balancers to see; everything is served as ever.
     Draining,
-    /// As before, but each answer is the last of its connection: clients that keep theirs go elsewhere.
+    /// As before, but each answer closes its connection, so that clients reconnect elsewhere.
     Closing,
-    /// The stop: nothing new is taken, and what was begun is finished.
+    /// The stop: new work is refused, and work in progress is finished.
     Stopping,
 }
 
 impl Shutdown {
-    /// A stop that nobody has requested yet.
+    /// A stop that is not requested yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Requests the stop, without a drain before it; again is no different.
+    /// Requests the stop, without a drain before it. A repeated request changes nothing.
     pub fn request(&self) {
         self.advance(Stage::Stopping);
     }
 
-    /// Goes on to that stage, unless it is there or further.
+    /// Advances to that stage, unless it is reached already.
     pub fn advance(&self, stage: Stage) {
         self.stage.send_if_modified(|now| {
             let goes_on = *now < stage;
@@ -62,7 +62,7 @@ impl Shutdown {
 
     /// Waits until that stage is reached; for ever, if it never is.
     pub async fn reached(&self, stage: Stage) {
-        // The sender is this value's own: it is there as long as is waited.
+        // This value owns the sender, which lives as long as the wait.
         drop(self.stage.subscribe().wait_for(|now| *now >= stage).await);
     }
 
@@ -81,7 +81,7 @@ impl Shutdown {
         self.stage() == Stage::Stopping
     }
 
-    /// Names something that a stop waits for, until what is returned is dropped. The name completes
+    /// Names a component that the stop waits for until the returned value is dropped. The name completes
     /// "still unfinished: ".
     #[must_use = "the component is finished when this is dropped"]
     pub fn component(&self, name: &'static str) -> Component {
@@ -89,13 +89,13 @@ impl Shutdown {
         Component { name, unfinished: Arc::clone(&self.unfinished) }
     }
 
-    /// The parts that are not finished, in the order in which they were named.
+    /// The components that are not finished, in the order in which they were named.
     pub fn unfinished(&self) -> Vec<&'static str> {
         self.unfinished.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Something a stop waits for; dropped when it is finished.
+/// A component that the stop waits for; dropped when it is finished.
 #[derive(Debug)]
 pub struct Component {
     name: &'static str,
@@ -111,13 +111,13 @@ impl Drop for Component {
     }
 }
 
-/// Requests the stop at the first SIGTERM, SIGINT or SIGHUP, from now on, after a drain of that length; half of it is
-/// [`Stage::Closing`]. A SIGHUP that is ignored stays so: that is what `nohup` is for. Ends the process at the second
-/// signal (with 128 and its number, as a shell tells it), or when drain and stop take longer than the time-out (with 1).
+/// Requests the stop at the first SIGTERM, SIGINT or SIGHUP after a drain of that length, half of which is
+/// [`Stage::Closing`]. A SIGHUP that `nohup` ignores stays ignored. The second signal ends the process with status 128 plus
+/// its number; where drain and stop take longer than the time-out, the process ends with status 1.
 ///
 /// # Errors
 ///
-/// The signals cannot be had, or no thread.
+/// The signal handlers or the thread cannot be set up.
 pub fn watch_signals(shutdown: Shutdown, drain: Duration, timeout: Duration) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let signals = {
@@ -166,7 +166,7 @@ fn watch(runtime: &Runtime, mut signals: Signals, shutdown: &Shutdown, drain: Du
         log::info!(signal; "stopping; a second signal stops at once");
         let stopping = async {
             if !drain.is_zero() {
-                log::info!("not ready any more, and served as ever for {drain:?}: DRAIN_DELAY");
+                log::info!("not ready any more, and served as ever for {drain:?}");
                 shutdown.advance(Stage::Draining);
                 sleep(drain / 2).await;
                 shutdown.advance(Stage::Closing);
@@ -182,7 +182,7 @@ fn watch(runtime: &Runtime, mut signals: Signals, shutdown: &Shutdown, drain: Du
             }
             () = stopping => {
                 let unfinished = shutdown.unfinished().join(", ");
-                log::error!(unfinished; "not stopped within SHUTDOWN_TIMEOUT");
+                log::error!(unfinished; "not stopped within {timeout:?}");
                 1
             }
         }

@@ -44,7 +44,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTim
 ///
 /// # Errors
 ///
-/// What it must be.
+/// The requirement.
 pub fn parse(text: &str) -> Result<DateTime<Utc>, &'static str> {
     read(text).ok_or(
         "must be an ISO 8601 date and time, such as 2024-05-01T10:00:00.000Z, 2024-05-01 12:00+02 or 20240501T100000Z",
@@ -86,7 +86,7 @@ pub fn is_in_range(timestamp: &DateTime<Utc>) -> bool {
     (0..=9999).contains(&timestamp.year())
 }
 
-/// What is not read yet.
+/// The unread rest of the text.
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {

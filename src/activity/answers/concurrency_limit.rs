@@ -1,4 +1,4 @@
-//! A concurrency limit for long listings, so that short requests find a free thread.
+//! A concurrency limit for listings, so that posts find a free thread.
 
 use std::{
     sync::{
@@ -11,19 +11,25 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::yield_now,
     time::timeout,
 };
 
-/// How many listings may wait for a permit before further ones are refused. A permit is held for about a millisecond.
+/// How many listings may wait for their first permit, which is all that most of them need, before further ones are refused.
+const MAX_NEW: usize = 4 * 1024;
+/// How many listings may wait for a further permit before one that needs such is refused. A permit is held for up to a
+/// millisecond.
 const MAX_WAITING: usize = 64;
-/// How long a listing may wait for its first permit.
+/// How long a listing whose answer has not begun may wait for a permit.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
-/// The limit of concurrent reads for long listings. A listing that one read of the store does not answer takes a permit
-/// for each further read. There are half as many permits as processors; they are granted in the order of the requests.
+/// The limit of concurrent reads for listings: each read of the store takes a permit. There are half as many permits as
+/// processors; they are granted in the order of the requests. A listing that had to wait for one reads after everything
+/// else that is ready, so that posts go first.
 #[derive(Debug)]
 pub struct ConcurrencyLimit {
     permits: Arc<Semaphore>,
+    new: AtomicUsize,
     waiting: AtomicUsize,
     refused: AtomicU64,
 }
@@ -46,6 +52,7 @@ impl ConcurrencyLimit {
     pub fn new(permits: usize) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(permits)),
+            new: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
         }
@@ -56,7 +63,19 @@ impl ConcurrencyLimit {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Refuses a listing that needs permits while too many wait.
+    /// The first permit of a listing: at once while there is one, or a refusal where too many wait or after a second.
+    pub(super) async fn acquire_first(&self) -> Result<Permit, Overloaded> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        if self.new.load(Ordering::Relaxed) >= MAX_NEW {
+            return Err(self.refuse());
+        }
+        let _new = Waiting::count(&self.new);
+        self.within_max_wait(self.granted()).await
+    }
+
+    /// Refuses a listing that needs further permits while too many wait.
     pub(super) fn check(&self) -> Result<(), Overloaded> {
         if self.waiting.load(Ordering::Relaxed) < MAX_WAITING { Ok(()) } else { Err(self.refuse()) }
     }
@@ -64,13 +83,26 @@ impl ConcurrencyLimit {
     /// A permit for a listing whose answer has not begun, or a refusal after a second.
     pub(super) async fn acquire_or_refuse(&self) -> Result<Permit, Overloaded> {
         self.check()?;
-        timeout(MAX_WAIT, self.acquire()).await.unwrap_or(None).ok_or_else(|| self.refuse())
+        self.within_max_wait(self.acquire()).await
     }
 
     /// A permit, however long it takes. It is always `Some`, since the semaphore is never closed.
     pub(super) async fn acquire(&self) -> Option<Permit> {
         let _waiting = Waiting::count(&self.waiting);
-        Arc::clone(&self.permits).acquire_owned().await.ok()
+        self.granted().await
+    }
+
+    async fn granted(&self) -> Option<Permit> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        yield_now().await;
+        permit
+    }
+
+    async fn within_max_wait(
+        &self,
+        permit: impl Future<Output = Option<Permit>>,
+    ) -> Result<Permit, Overloaded> {
+        timeout(MAX_WAIT, permit).await.unwrap_or(None).ok_or_else(|| self.refuse())
     }
 
     fn refuse(&self) -> Overloaded {

@@ -165,7 +165,7 @@ struct EventReader {
 /// The phase of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ReadPhase {
-    /// The first read needs no permit.
+    /// The store was not read yet.
     First,
     /// The answer has not begun and can still be refused.
     Collecting,
@@ -184,21 +184,21 @@ impl EventReader {
         }
     }
 
-    /// The next page of the store. The task yields before each further read; without that, a query that matches nothing
-    /// would occupy its thread until it has scanned the whole store.
+    /// The next page of the store. The task yields before each further read, as it asks for a permit; without that, a query
+    /// that matches nothing would occupy its thread until it has scanned the whole store.
     async fn read(
         &mut self,
         rest: Range<SequenceNumber>,
         limit: usize,
     ) -> Result<Vec<Arc<StoredEvent>>, ListingError> {
         self.permit = None;
-        if self.phase != ReadPhase::First {
-            tokio::task::yield_now().await;
-        }
-        match self.phase {
-            ReadPhase::First => self.phase = ReadPhase::Collecting,
-            ReadPhase::Collecting => self.permit = Some(self.limit.acquire_or_refuse().await?),
-            ReadPhase::Streaming => self.permit = self.limit.acquire().await,
+        self.permit = match self.phase {
+            ReadPhase::First => Some(self.limit.acquire_first().await?),
+            ReadPhase::Collecting => Some(self.limit.acquire_or_refuse().await?),
+            ReadPhase::Streaming => self.limit.acquire().await,
+        };
+        if self.phase == ReadPhase::First {
+            self.phase = ReadPhase::Collecting;
         }
         let page = self.store.read(&self.query, rest, limit).await?;
         self.rest = page.rest;

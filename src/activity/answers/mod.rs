@@ -9,9 +9,9 @@ use highwater_web::http::Problem;
 
 use crate::store::StoreError;
 
-/// 503: the limit of concurrent long listings is reached.
+/// 503: the limit of concurrent listings is reached.
 pub(super) fn overloaded() -> Problem {
-    Problem::unavailable("too many long listings are under way; with filters or a limit one takes less", 1)
+    Problem::unavailable("too many listings are under way; with filters or a limit one takes less", 1)
 }
 
 /// 503: the store is unavailable. The log has the reason.

@@ -2,10 +2,8 @@
 
 use std::{num::NonZeroU32, path::PathBuf};
 
-use highwater_web::{
-    auth::{KeySource, Rates},
-    http::Uri,
-};
+use highwater_net::client::Url;
+use highwater_web::auth::{KeySource, Rates};
 
 use super::{Values, digits};
 
@@ -61,27 +59,6 @@ impl Values for RatesASecond {
     }
 }
 
-/// A URL of HTTP, with TLS or without.
-pub(in crate::config) struct HttpUrl;
-
-impl Values for HttpUrl {
-    type Value = String;
-
-    fn parse(&self, text: &str) -> Option<String> {
-        url(text).map(|_| text.to_owned())
-    }
-
-    fn allowed(&self) -> String {
-        "a URL such as https://login.example.org/realms/shop".into()
-    }
-}
-
-fn url(text: &str) -> Option<Uri> {
-    let url: Uri = text.parse().ok()?;
-    let is_http = matches!(url.scheme_str(), Some("http" | "https"));
-    (is_http && url.host().is_some_and(|host| !host.is_empty()) && !text.contains('@')).then_some(url)
-}
-
 /// Where the keys of an issuer are.
 pub(in crate::config) struct Jwks;
 
@@ -90,7 +67,7 @@ impl Values for Jwks {
 
     fn parse(&self, text: &str) -> Option<KeySource> {
         match text.contains("://") {
-            true => url(text).map(KeySource::Url),
+            true => Url::parse(text).map(KeySource::Url),
             false => (!text.is_empty() && !text.contains('\0')).then(|| KeySource::File(PathBuf::from(text))),
         }
     }

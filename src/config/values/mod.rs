@@ -8,13 +8,13 @@ mod secrets;
 mod sites;
 mod words;
 
-pub(super) use access::{AuthMethods, HttpUrl, Jwks, RatesASecond};
+pub(super) use access::{AuthMethods, Jwks, RatesASecond};
 pub(super) use addresses::{Brokers, File, Host, Networks};
 pub(super) use amounts::{Durations, Size, Whole};
-pub(super) use names::{EventTypes, InstanceId, Text, TopicName};
+pub(super) use names::{EventTypes, Extensions, InstanceId, Text, TopicName};
 pub(super) use secrets::{Password, Token};
-pub(super) use sites::{Endpoint, HeaderNames, HostNames, Origins, TrustedOrigins};
-pub(super) use words::{Assignors, Directives, OneOf, Protocol};
+pub(super) use sites::{Endpoint, HeaderNames, HostNames, HttpUrl, Origins, TrustedOrigins};
+pub(super) use words::{Assignors, Directives, Mechanism, OneOf, Protocol};
 
 /// A kind of value.
 pub(super) trait Values: Sync {

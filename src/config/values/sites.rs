@@ -1,5 +1,6 @@
 //! Origins, hosts and URLs.
 
+use highwater_net::client::Url;
 use highwater_web::http::{AllowedOrigins, Authority, HeaderName};
 
 use super::Values;
@@ -88,5 +89,20 @@ impl Values for HeaderNames {
 
     fn allowed(&self) -> String {
         "names of headers such as traceparent, with commas between them".into()
+    }
+}
+
+/// Where something is asked over HTTP.
+pub(in crate::config) struct HttpUrl;
+
+impl Values for HttpUrl {
+    type Value = Url;
+
+    fn parse(&self, text: &str) -> Option<Url> {
+        Url::parse(text)
+    }
+
+    fn allowed(&self) -> String {
+        "a URL such as https://login.example.org/oauth2/token".into()
     }
 }

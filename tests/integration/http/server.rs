@@ -22,6 +22,7 @@ pub(super) fn config() -> Config {
         header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(20),
         request_timeout: Duration::from_secs(5),
+        https: None,
         ops_port: None,
         metrics_port: None,
         auth: AuthConfig::default(),

@@ -185,7 +185,7 @@ async fn a_broker_that_refuses_does_not_hang_and_a_missing_leader_is_waited_for(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_partition_that_is_shut_by_anothers_trouble_finds_its_broker_again_when_that_other_is_gone() {
+async fn a_partition_that_is_shut_by_the_failure_of_another_finds_its_broker_again_when_that_other_is_gone() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
     let other = warm_on(&client, client.dead_letter_topic(), PATIENCE).await;
@@ -195,7 +195,7 @@ async fn a_partition_that_is_shut_by_anothers_trouble_finds_its_broker_again_whe
     let failed = publish(&other).await;
     assert!(failed.is_err(), "{failed:?}");
     assert!(is_refused(&publish(&producer).await), "the broker is the same");
-    // Its partition has gone to another leader, say: nobody is left who had trouble.
+    // Its partition has gone to another leader, say: no failing queue is left.
     other.close().await;
     drop(other);
 

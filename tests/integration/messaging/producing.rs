@@ -91,7 +91,7 @@ async fn closing_waits_for_what_is_queued_and_then_takes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lane_in_trouble_goes_alone_until_its_batch_is_acknowledged() {
+async fn a_partition_whose_batch_failed_is_sent_alone_until_a_batch_is_acknowledged() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
     let producer = client.producer(client.topic());
@@ -104,7 +104,7 @@ async fn a_lane_in_trouble_goes_alone_until_its_batch_is_acknowledged() {
     // The broker says of one batch that its replicas did not come in time, and takes its time with the next try.
     faults.once(ApiKey::Produce, Fault::Refuse(ResponseError::RequestTimedOut));
     faults.once(ApiKey::Produce, Fault::Delay(Duration::from_secs(2)));
-    let troubled = producer.publish(message_to(1, "troubled"));
+    let delayed = producer.publish(message_to(1, "delayed"));
     let others = async {
         eventually("the second try is on its way", async || {
             (faults.count(ApiKey::Produce) == before + 2).then_some(())
@@ -116,8 +116,8 @@ async fn a_lane_in_trouble_goes_alone_until_its_batch_is_acknowledged() {
         }
         began.elapsed()
     };
-    let (troubled, took) = tokio::join!(troubled, others);
-    troubled.unwrap();
+    let (delayed, took) = tokio::join!(delayed, others);
+    delayed.unwrap();
     assert!(took < Duration::from_secs(1), "the others waited for {took:?}");
 }
 

@@ -107,7 +107,7 @@ async fn a_stop_that_takes_too_long_ends_with_1_and_says_what_was_not_finished()
     program.says("assigned").await;
     cluster.broker().faults().always(ApiKey::LeaveGroup, Fault::Stall);
     program.signal(Signal::TERM);
-    let line = program.says("not stopped within SHUTDOWN_TIMEOUT").await;
+    let line = program.says("not stopped within 200ms").await;
     assert_eq!(line["level"], "ERROR");
     assert_eq!(line["unfinished"], "the consumer");
     assert_eq!(program.end().await.code, Some(1));

@@ -29,7 +29,7 @@ impl Start {
 
     async fn get(&self, path: &str) -> (u16, Value) {
         let patience = std::time::Duration::from_secs(10);
-        let answer = ask(self.address.parse().unwrap(), &Request::get(path), patience).await.unwrap();
+        let answer = ask(self.address.parse().unwrap(), None, &Request::get(path), patience).await.unwrap();
         (answer.status, answer.json())
     }
 
@@ -50,7 +50,7 @@ impl Start {
     /// Waits until it is ready, without having been started again; how many lines told of trouble.
     async fn heals(self) -> usize {
         eventually("it is ready", async || (self.get("/ready").await.0 == 200).then_some(())).await;
-        self.program.log().text().lines().filter(|line| line.contains("trouble ")).count()
+        self.program.log().text().lines().filter(|line| line.contains("failing: ")).count()
     }
 }
 

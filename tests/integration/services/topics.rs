@@ -1,9 +1,9 @@
 //! The topics of users and orders: the required settings, and foreign records in them.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use chrono::Utc;
-use highwater_kafka::{Envelope, Message, Publisher as _, Topic, TopicConfig};
+use highwater_kafka::{Context, Envelope, Event, Message, Publisher as _, Topic, TopicConfig};
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 use serde_json::{Value, json};
@@ -69,7 +69,7 @@ async fn partitions_beyond_those_of_the_state_are_ignored() {
     }
     let state = users.get("/health").await.ok(200)["state"][0].clone();
     assert_eq!(state["partitions"].as_array().unwrap().len(), 3);
-    assert_eq!(state["valid"], 20);
+    assert_eq!(state["applied"], 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,7 +116,7 @@ async fn late_repeated_and_foreign_records_count_for_nothing_in_every_instance()
     }
     let other = Instance::users(&cluster).await;
     for instance in [&users, &other] {
-        instance.until("/health", |health| health["state"][0]["void"] == 3).await;
+        instance.until("/health", |health| health["state"][0]["rejected"] == 3).await;
         let found = instance.get("/users").await.ok(200);
         assert_eq!((&found["count"], &found["users"][0]["name"]), (&json!(1), &json!("Ann")));
     }
@@ -132,21 +132,26 @@ fn message(key: &str, value: &Value, headers: Vec<(String, Vec<u8>)>) -> Message
     }
 }
 
+/// An event of the type `UserDeleted`.
+struct Deleted;
+
+impl Event for Deleted {
+    fn key(&self) -> Cow<'_, str> {
+        "".into()
+    }
+
+    fn event_type(&self) -> Cow<'_, str> {
+        "UserDeleted".into()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_of_a_newer_program_ends_an_instance_that_would_pass_it_over() {
-    let envelope = Envelope {
-        id: Uuid::new_v4(),
-        event_type: "UserDeleted".to_owned(),
-        schema_version: 1,
-        source: "/users".to_owned(),
-        time: Utc::now(),
-        correlation_id: None,
-        causation_id: None,
-    };
-    for newer in [
-        Envelope { event_type: "UserPromoted".to_owned(), ..envelope.clone() },
-        Envelope { schema_version: 2, ..envelope },
-    ] {
+    let mut promoted = Envelope::new(&Deleted, "/users", &Context::default());
+    let mut of_version_2 = promoted.clone();
+    promoted.event_type = "UserPromoted".to_owned();
+    of_version_2.schema_version = 2;
+    for newer in [promoted, of_version_2] {
         let cluster = TestCluster::start().await;
         let users = Instance::users(&cluster).await;
         let client = cluster.client();

@@ -215,7 +215,7 @@ async fn where_there_is_no_room_nobody_registers_and_all_else_goes_on() {
     }
     let refused = refused.expect("a bound");
     assert_eq!(refused.header("retry-after"), "60");
-    assert!(refused.ok(503)["detail"].as_str().unwrap().contains("STATE_MAX_BYTES"));
+    assert!(refused.ok(503)["detail"].as_str().unwrap().contains("memory limit"));
     assert!(users.get("/health").await.ok(200)["state"][0]["bytes"].as_u64().unwrap() >= 1 << 20);
     // A repeated request gets the first answer; existing users can be changed.
     assert_eq!(users.post_once("/users", "key-0", &body(0)).await.ok(201), first);

@@ -90,7 +90,7 @@ impl RecordHandler for Recorder {
         let mut outcome = BatchOutcome::default();
         for (index, record) in records.iter().enumerate() {
             match record.value.as_deref() {
-                Some(b"poison") => outcome.poison.push(Poison { index, reason: "it is poison".to_owned() }),
+                Some(b"poison") => outcome.poison.push(Poison::new(index, "it is poison")),
                 Some(b"panic") if self.panics_at(record) => panic!("as the record says"),
                 Some(b"hang") if !self.over.load(Ordering::SeqCst) => {
                     while !self.over.load(Ordering::SeqCst) {
@@ -104,8 +104,7 @@ impl RecordHandler for Recorder {
                 }
                 Some(b"trouble") if !self.over.load(Ordering::SeqCst) => {
                     self.refused.fetch_add(1, Ordering::SeqCst);
-                    outcome.retry_from =
-                        Some(RetryFrom { index, error: TransientError("trouble".to_owned()) });
+                    outcome.retry_from = Some(RetryFrom::new(index, TransientError::new("trouble")));
                     return outcome;
                 }
                 _ => self.handled.lock().unwrap().push(record.clone()),

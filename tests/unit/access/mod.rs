@@ -104,7 +104,7 @@ impl Guarded {
     }
 
     async fn ask(&self, request: Request) -> Answer {
-        ask(self.address, &request, PATIENCE).await.unwrap()
+        ask(self.address, None, &request, PATIENCE).await.unwrap()
     }
 
     async fn get(&self, path: &str, token: &str) -> Answer {

@@ -10,10 +10,8 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
-use highwater_web::{
-    auth::{AuthConfig, JwtConfig, KeySource},
-    http::Fetcher,
-};
+use highwater_net::client::Url;
+use highwater_web::auth::{AuthConfig, JwtConfig, KeySource};
 use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
@@ -174,7 +172,7 @@ impl Issuer {
     }
 
     pub(super) fn source(&self) -> KeySource {
-        KeySource::Url(format!("{}/keys", self.url()).parse().unwrap())
+        KeySource::Url(Url::parse(&format!("{}/keys", self.url())).unwrap())
     }
 
     pub(super) fn auth(&self) -> AuthConfig {
@@ -188,7 +186,7 @@ pub(super) fn auth(issuer: &str, keys: KeySource) -> AuthConfig {
         audience: vec!["highwater".to_owned(), "other".to_owned()],
         leeway: Duration::from_secs(30),
         keys,
-        fetcher: Fetcher { tls: None, max_bytes: 64 * 1024, timeout: Duration::from_secs(2) },
+        trust: None,
     };
     AuthConfig { jwt: Some(jwt), ..AuthConfig::default() }
 }

@@ -54,7 +54,7 @@ async fn each_event_is_handled_in_order_and_what_is_none_is_poison_at_its_own_pl
         .handle(&records(&["malformed", "hello", "poison", "malformed", "bye"]))
         .await;
     assert_eq!(places(&outcome.poison), [0, 2, 3]);
-    assert_eq!(outcome.retry_from, None);
+    assert!(outcome.retry_from.is_none());
     assert_eq!(*obeys.0.lock().unwrap(), [1, 2, 4]);
 }
 

@@ -21,7 +21,9 @@ fn counted(takes: Duration) -> (Arc<GroupDescription>, Arc<AtomicUsize>) {
         let number = count.fetch_add(1, Ordering::Relaxed) + 1;
         async move {
             tokio::time::sleep(takes).await;
-            Ok(vec![GroupMember { member_id: format!("member-{number}"), ..GroupMember::default() }])
+            let mut member = GroupMember::default();
+            member.member_id = format!("member-{number}");
+            Ok(vec![member])
         }
         .boxed()
     });
@@ -57,6 +59,6 @@ async fn a_coordinator_that_says_nothing_is_waited_for_a_second() {
     let description = GroupDescription::from_fn(|| pending().boxed());
     let began = Instant::now();
     let why = description.members().await.unwrap_err();
-    assert_eq!(&*why, "the group's coordinator did not answer within 1s");
+    assert_eq!(why.to_string(), "the group's coordinator did not answer within 1s");
     assert_eq!(began.elapsed().as_secs(), 1);
 }

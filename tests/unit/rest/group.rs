@@ -9,57 +9,39 @@ use std::{
 
 use chrono::DateTime;
 use highwater_kafka::{
-    GroupPhase, GroupStatus, PartitionStatus, Rebalance, Status,
+    GroupPhase, PartitionStatus, Rebalance, TransientError,
     group::{GroupDescription, GroupMember},
 };
 use highwater_web::http::{AdminAuth, BearerToken};
 use serde_json::json;
 
-use super::service::Service;
+use super::service::{Service, changed};
 
 const TOKEN: &str = "a-token-of-24-characters";
 
 #[tokio::test]
 async fn group_tells_the_partitions_their_progress_and_the_last_rebalance() {
     let service = Service::new();
-    let partitions = vec![
-        PartitionStatus {
-            partition: 0,
-            restored: true,
-            position: 90,
-            committed: 80,
-            end: 100,
-            goal: Some(95),
-            paused: Some(Duration::from_millis(12)),
-            error: None,
-        },
-        PartitionStatus {
-            partition: 2,
-            committed: -1,
-            error: Some("no leader".to_owned()),
-            ..PartitionStatus::default()
-        },
-    ];
-    let rebalance = Rebalance {
-        at: DateTime::from_timestamp_millis(1_700_000_000_123).unwrap(),
-        reason: "the consumer is starting".to_owned(),
-        generation: 7,
-        duration: Duration::from_millis(345),
-        assigned: BTreeSet::from([0, 2]),
-        revoked: BTreeSet::from([1]),
-    };
-    let group = GroupStatus {
-        id: "group".to_owned(),
-        phase: GroupPhase::Assigned,
-        protocol: "classic",
-        assignor: Some("range"),
-        member: "highwater-1".to_owned(),
-        generation: 7,
-        partitions,
-        rebalances: [rebalance].into(),
-        ..GroupStatus::default()
-    };
-    service.status.send_replace(Status { group, ..Status::default() });
+    let first = changed(|first: &mut PartitionStatus| {
+        (first.restored, first.position, first.committed, first.end) = (true, 90, 80, 100);
+        (first.goal, first.paused) = (Some(95), Some(Duration::from_millis(12)));
+    });
+    let second = changed(|second: &mut PartitionStatus| {
+        (second.partition, second.committed, second.error) = (2, -1, Some("no leader".to_owned()));
+    });
+    let rebalance = changed(|rebalance: &mut Rebalance| {
+        rebalance.at = DateTime::from_timestamp_millis(1_700_000_000_123).unwrap();
+        rebalance.reason = "the consumer is starting".to_owned();
+        (rebalance.generation, rebalance.duration) = (7, Duration::from_millis(345));
+        (rebalance.assigned, rebalance.revoked) = (BTreeSet::from([0, 2]), BTreeSet::from([1]));
+    });
+    service.status.send_modify(|status| {
+        let group = &mut status.group;
+        (group.id, group.member) = ("group".to_owned(), "highwater-1".to_owned());
+        (group.phase, group.generation) = (GroupPhase::Assigned, 7);
+        (group.protocol, group.assignor) = ("classic", Some("range"));
+        (group.partitions, group.rebalances) = (vec![first, second], [rebalance].into());
+    });
     assert_eq!(
         service.get("/group").await.ok(200),
         json!({
@@ -92,14 +74,12 @@ async fn group_answers_before_the_service_has_joined_a_group() {
 #[tokio::test]
 async fn group_tells_its_members_and_their_partitions() {
     let members = vec![
-        GroupMember {
-            member_id: "highwater-1".to_owned(),
-            client_id: "highwater".to_owned(),
-            host: "10.0.0.7".to_owned(),
-            instance_id: Some("first".to_owned()),
-            partitions: Some(BTreeMap::from([("events".to_owned(), BTreeSet::from([0, 2]))])),
-        },
-        GroupMember { member_id: "java-2".to_owned(), ..GroupMember::default() },
+        changed(|member: &mut GroupMember| {
+            (member.member_id, member.client_id) = ("highwater-1".to_owned(), "highwater".to_owned());
+            (member.host, member.instance_id) = ("10.0.0.7".to_owned(), Some("first".to_owned()));
+            member.partitions = Some(BTreeMap::from([("events".to_owned(), BTreeSet::from([0, 2]))]));
+        }),
+        changed(|member: &mut GroupMember| member.member_id = "java-2".to_owned()),
     ];
     let description = Arc::new(GroupDescription::from_fn(move || Box::pin(ready(Ok(members.clone())))));
     let admin_auth = Some(Arc::new(AdminAuth::new(BearerToken::new(TOKEN))));
@@ -124,8 +104,9 @@ async fn group_tells_its_members_and_their_partitions() {
 
 #[tokio::test]
 async fn group_tells_why_its_members_are_unknown() {
-    let description =
-        Arc::new(GroupDescription::from_fn(|| Box::pin(ready(Err("nothing listens there".to_owned())))));
+    let description = Arc::new(GroupDescription::from_fn(|| {
+        Box::pin(ready(Err(TransientError::new("nothing listens there"))))
+    }));
     let service = Service { description, ..Service::new() };
     let body = service.get("/group").await.ok(200);
     assert_eq!(body["members"], json!(null));

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use highwater_kafka::{GroupPhase, GroupStatus, KafkaStatus, PartitionStatus, Status};
+use highwater_kafka::{GroupPhase, KafkaStatus, PartitionStatus, Status};
 use highwater_web::{
     http::{AdminAuth, BearerToken},
     shutdown::Stage,
 };
 use serde_json::json;
 
-use super::service::{Service, event};
+use super::service::{Service, changed, event};
 
 const TOKEN: &str = "a-token-of-24-characters";
 
@@ -21,16 +21,13 @@ fn ready() -> Status {
 }
 
 fn restored() -> Status {
-    let partition = PartitionStatus { partition: 1, restored: true, ..PartitionStatus::default() };
-    Status {
-        kafka: KafkaStatus { connected: true, ..KafkaStatus::default() },
-        group: GroupStatus {
-            id: "group".to_owned(),
-            phase: GroupPhase::Assigned,
-            partitions: vec![partition],
-            ..GroupStatus::default()
-        },
-    }
+    changed(|status: &mut Status| {
+        status.kafka.connected = true;
+        (status.group.id, status.group.phase) = ("group".to_owned(), GroupPhase::Assigned);
+        status.group.partitions = vec![changed(|partition: &mut PartitionStatus| {
+            (partition.partition, partition.restored) = (1, true);
+        })];
+    })
 }
 
 #[tokio::test]
@@ -125,7 +122,7 @@ async fn health_tells_errors_to_all_but_addresses_and_users_to_admins() {
     service.admin_auth = Some(Arc::new(AdminAuth::new(BearerToken::new(TOKEN))));
     let mut status = ready();
     let error = "writing to events/0: 127.0.0.1:22720 refuses user highwater: bad credentials";
-    status.kafka = KafkaStatus { error: Some(error.to_owned()), ..KafkaStatus::default() };
+    status.kafka = changed(|kafka: &mut KafkaStatus| kafka.error = Some(error.to_owned()));
     service.status.send_replace(status);
     for path in ["/ready", "/health"] {
         let public = service.get(path).await;
@@ -147,12 +144,11 @@ async fn health_tells_errors_to_all_but_addresses_and_users_to_admins() {
 async fn ready_is_503_with_the_obstacle_before_that() {
     let service = Service::new();
     let mut away = restored();
-    away.kafka = KafkaStatus { error: Some("connection refused".to_owned()), ..KafkaStatus::default() };
+    away.kafka = changed(|kafka: &mut KafkaStatus| kafka.error = Some("connection refused".to_owned()));
     let mut restoring = restored();
     restoring.group.partitions.push(PartitionStatus::default());
     let mut behind = restored();
-    behind.group.partitions[0] =
-        PartitionStatus { position: 10, goal: Some(20), ..behind.group.partitions[0].clone() };
+    (behind.group.partitions[0].position, behind.group.partitions[0].goal) = (10, Some(20));
     let phase = |phase| {
         let mut status = restored();
         status.group.phase = phase;

@@ -4,7 +4,7 @@ use chrono::{TimeDelta, TimeZone, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::service::{Answer, Service, event, event_at};
+use super::service::{Answer, Service, changed, event, event_at};
 use highwater::activity::CursorEpoch;
 use highwater_kafka::PartitionStatus;
 
@@ -332,7 +332,9 @@ async fn a_cursor_is_a_boundary_between_two_events_for_both_directions() {
 async fn a_listing_and_a_404_say_which_partitions_they_are_from_and_whether_these_are_restored() {
     const EVENT: &str = "/events/processed/00000000-0000-0000-0000-000000000009";
     let service = with_three().await;
-    let held = |partition, restored| PartitionStatus { partition, restored, ..PartitionStatus::default() };
+    let held = |partition, restored| {
+        changed(|status: &mut PartitionStatus| (status.partition, status.restored) = (partition, restored))
+    };
     for (partitions, of, expected) in [
         (vec![], 0, "held=\"\", restored=\"\", of=0, whole=?0"),
         (

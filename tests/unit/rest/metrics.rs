@@ -8,7 +8,7 @@ use highwater_kafka::{GroupPhase, PartitionStatus};
 use highwater_web::http::Traffic;
 use warp::http::{Method, StatusCode};
 
-use super::service::{Service, event, event_at};
+use super::service::{Service, changed, event, event_at};
 
 /// The value of a series, by its name and labels as they are written.
 fn value(text: &str, series: &str) -> f64 {
@@ -26,8 +26,10 @@ async fn metrics_are_prometheus_text_with_the_state_of_kafka_the_group_and_the_s
         status.group.phase = GroupPhase::Assigned;
         status.group.generation = 7;
         status.group.partitions = vec![
-            PartitionStatus { partition: 0, position: 40, end: 42, ..PartitionStatus::default() },
-            PartitionStatus { partition: 2, error: Some("why".to_owned()), ..PartitionStatus::default() },
+            changed(|first: &mut PartitionStatus| (first.position, first.end) = (40, 42)),
+            changed(|second: &mut PartitionStatus| {
+                (second.partition, second.error) = (2, Some("why".to_owned()));
+            }),
         ];
     });
     let answer = service.get("/metrics").await;

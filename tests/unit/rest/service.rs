@@ -40,6 +40,13 @@ impl Publisher for FakePublisher {
     }
 }
 
+/// A default, changed: the library's status has no literals outside of it.
+pub(crate) fn changed<T: Default>(change: impl FnOnce(&mut T)) -> T {
+    let mut value = T::default();
+    change(&mut value);
+    value
+}
+
 /// The service under test.
 pub(crate) struct Service {
     pub(crate) publisher: Arc<FakePublisher>,

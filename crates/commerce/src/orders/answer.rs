@@ -19,17 +19,17 @@ use super::{
 pub struct OrderBody {
     /// Its id.
     pub order_id: Uuid,
-    /// Who ordered.
+    /// The user who ordered.
     pub user_id: Uuid,
     /// Where it is in its life.
     pub status: OrderStatus,
-    /// What was ordered.
+    /// The items.
     pub items: Vec<OrderItem>,
     /// In which the prices are.
     pub currency: String,
-    /// What it costs in all: exact, and with the currency's digits after the point.
+    /// The total price: exact, with the currency's digits after the point.
     pub total: Price,
-    /// What the ETag says, too.
+    /// The version, as in the ETag.
     pub version: u64,
     /// When it was made.
     #[serde(with = "highwater_web::timestamp")]

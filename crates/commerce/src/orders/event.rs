@@ -1,4 +1,4 @@
-//! What happens to orders, as `order-events` has it: the contract with every service that reads it.
+//! The events of orders in `order-events`: the contract with every service that reads the topic.
 //!
 //! The record's key is the order's id. An event makes a version of its order; it is void unless that version is one
 //! more than that of the last event of this order that was not.
@@ -35,39 +35,39 @@ pub enum OrderEvent {
 pub struct OrderCreated {
     /// The order's id.
     pub order_id: Uuid,
-    /// Who ordered.
+    /// The user who ordered.
     pub user_id: Uuid,
     /// When the request came.
     #[serde(with = "highwater_web::timestamp")]
     pub at: DateTime<Utc>,
-    /// What was ordered.
+    /// The items.
     pub items: Vec<OrderItem>,
     /// In which the prices are, by ISO 4217.
     pub currency: String,
-    /// What it costs in all.
+    /// The total price.
     pub total: Price,
-    /// What the request was, where it came with an Idempotency-Key.
+    /// The request's identity, where it came with an Idempotency-Key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
 }
 
-/// What was ordered, of one kind.
+/// An item of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderItem {
-    /// What it is.
+    /// The stock-keeping unit.
     #[schemars(length(min = 1, max = LONGEST_SKU), regex(pattern = VISIBLE_LINE))]
     pub sku: String,
     /// How many.
     #[schemars(range(min = 1, max = MOST_OF_AN_ITEM))]
     pub quantity: u32,
-    /// What one costs.
+    /// The price of one.
     #[schemars(schema_with = "Price::unit_price")]
     pub unit_price: Price,
 }
 
 impl OrderItem {
-    /// What all of them cost together; `None` where that has more digits than can be kept, which the bounds of a
+    /// The price of all items together; `None` where it has more digits than can be kept, which the bounds of a
     /// request exclude.
     pub fn total(items: &[Self]) -> Option<Price> {
         Price::total(items.iter().map(|item| (item.unit_price, item.quantity)))
@@ -80,7 +80,7 @@ impl OrderItem {
 pub struct OrderStatusChanged {
     /// The order's id.
     pub order_id: Uuid,
-    /// Who ordered.
+    /// The user who ordered.
     pub user_id: Uuid,
     /// The version of the order that this makes.
     pub version: u64,
@@ -96,7 +96,7 @@ pub struct OrderStatusChanged {
     /// Why, where nobody asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What the request was, where it came with an Idempotency-Key.
+    /// The request's identity, where it came with an Idempotency-Key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
 }
@@ -110,7 +110,7 @@ impl OrderEvent {
         }
     }
 
-    /// Whose order it is about.
+    /// The user whose order it is.
     pub fn user_id(&self) -> Uuid {
         match self {
             Self::OrderCreated(created) => created.user_id,

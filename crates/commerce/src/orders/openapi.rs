@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{state, users::UserState};
 
-/// What `GET /openapi.json` answers: [`document`], as `docs/openapi` has it.
+/// The answer of `GET /openapi.json`: [`document`], as `docs/openapi` has it.
 pub static DOCUMENT: Packed = packed!("orders.json", JSON);
 
 const ID: Uuid = uuid!("2f5f3f0a-8f3e-4c39-b7d0-6f0b1a9c4e21");

@@ -1,4 +1,4 @@
-//! Writes: what becomes of a request is decided by the log.
+//! Writes: the log decides the outcome of a request.
 
 use std::sync::Arc;
 
@@ -24,18 +24,18 @@ use crate::{
     users::{UserState, Users},
 };
 
-/// The two views that an order is decided by.
+/// The tables that orders are decided by, and the writes to them.
 #[derive(Debug)]
 pub struct OrderService {
-    /// Who may order.
+    /// The users.
     pub users: Arc<EventSourcedTable<Users>>,
-    /// What was ordered.
+    /// The orders.
     pub orders: Arc<EventSourcedTable<Orders>>,
-    /// What both may take in memory.
+    /// The limit of their memory.
     pub memory: MemoryLimit,
 }
 
-/// What is to be done to an order.
+/// The conditions and the reason of a transition.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Advance<'a> {
     pub(super) if_match: Option<&'a HeaderValue>,
@@ -44,7 +44,7 @@ pub(super) struct Advance<'a> {
 }
 
 impl OrderService {
-    /// Takes an order; asked again with the same key, tells the same.
+    /// Takes an order; a repetition with the same key gets the same answer.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl OrderService {
         Err(contended())
     }
 
-    /// Takes an order one step further; asked again with the same key, tells the same.
+    /// Advances an order; a repetition with the same key gets the same answer.
     ///
     /// # Errors
     ///

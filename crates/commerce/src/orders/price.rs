@@ -19,7 +19,7 @@ const FRACTION_DIGITS: usize = 4;
 pub struct Price(Decimal);
 
 impl Price {
-    /// What so many items cost together; `None` where that has more digits than can be kept, which the bounds of a
+    /// The price of all items together; `None` where it has more digits than can be kept, which the bounds of a
     /// request exclude.
     pub fn total(items: impl IntoIterator<Item = (Self, u32)>) -> Option<Self> {
         let mut total = Decimal::ZERO;

@@ -1,4 +1,4 @@
-//! What clients ask of the order service.
+//! The requests of the order service.
 
 use highwater_web::{
     fields::{Fields, line},
@@ -22,9 +22,9 @@ pub(super) const LONGEST_SKU: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NewOrder {
-    /// Who orders.
+    /// The user who orders.
     pub user_id: Uuid,
-    /// What: 1 to 100 items.
+    /// 1 to 100 items.
     #[schemars(length(min = 1, max = MOST_ITEMS))]
     pub items: Vec<OrderItem>,
     /// In which the prices are: a code of ISO 4217, which says how many digits they have after the point at most.
@@ -39,10 +39,12 @@ impl NewOrder {
     ///
     /// 400 with every fault.
     pub fn read(body: &[u8], max_depth: usize) -> Result<Self, Problem> {
-        let mut fields = Fields::of(body, max_depth)?;
+        let mut fields = Fields::of(body, max_depth, &["userId", "items", "currency"])?;
         let user_id = fields.text("userId", uuid);
         let currency = fields.text("currency", code);
-        let items = fields.objects("items", MOST_ITEMS, |fields| item(fields, currency.as_deref()));
+        let items = fields.objects("items", MOST_ITEMS, &["sku", "quantity", "unitPrice"], |fields| {
+            item(fields, currency.as_deref())
+        });
         let read = match (user_id, items, currency) {
             (Some(user_id), Some(items), Some(currency)) => Some(Self { user_id, items, currency }),
             _ => None,

@@ -49,12 +49,12 @@ pub static PATHS: Paths = Paths(&[
     ("/swagger/{file}", READ, Need::Nothing),
 ]);
 
-/// What the routes answer from.
+/// The state that the routes answer from.
 #[derive(Debug)]
 pub struct Api {
     /// The users and the orders.
     pub service: Arc<OrderService>,
-    /// What a posted body may cost.
+    /// The limits of a body.
     pub limits: BodyLimits,
     /// How the service is.
     pub operations: Arc<Operations>,

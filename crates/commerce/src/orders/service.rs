@@ -54,7 +54,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
 
     let requests = shutdown.component("requests");
     let consuming = shutdown.component("the consumer");
-    log::info!("listening on http://{}", listeners.clients.local_addr()?);
+    log::info!("listening on {}://{}", config.http.scheme(), listeners.clients.local_addr()?);
     let serving = http::serve(routes(Arc::new(api)), listeners, &config.http, traffic, &shutdown);
     let served = async {
         serving.await;
@@ -86,7 +86,7 @@ fn consume<F: Projection>(
     handler: impl BatchHandler<F::Event>,
 ) -> (ConsumerHandle, Membership) {
     let topic = table.topic().with_own_status();
-    // What follows from an event follows from each, whatever else is read from the end.
+    // Every event has its side effects, even where the offset reset is `latest`.
     config.offset_reset = OffsetReset::Earliest;
     config.instance_id = config.instance_id.map(|name| format!("{name}-{}", topic.name()));
     let consuming = topic.consumer(config).start(handler);

@@ -1,15 +1,13 @@
-//! What follows from an event without anybody's asking: a deleted user's open orders are cancelled.
+//! Side effects of events: the open orders of a deleted user are cancelled.
 //!
-//! Deletion and order can come in either order, on different topics. So both are consumed, and each batch is judged
-//! on views that have everything which was acknowledged before: of a deletion and an order, whichever is later in
-//! time is judged on a view that has the other. It is done any number of times with the same result.
+//! A deletion and an order can come in either order, on different topics. So both topics are consumed, and each batch waits
+//! until both tables have caught up. Of a deletion and an order, the later one is judged on tables that have the other.
+//! Repetition gives the same result.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use highwater_kafka::{
-    Batch, BatchHandler, BatchOutcome, Context, Envelope, Payload, RetryFrom, TransientError,
-};
+use highwater_kafka::{Batch, BatchHandler, BatchOutcome, Context, Envelope, Payload, TransientError};
 use log::info;
 use uuid::Uuid;
 
@@ -35,24 +33,24 @@ impl CancelOrders {
         Self { service }
     }
 
-    /// Sees to the users of some events, each with the place of the first event that names it.
+    /// Handles the users of some events, each with the index of the first event that names it.
     async fn see_to(&self, users: BTreeMap<Uuid, (usize, Context)>) -> BatchOutcome {
         if users.is_empty() {
             return BatchOutcome::default();
         }
         if let Err(error) = tokio::try_join!(self.service.users.caught_up(), self.service.orders.caught_up())
         {
-            return BatchOutcome { poison: Vec::new(), retry_from: Some(RetryFrom { index: 0, error }) };
+            return BatchOutcome::retry_from(0, error);
         }
-        let mut retry_from: Option<RetryFrom> = None;
+        let mut retry_from: Option<(usize, TransientError)> = None;
         for (user, (index, context)) in users {
             if let Err(error) = self.cancel_orders_of(user, &context).await
-                && retry_from.as_ref().is_none_or(|first| index < first.index)
+                && retry_from.as_ref().is_none_or(|(first, _)| index < *first)
             {
-                retry_from = Some(RetryFrom { index, error });
+                retry_from = Some((index, error));
             }
         }
-        BatchOutcome { poison: Vec::new(), retry_from }
+        retry_from.map_or_else(BatchOutcome::default, |(index, error)| BatchOutcome::retry_from(index, error))
     }
 
     async fn cancel_orders_of(&self, user: Uuid, context: &Context) -> Result<(), TransientError> {
@@ -72,7 +70,7 @@ impl CancelOrders {
                 }
                 // Somebody else was faster, and it is not open any more.
                 Err(problem) if problem.status().as_u16() == 409 => {}
-                Err(problem) => return Err(TransientError(problem.detail().to_owned())),
+                Err(problem) => return Err(TransientError::new(problem.detail())),
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The life of an order: every transition there is, in one table.
+//! The life of an order: one table of all transitions.
 
 use std::{fmt, str::FromStr};
 
@@ -22,7 +22,7 @@ pub enum OrderStatus {
     Cancelled,
 }
 
-/// What can be done to an order.
+/// A transition of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OrderAction {
@@ -54,13 +54,13 @@ impl OrderStatus {
     pub const ALL: [Self; 6] =
         [Self::Pending, Self::Confirmed, Self::Paid, Self::Shipped, Self::Delivered, Self::Cancelled];
 
-    /// What becomes of it by that action; `None` where that is not allowed.
+    /// The status after that action; `None` where the action is not allowed.
     pub fn after(self, action: OrderAction) -> Option<Self> {
         let found = TRANSITIONS.iter().find(|(from, by, _)| (*from, *by) == (self, action));
         found.map(|(.., to)| *to)
     }
 
-    /// What can be done to it.
+    /// The actions that are allowed.
     pub fn allowed(self) -> impl Iterator<Item = OrderAction> {
         TRANSITIONS.iter().filter(move |(from, ..)| *from == self).map(|(_, action, _)| *action)
     }

@@ -1,4 +1,4 @@
-//! The orders, folded from their events.
+//! The projection of orders from their events.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map::Entry},
@@ -40,15 +40,15 @@ const CHANGE_BYTES: usize = 96;
 pub struct Order {
     /// Its id.
     pub id: Uuid,
-    /// Who ordered.
+    /// The user who ordered.
     pub user_id: Uuid,
-    /// What was ordered.
+    /// The items.
     pub items: Vec<OrderItem>,
     /// In which the prices are.
     pub currency: String,
-    /// What it costs in all.
+    /// The total price.
     pub total: Price,
-    /// What the request was, where it came with an Idempotency-Key.
+    /// The request's identity, where it came with an Idempotency-Key.
     pub idempotency: Option<Idempotency>,
     /// Its life so far, one entry a version; the first is its creation.
     history: Vec<HistoryEntry>,
@@ -70,7 +70,7 @@ pub struct HistoryEntry {
     /// Why, where nobody asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What the request was.
+    /// The request's identity.
     #[serde(skip)]
     pub idempotency: Option<Idempotency>,
 }

@@ -18,7 +18,7 @@ pub struct UserBody {
     pub email: String,
     /// The name.
     pub name: String,
-    /// What the ETag says, too.
+    /// The version, as in the ETag.
     pub version: u64,
     /// When the user registered.
     #[serde(with = "highwater_web::timestamp")]

@@ -14,10 +14,10 @@ const LONGEST: usize = 254;
 const LONGEST_LOCAL: usize = 64;
 /// The longest label of a domain (RFC 1035, section 2.3.4).
 const LONGEST_LABEL: usize = 63;
-/// What a label begins with that says in ASCII what it is in another script (RFC 5890, section 2.3.1).
+/// The prefix of an A-label, the ASCII form of another script (RFC 5890, section 2.3.1).
 const IN_ASCII: &str = "xn--";
-/// What has a meaning of its own in a header or a link (the specials of RFC 5322, section 3.2.3, but for the dot), and
-/// stands in no address but a quoted one: `mailto:ann@example.org` is none.
+/// The characters with a meaning of their own in a header or a link (the specials of RFC 5322, section 3.2.3, but for the
+/// dot). Only a quoted address holds them: `mailto:ann@example.org` is none.
 const SPECIALS: &str = "()<>[]:;@\\,\"";
 /// The full stop of ideographic scripts, which ends a label like any other (UTS 46, section 4.5).
 const IDEOGRAPHIC_STOP: char = '\u{3002}';
@@ -41,7 +41,7 @@ const FORMAT: [(char, char); 9] = [
 ///
 /// # Errors
 ///
-/// What it must be.
+/// The requirement.
 pub fn parse(text: &str) -> Result<&str, &'static str> {
     const SHAPE: &str = "must be an e-mail address, such as ann@example.org";
     let text = text.trim();
@@ -73,7 +73,7 @@ pub fn schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// What is the same for addresses that differ in nothing but case, surrounding blanks, the composition of their
+/// The form that is the same for addresses that differ only in case, surrounding blanks, the composition of their
 /// characters (NFC), and how the domain is written: as people read it, in full-width letters, or in ASCII
 /// (`bücher.example`, `xn--bcher-kva.example`). It is a record's key for ever: never change it.
 pub fn normal_form(address: &str) -> String {
@@ -89,7 +89,7 @@ pub fn normal_form(address: &str) -> String {
 
 /// In lower case, and composed as far as that goes.
 fn composed(text: &str) -> String {
-    // What lower case makes of a character can be composed anew.
+    // Lower case can yield characters that compose.
     with_sigmas(text.nfc().collect::<String>().to_lowercase()).nfc().collect()
 }
 
@@ -122,7 +122,7 @@ fn normal_domain(domain: &str) -> String {
     labels.join(".")
 }
 
-/// What a label in ASCII stands for (an A-label of RFC 5890, section 2.3.2.1); any other is left as it is, also one
+/// The Unicode form of an A-label (RFC 5890, section 2.3.2.1); any other label is left as it is, also one
 /// that stands for nothing, or for what would be written another way.
 fn as_read(label: &str) -> Cow<'_, str> {
     let read = label.strip_prefix(IN_ASCII).and_then(punycode::decode);

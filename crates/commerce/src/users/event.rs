@@ -1,4 +1,4 @@
-//! What happens to users, as `user-events` has it: the contract with every service that reads it.
+//! The events of users in `user-events`: the contract with every service that reads the topic.
 //!
 //! The record's key is the e-mail's normal form, which never changes, so that one partition decides about it.
 //! An event makes a version of what is known of its e-mail; it is void unless that version is one more than
@@ -43,7 +43,7 @@ pub struct UserCreated {
     pub email: String,
     /// The name.
     pub name: String,
-    /// What the request was, where it came with an Idempotency-Key.
+    /// The request's identity, where it came with an Idempotency-Key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
 }

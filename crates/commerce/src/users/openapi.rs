@@ -20,7 +20,7 @@ use super::{
 };
 use crate::state;
 
-/// What `GET /openapi.json` answers: [`document`], as `docs/openapi` has it.
+/// The answer of `GET /openapi.json`: [`document`], as `docs/openapi` has it.
 pub static DOCUMENT: Packed = packed!("users.json", JSON);
 
 const ID: Uuid = uuid!("5b0f2a86-5b8c-5d3e-9e0a-3f1c6a2d7b44");

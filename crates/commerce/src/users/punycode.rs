@@ -10,7 +10,7 @@ const DAMP: u32 = 700;
 const FIRST_BIAS: u32 = 72;
 const FIRST_CODE_POINT: u32 = 128;
 
-/// What a label stands for, given without its `xn--` and in lower case; `None` where it is no Punycode.
+/// The Unicode form of a label, given without its `xn--` and in lower case; `None` where it is no Punycode.
 /// Section 6.2.
 pub fn decode(label: &str) -> Option<String> {
     let (basic, rest) = label.rsplit_once('-').filter(|(basic, _)| !basic.is_empty()).unwrap_or(("", label));

@@ -1,4 +1,4 @@
-//! Writes: what becomes of a request is decided by the log.
+//! Writes: the log decides the outcome of a request.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::state::{ATTEMPTS, MemoryLimit, append, complete, contended};
 
-/// Registers somebody; asked again with the same key, tells the same.
+/// Registers a user; a repetition with the same key gets the same answer.
 ///
 /// # Errors
 ///

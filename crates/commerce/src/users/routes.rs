@@ -47,14 +47,14 @@ pub static PATHS: Paths = Paths(&[
     ("/swagger/{file}", "GET, HEAD, OPTIONS", Need::Nothing),
 ]);
 
-/// What the routes answer from.
+/// The state that the routes answer from.
 #[derive(Debug)]
 pub struct Api {
     /// The users.
     pub users: Arc<EventSourcedTable<Users>>,
-    /// What they may take in memory.
+    /// The limit of their memory.
     pub memory: MemoryLimit,
-    /// What a posted body may cost.
+    /// The limits of a body.
     pub limits: BodyLimits,
     /// How the service is.
     pub operations: Arc<Operations>,

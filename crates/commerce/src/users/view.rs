@@ -1,4 +1,4 @@
-//! The users, folded from their events: one piece of code for whoever reads `user-events`.
+//! The projection of users from their events: one piece of code for all readers of `user-events`.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,7 +17,7 @@ pub struct Users {
     by_id: HashMap<Uuid, UserState>,
     /// Those who are registered, by when they were.
     listed: BTreeSet<Position>,
-    /// Who registered with an Idempotency-Key, by the key's id.
+    /// The registrations with an Idempotency-Key, by the key's id.
     requests: HashMap<Uuid, BTreeSet<Registration>>,
     bytes: usize,
 }
@@ -29,12 +29,12 @@ const USER_BYTES: usize = 320;
 const LISTED_BYTES: usize = 96;
 const REGISTRATION_BYTES: usize = 760;
 
-/// What is known of an e-mail.
+/// The state of an e-mail.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct EmailState {
     /// How many of its events counted.
     version: u64,
-    /// Who has it.
+    /// The user with this e-mail.
     user: Option<Uuid>,
 }
 
@@ -71,23 +71,23 @@ pub struct User {
 pub struct Registration {
     /// When it was.
     pub at: DateTime<Utc>,
-    /// Who registered.
+    /// The user.
     pub user_id: Uuid,
-    /// What was asked for, as one id.
+    /// The request's content, as one id.
     pub body: Uuid,
     /// The version that it made.
     pub version: u64,
 }
 
 impl User {
-    /// What goes when the user goes.
+    /// The memory that is freed when the user is deleted.
     fn bytes(&self) -> usize {
         LISTED_BYTES + self.email.len() + self.email_key.len() + self.name.len()
     }
 }
 
 impl Users {
-    /// What is known of that id; `None` where nothing is.
+    /// The state of the user with that id, if there was one.
     pub fn state_of(&self, id: Uuid) -> Option<&UserState> {
         self.by_id.get(&id)
     }
@@ -100,7 +100,7 @@ impl Users {
         }
     }
 
-    /// Who has that e-mail, by its normal form.
+    /// The user with that e-mail, by its normal form.
     pub fn with_email(&self, email_key: &str) -> Option<&User> {
         self.get(self.emails.get(email_key)?.user?)
     }

@@ -56,7 +56,7 @@ impl Attempts {
         C: Future<Output = DatabaseResult<T>> + Send,
     {
         self.twice(call).await.map_err(|Failure { error, lost }| match lost {
-            // What is no good now was no good before.
+            // A value that is invalid now was invalid before.
             Some(lost) if error.did_nothing() && !error.is_of_one() => {
                 DatabaseError::Away(format!("{error}; and before: {lost}"))
             }

@@ -1,4 +1,4 @@
-//! What goes wrong with DynamoDB, in the log's words.
+//! Translates errors of DynamoDB.
 
 use std::error::Error;
 
@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use crate::DatabaseError;
 
-/// What an error of the SDK means.
+/// Translates an error of the SDK.
 pub(super) fn store_error<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> DatabaseError {
     let SdkError::ServiceError(answered) = error else {
         let said = said(error);

@@ -74,9 +74,8 @@ impl From<Error> for SqlFault {
     }
 }
 
-/// What is set where a certificate is not trusted.
-const TRUST: &str =
-    " (SQLSERVER_CA names an authority to trust, SQLSERVER_TRUST_CERTIFICATE=yes takes any certificate)";
+/// The remedy where a certificate is not trusted.
+const TRUST: &str = " (trust the authority of its certificate, or any certificate)";
 
 /// tiberius goes on to say which of its functions to call.
 fn without_advice(said: &str) -> &str {

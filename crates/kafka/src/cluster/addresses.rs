@@ -1,4 +1,4 @@
-//! Where the cluster's brokers are: as the settings say, and as the cluster said last.
+//! The addresses of a cluster's brokers: the bootstrap addresses, and those that the cluster named last.
 
 use std::{
     collections::BTreeSet,
@@ -14,25 +14,25 @@ use crate::{Cluster, topic, wire::WireError};
 /// The addresses of a cluster.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    /// Of the settings: where to begin, and to go back to (KIP-899, "rebootstrap").
+    /// Where to begin, and to go back to (KIP-899: rebootstrap).
     bootstrap: Vec<String>,
     named: Mutex<Named>,
 }
 
-/// What the cluster said of itself.
+/// What the cluster said last.
 #[derive(Debug, Default)]
 struct Named {
-    /// By which it is told from another that has come to one of its addresses.
+    /// Tells it from another cluster at one of its addresses (KIP-78).
     cluster_id: Option<String>,
     brokers: Vec<Broker>,
-    /// How often somebody looked for a broker: another is asked first each time, so that each has its share.
+    /// Counts the looks for a broker. Each begins with another broker.
     turn: usize,
 }
 
 #[derive(Debug)]
 struct Broker {
     address: String,
-    /// Set from the beginning of an attempt until it succeeds: those that do not go last.
+    /// Set when an attempt begins, reset when it succeeds. Doubtful brokers are tried last.
     doubtful: bool,
 }
 
@@ -41,12 +41,12 @@ impl Addresses {
         Self { bootstrap, named: Mutex::default() }
     }
 
-    /// Whether the settings have it.
+    /// Whether it is a bootstrap address.
     pub(super) fn is_bootstrap(&self, address: &str) -> bool {
         self.bootstrap.iter().any(|known| known == address)
     }
 
-    /// The brokers that the cluster named last, in the order in which they are to be tried: another first each time.
+    /// The brokers that the cluster named, in the order in which to try them.
     pub(super) fn named(&self) -> Vec<String> {
         let mut named = self.lock();
         let Named { brokers, turn, .. } = &mut *named;
@@ -57,13 +57,13 @@ impl Addresses {
         good.into_iter().chain(doubtful).map(|broker| broker.address.clone()).collect()
     }
 
-    /// The addresses of the settings, beginning with another after each call of [`Addresses::named`].
+    /// The bootstrap addresses. The first is another after each call of [`Addresses::named`].
     pub(super) fn bootstrap(&self) -> Vec<String> {
         let first = self.lock().turn % self.bootstrap.len().max(1);
         self.bootstrap[first..].iter().chain(&self.bootstrap[..first]).cloned().collect()
     }
 
-    /// An attempt at that address begins, or it succeeded.
+    /// Records that an attempt to connect begins, or that it succeeded.
     pub(super) fn tried(&self, address: &str, succeeded: bool) {
         let mut named = self.lock();
         if let Some(broker) = named.brokers.iter_mut().find(|broker| broker.address == address) {
@@ -71,22 +71,22 @@ impl Addresses {
         }
     }
 
-    /// Takes in what the broker at that address says of its cluster.
+    /// Takes over what the broker at `from` says of its cluster.
     ///
-    /// The cluster's id tells ours from a stranger. An address that ours named, and that a broker of another cluster
-    /// has now, is forgotten. One of the settings is where our cluster is by definition: what is there now is it, as
-    /// where a cluster was deleted and made again.
+    /// The cluster's id (KIP-78) tells ours from another. If a broker of another cluster has an address that ours
+    /// named, the address is forgotten. A bootstrap address is of our cluster whatever its id: the cluster may have
+    /// been deleted and created anew.
     ///
     /// # Errors
     ///
-    /// It is a stranger, or knows of no broker.
+    /// The broker is of another cluster, or knows no broker.
     pub(super) fn learn(
         &self,
         from: &str,
         was_named: bool,
         said: &MetadataResponse,
     ) -> Result<(), WireError> {
-        // A broker under ZooKeeper that has just started, until it has heard of them.
+        // Under ZooKeeper a broker that has just started knows none.
         if said.brokers.is_empty() {
             return Err(topic::NO_LEADER);
         }
@@ -103,7 +103,7 @@ impl Addresses {
             }
             warn!("{from} is of cluster {now} now, and was of {before}: another cluster has taken its place");
         }
-        // Kafka gives no order: the same brokers in another one are no news.
+        // Kafka gives them in no order.
         let said: BTreeSet<_> =
             said.brokers.iter().map(|broker| Cluster::address(&broker.host, broker.port)).collect();
         let before = mem::take(brokers);

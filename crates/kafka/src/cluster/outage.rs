@@ -1,8 +1,7 @@
-//! A cluster of which nothing is there.
+//! The outage of a whole cluster.
 //!
-//! An election takes a moment, and so does a restart; what is published meanwhile waits. Where no broker is left to
-//! hold one, waiting is in vain. The sign is that connections are refused, or names do not resolve, at every address
-//! that is known: a host that is only slow does neither.
+//! Records wait during an election or a restart, which take a moment. If no broker is left, waiting is in vain. The
+//! sign is that every known address refuses connections or does not resolve: a host that is slow does neither.
 
 use std::time::Duration;
 
@@ -11,11 +10,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How long it has to be so before the cluster counts as away: more than the moment in which a broker that is started
-/// again listens anew.
-const AFTER: Duration = Duration::from_secs(1);
+/// How long that has to last: longer than a broker takes from its stop to listening again.
+const CONFIRMED_AFTER: Duration = Duration::from_secs(1);
 
-/// Since when nothing is there; kept by whoever looks for a broker.
+/// Since when no broker can be reached; `None` if one can.
 #[derive(Debug)]
 pub(super) struct Outage(watch::Sender<Option<Instant>>);
 
@@ -24,36 +22,36 @@ impl Outage {
         Self(watch::Sender::new(None))
     }
 
-    /// Somebody looked for a broker: whether there was nothing anywhere.
-    pub(super) fn observe(&self, nothing_there: bool) {
+    /// Records whether every known address failed so.
+    pub(super) fn observe(&self, unreachable: bool) {
         self.0.send_if_modified(|since| {
-            let news = since.is_some() != nothing_there;
+            let news = since.is_some() != unreachable;
             if news {
-                *since = nothing_there.then(Instant::now);
+                *since = unreachable.then(Instant::now);
             }
             news
         });
     }
 
-    /// Whether the cluster is away.
+    /// Whether the outage has lasted long enough.
     pub(super) fn is_confirmed(&self) -> bool {
-        self.0.borrow().is_some_and(|since| since.elapsed() >= AFTER)
+        self.0.borrow().is_some_and(|since| since.elapsed() >= CONFIRMED_AFTER)
     }
 
-    /// Waits until the cluster is away.
+    /// Waits for [`Outage::is_confirmed`].
     pub(super) async fn until_confirmed(&self) {
         let mut noticed = self.0.subscribe();
         while !self.is_confirmed() {
             let since = *noticed.borrow_and_update();
             let certain = async move {
                 match since {
-                    Some(since) => sleep_until(since + AFTER).await,
+                    Some(since) => sleep_until(since + CONFIRMED_AFTER).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 () = certain => {}
-                // The sender is at hand: this cannot fail.
+                // Cannot fail: `self` has the sender.
                 _ = noticed.changed() => {}
             }
         }

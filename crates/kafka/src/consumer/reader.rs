@@ -1,7 +1,7 @@
 //! The reader of a partition: rskafka at the end of a plain log, our own Fetch everywhere else.
 //!
-//! A fetch that ends before the log does may stop between an aborted record and its marker: the tail reader drops it, and
-//! our own Fetch, which is told of aborted transactions, reads on until the end is reached.
+//! A fetch that ends before the log does may stop between an aborted record and its marker: the tail reader drops it,
+//! and our own Fetch, which is told of aborted transactions, reads on until the end is reached.
 //!
 //! A reader reads one topic, whatever other has its name later: a recreated topic has another id (KIP-516). Our own
 //! Fetch asks by the id; rskafka asks by the name, and so for a moment only.
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
-    Cluster, leader,
+    Cluster, TransientError, leader,
     rskafka_client::{APPEND_TIME, TailRead, TailReader},
     topic,
     wire::{Connection, Fetched, WireError},
@@ -54,6 +54,7 @@ pub struct Reader {
 
 /// The error of a read.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ReadError {
     /// The offset is below the log's start or beyond its end, as its newest leader says.
     #[error("the offset is out of the log's range")]
@@ -65,8 +66,8 @@ pub enum ReadError {
     #[error("{0}")]
     Undecodable(String),
     /// An error that may pass.
-    #[error("{0}")]
-    Transient(String),
+    #[error(transparent)]
+    Transient(TransientError),
 }
 
 impl Reader {
@@ -125,14 +126,14 @@ impl Reader {
             let range = self.range().await?;
             if matches!(read, Err(ReadError::TopicRecreated)) {
                 let reason = "a broker does not know the topic's id, which the newest leader does";
-                return Err(ReadError::Transient(reason.to_owned()));
+                return Err(ReadError::Transient(TransientError::new(reason)));
             }
             if (range.start..=range.end).contains(&from) {
                 let reason = format!(
                     "offset {from} is out of range by a broker's word, and in it by the newest leader's, which has \
                      {range:?}"
                 );
-                return Err(ReadError::Transient(reason));
+                return Err(ReadError::Transient(TransientError::new(reason)));
             }
         }
         read
@@ -251,10 +252,15 @@ impl From<WireError> for ReadError {
             WireError::Refused { error: ResponseError::OffsetOutOfRange, .. } => Self::OutOfRange,
             WireError::Refused { error: ResponseError::UnknownTopicId, .. } => Self::TopicRecreated,
             WireError::Malformed { reason, .. } => Self::Undecodable(reason),
-            error => Self::Transient(error.explained()),
+            error => Self::Transient(TransientError::new(Explained(error))),
         }
     }
 }
+
+/// An error of our own Fetch, with the advice that goes with it.
+#[derive(Debug, Error)]
+#[error("{}", .0.explained())]
+struct Explained(#[source] WireError);
 
 fn keeps_connection(error: &WireError) -> bool {
     matches!(error, WireError::Malformed { .. } | WireError::Throttled(_))

@@ -1,7 +1,7 @@
-//! Records that can never be processed, set aside in a topic of their own, as they came.
+//! Dead letters: records that cannot be processed, in a topic of their own.
 //!
-//! A dead letter is the record's key, value and headers, and headers that say where it came from and why it
-//! is here. It is delivered at least once: topic, partition and offset identify it.
+//! A dead letter has the record's key, value and headers, and headers that say where the record was read and why it is
+//! here. It is delivered at least once: topic, partition and offset identify it.
 
 mod reader;
 mod record;
@@ -18,9 +18,9 @@ pub use redrive_progress::RedriveProgress;
 
 /// Why the record cannot be processed.
 pub const ERROR: &str = "dead-letter-error";
-/// The topic it was read from.
+/// The topic that it was read from.
 pub const TOPIC: &str = "dead-letter-topic";
-/// The partition it was read from, in decimal.
+/// The partition that it was read from, in decimal.
 pub const PARTITION: &str = "dead-letter-partition";
 /// Its offset there, in decimal.
 pub const OFFSET: &str = "dead-letter-offset";
@@ -28,17 +28,17 @@ pub const OFFSET: &str = "dead-letter-offset";
 pub const TIMESTAMP: &str = "dead-letter-timestamp";
 /// The consumer group that could not process it.
 pub const GROUP: &str = "dead-letter-group";
-/// Only where the record was too large: how many bytes its value had. What is here is its beginning.
+/// If the record was too large: the bytes of its value, in decimal. The dead letter has the beginning.
 pub const TRUNCATED: &str = "dead-letter-truncated-from";
-/// Of a record that was sent back from the dead letters: how often, in decimal. It keeps it when it fails again.
+/// How often a record was redriven, in decimal. It keeps the header when it fails again.
 pub const REDRIVES: &str = "dead-letter-redrives";
 
-/// What is left of a value that does not fit, in bytes; less where the topic takes less.
+/// The most bytes that remain of a value that is too large; fewer if the topic takes fewer.
 const TRUNCATED_VALUE: usize = 16 * 1024;
-/// The most that is left of a key then, in bytes.
+/// The most bytes that remain of its key.
 const TRUNCATED_KEY: usize = 1024;
 
-/// The way to the dead letter topic.
+/// Sends dead letters to their topic.
 #[derive(Clone)]
 pub struct DlqPublisher {
     publisher: Arc<dyn Publisher>,
@@ -47,13 +47,17 @@ pub struct DlqPublisher {
 }
 
 impl DlqPublisher {
-    /// Dead dead letters of one source topic and group, sent through that publisher.
+    /// For dead letters of that source topic and group. `publisher` sends to the dead letter topic.
     pub fn new(publisher: Arc<dyn Publisher>, source: &str, group: &str) -> Self {
         Self { publisher, source: source.into(), group: group.into() }
     }
 
-    /// Sets a record aside; once this succeeds the record is done. One too large for the topic goes as its
-    /// position and the beginning of its value, of which there is half as much until the topic takes it.
+    /// Sends a record to the dead letter topic; once that has succeeded, the record is done. A record that is too large
+    /// for the topic is sent with the beginning of its value, and with half of that until the topic takes it.
+    ///
+    /// # Errors
+    ///
+    /// Kafka did not acknowledge the dead letter.
     pub async fn send_to_dlq(&self, record: &Record, reason: &str) -> Result<Receipt, PublishError> {
         let mut dead_letter = self.dead_letter(record, reason);
         let mut left = Some(TRUNCATED_VALUE);
@@ -69,7 +73,7 @@ impl DlqPublisher {
     }
 
     fn dead_letter(&self, record: &Record, reason: &str) -> Message {
-        // What is sent has a value in each header: one without becomes an empty one.
+        // A header without a value becomes an empty one: a `Message` has no null values.
         let own = record.headers.iter().map(|(name, value)| {
             (name.clone(), value.as_ref().map(|value| value.to_vec()).unwrap_or_default())
         });
@@ -82,7 +86,7 @@ impl DlqPublisher {
         }
     }
 
-    /// At most so many bytes of the value, and of the reason.
+    /// A dead letter with at most `most` bytes of the value, and of the reason.
     fn shortened(&self, record: &Record, reason: &str, most: usize) -> Message {
         let beginning = |bytes: &bytes::Bytes, most: usize| bytes[..bytes.len().min(most)].to_vec();
         let size = record.value.as_ref().map_or(0, bytes::Bytes::len);
@@ -98,7 +102,7 @@ impl DlqPublisher {
     }
 
     fn position(&self, record: &Record, reason: &str) -> Vec<(String, Vec<u8>)> {
-        let timestamp = record::moment(record.timestamp);
+        let timestamp = record::iso8601(record.timestamp);
         [
             (ERROR, reason.to_owned()),
             (TOPIC, self.source.to_string()),

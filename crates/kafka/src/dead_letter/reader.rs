@@ -1,4 +1,4 @@
-//! Reading dead letters, the newest first, in pages that are bounded in number, in bytes and in what is looked at.
+//! Lists dead letters, the newest first, in pages that are bounded in number, in bytes and in what is read.
 
 use std::{
     cmp::Reverse,
@@ -19,14 +19,14 @@ use crate::{
     consumer::{ReadError, Reader},
 };
 
-/// The most that the dead letters of one page take in memory; a larger one is a page of its own.
+/// The most bytes of the dead letters of a page in memory. A larger dead letter is a page of its own.
 const PAGE_BYTES: usize = 4 << 20;
-/// How many offsets are looked at in one go, from their first to their last: Kafka reads forwards only.
+/// The offsets of one read. A page is read backwards in windows, as Kafka reads forwards only.
 const WINDOW: i64 = 512;
-/// The most offsets of a partition that are looked at for one page.
+/// The most offsets of a partition that are read for one page.
 const LOOKED_AT: i64 = 50_000;
 
-/// The dead letter topic, to be read.
+/// Reads a dead letter topic.
 #[derive(Debug, Clone)]
 pub struct DlqReader {
     cluster: Arc<Cluster>,
@@ -35,48 +35,48 @@ pub struct DlqReader {
     patience: Duration,
 }
 
-/// Which dead letters; an absent field asks for nothing.
+/// Selects dead letters. A field that is `None` selects all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DlqFilter {
-    /// The reason has this in it.
+    /// The reason contains this text.
     pub reason: Option<String>,
-    /// The dead letter was read from this partition of its source.
+    /// The partition of the source topic.
     pub source_partition: Option<i32>,
-    /// The record has this key.
+    /// The key of the record.
     pub key: Option<String>,
-    /// Set aside at that moment or later.
+    /// The earliest time at which it was sent to the dead letter topic.
     pub from: Option<DateTime<Utc>>,
-    /// Set aside before that moment.
+    /// The time before which it was sent to the dead letter topic.
     pub to: Option<DateTime<Utc>>,
 }
 
-/// Where a listing goes on: of each partition of the dead letter topic, the offset that the next dead letter is below.
-/// It stays good whichever instance is asked, as long as the topic is the same.
+/// The position of a listing: for each partition of the dead letter topic, the offset that the next dead letter is
+/// below. It is valid in every process, as long as the topic is not recreated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DlqCursor(Vec<i64>);
 
-/// A stretch of a listing.
+/// A page of a listing.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct DlqPage {
-    /// The dead letters, the newest first. May be fewer than were asked for, even none, with `next` set.
+    /// The dead letters, the newest first. There may be fewer than asked for, even none, although `next` is set.
     pub dead_letters: Vec<DeadLetter>,
-    /// Where to go on; `None` when there is nothing more.
+    /// Where the next page begins; `None` after the last.
     pub next: Option<DlqCursor>,
 }
 
-/// The dead letters cannot be read now.
+/// The dead letter topic cannot be read now.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the dead letters cannot be read: {0}")]
 pub struct DlqReadError(pub String);
 
 impl DlqCursor {
-    /// As a client sees it.
+    /// The cursor as text for clients.
     pub fn to_text(&self) -> String {
         self.0.iter().map(i64::to_string).collect::<Vec<_>>().join(".")
     }
 
-    /// What a client gives back; `None` where it never was one.
+    /// Parses [`DlqCursor::to_text`]; `None` for any other text.
     pub fn from_text(text: &str) -> Option<Self> {
         let offset = |text: &str| text.parse().ok().filter(|offset| *offset >= 0);
         text.split('.').map(offset).collect::<Option<_>>().map(Self)
@@ -95,7 +95,7 @@ impl DlqFilter {
 }
 
 impl DlqReader {
-    /// The dead letters of that topic. Kafka is asked for so long at most, for a page or a look.
+    /// A reader of that topic. A page, or the look at the ends of the log, takes `patience` at most.
     pub fn new(cluster: Arc<Cluster>, topic: Topic, fetch_max_bytes: i32, patience: Duration) -> Self {
         Self { cluster, topic, fetch_max_bytes, patience }
     }
@@ -108,7 +108,7 @@ impl DlqReader {
         &self.topic
     }
 
-    /// Of each partition the offsets that its log has now.
+    /// The offsets of each partition, at this time.
     pub(super) async fn ranges(&self) -> Result<Vec<Range<i64>>, DlqReadError> {
         let by = Instant::now() + self.patience;
         let partitions = timeout_at(by, self.topic.clone().known_partitions()).await.unwrap_or_default();
@@ -130,15 +130,18 @@ impl DlqReader {
         Ok(ranges)
     }
 
-    /// A way to read one partition.
+    /// A reader of one partition.
     pub(super) fn partition_reader(&self, partition: i32) -> Reader {
         let (cluster, topic) = (Arc::clone(&self.cluster), Arc::clone(self.topic.name()));
         Reader::new(cluster, topic, partition, self.fetch_max_bytes)
     }
 
-    /// The newest dead letters that the filter takes, older ones after newer ones, at most `limit`; those before
-    /// `place` where there is one. Within a partition the newest is the last; between partitions the time at
-    /// which they were set aside tells.
+    /// A page of at most `limit` dead letters that the filter selects, the newest first: those before `place`, or the
+    /// newest. Within a partition the offset decides what is newer, between partitions the time.
+    ///
+    /// # Errors
+    ///
+    /// The topic is not known yet, or cannot be read now.
     pub async fn newest(
         &self,
         filter: &DlqFilter,
@@ -148,7 +151,7 @@ impl DlqReader {
         let by = Instant::now() + self.patience;
         let mut ranges = self.ranges().await?;
         if let Some(DlqCursor(ends)) = place {
-            // What came since the first page is not part of the listing, nor are partitions.
+            // Neither later records nor new partitions belong to the listing.
             for (at, range) in ranges.iter_mut().enumerate() {
                 let end = ends.get(at).map_or(range.start, |end| range.end.min(*end));
                 range.end = end.max(range.start);
@@ -161,8 +164,7 @@ impl DlqReader {
         Ok(page.close(&ranges))
     }
 
-    /// Looks at one partition from its end towards its start, until nothing there can be part of the page,
-    /// or enough was looked at.
+    /// Reads one partition backwards, until the rest cannot be on the page or enough was read.
     async fn look_back(
         &self,
         filter: &DlqFilter,
@@ -182,7 +184,7 @@ impl DlqReader {
             let (from, seen) = read_window(&mut partition_reader, window, filter).await?;
             for Seen { offset, time, dead_letter } in seen.into_iter().rev() {
                 let reached = &mut page.reached[partition];
-                // Clocks differ: within a partition it is the offset that counts.
+                // Clocks differ: within a partition the offset decides.
                 reached.time = reached.time.min(time);
                 reached.offset = offset;
                 if let Some(dead_letter) = dead_letter
@@ -197,15 +199,14 @@ impl DlqReader {
     }
 }
 
-/// A record that was looked at; the dead letter is there where the filter takes it.
+/// A record that was read, with its dead letter if the filter selects it.
 struct Seen {
     offset: i64,
     time: i64,
     dead_letter: Option<DeadLetter>,
 }
 
-/// What stands in a stretch of a partition, in its order, and where that begins: later than the stretch where
-/// all of it would take too much memory.
+/// The records of a window, and the offset of the first one that is kept: not all may fit in memory.
 async fn read_window(
     partition_reader: &mut Reader,
     window: Range<i64>,
@@ -216,7 +217,7 @@ async fn read_window(
     while position < window.end {
         let fetched = match partition_reader.read(position).await {
             Ok(fetched) => fetched,
-            // The log's start has moved past it: what was there is no more.
+            // Retention has deleted what was there.
             Err(ReadError::OutOfRange) => break,
             Err(error) => return Err(DlqReadError(error.to_string())),
         };
@@ -239,26 +240,25 @@ async fn read_window(
     Ok((from, seen))
 }
 
-/// How far a partition was looked at, and when the oldest of what was seen was set aside: nothing that is still
-/// to be seen is newer.
+/// How far back a partition was read, and the earliest time of what was read: no older record counts as newer.
 #[derive(Debug, Clone, Copy)]
 struct Reached {
     offset: i64,
     time: i64,
 }
 
-/// The rank of a dead letter on its page; the newest is the greatest. DlqPage of a partition rank as their offsets.
+/// The rank of a dead letter on its page; the newest has the greatest. Within a partition it follows the offset.
 type Rank = (i64, Reverse<usize>, i64);
 
-/// A page in the making: the newest dead letters so far.
+/// The newest dead letters so far.
 struct PageBuilder {
     found: BTreeMap<Rank, DeadLetter>,
     bytes: usize,
     limit: usize,
-    /// Whatever ranks below is for a later page.
+    /// A dead letter that ranks lower is for a later page.
     floor: Option<Rank>,
     reached: Vec<Reached>,
-    /// Of each partition the offset after the first dead letter that is for a later page.
+    /// For each partition, the offset after the first dead letter that is for a later page.
     cuts: Vec<Option<i64>>,
 }
 
@@ -274,7 +274,7 @@ impl PageBuilder {
         }
     }
 
-    /// Takes a dead letter, which can cost others their place; false when it is for a later page.
+    /// Adds a dead letter, which may push out others; false if it is for a later page.
     fn offer(&mut self, partition: usize, offset: i64, dead_letter: DeadLetter) -> bool {
         let rank = (self.reached[partition].time, Reverse(partition), offset);
         if self.floor.is_some_and(|floor| rank < floor) {
@@ -302,7 +302,7 @@ impl PageBuilder {
         *cut = Some(cut.map_or(offset + 1, |known| known.max(offset + 1)));
     }
 
-    /// The page, without what is older than something that was not looked at may be.
+    /// The page, without the dead letters that may be older than one that was not read.
     fn close(mut self, ranges: &[Range<i64>]) -> DlqPage {
         let unseen = self.reached.iter().zip(ranges).filter(|(reached, range)| reached.offset > range.start);
         let newest_unseen = unseen.map(|(reached, _)| reached.time).max().unwrap_or(i64::MIN);

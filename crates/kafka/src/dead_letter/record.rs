@@ -1,31 +1,31 @@
-//! A dead letter as it is read back: the record that it was, where that came from, and why it is here.
+//! A dead letter, as it is read back.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{ERROR, GROUP, OFFSET, PARTITION, REDRIVES, TIMESTAMP, TOPIC, TRUNCATED};
 use crate::{Message, Record};
 
-/// The headers that [`super::DlqPublisher`] adds; the others are the record's own.
+/// The headers that [`super::DlqPublisher`] adds.
 const ADDED: [&str; 8] = [ERROR, TOPIC, PARTITION, OFFSET, TIMESTAMP, GROUP, TRUNCATED, REDRIVES];
 
-/// A record of the dead letter topic, and what its headers say. Whatever another program has written there is
-/// one, too: what its headers do not say is not known.
+/// A record of a dead letter topic, with what its headers say. Records of other programs are dead letters too: what
+/// their headers do not say is unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
-    /// The record as it stands in the dead letter topic. Its timestamp is when it was set aside.
+    /// The record in the dead letter topic. Its timestamp is the time at which it was sent there.
     pub record: Record,
-    /// Why it is here; empty where that is not known.
+    /// Why the record could not be processed; empty if unknown.
     pub reason: String,
-    /// Where it was read.
+    /// Where the record was read.
     pub source: DeadLetterSource,
-    /// How often it was sent back before it came here.
+    /// How often it was redriven before.
     pub redrives: u32,
-    /// How many bytes its value had, where only the beginning is here.
+    /// The bytes of the original value, if only its beginning is here.
     pub truncated_from: Option<u64>,
 }
 
-/// Where a dead letter was read; what is absent is not known.
+/// Where a dead letter was read. A field that is `None` is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetterSource {
@@ -42,10 +42,10 @@ pub struct DeadLetterSource {
 }
 
 impl DeadLetter {
-    /// What a record of the dead letter topic says.
+    /// Reads the headers of a record of the dead letter topic.
     pub fn read(record: Record) -> Self {
         let text = |name: &str| {
-            // Of a name that repeats, the last counts: it was added last.
+            // Of headers with the same name, the last was added last.
             let found = record.headers.iter().rev().find(|(known, _)| known == name);
             found.and_then(|(_, value)| Some(String::from_utf8_lossy(value.as_deref()?).into_owned()))
         };
@@ -62,29 +62,28 @@ impl DeadLetter {
                 timestamp: timestamp.map(|timestamp| timestamp.to_utc()),
                 group: text(GROUP),
             },
-            // A count that cannot be read is taken for one that is used up: nothing goes round for ever.
+            // A count that cannot be parsed counts as used up: no dead letter circles for ever.
             redrives: text(REDRIVES).map_or(0, |text| text.parse().unwrap_or(u32::MAX)),
             truncated_from: text(TRUNCATED).map(|text| text.parse().unwrap_or_default()),
             record,
         }
     }
 
-    /// The headers that the record had where it was read.
+    /// The record's own headers, as they were in the source topic.
     pub fn own_headers(&self) -> impl Iterator<Item = &(String, Option<bytes::Bytes>)> {
         self.record.headers.iter().filter(|(name, _)| !ADDED.contains(&name.as_str()))
     }
 
-    /// About how many bytes it takes in memory.
+    /// The memory that it takes, in bytes, about.
     pub fn size(&self) -> usize {
         let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
         let headers = self.record.headers.iter().map(|(name, value)| name.len() + length(value) + 64);
         size_of::<Self>() + length(&self.record.key) + length(&self.record.value) + headers.sum::<usize>()
     }
 
-    /// The record as it was, for where it came from, with one more redrive counted. It has its partition and
-    /// its timestamp of then.
+    /// The original record, for its source topic: with its own headers, partition and timestamp, and one more redrive.
     pub(super) fn to_send_back(&self) -> Message {
-        // rskafka cannot send a header without a value: it becomes an empty one.
+        // A header without a value becomes an empty one: a [`Message`] has no null values.
         let own = self.own_headers().map(|(name, value)| {
             (name.clone(), value.as_ref().map(|value| value.to_vec()).unwrap_or_default())
         });
@@ -98,17 +97,17 @@ impl DeadLetter {
         }
     }
 
-    /// As [`DeadLetter::to_send_back`], for a topic that takes no records so old (`message.timestamp.before.max.ms`):
-    /// with the time of now, and a header that says which it had.
+    /// As [`DeadLetter::to_send_back`], for a topic that takes no timestamp so old (`message.timestamp.before.max.ms`):
+    /// with the time of now, and the original timestamp in a header.
     pub(super) fn to_send_back_as_of_now(&self) -> Message {
         let mut message = self.to_send_back();
-        message.headers.push((TIMESTAMP.to_owned(), moment(message.timestamp).into_bytes()));
+        message.headers.push((TIMESTAMP.to_owned(), iso8601(message.timestamp).into_bytes()));
         message.timestamp = Utc::now();
         message
     }
 }
 
-/// A moment as headers and answers write it: ISO 8601 in UTC with milliseconds.
-pub(super) fn moment(timestamp: DateTime<Utc>) -> String {
+/// ISO 8601 in UTC with milliseconds, as in headers and JSON.
+pub(super) fn iso8601(timestamp: DateTime<Utc>) -> String {
     timestamp.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -1,4 +1,4 @@
-//! Which dead letters of a partition were sent back, as it is kept with a committed offset.
+//! Which dead letters of a partition are redriven, as committed in the redrive group.
 
 use std::ops::Range;
 
@@ -6,28 +6,26 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{Watermark, consumer::metadata_field};
 
-/// What the note of a committed offset begins with, so that another's is not taken for ours.
+/// The prefix of the metadata of a committed offset, which tells it from another program's.
 const KIND: &str = "redriven:";
-/// The longest note of this kind: a broker takes 4,096 bytes unless it is told otherwise (`offset.metadata.max.bytes`),
-/// and the topic's id stands beside it.
+/// The longest metadata: a broker takes 4,096 bytes by default (`offset.metadata.max.bytes`), the topic's id included.
 const LONGEST_NOTE: usize = 4096 - 64;
-/// A stretch takes two numbers of up to five bytes as a rule, and base64 makes four characters of three bytes.
+/// A range takes two varints of up to five bytes, mostly, and base64 makes four characters of three bytes.
 const MOST_A_STRETCH: usize = 14;
 
-/// The dead letters of one partition that need not be looked at again. Those that were sent back by position
-/// or by reason lie apart: an offset alone, below which everything is done, cannot tell them. What is done above
-/// it is in the note that Kafka keeps with a committed offset.
+/// The offsets of one partition that a redrive is done with. A redrive by position or by reason leaves gaps, which an
+/// offset alone cannot tell. The ranges above it are in the metadata of the committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedriveProgress(Watermark);
 
 impl RedriveProgress {
-    /// Nothing at `start` or above is progress.
+    /// No offset from `start` on is done.
     pub fn starting_at(start: i64) -> Self {
         Self(Watermark::at(start))
     }
 
-    /// What was committed; a note of another kind says nothing, as after `kafka-consumer-groups
-    /// --reset-offsets`.
+    /// Decodes a committed offset and its metadata. Any other metadata means no range above it, as after
+    /// `kafka-consumer-groups --reset-offsets`.
     pub fn decode(committed: i64, note: &str) -> Self {
         let mut progress = Self::starting_at(committed);
         let Some(bytes) = metadata_field(note, KIND).and_then(|code| URL_SAFE_NO_PAD.decode(code).ok())
@@ -48,7 +46,7 @@ impl RedriveProgress {
         progress
     }
 
-    /// The note to commit beside [`RedriveProgress::watermark`].
+    /// Encodes the ranges above [`RedriveProgress::watermark`], as metadata to commit with it.
     pub fn encode(&self) -> String {
         let mut bytes = Vec::new();
         let mut at = self.0.mark();
@@ -60,28 +58,28 @@ impl RedriveProgress {
         if bytes.is_empty() { String::new() } else { format!("{KIND}{}", URL_SAFE_NO_PAD.encode(bytes)) }
     }
 
-    /// How many more dead letters can surely be progress, wherever they stand, before the note gets too long.
+    /// How many more offsets can be marked for certain, wherever they are, before the metadata is too long.
     pub fn remaining_capacity(&self) -> usize {
         LONGEST_NOTE.saturating_sub(self.encode().len() + MOST_A_STRETCH) / MOST_A_STRETCH
     }
 
-    /// The offset below which everything is progress.
+    /// The offset below which all are done.
     pub fn watermark(&self) -> i64 {
         self.0.mark()
     }
 
-    /// Whether that offset is progress.
+    /// Whether the offset is done.
     pub fn contains(&self, offset: i64) -> bool {
         offset < self.0.mark() || self.0.above().any(|stretch| stretch.contains(&offset))
     }
 
-    /// These offsets are progress.
+    /// Marks offsets as done.
     pub fn mark_done(&mut self, offsets: Range<i64>) {
         self.0.done(offsets);
     }
 }
 
-/// Seven bits a byte, the low ones first.
+/// A varint: seven bits a byte, the low ones first.
 fn push(bytes: &mut Vec<u8>, number: i64) {
     let mut rest = number.unsigned_abs();
     while rest >= 0x80 {

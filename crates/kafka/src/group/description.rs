@@ -14,7 +14,7 @@ use futures::{
 use tokio::time::{Instant, timeout};
 
 use super::{Coordinator, GroupMember};
-use crate::{Cluster, StatusRegistry};
+use crate::{Cluster, StatusRegistry, TransientError};
 
 /// The time-out of the request, with the lookup of the coordinator.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -22,9 +22,9 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// time.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// The members, or the reason why they are not known.
-type Members = Result<Arc<[GroupMember]>, Arc<str>>;
-type Ask = dyn Fn() -> BoxFuture<'static, Result<Vec<GroupMember>, String>> + Send + Sync;
+/// The members, or the error.
+type Members = Result<Arc<[GroupMember]>, TransientError>;
+type Ask = dyn Fn() -> BoxFuture<'static, Result<Vec<GroupMember>, TransientError>> + Send + Sync;
 
 /// The members of a group, asked for on demand.
 pub struct GroupDescription {
@@ -41,13 +41,13 @@ impl GroupDescription {
         Self::from_fn(move || {
             let coordinator = Arc::clone(&coordinator);
             let newer = status.borrow().group.protocol == "consumer";
-            async move { coordinator.members(newer).await.map_err(|error| error.explained()) }.boxed()
+            async move { coordinator.members(newer).await.map_err(|error| TransientError::new(error.explained())) }.boxed()
         })
     }
 
     /// A description that `ask` answers in place of a coordinator.
     pub fn from_fn(
-        ask: impl Fn() -> BoxFuture<'static, Result<Vec<GroupMember>, String>> + Send + Sync + 'static,
+        ask: impl Fn() -> BoxFuture<'static, Result<Vec<GroupMember>, TransientError>> + Send + Sync + 'static,
     ) -> Self {
         Self { ask: Box::new(ask), last: Mutex::default() }
     }
@@ -73,11 +73,11 @@ impl GroupDescription {
         let asked = async move {
             match asking.await {
                 Ok(Ok(Ok(members))) => Ok(members.into()),
-                Ok(Ok(Err(why))) => Err(why.into()),
-                Ok(Err(_)) => {
-                    Err(format!("the group's coordinator did not answer within {TIMEOUT:?}").into())
-                }
-                Err(error) => Err(format!("asking the group's coordinator ended badly: {error}").into()),
+                Ok(Ok(Err(error))) => Err(error),
+                Ok(Err(_)) => Err(TransientError::new(format!(
+                    "the group's coordinator did not answer within {TIMEOUT:?}"
+                ))),
+                Err(panicked) => Err(TransientError::new(panicked)),
             }
         };
         let asked = asked.boxed().shared();

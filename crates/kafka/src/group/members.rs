@@ -34,6 +34,7 @@ const DEAD: &str = "Dead";
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct GroupMember {
     /// The id that the coordinator knows it by.
     pub member_id: String,

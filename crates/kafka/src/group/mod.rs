@@ -24,11 +24,14 @@ mod offsets;
 
 use std::time::Duration;
 
-pub use assignor::{
-    Assignment, Assignor, Subscriber, assign_cooperative_sticky, assign_range, is_cooperative,
-};
+pub use assignor::Assignor;
+// For property tests and fuzzing: a member's assignment needs no more than [`Assignor`].
+#[doc(hidden)]
+pub use assignor::{Assignment, Subscriber, assign_cooperative_sticky, assign_range, is_cooperative};
 pub(crate) use coordinator::Coordinator;
 pub use description::GroupDescription;
+// For its tests: a consumer keeps its lease to itself.
+#[doc(hidden)]
 pub use lease::Lease;
 pub(crate) use member_state::{MemberGeneration, MemberState};
 pub use members::GroupMember;
@@ -39,6 +42,7 @@ const REJOIN_DELAY: Duration = Duration::from_millis(100);
 
 /// The protocol that the coordinator is spoken to with, as Kafka's setting `group.protocol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GroupProtocol {
     /// JoinGroup, SyncGroup, Heartbeat: every broker supports it.
     Classic,

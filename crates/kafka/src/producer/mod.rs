@@ -225,8 +225,8 @@ impl Producer {
         match timeout_at(deadline, known).await {
             Ok(partitions) if partitions > 0 => Ok(partitions),
             _ => {
-                let trouble = self.registry.trouble(&Topic::component(self.topic.name()));
-                let reason = trouble.unwrap_or_else(|| "the topic is not known yet".to_owned());
+                let error = self.registry.error_of(&Topic::component(self.topic.name()));
+                let reason = error.unwrap_or_else(|| "the topic is not known yet".to_owned());
                 Err(PublishError::Unavailable { reason, possibly_written: false })
             }
         }

@@ -191,7 +191,7 @@ impl PartitionQueue {
                     self.refused = false;
                     self.recovered();
                     if self.required_for_readiness {
-                        self.registry.takes(&self.topic, self.partition);
+                        self.registry.accepted(&self.topic, self.partition);
                     }
                     writer.share();
                     batch.acknowledge(self.partition, first);
@@ -244,8 +244,8 @@ impl PartitionQueue {
         }
     }
 
-    /// One attempt: the offset of the first record, or `None` if no caller waits any more. A `whole` batch, not a part of
-    /// one, is topped up with what came meanwhile.
+    /// One attempt: the offset of the first record, or `None` if no caller waits any more. A `whole` batch, not a part
+    /// of one, is topped up with what came meanwhile.
     async fn attempt(
         &mut self,
         writer: &mut Writer,

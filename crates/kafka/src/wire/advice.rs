@@ -1,4 +1,4 @@
-//! What usually mends an error: for whoever reads the log at night.
+//! Advice for an operator: what usually mends an error.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use kafka_protocol::ResponseError;
 use super::{WireError, error::is_of_name};
 
 impl WireError {
-    /// What is wrong, and how it is usually mended where that is known: for the log and for `/health`.
+    /// The error, and in parentheses what usually mends it.
     pub fn explained(&self) -> String {
         match self.advice() {
             Some(advice) => format!("{self} ({advice})"),
@@ -23,7 +23,7 @@ impl WireError {
                  advertised.listeners names: if that broker is up, it has to name an address that can be \
                  reached from here",
             ),
-            // Otherwise every version is spoken.
+            // The oldest version that is spoken has static members.
             Self::Unsupported("JoinGroup") => {
                 Some("it knows no static members (KIP-345, Kafka 2.3): leave the group instance id out")
             }

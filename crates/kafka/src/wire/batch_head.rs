@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes};
 
-/// The fixed part of a record batch (61 bytes), as far as it says what to do with the batch.
+/// The fields of a record batch's head that are needed here.
 #[derive(Debug)]
 pub(super) struct BatchHead {
     pub(super) base_offset: i64,
@@ -16,19 +16,19 @@ pub(super) struct BatchHead {
 
 impl BatchHead {
     pub(super) const SIZE: usize = 61;
-    /// The bytes before what the length field counts: base offset and length.
+    /// The bytes that the length does not count: base offset and length.
     const BEFORE_LENGTH: usize = 12;
     const MAGIC: usize = 16;
-    /// Where what the checksum covers begins.
+    /// The first byte that the checksum covers.
     const CHECKED: usize = 21;
 
-    /// The format of what the log begins with, which all of them have at the same place.
+    /// The format of the first batch of the log. The byte has the same position in all formats.
     pub(super) fn magic(log: &[u8]) -> Option<u8> {
         log.get(Self::MAGIC).copied()
     }
 
-    /// Takes the first batch off the log, whole and with the checksum that it says; `None` at the end, or
-    /// where the rest is a batch cut short.
+    /// Takes the first batch off the log and checks its checksum; `None` at the end, or if the rest is a batch that is
+    /// cut short.
     pub(super) fn split_from(log: &mut Bytes) -> Result<Option<(Self, Bytes)>, String> {
         if let Some(magic) = Self::magic(log).filter(|magic| *magic != 2) {
             let base_offset = log.slice(..8).get_i64();
@@ -56,7 +56,7 @@ impl BatchHead {
         if log.len() < length {
             return Ok(None);
         }
-        // Before anything that it covers is believed.
+        // Checked before any field that it covers is used.
         if checksum != crc32c::crc32c(&log[Self::CHECKED..length]) {
             return Err(format!("the checksum of the batch at offset {base_offset} is wrong"));
         }
@@ -89,12 +89,12 @@ impl BatchHead {
         self.attributes & 0x07
     }
 
-    /// Whether its records have the time at which the broker took them, in place of their producer's (KIP-32).
+    /// Whether its records have the broker's time, LogAppendTime (KIP-32).
     pub(super) fn has_append_time(&self) -> bool {
         self.attributes & 0x08 != 0
     }
 
-    /// The time of a record that says it is so much later than the first.
+    /// The timestamp of a record with that delta, in milliseconds.
     pub(super) fn time(&self, delta: i64) -> i64 {
         if self.has_append_time() { self.max_timestamp } else { self.base_timestamp.saturating_add(delta) }
     }

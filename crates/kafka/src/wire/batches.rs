@@ -1,4 +1,4 @@
-//! A stretch of a log, as a fetch brings it: which of its batches count, and where to read on.
+//! Decodes the log of a Fetch response: which batches count, and where to read on.
 
 use std::{collections::HashSet, iter::Peekable, vec};
 
@@ -9,7 +9,7 @@ use kafka_protocol::messages::fetch_response::AbortedTransaction;
 use super::{WireError, batch_head::BatchHead, fetch::malformed, message_set, records, unpack::MemoryBudget};
 use crate::Record;
 
-/// What was decoded.
+/// The result of decoding.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Decoded {
@@ -17,18 +17,18 @@ pub struct Decoded {
     pub records: Vec<Record>,
     /// The offset to read on from.
     pub next: i64,
-    /// Whether there is a batch whose records have the broker's time.
+    /// Whether a batch has the broker's time (LogAppendTime).
     pub append_time: bool,
 }
 
-/// Decodes whole record batches (magic 2, KIP-98) and the message sets of before, leaving out records below `from`,
-/// control batches and aborted transactions. The end may be cut in the middle of a batch, as brokers do. What has to be
-/// unpacked into more than `most` bytes, counting what each record takes beside its own, is left for the next fetch.
+/// Decodes record batches (magic 2, KIP-98) and older message sets. Leaves out records below `from`, control batches
+/// and aborted transactions. The log may end in the middle of a batch, as brokers cut it. A batch that would take the
+/// records beyond `most` bytes of memory, each record's own structure included, is left for the next fetch.
 ///
 /// # Errors
 ///
-/// When nothing in the log moves past `from`: its first batch is in an unknown format, cut short, corrupt, or
-/// takes more than `most` bytes. To go on would be to skip it.
+/// The first batch is in an unknown format, cut short or corrupt, or takes more than `most` bytes. To go on would skip
+/// it.
 pub fn decode_batches(
     partition: i32,
     mut log: Bytes,
@@ -53,7 +53,7 @@ pub fn decode_batches(
                 next = after;
             }
             Ok(None) => break,
-            // What came before is good and is handed out first; the next fetch begins here.
+            // The batches before it are good. The next fetch begins here.
             Err(_) if next > from => break,
             Err(reason) => return Err(malformed(reason)),
         }
@@ -66,17 +66,17 @@ pub fn decode_batches(
 
 struct Decoding {
     partition: i32,
-    /// Aborted transactions that may begin further on.
+    /// The aborted transactions that begin further on.
     aborted: Peekable<vec::IntoIter<AbortedTransaction>>,
-    /// Producers within an aborted transaction, until their marker: as Java's CompletedFetch does it.
+    /// The producers in an aborted transaction, until their marker (`CompletedFetch` in Java).
     aborting: HashSet<i64>,
     budget: MemoryBudget,
     append_time: bool,
 }
 
 impl Decoding {
-    /// Takes what the log begins with: where to read on after it, and its records. `None` at the end, or where the rest
-    /// is cut short.
+    /// Takes the first batch: where to read on after it, and its records. `None` at the end, or if the rest is cut
+    /// short.
     fn split_from(&mut self, log: &mut Bytes, next: i64) -> Result<Option<(i64, Vec<Record>)>, String> {
         if matches!(BatchHead::magic(log), Some(0 | 1)) {
             let set = message_set::split_from(log, self.partition, &mut self.budget);
@@ -103,7 +103,7 @@ impl Decoding {
     }
 }
 
-/// The records of a batch unless they are of an aborted transaction; takes note of one that ends.
+/// The records of a batch, unless they are of an aborted transaction. A marker ends its transaction.
 fn committed_records(
     partition: i32,
     head: &BatchHead,

@@ -1,4 +1,4 @@
-//! One TCP connection to one broker: a request, then its answer, each within a deadline.
+//! A connection to a broker: one request at a time, each with a deadline.
 
 use std::{any::type_name, io, net::SocketAddr, ops::RangeInclusive, time::Duration};
 
@@ -15,23 +15,26 @@ use tokio::{
 };
 
 use super::{WireError, decode, stream::Stream};
-use crate::{ClusterConfig, staggered::first_success};
+use crate::{
+    ClusterConfig,
+    security::{Sasl, Session},
+    staggered::first_success,
+};
 
-/// The largest answer that is read; a length beyond it is taken for garbage. Of anything but records a few bytes
-/// become a structure of a hundred and more, and a topic of a hundred thousand partitions is described in less.
-const MAX_ANSWER: usize = 8 * 1024 * 1024;
-/// An answer grows by what has arrived, so that a length alone reserves no more than this: room for a fetch of
-/// the usual size (FETCH_MAX_BYTES) and what surrounds it, in one piece.
+/// The largest response that is read, in bytes, except for Fetch. A few bytes can decode to a hundred and more; the
+/// description of a topic of a hundred thousand partitions is smaller.
+const MAX_RESPONSE: usize = 8 * 1024 * 1024;
+/// The buffer grows by no more than this at a time, whatever length the response claims: a usual Fetch fits in one
+/// step.
 const READ_STEP: usize = 2 * 1024 * 1024;
-/// What is read at first, in bytes: room for the answer to a produce, a commit or a heartbeat.
-const SHORT: usize = 1024;
+/// The first read, in bytes: the response to a Produce, an OffsetCommit or a Heartbeat fits.
+const FIRST_READ: usize = 1024;
 
-/// A connection on which nothing goes for so long is given up (`connections.max.idle.ms` in Java's clients). What stands
-/// between us and a broker forgets it some day, often without a word (Azure after 4 minutes), and the next request would
-/// wait for an answer in vain.
+/// A connection that is idle for longer is not used again (`connections.max.idle.ms` in Java). A load balancer between
+/// may have dropped it silently (Azure's after 4 minutes), and the next request would wait in vain.
 pub(crate) const LONGEST_IDLE: Duration = Duration::from_secs(3 * 60);
 
-/// A connection that has asked the broker which versions it speaks.
+/// A connection to a broker, with negotiated versions.
 #[derive(Debug)]
 pub struct Connection {
     stream: Stream,
@@ -40,15 +43,23 @@ pub struct Connection {
     request_timeout: Duration,
     correlation: i32,
     versions: Vec<(i16, RangeInclusive<i16>)>,
-    /// Set while a request is under way: one that was abandoned leaves its answer in the stream.
-    unusable: bool,
-    /// When it was last answered.
+    /// Set while a request is in flight: a request that was abandoned leaves its response in the stream.
+    pub(super) unusable: bool,
+    /// The time of the last response.
     answered: Instant,
+    /// Who the client says it is, where that is wanted.
+    pub(super) sasl: Option<Sasl>,
+    /// How long the broker believes that, where it has an end.
+    pub(super) session: Option<Session>,
 }
 
 impl Connection {
-    /// Connects to `host:port`, negotiates versions (KIP-35), and says who it is where that is wanted. A name is looked
-    /// up each time, and each of its addresses is tried (KIP-602).
+    /// Connects to `host:port`, negotiates versions (KIP-35), and authenticates if that is configured. The name is
+    /// resolved each time, and each of its addresses is tried (KIP-602).
+    ///
+    /// # Errors
+    ///
+    /// The broker cannot be reached or does not answer in time, or a handshake fails.
     pub async fn open(address: &str, config: &ClusterConfig) -> Result<Self, WireError> {
         let failed = |source| WireError::Connect { address: address.to_owned(), source };
         let sockets: Vec<_> = timeout(config.connect_timeout, lookup_host(address))
@@ -58,7 +69,7 @@ impl Connection {
             .collect();
         let attempts = sockets.into_iter().map(|socket| Self::negotiate(address, socket, config).boxed());
         let opened = first_success(attempts.collect()).await;
-        // The last address is the one that a system without the first ones' family has.
+        // The error of the last address: it is of the family that this machine has, if it lacks one.
         let opened = opened.map_err(|mut errors| {
             errors.pop().unwrap_or_else(|| failed(io::Error::other("the name has no address")))
         });
@@ -83,14 +94,21 @@ impl Connection {
             versions: vec![(ApiKey::ApiVersions as i16, 0..=0)],
             unusable: false,
             answered: Instant::now(),
+            sasl: config.security.sasl.clone(),
+            session: None,
         };
-        // A broker that hangs is found out by this: the system accepts connections for it.
+        // Finds out a broker that hangs: the system accepts connections for it.
         let request = ApiVersionsRequest::default();
-        let answer = connection.call_within(&request, 0..=0, config.connect_timeout).await?;
-        WireError::check("ApiVersions", answer.error_code)?;
+        let response = connection.call_within(&request, 0..=0, config.connect_timeout).await?;
+        WireError::check("ApiVersions", response.error_code)?;
         connection.versions =
-            answer.api_keys.iter().map(|api| (api.api_key, api.min_version..=api.max_version)).collect();
+            response.api_keys.iter().map(|api| (api.api_key, api.min_version..=api.max_version)).collect();
         Ok(connection)
+    }
+
+    /// How long the broker believes who the client is, where that has an end.
+    pub(crate) fn session(&self) -> Option<Session> {
+        self.session
     }
 
     /// The broker's `host:port`.
@@ -98,17 +116,21 @@ impl Connection {
         &self.address
     }
 
-    /// How long any call may take that the broker does not hold.
+    /// The timeout of a request that the broker does not hold on purpose.
     pub(super) fn request_timeout(&self) -> Duration {
         self.request_timeout
     }
 
-    /// Whether an earlier call failed in a way that leaves the stream out of step, or the last one is long ago.
+    /// Whether an earlier call left the stream out of step, or the connection was idle for too long.
     pub fn is_unusable(&self) -> bool {
         self.unusable || self.answered.elapsed() > LONGEST_IDLE
     }
 
-    /// The newest version of a request that both sides speak, within those the caller knows.
+    /// The newest version of a request that both sides speak, of those in `known`.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
     pub fn version<R: Request>(&self, known: RangeInclusive<i16>) -> Result<i16, WireError> {
         let spoken = self.versions.iter().find(|(key, _)| *key == R::KEY).map(|(_, versions)| versions);
         let spoken = spoken.ok_or(WireError::Unsupported(name_of::<R>()))?;
@@ -119,8 +141,13 @@ impl Connection {
         Ok(newest)
     }
 
-    /// Sends a request in the newest version of `known` that both sides speak, and waits for the answer
-    /// as long as any call may take.
+    /// Sends a request in the newest version of `known` that both sides speak, and waits for the response within the
+    /// request timeout.
+    ///
+    /// # Errors
+    ///
+    /// There is no such version, no response in time, or a malformed one. An error code in the response is no error
+    /// here.
     pub async fn call<R: Request>(
         &mut self,
         request: &R,
@@ -129,21 +156,25 @@ impl Connection {
         self.call_within(request, known, self.request_timeout).await
     }
 
-    /// As [`Connection::call`], with a deadline of its own: for requests that the broker holds on purpose.
+    /// As [`Connection::call`], with a timeout of its own, for a request that the broker holds on purpose.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::call`].
     pub async fn call_within<R: Request>(
         &mut self,
         request: &R,
         known: RangeInclusive<i16>,
         within: Duration,
     ) -> Result<R::Response, WireError> {
-        let (body, version) = self.ask(request, known, within, MAX_ANSWER).await?;
-        let answer = decode(body, version);
-        self.unusable = answer.is_err();
-        answer.map_err(|error| WireError::Malformed { what: name_of::<R>(), reason: error.to_string() })
+        let (body, version) = self.call_raw(request, known, within, MAX_RESPONSE).await?;
+        let response = decode(body, version);
+        self.unusable = response.is_err();
+        response.map_err(|error| WireError::Malformed { what: name_of::<R>(), reason: error.to_string() })
     }
 
-    /// As [`Connection::call_within`], with a bound of its own; gives the answer's bytes, and the version they are of.
-    pub(super) async fn ask<R: Request>(
+    /// As [`Connection::call_within`], for a response of at most `most` bytes, which is not decoded; with its version.
+    pub(super) async fn call_raw<R: Request>(
         &mut self,
         request: &R,
         known: RangeInclusive<i16>,
@@ -155,11 +186,14 @@ impl Connection {
         if self.unusable {
             return Err(self.broken(io::Error::other("an earlier request was abandoned")));
         }
+        if self.session.is_some_and(|session| session.is_nearly_over()) {
+            self.renew_session().await?;
+        }
         let malformed = |reason| WireError::Malformed { what, reason };
         let frame = self.encode(request, version).map_err(malformed)?;
         self.unusable = true;
-        let answer = self.exchange_within(what, frame, within, most).await?;
-        let body = self.body(answer, R::Response::header_version(version)).map_err(malformed)?;
+        let response = self.exchange_within(what, frame, within, most).await?;
+        let body = self.body(response, R::Response::header_version(version)).map_err(malformed)?;
         (self.unusable, self.answered) = (false, Instant::now());
         Ok((body, version))
     }
@@ -183,7 +217,7 @@ impl Connection {
         Ok(frame)
     }
 
-    /// Boxed: what is above is compiled once a request, and this need not be, nor be part of all that calls.
+    /// Boxed: unlike its callers this is compiled once, not once a request type.
     fn exchange_within(
         &mut self,
         what: &'static str,
@@ -203,43 +237,42 @@ impl Connection {
 
     async fn exchange(&mut self, frame: &[u8], most: usize) -> io::Result<Bytes> {
         self.stream.write_all(frame).await?;
-        // TLS keeps back what TCP would send at once.
+        // TLS buffers.
         self.stream.flush().await?;
-        // Most answers are short, and come whole with the first read. Nothing else is on its way: the next request
-        // is sent when this one is answered.
-        let mut answer = BytesMut::with_capacity(SHORT);
-        while answer.len() < size_of::<i32>() {
-            self.read_some(&mut answer, SHORT).await?;
+        // Most responses come whole with the first read. Nothing follows: the next request waits for this response.
+        let mut response = BytesMut::with_capacity(FIRST_READ);
+        while response.len() < size_of::<i32>() {
+            self.read_some(&mut response, FIRST_READ).await?;
         }
-        let length = usize::try_from(answer.get_i32()).ok().filter(|length| *length <= most);
+        let length = usize::try_from(response.get_i32()).ok().filter(|length| *length <= most);
         let length = length.ok_or_else(|| io::Error::other("an answer of impossible length"))?;
-        while answer.len() < length {
-            let wanted = (length - answer.len()).min(READ_STEP);
-            self.read_some(&mut answer, wanted).await?;
+        while response.len() < length {
+            let wanted = (length - response.len()).min(READ_STEP);
+            self.read_some(&mut response, wanted).await?;
         }
-        if answer.len() > length {
+        if response.len() > length {
             return Err(io::Error::other("more than the answer"));
         }
-        Ok(answer.freeze())
+        Ok(response.freeze())
     }
 
-    /// At least one byte more, and at most so many.
-    async fn read_some(&mut self, answer: &mut BytesMut, most: usize) -> io::Result<()> {
-        answer.reserve(most);
-        match (&mut self.stream).take(most as u64).read_buf(answer).await? {
+    /// Reads at least one byte, and at most `most`.
+    async fn read_some(&mut self, response: &mut BytesMut, most: usize) -> io::Result<()> {
+        response.reserve(most);
+        match (&mut self.stream).take(most as u64).read_buf(response).await? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         }
     }
 
-    /// What comes after the header, if it is that of the answer to the last request.
-    fn body(&self, mut answer: Bytes, header_version: i16) -> Result<Bytes, String> {
+    /// The body of the response, if its correlation id is that of the last request.
+    fn body(&self, mut response: Bytes, header_version: i16) -> Result<Bytes, String> {
         let header =
-            ResponseHeader::decode(&mut answer, header_version).map_err(|error| error.to_string())?;
+            ResponseHeader::decode(&mut response, header_version).map_err(|error| error.to_string())?;
         if header.correlation_id != self.correlation {
             return Err(format!("answers request {}, not {}", header.correlation_id, self.correlation));
         }
-        Ok(answer)
+        Ok(response)
     }
 }
 

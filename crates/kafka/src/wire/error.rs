@@ -1,4 +1,4 @@
-//! What can go wrong between us and a broker.
+//! The errors of a connection to a broker.
 
 use std::{io, time::Duration};
 
@@ -9,7 +9,7 @@ use crate::security::HandshakeError;
 #[cfg(feature = "tls")]
 use crate::security::Tls;
 
-/// A call that did not succeed.
+/// A request failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum WireError {
@@ -18,31 +18,31 @@ pub enum WireError {
     Connect {
         /// The broker, `host:port`.
         address: String,
-        /// The system's word.
+        /// The system's error.
         source: io::Error,
     },
-    /// As [`WireError::Connect`], to an address that the cluster named and no setting of ours.
+    /// As [`WireError::Connect`], to an address that a broker advertises (`advertised.listeners`).
     #[error("cannot connect to {address}: {source}")]
     Advertised {
         /// The broker, `host:port`, as it advertises itself.
         address: String,
-        /// The system's word.
+        /// The system's error.
         source: io::Error,
     },
-    /// What answers there is a broker of another cluster: an address that was given to somebody else.
+    /// A broker of another cluster (KIP-78) has that address now.
     #[error("{address} is of cluster {found}, and no more of {wanted}")]
     OtherCluster {
         /// The broker, `host:port`.
         address: String,
-        /// The id of the cluster that it was of.
+        /// The id of the cluster that had it before.
         wanted: String,
-        /// The id of the cluster that it says it is of.
+        /// The id of the cluster that has it now.
         found: String,
     },
-    /// The broker and this client do not trust each other.
+    /// TLS or SASL failed.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
-    /// No answer within the deadline.
+    /// No response within the deadline.
     #[error("{what} was not answered within {after:?}")]
     TimedOut {
         /// The request, by its name in Kafka's protocol.
@@ -55,46 +55,46 @@ pub enum WireError {
     Broken {
         /// The broker, `host:port`.
         address: String,
-        /// The system's word.
+        /// The system's error.
         source: io::Error,
     },
-    /// The broker does not speak a version of this request that we do.
+    /// The broker speaks no version of this request that this client speaks.
     #[error("the broker speaks no version of {0} that this client does")]
     Unsupported(&'static str),
-    /// Bytes that are not an answer to what was asked.
+    /// The response cannot be decoded.
     #[error("malformed answer to {what}: {reason}")]
     Malformed {
         /// The request, by its name in Kafka's protocol.
         what: &'static str,
-        /// What is wrong with the answer.
+        /// What is wrong with it.
         reason: String,
     },
-    /// The broker answered with an error.
+    /// The broker answered with an error code.
     #[error("{what}: {error}")]
     Refused {
         /// The request, by its name in Kafka's protocol.
         what: &'static str,
-        /// Kafka's error.
+        /// Kafka's error code.
         error: ResponseError,
     },
-    /// The broker answered nothing but that the client is to wait so long.
+    /// The broker answered only that the client has to wait for so long (KIP-219).
     #[error("Kafka throttles this client by a quota, for {0:?}")]
     Throttled(Duration),
-    /// As [`WireError::Refused`], and the broker says why.
+    /// As [`WireError::Refused`], with a message.
     #[error("{what}: {error}: {said}")]
     Denied {
         /// The request, by its name in Kafka's protocol.
         what: &'static str,
-        /// Kafka's error.
+        /// Kafka's error code.
         error: ResponseError,
-        /// The broker's word.
+        /// The broker's message.
         said: String,
     },
 }
 
 impl WireError {
-    /// The distrust behind it, where TLS ended the connection: a broker says what it has against a client's
-    /// certificate only after the handshake (RFC 8446, 4.4.2.4).
+    /// The handshake error behind it, if TLS closed the connection: a broker refuses a client's certificate only after
+    /// the handshake (RFC 8446, 4.4.2.4).
     pub(super) fn or_handshake_error(self, address: &str) -> Self {
         #[cfg(feature = "tls")]
         if let Self::Connect { source, .. } | Self::Broken { source, .. } = &self
@@ -107,18 +107,18 @@ impl WireError {
         self
     }
 
-    /// Whether nothing is there that could answer: nothing listens, or the name is of nobody.
-    pub(crate) fn is_nobody_there(&self) -> bool {
+    /// Whether nothing listens there, or the name does not resolve.
+    pub(crate) fn is_refused_or_unresolved(&self) -> bool {
         let (Self::Connect { source, .. } | Self::Advertised { source, .. }) = self else { return false };
         source.kind() == io::ErrorKind::ConnectionRefused || is_of_name(source)
     }
 
-    /// Whether a broker answers, and is of another cluster.
-    pub(crate) fn is_of_another(&self) -> bool {
+    /// Whether a broker of another cluster answers.
+    pub(crate) fn is_other_cluster(&self) -> bool {
         matches!(self, Self::OtherCluster { .. })
     }
 
-    /// Kafka's error, where it is one.
+    /// Kafka's error code, if the broker answered with one.
     pub fn code(&self) -> Option<ResponseError> {
         match self {
             Self::Refused { error, .. } | Self::Denied { error, .. } => Some(*error),
@@ -126,8 +126,8 @@ impl WireError {
         }
     }
 
-    /// Whether the broker refused it for good: asking again would change nothing. A member whose epoch is
-    /// stale hears of the next one by its heartbeat (KIP-848).
+    /// Whether the broker refused the request for good: a retry does not help. A member with a stale epoch gets the
+    /// next one by its heartbeat (KIP-848).
     pub fn is_final(&self) -> bool {
         self.code().is_some_and(|code| !code.is_retriable() && code != ResponseError::StaleMemberEpoch)
     }
@@ -141,7 +141,7 @@ impl WireError {
     }
 }
 
-/// Whether a name does not resolve. The standard library has no kind for it, and this text on every Unix.
+/// Whether a name does not resolve. The standard library has no kind for that, but this text on every Unix.
 pub(super) fn is_of_name(error: &io::Error) -> bool {
     error.to_string().starts_with("failed to lookup address information")
 }

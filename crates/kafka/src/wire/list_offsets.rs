@@ -1,4 +1,4 @@
-//! Where a partition's log begins and ends, by its leader's word.
+//! ListOffsets: the first and the last offset of a partition.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -13,21 +13,24 @@ use kafka_protocol::{
 
 use super::{Connection, WireError};
 
-/// From the first that tells committed records from others to the last before flexible ones. From 4 on they name the
-/// leader's epoch; brokers that do not speak those cannot say that it is another.
+/// From the first version with an isolation level to the last before the flexible ones. From 4 on they have the leader
+/// epoch; an older broker cannot refuse another epoch.
 const KNOWN: RangeInclusive<i16> = 2..=5;
-/// What is asked for in place of a timestamp (`ListOffsetsRequest` in Java).
+/// In place of a timestamp (`ListOffsetsRequest` in Java).
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
-/// The end is that of what can be read of committed records, not that of the log (`IsolationLevel.READ_COMMITTED`).
+/// The end is the last stable offset (`IsolationLevel.READ_COMMITTED` in Java).
 const READ_COMMITTED: i8 = 1;
-/// No replica: a client.
+/// A client, not a replica.
 const CLIENT: BrokerId = BrokerId(-1);
 
 impl Connection {
-    /// The offsets that a partition has: from its first record to its last stable offset, which is its high watermark
-    /// where no transaction is open. A broker that leads it in another epoch than this one refuses; so does one that
-    /// was elected a moment ago and does not know yet how far its predecessor let others read (KIP-207).
+    /// The offsets of a partition: from its first record to its last stable offset.
+    ///
+    /// # Errors
+    ///
+    /// The broker leads the partition in another epoch; or it was just elected and does not know the high watermark yet
+    /// (KIP-207); or it does not response, or refuses.
     pub(crate) async fn offsets(
         &mut self,
         topic: &str,
@@ -57,8 +60,8 @@ impl Connection {
             .with_replica_id(CLIENT)
             .with_isolation_level(READ_COMMITTED)
             .with_topics(vec![topic]);
-        let answer = self.call(&request, KNOWN).await?;
-        let mut partitions = answer.topics.into_iter().flat_map(|topic| topic.partitions);
+        let response = self.call(&request, KNOWN).await?;
+        let mut partitions = response.topics.into_iter().flat_map(|topic| topic.partitions);
         let Some(found) = partitions.find(|found| found.partition_index == partition) else {
             let error = ResponseError::UnknownTopicOrPartition;
             return Err(WireError::Refused { what: "ListOffsets", error });

@@ -1,8 +1,8 @@
-//! The log's formats of before Kafka 0.11, magic 0 and 1 (KIP-31, KIP-32; `AbstractLegacyRecordBatch` in Java): what old
-//! brokers wrote, or newer ones for the sake of `log.message.format.version`.
+//! Message sets: the log formats before Kafka 0.11, magic 0 and 1 (KIP-31, KIP-32; `AbstractLegacyRecordBatch` in
+//! Java). Old brokers wrote them, and newer ones with an old `log.message.format.version`.
 //!
-//! A message is on its own, or has compressed ones within it: their offsets count from 0 in magic 1, and the one around
-//! them has the last one's.
+//! A message stands alone, or wraps compressed ones. In magic 1 the offsets of those count from 0, and the wrapper has
+//! the last one's offset.
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf, Bytes};
@@ -11,22 +11,22 @@ use flate2::Crc;
 use super::unpack::{MemoryBudget, unpack};
 use crate::{Record, message::timestamp};
 
-/// The offset and the size before each message.
+/// The bytes before each message: offset and size.
 const BEFORE_MESSAGE: usize = 12;
-/// The least that a message has: checksum, magic, attributes, and the lengths of key and value.
+/// The fewest bytes of a message: checksum, magic, attributes, and the lengths of key and value.
 const LEAST: usize = 14;
 /// `RecordBatch.NO_TIMESTAMP` in Java.
 const NO_TIME: i64 = -1;
 
-/// What was taken off a log.
+/// The records of one outer message.
 pub(super) struct Messages {
     pub(super) records: Vec<Record>,
     pub(super) last_offset: i64,
-    /// Their time is the broker's.
+    /// Whether they have the broker's time (LogAppendTime).
     pub(super) append_time: bool,
 }
 
-/// Takes the first message off the log, with those in it; `None` where the rest is one cut short.
+/// Takes the first message off the log, with those that it wraps; `None` if the rest is cut short.
 pub(super) fn split_from(
     log: &mut Bytes,
     partition: i32,
@@ -115,7 +115,7 @@ impl Message {
     }
 }
 
-/// Bytes with their length before them; null where that is negative.
+/// Bytes after their length, which is negative for null.
 fn bytes(from: &mut Bytes) -> anyhow::Result<Option<Bytes>> {
     let Ok(length) = usize::try_from(from.try_get_i32().context("a message is cut short")?) else {
         return Ok(None);

@@ -1,4 +1,7 @@
-//! Writing to a partition's log.
+//! Produce.
+//!
+//! Batches are encoded here, as kafka-protocol keeps one header of a name, and rskafka too. A response that throttles
+//! (KIP-219) says that the records are written.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -18,30 +21,33 @@ use crate::Message;
 
 const ACKS_ALL: i16 = -1;
 const WHAT: &str = "Produce";
-/// Where a batch's checksum stands, and where what it covers begins (KIP-98).
+/// The position of a batch's checksum, and of the first byte that it covers (KIP-98).
 const CHECKSUM: usize = 17;
 const CHECKED: usize = 21;
-/// What a batch's length does not count: the base offset and the length.
+/// The bytes that a batch's length does not count: base offset and length.
 const BEFORE_LENGTH: usize = 12;
-/// Where a batch's records begin.
+/// The position of a batch's first record.
 const RECORDS: usize = 61;
-/// A producer without an id, an epoch or a sequence; a leader's epoch that nobody knows yet.
+/// No producer id, producer epoch or sequence, and no leader epoch.
 const NONE: i8 = -1;
 
-/// What became of the batches of a request.
+/// The result of a Produce request.
 #[derive(Debug)]
-#[non_exhaustive]
-pub struct Produced {
-    /// The offset of each batch's first record, or Kafka's error, in the order in which they were sent.
-    pub written: Vec<Result<i64, WireError>>,
-    /// For so long the broker takes nothing more on this connection: a quota was passed (KIP-219).
-    pub throttle: Duration,
+pub(crate) struct Produced {
+    /// For each batch, in order, the offset of its first record or Kafka's error.
+    pub(crate) written: Vec<Result<i64, WireError>>,
+    /// How long the broker reads nothing more from this connection, because of a quota (KIP-219).
+    pub(crate) throttle: Duration,
 }
 
 impl Connection {
-    /// Sends batches, each with its partition and at most one a partition, to the leader of them all, and waits until
-    /// all in-sync replicas have them: the broker for as long as `hold` says, we for as long as `within` does.
-    pub async fn produce(
+    /// Sends batches, at most one a partition, to the leader of all their partitions, and waits until all in-sync
+    /// replicas have them. The broker waits for `hold`, the client for `within`.
+    ///
+    /// # Errors
+    ///
+    /// There is no response, or a malformed one. Errors of a partition are in the result.
+    pub(crate) async fn produce(
         &mut self,
         topic: &str,
         batches: Vec<(i32, Bytes)>,
@@ -59,10 +65,10 @@ impl Connection {
             .with_acks(ACKS_ALL)
             .with_timeout_ms(i32::try_from(hold.as_millis()).unwrap_or(i32::MAX))
             .with_topic_data(vec![topic]);
-        // From 13 on topics go by their ids.
-        let answer = self.call_within(&request, 3..=9, within).await?;
-        let throttle = Duration::from_millis(answer.throttle_time_ms.max(0).unsigned_abs().into());
-        let answered = answer.responses.into_iter().flat_map(|topic| topic.partition_responses);
+        // From 13 on topics are named by their ids.
+        let response = self.call_within(&request, 3..=9, within).await?;
+        let throttle = Duration::from_millis(response.throttle_time_ms.max(0).unsigned_abs().into());
+        let answered = response.responses.into_iter().flat_map(|topic| topic.partition_responses);
         // Kafka answers in the order of the request.
         let mut answered: VecDeque<_> = answered.collect();
         let written = partitions.iter().map(|partition| {
@@ -82,21 +88,19 @@ impl Connection {
     }
 }
 
-/// Why a batch was refused. Of its records the first that is at fault says more than all together (KIP-467).
-fn refused(error: ResponseError, answer: PartitionProduceResponse) -> WireError {
+/// The error of a batch, with the message about its first invalid record, if there is one (KIP-467).
+fn refused(error: ResponseError, response: PartitionProduceResponse) -> WireError {
     let mut of_records =
-        answer.record_errors.into_iter().filter_map(|record| record.batch_index_error_message);
-    let said = of_records.next().or(answer.error_message).filter(|said| !said.is_empty());
+        response.record_errors.into_iter().filter_map(|record| record.batch_index_error_message);
+    let said = of_records.next().or(response.error_message).filter(|said| !said.is_empty());
     match said {
         Some(said) => WireError::Denied { what: WHAT, error, said: said.as_str().to_owned() },
         None => WireError::Refused { what: WHAT, error },
     }
 }
 
-/// A record batch of magic 2 (KIP-98; `DefaultRecordBatch` and `DefaultRecord` in Java), not compressed. There
-/// is at least one message, and in all they are below 2 GiB.
-///
-/// Not by the kafka-protocol crate's encoder, which keeps one header of a name.
+/// Encodes a record batch of magic 2 (KIP-98; `DefaultRecordBatch` and `DefaultRecord` in Java), not compressed, of at
+/// least one message and below 2 GiB.
 pub fn encode_batch<'a>(messages: impl Iterator<Item = &'a Message> + Clone) -> Bytes {
     let timestamps = messages.clone().map(|message| message.timestamp.timestamp_millis());
     let first = timestamps.clone().next().unwrap_or_default();
@@ -132,7 +136,7 @@ pub fn encode_batch<'a>(messages: impl Iterator<Item = &'a Message> + Clone) -> 
     batch.into()
 }
 
-/// A message at its place in a batch: how far its offset and timestamp are from the first's.
+/// A message in a batch, with the deltas of its offset and its timestamp to the first message's.
 #[derive(Clone, Copy)]
 struct BatchEntry<'a> {
     message: &'a Message,
@@ -141,7 +145,7 @@ struct BatchEntry<'a> {
 }
 
 impl BatchEntry<'_> {
-    /// The record's bytes, its own length before them not counted.
+    /// The bytes of the record after its length.
     fn length(self) -> usize {
         let Message { key, value, headers, .. } = self.message;
         let headers_size: usize = headers
@@ -172,7 +176,7 @@ impl BatchEntry<'_> {
     }
 }
 
-/// Bytes with their length before them, which is -1 for null.
+/// Bytes after their length, which is -1 for null.
 fn put_bytes(to: &mut Vec<u8>, bytes: Option<&[u8]>) {
     put_varint(to, bytes.map_or(-1, |bytes| bytes.len() as i64));
     to.extend_from_slice(bytes.unwrap_or_default());

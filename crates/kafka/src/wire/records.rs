@@ -1,8 +1,7 @@
 //! The records of a batch (KIP-98; `DefaultRecordBatch` and `DefaultRecord` in Java).
 //!
-//! Not by the kafka-protocol crate's decoder: that one takes memory for as many headers as a record says it
-//! has, so that one record that lies ends the process; it keeps one header of a name; and a name that is not
-//! UTF-8, which no broker refuses, would stop the partition.
+//! Not by kafka-protocol's decoder: it allocates for as many headers as a record claims, so that one corrupt record
+//! ends the process; it keeps one header of a name; and it fails on a name that is not UTF-8, which brokers take.
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf, Bytes};
@@ -16,7 +15,7 @@ use crate::{Record, message::timestamp};
 /// The fewest bytes of a record: one for each of its fields.
 const LEAST: usize = 7;
 
-/// Decodes a whole batch whose head was read.
+/// Decodes the records of a batch.
 pub(super) fn decode(
     partition: i32,
     head: &BatchHead,
@@ -34,7 +33,7 @@ pub(super) fn decode(
     for _ in 0..head.records {
         let mut body = bytes(&mut rest)?.context("a record without a length")?;
         let record = record(partition, head, &mut body, budget)?;
-        // Else what is marked as done would not be what was.
+        // Else the watermark would count records that are not done.
         let least = records.last().map_or(head.base_offset, |last: &Record| last.offset + 1);
         ensure!((least..=head.last_offset()).contains(&record.offset), "its offsets are out of order");
         records.push(record);
@@ -63,7 +62,7 @@ fn record(
     Ok(Record { partition, offset, timestamp, key, value, headers })
 }
 
-/// Bytes with their length before them; null where that is negative.
+/// Bytes after their length, which is negative for null.
 fn bytes(from: &mut Bytes) -> anyhow::Result<Option<Bytes>> {
     let Ok(length) = usize::try_from(varint(from)?) else { return Ok(None) };
     ensure!(length <= from.len(), "{length} bytes are promised and {} are there", from.len());

@@ -1,4 +1,4 @@
-//! The bytes of a connection: TCP, or TLS over it.
+//! The byte stream of a connection: TCP, or TLS over it.
 
 use std::{
     io,
@@ -23,7 +23,7 @@ pub(super) enum Stream {
 }
 
 impl Stream {
-    /// Connects to one socket of `host:port`, and shakes hands with that host where TLS is wanted.
+    /// Connects to one socket address of `host:port`, with a TLS handshake if that is configured.
     pub(super) async fn open(address: &str, socket: SocketAddr, security: &Security) -> io::Result<Self> {
         let stream = TcpStream::connect(socket).await?;
         stream.set_nodelay(true)?;
@@ -37,7 +37,7 @@ impl Stream {
     }
 }
 
-/// Calls the stream's own function, whichever it is.
+/// Calls the function of the stream inside.
 macro_rules! delegate {
     ($stream:expr, $function:ident, $($argument:expr),+) => {
         match $stream.get_mut() {

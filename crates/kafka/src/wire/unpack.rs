@@ -1,21 +1,20 @@
-//! Unpacking a batch's records, within the budget that there is.
+//! Decompression within a memory budget.
 //!
-//! Whoever may write to a topic can put a batch there of which the broker bounds the packed size alone: a
-//! megabyte of zstd can become gigabytes. kafka-protocol's own codecs have no bound.
+//! A broker bounds the compressed size of a batch alone: a megabyte of zstd can become gigabytes. kafka-protocol's
+//! codecs have no bound.
 
 use std::io::Read;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf, Bytes};
 
-/// What Java's snappy puts before its blocks: a name, and twice a version, four bytes each
-/// (`SnappyCodec` of snappy-java).
+/// The header of Java's snappy blocks: a name, then two versions of four bytes (`SnappyCodec` of snappy-java).
 const XERIAL: &[u8] = b"\x82SNAPPY\0";
 const XERIAL_SIZE: usize = XERIAL.len() + 8;
-/// No three bytes of snappy make more than 64: a block that says so lies.
+/// Three bytes of snappy make 64 at most: a block that claims more is corrupt.
 const SNAPPY_MOST: usize = 22;
 
-/// What decoding may yet take, in bytes: a few bytes on the wire can become a thousand times as many.
+/// The memory that decoding may take, in bytes.
 #[derive(Debug)]
 pub(super) struct MemoryBudget {
     most: usize,
@@ -31,7 +30,11 @@ impl MemoryBudget {
         self.left
     }
 
-    /// Takes so many bytes of it.
+    /// Takes that many bytes.
+    ///
+    /// # Errors
+    ///
+    /// They are not left.
     pub(super) fn take(&mut self, bytes: usize) -> anyhow::Result<()> {
         let left = self.left.checked_sub(bytes);
         self.left = left.with_context(|| format!("unpacked it takes more than {} bytes", self.most))?;
@@ -39,7 +42,7 @@ impl MemoryBudget {
     }
 }
 
-/// The records of a batch as they were before `codec` (`CompressionType` in Java) packed them.
+/// Decompresses the records of a batch. `codec` is the id of `CompressionType` in Java.
 pub(super) fn unpack(codec: i16, packed: Bytes, budget: &mut MemoryBudget) -> anyhow::Result<Bytes> {
     match codec {
         0 => Ok(packed),
@@ -53,14 +56,14 @@ pub(super) fn unpack(codec: i16, packed: Bytes, budget: &mut MemoryBudget) -> an
 
 fn read(unpacking: impl Read, budget: &mut MemoryBudget) -> anyhow::Result<Bytes> {
     let mut unpacked = Vec::new();
-    // One more tells what just fits from what does not.
+    // One byte more tells what just fits from what does not.
     let most = u64::try_from(budget.left())?.saturating_add(1);
     unpacking.take(most).read_to_end(&mut unpacked)?;
     budget.take(unpacked.len())?;
     Ok(unpacked.into())
 }
 
-/// Blocks with their length before them, as Java frames them, or one block without a frame.
+/// Blocks after their length, as Java frames them, or one block without a frame.
 fn snappy(mut packed: Bytes, budget: &mut MemoryBudget) -> anyhow::Result<Bytes> {
     let mut unpacked = Vec::new();
     if packed.len() < XERIAL_SIZE || !packed.starts_with(XERIAL) {

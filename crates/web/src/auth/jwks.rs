@@ -3,12 +3,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    str::FromStr,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
-use hyper::Uri;
+use bytes::Bytes;
+use highwater_net::client::{Method, StatusCode, Trust, Url, send};
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse},
@@ -20,7 +20,6 @@ use tokio::{
 };
 
 use super::keys::{Stamp, stamp};
-use crate::http::Fetcher;
 
 /// How often the issuer is asked for its keys.
 const EVERY: Duration = Duration::from_secs(300);
@@ -28,6 +27,8 @@ const EVERY: Duration = Duration::from_secs(300);
 const AT_MOST: Duration = Duration::from_secs(10);
 /// How often a file is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long an answer of the issuer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The most keys of an issuer.
 const MOST: usize = 100;
 
@@ -37,7 +38,7 @@ pub enum KeySource {
     /// Where the issuer's metadata says (OpenID Connect Discovery 1.0, section 4).
     Discovery,
     /// There.
-    Url(Uri),
+    Url(Url),
     /// In this file.
     File(PathBuf),
 }
@@ -113,18 +114,18 @@ struct Metadata {
 pub(super) struct Jwks {
     issuer: String,
     source: KeySource,
-    fetcher: Fetcher,
+    trust: Option<Trust>,
     known: RwLock<Option<Arc<KeySet>>>,
     /// When they were asked for last; held while they are.
     asked: Mutex<Option<Instant>>,
 }
 
 impl Jwks {
-    pub(super) fn new(issuer: &str, source: KeySource, fetcher: Fetcher) -> Self {
+    pub(super) fn new(issuer: &str, source: KeySource, trust: Option<Trust>) -> Self {
         let jwks = Self {
             issuer: issuer.to_owned(),
             source,
-            fetcher,
+            trust,
             known: RwLock::default(),
             asked: Mutex::default(),
         };
@@ -190,31 +191,37 @@ impl Jwks {
     }
 
     async fn fetch(&self) -> Result<KeySet, String> {
-        let get = async |address: &Uri| {
-            let got = self.fetcher.get(address).await;
-            got.map_err(|error| format!("{address}: {error}"))
-        };
         let address = match &self.source {
             KeySource::Url(address) => address.clone(),
-            _ => {
-                let metadata =
-                    format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
-                let metadata = Uri::from_str(&metadata).map_err(|error| format!("{metadata}: {error}"))?;
-                let told = get(&metadata).await?;
-                let told: Metadata = serde_json::from_slice(&told)
-                    .map_err(|error| format!("{metadata} is no metadata: {error}"))?;
-                if told.issuer != self.issuer {
-                    return Err(format!("{metadata} is that of another issuer: {:?}", told.issuer));
-                }
-                let keys = Uri::from_str(&told.jwks_uri)
-                    .map_err(|error| format!("jwks_uri of {metadata} is no URL: {error}"))?;
-                if metadata.scheme_str() == Some("https") && keys.scheme_str() != Some("https") {
-                    return Err(format!("jwks_uri of {metadata} is without TLS"));
-                }
-                keys
-            }
+            _ => self.discover().await?,
         };
-        KeySet::read(&get(&address).await?).map_err(|rule| format!("{address} {rule}"))
+        KeySet::read(&self.get(&address).await?).map_err(|rule| format!("{address} {rule}"))
+    }
+
+    /// Where the issuer says that its keys are.
+    async fn discover(&self) -> Result<Url, String> {
+        let metadata = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
+        let metadata = Url::parse(&metadata).ok_or_else(|| format!("{metadata} is no URL"))?;
+        let told = self.get(&metadata).await?;
+        let told: Metadata =
+            serde_json::from_slice(&told).map_err(|error| format!("{metadata} is no metadata: {error}"))?;
+        if told.issuer != self.issuer {
+            return Err(format!("{metadata} is that of another issuer: {:?}", told.issuer));
+        }
+        let keys = Url::parse(&told.jwks_uri).ok_or_else(|| format!("jwks_uri of {metadata} is no URL"))?;
+        if metadata.is_https() && !keys.is_https() {
+            return Err(format!("jwks_uri of {metadata} is without TLS"));
+        }
+        Ok(keys)
+    }
+
+    async fn get(&self, address: &Url) -> Result<Bytes, String> {
+        let got = send(Method::GET, address, &[], Bytes::new(), self.trust.as_ref(), PATIENCE).await;
+        let answer = got.map_err(|error| format!("{address}: {error}"))?;
+        match answer.status {
+            StatusCode::OK => Ok(answer.body),
+            status => Err(format!("{address}: the answer is {status}")),
+        }
     }
 }
 

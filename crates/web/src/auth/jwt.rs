@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use highwater_net::client::Trust;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header, get_current_timestamp};
 use serde::Deserialize;
 
@@ -18,7 +19,6 @@ use super::{
     principal::Principal,
     scope::Scopes,
 };
-use crate::http::Fetcher;
 
 /// The algorithms that are taken.
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
@@ -38,8 +38,8 @@ pub struct JwtConfig {
     pub leeway: Duration,
     /// Where the issuer's keys are.
     pub keys: KeySource,
-    /// How they are fetched.
-    pub fetcher: Fetcher,
+    /// Whom the issuer's host must prove to be, where that is asked over TLS.
+    pub trust: Option<Trust>,
 }
 
 /// Whether a file holds keys that tokens can be checked with.
@@ -111,7 +111,7 @@ pub(super) struct Jwt {
 impl Jwt {
     pub(super) fn new(config: JwtConfig, counts: Arc<ClientCounts>) -> Self {
         crypto::install();
-        let JwtConfig { issuer, audience, leeway, keys, fetcher } = config;
+        let JwtConfig { issuer, audience, leeway, keys, trust } = config;
         let validations = ALGORITHMS.map(|algorithm| {
             let mut validation = Validation::new(algorithm);
             validation.set_issuer(&[&issuer]);
@@ -121,7 +121,7 @@ impl Jwt {
             validation.leeway = leeway.as_secs();
             validation
         });
-        let jwks = Jwks::new(&issuer, keys, fetcher);
+        let jwks = Jwks::new(&issuer, keys, trust);
         Self { validations, leeway: leeway.as_secs(), jwks, counts, known: Mutex::default() }
     }
 

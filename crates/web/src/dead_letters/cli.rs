@@ -18,7 +18,7 @@ const AT_ONCE: usize = 200;
 /// A redrive works for so long at most; what is left is seen to by the next.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What is to be done.
+/// A task of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DlqCommand {
     /// To show dead letters, a line of JSON each, the newest first.

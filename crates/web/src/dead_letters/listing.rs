@@ -22,7 +22,7 @@ pub(super) struct Listing {
     next: Option<Step>,
 }
 
-/// What comes next.
+/// The next step of a listing.
 enum Step {
     Read(Option<DlqCursor>),
     Close,
@@ -37,7 +37,7 @@ impl Listing {
         Self { admin, query, lines, count: 0, progress, next }
     }
 
-    /// What was asked for.
+    /// The query.
     pub(super) fn query(&self) -> &ListQuery {
         &self.query
     }

@@ -1,6 +1,6 @@
-//! Dead dead letters for those who look after a service: listed and sent back, over REST and from a shell.
+//! Dead letters for an operator of a service: listed and sent back, over REST and from a shell.
 //!
-//! Whatever the service, a dead letter is a record and a reason: nothing here knows an event. The mechanism is
+//! A dead letter is a record and a reason, in every service: this module knows no event. The mechanism is
 //! in [`highwater_kafka::dead_letter`].
 
 mod answers;
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The settings of this room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Who may use the routes; without it they are not there.
+    /// The token that the routes require; the routes are absent without one.
     pub admin: Option<BearerToken>,
     /// How often a record may be sent back.
     pub redrive_max: u32,
@@ -55,7 +55,7 @@ pub struct Topics {
     pub dead_letters: Topic,
     /// The name of the topic that they came from.
     pub source: Arc<str>,
-    /// What writes to that topic.
+    /// The publisher that writes to that topic.
     pub publisher: Arc<dyn Publisher>,
 }
 

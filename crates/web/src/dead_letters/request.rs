@@ -1,4 +1,4 @@
-//! What a request says: which dead letters to list, or to send back.
+//! Reads requests: the dead letters to list, or to send back.
 
 use highwater_kafka::dead_letter::{DlqCursor, DlqFilter, DlqPosition, RedriveSelection};
 use schemars::JsonSchema;

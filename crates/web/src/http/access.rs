@@ -1,13 +1,13 @@
-//! What a connection may ask.
+//! The routes that a connection may use.
 
 use hyper::StatusCode;
 
 use super::{Config, Problem, connection, nothing};
 
-/// What those ask who run the service. `/ready` has kinds below it.
+/// The routes for operators. `/ready` has routes below it.
 const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
 
-/// What may be asked on a connection.
+/// The routes that are open to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// Everything.
@@ -18,6 +18,8 @@ pub(super) enum Access {
     Probes,
     /// What is counted; nothing else is there.
     Metrics,
+    /// How the service is; for all else the client must show a certificate.
+    Stranger,
 }
 
 impl Access {
@@ -32,7 +34,9 @@ impl Access {
                 StatusCode::NOT_FOUND,
                 "this port is for /metrics; everything else is on the service's own",
             )),
+            Self::Stranger if path == "/metrics" => Some(unknown_client()),
             _ if is_probe(path) => None,
+            Self::Stranger => Some(unknown_client()),
             Self::Reserve => Some(connection::too_many()),
             Self::Probes => Some(Problem::new(
                 StatusCode::NOT_FOUND,
@@ -54,4 +58,10 @@ fn is_metrics(path: &str) -> bool {
 /// Whether that path asks how the service is. Such a request is answered whatever others there are.
 pub(super) fn is_probe(path: &str) -> bool {
     PROBES.contains(&path) || path.starts_with("/ready/")
+}
+
+/// 403: TLS could not ask for one in words.
+fn unknown_client() -> Problem {
+    let detail = "clients must show a certificate of an authority that this service knows (HTTPS_CLIENT_CA)";
+    Problem::new(StatusCode::FORBIDDEN, detail)
 }

@@ -1,5 +1,4 @@
-//! The door of those who look after a service: who bears the token, how often it may be guessed, and a line in the
-//! log for each call.
+//! Authorization of operators: checks the admin token, limits guesses, and writes an audit line for each call.
 
 use std::{
     collections::HashMap,
@@ -20,21 +19,21 @@ use crate::auth::{AUDIT, Grant, address, refusals};
 
 /// Wrong tokens are counted for so long.
 const WINDOW: Duration = Duration::from_secs(60);
-/// The most wrong tokens of one address in that time; whatever it says then is not looked at.
+/// The most wrong tokens of one address in that time; further ones are not checked.
 const MOST_OF_ONE: u32 = 10;
-/// The most wrong tokens of all addresses; further ones are then looked at only of who had the right one.
+/// The most wrong tokens of all addresses; then only addresses that had the right token are checked.
 const MOST_OF_ALL: u32 = 100;
 /// How long a wrong token waits for its answer.
 const DELAY: Duration = Duration::from_millis(500);
 
-/// Admits who bears the token.
+/// Authorizes requests by the admin token.
 pub struct AdminAuth {
     /// None where clients alone look after the service that have the scope for it.
     bearer: Option<BearerToken>,
     window: Mutex<FailureWindow>,
 }
 
-/// What came of wrong tokens since the window began. There are at most [`MOST_OF_ALL`] addresses in it, and those
+/// The wrong tokens since the window began. It holds at most [`MOST_OF_ALL`] addresses, and those
 /// that had the right token.
 #[derive(Debug)]
 struct FailureWindow {
@@ -48,11 +47,11 @@ struct Failures {
     wrong: u32,
     /// It had the right token.
     known: bool,
-    /// The log has said that it is not looked at.
+    /// The log has told that it is not checked.
     told: bool,
 }
 
-/// What is to be answered.
+/// The outcome of a check.
 enum TokenCheck {
     Admitted,
     Wrong(Problem),
@@ -86,12 +85,12 @@ impl AdminAuth {
         Ok(())
     }
 
-    /// Whether a request with this `Authorization` may do that; else 401, or 429 where too many came with another
-    /// token. Each call that says something is logged.
+    /// Authorizes a request by its `Authorization`; else 401, or 429 after too many wrong tokens. Each call with a token is
+    /// logged.
     ///
     /// # Errors
     ///
-    /// What is to be answered in place of what was asked for.
+    /// The problem to answer instead.
     pub async fn authorize(
         &self,
         authorization: Option<&HeaderValue>,
@@ -150,7 +149,7 @@ impl AdminAuth {
             None => of_all < MOST_OF_ALL,
         };
         if !is_open {
-            // Of addresses that are new nothing is kept: they may be without number.
+            // New addresses are not remembered: their number is unbounded.
             let is_news = window
                 .of_one
                 .get_mut(&network_)

@@ -36,7 +36,7 @@ impl<'a> Authority<'a> {
         Some(Self { host: host.strip_suffix('.').unwrap_or(host), port })
     }
 
-    /// What a request is for: its target says it, where that is absolute, and else its `Host` (RFC 9112, section
+    /// The authority that a request names: that of an absolute target, else that of `Host` (RFC 9112, section
     /// 3.2.2).
     pub fn of<B>(request: &'a Request<B>) -> Option<Self> {
         match request.uri().authority() {

@@ -1,4 +1,4 @@
-//! Who may: requests that carry a token which only its bearers know (RFC 6750).
+//! Bearer tokens (RFC 6750).
 
 use std::fmt;
 
@@ -11,19 +11,18 @@ use subtle::ConstantTimeEq as _;
 
 use super::Problem;
 
-/// The token of those who may, as a hash alone: nothing that shows it can show the token.
+/// A bearer token, kept as a hash alone, so that nothing can print the token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BearerToken([u8; 32]);
 
 impl BearerToken {
-    /// Those who know this token.
+    /// The hash of this token.
     pub fn new(token: &str) -> Self {
         Self(Sha256::digest(token).into())
     }
 
-    /// Whether a request with this `Authorization` may go on; else 401, with what it takes in
-    /// `WWW-Authenticate`. How long that takes says nothing of the token: hashes are compared, in constant
-    /// time.
+    /// Authorizes a request by its `Authorization`; else 401 with a challenge in `WWW-Authenticate`. The comparison of hashes
+    /// takes constant time.
     pub fn authorize(&self, authorization: Option<&HeaderValue>) -> Result<(), Problem> {
         let Some(authorization) = authorization else {
             return Err(refusal("a token is needed: Authorization: Bearer …", "Bearer realm=\"highwater\""));

@@ -13,7 +13,7 @@ use warp::{Filter, Rejection};
 use super::{Problem, deadlines, media};
 use crate::json::{byte_order_mark, nests_deeper};
 
-/// What a client's body may cost.
+/// The limits of a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyLimits {
     /// The largest body, in bytes, however it is sent.
@@ -148,7 +148,7 @@ fn packed() -> Problem {
         .with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
 }
 
-/// What a body can be at fault in before it is read as what it should be: a name, when that is, and the answer.
+/// The faults of a body before it is parsed: a name, the occasion, and the answer.
 pub(super) fn problems(max_bytes: usize) -> [(&'static str, &'static str, Problem); 5] {
     [
         ("empty", "The body is not a JSON object.", empty()),

@@ -1,30 +1,37 @@
-//! How much memory connections may hold together.
+//! Bounds the memory of all connections together.
 //!
-//! Each connection takes [`CONNECTION`] when it is accepted, which all of a small request and its answer fits into. What
-//! goes beyond is taken when it comes, and given back when its answer has ended; a quarter is never taken for that. So
-//! where large requests have used up what is for them, large requests alone are refused.
+//! Each connection reserves [`CONNECTION`] when it is accepted; a small request and its answer fit into that. More memory is
+//! reserved as it is needed, and released when the answer has ended. A quarter of the budget is never reserved for this, so
+//! exhausting it with large requests refuses large requests alone.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
-/// What hyper buffers at most of a request's head, and about what it buffers of an answer.
+/// The most that hyper buffers of a request's head, and about as much as it buffers of an answer.
 pub(super) const BUFFER: usize = 16 * 1024;
-/// What the system may buffer for one connection, in each direction, as far as it is told so; it takes twice as much.
+/// The kernel's buffer of one connection in each direction, as requested; Linux takes twice as much.
 pub(super) const KERNEL_BUFFER: usize = 64 * 1024;
-/// What a connection takes that does nothing: its buffers as they are at first, its task, its socket.
+/// The memory of an idle connection: its first buffers, its task, its socket.
 pub(super) const CONNECTION: usize = 20 * 1024;
-/// What a connection's buffers have grown by when they were full once. They stay so.
+/// What TLS takes beside: the state of a connection, and its buffers.
+pub(super) const TLS: usize = 24 * 1024;
+/// What HTTP/2 takes beside: bodies of requests up to its window, which nobody may have asked for yet, and the tables of
+/// both sides.
+pub(super) const HTTP2: usize = WINDOW as usize + 16 * 1024;
+/// How much of requests' bodies a client may send ahead on a connection of HTTP/2.
+pub(super) const WINDOW: u32 = 64 * 1024;
+/// The growth of a connection's buffers once they were full. They never shrink.
 const GROWN: usize = 2 * BUFFER;
-/// What an answer takes beside what it is made of, when its reader is slow.
+/// The memory that a slow reader costs beside the answer itself.
 const UNREAD: usize = GROWN + 2 * KERNEL_BUFFER;
 /// The most that is there at one time of an answer whose length is not known before.
 const STREAMED: usize = 64 * 1024;
-/// Where nobody sets one, and no container does.
+/// The default, where neither a setting nor a container limits the memory.
 pub(super) const DEFAULT: usize = 256 << 20;
 
-/// What was given back so far, by all servers of this process.
+/// The bytes that all servers of this process have released so far.
 static RELEASED: AtomicU64 = AtomicU64::new(0);
 
 /// How much memory connections, requests and answers have given back since the process started, in bytes. When that grows
@@ -33,7 +40,7 @@ pub fn released() -> u64 {
     RELEASED.load(Ordering::Relaxed)
 }
 
-/// What all connections of a server may take.
+/// The memory that all connections of a server may take.
 #[derive(Debug)]
 pub(super) struct MemoryBudget {
     limit: usize,
@@ -65,25 +72,51 @@ impl MemoryBudget {
     }
 }
 
-/// What one connection has taken; dropped, all of it is given back.
+/// The memory of one connection; dropped, it is released.
 #[derive(Debug)]
 pub(super) struct MemoryReservation {
     budget: Arc<MemoryBudget>,
     taken: AtomicUsize,
+    /// What it takes where it does nothing.
+    kept: AtomicUsize,
     /// Whether it has taken what a reader costs that does not keep up.
     unread: AtomicBool,
     grown: AtomicBool,
 }
 
 impl MemoryReservation {
-    /// What a connection needs; `None` where that is not there.
+    /// Reserves the memory of a connection; `None` where there is not enough.
     pub(super) fn new(budget: &Arc<MemoryBudget>) -> Option<Self> {
-        budget.take(CONNECTION, budget.limit).then(|| Self {
+        budget.take(CONNECTION, budget.limit).then(|| Self::of(budget, CONNECTION))
+    }
+
+    /// Nothing yet.
+    pub(super) fn none(budget: &Arc<MemoryBudget>) -> Self {
+        Self::of(budget, 0)
+    }
+
+    fn of(budget: &Arc<MemoryBudget>, taken: usize) -> Self {
+        Self {
             budget: Arc::clone(budget),
-            taken: AtomicUsize::new(CONNECTION),
+            taken: AtomicUsize::new(taken),
+            kept: AtomicUsize::new(CONNECTION),
             unread: AtomicBool::new(false),
             grown: AtomicBool::new(false),
-        })
+        }
+    }
+
+    /// Takes so much more for as long as the connection lasts; whether it was there.
+    pub(super) fn keep(&self, bytes: usize) -> bool {
+        let there = self.budget.take(bytes, self.budget.limit);
+        if there {
+            self.kept.fetch_add(bytes, Ordering::Relaxed);
+            self.taken.fetch_add(bytes, Ordering::Relaxed);
+        }
+        there
+    }
+
+    pub(super) fn budget(&self) -> &Arc<MemoryBudget> {
+        &self.budget
     }
 
     /// Takes so much more; whether it was there.
@@ -120,10 +153,20 @@ impl MemoryReservation {
         }
     }
 
+    /// What it costs that the peer does not read is taken already, by one of several answers on the connection.
+    pub(super) fn cover_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_unread_covered(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+    }
+
     /// Gives back what a request and its answer took.
     pub(super) fn release_request(&self) {
         self.unread.store(false, Ordering::Relaxed);
-        let kept = CONNECTION + if self.grown.load(Ordering::Relaxed) { GROWN } else { 0 };
+        let kept =
+            self.kept.load(Ordering::Relaxed) + if self.grown.load(Ordering::Relaxed) { GROWN } else { 0 };
         // One step: a connection that makes room gives the same back at the same time, on another thread.
         let less = |taken: usize| (taken > kept).then_some(kept);
         if let Ok(taken) = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {

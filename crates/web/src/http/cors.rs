@@ -2,7 +2,7 @@
 
 use warp::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 
-/// What a page may send beside what it may anyway.
+/// The request headers that a page may send beside the safelisted ones.
 const SENT: [&str; 7] = [
     "accept",
     "authorization",
@@ -12,7 +12,7 @@ const SENT: [&str; 7] = [
     "x-api-key",
     "x-correlation-id",
 ];
-/// What a page may read of an answer beside what it may anyway.
+/// The response headers that a page may read beside the safelisted ones.
 const READ: HeaderValue = HeaderValue::from_static(
     "etag, highwater-partitions, kafka-offset, kafka-partition, link, location, ratelimit, ratelimit-policy, \
      retry-after, www-authenticate, x-correlation-id",
@@ -77,7 +77,7 @@ impl Cors {
         let allowed = match self.origins {
             AllowedOrigins::Any => Some(HeaderValue::from_static("*")),
             AllowedOrigins::These(_) => {
-                // Whoever keeps answers must not give one site's to another.
+                // A cache must not give one site's answer to another.
                 headers.append(header::VARY, HeaderValue::from_static("origin"));
                 self.admits(origin).then(|| origin.clone())
             }

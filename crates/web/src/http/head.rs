@@ -1,4 +1,4 @@
-//! What is looked at of a request's head before anything answers it: its framing, and for which host it is.
+//! Checks the head of a request before any route sees it: its framing, and its host.
 
 use std::net::IpAddr;
 
@@ -99,6 +99,8 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
     }
     let mut hosts = request.headers().get_all(HOST).iter();
     let fault = match (hosts.next(), hosts.next()) {
+        // Of HTTP/2, the target has it (RFC 9113, section 8.3.1).
+        (None, _) if request.version() == Version::HTTP_2 && target.is_some() => return Ok(()),
         (None, _) if request.version() < Version::HTTP_11 => return Ok(()),
         (None, _) => "Host is missing",
         (Some(_), Some(_)) => "Host is given more than once",
@@ -112,6 +114,6 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
 
 /// 421: RFC 9110, section 15.5.20.
 pub(super) fn misdirected(host: &str) -> Problem {
-    let detail = format!("this is not {host}: ALLOWED_HOSTS names the hosts that requests may be for");
+    let detail = format!("this service does not answer for {host}, which is none of its allowed hosts");
     Problem::new(StatusCode::MISDIRECTED_REQUEST, detail)
 }

@@ -1,4 +1,4 @@
-//! Who is connected, and who makes room for others.
+//! Bounds the open connections, and closes idle ones for new ones.
 
 use std::{
     collections::HashMap,

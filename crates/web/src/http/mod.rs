@@ -1,8 +1,10 @@
-//! REST plumbing without a business word.
+//! HTTP plumbing without any domain.
 //!
-//! [`serve`] answers connections from a filter tree and bounds what a client may cost: [`json_body`] reads
-//! what it sends, [`Parameters`] and [`segment`] what it asks, [`Problem`] is what it hears when it errs. [`client`] asks a service of this machine.
-//! Errors of a handler are replies, returned through `then`; warp's rejections only pick the route.
+//! [`serve`] answers connections from a filter tree and bounds the cost of a client. [`json_body`] reads bodies,
+//! [`Parameters`] and [`segment`] read queries and paths, and [`Problem`] is an error answer. [`client`] sends requests to a
+//! service of this machine. Handlers return errors as replies through `then`; warp's rejections only pick the route.
+
+#![cfg_attr(not(feature = "tls"), allow(dead_code, reason = "several requests at a time come with TLS"))]
 
 mod access;
 mod admin_auth;
@@ -17,10 +19,16 @@ mod connection;
 mod correlation;
 mod cors;
 mod deadlines;
-mod fetch;
 mod filters;
+#[cfg(feature = "tls")]
+mod handshake;
 mod head;
 mod healthcheck;
+#[cfg(feature = "tls")]
+mod https;
+#[cfg(not(feature = "tls"))]
+#[path = "no_https.rs"]
+mod https;
 mod limiter;
 mod media;
 mod methods;
@@ -33,9 +41,12 @@ mod precondition;
 mod problem;
 mod proxies;
 mod request_body;
+#[cfg(feature = "tls")]
+mod secured;
 mod serve;
 mod service;
 mod socket;
+mod streams;
 mod traffic;
 
 use std::{
@@ -53,11 +64,10 @@ pub use caller::caller;
 pub use correlation::{CORRELATION_ID, CorrelationId, correlation};
 pub use cors::{AllowedOrigins, Cors, PageRequest};
 pub use deadlines::extend_deadline;
-pub use fetch::Fetcher;
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
 pub use head::AllowedHosts;
 pub use healthcheck::is_healthy;
-pub use hyper::Uri;
+pub use https::{Https, HttpsFault, HttpsFiles};
 use media::accepts_gzip;
 pub use media::{JSON, NDJSON, prefers_ndjson};
 pub use methods::{nothing, refuse};
@@ -74,7 +84,7 @@ pub use warp::http::HeaderName;
 
 use crate::auth::AuthConfig;
 
-/// How the service is reached, and what a client may cost.
+/// The addresses of the service, and the limits of its clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The address to listen on.
@@ -91,6 +101,8 @@ pub struct Config {
     pub body_timeout: Duration,
     /// How long an answer may take to begin.
     pub request_timeout: Duration,
+    /// TLS under all that is said on the service's own port; `None` is HTTP alone.
+    pub https: Option<Https>,
     /// The port where `/health`, `/ready` and `/metrics` are asked, and nothing else, beside the service's own.
     pub ops_port: Option<u16>,
     /// The port where `/metrics` is asked, and nothing else, in place of the service's own.
@@ -105,20 +117,25 @@ pub struct Config {
     pub max_connections_per_address: Option<usize>,
     /// The most memory that connections, requests and answers take together; unset, 256 MiB.
     pub max_bytes: Option<usize>,
-    /// Which other sites' pages may ask, where any may.
+    /// The other sites whose pages may send requests, if any.
     pub cors: Option<Cors>,
-    /// Which other origins' pages are as this site's own: as browsers send them, such as `https://shop.example`.
+    /// Other origins whose pages count as this site's own, as browsers send them, such as `https://shop.example`.
     pub trusted_origins: Vec<String>,
     /// Which answers are logged.
     pub access_log: AccessLog,
-    /// Whose `X-Forwarded-For` is believed.
+    /// The proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
-    /// How long what was begun may take once the service is to stop; then it is cut off.
+    /// How long requests in progress may take after the stop; then their connections are cut off.
     pub stop_timeout: Duration,
 }
 
 impl Config {
-    /// Where this machine asks how the service is.
+    /// What a URL of the service begins with, before its colon.
+    pub fn scheme(&self) -> &'static str {
+        if self.https.is_some() { "https" } else { "http" }
+    }
+
+    /// The address of `/health` and `/ready` on this machine.
     pub fn probe_address(&self) -> SocketAddr {
         SocketAddr::new(self.own_address().ip(), self.ops_port.unwrap_or(self.port))
     }
@@ -141,7 +158,7 @@ impl Config {
         is_open.then(|| warning.to_owned()).into_iter().collect()
     }
 
-    /// What a body may cost.
+    /// The limits of a body.
     pub fn body_limits(&self) -> BodyLimits {
         BodyLimits { max_bytes: self.max_body_bytes, max_depth: self.max_depth, timeout: self.body_timeout }
     }

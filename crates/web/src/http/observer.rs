@@ -1,4 +1,4 @@
-//! What is told of each answer: it is counted, and has its line in the access log, where that is asked for.
+//! Reports each answer: to the metrics, and to the access log where it is enabled.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -22,14 +22,14 @@ pub enum AccessLog {
     All,
 }
 
-/// What was asked for, by whom and when.
+/// A request: its target, its client, its time.
 #[derive(Debug)]
 pub(super) struct RequestInfo {
     pub(super) method: Method,
     pub(super) uri: Uri,
     pub(super) correlation: Option<CorrelationId>,
     pub(super) began: std::time::Instant,
-    /// Who asks, where that is known.
+    /// The client's address, where it is known.
     pub(super) client: Option<IpAddr>,
 }
 
@@ -46,7 +46,7 @@ impl Observer {
         Self { traffic, access, proxies, errors: Sampler::new(MOST) }
     }
 
-    /// Who asks, by the word of the proxies that are believed.
+    /// The client's address, as the trusted proxies tell it.
     pub(super) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
         Some(proxies::client(peer?, headers, &self.proxies))
     }
@@ -66,7 +66,7 @@ impl Observer {
         }
     }
 
-    /// What came from there is no request, or there is no room for it, and that is the answer.
+    /// Reports the answer to bytes that are no request, or to a connection over the limit.
     pub(super) fn refused(&self, peer: Option<IpAddr>, status: StatusCode) {
         self.traffic.refused(status);
         if self.has(status) {

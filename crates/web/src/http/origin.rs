@@ -31,7 +31,7 @@ pub(super) fn foreign() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
         "pages of another site may not write here (Sec-Fetch-Site, Origin): send this from a page of this site or of \
-         one in TRUSTED_ORIGINS, or from a program",
+         a trusted origin, or from a program",
     )
 }
 

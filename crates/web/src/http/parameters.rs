@@ -1,4 +1,4 @@
-//! What a request asks by its path and its query, percent-decoded: warp does not do it by itself.
+//! Parameters of path and query, percent-decoded: warp does not decode them.
 
 use std::borrow::Cow;
 
@@ -6,9 +6,9 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str,
 
 use super::{FieldError, Problem};
 
-/// What a query's value or a segment may not hold as it is: RFC 3986, section 2.3, leaves these unreserved.
+/// The characters to encode in a query's value or a segment: all but the unreserved ones of RFC 3986, section 2.3.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// What a path may not hold inside `<…>`. It is encoded already where it needs to be.
+/// The characters to encode in a path inside `<…>`. The path itself is encoded already.
 const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
 
 /// The page after this one, as a `Link` header has it (RFC 8288): the path as it came, and these parameters.

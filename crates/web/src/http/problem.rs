@@ -14,7 +14,7 @@ use warp::{
 /// The media type of every error.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
-/// What a client is told when a request cannot be answered as asked.
+/// An error answer.
 ///
 /// `type` is always `about:blank`: RFC 9457, section 4.2.1, says that the status then tells what kind of
 /// problem it is, and `title` is the status' own phrase. What is particular stands in `detail`.
@@ -35,7 +35,7 @@ struct Parts {
 pub struct FieldError {
     /// The field's name, as the client wrote it.
     pub field: Cow<'static, str>,
-    /// What it must be, for a person to read.
+    /// The requirement, for a person to read.
     pub message: Cow<'static, str>,
 }
 
@@ -46,7 +46,7 @@ impl FieldError {
     }
 }
 
-/// What went wrong, as RFC 9457 has it.
+/// An error, as RFC 9457 has it.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Problem")]
 pub(super) struct ProblemBody<'a> {
@@ -58,7 +58,7 @@ pub(super) struct ProblemBody<'a> {
     /// The status of the answer.
     #[schemars(range(min = 400, max = 599))]
     status: u16,
-    /// What happened and, where it helps, what to do.
+    /// The occurrence and, where it helps, the remedy.
     detail: &'a str,
     /// The faults of single fields and parameters.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -128,7 +128,7 @@ impl Problem {
         self.0.status
     }
 
-    /// What happened, for a person to read.
+    /// The detail, for a person to read.
     pub fn detail(&self) -> &str {
         &self.0.detail
     }

@@ -1,4 +1,4 @@
-//! Who a request comes from, where it came by way of others.
+//! Finds the client of a request that came through proxies.
 
 use std::{net::IpAddr, str::FromStr};
 

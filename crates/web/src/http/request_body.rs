@@ -76,7 +76,7 @@ impl Drop for RequestBody {
     }
 }
 
-/// What was left of the last body on a connection.
+/// The unread remainder of the last body on a connection.
 #[derive(Clone, Default)]
 pub(super) struct UnreadBody(Arc<Mutex<Option<Remainder>>>);
 
@@ -104,7 +104,7 @@ impl UnreadBody {
     }
 
     fn unread(&self) -> MutexGuard<'_, Option<Remainder>> {
-        // What is in it is replaced as a whole.
+        // The content is only ever replaced as a whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,6 +7,7 @@ use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
+    task::yield_now,
     time::{Instant, timeout},
 };
 use tower_service::Service;
@@ -26,11 +27,13 @@ use crate::{
     shutdown::{Shutdown, Stage},
 };
 
-/// How many clients there is room for beyond the most that are served, to be told so, or how the service is; more are
-/// dropped unheard. And how many on a port for that alone.
+/// How many further clients are accepted to be told 503, or to be answered `/health`; more are dropped. Also the limit of
+/// connections to the operations port.
 const RESERVE: usize = 64;
 /// How long such a client may take to send a request's head.
 const RESERVE_HEAD: Duration = Duration::from_secs(2);
+/// How many connections are accepted before whatever else is ready has its turn.
+const PORTION: usize = 16;
 /// How long to wait when no connection can be accepted, for want of file descriptors as a rule.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a condition must have been absent to be over.
@@ -53,16 +56,15 @@ impl From<TcpListener> for Listeners {
     }
 }
 
-/// Answers requests until the stop is requested; then accepts nothing more, finishes what was begun, and
-/// returns when the last connection is closed. What is not finished after `config.stop_timeout` is cut off: any
-/// client may send or read as slowly as it likes.
+/// Answers requests until the stop is requested. Then it accepts no more connections, finishes the requests in progress, and
+/// returns when the last connection is closed. After `config.stop_timeout` the rest is cut off, since a client may be
+/// arbitrarily slow.
 ///
-/// Beyond `config.max_connections`, or where there is no memory for one more, the connection that has been idle for
-/// longest is closed for a new one. Where none is idle a client is accepted, told 503 with Retry-After, and closed: a load
-/// balancer then sends it elsewhere, where in the backlog it would wait for nobody knows how long. How the service is,
-/// it is told even then.
+/// Beyond `config.max_connections`, or without memory for one more, the connection that has been idle for longest is closed
+/// for a new one. Where none is idle, the client gets 503 with Retry-After, so that a load balancer sends it elsewhere; in
+/// the backlog it would wait without bound. `/health` and `/ready` are answered even then.
 ///
-/// What is asked and answered is counted in `traffic`.
+/// `traffic` counts the requests and answers.
 pub async fn serve<F, R>(
     filter: F,
     listeners: Listeners,
@@ -122,7 +124,7 @@ pub async fn serve<F, R>(
         let finished = async { tokio::join!(limiter.drained(), reserve.drained()) };
         if timeout(config.stop_timeout, finished).await.is_err() {
             let connections = limiter.connections() + reserve.connections();
-            log::warn!(connections; "cut off: still busy at half of SHUTDOWN_TIMEOUT");
+            log::warn!(connections; "cut off: still busy {:?} after the stop", config.stop_timeout);
             stop.send_replace(Stop::AtOnce);
             tokio::join!(limiter.drained(), reserve.drained());
         }
@@ -143,7 +145,7 @@ pub async fn serve<F, R>(
     stop.send_replace(Stop::AtOnce);
 }
 
-/// The way in from a port.
+/// Accepts the connections of a port.
 #[derive(Clone)]
 struct Acceptor<S> {
     tree: S,
@@ -151,7 +153,7 @@ struct Acceptor<S> {
     observer: Arc<Observer>,
     gate: Arc<Gate>,
     stop: watch::Receiver<Stop>,
-    /// The rooms there are, in the order in which they are tried, and what may be asked in each.
+    /// The limiters in the order in which they are tried, and the routes that are open in each.
     limiters: Vec<(Arc<ConnectionLimiter>, Access)>,
     full: Streak,
 }
@@ -166,7 +168,7 @@ where
 {
     /// Accepts connections until then, and those that were made before.
     async fn accept(&mut self, listener: TcpListener, until: impl Future<Output = ()>) {
-        // What the system would else grow with what a client sends ahead, or does not read. Inherited by connections.
+        // The kernel's buffers would else grow with what a client sends ahead or leaves unread. Connections inherit the sizes.
         let socket = SockRef::from(&listener);
         let bounded = socket
             .set_recv_buffer_size(KERNEL_BUFFER)
@@ -176,6 +178,7 @@ where
         }
         let mut failing = Streak::default();
         let mut until = pin!(until);
+        let mut in_a_row = 0;
         loop {
             let accepted = tokio::select! {
                 biased;
@@ -188,6 +191,11 @@ where
                         log::info!("connections are accepted again");
                     }
                     self.admit(stream, peer.ip());
+                    in_a_row += 1;
+                    if in_a_row == PORTION {
+                        in_a_row = 0;
+                        yield_now().await;
+                    }
                 }
                 Err(error) if is_of_the_connection(&error) => {}
                 Err(error) => {
@@ -198,8 +206,8 @@ where
                 }
             }
         }
-        // Their clients believe that they are connected; a listener that closes would reset them. The system is asked for
-        // them itself: what the runtime knows can be a moment old.
+        // Connections in the backlog are established for their clients; closing the listener would reset them. The kernel is
+        // asked directly, since the runtime's readiness can be out of date.
         let Ok(listener) = listener.into_std() else { return };
         while let Ok((stream, peer)) = listener.accept() {
             if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream)) {
@@ -239,19 +247,19 @@ fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// A condition of which the log hears when it begins and when it is over, not each time.
+/// A condition that is logged when it begins and when it ends, not each time.
 #[derive(Debug, Clone, Default)]
 struct Streak {
     last: Option<Instant>,
 }
 
 impl Streak {
-    /// Notes the condition; whether it is news.
+    /// Notes the condition; returns whether it has just begun.
     fn begins(&mut self) -> bool {
         self.last.replace(Instant::now()).is_none()
     }
 
-    /// Notes its absence; whether it is over. One that comes and goes goes on.
+    /// Notes the absence of the condition; returns whether it is over. An intermittent condition continues.
     fn ends(&mut self) -> bool {
         let over = self.last.is_some_and(|last| last.elapsed() >= CALM);
         if over {

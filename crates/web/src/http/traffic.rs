@@ -1,7 +1,7 @@
-//! What was asked and answered: how often, and how long it took.
+//! Counts requests and answers, and how long they took.
 //!
-//! A request costs two readings of the clock and five additions to atomics: the counter of each route, method and
-//! status is looked up once, when the first such request comes, and is found by its place from then on.
+//! A request costs two clock readings and five atomic additions: the counter of each route, method and status is looked up
+//! at its first request, and is found by its index from then on.
 
 use std::{
     fmt,
@@ -24,10 +24,10 @@ const BUCKETS: [f64; 14] =
 /// The methods that some route takes.
 const METHODS: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
-/// The statuses that are kept a place for; others cost a lookup.
+/// The statuses with an index; others cost a lookup.
 const STATUSES: [u16; 21] =
     [200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 429, 431, 500, 503];
-/// What a path or a method is called that nobody serves: clients cannot make up label values.
+/// The label of an unknown path or method, so that clients cannot make up label values.
 const OTHER: &str = "other";
 
 /// The requests of a server, by route, method and status.
@@ -37,13 +37,13 @@ pub struct Traffic {
     durations: HistogramVec,
     /// One a route and method, the others' last.
     routes: Box<[RouteMetrics]>,
-    /// Who is connected, once somebody can be.
+    /// The open connections, once the server listens.
     limiter: OnceLock<Arc<ConnectionLimiter>>,
     /// Who its clients are.
     gate: OnceLock<Arc<Gate>>,
 }
 
-/// What is counted of one route and method.
+/// The metrics of one route and method.
 #[derive(Default)]
 struct RouteMetrics {
     durations: OnceLock<Histogram>,
@@ -51,7 +51,7 @@ struct RouteMetrics {
 }
 
 impl Traffic {
-    /// Counts by these paths, under their patterns.
+    /// Counters by the patterns of these paths.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Traffic {
         self.requests.with_label_values(&[OTHER, OTHER, status.as_str()]).inc();
     }
 
-    /// Tells of those who are connected, too; of the first such room alone.
+    /// Reports the open connections of this limiter too; only the first call counts.
     pub(super) fn watch(&self, limiter: &Arc<ConnectionLimiter>) {
         self.limiter.get_or_init(|| Arc::clone(limiter));
     }
@@ -112,7 +112,7 @@ impl Traffic {
         }
     }
 
-    /// What was counted so far, and who is connected.
+    /// The metrics so far, and the open connections.
     pub fn families(&self) -> Vec<MetricFamily> {
         let mut families = self.requests.collect();
         families.extend(self.durations.collect());

@@ -49,7 +49,7 @@ pub(super) struct GroupBody<'a> {
     members_error: Option<&'a str>,
     /// The last ones, the newest first.
     rebalances: Vec<RebalanceBody<'a>>,
-    /// What went wrong last, while it has not been put right.
+    /// The last error, while it lasts.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
@@ -69,7 +69,7 @@ struct PartitionBody<'a> {
     committed: i64,
     /// The end of the log as last seen.
     end: i64,
-    /// What is still to be processed; null while the end is not known.
+    /// The records still to be processed; null while the end is not known.
     lag: Option<u64>,
     /// The end that is to be reached before the service is ready; null while it is not known.
     goal: Option<i64>,
@@ -106,7 +106,7 @@ pub(super) struct GroupsBody<'a> {
     groups: BTreeMap<&'a str, GroupBody<'a>>,
 }
 
-/// What one membership tells: the group as this member sees it, and as its coordinator does.
+/// One membership: the group as this member sees it, and as its coordinator does.
 struct MembershipView {
     group: GroupStatus,
     members: Result<Arc<[GroupMember]>, Arc<str>>,
@@ -117,7 +117,7 @@ impl MembershipView {
         // First who may take a moment: the other is of now.
         let members = membership.description.members().await;
         let members = members
-            .map_err(|why| visibility.text((*why).to_owned()).into())
+            .map_err(|error| visibility.text(error.to_string()).into())
             .map(|all| visibility.members(all));
         let group = membership.status.borrow().group.clone();
         (&membership.topic, Self { group: visibility.group(group), members })

@@ -128,7 +128,7 @@ pub(super) fn progress(partition: &PartitionStatus) -> Value {
     })
 }
 
-/// What keeps the service from being ready, in the order in which it comes to be.
+/// The reason why the service is not ready; the reasons are in the order of a start.
 pub(super) fn obstacle(operations: &Operations) -> Option<String> {
     if operations.shutdown.stage() > Stage::Running {
         return Some("the service is stopping".to_owned());
@@ -144,7 +144,7 @@ pub(super) fn obstacle(operations: &Operations) -> Option<String> {
     reading_obstacle(operations)
 }
 
-/// What keeps the service from answering who reads: what it has is not all that it had.
+/// The reason why reads cannot be answered: the state is not restored.
 fn reading_obstacle(operations: &Operations) -> Option<String> {
     if let Some(obstacle) =
         operations.status_source.as_ref().and_then(|status_source| status_source.obstacle())
@@ -167,7 +167,6 @@ fn obstacle_of(group: &GroupStatus) -> String {
         GroupPhase::Joining => "the group is gathering",
         GroupPhase::Syncing => "the group's partitions are being assigned",
         GroupPhase::Revoking => "partitions are being given up",
-        GroupPhase::Left => "this member has left the group",
         GroupPhase::Assigned => {
             let all = group.partitions.len();
             let restored = group.partitions.iter().filter(|partition| partition.restored).count();
@@ -179,6 +178,7 @@ fn obstacle_of(group: &GroupStatus) -> String {
                 _ => format!("{caught_up} of {all} partitions are read to the end they had{error}"),
             };
         }
+        _ => "this member has left the group",
     };
     format!("{waiting}{}", because(&group.error))
 }

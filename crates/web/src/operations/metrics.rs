@@ -29,12 +29,12 @@ const PHASES: [(GroupPhase, &str); 6] = [
     (GroupPhase::Left, "left"),
 ];
 
-/// A figure without labels that only one service has.
+/// A metric without labels that only one service has.
 #[derive(Debug, Clone)]
 pub struct Metric {
     /// Its name.
     pub name: &'static str,
-    /// What it is.
+    /// The description.
     pub help: &'static str,
     /// Whether it only grows.
     pub kind: MetricKind,
@@ -42,12 +42,12 @@ pub struct Metric {
     pub value: u64,
 }
 
-/// What a figure does.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// It only grows.
+    /// A value that only grows.
     Counter,
-    /// It is what it is now.
+    /// A current value.
     Gauge,
 }
 
@@ -181,7 +181,7 @@ impl Scrape {
         )
     }
 
-    /// What is read in groups, by topic.
+    /// The metrics of consumer groups, by topic.
     fn groups(&self, memberships: &[Membership]) -> Result<()> {
         const TOPIC: &[&str] = &["topic"];
         const PARTITION: &[&str] = &["topic", "partition"];

@@ -1,4 +1,4 @@
-//! What every service tells of itself to those who run it: `/health`, `/ready`, `/group` and `/metrics`.
+//! The routes for operators that every service has: `/health`, `/ready`, `/group` and `/metrics`.
 
 mod group;
 mod health;
@@ -35,21 +35,21 @@ pub struct Operations {
     pub warnings: Vec<String>,
     /// Whether Kafka is the one inside this process.
     pub embedded: bool,
-    /// What is known of Kafka, where it has to do with it.
+    /// The status of Kafka, where the service uses it.
     pub kafka: Option<watch::Receiver<Status>>,
-    /// What it is a member of.
+    /// The memberships in consumer groups.
     pub memberships: Vec<Membership>,
     /// The state that it keeps by the log.
     pub tables: Vec<Arc<dyn TableStatusSource>>,
-    /// Who writes.
+    /// The producers.
     pub producers: Vec<Arc<Producer>>,
     /// Tells when the service is about to stop.
     pub shutdown: Shutdown,
-    /// Who sees addresses; nobody where there is none.
+    /// Checks the admin token, which shows addresses; nobody sees them where this is absent.
     pub admin_auth: Option<Arc<AdminAuth>>,
-    /// What is asked and answered.
+    /// The counters of requests.
     pub traffic: Arc<Traffic>,
-    /// What only this service has to tell.
+    /// The status that only this service has.
     pub status_source: Option<Arc<dyn StatusSource>>,
 }
 
@@ -60,9 +60,9 @@ pub struct Membership {
     pub topic: Arc<str>,
     /// How the group is, as this member sees it.
     pub status: watch::Receiver<Status>,
-    /// What was done.
+    /// The counters.
     pub counts: Arc<ConsumerCounts>,
-    /// Who is in the group.
+    /// The members of the group.
     pub description: Arc<GroupDescription>,
 }
 
@@ -78,12 +78,12 @@ impl Membership {
     }
 }
 
-/// What one service has to tell beside what all have.
+/// The status of one service beside what all services have.
 pub trait StatusSource: Send + Sync + 'static {
     /// Members of the body of `/health`.
     fn health(&self) -> Map<String, Value>;
 
-    /// What keeps the service from being ready, beside what all services need.
+    /// The reason why the service is not ready, beside those that all services share.
     fn obstacle(&self) -> Option<String> {
         None
     }

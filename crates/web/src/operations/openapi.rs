@@ -10,7 +10,7 @@ use super::{
 };
 use crate::http::openapi::{Answer, Document, Operation};
 
-/// What a service reads in its consumer group.
+/// The topics that a service reads in its consumer group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reads {
     /// It has nothing to do with Kafka.
@@ -54,7 +54,8 @@ pub fn describe(document: &mut Document, reads: Reads, status_source: &[(&str, V
             .answers(200, Answer::new("The process lives.").json(schema, &example)),
     );
     let ready = document.schema::<Ready>();
-    let behind = PartitionStatus { position: 17, goal: Some(42), ..PartitionStatus::default() };
+    let mut behind = PartitionStatus::default();
+    (behind.position, behind.goal) = (17, Some(42));
     let obstacle = match on_kafka {
         true => not_ready("0 of 1 partitions are restored".to_owned(), vec![progress(&behind)]),
         false => not_ready("SQL Server cannot be used: no answer in time".to_owned(), Vec::new()),

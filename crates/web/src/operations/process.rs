@@ -1,4 +1,4 @@
-//! What the system knows of this process, by the names that Prometheus' client libraries use.
+//! Metrics of the process, by the names that Prometheus' client libraries use.
 
 use std::{fs, time::Duration};
 

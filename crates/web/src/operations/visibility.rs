@@ -1,4 +1,4 @@
-//! Who sees what: addresses of brokers and the user's name are for who bears the admin token, and for the log.
+//! Visibility: only the admin token and the log show the addresses of brokers and the user's name.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -19,7 +19,7 @@ pub(super) enum Visibility {
 }
 
 impl Visibility {
-    /// What this caller may see. Who shows no token sees what anybody may, and who shows a wrong one nothing.
+    /// The visibility for this caller: public without a token, an error with a wrong one.
     pub(super) async fn of(
         operations: &Operations,
         grant: &Grant,
@@ -74,7 +74,9 @@ impl Visibility {
         match self {
             Self::Full => members,
             Self::Public => {
-                members.iter().cloned().map(|member| GroupMember { host: String::new(), ..member }).collect()
+                let mut members = members.to_vec();
+                members.iter_mut().for_each(|member| member.host.clear());
+                members.into()
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Who works: one redrive at a time, in whatever process, by the rules of Kafka's groups.
+//! The lock that one redrive holds: partition 0 of the dead letter topic in the redrive group, under the rules of
+//! Kafka's groups. So one redrive runs at a time, in whatever process.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -8,25 +9,25 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::{RedriveError, Redriver, report::Interruption};
 use crate::group::{GroupEvent, LeaveReason, MemberContext, MemberGeneration, Membership};
 
-/// Whoever holds this partition in the redrive group is the one that works, on all of them.
+/// The member with this partition holds the lock, for all partitions.
 const LOCK_PARTITION: i32 = 0;
-/// How long the group may take to gather, beyond the session of one who was killed.
+/// How long the group may take to rebalance, beyond the session of a member that was killed.
 const GATHERING: Duration = Duration::from_secs(10);
-/// How long leaving may take: with Kafka away it is in vain.
+/// The timeout of leaving the group.
 const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
-/// Why a redrive ended that another took the place of.
+/// Why a redrive stopped that lost the lock for good.
 pub(super) const ANOTHER: &str = "another redrive has begun: ask again";
 
-/// The right to work, which a member of the redrive group has or waits for.
+/// The lock, or the wait for it.
 pub(super) struct RedriveLock<'a> {
     redriver: &'a Redriver,
     membership: Membership,
-    /// When the redrive has to end.
+    /// The deadline of the redrive.
     until: Instant,
 }
 
 impl<'a> RedriveLock<'a> {
-    /// Joins the group, which decides who has it.
+    /// Joins the redrive group, which decides who holds the lock.
     pub(super) fn join(redriver: &'a Redriver, until: Instant) -> Self {
         let context = MemberContext {
             coordinator: Arc::clone(&redriver.coordinator),
@@ -37,7 +38,7 @@ impl<'a> RedriveLock<'a> {
         Self { redriver, membership: Membership::start(Arc::new(context)), until }
     }
 
-    /// Waits until this member is the one that works.
+    /// Waits until this member holds the lock.
     pub(super) async fn acquire(&mut self) -> Result<(), Interruption> {
         let never = |why: &str| Interruption::Never(RedriveError::Unavailable(why.to_owned()));
         let patience = self.redriver.config.session_timeout + GATHERING;
@@ -53,19 +54,19 @@ impl<'a> RedriveLock<'a> {
                     let because = trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
                     return Err(never(&format!("the redrive group did not gather in time{because}")));
                 }
-                // A newcomer gets nothing that another has not given up.
+                // A new member is assigned only partitions that others have revoked.
                 Ok(GroupEvent::Assigned(held, _)) if self.accepts(&held) => return Ok(()),
                 Ok(GroupEvent::Assigned(..)) => return Err(Interruption::Never(RedriveError::Busy)),
                 Ok(GroupEvent::Pending) => {}
                 Ok(GroupEvent::RevokeAll | GroupEvent::Lost(_)) => {
-                    self.membership.acknowledge(BTreeSet::new())
+                    self.membership.acknowledge(BTreeSet::new());
                 }
                 Ok(GroupEvent::Fenced(why)) => return Err(never(&why)),
             }
         }
     }
 
-    /// Waits until whoever joined has left again.
+    /// Waits until the member that has just joined has left again.
     pub(super) async fn reacquire(&mut self) -> Result<(), Interruption> {
         let by = self.until.min(Instant::now() + GATHERING);
         loop {
@@ -80,7 +81,7 @@ impl<'a> RedriveLock<'a> {
         }
     }
 
-    /// Between batches: whether there is the right, the time and the will to go on.
+    /// Checks between batches that the lock, the time and the process are still there.
     pub(super) fn check(&mut self) -> Result<(), Interruption> {
         let early = |why: &str| Err(Interruption::Early(why.to_owned()));
         while let Some(call) = self.membership.next().now_or_never() {
@@ -109,18 +110,18 @@ impl<'a> RedriveLock<'a> {
         Ok(())
     }
 
-    /// Takes what the group gives; whether the lock is among it.
+    /// Takes over an assignment; returns whether the lock is in it.
     fn accepts(&self, held: &BTreeSet<i32>) -> bool {
         self.membership.acknowledge(held.clone());
         held.contains(&LOCK_PARTITION)
     }
 
-    /// As whom to commit; `None` while out of the group.
+    /// The generation to commit with; `None` while out of the group.
     pub(super) fn generation(&self) -> Option<MemberGeneration> {
         self.membership.state().generation()
     }
 
-    /// Leaves the group: the next may have it.
+    /// Leaves the group, so that another member gets the lock.
     pub(super) async fn release(mut self) {
         if timeout(LEAVE_PATIENCE, self.membership.leave(LeaveReason::Closing)).await.is_err() {
             log::debug!("leaving the redrive group: no answer");

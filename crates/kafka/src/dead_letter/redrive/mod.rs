@@ -1,14 +1,14 @@
-//! Dead dead letters on their way back to where they came from, each once.
+//! Sends dead letters back to their source topic, each once.
 //!
 //! ```text
-//! join the redrive group ─▶ the log's ends, fixed ─▶ what is progress ─▶ read ─▶ send ─▶ settle, commit ─▶ leave
-//!                                                           ▲             up to the ends          │
-//!                                                           └──────────────────────────────────────┘
+//! join the redrive group ─▶ fix the ends of the log ─▶ fetch progress ─▶ read ─▶ send ─▶ mark, commit ─▶ leave
+//!                                                                         ▲     up to the ends    │
+//!                                                                         └───────────────────────┘
 //! ```
 //!
-//! One redrive works at a time: whoever holds partition 0 of the dead letter topic in the redrive group, whose
-//! lease and generation fence it as they fence a consumer. What was sent back is committed in that group, so that
-//! a second redrive does not send it again; what comes to the dead letters meanwhile is beyond the ends.
+//! One redrive runs at a time: its [`RedriveLock`] is partition 0 of the dead letter topic in the redrive group, whose
+//! lease and generation fence it like a consumer. The progress is committed in that group, so that a second redrive
+//! sends nothing again. A dead letter that comes meanwhile is beyond the ends.
 
 mod lock;
 mod report;
@@ -39,7 +39,7 @@ use {
     run::RedriveRun,
 };
 
-/// Sends dead letters of one source topic back.
+/// Sends dead letters of one source topic back to it.
 pub struct Redriver {
     reader: DlqReader,
     publisher: Arc<dyn Publisher>,
@@ -48,15 +48,15 @@ pub struct Redriver {
     most: u32,
     coordinator: Arc<Coordinator>,
     one: Mutex<()>,
-    /// Its own: how a redrive fares is no business of /ready.
+    /// Of its own: the status of the process does not depend on a redrive.
     registry: Arc<StatusRegistry>,
     stop: CancellationToken,
 }
 
 impl Redriver {
-    /// A redriver of dead letters from `source`, which `publisher` writes to; a dead letter that was sent back `most` times
-    /// stays. The redrive group is the dead letter topic's name with `.redrive` after it, with the times of
-    /// `config`.
+    /// A redriver of dead letters from `source`, to which `publisher` sends. A dead letter that was redriven `most`
+    /// times stays. The redrive group is named as the dead letter topic with `.redrive` after it, and has the timeouts
+    /// of `config`.
     pub fn new(
         reader: DlqReader,
         publisher: Arc<dyn Publisher>,
@@ -85,21 +85,21 @@ impl Redriver {
         }
     }
 
-    /// A redrive at work ends after the dead letters that are on their way.
+    /// Stops a running redrive after the dead letters in flight.
     pub fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// What is progress, by partition, for whoever shows dead letters; a partition of which nothing is known is absent.
+    /// The progress by partition; a partition without progress is absent.
     ///
     /// # Errors
     ///
-    /// Kafka does not tell.
+    /// Kafka does not answer.
     pub async fn progress(&self) -> Result<BTreeMap<i32, RedriveProgress>, RedriveError> {
         self.progress_of(self.topic_id().await?).await
     }
 
-    /// The id of the topic that the dead letters are in now, where the cluster has ids.
+    /// The dead letter topic's id, if the cluster has ids.
     async fn topic_id(&self) -> Result<Option<Uuid>, RedriveError> {
         let asking = async {
             let mut any = self.reader.cluster().connect().await?;
@@ -112,7 +112,7 @@ impl Redriver {
         }
     }
 
-    /// What is progress in the topic of that id: what was in one of the same name before is no more.
+    /// The progress in the topic with that id: that of a deleted topic of the same name does not count.
     async fn progress_of(&self, topic: Option<Uuid>) -> Result<BTreeMap<i32, RedriveProgress>, RedriveError> {
         let partitions = 0..self.reader.topic().partitions() as i32;
         let committed = self.coordinator.committed(self.reader.topic().name(), partitions).await;
@@ -124,19 +124,19 @@ impl Redriver {
         Ok(committed.into_iter().map(read).collect())
     }
 
-    /// Sends back the selected dead letters that stand there now and were not sent back before. At `until` it ends
-    /// with what is done.
+    /// Sends back the selected dead letters that are in the log now and are not redriven yet. Ends at `until` with what
+    /// is done.
     ///
     /// # Errors
     ///
-    /// It did not begin. What stops it later is in the report.
+    /// The redrive did not begin. What stops it later is in the report.
     pub async fn redrive(
         &self,
         selection: &RedriveSelection,
         until: Instant,
     ) -> Result<RedriveReport, RedriveError> {
         let _one = self.one.try_lock().map_err(|_| RedriveError::Busy)?;
-        // Where Kafka does not tell, that is said without joining first; what counts is what it tells then.
+        // Fails before joining if Kafka does not answer. The ends that count are fetched with the lock.
         let ranges = self.reader.ranges().await?;
         let lock = RedriveLock::join(self, until);
         let mut work = RedriveRun {
@@ -153,7 +153,7 @@ impl Redriver {
         let mut report = work.report;
         match done {
             Ok(()) => report.complete = true,
-            // After it had waited for another; what went before that is told.
+            // It had sent some before it lost the lock: that is reported.
             Err(Interruption::Never(RedriveError::Unavailable(why))) if report.redriven > 0 => {
                 report.stopped = Some(why);
             }

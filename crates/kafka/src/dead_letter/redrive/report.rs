@@ -1,32 +1,32 @@
-//! What became of a redrive.
+//! The result of a redrive.
 
 use serde::Serialize;
 use thiserror::Error;
 
 use super::DlqReadError;
 
-/// What became of a redrive.
+/// The result of a redrive.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RedriveReport {
-    /// DlqPage that were sent back, and that the topic they came from has acknowledged.
+    /// Dead letters that were sent back and acknowledged.
     pub redriven: u64,
-    /// DlqPage that stay, having been sent back too often before.
+    /// Dead letters that stay because they were redriven too often.
     pub exhausted: u64,
-    /// DlqPage that stay, because only the beginning of their value is there.
+    /// Dead letters that stay because only the beginning of their value is there.
     pub truncated: u64,
-    /// DlqPage that stay, because they did not come from this topic, or do not say from where.
+    /// Dead letters that stay because they come from another topic, or do not say from which.
     pub foreign: u64,
-    /// DlqPage that stay, because the topic they came from does not take them: too large for it, or not valid there.
+    /// Dead letters that stay because their source topic refuses them: too large, or not valid there.
     pub refused: u64,
-    /// Of those asked for by position: dead letters that were sent back before.
+    /// Of the positions asked for: those that were redriven before.
     pub already: u64,
-    /// Of those asked for by position: places where no dead letter is.
+    /// Of the positions asked for: those without a dead letter.
     pub missing: u64,
-    /// Whether all was seen to. Where not, the same redrive can be asked for again, and goes on.
+    /// Whether all selected dead letters were handled. If not, the same redrive can be repeated, and goes on.
     pub complete: bool,
-    /// Why not all was seen to.
+    /// Why not all were handled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
 }
@@ -35,10 +35,10 @@ pub struct RedriveReport {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum RedriveError {
-    /// Another one is at work, here or in another process.
+    /// Another redrive runs, in this process or in another.
     #[error("another redrive is at work")]
     Busy,
-    /// Kafka does not answer, or not in time.
+    /// Kafka does not answer in time.
     #[error("the redrive cannot begin: {0}")]
     Unavailable(String),
 }
@@ -49,12 +49,12 @@ impl From<DlqReadError> for RedriveError {
     }
 }
 
-/// Why a redrive ended before its end.
+/// Why a redrive ended early.
 pub(super) enum Interruption {
     /// It did not begin.
     Never(RedriveError),
-    /// With something left, for that reason.
+    /// It stopped for that reason, with dead letters left.
     Early(String),
-    /// Another works, for now.
+    /// Another member holds the lock for now.
     LockLost,
 }

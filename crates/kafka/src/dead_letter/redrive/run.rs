@@ -1,4 +1,4 @@
-//! One redrive: from what is progress to the ends of the log as they were when it began.
+//! One redrive: from the progress to the ends of the log at its beginning.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -15,7 +15,7 @@ use crate::{
     consumer::{ReadError, Reader},
 };
 
-/// Why a redrive ended that did not see all of what it was to see.
+/// Why a redrive stopped that could not read all.
 const UNREAD: &str =
     "not all of the dead letters could be read, as some left meanwhile or cannot be had now: ask again";
 
@@ -23,38 +23,38 @@ const UNREAD: &str =
 pub(super) struct RedriveRun<'a> {
     pub(super) redriver: &'a Redriver,
     pub(super) lock: RedriveLock<'a>,
-    /// What is looked at, by partition.
+    /// The offsets to handle, by partition.
     pub(super) ranges: Vec<Range<i64>>,
     pub(super) until: Instant,
-    /// The id of the topic that the dead letters are in.
+    /// The dead letter topic's id.
     pub(super) topic: Option<Uuid>,
     pub(super) report: RedriveReport,
-    /// How many dead letters went before this redrive had to wait for another.
+    /// How many dead letters were sent before the lock was lost.
     pub(super) sent_before: u64,
 }
 
 impl RedriveRun<'_> {
-    /// Sends back what is selected.
+    /// Sends back the selected dead letters.
     pub(super) async fn run(&mut self, selection: &RedriveSelection) -> Result<(), Interruption> {
         self.lock.acquire().await?;
-        // Before anything is sent: what comes later, such as a dead letter that fails again, is not part of it. And not
-        // before this is the one that works: another may have gone further until then.
+        // Fetched before anything is sent, so that a dead letter that fails again is not part of it; and with the lock,
+        // as another redrive may have gone further until then.
         self.ranges =
             self.redriver.reader.ranges().await.map_err(|error| Interruption::Never(error.into()))?;
         loop {
             match self.pass(selection).await {
-                // Whoever came is told that another works, and goes: then this one has the lock again.
+                // The member that joined is told that a redrive runs, and leaves: then this one has the lock again.
                 Err(Interruption::LockLost) => self.lock.reacquire().await?,
                 done => return done,
             }
-            // What stays is counted anew; what went is not to be counted as gone before.
+            // What stays is counted anew.
             let redriven = self.report.redriven;
             self.report = RedriveReport { redriven, ..RedriveReport::default() };
             self.sent_before = redriven;
         }
     }
 
-    /// From what is progress to the ends.
+    /// One pass from the progress to the ends.
     async fn pass(&mut self, selection: &RedriveSelection) -> Result<(), Interruption> {
         let mut progress = self.fetch_progress().await?;
         match selection {
@@ -78,7 +78,7 @@ impl RedriveRun<'_> {
         Ok(())
     }
 
-    /// What was sent back before, of every partition that had something when this began.
+    /// The progress of each partition that had records at the beginning.
     async fn fetch_progress(&mut self) -> Result<BTreeMap<i32, RedriveProgress>, Interruption> {
         let mut backoff = Backoff::new();
         let mut committed = loop {
@@ -107,7 +107,7 @@ impl RedriveRun<'_> {
             .collect())
     }
 
-    /// What is progress beyond the ends that this redrive knows was progress by another meanwhile, or is of another log.
+    /// Progress beyond the ends was made by another redrive meanwhile, or belongs to another log.
     async fn check_ends(&self, committed: &BTreeMap<i32, RedriveProgress>) -> Result<(), Interruption> {
         let beyond = |partition: i32, ends: &[Range<i64>]| {
             let mark = committed.get(&partition)?.watermark();
@@ -131,7 +131,7 @@ impl RedriveRun<'_> {
         Ok(())
     }
 
-    /// The dead letter at one place.
+    /// Handles the dead letter at one position.
     async fn send_one(
         &mut self,
         position: DlqPosition,
@@ -159,7 +159,7 @@ impl RedriveRun<'_> {
         Ok(())
     }
 
-    /// The selected dead letters of one partition.
+    /// Handles the selected dead letters of one partition.
     async fn send_all(
         &mut self,
         partition: i32,
@@ -176,7 +176,7 @@ impl RedriveRun<'_> {
                 return Err(Interruption::Early(UNREAD.to_owned()));
             }
             records.retain(|record| record.offset < end);
-            // Offsets without a record, before the first and behind each, are progress with their neighbour.
+            // Offsets without a record, before the first one and after each, are marked with their neighbour.
             let first = records.first().map_or(next.min(end), |record| record.offset);
             if position == progress.watermark() {
                 progress.mark_done(position..first);
@@ -200,7 +200,7 @@ impl RedriveRun<'_> {
         Ok(())
     }
 
-    /// What stands at `from` or after it, and where to go on.
+    /// The records at `from` or after it, and where to read on.
     async fn read(
         &mut self,
         partition_reader: &mut Reader,
@@ -210,7 +210,7 @@ impl RedriveRun<'_> {
         loop {
             match partition_reader.read(from).await {
                 Ok(fetched) => return Ok((fetched.records, fetched.next)),
-                // It was there when this began.
+                // The offset was there at the beginning.
                 Err(ReadError::OutOfRange | ReadError::TopicRecreated) => {
                     return Err(Interruption::Early(UNREAD.to_owned()));
                 }
@@ -223,7 +223,7 @@ impl RedriveRun<'_> {
         }
     }
 
-    /// Whether a dead letter can go; what stays is counted.
+    /// Whether a dead letter can be sent; counts one that stays.
     fn goes(&mut self, dead_letter: &DeadLetter) -> bool {
         let stays = if dead_letter.source.topic.as_deref() != Some(&*self.redriver.source) {
             &mut self.report.foreign
@@ -238,7 +238,7 @@ impl RedriveRun<'_> {
         false
     }
 
-    /// What is looked at of a partition; `None` where there is no such partition.
+    /// The offsets of a partition; `None` if there is no such partition.
     fn range(&self, partition: i32) -> Option<&Range<i64>> {
         self.ranges.get(usize::try_from(partition).ok()?)
     }

@@ -1,4 +1,4 @@
-//! What is asked of a redrive.
+//! What a redrive is asked for.
 
 use std::collections::BTreeSet;
 
@@ -6,30 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use super::DeadLetter;
 
-/// Which dead letters are to be sent back.
+/// Selects the dead letters to redrive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RedriveSelection {
-    /// All that there are.
+    /// All of them.
     All,
-    /// Those whose reason has this in it.
+    /// Those whose reason contains this text.
     Reason(String),
-    /// Those at these places of the dead letter topic.
+    /// Those at these positions of the dead letter topic.
     Positions(BTreeSet<DlqPosition>),
 }
 
-/// A place in the dead letter topic.
+/// A position in the dead letter topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DlqPosition {
-    /// The partition of the dead letter topic.
+    /// The partition.
     pub partition: i32,
-    /// The offset there.
+    /// The offset.
     pub offset: i64,
 }
 
 impl RedriveSelection {
-    /// Whether a dead letter is one of those asked for, wherever it stands.
+    /// Whether a dead letter is selected, wherever it is.
     pub(super) fn takes(&self, dead_letter: &DeadLetter) -> bool {
         match self {
             Self::Reason(reason) => dead_letter.reason.contains(reason.as_str()),

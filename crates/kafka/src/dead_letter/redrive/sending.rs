@@ -1,4 +1,4 @@
-//! DlqPage are sent back, then it is committed that they were.
+//! Sends dead letters, then commits the progress.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,14 +9,14 @@ use tokio::time::Instant;
 use super::{DeadLetter, RedriveProgress, report::Interruption, run::RedriveRun};
 use crate::{PublishError, backoff::Backoff, consumer::with_topic};
 
-/// How many dead letters are on their way at a time; a crash can repeat that many.
+/// The most dead letters in flight: a crash can repeat that many.
 const IN_FLIGHT: usize = 256;
-/// How long a commit is tried again: without it, what was sent would be sent again.
+/// How long a commit is retried: without it, dead letters are sent twice.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 
 impl RedriveRun<'_> {
-    /// Sends dead letters, each with the offset up to which it settles, and commits what was acknowledged. What is refused
-    /// for what it is stays, and keeps none of the others: no later redrive would fare better with it.
+    /// Sends dead letters, each with the offset up to which it is progress, and commits those that were acknowledged. A
+    /// dead letter that its topic refuses stays, and the others go on: a later redrive would be refused too.
     pub(super) async fn send(
         &mut self,
         partition: i32,
@@ -38,7 +38,7 @@ impl RedriveRun<'_> {
             let publisher = &self.redriver.publisher;
             let sending = dead_letters.by_ref().take(room).map(|(dead_letter, behind)| async move {
                 let mut sent = publisher.publish(dead_letter.to_send_back()).await;
-                // Perhaps for its age alone.
+                // Perhaps the topic refuses its old timestamp.
                 if let Err(PublishError::Refused(_)) = sent {
                     sent = publisher.publish(dead_letter.to_send_back_as_of_now()).await;
                 }

@@ -18,6 +18,7 @@ pub use range::assign_range;
 
 /// A rule that assigns partitions to members, as Kafka's setting `partition.assignment.strategy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Assignor {
     /// Each topic's partitions in ranges; a rebalance revokes all partitions (`RangeAssignor`).
     Range,

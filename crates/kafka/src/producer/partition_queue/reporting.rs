@@ -88,7 +88,7 @@ impl PartitionQueue {
         self.refused = true;
         self.registry.refused(&self.component, text);
         if self.required_for_readiness {
-            self.registry.takes_nothing(&self.topic, self.partition, text, of_topic);
+            self.registry.accepts_none(&self.topic, self.partition, text, of_topic);
         }
     }
 

@@ -32,7 +32,7 @@ fn clients() -> Map<String, Value> {
     [(BEARER, bearer), (API_KEY, key)].map(|(name, scheme)| (name.to_owned(), scheme)).into_iter().collect()
 }
 
-/// What holds for every service.
+/// The conventions of every service.
 const EVERYWHERE: &str = "\
 Every error is `application/problem+json` (RFC 9457); where fields are at fault, each is named. A path that does not \
 exist is 404; a method that a path does not take is 405, with those that it takes in `Allow`, which `OPTIONS` tells, \
@@ -40,7 +40,7 @@ too. Whatever takes `GET` takes `HEAD`. A `/` at the end of a path changes nothi
 ignored. Where a path takes parameters, one that is not known is 400, which names those that are. A field or parameter \
 that is known and given twice is 400.";
 
-/// What holds for those on Kafka.
+/// The conventions of services on Kafka.
 const ON_KAFKA: &str = "\
 `X-CorrelationId-Id` (1 to 128 visible ASCII characters) goes along with a request: into its answer, into what is \
 written to Kafka, and into every line of log about it, in every service.
@@ -66,7 +66,7 @@ pub struct Document {
 impl Document {
     /// Of a service of that name, which does that at these paths.
     pub fn new(title: &'static str, description: &'static str, served: &'static Paths) -> Self {
-        // What is described is what the program writes: a field that is always written is required.
+        // The schema describes what the program writes: a field that is always written is required.
         let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
             settings.definitions_path = Cow::Borrowed("/components/schemas");
             settings.meta_schema = None;
@@ -98,7 +98,7 @@ impl Document {
         self.schemas.subschema_for::<T>().to_value()
     }
 
-    /// What the operations that follow are about.
+    /// The topic of the operations that follow.
     pub fn tag(&mut self, name: &'static str, description: &'static str) {
         self.tags.push(json!({ "name": name, "description": description }));
     }

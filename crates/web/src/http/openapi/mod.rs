@@ -1,4 +1,4 @@
-//! What the routes of a service are, for programs and for people: `GET /openapi.json`, OpenAPI 3.1, and Swagger UI on
+//! Describes the routes of a service, for programs and for people: `GET /openapi.json`, OpenAPI 3.1, and Swagger UI on
 //! it at `/swagger`. All of it comes out of the program itself; no other address is asked for anything.
 //!
 //! A service describes its routes with [`Document`] and [`Operation`]: the schemas are derived from the types that the
@@ -27,7 +27,7 @@ pub use shared::{correlated, date_time, describe_files, guarded, timestamp, uuid
 
 use super::{Route, nothing, reads};
 
-/// What Swagger UI needs: scripts and styles of this service, images that stand in the styles, and this service's
+/// The sources that Swagger UI needs: scripts and styles of this service, images within the styles, and this service's
 /// answers. It sets styles on elements, too.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

@@ -65,7 +65,7 @@ impl Operation {
         }
     }
 
-    /// What it does, in more words.
+    /// A longer description.
     #[must_use]
     pub fn describe(mut self, description: &'static str) -> Self {
         self.description = description;
@@ -146,7 +146,7 @@ impl Operation {
         self.problem("invalid", "A field or a parameter is not valid.", problem)
     }
 
-    /// Who may is said by that scheme of the document.
+    /// Requires that security scheme of the document.
     #[must_use]
     pub fn secured(mut self, scheme: &'static str) -> Self {
         self.security = Some(scheme);

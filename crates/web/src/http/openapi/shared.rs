@@ -1,4 +1,4 @@
-//! What the documents of all services have: headers, moments, and the routes of the documents themselves.
+//! The parts that all documents share: headers, timestamps, and the routes of the documents themselves.
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};

@@ -1,39 +1,37 @@
-//! A message's bytes as kafka-protocol reads them, without a number of elements being believed that the rest of
-//! the bytes cannot have.
+//! Decodes messages by kafka-protocol without an allocation for more elements than the bytes can hold.
 //!
-//! That crate takes memory for as many elements as an array says it has, before it reads the first: four
-//! bytes of a broker out of its mind, or of any member of a group about itself, would end the process.
+//! That crate allocates for as many elements as an array claims, before it reads the first. Four bytes of a corrupt
+//! response, or of the metadata of any group member, would end the process.
 
 use std::ops::Range;
 
 use bytes::{Buf, Bytes, TryGetError};
 use kafka_protocol::protocol::{Decodable, buf::ByteBuf};
 
-/// Decodes a message that a broker or another member sent. What comes after it is left alone.
+/// Decodes a message of a broker or of another group member. Bytes after it are ignored.
 ///
 /// # Errors
 ///
-/// It is cut short, or says that it has more of something than the bytes have room for.
+/// The message is cut short, or claims more elements than the bytes can hold.
 pub fn decode<M: Decodable>(bytes: Bytes, version: i16) -> anyhow::Result<M> {
-    // In most versions the number of elements is an integer like all others. So first as if each integer were
-    // one: where it exceeds the bytes that follow, and each element has one at least, the trial runs out of bytes.
-    M::decode(&mut Answer::new(bytes.clone(), true), version)?;
-    M::decode(&mut Answer::new(bytes, false), version)
+    // In most versions a number of elements is an integer like any other. So the trial takes each integer for one and
+    // bounds it by the bytes that follow. An element has a byte at least, so a claim of too many runs out of bytes.
+    M::decode(&mut BoundedBuf::new(bytes.clone(), true), version)?;
+    M::decode(&mut BoundedBuf::new(bytes, false), version)
 }
 
-/// What is still to be read.
-struct Answer {
+struct BoundedBuf {
     rest: Bytes,
     is_trial: bool,
 }
 
-impl Answer {
+impl BoundedBuf {
     fn new(rest: Bytes, is_trial: bool) -> Self {
         Self { rest, is_trial }
     }
 }
 
-impl Buf for Answer {
+impl Buf for BoundedBuf {
     fn remaining(&self) -> usize {
         self.rest.len()
     }
@@ -52,8 +50,8 @@ impl Buf for Answer {
         Ok(if self.is_trial { number.min(too_many) } else { number })
     }
 
-    /// A boolean, or a byte of what the newer versions have for lengths and numbers of elements, which are one
-    /// more than they say, and for tags: seven bits a byte. Whatever may begin such a number is checked.
+    /// A boolean, or a byte of a varint: in flexible versions (KIP-482) a tag, or a length plus one. A byte that may
+    /// begin a varint is checked.
     fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
         let byte = self.rest.try_get_u8()?;
         if byte >= 0x80 {
@@ -74,7 +72,7 @@ impl Buf for Answer {
     }
 }
 
-impl ByteBuf for Answer {
+impl ByteBuf for BoundedBuf {
     fn peek_bytes(&mut self, range: Range<usize>) -> Bytes {
         self.rest.slice(range)
     }
