@@ -59,6 +59,10 @@ fn main() -> ExitCode {
             eprintln!("no answer on port {}: {error}", config.http.probe_address().port());
             false
         }),
+        Service::Migrate => migrate(config).unwrap_or_else(|error| {
+            eprintln!("{error:#}");
+            false
+        }),
         Service::DeadLetters(task) => dead_letters(task, config).unwrap_or_else(|error| {
             eprintln!("{error:#}");
             false
@@ -138,6 +142,21 @@ fn keys(task: auth::cli::KeyCommand, config: Config) -> anyhow::Result<bool> {
     let file = config.api_keys_file.context("which keys? Set API_KEYS_FILE")?;
     auth::cli::run(task, &file, &mut io::stdout())?;
     Ok(true)
+}
+
+/// Brings the schema of the store's database up to date.
+#[cfg(feature = "postgres")]
+fn migrate(config: Config) -> anyhow::Result<bool> {
+    let _logs = telemetry::start(&config.log).context("logging cannot start")?;
+    let postgres = config.postgres.context("the database is not named: set STORE_URL")?;
+    runtime()?.block_on(highwater::store::PostgresStore::migrate(&postgres))?;
+    log::info!("the schema {} of the database is up to date", postgres.schema);
+    Ok(true)
+}
+
+#[cfg(not(feature = "postgres"))]
+fn migrate(_: Config) -> anyhow::Result<bool> {
+    anyhow::bail!("this build has no PostgreSQL: build it with --features postgres")
 }
 
 /// The settings of the event log, which `config` reads where the event log is the service.

@@ -17,6 +17,8 @@ mod platform;
 mod reader;
 mod secret;
 mod security;
+#[cfg(feature = "postgres")]
+mod store;
 mod table;
 mod unknown;
 mod values;
@@ -39,7 +41,7 @@ pub use fault::Exit;
 pub use platform::is_of_a_service;
 pub use table::Description;
 
-use crate::{activity, store, telemetry};
+use crate::{activity, store as stores, telemetry};
 use command_line::CommandLine;
 use reader::Reader;
 
@@ -69,8 +71,11 @@ pub struct Config {
     pub consumer: ConsumerConfig,
     /// The HTTP server.
     pub http: http::Config,
-    /// The store of events.
-    pub store: store::Config,
+    /// The store of events in memory.
+    pub store: stores::Config,
+    /// The database of events, in place of memory.
+    #[cfg(feature = "postgres")]
+    pub postgres: Option<stores::PostgresConfig>,
     /// Access to dead letters, and the limit of redrives.
     pub dead_letters: dead_letters::Config,
     /// The activity service.
@@ -152,8 +157,10 @@ pub fn parse(
     let mut config = Config { remarks, ..read(&mut reader, &service) };
     config.remarks.extend(https::remark(&config.http));
     checks::check_server(&config, &mut reader);
-    // A healthcheck needs the address of the service alone, and neither the event log nor `keys` uses Kafka.
-    if config.eventlog.is_none() && !matches!(service, Service::Healthcheck | Service::Keys(_)) {
+    // A healthcheck needs the address of the service alone; the event log, a migration and `keys` use no Kafka.
+    if config.eventlog.is_none()
+        && !matches!(service, Service::Healthcheck | Service::Migrate | Service::Keys(_))
+    {
         checks::check_kafka(&config, &service, of_kafka, &mut reader);
         checks::check(&config, &service, &mut reader);
     }
@@ -240,6 +247,10 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         .with_connect_timeout(reader.value(&table::KAFKA_CONNECT_TIMEOUT))
         .with_request_timeout(reader.value(&table::KAFKA_REQUEST_TIMEOUT));
     let (topic, dead_letter_topic) = topics(reader);
+    #[cfg(feature = "postgres")]
+    let postgres = store::read(reader, &topic.name);
+    #[cfg(not(feature = "postgres"))]
+    checks::check_without_postgres(reader);
     let dead_letters = dead_letters::Config { admin, redrive_max: reader.value(&table::REDRIVE_MAX) };
     let (users_topic, orders_topic) =
         (reader.value(&table::USER_EVENTS_TOPIC), reader.value(&table::ORDER_EVENTS_TOPIC));
@@ -277,10 +288,12 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             .with_metadata_max_age(reader.value(&table::METADATA_MAX_AGE))
             .with_fetch_max_bytes(reader.value(&table::FETCH_MAX_BYTES)),
         http,
-        store: store::Config {
+        store: stores::Config {
             max_events: reader.value(&table::STORE_MAX_EVENTS),
             max_bytes: reader.value(&table::STORE_MAX_BYTES),
         },
+        #[cfg(feature = "postgres")]
+        postgres,
         activity,
         state,
         eventlog,

@@ -296,6 +296,22 @@ settings! {
             "The most events in memory, divided among the partitions; the oldest leave first.";
         STORE_MAX_BYTES: Size<u64> = "640MiB", Size::from(MIB).to(1024 * GIB),
             "The most memory of the events, divided in the same way.";
+        STORE_URL: Or<Password> = "", Or::unset(Password),
+            "The PostgreSQL database that keeps events, postgres://user:password@host/database; unset, memory.";
+        STORE_URL_FILE: Or<File> = "", Or::unset(File),
+            "Where the URL is read from, in place of STORE_URL.";
+        STORE_SCHEMA: Text = "highwater", Text { longest: 63 },
+            "The schema of its tables in the database: one for each topic.";
+        STORE_MIGRATE: OneOf<bool> = "yes", OneOf(&[("yes", true), ("no", false)]),
+            "Whether a start brings the schema up to date; no leaves that to highwater migrate.";
+        STORE_WRITE_CONNECTIONS: Whole<usize> = "4", Whole::from(1).to(1_000),
+            "The most connections to the database that write; each partition that is read uses one at most.";
+        STORE_READ_CONNECTIONS: Whole<usize> = "8", Whole::from(1).to(1_000),
+            "The most connections to the database that answer queries.";
+        STORE_CONNECT_TIMEOUT: Durations = "5s", Durations::from(ms(100)).to(minutes(1)),
+            "How long a connection to the database may take to be made.";
+        STORE_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(10)),
+            "How long a statement may take; shorter than MAX_PROCESSING and REQUEST_TIMEOUT.";
     }
     "Users and orders" {
         USERS_PORT: Whole<u16> = "5001", Whole::from(0).to(65_535),

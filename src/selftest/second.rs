@@ -57,6 +57,11 @@ impl Second {
         config.consumer.offset_reset = OffsetReset::Earliest;
         config.consumer.metadata_max_age = NEVER;
         config.store.max_events = config.store.max_events.max(STORE_MAX_EVENTS);
+        // The events of the test do not belong into the database.
+        #[cfg(feature = "postgres")]
+        {
+            config.postgres = None;
+        }
 
         let token = Uuid::new_v4().simple().to_string();
         config.dead_letters.admin = Some(BearerToken::new(&token));

@@ -142,7 +142,9 @@ pub use counts::{ConsumerCounts, ProducerMetrics};
 pub use dead_letter::DlqPublisher;
 pub use envelope::{CORRELATION_ID, Context, Envelope, correlation_of};
 pub use event_handler::{Batch, BatchHandler, DecodingHandler, EventHandler, Outcome};
-pub use handler::{BatchOutcome, Poison, RecordHandler, RetryFrom, TransientError};
+pub use handler::{
+    BatchLimits, BatchOutcome, LogState, Poison, RecordHandler, RetryFrom, StartFrom, TransientError,
+};
 pub use kafka::{ConsumerBuilder, ConsumerHandle, Kafka, TypedProducer, TypedTopic};
 pub use message::{Message, Receipt, Record};
 pub use partitioner::partition_for_key;

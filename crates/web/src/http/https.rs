@@ -11,8 +11,9 @@ use tokio_rustls::{
         ClientConfig, DigitallySignedStruct, Error as TlsError, ServerConfig, SignatureScheme,
         client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-        pki_types::{CertificateDer, ServerName, UnixTime},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
         server::WebPkiClientVerifier,
+        sign::{CertifiedKey, SingleCertAndKey},
     },
 };
 
@@ -100,15 +101,19 @@ impl Https {
 fn configuration(files: &HttpsFiles) -> Result<ServerConfig, Vec<HttpsFault>> {
     let certificate = pem::certificates(&files.certificate).map_err(HttpsFault::Certificate);
     let key = pem::private_key(&files.key).map_err(HttpsFault::Key);
+    let identity = match (certificate, key) {
+        (Ok(certificate), Ok(key)) => certified(certificate, key).map_err(|fault| vec![fault]),
+        (certificate, key) => Err([certificate.err(), key.err()].into_iter().flatten().collect()),
+    };
     let clients = files.client_ca.as_ref().map(|ca| pem::authorities(ca).map_err(HttpsFault::ClientCa));
-    let (certificate, key, clients) = match (certificate, key, clients.transpose()) {
-        (Ok(certificate), Ok(key), Ok(clients)) => (certificate, key, clients),
-        (certificate, key, clients) => {
-            let faults = [certificate.err(), key.err(), clients.err()];
-            return Err(faults.into_iter().flatten().collect());
+    let (identity, clients) = match (identity, clients.transpose()) {
+        (Ok(identity), Ok(clients)) => (identity, clients),
+        (identity, clients) => {
+            return Err(identity.err().into_iter().flatten().chain(clients.err()).collect());
         }
     };
-    if let Some(fault) = certificate.first().and_then(|certificate| pem::out_of_date(certificate)) {
+    if let Some(fault) = identity.end_entity_cert().ok().and_then(|certificate| pem::out_of_date(certificate))
+    {
         log::warn!("the certificate of HTTPS_CERTIFICATE {fault}");
     }
     let builder = ServerConfig::builder_with_provider(pem::provider())
@@ -125,16 +130,23 @@ fn configuration(files: &HttpsFiles) -> Result<ServerConfig, Vec<HttpsFault>> {
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let mut config = builder.with_single_cert(certificate, key).map_err(|error| {
-        vec![match error {
-            TlsError::InconsistentKeys(_) => HttpsFault::Key("is another certificate's".to_owned()),
-            error => HttpsFault::Certificate(format!("cannot be used: {error}")),
-        }]
-    })?;
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     // Sessions are the clients' to keep.
     config.ticketer = ring::Ticketer::new().map_err(|error| vec![HttpsFault::Key(error.to_string())])?;
     Ok(config)
+}
+
+/// The certificate chain with its key.
+fn certified(
+    certificate: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, HttpsFault> {
+    CertifiedKey::from_der(certificate, key, &ring::default_provider()).map_err(|error| match error {
+        TlsError::InconsistentKeys(_) => HttpsFault::Key("is another certificate's".to_owned()),
+        TlsError::General(_) => HttpsFault::Key(format!("cannot be used: {error}")),
+        error => HttpsFault::Certificate(format!("cannot be used: {error}")),
+    })
 }
 
 impl fmt::Display for HttpsFault {

@@ -100,6 +100,8 @@ fn all_that_is_wrong_with_the_files_is_told_together() {
         Https::read(HttpsFiles { certificate, key, client_ca })
     };
     assert_eq!(read(None).unwrap_err(), [HttpsFault::Key("is another certificate's".to_owned())]);
+    let told = [HttpsFault::Key("is another certificate's".to_owned())];
+    assert_eq!(read(Some("nowhere.pem")).unwrap_err()[..1], told);
     files.put("server.pem", "hunter2");
     files.put("server.key", "-----BEGIN PRIVATE KEY-----\nhunter2!\n-----END PRIVATE KEY-----\n");
     let faults = read(Some("nowhere.pem")).unwrap_err();
