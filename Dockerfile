@@ -1,9 +1,9 @@
 # The static binary in an empty image. Builds with BuildKit and with the classic builder, for the
 # architecture of the machine that builds:
 #
-#   docker build -t highwater --target app .           the image, without the embedded broker and TLS
-#   docker build -t highwater --target app --build-arg FEATURES=tls .    the same with TLS to Kafka
-#   docker build -t highwater-eventlog --target app --build-arg FEATURES=eventlog .    the same with the event log
+#   docker build -t highwater --target app .           the image, with all default features
+#   docker build -t highwater --target app --build-arg FEATURES= .    the smallest: no TLS, no embedded broker
+#   docker build -t highwater-eventlog --target app --build-arg FEATURES=eventlog,tls .    with the event log
 #   docker build -t highwater-tests --target tests .   the tests, built, with all that they need
 
 # --- the toolchain, and the dependencies' sources ------------------------------------------------
@@ -18,6 +18,7 @@ COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 COPY crates/kafka/Cargo.toml crates/kafka/Cargo.toml
 COPY crates/kafka-broker/Cargo.toml crates/kafka-broker/Cargo.toml
+COPY crates/net/Cargo.toml crates/net/Cargo.toml
 COPY crates/table/Cargo.toml crates/table/Cargo.toml
 COPY crates/web/Cargo.toml crates/web/Cargo.toml
 COPY crates/commerce/Cargo.toml crates/commerce/Cargo.toml
@@ -32,7 +33,7 @@ RUN mkdir -p src/bin tests/unit tests/integration tests/chaos \
 
 # --- the binary ----------------------------------------------------------------------------------
 FROM toolchain AS build
-ARG FEATURES=
+ARG FEATURES=default
 # Or `fastest`, which is larger.
 ARG PROFILE=image
 RUN cargo build -p highwater --offline --locked --profile "$PROFILE" --no-default-features --features "$FEATURES" --target "$(uname -m)-unknown-linux-musl"

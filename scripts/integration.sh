@@ -237,6 +237,11 @@ quick_start() {
   [ "$millis" -gt -1000 ] && [ "$millis" -le 100 ]
 }
 
+# What docs/operating/managed-kafka.md says, out of the same image.
+managed() {
+  PORT=$(free_ports 18100 1) KAFKA_PORT=$(free_ports 29092 50) "$root/scripts/managed-kafka.sh" highwater:latest >"$work/managed" 2>"$work/body"
+}
+
 selftest() { compose exec -T app-service /highwater selftest >"$work/body" 2>&1; }
 
 # The tests on the Kafka of the compose file, in a container that has all they are built from.
@@ -356,6 +361,9 @@ if [ -n "${ours:-}" ]; then
   tail -n 1 "$work/body" | sed 's/^/      /'
   kafka_tool kafka-topics --list >"$work/topics" || : >"$work/topics"
   step "and leaves no topic" lacks selftest "$work/topics"
+
+  step "a managed Kafka, with PLAIN and with SCRAM, and HTTPS" managed
+  sed 's/^/      /' "$work/managed"
 
   if [ "${TESTS:-0}" = 1 ]; then
     compose --profile test up -d --build tests >"$work/build.log" 2>&1 || tail -n 20 "$work/build.log" >&2

@@ -35,7 +35,8 @@
 #   KAFKA_SETTINGS         more broker settings, as `name=value name=value`
 #   KAFKA_SECURITY         set, each broker listens on more ports: SSL on its own and 10, SASL_PLAINTEXT
 #                          on 20, SASL_SSL on 30, and on 40 SSL that asks clients for a certificate. The
-#                          user is highwater; `secrets` has ca.pem, client.pem, client.key and password
+#                          user is highwater; `secrets` has ca.pem, client.pem, client.key and password. A
+#                          session of SCRAM-SHA-256 lasts 4 s; OAUTHBEARER takes unsecured JWS (RFC 7515, A.5)
 set -euo pipefail
 
 home=${HIGHWATER_KAFKA_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/highwater-kafka}
@@ -190,12 +191,14 @@ secured_settings() {
     ssl.keystore.type=PEM "ssl.keystore.location=$dir/broker.pem" \
     ssl.truststore.type=PEM "ssl.truststore.location=$dir/ca.pem" \
     listener.name.mutual.ssl.client.auth=required \
-    sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+    sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
   for listener in sasl_plaintext sasl_ssl; do
     printf '%s\n' \
       "listener.name.$listener.plain.sasl.jaas.config=$module.plain.PlainLoginModule required user_$user=\"$password\";" \
       "listener.name.$listener.scram-sha-256.sasl.jaas.config=$module.scram.ScramLoginModule required;" \
-      "listener.name.$listener.scram-sha-512.sasl.jaas.config=$module.scram.ScramLoginModule required;"
+      "listener.name.$listener.scram-sha-256.connections.max.reauth.ms=4000" \
+      "listener.name.$listener.scram-sha-512.sasl.jaas.config=$module.scram.ScramLoginModule required;" \
+      "listener.name.$listener.oauthbearer.sasl.jaas.config=$module.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"$user\";"
   done
 }
 

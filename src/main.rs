@@ -55,8 +55,12 @@ fn main() -> ExitCode {
         // `config` refuses it in this build.
         #[cfg(not(feature = "eventlog"))]
         Service::EventLog(_) => false,
-        Service::Healthcheck => http::is_healthy(&config.http).unwrap_or_else(|error| {
+        Service::Healthcheck => healthcheck(&config.http).unwrap_or_else(|error| {
             eprintln!("no answer on port {}: {error}", config.http.probe_address().port());
+            false
+        }),
+        Service::Migrate => migrate(config).unwrap_or_else(|error| {
+            eprintln!("{error:#}");
             false
         }),
         Service::DeadLetters(task) => dead_letters(task, config).unwrap_or_else(|error| {
@@ -103,6 +107,10 @@ fn run(
     outcome
 }
 
+fn healthcheck(config: &http::Config) -> io::Result<bool> {
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(http::is_healthy(config))
+}
+
 /// Runs the selftest without logging, whose lines would be between those of the report.
 fn run_selftest(config: Config) -> anyhow::Result<bool> {
     let runtime = runtime()?;
@@ -123,6 +131,21 @@ fn dead_letters(task: dead_letters::DlqCommand, config: Config) -> anyhow::Resul
     let outcome = runtime.block_on(dead_letters::cli::run(task, config.into(), &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     outcome
+}
+
+/// Brings the schema of the store's database up to date.
+#[cfg(feature = "postgres")]
+fn migrate(config: Config) -> anyhow::Result<bool> {
+    let _logs = telemetry::start(&config.log).context("logging cannot start")?;
+    let postgres = config.postgres.context("the database is not named: set STORE_URL")?;
+    runtime()?.block_on(highwater::store::PostgresStore::migrate(&postgres))?;
+    log::info!("the schema {} of the database is up to date", postgres.schema);
+    Ok(true)
+}
+
+#[cfg(not(feature = "postgres"))]
+fn migrate(_: Config) -> anyhow::Result<bool> {
+    anyhow::bail!("this build has no PostgreSQL: build it with --features postgres")
 }
 
 /// The settings of the event log, which `config` reads where the event log is the service.

@@ -1,7 +1,7 @@
 //! What a broker answers to our own Fetch.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use highwater_kafka::wire::{Fetched, decode_fetch};
+use highwater_kafka::{internals::decode_fetch, wire::Fetched};
 
 /// A batch's head, and in it the places of its length, its format and its checksum.
 const HEAD: usize = 61;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use highwater_kafka::{
     group::{Assignment, Subscriber, assign_cooperative_sticky, assign_range},
-    wire::decode,
+    internals::decode,
 };
 use kafka_protocol::{
     messages::{

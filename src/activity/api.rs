@@ -2,10 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use highwater_kafka::TypedProducer;
+use highwater_kafka::{GroupStatus, TypedProducer};
 use highwater_web::{dead_letters::DlqAdmin, http::BodyLimits, operations::Operations, shutdown::Shutdown};
 
-use super::{ConcurrencyLimit, Config, Coverage, CursorEpoch};
+use super::{ConcurrencyLimit, Config, Coverage};
 use crate::store::{ActivityEvent, EventStore};
 
 /// The state that the routes share.
@@ -18,8 +18,6 @@ pub struct Api {
     pub config: Config,
     /// The bounds of a posted body.
     pub limits: BodyLimits,
-    /// The epoch of the cursors that this process hands out.
-    pub cursor_epoch: CursorEpoch,
     /// The limit of concurrent listings.
     pub listing_limit: Arc<ConcurrencyLimit>,
     /// The state behind `/health`, `/ready` and `/metrics`.
@@ -34,7 +32,11 @@ impl Api {
     /// The partitions that an answer covers now.
     pub(super) fn coverage(&self) -> Coverage {
         let membership = self.operations.memberships.first();
-        membership.map(|it| Coverage::now(&it.status.borrow().group)).unwrap_or_default()
+        let coverage = |group: &GroupStatus| match self.store.is_shared() {
+            true => Coverage::whole(group.topic_partitions),
+            false => Coverage::now(group),
+        };
+        membership.map(|it| coverage(&it.status.borrow().group)).unwrap_or_default()
     }
 }
 

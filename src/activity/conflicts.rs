@@ -47,7 +47,7 @@ impl Conflicts {
             partition,
             offset,
             firstPartition = first.partition,
-            firstOffset = first.offset;
+            firstOffset = first.position;
             "an event with the id of another and other content is not stored: the first one stays"
         );
     }

@@ -32,6 +32,12 @@ impl Coverage {
         Self { held: numbers(false), restored: numbers(true), of: group.topic_partitions }
     }
 
+    /// All partitions of a topic of so many: a store that all instances share has them.
+    pub fn whole(of: usize) -> Self {
+        let all: BTreeSet<i32> = (0..).take(of).collect();
+        Self { held: all.clone(), restored: all, of }
+    }
+
     /// The coverage of an answer that was made between these two.
     #[must_use]
     pub fn until(&self, later: &Self) -> Self {

@@ -1,31 +1,36 @@
-//! The cursors of listings: a sequence number, together with the process that assigned it. A cursor is a boundary between
-//! two events, so it serves both directions.
+//! The cursors of listings: a boundary between events, as one offset for each partition. It means the same in every process
+//! and after every restart, and serves both directions.
 
-use highwater_web::cursor;
-use uuid::Uuid;
+use std::{collections::BTreeMap, fmt::Write as _};
 
-use crate::store::SequenceNumber;
+use crate::store::Positions;
 
-/// A random number per process. It marks cursors, since each process counts sequence numbers anew.
-#[derive(Debug, Clone, Copy)]
-pub struct CursorEpoch(u64);
-
-impl CursorEpoch {
-    /// A new epoch.
-    #[expect(clippy::new_without_default, reason = "two epochs differ")]
-    pub fn new() -> Self {
-        Self(Uuid::new_v4().as_u64_pair().1)
+/// A cursor: each partition and its position, in hexadecimal. Clients need not understand it.
+pub(super) fn encode(positions: &Positions) -> String {
+    let mut text = String::new();
+    for (partition, position) in &positions.0 {
+        let separator = if text.is_empty() { "" } else { "_" };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{separator}{partition:x}-{position:x}");
     }
+    text
+}
 
-    /// A cursor: 32 hexadecimal digits, opaque to clients.
-    pub(super) fn encode(self, sequence: SequenceNumber) -> String {
-        cursor::encode([self.0, sequence.0])
+/// The boundary of a cursor.
+pub(super) fn decode(cursor: &str) -> Result<Positions, &'static str> {
+    const UNKNOWN: &str = "is not one that an answer's Link header had: start again without it";
+    let mut positions = BTreeMap::new();
+    for entry in cursor.split('_') {
+        let (partition, position) = entry.split_once('-').ok_or(UNKNOWN)?;
+        // from_str_radix would take a sign.
+        if ![partition, position].iter().all(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+            return Err(UNKNOWN);
+        }
+        let partition = i32::from_str_radix(partition, 16).map_err(|_| UNKNOWN)?;
+        let position = i64::from_str_radix(position, 16).map_err(|_| UNKNOWN)?;
+        if positions.insert(partition, position).is_some() {
+            return Err(UNKNOWN);
+        }
     }
-
-    /// The sequence number of a cursor of this epoch.
-    pub(super) fn decode(self, cursor: &str) -> Result<SequenceNumber, &'static str> {
-        const STALE: &str = "is not known, perhaps because the service was restarted: start again without it";
-        let [epoch, sequence] = cursor::decode(cursor).ok_or(STALE)?;
-        if epoch == self.0 { Ok(SequenceNumber(sequence)) } else { Err(STALE) }
-    }
+    Ok(Positions(positions))
 }

@@ -20,7 +20,6 @@ pub use answers::concurrency_limit::ConcurrencyLimit;
 pub use api::Api;
 pub use conflicts::Conflicts;
 pub use coverage::Coverage;
-pub use cursor::CursorEpoch;
 pub use openapi::{DOCUMENT, document};
 pub use paths::PATHS;
 pub use processor::Processor;

@@ -1,14 +1,17 @@
 //! The consumer's handler. It stores each event once, and logs it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use highwater_kafka::{Batch, BatchHandler, BatchOutcome, Record, TransientError, correlation_of};
+use highwater_kafka::{
+    Batch, BatchHandler, BatchLimits, BatchOutcome, LogState, Record, StartFrom, TransientError,
+    correlation_of,
+};
 use log::{debug, info, warn};
 use uuid::Uuid;
 
 use super::Conflicts;
-use crate::store::{ActivityEvent, Admission, EventRecord, EventStore, StoreError};
+use crate::store::{ActivityEvent, Admission, EventRecord, EventStore, Log, Start, StoreError};
 
 /// The log target of processed events.
 const TARGET: &str = "highwater::processed";
@@ -33,7 +36,7 @@ impl Processor {
         let (events, batch) = batch.take();
         let record = |(index, event)| EventRecord { offset: batch.record(index).offset, event };
         let records = events.into_iter().enumerate().map(record).collect();
-        Ok((self.store.admit(batch.partition(), records).await?, batch))
+        Ok((self.store.admit(batch.partition(), records, batch.next_offset()).await?, batch))
     }
 
     /// Logs the outcome. An event gets its line when it is stored, and only once.
@@ -79,6 +82,32 @@ impl BatchHandler<ActivityEvent> for Processor {
             }
             Err(unavailable) => BatchOutcome::retry_from(0, TransientError::new(unavailable)),
         }
+    }
+
+    fn batch_limits(&self) -> BatchLimits {
+        // A database gains by large batches, which a transaction each is.
+        if self.store.is_shared() {
+            BatchLimits { records: 8 * 1024, duration: Duration::from_millis(500) }
+        } else {
+            BatchLimits::default()
+        }
+    }
+
+    async fn start_from(&self, partition: i32, log: &LogState) -> Result<StartFrom, TransientError> {
+        let log = Log { topic_id: log.topic_id, offsets: log.offsets.clone() };
+        Ok(match self.store.take_up(partition, &log).await.map_err(TransientError::new)? {
+            Start::NotKept => StartFrom::Committed,
+            Start::Unknown => StartFrom::Reset,
+            Start::At(offset) => StartFrom::Offset(offset),
+        })
+    }
+
+    async fn reset_to(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
+        self.store.move_to(partition, offset).await.map_err(TransientError::new)
+    }
+
+    async fn completed(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
+        self.store.advance(partition, offset).await.map_err(TransientError::new)
     }
 
     async fn partition_count_changed(&self, partitions: usize) {

@@ -1,6 +1,5 @@
 //! A record's value as an event, or why it is none.
 
-mod fields;
 mod registry;
 
 use std::borrow::Cow;
@@ -10,11 +9,12 @@ use highwater_web::{
     identity,
     invisible::is_blank,
     json::{byte_order_mark, nests_deeper},
+    object::Object,
     timestamp,
 };
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use self::fields::Fields;
 use crate::store::ActivityEvent;
 
 /// The deepest nesting of a value: a request is not allowed more either, or its event would be acknowledged
@@ -55,13 +55,13 @@ fn parse_json(record: &Record, value: &[u8]) -> Result<ActivityEvent, Malformed>
     if nests_deeper(value, MAX_DEPTH) {
         return Err(malformed(format!("nests deeper than {MAX_DEPTH} levels")));
     }
-    let fields = Fields::read(text)?;
+    let [event_id, user_id, event_type, timestamp, payload, metadata] = fields(text)?;
 
-    let id = string("eventId", fields.event_id)?;
+    let id = string("eventId", event_id)?;
     let id = identity::uuid(&id).map_err(|fault| malformed(format!("eventId {fault}: {}", quoted(&id))))?;
-    let user_id = not_blank("userId", fields.user_id)?;
-    let event_type = not_blank("eventType", fields.event_type)?;
-    let happened = match present(fields.timestamp) {
+    let user_id = not_blank("userId", user_id)?;
+    let event_type = not_blank("eventType", event_type)?;
+    let happened = match present(timestamp) {
         Some(raw) => {
             if let Some(jackson) = written_by_jackson(raw) {
                 return Err(malformed(jackson));
@@ -72,7 +72,7 @@ fn parse_json(record: &Record, value: &[u8]) -> Result<ActivityEvent, Malformed>
         }
         None => record.timestamp,
     };
-    let (name, payload) = match (present(fields.payload), present(fields.metadata)) {
+    let (name, payload) = match (present(payload), present(metadata)) {
         (Some(_), Some(_)) => {
             return Err(malformed("payload and metadata are both there: two names of one thing"));
         }
@@ -83,6 +83,22 @@ fn parse_json(record: &Record, value: &[u8]) -> Result<ActivityEvent, Malformed>
         return Err(malformed(format!("{name} is not an object")));
     }
     Ok(ActivityEvent::new(id, &user_id, &event_type, happened, payload))
+}
+
+/// The values of the contract's fields.
+fn fields(text: &str) -> Result<[Option<&RawValue>; 6], Malformed> {
+    const NAMES: [&str; 6] = ["eventId", "userId", "eventType", "timestamp", "payload", "metadata"];
+    let not_json = |error| malformed(format!("not JSON: {error}"));
+    // Checked beforehand: the parser's own complaint would quote a value of any length.
+    if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
+        serde_json::from_str::<IgnoredAny>(text).map_err(not_json)?;
+        return Err(malformed("not a JSON object"));
+    }
+    let Object { values, repeated } = Object::parse(text, &NAMES).map_err(not_json)?;
+    match repeated.iter().position(|is_repeated| *is_repeated) {
+        Some(index) => Err(malformed(format!("{} is there twice", NAMES[index]))),
+        None => Ok(values),
+    }
 }
 
 /// What to say of a time that is a number or an array, as Jackson writes it unless it is told otherwise. A number is not

@@ -1,19 +1,16 @@
 //! Posted events: reading and validation.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use highwater_web::{
     http::{FieldError, Problem},
     identity,
     invisible::is_blank,
+    object::Object,
     timestamp,
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use serde_json::{error::Category, value::RawValue};
 use uuid::Uuid;
 
 /// The longest userId and eventType, in characters.
@@ -50,12 +47,18 @@ pub struct NewEvent<'a> {
 impl<'a> NewEvent<'a> {
     /// Reads an event from a JSON body. One problem names all faulty fields.
     pub fn read(body: &'a str, allowed: AllowedTypes<'_>) -> Result<Self, Problem> {
-        let fields = Fields::read(body)?;
+        let Object { values, repeated } =
+            Object::parse(body, &FIELDS).map_err(|error| match error.classify() {
+                Category::Data => Problem::bad_request("the body must be a JSON object"),
+                _ => Problem::bad_request(format!("the body is not JSON: {error}")),
+            })?;
         let mut faults = Faults::default();
-        for name in &fields.repeated {
+        for (name, _) in FIELDS.iter().zip(repeated).filter(|(_, is_repeated)| *is_repeated) {
             faults.note(name, "is given more than once");
         }
-        let [user_id, event_type, payload, metadata, id, timestamp] = fields.values;
+        // Null counts as absent.
+        let values = values.map(|value| value.filter(|value| value.get() != "null"));
+        let [user_id, event_type, payload, metadata, id, timestamp] = values;
         let user_id = faults.check("userId", bounded_text(user_id));
         let event_type = faults.check(
             "eventType",
@@ -145,76 +148,4 @@ fn optional<T>(
     read: impl FnOnce(&str) -> Result<T, &'static str>,
 ) -> Checked<Option<T>> {
     value.map(|value| Ok(read(&text(Some(value))?)?)).transpose()
-}
-
-/// The values of the known fields, unparsed. Null counts as absent.
-struct Fields<'a> {
-    /// In the order of [`FIELDS`].
-    values: [Option<&'a RawValue>; FIELDS.len()],
-    repeated: Vec<&'static str>,
-}
-
-impl<'a> Fields<'a> {
-    fn read(body: &'a str) -> Result<Self, Problem> {
-        serde_json::from_str(body).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => Problem::bad_request("the body must be a JSON object"),
-            _ => Problem::bad_request(format!("the body is not JSON: {error}")),
-        })
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Fields { values: [None; FIELDS.len()], repeated: Vec::new() };
-        let mut seen = [false; FIELDS.len()];
-        while let Some(known) = map.next_key_seed(Key)? {
-            let Some(index) = known else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            let value: &RawValue = map.next_value()?;
-            if std::mem::replace(&mut seen[index], true) {
-                fields.repeated.push(FIELDS[index]);
-            }
-            fields.values[index] = (value.get() != "null").then_some(value);
-        }
-        Ok(fields)
-    }
-}
-
-/// Reads a key as its index in [`FIELDS`], without copying it.
-struct Key;
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Key {
-    type Value = Option<usize>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Option<usize>, E> {
-        Ok(FIELDS.iter().position(|name| *name == key))
-    }
 }

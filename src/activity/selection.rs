@@ -1,14 +1,14 @@
 //! The parameters of a listing: the filters of its path and query, and its page.
 
-use std::{ops::Range, time::Duration};
+use std::time::Duration;
 
 use highwater_web::{
     http::{Parameters, Problem, next_link},
     timestamp,
 };
 
-use super::cursor::CursorEpoch;
-use crate::store::{Direction, EventQuery, SequenceNumber};
+use super::cursor;
+use crate::store::{Direction, EventQuery, Positions, Span};
 
 /// The largest `limit` of a page.
 pub(super) const MAX_LIMIT: usize = 10_000;
@@ -32,13 +32,13 @@ pub(super) enum Scope {
 pub(super) struct Selection {
     pub(super) query: EventQuery,
     /// The end of the previous page.
-    cursor: Option<SequenceNumber>,
+    cursor: Option<Positions>,
     pub(super) limit: Option<usize>,
 }
 
 impl Selection {
     /// Reads the query string of a listing. It cannot repeat the path's user or type.
-    pub(super) fn read(scope: &Scope, query: &str, epoch: CursorEpoch) -> Result<Self, Problem> {
+    pub(super) fn read(scope: &Scope, query: &str) -> Result<Self, Problem> {
         let mut parameters = Parameters::new(query);
         let mut wanted = EventQuery {
             from: parameters.parsed("from", timestamp::parse),
@@ -57,33 +57,19 @@ impl Selection {
         let limit = parameters.parsed("limit", |text| {
             text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).ok_or("must be from 1 to 10000")
         });
-        let cursor = parameters.parsed("cursor", |text| epoch.decode(text));
+        let cursor = parameters.parsed("cursor", cursor::decode);
         parameters.finish()?;
         Ok(Self { query: wanted, cursor, limit })
     }
 
-    /// The sequence numbers of this listing, in a store that ends at `end`.
-    pub(super) fn within(&self, end: SequenceNumber) -> Range<SequenceNumber> {
-        match (self.query.direction, self.cursor) {
-            (Direction::Forward, start) => start.unwrap_or_default()..end,
-            (Direction::Backward, stop) => SequenceNumber::default()..stop.map_or(end, |stop| stop.min(end)),
-        }
+    /// The part of a store that ends at `end` which this listing is of.
+    pub(super) fn within(&self, end: Positions) -> Span {
+        Span::before(end, self.cursor.as_ref(), self.query.direction)
     }
 
     /// The `Link` header to the next page (RFC 8288).
-    pub(super) fn next_link(
-        &self,
-        scope: &Scope,
-        path: &str,
-        limit: usize,
-        rest: &Range<SequenceNumber>,
-        epoch: CursorEpoch,
-    ) -> String {
+    pub(super) fn next_link(&self, scope: &Scope, path: &str, limit: usize, rest: &Span) -> String {
         let EventQuery { user_id, event_type, from, to, direction } = &self.query;
-        let cursor = match direction {
-            Direction::Forward => rest.start,
-            Direction::Backward => rest.end,
-        };
         let user_id = user_id.clone().filter(|_| !matches!(scope, Scope::User(_)));
         let event_type = event_type.clone().filter(|_| !matches!(scope, Scope::Type(_)));
         let parameters = [
@@ -93,7 +79,7 @@ impl Selection {
             ("to", to.map(|time| time.to_rfc3339())),
             ("order", (*direction == Direction::Backward).then(|| DESCENDING.to_owned())),
             ("limit", Some(limit.to_string())),
-            ("cursor", Some(epoch.encode(cursor))),
+            ("cursor", Some(cursor::encode(&rest.boundary(*direction)))),
         ];
         next_link(path, parameters.into_iter().filter_map(|(name, value)| Some((name, value?))))
     }

@@ -11,13 +11,12 @@ use highwater_web::{
 };
 use tokio::time::timeout;
 
-use super::{
-    Api, ConcurrencyLimit, Conflicts, Processor, StoreStatus, cursor::CursorEpoch, paths::PATHS,
-    routes::routes,
-};
+use super::{Api, ConcurrencyLimit, Conflicts, Processor, StoreStatus, paths::PATHS, routes::routes};
+#[cfg(feature = "postgres")]
+use crate::store::PostgresStore;
 use crate::{
     config::Config,
-    store::{ActivityEvent, MemoryStore},
+    store::{ActivityEvent, EventStore, MemoryStore},
 };
 
 /// Runs the service until a shutdown is requested. Kafka may come and go meanwhile.
@@ -27,21 +26,21 @@ use crate::{
 ///
 /// # Errors
 ///
-/// The embedded broker cannot start. A running service does not fail.
+/// The embedded broker cannot start, or the schema of the store's database cannot be used. A running service does not fail.
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     #[cfg(feature = "embedded-broker")]
     let (config, _broker) = crate::embedded::embedded(config).await?;
 
+    let (store, listing_limit) = open_store(&config).await?;
+    let listing_limit = Arc::new(listing_limit);
     let kafka = Kafka::new(config.kafka)?.with_metadata_max_age(config.consumer.metadata_max_age);
     let topic = kafka.topic::<ActivityEvent>(config.topic);
-    let store = Arc::new(MemoryStore::new(&config.store));
     let conflicts = Arc::new(Conflicts::default());
-    let listing_limit = Arc::<ConcurrencyLimit>::default();
     let events = topic.producer(config.producer.clone());
     let consuming = topic
         .consumer(config.consumer.clone())
         .with_dead_letters(config.dead_letter_topic, config.producer)
-        .start(Processor::new(Arc::clone(&store) as _, Arc::clone(&conflicts)));
+        .start(Processor::new(Arc::clone(&store), Arc::clone(&conflicts)));
     let admin_auth = config.dead_letters.admin.map(|bearer| Arc::new(AdminAuth::new(bearer)));
     let admin = admin_auth.clone().map(|admin_auth| {
         let topics = dead_letters::Topics {
@@ -63,7 +62,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         memberships: vec![Membership::of(&consuming, kafka.status())],
         producers: events.producer().into_iter().chain([consuming.dlq_producer()]).cloned().collect(),
         status_source: Some(Arc::new(StoreStatus {
-            store: Arc::clone(&store) as _,
+            store: Arc::clone(&store),
             conflicts,
             listing_limit: Arc::clone(&listing_limit),
         })),
@@ -74,7 +73,6 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         store,
         config: config.activity,
         limits: config.http.body_limits(),
-        cursor_epoch: CursorEpoch::new(),
         listing_limit,
         operations,
         dead_letters: admin.clone(),
@@ -82,7 +80,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     };
     let requests = shutdown.component("requests");
     let consumer = shutdown.component("the consumer");
-    log::info!("listening on http://{}", listeners.clients.local_addr()?);
+    log::info!("listening on {}://{}", config.http.scheme(), listeners.clients.local_addr()?);
     let stopping = async {
         shutdown.requested().await;
         admin.iter().for_each(|admin| admin.close());
@@ -107,4 +105,16 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     };
     tokio::join!(serving, consuming);
     Ok(())
+}
+
+/// The database that is set, else memory, and how many listings may read it at once: reads of memory take a processor each,
+/// those of a database one of its connections.
+async fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn EventStore>, ConcurrencyLimit)> {
+    #[cfg(feature = "postgres")]
+    if let Some(postgres) = &config.postgres {
+        let (_, reading) = postgres.connections;
+        let store = PostgresStore::open(postgres.clone()).await?;
+        return Ok((Arc::new(store), ConcurrencyLimit::new(reading)));
+    }
+    Ok((Arc::new(MemoryStore::new(&config.store)), ConcurrencyLimit::default()))
 }

@@ -28,11 +28,18 @@ pub(super) struct StoreHealth {
     stats: Stats,
     /// Those of the duplicates since the start that had other content.
     conflicts: u64,
+    /// Why it cannot be used now; partitions wait meanwhile, and events are taken in all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 impl StatusSource for StoreStatus {
     fn health(&self) -> Map<String, Value> {
-        let stats = self.store.stats().map(|stats| StoreHealth { stats, conflicts: self.conflicts.count() });
+        let stats = self.store.stats().map(|stats| StoreHealth {
+            stats,
+            conflicts: self.conflicts.count(),
+            error: self.store.error(),
+        });
         let store = stats.and_then(|stats| serde_json::to_value(stats).ok());
         store.into_iter().map(|store| ("store".to_owned(), store)).collect()
     }
@@ -52,6 +59,12 @@ impl StatusSource for StoreStatus {
                 value: self.listing_limit.refused(),
             },
         ];
+        metrics.push(Metric {
+            name: "highwater_store_up",
+            help: "Whether the store can be used.",
+            kind: MetricKind::Gauge,
+            value: u64::from(self.store.error().is_none()),
+        });
         if let Some(Stats { events, evicted, duplicates }) = self.store.stats() {
             metrics.extend([
                 Metric {

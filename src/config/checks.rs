@@ -1,5 +1,7 @@
 //! Checks between settings.
 
+#[cfg(not(feature = "postgres"))]
+use super::table::{STORE_URL, STORE_URL_FILE};
 use super::{
     Config, Service,
     reader::Reader,
@@ -32,6 +34,22 @@ pub(super) fn check_server(config: &Config, reader: &mut Reader<impl Fn(&str) ->
         &[(HTTP_MAX_BYTES.variable, reader.text(&HTTP_MAX_BYTES)), body],
         "the largest body must be at most a quarter of what all requests may take",
     );
+}
+
+/// Notes a database that this build can do nothing with.
+#[cfg(not(feature = "postgres"))]
+pub(super) fn check_without_postgres(reader: &mut Reader<impl Fn(&str) -> Option<String>>) {
+    for setting in [
+        (STORE_URL.variable, reader.shown(&STORE_URL)),
+        (STORE_URL_FILE.variable, reader.text(&STORE_URL_FILE)),
+    ] {
+        let is_set = !setting.1.is_empty();
+        reader.require(
+            !is_set,
+            &[setting],
+            "this build has no PostgreSQL: build it with --features postgres",
+        );
+    }
 }
 
 /// Checks that it is clear which Kafka is meant. `of_kafka` is a variable about Kafka that was found.

@@ -28,6 +28,8 @@ pub enum Service {
     Healthcheck,
     /// Tests the running activity service.
     Selftest,
+    /// Brings the schema of the store's database up to date.
+    Migrate,
     /// Lists or redrives dead letters.
     DeadLetters(DlqCommand),
 }
@@ -40,18 +42,20 @@ impl Service {
             ("PORT", _) => matches!(self, Self::Activity | Self::Healthcheck | Self::Selftest),
             ("USERS_PORT", _) => *self == Self::Users,
             ("ORDERS_PORT" | "ORDERS_GROUP_ID" | "ORDER_EVENTS_TOPIC", _) => *self == Self::Orders,
-            ("EVENT_TYPES", _) | (_, Some("Store")) => matches!(self, Self::Activity | Self::Selftest),
+            ("EVENT_TYPES", _) => matches!(self, Self::Activity | Self::Selftest),
+            (_, Some("Store")) => matches!(self, Self::Activity | Self::Selftest | Self::Migrate),
+            ("KAFKA_TOPIC", _) if *self == Self::Migrate => true,
             (_, Some("Users and orders")) => matches!(self, Self::Users | Self::Orders),
             (_, Some("Event log")) => matches!(self, Self::EventLog(_)),
             (_, Some("Kafka" | "Producer" | "Consumer" | "Dead letters")) => {
-                !matches!(self, Self::EventLog(_) | Self::Healthcheck)
+                !matches!(self, Self::EventLog(_) | Self::Healthcheck | Self::Migrate)
             }
             _ => true,
         }
     }
 }
 
-const SERVICES: [(&str, Service, &str); 5] = [
+const SERVICES: [(&str, Service, &str); 6] = [
     (
         "activity",
         Service::Activity,
@@ -63,6 +67,11 @@ const SERVICES: [(&str, Service, &str); 5] = [
         "healthcheck",
         Service::Healthcheck,
         "Asks the service that runs with the same settings for its /health; exit code 0 or 1",
+    ),
+    (
+        "migrate",
+        Service::Migrate,
+        "Makes the database at STORE_URL what the activity service needs, and ends",
     ),
     (
         "selftest",

@@ -10,10 +10,13 @@ mod container;
 mod environment;
 mod eventlog;
 mod fault;
+mod https;
 mod platform;
 mod reader;
 mod secret;
 mod security;
+#[cfg(feature = "postgres")]
+mod store;
 mod table;
 mod unknown;
 mod values;
@@ -36,7 +39,7 @@ pub use fault::Exit;
 pub use platform::is_of_a_service;
 pub use table::Description;
 
-use crate::{activity, store, telemetry};
+use crate::{activity, store as stores, telemetry};
 use command_line::CommandLine;
 use reader::Reader;
 
@@ -66,8 +69,11 @@ pub struct Config {
     pub consumer: ConsumerConfig,
     /// The HTTP server.
     pub http: http::Config,
-    /// The store of events.
-    pub store: store::Config,
+    /// The store of events in memory.
+    pub store: stores::Config,
+    /// The database of events, in place of memory.
+    #[cfg(feature = "postgres")]
+    pub postgres: Option<stores::PostgresConfig>,
     /// Access to dead letters, and the limit of redrives.
     pub dead_letters: dead_letters::Config,
     /// The activity service.
@@ -142,10 +148,11 @@ pub fn parse(
         flag.or_else(|| given.get(variable).map(|value| (*value).to_owned()))
     };
     let mut reader = Reader::new(value, service.clone());
-    let config = Config { remarks, ..read(&mut reader, &service) };
+    let mut config = Config { remarks, ..read(&mut reader, &service) };
+    config.remarks.extend(https::remark(&config.http));
     checks::check_server(&config, &mut reader);
-    // A healthcheck needs the address of the service alone, and the event log uses no Kafka.
-    if config.eventlog.is_none() && service != Service::Healthcheck {
+    // A healthcheck needs the address of the service alone; the event log and a migration use no Kafka.
+    if config.eventlog.is_none() && !matches!(service, Service::Healthcheck | Service::Migrate) {
         checks::check_kafka(&config, &service, of_kafka, &mut reader);
         checks::check(&config, &service, &mut reader);
     }
@@ -206,6 +213,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         trusted_origins: reader.value(&table::TRUSTED_ORIGINS).unwrap_or_default(),
         trusted_proxies: reader.value(&table::TRUSTED_PROXIES).unwrap_or_default(),
         access_log: reader.value(&table::ACCESS_LOG),
+        https: https::read(reader),
         ops_port: reader.value(&table::OPS_PORT),
         max_connections: reader.value(&table::MAX_CONNECTIONS),
         max_connections_per_address: reader.value(&table::MAX_CONNECTIONS_PER_ADDRESS),
@@ -231,6 +239,10 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         .with_connect_timeout(reader.value(&table::KAFKA_CONNECT_TIMEOUT))
         .with_request_timeout(reader.value(&table::KAFKA_REQUEST_TIMEOUT));
     let (topic, dead_letter_topic) = topics(reader);
+    #[cfg(feature = "postgres")]
+    let postgres = store::read(reader, &topic.name);
+    #[cfg(not(feature = "postgres"))]
+    checks::check_without_postgres(reader);
     let dead_letters =
         dead_letters::Config { admin: secret::admin(reader), redrive_max: reader.value(&table::REDRIVE_MAX) };
     let (users_topic, orders_topic) =
@@ -269,10 +281,12 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             .with_metadata_max_age(reader.value(&table::METADATA_MAX_AGE))
             .with_fetch_max_bytes(reader.value(&table::FETCH_MAX_BYTES)),
         http,
-        store: store::Config {
+        store: stores::Config {
             max_events: reader.value(&table::STORE_MAX_EVENTS),
             max_bytes: reader.value(&table::STORE_MAX_BYTES),
         },
+        #[cfg(feature = "postgres")]
+        postgres,
         activity,
         state,
         eventlog,

@@ -1,8 +1,9 @@
 //! Secrets, given in a variable or in a file.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use highwater_kafka::security::Secret;
+use highwater_kafka::security::{Credential, Secret};
+use highwater_net::files;
 use highwater_web::http::BearerToken;
 
 use super::{
@@ -17,16 +18,11 @@ pub(super) fn first_line(
     file: &(&'static str, String),
     path: &Path,
 ) -> Option<String> {
-    match fs::read_to_string(path) {
-        Ok(text) => {
-            let line = text.strip_suffix('\n').unwrap_or(&text);
-            Some(line.strip_suffix('\r').unwrap_or(line).to_owned())
-        }
-        Err(error) => {
-            reader.require(false, std::slice::from_ref(file), &format!("cannot be read: {error}"));
-            None
-        }
-    }
+    let read = files::first_line(path);
+    let read = read.map_err(|error| {
+        reader.require(false, std::slice::from_ref(file), &format!("cannot be read: {error}"));
+    });
+    read.ok()
 }
 
 /// The admin token, of ADMIN_TOKEN or of the file ADMIN_TOKEN_FILE.
@@ -57,4 +53,25 @@ pub(super) fn of(
     let holds_one = !text.is_empty() && !text.contains('\0');
     reader.require(holds_one, &[file], "holds no password");
     Some(Secret::new(text))
+}
+
+/// As [`of`], and a file is read again when it changes.
+pub(super) fn renewed(
+    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    variable: &Setting<Or<Password>>,
+    in_file: &Setting<Or<File>>,
+) -> Option<Credential> {
+    let given = reader.value(variable);
+    let Some(path) = reader.value(in_file) else { return given.map(Credential::given) };
+    let file = (in_file.variable, reader.text(in_file));
+    let shown = (variable.variable, reader.shown(variable));
+    reader.require(given.is_none(), &[shown, file.clone()], "set one of them");
+    match Credential::from_file(path) {
+        Ok(credential) => Some(credential),
+        Err(fault) => {
+            reader.require(false, &[file], &fault);
+            // Nothing more is to be said of it.
+            Some(Credential::given(Secret::new("")))
+        }
+    }
 }

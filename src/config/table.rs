@@ -9,9 +9,9 @@ use highwater_kafka::{OffsetReset, group::GroupProtocol, security::SaslMechanism
 use highwater_web::http::AccessLog;
 
 use super::values::{
-    Assignors, Brokers, Directives, Durations, Endpoint, EventTypes, File, Host, HostNames, InstanceId,
-    Networks, OneOf, Or, Origins, Password, Protocol, Size, Text, Token, TopicName, TrustedOrigins, Values,
-    Whole,
+    Assignors, Brokers, Directives, Durations, Endpoint, EventTypes, Extensions, File, Host, HostNames,
+    HttpUrl, InstanceId, Mechanism, Networks, OneOf, Or, Origins, Password, Protocol, Size, Text, Token,
+    TopicName, TrustedOrigins, Values, Whole,
 };
 use crate::{activity::record, telemetry::Format};
 
@@ -105,6 +105,12 @@ settings! {
             "The port to listen on; 0 lets the system choose one.";
         OPS_PORT: Or<Whole<u16>> = "", Or::unset(Whole::from(0).to(65_535)),
             "A second port for /health, /ready and /metrics alone, which clients cannot exhaust; unset, none.";
+        HTTPS_CERTIFICATE: Or<File> = "", Or::unset(File),
+            "The server's certificate chain, in PEM; unset, HTTP without TLS.";
+        HTTPS_KEY: Or<File> = "", Or::unset(File),
+            "The key of HTTPS_CERTIFICATE, in PEM, not encrypted.";
+        HTTPS_CLIENT_CA: Or<File> = "", Or::unset(File),
+            "The authorities whose clients may ask, in PEM; unset, clients need no certificate.";
         MAX_CONNECTIONS: Whole<usize> = "10000", Whole::from(1).to(1_000_000),
             "The most open connections; beyond it idle ones are closed, then further clients get 503.";
         MAX_CONNECTIONS_PER_ADDRESS: Or<Whole<usize>> = "", Or::unset(Whole::from(1).to(1_000_000)),
@@ -148,11 +154,12 @@ settings! {
                 ("SASL_SSL", Protocol { tls: true, sasl: true }),
             ]),
             "The security protocol of the brokers' listener.";
-        KAFKA_SASL_MECHANISM: Or<OneOf<SaslMechanism>> = "",
+        KAFKA_SASL_MECHANISM: Or<OneOf<Mechanism>> = "",
             Or::unset(OneOf(&[
-                ("PLAIN", SaslMechanism::Plain),
-                ("SCRAM-SHA-256", SaslMechanism::ScramSha256),
-                ("SCRAM-SHA-512", SaslMechanism::ScramSha512),
+                ("PLAIN", Mechanism::Password(SaslMechanism::Plain)),
+                ("SCRAM-SHA-256", Mechanism::Password(SaslMechanism::ScramSha256)),
+                ("SCRAM-SHA-512", Mechanism::Password(SaslMechanism::ScramSha512)),
+                ("OAUTHBEARER", Mechanism::OauthBearer),
             ])),
             "The SASL mechanism, with SASL_PLAINTEXT or SASL_SSL.";
         KAFKA_SASL_USERNAME: Or<Text> = "", Or::unset(Text { longest: 1_000 }),
@@ -161,6 +168,20 @@ settings! {
             "That user's password.";
         KAFKA_SASL_PASSWORD_FILE: Or<File> = "", Or::unset(File),
             "A file with the password, instead of KAFKA_SASL_PASSWORD.";
+        KAFKA_SASL_OAUTH_TOKEN_URL: Or<HttpUrl> = "", Or::unset(HttpUrl),
+            "The token endpoint for OAUTHBEARER, by client credentials (RFC 6749).";
+        KAFKA_SASL_OAUTH_CLIENT_ID: Or<Text> = "", Or::unset(Text { longest: 1_000 }),
+            "The client id at the token endpoint.";
+        KAFKA_SASL_OAUTH_CLIENT_SECRET: Or<Password> = "", Or::unset(Password),
+            "That client's secret.";
+        KAFKA_SASL_OAUTH_CLIENT_SECRET_FILE: Or<File> = "", Or::unset(File),
+            "A file with the secret, instead of KAFKA_SASL_OAUTH_CLIENT_SECRET.";
+        KAFKA_SASL_OAUTH_SCOPE: Or<Text> = "", Or::unset(Text { longest: 1_000 }),
+            "The scope that tokens are asked for; unset, the server's default.";
+        KAFKA_SASL_OAUTH_EXTENSIONS: Or<Extensions> = "", Or::unset(Extensions),
+            "Extensions for brokers beside the token (KIP-342), such as a logicalCluster.";
+        KAFKA_SASL_OAUTH_CA: Or<File> = "", Or::unset(File),
+            "The authorities to trust at the token endpoint, in PEM; unset, those of the system.";
         KAFKA_SSL_CA: Or<File> = "", Or::unset(File),
             "The authorities to trust, in PEM; unset, those of the system.";
         KAFKA_SSL_CERTIFICATE: Or<File> = "", Or::unset(File),
@@ -243,6 +264,22 @@ settings! {
             "The most events in memory, divided among the partitions; the oldest leave first.";
         STORE_MAX_BYTES: Size<u64> = "640MiB", Size::from(MIB).to(1024 * GIB),
             "The most memory of the events, divided in the same way.";
+        STORE_URL: Or<Password> = "", Or::unset(Password),
+            "The PostgreSQL database that keeps events, postgres://user:password@host/database; unset, memory.";
+        STORE_URL_FILE: Or<File> = "", Or::unset(File),
+            "Where the URL is read from, in place of STORE_URL.";
+        STORE_SCHEMA: Text = "highwater", Text { longest: 63 },
+            "The schema of its tables in the database: one for each topic.";
+        STORE_MIGRATE: OneOf<bool> = "yes", OneOf(&[("yes", true), ("no", false)]),
+            "Whether a start brings the schema up to date; no leaves that to highwater migrate.";
+        STORE_WRITE_CONNECTIONS: Whole<usize> = "4", Whole::from(1).to(1_000),
+            "The most connections to the database that write; each partition that is read uses one at most.";
+        STORE_READ_CONNECTIONS: Whole<usize> = "8", Whole::from(1).to(1_000),
+            "The most connections to the database that answer queries.";
+        STORE_CONNECT_TIMEOUT: Durations = "5s", Durations::from(ms(100)).to(minutes(1)),
+            "How long a connection to the database may take to be made.";
+        STORE_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(10)),
+            "How long a statement may take; shorter than MAX_PROCESSING and REQUEST_TIMEOUT.";
     }
     "Users and orders" {
         USERS_PORT: Whole<u16> = "5001", Whole::from(0).to(65_535),

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
 use highwater_web::http::{
-    PROBLEM_JSON,
+    Https, PROBLEM_JSON,
     client::{Answer, Request, ask},
 };
 use serde_json::Value;
@@ -17,11 +17,12 @@ const SHOWN: usize = 300;
 /// A service under test, reached over HTTP.
 pub(super) struct Service {
     address: SocketAddr,
+    https: Option<Https>,
 }
 
 impl Service {
-    pub(super) fn at(address: SocketAddr) -> Self {
-        Self { address }
+    pub(super) fn at(address: SocketAddr, https: Option<Https>) -> Self {
+        Self { address, https }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -30,7 +31,7 @@ impl Service {
 
     /// Sends a request and returns the answer, whatever its status.
     pub(super) async fn ask(&self, request: &Request) -> anyhow::Result<Answer> {
-        let asked = ask(self.address, request, TIMEOUT).await;
+        let asked = ask(self.address, self.https.as_ref(), request, TIMEOUT).await;
         asked.with_context(|| {
             format!("no answer at {}: is the service running, with this HOST and PORT?", self.address)
         })

@@ -1,7 +1,7 @@
 //! Checks of the running service: health, bad requests, listings. Nothing of it is stored.
 
 use anyhow::ensure;
-use highwater_web::http::{NDJSON, client::Request};
+use highwater_web::http::{Https, NDJSON, client::Request};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -17,6 +17,11 @@ pub(super) async fn check(service: &Service, config: &Config, user: &str, report
         return; // no other request would succeed
     }
     report.check("GET /ready: it takes traffic", service.read("/ready").await.map(drop));
+    if config.http.https.as_ref().is_some_and(Https::knows_its_clients) {
+        let refused = service.refuses(&Request::get("/events/processed"), 403, None).await;
+        report.check("GET /events/processed without a client certificate: 403", refused.map(drop));
+        return; // as nothing else can be asked without one
+    }
     report.check("HEAD and OPTIONS beside GET", beside_get(service).await);
     for route in ["/events/generate", "/api/events"] {
         for refused in refused_events(route, config, user) {

@@ -48,6 +48,8 @@ impl Second {
         #[cfg(not(feature = "embedded-broker"))]
         let mut config = config;
         config.embedded = false;
+        // Over loopback, and for itself alone: it need not know its clients.
+        config.http.https = None;
         config.topic.name = name.to_owned();
         config.topic.retention = Some(RETENTION);
         config.dead_letter_topic = config.topic.dead_letters();
@@ -55,6 +57,11 @@ impl Second {
         config.consumer.offset_reset = OffsetReset::Earliest;
         config.consumer.metadata_max_age = NEVER;
         config.store.max_events = config.store.max_events.max(STORE_MAX_EVENTS);
+        // The events of the test do not belong into the database.
+        #[cfg(feature = "postgres")]
+        {
+            config.postgres = None;
+        }
 
         let token = Uuid::new_v4().simple().to_string();
         config.dead_letters.admin = Some(BearerToken::new(&token));
@@ -63,7 +70,7 @@ impl Second {
         let events = kafka.topic::<ActivityEvent>(config.topic.clone()).producer(config.producer.clone());
 
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port is free")?;
-        let service = Service::at(listener.local_addr()?);
+        let service = Service::at(listener.local_addr()?, None);
         let stop = Shutdown::new();
         let session = config.consumer.session_timeout;
         let running = tokio::spawn(activity::run(config, listener.into(), stop.clone()));

@@ -116,6 +116,28 @@ impl ActivityEvent {
         (&self.json[..before_payload], &self.json[payload..self.json.len() - 1])
     }
 
+    /// The event of this JSON, where it is as [`ActivityEvent::new`] writes it.
+    #[cfg(feature = "postgres")]
+    pub(super) fn from_json(json: &[u8]) -> Option<Self> {
+        let rest = json.strip_prefix(ID_FIELD)?;
+        let id = Uuid::try_parse_ascii(rest.get(..36)?).ok()?;
+        let rest = rest[36..].strip_prefix(USER_FIELD)?;
+        let user_id_len = string_len(rest)?;
+        let rest = rest[user_id_len..].strip_prefix(TYPE_FIELD)?;
+        let event_type_len = string_len(rest)?;
+        let rest = rest[event_type_len..].strip_prefix(TIMESTAMP_FIELD)?;
+        rest.get(TIMESTAMP_LENGTH..)?.strip_prefix(PAYLOAD_FIELD)?.strip_suffix(b"}")?;
+        let (user_id_len, event_type_len) = (user_id_len as u32, event_type_len as u32);
+        Some(Self { id, json: json.into(), user_id_len, event_type_len })
+    }
+
+    /// The user as [`user_key`] has it.
+    #[cfg(feature = "postgres")]
+    pub(super) fn user_key(&self) -> &[u8] {
+        let json = self.user_id_json();
+        &json[1..json.len() - 1]
+    }
+
     /// The userId as a JSON string. Equal users have equal bytes, since one serializer writes them all.
     pub(super) fn user_id_json(&self) -> &[u8] {
         &self.json[BEFORE_USER_ID..BEFORE_USER_ID + self.user_id_len as usize]
@@ -132,6 +154,35 @@ impl ActivityEvent {
     fn after_type(&self) -> usize {
         BEFORE_USER_ID + self.user_id_len as usize + TYPE_FIELD.len() + self.event_type_len as usize
     }
+}
+
+/// A user as it is compared in PostgreSQL: as JSON escapes it, without quotes. Unlike the user itself, it has no character
+/// that PostgreSQL's text lacks.
+#[cfg(feature = "postgres")]
+pub(super) fn user_key(user_id: &str) -> String {
+    let mut json = Vec::with_capacity(user_id.len() + 2);
+    push_string(&mut json, user_id);
+    String::from_utf8_lossy(&json[1..json.len() - 1]).into_owned()
+}
+
+/// A type as it is compared in PostgreSQL: in lower case, and as [`user_key`].
+#[cfg(feature = "postgres")]
+pub(super) fn type_key(event_type: &str) -> String {
+    user_key(&event_type.to_lowercase())
+}
+
+/// The length of the JSON string that this begins with, its quotes included.
+#[cfg(feature = "postgres")]
+fn string_len(json: &[u8]) -> Option<usize> {
+    let mut bytes = json.strip_prefix(b"\"")?.iter().enumerate();
+    while let Some((index, byte)) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'"' => return Some(index + 2),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// The text of a JSON string that the event's constructor wrote.

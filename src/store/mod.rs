@@ -3,8 +3,11 @@
 mod content_hash;
 mod event;
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod query;
 mod stored_event;
+mod waiters;
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
@@ -15,19 +18,54 @@ use uuid::Uuid;
 pub use content_hash::ContentHash;
 pub use event::ActivityEvent;
 pub use memory::{Config, MemoryStore, Stats};
-pub use query::{Direction, EventPage, EventQuery, SequenceNumber};
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresConfig, PostgresStore, PostgresUrl};
+pub use query::{Direction, EventPage, EventQuery, Positions, SequenceNumber, Span};
 pub use stored_event::{EventRecord, StoredEvent};
 
 /// A store that admits each `eventId` once.
 #[async_trait]
 pub trait EventStore: Send + Sync + 'static {
+    /// Whether the store keeps the partition's position, and where it is. Claims the partition: what another process
+    /// that claimed it before still writes is refused from now on. To be called when the partition is taken up, and after
+    /// each error of [`admit`](EventStore::admit), since a batch may be stored although its answer was lost.
+    async fn take_up(&self, _partition: i32, _log: &Log) -> Result<Start, StoreError> {
+        Ok(Start::NotKept)
+    }
+
+    /// The partition's next record is at this offset, whatever the store's position was.
+    async fn move_to(&self, _partition: i32, _offset: i64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Everything below this offset is done, though nothing of it may be stored.
+    async fn advance(&self, _partition: i32, _offset: i64) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Whether all instances have the same events: then an answer covers all partitions, whoever processes them.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Why the store cannot be used now.
+    fn error(&self) -> Option<String> {
+        None
+    }
+
     /// Admits the events of one partition, in the order given. One atomic step decides by the eventId whether an
-    /// event is new, also among concurrent callers. The result has one entry per event.
+    /// event is new, also among concurrent callers. The result has one entry per event. A store that keeps positions
+    /// moves the partition's to the offset `next` in the same step.
     ///
     /// # Errors
     ///
     /// The store is unavailable. Some of the events may have been admitted; it is safe to admit them again.
-    async fn admit(&self, partition: i32, records: Vec<EventRecord>) -> Result<Vec<Admission>, StoreError>;
+    async fn admit(
+        &self,
+        partition: i32,
+        records: Vec<EventRecord>,
+        next: i64,
+    ) -> Result<Vec<Admission>, StoreError>;
 
     /// The event of this id, if it is stored.
     async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError>;
@@ -35,19 +73,13 @@ pub trait EventStore: Send + Sync + 'static {
     /// As [`EventStore::get`], but waits up to `timeout` for the event to be admitted.
     async fn wait_for(&self, id: Uuid, timeout: Duration) -> Result<Option<Arc<StoredEvent>>, StoreError>;
 
-    /// The sequence number after the last one that was assigned. A [`read`](EventStore::read) that begins later finds
-    /// every event below it, so it bounds a listing to the events that exist when the listing begins.
-    async fn end(&self) -> Result<SequenceNumber, StoreError>;
+    /// The position after the last event of each partition. A [`read`](EventStore::read) that begins later finds every
+    /// event below it, so it bounds a listing to the events that exist when the listing begins.
+    async fn end(&self) -> Result<Positions, StoreError>;
 
-    /// The next events that match the query and whose sequence numbers are in `within`, in the query's direction, at
-    /// most `limit` of them. A page may be shorter than `limit`, even empty, although [`EventPage::rest`] is set: the
+    /// The next events that match the query and are within the span, in the query's direction, at most `limit` of them. A page may be shorter than `limit`, even empty, although [`EventPage::rest`] is set: the
     /// store bounds the work of one call.
-    async fn read(
-        &self,
-        query: &EventQuery,
-        within: Range<SequenceNumber>,
-        limit: usize,
-    ) -> Result<EventPage, StoreError>;
+    async fn read(&self, query: &EventQuery, within: Span, limit: usize) -> Result<EventPage, StoreError>;
 
     /// Divides the store's bounds evenly among this many partitions. Events beyond a smaller bound leave at once.
     async fn set_partition_count(&self, partitions: usize) -> Result<(), StoreError>;
@@ -76,6 +108,26 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// Drops the partition's events: another instance has them now.
     async fn forget(&self, partition: i32) -> Result<(), StoreError>;
+}
+
+/// A partition of the log, when it is taken up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// What tells the topic from one that had the same name before, where that is known.
+    pub topic_id: Option<Uuid>,
+    /// The offsets that the log has.
+    pub offsets: Range<i64>,
+}
+
+/// Where the processing of a partition starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The store keeps no positions.
+    NotKept,
+    /// The store keeps positions, and has none of this partition.
+    Unknown,
+    /// At this offset.
+    At(i64),
 }
 
 /// The outcome of admitting one event.

@@ -1,6 +1,6 @@
 //! Queries and their results.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
@@ -21,6 +21,15 @@ pub struct EventQuery {
     pub direction: Direction,
 }
 
+impl EventQuery {
+    /// The times that are asked for, in milliseconds since 1970.
+    pub(super) fn millis(&self) -> Range<i64> {
+        let from = self.from.map_or(i64::MIN, |from| from.timestamp_millis());
+        let to = self.to.map_or(i64::MAX, |to| to.timestamp_millis());
+        from..to
+    }
+}
+
 /// The direction through the order of processing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Direction {
@@ -32,25 +41,75 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The part of `within` that is left when `next` is the next event.
-    pub fn rest(self, next: SequenceNumber, within: Range<SequenceNumber>) -> Range<SequenceNumber> {
+    /// The part of a partition that is left when `next` is the next event.
+    pub(super) fn rest(self, next: i64, within: Range<i64>) -> Range<i64> {
         match self {
             Self::Forward => next..within.end,
-            Self::Backward => within.start..SequenceNumber(next.0 + 1),
+            Self::Backward => within.start..next + 1,
+        }
+    }
+
+    /// The part of a partition that is left when nothing is: it says where the partition was read to.
+    pub(super) fn nothing(self, within: Range<i64>) -> Range<i64> {
+        match self {
+            Self::Forward => within.end..within.end,
+            Self::Backward => within.start..within.start,
         }
     }
 }
 
-/// An event's number in the order of processing. It grows with each event, by one or more. After a restart the
-/// in-memory store counts anew.
+/// A number by which the events of all partitions are ordered. It never falls from one event of a partition to the next.
+/// In memory it counts admissions; in PostgreSQL it is the time at which the event's batch was stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SequenceNumber(pub u64);
+
+/// A boundary in the order of events: in each partition, everything below this position is before it. Of partitions that it
+/// does not name it says nothing.
+///
+/// An event's position is its record's offset, as long as the topic is not made anew or cut; then positions go on above those
+/// that were given, so that an event never comes to stand before a boundary that was drawn earlier.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Positions(pub BTreeMap<i32, i64>);
+
+/// A part of the events: in each partition, those whose positions are in this range.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Span(pub BTreeMap<i32, Range<i64>>);
+
+impl Span {
+    /// The events before `end`; of these, where there is a boundary, those on that side of it which the direction leads to.
+    pub fn before(end: Positions, boundary: Option<&Positions>, direction: Direction) -> Self {
+        let range = |(partition, end): (i32, i64)| {
+            let boundary = boundary.and_then(|boundary| boundary.0.get(&partition).copied());
+            let range = match (boundary, direction) {
+                (None, _) => 0..end,
+                (Some(boundary), Direction::Forward) => boundary.clamp(0, end)..end,
+                (Some(boundary), Direction::Backward) => 0..boundary.clamp(0, end),
+            };
+            (partition, range)
+        };
+        Self(end.0.into_iter().map(range).collect())
+    }
+
+    /// The boundary at which the next page begins.
+    pub fn boundary(&self, direction: Direction) -> Positions {
+        let position = |range: &Range<i64>| match direction {
+            Direction::Forward => range.start,
+            Direction::Backward => range.end,
+        };
+        Positions(self.0.iter().map(|(partition, range)| (*partition, position(range))).collect())
+    }
+
+    /// Whether no event can be in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.values().all(Range::is_empty)
+    }
+}
 
 /// One page of a listing.
 #[derive(Debug, Clone)]
 pub struct EventPage {
     /// The events, in the query's order.
     pub events: Vec<Arc<StoredEvent>>,
-    /// The sequence numbers that are still to be read; `None` after the last event.
-    pub rest: Option<Range<SequenceNumber>>,
+    /// The part of the listing that is still to be read; `None` after the last event.
+    pub rest: Option<Span>,
 }

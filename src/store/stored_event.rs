@@ -16,12 +16,12 @@ pub struct EventRecord {
 /// An event that the store has admitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// The event's number in the order of processing.
+    /// The event's number in the order among partitions.
     pub sequence: SequenceNumber,
     /// The partition that the event was read from.
     pub partition: i32,
-    /// The record's offset in that partition.
-    pub offset: i64,
+    /// The event's position there: see [`Positions`](super::Positions).
+    pub position: i64,
     /// The event itself.
     pub event: ActivityEvent,
 }

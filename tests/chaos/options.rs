@@ -24,7 +24,7 @@ pub(crate) struct Options {
     /// The kinds of faults that may be drawn.
     pub(crate) kinds: Vec<Kind>,
     pub(crate) unclean_election: bool,
-    /// The deliberate fault that the instances were built and are started with.
+    /// The deliberate fault that the instances were built with.
     pub(crate) sabotage: Option<Sabotage>,
     /// The program that instances run.
     pub(crate) program: PathBuf,
@@ -82,8 +82,8 @@ impl Sabotage {
     fn kinds(self) -> Vec<Kind> {
         match self {
             Self::NoFencing => vec![Kind::CutFromCoordinator],
-            // Who is killed between the two leaves a dead letter unwritten, too, and who starts beyond the log's end goes
-            // back to its beginning: that would be other reports beside.
+            // An instance that is killed between the two also leaves a dead letter unwritten, and one that starts beyond
+            // the log's end goes back to its beginning: the report would name other guarantees, too.
             Self::CommitBeforeProcessing | Self::WatermarkOffByOne => vec![Kind::Delay, Kind::Elect],
             _ => vec![Kind::KillInstance, Kind::Churn],
         }

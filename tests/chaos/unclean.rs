@@ -150,8 +150,8 @@ impl Stage {
             admin.configure_topic(TOPIC, "min.insync.replicas", "2").await
         })
         .await?;
-        // A reader learns of it when what it asks for is beyond the log's end. Were it written past that before, the
-        // reader would go on there: Kafka's readers are told of such a log by KIP-320, which is not spoken here.
+        // A reader learns of it when its offset is beyond the log's end. After further writes its offset would be in the
+        // log again, and the reader would go on there: only KIP-320, which is not implemented here, tells it then.
         persistently("readers know", PATIENCE, async || {
             let committed = admin.committed(GROUP, TOPIC, PARTITION + 1).await?;
             let (committed, ends) = (committed.get(&PARTITION).copied(), admin.ends(TOPIC).await?);

@@ -10,4 +10,6 @@ mod http;
 mod messaging;
 mod process;
 mod services;
+#[cfg(feature = "postgres")]
+mod store;
 mod support;

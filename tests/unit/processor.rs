@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -17,7 +16,7 @@ use highwater::{
     activity::{Conflicts, Processor},
     store::{
         ActivityEvent, Admission, Config, EventPage, EventQuery, EventRecord, EventStore, MemoryStore,
-        SequenceNumber, StoreError, StoredEvent,
+        Positions, Span, StoreError, StoredEvent,
     },
 };
 use highwater_kafka::{BatchOutcome, DecodingHandler, Record, RecordHandler};
@@ -34,13 +33,18 @@ struct Flaky {
 
 #[async_trait]
 impl EventStore for Flaky {
-    async fn admit(&self, partition: i32, events: Vec<EventRecord>) -> Result<Vec<Admission>, StoreError> {
+    async fn admit(
+        &self,
+        partition: i32,
+        events: Vec<EventRecord>,
+        next: i64,
+    ) -> Result<Vec<Admission>, StoreError> {
         let left = self.batches_left.load(Ordering::Relaxed);
         if left == 0 {
             return Err(StoreError("away".to_owned()));
         }
         self.batches_left.store(left - 1, Ordering::Relaxed);
-        self.memory.admit(partition, events).await
+        self.memory.admit(partition, events, next).await
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError> {
@@ -51,16 +55,11 @@ impl EventStore for Flaky {
         self.memory.wait_for(id, at_most).await
     }
 
-    async fn end(&self) -> Result<SequenceNumber, StoreError> {
+    async fn end(&self) -> Result<Positions, StoreError> {
         self.memory.end().await
     }
 
-    async fn read(
-        &self,
-        query: &EventQuery,
-        within: Range<SequenceNumber>,
-        limit: usize,
-    ) -> Result<EventPage, StoreError> {
+    async fn read(&self, query: &EventQuery, within: Span, limit: usize) -> Result<EventPage, StoreError> {
         self.memory.read(query, within, limit).await
     }
 

@@ -43,6 +43,9 @@ pub struct NewLoggedEvent {
     pub details: Option<Details>,
 }
 
+/// The known fields; `payload` and `metadata` are refused.
+const FIELDS: [&str; 7] = ["userId", "eventType", "eventId", "timestamp", "details", "payload", "metadata"];
+
 impl NewLoggedEvent {
     /// Reads a body.
     ///
@@ -50,7 +53,7 @@ impl NewLoggedEvent {
     ///
     /// 400 with every fault.
     pub fn read(body: &[u8], max_depth: usize) -> Result<Self, Problem> {
-        let mut fields = Fields::of(body, max_depth)?;
+        let mut fields = Fields::of(body, max_depth, &FIELDS)?;
         let user_id = fields.text("userId", user_id);
         let event_type = fields.text("eventType", line(LONGEST_TYPE));
         let event_id = fields.optional("eventId", uuid);

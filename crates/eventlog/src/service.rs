@@ -24,7 +24,7 @@ use super::{
 pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     let (tree, traffic) = tree(&config, Front::Server, &shutdown)?;
     let requests = shutdown.component("requests");
-    log::info!("listening on http://{}", listeners.clients.local_addr()?);
+    log::info!("listening on {}://{}", config.http.scheme(), listeners.clients.local_addr()?);
     http::serve(tree, listeners, &config.http, traffic, &shutdown).await;
     drop(requests);
     Ok(())

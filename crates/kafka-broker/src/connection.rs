@@ -1,5 +1,5 @@
-//! Connections: a frame in, a frame out, in order; as in Kafka the next request is read when the one before
-//! it is answered, so a client may send many at once.
+//! Connections: a frame in, a frame out, in order. As in Kafka the next request is read when the one before
+//! is answered, so a client may send many at once.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,9 +20,9 @@ use super::{
 
 /// The largest request (`socket.request.max.bytes` in Kafka).
 const MAX_FRAME: usize = 100 * 1024 * 1024;
-/// Room made for a frame before any of it has come.
+/// The first allocation for a frame, in bytes.
 const FIRST_ROOM: usize = 64 * 1024;
-/// Before accepting again when that failed: the process may be out of descriptors.
+/// The pause after a failed accept: the process may be out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
@@ -37,7 +37,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: Can
         };
         let (shared, stop) = (Arc::clone(&shared), stop.clone());
         tokio::spawn(async move {
-            // What ends a connection (its client went, or sent what is no request) concerns nobody else.
+            // The end of one connection does not matter to the others.
             if let Some(Err(error)) = stop.run_until_cancelled(serve(stream, peer, &shared, &stop)).await {
                 log::debug!("the embedded broker lost {peer}: {error}");
             }
@@ -54,7 +54,7 @@ async fn serve(
     stream.set_nodelay(true)?;
     while let Ok(request) = timeout(shared.options.idle_timeout, read_frame(&mut stream)).await {
         let request = request?;
-        // What is asked after a stop is not answered, should it have come before this was interrupted.
+        // A request that comes after a stop has no response.
         if stop.is_cancelled() {
             return Ok(());
         }
@@ -80,7 +80,7 @@ async fn serve(
     Ok(())
 }
 
-/// A request's kind and version.
+/// A request's API and version.
 fn asked_by(request: &[u8]) -> io::Result<(ApiKey, i16)> {
     let mut request = request;
     let key = request.try_get_i16().map_err(|_| io::ErrorKind::InvalidData)?;
@@ -101,7 +101,7 @@ async fn read_frame(stream: &mut TcpStream) -> io::Result<Bytes> {
     Ok(frame.freeze())
 }
 
-/// Answers nothing any more, and goes when the client does.
+/// Never answers, and ends when the client closes the connection.
 async fn until_closed(stream: &mut TcpStream) -> io::Result<()> {
     let mut unheard = [0; 4096];
     while stream.read(&mut unheard).await? > 0 {}

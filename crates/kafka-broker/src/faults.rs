@@ -1,4 +1,4 @@
-//! Failing on purpose.
+//! Faults on purpose.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -8,27 +8,27 @@ use std::{
 
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
-/// What goes wrong with a request.
+/// A fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It is refused with this error, and nothing is done.
     Refuse(ResponseError),
-    /// It is answered so much later.
+    /// It is answered after that delay.
     Delay(Duration),
-    /// It is never answered, and nothing is done.
+    /// It has no response, and nothing is done.
     Stall,
     /// The connection breaks, and nothing is done.
     Drop,
-    /// As [`Fault::Drop`], where the request's version is below this one: it tells clients apart.
+    /// As [`Fault::Drop`], if the request's version is below this one, which tells clients apart.
     DropBelow(i16),
-    /// Its answer says that the client passed its quota and is to wait so long: a Produce is done, a Fetch brings
+    /// Its response throttles the client for so long: a Produce is done, a Fetch brings
     /// nothing.
     Throttle(Duration),
-    /// It is done, and the connection breaks before the answer.
+    /// It is done, and the connection breaks before the response.
     LoseAnswer,
 }
 
-/// The faults that are to come, by kind of request, and how many requests of each kind came.
+/// The planned faults, and the number of requests so far, by API.
 #[derive(Debug, Default)]
 pub struct Faults {
     planned: Mutex<HashMap<i16, VecDeque<(Fault, usize)>>>,
@@ -36,32 +36,32 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// The next request of that kind meets this fault, after those planned before.
+    /// The next request of that API has this fault, after those planned before.
     pub fn once(&self, api: ApiKey, fault: Fault) {
         self.times(api, fault, 1);
     }
 
-    /// The next so many requests of that kind meet this fault, after those planned before.
+    /// The next `times` requests of that API have this fault, after those planned before.
     pub fn times(&self, api: ApiKey, fault: Fault, times: usize) {
         self.planned().entry(api as i16).or_default().push_back((fault, times));
     }
 
-    /// Every request of that kind meets this fault, until [`Faults::clear`].
+    /// Every request of that API has this fault, until [`Faults::clear`].
     pub fn always(&self, api: ApiKey, fault: Fault) {
         self.times(api, fault, usize::MAX);
     }
 
-    /// Nothing goes wrong any more.
+    /// Removes all faults.
     pub fn clear(&self) {
         self.planned().clear();
     }
 
-    /// How many requests of that kind came so far.
+    /// The number of requests of that API so far.
     pub fn count(&self, api: ApiKey) -> usize {
         self.counts().get(&(api as i16)).copied().unwrap_or(0)
     }
 
-    /// Counts a request, and says what goes wrong with it.
+    /// Counts a request, and returns its fault.
     pub(super) fn meet(&self, api: ApiKey) -> Option<Fault> {
         *self.counts().entry(api as i16).or_default() += 1;
         let mut planned = self.planned();

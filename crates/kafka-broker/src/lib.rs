@@ -1,11 +1,11 @@
-//! The in-process Kafka broker, for trying and for tests; speaks the protocol over TCP and nothing else.
+//! A Kafka broker in the process, for trying and for tests. It speaks Kafka's protocol over TCP.
 //!
-//! One node, everything in memory, nothing survives it. It knows what rskafka, our own group client and
-//! kcat ask for, and can be made to fail on purpose ([`Faults`]). State is behind one lock that is never held
-//! across an await; requests that wait (a fetch, a join, a sync) sleep until it changes and look again.
+//! It is one node, in memory. It knows the requests of rskafka, of highwater-kafka and
+//! of kcat, and can be made to fail ([`Faults`]). Its state is behind one lock that is never held
+//! across an await. Requests that wait (a fetch, a join, a sync) sleep until it changes, and look again.
 //!
-//! [`log`], [`groups`] and [`transactions`] are state machines without sockets; the handlers, a file a family
-//! of APIs, put requests to them; connections only carry frames.
+//! [`log`], [`groups`] and [`transactions`] are state machines without sockets. The handlers, a file a family
+//! of APIs, call them. Connections carry frames.
 
 #![forbid(unsafe_code)]
 
@@ -36,28 +36,28 @@ use self::log::LogError;
 pub use faults::{Fault, Faults};
 use state::Shared;
 
-/// How often members that were not heard of, and rebalances that take too long, are looked for.
+/// The time between looks for timeouts of members and rebalances.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How the broker behaves.
+/// The settings of the broker.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The port on loopback; 0 lets the system choose.
     pub port: u16,
-    /// The port on loopback that clients are sent to; its own, where there is none (`advertised.listeners`).
+    /// The advertised port on loopback (`advertised.listeners`); its own if `None`.
     pub advertised_port: Option<u16>,
-    /// The name of the cluster that it is (KIP-78).
+    /// The cluster's id (KIP-78).
     pub cluster_id: String,
-    /// Partitions of a topic that is created without saying how many (`num.partitions` in Kafka).
+    /// The partitions of a topic that is created without a number (`num.partitions`).
     pub default_partitions: i32,
-    /// Whether asking for an unknown topic creates it, where the client does not forbid that
+    /// Whether Metadata of an unknown topic creates it, unless the client forbids that
     /// (`auto.create.topics.enable`).
     pub auto_create_topics: bool,
-    /// The session time-outs that members may ask for (`group.min.session.timeout.ms` and `.max.`).
+    /// The range of session timeouts (`group.min.session.timeout.ms` and `.max.`).
     pub session_timeouts: RangeInclusive<Duration>,
-    /// A connection on which nothing comes for so long is closed (`connections.max.idle.ms`).
+    /// A connection that is idle for so long is closed (`connections.max.idle.ms`).
     pub idle_timeout: Duration,
-    /// APIs of which it speaks no version from this one on, as an older broker; from 0 on, the whole API.
+    /// For each API the first version that it does not speak, as an older broker; 0 for the whole API.
     pub lacks: Vec<(ApiKey, i16)>,
 }
 
@@ -76,7 +76,7 @@ impl Default for Options {
     }
 }
 
-/// A running broker. Dropped, it stops and everything in it is gone.
+/// A running broker. Its drop stops it and deletes all data.
 #[derive(Debug)]
 pub struct Broker {
     shared: Arc<Shared>,
@@ -98,28 +98,28 @@ impl Broker {
         Ok(Self { shared, sweeper, listening })
     }
 
-    /// Its address, `host:port`, for a client's bootstrap list.
+    /// Its address, `host:port`.
     pub fn bootstrap(&self) -> String {
         self.shared.address().to_string()
     }
 
-    /// What goes wrong on purpose.
+    /// Its faults.
     pub fn faults(&self) -> &Faults {
         &self.shared.faults
     }
 
-    /// Goes away, as a broker that was killed does: connections break, new ones are refused. Its data stay.
+    /// Suspends it, as if it were killed: connections break, new ones are refused. The data stay.
     pub fn suspend(&mut self) {
         if let Some(listening) = self.listening.take() {
             listening.cancel();
         }
     }
 
-    /// Comes back on the same port with the data it had.
+    /// Resumes it on the same port with its data.
     ///
     /// # Errors
     ///
-    /// Somebody else has the port now.
+    /// The port is taken.
     pub async fn resume(&mut self) -> io::Result<()> {
         if self.listening.is_none() {
             let listener = bind_again(self.shared.address()).await?;
@@ -128,7 +128,7 @@ impl Broker {
         Ok(())
     }
 
-    /// The offset after the last record of a partition; 0 where there is none.
+    /// The log end offset of a partition; 0 if there is no such partition.
     pub fn end_offset(&self, topic: &str, partition: i32) -> i64 {
         self.shared.with(|state| state.log(topic, partition).map_or(0, |log| log.end()))
     }
@@ -158,7 +158,7 @@ impl Broker {
         });
     }
 
-    /// Takes the log's end back to an offset, as an unclean election can.
+    /// Truncates a log to an offset, as an unclean election can.
     pub fn truncate(&self, topic: &str, partition: i32, offset: i64) {
         self.shared.change(|state| {
             if let Some(log) = state.log_mut(topic, partition) {
@@ -167,7 +167,7 @@ impl Broker {
         });
     }
 
-    /// Keeps the newest record of each key, as the log cleaner does; see [`log::PartitionLog::compact`].
+    /// Compacts a log: see [`log::PartitionLog::compact`].
     pub fn compact(&self, topic: &str) {
         self.shared.change(|state| {
             let topic = state.topics.get_mut(topic);
@@ -175,11 +175,11 @@ impl Broker {
         });
     }
 
-    /// Appends a batch as it is, without a look at its checksum or codec; only its offsets are set.
+    /// Appends a batch without validation. Only its offsets are set.
     ///
     /// # Errors
     ///
-    /// The topic is unknown, or the bytes are shorter than a batch's head.
+    /// The topic is unknown, or the batch is shorter than a head.
     pub fn append_raw(&self, topic: &str, partition: i32, batch: Bytes) -> Result<i64, LogError> {
         self.shared
             .change(|state| state.log_mut(topic, partition).ok_or(LogError::Unknown)?.append_unchecked(batch))
@@ -199,7 +199,7 @@ fn listen(listener: TcpListener, shared: Arc<Shared>) -> CancellationToken {
     stop
 }
 
-/// The port of a listener that was just dropped can be busy for a moment.
+/// The port of a dropped listener can be busy for a moment.
 async fn bind_again(address: SocketAddr) -> io::Result<TcpListener> {
     let mut attempts = 100;
     loop {

@@ -1,15 +1,15 @@
-//! Reading a request that may be anything.
+//! Decodes requests without trust.
 //!
-//! kafka-protocol makes room for as many elements as an array says to have before it reads the first, and
-//! so a few bytes of garbage can ask for more memory than there is, which ends the process. An element takes
-//! at least a byte, so no array has more than there are bytes left: [`decode`] looks for one that says so.
+//! kafka-protocol allocates for as many elements as an array claims before it reads the first, so
+//! a few corrupt bytes can end the process. An element takes
+//! at least a byte, so an array has no more than there are bytes left: [`decode`] checks that.
 
 use std::{io, ops::Range};
 
 use bytes::{Buf, Bytes, TryGetError};
 use kafka_protocol::protocol::{Request, buf::ByteBuf};
 
-/// Decodes a request; garbage is an error, and costs no more memory than its length allows.
+/// Decodes a request. Corrupt bytes are an error, and take no more memory than their length allows.
 pub(super) fn decode<R: Request>(body: &mut Bytes, version: i16) -> io::Result<R> {
     R::decode(&mut Wary(body.clone()), version).map_err(io::Error::other)?;
     R::decode(body, version).map_err(io::Error::other)

@@ -1,4 +1,4 @@
-//! All that the broker knows, and waiting for it to change.
+//! The state of the broker, and waiting for its changes.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,7 +21,7 @@ use super::{
     transactions::{Ending, Transactions},
 };
 
-/// The state, its lock, and a bell that rings when it changes.
+/// The state, its lock, and a notification of changes.
 #[derive(Debug)]
 pub(super) struct Shared {
     address: SocketAddr,
@@ -53,13 +53,13 @@ impl State {
         self.topics.iter().find(|(_, topic)| topic.id == id).map(|(name, _)| name.as_str())
     }
 
-    /// A topic goes, and what groups committed for it.
+    /// Deletes a topic, with its committed offsets.
     pub(super) fn delete_topic(&mut self, topic: &str) -> Option<Topic> {
         self.groups.values_mut().for_each(|group| group.offsets.forget_topic(topic));
         self.topics.remove(topic)
     }
 
-    /// Writes a transaction's end to where it belongs.
+    /// Writes the end of a transaction to its partitions and groups.
     pub(super) fn end_transaction(&mut self, ending: &Ending) {
         let (id, epoch, committed) = (ending.producer.producer_id, ending.producer.epoch, ending.committed);
         for (topic, partition) in &ending.partitions {
@@ -74,7 +74,7 @@ impl State {
         }
     }
 
-    /// Does what time does. Tells whether anything changed.
+    /// Handles timeouts. Returns whether anything changed.
     pub(super) fn sweep(&mut self) -> bool {
         let late = self.transactions.sweep();
         late.iter().for_each(|ending| self.end_transaction(ending));
@@ -92,19 +92,19 @@ impl Shared {
         self.address
     }
 
-    /// Looks.
+    /// Reads the state.
     pub(super) fn with<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes the state and wakes whoever waits for that.
+    /// Changes the state, and wakes the requests that wait for a change.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let changed = change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_waiters();
         changed
     }
 
-    /// As [`Shared::change`], but wakes nobody when the closure says that nobody waits for this.
+    /// As [`Shared::change`], but wakes no request if the closure says that none waits for this.
     pub(super) fn change_if(&self, change: impl FnOnce(&mut State) -> bool) {
         let changed = change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
         if changed {
@@ -112,14 +112,14 @@ impl Shared {
         }
     }
 
-    /// Asks after each change until there is an answer; `None` when there is none by then.
+    /// Asks after each change until there is an answer; `None` at the deadline.
     pub(super) async fn until<T>(
         &self,
         deadline: Instant,
         mut ask: impl FnMut(&State) -> Option<T>,
     ) -> Option<T> {
         loop {
-            // Enabled before the look, so that a change right after it is not missed.
+            // Enabled before the read, so that a change right after it is not missed.
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
@@ -130,7 +130,7 @@ impl Shared {
         }
     }
 
-    /// As [`Shared::until`], without an end.
+    /// As [`Shared::until`], without a deadline.
     pub(super) async fn forever<T>(&self, mut ask: impl FnMut(&State) -> Option<T>) -> T {
         loop {
             let changed = self.changed.notified();

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::log::{PartitionLog, Rules};
 
-/// The settings of a topic that anyone asks about, with Kafka's defaults (`LogConfig` in Java).
+/// The settings that clients ask about, with Kafka's defaults (`LogConfig` in Java).
 pub(super) const DEFAULT_CONFIGS: &[(&str, &str)] = &[
     ("cleanup.policy", "delete"),
     ("compression.type", "producer"),
@@ -23,14 +23,14 @@ pub(super) const DEFAULT_CONFIGS: &[(&str, &str)] = &[
     ("unclean.leader.election.enable", "false"),
 ];
 
-/// More partitions than this are a mistake, and would only cost memory.
+/// The most partitions of a topic.
 const MOST_PARTITIONS: i32 = 100_000;
 
 /// A topic.
 #[derive(Debug)]
 pub(super) struct Topic {
     pub(super) id: Uuid,
-    /// What it was created with.
+    /// The settings that it was created with.
     pub(super) configs: BTreeMap<String, String>,
     pub(super) partitions: Vec<PartitionLog>,
 }
@@ -52,14 +52,14 @@ impl Topic {
         self.configs.get(name).map(String::as_str).or(default)
     }
 
-    /// All settings, and whether each was given.
+    /// All settings, and whether each is the topic's own.
     pub(super) fn all_configs(&self) -> impl Iterator<Item = (&str, &str, bool)> {
         let defaults = DEFAULT_CONFIGS.iter().filter(|(name, _)| !self.configs.contains_key(*name));
         let given = self.configs.iter().map(|(name, value)| (name.as_str(), value.as_str(), true));
         given.chain(defaults.map(|(name, value)| (*name, *value, false)))
     }
 
-    /// What it asks of the batches that producers send now.
+    /// Its limits for the batches of producers, at this time.
     pub(super) fn rules(&self) -> Rules {
         let most_bytes = self.config("max.message.bytes").and_then(|most| most.parse().ok());
         let stamps = self.config("message.timestamp.type") == Some("LogAppendTime");
@@ -72,7 +72,7 @@ impl Topic {
     }
 }
 
-/// How many partitions a topic may have.
+/// Whether a topic may have that many partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct PartitionCount(usize);
 
@@ -87,13 +87,13 @@ impl PartitionCount {
     }
 }
 
-/// As `org.apache.kafka.common.internals.Topic.validate` has it.
+/// `org.apache.kafka.common.internals.Topic.validate` in Java.
 pub(super) fn is_legal(name: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=249).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(legal)
 }
 
-/// Whether a setting can have that value; settings that are not known here are taken as they are.
+/// Whether a setting can have that value. An unknown setting can have any.
 pub(super) fn is_legal_config(name: &str, value: &str) -> bool {
     match name {
         "cleanup.policy" => value.split(',').all(|policy| matches!(policy.trim(), "compact" | "delete")),

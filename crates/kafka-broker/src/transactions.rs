@@ -1,4 +1,4 @@
-//! Producers' ids and their transactions (KIP-98; `TransactionCoordinator` and `TransactionMetadata` in Java).
+//! Producer ids and transactions (KIP-98; `TransactionCoordinator` and `TransactionMetadata` in Java).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,19 +9,19 @@ use std::{
 use kafka_protocol::ResponseError;
 use tokio::time::Instant;
 
-/// The producers that asked for an id.
+/// All producers with an id.
 #[derive(Debug, Default)]
 pub struct Transactions {
     last_id: i64,
     by_name: BTreeMap<String, Transactional>,
 }
 
-/// A producer's id and its incarnation.
+/// A producer's id and epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     /// Given by the broker.
     pub producer_id: i64,
-    /// Grows by one with each incarnation; older ones are shut out.
+    /// Grows by one with each incarnation; older ones are fenced.
     pub epoch: i16,
 }
 
@@ -49,13 +49,13 @@ enum Phase {
 /// A transaction's end, to be written to its partitions and groups.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ending {
-    /// Whose it was.
+    /// Its producer.
     pub producer: Identity,
-    /// Or aborted.
+    /// Else it was aborted.
     pub committed: bool,
-    /// Where it has written.
+    /// The partitions that it has written to.
     pub partitions: BTreeSet<(String, i32)>,
-    /// Whose offsets it commits.
+    /// The groups whose offsets it commits.
     pub groups: BTreeSet<String>,
 }
 
@@ -66,11 +66,11 @@ impl Transactions {
         Identity { producer_id: self.last_id, epoch: 0 }
     }
 
-    /// The next incarnation under that name; what the one before left open is aborted.
+    /// The next epoch of a transactional id. An open transaction of the last one is aborted.
     ///
     /// # Errors
     ///
-    /// Who asks says to be an incarnation that is not the last.
+    /// The caller's epoch is not the last one.
     pub fn incarnate(
         &mut self,
         name: &str,
@@ -101,11 +101,11 @@ impl Transactions {
         Ok((known.identity, ending))
     }
 
-    /// Partitions that the transaction is about to write to.
+    /// Adds partitions to the open transaction.
     ///
     /// # Errors
     ///
-    /// The name is unknown, or the incarnation an old one.
+    /// The transactional id is unknown, or the epoch is old.
     pub fn add_partitions(
         &mut self,
         name: &str,
@@ -118,11 +118,11 @@ impl Transactions {
         Ok(())
     }
 
-    /// A group whose offsets the transaction is about to commit.
+    /// Adds a group to the open transaction.
     ///
     /// # Errors
     ///
-    /// The name is unknown, or the incarnation an old one.
+    /// The transactional id is unknown, or the epoch is old.
     pub fn add_group(&mut self, name: &str, producer: Identity, group: &str) -> Result<(), ResponseError> {
         let known = self.current(name, producer)?;
         known.begin();
@@ -130,11 +130,11 @@ impl Transactions {
         Ok(())
     }
 
-    /// Whether that group was added to the open transaction.
+    /// Checks that the group is in the open transaction.
     ///
     /// # Errors
     ///
-    /// It was not, or the name is unknown, or the incarnation an old one.
+    /// It is not, or the transactional id is unknown, or the epoch is old.
     pub fn may_commit(&mut self, name: &str, producer: Identity, group: &str) -> Result<(), ResponseError> {
         match self.current(name, producer)?.groups.contains(group) {
             true => Ok(()),
@@ -142,11 +142,11 @@ impl Transactions {
         }
     }
 
-    /// Ends the transaction; nothing is left to write when it had ended so before.
+    /// Ends the transaction. Nothing is left to write if it has ended so before.
     ///
     /// # Errors
     ///
-    /// There is none, or it ended the other way, or the name is unknown, or the incarnation an old one.
+    /// There is none, or it ended the other way, or the transactional id is unknown, or the epoch is old.
     pub fn end(
         &mut self,
         name: &str,
@@ -161,7 +161,7 @@ impl Transactions {
         }
     }
 
-    /// Aborts what has been open for too long, and shuts those producers out.
+    /// Aborts transactions that have timed out, and fences their producers.
     pub fn sweep(&mut self) -> Vec<Ending> {
         let now = Instant::now();
         let late = self.by_name.values_mut().filter(|known| match known.phase {
@@ -196,7 +196,7 @@ impl Transactional {
         }
     }
 
-    /// Aborts what is open under the next epoch, so that the markers shut the old incarnation out everywhere.
+    /// Aborts the open transaction under the next epoch, so that its markers fence the old one everywhere.
     fn shut_out(&mut self) -> Option<Ending> {
         matches!(self.phase, Phase::Ongoing { .. }).then(|| {
             self.identity.epoch = self.identity.epoch.wrapping_add(1).max(0);

@@ -7,7 +7,10 @@
 mod addresses;
 mod outage;
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::future::{BoxFuture, FutureExt};
 use kafka_protocol::messages::MetadataRequest;
@@ -17,7 +20,7 @@ use super::{
     ClusterConfig, ConfigError,
     producer::Breakers,
     rskafka_client::SharedClient,
-    security::AuthBackoff,
+    security::{AuthBackoff, Sasl, Session},
     staggered::first_success,
     topic,
     wire::{Connection, WireError},
@@ -30,6 +33,8 @@ pub struct Cluster {
     addresses: Addresses,
     outage: Outage,
     rskafka: SharedClient,
+    /// The session of the last connection of our own, where sessions have an end.
+    session: Mutex<Option<Session>>,
     breakers: Breakers,
     auth_backoff: AuthBackoff,
 }
@@ -47,6 +52,7 @@ impl Cluster {
             outage: Outage::new(),
             config,
             rskafka: SharedClient::default(),
+            session: Mutex::default(),
             breakers: Breakers::default(),
             auth_backoff: AuthBackoff::default(),
         })
@@ -70,13 +76,22 @@ impl Cluster {
         &self.rskafka
     }
 
+    /// The session of a connection that rskafka makes now: as long as that of our last one, or as the token is valid that
+    /// it is made with. rskafka does not tell what the broker says of it.
+    pub(crate) fn session_from_now(&self) -> Option<Session> {
+        let session = *self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = self.config.security.sasl.as_ref().and_then(Sasl::token_left);
+        session.map(|session| session.again().within(token))
+    }
+
     /// Connects to `host:port`, unless a handshake with it failed a moment ago.
     async fn open(&self, address: &str) -> Result<Connection, WireError> {
         self.auth_backoff.check(address)?;
         self.addresses.tried(address, false);
         let opened = Connection::open(address, &self.config).await;
         match &opened {
-            Ok(_) => {
+            Ok(connection) => {
+                *self.session.lock().unwrap_or_else(PoisonError::into_inner) = connection.session();
                 self.addresses.tried(address, true);
                 self.auth_backoff.tried(address, None);
             }

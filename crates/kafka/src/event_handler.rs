@@ -1,14 +1,15 @@
 //! Handlers of events: one by one, or in batches.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 
 use super::{
-    BatchOutcome, Envelope, Payload, Poison, Received, Record, RecordHandler, RetryFrom, TransientError,
+    BatchLimits, BatchOutcome, Envelope, LogState, Payload, Poison, Received, Record, RecordHandler,
+    RetryFrom, StartFrom, TransientError,
 };
 
-/// Records that are decoded and handled before other tasks get their turn: about a millisecond's worth.
+/// Records that are restored before other tasks get their turn: about a millisecond's worth.
 const AT_ONCE: usize = 1024;
 
 /// Processes events one by one, in the order of their partition.
@@ -44,6 +45,26 @@ pub trait BatchHandler<P: Payload>: Send + Sync + 'static {
     /// As [`RecordHandler::partition_count_changed`].
     async fn partition_count_changed(&self, _partitions: usize) {}
 
+    /// As [`RecordHandler::batch_limits`].
+    fn batch_limits(&self) -> BatchLimits {
+        BatchLimits::default()
+    }
+
+    /// As [`RecordHandler::start_from`].
+    async fn start_from(&self, _partition: i32, _log: &LogState) -> Result<StartFrom, TransientError> {
+        Ok(StartFrom::Committed)
+    }
+
+    /// As [`RecordHandler::reset_to`].
+    async fn reset_to(&self, _partition: i32, _offset: i64) -> Result<(), TransientError> {
+        Ok(())
+    }
+
+    /// As [`RecordHandler::completed`].
+    async fn completed(&self, _partition: i32, _offset: i64) -> Result<(), TransientError> {
+        Ok(())
+    }
+
     /// As [`RecordHandler::restore_window`].
     fn restore_window(&self) -> u64 {
         0
@@ -76,6 +97,8 @@ pub struct Batch<'a, P> {
     records: &'a [Record],
     /// Of each event, the index of its record.
     indexes: Vec<usize>,
+    /// The offset of an earlier record whose dead letter is still to be written.
+    undone: Option<i64>,
 }
 
 impl<'a, P: Payload> Batch<'a, P> {
@@ -91,6 +114,14 @@ impl<'a, P: Payload> Batch<'a, P> {
     /// The batch has no such event.
     pub fn record(&self, event: usize) -> &'a Record {
         &self.records[self.indexes[event]]
+    }
+
+    /// The offset below which everything is done once these events are: the one after the last record, or the one of the
+    /// first record that goes to the dead letters. Records above it may come again although they are done.
+    pub fn next_offset(&self) -> i64 {
+        let first_malformed = (0..self.records.len()).find(|index| self.indexes.get(*index) != Some(index));
+        let after_all = self.records.last().map_or(0, |last| last.offset + 1);
+        self.undone.or(first_malformed.map(|index| self.records[index].offset)).unwrap_or(after_all)
     }
 
     /// The events, and the batch without them, for [`Batch::record`].
@@ -111,7 +142,7 @@ impl<'a, P: Payload> Batch<'a, P> {
                 Err(error) => malformed(index, error.0),
             }
         }
-        Self { events, records, indexes }
+        Self { events, records, indexes, undone: None }
     }
 }
 
@@ -149,16 +180,18 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> DecodingHandler<P, H> {
         Self { handler, payload: PhantomData }
     }
 
-    /// Handles a part of a batch; `start` is the index of its first record in the batch.
-    async fn handle_some(&self, start: usize, records: &[Record], outcome: &mut BatchOutcome) {
+    /// Handles a part of a batch.
+    async fn handle_some(&self, records: &[Record], chunk: Range<usize>, outcome: &mut BatchOutcome) {
+        let (start, end) = (chunk.start, chunk.end);
         let mut poison = Vec::new();
-        let batch = Batch::<P>::read(records, |index, reason| {
+        let mut batch = Batch::<P>::read(&records[chunk], |index, reason| {
             poison.push(Poison { index: start + index, reason });
         });
+        batch.undone = outcome.poison.first().map(|poison| records[poison.index].offset);
         if !batch.events.is_empty() {
             let indexes = batch.indexes.clone();
             let handled = self.handler.handle(batch).await;
-            let index_of = |event: usize| start + indexes.get(event).copied().unwrap_or(records.len());
+            let index_of = |event: usize| indexes.get(event).map_or(end, |index| start + index);
             poison.extend(
                 handled
                     .poison
@@ -180,11 +213,14 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> DecodingHandler<P, H> {
 impl<P: Payload, H: BatchHandler<P> + ?Sized> RecordHandler for DecodingHandler<P, H> {
     async fn handle(&self, records: &[Record]) -> BatchOutcome {
         let mut outcome = BatchOutcome::default();
-        for (number, some) in records.chunks(AT_ONCE).enumerate() {
-            if number > 0 {
+        // As many as a consumer hands over at a time are one batch.
+        let at_once = self.batch_limits().records.max(1);
+        for start in (0..records.len()).step_by(at_once) {
+            if start > 0 {
                 tokio::task::yield_now().await;
             }
-            self.handle_some(number * AT_ONCE, some, &mut outcome).await;
+            let chunk = start..records.len().min(start + at_once);
+            self.handle_some(records, chunk, &mut outcome).await;
             if outcome.retry_from.is_some() {
                 break;
             }
@@ -194,6 +230,22 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> RecordHandler for DecodingHandler<
 
     async fn partition_count_changed(&self, partitions: usize) {
         self.handler.partition_count_changed(partitions).await;
+    }
+
+    fn batch_limits(&self) -> BatchLimits {
+        self.handler.batch_limits()
+    }
+
+    async fn start_from(&self, partition: i32, log: &LogState) -> Result<StartFrom, TransientError> {
+        self.handler.start_from(partition, log).await
+    }
+
+    async fn reset_to(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
+        self.handler.reset_to(partition, offset).await
+    }
+
+    async fn completed(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
+        self.handler.completed(partition, offset).await
     }
 
     fn restore_window(&self) -> u64 {

@@ -1,8 +1,9 @@
 //! The handler of records: the seam between the consumer and the code that knows their meaning.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use super::Record;
 
@@ -20,6 +21,30 @@ pub trait RecordHandler: Send + Sync + 'static {
 
     /// Takes the topic's number of partitions; called before the first assignment and when it grows.
     async fn partition_count_changed(&self, _partitions: usize) {}
+
+    /// The most that one call of [`RecordHandler::handle`] is given.
+    fn batch_limits(&self) -> BatchLimits {
+        BatchLimits::default()
+    }
+
+    /// Where the processing of a partition starts. The consumer asks each time that it takes the partition up. A handler
+    /// that stores its position together with its results returns that position; the group's committed offset follows it.
+    /// Such a handler is asked again after each of its transient errors, since a write may succeed although its answer is
+    /// lost.
+    async fn start_from(&self, _partition: i32, _log: &LogState) -> Result<StartFrom, TransientError> {
+        Ok(StartFrom::Committed)
+    }
+
+    /// Processing goes on at this offset: the handler has no position, or the log no longer has it.
+    async fn reset_to(&self, _partition: i32, _offset: i64) -> Result<(), TransientError> {
+        Ok(())
+    }
+
+    /// Everything below this offset is done, dead letters included. It is called after each batch that had dead letters.
+    /// A handler that stores its position must not store one above a record whose dead letter is not acknowledged.
+    async fn completed(&self, _partition: i32, _offset: i64) -> Result<(), TransientError> {
+        Ok(())
+    }
 
     /// How many records before the committed offset go to [`RecordHandler::restore`] when
     /// [`RecordHandler::held_from`] was not committed with it; 0 for none.
@@ -50,6 +75,43 @@ pub trait RecordHandler: Send + Sync + 'static {
 
     /// Drops the partition's projection: another member has the partition, or it is about to be restored anew.
     async fn forget(&self, _partition: i32) {}
+}
+
+/// The bounds of a batch while there is a backlog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// The most records.
+    pub records: usize,
+    /// The most that a call should last. Between two calls the consumer checks its lease and whether it is to stop, and the
+    /// done records can be committed.
+    pub duration: Duration,
+}
+
+/// 1,024 records, about a millisecond's worth for a handler that only stores them in memory, and 50 ms.
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { records: 1024, duration: Duration::from_millis(50) }
+    }
+}
+
+/// A partition's log, as its leader has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogState {
+    /// The topic's id (KIP-516), where the broker knows it. A topic that is deleted and recreated has another.
+    pub topic_id: Option<Uuid>,
+    /// The offsets that the log has.
+    pub offsets: Range<i64>,
+}
+
+/// Where the processing of a partition starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartFrom {
+    /// At the group's committed offset: the handler stores no positions.
+    Committed,
+    /// At this offset, whatever the group has committed.
+    Offset(i64),
+    /// Where `offset_reset` says: the handler stores positions, and has none for this partition.
+    Reset,
 }
 
 /// The outcome of a batch. Every record that it does not name is done.

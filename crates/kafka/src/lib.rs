@@ -1,31 +1,46 @@
-//! Kafka for services, in pure Rust on rskafka: a producer, a consumer in a group, dead letters.
+//! A Kafka client for services, in pure Rust: producers, consumer groups, retries and dead letters.
 //!
-//! Knows no event, no route and no store: what a record means is the [`RecordHandler`]'s business.
+//! # Overview
 //!
-//! # Who does what
+//! * [`Kafka`] is a cluster. It connects when it is needed, and reconnects by itself.
+//! * [`TypedTopic`] binds a topic's name to the type of its events. An [`Event`] has a key and is JSON by serde.
+//!   [`Kafka::topic`] asks nothing of the cluster; the first producer or consumer creates the topic if it is missing.
+//! * [`TypedProducer::send`] waits until all in-sync replicas have an event. Its error, [`PublishError`], says whether
+//!   the event may have been written all the same. An [`Envelope`] carries CloudEvents' attributes in the headers.
+//! * A consumer ([`TypedTopic::consumer`]) is a member of a group. It calls an [`EventHandler`] with the events of each
+//!   assigned partition, in order. An [`Outcome`] says what becomes of an event: done, a retry, which holds up its
+//!   partition, or poison, which goes to the dead letter topic. A [`BatchHandler`] gets many events at a time.
+//! * [`dead_letter`] lists dead letters and sends them back.
+//! * [`Kafka::status`] tells how the cluster, the producers and the consumer are.
 //!
-//! * [`Kafka`] is a cluster, as one process speaks to it. It connects when it is needed, and heals by itself.
-//! * A [`TypedTopic`] binds a topic's name to the [`Event`]s in it, which say their key and their JSON. It is
-//!   created when it is missing.
-//! * A [`TypedProducer`] sends them. [`TypedProducer::send`] resolves when all in-sync replicas have the
-//!   event, or with a [`PublishError`] that says whether it may have been written all the same. What is to be
-//!   told of an event beside its value travels in its [`Envelope`]: CloudEvents' headers.
-//! * A consumer is a member of a group. It calls its [`EventHandler`] with the events of each partition that it is
-//!   assigned, in order, and commits the [`Watermark`]: the offset below which everything is done.
-//!   [`Outcome::Poison`] goes to the dead letters; [`Outcome::Retry`] is tried again, and nothing after it in that
-//!   partition is touched before it is done. Who gains by batches is a [`BatchHandler`].
-//! * [`Kafka::status`] tells how all of them are.
+//! # Guarantees
 //!
-//! Events are delivered at least once: after a crash, what followed the last commit comes again. A handler
-//! that must act once has to know what it has done, as the activity service's store does by eventId.
+//! * Producing: acks=all. The events of a partition are in the order of the calls, also across retries. A retry can
+//!   write an event twice: there is no idempotent producer.
+//! * Consuming: at least once. Only the [`Watermark`] is committed, the offset below which all records are done. After
+//!   a crash the records from the last commit on come again, so a handler has to tolerate repeats.
+//! * A record that cannot be decoded, or that the handler finds to be poison, is done once it is in the dead letter
+//!   topic.
 //!
-//! Below the face are the parts that it is made of, which know bytes only: [`Cluster`], [`Topic`], [`Producer`],
-//! [`Consumer`] with its [`RecordHandler`], [`DlqPublisher`] and the [`StatusRegistry`].
+//! # Errors
+//!
+//! Errors of the cluster are retried with backoff, are logged once, and show in the [`Status`] until they pass. An
+//! error is returned only for what the caller can act on: [`PublishError`] of a record, [`ConfigError`] of a setting.
+//!
+//! # Features
+//!
+//! `tls` (default) is TLS by rustls on ring. `schema` derives schemars' `JsonSchema` for [`Status`] and
+//! [`dead_letter::RedriveReport`].
+//!
+//! # Layers
+//!
+//! Below the typed layer are the parts that know bytes only: [`Cluster`], [`Topic`], [`Producer`], [`Consumer`] with
+//! its [`RecordHandler`], [`DlqPublisher`], and the [`StatusRegistry`] that they report to. Below them, [`wire`] has
+//! connections, requests and responses. A Tokio runtime is needed throughout.
 //!
 //! # Example
 //!
-//! A consumer that tells what it reads, and a producer that gives it something to read. Two whole programs are
-//! in `examples/`.
+//! A consumer and a producer of greetings. `examples/` has two programs.
 //!
 //! ```
 //! use std::borrow::Cow;
@@ -53,11 +68,11 @@
 //!     }
 //! }
 //!
-//! /// Passes every greeting on.
-//! struct Tell(mpsc::UnboundedSender<String>);
+//! /// Sends every greeting to a channel.
+//! struct Forward(mpsc::UnboundedSender<String>);
 //!
 //! #[async_trait]
-//! impl EventHandler<Greeting> for Tell {
+//! impl EventHandler<Greeting> for Forward {
 //!     async fn handle(&self, received: Received<'_, Greeting>) -> Outcome {
 //!         match self.0.send(received.event.text) {
 //!             Ok(()) => Outcome::Done,
@@ -67,19 +82,19 @@
 //! }
 //!
 //! async fn example(brokers: Vec<String>) -> Result<(), Box<dyn std::error::Error>> {
-//!     let (tell, mut told) = mpsc::unbounded_channel();
+//!     let (sender, mut receiver) = mpsc::unbounded_channel();
 //!     let kafka = Kafka::new(ClusterConfig::new(brokers))?;
 //!     let greetings = kafka.topic::<Greeting>(TopicConfig::new("greetings"));
-//!     let consuming = greetings.consumer(ConsumerConfig::new("greeters")).start(Tell(tell));
+//!     let consumer = greetings.consumer(ConsumerConfig::new("greeters")).start(Forward(sender));
 //!     let producer = greetings.producer(ProducerConfig::default());
 //!
 //!     let greeting = Greeting { to: "world".to_owned(), text: "hello".to_owned() };
 //!     let receipt = producer.send(greeting).await?;
 //!     println!("written to partition {} at offset {}", receipt.partition, receipt.offset);
-//!     assert_eq!(told.recv().await.as_deref(), Some("hello"));
+//!     assert_eq!(receiver.recv().await.as_deref(), Some("hello"));
 //!
-//!     producer.close().await; // what is queued is acknowledged, or out of time
-//!     consuming.stop().await; // drains, commits, leaves the group
+//!     producer.close().await; // waits for the records in the queue
+//!     consumer.stop().await; // drains, commits, leaves the group
 //!     Ok(())
 //! }
 //! # #[tokio::main]
@@ -127,10 +142,12 @@ pub use counts::{ConsumerCounts, ProducerMetrics};
 pub use dead_letter::DlqPublisher;
 pub use envelope::{CORRELATION_ID, Context, Envelope, correlation_of};
 pub use event_handler::{Batch, BatchHandler, DecodingHandler, EventHandler, Outcome};
-pub use handler::{BatchOutcome, Poison, RecordHandler, RetryFrom, TransientError};
+pub use handler::{
+    BatchLimits, BatchOutcome, LogState, Poison, RecordHandler, RetryFrom, StartFrom, TransientError,
+};
 pub use kafka::{ConsumerBuilder, ConsumerHandle, Kafka, TypedProducer, TypedTopic};
 pub use message::{Message, Receipt, Record};
-pub use partitioner::{murmur2, partition_for_key};
+pub use partitioner::partition_for_key;
 pub use payload::{Event, Malformed, Payload, Received};
 pub use producer::Producer;
 pub use publisher::{PublishError, Publisher};
@@ -141,3 +158,9 @@ pub use status::{
 };
 pub use status_registry::StatusRegistry;
 pub use topic::{Topic, TopicDescription, describe, exists, settings};
+
+/// For fuzzing and the tests of the workspace. No part of the API.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::{partitioner::murmur2, wire::internals::*};
+}

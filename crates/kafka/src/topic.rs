@@ -72,8 +72,8 @@ pub struct Topic {
 
 impl Topic {
     /// Spawns a task that creates the topic if it is missing, and then looks for new partitions every `max_age`, until
-    /// all handles are dropped. An existing topic is left as it is; settings of it that weaken a guarantee are a warning
-    /// of the status.
+    /// all handles are dropped. An existing topic is left as it is; settings of it that weaken a guarantee are a
+    /// warning of the status.
     ///
     /// # Panics
     ///
@@ -88,11 +88,6 @@ impl Topic {
         let name: Arc<str> = config.name.as_str().into();
         tokio::spawn(follow(cluster, config, max_age, registry, sender));
         Self { name, partitions, most: usize::MAX }
-    }
-
-    /// A topic whose description is known: for tests.
-    pub fn known(name: &str, partitions: usize) -> Self {
-        Self { name: name.into(), partitions: watch::channel(partitions).1, most: usize::MAX }
     }
 
     /// The same topic, of which only the first `most` partitions count.

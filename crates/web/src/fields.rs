@@ -1,30 +1,32 @@
 //! Reads the fields of a posted object, and reports all faults in one answer.
 
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
 use serde_json::{error::Category, value::RawValue};
 
 use crate::{
     http::{FieldError, Problem, json_text},
     invisible::{is_blank, visible},
+    object::Object,
 };
 
 /// An object, and the faults found in it so far. Unknown fields are ignored.
 #[derive(Debug)]
 pub struct Fields<'a> {
-    object: Object<'a>,
+    object: Vec<Known<'a>>,
     /// Where the object is within the body: `items[0].`, or nothing.
     at: String,
     faults: Vec<FieldError>,
 }
 
-/// The fields of an object, unread, in their order. A name may be there more than once.
-#[derive(Debug)]
-struct Object<'a>(Vec<(String, &'a RawValue)>);
+/// A field that a request may have.
+#[derive(Debug, Clone, Copy)]
+struct Known<'a> {
+    name: &'static str,
+    /// The first value, null included.
+    value: Option<&'a RawValue>,
+    is_repeated: bool,
+}
 
 type Checked<T> = Result<T, Cow<'static, str>>;
 
@@ -34,8 +36,12 @@ impl<'a> Fields<'a> {
     /// # Errors
     ///
     /// 400 where it is none.
-    pub fn of(body: &'a [u8], max_depth: usize) -> Result<Self, Problem> {
-        let object = serde_json::from_str(json_text(body, max_depth)?).map_err(|error| {
+    pub fn of<const FIELDS: usize>(
+        body: &'a [u8],
+        max_depth: usize,
+        names: &'static [&'static str; FIELDS],
+    ) -> Result<Self, Problem> {
+        let object = object(json_text(body, max_depth)?, names).map_err(|error| {
             Problem::bad_request(match error.classify() {
                 Category::Data => "the body must be a JSON object".to_owned(),
                 _ => format!("the body is not JSON: {error}"),
@@ -50,7 +56,7 @@ impl<'a> Fields<'a> {
         name: &str,
         check: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let text = self.object.required(name).and_then(text);
+        let text = self.known(name).required().and_then(text);
         let checked = text.and_then(|text| check(&text).map_err(Into::into));
         self.checked(name, checked)
     }
@@ -61,22 +67,26 @@ impl<'a> Fields<'a> {
         name: &str,
         check: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let is_given = self.object.all(name).any(|value| value.get() != "null");
-        if is_given { self.text(name, check) } else { None }
+        let Known { value, is_repeated, .. } = self.known(name);
+        if is_repeated || value.is_some_and(|value| value.get() != "null") {
+            self.text(name, check)
+        } else {
+            None
+        }
     }
 
     /// Any value as it was written, `null` too; it may be left out.
     pub fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
-        let values: Vec<&'a RawValue> = self.object.all(name).collect();
-        if values.len() > 1 {
+        let Known { value, is_repeated, .. } = self.known(name);
+        if is_repeated {
             self.fault(name, "is given more than once");
         }
-        values.first().copied()
+        value
     }
 
     /// A whole number within bounds, however it is written: `1.0` and `1e0` are 1, as in JSON Schema.
     pub fn whole(&mut self, name: &str, least: u64, most: u64) -> Option<u64> {
-        let checked = self.object.required(name).and_then(|value| {
+        let checked = self.known(name).required().and_then(|value| {
             let number = whole(value.get()).filter(|number| (least..=most).contains(number));
             number.ok_or_else(|| format!("must be a whole number from {least} to {most}").into())
         });
@@ -84,13 +94,14 @@ impl<'a> Fields<'a> {
     }
 
     /// One to `most` objects, each read by `read`.
-    pub fn objects<T>(
+    pub fn objects<T, const FIELDS: usize>(
         &mut self,
         name: &str,
         most: usize,
+        names: &'static [&'static str; FIELDS],
         mut read: impl FnMut(&mut Fields<'a>) -> Option<T>,
     ) -> Option<Vec<T>> {
-        let items = self.object.required(name).and_then(|value| {
+        let items = self.known(name).required().and_then(|value| {
             let items = serde_json::from_str::<Vec<&'a RawValue>>(value.get()).ok();
             let items = items.filter(|items| (1..=most).contains(&items.len()));
             items.ok_or_else(|| format!("must be an array of 1 to {most} objects").into())
@@ -99,7 +110,7 @@ impl<'a> Fields<'a> {
         let mut all = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             let at = format!("{}{name}[{index}]", self.at);
-            let Ok(object) = serde_json::from_str(item.get()) else {
+            let Ok(object) = object(item.get(), names) else {
                 self.faults.push(FieldError::new(at, "must be an object"));
                 continue;
             };
@@ -112,7 +123,7 @@ impl<'a> Fields<'a> {
 
     /// Notes that a field must not be there.
     pub fn without(&mut self, name: &str, because: &'static str) {
-        if self.object.all(name).next().is_some() {
+        if self.known(name).value.is_some() {
             self.fault(name, because);
         }
     }
@@ -126,6 +137,12 @@ impl<'a> Fields<'a> {
         read.filter(|_| self.faults.is_empty()).ok_or_else(|| Problem::invalid(self.faults))
     }
 
+    /// The field of that name, which is one of those that were read.
+    fn known(&self, name: &str) -> Known<'a> {
+        let absent = Known { name: "", value: None, is_repeated: false };
+        self.object.iter().find(|known| known.name == name).copied().unwrap_or(absent)
+    }
+
     fn checked<T>(&mut self, name: &str, checked: Checked<T>) -> Option<T> {
         checked.map_err(|message| self.fault(name, message)).ok()
     }
@@ -135,46 +152,26 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl<'a> Object<'a> {
-    fn all(&self, name: &str) -> impl Iterator<Item = &'a RawValue> {
-        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| *value)
-    }
-
-    /// The value of a field; null counts as absent. A repeated field is a fault: the next reader of the request could take the
-    /// other value.
-    fn required(&self, name: &str) -> Checked<&'a RawValue> {
-        let mut values = self.all(name);
-        match (values.next(), values.next()) {
-            (Some(_), Some(_)) => Err("is given more than once".into()),
-            (Some(value), None) if value.get() != "null" => Ok(value),
-            _ => Err("is required".into()),
+impl<'a> Known<'a> {
+    /// The value of a field; null counts as absent. A repeated field is a fault: the next reader of the request could take
+    /// the other value.
+    fn required(&self) -> Checked<&'a RawValue> {
+        match self.value.filter(|value| value.get() != "null") {
+            _ if self.is_repeated => Err("is given more than once".into()),
+            Some(value) => Ok(value),
+            None => Err("is required".into()),
         }
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Gathering)
-    }
-}
-
-/// Gathers the fields of an object.
-struct Gathering;
-
-impl<'de> Visitor<'de> for Gathering {
-    type Value = Object<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        let mut fields = Vec::new();
-        while let Some(field) = map.next_entry()? {
-            fields.push(field);
-        }
-        Ok(Object(fields))
-    }
+/// The fields of an object, by these names.
+fn object<'a, const FIELDS: usize>(
+    text: &'a str,
+    names: &'static [&'static str; FIELDS],
+) -> serde_json::Result<Vec<Known<'a>>> {
+    let Object { values, repeated } = Object::parse(text, names)?;
+    let fields = names.iter().zip(values).zip(repeated);
+    Ok(fields.map(|((name, value), is_repeated)| Known { name, value, is_repeated }).collect())
 }
 
 /// The value of a number in JSON, where it is whole and not below zero; exact, whatever a binary fraction would make of

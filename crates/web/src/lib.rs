@@ -3,7 +3,7 @@
 //! * [`http`][]: accepting, limits, bodies, problems, and descriptions of routes
 //! * [`operations`][]: `/health`, `/ready`, `/group` and `/metrics`
 //! * [`dead_letters`][]: dead letters over REST and on the command line, for any service
-//! * [`fields`][], [`timestamp`][], [`moment`][], [`json`][]: what a body is read by and written by
+//! * [`fields`][], [`timestamp`][], [`moment`][], [`json`][], [`object`][]: what a body is read by and written by
 //! * [`idempotency`][], [`page`][], [`resource`][], [`unpublished`][]: what clients ask and hear, the same everywhere
 //! * [`shutdown`][]: the graceful stop and the components that it waits for
 
@@ -19,6 +19,7 @@ pub mod idempotency;
 pub mod identity;
 pub mod invisible;
 pub mod json;
+pub mod object;
 pub mod operations;
 pub mod page;
 pub mod publish_problem;

@@ -1,6 +1,6 @@
 //! Listings, streamed: memory does not grow with the answer, and a slow client blocks nothing.
 
-use std::{ops::Range, sync::Arc, vec};
+use std::{sync::Arc, vec};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
@@ -23,7 +23,7 @@ use crate::{
         coverage::PARTITIONS,
         selection::{Scope, Selection},
     },
-    store::{ActivityEvent, EventQuery, EventStore, SequenceNumber, StoreError, StoredEvent},
+    store::{ActivityEvent, EventQuery, EventStore, Span, StoreError, StoredEvent},
 };
 
 /// The size from which a chunk of an answer is sent, in bytes.
@@ -57,7 +57,7 @@ pub(in crate::activity) async fn list(api: &Arc<Api>, request: ListingRequest) -
 
 async fn answer(api: &Arc<Api>, request: ListingRequest) -> Result<Response, Problem> {
     let ListingRequest { scope, format, path, query, accept } = request;
-    let selection = Selection::read(&scope, &query, api.cursor_epoch)?;
+    let selection = Selection::read(&scope, &query)?;
     let lines = accept.is_some_and(|accept| prefers_ndjson(accept.as_bytes()));
 
     let before = api.coverage();
@@ -110,7 +110,7 @@ async fn answer(api: &Arc<Api>, request: ListingRequest) -> Result<Response, Pro
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     headers.insert(PARTITIONS, coverage.value());
     if let (Some(limit), Some(rest)) = (selection.limit, rest) {
-        let link = selection.next_link(&scope, &path, limit, &rest, api.cursor_epoch);
+        let link = selection.next_link(&scope, &path, limit, &rest);
         if let Ok(link) = HeaderValue::try_from(link) {
             headers.insert(header::LINK, link);
         }
@@ -150,8 +150,8 @@ struct EventReader {
     store: Arc<dyn EventStore>,
     limit: Arc<ConcurrencyLimit>,
     query: EventQuery,
-    /// The sequence numbers that are still to be read.
-    rest: Option<Range<SequenceNumber>>,
+    /// The part of the store that is still to be read.
+    rest: Option<Span>,
     page: vec::IntoIter<Arc<StoredEvent>>,
     phase: ReadPhase,
     /// The permit for the current read and for the work on its events.
@@ -182,11 +182,7 @@ impl EventReader {
 
     /// The next page of the store. The task yields before each further read, as it asks for a permit; without that, a query
     /// that matches nothing would occupy its thread until it has scanned the whole store.
-    async fn read(
-        &mut self,
-        rest: Range<SequenceNumber>,
-        limit: usize,
-    ) -> Result<Vec<Arc<StoredEvent>>, ListingError> {
+    async fn read(&mut self, rest: Span, limit: usize) -> Result<Vec<Arc<StoredEvent>>, ListingError> {
         self.permit = None;
         self.permit = match self.phase {
             ReadPhase::First => Some(self.limit.acquire_first().await?),
@@ -202,7 +198,7 @@ impl EventReader {
     }
 
     /// Reads the next `limit` events and keeps only them. Returns the sequence numbers of the events after them.
-    async fn collect(&mut self, limit: usize) -> Result<Option<Range<SequenceNumber>>, ListingError> {
+    async fn collect(&mut self, limit: usize) -> Result<Option<Span>, ListingError> {
         let mut events = Vec::new();
         while events.len() < limit
             && let Some(rest) = self.rest.take()

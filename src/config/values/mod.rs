@@ -9,10 +9,10 @@ mod words;
 
 pub(super) use addresses::{Brokers, File, Host, Networks};
 pub(super) use amounts::{Durations, Size, Whole};
-pub(super) use names::{EventTypes, InstanceId, Text, TopicName};
+pub(super) use names::{EventTypes, Extensions, InstanceId, Text, TopicName};
 pub(super) use secrets::{Password, Token};
-pub(super) use sites::{Endpoint, HostNames, Origins, TrustedOrigins};
-pub(super) use words::{Assignors, Directives, OneOf, Protocol};
+pub(super) use sites::{Endpoint, HostNames, HttpUrl, Origins, TrustedOrigins};
+pub(super) use words::{Assignors, Directives, Mechanism, OneOf, Protocol};
 
 /// A kind of value.
 pub(super) trait Values: Sync {

@@ -93,3 +93,26 @@ impl Values for EventTypes {
         "names with commas between them, none of them blank".into()
     }
 }
+
+/// Extensions of SASL/OAUTHBEARER (RFC 7628, section 3.1): keys of letters, values of visible characters and blanks.
+pub(in crate::config) struct Extensions;
+
+impl Values for Extensions {
+    type Value = Vec<(String, String)>;
+
+    fn parse(&self, text: &str) -> Option<Self::Value> {
+        let pair = |pair: &str| {
+            let (key, value) = pair.trim().split_once('=')?;
+            let is_key =
+                !key.is_empty() && key != "auth" && key.bytes().all(|byte| byte.is_ascii_alphabetic());
+            let is_value = value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+            (is_key && is_value).then(|| (key.to_owned(), value.to_owned()))
+        };
+        text.split(',').map(pair).collect()
+    }
+
+    fn allowed(&self) -> String {
+        "pairs such as logicalCluster=lkc-1 with commas between them; a name is of letters, and not auth"
+            .into()
+    }
+}

@@ -1,5 +1,6 @@
 //! Origins, hosts and URLs.
 
+use highwater_net::client::Url;
 use highwater_web::http::{Authority, Cors};
 
 use super::Values;
@@ -69,5 +70,20 @@ impl Values for Endpoint {
 
     fn allowed(&self) -> String {
         "a URL such as http://localhost:8000".into()
+    }
+}
+
+/// Where something is asked over HTTP.
+pub(in crate::config) struct HttpUrl;
+
+impl Values for HttpUrl {
+    type Value = Url;
+
+    fn parse(&self, text: &str) -> Option<Url> {
+        Url::parse(text)
+    }
+
+    fn allowed(&self) -> String {
+        "a URL such as https://login.example.org/oauth2/token".into()
     }
 }

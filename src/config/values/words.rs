@@ -1,6 +1,6 @@
 //! Words of a known set.
 
-use highwater_kafka::group::Assignor;
+use highwater_kafka::{group::Assignor, security::SaslMechanism};
 
 use super::Values;
 use crate::telemetry::Filter;
@@ -26,6 +26,15 @@ impl<T: Copy + Sync> Values for OneOf<T> {
 pub(in crate::config) struct Protocol {
     pub(in crate::config) tls: bool,
     pub(in crate::config) sasl: bool,
+}
+
+/// How this service proves who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum Mechanism {
+    /// A user's password.
+    Password(SaslMechanism),
+    /// A token.
+    OauthBearer,
 }
 
 /// Assignors in the order of preference.

@@ -10,24 +10,29 @@ use super::{
     partition_log::{PartitionLog, is_of_type},
     scan::{Candidate, Scan},
 };
-use crate::store::{Direction, EventPage, EventQuery, SequenceNumber, StoredEvent};
+use crate::store::{Direction, EventPage, EventQuery, SequenceNumber, Span, StoredEvent};
 
 /// The most comparisons for one page. It bounds how long the logs are locked when few events match, to some 100 µs.
 const MAX_COMPARISONS: usize = 8 * 1024;
 /// How many comparisons a look into an event counts for, which is a cache miss.
 const COST_OF_EVENT: usize = 16;
 
-/// The events that match and whose sequence numbers are in `within`, at most `limit` of them. The page is shorter, with
-/// `rest` set, where [`MAX_COMPARISONS`] ends it.
+/// The events that match and are within the span, at most `limit` of them. The page is shorter, with `rest` set, where
+/// [`MAX_COMPARISONS`] ends it.
 pub(super) fn page(
-    logs: &[impl Deref<Target = PartitionLog>],
+    logs: &[(i32, impl Deref<Target = PartitionLog>)],
     query: &EventQuery,
-    within: Range<SequenceNumber>,
+    within: &Span,
     limit: usize,
 ) -> EventPage {
     let criteria = Criteria::from(query);
-    let mut scans: Vec<Scan<'_>> =
-        logs.iter().filter_map(|log| log.scan(&criteria, query.direction, &within)).collect();
+    let (partitions, mut scans): (Vec<i32>, Vec<Scan<'_>>) = logs
+        .iter()
+        .filter_map(|(partition, log)| {
+            let range = within.0.get(partition)?;
+            Some((*partition, log.scan(&criteria, query.direction, range)?))
+        })
+        .unzip();
     // One entry per scan; the greatest rank comes next.
     let head =
         |scan: &Scan<'_>, number| Some((rank(scan.candidate()?.event().sequence, query.direction), number));
@@ -44,7 +49,8 @@ pub(super) fn page(
         };
         // A full page goes on to the next match, so that `rest` is only set where an event follows.
         if budget == 0 || (found.is_some() && page.events.len() == limit) {
-            page.rest = Some(query.direction.rest(candidate.event().sequence, within));
+            let next = scans.iter().map(|scan| scan.candidate().map(|candidate| candidate.event().position));
+            page.rest = Some(rest(within, query.direction, partitions.into_iter().zip(next)));
             break;
         }
         if let Candidate::Likely(_) = candidate {
@@ -55,6 +61,18 @@ pub(super) fn page(
         heads.extend(head(scan, number));
     }
     page
+}
+
+/// What is left of a span, where the partitions' next candidates are these. Partitions without one are read to their ends.
+fn rest(within: &Span, direction: Direction, candidates: impl Iterator<Item = (i32, Option<i64>)>) -> Span {
+    let nothing = |(partition, range): (&i32, &Range<i64>)| (*partition, direction.nothing(range.clone()));
+    let mut rest = Span(within.0.iter().map(nothing).collect());
+    for (partition, candidate) in candidates {
+        if let (Some(candidate), Some(range)) = (candidate, within.0.get(&partition)) {
+            rest.0.insert(partition, direction.rest(candidate, range.clone()));
+        }
+    }
+    rest
 }
 
 /// A key by which the next event is the greatest.
@@ -77,13 +95,11 @@ pub(super) struct Criteria {
 
 impl From<&EventQuery> for Criteria {
     fn from(query: &EventQuery) -> Self {
-        let from = query.from.map_or(i64::MIN, |from| from.timestamp_millis());
-        let to = query.to.map_or(i64::MAX, |to| to.timestamp_millis());
         Self {
             // The same serializer wrote the stored events.
             user: query.user_id.as_ref().map(|user| serde_json::to_vec(user).unwrap_or_default()),
             event_type: query.event_type.as_ref().map(|event_type| event_type.to_lowercase()),
-            times: from..to,
+            times: query.millis(),
         }
     }
 }

@@ -11,10 +11,8 @@ mod merge;
 mod partition_log;
 mod partition_logs;
 mod scan;
-mod waiters;
 
 use std::{
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -28,12 +26,11 @@ use scc::{HashMap, hash_map::Entry};
 use uuid::Uuid;
 
 use super::{
-    ActivityEvent, Admission, EventPage, EventQuery, EventRecord, EventStore, SequenceNumber, StoreError,
-    StoredEvent,
+    ActivityEvent, Admission, EventPage, EventQuery, EventRecord, EventStore, Positions, SequenceNumber,
+    Span, StoreError, StoredEvent, waiters::Waiters,
 };
 use partition_log::PartitionLog;
 use partition_logs::PartitionLogs;
-use waiters::Waiters;
 
 /// How many events leave before the task yields: about a millisecond of work.
 const EVICTION_BATCH: usize = 4096;
@@ -121,12 +118,17 @@ impl MemoryStore {
         self.by_id.read_sync(&id, |_, stored| Arc::clone(stored))
     }
 
-    fn insert(&self, partition: i32, sequence: SequenceNumber, record: EventRecord) -> Inserted {
-        let EventRecord { offset, event } = record;
+    fn insert(
+        &self,
+        partition: i32,
+        sequence: SequenceNumber,
+        position: i64,
+        event: ActivityEvent,
+    ) -> Inserted {
         match self.by_id.entry_sync(event.id()) {
             Entry::Occupied(first) => Err(Box::new(IdTaken { first: Arc::clone(first.get()), event })),
             Entry::Vacant(entry) => {
-                let stored = Arc::new(StoredEvent { sequence, partition, offset, event });
+                let stored = Arc::new(StoredEvent { sequence, partition, position, event });
                 entry.insert_entry(Arc::clone(&stored));
                 Ok(stored)
             }
@@ -174,12 +176,26 @@ impl MemoryStore {
 
 #[async_trait]
 impl EventStore for MemoryStore {
-    async fn admit(&self, partition: i32, records: Vec<EventRecord>) -> Result<Vec<Admission>, StoreError> {
+    async fn admit(
+        &self,
+        partition: i32,
+        records: Vec<EventRecord>,
+        _next: i64,
+    ) -> Result<Vec<Admission>, StoreError> {
         let inserted = self.logs.append(partition, records.len(), |log, SequenceNumber(first)| {
             let numbers = (first..).map(SequenceNumber);
-            let insert = |(sequence, record)| self.insert(partition, sequence, record);
+            let mut numbering = log.numbering();
+            let insert = |(sequence, EventRecord { offset, event })| {
+                let (position, next) = numbering.assign(offset);
+                // A copy has no position: what is read once more stands where it stood.
+                let inserted = self.insert(partition, sequence, position, event);
+                if inserted.is_ok() {
+                    numbering = next;
+                }
+                inserted
+            };
             let inserted: Vec<Inserted> = numbers.zip(records).map(insert).collect();
-            log.extend(inserted.iter().filter_map(|inserted| inserted.as_ref().ok()));
+            log.extend(inserted.iter().filter_map(|inserted| inserted.as_ref().ok()), numbering);
             self.evict(log, partition, usize::MAX);
             inserted
         });
@@ -201,17 +217,12 @@ impl EventStore for MemoryStore {
         Ok(tokio::time::timeout(timeout, waiter.found()).await.unwrap_or_default())
     }
 
-    async fn end(&self) -> Result<SequenceNumber, StoreError> {
+    async fn end(&self) -> Result<Positions, StoreError> {
         Ok(self.logs.end())
     }
 
-    async fn read(
-        &self,
-        query: &EventQuery,
-        within: Range<SequenceNumber>,
-        limit: usize,
-    ) -> Result<EventPage, StoreError> {
-        Ok(self.logs.look_at_all(|logs| merge::page(logs, query, within, limit)))
+    async fn read(&self, query: &EventQuery, within: Span, limit: usize) -> Result<EventPage, StoreError> {
+        Ok(self.logs.look_at_all(|logs| merge::page(logs, query, &within, limit)))
     }
 
     async fn set_partition_count(&self, partitions: usize) -> Result<(), StoreError> {

@@ -14,7 +14,7 @@ use super::{
     merge::Criteria,
     scan::Scan,
 };
-use crate::store::{ActivityEvent, Direction, SequenceNumber, StoredEvent};
+use crate::store::{ActivityEvent, Direction, StoredEvent};
 
 /// The events of one partition.
 ///
@@ -30,12 +30,33 @@ pub(super) struct PartitionLog {
     overflowed: bool,
     /// The number of the first event. Numbers wrap; 32 bits count more events than memory holds.
     first: u32,
-    /// The number of the first event that was read from Kafka's partition as it is now. Where offsets fall, the topic
-    /// was recreated or truncated, and is read from its beginning.
-    current_from: u32,
+    numbering: Numbering,
     by_user: Index,
     by_type: Index,
     hasher: RandomState,
+}
+
+/// How positions follow from offsets. Where offsets fall, the topic was recreated or truncated: then positions go on above
+/// those that were given.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Numbering {
+    /// What is added to an offset.
+    base: i64,
+    /// The position from which on this is so.
+    since: i64,
+    /// The position after the last event.
+    next: i64,
+}
+
+impl Numbering {
+    /// The position of the next event, and the numbering after it.
+    pub(super) fn assign(self, offset: i64) -> (i64, Self) {
+        let position = self.base + offset;
+        if position >= self.next {
+            return (position, Self { next: position + 1, ..self });
+        }
+        (self.next, Self { base: self.next - offset, since: self.next, next: self.next + 1 })
+    }
 }
 
 /// The bytes that an event takes beside its JSON: its fields, and its entries in map, log and indexes. Measured and
@@ -68,14 +89,26 @@ impl PartitionLog {
         self.pop_oldest()
     }
 
-    /// Appends events, in their order.
-    pub(super) fn extend<'a>(&mut self, events: impl Iterator<Item = &'a Arc<StoredEvent>>) {
+    /// How the next events get their positions.
+    pub(super) fn numbering(&self) -> Numbering {
+        self.numbering
+    }
+
+    /// The position of the next event.
+    pub(super) fn end(&self) -> i64 {
+        self.numbering.next
+    }
+
+    /// Appends events, in their order, whose positions came to this numbering.
+    pub(super) fn extend<'a>(
+        &mut self,
+        events: impl Iterator<Item = &'a Arc<StoredEvent>>,
+        numbering: Numbering,
+    ) {
+        self.numbering = numbering;
         let mut hashes = Vec::with_capacity(events.size_hint().1.unwrap_or(0));
         for stored in events {
             let number = self.first.wrapping_add(self.all.len() as u32);
-            if self.all.back().is_some_and(|last| stored.offset <= last.offset) {
-                self.current_from = number;
-            }
             let type_hash = self.hash_of_type(&stored.event_type());
             hashes.push((number, self.hash_of(stored.user_id_json()), type_hash));
             self.bytes += size(stored);
@@ -98,17 +131,14 @@ impl PartitionLog {
         if let Some(type_hash) = self.columns.pop() {
             self.by_type.pop(type_hash, self.first);
         }
-        let next = self.first.wrapping_add(1);
-        if self.current_from == self.first {
-            self.current_from = next;
-        }
-        self.first = next;
+        self.first = self.first.wrapping_add(1);
         Some(oldest)
     }
 
-    /// The offset from which Kafka's partition can restore what is held.
+    /// The offset from which Kafka's partition, as it is now, can restore what is held.
     pub(super) fn held_from(&self) -> Option<i64> {
-        self.get(self.index(self.current_from)).map(|oldest| oldest.offset)
+        let Numbering { base, since, .. } = self.numbering;
+        self.get(self.count_before(since)).map(|oldest| oldest.position - base)
     }
 
     /// A scan of the shortest sequence that contains every match; `None` where it is known that there is no match.
@@ -116,7 +146,7 @@ impl PartitionLog {
         &self,
         criteria: &Criteria,
         direction: Direction,
-        within: &Range<SequenceNumber>,
+        within: &Range<i64>,
     ) -> Option<Scan<'_>> {
         let mut postings = None;
         let mut filter = ColumnFilter { times: criteria.times.clone(), type_hash: None };
@@ -150,16 +180,16 @@ impl PartitionLog {
         self.columns.block_at(index)
     }
 
-    /// How many events have a smaller sequence number.
-    pub(super) fn count_before(&self, sequence: SequenceNumber) -> usize {
+    /// How many events have a smaller position.
+    pub(super) fn count_before(&self, position: i64) -> usize {
         // Most listings begin before the first event and end after the last. That needs no binary search, each step of
         // which is a cache miss.
-        if self.all.back().is_none_or(|last| last.sequence < sequence) {
+        if self.all.back().is_none_or(|last| last.position < position) {
             self.len()
-        } else if self.all.front().is_none_or(|first| first.sequence >= sequence) {
+        } else if self.all.front().is_none_or(|first| first.position >= position) {
             0
         } else {
-            self.all.partition_point(|stored| stored.sequence < sequence)
+            self.all.partition_point(|stored| stored.position < position)
         }
     }
 

@@ -4,9 +4,7 @@
 //! Lock order: the map of logs first, then logs by partition. A thread that holds a lock takes none that comes before
 //! it. Adding or removing a log takes the map's write lock, which excludes all users of all logs.
 //!
-//! A sequence number is assigned while the log that it is for is locked. So a reader that asks for the end and then
-//! locks a log finds every event before that end in it: an event that has its number and is not in the log yet is being
-//! appended under the lock that the reader waits for.
+//! A sequence number is assigned while the log that it is for is locked, so within a log the numbers rise.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +15,7 @@ use std::{
 };
 
 use super::partition_log::PartitionLog;
-use crate::store::SequenceNumber;
+use crate::store::{Positions, SequenceNumber};
 
 /// The logs, and the sequence number of the next event.
 #[derive(Debug, Default)]
@@ -29,9 +27,9 @@ pub(super) struct PartitionLogs {
 type Logs = BTreeMap<i32, RwLock<PartitionLog>>;
 
 impl PartitionLogs {
-    /// The sequence number of the next event.
-    pub(super) fn end(&self) -> SequenceNumber {
-        SequenceNumber(self.next.load(Ordering::Acquire))
+    /// The position of each log's next event. The logs are asked one after the other.
+    pub(super) fn end(&self) -> Positions {
+        Positions(self.logs().iter().map(|(partition, log)| (*partition, read(log).end())).collect())
     }
 
     /// Calls `append` with the partition's log, which is created where there is none, and with the first of `count`
@@ -68,9 +66,12 @@ impl PartitionLogs {
     }
 
     /// Calls `look` with all logs, as they are at one time.
-    pub(super) fn look_at_all<T>(&self, look: impl FnOnce(&[RwLockReadGuard<'_, PartitionLog>]) -> T) -> T {
+    pub(super) fn look_at_all<T>(
+        &self,
+        look: impl FnOnce(&[(i32, RwLockReadGuard<'_, PartitionLog>)]) -> T,
+    ) -> T {
         let logs = self.logs();
-        let all: Vec<_> = logs.values().map(read).collect();
+        let all: Vec<_> = logs.iter().map(|(partition, log)| (*partition, read(log))).collect();
         look(&all)
     }
 

@@ -7,7 +7,7 @@ use super::{
     index::Postings,
     partition_log::PartitionLog,
 };
-use crate::store::{Direction, SequenceNumber, StoredEvent};
+use crate::store::{Direction, StoredEvent};
 
 /// Events of one log, one after the other, from either end.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl<'a> Scan<'a> {
         postings: Option<&'a Postings>,
         filter: ColumnFilter,
         direction: Direction,
-        within: &Range<SequenceNumber>,
+        within: &Range<i64>,
     ) -> Self {
         let len = postings.map_or(log.len(), Postings::len);
         let mut scan =

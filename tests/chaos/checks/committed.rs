@@ -71,9 +71,9 @@ fn never_back(partition: i32, commits: &[Commit], evidence: &Evidence, findings:
     }
 }
 
-/// Whether a lower commit may be that of an owner who was told of none of those just before. What a coordinator cannot
-/// replicate is in its log, and is answered to nobody, neither to who commits nor to who asks; should its owner's session
-/// end meanwhile, the next one begins at what was answered.
+/// Whether a lower commit may be that of an owner that did not know of those just before. A commit that the coordinator
+/// cannot replicate is in its log, and no answer tells it, neither the committer's nor another's. If its owner's session
+/// ends meanwhile, the next owner begins at the last commit that was answered.
 fn may_be_overtaken(before: &[(Millis, i64)], at: Millis, now: i64) -> bool {
     let answered = before.iter().filter(|(then, _)| *then <= at - UNANSWERED);
     before.last().is_some_and(|(last, _)| at - last >= SESSION)

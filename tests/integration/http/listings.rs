@@ -1,7 +1,6 @@
 //! Listings to slow clients, for HEAD requests, and from stores that fail.
 
 use std::{
-    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,10 +11,10 @@ use std::{
 use async_trait::async_trait;
 use chrono::Utc;
 use highwater::{
-    activity::{Api, Config, CursorEpoch, PATHS, routes},
+    activity::{Api, Config, PATHS, routes},
     store::{
         self, ActivityEvent, Admission, EventPage, EventQuery, EventRecord, EventStore, MemoryStore,
-        SequenceNumber, StoreError, StoredEvent,
+        Positions, Span, StoreError, StoredEvent,
     },
 };
 use highwater_kafka::{Message, PublishError, Publisher, Receipt, Status, TypedProducer};
@@ -52,7 +51,7 @@ impl Watched {
         let padding: String = format!("{{\"x\":\"{}\"}}", "x".repeat(850));
         let payload = RawValue::from_string(padding).unwrap();
         let events = (0..EVENTS).map(|number| event(number, Some(&payload)));
-        store.admit(0, events.collect()).await.unwrap();
+        store.admit(0, events.collect(), 0).await.unwrap();
         Arc::new(Self { store, reads: AtomicUsize::new(0), fails_after })
     }
 
@@ -63,7 +62,6 @@ impl Watched {
             store: self.clone(),
             config: Config { event_types: Vec::new() },
             limits: config().body_limits(),
-            cursor_epoch: CursorEpoch::new(),
             listing_limit: Arc::default(),
             operations: Arc::new(Operations::new("test", status, Arc::new(Traffic::new(&PATHS).unwrap()))),
             dead_letters: None,
@@ -79,8 +77,13 @@ impl Watched {
 
 #[async_trait]
 impl EventStore for Watched {
-    async fn admit(&self, partition: i32, events: Vec<EventRecord>) -> Result<Vec<Admission>, StoreError> {
-        self.store.admit(partition, events).await
+    async fn admit(
+        &self,
+        partition: i32,
+        events: Vec<EventRecord>,
+        next: i64,
+    ) -> Result<Vec<Admission>, StoreError> {
+        self.store.admit(partition, events, next).await
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError> {
@@ -91,16 +94,11 @@ impl EventStore for Watched {
         self.store.wait_for(id, at_most).await
     }
 
-    async fn end(&self) -> Result<SequenceNumber, StoreError> {
+    async fn end(&self) -> Result<Positions, StoreError> {
         self.store.end().await
     }
 
-    async fn read(
-        &self,
-        query: &EventQuery,
-        within: Range<SequenceNumber>,
-        limit: usize,
-    ) -> Result<EventPage, StoreError> {
+    async fn read(&self, query: &EventQuery, within: Span, limit: usize) -> Result<EventPage, StoreError> {
         if self.reads.fetch_add(1, Ordering::Relaxed) >= self.fails_after {
             return Err(StoreError("as asked".to_owned()));
         }
@@ -159,7 +157,7 @@ async fn a_client_that_does_not_read_is_read_for_no_further_than_sockets_hold() 
     assert!(blocked < EVENTS / 512, "{blocked} pages were read for a client that did not read");
 
     // Nothing is locked meanwhile, and what comes now is not part of an answer that began before.
-    store.admit(0, vec![event(EVENTS, None)]).await.unwrap();
+    store.admit(0, vec![event(EVENTS, None)], 0).await.unwrap();
     let body = client.rest().await;
     assert!(body.ends_with(b"]\r\n0\r\n\r\n"), "it goes on where it was");
     assert_eq!(events_in(&body), EVENTS);

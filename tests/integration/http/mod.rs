@@ -8,6 +8,8 @@ mod correlation;
 mod crowds;
 mod heads;
 mod healthcheck;
+#[cfg(feature = "tls")]
+mod https;
 mod limits;
 mod listings;
 mod origin;

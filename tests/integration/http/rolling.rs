@@ -50,7 +50,7 @@ fn balancer(instances: Instances) -> JoinHandle<()> {
             let addresses: Vec<SocketAddr> =
                 instances.lock().unwrap().iter().map(|(address, _)| *address).collect();
             for address in addresses {
-                let answer = ask(address, &Request::get("/ready"), Duration::from_secs(1)).await;
+                let answer = ask(address, None, &Request::get("/ready"), Duration::from_secs(1)).await;
                 let ready = answer.is_ok_and(|answer| answer.status == 200);
                 let mut instances = instances.lock().unwrap();
                 instances.iter_mut().filter(|it| it.0 == address).for_each(|it| it.1 = ready);

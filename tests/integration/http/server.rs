@@ -21,6 +21,7 @@ pub(super) fn config() -> Config {
         header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(20),
         request_timeout: Duration::from_secs(5),
+        https: None,
         ops_port: None,
         max_connections: 100,
         max_connections_per_address: None,

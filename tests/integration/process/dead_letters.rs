@@ -1,4 +1,4 @@
-//! Dead letters from a shell, without a service.
+//! Dead dead letters from a shell, without a service.
 
 use std::process::Command;
 
@@ -24,7 +24,8 @@ async fn run(cluster: &TestCluster, args: &[&str]) -> (Option<i32>, Vec<Value>, 
 async fn dead_letters_are_listed_and_redriven_with_the_services_settings() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let letters = DlqPublisher::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
+    let dead_letters =
+        DlqPublisher::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
     client.topic().clone().known_partitions().await;
     for number in 0..3_u8 {
         let record = Record {
@@ -35,7 +36,7 @@ async fn dead_letters_are_listed_and_redriven_with_the_services_settings() {
             value: Some(Bytes::from(vec![b'0' + number])),
             headers: Vec::new(),
         };
-        letters.send_to_dlq(&record, &format!("reason {number}")).await.unwrap();
+        dead_letters.send_to_dlq(&record, &format!("reason {number}")).await.unwrap();
     }
     let (code, all, _) = run(&cluster, &["list"]).await;
     assert_eq!((code, all.len()), (Some(0), 3));
@@ -49,7 +50,7 @@ async fn dead_letters_are_listed_and_redriven_with_the_services_settings() {
     assert_eq!((code, &sent[0]["redriven"]), (Some(0), &json!(2)));
     assert_eq!(cluster.records(&cluster.topic).await.len(), 3);
     let (code, all, stderr) = run(&cluster, &["list"]).await;
-    let redriven = all.iter().filter(|letter| letter["redriven"] == true).count();
+    let redriven = all.iter().filter(|dead_letter| dead_letter["redriven"] == true).count();
     assert_eq!((code, redriven), (Some(0), 3), "{all:?} {stderr}");
 }
 

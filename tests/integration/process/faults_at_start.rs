@@ -29,7 +29,7 @@ impl Start {
 
     async fn get(&self, path: &str) -> (u16, Value) {
         let patience = std::time::Duration::from_secs(10);
-        let answer = ask(self.address.parse().unwrap(), &Request::get(path), patience).await.unwrap();
+        let answer = ask(self.address.parse().unwrap(), None, &Request::get(path), patience).await.unwrap();
         (answer.status, answer.json())
     }
 

@@ -3,6 +3,7 @@
 mod dead_letters;
 mod ending;
 mod faults_at_start;
+mod renewing;
 mod security;
 mod selftest;
 mod standard_output;

@@ -22,22 +22,22 @@ use crate::support::{Program, TestCluster, eventually, skipped, switch};
 
 /// Where the listeners are, by what is added to the first broker's port.
 const SSL: u16 = 10;
-const SASL_PLAINTEXT: u16 = 20;
-const SASL_SSL: u16 = 30;
-const MUTUAL: u16 = 40;
+pub(super) const SASL_PLAINTEXT: u16 = 20;
+pub(super) const SASL_SSL: u16 = 30;
+pub(super) const MUTUAL: u16 = 40;
 
 const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
 /// A cluster whose brokers listen securely, too.
-struct Secured {
+pub(super) struct Secured {
     cluster: TestCluster,
     secrets: PathBuf,
 }
 
-type Settings = Vec<(&'static str, String)>;
+pub(super) type Settings = Vec<(&'static str, String)>;
 
 impl Secured {
-    async fn start() -> Option<Self> {
+    pub(super) async fn start() -> Option<Self> {
         let Some(secrets) = switch("TEST_KAFKA_SECRETS") else {
             skipped("security", "TEST_KAFKA_SECRETS is not set");
             return None;
@@ -50,16 +50,16 @@ impl Secured {
         port.parse::<u16>().unwrap() + listener
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(super) fn file(&self, name: &str) -> String {
         self.secrets.join(name).display().to_string()
     }
 
-    fn password(&self) -> String {
+    pub(super) fn password(&self) -> String {
         fs::read_to_string(self.secrets.join("password")).unwrap().trim_end().to_owned()
     }
 
     /// The settings of a listener that takes certificates; the client shows its own on MUTUAL.
-    fn tls(&self, listener: u16) -> Settings {
+    pub(super) fn tls(&self, listener: u16) -> Settings {
         let protocol = if listener == SASL_SSL { "SASL_SSL" } else { "SSL" };
         let mut settings = self.at(listener, protocol);
         settings.push(("KAFKA_SSL_CA", self.file("ca.pem")));
@@ -70,7 +70,7 @@ impl Secured {
         settings
     }
 
-    fn at(&self, listener: u16, protocol: &str) -> Settings {
+    pub(super) fn at(&self, listener: u16, protocol: &str) -> Settings {
         vec![
             ("KAFKA_BROKERS", format!("127.0.0.1:{}", self.port(listener))),
             ("KAFKA_SECURITY_PROTOCOL", protocol.to_owned()),
@@ -78,7 +78,7 @@ impl Secured {
     }
 
     /// A program that says all that it can, at once.
-    fn program(&self, settings: &Settings) -> Program {
+    pub(super) fn program(&self, settings: &Settings) -> Program {
         let mut command = Program::command(&self.cluster);
         command.envs([
             ("RUST_LOG", "trace"),
@@ -90,7 +90,7 @@ impl Secured {
     }
 
     /// Nothing of it is in what was said: not the password, nor the key, in any form that Rust prints.
-    fn assert_kept(&self, secrets: &[&str], said: &str) {
+    pub(super) fn assert_kept(&self, secrets: &[&str], said: &str) {
         let key = fs::read_to_string(self.secrets.join("client.key")).unwrap();
         let key_lines = key.lines().filter(|line| !line.starts_with('-'));
         for secret in secrets.iter().copied().chain(key_lines) {
@@ -104,7 +104,7 @@ impl Secured {
     }
 }
 
-fn sasl(mechanism: &str, password: &str) -> Settings {
+pub(super) fn sasl(mechanism: &str, password: &str) -> Settings {
     vec![
         ("KAFKA_SASL_MECHANISM", mechanism.to_owned()),
         ("KAFKA_SASL_USERNAME", "highwater".to_owned()),
@@ -112,12 +112,12 @@ fn sasl(mechanism: &str, password: &str) -> Settings {
     ]
 }
 
-async fn post(address: &str) -> Response {
+pub(super) async fn post(address: &str) -> Response {
     let login = json!({"userId": "user-1", "eventType": "LOGIN"});
     Client::new().post(format!("{address}/events/generate")).json(&login).send().await.unwrap()
 }
 
-async fn get(address: &str, path: &str) -> (StatusCode, String) {
+pub(super) async fn get(address: &str, path: &str) -> (StatusCode, String) {
     let answer = Client::new().get(format!("{address}{path}")).send().await.unwrap();
     (answer.status(), answer.text().await.unwrap())
 }

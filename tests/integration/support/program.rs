@@ -98,7 +98,7 @@ impl Program {
 
     /// Waits until it listens: where.
     pub(crate) async fn address(&self) -> String {
-        let line = self.says("listening on http://").await;
+        let line = self.says("listening on http").await;
         line["message"].as_str().unwrap().rsplit_once(' ').unwrap().1.to_owned()
     }
 

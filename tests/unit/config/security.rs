@@ -2,7 +2,7 @@
 
 use std::{env::temp_dir, fs, path::PathBuf};
 
-use highwater_kafka::security::{Sasl, SaslMechanism, Secret, Security};
+use highwater_kafka::security::{Credential, Sasl, SaslMechanism, Secret, Security};
 use uuid::Uuid;
 
 #[cfg(feature = "embedded-broker")]
@@ -39,7 +39,7 @@ impl Drop for TestFile {
 }
 
 fn alice(password: &str) -> Security {
-    let sasl = Sasl::new(SaslMechanism::ScramSha512, "alice", Secret::new(password));
+    let sasl = Sasl::user(SaslMechanism::ScramSha512, "alice", Credential::given(Secret::new(password)));
     Security::default().with_sasl(Some(sasl))
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt::Debug, ops::RangeInclusive};
 
 use bytes::{Bytes, BytesMut};
-use highwater_kafka::wire::decode;
+use highwater_kafka::internals::decode;
 use kafka_protocol::{
     messages::{
         ConsumerGroupHeartbeatResponse, ConsumerProtocolSubscription, CreateTopicsResponse,

@@ -56,17 +56,17 @@ fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
 
 #[tokio::test]
 async fn keeps_key_value_and_headers_untouched_and_says_where_from_and_why() {
-    let letter = send_to_dlq(&record(Some(Bytes::from_static(b"\x80not utf-8"))), 10_000).await;
-    assert_eq!(letter.key.as_deref(), Some(&b"\xff\x00key"[..]));
-    assert_eq!(letter.value.as_deref(), Some(&b"\x80not utf-8"[..]));
-    assert_eq!(header(&letter, "trace"), Some("abc"));
-    assert_eq!(header(&letter, ERROR), Some("not JSON"));
-    assert_eq!(header(&letter, TOPIC), Some("source"));
-    assert_eq!(header(&letter, PARTITION), Some("2"));
-    assert_eq!(header(&letter, OFFSET), Some("41"));
-    assert_eq!(header(&letter, TIMESTAMP), Some("2023-11-14T22:13:20.123Z"));
-    assert_eq!(header(&letter, GROUP), Some("group-1"));
-    assert_eq!(header(&letter, TRUNCATED), None);
+    let dead_letter = send_to_dlq(&record(Some(Bytes::from_static(b"\x80not utf-8"))), 10_000).await;
+    assert_eq!(dead_letter.key.as_deref(), Some(&b"\xff\x00key"[..]));
+    assert_eq!(dead_letter.value.as_deref(), Some(&b"\x80not utf-8"[..]));
+    assert_eq!(header(&dead_letter, "trace"), Some("abc"));
+    assert_eq!(header(&dead_letter, ERROR), Some("not JSON"));
+    assert_eq!(header(&dead_letter, TOPIC), Some("source"));
+    assert_eq!(header(&dead_letter, PARTITION), Some("2"));
+    assert_eq!(header(&dead_letter, OFFSET), Some("41"));
+    assert_eq!(header(&dead_letter, TIMESTAMP), Some("2023-11-14T22:13:20.123Z"));
+    assert_eq!(header(&dead_letter, GROUP), Some("group-1"));
+    assert_eq!(header(&dead_letter, TRUNCATED), None);
 }
 
 #[tokio::test]
@@ -77,22 +77,22 @@ async fn keeps_a_null_value_null() {
 #[tokio::test]
 async fn goes_as_position_and_truncated_value_when_it_does_not_fit() {
     let value = vec![b'x'; 3_000_000];
-    let letter = send_to_dlq(&record(Some(value.clone().into())), 1_000_000).await;
-    let kept = letter.value.as_deref().unwrap();
+    let dead_letter = send_to_dlq(&record(Some(value.clone().into())), 1_000_000).await;
+    let kept = dead_letter.value.as_deref().unwrap();
     assert!(!kept.is_empty() && value.starts_with(kept));
-    assert_eq!(header(&letter, TRUNCATED), Some("3000000"));
-    assert_eq!(header(&letter, OFFSET), Some("41"));
+    assert_eq!(header(&dead_letter, TRUNCATED), Some("3000000"));
+    assert_eq!(header(&dead_letter, OFFSET), Some("41"));
 }
 
 #[tokio::test]
 async fn is_shortened_to_what_the_topic_takes_however_little_that_is() {
     let value = vec![b'x'; 100_000];
     for most_bytes in [20_000, 9_000, 2_000, 500, 300] {
-        let letter = send_to_dlq(&record(Some(value.clone().into())), most_bytes).await;
-        let kept = letter.value.as_deref().unwrap();
+        let dead_letter = send_to_dlq(&record(Some(value.clone().into())), most_bytes).await;
+        let kept = dead_letter.value.as_deref().unwrap();
         assert!(value.starts_with(kept) && kept.len() < most_bytes, "{most_bytes}: {}", kept.len());
-        assert_eq!(header(&letter, TRUNCATED), Some("100000"));
-        assert_eq!((header(&letter, PARTITION), header(&letter, OFFSET)), (Some("2"), Some("41")));
+        assert_eq!(header(&dead_letter, TRUNCATED), Some("100000"));
+        assert_eq!((header(&dead_letter, PARTITION), header(&dead_letter, OFFSET)), (Some("2"), Some("41")));
     }
 }
 

@@ -1,7 +1,10 @@
 //! The decoder of Fetch answers.
 
 use bytes::{Bytes, BytesMut};
-use highwater_kafka::wire::{Fetched, WireError, decode_fetch};
+use highwater_kafka::{
+    internals::decode_fetch,
+    wire::{Fetched, WireError},
+};
 use kafka_protocol::{
     ResponseError,
     indexmap::IndexMap,

@@ -1,7 +1,7 @@
 //! The message formats before Kafka 0.11.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use highwater_kafka::wire::decode_batches;
+use highwater_kafka::internals::decode_batches;
 use kafka_protocol::records::Compression;
 
 use super::record_batch::{MOST, encode, flipped, log, packed, record, refusal, values, zeros};

@@ -1,6 +1,6 @@
 //! The partition of a key, against what the Java client answers.
 
-use highwater_kafka::{murmur2, partition_for_key};
+use highwater_kafka::{internals::murmur2, partition_for_key};
 
 /// Key, `Utils.murmur2(key)`, and `Utils.toPositive(hash) % n` for 3, 7 and 100 partitions, as
 /// kafka-clients 3.4.1 computes them.

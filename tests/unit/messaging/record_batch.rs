@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use chrono::DateTime;
 use highwater_kafka::{
     Message,
-    wire::{Decoded, decode_batches, encode_batch},
+    internals::{Decoded, decode_batches, encode_batch},
 };
 use kafka_protocol::{
     indexmap::IndexMap,

@@ -20,7 +20,7 @@ fn what_is_settled_in_order_needs_no_note() {
 }
 
 #[test]
-fn there_is_room_for_more_than_a_thousand_letters_that_lie_apart() {
+fn there_is_room_for_more_than_a_thousand_dead_letters_that_lie_apart() {
     let (mut progress, mut count) = (RedriveProgress::starting_at(0), 0);
     while progress.remaining_capacity() > 0 {
         for _ in 0..progress.remaining_capacity() {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use highwater_kafka::{Cluster, ClusterConfig, ConsumerConfig, Topic};
+use highwater_kafka::{Cluster, ClusterConfig, ConsumerConfig, Topic, TopicConfig};
 use highwater_web::{
     dead_letters::{DlqAdmin, Topics},
     http::{AdminAuth, BearerToken},
@@ -21,12 +21,11 @@ fn service() -> Service {
         .with_connect_timeout(second)
         .with_request_timeout(second);
     let consumer = ConsumerConfig::new("group").with_session_timeout(second).with_metadata_max_age(second);
-    let topics = Topics {
-        cluster: Arc::new(Cluster::new(cluster).unwrap()),
-        dead_letters: Topic::known("letters", 1),
-        source: "source".into(),
-        publisher: service.publisher.clone(),
-    };
+    let cluster = Arc::new(Cluster::new(cluster).unwrap());
+    let dead_letters =
+        Topic::follow(Arc::clone(&cluster), TopicConfig::new("dead-letters"), second, Arc::default());
+    let topics =
+        Topics { cluster, dead_letters, source: "source".into(), publisher: service.publisher.clone() };
     let admin = DlqAdmin::new(
         topics,
         &consumer,

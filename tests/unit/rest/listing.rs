@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::service::{Answer, Service, changed, event, event_at};
-use highwater::activity::CursorEpoch;
 use highwater_kafka::PartitionStatus;
 
 fn ids(events: &Value) -> Vec<u128> {
@@ -239,14 +238,29 @@ async fn a_listing_without_a_limit_comes_whole_and_without_a_link() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_process_is_refused() {
-    let mut service = with_three().await;
-    let path = next(&service.get("/events/processed?limit=1").await).unwrap();
-    service.get(&path).await.ok(200);
-    service.cursor_epoch = CursorEpoch::new();
-    let answer = service.get(&path).await;
-    assert_eq!(answer.faults(), ["cursor"]);
-    assert!(answer.text().contains("start again without it"), "{}", answer.text());
+async fn a_cursor_goes_on_in_another_process_and_after_a_restart() {
+    let paths = |order| format!("/events/processed?limit=1{order}");
+    for (order, expected) in [("", [1, 2]), ("&order=desc", [1, 3])] {
+        let path = next(&with_three().await.get(&paths(order)).await).unwrap();
+        let other = with_three().await;
+        let answer = other.get(&path).await;
+        assert_eq!(ids(&answer.ok(200)), expected[..1]);
+        assert_eq!(ids(&with_three().await.get(&next(&answer).unwrap()).await.ok(200)), expected[1..]);
+    }
+}
+
+#[tokio::test]
+async fn what_no_answer_had_as_a_cursor_asks_to_start_again() {
+    let service = with_three().await;
+    for cursor in
+        ["x", "0", "0-", "-1", "0-1_", "0-1_0-2", "0--1", "0-+1", "80000000-0", "0-8000000000000000", "0-1 "]
+    {
+        let answer = service.get(&format!("/events/processed?cursor={}", cursor.replace(' ', "%20"))).await;
+        assert_eq!(answer.faults(), ["cursor"], "{cursor}");
+        assert!(answer.text().contains("start again without it"), "{}", answer.text());
+    }
+    // Beyond what there is, as after the topic was made anew, there is nothing.
+    assert!(ids(&service.get("/events/processed?cursor=0-fffff").await.ok(200)).is_empty());
 }
 
 #[tokio::test]

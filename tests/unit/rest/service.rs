@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
-    activity::{Api, ConcurrencyLimit, Config, Conflicts, CursorEpoch, PATHS, StoreStatus, routes},
+    activity::{Api, ConcurrencyLimit, Config, Conflicts, PATHS, StoreStatus, routes},
     store::{self, ActivityEvent, EventRecord, EventStore, MemoryStore},
 };
 use highwater_kafka::{
@@ -57,7 +57,6 @@ pub(crate) struct Service {
     pub(crate) embedded: bool,
     pub(crate) admin_auth: Option<Arc<AdminAuth>>,
     pub(crate) limits: BodyLimits,
-    pub(crate) cursor_epoch: CursorEpoch,
     pub(crate) listing_limit: Arc<ConcurrencyLimit>,
     pub(crate) dead_letters: Option<Arc<DlqAdmin>>,
     pub(crate) shutdown: Shutdown,
@@ -81,7 +80,6 @@ impl Service {
                 max_depth: 32,
                 timeout: std::time::Duration::from_secs(5),
             },
-            cursor_epoch: CursorEpoch::new(),
             listing_limit: Arc::default(),
             dead_letters: None,
             shutdown: Shutdown::new(),
@@ -124,7 +122,6 @@ impl Service {
             store: self.store.clone(),
             config: Config { event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into() },
             limits: self.limits,
-            cursor_epoch: self.cursor_epoch,
             listing_limit: Arc::clone(&self.listing_limit),
             operations: Arc::new(operations),
             dead_letters: self.dead_letters.clone(),
@@ -143,7 +140,7 @@ impl Service {
 
     /// Stores an event of partition 0, as if it had been processed.
     pub(crate) async fn processed(&self, event: ActivityEvent) {
-        self.store.admit(0, vec![EventRecord { offset: 0, event }]).await.unwrap();
+        self.store.admit(0, vec![EventRecord { offset: 0, event }], 1).await.unwrap();
     }
 }
 

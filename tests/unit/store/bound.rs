@@ -113,7 +113,7 @@ async fn forgetting_completes_although_its_caller_is_cancelled() {
 async fn admit_at_their_offsets(store: &MemoryStore, numbers: impl IntoIterator<Item = u32>) {
     let offered =
         events(numbers).into_iter().map(|event| EventRecord { offset: event.timestamp_millis(), event });
-    store.admit(0, offered.collect()).await.unwrap();
+    store.admit(0, offered.collect(), 0).await.unwrap();
 }
 
 #[tokio::test]

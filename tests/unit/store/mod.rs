@@ -12,7 +12,7 @@ use std::ops::Range;
 use chrono::{DateTime, Utc};
 use highwater::store::{
     ActivityEvent, Admission, Config, Direction, EventPage, EventQuery, EventRecord, EventStore, MemoryStore,
-    SequenceNumber,
+    Span,
 };
 use uuid::Uuid;
 
@@ -36,7 +36,7 @@ fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<ActivityEvent> {
 /// Admits events, and says which of them are new.
 async fn admit(store: &MemoryStore, partition: i32, events: Vec<ActivityEvent>) -> Vec<bool> {
     let offered = (0..).zip(events).map(|(offset, event)| EventRecord { offset, event }).collect();
-    let admissions = store.admit(partition, offered).await.unwrap();
+    let admissions = store.admit(partition, offered, 0).await.unwrap();
     admissions.iter().map(|admission| matches!(admission, Admission::New(_))).collect()
 }
 
@@ -49,17 +49,26 @@ async fn listed(store: &MemoryStore, query: &EventQuery, limit: usize) -> Vec<u3
         assert!(page.events.len() <= limit);
         numbers.extend(numbers_of(&page));
         rest = page.rest;
-        let is_less = |rest: &Range<SequenceNumber>| {
-            (within.start..=within.end).contains(&rest.start) && rest.end <= within.end && *rest != within
-        };
-        assert!(rest.as_ref().is_none_or(is_less), "no way forward from {within:?}: {rest:?}");
+        assert!(
+            rest.as_ref().is_none_or(|rest| is_less(rest, &within)),
+            "no way forward from {within:?}: {rest:?}"
+        );
     }
     numbers
 }
 
-/// All sequence numbers that were assigned.
-async fn whole(store: &MemoryStore) -> Range<SequenceNumber> {
-    SequenceNumber::default()..store.end().await.unwrap()
+/// Whether it is a part of the other span, and not all of it.
+fn is_less(rest: &Span, within: &Span) -> bool {
+    let is_within = |(partition, range): (&i32, &Range<i64>)| {
+        let whole = &within.0[partition];
+        whole.start <= range.start && range.end <= whole.end
+    };
+    rest.0.iter().all(is_within) && rest != within
+}
+
+/// All positions that were given.
+async fn whole(store: &MemoryStore) -> Span {
+    Span::before(store.end().await.unwrap(), None, Direction::Forward)
 }
 
 fn numbers_of(page: &EventPage) -> Vec<u32> {

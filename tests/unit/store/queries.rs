@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use highwater::store::{ActivityEvent, EventQuery, EventStore, MemoryStore, SequenceNumber};
+use highwater::store::{ActivityEvent, Direction, EventQuery, EventStore, MemoryStore, Positions, Span};
 use tokio::runtime;
 use uuid::Uuid;
 
@@ -67,8 +67,7 @@ async fn every_page_but_the_last_points_at_a_matching_event() {
     admit(&store, 1, vec![event(3, "eve", "A"), event(4, "ada", "A")]).await;
     admit(&store, 0, vec![event(5, "eve", "A"); 1]).await;
     let query = EventQuery { to: Some(moment(3)), ..EventQuery::default() };
-    let until = store.end().await.unwrap();
-    let whole = SequenceNumber::default()..until;
+    let whole = whole(&store).await;
     for query in [query.clone(), newest_first(query)] {
         let first = store.read(&query, whole.clone(), 2).await.unwrap();
         assert_eq!(first.events.len(), 2);
@@ -83,24 +82,25 @@ async fn every_page_but_the_last_points_at_a_matching_event() {
 async fn events_admitted_after_the_listing_began_are_not_in_it() {
     let store = store(100);
     admit(&store, 0, events(0..2)).await;
-    let until = store.end().await.unwrap();
+    let end = store.end().await.unwrap();
+    let before = Span::before(end.clone(), None, Direction::Forward);
     admit(&store, 1, events(2..4)).await;
     for query in [EventQuery::default(), newest_first(EventQuery::default())] {
-        let page = store.read(&query, SequenceNumber::default()..until, 100).await.unwrap();
+        let page = store.read(&query, before.clone(), 100).await.unwrap();
         assert_eq!((page.events.len(), page.rest), (2, None));
-        let page = store.read(&query, until..store.end().await.unwrap(), 100).await.unwrap();
-        assert_eq!(page.events.len(), 2);
     }
+    let later = Span::before(store.end().await.unwrap(), Some(&end), Direction::Forward);
+    let page = store.read(&EventQuery::default(), later, 100).await.unwrap();
+    assert_eq!(numbers_of(&page), [2, 3]);
 }
 
 #[tokio::test]
 async fn a_listing_continues_although_events_were_evicted_meanwhile() {
     let store = store(4);
     admit(&store, 0, events(0..4)).await;
-    let until = store.end().await.unwrap();
-    let page = store.read(&EventQuery::default(), SequenceNumber::default()..until, 1).await.unwrap();
-    let newest =
-        store.read(&newest_first(EventQuery::default()), SequenceNumber::default()..until, 1).await.unwrap();
+    let all = whole(&store).await;
+    let page = store.read(&EventQuery::default(), all.clone(), 1).await.unwrap();
+    let newest = store.read(&newest_first(EventQuery::default()), all, 1).await.unwrap();
     assert_eq!((numbers_of(&page), numbers_of(&newest)), (vec![0], vec![3]));
     admit(&store, 0, events(4..6)).await;
     let rest = store.read(&EventQuery::default(), page.rest.unwrap(), 10).await.unwrap();
@@ -197,7 +197,6 @@ async fn blocks_whose_first_events_have_left_are_searched_for_the_others() {
     }
 }
 
-/// Fails when a sequence number is assigned before its log is locked.
 #[test]
 fn while_several_partitions_are_written_a_listing_misses_nothing_before_its_end() {
     const PARTITIONS: i32 = 3;
@@ -219,21 +218,23 @@ fn while_several_partitions_are_written_a_listing_misses_nothing_before_its_end(
         let writers: Vec<_> = (0..PARTITIONS).map(writer).collect();
         let runtime = runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let mut from = SequenceNumber::default();
+            let mut from = Positions::default();
             let mut last_look = false;
             while !last_look {
                 last_look = writers.iter().all(|writer| writer.is_finished());
-                // All are new, so each sequence number has its event.
+                // All are new, so each position has its event.
                 let until = store.end().await.unwrap();
-                let mut numbers = from.0..until.0;
-                while let Some(next) = numbers.clone().next() {
-                    let page =
-                        store.read(&EventQuery::default(), SequenceNumber(next)..until, 1000).await.unwrap();
-                    let read: Vec<u64> = page.events.iter().map(|event| event.sequence.0).collect();
-                    let expected: Vec<u64> = numbers.by_ref().take(read.len().max(1)).collect();
-                    assert_eq!(read, expected);
+                let mut missing = Span::before(until.clone(), Some(&from), Direction::Forward).0;
+                let mut rest = Some(Span(missing.clone()));
+                while let Some(within) = rest {
+                    let page = store.read(&EventQuery::default(), within, 1000).await.unwrap();
+                    for event in &page.events {
+                        assert_eq!(missing.get_mut(&event.partition).unwrap().next(), Some(event.position));
+                    }
+                    rest = page.rest;
                 }
-                assert!(!last_look || until.0 == u64::from(EVENTS) * PARTITIONS as u64);
+                assert!(missing.values().all(|left| left.is_empty()), "{missing:?}");
+                assert!(!last_look || until.0.values().eq([&i64::from(EVENTS); PARTITIONS as usize]));
                 from = until;
             }
         });
@@ -306,16 +307,13 @@ fn a_listing_beside_evictions_and_a_partition_that_comes_and_goes_has_each_event
         });
         runtime().block_on(async {
             while !(full.is_finished() && coming_and_going.is_finished()) {
-                let (until, mut last) = (store.end().await.unwrap(), None);
-                let mut rest = Some(SequenceNumber::default()..until);
+                let (within, mut last) = (whole(&store).await, None);
+                let mut rest = Some(within);
                 while let Some(within) = rest {
-                    let page = store.read(&EventQuery::default(), within, 100).await.unwrap();
+                    let page = store.read(&EventQuery::default(), within.clone(), 100).await.unwrap();
                     for event in &page.events {
-                        assert!(
-                            last < Some(event.sequence) && event.sequence < until,
-                            "{last:?} {:?}",
-                            event.sequence
-                        );
+                        assert!(last < Some(event.sequence), "{last:?} {:?}", event.sequence);
+                        assert!(within.0[&event.partition].contains(&event.position));
                         last = Some(event.sequence);
                     }
                     rest = page.rest;

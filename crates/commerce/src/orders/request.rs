@@ -39,10 +39,12 @@ impl NewOrder {
     ///
     /// 400 with every fault.
     pub fn read(body: &[u8], max_depth: usize) -> Result<Self, Problem> {
-        let mut fields = Fields::of(body, max_depth)?;
+        let mut fields = Fields::of(body, max_depth, &["userId", "items", "currency"])?;
         let user_id = fields.text("userId", uuid);
         let currency = fields.text("currency", code);
-        let items = fields.objects("items", MOST_ITEMS, |fields| item(fields, currency.as_deref()));
+        let items = fields.objects("items", MOST_ITEMS, &["sku", "quantity", "unitPrice"], |fields| {
+            item(fields, currency.as_deref())
+        });
         let read = match (user_id, items, currency) {
             (Some(user_id), Some(items), Some(currency)) => Some(Self { user_id, items, currency }),
             _ => None,

@@ -52,7 +52,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
 
     let requests = shutdown.component("requests");
     let consuming = shutdown.component("the consumer");
-    log::info!("listening on http://{}", listeners.clients.local_addr()?);
+    log::info!("listening on {}://{}", config.http.scheme(), listeners.clients.local_addr()?);
     let serving = http::serve(routes(Arc::new(api)), listeners, &config.http, traffic, &shutdown);
     let served = async {
         serving.await;

@@ -40,7 +40,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let api = Api { users: Arc::clone(&users), memory, limits: config.http.body_limits(), operations };
 
     let requests = shutdown.component("requests");
-    log::info!("listening on http://{}", listeners.clients.local_addr()?);
+    log::info!("listening on {}://{}", config.http.scheme(), listeners.clients.local_addr()?);
     let serving = http::serve(routes(Arc::new(api)), listeners, &config.http, traffic, &shutdown);
     tokio::select! {
         () = serving => {}

@@ -1,4 +1,4 @@
-//! A member of a group, and what it says and is told (`MemberMetadata` in Java's 3.x).
+//! A member of a group (`MemberMetadata` in Java's 3.x).
 
 use std::time::Duration;
 
@@ -6,56 +6,56 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::time::Instant;
 
-/// Who a member is, what it can do, and how long it may be silent.
+/// A member as its JoinGroup describes it.
 #[derive(Debug, Clone)]
 pub struct Joining {
-    /// The id it was given before; empty when it is new.
+    /// Its member id; empty if it is new.
     pub member: String,
-    /// Its own name for itself, which outlives a restart (KIP-345).
+    /// Its instance id, which survives a restart (KIP-345).
     pub instance: Option<String>,
-    /// The name of its program.
+    /// Its client id.
     pub client_id: String,
     /// The address from which it joins.
     pub host: String,
-    /// `consumer` for consumers.
+    /// The protocol type: `consumer` for consumers.
     pub protocol_type: String,
-    /// The assignors that it knows, the one it likes best first, each with what it says to that.
+    /// The assignors that it supports, the preferred one first, each with its metadata.
     pub protocols: Vec<(String, Bytes)>,
-    /// Without a heartbeat for so long it is taken for dead.
+    /// Its session timeout.
     pub session_timeout: Duration,
-    /// So long a rebalance waits for it.
+    /// Its rebalance timeout.
     pub rebalance_timeout: Duration,
-    /// Whether a new member must come back with the id it is given (KIP-394, from version 4 on).
+    /// Whether a new member has to join again with the id that it is given (KIP-394, from version 4 on).
     pub needs_known_id: bool,
-    /// Whether it knows that a leader may have nothing to assign (KIP-814, from version 9 on).
+    /// Whether it knows `skip_assignment` (KIP-814, from version 9 on).
     pub knows_skipping: bool,
 }
 
-/// What a member is told when it has joined.
+/// The response to a JoinGroup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Joined {
-    /// Its id.
+    /// Its member id.
     pub member: String,
-    /// The generation it is part of.
+    /// Its generation.
     pub generation: i32,
-    /// The assignor that all are to use.
+    /// The assignor that was selected.
     pub protocol: String,
-    /// The id of the member that assigns.
+    /// The member id of the leader.
     pub leader: String,
-    /// It leads, but the assignment stands (KIP-814).
+    /// Whether the leader keeps the assignment (KIP-814).
     pub skip_assignment: bool,
-    /// For the leader only: every member, its instance id and what it said to the assignor.
+    /// For the leader only: every member, its instance id and its metadata.
     pub members: Vec<(String, Option<String>, Bytes)>,
 }
 
-/// What became of a request to join.
+/// The result of a JoinGroup.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Admission {
     /// It waits for the others: ask [`Group::joined`](super::Group::joined) under this id.
     Waits(String),
-    /// Nothing changed: this is the generation there is.
+    /// Nothing changed: this is the current generation.
     Same(Joined),
-    /// It is to come again with this id.
+    /// It has to join again with this id.
     NeedsId(String),
     /// It may not join.
     Refused(ResponseError),
@@ -67,9 +67,9 @@ pub struct Member {
     pub(super) joining: Joining,
     pub(super) assignment: Bytes,
     pub(super) last_heard: Instant,
-    /// Waits in a join: it need not be heard of meanwhile.
+    /// It waits in a JoinGroup, during which its session does not expire.
     pub(super) waits: bool,
-    /// Asked for its assignment in this generation.
+    /// It has sent SyncGroup in this generation.
     pub(super) synced: bool,
 }
 
@@ -79,12 +79,12 @@ impl Member {
         Self { joining, assignment: Bytes::new(), last_heard, waits: false, synced: false }
     }
 
-    /// Its own name for itself.
+    /// Its instance id.
     pub fn instance(&self) -> Option<&str> {
         self.joining.instance.as_deref()
     }
 
-    /// The name of its program.
+    /// Its client id.
     pub fn client_id(&self) -> &str {
         &self.joining.client_id
     }
@@ -94,12 +94,12 @@ impl Member {
         &self.joining.host
     }
 
-    /// What its leader gave it.
+    /// Its assignment.
     pub fn assignment(&self) -> &Bytes {
         &self.assignment
     }
 
-    /// What it says to an assignor.
+    /// Its metadata for an assignor.
     pub fn metadata(&self, protocol: &str) -> Bytes {
         let found = self.joining.protocols.iter().find(|(name, _)| name == protocol);
         found.map(|(_, metadata)| metadata.clone()).unwrap_or_default()

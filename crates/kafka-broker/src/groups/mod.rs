@@ -1,7 +1,7 @@
 //! A consumer group as its coordinator keeps it (`GroupCoordinator` and `GroupMetadata` in Java's 3.x).
 //!
-//! A state machine without a socket: requests come in as calls; who has to wait asks again after each change;
-//! [`Group::sweep`] is called now and then and sees to all that time does.
+//! It is a state machine without a socket. Requests are calls. A request that has to wait asks again after each change.
+//! [`Group::sweep`] is called regularly and handles timeouts.
 
 mod member;
 mod offsets;
@@ -17,22 +17,22 @@ use uuid::Uuid;
 pub use member::{Admission, Joined, Joining, Member};
 pub use offsets::{Committed, Offsets};
 
-/// Where a group is in a rebalance.
+/// The state of a group.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// Without members.
+    /// It has no members.
     #[default]
     Empty,
-    /// Waiting for all members to join.
+    /// It waits for all members to join.
     PreparingRebalance,
-    /// Waiting for the leader's assignment.
+    /// It waits for the leader's assignment.
     CompletingRebalance,
-    /// At work.
+    /// All members have their assignment.
     Stable,
 }
 
 impl Phase {
-    /// The name that tools show.
+    /// Its name in Kafka's protocol.
     pub fn name(self) -> &'static str {
         match self {
             Self::Empty => "Empty",
@@ -43,14 +43,14 @@ impl Phase {
     }
 }
 
-/// Who says to be a member in a request: its id, its instance id if it has one, and the generation it knows.
+/// The member that a request names.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
-    /// The id it was given.
+    /// Its member id.
     pub member: &'a str,
-    /// Its own name for itself (KIP-345).
+    /// Its instance id (KIP-345).
     pub instance: Option<&'a str>,
-    /// The generation it knows; -1 for none.
+    /// Its generation; -1 for none.
     pub generation: i32,
 }
 
@@ -63,26 +63,26 @@ pub struct Group {
     protocol: String,
     members: BTreeMap<String, Member>,
     leader: String,
-    /// Ids given to members that have not come back with them yet, and until when they count.
+    /// Member ids that were given out and not used yet, and when they expire.
     given_ids: BTreeMap<String, Instant>,
-    /// Until when a rebalance waits: for members to join, or for them to ask for their assignments.
+    /// Until when a rebalance waits: for JoinGroup, or for SyncGroup.
     waits_until: Option<Instant>,
-    /// What it committed.
+    /// Its committed offsets.
     pub offsets: Offsets,
 }
 
 impl Group {
-    /// Where it is in a rebalance.
+    /// Its state.
     pub fn phase(&self) -> Phase {
         self.phase
     }
 
-    /// Counts the rebalances.
+    /// Its generation.
     pub fn generation(&self) -> i32 {
         self.generation
     }
 
-    /// `consumer` for consumers.
+    /// The protocol type: `consumer` for consumers.
     pub fn protocol_type(&self) -> &str {
         &self.protocol_type
     }
@@ -97,7 +97,7 @@ impl Group {
         &self.members
     }
 
-    /// Lets a member in, or back in (`doUnknownJoinGroup`, `doJoinGroup`).
+    /// JoinGroup of a new member or a known one (`doUnknownJoinGroup`, `doJoinGroup`).
     pub fn join(&mut self, joining: Joining) -> Admission {
         if let Err(error) = self.fits(&joining) {
             return Admission::Refused(error);
@@ -115,7 +115,7 @@ impl Group {
         }
     }
 
-    /// A group has one type of protocol, and one protocol at least that all its members know.
+    /// A group has one protocol type, and at least one protocol that all members support.
     fn fits(&self, joining: &Joining) -> Result<(), ResponseError> {
         let mut others = self.members.iter().filter(|(id, _)| **id != joining.member).peekable();
         let foreign = others.peek().is_some() && self.protocol_type != joining.protocol_type;
@@ -144,7 +144,7 @@ impl Group {
         self.admit(id, joining)
     }
 
-    /// A new member, for which the others have to make room.
+    /// Adds a new member, which begins a rebalance.
     fn admit(&mut self, id: String, joining: Joining) -> Admission {
         if self.members.is_empty() {
             self.leader = id.clone();
@@ -154,8 +154,8 @@ impl Group {
         self.wait_for_others(id)
     }
 
-    /// A static member was started again: it takes its old place, and while its group is at work and would elect
-    /// the same assignor, nobody else notices (`updateStaticMemberAndRebalance`).
+    /// A static member was restarted: it replaces its old self. While the group is stable and would elect
+    /// the same assignor, there is no rebalance (`updateStaticMemberAndRebalance`).
     fn replace(&mut self, old: &str, id: String, joining: Joining) -> Admission {
         let Some(before) = self.members.remove(old) else { return self.admit(id, joining) };
         let led = self.leader == old;
@@ -173,7 +173,7 @@ impl Group {
         if led && knows_skipping {
             joined.skip_assignment = true;
         } else if led {
-            // A client that would assign anew for nothing is made a follower of the one it was.
+            // An old client that cannot skip the assignment is made a follower of its old self.
             (joined.leader, joined.members) = (old.to_owned(), Vec::new());
         }
         Admission::Same(joined)
@@ -189,14 +189,14 @@ impl Group {
         member.last_heard = Instant::now();
         let same = match self.phase {
             Phase::Stable => unchanged && id != self.leader,
-            // It did not get the answer.
+            // It did not get the response.
             Phase::CompletingRebalance => unchanged,
             Phase::Empty | Phase::PreparingRebalance => false,
         };
         if same { Admission::Same(self.told(&id)) } else { self.wait_for_others(id) }
     }
 
-    /// What a waiting member is told; nothing while the group still gathers.
+    /// The response to a JoinGroup that waits; `None` while members are joining.
     pub fn joined(&self, id: &str, instance: Option<&str>) -> Option<Result<Joined, ResponseError>> {
         match self.members.get(id) {
             None => Some(Err(self.gone(instance))),
@@ -220,11 +220,11 @@ impl Group {
         }
     }
 
-    /// Takes the leader's assignment; a follower's is empty. Then ask [`Group::synced`] (`doSyncGroup`).
+    /// SyncGroup with the leader's assignment; a follower's is empty. [`Group::synced`] is next (`doSyncGroup`).
     ///
     /// # Errors
     ///
-    /// Who asks is no member, or of another generation, or is to join again.
+    /// The caller is no member, is of another generation, or has to join again.
     pub fn sync(&mut self, claim: Claim<'_>, assignments: Vec<(String, Bytes)>) -> Result<(), ResponseError> {
         self.hear(claim)?;
         if self.phase == Phase::PreparingRebalance {
@@ -246,7 +246,7 @@ impl Group {
         Ok(())
     }
 
-    /// A member's assignment; nothing while the leader has not sent it.
+    /// A member's assignment; `None` until the leader has sent it.
     pub fn synced(&self, claim: Claim<'_>) -> Option<Result<Bytes, ResponseError>> {
         let Some(member) = self.members.get(claim.member) else {
             return Some(Err(self.gone(claim.instance)));
@@ -257,11 +257,11 @@ impl Group {
         (self.phase == Phase::Stable).then(|| Ok(member.assignment.clone()))
     }
 
-    /// A member is alive (`handleHeartbeat`).
+    /// Heartbeat (`handleHeartbeat`).
     ///
     /// # Errors
     ///
-    /// Who asks is no member, or of another generation, or is to join again.
+    /// The caller is no member, is of another generation, or has to join again.
     pub fn heartbeat(&mut self, claim: Claim<'_>) -> Result<(), ResponseError> {
         self.hear(claim)?;
         match self.phase {
@@ -270,7 +270,7 @@ impl Group {
         }
     }
 
-    /// A member of the generation was heard of.
+    /// Notes a request of a member of this generation.
     fn hear(&mut self, claim: Claim<'_>) -> Result<(), ResponseError> {
         self.check_member(claim.member, claim.instance)?;
         if claim.generation != self.generation {
@@ -282,7 +282,7 @@ impl Group {
         Ok(())
     }
 
-    /// `validateCurrentMember`: an instance's id is the one it got last.
+    /// `validateCurrentMember`: an instance has the member id that it got last.
     fn check_member(&self, id: &str, instance: Option<&str>) -> Result<(), ResponseError> {
         match instance.map(|instance| self.member_of(instance)) {
             Some(Some(current)) if current != id => Err(ResponseError::FencedInstanceId),
@@ -297,7 +297,7 @@ impl Group {
         members.find(|(_, member)| member.instance() == Some(instance)).map(|(id, _)| id.clone())
     }
 
-    /// Why a member that was there is not any more: another one has its name, or it was too late.
+    /// Why a former member is none: another one has its instance id, or its session has expired.
     fn gone(&self, instance: Option<&str>) -> ResponseError {
         match instance.and_then(|instance| self.member_of(instance)) {
             Some(_) => ResponseError::FencedInstanceId,
@@ -305,7 +305,7 @@ impl Group {
         }
     }
 
-    /// A member goes; one with an instance id may leave its id empty (`handleLeaveGroup`).
+    /// LeaveGroup. With an instance id the member id may be empty (`handleLeaveGroup`).
     ///
     /// # Errors
     ///
@@ -323,12 +323,12 @@ impl Group {
         Ok(())
     }
 
-    /// Whether a commit counts (`validateOffsetCommit`, `doCommitOffsets`): a member's of this generation, or,
-    /// while there are no members, one that names neither.
+    /// Validates a commit (`validateOffsetCommit`, `doCommitOffsets`): of a member of this generation, or,
+    /// while there are no members, of none.
     ///
     /// # Errors
     ///
-    /// It does not.
+    /// It is not valid.
     pub fn may_commit(&mut self, claim: Claim<'_>) -> Result<(), ResponseError> {
         if claim.generation < 0 && claim.member.is_empty() && claim.instance.is_none() {
             return match self.phase {

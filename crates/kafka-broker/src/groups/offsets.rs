@@ -1,52 +1,52 @@
-//! What a group committed, and what transactions are about to.
+//! The committed offsets of a group, and those of open transactions.
 
 use std::collections::BTreeMap;
 
-/// A committed position.
+/// A committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
     /// The next offset to read.
     pub offset: i64,
-    /// The epoch of the leader it was read from; -1 when unknown.
+    /// The leader epoch of the last record; -1 if unknown.
     pub leader_epoch: i32,
-    /// Whatever the committer noted.
+    /// The metadata of the commit.
     pub metadata: String,
 }
 
 type Partition = (String, i32);
 
-/// The committed positions of one group.
+/// The committed offsets of one group.
 #[derive(Debug, Default)]
 pub struct Offsets {
     committed: BTreeMap<Partition, Committed>,
-    /// By producer: what its open transaction commits when it does (KIP-98).
+    /// The offsets of open transactions, by producer id (KIP-98).
     pending: BTreeMap<i64, Vec<(Partition, Committed)>>,
 }
 
 impl Offsets {
-    /// Commits at once.
+    /// Commits an offset.
     pub fn commit(&mut self, topic: &str, partition: i32, committed: Committed) {
         self.committed.insert((topic.to_owned(), partition), committed);
     }
 
-    /// Commits when the producer's transaction does.
+    /// Commits an offset when the producer's transaction does.
     pub fn commit_later(&mut self, producer_id: i64, topic: &str, partition: i32, committed: Committed) {
         let pending = self.pending.entry(producer_id).or_default();
         pending.push(((topic.to_owned(), partition), committed));
     }
 
-    /// The producer's transaction came to its end.
+    /// Ends the producer's transaction.
     pub fn end_transaction(&mut self, producer_id: i64, committed: bool) {
         let pending = self.pending.remove(&producer_id).filter(|_| committed);
         self.committed.extend(pending.into_iter().flatten());
     }
 
-    /// What is committed for a partition.
+    /// The committed offset of a partition.
     pub fn committed(&self, topic: &str, partition: i32) -> Option<&Committed> {
         self.committed.get(&(topic.to_owned(), partition))
     }
 
-    /// Whether an open transaction is about to change that (KIP-447).
+    /// Whether an open transaction has an offset for it (KIP-447).
     pub fn is_unstable(&self, topic: &str, partition: i32) -> bool {
         let mut pending = self.pending.values().flatten();
         pending.any(|((name, index), _)| name == topic && *index == partition)
@@ -57,7 +57,7 @@ impl Offsets {
         self.committed.keys().map(|(topic, partition)| (topic.as_str(), *partition))
     }
 
-    /// Forgets a topic that was deleted.
+    /// Forgets a deleted topic.
     pub fn forget_topic(&mut self, topic: &str) {
         self.committed.retain(|(name, _), _| name != topic);
         self.pending.values_mut().for_each(|pending| pending.retain(|((name, _), _)| name != topic));

@@ -1,4 +1,4 @@
-//! From one generation to the next, and what time does to members (`prepareRebalance`, `onCompleteJoin`,
+//! Rebalances and timeouts of members (`prepareRebalance`, `onCompleteJoin`,
 //! `onExpirePendingSync` in Java's `GroupCoordinator`).
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Admission, Group, Phase};
 
 impl Group {
-    /// The member waits for a new generation, which begins when all have joined.
+    /// The member waits for the next generation, which begins when all have joined.
     pub(super) fn wait_for_others(&mut self, id: String) -> Admission {
         if let Some(member) = self.members.get_mut(&id) {
             member.waits = true;
@@ -18,8 +18,8 @@ impl Group {
         Admission::Waits(id)
     }
 
-    /// Starts to gather, unless it does already, and ends it when all are there. The first member of a group
-    /// waits for nobody, as with `group.initial.rebalance.delay.ms=0`: not for ids that were given and never
+    /// Begins a rebalance, unless there is one, and completes it when all have joined. The first member of a group
+    /// does not wait, as with `group.initial.rebalance.delay.ms=0`: not for ids that were given out and never
     /// used either (`InitialDelayedJoin` waits for time alone).
     fn gather(&mut self) {
         if self.phase == Phase::Empty {
@@ -36,7 +36,7 @@ impl Group {
         self.members.values().map(|member| member.joining.rebalance_timeout).max().unwrap_or_default()
     }
 
-    /// The next generation, when it is gathering and all have joined, also those who were given an id.
+    /// Begins the next generation if all have joined, also those with an id that was given out.
     pub(super) fn form_generation(&mut self) {
         let all = self.given_ids.is_empty() && self.members.values().all(|member| member.waits);
         if self.phase == Phase::PreparingRebalance && (all || self.members.is_empty()) {
@@ -44,7 +44,8 @@ impl Group {
         }
     }
 
-    /// Time is up: on without those who have not joined. Static members stay in until their session ends.
+    /// The rebalance timeout: goes on without the members that have not joined. Static ones stay until their session
+    /// ends.
     fn form_generation_without_the_late(&mut self) {
         self.members.retain(|_, member| member.waits || member.instance().is_some());
         if !self.members.is_empty() && !self.members.values().any(|member| member.waits) {
@@ -79,7 +80,7 @@ impl Group {
         }
     }
 
-    /// Each member votes for the first of its protocols that all know (`selectProtocol`).
+    /// Each member votes for the first of its protocols that all support (`selectProtocol`).
     pub(super) fn elected_protocol(&self) -> String {
         let all_know = |name: &str| self.members.values().all(|member| member.knows(name));
         let mut votes: Vec<(&str, usize)> = Vec::new();
@@ -102,8 +103,8 @@ impl Group {
         }
     }
 
-    /// Lets go of members that were not heard of, and of waiting for those that do not join or do not ask for
-    /// their assignment. Tells whether anything changed.
+    /// Removes members whose session has expired, and those that do not send JoinGroup or SyncGroup
+    /// in time. Returns whether anything changed.
     pub fn sweep(&mut self) -> bool {
         let now = Instant::now();
         let before = (self.members.len(), self.given_ids.len(), self.phase, self.generation);
@@ -126,7 +127,7 @@ impl Group {
         before != (self.members.len(), self.given_ids.len(), self.phase, self.generation)
     }
 
-    /// Who has not asked for its assignment by now will not (KAFKA-12890).
+    /// Removes members that have not sent SyncGroup in time (KAFKA-12890).
     fn drop_the_unsynced(&mut self) {
         let before = self.members.len();
         self.members.retain(|_, member| member.synced);

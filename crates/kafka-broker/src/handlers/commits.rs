@@ -24,10 +24,10 @@ use crate::{
     transactions::Identity,
 };
 
-/// The largest note with an offset (`offset.metadata.max.bytes`).
+/// The largest metadata of an offset (`offset.metadata.max.bytes`).
 const MOST_METADATA: usize = 4096;
 
-/// A group that is not known may be created by who claims no membership (`handleCommitOffsets`).
+/// A commit without a member creates an unknown group (`handleCommitOffsets`).
 fn may_commit(state: &mut State, group: &str, claim: Claim<'_>) -> Result<(), ResponseError> {
     match state.groups.get_mut(group) {
         Some(group) => group.may_commit(claim),
@@ -41,7 +41,7 @@ fn may_commit(state: &mut State, group: &str, claim: Claim<'_>) -> Result<(), Re
     }
 }
 
-/// What a commit says of one partition.
+/// The commit of one partition.
 fn position(
     state: &State,
     topic: &TopicName,
@@ -117,7 +117,7 @@ impl Answered for TxnOffsetCommitRequest {
         context.shared.change(|state| {
             let group = self.group_id.as_str();
             let mut allowed = state.transactions.may_commit(&self.transactional_id, producer, group);
-            // Who names no member only has its transaction (up to version 2, before KIP-447).
+            // Without a member the transaction alone counts (up to version 2, before KIP-447).
             if allowed.is_ok() && (claim.generation >= 0 || !claim.member.is_empty()) {
                 allowed = may_commit(state, group, claim);
             }
@@ -163,7 +163,7 @@ impl Answered for TxnOffsetCommitRequest {
 type Wanted = BTreeMap<TopicName, Vec<i32>>;
 type Found = BTreeMap<TopicName, Vec<OffsetFetchResponsePartition>>;
 
-/// The offsets of the partitions that are wanted, or of all that have one.
+/// The committed offsets of the given partitions, or of all that have one.
 fn committed(state: &State, group: &str, wanted: Option<Wanted>, only_stable: bool) -> Found {
     let group = state.groups.get(group);
     let wanted = wanted.unwrap_or_else(|| {
@@ -196,7 +196,7 @@ fn committed(state: &State, group: &str, wanted: Option<Wanted>, only_stable: bo
     all.collect()
 }
 
-/// A group's answer in the form of version 8, which is the same under other names.
+/// A group's response in the form of version 8, which has other names.
 fn of_group(found: Found) -> Vec<OffsetFetchResponseTopics> {
     let topics = found.into_iter().map(|(name, partitions)| {
         let partitions = partitions.into_iter().map(|found| {
@@ -212,7 +212,7 @@ fn of_group(found: Found) -> Vec<OffsetFetchResponseTopics> {
     topics.collect()
 }
 
-/// The first version of OffsetFetch that asks for many groups (KIP-709).
+/// The first version of OffsetFetch for several groups (KIP-709).
 const FETCHES_GROUPS: i16 = 8;
 
 impl Answered for OffsetFetchRequest {
@@ -248,7 +248,7 @@ impl Answered for OffsetFetchRequest {
             });
             return OffsetFetchResponse::default().with_groups(groups.collect());
         }
-        // Version 1 has no error of the whole, so each partition has it too.
+        // Version 1 has no top-level error, so each partition has it.
         let topics = self.topics.iter().flatten().map(|topic| {
             let partitions = topic.partition_indexes.iter().map(|index| {
                 OffsetFetchResponsePartition::default()

@@ -1,4 +1,4 @@
-//! Settings: DescribeConfigs.
+//! DescribeConfigs.
 
 use kafka_protocol::{
     ResponseError,

@@ -1,4 +1,4 @@
-//! Records out: Fetch. Sessions (KIP-227) are declined: every answer has session id 0.
+//! Fetch. Sessions (KIP-227) are declined: every response has session id 0.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ use crate::{log::PartitionLog, state::State};
 
 /// The first version of Fetch whose clients know zstd (KIP-110).
 const FETCH_KNOWS_ZSTD: i16 = 10;
-/// The first version of Fetch that asks for topics by id (KIP-516).
+/// The first version of Fetch with topic ids (KIP-516).
 const FETCHES_BY_ID: i16 = 13;
 
 impl Answered for FetchRequest {
     async fn answer(self, context: &Context<'_>) -> FetchResponse {
         if !context.throttle.is_zero() {
-            // Without a session: no partition at all, and how long to wait (`FetchContext.getThrottledResponse`).
+            // Without a session the response has no partition (`FetchContext.getThrottledResponse`).
             let throttle = i32::try_from(context.throttle.as_millis()).unwrap_or(i32::MAX);
             return FetchResponse::default().with_throttle_time_ms(throttle);
         }
@@ -39,7 +39,7 @@ impl Answered for FetchRequest {
         });
         match enough.await {
             Some(answer) => answer,
-            // Time is up: what there is has to do.
+            // At the deadline, whatever is there is sent.
             None => context.shared.with(|state| fetch(&self, state, context.version).answer),
         }
     }
@@ -54,12 +54,12 @@ impl Answered for FetchRequest {
     }
 }
 
-/// The answer as things stand.
+/// The response of now.
 struct Found {
     answer: FetchResponse,
     /// Of records.
     bytes: usize,
-    /// Something in it must not wait: an error, or that the log has changed.
+    /// Whether it must not wait: it has an error, or the log was truncated.
     is_urgent: bool,
 }
 
@@ -85,7 +85,7 @@ fn fetch(request: &FetchRequest, state: &State, version: i16) -> Found {
     Found { answer, bytes, is_urgent }
 }
 
-/// The answer to what was asked of a topic, by the name or the id that it was asked by.
+/// The response for a topic, with the name or the id of the request.
 fn of(topic: &FetchTopic) -> FetchableTopicResponse {
     FetchableTopicResponse::default().with_topic(topic.topic.clone()).with_topic_id(topic.topic_id)
 }
@@ -97,7 +97,7 @@ fn nothing(partition: i32) -> PartitionData {
         .with_records(Some(Bytes::new()))
 }
 
-/// `before`: how many bytes other partitions have in this answer. Only the first batch of all may be larger
+/// `before` is the bytes of other partitions in this response. Only the very first batch may be larger
 /// than was asked for (KIP-74).
 fn fetch_partition(
     request: &FetchRequest,
@@ -136,7 +136,7 @@ fn fetch_partition(
     Ok(data.with_aborted_transactions(aborted).with_records(Some(found.bytes.freeze())))
 }
 
-/// Where the log went another way than the reader's (KIP-320, `Partition.readRecords`).
+/// Where the log diverges from the reader's (KIP-320, `Partition.readRecords`).
 fn divergence(log: &PartitionLog, wanted: &FetchPartition) -> Option<EpochEndOffset> {
     let read = Some(wanted.last_fetched_epoch).filter(|epoch| *epoch >= 0)?;
     let (epoch, end) = log.end_of_epoch(read)?;

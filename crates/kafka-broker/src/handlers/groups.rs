@@ -1,4 +1,4 @@
-//! Groups from outside: FindCoordinator, DescribeGroups, ListGroups, DeleteGroups.
+//! Groups for clients that are no members: FindCoordinator, DescribeGroups, ListGroups, DeleteGroups.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use kafka_protocol::{
 use super::{Answered, Context, NODE};
 use crate::groups::{Group, Phase};
 
-/// The first version of ListGroups that knows states (KIP-518).
+/// The first version of ListGroups with states (KIP-518).
 const LISTS_STATES: i16 = 4;
 
 impl Answered for FindCoordinatorRequest {
@@ -75,10 +75,10 @@ impl Answered for DescribeGroupsRequest {
     }
 }
 
-/// The first version of DescribeGroups that knows instance ids (KIP-345).
+/// The first version of DescribeGroups with instance ids (KIP-345).
 const DESCRIBES_INSTANCES: i16 = 4;
 
-/// What members said and were given is told while the group is at work (`GroupMetadata.summary`).
+/// Metadata and assignments are shown while the group is stable (`GroupMetadata.summary`).
 fn described(answer: DescribedGroup, group: &Group, version: i16) -> DescribedGroup {
     let stable = group.phase() == Phase::Stable;
     let members = group.members().iter().map(|(id, member)| {

@@ -1,4 +1,4 @@
-//! Being in a group: JoinGroup, SyncGroup, Heartbeat, LeaveGroup.
+//! Membership in a group: JoinGroup, SyncGroup, Heartbeat, LeaveGroup.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use kafka_protocol::{
 use super::{Answered, Context, code, text};
 use crate::groups::{Admission, Claim, Group, Joined, Joining};
 
-/// The first version of JoinGroup whose clients know that they are given an id first (KIP-394).
+/// The first version of JoinGroup with MEMBER_ID_REQUIRED (KIP-394).
 const KNOWS_MEMBER_ID_REQUIRED: i16 = 4;
-/// The first that knows that a leader may have nothing to assign (KIP-814).
+/// The first version with `skip_assignment` (KIP-814).
 const KNOWS_SKIPPING: i16 = 9;
-/// The first version of LeaveGroup that many can leave with (KIP-345).
+/// The first version of LeaveGroup for several members (KIP-345).
 const LEAVES_MANY: i16 = 3;
 
 impl Answered for JoinGroupRequest {
@@ -34,7 +34,7 @@ impl Answered for JoinGroupRequest {
         }
         let admission = context.shared.change(|state| match state.groups.get_mut(&group) {
             Some(group) => group.join(joining),
-            // A member that names its id was in a group; this is none yet (`handleJoinGroup`).
+            // A member with an id was in a group, and this one does not exist yet (`handleJoinGroup`).
             None if !joining.member.is_empty() => Admission::Refused(ResponseError::UnknownMemberId),
             None => state.groups.entry(group.clone()).or_default().join(joining),
         });
@@ -66,7 +66,7 @@ impl Answered for JoinGroupRequest {
     }
 }
 
-/// What a request says of who joins.
+/// The member that a request describes.
 trait SaysJoining {
     fn joining(&self, context: &Context<'_>) -> Joining;
 }
@@ -84,7 +84,7 @@ impl SaysJoining for JoinGroupRequest {
             protocol_type: text(&self.protocol_type),
             protocols: protocols.collect(),
             session_timeout,
-            // Version 0 has but one time-out.
+            // Version 0 has one timeout only.
             rebalance_timeout: match context.version {
                 0 => session_timeout,
                 _ => millis(self.rebalance_timeout_ms),
@@ -112,7 +112,7 @@ fn told(joined: Joined, request: &JoinGroupRequest) -> JoinGroupResponse {
         .with_members(members.collect())
 }
 
-/// What is done in a group; a group that is not known has no members (`validateGroupStatus`).
+/// Calls a group; an unknown group has no members (`validateGroupStatus`).
 fn in_group<T>(
     context: &Context<'_>,
     group: &str,

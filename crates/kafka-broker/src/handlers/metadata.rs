@@ -1,4 +1,4 @@
-//! What there is: Metadata.
+//! Metadata.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::{
     topics::{PartitionCount, Topic, is_legal},
 };
 
-/// From this version on clients can say that they want nothing created.
+/// From this version on clients can forbid that a topic is created.
 const MAY_FORBID_CREATION: i16 = 4;
 
 impl Answered for MetadataRequest {

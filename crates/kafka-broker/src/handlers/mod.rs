@@ -1,4 +1,4 @@
-//! One request in, one answer out; a file a family of APIs.
+//! The handlers: one request in, one response out. A file has a family of APIs.
 
 mod commits;
 mod configs;
@@ -23,41 +23,41 @@ use kafka_protocol::{
 
 use super::{requests, state::Shared};
 
-/// The only node there is.
+/// The id of the only node.
 const NODE: BrokerId = BrokerId(1);
 
-/// A request on its way, and what to do it with.
+/// A request, and a fault for it.
 pub(super) struct Call<'a> {
     /// Header and body.
     pub(super) request: Bytes,
     pub(super) peer: SocketAddr,
     pub(super) shared: &'a Shared,
-    /// Refuse it with this error, whatever it asks.
+    /// Refuses it with this error.
     pub(super) refuse_with: Option<ResponseError>,
-    /// Say that the client is to wait so long before the next one.
+    /// Throttles the client for so long.
     pub(super) throttle: Duration,
 }
 
-/// A request that this broker answers.
+/// A request that the broker handles.
 trait Answered: Request {
-    /// Does what is asked.
+    /// Handles it.
     async fn answer(self, context: &Context<'_>) -> Self::Response;
 
-    /// An answer of the right shape that says only this error, or this success.
+    /// A response with that error for all that was asked, or with success.
     fn refuse(&self, error: i16) -> Self::Response;
 
-    /// Whether the client waits for an answer; where it does not, `has_failed` breaks its connection.
+    /// Whether the client waits for a response. If not, `has_failed` breaks its connection.
     fn wants_answer(&self) -> bool {
         true
     }
 
-    /// Whether an answer that nobody waits for says that something failed.
+    /// Whether a response that the client does not wait for has an error.
     fn has_failed(_: &Self::Response) -> bool {
         false
     }
 }
 
-/// What a handler knows beside its request.
+/// The context of a request.
 struct Context<'a> {
     shared: &'a Shared,
     version: i16,
@@ -67,7 +67,7 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Where this broker is, for answers that send clients there.
+    /// The advertised address.
     fn here(&self) -> (StrBytes, u16) {
         let address = self.shared.address();
         let port = self.shared.options.advertised_port.unwrap_or(address.port());
@@ -75,8 +75,8 @@ impl Context<'_> {
     }
 }
 
-/// Hands the request to its handler; the answer comes with its length first, and is `None` where none is
-/// wanted. Errors are what breaks a connection.
+/// Calls the handler of a request. The response begins with its length; it is `None` if none is
+/// wanted. An error breaks the connection.
 pub(super) async fn dispatch(api: ApiKey, call: Call<'_>) -> io::Result<Option<Bytes>> {
     macro_rules! by_key {
         ($($key:ident => $request:ident),* $(,)?) => {
@@ -144,7 +144,7 @@ async fn serve<R: Answered>(api: ApiKey, call: Call<'_>) -> io::Result<Option<By
     match (wants_answer, R::has_failed(&answer)) {
         (true, _) => frame(header.correlation_id, &answer, version).map(Some),
         (false, false) => Ok(None),
-        // The only way to tell a producer that does not listen (`KafkaApis.handleProduceRequest`).
+        // As Kafka tells a producer with acks=0 (`KafkaApis.handleProduceRequest`).
         (false, true) => Err(io::ErrorKind::ConnectionAborted.into()),
     }
 }
@@ -159,7 +159,7 @@ fn frame<A: Encodable + HeaderVersion>(correlation: i32, answer: &A, version: i1
     Ok(bytes.freeze())
 }
 
-/// The protocol's number for how something went.
+/// The error code of a result.
 fn code<T>(result: Result<T, ResponseError>) -> i16 {
     result.err().map_or(0, |error| error.code())
 }

@@ -1,4 +1,4 @@
-//! Where a log begins, ends and was at a time: ListOffsets, OffsetForLeaderEpoch, DeleteRecords.
+//! Offsets of a log: ListOffsets, OffsetForLeaderEpoch, DeleteRecords.
 
 use std::cmp::Ordering;
 
@@ -16,19 +16,19 @@ use kafka_protocol::{
 use super::{Answered, Context};
 use crate::{log::PartitionLog, state::State};
 
-/// `ListOffsets`' words for the end of the log, its beginning, and its youngest record (KIP-734).
+/// In place of a timestamp in ListOffsets: the end of the log, its start, and its newest record (KIP-734).
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const YOUNGEST: i64 = -3;
-/// The first version of ListOffsets that speaks of epochs; kafka-protocol takes -1 only before that.
+/// The first version of ListOffsets with epochs. kafka-protocol takes -1 only before that.
 const LISTS_EPOCHS: i16 = 4;
-/// `DeleteRecords`' word for the end of the log.
+/// The end of the log in DeleteRecords.
 const ALL_RECORDS: i64 = -1;
 
-/// The isolation level that stops at the first open transaction (KIP-98).
+/// The isolation level READ_COMMITTED (KIP-98).
 pub(super) const READ_COMMITTED: i8 = 1;
 
-/// What a client says of the leader must be so (KIP-320, `Partition.checkCurrentLeaderEpoch`); -1 says nothing.
+/// Checks the leader epoch of a client (KIP-320, `Partition.checkCurrentLeaderEpoch`); -1 is none.
 pub(super) fn check_epoch(log: &PartitionLog, says: i32) -> Result<(), ResponseError> {
     match says.cmp(&log.epoch()) {
         _ if says < 0 => Ok(()),

@@ -1,4 +1,4 @@
-//! Records in: Produce.
+//! Produce.
 
 use bytes::Bytes;
 use kafka_protocol::{
@@ -19,10 +19,10 @@ const ZSTD: i16 = 4;
 /// The first version of Produce whose clients know zstd (KIP-110).
 const PRODUCE_KNOWS_ZSTD: i16 = 7;
 
-/// Where a batch went.
+/// Where a batch was appended.
 struct Appended {
     offset: i64,
-    /// -1 where the producer's own times stand.
+    /// -1 without LogAppendTime.
     time: i64,
     log_start: i64,
 }

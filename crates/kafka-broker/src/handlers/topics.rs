@@ -1,4 +1,4 @@
-//! More topics, and fewer: CreateTopics, DeleteTopics, CreatePartitions (`ReplicationControlManager` in Java).
+//! CreateTopics, DeleteTopics, CreatePartitions (`ReplicationControlManager` in Java).
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ use crate::{
     topics::{PartitionCount, Topic, is_legal, is_legal_config},
 };
 
-/// The first version of CreateTopics that is told a topic's settings, and the first that is told its id.
+/// The first version of CreateTopics with the topic's settings in the response, and the first with its id.
 const TOLD_CONFIGS: i16 = 5;
 const TOLD_ID: i16 = 7;
 

@@ -1,4 +1,4 @@
-//! Producers that count, and their transactions: InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, EndTxn
+//! Idempotent producers and transactions: InitProducerId, AddPartitionsToTxn, AddOffsetsToTxn, EndTxn
 //! (KIP-98).
 
 use std::time::Duration;
@@ -21,7 +21,7 @@ const LONGEST_TRANSACTION: Duration = Duration::from_secs(15 * 60);
 /// The first version of AddPartitionsToTxn, AddOffsetsToTxn and EndTxn whose clients know PRODUCER_FENCED.
 const KNOWS_FENCED: i16 = 2;
 
-/// The error in a word that clients of the version know.
+/// The error, as clients of that version know it.
 fn known_code(result: Result<(), ResponseError>, version: i16) -> i16 {
     match result {
         Err(ResponseError::ProducerFenced) if version < KNOWS_FENCED => {

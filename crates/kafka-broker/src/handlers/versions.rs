@@ -1,4 +1,4 @@
-//! What this broker speaks: ApiVersions (KIP-35).
+//! ApiVersions (KIP-35).
 
 use std::io;
 
@@ -11,7 +11,7 @@ use kafka_protocol::{
 use super::{Answered, Context, frame};
 use crate::Options;
 
-/// From which version, to which. The lower ends are kafka-protocol's, the upper ones Kafka 3.4's or the last
+/// The versions of each API. The lower ends are kafka-protocol's; the upper ones are Kafka 3.4's, or the last
 /// one before a change of meaning (batches of transactions in AddPartitionsToTxn 4).
 const VERSIONS: &[(ApiKey, i16, i16)] = &[
     (ApiKey::Produce, 3, 9),
@@ -46,7 +46,7 @@ pub(super) fn is_spoken(options: &Options, api: ApiKey, version: i16) -> bool {
     versions(options).any(|(key, min, max)| key == api && (min..=max).contains(&version))
 }
 
-/// What of [`VERSIONS`] it speaks.
+/// The part of [`VERSIONS`] that it speaks.
 fn versions(options: &Options) -> impl Iterator<Item = (ApiKey, i16, i16)> {
     let newest = |api, max: i16| {
         let mut lacking = options.lacks.iter().filter(move |(lacking, _)| *lacking == api);
@@ -56,7 +56,7 @@ fn versions(options: &Options) -> impl Iterator<Item = (ApiKey, i16, i16)> {
     spoken.filter(|(_, min, max)| min <= max)
 }
 
-/// A client that asks in a version from the future is told what there is in the oldest form.
+/// A client with a newer version of ApiVersions gets the versions in the oldest form.
 pub(super) fn refuse(options: &Options, request: &Bytes) -> io::Result<Bytes> {
     let correlation = request.get(4..8).ok_or(io::ErrorKind::InvalidData)?;
     let spoken = spoken(options, ResponseError::UnsupportedVersion.code());

@@ -1,4 +1,4 @@
-//! A record batch as bytes: its head, whether it is whole, and the marks that a broker sets (KIP-98,
+//! A record batch as bytes: its head, its validation, and the fields that a broker sets (KIP-98,
 //! `DefaultRecordBatch` in Java).
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -7,7 +7,7 @@ use super::LogError;
 
 /// A batch's head: up to and with the number of records.
 pub(super) const HEAD: usize = 61;
-/// Where the checksummed part begins: the attributes.
+/// The first byte that the checksum covers: the attributes.
 pub(super) const CHECKSUMMED: usize = 21;
 const LENGTH: usize = 8;
 const LEADER_EPOCH: usize = 12;
@@ -15,7 +15,7 @@ const MAGIC: usize = 16;
 const CHECKSUM: usize = 17;
 const MAX_TIMESTAMP: usize = 35;
 const RECORDS: usize = 57;
-/// What comes before the part that the length counts.
+/// The bytes that the length does not count.
 const BEFORE_LENGTH: usize = 12;
 
 const CODEC: i16 = 0x07;
@@ -23,7 +23,7 @@ const LOG_APPEND_TIME: i16 = 0x08;
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
 
-/// What a batch's head says.
+/// The fields of a batch's head.
 #[derive(Debug, Clone, Copy)]
 pub struct Head {
     attributes: i16,
@@ -35,11 +35,11 @@ pub struct Head {
     pub max_timestamp: i64,
     /// -1 for a producer that has none.
     pub producer_id: i64,
-    /// The producer's incarnation.
+    /// The producer's epoch.
     pub producer_epoch: i16,
-    /// The first record's number at its producer; -1 where it does not count.
+    /// The first record's sequence number; -1 without a producer id.
     pub base_sequence: i32,
-    /// How many records it says it has.
+    /// The number of records.
     pub records: i32,
 }
 
@@ -48,7 +48,7 @@ impl Head {
     ///
     /// # Errors
     ///
-    /// Too short for one, or not of the format's version 2.
+    /// The bytes are too few, or the magic is not 2.
     pub fn read(batch: &[u8]) -> Result<Self, LogError> {
         if batch.len() < HEAD {
             return Err(LogError::Corrupt);
@@ -73,7 +73,7 @@ impl Head {
     ///
     /// # Errors
     ///
-    /// It is cut short or damaged, is more than one batch, miscounts its records, or is a marker, which only
+    /// It is cut short or corrupt, is more than one batch, miscounts its records, or is a marker, which only
     /// brokers write.
     pub fn of_producer(batch: &[u8]) -> Result<Self, LogError> {
         let head = Self::read(batch)?;
@@ -99,7 +99,7 @@ impl Head {
         self.attributes & CODEC
     }
 
-    /// Whether its records have the time of appending, which is the batch's largest.
+    /// Whether its records have the time of appending (LogAppendTime), which is the batch's largest.
     pub fn has_append_time(self) -> bool {
         self.attributes & LOG_APPEND_TIME != 0
     }
@@ -114,12 +114,12 @@ impl Head {
         self.attributes & CONTROL != 0
     }
 
-    /// Whether its producer has an id and counts.
+    /// Whether its producer has an id.
     pub fn is_counted(self) -> bool {
         self.producer_id >= 0 && self.base_sequence >= 0
     }
 
-    /// The number of the last record at its producer; numbers start at 0 again after the largest.
+    /// The sequence number of the last record. Numbers start at 0 again after the largest.
     pub fn last_sequence(self) -> i32 {
         match self.base_sequence.checked_add(self.last_offset_delta) {
             Some(last) => last,
@@ -138,13 +138,13 @@ fn set<const N: usize>(batch: &mut [u8], at: usize, bytes: [u8; N]) {
     batch[at..at + N].copy_from_slice(&bytes);
 }
 
-/// Sets what the leader sets: both lie before the checksummed part. At least a head long.
+/// Sets the base offset and the leader epoch, which the checksum does not cover. The batch must be a head long.
 pub(super) fn place(batch: &mut [u8], base: i64, leader_epoch: i32) {
     set(batch, 0, base.to_be_bytes());
     set(batch, LEADER_EPOCH, leader_epoch.to_be_bytes());
 }
 
-/// Sets the time of appending, for topics with `message.timestamp.type=LogAppendTime`. At least a head long.
+/// Sets the time of appending, for `message.timestamp.type=LogAppendTime`. The batch must be a head long.
 pub(super) fn stamp(batch: &mut [u8], millis: i64) {
     let attributes = i16::from_be_bytes(field(batch, CHECKSUMMED)) | LOG_APPEND_TIME;
     set(batch, CHECKSUMMED, attributes.to_be_bytes());
@@ -152,7 +152,7 @@ pub(super) fn stamp(batch: &mut [u8], millis: i64) {
     set_checksum(batch);
 }
 
-/// The batch with other records, uncompressed; offsets, times and producer stay.
+/// The batch with other records, uncompressed, and the same offsets, times and producer.
 pub(super) fn with_records(batch: &[u8], records: &[Bytes]) -> Bytes {
     let mut changed = BytesMut::from(&batch[..HEAD]);
     records.iter().for_each(|record| changed.put_slice(record));

@@ -1,4 +1,4 @@
-//! Compaction: of each key the newest record stays (`LogCleaner` in Java).
+//! Compaction: the newest record of each key stays (`LogCleaner` in Java).
 
 use std::collections::HashMap;
 
@@ -13,10 +13,10 @@ use super::{
 impl PartitionLog {
     /// Keeps the newest record of each key and leaves gaps; records without a key go.
     ///
-    /// As in Kafka: nothing at or beyond the last stable offset is touched, markers stay, a record with a null
-    /// value stays, and a batch that loses all its records stays as a bare head where it is its producer's last
-    /// or the log's. Otherwise than in Kafka the newest segment takes part, and what is written anew is not
-    /// compressed. A batch that cannot be read stays as it is.
+    /// As in Kafka, nothing at or beyond the last stable offset is touched, markers stay, a record with a null
+    /// value stays, and a batch without records stays as a head if it is its producer's last
+    /// or the log's. Unlike in Kafka, the newest segment takes part, and what is rewritten is not
+    /// compressed. A batch that cannot be decoded stays as it is.
     pub fn compact(&mut self) {
         let stable = self.last_stable();
         let is_data = |batch: &Batch| {

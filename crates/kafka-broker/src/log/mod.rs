@@ -14,31 +14,31 @@ use thiserror::Error;
 pub use batch::Head;
 use producers::Producers;
 
-/// Why a batch was not appended.
+/// A batch was not appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum LogError {
     /// There is no such partition.
     #[error("there is no such partition")]
     Unknown,
-    /// Cut short or damaged.
+    /// It is cut short or corrupt.
     #[error("the batch is corrupt")]
     Corrupt,
-    /// Whole, but not what a producer may send.
+    /// A producer may not send it.
     #[error("this is not one batch of records in the current format")]
     Invalid,
-    /// Older than the topic takes.
+    /// It is older than the topic takes.
     #[error("the timestamp is too old")]
     TooOld,
-    /// Larger than the topic takes.
+    /// It is larger than the topic takes.
     #[error("the batch is too large")]
     TooLarge,
-    /// Compressed in a way that clients of this version do not know.
+    /// Its compression is unknown to clients of this version.
     #[error("the codec is too new for this version of the request")]
     UnsupportedCodec,
     /// Batches before this one are missing.
     #[error("the batch is not the producer's next")]
     OutOfSequence,
-    /// A newer incarnation of the producer was here.
+    /// The producer's epoch is old.
     #[error("the producer's epoch is an old one")]
     FencedProducer,
 }
@@ -58,14 +58,14 @@ impl From<LogError> for ResponseError {
     }
 }
 
-/// What a topic asks of the batches that producers send.
+/// A topic's settings for the batches of producers.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// `max.message.bytes`: of a whole batch.
+    /// `max.message.bytes`, of a whole batch.
     pub most_bytes: usize,
     /// The time to stamp on a batch, in milliseconds since 1970, for `LogAppendTime`.
     pub append_time: Option<i64>,
-    /// The oldest time that is taken where none is stamped; of a batch the first record's is looked at
+    /// The oldest time that is taken without LogAppendTime, of the first record of a batch
     /// (`message.timestamp.before.max.ms`).
     pub oldest: Option<i64>,
 }
@@ -78,10 +78,10 @@ struct Batch {
     bytes: Bytes,
 }
 
-/// A transaction that was aborted.
+/// An aborted transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Aborted {
-    /// Whose it was.
+    /// Its producer.
     pub producer_id: i64,
     /// Its first offset in this partition.
     pub first: i64,
@@ -117,29 +117,29 @@ impl Default for PartitionLog {
     }
 }
 
-/// What a fetch finds.
+/// The result of a fetch.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Batches one after another; the last can be cut off.
     pub bytes: BytesMut,
-    /// The aborted transactions that reach into them.
+    /// The aborted transactions in them.
     pub aborted: Vec<Aborted>,
     /// Whether one of them is compressed with zstd.
     pub has_zstd: bool,
 }
 
 impl PartitionLog {
-    /// The first offset that is still there.
+    /// The log start offset.
     pub fn start(&self) -> i64 {
         self.start
     }
 
-    /// The offset that the next record gets: the high watermark too, for there is but one copy.
+    /// The log end offset. It is the high watermark too, as there is one replica.
     pub fn end(&self) -> i64 {
         self.end
     }
 
-    /// Below this, every transaction has come to its end (KIP-98).
+    /// The last stable offset: every transaction below it has ended (KIP-98).
     pub fn last_stable(&self) -> i64 {
         self.open.values().copied().min().unwrap_or(self.end)
     }
@@ -149,7 +149,7 @@ impl PartitionLog {
         self.epochs.last().map_or(0, |(epoch, _)| *epoch)
     }
 
-    /// The largest epoch up to that one, and where it ended; `None` for one that never was
+    /// The largest epoch up to that one, and its end offset; `None` if there was none
     /// (`LeaderEpochFileCache.endOffsetFor`).
     pub fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
         if epoch > self.epoch() {
@@ -160,11 +160,11 @@ impl PartitionLog {
         Some((next.checked_sub(1).map_or(epoch, |found| self.epochs[found].0), end))
     }
 
-    /// Appends a producer's batch and returns its offset; one that is there already is not appended again.
+    /// Appends a producer's batch and returns its offset. A repeat is not appended again.
     ///
     /// # Errors
     ///
-    /// It is damaged, too large, or not its producer's next.
+    /// It is corrupt, too large, or not its producer's next.
     pub fn append(&mut self, batch: Bytes, rules: Rules) -> Result<i64, LogError> {
         let head = Head::of_producer(&batch)?;
         if batch.len() > rules.most_bytes {
@@ -188,7 +188,7 @@ impl PartitionLog {
     ///
     /// # Errors
     ///
-    /// It is shorter than a head, or not of the format's version 2.
+    /// It is shorter than a head, or its magic is not 2.
     pub fn append_unchecked(&mut self, batch: Bytes) -> Result<i64, LogError> {
         self.push(BytesMut::from(&batch[..]))
     }
@@ -211,15 +211,15 @@ impl PartitionLog {
     /// Ends a producer's transaction with a marker of that time, in milliseconds since 1970.
     pub fn end_transaction(&mut self, producer_id: i64, epoch: i16, committed: bool, millis: i64) {
         let first = self.open.remove(&producer_id);
-        // A marker is whole by construction, so appending it cannot fail.
+        // A marker is valid by construction.
         let marker = self.append_unchecked(batch::marker(producer_id, epoch, committed, millis));
         if let (Some(first), Ok(marker), false) = (first, marker, committed) {
             self.aborted.push(Aborted { producer_id, first, marker });
         }
     }
 
-    /// Batches from `offset` on and below `limit`, up to so many bytes; the last is cut off there, as Kafka
-    /// does it. A first one that is larger comes whole when `at_least_one` is set, or else not at all.
+    /// Batches from `offset` on and below `limit`, up to that many bytes. The last is cut off there, as Kafka
+    /// does it. If the first one is larger, it comes whole with `at_least_one`, and else not at all.
     pub fn read(&self, offset: i64, limit: i64, most_bytes: usize, at_least_one: bool) -> Found {
         let from = self.batches.partition_point(|batch| batch.last < offset);
         let mut found = Found::default();
@@ -241,7 +241,7 @@ impl PartitionLog {
         found
     }
 
-    /// The first record that is at least that young: its offset and time.
+    /// The first record with that time or a later one: its offset and time.
     pub fn at_timestamp(&self, timestamp: i64) -> Option<(i64, i64)> {
         self.batches.iter().filter(|batch| batch.max_timestamp >= timestamp).find_map(|batch| {
             let head = Head::read(&batch.bytes).ok()?;
@@ -258,13 +258,13 @@ impl PartitionLog {
         })
     }
 
-    /// The youngest record: its offset and time (KIP-734).
+    /// The record with the largest time: its offset and time (KIP-734).
     pub fn youngest(&self) -> Option<(i64, i64)> {
         let most = self.batches.iter().map(|batch| batch.max_timestamp).max()?;
         self.at_timestamp(most)
     }
 
-    /// Records below the offset are gone; a batch stays while one of its records does.
+    /// Deletes the records below an offset. A batch stays while one of its records does.
     pub fn delete_before(&mut self, offset: i64) {
         self.start = offset.clamp(self.start, self.end);
         while self.batches.front().is_some_and(|batch| batch.last < self.start) {
@@ -272,8 +272,8 @@ impl PartitionLog {
         }
     }
 
-    /// The log ends at the offset, or where it ended before that; a batch that reached beyond it is gone as a
-    /// whole. The leader is a new one from here on.
+    /// Truncates the log to an offset. A batch that reaches beyond it is deleted as a
+    /// whole. A new leader epoch begins.
     pub fn truncate(&mut self, offset: i64) {
         let offset = offset.max(0);
         while self.batches.back().is_some_and(|batch| batch.last >= offset) {

@@ -1,13 +1,13 @@
-//! The producers of a partition that count their records (KIP-98, `ProducerStateManager` in Java).
+//! The idempotent producers of a partition (KIP-98, `ProducerStateManager` in Java).
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{LogError, batch::Head};
 
-/// How many batches of a producer are remembered (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
+/// The batches that are remembered of each producer (`ProducerStateEntry.NUM_BATCHES_TO_RETAIN`).
 const REMEMBERED: usize = 5;
 
-/// What the producers of one partition appended last.
+/// The last batches of each producer of a partition.
 #[derive(Debug, Default)]
 pub(super) struct Producers {
     by_id: BTreeMap<i64, Producer>,
@@ -27,7 +27,7 @@ struct Appended {
 }
 
 impl Producers {
-    /// The offset of a batch that was appended before; `None` for the one that is due
+    /// The offset of a batch that is a repeat; `None` for the next one
     /// (`ProducerAppendInfo.maybeValidateDataBatch`).
     pub(super) fn admit(&self, head: &Head) -> Result<Option<i64>, LogError> {
         let Some(known) = self.by_id.get(&head.producer_id).filter(|_| head.is_counted()) else {
@@ -69,7 +69,7 @@ impl Producers {
         }
     }
 
-    /// Forgets what was at that offset and after it.
+    /// Forgets the batches at that offset and after it.
     pub(super) fn truncate(&mut self, offset: i64) {
         for known in self.by_id.values_mut() {
             known.appended.retain(|batch| batch.offset < offset);
@@ -77,7 +77,7 @@ impl Producers {
         self.by_id.retain(|_, known| !known.appended.is_empty());
     }
 
-    /// Whether that offset is the last batch of its producer, which compaction keeps, if only as a head.
+    /// Whether that offset is of its producer's last batch, which compaction keeps, if only its head.
     pub(super) fn is_last_of(&self, producer_id: i64, offset: i64) -> bool {
         let known = self.by_id.get(&producer_id);
         known.and_then(|known| known.appended.back()).is_some_and(|batch| batch.offset == offset)

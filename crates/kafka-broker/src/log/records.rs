@@ -1,4 +1,4 @@
-//! Looking into a batch: only compaction and the search for a time need it.
+//! Decodes the records of a batch: for compaction and the search by time.
 
 use bytes::{Buf, Bytes};
 use kafka_protocol::{
@@ -8,7 +8,7 @@ use kafka_protocol::{
 
 use super::batch::{HEAD, Head};
 
-/// A record, as bytes with the little that is looked at.
+/// A record as bytes, with the fields that are needed.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) timestamp_delta: i64,
@@ -18,7 +18,7 @@ pub(super) struct Record {
     pub(super) bytes: Bytes,
 }
 
-/// The records of a batch; `None` when it cannot be read.
+/// The records of a batch; `None` if it cannot be decoded.
 pub(super) fn read(batch: &Bytes) -> Option<Vec<Record>> {
     let head = Head::read(batch).ok()?;
     let mut rest = decompress(head.codec(), batch.slice(HEAD..))?;

@@ -73,9 +73,9 @@ impl Addresses {
 
     /// Takes over what the broker at `from` says of its cluster.
     ///
-    /// The cluster's id (KIP-78) tells ours from another. If a broker of another cluster has an address that ours named,
-    /// the address is forgotten. A bootstrap address is of our cluster whatever its id: the cluster may have been deleted
-    /// and created anew.
+    /// The cluster's id (KIP-78) tells ours from another. If a broker of another cluster has an address that ours
+    /// named, the address is forgotten. A bootstrap address is of our cluster whatever its id: the cluster may have
+    /// been deleted and created anew.
     ///
     /// # Errors
     ///

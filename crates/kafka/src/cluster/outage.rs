@@ -1,7 +1,7 @@
 //! The outage of a whole cluster.
 //!
-//! Records wait during an election or a restart, which take a moment. If no broker is left, waiting is in vain. The sign
-//! is that every known address refuses connections or does not resolve: a host that is slow does neither.
+//! Records wait during an election or a restart, which take a moment. If no broker is left, waiting is in vain. The
+//! sign is that every known address refuses connections or does not resolve: a host that is slow does neither.
 
 use std::time::Duration;
 

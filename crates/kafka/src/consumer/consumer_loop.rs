@@ -310,6 +310,8 @@ impl ConsumerLoop {
             started: self.assigned.start_signal(),
             counts: Arc::clone(&factory.counts),
             batch_sizer: BatchSizer::default(),
+            backoff: Backoff::new(),
+            handler_has_position: false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The reader of a partition: rskafka at the end of a plain log, our own Fetch everywhere else.
 //!
-//! A fetch that ends before the log does may stop between an aborted record and its marker: the tail reader drops it, and
-//! our own Fetch, which is told of aborted transactions, reads on until the end is reached.
+//! A fetch that ends before the log does may stop between an aborted record and its marker: the tail reader drops it,
+//! and our own Fetch, which is told of aborted transactions, reads on until the end is reached.
 //!
 //! A reader reads one topic, whatever other has its name later: a recreated topic has another id (KIP-516). Our own
 //! Fetch asks by the id; rskafka asks by the name, and so for a moment only.

@@ -6,6 +6,7 @@ mod restore;
 
 use std::{convert::Infallible, fmt::Display, ops::Range, sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use log::{error, warn};
 use tokio::{
     sync::mpsc,
@@ -19,8 +20,8 @@ use super::{
     reader::{ReadError, Reader},
 };
 use crate::{
-    ConsumerCounts, OffsetReset, RecordHandler, StatusRegistry, backoff::Backoff, dead_letter::DlqPublisher,
-    group::Lease, wire::Fetched,
+    ConsumerCounts, LogState, OffsetReset, RecordHandler, StartFrom, StatusRegistry, TransientError,
+    backoff::Backoff, dead_letter::DlqPublisher, group::Lease, wire::Fetched,
 };
 
 pub(super) use process::BatchSizer;
@@ -49,6 +50,10 @@ pub(super) struct Worker {
     pub(super) counts: Arc<ConsumerCounts>,
     /// The number of records that the handler gets in a call.
     pub(super) batch_sizer: BatchSizer,
+    /// Between the handler's failures; it begins anew once something is handled.
+    pub(super) backoff: Backoff,
+    /// Whether the handler stores its position itself.
+    pub(super) handler_has_position: bool,
 }
 
 /// The reason why the current work ends early.
@@ -57,17 +62,24 @@ enum Interrupt {
     Stopping,
     /// The topic was deleted and recreated: its offsets and its projection are void.
     TopicRecreated,
+    /// The handler has a position of its own, which is to be asked for again.
+    PositionUnknown,
 }
-use Interrupt::{Stopping, TopicRecreated};
+use Interrupt::{PositionUnknown, Stopping, TopicRecreated};
 
 impl Worker {
     /// Runs until it is stopped, and finishes its current batch first.
     pub(super) async fn run(mut self, committed: Option<CommittedOffset>) {
-        let mut interrupted = self.work(committed).await;
-        while let Err(TopicRecreated) = interrupted {
-            interrupted = match self.restart().await {
-                Ok(beginning) => self.work(Some(beginning)).await,
-                Err(interrupt) => Err(interrupt),
+        let mut start = committed;
+        loop {
+            let Err(interrupt) = self.work(start).await;
+            start = match interrupt {
+                Stopping => return,
+                PositionUnknown => start,
+                TopicRecreated => match self.restart().await {
+                    Ok(beginning) => Some(beginning),
+                    Err(_) => return,
+                },
             };
         }
     }
@@ -75,13 +87,7 @@ impl Worker {
     async fn work(&mut self, committed: Option<CommittedOffset>) -> Result<Infallible, Interrupt> {
         let range = self.range().await?;
         self.check_topic(committed).await?;
-        let mut position = match committed {
-            Some(committed) => {
-                self.restore(committed, range).await?;
-                committed.offset
-            }
-            None => self.start_offset(&range),
-        };
+        let mut position = self.position(committed, range).await?;
         self.progress.start_at(position);
         let _committed_soon_anyway = self.started.try_send(());
         loop {
@@ -102,8 +108,60 @@ impl Worker {
                     let range = self.range().await?;
                     let resolved = self.reset_offset(&range);
                     self.report_reset(position, resolved);
+                    self.reset_handler(resolved).await?;
                     position = resolved;
                     self.progress.start_at(position);
+                }
+            }
+        }
+    }
+
+    /// Where to start: at the handler's own position where it stores one, else at what the group has committed.
+    async fn position(
+        &mut self,
+        committed: Option<CommittedOffset>,
+        range: Range<i64>,
+    ) -> Result<i64, Interrupt> {
+        let log = LogState { topic_id: self.reader.topic_id(), offsets: range.clone() };
+        let start = self.ask_handler(|| self.handler.start_from(self.partition, &log)).await?;
+        self.handler_has_position = start != StartFrom::Committed;
+        match (start, committed) {
+            (StartFrom::Committed, None) => Ok(self.start_offset(&range)),
+            (StartFrom::Committed, Some(committed)) => {
+                self.restore(committed, range).await?;
+                Ok(committed.offset)
+            }
+            (StartFrom::Offset(offset), _) => Ok(offset),
+            (StartFrom::Reset, _) => {
+                let offset = self.reset_offset(&range);
+                self.reset_handler(offset).await?;
+                Ok(offset)
+            }
+        }
+    }
+
+    /// Tells the handler where processing goes on.
+    async fn reset_handler(&self, offset: i64) -> Result<(), Interrupt> {
+        self.ask_handler(|| self.handler.reset_to(self.partition, offset)).await
+    }
+
+    /// Asks the handler until it answers, while it is sure that the partition is ours.
+    async fn ask_handler<'a, T>(
+        &self,
+        ask: impl Fn() -> BoxFuture<'a, Result<T, TransientError>>,
+    ) -> Result<T, Interrupt> {
+        let mut backoff = Backoff::new();
+        loop {
+            self.wait_for_lease().await?;
+            let answer = {
+                let _call = self.progress.begin_call();
+                ask().await
+            };
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    self.stall(format!("before its start is known: {error}"));
+                    self.back_off(&mut backoff).await?;
                 }
             }
         }
@@ -227,6 +285,12 @@ impl Worker {
             () = self.stop.cancelled() => Err(Stopping),
             () = sleep_until(moment) => Ok(()),
         }
+    }
+
+    /// As [`Worker::back_off`], a longer time at each of several failures of the handler in a row.
+    async fn pause(&mut self) -> Result<(), Interrupt> {
+        let wait = self.backoff.next_wait();
+        self.idle_until(Instant::now() + wait).await
     }
 
     async fn back_off(&self, backoff: &mut Backoff) -> Result<(), Interrupt> {

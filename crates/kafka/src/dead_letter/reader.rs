@@ -50,8 +50,8 @@ pub struct DlqFilter {
     pub to: Option<DateTime<Utc>>,
 }
 
-/// The position of a listing: for each partition of the dead letter topic, the offset that the next dead letter is below.
-/// It is valid in every process, as long as the topic is not recreated.
+/// The position of a listing: for each partition of the dead letter topic, the offset that the next dead letter is
+/// below. It is valid in every process, as long as the topic is not recreated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DlqCursor(Vec<i64>);
 
@@ -136,8 +136,8 @@ impl DlqReader {
         Reader::new(cluster, topic, partition, self.fetch_max_bytes)
     }
 
-    /// A page of at most `limit` dead letters that the filter selects, the newest first: those before `place`, or the newest.
-    /// Within a partition the offset decides what is newer, between partitions the time.
+    /// A page of at most `limit` dead letters that the filter selects, the newest first: those before `place`, or the
+    /// newest. Within a partition the offset decides what is newer, between partitions the time.
     ///
     /// # Errors
     ///

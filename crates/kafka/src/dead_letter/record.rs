@@ -8,8 +8,8 @@ use crate::{Message, Record};
 /// The headers that [`super::DlqPublisher`] adds.
 const ADDED: [&str; 8] = [ERROR, TOPIC, PARTITION, OFFSET, TIMESTAMP, GROUP, TRUNCATED, REDRIVES];
 
-/// A record of a dead letter topic, with what its headers say. Records of other programs are dead letters too: what their
-/// headers do not say is unknown.
+/// A record of a dead letter topic, with what its headers say. Records of other programs are dead letters too: what
+/// their headers do not say is unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
@@ -97,8 +97,8 @@ impl DeadLetter {
         }
     }
 
-    /// As [`DeadLetter::to_send_back`], for a topic that takes no timestamp so old (`message.timestamp.before.max.ms`): with
-    /// the time of now, and the original timestamp in a header.
+    /// As [`DeadLetter::to_send_back`], for a topic that takes no timestamp so old (`message.timestamp.before.max.ms`):
+    /// with the time of now, and the original timestamp in a header.
     pub(super) fn to_send_back_as_of_now(&self) -> Message {
         let mut message = self.to_send_back();
         message.headers.push((TIMESTAMP.to_owned(), iso8601(message.timestamp).into_bytes()));

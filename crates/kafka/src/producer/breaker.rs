@@ -12,12 +12,12 @@
 //!                                could be reached all the time
 //! ```
 //!
-//! If connecting had failed, the first connection closes the breaker: the broker was down, or its process hung. A broker
-//! that takes connections and acknowledges nothing has to acknowledge a record first.
+//! If connecting had failed, the first connection closes the breaker: the broker was down, or its process hung. A
+//! broker that takes connections and acknowledges nothing has to acknowledge a record first.
 //!
-//! Each partition queue has a [`Gate`], one atomic, which a publish looks at. A [`Breaker`] sets the gates of the queues
-//! whose partitions its broker leads. The queues report to it how their calls end. A queue that fails or whose gate is
-//! closed looks for its leader by itself. That finds a broker that is back, and another leader.
+//! Each partition queue has a [`Gate`], one atomic, which a publish looks at. A [`Breaker`] sets the gates of the
+//! queues whose partitions its broker leads. The queues report to it how their calls end. A queue that fails or whose
+//! gate is closed looks for its leader by itself. That finds a broker that is back, and another leader.
 //!
 //! The breaker of a library would not do: it wraps a call, counts failures, and spends a call on trying again. Here
 //! several queues share a broker, a partition can move to another leader at any time, a call without a response has to

@@ -151,8 +151,8 @@ impl BrokerSink {
 }
 
 impl BatchSlot {
-    /// Sends a batch of that many records to the leader of its partition, and waits at least `timeout` for the response.
-    /// Returns the offset of its first record; the others follow.
+    /// Sends a batch of that many records to the leader of its partition, and waits at least `timeout` for the
+    /// response. Returns the offset of its first record; the others follow.
     pub(super) async fn submit(
         self,
         partition: i32,

@@ -65,8 +65,9 @@ pub(super) fn refusal(error: &WireError) -> Option<Refusal> {
         | E::InvalidRequiredAcks
         | E::UnsupportedForMessageFormat => Refusal::Invalid,
         E::LeaderNotAvailable | E::NotEnoughReplicas | E::ThrottlingQuotaExceeded => Refusal::NotBegun,
-        // Too few replicas after the append, or the leader changed meanwhile (`DelayedProduce`). PolicyViolation: Apache
-        // Kafka does not answer a Produce so, but Azure Event Hubs does when it throttles beyond the request's timeout.
+        // Too few replicas after the append, or the leader changed meanwhile (`DelayedProduce`). PolicyViolation:
+        // Apache Kafka does not answer a Produce so, but Azure Event Hubs does when it throttles beyond the request's
+        // timeout.
         _ => Refusal::Passing,
     })
 }

@@ -244,8 +244,8 @@ impl PartitionQueue {
         }
     }
 
-    /// One attempt: the offset of the first record, or `None` if no caller waits any more. A `whole` batch, not a part of
-    /// one, is topped up with what came meanwhile.
+    /// One attempt: the offset of the first record, or `None` if no caller waits any more. A `whole` batch, not a part
+    /// of one, is topped up with what came meanwhile.
     async fn attempt(
         &mut self,
         writer: &mut Writer,

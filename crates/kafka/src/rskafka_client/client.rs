@@ -1,7 +1,9 @@
 //! rskafka's client, which is built anew after each error.
 
 use std::{
+    fmt,
     future::Future,
+    ops::Deref,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -16,15 +18,53 @@ use rskafka::{
 };
 use tokio::time::timeout;
 
-use super::{CallError, credentials, nodelay};
+use super::{CallError, credentials::Snapshot, nodelay};
 use crate::{
-    Cluster, topic,
+    Cluster,
+    security::Session,
+    topic,
     wire::{Connection, WireError},
 };
 
 /// The client that all partition clients of a [`Cluster`] come from; `None` until it is needed, and after an error.
-#[derive(Debug, Default)]
-pub(crate) struct SharedClient(Mutex<Option<Arc<Client>>>);
+#[derive(Default)]
+pub(crate) struct SharedClient(Mutex<Option<Made>>);
+
+/// A client, what its connections are made with, and how long brokers believe that.
+struct Made {
+    client: Arc<Client>,
+    snapshot: Snapshot,
+    session: Option<Session>,
+}
+
+/// A client of one partition. rskafka does not authenticate anew, as our own connections do (KIP-368): its connection is
+/// given up before the session ends.
+#[derive(Debug)]
+pub(super) struct Partition {
+    client: PartitionClient,
+    session: Option<Session>,
+}
+
+impl Partition {
+    /// Whether another is to be opened in its place.
+    pub(super) fn is_nearly_over(&self) -> bool {
+        self.session.is_some_and(|session| session.is_nearly_over())
+    }
+}
+
+impl Deref for Partition {
+    type Target = PartitionClient;
+
+    fn deref(&self) -> &PartitionClient {
+        &self.client
+    }
+}
+
+impl fmt::Debug for SharedClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedClient(…)")
+    }
+}
 
 impl SharedClient {
     /// Drops the client: the next partition client comes from a new one.
@@ -38,13 +78,13 @@ impl SharedClient {
         cluster: &Cluster,
         topic: &str,
         partition: i32,
-    ) -> Result<PartitionClient, CallError> {
+    ) -> Result<Partition, CallError> {
         let client = self.get(cluster).await?;
         let opening = client.partition_client(topic, partition, UnknownTopicHandling::Error);
         match within(cluster.config().request_timeout, opening).await {
-            Ok(opened) => {
+            Ok(client) => {
                 nodelay::set_on_all_sockets();
-                Ok(opened)
+                Ok(Partition { client, session: cluster.session_from_now() })
             }
             Err(error) => {
                 self.discard();
@@ -54,8 +94,13 @@ impl SharedClient {
     }
 
     async fn get(&self, cluster: &Cluster) -> Result<Arc<Client>, CallError> {
-        if let Some(client) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            return Ok(Arc::clone(client));
+        let security = &cluster.config().security;
+        let snapshot = Snapshot::of(security);
+        if let Some(made) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
+            && made.snapshot == snapshot
+            && !made.session.is_some_and(|session| session.is_nearly_over())
+        {
+            return Ok(Arc::clone(&made.client));
         }
         // rskafka's error would not tell which address cannot be reached, nor a failed handshake from the rest.
         let alive: Connection = cluster.connect().await.map_err(|error| match error {
@@ -66,10 +111,11 @@ impl SharedClient {
         let builder = ClientBuilder::new(vec![alive.address().to_owned()])
             .client_id(config.client_id.as_str())
             .backoff_config(one_attempt());
-        let building = credentials::secure(builder, &config.security).build();
+        let building = snapshot.secure(builder, security).build();
         let client = Arc::new(within(config.connect_timeout, building).await?);
         nodelay::set_on_all_sockets();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&client));
+        let made = Made { client: Arc::clone(&client), snapshot, session: cluster.session_from_now() };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
         Ok(client)
     }
 }

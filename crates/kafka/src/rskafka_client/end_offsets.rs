@@ -9,11 +9,14 @@ use futures::future::try_join_all;
 use rskafka::client::partition::{OffsetAt, PartitionClient};
 use tokio::{sync::Mutex, time::Instant};
 
-use super::{CallError, client::within};
+use super::{
+    CallError,
+    client::{Partition, within},
+};
 use crate::{Cluster, wire::LONGEST_IDLE};
 
 /// A connection, and when it was last used.
-type Kept = (PartitionClient, Instant);
+type Kept = (Partition, Instant);
 
 /// Asks for the end offsets of a topic's partitions, on one connection a partition, which it keeps.
 #[derive(Debug)]
@@ -46,6 +49,7 @@ impl EndOffsets {
         // Taken: if the caller gives up before the response, the next call has a connection of its own.
         if let Some((client, used)) = kept.take()
             && used.elapsed() < LONGEST_IDLE
+            && !client.is_nearly_over()
             && let Ok(end) = self.ask(&client).await
         {
             *kept = Some((client, Instant::now()));

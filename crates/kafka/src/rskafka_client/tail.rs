@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use rskafka::{
-    client::{error::ProtocolError, partition::PartitionClient},
-    record::RecordAndOffset,
-};
+use rskafka::{client::error::ProtocolError, record::RecordAndOffset};
 use thiserror::Error;
 
-use super::{CallError, client::within};
+use super::{
+    CallError,
+    client::{Partition, within},
+};
 use crate::{
     Cluster, ReadError, Record, TransientError,
     message::timestamp,
@@ -25,7 +25,7 @@ pub(crate) const APPEND_TIME: &str =
 
 /// Reads one partition at its end, on a connection that it keeps while reads succeed.
 #[derive(Debug, Default)]
-pub(crate) struct TailReader(Option<PartitionClient>);
+pub(crate) struct TailReader(Option<Partition>);
 
 /// The result of a read that did not fail.
 pub(crate) enum TailRead {
@@ -57,7 +57,7 @@ impl TailReader {
         max_bytes: i32,
         max_wait: Duration,
     ) -> Result<TailRead, ReadError> {
-        let client = match self.0.take() {
+        let client = match self.0.take().filter(|client| !client.is_nearly_over()) {
             Some(client) => client,
             None => {
                 if let Some(reason) = why_not_plain(cluster, topic).await? {

@@ -9,6 +9,8 @@ use std::{
 use thiserror::Error;
 use tokio::time::Instant;
 
+use super::TokenError;
+
 /// TLS or SASL failed. A retry soon after does not help: somebody has to change a setting.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -33,6 +35,9 @@ pub enum HandshakeError {
         /// What the broker says.
         reason: String,
     },
+    /// The authorization server gives no token for OAUTHBEARER.
+    #[error(transparent)]
+    Token(TokenError),
 }
 
 /// The pause after a failed handshake. Brokers count and delay failed authentications.

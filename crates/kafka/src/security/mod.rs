@@ -1,15 +1,22 @@
 //! TLS and SASL of the connections to brokers, rskafka's and our own.
 
+mod credential;
 mod handshake;
+mod oauth;
 mod sasl;
 mod secret;
+mod session;
 #[cfg(feature = "tls")]
 mod tls;
 
+pub use credential::Credential;
 pub(crate) use handshake::AuthBackoff;
 pub use handshake::HandshakeError;
+pub use oauth::{OauthBearer, TokenError, TokenRequest};
+pub(crate) use sasl::SessionFault;
 pub use sasl::{Sasl, SaslMechanism};
 pub use secret::Secret;
+pub(crate) use session::Session;
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsFileError, TlsFiles};
 

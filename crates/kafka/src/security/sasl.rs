@@ -1,21 +1,29 @@
-//! SASL (RFC 4422): the mechanisms with a password that Kafka's brokers take.
+//! SASL (RFC 4422): who the client is, proved in one of the ways that Kafka's brokers take.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use rsasl::prelude::{Mechname, SASLClient, SASLConfig, Session};
+use rsasl::{
+    callback::{Context, Request, SessionCallback, SessionData},
+    prelude::{Mechname, SASLClient, SASLConfig, Session, SessionError},
+    property::{OAuthBearerKV, OAuthBearerToken},
+};
 
-use super::Secret;
+use super::{Credential, OauthBearer, Secret, TokenError};
 
-/// A user of the brokers.
+/// Who the client is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Sasl {
-    /// How the password is proved.
-    pub mechanism: SaslMechanism,
-    /// The user's name.
-    pub username: String,
-    /// The user's password.
-    pub password: Secret,
+pub enum Sasl {
+    /// A user of the brokers, with a password.
+    User {
+        /// How the password is proved.
+        mechanism: SaslMechanism,
+        /// The user's name.
+        username: String,
+        /// The user's password.
+        password: Credential,
+    },
+    /// Whom a token names that an authorization server gives (OAUTHBEARER: RFC 7628, KIP-255).
+    OauthBearer(Arc<OauthBearer>),
 }
 
 /// How a password is proved.
@@ -42,21 +50,94 @@ impl SaslMechanism {
 }
 
 impl Sasl {
-    /// That user.
-    pub fn new(mechanism: SaslMechanism, username: impl Into<String>, password: Secret) -> Self {
-        Self { mechanism, username: username.into(), password }
+    /// That user of the brokers.
+    pub fn user(mechanism: SaslMechanism, username: impl Into<String>, password: Credential) -> Self {
+        Self::User { mechanism, username: username.into(), password }
     }
 
-    /// The client's side of one authentication.
+    /// The name of the mechanism, as brokers know it.
+    pub(crate) fn mechanism(&self) -> &'static str {
+        match self {
+            Self::User { mechanism, .. } => mechanism.name(),
+            Self::OauthBearer(_) => "OAUTHBEARER",
+        }
+    }
+
+    /// The user, or the client that the authorization server knows.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::User { username, .. } => username,
+            Self::OauthBearer(oauth) => oauth.client_id(),
+        }
+    }
+
+    /// The password as it is now, where there is one.
+    pub(crate) fn password(&self) -> Option<Secret> {
+        match self {
+            Self::User { password, .. } => Some(password.current()),
+            Self::OauthBearer(_) => None,
+        }
+    }
+
+    /// How long the token that a connection is made with now is valid, where there is one.
+    pub(crate) fn token_left(&self) -> Option<Duration> {
+        match self {
+            Self::User { .. } => None,
+            Self::OauthBearer(oauth) => oauth.left(),
+        }
+    }
+
+    /// The client's side of one authentication; a token is asked for where the last one is not valid for long.
     ///
     /// # Errors
     ///
-    /// rsasl does not take the credentials.
-    pub(crate) fn session(&self) -> Result<Session, String> {
-        let (username, password) = (self.username.clone(), self.password.reveal().to_owned());
-        let credentials: Arc<SASLConfig> =
-            SASLConfig::with_credentials(None, username, password).map_err(|error| error.to_string())?;
-        let name = Mechname::parse(self.mechanism.name().as_bytes()).map_err(|error| error.to_string())?;
-        SASLClient::new(credentials).start_suggested(&[name]).map_err(|error| error.to_string())
+    /// No token can be had, or what the library has against the credentials.
+    pub(crate) async fn session(&self) -> Result<Session, SessionFault> {
+        let config = match self {
+            Self::User { username, password, .. } => {
+                let password = password.current().reveal().to_owned();
+                SASLConfig::with_credentials(None, username.clone(), password)
+            }
+            Self::OauthBearer(oauth) => {
+                let token = oauth.token().await.map_err(SessionFault::Token)?;
+                let bearer = Bearer { token, extensions: oauth.extensions().to_vec() };
+                SASLConfig::builder().with_default_mechanisms().with_callback(bearer)
+            }
+        };
+        let config = config.map_err(|error| SessionFault::Credentials(error.to_string()))?;
+        let name = Mechname::parse(self.mechanism().as_bytes())
+            .map_err(|error| SessionFault::Credentials(error.to_string()))?;
+        SASLClient::new(config)
+            .start_suggested(&[name])
+            .map_err(|error| SessionFault::Credentials(error.to_string()))
+    }
+}
+
+/// Why an authentication cannot begin.
+#[derive(Debug)]
+pub(crate) enum SessionFault {
+    /// The authorization server gives no token.
+    Token(TokenError),
+    /// The credentials cannot be sent.
+    Credentials(String),
+}
+
+/// What the client says first, as the library asks for it.
+struct Bearer {
+    token: Secret,
+    extensions: Vec<(String, String)>,
+}
+
+impl SessionCallback for Bearer {
+    fn callback(
+        &self,
+        _: &SessionData,
+        _: &Context<'_>,
+        request: &mut Request<'_>,
+    ) -> Result<(), SessionError> {
+        let extensions: Vec<_> =
+            self.extensions.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        request.satisfy::<OAuthBearerKV>(&extensions)?.satisfy::<OAuthBearerToken>(self.token.reveal())?;
+        Ok(())
     }
 }

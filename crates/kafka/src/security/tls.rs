@@ -1,36 +1,26 @@
 //! TLS by rustls on ring. Certificates and keys are PEM files, as for librdkafka.
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
-use chrono::{DateTime, SecondsFormat};
+use highwater_net::{client::Trust, files::FromFiles, pem};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{
-        CertificateError, ClientConfig, Error as TlsError, InvalidMessage, RootCertStore,
-        crypto::ring,
-        pki_types::{
-            CertificateDer, PrivateKeyDer, ServerName, UnixTime,
-            pem::{self, PemObject as _},
-        },
-    },
+    rustls::{ClientConfig, Error as TlsError, InvalidMessage, pki_types::ServerName},
 };
 
-/// Certificates and keys, which were read once.
+/// What TLS connections are made with. The files are read again when they change.
 #[derive(Clone)]
-pub struct Tls(Arc<ClientConfig>);
+pub struct Tls(Arc<FromFiles<ClientConfig>>);
 
 /// The files of [`Tls`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsFiles {
-    /// The certificates of the authorities to trust (`ssl.ca.location` in librdkafka). `None` trusts those of the system.
+    /// The certificates of the authorities to trust (`ssl.ca.location` in librdkafka). `None` trusts those of the
+    /// system.
     pub ca: Option<PathBuf>,
     /// The client's certificate chain and its key (`ssl.certificate.location`, `ssl.key.location`).
     pub identity: Option<(PathBuf, PathBuf)>,
@@ -72,39 +62,25 @@ impl Tls {
     ///
     /// Every file that cannot be used.
     pub fn read(files: &TlsFiles) -> Result<Self, Vec<TlsFileError>> {
-        let mut errors = Vec::new();
-        let mut noted = |error| errors.push(error);
-        let authorities = match &files.ca {
-            Some(ca) => authorities(ca),
-            None => system_authorities(),
+        let TlsFiles { ca, identity } = files.clone();
+        let pair = identity.iter().flat_map(|(certificate, key)| [certificate.clone(), key.clone()]);
+        let paths = ca.iter().cloned().chain(pair).collect();
+        let files = files.clone();
+        let in_words = |errors: Vec<TlsFileError>| {
+            let clauses: Vec<_> = errors.iter().map(ToString::to_string).collect();
+            clauses.join("; ")
         };
-        let authorities = authorities.map_err(TlsFileError::Ca).map_err(&mut noted).ok();
-        let identity = files.identity.as_ref().map(|(certificate, key)| {
-            let certificate =
-                certificates(certificate).map_err(TlsFileError::Certificate).map_err(&mut noted).ok();
-            let key = private_key(key).map_err(TlsFileError::Key).map_err(&mut noted).ok();
-            certificate.zip(key)
-        });
-        let Some(authorities) = authorities else { return Err(errors) };
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| vec![TlsFileError::Ca(error.to_string())])?
-            .with_root_certificates(authorities);
-        match identity {
-            None => Ok(Self(Arc::new(builder.with_no_client_auth()))),
-            Some(None) => Err(errors),
-            Some(Some((certificate, key))) => match builder.with_client_auth_cert(certificate, key) {
-                Ok(config) => Ok(Self(Arc::new(config))),
-                Err(TlsError::InconsistentKeys(_)) => {
-                    Err(vec![TlsFileError::Key("is another certificate's".into())])
-                }
-                Err(error) => Err(vec![TlsFileError::Certificate(format!("cannot be used: {error}"))]),
-            },
-        }
+        Ok(Self(Arc::new(FromFiles::new(paths, move || configuration(&files), in_words)?)))
     }
 
+    /// As the files have it now.
     pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.0)
+        self.0.current()
+    }
+
+    /// The same trust, for a URL.
+    pub fn trust(&self) -> Trust {
+        Trust::of(self.client_config())
     }
 
     /// The TLS handshake with the broker `host:port`. The certificate must name the host.
@@ -130,27 +106,44 @@ impl Tls {
             TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => {
                 "the listener does not speak it".to_owned()
             }
-            // rustls' own text has the time in it, and would be logged as news each time.
-            TlsError::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => {
-                format!("the certificate is expired since {}, by this machine's clock", timestamp(*not_after))
-            }
-            TlsError::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. }) => {
-                format!(
-                    "the certificate is not valid before {}, by this machine's clock",
-                    timestamp(*not_before)
-                )
-            }
-            error => error.to_string(),
+            objection => match pem::date_fault(objection) {
+                Some(fault) => format!("the certificate {fault}"),
+                None => objection.to_string(),
+            },
         })
     }
 }
 
-/// A time of a certificate, in RFC 3339.
-fn timestamp(time: UnixTime) -> String {
-    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    let timestamp = DateTime::from_timestamp(seconds, 0);
-    timestamp
-        .map_or_else(|| seconds.to_string(), |timestamp| timestamp.to_rfc3339_opts(SecondsFormat::Secs, true))
+fn configuration(files: &TlsFiles) -> Result<ClientConfig, Vec<TlsFileError>> {
+    let mut errors = Vec::new();
+    let mut noted = |error| errors.push(error);
+    let authorities = match &files.ca {
+        Some(ca) => pem::authorities(ca),
+        None => pem::authorities_of_the_system(),
+    };
+    let authorities = authorities.map_err(TlsFileError::Ca).map_err(&mut noted).ok();
+    let identity = files.identity.as_ref().map(|(certificate, key)| {
+        let certificate =
+            pem::certificates(certificate).map_err(TlsFileError::Certificate).map_err(&mut noted).ok();
+        let key = pem::private_key(key).map_err(TlsFileError::Key).map_err(&mut noted).ok();
+        certificate.zip(key)
+    });
+    let Some(authorities) = authorities else { return Err(errors) };
+    let builder = ClientConfig::builder_with_provider(pem::provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| vec![TlsFileError::Ca(error.to_string())])?
+        .with_root_certificates(authorities);
+    match identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some(None) => Err(errors),
+        Some(Some((certificate, key))) => match builder.with_client_auth_cert(certificate, key) {
+            Ok(config) => Ok(config),
+            Err(TlsError::InconsistentKeys(_)) => {
+                Err(vec![TlsFileError::Key("is another certificate's".into())])
+            }
+            Err(error) => Err(vec![TlsFileError::Certificate(format!("cannot be used: {error}"))]),
+        },
+    }
 }
 
 /// Shows no key and no certificate.
@@ -168,45 +161,3 @@ impl PartialEq for Tls {
 }
 
 impl Eq for Tls {}
-
-fn authorities(path: &Path) -> Result<RootCertStore, String> {
-    let mut authorities = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        authorities.add(certificate).map_err(|error| format!("holds what is no authority's: {error}"))?;
-    }
-    Ok(authorities)
-}
-
-/// The system's authorities, without those that cannot be parsed.
-fn system_authorities() -> Result<RootCertStore, String> {
-    let mut authorities = RootCertStore::empty();
-    authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if authorities.is_empty() {
-        return Err("must be set: this system has no certificates of authorities".to_owned());
-    }
-    Ok(authorities)
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => Err("holds no certificate in PEM".to_owned()),
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(unreadable(error)),
-    }
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
-        pem::Error::NoItemsFound => "holds no private key in PEM, or an encrypted one".to_owned(),
-        error => unreadable(error),
-    })
-}
-
-/// Says nothing of the content: it may be a key.
-fn unreadable(error: pem::Error) -> String {
-    match error {
-        pem::Error::Io(error) => format!("cannot be read: {error}"),
-        _ => "is damaged PEM".to_owned(),
-    }
-}

@@ -27,8 +27,8 @@ impl BatchHead {
         log.get(Self::MAGIC).copied()
     }
 
-    /// Takes the first batch off the log and checks its checksum; `None` at the end, or if the rest is a batch that is cut
-    /// short.
+    /// Takes the first batch off the log and checks its checksum; `None` at the end, or if the rest is a batch that is
+    /// cut short.
     pub(super) fn split_from(log: &mut Bytes) -> Result<Option<(Self, Bytes)>, String> {
         if let Some(magic) = Self::magic(log).filter(|magic| *magic != 2) {
             let base_offset = log.slice(..8).get_i64();

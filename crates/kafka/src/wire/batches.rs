@@ -21,13 +21,14 @@ pub struct Decoded {
     pub append_time: bool,
 }
 
-/// Decodes record batches (magic 2, KIP-98) and older message sets. Leaves out records below `from`, control batches and
-/// aborted transactions. The log may end in the middle of a batch, as brokers cut it. A batch that would take the records
-/// beyond `most` bytes of memory, each record's own structure included, is left for the next fetch.
+/// Decodes record batches (magic 2, KIP-98) and older message sets. Leaves out records below `from`, control batches
+/// and aborted transactions. The log may end in the middle of a batch, as brokers cut it. A batch that would take the
+/// records beyond `most` bytes of memory, each record's own structure included, is left for the next fetch.
 ///
 /// # Errors
 ///
-/// The first batch is in an unknown format, cut short or corrupt, or takes more than `most` bytes. To go on would skip it.
+/// The first batch is in an unknown format, cut short or corrupt, or takes more than `most` bytes. To go on would skip
+/// it.
 pub fn decode_batches(
     partition: i32,
     mut log: Bytes,
@@ -74,7 +75,8 @@ struct Decoding {
 }
 
 impl Decoding {
-    /// Takes the first batch: where to read on after it, and its records. `None` at the end, or if the rest is cut short.
+    /// Takes the first batch: where to read on after it, and its records. `None` at the end, or if the rest is cut
+    /// short.
     fn split_from(&mut self, log: &mut Bytes, next: i64) -> Result<Option<(i64, Vec<Record>)>, String> {
         if matches!(BatchHead::magic(log), Some(0 | 1)) {
             let set = message_set::split_from(log, self.partition, &mut self.budget);

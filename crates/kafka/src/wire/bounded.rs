@@ -50,8 +50,8 @@ impl Buf for BoundedBuf {
         Ok(if self.is_trial { number.min(too_many) } else { number })
     }
 
-    /// A boolean, or a byte of a varint: in flexible versions (KIP-482) a tag, or a length plus one. A byte that may begin
-    /// a varint is checked.
+    /// A boolean, or a byte of a varint: in flexible versions (KIP-482) a tag, or a length plus one. A byte that may
+    /// begin a varint is checked.
     fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
         let byte = self.rest.try_get_u8()?;
         if byte >= 0x80 {

@@ -15,12 +15,17 @@ use tokio::{
 };
 
 use super::{WireError, decode, stream::Stream};
-use crate::{ClusterConfig, staggered::first_success};
+use crate::{
+    ClusterConfig,
+    security::{Sasl, Session},
+    staggered::first_success,
+};
 
 /// The largest response that is read, in bytes, except for Fetch. A few bytes can decode to a hundred and more; the
 /// description of a topic of a hundred thousand partitions is smaller.
 const MAX_RESPONSE: usize = 8 * 1024 * 1024;
-/// The buffer grows by no more than this at a time, whatever length the response claims: a usual Fetch fits in one step.
+/// The buffer grows by no more than this at a time, whatever length the response claims: a usual Fetch fits in one
+/// step.
 const READ_STEP: usize = 2 * 1024 * 1024;
 /// The first read, in bytes: the response to a Produce, an OffsetCommit or a Heartbeat fits.
 const FIRST_READ: usize = 1024;
@@ -39,9 +44,13 @@ pub struct Connection {
     correlation: i32,
     versions: Vec<(i16, RangeInclusive<i16>)>,
     /// Set while a request is in flight: a request that was abandoned leaves its response in the stream.
-    unusable: bool,
+    pub(super) unusable: bool,
     /// The time of the last response.
     answered: Instant,
+    /// Who the client says it is, where that is wanted.
+    pub(super) sasl: Option<Sasl>,
+    /// How long the broker believes that, where it has an end.
+    pub(super) session: Option<Session>,
 }
 
 impl Connection {
@@ -85,6 +94,8 @@ impl Connection {
             versions: vec![(ApiKey::ApiVersions as i16, 0..=0)],
             unusable: false,
             answered: Instant::now(),
+            sasl: config.security.sasl.clone(),
+            session: None,
         };
         // Finds out a broker that hangs: the system accepts connections for it.
         let request = ApiVersionsRequest::default();
@@ -93,6 +104,11 @@ impl Connection {
         connection.versions =
             response.api_keys.iter().map(|api| (api.api_key, api.min_version..=api.max_version)).collect();
         Ok(connection)
+    }
+
+    /// How long the broker believes who the client is, where that has an end.
+    pub(crate) fn session(&self) -> Option<Session> {
+        self.session
     }
 
     /// The broker's `host:port`.
@@ -130,7 +146,8 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// There is no such version, no response in time, or a malformed one. An error code in the response is no error here.
+    /// There is no such version, no response in time, or a malformed one. An error code in the response is no error
+    /// here.
     pub async fn call<R: Request>(
         &mut self,
         request: &R,
@@ -168,6 +185,9 @@ impl Connection {
         let version = self.version::<R>(known)?;
         if self.unusable {
             return Err(self.broken(io::Error::other("an earlier request was abandoned")));
+        }
+        if self.session.is_some_and(|session| session.is_nearly_over()) {
+            self.renew_session().await?;
         }
         let malformed = |reason| WireError::Malformed { what, reason };
         let frame = self.encode(request, version).map_err(malformed)?;

@@ -126,8 +126,8 @@ impl WireError {
         }
     }
 
-    /// Whether the broker refused the request for good: a retry does not help. A member with a stale epoch gets the next
-    /// one by its heartbeat (KIP-848).
+    /// Whether the broker refused the request for good: a retry does not help. A member with a stale epoch gets the
+    /// next one by its heartbeat (KIP-848).
     pub fn is_final(&self) -> bool {
         self.code().is_some_and(|code| !code.is_retriable() && code != ResponseError::StaleMemberEpoch)
     }

@@ -51,8 +51,8 @@ pub struct Fetched {
 }
 
 impl Connection {
-    /// Fetches committed records of a partition from its leader, and waits up to `max_wait_ms` for some. `max_bytes` bounds
-    /// the response, but the first batch comes whole.
+    /// Fetches committed records of a partition from its leader, and waits up to `max_wait_ms` for some. `max_bytes`
+    /// bounds the response, but the first batch comes whole.
     ///
     /// # Errors
     ///
@@ -69,8 +69,8 @@ impl Connection {
         self.fetch_topic(topic, BY_NAME, partition, from, max_bytes, max_wait_ms).await
     }
 
-    /// As [`Connection::fetch`], of the topic with that id. After its deletion the broker does not know the id, whatever
-    /// topic has the name.
+    /// As [`Connection::fetch`], of the topic with that id. After its deletion the broker does not know the id,
+    /// whatever topic has the name.
     pub(crate) async fn fetch_by_id(
         &mut self,
         id: Uuid,

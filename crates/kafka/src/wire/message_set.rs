@@ -1,8 +1,8 @@
-//! Message sets: the log formats before Kafka 0.11, magic 0 and 1 (KIP-31, KIP-32; `AbstractLegacyRecordBatch` in Java).
-//! Old brokers wrote them, and newer ones with an old `log.message.format.version`.
+//! Message sets: the log formats before Kafka 0.11, magic 0 and 1 (KIP-31, KIP-32; `AbstractLegacyRecordBatch` in
+//! Java). Old brokers wrote them, and newer ones with an old `log.message.format.version`.
 //!
-//! A message stands alone, or wraps compressed ones. In magic 1 the offsets of those count from 0, and the wrapper has the
-//! last one's offset.
+//! A message stands alone, or wraps compressed ones. In magic 1 the offsets of those count from 0, and the wrapper has
+//! the last one's offset.
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf, Bytes};

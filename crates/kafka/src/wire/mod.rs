@@ -1,5 +1,5 @@
-//! Our own connection to a broker: requests and responses of the Kafka protocol, with the messages of the kafka-protocol
-//! crate. [`rskafka_client`](crate::rskafka_client) says what goes through rskafka instead.
+//! Our own connection to a broker: requests and responses of the Kafka protocol, with the messages of the
+//! kafka-protocol crate. `rskafka_client` says what goes through rskafka instead.
 
 mod advice;
 mod authenticate;
@@ -16,10 +16,19 @@ mod records;
 mod stream;
 mod unpack;
 
-pub use batches::{Decoded, decode_batches};
-pub use bounded::decode;
+/// For fuzzing and the tests of the workspace: decoders of what arrives from the network. No part of the API.
+pub(crate) mod internals {
+    pub use super::{
+        batches::{Decoded, decode_batches},
+        bounded::decode,
+        fetch::decode_fetch,
+        produce::encode_batch,
+    };
+}
+
 pub use connection::Connection;
 pub(crate) use connection::LONGEST_IDLE;
 pub use error::WireError;
-pub use fetch::{Fetched, decode_fetch};
-pub use produce::{Produced, encode_batch};
+pub use fetch::Fetched;
+use internals::{Decoded, decode_batches};
+pub(crate) use internals::{decode, encode_batch};

@@ -33,22 +33,21 @@ const NONE: i8 = -1;
 
 /// The result of a Produce request.
 #[derive(Debug)]
-#[non_exhaustive]
-pub struct Produced {
+pub(crate) struct Produced {
     /// For each batch, in order, the offset of its first record or Kafka's error.
-    pub written: Vec<Result<i64, WireError>>,
+    pub(crate) written: Vec<Result<i64, WireError>>,
     /// How long the broker reads nothing more from this connection, because of a quota (KIP-219).
-    pub throttle: Duration,
+    pub(crate) throttle: Duration,
 }
 
 impl Connection {
-    /// Sends batches, at most one a partition, to the leader of all their partitions, and waits until all in-sync replicas
-    /// have them. The broker waits for `hold`, the client for `within`.
+    /// Sends batches, at most one a partition, to the leader of all their partitions, and waits until all in-sync
+    /// replicas have them. The broker waits for `hold`, the client for `within`.
     ///
     /// # Errors
     ///
     /// There is no response, or a malformed one. Errors of a partition are in the result.
-    pub async fn produce(
+    pub(crate) async fn produce(
         &mut self,
         topic: &str,
         batches: Vec<(i32, Bytes)>,

@@ -1,7 +1,7 @@
 //! The records of a batch (KIP-98; `DefaultRecordBatch` and `DefaultRecord` in Java).
 //!
-//! Not by kafka-protocol's decoder: it allocates for as many headers as a record claims, so that one corrupt record ends
-//! the process; it keeps one header of a name; and it fails on a name that is not UTF-8, which brokers take.
+//! Not by kafka-protocol's decoder: it allocates for as many headers as a record claims, so that one corrupt record
+//! ends the process; it keeps one header of a name; and it fails on a name that is not UTF-8, which brokers take.
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf, Bytes};

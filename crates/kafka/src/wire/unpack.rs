@@ -1,7 +1,7 @@
 //! Decompression within a memory budget.
 //!
-//! A broker bounds the compressed size of a batch alone: a megabyte of zstd can become gigabytes. kafka-protocol's codecs
-//! have no bound.
+//! A broker bounds the compressed size of a batch alone: a megabyte of zstd can become gigabytes. kafka-protocol's
+//! codecs have no bound.
 
 use std::io::Read;
 

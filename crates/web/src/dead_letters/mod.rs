@@ -1,4 +1,4 @@
-//! Dead dead letters for those who look after a service: listed and sent back, over REST and from a shell.
+//! Dead letters for an operator of a service: listed and sent back, over REST and from a shell.
 //!
 //! A dead letter is a record and a reason, in every service: this module knows no event. The mechanism is
 //! in [`highwater_kafka::dead_letter`].

@@ -16,6 +16,8 @@ pub(super) enum Access {
     Reserve,
     /// How the service is; nothing else is there.
     Probes,
+    /// How the service is; for all else the client must show a certificate.
+    Stranger,
 }
 
 impl Access {
@@ -23,7 +25,9 @@ impl Access {
     pub(super) fn refusal(self, path: &str) -> Option<Problem> {
         match self {
             Self::All => None,
+            Self::Stranger if path == "/metrics" => Some(unknown_client()),
             _ if is_probe(path) => None,
+            Self::Stranger => Some(unknown_client()),
             Self::Reserve => Some(connection::too_many()),
             Self::Probes => Some(Problem::new(
                 StatusCode::NOT_FOUND,
@@ -36,4 +40,10 @@ impl Access {
 /// Whether that path asks how the service is. Such a request is answered whatever others there are.
 pub(super) fn is_probe(path: &str) -> bool {
     PROBES.contains(&path) || path.starts_with("/ready/")
+}
+
+/// 403: TLS could not ask for one in words.
+fn unknown_client() -> Problem {
+    let detail = "clients must show a certificate of an authority that this service knows (HTTPS_CLIENT_CA)";
+    Problem::new(StatusCode::FORBIDDEN, detail)
 }

@@ -15,6 +15,13 @@ pub(super) const BUFFER: usize = 16 * 1024;
 pub(super) const KERNEL_BUFFER: usize = 64 * 1024;
 /// The memory of an idle connection: its first buffers, its task, its socket.
 pub(super) const CONNECTION: usize = 20 * 1024;
+/// What TLS takes beside: the state of a connection, and its buffers.
+pub(super) const TLS: usize = 24 * 1024;
+/// What HTTP/2 takes beside: bodies of requests up to its window, which nobody may have asked for yet, and the tables of
+/// both sides.
+pub(super) const HTTP2: usize = WINDOW as usize + 16 * 1024;
+/// How much of requests' bodies a client may send ahead on a connection of HTTP/2.
+pub(super) const WINDOW: u32 = 64 * 1024;
 /// The growth of a connection's buffers once they were full. They never shrink.
 const GROWN: usize = 2 * BUFFER;
 /// The memory that a slow reader costs beside the answer itself.
@@ -70,6 +77,8 @@ impl MemoryBudget {
 pub(super) struct MemoryReservation {
     budget: Arc<MemoryBudget>,
     taken: AtomicUsize,
+    /// What it takes where it does nothing.
+    kept: AtomicUsize,
     /// Whether it has taken what a reader costs that does not keep up.
     unread: AtomicBool,
     grown: AtomicBool,
@@ -78,12 +87,36 @@ pub(super) struct MemoryReservation {
 impl MemoryReservation {
     /// Reserves the memory of a connection; `None` where there is not enough.
     pub(super) fn new(budget: &Arc<MemoryBudget>) -> Option<Self> {
-        budget.take(CONNECTION, budget.limit).then(|| Self {
+        budget.take(CONNECTION, budget.limit).then(|| Self::of(budget, CONNECTION))
+    }
+
+    /// Nothing yet.
+    pub(super) fn none(budget: &Arc<MemoryBudget>) -> Self {
+        Self::of(budget, 0)
+    }
+
+    fn of(budget: &Arc<MemoryBudget>, taken: usize) -> Self {
+        Self {
             budget: Arc::clone(budget),
-            taken: AtomicUsize::new(CONNECTION),
+            taken: AtomicUsize::new(taken),
+            kept: AtomicUsize::new(CONNECTION),
             unread: AtomicBool::new(false),
             grown: AtomicBool::new(false),
-        })
+        }
+    }
+
+    /// Takes so much more for as long as the connection lasts; whether it was there.
+    pub(super) fn keep(&self, bytes: usize) -> bool {
+        let there = self.budget.take(bytes, self.budget.limit);
+        if there {
+            self.kept.fetch_add(bytes, Ordering::Relaxed);
+            self.taken.fetch_add(bytes, Ordering::Relaxed);
+        }
+        there
+    }
+
+    pub(super) fn budget(&self) -> &Arc<MemoryBudget> {
+        &self.budget
     }
 
     /// Takes so much more; whether it was there.
@@ -120,10 +153,20 @@ impl MemoryReservation {
         }
     }
 
+    /// What it costs that the peer does not read is taken already, by one of several answers on the connection.
+    pub(super) fn cover_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_unread_covered(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
+    }
+
     /// Gives back what a request and its answer took.
     pub(super) fn release_request(&self) {
         self.unread.store(false, Ordering::Relaxed);
-        let kept = CONNECTION + if self.grown.load(Ordering::Relaxed) { GROWN } else { 0 };
+        let kept =
+            self.kept.load(Ordering::Relaxed) + if self.grown.load(Ordering::Relaxed) { GROWN } else { 0 };
         // One step: a connection that makes room gives the same back at the same time, on another thread.
         let less = |taken: usize| (taken > kept).then_some(kept);
         if let Ok(taken) = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {

@@ -6,10 +6,12 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
+
+use super::Https;
 
 /// A request.
 #[derive(Debug, Clone)]
@@ -92,18 +94,31 @@ impl Answer {
     }
 }
 
-/// Sends a request, and waits at most so long until all of the answer is there.
+/// Sends a request, over TLS where the service has it, and waits at most so long until all of the answer is there.
 ///
 /// # Errors
 ///
 /// Nobody listens, nobody answers in time, or what comes is no HTTP.
-pub async fn ask(address: SocketAddr, request: &Request, patience: Duration) -> io::Result<Answer> {
+pub async fn ask(
+    address: SocketAddr,
+    https: Option<&Https>,
+    request: &Request,
+    patience: Duration,
+) -> io::Result<Answer> {
     let asking = async {
-        let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(&request.bytes()).await?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).await?;
-        Answer::read(&bytes).ok_or_else(|| io::Error::other("the answer is no HTTP"))
+        let stream = TcpStream::connect(address).await?;
+        match https {
+            None => exchange(stream, request).await,
+            Some(https) => exchange(https.wrap(address.ip(), stream).await?, request).await,
+        }
     };
     timeout(patience, asking).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &Request) -> io::Result<Answer> {
+    stream.write_all(&request.bytes()).await?;
+    stream.flush().await?;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await?;
+    Answer::read(&bytes).ok_or_else(|| io::Error::other("the answer is no HTTP"))
 }

@@ -10,19 +10,25 @@ use std::{
 
 use hyper::{Request, StatusCode, server::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch, time::Instant};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+    time::Instant,
+};
 use tower_service::Service;
 
 use super::{
     Config, Problem,
     access::Access,
     budget::BUFFER,
-    deadlines::Phase,
+    deadlines::{ConnectionDeadlines, Phase},
     limiter::ConnectionSlot,
     observer::Observer,
     request_body::{RequestBody, UnreadBody},
-    service::{ConnectionContext, GuardedService, SocketAddresses},
+    service::{Answer, ConnectionContext, GuardedService, SocketAddresses},
     socket::Socket,
+    streams::Streams,
 };
 
 /// How long a client that has just connected when the server stops may take for the first byte of its request, which as a
@@ -31,7 +37,7 @@ const FIRST: Duration = Duration::from_millis(100);
 /// How long a client may take to hear that it is refused.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// When to look again at a connection that has no deadline just now; it is woken when it gets one.
-const FAR: Duration = Duration::from_secs(3600);
+pub(super) const FAR: Duration = Duration::from_secs(3600);
 
 /// How far a stop is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,23 +56,40 @@ pub(super) async fn serve<S>(
     tree: S,
     config: Arc<Config>,
     observer: Arc<Observer>,
-    mut stop: watch::Receiver<Stop>,
+    stop: watch::Receiver<Stop>,
 ) where
-    S: Service<Request<RequestBody>, Response = warp::reply::Response, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
 {
     let deadlines = &slot.deadlines;
     let addresses = SocketAddresses::of(&stream);
-    let socket = TokioIo::new(Socket::new(stream, Arc::clone(deadlines)));
-    let shared = ConnectionContext {
+    let socket = Socket::new(stream, Arc::clone(deadlines));
+    let context = ConnectionContext {
         addresses,
         deadlines: Arc::clone(deadlines),
         rest: UnreadBody::default(),
         observer: Arc::clone(&observer),
         config: Arc::clone(&config),
         access,
-        stop: stop.clone(),
+        stop,
+        streams: None,
     };
-    let service = GuardedService::new(tree, Arc::new(shared));
+    #[cfg(feature = "tls")]
+    // Probes have a port without it.
+    if let Some(https) = context.config.https.clone().filter(|_| access != Access::Probes) {
+        return super::secured::serve(&https, socket, tree, context).await;
+    }
+    serve_http1(socket, tree, context).await;
+}
+
+/// Answers one request after the other.
+pub(super) async fn serve_http1<S, I>(io: I, tree: S, context: ConnectionContext)
+where
+    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible>,
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let context = Arc::new(context);
+    let service = GuardedService::new(tree, Arc::clone(&context));
     // A client may end its sending side and still wait for the answer, as `nc` does; one that is gone for
     // good is found out by the write. And what was begun for it is finished, and logged, all the same.
     // Head and body in one buffer: for answers as short as ours are, `writev` costs more than the copy.
@@ -75,9 +98,38 @@ pub(super) async fn serve<S>(
         .writev(false)
         .max_buf_size(BUFFER)
         .max_header_size(BUFFER)
-        .serve_connection(socket, service);
+        .serve_connection(TokioIo::new(io), service);
+    if let Some(problem) = drive(&mut connection, &context, None).await {
+        context.observer.refused(context.addresses.peer, problem.status());
+        farewell(connection.into_parts().io.into_inner(), &problem).await;
+    }
+}
 
-    let mut over = stop.clone();
+/// A connection of either version of HTTP.
+pub(super) trait Serving: Future<Output = hyper::Result<()>> + Unpin {
+    /// Has it end when what was begun is answered.
+    fn finish(&mut self);
+}
+
+impl<S, I> Serving for http1::Connection<TokioIo<I>, GuardedService<S>>
+where
+    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible>,
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    fn finish(&mut self) {
+        Pin::new(self).graceful_shutdown();
+    }
+}
+
+/// Moves a connection on until it ends, holds it to its deadlines, and ends it where it is to stop. What its client is
+/// still to be told, where it is.
+pub(super) async fn drive<C: Serving>(
+    connection: &mut C,
+    context: &ConnectionContext,
+    streams: Option<&Streams>,
+) -> Option<Problem> {
+    let ConnectionContext { deadlines, observer, addresses, config, access, stop, .. } = context;
+    let (mut stop, mut over) = (stop.clone(), stop.clone());
     let mut stopping = pin!(async {
         drop(stop.wait_for(|stop| *stop >= Stop::WhenFinished).await);
         if deadlines.is_fresh() {
@@ -86,11 +138,17 @@ pub(super) async fn serve<S>(
     });
     let mut cutting = pin!(async { drop(over.wait_for(|stop| *stop == Stop::AtOnce).await) });
     let mut stopped = false;
+    // A client is told that no more requests are taken, where the connection can say so.
+    let mut leaving = false;
+    let leave = |connection: &mut C, deadlines: &ConnectionDeadlines| {
+        connection.finish();
+        deadlines.leave();
+    };
     let mut alarm = pin!(tokio::time::sleep_until(deadlines.due().unwrap_or_else(Instant::now)));
-    let unheard = std::future::poll_fn(|context| {
+    std::future::poll_fn(|context| {
         deadlines.watch(context.waker());
         loop {
-            if let Poll::Ready(end) = Pin::new(&mut connection).poll(context) {
+            if let Poll::Ready(end) = Pin::new(&mut *connection).poll(context) {
                 return Poll::Ready(end.err().and_then(|error| {
                     log::debug!("a connection broke: {error}");
                     if error.is_parse_version_h2() {
@@ -106,15 +164,20 @@ pub(super) async fn serve<S>(
                 }));
             }
             if !stopped && stopping.as_mut().poll(context).is_ready() {
-                stopped = true;
-                Pin::new(&mut connection).graceful_shutdown();
+                (stopped, leaving) = (true, true);
+                leave(connection, deadlines);
+                continue;
+            }
+            if !leaving && streams.is_some_and(Streams::is_leaving) {
+                leaving = true;
+                leave(connection, deadlines);
                 continue;
             }
             if stopped && cutting.as_mut().poll(context).is_ready() {
                 return Poll::Ready(None);
             }
             // Later deadlines leave the alarm as it is; it then rings once in vain.
-            let due = deadlines.due();
+            let due = deadlines.due().into_iter().chain(streams.and_then(Streams::due)).min();
             if let Some(due) = due
                 && due < alarm.deadline()
             {
@@ -123,10 +186,17 @@ pub(super) async fn serve<S>(
             if alarm.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
+            if streams.is_some_and(Streams::look) {
+                return Poll::Ready(None);
+            }
             match deadlines.overdue() {
                 // Polled again, the service gives the handler up and answers in its place.
                 Some(Phase::Overdue) => {}
-                Some(Phase::New | Phase::Head) if access == Access::Reserve => {
+                Some(Phase::New | Phase::Head | Phase::Idle) if streams.is_some() && !leaving => {
+                    leaving = true;
+                    leave(connection, deadlines);
+                }
+                Some(Phase::New | Phase::Head) if *access == Access::Reserve => {
                     return Poll::Ready(Some(too_many()));
                 }
                 Some(Phase::Head) => return Poll::Ready(Some(too_slow(config.header_timeout))),
@@ -135,12 +205,7 @@ pub(super) async fn serve<S>(
             }
         }
     })
-    .await;
-
-    if let Some(problem) = unheard {
-        observer.refused(addresses.peer, problem.status());
-        farewell(connection.into_parts().io.into_inner(), &problem).await;
-    }
+    .await
 }
 
 fn too_slow(header_timeout: Duration) -> Problem {
@@ -157,7 +222,7 @@ pub(super) fn too_many() -> Problem {
     Problem::unavailable("there are too many connections", 1)
 }
 
-async fn farewell(mut socket: Socket, problem: &Problem) {
+pub(super) async fn farewell(mut socket: impl AsyncWrite + Unpin, problem: &Problem) {
     let answer = problem.http1();
     // The server does not wait for a client that does not read.
     let _ = tokio::time::timeout(FAREWELL, async {

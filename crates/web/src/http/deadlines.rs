@@ -5,6 +5,7 @@
 //! sets and clears no timer.
 
 use std::{
+    cell::Cell,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::Waker,
     time::Duration,
@@ -14,7 +15,9 @@ use futures::task::AtomicWaker;
 use hyper::header::{CONNECTION, HeaderValue};
 use tokio::time::Instant;
 
-use super::{CorrelationId, Problem, budget::MemoryReservation, limiter::ConnectionLimiter};
+use super::{
+    CorrelationId, Problem, budget::MemoryReservation, limiter::ConnectionLimiter, streams::OpenStream,
+};
 
 /// How long an idle connection is kept: longer than the minute after which load balancers and proxies usually close theirs.
 /// The side that sends requests must close first, or a request can meet a closing connection.
@@ -23,6 +26,8 @@ const IDLE: Duration = Duration::from_secs(75);
 const STALL: Duration = Duration::from_secs(30);
 /// Or for all that is there, where that is less.
 const LEAST: usize = 64 * 1024;
+/// How long a client may take to hear that a connection takes no more requests.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 tokio::task_local! {
     /// The deadlines of the connection whose request is being answered.
@@ -67,6 +72,8 @@ pub(super) struct ConnectionDeadlines {
     task: AtomicWaker,
     /// Whether it counts as idle while a head is arriving, too.
     evictable_before_head: bool,
+    /// That of a request among several on its connection.
+    stream: Option<OpenStream>,
 }
 
 #[derive(Debug)]
@@ -80,6 +87,12 @@ struct State {
     idle: Option<Instant>,
     /// Whether it was closed to make room; a request that arrived at the same time is still answered.
     evicted: bool,
+    /// How many requests are under way at this time, on a connection that may have several.
+    streams: Option<usize>,
+    /// Pieces of an answer that have not left yet.
+    pieces: usize,
+    /// The connection takes no more requests.
+    leaving: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -123,8 +136,16 @@ impl ConnectionDeadlines {
         limiter: Weak<ConnectionLimiter>,
     ) -> Self {
         let now = Instant::now();
-        let state =
-            State { phase: Phase::New, due: Some(now + head), behind: None, idle: Some(now), evicted: false };
+        let state = State {
+            phase: Phase::New,
+            due: Some(now + head),
+            behind: None,
+            idle: Some(now),
+            evicted: false,
+            streams: None,
+            pieces: 0,
+            leaving: false,
+        };
         let (state, correlation) = (Mutex::new(state), Mutex::default());
         Self {
             head,
@@ -135,6 +156,7 @@ impl ConnectionDeadlines {
             limiter,
             task: AtomicWaker::new(),
             evictable_before_head: false,
+            stream: None,
         }
     }
 
@@ -143,7 +165,7 @@ impl ConnectionDeadlines {
         Self { evictable_before_head, ..self }
     }
 
-    /// The moment at which to ask [`Pace::overdue`].
+    /// The moment at which to ask [`ConnectionDeadlines::overdue`].
     pub(super) fn due(&self) -> Option<Instant> {
         let state = self.state();
         let behind = state.behind.map(|behind| behind.due);
@@ -160,7 +182,7 @@ impl ConnectionDeadlines {
         if state.is_sending() || state.due.is_none_or(|due| due > now) {
             return None;
         }
-        if state.phase == Phase::Handling {
+        if state.phase == Phase::Handling || (self.is_stream() && state.phase == Phase::Answering) {
             *state = State { phase: Phase::Overdue, due: None, ..*state };
         }
         Some(state.phase)
@@ -206,6 +228,10 @@ impl ConnectionDeadlines {
     /// Bytes came. Those of a body, or of a request that is sent ahead of its time, move nothing.
     pub(super) fn bytes_came(&self) {
         let mut state = self.state();
+        if state.streams.is_some() && (state.phase != Phase::New || state.leaving) {
+            // It is by requests alone that a connection is busy which has several, not by what else its client says.
+            return;
+        }
         if !self.evictable_before_head {
             state.idle = None;
         }
@@ -247,7 +273,8 @@ impl ConnectionDeadlines {
     fn become_idle(&self, state: &mut State) {
         if !state.evicted {
             let now = Instant::now();
-            (state.due, state.idle) = (Some(now + IDLE), Some(now));
+            let patience = if state.leaving { FAREWELL } else { IDLE };
+            (state.due, state.idle) = (Some(now + patience), Some(now));
         }
         self.reservation.release_request();
     }
@@ -287,7 +314,13 @@ impl ConnectionDeadlines {
 
     /// Takes what an answer of that length costs, or one whose length is not known; whether it was there.
     pub(super) fn take_for_answer(&self, length: Option<u64>) -> bool {
-        self.evict_until(|| self.reservation.take_for_answer(length))
+        let there = self.evict_until(|| self.reservation.take_for_answer(length));
+        if let Some(stream) = &self.stream
+            && self.reservation.is_unread_covered()
+        {
+            stream.connection().reservation.cover_unread();
+        }
+        there
     }
 
     /// Closes connections that are idle until what is taken is there; whether it was.
@@ -305,6 +338,27 @@ impl ConnectionDeadlines {
         self.correlation.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Whether it is about a request among several on its connection.
+    pub(super) fn is_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// A piece of the answer is on its way.
+    pub(super) fn piece_given(&self) {
+        let mut state = self.state();
+        state.pieces += 1;
+        state.behind.get_or_insert(Behind { due: Instant::now() + STALL, bytes: LEAST });
+    }
+
+    /// A piece of the answer has left.
+    pub(super) fn piece_left(&self) {
+        let mut state = self.state();
+        state.pieces -= 1;
+        if state.pieces == 0 {
+            state.behind = None;
+        }
+    }
+
     fn extend(&self, more: Duration) {
         let mut state = self.state();
         if state.phase == Phase::Handling {
@@ -312,8 +366,81 @@ impl ConnectionDeadlines {
         }
     }
 
+    pub(super) fn wake(&self) {
+        self.task.wake();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change is a single assignment: a panic cannot have left half of one.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of a connection with TLS, which may have several requests at a time.
+impl ConnectionDeadlines {
+    /// Takes so much more for as long as the connection lasts; whether it was there.
+    pub(super) fn keep(&self, bytes: usize) -> bool {
+        self.evict_until(|| self.reservation.keep(bytes))
+    }
+
+    /// TLS is spoken: what follows has the time of a connection that was made now.
+    pub(super) fn hands_shaken(&self) {
+        let mut state = self.state();
+        if !state.evicted {
+            let now = Instant::now();
+            *state = State { phase: Phase::New, due: Some(now + self.head), idle: Some(now), ..*state };
+        }
+    }
+
+    /// From now on there may be several requests at a time.
+    pub(super) fn multiplex(&self) {
+        self.state().streams = Some(0);
+    }
+
+    /// Those of a request that comes now, and whether there is memory for it.
+    pub(super) fn stream(&self, stream: OpenStream) -> (Self, bool) {
+        let budget = self.reservation.budget();
+        let made = Cell::new(None);
+        let is_there = self.evict_until(|| {
+            let reservation = MemoryReservation::new(budget);
+            let is_there = reservation.is_some();
+            made.set(reservation);
+            is_there
+        });
+        let reservation = made.into_inner().unwrap_or_else(|| MemoryReservation::none(budget));
+        let deadlines = Self::new(self.head, self.request, reservation, Weak::clone(&self.limiter));
+        (Self { stream: Some(stream), ..deadlines }, is_there)
+    }
+
+    /// One more request is under way.
+    pub(super) fn stream_began(&self) {
+        let mut state = self.state();
+        let streams = state.streams.map(|streams| streams + 1);
+        *state = State { phase: Phase::Answering, due: None, idle: None, streams, ..*state };
+    }
+
+    /// All of an answer has left.
+    pub(super) fn stream_ended(&self) {
+        let mut state = self.state();
+        state.streams = state.streams.map(|streams| streams.saturating_sub(1));
+        if state.streams == Some(0) {
+            drop(state);
+            self.answer_ended();
+            // It has a deadline again.
+            self.task.wake();
+        }
+    }
+
+    /// The client is told that no more requests are taken; it has a moment to hear of it once there is none.
+    pub(super) fn leave(&self) {
+        let mut state = self.state();
+        if state.streams.is_none() {
+            // HTTP/1.1 says it with an answer.
+            return;
+        }
+        state.leaving = true;
+        if state.phase != Phase::Answering {
+            state.due = Some(Instant::now() + FAREWELL);
+        }
     }
 }

@@ -99,6 +99,8 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
     }
     let mut hosts = request.headers().get_all(HOST).iter();
     let fault = match (hosts.next(), hosts.next()) {
+        // Of HTTP/2, the target has it (RFC 9113, section 8.3.1).
+        (None, _) if request.version() == Version::HTTP_2 && target.is_some() => return Ok(()),
         (None, _) if request.version() < Version::HTTP_11 => return Ok(()),
         (None, _) => "Host is missing",
         (Some(_), Some(_)) => "Host is given more than once",

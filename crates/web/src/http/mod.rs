@@ -4,6 +4,8 @@
 //! [`Parameters`] and [`segment`] read queries and paths, and [`Problem`] is an error answer. [`client`] sends requests to a
 //! service of this machine. Handlers return errors as replies through `then`; warp's rejections only pick the route.
 
+#![cfg_attr(not(feature = "tls"), allow(dead_code, reason = "several requests at a time come with TLS"))]
+
 mod access;
 mod admin_auth;
 mod answer;
@@ -18,8 +20,15 @@ mod correlation;
 mod cors;
 mod deadlines;
 mod filters;
+#[cfg(feature = "tls")]
+mod handshake;
 mod head;
 mod healthcheck;
+#[cfg(feature = "tls")]
+mod https;
+#[cfg(not(feature = "tls"))]
+#[path = "no_https.rs"]
+mod https;
 mod limiter;
 mod media;
 mod methods;
@@ -32,9 +41,12 @@ mod precondition;
 mod problem;
 mod proxies;
 mod request_body;
+#[cfg(feature = "tls")]
+mod secured;
 mod serve;
 mod service;
 mod socket;
+mod streams;
 mod traffic;
 
 use std::{
@@ -55,6 +67,7 @@ pub use deadlines::extend_deadline;
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
 pub use head::AllowedHosts;
 pub use healthcheck::is_healthy;
+pub use https::{Https, HttpsFault, HttpsFiles};
 use media::accepts_gzip;
 pub use media::{JSON, NDJSON, prefers_ndjson};
 pub use methods::{nothing, refuse};
@@ -85,6 +98,8 @@ pub struct Config {
     pub body_timeout: Duration,
     /// How long an answer may take to begin.
     pub request_timeout: Duration,
+    /// TLS under all that is said on the service's own port; `None` is HTTP alone.
+    pub https: Option<Https>,
     /// The port where `/health`, `/ready` and `/metrics` are asked, and nothing else, beside the service's own.
     pub ops_port: Option<u16>,
     /// The most connections at one time.
@@ -108,6 +123,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// What a URL of the service begins with, before its colon.
+    pub fn scheme(&self) -> &'static str {
+        if self.https.is_some() { "https" } else { "http" }
+    }
+
     /// The address of `/health` and `/ready` on this machine.
     pub fn probe_address(&self) -> SocketAddr {
         SocketAddr::new(self.own_address().ip(), self.ops_port.unwrap_or(self.port))

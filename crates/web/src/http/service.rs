@@ -14,7 +14,7 @@ use std::{
 
 use hyper::{
     Request, Response, Uri,
-    body::{Body, Bytes, Frame, Incoming, SizeHint},
+    body::{Body, Buf, Bytes, Frame, Incoming, SizeHint},
     header::{CONNECTION, HeaderValue},
 };
 use pin_project_lite::pin_project;
@@ -32,10 +32,11 @@ use super::{
     head::{check_head, join_lists},
     observer::{Observer, RequestInfo},
     request_body::{RequestBody, UnreadBody},
+    streams::Streams,
 };
 
 /// The answer of the filter tree.
-type Answer = warp::reply::Response;
+pub(super) type Answer = warp::reply::Response;
 
 /// The addresses of a connection, where they can be had.
 #[derive(Debug, Clone, Copy)]
@@ -60,9 +61,39 @@ pub(super) struct ConnectionContext {
     pub(super) config: Arc<Config>,
     pub(super) access: Access,
     pub(super) stop: watch::Receiver<Stop>,
+    /// The requests under way on this connection, where there may be several at a time.
+    pub(super) streams: Option<Arc<Streams>>,
 }
 
 impl ConnectionContext {
+    /// What a request has that is one of several.
+    pub(super) fn of_stream(&self, deadlines: Arc<ConnectionDeadlines>, streams: &Arc<Streams>) -> Self {
+        Self {
+            deadlines,
+            rest: UnreadBody::default(),
+            observer: Arc::clone(&self.observer),
+            config: Arc::clone(&self.config),
+            stop: self.stop.clone(),
+            streams: Some(Arc::clone(streams)),
+            ..*self
+        }
+    }
+
+    /// Has the client make no more requests on this connection after this answer, where that is to be.
+    fn end_with(&self, answer: &mut Answer) {
+        if let Some(streams) = &self.streams {
+            // HTTP/2 says it of the connection, not in an answer (RFC 9113, sections 6.8 and 8.2.2).
+            answer.headers_mut().remove(CONNECTION);
+            if self.is_last() {
+                streams.leave();
+            }
+            return;
+        }
+        if self.is_last() {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
     /// Whether an answer that is given now is the connection's last.
     fn is_last(&self) -> bool {
         self.access == Access::Reserve || self.deadlines.is_evicted() || *self.stop.borrow() >= Stop::Closing
@@ -91,10 +122,25 @@ where
     type Error = Infallible;
     type Future = ResponseFuture<S::Future>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.answer(request, None)
+    }
+}
+
+impl<S> GuardedService<S>
+where
+    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible>,
+{
+    /// Answers a request, which may be refused already.
+    pub(super) fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        refused: Option<Problem>,
+    ) -> ResponseFuture<S::Future> {
         let connection = &self.connection;
         connection.deadlines.head_complete();
-        let refused = check_head(&request, &connection.config, connection.addresses.local).err();
+        let refused =
+            refused.or_else(|| check_head(&request, &connection.config, connection.addresses.local).err());
         if request.uri().path_and_query().is_none() {
             // CONNECT names a host in place of a path, at which warp panics. There is nothing there, as at `/`.
             *request.uri_mut() = Uri::from_static("/");
@@ -148,6 +194,10 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let ConnectionContext { deadlines, rest, observer, .. } = &**this.connection;
+        if deadlines.is_stream() {
+            // Woken by itself, not with its connection, when it is overdue.
+            deadlines.watch(context.waker());
+        }
         let mut answer = if let Some(answer) = this.answer.take() {
             answer
         } else if deadlines.is_overdue() {
@@ -173,10 +223,8 @@ where
             this.refused.take().unwrap_or_else(Problem::internal).into_response()
         };
         this.work.set(None);
-        if this.connection.is_last() {
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        if answer.headers().contains_key(CONNECTION) {
+        this.connection.end_with(&mut answer);
+        if deadlines.is_stream() || answer.headers().contains_key(CONNECTION) {
             rest.drop_unread();
         } else {
             match rest.poll_read(context) {
@@ -194,6 +242,7 @@ where
         let length = answer.body().size_hint().exact();
         if !deadlines.take_for_answer(length) && !is_probe(this.info.uri.path()) {
             answer = no_memory().into_response();
+            this.connection.end_with(&mut answer);
         }
         // Every answer has an id: that which its handler answers with, that which the request came
         // with, that which its handler worked with, or a new one.
@@ -236,16 +285,20 @@ pub(super) struct ResponseBody {
 }
 
 impl Body for ResponseBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = Box<dyn Error + Send + Sync>;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, Self::Error>>> {
         if !self.rest.is_empty() {
             let most = self.rest.len().min(BUFFER);
-            return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(most)))));
+            let piece = self.rest.split_to(most);
+            return Poll::Ready(Some(Ok(Frame::data(Piece::of(piece, &self.deadlines)))));
+        }
+        if self.deadlines.is_stream() && self.deadlines.is_overdue() {
+            return Poll::Ready(Some(Err("the answer's next piece took too long".into())));
         }
         let poll = || Pin::new(&mut self.body).poll_frame(context);
         match catch_unwind(AssertUnwindSafe(poll)) {
@@ -259,7 +312,7 @@ impl Body for ResponseBody {
                     frame.map_err(Into::into).map(|frame| {
                         frame.map_data(|mut data| {
                             self.rest = data.split_off(data.len().min(BUFFER));
-                            data
+                            Piece::of(data, &self.deadlines)
                         })
                     })
                 });
@@ -283,6 +336,45 @@ impl Body for ResponseBody {
         }
         hint.set_lower(body.lower() + rest);
         hint
+    }
+}
+
+/// A piece of an answer's body. Among several answers on a connection it lasts until it has left: a client may read one of
+/// them and not the others.
+pub(super) struct Piece {
+    bytes: Bytes,
+    stream: Option<Arc<ConnectionDeadlines>>,
+}
+
+impl Piece {
+    fn of(bytes: Bytes, deadlines: &Arc<ConnectionDeadlines>) -> Self {
+        let stream = deadlines.is_stream().then(|| {
+            deadlines.piece_given();
+            Arc::clone(deadlines)
+        });
+        Self { bytes, stream }
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.stream {
+            stream.piece_left();
+        }
     }
 }
 

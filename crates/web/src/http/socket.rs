@@ -47,6 +47,20 @@ impl Socket {
         Self { stream, deadlines, blocked: false, closing: None }
     }
 
+    /// The first byte that comes, which stays to be read.
+    #[cfg(feature = "tls")]
+    ///
+    /// # Errors
+    ///
+    /// None comes.
+    pub(super) async fn first_byte(&self) -> io::Result<u8> {
+        let mut first = [0];
+        match self.stream.peek(&mut first).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(first[0]),
+        }
+    }
+
     fn note(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
             Poll::Pending => {

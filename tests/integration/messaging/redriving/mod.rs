@@ -31,12 +31,12 @@ use crate::support::{Client, Recorder, TestCluster, eventually};
 const MOST: u32 = 2;
 
 /// A process that sees to the dead letters.
-struct Office {
+struct DlqClient {
     reader: DlqReader,
     redriver: Redriver,
 }
 
-impl Office {
+impl DlqClient {
     fn of(client: &Client, cluster: &TestCluster) -> Self {
         let patience = Duration::from_secs(5);
         let reader =
@@ -54,7 +54,7 @@ impl Office {
         self.redriver.redrive(selection, Instant::now() + Duration::from_secs(40)).await
     }
 
-    /// The letters in pages of so many, the newest first.
+    /// The dead letters in pages of so many, the newest first.
     async fn pages(&self, filter: &DlqFilter, limit: usize) -> Vec<Vec<DeadLetter>> {
         let (mut pages, mut place) = (Vec::new(), None);
         loop {
@@ -68,7 +68,7 @@ impl Office {
     }
 }
 
-/// Everything was seen to, and so many letters were sent back.
+/// Everything was seen to, and so many dead letters were sent back.
 fn complete(redriven: u64) -> RedriveReport {
     RedriveReport { redriven, complete: true, ..RedriveReport::default() }
 }
@@ -91,11 +91,12 @@ async fn send_to_dlq(
     cluster: &TestCluster,
     numbers: std::ops::Range<usize>,
 ) -> Vec<DlqPosition> {
-    let letters = DlqPublisher::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
+    let dead_letters =
+        DlqPublisher::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
     let mut positions = Vec::new();
     for number in numbers {
         let reason = ["it is even", "it is odd"][number % 2];
-        let at = letters.send_to_dlq(&record(number, format!("value-{number}")), reason).await.unwrap();
+        let at = dead_letters.send_to_dlq(&record(number, format!("value-{number}")), reason).await.unwrap();
         positions.push(DlqPosition { partition: at.partition, offset: at.offset });
     }
     positions
@@ -120,12 +121,12 @@ fn values(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_goes_back_as_it_was_to_where_it_was_with_its_redrives_counted() {
+async fn a_dead_letter_goes_back_as_it_was_to_where_it_was_with_its_redrives_counted() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
     send_to_dlq(&client, &cluster, 0..9).await;
-    let office = Office::of(&client, &cluster);
-    assert_eq!(office.redrive(&RedriveSelection::All).await, complete(9));
+    let dlq = DlqClient::of(&client, &cluster);
+    assert_eq!(dlq.redrive(&RedriveSelection::All).await, complete(9));
     let found = cluster.records(&cluster.topic).await;
     assert_eq!(found.len(), 9);
     for (partition, found) in found {
@@ -140,14 +141,14 @@ async fn a_letter_goes_back_as_it_was_to_where_it_was_with_its_redrives_counted(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_that_is_older_than_its_topic_takes_goes_back_with_the_time_of_now() {
+async fn a_dead_letter_that_is_older_than_its_topic_takes_goes_back_with_the_time_of_now() {
     // Kafka 3.4 has another name for the setting.
     let cluster = TestCluster::embedded().await;
     cluster.create_topic(3, &[("message.timestamp.before.max.ms", "3600000")]).await;
     let client = cluster.client();
     send_to_dlq(&client, &cluster, 0..2).await;
-    let office = Office::of(&client, &cluster);
-    assert_eq!(office.redrive(&RedriveSelection::All).await, complete(2));
+    let dlq = DlqClient::of(&client, &cluster);
+    assert_eq!(dlq.redrive(&RedriveSelection::All).await, complete(2));
     for (_, found) in cluster.records(&cluster.topic).await {
         let number: usize = value(&found).strip_prefix("value-").unwrap().parse().unwrap();
         let was = record(number, "").timestamp.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
@@ -157,14 +158,15 @@ async fn a_letter_that_is_older_than_its_topic_takes_goes_back_with_the_time_of_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_sent_back_of_a_topic_that_was_made_again_says_nothing_of_the_letters_that_are_there_now() {
+async fn what_was_sent_back_of_a_topic_that_was_made_again_says_nothing_of_the_dead_letters_that_are_there_now()
+ {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
     send_to_dlq(&client, &cluster, 0..9).await;
-    let office = Office::of(&client, &cluster);
-    assert_eq!(office.redrive(&RedriveSelection::All).await, complete(9));
+    let dlq = DlqClient::of(&client, &cluster);
+    assert_eq!(dlq.redrive(&RedriveSelection::All).await, complete(9));
     let name = format!("{}.dlq", cluster.topic);
-    let letters = TestCluster {
+    let dead_letters = TestCluster {
         brokers: cluster.brokers.clone(),
         embedded: None,
         group: format!("{name}.redrive"),
@@ -172,15 +174,15 @@ async fn what_was_sent_back_of_a_topic_that_was_made_again_says_nothing_of_the_l
     };
     let mut noted = Vec::new();
     for partition in 0..3 {
-        noted.push(letters.noted_of(partition).await);
+        noted.push(dead_letters.noted_of(partition).await);
     }
-    letters.make_topic_again(3).await;
+    dead_letters.make_topic_again(3).await;
     let client = cluster.client();
     send_to_dlq(&client, &cluster, 9..18).await;
     for (partition, noted) in (0..).zip(&noted).filter(|(_, noted)| noted.0 >= 0) {
-        letters.commit_noted(partition, noted).await;
+        dead_letters.commit_noted(partition, noted).await;
     }
-    assert_eq!(Office::of(&client, &cluster).redrive(&RedriveSelection::All).await, complete(9));
+    assert_eq!(DlqClient::of(&client, &cluster).redrive(&RedriveSelection::All).await, complete(9));
     assert_eq!(sent_back(&cluster).await, values(0..18));
 }
 
@@ -189,32 +191,32 @@ async fn what_was_sent_back_is_not_sent_again_however_it_is_asked_for() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
     let positions = send_to_dlq(&client, &cluster, 0..10).await;
-    let office = Office::of(&client, &cluster);
+    let dlq = DlqClient::of(&client, &cluster);
     let odd = RedriveSelection::Reason("odd".to_owned());
     let some = |numbers: &[usize]| {
         RedriveSelection::Positions(numbers.iter().map(|number| positions[*number]).collect::<BTreeSet<_>>())
     };
-    assert_eq!(office.redrive(&some(&[2, 3])).await, complete(2));
+    assert_eq!(dlq.redrive(&some(&[2, 3])).await, complete(2));
     assert_eq!(sent_back(&cluster).await, values([2, 3]));
     let again = RedriveReport { already: 1, ..complete(1) };
-    assert_eq!(office.redrive(&some(&[3, 4])).await, again);
-    assert_eq!(office.redrive(&odd).await, complete(4), "but for 3");
+    assert_eq!(dlq.redrive(&some(&[3, 4])).await, again);
+    assert_eq!(dlq.redrive(&odd).await, complete(4), "but for 3");
     assert_eq!(sent_back(&cluster).await, values([1, 2, 3, 4, 5, 7, 9]));
     // Another process knows as much.
     let other = cluster.client();
-    let other = Office::of(&other, &cluster);
+    let other = DlqClient::of(&other, &cluster);
     assert_eq!(other.redrive(&odd).await, complete(0));
     assert_eq!(other.redrive(&RedriveSelection::All).await, complete(3));
     assert_eq!(sent_back(&cluster).await, values(0..10));
-    assert_eq!(office.redrive(&RedriveSelection::All).await, complete(0));
+    assert_eq!(dlq.redrive(&RedriveSelection::All).await, complete(0));
     send_to_dlq(&client, &cluster, 10..12).await;
-    assert_eq!(office.redrive(&RedriveSelection::All).await, complete(2));
+    assert_eq!(dlq.redrive(&RedriveSelection::All).await, complete(2));
     assert_eq!(sent_back(&cluster).await, values(0..12));
-    // Places where no letter is.
+    // Places where no dead letter is.
     let nowhere =
         [(0, 1 << 40), (99, 0), (-1, 0)].map(|(partition, offset)| DlqPosition { partition, offset });
     let missing = RedriveReport { missing: 3, ..complete(0) };
-    assert_eq!(office.redrive(&RedriveSelection::Positions(nowhere.into())).await, missing);
+    assert_eq!(dlq.redrive(&RedriveSelection::Positions(nowhere.into())).await, missing);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,10 +225,10 @@ async fn of_several_redrives_at_a_time_one_works_and_nothing_goes_twice() {
     let client = cluster.client();
     send_to_dlq(&client, &cluster, 0..60).await;
     let clients = [cluster.client(), cluster.client(), cluster.client()];
-    let offices: Vec<_> = clients.iter().map(|client| Arc::new(Office::of(client, &cluster))).collect();
-    let rounds = offices.iter().chain(&offices).map(|office| {
-        let office = Arc::clone(office);
-        tokio::spawn(async move { office.try_to_redrive(&RedriveSelection::All).await })
+    let clients: Vec<_> = clients.iter().map(|client| Arc::new(DlqClient::of(client, &cluster))).collect();
+    let rounds = clients.iter().chain(&clients).map(|dlq| {
+        let dlq = Arc::clone(dlq);
+        tokio::spawn(async move { dlq.try_to_redrive(&RedriveSelection::All).await })
     });
     let redriven = AtomicU64::new(0);
     let count = |report: &RedriveReport| redriven.fetch_add(report.redriven, Ordering::SeqCst);
@@ -237,7 +239,7 @@ async fn of_several_redrives_at_a_time_one_works_and_nothing_goes_twice() {
         }
     }
     eventually("whoever began last has been let go", async || {
-        let report = offices[0].try_to_redrive(&RedriveSelection::All).await.ok()?;
+        let report = clients[0].try_to_redrive(&RedriveSelection::All).await.ok()?;
         count(&report);
         report.complete.then_some(())
     })
@@ -252,7 +254,7 @@ async fn whoever_comes_while_a_redrive_works_is_told_so_and_the_one_at_work_ends
     send_to_dlq(&client, &cluster, 0..300).await;
     let faults = cluster.broker().faults();
     let clients = [cluster.client(), cluster.client()];
-    let [first, second] = clients.each_ref().map(|client| Arc::new(Office::of(client, &cluster)));
+    let [first, second] = clients.each_ref().map(|client| Arc::new(DlqClient::of(client, &cluster)));
     let produced = faults.count(ApiKey::Produce);
     faults.always(ApiKey::Produce, Fault::Delay(Duration::from_millis(300)));
     let working = tokio::spawn(async move { first.redrive(&RedriveSelection::All).await });
@@ -269,7 +271,7 @@ async fn whoever_comes_while_a_redrive_works_is_told_so_and_the_one_at_work_ends
 async fn what_was_sent_back_too_often_is_cut_or_is_not_from_here_stays() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
-    let letters = client.producer(client.dead_letter_topic());
+    let dead_letters = client.producer(client.dead_letter_topic());
     let write = async |headers: &[(&str, &str)], value: &str| {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
         let message = Message {
@@ -279,7 +281,7 @@ async fn what_was_sent_back_too_often_is_cut_or_is_not_from_here_stays() {
             timestamp: Utc::now(),
             partition: Some(0),
         };
-        letters.publish(message).await.unwrap()
+        dead_letters.publish(message).await.unwrap()
     };
     let here = (TOPIC, &*cluster.topic);
     write(&[here, (REDRIVES, "2")], "exhausted").await;
@@ -288,14 +290,14 @@ async fn what_was_sent_back_too_often_is_cut_or_is_not_from_here_stays() {
     write(&[here, (TRUNCATED, "99999")], "the beginning").await;
     write(&[(TOPIC, "another-topic")], "foreign").await;
     write(&[], "a stranger's").await;
-    let office = Office::of(&client, &cluster);
+    let dlq = DlqClient::of(&client, &cluster);
     let stays = RedriveReport { exhausted: 2, truncated: 1, foreign: 2, ..complete(1) };
-    assert_eq!(office.redrive(&RedriveSelection::All).await, stays);
+    assert_eq!(dlq.redrive(&RedriveSelection::All).await, stays);
     assert_eq!(sent_back(&cluster).await, ["once more"]);
-    assert_eq!(office.redrive(&RedriveSelection::All).await, RedriveReport { redriven: 0, ..stays });
+    assert_eq!(dlq.redrive(&RedriveSelection::All).await, RedriveReport { redriven: 0, ..stays });
     let first = RedriveSelection::Positions([DlqPosition { partition: 0, offset: 0 }].into());
-    assert_eq!(office.redrive(&first).await, RedriveReport { exhausted: 1, ..complete(0) });
-    assert_eq!(office.pages(&DlqFilter::default(), 10).await[0].len(), 6, "all of them are still there");
+    assert_eq!(dlq.redrive(&first).await, RedriveReport { exhausted: 1, ..complete(0) });
+    assert_eq!(dlq.pages(&DlqFilter::default(), 10).await[0].len(), 6, "all of them are still there");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -312,23 +314,26 @@ async fn a_record_that_fails_again_comes_back_once_a_redrive_until_it_stays() {
         partition: None,
     };
     client.producer(client.topic()).publish(poison).await.unwrap();
-    let office = Office::of(&client, &cluster);
+    let dlq = DlqClient::of(&client, &cluster);
     let filter = DlqFilter::default();
     for redrives in 0..=MOST {
-        let letters = eventually("it is in the dead letters", async || {
-            let letters = office.pages(&filter, 10).await.concat();
-            (letters.len() > redrives as usize).then_some(letters)
+        let dead_letters = eventually("it is in the dead letters", async || {
+            let dead_letters = dlq.pages(&filter, 10).await.concat();
+            (dead_letters.len() > redrives as usize).then_some(dead_letters)
         })
         .await;
-        assert_eq!(letters.len(), redrives as usize + 1, "once");
-        assert_eq!(letters[0].redrives, redrives, "the newest is the first");
-        assert_eq!((letters[0].reason.as_str(), letters[0].own_headers().count()), ("it is poison", 0));
-        let report = office.redrive(&RedriveSelection::All).await;
+        assert_eq!(dead_letters.len(), redrives as usize + 1, "once");
+        assert_eq!(dead_letters[0].redrives, redrives, "the newest is the first");
+        assert_eq!(
+            (dead_letters[0].reason.as_str(), dead_letters[0].own_headers().count()),
+            ("it is poison", 0)
+        );
+        let report = dlq.redrive(&RedriveSelection::All).await;
         let goes = u64::from(redrives < MOST);
         assert_eq!(report, RedriveReport { exhausted: 1 - goes, ..complete(goes) });
         cluster.until_committed_to_the_end().await;
     }
-    assert_eq!(office.pages(&filter, 10).await.concat().len(), MOST as usize + 1);
+    assert_eq!(dlq.pages(&filter, 10).await.concat().len(), MOST as usize + 1);
     consumer.stop().await;
 }
 
@@ -337,20 +342,20 @@ async fn what_cannot_be_written_stays_and_goes_the_next_time() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
     send_to_dlq(&client, &cluster, 0..20).await;
-    let office = Office::of(&client, &cluster);
-    assert_eq!(office.redrive(&RedriveSelection::Reason("no such".to_owned())).await, complete(0));
+    let dlq = DlqClient::of(&client, &cluster);
+    assert_eq!(dlq.redrive(&RedriveSelection::Reason("no such".to_owned())).await, complete(0));
     let faults = cluster.broker().faults();
     faults.always(ApiKey::Produce, Fault::Refuse(ResponseError::TopicAuthorizationFailed));
-    let report = office.redrive(&RedriveSelection::All).await;
+    let report = dlq.redrive(&RedriveSelection::All).await;
     assert_eq!((report.redriven, report.complete), (0, false));
     assert!(report.stopped.unwrap().contains("stays"));
     faults.clear();
-    assert_eq!(office.redrive(&RedriveSelection::All).await, complete(20));
+    assert_eq!(dlq.redrive(&RedriveSelection::All).await, complete(20));
     assert_eq!(sent_back(&cluster).await, values(0..20));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_letter_that_its_topic_refuses_for_good_stays_and_keeps_no_other() {
+async fn a_dead_letter_that_its_topic_refuses_for_good_stays_and_keeps_no_other() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
     let small = TopicConfig::new(&cluster.topic)
@@ -360,13 +365,14 @@ async fn a_letter_that_its_topic_refuses_for_good_stays_and_keeps_no_other() {
     let source = client.topic_of(small);
     eventually("the source is there", async || (source.partitions() == 3).then_some(())).await;
     send_to_dlq(&client, &cluster, 0..3).await;
-    let letters = DlqPublisher::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
-    letters.send_to_dlq(&record(3, vec![b'x'; 20_000]), "large").await.unwrap();
+    let dead_letters =
+        DlqPublisher::new(client.producer(client.dead_letter_topic()), &cluster.topic, "group");
+    dead_letters.send_to_dlq(&record(3, vec![b'x'; 20_000]), "large").await.unwrap();
     send_to_dlq(&client, &cluster, 4..12).await;
-    let office = Office::of(&client, &cluster);
+    let dlq = DlqClient::of(&client, &cluster);
     let refused = |redriven| RedriveReport { refused: 1, ..complete(redriven) };
-    assert_eq!(office.redrive(&RedriveSelection::All).await, refused(11));
-    assert_eq!(office.redrive(&RedriveSelection::Reason("large".to_owned())).await, refused(0));
+    assert_eq!(dlq.redrive(&RedriveSelection::All).await, refused(11));
+    assert_eq!(dlq.redrive(&RedriveSelection::Reason("large".to_owned())).await, refused(0));
     assert_eq!(sent_back(&cluster).await, values((0..3).chain(4..12)));
 }
 
@@ -377,7 +383,7 @@ async fn a_redrive_that_began_before_another_and_works_after_it_sends_nothing_ag
     for _ in 0..3 {
         send_to_dlq(&client, &cluster, 0..1).await;
     }
-    let (early, quick) = (Office::of(&client, &cluster), Office::of(&other, &cluster));
+    let (early, quick) = (DlqClient::of(&client, &cluster), DlqClient::of(&other, &cluster));
     let faults = cluster.broker().faults();
     faults.once(ApiKey::JoinGroup, Fault::Delay(Duration::from_secs(1)));
     let everything = RedriveSelection::All;
@@ -401,10 +407,10 @@ async fn dead_letters_that_were_cut_below_what_was_sent_back_are_not_sent_from_t
     for _ in 0..4 {
         last = send_to_dlq(&client, &cluster, 0..1).await.pop();
     }
-    let office = Office::of(&client, &cluster);
-    assert_eq!(office.redrive(&RedriveSelection::All).await, complete(4));
+    let dlq = DlqClient::of(&client, &cluster);
+    assert_eq!(dlq.redrive(&RedriveSelection::All).await, complete(4));
     cluster.broker().truncate(&format!("{}.dlq", cluster.topic), last.unwrap().partition, 2);
-    let report = office.redrive(&RedriveSelection::All).await;
+    let report = dlq.redrive(&RedriveSelection::All).await;
     assert!(!report.complete && report.redriven == 0, "{report:?}");
     assert!(report.stopped.unwrap().contains("cut or made anew"));
     assert_eq!(sent_back(&cluster).await, ["value-0"; 4]);

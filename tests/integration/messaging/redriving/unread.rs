@@ -1,10 +1,10 @@
-//! Dead letters that a redrive cannot read.
+//! Dead dead letters that a redrive cannot read.
 
 use highwater_kafka::dead_letter::RedriveSelection;
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
-use super::{Office, send_to_dlq, sent_back, values};
+use super::{DlqClient, send_to_dlq, sent_back, values};
 use crate::support::{TestCluster, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -12,7 +12,7 @@ async fn a_redrive_that_could_not_read_everything_says_so() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
     let position = send_to_dlq(&client, &cluster, 0..1).await[0];
-    let office = Office::of(&client, &cluster);
+    let dlq = DlqClient::of(&client, &cluster);
     // What was there when it began is gone when it gets to read.
     let faults = cluster.broker().faults();
     faults.always(ApiKey::Fetch, Fault::Refuse(ResponseError::NotLeaderOrFollower));
@@ -22,19 +22,19 @@ async fn a_redrive_that_could_not_read_everything_says_so() {
         cluster.broker().truncate(&format!("{}.dlq", cluster.topic), position.partition, 0);
         faults.clear();
     };
-    let (report, ()) = tokio::join!(office.redrive(&RedriveSelection::All), lose);
+    let (report, ()) = tokio::join!(dlq.redrive(&RedriveSelection::All), lose);
     assert!(!report.complete && report.missing == 0, "{report:?}");
     assert!(report.stopped.unwrap().contains("ask again"));
     send_to_dlq(&client, &cluster, 1..3).await;
-    assert!(office.redrive(&RedriveSelection::All).await.complete);
+    assert!(dlq.redrive(&RedriveSelection::All).await.complete);
     assert_eq!(sent_back(&cluster).await, values(1..3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redrive_believes_no_broker_that_lags_and_calls_a_letter_out_of_range() {
+async fn a_redrive_believes_no_broker_that_lags_and_calls_a_dead_letter_out_of_range() {
     let cluster = TestCluster::embedded().await;
     let client = cluster.client();
-    let office = Office::of(&client, &cluster);
+    let dlq = DlqClient::of(&client, &cluster);
     for (numbers, all) in [(0..3, true), (3..6, false)] {
         let positions = send_to_dlq(&client, &cluster, numbers).await;
         let selection = if all {
@@ -43,7 +43,7 @@ async fn a_redrive_believes_no_broker_that_lags_and_calls_a_letter_out_of_range(
             RedriveSelection::Positions(positions.into_iter().collect())
         };
         cluster.broker().faults().once(ApiKey::Fetch, Fault::Refuse(ResponseError::OffsetOutOfRange));
-        let report = office.redrive(&selection).await;
+        let report = dlq.redrive(&selection).await;
         assert!(report.complete && report.missing == 0, "{report:?}");
     }
     assert_eq!(sent_back(&cluster).await, values(0..6));

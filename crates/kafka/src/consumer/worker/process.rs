@@ -6,16 +6,14 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use log::{info, warn};
 use tokio::time::Instant;
 
-use super::{Interrupt, Interrupt::Stopping, Worker};
-use crate::{Poison, Record, backoff::Backoff};
+use super::{
+    Interrupt,
+    Interrupt::{PositionUnknown, Stopping},
+    Worker,
+};
+use crate::{BatchLimits, Poison, Record, backoff::Backoff};
 
-/// The most records in a call of the handler: about a millisecond's worth for one that only stores them.
-const MAX_RECORDS: usize = 1024;
-/// The most that a call should last. Between two calls the worker checks its lease and whether it is to stop, and the
-/// done records can be committed.
-const TARGET_DURATION: Duration = Duration::from_millis(50);
-
-/// The number of records in a call: one at first, then as many as the handler does in [`TARGET_DURATION`]. So a slow
+/// The number of records in a call: one at first, then as many as the handler does in [`BatchLimits::duration`]. So a slow
 /// handler can finish its batch, and each record that it finishes counts.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::consumer) struct BatchSizer(usize);
@@ -33,12 +31,12 @@ impl BatchSizer {
     }
 
     /// Adjusts the size to a call with so many records that lasted so long.
-    fn record_call(&mut self, records: usize, lasted: Duration) {
-        if lasted > TARGET_DURATION {
-            let fit = records as f64 * TARGET_DURATION.as_secs_f64() / lasted.as_secs_f64();
-            self.0 = (fit as usize).clamp(1, MAX_RECORDS);
-        } else if records == self.0 && lasted < TARGET_DURATION / 4 {
-            self.0 = (self.0 * 2).min(MAX_RECORDS);
+    fn record_call(&mut self, records: usize, lasted: Duration, limits: BatchLimits) {
+        if lasted > limits.duration {
+            let fit = records as f64 * limits.duration.as_secs_f64() / lasted.as_secs_f64();
+            self.0 = (fit as usize).clamp(1, limits.records);
+        } else if records == self.0 && lasted < limits.duration / 4 {
+            self.0 = (self.0 * 2).min(limits.records);
         }
     }
 }
@@ -52,7 +50,6 @@ impl Worker {
         next: i64,
     ) -> Result<(), Interrupt> {
         let (mut from, mut rest) = (from, records.as_slice());
-        let mut backoff = Backoff::new();
         while !rest.is_empty() {
             if self.stop.is_cancelled() {
                 return Err(Stopping);
@@ -64,7 +61,7 @@ impl Worker {
                 let _call = self.progress.begin_call();
                 self.handler.handle(batch).await
             };
-            self.batch_sizer.record_call(batch.len(), began.elapsed());
+            self.batch_sizer.record_call(batch.len(), began.elapsed(), self.handler.batch_limits());
             let handled =
                 outcome.retry_from.as_ref().map_or(batch.len(), |retry| retry.index.min(batch.len()));
             // Records from there on are handled again, poison or not.
@@ -75,7 +72,7 @@ impl Worker {
             self.complete(from..upto, rest, &outcome.poison).await?;
             self.counts.records.add(handled as u64);
             if handled > 0 {
-                backoff = Backoff::new();
+                self.backoff = Backoff::new();
             }
             (from, rest) = (upto, &rest[handled..]);
             match outcome.retry_from {
@@ -83,7 +80,10 @@ impl Worker {
                 None => tokio::task::yield_now().await,
                 Some(retry) => {
                     self.stall(format!("at offset {from}: {}", retry.error));
-                    self.back_off(&mut backoff).await?;
+                    self.pause().await?;
+                    if self.handler_has_position {
+                        return Err(PositionUnknown);
+                    }
                 }
             }
         }
@@ -115,6 +115,12 @@ impl Worker {
         while let Some(offset) = dead_letters.next().await {
             let offset = offset?;
             self.progress.done(offset..offset + 1);
+        }
+        if !poison.is_empty()
+            && let Err(error) = self.handler.completed(self.partition, stretch.end).await
+        {
+            self.stall(format!("at offset {}: {error}", stretch.end));
+            return Err(PositionUnknown);
         }
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! The lock that one redrive holds: partition 0 of the dead letter topic in the redrive group, under the rules of Kafka's
-//! groups. So one redrive runs at a time, in whatever process.
+//! The lock that one redrive holds: partition 0 of the dead letter topic in the redrive group, under the rules of
+//! Kafka's groups. So one redrive runs at a time, in whatever process.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -59,7 +59,7 @@ impl<'a> RedriveLock<'a> {
                 Ok(GroupEvent::Assigned(..)) => return Err(Interruption::Never(RedriveError::Busy)),
                 Ok(GroupEvent::Pending) => {}
                 Ok(GroupEvent::RevokeAll | GroupEvent::Lost(_)) => {
-                    self.membership.acknowledge(BTreeSet::new())
+                    self.membership.acknowledge(BTreeSet::new());
                 }
                 Ok(GroupEvent::Fenced(why)) => return Err(never(&why)),
             }

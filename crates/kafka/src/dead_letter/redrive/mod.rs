@@ -6,9 +6,9 @@
 //!                                                                         └───────────────────────┘
 //! ```
 //!
-//! One redrive runs at a time: its [`RedriveLock`] is partition 0 of the dead letter topic in the redrive group, whose lease
-//! and generation fence it like a consumer. The progress is committed in that group, so that a second redrive sends nothing
-//! again. A dead letter that comes meanwhile is beyond the ends.
+//! One redrive runs at a time: its [`RedriveLock`] is partition 0 of the dead letter topic in the redrive group, whose
+//! lease and generation fence it like a consumer. The progress is committed in that group, so that a second redrive
+//! sends nothing again. A dead letter that comes meanwhile is beyond the ends.
 
 mod lock;
 mod report;
@@ -54,8 +54,9 @@ pub struct Redriver {
 }
 
 impl Redriver {
-    /// A redriver of dead letters from `source`, to which `publisher` sends. A dead letter that was redriven `most` times stays.
-    /// The redrive group is named as the dead letter topic with `.redrive` after it, and has the timeouts of `config`.
+    /// A redriver of dead letters from `source`, to which `publisher` sends. A dead letter that was redriven `most`
+    /// times stays. The redrive group is named as the dead letter topic with `.redrive` after it, and has the timeouts
+    /// of `config`.
     pub fn new(
         reader: DlqReader,
         publisher: Arc<dyn Publisher>,
@@ -123,8 +124,8 @@ impl Redriver {
         Ok(committed.into_iter().map(read).collect())
     }
 
-    /// Sends back the selected dead letters that are in the log now and are not redriven yet. Ends at `until` with what is
-    /// done.
+    /// Sends back the selected dead letters that are in the log now and are not redriven yet. Ends at `until` with what
+    /// is done.
     ///
     /// # Errors
     ///

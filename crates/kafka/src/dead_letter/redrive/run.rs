@@ -37,8 +37,8 @@ impl RedriveRun<'_> {
     /// Sends back the selected dead letters.
     pub(super) async fn run(&mut self, selection: &RedriveSelection) -> Result<(), Interruption> {
         self.lock.acquire().await?;
-        // Fetched before anything is sent, so that a dead letter that fails again is not part of it; and with the lock, as
-        // another redrive may have gone further until then.
+        // Fetched before anything is sent, so that a dead letter that fails again is not part of it; and with the lock,
+        // as another redrive may have gone further until then.
         self.ranges =
             self.redriver.reader.ranges().await.map_err(|error| Interruption::Never(error.into()))?;
         loop {

@@ -15,8 +15,8 @@ const IN_FLIGHT: usize = 256;
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 
 impl RedriveRun<'_> {
-    /// Sends dead letters, each with the offset up to which it is progress, and commits those that were acknowledged. A dead
-    /// letter that its topic refuses stays, and the others go on: a later redrive would be refused too.
+    /// Sends dead letters, each with the offset up to which it is progress, and commits those that were acknowledged. A
+    /// dead letter that its topic refuses stays, and the others go on: a later redrive would be refused too.
     pub(super) async fn send(
         &mut self,
         partition: i32,

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::store::StoredEvent;
+use super::StoredEvent;
 
 /// The event, once it is admitted.
 type Found = Option<Arc<StoredEvent>>;
@@ -66,6 +66,12 @@ impl Waiters {
     /// The number of ids that have waiters.
     pub(super) fn len(&self) -> usize {
         self.ids.load(Ordering::Relaxed)
+    }
+
+    /// The ids that have waiters.
+    #[cfg(feature = "postgres")]
+    pub(super) fn ids(&self) -> Vec<Uuid> {
+        self.by_id().keys().copied().collect()
     }
 
     fn by_id(&self) -> MutexGuard<'_, HashMap<Uuid, watch::Sender<Found>>> {

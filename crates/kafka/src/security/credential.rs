@@ -1,0 +1,60 @@
+//! A secret that may be renewed while the process runs.
+
+use std::{path::PathBuf, sync::Arc};
+
+use highwater_net::files::{FromFiles, first_line};
+
+use super::Secret;
+
+/// A secret that was given, or the file that it is read from: again each time that the file changes.
+#[derive(Debug, Clone)]
+pub struct Credential(Source);
+
+#[derive(Debug, Clone)]
+enum Source {
+    Given(Secret),
+    File(Arc<FromFiles<Secret>>),
+}
+
+impl Credential {
+    /// One that stays as it is.
+    pub fn given(secret: Secret) -> Self {
+        Self(Source::Given(secret))
+    }
+
+    /// All that the file holds, but for the end of its line.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file, as a clause that its name goes before.
+    pub fn from_file(path: PathBuf) -> Result<Self, String> {
+        let read = {
+            let path = path.clone();
+            move || {
+                let text = first_line(&path).map_err(|error| format!("cannot be read: {error}"))?;
+                if text.is_empty() || text.contains('\0') {
+                    return Err("holds no password".to_owned());
+                }
+                Ok(Secret::new(text))
+            }
+        };
+        Ok(Self(Source::File(Arc::new(FromFiles::new(vec![path], read, |fault| fault)?))))
+    }
+
+    /// The secret as it is now.
+    pub fn current(&self) -> Secret {
+        match &self.0 {
+            Source::Given(secret) => secret.clone(),
+            Source::File(file) => Secret::clone(&file.current()),
+        }
+    }
+}
+
+/// The same secret just now.
+impl PartialEq for Credential {
+    fn eq(&self, other: &Self) -> bool {
+        self.current() == other.current()
+    }
+}
+
+impl Eq for Credential {}

@@ -1,0 +1,238 @@
+//! Tokens for OAUTHBEARER, by the client credentials grant (RFC 6749, section 4.4), as Java's
+//! `OAuthBearerLoginCallbackHandler` asks for them (KIP-768).
+
+use std::{
+    fmt, str,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use base64::{
+    Engine as _,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
+use bytes::Bytes;
+use highwater_net::client::{
+    self, Method, Trust, Url,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use thiserror::Error;
+use tokio::time::{Instant, sleep};
+
+use super::{Credential, Secret};
+
+/// The part of a token's time after which another is asked for, as `sasl.login.refresh.window.factor` has it.
+const RENEWED_AFTER: f64 = 0.8;
+/// How long a token is taken to be valid that does not say so.
+const UNSAID: Duration = Duration::from_secs(60);
+/// How long the authorization server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is asked, and how long to wait before the second time; twice as long before the third.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(200);
+/// What `application/x-www-form-urlencoded` leaves as it is beside letters and digits.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
+
+/// Where a token comes from, and what for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenRequest {
+    /// The token endpoint of the authorization server.
+    pub url: Url,
+    /// The name that it knows the client by.
+    pub client_id: String,
+    /// What proves that the client is that one.
+    pub client_secret: Credential,
+    /// What the token is to be good for, as the server has it.
+    pub scope: Option<String>,
+    /// What brokers are told beside the token (KIP-342), such as a `logicalCluster`.
+    pub extensions: Vec<(String, String)>,
+}
+
+/// A client of an authorization server. It keeps its token, and asks for another before that is over.
+pub struct OauthBearer {
+    request: TokenRequest,
+    trust: Option<Trust>,
+    kept: Mutex<Option<Token>>,
+    /// Held by the one that asks for a token; others wait for what comes of it.
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Clone)]
+struct Token {
+    secret: Secret,
+    renewed_at: Instant,
+    ends: Instant,
+}
+
+/// The authorization server gives no token.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("no token from {url} for client {client_id}: {reason}")]
+pub struct TokenError {
+    /// The token endpoint.
+    pub url: String,
+    /// Who asked.
+    pub client_id: String,
+    /// The server's word, or the system's.
+    pub reason: String,
+}
+
+/// RFC 6749, sections 5.1 and 5.2.
+#[derive(Deserialize)]
+struct Said {
+    access_token: Option<String>,
+    expires_in: Option<f64>,
+    error: Option<String>,
+    error_description: Option<String>,
+}
+
+impl OauthBearer {
+    /// A client that has no token yet. `trust` says whom an `https` endpoint must prove to be.
+    pub fn new(request: TokenRequest, trust: Option<Trust>) -> Self {
+        Self { request, trust, kept: Mutex::default(), asking: tokio::sync::Mutex::default() }
+    }
+
+    /// The name that the authorization server knows the client by.
+    pub fn client_id(&self) -> &str {
+        &self.request.client_id
+    }
+
+    /// What brokers are told beside the token.
+    pub(crate) fn extensions(&self) -> &[(String, String)] {
+        &self.request.extensions
+    }
+
+    /// How long the token that is kept is still valid, where there is one.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.kept().as_ref().map(|token| token.ends.saturating_duration_since(Instant::now()))
+    }
+
+    /// A token that is valid for a while. Where a new one cannot be had, the last one is given as long as it is valid.
+    ///
+    /// # Errors
+    ///
+    /// None is left, and the authorization server gives no other.
+    pub async fn token(&self) -> Result<Secret, TokenError> {
+        if let Some(secret) = self.fresh() {
+            return Ok(secret);
+        }
+        let _asking = self.asking.lock().await;
+        if let Some(secret) = self.fresh() {
+            return Ok(secret);
+        }
+        let mut pause = PAUSE;
+        let mut attempt = 1;
+        loop {
+            match self.ask().await {
+                Ok(token) => {
+                    let secret = token.secret.clone();
+                    *self.kept() = Some(token);
+                    return Ok(secret);
+                }
+                Err((reason, is_passing)) => {
+                    if is_passing && attempt < ATTEMPTS {
+                        (attempt, pause) = (attempt + 1, pause * 2);
+                        sleep(pause / 2).await;
+                        continue;
+                    }
+                    let (url, client_id) = (self.request.url.to_string(), self.request.client_id.clone());
+                    let error = TokenError { url, client_id, reason };
+                    let last = self.kept().clone().filter(|token| token.ends > Instant::now());
+                    let Some(last) = last else { return Err(error) };
+                    log::warn!("{error}; the last one is valid for a while");
+                    return Ok(last.secret);
+                }
+            }
+        }
+    }
+
+    fn fresh(&self) -> Option<Secret> {
+        let kept = self.kept();
+        kept.as_ref().filter(|token| token.renewed_at > Instant::now()).map(|token| token.secret.clone())
+    }
+
+    /// Asks once; where that fails, why, and whether it may be over soon.
+    async fn ask(&self) -> Result<Token, (String, bool)> {
+        let TokenRequest { url, client_id, client_secret, scope, .. } = &self.request;
+        let secret = client_secret.current();
+        // RFC 6749, section 2.3.1: both are encoded before they are joined.
+        let user = format!("{}:{}", form_encoded(client_id), form_encoded(secret.reveal()));
+        let mut basic = HeaderValue::from_str(&format!("Basic {}", BASE64_STANDARD.encode(user)))
+            .map_err(|error| (error.to_string(), false))?;
+        basic.set_sensitive(true);
+        let mut form = "grant_type=client_credentials".to_owned();
+        if let Some(scope) = scope {
+            form.push_str("&scope=");
+            form.push_str(&form_encoded(scope));
+        }
+        let headers = [
+            (ACCEPT, HeaderValue::from_static("application/json")),
+            (CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded")),
+            (AUTHORIZATION, basic),
+        ];
+        let asked = Instant::now();
+        let answer =
+            client::send(Method::POST, url, &headers, Bytes::from(form), self.trust.as_ref(), PATIENCE);
+        let answer = answer.await.map_err(|error| (error.to_string(), true))?;
+        let said: Option<Said> = serde_json::from_slice(&answer.body).ok();
+        let status = answer.status;
+        match said {
+            Some(Said { access_token: Some(token), expires_in, .. })
+                if status.is_success() && is_bearer(&token) =>
+            {
+                let valid = expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+                let valid = valid.or_else(|| valid_by_itself(&token)).unwrap_or(UNSAID);
+                let secret = Secret::new(token);
+                Ok(Token { secret, renewed_at: asked + valid.mul_f64(RENEWED_AFTER), ends: asked + valid })
+            }
+            Some(Said { error: Some(error), error_description, .. }) => {
+                let about = error_description.map(|about| format!(": {about}")).unwrap_or_default();
+                Err((format!("{status}: {error}{about}"), status.is_server_error()))
+            }
+            _ if status.is_success() => Err(("the answer has no access_token".to_owned(), false)),
+            _ => Err((status.to_string(), status.is_server_error())),
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Token>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn form_encoded(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string().replace("%20", "+")
+}
+
+/// `b64token` (RFC 6750, section 2.1): what can stand in the message to a broker.
+fn is_bearer(token: &str) -> bool {
+    let is_of_one = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    !token.is_empty() && token.bytes().all(is_of_one)
+}
+
+/// How long a JWT is valid by its `exp`, where the token is one.
+fn valid_by_itself(token: &str) -> Option<Duration> {
+    #[derive(Deserialize)]
+    struct Claims {
+        exp: f64,
+    }
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    let Claims { exp } = serde_json::from_slice(&claims).ok()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    Some(Duration::try_from_secs_f64(exp).ok()?.saturating_sub(now))
+}
+
+/// The same client.
+impl PartialEq for OauthBearer {
+    fn eq(&self, other: &Self) -> bool {
+        self.request == other.request
+    }
+}
+
+impl Eq for OauthBearer {}
+
+impl fmt::Debug for OauthBearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OauthBearer").field("request", &self.request).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,170 @@
+//! One request to an `http` or `https` URL, on a connection of its own, HTTP/1.1. Redirects are not followed.
+
+use std::{fmt, io, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{
+    HeaderMap, Request, Uri,
+    client::conn::http1,
+    header::{HOST, HeaderName, HeaderValue},
+    http::uri::{Authority, PathAndQuery},
+};
+pub use hyper::{Method, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+#[cfg(feature = "tls")]
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, pki_types::ServerName},
+};
+
+/// The longest body of an answer that is read, in bytes.
+const LONGEST: usize = 1 << 20;
+
+/// Where a request goes: an absolute URL without user and fragment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    is_https: bool,
+    authority: Authority,
+    path: PathAndQuery,
+}
+
+impl Url {
+    /// None where the text is no `http` or `https` URL.
+    pub fn parse(text: &str) -> Option<Self> {
+        let parts = text.parse::<Uri>().ok()?.into_parts();
+        let is_https = match parts.scheme?.as_str() {
+            "http" => false,
+            "https" => true,
+            _ => return None,
+        };
+        let authority = parts.authority.filter(|authority| !authority.as_str().contains('@'))?;
+        let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Some(Self { is_https, authority, path })
+    }
+
+    /// Whether what is sent there is sent over TLS.
+    pub fn is_https(&self) -> bool {
+        self.is_https
+    }
+
+    fn port(&self) -> u16 {
+        self.authority.port_u16().unwrap_or(if self.is_https { 443 } else { 80 })
+    }
+
+    /// The host, an IPv6 address without its brackets.
+    fn host(&self) -> &str {
+        self.authority.host().trim_start_matches('[').trim_end_matches(']')
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.is_https { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
+    }
+}
+
+/// What is answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The body, of at most 1 MiB.
+    pub body: Bytes,
+}
+
+/// Whom an `https` URL's host must prove to be; a build without TLS has none.
+#[derive(Clone)]
+pub struct Trust {
+    #[cfg(feature = "tls")]
+    config: std::sync::Arc<ClientConfig>,
+}
+
+impl Trust {
+    /// As this configuration of TLS has it.
+    #[cfg(feature = "tls")]
+    pub fn of(config: std::sync::Arc<ClientConfig>) -> Self {
+        Self { config }
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trust(…)")
+    }
+}
+
+/// Sends a request, and waits at most so long until all of the answer is there.
+///
+/// # Errors
+///
+/// Nobody answers in time, what comes is no HTTP or too long, the host is not trusted, or the URL is `https` and there
+/// is no `trust`.
+pub async fn send(
+    method: Method,
+    url: &Url,
+    headers: &[(HeaderName, HeaderValue)],
+    body: Bytes,
+    trust: Option<&Trust>,
+    patience: Duration,
+) -> io::Result<Answer> {
+    let asking = async {
+        let mut request = Request::builder().method(method).uri(Uri::from(url.path.clone()));
+        let host = HeaderValue::from_str(url.authority.as_str()).map_err(io::Error::other)?;
+        if let Some(all) = request.headers_mut() {
+            all.insert(HOST, host);
+            all.extend(headers.iter().cloned());
+        }
+        let request = request.body(Full::new(body)).map_err(io::Error::other)?;
+        let stream = TcpStream::connect((url.host(), url.port())).await?;
+        stream.set_nodelay(true)?;
+        if !url.is_https {
+            return exchange(stream, request).await;
+        }
+        #[cfg(feature = "tls")]
+        if let Some(trust) = trust {
+            let name = ServerName::try_from(url.host().to_owned()).map_err(io::Error::other)?;
+            let stream =
+                TlsConnector::from(std::sync::Arc::clone(&trust.config)).connect(name, stream).await?;
+            return exchange(stream, request).await;
+        }
+        #[cfg(not(feature = "tls"))]
+        let _ = trust;
+        Err(io::Error::other("there is no TLS for it"))
+    };
+    timeout(patience, asking).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<Full<Bytes>>,
+) -> io::Result<Answer> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let answering = async {
+        let (head, body) = sender.send_request(request).await.map_err(io::Error::other)?.into_parts();
+        let body = Limited::new(body, LONGEST).collect().await.map_err(io::Error::other)?.to_bytes();
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    };
+    // The connection is what moves bytes: it is driven until the answer is there, or it breaks.
+    let driving = async {
+        let ended = connection.await;
+        ended.map_err(io::Error::other)
+    };
+    let (mut answering, mut driving) = (std::pin::pin!(answering), std::pin::pin!(driving));
+    tokio::select! {
+        biased;
+        answer = &mut answering => answer,
+        ended = &mut driving => {
+            ended?;
+            answering.await
+        }
+    }
+}

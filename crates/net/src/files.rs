@@ -1,0 +1,126 @@
+//! Values that are made of files, and made anew when the files change: certificates, keys and passwords are renewed
+//! while the process runs.
+//!
+//! Nothing watches the files. They are looked at when the value is asked for, at most once in [`LOOK`]: a look is a
+//! stat(2) a file.
+
+use std::{
+    fmt, fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// How long a value is given out without a look at its files.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What tells two contents of a file apart without reading them: its inode, its length, and when it was changed. A file
+/// that is replaced, as Kubernetes and certbot do, has another inode.
+type Stamp = (u64, u64, i64, i64);
+
+/// A value made of files.
+pub struct FromFiles<T> {
+    paths: Vec<PathBuf>,
+    make: Box<dyn Fn() -> Result<T, String> + Send + Sync>,
+    state: Mutex<State<T>>,
+}
+
+struct State<T> {
+    looked: Instant,
+    stamps: Vec<Option<Stamp>>,
+    current: Arc<T>,
+    /// The files as they are now make no value.
+    is_stale: bool,
+}
+
+impl<T> FromFiles<T> {
+    /// The value that `make` makes of these files.
+    ///
+    /// # Errors
+    ///
+    /// What `make` has against them.
+    pub fn new<E>(
+        paths: Vec<PathBuf>,
+        make: impl Fn() -> Result<T, E> + Send + Sync + 'static,
+        in_words: impl Fn(E) -> String + Send + Sync + 'static,
+    ) -> Result<Self, E> {
+        // Before they are read: a change that comes in between is seen by the next look.
+        let stamps = stamps(&paths);
+        let current = Arc::new(make()?);
+        let state = State { looked: Instant::now(), stamps, current, is_stale: false };
+        let make = Box::new(move || make().map_err(&in_words));
+        Ok(Self { paths, make, state: Mutex::new(state) })
+    }
+
+    /// The value. Where the files have changed, it is made anew; where nothing can be made of them, the last one stays, and
+    /// the log says why, once a change.
+    pub fn current(&self) -> Arc<T> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.looked.elapsed() < LOOK {
+            return Arc::clone(&state.current);
+        }
+        state.looked = Instant::now();
+        let stamps = stamps(&self.paths);
+        let is_news = stamps != state.stamps;
+        if !is_news && !state.is_stale {
+            return Arc::clone(&state.current);
+        }
+        let paths = Paths(&self.paths);
+        match (self.make)() {
+            Ok(made) => {
+                log::info!("read again after a change: {paths}");
+                (state.current, state.is_stale) = (Arc::new(made), false);
+            }
+            Err(fault) => {
+                if is_news {
+                    log::error!(
+                        "what was read before stays in use, as {paths} changed and cannot be used: {fault}"
+                    );
+                }
+                state.is_stale = true;
+            }
+        }
+        state.stamps = stamps;
+        Arc::clone(&state.current)
+    }
+}
+
+/// Says nothing of the value: it may be a key.
+impl<T> fmt::Debug for FromFiles<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FromFiles").field("paths", &self.paths).finish_non_exhaustive()
+    }
+}
+
+/// A file's text without the end of its line, for a secret that a file holds.
+///
+/// # Errors
+///
+/// The file cannot be read, or is no UTF-8.
+pub fn first_line(path: &Path) -> io::Result<String> {
+    let text = fs::read_to_string(path)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+}
+
+fn stamps(paths: &[PathBuf]) -> Vec<Option<Stamp>> {
+    let stamp = |path: &PathBuf| {
+        let about = fs::metadata(path).ok()?;
+        Some((about.ino(), about.len(), about.mtime(), about.mtime_nsec()))
+    };
+    paths.iter().map(stamp).collect()
+}
+
+struct Paths<'a>(&'a [PathBuf]);
+
+impl fmt::Display for Paths<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, path) in self.0.iter().enumerate() {
+            write!(f, "{}{}", if at == 0 { "" } else { ", " }, path.display())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! TLS under HTTP, by rustls on ring: the server's certificate, whose clients it knows, and what it speaks (ALPN).
+
+use std::{fmt, io, net::IpAddr, path::PathBuf, sync::Arc};
+
+use highwater_net::{files::FromFiles, pem};
+use tokio::net::TcpStream;
+use tokio_rustls::{
+    TlsAcceptor, TlsConnector,
+    client::TlsStream,
+    rustls::{
+        ClientConfig, DigitallySignedStruct, Error as TlsError, ServerConfig, SignatureScheme,
+        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
+        server::WebPkiClientVerifier,
+        sign::{CertifiedKey, SingleCertAndKey},
+    },
+};
+
+/// HTTP/2 by its name in ALPN (RFC 9113, section 3.1).
+pub(super) const HTTP2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
+/// Where a server's TLS is read from, all in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpsFiles {
+    /// Its certificate, then those between it and its authority.
+    pub certificate: PathBuf,
+    /// The certificate's key.
+    pub key: PathBuf,
+    /// The authorities whose clients may ask; `None` lets everybody.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// What is wrong with one of the files, as a clause that its name goes before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HttpsFault {
+    /// With the certificate.
+    Certificate(String),
+    /// With its key.
+    Key(String),
+    /// With the authorities of clients.
+    ClientCa(String),
+}
+
+/// TLS for a server. The files are read again when they change; connections that are there stay as they are.
+#[derive(Clone)]
+pub struct Https {
+    files: HttpsFiles,
+    config: Arc<FromFiles<ServerConfig>>,
+}
+
+impl Https {
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with them.
+    pub fn read(files: HttpsFiles) -> Result<Self, Vec<HttpsFault>> {
+        let HttpsFiles { certificate, key, client_ca } = files.clone();
+        let paths = [certificate, key].into_iter().chain(client_ca).collect();
+        let make = {
+            let files = files.clone();
+            move || configuration(&files)
+        };
+        let in_words = |faults: Vec<HttpsFault>| {
+            let clauses: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            clauses.join("; ")
+        };
+        Ok(Self { files, config: Arc::new(FromFiles::new(paths, make, in_words)?) })
+    }
+
+    /// Why clients will not trust the certificate as it is now, where its time says so.
+    pub fn out_of_date(&self) -> Option<String> {
+        pem::out_of_date(pem::certificates(&self.files.certificate).ok()?.first()?)
+    }
+
+    /// Whether clients must show a certificate.
+    pub fn knows_its_clients(&self) -> bool {
+        self.files.client_ca.is_some()
+    }
+
+    /// What accepts a connection now.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.config.current())
+    }
+
+    /// Speaks TLS with this machine's own server, from here on. It is known by its address, not by its certificate, which
+    /// names another host.
+    pub(super) async fn wrap(&self, address: IpAddr, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let config = ClientConfig::builder_with_provider(pem::provider())
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(OfThisMachine(ring::default_provider())))
+            .with_no_client_auth();
+        TlsConnector::from(Arc::new(config)).connect(address.into(), stream).await
+    }
+}
+
+fn configuration(files: &HttpsFiles) -> Result<ServerConfig, Vec<HttpsFault>> {
+    let certificate = pem::certificates(&files.certificate).map_err(HttpsFault::Certificate);
+    let key = pem::private_key(&files.key).map_err(HttpsFault::Key);
+    let identity = match (certificate, key) {
+        (Ok(certificate), Ok(key)) => certified(certificate, key).map_err(|fault| vec![fault]),
+        (certificate, key) => Err([certificate.err(), key.err()].into_iter().flatten().collect()),
+    };
+    let clients = files.client_ca.as_ref().map(|ca| pem::authorities(ca).map_err(HttpsFault::ClientCa));
+    let (identity, clients) = match (identity, clients.transpose()) {
+        (Ok(identity), Ok(clients)) => (identity, clients),
+        (identity, clients) => {
+            return Err(identity.err().into_iter().flatten().chain(clients.err()).collect());
+        }
+    };
+    if let Some(fault) = identity.end_entity_cert().ok().and_then(|certificate| pem::out_of_date(certificate))
+    {
+        log::warn!("the certificate of HTTPS_CERTIFICATE {fault}");
+    }
+    let builder = ServerConfig::builder_with_provider(pem::provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| vec![HttpsFault::Certificate(error.to_string())])?;
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => {
+            // Without a certificate a client is told so in HTTP, and how the service is: probes have none.
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(clients), pem::provider())
+                .allow_unauthenticated()
+                .build()
+                .map_err(|error| vec![HttpsFault::ClientCa(format!("cannot be used: {error}"))])?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
+    config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+    // Sessions are the clients' to keep.
+    config.ticketer = ring::Ticketer::new().map_err(|error| vec![HttpsFault::Key(error.to_string())])?;
+    Ok(config)
+}
+
+/// The certificate chain with its key.
+fn certified(
+    certificate: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, HttpsFault> {
+    CertifiedKey::from_der(certificate, key, &ring::default_provider()).map_err(|error| match error {
+        TlsError::InconsistentKeys(_) => HttpsFault::Key("is another certificate's".to_owned()),
+        TlsError::General(_) => HttpsFault::Key(format!("cannot be used: {error}")),
+        error => HttpsFault::Certificate(format!("cannot be used: {error}")),
+    })
+}
+
+impl fmt::Display for HttpsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Certificate(clause) => write!(f, "the certificate {clause}"),
+            Self::Key(clause) => write!(f, "the key {clause}"),
+            Self::ClientCa(clause) => write!(f, "the file of clients' authorities {clause}"),
+        }
+    }
+}
+
+/// Nothing of keys and certificates is shown.
+impl fmt::Debug for Https {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Https").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+/// Of the same files.
+impl PartialEq for Https {
+    fn eq(&self, other: &Self) -> bool {
+        self.files == other.files
+    }
+}
+
+impl Eq for Https {}
+
+/// Takes any certificate whose key the server has.
+#[derive(Debug)]
+struct OfThisMachine(CryptoProvider);
+
+impl ServerCertVerifier for OfThisMachine {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,73 @@
+//! A connection with TLS: HTTP/1.1 or HTTP/2, whichever the client likes better (ALPN, RFC 7301).
+
+use std::{convert::Infallible, pin::Pin, sync::Arc};
+
+use hyper::{Request, server::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio_rustls::server::TlsStream;
+use tower_service::Service;
+
+use super::{
+    Https,
+    access::Access,
+    budget::{BUFFER, HTTP2, WINDOW},
+    connection::{Serving, drive, serve_http1},
+    handshake::{Secured, shake_hands},
+    request_body::RequestBody,
+    service::{Answer, ConnectionContext},
+    socket::Socket,
+    streams::{MOST, StreamService, Streams},
+};
+
+/// Answers a connection's requests, once its client has shaken hands.
+pub(super) async fn serve<S>(https: &Https, socket: Socket, tree: S, mut context: ConnectionContext)
+where
+    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let secured = shake_hands(https, socket, &context.deadlines, context.stop.clone()).await;
+    let Some(Secured { stream, is_http2, is_known }) = secured else { return };
+    if https.knows_its_clients() && !is_known && context.access == Access::All {
+        context.access = Access::Stranger;
+    }
+    if is_http2 {
+        serve_http2(stream, tree, context).await;
+    } else {
+        serve_http1(stream, tree, context).await;
+    }
+}
+
+/// Answers up to [`MOST`] requests at a time.
+async fn serve_http2<S>(stream: TlsStream<Socket>, tree: S, context: ConnectionContext)
+where
+    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    if !context.deadlines.keep(HTTP2) {
+        return;
+    }
+    context.deadlines.multiplex();
+    let context = Arc::new(context);
+    let streams = Streams::of(&context.deadlines);
+    let service = StreamService::new(tree, Arc::clone(&context), Arc::clone(&streams));
+    let mut connection = http2::Builder::new(TokioExecutor::new());
+    connection
+        .max_concurrent_streams(MOST)
+        .max_header_list_size(BUFFER as u32)
+        .max_send_buf_size(BUFFER)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW);
+    let mut connection = Box::pin(connection.serve_connection(TokioIo::new(stream), service));
+    // What a client does not hear in an answer, it hears by GOAWAY.
+    let _ = drive(&mut connection, &context, Some(&streams)).await;
+}
+
+impl<S> Serving for Pin<Box<http2::Connection<TokioIo<TlsStream<Socket>>, StreamService<S>, TokioExecutor>>>
+where
+    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    fn finish(&mut self) {
+        self.as_mut().graceful_shutdown();
+    }
+}

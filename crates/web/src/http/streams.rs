@@ -1,0 +1,132 @@
+//! The requests of a connection that has several at a time: HTTP/2 (RFC 9113).
+//!
+//! Each has deadlines and memory of its own, as a connection of HTTP/1.1 has; they last until all of its answer has left.
+//! The connection itself is idle while there is none. It looks after all of them with its one timer.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use hyper::{Request, Response, body::Incoming};
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::{
+    deadlines::{ConnectionDeadlines, Phase, no_memory},
+    request_body::RequestBody,
+    service::{Answer, ConnectionContext, GuardedService, ResponseBody, ResponseFuture},
+};
+
+/// The most requests at one time; RFC 9113 has clients count on a hundred (section 6.5.2).
+pub(super) const MOST: u32 = 100;
+
+/// The requests that are under way on a connection.
+#[derive(Debug)]
+pub(super) struct Streams {
+    connection: Arc<ConnectionDeadlines>,
+    open: Mutex<Vec<Weak<ConnectionDeadlines>>>,
+    leaving: AtomicBool,
+}
+
+impl Streams {
+    /// Of that connection, which has none yet.
+    pub(super) fn of(connection: &Arc<ConnectionDeadlines>) -> Arc<Self> {
+        let connection = Arc::clone(connection);
+        Arc::new(Self { connection, open: Mutex::default(), leaving: AtomicBool::new(false) })
+    }
+
+    /// The deadlines of a request that comes now. Its memory may not be there.
+    fn begin(self: &Arc<Self>) -> (Arc<ConnectionDeadlines>, bool) {
+        let mut open = self.open();
+        open.retain(|stream| stream.strong_count() > 0);
+        self.connection.stream_began();
+        let (stream, is_there) = self.connection.stream(OpenStream(Arc::clone(self)));
+        let stream = Arc::new(stream);
+        open.push(Arc::downgrade(&stream));
+        (stream, is_there)
+    }
+
+    /// The connection's last answer is given: it takes no more requests.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        self.connection.wake();
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// When the first of them is to be looked at.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.open().iter().filter_map(|stream| stream.upgrade()?.due()).min()
+    }
+
+    /// Gives up what has lasted too long; whether a reader is among it for whose sake the connection ends.
+    pub(super) fn look(&self) -> bool {
+        let streams: Vec<_> = self.open().iter().filter_map(Weak::upgrade).collect();
+        let mut stalled = false;
+        for stream in streams {
+            match stream.overdue() {
+                Some(Phase::Stalled) => stalled = true,
+                Some(Phase::Overdue) => stream.wake(),
+                _ => {}
+            }
+        }
+        stalled
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Weak<ConnectionDeadlines>>> {
+        // Each change leaves it whole.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that is under way; dropped, all of its answer has left.
+#[derive(Debug)]
+pub(super) struct OpenStream(Arc<Streams>);
+
+impl OpenStream {
+    /// The deadlines of its connection.
+    pub(super) fn connection(&self) -> &ConnectionDeadlines {
+        &self.0.connection
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.connection.stream_ended();
+    }
+}
+
+/// A connection's way to the filter tree.
+pub(super) struct StreamService<S> {
+    tree: S,
+    connection: Arc<ConnectionContext>,
+    streams: Arc<Streams>,
+}
+
+impl<S> StreamService<S> {
+    pub(super) fn new(tree: S, connection: Arc<ConnectionContext>, streams: Arc<Streams>) -> Self {
+        Self { tree, connection, streams }
+    }
+}
+
+impl<S> hyper::service::Service<Request<Incoming>> for StreamService<S>
+where
+    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = ResponseFuture<S::Future>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (deadlines, is_there) = self.streams.begin();
+        let context = self.connection.of_stream(deadlines, &self.streams);
+        let service = GuardedService::new(self.tree.clone(), Arc::new(context));
+        service.answer(request, (!is_there).then(no_memory))
+    }
+}

@@ -1,0 +1,81 @@
+//! Reads known fields of a JSON object, each as it was written. Values are not parsed, and unknown fields are skipped
+//! without recursion and without memory.
+
+use std::fmt;
+
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+/// The known fields of an object, in the order of their names.
+#[derive(Debug)]
+pub struct Object<'a, const FIELDS: usize> {
+    /// The first value of each field, null included; `None` for an absent field.
+    pub values: [Option<&'a RawValue>; FIELDS],
+    /// Whether the field is there more than once: readers would not agree on which value counts.
+    pub repeated: [bool; FIELDS],
+}
+
+impl<'a, const FIELDS: usize> Object<'a, FIELDS> {
+    /// Reads the fields with these names. A name that is written with escapes is the same name.
+    ///
+    /// # Errors
+    ///
+    /// The text is not JSON, or not an object (a data error).
+    pub fn parse(text: &'a str, names: &[&str; FIELDS]) -> serde_json::Result<Self> {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let object = deserializer.deserialize_map(FieldsVisitor(names))?;
+        deserializer.end()?;
+        Ok(object)
+    }
+}
+
+struct FieldsVisitor<'n, const FIELDS: usize>(&'n [&'n str; FIELDS]);
+
+impl<'de, const FIELDS: usize> Visitor<'de> for FieldsVisitor<'_, FIELDS> {
+    type Value = Object<'de, FIELDS>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut object = Object { values: [None; FIELDS], repeated: [false; FIELDS] };
+        while let Some(known) = map.next_key_seed(Index(self.0))? {
+            match known {
+                None => drop(map.next_value::<IgnoredAny>()?),
+                Some(index) => {
+                    let value = map.next_value()?;
+                    object.repeated[index] |= object.values[index].is_some();
+                    object.values[index].get_or_insert(value);
+                }
+            }
+        }
+        Ok(object)
+    }
+}
+
+/// Reads a key as its index among the names, without copying it.
+struct Index<'n>(&'n [&'n str]);
+
+impl<'de> DeserializeSeed<'de> for Index<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Index<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Option<usize>, E> {
+        Ok(self.0.iter().position(|name| *name == key))
+    }
+}

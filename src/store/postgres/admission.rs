@@ -1,0 +1,158 @@
+//! A batch goes in: its events, the ids that decide what is new, and the partition's position, in one statement, which
+//! is one transaction.
+//!
+//! One statement, because all of it has arrived before any of it begins: a process that is stopped half way holds no lock,
+//! and whoever claims its partition need not wait for it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::{
+    array::Array,
+    claim::{Claim, Claims},
+    failure::Failure,
+    pool::Pool,
+    row,
+};
+use crate::store::{ActivityEvent, Admission, EventRecord, StoredEvent, event::type_key};
+
+/// Refused where the claim is not the newest, or the position is another: then nothing at all is written. An id that is
+/// there keeps its event. A position that is there is an error: no event is dropped for that.
+const ADMIT: &str = "\
+WITH claimed AS (
+    UPDATE partitions SET next = $4, stored_at = greatest(stored_at, clock_timestamp())
+    WHERE partition = $1 AND epoch = $2 AND next = $3
+    RETURNING stored_at
+), added AS (
+    INSERT INTO events (partition, position, id, user_id, event_type, occurred_at, stored_at, event)
+    SELECT $1, batch.position, batch.id, batch.user_id, batch.event_type, batch.occurred_at, claimed.stored_at, batch.event
+    FROM claimed, unnest($5::bigint[], $6::uuid[], $7::text[], $8::text[], $9::timestamptz[], $10::json[])
+        AS batch (position, id, user_id, event_type, occurred_at, event)
+    ON CONFLICT (id) DO NOTHING
+    RETURNING position, occurred_at
+), summed AS (
+    INSERT INTO blocks AS b (partition, block, earliest, latest, events)
+    SELECT $1, position >> 10, min(occurred_at), max(occurred_at), count(*) FROM added GROUP BY position >> 10
+    ON CONFLICT (partition, block) DO UPDATE SET
+        earliest = least(b.earliest, excluded.earliest),
+        latest = greatest(b.latest, excluded.latest),
+        events = b.events + excluded.events
+)
+SELECT stored_at, (SELECT coalesce(array_agg(position), '{}') FROM added) FROM claimed";
+
+const FIRST_OF: &str = "SELECT partition, position, stored_at, event FROM events WHERE id = ANY($1)";
+
+/// Stores what is new of a batch, and moves the partition's position to `next`, an offset.
+pub(super) async fn admit(
+    pool: &Pool,
+    claims: &Claims,
+    partition: i32,
+    events: Vec<EventRecord>,
+    next: i64,
+) -> Result<Vec<Admission>, Failure> {
+    let claim = claims.of(partition)?;
+    let Claim { epoch, base, next: expected } = claim;
+    // Read from elsewhere than where the database is: the position is to be asked for again.
+    if expected.is_none_or(|expected| events.iter().any(|offered| base + offered.offset < expected)) {
+        return Err(Failure::Fenced(partition));
+    }
+    // A batch that waits for a dead letter stores what comes after it, too, before its position goes there.
+    let next = (base + next).max(expected.unwrap_or_default());
+    let batch = Columns::of(&events, base);
+    let rows = pool
+        .query(
+            ADMIT,
+            &[
+                &partition,
+                &epoch,
+                &expected,
+                &next,
+                &batch.positions,
+                &batch.ids,
+                &batch.user_ids,
+                &batch.event_types,
+                &batch.times,
+                &batch.events,
+            ],
+        )
+        .await?;
+    let row = rows.first().ok_or(Failure::Fenced(partition))?;
+    claims.put(partition, Claim { next: Some(next), ..claim });
+    let added: Vec<i64> = row.get(1);
+    let sequence = row::sequence(row, 0);
+    let stored =
+        |EventRecord { offset, event }| StoredEvent { sequence, partition, position: base + offset, event };
+    Ok(judge(pool, &added.into_iter().collect(), events.into_iter().map(stored).collect()).await)
+}
+
+/// What became of each event.
+async fn judge(pool: &Pool, added: &HashSet<i64>, events: Vec<StoredEvent>) -> Vec<Admission> {
+    let repeated = || events.iter().filter(|stored| !added.contains(&stored.position));
+    let mut firsts = HashMap::new();
+    if repeated().next().is_some() {
+        let ids: Vec<Uuid> = repeated().map(|stored| stored.id()).collect();
+        // The batch is stored. Where it cannot be asked what its copies are of, they count as copies.
+        match pool.query(FIRST_OF, &[&ids]).await.and_then(|rows| rows.iter().map(row::stored).collect()) {
+            Ok::<Vec<Arc<StoredEvent>>, _>(found) => {
+                firsts.extend(found.into_iter().map(|first| (first.id(), first)))
+            }
+            Err(failure) => log::warn!("copies of stored events are not compared with these: {failure}"),
+        }
+    }
+    let say = |stored: StoredEvent| {
+        if added.contains(&stored.position) {
+            return Admission::New(Arc::new(stored));
+        }
+        match firsts.get(&stored.id()) {
+            Some(first) if !first.has_same_content_as(&stored) => Admission::Conflict(Arc::clone(first)),
+            _ => Admission::Duplicate,
+        }
+    };
+    events.into_iter().map(say).collect()
+}
+
+/// A batch by columns; of copies within it the first alone.
+struct Columns {
+    positions: Array,
+    ids: Array,
+    user_ids: Array,
+    event_types: Array,
+    times: Array,
+    events: Array,
+}
+
+impl Columns {
+    fn of(events: &[EventRecord], base: i64) -> Self {
+        let bytes = events.iter().map(|offered| offered.event.json().len()).sum::<usize>();
+        let length = events.len();
+        let mut columns = Self {
+            positions: Array::of(Type::INT8, length, 8),
+            ids: Array::of(Type::UUID, length, 16),
+            user_ids: Array::of(Type::TEXT, length, 16),
+            event_types: Array::of(Type::TEXT, length, 16),
+            times: Array::of(Type::TIMESTAMPTZ, length, 8),
+            events: Array::of(Type::JSON, length, bytes / length.max(1) + 1),
+        };
+        let mut seen = HashSet::with_capacity(length);
+        for EventRecord { offset, event } in events {
+            if seen.insert(event.id()) {
+                columns.push(base + offset, event);
+            }
+        }
+        columns
+    }
+
+    fn push(&mut self, position: i64, event: &ActivityEvent) {
+        self.positions.push(&position.to_be_bytes());
+        self.ids.push(event.id().as_bytes());
+        self.user_ids.push(event.user_key());
+        self.event_types.push(type_key(&event.event_type()).as_bytes());
+        self.times.push(&row::micros(event.timestamp_millis()).to_be_bytes());
+        self.events.push(event.json());
+    }
+}

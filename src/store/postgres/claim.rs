@@ -1,0 +1,121 @@
+//! Who may write a partition: whoever claimed it last. Each claim has an epoch that is one higher than the one before,
+//! and every write names its own.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use uuid::Uuid;
+
+use super::{failure::Failure, pool::Pool};
+use crate::store::{Log, Start};
+
+/// A partition that was claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) epoch: i64,
+    /// What is added to an offset for a position.
+    pub(super) base: i64,
+    /// The position of the next record, where that is known.
+    pub(super) next: Option<i64>,
+}
+
+/// The partitions that this process has claimed.
+#[derive(Debug)]
+pub(super) struct Claims {
+    /// For people who look into the table.
+    owner: String,
+    topic: String,
+    held: Mutex<HashMap<i32, Claim>>,
+}
+
+/// Waits for whoever is writing: after it, that one's writes are refused. Where the log is of another topic than the one
+/// that was read, positions go on above what is stored.
+const CLAIM: &str = "\
+INSERT INTO partitions AS p (partition, topic, topic_id, owner) VALUES ($1, $2, $3, $4)
+ON CONFLICT (partition) DO UPDATE SET
+    epoch = p.epoch + 1, owner = excluded.owner, claimed_at = now(),
+    base = CASE WHEN p.topic_id <> excluded.topic_id THEN p.next - $5 ELSE p.base END,
+    topic_id = coalesce(excluded.topic_id, p.topic_id)
+WHERE p.topic = excluded.topic
+RETURNING epoch, base, next";
+
+/// Forward over what the log has lost; backward by a new base, above what is stored.
+const MOVE: &str = "\
+UPDATE partitions SET
+    base = CASE WHEN $3 < next - base THEN next - $3 ELSE base END,
+    next = CASE WHEN $3 < next - base THEN next ELSE base + $3 END
+WHERE partition = $1 AND epoch = $2
+RETURNING base, next";
+
+const ADVANCE: &str = "\
+UPDATE partitions SET next = $3 WHERE partition = $1 AND epoch = $2 AND next = $4 RETURNING next";
+
+impl Claims {
+    pub(super) fn new(topic: String) -> Self {
+        let owner = format!("process {} ({})", std::process::id(), Uuid::new_v4().simple());
+        Self { owner, topic, held: Mutex::default() }
+    }
+
+    /// The claim on that partition.
+    pub(super) fn of(&self, partition: i32) -> Result<Claim, Failure> {
+        self.held().get(&partition).copied().ok_or(Failure::Fenced(partition))
+    }
+
+    /// What a claim has come to; nothing where another has taken its place.
+    pub(super) fn put(&self, partition: i32, claim: Claim) {
+        if let Some(held) = self.held().get_mut(&partition).filter(|held| held.epoch == claim.epoch) {
+            *held = claim;
+        }
+    }
+
+    /// Nothing more is written of that partition.
+    pub(super) fn forget(&self, partition: i32) {
+        self.held().remove(&partition);
+    }
+
+    /// Claims a partition, whoever had it; where it is to be read from.
+    pub(super) async fn take_up(&self, pool: &Pool, partition: i32, log: &Log) -> Result<Start, Failure> {
+        self.forget(partition);
+        let parameters: super::pool::Parameters<'_> =
+            &[&partition, &self.topic, &log.topic_id, &self.owner, &log.offsets.start];
+        let rows = pool.query(CLAIM, parameters).await?;
+        let Some(row) = rows.first() else {
+            return Err(Failure::Schema(format!(
+                "partition {partition} in the database is of another topic than {}: each topic needs a schema of its own \
+                 (STORE_SCHEMA)",
+                self.topic
+            )));
+        };
+        let claim = Claim { epoch: row.get(0), base: row.get(1), next: row.get(2) };
+        self.held().insert(partition, claim);
+        Ok(claim.next.map_or(Start::Unknown, |next| Start::At(next - claim.base)))
+    }
+
+    /// The next record is at that offset, whatever was known.
+    pub(super) async fn move_to(&self, pool: &Pool, partition: i32, offset: i64) -> Result<(), Failure> {
+        let claim = self.of(partition)?;
+        let rows = pool.query(MOVE, &[&partition, &claim.epoch, &offset]).await?;
+        let row = rows.first().ok_or(Failure::Fenced(partition))?;
+        self.put(partition, Claim { base: row.get(0), next: row.get(1), ..claim });
+        Ok(())
+    }
+
+    /// All below that offset is done, though nothing of it may be stored.
+    pub(super) async fn advance(&self, pool: &Pool, partition: i32, offset: i64) -> Result<(), Failure> {
+        let claim = self.of(partition)?;
+        let next = claim.base + offset;
+        if claim.next == Some(next) {
+            return Ok(());
+        }
+        let rows = pool.query(ADVANCE, &[&partition, &claim.epoch, &next, &claim.next]).await?;
+        rows.first().ok_or(Failure::Fenced(partition))?;
+        self.put(partition, Claim { next: Some(next), ..claim });
+        Ok(())
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<i32, Claim>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,116 @@
+//! What connections are made of: a URL, and what else is set.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use tokio_postgres::config::SslMode;
+
+use super::tls::Tls;
+
+/// How the database is reached and used.
+#[derive(Clone)]
+pub struct PostgresConfig {
+    /// Where it is.
+    pub url: PostgresUrl,
+    /// The schema that all tables are in.
+    pub schema: String,
+    /// The topic whose events it has: of any other none is taken.
+    pub topic: String,
+    /// The most connections that write, and the most that read.
+    pub connections: (usize, usize),
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How long a statement may take.
+    pub timeout: Duration,
+    /// Whether the schema is brought up to date at the start.
+    pub migrate: bool,
+}
+
+/// A `postgres://` URL, with TLS as its `sslmode` and `sslrootcert` say.
+#[derive(Clone)]
+pub struct PostgresUrl {
+    pub(super) connection: tokio_postgres::Config,
+    pub(super) tls: Tls,
+}
+
+impl PostgresUrl {
+    /// Reads a URL as libpq does. `sslmode` is `disable`, `prefer` (the default: TLS where the server has it),
+    /// `require` (TLS, whoever answers) or `verify-full` (the certificate must name the host and come from an authority
+    /// in `sslrootcert`, or from one of the system's).
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, without any part of it that could be a password.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
+            return Err("begins with neither postgres:// nor postgresql://".to_owned());
+        }
+        let (address, parameters) = text.split_once('?').unwrap_or((text, ""));
+        let (mut mode, mut authorities, mut others) = (None, None, Vec::new());
+        for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+            match parameter.split_once('=') {
+                Some(("sslmode", value)) => mode = Some(value),
+                Some(("sslrootcert", value)) => authorities = Some(decoded(value)?),
+                _ => others.push(parameter),
+            }
+        }
+        let others = others.join("&");
+        // Its errors quote no value.
+        let mut connection: tokio_postgres::Config =
+            format!("{address}?{others}").parse().map_err(|error: tokio_postgres::Error| {
+                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)
+            })?;
+        if connection.get_hosts().is_empty() {
+            return Err("names no host".to_owned());
+        }
+        let verifies = mode == Some("verify-full");
+        connection.ssl_mode(match mode {
+            None | Some("prefer") => SslMode::Prefer,
+            Some("disable") => SslMode::Disable,
+            Some("require" | "verify-full") => SslMode::Require,
+            Some(_) => {
+                return Err("has another sslmode than disable, prefer, require or verify-full".to_owned());
+            }
+        });
+        if authorities.is_some() && !verifies {
+            return Err("has an sslrootcert, which sslmode=verify-full alone looks at".to_owned());
+        }
+        let tls = if verifies {
+            Tls::verified(authorities.as_deref())
+                .map_err(|error| format!("has an sslrootcert that cannot be used: {error}"))?
+        } else {
+            Tls::unverified().map_err(|error| error.to_string())?
+        };
+        Ok(Self { connection, tls })
+    }
+}
+
+/// A path, whose bytes a URL may have as `%2F`.
+fn decoded(value: &str) -> Result<PathBuf, String> {
+    let path = percent_encoding::percent_decode_str(value).decode_utf8();
+    path.map(|path| PathBuf::from(&*path)).map_err(|_| "has an sslrootcert that is not UTF-8".to_owned())
+}
+
+/// A URL has a password.
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PostgresUrl(…)")
+    }
+}
+
+impl fmt::Debug for PostgresConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresConfig").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for PostgresConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.url.connection == other.url.connection
+            && (&self.schema, &self.topic, self.connections)
+                == (&other.schema, &other.topic, other.connections)
+            && (self.connect_timeout, self.timeout, self.migrate)
+                == (other.connect_timeout, other.timeout, other.migrate)
+    }
+}
+
+impl Eq for PostgresConfig {}

@@ -1,0 +1,312 @@
+//! The store in PostgreSQL: one for all instances, without a bound.
+//!
+//! ```text
+//! take_up ─▶ claim: epoch + 1 ─▶ position      admit ─▶ one statement: position, events, ids, blocks
+//!                                               read  ─▶ some rows of each partition, merged
+//! ```
+//!
+//! The position in the database is the truth. It moves in the transaction that stores a batch, and in that of the newest
+//! claim alone. A statement whose answer was lost is not repeated: the next claim waits for it and tells what became of it.
+
+mod admission;
+mod array;
+mod claim;
+mod config;
+mod failure;
+mod migration;
+mod pool;
+mod reading;
+mod row;
+mod tls;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use log::{info, warn};
+use tokio::{
+    sync::{Notify, OnceCell},
+    task::JoinHandle,
+    time::{interval, sleep},
+};
+use uuid::Uuid;
+
+use super::{
+    Admission, EventPage, EventQuery, EventRecord, EventStore, Log, Positions, Span, Start, Stats,
+    StoreError, StoredEvent, waiters::Waiters,
+};
+use claim::Claims;
+pub use config::{PostgresConfig, PostgresUrl};
+use failure::Failure;
+use pool::Pool;
+
+/// How often the database is asked for events that requests wait for.
+const LOOK_FOR_AWAITED: Duration = Duration::from_millis(100);
+/// How often it is counted what there is; whether the database answers is known no later.
+const COUNT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A store of events in PostgreSQL.
+#[derive(Debug)]
+pub struct PostgresStore {
+    inner: Arc<Inner>,
+    tasks: [JoinHandle<()>; 2],
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: PostgresConfig,
+    prepared: OnceCell<()>,
+    writers: Pool,
+    readers: Pool,
+    claims: Claims,
+    waiters: Waiters,
+    /// Told when somebody begins to wait.
+    awaited: Notify,
+    events: AtomicU64,
+    duplicates: AtomicU64,
+    /// Why the last attempt failed.
+    error: Mutex<Option<String>>,
+}
+
+impl PostgresStore {
+    /// A store in that database, which may be away: it is looked for until it is there.
+    ///
+    /// # Errors
+    ///
+    /// The database is there, and its schema is not one that this program can use.
+    pub async fn open(config: PostgresConfig) -> Result<Self, StoreError> {
+        let (writers, readers) = config.connections;
+        let inner = Arc::new(Inner {
+            prepared: OnceCell::new(),
+            writers: Pool::new(config.clone(), writers),
+            readers: Pool::new(config.clone(), readers),
+            claims: Claims::new(config.topic.clone()),
+            waiters: Waiters::default(),
+            awaited: Notify::new(),
+            events: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
+            error: Mutex::default(),
+            config,
+        });
+        match inner.prepare().await {
+            Err(wrong @ Failure::Schema(_)) => return Err(wrong.into()),
+            Err(failure) => inner.failed(&failure),
+            Ok(()) => {}
+        }
+        let (counted, looked_for) = (Arc::clone(&inner), Arc::clone(&inner));
+        let tasks = [
+            tokio::spawn(async move { counted.keep_counting().await }),
+            tokio::spawn(async move { looked_for.look_for_awaited().await }),
+        ];
+        Ok(Self { inner, tasks })
+    }
+
+    /// Brings the database's schema up to date.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be reached, does not let it, or has a newer schema.
+    pub async fn migrate(config: &PostgresConfig) -> Result<(), StoreError> {
+        Ok(migration::migrate(config).await?)
+    }
+}
+
+impl Drop for PostgresStore {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Inner {
+    /// Sees to the schema, once.
+    async fn prepare(&self) -> Result<(), Failure> {
+        let prepare = async || match self.config.migrate {
+            true => migration::migrate(&self.config).await,
+            false => migration::check(&self.config).await,
+        };
+        self.prepared.get_or_try_init(prepare).await.copied()
+    }
+
+    /// Notes whether the database does as it is told.
+    fn noted<T>(&self, outcome: Result<T, Failure>) -> Result<T, StoreError> {
+        match outcome {
+            Ok(value) => {
+                if self.last_error().take().is_some() {
+                    info!("the store is available again");
+                }
+                Ok(value)
+            }
+            // Another has the partition: that is no fault of the database.
+            Err(fenced @ Failure::Fenced(_)) => Err(fenced.into()),
+            Err(failure) => {
+                self.failed(&failure);
+                Err(failure.into())
+            }
+        }
+    }
+
+    fn failed(&self, failure: &Failure) {
+        if self.last_error().replace(failure.to_string()).is_none() {
+            warn!("the store is unavailable: {failure}");
+        }
+    }
+
+    fn last_error(&self) -> MutexGuard<'_, Option<String>> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn find(&self, ids: &[Uuid]) -> Result<Vec<Arc<StoredEvent>>, Failure> {
+        const FIND: &str = "SELECT partition, position, stored_at, event FROM events WHERE id = ANY($1)";
+
+        self.prepare().await?;
+        self.readers.query(FIND, &[&ids]).await?.iter().map(row::stored).collect()
+    }
+
+    /// Other instances store events, too.
+    async fn look_for_awaited(&self) {
+        loop {
+            if self.waiters.len() == 0 {
+                self.awaited.notified().await;
+            }
+            let ids = self.waiters.ids();
+            if let Ok(found) = self.noted(self.find(&ids).await) {
+                self.waiters.wake(found.iter());
+            }
+            sleep(LOOK_FOR_AWAITED).await;
+        }
+    }
+
+    async fn keep_counting(&self) {
+        const COUNT: &str = "SELECT coalesce(sum(events), 0)::bigint FROM blocks";
+
+        let count = async || {
+            self.prepare().await?;
+            let rows = self.readers.query(COUNT, &[]).await?;
+            Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0)))
+        };
+        let mut ticks = interval(COUNT_INTERVAL);
+        loop {
+            ticks.tick().await;
+            if let Ok(events) = self.noted(count().await) {
+                self.events.store(events.unsigned_abs(), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl EventStore for PostgresStore {
+    async fn take_up(&self, partition: i32, log: &Log) -> Result<Start, StoreError> {
+        let inner = &self.inner;
+        let take_up = async {
+            inner.prepare().await?;
+            inner.claims.take_up(&inner.writers, partition, log).await
+        };
+        inner.noted(take_up.await)
+    }
+
+    async fn move_to(&self, partition: i32, offset: i64) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        inner.noted(inner.claims.move_to(&inner.writers, partition, offset).await)
+    }
+
+    async fn advance(&self, partition: i32, offset: i64) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        inner.noted(inner.claims.advance(&inner.writers, partition, offset).await)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn error(&self) -> Option<String> {
+        self.inner.last_error().clone()
+    }
+
+    async fn admit(
+        &self,
+        partition: i32,
+        records: Vec<EventRecord>,
+        next: i64,
+    ) -> Result<Vec<Admission>, StoreError> {
+        let inner = &self.inner;
+        let admitted = admission::admit(&inner.writers, &inner.claims, partition, records, next).await;
+        let admissions = inner.noted(admitted)?;
+        let new = |admission: &&Admission| matches!(admission, Admission::New(_));
+        let copies = admissions.len() - admissions.iter().filter(new).count();
+        inner.duplicates.fetch_add(copies as u64, Ordering::Relaxed);
+        inner.waiters.wake(admissions.iter().filter_map(|admission| match admission {
+            Admission::New(stored) => Some(stored),
+            Admission::Duplicate | Admission::Conflict(_) => None,
+        }));
+        Ok(admissions)
+    }
+
+    async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError> {
+        let found = self.inner.find(&[id]).await;
+        Ok(self.inner.noted(found)?.pop())
+    }
+
+    async fn wait_for(&self, id: Uuid, timeout: Duration) -> Result<Option<Arc<StoredEvent>>, StoreError> {
+        // The waiter registers before the look, so that an admission here in between wakes it.
+        let waiter = self.inner.waiters.register(id);
+        if let Some(stored) = self.get(id).await? {
+            return Ok(Some(stored));
+        }
+        self.inner.awaited.notify_one();
+        Ok(tokio::time::timeout(timeout, waiter.found()).await.unwrap_or_default())
+    }
+
+    async fn end(&self) -> Result<Positions, StoreError> {
+        const END: &str = "SELECT partition, next FROM partitions WHERE next IS NOT NULL";
+
+        let end = async {
+            self.inner.prepare().await?;
+            self.inner.readers.query(END, &[]).await
+        };
+        let rows = self.inner.noted(end.await)?;
+        Ok(Positions(rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
+    }
+
+    async fn read(&self, query: &EventQuery, within: Span, limit: usize) -> Result<EventPage, StoreError> {
+        let page = async {
+            let mut lease = self.inner.readers.lease().await?;
+            let page = reading::page(&mut lease, query, within, limit).await?;
+            lease.done();
+            Ok(page)
+        };
+        self.inner.noted(page.await)
+    }
+
+    async fn set_partition_count(&self, _: usize) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn stats(&self) -> Option<Stats> {
+        Some(Stats {
+            events: self.inner.events.load(Ordering::Relaxed),
+            duplicates: self.inner.duplicates.load(Ordering::Relaxed),
+            evicted: 0,
+        })
+    }
+
+    /// Nothing is restored: it is all there.
+    fn max_events_per_partition(&self) -> u64 {
+        0
+    }
+
+    async fn is_full(&self, _: i32) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    /// Its events stay; another process has claimed the partition, or will.
+    async fn forget(&self, partition: i32) -> Result<(), StoreError> {
+        self.inner.claims.forget(partition);
+        Ok(())
+    }
+}

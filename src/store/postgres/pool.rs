@@ -1,0 +1,152 @@
+//! Connections to the database: so many at most, each with its prepared statements, and none that failed used again.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use log::info;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
+use tokio_postgres::{Client, Row, Statement, types::ToSql};
+
+use super::{config::PostgresConfig, failure::Failure};
+
+/// Parameters of a statement.
+pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// How much longer than the server a client waits for the end of a statement.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// So many connections at most.
+#[derive(Debug)]
+pub(super) struct Pool {
+    config: PostgresConfig,
+    permits: Semaphore,
+    idle: Mutex<Vec<Connection>>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    client: Client,
+    statements: HashMap<String, Statement>,
+}
+
+/// A connection in use. Dropped, it is closed; it goes back to the others once it is [`Lease::done`].
+#[derive(Debug)]
+pub(super) struct Lease<'a> {
+    pool: &'a Pool,
+    connection: Connection,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Pool {
+    pub(super) fn new(config: PostgresConfig, connections: usize) -> Self {
+        Self { config, permits: Semaphore::new(connections), idle: Mutex::default() }
+    }
+
+    /// A connection, an idle one where there is one.
+    pub(super) async fn lease(&self) -> Result<Lease<'_>, Failure> {
+        let patience = self.config.timeout;
+        let permit = timeout(patience, self.permits.acquire()).await.map_err(|_| Failure::Busy(patience))?;
+        let Ok(permit) = permit else { return Err(Failure::Busy(patience)) };
+        loop {
+            let idle = self.idle().pop();
+            match idle {
+                Some(connection) if connection.client.is_closed() => {}
+                Some(connection) => return Ok(Lease { pool: self, connection, _permit: permit }),
+                None => break,
+            }
+        }
+        let connection = Connection { client: connect(&self.config).await?, statements: HashMap::new() };
+        Ok(Lease { pool: self, connection, _permit: permit })
+    }
+
+    /// Makes one statement with a connection of its own choice.
+    pub(super) async fn query(&self, text: &str, parameters: Parameters<'_>) -> Result<Vec<Row>, Failure> {
+        let mut lease = self.lease().await?;
+        let rows = lease.query(text, parameters).await?;
+        lease.done();
+        Ok(rows)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease<'_> {
+    /// A statement's rows; it is prepared once a connection.
+    pub(super) async fn query(
+        &mut self,
+        text: &str,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Failure> {
+        let Connection { client, statements } = &mut self.connection;
+        let silent = self.pool.config.timeout;
+        let answered = timeout(silent + GRACE, async {
+            let statement = match statements.get(text) {
+                Some(statement) => statement.clone(),
+                None => {
+                    let prepared = client.prepare(text).await?;
+                    statements.insert(text.to_owned(), prepared.clone());
+                    prepared
+                }
+            };
+            client.query(&statement, parameters).await
+        });
+        Ok(answered.await.map_err(|_| Failure::Silent(silent))??)
+    }
+
+    /// It goes back to the others: nothing failed.
+    pub(super) fn done(self) {
+        self.pool.idle().push(self.connection);
+    }
+}
+
+/// A connection of its own, outside any pool, set up as all are.
+pub(super) async fn connect(config: &PostgresConfig) -> Result<Client, Failure> {
+    let seconds = |duration: Duration| duration.max(Duration::from_secs(1));
+    let mut connection = config.url.connection.clone();
+    if connection.get_application_name().is_none() {
+        connection.application_name("highwater");
+    }
+    connection
+        .connect_timeout(config.connect_timeout)
+        .keepalives_idle(Duration::from_secs(30))
+        .tcp_user_timeout(seconds(config.timeout) + GRACE);
+    // The driver's own time-out is for each address, and for the handshake not at all.
+    let connected = timeout(config.connect_timeout, connection.connect(config.url.tls.clone())).await;
+    let (client, driver) = connected
+        .map_err(|_| Failure::Unreachable(format!("no connection within {:?}", config.connect_timeout)))?
+        .map_err(|error| Failure::Unreachable(super::failure::in_words(&error)))?;
+    tokio::spawn(async move {
+        if let Err(error) = driver.await {
+            info!("a connection to PostgreSQL ended: {}", super::failure::in_words(&error));
+        }
+    });
+    let setup = setup(config);
+    timeout(config.timeout, client.batch_execute(&setup))
+        .await
+        .map_err(|_| Failure::Silent(config.timeout))??;
+    Ok(client)
+}
+
+fn setup(config: &PostgresConfig) -> String {
+    let millis = config.timeout.as_millis();
+    // A batch's arrays are unpacked in memory, and nothing here plans better for knowing its parameters.
+    format!(
+        "SET search_path TO {}; SET statement_timeout TO {millis}; SET lock_timeout TO {millis}; \
+         SET idle_in_transaction_session_timeout TO {millis}; SET work_mem TO '32MB'; SET client_min_messages TO warning; \
+         SET TimeZone TO 'UTC'; SET default_transaction_isolation TO 'read committed'",
+        quoted(&config.schema)
+    )
+}
+
+/// A name as SQL has it.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

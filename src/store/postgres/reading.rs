@@ -1,0 +1,250 @@
+//! A page of a listing: some rows of each partition, merged.
+
+use std::{ops::Range, sync::Arc};
+
+use tokio_postgres::types::ToSql;
+
+use super::{failure::Failure, pool::Lease, row};
+use crate::store::{
+    Direction, EventPage, EventQuery, SequenceNumber, Span, StoredEvent,
+    event::{type_key, user_key},
+};
+
+/// How many positions a block has, as a power of two.
+pub(super) const BLOCK: u32 = 10;
+/// How many blocks of a partition one page looks through for events of a time.
+const MOST_BLOCKS: usize = 64;
+/// Up to here a page takes one look: any one partition may have all of it.
+const SHORT: usize = 128;
+
+/// The next events within the span that the query asks for, at most `limit`. Fewer, with more to come, where the rows that
+/// were read of a partition are used up: which event comes next is not known then.
+pub(super) async fn page(
+    lease: &mut Lease<'_>,
+    query: &EventQuery,
+    within: Span,
+    limit: usize,
+) -> Result<EventPage, Failure> {
+    let mut parts: Vec<Part> =
+        within.0.into_iter().map(|(partition, whole)| Part::new(partition, whole, query.direction)).collect();
+    if query.from.is_some() || query.to.is_some() {
+        narrow(lease, query, &mut parts).await?;
+    }
+    let share = if limit <= SHORT || parts.len() < 2 { limit } else { limit * 5 / (4 * parts.len()) };
+    fetch(lease, query, &mut parts, share + 1).await?;
+    Ok(merge(parts, limit))
+}
+
+/// One partition's part in a page.
+struct Part {
+    partition: i32,
+    direction: Direction,
+    whole: Range<i64>,
+    /// Where to look, one after the other.
+    stretches: Vec<Range<i64>>,
+    /// What is not looked at.
+    beyond: Range<i64>,
+    /// What was found, the last first.
+    found: Vec<Arc<StoredEvent>>,
+}
+
+impl Part {
+    fn new(partition: i32, whole: Range<i64>, direction: Direction) -> Self {
+        let stretches = if whole.is_empty() { Vec::new() } else { vec![whole.clone()] };
+        let beyond = direction.nothing(whole.clone());
+        Self { partition, direction, whole, stretches, beyond, found: Vec::new() }
+    }
+
+    /// Looks at these blocks alone, in ascending order, and at none beyond the last where they are all there are.
+    fn narrow(&mut self, blocks: &[i64]) {
+        let mut runs: Vec<Range<i64>> = Vec::new();
+        for block in blocks {
+            let (start, end) =
+                ((block << BLOCK).max(self.whole.start), ((block + 1) << BLOCK).min(self.whole.end));
+            match runs.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => runs.push(start..end),
+            }
+        }
+        if self.direction == Direction::Backward {
+            runs.reverse();
+        }
+        if blocks.len() == MOST_BLOCKS
+            && let Some(last) = runs.last()
+        {
+            self.beyond = match self.direction {
+                Direction::Forward => last.end..self.whole.end,
+                Direction::Backward => self.whole.start..last.start,
+            };
+        }
+        self.stretches = runs;
+    }
+
+    /// Takes what each stretch has, at most so many of each.
+    fn fill(&mut self, stretches: impl Iterator<Item = Vec<Arc<StoredEvent>>>, most: usize) {
+        for mut stretch in stretches {
+            let is_cut = stretch.len() == most;
+            stretch.sort_unstable_by_key(|stored| stored.position);
+            if self.direction == Direction::Backward {
+                stretch.reverse();
+            }
+            self.found.append(&mut stretch);
+            if is_cut {
+                if let Some(last) = self.found.last() {
+                    self.beyond = match self.direction {
+                        Direction::Forward => last.position + 1..self.whole.end,
+                        Direction::Backward => self.whole.start..last.position,
+                    };
+                }
+                break;
+            }
+        }
+        self.found.reverse();
+    }
+
+    /// Where what comes next stands in the order of all.
+    fn next(&self) -> Option<(SequenceNumber, i32, i64)> {
+        self.found.last().map(|next| (next.sequence, next.partition, next.position))
+    }
+
+    /// What is left, what was found included.
+    fn rest(&self) -> Range<i64> {
+        match self.found.last() {
+            Some(next) => self.direction.rest(next.position, self.whole.clone()),
+            None => self.beyond.clone(),
+        }
+    }
+}
+
+/// In the order of all, for as long as it is known which comes next.
+fn merge(mut parts: Vec<Part>, limit: usize) -> EventPage {
+    let mut events = Vec::with_capacity(limit);
+    while events.len() < limit {
+        let next = parts.iter_mut().filter(|part| part.next().is_some());
+        let next = next.reduce(|one, other| match one.direction {
+            Direction::Forward if other.next() < one.next() => other,
+            Direction::Backward if other.next() > one.next() => other,
+            _ => one,
+        });
+        let Some(part) = next else { break };
+        events.extend(part.found.pop());
+        if part.found.is_empty() && !part.beyond.is_empty() {
+            break;
+        }
+    }
+    let rest = Span(parts.iter().map(|part| (part.partition, part.rest())).collect());
+    EventPage { events, rest: (!rest.is_empty()).then_some(rest) }
+}
+
+/// Narrows each part to the blocks that may have events of the time that is asked for.
+async fn narrow(lease: &mut Lease<'_>, query: &EventQuery, parts: &mut [Part]) -> Result<(), Failure> {
+    let order = order(query.direction);
+    let text = format!(
+        "SELECT span.number, found.block
+        FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS span (partition, low, high, number)
+        CROSS JOIN LATERAL (
+            SELECT block FROM blocks
+            WHERE partition = span.partition AND block BETWEEN span.low >> {BLOCK} AND (span.high - 1) >> {BLOCK}
+                AND latest >= $4 AND earliest < $5
+            ORDER BY block {order} LIMIT {MOST_BLOCKS}
+        ) AS found"
+    );
+    let (partitions, lows, highs) = stretches(parts);
+    let (from, to) = times(query);
+    let rows = lease.query(&text, &[&partitions, &lows, &highs, &from, &to]).await?;
+    let mut blocks = vec![Vec::new(); partitions.len()];
+    for row in &rows {
+        numbered(&mut blocks, row.get(0)).push(row.get::<_, i64>(1));
+    }
+    for (part, mut blocks) in parts.iter_mut().filter(|part| !part.stretches.is_empty()).zip(blocks) {
+        blocks.sort_unstable();
+        part.narrow(&blocks);
+    }
+    Ok(())
+}
+
+/// Reads so many rows of each stretch at most.
+async fn fetch(
+    lease: &mut Lease<'_>,
+    query: &EventQuery,
+    parts: &mut [Part],
+    most: usize,
+) -> Result<(), Failure> {
+    let (partitions, lows, highs) = stretches(parts);
+    if lows.is_empty() {
+        return Ok(());
+    }
+    let limit = most as i64;
+    let (from, to) = times(query);
+    let (user, event_type) =
+        (query.user_id.as_deref().map(user_key), query.event_type.as_deref().map(type_key));
+    let wanted: [(bool, &(dyn ToSql + Sync), &str); 4] = [
+        (user.is_some(), &user, "hashtextextended(user_id, 0) = hashtextextended(?, 0) AND user_id = ?"),
+        (
+            event_type.is_some(),
+            &event_type,
+            "hashtextextended(event_type, 0) = hashtextextended(?, 0) AND event_type = ?",
+        ),
+        (query.from.is_some(), &from, "occurred_at >= ?"),
+        (query.to.is_some(), &to, "occurred_at < ?"),
+    ];
+    let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&partitions, &lows, &highs, &limit];
+    let mut filters = String::new();
+    for (_, parameter, filter) in wanted.iter().filter(|(is_wanted, ..)| *is_wanted) {
+        parameters.push(*parameter);
+        filters.push_str(" AND ");
+        filters.push_str(&filter.replace('?', &format!("${}", parameters.len())));
+    }
+    let order = order(query.direction);
+    let text = format!(
+        "SELECT found.partition, found.position, found.stored_at, found.event, span.number
+        FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS span (partition, low, high, number)
+        CROSS JOIN LATERAL (
+            SELECT partition, position, stored_at, event FROM events
+            WHERE partition = span.partition AND position >= span.low AND position < span.high{filters}
+            ORDER BY position {order} LIMIT $4
+        ) AS found"
+    );
+    let rows = lease.query(&text, &parameters).await?;
+    let mut found = vec![Vec::new(); lows.len()];
+    for row in &rows {
+        numbered(&mut found, row.get(4)).push(row::stored(row)?);
+    }
+    let mut found = found.into_iter();
+    for part in parts {
+        let stretches = part.stretches.len();
+        // All of them, also those behind one that is cut short: the next part's come after them.
+        let of_part: Vec<_> = found.by_ref().take(stretches).collect();
+        part.fill(of_part.into_iter(), most);
+    }
+    Ok(())
+}
+
+/// All stretches of all parts, as three arrays.
+fn stretches(parts: &[Part]) -> (Vec<i32>, Vec<i64>, Vec<i64>) {
+    let all = parts.iter().flat_map(|part| part.stretches.iter().map(|stretch| (part.partition, stretch)));
+    let mut arrays = (Vec::new(), Vec::new(), Vec::new());
+    for (partition, stretch) in all {
+        arrays.0.push(partition);
+        arrays.1.push(stretch.start);
+        arrays.2.push(stretch.end);
+    }
+    arrays
+}
+
+/// What belongs to the array's element of that number, which counts from one.
+fn numbered<T>(all: &mut [T], number: i64) -> &mut T {
+    &mut all[number as usize - 1]
+}
+
+fn times(query: &EventQuery) -> (row::Micros, row::Micros) {
+    let millis = query.millis();
+    (row::Micros(row::micros(millis.start)), row::Micros(row::micros(millis.end)))
+}
+
+fn order(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Forward => "ASC",
+        Direction::Backward => "DESC",
+    }
+}
