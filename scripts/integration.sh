@@ -209,7 +209,7 @@ the_image() {
   docker rm "$container" >/dev/null
   printf '%s\n' etc/passwd etc/ssl/certs/ca-certificates.crt highwater >"$work/expected"
   step "it holds the program, a CA bundle and a user" diff "$work/expected" "$work/files"
-  built_without() { docker run --rm "$image" eventlog 2>&1 | grep -q -- "--features eventlog"; }
+  built_without() { { docker run --rm "$image" eventlog 2>&1 || true; } | grep -q -- "--features eventlog"; }
   step "it has no event log, and says with what it would" built_without
   step "its user is not root" test "$(docker image inspect -f '{{.Config.User}}' "$image")" = 10001:10001
   docker history --no-trunc --format '{{.CreatedBy}}' "$image" >"$work/history"

@@ -31,11 +31,11 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     #[cfg(feature = "embedded-broker")]
     let (config, _broker) = crate::embedded::embedded(config).await?;
 
-    let store = open_store(&config).await?;
+    let (store, listing_limit) = open_store(&config).await?;
+    let listing_limit = Arc::new(listing_limit);
     let kafka = Kafka::new(config.kafka)?.with_metadata_max_age(config.consumer.metadata_max_age);
     let topic = kafka.topic::<ActivityEvent>(config.topic);
     let conflicts = Arc::new(Conflicts::default());
-    let listing_limit = Arc::<ConcurrencyLimit>::default();
     let events = topic.producer(config.producer.clone());
     let consuming = topic
         .consumer(config.consumer.clone())
@@ -111,11 +111,14 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     Ok(())
 }
 
-/// The database that is set, else memory.
-async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn EventStore>> {
+/// The database that is set, else memory, and how many listings may read it at once: reads of memory take a processor each,
+/// those of a database one of its connections.
+async fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn EventStore>, ConcurrencyLimit)> {
     #[cfg(feature = "postgres")]
     if let Some(postgres) = &config.postgres {
-        return Ok(Arc::new(PostgresStore::open(postgres.clone()).await?));
+        let (_, reading) = postgres.connections;
+        let store = PostgresStore::open(postgres.clone()).await?;
+        return Ok((Arc::new(store), ConcurrencyLimit::new(reading)));
     }
-    Ok(Arc::new(MemoryStore::new(&config.store)))
+    Ok((Arc::new(MemoryStore::new(&config.store)), ConcurrencyLimit::default()))
 }

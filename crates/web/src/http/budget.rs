@@ -15,10 +15,9 @@ pub(super) const BUFFER: usize = 16 * 1024;
 pub(super) const KERNEL_BUFFER: usize = 64 * 1024;
 /// The memory of an idle connection: its first buffers, its task, its socket.
 pub(super) const CONNECTION: usize = 20 * 1024;
-/// What TLS takes beside: the state of a connection, and its buffers.
-pub(super) const TLS: usize = 24 * 1024;
-/// What HTTP/2 takes beside: bodies of requests up to its window, which nobody may have asked for yet, and the tables of
-/// both sides.
+/// The memory of TLS on an idle connection.
+pub(super) const TLS: usize = 8 * 1024;
+/// The memory of HTTP/2 on a connection: tables and buffers, and the bodies that its client may send ahead.
 pub(super) const HTTP2: usize = WINDOW as usize + 16 * 1024;
 /// How much of requests' bodies a client may send ahead on a connection of HTTP/2.
 pub(super) const WINDOW: u32 = 64 * 1024;
