@@ -34,7 +34,7 @@ RUN mkdir -p src/bin tests/unit tests/integration tests/chaos \
 # --- the binary ----------------------------------------------------------------------------------
 FROM toolchain AS build
 ARG FEATURES=default
-# Or `release`, which is faster and larger.
+# Or `fastest`, which is larger.
 ARG PROFILE=image
 RUN cargo build -p highwater --offline --locked --profile "$PROFILE" --no-default-features --features "$FEATURES" --target "$(uname -m)-unknown-linux-musl"
 COPY build.rs build.rs

@@ -22,7 +22,7 @@
 #   KAFKA_BROKERS    a Kafka to use (topics bench-* are made and deleted); otherwise scripts/kafka.sh
 #   KAFKA_VERSION    starts one: 3.4.1 or 4.1.0
 #   ONLY             a regular expression: only the peers whose name it matches
-#   HIGHWATER        a binary to measure in place of the static one of profile release, which is built otherwise
+#   HIGHWATER        a binary to measure in place of the static one of profile fastest, which is built otherwise
 #   RESULTS          the file that each measurement is added to as a line of JSON
 #
 # Needs wrk, kcat, jq, curl; for Kafka what scripts/kafka.sh needs.
@@ -237,8 +237,8 @@ take_part() {
   if [ -z "$HIGHWATER" ]; then
     say "building Highwater"
     target=$("$root/scripts/musl-target.sh")
-    (cd "$root" && cargo build --release --locked --no-default-features --target "$target" --target-dir "$target_dir" >&2)
-    HIGHWATER=$target_dir/$target/release/highwater
+    (cd "$root" && cargo build --profile fastest --locked --no-default-features --target "$target" --target-dir "$target_dir" >&2)
+    HIGHWATER=$target_dir/$target/fastest/highwater
   fi
   joins Highwater "$(realpath "$HIGHWATER")" "" all
   [ "${PEERS:-0}" != 0 ] || return 0

@@ -31,17 +31,20 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     #[cfg(feature = "embedded-broker")]
     let (config, _broker) = crate::embedded::embedded(config).await?;
 
-    let store = open_store(&config).await?;
+    let (store, listing_limit) = open_store(&config).await?;
+    let listing_limit = Arc::new(listing_limit);
     let kafka = Kafka::new(config.kafka)?.with_metadata_max_age(config.consumer.metadata_max_age);
     let topic = kafka.topic::<ActivityEvent>(config.topic);
     let conflicts = Arc::new(Conflicts::default());
-    let listing_limit = Arc::<ConcurrencyLimit>::default();
     let events = topic.producer(config.producer.clone());
     let consuming = topic
         .consumer(config.consumer.clone())
         .with_dead_letters(config.dead_letter_topic, config.producer)
         .start(Processor::new(Arc::clone(&store), Arc::clone(&conflicts)));
-    let admin_auth = config.dead_letters.admin.map(|bearer| Arc::new(AdminAuth::new(bearer)));
+    let admin = config.dead_letters.admin;
+    // Without ADMIN_TOKEN, clients that have the scope see to them.
+    let has_admins = admin.is_some() || config.http.auth.is_on();
+    let admin_auth = has_admins.then(|| Arc::new(AdminAuth::new(admin)));
     let admin = admin_auth.clone().map(|admin_auth| {
         let topics = dead_letters::Topics {
             cluster: Arc::clone(kafka.cluster()),
@@ -56,6 +59,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
 
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
+        warnings: config.http.warnings(),
         embedded: config.embedded,
         shutdown: shutdown.clone(),
         admin_auth,
@@ -107,11 +111,14 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     Ok(())
 }
 
-/// The database that is set, else memory.
-async fn open_store(config: &Config) -> anyhow::Result<Arc<dyn EventStore>> {
+/// The database that is set, else memory, and how many listings may read it at once: reads of memory take a processor each,
+/// those of a database one of its connections.
+async fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn EventStore>, ConcurrencyLimit)> {
     #[cfg(feature = "postgres")]
     if let Some(postgres) = &config.postgres {
-        return Ok(Arc::new(PostgresStore::open(postgres.clone()).await?));
+        let (_, reading) = postgres.connections;
+        let store = PostgresStore::open(postgres.clone()).await?;
+        return Ok((Arc::new(store), ConcurrencyLimit::new(reading)));
     }
-    Ok(Arc::new(MemoryStore::new(&config.store)))
+    Ok((Arc::new(MemoryStore::new(&config.store)), ConcurrencyLimit::default()))
 }

@@ -24,7 +24,7 @@ const MAX_WAITING: usize = 64;
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// The limit of concurrent reads for listings: each read of the store takes a permit. There are half as many permits as
-/// processors; they are granted in the order of the requests. A listing that had to wait for one reads after everything
+/// processors by default; they are granted in the order of the requests. A listing that had to wait for one reads after everything
 /// else that is ready, so that posts go first.
 #[derive(Debug)]
 pub struct ConcurrencyLimit {

@@ -21,7 +21,7 @@ mod three_brokers;
 use highwater_kafka::Message;
 
 /// A record as another program might write it.
-fn message(key: &str, value: impl Into<Vec<u8>>) -> Message {
+pub(crate) fn message(key: &str, value: impl Into<Vec<u8>>) -> Message {
     Message {
         key: Some(key.as_bytes().to_vec()),
         value: Some(value.into()),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use highwater::store::{Direction, EventQuery, EventStore, Positions, Span};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 
 use super::stores::{Stores, admit, event, newest_first, of_type, on_both_stores, record, records};
 
@@ -78,6 +78,8 @@ async fn follow(
     let mut seen: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
     let mut cursor = Positions::default();
     loop {
+        // The store in memory never waits, and writers need their turns.
+        yield_now().await;
         let is_last_look = is_done.load(Ordering::Acquire);
         let within = Span::before(store.end().await.unwrap(), Some(&cursor), Direction::Forward);
         let end =

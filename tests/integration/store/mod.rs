@@ -3,5 +3,6 @@
 mod cursors;
 mod faults;
 mod fencing;
+mod service;
 mod stores;
 mod suite;

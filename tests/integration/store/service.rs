@@ -1,0 +1,154 @@
+//! The activity service on PostgreSQL: several instances, crashes between the two systems, and dead letters.
+
+use highwater_kafka::Publisher;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::stores::Stores;
+use crate::{
+    activity::message,
+    support::{TestApp, TestCluster, eventually, processed_lines, switch},
+};
+
+/// The settings of an instance on these stores.
+fn settings<'a>(url: &'a str, schema: &'a str) -> Vec<(&'a str, &'a str)> {
+    vec![("STORE_URL", url), ("STORE_SCHEMA", schema)]
+}
+
+async fn ready(cluster: &TestCluster, settings: &[(&str, &str)]) -> TestApp {
+    let app = TestApp::start_with(cluster, settings).await;
+    app.until_ready().await;
+    app
+}
+
+fn sorted(mut ids: Vec<String>) -> Vec<String> {
+    ids.sort();
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_instance_answers_for_all_partitions_and_sees_within_a_second_what_another_stores() {
+    let Some(stores) = Stores::in_postgres() else { return };
+    let (cluster, url) = (TestCluster::start().await, switch("TEST_POSTGRES_URL").unwrap());
+    let (config, _) = stores.database().await.unwrap();
+    let settings = settings(&url, &config.schema);
+    let (one, two) = (ready(&cluster, &settings).await, ready(&cluster, &settings).await);
+    let mut ids = Vec::new();
+    for number in 0..12 {
+        ids.push(one.generate(&format!("user-{number}")).await.id);
+    }
+    for id in &ids {
+        for app in [&one, &two] {
+            let answer = app.get(&format!("/events/processed/{id}?wait=10s")).await;
+            assert_eq!(answer.status(), 200);
+        }
+    }
+    for app in [&one, &two] {
+        assert_eq!(sorted(app.processed().await), sorted(ids.clone()));
+        let coverage = app.get("/api/events?limit=1").await.headers()["highwater-partitions"].clone();
+        assert_eq!(coverage, r#"held="0-2", restored="0-2", of=3, whole=?1"#);
+    }
+    one.stop().await;
+    two.stop().await;
+    stores.clean_up().await;
+}
+
+/// The group's offsets are lost, or another's: they are not the truth.
+#[tokio::test(flavor = "multi_thread")]
+async fn processing_goes_on_at_the_databases_position_whatever_the_group_has_committed() {
+    let Some(stores) = Stores::in_postgres() else { return };
+    let (mut cluster, url) = (TestCluster::start().await, switch("TEST_POSTGRES_URL").unwrap());
+    let (config, database) = stores.database().await.unwrap();
+    let settings = settings(&url, &config.schema);
+    let app = ready(&cluster, &settings).await;
+    let mut ids = Vec::new();
+    for number in 0..10 {
+        ids.push(app.generate(&format!("user-{number}")).await.id);
+        app.until_processed(&ids[number]).await;
+    }
+    // Between the database's commit and Kafka's, or not long after.
+    app.kill();
+    // A group that has committed nothing would begin at the end, or at the beginning.
+    for reset in ["latest", "earliest"] {
+        cluster.group.push_str(reset);
+        let mut settings = settings.clone();
+        settings.push(("OFFSET_RESET", reset));
+        let app = ready(&cluster, &settings).await;
+        ids.push(app.generate("user-1").await.id);
+        app.until_processed(ids.last().unwrap()).await;
+        assert_eq!(sorted(app.processed().await), sorted(ids.clone()));
+        app.stop().await;
+    }
+    assert!(ids.iter().all(|id| processed_lines::of(id) <= 1), "no event is processed twice");
+
+    // A backup from before the last events is restored: they are consumed again.
+    let older = "DELETE FROM events WHERE position > 0; UPDATE partitions SET next = least(next, 1)";
+    database.batch_execute(older).await.unwrap();
+    let app = ready(&cluster, &settings).await;
+    eventually("all events are there again", async || {
+        (sorted(app.processed().await) == sorted(ids.clone())).then_some(())
+    })
+    .await;
+    app.stop().await;
+    stores.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_record_is_one_dead_letter_and_what_is_around_it_is_stored() {
+    let Some(stores) = Stores::in_postgres() else { return };
+    let (cluster, url) = (TestCluster::start().await, switch("TEST_POSTGRES_URL").unwrap());
+    let (config, _) = stores.database().await.unwrap();
+    let settings = settings(&url, &config.schema);
+    let client = cluster.client();
+    let producer = client.producer(client.topic());
+    let good = json!({"eventId": Uuid::new_v4(), "userId": "user-1", "eventType": "seen"}).to_string();
+    for value in ["no event", good.as_str(), "nor this"] {
+        producer.publish(message("user-1", value)).await.unwrap();
+    }
+    for _ in 0..2 {
+        let app = ready(&cluster, &settings).await;
+        cluster.until_committed_to_the_end().await;
+        assert_eq!(app.processed().await.len(), 1);
+        app.stop().await;
+        let letters = cluster.records(&format!("{}.dlq", cluster.topic)).await;
+        assert_eq!(letters.len(), 2, "also after a restart");
+    }
+    stores.clean_up().await;
+}
+
+/// The database is away; events are taken in, and stored when it is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_cannot_be_written_posts_go_on_and_health_says_why() {
+    let Some(stores) = Stores::in_postgres() else { return };
+    let (cluster, url) = (TestCluster::start().await, switch("TEST_POSTGRES_URL").unwrap());
+    let (config, database) = stores.database().await.unwrap();
+    let settings = settings(&url, &config.schema);
+    let app = ready(&cluster, &settings).await;
+    database.batch_execute("ALTER TABLE blocks RENAME TO away").await.unwrap();
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        ids.push(app.generate(&format!("user-{number}")).await.id);
+    }
+    eventually("the partitions and the store say why", async || {
+        let health = app.read("/health").await;
+        let says_why = |error: &Value| error.as_str().is_some_and(|error| error.contains("blocks"));
+        let waits =
+            health["group"]["partitions"].as_array()?.iter().any(|partition| says_why(&partition["error"]));
+        (waits && says_why(&health["store"]["error"])).then_some(())
+    })
+    .await;
+    assert_eq!(app.get("/ready").await.status(), 200, "Kafka is there, and keeps what is posted");
+    assert!(app.get("/metrics").await.text().await.unwrap().contains("highwater_store_up 0"));
+    database.batch_execute("ALTER TABLE away RENAME TO blocks").await.unwrap();
+    for id in &ids {
+        app.until_processed(id).await;
+    }
+    assert_eq!(sorted(app.processed().await), sorted(ids.clone()));
+    eventually("all is well again", async || {
+        let health = app.read("/health").await;
+        health["store"]["error"].is_null().then_some(())
+    })
+    .await;
+    app.stop().await;
+    stores.clean_up().await;
+}
