@@ -16,7 +16,7 @@ use highwater_commerce::{orders, users};
 #[cfg(feature = "eventlog")]
 use highwater_eventlog as eventlog;
 use highwater_web::{
-    dead_letters,
+    auth, dead_letters,
     http::{self, Listeners},
     shutdown::{self, Shutdown},
 };
@@ -65,6 +65,10 @@ fn main() -> ExitCode {
         }),
         Service::DeadLetters(task) => dead_letters(task, config).unwrap_or_else(|error| {
             eprintln!("{error:#}");
+            false
+        }),
+        Service::Keys(task) => keys(task, config).unwrap_or_else(|error| {
+            eprintln!("highwater: {error:#}");
             false
         }),
         Service::Selftest => run_selftest(config).unwrap_or_else(|error| {
@@ -131,6 +135,13 @@ fn dead_letters(task: dead_letters::DlqCommand, config: Config) -> anyhow::Resul
     let outcome = runtime.block_on(dead_letters::cli::run(task, config.into(), &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     outcome
+}
+
+/// Runs without a log: the output is for the caller.
+fn keys(task: auth::cli::KeyCommand, config: Config) -> anyhow::Result<bool> {
+    let file = config.api_keys_file.context("which keys? Set API_KEYS_FILE")?;
+    auth::cli::run(task, &file, &mut io::stdout())?;
+    Ok(true)
 }
 
 /// Brings the schema of the store's database up to date.
@@ -200,10 +211,17 @@ async fn listen(config: &http::Config) -> anyhow::Result<Listeners> {
         Some(port) => Some(bind(config, port, "OPS_PORT").await?),
         None => None,
     };
+    let metrics = match config.metrics_port {
+        Some(port) => Some(bind(config, port, "METRICS_PORT").await?),
+        None => None,
+    };
+    if let Some(metrics) = &metrics {
+        log::info!("/metrics is on http://{} alone", metrics.local_addr()?);
+    }
     if let Some(probes) = &probes {
         log::info!("/health, /ready and /metrics are on http://{} as well", probes.local_addr()?);
     }
-    Ok(Listeners { clients, probes })
+    Ok(Listeners { clients, probes, metrics })
 }
 
 /// Listens on this port. `setting` names it in errors.

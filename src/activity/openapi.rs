@@ -17,6 +17,7 @@ use warp::http::{HeaderName, header};
 use super::{
     answers::{event::not_found, overloaded, published, store_unavailable},
     coverage::{Coverage, PARTITIONS},
+    paths::PATHS,
     request::MAX_CHARACTERS,
     selection::{ASCENDING, DESCENDING, MAX_LIMIT},
     store_status::StoreHealth,
@@ -33,6 +34,7 @@ pub fn document() -> Value {
     let mut document = Document::new(
         "Highwater: activity",
         "Takes user activity events in, carries them through Kafka, stores each exactly once, and answers queries.",
+        &PATHS,
     );
     document.tag("Publishing", "Events in. An answer says that Kafka has acknowledged the event.");
     publish(&mut document);

@@ -1,25 +1,25 @@
-//! The paths that this service serves, and the methods that each takes.
+//! The paths that this service serves, the methods that each takes, and what each asks of clients.
 
-use highwater_web::http::Paths;
+use highwater_web::{auth::Need, http::Paths};
 
 const READ: &str = "GET, HEAD, OPTIONS";
-const ALL: &[(&str, &str)] = &[
-    ("/events/generate", "POST, OPTIONS"),
-    ("/api/events", "GET, HEAD, POST, OPTIONS"),
-    ("/events/processed", READ),
-    ("/events/processed/{eventId}", READ),
-    ("/api/events/user/{userId}", READ),
-    ("/api/events/type/{eventType}", READ),
-    ("/health", READ),
-    ("/ready", READ),
-    ("/ready/read", READ),
-    ("/group", READ),
-    ("/metrics", READ),
-    ("/openapi.json", READ),
-    ("/swagger", READ),
-    ("/swagger/{file}", READ),
-    ("/dead-letters", READ),
-    ("/dead-letters/redrive", "POST, OPTIONS"),
+const ALL: &[(&str, &str, Need)] = &[
+    ("/events/generate", "POST, OPTIONS", Need::OwnEvents),
+    ("/api/events", "GET, HEAD, POST, OPTIONS", Need::OwnEvents),
+    ("/events/processed", READ, Need::OwnEvents),
+    ("/events/processed/{eventId}", READ, Need::OwnEvents),
+    ("/api/events/user/{userId}", READ, Need::OwnEvents),
+    ("/api/events/type/{eventType}", READ, Need::OwnEvents),
+    ("/health", READ, Need::Nothing),
+    ("/ready", READ, Need::Nothing),
+    ("/ready/read", READ, Need::Nothing),
+    ("/group", READ, Need::Operations),
+    ("/metrics", READ, Need::Operations),
+    ("/openapi.json", READ, Need::Nothing),
+    ("/swagger", READ, Need::Nothing),
+    ("/swagger/{file}", READ, Need::Nothing),
+    ("/dead-letters", READ, Need::Admin),
+    ("/dead-letters/redrive", "POST, OPTIONS", Need::Admin),
 ];
 
 /// Each path, the busiest first.

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use highwater_web::{
+    auth::{Grant, grant},
     dead_letters,
     http::{self, Problem, Route, header, json_body, query, reads, segment, with},
     operations,
@@ -36,10 +37,11 @@ fn generate(
     path!("events" / "generate")
         .and(warp::post())
         .and(with(api))
+        .and(grant())
         .and(header("x-correlation-id"))
         .and(json_body(api.limits))
-        .then(|api: Arc<Api>, correlation, body| async move {
-            published::generate(&api, (correlation, body)).await
+        .then(|api: Arc<Api>, grant: Grant, correlation, body| async move {
+            published::generate(&api, &grant, (correlation, body)).await
         })
 }
 
@@ -47,10 +49,11 @@ fn others(api: &Arc<Api>) -> Route {
     let create = path!("api" / "events")
         .and(warp::post())
         .and(with(api))
+        .and(grant())
         .and(header("x-correlation-id"))
         .and(json_body(api.limits))
-        .then(|api: Arc<Api>, correlation, body| async move {
-            published::create(&api, (correlation, body)).await
+        .then(|api: Arc<Api>, grant: Grant, correlation, body| async move {
+            published::create(&api, &grant, (correlation, body)).await
         });
 
     let processed = path!("events" / "processed")
@@ -58,8 +61,10 @@ fn others(api: &Arc<Api>) -> Route {
         .and(with(api))
         .then(|parts, api| list(api, Ok(Scope::All), ListingFormat::Array, parts));
     let event =
-        path!("events" / "processed" / String).and(reads()).and(query()).and(with(api)).then(
-            |id: String, query: String, api: Arc<Api>| async move { event::find(&api, &id, &query).await },
+        path!("events" / "processed" / String).and(reads()).and(query()).and(grant()).and(with(api)).then(
+            |id: String, query: String, grant: Grant, api: Arc<Api>| async move {
+                event::find(&api, &grant, &id, &query).await
+            },
         );
     let all = path!("api" / "events")
         .and(listing_parts())
@@ -93,27 +98,28 @@ fn others(api: &Arc<Api>) -> Route {
     ])
 }
 
-/// The full path, the query string and `Accept` of a listing.
-type ListingParts = (FullPath, String, Option<warp::http::HeaderValue>);
+/// The full path, the query string and `Accept` of a listing, and what its client may see.
+type ListingParts = (FullPath, String, Option<warp::http::HeaderValue>, Grant);
 
 fn listing_parts() -> impl Filter<Extract = (ListingParts,), Error = Rejection> + Copy {
     reads()
         .and(warp::path::full())
         .and(query())
         .and(header("accept"))
-        .map(|path, query, accept| (path, query, accept))
+        .and(grant())
+        .map(|path, query, accept, grant| (path, query, accept, grant))
 }
 
 async fn list(
     api: Arc<Api>,
     scope: Result<Scope, Problem>,
     format: ListingFormat,
-    (path, query, accept): ListingParts,
+    (path, query, accept, grant): ListingParts,
 ) -> Response {
     match scope {
         Ok(scope) => {
             let path = path.as_str().to_owned();
-            listing::list(&api, ListingRequest { scope, format, path, query, accept }).await
+            listing::list(&api, ListingRequest { scope, format, path, query, accept, grant }).await
         }
         Err(problem) => problem.into_response(),
     }

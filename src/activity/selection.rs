@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use highwater_web::{
+    auth::{Grant, Reads},
     http::{Parameters, Problem, next_link},
     timestamp,
 };
@@ -60,6 +61,21 @@ impl Selection {
         let cursor = parameters.parsed("cursor", cursor::decode);
         parameters.finish()?;
         Ok(Self { query: wanted, cursor, limit })
+    }
+
+    /// The part of it that the client may see.
+    ///
+    /// # Errors
+    ///
+    /// 403 where it names another user, 429 where that user was asked for too often.
+    pub(super) fn within_grant(mut self, grant: &Grant) -> Result<Self, Problem> {
+        if let Some(user) = &self.query.user_id {
+            grant.check_read(user)?;
+            grant.charge_request(user)?;
+        } else if let Reads::Own(user) = grant.reads() {
+            self.query.user_id = Some(user.to_owned());
+        }
+        Ok(self)
     }
 
     /// The part of a store that ends at `end` which this listing is of.

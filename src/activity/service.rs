@@ -41,7 +41,10 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         .consumer(config.consumer.clone())
         .with_dead_letters(config.dead_letter_topic, config.producer)
         .start(Processor::new(Arc::clone(&store), Arc::clone(&conflicts)));
-    let admin_auth = config.dead_letters.admin.map(|bearer| Arc::new(AdminAuth::new(bearer)));
+    let admin = config.dead_letters.admin;
+    // Without ADMIN_TOKEN, clients that have the scope see to them.
+    let has_admins = admin.is_some() || config.http.auth.is_on();
+    let admin_auth = has_admins.then(|| Arc::new(AdminAuth::new(admin)));
     let admin = admin_auth.clone().map(|admin_auth| {
         let topics = dead_letters::Topics {
             cluster: Arc::clone(kafka.cluster()),
@@ -56,6 +59,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
 
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
+        warnings: config.http.warnings(),
         embedded: config.embedded,
         shutdown: shutdown.clone(),
         admin_auth,

@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use highwater_eventlog as eventlog;
 use highwater_kafka::dead_letter::{DlqFilter, DlqPosition, RedriveSelection};
-use highwater_web::dead_letters::DlqCommand;
+use highwater_web::{auth::cli as keys, dead_letters::DlqCommand};
 
 use super::{
     fault::Exit,
+    key_commands,
     table::{ALL, Description},
 };
 
@@ -32,6 +33,8 @@ pub enum Service {
     Migrate,
     /// Lists or redrives dead letters.
     DeadLetters(DlqCommand),
+    /// Sees to the file of API keys, and ends.
+    Keys(keys::KeyCommand),
 }
 
 impl Service {
@@ -48,10 +51,19 @@ impl Service {
             (_, Some("Users and orders")) => matches!(self, Self::Users | Self::Orders),
             (_, Some("Event log")) => matches!(self, Self::EventLog(_)),
             (_, Some("Kafka" | "Producer" | "Consumer" | "Dead letters")) => {
-                !matches!(self, Self::EventLog(_) | Self::Healthcheck | Self::Migrate)
+                !matches!(self, Self::EventLog(_) | Self::Healthcheck | Self::Migrate | Self::Keys(_))
             }
-            _ => true,
+            ("SELFTEST_TOKEN", _) => *self == Self::Selftest,
+            ("API_KEYS_FILE", _) => self.serves() || matches!(self, Self::Keys(_)),
+            (_, Some("Access")) => self.serves(),
+            _ => !matches!(self, Self::Keys(_)),
         }
+    }
+
+    /// Whether it answers requests.
+    pub(super) fn serves(&self) -> bool {
+        let is_event_log = *self == Self::EventLog(eventlog::Task::Serve);
+        is_event_log || matches!(self, Self::Activity | Self::Users | Self::Orders)
     }
 }
 
@@ -96,6 +108,10 @@ impl CommandLine {
                 let (task, flags) = inner.remove_subcommand().unwrap_or((LIST.to_owned(), inner));
                 (Service::DeadLetters(task_of(&task, &flags)), flags)
             }
+            Some((name, mut inner)) if name == key_commands::KEYS => {
+                let (task, flags) = inner.remove_subcommand().unwrap_or((String::new(), inner));
+                (Service::Keys(key_commands::task_of(&task, &flags)), flags)
+            }
             Some((name, mut inner)) if name == EVENT_LOG => match inner.remove_subcommand() {
                 Some((task, flags)) if task == SWEEP => {
                     let from = flags.get_one::<DateTime<Utc>>("from").copied();
@@ -137,6 +153,7 @@ fn command() -> Command {
         .subcommands(services)
         .subcommand(event_log())
         .subcommand(dead_letters())
+        .subcommand(key_commands::command())
         .args(settings.map(|(order, setting)| arg(order, setting)))
 }
 

@@ -4,6 +4,7 @@
 //! reports all faults at once. Each crate owns the type of its settings and knows no variable. This module alone reads the
 //! environment.
 
+mod auth;
 mod checks;
 mod command_line;
 mod container;
@@ -11,6 +12,7 @@ mod environment;
 mod eventlog;
 mod fault;
 mod https;
+mod key_commands;
 mod platform;
 mod reader;
 mod secret;
@@ -21,13 +23,13 @@ mod table;
 mod unknown;
 mod values;
 
-use std::{collections::BTreeMap, ffi::OsString, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
 
 use highwater_commerce::StateConfig;
-use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig};
+use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig, security::Secret};
 use highwater_web::{
     dead_letters,
-    http::{self, AllowedHosts},
+    http::{self, AllowedHosts, AllowedOrigins, Cors},
 };
 
 pub use command_line::Service;
@@ -82,6 +84,10 @@ pub struct Config {
     pub state: StateConfig,
     /// The event log, where that is the service.
     pub eventlog: Option<highwater_eventlog::Config>,
+    /// The file of API keys, for `highwater keys`.
+    pub api_keys_file: Option<PathBuf>,
+    /// The credential of the selftest.
+    pub selftest_token: Option<Secret>,
     /// Logging.
     pub log: telemetry::Config,
     /// How long a stopping service keeps serving while it is not ready.
@@ -151,8 +157,10 @@ pub fn parse(
     let mut config = Config { remarks, ..read(&mut reader, &service) };
     config.remarks.extend(https::remark(&config.http));
     checks::check_server(&config, &mut reader);
-    // A healthcheck needs the address of the service alone; the event log and a migration use no Kafka.
-    if config.eventlog.is_none() && !matches!(service, Service::Healthcheck | Service::Migrate) {
+    // A healthcheck needs the address of the service alone; the event log, a migration and `keys` use no Kafka.
+    if config.eventlog.is_none()
+        && !matches!(service, Service::Healthcheck | Service::Migrate | Service::Keys(_))
+    {
         checks::check_kafka(&config, &service, of_kafka, &mut reader);
         checks::check(&config, &service, &mut reader);
     }
@@ -200,6 +208,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         _ => (port, group_id, max_body_bytes),
     };
     let host = reader.value(&table::HOST);
+    let admin = secret::admin(reader);
     let (drain_delay, shutdown_timeout) =
         (reader.value(&table::DRAIN_DELAY), reader.value(&table::SHUTDOWN_TIMEOUT));
     let http = http::Config {
@@ -223,10 +232,9 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         header_timeout: reader.value(&table::HEADER_TIMEOUT),
         body_timeout: reader.value(&table::BODY_TIMEOUT),
         request_timeout: reader.value(&table::REQUEST_TIMEOUT),
-        cors: match service {
-            Service::EventLog(_) => reader.value(&table::EVENTLOG_CORS_ORIGINS),
-            _ => None,
-        },
+        metrics_port: reader.value(&table::METRICS_PORT),
+        cors: cors(reader, service),
+        auth: auth::read(reader, service, admin.is_some()),
         // Half of the time that the drain leaves, so that the rest of the stop has time, too.
         stop_timeout: shutdown_timeout.saturating_sub(drain_delay) / 2,
     };
@@ -243,8 +251,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
     let postgres = store::read(reader, &topic.name);
     #[cfg(not(feature = "postgres"))]
     checks::check_without_postgres(reader);
-    let dead_letters =
-        dead_letters::Config { admin: secret::admin(reader), redrive_max: reader.value(&table::REDRIVE_MAX) };
+    let dead_letters = dead_letters::Config { admin, redrive_max: reader.value(&table::REDRIVE_MAX) };
     let (users_topic, orders_topic) =
         (reader.value(&table::USER_EVENTS_TOPIC), reader.value(&table::ORDER_EVENTS_TOPIC));
     let partitions = reader.value(&table::STATE_PARTITIONS);
@@ -290,6 +297,8 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         activity,
         state,
         eventlog,
+        api_keys_file: reader.value(&table::API_KEYS_FILE),
+        selftest_token: reader.value(&table::SELFTEST_TOKEN),
         log: telemetry::Config {
             filter: reader.value(&table::RUST_LOG),
             format: reader.value(&table::LOG_FORMAT),
@@ -298,6 +307,25 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         shutdown_timeout,
         remarks: Vec::new(),
     }
+}
+
+/// The CORS settings of the service, where pages of other sites may call it.
+fn cors(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service) -> Option<Cors> {
+    let (all, of_event_log) =
+        (reader.value(&table::CORS_ORIGINS), reader.value(&table::EVENTLOG_CORS_ORIGINS));
+    let headers = reader.value(&table::CORS_HEADERS).unwrap_or_default();
+    let credentials = reader.value(&table::CORS_CREDENTIALS);
+    let (origins, setting) = match service {
+        Service::EventLog(_) if of_event_log.is_some() => (of_event_log, &table::EVENTLOG_CORS_ORIGINS),
+        _ => (all, &table::CORS_ORIGINS),
+    };
+    let pair = [
+        (setting.variable, reader.text(setting)),
+        (table::CORS_CREDENTIALS.variable, reader.text(&table::CORS_CREDENTIALS)),
+    ];
+    let is_any = origins == Some(AllowedOrigins::Any);
+    reader.require(!credentials || !is_any, &pair, "credentials are for sites that are named");
+    origins.map(|origins| Cors { origins, headers, credentials })
 }
 
 /// The topics of events and of dead letters.

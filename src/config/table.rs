@@ -9,9 +9,9 @@ use highwater_kafka::{OffsetReset, group::GroupProtocol, security::SaslMechanism
 use highwater_web::http::AccessLog;
 
 use super::values::{
-    Assignors, Brokers, Directives, Durations, Endpoint, EventTypes, Extensions, File, Host, HostNames,
-    HttpUrl, InstanceId, Mechanism, Networks, OneOf, Or, Origins, Password, Protocol, Size, Text, Token,
-    TopicName, TrustedOrigins, Values, Whole,
+    Assignors, AuthMethods, Brokers, Directives, Durations, Endpoint, EventTypes, Extensions, File,
+    HeaderNames, Host, HostNames, HttpUrl, InstanceId, Jwks, Mechanism, Networks, OneOf, Or, Origins,
+    Password, Protocol, RatesASecond, Size, Text, Token, TopicName, TrustedOrigins, Values, Whole,
 };
 use crate::{activity::record, telemetry::Format};
 
@@ -105,6 +105,8 @@ settings! {
             "The port to listen on; 0 lets the system choose one.";
         OPS_PORT: Or<Whole<u16>> = "", Or::unset(Whole::from(0).to(65_535)),
             "A second port for /health, /ready and /metrics alone, which clients cannot exhaust; unset, none.";
+        METRICS_PORT: Or<Whole<u16>> = "", Or::unset(Whole::from(0).to(65_535)),
+            "A port for /metrics alone, which the service's own port then lacks; unset, none.";
         HTTPS_CERTIFICATE: Or<File> = "", Or::unset(File),
             "The server's certificate chain, in PEM; unset, HTTP without TLS.";
         HTTPS_KEY: Or<File> = "", Or::unset(File),
@@ -131,6 +133,12 @@ settings! {
             "Hosts that requests may be for; unset, any, or localhost alone where HOST is a loopback address.";
         TRUSTED_ORIGINS: Or<TrustedOrigins> = "", Or::unset(TrustedOrigins),
             "Origins whose pages may write here, beside the service's own origin.";
+        CORS_ORIGINS: Or<Origins> = "", Or::unset(Origins),
+            "The origins whose pages may call the service (CORS); unset, none.";
+        CORS_HEADERS: Or<HeaderNames> = "", Or::unset(HeaderNames),
+            "Request headers that such pages may send, beside those that the service reads.";
+        CORS_CREDENTIALS: OneOf<bool> = "no", OneOf(&[("no", false), ("yes", true)]),
+            "Whether browsers send cookies and client certificates with such calls.";
         TRUSTED_PROXIES: Or<Networks> = "", Or::unset(Networks),
             "Proxies whose X-Forwarded-For is believed for the client address in the access log.";
         ACCESS_LOG: OneOf<AccessLog> = "off",
@@ -138,6 +146,30 @@ settings! {
             "The answers that are logged; errors means at most ten a second.";
         EVENT_TYPES: EventTypes = "LOGIN,LOGOUT,PRODUCT_VIEW", EventTypes,
             "The event types that POST /events/generate takes; other routes and the consumer take any.";
+    }
+    "Access" {
+        AUTH: AuthMethods = "none", AuthMethods,
+            "The ways in which clients authenticate; with none, everybody is let in.";
+        API_KEYS_FILE: Or<File> = "", Or::unset(File),
+            "The file of API keys, which highwater keys writes; it is read again when it changes.";
+        JWT_ISSUER: Or<HttpUrl> = "", Or::unset(HttpUrl),
+            "The issuer of tokens (iss); without JWT_JWKS, OIDC discovery finds its keys.";
+        JWT_JWKS: Or<Jwks> = "", Or::unset(Jwks),
+            "The issuer's keys, instead of discovery; a file is read again when it changes.";
+        JWT_AUDIENCE: Or<EventTypes> = "", Or::unset(EventTypes),
+            "The audiences (aud) of which a token must have one.";
+        JWT_LEEWAY: Durations = "30s", Durations::from(ms(0)).to(minutes(10)),
+            "The difference that is allowed between the issuer's clock and this one.";
+        JWT_CA: Or<File> = "", Or::unset(File),
+            "The authorities to trust for the issuer's certificate, in PEM; unset, those of the system.";
+        LIMIT_CLIENT: Or<RatesASecond> = "", Or::unset(RatesASecond),
+            "The most that each key or subject may send to this instance a second; unset, no limit.";
+        LIMIT_USER: Or<RatesASecond> = "", Or::unset(RatesASecond),
+            "The most that may be sent to this instance a second for each userId; unset, no limit.";
+        LIMIT_TOTAL: Or<RatesASecond> = "", Or::unset(RatesASecond),
+            "The most that all clients together may send to this instance a second; unset, no limit.";
+        SELFTEST_TOKEN: Or<Password> = "", Or::unset(Password),
+            "The key or token that highwater selftest sends to the running service.";
     }
     "Kafka" {
         KAFKA_BROKERS: Or<Brokers> = "", Or::unset(Brokers),
@@ -305,7 +337,7 @@ settings! {
         EVENTLOG_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(5)),
             "How long a request may take in both databases, retries included.";
         EVENTLOG_CORS_ORIGINS: Or<Origins> = "", Or::unset(Origins),
-            "The origins whose pages may call the event log (CORS); unset, none.";
+            "The origins whose pages may call the event log, instead of CORS_ORIGINS.";
         SQLSERVER_HOST: Text = "localhost", Text { longest: 253 },
             "The host of SQL Server, which keeps the metadata.";
         SQLSERVER_PORT: Whole<u16> = "1433", Whole::from(1).to(65_535),

@@ -3,9 +3,12 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
-use highwater_web::http::{
-    Https, PROBLEM_JSON,
-    client::{Answer, Request, ask},
+use highwater_web::{
+    Secret,
+    http::{
+        Https, PROBLEM_JSON,
+        client::{Answer, Request, ask},
+    },
 };
 use serde_json::Value;
 
@@ -18,11 +21,18 @@ const SHOWN: usize = 300;
 pub(super) struct Service {
     address: SocketAddr,
     https: Option<Https>,
+    /// The credential of each request.
+    token: Option<Secret>,
 }
 
 impl Service {
     pub(super) fn at(address: SocketAddr, https: Option<Https>) -> Self {
-        Self { address, https }
+        Self { address, https, token: None }
+    }
+
+    /// Sends this key or token with each request.
+    pub(super) fn with_token(self, token: Option<Secret>) -> Self {
+        Self { token, ..self }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -31,6 +41,10 @@ impl Service {
 
     /// Sends a request and returns the answer, whatever its status.
     pub(super) async fn ask(&self, request: &Request) -> anyhow::Result<Answer> {
+        let request = match &self.token {
+            Some(token) => &request.clone().with("authorization", format!("Bearer {}", token.reveal())),
+            None => request,
+        };
         let asked = ask(self.address, self.https.as_ref(), request, TIMEOUT).await;
         asked.with_context(|| {
             format!("no answer at {}: is the service running, with this HOST and PORT?", self.address)

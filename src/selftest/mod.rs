@@ -25,7 +25,8 @@ pub async fn run(config: Config, shutdown: &Shutdown, out: &mut (dyn Write + Sen
     // A prefix that no other user or topic has.
     let name = format!("highwater-selftest-{}", Uuid::new_v4().simple());
     let mut report = Report::new(out);
-    let service = Service::at(config.http.own_address(), config.http.https.clone());
+    let service = Service::at(config.http.own_address(), config.http.https.clone())
+        .with_token(config.selftest_token.clone());
     report.heading(&format!("the service at {}, which keeps no trace of this", service.address()));
     live::check(&service, &config, &name, &mut report).await;
     report.heading(&format!("a second one, on topic and group {name}"));

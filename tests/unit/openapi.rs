@@ -62,7 +62,7 @@ fn every_path_and_method_is_described_and_none_beyond() {
         let served: BTreeSet<(String, String)> = paths
             .0
             .iter()
-            .flat_map(|(path, methods)| {
+            .flat_map(|(path, methods, _)| {
                 methods.split(", ").map(|method| ((*path).to_owned(), method.to_lowercase()))
             })
             .filter(|(_, method)| !["head", "options"].contains(&method.as_str()))

@@ -7,7 +7,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use highwater_web::{
-    http::{CORRELATION_ID, CorrelationId, Problem, check_origin},
+    auth::Gate,
+    http::{CORRELATION_ID, CorrelationId, PageRequest, Problem, check_origin},
     shutdown::Shutdown,
 };
 use http_body_util::{BodyExt as _, Full};
@@ -25,7 +26,7 @@ use warp::{
     reply::Response,
 };
 
-use super::{Config, Front, Task, service};
+use super::{Config, Front, PATHS, Task, service};
 
 /// The characters that a path holds unencoded: RFC 3986, section 2.3, and the slashes between its segments.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -41,8 +42,13 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
             let (tree, traffic) = service::tree(&config, Front::Lambda, &Shutdown::new())?;
             let tree = warp::service(tree);
             let config = Arc::new(config.http);
+            let gate = Arc::new(Gate::new(&config.auth, &PATHS));
+            let watched = Arc::clone(&gate);
+            // Between events it stands still with the sandbox.
+            tokio::spawn(async move { watched.watch().await });
             let handler = service_fn(move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
                 let (mut tree, traffic, config) = (tree.clone(), traffic.clone(), Arc::clone(&config));
+                let gate = Arc::clone(&gate);
                 async move {
                     let began = Instant::now();
                     let request = match request(event.payload) {
@@ -53,10 +59,16 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
                         }
                     };
                     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-                    let response = match check_origin(&request, &config) {
-                        Ok(()) => answered(&mut tree, request).await,
+                    let page = PageRequest::of(&request);
+                    let mut response = match check_origin(&request, &config) {
+                        Ok(()) => {
+                            gate.guard(request, async |request| answered(&mut tree, request).await).await
+                        }
                         Err(problem) => problem.into_response(),
                     };
+                    if let (Some(page), Some(cors)) = (page, &config.cors) {
+                        cors.on(&mut response, &page);
+                    }
                     traffic.count(&path, &method, response.status(), began.elapsed());
                     told(response).await
                 }

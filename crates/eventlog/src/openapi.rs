@@ -16,7 +16,7 @@ use warp::http::header;
 
 use super::{
     DatabaseError, Details, EventBody, LONGEST_TYPE, LONGEST_USER, LoggedEvent, MOST, Metadata,
-    NewLoggedEvent,
+    NewLoggedEvent, PATHS,
     answer::RecordedBody,
     database_health::{Database, DatabaseState, Databases, reason},
     listing::{unknown, unread},
@@ -50,6 +50,7 @@ pub fn document() -> Value {
     let mut document = Document::new(
         "Highwater: event log",
         "Records users' events, their metadata in SQL Server and their details in DynamoDB, and lists them, joined.",
+        &PATHS,
     )
     .with_conventions(CONVENTIONS, LARGEST_BODY);
     document.tag("Events", "An event exists once it is answered 201, and from then on every listing has it.");

@@ -4,9 +4,10 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use highwater_web::{
+    auth::{Grant, Need, grant},
     http::{
-        self, BodyLimits, CorrelationId, Cors, FieldError, Paths, Problem, answer, correlation,
-        encode_segment, json_body, query, reads, segment, with,
+        self, BodyLimits, CorrelationId, FieldError, Paths, Problem, answer, correlation, encode_segment,
+        json_body, query, reads, segment, with,
     },
     idempotency::{self, Idempotency},
     identity::uuid,
@@ -22,18 +23,18 @@ use warp::{
 
 use super::{EventLog, EventQuery, NewLoggedEvent, answer::RecordedBody, listing, openapi::DOCUMENT, query};
 
-/// Each path, and its methods.
+/// Each path, its methods, and what it asks of clients.
 pub static PATHS: Paths = Paths(&[
-    ("/events", "POST, OPTIONS"),
-    ("/events/{userId}", "GET, HEAD, OPTIONS"),
-    ("/events/{userId}/{eventId}", "GET, HEAD, OPTIONS"),
-    ("/health", "GET, HEAD, OPTIONS"),
-    ("/ready", "GET, HEAD, OPTIONS"),
-    ("/ready/read", "GET, HEAD, OPTIONS"),
-    ("/metrics", "GET, HEAD, OPTIONS"),
-    ("/openapi.json", "GET, HEAD, OPTIONS"),
-    ("/swagger", "GET, HEAD, OPTIONS"),
-    ("/swagger/{file}", "GET, HEAD, OPTIONS"),
+    ("/events", "POST, OPTIONS", Need::OwnEvents),
+    ("/events/{userId}", "GET, HEAD, OPTIONS", Need::OwnEvents),
+    ("/events/{userId}/{eventId}", "GET, HEAD, OPTIONS", Need::OwnEvents),
+    ("/health", "GET, HEAD, OPTIONS", Need::Nothing),
+    ("/ready", "GET, HEAD, OPTIONS", Need::Nothing),
+    ("/ready/read", "GET, HEAD, OPTIONS", Need::Nothing),
+    ("/metrics", "GET, HEAD, OPTIONS", Need::Operations),
+    ("/openapi.json", "GET, HEAD, OPTIONS", Need::Nothing),
+    ("/swagger", "GET, HEAD, OPTIONS", Need::Nothing),
+    ("/swagger/{file}", "GET, HEAD, OPTIONS", Need::Nothing),
 ]);
 
 /// How long `/health` and `/ready` wait for the databases.
@@ -46,41 +47,49 @@ pub struct Api {
     pub log: Arc<EventLog>,
     /// The limits of a body.
     pub limits: BodyLimits,
-    /// Which other sites' pages may ask.
-    pub cors: Option<Cors>,
     /// How the service is.
     pub operations: Arc<Operations>,
 }
 
 type Body = Result<Bytes, Problem>;
-type Header = Option<HeaderValue>;
 
 /// All routes of the service. Every request gets an answer: what no route takes gets 404 or 405.
 pub fn routes(
     api: Arc<Api>,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
-    let record = path!("events")
-        .and(warp::post())
+    let record =
+        path!("events")
+            .and(warp::post())
+            .and(with(&api))
+            .and(correlation())
+            .and(idempotency::header())
+            .and(grant())
+            .and(json_body(api.limits))
+            .then(
+                |api: Arc<Api>,
+                 correlation: CorrelationId,
+                 key: Vec<HeaderValue>,
+                 grant: Grant,
+                 body: Body| async move {
+                    let recorded = record(&api, &grant, &key, body).await;
+                    correlation.on(recorded.unwrap_or_else(Reply::into_response))
+                },
+            );
+    let list = path!("events" / String)
+        .and(reads())
         .and(with(&api))
-        .and(correlation())
-        .and(idempotency::header())
-        .and(json_body(api.limits))
-        .then(|api: Arc<Api>, correlation: CorrelationId, key: Vec<HeaderValue>, body: Body| async move {
-            let recorded = record(&api, &key, body).await;
-            correlation.on(recorded.unwrap_or_else(Reply::into_response))
+        .and(grant())
+        .and(warp::path::full())
+        .and(query())
+        .then(|user: String, api: Arc<Api>, grant: Grant, path: FullPath, query: String| async move {
+            list(&api, &grant, &user, path.as_str(), &query).await.unwrap_or_else(Reply::into_response)
         });
-    let list =
-        path!("events" / String).and(reads()).and(with(&api)).and(warp::path::full()).and(query()).then(
-            |user: String, api: Arc<Api>, path: FullPath, query: String| async move {
-                list(&api, &user, path.as_str(), &query).await.unwrap_or_else(Reply::into_response)
-            },
-        );
-    let find = path!("events" / String / String).and(reads()).and(with(&api)).then(
-        |user: String, event: String, api: Arc<Api>| async move {
-            find(&api, &user, &event).await.unwrap_or_else(Reply::into_response)
+    let find = path!("events" / String / String).and(reads()).and(with(&api)).and(grant()).then(
+        |user: String, event: String, api: Arc<Api>, grant: Grant| async move {
+            find(&api, &grant, &user, &event).await.unwrap_or_else(Reply::into_response)
         },
     );
-    let tree = http::first_of([
+    http::first_of([
         record.boxed(),
         list.boxed(),
         find.boxed(),
@@ -89,13 +98,7 @@ pub fn routes(
         http::unknown(&PATHS),
     ])
     .recover(http::unrouted)
-    .unify();
-    http::header("origin").and(http::header("access-control-request-method")).and(with(&api)).and(tree).map(
-        |origin: Header, asked: Header, api: Arc<Api>, response: Response| match (&api.cors, origin) {
-            (Some(cors), Some(origin)) => cors.on(response, &origin, asked.is_some()),
-            _ => response,
-        },
-    )
+    .unify()
 }
 
 /// Asks the databases how they are, before `/health` and `/ready` tell it.
@@ -111,10 +114,12 @@ fn probed(api: &Arc<Api>) -> impl Filter<Extract = (), Error = Infallible> + Clo
     warp::path::full().and(with(api)).then(asked).untuple_one()
 }
 
-async fn record(api: &Api, key: &[HeaderValue], body: Body) -> Result<Response, Problem> {
+async fn record(api: &Api, grant: &Grant, key: &[HeaderValue], body: Body) -> Result<Response, Problem> {
     let new = NewLoggedEvent::read(&body?, api.limits.max_depth)?;
     // The event keeps the request that the key was used for, so nothing of it is needed here.
     let key = Idempotency::read(key, &())?;
+    grant.check_write(&new.user_id)?;
+    grant.charge_event(&new.user_id)?;
     let event = api.log.record(new, key).await?.metadata;
     let mut response = answer(StatusCode::CREATED, &RecordedBody { event_id: event.event_id });
     let location = format!("/events/{}/{}", encode_segment(&event.user_id), event.event_id);
@@ -124,8 +129,10 @@ async fn record(api: &Api, key: &[HeaderValue], body: Body) -> Result<Response, 
     Ok(response)
 }
 
-async fn list(api: &Api, user: &str, path: &str, query: &str) -> Result<Response, Problem> {
+async fn list(api: &Api, grant: &Grant, user: &str, path: &str, query: &str) -> Result<Response, Problem> {
     let query = EventQuery::read(user, query)?;
+    grant.check_read(&query.user_id)?;
+    grant.charge_request(&query.user_id)?;
     let listing = api.log.list(&query).await?;
     let link = listing.next.and_then(|next| query.link(path, next));
     let mut response = http::json(listing.body);
@@ -135,8 +142,10 @@ async fn list(api: &Api, user: &str, path: &str, query: &str) -> Result<Response
     Ok(response)
 }
 
-async fn find(api: &Api, user: &str, event: &str) -> Result<Response, Problem> {
+async fn find(api: &Api, grant: &Grant, user: &str, event: &str) -> Result<Response, Problem> {
     let user = query::user_id(user)?;
+    grant.check_read(&user)?;
+    grant.charge_request(&user)?;
     let fault = |message| Problem::invalid(vec![FieldError::new("eventId", message)]);
     let event = uuid(&segment("eventId", event)?).map_err(fault)?;
     let found = api.log.find(&user, event).await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use chrono::Utc;
 use highwater_web::{
-    http::{self, Listeners, Traffic},
+    http::{self, AdminAuth, Listeners, Traffic},
     operations::Operations,
     shutdown::Shutdown,
 };
@@ -83,11 +83,14 @@ pub fn tree(
 )> {
     let log = Arc::new(log(config, front));
     let traffic = Arc::new(Traffic::new(&PATHS)?);
+    let has_admins = config.http.auth.is_on();
     let operations = Arc::new(Operations {
+        warnings: config.http.warnings(),
+        admin_auth: has_admins.then(|| Arc::new(AdminAuth::new(None))),
         shutdown: shutdown.clone(),
         status_source: Some(Arc::clone(&log) as _),
         ..Operations::without_kafka("highwater-eventlog", Arc::clone(&traffic))
     });
-    let api = Api { log, limits: config.http.body_limits(), cors: config.http.cors.clone(), operations };
+    let api = Api { log, limits: config.http.body_limits(), operations };
     Ok((routes(Arc::new(api)), traffic))
 }

@@ -11,6 +11,7 @@
 // The compiler computes the layout of the dead letter futures here, through all futures of the library.
 #![recursion_limit = "256"]
 
+pub mod auth;
 pub mod cursor;
 pub mod dead_letters;
 pub mod fields;
@@ -25,6 +26,7 @@ pub mod page;
 pub mod publish_problem;
 pub mod redact;
 pub mod resource;
+pub mod sampler;
 pub mod shutdown;
 pub mod timestamp;
 

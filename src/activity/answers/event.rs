@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use highwater_web::{
+    auth::{Grant, Reads},
     http::{self, Problem, json},
     resource,
 };
@@ -12,11 +13,11 @@ use crate::activity::{Api, Coverage, coverage::PARTITIONS, selection};
 
 /// The event, or 404 while it is not processed. With `wait`, the answer comes as soon as the event is processed, at the
 /// latest when that time is over or the service stops.
-pub(in crate::activity) async fn find(api: &Api, id: &str, query: &str) -> Response {
-    answer(api, id, query).await.unwrap_or_else(Reply::into_response)
+pub(in crate::activity) async fn find(api: &Api, grant: &Grant, id: &str, query: &str) -> Response {
+    answer(api, grant, id, query).await.unwrap_or_else(Reply::into_response)
 }
 
-async fn answer(api: &Api, id: &str, query: &str) -> Result<Response, Problem> {
+async fn answer(api: &Api, grant: &Grant, id: &str, query: &str) -> Result<Response, Problem> {
     let id = resource::id("eventId", id)?;
     let wait = selection::wait(query)?;
     let before = api.coverage();
@@ -31,6 +32,10 @@ async fn answer(api: &Api, id: &str, query: &str) -> Result<Response, Problem> {
         }
     };
     match found {
+        // Of another's event such a client is not told that it is there.
+        Ok(Some(event)) if matches!(grant.reads(), Reads::Own(user) if *user != *event.user_id()) => {
+            Err(not_found(id, &before.until(&api.coverage())))
+        }
         Ok(Some(event)) => Ok(json(Bytes::copy_from_slice(event.json()))),
         Ok(None) => Err(not_found(id, &before.until(&api.coverage()))),
         Err(error) => Err(super::store_unavailable(&error)),

@@ -4,7 +4,10 @@ use std::{sync::Arc, vec};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
-use highwater_web::http::{JSON, NDJSON, Problem, prefers_ndjson};
+use highwater_web::{
+    auth::Grant,
+    http::{JSON, NDJSON, Problem, prefers_ndjson},
+};
 use sync_wrapper::SyncStream;
 use thiserror::Error;
 use warp::{
@@ -48,6 +51,7 @@ pub(in crate::activity) struct ListingRequest {
     pub(in crate::activity) path: String,
     pub(in crate::activity) query: String,
     pub(in crate::activity) accept: Option<HeaderValue>,
+    pub(in crate::activity) grant: Grant,
 }
 
 /// `GET /events/processed`, `/api/events`, `/api/events/user/{userId}`, `/api/events/type/{eventType}`.
@@ -56,8 +60,8 @@ pub(in crate::activity) async fn list(api: &Arc<Api>, request: ListingRequest) -
 }
 
 async fn answer(api: &Arc<Api>, request: ListingRequest) -> Result<Response, Problem> {
-    let ListingRequest { scope, format, path, query, accept } = request;
-    let selection = Selection::read(&scope, &query)?;
+    let ListingRequest { scope, format, path, query, accept, grant } = request;
+    let selection = Selection::read(&scope, &query)?.within_grant(&grant)?;
     let lines = accept.is_some_and(|accept| prefers_ndjson(accept.as_bytes()));
 
     let before = api.coverage();

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use highwater_kafka::{Context, PublishError, Receipt};
 use highwater_web::{
+    auth::Grant,
     http::{CorrelationId, Problem, json, json_text},
     publish_problem::publish_problem,
 };
@@ -31,14 +32,14 @@ const OFFSET: HeaderName = HeaderName::from_static("kafka-offset");
 pub(in crate::activity) type Posted = (Option<HeaderValue>, Result<Bytes, Problem>);
 
 /// `POST /events/generate`: 201 with the event's id, once Kafka has acknowledged the event.
-pub(in crate::activity) async fn generate(api: &Api, posted: Posted) -> Response {
+pub(in crate::activity) async fn generate(api: &Api, grant: &Grant, posted: Posted) -> Response {
     let allowed = AllowedTypes::Only(&api.config.event_types);
-    publish(api, posted, allowed, StatusCode::CREATED, |id| format!("{{\"eventId\":\"{id}\"}}")).await
+    publish(api, grant, posted, allowed, StatusCode::CREATED, |id| format!("{{\"eventId\":\"{id}\"}}")).await
 }
 
 /// `POST /api/events`: 202 with a message and the event's id, once Kafka has acknowledged the event.
-pub(in crate::activity) async fn create(api: &Api, posted: Posted) -> Response {
-    publish(api, posted, AllowedTypes::Any, StatusCode::ACCEPTED, |id| {
+pub(in crate::activity) async fn create(api: &Api, grant: &Grant, posted: Posted) -> Response {
+    publish(api, grant, posted, AllowedTypes::Any, StatusCode::ACCEPTED, |id| {
         format!("{{\"message\":\"Event published successfully\",\"eventId\":\"{id}\"}}")
     })
     .await
@@ -46,12 +47,13 @@ pub(in crate::activity) async fn create(api: &Api, posted: Posted) -> Response {
 
 async fn publish(
     api: &Api,
+    grant: &Grant,
     (given, body): Posted,
     allowed: AllowedTypes<'_>,
     status: StatusCode,
     body_of: impl FnOnce(Uuid) -> String,
 ) -> Response {
-    let event = match body.and_then(|body| event(&body, allowed, api.limits.max_depth)) {
+    let event = match body.and_then(|body| event(&body, grant, allowed, api.limits.max_depth)) {
         Ok(event) => event,
         Err(problem) => return problem.into_response(),
     };
@@ -79,8 +81,15 @@ async fn publish(
     correlation.on(acknowledged(status, body_of(id), id, receipt))
 }
 
-fn event(body: &[u8], allowed: AllowedTypes<'_>, max_depth: usize) -> Result<ActivityEvent, Problem> {
+fn event(
+    body: &[u8],
+    grant: &Grant,
+    allowed: AllowedTypes<'_>,
+    max_depth: usize,
+) -> Result<ActivityEvent, Problem> {
     let new = NewEvent::read(json_text(body, max_depth)?, allowed)?;
+    grant.check_write(&new.user_id)?;
+    grant.charge_event(&new.user_id)?;
     let id = new.id.unwrap_or_else(Uuid::new_v4);
     let timestamp = new.timestamp.unwrap_or_else(Utc::now);
     Ok(ActivityEvent::new(id, &new.user_id, &new.event_type, timestamp, new.payload))

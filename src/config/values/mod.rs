@@ -1,5 +1,6 @@
 //! The kinds of values that a setting takes, with their parsers and their bounds in words.
 
+mod access;
 mod addresses;
 mod amounts;
 mod names;
@@ -7,11 +8,12 @@ mod secrets;
 mod sites;
 mod words;
 
+pub(super) use access::{AuthMethods, Jwks, RatesASecond};
 pub(super) use addresses::{Brokers, File, Host, Networks};
 pub(super) use amounts::{Durations, Size, Whole};
 pub(super) use names::{EventTypes, Extensions, InstanceId, Text, TopicName};
 pub(super) use secrets::{Password, Token};
-pub(super) use sites::{Endpoint, HostNames, HttpUrl, Origins, TrustedOrigins};
+pub(super) use sites::{Endpoint, HeaderNames, HostNames, HttpUrl, Origins, TrustedOrigins};
 pub(super) use words::{Assignors, Directives, Mechanism, OneOf, Protocol};
 
 /// A kind of value.

@@ -1,7 +1,7 @@
 //! Origins, hosts and URLs.
 
 use highwater_net::client::Url;
-use highwater_web::http::{Authority, Cors};
+use highwater_web::http::{AllowedOrigins, Authority, HeaderName};
 
 use super::Values;
 
@@ -9,10 +9,14 @@ use super::Values;
 pub(in crate::config) struct Origins;
 
 impl Values for Origins {
-    type Value = Cors;
+    type Value = AllowedOrigins;
 
-    fn parse(&self, text: &str) -> Option<Cors> {
-        if text == "*" { Some(Cors::Any) } else { TrustedOrigins.parse(text).map(Cors::Origins) }
+    fn parse(&self, text: &str) -> Option<AllowedOrigins> {
+        if text == "*" {
+            Some(AllowedOrigins::Any)
+        } else {
+            TrustedOrigins.parse(text).map(AllowedOrigins::These)
+        }
     }
 
     fn allowed(&self) -> String {
@@ -70,6 +74,21 @@ impl Values for Endpoint {
 
     fn allowed(&self) -> String {
         "a URL such as http://localhost:8000".into()
+    }
+}
+
+/// Names of headers.
+pub(in crate::config) struct HeaderNames;
+
+impl Values for HeaderNames {
+    type Value = Vec<HeaderName>;
+
+    fn parse(&self, text: &str) -> Option<Vec<HeaderName>> {
+        text.split(',').map(|name| name.trim().parse().ok()).collect()
+    }
+
+    fn allowed(&self) -> String {
+        "names of headers such as traceparent, with commas between them".into()
     }
 }
 

@@ -160,7 +160,7 @@ async fn a_port_of_its_own_tells_how_the_service_is_and_nothing_else() {
     let local = || TcpListener::bind(("127.0.0.1", 0));
     let (clients, probes) = (local().await.unwrap(), local().await.unwrap());
     let probing = probes.local_addr().unwrap();
-    let listeners = Listeners { clients, probes: Some(probes) };
+    let listeners = Listeners { clients, probes: Some(probes), metrics: None };
     let server = Server::at(listeners, Config { max_connections: 1, ..config() }, crowded.routes()).await;
     let _busy = crowded.busy(&server).await;
     let mut client = Client::connect(probing).await;

@@ -4,6 +4,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use highwater_web::{
+    auth::AuthConfig,
     http::{self, AccessLog, AllowedHosts, Config, Listeners, Paths, Problem, Traffic},
     shutdown::Shutdown,
 };
@@ -23,6 +24,8 @@ pub(super) fn config() -> Config {
         request_timeout: Duration::from_secs(5),
         https: None,
         ops_port: None,
+        metrics_port: None,
+        auth: AuthConfig::default(),
         max_connections: 100,
         max_connections_per_address: None,
         max_bytes: None,

@@ -6,7 +6,7 @@ use highwater::config::{Exit, Invocation};
 #[cfg(feature = "eventlog")]
 use highwater_eventlog::{Config, Job, Task, Trust};
 #[cfg(feature = "eventlog")]
-use highwater_web::http::Cors;
+use highwater_web::http::AllowedOrigins;
 
 use super::parse;
 
@@ -69,10 +69,16 @@ fn all_missing_settings_are_reported_together() {
 #[cfg(feature = "eventlog")]
 #[test]
 fn origins_and_certificates_are_read() {
-    let cors =
-        |origins| asked(&["eventlog"], &[("EVENTLOG_CORS_ORIGINS", origins)]).unwrap().config.http.cors;
-    assert_eq!(cors("*"), Some(Cors::Any));
-    let two = Cors::Origins(vec!["https://a.example".into(), "http://localhost:3000".into()]);
+    let cors = |origins| {
+        asked(&["eventlog"], &[("EVENTLOG_CORS_ORIGINS", origins)])
+            .unwrap()
+            .config
+            .http
+            .cors
+            .map(|cors| cors.origins)
+    };
+    assert_eq!(cors("*"), Some(AllowedOrigins::Any));
+    let two = AllowedOrigins::These(vec!["https://a.example".into(), "http://localhost:3000".into()]);
     assert_eq!(cors("https://a.example, http://localhost:3000"), Some(two));
     for wrong in ["a.example", "https://a.example/", "ftp://a", "https://"] {
         assert!(asked(&["eventlog"], &[("EVENTLOG_CORS_ORIGINS", wrong)]).is_err(), "{wrong}");

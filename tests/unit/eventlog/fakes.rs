@@ -14,7 +14,7 @@ use highwater_eventlog::{
     routes,
 };
 use highwater_web::{
-    http::{BodyLimits, Cors, Traffic},
+    http::{BodyLimits, Traffic},
     operations::Operations,
 };
 use uuid::Uuid;
@@ -243,7 +243,6 @@ pub(crate) struct Service {
     pub(crate) metadata: Arc<FakeMetadata>,
     pub(crate) details: Arc<FakeDetails>,
     pub(crate) log: Arc<EventLog>,
-    pub(crate) cors: Option<Cors>,
 }
 
 impl Service {
@@ -260,7 +259,7 @@ impl Service {
         let details = Arc::new(FakeDetails::default());
         let limits = Limits { timeout: TIMEOUT, grace: GRACE, front };
         let log = Arc::new(EventLog::new(metadata.clone(), details.clone(), limits));
-        Self { metadata, details, log, cors: None }
+        Self { metadata, details, log }
     }
 
     pub(crate) async fn send(&self, request: warp::test::RequestBuilder) -> Answer {
@@ -272,7 +271,6 @@ impl Service {
         let api = Api {
             log: self.log.clone(),
             limits: BodyLimits { max_bytes: 1 << 20, max_depth: 32, timeout: Duration::from_secs(5) },
-            cors: self.cors.clone(),
             operations: Arc::new(operations),
         };
         Answer(request.reply(&routes(Arc::new(api))).await)

@@ -1,7 +1,6 @@
 //! `/health`, `/ready`, `/metrics`, methods, and pages of other sites.
 
 use highwater_eventlog::DatabaseError;
-use highwater_web::http::Cors;
 
 use super::fakes::{Service, Trouble, body};
 
@@ -81,32 +80,4 @@ async fn the_routes_are_described_where_they_are() {
     assert_eq!(document["info"]["title"], "Highwater: event log");
     assert!(service.get("/swagger").await.text().contains("swagger-ui"));
     assert_eq!(service.get("/swagger/swagger-ui.css").await.status(), 200);
-}
-
-#[tokio::test]
-async fn pages_of_other_sites_may_ask_where_they_are_named() {
-    let preflight = |origin: &str| {
-        let request = warp::test::request().method("OPTIONS").path("/events").header("origin", origin);
-        request.header("access-control-request-method", "POST")
-    };
-    let mut service = Service::new();
-    let silent = service.send(preflight("https://a.example")).await;
-    assert_eq!((silent.status(), silent.header("access-control-allow-origin")), (204, None));
-
-    service.cors = Some(Cors::Origins(vec!["https://a.example".into(), "https://b.example".into()]));
-    let allowed = service.send(preflight("https://b.example")).await;
-    assert_eq!(allowed.status(), 204);
-    assert_eq!(allowed.header("access-control-allow-origin"), Some("https://b.example"));
-    assert_eq!(allowed.header("access-control-allow-methods"), Some("POST, OPTIONS"));
-    assert!(allowed.header("access-control-allow-headers").unwrap().contains("idempotency-key"));
-    assert_eq!(allowed.header("vary"), Some("origin"));
-    let other = service.send(preflight("https://c.example")).await;
-    assert_eq!((other.header("access-control-allow-origin"), other.header("vary")), (None, Some("origin")));
-
-    service.cors = Some(Cors::Any);
-    let listed = service.send(warp::test::request().path("/events/ann").header("origin", "null")).await;
-    assert_eq!(listed.header("access-control-allow-origin"), Some("*"));
-    assert!(listed.header("access-control-expose-headers").unwrap().contains("link"));
-    let fault = service.send(warp::test::request().path("/events/%20").header("origin", "null")).await;
-    assert_eq!((fault.status(), fault.header("access-control-allow-origin")), (400, Some("*")));
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use highwater::config;
 use highwater_web::{
+    auth::Need,
     http::{self, AccessLog, Config, Paths, Traffic, refuse},
     shutdown::Shutdown,
 };
@@ -16,7 +17,7 @@ use warp::{Filter, Reply, filters::path::FullPath, http::Method};
 
 use crate::journal;
 
-static PATHS: Paths = Paths(&[("/here", "GET, HEAD, OPTIONS")]);
+static PATHS: Paths = Paths(&[("/here", "GET, HEAD, OPTIONS", Need::Nothing)]);
 
 /// A server at which there is something at `/here`, and what it counts.
 async fn serve(change: impl FnOnce(&mut Config)) -> (SocketAddr, Arc<Traffic>) {

@@ -97,7 +97,8 @@ impl Service {
         std::mem::take(&mut *self.publisher.sent.lock().unwrap())
     }
 
-    pub(crate) async fn send(&self, request: warp::test::RequestBuilder) -> Answer {
+    /// What the routes answer from.
+    pub(crate) fn api(&self) -> Api {
         let membership = Membership {
             topic: "events".into(),
             status: self.status.subscribe(),
@@ -117,7 +118,7 @@ impl Service {
             status_source: Some(Arc::new(store_status)),
             ..Operations::new("highwater", self.status.subscribe(), Arc::new(Traffic::new(&PATHS).unwrap()))
         };
-        let api = Api {
+        Api {
             events: TypedProducer::new(self.publisher.clone(), "/highwater"),
             store: self.store.clone(),
             config: Config { event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into() },
@@ -126,8 +127,11 @@ impl Service {
             operations: Arc::new(operations),
             dead_letters: self.dead_letters.clone(),
             shutdown: self.shutdown.clone(),
-        };
-        Answer(request.reply(&routes(Arc::new(api))).await)
+        }
+    }
+
+    pub(crate) async fn send(&self, request: warp::test::RequestBuilder) -> Answer {
+        Answer(request.reply(&routes(Arc::new(self.api()))).await)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -15,7 +15,7 @@ use uuid::{Uuid, uuid};
 use warp::http::header;
 
 use super::{
-    HistoryEntry, NewOrder, OrderBody, OrdersBody,
+    HistoryEntry, NewOrder, OrderBody, OrdersBody, PATHS,
     event::OrderItem,
     order_service::{forbidden, may_order, unknown},
     price::Price,
@@ -34,6 +34,7 @@ pub fn document() -> Value {
     let mut document = Document::new(
         "Highwater: orders",
         "Takes orders of users that it knows from `user-events`, and moves them through their life.",
+        &PATHS,
     );
     document.tag("Orders", "What was ordered; prices are exact decimals.");
     take(&mut document);

@@ -1,10 +1,11 @@
 //! The filter tree of the order service.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, num::NonZeroU32, sync::Arc};
 
 use bytes::Bytes;
 use highwater_kafka::Context;
 use highwater_web::{
+    auth::{Grant, Need, Reads, grant},
     http::{
         self, BodyLimits, CorrelationId, Parameters, Paths, Problem, correlation, json_body, query, reads,
         with,
@@ -29,23 +30,23 @@ use crate::state::complete;
 const STEP: &str = "POST, OPTIONS";
 const READ: &str = "GET, HEAD, OPTIONS";
 
-/// Each path, and its methods.
+/// Each path, its methods, and what it asks of clients.
 pub static PATHS: Paths = Paths(&[
-    ("/orders", "GET, HEAD, POST, OPTIONS"),
-    ("/orders/{orderId}", READ),
-    ("/orders/{orderId}/confirm", STEP),
-    ("/orders/{orderId}/pay", STEP),
-    ("/orders/{orderId}/ship", STEP),
-    ("/orders/{orderId}/deliver", STEP),
-    ("/orders/{orderId}/cancel", STEP),
-    ("/health", READ),
-    ("/ready", READ),
-    ("/ready/read", READ),
-    ("/group", READ),
-    ("/metrics", READ),
-    ("/openapi.json", READ),
-    ("/swagger", READ),
-    ("/swagger/{file}", READ),
+    ("/orders", "GET, HEAD, POST, OPTIONS", Need::OwnEvents),
+    ("/orders/{orderId}", READ, Need::OwnEvents),
+    ("/orders/{orderId}/confirm", STEP, Need::Events),
+    ("/orders/{orderId}/pay", STEP, Need::Events),
+    ("/orders/{orderId}/ship", STEP, Need::Events),
+    ("/orders/{orderId}/deliver", STEP, Need::Events),
+    ("/orders/{orderId}/cancel", STEP, Need::Events),
+    ("/health", READ, Need::Nothing),
+    ("/ready", READ, Need::Nothing),
+    ("/ready/read", READ, Need::Nothing),
+    ("/group", READ, Need::Operations),
+    ("/metrics", READ, Need::Operations),
+    ("/openapi.json", READ, Need::Nothing),
+    ("/swagger", READ, Need::Nothing),
+    ("/swagger/{file}", READ, Need::Nothing),
 ]);
 
 /// The state that the routes answer from.
@@ -68,28 +69,46 @@ pub fn routes(
         .and(with(&api))
         .and(correlation())
         .and(idempotency::header())
+        .and(grant())
         .and(json_body(api.limits))
-        .then(|api: Arc<Api>, correlation: CorrelationId, key, body| async move {
-            let created = create(&api, &correlation, key, body).await;
+        .then(|api: Arc<Api>, correlation: CorrelationId, key, grant: Grant, body| async move {
+            let created = create(&api, &grant, &correlation, key, body).await;
             correlation.on(created.into_response())
         });
-    let advance = path!("orders" / String / OrderAction)
-        .and(warp::post())
-        .and(with(&api))
-        .and(correlation())
-        .and(idempotency::header())
-        .and(http::header("if-match"))
-        .then(|id: String, action, api: Arc<Api>, correlation: CorrelationId, key, if_match| async move {
-            let advanced = advance(&api, &id, action, &correlation, key, if_match).await;
-            correlation.on(advanced.into_response())
-        });
-    let list = path!("orders").and(reads()).and(with(&api)).and(warp::path::full()).and(query()).map(
-        |api: Arc<Api>, path: FullPath, query: String| list(&api, path.as_str(), &query).into_response(),
-    );
+    let advance =
+        path!("orders" / String / OrderAction)
+            .and(warp::post())
+            .and(with(&api))
+            .and(correlation())
+            .and(idempotency::header())
+            .and(http::header("if-match"))
+            .and(grant())
+            .then(
+                |id: String,
+                 action,
+                 api: Arc<Api>,
+                 correlation: CorrelationId,
+                 key,
+                 if_match,
+                 grant: Grant| async move {
+                    let advanced = match grant.charge_events([], NonZeroU32::MIN) {
+                        Ok(()) => advance(&api, &id, action, &correlation, key, if_match).await,
+                        Err(problem) => Err(problem),
+                    };
+                    correlation.on(advanced.into_response())
+                },
+            );
+    let list =
+        path!("orders").and(reads()).and(with(&api)).and(grant()).and(warp::path::full()).and(query()).map(
+            |api: Arc<Api>, grant: Grant, path: FullPath, query: String| {
+                list(&api, &grant, path.as_str(), &query).into_response()
+            },
+        );
     let find = path!("orders" / String)
         .and(reads())
         .and(with(&api))
-        .map(|id: String, api: Arc<Api>| find(&api, &id).into_response());
+        .and(grant())
+        .map(|id: String, api: Arc<Api>, grant: Grant| find(&api, &grant, &id).into_response());
     http::first_of([
         create.boxed(),
         advance.boxed(),
@@ -104,12 +123,16 @@ pub fn routes(
 
 async fn create(
     api: &Api,
+    grant: &Grant,
     correlation: &CorrelationId,
     key: Vec<HeaderValue>,
     body: Result<Bytes, Problem>,
 ) -> Result<Response, Problem> {
     let new = NewOrder::read(&body?, api.limits.max_depth)?;
     let idempotency = Idempotency::read(&key, &new)?;
+    let user = new.user_id.to_string();
+    grant.check_write(&user)?;
+    grant.charge_event(&user)?;
     let order = api.service.order(&new, idempotency, &Context::correlated(correlation.as_str())).await?;
     Ok(resource::created(&format!("/orders/{}", order.order_id), &order, order.version))
 }
@@ -129,19 +152,34 @@ async fn advance(
     Ok(resource::current(&order, order.version))
 }
 
-fn find(api: &Api, id: &str) -> Result<Response, Problem> {
+fn find(api: &Api, grant: &Grant, id: &str) -> Result<Response, Problem> {
     let id = resource::id("orderId", id)?;
     let found = complete(&api.service.orders)?.read(|orders| orders.get(id).cloned());
+    // Of another's order such a client is not told that it is there.
+    let found = found.filter(|order| match grant.reads() {
+        Reads::All => true,
+        Reads::Own(user) => user == order.user_id.to_string(),
+    });
     let order = OrderBody::from(&*found.ok_or_else(|| order_service::unknown(id))?);
     Ok(resource::current(&order, order.version))
 }
 
-fn list(api: &Api, path: &str, query: &str) -> Result<Response, Problem> {
+fn list(api: &Api, grant: &Grant, path: &str, query: &str) -> Result<Response, Problem> {
     let mut parameters = Parameters::new(query);
     let user = parameters.parsed("userId", uuid);
     let status = parameters.parsed("status", str::parse::<OrderStatus>);
     let page = PageRequest::read(&mut parameters);
     parameters.finish()?;
+    let user = match (user, grant.reads()) {
+        (Some(user), _) => {
+            grant.check_read(&user.to_string())?;
+            grant.charge_request(&user.to_string())?;
+            Some(user)
+        }
+        // No user has an id that is none.
+        (None, Reads::Own(user)) => Some(uuid(user).unwrap_or_default()),
+        (None, Reads::All) => None,
+    };
     let (orders, next) = complete(&api.service.orders)?.read(|orders| {
         let after = orders.after(page.after, user, status);
         page.take(after.map(|(place, order)| (place, Arc::clone(order))), |order| order.bytes())

@@ -40,9 +40,11 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let writers =
         [orders.producer().producer(), Some(of_users.dlq_producer()), Some(of_orders.dlq_producer())];
     let operations = Arc::new(Operations {
+        warnings: config.http.warnings(),
         embedded: config.embedded,
         shutdown: shutdown.clone(),
-        admin_auth: config.admin.map(|bearer| Arc::new(AdminAuth::new(bearer))),
+        admin_auth: (config.admin.is_some() || config.http.auth.is_on())
+            .then(|| Arc::new(AdminAuth::new(config.admin))),
         memberships: vec![users_member, orders_member],
         tables: vec![Arc::clone(&users) as _, Arc::clone(&orders) as _],
         producers: writers.into_iter().flatten().cloned().collect(),

@@ -15,7 +15,7 @@ use uuid::{Uuid, uuid};
 use warp::http::header;
 
 use super::{
-    NewUser, UserBody, UserChange, UsersBody,
+    NewUser, PATHS, UserBody, UserChange, UsersBody,
     register::{taken, unknown},
 };
 use crate::state;
@@ -28,7 +28,7 @@ const ID: Uuid = uuid!("5b0f2a86-5b8c-5d3e-9e0a-3f1c6a2d7b44");
 /// The document of this service.
 pub fn document() -> Value {
     let mut document =
-        Document::new("Highwater: users", "Registers users, and tells of them in `user-events`.");
+        Document::new("Highwater: users", "Registers users, and tells of them in `user-events`.", &PATHS);
     document.tag("Users", "An e-mail is registered once, whichever instance is asked.");
     register(&mut document);
     change(&mut document);

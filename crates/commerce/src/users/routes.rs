@@ -1,10 +1,11 @@
 //! The filter tree of the user service.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, num::NonZeroU32, sync::Arc};
 
 use bytes::Bytes;
 use highwater_table::EventSourcedTable;
 use highwater_web::{
+    auth::{Grant, Need, grant},
     http::{
         self, BodyLimits, CorrelationId, Parameters, Paths, Problem, correlation, json_body, query, reads,
         with,
@@ -14,6 +15,7 @@ use highwater_web::{
     page::PageRequest,
     resource,
 };
+use uuid::Uuid;
 use warp::{
     Filter, Reply,
     filters::path::FullPath,
@@ -32,17 +34,17 @@ use super::{
 };
 use crate::state::{MemoryLimit, complete};
 
-/// Each path, and its methods.
+/// Each path, its methods, and what it asks of clients.
 pub static PATHS: Paths = Paths(&[
-    ("/users", "GET, HEAD, POST, OPTIONS"),
-    ("/users/{userId}", "GET, HEAD, PATCH, DELETE, OPTIONS"),
-    ("/health", "GET, HEAD, OPTIONS"),
-    ("/ready", "GET, HEAD, OPTIONS"),
-    ("/ready/read", "GET, HEAD, OPTIONS"),
-    ("/metrics", "GET, HEAD, OPTIONS"),
-    ("/openapi.json", "GET, HEAD, OPTIONS"),
-    ("/swagger", "GET, HEAD, OPTIONS"),
-    ("/swagger/{file}", "GET, HEAD, OPTIONS"),
+    ("/users", "GET, HEAD, POST, OPTIONS", Need::Events),
+    ("/users/{userId}", "GET, HEAD, PATCH, DELETE, OPTIONS", Need::OwnEvents),
+    ("/health", "GET, HEAD, OPTIONS", Need::Nothing),
+    ("/ready", "GET, HEAD, OPTIONS", Need::Nothing),
+    ("/ready/read", "GET, HEAD, OPTIONS", Need::Nothing),
+    ("/metrics", "GET, HEAD, OPTIONS", Need::Operations),
+    ("/openapi.json", "GET, HEAD, OPTIONS", Need::Nothing),
+    ("/swagger", "GET, HEAD, OPTIONS", Need::Nothing),
+    ("/swagger/{file}", "GET, HEAD, OPTIONS", Need::Nothing),
 ]);
 
 /// The state that the routes answer from.
@@ -67,9 +69,10 @@ pub fn routes(
         .and(with(&api))
         .and(correlation())
         .and(idempotency::header())
+        .and(grant())
         .and(json_body(api.limits))
-        .then(|api: Arc<Api>, correlation: CorrelationId, key, body| async move {
-            let created = create(&api, &correlation, key, body).await;
+        .then(|api: Arc<Api>, correlation: CorrelationId, key, grant: Grant, body| async move {
+            let created = create(&api, &grant, &correlation, key, body).await;
             correlation.on(created.into_response())
         });
     let list = path!("users").and(reads()).and(with(&api)).and(warp::path::full()).and(query()).map(
@@ -78,24 +81,29 @@ pub fn routes(
     let find = path!("users" / String)
         .and(reads())
         .and(with(&api))
-        .map(|id: String, api: Arc<Api>| find(&api, &id).into_response());
+        .and(grant())
+        .map(|id: String, api: Arc<Api>, grant: Grant| find(&api, &grant, &id).into_response());
     let rename = path!("users" / String)
         .and(warp::patch())
         .and(with(&api))
         .and(correlation())
         .and(http::header("if-match"))
+        .and(grant())
         .and(json_body(api.limits))
-        .then(|id: String, api: Arc<Api>, correlation: CorrelationId, if_match, body| async move {
-            let renamed = rename(&api, &id, &correlation, if_match, body).await;
-            correlation.on(renamed.into_response())
-        });
+        .then(
+            |id: String, api: Arc<Api>, correlation: CorrelationId, if_match, grant: Grant, body| async move {
+                let renamed = rename(&api, (&grant, &id), &correlation, if_match, body).await;
+                correlation.on(renamed.into_response())
+            },
+        );
     let delete = path!("users" / String)
         .and(warp::delete())
         .and(with(&api))
         .and(correlation())
         .and(http::header("if-match"))
-        .then(|id: String, api: Arc<Api>, correlation: CorrelationId, if_match| async move {
-            let deleted = delete(&api, &id, &correlation, if_match).await;
+        .and(grant())
+        .then(|id: String, api: Arc<Api>, correlation: CorrelationId, if_match, grant: Grant| async move {
+            let deleted = delete(&api, (&grant, &id), &correlation, if_match).await;
             correlation.on(deleted.into_response())
         });
     http::first_of([
@@ -113,18 +121,22 @@ pub fn routes(
 
 async fn create(
     api: &Api,
+    grant: &Grant,
     correlation: &CorrelationId,
     key: Vec<HeaderValue>,
     body: Result<Bytes, Problem>,
 ) -> Result<Response, Problem> {
     let new = NewUser::read(&body?, api.limits.max_depth)?;
     let idempotency = Idempotency::read(&key, &new)?;
+    grant.charge_events([], NonZeroU32::MIN)?;
     let user = register::register(&api.users, &api.memory, &new, idempotency, correlation).await?;
     Ok(resource::created(&format!("/users/{}", user.user_id), &user, user.version))
 }
 
-fn find(api: &Api, id: &str) -> Result<Response, Problem> {
+fn find(api: &Api, grant: &Grant, id: &str) -> Result<Response, Problem> {
     let id = resource::id("userId", id)?;
+    grant.check_read(&id.to_string())?;
+    grant.charge_request(&id.to_string())?;
     let found = complete(&api.users)?.read(|users| users.get(id).map(UserBody::from));
     let user = found.ok_or_else(|| register::unknown(id))?;
     Ok(resource::current(&user, user.version))
@@ -148,25 +160,34 @@ fn list(api: &Api, path: &str, query: &str) -> Result<Response, Problem> {
     Ok(page.answer(path, &[], &body, body.next.as_deref()))
 }
 
+/// The user that a request is to change, where its client may.
+fn changed(grant: &Grant, id: &str) -> Result<Uuid, Problem> {
+    let id = resource::id("userId", id)?;
+    grant.check_write(&id.to_string())?;
+    grant.charge_event(&id.to_string())?;
+    Ok(id)
+}
+
 async fn rename(
     api: &Api,
-    id: &str,
+    (grant, id): (&Grant, &str),
     correlation: &CorrelationId,
     if_match: Option<HeaderValue>,
     body: Result<Bytes, Problem>,
 ) -> Result<Response, Problem> {
-    let id = resource::id("userId", id)?;
+    resource::id("userId", id)?;
     let change = UserChange::read(&body?, api.limits.max_depth)?;
+    let id = changed(grant, id)?;
     let user = register::rename(&api.users, id, &change, if_match.as_ref(), correlation).await?;
     Ok(resource::current(&user, user.version))
 }
 
 async fn delete(
     api: &Api,
-    id: &str,
+    (grant, id): (&Grant, &str),
     correlation: &CorrelationId,
     if_match: Option<HeaderValue>,
 ) -> Result<Response, Problem> {
-    register::delete(&api.users, resource::id("userId", id)?, if_match.as_ref(), correlation).await?;
+    register::delete(&api.users, changed(grant, id)?, if_match.as_ref(), correlation).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -29,9 +29,11 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let users = Arc::new(EventSourcedTable::<Users>::start(&kafka, config.state.users, config.producer));
     let traffic = Arc::new(Traffic::new(&PATHS)?);
     let operations = Arc::new(Operations {
+        warnings: config.http.warnings(),
         embedded: config.embedded,
         shutdown: shutdown.clone(),
-        admin_auth: config.admin.map(|bearer| Arc::new(AdminAuth::new(bearer))),
+        admin_auth: (config.admin.is_some() || config.http.auth.is_on())
+            .then(|| Arc::new(AdminAuth::new(config.admin))),
         tables: vec![Arc::clone(&users) as _],
         producers: users.producer().producer().into_iter().cloned().collect(),
         ..Operations::new("highwater-users", kafka.status(), Arc::clone(&traffic))

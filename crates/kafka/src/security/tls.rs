@@ -83,8 +83,12 @@ impl Tls {
         Trust::of(self.client_config())
     }
 
-    /// The TLS handshake with the broker `host:port`. The certificate must name the host.
-    pub(crate) async fn wrap(&self, address: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    /// The TLS handshake with the server `host:port`. The certificate must name the host.
+    ///
+    /// # Errors
+    ///
+    /// The handshake fails.
+    pub async fn wrap(&self, address: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host).map_err(|error| io::Error::other(error.to_string()))?;

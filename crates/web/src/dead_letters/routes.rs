@@ -6,7 +6,10 @@ use bytes::Bytes;
 use warp::{Filter, Rejection, Reply, filters::path::FullPath, http::HeaderValue, path};
 
 use super::{DlqAdmin, answers};
-use crate::http::{Problem, Route, caller, first_of, header, json_body, query, reads, with};
+use crate::{
+    auth::{Grant, grant},
+    http::{Problem, Route, caller, first_of, header, json_body, query, reads, with},
+};
 
 /// `GET /dead-letters` and `POST /dead-letters/redrive`. Whoever does not bear the token gets 401.
 pub fn routes(admin: Arc<DlqAdmin>) -> Route {
@@ -16,6 +19,7 @@ pub fn routes(admin: Arc<DlqAdmin>) -> Route {
         .and(with(&admin))
         .and(header("authorization"))
         .and(caller())
+        .and(grant())
         .and(warp::path::full())
         .and(query())
         .and(header("accept"))
@@ -23,11 +27,13 @@ pub fn routes(admin: Arc<DlqAdmin>) -> Route {
             |admin: Arc<DlqAdmin>,
              authorization: Option<HeaderValue>,
              caller: Option<IpAddr>,
+             grant: Grant,
              path: FullPath,
              query: String,
              accept: Option<HeaderValue>| async move {
-                match admin.admin_auth.authorize(authorization.as_ref(), caller, "listing dead letters").await
-                {
+                let admitted =
+                    admin.admin_auth.admit(&grant, authorization.as_ref(), caller, "listing dead letters");
+                match admitted.await {
                     Ok(()) => answers::list(admin, path.as_str(), &query, accept).await,
                     Err(problem) => problem.into_response(),
                 }
@@ -38,12 +44,14 @@ pub fn routes(admin: Arc<DlqAdmin>) -> Route {
         .and(with(&admin))
         .and(header("authorization"))
         .and(caller())
+        .and(grant())
         .and_then(
-            |admin: Arc<DlqAdmin>, authorization: Option<HeaderValue>, caller: Option<IpAddr>| async move {
-                let admitted = admin
-                    .admin_auth
-                    .authorize(authorization.as_ref(), caller, "sending dead letters back")
-                    .await;
+            |admin: Arc<DlqAdmin>,
+             authorization: Option<HeaderValue>,
+             caller: Option<IpAddr>,
+             grant: Grant| async move {
+                let action = "sending dead letters back";
+                let admitted = admin.admin_auth.admit(&grant, authorization.as_ref(), caller, action).await;
                 Ok::<_, Rejection>((admitted, admin))
             },
         );

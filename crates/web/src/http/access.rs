@@ -2,7 +2,7 @@
 
 use hyper::StatusCode;
 
-use super::{Problem, connection};
+use super::{Config, Problem, connection, nothing};
 
 /// The routes for operators. `/ready` has routes below it.
 const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
@@ -16,15 +16,24 @@ pub(super) enum Access {
     Reserve,
     /// How the service is; nothing else is there.
     Probes,
+    /// What is counted; nothing else is there.
+    Metrics,
     /// How the service is; for all else the client must show a certificate.
     Stranger,
 }
 
 impl Access {
     /// The answer to a request for that path, where it may not be asked.
-    pub(super) fn refusal(self, path: &str) -> Option<Problem> {
+    pub(super) fn refusal(self, path: &str, config: &Config) -> Option<Problem> {
+        let is_elsewhere = || config.metrics_port.is_some() && is_metrics(path);
         match self {
+            Self::All | Self::Reserve if is_elsewhere() => Some(nothing(path)),
             Self::All => None,
+            Self::Metrics if is_metrics(path) => None,
+            Self::Metrics => Some(Problem::new(
+                StatusCode::NOT_FOUND,
+                "this port is for /metrics; everything else is on the service's own",
+            )),
             Self::Stranger if path == "/metrics" => Some(unknown_client()),
             _ if is_probe(path) => None,
             Self::Stranger => Some(unknown_client()),
@@ -35,6 +44,15 @@ impl Access {
             )),
         }
     }
+
+    /// Whether it is of a port that those have who run the service: who comes there is not asked for a credential.
+    pub(super) fn is_apart(self) -> bool {
+        matches!(self, Self::Probes | Self::Metrics)
+    }
+}
+
+fn is_metrics(path: &str) -> bool {
+    path.strip_suffix('/').unwrap_or(path) == "/metrics"
 }
 
 /// Whether that path asks how the service is. Such a request is answered whatever others there are.

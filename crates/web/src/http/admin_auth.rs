@@ -15,9 +15,7 @@ use hyper::{
 use tokio::time::{Instant, sleep};
 
 use super::{BearerToken, Problem};
-
-/// The log target of every call with a token.
-const AUDIT: &str = "highwater::audit";
+use crate::auth::{AUDIT, Grant, address, refusals};
 
 /// Wrong tokens are counted for so long.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -30,7 +28,8 @@ const DELAY: Duration = Duration::from_millis(500);
 
 /// Authorizes requests by the admin token.
 pub struct AdminAuth {
-    bearer: BearerToken,
+    /// None where clients alone look after the service that have the scope for it.
+    bearer: Option<BearerToken>,
     window: Mutex<FailureWindow>,
 }
 
@@ -61,10 +60,29 @@ enum TokenCheck {
 }
 
 impl AdminAuth {
-    /// Authorizes requests with that token.
-    pub fn new(bearer: BearerToken) -> Self {
+    /// For who bears that token, if there is one.
+    pub fn new(bearer: impl Into<Option<BearerToken>>) -> Self {
         let window = FailureWindow { since: Instant::now(), of_all: 0, of_one: HashMap::new() };
-        Self { bearer, window: Mutex::new(window) }
+        Self { bearer: bearer.into(), window: Mutex::new(window) }
+    }
+
+    /// Whether a client that was let in as an admin may do that, or else a request with this `Authorization`. Each is
+    /// logged.
+    ///
+    /// # Errors
+    ///
+    /// As [`AdminAuth::authorize`].
+    pub async fn admit(
+        &self,
+        grant: &Grant,
+        authorization: Option<&HeaderValue>,
+        caller: Option<IpAddr>,
+        action: &str,
+    ) -> Result<(), Problem> {
+        let Some(who) = grant.admin() else { return self.authorize(authorization, caller, action).await };
+        let address = address(caller);
+        log::info!(target: AUDIT, who, address, action, outcome = "admitted"; "{action} by {who}: admitted");
+        Ok(())
     }
 
     /// Authorizes a request by its `Authorization`; else 401, or 429 after too many wrong tokens. Each call with a token is
@@ -79,17 +97,20 @@ impl AdminAuth {
         caller: Option<IpAddr>,
         action: &str,
     ) -> Result<(), Problem> {
+        let Some(bearer) = &self.bearer else { return Err(refusals::missing()) };
         if authorization.is_none() {
-            return self.bearer.authorize(None);
+            return bearer.authorize(None);
         }
-        let address = caller.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
-        match self.check(authorization, caller) {
+        let address = address(caller);
+        let who = "ADMIN_TOKEN";
+        match self.check(bearer, authorization, caller) {
             TokenCheck::Admitted => {
-                log::info!(target: AUDIT, address, action, outcome = "admitted"; "{action} by {address}: admitted");
+                log::info!(target: AUDIT, who, address, action, outcome = "admitted"; "{action} by {address}: admitted");
                 Ok(())
             }
             TokenCheck::Wrong(problem) => {
-                log::warn!(target: AUDIT, address, action, outcome = "refused"; "{action} by {address}: a wrong token");
+                let who = "unknown";
+                log::warn!(target: AUDIT, who, address, action, outcome = "refused"; "{action} by {address}: a wrong token");
                 sleep(DELAY).await;
                 Err(problem)
             }
@@ -105,7 +126,12 @@ impl AdminAuth {
         }
     }
 
-    fn check(&self, authorization: Option<&HeaderValue>, caller: Option<IpAddr>) -> TokenCheck {
+    fn check(
+        &self,
+        bearer: &BearerToken,
+        authorization: Option<&HeaderValue>,
+        caller: Option<IpAddr>,
+    ) -> TokenCheck {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed = window.since.elapsed();
         if elapsed >= WINDOW {
@@ -131,7 +157,7 @@ impl AdminAuth {
             return TokenCheck::Closed(left, is_news);
         }
         let failures = window.of_one.entry(network_).or_default();
-        match self.bearer.authorize(authorization) {
+        match bearer.authorize(authorization) {
             Ok(()) => {
                 failures.known = true;
                 TokenCheck::Admitted

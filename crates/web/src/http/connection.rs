@@ -30,6 +30,7 @@ use super::{
     socket::Socket,
     streams::Streams,
 };
+use crate::auth::Gate;
 
 /// How long a client that has just connected when the server stops may take for the first byte of its request, which as a
 /// rule is there already.
@@ -55,11 +56,11 @@ pub(super) async fn serve<S>(
     (slot, access): (&ConnectionSlot, Access),
     tree: S,
     config: Arc<Config>,
-    observer: Arc<Observer>,
+    (observer, gate): (Arc<Observer>, Arc<Gate>),
     stop: watch::Receiver<Stop>,
 ) where
     S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
 {
     let deadlines = &slot.deadlines;
     let addresses = SocketAddresses::of(&stream);
@@ -70,13 +71,14 @@ pub(super) async fn serve<S>(
         rest: UnreadBody::default(),
         observer: Arc::clone(&observer),
         config: Arc::clone(&config),
+        gate,
         access,
         stop,
         streams: None,
     };
     #[cfg(feature = "tls")]
     // Probes have a port without it.
-    if let Some(https) = context.config.https.clone().filter(|_| access != Access::Probes) {
+    if let Some(https) = context.config.https.clone().filter(|_| !access.is_apart()) {
         return super::secured::serve(&https, socket, tree, context).await;
     }
     serve_http1(socket, tree, context).await;
@@ -85,7 +87,8 @@ pub(super) async fn serve<S>(
 /// Answers one request after the other.
 pub(super) async fn serve_http1<S, I>(io: I, tree: S, context: ConnectionContext)
 where
-    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
     I: AsyncRead + AsyncWrite + Unpin,
 {
     let context = Arc::new(context);
@@ -113,7 +116,8 @@ pub(super) trait Serving: Future<Output = hyper::Result<()>> + Unpin {
 
 impl<S, I> Serving for http1::Connection<TokioIo<I>, GuardedService<S>>
 where
-    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
     I: AsyncRead + AsyncWrite + Unpin,
 {
     fn finish(&mut self) {

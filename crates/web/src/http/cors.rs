@@ -1,59 +1,104 @@
 //! Which pages of other sites may ask: the Fetch standard's CORS protocol.
 
-use warp::{
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    reply::Response,
-};
+use warp::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 
 /// The request headers that a page may send beside the safelisted ones.
-const SENT: HeaderValue = HeaderValue::from_static("content-type, idempotency-key, x-correlation-id");
+const SENT: [&str; 7] = [
+    "accept",
+    "authorization",
+    "content-type",
+    "idempotency-key",
+    "if-match",
+    "x-api-key",
+    "x-correlation-id",
+];
 /// The response headers that a page may read beside the safelisted ones.
-const READ: HeaderValue = HeaderValue::from_static("link, location, retry-after, x-correlation-id");
+const READ: HeaderValue = HeaderValue::from_static(
+    "etag, highwater-partitions, kafka-offset, kafka-partition, link, location, ratelimit, ratelimit-policy, \
+     retry-after, www-authenticate, x-correlation-id",
+);
 /// How long a browser need not ask again, in seconds: the longest that browsers take.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// The sites whose pages may ask.
+/// The sites whose pages may ask, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cors {
+pub struct Cors {
+    /// Which sites.
+    pub origins: AllowedOrigins,
+    /// Headers that they may send beside those that are read here.
+    pub headers: Vec<HeaderName>,
+    /// Whether browsers send along what they know of this site. Of [`AllowedOrigins::Any`] no browser takes that.
+    pub credentials: bool,
+}
+
+/// Sites, by their origins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedOrigins {
     /// Every site.
     Any,
     /// These origins, such as `https://example.org`.
-    Origins(Vec<String>),
+    These(Vec<String>),
+}
+
+/// A request of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest {
+    origin: HeaderValue,
+    /// The browser asks what the page may ask.
+    is_preflight: bool,
+}
+
+impl PageRequest {
+    /// Where the request says that it is one.
+    pub fn of<B>(request: &Request<B>) -> Option<Self> {
+        let headers = request.headers();
+        let is_preflight = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+        Some(Self { origin: headers.get(header::ORIGIN)?.clone(), is_preflight })
+    }
 }
 
 impl Cors {
     /// Whether a page of that origin may ask.
     pub fn admits(&self, origin: &HeaderValue) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Origins(origins) => origins.iter().any(|known| known.as_bytes() == origin.as_bytes()),
+        match &self.origins {
+            AllowedOrigins::Any => true,
+            AllowedOrigins::These(origins) => {
+                origins.iter().any(|known| known.as_bytes() == origin.as_bytes())
+            }
         }
     }
 
-    /// The answer to a request of a page from `origin`. Asked beforehand what it may (`preflight`), it is told the
-    /// methods that are in `Allow` already. Of another site nothing is said, which a browser takes for a no.
-    pub fn on(&self, mut response: Response, origin: &HeaderValue, preflight: bool) -> Response {
-        let allowed = match self {
-            Self::Any => Some(HeaderValue::from_static("*")),
-            Self::Origins(_) => {
+    /// What a page hears beside the answer to its request. Asked beforehand what it may, it is told the methods that are
+    /// in `Allow` already. Of another site nothing is said, which a browser takes for a no.
+    pub fn on<B>(&self, answer: &mut Response<B>, page: &PageRequest) {
+        let PageRequest { origin, is_preflight } = page;
+        let is_preflight = *is_preflight && answer.status() == StatusCode::NO_CONTENT;
+        let headers = answer.headers_mut();
+        let allowed = match self.origins {
+            AllowedOrigins::Any => Some(HeaderValue::from_static("*")),
+            AllowedOrigins::These(_) => {
                 // A cache must not give one site's answer to another.
-                response.headers_mut().append(header::VARY, HeaderValue::from_static("origin"));
+                headers.append(header::VARY, HeaderValue::from_static("origin"));
                 self.admits(origin).then(|| origin.clone())
             }
         };
-        let Some(allowed) = allowed else { return response };
-        let is_preflight = preflight && response.status() == StatusCode::NO_CONTENT;
-        let headers: &mut HeaderMap = response.headers_mut();
+        let Some(allowed) = allowed else { return };
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
+        if self.credentials {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
         if is_preflight {
             if let Some(methods) = headers.get(header::ALLOW).cloned() {
                 headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
             }
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, SENT);
+            let names = SENT.into_iter().chain(self.headers.iter().map(HeaderName::as_str));
+            // Names of headers are values of one.
+            if let Ok(names) = HeaderValue::try_from(names.collect::<Vec<_>>().join(", ")) {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);
+            }
             headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
         } else {
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, READ);
         }
-        response
     }
 }

@@ -62,7 +62,7 @@ pub use body::{BodyLimits, header, json_body, json_text};
 pub use budget::released;
 pub use caller::caller;
 pub use correlation::{CORRELATION_ID, CorrelationId, correlation};
-pub use cors::Cors;
+pub use cors::{AllowedOrigins, Cors, PageRequest};
 pub use deadlines::extend_deadline;
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
 pub use head::AllowedHosts;
@@ -80,6 +80,9 @@ pub use problem::{FieldError, PROBLEM_JSON, Problem};
 pub use proxies::Network;
 pub use serve::{Listeners, serve};
 pub use traffic::Traffic;
+pub use warp::http::HeaderName;
+
+use crate::auth::AuthConfig;
 
 /// The addresses of the service, and the limits of its clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +105,10 @@ pub struct Config {
     pub https: Option<Https>,
     /// The port where `/health`, `/ready` and `/metrics` are asked, and nothing else, beside the service's own.
     pub ops_port: Option<u16>,
+    /// The port where `/metrics` is asked, and nothing else, in place of the service's own.
+    pub metrics_port: Option<u16>,
+    /// Who is let in, and how often.
+    pub auth: AuthConfig,
     /// The most connections at one time.
     pub max_connections: usize,
     /// The hosts that requests may be for.
@@ -141,6 +148,14 @@ impl Config {
             host => host,
         };
         SocketAddr::new(host, self.port)
+    }
+
+    /// What those who run the service should know of these settings.
+    pub fn warnings(&self) -> Vec<String> {
+        let is_open = !self.auth.is_on() && !self.host.is_loopback();
+        let warning =
+            "AUTH is none, and HOST is no loopback address: whoever reaches this service may read and write";
+        is_open.then(|| warning.to_owned()).into_iter().collect()
     }
 
     /// The limits of a body.

@@ -1,20 +1,15 @@
 //! Reports each answer: to the metrics, and to the access log where it is enabled.
 
-use std::{
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use hyper::{HeaderMap, Method, StatusCode, Uri};
-use tokio::time::Instant;
 
 use super::{Config, CorrelationId, Network, Traffic, proxies};
+use crate::sampler::Sampler;
 
 const TARGET: &str = "highwater::access";
 /// How many errors are logged a second; of the others only how many they were.
 const MOST: u32 = 10;
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Which answers the access log has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,20 +37,13 @@ pub(super) struct Observer {
     traffic: Arc<Traffic>,
     access: AccessLog,
     proxies: Vec<Network>,
-    second: Mutex<Second>,
-}
-
-/// The errors since then.
-#[derive(Default)]
-struct Second {
-    began: Option<Instant>,
-    errors: u32,
+    errors: Sampler,
 }
 
 impl Observer {
     pub(super) fn new(traffic: Arc<Traffic>, config: &Config) -> Self {
         let (access, proxies) = (config.access_log, config.trusted_proxies.clone());
-        Self { traffic, access, proxies, second: Mutex::default() }
+        Self { traffic, access, proxies, errors: Sampler::new(MOST) }
     }
 
     /// The client's address, as the trusted proxies tell it.
@@ -101,16 +89,11 @@ impl Observer {
 
     /// Whether an error is one of the first of its second. The first tells how many of the last were not.
     fn is_among_the_first(&self) -> bool {
-        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
-        if second.began.is_none_or(|began| began.elapsed() >= SECOND) {
-            let left_out = second.errors.saturating_sub(MOST);
-            *second = Second { began: Some(Instant::now()), errors: 0 };
-            if left_out > 0 {
-                log::warn!(target: TARGET, leftOut = left_out; "more errors were answered than are logged");
-            }
+        let sampled = self.errors.sample();
+        if sampled.left_out > 0 {
+            log::warn!(target: TARGET, leftOut = sampled.left_out; "more errors were answered than are logged");
         }
-        second.errors = second.errors.saturating_add(1);
-        second.errors <= MOST
+        sampled.is_logged
     }
 }
 

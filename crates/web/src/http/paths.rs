@@ -1,8 +1,10 @@
-//! The paths that a service serves: what metrics call them, and the methods that each takes.
+//! The paths that a service serves: what metrics call them, the methods that each takes, and what it asks of clients.
 
-/// Each path, as a pattern such as `/users/{userId}`, and its methods, as `Allow` has them.
+use crate::auth::Need;
+
+/// Each path, as a pattern such as `/users/{userId}`, its methods, as `Allow` has them, and what it asks of clients.
 #[derive(Debug)]
-pub struct Paths(pub &'static [(&'static str, &'static str)]);
+pub struct Paths(pub &'static [(&'static str, &'static str, Need)]);
 
 impl Paths {
     /// The place of what a path belongs to. One `/` at its end makes no difference.
@@ -10,12 +12,17 @@ impl Paths {
         let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
         self.0
             .iter()
-            .position(|(pattern, _)| path == *pattern || (pattern.contains('{') && fits(pattern, path)))
+            .position(|(pattern, ..)| path == *pattern || (pattern.contains('{') && fits(pattern, path)))
     }
 
     /// The methods of a path; none where nothing is served.
     pub fn methods(&self, path: &str) -> Option<&'static str> {
         Some(self.0[self.place(path)?].1)
+    }
+
+    /// What a path asks of clients; none where nothing is served.
+    pub fn need(&self, path: &str) -> Option<Need> {
+        Some(self.0[self.place(path)?].2)
     }
 }
 

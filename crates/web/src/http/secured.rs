@@ -23,7 +23,7 @@ use super::{
 pub(super) async fn serve<S>(https: &Https, socket: Socket, tree: S, mut context: ConnectionContext)
 where
     S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
 {
     let secured = shake_hands(https, socket, &context.deadlines, context.stop.clone()).await;
     let Some(Secured { stream, is_http2, is_known }) = secured else { return };
@@ -41,7 +41,7 @@ where
 async fn serve_http2<S>(stream: TlsStream<Socket>, tree: S, context: ConnectionContext)
 where
     S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
 {
     if !context.deadlines.keep(HTTP2) {
         return;
@@ -65,7 +65,7 @@ where
 impl<S> Serving for Pin<Box<http2::Connection<TokioIo<TlsStream<Socket>>, StreamService<S>, TokioExecutor>>>
 where
     S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
 {
     fn finish(&mut self) {
         self.as_mut().graceful_shutdown();

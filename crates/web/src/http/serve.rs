@@ -22,7 +22,10 @@ use super::{
     observer::Observer,
     request_body::RequestBody,
 };
-use crate::shutdown::{Shutdown, Stage};
+use crate::{
+    auth::Gate,
+    shutdown::{Shutdown, Stage},
+};
 
 /// How many further clients are accepted to be told 503, or to be answered `/health`; more are dropped. Also the limit of
 /// connections to the operations port.
@@ -43,11 +46,13 @@ pub struct Listeners {
     pub clients: TcpListener,
     /// By those who run it, where they have a port of their own: [`Config::ops_port`].
     pub probes: Option<TcpListener>,
+    /// By those who scrape metrics, where they have a port of their own: [`Config::metrics_port`].
+    pub metrics: Option<TcpListener>,
 }
 
 impl From<TcpListener> for Listeners {
     fn from(clients: TcpListener) -> Self {
-        Self { clients, probes: None }
+        Self { clients, probes: None, metrics: None }
     }
 }
 
@@ -85,6 +90,9 @@ pub async fn serve<F, R>(
     };
     let reserve = apart(RESERVE_HEAD.min(config.header_timeout));
     traffic.watch(&limiter);
+    let gate = Arc::new(Gate::new(&config.auth, traffic.paths()));
+    traffic.watch_clients(&gate);
+    config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
     let config = Arc::new(config.clone());
 
     let (stop, stopping) = watch::channel(Stop::NotYet);
@@ -92,15 +100,23 @@ pub async fn serve<F, R>(
         tree: warp::service(filter),
         observer: Arc::new(Observer::new(traffic, &config)),
         config: Arc::clone(&config),
+        gate: Arc::clone(&gate),
         stop: stopping,
         limiters: vec![(Arc::clone(&limiter), Access::All), (Arc::clone(&reserve), Access::Reserve)],
         full: Streak::default(),
     };
-    let probes = listeners.probes.map(|listener| {
-        let limiters = vec![(apart(config.header_timeout), Access::Probes)];
+    let apart = |listener: Option<TcpListener>, access| {
+        let limiters = vec![(apart(config.header_timeout), access)];
         let mut acceptor = Acceptor { limiters, full: Streak::default(), ..acceptor.clone() };
-        async move { acceptor.accept(listener, std::future::pending()).await }
-    });
+        async move {
+            match listener {
+                Some(listener) => acceptor.accept(listener, std::future::pending()).await,
+                None => std::future::pending().await,
+            }
+        }
+    };
+    let probes = apart(listeners.probes, Access::Probes);
+    let metrics = apart(listeners.metrics, Access::Metrics);
     let serving = async {
         let mut acceptor = acceptor;
         acceptor.accept(listeners.clients, shutdown.requested()).await;
@@ -121,7 +137,9 @@ pub async fn serve<F, R>(
     tokio::select! {
         () = serving => {}
         () = closing => {}
-        () = async { if let Some(probes) = probes { probes.await } else { std::future::pending().await } } => {}
+        () = probes => {}
+        () = metrics => {}
+        () = gate.watch() => {}
     }
     // The connections of probes end with what they are asked.
     stop.send_replace(Stop::AtOnce);
@@ -133,6 +151,7 @@ struct Acceptor<S> {
     tree: S,
     config: Arc<Config>,
     observer: Arc<Observer>,
+    gate: Arc<Gate>,
     stop: watch::Receiver<Stop>,
     /// The limiters in the order in which they are tried, and the routes that are open in each.
     limiters: Vec<(Arc<ConnectionLimiter>, Access)>,
@@ -145,7 +164,7 @@ where
         + Clone
         + Send
         + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
 {
     /// Accepts connections until then, and those that were made before.
     async fn accept(&mut self, listener: TcpListener, until: impl Future<Output = ()>) {
@@ -214,9 +233,9 @@ where
         }
         let Some((slot, access)) = found else { return };
         let (tree, config, stop) = (self.tree.clone(), Arc::clone(&self.config), self.stop.clone());
-        let observer = Arc::clone(&self.observer);
+        let seen = (Arc::clone(&self.observer), Arc::clone(&self.gate));
         tokio::spawn(async move {
-            connection::serve(stream, (&slot, access), tree, config, observer, stop).await;
+            connection::serve(stream, (&slot, access), tree, config, seen, stop).await;
             drop(slot);
         });
     }

@@ -12,6 +12,7 @@ use std::{
     time::Instant,
 };
 
+use futures::future::{BoxFuture, Either};
 use hyper::{
     Request, Response, Uri,
     body::{Body, Buf, Bytes, Frame, Incoming, SizeHint},
@@ -28,12 +29,14 @@ use super::{
     budget::BUFFER,
     caller,
     connection::Stop,
+    cors::PageRequest,
     deadlines::{CURRENT, ConnectionDeadlines, no_memory},
     head::{check_head, join_lists},
     observer::{Observer, RequestInfo},
     request_body::{RequestBody, UnreadBody},
     streams::Streams,
 };
+use crate::auth::{Attempt, Decision, Gate, Told};
 
 /// The answer of the filter tree.
 pub(super) type Answer = warp::reply::Response;
@@ -59,6 +62,7 @@ pub(super) struct ConnectionContext {
     pub(super) rest: UnreadBody,
     pub(super) observer: Arc<Observer>,
     pub(super) config: Arc<Config>,
+    pub(super) gate: Arc<Gate>,
     pub(super) access: Access,
     pub(super) stop: watch::Receiver<Stop>,
     /// The requests under way on this connection, where there may be several at a time.
@@ -73,6 +77,7 @@ impl ConnectionContext {
             rest: UnreadBody::default(),
             observer: Arc::clone(&self.observer),
             config: Arc::clone(&self.config),
+            gate: Arc::clone(&self.gate),
             stop: self.stop.clone(),
             streams: Some(Arc::clone(streams)),
             ..*self
@@ -116,11 +121,12 @@ impl<S> GuardedService<S> {
 
 impl<S> hyper::service::Service<Request<Incoming>> for GuardedService<S>
 where
-    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
 {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<Work<S::Future>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.answer(request, None)
@@ -129,14 +135,15 @@ where
 
 impl<S> GuardedService<S>
 where
-    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible>,
+    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
 {
     /// Answers a request, which may be refused already.
     pub(super) fn answer(
         &self,
         mut request: Request<Incoming>,
         refused: Option<Problem>,
-    ) -> ResponseFuture<S::Future> {
+    ) -> ResponseFuture<Work<S::Future>> {
         let connection = &self.connection;
         connection.deadlines.head_complete();
         let refused =
@@ -153,18 +160,47 @@ where
             began,
             client: connection.observer.client(connection.addresses.peer, request.headers()),
         };
-        let refused = refused.or_else(|| connection.access.refusal(info.uri.path()));
+        let refused = refused.or_else(|| connection.access.refusal(info.uri.path(), &connection.config));
+        let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
         join_lists(&mut request);
         caller::note(&mut request, info.client);
-        let request = RequestBody::within(request, &connection.rest);
-        let call = || self.tree.borrow_mut().call(request);
-        let work = match refused {
-            Some(_) => None,
-            None => catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(&info, panic)).ok(),
+        let mut request = RequestBody::within(request, &connection.rest);
+        let told = connection.gate.told();
+        let decision = match refused {
+            Some(problem) => Decision::Refused(problem),
+            None if connection.access.is_apart() => Decision::Admitted,
+            None => connection.gate.admit(&mut request, info.client, told.as_ref(), Attempt::First),
         };
-        ResponseFuture { work, refused, answer: None, info, connection: Arc::clone(connection) }
+        let mut refused = None;
+        let work = match decision {
+            Decision::Refused(problem) => {
+                refused = Some(problem);
+                None
+            }
+            Decision::Admitted => {
+                let call = || Either::Left(self.tree.borrow_mut().call(request));
+                catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(&info, panic)).ok()
+            }
+            Decision::Wait(until) => {
+                let (gate, told, client) = (Arc::clone(&connection.gate), told.clone(), info.client);
+                let mut tree = self.tree.borrow().clone();
+                let later: BoxFuture<'static, _> = Box::pin(async move {
+                    until.await;
+                    match gate.admit(&mut request, client, told.as_ref(), Attempt::Last) {
+                        Decision::Refused(problem) => Ok(problem.into_response()),
+                        Decision::Admitted | Decision::Wait(_) => tree.call(request).await,
+                    }
+                });
+                Some(Either::Right(later))
+            }
+        };
+        let connection = Arc::clone(connection);
+        ResponseFuture { work, refused, answer: None, info, page, told, connection }
     }
 }
+
+/// What answers a request: at once, or after its client is known.
+pub(super) type Work<F> = Either<F, BoxFuture<'static, Result<Answer, Infallible>>>;
 
 /// The panic itself was reported by the process' panic hook; this says whose fault it was.
 fn panicked<T>(info: &RequestInfo, _: T) {
@@ -181,6 +217,10 @@ pin_project! {
         // The answer that waits until the rest of the request's body is read.
         answer: Option<Answer>,
         info: RequestInfo,
+        // The page of another site that asks, where some may.
+        page: Option<PageRequest>,
+        // What the client is told of its limits.
+        told: Option<Arc<Told>>,
         connection: Arc<ConnectionContext>,
     }
 }
@@ -250,7 +290,13 @@ where
         let answered = answer.headers().get(CORRELATION_ID).and_then(CorrelationId::from_header);
         let correlation =
             answered.or(this.info.correlation.take()).or(told).unwrap_or_else(CorrelationId::generate);
-        let answer = this.info.correlation.insert(correlation).clone().on(answer);
+        let mut answer = this.info.correlation.insert(correlation).clone().on(answer);
+        if let Some(told) = &this.told {
+            told.tell(answer.headers_mut());
+        }
+        if let (Some(page), Some(cors)) = (&this.page, &this.connection.config.cors) {
+            cors.on(&mut answer, page);
+        }
         observer.answered(this.info, answer.status());
         Poll::Ready(Ok(answer.map(|body| ResponseBody {
             body,

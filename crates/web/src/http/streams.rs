@@ -18,7 +18,7 @@ use tower_service::Service;
 use super::{
     deadlines::{ConnectionDeadlines, Phase, no_memory},
     request_body::RequestBody,
-    service::{Answer, ConnectionContext, GuardedService, ResponseBody, ResponseFuture},
+    service::{Answer, ConnectionContext, GuardedService, ResponseBody, ResponseFuture, Work},
 };
 
 /// The most requests at one time; RFC 9113 has clients count on a hundred (section 6.5.2).
@@ -117,11 +117,12 @@ impl<S> StreamService<S> {
 
 impl<S> hyper::service::Service<Request<Incoming>> for StreamService<S>
 where
-    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone,
+    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
 {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = ResponseFuture<S::Future>;
+    type Future = ResponseFuture<Work<S::Future>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (deadlines, is_there) = self.streams.begin();

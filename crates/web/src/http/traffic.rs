@@ -16,6 +16,7 @@ use prometheus::{
 };
 
 use super::{Paths, limiter::ConnectionLimiter};
+use crate::auth::Gate;
 
 /// The upper bounds of the histogram's buckets, in seconds.
 const BUCKETS: [f64; 14] =
@@ -24,8 +25,8 @@ const BUCKETS: [f64; 14] =
 const METHODS: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
 /// The statuses with an index; others cost a lookup.
-const STATUSES: [u16; 20] =
-    [200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 431, 500, 503];
+const STATUSES: [u16; 21] =
+    [200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 429, 431, 500, 503];
 /// The label of an unknown path or method, so that clients cannot make up label values.
 const OTHER: &str = "other";
 
@@ -38,6 +39,8 @@ pub struct Traffic {
     routes: Box<[RouteMetrics]>,
     /// The open connections, once the server listens.
     limiter: OnceLock<Arc<ConnectionLimiter>>,
+    /// Who its clients are.
+    gate: OnceLock<Arc<Gate>>,
 }
 
 /// The metrics of one route and method.
@@ -66,7 +69,18 @@ impl Traffic {
             durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["route", "method"])?,
             routes: std::iter::repeat_with(RouteMetrics::default).take(routes).collect(),
             limiter: OnceLock::new(),
+            gate: OnceLock::new(),
         })
+    }
+
+    /// The paths that are counted by.
+    pub(super) fn paths(&self) -> &'static Paths {
+        self.paths
+    }
+
+    /// Tells of clients, too.
+    pub(super) fn watch_clients(&self, gate: &Arc<Gate>) {
+        self.gate.get_or_init(|| Arc::clone(gate));
     }
 
     /// Counts an answer of that status to what was no request.
@@ -104,6 +118,7 @@ impl Traffic {
         families.extend(self.durations.collect());
         // Names that are not well-formed would be found by every test of these figures.
         families.extend(self.limiter.get().and_then(|limiter| connected(limiter).ok()).into_iter().flatten());
+        families.extend(self.gate.get().into_iter().flat_map(|gate| gate.families()));
         families.retain(|family| !family.get_metric().is_empty());
         families
     }

@@ -28,6 +28,9 @@ pub(super) struct Health {
     service: &'static str,
     /// Its version.
     version: &'static str,
+    /// What those who run it should know of its settings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
     /// Whether Kafka is the one inside this process.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     embedded: bool,
@@ -71,6 +74,7 @@ pub(super) fn health(operations: &Operations, visibility: Visibility) -> Respons
         status: "up",
         service: operations.service,
         version: env!("CARGO_PKG_VERSION"),
+        warnings: operations.warnings.clone(),
         embedded: operations.embedded,
         kafka: operations.kafka().map(|kafka| visibility.kafka(kafka)),
         group,

@@ -22,6 +22,7 @@ pub use metrics::{Metric, MetricKind};
 pub use openapi::{Reads, describe};
 
 use crate::{
+    auth::{Grant, grant},
     http::{AdminAuth, Route, Traffic, caller, first_of, header, reads, with},
     shutdown::Shutdown,
 };
@@ -30,6 +31,8 @@ use crate::{
 pub struct Operations {
     /// Its name.
     pub service: &'static str,
+    /// What those who run it should know of its settings.
+    pub warnings: Vec<String>,
     /// Whether Kafka is the one inside this process.
     pub embedded: bool,
     /// The status of Kafka, where the service uses it.
@@ -99,6 +102,7 @@ impl Operations {
     pub fn without_kafka(service: &'static str, traffic: Arc<Traffic>) -> Self {
         Self {
             service,
+            warnings: Vec::new(),
             embedded: false,
             kafka: None,
             memberships: Vec::new(),
@@ -152,24 +156,26 @@ pub fn routes(operations: &Arc<Operations>) -> Route {
             .and(with(operations))
             .and(header("authorization"))
             .and(caller())
+            .and(grant())
     };
     let known = |path: &'static str, answer: fn(&Operations, Visibility) -> Response| {
         at(path)
-            .then(move |operations: Arc<Operations>, token: Option<HeaderValue>, caller| async move {
-                match Visibility::of(&operations, token.as_ref(), caller, path).await {
+            .then(move |operations: Arc<Operations>, token: Option<HeaderValue>, caller, grant: Grant| async move {
+                match Visibility::of(&operations, &grant, token.as_ref(), caller, path).await {
                     Ok(visibility) => answer(&operations, visibility),
                     Err(problem) => problem.into_response(),
                 }
             })
             .boxed()
     };
-    let group =
-        at("group").then(|operations: Arc<Operations>, token: Option<HeaderValue>, caller| async move {
-            match Visibility::of(&operations, token.as_ref(), caller, "group").await {
+    let group = at("group").then(
+        |operations: Arc<Operations>, token: Option<HeaderValue>, caller, grant: Grant| async move {
+            match Visibility::of(&operations, &grant, token.as_ref(), caller, "group").await {
                 Ok(visibility) => group::group(operations, visibility).await,
                 Err(problem) => problem.into_response(),
             }
-        });
+        },
+    );
     first_of([
         known("health", health::health),
         known("ready", health::ready),

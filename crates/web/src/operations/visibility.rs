@@ -7,7 +7,7 @@ use highwater_table::TableStatus;
 use warp::http::HeaderValue;
 
 use super::Operations;
-use crate::{http::Problem, redact::redact};
+use crate::{auth::Grant, http::Problem, redact::redact};
 
 /// How much a caller is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,7 @@ impl Visibility {
     /// The visibility for this caller: public without a token, an error with a wrong one.
     pub(super) async fn of(
         operations: &Operations,
+        grant: &Grant,
         authorization: Option<&HeaderValue>,
         caller: Option<IpAddr>,
         action: &str,
@@ -29,9 +30,11 @@ impl Visibility {
         let is_token = |given: &&HeaderValue| {
             given.as_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "))
         };
+        // A client that was let in has shown what it is, if it is no admin.
+        let is_other = grant.scopes().is_some() && grant.admin().is_none();
         match (&operations.admin_auth, authorization.filter(is_token)) {
-            (Some(admin_auth), Some(token)) => {
-                admin_auth.authorize(Some(token), caller, action).await.map(|()| Self::Full)
+            (Some(admin_auth), token) if !is_other && (token.is_some() || grant.admin().is_some()) => {
+                admin_auth.admit(grant, token, caller, action).await.map(|()| Self::Full)
             }
             _ => Ok(Self::Public),
         }

@@ -6,7 +6,31 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::Operation;
-use crate::http::problem::ProblemBody;
+use crate::{
+    auth::Need,
+    http::{Paths, problem::ProblemBody},
+};
+
+/// The name of what tells who a client is, as `Authorization`.
+pub(super) const BEARER: &str = "bearer";
+/// The same as a header of its own.
+pub(super) const API_KEY: &str = "apiKey";
+
+/// How clients say who they are.
+fn clients() -> Map<String, Value> {
+    let bearer = json!({
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key, or a token (JWT) of the issuer, where `AUTH` has them.",
+    });
+    let key = json!({
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Api-Key",
+        "description": "An API key, where `AUTH` has them.",
+    });
+    [(BEARER, bearer), (API_KEY, key)].map(|(name, scheme)| (name.to_owned(), scheme)).into_iter().collect()
+}
 
 /// The conventions of every service.
 const EVERYWHERE: &str = "\
@@ -31,6 +55,7 @@ pub struct Document {
     description: &'static str,
     schemas: SchemaGenerator,
     tags: Vec<Value>,
+    served: &'static Paths,
     paths: Map<String, Value>,
     security: Map<String, Value>,
     conventions: &'static str,
@@ -39,8 +64,8 @@ pub struct Document {
 }
 
 impl Document {
-    /// Of a service of that name, which does that.
-    pub fn new(title: &'static str, description: &'static str) -> Self {
+    /// Of a service of that name, which does that at these paths.
+    pub fn new(title: &'static str, description: &'static str, served: &'static Paths) -> Self {
         // The schema describes what the program writes: a field that is always written is required.
         let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
             settings.definitions_path = Cow::Borrowed("/components/schemas");
@@ -51,8 +76,9 @@ impl Document {
             description,
             schemas: settings.into_generator(),
             tags: Vec::new(),
+            served,
             paths: Map::new(),
-            security: Map::new(),
+            security: clients(),
             conventions: ON_KAFKA,
             largest_body: 64 << 10,
         }
@@ -87,6 +113,7 @@ impl Document {
         let problem = self.schema::<ProblemBody<'_>>();
         let tag = self.tags.last().map_or(Value::Null, |tag| tag["name"].clone());
         let method = operation.method();
+        let operation = operation.needing(self.served.need(path).unwrap_or(Need::Nothing));
         let methods = self.paths.entry(path).or_insert_with(|| json!({}));
         methods[method] = operation.finish(tag, &problem, self.largest_body);
     }

@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use warp::http::{HeaderName, header};
+use warp::http::{HeaderName, Method, header};
 
-use super::shared;
-use crate::http::{
-    CORRELATION_ID, FieldError, JSON, PROBLEM_JSON, Problem, body, connection, head, origin, service,
+use super::{
+    document::{API_KEY, BEARER},
+    shared,
+};
+use crate::{
+    auth::{self, Need, Scope, refusals},
+    http::{
+        CORRELATION_ID, FieldError, JSON, PROBLEM_JSON, Problem, body, connection, head, origin, service,
+    },
 };
 
 /// A method of a path.
@@ -23,6 +29,7 @@ pub struct Operation {
     answers: BTreeMap<u16, Answer>,
     problems: BTreeMap<u16, Vec<Expected>>,
     security: Option<&'static str>,
+    scopes: &'static [Scope],
 }
 
 /// An answer that is no problem.
@@ -54,6 +61,7 @@ impl Operation {
             answers: BTreeMap::new(),
             problems: BTreeMap::new(),
             security: None,
+            scopes: &[],
         }
     }
 
@@ -149,6 +157,25 @@ impl Operation {
         self.method
     }
 
+    /// With what its route asks of clients, where they are authenticated, and how often it may be asked.
+    pub(super) fn needing(mut self, need: Need) -> Self {
+        if need == Need::Nothing {
+            return self;
+        }
+        let method = if self.method == "get" { Method::GET } else { Method::POST };
+        self.scopes = need.scopes(&method);
+        self.problem("missing", "AUTH is on, and there is no credential.", refusals::missing())
+            .problem("invalid_token", "The key or token is not valid.", refusals::invalid())
+            .problem("several", "There are several keys or tokens.", refusals::several())
+            .problem(
+                "forbidden",
+                "The key or token is not for that.",
+                refusals::insufficient(need.scopes(&method)),
+            )
+            .problem("too_often", "It is asked too often.", auth::limited())
+            .problem("unchecked", "The issuer of tokens does not answer.", refusals::unchecked())
+    }
+
     pub(super) fn finish(mut self, tag: Value, problem: &Value, largest_body: usize) -> Value {
         if self.body.is_some() {
             self = self.problems(body::problems(largest_body));
@@ -188,8 +215,17 @@ impl Operation {
         if let Some(body) = operation.body {
             described["requestBody"] = body;
         }
-        if let Some(scheme) = operation.security {
-            described["security"] = json!([{ scheme: [] }]);
+        let names: Vec<_> = operation.scopes.iter().map(|scope| scope.name()).collect();
+        let mut security: Vec<_> = operation.security.iter().map(|scheme| json!({ *scheme: [] })).collect();
+        if !names.is_empty() {
+            // One of them will do; a list would ask for all.
+            security.extend(names.iter().map(|name| json!({ BEARER: [name] })));
+            security.extend(names.iter().map(|name| json!({ API_KEY: [name] })));
+            // Without AUTH, for anyone.
+            security.extend(operation.security.is_none().then(|| json!({})));
+        }
+        if !security.is_empty() {
+            described["security"] = security.into();
         }
         described
     }

@@ -67,6 +67,11 @@ pub(super) fn header(name: &HeaderName, always: bool) -> Value {
             "The page after this one, absent on the last: `<…>; rel=\"next\"` (RFC 8288).",
             json!({ "type": "string" }),
         ),
+        "ratelimit-policy" => (
+            "The limits that apply, and how much they let through a second (draft-ietf-httpapi-ratelimit-headers).",
+            json!({ "type": "string" }),
+        ),
+        "ratelimit" => ("What is left of them.", json!({ "type": "string" })),
         "retry-after" => ("How soon to ask again, in seconds.", whole),
         "accept-encoding" => ("The content coding that is taken.", json!({ "const": "identity" })),
         "accept" => ("The media type that is taken.", json!({ "const": JSON })),

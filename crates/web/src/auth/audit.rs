@@ -1,0 +1,53 @@
+//! What is told of those who look after a service, and of those who are refused: who, what, which, and what came of it.
+
+use std::net::IpAddr;
+
+use crate::sampler::Sampler;
+
+/// The part of the log that tells of it.
+pub(crate) const AUDIT: &str = "highwater::audit";
+/// How many refusals are told a second; of the others only how many they were.
+const MOST: u32 = 10;
+
+/// Tells of refusals, and of a storm of them that it is one.
+#[derive(Debug)]
+pub(super) struct Audit(Sampler);
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self(Sampler::new(MOST))
+    }
+}
+
+impl Audit {
+    /// A credential was refused.
+    pub(super) fn refused(&self, caller: Option<IpAddr>, action: &str, reason: &str) {
+        if self.is_told() {
+            let address = address(caller);
+            log::warn!(
+                target: AUDIT, who = "unknown", address, action, outcome = "refused", reason;
+                "{action} by {address}: refused"
+            );
+        }
+    }
+
+    /// A client tried what it may not do.
+    pub(super) fn forbidden(&self, who: &str, action: &str) {
+        if self.is_told() {
+            log::warn!(target: AUDIT, who, action, outcome = "forbidden"; "{action} by {who}: forbidden");
+        }
+    }
+
+    fn is_told(&self) -> bool {
+        let sampled = self.0.sample();
+        if sampled.left_out > 0 {
+            log::warn!(target: AUDIT, leftOut = sampled.left_out; "more was refused than is told");
+        }
+        sampled.is_logged
+    }
+}
+
+/// An address as it is told.
+pub(crate) fn address(caller: Option<IpAddr>) -> String {
+    caller.map_or_else(|| "unknown".to_owned(), |address| address.to_string())
+}

@@ -1,0 +1,101 @@
+//! What is counted of clients, by their names, and of credentials that are refused.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use prometheus::{IntCounterVec, Opts, core::Collector as _, proto::MetricFamily};
+
+/// The most names that are counted by; requests of further ones are counted together.
+const MOST: usize = 100;
+/// What those are called together.
+const OTHER: &str = "other";
+
+/// What came of a client's request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Admitted,
+    /// It may not do that.
+    Forbidden,
+    /// It came too often.
+    Limited,
+}
+
+const OUTCOMES: [(Outcome, &str); 3] =
+    [(Outcome::Admitted, "admitted"), (Outcome::Forbidden, "forbidden"), (Outcome::Limited, "limited")];
+
+/// Why there is no client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It came without a credential.
+    Missing,
+    /// It came with a wrong one.
+    Invalid,
+    /// With one that is over, or not valid yet.
+    Expired,
+    /// With one that could not be checked.
+    Unchecked,
+}
+
+const REFUSALS: [(Refusal, &str); 4] = [
+    (Refusal::Missing, "missing"),
+    (Refusal::Invalid, "invalid"),
+    (Refusal::Expired, "expired"),
+    (Refusal::Unchecked, "unchecked"),
+];
+
+impl Refusal {
+    pub(super) fn name(self) -> &'static str {
+        REFUSALS[self as usize].1
+    }
+}
+
+/// The requests of a client, by what came of them.
+#[derive(Debug, Default)]
+pub(super) struct ClientCount([AtomicU64; OUTCOMES.len()]);
+
+impl ClientCount {
+    pub(super) fn add(&self, outcome: Outcome) {
+        self.0[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Those of all clients.
+#[derive(Debug, Default)]
+pub(super) struct ClientCounts {
+    by_name: Mutex<BTreeMap<Box<str>, Arc<ClientCount>>>,
+    refused: [AtomicU64; REFUSALS.len()],
+}
+
+impl ClientCounts {
+    /// Where the requests of the client of that name are counted.
+    pub(super) fn of(&self, name: &str) -> Arc<ClientCount> {
+        let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_counted = by_name.len() < MOST || by_name.contains_key(name);
+        Arc::clone(by_name.entry(if is_counted { name } else { OTHER }.into()).or_default())
+    }
+
+    pub(super) fn refused(&self, refusal: Refusal) {
+        self.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn families(&self) -> prometheus::Result<Vec<MetricFamily>> {
+        let requests = Opts::new("highwater_client_requests_total", "Requests of clients that are known.");
+        let requests = IntCounterVec::new(requests, &["client", "outcome"])?;
+        for (name, count) in &*self.by_name.lock().unwrap_or_else(PoisonError::into_inner) {
+            for ((_, outcome), counted) in OUTCOMES.iter().zip(&count.0) {
+                requests.with_label_values(&[name, *outcome]).inc_by(counted.load(Ordering::Relaxed));
+            }
+        }
+        let refused = Opts::new("highwater_auth_refused_total", "Requests whose credential was refused.");
+        let refused = IntCounterVec::new(refused, &["reason"])?;
+        for ((_, reason), counted) in REFUSALS.iter().zip(&self.refused) {
+            refused.with_label_values(&[*reason]).inc_by(counted.load(Ordering::Relaxed));
+        }
+        Ok([requests.collect(), refused.collect()].into_iter().flatten().collect())
+    }
+}

@@ -1,0 +1,342 @@
+//! Who comes in: a request's credential is checked, then what its route needs, then how often it comes.
+
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use futures::future::BoxFuture;
+use hyper::{Method, Request, header::AUTHORIZATION};
+use prometheus::proto::MetricFamily;
+use tokio::time::sleep;
+use warp::{Reply, reply::Response};
+
+use super::{
+    AuthConfig,
+    audit::Audit,
+    counts::{ClientCounts, Outcome, Refusal},
+    grant::{Grant, Granted},
+    jwt::{Fault, Jwt},
+    keys::{self, Keys, is_key, stamp},
+    limits::{Limits, Told},
+    principal::Principal,
+    refusals,
+    scope::{Need, Scope},
+};
+use crate::http::{Paths, Problem};
+
+/// How often the file of keys is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What stands before the routes of a service.
+#[derive(Debug)]
+pub struct Gate {
+    paths: &'static Paths,
+    keys: Option<KeyStore>,
+    jwt: Option<Arc<Jwt>>,
+    /// Whether there is an ADMIN_TOKEN, which the routes that take it check themselves.
+    has_admin_token: bool,
+    limits: Limits,
+    has_limits: bool,
+    counts: Arc<ClientCounts>,
+    audit: Audit,
+}
+
+#[derive(Debug)]
+struct KeyStore {
+    path: PathBuf,
+    keys: RwLock<Arc<Keys>>,
+}
+
+/// What becomes of a request.
+pub(crate) enum Decision {
+    /// It is answered.
+    Admitted,
+    /// That is the answer.
+    Refused(Problem),
+    /// After that it is to be decided again, for good.
+    Wait(BoxFuture<'static, ()>),
+}
+
+/// Whether a request can be decided about later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    First,
+    Last,
+}
+
+/// Where the credential of a request stands, and what it is.
+enum Credential<'a> {
+    None,
+    /// `Authorization: Bearer`.
+    Bearer(&'a [u8]),
+    /// `X-Api-Key`.
+    ApiKey(&'a [u8]),
+    /// Of another scheme.
+    Unknown,
+    Several,
+}
+
+impl<'a> Credential<'a> {
+    fn of<B>(request: &'a Request<B>) -> Self {
+        let mut given = request.headers().get_all(AUTHORIZATION).iter().map(|value| (true, value));
+        let mut keys = request.headers().get_all("x-api-key").iter().map(|value| (false, value));
+        let first = given.next().or_else(|| keys.next());
+        if given.next().or_else(|| keys.next()).is_some() {
+            return Self::Several;
+        }
+        match first {
+            None => Self::None,
+            Some((false, value)) => Self::ApiKey(value.as_bytes().trim_ascii()),
+            Some((true, value)) => match value.as_bytes().split_at_checked(b"Bearer ".len()) {
+                Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => {
+                    Self::Bearer(token.trim_ascii())
+                }
+                _ => Self::Unknown,
+            },
+        }
+    }
+}
+
+/// Who sends a request, as far as its credential tells.
+enum Identity {
+    Nobody,
+    Client(Arc<Principal>),
+    /// Who bears that may bear the admin token.
+    Undecided,
+    Refused(Refusal, Problem),
+    Wait(BoxFuture<'static, ()>),
+}
+
+impl Gate {
+    /// Before the routes of these paths.
+    pub fn new(config: &AuthConfig, paths: &'static Paths) -> Self {
+        let counts = Arc::<ClientCounts>::default();
+        let keys = config.keys.as_ref().map(|file| KeyStore {
+            path: file.path().to_owned(),
+            keys: RwLock::new(Arc::new(Keys::new(file.keys(), &Keys::default(), &counts))),
+        });
+        let jwt = config.jwt.clone().map(|config| Arc::new(Jwt::new(config, Arc::clone(&counts))));
+        let limits = Limits::new(&config.limits);
+        let has_limits = !limits.is_empty();
+        let has_admin_token = config.has_admin_token;
+        Self { paths, keys, jwt, has_admin_token, limits, has_limits, counts, audit: Audit::default() }
+    }
+
+    /// Whether clients are authenticated.
+    fn is_on(&self) -> bool {
+        self.keys.is_some() || self.jwt.is_some()
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Where the answer to a request tells of limits; none where there are none.
+    pub(crate) fn told(&self) -> Option<Arc<Told>> {
+        // A key may have limits of its own.
+        (self.has_limits || self.keys.is_some()).then(Arc::default)
+    }
+
+    /// Decides about a request, which then knows what its client may.
+    pub(crate) fn admit<B>(
+        self: &Arc<Self>,
+        request: &mut Request<B>,
+        caller: Option<IpAddr>,
+        told: Option<&Arc<Told>>,
+        attempt: Attempt,
+    ) -> Decision {
+        if !self.is_on() && !self.has_limits {
+            return Decision::Admitted;
+        }
+        // What no route takes is told to anyone, as are a path's methods, and what browsers ask before they ask.
+        let Some(need) = self.paths.need(request.uri().path()) else { return Decision::Admitted };
+        if request.method() == Method::OPTIONS {
+            return Decision::Admitted;
+        }
+        let identity = match self.is_on() {
+            true => self.identify(Credential::of(request), attempt),
+            false => Identity::Nobody,
+        };
+        let scopes = need.scopes(request.method());
+        let principal = match identity {
+            Identity::Wait(refreshed) => return Decision::Wait(refreshed),
+            Identity::Client(principal) => Some(principal),
+            // How a service is, it tells whoever asks; who may see more of it is seen there.
+            _ if need == Need::Nothing => None,
+            Identity::Nobody if !self.is_on() => None,
+            Identity::Undecided if matches!(need, Need::Admin | Need::Operations) => {
+                return Decision::Admitted;
+            }
+            Identity::Nobody => return self.refuse(request, caller, Refusal::Missing, refusals::missing()),
+            Identity::Undecided => {
+                return self.refuse(request, caller, Refusal::Invalid, refusals::invalid());
+            }
+            Identity::Refused(refusal, problem) => return self.refuse(request, caller, refusal, problem),
+        };
+        if let Some(principal) = &principal {
+            let may = |scope: &Scope| {
+                let is_own = matches!(scope, Scope::ReadOwn | Scope::WriteOwn);
+                principal.scopes().has(*scope) && (!is_own || principal.subject().is_some())
+            };
+            if !scopes.is_empty() && !scopes.iter().any(may) {
+                self.forbidden(Some(principal), &action(request));
+                return Decision::Refused(refusals::insufficient(scopes));
+            }
+        }
+        let told = told.cloned().unwrap_or_default();
+        if need != Need::Nothing
+            && let Err(problem) = self.limits.take_request(principal.as_deref(), &told)
+        {
+            if let Some(principal) = &principal {
+                principal.count().add(Outcome::Limited);
+            }
+            return Decision::Refused(problem);
+        }
+        if let Some(principal) = &principal {
+            principal.count().add(Outcome::Admitted);
+        }
+        let granted = Granted { gate: Arc::clone(self), principal, told };
+        request.extensions_mut().insert(Grant::new(granted));
+        Decision::Admitted
+    }
+
+    /// The answer to a request where no server of ours stands before the routes.
+    pub async fn guard<B>(
+        self: &Arc<Self>,
+        mut request: Request<B>,
+        answer: impl AsyncFnOnce(Request<B>) -> Response,
+    ) -> Response {
+        let told = self.told();
+        let mut decision = self.admit(&mut request, None, told.as_ref(), Attempt::First);
+        if let Decision::Wait(until) = decision {
+            until.await;
+            decision = self.admit(&mut request, None, told.as_ref(), Attempt::Last);
+        }
+        let mut response = match decision {
+            Decision::Refused(problem) => problem.into_response(),
+            Decision::Admitted | Decision::Wait(_) => answer(request).await,
+        };
+        if let Some(told) = told {
+            told.tell(response.headers_mut());
+        }
+        response
+    }
+
+    fn identify(&self, credential: Credential<'_>, attempt: Attempt) -> Identity {
+        let invalid = || Identity::Refused(Refusal::Invalid, refusals::invalid());
+        let (token, is_bearer) = match credential {
+            Credential::None => return Identity::Nobody,
+            Credential::Bearer(token) => (token, true),
+            Credential::ApiKey(token) => (token, false),
+            Credential::Unknown => return invalid(),
+            Credential::Several => return Identity::Refused(Refusal::Invalid, refusals::several()),
+        };
+        if let Some(store) = &self.keys
+            && is_key(token)
+        {
+            let keys = store.keys.read().unwrap_or_else(PoisonError::into_inner);
+            return match keys.find(token) {
+                Some(holder) if holder.is_expired(now()) => {
+                    Identity::Refused(Refusal::Expired, refusals::expired())
+                }
+                Some(holder) => Identity::Client(Arc::clone(holder)),
+                None => invalid(),
+            };
+        }
+        match &self.jwt {
+            Some(jwt) if is_bearer && Jwt::is_token(token) => match (jwt.check(token), attempt) {
+                (Ok(principal), _) => Identity::Client(principal),
+                (Err(Fault::UnknownKey | Fault::NoKeys), Attempt::First) => {
+                    let jwt = Arc::clone(jwt);
+                    Identity::Wait(Box::pin(async move { jwt.refresh().await }))
+                }
+                (Err(Fault::NoKeys), Attempt::Last) => {
+                    Identity::Refused(Refusal::Unchecked, refusals::unchecked())
+                }
+                (Err(Fault::Expired), _) => Identity::Refused(Refusal::Expired, refusals::expired()),
+                (Err(Fault::Invalid | Fault::UnknownKey), _) => invalid(),
+            },
+            _ if is_bearer && self.has_admin_token => Identity::Undecided,
+            _ => invalid(),
+        }
+    }
+
+    fn refuse<B>(
+        &self,
+        request: &Request<B>,
+        caller: Option<IpAddr>,
+        refusal: Refusal,
+        problem: Problem,
+    ) -> Decision {
+        self.counts.refused(refusal);
+        // What comes without a credential has guessed at nothing.
+        if refusal != Refusal::Missing {
+            self.audit.refused(caller, &action(request), refusal.name());
+        }
+        Decision::Refused(problem)
+    }
+
+    /// A client tried what it may not do.
+    pub(super) fn forbidden(&self, principal: Option<&Principal>, action: &str) {
+        if let Some(principal) = principal {
+            principal.count().add(Outcome::Forbidden);
+            self.audit.forbidden(principal.name(), action);
+        }
+    }
+
+    /// Keeps keys what their file and their issuer say; never ends.
+    pub async fn watch(&self) {
+        let jwt = async {
+            match &self.jwt {
+                Some(jwt) => jwt.watch().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(self.watch_keys(), jwt);
+    }
+
+    async fn watch_keys(&self) {
+        let Some(store) = &self.keys else { return };
+        let mut seen = None;
+        loop {
+            let now = stamp(&store.path);
+            if now.is_none() || now != seen {
+                match keys::read(&store.path) {
+                    Ok((read, stamp)) => {
+                        let mut keys = store.keys.write().unwrap_or_else(PoisonError::into_inner);
+                        let next = Keys::new(&read, &keys, &self.counts);
+                        *keys = Arc::new(next);
+                        if seen.replace(stamp).is_some() {
+                            log::info!(keys = read.len(); "API_KEYS_FILE has changed: its keys are those that count now");
+                        }
+                    }
+                    Err(rule) if seen != now => {
+                        seen = now;
+                        log::error!("API_KEYS_FILE {rule}: the keys from before go on counting");
+                    }
+                    Err(_) => {}
+                }
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// What is counted of clients.
+    pub(crate) fn families(&self) -> Vec<MetricFamily> {
+        // Names that are not well-formed would be found by every test of these figures.
+        if self.is_on() { self.counts.families().unwrap_or_default() } else { Vec::new() }
+    }
+}
+
+/// What a request is to do, for the audit. Its query may have anything in it.
+fn action<B>(request: &Request<B>) -> String {
+    format!("{} {}", request.method(), request.uri().path())
+}
+
+/// In seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

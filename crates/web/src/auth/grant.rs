@@ -1,0 +1,151 @@
+//! What the client of a request may do, for the routes that ask for more than its scopes: whose events, and how many.
+
+use std::{convert::Infallible, num::NonZeroU32, sync::Arc};
+
+use warp::Filter;
+
+use super::{
+    counts::Outcome,
+    gate::Gate,
+    limits::Told,
+    principal::Principal,
+    refusals,
+    scope::{Scope, Scopes},
+};
+use crate::http::Problem;
+
+/// What the client of a request may do. Where nobody is authenticated and nothing is limited, anything.
+#[derive(Debug, Clone, Default)]
+pub struct Grant(Option<Arc<Granted>>);
+
+#[derive(Debug)]
+pub(super) struct Granted {
+    pub(super) gate: Arc<Gate>,
+    pub(super) principal: Option<Arc<Principal>>,
+    pub(super) told: Arc<Told>,
+}
+
+/// Whose events a client may see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads<'a> {
+    /// Everybody's.
+    All,
+    /// Those of this user.
+    Own(&'a str),
+}
+
+impl Grant {
+    pub(super) fn new(granted: Granted) -> Self {
+        Self(Some(Arc::new(granted)))
+    }
+
+    fn principal(&self) -> Option<&Principal> {
+        self.0.as_ref()?.principal.as_deref()
+    }
+
+    /// What its client is called, where it may look after the service.
+    pub fn admin(&self) -> Option<&Arc<str>> {
+        self.principal().filter(|principal| principal.scopes().has(Scope::Admin)).map(Principal::name)
+    }
+
+    /// Whose events the client may see.
+    pub fn reads(&self) -> Reads<'_> {
+        match self.own(Scope::Read) {
+            None => Reads::All,
+            Some(subject) => Reads::Own(subject),
+        }
+    }
+
+    /// Whether the client may see what is that user's.
+    ///
+    /// # Errors
+    ///
+    /// 403.
+    pub fn check_read(&self, user: &str) -> Result<(), Problem> {
+        self.check(self.own(Scope::Read), user, Scope::Read)
+    }
+
+    /// Whether the client may change what is that user's.
+    ///
+    /// # Errors
+    ///
+    /// 403.
+    pub fn check_write(&self, user: &str) -> Result<(), Problem> {
+        self.check(self.own(Scope::Write), user, Scope::Write)
+    }
+
+    fn check(&self, own: Option<&str>, user: &str, needed: Scope) -> Result<(), Problem> {
+        match own {
+            Some(subject) if subject != user => {
+                if let Some(granted) = &self.0 {
+                    granted.gate.forbidden(granted.principal.as_deref(), "another user's");
+                }
+                Err(refusals::foreign(needed))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The subject, where the client has that scope for what is its own alone.
+    fn own(&self, scope: Scope) -> Option<&str> {
+        let principal = self.principal()?;
+        let has_all = principal.scopes().has(scope);
+        (!has_all).then(|| principal.subject().unwrap_or_default())
+    }
+
+    /// Counts a request for what is that user's against the limit of each user.
+    ///
+    /// # Errors
+    ///
+    /// 429.
+    pub fn charge_request(&self, user: &str) -> Result<(), Problem> {
+        self.limited(|granted| granted.gate.limits().take_user_request(user, &granted.told))
+    }
+
+    /// Counts a posted event against the limits of its user, of the client and of all.
+    ///
+    /// # Errors
+    ///
+    /// 429.
+    pub fn charge_event(&self, user: &str) -> Result<(), Problem> {
+        self.charge_request(user)?;
+        self.charge_events([(user, NonZeroU32::MIN)], NonZeroU32::MIN)
+    }
+
+    /// Counts the events of a batch, by user and all together, against the limits of events.
+    ///
+    /// # Errors
+    ///
+    /// 429.
+    pub fn charge_events<'a>(
+        &self,
+        users: impl IntoIterator<Item = (&'a str, NonZeroU32)>,
+        events: NonZeroU32,
+    ) -> Result<(), Problem> {
+        self.limited(|Granted { gate, principal, told }| {
+            for (user, events) in users {
+                gate.limits().take_user_events(user, events, told)?;
+            }
+            gate.limits().take_events(principal.as_deref(), events, told)
+        })
+    }
+
+    fn limited(&self, take: impl FnOnce(&Granted) -> Result<(), Problem>) -> Result<(), Problem> {
+        let Some(granted) = &self.0 else { return Ok(()) };
+        take(granted).inspect_err(|_| {
+            if let Some(principal) = &granted.principal {
+                principal.count().add(Outcome::Limited);
+            }
+        })
+    }
+
+    /// What the client may; none where there is no client.
+    pub fn scopes(&self) -> Option<Scopes> {
+        self.principal().map(Principal::scopes)
+    }
+}
+
+/// What the client of a request may do.
+pub fn grant() -> impl Filter<Extract = (Grant,), Error = Infallible> + Copy {
+    warp::ext::optional::<Grant>().map(Option::unwrap_or_default)
+}

@@ -1,0 +1,54 @@
+//! Who may do what, and how often.
+//!
+//! [`Gate`] stands before a service's routes. A credential is checked first: an API key ([`KeyFile`]) or a token of an
+//! issuer ([`JwtConfig`]). What its client may ([`Scope`]) is held against what the route needs ([`Need`], in the
+//! service's [`Paths`](crate::http::Paths)), and how often it comes against limits ([`LimitConfig`]). What needs more than that
+//! to be decided, such as whose event a body is, a route asks of its [`Grant`].
+
+mod audit;
+pub mod cli;
+mod counts;
+mod crypto;
+mod gate;
+mod grant;
+mod jwks;
+mod jwt;
+mod keys;
+mod limits;
+mod principal;
+mod rates;
+pub(crate) mod refusals;
+mod scope;
+
+pub(crate) use audit::{AUDIT, address};
+pub use gate::Gate;
+pub(crate) use gate::{Attempt, Decision};
+pub use grant::{Grant, Reads, grant};
+pub use jwks::KeySource;
+pub use jwt::{JwtConfig, check_jwks};
+pub use keys::KeyFile;
+pub use limits::LimitConfig;
+pub(crate) use limits::{Told, example as limited};
+pub use principal::Principal;
+pub use rates::{Buckets, Left, Rates, Short};
+pub use scope::{Need, Scope, Scopes};
+
+/// Who is let in, and how often.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AuthConfig {
+    /// Those who have one of these keys.
+    pub keys: Option<KeyFile>,
+    /// Those who have a token of this issuer.
+    pub jwt: Option<JwtConfig>,
+    /// Whether there is an ADMIN_TOKEN.
+    pub has_admin_token: bool,
+    /// How often they may come.
+    pub limits: LimitConfig,
+}
+
+impl AuthConfig {
+    /// Whether clients are authenticated.
+    pub fn is_on(&self) -> bool {
+        self.keys.is_some() || self.jwt.is_some()
+    }
+}

@@ -1,0 +1,178 @@
+//! How often: requests and events a second, by token buckets.
+//!
+//! A bucket holds what may come in one second. Each instance has its own.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher, RandomState},
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, Reference},
+    middleware::StateInformationMiddleware,
+    nanos::Nanos,
+    state::StateStore,
+};
+use tokio::time::Instant;
+
+/// The most clients or users that have a bucket of their own at one time. A bucket that is full again is forgotten, which
+/// takes a second at most; further ones share one until then. Each takes some 40 bytes.
+const MOST: usize = 100_000;
+/// How often full buckets are looked for at most.
+const SWEEP: Duration = Duration::from_millis(100);
+/// The bucket of those that there is no bucket for.
+const SHARED: u64 = 0;
+
+/// How much a second, where there is a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rates {
+    /// Requests a second.
+    pub requests: Option<NonZeroU32>,
+    /// Events a second.
+    pub events: Option<NonZeroU32>,
+}
+
+/// What is left of a bucket after something was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// What it holds when it is full, and what flows in a second.
+    pub quota: u32,
+    /// What is in it now.
+    pub remaining: u32,
+}
+
+/// Why there is too little in a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Short {
+    /// So long until there is enough.
+    For(Duration),
+    /// It never holds so much: only so much.
+    Always(u32),
+}
+
+/// Buckets of one size, one a key.
+pub struct Buckets {
+    limiter: RateLimiter<u64, States, Since, StateInformationMiddleware>,
+    quota: NonZeroU32,
+    hasher: RandomState,
+    kept: Arc<Mutex<Kept>>,
+}
+
+impl Buckets {
+    /// Of so much a second each.
+    pub fn new(quota: NonZeroU32) -> Self {
+        let clock = Since(Instant::now());
+        let kept = Arc::<Mutex<Kept>>::default();
+        let states = States { clock: clock.clone(), kept: Arc::clone(&kept) };
+        let limiter = RateLimiter::new(Quota::per_second(quota), states, clock);
+        Self { limiter, quota, hasher: RandomState::new(), kept }
+    }
+
+    /// Takes so much out of the bucket of that key.
+    ///
+    /// # Errors
+    ///
+    /// There is too little in it; nothing is taken.
+    pub fn take(&self, key: &str, amount: NonZeroU32) -> Result<Left, Short> {
+        let key = self.hasher.hash_one(key).max(SHARED + 1);
+        match self.limiter.check_key_n(&key, amount) {
+            Ok(Ok(state)) => {
+                Ok(Left { quota: self.quota.get(), remaining: state.remaining_burst_capacity() })
+            }
+            Ok(Err(until)) => Err(Short::For(until.wait_time_from(self.limiter.clock().now()))),
+            Err(_) => Err(Short::Always(self.quota.get())),
+        }
+    }
+
+    /// How many are kept.
+    pub fn count(&self) -> usize {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).full_at.len()
+    }
+}
+
+impl fmt::Debug for Buckets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buckets").field("quota", &self.quota).finish_non_exhaustive()
+    }
+}
+
+/// The time since then, by the clock of the runtime.
+#[derive(Debug, Clone)]
+struct Since(Instant);
+
+impl Clock for Since {
+    type Instant = Elapsed;
+
+    fn now(&self) -> Elapsed {
+        Elapsed(self.0.elapsed())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Elapsed(Duration);
+
+impl Reference for Elapsed {
+    fn duration_since(&self, earlier: Self) -> Nanos {
+        self.0.saturating_sub(earlier.0).into()
+    }
+
+    fn saturating_sub(&self, duration: Nanos) -> Self {
+        Self(self.0.saturating_sub(duration.into()))
+    }
+}
+
+impl std::ops::Add<Nanos> for Elapsed {
+    type Output = Self;
+
+    fn add(self, other: Nanos) -> Self {
+        Self(self.0 + Duration::from(other))
+    }
+}
+
+/// When each bucket will be full, and no more of them than there may be.
+#[derive(Debug)]
+struct States {
+    clock: Since,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    full_at: HashMap<u64, Nanos>,
+    swept: Option<Duration>,
+}
+
+impl Kept {
+    /// The key under which that bucket is kept.
+    fn place(&mut self, key: u64, now: Duration) -> u64 {
+        if self.full_at.len() < MOST || self.full_at.contains_key(&key) {
+            return key;
+        }
+        if self.swept.is_none_or(|swept| now.saturating_sub(swept) >= SWEEP) {
+            self.swept = Some(now);
+            self.full_at.retain(|_, full_at| Duration::from(*full_at) > now);
+        }
+        if self.full_at.len() < MOST { key } else { SHARED }
+    }
+}
+
+impl StateStore for States {
+    type Key = u64;
+
+    fn measure_and_replace<T, F, E>(&self, key: &u64, measure: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        // A bucket is changed by one insertion: a panic leaves nothing half done.
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = kept.place(*key, self.clock.now().0);
+        let (measured, full_at) = measure(kept.full_at.get(&key).copied())?;
+        kept.full_at.insert(key, full_at);
+        Ok(measured)
+    }
+}

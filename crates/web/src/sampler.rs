@@ -1,0 +1,52 @@
+//! So many lines a second: a storm of events is no storm of lines.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Tells which events are logged: the first ones of each second.
+#[derive(Debug)]
+pub struct Sampler {
+    most: u32,
+    second: Mutex<Second>,
+}
+
+/// The events since then.
+#[derive(Debug, Default)]
+struct Second {
+    began: Option<Instant>,
+    events: u32,
+}
+
+/// What is to be logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sampled {
+    /// How many events of the last second that had some were not logged; told with the first of this one.
+    pub left_out: u32,
+    /// Whether this one is.
+    pub is_logged: bool,
+}
+
+impl Sampler {
+    /// At most so many a second.
+    pub fn new(most: u32) -> Self {
+        Self { most, second: Mutex::default() }
+    }
+
+    /// An event happens.
+    pub fn sample(&self) -> Sampled {
+        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left_out = 0;
+        if second.began.is_none_or(|began| began.elapsed() >= SECOND) {
+            left_out = second.events.saturating_sub(self.most);
+            *second = Second { began: Some(Instant::now()), events: 0 };
+        }
+        second.events = second.events.saturating_add(1);
+        Sampled { left_out, is_logged: second.events <= self.most }
+    }
+}
