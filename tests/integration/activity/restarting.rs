@@ -15,6 +15,12 @@ pub(super) fn each_once(processed: &[String], expected: &[String]) {
     assert_eq!(missing, 0, "of {} events", expected.len());
 }
 
+/// The ids of a listing's events, in its order.
+async fn ids(listing: reqwest::Response) -> Vec<String> {
+    let events: Vec<serde_json::Value> = listing.json().await.unwrap();
+    events.iter().map(|event| event["eventId"].as_str().unwrap().to_owned()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_clean_stop_every_event_is_there_again_and_none_is_processed_again() {
     let cluster = TestCluster::start().await;
@@ -29,7 +35,7 @@ async fn after_a_clean_stop_every_event_is_there_again_and_none_is_processed_aga
     let first_page = app.get("/events/processed?limit=10").await;
     let next = first_page.headers()["link"].to_str().unwrap().to_owned();
     let next = next[next.find("/events").unwrap()..next.find('>').unwrap()].to_owned();
-    assert_eq!(app.get(&next).await.status(), 200);
+    let mut paged = ids(first_page).await;
     app.stop().await;
     assert_eq!(cluster.committed().await, cluster.ends().await);
 
@@ -37,8 +43,10 @@ async fn after_a_clean_stop_every_event_is_there_again_and_none_is_processed_aga
     let processed = app.processed().await;
     each_once(&processed, &posted);
     assert_eq!(processed.len(), posted.len());
-    let refused = app.get(&next).await;
-    assert_eq!(refused.status(), 400, "a cursor of an earlier run");
+    // The cursor of the process before goes on where its page ended.
+    paged.extend(ids(app.get(&next.replace("limit=10", "limit=100")).await).await);
+    each_once(&paged, &posted);
+    assert_eq!(paged.len(), posted.len());
     let later = app.generate("user-1").await;
     app.until_processed(&later.id).await;
     assert!(posted.iter().all(|id| processed_lines::of(id) == 1));
