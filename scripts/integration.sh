@@ -294,7 +294,7 @@ postgres_story() {
   everybody() { for number in $(seq 6); do listed 12 || return 1; done; }
   step "whichever instance answers" everybody
   step "and the database has them, of more partitions than one" in_database "12 t"
-  instance=$(compose ps -q app-service | head -n 1)
+  instance=$(compose ps -q app-service | sed -n 1p)
   docker kill "$instance" >/dev/null
   step "one instance is killed: the address answers as before" within 10 everybody
   step "and takes events" within 60 posts "{\"userId\":\"$user\",\"eventType\":\"LOGIN\"}"
