@@ -99,7 +99,7 @@ async fn judge(pool: &Pool, added: &HashSet<i64>, events: Vec<StoredEvent>) -> V
         // The batch is stored. Where it cannot be asked what its copies are of, they count as copies.
         match pool.query(FIRST_OF, &[&ids]).await.and_then(|rows| rows.iter().map(row::stored).collect()) {
             Ok::<Vec<Arc<StoredEvent>>, _>(found) => {
-                firsts.extend(found.into_iter().map(|first| (first.id(), first)))
+                firsts.extend(found.into_iter().map(|first| (first.id(), first)));
             }
             Err(failure) => log::warn!("copies of stored events are not compared with these: {failure}"),
         }

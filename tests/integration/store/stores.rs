@@ -15,7 +15,7 @@ use crate::support::{skipped, switch};
 /// A store of one kind.
 pub(super) enum Stores {
     Memory(Arc<MemoryStore>),
-    Postgres(PostgresConfig, String),
+    Postgres(Box<PostgresConfig>, String),
 }
 
 impl Stores {
@@ -38,14 +38,14 @@ impl Stores {
             timeout: Duration::from_secs(10),
             migrate: true,
         };
-        Some(Self::Postgres(config, url))
+        Some(Self::Postgres(Box::new(config), url))
     }
 
     /// A store of what all of them have: in PostgreSQL, that of another process.
     pub(super) async fn open(&self) -> Arc<dyn EventStore> {
         match self {
             Self::Memory(store) => Arc::clone(store) as _,
-            Self::Postgres(config, _) => Arc::new(PostgresStore::open(config.clone()).await.unwrap()),
+            Self::Postgres(config, _) => Arc::new(PostgresStore::open((**config).clone()).await.unwrap()),
         }
     }
 
@@ -64,7 +64,7 @@ impl Stores {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
         tokio::spawn(connection);
         client.batch_execute(&format!("SET search_path TO {}", config.schema)).await.unwrap();
-        Some((config.clone(), client))
+        Some(((**config).clone(), client))
     }
 
     /// Drops what a test has made.

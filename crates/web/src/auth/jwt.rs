@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    path::PathBuf,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -47,7 +47,7 @@ pub struct JwtConfig {
 /// # Errors
 ///
 /// It does not; as what it must be.
-pub fn check_jwks(path: &PathBuf) -> Result<(), String> {
+pub fn check_jwks(path: &Path) -> Result<(), String> {
     read_file(path).map(drop)
 }
 

@@ -6,7 +6,6 @@
 use std::{
     collections::HashMap,
     fmt, fs,
-    hash::RandomState,
     io::{self, Read as _},
     num::NonZeroU32,
     os::unix::fs::MetadataExt as _,
@@ -184,12 +183,15 @@ pub(super) fn is_name(text: &str) -> bool {
 
 /// The keys of a service, to be looked up.
 #[derive(Debug, Default)]
-pub(super) struct Keys(HashMap<u64, Vec<(KeyHash, Rates, Arc<Principal>)>, RandomState>);
+pub(super) struct Keys(HashMap<u64, Vec<Holder>>);
+
+/// The hash of a key, its own limits, and who has it.
+type Holder = (KeyHash, Rates, Arc<Principal>);
 
 impl Keys {
     /// These keys; those that were there before, with the same limits, have the same buckets.
     pub(super) fn new(keys: &[Key], before: &Self, counts: &ClientCounts) -> Self {
-        let mut places = HashMap::<_, Vec<_>, _>::default();
+        let mut places = HashMap::<_, Vec<_>>::new();
         for key in keys {
             let rates = Rates { requests: key.requests_per_second, events: key.events_per_second };
             let limits = (rates != Rates::default()).then(|| {
@@ -211,7 +213,7 @@ impl Keys {
         self.entry(&KeyHash::of(token)).map(|(.., holder)| holder)
     }
 
-    fn entry(&self, hash: &KeyHash) -> Option<&(KeyHash, Rates, Arc<Principal>)> {
+    fn entry(&self, hash: &KeyHash) -> Option<&Holder> {
         self.0.get(&hash.place())?.iter().find(|(known, ..)| bool::from(known.0.ct_eq(&hash.0)))
     }
 }
