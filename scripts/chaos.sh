@@ -7,6 +7,7 @@
 #   MINUTES=10 KAFKA_VERSION=3.4.1 ASSIGNOR=range scripts/chaos.sh
 #   MINUTES=10 PROTOCOL=consumer scripts/chaos.sh        with a live upgrade from the classic protocol
 #   SEED=4711 scripts/chaos.sh                           the faults of that seed again
+#   STORE=postgres scripts/chaos.sh                      all instances on one PostgreSQL, which has faults, too
 #   SABOTAGE=no-fencing scripts/chaos.sh                 a copy with a deliberate fault: is it caught?
 #
 # It prints each fault, at the end the history's figures and the seed, and exits with 0 when every
@@ -17,6 +18,8 @@
 #   MINUTES        how long faults are drawn (1); the quiet point after the last of them comes on top
 #   KAFKA_VERSION  3.4.1 or 4.1.0 (4.1.0)
 #   KAFKA_PORT     the first of the ports that scripts/kafka.sh uses (29300)
+#   STORE          memory or postgres (memory); postgres needs what scripts/postgres.sh needs
+#   POSTGRES_PORT  where scripts/postgres.sh starts it (25433)
 #   PROTOCOL       classic or consumer (classic); consumer begins as classic and is upgraded first of all
 #   ASSIGNOR       range, cooperative-sticky or both, as KAFKA_PARTITION_ASSIGNMENT_STRATEGY takes them
 #   INSTANCES      of the service (3)
@@ -25,7 +28,8 @@
 #   PARTITIONS     of the topic at first (6)
 #   FAULTS         only these kinds, with commas between them: kill-instance, pause-instance, cut,
 #                  cut-from-coordinator, delay, churn, guest, kill-broker, move-broker, pause-broker,
-#                  elect, partitions, quota, roll, recreate (all)
+#                  elect, partitions, quota, roll, recreate (all); with STORE=postgres also kill-database,
+#                  pause-database, restart-database, cut-database, replay
 #   UNCLEAN        no leaves out the unclean election at the end
 #   SABOTAGE       a patch of tests/chaos/sabotage without its ending: it breaks one guarantee in a copy of
 #                  the tree, which is built in a target directory of its own; the run passes when that
@@ -36,7 +40,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export KAFKA_VERSION=${KAFKA_VERSION:-4.1.0} KAFKA_PORT=${KAFKA_PORT:-29300}
-export DIRECTORY=${DIRECTORY:-}
+export STORE=${STORE:-memory} POSTGRES_PORT=${POSTGRES_PORT:-25433} DIRECTORY=${DIRECTORY:-}
 [ -n "$DIRECTORY" ] || DIRECTORY=$(mktemp -d "${TMPDIR:-/tmp}/highwater-chaos-XXXXXX")
 
 command -v kcat >/dev/null || { echo "chaos.sh: needs kcat (apt-get install kcat)" >&2; exit 2; }
@@ -71,6 +75,11 @@ cp "$(dirname "$program")/../highwater" "$DIRECTORY/highwater"
 export HIGHWATER=$DIRECTORY/highwater
 
 scripts/kafka.sh start "$KAFKA_VERSION" "$KAFKA_PORT" 3 >/dev/null
-# Only now: a cluster that was there before is another's.
+# Only now: a cluster that was there before is another's. So with the database.
 trap 'scripts/kafka.sh stop "$KAFKA_PORT"' EXIT
+if [ "$STORE" = postgres ]; then
+  STORE_URL=$(scripts/postgres.sh start "$POSTGRES_PORT")
+  export STORE_URL
+  trap 'scripts/kafka.sh stop "$KAFKA_PORT"; scripts/postgres.sh stop "$POSTGRES_PORT"' EXIT
+fi
 "$DIRECTORY/chaos"

@@ -6,6 +6,7 @@
 #
 #   scripts/integration.sh                                       builds the image, some minutes
 #   COMPOSE_FILE=docker-compose.kraft.yml scripts/integration.sh Kafka 4.1 without ZooKeeper
+#   POSTGRES=0 scripts/integration.sh                            without docker-compose.postgres.yml at the end
 #   TESTS=1 scripts/integration.sh                               and `cargo test` in a container, more minutes
 #   KEEP=1 scripts/integration.sh                                leaves it running, and says where
 #   BASE_URL=http://localhost:8000 scripts/integration.sh        a running one; nothing is restarted
@@ -278,6 +279,44 @@ one_has() { # EVENT
   [ "$found" = 1 ]
 }
 
+# docker-compose.postgres.yml: three instances behind one address, each of which answers for all.
+postgres_story() {
+  local began=$SECONDS user=$user-postgres number instance
+  compose --profile '*' down -v --remove-orphans >/dev/null 2>&1
+  compose_file=docker-compose.postgres.yml
+  POSTGRES_PORT=$(free_ports 15432 1)
+  export POSTGRES_PORT
+  compose build proxy >"$work/build.log" 2>&1 || { tail -n 20 "$work/build.log" >&2; fail "the proxy's image builds"; return; }
+  compose up -d --wait --scale app-service=3 >"$work/body" 2>&1 || { fail "the compose with PostgreSQL comes up" "$(tail -n 3 "$work/body")"; return; }
+  pass "the compose with PostgreSQL comes up, with three instances ($((SECONDS - began)) s)"
+  for number in $(seq 12); do post /events/generate "{\"userId\":\"$user-$number\",\"eventType\":\"LOGIN\"}"; done
+  step "one curl sees all events" within 30 listed 12
+  everybody() { for number in $(seq 6); do listed 12 || return 1; done; }
+  step "whichever instance answers" everybody
+  step "and the database has them, of more partitions than one" in_database "12 t"
+  instance=$(compose ps -q app-service | sed -n 1p)
+  docker kill "$instance" >/dev/null
+  step "one instance is killed: the address answers as before" within 10 everybody
+  step "and takes events" within 60 posts "{\"userId\":\"$user\",\"eventType\":\"LOGIN\"}"
+  compose kill postgres >/dev/null 2>&1
+  post /events/generate "{\"userId\":\"$user\",\"eventType\":\"LOGOUT\"}"
+  step "without PostgreSQL, an event is taken" test "$status" = 201
+  request GET /events/processed
+  step "and a listing is a clear 503" problem 503
+  compose start postgres >/dev/null 2>&1
+  step "when PostgreSQL is back, all events are there" within 60 listed 14
+  compose rm -sf app-service >/dev/null 2>&1
+  compose up -d --wait >"$work/body" 2>&1 || fail "one instance starts" "$(tail -n 3 "$work/body")"
+  step "a new instance has all of it at once" within 10 listed 14
+  step "each once" in_database "14 t"
+  echo "      ($((SECONDS - began)) s with PostgreSQL)"
+}
+listed() { is 200 /events/processed && body --argjson n "$1" 'length == $n and ([.[].eventId] | unique | length) == $n'; } # COUNT
+in_database() { # "COUNT t": rows, and whether several partitions have some
+  status=$(compose exec -T postgres psql -U highwater -d highwater -At -F ' ' \
+    -c 'SELECT count(*), count(DISTINCT partition) > 1 FROM highwater.events' 2>"$work/body") && [ "$status" = "$1" ]
+}
+
 # --- the story -----------------------------------------------------------------------------------
 
 if [ -z "$base" ]; then
@@ -400,8 +439,13 @@ if [ -n "${ours:-}" ]; then
   step "is processed by one" within 30 one_has "$(jq -r .eventId "$work/body")"
   compose up -d --scale app-service=1 >/dev/null 2>&1 || fail "one instance is left"
   step "one instance has all of it again" within 90 stored "$user" $count
+  if [ "${POSTGRES:-1}" = 1 ]; then
+    postgres_story
+  else
+    skip "docker-compose.postgres.yml" "POSTGRES=0"
+  fi
 else
-  skip "selftest, a restart, kills, Kafka away and back, three instances" "$not_ours"
+  skip "selftest, a restart, kills, Kafka away and back, three instances, PostgreSQL" "$not_ours"
 fi
 
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -6,6 +6,7 @@
 #   scripts/postgres.sh psql   [PORT] ARGS...    psql as the superuser
 #   scripts/postgres.sh kill   [PORT]            kill -9 all of it; its data stay
 #   scripts/postgres.sh revive [PORT]            start it again on its data
+#   scripts/postgres.sh restart [PORT]           stop it as an operator does, and start it again
 #   scripts/postgres.sh pause  [PORT]            it hangs without closing a connection
 #   scripts/postgres.sh resume [PORT]            and goes on
 #   scripts/postgres.sh log    [PORT]            the path of its log
@@ -133,8 +134,20 @@ case $command in
   start) start ;;
   stop) stop ;;
   psql) programs; shift 2; superuser -d highwater "$@" ;;
-  kill) family | xargs -r kill -KILL ;;
+  kill)
+    mapfile -t pids < <(family)
+    [ ${#pids[@]} = 0 ] || kill -KILL "${pids[@]}" 2>/dev/null || true
+    # A process that is still ending keeps another from the data.
+    for pid in "${pids[@]}"; do
+      for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+    done
+    ;;
   revive) programs; launch ;;
+  restart)
+    programs
+    "${as[@]}" "$bin/pg_ctl" -D "$data" -m fast -w -t 60 -s stop >&2 </dev/null
+    launch
+    ;;
   pause) family | xargs -r kill -STOP ;;
   resume) family | xargs -r kill -CONT ;;
   log) echo "$dir/log" ;;

@@ -4,14 +4,14 @@
 use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use highwater_kafka::{ClusterConfig, security::Security, wire::Connection};
+use highwater_kafka::{ClusterConfig, wire::Connection};
 use kafka_protocol::{
     ResponseError,
     messages::{
         AlterClientQuotasRequest, AlterPartitionReassignmentsRequest, BrokerId, CreatePartitionsRequest,
         CreateTopicsRequest, DeleteTopicsRequest, ElectLeadersRequest, FindCoordinatorRequest, GroupId,
         IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest, MetadataResponse,
-        OffsetFetchRequest, TopicName,
+        OffsetCommitRequest, OffsetFetchRequest, TopicName,
         alter_client_quotas_request::{EntityData, EntryData, OpData},
         alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic},
         create_partitions_request::CreatePartitionsTopic,
@@ -21,6 +21,7 @@ use kafka_protocol::{
         list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
         metadata_request::MetadataRequestTopic,
         metadata_response::MetadataResponseTopic,
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         offset_fetch_request::OffsetFetchRequestTopic,
     },
     protocol::{Request, StrBytes},
@@ -157,6 +158,24 @@ impl Admin {
         let found = answer.topics.into_iter().flat_map(|topic| topic.partitions);
         let known = found.filter(|found| found.committed_offset >= 0);
         Ok(known.map(|found| (found.partition_index, found.committed_offset)).collect())
+    }
+
+    /// Commits offset 0 of each partition, for a group without members.
+    pub(crate) async fn commit_beginning(&self, group: &str, topic: &str, partitions: i32) -> Result<()> {
+        let wanted = (0..partitions).map(|partition| {
+            OffsetCommitRequestPartition::default().with_partition_index(partition).with_committed_offset(0)
+        });
+        let wanted = OffsetCommitRequestTopic::default()
+            .with_name(topic_name(topic))
+            .with_partitions(wanted.collect());
+        let request = OffsetCommitRequest::default()
+            .with_group_id(GroupId(text(group)))
+            .with_generation_id_or_member_epoch(-1)
+            .with_topics(vec![wanted]);
+        let (_, address) = self.coordinator(group, OF_GROUP).await?;
+        let answer = self.open(&address).await?.call(&request, 2..=7).await?;
+        let mut results = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        results.try_for_each(|result| check("OffsetCommit", result.error_code))
     }
 
     pub(crate) async fn create_topic(&self, topic: &str, partitions: i32) -> Result<()> {

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use tokio::{
     sync::Mutex,
     task::spawn_blocking,
@@ -93,18 +93,24 @@ impl Brokers {
     }
 
     async fn script(&self, what: &'static str, node: usize, at: Option<u16>) -> Result<()> {
-        let port = self.first_port.to_string();
-        spawn_blocking(move || {
-            let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka.sh");
-            let mut command = Command::new(script);
-            command.args([what, &port, &node.to_string()]).args(at.map(|at| at.to_string()));
-            let status =
-                command.stdin(Stdio::null()).stdout(Stdio::null()).status().context("scripts/kafka.sh")?;
-            if !status.success() {
-                bail!("scripts/kafka.sh {what} {port} {node}: {status}");
-            }
-            Ok(())
-        })
-        .await?
+        let mut arguments = vec![what.to_owned(), self.first_port.to_string(), node.to_string()];
+        arguments.extend(at.map(|at| at.to_string()));
+        run("scripts/kafka.sh", arguments).await
     }
+}
+
+/// Runs one of the repository's scripts.
+pub(crate) async fn run(script: &'static str, arguments: Vec<String>) -> Result<()> {
+    spawn_blocking(move || {
+        let mut command = Command::new(path_of(script));
+        command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        let status = command.status().context(script)?;
+        ensure!(status.success(), "{script} {}: {status}", arguments.join(" "));
+        Ok(())
+    })
+    .await?
+}
+
+pub(crate) fn path_of(script: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(script)
 }

@@ -5,6 +5,7 @@
 mod acknowledged;
 mod committed;
 mod fenced;
+mod shared;
 mod stored;
 
 use std::fmt;
@@ -85,6 +86,9 @@ pub(crate) fn check(known: &Known, evidence: &Evidence) -> Findings {
     let mut findings = Findings::default();
     acknowledged::check(known, evidence, &mut findings);
     stored::check(known, evidence, &mut findings);
+    if let Some(stored) = &evidence.stored {
+        shared::check(stored, known, evidence, &mut findings);
+    }
     committed::check(known, evidence, &mut findings);
     fenced::check(known, evidence, &mut findings);
     for (key, (partition, offset)) in &known.malformed {

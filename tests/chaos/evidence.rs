@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     commits::Commit,
+    database::Stored,
     history::{Millis, Place},
     instance::{DEAD_LETTERS, TOPIC},
     logs::{self, Written},
@@ -36,6 +37,8 @@ pub(crate) struct Evidence {
     pub(crate) holdings: Vec<Holding>,
     /// Which instances list an event.
     pub(crate) holders: HashMap<Uuid, Vec<usize>>,
+    /// The contents of the database, where all instances share one.
+    pub(crate) stored: Option<Stored>,
     /// The forced unclean election, once it was.
     pub(crate) unclean: Option<Election>,
 }
@@ -87,8 +90,12 @@ impl Evidence {
             events.iter().for_each(|event| holders.entry(event.id).or_default().push(instance.number));
             holdings.push(Holding { instance: instance.number, partitions, events });
         }
+        let stored = match &stage.options.database {
+            Some(database) => Some(database.read().await?),
+            None => None,
+        };
         let unclean = stage.unclean.lock().await.clone().map(|election| election.dated_by(&commits));
-        Ok(Self { written, letters, ends, committed, commits, holdings, holders, unclean })
+        Ok(Self { written, letters, ends, committed, commits, holdings, holders, stored, unclean })
     }
 
     /// Whether the forced unclean election took a copy of that event, or all.

@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures::future::join_all;
 use tokio::time::sleep;
 
 use crate::{
     admin::{OF_GROUP, PREFERRED, persistently},
-    history::MADE_AGAIN,
-    instance::{CLIENT_ID, GROUP, TOPIC},
+    history::{MADE_AGAIN, now},
+    instance::{CLIENT_ID, GROUP, Instance, TOPIC},
     options::Protocol,
     proxy::Passage,
     schedule::{Cut, Fault, Round},
@@ -112,6 +112,27 @@ impl Stage {
                 set(None).await
             }
             Fault::Roll { to } => self.roll(to).await,
+            Fault::KillDatabase { down } => {
+                let database = self.database()?;
+                database.kill().await?;
+                sleep(down).await;
+                database.revive().await
+            }
+            Fault::PauseDatabase { length } => {
+                let database = self.database()?;
+                database.pause().await?;
+                sleep(length).await;
+                database.resume().await
+            }
+            Fault::RestartDatabase => self.database()?.restart().await,
+            Fault::CutDatabase { instance, passage, length } => {
+                let link = self.regulars()[instance].database_link.as_ref().context("no database")?;
+                link.set(passage);
+                sleep(length).await;
+                link.set(Passage::Open);
+                Ok(())
+            }
+            Fault::Replay { positions } => self.replay(positions).await,
         }
     }
 
@@ -146,6 +167,28 @@ impl Stage {
             persistently("ready", NEXT_WITHIN, ready).await?;
         }
         Ok(())
+    }
+
+    /// Has the topic read again from its beginning: the group's offsets alone change nothing, as the database's positions
+    /// are the truth.
+    async fn replay(&self, positions: bool) -> Result<()> {
+        for stopped in join_all(self.regulars().iter().map(Instance::stop)).await {
+            stopped?;
+        }
+        persistently("the group's offsets", PATIENCE, async || {
+            let partitions = self.admin.partitions(TOPIC).await?;
+            let began = now();
+            // Refused while the group has members: a guest, or a static member whose session is not over.
+            self.admin.commit_beginning(GROUP, TOPIC, partitions).await?;
+            self.history.known().resets.push((began, now()));
+            Ok(())
+        })
+        .await?;
+        if positions {
+            let database = self.database()?;
+            persistently("the database's positions", PATIENCE, async || database.rewind().await).await?;
+        }
+        self.regulars().iter().try_for_each(|instance| instance.start(self.protocol()))
     }
 
     /// Deletes the topic and makes it again. Nobody may be writing.

@@ -89,7 +89,7 @@ pub(crate) struct Run {
 pub(crate) struct Known {
     pub(crate) posted: HashMap<Uuid, Posted>,
     /// Events of the topic before it was deleted and made again.
-    pub(crate) of_before: HashMap<Uuid, ()>,
+    pub(crate) of_before: HashMap<Uuid, Fate>,
     /// Malformed records that were acknowledged, by their key.
     pub(crate) malformed: BTreeMap<String, Place>,
     pub(crate) processed: Vec<Processed>,
@@ -98,6 +98,8 @@ pub(crate) struct Known {
     pub(crate) unanswered: Vec<(usize, Millis, Millis)>,
     /// An incident that is no fault of the schedule, such as an instance that ended by itself.
     pub(crate) unexpected: Vec<String>,
+    /// When the group's offsets were set back to the beginning, from when until when.
+    pub(crate) resets: Vec<(Millis, Millis)>,
     /// Since when the topic is the one that it is.
     pub(crate) since: Millis,
     /// Since when nobody holds partitions of the one before.
@@ -231,7 +233,7 @@ impl History {
     pub(crate) fn begin_again(&self) {
         let mut known = self.known();
         let before = std::mem::take(&mut known.posted);
-        known.of_before.extend(before.into_keys().map(|id| (id, ())));
+        known.of_before.extend(before.into_iter().map(|(id, posted)| (id, posted.fate)));
         known.malformed.clear();
         known.processed.clear();
         known.since = now();

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
+    database_link::DatabaseLink,
     history::{History, Millis, Processed, now},
     options::{Options, Protocol},
     proxy::Links,
@@ -44,6 +45,7 @@ pub(crate) struct Instance {
     pub(crate) number: usize,
     pub(crate) base: String,
     pub(crate) links: Links,
+    pub(crate) database_link: Option<DatabaseLink>,
     port: u16,
     program: PathBuf,
     variables: Vec<(String, String)>,
@@ -69,6 +71,10 @@ impl Instance {
         history: &Arc<History>,
     ) -> Result<Self> {
         let links = Links::open(options.kafka_port).await?;
+        let database_link = match &options.database {
+            Some(database) => Some(database.link().await?),
+            None => None,
+        };
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let path = options.directory.join(format!("instance-{number}.log"));
         let log = OpenOptions::new().create(true).append(true).open(&path);
@@ -93,6 +99,16 @@ impl Instance {
             ("RUST_LOG", "info,rskafka=warn,tracing=warn,highwater::published=off"),
             ("LOG_FORMAT", "json"),
         ];
+        let store_url = options.database.as_ref().zip(database_link.as_ref());
+        let store_url = store_url.map(|(database, link)| database.url_by(link));
+        if let Some(url) = &store_url {
+            // Shorter than its faults.
+            variables.extend([
+                ("STORE_URL", url.as_str()),
+                ("STORE_CONNECT_TIMEOUT", "1s"),
+                ("STORE_TIMEOUT", "3s"),
+            ]);
+        }
         if is_static {
             variables.push(("KAFKA_GROUP_INSTANCE_ID", &name));
         }
@@ -100,6 +116,7 @@ impl Instance {
             number,
             base: format!("http://127.0.0.1:{port}"),
             links,
+            database_link,
             port,
             program: options.program.clone(),
             variables: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),

@@ -15,6 +15,8 @@ mod brokers;
 mod checks;
 mod clients;
 mod commits;
+mod database;
+mod database_link;
 mod evidence;
 mod faults;
 mod history;
@@ -70,9 +72,10 @@ async fn run() -> Result<bool> {
     history.tell(format_args!("the run:\n{report}"));
     let verdict = report.verdict(&options);
     history.tell(format_args!(
-        "{verdict} ({replay}, Kafka {}, {}; logs in {})",
+        "{verdict} ({replay}, Kafka {}, {}, {}; logs in {})",
         options.kafka_version,
         options.protocol.name(),
+        options.store(),
         options.directory.display()
     ));
     history.flush();

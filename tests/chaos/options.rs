@@ -2,9 +2,9 @@
 
 use std::{env, fmt::Display, fs, path::PathBuf, str::FromStr, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::schedule::Kind;
+use crate::{database::Database, schedule::Kind};
 
 /// A run.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub(crate) struct Options {
     pub(crate) kafka_port: u16,
     pub(crate) kafka_version: String,
     pub(crate) protocol: Protocol,
+    /// The database that all instances share; without one each has its memory.
+    pub(crate) database: Option<Database>,
     pub(crate) assignor: String,
     pub(crate) instances: usize,
     pub(crate) clients: usize,
@@ -57,15 +59,19 @@ pub(crate) enum Sabotage {
     NoFencing,
     WatermarkOffByOne,
     AckBeforeKafka,
+    PositionBeforeEvents,
+    NoUniqueId,
 }
 
 impl Sabotage {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::CommitBeforeProcessing,
         Self::NoAdmission,
         Self::NoFencing,
         Self::WatermarkOffByOne,
         Self::AckBeforeKafka,
+        Self::PositionBeforeEvents,
+        Self::NoUniqueId,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -75,13 +81,21 @@ impl Sabotage {
             Self::NoFencing => "no-fencing",
             Self::WatermarkOffByOne => "watermark-off-by-one",
             Self::AckBeforeKafka => "ack-before-kafka",
+            Self::PositionBeforeEvents => "position-before-events",
+            Self::NoUniqueId => "no-unique-id",
         }
+    }
+
+    /// Whether it is in the store that is a database.
+    fn needs_database(self) -> bool {
+        matches!(self, Self::PositionBeforeEvents | Self::NoUniqueId)
     }
 
     /// The faults that bring it to light; FAULTS says otherwise.
     fn kinds(self) -> Vec<Kind> {
         match self {
             Self::NoFencing => vec![Kind::CutFromCoordinator],
+            Self::PositionBeforeEvents => vec![Kind::KillDatabase],
             // An instance that is killed between the two also leaves a dead letter unwritten, and one that starts beyond
             // the log's end goes back to its beginning: the report would name other guarantees, too.
             Self::CommitBeforeProcessing | Self::WatermarkOffByOne => vec![Kind::Delay, Kind::Elect],
@@ -91,6 +105,11 @@ impl Sabotage {
 }
 
 impl Options {
+    /// Where events are kept.
+    pub(crate) fn store(&self) -> &'static str {
+        if self.database.is_some() { "PostgreSQL" } else { "memory" }
+    }
+
     /// Reads the variables.
     pub(crate) fn read() -> Result<Self> {
         let sabotage = match variable("SABOTAGE") {
@@ -113,16 +132,28 @@ impl Options {
             Some("consumer") => Protocol::Consumer,
             Some(other) => bail!("PROTOCOL={other}: classic or consumer"),
         };
-        let kinds = match variable("FAULTS") {
+        let database = match variable("STORE").as_deref() {
+            None | Some("memory") => None,
+            Some("postgres") => {
+                let url = variable("STORE_URL").context("STORE=postgres needs STORE_URL")?;
+                Some(Database::new(number("POSTGRES_PORT", 5433)?, url))
+            }
+            Some(other) => bail!("STORE={other}: memory or postgres"),
+        };
+        let mut kinds = match variable("FAULTS") {
             Some(names) => names.split(',').map(Kind::named).collect::<Result<_>>()?,
             None => sabotage.map_or_else(|| Kind::ALL.to_vec(), Sabotage::kinds),
         };
+        kinds.retain(|kind| database.is_some() || !kind.needs_database());
+        let misplaced = sabotage.is_some_and(Sabotage::needs_database) && database.is_none();
+        ensure!(!kinds.is_empty() && !misplaced, "these faults need STORE=postgres");
         Ok(Self {
             seed,
             length: Duration::from_secs_f64(number::<f64>("MINUTES", 1.0)? * 60.0),
             kafka_port: number("KAFKA_PORT", 9092)?,
             kafka_version,
             protocol,
+            database,
             assignor: variable("ASSIGNOR").unwrap_or_else(|| "cooperative-sticky".to_owned()),
             instances: number("INSTANCES", 3)?,
             clients: number("CLIENTS", 48)?,

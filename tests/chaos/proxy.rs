@@ -168,8 +168,8 @@ async fn answers(
     }
 }
 
-/// Waits until a frame may pass; an error where the connection is to break.
-async fn passes(passage: &mut watch::Receiver<Passage>, request: bool) -> Result<()> {
+/// Waits until what was read may pass; an error where the connection is to break.
+pub(crate) async fn passes(passage: &mut watch::Receiver<Passage>, request: bool) -> Result<()> {
     let mut lost = false;
     loop {
         let now = *passage.borrow_and_update();

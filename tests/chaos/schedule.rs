@@ -34,10 +34,15 @@ pub(crate) enum Kind {
     Quota,
     Roll,
     Recreate,
+    KillDatabase,
+    PauseDatabase,
+    RestartDatabase,
+    CutDatabase,
+    Replay,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::KillInstance,
         Self::PauseInstance,
         Self::Cut,
@@ -53,6 +58,11 @@ impl Kind {
         Self::Quota,
         Self::Roll,
         Self::Recreate,
+        Self::KillDatabase,
+        Self::PauseDatabase,
+        Self::RestartDatabase,
+        Self::CutDatabase,
+        Self::Replay,
     ];
 
     fn name(self) -> &'static str {
@@ -72,6 +82,11 @@ impl Kind {
             Self::Quota => "quota",
             Self::Roll => "roll",
             Self::Recreate => "recreate",
+            Self::KillDatabase => "kill-database",
+            Self::PauseDatabase => "pause-database",
+            Self::RestartDatabase => "restart-database",
+            Self::CutDatabase => "cut-database",
+            Self::Replay => "replay",
         }
     }
 
@@ -81,6 +96,11 @@ impl Kind {
             let names = Self::ALL.map(Self::name).join(", ");
             format!("FAULTS: {name} is not one of {names}")
         })
+    }
+
+    /// Whether it is for instances that share a database.
+    pub(crate) fn needs_database(self) -> bool {
+        self.sort() == Sort::Database || self == Self::Replay
     }
 
     /// The target of the fault. Two faults of one target never run at the same time.
@@ -96,7 +116,10 @@ impl Kind {
             Self::KillBroker | Self::MoveBroker | Self::PauseBroker => Sort::Broker,
             // With a replica away there is no leadership to give it, and no copy to make there.
             Self::Elect | Self::Partitions => Sort::Broker,
-            Self::Roll => Sort::Everyone,
+            Self::KillDatabase | Self::PauseDatabase | Self::RestartDatabase | Self::CutDatabase => {
+                Sort::Database
+            }
+            Self::Roll | Self::Replay => Sort::Everyone,
             Self::Recreate => Sort::AtQuiet,
         }
     }
@@ -107,6 +130,7 @@ enum Sort {
     Instance,
     Broker,
     Beside,
+    Database,
     /// Concerns every instance.
     Everyone,
     /// Has its place when nobody posts.
@@ -128,6 +152,11 @@ pub(crate) enum Fault {
     Partitions { more: i32 },
     Quota { bytes: u32, length: Duration },
     Roll { to: Protocol },
+    KillDatabase { down: Duration },
+    PauseDatabase { length: Duration },
+    RestartDatabase,
+    CutDatabase { instance: usize, passage: Passage, length: Duration },
+    Replay { positions: bool },
 }
 
 /// Which of an instance's ways a fault of the network concerns.
@@ -166,6 +195,16 @@ impl fmt::Display for Fault {
             Self::Quota { bytes, length } => write!(f, "producer quota of {bytes} bytes/s for {length:?}"),
             Self::Roll { to } => {
                 write!(f, "rolling upgrade, one instance after the other, to GROUP_PROTOCOL={}", to.name())
+            }
+            Self::KillDatabase { down } => write!(f, "kill -9 PostgreSQL, back after {down:?}"),
+            Self::PauseDatabase { length } => write!(f, "SIGSTOP PostgreSQL for {length:?}"),
+            Self::RestartDatabase => f.write_str("PostgreSQL is restarted"),
+            Self::CutDatabase { instance, passage, length } => {
+                write!(f, "network of instance {instance} to PostgreSQL: {passage:?} for {length:?}")
+            }
+            Self::Replay { positions } => {
+                let what = if *positions { ", and the database's positions," } else { "" };
+                write!(f, "all instances stop, the group's offsets{what} are 0, and all start")
             }
         }
     }
@@ -224,7 +263,7 @@ impl Schedule {
                 // One stays, and of brokers two of three.
                 Sort::Instance => free.len() <= 1 || sorts.contains(&Sort::Everyone),
                 Sort::Everyone => sorts.iter().any(|other| matches!(other, Sort::Instance | Sort::Everyone)),
-                Sort::Broker => sorts.contains(&Sort::Broker),
+                Sort::Broker | Sort::Database => sorts.contains(&sort),
                 Sort::Beside => false,
                 Sort::AtQuiet => {
                     self.deck.pop();
@@ -264,13 +303,11 @@ impl Schedule {
                     0 => Cut::All,
                     node => Cut::Node(node),
                 };
-                let ways = [Passage::Silent, Passage::AnswersLost, Passage::Refused];
-                let passage = ways[self.random.below(ways.len())];
+                let passage = self.broken_passage();
                 Fault::Cut { instance, node, passage, length: self.milliseconds(2_000..=12_000) }
             }
             Kind::CutFromCoordinator => {
-                let ways = [Passage::Silent, Passage::AnswersLost, Passage::Refused];
-                let passage = ways[self.random.below(ways.len())];
+                let passage = self.broken_passage();
                 let length = SESSION + self.milliseconds(4_000..=8_000);
                 Fault::Cut { instance, node: Cut::Coordinator, passage, length }
             }
@@ -308,8 +345,22 @@ impl Schedule {
                 length: seconds(self.random.between(4..=10)),
             },
             Kind::Roll => Fault::Roll { to: self.protocol },
+            Kind::KillDatabase => Fault::KillDatabase { down: self.milliseconds(0..=8_000) },
+            Kind::PauseDatabase => Fault::PauseDatabase { length: self.milliseconds(2_000..=14_000) },
+            Kind::RestartDatabase => Fault::RestartDatabase,
+            Kind::CutDatabase => Fault::CutDatabase {
+                instance: self.random.below(self.instances),
+                passage: self.broken_passage(),
+                length: self.milliseconds(2_000..=12_000),
+            },
+            Kind::Replay => Fault::Replay { positions: self.random.percent(50) },
             Kind::Recreate => return None,
         })
+    }
+
+    fn broken_passage(&mut self) -> Passage {
+        let ways = [Passage::Silent, Passage::AnswersLost, Passage::Refused];
+        ways[self.random.below(ways.len())]
     }
 
     fn milliseconds(&mut self, range: std::ops::RangeInclusive<u64>) -> Duration {

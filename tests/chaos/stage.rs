@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tokio::runtime::Builder;
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     brokers::Brokers,
     clients::{Clients, Gate, Poster},
     commits::Commits,
+    database::Database,
     history::History,
     instance::Instance,
     malformed,
@@ -101,6 +102,11 @@ impl Stage {
     /// The one that comes and goes.
     pub(crate) fn guest(&self) -> &Instance {
         &self.instances[self.options.instances]
+    }
+
+    /// The database that all instances share.
+    pub(crate) fn database(&self) -> Result<&Database> {
+        self.options.database.as_ref().context("there is no database")
     }
 
     pub(crate) fn protocol(&self) -> Protocol {

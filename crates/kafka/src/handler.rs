@@ -40,7 +40,8 @@ pub trait RecordHandler: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Everything below this offset is done, dead letters included. It is called after each batch that had dead letters.
+    /// Everything below this offset is done, dead letters included. It is called after each batch that had dead letters, and
+    /// for a handler that stores its position also where the offset is beyond the last record, as after a transaction's marker.
     /// A handler that stores its position must not store one above a record whose dead letter is not acknowledged.
     async fn completed(&self, _partition: i32, _offset: i64) -> Result<(), TransientError> {
         Ok(())

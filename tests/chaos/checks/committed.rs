@@ -33,9 +33,14 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
         let first = processed.entry(line.id).or_insert(line.at);
         *first = (*first).min(line.at);
     }
+    // A line is missing where the answer of the database was lost.
+    for (id, at) in evidence.stored.iter().flat_map(|stored| &stored.events) {
+        let first = processed.entry(*id).or_insert(*at);
+        *first = (*first).min(*at);
+    }
     for (partition, commits) in &by_partition {
         let settled = commits.partition_point(|commit| commit.at < known.settled);
-        never_back(*partition, &commits[settled..], evidence, findings);
+        never_back(*partition, &commits[settled..], known, evidence, findings);
         never_ahead(*partition, commits, &processed, known, evidence, findings);
     }
     for (partition, end) in &evidence.ends {
@@ -47,13 +52,24 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
     }
 }
 
-fn never_back(partition: i32, commits: &[Commit], evidence: &Evidence, findings: &mut Findings) {
+fn never_back(
+    partition: i32,
+    commits: &[Commit],
+    known: &Known,
+    evidence: &Evidence,
+    findings: &mut Findings,
+) {
+    let is_reset =
+        |at: Millis| known.resets.iter().any(|(from, until)| (*from - TICK..=until + TICK).contains(&at));
     let mut before: Vec<(Millis, i64)> = Vec::new();
     for commit in commits {
         let Some(now) = commit.offset else {
             before.clear();
             continue;
         };
+        if is_reset(commit.at) {
+            before.clear();
+        }
         // After an unclean election the log is another from there on.
         before.retain(|(at, _)| !evidence.elected_between(partition, *at, commit.at));
         if let Some((at, offset)) = before.last().copied()

@@ -41,6 +41,9 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
             }
         }
     }
+    if evidence.stored.is_some() {
+        return; // each instance has all of it
+    }
     for (id, holders) in evidence.holders.iter().filter(|(_, holders)| holders.len() > 1) {
         let Some(posted) = known.posted.get(id) else { continue };
         if posted.spans_partition_counts() {

@@ -69,7 +69,7 @@ impl Worker {
             outcome.poison.sort_unstable_by_key(|poison| poison.index);
             outcome.poison.dedup_by_key(|poison| poison.index);
             let upto = rest.get(handled).map_or(next, |record| record.offset);
-            self.complete(from..upto, rest, &outcome.poison).await?;
+            self.complete(from..upto, &rest[..handled], &outcome.poison).await?;
             self.counts.records.add(handled as u64);
             if handled > 0 {
                 self.backoff = Backoff::new();
@@ -90,37 +90,49 @@ impl Worker {
         if self.progress.set_stalled(None) {
             info!("partition {} resumes", self.partition);
         }
-        self.progress.done(from..next);
+        if from < next {
+            self.complete(from..next, &[], &[]).await?;
+        }
         Ok(())
     }
 
-    /// Marks a handled stretch done: its poison once the dead letter topic has it, the rest at once.
+    /// Marks a handled stretch done: its poison once the dead letter topic has it, the rest at once. Where the handler stores
+    /// its position, all of it is done once that is at the stretch's end: the committed offset never passes it.
     async fn complete(
         &self,
         stretch: Range<i64>,
         records: &[Record],
         poison: &[Poison],
     ) -> Result<(), Interrupt> {
-        let mut start = stretch.start;
-        for poisoned in poison {
-            let offset = records[poisoned.index].offset;
-            self.progress.done(start..offset);
-            start = offset + 1;
+        if !self.handler_has_position {
+            let mut start = stretch.start;
+            for poisoned in poison {
+                let offset = records[poisoned.index].offset;
+                self.progress.done(start..offset);
+                start = offset + 1;
+            }
+            self.progress.done(start..stretch.end);
         }
-        self.progress.done(start..stretch.end);
         let mut dead_letters: FuturesUnordered<_> = poison
             .iter()
             .map(|poisoned| self.send_to_dlq(&records[poisoned.index], &poisoned.reason))
             .collect();
         while let Some(offset) = dead_letters.next().await {
             let offset = offset?;
-            self.progress.done(offset..offset + 1);
+            if !self.handler_has_position {
+                self.progress.done(offset..offset + 1);
+            }
         }
-        if !poison.is_empty()
+        // Markers of transactions are in no batch, nor are records of aborted ones.
+        let is_beyond_batch = records.last().is_none_or(|last| last.offset + 1 < stretch.end);
+        if (!poison.is_empty() || self.handler_has_position && is_beyond_batch)
             && let Err(error) = self.handler.completed(self.partition, stretch.end).await
         {
             self.stall(format!("at offset {}: {error}", stretch.end));
             return Err(PositionUnknown);
+        }
+        if self.handler_has_position {
+            self.progress.done(stretch);
         }
         Ok(())
     }
