@@ -48,10 +48,7 @@ fn main() -> ExitCode {
             eventlog::run(settings_of_the_event_log(config)?, listener, shutdown).await
         }),
         #[cfg(feature = "eventlog")]
-        Service::EventLog(eventlog::Task::Once(job)) => event_log(job, config).unwrap_or_else(|error| {
-            eprintln!("{error:#}");
-            false
-        }),
+        Service::EventLog(eventlog::Task::Once(job)) => passes(event_log(job, config)),
         // `config` refuses it in this build.
         #[cfg(not(feature = "eventlog"))]
         Service::EventLog(_) => false,
@@ -59,24 +56,20 @@ fn main() -> ExitCode {
             eprintln!("no answer on port {}: {error}", config.http.probe_address().port());
             false
         }),
-        Service::Migrate => migrate(config).unwrap_or_else(|error| {
-            eprintln!("{error:#}");
-            false
-        }),
-        Service::DeadLetters(task) => dead_letters(task, config).unwrap_or_else(|error| {
-            eprintln!("{error:#}");
-            false
-        }),
-        Service::Keys(task) => keys(task, config).unwrap_or_else(|error| {
-            eprintln!("highwater: {error:#}");
-            false
-        }),
-        Service::Selftest => run_selftest(config).unwrap_or_else(|error| {
-            eprintln!("{error:#}");
-            false
-        }),
+        Service::Migrate => passes(migrate(config)),
+        Service::DeadLetters(task) => passes(dead_letters(task, config)),
+        Service::Keys(task) => passes(keys(task, config)),
+        Service::Selftest => passes(run_selftest(config)),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether a command passed; the error of one that could not run goes to standard error.
+fn passes(outcome: anyhow::Result<bool>) -> bool {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        false
+    })
 }
 
 /// Runs a service with logging. Returns whether it succeeded.

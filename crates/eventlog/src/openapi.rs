@@ -32,11 +32,11 @@ const ID: Uuid = uuid!("0190163d-8694-739b-aea5-966c26f8ad91");
 const LARGEST_BODY: usize = 1 << 20;
 
 const CONVENTIONS: &str = "\
-`X-CorrelationId-Id` (1 to 128 visible ASCII characters) goes along with a request into its answer; a request without \
+`X-Correlation-Id` (1 to 128 visible ASCII characters) goes along with a request into its answer; a request without \
 one gets one.
 
 Pages of another site may ask where `EVENTLOG_CORS_ORIGINS` names that site, or is `*`: preflights are answered, and of an \
-answer they may read `Link`, `Location`, `Retry-After` and `X-CorrelationId-Id`.
+answer they may read `Link`, `Location`, `Retry-After` and `X-Correlation-Id`.
 
 How large and how deep a body may be, how long both databases are asked, and how long a request may take, are settings: \
 `EVENTLOG_MAX_BODY_BYTES`, `MAX_DEPTH`, `EVENTLOG_TIMEOUT`, `REQUEST_TIMEOUT`.

@@ -42,7 +42,7 @@ that is known and given twice is 400.";
 
 /// The conventions of services on Kafka.
 const ON_KAFKA: &str = "\
-`X-CorrelationId-Id` (1 to 128 visible ASCII characters) goes along with a request: into its answer, into what is \
+`X-Correlation-Id` (1 to 128 visible ASCII characters) goes along with a request: into its answer, into what is \
 written to Kafka, and into every line of log about it, in every service.
 
 How large and how deep a body may be, and how long a request may take, are settings: `MAX_BODY_BYTES`, `MAX_DEPTH`, \
