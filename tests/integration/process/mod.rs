@@ -1,5 +1,6 @@
 //! The program: its exit codes, signals and standard output.
 
+mod access;
 mod dead_letters;
 mod ending;
 mod faults_at_start;

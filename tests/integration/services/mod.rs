@@ -1,5 +1,6 @@
 //! The user and the order service as clients see them.
 
+mod access;
 mod flow;
 mod orders;
 mod topics;

@@ -140,17 +140,19 @@ impl Jwks {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks for them again, unless that was done a moment ago. Those who ask meanwhile wait for the one answer.
-    pub(super) async fn refresh(&self) {
+    /// Asks for them again, unless that was done a moment ago; whether they were had. Those who ask meanwhile wait for the
+    /// one answer.
+    pub(super) async fn refresh(&self) -> bool {
         let mut asked = self.asked.lock().await;
-        if asked.is_none_or(|asked| asked.elapsed() >= AT_MOST) {
-            *asked = Some(Instant::now());
-            let read = match &self.source {
-                KeySource::File(path) => read_file(path),
-                _ => self.fetch().await,
-            };
-            self.take(read);
+        if asked.is_some_and(|asked| asked.elapsed() < AT_MOST) {
+            return false;
         }
+        *asked = Some(Instant::now());
+        let read = match &self.source {
+            KeySource::File(path) => read_file(path),
+            _ => self.fetch().await,
+        };
+        self.take(read)
     }
 
     /// Keeps them what the issuer says they are; ends with whoever waits.
@@ -163,29 +165,33 @@ impl Jwks {
                     let now: Option<Stamp> = stamp(path);
                     if now != seen {
                         seen = now;
-                        self.take(read_file(path));
-                        changed();
+                        if self.take(read_file(path)) {
+                            changed();
+                        }
                     }
                 }
             }
             _ => loop {
-                self.refresh().await;
-                changed();
+                if self.refresh().await {
+                    changed();
+                }
                 sleep(if self.known().is_some() { EVERY } else { AT_MOST }).await;
             },
         }
     }
 
-    /// Takes them over; where they cannot be had, those before are kept.
-    fn take(&self, read: Result<KeySet, String>) {
+    /// Takes them over, and says so; where they cannot be had, those before are kept.
+    fn take(&self, read: Result<KeySet, String>) -> bool {
         match read {
             Ok(keys) => {
                 let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
                 *known = Some(Arc::new(keys));
+                true
             }
             Err(why) => {
                 let is_known = self.known().is_some();
                 log::warn!(issuer = self.issuer.as_str(), is_known; "the keys of the issuer cannot be had: {why}");
+                false
             }
         }
     }

@@ -185,8 +185,10 @@ impl Jwt {
 
     /// Asks the issuer for its keys, unless that was done a moment ago.
     pub(super) async fn refresh(&self) {
-        self.jwks.refresh().await;
-        self.forget();
+        // A token that names an unknown key must not have all others checked again.
+        if self.jwks.refresh().await {
+            self.forget();
+        }
     }
 
     /// Keeps the issuer's keys what they are; never ends.
