@@ -129,10 +129,10 @@ async fn the_databases_position_is_not_behind_the_committed_offset_at_the_end_of
         let event = json!({"eventId": Uuid::new_v4(), "userId": "user-1", "eventType": "seen"});
         producer.send(0, &[event.to_string()]).await;
         if commits {
-            producer.commit().await
+            producer.commit().await;
         } else {
-            producer.abort().await
-        };
+            producer.abort().await;
+        }
         cluster.until_committed_to_the_end().await;
         let position: i64 =
             database.query_one("SELECT next - base FROM partitions", &[]).await.unwrap().get(0);
