@@ -134,7 +134,14 @@ case $command in
   start) start ;;
   stop) stop ;;
   psql) programs; shift 2; superuser -d highwater "$@" ;;
-  kill) family | xargs -r kill -KILL ;;
+  kill)
+    mapfile -t pids < <(family)
+    [ ${#pids[@]} = 0 ] || kill -KILL "${pids[@]}" 2>/dev/null || true
+    # A process that is still ending keeps another from the data.
+    for pid in "${pids[@]}"; do
+      for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+    done
+    ;;
   revive) programs; launch ;;
   restart)
     programs

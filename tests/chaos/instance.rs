@@ -71,6 +71,10 @@ impl Instance {
         history: &Arc<History>,
     ) -> Result<Self> {
         let links = Links::open(options.kafka_port).await?;
+        let database_link = match &options.database {
+            Some(database) => Some(database.link().await?),
+            None => None,
+        };
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let path = options.directory.join(format!("instance-{number}.log"));
         let log = OpenOptions::new().create(true).append(true).open(&path);
@@ -95,10 +99,6 @@ impl Instance {
             ("RUST_LOG", "info,rskafka=warn,tracing=warn,highwater::published=off"),
             ("LOG_FORMAT", "json"),
         ];
-        let database_link = match &options.database {
-            Some(database) => Some(database.link().await?),
-            None => None,
-        };
         let store_url = options.database.as_ref().zip(database_link.as_ref());
         let store_url = store_url.map(|(database, link)| database.url_by(link));
         if let Some(url) = &store_url {

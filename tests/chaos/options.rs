@@ -60,16 +60,18 @@ pub(crate) enum Sabotage {
     WatermarkOffByOne,
     AckBeforeKafka,
     PositionBeforeEvents,
+    NoUniqueId,
 }
 
 impl Sabotage {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::CommitBeforeProcessing,
         Self::NoAdmission,
         Self::NoFencing,
         Self::WatermarkOffByOne,
         Self::AckBeforeKafka,
         Self::PositionBeforeEvents,
+        Self::NoUniqueId,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -80,7 +82,13 @@ impl Sabotage {
             Self::WatermarkOffByOne => "watermark-off-by-one",
             Self::AckBeforeKafka => "ack-before-kafka",
             Self::PositionBeforeEvents => "position-before-events",
+            Self::NoUniqueId => "no-unique-id",
         }
+    }
+
+    /// Whether it is in the store that is a database.
+    fn needs_database(self) -> bool {
+        matches!(self, Self::PositionBeforeEvents | Self::NoUniqueId)
     }
 
     /// The faults that bring it to light; FAULTS says otherwise.
@@ -137,7 +145,8 @@ impl Options {
             None => sabotage.map_or_else(|| Kind::ALL.to_vec(), Sabotage::kinds),
         };
         kinds.retain(|kind| database.is_some() || !kind.needs_database());
-        ensure!(!kinds.is_empty(), "these faults need STORE=postgres");
+        let misplaced = sabotage.is_some_and(Sabotage::needs_database) && database.is_none();
+        ensure!(!kinds.is_empty() && !misplaced, "these faults need STORE=postgres");
         Ok(Self {
             seed,
             length: Duration::from_secs_f64(number::<f64>("MINUTES", 1.0)? * 60.0),

@@ -59,7 +59,7 @@ impl Report {
 fn reveals(sabotage: Sabotage) -> &'static [Guarantee] {
     match sabotage {
         Sabotage::CommitBeforeProcessing | Sabotage::WatermarkOffByOne => &[Guarantee::OffsetsNeverAhead],
-        Sabotage::NoAdmission => &[Guarantee::NothingTwice],
+        Sabotage::NoAdmission | Sabotage::NoUniqueId => &[Guarantee::NothingTwice],
         Sabotage::NoFencing => &[Guarantee::NoWorkOfTheFenced],
         Sabotage::AckBeforeKafka => &[Guarantee::NothingLost],
         Sabotage::PositionBeforeEvents => &[Guarantee::NothingLost, Guarantee::OffsetsNeverAhead],

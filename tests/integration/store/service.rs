@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::stores::Stores;
 use crate::{
     activity::message,
-    support::{TestApp, TestCluster, eventually, processed_lines, switch},
+    support::{TestApp, TestCluster, TransactionalProducer, eventually, processed_lines, switch},
 };
 
 /// The settings of an instance on these stores.
@@ -113,6 +113,32 @@ async fn a_malformed_record_is_one_dead_letter_and_what_is_around_it_is_stored()
         let letters = cluster.records(&format!("{}.dlq", cluster.topic)).await;
         assert_eq!(letters.len(), 2, "also after a restart");
     }
+    stores.clean_up().await;
+}
+
+/// Neither a marker nor an aborted record is in a batch.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_databases_position_is_not_behind_the_committed_offset_at_the_end_of_a_transaction() {
+    let Some(stores) = Stores::in_postgres() else { return };
+    let (cluster, url) = (TestCluster::start().await, switch("TEST_POSTGRES_URL").unwrap());
+    let (config, database) = stores.database().await.unwrap();
+    cluster.create_topic(1, &[]).await;
+    let mut producer = TransactionalProducer::start(&cluster, "position").await;
+    let app = ready(&cluster, &settings(&url, &config.schema)).await;
+    for commits in [true, false] {
+        let event = json!({"eventId": Uuid::new_v4(), "userId": "user-1", "eventType": "seen"});
+        producer.send(0, &[event.to_string()]).await;
+        if commits {
+            producer.commit().await
+        } else {
+            producer.abort().await
+        };
+        cluster.until_committed_to_the_end().await;
+        let position: i64 =
+            database.query_one("SELECT next - base FROM partitions", &[]).await.unwrap().get(0);
+        assert_eq!(position, cluster.ends().await[&0], "committed: {commits}");
+    }
+    app.stop().await;
     stores.clean_up().await;
 }
 
