@@ -87,6 +87,14 @@ impl StatusSource for StoreStatus {
                 },
             ]);
         }
+        if let Some(expired) = self.store.expired() {
+            metrics.push(Metric {
+                name: "highwater_store_expired_total",
+                help: "Events deleted because they were older than STORE_RETENTION.",
+                kind: MetricKind::Counter,
+                value: expired,
+            });
+        }
         if let Some(oldest) = self.store.oldest_millis() {
             metrics.push(Metric {
                 name: "highwater_store_oldest_event_age_seconds",

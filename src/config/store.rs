@@ -7,7 +7,7 @@ use super::{
     secret,
     table::{
         MAX_PROCESSING, REQUEST_TIMEOUT, STORE_CONNECT_TIMEOUT, STORE_MIGRATE, STORE_READ_CONNECTIONS,
-        STORE_SCHEMA, STORE_TIMEOUT, STORE_URL, STORE_URL_FILE, STORE_WRITE_CONNECTIONS,
+        STORE_RETENTION, STORE_SCHEMA, STORE_TIMEOUT, STORE_URL, STORE_URL_FILE, STORE_WRITE_CONNECTIONS,
     },
 };
 use crate::store::{PostgresConfig, PostgresUrl};
@@ -22,6 +22,15 @@ pub(super) fn read(
     let connections = (reader.value(&STORE_WRITE_CONNECTIONS), reader.value(&STORE_READ_CONNECTIONS));
     let (connect_timeout, timeout) = (reader.value(&STORE_CONNECT_TIMEOUT), reader.value(&STORE_TIMEOUT));
     let migrate = reader.value(&STORE_MIGRATE);
+    let retention = reader.value(&STORE_RETENTION);
+    if retention.is_some() && reader.value(&STORE_URL_FILE).is_none() && reader.value(&STORE_URL).is_none() {
+        let setting = (STORE_RETENTION.variable, reader.text(&STORE_RETENTION));
+        reader.require(
+            false,
+            &[setting],
+            "is of a database, and STORE_URL names none: memory is bounded by STORE_MAX_EVENTS",
+        );
+    }
     let url = parsed(reader, &url?)?;
     for (longer, setting) in [
         (reader.value(&MAX_PROCESSING), (MAX_PROCESSING.variable, reader.text(&MAX_PROCESSING))),
@@ -31,7 +40,7 @@ pub(super) fn read(
         reader.require(timeout < longer, &settings, "the time-out of a statement must be the shorter one");
     }
     let topic = topic.to_owned();
-    Some(PostgresConfig { url, schema, topic, connections, connect_timeout, timeout, migrate })
+    Some(PostgresConfig { url, schema, topic, connections, connect_timeout, timeout, migrate, retention })
 }
 
 fn parsed(reader: &mut Reader<impl Fn(&str) -> Option<String>>, url: &Secret) -> Option<PostgresUrl> {

@@ -89,6 +89,12 @@ pub trait EventStore: Send + Sync + 'static {
         None
     }
 
+    /// How many events this process has deleted since they were older than the retention; `None` where the store has no
+    /// retention.
+    fn expired(&self) -> Option<u64> {
+        None
+    }
+
     /// The timestamp of the event that leaves next, in milliseconds since 1970; `None` where it is not known.
     fn oldest_millis(&self) -> Option<i64> {
         None

@@ -21,6 +21,8 @@ use super::{
 };
 use crate::store::{ActivityEvent, Admission, EventRecord, StoredEvent, event::type_key};
 
+/// The id of what has left is looked up one by one, by its index: a join could read the whole table.
+///
 /// Refused where the claim is not the newest, or the position is another: then nothing at all is written. An id that is
 /// there keeps its event. A position that is there is an error: no event is dropped for that.
 const ADMIT: &str = "\
@@ -33,6 +35,7 @@ WITH claimed AS (
     SELECT $1, batch.position, batch.id, batch.user_id, batch.event_type, batch.occurred_at, claimed.stored_at, batch.event
     FROM claimed, unnest($5::bigint[], $6::uuid[], $7::text[], $8::text[], $9::timestamptz[], $10::json[])
         AS batch (position, id, user_id, event_type, occurred_at, event)
+    WHERE (SELECT departed.id FROM departed WHERE departed.id = batch.id) IS NULL
     ON CONFLICT (id) DO NOTHING
     RETURNING position, occurred_at
 ), summed AS (

@@ -23,6 +23,8 @@ pub struct PostgresConfig {
     pub timeout: Duration,
     /// Whether the schema is brought up to date at the start.
     pub migrate: bool,
+    /// How long an event stays after it was stored; for ever where there is none.
+    pub retention: Option<Duration>,
 }
 
 /// A `postgres://` URL, with TLS as its `sslmode` and `sslrootcert` say.
@@ -108,8 +110,8 @@ impl PartialEq for PostgresConfig {
         self.url.connection == other.url.connection
             && (&self.schema, &self.topic, self.connections)
                 == (&other.schema, &other.topic, other.connections)
-            && (self.connect_timeout, self.timeout, self.migrate)
-                == (other.connect_timeout, other.timeout, other.migrate)
+            && (self.connect_timeout, self.timeout, self.migrate, self.retention)
+                == (other.connect_timeout, other.timeout, other.migrate, other.retention)
     }
 }
 

@@ -10,7 +10,8 @@ use super::{
 };
 
 /// Every version's statements, the first first.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_events.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001_events.sql"), include_str!("migrations/0002_departed.sql")];
 /// The version that this program works with.
 const VERSION: i32 = MIGRATIONS.len() as i32;
 /// Of the lock that whoever migrates holds: the same for all, whatever the schema.

@@ -16,6 +16,7 @@ mod failure;
 mod migration;
 mod pool;
 mod reading;
+mod retention;
 mod row;
 mod tls;
 
@@ -32,7 +33,7 @@ use log::{info, warn};
 use tokio::{
     sync::{Notify, OnceCell},
     task::JoinHandle,
-    time::{interval, sleep},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use uuid::Uuid;
 
@@ -50,11 +51,15 @@ const LOOK_FOR_AWAITED: Duration = Duration::from_millis(100);
 /// How often it is counted what there is; whether the database answers is known no later.
 const COUNT_INTERVAL: Duration = Duration::from_secs(2);
 
+/// How often it is looked for what is older than the retention: a tenth of it, within these bounds.
+const LEAST_RETENTION_INTERVAL: Duration = Duration::from_millis(100);
+const MOST_RETENTION_INTERVAL: Duration = Duration::from_secs(60);
+
 /// A store of events in PostgreSQL.
 #[derive(Debug)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
-    tasks: [JoinHandle<()>; 2],
+    tasks: [JoinHandle<()>; 3],
 }
 
 #[derive(Debug)]
@@ -69,6 +74,7 @@ struct Inner {
     awaited: Notify,
     events: AtomicU64,
     duplicates: AtomicU64,
+    expired: AtomicU64,
     /// Why the last attempt failed.
     error: Mutex<Option<String>>,
 }
@@ -90,6 +96,7 @@ impl PostgresStore {
             awaited: Notify::new(),
             events: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
             error: Mutex::default(),
             config,
         });
@@ -98,10 +105,11 @@ impl PostgresStore {
             Err(failure) => inner.failed(&failure),
             Ok(()) => {}
         }
-        let (counted, looked_for) = (Arc::clone(&inner), Arc::clone(&inner));
+        let (counted, looked_for, kept) = (Arc::clone(&inner), Arc::clone(&inner), Arc::clone(&inner));
         let tasks = [
             tokio::spawn(async move { counted.keep_counting().await }),
             tokio::spawn(async move { looked_for.look_for_awaited().await }),
+            tokio::spawn(async move { kept.keep_retention().await }),
         ];
         Ok(Self { inner, tasks })
     }
@@ -194,6 +202,29 @@ impl Inner {
             ticks.tick().await;
             if let Ok(events) = self.noted(count().await) {
                 self.events.store(events.unsigned_abs(), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Ends at once where events stay for ever.
+    async fn keep_retention(&self) {
+        let Some(retention) = self.config.retention else { return };
+        let enforce = async || {
+            self.prepare().await?;
+            let left = |events| {
+                self.expired.fetch_add(events, Ordering::Relaxed);
+            };
+            retention::enforce(&self.writers, retention, left).await
+        };
+        let mut ticks = interval((retention / 10).clamp(LEAST_RETENTION_INTERVAL, MOST_RETENTION_INTERVAL));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(failure) = enforce().await {
+                // Nobody waits for it, so the store is as available as its other calls find it.
+                warn!("old events are not deleted for now: {failure}");
             }
         }
     }
@@ -293,6 +324,10 @@ impl EventStore for PostgresStore {
             duplicates: self.inner.duplicates.load(Ordering::Relaxed),
             evicted: 0,
         })
+    }
+
+    fn expired(&self) -> Option<u64> {
+        Some(self.inner.expired.load(Ordering::Relaxed))
     }
 
     /// Nothing is restored: it is all there.

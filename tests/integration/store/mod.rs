@@ -3,6 +3,7 @@
 mod cursors;
 mod faults;
 mod fencing;
+mod retention;
 mod service;
 mod stores;
 mod suite;

@@ -37,6 +37,7 @@ impl Stores {
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
             migrate: true,
+            retention: None,
         };
         Some(Self::Postgres(Box::new(config), url))
     }
