@@ -199,7 +199,7 @@ impl Producer {
         let deadline = Instant::now() + self.config.timeout;
         let permit = self.budget.try_acquire(batch::size_of(&message)).ok_or(PublishError::QueueFull)?;
         let partitions = match self.topic.partitions() {
-            // Boxed: it happens once, and its timer would make permit for itself in every request.
+            // Boxed: it happens once, and its timer would make room for itself in every request.
             0 => Box::pin(self.await_topic(deadline)).await?,
             known => known,
         };

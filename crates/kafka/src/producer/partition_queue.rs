@@ -1,7 +1,7 @@
 //! The queue of one partition, and the task that sends it: one batch in flight, which is retried until it is
 //! acknowledged or out of time.
 //!
-//! The task alone answers the callers, also at their deadlines. So no caller is text that a record is not written which
+//! The task alone answers the callers, also at their deadlines. So no caller is told that a record is not written which
 //! is sent a moment later, and a call has no timer of its own.
 
 mod reporting;

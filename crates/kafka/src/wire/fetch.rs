@@ -56,7 +56,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The broker refuses, throttles or does not response; or the first batch cannot be decoded.
+    /// The broker refuses, throttles or does not respond; or the first batch cannot be decoded.
     pub async fn fetch(
         &mut self,
         topic: &str,

@@ -30,7 +30,7 @@ impl Connection {
     /// # Errors
     ///
     /// The broker leads the partition in another epoch; or it was just elected and does not know the high watermark yet
-    /// (KIP-207); or it does not response, or refuses.
+    /// (KIP-207); or it does not respond, or refuses.
     pub(crate) async fn offsets(
         &mut self,
         topic: &str,

@@ -126,7 +126,10 @@ impl Worker {
         // Markers of transactions are in no batch, nor are records of aborted ones.
         let is_beyond_batch = records.last().is_none_or(|last| last.offset + 1 < stretch.end);
         if (!poison.is_empty() || self.handler_has_position && is_beyond_batch)
-            && let Err(error) = self.handler.completed(self.partition, stretch.end).await
+            && let Err(error) = {
+                let _call = self.progress.begin_call();
+                self.handler.completed(self.partition, stretch.end).await
+            }
         {
             self.stall(format!("at offset {}: {error}", stretch.end));
             return Err(PositionUnknown);

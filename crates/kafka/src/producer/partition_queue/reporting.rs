@@ -92,7 +92,7 @@ impl PartitionQueue {
         }
     }
 
-    /// What callers are text at their deadline.
+    /// The reason that callers are given at their deadline.
     pub(super) fn reason(&self) -> String {
         self.retrying
             .as_ref()
