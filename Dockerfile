@@ -1,8 +1,8 @@
 # The static binary in an empty image. Builds with BuildKit and with the classic builder, for the
 # architecture of the machine that builds:
 #
-#   docker build -t highwater --target app .           the image, with all default features
-#   docker build -t highwater --target app --build-arg FEATURES= .    the smallest: no TLS, no embedded broker
+#   docker build -t highwater --target app .           the image: TLS and the store in PostgreSQL, without the embedded broker
+#   docker build -t highwater --target app --build-arg FEATURES= .    the smallest: no TLS, no PostgreSQL
 #   docker build -t highwater-eventlog --target app --build-arg FEATURES=eventlog,tls .    with the event log
 #   docker build -t highwater-tests --target tests .   the tests, built, with all that they need
 
@@ -33,7 +33,7 @@ RUN mkdir -p src/bin tests/unit tests/integration tests/chaos \
 
 # --- the binary ----------------------------------------------------------------------------------
 FROM toolchain AS build
-ARG FEATURES=default
+ARG FEATURES=postgres,tls
 # Or `fastest`, which is larger.
 ARG PROFILE=image
 RUN cargo build -p highwater --offline --locked --profile "$PROFILE" --no-default-features --features "$FEATURES" --target "$(uname -m)-unknown-linux-musl"

@@ -19,7 +19,7 @@ if [ $# -gt 0 ]; then
   binary=$work/highwater
 else
   target=$(scripts/musl-target.sh)
-  cargo build --locked --profile image -p highwater --target "$target" >&2
+  cargo build --locked --profile image -p highwater --no-default-features --features postgres,tls --target "$target" >&2
   binary=${CARGO_TARGET_DIR:-target}/$target/image/highwater
   bytes=$(($(stat -c %s "$binary") + bundle_bytes))
 fi
