@@ -72,7 +72,7 @@ def main():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    binary = os.environ.get("HIGHWATER", str(TOP / "target/debug/highwater"))
+    binary = os.path.abspath(os.environ.get("HIGHWATER", TOP / "target/debug/highwater"))  # it starts elsewhere
     log = tempfile.TemporaryFile("w+")
     environment = {"PATH": os.environ["PATH"], "PORT": str(port)}
     program = subprocess.Popen([binary], cwd="/", env=environment, stdout=log, stderr=log)
