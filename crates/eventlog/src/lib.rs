@@ -2,7 +2,7 @@
 //!
 //! DynamoDB is written first, and what is written there says all of the event; the row in SQL comes second, and it
 //! is the one that makes the event exist. So a reader never sees half of an event, and whatever a crash left
-//! between the two can be completed: by the client that asks again, or by the [sweep](Log::sweep).
+//! between the two can be completed: by the client that asks again, or by the [sweep](EventLog::sweep).
 //!
 //! Neither the handler nor its tests know which databases these are: [`MetadataStore`] and [`DetailsStore`] are the
 //! seams. The stores themselves, and what runs the service, are behind the feature `eventlog`.

@@ -132,7 +132,7 @@ pub trait DetailsStore: fmt::Debug + Send + Sync {
     /// Removes this event, unless it is another one by now that has its id.
     async fn take_back(&self, event: &LoggedEvent) -> DatabaseResult<()>;
 
-    /// The details of these events, at most 100, as they are now; some may be left [unprocessed](Found::unprocessed).
+    /// The details of these events, at most 100, as they are now; some may be left [unprocessed](DetailsPage::unprocessed).
     async fn details(&self, ids: &[Uuid]) -> DatabaseResult<DetailsPage>;
 
     /// All of an event; `None` where there is none, or where what is there is not this service's.
