@@ -1,7 +1,7 @@
 //! Values that are made of files, and made anew when the files change: certificates, keys and passwords are renewed
 //! while the process runs.
 //!
-//! Nothing watches the files. They are looked at when the value is asked for, at most once in [`LOOK`]: a look is a
+//! Nothing watches the files. They are looked at when the value is asked for, at most twice a second: a look is a
 //! stat(2) a file.
 
 use std::{

@@ -3,8 +3,8 @@
 //! * [`http`][]: accepting, limits, bodies, problems, and descriptions of routes
 //! * [`operations`][]: `/health`, `/ready`, `/group` and `/metrics`
 //! * [`dead_letters`][]: dead letters over REST and on the command line, for any service
-//! * [`fields`][], [`timestamp`][], [`moment`][], [`json`][], [`object`][]: what a body is read by and written by
-//! * [`idempotency`][], [`page`][], [`resource`][], [`unpublished`][]: what clients ask and hear, the same everywhere
+//! * [`fields`][], [`timestamp`][], [`json`][], [`object`][]: reading and writing bodies
+//! * [`idempotency`][], [`page`][], [`resource`][], [`publish_problem`][]: requests and answers that are the same everywhere
 //! * [`shutdown`][]: the graceful stop and the components that it waits for
 
 #![forbid(unsafe_code)]

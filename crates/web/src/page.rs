@@ -72,7 +72,7 @@ impl PageRequest {
         Self { limit: limit.unwrap_or(USUAL), after }
     }
 
-    /// Describes what [`Page::read`] reads.
+    /// Describes what [`PageRequest::read`] reads.
     pub fn describe(operation: Operation) -> Operation {
         operation
             .query(
