@@ -76,7 +76,7 @@ impl Consumer {
         Arc::clone(&self.counts)
     }
 
-    /// Drains, commits and leaves the group: four seconds at most.
+    /// Drains, commits and leaves the group. Its own waits take six seconds at most; a handler that does not return, longer.
     pub async fn stop(self) {
         self.stop.cancel();
         if let Err(error) = self.task.await {

@@ -175,7 +175,7 @@ impl Reader {
         self.tail.close();
     }
 
-    /// The offsets that the log has, as its newest leader says: from the first record to the high watermark.
+    /// The offsets that the log has, as its newest leader says: from the first record to the last stable offset.
     ///
     /// # Errors
     ///
