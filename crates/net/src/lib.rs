@@ -5,3 +5,5 @@ pub mod client;
 pub mod files;
 #[cfg(feature = "tls")]
 pub mod pem;
+#[cfg(feature = "tls")]
+pub mod unverified;

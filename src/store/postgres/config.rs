@@ -78,7 +78,7 @@ impl PostgresUrl {
         }
         let tls = if verifies {
             Tls::verified(authorities.as_deref())
-                .map_err(|error| format!("has an sslrootcert that cannot be used: {error}"))?
+                .map_err(|error| format!("has an sslrootcert that {error}"))?
         } else {
             Tls::unverified().map_err(|error| error.to_string())?
         };

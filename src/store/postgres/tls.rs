@@ -9,6 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use highwater_net::{pem, unverified};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::{
     Socket,
@@ -17,12 +18,7 @@ use tokio_postgres::{
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
-    rustls::{
-        ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-        pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
-    },
+    rustls::{ClientConfig, Error, pki_types::ServerName},
 };
 
 /// What TLS connections are made with; read once.
@@ -30,40 +26,18 @@ use tokio_rustls::{
 pub(super) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// Encrypts, whoever answers: what `sslmode=require` means to libpq without a CA.
+    /// Encrypts, and takes any certificate: the meaning of `sslmode=require` to libpq without a CA.
     pub(super) fn unverified() -> Result<Self, Error> {
-        let provider = Arc::new(ring::default_provider());
-        let verifier = Arc::new(Anyone(Arc::clone(&provider)));
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth();
-        Ok(Self(Arc::new(config)))
+        unverified::client_config().map(|config| Self(Arc::new(config)))
     }
 
     /// The server's certificate must name its host, and come from one of these authorities, in PEM; from one of the
-    /// system's where there is no file.
+    /// system's where there is no file. The error is a clause that the file goes before.
     pub(super) fn verified(authorities: Option<&Path>) -> Result<Self, String> {
-        let mut trusted = RootCertStore::empty();
-        match authorities {
-            Some(path) => {
-                let certificates = CertificateDer::pem_file_iter(path).map_err(|error| error.to_string())?;
-                for certificate in certificates {
-                    let certificate = certificate.map_err(|error| error.to_string())?;
-                    trusted.add(certificate).map_err(|error| error.to_string())?;
-                }
-            }
-            None => {
-                trusted.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        if trusted.is_empty() {
-            return Err("no certificate is in it".to_owned());
-        }
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let trusted = authorities.map_or_else(pem::authorities_of_the_system, pem::authorities)?;
+        let config = ClientConfig::builder_with_provider(pem::provider())
             .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
+            .map_err(|error| format!("cannot be used: {error}"))?
             .with_root_certificates(trusted)
             .with_no_client_auth();
         Ok(Self(Arc::new(config)))
@@ -133,44 +107,5 @@ impl AsyncWrite for Encrypted {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(context)
-    }
-}
-
-/// Takes any certificate whose key the server has.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -1,47 +1,26 @@
 //! TLS under HTTP, by rustls on ring: the server's certificate, whose clients it knows, and what it speaks (ALPN).
 
-use std::{fmt, io, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{fmt, io, net::IpAddr, sync::Arc};
 
-use highwater_net::{files::FromFiles, pem};
+use highwater_net::{files::FromFiles, pem, unverified};
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsAcceptor, TlsConnector,
     client::TlsStream,
     rustls::{
-        ClientConfig, DigitallySignedStruct, Error as TlsError, ServerConfig, SignatureScheme,
-        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
+        Error as TlsError, ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer},
         server::WebPkiClientVerifier,
         sign::{CertifiedKey, SingleCertAndKey},
     },
 };
 
+use super::{HttpsFault, HttpsFiles};
+
 /// HTTP/2 by its name in ALPN (RFC 9113, section 3.1).
 pub(super) const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
-
-/// Where a server's TLS is read from, all in PEM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpsFiles {
-    /// Its certificate, then those between it and its authority.
-    pub certificate: PathBuf,
-    /// The certificate's key.
-    pub key: PathBuf,
-    /// The authorities whose clients may ask; `None` lets everybody.
-    pub client_ca: Option<PathBuf>,
-}
-
-/// What is wrong with one of the files, as a clause that its name goes before.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HttpsFault {
-    /// With the certificate.
-    Certificate(String),
-    /// With its key.
-    Key(String),
-    /// With the authorities of clients.
-    ClientCa(String),
-}
 
 /// TLS for a server. The files are read again when they change; connections that are there stay as they are.
 #[derive(Clone)]
@@ -88,12 +67,7 @@ impl Https {
     /// Speaks TLS with this machine's own server, from here on. It is known by its address, not by its certificate, which
     /// names another host.
     pub(super) async fn wrap(&self, address: IpAddr, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let config = ClientConfig::builder_with_provider(pem::provider())
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(OfThisMachine(ring::default_provider())))
-            .with_no_client_auth();
+        let config = unverified::client_config().map_err(io::Error::other)?;
         TlsConnector::from(Arc::new(config)).connect(address.into(), stream).await
     }
 }
@@ -114,7 +88,7 @@ fn configuration(files: &HttpsFiles) -> Result<ServerConfig, Vec<HttpsFault>> {
     };
     if let Some(fault) = identity.end_entity_cert().ok().and_then(|certificate| pem::out_of_date(certificate))
     {
-        log::warn!("the certificate of HTTPS_CERTIFICATE {fault}");
+        log::warn!("the certificate of HTTPS {fault}");
     }
     let builder = ServerConfig::builder_with_provider(pem::provider())
         .with_safe_default_protocol_versions()
@@ -149,16 +123,6 @@ fn certified(
     })
 }
 
-impl fmt::Display for HttpsFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Certificate(clause) => write!(f, "the certificate {clause}"),
-            Self::Key(clause) => write!(f, "the key {clause}"),
-            Self::ClientCa(clause) => write!(f, "the file of clients' authorities {clause}"),
-        }
-    }
-}
-
 /// Nothing of keys and certificates is shown.
 impl fmt::Debug for Https {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -174,42 +138,3 @@ impl PartialEq for Https {
 }
 
 impl Eq for Https {}
-
-/// Takes any certificate whose key the server has.
-#[derive(Debug)]
-struct OfThisMachine(CryptoProvider);
-
-impl ServerCertVerifier for OfThisMachine {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, TlsError> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, TlsError> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}

@@ -29,6 +29,7 @@ mod https;
 #[cfg(not(feature = "tls"))]
 #[path = "no_https.rs"]
 mod https;
+mod https_files;
 mod limiter;
 mod media;
 mod methods;
@@ -67,7 +68,8 @@ pub use deadlines::extend_deadline;
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
 pub use head::AllowedHosts;
 pub use healthcheck::is_healthy;
-pub use https::{Https, HttpsFault, HttpsFiles};
+pub use https::Https;
+pub use https_files::{HttpsFault, HttpsFiles};
 use media::accepts_gzip;
 pub use media::{JSON, NDJSON, prefers_ndjson};
 pub use methods::{nothing, refuse};

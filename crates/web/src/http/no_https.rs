@@ -1,30 +1,10 @@
 //! HTTPS in a build without the feature `tls`: there is none.
 
-use std::{io, net::IpAddr, path::PathBuf};
+use std::{io, net::IpAddr};
 
 use tokio::net::TcpStream;
 
-/// Where a server's TLS would be read from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HttpsFiles {
-    /// Its certificate.
-    pub certificate: PathBuf,
-    /// The certificate's key.
-    pub key: PathBuf,
-    /// The authorities whose clients may ask.
-    pub client_ca: Option<PathBuf>,
-}
-
-/// What would be wrong with one of the files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HttpsFault {
-    /// With the certificate.
-    Certificate(String),
-    /// With its key.
-    Key(String),
-    /// With the authorities of clients.
-    ClientCa(String),
-}
+use super::{HttpsFault, HttpsFiles};
 
 /// TLS for a server: no value has this type.
 #[derive(Debug, Clone, PartialEq, Eq)]
