@@ -42,6 +42,7 @@ mod precondition;
 mod problem;
 mod proxies;
 mod request_body;
+mod response_body;
 #[cfg(feature = "tls")]
 mod secured;
 mod serve;

@@ -3,7 +3,6 @@
 use std::{
     cell::RefCell,
     convert::Infallible,
-    error::Error,
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -15,7 +14,7 @@ use std::{
 use futures::future::{BoxFuture, Either};
 use hyper::{
     Request, Response, Uri,
-    body::{Body, Buf, Bytes, Frame, Incoming, SizeHint},
+    body::{Body as _, Incoming},
     header::{CONNECTION, HeaderValue},
 };
 use pin_project_lite::pin_project;
@@ -26,7 +25,6 @@ use warp::Reply;
 use super::{
     CORRELATION_ID, Config, CorrelationId, Problem,
     access::{Access, is_probe},
-    budget::BUFFER,
     caller,
     connection::Stop,
     cors::PageRequest,
@@ -34,6 +32,7 @@ use super::{
     head::{check_head, join_lists},
     observer::{Observer, RequestInfo},
     request_body::{RequestBody, UnreadBody},
+    response_body::ResponseBody,
     streams::Streams,
 };
 use crate::auth::{Attempt, Decision, Gate, Told};
@@ -298,134 +297,11 @@ where
             cors.on(&mut answer, page);
         }
         observer.answered(this.info, answer.status());
-        Poll::Ready(Ok(answer.map(|body| ResponseBody {
-            body,
-            rest: Bytes::new(),
-            deadlines: Arc::clone(deadlines),
-        })))
+        Poll::Ready(Ok(answer.map(|body| ResponseBody::new(body, deadlines))))
     }
 }
 
 /// 503: a handler was given up.
 pub(super) fn overdue() -> Problem {
     Problem::unavailable("there was no answer in time; what was asked for may have happened all the same", 1)
-}
-
-/// Gives warp's type of a body a name, which warp itself does not.
-trait Carries {
-    type Body;
-}
-
-impl<B> Carries for Response<B> {
-    type Body = B;
-}
-
-type TreeBody = <Answer as Carries>::Body;
-
-/// The body of an answer on its way out, in pieces that hyper's buffer need not grow for: it never shrinks again.
-pub(super) struct ResponseBody {
-    body: TreeBody,
-    /// Of a piece what the next ones are.
-    rest: Bytes,
-    deadlines: Arc<ConnectionDeadlines>,
-}
-
-impl Body for ResponseBody {
-    type Data = Piece;
-    type Error = Box<dyn Error + Send + Sync>;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Piece>, Self::Error>>> {
-        if !self.rest.is_empty() {
-            let most = self.rest.len().min(BUFFER);
-            let piece = self.rest.split_to(most);
-            return Poll::Ready(Some(Ok(Frame::data(Piece::of(piece, &self.deadlines)))));
-        }
-        if self.deadlines.is_stream() && self.deadlines.is_overdue() {
-            return Poll::Ready(Some(Err("the answer's next piece took too long".into())));
-        }
-        let poll = || Pin::new(&mut self.body).poll_frame(context);
-        match catch_unwind(AssertUnwindSafe(poll)) {
-            Ok(Poll::Pending) => {
-                self.deadlines.answer_pending();
-                Poll::Pending
-            }
-            Ok(Poll::Ready(frame)) => {
-                self.deadlines.answer_began();
-                let frame = frame.map(|frame| {
-                    frame.map_err(Into::into).map(|frame| {
-                        frame.map_data(|mut data| {
-                            self.rest = data.split_off(data.len().min(BUFFER));
-                            Piece::of(data, &self.deadlines)
-                        })
-                    })
-                });
-                Poll::Ready(frame)
-            }
-            // The status is long gone: all that is left is to break the answer off, visibly.
-            Err(_) => Poll::Ready(Some(Err("the answer's body panicked".into()))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let (body, rest) = (self.body.size_hint(), self.rest.len() as u64);
-        let mut hint = SizeHint::new();
-        // The upper bound is never below the lower one.
-        if let Some(upper) = body.upper() {
-            hint.set_upper(upper + rest);
-        }
-        hint.set_lower(body.lower() + rest);
-        hint
-    }
-}
-
-/// A piece of an answer's body. Among several answers on a connection it lasts until it has left: a client may read one of
-/// them and not the others.
-pub(super) struct Piece {
-    bytes: Bytes,
-    stream: Option<Arc<ConnectionDeadlines>>,
-}
-
-impl Piece {
-    fn of(bytes: Bytes, deadlines: &Arc<ConnectionDeadlines>) -> Self {
-        let stream = deadlines.is_stream().then(|| {
-            deadlines.piece_given();
-            Arc::clone(deadlines)
-        });
-        Self { bytes, stream }
-    }
-}
-
-impl Buf for Piece {
-    fn remaining(&self) -> usize {
-        self.bytes.remaining()
-    }
-
-    fn chunk(&self) -> &[u8] {
-        self.bytes.chunk()
-    }
-
-    fn advance(&mut self, count: usize) {
-        self.bytes.advance(count);
-    }
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        if let Some(stream) = &self.stream {
-            stream.piece_left();
-        }
-    }
-}
-
-impl Drop for ResponseBody {
-    fn drop(&mut self) {
-        self.deadlines.answer_ended();
-    }
 }

@@ -18,7 +18,8 @@ use tower_service::Service;
 use super::{
     deadlines::{ConnectionDeadlines, Phase, no_memory},
     request_body::RequestBody,
-    service::{Answer, ConnectionContext, GuardedService, ResponseBody, ResponseFuture, Work},
+    response_body::ResponseBody,
+    service::{Answer, ConnectionContext, GuardedService, ResponseFuture, Work},
 };
 
 /// The most requests at one time; RFC 9113 has clients count on a hundred (section 6.5.2).

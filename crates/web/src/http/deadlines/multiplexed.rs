@@ -1,0 +1,75 @@
+//! The deadlines of a connection with TLS, which may have several requests at a time.
+
+use std::{cell::Cell, sync::Weak};
+
+use tokio::time::Instant;
+
+use super::{super::budget::MemoryReservation, ConnectionDeadlines, FAREWELL, OpenStream, Phase, State};
+
+impl ConnectionDeadlines {
+    /// Takes so much more for as long as the connection lasts; whether it was there.
+    pub(in crate::http) fn keep(&self, bytes: usize) -> bool {
+        self.evict_until(|| self.reservation.keep(bytes))
+    }
+
+    /// TLS is spoken: what follows has the time of a connection that was made now.
+    pub(in crate::http) fn hands_shaken(&self) {
+        let mut state = self.state();
+        if !state.evicted {
+            let now = Instant::now();
+            *state = State { phase: Phase::New, due: Some(now + self.head), idle: Some(now), ..*state };
+        }
+    }
+
+    /// From now on there may be several requests at a time.
+    pub(in crate::http) fn multiplex(&self) {
+        self.state().streams = Some(0);
+    }
+
+    /// Those of a request that comes now, and whether there is memory for it.
+    pub(in crate::http) fn stream(&self, stream: OpenStream) -> (Self, bool) {
+        let budget = self.reservation.budget();
+        let made = Cell::new(None);
+        let is_there = self.evict_until(|| {
+            let reservation = MemoryReservation::new(budget);
+            let is_there = reservation.is_some();
+            made.set(reservation);
+            is_there
+        });
+        let reservation = made.into_inner().unwrap_or_else(|| MemoryReservation::none(budget));
+        let deadlines = Self::new(self.head, self.request, reservation, Weak::clone(&self.limiter));
+        (Self { stream: Some(stream), ..deadlines }, is_there)
+    }
+
+    /// One more request is under way.
+    pub(in crate::http) fn stream_began(&self) {
+        let mut state = self.state();
+        let streams = state.streams.map(|streams| streams + 1);
+        *state = State { phase: Phase::Answering, due: None, idle: None, streams, ..*state };
+    }
+
+    /// All of an answer has left.
+    pub(in crate::http) fn stream_ended(&self) {
+        let mut state = self.state();
+        state.streams = state.streams.map(|streams| streams.saturating_sub(1));
+        if state.streams == Some(0) {
+            drop(state);
+            self.answer_ended();
+            // It has a deadline again.
+            self.task.wake();
+        }
+    }
+
+    /// The client is told that no more requests are taken; it has a moment to hear of it once there is none.
+    pub(in crate::http) fn leave(&self) {
+        let mut state = self.state();
+        if state.streams.is_none() {
+            // HTTP/1.1 says it with an answer.
+            return;
+        }
+        state.leaving = true;
+        if state.phase != Phase::Answering {
+            state.due = Some(Instant::now() + FAREWELL);
+        }
+    }
+}
