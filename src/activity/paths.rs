@@ -1,28 +1,24 @@
-//! The paths that this service serves, the methods that each takes, and what each asks of clients.
+//! The paths that this service serves, the methods that each takes, and the scope that each needs.
 
-use highwater_web::{auth::Need, http::Paths};
+use highwater_web::{
+    auth::Need,
+    dead_letters,
+    http::{Path, Paths},
+    operations,
+};
 
 const READ: &str = "GET, HEAD, OPTIONS";
-const ALL: &[(&str, &str, Need)] = &[
+/// The busiest first.
+const EVENTS: &[Path] = &[
     ("/events/generate", "POST, OPTIONS", Need::OwnEvents),
     ("/api/events", "GET, HEAD, POST, OPTIONS", Need::OwnEvents),
     ("/events/processed", READ, Need::OwnEvents),
     ("/events/processed/{eventId}", READ, Need::OwnEvents),
     ("/api/events/user/{userId}", READ, Need::OwnEvents),
     ("/api/events/type/{eventType}", READ, Need::OwnEvents),
-    ("/health", READ, Need::Nothing),
-    ("/ready", READ, Need::Nothing),
-    ("/ready/read", READ, Need::Nothing),
-    ("/group", READ, Need::Operations),
-    ("/metrics", READ, Need::Operations),
-    ("/openapi.json", READ, Need::Nothing),
-    ("/swagger", READ, Need::Nothing),
-    ("/swagger/{file}", READ, Need::Nothing),
-    ("/dead-letters", READ, Need::Admin),
-    ("/dead-letters/redrive", "POST, OPTIONS", Need::Admin),
 ];
 
-/// Each path, the busiest first.
-pub static PATHS: Paths = Paths(ALL);
-/// Those where dead letters cannot be seen to.
-pub(super) static WITHOUT_DESK: Paths = Paths(ALL.split_at(14).0);
+/// All paths.
+pub static PATHS: Paths = Paths(&[EVENTS, operations::PATHS, operations::GROUP_PATHS, dead_letters::PATHS]);
+/// The paths of a service that nobody may redrive dead letters in.
+pub(super) static WITHOUT_DEAD_LETTERS: Paths = Paths(&[EVENTS, operations::PATHS, operations::GROUP_PATHS]);

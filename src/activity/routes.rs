@@ -18,7 +18,7 @@ use super::{
         published,
     },
     openapi::DOCUMENT,
-    paths::{PATHS, WITHOUT_DESK},
+    paths::{PATHS, WITHOUT_DEAD_LETTERS},
     selection::Scope,
 };
 
@@ -82,7 +82,7 @@ fn others(api: &Arc<Api>) -> Route {
     );
     let (admin, paths) = match &api.dead_letters {
         Some(admin) => (dead_letters::routes(Arc::clone(admin)), &PATHS),
-        None => (http::first_of([]), &WITHOUT_DESK),
+        None => (http::first_of([]), &WITHOUT_DEAD_LETTERS),
     };
     http::first_of([
         create.boxed(),

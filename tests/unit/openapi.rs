@@ -60,8 +60,7 @@ fn is_updated(path: &str, wanted: &str) -> bool {
 fn every_path_and_method_is_described_and_none_beyond() {
     for (name, document, _, paths) in services() {
         let served: BTreeSet<(String, String)> = paths
-            .0
-            .iter()
+            .all()
             .flat_map(|(path, methods, _)| {
                 methods.split(", ").map(|method| ((*path).to_owned(), method.to_lowercase()))
             })

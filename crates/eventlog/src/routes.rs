@@ -25,16 +25,12 @@ use super::{EventLog, EventQuery, NewLoggedEvent, answer::RecordedBody, listing,
 
 /// Each path, its methods, and what it asks of clients.
 pub static PATHS: Paths = Paths(&[
-    ("/events", "POST, OPTIONS", Need::OwnEvents),
-    ("/events/{userId}", "GET, HEAD, OPTIONS", Need::OwnEvents),
-    ("/events/{userId}/{eventId}", "GET, HEAD, OPTIONS", Need::OwnEvents),
-    ("/health", "GET, HEAD, OPTIONS", Need::Nothing),
-    ("/ready", "GET, HEAD, OPTIONS", Need::Nothing),
-    ("/ready/read", "GET, HEAD, OPTIONS", Need::Nothing),
-    ("/metrics", "GET, HEAD, OPTIONS", Need::Operations),
-    ("/openapi.json", "GET, HEAD, OPTIONS", Need::Nothing),
-    ("/swagger", "GET, HEAD, OPTIONS", Need::Nothing),
-    ("/swagger/{file}", "GET, HEAD, OPTIONS", Need::Nothing),
+    &[
+        ("/events", "POST, OPTIONS", Need::OwnEvents),
+        ("/events/{userId}", "GET, HEAD, OPTIONS", Need::OwnEvents),
+        ("/events/{userId}/{eventId}", "GET, HEAD, OPTIONS", Need::OwnEvents),
+    ],
+    operations::PATHS,
 ]);
 
 /// How long `/health` and `/ready` wait for the databases.

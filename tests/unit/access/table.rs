@@ -17,7 +17,7 @@ fn the_table_in_the_documents_has_each_route_of_each_service_and_none_beyond() {
     ];
     let mut expected = Vec::new();
     for (service, paths) in services {
-        for (path, methods, need) in paths.0 {
+        for (path, methods, need) in paths.all() {
             for method in methods.split(", ").filter(|method| !["HEAD", "OPTIONS"].contains(method)) {
                 let scopes = need.scopes(&method.parse().unwrap());
                 let mut scopes: Vec<_> = scopes.iter().map(|scope| format!("`{scope}`")).collect();

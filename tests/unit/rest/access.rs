@@ -17,7 +17,7 @@ use warp::{Filter, Reply, filters::path::FullPath, http::Method};
 
 use crate::journal;
 
-static PATHS: Paths = Paths(&[("/here", "GET, HEAD, OPTIONS", Need::Nothing)]);
+static PATHS: Paths = Paths(&[&[("/here", "GET, HEAD, OPTIONS", Need::Nothing)]]);
 
 /// A server at which there is something at `/here`, and what it counts.
 async fn serve(change: impl FnOnce(&mut Config)) -> (SocketAddr, Arc<Traffic>) {

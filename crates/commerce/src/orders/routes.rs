@@ -32,21 +32,17 @@ const READ: &str = "GET, HEAD, OPTIONS";
 
 /// Each path, its methods, and what it asks of clients.
 pub static PATHS: Paths = Paths(&[
-    ("/orders", "GET, HEAD, POST, OPTIONS", Need::OwnEvents),
-    ("/orders/{orderId}", READ, Need::OwnEvents),
-    ("/orders/{orderId}/confirm", STEP, Need::Events),
-    ("/orders/{orderId}/pay", STEP, Need::Events),
-    ("/orders/{orderId}/ship", STEP, Need::Events),
-    ("/orders/{orderId}/deliver", STEP, Need::Events),
-    ("/orders/{orderId}/cancel", STEP, Need::Events),
-    ("/health", READ, Need::Nothing),
-    ("/ready", READ, Need::Nothing),
-    ("/ready/read", READ, Need::Nothing),
-    ("/group", READ, Need::Operations),
-    ("/metrics", READ, Need::Operations),
-    ("/openapi.json", READ, Need::Nothing),
-    ("/swagger", READ, Need::Nothing),
-    ("/swagger/{file}", READ, Need::Nothing),
+    &[
+        ("/orders", "GET, HEAD, POST, OPTIONS", Need::OwnEvents),
+        ("/orders/{orderId}", READ, Need::OwnEvents),
+        ("/orders/{orderId}/confirm", STEP, Need::Events),
+        ("/orders/{orderId}/pay", STEP, Need::Events),
+        ("/orders/{orderId}/ship", STEP, Need::Events),
+        ("/orders/{orderId}/deliver", STEP, Need::Events),
+        ("/orders/{orderId}/cancel", STEP, Need::Events),
+    ],
+    operations::PATHS,
+    operations::GROUP_PATHS,
 ]);
 
 /// The state that the routes answer from.

@@ -36,15 +36,11 @@ use crate::state::{MemoryLimit, complete};
 
 /// Each path, its methods, and what it asks of clients.
 pub static PATHS: Paths = Paths(&[
-    ("/users", "GET, HEAD, POST, OPTIONS", Need::Events),
-    ("/users/{userId}", "GET, HEAD, PATCH, DELETE, OPTIONS", Need::OwnEvents),
-    ("/health", "GET, HEAD, OPTIONS", Need::Nothing),
-    ("/ready", "GET, HEAD, OPTIONS", Need::Nothing),
-    ("/ready/read", "GET, HEAD, OPTIONS", Need::Nothing),
-    ("/metrics", "GET, HEAD, OPTIONS", Need::Operations),
-    ("/openapi.json", "GET, HEAD, OPTIONS", Need::Nothing),
-    ("/swagger", "GET, HEAD, OPTIONS", Need::Nothing),
-    ("/swagger/{file}", "GET, HEAD, OPTIONS", Need::Nothing),
+    &[
+        ("/users", "GET, HEAD, POST, OPTIONS", Need::Events),
+        ("/users/{userId}", "GET, HEAD, PATCH, DELETE, OPTIONS", Need::OwnEvents),
+    ],
+    operations::PATHS,
 ]);
 
 /// The state that the routes answer from.

@@ -22,7 +22,7 @@ use crate::http::{AdminAuth, BearerToken, BodyLimits};
 
 pub use cli::DlqCommand;
 pub use openapi::describe;
-pub use routes::routes;
+pub use routes::{PATHS, routes};
 
 /// How long Kafka is asked for one page of a listing, or one look at the log's ends.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -7,9 +7,15 @@ use warp::{Filter, Rejection, Reply, filters::path::FullPath, http::HeaderValue,
 
 use super::{DlqAdmin, answers};
 use crate::{
-    auth::{Grant, grant},
-    http::{Problem, Route, caller, first_of, header, json_body, query, reads, with},
+    auth::{Grant, Need, grant},
+    http::{Path, Problem, Route, caller, first_of, header, json_body, query, reads, with},
 };
+
+/// The paths of the routes.
+pub const PATHS: &[Path] = &[
+    ("/dead-letters", "GET, HEAD, OPTIONS", Need::Admin),
+    ("/dead-letters/redrive", "POST, OPTIONS", Need::Admin),
+];
 
 /// `GET /dead-letters` and `POST /dead-letters/redrive`. Whoever does not bear the token gets 401.
 pub fn routes(admin: Arc<DlqAdmin>) -> Route {

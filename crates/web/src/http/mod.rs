@@ -77,7 +77,7 @@ pub use methods::{nothing, refuse};
 pub use observer::AccessLog;
 pub use origin::check_origin;
 pub use parameters::{Parameters, encode_segment, next_link, segment};
-pub use paths::Paths;
+pub use paths::{Path, Paths};
 pub use precondition::{check_match, etag, with_etag};
 pub use problem::{FieldError, PROBLEM_JSON, Problem};
 pub use proxies::Network;

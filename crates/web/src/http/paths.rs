@@ -2,27 +2,34 @@
 
 use crate::auth::Need;
 
-/// Each path, as a pattern such as `/users/{userId}`, its methods, as `Allow` has them, and what it asks of clients.
+/// A path as a pattern, such as `/users/{userId}`, its methods, as `Allow` has them, and what it asks of clients.
+pub type Path = (&'static str, &'static str, Need);
+
+/// All paths of a service, in groups: its own, and those that it shares with other services.
 #[derive(Debug)]
-pub struct Paths(pub &'static [(&'static str, &'static str, Need)]);
+pub struct Paths(pub &'static [&'static [Path]]);
 
 impl Paths {
+    /// The paths of all groups, in order.
+    pub fn all(&self) -> impl Iterator<Item = &'static Path> {
+        self.0.iter().copied().flatten()
+    }
+
     /// The place of what a path belongs to. One `/` at its end makes no difference.
     pub fn place(&self, path: &str) -> Option<usize> {
         let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
-        self.0
-            .iter()
+        self.all()
             .position(|(pattern, ..)| path == *pattern || (pattern.contains('{') && fits(pattern, path)))
     }
 
     /// The methods of a path; none where nothing is served.
     pub fn methods(&self, path: &str) -> Option<&'static str> {
-        Some(self.0[self.place(path)?].1)
+        self.all().nth(self.place(path)?).map(|(_, methods, _)| *methods)
     }
 
     /// What a path asks of clients; none where nothing is served.
     pub fn need(&self, path: &str) -> Option<Need> {
-        Some(self.0[self.place(path)?].2)
+        self.all().nth(self.place(path)?).map(|(.., need)| *need)
     }
 }
 

@@ -62,7 +62,7 @@ impl Traffic {
             "highwater_http_request_duration_seconds",
             "From a request's head to the beginning of its answer.",
         );
-        let routes = (paths.0.len() + 1) * (METHODS.len() + 1);
+        let routes = (paths.all().count() + 1) * (METHODS.len() + 1);
         Ok(Self {
             paths,
             requests: IntCounterVec::new(requests, &["route", "method", "status"])?,
@@ -97,9 +97,11 @@ impl Traffic {
     pub fn count(&self, path: &str, method: &Method, status: StatusCode, took: Duration) {
         let route = self.paths.place(path);
         let method = METHODS.iter().position(|known| known == method);
-        let index =
-            route.unwrap_or(self.paths.0.len()) * (METHODS.len() + 1) + method.unwrap_or(METHODS.len());
-        let route = route.map_or(OTHER, |route| self.paths.0[route].0);
+        // The last row is that of paths that are not known.
+        let row = route.unwrap_or(self.routes.len() / (METHODS.len() + 1) - 1);
+        let index = row * (METHODS.len() + 1) + method.unwrap_or(METHODS.len());
+        let route =
+            route.and_then(|route| self.paths.all().nth(route)).map_or(OTHER, |(pattern, ..)| pattern);
         let method = method.map_or(OTHER, |method| METHODS[method].as_str());
 
         let index = &self.routes[index];

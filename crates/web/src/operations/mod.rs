@@ -22,8 +22,8 @@ pub use metrics::{Metric, MetricKind};
 pub use openapi::{Reads, describe};
 
 use crate::{
-    auth::{Grant, grant},
-    http::{AdminAuth, Route, Traffic, caller, first_of, header, reads, with},
+    auth::{Grant, Need, grant},
+    http::{AdminAuth, Path, Route, Traffic, caller, first_of, header, reads, with},
     shutdown::Shutdown,
 };
 
@@ -145,6 +145,22 @@ impl fmt::Debug for Operations {
         f.debug_struct("Operations").field("service", &self.service).finish_non_exhaustive()
     }
 }
+
+const READ: &str = "GET, HEAD, OPTIONS";
+
+/// The paths that every service has.
+pub const PATHS: &[Path] = &[
+    ("/health", READ, Need::Nothing),
+    ("/ready", READ, Need::Nothing),
+    ("/ready/read", READ, Need::Nothing),
+    ("/metrics", READ, Need::Operations),
+    ("/openapi.json", READ, Need::Nothing),
+    ("/swagger", READ, Need::Nothing),
+    ("/swagger/{file}", READ, Need::Nothing),
+];
+
+/// The path of a service that is a member of a consumer group.
+pub const GROUP_PATHS: &[Path] = &[("/group", READ, Need::Operations)];
 
 /// `GET /health`, `/ready`, `/ready/read`, `/group` and `/metrics`.
 pub fn routes(operations: &Arc<Operations>) -> Route {
