@@ -25,7 +25,7 @@ use tokio_rustls::{
     },
 };
 
-/// What TLS connections are made with; read once.
+/// The configuration of TLS connections. It is read once.
 #[derive(Debug, Clone)]
 pub(super) struct Tls(Arc<ClientConfig>);
 
