@@ -26,8 +26,8 @@ const QUOTED: usize = 60;
 
 /// Reads a record's value; a reason why it is no event has no control characters. ActivityEvent types are whatever their
 /// producers call them; an event without a timestamp happened when its record says; unknown fields are not looked at. A
-/// field of the contract that is there twice is a fault: readers would not agree on which of the two counts. What a
-/// schema registry's serializer puts before JSON is passed over.
+/// field of the contract that is there twice is a fault: readers would not agree on which of the two counts. The
+/// prefix that a schema registry's serializer puts before JSON is passed over.
 pub fn parse(record: &Record) -> Result<ActivityEvent, Malformed> {
     let value = record.value.as_deref().ok_or_else(|| malformed("the value is null"))?;
     match registry::schema(value) {
@@ -101,7 +101,7 @@ fn fields(text: &str) -> Result<[Option<&RawValue>; 6], Malformed> {
     }
 }
 
-/// What to say of a time that is a number or an array, as Jackson writes it unless it is told otherwise. A number is not
+/// The fault of a time that is a number or an array, as Jackson writes it unless it is told otherwise. A number is not
 /// read: it may count seconds or milliseconds, and Jackson itself writes both.
 fn written_by_jackson(raw: &RawValue) -> Option<String> {
     let kind = match raw.get().as_bytes().first()? {

@@ -1,4 +1,4 @@
-//! Who is let in, and how often: settings that mean something only together.
+//! The access of clients and their limits: settings that mean something only together.
 
 use highwater_net::client::{Trust, Url};
 use highwater_web::auth::{AuthConfig, JwtConfig, KeyFile, KeySource, LimitConfig, check_jwks};

@@ -119,7 +119,7 @@ pub trait EventStore: Send + Sync + 'static {
 /// A partition of the log, when it is taken up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// What tells the topic from one that had the same name before, where that is known.
+    /// The topic's id, which tells it from one that had the same name before. `None` where it is not known.
     pub topic_id: Option<Uuid>,
     /// The offsets that the log has.
     pub offsets: Range<i64>,

@@ -62,7 +62,7 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Waits until it is open. What is written is over when the result is dropped.
+    /// Waits until it is open. The write is over when the result is dropped.
     pub(crate) async fn enter(self: &Arc<Self>) -> Inside {
         loop {
             let changed = self.changed.notified();

@@ -78,8 +78,8 @@ impl Election {
         }
     }
 
-    /// Readers learn of it a moment later: their first commit that is lower than the one before tells when. What is
-    /// committed until then is about the log as it was.
+    /// Readers learn of it a moment later: their first commit that is lower than the one before tells when. The
+    /// commits until then are about the log as it was.
     pub(crate) fn dated_by(mut self, commits: &[Commit]) -> Self {
         let of_partition = commits.iter().filter(|commit| commit.partition == self.partition);
         let offsets: Vec<_> = of_partition.filter_map(|found| Some((found.at, found.offset?))).collect();

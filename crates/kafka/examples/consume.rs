@@ -18,7 +18,7 @@ use highwater_kafka_broker::Broker;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-/// What the topic is of: JSON by serde, and a key that decides the partition.
+/// An event of the topic: JSON by serde, with a key that decides the partition.
 #[derive(Debug, Serialize, Deserialize)]
 struct Greeting {
     to: String,
@@ -35,7 +35,7 @@ impl Event for Greeting {
     }
 }
 
-/// Prints each greeting. What it is for is the three outcomes.
+/// Prints each greeting. It shows the three outcomes.
 struct Greeter {
     has_coughed: AtomicBool,
     greeted: mpsc::UnboundedSender<String>,

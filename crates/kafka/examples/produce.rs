@@ -9,7 +9,7 @@ use highwater_kafka::{ClusterConfig, Event, Kafka, ProducerConfig, TopicConfig};
 use highwater_kafka_broker::Broker;
 use serde::{Deserialize, Serialize};
 
-/// What the topic is of: JSON by serde, and a key that decides the partition.
+/// An event of the topic: JSON by serde, with a key that decides the partition.
 #[derive(Debug, Serialize, Deserialize)]
 struct Greeting {
     to: String,

@@ -1,4 +1,4 @@
-//! What sends a record: the producer, or a test's substitute.
+//! The sender of records: the producer, or a test's substitute.
 
 use async_trait::async_trait;
 use thiserror::Error;

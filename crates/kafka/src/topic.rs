@@ -47,7 +47,7 @@ pub struct TopicDescription {
 /// A broker's host and port.
 pub(super) type Address = (String, i32);
 
-/// What a broker knows of a partition's leader.
+/// A broker's knowledge of a partition's leader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Leadership {
     /// `None` while there is no leader.
@@ -253,7 +253,7 @@ pub(crate) async fn leader(
     leadership(connection, topic, partition).await?.leader.ok_or(NO_LEADER)
 }
 
-/// What the broker knows of a partition's leader.
+/// The broker's knowledge of a partition's leader.
 pub(super) async fn leadership(
     connection: &mut Connection,
     topic: &str,

@@ -1,7 +1,7 @@
-//! What the serializers of Confluent's schema registry put before a value: a zero, and the schema's id in four bytes
-//! (its "wire format"). What follows is Avro, Protobuf or JSON; which of them, only the registry can tell.
+//! The prefix that the serializers of Confluent's schema registry put before a value: a zero, and the schema's id in four
+//! bytes (its "wire format"). The payload after it is Avro, Protobuf or JSON. Only the registry can tell which of them.
 
-/// What a file of Avro objects begins with, which some producers send as a value.
+/// The beginning of a file of Avro objects, which some producers send as a value.
 pub(super) const AVRO_FILE: &[u8] = b"Obj\x01";
 
 /// The schema's id and what follows, where a value begins so. JSON never begins with a zero byte.

@@ -1,4 +1,4 @@
-//! Who is let in, and how often.
+//! The access of clients and their limits.
 
 use std::{num::NonZeroU32, path::PathBuf};
 

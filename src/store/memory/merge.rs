@@ -63,7 +63,7 @@ pub(super) fn page(
     page
 }
 
-/// What is left of a span, where the partitions' next candidates are these. Partitions without one are read to their ends.
+/// The rest of a span, where the partitions' next candidates are these. Partitions without one are read to their ends.
 fn rest(within: &Span, direction: Direction, candidates: impl Iterator<Item = (i32, Option<i64>)>) -> Span {
     let nothing = |(partition, range): (&i32, &Range<i64>)| (*partition, direction.nothing(range.clone()));
     let mut rest = Span(within.0.iter().map(nothing).collect());

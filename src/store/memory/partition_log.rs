@@ -40,7 +40,7 @@ pub(super) struct PartitionLog {
 /// those that were given.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Numbering {
-    /// What is added to an offset.
+    /// The number that is added to an offset.
     base: i64,
     /// The position from which on this is so.
     since: i64,

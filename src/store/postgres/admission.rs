@@ -93,7 +93,7 @@ pub(super) async fn admit(
     Ok(judge(pool, &added.into_iter().collect(), events.into_iter().map(stored).collect()).await)
 }
 
-/// What became of each event.
+/// The outcome for each event.
 async fn judge(pool: &Pool, added: &HashSet<i64>, events: Vec<StoredEvent>) -> Vec<Admission> {
     let repeated = || events.iter().filter(|stored| !added.contains(&stored.position));
     let mut firsts = HashMap::new();

@@ -1,5 +1,5 @@
-//! Who may write a partition: whoever claimed it last. Each claim has an epoch that is one higher than the one before,
-//! and every write names its own.
+//! The right to write a partition. The process that claimed it last has it. Each claim has an epoch that is one higher
+//! than the one before, and every write names its own.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use crate::store::{Log, Start};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) epoch: i64,
-    /// What is added to an offset for a position.
+    /// The number that is added to an offset for a position.
     pub(super) base: i64,
     /// The position of the next record, where that is known.
     pub(super) next: Option<i64>,
@@ -63,7 +63,7 @@ impl Claims {
         self.held().get(&partition).copied().ok_or(Failure::Fenced(partition))
     }
 
-    /// What a claim has come to; nothing where another has taken its place.
+    /// Keeps the new state of a claim. Nothing changes where another claim has taken its place.
     pub(super) fn put(&self, partition: i32, claim: Claim) {
         if let Some(held) = self.held().get_mut(&partition).filter(|held| held.epoch == claim.epoch) {
             *held = claim;

@@ -1,4 +1,4 @@
-//! What connections are made of: a URL, and what else is set.
+//! The settings of connections: a URL, and the others.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -41,7 +41,7 @@ impl PostgresUrl {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, without any part of it that could be a password.
+    /// The URL cannot be used. The error says why, without any part of it that could be a password.
     pub fn parse(text: &str) -> Result<Self, String> {
         if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
             return Err("begins with neither postgres:// nor postgresql://".to_owned());

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::store::StoreError;
 
-/// What went wrong; none of it shows a password.
+/// The failures of the store. None of them shows a password.
 #[derive(Debug, Error)]
 pub(super) enum Failure {
     /// No connection could be made.
@@ -43,7 +43,7 @@ impl From<Failure> for StoreError {
     }
 }
 
-/// What the server says, with its code; else what broke, down to the cause.
+/// The server's message with its code. Without one it is the fault, down to its cause.
 pub(super) fn in_words(error: &tokio_postgres::Error) -> String {
     if let Some(told) = error.as_db_error() {
         let detail = told.detail().map(|detail| format!(" ({detail})")).unwrap_or_default();

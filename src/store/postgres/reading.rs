@@ -42,9 +42,9 @@ struct Part {
     whole: Range<i64>,
     /// Where to look, one after the other.
     stretches: Vec<Range<i64>>,
-    /// What is not looked at.
+    /// The positions that are not looked at.
     beyond: Range<i64>,
-    /// What was found, the last first.
+    /// The events that were found, the last first.
     found: Vec<Arc<StoredEvent>>,
 }
 
@@ -107,7 +107,7 @@ impl Part {
         self.found.last().map(|next| (next.sequence, next.partition, next.position))
     }
 
-    /// What is left, what was found included.
+    /// The positions that are left, those of found events included.
     fn rest(&self) -> Range<i64> {
         match self.found.last() {
             Some(next) => self.direction.rest(next.position, self.whole.clone()),
@@ -233,7 +233,7 @@ fn stretches(parts: &[Part]) -> (Vec<i32>, Vec<i64>, Vec<i64>) {
     arrays
 }
 
-/// What belongs to the array's element of that number, which counts from one.
+/// The item of the array's element of that number. Numbers count from one.
 fn numbered<T>(all: &mut [T], number: i64) -> &mut T {
     &mut all[number as usize - 1]
 }

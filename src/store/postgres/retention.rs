@@ -1,4 +1,4 @@
-//! What is older than the retention leaves, the oldest first, in small batches and by one process at a time. Its ids stay.
+//! Events older than the retention leave, the oldest first, in small batches and by one process at a time. Their ids stay.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is in a row, and how it is written.
+//! The content of a row, and how it is written.
 
 use std::sync::Arc;
 

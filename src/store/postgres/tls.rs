@@ -21,7 +21,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, Error, pki_types::ServerName},
 };
 
-/// What TLS connections are made with; read once.
+/// The configuration of TLS connections. It is read once.
 #[derive(Debug, Clone)]
 pub(super) struct Tls(Arc<ClientConfig>);
 

@@ -38,7 +38,7 @@ impl Files {
         self.directory.join("keys.json")
     }
 
-    /// What `highwater keys` prints.
+    /// The output of `highwater keys`.
     fn highwater_keys(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
         command.env_clear().env("API_KEYS_FILE", self.keys()).current_dir(&self.directory);
@@ -113,7 +113,7 @@ async fn a_program_with_auth_lets_in_by_key_and_by_token_and_ends_a_key_that_is_
         assert_eq!(post(&address, user, credential).await, written, "{user}");
     }
 
-    // What is counted is on its own port, for anyone, and not on this one.
+    // The counters are on their own port, for anyone, and not on this one.
     let line = program.says("/metrics is on http://").await;
     let metrics = line["message"].as_str().unwrap().split(' ').nth(3).unwrap();
     let counted = reqwest::get(format!("{metrics}/metrics")).await.unwrap();

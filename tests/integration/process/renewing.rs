@@ -1,5 +1,5 @@
-//! What proves who the service is, and does not last: tokens, sessions, passwords and certificates that are renewed while
-//! it runs. As in [`super::security`], on a real Kafka that listens securely.
+//! Credentials of the service that do not last: tokens, sessions, passwords and certificates that are renewed while it
+//! runs. As in [`super::security`], on a real Kafka that listens securely.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! Who may do what in the user and the order service.
+//! The rights of clients in the user and the order service.
 
 use std::{fs, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! Who may write in PostgreSQL, and what becomes of a write whose answer was lost.
+//! The right to write in PostgreSQL, and the fate of a write whose answer was lost.
 
 use std::time::Duration;
 

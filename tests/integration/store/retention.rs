@@ -1,4 +1,4 @@
-//! What is older than the retention leaves PostgreSQL, and its id stays.
+//! Events older than the retention leave PostgreSQL, and their ids stay.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What holds in any store.
+//! The rules that hold in any store.
 
 use std::{sync::Arc, time::Duration};
 

@@ -96,7 +96,7 @@ async fn a_key_that_is_added_or_revoked_counts_without_a_restart_and_no_request_
         assert_eq!(guarded.get("/api/events", &second).await.status, 200);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    // What cannot be read changes nothing.
+    // A file that cannot be read changes nothing.
     fs::write(&keys.0, "{").unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
     assert_eq!(guarded.get("/api/events", &second).await.status, 200);

@@ -52,7 +52,7 @@ async fn each_user_may_be_sent_so_much_whoever_sends_it() {
     }
     assert_eq!(violated(&guarded.post("ann", "").await), "user-events");
     assert_eq!(guarded.post("bob", "").await.status, 201);
-    // What is no event counts for nobody.
+    // A body that is no event counts for nobody.
     for _ in 0..5 {
         assert_eq!(guarded.post("", "").await.status, 400);
     }

@@ -1,4 +1,4 @@
-//! Who may do what, and how often: keys, tokens, scopes and limits before the routes of the activity service.
+//! The rights of clients: keys, tokens, scopes and limits before the routes of the activity service.
 
 mod browsers;
 mod clients;
@@ -40,7 +40,7 @@ impl Keyring {
         Self(std::env::temp_dir().join(format!("highwater-keys-{}", Uuid::new_v4())))
     }
 
-    /// What the task says.
+    /// The output of the task.
     fn run(&self, task: cli::KeyCommand) -> anyhow::Result<String> {
         let mut said = Vec::new();
         cli::run(task, &self.0, &mut said)?;

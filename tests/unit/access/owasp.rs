@@ -16,7 +16,7 @@ use super::{
 };
 use crate::rest::service::{Service, event};
 
-/// What is answered to that token, where only those of a fresh issuer with these keys are good.
+/// The status of the answer to that token, where only those of a fresh issuer with these keys are good.
 async fn status(keys: &[&Signer], token: &str) -> u16 {
     let guarded = Guarded::by(Issuer::with(keys).await.auth()).await;
     guarded.get("/api/events", token).await.status
@@ -194,7 +194,7 @@ async fn api5_broken_function_level_authorization_what_is_for_admins_needs_their
         let asked = Request::new(method, path).with("x-api-key", shop.clone());
         assert_eq!(guarded.ask(asked).await.status, 403, "{method} {path}");
     }
-    // What a proxy in front might take for the method or the path is not looked at.
+    // Headers that a proxy in front might take for the method or the path are not looked at.
     for name in ["x-http-method-override", "x-original-url", "x-rewrite-url"] {
         let asked = Request::get("/group").with(name, "/health").with("x-api-key", shop.clone());
         assert_eq!(guarded.ask(asked).await.status, 403, "{name}");

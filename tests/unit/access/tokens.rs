@@ -114,7 +114,7 @@ pub(super) fn claims(others: Value) -> Value {
     claims
 }
 
-/// What an issuer answers, and how often it was asked for its keys.
+/// The answers of an issuer, and how often it was asked for its keys.
 pub(super) struct Issuer {
     address: SocketAddr,
     keys: Arc<Mutex<Value>>,

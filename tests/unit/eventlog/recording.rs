@@ -124,7 +124,7 @@ async fn a_key_and_an_id_are_taken_together_where_they_stand_for_the_same() {
     let ann = r#"{"userId":"ann","eventType":"T","details":[1]}"#;
     let told = service.post_with_key("k", ann).await.problem(503);
     let id = told["eventId"].as_str().unwrap();
-    // What follows the advice of a 503 to the letter, and keeps its key, is the same request.
+    // A request that follows the advice of a 503 to the letter, and keeps its key, is the same request.
     let both = ann.replace('{', &format!(r#"{{"eventId":"{id}","#));
     for _ in 0..2 {
         assert_eq!(service.post_with_key("k", &both).await.ok(201)["eventId"], id);

@@ -1,4 +1,4 @@
-//! What a caller of the library relies on before there is a cluster, and what keeps rskafka replaceable.
+//! The behaviour before there is a cluster, and the rule that keeps rskafka replaceable.
 
 use std::{fs, path::Path};
 

@@ -97,7 +97,7 @@ impl Service {
         std::mem::take(&mut *self.publisher.sent.lock().unwrap())
     }
 
-    /// What the routes answer from.
+    /// The state that the routes answer from.
     pub(crate) fn api(&self) -> Api {
         let membership = Membership {
             topic: "events".into(),

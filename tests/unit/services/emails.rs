@@ -60,7 +60,7 @@ fn what_is_no_address_is_not_taken() {
         "ann@example\u{e0061}.org",
         "ann@exam\u{200d}ple.org",
         "ann\u{2800}@example.org",
-        // What a domain would read like, or does not stand for anything.
+        // Domains that would read like others, or that stand for nothing.
         "ann@example\u{3002}\u{3002}org",
         "ann@a\u{2100}b.org",
         "ann@xn--.example",

@@ -14,7 +14,7 @@ use proptest::{prelude::*, test_runner::Config};
 const PARTITIONS: usize = 3;
 const INSTANCES: usize = 3;
 
-/// What somebody asks of an instance, or what happens to one.
+/// A step: a request to an instance, or an event in its life.
 #[derive(Debug, Clone)]
 enum Move {
     /// A write, decided on what that instance has read, and in the log once or twice.
@@ -94,7 +94,7 @@ fn at(number: usize) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::milliseconds(number as i64)
 }
 
-/// What a service would write, by what it has read.
+/// The event that a service would write, by what it has read.
 fn write(users: &Users, step: &Move, number: usize) -> Option<UserEvent> {
     let key = |email: &usize| format!("user-{email}@example.org");
     let at = at(number);

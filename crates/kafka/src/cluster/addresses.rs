@@ -19,7 +19,7 @@ pub(super) struct Addresses {
     named: Mutex<Named>,
 }
 
-/// What the cluster said last.
+/// The cluster's last answer: its id and its brokers.
 #[derive(Debug, Default)]
 struct Named {
     /// Tells it from another cluster at one of its addresses (KIP-78).

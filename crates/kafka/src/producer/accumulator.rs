@@ -1,4 +1,4 @@
-//! What waits behind the batch in flight.
+//! The records that wait behind the batch in flight.
 
 use std::collections::VecDeque;
 

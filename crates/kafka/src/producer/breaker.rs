@@ -83,7 +83,7 @@ impl Gate {
         self.replace(PROBED, PROBE);
     }
 
-    /// What the callers are told whose records may not enter.
+    /// The error for the callers whose records may not enter.
     pub(super) fn refusal(&self) -> PublishError {
         let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
         PublishError::CircuitOpen(broker.to_string())
@@ -187,7 +187,7 @@ struct Inner {
     silent_since: Option<Instant>,
     /// Whether connecting has failed since the last connection.
     unreachable: bool,
-    /// The last change of the state. What a call waited before that does not count.
+    /// The last change of the state. The time that a call waited before it does not count.
     turned: Option<Instant>,
     gates: Vec<Arc<Gate>>,
 }

@@ -24,7 +24,7 @@ pub(super) struct Failure {
     pub(super) sent: bool,
 }
 
-/// What to do after a batch was not acknowledged.
+/// The next step after a batch was not acknowledged.
 pub(super) enum Remedy {
     /// Split it: Kafka takes smaller batches only.
     Split,
@@ -36,7 +36,7 @@ pub(super) enum Remedy {
     TryAgain { unanswered: bool },
 }
 
-/// What a refusal is about.
+/// The subject of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The size of the batch.
@@ -72,7 +72,7 @@ pub(super) fn refusal(error: &WireError) -> Option<Refusal> {
     })
 }
 
-/// What to do after that failure. `of_now` says whether all timestamps are of now by this machine's clock.
+/// The next step after that failure. `of_now` says whether all timestamps are of now by this machine's clock.
 pub(super) fn remedy(failure: &Failure, of_now: bool) -> Remedy {
     match refusal(&failure.error) {
         Some(Refusal::TooLarge) => Remedy::Split,

@@ -68,7 +68,7 @@ struct Retrying {
     backoff: Backoff,
 }
 
-/// What the batch waits for.
+/// The step that the batch waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
     /// Its next attempt.

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::security::Tls;
 use crate::security::{Sasl, SaslMechanism, Secret, Security};
 
-/// What a client is made with just now: certificates and passwords change while the process runs.
+/// The credentials that a client is made with now. Certificates and passwords change while the process runs.
 #[derive(Clone)]
 pub(super) struct Snapshot {
     #[cfg(feature = "tls")]

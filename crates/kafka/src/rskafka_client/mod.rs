@@ -12,9 +12,9 @@
 //! * Produce: rskafka takes the response to a throttled Produce (KIP-219) for a failure and writes again.
 //! * Finding a broker: rskafka has no timeouts, keeps a hung broker, and never goes back to the bootstrap addresses.
 //!
-//! What it does carry is made safe here: `client` allows each call one attempt with a deadline, and builds a new
-//! client after any error, from the address of a broker that a connection of our own has just found; `nodelay` sets
-//! TCP_NODELAY; `error` translates its errors; `credentials` hands it TLS and SASL.
+//! This folder makes the requests that it does carry safe. `client` allows each call one attempt with a deadline.
+//! After any error it builds a new client, from the address of a broker that a connection of our own has just found.
+//! `nodelay` sets TCP_NODELAY. `error` translates its errors. `credentials` hands it TLS and SASL.
 
 mod client;
 mod credentials;

@@ -118,7 +118,7 @@ async fn why_not_plain(cluster: &Cluster, topic: &str) -> Result<Option<String>,
     }
 }
 
-/// What rskafka has lost of these records without an error.
+/// The loss in these records for which rskafka gives no error.
 fn loss(records: &[RecordAndOffset], end: i64) -> Option<&'static str> {
     let in_order = records.is_sorted_by(|one, next| one.offset < next.offset)
         && records.last().is_none_or(|last| last.offset < end);

@@ -26,7 +26,7 @@ impl Credential {
     ///
     /// # Errors
     ///
-    /// What is wrong with the file, as a clause that its name goes before.
+    /// The file cannot be read or holds no password. The error is a clause that the file's name goes before.
     pub fn from_file(path: PathBuf) -> Result<Self, String> {
         let read = {
             let path = path.clone();

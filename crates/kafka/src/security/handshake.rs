@@ -21,7 +21,7 @@ pub enum HandshakeError {
     Tls {
         /// The broker, `host:port`.
         address: String,
-        /// What either side says.
+        /// The message of either side.
         reason: String,
     },
     /// The broker refuses the credentials or the mechanism.
@@ -32,7 +32,7 @@ pub enum HandshakeError {
         address: String,
         /// The user's name.
         user: String,
-        /// What the broker says.
+        /// The broker's message.
         reason: String,
     },
     /// The authorization server gives no token for OAUTHBEARER.

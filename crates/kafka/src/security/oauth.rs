@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is asked, and how long to wait before the second time; twice as long before the third.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
-/// What `application/x-www-form-urlencoded` leaves as it is beside letters and digits.
+/// The characters that `application/x-www-form-urlencoded` leaves as they are beside letters and digits.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
 
 /// Where a token comes from, and what for.
@@ -42,11 +42,11 @@ pub struct TokenRequest {
     pub url: Url,
     /// The name that it knows the client by.
     pub client_id: String,
-    /// What proves that the client is that one.
+    /// The secret that proves that the client is that one.
     pub client_secret: Credential,
-    /// What the token is to be good for, as the server has it.
+    /// The scope that the token is to be good for, as the server names it.
     pub scope: Option<String>,
-    /// What brokers are told beside the token (KIP-342), such as a `logicalCluster`.
+    /// The extensions that brokers are told beside the token (KIP-342), such as a `logicalCluster`.
     pub extensions: Vec<(String, String)>,
 }
 
@@ -72,7 +72,7 @@ struct Token {
 pub struct TokenError {
     /// The token endpoint.
     pub url: String,
-    /// Who asked.
+    /// The client that asked.
     pub client_id: String,
     /// The server's word, or the system's.
     pub reason: String,
@@ -98,7 +98,7 @@ impl OauthBearer {
         &self.request.client_id
     }
 
-    /// What brokers are told beside the token.
+    /// The extensions that brokers are told beside the token.
     pub(crate) fn extensions(&self) -> &[(String, String)] {
         &self.request.extensions
     }

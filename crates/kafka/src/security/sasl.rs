@@ -10,7 +10,7 @@ use rsasl::{
 
 use super::{Credential, OauthBearer, Secret, TokenError};
 
-/// Who the client is.
+/// The client's identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sasl {
     /// A user of the brokers, with a password.
@@ -122,7 +122,7 @@ pub(crate) enum SessionFault {
     Credentials(String),
 }
 
-/// What the client says first, as the library asks for it.
+/// The client's first message, as the library asks for it.
 struct Bearer {
     token: Secret,
     extensions: Vec<(String, String)>,

@@ -11,7 +11,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, Error as TlsError, InvalidMessage, pki_types::ServerName},
 };
 
-/// What TLS connections are made with. The files are read again when they change.
+/// The configuration of TLS connections. The files are read again when they change.
 #[derive(Clone)]
 pub struct Tls(Arc<FromFiles<ClientConfig>>);
 

@@ -50,7 +50,7 @@ impl Connection {
     /// Boxed, as a request to prove it is a request itself.
     pub(super) fn renew_session(&mut self) -> BoxFuture<'_, Result<(), WireError>> {
         Box::pin(async move {
-            // What follows is part of it.
+            // The requests that follow are part of it.
             self.session = None;
             let Some(sasl) = self.sasl.clone() else { return Ok(()) };
             let renewed = self.authenticate(&sasl).await;

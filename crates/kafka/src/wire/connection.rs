@@ -47,7 +47,7 @@ pub struct Connection {
     pub(super) unusable: bool,
     /// The time of the last response.
     answered: Instant,
-    /// Who the client says it is, where that is wanted.
+    /// The identity that the client gives, where that is wanted.
     pub(super) sasl: Option<Sasl>,
     /// How long the broker believes that, where it has an end.
     pub(super) session: Option<Session>,

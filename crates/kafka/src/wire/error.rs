@@ -66,7 +66,7 @@ pub enum WireError {
     Malformed {
         /// The request, by its name in Kafka's protocol.
         what: &'static str,
-        /// What is wrong with it.
+        /// The fault in it.
         reason: String,
     },
     /// The broker answered with an error code.

@@ -1,4 +1,4 @@
--- What is known of each partition of the topic. Its row is locked by whoever writes the partition's events.
+-- The state of each partition of the topic. A process that writes a partition's events locks its row.
 CREATE TABLE partitions (
     partition integer PRIMARY KEY,
     topic     text NOT NULL,
@@ -37,7 +37,7 @@ CREATE TABLE events (
 CREATE INDEX events_of_user ON events (hashtextextended(user_id, 0), partition, position);
 CREATE INDEX events_of_type ON events (hashtextextended(event_type, 0), partition, position);
 
--- What 1,024 neighbours have in common: a query by time passes over all of them at once, and a count is a sum.
+-- A summary of 1,024 neighbours. A query by time passes over all of them at once, and a count is a sum.
 CREATE TABLE blocks (
     partition integer NOT NULL,
     block     bigint NOT NULL,

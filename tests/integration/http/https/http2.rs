@@ -166,7 +166,7 @@ async fn large_answers_take_of_the_memory_for_all_and_are_refused_where_none_is_
         if answer.status() == 503 { refused += 1 } else { unread.push(answer) }
     }
     assert!((5..30).contains(&unread.len()) && refused > 0, "{} of 60 were answered", unread.len());
-    // What is read is given back.
+    // The memory of an answer is given back when it is read.
     for answer in unread {
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().len(), 1 << 20);
     }
@@ -220,7 +220,7 @@ async fn an_idle_connection_makes_room_and_a_busy_one_does_not() {
     assert_eq!(idle.ask("/", "").await.unwrap().status, 200);
     let busy = tls.client(&server).await;
     let (answer, refused) = tokio::join!(busy.ask("/patient/3", ""), async {
-        // What the first hears is goodbye.
+        // The idle client hears goodbye.
         idle.running.await.unwrap().unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
         tls.client(&server).await.ask("/", "").await.unwrap().status

@@ -1,4 +1,4 @@
-//! What is spoken, and to whom.
+//! The versions that are spoken, and to whom.
 
 use std::time::Duration;
 

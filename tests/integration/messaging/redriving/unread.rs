@@ -13,7 +13,7 @@ async fn a_redrive_that_could_not_read_everything_says_so() {
     let client = cluster.client();
     let position = send_to_dlq(&client, &cluster, 0..1).await[0];
     let dlq = DlqClient::of(&client, &cluster);
-    // What was there when it began is gone when it gets to read.
+    // The dead letter is there when the redrive begins, and gone when it gets to read.
     let faults = cluster.broker().faults();
     faults.always(ApiKey::Fetch, Fault::Refuse(ResponseError::NotLeaderOrFollower));
     let asked = faults.count(ApiKey::Fetch);

@@ -129,7 +129,7 @@ impl Redriver {
     ///
     /// # Errors
     ///
-    /// The redrive did not begin. What stops it later is in the report.
+    /// The redrive did not begin. The report has the reason that stops it later.
     pub async fn redrive(
         &self,
         selection: &RedriveSelection,

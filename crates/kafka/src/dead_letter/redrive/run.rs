@@ -47,7 +47,7 @@ impl RedriveRun<'_> {
                 Err(Interruption::LockLost) => self.lock.reacquire().await?,
                 done => return done,
             }
-            // What stays is counted anew.
+            // The dead letters that stay are counted anew.
             let redriven = self.report.redriven;
             self.report = RedriveReport { redriven, ..RedriveReport::default() };
             self.sent_before = redriven;

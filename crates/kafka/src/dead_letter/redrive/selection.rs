@@ -1,4 +1,4 @@
-//! What a redrive is asked for.
+//! The dead letters that a redrive is asked for.
 
 use std::collections::BTreeSet;
 

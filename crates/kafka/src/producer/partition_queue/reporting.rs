@@ -1,4 +1,4 @@
-//! What a queue's attempts tell the circuit breaker and the status registry.
+//! The reports of a queue's attempts to the circuit breaker and the status registry.
 
 use std::time::Duration;
 
