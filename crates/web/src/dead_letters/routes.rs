@@ -11,7 +11,8 @@ use crate::{
     http::{Problem, Route, caller, first_of, header, json_body, query, reads, with},
 };
 
-/// `GET /dead-letters` and `POST /dead-letters/redrive`. Whoever does not bear the token gets 401.
+/// `GET /dead-letters` and `POST /dead-letters/redrive`. A request with neither the token nor an admin's
+/// credential is refused.
 pub fn routes(admin: Arc<DlqAdmin>) -> Route {
     let limits = admin.limits;
     let list = path!("dead-letters")

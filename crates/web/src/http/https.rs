@@ -32,7 +32,7 @@ pub struct HttpsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
-/// What is wrong with one of the files, as a clause that its name goes before.
+/// A fault of one of the files, as a clause that its name goes before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpsFault {
     /// With the certificate.
@@ -80,7 +80,7 @@ impl Https {
         self.files.client_ca.is_some()
     }
 
-    /// What accepts a connection now.
+    /// The acceptor of connections, by the files as they are now.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.config.current())
     }

@@ -15,7 +15,7 @@ pub struct HttpsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
-/// What would be wrong with one of the files.
+/// A fault that one of the files would have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpsFault {
     /// With the certificate.

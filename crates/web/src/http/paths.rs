@@ -20,7 +20,7 @@ impl Paths {
         Some(self.0[self.place(path)?].1)
     }
 
-    /// What a path asks of clients; none where nothing is served.
+    /// The need of a path; none where nothing is served.
     pub fn need(&self, path: &str) -> Option<Need> {
         Some(self.0[self.place(path)?].2)
     }
