@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What HTTPS costs: CPU time of the service for a POST, by HTTP, by HTTPS with HTTP/1.1, and by HTTPS with HTTP/2; in
+# The cost of HTTPS: CPU time of the service for a POST, by HTTP, by HTTPS with HTTP/1.1, and by HTTPS with HTTP/2; in
 # turn, on the same Kafka, with the same client. Prints a table in Markdown, of medians.
 #
 #   KAFKA_BROKERS=127.0.0.1:9092 scripts/bench-https.sh BINARY

@@ -30,8 +30,8 @@ trap 'exit 143' TERM
 
 say() { printf '\n# %s\n' "$*"; sleep "${PAUSE:-2}"; }
 
-# run COMMAND [FILTER]: shows it, runs it, ends its output with a line break. What goes through the filter
-# is not shown: an answer's blank line, columns that are too wide.
+# run COMMAND [FILTER]: shows it, runs it, ends its output with a line break. The filter takes out
+# the parts that are not shown: an answer's blank line, columns that are too wide.
 run() {
   printf '$ %s\n' "$1"
   sleep "${PAUSE:-2}"

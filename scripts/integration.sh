@@ -238,7 +238,7 @@ quick_start() {
   [ "$millis" -gt -1000 ] && [ "$millis" -le 100 ]
 }
 
-# What docs/operating/managed-kafka.md says, out of the same image.
+# The steps of docs/operating/managed-kafka.md, out of the same image.
 managed() {
   PORT=$(free_ports 18100 1) KAFKA_PORT=$(free_ports 29092 50) "$root/scripts/managed-kafka.sh" highwater:latest >"$work/managed" 2>"$work/body"
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2016,SC2154 # the dollars are of jq; work and base come from outside
-# What scripts/integration.sh and scripts/sam.sh tell their story with; both read this file, which does
+# The functions with which scripts/integration.sh and scripts/sam.sh tell their story. Both read this file, which does
 # nothing by itself. They set work, a directory that is theirs, and base, where the service is.
 
 passed=0

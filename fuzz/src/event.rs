@@ -15,7 +15,7 @@ pub fn event(data: &[u8]) {
     }
 }
 
-/// What is an event stays that event when it is read again.
+/// A record that is an event stays that event when it is read again.
 fn of_a_record(value: &[u8]) {
     let record = |value| Record {
         partition: 0,

@@ -1,4 +1,4 @@
-//! What a broker answers to our own Fetch.
+//! The answer of a broker to our own Fetch.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use highwater_kafka::{internals::decode_fetch, wire::Fetched};

@@ -1,4 +1,4 @@
-//! What a coordinator and a cluster answer, and what members of a group say of themselves to their leader.
+//! The answers of a coordinator and of a cluster, and the words of a group's members about themselves to their leader.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -96,7 +96,7 @@ fn members(mut bytes: &[u8], version: u8) {
         let before = given.len();
         given.dedup();
         assert_eq!(given.len(), before, "a partition is given to two");
-        // What moves is first given up, and only then given.
+        // A partition that moves is first given up, and only then given.
         assert!(if all_at_once { given == every } else { given.iter().all(|one| every.contains(one)) });
     }
 }

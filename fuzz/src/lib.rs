@@ -1,4 +1,4 @@
-//! What the targets feed, each with what must hold whatever comes in. A panic is a finding.
+//! The functions that the targets feed, each with the claims that must hold for any input. A panic is a finding.
 
 mod event;
 mod fetch;

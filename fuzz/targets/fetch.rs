@@ -1,4 +1,4 @@
-//! What a broker answers to our own Fetch, and the logs in it.
+//! The answer of a broker to our own Fetch, and the logs in it.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! What a coordinator answers, and what members of a group say of themselves.
+//! The answers of a coordinator, and the words of a group's members about themselves.
 
 #![no_main]
 

@@ -83,7 +83,7 @@ impl DatabaseHealth {
         }
     }
 
-    /// Members of the body of `/health`. What the databases said is for the log: it names hosts and logins.
+    /// Members of the body of `/health`. The databases' own words are for the log: they name hosts and logins.
     pub fn health(&self) -> Map<String, Value> {
         let state = |database| {
             let error = self.lock(database).as_ref().map(|error| reason(database, error));

@@ -81,7 +81,7 @@ pub(super) const USER: &str = concat!(
 /// A userId: a line that comes through a path as it is.
 ///
 /// API Gateway hands paths over decoded, and takes a `/` or `?` that was encoded for one that was not; clients and
-/// proxies take `.` and `..` for steps. What was posted for one user would be asked of another.
+/// proxies take `.` and `..` for steps. An event that was posted for one user would be asked of another.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
 //! The sweep: gives events the row that a crash has kept from them.
 //!
-//! An event that was put and has no row was not acknowledged, or is not yet. Whoever asked for it does not know what
+//! An event that was put and has no row was not acknowledged, or is not yet. The client that asked for it does not know what
 //! became of it and may ask again at any time, so that nothing is ever removed: that would race with the one who asks
 //! again, who has seen that the details are there. The row is inserted instead, which is the same for everyone who
-//! does it. What is younger than the longest life of a request is left to its request.
+//! does it. An event that is younger than the longest life of a request is left to its request.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -99,7 +99,7 @@ impl EventLog {
             }
             // Somebody was faster.
             Ok(Insertion::Already) => Ok(()),
-            // All others would wait behind this one for good. What SQL refuses whatever it is asked is no such fault.
+            // All others would wait behind this one for good. An error that any event would meet is no such fault.
             Err(error) if error.is_of_one() => {
                 self.unreadable(id, &format!("no row can be made of it: {error}"), swept);
                 Ok(())

@@ -70,7 +70,7 @@ impl fmt::Display for Url {
     }
 }
 
-/// What is answered.
+/// The answer to a request.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status.

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 /// How long a value is given out without a look at its files.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What tells two contents of a file apart without reading them: its inode, its length, and when it was changed. A file
-/// that is replaced, as Kubernetes and certbot do, has another inode.
+/// The marks that tell two contents of a file apart without reading them: its inode, its length, and when it was changed.
+/// A file that is replaced, as Kubernetes and certbot do, has another inode.
 type Stamp = (u64, u64, i64, i64);
 
 /// A value made of files.
@@ -41,7 +41,7 @@ impl<T> FromFiles<T> {
     ///
     /// # Errors
     ///
-    /// What `make` has against them.
+    /// The error of `make`.
     pub fn new<E>(
         paths: Vec<PathBuf>,
         make: impl Fn() -> Result<T, E> + Send + Sync + 'static,

@@ -1,5 +1,5 @@
-//! What both sides of a connection share: values made of [files] that may change, certificates and keys in PEM, and a
-//! small HTTP [client].
+//! The code that both sides of a connection share: values made of [files] that may change, certificates and keys in PEM,
+//! and a small HTTP [client].
 
 pub mod client;
 pub mod files;

@@ -1,5 +1,5 @@
-//! Certificates and keys in PEM files, as openssl and librdkafka take them. What is wrong with a file is a clause that its
-//! name goes before; nothing that a file holds is in it.
+//! Certificates and keys in PEM files, as openssl and librdkafka take them. The fault of a file is a clause that its name
+//! goes before. Nothing that a file holds is in it.
 
 use std::{path::Path, sync::Arc};
 
@@ -93,7 +93,7 @@ pub fn out_of_date(certificate: &CertificateDer<'_>) -> Option<String> {
     }
 }
 
-/// What an error says of a certificate's dates, where it is about them: in words that stay the same, as rustls' do not.
+/// The fault of a certificate's dates, where the error is about them. Its words stay the same, as rustls' do not.
 pub fn date_fault(error: &TlsError) -> Option<String> {
     match error {
         TlsError::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => {

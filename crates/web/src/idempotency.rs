@@ -1,8 +1,8 @@
 //! Idempotent requests: the same key gives the same answer, in any instance.
 //!
 //! The header is `Idempotency-Key` of the IETF's draft of that name (draft-ietf-httpapi-idempotency-key-header): a string
-//! of RFC 8941, as `"k"`. Most clients send `k`: it is the same key. What is kept of it is in the event that the request
-//! made, so that every instance has it, for as long as the event.
+//! of RFC 8941, as `"k"`. Most clients send `k`: it is the same key. An id of the key is in the event that the
+//! request made, so that every instance has it, for as long as the event.
 
 use std::{borrow::Cow, convert::Infallible};
 

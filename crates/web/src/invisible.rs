@@ -26,7 +26,8 @@ const INVISIBLE: [(char, char); 19] = [
 ];
 
 /// A class of characters that can be seen, for a regular expression of ECMA 262, but for those in the class that begins
-/// with `$besides`. What [`is_invisible`] has beyond the first plane is not in it: not every engine has such.
+/// with `$besides`. The characters of [`is_invisible`] beyond the first plane are not in it:
+/// not every engine has such.
 #[macro_export]
 macro_rules! visible {
     ($besides:literal) => {

@@ -23,7 +23,7 @@ struct Second {
     events: u32,
 }
 
-/// What is to be logged.
+/// The decision whether an event is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sampled {
     /// How many events of the last second that had some were not logged; told with the first of this one.

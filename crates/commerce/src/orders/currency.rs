@@ -1,6 +1,6 @@
 //! The currencies of ISO 4217, and how many digits their amounts have after the point.
 
-/// The codes in use, by the digits of the minor unit, as of amendment 180. What has no minor unit (gold, `XDR`, `XXX`)
+/// The codes in use, by the digits of the minor unit, as of amendment 180. A code without a minor unit (gold, `XDR`, `XXX`)
 /// is nothing that a price is in. An order keeps its currency when a code goes out of use.
 const CODES: [(u32, &str); 4] = [
     (0, "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"),

@@ -38,7 +38,7 @@ pub enum OrderAction {
     Cancel,
 }
 
-/// Every transition: from, by, to. What is not here is not allowed.
+/// Every transition: from, by, to. A transition that is not here is not allowed.
 pub const TRANSITIONS: [(OrderStatus, OrderAction, OrderStatus); 7] = [
     (OrderStatus::Pending, OrderAction::Confirm, OrderStatus::Confirmed),
     (OrderStatus::Confirmed, OrderAction::Pay, OrderStatus::Paid),

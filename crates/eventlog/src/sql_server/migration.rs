@@ -12,8 +12,8 @@ use super::{
 };
 use crate::SqlServer;
 
-/// Each with its number, which is also its place. What was applied somewhere is never changed: what is to be
-/// different gets a file of its own.
+/// Each with its number, which is also its place. A migration that was applied somewhere is never changed.
+/// A change gets a file of its own.
 pub(super) const MIGRATIONS: [(i32, &str, &str); 2] = [
     (1, "events", include_str!("../../migrations/sqlserver/0001_events.sql")),
     (2, "sweeps", include_str!("../../migrations/sqlserver/0002_sweeps.sql")),

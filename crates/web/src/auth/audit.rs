@@ -1,4 +1,4 @@
-//! What is told of those who look after a service, and of those who are refused: who, what, which, and what came of it.
+//! The audit: the acts of those who look after a service, and the requests that are refused.
 
 use std::net::IpAddr;
 

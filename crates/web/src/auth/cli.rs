@@ -18,14 +18,14 @@ use super::{
     scope::Scope,
 };
 
-/// What is to be done.
+/// A command about the keys of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyCommand {
     /// To make a key, write its hash to the file, and tell the key.
     Add {
-        /// Who is to have it.
+        /// The name of its holder.
         name: String,
-        /// What its holder may.
+        /// The scopes of its holder.
         scopes: Vec<Scope>,
         /// How long it is valid; without, until it is revoked.
         expires: Option<Duration>,
@@ -38,7 +38,7 @@ pub enum KeyCommand {
     List,
     /// To take a key out of the file.
     Revoke {
-        /// Whose.
+        /// The name of its holder.
         name: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What is counted of clients, by their names, and of credentials that are refused.
+//! The counts of clients, by their names, and of credentials that are refused.
 
 use std::{
     collections::BTreeMap,
@@ -12,10 +12,10 @@ use prometheus::{IntCounterVec, Opts, core::Collector as _, proto::MetricFamily}
 
 /// The most names that are counted by; requests of further ones are counted together.
 const MOST: usize = 100;
-/// What those are called together.
+/// The name that those have together.
 const OTHER: &str = "other";
 
-/// What came of a client's request.
+/// The outcome of a client's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Admitted,

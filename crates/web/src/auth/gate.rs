@@ -1,4 +1,4 @@
-//! Who comes in: a request's credential is checked, then what its route needs, then how often it comes.
+//! The way in: a request's credential is checked, then what its route needs, then how often it comes.
 
 use std::{
     net::IpAddr,
@@ -30,7 +30,7 @@ use crate::http::{Paths, Problem};
 /// How often the file of keys is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What stands before the routes of a service.
+/// The gate before the routes of a service.
 #[derive(Debug)]
 pub struct Gate {
     paths: &'static Paths,
@@ -50,7 +50,7 @@ struct KeyStore {
     keys: RwLock<Arc<Keys>>,
 }
 
-/// What becomes of a request.
+/// The decision about a request.
 pub(crate) enum Decision {
     /// It is answered.
     Admitted,
@@ -100,11 +100,11 @@ impl<'a> Credential<'a> {
     }
 }
 
-/// Who sends a request, as far as its credential tells.
+/// The sender of a request, as far as its credential tells.
 enum Identity {
     Nobody,
     Client(Arc<Principal>),
-    /// Who bears that may bear the admin token.
+    /// The token may be the admin token.
     Undecided,
     Refused(Refusal, Problem),
     Wait(BoxFuture<'static, ()>),
@@ -151,7 +151,7 @@ impl Gate {
         if !self.is_on() && !self.has_limits {
             return Decision::Admitted;
         }
-        // What no route takes is told to anyone, as are a path's methods, and what browsers ask before they ask.
+        // Anyone may learn that no route takes a path, and which methods a path has. A browser's preflight passes, too.
         let Some(need) = self.paths.need(request.uri().path()) else { return Decision::Admitted };
         if request.method() == Method::OPTIONS {
             return Decision::Admitted;
@@ -272,7 +272,7 @@ impl Gate {
         problem: Problem,
     ) -> Decision {
         self.counts.refused(refusal);
-        // What comes without a credential has guessed at nothing.
+        // A request without a credential guesses at nothing.
         if refusal != Refusal::Missing {
             self.audit.refused(caller, &action(request), refusal.name());
         }
@@ -324,14 +324,14 @@ impl Gate {
         }
     }
 
-    /// What is counted of clients.
+    /// The counts of clients, as metrics.
     pub(crate) fn families(&self) -> Vec<MetricFamily> {
         // Names that are not well-formed would be found by every test of these figures.
         if self.is_on() { self.counts.families().unwrap_or_default() } else { Vec::new() }
     }
 }
 
-/// What a request is to do, for the audit. Its query may have anything in it.
+/// The method and the path of a request, for the audit. The query is left out: it may have anything in it.
 fn action<B>(request: &Request<B>) -> String {
     format!("{} {}", request.method(), request.uri().path())
 }

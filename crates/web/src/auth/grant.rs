@@ -1,4 +1,4 @@
-//! What the client of a request may do, for the routes that ask for more than its scopes: whose events, and how many.
+//! The rights of a request's client, for the routes that ask for more than its scopes: whose events, and how many.
 
 use std::{convert::Infallible, num::NonZeroU32, sync::Arc};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::http::Problem;
 
-/// What the client of a request may do. Where nobody is authenticated and nothing is limited, anything.
+/// The rights of a request's client. Where nobody is authenticated and nothing is limited, it may do anything.
 #[derive(Debug, Clone, Default)]
 pub struct Grant(Option<Arc<Granted>>);
 
@@ -25,7 +25,7 @@ pub(super) struct Granted {
     pub(super) told: Arc<Told>,
 }
 
-/// Whose events a client may see.
+/// The users whose events a client may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reads<'a> {
     /// Everybody's.
@@ -43,12 +43,12 @@ impl Grant {
         self.0.as_ref()?.principal.as_deref()
     }
 
-    /// What its client is called, where it may look after the service.
+    /// The name of its client, where that may look after the service.
     pub fn admin(&self) -> Option<&Arc<str>> {
         self.principal().filter(|principal| principal.scopes().has(Scope::Admin)).map(Principal::name)
     }
 
-    /// Whose events the client may see.
+    /// The users whose events the client may see.
     pub fn reads(&self) -> Reads<'_> {
         match self.own(Scope::Read) {
             None => Reads::All,
@@ -139,13 +139,13 @@ impl Grant {
         })
     }
 
-    /// What the client may; none where there is no client.
+    /// The scopes of the client; none where there is no client.
     pub fn scopes(&self) -> Option<Scopes> {
         self.principal().map(Principal::scopes)
     }
 }
 
-/// What the client of a request may do.
+/// Extracts the rights of a request's client.
 pub fn grant() -> impl Filter<Extract = (Grant,), Error = Infallible> + Copy {
     warp::ext::optional::<Grant>().map(Option::unwrap_or_default)
 }

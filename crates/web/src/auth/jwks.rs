@@ -103,7 +103,7 @@ impl SigningKey {
     }
 }
 
-/// What is needed of an issuer's metadata.
+/// The members of an issuer's metadata that are needed.
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,

@@ -27,10 +27,10 @@ const LONGEST: usize = 8 * 1024;
 /// The most tokens that are known to be good; with the longest of them, 16 MiB.
 const MOST_KNOWN: usize = 2_048;
 
-/// Whose tokens are taken.
+/// The issuer whose tokens are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwtConfig {
-    /// What `iss` must be.
+    /// The value that `iss` must have.
     pub issuer: String,
     /// Of which `aud` must have one.
     pub audience: Vec<String>,
@@ -140,7 +140,7 @@ impl Jwt {
         let keys = self.jwks.known().ok_or(Fault::NoKeys)?;
         let principal = Arc::new(self.verify(token, &keys)?);
         let mut known = self.known();
-        // What was signed with a key that has gone meanwhile is not kept.
+        // A token that was signed with a key that has gone meanwhile is not kept.
         if !self.jwks.known().is_some_and(|now| Arc::ptr_eq(&now, &keys)) {
             return Ok(principal);
         }
@@ -202,7 +202,7 @@ impl Jwt {
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Box<[u8]>, Arc<Principal>>> {
-        // What is in it is replaced as a whole.
+        // Its entries come and go as a whole.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

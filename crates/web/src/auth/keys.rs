@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{counts::ClientCounts, limits::Pair, principal::Principal, rates::Rates, scope::Scope};
 
-/// What every key begins with, so that one that leaked is found by those who look for such.
+/// The beginning of every key. Those who look for keys that leaked find one by it.
 const PREFIX: &str = "hw_";
 /// The length of what follows: 32 bytes in base64url.
 const LENGTH: usize = 43;
@@ -40,7 +40,7 @@ pub struct KeyFile {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Key {
-    /// Who has it; no other has that name.
+    /// The name of its holder. No other key has it.
     pub(super) name: String,
     pub(super) sha256: KeyHash,
     pub(super) scopes: Vec<Scope>,
@@ -139,7 +139,7 @@ pub(super) fn read(path: &Path) -> Result<(Vec<Key>, Stamp), String> {
     }
     let mut text = String::new();
     file.take(LARGEST).read_to_string(&mut text).map_err(unreadable)?;
-    // What is wrong with it is said without a line of it.
+    // The fault is told without a line of the file.
     let contents: Contents = serde_json::from_str(&text)
         .map_err(|error| format!("holds no API keys as highwater keys add writes them: {error}"))?;
     let mut names = std::collections::HashSet::new();
@@ -172,7 +172,7 @@ pub(super) fn is_key(token: &[u8]) -> bool {
     })
 }
 
-/// What a name is, after "must be".
+/// The form of a name, after "must be".
 pub(super) const ALLOWED_NAME: &str = "1 to 64 letters, digits, dots, dashes, underscores or @";
 
 /// Whether that can be the name of a key.
@@ -208,7 +208,7 @@ impl Keys {
         Self(places)
     }
 
-    /// Who has that key, expired or not.
+    /// The holder of that key, expired or not.
     pub(super) fn find(&self, token: &[u8]) -> Option<&Arc<Principal>> {
         self.entry(&KeyHash::of(token)).map(|(.., holder)| holder)
     }

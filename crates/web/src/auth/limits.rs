@@ -1,4 +1,4 @@
-//! What is limited by what, and how a client is told: 429 with `Retry-After`, `RateLimit-Policy` and `RateLimit`
+//! The limits of requests and events, and how a client is told: 429 with `Retry-After`, `RateLimit-Policy` and `RateLimit`
 //! (draft-ietf-httpapi-ratelimit-headers-11).
 
 use std::{
@@ -33,7 +33,7 @@ pub struct LimitConfig {
     pub total: Rates,
 }
 
-/// What a limit counts, and whose it is. These are the names of the policies.
+/// The kind of a limit: requests or events, of a client, of a user or of all together. Each policy is named by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Policy {
     Client,
@@ -45,7 +45,7 @@ enum Policy {
 }
 
 impl Policy {
-    /// Those that a client is told of in each answer. What all together may do is nobody's business before it is used up.
+    /// Those that a client is told of in each answer. The limit of all together is nobody's business before it is used up.
     const TOLD: [Self; 4] = [Self::Client, Self::ClientEvents, Self::User, Self::UserEvents];
 
     fn name(self) -> &'static str {
@@ -204,7 +204,7 @@ pub(crate) fn example() -> Problem {
     limited(Policy::Client, Short::For(Duration::from_millis(20)))
 }
 
-/// What the answer to a request tells of its limits.
+/// The limits that the answer to a request tells of.
 #[derive(Debug, Default)]
 pub(crate) struct Told([AtomicU64; Policy::TOLD.len()]);
 

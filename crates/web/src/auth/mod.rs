@@ -1,9 +1,9 @@
-//! Who may do what, and how often.
+//! The rights of clients, and the limits of how often they come.
 //!
 //! [`Gate`] stands before a service's routes. A credential is checked first: an API key ([`KeyFile`]) or a token of an
-//! issuer ([`JwtConfig`]). What its client may ([`Scope`]) is held against what the route needs ([`Need`], in the
-//! service's [`Paths`](crate::http::Paths)), and how often it comes against limits ([`LimitConfig`]). What needs more than that
-//! to be decided, such as whose event a body is, a route asks of its [`Grant`].
+//! issuer ([`JwtConfig`]). The rights of its client ([`Scope`]) are held against the need of the route ([`Need`], in the
+//! service's [`Paths`](crate::http::Paths)). The number of its requests is held against limits ([`LimitConfig`]). A route
+//! asks its [`Grant`] about all that needs more than that to be decided, such as whose event a body is.
 
 mod audit;
 pub mod cli;
@@ -33,7 +33,7 @@ pub use principal::Principal;
 pub use rates::{Buckets, Left, Rates, Short};
 pub use scope::{Need, Scope, Scopes};
 
-/// Who is let in, and how often.
+/// The clients that are let in, and how often.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuthConfig {
     /// Those who have one of these keys.

@@ -1,4 +1,4 @@
-//! Who a request is from, once that is proved.
+//! The client that a request is from, once that is proved.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl Principal {
         Self { name: client, id, subject, scopes, expires: Some(expires), limits: None, count }
     }
 
-    /// What logs and metrics call it.
+    /// The name by which logs and metrics call the client.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
@@ -53,7 +53,7 @@ impl Principal {
         self.subject.as_deref()
     }
 
-    /// What it may.
+    /// The scopes of the client.
     pub fn scopes(&self) -> Scopes {
         self.scopes
     }
@@ -68,7 +68,7 @@ impl Principal {
         &self.id
     }
 
-    /// What is counted of it.
+    /// The counts of its requests.
     pub(super) fn count(&self) -> &ClientCount {
         &self.count
     }

@@ -37,12 +37,12 @@ pub struct Rates {
     pub events: Option<NonZeroU32>,
 }
 
-/// What is left of a bucket after something was taken.
+/// The state of a bucket after something was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Left {
-    /// What it holds when it is full, and what flows in a second.
+    /// The amount that it holds when it is full. As much flows in each second.
     pub quota: u32,
-    /// What is in it now.
+    /// The amount that is in it now.
     pub remaining: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What a client hears that is not let in: 401 and 403 with `WWW-Authenticate` (RFC 6750, section 3).
+//! The answers to a client that is not let in: 401 and 403 with `WWW-Authenticate` (RFC 6750, section 3).
 
 use hyper::{
     StatusCode,

@@ -1,4 +1,4 @@
-//! What a client may be allowed, and what routes ask for.
+//! The scopes that a client may have, and the needs of routes.
 
 use std::{fmt, str::FromStr};
 
@@ -92,7 +92,7 @@ impl fmt::Debug for Scopes {
     }
 }
 
-/// What a route asks of its client, where clients are authenticated.
+/// The right that a route asks of its client, where clients are authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// Nothing: it is for anyone.

@@ -17,7 +17,8 @@ pub const PATHS: &[Path] = &[
     ("/dead-letters/redrive", "POST, OPTIONS", Need::Admin),
 ];
 
-/// `GET /dead-letters` and `POST /dead-letters/redrive`. Whoever does not bear the token gets 401.
+/// `GET /dead-letters` and `POST /dead-letters/redrive`. A request with neither the token nor an admin's
+/// credential is refused.
 pub fn routes(admin: Arc<DlqAdmin>) -> Route {
     let limits = admin.limits;
     let list = path!("dead-letters")

@@ -16,7 +16,7 @@ pub(super) enum Access {
     Reserve,
     /// How the service is; nothing else is there.
     Probes,
-    /// What is counted; nothing else is there.
+    /// The metrics; nothing else is there.
     Metrics,
     /// How the service is; for all else the client must show a certificate.
     Stranger,

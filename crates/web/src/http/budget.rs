@@ -76,7 +76,7 @@ impl MemoryBudget {
 pub(super) struct MemoryReservation {
     budget: Arc<MemoryBudget>,
     taken: AtomicUsize,
-    /// What it takes where it does nothing.
+    /// The bytes that it takes while it does nothing.
     kept: AtomicUsize,
     /// Whether it has taken what a reader costs that does not keep up.
     unread: AtomicBool,
@@ -152,7 +152,7 @@ impl MemoryReservation {
         }
     }
 
-    /// What it costs that the peer does not read is taken already, by one of several answers on the connection.
+    /// Notes that one of several answers on the connection has taken the cost of a peer that does not read.
     pub(super) fn cover_unread(&self) {
         self.unread.store(true, Ordering::Relaxed);
     }

@@ -125,8 +125,8 @@ where
     }
 }
 
-/// Moves a connection on until it ends, holds it to its deadlines, and ends it where it is to stop. What its client is
-/// still to be told, where it is.
+/// Moves a connection on until it ends, holds it to its deadlines, and ends it where it is to stop. Returns
+/// the problem that its client is still to be told, if there is one.
 pub(super) async fn drive<C: Serving>(
     connection: &mut C,
     context: &ConnectionContext,

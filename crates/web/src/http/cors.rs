@@ -68,8 +68,9 @@ impl Cors {
         }
     }
 
-    /// What a page hears beside the answer to its request. Asked beforehand what it may, it is told the methods that are
-    /// in `Allow` already. Of another site nothing is said, which a browser takes for a no.
+    /// Adds the header fields by which a browser lets a page see the answer to its request. The answer to a preflight
+    /// also tells the methods, which are in `Allow` already. A site that is not allowed gets none of these fields, which
+    /// a browser takes for a no.
     pub fn on<B>(&self, answer: &mut Response<B>, page: &PageRequest) {
         let PageRequest { origin, is_preflight } = page;
         let is_preflight = *is_preflight && answer.status() == StatusCode::NO_CONTENT;

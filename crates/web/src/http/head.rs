@@ -15,7 +15,7 @@ use super::{Config, Problem, authority::Authority, check_origin};
 /// The hosts that requests may be for.
 ///
 /// A page of another site can let its own name point to an address of its visitor's machine or network, and is then of
-/// the same origin as what answers there (DNS rebinding). What the browser sends as `Host` still is that name.
+/// the same origin as what answers there (DNS rebinding). The browser still sends that name as `Host`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowedHosts {
     /// Any.
@@ -60,7 +60,7 @@ pub(super) fn check_head<B>(
     check_origin(request, config)
 }
 
-/// Makes one line of a list that a head has in several: RFC 9110, section 5.3. Who reads it later takes one line.
+/// Makes one line of a list that a head has in several: RFC 9110, section 5.3. The code that reads it later takes one line.
 pub(super) fn join_lists<B>(request: &mut Request<B>) {
     for name in [ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, IF_MATCH, IF_NONE_MATCH] {
         let lines: Vec<_> = request.headers().get_all(&name).iter().map(HeaderValue::as_bytes).collect();

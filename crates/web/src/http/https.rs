@@ -59,7 +59,7 @@ impl Https {
         self.files.client_ca.is_some()
     }
 
-    /// What accepts a connection now.
+    /// The acceptor of connections, by the files as they are now.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.config.current())
     }

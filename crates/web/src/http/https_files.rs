@@ -13,7 +13,7 @@ pub struct HttpsFiles {
     pub client_ca: Option<PathBuf>,
 }
 
-/// What is wrong with one of the files, as a clause that its name goes before.
+/// A fault of one of the files, as a clause that its name goes before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpsFault {
     /// With the certificate.

@@ -110,7 +110,7 @@ pub struct Config {
     pub ops_port: Option<u16>,
     /// The port where `/metrics` is asked, and nothing else, in place of the service's own.
     pub metrics_port: Option<u16>,
-    /// Who is let in, and how often.
+    /// The clients that are let in, and how often.
     pub auth: AuthConfig,
     /// The most connections at one time.
     pub max_connections: usize,
@@ -133,7 +133,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// What a URL of the service begins with, before its colon.
+    /// The scheme of a URL of the service, without the colon.
     pub fn scheme(&self) -> &'static str {
         if self.https.is_some() { "https" } else { "http" }
     }
@@ -153,7 +153,7 @@ impl Config {
         SocketAddr::new(host, self.port)
     }
 
-    /// What those who run the service should know of these settings.
+    /// The warnings about these settings, for those who run the service.
     pub fn warnings(&self) -> Vec<String> {
         let is_open = !self.auth.is_on() && !self.host.is_loopback();
         let warning =

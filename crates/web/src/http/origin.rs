@@ -1,8 +1,8 @@
 //! Pages of another site that make their visitor's browser write here.
 //!
 //! A browser sends simple requests from any page to any address that its machine reaches, also where the page may not
-//! see the answer. It says so: by `Sec-Fetch-Site` where the address is https or local, else by `Origin`. What is no
-//! browser says neither.
+//! see the answer. It says so: by `Sec-Fetch-Site` where the address is https or local, else by `Origin`. A client that
+//! is no browser sends neither.
 
 use hyper::{Request, StatusCode, header::ORIGIN};
 

@@ -66,7 +66,7 @@ impl<'q> Parameters<'q> {
         values(self.query, name).next().is_some()
     }
 
-    /// Ends the reading: the faults, if there were any. What was not asked for until now is one.
+    /// Ends the reading: the faults, if there were any. A parameter that was not asked for until now is one.
     pub fn finish(mut self) -> Result<(), Problem> {
         let mut unknown: Vec<Cow<'q, str>> = Vec::new();
         for (key, _) in pairs(self.query) {

@@ -27,7 +27,7 @@ impl Paths {
         self.all().nth(self.place(path)?).map(|(_, methods, _)| *methods)
     }
 
-    /// What a path asks of clients; none where nothing is served.
+    /// The need of a path; none where nothing is served.
     pub fn need(&self, path: &str) -> Option<Need> {
         self.all().nth(self.place(path)?).map(|(.., need)| *need)
     }

@@ -17,7 +17,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// An error answer.
 ///
 /// `type` is always `about:blank`: RFC 9457, section 4.2.1, says that the status then tells what kind of
-/// problem it is, and `title` is the status' own phrase. What is particular stands in `detail`.
+/// problem it is, and `title` is the status' own phrase. The particulars stand in `detail`.
 #[derive(Debug, Clone)]
 pub struct Problem(Box<Parts>);
 

@@ -58,7 +58,7 @@ where
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW);
     let mut connection = Box::pin(connection.serve_connection(TokioIo::new(stream), service));
-    // What a client does not hear in an answer, it hears by GOAWAY.
+    // GOAWAY tells a client what no answer tells it.
     let _ = drive(&mut connection, &context, Some(&streams)).await;
 }
 

@@ -69,7 +69,7 @@ pub(super) struct ConnectionContext {
 }
 
 impl ConnectionContext {
-    /// What a request has that is one of several.
+    /// The context of one of several requests on this connection.
     pub(super) fn of_stream(&self, deadlines: Arc<ConnectionDeadlines>, streams: &Arc<Streams>) -> Self {
         Self {
             deadlines,
@@ -198,7 +198,7 @@ where
     }
 }
 
-/// What answers a request: at once, or after its client is known.
+/// The work that answers a request: at once, or after its client is known.
 pub(super) type Work<F> = Either<F, BoxFuture<'static, Result<Answer, Infallible>>>;
 
 /// The panic itself was reported by the process' panic hook; this says whose fault it was.
@@ -218,7 +218,7 @@ pin_project! {
         info: RequestInfo,
         // The page of another site that asks, where some may.
         page: Option<PageRequest>,
-        // What the client is told of its limits.
+        // The limits that the client is told of.
         told: Option<Arc<Told>>,
         connection: Arc<ConnectionContext>,
     }

@@ -39,7 +39,7 @@ pub struct Traffic {
     routes: Box<[RouteMetrics]>,
     /// The open connections, once the server listens.
     limiter: OnceLock<Arc<ConnectionLimiter>>,
-    /// Who its clients are.
+    /// The gate that knows its clients.
     gate: OnceLock<Arc<Gate>>,
 }
 

@@ -1,7 +1,7 @@
 //! `GET /metrics`: what Prometheus is told.
 //!
-//! Each room counts for itself, in atomics; here their figures are read and written out, once a scrape. What
-//! there is of each is in docs/operating/health.md.
+//! Each room counts for itself, in atomics; here their figures are read and written out, once a scrape. The
+//! figures of each are in docs/operating/health.md.
 
 use std::{collections::BTreeMap, sync::Arc};
 

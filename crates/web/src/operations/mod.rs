@@ -31,7 +31,7 @@ use crate::{
 pub struct Operations {
     /// Its name.
     pub service: &'static str,
-    /// What those who run it should know of its settings.
+    /// The warnings about its settings, for those who run it.
     pub warnings: Vec<String>,
     /// Whether Kafka is the one inside this process.
     pub embedded: bool,
