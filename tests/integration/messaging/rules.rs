@@ -30,6 +30,10 @@ use crate::support::{
 /// The shortest session that Kafka's default settings grant.
 const SHORT: Duration = Duration::from_secs(6);
 const LONG: Duration = Duration::from_secs(60);
+/// The longest time in which a group takes a member in.
+const DEADLINE: Duration = Duration::from_secs(90);
+/// A subscription (version 0) to no topic and without user data. Kafka 4.1 decodes it when a generation begins.
+const SUBSCRIPTION: &[u8] = &[0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
 
 fn error(code: i16) -> Option<ResponseError> {
     ResponseError::try_from_code(code)
@@ -52,7 +56,9 @@ impl<'a> Member<'a> {
     }
 
     async fn ask_to_join(&mut self) -> JoinGroupResponse {
-        let range = JoinGroupRequestProtocol::default().with_name(text("range")).with_metadata("m".into());
+        let range = JoinGroupRequestProtocol::default()
+            .with_name(text("range"))
+            .with_metadata(Bytes::from_static(SUBSCRIPTION));
         let request = JoinGroupRequest::default()
             .with_group_id(self.cluster.group_id())
             .with_session_timeout_ms(self.session.as_millis() as i32)
@@ -65,6 +71,7 @@ impl<'a> Member<'a> {
 
     /// Joins for good, with the id it has or is given; tells who leads and how many the leader is told of.
     async fn join(&mut self) -> JoinGroupResponse {
+        let began = Instant::now();
         loop {
             let answer = self.ask_to_join().await;
             match error(answer.error_code) {
@@ -74,10 +81,13 @@ impl<'a> Member<'a> {
                     return answer;
                 }
                 Some(MemberIdRequired) => self.id = answer.member_id,
-                // A coordinator is still at loading the group.
-                Some(error) if error.is_retriable() => {}
+                // A coordinator is still loading the group, or another broker has become the coordinator.
+                Some(error) if error.is_retriable() => {
+                    self.connection = self.cluster.coordinator(&self.cluster.group, GROUP).await;
+                }
                 Some(error) => panic!("{error}"),
             }
+            assert!(began.elapsed() < DEADLINE, "still not a member");
         }
     }
 
