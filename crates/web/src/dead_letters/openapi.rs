@@ -21,7 +21,10 @@ const SCHEME: &str = "adminToken";
 
 /// Describes `/dead-letters` and `/dead-letters/redrive`.
 pub fn describe(document: &mut Document) {
-    document.tag("Dead letters", "Records that could not be processed. These routes exist where the service has an admin token.");
+    document.tag(
+        "Dead letters",
+        "Records that could not be processed. These routes exist where the service has an admin token.",
+    );
     document.security(
         SCHEME,
         json!({ "type": "http", "scheme": "bearer", "description": "The admin token of the service." }),
