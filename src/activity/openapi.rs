@@ -56,7 +56,7 @@ fn publish(document: &mut Document) {
         Answer::new(description)
             .always(header::LOCATION)
             .always(HeaderName::from_static("kafka-partition"))
-            .always(HeaderName::from_static("kafka-offset"))
+            .header(HeaderName::from_static("kafka-offset"))
     };
     let event_id = json!({ "type": "string", "format": "uuid" });
     let created = json!({

@@ -61,10 +61,11 @@ pub(crate) enum Sabotage {
     AckBeforeKafka,
     PositionBeforeEvents,
     NoUniqueId,
+    RetryWithNewNumbers,
 }
 
 impl Sabotage {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::CommitBeforeProcessing,
         Self::NoAdmission,
         Self::NoFencing,
@@ -72,6 +73,7 @@ impl Sabotage {
         Self::AckBeforeKafka,
         Self::PositionBeforeEvents,
         Self::NoUniqueId,
+        Self::RetryWithNewNumbers,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -83,6 +85,7 @@ impl Sabotage {
             Self::AckBeforeKafka => "ack-before-kafka",
             Self::PositionBeforeEvents => "position-before-events",
             Self::NoUniqueId => "no-unique-id",
+            Self::RetryWithNewNumbers => "retry-with-new-numbers",
         }
     }
 
@@ -95,6 +98,7 @@ impl Sabotage {
     fn kinds(self) -> Vec<Kind> {
         match self {
             Self::NoFencing => vec![Kind::CutFromCoordinator],
+            Self::RetryWithNewNumbers => vec![Kind::Cut, Kind::KillBroker],
             Self::PositionBeforeEvents => vec![Kind::KillDatabase],
             // An instance that is killed between the two also leaves a dead letter unwritten, and one that starts beyond
             // the log's end goes back to its beginning: the report would name other guarantees, too.

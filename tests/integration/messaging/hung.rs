@@ -33,7 +33,7 @@ async fn warm_on(client: &Client, topic: Topic, timeout: Duration) -> Arc<Produc
     producer
 }
 
-async fn publish(producer: &Producer) -> Result<i64, PublishError> {
+async fn publish(producer: &Producer) -> Result<Option<i64>, PublishError> {
     producer.publish(message("k", "v")).await.map(|receipt| receipt.offset)
 }
 
