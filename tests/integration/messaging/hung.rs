@@ -49,7 +49,7 @@ async fn until(client: &Client, state: BreakerState) {
     eventually("the breaker turns", async || (breaker(client) == state).then_some(())).await;
 }
 
-fn is_refused(result: &Result<i64, PublishError>) -> bool {
+fn is_refused(result: &Result<Option<i64>, PublishError>) -> bool {
     matches!(result, Err(PublishError::CircuitOpen(_)))
 }
 

@@ -91,7 +91,7 @@ async fn send_to_dlq(
     for number in numbers {
         let reason = ["it is even", "it is odd"][number % 2];
         let at = dead_letters.send_to_dlq(&record(number, format!("value-{number}")), reason).await.unwrap();
-        positions.push(DlqPosition { partition: at.partition, offset: at.offset });
+        positions.push(DlqPosition { partition: at.partition, offset: at.offset.unwrap() });
     }
     positions
 }
