@@ -29,7 +29,7 @@
 #   FAULTS         only these kinds, with commas between them: kill-instance, pause-instance, cut,
 #                  cut-from-coordinator, delay, churn, guest, kill-broker, move-broker, pause-broker,
 #                  elect, partitions, quota, roll, recreate (all); with STORE=postgres also kill-database,
-#                  pause-database, restart-database, cut-database, replay
+#                  pause-database, restart-database, cut-database, replay, rebuild
 #   UNCLEAN        no leaves out the unclean election at the end
 #   SABOTAGE       a patch of tests/chaos/sabotage without its ending: it breaks one guarantee in a copy of
 #                  the tree, which is built in a target directory of its own; the run passes when that

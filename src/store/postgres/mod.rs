@@ -16,11 +16,13 @@ mod failure;
 mod migration;
 mod pool;
 mod reading;
+mod rebuild;
 mod retention;
 mod row;
 mod tls;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -45,6 +47,7 @@ use claim::Claims;
 pub use config::{PostgresConfig, PostgresUrl};
 use failure::Failure;
 use pool::Pool;
+pub use rebuild::{Rebuild, Swapped};
 
 /// How often the database is asked for events that requests wait for.
 const LOOK_FOR_AWAITED: Duration = Duration::from_millis(100);
@@ -112,6 +115,19 @@ impl PostgresStore {
             tokio::spawn(async move { kept.keep_retention().await }),
         ];
         Ok(Self { inner, tasks })
+    }
+
+    /// The offset of the next record of each partition that has a position.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be asked.
+    pub async fn offsets(&self) -> Result<BTreeMap<i32, i64>, StoreError> {
+        const OFFSETS: &str = "SELECT partition, next - base FROM partitions WHERE next IS NOT NULL";
+
+        self.inner.prepare().await?;
+        let rows = self.inner.readers.query(OFFSETS, &[]).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     /// Brings the database's schema up to date.
@@ -202,6 +218,8 @@ impl Inner {
             ticks.tick().await;
             if let Ok(events) = self.noted(count().await) {
                 self.events.store(events.unsigned_abs(), Ordering::Relaxed);
+                // Its failure is that of the next count.
+                let _ = self.claims.check(&self.readers).await;
             }
         }
     }
@@ -239,6 +257,10 @@ impl EventStore for PostgresStore {
             inner.claims.take_up(&inner.writers, partition, log).await
         };
         inner.noted(take_up.await)
+    }
+
+    fn is_claimed(&self, partition: i32) -> bool {
+        self.inner.claims.of(partition).is_ok()
     }
 
     async fn move_to(&self, partition: i32, offset: i64) -> Result<(), StoreError> {

@@ -3,7 +3,11 @@
 mod cursors;
 mod faults;
 mod fencing;
+mod link;
+mod outages;
+mod replay;
 mod retention;
+mod server;
 mod service;
 mod stores;
 mod suite;
