@@ -65,6 +65,20 @@ if [ -n "${SABOTAGE:-}" ]; then
   # Without a repository above it, the paths are those of the copy.
   GIT_CEILING_DIRECTORIES=$kept git -C "$tree" apply "$patch"
   export CARGO_TARGET_DIR=$kept/target
+  # What no fault brings to light for certain, a test does.
+  test=$(sed -n 's/^Caught by the test //p' "$patch")
+  if [ -n "$test" ]; then
+    TEST_POSTGRES_URL=$(scripts/postgres.sh start "$POSTGRES_PORT")
+    export TEST_POSTGRES_URL TEST_MUST_RUN=postgres
+    trap 'scripts/postgres.sh stop "$POSTGRES_PORT"' EXIT
+    (cd "$tree" && cargo test --no-run --test integration --features "${FEATURES:-}") || exit 2
+    if (cd "$tree" && cargo test --test integration --features "${FEATURES:-}" -- --exact "$test"); then
+      echo "NOT CAUGHT: $SABOTAGE by the test $test"
+      exit 1
+    fi
+    echo "CAUGHT: $SABOTAGE by the test $test"
+    exit 0
+  fi
 fi
 built=$(cd "$tree" && cargo test --no-run --test chaos --features "${FEATURES:-}" 2>&1) || { echo "$built" >&2; exit 2; }
 program=$(sed -n 's/^ *Executable .*chaos.*(\(.*\))$/\1/p' <<<"$built")

@@ -1,5 +1,6 @@
 //! One suite for both stores: in memory, and in PostgreSQL where TEST_POSTGRES_URL names a server.
 
+mod backup;
 mod cursors;
 mod faults;
 mod fencing;
@@ -9,5 +10,7 @@ mod replay;
 mod retention;
 mod server;
 mod service;
+mod stopped;
 mod stores;
 mod suite;
+mod tls;
