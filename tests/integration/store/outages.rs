@@ -34,7 +34,7 @@ impl Trial {
             ("STORE_URL", url),
             ("STORE_TIMEOUT", "2s"),
             ("STORE_CONNECT_TIMEOUT", "1s"),
-            ("MAX_BODY_BYTES", "1MB"),
+            ("MAX_BODY_BYTES", "1MiB"),
         ];
         let app = ready(&cluster, &settings).await;
         let mut trial = Self { cluster, server, app, ids: Vec::new() };

@@ -273,7 +273,7 @@ async fn another_schema_is_filled_and_takes_the_place_of_the_one_that_serves_und
     cluster.until_committed_to_the_end().await;
     one.stop().await;
     two.stop().await;
-    let clean = format!("DROP SCHEMA {filled} CASCADE; DROP OWNED BY {role}; DROP ROLE {role}");
+    let clean = format!("DROP SCHEMA {filled} CASCADE; DROP SCHEMA {serving} CASCADE; DROP ROLE {role}");
     database.batch_execute(&clean).await.unwrap();
     stores.clean_up().await;
 }
