@@ -23,7 +23,8 @@ pub(super) fn command() -> Command {
         .arg(
             value("to", "WHERE", "The record after the last, as --from names it; without, where the service is now")
                 .value_parser(bound)
-                .requires("from"),
+                .requires("from")
+                .conflicts_with("into"),
         )
         .arg(value(
             "into",
@@ -32,10 +33,11 @@ pub(super) fn command() -> Command {
         ))
         .arg(
             flag("swap", "Puts that schema in the place of STORE_SCHEMA, without a restart of the service")
-                .requires("into"),
+                .requires("into")
+                .conflicts_with("from"),
         )
         .arg(
-            flag("allow-loss", "Swaps also where the topic no longer has all that STORE_SCHEMA has").requires("swap"),
+            flag("allow-loss", "Swaps also where the topic no longer has all that STORE_SCHEMA has").requires("swap").conflicts_with("from"),
         )
         .arg(flag("dry-run", "Changes nothing, and prints a line for each partition"))
         .group(ArgGroup::new("what").args(["from", "into"]).required(true))

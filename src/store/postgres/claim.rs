@@ -63,6 +63,11 @@ impl Claims {
         self.held().get(&partition).copied().ok_or(Failure::Fenced(partition))
     }
 
+    /// The position of the partition's next record, where it is claimed and that is known.
+    pub(super) fn position(&self, partition: i32) -> Option<i64> {
+        self.of(partition).ok()?.next
+    }
+
     /// Keeps the new state of a claim. Nothing changes where another claim has taken its place.
     pub(super) fn put(&self, partition: i32, claim: Claim) {
         if let Some(held) = self.held().get_mut(&partition).filter(|held| held.epoch == claim.epoch) {

@@ -52,7 +52,9 @@ impl Trial {
     /// Posts events, each with a payload of so many bytes; Kafka takes them, whatever the database does.
     async fn post(&mut self, events: usize, bytes: usize) {
         for _ in 0..events {
-            let event = json!({"userId": "ada", "eventType": "LOGIN", "payload": {"x": "y".repeat(bytes)}});
+            // PostgreSQL compresses what repeats.
+            let payload: String = (0..bytes / 32).map(|_| Uuid::new_v4().simple().to_string()).collect();
+            let event = json!({"userId": "ada", "eventType": "LOGIN", "payload": {"x": payload}});
             self.ids.push(self.app.generate_from(&event).await.id);
         }
     }
