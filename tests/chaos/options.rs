@@ -62,10 +62,11 @@ pub(crate) enum Sabotage {
     PositionBeforeEvents,
     NoUniqueId,
     RetryWithNewNumbers,
+    SwapWithoutCatchingUp,
 }
 
 impl Sabotage {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::CommitBeforeProcessing,
         Self::NoAdmission,
         Self::NoFencing,
@@ -74,6 +75,7 @@ impl Sabotage {
         Self::PositionBeforeEvents,
         Self::NoUniqueId,
         Self::RetryWithNewNumbers,
+        Self::SwapWithoutCatchingUp,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -86,12 +88,13 @@ impl Sabotage {
             Self::PositionBeforeEvents => "position-before-events",
             Self::NoUniqueId => "no-unique-id",
             Self::RetryWithNewNumbers => "retry-with-new-numbers",
+            Self::SwapWithoutCatchingUp => "swap-without-catching-up",
         }
     }
 
     /// Whether it is in the store that is a database.
     fn needs_database(self) -> bool {
-        matches!(self, Self::PositionBeforeEvents | Self::NoUniqueId)
+        matches!(self, Self::PositionBeforeEvents | Self::NoUniqueId | Self::SwapWithoutCatchingUp)
     }
 
     /// The faults that bring it to light; FAULTS says otherwise.
@@ -100,6 +103,7 @@ impl Sabotage {
             Self::NoFencing => vec![Kind::CutFromCoordinator],
             Self::RetryWithNewNumbers => vec![Kind::Cut, Kind::KillBroker],
             Self::PositionBeforeEvents => vec![Kind::KillDatabase],
+            Self::SwapWithoutCatchingUp => vec![Kind::Rebuild],
             // An instance that is killed between the two also leaves a dead letter unwritten, and one that starts beyond
             // the log's end goes back to its beginning: the report would name other guarantees, too.
             Self::CommitBeforeProcessing | Self::WatermarkOffByOne => vec![Kind::Delay, Kind::Elect],
