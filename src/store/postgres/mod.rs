@@ -12,6 +12,7 @@ mod admission;
 mod array;
 mod claim;
 mod config;
+mod erasure;
 mod failure;
 mod migration;
 mod pool;
@@ -21,6 +22,7 @@ mod row;
 mod tls;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -38,8 +40,8 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Admission, EventPage, EventQuery, EventRecord, EventStore, Log, Positions, Span, Start, Stats,
-    StoreError, StoredEvent, waiters::Waiters,
+    Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord, EventStore, Log, Positions, Span,
+    Start, Stats, StoreError, StoredEvent, erasure::ErasureCounter, waiters::Waiters,
 };
 use claim::Claims;
 pub use config::{PostgresConfig, PostgresUrl};
@@ -75,6 +77,7 @@ struct Inner {
     events: AtomicU64,
     duplicates: AtomicU64,
     expired: AtomicU64,
+    erasures: ErasureCounter,
     /// Why the last attempt failed.
     error: Mutex<Option<String>>,
 }
@@ -97,6 +100,7 @@ impl PostgresStore {
             events: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             expired: AtomicU64::new(0),
+            erasures: ErasureCounter::default(),
             error: Mutex::default(),
             config,
         });
@@ -276,6 +280,38 @@ impl EventStore for PostgresStore {
             Admission::Duplicate | Admission::Conflict(_) => None,
         }));
         Ok(admissions)
+    }
+
+    async fn erase(&self, partition: i32, erasure: &Erasure, next: i64) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        let erased = erasure::erase(&inner.writers, &inner.claims, partition, erasure, next).await;
+        if let Some(events) = inner.noted(erased)? {
+            inner.erasures.add(events);
+        }
+        Ok(())
+    }
+
+    fn erased_below(&self, partition: i32) -> i64 {
+        self.inner.claims.of(partition).map_or(i64::MIN, |claim| claim.erased_below)
+    }
+
+    async fn is_erased(&self, partition: i32, user_id: &str, offset: i64) -> Result<bool, StoreError> {
+        self.inner.noted(erasure::is_erased(&self.inner.writers, partition, user_id, offset).await)
+    }
+
+    fn erasures(&self) -> ErasureCounts {
+        self.inner.erasures.counts()
+    }
+
+    async fn next_offsets(&self) -> Result<Option<BTreeMap<i32, i64>>, StoreError> {
+        const NEXT: &str = "SELECT partition, next - base FROM partitions WHERE next IS NOT NULL";
+
+        let next = async {
+            self.inner.prepare().await?;
+            self.inner.readers.query(NEXT, &[]).await
+        };
+        let rows = self.inner.noted(next.await)?;
+        Ok(Some(rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError> {
