@@ -44,17 +44,16 @@ const DELETE: &str = depart!(
     LIMIT $4"
 );
 
-const NOTE: &str = concat!(
-    "WITH p AS (
-        UPDATE partitions SET next = $4 WHERE partition = $1 AND epoch = $2 AND next = $3 RETURNING topic_id
-    )
-    INSERT INTO erasures AS e (partition, user_hash, topic_id, marker) SELECT $1, $5, p.topic_id, $6 FROM p
-    ON CONFLICT (partition, user_hash) DO UPDATE SET
-        marker = CASE WHEN e.topic_id <> excluded.topic_id THEN excluded.marker
-            ELSE greatest(e.marker, excluded.marker) END,
-        topic_id = coalesce(excluded.topic_id, e.topic_id), erased_at = now()
-    RETURNING marker"
-);
+const NOTE: &str = "\
+WITH p AS (
+    UPDATE partitions SET next = $4 WHERE partition = $1 AND epoch = $2 AND next = $3 RETURNING topic_id
+)
+INSERT INTO erasures AS e (partition, user_hash, topic_id, marker) SELECT $1, $5, p.topic_id, $6 FROM p
+ON CONFLICT (partition, user_hash) DO UPDATE SET
+    marker = CASE WHEN e.topic_id <> excluded.topic_id THEN excluded.marker
+        ELSE greatest(e.marker, excluded.marker) END,
+    topic_id = coalesce(excluded.topic_id, e.topic_id), erased_at = now()
+RETURNING marker";
 
 /// Erases what the partition has of the user before the erasure, and moves its position to `next`, an offset. Returns how
 /// many events were erased; `None` where that erasure was noted before: what came after it is not to leave if it is read
