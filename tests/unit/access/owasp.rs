@@ -241,7 +241,8 @@ async fn api9_improper_inventory_management_every_route_that_is_there_says_what_
     let open = ["/health", "/ready", "/ready/read", "/openapi.json", "/swagger", "/swagger/{file}"];
     for (path, methods, _) in highwater::activity::PATHS.all() {
         for method in methods.split(", ").filter(|method| *method != "OPTIONS") {
-            let method = ["GET", "HEAD", "POST", "DELETE"].into_iter().find(|known| *known == method).unwrap();
+            let method =
+                ["GET", "HEAD", "POST", "DELETE"].into_iter().find(|known| *known == method).unwrap();
             let status = guarded.ask(Request::new(method, *path)).await.status;
             assert_eq!(status == 401, !open.contains(path), "{method} {path}: {status}");
         }

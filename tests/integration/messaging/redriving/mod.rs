@@ -131,8 +131,7 @@ async fn a_dead_letter_goes_back_as_it_was_to_where_it_was_with_its_redrives_cou
         assert_eq!(found.record.timestamp.timestamp_millis(), was.timestamp.timestamp_millis());
         let headers: Vec<_> = found.record.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
         let origin = format!("{}/{}", was.partition, was.offset);
-        let expected =
-            [(ORIGIN, origin.as_bytes()), (REDRIVES, &b"1"[..]), ("trace", &b"\x00\xff"[..])];
+        let expected = [(ORIGIN, origin.as_bytes()), (REDRIVES, &b"1"[..]), ("trace", &b"\x00\xff"[..])];
         assert_eq!(headers, expected);
     }
 }
