@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Whether the OpenAPI documents are good, and whether the services do what they say: a linter reads them;
 # schemathesis sends what they allow and what they do not, and compares every answer; and a headless Chromium
-# uses Swagger UI as a person would, its Authorize button included. Three services run on the embedded broker of the first, the event log on
-# a DynamoDB Local of its own and the SQL Server of TEST_SQLSERVER_URL; without one its document is only linted.
+# uses Swagger UI as a person would, its Authorize button included. Three services, and a fourth with AUTH, run on the
+# embedded broker of the first, the event log on a DynamoDB Local of its own and the SQL Server of TEST_SQLSERVER_URL;
+# without one its document is only linted.
 #
 #   scripts/openapi.sh                    all of it, about two minutes
 #   scripts/openapi.sh lint               that part alone; so with: fuzz, browser
@@ -173,7 +174,7 @@ browser() {
   [ ! -e "$work/eventlog" ] || use eventlog Events-recordEvent 201
 }
 
-need python3=python3 curl=curl
+need python3=python3 curl=curl openssl=openssl
 install_tools
 case "${1:-all}" in
   lint) lint ;;
