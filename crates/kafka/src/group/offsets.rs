@@ -42,6 +42,13 @@ pub(crate) struct CommittedOffsets {
     pub(crate) unstable: BTreeSet<i32>,
 }
 
+impl CommittedOffsets {
+    /// The offsets; an error if one of them is unstable.
+    pub(crate) fn stable(self) -> Result<BTreeMap<i32, OffsetAndMetadata>, WireError> {
+        if self.unstable.is_empty() { Ok(self.offsets) } else { Err(UNSTABLE_OFFSET) }
+    }
+}
+
 /// The error of a partition whose offset an open transaction may change.
 pub(crate) const UNSTABLE_OFFSET: WireError =
     WireError::Refused { what: "OffsetFetch", error: ResponseError::UnstableOffsetCommit };
