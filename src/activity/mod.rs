@@ -5,6 +5,7 @@ mod api;
 mod conflicts;
 mod coverage;
 mod cursor;
+mod logged_events;
 mod openapi;
 mod paths;
 mod payload;
@@ -21,6 +22,7 @@ pub use answers::concurrency_limit::ConcurrencyLimit;
 pub use api::Api;
 pub use conflicts::Conflicts;
 pub use coverage::Coverage;
+pub use logged_events::LoggedEvents;
 pub use openapi::{DOCUMENT, document};
 pub use paths::PATHS;
 pub use processor::Processor;
@@ -35,4 +37,6 @@ pub use topic_record::TopicRecord;
 pub struct Config {
     /// The event types that `POST /events/generate` takes, compared exactly.
     pub event_types: Vec<String>,
+    /// The events that have lines in the log.
+    pub logged_events: LoggedEvents,
 }

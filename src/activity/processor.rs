@@ -11,7 +11,7 @@ use log::{debug, info, warn};
 use uuid::Uuid;
 
 use super::{
-    Conflicts,
+    Conflicts, LoggedEvents,
     topic_record::{TopicRecord, first_offset},
 };
 use crate::store::{Admission, EventRecord, EventStore, Log, Start, StoreError};
@@ -50,12 +50,18 @@ type Stopped = (usize, StoreError);
 pub struct Processor {
     store: Arc<dyn EventStore>,
     conflicts: Arc<Conflicts>,
+    logged_events: LoggedEvents,
 }
 
 impl Processor {
     /// A processor that writes to `store` and reports conflicts to `conflicts`.
     pub fn new(store: Arc<dyn EventStore>, conflicts: Arc<Conflicts>) -> Self {
-        Self { store, conflicts }
+        Self { store, conflicts, logged_events: LoggedEvents::ALL }
+    }
+
+    /// Logs these events alone.
+    pub fn with_logged_events(self, logged_events: LoggedEvents) -> Self {
+        Self { logged_events, ..self }
     }
 
     /// Applies a batch to the store: its events up to an erasure, the erasure, and so on. An event that came before an
@@ -121,7 +127,7 @@ impl Processor {
     fn log(&self, record: &Record, admission: &Admission) {
         let (partition, offset) = (record.partition, record.offset);
         match admission {
-            Admission::New(event) => {
+            Admission::New(event) if self.logged_events.has(event.id()) => {
                 let (user, kind) = (event.user_id(), event.event_type());
                 // A `Display` value would cost an allocation per event in the log.
                 let mut buffer = Uuid::encode_buffer();
@@ -140,6 +146,7 @@ impl Processor {
                     ),
                 }
             }
+            Admission::New(_) => {}
             Admission::Duplicate => {
                 debug!(target: TARGET, partition, offset; "duplicate, already stored");
             }
