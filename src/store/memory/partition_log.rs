@@ -44,6 +44,8 @@ pub(super) struct Numbering {
     base: i64,
     /// The position from which on this is so.
     since: i64,
+    /// The number that was added before.
+    base_before: i64,
     /// The position after the last event.
     next: i64,
 }
@@ -55,7 +57,8 @@ impl Numbering {
         if position >= self.next {
             return (position, Self { next: position + 1, ..self });
         }
-        (self.next, Self { base: self.next - offset, since: self.next, next: self.next + 1 })
+        let (base, since, base_before) = (self.next - offset, self.next, self.base);
+        (since, Self { base, since, base_before, next: since + 1 })
     }
 }
 
@@ -135,10 +138,14 @@ impl PartitionLog {
         Some(oldest)
     }
 
-    /// The offset from which Kafka's partition, as it is now, can restore what is held.
+    /// The offset from which Kafka's partition, as it is now, can restore what is held. Of a log that was truncated it may
+    /// still have the oldest events, whose offsets are lower than those that were written since.
     pub(super) fn held_from(&self) -> Option<i64> {
-        let Numbering { base, since, .. } = self.numbering;
-        self.get(self.count_before(since)).map(|oldest| oldest.position - base)
+        let Numbering { base, since, base_before, .. } = self.numbering;
+        let since_truncated = self.get(self.count_before(since)).map(|oldest| oldest.position - base);
+        let oldest = self.all.front().filter(|oldest| oldest.position < since);
+        let before = oldest.map(|oldest| (oldest.position - base_before).max(0));
+        since_truncated.into_iter().chain(before).min()
     }
 
     /// A scan of the shortest sequence that contains every match; `None` where it is known that there is no match.
