@@ -5,6 +5,7 @@ mod api;
 mod conflicts;
 mod coverage;
 mod cursor;
+mod logged_events;
 mod openapi;
 mod paths;
 mod payload;
@@ -20,6 +21,7 @@ pub use answers::concurrency_limit::ConcurrencyLimit;
 pub use api::Api;
 pub use conflicts::Conflicts;
 pub use coverage::Coverage;
+pub use logged_events::LoggedEvents;
 pub use openapi::{DOCUMENT, document};
 pub use paths::PATHS;
 pub use processor::Processor;
@@ -33,4 +35,6 @@ pub use store_status::StoreStatus;
 pub struct Config {
     /// The event types that `POST /events/generate` takes, compared exactly.
     pub event_types: Vec<String>,
+    /// The events that have lines in the log.
+    pub logged_events: LoggedEvents,
 }
