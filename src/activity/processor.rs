@@ -1,11 +1,11 @@
 //! The consumer's handler. It stores each event once, and logs it.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use highwater_kafka::{
-    Batch, BatchHandler, BatchLimits, BatchOutcome, LogState, Record, StartFrom, TransientError,
-    correlation_of,
+    Batch, BatchHandler, BatchLimits, BatchOutcome, FetchPosition, LogState, Record, StartFrom,
+    TransientError, correlation_of,
 };
 use log::{debug, info, warn};
 use uuid::Uuid;
@@ -68,7 +68,7 @@ impl Processor {
     /// erasure of its user, and is read again, goes nowhere. Where the records are new, their outcomes are logged.
     async fn apply(&self, batch: Batch<'_, TopicRecord>, are_new: bool) -> Result<(), Stopped> {
         let (records, batch) = batch.take();
-        let (partition, end) = (batch.partition(), batch.next_offset());
+        let (partition, end) = (batch.partition(), batch.next_position().offset);
         let mut erased_below = self.store.erased_below(partition);
         let mut run = Run::with_capacity(records.len());
         let mut is_at_end = false;
@@ -178,7 +178,7 @@ impl BatchHandler<TopicRecord> for Processor {
         Ok(match self.store.take_up(partition, &log).await.map_err(TransientError::new)? {
             Start::NotKept => StartFrom::Committed,
             Start::Unknown => StartFrom::Reset,
-            Start::At(offset) => StartFrom::Offset(offset),
+            Start::At(offset) => StartFrom::Position(offset.into()),
         })
     }
 
@@ -186,12 +186,18 @@ impl BatchHandler<TopicRecord> for Processor {
         self.store.is_claimed(partition)
     }
 
-    async fn reset_to(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
-        self.store.move_to(partition, offset).await.map_err(TransientError::new)
+    async fn reset_to(&self, partition: i32, position: FetchPosition) -> Result<(), TransientError> {
+        self.store.move_to(partition, position.offset).await.map_err(TransientError::new)
     }
 
-    async fn completed(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
-        self.store.advance(partition, offset).await.map_err(TransientError::new)
+    /// What is stored stays: it was acknowledged, and a copy of it is known by its id. `reset_to` moves the position.
+    async fn truncated(&self, partition: i32, _offsets: Range<i64>) {
+        // Conflicts at these offsets are others from now on.
+        self.conflicts.forget(partition);
+    }
+
+    async fn completed(&self, partition: i32, position: FetchPosition) -> Result<(), TransientError> {
+        self.store.advance(partition, position.offset).await.map_err(TransientError::new)
     }
 
     async fn partition_count_changed(&self, partitions: usize) {

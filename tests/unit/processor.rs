@@ -115,6 +115,7 @@ fn record(offset: usize, value: &str) -> Record {
     Record {
         partition: 3,
         offset: offset as i64,
+        leader_epoch: None,
         timestamp: DateTime::UNIX_EPOCH,
         key: None,
         value: Some(Bytes::copy_from_slice(value.as_bytes())),

@@ -58,6 +58,8 @@ pub(super) struct Numbering {
     base: i64,
     /// The position from which on this is so.
     since: i64,
+    /// The number that was added before.
+    base_before: i64,
     /// The position after the last event.
     next: i64,
 }
@@ -69,7 +71,8 @@ impl Numbering {
         if position >= self.next {
             return (position, Self { next: position + 1, ..self });
         }
-        (self.next, Self { base: self.next - offset, since: self.next, next: self.next + 1 })
+        let (base, since, base_before) = (self.next - offset, self.next, self.base);
+        (since, Self { base, since, base_before, next: since + 1 })
     }
 }
 
@@ -213,12 +216,18 @@ impl PartitionLog {
         id
     }
 
-    /// The offset from which Kafka's partition, as it is now, can restore what is held.
+    /// The offset from which Kafka's partition, as it is now, can restore what is held. Of a log that was truncated it may
+    /// still have the oldest events, whose offsets are lower than those that were written since.
     pub(super) fn held_from(&self) -> Option<i64> {
-        let Numbering { base, since, .. } = self.numbering;
-        let oldest = self.place(self.count_before(since)).map(|oldest| oldest.position);
-        let erasure = self.erasures.range(since..).next().map(|(position, _)| *position);
-        oldest.into_iter().chain(erasure).min().map(|position| position - base)
+        let Numbering { base, since, base_before, .. } = self.numbering;
+        let offset = |position: i64| match position < since {
+            true => (position - base_before).max(0),
+            false => position - base,
+        };
+        let places = [self.place(0), self.place(self.count_before(since))];
+        let erasures = [self.erasures.keys().next(), self.erasures.range(since..).next().map(|(at, _)| at)];
+        let positions = places.into_iter().flatten().map(|place| place.position);
+        positions.chain(erasures.into_iter().flatten().copied()).map(offset).min()
     }
 
     /// A scan of the shortest sequence that contains every match; `None` where it is known that there is no match.

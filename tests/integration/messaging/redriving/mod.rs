@@ -72,6 +72,7 @@ fn record(number: usize, value: impl Into<Bytes>) -> Record {
     Record {
         partition: (number % 3) as i32,
         offset: number as i64,
+        leader_epoch: None,
         timestamp: DateTime::from_timestamp_millis(1_790_000_000_000 + number as i64).unwrap(),
         key: Some(Bytes::from(format!("user-{number}"))),
         value: Some(value.into()),
