@@ -187,6 +187,7 @@ async fn set_aside(cluster: &TestCluster, at: &Acknowledged, user_id: &str) -> S
     let record = Record {
         partition: at.partition,
         offset: at.offset,
+        leader_epoch: None,
         timestamp: Utc::now(),
         key: Some(Bytes::copy_from_slice(user_id.as_bytes())),
         value: Some(value.into()),
