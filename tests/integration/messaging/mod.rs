@@ -19,3 +19,4 @@ mod removal;
 mod rules;
 mod throttled;
 mod undelivered;
+mod unresponsive;

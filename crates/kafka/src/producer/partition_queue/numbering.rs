@@ -40,7 +40,7 @@ impl PartitionQueue {
         }
         // Under other numbers it could be written twice.
         if batch.is_possibly_written() {
-            return Remedy::LeaveOpen;
+            return Remedy::RefuseBatch;
         }
         batch.sequence = None;
         remedy
