@@ -1,6 +1,10 @@
 //! The idempotent producer (KIP-98): no retry writes a record twice.
 
-use std::{sync::Arc, time::Duration};
+mod kafka_tools;
+mod lost_answers;
+mod three_brokers;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -33,6 +37,19 @@ fn producer(client: &Client, config: ProducerConfig) -> Arc<Producer> {
 
 async fn publish(producer: &Producer, value: impl Into<Vec<u8>>) -> Result<Receipt, PublishError> {
     producer.publish(Message { partition: Some(0), ..message("k", value) }).await
+}
+
+/// Checks that the log of partition 0 has each of these values once, at its receipt's offset, and nothing else but the value
+/// `first`.
+async fn assert_each_once(cluster: &TestCluster, written: &[(String, Receipt)]) {
+    let expected = written.iter().map(|(value, receipt)| (receipt.offset.unwrap(), value.clone()));
+    let log = cluster
+        .records(&cluster.topic)
+        .await
+        .into_iter()
+        .map(|(_, found)| (found.offset, String::from_utf8(found.record.value.unwrap()).unwrap()));
+    let log: BTreeMap<_, _> = log.filter(|(_, value)| value != "first").collect();
+    assert_eq!(log, expected.collect::<BTreeMap<_, _>>());
 }
 
 /// A batch in the log: its producer's id and epoch, its first number, and how many records it has.
