@@ -122,6 +122,8 @@ pub(crate) struct Figures {
     pub(crate) malformed: u64,
     pub(crate) processed: u64,
     pub(crate) faults: u64,
+    /// How often a schema that was filled from the topic took the place of the one that served.
+    pub(crate) rebuilds: u64,
     pub(crate) slowest: Millis,
 }
 

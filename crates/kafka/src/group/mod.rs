@@ -15,6 +15,7 @@ mod classic;
 mod coordinator;
 mod deletion;
 mod description;
+mod group_offsets;
 mod kip848;
 mod lease;
 mod member_state;
@@ -30,12 +31,14 @@ pub use assignor::Assignor;
 pub use assignor::{Assignment, Subscriber, assign_cooperative_sticky, assign_range, is_cooperative};
 pub(crate) use coordinator::Coordinator;
 pub use description::GroupDescription;
+pub use group_offsets::{GroupOffsets, MoveError};
 // For its tests: a consumer keeps its lease to itself.
 #[doc(hidden)]
 pub use lease::Lease;
 pub(crate) use member_state::{MemberGeneration, MemberState};
 pub use members::GroupMember;
 pub(crate) use membership::{GroupEvent, LeaveReason, MemberContext, Membership, RebalanceCause};
+pub(crate) use offsets::{CommittedOffsets, OffsetAndMetadata, UNSTABLE_OFFSET};
 
 /// The delay before the next join when the coordinator asks for one, as Java's `retry.backoff.ms`.
 const REJOIN_DELAY: Duration = Duration::from_millis(100);
@@ -48,6 +51,6 @@ pub enum GroupProtocol {
     Classic,
     /// ConsumerGroupHeartbeat (KIP-848): Kafka 4.0 and later.
     Consumer,
-    /// The newer one if the broker supports it.
+    /// [`GroupProtocol::Consumer`] if the broker supports it, else [`GroupProtocol::Classic`].
     Auto,
 }
