@@ -1,83 +1,147 @@
 #!/usr/bin/env bash
-# Checks the Helm chart: its values' schema, `helm lint`, and the manifests of every combination of switches against the schemas
-# of Kubernetes. Files that are made from others (README, rules) must be as they would be made now.
+# Checks the Helm chart and the workflows of GitHub: the values' schema, `helm lint`, what the chart must refuse, the manifests
+# of every combination of switches against the schemas of Kubernetes and against deploy/helm/checks.py, the chart's package, and
+# the workflows by actionlint.
 #
-#   scripts/helm.sh              needs helm, kubeconform, python3 with yaml, and Go where the first two are missing
+#   scripts/helm.sh          installs what it lacks, see below
+#   scripts/helm.sh files    only what needs no tool of Go: the README of the chart, and the default values by their schema
+#   scripts/helm.sh tools    whether all tools are there, so that nothing has to be built
 #
-# Variables:
-#   KUBERNETES   the version of Kubernetes' schemas (v1.33.4), of its Go module
+# Needs python3 with yaml. helm, kubeconform and actionlint are built from the Go module proxy where they are missing, and stay
+# in ~/.cache/highwater-helm; that takes some two minutes of two cores once, and Go, which comes from apt-get where it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 chart=deploy/helm/highwater
-kubernetes=${KUBERNETES:-v1.33.4}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/highwater-helm
+export PATH=$PATH:$cache
+modules=(
+  helm=helm.sh/helm/v3/cmd/helm@v3.18.6
+  kubeconform=github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0
+  actionlint=github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
+)
+kubernetes=v1.33.4
+# Any Go from 1.21 on gets itself the version that a module asks for. An older one can get this.
+toolchain=golang.org/toolchain@v0.0.1-go1.24.6.linux-$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+
+began=$SECONDS
+took() { # NAME: of what ran since the last
+  echo "-- $1: $((SECONDS - began)) s"
+  began=$SECONDS
+}
+have_tools() {
+  local pair
+  for pair in "${modules[@]}"; do command -v "${pair%%=*}" >/dev/null || return 1; done
+}
+install() { # PACKAGE...
+  local sudo=()
+  [ "$(id -u)" = 0 ] || sudo=(sudo)
+  "${sudo[@]}" apt-get update -qq
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+module() { # MODULE@VERSION: prints the directory of its files
+  (cd "$work" && GOFLAGS=-mod=mod go mod download -json "$1") | python3 -c 'import json, sys; print(json.load(sys.stdin)["Dir"])'
+}
+have_go() { # one that is new enough: `go version` says go1.NN
+  local version
+  version=$(go version 2>/dev/null) && version=${version#*go1.} && [ "${version%%[!0-9]*}" -ge 21 ]
+}
+
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-mkdir -p "$cache" "$work/manifests"
-export PATH=$PATH:$cache
+case ${1:-} in
+  '' | files) ;;
+  tools) have_tools && exit 0 || exit 1 ;;
+  *) echo "scripts/helm.sh [files | tools]" >&2 && exit 2 ;;
+esac
 
-tool() { # COMMAND PACKAGE: builds what is not there
-  command -v "$1" >/dev/null || GOBIN=$cache go install "$2"
-}
-tool helm helm.sh/helm/v3/cmd/helm@v3.18.6
-tool kubeconform github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0
+# --- files -------------------------------------------------------------------------------------------------
 
-module() { # MODULE@VERSION FILE...: those files of a Go module, in the cache
-  local module=$1 file zip
-  shift
-  for file; do [ -e "$cache/${file##*/}" ] || break; done
-  [ ! -e "$cache/${file##*/}" ] || return 0
-  zip=$(cd "$work" && GOFLAGS=-mod=mod go mod download -json "$module" | python3 -c 'import json,sys; print(json.load(sys.stdin)["Zip"])')
-  for file; do unzip -p "$zip" "$module/$file" >"$cache/${file##*/}"; done
-}
-module "k8s.io/kubernetes@$kubernetes" api/openapi-spec/swagger.json
-module github.com/kedacore/keda/v2@v2.17.2 config/crd/bases/keda.sh_scaledobjects.yaml
-module github.com/prometheus-operator/prometheus-operator@v0.85.0 \
-  example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml \
-  example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml
-python3 deploy/helm/schemas.py "$work/schemas" "$cache"/swagger.json "$cache"/*.yaml
-
-cp -r "$chart" "$work/chart"
+python3 -c 'import yaml, jsonschema' 2>/dev/null || install python3-yaml python3-jsonschema
+cp "$chart/README.md" "$work/README.md"
 deploy/helm/readme.py
-diff -r "$work/chart" "$chart" || { echo "run deploy/helm/readme.py and commit its result"; exit 1; }
+cmp "$work/README.md" "$chart/README.md" || { echo "run deploy/helm/readme.py and commit its result"; exit 1; }
+took "the README, and the values by their schema"
+[ "${1:-}" != files ] || exit 0
 
-# --- what must be refused ----------------------------------------------------------------------------------
+# --- tools -------------------------------------------------------------------------------------------------
+
+mkdir -p "$cache"
+export GOTOOLCHAIN=auto
+if ! have_go; then
+  command -v go >/dev/null || install golang-go
+  if ! have_go; then
+    directory=$(module "$toolchain")
+    chmod -R u+x "$directory/bin" "$directory/pkg/tool" # the archive of a module has no modes
+    export PATH=$directory/bin:$PATH
+  fi
+fi
+for pair in "${modules[@]}"; do
+  command -v "${pair%%=*}" >/dev/null || GOBIN=$cache go install "${pair#*=}"
+done
+took "tools"
+
+# Kubernetes' own OpenAPI document, and the custom resources of KEDA and of the Prometheus operator.
+python3 deploy/helm/schemas.py "$work/schemas" "$(module k8s.io/kubernetes@$kubernetes)/api/openapi-spec/swagger.json" \
+  "$(module github.com/kedacore/keda/v2@v2.17.2)/config/crd/bases/keda.sh_scaledobjects.yaml" \
+  "$(module github.com/prometheus-operator/prometheus-operator@v0.85.0)"/example/prometheus-operator-crd/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml
+took "schemas of Kubernetes $kubernetes"
+
+# --- what the chart refuses --------------------------------------------------------------------------------
 
 base=(--set settings.KAFKA_BROKERS=kafka:9092)
-helm lint --strict "$chart" "${base[@]}"
+render() { helm template test --namespace events --kube-version "$kubernetes" "$@"; }
+quietly() { "$@" >"$work/out" 2>&1 || { cat "$work/out"; return 1; }; } # each use of a link is told on standard error
 refused() { # WHY PATTERN OPTION...
   local why=$1 pattern=$2
   shift 2
-  if helm template test "$chart" "$@" >"$work/out" 2>&1; then echo "not refused: $why"; exit 1; fi
+  if render "$chart" "$@" >"$work/out" 2>&1; then echo "not refused: $why"; exit 1; fi
   grep -q "$pattern" "$work/out" || { echo "refused in other words: $why"; cat "$work/out"; exit 1; }
 }
-refused "no address of Kafka" "KAFKA_BROKERS" --set activity.replicas=1
+quietly helm lint --strict "$chart" "${base[@]}"
+refused "no address of Kafka" "settings.KAFKA_BROKERS" --set activity.replicas=1
 refused "a value that does not exist" "replica" "${base[@]}" --set activity.replica=1
-refused "a setting that has no setting's name" "kafkaTopic" "${base[@]}" --set settings.kafkaTopic=events
+refused "a setting that is none by its name" "kafkaTopic" "${base[@]}" --set settings.kafkaTopic=events
+refused "a setting that is the chart's own" "settings.DRAIN_DELAY: drainSeconds sets it" "${base[@]}" --set settings.DRAIN_DELAY=1s
+refused "a setting that is there twice" "settings have it, too" "${base[@]}" --set settings.HTTPS_KEY=a \
+  --set secretFiles.HTTPS_KEY.secret=tls --set secretFiles.HTTPS_KEY.key=tls.key
+refused "a drain that leaves no time" "at most half" "${base[@]}" --set drainSeconds=20
 refused "a migration without a database" "STORE_URL_FILE" "${base[@]}" --set migrate.enabled=true
+refused "a Kubernetes that is too old" "kubeVersion" "${base[@]}" --kube-version 1.26
+took "lint, and what the chart refuses"
 
 # --- every combination -------------------------------------------------------------------------------------
 
-# Those that meet in one manifest, each with each; the others make manifests of their own, all off or all on.
+# Switches that meet in one manifest, in all their combinations. The others make or change a manifest by themselves, whatever
+# else is on, so all of them are off, then all on.
 meeting=(users.enabled orders.enabled activity.staticMembership autoscaling.enabled keda.enabled migrate.enabled)
-alone=(ingress.enabled networkPolicy.enabled serviceMonitor.enabled prometheusRule.enabled serviceAccount.create
+others=(ingress.enabled networkPolicy.enabled serviceMonitor.enabled prometheusRule.enabled serviceAccount.create
   podDisruptionBudget.enabled topologySpread.enabled)
-files=(--set secretFiles.STORE_URL_FILE.secret=postgres --set secretFiles.STORE_URL_FILE.key=url
-  --set secretFiles.HTTPS_CERTIFICATE.secret=tls --set secretFiles.HTTPS_CERTIFICATE.key=tls.crt
-  --set secretFiles.HTTPS_KEY.secret=tls --set secretFiles.HTTPS_KEY.key=tls.key)
-count=0
-for others in false true; do
+mkdir "$work/manifests"
+for value in false true; do
+  # What a file may hold: each setting that names one.
+  options=("${base[@]}" --set-string "ingress.tlsSecret=${value#false}" --values "$chart/ci/all-values.yaml")
+  while read -r setting; do
+    options+=(--set "secretFiles.$setting.secret=secret,secretFiles.$setting.key=${setting,,}")
+  done < <(sed -nE 's/^\| .([A-Z_]+). .* the path of a file that can be read \|.*/\1/p' docs/operating/settings.md)
+  for switch in "${others[@]}"; do options+=(--set "$switch=$value"); done
   for ((bits = 0; bits < 1 << ${#meeting[@]}; bits++)); do
-    options=("${base[@]}" "${files[@]}" --set "preStopSeconds=$((bits % 2 * 5))" --set "ingress.tlsSecret=${others/false/}")
+    switches=(--set "preStopSeconds=$((bits % 2 * 5))")
     for index in "${!meeting[@]}"; do
-      options+=(--set "${meeting[index]}=$([ $((bits >> index & 1)) = 1 ] && echo true || echo false)")
+      switches+=(--set "${meeting[index]}=$([ $((bits >> index & 1)) = 1 ] && echo true || echo false)")
     done
-    for switch in "${alone[@]}"; do options+=(--set "$switch=$others"); done
-    helm template test "$chart" --namespace events "${options[@]}" >"$work/manifests/$others-$bits.yaml" 2>"$work/out" ||
-      { cat "$work/out"; echo "with ${options[*]}"; exit 1; }
-    count=$((count + 1))
+    render "$chart" "${options[@]}" "${switches[@]}" >"$work/manifests/$value-$bits.yaml" 2>"$work/out" ||
+      { cat "$work/out"; echo "with ${options[*]} ${switches[*]}"; exit 1; }
   done
 done
 kubeconform -strict -summary -schema-location "$work/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$work/manifests"
-echo "$count combinations are valid"
+deploy/helm/checks.py "$work/manifests"
+took "every combination"
+
+# A package has files in place of links, so the alerts are in it.
+quietly helm package "$chart" --destination "$work"
+render "$work"/highwater-*.tgz "${options[@]}" "${switches[@]}" | cmp - "$work/manifests/true-63.yaml"
+took "package"
+
+actionlint -shellcheck=shellcheck -color=false
+took "workflows"

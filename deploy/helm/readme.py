@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Writes what the chart takes from elsewhere: highwater/README.md from the comments of values.yaml, and
-highwater/files/rules.yml from ops/prometheus/rules.yml, since a chart can only read its own files."""
+"""Writes highwater/README.md from the comments of values.yaml, after it has checked these values by values.schema.json."""
 
+import json
 import pathlib
 import re
 
+import jsonschema
 import yaml
 
-here = pathlib.Path(__file__).parent
-chart = here / "highwater"
+chart = pathlib.Path(__file__).parent / "highwater"
 HEAD = """# The Helm chart of Highwater
 
 ```sh
@@ -16,10 +16,8 @@ helm install highwater deploy/helm/highwater --set settings.KAFKA_BROKERS=kafka:
 helm test highwater
 ```
 
-The activity service is a StatefulSet whose pods keep their place in the consumer group, so that a rolling restart moves no
-partition; the user and order services are Deployments. Pods fulfil the restricted pod security standard. Every setting of
-[settings.md](../../../docs/operating/settings.md) goes into `settings`. A setting that names a file goes into `secretFiles`, and
-the chart mounts the Secret:
+[docs/operating/kubernetes.md](../../../docs/operating/kubernetes.md) explains how it runs. Every setting of
+[settings.md](../../../docs/operating/settings.md) goes into `settings`; one that names a file goes into `secretFiles`:
 
 ```yaml
 settings:
@@ -29,11 +27,10 @@ settings:
   KAFKA_SASL_USERNAME: highwater
 secretFiles:
   KAFKA_SASL_PASSWORD_FILE: { secret: kafka, key: password }
-  STORE_URL_FILE: { secret: postgres, key: url }
+activity:
+  secretFiles:
+    STORE_URL_FILE: { secret: postgres, key: url }
 ```
-
-A pod that ends is not ready for `drainSeconds` and serves on, so that endpoints and balancers learn of it first. Its grace period
-is longer than `shutdownSeconds`, so Kubernetes never kills it in the middle.
 
 ## Values
 
@@ -42,30 +39,34 @@ is longer than `shutdownSeconds`, so Kubernetes never kills it in the middle.
 """
 
 
+def leaf(values, path):
+    for key in path:
+        values = values[key]
+    return values
+
+
+def shown(value):
+    return "" if value in ("", {}, []) else f"`{json.dumps(value).strip(chr(34))}`"
+
+
 def rows(text):
+    """A row for each value that has a comment above it."""
+    values = yaml.safe_load(text)
     path, comment = [], []
     for line in text.splitlines():
-        if not line.strip():
+        if found := re.match(r" *# (.*)", line):
+            comment.append(found[1])
+        elif found := re.match(r"( *)(\w+):", line):
+            path[len(found[1]) // 2 :] = [found[2]]
+            if comment:
+                yield f"| `{'.'.join(path)}` | {shown(leaf(values, path))} | {' '.join(comment)} |"
+            elif not line.endswith(":") and len(path) < 3:
+                raise SystemExit(f"values.yaml: {'.'.join(path)} has no comment")
             comment = []
-            continue
-        if found := re.match(r"( *)# (.*)", line):
-            comment.append(found[2])
-            continue
-        found = re.match(r"( *)(\w+):(.*)", line)
-        if not found:
-            continue
-        depth = len(found[1]) // 2
-        path[depth:] = [found[2]]
-        if comment:
-            value = yaml.safe_load(text)
-            for key in path:
-                value = value[key]
-            shown = "" if value in ("", {}, []) else f"`{yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix(chr(10)).removesuffix('...').strip()}`"
-            yield f"| `{'.'.join(path)}` | {shown} | {' '.join(comment)} |"
-        comment = []
+        else:
+            comment = []
 
 
 text = (chart / "values.yaml").read_text(encoding="utf-8")
+jsonschema.validate(yaml.safe_load(text), json.loads((chart / "values.schema.json").read_text(encoding="utf-8")))
 (chart / "README.md").write_text(HEAD + "\n".join(rows(text)) + "\n", encoding="utf-8")
-rules = (here / "../../ops/prometheus/rules.yml").resolve().read_text(encoding="utf-8")
-(chart / "files/rules.yml").write_text(rules, encoding="utf-8")

@@ -13,7 +13,7 @@ target.mkdir(parents=True, exist_ok=True)
 
 
 def strict(schema):
-    """A copy that refuses unknown fields, and takes null where Kubernetes does: nowhere."""
+    """A copy that refuses unknown fields, and whose references lead into definitions.json."""
     if isinstance(schema, list):
         return [strict(member) for member in schema]
     if not isinstance(schema, dict):
