@@ -7,7 +7,7 @@
 #   scripts/helm.sh files    only what needs no tool of Go: the README of the chart, and the default values by their schema
 #   scripts/helm.sh tools    whether all tools are there, so that nothing has to be built
 #
-# Needs python3 with yaml. helm, kubeconform and actionlint are built from the Go module proxy where they are missing, and stay
+# helm, kubeconform and actionlint are built from the Go module proxy where they are missing, and stay
 # in ~/.cache/highwater-helm; that takes some two minutes of two cores once, and Go, which comes from apt-get where it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -57,9 +57,13 @@ esac
 
 # --- files -------------------------------------------------------------------------------------------------
 
-python3 -c 'import yaml, jsonschema' 2>/dev/null || install python3-yaml python3-jsonschema
+python=python3
+if ! python3 -c 'import yaml, jsonschema' 2>/dev/null; then
+  install python3-yaml python3-jsonschema
+  python=/usr/bin/python3
+fi
 cp "$chart/README.md" "$work/README.md"
-deploy/helm/readme.py
+"$python" deploy/helm/readme.py
 cmp "$work/README.md" "$chart/README.md" || { echo "run deploy/helm/readme.py and commit its result"; exit 1; }
 took "the README, and the values by their schema"
 [ "${1:-}" != files ] || exit 0
@@ -82,7 +86,7 @@ done
 took "tools"
 
 # Kubernetes' own OpenAPI document, and the custom resources of KEDA and of the Prometheus operator.
-python3 deploy/helm/schemas.py "$work/schemas" "$(module k8s.io/kubernetes@$kubernetes)/api/openapi-spec/swagger.json" \
+"$python" deploy/helm/schemas.py "$work/schemas" "$(module k8s.io/kubernetes@$kubernetes)/api/openapi-spec/swagger.json" \
   "$(module github.com/kedacore/keda/v2@v2.17.2)/config/crd/bases/keda.sh_scaledobjects.yaml" \
   "$(module github.com/prometheus-operator/prometheus-operator@v0.85.0)"/example/prometheus-operator-crd/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml
 took "schemas of Kubernetes $kubernetes"
@@ -90,7 +94,9 @@ took "schemas of Kubernetes $kubernetes"
 # --- what the chart refuses --------------------------------------------------------------------------------
 
 base=(--set settings.KAFKA_BROKERS=kafka:9092)
-render() { helm template test --namespace events --kube-version "$kubernetes" "$@"; }
+# The longest name that a release may have.
+release=a-release-with-a-name-that-is-as-long-as-helm-lets-it
+render() { helm template "$release" --namespace events --kube-version "$kubernetes" "$@"; }
 quietly() { "$@" >"$work/out" 2>&1 || { cat "$work/out"; return 1; }; } # each use of a link is told on standard error
 refused() { # WHY PATTERN OPTION...
   local why=$1 pattern=$2
@@ -135,7 +141,7 @@ for value in false true; do
   done
 done
 kubeconform -strict -summary -schema-location "$work/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$work/manifests"
-deploy/helm/checks.py "$work/manifests"
+"$python" deploy/helm/checks.py "$work/manifests"
 took "every combination"
 
 # A package has files in place of links, so the alerts are in it.

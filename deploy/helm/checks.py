@@ -69,6 +69,8 @@ def check_service(name, kind, template, values):
     activity = template["metadata"]["labels"]["app.kubernetes.io/component"] == "activity"
     must((values.get("GROUP_ON_STOP") == "leave") == (activity and kind == "Deployment"), f"{name}: leaves the group or not")
     must(values["STORE_MAX_EVENTS"] == ("3000000" if activity else "2000000"), f"{name}: a number is another one")
+    (url,) = [s["secret"]["name"] for s in spec["volumes"][0]["projected"]["sources"] if s["secret"]["items"][0]["path"] == "STORE_URL_FILE"]
+    must(url == ("postgres" if activity else "secret"), f"{name}: has the file of another service")
     must(values["STORE_MIGRATE"] == "no" and values["SHARE"] == "0.5", f"{name}: a setting is another text")
 
 
@@ -106,7 +108,7 @@ def check(documents):
                 if other == "Service" and spec["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
                 for port in service["spec"]["ports"]
             ]
-            must(services.count(spec["endpoints"][0]["port"]) == 1, f"{name}: scrapes {services}")
+            must(spec["endpoints"][0]["port"] == "ops" and services.count("ops") == 1, f"{name}: scrapes one of {services}")
         if kind in ("HorizontalPodAutoscaler", "ScaledObject"):
             target = workloads[spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]]
             must("replicas" not in target["spec"], f"{name}: an upgrade would undo what it scaled")

@@ -39,7 +39,7 @@ yes for true, and Go writes 2000000 as 2e+06.
 {{- if hasKey $settings $name }}{{ fail (printf "secretFiles.%s: settings have it, too" $name) }}{{ end -}}
 {{- end -}}
 {{- if gt (mul 2 $context.Values.drainSeconds) (int $context.Values.shutdownSeconds) }}{{ fail "drainSeconds: at most half of shutdownSeconds" }}{{ end -}}
-{{- $own := dict "HOST" "0.0.0.0" "OPS_PORT" "9000" -}}
+{{- $own := dict "OPS_PORT" "9000" -}}
 {{- $_ := set $own "DRAIN_DELAY" (printf "%vs" $context.Values.drainSeconds) -}}
 {{- $_ := set $own "SHUTDOWN_TIMEOUT" (printf "%vs" $context.Values.shutdownSeconds) -}}
 {{- if eq $service "activity" -}}
