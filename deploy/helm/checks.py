@@ -40,6 +40,7 @@ def check_pod(name, template):
     values = {variable["name"]: variable.get("value") for variable in container.get("env", [])}
     for variable in container.get("env", []):
         must("valueFrom" in variable or isinstance(variable["value"], str), f"{name}: is no text: {variable}")
+    must(("HTTPS_CERTIFICATE" in values) == ("HTTPS_KEY" in values), f"{name}: a certificate without its key")
     named = {value for value in values.values() if value and value.startswith("/etc/highwater/")}
     mounted = {
         f"{mount['mountPath']}/{item['path']}"
@@ -94,6 +95,7 @@ def check(documents):
         spec = document.get("spec", {})
         if kind in ("StatefulSet", "Deployment", "PodDisruptionBudget", "NetworkPolicy", "Service"):
             labels = spec["selector"] if kind == "Service" else spec.get("selector", spec.get("podSelector"))["matchLabels"]
+            must(labels.keys() == {f"app.kubernetes.io/{key}" for key in ("name", "instance", "component")}, f"{kind} {name}: {labels} change")
             found = selected(labels)
             must(len(found) == 1 and found[0] in workloads, f"{kind} {name} selects {found}")
         if kind == "Service":
