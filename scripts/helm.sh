@@ -1,25 +1,20 @@
 #!/usr/bin/env bash
-# Checks the Helm chart and the workflows of GitHub: the values' schema, `helm lint`, what the chart must refuse, the manifests
-# of every combination of switches against the schemas of Kubernetes and against deploy/helm/checks.py, the chart's package, and
-# the workflows by actionlint.
+# Checks the Helm chart and the workflows of GitHub.
 #
-#   scripts/helm.sh          installs what it lacks, see below
-#   scripts/helm.sh files    only what needs no tool of Go: the README of the chart, and the default values by their schema
-#   scripts/helm.sh tools    whether all tools are there, so that nothing has to be built
+#   scripts/helm.sh          all of it, see below; half a minute where the tools are there
+#   scripts/helm.sh quick    the chart's README, its version, its default values by their schema, and the workflows by actionlint
+#   scripts/helm.sh built    whether helm and kubeconform are there
 #
-# helm, kubeconform and actionlint are built from the Go module proxy where they are missing, and stay
-# in ~/.cache/highwater-helm; that takes some two minutes of two cores once, and Go, which comes from apt-get where it is missing.
+# All of it is also `helm lint`, what the chart must refuse, and the manifests of every combination of switches against schemas of
+# Kubernetes and against deploy/helm/checks.py. helm, kubeconform and actionlint are compiled from the Go module proxy where they
+# are missing, and stay in ~/.cache/highwater-helm: two cores take some two minutes for helm, and seconds for the others. Go comes
+# from apt-get where it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 chart=deploy/helm/highwater
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/highwater-helm
 export PATH=$PATH:$cache
-modules=(
-  helm=helm.sh/helm/v3/cmd/helm@v3.18.6
-  kubeconform=github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0
-  actionlint=github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
-)
 kubernetes=v1.33.4
 # Any Go from 1.21 on gets itself the version that a module asks for. An older one can get this.
 toolchain=golang.org/toolchain@v0.0.1-go1.24.6.linux-$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
@@ -28,10 +23,6 @@ began=$SECONDS
 took() { # NAME: of what ran since the last
   echo "-- $1: $((SECONDS - began)) s"
   began=$SECONDS
-}
-have_tools() {
-  local pair
-  for pair in "${modules[@]}"; do command -v "${pair%%=*}" >/dev/null || return 1; done
 }
 install() { # PACKAGE...
   local sudo=()
@@ -46,16 +37,31 @@ have_go() { # one that is new enough: `go version` says go1.NN
   local version
   version=$(go version 2>/dev/null) && version=${version#*go1.} && [ "${version%%[!0-9]*}" -ge 21 ]
 }
+need_go() {
+  local directory
+  have_go || command -v go >/dev/null || install golang-go
+  have_go && return
+  directory=$(module "$toolchain")
+  chmod -R u+x "$directory/bin" "$directory/pkg/tool" # the archive of a module has no modes
+  export PATH=$directory/bin:$PATH
+}
+tool() { # COMMAND PACKAGE: compiles it where it is missing
+  command -v "$1" >/dev/null && return
+  need_go
+  GOBIN=$cache go install "$2"
+}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir -p "$cache"
+export GOTOOLCHAIN=auto
 case ${1:-} in
-  '' | files) ;;
-  tools) have_tools && exit 0 || exit 1 ;;
-  *) echo "scripts/helm.sh [files | tools]" >&2 && exit 2 ;;
+  '' | quick) ;;
+  built) command -v helm >/dev/null && command -v kubeconform >/dev/null && exit 0 || exit 1 ;;
+  *) echo "scripts/helm.sh [quick | built]" >&2 && exit 2 ;;
 esac
 
-# --- files -------------------------------------------------------------------------------------------------
+# --- what is quick -----------------------------------------------------------------------------------------
 
 python=python3
 if ! python3 -c 'import yaml, jsonschema' 2>/dev/null; then
@@ -65,26 +71,22 @@ fi
 cp "$chart/README.md" "$work/README.md"
 "$python" deploy/helm/readme.py
 cmp "$work/README.md" "$chart/README.md" || { echo "run deploy/helm/readme.py and commit its result"; exit 1; }
+version=$(sed -n 's/^version = \(".*"\)/\1/p' Cargo.toml)
+grep -qx "appVersion: $version" "$chart/Chart.yaml" || { echo "Chart.yaml has another version than Cargo.toml"; exit 1; }
 took "the README, and the values by their schema"
-[ "${1:-}" != files ] || exit 0
 
-# --- tools -------------------------------------------------------------------------------------------------
+tool actionlint github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
+actionlint -color=false
+took "workflows"
+[ "${1:-}" != quick ] || exit 0
 
-mkdir -p "$cache"
-export GOTOOLCHAIN=auto
-if ! have_go; then
-  command -v go >/dev/null || install golang-go
-  if ! have_go; then
-    directory=$(module "$toolchain")
-    chmod -R u+x "$directory/bin" "$directory/pkg/tool" # the archive of a module has no modes
-    export PATH=$directory/bin:$PATH
-  fi
-fi
-for pair in "${modules[@]}"; do
-  command -v "${pair%%=*}" >/dev/null || GOBIN=$cache go install "${pair#*=}"
-done
-took "tools"
+# --- tools and schemas -------------------------------------------------------------------------------------
 
+tool helm helm.sh/helm/v3/cmd/helm@v3.18.6
+tool kubeconform github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0
+took "helm and kubeconform"
+
+need_go # for modules that are no programs
 # Kubernetes' own OpenAPI document, and the custom resources of KEDA and of the Prometheus operator.
 "$python" deploy/helm/schemas.py "$work/schemas" "$(module k8s.io/kubernetes@$kubernetes)/api/openapi-spec/swagger.json" \
   "$(module github.com/kedacore/keda/v2@v2.17.2)/config/crd/bases/keda.sh_scaledobjects.yaml" \
@@ -148,6 +150,3 @@ took "every combination"
 quietly helm package "$chart" --destination "$work"
 render "$work"/highwater-*.tgz "${options[@]}" "${switches[@]}" | cmp - "$work/manifests/true-63.yaml"
 took "package"
-
-actionlint -shellcheck=shellcheck -color=false
-took "workflows"

@@ -32,20 +32,20 @@ yes for true, and Go writes 2000000 as 2e+06.
 {{- $settings := include "highwater.settings" . | fromJson -}}
 {{- $files := include "highwater.files" . | fromJson -}}
 {{- if not (hasKey $settings "KAFKA_BROKERS") }}{{ fail "settings.KAFKA_BROKERS: the addresses of Kafka are required" }}{{ end -}}
-{{- range $name, $value := dict "PORT" "the chart" "USERS_PORT" "the chart" "ORDERS_PORT" "the chart" "OPS_PORT" "the chart" "DRAIN_DELAY" "drainSeconds" "SHUTDOWN_TIMEOUT" "shutdownSeconds" -}}
-{{- if hasKey $settings $name }}{{ fail (printf "settings.%s: %s sets it" $name $value) }}{{ end -}}
+{{- $values := dict "DRAIN_DELAY" "drainSeconds" "SHUTDOWN_TIMEOUT" "shutdownSeconds" -}}
+{{- range $name := list "DRAIN_DELAY" "SHUTDOWN_TIMEOUT" "PORT" "USERS_PORT" "ORDERS_PORT" "OPS_PORT" -}}
+{{- if hasKey $settings $name }}{{ fail (printf "settings.%s: %s sets it" $name (get $values $name | default "the chart")) }}{{ end -}}
 {{- end -}}
 {{- range $name, $_ := $files -}}
 {{- if hasKey $settings $name }}{{ fail (printf "secretFiles.%s: settings have it, too" $name) }}{{ end -}}
 {{- end -}}
 {{- if gt (mul 2 $context.Values.drainSeconds) (int $context.Values.shutdownSeconds) }}{{ fail "drainSeconds: at most half of shutdownSeconds" }}{{ end -}}
-{{- $own := dict "OPS_PORT" "9000" -}}
-{{- $_ := set $own "DRAIN_DELAY" (printf "%vs" $context.Values.drainSeconds) -}}
-{{- $_ := set $own "SHUTDOWN_TIMEOUT" (printf "%vs" $context.Values.shutdownSeconds) -}}
+{{- $own := dict "OPS_PORT" "9000" "DRAIN_DELAY" (printf "%vs" $context.Values.drainSeconds) "SHUTDOWN_TIMEOUT" (printf "%vs" $context.Values.shutdownSeconds) -}}
 {{- if eq $service "activity" -}}
 {{- if $context.Values.migrate.enabled }}{{ $_ := set $own "STORE_MIGRATE" "no" }}{{ end -}}
 {{- /* Longer than a pod needs to be back, or its partitions move all the same. */ -}}
-{{- if $context.Values.activity.staticMembership }}{{ $_ := set $own "KAFKA_SESSION_TIMEOUT" "30s" }}{{ else }}{{ $_ := set $own "GROUP_ON_STOP" "leave" }}{{ end -}}
+{{- $membership := ternary (dict "KAFKA_SESSION_TIMEOUT" "30s") (dict "GROUP_ON_STOP" "leave") $context.Values.activity.staticMembership -}}
+{{- $own = merge $own $membership -}}
 {{- end -}}
 {{- range $name, $value := mergeOverwrite (dict) $own $settings }}
 - { name: {{ $name }}, value: {{ $value | quote }} }
