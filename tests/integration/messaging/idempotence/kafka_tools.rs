@@ -64,7 +64,7 @@ async fn kafkas_own_dump_of_the_log_has_the_producer_the_epoch_and_the_sequence_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quota_of_kafka_costs_time_and_writes_nothing_twice() {
-    const RATE: usize = 100_000;
+    const RATE: usize = 50_000;
     let cluster = TestCluster::start().await;
     // A client id of its own, as other tests write meanwhile.
     let id = cluster.topic.as_str();

@@ -9,8 +9,8 @@ use super::{assert_each_once, heads, producer, publish};
 use crate::support::{Loss, TestCluster, three_brokers};
 
 /// The number and the size of the records: as one batch they are too large for the topic.
-const RECORDS: usize = 40;
-const SIZE: usize = 100_000;
+const RECORDS: usize = 70;
+const SIZE: usize = 60_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn parts_of_a_batch_that_was_too_large_are_in_the_log_once_over_broken_and_silent_connections() {
@@ -33,7 +33,7 @@ async fn parts_of_a_batch_that_was_too_large_are_in_the_log_once_over_broken_and
     let written = join_all(published).await;
     assert_each_once(&cluster, &written).await;
     assert!(written.is_sorted_by_key(|(_, receipt)| receipt.offset), "the order is that of the calls");
-    assert!(producer.metrics().retries > 10, "answers were lost: {:?}", producer.metrics());
+    assert!(producer.metrics().retries >= 5, "answers were lost: {:?}", producer.metrics());
     let log = heads(&cluster).await;
     let largest = log.iter().map(|(.., records)| *records).max();
     assert!(largest > Some(1) && largest < Some(RECORDS as i32), "it was split: {log:?}");
@@ -58,6 +58,6 @@ async fn leaders_that_move_while_answers_are_lost_have_each_record_once() {
         };
         tokio::join!(moving, publishing);
     }
-    assert!(producer.metrics().retries > 10, "answers were lost: {:?}", producer.metrics());
+    assert!(producer.metrics().retries >= 5, "answers were lost: {:?}", producer.metrics());
     assert_each_once(&cluster, &written).await;
 }
