@@ -2,6 +2,7 @@
 
 mod answers;
 mod api;
+mod batch;
 mod conflicts;
 mod coverage;
 mod cursor;
@@ -18,6 +19,7 @@ mod store_status;
 
 pub use answers::concurrency_limit::ConcurrencyLimit;
 pub use api::Api;
+pub use batch::BatchLimits;
 pub use conflicts::Conflicts;
 pub use coverage::Coverage;
 pub use openapi::{DOCUMENT, document};
@@ -33,4 +35,6 @@ pub use store_status::StoreStatus;
 pub struct Config {
     /// The event types that `POST /events/generate` takes, compared exactly.
     pub event_types: Vec<String>,
+    /// The bounds of `POST /events/batch`.
+    pub batch: BatchLimits,
 }

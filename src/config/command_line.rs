@@ -45,6 +45,7 @@ impl Service {
             ("PORT", _) => matches!(self, Self::Activity | Self::Healthcheck | Self::Selftest),
             ("USERS_PORT", _) => *self == Self::Users,
             ("ORDERS_PORT" | "ORDERS_GROUP_ID" | "ORDER_EVENTS_TOPIC", _) => *self == Self::Orders,
+            ("BATCH_MAX_EVENTS" | "MAX_BATCH_BYTES" | "STREAM_PAUSE", _) => *self == Self::Activity,
             ("EVENT_TYPES", _) => matches!(self, Self::Activity | Self::Selftest),
             (_, Some("Store")) => matches!(self, Self::Activity | Self::Selftest | Self::Migrate),
             ("KAFKA_TOPIC", _) if *self == Self::Migrate => true,

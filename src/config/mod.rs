@@ -238,7 +238,14 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         // Half of the time that the drain leaves, so that the rest of the stop has time, too.
         stop_timeout: shutdown_timeout.saturating_sub(drain_delay) / 2,
     };
-    let activity = activity::Config { event_types: reader.value(&table::EVENT_TYPES) };
+    let activity = activity::Config {
+        event_types: reader.value(&table::EVENT_TYPES),
+        batch: activity::BatchLimits {
+            max_events: reader.value(&table::BATCH_MAX_EVENTS),
+            max_bytes: reader.value(&table::MAX_BATCH_BYTES).max(max_body_bytes),
+            pause: reader.value(&table::STREAM_PAUSE),
+        },
+    };
     let brokers = reader.value(&table::KAFKA_BROKERS);
     let embedded = brokers.is_none();
     let kafka = ClusterConfig::new(brokers.unwrap_or_default())

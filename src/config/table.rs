@@ -145,7 +145,13 @@ settings! {
             OneOf(&[("off", AccessLog::Off), ("errors", AccessLog::Errors), ("all", AccessLog::All)]),
             "The answers that are logged; errors means at most ten a second.";
         EVENT_TYPES: EventTypes = "LOGIN,LOGOUT,PRODUCT_VIEW", EventTypes,
-            "The event types that POST /events/generate takes; other routes and the consumer take any.";
+            "The event types that POST /events/generate and /events/batch take; all else takes any.";
+        BATCH_MAX_EVENTS: Whole<usize> = "10000", Whole::from(1).to(1_000_000),
+            "The most events of a batch that is a JSON array; NDJSON has no such bound.";
+        MAX_BATCH_BYTES: Size<usize> = "1MiB", Size::from(KIB).to(GIB),
+            "The largest batch that is a JSON array; MAX_BODY_BYTES where that is larger.";
+        STREAM_PAUSE: Durations = "1m", Durations::from(ms(100)).to(minutes(60)),
+            "How long a stream of events (NDJSON) may pause; a blank line is a sign of life.";
     }
     "Access" {
         AUTH: AuthMethods = "none", AuthMethods,

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin_auth;
+mod batches;
 mod concurrency_limit;
 mod dead_letters;
 mod documentation;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
-    activity::{Api, ConcurrencyLimit, Config, Conflicts, PATHS, StoreStatus, routes},
+    activity::{Api, BatchLimits, ConcurrencyLimit, Config, Conflicts, PATHS, StoreStatus, routes},
     store::{self, ActivityEvent, EventRecord, EventStore, MemoryStore},
 };
 use highwater_kafka::{
@@ -121,7 +121,14 @@ impl Service {
         Api {
             events: TypedProducer::new(self.publisher.clone(), "/highwater"),
             store: self.store.clone(),
-            config: Config { event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into() },
+            config: Config {
+                event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into(),
+                batch: BatchLimits {
+                    max_events: 100,
+                    max_bytes: 128 * 1024,
+                    pause: std::time::Duration::from_secs(5),
+                },
+            },
             limits: self.limits,
             listing_limit: Arc::clone(&self.listing_limit),
             operations: Arc::new(operations),

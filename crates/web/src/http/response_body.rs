@@ -13,7 +13,12 @@ use hyper::{
     body::{Body, Buf, Bytes, Frame, SizeHint},
 };
 
-use super::{budget::BUFFER, deadlines::ConnectionDeadlines, service::Answer};
+use super::{
+    budget::BUFFER,
+    deadlines::ConnectionDeadlines,
+    request_body::{DropUnread, UnreadBody},
+    service::Answer,
+};
 
 /// Gives warp's type of a body a name, which warp itself does not.
 pub(super) trait Carries {
@@ -32,11 +37,14 @@ pub(super) struct ResponseBody {
     /// Of a piece what the next ones are.
     rest: Bytes,
     deadlines: Arc<ConnectionDeadlines>,
+    /// Dropped after `body`, which may still have the request's.
+    _unread: DropUnread,
 }
 
 impl ResponseBody {
-    pub(super) fn new(body: TreeBody, deadlines: &Arc<ConnectionDeadlines>) -> Self {
-        Self { body, rest: Bytes::new(), deadlines: Arc::clone(deadlines) }
+    pub(super) fn new(body: TreeBody, deadlines: &Arc<ConnectionDeadlines>, unread: &UnreadBody) -> Self {
+        let (deadlines, _unread) = (Arc::clone(deadlines), unread.until_answered());
+        Self { body, rest: Bytes::new(), deadlines, _unread }
     }
 }
 

@@ -163,7 +163,7 @@ where
         let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
         join_lists(&mut request);
         caller::note(&mut request, info.client);
-        let mut request = RequestBody::within(request, &connection.rest);
+        let mut request = RequestBody::within(request, &connection.rest, &connection.deadlines);
         let told = connection.gate.told();
         let decision = match refused {
             Some(problem) => Decision::Refused(problem),
@@ -297,7 +297,7 @@ where
             cors.on(&mut answer, page);
         }
         observer.answered(this.info, answer.status());
-        Poll::Ready(Ok(answer.map(|body| ResponseBody::new(body, deadlines))))
+        Poll::Ready(Ok(answer.map(|body| ResponseBody::new(body, deadlines, rest))))
     }
 }
 
