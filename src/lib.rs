@@ -38,3 +38,4 @@ pub mod embedded;
 pub mod selftest;
 pub mod store;
 pub mod telemetry;
+pub mod transfer;

@@ -20,6 +20,7 @@ mod security;
 #[cfg(feature = "postgres")]
 mod store;
 mod table;
+mod transfer_commands;
 mod unknown;
 mod values;
 
@@ -88,6 +89,8 @@ pub struct Config {
     pub api_keys_file: Option<PathBuf>,
     /// The credential of the selftest.
     pub selftest_token: Option<Secret>,
+    /// The credential of `import` and `export`.
+    pub transfer_token: Option<Secret>,
     /// Logging.
     pub log: telemetry::Config,
     /// How long a stopping service keeps serving while it is not ready.
@@ -157,9 +160,10 @@ pub fn parse(
     let mut config = Config { remarks, ..read(&mut reader, &service) };
     config.remarks.extend(https::remark(&config.http));
     checks::check_server(&config, &mut reader);
-    // A healthcheck needs the address of the service alone; the event log, a migration and `keys` use no Kafka.
+    // A healthcheck and a transfer need the address of the service alone; the event log, a migration and `keys` use no Kafka.
     if config.eventlog.is_none()
         && !matches!(service, Service::Healthcheck | Service::Migrate | Service::Keys(_))
+        && !service.is_transfer()
     {
         checks::check_kafka(&config, &service, of_kafka, &mut reader);
         checks::check(&config, &service, &mut reader);
@@ -306,6 +310,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         eventlog,
         api_keys_file: reader.value(&table::API_KEYS_FILE),
         selftest_token: reader.value(&table::SELFTEST_TOKEN),
+        transfer_token: reader.value(&table::TRANSFER_TOKEN),
         log: telemetry::Config {
             filter: reader.value(&table::RUST_LOG),
             format: reader.value(&table::LOG_FORMAT),

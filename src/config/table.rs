@@ -176,6 +176,8 @@ settings! {
             "The most that all clients together may send to this instance a second; unset, no limit.";
         SELFTEST_TOKEN: Or<Password> = "", Or::unset(Password),
             "The key or token that highwater selftest sends to the running service.";
+        TRANSFER_TOKEN: Or<Password> = "", Or::unset(Password),
+            "The key or token that highwater import and export send to the running service.";
     }
     "Kafka" {
         KAFKA_BROKERS: Or<Brokers> = "", Or::unset(Brokers),

@@ -326,7 +326,7 @@ impl ConnectionDeadlines {
     }
 
     /// Takes so much for the request that is being answered; whether it was there.
-    fn take(&self, bytes: usize) -> bool {
+    pub(super) fn take(&self, bytes: usize) -> bool {
         self.evict_until(|| self.reservation.take(bytes))
     }
 

@@ -38,6 +38,7 @@ mod methods;
 mod observer;
 pub mod openapi;
 mod origin;
+mod packing;
 mod parameters;
 mod paths;
 mod precondition;

@@ -31,6 +31,7 @@ use super::{
     deadlines::{CURRENT, ConnectionDeadlines, no_memory},
     head::{check_head, join_lists},
     observer::{Observer, RequestInfo},
+    packing,
     request_body::{RequestBody, UnreadBody},
     response_body::ResponseBody,
     streams::Streams,
@@ -163,6 +164,7 @@ where
         let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
         join_lists(&mut request);
         caller::note(&mut request, info.client);
+        let packs = packing::is_asked_for(request.headers());
         let mut request = RequestBody::within(request, &connection.rest, &connection.deadlines);
         let told = connection.gate.told();
         let decision = match refused {
@@ -194,7 +196,7 @@ where
             }
         };
         let connection = Arc::clone(connection);
-        ResponseFuture { work, refused, answer: None, info, page, told, connection }
+        ResponseFuture { work, refused, answer: None, info, page, told, packs, connection }
     }
 }
 
@@ -220,6 +222,8 @@ pin_project! {
         page: Option<PageRequest>,
         // The limits that the client is told of.
         told: Option<Arc<Told>>,
+        // The client takes gzip.
+        packs: bool,
         connection: Arc<ConnectionContext>,
     }
 }
@@ -297,7 +301,8 @@ where
             cors.on(&mut answer, page);
         }
         observer.answered(this.info, answer.status());
-        Poll::Ready(Ok(answer.map(|body| ResponseBody::new(body, deadlines, rest))))
+        let packer = packing::pack(&mut answer, *this.packs, deadlines);
+        Poll::Ready(Ok(answer.map(|body| ResponseBody::new(body, packer, deadlines, rest))))
     }
 }
 
