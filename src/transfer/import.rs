@@ -168,8 +168,8 @@ impl Import {
                     // The end of the body.
                     None => pieces = None,
                 },
-                Some(sent) = reserve(pieces.as_ref()), if staged.is_some() => match (sent, staged.take()) {
-                    (Some(permit), Some(text)) => permit.send(text),
+                Some(sent) = reserve(pieces.clone()), if staged.is_some() => match (sent, staged.take()) {
+                    (Some(permit), Some(text)) => drop(permit.send(text)),
                     // The answer says why nothing more is taken.
                     _ => pieces = None,
                 },
@@ -232,8 +232,8 @@ impl Import {
 }
 
 /// A permit to send a piece; `None` where nothing is to be sent, and no permit where nothing is taken.
-async fn reserve(pieces: Option<&mpsc::Sender<Bytes>>) -> Option<Option<mpsc::Permit<'_, Bytes>>> {
-    Some(pieces?.reserve().await.ok())
+async fn reserve(pieces: Option<mpsc::Sender<Bytes>>) -> Option<Option<mpsc::OwnedPermit<Bytes>>> {
+    Some(pieces?.reserve_owned().await.ok())
 }
 
 /// The file that says how many lines of that file are settled.
