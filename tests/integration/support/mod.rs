@@ -2,6 +2,7 @@
 
 mod app;
 mod batches;
+mod certificates;
 mod cluster;
 mod environment;
 mod eventually;
@@ -21,6 +22,7 @@ mod transactional;
 
 pub(crate) use app::{SESSION, TestApp, acknowledged};
 pub(crate) use batches::{Batch, rewritten};
+pub(crate) use certificates::{Authority, Identity};
 pub(crate) use cluster::{Client, TestCluster};
 pub(crate) use environment::switch;
 pub(crate) use eventually::eventually;

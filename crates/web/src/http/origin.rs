@@ -8,12 +8,16 @@ use hyper::{Request, StatusCode, header::ORIGIN};
 
 use super::{Config, Problem, authority::Authority};
 
-/// Refuses what is to change something and comes from a page of another site, unless that one may.
+/// Refuses what is to change something and comes from a page of another site, unless that one may; and what names two
+/// origins, which no browser does (RFC 6454, section 7.3).
 ///
 /// # Errors
 ///
-/// 403.
+/// 400, 403.
 pub fn check_origin<B>(request: &Request<B>, config: &Config) -> Result<(), Problem> {
+    if request.headers().get_all(ORIGIN).iter().nth(1).is_some() {
+        return Err(Problem::bad_request("Origin is given more than once"));
+    }
     let may = || {
         let origin = request.headers().get(ORIGIN)?;
         let is_it = |known: &String| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes());

@@ -36,7 +36,7 @@ use super::{
     response_body::ResponseBody,
     streams::Streams,
 };
-use crate::auth::{Attempt, Decision, Gate, Told};
+use crate::auth::{Attempt, Decision, Gate, Grant, refusals::unchecked};
 
 /// The answer of the filter tree.
 pub(super) type Answer = warp::reply::Response;
@@ -166,37 +166,42 @@ where
         caller::note(&mut request, info.client);
         let packs = packing::is_asked_for(request.headers());
         let mut request = RequestBody::within(request, &connection.rest, &connection.deadlines);
-        let told = connection.gate.told();
         let decision = match refused {
             Some(problem) => Decision::Refused(problem),
-            None if connection.access.is_apart() => Decision::Admitted,
-            None => connection.gate.admit(&mut request, info.client, told.as_ref(), Attempt::First),
+            None if connection.access.is_apart() => Decision::Admitted(Grant::default()),
+            None => connection.gate.admit(&mut request, info.client, Attempt::First),
         };
-        let mut refused = None;
+        let (mut refused, mut grant) = (None, Grant::default());
         let work = match decision {
             Decision::Refused(problem) => {
                 refused = Some(problem);
                 None
             }
-            Decision::Admitted => {
+            Decision::Admitted(granted) => {
+                grant = granted;
                 let call = || Either::Left(self.tree.borrow_mut().call(request));
                 catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(&info, panic)).ok()
             }
             Decision::Wait(until) => {
-                let (gate, told, client) = (Arc::clone(&connection.gate), told.clone(), info.client);
+                let (gate, client) = (Arc::clone(&connection.gate), info.client);
                 let mut tree = self.tree.borrow().clone();
                 let later: BoxFuture<'static, _> = Box::pin(async move {
                     until.await;
-                    match gate.admit(&mut request, client, told.as_ref(), Attempt::Last) {
+                    match gate.admit(&mut request, client, Attempt::Last) {
                         Decision::Refused(problem) => Ok(problem.into_response()),
-                        Decision::Admitted | Decision::Wait(_) => tree.call(request).await,
+                        Decision::Admitted(grant) => {
+                            let mut answer = tree.call(request).await?;
+                            grant.tell(answer.headers_mut());
+                            Ok(answer)
+                        }
+                        Decision::Wait(_) => Ok(unchecked().into_response()),
                     }
                 });
                 Some(Either::Right(later))
             }
         };
         let connection = Arc::clone(connection);
-        ResponseFuture { work, refused, answer: None, info, page, told, packs, connection }
+        ResponseFuture { work, refused, answer: None, info, page, grant, packs, connection }
     }
 }
 
@@ -220,8 +225,8 @@ pin_project! {
         info: RequestInfo,
         // The page of another site that asks, where some may.
         page: Option<PageRequest>,
-        // The limits that the client is told of.
-        told: Option<Arc<Told>>,
+        // The rights of the client, which is told of its limits.
+        grant: Grant,
         // The client takes gzip.
         packs: bool,
         connection: Arc<ConnectionContext>,
@@ -294,9 +299,7 @@ where
         let correlation =
             answered.or(this.info.correlation.take()).or(told).unwrap_or_else(CorrelationId::generate);
         let mut answer = this.info.correlation.insert(correlation).clone().on(answer);
-        if let Some(told) = &this.told {
-            told.tell(answer.headers_mut());
-        }
+        this.grant.tell(answer.headers_mut());
         if let (Some(page), Some(cors)) = (&this.page, &this.connection.config.cors) {
             cors.on(&mut answer, page);
         }
