@@ -6,6 +6,7 @@ mod batch;
 mod conflicts;
 mod coverage;
 mod cursor;
+mod logged_events;
 mod openapi;
 mod paths;
 mod payload;
@@ -22,6 +23,7 @@ pub use api::Api;
 pub use batch::BatchLimits;
 pub use conflicts::Conflicts;
 pub use coverage::Coverage;
+pub use logged_events::LoggedEvents;
 pub use openapi::{DOCUMENT, document};
 pub use paths::PATHS;
 pub use processor::Processor;
@@ -37,4 +39,6 @@ pub struct Config {
     pub event_types: Vec<String>,
     /// The bounds of `POST /events/batch`.
     pub batch: BatchLimits,
+    /// The events that have lines in the log.
+    pub logged_events: LoggedEvents,
 }

@@ -10,7 +10,7 @@ use highwater_kafka::{
 use log::{debug, info, warn};
 use uuid::Uuid;
 
-use super::Conflicts;
+use super::{Conflicts, LoggedEvents};
 use crate::store::{ActivityEvent, Admission, EventRecord, EventStore, Log, Start, StoreError};
 
 /// The log target of processed events.
@@ -20,12 +20,18 @@ const TARGET: &str = "highwater::processed";
 pub struct Processor {
     store: Arc<dyn EventStore>,
     conflicts: Arc<Conflicts>,
+    logged_events: LoggedEvents,
 }
 
 impl Processor {
     /// A processor that writes to `store` and reports conflicts to `conflicts`.
     pub fn new(store: Arc<dyn EventStore>, conflicts: Arc<Conflicts>) -> Self {
-        Self { store, conflicts }
+        Self { store, conflicts, logged_events: LoggedEvents::ALL }
+    }
+
+    /// Logs these events alone.
+    pub fn with_logged_events(self, logged_events: LoggedEvents) -> Self {
+        Self { logged_events, ..self }
     }
 
     /// Admits a batch to the store. Returns the outcomes and the batch without its events.
@@ -43,7 +49,7 @@ impl Processor {
     fn log(&self, record: &Record, admission: &Admission) {
         let (partition, offset) = (record.partition, record.offset);
         match admission {
-            Admission::New(event) => {
+            Admission::New(event) if self.logged_events.has(event.id()) => {
                 let (user, kind) = (event.user_id(), event.event_type());
                 // A `Display` value would cost an allocation per event in the log.
                 let mut buffer = Uuid::encode_buffer();
@@ -62,6 +68,7 @@ impl Processor {
                     ),
                 }
             }
+            Admission::New(_) => {}
             Admission::Duplicate => {
                 debug!(target: TARGET, partition, offset; "duplicate, already stored");
             }

@@ -250,6 +250,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             max_bytes: reader.value(&table::MAX_BATCH_BYTES).max(max_body_bytes),
             pause: reader.value(&table::STREAM_PAUSE),
         },
+        logged_events: reader.value(&table::LOG_EVENTS),
     };
     let brokers = reader.value(&table::KAFKA_BROKERS);
     let embedded = brokers.is_none();

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::DateTime;
 use highwater::{
-    activity::{Conflicts, Processor},
+    activity::{Conflicts, LoggedEvents, Processor},
     store::{
         ActivityEvent, Admission, Config, EventPage, EventQuery, EventRecord, EventStore, MemoryStore,
         Positions, Span, StoreError, StoredEvent,
@@ -148,6 +148,27 @@ async fn an_event_is_one_line_when_it_is_new_and_none_when_it_repeats() {
     ];
     let fields = BTreeMap::from(fields.map(|(key, value)| (key.to_owned(), value.to_owned())));
     assert_eq!(lines[0].fields, fields);
+}
+
+#[tokio::test]
+async fn only_the_chosen_events_are_logged_and_conflicts_always() {
+    let memory = MemoryStore::new(&Config { max_events: 10_000, max_bytes: u64::MAX });
+    let processor = Processor::new(Arc::new(memory), Arc::default()).with_logged_events(LoggedEvents::NONE);
+    let processor = DecodingHandler::new(Arc::new(processor));
+    journal::listen();
+    processor.handle(&[good(0, 1), other(1, 1)]).await;
+    let levels: Vec<_> = journal::take().iter().map(|line| line.level).collect();
+    assert_eq!(levels, [Level::Warn]);
+}
+
+#[test]
+fn a_share_of_ids_is_logged_whether_they_are_random_or_count_up() {
+    let share = LoggedEvents::one_of(100);
+    let counted = |ids: &mut dyn Iterator<Item = Uuid>| ids.filter(|id| share.has(*id)).count();
+    assert!((700..1300).contains(&counted(&mut (0..100_000).map(Uuid::from_u128))));
+    assert!((700..1300).contains(&counted(&mut (0..100_000).map(|_| Uuid::new_v4()))));
+    assert!(LoggedEvents::ALL.has(Uuid::max()) && LoggedEvents::ALL.has(Uuid::nil()));
+    assert!(!LoggedEvents::NONE.has(Uuid::nil()));
 }
 
 /// The same id as [`good`] makes, and other content.

@@ -34,14 +34,15 @@ pub(in crate::activity) type Posted = (Option<HeaderValue>, Result<Bytes, Proble
 pub(in crate::activity) async fn generate(api: &Api, grant: &Grant, (given, body): Posted) -> Response {
     let allowed = AllowedTypes::Only(&api.config.event_types);
     let event = body.and_then(|body| read(&body, allowed, api.limits.max_depth));
-    publish(api, grant, given, event, StatusCode::CREATED, |id| format!("{{\"eventId\":\"{id}\"}}")).await
+    publish(api, grant, given, event, StatusCode::CREATED, |id| [r#"{"eventId":""#, id, r#""}"#].concat())
+        .await
 }
 
 /// `POST /api/events`: 202 with a message and the event's id, once Kafka has acknowledged the event.
 pub(in crate::activity) async fn create(api: &Api, grant: &Grant, (given, body): Posted) -> Response {
     let event = body.and_then(|body| read(&body, AllowedTypes::Any, api.limits.max_depth));
     publish(api, grant, given, event, StatusCode::ACCEPTED, |id| {
-        format!("{{\"message\":\"Event published successfully\",\"eventId\":\"{id}\"}}")
+        [r#"{"message":"Event published successfully","eventId":""#, id, r#""}"#].concat()
     })
     .await
 }
@@ -53,7 +54,7 @@ pub(in crate::activity) async fn publish(
     given: Option<HeaderValue>,
     event: Result<ActivityEvent, Problem>,
     status: StatusCode,
-    body_of: impl FnOnce(Uuid) -> String,
+    body_of: impl FnOnce(&str) -> String,
 ) -> Response {
     let admitted = event.and_then(|event| {
         let user = event.user_id();
@@ -75,7 +76,16 @@ pub(in crate::activity) async fn publish(
         Ok(receipt) => receipt,
         Err(error) => return correlation.on(failure(id, error).into_response()),
     };
-    match &given {
+    log_published(api, id, receipt, context.correlation_id.as_deref());
+    let mut buffer = Uuid::encode_buffer();
+    let id = &*id.hyphenated().encode_lower(&mut buffer);
+    correlation.on(acknowledged(status, body_of(id), id, receipt))
+}
+
+/// Logs an event that Kafka has acknowledged, where it is one of those that are logged.
+pub(in crate::activity) fn log_published(api: &Api, id: Uuid, receipt: Receipt, correlation: Option<&str>) {
+    match correlation {
+        _ if !api.config.logged_events.has(id) => {}
         None => log::info!(
             target: "highwater::published",
             eventId:% = id, partition = receipt.partition, offset = receipt.offset;
@@ -83,11 +93,10 @@ pub(in crate::activity) async fn publish(
         ),
         Some(given) => log::info!(
             target: "highwater::published",
-            eventId:% = id, partition = receipt.partition, offset = receipt.offset, correlationId = given.as_str();
+            eventId:% = id, partition = receipt.partition, offset = receipt.offset, correlationId = given;
             "published"
         ),
     }
-    correlation.on(acknowledged(status, body_of(id), id, receipt))
 }
 
 /// Reads an event of a route that takes these types.
@@ -99,11 +108,11 @@ pub(in crate::activity) fn read(
     Ok(NewEvent::read(json_text(body, max_depth)?, allowed)?.into_event())
 }
 
-fn acknowledged(status: StatusCode, body: String, id: Uuid, receipt: Receipt) -> Response {
+fn acknowledged(status: StatusCode, body: String, id: &str, receipt: Receipt) -> Response {
     let mut response = json(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    if let Ok(location) = HeaderValue::try_from(format!("/events/processed/{id}")) {
+    if let Ok(location) = HeaderValue::try_from(["/events/processed/", id].concat()) {
         headers.insert(header::LOCATION, location);
     }
     headers.insert(PARTITION, HeaderValue::from(receipt.partition));

@@ -15,10 +15,13 @@ use tokio::time::{Instant, sleep_until};
 use warp::http::StatusCode;
 
 use super::{
-    intake::{Intake, Taken},
+    intake::{Intake, Outcome, Taken},
     receipts::Receipts,
 };
-use crate::{activity::Api, store::ActivityEvent};
+use crate::{
+    activity::{Api, answers::published::log_published},
+    store::ActivityEvent,
+};
 
 /// The most events of a batch that wait for Kafka.
 const WINDOW_EVENTS: usize = 4096;
@@ -193,6 +196,10 @@ impl Taking {
                 break;
             }
             if let Some(outcome) = taken.outcome() {
+                if let Outcome::Stored(id, receipt) = outcome {
+                    let Intake { api, context, .. } = &self.intake;
+                    log_published(api, *id, *receipt, context.correlation_id.as_deref());
+                }
                 self.receipts.add(*number, outcome);
             }
             self.progress.window_bytes -= *bytes;
@@ -207,10 +214,9 @@ impl Drop for Taking {
         let sums = self.receipts.sums();
         let unknown = self.progress.window.len();
         log::info!(
-            target: "highwater::published",
             events = sums.events + unknown as u64, stored = sums.stored, refused = sums.refused,
             notWritten = sums.not_written, possiblyWritten = sums.possibly_written + unknown as u64;
-            "published a batch"
+            "a batch ended"
         );
     }
 }

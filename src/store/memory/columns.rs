@@ -50,7 +50,7 @@ pub(super) struct BlockView<'a> {
 impl Columns {
     pub(super) fn push(&mut self, time: i64, type_hash: u32) {
         if self.blocks.back().is_none_or(|last| last.times.len() == BLOCK) {
-            let (times, types) = (Vec::new(), Vec::new());
+            let (times, types) = (Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK));
             self.blocks.push_back(Block { earliest: i64::MAX, latest: i64::MIN, times, types });
         }
         if let Some(last) = self.blocks.back_mut() {

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::Utc;
 use highwater::{
-    activity::{Api, BatchLimits, Config, PATHS, routes},
+    activity::{Api, BatchLimits, Config, LoggedEvents, PATHS, routes},
     store::{
         self, ActivityEvent, Admission, EventPage, EventQuery, EventRecord, EventStore, MemoryStore,
         Positions, Span, StoreError, StoredEvent,
@@ -60,7 +60,11 @@ impl Watched {
         let api = Api {
             events: TypedProducer::new(Arc::new(NoPublisher), "/highwater"),
             store: self.clone(),
-            config: Config { event_types: Vec::new(), batch: BatchLimits::default() },
+            config: Config {
+                event_types: Vec::new(),
+                batch: BatchLimits::default(),
+                logged_events: LoggedEvents::ALL,
+            },
             limits: config().body_limits(),
             listing_limit: Arc::default(),
             operations: Arc::new(Operations::new("test", status, Arc::new(Traffic::new(&PATHS).unwrap()))),

@@ -147,6 +147,7 @@ fn the_event_logs_compose_hands_it_every_setting_but_what_its_databases_and_its_
         "BATCH_MAX_EVENTS",
         "MAX_BATCH_BYTES",
         "STREAM_PAUSE",
+        "LOG_EVENTS",
         "SQLSERVER_PASSWORD_FILE",
         "SQLSERVER_CA",
         "AWS_SESSION_TOKEN",

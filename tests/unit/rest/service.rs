@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
-    activity::{Api, BatchLimits, ConcurrencyLimit, Config, Conflicts, PATHS, StoreStatus, routes},
+    activity::{
+        Api, BatchLimits, ConcurrencyLimit, Config, Conflicts, LoggedEvents, PATHS, StoreStatus, routes,
+    },
     store::{self, ActivityEvent, EventRecord, EventStore, MemoryStore},
 };
 use highwater_kafka::{
@@ -55,6 +57,7 @@ pub(crate) struct Service {
     pub(crate) description: Arc<GroupDescription>,
     pub(crate) conflicts: Arc<Conflicts>,
     pub(crate) embedded: bool,
+    pub(crate) logged_events: LoggedEvents,
     pub(crate) admin_auth: Option<Arc<AdminAuth>>,
     pub(crate) limits: BodyLimits,
     pub(crate) listing_limit: Arc<ConcurrencyLimit>,
@@ -74,6 +77,7 @@ impl Service {
             description: Arc::new(GroupDescription::from_fn(|| Box::pin(ready(Ok(Vec::new()))))),
             conflicts: Arc::default(),
             embedded: false,
+            logged_events: LoggedEvents::ALL,
             admin_auth: None,
             limits: BodyLimits {
                 max_bytes: 64 * 1024,
@@ -128,6 +132,7 @@ impl Service {
                     max_bytes: 128 * 1024,
                     pause: std::time::Duration::from_secs(5),
                 },
+                logged_events: self.logged_events,
             },
             limits: self.limits,
             listing_limit: Arc::clone(&self.listing_limit),

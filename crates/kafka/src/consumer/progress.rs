@@ -25,6 +25,11 @@ pub(super) struct ProjectionEnd {
     pub(super) topic: Option<Uuid>,
 }
 
+impl ProjectionEnd {
+    /// The end of a projection that is to be forgotten before it is restored.
+    pub(super) const INVALID: Self = Self { offset: -1, topic: None };
+}
+
 #[derive(Debug)]
 struct State {
     partition: i32,
@@ -97,6 +102,7 @@ impl Progress {
         let offset = state.watermark.as_ref()?.mark();
         (state.committed != Some(offset)).then_some(CommittedOffset {
             offset,
+            leader_epoch: None,
             held_from: None,
             topic: state.topic,
         })
@@ -197,7 +203,7 @@ impl Progress {
         PartitionStatus {
             partition: state.partition,
             restored: state.watermark.is_some(),
-            position: state.watermark.as_ref().map(Watermark::mark).or(state.projected).unwrap_or(0),
+            position: state.watermark.as_ref().map(Watermark::mark).or(state.projected).unwrap_or(0).max(0),
             committed: state.committed.unwrap_or(-1),
             end: state.end,
             goal: state.goal,

@@ -193,7 +193,7 @@ impl Worker {
         let topic = self.reader.topic_id();
         self.progress.restart(topic, range.end);
         self.report_recreation(topic);
-        Ok(CommittedOffset { offset: range.start, held_from: None, topic })
+        Ok(CommittedOffset { offset: range.start, leader_epoch: None, held_from: None, topic })
     }
 
     /// The start without a committed offset: where this process got to before it could commit, else by `OffsetReset`.

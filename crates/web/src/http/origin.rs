@@ -4,9 +4,14 @@
 //! see the answer. It says so: by `Sec-Fetch-Site` where the address is https or local, else by `Origin`. A client that
 //! is no browser sends neither.
 
-use hyper::{Request, StatusCode, header::ORIGIN};
+use hyper::{
+    Request, StatusCode,
+    header::{HeaderName, ORIGIN},
+};
 
 use super::{Config, Problem, authority::Authority};
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Refuses what is to change something and comes from a page of another site, unless that one may; and what names two
 /// origins, which no browser does (RFC 6454, section 7.3).
@@ -41,7 +46,7 @@ pub(super) fn foreign() -> Problem {
 
 fn is_foreign<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
-    if let Some(site) = headers.get("sec-fetch-site") {
+    if let Some(site) = headers.get(&SEC_FETCH_SITE) {
         // The browser has compared; a proxy between it and us changes nothing about that.
         return site == "cross-site";
     }

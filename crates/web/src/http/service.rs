@@ -25,7 +25,7 @@ use warp::Reply;
 use super::{
     CORRELATION_ID, Config, CorrelationId, Problem,
     access::{Access, is_probe},
-    caller,
+    caller::CALLER,
     connection::Stop,
     cors::PageRequest,
     deadlines::{CURRENT, ConnectionDeadlines, no_memory},
@@ -163,7 +163,6 @@ where
         let refused = refused.or_else(|| connection.access.refusal(info.uri.path(), &connection.config));
         let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
         join_lists(&mut request);
-        caller::note(&mut request, info.client);
         let packs = packing::is_asked_for(request.headers());
         let mut request = RequestBody::within(request, &connection.rest, &connection.deadlines);
         let decision = match refused {
@@ -259,6 +258,7 @@ where
             overdue().into_response()
         } else if let Some(work) = this.work.as_mut().as_pin_mut() {
             let poll = || CURRENT.sync_scope(Arc::clone(deadlines), || work.poll(context));
+            let poll = || CALLER.sync_scope(this.info.client, poll);
             match catch_unwind(AssertUnwindSafe(poll)) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(Ok(answer))) => answer,
@@ -296,9 +296,11 @@ where
         // with, that which its handler worked with, or a new one.
         let told = deadlines.take_correlation();
         let answered = answer.headers().get(CORRELATION_ID).and_then(CorrelationId::from_header);
+        let has_it = answered.is_some();
         let correlation =
             answered.or(this.info.correlation.take()).or(told).unwrap_or_else(CorrelationId::generate);
-        let mut answer = this.info.correlation.insert(correlation).clone().on(answer);
+        let correlation = this.info.correlation.insert(correlation);
+        let mut answer = if has_it { answer } else { correlation.clone().on(answer) };
         this.grant.tell(answer.headers_mut());
         if let (Some(page), Some(cors)) = (&this.page, &this.connection.config.cors) {
             cors.on(&mut answer, page);
