@@ -200,6 +200,26 @@ async fn a_client_that_reads_no_receipts_is_slowed_and_nothing_is_gathered_for_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_asks_first_is_told_to_go_on_before_its_answer_begins() {
+    let cluster = TestCluster::start().await;
+    let app = TestApp::ready(&cluster).await;
+    let mut socket = tokio::net::TcpStream::connect(("127.0.0.1", app.port())).await.unwrap();
+    let head = "POST /events/batch HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\n\
+                expect: 100-continue\r\ncontent-length: ";
+    let text = line("user", 0);
+    socket.write_all(format!("{head}{}\r\n\r\n", text.len()).as_bytes()).await.unwrap();
+    let mut told = [0; 25];
+    timeout(Duration::from_secs(20), socket.read_exact(&mut told)).await.unwrap().unwrap();
+    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    socket.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    timeout(Duration::from_secs(20), socket.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 207");
+    drop(socket);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_silent_stream_ends_with_a_word_and_blank_lines_keep_one_alive() {
     let cluster = TestCluster::start().await;
     let app = TestApp::start_with(&cluster, &[("STREAM_PAUSE", "1s"), ("BODY_TIMEOUT", "500ms")]).await;

@@ -67,7 +67,14 @@ pub fn many_body(
         if head.is_ndjson() {
             let coding = head.check(usize::MAX)?;
             let body = unpacked(coding, body, usize::MAX)?;
-            return Ok(ManyBody::Lines(Lines::new(body, limits.max_bytes, max_bytes)));
+            let mut lines = Lines::new(body, limits.max_bytes, max_bytes);
+            if head.asks_first {
+                // To be told to go on, it must be read before it is answered: after an answer's head there is no 100.
+                deadlines::extend_deadline(limits.timeout);
+                let begun = tokio::time::timeout(limits.timeout, lines.fill()).await;
+                begun.unwrap_or_else(|_| Err(too_slow(limits.timeout)))?;
+            }
+            return Ok(ManyBody::Lines(lines));
         }
         if !head.is_json() {
             return Err(neither_json_nor_lines());
@@ -85,16 +92,17 @@ struct BodyHead {
     content_type: Said,
     encoding: Said,
     length: Said,
+    /// The client sends nothing before it is told to go on.
+    asks_first: bool,
 }
 
 fn body_head() -> impl Filter<Extract = (BodyHead,), Error = Infallible> + Copy {
-    header("content-type").and(header("content-encoding")).and(header("content-length")).map(
-        |content_type: Said, encoding, length| {
-            // An empty one says nothing.
-            let content_type = content_type.filter(|value| !value.as_bytes().trim_ascii().is_empty());
-            BodyHead { content_type, encoding, length }
-        },
-    )
+    let said = header("content-type").and(header("content-encoding")).and(header("content-length"));
+    said.and(header("expect")).map(|content_type: Said, encoding, length, expect: Said| {
+        // An empty one says nothing.
+        let content_type = content_type.filter(|value| !value.as_bytes().trim_ascii().is_empty());
+        BodyHead { content_type, encoding, length, asks_first: expect.is_some() }
+    })
 }
 
 impl BodyHead {
