@@ -17,6 +17,7 @@ mod routes;
 mod selection;
 mod service;
 mod store_status;
+mod topic_record;
 
 pub use answers::concurrency_limit::ConcurrencyLimit;
 pub use api::Api;
@@ -31,6 +32,7 @@ pub use request::{AllowedTypes, NewEvent};
 pub use routes::routes;
 pub use service::run;
 pub use store_status::StoreStatus;
+pub use topic_record::TopicRecord;
 
 /// The settings of the activity service.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,9 @@ use highwater_web::{
 };
 use tokio::time::timeout;
 
-use super::{Api, ConcurrencyLimit, Conflicts, Processor, StoreStatus, paths::PATHS, routes::routes};
+use super::{
+    Api, ConcurrencyLimit, Conflicts, Processor, StoreStatus, TopicRecord, paths::PATHS, routes::routes,
+};
 #[cfg(feature = "postgres")]
 use crate::store::PostgresStore;
 use crate::{
@@ -40,6 +42,7 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
         .with_logged_events(config.activity.logged_events);
     let events = topic.producer(config.producer.clone());
     let consuming = topic
+        .read_as::<TopicRecord>()
         .consumer(config.consumer.clone())
         .with_dead_letters(config.dead_letter_topic, config.producer)
         .start(processor);

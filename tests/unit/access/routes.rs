@@ -1,15 +1,17 @@
 //! All routes of a service, walked one by one: each asks for what the table says, and none is open by being forgotten.
 
+use std::sync::Arc;
+
 use highwater_eventlog as eventlog;
 use highwater_web::{
     auth::{Need, Scope},
-    http::{Paths, client::Request},
+    http::{AdminAuth, Paths, client::Request},
 };
 use serde_json::json;
 use warp::{Filter as _, Reply as _, http::StatusCode};
 
 use super::{Guarded, Keyring, refused, with_token};
-use crate::eventlog::fakes;
+use crate::{eventlog::fakes, rest::service::Service};
 
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
@@ -43,8 +45,29 @@ async fn walk<S>(guarded: &Guarded<S>, paths: &Paths, key: &str) {
 async fn each_route_of_the_activity_service_asks_for_what_the_table_says() {
     let keys = Keyring::new();
     let key = keys.add("all", &Scope::ALL);
-    let guarded = Guarded::by(keys.auth()).await;
-    walk(&guarded, &highwater::activity::PATHS, &key).await;
+    walk(&with_admins(&keys).await, &highwater::activity::PATHS, &key).await;
+}
+
+#[tokio::test]
+async fn an_erasure_needs_the_scope_admin_whoever_the_user_is() {
+    let keys = Keyring::new();
+    let (admin, ann) =
+        (keys.add("admin", &[Scope::Admin]), keys.add("ann", &[Scope::Read, Scope::Write, Scope::WriteOwn]));
+    let guarded = with_admins(&keys).await;
+    for (method, path) in [("DELETE", "/api/events/user/ann"), ("GET", "/api/events/erasures/2-29")] {
+        let (_, challenge) = refused(&guarded.ask(with_token(Request::new(method, path), &ann)).await, 403);
+        assert!(challenge.ends_with("scope=\"admin\""), "{challenge}");
+        let status = guarded.ask(with_token(Request::new(method, path), &admin)).await.status;
+        assert!([200, 202].contains(&status), "{method} {path}: {status}");
+    }
+    assert_eq!(guarded.get("/api/events/user/ann", &ann).await.status, 200);
+    assert_eq!(guarded.get("/api/events/user/ann", &admin).await.status, 403);
+}
+
+/// The activity service, which admins look after by their keys.
+async fn with_admins(keys: &Keyring) -> Guarded {
+    let service = Service { admin_auth: Some(Arc::new(AdminAuth::new(None))), ..Service::new() };
+    Guarded::with(service, keys.auth(), |_| ()).await
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod codings;
 mod concurrency_limit;
 mod dead_letters;
 mod documentation;
+mod erasing;
 mod finding;
 mod group;
 mod health;

@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
-use crate::group::OffsetAndMetadata;
+use crate::{FetchPosition, group::OffsetAndMetadata};
 
 /// The prefixes of the metadata's fields, which tell them from another program's.
 const HELD_FROM: &str = "held-from:";
@@ -47,6 +47,11 @@ impl CommittedOffset {
     /// As [`CommittedOffset::parse`], with the leader epoch.
     pub(super) fn from_fetched(fetched: &OffsetAndMetadata) -> Self {
         Self { leader_epoch: fetched.leader_epoch, ..Self::parse(fetched.offset, &fetched.metadata) }
+    }
+
+    /// Without what is beside it.
+    pub(super) fn position(self) -> FetchPosition {
+        FetchPosition { offset: self.offset, leader_epoch: self.leader_epoch }
     }
 
     /// As it is committed.

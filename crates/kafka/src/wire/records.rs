@@ -63,7 +63,8 @@ fn record(
         headers.push(header);
     }
     let timestamp = timestamp(head.time(timestamp_delta));
-    Ok(Record { partition, offset, timestamp, key, value, headers })
+    let leader_epoch = head.leader_epoch();
+    Ok(Record { partition, offset, leader_epoch, timestamp, key, value, headers })
 }
 
 /// Bytes after their length, which is negative for null.

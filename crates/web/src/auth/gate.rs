@@ -163,7 +163,7 @@ impl Gate {
             // How a service is, it tells whoever asks; who may see more of it is seen there.
             _ if need == Need::Nothing => None,
             Identity::Nobody if !self.is_on() => None,
-            Identity::Undecided if matches!(need, Need::Admin | Need::Operations) => {
+            Identity::Undecided if scopes == [Scope::Admin] => {
                 return Decision::Admitted(Grant::default());
             }
             Identity::Nobody => return self.refuse(request, caller, Refusal::Missing, refusals::missing()),
