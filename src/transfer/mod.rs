@@ -80,7 +80,7 @@ impl Service {
         mut headers: Vec<(header::HeaderName, header::HeaderValue)>,
         body: Option<Pieces>,
     ) -> Result<Streamed, Fault> {
-        let url = self.url.at(path).ok_or_else(|| Fault::Final(format!("{path} is no path")))?;
+        let url = self.url.below(path).ok_or_else(|| Fault::Final(format!("{path} is no path")))?;
         if let Some(token) = &self.token {
             let value = header::HeaderValue::try_from(format!("Bearer {}", token.reveal()));
             let mut value =

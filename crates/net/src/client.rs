@@ -56,8 +56,9 @@ impl Url {
         Some(Self { is_https, authority, path })
     }
 
-    /// The URL of that path, with its query, at the same host; `None` where the text is no path.
-    pub fn at(&self, path: &str) -> Option<Self> {
+    /// The URL of that path, with its query, below this one; `None` where the text is no path.
+    pub fn below(&self, path: &str) -> Option<Self> {
+        let path = format!("{}{path}", self.path.path().trim_end_matches('/'));
         Some(Self { path: path.parse().ok()?, ..self.clone() })
     }
 

@@ -40,10 +40,15 @@ impl Intake {
     /// Whether the client may publish it, and now.
     fn admit(&self, event: ActivityEvent) -> Result<ActivityEvent, Problem> {
         let user = event.user_id();
-        self.grant.check_write(&user)?;
-        self.grant.charge_events([(&*user, NonZeroU32::MIN)], NonZeroU32::MIN)?;
+        let admitted = self
+            .grant
+            .check_write(&user)
+            .and_then(|()| self.grant.charge_events([(&*user, NonZeroU32::MIN)], NonZeroU32::MIN));
         drop(user);
-        Ok(event)
+        match admitted {
+            Ok(()) => Ok(event),
+            Err(problem) => Err(problem.with_member("eventId", event.id().to_string())),
+        }
     }
 }
 

@@ -285,3 +285,37 @@ async fn a_packed_stream_is_unpacked_as_it_comes() {
     .await;
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_of_a_batch_counts_against_the_limits_and_one_beyond_them_can_be_sent_again() {
+    let cluster = TestCluster::start().await;
+    let app = TestApp::start_with(&cluster, &[("LIMIT_USER", "events=10")]).await;
+    app.until_ready().await;
+    let event = |user: &str| json!({"userId": user, "eventType": "LOGIN"});
+    let mut events = vec![event("busy"); 500];
+    events.extend(vec![event("quiet"); 5]);
+    let answer: Value = app.post("/events/batch", &json!(events)).await.json().await.unwrap();
+    let (busy, quiet) = answer["receipts"].as_array().unwrap().split_at(500);
+    let is_stored = |receipt: &&Value| receipt["status"] == 201;
+    assert!(busy[..10].iter().all(|receipt| is_stored(&receipt)), "{busy:?}");
+    assert!(quiet.iter().all(|receipt| is_stored(&receipt)), "{quiet:?}");
+    let (stored, limited): (Vec<_>, Vec<_>) = busy.iter().partition(is_stored);
+    assert!(!limited.is_empty());
+    for receipt in &limited {
+        assert_eq!((&receipt["status"], receipt["retryAfter"].is_u64()), (&json!(429), true), "{receipt}");
+        Uuid::parse_str(receipt["eventId"].as_str().unwrap()).unwrap();
+    }
+    assert_eq!((&answer["stored"], &answer["refused"]), (&json!(stored.len() + 5), &json!(0)));
+    assert_eq!(answer["notWritten"], limited.len());
+    assert_eq!(log_of(&cluster).await.len(), stored.len() + 5);
+    // With its id it is taken a moment later.
+    let id = limited[0]["eventId"].as_str().unwrap();
+    eventually("the limit lets it in", async || {
+        let again = json!([{"userId": "busy", "eventType": "LOGIN", "eventId": id}]);
+        let answer: Value = app.post("/events/batch", &again).await.json().await.unwrap();
+        (answer["stored"] == 1).then_some(())
+    })
+    .await;
+    app.until_processed(id).await;
+    app.stop().await;
+}
