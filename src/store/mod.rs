@@ -20,7 +20,7 @@ pub use event::ActivityEvent;
 pub use memory::{Config, MemoryStore, Stats};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresConfig, PostgresStore, PostgresUrl};
-pub use query::{Direction, EventPage, EventQuery, Positions, SequenceNumber, Span};
+pub use query::{Direction, EventPage, EventQuery, PAGE_BYTES, Positions, SequenceNumber, Span};
 pub use stored_event::{EventRecord, StoredEvent};
 
 /// A store that admits each `eventId` once.
@@ -77,8 +77,9 @@ pub trait EventStore: Send + Sync + 'static {
     /// event below it, so it bounds a listing to the events that exist when the listing begins.
     async fn end(&self) -> Result<Positions, StoreError>;
 
-    /// The next events that match the query and are within the span, in the query's direction, at most `limit` of them. A page may be shorter than `limit`, even empty, although [`EventPage::rest`] is set: the
-    /// store bounds the work of one call.
+    /// The next events that match the query and are within the span, in the query's direction, at most `limit` of them. A page
+    /// may be shorter than `limit`, even empty, although [`EventPage::rest`] is set: the store bounds the work of one call, and
+    /// its memory ([`PAGE_BYTES`]).
     async fn read(&self, query: &EventQuery, within: Span, limit: usize) -> Result<EventPage, StoreError>;
 
     /// Divides the store's bounds evenly among this many partitions. Events beyond a smaller bound leave at once.

@@ -164,6 +164,25 @@ async fn a_client_that_does_not_read_is_read_for_no_further_than_sockets_hold() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_page_of_many_bytes_ends_early_and_links_to_the_rest() {
+    let server = Watched::full(usize::MAX).await.serve().await;
+    let mut found = Vec::new();
+    let mut path = Some("/events/processed?limit=10000".to_owned());
+    while let Some(next) = path {
+        let mut client = server.connect().await;
+        client.send(format!("GET {next} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")).await;
+        let head = client.head().await;
+        let link = head.lines().find_map(|line| line.strip_prefix("link: <"));
+        path = link.and_then(|link| link.split_once('>')).map(|(next, _)| next.to_owned());
+        let body = client.rest().await;
+        assert!(body.len() < 9 * 1024 * 1024, "{} bytes in a page", body.len());
+        found.push(events_in(&body));
+    }
+    assert_eq!(found.iter().sum::<usize>(), EVENTS);
+    assert_eq!(found.len(), 2, "{found:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_store_that_fails_in_the_middle_breaks_the_answer_off() {
     let server = Watched::full(3).await.serve().await;
     let mut client = server.connect().await;
