@@ -2,4 +2,4 @@
 # Needs: cargo, make, a C compiler, zlib1g-dev (librdkafka is built from the crate's bundled source).
 set -euo pipefail
 cd "$(dirname "$0")"
-nice -n 10 cargo build --release --locked --target-dir target
+cargo build --release --locked --target-dir target

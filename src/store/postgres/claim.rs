@@ -19,6 +19,8 @@ pub(super) struct Claim {
     pub(super) base: i64,
     /// The position of the next record, where that is known.
     pub(super) next: Option<i64>,
+    /// How many more batches are taken to have copies of what is stored.
+    pub(super) wary_batches: u32,
 }
 
 /// The partitions that this process has claimed.
@@ -88,7 +90,7 @@ impl Claims {
                 self.topic
             )));
         };
-        let claim = Claim { epoch: row.get(0), base: row.get(1), next: row.get(2) };
+        let claim = Claim { epoch: row.get(0), base: row.get(1), next: row.get(2), wary_batches: 0 };
         self.held().insert(partition, claim);
         Ok(claim.next.map_or(Start::Unknown, |next| Start::At(next - claim.base)))
     }

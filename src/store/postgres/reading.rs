@@ -207,7 +207,8 @@ async fn fetch(
         (query.from.is_some(), &from, "occurred_at >= ?"),
         (query.to.is_some(), &to, "occurred_at < ?"),
     ];
-    let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&partitions, &lows, &highs, &bounds.rows, &bounds.bytes];
+    let mut parameters: Vec<&(dyn ToSql + Sync)> =
+        vec![&partitions, &lows, &highs, &bounds.rows, &bounds.bytes];
     let mut filters = String::new();
     for (_, parameter, filter) in wanted.iter().filter(|(is_wanted, ..)| *is_wanted) {
         parameters.push(*parameter);

@@ -73,17 +73,17 @@ impl Batches {
         }
         self.rows += 1;
         let event: Event<'_> = serde_json::from_slice(json)?;
+        let type_key = event.type_key();
         let fields: [&[u8]; 8] = [
-            &partition.to_be_bytes(),
-            &position.to_be_bytes(),
+            &partition.to_be_bytes()[..],
+            &position.to_be_bytes()[..],
             event.event_id.as_bytes(),
             event.user_id.as_bytes(),
-            event.type_key().as_bytes(),
-            &micros(event.timestamp).to_be_bytes(),
-            &micros(Utc::now()).to_be_bytes(),
+            type_key.as_bytes(),
+            &micros(event.timestamp).to_be_bytes()[..],
+            &micros(Utc::now()).to_be_bytes()[..],
             json,
-        ]
-        .map(|field| field as _);
+        ];
         self.open.put_i16(fields.len() as i16);
         for field in fields {
             self.open.put_i32(field.len() as i32);
