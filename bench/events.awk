@@ -1,4 +1,4 @@
-# Writes EVENTS user activity events, a line each: the key (userId), a tab, the value (JSON, some 340 bytes).
+# Writes EVENTS user activity events (less the first FIRST of them), a line each: the key (userId), a tab, the value (JSON, some 340 bytes).
 # The same seed gives the same events; no two have the same eventId. With RARE, every so many events there is one of the
 # type REFUND; with JITTER, an event's time is up to so many milliseconds before its turn.
 #
@@ -11,9 +11,9 @@ function hex(digits,   text) {
 }
 
 BEGIN {
-  srand(42)
+  srand(42 + FIRST)
   split("LOGIN LOGOUT PRODUCT_VIEW PRODUCT_VIEW PRODUCT_VIEW", types, " ")
-  for (n = 0; n < EVENTS; n++) {
+  for (n = FIRST + 0; n < EVENTS; n++) {
     user = sprintf("user-%05d", int(rand() * 10000) + 1)
     # The last group counts, which makes the id unique; the others spread it.
     id = sprintf("%s-%s-4%s-8%s-%012x", hex(8), hex(4), hex(3), hex(3), n)

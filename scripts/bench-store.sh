@@ -4,14 +4,14 @@
 #   COPY         a bare loop that COPYs rows which it has made beforehand, a connection a partition: what PostgreSQL can do
 #   Highwater    the service, in a new group: each event once, a position and a claim for each partition
 #   INSERT       a consumer in Rust on librdkafka, one INSERT … ON CONFLICT DO NOTHING of 500 rows a batch
-#   Connect      Kafka Connect with a JDBC sink, upsert, if JDBC_SINK names a folder with its jars
+#   Connect      Kafka Connect with Debezium's JDBC sink, three tasks, upsert by id; with CONNECT=1
 #
 # in turn, ROUNDS (3) times, each into empty tables, with PostgreSQL and Kafka beside them. Prints a table in Markdown:
 # medians of the rounds. Time runs from the first stored batch to the last; CPU time is of all of it, PostgreSQL's beside
 # that of the program. That each event is there once is counted afterwards.
 #
 #   scripts/bench-store.sh                  some ten minutes, and the builds
-#   JDBC_SINK=~/jdbc scripts/bench-store.sh with Kafka Connect (Kafka 4.1.0 brings it)
+#   CONNECT=1 scripts/bench-store.sh        with Kafka Connect, which Kafka 4.1.0 brings; Maven brings the sink
 #   GROW=10 ONLY=Highwater scripts/bench-store.sh
 #                                           GROW times EVENTS by Highwater into the same tables: the rate of each EVENTS
 #
@@ -144,7 +144,7 @@ by_highwater() {
 }
 
 by_connect() {
-  local jars
+  local jars sink=$root/bench/store/connect/target
   jars=$(dirname "$(find "${HIGHWATER_KAFKA_HOME:-$HOME/.cache/highwater-kafka}/jars/4.1.0" -name 'connect-runtime-*.jar')")
   cat >"$work/worker.properties" <<END
 bootstrap.servers=$KAFKA_BROKERS
@@ -156,26 +156,26 @@ listeners=http://127.0.0.1:$((PORT + 2))
 END
   cat >"$work/sink.properties" <<END
 name=sink-$round-$$
-connector.class=$(cat "$JDBC_SINK/class")
+connector.class=io.debezium.connector.jdbc.JdbcSinkConnector
 tasks.max=3
 topics=$topic-connect
 consumer.override.auto.offset.reset=earliest
 consumer.override.max.poll.records=3000
 connection.url=jdbc:postgresql://127.0.0.1:$PORT/highwater?reWriteBatchedInserts=true&stringtype=unspecified
-connection.user=highwater
+connection.username=highwater
 connection.password=highwater
 insert.mode=upsert
-pk.mode=record_value
-pk.fields=id
+primary.key.mode=record_value
+primary.key.fields=id
 batch.size=3000
-auto.create=false
-table.name.format=highwater.events
+schema.evolution=none
+collection.name.format=highwater.events
 transforms=position
 transforms.position.type=org.apache.kafka.connect.transforms.InsertField\$Value
 transforms.position.partition.field=partition
 transforms.position.offset.field=position
 END
-  java -Xmx1g -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$JDBC_SINK/*:$jars/*" \
+  java -Xmx1g -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$jars/*:$sink/*" \
     org.apache.kafka.connect.cli.ConnectStandalone "$work/worker.properties" "$work/sink.properties" >"$work/log" 2>&1 &
   pid=$!
   until_stored "$EVENTS" "SELECT count(*) FROM highwater.events;" || return 1
@@ -220,7 +220,7 @@ mkdir -p "$(dirname "$RESULTS")"
 if [ -z "${HIGHWATER:-}" ]; then
   say "building Highwater"
   target=$("$root/scripts/musl-target.sh")
-  (cd "$root" && cargo build --profile fastest --locked --no-default-features --features postgres --target "$target" --target-dir "$target_dir" >&2)
+  (cd "$root" && cargo build --profile fastest --locked --no-default-features --features postgres,tls --target "$target" --target-dir "$target_dir" >&2)
   HIGHWATER=$target_dir/$target/fastest/highwater
 fi
 if takes_part COPY || takes_part INSERT; then
@@ -236,7 +236,8 @@ topic=bench-store
 open_session
 say "writing $((EVENTS * GROW)) events to the topic"
 events | fill_topic "$topic"
-if [ -n "${JDBC_SINK:-}" ]; then
+if [ -n "${CONNECT:-}" ]; then
+  mvn -q -B -f "$root/bench/store/connect/pom.xml" dependency:copy-dependencies -DoutputDirectory=target >&2
   events | awk -f "$root/bench/store/connect.awk" | fill_topic "$topic-connect"
 fi
 round=0
@@ -249,7 +250,7 @@ for round in $(seq "$ROUNDS"); do
   if takes_part COPY; then measure by_itself copy-loop; fi
   if takes_part Highwater; then measure by_highwater; fi
   if takes_part INSERT; then measure by_itself librdkafka-insert; fi
-  if [ -n "${JDBC_SINK:-}" ] && takes_part Connect; then measure by_connect; fi
+  if [ -n "${CONNECT:-}" ] && takes_part Connect; then measure by_connect; fi
 done
 
 jq -rsf "$root/bench/store/table.jq" "$RESULTS"
