@@ -29,7 +29,7 @@
 #   FAULTS         only these kinds, with commas between them: kill-instance, pause-instance, cut,
 #                  cut-from-coordinator, delay, churn, guest, kill-broker, move-broker, pause-broker,
 #                  elect, partitions, quota, roll, recreate (all); with STORE=postgres also kill-database,
-#                  pause-database, restart-database, cut-database, replay
+#                  pause-database, restart-database, cut-database, replay, rebuild
 #   UNCLEAN        no leaves out the unclean election at the end
 #   SABOTAGE       a patch of tests/chaos/sabotage without its ending: it breaks one guarantee in a copy of
 #                  the tree, which is built in a target directory of its own; the run passes when that
@@ -65,6 +65,20 @@ if [ -n "${SABOTAGE:-}" ]; then
   # Without a repository above it, the paths are those of the copy.
   GIT_CEILING_DIRECTORIES=$kept git -C "$tree" apply "$patch"
   export CARGO_TARGET_DIR=$kept/target
+  # What no fault brings to light for certain, a test does.
+  test=$(sed -n 's/^Caught by the test //p' "$patch")
+  if [ -n "$test" ]; then
+    TEST_POSTGRES_URL=$(scripts/postgres.sh start "$POSTGRES_PORT")
+    export TEST_POSTGRES_URL TEST_MUST_RUN=postgres
+    trap 'scripts/postgres.sh stop "$POSTGRES_PORT"' EXIT
+    (cd "$tree" && cargo test --no-run --test integration --features "${FEATURES:-}") || exit 2
+    if (cd "$tree" && cargo test --test integration --features "${FEATURES:-}" -- --exact "$test"); then
+      echo "NOT CAUGHT: $SABOTAGE by the test $test"
+      exit 1
+    fi
+    echo "CAUGHT: $SABOTAGE by the test $test"
+    exit 0
+  fi
 fi
 built=$(cd "$tree" && cargo test --no-run --test chaos --features "${FEATURES:-}" 2>&1) || { echo "$built" >&2; exit 2; }
 program=$(sed -n 's/^ *Executable .*chaos.*(\(.*\))$/\1/p' <<<"$built")

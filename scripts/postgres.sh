@@ -7,6 +7,7 @@
 #   scripts/postgres.sh kill   [PORT]            kill -9 all of it; its data stay
 #   scripts/postgres.sh revive [PORT]            start it again on its data
 #   scripts/postgres.sh restart [PORT]           stop it as an operator does, and start it again
+#   scripts/postgres.sh reload [PORT]            it reads its settings again
 #   scripts/postgres.sh pause  [PORT]            it hangs without closing a connection
 #   scripts/postgres.sh resume [PORT]            and goes on
 #   scripts/postgres.sh log    [PORT]            the path of its log
@@ -148,6 +149,7 @@ case $command in
     "${as[@]}" "$bin/pg_ctl" -D "$data" -m fast -w -t 60 -s stop >&2 </dev/null
     launch
     ;;
+  reload) programs; "${as[@]}" "$bin/pg_ctl" -D "$data" -s reload >&2 ;;
   pause) family | xargs -r kill -STOP ;;
   resume) family | xargs -r kill -CONT ;;
   log) echo "$dir/log" ;;

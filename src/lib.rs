@@ -16,6 +16,7 @@
 //! * [`config`][]: all settings, with their variables and defaults
 //! * [`activity`][]: the main service: its event, routes and processor
 //! * [`store`][]: the store of processed events; knows no Kafka
+//! * [`replay`][]: the command `replay`, which has the topic processed again
 //! * [`selftest`][]: the command `selftest`, which tests a running service over HTTP
 //! * [`telemetry`][]: logging
 //!
@@ -35,6 +36,7 @@ pub mod activity;
 pub mod config;
 #[cfg(feature = "embedded-broker")]
 pub mod embedded;
+pub mod replay;
 pub mod selftest;
 pub mod store;
 pub mod telemetry;

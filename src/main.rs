@@ -10,6 +10,7 @@ use highwater::embedded::embedded;
 use highwater::{
     activity,
     config::{self, Config, Invocation, Service},
+    replay::{self, ReplayCommand},
     selftest, telemetry,
 };
 use highwater_commerce::{orders, users};
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
             false
         }),
         Service::Migrate => passes(migrate(config)),
+        Service::Replay(command) => passes(run_replay(command, config)),
         Service::DeadLetters(task) => passes(dead_letters(task, config)),
         Service::Keys(task) => passes(keys(task, config)),
         Service::Selftest => passes(run_selftest(config)),
@@ -126,6 +128,15 @@ fn dead_letters(task: dead_letters::DlqCommand, config: Config) -> anyhow::Resul
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
     let outcome = runtime.block_on(dead_letters::cli::run(task, config.into(), &shutdown, &mut io::stdout()));
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Processes the topic again, without logging.
+fn run_replay(command: ReplayCommand, config: Config) -> anyhow::Result<bool> {
+    let runtime = runtime()?;
+    let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
+    let outcome = runtime.block_on(replay::run(command, config, &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     outcome
 }

@@ -102,6 +102,10 @@ impl BatchHandler<ActivityEvent> for Processor {
         })
     }
 
+    fn position_counts(&self, partition: i32) -> bool {
+        self.store.is_claimed(partition)
+    }
+
     async fn reset_to(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
         self.store.move_to(partition, offset).await.map_err(TransientError::new)
     }

@@ -10,9 +10,10 @@ use highwater_web::{auth::cli as keys, dead_letters::DlqCommand};
 
 use super::{
     fault::Exit,
-    key_commands,
+    key_commands, replay_command,
     table::{ALL, Description},
 };
+use crate::replay::ReplayCommand;
 
 /// The task of the process: a service to run, or a command about one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum Service {
     Selftest,
     /// Brings the schema of the store's database up to date.
     Migrate,
+    /// Processes the topic again.
+    Replay(ReplayCommand),
     /// Lists or redrives dead letters.
     DeadLetters(DlqCommand),
     /// Sees to the file of API keys, and ends.
@@ -46,7 +49,9 @@ impl Service {
             ("USERS_PORT", _) => *self == Self::Users,
             ("ORDERS_PORT" | "ORDERS_GROUP_ID" | "ORDER_EVENTS_TOPIC", _) => *self == Self::Orders,
             ("EVENT_TYPES", _) => matches!(self, Self::Activity | Self::Selftest),
-            (_, Some("Store")) => matches!(self, Self::Activity | Self::Selftest | Self::Migrate),
+            (_, Some("Store")) => {
+                matches!(self, Self::Activity | Self::Selftest | Self::Migrate | Self::Replay(_))
+            }
             ("KAFKA_TOPIC", _) if *self == Self::Migrate => true,
             (_, Some("Users and orders")) => matches!(self, Self::Users | Self::Orders),
             (_, Some("Event log")) => matches!(self, Self::EventLog(_)),
@@ -108,6 +113,9 @@ impl CommandLine {
                 let (task, flags) = inner.remove_subcommand().unwrap_or((LIST.to_owned(), inner));
                 (Service::DeadLetters(task_of(&task, &flags)), flags)
             }
+            Some((name, flags)) if name == replay_command::REPLAY => {
+                (Service::Replay(replay_command::of(&flags)), flags)
+            }
             Some((name, mut inner)) if name == key_commands::KEYS => {
                 let (task, flags) = inner.remove_subcommand().unwrap_or((String::new(), inner));
                 (Service::Keys(key_commands::task_of(&task, &flags)), flags)
@@ -152,6 +160,7 @@ fn command() -> Command {
         .subcommand_help_heading("Services")
         .subcommands(services)
         .subcommand(event_log())
+        .subcommand(replay_command::command())
         .subcommand(dead_letters())
         .subcommand(key_commands::command())
         .args(settings.map(|(order, setting)| arg(order, setting)))

@@ -15,6 +15,7 @@ mod https;
 mod key_commands;
 mod platform;
 mod reader;
+mod replay_command;
 mod secret;
 mod security;
 #[cfg(feature = "postgres")]

@@ -19,7 +19,7 @@ pub use content_hash::ContentHash;
 pub use event::ActivityEvent;
 pub use memory::{Config, MemoryStore, Stats};
 #[cfg(feature = "postgres")]
-pub use postgres::{PostgresConfig, PostgresStore, PostgresUrl};
+pub use postgres::{PostgresConfig, PostgresStore, PostgresUrl, Rebuild, Swapped};
 pub use query::{Direction, EventPage, EventQuery, PAGE_BYTES, Positions, SequenceNumber, Span};
 pub use stored_event::{EventRecord, StoredEvent};
 
@@ -31,6 +31,12 @@ pub trait EventStore: Send + Sync + 'static {
     /// each error of [`admit`](EventStore::admit), since a batch may be stored although its answer was lost.
     async fn take_up(&self, _partition: i32, _log: &Log) -> Result<Start, StoreError> {
         Ok(Start::NotKept)
+    }
+
+    /// Whether the claim of [`take_up`](EventStore::take_up) is the newest and the position is where it was left, as far as
+    /// is known: then it need not be taken up again.
+    fn is_claimed(&self, _partition: i32) -> bool {
+        true
     }
 
     /// The partition's next record is at this offset, whatever the store's position was.

@@ -62,7 +62,7 @@ impl Admin {
         Ok(Connection::open(address, &config).await?)
     }
 
-    /// A connection to some broker that answers: what it knows, too.
+    /// A connection to some broker that answers.
     async fn any(&self, topics: Option<Vec<MetadataRequestTopic>>) -> Result<(Connection, MetadataResponse)> {
         let request = MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(false);
         let mut why = anyhow!("no brokers");

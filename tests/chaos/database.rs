@@ -21,7 +21,7 @@ const CONTENTS: &str = "\
 SELECT 'event', id::text, floor(extract(epoch FROM stored_at) * 1000)::bigint FROM highwater.events
 UNION ALL SELECT 'position', partition::text, next - base FROM highwater.partitions WHERE next IS NOT NULL
 UNION ALL SELECT 'sum', '', coalesce(sum(events), 0)::bigint FROM highwater.blocks";
-const REWIND: &str = "UPDATE highwater.partitions SET next = base";
+const DROP: &str = "DROP SCHEMA IF EXISTS rebuilt CASCADE";
 
 /// The database that all instances share.
 #[derive(Debug, Clone)]
@@ -80,9 +80,14 @@ impl Database {
         self.script("restart").await
     }
 
-    /// Sets each partition's position back to the log's beginning. No instance may run.
-    pub(crate) async fn rewind(&self) -> Result<()> {
-        self.psql(REWIND).await.map(drop)
+    /// Its URL, past all proxies.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Drops the schema that a rebuild has filled before.
+    pub(crate) async fn drop_schema(&self) -> Result<()> {
+        self.psql(DROP).await.map(drop)
     }
 
     pub(crate) async fn read(&self) -> Result<Stored> {

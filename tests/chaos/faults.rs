@@ -8,8 +8,8 @@ use tokio::time::sleep;
 
 use crate::{
     admin::{OF_GROUP, PREFERRED, persistently},
-    history::{MADE_AGAIN, now},
-    instance::{CLIENT_ID, GROUP, Instance, TOPIC},
+    history::MADE_AGAIN,
+    instance::{CLIENT_ID, GROUP, TOPIC},
     options::Protocol,
     proxy::Passage,
     schedule::{Cut, Fault, Round},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How long an operator tries to change something while brokers come and go.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 /// How long a rolling upgrade waits for one instance before it goes on to the next.
 const NEXT_WITHIN: Duration = Duration::from_secs(30);
 
@@ -132,7 +132,8 @@ impl Stage {
                 link.set(Passage::Open);
                 Ok(())
             }
-            Fault::Replay { positions } => self.replay(positions).await,
+            Fault::Replay(how) => self.replay(how).await,
+            Fault::Rebuild => self.rebuild().await,
         }
     }
 
@@ -167,28 +168,6 @@ impl Stage {
             persistently("ready", NEXT_WITHIN, ready).await?;
         }
         Ok(())
-    }
-
-    /// Has the topic read again from its beginning: the group's offsets alone change nothing, as the database's positions
-    /// are the truth.
-    async fn replay(&self, positions: bool) -> Result<()> {
-        for stopped in join_all(self.regulars().iter().map(Instance::stop)).await {
-            stopped?;
-        }
-        persistently("the group's offsets", PATIENCE, async || {
-            let partitions = self.admin.partitions(TOPIC).await?;
-            let began = now();
-            // Refused while the group has members: a guest, or a static member whose session is not over.
-            self.admin.commit_beginning(GROUP, TOPIC, partitions).await?;
-            self.history.known().resets.push((began, now()));
-            Ok(())
-        })
-        .await?;
-        if positions {
-            let database = self.database()?;
-            persistently("the database's positions", PATIENCE, async || database.rewind().await).await?;
-        }
-        self.regulars().iter().try_for_each(|instance| instance.start(self.protocol()))
     }
 
     /// Deletes the topic and makes it again. Nobody may be writing.

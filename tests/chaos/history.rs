@@ -109,7 +109,7 @@ pub(crate) struct Known {
 }
 
 /// For so long after the topic was made again a member may hold partitions of the one before, by its lease. KIP-848
-/// assigns by topic id: who gets one of the new topic's does not wait for who had its number in the old one.
+/// assigns by topic id: the owner of a new topic's partition does not wait for the owner of the old topic's.
 pub(crate) const MADE_AGAIN: Millis = 5_000;
 
 /// Counts of the whole run.
@@ -122,6 +122,8 @@ pub(crate) struct Figures {
     pub(crate) malformed: u64,
     pub(crate) processed: u64,
     pub(crate) faults: u64,
+    /// How often a schema that was filled from the topic took the place of the one that served.
+    pub(crate) rebuilds: u64,
     pub(crate) slowest: Millis,
 }
 
@@ -229,7 +231,7 @@ impl History {
         self.known().layout % 2 == 1
     }
 
-    /// The topic was made again: what was in it is gone, as was asked.
+    /// The topic was made again: its old records are gone, as was asked.
     pub(crate) fn begin_again(&self) {
         let mut known = self.known();
         let before = std::mem::take(&mut known.posted);

@@ -306,7 +306,7 @@ impl Reader {
     }
 }
 
-/// `assigned: … partitions={0, 2} …`: what the instance holds from now on.
+/// `assigned: … partitions={0, 2} …`: the instance's partitions from now on.
 fn assigned(message: &str) -> Option<BTreeSet<i32>> {
     let rest = message.strip_prefix("assigned: ")?;
     let (_, set) = rest.split_once("partitions={")?;

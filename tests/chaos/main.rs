@@ -27,6 +27,7 @@ mod options;
 mod proxy;
 mod quiet;
 mod random;
+mod replays;
 mod report;
 mod schedule;
 mod stage;

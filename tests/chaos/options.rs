@@ -61,10 +61,11 @@ pub(crate) enum Sabotage {
     AckBeforeKafka,
     PositionBeforeEvents,
     NoUniqueId,
+    SwapWithoutCatchingUp,
 }
 
 impl Sabotage {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::CommitBeforeProcessing,
         Self::NoAdmission,
         Self::NoFencing,
@@ -72,6 +73,7 @@ impl Sabotage {
         Self::AckBeforeKafka,
         Self::PositionBeforeEvents,
         Self::NoUniqueId,
+        Self::SwapWithoutCatchingUp,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -83,12 +85,13 @@ impl Sabotage {
             Self::AckBeforeKafka => "ack-before-kafka",
             Self::PositionBeforeEvents => "position-before-events",
             Self::NoUniqueId => "no-unique-id",
+            Self::SwapWithoutCatchingUp => "swap-without-catching-up",
         }
     }
 
     /// Whether it is in the store that is a database.
     fn needs_database(self) -> bool {
-        matches!(self, Self::PositionBeforeEvents | Self::NoUniqueId)
+        matches!(self, Self::PositionBeforeEvents | Self::NoUniqueId | Self::SwapWithoutCatchingUp)
     }
 
     /// The faults that bring it to light; FAULTS says otherwise.
@@ -96,6 +99,7 @@ impl Sabotage {
         match self {
             Self::NoFencing => vec![Kind::CutFromCoordinator],
             Self::PositionBeforeEvents => vec![Kind::KillDatabase],
+            Self::SwapWithoutCatchingUp => vec![Kind::Rebuild],
             // An instance that is killed between the two also leaves a dead letter unwritten, and one that starts beyond
             // the log's end goes back to its beginning: the report would name other guarantees, too.
             Self::CommitBeforeProcessing | Self::WatermarkOffByOne => vec![Kind::Delay, Kind::Elect],

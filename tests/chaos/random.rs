@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// Another sequence, by name: what draws from it does not disturb the others.
+    /// Another sequence, by name: a draw from it does not disturb the others.
     pub(crate) fn named(seed: u64, name: &str) -> Self {
         let mixed = name.bytes().fold(seed, |mixed, byte| Self(mixed ^ u64::from(byte)).next());
         Self(mixed)

@@ -61,7 +61,7 @@ fn reveals(sabotage: Sabotage) -> &'static [Guarantee] {
         Sabotage::CommitBeforeProcessing | Sabotage::WatermarkOffByOne => &[Guarantee::OffsetsNeverAhead],
         Sabotage::NoAdmission | Sabotage::NoUniqueId => &[Guarantee::NothingTwice],
         Sabotage::NoFencing => &[Guarantee::NoWorkOfTheFenced],
-        Sabotage::AckBeforeKafka => &[Guarantee::NothingLost],
+        Sabotage::AckBeforeKafka | Sabotage::SwapWithoutCatchingUp => &[Guarantee::NothingLost],
         Sabotage::PositionBeforeEvents => &[Guarantee::NothingLost, Guarantee::OffsetsNeverAhead],
     }
 }
@@ -97,6 +97,7 @@ impl fmt::Display for Report {
             "  transactions           {committed} committed, {aborted} aborted, {given_up} given up"
         )?;
         writeln!(f, "  malformed records      {}", figures.malformed)?;
+        writeln!(f, "  rebuilt and swapped    {}", figures.rebuilds)?;
         writeln!(
             f,
             "  processed              {} lines of all instances; {} events stored at the end",

@@ -39,10 +39,11 @@ pub(crate) enum Kind {
     RestartDatabase,
     CutDatabase,
     Replay,
+    Rebuild,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::KillInstance,
         Self::PauseInstance,
         Self::Cut,
@@ -63,6 +64,7 @@ impl Kind {
         Self::RestartDatabase,
         Self::CutDatabase,
         Self::Replay,
+        Self::Rebuild,
     ];
 
     fn name(self) -> &'static str {
@@ -87,6 +89,7 @@ impl Kind {
             Self::RestartDatabase => "restart-database",
             Self::CutDatabase => "cut-database",
             Self::Replay => "replay",
+            Self::Rebuild => "rebuild",
         }
     }
 
@@ -100,7 +103,7 @@ impl Kind {
 
     /// Whether it is for instances that share a database.
     pub(crate) fn needs_database(self) -> bool {
-        self.sort() == Sort::Database || self == Self::Replay
+        self.sort() == Sort::Database || matches!(self, Self::Replay | Self::Rebuild)
     }
 
     /// The target of the fault. Two faults of one target never run at the same time.
@@ -119,7 +122,7 @@ impl Kind {
             Self::KillDatabase | Self::PauseDatabase | Self::RestartDatabase | Self::CutDatabase => {
                 Sort::Database
             }
-            Self::Roll | Self::Replay => Sort::Everyone,
+            Self::Roll | Self::Replay | Self::Rebuild => Sort::Everyone,
             Self::Recreate => Sort::AtQuiet,
         }
     }
@@ -156,7 +159,19 @@ pub(crate) enum Fault {
     PauseDatabase { length: Duration },
     RestartDatabase,
     CutDatabase { instance: usize, passage: Passage, length: Duration },
-    Replay { positions: bool },
+    Replay(Replayed),
+    Rebuild,
+}
+
+/// How the topic is read again from its beginning.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Replayed {
+    /// The group's offsets alone are set back, while no instance runs.
+    Group,
+    /// By `highwater replay`, while no instance runs.
+    Stopped,
+    /// By `highwater replay`, while all run.
+    Running,
 }
 
 /// Which of an instance's ways a fault of the network concerns.
@@ -202,10 +217,16 @@ impl fmt::Display for Fault {
             Self::CutDatabase { instance, passage, length } => {
                 write!(f, "network of instance {instance} to PostgreSQL: {passage:?} for {length:?}")
             }
-            Self::Replay { positions } => {
-                let what = if *positions { ", and the database's positions," } else { "" };
-                write!(f, "all instances stop, the group's offsets{what} are 0, and all start")
+            Self::Replay(Replayed::Group) => {
+                f.write_str("all instances stop, the group's offsets are 0, and all start")
             }
+            Self::Replay(Replayed::Stopped) => {
+                f.write_str("all instances stop, highwater replay, and all start")
+            }
+            Self::Replay(Replayed::Running) => f.write_str("highwater replay while all instances run"),
+            Self::Rebuild => f.write_str(
+                "another schema is filled from the topic, and takes the place of the one that serves",
+            ),
         }
     }
 }
@@ -256,6 +277,8 @@ impl Schedule {
             if self.deck.is_empty() {
                 self.deck = self.kinds.clone();
                 self.random.shuffle(&mut self.deck);
+                // Last: of a topic that was made again nothing can be rebuilt that was stored before.
+                self.deck.sort_by_key(|kind| *kind != Kind::Recreate);
             }
             let Some(kind) = self.deck.last().copied() else { break };
             let sort = kind.sort();
@@ -353,7 +376,11 @@ impl Schedule {
                 passage: self.broken_passage(),
                 length: self.milliseconds(2_000..=12_000),
             },
-            Kind::Replay => Fault::Replay { positions: self.random.percent(50) },
+            Kind::Replay => {
+                let ways = [Replayed::Group, Replayed::Stopped, Replayed::Running];
+                Fault::Replay(ways[self.random.below(ways.len())])
+            }
+            Kind::Rebuild => Fault::Rebuild,
             Kind::Recreate => return None,
         })
     }

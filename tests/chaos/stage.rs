@@ -86,7 +86,7 @@ impl Stage {
         }
         let (admin, seed) = (&stage.admin, stage.options.seed);
         let beside = || (admin.clone(), Arc::clone(&stage.history), Arc::clone(&stage.beside));
-        // A runtime of their own: what they hold stays on one thread.
+        // A runtime of their own keeps their state on one thread.
         let (to, history, gate) = beside();
         alone(move || transactions::run(to, history, gate, seed))?;
         let (to, history, gate) = beside();

@@ -1,4 +1,4 @@
-//! The OpenAPI documents: what they describe, that what the program serves is that, and the pages made from them.
+//! The OpenAPI documents: the program serves what they describe, and the pages are made from them.
 //!
 //! After a change of what a route takes or answers, `UPDATE=1 cargo test --test unit openapi` writes the documents
 //! and the pages anew; they belong to the change.

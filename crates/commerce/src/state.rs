@@ -65,7 +65,7 @@ fn memory_full() -> Problem {
 ///
 /// # Errors
 ///
-/// 503 while the log is not read to its end: what is asked for may be in the rest of it.
+/// 503 while the log is not read to its end: the answer may be in the rest of it.
 pub fn complete<F: Projection>(
     table: &Arc<EventSourcedTable<F>>,
 ) -> Result<&Arc<EventSourcedTable<F>>, Problem> {

@@ -73,7 +73,7 @@ impl fmt::Debug for Details {
     }
 }
 
-/// All of an event: what DynamoDB keeps, so that its row can be made of it at any time.
+/// All of an event. DynamoDB keeps it, so that its row can be made of it at any time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedEvent {
     /// The content of its row.

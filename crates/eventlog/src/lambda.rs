@@ -1,4 +1,4 @@
-//! The event log as an AWS Lambda function: what API Gateway's HTTP API hands over, answered by the same filter tree.
+//! The event log as an AWS Lambda function: the same filter tree answers the events of API Gateway's HTTP API.
 
 use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 

@@ -1,4 +1,4 @@
-//! The event log: what users did, its metadata in SQL, its details in DynamoDB, the two linked by the event's id.
+//! The event log of users' actions: metadata in SQL, details in DynamoDB, linked by the event's id.
 //!
 //! DynamoDB is written first, and what is written there says all of the event; the row in SQL comes second, and it
 //! is the one that makes the event exist. So a reader never sees half of an event, and whatever a crash left

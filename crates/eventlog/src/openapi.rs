@@ -28,18 +28,18 @@ use super::{
 pub static DOCUMENT: Packed = packed!("eventlog.json", JSON);
 
 const ID: Uuid = uuid!("0190163d-8694-739b-aea5-966c26f8ad91");
-/// `EVENTLOG_MAX_BODY_BYTES`, where it is not set.
+/// The largest body, where the settings name no other.
 const LARGEST_BODY: usize = 1 << 20;
 
 const CONVENTIONS: &str = "\
 `X-Correlation-Id` (1 to 128 visible ASCII characters) goes along with a request into its answer; a request without \
 one gets one.
 
-Pages of another site may ask where `EVENTLOG_CORS_ORIGINS` names that site, or is `*`: preflights are answered, and of an \
+Pages of another site may ask where the service's settings allow that site: preflights are answered, and of an \
 answer they may read `Link`, `Location`, `Retry-After` and `X-Correlation-Id`.
 
-How large and how deep a body may be, how long both databases are asked, and how long a request may take, are settings: \
-`EVENTLOG_MAX_BODY_BYTES`, `MAX_DEPTH`, `EVENTLOG_TIMEOUT`, `REQUEST_TIMEOUT`.
+Settings of the service bound the size and the depth of a body, the time in which the databases answer, and the time of a \
+request.
 
 As a Lambda function behind API Gateway the service has the same routes. What concerns connections is the gateway's there \
 (408, 503 for too many, the time of a request). It hands paths over decoded: a `%2F` or `%3F` in one is a `/` or `?` \

@@ -17,13 +17,13 @@ pub type DatabaseResult<T> = Result<T, DatabaseError>;
 /// The error of a database. The text is for the log, never for a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DatabaseError {
-    /// It cannot be reached, or breaks off: what was asked for may have happened.
+    /// It cannot be reached, or breaks off: the request may have been carried out.
     #[error("away: {0}")]
     Away(String),
     /// It has too much to do, and did nothing; asked a little later, it may.
     #[error("throttled: {0}")]
     Throttled(String),
-    /// It did not answer in time: what was asked for may have happened.
+    /// It did not answer in time: the request may have been carried out.
     #[error("no answer in time")]
     Late,
     /// It will not do it, asked again or not: a right, a table or a setting is missing.

@@ -9,9 +9,6 @@ use super::{
     RetryFrom, StartFrom, TransientError,
 };
 
-/// Records that are restored before other tasks get their turn: about a millisecond's worth.
-const AT_ONCE: usize = 1024;
-
 /// Processes events one by one, in the order of their partition.
 ///
 /// Calls come as those of a [`RecordHandler`]. Events may repeat: processing must be idempotent.
@@ -53,6 +50,11 @@ pub trait BatchHandler<P: Payload>: Send + Sync + 'static {
     /// As [`RecordHandler::start_from`].
     async fn start_from(&self, _partition: i32, _log: &LogState) -> Result<StartFrom, TransientError> {
         Ok(StartFrom::Committed)
+    }
+
+    /// As [`RecordHandler::position_counts`].
+    fn position_counts(&self, _partition: i32) -> bool {
+        true
     }
 
     /// As [`RecordHandler::reset_to`].
@@ -240,6 +242,10 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> RecordHandler for DecodingHandler<
         self.handler.start_from(partition, log).await
     }
 
+    fn position_counts(&self, partition: i32) -> bool {
+        self.handler.position_counts(partition)
+    }
+
     async fn reset_to(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
         self.handler.reset_to(partition, offset).await
     }
@@ -257,7 +263,7 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> RecordHandler for DecodingHandler<
     }
 
     async fn restore(&self, records: &[Record]) -> Result<(), TransientError> {
-        for some in records.chunks(AT_ONCE) {
+        for some in records.chunks(self.batch_limits().records.max(1)) {
             // Malformed records were dead-lettered when they were processed.
             let batch = Batch::read(some, |_, _| {});
             if !batch.events.is_empty() {

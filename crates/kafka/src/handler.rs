@@ -35,6 +35,12 @@ pub trait RecordHandler: Send + Sync + 'static {
         Ok(StartFrom::Committed)
     }
 
+    /// Whether the position that [`RecordHandler::start_from`] told still counts. The consumer asks between two reads, and
+    /// where it does not, asks again where to start: so a position that somebody else moves is noticed.
+    fn position_counts(&self, _partition: i32) -> bool {
+        true
+    }
+
     /// Processing goes on at this offset: the handler has no position, or the log no longer has it.
     async fn reset_to(&self, _partition: i32, _offset: i64) -> Result<(), TransientError> {
         Ok(())

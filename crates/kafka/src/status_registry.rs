@@ -173,7 +173,7 @@ impl StatusRegistry {
         });
     }
 
-    /// Replaces the warnings about a topic: what weakens a guarantee.
+    /// Replaces the warnings about a topic, each about a setting that weakens a guarantee.
     pub(crate) fn warnings(&self, topic: &str, found: &[String]) {
         let prefix = format!("topic {topic}: ");
         self.status.send_modify(|status| {

@@ -113,7 +113,7 @@ impl Topic {
 
     /// Waits until the number of partitions is known, and returns it.
     pub async fn known_partitions(&mut self) -> usize {
-        // An error means that the task has ended: what is known stays known.
+        // An error means that the task has ended: the last known settings stay.
         let _ = self.partitions.wait_for(|partitions| *partitions > 0).await;
         self.partitions()
     }

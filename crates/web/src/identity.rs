@@ -1,4 +1,4 @@
-//! Identities: what counts as one over REST and in records alike.
+//! Identities, by one rule for REST and for records.
 
 use uuid::Uuid;
 

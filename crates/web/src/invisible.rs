@@ -1,6 +1,6 @@
 //! Characters that nobody sees: a name of nothing else is blank.
 
-/// `Default_Ignorable_Code_Point` of Unicode 16: what is shown as nothing where it has nothing to act on, such as a
+/// `Default_Ignorable_Code_Point` of Unicode 16: characters that are invisible where they have nothing to act on, such as a
 /// zero-width space or a byte order mark. And two symbols whose picture is empty: a Braille pattern without a dot (U+2800)
 /// and a note head that is not drawn (U+1D159).
 const INVISIBLE: [(char, char); 19] = [

@@ -187,7 +187,7 @@ impl EventStore for MemoryStore {
             let mut numbering = log.numbering();
             let insert = |(sequence, EventRecord { offset, event })| {
                 let (position, next) = numbering.assign(offset);
-                // A copy has no position: what is read once more stands where it stood.
+                // A copy has no position: an event that is read again stays where it is.
                 let inserted = self.insert(partition, sequence, position, event);
                 if inserted.is_ok() {
                     numbering = next;

@@ -38,7 +38,7 @@ const CLAIM: &str = "\
 INSERT INTO partitions AS p (partition, topic, topic_id, owner) VALUES ($1, $2, $3, $4)
 ON CONFLICT (partition) DO UPDATE SET
     epoch = p.epoch + 1, owner = excluded.owner, claimed_at = now(),
-    base = CASE WHEN p.topic_id <> excluded.topic_id THEN p.next - $5 ELSE p.base END,
+    base = CASE WHEN p.topic_id <> excluded.topic_id THEN coalesce(p.next - $5, p.base) ELSE p.base END,
     topic_id = coalesce(excluded.topic_id, p.topic_id)
 WHERE p.topic = excluded.topic
 RETURNING epoch, base, next";
@@ -65,11 +65,39 @@ impl Claims {
         self.held().get(&partition).copied().ok_or(Failure::Fenced(partition))
     }
 
+    /// The position of the partition's next record, where it is claimed and that is known.
+    pub(super) fn position(&self, partition: i32) -> Option<i64> {
+        self.of(partition).ok()?.next
+    }
+
     /// Keeps the new state of a claim. Nothing changes where another claim has taken its place.
     pub(super) fn put(&self, partition: i32, claim: Claim) {
         if let Some(held) = self.held().get_mut(&partition).filter(|held| held.epoch == claim.epoch) {
             *held = claim;
         }
+    }
+
+    /// Forgets each claim that is not the newest any more, and each whose position was moved back. Without a write it would
+    /// not be noticed.
+    pub(super) async fn check(&self, pool: &Pool) -> Result<(), Failure> {
+        const CLAIMED: &str = "SELECT partition, epoch, next FROM partitions";
+
+        let before = self.held().clone();
+        if before.is_empty() {
+            return Ok(());
+        }
+        let rows = pool.query(CLAIMED, &[]).await?;
+        let found: HashMap<i32, (i64, Option<i64>)> =
+            rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
+        self.held().retain(|partition, claim| {
+            // What has changed meanwhile is newer than the rows.
+            let is_newer = before.get(partition) != Some(claim);
+            is_newer
+                || found
+                    .get(partition)
+                    .is_some_and(|(epoch, next)| *epoch == claim.epoch && *next >= claim.next)
+        });
+        Ok(())
     }
 
     /// Nothing more is written of that partition.

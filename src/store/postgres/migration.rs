@@ -15,7 +15,7 @@ const MIGRATIONS: [&str; 2] =
 /// The version that this program works with.
 const VERSION: i32 = MIGRATIONS.len() as i32;
 /// Of the lock that whoever migrates holds: the same for all, whatever the schema.
-const LOCK: i64 = 0x6869_6768_7761_7465;
+pub(super) const LOCK: i64 = 0x6869_6768_7761_7465;
 
 /// Brings the schema up to date, whoever else does so at the same time.
 ///

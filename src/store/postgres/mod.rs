@@ -10,26 +10,29 @@
 
 mod admission;
 mod array;
+mod availability;
 mod claim;
 mod config;
 mod failure;
 mod migration;
 mod pool;
 mod reading;
+mod rebuild;
 mod retention;
 mod row;
 mod tls;
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use log::{info, warn};
+use log::warn;
 use tokio::{
     sync::{Notify, OnceCell},
     task::JoinHandle,
@@ -41,10 +44,12 @@ use super::{
     Admission, EventPage, EventQuery, EventRecord, EventStore, Log, Positions, Span, Start, Stats,
     StoreError, StoredEvent, waiters::Waiters,
 };
+use availability::Availability;
 use claim::Claims;
 pub use config::{PostgresConfig, PostgresUrl};
 use failure::Failure;
 use pool::Pool;
+pub use rebuild::{Rebuild, Swapped};
 
 /// How often the database is asked for events that requests wait for.
 const LOOK_FOR_AWAITED: Duration = Duration::from_millis(100);
@@ -75,8 +80,7 @@ struct Inner {
     events: AtomicU64,
     duplicates: AtomicU64,
     expired: AtomicU64,
-    /// Why the last attempt failed.
-    error: Mutex<Option<String>>,
+    availability: Availability,
 }
 
 impl PostgresStore {
@@ -97,12 +101,12 @@ impl PostgresStore {
             events: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             expired: AtomicU64::new(0),
-            error: Mutex::default(),
+            availability: Availability::default(),
             config,
         });
         match inner.prepare().await {
             Err(wrong @ Failure::Schema(_)) => return Err(wrong.into()),
-            Err(failure) => inner.failed(&failure),
+            Err(failure) => inner.availability.failed(&failure),
             Ok(()) => {}
         }
         let (counted, looked_for, kept) = (Arc::clone(&inner), Arc::clone(&inner), Arc::clone(&inner));
@@ -112,6 +116,19 @@ impl PostgresStore {
             tokio::spawn(async move { kept.keep_retention().await }),
         ];
         Ok(Self { inner, tasks })
+    }
+
+    /// The offset of the next record of each partition that has a position.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be asked.
+    pub async fn offsets(&self) -> Result<BTreeMap<i32, i64>, StoreError> {
+        const OFFSETS: &str = "SELECT partition, next - base FROM partitions WHERE next IS NOT NULL";
+
+        self.inner.prepare().await?;
+        let rows = self.inner.readers.query(OFFSETS, &[]).await?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     /// Brings the database's schema up to date.
@@ -140,34 +157,6 @@ impl Inner {
         self.prepared.get_or_try_init(prepare).await.copied()
     }
 
-    /// Notes whether the database does as it is told.
-    fn noted<T>(&self, outcome: Result<T, Failure>) -> Result<T, StoreError> {
-        match outcome {
-            Ok(value) => {
-                if self.last_error().take().is_some() {
-                    info!("the store is available again");
-                }
-                Ok(value)
-            }
-            // Another has the partition: that is no fault of the database.
-            Err(fenced @ Failure::Fenced(_)) => Err(fenced.into()),
-            Err(failure) => {
-                self.failed(&failure);
-                Err(failure.into())
-            }
-        }
-    }
-
-    fn failed(&self, failure: &Failure) {
-        if self.last_error().replace(failure.to_string()).is_none() {
-            warn!("the store is unavailable: {failure}");
-        }
-    }
-
-    fn last_error(&self) -> MutexGuard<'_, Option<String>> {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn find(&self, ids: &[Uuid]) -> Result<Vec<Arc<StoredEvent>>, Failure> {
         const FIND: &str = "SELECT partition, position, stored_at, event FROM events WHERE id = ANY($1)";
 
@@ -182,7 +171,7 @@ impl Inner {
                 self.awaited.notified().await;
             }
             let ids = self.waiters.ids();
-            if let Ok(found) = self.noted(self.find(&ids).await) {
+            if let Ok(found) = self.availability.noted(self.find(&ids).await) {
                 self.waiters.wake(found.iter());
             }
             sleep(LOOK_FOR_AWAITED).await;
@@ -200,8 +189,10 @@ impl Inner {
         let mut ticks = interval(COUNT_INTERVAL);
         loop {
             ticks.tick().await;
-            if let Ok(events) = self.noted(count().await) {
+            if let Ok(events) = self.availability.noted(count().await) {
                 self.events.store(events.unsigned_abs(), Ordering::Relaxed);
+                // Its failure is that of the next count.
+                let _ = self.claims.check(&self.readers).await;
             }
         }
     }
@@ -238,17 +229,23 @@ impl EventStore for PostgresStore {
             inner.prepare().await?;
             inner.claims.take_up(&inner.writers, partition, log).await
         };
-        inner.noted(take_up.await)
+        let start = inner.availability.noted(take_up.await)?;
+        inner.availability.taken_up(partition, inner.claims.position(partition));
+        Ok(start)
+    }
+
+    fn is_claimed(&self, partition: i32) -> bool {
+        self.inner.claims.of(partition).is_ok()
     }
 
     async fn move_to(&self, partition: i32, offset: i64) -> Result<(), StoreError> {
         let inner = &self.inner;
-        inner.noted(inner.claims.move_to(&inner.writers, partition, offset).await)
+        inner.availability.noted(inner.claims.move_to(&inner.writers, partition, offset).await)
     }
 
     async fn advance(&self, partition: i32, offset: i64) -> Result<(), StoreError> {
         let inner = &self.inner;
-        inner.noted(inner.claims.advance(&inner.writers, partition, offset).await)
+        inner.availability.noted(inner.claims.advance(&inner.writers, partition, offset).await)
     }
 
     fn is_shared(&self) -> bool {
@@ -256,7 +253,7 @@ impl EventStore for PostgresStore {
     }
 
     fn error(&self) -> Option<String> {
-        self.inner.last_error().clone()
+        self.inner.availability.error()
     }
 
     async fn admit(
@@ -266,8 +263,9 @@ impl EventStore for PostgresStore {
         next: i64,
     ) -> Result<Vec<Admission>, StoreError> {
         let inner = &self.inner;
+        let position = inner.claims.position(partition);
         let admitted = admission::admit(&inner.writers, &inner.claims, partition, records, next).await;
-        let admissions = inner.noted(admitted)?;
+        let admissions = inner.availability.noted_write(partition, position, admitted)?;
         let new = |admission: &&Admission| matches!(admission, Admission::New(_));
         let copies = admissions.len() - admissions.iter().filter(new).count();
         inner.duplicates.fetch_add(copies as u64, Ordering::Relaxed);
@@ -280,7 +278,7 @@ impl EventStore for PostgresStore {
 
     async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError> {
         let found = self.inner.find(&[id]).await;
-        Ok(self.inner.noted(found)?.pop())
+        Ok(self.inner.availability.noted(found)?.pop())
     }
 
     async fn wait_for(&self, id: Uuid, timeout: Duration) -> Result<Option<Arc<StoredEvent>>, StoreError> {
@@ -300,7 +298,7 @@ impl EventStore for PostgresStore {
             self.inner.prepare().await?;
             self.inner.readers.query(END, &[]).await
         };
-        let rows = self.inner.noted(end.await)?;
+        let rows = self.inner.availability.noted(end.await)?;
         Ok(Positions(rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
     }
 
@@ -311,7 +309,7 @@ impl EventStore for PostgresStore {
             lease.done();
             Ok(page)
         };
-        self.inner.noted(page.await)
+        self.inner.availability.noted(page.await)
     }
 
     async fn set_partition_count(&self, _: usize) -> Result<(), StoreError> {
@@ -342,6 +340,7 @@ impl EventStore for PostgresStore {
     /// Its events stay; another process has claimed the partition, or will.
     async fn forget(&self, partition: i32) -> Result<(), StoreError> {
         self.inner.claims.forget(partition);
+        self.inner.availability.is_written(partition);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use super::{failure::Failure, pool::Pool};
 /// The most events that leave in one transaction.
 const BATCH: i64 = 2_000;
 /// Of the advisory lock that a process holds while it deletes; its other half is the schema.
-const LOCK: i32 = 0x7265_7461;
+pub(super) const LOCK: i32 = 0x7265_7461;
 
 /// Another process may be deleting: then that one does it.
 const TRY_LOCK: &str = "SELECT pg_try_advisory_xact_lock($1, hashtext(current_schema()))";

@@ -31,7 +31,7 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
         let mut last: HashMap<(u32, i32), (u32, Uuid)> = HashMap::new();
         for event in &holding.events {
             let Some(posted) = known.posted.get(&event.id) else { continue };
-            // Where it was really written: what was never acknowledged by Kafka has no order.
+            // Where it was really written: a record that Kafka never acknowledged has no order.
             let Some(place) = posted.acknowledged.iter().find(|place| is_there(&event.id, place)) else {
                 continue;
             };

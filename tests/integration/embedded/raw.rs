@@ -94,7 +94,7 @@ impl Raw {
     /// Waits until the broker closes, and fails when it says something before that.
     pub(super) async fn closed(mut self) {
         let mut rest = Vec::new();
-        // A reset is a way to close too: what was sent and not read makes one.
+        // A reset closes too: bytes that were sent and not read cause one.
         let _ = self.stream.read_to_end(&mut rest).await;
         assert!(rest.is_empty(), "an answer of {} bytes", rest.len());
     }

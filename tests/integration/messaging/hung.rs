@@ -130,7 +130,7 @@ async fn after_an_outage_in_which_nobody_published_a_burst_is_taken_whole() {
     .await;
     cluster.embedded.as_mut().unwrap().resume().await.unwrap();
     eventually("it is found again", async || (breaker(&client) != BreakerState::Open).then_some(())).await;
-    // Longer ago than a hung broker is waited for: what the outage was is not to count against what comes now.
+    // Longer ago than the wait for a hung broker: the outage must not count against the next requests.
     tokio::time::sleep(BREAKER_AFTER).await;
     let all = join_all((0..60).map(|_| publish(&producer))).await;
     assert!(all.iter().all(Result::is_ok), "{all:?}");

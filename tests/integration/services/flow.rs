@@ -38,7 +38,7 @@ async fn three_processes_on_one_kafka_see_a_user_register_act_order_receive_and_
     for action in ["confirm", "pay", "ship"] {
         step(&orders_rest, &shipped, action).await.ok(200);
     }
-    // Two creations and three steps: what follows from them is done, and what comes next follows from the deletion.
+    // Two creations and three steps are done; the deletion causes the next change.
     orders_rest
         .until("/group", |found| {
             let partitions = found["groups"][cluster.orders()]["partitions"].as_array();

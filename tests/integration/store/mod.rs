@@ -1,9 +1,16 @@
 //! One suite for both stores: in memory, and in PostgreSQL where TEST_POSTGRES_URL names a server.
 
+mod backup;
 mod cursors;
 mod faults;
 mod fencing;
+mod link;
+mod outages;
+mod replay;
 mod retention;
+mod server;
 mod service;
+mod stopped;
 mod stores;
 mod suite;
+mod tls;

@@ -11,17 +11,17 @@ use crate::{
 };
 
 /// The settings of an instance on these stores.
-fn settings<'a>(url: &'a str, schema: &'a str) -> Vec<(&'a str, &'a str)> {
+pub(super) fn settings<'a>(url: &'a str, schema: &'a str) -> Vec<(&'a str, &'a str)> {
     vec![("STORE_URL", url), ("STORE_SCHEMA", schema)]
 }
 
-async fn ready(cluster: &TestCluster, settings: &[(&str, &str)]) -> TestApp {
+pub(super) async fn ready(cluster: &TestCluster, settings: &[(&str, &str)]) -> TestApp {
     let app = TestApp::start_with(cluster, settings).await;
     app.until_ready().await;
     app
 }
 
-fn sorted(mut ids: Vec<String>) -> Vec<String> {
+pub(super) fn sorted(mut ids: Vec<String>) -> Vec<String> {
     ids.sort();
     ids
 }

@@ -1,4 +1,4 @@
-//! A store to test, and more of the same: what another process of the service would have.
+//! A store to test, and further handles on it, as other processes of the service have.
 
 use std::{sync::Arc, time::Duration};
 

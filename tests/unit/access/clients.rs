@@ -1,4 +1,4 @@
-//! Keys before the routes: who is let in, what for, and what the others hear.
+//! Keys before the routes: the clients that are admitted, their rights, and the refusals of others.
 
 use std::fs;
 

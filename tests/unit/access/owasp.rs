@@ -109,7 +109,7 @@ async fn api2_broken_authentication_a_token_for_another_purpose_or_changed_in_pa
     assert_eq!(status(&[&key], &format!("{good}.{}", parts[2])).await, 401);
     assert_eq!(status(&[&key], &format!("{good}=")).await, 401);
     assert_eq!(status(&[&key], &good.repeat(30)).await, 401);
-    // The key signs for this issuer alone: what it signed for another audience is not for here.
+    // The key signs for this issuer alone: its token for another audience is not valid here.
     let elsewhere = key.sign(&claims(json!({ "aud": "payments" })));
     assert_eq!(status(&[&key], &elsewhere).await, 401);
 }

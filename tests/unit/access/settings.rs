@@ -1,4 +1,4 @@
-//! The settings of access: what is wrong with them is told at once, before anything starts.
+//! The settings of access: their faults are told before anything starts.
 
 use std::{fs, num::NonZeroU32, os::unix::fs::PermissionsExt as _, time::Duration};
 

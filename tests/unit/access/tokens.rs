@@ -229,7 +229,7 @@ async fn claims_are_taken_within_the_leeway_and_refused_beyond() {
         (json!({ "aud": null }), 401),
         (json!({ "aud": [] }), 401),
     ] {
-        // Twice: what was good once is not good for ever, and what was not is not remembered.
+        // Twice: neither a good verdict nor a bad one is kept for ever.
         for _ in 0..2 {
             let answer = guarded.get("/api/events", &key.sign(&claims(others.clone()))).await;
             assert_eq!(answer.status, status, "{others} {}", answer.text());

@@ -4,6 +4,7 @@ mod eventlog;
 mod faults;
 mod lists;
 mod platform;
+mod replay;
 mod security;
 mod sources;
 mod values;

@@ -59,7 +59,7 @@ fn lines() -> Vec<BTreeMap<String, String>> {
     lines.map(|line| line.fields).collect()
 }
 
-/// The only line that there is, or that there will be: what hyper answers is known when the connection is over.
+/// The only line: hyper's own answer is known when the connection is over.
 async fn next_line() -> BTreeMap<String, String> {
     loop {
         if let Ok([line]) = <[_; 1]>::try_from(lines()) {

@@ -56,7 +56,7 @@ pub struct Api {
     pub operations: Arc<Operations>,
 }
 
-/// All routes of the service. Every request gets an answer: what no route takes gets 404 or 405.
+/// All routes of the service. Every request gets an answer: 404 or 405 where no route takes it.
 pub fn routes(
     api: Arc<Api>,
 ) -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone + Send + Sync + 'static {

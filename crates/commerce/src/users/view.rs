@@ -58,7 +58,7 @@ pub struct User {
     pub email_key: String,
     /// The name.
     pub name: String,
-    /// The version of the e-mail's state: what a write has to name the next of.
+    /// The version of the e-mail's state; a write names the next one.
     pub version: u64,
     /// When the user registered.
     pub created_at: DateTime<Utc>,

@@ -1,7 +1,7 @@
 //! The metadata in SQL Server, by tiberius.
 //!
 //! Statements keep to what SQL Server and Babelfish for PostgreSQL both understand, and have no parameter that is
-//! NULL, which Babelfish has no type for: what is not asked for is not in the statement. A unique key, and nothing
+//! NULL, which Babelfish has no type for: a filter that is not given is not in the statement. A unique key, and nothing
 //! else, decides that there is one row an event.
 
 mod migration;

@@ -91,7 +91,7 @@ impl From<SqlFault> for DatabaseError {
                 message,
                 ..
             } => Self::Throttled(message),
-            // Too long, or no value of the column's type: what is wrong is the row. Not so a NULL (515) or a check
+            // Too long, or no value of the column's type: the row is at fault. Not so a NULL (515) or a check
             // (547): those are the table's, and every row would be refused.
             SqlFault::Server { code: 241 | 242 | 2628 | 8114 | 8115 | 8152, message, .. } => {
                 Self::Invalid(message)

@@ -8,6 +8,7 @@
 
 use std::{mem, ops::Range, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use kafka_protocol::ResponseError;
 use log::{debug, info};
 use thiserror::Error;
@@ -92,8 +93,8 @@ impl Reader {
         &self.topic
     }
 
-    /// The topic's id, once it is known.
-    pub(super) fn topic_id(&self) -> Option<Uuid> {
+    /// The topic's id, once it is known: after [`Reader::range`], on a cluster that has ids.
+    pub fn topic_id(&self) -> Option<Uuid> {
         self.id
     }
 
@@ -181,20 +182,35 @@ impl Reader {
     ///
     /// As [`Reader::read`].
     pub async fn range(&mut self) -> Result<Range<i64>, ReadError> {
-        let asking = async {
-            let newest = leader::newest(&self.cluster, &self.topic, self.partition).await?;
-            let (host, port) = newest.leader;
-            let mut connection = self.cluster.connect_to(&host, port).await?;
-            let range = connection.offsets(&self.topic, self.partition, newest.epoch).await?;
-            Ok::<_, WireError>((connection, newest.topic, range))
-        };
-        let (connection, id, range) = asking.await?;
-        if self.id.zip(id).is_some_and(|(known, now)| known != now) {
+        let (mut leader, epoch) = self.newest_leader().await?;
+        let range = leader.offsets(&self.topic, self.partition, epoch).await?;
+        self.own = Some(leader);
+        Ok(range)
+    }
+
+    /// The offset of the first record whose timestamp is that time or later; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::read`].
+    pub async fn offset_at(&mut self, time: DateTime<Utc>) -> Result<Option<i64>, ReadError> {
+        let (mut leader, epoch) = self.newest_leader().await?;
+        let millis = time.timestamp_millis();
+        let offset = leader.offset_at(&self.topic, self.partition, epoch, millis).await?;
+        self.own = Some(leader);
+        Ok(offset)
+    }
+
+    /// A connection to the newest leader, and its epoch.
+    async fn newest_leader(&mut self) -> Result<(Connection, i32), ReadError> {
+        let newest = leader::newest(&self.cluster, &self.topic, self.partition).await?;
+        let (host, port) = newest.leader;
+        let connection = self.cluster.connect_to(&host, port).await?;
+        if self.id.zip(newest.topic).is_some_and(|(known, now)| known != now) {
             return Err(ReadError::TopicRecreated);
         }
-        self.id = self.id.or(id);
-        self.own = Some(connection);
-        Ok(range)
+        self.id = self.id.or(newest.topic);
+        Ok((connection, newest.epoch))
     }
 
     async fn read_by_own_fetch(&mut self, from: i64) -> Result<Fetched, ReadError> {

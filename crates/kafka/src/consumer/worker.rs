@@ -91,6 +91,9 @@ impl Worker {
         self.progress.start_at(position);
         let _committed_soon_anyway = self.started.try_send(());
         loop {
+            if self.handler_has_position && !self.handler.position_counts(self.partition) {
+                return Err(PositionUnknown);
+            }
             let began = Instant::now();
             match self.read(position).await? {
                 Some(fetched) => {

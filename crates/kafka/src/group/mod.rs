@@ -15,6 +15,7 @@ mod classic;
 mod coordinator;
 mod deletion;
 mod description;
+mod group_offsets;
 mod kip848;
 mod lease;
 mod member_state;
@@ -30,6 +31,7 @@ pub use assignor::Assignor;
 pub use assignor::{Assignment, Subscriber, assign_cooperative_sticky, assign_range, is_cooperative};
 pub(crate) use coordinator::Coordinator;
 pub use description::GroupDescription;
+pub use group_offsets::{GroupOffsets, MoveError};
 // For its tests: a consumer keeps its lease to itself.
 #[doc(hidden)]
 pub use lease::Lease;

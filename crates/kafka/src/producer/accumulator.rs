@@ -36,7 +36,7 @@ impl BatchAccumulator {
         true
     }
 
-    /// Takes the next batch: what is there, up to the bound. One record always fits.
+    /// Takes the next batch: the waiting records, up to the bound. One record always fits.
     pub(super) fn drain(&mut self) -> Batch {
         let mut batch = Batch::default();
         self.top_up(&mut batch);

@@ -1,7 +1,7 @@
 //! Reads the tail of a plain log.
 //!
 //! rskafka hides whether a record belongs to an aborted transaction. But a fetch that ends at the high watermark holds
-//! the marker of each transaction in it, and rskafka fails on markers: what it reads up to the end is plain.
+//! the marker of each transaction in it, and rskafka fails on markers: the records that it reads up to the end are plain.
 
 use std::time::Duration;
 

@@ -204,7 +204,7 @@ fn form_encoded(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string().replace("%20", "+")
 }
 
-/// `b64token` (RFC 6750, section 2.1): what can stand in the message to a broker.
+/// `b64token` (RFC 6750, section 2.1): the characters that the message to a broker can hold.
 fn is_bearer(token: &str) -> bool {
     let is_of_one = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
     !token.is_empty() && token.bytes().all(is_of_one)

@@ -1,4 +1,4 @@
-//! SASL (RFC 4422): who the client is, proved in one of the ways that Kafka's brokers take.
+//! SASL (RFC 4422): the client proves its identity by one of the mechanisms of Kafka's brokers.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Advice for an operator: what usually mends an error.
+//! Advice for an operator: the usual remedy of an error.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! ListOffsets: the first and the last offset of a partition.
+//! ListOffsets: the first and the last offset of a partition, and that of a time.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -40,6 +40,23 @@ impl Connection {
         let start = self.offset(topic, partition, leader_epoch, EARLIEST).await?;
         let end = self.offset(topic, partition, leader_epoch, LATEST).await?;
         Ok(start..end.max(start))
+    }
+
+    /// The offset of the first record of that time or later, in milliseconds since 1970; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::offsets`].
+    pub(crate) async fn offset_at(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        leader_epoch: i32,
+        millis: i64,
+    ) -> Result<Option<i64>, WireError> {
+        // Below zero are the codes.
+        let found = self.offset(topic, partition, leader_epoch, millis.max(0)).await?;
+        Ok(Some(found).filter(|offset| *offset >= 0))
     }
 
     async fn offset(

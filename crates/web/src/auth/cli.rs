@@ -105,7 +105,7 @@ pub fn run(task: KeyCommand, path: &Path, out: &mut impl Write) -> anyhow::Resul
 
 /// Puts a new file in the place of that one.
 fn replace(path: &Path, folder: &Path, keys: Vec<Key>) -> anyhow::Result<()> {
-    let name = path.file_name().context("API_KEYS_FILE names no file")?.to_string_lossy().into_owned();
+    let name = path.file_name().context("the path of the keys names no file")?.to_string_lossy().into_owned();
     let next = folder.join(format!(".{name}.{}", std::process::id()));
     let written = || -> io::Result<()> {
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;

@@ -310,12 +310,12 @@ impl Gate {
                         let next = Keys::new(&read, &keys, &self.counts);
                         *keys = Arc::new(next);
                         if seen.replace(stamp).is_some() {
-                            log::info!(keys = read.len(); "API_KEYS_FILE has changed: its keys are those that count now");
+                            log::info!(keys = read.len(); "the file of API keys has changed: its keys count from now on");
                         }
                     }
                     Err(rule) if seen != now => {
                         seen = now;
-                        log::error!("API_KEYS_FILE {rule}: the keys from before go on counting");
+                        log::error!("the file of API keys {rule}: the keys from before go on counting");
                     }
                     Err(_) => {}
                 }

@@ -1,4 +1,4 @@
-//! API keys: what a service is shown, and what the file of them holds.
+//! API keys, as clients send them and as their file holds them.
 //!
 //! The file holds the SHA-256 of each key and not the key. A slow hash such as argon2 protects what people choose; a key
 //! here is 32 random bytes, which nobody guesses however fast the hash is, and it is hashed with each request.

@@ -62,7 +62,7 @@ async fn answer(
     Ok(response)
 }
 
-/// `POST /dead-letters/redrive`: what became of it.
+/// The answer to `POST /dead-letters/redrive`.
 pub(super) async fn redrive(admin: Arc<DlqAdmin>, body: Result<Bytes, Problem>) -> Response {
     let max_depth = admin.limits.max_depth;
     let read = body.and_then(|body| request::selection(json_text(&body, max_depth)?));

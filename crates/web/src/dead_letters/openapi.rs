@@ -21,14 +21,17 @@ const SCHEME: &str = "adminToken";
 
 /// Describes `/dead-letters` and `/dead-letters/redrive`.
 pub fn describe(document: &mut Document) {
-    document.tag("Dead letters", "Records that could not be processed: only where ADMIN_TOKEN is set.");
+    document.tag(
+        "Dead letters",
+        "Records that could not be processed. These routes exist where the service has an admin token.",
+    );
     document.security(
         SCHEME,
-        json!({ "type": "http", "scheme": "bearer", "description": "What the setting ADMIN_TOKEN says." }),
+        json!({ "type": "http", "scheme": "bearer", "description": "The admin token of the service." }),
     );
     let secured = |operation: Operation| {
         let operation = operation.secured(SCHEME);
-        let operation = operation.problem("off", "There is no ADMIN_TOKEN here.", nothing("/dead-letters"));
+        let operation = operation.problem("off", "The service has no admin token.", nothing("/dead-letters"));
         let refused = BearerToken::new("token").authorize(None).err();
         refused
             .into_iter()

@@ -62,6 +62,6 @@ pub(super) fn is_probe(path: &str) -> bool {
 
 /// 403: TLS could not ask for one in words.
 fn unknown_client() -> Problem {
-    let detail = "clients must show a certificate of an authority that this service knows (HTTPS_CLIENT_CA)";
+    let detail = "clients must show a certificate of an authority that this service trusts";
     Problem::new(StatusCode::FORBIDDEN, detail)
 }

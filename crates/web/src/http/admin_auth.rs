@@ -102,7 +102,7 @@ impl AdminAuth {
             return bearer.authorize(None);
         }
         let address = address(caller);
-        let who = "ADMIN_TOKEN";
+        let who = "admin token";
         match self.check(bearer, authorization, caller) {
             TokenCheck::Admitted => {
                 log::info!(target: AUDIT, who, address, action, outcome = "admitted"; "{action} by {address}: admitted");

@@ -1,4 +1,4 @@
-//! Media types: what a body is said to be, and what a client would like to get.
+//! Media types, of a body and of the answers that a client accepts.
 
 /// Newline-delimited JSON.
 pub const NDJSON: &str = "application/x-ndjson";

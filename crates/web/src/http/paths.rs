@@ -1,4 +1,4 @@
-//! The paths that a service serves: what metrics call them, the methods that each takes, and what it asks of clients.
+//! The paths that a service serves: their names in metrics, their methods, and the rights that they need.
 
 use crate::auth::Need;
 

@@ -113,7 +113,7 @@ fn readiness(operations: &Operations, visibility: Visibility, obstacle: Option<S
     }
 }
 
-/// 503: what keeps the service from being ready, and how far each partition is.
+/// 503: the reason why the service is not ready, and the progress of each partition.
 pub(super) fn not_ready(obstacle: String, partitions: Vec<Value>) -> Problem {
     Problem::unavailable(obstacle, RETRY_AFTER).with_member("partitions", partitions)
 }

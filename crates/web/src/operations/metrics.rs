@@ -1,4 +1,4 @@
-//! `GET /metrics`: what Prometheus is told.
+//! `GET /metrics`, in Prometheus' text format.
 //!
 //! Each room counts for itself, in atomics; here their figures are read and written out, once a scrape. The
 //! figures of each are in docs/operating/health.md.

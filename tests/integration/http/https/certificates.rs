@@ -49,7 +49,7 @@ async fn a_certificate_that_changes_is_shown_to_new_clients_and_no_request_is_lo
         stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
     };
     let first = shown().await;
-    // For a while the certificate is not the key's: what was there is shown.
+    // For a while the certificate does not match the key: the one from before is shown.
     files.put("server.pem", &other.certificate);
     sleep(Duration::from_millis(1200)).await;
     assert_eq!(shown().await, first);

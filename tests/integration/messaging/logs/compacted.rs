@@ -49,7 +49,7 @@ async fn a_log_that_kafkas_cleaner_compacted_is_read_to_its_end() {
     cluster.create_topic(1, &configs).await;
     let keys = ["a", "b", "c"];
     let rounds = Cell::new(0);
-    // The cleaner comes by every 15 s and leaves the active segment alone: what is written goes on until
+    // The cleaner runs every 15 s and leaves the active segment alone: the test writes on until
     // the log begins with a gap.
     eventually("the cleaner was there", async || {
         for key in keys {

@@ -1,16 +1,10 @@
 //! Redrives of dead letters.
 
+mod concurrent;
 mod listed;
 mod unread;
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -220,54 +214,6 @@ async fn what_was_sent_back_is_not_sent_again_however_it_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_several_redrives_at_a_time_one_works_and_nothing_goes_twice() {
-    let cluster = TestCluster::start().await;
-    let client = cluster.client();
-    send_to_dlq(&client, &cluster, 0..60).await;
-    let clients = [cluster.client(), cluster.client(), cluster.client()];
-    let clients: Vec<_> = clients.iter().map(|client| Arc::new(DlqClient::of(client, &cluster))).collect();
-    let rounds = clients.iter().chain(&clients).map(|dlq| {
-        let dlq = Arc::clone(dlq);
-        tokio::spawn(async move { dlq.try_to_redrive(&RedriveSelection::All).await })
-    });
-    let redriven = AtomicU64::new(0);
-    let count = |report: &RedriveReport| redriven.fetch_add(report.redriven, Ordering::SeqCst);
-    for round in rounds.collect::<Vec<_>>() {
-        match round.await.unwrap() {
-            Ok(report) => drop(count(&report)),
-            Err(error) => assert_eq!(error, RedriveError::Busy),
-        }
-    }
-    eventually("whoever began last has been let go", async || {
-        let report = clients[0].try_to_redrive(&RedriveSelection::All).await.ok()?;
-        count(&report);
-        report.complete.then_some(())
-    })
-    .await;
-    assert_eq!((redriven.into_inner(), sent_back(&cluster).await), (60, values(0..60)));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn whoever_comes_while_a_redrive_works_is_told_so_and_the_one_at_work_ends_it() {
-    let cluster = TestCluster::embedded().await;
-    let client = cluster.client();
-    send_to_dlq(&client, &cluster, 0..300).await;
-    let faults = cluster.broker().faults();
-    let clients = [cluster.client(), cluster.client()];
-    let [first, second] = clients.each_ref().map(|client| Arc::new(DlqClient::of(client, &cluster)));
-    let produced = faults.count(ApiKey::Produce);
-    faults.always(ApiKey::Produce, Fault::Delay(Duration::from_millis(300)));
-    let working = tokio::spawn(async move { first.redrive(&RedriveSelection::All).await });
-    eventually("it has begun to send", async || (faults.count(ApiKey::Produce) > produced).then_some(()))
-        .await;
-    assert_eq!(second.try_to_redrive(&RedriveSelection::All).await, Err(RedriveError::Busy));
-    assert_eq!(working.await.unwrap(), complete(300));
-    faults.clear();
-    assert_eq!(sent_back(&cluster).await, values(0..300));
-    assert_eq!(second.redrive(&RedriveSelection::All).await, complete(0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn what_was_sent_back_too_often_is_cut_or_is_not_from_here_stays() {
     let cluster = TestCluster::start().await;
     let client = cluster.client();
@@ -374,29 +320,6 @@ async fn a_dead_letter_that_its_topic_refuses_for_good_stays_and_keeps_no_other(
     assert_eq!(dlq.redrive(&RedriveSelection::All).await, refused(11));
     assert_eq!(dlq.redrive(&RedriveSelection::Reason("large".to_owned())).await, refused(0));
     assert_eq!(sent_back(&cluster).await, values((0..3).chain(4..12)));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_redrive_that_began_before_another_and_works_after_it_sends_nothing_again() {
-    let cluster = TestCluster::embedded().await;
-    let (client, other) = (cluster.client(), cluster.client());
-    for _ in 0..3 {
-        send_to_dlq(&client, &cluster, 0..1).await;
-    }
-    let (early, quick) = (DlqClient::of(&client, &cluster), DlqClient::of(&other, &cluster));
-    let faults = cluster.broker().faults();
-    faults.once(ApiKey::JoinGroup, Fault::Delay(Duration::from_secs(1)));
-    let everything = RedriveSelection::All;
-    let later = async {
-        eventually("the first one joins", async || (faults.count(ApiKey::JoinGroup) > 0).then_some(())).await;
-        // One more than there was when the first one began.
-        send_to_dlq(&other, &cluster, 0..1).await;
-        quick.redrive(&everything).await
-    };
-    let (first, second) = tokio::join!(early.try_to_redrive(&everything), later);
-    assert!(second.complete && second.redriven == 4, "{second:?}");
-    assert!(first.as_ref().is_ok_and(|first| first.redriven == 0), "{first:?}");
-    assert_eq!(sent_back(&cluster).await, ["value-0"; 4]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Dead dead letters that a redrive cannot read.
+//! Dead letters that a redrive cannot read.
 
 use highwater_kafka::dead_letter::RedriveSelection;
 use highwater_kafka_broker::Fault;

@@ -12,7 +12,7 @@ impl ConnectionDeadlines {
         self.evict_until(|| self.reservation.keep(bytes))
     }
 
-    /// TLS is spoken: what follows has the time of a connection that was made now.
+    /// The TLS handshake is over: the deadlines begin as those of a new connection.
     pub(in crate::http) fn hands_shaken(&self) {
         let mut state = self.state();
         if !state.evicted {

@@ -45,8 +45,7 @@ const ON_KAFKA: &str = "\
 `X-Correlation-Id` (1 to 128 visible ASCII characters) goes along with a request: into its answer, into what is \
 written to Kafka, and into every line of log about it, in every service.
 
-How large and how deep a body may be, and how long a request may take, are settings: `MAX_BODY_BYTES`, `MAX_DEPTH`, \
-`REQUEST_TIMEOUT`.";
+Settings of the service bound the size and the depth of a body, and the time of a request.";
 
 /// The routes of a service, described: OpenAPI 3.1.
 #[derive(Debug)]

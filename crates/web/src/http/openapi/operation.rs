@@ -1,4 +1,4 @@
-//! One method of one path: what it takes, and every answer that it gives.
+//! One method of one path: its parameters, its body and all its answers.
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,90 @@
+//! The command `replay`: it has the topic processed again, or fills another schema from it that takes the place of the
+//! one that serves.
+//!
+//! ```text
+//! replay --from … --to …    plan: a stretch a partition ─▶ positions (database, then group) back
+//! replay --into SCHEMA      read the topic up to where the serving schema stands ─▶ --swap: exchange both names
+//! ```
+//!
+//! Neither stores an event twice: the ids decide.
+
+mod bound;
+#[cfg(feature = "postgres")]
+mod fill;
+mod plan;
+mod rewind;
+mod topic_log;
+
+use std::io::Write;
+
+use anyhow::ensure;
+use highwater_web::shutdown::Shutdown;
+
+pub use bound::Bound;
+
+use crate::config::Config;
+use topic_log::TopicLog;
+
+/// What is to be processed again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplayCommand {
+    /// A stretch of the topic, into the store that serves.
+    Rewind {
+        /// Its first record of each partition.
+        from: Bound,
+        /// The record after its last; without one, the last that was processed.
+        to: Option<Bound>,
+        /// Whether it is only told what would be done.
+        dry_run: bool,
+    },
+    /// All of the topic, into another schema.
+    Fill {
+        /// Where that is.
+        into: Target,
+        /// Whether it then takes the place of the one that serves: `Some` with whether events that the topic no longer has
+        /// may go.
+        swap: Option<bool>,
+        /// Whether it is only told what would be done.
+        dry_run: bool,
+    },
+}
+
+/// What is filled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A schema of that name in the database that serves.
+    Schema(String),
+    /// The schema STORE_SCHEMA of the database at that URL, which may have a password.
+    Url(highwater_kafka::security::Secret),
+}
+
+/// Does it, and tells about it; whether all was done. A stop that is requested ends it early: what is done stays.
+///
+/// # Errors
+///
+/// It cannot be done safely, or Kafka or the database does not answer. The error says what is changed and what is not.
+pub async fn run(
+    command: ReplayCommand,
+    config: Config,
+    shutdown: &Shutdown,
+    out: &mut (impl Write + Send),
+) -> anyhow::Result<bool> {
+    ensure!(
+        !config.embedded,
+        "set KAFKA_BROKERS (a service with an embedded broker logs its address at its start)"
+    );
+    let log = TopicLog::open(&config).await?;
+    match command {
+        ReplayCommand::Rewind { from, to, dry_run } => {
+            rewind::run(&log, &config, (&from, to.as_ref()), dry_run, shutdown, out).await
+        }
+        #[cfg(feature = "postgres")]
+        ReplayCommand::Fill { into, swap, dry_run } => {
+            fill::run(&log, &config, into, swap, dry_run, shutdown, out).await
+        }
+        #[cfg(not(feature = "postgres"))]
+        ReplayCommand::Fill { .. } => {
+            anyhow::bail!("this build has no PostgreSQL: build it with --features postgres")
+        }
+    }
+}

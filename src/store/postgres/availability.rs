@@ -1,0 +1,111 @@
+//! Whether the database does as it is told, for `/health`.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use log::{info, warn};
+
+use super::failure::Failure;
+use crate::store::StoreError;
+
+/// What fails now.
+#[derive(Debug, Default)]
+pub(super) struct Availability(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Why the last attempt failed, other than that of storing a batch.
+    error: Option<String>,
+    /// Partitions whose last batch is not stored, as far as is known.
+    unwritten: BTreeMap<i32, Unwritten>,
+}
+
+/// A batch that is not stored.
+#[derive(Debug)]
+struct Unwritten {
+    /// The position at which it was to be stored.
+    position: Option<i64>,
+    reason: String,
+}
+
+impl Availability {
+    /// Why the database cannot be used now.
+    pub(super) fn error(&self) -> Option<String> {
+        let state = self.state();
+        let unwritten = || Some(state.unwritten.values().next()?.reason.clone());
+        state.error.clone().or_else(unwritten)
+    }
+
+    /// Notes the outcome of anything but storing a batch.
+    pub(super) fn noted<T>(&self, outcome: Result<T, Failure>) -> Result<T, StoreError> {
+        match outcome {
+            Ok(value) => {
+                if self.state().error.take().is_some() {
+                    info!("the store is available again");
+                }
+                Ok(value)
+            }
+            // Another has the partition: that is no fault of the database.
+            Err(fenced @ Failure::Fenced(_)) => Err(fenced.into()),
+            Err(failure) => {
+                self.failed(&failure);
+                Err(failure.into())
+            }
+        }
+    }
+
+    pub(super) fn failed(&self, failure: &Failure) {
+        if self.state().error.replace(failure.to_string()).is_none() {
+            warn!("the store is unavailable: {failure}");
+        }
+    }
+
+    /// Notes whether a partition's batch is stored, which was to be at that position. Where it is not, nothing else that
+    /// succeeds makes up for it, such as queries while the disk is full.
+    pub(super) fn noted_write<T>(
+        &self,
+        partition: i32,
+        position: Option<i64>,
+        outcome: Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        match outcome {
+            Ok(value) => {
+                self.is_written(partition);
+                Ok(value)
+            }
+            Err(fenced @ Failure::Fenced(_)) => Err(fenced.into()),
+            Err(failure) => {
+                let unwritten = &mut self.state().unwritten;
+                if unwritten.is_empty() {
+                    warn!("events cannot be stored: {failure}");
+                }
+                unwritten.insert(partition, Unwritten { position, reason: failure.to_string() });
+                Err(failure.into())
+            }
+        }
+    }
+
+    /// Notes the position at which a partition was taken up: where it is another than that of its last batch, the answer
+    /// alone was lost.
+    pub(super) fn taken_up(&self, partition: i32, position: Option<i64>) {
+        let is_past =
+            self.state().unwritten.get(&partition).is_some_and(|unwritten| unwritten.position != position);
+        if is_past {
+            self.is_written(partition);
+        }
+    }
+
+    /// No batch of that partition waits to be stored.
+    pub(super) fn is_written(&self, partition: i32) {
+        let unwritten = &mut self.state().unwritten;
+        if unwritten.remove(&partition).is_some() && unwritten.is_empty() {
+            info!("events can be stored again");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

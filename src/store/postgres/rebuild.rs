@@ -1,0 +1,204 @@
+//! A schema that is filled from the topic while another serves, and takes its place.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::{
+    config::PostgresConfig,
+    failure::Failure,
+    migration,
+    pool::{connect, quoted},
+    retention,
+    row::Micros,
+};
+use crate::store::StoreError;
+
+/// How many ids of departed events are carried over at a time.
+const AT_ONCE: i64 = 10_000;
+
+/// Positions as in the serving schema, so that a cursor means the same in both.
+const SEED: &str = "\
+INSERT INTO partitions (partition, topic, topic_id, owner, base) VALUES ($1, $2, $3, 'replay', $4) \
+ON CONFLICT (partition) DO NOTHING";
+
+/// The serving schema and the one that is filled.
+#[derive(Debug)]
+pub struct Rebuild {
+    serving: PostgresConfig,
+    filled: PostgresConfig,
+}
+
+/// The outcome of a swap.
+#[derive(Debug)]
+pub enum Swapped {
+    /// The filled schema serves, and what served before has its name.
+    Done,
+    /// Nothing is changed: the serving store has so many events that the filled one has not.
+    Lacks(u64),
+}
+
+impl Rebuild {
+    /// Makes the schema that is to be filled, where it is not there. What has left the serving store by its age is known
+    /// in the filled one from now on.
+    ///
+    /// # Errors
+    ///
+    /// A database cannot be reached, or the serving schema is missing or of another version; or both are one schema.
+    pub async fn begin(serving: PostgresConfig, filled: PostgresConfig) -> Result<Self, StoreError> {
+        if serving.url.connection == filled.url.connection && serving.schema == filled.schema {
+            return Err(StoreError(format!("the schema {} is the one that serves", serving.schema)));
+        }
+        migration::check(&serving).await?;
+        migration::migrate(&filled).await?;
+        let rebuild = Self { serving, filled };
+        rebuild.carry_over().await?;
+        Ok(rebuild)
+    }
+
+    /// The offset of the next record of each partition in the serving store.
+    ///
+    /// # Errors
+    ///
+    /// The database cannot be asked.
+    pub async fn serving_offsets(&self) -> Result<BTreeMap<i32, i64>, StoreError> {
+        Ok(offsets(&connect(&self.serving).await?).await?)
+    }
+
+    async fn carry_over(&self) -> Result<(), Failure> {
+        const SEEDS: &str = "SELECT partition, topic, topic_id, base FROM partitions WHERE next IS NOT NULL";
+        const LEFT: &str = "SELECT id, departed_at FROM departed WHERE id > $1 ORDER BY id LIMIT $2";
+        const KEEP: &str = "\
+            INSERT INTO departed (id, departed_at) SELECT * FROM unnest($1::uuid[], $2::timestamptz[]) \
+            ON CONFLICT DO NOTHING";
+
+        let (from, to) = (connect(&self.serving).await?, connect(&self.filled).await?);
+        for seed in from.query(SEEDS, &[]).await? {
+            let (partition, topic, id, base): (i32, String, Option<Uuid>, i64) =
+                (seed.get(0), seed.get(1), seed.get(2), seed.get(3));
+            to.execute(SEED, &[&partition, &topic, &id, &base]).await?;
+        }
+        let mut last = Uuid::nil();
+        loop {
+            let rows = from.query(LEFT, &[&last, &AT_ONCE]).await?;
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+            let times: Vec<Micros> = rows.iter().map(|row| row.get(1)).collect();
+            let Some(id) = ids.last() else { return Ok(()) };
+            last = *id;
+            to.execute(KEEP, &[&ids, &times]).await?;
+        }
+    }
+
+    /// Puts the filled schema in the place of the serving one, whose name it gets. Both are in one database. Writers wait
+    /// meanwhile, until `catch_up` has filled it up to the offsets that it is given. All claims are void afterwards.
+    ///
+    /// # Errors
+    ///
+    /// `catch_up` failed, or took longer than a statement may; or the database cannot be reached or does not let it.
+    /// Nothing is changed.
+    pub async fn swap(
+        &self,
+        allows_loss: bool,
+        catch_up: impl AsyncFnOnce(BTreeMap<i32, i64>) -> Result<(), StoreError>,
+    ) -> Result<Swapped, StoreError> {
+        let mut client = connect(&self.serving).await.map_err(StoreError::from)?;
+        let lacks = self.lacking(&client).await?;
+        if lacks > 0 && !allows_loss {
+            return Ok(Swapped::Lacks(lacks));
+        }
+        let (serving, filled) = (quoted(&self.serving.schema), quoted(&self.filled.schema));
+        let swapping = async {
+            let transaction = client.transaction().await?;
+            let locks = "SELECT pg_advisory_xact_lock($1), pg_advisory_xact_lock($2, hashtext($3)), \
+                         pg_advisory_xact_lock($2, hashtext($4))";
+            // Nobody migrates, and none of both loses events by its age.
+            let schemas: (&str, &str) = (&self.serving.schema, &self.filled.schema);
+            transaction.execute(locks, &[&migration::LOCK, &retention::LOCK, &schemas.0, &schemas.1]).await?;
+            // After all writes under way, and before all later ones.
+            transaction
+                .batch_execute(&format!("LOCK TABLE {serving}.partitions IN ACCESS EXCLUSIVE MODE"))
+                .await?;
+            let goals = offsets(transaction.client()).await?;
+            Ok::<_, Failure>((transaction, goals))
+        };
+        let (transaction, goals) = swapping.await?;
+        catch_up(goals).await?;
+        let renaming = async {
+            transaction.batch_execute(&exchange(&serving, &filled)).await?;
+            for grant in grants(transaction.client(), &self.serving.schema, &self.filled.schema).await? {
+                transaction.batch_execute(&grant).await?;
+            }
+            transaction
+                .batch_execute(&format!(
+                    "ALTER SCHEMA {serving} RENAME TO highwater_swapping; ALTER SCHEMA {filled} RENAME TO {serving}; \
+                     ALTER SCHEMA highwater_swapping RENAME TO {filled}"
+                ))
+                .await?;
+            transaction.commit().await?;
+            Ok::<_, Failure>(())
+        };
+        renaming.await?;
+        Ok(Swapped::Done)
+    }
+
+    /// How many events of the serving store, as far as the filled one has come, are not in that.
+    async fn lacking(&self, client: &Client) -> Result<u64, Failure> {
+        let (serving, filled) = (quoted(&self.serving.schema), quoted(&self.filled.schema));
+        let count = format!(
+            "SELECT count(*) FROM {serving}.events e JOIN {serving}.partitions s USING (partition) \
+             LEFT JOIN {filled}.partitions f USING (partition) \
+             WHERE e.position < s.base + coalesce(f.next - f.base, 0) \
+             AND NOT EXISTS (SELECT FROM {filled}.events o WHERE o.id = e.id) \
+             AND NOT EXISTS (SELECT FROM {filled}.departed d WHERE d.id = e.id)"
+        );
+        client.batch_execute("SET statement_timeout TO 0").await?;
+        let lacks: i64 = client.query_one(&count, &[]).await?.get(0);
+        client
+            .batch_execute(&format!("SET statement_timeout TO {}", self.serving.timeout.as_millis()))
+            .await?;
+        Ok(lacks.unsigned_abs())
+    }
+}
+
+async fn offsets(client: &Client) -> Result<BTreeMap<i32, i64>, Failure> {
+    let rows =
+        client.query("SELECT partition, next - base FROM partitions WHERE next IS NOT NULL", &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// What makes the contents of both fit to be exchanged: every claim is void, and positions go on above those that were
+/// given. What has left the serving store since [`Rebuild::begin`] leaves the filled one.
+fn exchange(serving: &str, filled: &str) -> String {
+    format!(
+        "WITH late AS (
+            INSERT INTO {filled}.departed SELECT * FROM {serving}.departed ON CONFLICT DO NOTHING RETURNING id
+        ), gone AS (
+            DELETE FROM {filled}.events e USING late WHERE e.id = late.id RETURNING e.partition, e.position
+        )
+        UPDATE {filled}.blocks b SET events = b.events - left_block.events
+        FROM (SELECT partition, position >> 10 AS block, count(*) AS events FROM gone GROUP BY 1, 2) AS left_block
+        WHERE b.partition = left_block.partition AND b.block = left_block.block;
+        UPDATE {filled}.partitions f SET
+            epoch = greatest(f.epoch, s.epoch) + 1,
+            base = f.base + greatest(s.next - f.next, 0), next = greatest(f.next, s.next),
+            stored_at = greatest(f.stored_at, s.stored_at)
+        FROM {serving}.partitions s WHERE s.partition = f.partition AND s.next IS NOT NULL AND f.next IS NOT NULL;
+        UPDATE {serving}.partitions SET epoch = epoch + 1"
+    )
+}
+
+/// The rights that others have on a schema and its tables, as statements that give them on another's.
+async fn grants(client: &Client, of: &str, on: &str) -> Result<Vec<String>, Failure> {
+    const GRANTS: &str = "\
+        SELECT format('GRANT %s ON SCHEMA %I TO %s', privilege_type, $2::text, \
+            CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END) \
+        FROM pg_namespace, aclexplode(nspacl) WHERE nspname = $1 AND grantee <> nspowner \
+        UNION ALL SELECT format('GRANT %s ON TABLE %I.%I TO %s', privilege_type, $2::text, relname, \
+            CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END) \
+        FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace, aclexplode(relacl) \
+        WHERE nspname = $1 AND relkind = 'r' AND grantee <> relowner \
+        AND to_regclass(format('%I.%I', $2::text, relname)) IS NOT NULL";
+    let rows = client.query(GRANTS, &[&of, &on]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
