@@ -30,6 +30,12 @@ def of($lines; $what; field): $lines | map(select(.what == $what) | field) | med
        many: of($lines; "post"; select(.connections == $many) | .per_second),
        many_p50: of($lines; "post"; select(.connections == $many) | .p50_ms),
        many_p99: of($lines; "post"; select(.connections == $many) | .p99_ms),
+       few_cpu: of($lines; "post"; select(.connections == $few) | .cpu_us),
+       few_broker: of($lines; "post"; select(.connections == $few) | .broker_cpu_us),
+       many_cpu: of($lines; "post"; select(.connections == $many) | .cpu_us),
+       many_broker: of($lines; "post"; select(.connections == $many) | .broker_cpu_us),
+       consumed_cpu: of($lines; "consume"; .cpu_us),
+       consumed_broker: of($lines; "consume"; .broker_cpu_us),
        refused: ([$lines[] | select(.what == "post") | .refused + .failed] | add),
        first: of($lines; "start"; .first_answer_ms),
        rest: of($lines; "start"; .rss_bytes),
@@ -52,6 +58,11 @@ def of($lines; $what; field): $lines | map(select(.what == $what) | field) | med
 "",
 ([$rows[] | select(.first) | [.who, (.first | shown), (.rest | mb), (.consumed | shown), (.full | mb), (.beyond | shown), (.get | shown), (.growth | mb)]]
   | table(["", "first answer, ms", "MB at rest", "\($events) consumed, s", "MB then", "bytes an event beyond its JSON", "GET of them, s", "MB more meanwhile"])),
+"",
+"CPU, in µs, of the process and of the broker:",
+"",
+([$rows[] | [.who, (.few_cpu, .few_broker, .many_cpu, .many_broker, .consumed_cpu, .consumed_broker | shown)]]
+  | table(["", "a POST, 64 connections", "broker", "a POST, 512 connections", "broker", "an event consumed", "broker"])),
 (if $plain then
   "",
   "As multiples of Rust: axum, librdkafka (POST/s: more is better; the others say how many times faster or lower):",

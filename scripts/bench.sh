@@ -12,6 +12,8 @@
 #   consume   a topic that holds EVENTS (1000000; 0 leaves this and GET out), by a new group, from
 #             exec until all are stored; then the memory
 #   GET       all of them, to /dev/null: time, and memory at its peak; then once more, to count them
+#   CPU       of a POST, and of an event that is consumed: user and system time of the process, and of the broker where
+#             this script started it, until both are idle again
 #
 # All are asked the same way when they have consumed: each tells its progress differently, or not
 # at all, and asking would disturb it. So the end is taken from the process's CPU time: the moment
@@ -37,6 +39,7 @@ RESULTS=$(realpath -m "${RESULTS:-$target_dir/bench/$(date +%Y%m%d-%H%M%S).jsonl
 work=$(mktemp -d)
 run=bench-$$
 kafka_port=""
+broker_pid=""
 pid=""
 ulimit -n "$(ulimit -Hn)"
 exec {quiet}<> <(:) # never says anything: a wait without a process
@@ -81,14 +84,28 @@ free_port() { # FIRST STEP OFFSET...: the first from FIRST on, by STEP, with non
 
 alive() { kill -0 "$pid" 2>/dev/null; }
 
-# cpu: sets `ticks` to the CPU time of the process, in ticks of 10 ms.
+# cpu [PID]: sets `ticks` to the CPU time of the process, or of that one, in ticks of 10 ms.
 cpu() {
   local stat field
   ticks=0
-  read -r stat <"/proc/$pid/stat" || return 1
+  read -r stat <"/proc/${1:-$pid}/stat" || return 1
   read -r -a field <<<"${stat##*) }"
   ticks=$((field[11] + field[12]))
 } 2>/dev/null
+
+# spent: sets `own_ticks` and `broker_ticks` to the CPU time so far of the process and of the broker.
+spent() {
+  own_ticks=0 broker_ticks=0
+  if [ -n "$broker_pid" ] && cpu "$broker_pid"; then broker_ticks=$ticks; fi
+  if [ -n "$pid" ] && cpu; then own_ticks=$ticks; fi
+}
+
+# cost EVENTS OWN BROKER: as JSON, the microseconds of CPU that an event took since `spent` said OWN and BROKER.
+cost() {
+  spent
+  jq -cn --argjson events "$1" --argjson own $((own_ticks - $2)) --argjson broker $((broker_ticks - $3)) --arg known "$broker_pid" \
+    '{cpu_us: ($own * 1e4 / $events), broker_cpu_us: (if $known == "" then null else $broker * 1e4 / $events end)}'
+}
 
 memory() { awk -v name="$1:" '$1 == name {print $2 * 1024}' "/proc/$pid/status"; } # VmRSS or VmHWM, bytes
 
@@ -158,7 +175,7 @@ record() { # WHAT NUMBERS: numbers is a JSON object
 
 # measure_posts: start-up, memory at rest, POSTs.
 measure_posts() {
-  local connections line status="" end topic
+  local connections line status="" end topic own_before broker_before
   topic=$run-posts-$RANDOM$RANDOM
   topics --create --topic "$topic" --partitions 3 || { say "no topic: $(tail -n 3 "$work/topics.log")"; return 1; }
   start_app "$topic" || return 1
@@ -175,9 +192,13 @@ measure_posts() {
   wrk -t1 -c64 "-d$(((SECONDS_PER_RUN + 4) / 5))s" --timeout 15s -s "$root/bench/post.lua" "$url" >/dev/null
   for connections in 64 512; do
     rested 0 60 || return 1
+    spent
+    own_before=$own_ticks broker_before=$broker_ticks
     line=$(wrk -t1 "-c$connections" "-d${SECONDS_PER_RUN}s" --timeout 15s -s "$root/bench/post.lua" "$url" | tail -n 1)
     alive || { say "$who ended by itself"; return 1; }
-    record post "$(jq -c --argjson n "$connections" '{connections: $n} + .' <<<"$line")"
+    rested 0 60 || return 1 # what was posted is consumed, too
+    record post "$(jq -c --argjson n "$connections" --argjson cost "$(cost "$(jq '.requests - .refused | [., 1] | max' <<<"$line")" \
+      "$own_before" "$broker_before")" '{connections: $n} + . + $cost' <<<"$line")"
   done
   stop_app
   topics --delete --topic "$topic" || true
@@ -185,10 +206,12 @@ measure_posts() {
 
 # measure_million: consuming EVENTS, and reading them back.
 measure_million() {
-  local rss before peak after status bytes seconds count
+  local rss before peak after status bytes seconds count cost
+  spent # the process has spent nothing before its start
   start_app "$run-million" || return 1
   rested $((EVENTS * 170)) 600 || return 1
   rss=$(memory VmRSS)
+  cost=$(cost "$EVENTS" 0 "$broker_ticks")
   local consumed=$((rested_at - started)) most
   most=$(memory VmHWM)
   before=$rss
@@ -203,7 +226,7 @@ measure_million() {
     say "$who answered $status and lists $count of $EVENTS events: not measured"
     return 1
   fi
-  record consume "$(jq -cn "{events: $EVENTS, seconds: ($consumed / 1e6), rss_bytes: $rss, peak_bytes: $most}")"
+  record consume "$(jq -cn "{events: $EVENTS, seconds: ($consumed / 1e6), rss_bytes: $rss, peak_bytes: $most} + $cost")"
   record get "$(jq -cn "{events: $EVENTS, seconds: $seconds, bytes: $bytes, before_bytes: $before, peak_bytes: $peak,
     after_bytes: $after, bytes_beyond_json: ((($rss - $(rest_of "$who")) - ($bytes - 1 - $EVENTS)) / $EVENTS | round)}")"
   stop_app
@@ -272,6 +295,7 @@ find_kafka() {
     kafka_port=$(free_port 27100 100 0 1000)
     kafka_name=${KAFKA_VERSION:-3.4.1}
     brokers=$(KAFKA_HEAP=${KAFKA_HEAP:-1g} kafka start "$kafka_name" "$kafka_port" 1)
+    broker_pid=$(kafka pid "$kafka_port")
   fi
   first_broker=${brokers%%,*}
 }

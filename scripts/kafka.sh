@@ -10,6 +10,7 @@
 #   scripts/kafka.sh pause  [PORT] [NODE]                the broker hangs without closing a connection
 #   scripts/kafka.sh resume [PORT] [NODE]                and goes on
 #   scripts/kafka.sh log    [PORT] [NODE]                the path of that broker's log
+#   scripts/kafka.sh pid    [PORT] [NODE]                the id of that broker's process
 #   scripts/kafka.sh jars   [VERSION]                    only fetch that version
 #   scripts/kafka.sh secrets [PORT]                      where the certificates and passwords are
 #
@@ -327,6 +328,7 @@ shift || true
 case $command in
   start) start "${1:-3.4.1}" "${2:-9092}" "${3:-1}" ;;
   stop) stop "${1:-9092}" ;;
+  pid) process "${1:-9092}" "${2:-1}" ;;
   kill) signal "${1:-9092}" "${2:-1}" KILL && await 10 "its end" gone "${1:-9092}" "${2:-1}" ;;
   end) signal "${1:-9092}" "${2:-1}" TERM && await 60 "its end" gone "${1:-9092}" "${2:-1}" ;;
   pause) signal "${1:-9092}" "${2:-1}" STOP ;;

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Whether the OpenAPI documents are good, and whether the services do what they say: a linter reads them;
 # schemathesis sends what they allow and what they do not, and compares every answer; and a headless Chromium
-# uses Swagger UI as a person would. Three services run on the embedded broker of the first, the event log on
-# a DynamoDB Local of its own and the SQL Server of TEST_SQLSERVER_URL; without one its document is only linted.
+# uses Swagger UI as a person would, its Authorize button included. Three services, and a fourth with AUTH, run on the
+# embedded broker of the first, the event log on a DynamoDB Local of its own and the SQL Server of TEST_SQLSERVER_URL;
+# without one its document is only linted.
 #
 #   scripts/openapi.sh                    all of it, about two minutes
 #   scripts/openapi.sh lint               that part alone; so with: fuzz, browser
@@ -76,7 +77,7 @@ serve() {
   local service=$1 port role=()
   shift
   port=$(free_port)
-  [ "$service" = activity ] || role=("$service")
+  case $service in activity | guarded) ;; *) role=("$service") ;; esac
   (cd "$work" && exec env -i HOST=127.0.0.1 PORT="$port" USERS_PORT="$port" ORDERS_PORT="$port" EVENTLOG_PORT="$port" \
     ADMIN_TOKEN="$token" "$@" "$binary" "${role[@]}") >"$work/$service.log" 2>&1 &
   pids+=($!)
@@ -108,7 +109,7 @@ PYTHON
 }
 
 serve_all() {
-  local broker features=()
+  local broker features=() access=()
   [ -z "${TEST_SQLSERVER_URL:-}" ] || features=(--features eventlog)
   binary=${BINARY:-}
   if [ -z "$binary" ]; then
@@ -118,6 +119,9 @@ serve_all() {
   binary=$(realpath "$binary")
   serve activity
   broker=$(sed -n 's/.*using the embedded broker at \([0-9.:]*\).*/\1/p' "$work/activity.log")
+  mkdir "$work/credentials"
+  mapfile -t access < <("$root/scripts/credentials.sh" "$binary" "$work/credentials")
+  serve guarded KAFKA_BROKERS="$broker" KAFKA_GROUP_ID=guarded AUTH=api-key,jwt "${access[@]}"
   serve users KAFKA_BROKERS="$broker"
   serve orders KAFKA_BROKERS="$broker"
   if [ -n "${TEST_SQLSERVER_URL:-}" ]; then
@@ -147,21 +151,30 @@ fuzz() {
 # use SERVICE OPERATION STATUS: "Try it out" of that operation is answered so.
 use() {
   local picture=()
-  [ -z "${SCREENSHOTS:-}" ] || picture=("$work/$1.png")
+  [ -z "${SCREENSHOTS:-}" ] || picture=(--picture "$work/$1.png")
   "$tools/python" "$root/scripts/openapi/swagger.py" "$(cat "$work/$1")" "$2" "$3" "${picture[@]}"
   [ -z "${SCREENSHOTS:-}" ] || pngquant --force --output "$root/docs/swagger-$1.png" "$work/$1.png"
+}
+
+# authorize SCHEME=FILE: the Authorize button takes that credential.
+authorize() {
+  "$tools/python" "$root/scripts/openapi/swagger.py" "$(cat "$work/guarded")" Publishing-generateEvent 201 \
+    --authorize "${1%=*}=$work/credentials/${1#*=}"
 }
 
 browser() {
   need chromium=chromium chromedriver=chromium-driver
   [ -z "${SCREENSHOTS:-}" ] || need pngquant=pngquant
   use activity Publishing-generateEvent 201
+  authorize bearer=key
+  authorize bearer=token
+  authorize apiKey=key
   use users Users-registerUser 201
   use orders Orders-listOrders 200
   [ ! -e "$work/eventlog" ] || use eventlog Events-recordEvent 201
 }
 
-need python3=python3 curl=curl
+need python3=python3 curl=curl openssl=openssl
 install_tools
 case "${1:-all}" in
   lint) lint ;;

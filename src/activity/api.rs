@@ -1,6 +1,6 @@
 //! The state that the routes share.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use highwater_kafka::{GroupStatus, TypedProducer};
 use highwater_web::{dead_letters::DlqAdmin, http::BodyLimits, operations::Operations, shutdown::Shutdown};
@@ -37,6 +37,14 @@ impl Api {
             false => Coverage::now(group),
         };
         membership.map(|it| coverage(&it.status.borrow().group)).unwrap_or_default()
+    }
+
+    /// Of each restored partition of this instance, the offset below which its records are processed.
+    pub(super) fn restored_offsets(&self) -> BTreeMap<i32, i64> {
+        let Some(membership) = self.operations.memberships.first() else { return BTreeMap::new() };
+        let status = membership.status.borrow();
+        let restored = status.group.partitions.iter().filter(|held| held.restored);
+        restored.map(|held| (held.partition, held.position)).collect()
     }
 }
 

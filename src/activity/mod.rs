@@ -5,6 +5,7 @@ mod api;
 mod conflicts;
 mod coverage;
 mod cursor;
+mod logged_events;
 mod openapi;
 mod paths;
 mod payload;
@@ -15,11 +16,13 @@ mod routes;
 mod selection;
 mod service;
 mod store_status;
+mod topic_record;
 
 pub use answers::concurrency_limit::ConcurrencyLimit;
 pub use api::Api;
 pub use conflicts::Conflicts;
 pub use coverage::Coverage;
+pub use logged_events::LoggedEvents;
 pub use openapi::{DOCUMENT, document};
 pub use paths::PATHS;
 pub use processor::Processor;
@@ -27,10 +30,13 @@ pub use request::{AllowedTypes, NewEvent};
 pub use routes::routes;
 pub use service::run;
 pub use store_status::StoreStatus;
+pub use topic_record::TopicRecord;
 
 /// The settings of the activity service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The event types that `POST /events/generate` takes, compared exactly.
     pub event_types: Vec<String>,
+    /// The events that have lines in the log.
+    pub logged_events: LoggedEvents,
 }

@@ -15,7 +15,11 @@ use uuid::{Uuid, uuid};
 use warp::http::{HeaderName, header};
 
 use super::{
-    answers::{event::not_found, overloaded, published, store_unavailable},
+    answers::{
+        erasure::{self, ErasureReceipt},
+        event::not_found,
+        overloaded, published, store_unavailable,
+    },
     coverage::{Coverage, PARTITIONS},
     paths::PATHS,
     request::MAX_CHARACTERS,
@@ -41,6 +45,7 @@ pub fn document() -> Value {
     document.tag("Events", "Events out, once they are processed, in the order in which they were.");
     find(&mut document);
     list(&mut document);
+    erase(&mut document);
     let store = document.schema::<StoreHealth>();
     let held = json!({ "events": 40, "duplicates": 0, "evicted": 0, "conflicts": 0 });
     operations::describe(&mut document, operations::Reads::OneTopic, &[("store", store, held)]);
@@ -135,6 +140,38 @@ fn list(document: &mut Document) {
         .path("eventType", "The type, in any case.", text())
         .answers(200, envelope("eventType"));
     document.add("/api/events/type/{eventType}", selected(operation, "eventType"));
+}
+
+fn erase(document: &mut Document) {
+    let schema = document.schema::<ErasureReceipt>();
+    let receipt = || ErasureReceipt::written([(0, 31), (1, 7)]);
+    let failures = reasons().map(|(name, summary, reason)| (name, summary, erasure::failure(reason)));
+    document.add(
+        "/api/events/user/{userId}",
+        dead_letters::secured(Operation::new("delete", "eraseEventsOfUser", "Erases a user's events"))
+            .describe(
+                "What Kafka had of the user before is erased from the store, and neither a restart nor a redrive brings it \
+                 back. Events that are posted later are stored, unless one has the id of an erased event. The records stay in \
+                 Kafka as long as the topic keeps them.",
+            )
+            .path("userId", "The user.", json!({ "type": "string", "minLength": 1 }))
+            .invalid("userId", "is not percent-encoded UTF-8")
+            .answers(
+                202,
+                Answer::new("Kafka has the erasure in each partition; Location says how far it is.")
+                    .json(schema.clone(), &receipt())
+                    .always(header::LOCATION),
+            )
+            .problems(failures),
+    );
+    document.add(
+        "/api/events/erasures/{erasureId}",
+        dead_letters::secured(Operation::new("get", "findErasure", "How far an erasure is"))
+            .path("erasureId", "What the answer to the erasure says.", json!({ "type": "string" }))
+            .answers(200, Answer::new("Whatever its state.").json(schema, &receipt()).always(PARTITIONS))
+            .problem("unknown", "No erasure has such an id.", erasure::unknown())
+            .problem("storeUnavailable", "The store cannot be read.", unavailable()),
+    );
 }
 
 /// The parameters of a listing, without the one that its path fixes.

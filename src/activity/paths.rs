@@ -14,11 +14,17 @@ const EVENTS: &[Path] = &[
     ("/api/events", "GET, HEAD, POST, OPTIONS", Need::OwnEvents),
     ("/events/processed", READ, Need::OwnEvents),
     ("/events/processed/{eventId}", READ, Need::OwnEvents),
-    ("/api/events/user/{userId}", READ, Need::OwnEvents),
     ("/api/events/type/{eventType}", READ, Need::OwnEvents),
+];
+const OF_USER: &[Path] = &[("/api/events/user/{userId}", READ, Need::OwnEvents)];
+const ERASURES: &[Path] = &[
+    ("/api/events/user/{userId}", "GET, HEAD, DELETE, OPTIONS", Need::ErasableEvents),
+    ("/api/events/erasures/{erasureId}", READ, Need::Admin),
 ];
 
 /// All paths.
-pub static PATHS: Paths = Paths(&[EVENTS, operations::PATHS, operations::GROUP_PATHS, dead_letters::PATHS]);
-/// The paths of a service that nobody may redrive dead letters in.
-pub(super) static WITHOUT_DEAD_LETTERS: Paths = Paths(&[EVENTS, operations::PATHS, operations::GROUP_PATHS]);
+pub static PATHS: Paths =
+    Paths(&[EVENTS, ERASURES, operations::PATHS, operations::GROUP_PATHS, dead_letters::PATHS]);
+/// The paths of a service without admins.
+pub(super) static WITHOUT_ADMINS: Paths =
+    Paths(&[EVENTS, OF_USER, operations::PATHS, operations::GROUP_PATHS]);

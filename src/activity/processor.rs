@@ -1,49 +1,133 @@
 //! The consumer's handler. It stores each event once, and logs it.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use highwater_kafka::{
-    Batch, BatchHandler, BatchLimits, BatchOutcome, LogState, Record, StartFrom, TransientError,
-    correlation_of,
+    Batch, BatchHandler, BatchLimits, BatchOutcome, FetchPosition, LogState, Record, StartFrom,
+    TransientError, correlation_of,
 };
 use log::{debug, info, warn};
 use uuid::Uuid;
 
-use super::Conflicts;
-use crate::store::{ActivityEvent, Admission, EventRecord, EventStore, Log, Start, StoreError};
+use super::{
+    Conflicts, LoggedEvents,
+    topic_record::{TopicRecord, first_offset},
+};
+use crate::store::{Admission, EventRecord, EventStore, Log, Start, StoreError};
 
 /// The log target of processed events.
 const TARGET: &str = "highwater::processed";
+/// The log target of erasures.
+const ERASURE: &str = "highwater::erasure";
 
-/// The consumer's handler, which stores events.
+/// Events of a batch that go to the store together.
+struct Run {
+    /// Of each event, its index in the batch.
+    indexes: Vec<usize>,
+    events: Vec<EventRecord>,
+}
+
+impl Run {
+    fn with_capacity(events: usize) -> Self {
+        Self { indexes: Vec::with_capacity(events), events: Vec::with_capacity(events) }
+    }
+
+    fn push(&mut self, index: usize, event: EventRecord) {
+        self.indexes.push(index);
+        self.events.push(event);
+    }
+
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::with_capacity(0))
+    }
+}
+
+/// Where a batch stopped: the index of the first record that is not processed, and the reason.
+type Stopped = (usize, StoreError);
+
+/// The consumer's handler, which stores events, and erases them.
 pub struct Processor {
     store: Arc<dyn EventStore>,
     conflicts: Arc<Conflicts>,
+    logged_events: LoggedEvents,
 }
 
 impl Processor {
     /// A processor that writes to `store` and reports conflicts to `conflicts`.
     pub fn new(store: Arc<dyn EventStore>, conflicts: Arc<Conflicts>) -> Self {
-        Self { store, conflicts }
+        Self { store, conflicts, logged_events: LoggedEvents::ALL }
     }
 
-    /// Admits a batch to the store. Returns the outcomes and the batch without its events.
-    async fn admit<'a>(
+    /// Logs these events alone.
+    pub fn with_logged_events(self, logged_events: LoggedEvents) -> Self {
+        Self { logged_events, ..self }
+    }
+
+    /// Applies a batch to the store: its events up to an erasure, the erasure, and so on. An event that came before an
+    /// erasure of its user, and is read again, goes nowhere. Where the records are new, their outcomes are logged.
+    async fn apply(&self, batch: Batch<'_, TopicRecord>, are_new: bool) -> Result<(), Stopped> {
+        let (records, batch) = batch.take();
+        let (partition, end) = (batch.partition(), batch.next_position().offset);
+        let mut erased_below = self.store.erased_below(partition);
+        let mut run = Run::with_capacity(records.len());
+        let mut is_at_end = false;
+        for (index, record) in records.into_iter().enumerate() {
+            let source = batch.record(index);
+            let stopped = |error| (index, error);
+            is_at_end = matches!(record, TopicRecord::Erasure(_));
+            match record {
+                TopicRecord::Event(event) => {
+                    let first = first_offset(source);
+                    if first < erased_below
+                        && self.store.is_erased(partition, &event.user_id(), first).await.map_err(stopped)?
+                    {
+                        debug!(target: ERASURE, partition, offset = source.offset; "came before an erasure");
+                    } else {
+                        run.push(index, EventRecord { offset: source.offset, event });
+                    }
+                }
+                TopicRecord::Erasure(erasure) => {
+                    if !run.indexes.is_empty() {
+                        self.admit(&batch, run.take(), source.offset.min(end), are_new).await?;
+                    }
+                    let next = (source.offset + 1).min(end);
+                    self.store.erase(partition, &erasure, next).await.map_err(stopped)?;
+                    erased_below = self.store.erased_below(partition);
+                    if are_new {
+                        let offset = erasure.offset;
+                        info!(target: ERASURE, partition, offset; "what a user had before is erased");
+                    }
+                }
+            }
+        }
+        if is_at_end { Ok(()) } else { self.admit(&batch, run, end, are_new).await }
+    }
+
+    /// Admits a run of a batch; everything below the offset `next` is done then.
+    async fn admit(
         &self,
-        batch: Batch<'a, ActivityEvent>,
-    ) -> Result<(Vec<Admission>, Batch<'a, ActivityEvent>), StoreError> {
-        let (events, batch) = batch.take();
-        let record = |(index, event)| EventRecord { offset: batch.record(index).offset, event };
-        let records = events.into_iter().enumerate().map(record).collect();
-        Ok((self.store.admit(batch.partition(), records, batch.next_offset()).await?, batch))
+        batch: &Batch<'_, TopicRecord>,
+        run: Run,
+        next: i64,
+        are_new: bool,
+    ) -> Result<(), Stopped> {
+        let Run { indexes, events } = run;
+        let stopped = |error| (indexes.first().copied().unwrap_or(0), error);
+        let admissions = self.store.admit(batch.partition(), events, next).await.map_err(stopped)?;
+        if are_new {
+            for (index, admission) in indexes.into_iter().zip(&admissions) {
+                self.log(batch.record(index), admission);
+            }
+        }
+        Ok(())
     }
 
     /// Logs the outcome. An event gets its line when it is stored, and only once.
     fn log(&self, record: &Record, admission: &Admission) {
         let (partition, offset) = (record.partition, record.offset);
         match admission {
-            Admission::New(event) => {
+            Admission::New(event) if self.logged_events.has(event.id()) => {
                 let (user, kind) = (event.user_id(), event.event_type());
                 // A `Display` value would cost an allocation per event in the log.
                 let mut buffer = Uuid::encode_buffer();
@@ -62,6 +146,7 @@ impl Processor {
                     ),
                 }
             }
+            Admission::New(_) => {}
             Admission::Duplicate => {
                 debug!(target: TARGET, partition, offset; "duplicate, already stored");
             }
@@ -71,16 +156,11 @@ impl Processor {
 }
 
 #[async_trait]
-impl BatchHandler<ActivityEvent> for Processor {
-    async fn handle(&self, batch: Batch<'_, ActivityEvent>) -> BatchOutcome {
-        match self.admit(batch).await {
-            Ok((admissions, batch)) => {
-                for (index, admission) in admissions.iter().enumerate() {
-                    self.log(batch.record(index), admission);
-                }
-                BatchOutcome::default()
-            }
-            Err(unavailable) => BatchOutcome::retry_from(0, TransientError::new(unavailable)),
+impl BatchHandler<TopicRecord> for Processor {
+    async fn handle(&self, batch: Batch<'_, TopicRecord>) -> BatchOutcome {
+        match self.apply(batch, true).await {
+            Ok(()) => BatchOutcome::default(),
+            Err((index, unavailable)) => BatchOutcome::retry_from(index, TransientError::new(unavailable)),
         }
     }
 
@@ -98,7 +178,7 @@ impl BatchHandler<ActivityEvent> for Processor {
         Ok(match self.store.take_up(partition, &log).await.map_err(TransientError::new)? {
             Start::NotKept => StartFrom::Committed,
             Start::Unknown => StartFrom::Reset,
-            Start::At(offset) => StartFrom::Offset(offset),
+            Start::At(offset) => StartFrom::Position(offset.into()),
         })
     }
 
@@ -106,12 +186,18 @@ impl BatchHandler<ActivityEvent> for Processor {
         self.store.is_claimed(partition)
     }
 
-    async fn reset_to(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
-        self.store.move_to(partition, offset).await.map_err(TransientError::new)
+    async fn reset_to(&self, partition: i32, position: FetchPosition) -> Result<(), TransientError> {
+        self.store.move_to(partition, position.offset).await.map_err(TransientError::new)
     }
 
-    async fn completed(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
-        self.store.advance(partition, offset).await.map_err(TransientError::new)
+    /// What is stored stays: it was acknowledged, and a copy of it is known by its id. `reset_to` moves the position.
+    async fn truncated(&self, partition: i32, _offsets: Range<i64>) {
+        // Conflicts at these offsets are others from now on.
+        self.conflicts.forget(partition);
+    }
+
+    async fn completed(&self, partition: i32, position: FetchPosition) -> Result<(), TransientError> {
+        self.store.advance(partition, position.offset).await.map_err(TransientError::new)
     }
 
     async fn partition_count_changed(&self, partitions: usize) {
@@ -128,9 +214,8 @@ impl BatchHandler<ActivityEvent> for Processor {
         self.store.held_from(partition)
     }
 
-    async fn restore(&self, batch: Batch<'_, ActivityEvent>) -> Result<(), TransientError> {
-        let admitted = self.admit(batch).await;
-        admitted.map(drop).map_err(TransientError::new)
+    async fn restore(&self, batch: Batch<'_, TopicRecord>) -> Result<(), TransientError> {
+        self.apply(batch, false).await.map_err(|(_, unavailable)| TransientError::new(unavailable))
     }
 
     async fn wants_older(&self, partition: i32) -> bool {

@@ -5,20 +5,20 @@ use std::{convert::Infallible, sync::Arc};
 use highwater_web::{
     auth::{Grant, grant},
     dead_letters,
-    http::{self, Problem, Route, header, json_body, query, reads, segment, with},
+    http::{self, AdminAuth, Problem, Route, caller, header, json_body, query, reads, segment, with},
     operations,
 };
-use warp::{Filter, Rejection, Reply, filters::path::FullPath, path, reply::Response};
+use warp::{Filter, Rejection, Reply, filters::path::FullPath, http::HeaderValue, path, reply::Response};
 
 use super::{
     Api,
     answers::{
-        event,
+        erasure, event,
         listing::{self, ListingFormat, ListingRequest},
         published,
     },
     openapi::DOCUMENT,
-    paths::{PATHS, WITHOUT_DEAD_LETTERS},
+    paths::{PATHS, WITHOUT_ADMINS},
     selection::Scope,
 };
 
@@ -80,9 +80,13 @@ fn others(api: &Arc<Api>) -> Route {
             list(api, segment("eventType", &event_type).map(Scope::Type), ListingFormat::Envelope, parts)
         },
     );
-    let (admin, paths) = match &api.dead_letters {
-        Some(admin) => (dead_letters::routes(Arc::clone(admin)), &PATHS),
-        None => (http::first_of([]), &WITHOUT_DEAD_LETTERS),
+    let dead_letters = match &api.dead_letters {
+        Some(admin) => dead_letters::routes(Arc::clone(admin)),
+        None => http::first_of([]),
+    };
+    let (erasures, paths) = match &api.operations.admin_auth {
+        Some(admin_auth) => (erasures(api, admin_auth), &PATHS),
+        None => (http::first_of([]), &WITHOUT_ADMINS),
     };
     http::first_of([
         create.boxed(),
@@ -91,15 +95,53 @@ fn others(api: &Arc<Api>) -> Route {
         all.boxed(),
         of_user.boxed(),
         of_type.boxed(),
+        erasures,
         operations::routes(&api.operations),
         http::openapi::routes(&DOCUMENT),
-        admin,
+        dead_letters,
         http::unknown(paths),
     ])
 }
 
+/// The routes that erase a user's events and tell what became of that, for admins.
+fn erasures(api: &Arc<Api>, admin_auth: &Arc<AdminAuth>) -> Route {
+    let erase = path!("api" / "events" / "user" / String)
+        .and(warp::delete())
+        .and(admitted(admin_auth, "erasing a user's events"))
+        .and(with(api))
+        .then(|user_id: String, admitted: Result<(), Problem>, api: Arc<Api>| async move {
+            match admitted.and_then(|()| segment("userId", &user_id)) {
+                Ok(user_id) => erasure::erase(&api, &user_id).await,
+                Err(problem) => problem.into_response(),
+            }
+        });
+    let state = path!("api" / "events" / "erasures" / String)
+        .and(reads())
+        .and(admitted(admin_auth, "asking for an erasure"))
+        .and(with(api))
+        .then(|id: String, admitted: Result<(), Problem>, api: Arc<Api>| async move {
+            match admitted {
+                Ok(()) => erasure::state(&api, &id).await,
+                Err(problem) => problem.into_response(),
+            }
+        });
+    http::first_of([erase.boxed(), state.boxed()])
+}
+
+/// Whether the client is an admin.
+fn admitted(
+    admin_auth: &Arc<AdminAuth>,
+    action: &'static str,
+) -> impl Filter<Extract = (Result<(), Problem>,), Error = Infallible> + Clone + use<> {
+    with(admin_auth).and(header("authorization")).and(caller()).and(grant()).then(
+        move |admin_auth: Arc<AdminAuth>, authorization: Option<HeaderValue>, caller, grant: Grant| async move {
+            admin_auth.admit(&grant, authorization.as_ref(), caller, action).await
+        },
+    )
+}
+
 /// The full path, the query string and `Accept` of a listing, and what its client may see.
-type ListingParts = (FullPath, String, Option<warp::http::HeaderValue>, Grant);
+type ListingParts = (FullPath, String, Option<HeaderValue>, Grant);
 
 fn listing_parts() -> impl Filter<Extract = (ListingParts,), Error = Rejection> + Copy {
     reads()

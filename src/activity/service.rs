@@ -11,7 +11,9 @@ use highwater_web::{
 };
 use tokio::time::timeout;
 
-use super::{Api, ConcurrencyLimit, Conflicts, Processor, StoreStatus, paths::PATHS, routes::routes};
+use super::{
+    Api, ConcurrencyLimit, Conflicts, Processor, StoreStatus, TopicRecord, paths::PATHS, routes::routes,
+};
 #[cfg(feature = "postgres")]
 use crate::store::PostgresStore;
 use crate::{
@@ -36,11 +38,14 @@ pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> an
     let kafka = Kafka::new(config.kafka)?.with_metadata_max_age(config.consumer.metadata_max_age);
     let topic = kafka.topic::<ActivityEvent>(config.topic);
     let conflicts = Arc::new(Conflicts::default());
+    let processor = Processor::new(Arc::clone(&store), Arc::clone(&conflicts))
+        .with_logged_events(config.activity.logged_events);
     let events = topic.producer(config.producer.clone());
     let consuming = topic
+        .read_as::<TopicRecord>()
         .consumer(config.consumer.clone())
         .with_dead_letters(config.dead_letter_topic, config.producer)
-        .start(Processor::new(Arc::clone(&store), Arc::clone(&conflicts)));
+        .start(processor);
     let admin = config.dead_letters.admin;
     // Without ADMIN_TOKEN, clients that have the scope see to them.
     let has_admins = admin.is_some() || config.http.auth.is_on();

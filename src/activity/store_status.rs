@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{ConcurrencyLimit, Conflicts};
-use crate::store::{EventStore, Stats};
+use crate::store::{ErasureCounts, EventStore, Stats};
 
 /// The source of the store's health and metrics.
 pub struct StoreStatus {
@@ -87,6 +87,21 @@ impl StatusSource for StoreStatus {
                 },
             ]);
         }
+        let ErasureCounts { erasures, events } = self.store.erasures();
+        metrics.extend([
+            Metric {
+                name: "highwater_store_erasures_total",
+                help: "Erasures of a user's events that were applied, one for each partition.",
+                kind: MetricKind::Counter,
+                value: erasures,
+            },
+            Metric {
+                name: "highwater_store_erased_total",
+                help: "Events that erasures deleted.",
+                kind: MetricKind::Counter,
+                value: events,
+            },
+        ]);
         if let Some(expired) = self.store.expired() {
             metrics.push(Metric {
                 name: "highwater_store_expired_total",

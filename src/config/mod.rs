@@ -239,7 +239,10 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         // Half of the time that the drain leaves, so that the rest of the stop has time, too.
         stop_timeout: shutdown_timeout.saturating_sub(drain_delay) / 2,
     };
-    let activity = activity::Config { event_types: reader.value(&table::EVENT_TYPES) };
+    let activity = activity::Config {
+        event_types: reader.value(&table::EVENT_TYPES),
+        logged_events: reader.value(&table::LOG_EVENTS),
+    };
     let brokers = reader.value(&table::KAFKA_BROKERS);
     let embedded = brokers.is_none();
     let kafka = ClusterConfig::new(brokers.unwrap_or_default())

@@ -11,7 +11,7 @@ use highwater_web::http::AccessLog;
 use super::values::{
     Assignors, AuthMethods, Brokers, Directives, Durations, Endpoint, EventTypes, Extensions, File,
     HeaderNames, Host, HostNames, HttpUrl, InstanceId, Jwks, Mechanism, Networks, OneOf, Or, Origins,
-    Password, Protocol, RatesASecond, Size, Text, Token, TopicName, TrustedOrigins, Values, Whole,
+    Password, Protocol, RatesASecond, Share, Size, Text, Token, TopicName, TrustedOrigins, Values, Whole,
 };
 use crate::{activity::record, telemetry::Format};
 
@@ -378,6 +378,8 @@ settings! {
             "The log filter, as env_logger reads it; debug alone includes the libraries' debug lines.";
         LOG_FORMAT: Or<OneOf<Format>> = "", Or::unset(OneOf(&[("text", Format::Text), ("json", Format::Json)])),
             "The format of log lines; unset, text on a terminal and json elsewhere.";
+        LOG_EVENTS: Share = "all", Share,
+            "The events that are logged, two lines each; warnings and errors are always logged.";
         DRAIN_DELAY: Durations = "0s", Durations::from(ms(0)).to(minutes(5)),
             "How long a stopping service still serves while /ready is 503; at most half of SHUTDOWN_TIMEOUT.";
         SHUTDOWN_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(10)),

@@ -12,14 +12,16 @@ use std::{
 
 use anyhow::{Context as _, anyhow, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use highwater_kafka::{Backoff, DecodingHandler, LogState, RecordHandler, StartFrom};
+use highwater_kafka::{
+    Backoff, DecodingHandler, FetchPosition, LogState, ReadError, RecordHandler, StartFrom,
+};
 use highwater_web::shutdown::Shutdown;
 
 use super::{Target, TopicLog};
 use crate::{
-    activity::{Conflicts, Processor},
+    activity::{Conflicts, Processor, TopicRecord},
     config::Config,
-    store::{ActivityEvent, PostgresConfig, PostgresStore, PostgresUrl, Rebuild, StoreError, Swapped},
+    store::{PostgresConfig, PostgresStore, PostgresUrl, Rebuild, StoreError, Swapped},
 };
 
 /// How long errors are retried without any progress.
@@ -52,7 +54,7 @@ pub(super) async fn run(
     let store = Arc::new(PostgresStore::open(target.clone()).await?);
     let (_, writing) = (&store, target.connections.0);
     let processor = Processor::new(Arc::clone(&store) as _, Arc::new(Conflicts::default()));
-    let handler = DecodingHandler::<ActivityEvent, _>::new(Arc::new(processor));
+    let handler = DecodingHandler::<TopicRecord, _>::new(Arc::new(processor));
     let filler = Filler { topic, handler: &handler, at_once: writing, records: AtomicU64::new(0) };
     loop {
         let before = filler.read();
@@ -162,20 +164,28 @@ impl Filler<'_> {
         let mut reader = self.topic.reader(partition);
         let range = reader.range().await?;
         let log = LogState { topic_id: reader.topic_id(), offsets: range.clone() };
-        let mut position = match self.handler.start_from(partition, &log).await? {
-            StartFrom::Offset(offset) if offset >= range.start => offset,
+        let mut position: FetchPosition = match self.handler.start_from(partition, &log).await? {
+            StartFrom::Position(position) if position.offset >= range.start => position,
             _ => {
-                self.handler.reset_to(partition, range.start).await?;
-                range.start
+                self.handler.reset_to(partition, range.start.into()).await?;
+                range.start.into()
             }
         };
-        while position < goal {
-            let mut fetched = reader.read(position).await?;
-            if fetched.next == position && fetched.end <= position {
+        while position.offset < goal {
+            let mut fetched = match reader.read(position).await {
+                // What was read is not in the log any more.
+                Err(ReadError::Truncated(end)) => {
+                    position = end.unwrap_or(range.start.into());
+                    self.handler.reset_to(partition, position).await?;
+                    continue;
+                }
+                read => read?,
+            };
+            if fetched.next == position.offset && fetched.end <= position.offset {
                 break; // the log has become shorter
             }
             fetched.records.retain(|record| record.offset < goal);
-            let next = fetched.next.min(goal);
+            let next = if fetched.next <= goal { fetched.next_position(position) } else { goal.into() };
             // What is malformed was set aside when it was processed.
             self.handler.restore(&fetched.records).await?;
             self.handler.completed(partition, next).await?;

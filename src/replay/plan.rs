@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, fmt};
 
 use anyhow::ensure;
-use highwater_kafka::Reader;
 
 use super::{Bound, TopicLog};
 use crate::store::Log;
@@ -21,9 +20,11 @@ pub(super) struct Stretch {
     /// The offset after the last.
     pub(super) to: i64,
     /// The offset of the record that is to be processed next, now.
+    #[cfg(feature = "postgres")]
     pub(super) stands: i64,
     pub(super) log: Log,
-    reader: Reader,
+    #[cfg(feature = "postgres")]
+    reader: highwater_kafka::Reader,
 }
 
 impl Plan {
@@ -51,7 +52,16 @@ impl Plan {
             };
             if from < to {
                 let log = Log { topic_id: reader.topic_id(), offsets: range };
-                stretches.push(Stretch { partition, from, to, stands, log, reader });
+                stretches.push(Stretch {
+                    partition,
+                    from,
+                    to,
+                    #[cfg(feature = "postgres")]
+                    stands,
+                    log,
+                    #[cfg(feature = "postgres")]
+                    reader,
+                });
             }
         }
         Ok(Self(stretches))
@@ -63,6 +73,7 @@ impl Plan {
     }
 }
 
+#[cfg(feature = "postgres")]
 impl Stretch {
     /// Whether it ends before what is processed does: then the rest is passed over afterwards.
     pub(super) fn ends_early(&self) -> bool {

@@ -191,7 +191,8 @@ fn unescape(json: &[u8]) -> Cow<'_, str> {
     if inner.contains(&b'\\') {
         Cow::Owned(serde_json::from_slice(json).unwrap_or_default())
     } else {
-        String::from_utf8_lossy(inner)
+        // The constructor was given text, so it is UTF-8.
+        Cow::Borrowed(std::str::from_utf8(inner).unwrap_or_default())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The store of processed events: a trait, and an implementation in memory. This module knows nothing of Kafka.
 
 mod content_hash;
+mod erasure;
 mod event;
 mod memory;
 #[cfg(feature = "postgres")]
@@ -9,13 +10,14 @@ mod query;
 mod stored_event;
 mod waiters;
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use thiserror::Error;
 use uuid::Uuid;
 
 pub use content_hash::ContentHash;
+pub use erasure::{Erasure, ErasureCounts};
 pub use event::ActivityEvent;
 pub use memory::{Config, MemoryStore, Stats};
 #[cfg(feature = "postgres")]
@@ -72,6 +74,31 @@ pub trait EventStore: Send + Sync + 'static {
         records: Vec<EventRecord>,
         next: i64,
     ) -> Result<Vec<Admission>, StoreError>;
+
+    /// Erases the events of a user that the partition had before the erasure. Their ids stay known: a copy is a duplicate.
+    /// The erasure stays known, too, for [`is_erased`](EventStore::is_erased). A store that keeps positions moves the
+    /// partition's to the offset `next` once all of it is done.
+    ///
+    /// # Errors
+    ///
+    /// The store is unavailable. Some of the events may be erased; it is safe to erase them again.
+    async fn erase(&self, partition: i32, erasure: &Erasure, next: i64) -> Result<(), StoreError>;
+
+    /// The offset below which a record of the partition may be of an erased user; all others need not be asked for by
+    /// [`is_erased`](EventStore::is_erased).
+    fn erased_below(&self, partition: i32) -> i64;
+
+    /// Whether the user's record at this offset of the partition came before a known erasure of that user.
+    async fn is_erased(&self, partition: i32, user_id: &str, offset: i64) -> Result<bool, StoreError>;
+
+    /// What this process has erased.
+    fn erasures(&self) -> ErasureCounts;
+
+    /// The offset below which each partition's records are processed, by whatever instance; `None` where the store does not
+    /// keep positions.
+    async fn next_offsets(&self) -> Result<Option<BTreeMap<i32, i64>>, StoreError> {
+        Ok(None)
+    }
 
     /// The event of this id, if it is stored.
     async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError>;

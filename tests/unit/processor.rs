@@ -13,10 +13,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::DateTime;
 use highwater::{
-    activity::{Conflicts, Processor},
+    activity::{Conflicts, LoggedEvents, Processor, TopicRecord},
     store::{
-        ActivityEvent, Admission, Config, EventPage, EventQuery, EventRecord, EventStore, MemoryStore,
-        Positions, Span, StoreError, StoredEvent,
+        Admission, Config, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord, EventStore,
+        MemoryStore, Positions, Span, StoreError, StoredEvent,
     },
 };
 use highwater_kafka::{BatchOutcome, DecodingHandler, Record, RecordHandler};
@@ -31,6 +31,17 @@ struct Flaky {
     batches_left: AtomicUsize,
 }
 
+impl Flaky {
+    fn take_batch(&self) -> Result<(), StoreError> {
+        let left = self.batches_left.load(Ordering::Relaxed);
+        if left == 0 {
+            return Err(StoreError("away".to_owned()));
+        }
+        self.batches_left.store(left - 1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl EventStore for Flaky {
     async fn admit(
@@ -39,12 +50,25 @@ impl EventStore for Flaky {
         events: Vec<EventRecord>,
         next: i64,
     ) -> Result<Vec<Admission>, StoreError> {
-        let left = self.batches_left.load(Ordering::Relaxed);
-        if left == 0 {
-            return Err(StoreError("away".to_owned()));
-        }
-        self.batches_left.store(left - 1, Ordering::Relaxed);
+        self.take_batch()?;
         self.memory.admit(partition, events, next).await
+    }
+
+    async fn erase(&self, partition: i32, erasure: &Erasure, next: i64) -> Result<(), StoreError> {
+        self.take_batch()?;
+        self.memory.erase(partition, erasure, next).await
+    }
+
+    fn erased_below(&self, partition: i32) -> i64 {
+        self.memory.erased_below(partition)
+    }
+
+    async fn is_erased(&self, partition: i32, user_id: &str, offset: i64) -> Result<bool, StoreError> {
+        self.memory.is_erased(partition, user_id, offset).await
+    }
+
+    fn erasures(&self) -> ErasureCounts {
+        self.memory.erasures()
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError> {
@@ -81,7 +105,7 @@ impl EventStore for Flaky {
 }
 
 /// A processor, and its store that is away after so many batches.
-fn processor(batches: usize) -> (DecodingHandler<ActivityEvent, Processor>, Arc<Flaky>) {
+fn processor(batches: usize) -> (DecodingHandler<TopicRecord, Processor>, Arc<Flaky>) {
     let memory = MemoryStore::new(&Config { max_events: 10_000, max_bytes: u64::MAX });
     let store = Arc::new(Flaky { memory, batches_left: AtomicUsize::new(batches) });
     (DecodingHandler::new(Arc::new(Processor::new(Arc::clone(&store) as _, Arc::default()))), store)
@@ -91,6 +115,7 @@ fn record(offset: usize, value: &str) -> Record {
     Record {
         partition: 3,
         offset: offset as i64,
+        leader_epoch: None,
         timestamp: DateTime::UNIX_EPOCH,
         key: None,
         value: Some(Bytes::copy_from_slice(value.as_bytes())),
@@ -148,6 +173,27 @@ async fn an_event_is_one_line_when_it_is_new_and_none_when_it_repeats() {
     ];
     let fields = BTreeMap::from(fields.map(|(key, value)| (key.to_owned(), value.to_owned())));
     assert_eq!(lines[0].fields, fields);
+}
+
+#[tokio::test]
+async fn only_the_chosen_events_are_logged_and_conflicts_always() {
+    let memory = MemoryStore::new(&Config { max_events: 10_000, max_bytes: u64::MAX });
+    let processor = Processor::new(Arc::new(memory), Arc::default()).with_logged_events(LoggedEvents::NONE);
+    let processor = DecodingHandler::new(Arc::new(processor));
+    journal::listen();
+    processor.handle(&[good(0, 1), other(1, 1)]).await;
+    let levels: Vec<_> = journal::take().iter().map(|line| line.level).collect();
+    assert_eq!(levels, [Level::Warn]);
+}
+
+#[test]
+fn a_share_of_ids_is_logged_whether_they_are_random_or_count_up() {
+    let share = LoggedEvents::one_of(100);
+    let counted = |ids: &mut dyn Iterator<Item = Uuid>| ids.filter(|id| share.has(*id)).count();
+    assert!((700..1300).contains(&counted(&mut (0..100_000).map(Uuid::from_u128))));
+    assert!((700..1300).contains(&counted(&mut (0..100_000).map(|_| Uuid::new_v4()))));
+    assert!(LoggedEvents::ALL.has(Uuid::max()) && LoggedEvents::ALL.has(Uuid::nil()));
+    assert!(!LoggedEvents::NONE.has(Uuid::nil()));
 }
 
 /// The same id as [`good`] makes, and other content.
@@ -253,4 +299,91 @@ async fn it_restores_as_far_back_as_a_partitions_bound_reaches() {
     processor.forget(3).await;
     assert_eq!(store.memory.stats().events, 0);
     assert!(processor.wants_older(3).await);
+}
+
+/// The marker of an erasure.
+fn marker(offset: usize, user_id: &str) -> Record {
+    let header = ("highwater-erasure".to_owned(), Some(Bytes::from_static(b"some id")));
+    let key = Some(Bytes::copy_from_slice(user_id.as_bytes()));
+    Record { key, value: None, headers: vec![header], ..bad(offset) }
+}
+
+/// The same record, sent back from the dead letters, and where it was first.
+fn redriven(record: Record, origin: &str) -> Record {
+    let header = ("dead-letter-origin".to_owned(), Some(Bytes::copy_from_slice(origin.as_bytes())));
+    Record { headers: vec![header], ..record }
+}
+
+async fn stored(store: &Flaky) -> Vec<u128> {
+    let mut stored = Vec::new();
+    for number in 0..20 {
+        stored.extend(store.get(Uuid::from_u128(number)).await.unwrap().map(|_| number));
+    }
+    stored
+}
+
+#[tokio::test]
+async fn an_erasure_takes_effect_where_it_stands_whether_it_is_processed_or_restored() {
+    let records = [good(0, 1), other(1, 2), bad(2), good(3, 3), marker(4, "ada\n"), good(5, 4), good(6, 1)];
+    let (processor, store) = processor(usize::MAX);
+    journal::listen();
+    let outcome = processor.handle(&records).await;
+    assert_eq!((poisoned(&outcome), stopped_at(&outcome)), (vec![2], None));
+    assert_eq!(stored(&store).await, [2, 4]);
+    let targets: Vec<_> = journal::take().into_iter().map(|line| line.target).collect();
+    assert_eq!(targets.iter().filter(|target| *target == "highwater::erasure").count(), 1);
+
+    processor.forget(3).await;
+    assert_eq!(stored(&store).await, [0; 0]);
+    for batch in [&records[..3], &records[3..5], &records[5..]] {
+        processor.restore(batch).await.unwrap();
+    }
+    assert_eq!(stored(&store).await, [2, 4]);
+    // As far back as the erased event, so that its copies stay known.
+    assert_eq!(store.memory.held_from(3), Some(0));
+    assert_eq!(journal::take(), []);
+}
+
+#[tokio::test]
+async fn a_redriven_record_is_as_old_as_it_was_before() {
+    let (processor, store) = processor(usize::MAX);
+    processor.handle(&[good(0, 1), marker(5, "ada\n")]).await;
+    let records = [
+        redriven(good(6, 2), "3/4"),
+        redriven(good(7, 3), "3/6"),
+        redriven(good(8, 4), "2/4"),
+        redriven(other(9, 5), "3/4"),
+        redriven(good(10, 6), "none"),
+    ];
+    let outcome = processor.handle(&records).await;
+    assert_eq!((poisoned(&outcome), stopped_at(&outcome)), (vec![], None));
+    assert_eq!(stored(&store).await, [3, 4, 5, 6]);
+    // So is a marker that an older version of the program set aside.
+    let mut late = marker(11, "ada\n");
+    late.headers.push(("dead-letter-origin".to_owned(), Some(Bytes::from_static(b"3/8"))));
+    processor.handle(&[late]).await;
+    assert_eq!(stored(&store).await, [4, 5, 6]);
+}
+
+#[tokio::test]
+async fn a_record_without_a_value_is_an_erasure_by_its_header_and_with_a_user() {
+    let (processor, store) = processor(usize::MAX);
+    let null = Record { headers: Vec::new(), ..marker(1, "ada\n") };
+    let nobody = Record { key: None, ..marker(2, "") };
+    let event = Record { headers: marker(3, "").headers, ..good(3, 2) };
+    let outcome = processor.handle(&[good(0, 1), null, nobody, event]).await;
+    assert_eq!(poisoned(&outcome), [1, 2]);
+    assert_eq!(outcome.poison[1].reason, "an erasure without a user");
+    assert_eq!(stored(&store).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_at_an_erasure_stops_the_batch_there() {
+    let (processor, store) = processor(1);
+    let records = [bad(0), good(1, 1), marker(2, "ada\n"), good(3, 2)];
+    let outcome = processor.handle(&records).await;
+    assert_eq!((poisoned(&outcome), stopped_at(&outcome)), (vec![0], Some(2)));
+    store.batches_left.store(usize::MAX, Ordering::Relaxed);
+    processor.handle(&records[2..]).await;
+    assert_eq!(stored(&store).await, [2]);
 }

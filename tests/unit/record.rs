@@ -14,6 +14,7 @@ fn record(value: Option<&[u8]>) -> Record {
     Record {
         partition: 1,
         offset: 42,
+        leader_epoch: None,
         timestamp: DateTime::<Utc>::from_timestamp_millis(1_714_979_289_007).unwrap(),
         key: None,
         value: value.map(Bytes::copy_from_slice),

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::log::LogError;
 pub use faults::{Fault, Faults};
-use state::Shared;
+use state::{Shared, State};
 
 /// The time between looks for timeouts of members and rebalances.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
@@ -147,6 +147,12 @@ impl Broker {
             let group = state.groups.get(group);
             group.map(|group| group.members().keys().cloned().collect()).unwrap_or_default()
         })
+    }
+
+    /// Why members have left a group, as they said (KIP-800).
+    pub fn leave_reasons(&self, group: &str) -> Vec<String> {
+        let reasons = |state: &State| Some(state.groups.get(group)?.leave_reasons.clone());
+        self.shared.with(|state| reasons(state).unwrap_or_default())
     }
 
     /// Deletes records below an offset, as retention does.

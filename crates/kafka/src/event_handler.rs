@@ -5,8 +5,8 @@ use std::{marker::PhantomData, ops::Range, sync::Arc};
 use async_trait::async_trait;
 
 use super::{
-    BatchLimits, BatchOutcome, Envelope, LogState, Payload, Poison, Received, Record, RecordHandler,
-    RetryFrom, StartFrom, TransientError,
+    BatchLimits, BatchOutcome, Envelope, FetchPosition, LogState, Payload, Poison, Received, Record,
+    RecordHandler, RetryFrom, StartFrom, TransientError,
 };
 
 /// Processes events one by one, in the order of their partition.
@@ -58,12 +58,15 @@ pub trait BatchHandler<P: Payload>: Send + Sync + 'static {
     }
 
     /// As [`RecordHandler::reset_to`].
-    async fn reset_to(&self, _partition: i32, _offset: i64) -> Result<(), TransientError> {
+    async fn reset_to(&self, _partition: i32, _position: FetchPosition) -> Result<(), TransientError> {
         Ok(())
     }
 
+    /// As [`RecordHandler::truncated`].
+    async fn truncated(&self, _partition: i32, _offsets: Range<i64>) {}
+
     /// As [`RecordHandler::completed`].
-    async fn completed(&self, _partition: i32, _offset: i64) -> Result<(), TransientError> {
+    async fn completed(&self, _partition: i32, _position: FetchPosition) -> Result<(), TransientError> {
         Ok(())
     }
 
@@ -118,12 +121,19 @@ impl<'a, P: Payload> Batch<'a, P> {
         &self.records[self.indexes[event]]
     }
 
-    /// The offset below which everything is done once these events are: the one after the last record, or the one of the
+    /// The position below which everything is done once these events are: the one after the last record, or the one of the
     /// first record that goes to the dead letters. Records above it may come again although they are done.
-    pub fn next_offset(&self) -> i64 {
-        let first_malformed = (0..self.records.len()).find(|index| self.indexes.get(*index) != Some(index));
-        let after_all = self.records.last().map_or(0, |last| last.offset + 1);
-        self.undone.or(first_malformed.map(|index| self.records[index].offset)).unwrap_or(after_all)
+    pub fn next_position(&self) -> FetchPosition {
+        if let Some(undone) = self.undone {
+            return undone.into();
+        }
+        let malformed = (0..self.records.len()).find(|index| self.indexes.get(*index) != Some(index));
+        let done = &self.records[..malformed.unwrap_or(self.records.len())];
+        let after_done = done.last().map_or(0, |last| last.offset + 1);
+        FetchPosition {
+            offset: malformed.map_or(after_done, |index| self.records[index].offset),
+            leader_epoch: done.last().and_then(|last| last.leader_epoch),
+        }
     }
 
     /// The events, and the batch without them, for [`Batch::record`].
@@ -246,12 +256,16 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> RecordHandler for DecodingHandler<
         self.handler.position_counts(partition)
     }
 
-    async fn reset_to(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
-        self.handler.reset_to(partition, offset).await
+    async fn reset_to(&self, partition: i32, position: FetchPosition) -> Result<(), TransientError> {
+        self.handler.reset_to(partition, position).await
     }
 
-    async fn completed(&self, partition: i32, offset: i64) -> Result<(), TransientError> {
-        self.handler.completed(partition, offset).await
+    async fn truncated(&self, partition: i32, offsets: Range<i64>) {
+        self.handler.truncated(partition, offsets).await;
+    }
+
+    async fn completed(&self, partition: i32, position: FetchPosition) -> Result<(), TransientError> {
+        self.handler.completed(partition, position).await
     }
 
     fn restore_window(&self) -> u64 {

@@ -5,7 +5,7 @@ use std::{error::Error, ops::Range, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::Record;
+use super::{FetchPosition, Record};
 
 /// Processes the records of a consumer's partitions, as bytes. [`crate::DecodingHandler`] makes one of a handler of
 /// events.
@@ -41,15 +41,21 @@ pub trait RecordHandler: Send + Sync + 'static {
         true
     }
 
-    /// Processing goes on at this offset: the handler has no position, or the log no longer has it.
-    async fn reset_to(&self, _partition: i32, _offset: i64) -> Result<(), TransientError> {
+    /// Processing goes on at this position, which may be lower than before: the handler has no position, or the log no
+    /// longer has it.
+    async fn reset_to(&self, _partition: i32, _position: FetchPosition) -> Result<(), TransientError> {
         Ok(())
     }
 
-    /// Everything below this offset is done, dead letters included. It is called after each batch that had dead letters, and
-    /// for a handler that stores its position also where the offset is beyond the last record, as after a transaction's marker.
-    /// A handler that stores its position must not store one above a record whose dead letter is not acknowledged.
-    async fn completed(&self, _partition: i32, _offset: i64) -> Result<(), TransientError> {
+    /// The log lost the records at these offsets, which were processed: a replica that lacked them was elected (an
+    /// unclean election, found out by KIP-320). Other records have their offsets now, or will. [`RecordHandler::reset_to`]
+    /// follows for a handler that stores its position, and processing goes on at the range's start.
+    async fn truncated(&self, _partition: i32, _offsets: Range<i64>) {}
+
+    /// Everything below this position is done, dead letters included. It is called after each batch that had dead letters,
+    /// and for a handler that stores its position also where the offset is beyond the last record, as after a transaction's
+    /// marker. A handler that stores its position must not store one above a record whose dead letter is not acknowledged.
+    async fn completed(&self, _partition: i32, _position: FetchPosition) -> Result<(), TransientError> {
         Ok(())
     }
 
@@ -115,8 +121,8 @@ pub struct LogState {
 pub enum StartFrom {
     /// At the group's committed offset: the handler stores no positions.
     Committed,
-    /// At this offset, whatever the group has committed.
-    Offset(i64),
+    /// At this position, whatever the group has committed. With its leader epoch it is checked against the log first.
+    Position(FetchPosition),
     /// Where `offset_reset` says: the handler stores positions, and has none for this partition.
     Reset,
 }

@@ -134,6 +134,19 @@ impl<P: Payload> TypedTopic<P> {
         Self { kafka, ..self.clone() }
     }
 
+    /// The same topic, for a consumer that decodes its records as `Q`: where the topic has more than events of type `P`.
+    #[must_use]
+    pub fn read_as<Q: Payload>(&self) -> TypedTopic<Q> {
+        TypedTopic {
+            kafka: self.kafka.clone(),
+            name: Arc::clone(&self.name),
+            config: self.config.clone(),
+            max_partitions: self.max_partitions,
+            followed: Arc::clone(&self.followed),
+            payload: PhantomData,
+        }
+    }
+
     /// The configuration that it was made with.
     pub fn config(&self) -> &TopicConfig {
         &self.config

@@ -114,6 +114,7 @@ pub mod dead_letter;
 mod deletion;
 mod envelope;
 mod event_handler;
+mod fetch_position;
 pub mod group;
 mod handler;
 mod kafka;
@@ -142,6 +143,7 @@ pub use counts::{ConsumerCounts, ProducerMetrics};
 pub use dead_letter::DlqPublisher;
 pub use envelope::{CORRELATION_ID, Context, Envelope, correlation_of};
 pub use event_handler::{Batch, BatchHandler, DecodingHandler, EventHandler, Outcome};
+pub use fetch_position::{FetchPosition, LeaderEpochs};
 pub use handler::{
     BatchLimits, BatchOutcome, LogState, Poison, RecordHandler, RetryFrom, StartFrom, TransientError,
 };

@@ -35,6 +35,8 @@ pub struct Record {
     pub partition: i32,
     /// Its offset within the partition.
     pub offset: i64,
+    /// The epoch of the leader that appended it (KIP-320); `None` in logs from before Kafka 0.11.
+    pub leader_epoch: Option<i32>,
     /// The record's timestamp: the producer's clock, or the broker's where the topic has LogAppendTime; the time of
     /// reading if the producer sent none.
     pub timestamp: DateTime<Utc>,
@@ -42,8 +44,7 @@ pub struct Record {
     pub key: Option<Bytes>,
     /// The value; `None` is a tombstone.
     pub value: Option<Bytes>,
-    /// Names and values; Kafka allows a null value. A repeated name has all its values if our own Fetch read the
-    /// record, and the last one if rskafka did.
+    /// Names and values; Kafka allows a null value, and a name that repeats.
     pub headers: Vec<(String, Option<Bytes>)>,
 }
 

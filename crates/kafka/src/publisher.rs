@@ -32,10 +32,12 @@ pub enum PublishError {
     /// Kafka refuses this record. A retry does not help.
     #[error("Kafka refused the record: {0}")]
     Refused(String),
-    /// Kafka refuses every record until somebody acts: rights are missing, or this machine's clock is off.
+    /// Kafka refuses every record until somebody acts: rights are missing, the topic takes no records, or this machine's
+    /// clock is off.
     #[error("Kafka refused the record: {0}")]
     Forbidden(String),
-    /// No acknowledgement came within [`ProducerConfig::timeout`](crate::ProducerConfig::timeout).
+    /// No acknowledgement came within [`ProducerConfig::timeout`](crate::ProducerConfig::timeout), or the broker failed in
+    /// a way that a retry does not mend.
     #[error("Kafka did not acknowledge in time: {reason}")]
     Unavailable {
         /// The last error.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use highwater_kafka::{
-    Backoff, Cluster, Envelope, Payload, ReadError, Reader, Record, StatusRegistry, TypedTopic,
+    Backoff, Cluster, Envelope, FetchPosition, Payload, ReadError, Reader, Record, StatusRegistry, TypedTopic,
 };
 use log::{error, info, warn};
 use tokio::{sync::watch, task::JoinSet};
@@ -113,7 +113,7 @@ impl<P: Projection> Follower<P> {
         let mut reader =
             Reader::new(Arc::clone(&self.cluster), Arc::clone(&topic), partition, FETCH_MAX_BYTES);
         let mut backoff = Backoff::new();
-        let mut position = 0;
+        let mut position = FetchPosition::from(0);
         loop {
             match reader.read(position).await {
                 Ok(fetched) => {
@@ -125,7 +125,7 @@ impl<P: Projection> Follower<P> {
                         }
                         tokio::task::yield_now().await;
                     }
-                    position = fetched.next;
+                    position = fetched.next_position(position);
                     let was_complete = self.shared.progress.is_complete();
                     self.shared.progress.moved(partition, &fetched);
                     if !was_complete && self.shared.progress.is_complete() {
@@ -134,15 +134,20 @@ impl<P: Projection> Follower<P> {
                 }
                 Err(ReadError::OutOfRange) => {
                     let reason = format!(
-                        "partition {partition} has nothing at offset {position}: records were deleted"
+                        "partition {partition} has nothing at offset {}: records were deleted",
+                        position.offset
                     );
                     return self.invalid(reason);
+                }
+                Err(error @ ReadError::Truncated(_)) => {
+                    return self
+                        .invalid(format!("partition {partition}: {error}: what was applied of it is gone"));
                 }
                 Err(error @ ReadError::TopicRecreated) => {
                     return self.invalid(format!("{error}: what was in it is gone"));
                 }
                 Err(error @ ReadError::Undecodable(_)) => {
-                    let reason = format!("cannot go on at offset {position}: {error}");
+                    let reason = format!("cannot go on at offset {}: {error}", position.offset);
                     error!("following {topic}/{partition} stands still: {reason}");
                     self.failed(partition, part, &reason);
                     backoff.wait().await;

@@ -1,7 +1,7 @@
 //! Timestamps: how requests and records are read, and how JSON is written: ISO 8601 in UTC with milliseconds,
 //! `2026-05-01T10:00:00.000Z`. The module serves `#[serde(with)]`.
 
-use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, SubsecRound as _, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, SubsecRound as _, Utc};
 use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
 /// The current time, to the millisecond, so that the written text reads back as the same value.
@@ -51,6 +51,8 @@ pub fn parse(text: &str) -> Result<DateTime<Utc>, &'static str> {
     )
 }
 
+const MINUTES_OF_A_DAY: i64 = 24 * 60;
+
 fn read(text: &str) -> Option<DateTime<Utc>> {
     let mut rest = Rest(text.as_bytes());
     let year = rest.number(4)?;
@@ -66,19 +68,17 @@ fn read(text: &str) -> Option<DateTime<Utc>> {
         return None;
     }
 
-    let leap = second == 60;
     let ends_the_day = (hour, minute, second, millis) == (24, 0, 0, 0);
-    let hour = if ends_the_day { 0 } else { hour };
-    let local = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?
-        .and_hms_opt(hour, minute, if leap { 59 } else { second })?
-        .and_utc();
-    let local = local.checked_add_signed(TimeDelta::days(ends_the_day.into()))?;
-    let whole = local.checked_sub_signed(TimeDelta::minutes(offset))?;
-    if leap && (whole.hour(), whole.minute()) != (23, 59) {
+    if (hour > 23 && !ends_the_day) || minute > 59 || second > 60 {
         return None;
     }
-    let beyond = TimeDelta::milliseconds(i64::from(millis) + if leap { 1_000 } else { 0 });
-    whole.checked_add_signed(beyond).filter(is_in_range)
+    let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;
+    let minutes = i64::from(date.to_epoch_days()) * MINUTES_OF_A_DAY + i64::from(hour * 60 + minute) - offset;
+    if second == 60 && minutes.rem_euclid(MINUTES_OF_A_DAY) != MINUTES_OF_A_DAY - 1 {
+        return None;
+    }
+    let seconds = minutes * 60 + i64::from(second);
+    DateTime::from_timestamp_millis(seconds * 1_000 + i64::from(millis)).filter(is_in_range)
 }
 
 /// Whether the moment's year can be written with four digits.

@@ -1,6 +1,7 @@
 //! The answers of the service, one file per kind.
 
 pub(super) mod concurrency_limit;
+pub(super) mod erasure;
 pub(super) mod event;
 pub(super) mod listing;
 pub(super) mod published;

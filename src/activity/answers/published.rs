@@ -34,13 +34,14 @@ pub(in crate::activity) type Posted = (Option<HeaderValue>, Result<Bytes, Proble
 /// `POST /events/generate`: 201 with the event's id, once Kafka has acknowledged the event.
 pub(in crate::activity) async fn generate(api: &Api, grant: &Grant, posted: Posted) -> Response {
     let allowed = AllowedTypes::Only(&api.config.event_types);
-    publish(api, grant, posted, allowed, StatusCode::CREATED, |id| format!("{{\"eventId\":\"{id}\"}}")).await
+    publish(api, grant, posted, allowed, StatusCode::CREATED, |id| [r#"{"eventId":""#, id, r#""}"#].concat())
+        .await
 }
 
 /// `POST /api/events`: 202 with a message and the event's id, once Kafka has acknowledged the event.
 pub(in crate::activity) async fn create(api: &Api, grant: &Grant, posted: Posted) -> Response {
     publish(api, grant, posted, AllowedTypes::Any, StatusCode::ACCEPTED, |id| {
-        format!("{{\"message\":\"Event published successfully\",\"eventId\":\"{id}\"}}")
+        [r#"{"message":"Event published successfully","eventId":""#, id, r#""}"#].concat()
     })
     .await
 }
@@ -51,7 +52,7 @@ async fn publish(
     (given, body): Posted,
     allowed: AllowedTypes<'_>,
     status: StatusCode,
-    body_of: impl FnOnce(Uuid) -> String,
+    body_of: impl FnOnce(&str) -> String,
 ) -> Response {
     let event = match body.and_then(|body| event(&body, grant, allowed, api.limits.max_depth)) {
         Ok(event) => event,
@@ -67,6 +68,7 @@ async fn publish(
         Err(error) => return correlation.on(failure(id, error).into_response()),
     };
     match &given {
+        _ if !api.config.logged_events.has(id) => {}
         None => log::info!(
             target: "highwater::published",
             eventId:% = id, partition = receipt.partition, offset = receipt.offset;
@@ -78,6 +80,8 @@ async fn publish(
             "published"
         ),
     }
+    let mut buffer = Uuid::encode_buffer();
+    let id = &*id.hyphenated().encode_lower(&mut buffer);
     correlation.on(acknowledged(status, body_of(id), id, receipt))
 }
 
@@ -95,11 +99,11 @@ fn event(
     Ok(ActivityEvent::new(id, &new.user_id, &new.event_type, timestamp, new.payload))
 }
 
-fn acknowledged(status: StatusCode, body: String, id: Uuid, receipt: Receipt) -> Response {
+fn acknowledged(status: StatusCode, body: String, id: &str, receipt: Receipt) -> Response {
     let mut response = json(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    if let Ok(location) = HeaderValue::try_from(format!("/events/processed/{id}")) {
+    if let Ok(location) = HeaderValue::try_from(["/events/processed/", id].concat()) {
         headers.insert(header::LOCATION, location);
     }
     headers.insert(PARTITION, HeaderValue::from(receipt.partition));

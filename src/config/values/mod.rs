@@ -14,7 +14,7 @@ pub(super) use amounts::{Durations, Size, Whole};
 pub(super) use names::{EventTypes, Extensions, InstanceId, Text, TopicName};
 pub(super) use secrets::{Password, Token};
 pub(super) use sites::{Endpoint, HeaderNames, HostNames, HttpUrl, Origins, TrustedOrigins};
-pub(super) use words::{Assignors, Directives, Mechanism, OneOf, Protocol};
+pub(super) use words::{Assignors, Directives, Mechanism, OneOf, Protocol, Share};
 
 /// A kind of value.
 pub(super) trait Values: Sync {

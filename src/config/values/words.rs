@@ -2,8 +2,8 @@
 
 use highwater_kafka::{group::Assignor, security::SaslMechanism};
 
-use super::Values;
-use crate::telemetry::Filter;
+use super::{Values, digits};
+use crate::{activity::LoggedEvents, telemetry::Filter};
 
 /// One of these words.
 pub(in crate::config) struct OneOf<T: 'static>(pub(in crate::config) &'static [(&'static str, T)]);
@@ -68,5 +68,26 @@ impl Values for Directives {
 
     fn allowed(&self) -> String {
         "a level (off, error, warn, info, debug, trace), or target=level, with commas between them".into()
+    }
+}
+
+/// All events, none, or one of so many.
+pub(in crate::config) struct Share;
+
+impl Values for Share {
+    type Value = LoggedEvents;
+
+    fn parse(&self, text: &str) -> Option<LoggedEvents> {
+        match text.strip_prefix("1/") {
+            Some(events) => {
+                let events = u32::try_from(digits(events)?).ok()?;
+                (events > 0).then_some(LoggedEvents::one_of(events))
+            }
+            None => OneOf(&[("all", LoggedEvents::ALL), ("none", LoggedEvents::NONE)]).parse(text),
+        }
+    }
+
+    fn allowed(&self) -> String {
+        "all, none, or a share such as 1/100".into()
     }
 }

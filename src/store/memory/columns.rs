@@ -7,6 +7,8 @@ use std::{collections::VecDeque, ops::Range};
 
 /// Events per block. A million events have a thousand blocks, and a block is compared in a microsecond.
 const BLOCK: usize = 1024;
+/// The timestamp of an erased entry. It is in no range, since a range ends before its end.
+const NEVER: i64 = i64::MAX;
 
 /// The timestamp and the type's hash of each event of a log, in the log's order.
 ///
@@ -50,7 +52,7 @@ pub(super) struct BlockView<'a> {
 impl Columns {
     pub(super) fn push(&mut self, time: i64, type_hash: u32) {
         if self.blocks.back().is_none_or(|last| last.times.len() == BLOCK) {
-            let (times, types) = (Vec::new(), Vec::new());
+            let (times, types) = (Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK));
             self.blocks.push_back(Block { earliest: i64::MAX, latest: i64::MIN, times, types });
         }
         if let Some(last) = self.blocks.back_mut() {
@@ -70,6 +72,15 @@ impl Columns {
             self.gone = 0;
         }
         Some(type_hash)
+    }
+
+    /// Has the entry at this index of the log match no filter.
+    pub(super) fn erase(&mut self, index: usize) {
+        let entry = self.gone + index;
+        let block = self.blocks.get_mut(entry / BLOCK);
+        if let Some(time) = block.and_then(|block| block.times.get_mut(entry % BLOCK)) {
+            *time = NEVER;
+        }
     }
 
     /// The block that contains this index of the log.

@@ -41,6 +41,30 @@ impl Index {
         self.lists.find(spread(hash), |list| list.hash == hash)
     }
 
+    /// Removes those events from the list of this hash that `goes` selects, at most so many of them, the first ones first.
+    pub(super) fn remove(&mut self, hash: u32, most: usize, goes: impl Fn(u32) -> bool) -> Vec<u32> {
+        let mut removed = Vec::new();
+        let Ok(mut list) = self.lists.find_entry(spread(hash), |list| list.hash == hash) else {
+            return removed;
+        };
+        let mut stays = |number| {
+            let stays = removed.len() == most || !goes(number);
+            if !stays {
+                removed.push(number);
+            }
+            stays
+        };
+        let postings = list.get_mut();
+        let first_stays = stays(postings.first);
+        if let Some(others) = &mut postings.others {
+            others.retain(|number| stays(*number));
+        }
+        if !first_stays && !postings.pop() {
+            list.remove();
+        }
+        removed
+    }
+
     /// Removes the first event of the list of this hash, and the list with its last event.
     pub(super) fn pop(&mut self, hash: u32, number: u32) {
         let Ok(mut list) = self.lists.find_entry(spread(hash), |list| list.hash == hash) else { return };

@@ -26,13 +26,13 @@ use scc::{HashMap, hash_map::Entry};
 use uuid::Uuid;
 
 use super::{
-    ActivityEvent, Admission, EventPage, EventQuery, EventRecord, EventStore, Positions, SequenceNumber,
-    Span, StoreError, StoredEvent, waiters::Waiters,
+    ActivityEvent, Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord, EventStore,
+    Positions, SequenceNumber, Span, StoreError, StoredEvent, erasure::ErasureCounter, waiters::Waiters,
 };
 use partition_log::PartitionLog;
 use partition_logs::PartitionLogs;
 
-/// How many events leave before the task yields: about a millisecond of work.
+/// How many events leave or are erased before the task yields: about a millisecond of work.
 const EVICTION_BATCH: usize = 4096;
 
 /// The bounds of the store.
@@ -49,11 +49,13 @@ pub struct Config {
 pub struct MemoryStore {
     bounds: Config,
     partitions: AtomicU64,
-    by_id: HashMap<Uuid, Arc<StoredEvent>>,
+    /// `None` for an event that was erased.
+    by_id: HashMap<Uuid, Option<Arc<StoredEvent>>>,
     logs: PartitionLogs,
     waiters: Waiters,
     duplicates: AtomicU64,
     evicted: AtomicU64,
+    erasures: ErasureCounter,
     warned: AtomicBool,
 }
 
@@ -69,7 +71,8 @@ type Inserted = Result<Arc<StoredEvent>, Box<IdTaken>>;
 
 /// An event whose id is taken, and the event that has it.
 struct IdTaken {
-    first: Arc<StoredEvent>,
+    /// `None` where it was erased.
+    first: Option<Arc<StoredEvent>>,
     event: ActivityEvent,
 }
 
@@ -96,6 +99,7 @@ impl MemoryStore {
             waiters: Waiters::default(),
             duplicates: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
+            erasures: ErasureCounter::default(),
             warned: AtomicBool::new(false),
         }
     }
@@ -108,14 +112,14 @@ impl MemoryStore {
     /// The counters as they are now.
     pub fn stats(&self) -> Stats {
         Stats {
-            events: self.logs.len() as u64,
+            events: self.logs.events() as u64,
             duplicates: self.duplicates.load(Ordering::Relaxed),
             evicted: self.evicted.load(Ordering::Relaxed),
         }
     }
 
     fn find(&self, id: Uuid) -> Option<Arc<StoredEvent>> {
-        self.by_id.read_sync(&id, |_, stored| Arc::clone(stored))
+        self.by_id.read_sync(&id, |_, stored| stored.clone()).flatten()
     }
 
     fn insert(
@@ -126,10 +130,10 @@ impl MemoryStore {
         event: ActivityEvent,
     ) -> Inserted {
         match self.by_id.entry_sync(event.id()) {
-            Entry::Occupied(first) => Err(Box::new(IdTaken { first: Arc::clone(first.get()), event })),
+            Entry::Occupied(first) => Err(Box::new(IdTaken { first: first.get().clone(), event })),
             Entry::Vacant(entry) => {
                 let stored = Arc::new(StoredEvent { sequence, partition, position, event });
-                entry.insert_entry(Arc::clone(&stored));
+                entry.insert_entry(Some(Arc::clone(&stored)));
                 Ok(stored)
             }
         }
@@ -139,29 +143,33 @@ impl MemoryStore {
     fn compare(&self, taken: IdTaken) -> Admission {
         let IdTaken { first, event } = taken;
         self.duplicates.fetch_add(1, Ordering::Relaxed);
-        if first.has_same_content_as(&event) { Admission::Duplicate } else { Admission::Conflict(first) }
+        match first {
+            Some(first) if !first.has_same_content_as(&event) => Admission::Conflict(first),
+            _ => Admission::Duplicate,
+        }
     }
 
     /// Evicts the oldest events beyond the bounds from the log and the map, at most `most` of them. Returns whether
     /// more may follow.
     fn evict(&self, log: &mut PartitionLog, partition: i32, most: usize) -> bool {
         let bounds = self.partition_bounds();
-        let mut evicted = 0;
-        while evicted < most && log.is_over(bounds) {
+        let before = log.events();
+        let mut left = 0;
+        while left < most && log.is_over(bounds) {
             let Some(oldest) = log.evict_oldest() else { break };
-            self.by_id.remove_sync(&oldest.id());
-            evicted += 1;
+            self.by_id.remove_sync(&oldest);
+            left += 1;
         }
-        if evicted == 0 {
+        if left == 0 {
             return false;
         }
-        self.evicted.fetch_add(evicted as u64, Ordering::Relaxed);
+        self.evicted.fetch_add((before - log.events()) as u64, Ordering::Relaxed);
         if !self.warned.swap(true, Ordering::Relaxed) {
             let Config { max_events, max_bytes } = self.bounds;
             warn!(
                 "the store is full: partition {partition} holds {} events, and the oldest leave for newer ones \
                  (STORE_MAX_EVENTS={max_events}, STORE_MAX_BYTES={max_bytes})",
-                log.len()
+                log.events()
             );
         }
         log.is_over(bounds)
@@ -202,6 +210,47 @@ impl EventStore for MemoryStore {
         self.waiters.wake(inserted.iter().filter_map(|inserted| inserted.as_ref().ok()));
         let outcome = |it: Inserted| it.map_or_else(|taken| self.compare(*taken), Admission::New);
         Ok(inserted.into_iter().map(outcome).collect())
+    }
+
+    async fn erase(&self, partition: i32, erasure: &Erasure, _next: i64) -> Result<(), StoreError> {
+        let user = json_of(&erasure.user_id);
+        let is_known = |log: &PartitionLog| log.knows_erasure(erasure.offset, &user);
+        if self.logs.look(partition, is_known).unwrap_or(false) {
+            return Ok(());
+        }
+        let mut events = 0;
+        loop {
+            let erased = self.logs.append(partition, 0, |log, _| {
+                let ids = log.erase(&user, erasure.offset, EVICTION_BATCH);
+                for id in &ids {
+                    self.by_id.update_sync(id, |_, stored| *stored = None);
+                }
+                if ids.len() < EVICTION_BATCH {
+                    log.note_erasure(erasure.offset, &user);
+                }
+                ids.len()
+            });
+            events += erased as u64;
+            if erased < EVICTION_BATCH {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        self.erasures.add(events);
+        Ok(())
+    }
+
+    fn erased_below(&self, partition: i32) -> i64 {
+        self.logs.look(partition, PartitionLog::erased_below).unwrap_or(i64::MIN)
+    }
+
+    async fn is_erased(&self, partition: i32, user_id: &str, offset: i64) -> Result<bool, StoreError> {
+        let user = json_of(user_id);
+        Ok(self.logs.look(partition, |log| log.is_erased(offset, &user)).unwrap_or(false))
+    }
+
+    fn erasures(&self) -> ErasureCounts {
+        self.erasures.counts()
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError> {
@@ -267,10 +316,15 @@ impl EventStore for MemoryStore {
     }
 }
 
+/// A user as the events' JSON has it: the same serializer writes both.
+fn json_of(user_id: &str) -> Vec<u8> {
+    serde_json::to_vec(user_id).unwrap_or_default()
+}
+
 /// A log that was removed, whose events leave the map as well. Dropping it removes those that are left, so that a
 /// cancelled task leaves none behind.
 struct RemovedLog<'a> {
-    by_id: &'a HashMap<Uuid, Arc<StoredEvent>>,
+    by_id: &'a HashMap<Uuid, Option<Arc<StoredEvent>>>,
     log: PartitionLog,
 }
 
@@ -279,7 +333,7 @@ impl RemovedLog<'_> {
     fn step(&mut self) -> bool {
         for _ in 0..EVICTION_BATCH {
             let Some(oldest) = self.log.pop_oldest() else { return false };
-            self.by_id.remove_sync(&oldest.id());
+            self.by_id.remove_sync(&oldest);
         }
         true
     }

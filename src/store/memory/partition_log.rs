@@ -1,7 +1,7 @@
 //! The events of one partition in the order of processing, with columns and indexes to find some of them.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
     ops::Range,
     sync::Arc,
@@ -12,8 +12,10 @@ use super::{
     columns::{BlockView, ColumnFilter, Columns},
     index::{Index, Postings},
     merge::Criteria,
-    scan::Scan,
+    scan::{Place, Scan, partition_point},
 };
+use uuid::Uuid;
+
 use crate::store::{ActivityEvent, Direction, StoredEvent};
 
 /// The events of one partition.
@@ -22,7 +24,12 @@ use crate::store::{ActivityEvent, Direction, StoredEvent};
 /// list it is in, and every operation costs the same however many events are held.
 #[derive(Debug, Default)]
 pub(super) struct PartitionLog {
-    all: VecDeque<Arc<StoredEvent>>,
+    /// `None` in the place of an event that was erased.
+    all: VecDeque<Option<Arc<StoredEvent>>>,
+    /// By their numbers, the events that were erased and whose ids are still known.
+    erased: HashMap<u32, ErasedEvent>,
+    /// By the positions of their markers, the users, as JSON strings, whose events were erased.
+    erasures: BTreeMap<i64, Box<[u8]>>,
     columns: Columns,
     /// The memory that the events take.
     bytes: u64,
@@ -36,6 +43,13 @@ pub(super) struct PartitionLog {
     hasher: RandomState,
 }
 
+/// What stays of an erased event.
+#[derive(Debug)]
+struct ErasedEvent {
+    id: Uuid,
+    place: Place,
+}
+
 /// How positions follow from offsets. Where offsets fall, the topic was recreated or truncated: then positions go on above
 /// those that were given.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,6 +58,8 @@ pub(super) struct Numbering {
     base: i64,
     /// The position from which on this is so.
     since: i64,
+    /// The number that was added before.
+    base_before: i64,
     /// The position after the last event.
     next: i64,
 }
@@ -55,7 +71,8 @@ impl Numbering {
         if position >= self.next {
             return (position, Self { next: position + 1, ..self });
         }
-        (self.next, Self { base: self.next - offset, since: self.next, next: self.next + 1 })
+        let (base, since, base_before) = (self.next - offset, self.next, self.base);
+        (since, Self { base, since, base_before, next: since + 1 })
     }
 }
 
@@ -64,13 +81,19 @@ impl Numbering {
 const BESIDE_JSON: u64 = 224;
 
 impl PartitionLog {
+    /// The number of known ids.
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }
 
+    /// The number of events.
+    pub(super) fn events(&self) -> usize {
+        self.all.len() - self.erased.len()
+    }
+
     /// The timestamp of the event that leaves next, in milliseconds since 1970.
     pub(super) fn oldest_millis(&self) -> Option<i64> {
-        self.all.front().map(|stored| stored.timestamp_millis())
+        self.all.iter().flatten().next().map(|stored| stored.timestamp_millis())
     }
 
     /// Whether the log exceeds its bounds. The newest event stays, however large it is.
@@ -83,10 +106,59 @@ impl PartitionLog {
         self.overflowed || self.len() as u64 >= bounds.events || self.bytes >= bounds.bytes
     }
 
-    /// As [`PartitionLog::pop_oldest`], to make room for a newer event.
-    pub(super) fn evict_oldest(&mut self) -> Option<Arc<StoredEvent>> {
+    /// As [`PartitionLog::pop_oldest`], to make room for a newer event. Erasures that came before all events that are left
+    /// are forgotten, so that the log can be restored from the oldest of these.
+    pub(super) fn evict_oldest(&mut self) -> Option<Uuid> {
         self.overflowed = true;
-        self.pop_oldest()
+        let id = self.pop_oldest()?;
+        let oldest = self.place(0).map_or(i64::MAX, |place| place.position);
+        while self.erasures.first_key_value().is_some_and(|(position, _)| *position < oldest) {
+            self.erasures.pop_first();
+        }
+        Some(id)
+    }
+
+    /// Notes the erasure whose marker has this offset, of a user given as a JSON string.
+    pub(super) fn note_erasure(&mut self, offset: i64, user: &[u8]) {
+        self.erasures.insert(self.numbering.base + offset, user.into());
+    }
+
+    /// Whether the erasure is noted whose marker has this offset.
+    pub(super) fn knows_erasure(&self, offset: i64, user: &[u8]) -> bool {
+        self.erasures.get(&(self.numbering.base + offset)).is_some_and(|noted| **noted == *user)
+    }
+
+    /// The offset below which a record may be of an erased user.
+    pub(super) fn erased_below(&self) -> i64 {
+        self.erasures.last_key_value().map_or(i64::MIN, |(position, _)| position - self.numbering.base)
+    }
+
+    /// Whether a noted erasure came after this offset.
+    pub(super) fn is_erased(&self, offset: i64, user: &[u8]) -> bool {
+        let later = self.numbering.base + offset + 1;
+        self.erasures.range(later..).any(|(_, noted)| **noted == *user)
+    }
+
+    /// Erases events of a user, given as a JSON string, before this offset: at most so many of them. Returns their ids.
+    pub(super) fn erase(&mut self, user: &[u8], before: i64, most: usize) -> Vec<Uuid> {
+        let end = self.numbering.base + before;
+        let hash = self.hash_of(user);
+        let Self { all, by_user, first, .. } = self;
+        let index = |number: u32| number.wrapping_sub(*first) as usize;
+        let goes = |stored: &Arc<StoredEvent>| stored.position < end && stored.user_id_json() == user;
+        let numbers = by_user
+            .remove(hash, most, |number| all.get(index(number)).and_then(Option::as_ref).is_some_and(goes));
+        let mut ids = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let index = self.index(number);
+            let Some(event) = self.all.get_mut(index).and_then(Option::take) else { continue };
+            self.bytes -= event.json().len() as u64;
+            self.columns.erase(index);
+            let place = Place { sequence: event.sequence, position: event.position };
+            self.erased.insert(number, ErasedEvent { id: event.id(), place });
+            ids.push(event.id());
+        }
+        ids
     }
 
     /// How the next events get their positions.
@@ -113,7 +185,7 @@ impl PartitionLog {
             hashes.push((number, self.hash_of(stored.user_id_json()), type_hash));
             self.bytes += size(stored);
             self.columns.push(stored.timestamp_millis(), type_hash);
-            self.all.push_back(Arc::clone(stored));
+            self.all.push_back(Some(Arc::clone(stored)));
         }
         // Each posting list is a cache miss. In loops that do nothing else, the CPU overlaps several of them.
         for &(number, user_hash, _) in &hashes {
@@ -124,21 +196,38 @@ impl PartitionLog {
         }
     }
 
-    pub(super) fn pop_oldest(&mut self) -> Option<Arc<StoredEvent>> {
-        let oldest = self.all.pop_front()?;
-        self.bytes -= size(&oldest);
-        self.by_user.pop(self.hash_of(oldest.user_id_json()), self.first);
+    /// Removes the oldest event, erased or not. Returns its id.
+    pub(super) fn pop_oldest(&mut self) -> Option<Uuid> {
+        let id = match self.all.pop_front()? {
+            Some(oldest) => {
+                self.bytes -= size(&oldest);
+                self.by_user.pop(self.hash_of(oldest.user_id_json()), self.first);
+                Some(oldest.id())
+            }
+            None => {
+                self.bytes -= BESIDE_JSON;
+                self.erased.remove(&self.first).map(|erased| erased.id)
+            }
+        };
         if let Some(type_hash) = self.columns.pop() {
             self.by_type.pop(type_hash, self.first);
         }
         self.first = self.first.wrapping_add(1);
-        Some(oldest)
+        id
     }
 
-    /// The offset from which Kafka's partition, as it is now, can restore what is held.
+    /// The offset from which Kafka's partition, as it is now, can restore what is held. Of a log that was truncated it may
+    /// still have the oldest events, whose offsets are lower than those that were written since.
     pub(super) fn held_from(&self) -> Option<i64> {
-        let Numbering { base, since, .. } = self.numbering;
-        self.get(self.count_before(since)).map(|oldest| oldest.position - base)
+        let Numbering { base, since, base_before, .. } = self.numbering;
+        let offset = |position: i64| match position < since {
+            true => (position - base_before).max(0),
+            false => position - base,
+        };
+        let places = [self.place(0), self.place(self.count_before(since))];
+        let erasures = [self.erasures.keys().next(), self.erasures.range(since..).next().map(|(at, _)| at)];
+        let positions = places.into_iter().flatten().map(|place| place.position);
+        positions.chain(erasures.into_iter().flatten().copied()).map(offset).min()
     }
 
     /// A scan of the shortest sequence that contains every match; `None` where it is known that there is no match.
@@ -165,9 +254,17 @@ impl PartitionLog {
         (!filter.times.is_empty()).then(|| Scan::new(self, postings, filter, direction, within))
     }
 
-    /// The event at this index, counted from the oldest.
+    /// The event at this index, counted from the oldest; `None` where it was erased.
     pub(super) fn get(&self, index: usize) -> Option<&Arc<StoredEvent>> {
-        self.all.get(index)
+        self.all.get(index)?.as_ref()
+    }
+
+    /// The place of the event at this index, erased or not.
+    pub(super) fn place(&self, index: usize) -> Option<Place> {
+        match self.all.get(index)? {
+            Some(stored) => Some(Place { sequence: stored.sequence, position: stored.position }),
+            None => self.erased.get(&self.first.wrapping_add(index as u32)).map(|erased| erased.place),
+        }
     }
 
     /// The index of the event of this number.
@@ -182,14 +279,13 @@ impl PartitionLog {
 
     /// How many events have a smaller position.
     pub(super) fn count_before(&self, position: i64) -> usize {
+        let is_before = |index| self.place(index).is_some_and(|place| place.position < position);
         // Most listings begin before the first event and end after the last. That needs no binary search, each step of
         // which is a cache miss.
-        if self.all.back().is_none_or(|last| last.position < position) {
-            self.len()
-        } else if self.all.front().is_none_or(|first| first.position >= position) {
-            0
-        } else {
-            self.all.partition_point(|stored| stored.position < position)
+        match self.len() {
+            len if len == 0 || is_before(len - 1) => len,
+            _ if !is_before(0) => 0,
+            len => partition_point(0..len, is_before),
         }
     }
 

@@ -76,8 +76,8 @@ impl PartitionLogs {
     }
 
     /// The number of events. The logs are counted one after the other.
-    pub(super) fn len(&self) -> usize {
-        self.logs().values().map(|log| read(log).len()).sum()
+    pub(super) fn events(&self) -> usize {
+        self.logs().values().map(|log| read(log).events()).sum()
     }
 
     /// The earliest timestamp among the first events of the logs.

@@ -7,7 +7,7 @@ use super::{
     index::Postings,
     partition_log::PartitionLog,
 };
-use crate::store::{Direction, StoredEvent};
+use crate::store::{Direction, SequenceNumber, StoredEvent};
 
 /// Events of one log, one after the other, from either end.
 #[derive(Debug)]
@@ -36,16 +36,25 @@ struct CurrentBlock<'a> {
 /// The event that a scan has reached.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Candidate<'a> {
-    /// The columns of this event are not compared yet.
-    Unchecked(&'a Arc<StoredEvent>),
+    /// The columns of the event in this place, which may be erased, are not compared yet.
+    Unchecked(Place),
     /// The columns of this event match; the event itself may still differ.
     Likely(&'a Arc<StoredEvent>),
 }
 
-impl<'a> Candidate<'a> {
-    pub(super) fn event(self) -> &'a Arc<StoredEvent> {
-        let (Self::Unchecked(stored) | Self::Likely(stored)) = self;
-        stored
+/// The place of an event among all.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) sequence: SequenceNumber,
+    pub(super) position: i64,
+}
+
+impl Candidate<'_> {
+    pub(super) fn place(self) -> Place {
+        match self {
+            Self::Unchecked(place) => place,
+            Self::Likely(stored) => Place { sequence: stored.sequence, position: stored.position },
+        }
     }
 }
 
@@ -114,7 +123,7 @@ impl<'a> Scan<'a> {
 
     fn next_unchecked(&self) -> Option<Candidate<'a>> {
         let next = self.left.clone().next()?;
-        self.log.get(self.index(next)).map(Candidate::Unchecked)
+        self.log.place(self.index(next)).map(Candidate::Unchecked)
     }
 
     /// The index in the log of the event at this step.
@@ -132,7 +141,7 @@ impl<'a> Scan<'a> {
 
 /// The first element of the range for which `holds` is false, as for all after it; the range's end where it is true for
 /// all.
-fn partition_point(mut range: Range<usize>, holds: impl Fn(usize) -> bool) -> usize {
+pub(super) fn partition_point(mut range: Range<usize>, holds: impl Fn(usize) -> bool) -> usize {
     while !range.is_empty() {
         let middle = range.start + range.len() / 2;
         if holds(middle) {

@@ -80,7 +80,7 @@ pub(super) async fn admit(
     next: i64,
 ) -> Result<Vec<Admission>, Failure> {
     let claim = claims.of(partition)?;
-    let Claim { epoch, base, next: expected, wary_batches } = claim;
+    let Claim { epoch, base, next: expected, wary_batches, .. } = claim;
     // Read from elsewhere than where the database is: the position is to be asked for again.
     if expected.is_none_or(|expected| events.iter().any(|offered| base + offered.offset < expected)) {
         return Err(Failure::Fenced(partition));

@@ -8,7 +8,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{failure::Failure, pool::Pool};
+use super::{erasure, failure::Failure, pool::Pool};
 use crate::store::{Log, Start};
 
 /// A partition that was claimed.
@@ -19,6 +19,8 @@ pub(super) struct Claim {
     pub(super) base: i64,
     /// The position of the next record, where that is known.
     pub(super) next: Option<i64>,
+    /// The offset of the last erasure of any user: what came after it is of none.
+    pub(super) erased_below: i64,
     /// How many more batches are taken to have copies of what is stored.
     pub(super) wary_batches: u32,
 }
@@ -118,7 +120,9 @@ impl Claims {
                 self.topic
             )));
         };
-        let claim = Claim { epoch: row.get(0), base: row.get(1), next: row.get(2), wary_batches: 0 };
+        let erased_below = erasure::last(pool, partition).await?;
+        let claim =
+            Claim { epoch: row.get(0), base: row.get(1), next: row.get(2), erased_below, wary_batches: 0 };
         self.held().insert(partition, claim);
         Ok(claim.next.map_or(Start::Unknown, |next| Start::At(next - claim.base)))
     }

@@ -10,8 +10,11 @@ use super::{
 };
 
 /// Every version's statements, the first first.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("migrations/0001_events.sql"), include_str!("migrations/0002_departed.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/0001_events.sql"),
+    include_str!("migrations/0002_departed.sql"),
+    include_str!("migrations/0003_erasures.sql"),
+];
 /// The version that this program works with.
 const VERSION: i32 = MIGRATIONS.len() as i32;
 /// Of the lock that whoever migrates holds: the same for all, whatever the schema.

@@ -13,6 +13,7 @@ mod array;
 mod availability;
 mod claim;
 mod config;
+mod erasure;
 mod failure;
 mod migration;
 mod pool;
@@ -41,8 +42,8 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Admission, EventPage, EventQuery, EventRecord, EventStore, Log, Positions, Span, Start, Stats,
-    StoreError, StoredEvent, waiters::Waiters,
+    Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord, EventStore, Log, Positions, Span,
+    Start, Stats, StoreError, StoredEvent, erasure::ErasureCounter, waiters::Waiters,
 };
 use availability::Availability;
 use claim::Claims;
@@ -80,6 +81,7 @@ struct Inner {
     events: AtomicU64,
     duplicates: AtomicU64,
     expired: AtomicU64,
+    erasures: ErasureCounter,
     availability: Availability,
 }
 
@@ -101,6 +103,7 @@ impl PostgresStore {
             events: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
             expired: AtomicU64::new(0),
+            erasures: ErasureCounter::default(),
             availability: Availability::default(),
             config,
         });
@@ -274,6 +277,33 @@ impl EventStore for PostgresStore {
             Admission::Duplicate | Admission::Conflict(_) => None,
         }));
         Ok(admissions)
+    }
+
+    async fn erase(&self, partition: i32, erasure: &Erasure, next: i64) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        let position = inner.claims.position(partition);
+        let erased = erasure::erase(&inner.writers, &inner.claims, partition, erasure, next).await;
+        if let Some(events) = inner.availability.noted_write(partition, position, erased)? {
+            inner.erasures.add(events);
+        }
+        Ok(())
+    }
+
+    fn erased_below(&self, partition: i32) -> i64 {
+        self.inner.claims.of(partition).map_or(i64::MIN, |claim| claim.erased_below)
+    }
+
+    async fn is_erased(&self, partition: i32, user_id: &str, offset: i64) -> Result<bool, StoreError> {
+        let asked = erasure::is_erased(&self.inner.writers, partition, user_id, offset).await;
+        self.inner.availability.noted(asked)
+    }
+
+    fn erasures(&self) -> ErasureCounts {
+        self.inner.erasures.counts()
+    }
+
+    async fn next_offsets(&self) -> Result<Option<BTreeMap<i32, i64>>, StoreError> {
+        self.offsets().await.map(Some)
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError> {

@@ -168,7 +168,7 @@ async fn offsets(client: &Client) -> Result<BTreeMap<i32, i64>, Failure> {
 }
 
 /// What makes the contents of both fit to be exchanged: every claim is void, and positions go on above those that were
-/// given. What has left the serving store since [`Rebuild::begin`] leaves the filled one.
+/// given. What has left the serving store since [`Rebuild::begin`] leaves the filled one, and what is erased stays so.
 fn exchange(serving: &str, filled: &str) -> String {
     format!(
         "WITH late AS (
@@ -179,6 +179,8 @@ fn exchange(serving: &str, filled: &str) -> String {
         UPDATE {filled}.blocks b SET events = b.events - left_block.events
         FROM (SELECT partition, position >> 10 AS block, count(*) AS events FROM gone GROUP BY 1, 2) AS left_block
         WHERE b.partition = left_block.partition AND b.block = left_block.block;
+        INSERT INTO {filled}.erasures AS e SELECT * FROM {serving}.erasures
+        ON CONFLICT (partition, user_hash) DO UPDATE SET marker = greatest(e.marker, excluded.marker);
         UPDATE {filled}.partitions f SET
             epoch = greatest(f.epoch, s.epoch) + 1,
             base = f.base + greatest(s.next - f.next, 0), next = greatest(f.next, s.next),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{failure::Failure, pool::Pool};
 
 /// The most events that leave in one transaction.
-const BATCH: i64 = 2_000;
+pub(super) const BATCH: i64 = 2_000;
 /// Of the advisory lock that a process holds while it deletes; its other half is the schema.
 pub(super) const LOCK: i32 = 0x7265_7461;
 
@@ -16,25 +16,36 @@ const PARTITIONS: &str = "SELECT partition FROM partitions ORDER BY partition";
 
 /// Waits for admissions under way and holds up new ones. So an admission either sees the event, or was begun after this
 /// transaction and sees its id among those that left; one that saw neither would store a copy.
-const LOCK_DEPARTED: &str = "LOCK TABLE departed IN ACCESS EXCLUSIVE MODE";
+pub(super) const LOCK_DEPARTED: &str = "LOCK TABLE departed IN ACCESS EXCLUSIVE MODE";
+
+/// Deletes the events of partition `$1` at the positions that a query selects. Their ids stay.
+macro_rules! depart {
+    ($positions:literal) => {
+        concat!(
+            "WITH due AS (",
+            $positions,
+            "), gone AS (
+                DELETE FROM events USING due WHERE events.partition = $1 AND events.position = due.position
+                RETURNING events.id, events.position
+            ), known AS (
+                INSERT INTO departed (id) SELECT id FROM gone ON CONFLICT DO NOTHING
+            ), counted AS (
+                UPDATE blocks SET events = blocks.events - left_block.events
+                FROM (SELECT position >> 10 AS block, count(*) AS events FROM gone GROUP BY position >> 10) AS left_block
+                WHERE blocks.partition = $1 AND blocks.block = left_block.block
+            )
+            SELECT count(*) FROM gone"
+        )
+    };
+}
+pub(super) use depart;
 
 /// Within a partition, events were stored in the order of their positions, so that the primary key finds the oldest.
-const DELETE: &str = "\
-WITH oldest AS (
-    SELECT position, stored_at FROM events WHERE partition = $1 ORDER BY position LIMIT $2
-), gone AS (
-    DELETE FROM events USING oldest
-    WHERE events.partition = $1 AND events.position = oldest.position
-        AND oldest.stored_at < now() - make_interval(secs => $3)
-    RETURNING events.id, events.position
-), known AS (
-    INSERT INTO departed (id) SELECT id FROM gone ON CONFLICT DO NOTHING
-), counted AS (
-    UPDATE blocks SET events = blocks.events - left_block.events
-    FROM (SELECT position >> 10 AS block, count(*) AS events FROM gone GROUP BY position >> 10) AS left_block
-    WHERE blocks.partition = $1 AND blocks.block = left_block.block
-)
-SELECT count(*) FROM gone";
+const DELETE: &str = depart!(
+    "SELECT position FROM (
+        SELECT position, stored_at FROM events WHERE partition = $1 ORDER BY position LIMIT $2
+    ) AS oldest WHERE stored_at < now() - make_interval(secs => $3)"
+);
 
 /// A block to which events come again is made again.
 const DELETE_EMPTY_BLOCKS: &str = "DELETE FROM blocks WHERE events = 0";

@@ -11,10 +11,10 @@ use std::{
 use async_trait::async_trait;
 use chrono::Utc;
 use highwater::{
-    activity::{Api, Config, PATHS, routes},
+    activity::{Api, Config, LoggedEvents, PATHS, routes},
     store::{
-        self, ActivityEvent, Admission, EventPage, EventQuery, EventRecord, EventStore, MemoryStore,
-        Positions, Span, StoreError, StoredEvent,
+        self, ActivityEvent, Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord,
+        EventStore, MemoryStore, Positions, Span, StoreError, StoredEvent,
     },
 };
 use highwater_kafka::{Message, PublishError, Publisher, Receipt, Status, TypedProducer};
@@ -60,7 +60,7 @@ impl Watched {
         let api = Api {
             events: TypedProducer::new(Arc::new(NoPublisher), "/highwater"),
             store: self.clone(),
-            config: Config { event_types: Vec::new() },
+            config: Config { event_types: Vec::new(), logged_events: LoggedEvents::ALL },
             limits: config().body_limits(),
             listing_limit: Arc::default(),
             operations: Arc::new(Operations::new("test", status, Arc::new(Traffic::new(&PATHS).unwrap()))),
@@ -84,6 +84,22 @@ impl EventStore for Watched {
         next: i64,
     ) -> Result<Vec<Admission>, StoreError> {
         self.store.admit(partition, events, next).await
+    }
+
+    async fn erase(&self, partition: i32, erasure: &Erasure, next: i64) -> Result<(), StoreError> {
+        self.store.erase(partition, erasure, next).await
+    }
+
+    fn erased_below(&self, partition: i32) -> i64 {
+        self.store.erased_below(partition)
+    }
+
+    async fn is_erased(&self, partition: i32, user_id: &str, offset: i64) -> Result<bool, StoreError> {
+        self.store.is_erased(partition, user_id, offset).await
+    }
+
+    fn erasures(&self) -> ErasureCounts {
+        self.store.erasures()
     }
 
     async fn get(&self, id: Uuid) -> Result<Option<Arc<StoredEvent>>, StoreError> {

@@ -15,6 +15,8 @@ async fn a_page_of_another_site_may_not_write_and_everybody_else_may() {
         ("POST", "origin: http://here\r\n", 403),
         ("POST", "origin: null\r\n", 403),
         ("DELETE", "origin: http://elsewhere\r\n", 403),
+        ("POST", "origin: http://here:8000\r\norigin: http://elsewhere\r\n", 400),
+        ("GET", "origin: http://here:8000\r\norigin: http://here:8000\r\n", 400),
         ("POST", "", 200),
         ("POST", "origin: http://HERE:8000\r\n", 200),
         // Behind a proxy the host has another name; the browser knows its own.

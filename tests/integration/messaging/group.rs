@@ -7,7 +7,7 @@ use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
 use super::{producing::message, rebalancing::join_and_fall_silent};
-use crate::support::{Client, RecordLoad, Recorder, TestCluster, TransactionalProducer, eventually};
+use crate::support::{Batch, Client, RecordLoad, Recorder, TestCluster, TransactionalProducer, eventually};
 
 pub(super) fn status_of(client: &Client) -> GroupStatus {
     client.registry.watch().borrow().group.clone()
@@ -141,6 +141,31 @@ async fn offsets_that_a_transaction_may_yet_change_are_waited_for() {
     transaction.commit().await;
     eventually("it goes on where that ends", async || (recorder.count() >= 6).then_some(())).await;
     assert_eq!(recorder.records()[0].offset, 4);
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_transaction_holds_up_the_partition_alone_whose_offset_it_commits() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    cluster.create_topic(2, &[]).await;
+    for partition in 0..2 {
+        cluster.produce(partition, Batch::of(&[format!("of-{partition}")]).encode()).await;
+    }
+    let mut transaction = TransactionalProducer::start(&cluster, "commits").await;
+    transaction.commit_offset(1, 1).await;
+    let recorder = Arc::new(Recorder::default());
+    let consumer = client.consumer(Arc::clone(&recorder) as _);
+    eventually("the other one is read", async || (recorder.count() == 1).then_some(())).await;
+    eventually("what is waited for is said", async || {
+        client.registry.watch().borrow().kafka.error.as_ref()?.contains("UnstableOffset").then_some(())
+    })
+    .await;
+    assert_eq!(recorder.values(), ["of-0"]);
+    transaction.commit().await;
+    cluster.produce(1, Batch::of(&["after"]).encode()).await;
+    eventually("it is read from there", async || (recorder.count() == 2).then_some(())).await;
+    assert_eq!(recorder.values(), ["of-0", "after"]);
     consumer.stop().await;
 }
 

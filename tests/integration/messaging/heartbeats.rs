@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use highwater_kafka::{Consumer, Publisher, group::GroupProtocol};
+use highwater_kafka::{Consumer, GroupPhase, Publisher, group::GroupProtocol};
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{
     ResponseError,
@@ -20,7 +21,7 @@ use super::{
     group::{partitions_of, status_of},
     producing::message,
 };
-use crate::support::{Client, Heartbeats, Recorder, TestCluster, eventually};
+use crate::support::{Client, Heartbeats, Recorder, TestCluster, eventually, requests::text};
 
 type Heartbeat = ConsumerGroupHeartbeatRequest;
 type Answer = ConsumerGroupHeartbeatResponse;
@@ -133,4 +134,44 @@ async fn a_member_that_goes_before_its_first_heartbeat_is_answered_says_so() {
     let told: Vec<i32> = all.iter().map(|heartbeat| heartbeat.member_epoch).collect();
     assert_eq!(told, [0, -1]);
     assert_eq!(all[0].member_id, all[1].member_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_joins_again_has_the_id_that_it_had() {
+    let assigned = Arc::new(Mutex::new((Uuid::nil(), vec![0])));
+    let (cluster, heartbeats) = TestCluster::with_coordinator(assigning(&assigned)).await;
+    cluster.create_topic(1, &[]).await;
+    assigned.lock().unwrap().0 = cluster.topic_id().await;
+    let (client, recorder) = (cluster.client(), Arc::new(Recorder::default()));
+    let config = client
+        .consumer_config()
+        .with_protocol(GroupProtocol::Consumer)
+        .with_max_processing(Duration::from_millis(300));
+    let consumer = client.consumer_with(Arc::clone(&recorder) as _, config);
+    client.producer(client.topic()).publish(message("k", "hang")).await.unwrap();
+    let joins = || heartbeats.all().iter().filter(|heartbeat| heartbeat.member_epoch == 0).count();
+    eventually("it leaves", async || (status_of(&client).phase == GroupPhase::Left).then_some(())).await;
+    let before = joins();
+    recorder.end_trouble();
+    eventually("it joins again", async || (joins() > before).then_some(())).await;
+    let ids: BTreeSet<String> =
+        heartbeats.all().iter().map(|heartbeat| heartbeat.member_id.as_str().to_owned()).collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_group_is_of_another_protocol_it_is_said_and_nothing_about_kafkas_version() {
+    let (cluster, _) = TestCluster::with_coordinator(|_| {
+        let refused = Answer::default().with_error_code(ResponseError::GroupIdNotFound.code());
+        Some(refused.with_error_message(Some(text("Group g is not a consumer group."))))
+    })
+    .await;
+    cluster.create_topic(1, &[]).await;
+    let (client, recorder) = (cluster.client(), Arc::new(Recorder::default()));
+    let consumer = start(&client, &recorder);
+    let error = eventually("it says why", async || status_of(&client).error).await;
+    assert!(error.contains("is not a consumer group") && error.contains("migration.policy"), "{error}");
+    assert!(!error.contains("4.0"), "{error}");
+    consumer.stop().await;
 }

@@ -18,3 +18,4 @@ mod removal;
 mod rules;
 mod throttled;
 mod undelivered;
+mod unresponsive;

@@ -126,6 +126,39 @@ async fn a_record_that_kafka_refuses_does_not_take_its_batch_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_takes_no_records_refuses_a_batch_as_a_whole() {
+    for error in [ResponseError::InvalidTopicException, ResponseError::UnsupportedForMessageFormat] {
+        let cluster = TestCluster::embedded().await;
+        let client = cluster.client();
+        let producer = warm(&client).await;
+        let faults = cluster.broker().faults();
+        faults.always(ApiKey::Produce, Fault::Refuse(error));
+        let before = faults.count(ApiKey::Produce);
+        let results = join_all((0..8).map(|i| producer.publish(message("k", format!("{i}"))))).await;
+        let refused = |result: &_| matches!(result, Err(PublishError::Forbidden(reason)) if reason.contains("takes no records"));
+        assert!(results.iter().all(refused), "{error:?}: {results:?}");
+        let requests = faults.count(ApiKey::Produce) - before;
+        assert!(requests <= 2, "{error:?}: a batch is not split, and there were {requests} requests");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_that_is_not_retriable_is_told_at_once_and_the_record_may_be_written() {
+    for error in [ResponseError::UnknownServerError, ResponseError::Unknown(999)] {
+        let cluster = TestCluster::embedded().await;
+        let client = cluster.client();
+        let producer = warm(&client).await;
+        let faults = cluster.broker().faults();
+        let before = faults.count(ApiKey::Produce);
+        faults.once(ApiKey::Produce, Fault::Refuse(error));
+        let told = producer.publish(message("k", "v")).await;
+        assert_eq!(possibly_written(&told), Some(true), "{error:?}: {told:?}");
+        assert_eq!(faults.count(ApiKey::Produce) - before, 1, "{error:?}: tried once");
+        producer.publish(message("k", "v")).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn trouble_in_writing_is_over_when_kafka_is_back_though_nobody_publishes() {
     let mut cluster = TestCluster::embedded().await;
     let client = cluster.client();

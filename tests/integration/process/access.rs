@@ -1,6 +1,6 @@
 //! Keys, tokens and scopes of a program that runs.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use chrono::Utc;
@@ -10,9 +10,21 @@ use ring::{
     signature::{Ed25519KeyPair, KeyPair as _},
 };
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring as provider,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    },
+};
 use uuid::Uuid;
 
-use crate::support::{Answered, Program, TestCluster, eventually, send};
+use crate::support::{Answered, Authority, Identity, Program, TestCluster, eventually, send};
 
 const ISSUER: &str = "https://issuer.example";
 
@@ -53,11 +65,15 @@ impl Files {
 
     /// A token for ann with these scopes.
     fn token(&self, scopes: &str) -> String {
+        self.token_of(ISSUER, scopes)
+    }
+
+    fn token_of(&self, issuer: &str, scopes: &str) -> String {
         let encoded = |part: Value| BASE64.encode(part.to_string());
         let header = encoded(json!({ "alg": "EdDSA", "typ": "at+jwt", "kid": "ed" }));
         let expires = Utc::now().timestamp() + 600;
         let claims = encoded(
-            json!({ "iss": ISSUER, "aud": "highwater", "sub": "ann", "exp": expires, "scope": scopes }),
+            json!({ "iss": issuer, "aud": "highwater", "sub": "ann", "exp": expires, "scope": scopes }),
         );
         let message = format!("{header}.{claims}");
         let signature = BASE64.encode(self.issuer.sign(message.as_bytes()));
@@ -76,6 +92,35 @@ impl Drop for Files {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+/// The issuer over TLS, with a certificate for `localhost`; its URL. It answers by OpenID Connect Discovery.
+async fn issuer_over_tls(certificate: &Identity, jwks: String) -> String {
+    let chain = vec![CertificateDer::from_pem_slice(certificate.certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(provider::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    let (acceptor, listener) =
+        (TlsAcceptor::from(Arc::new(config)), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let issuer = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let metadata = json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/keys") }).to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut head = vec![0; 4_096];
+            let read = stream.read(&mut head).await.unwrap_or_default();
+            let is_metadata = head[..read].starts_with(b"GET /.well-known/openid-configuration ");
+            let body = if is_metadata { &metadata } else { &jwks };
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    issuer
 }
 
 async fn get(url: &str, token: &str) -> Answered {
@@ -130,6 +175,33 @@ async fn a_program_with_auth_lets_in_by_key_and_by_token_and_ends_a_key_that_is_
     let told = format!("{}{counted}", program.log().text());
     for secret in [&reader, &writer, &token, &own] {
         assert!(!told.contains(secret.as_str()), "a secret is told");
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_is_asked_over_tls_and_trusted_by_the_authority_that_jwt_ca_names() {
+    let (files, cluster) = (Files::new(), TestCluster::start().await);
+    let (own, other) = (Authority::new(), Authority::new());
+    for (name, authority) in [("own.pem", &own), ("other.pem", &other)] {
+        fs::write(files.directory.join(name), authority.pem()).unwrap();
+    }
+    let jwks = fs::read_to_string(files.directory.join("jwks.json")).unwrap();
+    let issuer = issuer_over_tls(&own.server("issuer"), jwks).await;
+    let token = files.token_of(&issuer, "events:read");
+    // Of an authority that it does not know it believes nothing, and says so.
+    for (ca, status) in [("own.pem", 200), ("other.pem", 503)] {
+        let mut command = Program::command(&cluster);
+        command.envs([("AUTH", "jwt"), ("JWT_ISSUER", issuer.as_str()), ("JWT_AUDIENCE", "highwater")]);
+        command.env("JWT_CA", files.directory.join(ca));
+        let program = Program::start(command);
+        let events = format!("{}/api/events", program.address().await);
+        assert_eq!(get(&events, &token).await.status, status, "{ca}");
+        if status == 503 {
+            program.says("the keys of the issuer cannot be had").await;
+        }
+        // Another's token is refused, whoever its issuer says that it is.
+        let foreign = Files::new().token_of(&issuer, "events:read");
+        assert_eq!(get(&events, &foreign).await.status, if status == 200 { 401 } else { 503 }, "{ca}");
     }
 }
 

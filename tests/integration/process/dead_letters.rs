@@ -31,6 +31,7 @@ async fn dead_letters_are_listed_and_redriven_with_the_services_settings() {
         let record = Record {
             partition: 0,
             offset: i64::from(number),
+            leader_epoch: None,
             timestamp: Utc::now(),
             key: None,
             value: Some(Bytes::from(vec![b'0' + number])),

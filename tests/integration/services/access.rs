@@ -2,13 +2,19 @@
 
 use std::{fs, path::PathBuf};
 
-use highwater_web::auth::{Scope, cli};
+use highwater_commerce::{orders, users};
+use highwater_web::{
+    auth::{Need, Scope, cli},
+    http::Paths,
+};
 use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::two_items;
 use crate::support::{Answered, Instance, Rest, TestCluster, eventually, send};
+
+const UNKNOWN: &str = "0190163d-8694-739b-aea5-966c26f8ad91";
 
 /// A file of keys; removed when dropped.
 struct Keyring(PathBuf);
@@ -41,6 +47,41 @@ impl Drop for Keyring {
 
 async fn get(service: &Rest, path: &str, key: &str) -> Answered {
     send(service.request(Method::GET, path).header("x-api-key", key)).await
+}
+
+/// Asks for each path of the table by each method, without a key and with one that may do everything.
+async fn walk(service: &Rest, paths: &Paths, key: &str) {
+    for (pattern, methods, need) in paths.all() {
+        let path = ["{userId}", "{orderId}"]
+            .iter()
+            .fold(pattern.replace("{file}", "swagger-ui.css"), |path, id| path.replace(id, UNKNOWN));
+        for method in [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            let stranger = service.request(method.clone(), &path).send().await.unwrap().status().as_u16();
+            assert_eq!(stranger == 401, *need != Need::Nothing, "{method} {path}: {stranger}");
+            let client =
+                service.request(method.clone(), &path).header("x-api-key", key).send().await.unwrap();
+            let (status, body) = (client.status().as_u16(), client.text().await.unwrap());
+            let is_taken = methods.split(", ").any(|known| known == method.as_str());
+            assert_eq!(status == 405, !is_taken, "{method} {path}: {status}");
+            assert!(![401, 403].contains(&status), "{method} {path}: {status}");
+            let is_nothing = status == 404 && body.contains("there is nothing at");
+            assert!(!is_nothing, "{method} {path} is in the table, and no route");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_route_of_users_and_orders_asks_for_what_the_table_says() {
+    let (keys, cluster) = (Keyring::new(), TestCluster::start().await);
+    let all = keys.add("all", &Scope::ALL);
+    let file = keys.0.display().to_string();
+    let settings = [("AUTH", "api-key"), ("API_KEYS_FILE", file.as_str())];
+    let users = Instance::users_with(&cluster, &settings);
+    let orders = Instance::orders_with(&cluster, &settings);
+    users.until_ready().await;
+    orders.until_ready().await;
+    walk(&users, &users::PATHS, &all).await;
+    walk(&orders, &orders::PATHS, &all).await;
 }
 
 async fn post(service: &Rest, path: &str, key: &str, body: &serde_json::Value) -> Answered {

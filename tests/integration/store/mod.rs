@@ -2,6 +2,7 @@
 
 mod backup;
 mod cursors;
+mod erasing;
 mod faults;
 mod fencing;
 mod link;

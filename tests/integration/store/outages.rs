@@ -32,7 +32,7 @@ impl Trial {
         cluster.create_topic(1, &[]).await;
         let settings = [
             ("STORE_URL", url),
-            ("STORE_TIMEOUT", "2s"),
+            ("STORE_TIMEOUT", "4s"),
             ("STORE_CONNECT_TIMEOUT", "1s"),
             ("MAX_BODY_BYTES", "1MiB"),
         ];
@@ -154,6 +154,9 @@ async fn a_statement_that_is_out_of_time_or_in_a_deadlock_is_followed_by_a_look_
     other.batch_execute("ROLLBACK").await.unwrap();
     trial.until_all_well().await;
 
+    // Whoever waits looks for a deadlock after that time.
+    trial.server.psql("ALTER SYSTEM SET deadlock_timeout TO '2s'").await;
+    trial.server.does("reload").await;
     // The write has the partition's row, and waits for the id; the other has the id, and waits for the row.
     let id = Uuid::new_v4();
     let (other, connection) = tokio_postgres::connect(&trial.server.url, NoTls).await.unwrap();

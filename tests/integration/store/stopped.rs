@@ -66,6 +66,8 @@ async fn a_process_that_goes_on_after_its_session_writes_nothing_under_its_old_c
     let assigned = |instance: usize| instances[instance].log().text().matches("assigned: group").count();
     let assignments = assigned(owner);
     instances[owner].signal(Signal::STOP);
+    eventually("all of it has stopped", || std::future::ready(instances[owner].is_stopped().then_some(())))
+        .await;
     let mut ids = Vec::new();
     for _ in 0..20 {
         ids.push(post(other).await);

@@ -2,6 +2,7 @@
 
 mod app;
 mod batches;
+mod certificates;
 mod cluster;
 mod environment;
 mod eventually;
@@ -19,8 +20,9 @@ mod running;
 mod skipped;
 mod transactional;
 
-pub(crate) use app::{SESSION, TestApp, acknowledged};
+pub(crate) use app::{Acknowledged, SESSION, TestApp, acknowledged};
 pub(crate) use batches::{Batch, rewritten};
+pub(crate) use certificates::{Authority, Identity};
 pub(crate) use cluster::{Client, TestCluster};
 pub(crate) use environment::switch;
 pub(crate) use eventually::eventually;

@@ -116,6 +116,16 @@ impl Program {
         fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).unwrap()
     }
 
+    /// Whether a signal has stopped all of its threads.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let is_stopped = |status: String| status.lines().any(|line| line.starts_with("State:\tT"));
+        // One that has ended meanwhile counts, too.
+        threads
+            .flatten()
+            .all(|thread| fs::read_to_string(thread.path().join("status")).map_or(true, is_stopped))
+    }
+
     /// Waits until it ends by itself.
     pub(crate) async fn end(mut self) -> Ended {
         let status =

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     sync::{
         Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -20,6 +21,7 @@ pub(crate) struct Recorder {
     handled: Mutex<Vec<Record>>,
     restored: Mutex<Vec<Record>>,
     forgotten: Mutex<Vec<i32>>,
+    truncated: Mutex<Vec<(i32, Range<i64>)>>,
     window: AtomicU64,
     over: AtomicBool,
     /// Partition and offset of those that did.
@@ -68,6 +70,11 @@ impl Recorder {
 
     pub(crate) fn forgotten(&self) -> Vec<i32> {
         self.forgotten.lock().unwrap().clone()
+    }
+
+    /// The partitions and offsets that it was told are not in the log any more.
+    pub(crate) fn truncated_offsets(&self) -> Vec<(i32, Range<i64>)> {
+        self.truncated.lock().unwrap().clone()
     }
 
     /// How often it was given `trouble` in vain.
@@ -120,6 +127,10 @@ impl RecordHandler for Recorder {
     async fn restore(&self, records: &[Record]) -> Result<(), TransientError> {
         self.restored.lock().unwrap().extend_from_slice(records);
         Ok(())
+    }
+
+    async fn truncated(&self, partition: i32, offsets: Range<i64>) {
+        self.truncated.lock().unwrap().push((partition, offsets));
     }
 
     async fn forget(&self, partition: i32) {

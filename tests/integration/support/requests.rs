@@ -219,6 +219,15 @@ impl TestCluster {
 
     /// The group's committed offset of a partition; -1 without one.
     pub(crate) async fn committed_of(&self, partition: i32) -> i64 {
+        self.committed_with_epoch(partition).await.0
+    }
+
+    /// The leader epoch of the group's committed offset of a partition; -1 without one.
+    pub(crate) async fn committed_epoch_of(&self, partition: i32) -> i32 {
+        self.committed_with_epoch(partition).await.1
+    }
+
+    async fn committed_with_epoch(&self, partition: i32) -> (i64, i32) {
         let topic = OffsetFetchRequestTopic::default()
             .with_name(self.topic_name())
             .with_partition_indexes(vec![partition]);
@@ -228,7 +237,8 @@ impl TestCluster {
         eventually("the coordinator tells what is committed", async || {
             let mut coordinator = self.coordinator(&self.group, GROUP).await;
             let answer = coordinator.call(&request, 1..=7).await.unwrap();
-            Some(answer.topics.first()?.partitions.first()?.committed_offset)
+            let found = answer.topics.first()?.partitions.first()?;
+            Some((found.committed_offset, found.committed_leader_epoch))
         })
         .await
     }

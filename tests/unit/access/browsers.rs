@@ -82,3 +82,18 @@ async fn another_site_hears_no_and_so_does_every_site_where_none_is_named() {
     let posted = named.ask(post.with("origin", SHOP).with("sec-fetch-site", "cross-site")).await;
     assert_eq!((posted.status, allowed(&posted)), (202, Some(SHOP)));
 }
+
+#[tokio::test]
+async fn a_request_of_two_origins_is_of_neither() {
+    let guarded = guarded(AuthConfig::default(), Some(cors(true))).await;
+    let post = || Request::post("/api/events", r#"{"userId":"ann","eventType":"LOGIN"}"#);
+    for request in [Request::get("/api/events"), post(), preflight(SHOP)] {
+        for others in [["https://evil.example", SHOP], [SHOP, "https://evil.example"], [SHOP, SHOP]] {
+            // The client has one header of each name; case makes two of it.
+            let request = request.clone().with("origin", others[0]).with("Origin", others[1]);
+            let answer = guarded.ask(request).await;
+            assert_eq!((answer.status, allowed(&answer)), (400, None), "{others:?}");
+        }
+    }
+    assert!(guarded.service.sent().is_empty());
+}

@@ -59,6 +59,58 @@ async fn each_user_may_be_sent_so_much_whoever_sends_it() {
 }
 
 #[tokio::test]
+async fn an_event_that_one_limit_refuses_uses_no_other_up() {
+    let keys = Keyring::new();
+    let (flood, calm) = (keys.add("flood", &[Scope::Write]), keys.add("calm", &[Scope::Write]));
+    tokio::time::pause();
+    let limits = LimitConfig { client: rates(0, 2), user: rates(9, 3), total: rates(0, 4) };
+    let guarded = Guarded::by(AuthConfig { limits, ..keys.auth() }).await;
+    let (mut admitted, mut refused) = (0, Vec::new());
+    for _ in 0..9 {
+        let answer = guarded.post("ann", &flood).await;
+        match answer.status {
+            201 => admitted += 1,
+            _ => refused.push(violated(&answer)),
+        }
+    }
+    assert_eq!((admitted, refused), (2, vec!["client-events".to_owned(); 7]));
+    // What a client was refused is not taken from the user: another may still send the third.
+    assert_eq!(guarded.post("ann", &calm).await.status, 201);
+    let of_user = guarded.post("ann", &calm).await;
+    assert_eq!(violated(&of_user), "user-events");
+    // Nor from the client that was refused for the user's sake.
+    assert_eq!(guarded.post("bob", &calm).await.status, 201);
+    assert_eq!(violated(&guarded.post("bob", &calm).await), "client-events");
+    assert_eq!(of_user.header("ratelimit"), Some("\"user-events\";r=0;t=1"));
+    assert_eq!(guarded.service.sent().len(), 4);
+}
+
+#[tokio::test]
+async fn an_event_that_all_together_may_not_send_leaves_its_user_what_it_had() {
+    let guarded = limited(LimitConfig { user: rates(2, 2), total: rates(0, 1), ..NONE }).await;
+    assert_eq!(guarded.post("ann", "").await.status, 201);
+    for _ in 0..4 {
+        assert_eq!(violated(&guarded.post("ann", "").await), "total-events");
+    }
+}
+
+#[test]
+fn what_is_given_back_can_be_taken_again_and_no_more() {
+    use highwater_web::auth::Buckets;
+    let amount = |amount: u32| amount.try_into().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(async {
+        let buckets = Buckets::new(amount(10));
+        assert!(buckets.take("ann", amount(7)).is_ok());
+        buckets.give_back("ann", amount(4));
+        buckets.give_back("bob", amount(4));
+        assert!(buckets.take("ann", amount(8)).is_err());
+        assert!(buckets.take("ann", amount(7)).is_ok());
+        assert!(buckets.take("bob", amount(11)).is_err());
+    });
+}
+
+#[tokio::test]
 async fn a_user_may_be_asked_for_so_often() {
     let guarded = limited(LimitConfig { user: rates(2, 0), ..NONE }).await;
     for path in ["/api/events/user/ann", "/api/events?userId=ann"] {
@@ -88,6 +140,7 @@ async fn a_client_is_told_of_its_limits_with_each_answer() {
     guarded.get("/api/events", &key).await;
     let refused = guarded.get("/api/events", &key).await;
     assert_eq!((violated(&refused).as_str(), refused.header("retry-after")), ("client", Some("1")));
+    assert_eq!(told(&refused), [policy, "\"client\";r=0;t=1"]);
     let figure = "highwater_client_requests_total{client=\"shop\",outcome=\"limited\"}";
     assert_eq!(guarded.counted(figure), Some(1));
 }

@@ -5,20 +5,23 @@ mod clients;
 mod commands;
 mod limits;
 mod owasp;
+mod routes;
 mod settings;
 mod table;
 mod tokens;
 
-use std::{fs, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, fs, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration,
+};
 
 use highwater::{
-    activity::{PATHS, routes},
+    activity::{self, PATHS},
     config,
 };
 use highwater_web::{
     auth::{AuthConfig, KeyFile, Scope, cli},
     http::{
-        self, Config, Traffic,
+        self, Config, Paths, Traffic,
         client::{Answer, Request, ask},
     },
     shutdown::Shutdown,
@@ -27,6 +30,7 @@ use prometheus::TextEncoder;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
+use warp::{Filter, Reply};
 
 use crate::rest::service::Service;
 
@@ -74,9 +78,9 @@ impl Drop for Keyring {
     }
 }
 
-/// The activity service behind its gate.
-pub(super) struct Guarded {
-    service: Arc<Service>,
+/// A service behind its gate; the activity service, where nothing else is said.
+pub(super) struct Guarded<S = Service> {
+    service: Arc<S>,
     address: SocketAddr,
     traffic: Arc<Traffic>,
     shutdown: Shutdown,
@@ -88,15 +92,38 @@ impl Guarded {
     }
 
     async fn with(service: Service, auth: AuthConfig, change: impl FnOnce(&mut Config)) -> Self {
+        let tree = activity::routes(Arc::new(service.api()));
+        Self::of(service, tree, &PATHS, auth, change).await
+    }
+
+    /// Posts an event of that user.
+    async fn post(&self, user: &str, token: &str) -> Answer {
+        let event = json!({ "userId": user, "eventType": "LOGIN" }).to_string();
+        self.ask(with_token(Request::post("/events/generate", event), token)).await
+    }
+}
+
+impl<S> Guarded<S> {
+    /// That tree, whose needs these paths tell.
+    async fn of<F, R>(
+        service: S,
+        tree: F,
+        paths: &'static Paths,
+        auth: AuthConfig,
+        change: impl FnOnce(&mut Config),
+    ) -> Self
+    where
+        F: Filter<Extract = (R,), Error = Infallible> + Clone + Send + Sync + 'static,
+        R: Reply,
+    {
         let args = ["highwater", "--host=127.0.0.1", "--kafka-brokers=kafka:9092"].map(Into::into);
         let mut config = config::parse(args, &Default::default(), "").unwrap().config.http;
         config.auth = auth;
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (traffic, shutdown) = (Arc::new(Traffic::new(&PATHS).unwrap()), Shutdown::new());
+        let (traffic, shutdown) = (Arc::new(Traffic::new(paths).unwrap()), Shutdown::new());
         let (counted, stop) = (Arc::clone(&traffic), shutdown.clone());
-        let tree = routes(Arc::new(service.api()));
         tokio::spawn(async move {
             http::serve(tree, listener.into(), &config, counted, &stop).await;
         });
@@ -111,12 +138,6 @@ impl Guarded {
         self.ask(with_token(Request::get(path), token)).await
     }
 
-    /// Posts an event of that user.
-    async fn post(&self, user: &str, token: &str) -> Answer {
-        let event = json!({ "userId": user, "eventType": "LOGIN" }).to_string();
-        self.ask(with_token(Request::post("/events/generate", event), token)).await
-    }
-
     /// The value of that figure.
     fn counted(&self, figure: &str) -> Option<u64> {
         let counts = TextEncoder::new().encode_to_string(&self.traffic.families()).unwrap();
@@ -125,7 +146,7 @@ impl Guarded {
     }
 }
 
-impl Drop for Guarded {
+impl<S> Drop for Guarded<S> {
     fn drop(&mut self) {
         self.shutdown.request();
     }

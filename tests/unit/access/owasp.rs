@@ -233,17 +233,22 @@ async fn api8_security_misconfiguration_refusals_tell_nothing_of_what_is_inside_
     }
 }
 
+/// `routes.rs` walks those of the other services, and tries one that the table of needs forgot.
 #[tokio::test]
-async fn api9_improper_inventory_management_every_route_that_is_there_says_what_it_needs() {
+async fn api9_improper_inventory_management_what_no_table_names_is_open_to_nobody() {
     let keys = Keyring::new();
-    keys.add("shop", &[Scope::Read]);
+    let all = keys.add("all", &Scope::ALL);
     let guarded = Guarded::by(keys.auth()).await;
-    let open = ["/health", "/ready", "/ready/read", "/openapi.json", "/swagger", "/swagger/{file}"];
-    for (path, methods, _) in highwater::activity::PATHS.all() {
-        for method in methods.split(", ").filter(|method| *method != "OPTIONS") {
-            let method = ["GET", "HEAD", "POST"].into_iter().find(|known| *known == method).unwrap();
-            let status = guarded.ask(Request::new(method, *path)).await.status;
-            assert_eq!(status == 401, !open.contains(path), "{method} {path}: {status}");
-        }
+    for path in
+        ["/v1/api/events", "/api/v2/events", "/debug", "/actuator", "//api/events", "/api/events/", "/*"]
+    {
+        let status = guarded.get(path, "").await.status;
+        // One `/` at the end makes no difference.
+        assert_eq!(status, if path == "/api/events/" { 401 } else { 404 }, "{path}");
+        assert_eq!(
+            guarded.get(path, &all).await.status,
+            if path == "/api/events/" { 200 } else { 404 },
+            "{path}"
+        );
     }
 }

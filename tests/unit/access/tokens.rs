@@ -274,6 +274,43 @@ async fn the_keys_are_where_the_issuers_metadata_says() {
 }
 
 #[tokio::test]
+async fn keys_that_nobody_knows_yet_or_that_are_broken_do_not_spoil_the_others() {
+    let key = Signer::ed("ed");
+    let issuer = Issuer::with(&[]).await;
+    for other in [
+        json!({ "kty": "AKP", "alg": "ML-DSA-44", "kid": "future", "pub": "AAAA" }),
+        json!({ "kty": "RSA", "kid": "without a modulus" }),
+        json!({ "kty": "EC", "crv": "P-256", "kid": "no point", "x": "AA", "y": "AA" }),
+        json!({ "kty": "oct", "kid": "secret", "k": "c2VjcmV0" }),
+        json!({}),
+        json!(null),
+        json!("text"),
+    ] {
+        issuer.adds(other);
+    }
+    issuer.adds(key.jwk());
+    let guarded = Guarded::by(issuer.auth()).await;
+    assert_eq!(guarded.get("/api/events", &key.sign(&claims(json!({})))).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_issuer_may_have_a_thousand_keys_and_of_more_none_counts() {
+    let (last, other) = (Signer::ed("last"), Signer::ed("other"));
+    let with = async |others: usize| {
+        let issuer = Issuer::with(&[]).await;
+        for number in 0..others {
+            let mut key = other.jwk();
+            key["kid"] = json!(format!("other {number}"));
+            issuer.adds(key);
+        }
+        issuer.adds(last.jwk());
+        let guarded = Guarded::by(issuer.auth()).await;
+        guarded.get("/api/events", &last.sign(&claims(json!({})))).await.status
+    };
+    assert_eq!((with(999).await, with(1_000).await), (200, 503));
+}
+
+#[tokio::test]
 async fn a_new_key_of_the_issuer_is_found_by_the_first_token_that_names_it() {
     let (old, new) = (Signer::ed("old"), Signer::ed("new"));
     let issuer = Issuer::with(&[&old]).await;

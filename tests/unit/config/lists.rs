@@ -144,6 +144,7 @@ fn the_event_logs_compose_hands_it_every_setting_but_what_its_databases_and_its_
         "PORT",
         "MAX_BODY_BYTES",
         "EVENT_TYPES",
+        "LOG_EVENTS",
         "SQLSERVER_PASSWORD_FILE",
         "SQLSERVER_CA",
         "AWS_SESSION_TOKEN",

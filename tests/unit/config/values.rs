@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use highwater::{config, telemetry::Format};
+use highwater::{activity::LoggedEvents, config, telemetry::Format};
 use highwater_kafka::{
     OffsetReset,
     group::{Assignor, GroupProtocol},
@@ -133,6 +133,18 @@ fn event_types_are_names_with_commas_between_them() {
     assert_eq!(types("A, B C ,ü"), Ok(vec!["A".into(), "B C".into(), "ü".into()]));
     for text in [",", "A,", "A,,B", "A, ,B", "A\tB"] {
         assert!(types(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn logged_events_are_all_or_none_or_a_share() {
+    let logged = |text| with(&[("LOG_EVENTS", text)]).map(|config| config.activity.logged_events);
+    assert_eq!(with(&[]).map(|config| config.activity.logged_events), Ok(LoggedEvents::ALL));
+    assert_eq!(logged("NONE"), Ok(LoggedEvents::NONE));
+    assert_eq!(logged("1/100"), Ok(LoggedEvents::one_of(100)));
+    assert_eq!(logged("1/1"), logged("all"));
+    for text in ["some", "2/100", "1/0", "1/", "1/-1", "1/4294967296", "0.01"] {
+        assert!(logged(text).is_err(), "{text}");
     }
 }
 

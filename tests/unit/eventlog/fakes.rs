@@ -262,18 +262,22 @@ impl Service {
         Self { metadata, details, log }
     }
 
-    pub(crate) async fn send(&self, request: warp::test::RequestBuilder) -> Answer {
+    /// The state that the routes answer from.
+    pub(crate) fn api(&self) -> Arc<Api> {
         let traffic = Arc::new(Traffic::new(&PATHS).unwrap());
         let operations = Operations {
             status_source: Some(self.log.clone()),
             ..Operations::without_kafka("highwater-eventlog", traffic)
         };
-        let api = Api {
+        Arc::new(Api {
             log: self.log.clone(),
             limits: BodyLimits { max_bytes: 1 << 20, max_depth: 32, timeout: Duration::from_secs(5) },
             operations: Arc::new(operations),
-        };
-        Answer(request.reply(&routes(Arc::new(api))).await)
+        })
+    }
+
+    pub(crate) async fn send(&self, request: warp::test::RequestBuilder) -> Answer {
+        Answer(request.reply(&routes(self.api())).await)
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

@@ -1,7 +1,7 @@
 //! The event log on databases in memory, with injected failures.
 
 mod crashes;
-mod fakes;
+pub(crate) mod fakes;
 #[cfg(feature = "lambda")]
 mod lambda;
 mod listing;

@@ -9,7 +9,7 @@ const ID: Uuid = uuid::uuid!("cd6a4c7b-9c2a-4a1c-8b43-ef4f5b9d2f10");
 fn what_is_noted_is_read_again() {
     for held_from in [None, Some(0), Some(7)] {
         for topic in [None, Some(ID)] {
-            let committed = CommittedOffset { offset: 7, held_from, topic };
+            let committed = CommittedOffset { offset: 7, leader_epoch: None, held_from, topic };
             assert_eq!(
                 CommittedOffset::parse(7, &committed.metadata()),
                 committed,
@@ -22,14 +22,14 @@ fn what_is_noted_is_read_again() {
 
 #[test]
 fn the_topics_id_is_noted_as_kafkas_tools_show_it() {
-    let committed = CommittedOffset { offset: 9, held_from: Some(12), topic: Some(ID) };
+    let committed = CommittedOffset { offset: 9, leader_epoch: None, held_from: Some(12), topic: Some(ID) };
     assert_eq!(committed.metadata(), "held-from:9 topic:zWpMe5wqShyLQ-9PW50vEA");
 }
 
 #[test]
 fn a_note_of_an_earlier_version_is_read() {
     let read = CommittedOffset::parse(9, "held-from:4");
-    assert_eq!(read, CommittedOffset { offset: 9, held_from: Some(4), topic: None });
+    assert_eq!(read, CommittedOffset { offset: 9, leader_epoch: None, held_from: Some(4), topic: None });
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_note_that_is_not_ours_says_nothing() {
     {
         assert_eq!(
             CommittedOffset::parse(9, note),
-            CommittedOffset { offset: 9, held_from: None, topic: None },
+            CommittedOffset { offset: 9, leader_epoch: None, held_from: None, topic: None },
             "{note}"
         );
     }

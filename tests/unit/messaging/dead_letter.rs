@@ -42,6 +42,7 @@ fn record(value: Option<Bytes>) -> Record {
     Record {
         partition: 2,
         offset: 41,
+        leader_epoch: None,
         timestamp: Utc.timestamp_millis_opt(1_700_000_000_123).unwrap(),
         key: Some(Bytes::from_static(b"\xff\x00key")),
         value,

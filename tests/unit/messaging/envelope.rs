@@ -53,6 +53,7 @@ fn record(message: &Message) -> Record {
     Record {
         partition: 0,
         offset: 7,
+        leader_epoch: None,
         timestamp: message.timestamp,
         key: message.key.clone().map(Bytes::from),
         value: message.value.clone().map(Bytes::from),
@@ -108,6 +109,7 @@ fn headers_that_are_no_envelope_are_none() {
     let bare = Record {
         partition: 0,
         offset: 0,
+        leader_epoch: None,
         timestamp: DateTime::UNIX_EPOCH,
         key: None,
         value: None,

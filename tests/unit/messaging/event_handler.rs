@@ -33,6 +33,7 @@ fn records(texts: &[&str]) -> Vec<Record> {
     let record = |(offset, text): (usize, &&str)| Record {
         partition: 1,
         offset: offset as i64,
+        leader_epoch: None,
         timestamp: DateTime::UNIX_EPOCH,
         key: None,
         value: Some(Bytes::from(value(text))),

@@ -47,3 +47,11 @@ fn that_is_ended_is_over_for_all_who_hold_it() {
     lease.end();
     assert!(!held.is_valid());
 }
+
+#[test]
+fn that_is_ended_stays_over_whatever_heartbeat_is_answered_after_that() {
+    let lease = renewed(Lease::now());
+    lease.end();
+    lease.renew(Lease::now(), Lease::term(SESSION));
+    assert!(!lease.is_valid());
+}

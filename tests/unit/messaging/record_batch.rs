@@ -5,8 +5,9 @@ use std::io::Write;
 use bytes::{BufMut, Bytes, BytesMut};
 use chrono::DateTime;
 use highwater_kafka::{
-    Message,
+    FetchPosition, Message,
     internals::{Decoded, decode_batches, encode_batch},
+    wire::Fetched,
 };
 use kafka_protocol::{
     indexmap::IndexMap,
@@ -372,18 +373,16 @@ fn a_record_has_the_brokers_time_where_its_batch_says_so() {
     let producers = encode(&[record(1, "a", -1, false), record(2, "b", -1, false)], Compression::None);
     let times = |batch: Bytes| {
         let decoded = decode_batches(0, batch, 1, vec![], MOST).unwrap();
-        let times =
-            decoded.records.iter().map(|record| record.timestamp.timestamp_millis()).collect::<Vec<_>>();
-        (times, decoded.append_time)
+        decoded.records.iter().map(|record| record.timestamp.timestamp_millis()).collect::<Vec<_>>()
     };
-    assert_eq!(times(producers.clone()), (vec![1_700_000_000_001, 1_700_000_000_002], false));
+    assert_eq!(times(producers.clone()), [1_700_000_000_001, 1_700_000_000_002]);
     // As the broker stamps it: the attribute, and the greatest time.
     let mut stamped = producers.to_vec();
     stamped[22] |= 0x08;
     stamped[35..43].copy_from_slice(&1_800_000_000_000_i64.to_be_bytes());
     let checksum = crc32c::crc32c(&stamped[21..]);
     stamped[17..21].copy_from_slice(&checksum.to_be_bytes());
-    assert_eq!(times(stamped.into()), (vec![1_800_000_000_000; 2], true));
+    assert_eq!(times(stamped.into()), [1_800_000_000_000; 2]);
 }
 
 #[test]
@@ -393,4 +392,25 @@ fn a_record_without_a_time_has_that_of_its_reading() {
     let decoded = decode_batches(0, encode(&[none], Compression::None), 1, vec![], MOST).unwrap();
     let time = decoded.records[0].timestamp.timestamp_millis();
     assert!((before..=chrono::Utc::now().timestamp_millis()).contains(&time), "{time}");
+}
+
+#[test]
+fn a_record_has_the_epoch_of_the_leader_that_appended_it_and_what_is_read_that_of_each_batch() {
+    let batches: Vec<u8> = [(1, 4_i32), (2, 4), (3, 7), (4, -1)]
+        .iter()
+        .flat_map(|(offset, epoch)| {
+            let mut batch = encode(&[record(*offset, "v", -1, false)], Compression::None).to_vec();
+            batch[12..16].copy_from_slice(&epoch.to_be_bytes());
+            batch
+        })
+        .collect();
+    let decoded = decode_batches(0, batches.into(), 1, vec![], MOST).unwrap();
+    let epochs: Vec<_> = decoded.records.iter().map(|record| record.leader_epoch).collect();
+    assert_eq!(epochs, [Some(4), Some(4), Some(7), None]);
+    let mut fetched = Fetched::default();
+    fetched.epochs = decoded.epochs;
+    for (next, leader_epoch) in [(1, None), (3, Some(4)), (4, Some(7)), (5, None)] {
+        fetched.next = next;
+        assert_eq!(fetched.next_position(1.into()), FetchPosition { offset: next, leader_epoch });
+    }
 }

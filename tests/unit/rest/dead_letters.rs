@@ -26,15 +26,10 @@ fn service() -> Service {
         Topic::follow(Arc::clone(&cluster), TopicConfig::new("dead-letters"), second, Arc::default());
     let topics =
         Topics { cluster, dead_letters, source: "source".into(), publisher: service.publisher.clone() };
-    let admin = DlqAdmin::new(
-        topics,
-        &consumer,
-        Arc::new(AdminAuth::new(BearerToken::new(TOKEN))),
-        3,
-        service.limits,
-        4 * second,
-    );
+    let admin_auth = Arc::new(AdminAuth::new(BearerToken::new(TOKEN)));
+    let admin = DlqAdmin::new(topics, &consumer, Arc::clone(&admin_auth), 3, service.limits, 4 * second);
     service.dead_letters = Some(Arc::new(admin));
+    service.admin_auth = Some(admin_auth);
     service
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use highwater::activity::LoggedEvents;
 use highwater_kafka::{PublishError, Receipt};
 use log::Level;
 
@@ -27,6 +28,14 @@ async fn a_published_event_is_one_line_with_its_id_partition_and_offset() {
             BTreeMap::from(fields.map(|(key, value)| (key.to_owned(), value.to_owned())))
         );
     }
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_chosen_has_no_published_line() {
+    let service = Service { logged_events: LoggedEvents::NONE, ..Service::new() };
+    journal::listen();
+    service.post("/events/generate", LOGIN).await.ok(201);
+    assert_eq!(journal::take(), []);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod admin_auth;
 mod concurrency_limit;
 mod dead_letters;
 mod documentation;
+mod erasing;
 mod finding;
 mod group;
 mod health;

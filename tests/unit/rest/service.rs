@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
-    activity::{Api, ConcurrencyLimit, Config, Conflicts, PATHS, StoreStatus, routes},
+    activity::{Api, ConcurrencyLimit, Config, Conflicts, LoggedEvents, PATHS, StoreStatus, routes},
     store::{self, ActivityEvent, EventRecord, EventStore, MemoryStore},
 };
 use highwater_kafka::{
@@ -55,6 +55,7 @@ pub(crate) struct Service {
     pub(crate) description: Arc<GroupDescription>,
     pub(crate) conflicts: Arc<Conflicts>,
     pub(crate) embedded: bool,
+    pub(crate) logged_events: LoggedEvents,
     pub(crate) admin_auth: Option<Arc<AdminAuth>>,
     pub(crate) limits: BodyLimits,
     pub(crate) listing_limit: Arc<ConcurrencyLimit>,
@@ -74,6 +75,7 @@ impl Service {
             description: Arc::new(GroupDescription::from_fn(|| Box::pin(ready(Ok(Vec::new()))))),
             conflicts: Arc::default(),
             embedded: false,
+            logged_events: LoggedEvents::ALL,
             admin_auth: None,
             limits: BodyLimits {
                 max_bytes: 64 * 1024,
@@ -121,7 +123,10 @@ impl Service {
         Api {
             events: TypedProducer::new(self.publisher.clone(), "/highwater"),
             store: self.store.clone(),
-            config: Config { event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into() },
+            config: Config {
+                event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into(),
+                logged_events: self.logged_events,
+            },
             limits: self.limits,
             listing_limit: Arc::clone(&self.listing_limit),
             operations: Arc::new(operations),

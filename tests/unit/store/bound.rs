@@ -168,3 +168,13 @@ async fn a_partition_is_full_when_events_were_evicted_for_their_bytes() {
     store.forget(0).await.unwrap();
     assert!(!store.is_full(0).await.unwrap());
 }
+
+#[tokio::test]
+async fn of_a_truncated_log_what_it_still_has_is_restored_as_well() {
+    let store = store(5);
+    admit_at_their_offsets(&store, 0..5).await;
+    // Another history of the log begins at offset 3.
+    let other = EventRecord { offset: 3, event: event(103, "ada", "LOGIN") };
+    store.admit(0, vec![other], 0).await.unwrap();
+    assert_eq!(store.held_from(0), Some(1), "the event at offset 0 was evicted");
+}

@@ -1,6 +1,8 @@
 //! The store against one that is so simple that it is obviously right.
 
-use highwater::store::{ActivityEvent, Direction, EventQuery, EventStore};
+use std::collections::HashSet;
+
+use highwater::store::{ActivityEvent, Direction, Erasure, EventQuery, EventStore};
 use proptest::prelude::*;
 use tokio::runtime;
 use uuid::Uuid;
@@ -22,6 +24,7 @@ struct Offered {
 #[derive(Debug, Clone)]
 enum Step {
     Admit(i32, Vec<Offered>),
+    Erase(i32, &'static str),
     Forget(i32),
     Share(usize),
     List(EventQuery, usize),
@@ -45,6 +48,7 @@ fn query() -> impl Strategy<Value = EventQuery> {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..4, prop::collection::vec(offered(), 0..12)).prop_map(|(partition, some)| Step::Admit(partition, some)),
+        2 => (0..4, prop::sample::select(&USERS[..])).prop_map(|(partition, user)| Step::Erase(partition, user)),
         1 => (0..4).prop_map(Step::Forget),
         1 => (0_usize..40).prop_map(Step::Share),
         4 => (query(), 1_usize..6).prop_map(|(query, limit)| Step::List(query, limit)),
@@ -56,6 +60,8 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     share: usize,
     held: Vec<(i32, Offered)>,
+    /// The numbers of those of them that are erased.
+    erased: HashSet<u32>,
     evicted: u64,
 }
 
@@ -77,15 +83,16 @@ impl Model {
         for partition in 0..4 {
             while self.held.iter().filter(|held| held.0 == partition).count() > self.share {
                 let oldest = self.held.iter().position(|held| held.0 == partition).unwrap();
-                self.held.remove(oldest);
-                self.evicted += 1;
+                let (_, oldest) = self.held.remove(oldest);
+                self.evicted += u64::from(!self.erased.remove(&oldest.number));
             }
         }
     }
 
     fn listed(&self, query: &EventQuery) -> Vec<u32> {
         let matches = |held: &Offered| {
-            query.user_id.as_ref().is_none_or(|user| user == held.user)
+            !self.erased.contains(&held.number)
+                && query.user_id.as_ref().is_none_or(|user| user == held.user)
                 && query
                     .event_type
                     .as_ref()
@@ -107,8 +114,8 @@ proptest! {
     fn logs_and_indexes_answer_as_one_list_would(steps in prop::collection::vec(step(), 1..40)) {
         let runtime = runtime::Builder::new_current_thread().build().unwrap();
         let store = store(MOST);
-        let mut model = Model { share: MOST as usize, held: Vec::new(), evicted: 0 };
-        for step in steps {
+        let mut model = Model { share: MOST as usize, held: Vec::new(), erased: HashSet::new(), evicted: 0 };
+        for (step, offset) in steps.into_iter().zip(1_000..) {
             match step {
                 Step::Admit(partition, some) => {
                     let made = some.iter().map(|offered| {
@@ -118,9 +125,22 @@ proptest! {
                     let new = runtime.block_on(admit(&store, partition, made.collect()));
                     prop_assert_eq!(new, model.admit(partition, &some));
                 }
+                Step::Erase(partition, user) => {
+                    let erasure = Erasure { user_id: user.to_owned(), offset };
+                    runtime.block_on(store.erase(partition, &erasure, 0)).unwrap();
+                    let of_user = model.held.iter().filter(|held| held.0 == partition && held.1.user == user);
+                    model.erased.extend(of_user.map(|held| held.1.number));
+                }
                 Step::Forget(partition) => {
                     runtime.block_on(store.forget(partition)).unwrap();
-                    model.held.retain(|held| held.0 != partition);
+                    let erased = &mut model.erased;
+                    model.held.retain(|held| {
+                        let stays = held.0 != partition;
+                        if !stays {
+                            erased.remove(&held.1.number);
+                        }
+                        stays
+                    });
                 }
                 Step::Share(partitions) => {
                     runtime.block_on(store.set_partition_count(partitions)).unwrap();
@@ -132,10 +152,11 @@ proptest! {
                 }
             }
             let stats = store.stats();
-            prop_assert_eq!((stats.events, stats.evicted), (model.held.len() as u64, model.evicted));
+            let events = model.held.len() - model.erased.len();
+            prop_assert_eq!((stats.events, stats.evicted), (events as u64, model.evicted));
             for number in 0..60_u32 {
                 let found = runtime.block_on(store.get(Uuid::from_u128(number.into()))).unwrap();
-                let held = model.held.iter().any(|(_, held)| held.number == number);
+                let held = model.held.iter().any(|(_, held)| held.number == number && !model.erased.contains(&number));
                 prop_assert_eq!(found.is_some(), held);
             }
         }

@@ -69,6 +69,8 @@ pub struct Group {
     waits_until: Option<Instant>,
     /// Its committed offsets.
     pub offsets: Offsets,
+    /// Why members have left, in order (KIP-800).
+    pub leave_reasons: Vec<String>,
 }
 
 impl Group {

@@ -185,18 +185,26 @@ impl Answered for HeartbeatRequest {
 
 impl Answered for LeaveGroupRequest {
     async fn answer(self, context: &Context<'_>) -> LeaveGroupResponse {
-        let leave = |member: &StrBytes, instance: Option<&str>| {
-            code(in_group(context, &self.group_id, |group| group.leave(member, instance)))
+        let leave = |member: &StrBytes, instance: Option<&str>, reason: &str| {
+            code(in_group(context, &self.group_id, |group| {
+                group.leave(member, instance)?;
+                group.leave_reasons.push(reason.to_owned());
+                Ok(())
+            }))
         };
         if context.version < LEAVES_MANY {
-            return LeaveGroupResponse::default().with_error_code(leave(&self.member_id, None));
+            return LeaveGroupResponse::default().with_error_code(leave(&self.member_id, None, ""));
         }
         let members = self.members.iter().map(|member| {
             let instance = member.group_instance_id.as_deref();
             MemberResponse::default()
                 .with_member_id(member.member_id.clone())
                 .with_group_instance_id(member.group_instance_id.clone())
-                .with_error_code(leave(&member.member_id, instance))
+                .with_error_code(leave(
+                    &member.member_id,
+                    instance,
+                    member.reason.as_deref().unwrap_or_default(),
+                ))
         });
         LeaveGroupResponse::default().with_members(members.collect())
     }

@@ -116,9 +116,11 @@ impl AssignedPartitions {
         self.partitions.keys().copied().collect()
     }
 
-    /// One more than the highest assigned partition.
-    pub(super) fn partition_bound(&self) -> i32 {
-        self.partitions.keys().next_back().map_or(0, |last| last + 1)
+    /// The partitions that are due for a worker at `by` and have none.
+    pub(super) fn vacant(&self, by: Instant) -> BTreeSet<i32> {
+        let is_vacant = |assigned: &AssignedPartition| assigned.worker.is_none() && assigned.ready_at <= by;
+        let vacant = self.partitions.iter().filter(|(_, assigned)| is_vacant(assigned));
+        vacant.map(|(partition, _)| *partition).collect()
     }
 
     /// Adds a partition, which waits for its worker and has been paused since `paused_since`.
@@ -139,13 +141,10 @@ impl AssignedPartitions {
         self.report_status();
     }
 
-    /// The partitions that are due for a worker at `by` and have none.
-    pub(super) fn without_worker(&self, by: Instant) -> Vec<(i32, Progress, CancellationToken)> {
-        let vacant = self
-            .partitions
-            .iter()
-            .filter(|(_, assigned)| assigned.worker.is_none() && assigned.ready_at <= by);
-        vacant
+    /// What the workers of these partitions need.
+    pub(super) fn of(&self, partitions: &BTreeSet<i32>) -> Vec<(i32, Progress, CancellationToken)> {
+        let wanted = self.partitions.iter().filter(|(partition, _)| partitions.contains(partition));
+        wanted
             .map(|(partition, assigned)| (*partition, assigned.progress.clone(), assigned.stop.clone()))
             .collect()
     }
@@ -336,11 +335,11 @@ impl AssignedPartitions {
         while let Err(error) = self.commit().await {
             // A refusal by the coordinator is final. A lost connection is not, nor is a rebalance: a moment later this
             // member is in the next generation, or in none.
-            let gathers = matches!(
+            let is_rebalancing = matches!(
                 error.code(),
                 Some(ResponseError::RebalanceInProgress | ResponseError::IllegalGeneration)
             );
-            if error.is_final() && !gathers {
+            if error.is_final() && !is_rebalancing {
                 warn!("offsets were not committed: {error}");
                 return;
             }
@@ -369,8 +368,7 @@ impl AssignedPartitions {
         if moved.is_empty() || !self.member_state.lease().is_valid() {
             return Ok(false);
         }
-        let offsets =
-            moved.iter().map(|(partition, committed)| (*partition, (committed.offset, committed.metadata())));
+        let offsets = moved.iter().map(|(partition, committed)| (*partition, committed.to_commit()));
         self.coordinator.commit(&generation, &self.topic, &offsets.collect()).await?;
         for (partition, committed) in moved {
             if let Some(assigned) = self.partitions.get(&partition) {

@@ -3,6 +3,8 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
+use crate::{FetchPosition, group::OffsetAndMetadata};
+
 /// The prefixes of the metadata's fields, which tell them from another program's.
 const HELD_FROM: &str = "held-from:";
 const TOPIC: &str = "topic:";
@@ -12,6 +14,8 @@ const TOPIC: &str = "topic:";
 pub struct CommittedOffset {
     /// The next offset to be processed.
     pub offset: i64,
+    /// The leader epoch of the record before it, if known (KIP-320).
+    pub leader_epoch: Option<i32>,
     /// The oldest record in the projection, if known: below `offset`, or equal to it if the projection was empty.
     pub held_from: Option<i64>,
     /// The id of the offset's topic, if known. A recreated topic has another.
@@ -25,6 +29,7 @@ impl CommittedOffset {
         let held_from = metadata_field(metadata, HELD_FROM).and_then(|number| number.parse().ok());
         Self {
             offset,
+            leader_epoch: None,
             held_from: held_from.filter(|held_from| (0..=offset).contains(held_from)),
             topic: topic_of(metadata),
         }
@@ -35,6 +40,23 @@ impl CommittedOffset {
     pub fn metadata(&self) -> String {
         let held_from = self.held_from.map(|held_from| format!("{HELD_FROM}{}", held_from.min(self.offset)));
         with_topic(held_from.unwrap_or_default(), self.topic)
+    }
+}
+
+impl CommittedOffset {
+    /// As [`CommittedOffset::parse`], with the leader epoch.
+    pub(super) fn from_fetched(fetched: &OffsetAndMetadata) -> Self {
+        Self { leader_epoch: fetched.leader_epoch, ..Self::parse(fetched.offset, &fetched.metadata) }
+    }
+
+    /// Without what is beside it.
+    pub(super) fn position(self) -> FetchPosition {
+        FetchPosition { offset: self.offset, leader_epoch: self.leader_epoch }
+    }
+
+    /// As it is committed.
+    pub(super) fn to_commit(self) -> OffsetAndMetadata {
+        OffsetAndMetadata { offset: self.offset, leader_epoch: self.leader_epoch, metadata: self.metadata() }
     }
 }
 

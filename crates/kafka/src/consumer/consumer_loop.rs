@@ -8,8 +8,9 @@ use std::{
 };
 
 use chrono::Utc;
+use futures::{FutureExt as _, future::BoxFuture};
 use log::{error, info, warn};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,7 +20,10 @@ use super::{
 use crate::{
     GroupPhase, OffsetReset, Rebalance,
     backoff::Backoff,
-    group::{Coordinator, GroupEvent, LeaveReason, MemberContext, Membership, RebalanceCause},
+    group::{
+        CommittedOffsets, Coordinator, GroupEvent, LeaveReason, MemberContext, Membership, RebalanceCause,
+        UNSTABLE_OFFSET,
+    },
 };
 
 /// The time for draining and committing at a stop, and again for leaving the group: with Kafka away, both are in vain.
@@ -34,8 +38,10 @@ pub(super) struct ConsumerLoop {
     membership: Membership,
     assigned: AssignedPartitions,
     stop: CancellationToken,
-    /// The topic's number of partitions, as the handler knows it.
+    /// The topic's number of partitions, as the handler knows it once `telling` is done.
     topic_partitions: usize,
+    /// The handler's call that takes that number, while it lasts. Workers start after it.
+    telling: Option<BoxFuture<'static, ()>>,
     /// How far the projection reaches of each partition that this process was the last to own and does not own now.
     projected: BTreeMap<i32, ProjectionEnd>,
     /// The time at which partitions were revoked that no other member has got yet.
@@ -53,12 +59,8 @@ impl ConsumerLoop {
         let handler = Arc::clone(&factory.handler);
         let mut assigned =
             AssignedPartitions::new(Arc::clone(&coordinator), topic, config, handler, Arc::clone(registry));
-        let context = Arc::new(MemberContext {
-            coordinator,
-            topic: factory.topic.clone(),
-            config: config.clone(),
-            registry: Arc::clone(registry),
-        });
+        let (topic, config) = (factory.topic.clone(), config.clone());
+        let context = Arc::new(MemberContext::new(coordinator, topic, config, Arc::clone(registry)));
         let membership = Membership::start(Arc::clone(&context));
         assigned.set_member_state(membership.state());
         Self {
@@ -68,6 +70,7 @@ impl ConsumerLoop {
             assigned,
             stop,
             topic_partitions: 0,
+            telling: None,
             projected: BTreeMap::new(),
             paused_since: BTreeMap::new(),
             idle_since: None,
@@ -94,7 +97,8 @@ impl ConsumerLoop {
         // One `now` for both calls, so that no partition becomes due between them. While some get their workers,
         // `run_maintenance` waits for no others: those get theirs with them, or in the next step.
         let now = Instant::now();
-        let worker_due = !self.assigned.without_worker(now).is_empty();
+        let vacant = self.assigned.vacant(now);
+        let worker_due = self.telling.is_none() && !vacant.is_empty();
         let later_than = (!worker_due).then_some(now);
         let heartbeats = self.factory.config.heartbeat_interval * IDLE_HEARTBEATS;
         // A topic that does not exist cannot be assigned.
@@ -102,13 +106,15 @@ impl ConsumerLoop {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => return ControlFlow::Break(()),
-            () = self.factory.topic.changed_from(self.topic_partitions) => {
+            () = told(&mut self.telling), if self.telling.is_some() => self.telling = None,
+            () = self.factory.topic.changed_from(self.topic_partitions), if self.telling.is_none() => {
                 self.topic_partitions = self.factory.topic.partitions();
                 self.factory.registry.group(|group| group.topic_partitions = self.topic_partitions);
-                self.factory.handler.partition_count_changed(self.topic_partitions).await;
+                let (handler, partitions) = (Arc::clone(&self.factory.handler), self.topic_partitions);
+                self.telling = Some(async move { handler.partition_count_changed(partitions).await }.boxed());
             }
             event = self.membership.next() => return self.on_group_event(event).await,
-            committed = committed(&self.context, self.assigned.partition_bound()), if worker_due => self.spawn_workers(&committed),
+            committed = committed(&self.context, &vacant), if worker_due => self.spawn_workers(&vacant, &committed),
             () = tokio::time::sleep_until(idle_at.unwrap_or_else(Instant::now)), if idle_at.is_some() => {
                 self.idle_since = None;
                 self.factory.registry.group(|group| group.idle = true);
@@ -159,7 +165,9 @@ impl ConsumerLoop {
         if !gone.is_empty() && !self.revoke(&gone).await {
             return;
         }
-        self.forget_revoked(&wanted).await;
+        if !self.forget_revoked(&wanted).await {
+            return;
+        }
         self.assigned.mark_retained();
         let gained: BTreeSet<i32> = wanted.difference(&held).copied().collect();
         for partition in &gained {
@@ -263,25 +271,40 @@ impl ConsumerLoop {
         });
     }
 
-    /// Drops the projections of partitions that others own now.
-    async fn forget_revoked(&mut self, held: &BTreeSet<i32>) {
+    /// Drops the projections of partitions that others own now; false if the stop of the consumer or the loss of the
+    /// membership ended it early. A handler that does not return in time is asked again at the next assignment.
+    async fn forget_revoked(&mut self, held: &BTreeSet<i32>) -> bool {
         let gone: Vec<i32> = self.projected.keys().filter(|known| !held.contains(known)).copied().collect();
+        let by = Instant::now() + self.factory.config.rebalance_timeout / 2;
         for partition in gone {
-            info!("revoked: partition {partition}");
-            self.factory.handler.forget(partition).await;
-            self.projected.remove(&partition);
+            // What is forgotten in part counts as none.
+            self.projected.insert(partition, ProjectionEnd::INVALID);
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return false,
+                () = self.membership.out() => return false,
+                forgotten = timeout_at(by, self.factory.handler.forget(partition)) => match forgotten {
+                    Ok(()) => {
+                        info!("revoked: partition {partition}");
+                        self.projected.remove(&partition);
+                    }
+                    Err(_) => warn!("the handler has not forgotten partition {partition} in time"),
+                }
+            }
         }
+        true
     }
 
-    /// Starts a worker at the committed offset for each partition that has none.
-    fn spawn_workers(&mut self, committed: &BTreeMap<i32, CommittedOffset>) {
+    /// Starts a worker at the committed offset for each of these partitions whose offset is stable.
+    fn spawn_workers(&mut self, vacant: &BTreeSet<i32>, committed: &CommittedOffsets) {
+        let CommittedOffsets { offsets: committed, unstable } = committed;
         let generation = self.membership.state().generation().map_or(0, |generation| generation.id);
-        for (partition, progress, stop) in self.assigned.without_worker(Instant::now()) {
+        for (partition, progress, stop) in self.assigned.of(&(vacant - unstable)) {
             // The first generation commits each start at once. If other partitions have an offset and this one has
             // none, it was added later and none of its records was processed: it starts at its beginning.
-            let first = committed.is_empty() || generation <= 1;
+            let first = committed.is_empty() && unstable.is_empty() || generation <= 1;
             let reset = if first { self.factory.config.offset_reset } else { OffsetReset::Earliest };
-            let committed = committed.get(&partition).copied();
+            let committed = committed.get(&partition).map(CommittedOffset::from_fetched);
             let reset = if committed.is_some() { self.factory.config.offset_reset } else { reset };
             let worker = self.worker(partition, progress, stop, reset);
             self.assigned.spawn_worker(worker, committed);
@@ -325,24 +348,37 @@ impl ConsumerLoop {
     }
 }
 
-/// The group's committed offsets of the whole topic, asked until they are known. The assignor may know of more
-/// partitions than this member: up to `held`, at least.
-async fn committed(context: &MemberContext, held: i32) -> BTreeMap<i32, CommittedOffset> {
+/// The group's committed offsets of the whole topic, asked until those of some `vacant` partitions are known. The assignor
+/// may know of more partitions than this member. An open transaction holds up the partitions alone that it commits.
+async fn committed(context: &MemberContext, vacant: &BTreeSet<i32>) -> CommittedOffsets {
     let mut backoff = Backoff::new();
+    let held = vacant.last().map_or(0, |last| last + 1);
+    let mut wanted: Vec<i32> = (0..held.max(context.topic.partitions() as i32)).collect();
+    let mut known = CommittedOffsets::default();
     loop {
-        let partitions = 0..held.max(context.topic.partitions() as i32);
-        match context.coordinator.committed(context.topic.name(), partitions).await {
-            Ok(committed) => {
-                context.registry.succeeded(COMMITTING);
-                let read = |(partition, (offset, metadata)): (_, (_, String))| {
-                    (partition, CommittedOffset::parse(offset, &metadata))
-                };
-                return committed.into_iter().map(read).collect();
+        match context.coordinator.committed(context.topic.name(), wanted.iter().copied()).await {
+            Ok(found) => {
+                known.offsets.extend(found.offsets);
+                known.unstable = found.unstable;
+                if vacant.is_disjoint(&known.unstable) {
+                    context.registry.succeeded(COMMITTING);
+                } else {
+                    context.registry.failed(COMMITTING, &UNSTABLE_OFFSET.explained());
+                }
+                if !vacant.is_subset(&known.unstable) {
+                    return known;
+                }
+                wanted = known.unstable.iter().copied().collect();
             }
-            Err(error) => {
-                context.registry.failed(COMMITTING, &error.explained());
-                backoff.wait().await;
-            }
+            Err(error) => context.registry.failed(COMMITTING, &error.explained()),
         }
+        backoff.wait().await;
+    }
+}
+
+/// Waits for the handler's call.
+async fn told(telling: &mut Option<BoxFuture<'static, ()>>) {
+    if let Some(telling) = telling {
+        telling.await;
     }
 }

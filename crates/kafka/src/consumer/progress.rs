@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{CommittedOffset, Watermark};
-use crate::PartitionStatus;
+use crate::{FetchPosition, LeaderEpochs, PartitionStatus};
 
 /// Shared between a partition's worker, which advances it, and the consumer, which commits it.
 #[derive(Debug, Clone)]
@@ -19,10 +19,16 @@ pub(super) struct Progress(Arc<Mutex<State>>);
 /// The end of a projection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ProjectionEnd {
-    /// The projection has everything below this offset.
-    pub(super) offset: i64,
+    /// The projection has everything below this position.
+    pub(super) position: FetchPosition,
     /// The id of its topic, if known.
     pub(super) topic: Option<Uuid>,
+}
+
+impl ProjectionEnd {
+    /// The end of a projection that is to be forgotten before it is restored.
+    pub(super) const INVALID: Self =
+        Self { position: FetchPosition { offset: -1, leader_epoch: None }, topic: None };
 }
 
 #[derive(Debug)]
@@ -30,11 +36,13 @@ struct State {
     partition: i32,
     /// The id of the topic that all offsets here belong to, if known.
     topic: Option<Uuid>,
-    /// The projection has everything below this offset; `None` without a projection.
-    projected: Option<i64>,
+    /// The projection has everything below this position; `None` without a projection.
+    projected: Option<FetchPosition>,
     /// `None` until the start is known.
     watermark: Option<Watermark>,
     committed: Option<i64>,
+    /// Of what was read, from before the watermark on.
+    epochs: LeaderEpochs,
     end: i64,
     /// The end that the log had at the assignment.
     goal: Option<i64>,
@@ -63,9 +71,10 @@ impl Progress {
         let state = State {
             partition,
             topic: projected.and_then(|reach| reach.topic),
-            projected: projected.map(|reach| reach.offset),
+            projected: projected.map(|reach| reach.position),
             watermark: None,
             committed: None,
+            epochs: LeaderEpochs::default(),
             end: 0,
             goal: None,
             paused_since,
@@ -93,13 +102,17 @@ impl Progress {
 
     /// The offset to commit, if it differs from the committed one, without `held_from`.
     pub(super) fn to_commit(&self) -> Option<CommittedOffset> {
-        let state = self.state();
+        let committed = self.state().committed;
+        self.processed().filter(|processed| committed != Some(processed.offset))
+    }
+
+    /// How far everything is processed, without `held_from`; `None` until the start is known.
+    pub(super) fn processed(&self) -> Option<CommittedOffset> {
+        let mut state = self.state();
         let offset = state.watermark.as_ref()?.mark();
-        (state.committed != Some(offset)).then_some(CommittedOffset {
-            offset,
-            held_from: None,
-            topic: state.topic,
-        })
+        state.epochs.drop_before(offset);
+        let FetchPosition { leader_epoch, .. } = state.epochs.position_at(offset);
+        Some(CommittedOffset { offset, leader_epoch, held_from: None, topic: state.topic })
     }
 
     /// Notes a commit.
@@ -125,32 +138,44 @@ impl Progress {
     pub(super) fn restart(&self, topic: Option<Uuid>, end: i64) {
         let mut state = self.state();
         (state.topic, state.projected, state.watermark, state.committed) = (topic, None, None, None);
+        state.epochs = LeaderEpochs::default();
         (state.end, state.goal) = (end, Some(end));
     }
 
     /// As [`Progress::projected`], with the topic.
     pub(super) fn projection_end(&self) -> Option<ProjectionEnd> {
-        self.projected().map(|offset| ProjectionEnd { offset, topic: self.topic() })
+        self.projected().map(|position| ProjectionEnd { position, topic: self.topic() })
     }
 
-    /// The projection has everything below this offset.
-    pub(super) fn projected(&self) -> Option<i64> {
+    /// The projection has everything below this position.
+    pub(super) fn projected(&self) -> Option<FetchPosition> {
         let state = self.state();
-        match (&state.watermark, state.projected) {
-            (Some(watermark), Some(projected)) => Some(watermark.mark().max(projected)),
-            (Some(watermark), None) => Some(watermark.mark()),
-            (None, projected) => projected,
-        }
+        let processed = state.watermark.as_ref().map(|watermark| state.epochs.position_at(watermark.mark()));
+        let ends = state.projected.into_iter().chain(processed);
+        ends.max_by_key(|position| position.offset)
     }
 
-    pub(super) fn set_projected(&self, projected: Option<i64>) {
+    pub(super) fn set_projected(&self, projected: Option<FetchPosition>) {
         self.state().projected = projected;
     }
 
-    /// Processing starts at `offset`.
-    pub(super) fn start_at(&self, offset: i64) {
+    /// Notes the leader epochs of what is read next.
+    pub(super) fn read(&self, epochs: &LeaderEpochs) {
+        self.state().epochs.extend(epochs);
+    }
+
+    /// The position at an offset that was read.
+    pub(super) fn position_at(&self, offset: i64) -> FetchPosition {
+        self.state().epochs.position_at(offset)
+    }
+
+    /// Processing starts at `position`.
+    pub(super) fn start_at(&self, position: FetchPosition) {
         let mut state = self.state();
-        state.watermark = Some(Watermark::at(offset));
+        state.watermark = Some(Watermark::at(position.offset));
+        state.epochs = LeaderEpochs::before(position);
+        // Beyond it the projection may be of another history of the log.
+        state.projected = state.projected.filter(|projected| projected.offset <= position.offset);
         let paused = state.paused_since.elapsed();
         state.paused.get_or_insert(paused);
     }
@@ -197,7 +222,13 @@ impl Progress {
         PartitionStatus {
             partition: state.partition,
             restored: state.watermark.is_some(),
-            position: state.watermark.as_ref().map(Watermark::mark).or(state.projected).unwrap_or(0),
+            position: state
+                .watermark
+                .as_ref()
+                .map(Watermark::mark)
+                .or(state.projected.map(|projected| projected.offset))
+                .unwrap_or(0)
+                .max(0),
             committed: state.committed.unwrap_or(-1),
             end: state.end,
             goal: state.goal,

@@ -1,35 +1,39 @@
-//! The reader of a partition: rskafka at the end of a plain log, our own Fetch everywhere else.
+//! The reader of a partition: our own Fetch, to the leader and in the leader's epoch.
 //!
-//! A fetch that ends before the log does may stop between an aborted record and its marker: the tail reader drops it,
-//! and our own Fetch, which is told of aborted transactions, reads on until the end is reached.
-//!
-//! A reader reads one topic, whatever other has its name later: a recreated topic has another id (KIP-516). Our own
-//! Fetch asks by the id; rskafka asks by the name, and so for a moment only.
+//! A reader reads one topic, whatever other has its name later: a recreated topic has another id (KIP-516), by which it is
+//! fetched. It reads one history of the log (KIP-320). Each fetch names the leader epoch, so that a broker answers only in
+//! that epoch. On a new connection, and so in each new epoch, OffsetForLeaderEpoch tells whether the leader's log has what
+//! was read, before reading goes on (`SubscriptionState.maybeValidatePositionForCurrentLeader` in Java).
 
-use std::{mem, ops::Range, sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use kafka_protocol::ResponseError;
-use log::{debug, info};
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        TopicName,
+        fetch_request::{FetchPartition, FetchTopic},
+    },
+    protocol::StrBytes,
+};
+use log::debug;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::{
-    Cluster, TransientError, leader,
-    rskafka_client::{APPEND_TIME, TailRead, TailReader},
-    topic,
+    Cluster, FetchPosition, TransientError, leader, topic,
     wire::{Connection, Fetched, WireError},
 };
 
 /// How long a broker may hold a fetch that finds nothing new.
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
-/// How long rskafka may read by the topic's name after a fetch by its id.
-const TOPIC_ID_MAX_AGE: Duration = Duration::from_secs(1);
-
 /// The delay before a second look at an offset that is out of range.
 const RECHECK_DELAY: Duration = Duration::from_secs(1);
+
+/// Where the broker tells no leader epoch.
+const NO_EPOCH: i32 = -1;
 
 /// How long Kafka may throttle a read before that is an error.
 const THROTTLED_FOR: Duration = Duration::from_secs(60);
@@ -43,14 +47,19 @@ pub struct Reader {
     max_bytes: i32,
     /// The topic's id; `None` until it is known, and on a cluster without ids.
     id: Option<Uuid>,
-    /// The time until which the topic is taken to have that id; `None` on a cluster without ids.
-    topic_id_until: Option<Instant>,
-    /// Whether rskafka can read this log, as far as is known.
-    plain: bool,
-    /// Whether the last read ended at the log's end.
-    at_end: bool,
-    tail: TailReader,
-    own: Option<Connection>,
+    leader: Option<Leader>,
+    /// The newest leader epoch that was heard of: an older leader is not asked.
+    newest_epoch: i32,
+}
+
+/// A connection to the partition's leader.
+#[derive(Debug)]
+struct Leader {
+    connection: Connection,
+    /// -1 where the broker has none (before Kafka 2.1).
+    epoch: i32,
+    /// Whether its log is known to have what was read.
+    validated: bool,
 }
 
 /// The error of a read.
@@ -63,6 +72,10 @@ pub enum ReadError {
     /// The topic was deleted and recreated.
     #[error("the topic was deleted and made again")]
     TopicRecreated,
+    /// The log does not have all that was read: a replica that lacked it was elected. Both have the records below this
+    /// position; `None` if that is not known.
+    #[error("the log was truncated by an unclean election")]
+    Truncated(Option<FetchPosition>),
     /// The batch at the offset cannot be decoded.
     #[error("{0}")]
     Undecodable(String),
@@ -74,18 +87,7 @@ pub enum ReadError {
 impl Reader {
     /// A reader that connects at its first read; `max_bytes` is about the most that a fetch returns.
     pub fn new(cluster: Arc<Cluster>, topic: Arc<str>, partition: i32, max_bytes: i32) -> Self {
-        Self {
-            cluster,
-            topic,
-            partition,
-            max_bytes,
-            id: None,
-            topic_id_until: None,
-            plain: true,
-            at_end: false,
-            tail: TailReader::default(),
-            own: None,
-        }
+        Self { cluster, topic, partition, max_bytes, id: None, leader: None, newest_epoch: NO_EPOCH }
     }
 
     /// The topic's name.
@@ -100,9 +102,7 @@ impl Reader {
 
     /// Reads the topic that has the name now.
     pub(super) fn restart(&mut self) {
-        (self.id, self.topic_id_until) = (None, None);
-        (self.plain, self.at_end, self.own) = (true, false, None);
-        self.tail.close();
+        (self.id, self.leader, self.newest_epoch) = (None, None, NO_EPOCH);
     }
 
     /// The next records at `from` or after it; empty if none comes within half a second. After an error the next call
@@ -110,70 +110,131 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// Out of range, if the newest leader says so; recreated, if most replicas say so; or an error that may pass.
-    pub async fn read(&mut self, from: i64) -> Result<Fetched, ReadError> {
-        let read = self.read_once(from).await;
-        if !matches!(read, Err(ReadError::OutOfRange | ReadError::TopicRecreated)) {
-            return read;
+    /// Out of range or truncated, if the newest leader says so; recreated, if most replicas say so; or an error that may
+    /// pass.
+    pub async fn read(&mut self, from: impl Into<FetchPosition>) -> Result<Fetched, ReadError> {
+        let position = from.into();
+        match self.read_once(position).await {
+            Ok(fetched) => Ok(fetched),
+            Err(error) => Err(self.confirmed(position.offset, error).await),
         }
-        self.cluster.rskafka().discard();
-        self.tail.close();
-        (self.own, self.at_end) = (None, false);
+    }
+
+    /// The error of a broker at that offset, after a look at what the newest leader says.
+    async fn confirmed(&mut self, from: i64, error: ReadError) -> ReadError {
+        if !matches!(error, ReadError::OutOfRange | ReadError::TopicRecreated) {
+            return error;
+        }
+        self.leader = None;
         // Twice, as most replicas may not have heard of an election that was just now.
         for look in 0..2 {
             if look > 0 {
                 sleep(RECHECK_DELAY).await;
             }
-            let range = self.range().await?;
-            if matches!(read, Err(ReadError::TopicRecreated)) {
+            let range = match self.range().await {
+                Ok(range) => range,
+                Err(error) => return error,
+            };
+            if matches!(error, ReadError::TopicRecreated) {
                 let reason = "a broker does not know the topic's id, which the newest leader does";
-                return Err(ReadError::Transient(TransientError::new(reason)));
+                return ReadError::Transient(TransientError::new(reason));
             }
             if (range.start..=range.end).contains(&from) {
                 let reason = format!(
                     "offset {from} is out of range by a broker's word, and in it by the newest leader's, which has \
                      {range:?}"
                 );
-                return Err(ReadError::Transient(TransientError::new(reason)));
+                return ReadError::Transient(TransientError::new(reason));
             }
         }
-        read
+        error
     }
 
-    async fn read_once(&mut self, from: i64) -> Result<Fetched, ReadError> {
-        // Taken: after an error of rskafka our own Fetch is tried next.
-        let is_sure = self.topic_id_until.is_none_or(|until| Instant::now() < until);
-        if self.plain && mem::take(&mut self.at_end) && is_sure {
-            let log = (&*self.topic, self.partition);
-            let tail = self.tail.read(&self.cluster, log, from, self.max_bytes, MAX_WAIT).await;
-            if tail.is_err() {
-                // Perhaps to the same leader, and of a topic that was deleted: it is looked up anew.
-                self.own = None;
+    /// Checks that the leader's log has what is before the position (`OffsetsForLeaderEpochClient` in Java).
+    ///
+    /// # Errors
+    ///
+    /// Truncated, if the newest leader says so; recreated, if most replicas say so; or an error that may pass.
+    pub async fn validate(&mut self, position: FetchPosition) -> Result<(), ReadError> {
+        match self.validated_leader(position).await {
+            Ok(leader) => {
+                self.leader = Some(leader);
+                Ok(())
             }
-            match tail? {
-                TailRead::Plain(fetched) => {
-                    self.at_end = true;
-                    return Ok(fetched);
+            Err(error) => Err(self.confirmed(position.offset, error).await),
+        }
+    }
+
+    /// As [`Reader::validate`]; returns the connection to that leader.
+    async fn validated_leader(&mut self, position: FetchPosition) -> Result<Leader, ReadError> {
+        let mut leader = self.leader().await?;
+        if let Some(epoch) = position.leader_epoch.filter(|_| leader.epoch >= 0) {
+            let is_truncated =
+                |end: &Option<FetchPosition>| end.is_none_or(|end| end.offset < position.offset);
+            let mut end = self.end_of(&mut leader, epoch).await?;
+            if is_truncated(&end) {
+                // The newest leader of the same topic decides: a topic that was made again has other epochs.
+                self.range().await?;
+                leader = self.leader().await?;
+                end = self.end_of(&mut leader, epoch).await?;
+            }
+            if is_truncated(&end) {
+                return Err(ReadError::Truncated(end));
+            }
+        }
+        leader.validated = true;
+        Ok(leader)
+    }
+
+    /// Where the leader's log ends for that epoch; beyond all offsets where the broker cannot tell.
+    async fn end_of(&self, leader: &mut Leader, epoch: i32) -> Result<Option<FetchPosition>, WireError> {
+        match leader.connection.epoch_end(&self.topic, self.partition, leader.epoch, epoch).await {
+            Err(WireError::Unsupported(_)) => {
+                Ok(Some(FetchPosition { offset: i64::MAX, leader_epoch: Some(epoch) }))
+            }
+            found => found,
+        }
+    }
+
+    async fn read_once(&mut self, position: FetchPosition) -> Result<Fetched, ReadError> {
+        let known = self.leader.take().filter(|leader| leader.validated && !leader.connection.is_unusable());
+        let mut leader = match known {
+            Some(leader) => leader,
+            None => self.validated_leader(position).await?,
+        };
+        let fetched = self.fetch(&mut leader, position.offset).await;
+        // A malformed answer was read whole: the connection is still good.
+        let is_kept = fetched.as_ref().map_or_else(keeps_connection, |_| true);
+        self.leader = Some(leader).filter(|leader| is_kept && !leader.connection.is_unusable());
+        fetched.map_err(ReadError::from)
+    }
+
+    async fn fetch(&self, leader: &mut Leader, from: i64) -> Result<Fetched, WireError> {
+        let wanted = FetchPartition::default()
+            .with_partition(self.partition)
+            .with_fetch_offset(from)
+            .with_current_leader_epoch(leader.epoch)
+            .with_partition_max_bytes(self.max_bytes);
+        let topic = match self.id.filter(|_| leader.connection.fetches_by_id()) {
+            Some(id) => FetchTopic::default().with_topic_id(id),
+            None => {
+                FetchTopic::default().with_topic(TopicName(StrBytes::from_string((*self.topic).to_owned())))
+            }
+        };
+        let began = Instant::now();
+        loop {
+            let max_wait_ms = MAX_WAIT.as_millis() as i32;
+            let fetched = leader.connection.fetch_partition(topic.clone(), wanted.clone(), max_wait_ms).await;
+            // Until then the broker reads nothing from this connection. The fetch returned nothing, and that is no
+            // error.
+            match fetched {
+                Err(WireError::Throttled(throttle)) if began.elapsed() < THROTTLED_FOR => {
+                    debug!("{}/{}: Kafka throttles reading for {throttle:?}", self.topic, self.partition);
+                    sleep(throttle.min(THROTTLED_FOR)).await;
                 }
-                TailRead::Behind => {}
-                TailRead::NotPlain(why) => self.leave_rskafka(&why),
+                fetched => return fetched,
             }
         }
-        let fetched = self.read_by_own_fetch(from).await?;
-        self.at_end = fetched.next >= fetched.end;
-        if fetched.append_time {
-            self.leave_rskafka(APPEND_TIME);
-        }
-        Ok(fetched)
-    }
-
-    /// Reads this log by our own Fetch from now on.
-    fn leave_rskafka(&mut self, why: &str) {
-        if self.plain {
-            info!("{}/{}: read by our own fetch from now on: {why}", self.topic, self.partition);
-        }
-        self.plain = false;
-        self.tail.close();
     }
 
     /// The offsets that the log has, as its newest leader says: from the first record to the last stable offset.
@@ -182,9 +243,9 @@ impl Reader {
     ///
     /// As [`Reader::read`].
     pub async fn range(&mut self) -> Result<Range<i64>, ReadError> {
-        let (mut leader, epoch) = self.newest_leader().await?;
-        let range = leader.offsets(&self.topic, self.partition, epoch).await?;
-        self.own = Some(leader);
+        let mut leader = self.newest_leader().await?;
+        let range = leader.connection.offsets(&self.topic, self.partition, leader.epoch).await?;
+        self.leader = Some(leader);
         Ok(range)
     }
 
@@ -194,15 +255,15 @@ impl Reader {
     ///
     /// As [`Reader::read`].
     pub async fn offset_at(&mut self, time: DateTime<Utc>) -> Result<Option<i64>, ReadError> {
-        let (mut leader, epoch) = self.newest_leader().await?;
+        let mut leader = self.newest_leader().await?;
         let millis = time.timestamp_millis();
-        let offset = leader.offset_at(&self.topic, self.partition, epoch, millis).await?;
-        self.own = Some(leader);
+        let offset = leader.connection.offset_at(&self.topic, self.partition, leader.epoch, millis).await?;
+        self.leader = Some(leader);
         Ok(offset)
     }
 
-    /// A connection to the newest leader, and its epoch.
-    async fn newest_leader(&mut self) -> Result<(Connection, i32), ReadError> {
+    /// A connection to the newest leader.
+    async fn newest_leader(&mut self) -> Result<Leader, ReadError> {
         let newest = leader::newest(&self.cluster, &self.topic, self.partition).await?;
         let (host, port) = newest.leader;
         let connection = self.cluster.connect_to(&host, port).await?;
@@ -210,46 +271,17 @@ impl Reader {
             return Err(ReadError::TopicRecreated);
         }
         self.id = self.id.or(newest.topic);
-        Ok((connection, newest.epoch))
+        self.newest_epoch = self.newest_epoch.max(newest.epoch);
+        Ok(Leader { connection, epoch: newest.epoch, validated: false })
     }
 
-    async fn read_by_own_fetch(&mut self, from: i64) -> Result<Fetched, ReadError> {
-        let mut connection = match self.own.take() {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        let (partition, max_bytes, max_wait_ms) =
-            (self.partition, self.max_bytes, MAX_WAIT.as_millis() as i32);
-        let id = self.id.filter(|_| connection.fetches_by_id());
-        let began = Instant::now();
-        let fetched = loop {
-            let fetched = match id {
-                Some(id) => connection.fetch_by_id(id, partition, from, max_bytes, max_wait_ms).await,
-                None => connection.fetch(&self.topic, partition, from, max_bytes, max_wait_ms).await,
-            };
-            // Until then the broker reads nothing from this connection. The fetch returned nothing, and that is no
-            // error.
-            match fetched {
-                Err(WireError::Throttled(throttle)) if began.elapsed() < THROTTLED_FOR => {
-                    debug!("{}/{}: Kafka throttles reading for {throttle:?}", self.topic, self.partition);
-                    sleep(throttle.min(THROTTLED_FOR)).await;
-                }
-                fetched => break fetched,
-            }
-        };
-        // A malformed answer was read whole: the connection is still good.
-        if !connection.is_unusable()
-            && (fetched.is_ok() || matches!(&fetched, Err(error) if keeps_connection(error)))
+    /// The connection to the leader, taken: after an error the next call makes another.
+    async fn leader(&mut self) -> Result<Leader, WireError> {
+        if let Some(leader) = self.leader.take()
+            && !leader.connection.is_unusable()
         {
-            self.own = Some(connection);
+            return Ok(leader);
         }
-        // From the time of the request: the answer may have waited long for this task.
-        self.topic_id_until = id.map(|_| began + TOPIC_ID_MAX_AGE);
-        fetched.map_err(ReadError::from)
-    }
-
-    /// A connection of our own to the partition's leader.
-    async fn connect(&mut self) -> Result<Connection, WireError> {
         let mut any = self.cluster.connect().await?;
         let known = topic::leadership(&mut any, &self.topic, self.partition).await?;
         let (host, port) = known.leader.ok_or(topic::NO_LEADER)?;
@@ -257,8 +289,14 @@ impl Reader {
             // A broker before Kafka 3.1 knows ids and fetches by name: it would not notice.
             return Err(WireError::Refused { what: "Metadata", error: ResponseError::UnknownTopicId });
         }
+        // Without ids it may be another topic.
+        if known.topic.is_some() && known.epoch < self.newest_epoch {
+            return Err(WireError::Refused { what: "Metadata", error: ResponseError::FencedLeaderEpoch });
+        }
         self.id = self.id.or(known.topic);
-        self.cluster.connect_to(&host, port).await
+        self.newest_epoch = known.epoch;
+        let connection = self.cluster.connect_to(&host, port).await?;
+        Ok(Leader { connection, epoch: known.epoch, validated: false })
     }
 }
 

@@ -20,8 +20,8 @@ use super::{
     reader::{ReadError, Reader},
 };
 use crate::{
-    ConsumerCounts, LogState, OffsetReset, RecordHandler, StartFrom, StatusRegistry, TransientError,
-    backoff::Backoff, dead_letter::DlqPublisher, group::Lease, wire::Fetched,
+    ConsumerCounts, FetchPosition, LogState, OffsetReset, RecordHandler, StartFrom, StatusRegistry,
+    TransientError, backoff::Backoff, dead_letter::DlqPublisher, group::Lease, wire::Fetched,
 };
 
 pub(super) use process::BatchSizer;
@@ -56,6 +56,14 @@ pub(super) struct Worker {
     pub(super) handler_has_position: bool,
 }
 
+/// The outcome of a read.
+enum Read {
+    Fetched(Fetched),
+    OutOfRange,
+    /// The log has what was read up to there only, if that is known.
+    Truncated(Option<FetchPosition>),
+}
+
 /// The reason why the current work ends early.
 enum Interrupt {
     /// The partition is revoked, and the worker ends.
@@ -75,7 +83,7 @@ impl Worker {
             let Err(interrupt) = self.work(start).await;
             start = match interrupt {
                 Stopping => return,
-                PositionUnknown => start,
+                PositionUnknown => self.progress.processed().or(start),
                 TopicRecreated => match self.restart().await {
                     Ok(beginning) => Some(beginning),
                     Err(_) => return,
@@ -96,25 +104,71 @@ impl Worker {
             }
             let began = Instant::now();
             match self.read(position).await? {
-                Some(fetched) => {
+                Read::Fetched(fetched) => {
                     self.progress.set_end(fetched.end);
-                    self.process(position, fetched.records, fetched.next).await?;
-                    if fetched.next == position {
+                    self.progress.read(&fetched.epochs);
+                    let next = fetched.next_position(position);
+                    self.process(position.offset, fetched.records, fetched.next).await?;
+                    if next.offset == position.offset {
                         self.progress.found_nothing();
                     }
-                    position = fetched.next;
-                    if position == fetched.end {
+                    position = next;
+                    if position.offset == fetched.end {
                         self.idle_until(began + IDLE_FETCH_INTERVAL).await?;
                     }
                 }
-                None => {
+                Read::OutOfRange => {
                     let range = self.range().await?;
                     let resolved = self.reset_offset(&range);
-                    self.report_reset(position, resolved);
-                    self.reset_handler(resolved).await?;
-                    position = resolved;
+                    self.report_reset(position.offset, resolved);
+                    position = resolved.into();
+                    self.reset_handler(position).await?;
                     self.progress.start_at(position);
                 }
+                Read::Truncated(end) => {
+                    position = self.follow_truncation(end, position.offset).await?;
+                    self.reset_handler(position).await?;
+                    self.progress.start_at(position);
+                }
+            }
+        }
+    }
+
+    /// Tells of the records before `read_to` that the log has lost. Returns the end of what it has of them: where to go on.
+    async fn follow_truncation(
+        &mut self,
+        end: Option<FetchPosition>,
+        read_to: i64,
+    ) -> Result<FetchPosition, Interrupt> {
+        let end = match end {
+            Some(end) => end,
+            None => {
+                let range = self.range().await?;
+                self.reset_offset(&range).into()
+            }
+        };
+        let lost = end.offset..read_to;
+        self.report_truncation(&lost);
+        let _call = self.progress.begin_call();
+        self.handler.truncated(self.partition, lost).await;
+        Ok(end)
+    }
+
+    /// Asks until it is known whether the log has what is before `position`. If it has, returns that; if not, tells of the
+    /// records up to `read_to` that it has lost, and returns where to go on.
+    async fn validate(&mut self, position: FetchPosition, read_to: i64) -> Result<FetchPosition, Interrupt> {
+        let mut backoff = Backoff::new();
+        loop {
+            let validated = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(Stopping),
+                validated = self.reader.validate(position) => validated,
+            };
+            match validated {
+                Ok(()) => return Ok(position),
+                Err(ReadError::Truncated(end)) => return self.follow_truncation(end, read_to).await,
+                Err(ReadError::TopicRecreated) => return Err(TopicRecreated),
+                Err(error) => self.retry(&error, &mut backoff).await?,
             }
         }
     }
@@ -124,28 +178,56 @@ impl Worker {
         &mut self,
         committed: Option<CommittedOffset>,
         range: Range<i64>,
-    ) -> Result<i64, Interrupt> {
+    ) -> Result<FetchPosition, Interrupt> {
         let log = LogState { topic_id: self.reader.topic_id(), offsets: range.clone() };
         let start = self.ask_handler(|| self.handler.start_from(self.partition, &log)).await?;
         self.handler_has_position = start != StartFrom::Committed;
         match (start, committed) {
-            (StartFrom::Committed, None) => Ok(self.start_offset(&range)),
-            (StartFrom::Committed, Some(committed)) => {
-                self.restore(committed, range).await?;
-                Ok(committed.offset)
+            (StartFrom::Committed, None) => Ok(self.start_position(&range)),
+            (StartFrom::Committed, Some(committed)) => self.restored(committed, range).await,
+            (StartFrom::Position(position), committed) => {
+                // The committed offset follows the handler's position, and has the leader epoch.
+                let committed = committed.map(CommittedOffset::position);
+                let epoch_of = committed.filter(|committed| committed.offset <= position.offset);
+                let known = epoch_of.filter(|_| position.leader_epoch.is_none()).unwrap_or(position);
+                let start = self.validate(known, position.offset).await?;
+                if start == known {
+                    let leader_epoch = known.leader_epoch.filter(|_| known.offset == position.offset);
+                    return Ok(FetchPosition { leader_epoch, ..position });
+                }
+                self.reset_handler(start).await?;
+                Ok(start)
             }
-            (StartFrom::Offset(offset), _) => Ok(offset),
             (StartFrom::Reset, _) => {
-                let offset = self.reset_offset(&range);
-                self.reset_handler(offset).await?;
-                Ok(offset)
+                let position = self.reset_offset(&range).into();
+                self.reset_handler(position).await?;
+                Ok(position)
             }
         }
     }
 
+    /// Restores the projection up to the committed offset, or up to where the log has what was before that.
+    async fn restored(
+        &mut self,
+        committed: CommittedOffset,
+        range: Range<i64>,
+    ) -> Result<FetchPosition, Interrupt> {
+        let mut start = self.validate(committed.position(), committed.offset).await?;
+        loop {
+            self.restore(CommittedOffset { offset: start.offset, ..committed }, range.clone()).await?;
+            // The log may have been truncated meanwhile. What was restored then is not processed yet.
+            let now = self.validate(start, start.offset).await?;
+            if now == start {
+                return Ok(start);
+            }
+            self.forget().await;
+            start = now;
+        }
+    }
+
     /// Tells the handler where processing goes on.
-    async fn reset_handler(&self, offset: i64) -> Result<(), Interrupt> {
-        self.ask_handler(|| self.handler.reset_to(self.partition, offset)).await
+    async fn reset_handler(&self, position: FetchPosition) -> Result<(), Interrupt> {
+        self.ask_handler(|| self.handler.reset_to(self.partition, position)).await
     }
 
     /// Asks the handler until it answers, while it is sure that the partition is ours.
@@ -193,13 +275,13 @@ impl Worker {
         let topic = self.reader.topic_id();
         self.progress.restart(topic, range.end);
         self.report_recreation(topic);
-        Ok(CommittedOffset { offset: range.start, held_from: None, topic })
+        Ok(CommittedOffset { offset: range.start, leader_epoch: None, held_from: None, topic })
     }
 
     /// The start without a committed offset: where this process got to before it could commit, else by `OffsetReset`.
-    fn start_offset(&self, range: &Range<i64>) -> i64 {
-        let reached = self.progress.projected().filter(|reached| (range.start..=range.end).contains(reached));
-        reached.unwrap_or_else(|| self.reset_offset(range))
+    fn start_position(&self, range: &Range<i64>) -> FetchPosition {
+        let is_there = |reached: &FetchPosition| (range.start..=range.end).contains(&reached.offset);
+        self.progress.projected().filter(is_there).unwrap_or_else(|| self.reset_offset(range).into())
     }
 
     /// The start by `OffsetReset`.
@@ -231,8 +313,8 @@ impl Worker {
         }
     }
 
-    /// Reads until there are records; `None` if the offset is out of range.
-    async fn read(&mut self, from: i64) -> Result<Option<Fetched>, Interrupt> {
+    /// Reads until there are records, or the log does not have them.
+    async fn read(&mut self, from: FetchPosition) -> Result<Read, Interrupt> {
         let mut backoff = Backoff::new();
         loop {
             let read = tokio::select! {
@@ -244,12 +326,13 @@ impl Worker {
                 Ok(fetched) => {
                     self.registry.succeeded(&self.part);
                     self.progress.set_stalled(None);
-                    return Ok(Some(fetched));
+                    return Ok(Read::Fetched(fetched));
                 }
-                Err(ReadError::OutOfRange) => return Ok(None),
+                Err(ReadError::OutOfRange) => return Ok(Read::OutOfRange),
+                Err(ReadError::Truncated(end)) => return Ok(Read::Truncated(end)),
                 Err(ReadError::TopicRecreated) => return Err(TopicRecreated),
                 Err(ReadError::Undecodable(reason)) => {
-                    let reason = format!("cannot go on at offset {from}: {reason}");
+                    let reason = format!("cannot go on at offset {}: {reason}", from.offset);
                     if self.progress.set_stalled(Some(reason.clone())) {
                         error!("partition {} is stalled: {reason}", self.partition);
                     }

@@ -32,11 +32,22 @@ pub const GROUP: &str = "dead-letter-group";
 pub const TRUNCATED: &str = "dead-letter-truncated-from";
 /// How often a record was redriven, in decimal. It keeps the header when it fails again.
 pub const REDRIVES: &str = "dead-letter-redrives";
+/// Where a redriven record was read first: its partition and its offset there, such as `4/4711`. It keeps the header when
+/// it fails again.
+pub const ORIGIN: &str = "dead-letter-origin";
 
 /// The most bytes that remain of a value that is too large; fewer if the topic takes fewer.
 const TRUNCATED_VALUE: usize = 16 * 1024;
 /// The most bytes that remain of its key.
 const TRUNCATED_KEY: usize = 1024;
+
+/// The partition and the offset at which a redriven record was read first; `None` for a record that was not redriven.
+pub fn origin_of(record: &Record) -> Option<(i32, i64)> {
+    // Of headers with the same name, the last was added last.
+    let (_, value) = record.headers.iter().rev().find(|(name, _)| name == ORIGIN)?;
+    let (partition, offset) = std::str::from_utf8(value.as_deref()?).ok()?.split_once('/')?;
+    Some((partition.parse().ok()?, offset.parse().ok()?))
+}
 
 /// Sends dead letters to their topic.
 #[derive(Clone)]

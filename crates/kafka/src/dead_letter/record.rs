@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{ERROR, GROUP, OFFSET, PARTITION, REDRIVES, TIMESTAMP, TOPIC, TRUNCATED};
+use super::{ERROR, GROUP, OFFSET, ORIGIN, PARTITION, REDRIVES, TIMESTAMP, TOPIC, TRUNCATED, origin_of};
 use crate::{Message, Record};
 
 /// The headers that [`super::DlqPublisher`] adds.
-const ADDED: [&str; 8] = [ERROR, TOPIC, PARTITION, OFFSET, TIMESTAMP, GROUP, TRUNCATED, REDRIVES];
+const ADDED: [&str; 9] = [ERROR, TOPIC, PARTITION, OFFSET, TIMESTAMP, GROUP, TRUNCATED, REDRIVES, ORIGIN];
 
 /// A record of a dead letter topic, with what its headers say. Records of other programs are dead letters too: what
 /// their headers do not say is unknown.
@@ -81,17 +81,22 @@ impl DeadLetter {
         size_of::<Self>() + length(&self.record.key) + length(&self.record.value) + headers.sum::<usize>()
     }
 
-    /// The original record, for its source topic: with its own headers, partition and timestamp, and one more redrive.
+    /// The original record, for its source topic: with its own headers, partition and timestamp, one more redrive, and its
+    /// origin.
     pub(super) fn to_send_back(&self) -> Message {
         // A header without a value becomes an empty one: a [`Message`] has no null values.
         let own = self.own_headers().map(|(name, value)| {
             (name.clone(), value.as_ref().map(|value| value.to_vec()).unwrap_or_default())
         });
         let redrives = (REDRIVES.to_owned(), (self.redrives.saturating_add(1)).to_string().into_bytes());
+        let source = self.source.partition.zip(self.source.offset);
+        let origin = origin_of(&self.record).or(source);
+        let origin = origin
+            .map(|(partition, offset)| (ORIGIN.to_owned(), format!("{partition}/{offset}").into_bytes()));
         Message {
             key: self.record.key.as_ref().map(|key| key.to_vec()),
             value: self.record.value.as_ref().map(|value| value.to_vec()),
-            headers: own.chain([redrives]).collect(),
+            headers: own.chain([redrives]).chain(origin).collect(),
             timestamp: self.source.timestamp.unwrap_or(self.record.timestamp),
             partition: self.source.partition,
         }

@@ -29,19 +29,19 @@ pub(crate) struct Coordinator {
     group_id: String,
     /// For requests that are answered at once: heartbeats and offsets.
     prompt: ConnectionSlot,
-    /// For requests that the coordinator answers when the group has gathered. A broker answers a connection's requests
-    /// in order, and heartbeats must not wait.
+    /// For JoinGroup and SyncGroup, which are answered when all members have sent theirs. A broker answers a connection's
+    /// requests in order, and heartbeats must not wait.
     held: ConnectionSlot,
     /// The address of `held`'s connection.
     address: std::sync::Mutex<Option<String>>,
     /// The time-out of requests that are answered at once.
-    patience: Duration,
+    request_timeout: Duration,
 }
 
 impl Coordinator {
     pub(crate) fn new(cluster: Arc<Cluster>, group_id: String) -> Self {
         Self {
-            patience: cluster.request_timeout(),
+            request_timeout: cluster.request_timeout(),
             cluster,
             group_id,
             prompt: ConnectionSlot::default(),
@@ -54,7 +54,7 @@ impl Coordinator {
     /// heartbeat, and for one more to another coordinator.
     #[must_use]
     pub(crate) fn with_session_timeout(self, session_timeout: Duration) -> Self {
-        Self { patience: self.patience.min(session_timeout / 3), ..self }
+        Self { request_timeout: self.request_timeout.min(session_timeout / 3), ..self }
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {
@@ -85,11 +85,11 @@ impl Coordinator {
         known: RangeInclusive<i16>,
         within: Duration,
     ) -> Result<R::Response, WireError> {
-        self.call_on(&self.prompt, request, known, within.min(self.patience)).await
+        self.call_on(&self.prompt, request, known, within.min(self.request_timeout)).await
     }
 
-    /// Sends a request that the coordinator answers when the group has gathered. A coordinator that hangs does not
-    /// answer either: so the cluster is asked meanwhile whether it is another broker now.
+    /// Sends JoinGroup or SyncGroup, which the coordinator answers when all members have sent theirs. A coordinator that
+    /// hangs does not answer either: so the cluster is asked meanwhile whether it is another broker now.
     pub(super) async fn call_blocking<R: Request>(
         &self,
         request: &R,

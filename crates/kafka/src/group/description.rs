@@ -13,7 +13,7 @@ use futures::{
 };
 use tokio::time::{Instant, timeout};
 
-use super::{Coordinator, GroupMember};
+use super::{Coordinator, GroupMember, members::GroupType};
 use crate::{Cluster, StatusRegistry, TransientError};
 
 /// The time-out of the request, with the lookup of the coordinator.
@@ -40,8 +40,11 @@ impl GroupDescription {
         let status = registry.watch();
         Self::from_fn(move || {
             let coordinator = Arc::clone(&coordinator);
-            let newer = status.borrow().group.protocol == "consumer";
-            async move { coordinator.members(newer).await.map_err(|error| TransientError::new(error.explained())) }.boxed()
+            let guess = match status.borrow().group.protocol {
+                "consumer" => GroupType::Consumer,
+                _ => GroupType::Classic,
+            };
+            async move { coordinator.members(guess).await.map_err(|error| TransientError::new(error.explained())) }.boxed()
         })
     }
 

@@ -6,7 +6,7 @@ use kafka_protocol::{ResponseError, protocol::StrBytes};
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::{Coordinator, MemberGeneration};
+use super::{CommittedOffsets, Coordinator, MemberGeneration, OffsetAndMetadata};
 use crate::{Cluster, TransientError, consumer::with_topic};
 
 /// The offsets that a group has committed for one topic.
@@ -42,8 +42,9 @@ impl GroupOffsets {
     /// The coordinator does not answer, or refuses.
     pub async fn committed(&self, partitions: i32) -> Result<BTreeMap<i32, i64>, TransientError> {
         let committed = self.coordinator.committed(&self.topic, 0..partitions).await;
+        let committed = committed.and_then(CommittedOffsets::stable);
         let committed = committed.map_err(|error| TransientError::new(error.explained()))?;
-        Ok(committed.into_iter().map(|(partition, (offset, _))| (partition, offset)).collect())
+        Ok(committed.into_iter().map(|(partition, committed)| (partition, committed.offset)).collect())
     }
 
     /// Commits these offsets by partition, as `kafka-consumer-groups --reset-offsets` does. `topic_id` is the topic's that
@@ -59,8 +60,12 @@ impl GroupOffsets {
     ) -> Result<(), MoveError> {
         // Kafka's mark of a commit by no member.
         let nobody = MemberGeneration { member_id: StrBytes::default(), instance_id: None, id: -1 };
-        let note = with_topic(String::new(), topic_id);
-        let noted = offsets.iter().map(|(partition, offset)| (*partition, (*offset, note.clone()))).collect();
+        let metadata = with_topic(String::new(), topic_id);
+        let noted = offsets.iter().map(|(partition, offset)| {
+            let metadata = metadata.clone();
+            (*partition, OffsetAndMetadata { offset: *offset, leader_epoch: None, metadata })
+        });
+        let noted = noted.collect();
         self.coordinator.commit(&nobody, &self.topic, &noted).await.map_err(|error| match error.code() {
             Some(
                 ResponseError::UnknownMemberId

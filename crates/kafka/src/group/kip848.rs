@@ -50,7 +50,6 @@ pub(super) async fn run(context: &MemberContext, channel: &mut GroupChannel) -> 
         context,
         coordinator: Arc::clone(&context.coordinator),
         channel,
-        id: StrBytes::from_string(Uuid::new_v4().to_string()),
         epoch: JOIN_EPOCH,
         topic_id: Uuid::nil(),
         owned: BTreeSet::new(),
@@ -74,7 +73,6 @@ struct Member<'a> {
     context: &'a MemberContext,
     coordinator: Arc<Coordinator>,
     channel: &'a mut GroupChannel,
-    id: StrBytes,
     epoch: i32,
     /// Nil until it is known.
     topic_id: Uuid,
@@ -195,7 +193,7 @@ impl Member<'_> {
     fn request(&self) -> ConsumerGroupHeartbeatRequest {
         let request = ConsumerGroupHeartbeatRequest::default()
             .with_group_id(self.coordinator.group())
-            .with_member_id(self.id.clone())
+            .with_member_id(self.context.member_id.clone())
             .with_member_epoch(self.epoch)
             .with_instance_id(self.instance())
             .with_rebalance_timeout_ms(-1)
@@ -211,10 +209,10 @@ impl Member<'_> {
         if self.acknowledged.is_some() {
             return request;
         }
-        let patience = self.context.config.rebalance_timeout.as_millis();
+        let rebalance_timeout = self.context.config.rebalance_timeout.as_millis();
         let topic = TopicName(StrBytes::from_string(self.context.topic.name().as_ref().to_owned()));
         request
-            .with_rebalance_timeout_ms(i32::try_from(patience).unwrap_or(i32::MAX))
+            .with_rebalance_timeout_ms(i32::try_from(rebalance_timeout).unwrap_or(i32::MAX))
             .with_subscribed_topic_names(Some(vec![topic]))
     }
 
@@ -228,7 +226,7 @@ impl Member<'_> {
         self.interval = interval.max(MIN_INTERVAL);
         self.epoch = answer.member_epoch;
         let generation = MemberGeneration {
-            member_id: self.id.clone(),
+            member_id: self.context.member_id.clone(),
             instance_id: self.instance(),
             id: answer.member_epoch,
         };
@@ -281,13 +279,21 @@ impl Member<'_> {
         self.channel.lost(error.to_string()).await
     }
 
-    /// The coordinator does not support the protocol. One that did before, as in a downgrade, gives this member's
-    /// partitions to others.
+    /// The coordinator does not let this member join by the protocol. One that did before, as in a downgrade, gives this
+    /// member's partitions to others.
     async fn protocol_unsupported(&mut self, error: &WireError) -> Result<MembershipEnd, LeaveReason> {
         if self.epoch != JOIN_EPOCH {
             self.lost(error).await?;
         }
-        Ok(MembershipEnd::ProtocolUnsupported(error.to_string()))
+        // A coordinator that speaks the protocol does not know the group by it: it is of another one.
+        let advice = match error.code() {
+            Some(ResponseError::GroupIdNotFound) => {
+                "its members are of the classic protocol, and the brokers' group.consumer.migration.policy does not let \
+                 them be joined; or they are no consumers: group.protocol=classic, or another group.id"
+            }
+            _ => "group.protocol=consumer needs Kafka 4.0; auto uses what there is",
+        };
+        Ok(MembershipEnd::ProtocolUnsupported(format!("{error} ({advice})")))
     }
 
     fn failed(&mut self, error: &WireError) {
@@ -327,10 +333,11 @@ impl Coordinator {
         request: &ConsumerGroupHeartbeatRequest,
     ) -> Result<ConsumerGroupHeartbeatResponse, WireError> {
         let answer = self.call(request, VERSIONS, self.cluster().request_timeout()).await?;
-        if let Some(said) = &answer.error_message {
-            debug!("{WHAT}: {said:?}");
+        match (self.check(WHAT, answer.error_code).await, &answer.error_message) {
+            (Err(WireError::Refused { what, error }), Some(said)) if !said.is_empty() => {
+                Err(WireError::Denied { what, error, said: said.as_str().to_owned() })
+            }
+            (checked, _) => checked.map(|()| answer),
         }
-        self.check(WHAT, answer.error_code).await?;
-        Ok(answer)
     }
 }

@@ -14,17 +14,20 @@ use rustix::time::{ClockId, clock_gettime};
 /// than the session time-out. The coordinator counts from when it *received* that heartbeat, so the lease ends before
 /// another member can get the partitions. Its clock is CLOCK_BOOTTIME, which goes on while the machine sleeps.
 ///
-/// Clones share it. After a member is out of the group it begins a new one, so that a late task of the old one stays
-/// without.
+/// Clones share it. A lease that was ended stays over, whatever heartbeat is answered after that. A member that joins
+/// again begins a new one.
 #[derive(Debug, Clone)]
 pub struct Lease {
     ends_at: Arc<AtomicI64>,
 }
 
+/// The end of a lease that is not renewed any more.
+const ENDED: i64 = i64::MIN;
+
 impl Lease {
     /// A lease that is over until it is renewed.
     pub fn new() -> Self {
-        Self { ends_at: Arc::new(AtomicI64::new(i64::MIN)) }
+        Self { ends_at: Arc::new(AtomicI64::new(0)) }
     }
 
     /// The term for a session time-out: nine tenths of it.
@@ -38,15 +41,16 @@ impl Lease {
         now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
     }
 
-    /// Renews the lease by a heartbeat that was sent at `sent_at` and answered.
+    /// Renews the lease by a heartbeat that was sent at `sent_at` and answered, unless it was ended.
     pub fn renew(&self, sent_at: i64, term: Duration) {
-        let term = i64::try_from(term.as_nanos()).unwrap_or(i64::MAX);
-        self.ends_at.fetch_max(sent_at.saturating_add(term), Ordering::Relaxed);
+        let ends_at = sent_at.saturating_add(i64::try_from(term.as_nanos()).unwrap_or(i64::MAX));
+        let later = |known: i64| (known != ENDED).then(|| known.max(ends_at));
+        let _ended = self.ends_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later);
     }
 
-    /// Ends the lease now.
+    /// Ends the lease for good: the member leaves, or is out of the group.
     pub fn end(&self) {
-        self.ends_at.store(i64::MIN, Ordering::Relaxed);
+        self.ends_at.store(ENDED, Ordering::Relaxed);
     }
 
     /// The time left; zero when it is over.

@@ -1,7 +1,7 @@
 //! The members of a group, as its coordinator knows them.
 //!
-//! DescribeGroups describes classic groups, ConsumerGroupDescribe (KIP-848) groups of the newer protocol. A group with
-//! members of both protocols, as in a live upgrade, is of the newer one (`GroupMetadataManager` in Java's 4.x).
+//! DescribeGroups describes classic groups, ConsumerGroupDescribe those of the consumer protocol (KIP-848). A group with
+//! members of both protocols, as in a live upgrade, is a consumer group (`GroupMetadataManager` in Java's 4.x).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +11,7 @@ use std::{
 use kafka_protocol::{
     ResponseError,
     messages::{
-        ConsumerGroupDescribeRequest, DescribeGroupsRequest, consumer_group_describe_response as newer,
+        ConsumerGroupDescribeRequest, DescribeGroupsRequest, consumer_group_describe_response as consumer,
         describe_groups_response as classic,
     },
     protocol::StrBytes,
@@ -24,11 +24,18 @@ use crate::wire::WireError;
 /// Up to the version that explains why a group is refused (KIP-1043).
 const CLASSIC: RangeInclusive<i16> = 0..=6;
 /// Of Kafka 3.7 and Kafka 4.0.
-const NEWER: RangeInclusive<i16> = 0..=1;
+const CONSUMER: RangeInclusive<i16> = 0..=1;
 /// The state of a classic group whose members have their assignment; no other state tells it (`GroupMetadata.summary`).
 const STABLE: &str = "Stable";
 /// The state of a group that does not exist; newer versions have an error for it.
 const DEAD: &str = "Dead";
+
+/// The type of a group, by the protocol of its members (`GroupType` in Java).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GroupType {
+    Classic,
+    Consumer,
+}
 
 /// A member of the group, as its coordinator knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -51,16 +58,16 @@ pub struct GroupMember {
 }
 
 impl Coordinator {
-    /// All members, by their ids; none if there is no such group. `newer` is a guess at the group's protocol, which
-    /// saves a request if it is right.
-    pub(super) async fn members(&self, newer: bool) -> Result<Vec<GroupMember>, WireError> {
-        let found = match self.describe(newer).await {
+    /// All members, by their ids; none if there is no such group. `guess` is a guess at the group's protocol, which saves
+    /// a request if it is right.
+    pub(super) async fn members(&self, guess: GroupType) -> Result<Vec<GroupMember>, WireError> {
+        let found = match self.describe(guess).await {
             // The broker closes idle connections, and the coordinator moves: both show when it is asked.
             Err(error)
                 if matches!(error, WireError::Broken { .. })
                     || error.code() == Some(ResponseError::NotCoordinator) =>
             {
-                self.describe(newer).await
+                self.describe(guess).await
             }
             found => found,
         };
@@ -69,17 +76,16 @@ impl Coordinator {
         Ok(members)
     }
 
-    async fn describe(&self, newer: bool) -> Result<Option<Vec<GroupMember>>, WireError> {
-        if newer {
-            match self.newer_members().await? {
+    async fn describe(&self, guess: GroupType) -> Result<Option<Vec<GroupMember>>, WireError> {
+        match guess {
+            GroupType::Consumer => match self.consumer_members().await? {
                 None => self.classic_members().await,
                 found => Ok(found),
-            }
-        } else {
-            match self.classic_members().await? {
-                None => self.newer_members().await,
+            },
+            GroupType::Classic => match self.classic_members().await? {
+                None => self.consumer_members().await,
                 found => Ok(found),
-            }
+            },
         }
     }
 
@@ -101,10 +107,10 @@ impl Coordinator {
     }
 
     /// `None` if there is no such group, or the broker does not support the protocol.
-    async fn newer_members(&self) -> Result<Option<Vec<GroupMember>>, WireError> {
+    async fn consumer_members(&self) -> Result<Option<Vec<GroupMember>>, WireError> {
         const WHAT: &str = "ConsumerGroupDescribe";
         let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![self.group()]);
-        let answer = match self.call(&request, NEWER, self.cluster().request_timeout()).await {
+        let answer = match self.call(&request, CONSUMER, self.cluster().request_timeout()).await {
             Err(WireError::Unsupported(_)) => return Ok(None),
             answer => answer?,
         };
@@ -119,7 +125,7 @@ impl Coordinator {
                 Ok(None)
             }
             Err(error) => Err(error),
-            Ok(()) => Ok(Some(group.members.into_iter().map(GroupMember::of_newer).collect())),
+            Ok(()) => Ok(Some(group.members.into_iter().map(GroupMember::of_consumer).collect())),
         }
     }
 }
@@ -137,7 +143,7 @@ impl GroupMember {
         }
     }
 
-    fn of_newer(member: newer::Member) -> Self {
+    fn of_consumer(member: consumer::Member) -> Self {
         let mut partitions = BTreeMap::<String, BTreeSet<i32>>::new();
         for assigned in member.assignment.topic_partitions {
             partitions.entry(text(&assigned.topic_name.0)).or_default().extend(assigned.partitions);

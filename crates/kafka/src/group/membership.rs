@@ -4,11 +4,13 @@
 use std::{collections::BTreeSet, future::pending, sync::Arc};
 
 use chrono::{DateTime, Utc};
+use kafka_protocol::protocol::StrBytes;
 use log::{info, warn};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
+use uuid::Uuid;
 
 use super::{Coordinator, GroupProtocol, classic, kip848, member_state::MemberState};
 use crate::{ConsumerConfig, GroupPhase, StatusRegistry, Topic, backoff::Backoff};
@@ -68,12 +70,22 @@ pub(crate) enum LeaveReason {
     Stuck,
 }
 
+impl LeaveReason {
+    /// The reason for the coordinator's log (KIP-800), in the words of Java's consumer.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Closing => "the consumer is being closed",
+            Self::Stuck => "consumer poll timeout has expired.",
+        }
+    }
+}
+
 /// The end of a membership.
 #[derive(Debug)]
 pub(super) enum MembershipEnd {
     Left,
     Fenced(String),
-    /// The coordinator does not support the protocol.
+    /// The coordinator does not let this member join by the protocol: why, and what mends it.
     ProtocolUnsupported(String),
 }
 
@@ -84,9 +96,21 @@ pub(crate) struct MemberContext {
     pub(crate) topic: Topic,
     pub(crate) config: ConsumerConfig,
     pub(crate) registry: Arc<StatusRegistry>,
+    /// The id by which it joins under KIP-848: the same each time that it joins (`ConsumerMembershipManager` in Java).
+    pub(super) member_id: StrBytes,
 }
 
 impl MemberContext {
+    pub(crate) fn new(
+        coordinator: Arc<Coordinator>,
+        topic: Topic,
+        config: ConsumerConfig,
+        registry: Arc<StatusRegistry>,
+    ) -> Self {
+        let member_id = StrBytes::from_string(Uuid::new_v4().to_string());
+        Self { coordinator, topic, config, registry, member_id }
+    }
+
     pub(super) fn set_phase(&self, phase: GroupPhase) {
         self.registry.group(|group| group.phase = phase);
     }
@@ -229,7 +253,7 @@ impl GroupChannel {
     }
 }
 
-/// Runs the configured protocol; for `Auto` the newer one if the broker supports it.
+/// Runs the configured protocol; for `Auto` that of KIP-848 if the broker supports it.
 async fn run(context: Arc<MemberContext>, mut channel: GroupChannel) {
     let wanted = context.config.protocol;
     let mut backoff = Backoff::new();
@@ -253,9 +277,7 @@ async fn run(context: Arc<MemberContext>, mut channel: GroupChannel) {
                 return;
             }
             MembershipEnd::ProtocolUnsupported(why) => {
-                context.failed(&format!(
-                    "{why}: group.protocol=consumer needs Kafka 4.0 (auto uses what there is)"
-                ));
+                context.failed(&why);
                 tokio::select! {
                     _ = channel.leave_requested() => return,
                     () = backoff.wait() => {}

@@ -38,6 +38,7 @@ pub use lease::Lease;
 pub(crate) use member_state::{MemberGeneration, MemberState};
 pub use members::GroupMember;
 pub(crate) use membership::{GroupEvent, LeaveReason, MemberContext, Membership, RebalanceCause};
+pub(crate) use offsets::{CommittedOffsets, OffsetAndMetadata, UNSTABLE_OFFSET};
 
 /// The delay before the next join when the coordinator asks for one, as Java's `retry.backoff.ms`.
 const REJOIN_DELAY: Duration = Duration::from_millis(100);
@@ -50,6 +51,6 @@ pub enum GroupProtocol {
     Classic,
     /// ConsumerGroupHeartbeat (KIP-848): Kafka 4.0 and later.
     Consumer,
-    /// The newer one if the broker supports it.
+    /// [`GroupProtocol::Consumer`] if the broker supports it, else [`GroupProtocol::Classic`].
     Auto,
 }

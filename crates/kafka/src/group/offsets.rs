@@ -1,8 +1,12 @@
 //! OffsetFetch and OffsetCommit, fenced by the generation.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use kafka_protocol::{
+    ResponseError,
     messages::{
         OffsetCommitRequest, OffsetFetchRequest, TopicName,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
@@ -19,13 +23,43 @@ const STABLE: RangeInclusive<i16> = 7..=7;
 /// Versions before it that have an error for the whole request.
 const UNSTABLE: RangeInclusive<i16> = 2..=6;
 
+/// A committed offset, or one to commit (`OffsetAndMetadata` in Java).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OffsetAndMetadata {
+    /// The next offset to be processed.
+    pub(crate) offset: i64,
+    /// The leader epoch of the record before it, if known (KIP-320).
+    pub(crate) leader_epoch: Option<i32>,
+    pub(crate) metadata: String,
+}
+
+/// The committed offsets of some partitions.
+#[derive(Debug, Default)]
+pub(crate) struct CommittedOffsets {
+    /// Of each partition that has one.
+    pub(crate) offsets: BTreeMap<i32, OffsetAndMetadata>,
+    /// The partitions whose offset an open transaction may change: they are to be asked for again.
+    pub(crate) unstable: BTreeSet<i32>,
+}
+
+impl CommittedOffsets {
+    /// The offsets; an error if one of them is unstable.
+    pub(crate) fn stable(self) -> Result<BTreeMap<i32, OffsetAndMetadata>, WireError> {
+        if self.unstable.is_empty() { Ok(self.offsets) } else { Err(UNSTABLE_OFFSET) }
+    }
+}
+
+/// The error of a partition whose offset an open transaction may change.
+pub(crate) const UNSTABLE_OFFSET: WireError =
+    WireError::Refused { what: "OffsetFetch", error: ResponseError::UnstableOffsetCommit };
+
 impl Coordinator {
-    /// The committed offset of each of these partitions that has one, and its metadata.
+    /// The committed offsets of these partitions.
     pub(crate) async fn committed(
         &self,
         topic: &str,
         partitions: impl IntoIterator<Item = i32>,
-    ) -> Result<BTreeMap<i32, (i64, String)>, WireError> {
+    ) -> Result<CommittedOffsets, WireError> {
         const WHAT: &str = "OffsetFetch";
         let topic = OffsetFetchRequestTopic::default()
             .with_name(name(topic))
@@ -46,31 +80,40 @@ impl Coordinator {
             answer => answer,
         }?;
         self.check(WHAT, answer.error_code).await?;
-        let mut committed = BTreeMap::new();
+        let mut committed = CommittedOffsets::default();
         for found in answer.topics.into_iter().flat_map(|topic| topic.partitions) {
+            if found.error_code == ResponseError::UnstableOffsetCommit.code() {
+                committed.unstable.insert(found.partition_index);
+                continue;
+            }
             self.check(WHAT, found.error_code).await?;
             if found.committed_offset >= 0 {
-                let note = found.metadata.map(|note| note.as_str().to_owned()).unwrap_or_default();
-                committed.insert(found.partition_index, (found.committed_offset, note));
+                let offset = OffsetAndMetadata {
+                    offset: found.committed_offset,
+                    leader_epoch: Some(found.committed_leader_epoch).filter(|epoch| *epoch >= 0),
+                    metadata: found.metadata.map(|note| note.as_str().to_owned()).unwrap_or_default(),
+                };
+                committed.offsets.insert(found.partition_index, offset);
             }
         }
         Ok(committed)
     }
 
-    /// Commits the next offset to be processed of each partition, and its metadata. The coordinator refuses a
-    /// generation that is over and a wrong epoch (KIP-848, from version 9 on).
+    /// Commits an offset of each partition. The coordinator refuses a generation that is over and a wrong member epoch
+    /// (KIP-848, from version 9 on).
     pub(crate) async fn commit(
         &self,
         generation: &MemberGeneration,
         topic: &str,
-        offsets: &BTreeMap<i32, (i64, String)>,
+        offsets: &BTreeMap<i32, OffsetAndMetadata>,
     ) -> Result<(), WireError> {
         const WHAT: &str = "OffsetCommit";
-        let partitions = offsets.iter().map(|(partition, (offset, note))| {
+        let partitions = offsets.iter().map(|(partition, committed)| {
             OffsetCommitRequestPartition::default()
                 .with_partition_index(*partition)
-                .with_committed_offset(*offset)
-                .with_committed_metadata(Some(StrBytes::from_string(note.clone())))
+                .with_committed_offset(committed.offset)
+                .with_committed_leader_epoch(committed.leader_epoch.unwrap_or(-1))
+                .with_committed_metadata(Some(StrBytes::from_string(committed.metadata.clone())))
         });
         let topic =
             OffsetCommitRequestTopic::default().with_name(name(topic)).with_partitions(partitions.collect());

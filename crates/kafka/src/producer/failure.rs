@@ -4,8 +4,11 @@
 //! |---|---|---|
 //! | a record | too large, invalid, a timestamp of its own that is out of range | that record alone is refused |
 //! | the partition | no leader, no response, too few in-sync replicas | retries until the deadline |
-//! | the topic | no right to write to it | all records are refused until one is taken again |
+//! | the topic | no right to write to it, an internal topic, a message format that is too old | all records are refused until one is taken again |
 //! | this instance | no right to the cluster, a clock that is off | likewise |
+//! | the broker | any other error that is not retriable, or unknown | the batch is refused, and may have been written |
+//!
+//! An error is retriable where its exception in Java is a `RetriableException`, by which Java's `Sender` decides too.
 //!
 //! Too few in-sync replicas, missing rights and a clock that is off last until somebody acts. A topic that answers with
 //! nothing else makes the status not ready.
@@ -32,6 +35,8 @@ pub(super) enum Remedy {
     GiveUp,
     /// Refuse all records: Kafka takes none from this client until somebody acts.
     RefuseAll,
+    /// Refuse the batch: the broker failed, and says that a retry does not help.
+    RefuseBatch,
     /// Retry. After no response the batch may have been written all the same.
     TryAgain { unanswered: bool },
 }
@@ -45,8 +50,10 @@ pub(super) enum Refusal {
     Invalid,
     /// A record's timestamp; this machine's clock, if the timestamp is of now.
     Time,
-    /// Rights to the topic or the cluster.
-    Rights,
+    /// The topic, or the rights to it or to the cluster.
+    Topic,
+    /// The broker, which fails for good.
+    Broker,
     /// The partition, and the broker had not begun to append.
     NotBegun,
     /// The partition, and the records may have been appended before.
@@ -58,17 +65,20 @@ pub(super) fn refusal(error: &WireError) -> Option<Refusal> {
     use ResponseError as E;
     Some(match error.code()? {
         E::MessageTooLarge | E::RecordListTooLarge => Refusal::TooLarge,
-        E::TopicAuthorizationFailed | E::ClusterAuthorizationFailed => Refusal::Rights,
-        E::InvalidTimestamp => Refusal::Time,
-        E::InvalidRecord
+        E::TopicAuthorizationFailed
+        | E::ClusterAuthorizationFailed
         | E::InvalidTopicException
         | E::InvalidRequiredAcks
-        | E::UnsupportedForMessageFormat => Refusal::Invalid,
+        | E::UnsupportedForMessageFormat => Refusal::Topic,
+        E::InvalidTimestamp => Refusal::Time,
+        E::InvalidRecord => Refusal::Invalid,
         E::LeaderNotAvailable | E::NotEnoughReplicas | E::ThrottlingQuotaExceeded => Refusal::NotBegun,
-        // Too few replicas after the append, or the leader changed meanwhile (`DelayedProduce`). PolicyViolation:
         // Apache Kafka does not answer a Produce so, but Azure Event Hubs does when it throttles beyond the request's
         // timeout.
-        _ => Refusal::Passing,
+        E::PolicyViolation => Refusal::Passing,
+        // Too few replicas after the append, or the leader changed meanwhile (`DelayedProduce`).
+        code if code.is_retriable() => Refusal::Passing,
+        _ => Refusal::Broker,
     })
 }
 
@@ -76,11 +86,13 @@ pub(super) fn refusal(error: &WireError) -> Option<Refusal> {
 pub(super) fn remedy(failure: &Failure, of_now: bool) -> Remedy {
     match refusal(&failure.error) {
         Some(Refusal::TooLarge) => Remedy::Split,
-        Some(Refusal::Rights) => Remedy::RefuseAll,
+        Some(Refusal::Topic) => Remedy::RefuseAll,
+        // An error of the lookup of the leader passes: another broker is asked next.
+        Some(Refusal::Broker) if failure.sent => Remedy::RefuseBatch,
         Some(Refusal::Time) if of_now => Remedy::RefuseAll,
         Some(Refusal::Invalid | Refusal::Time) => Remedy::GiveUp,
         Some(Refusal::NotBegun) => Remedy::TryAgain { unanswered: false },
-        Some(Refusal::Passing) | None => Remedy::TryAgain { unanswered: failure.sent },
+        Some(Refusal::Passing | Refusal::Broker) | None => Remedy::TryAgain { unanswered: failure.sent },
     }
 }
 
@@ -99,6 +111,9 @@ pub(super) fn lasting(topic: &str, error: &WireError) -> Option<String> {
     Some(match error.code()? {
         E::TopicAuthorizationFailed => format!("no right to write to topic {topic} (ACL WRITE): {error}"),
         E::ClusterAuthorizationFailed => format!("no right to write to topic {topic}: {error}"),
+        E::InvalidTopicException | E::InvalidRequiredAcks | E::UnsupportedForMessageFormat => {
+            format!("topic {topic} takes no records: {error}")
+        }
         E::InvalidTimestamp => clock(error),
         E::NotEnoughReplicas | E::NotEnoughReplicasAfterAppend => format!(
             "fewer replicas of topic {topic} are in sync than its min.insync.replicas asks for (bring brokers back, or \

@@ -217,6 +217,11 @@ impl PartitionQueue {
                     // A look at the leader would find nothing wrong. The next record finds out.
                     self.retrying = None;
                 }
+                Remedy::RefuseBatch => {
+                    self.failed(error);
+                    let reason = error.to_string();
+                    batch.refuse(&PublishError::Unavailable { reason, possibly_written: true });
+                }
                 Remedy::TryAgain { unanswered } => {
                     if unanswered {
                         batch.mark_unanswered();

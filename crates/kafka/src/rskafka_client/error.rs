@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
-use rskafka::client::error::{Error as RskafkaError, ProtocolError, RequestError};
+use rskafka::client::error::{Error as RskafkaError, ProtocolError};
 use thiserror::Error;
 
 use crate::{security::HandshakeError, wire::WireError};
@@ -38,24 +38,6 @@ impl CallError {
         match self.innermost()? {
             RskafkaError::ServerError { protocol_error, .. } => Some(*protocol_error),
             _ => None,
-        }
-    }
-
-    /// Whether rskafka cannot decode the response. A new connection does not help.
-    pub(super) fn is_unreadable(&self) -> bool {
-        match self.innermost() {
-            Some(
-                RskafkaError::Request(
-                    RequestError::ReadError(_)
-                    | RequestError::ReadVersionedError(_)
-                    | RequestError::TooMuchData { .. },
-                )
-                | RskafkaError::InvalidResponse(_),
-            ) => true,
-            Some(RskafkaError::ServerError { protocol_error, .. }) => {
-                *protocol_error == ProtocolError::UnsupportedCompressionType
-            }
-            _ => false,
         }
     }
 

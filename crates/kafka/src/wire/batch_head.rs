@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes};
 #[derive(Debug)]
 pub(super) struct BatchHead {
     pub(super) base_offset: i64,
+    leader_epoch: i32,
     attributes: i16,
     last_offset_delta: i32,
     base_timestamp: i64,
@@ -40,7 +41,7 @@ impl BatchHead {
         let mut head = log.slice(..Self::SIZE);
         let base_offset = head.get_i64();
         let length = head.get_i32();
-        let _epoch_and_magic = (head.get_i32(), head.get_i8());
+        let (leader_epoch, _magic) = (head.get_i32(), head.get_i8());
         let checksum = head.get_u32();
         let attributes = head.get_i16();
         let last_offset_delta = head.get_i32();
@@ -70,6 +71,7 @@ impl BatchHead {
         }
         let head = Self {
             base_offset,
+            leader_epoch,
             attributes,
             last_offset_delta,
             base_timestamp,
@@ -82,6 +84,11 @@ impl BatchHead {
 
     pub(super) fn last_offset(&self) -> i64 {
         self.base_offset + i64::from(self.last_offset_delta)
+    }
+
+    /// The epoch of the leader that appended it, if it has one.
+    pub(super) fn leader_epoch(&self) -> Option<i32> {
+        Some(self.leader_epoch).filter(|epoch| *epoch >= 0)
     }
 
     /// `CompressionType` in Java.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::fetch_response::AbortedTransaction;
 
 use super::{WireError, batch_head::BatchHead, fetch::malformed, message_set, records, unpack::MemoryBudget};
-use crate::Record;
+use crate::{LeaderEpochs, Record};
 
 /// The result of decoding.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub struct Decoded {
     pub records: Vec<Record>,
     /// The offset to read on from.
     pub next: i64,
-    /// Whether a batch has the broker's time (LogAppendTime).
-    pub append_time: bool,
+    /// The leader epochs of the batches, markers and aborted ones included.
+    pub epochs: LeaderEpochs,
 }
 
 /// Decodes record batches (magic 2, KIP-98) and older message sets. Leaves out records below `from`, control batches
@@ -42,7 +42,7 @@ pub fn decode_batches(
         aborted: aborted.into_iter().peekable(),
         aborting: HashSet::new(),
         budget: MemoryBudget::new(most),
-        append_time: false,
+        epochs: LeaderEpochs::default(),
     };
     let (mut read, mut next, is_empty) = (Vec::new(), from, log.is_empty());
     loop {
@@ -61,7 +61,7 @@ pub fn decode_batches(
     if next == from && !is_empty {
         return Err(malformed("there are bytes, and no whole batch".to_owned()));
     }
-    Ok(Decoded { records: read, next, append_time: decoding.append_time })
+    Ok(Decoded { records: read, next, epochs: decoding.epochs })
 }
 
 struct Decoding {
@@ -71,7 +71,7 @@ struct Decoding {
     /// The producers in an aborted transaction, until their marker (`CompletedFetch` in Java).
     aborting: HashSet<i64>,
     budget: MemoryBudget,
-    append_time: bool,
+    epochs: LeaderEpochs,
 }
 
 impl Decoding {
@@ -83,7 +83,7 @@ impl Decoding {
             let set =
                 set.map_err(|reason| format!("what is after offset {next} cannot be decoded: {reason:#}"))?;
             return Ok(set.map(|set| {
-                self.append_time |= set.append_time;
+                self.epochs.push(next, None);
                 ((set.last_offset + 1).max(next), set.records)
             }));
         }
@@ -95,11 +95,12 @@ impl Decoding {
         if last_offset < next {
             return Ok(Some((next, Vec::new())));
         }
-        self.append_time |= head.has_append_time();
         let decoded = committed_records(self.partition, &head, batch, &mut self.aborting, &mut self.budget);
-        decoded.map(|records| Some((last_offset + 1, records))).map_err(|reason| {
+        let records = decoded.map_err(|reason| {
             format!("the batch at offset {} cannot be decoded: {reason:#}", head.base_offset)
-        })
+        })?;
+        self.epochs.push(next, head.leader_epoch());
+        Ok(Some((last_offset + 1, records)))
     }
 }
 

@@ -19,7 +19,7 @@ use kafka_protocol::{
 use uuid::Uuid;
 
 use super::{Connection, Decoded, WireError, decode_batches};
-use crate::Record;
+use crate::{FetchPosition, LeaderEpochs, Record};
 
 /// The versions by the topic's name.
 const BY_NAME: RangeInclusive<i16> = 4..=11;
@@ -46,8 +46,22 @@ pub struct Fetched {
     pub end: i64,
     /// The last stable offset. It is below the high watermark while a transaction is open.
     pub stable: i64,
-    /// Whether a batch has the broker's time (LogAppendTime).
-    pub append_time: bool,
+    /// The leader epochs of what was read.
+    pub epochs: LeaderEpochs,
+}
+
+impl Fetched {
+    /// The position to read on from, after a read at `from`.
+    pub fn next_position(&self, from: FetchPosition) -> FetchPosition {
+        self.position_at(self.next, from)
+    }
+
+    /// The position at an offset up to the next one, after a read at `from`.
+    pub(crate) fn position_at(&self, offset: i64, from: FetchPosition) -> FetchPosition {
+        let mut epochs = LeaderEpochs::before(from);
+        epochs.extend(&self.epochs);
+        epochs.position_at(offset)
+    }
 }
 
 impl Connection {
@@ -66,48 +80,36 @@ impl Connection {
         max_wait_ms: i32,
     ) -> Result<Fetched, WireError> {
         let topic = FetchTopic::default().with_topic(TopicName(StrBytes::from_string(topic.to_owned())));
-        self.fetch_topic(topic, BY_NAME, partition, from, max_bytes, max_wait_ms).await
+        let wanted = FetchPartition::default()
+            .with_partition(partition)
+            .with_fetch_offset(from)
+            .with_partition_max_bytes(max_bytes);
+        self.fetch_partition(topic, wanted, max_wait_ms).await
     }
 
-    /// As [`Connection::fetch`], of the topic with that id. After its deletion the broker does not know the id,
-    /// whatever topic has the name.
-    pub(crate) async fn fetch_by_id(
-        &mut self,
-        id: Uuid,
-        partition: i32,
-        from: i64,
-        max_bytes: i32,
-        max_wait_ms: i32,
-    ) -> Result<Fetched, WireError> {
-        let topic = FetchTopic::default().with_topic_id(id);
-        self.fetch_topic(topic, BY_ID, partition, from, max_bytes, max_wait_ms).await
-    }
-
-    /// Whether the broker speaks the version of [`Connection::fetch_by_id`].
+    /// Whether the broker speaks the version that names a topic by its id.
     pub(crate) fn fetches_by_id(&self) -> bool {
         self.version::<FetchRequest>(BY_ID).is_ok()
     }
 
-    async fn fetch_topic(
+    /// As [`Connection::fetch`], of the topic with that name or, where that is set, with that id: after its deletion the
+    /// broker does not know the id, whatever topic has the name. The broker refuses a leader epoch that is not its own
+    /// (from version 9 on, KIP-320).
+    pub(crate) async fn fetch_partition(
         &mut self,
         topic: FetchTopic,
-        known: RangeInclusive<i16>,
-        partition: i32,
-        from: i64,
-        max_bytes: i32,
+        wanted: FetchPartition,
         max_wait_ms: i32,
     ) -> Result<Fetched, WireError> {
-        let position = FetchPartition::default()
-            .with_partition(partition)
-            .with_fetch_offset(from)
-            .with_partition_max_bytes(max_bytes);
+        let known = if topic.topic_id.is_nil() { BY_NAME } else { BY_ID };
+        let (partition, from) = (wanted.partition, wanted.fetch_offset);
         let request = FetchRequest::default()
             .with_max_wait_ms(max_wait_ms)
             .with_min_bytes(1)
-            .with_max_bytes(max_bytes)
+            .with_max_bytes(wanted.partition_max_bytes)
             .with_isolation_level(READ_COMMITTED)
             .with_session_epoch(-1) // no fetch session (KIP-227)
-            .with_topics(vec![topic.with_partitions(vec![position])]);
+            .with_topics(vec![topic.with_partitions(vec![wanted])]);
         // The broker may hold the request that long.
         let held = Duration::from_millis(max_wait_ms.max(0).unsigned_abs().into());
         let within = self.request_timeout() + held;
@@ -128,12 +130,12 @@ pub fn decode_fetch(response: Bytes, version: i16, partition: i32, from: i64) ->
     if let Some(throttle) = response.throttle {
         return Err(WireError::Throttled(throttle));
     }
-    let Decoded { records, next, append_time } =
+    let Decoded { records, next, epochs } =
         decode_batches(partition, response.records, from, response.aborted, MAX_DECODED)?;
     let end = response.high_watermark;
     // A broker without transactions may leave it at -1.
     let stable = if response.last_stable_offset < 0 { end } else { response.last_stable_offset.min(end) };
-    Ok(Fetched { records, next, end, stable, append_time })
+    Ok(Fetched { records, next, end, stable, epochs })
 }
 
 /// The fields of a Fetch response that are needed.

@@ -22,8 +22,6 @@ const NO_TIME: i64 = -1;
 pub(super) struct Messages {
     pub(super) records: Vec<Record>,
     pub(super) last_offset: i64,
-    /// Whether they have the broker's time (LogAppendTime).
-    pub(super) append_time: bool,
 }
 
 /// Takes the first message off the log, with those that it wraps; `None` if the rest is cut short.
@@ -37,7 +35,7 @@ pub(super) fn split_from(
     if outer.codec() == 0 {
         budget.take(size_of::<Record>())?;
         let time = outer.time;
-        return Ok(Some(Messages { records: vec![outer.record(partition, time)], last_offset, append_time }));
+        return Ok(Some(Messages { records: vec![outer.record(partition, time)], last_offset }));
     }
     let packed = outer.value.clone().context("compressed, and without a value")?;
     let mut set = unpack(outer.codec(), packed, budget)?;
@@ -59,7 +57,7 @@ pub(super) fn split_from(
         let time = if append_time { outer.time } else { message.time };
         records.push(message.record(partition, time));
     }
-    Ok(Some(Messages { records, last_offset, append_time }))
+    Ok(Some(Messages { records, last_offset }))
 }
 
 struct Message {
@@ -111,7 +109,8 @@ impl Message {
 
     fn record(self, partition: i32, time: i64) -> Record {
         let Self { offset, key, value, .. } = self;
-        Record { partition, offset, timestamp: timestamp(time), key, value, headers: Vec::new() }
+        let timestamp = timestamp(time);
+        Record { partition, offset, leader_epoch: None, timestamp, key, value, headers: Vec::new() }
     }
 }
 

@@ -7,6 +7,7 @@ mod batch_head;
 mod batches;
 mod bounded;
 mod connection;
+mod epoch_end;
 mod error;
 mod fetch;
 mod list_offsets;

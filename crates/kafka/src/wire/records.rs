@@ -26,13 +26,14 @@ pub(super) fn decode(
         return Ok(Vec::new()); // as compaction leaves it
     }
     batch.advance(BatchHead::SIZE);
-    let mut rest = unpack(head.codec(), batch, budget)?;
+    let batch = unpack(head.codec(), batch, budget)?;
+    let mut rest = &*batch;
     ensure!(head.records <= rest.len() / LEAST, "it promises {} records", head.records);
     budget.take(head.records * size_of::<Record>())?;
     let mut records = Vec::with_capacity(head.records);
     for _ in 0..head.records {
-        let mut body = bytes(&mut rest)?.context("a record without a length")?;
-        let record = record(partition, head, &mut body, budget)?;
+        let body = bytes(&mut rest)?.context("a record without a length")?;
+        let record = record(partition, head, &batch, body, budget)?;
         // Else the watermark would count records that are not done.
         let least = records.last().map_or(head.base_offset, |last: &Record| last.offset + 1);
         ensure!((least..=head.last_offset()).contains(&record.offset), "its offsets are out of order");
@@ -44,33 +45,39 @@ pub(super) fn decode(
 fn record(
     partition: i32,
     head: &BatchHead,
-    body: &mut Bytes,
+    batch: &Bytes,
+    mut body: &[u8],
     budget: &mut MemoryBudget,
 ) -> anyhow::Result<Record> {
+    let body = &mut body;
+    let shared = |bytes: Option<&[u8]>| bytes.map(|bytes| batch.slice_ref(bytes));
     let _attributes = body.try_get_u8().context("a record is cut short")?;
     let timestamp_delta = varint(body)?;
     let offset = head.base_offset.checked_add(varint(body)?).context("an offset beyond all")?;
-    let (key, value) = (bytes(body)?, bytes(body)?);
+    let (key, value) = (shared(bytes(body)?), shared(bytes(body)?));
     let mut headers = Vec::new();
     for _ in 0..varint(body)? {
         let name = bytes(body)?.context("a header without a name")?;
-        let header = (String::from_utf8_lossy(&name).into_owned(), bytes(body)?);
+        let header = (String::from_utf8_lossy(name).into_owned(), shared(bytes(body)?));
         budget.take(size_of_val(&header) + header.0.len())?;
         headers.push(header);
     }
     let timestamp = timestamp(head.time(timestamp_delta));
-    Ok(Record { partition, offset, timestamp, key, value, headers })
+    let leader_epoch = head.leader_epoch();
+    Ok(Record { partition, offset, leader_epoch, timestamp, key, value, headers })
 }
 
 /// Bytes after their length, which is negative for null.
-fn bytes(from: &mut Bytes) -> anyhow::Result<Option<Bytes>> {
+fn bytes<'a>(from: &mut &'a [u8]) -> anyhow::Result<Option<&'a [u8]>> {
     let Ok(length) = usize::try_from(varint(from)?) else { return Ok(None) };
     ensure!(length <= from.len(), "{length} bytes are promised and {} are there", from.len());
-    Ok(Some(from.split_to(length)))
+    let (bytes, rest) = from.split_at(length);
+    *from = rest;
+    Ok(Some(bytes))
 }
 
 /// Seven bits a byte, the low ones first, zigzag (Protocol Buffers' `sint64`).
-fn varint(from: &mut Bytes) -> anyhow::Result<i64> {
+fn varint(from: &mut &[u8]) -> anyhow::Result<i64> {
     let mut zigzag = 0_u64;
     for shift in (0..64).step_by(7) {
         let byte = from.try_get_u8().context("a number is cut short")?;

@@ -25,7 +25,7 @@ use super::{
     refusals,
     scope::{Need, Scope},
 };
-use crate::http::{Paths, Problem};
+use crate::http::{Paths, Problem, nothing};
 
 /// How often the file of keys is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -52,8 +52,8 @@ struct KeyStore {
 
 /// The decision about a request.
 pub(crate) enum Decision {
-    /// It is answered.
-    Admitted,
+    /// It is answered, with these rights.
+    Admitted(Grant),
     /// That is the answer.
     Refused(Problem),
     /// After that it is to be decided again, for good.
@@ -134,28 +134,24 @@ impl Gate {
         &self.limits
     }
 
-    /// Where the answer to a request tells of limits; none where there are none.
-    pub(crate) fn told(&self) -> Option<Arc<Told>> {
-        // A key may have limits of its own.
-        (self.has_limits || self.keys.is_some()).then(Arc::default)
-    }
-
     /// Decides about a request, which then knows what its client may.
     pub(crate) fn admit<B>(
         self: &Arc<Self>,
         request: &mut Request<B>,
         caller: Option<IpAddr>,
-        told: Option<&Arc<Told>>,
         attempt: Attempt,
     ) -> Decision {
-        if !self.is_on() && !self.has_limits {
-            return Decision::Admitted;
+        // Anyone may learn which methods a path has: a browser's preflight asks for no more.
+        if (!self.is_on() && !self.has_limits) || request.method() == Method::OPTIONS {
+            return Decision::Admitted(Grant::default());
         }
-        // Anyone may learn that no route takes a path, and which methods a path has. A browser's preflight passes, too.
-        let Some(need) = self.paths.need(request.uri().path()) else { return Decision::Admitted };
-        if request.method() == Method::OPTIONS {
-            return Decision::Admitted;
-        }
+        let path = request.uri().path();
+        let need = match self.paths.need(path) {
+            Some(need) => need,
+            None if !self.is_on() => return Decision::Admitted(Grant::default()),
+            // A route whose need nobody has written down is closed.
+            None => return Decision::Refused(nothing(path)),
+        };
         let identity = match self.is_on() {
             true => self.identify(Credential::of(request), attempt),
             false => Identity::Nobody,
@@ -167,8 +163,8 @@ impl Gate {
             // How a service is, it tells whoever asks; who may see more of it is seen there.
             _ if need == Need::Nothing => None,
             Identity::Nobody if !self.is_on() => None,
-            Identity::Undecided if matches!(need, Need::Admin | Need::Operations) => {
-                return Decision::Admitted;
+            Identity::Undecided if scopes == [Scope::Admin] => {
+                return Decision::Admitted(Grant::default());
             }
             Identity::Nobody => return self.refuse(request, caller, Refusal::Missing, refusals::missing()),
             Identity::Undecided => {
@@ -186,21 +182,21 @@ impl Gate {
                 return Decision::Refused(refusals::insufficient(scopes));
             }
         }
-        let told = told.cloned().unwrap_or_default();
+        let told = Told::default();
         if need != Need::Nothing
             && let Err(problem) = self.limits.take_request(principal.as_deref(), &told)
         {
             if let Some(principal) = &principal {
                 principal.count().add(Outcome::Limited);
             }
-            return Decision::Refused(problem);
+            return Decision::Refused(told.on(problem));
         }
         if let Some(principal) = &principal {
             principal.count().add(Outcome::Admitted);
         }
-        let granted = Granted { gate: Arc::clone(self), principal, told };
-        request.extensions_mut().insert(Grant::new(granted));
-        Decision::Admitted
+        let grant = Grant::new(Granted { gate: Arc::clone(self), principal, told });
+        request.extensions_mut().insert(grant.clone());
+        Decision::Admitted(grant)
     }
 
     /// The answer to a request where no server of ours stands before the routes.
@@ -209,20 +205,20 @@ impl Gate {
         mut request: Request<B>,
         answer: impl AsyncFnOnce(Request<B>) -> Response,
     ) -> Response {
-        let told = self.told();
-        let mut decision = self.admit(&mut request, None, told.as_ref(), Attempt::First);
+        let mut decision = self.admit(&mut request, None, Attempt::First);
         if let Decision::Wait(until) = decision {
             until.await;
-            decision = self.admit(&mut request, None, told.as_ref(), Attempt::Last);
+            decision = self.admit(&mut request, None, Attempt::Last);
         }
-        let mut response = match decision {
+        match decision {
             Decision::Refused(problem) => problem.into_response(),
-            Decision::Admitted | Decision::Wait(_) => answer(request).await,
-        };
-        if let Some(told) = told {
-            told.tell(response.headers_mut());
+            Decision::Admitted(grant) => {
+                let mut response = answer(request).await;
+                grant.tell(response.headers_mut());
+                response
+            }
+            Decision::Wait(_) => refusals::unchecked().into_response(),
         }
-        response
     }
 
     fn identify(&self, credential: Credential<'_>, attempt: Attempt) -> Identity {

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, num::NonZeroU32, sync::Arc};
 
+use hyper::HeaderMap;
 use warp::Filter;
 
 use super::{
@@ -22,7 +23,7 @@ pub struct Grant(Option<Arc<Granted>>);
 pub(super) struct Granted {
     pub(super) gate: Arc<Gate>,
     pub(super) principal: Option<Arc<Principal>>,
-    pub(super) told: Arc<Told>,
+    pub(super) told: Told,
 }
 
 /// The users whose events a client may see.
@@ -102,31 +103,35 @@ impl Grant {
         self.limited(|granted| granted.gate.limits().take_user_request(user, &granted.told))
     }
 
-    /// Counts a posted event against the limits of its user, of the client and of all.
+    /// Counts a posted event, and the request, against the limits of the client, of its user and of all.
     ///
     /// # Errors
     ///
-    /// 429.
+    /// 429; it counts against none.
     pub fn charge_event(&self, user: &str) -> Result<(), Problem> {
-        self.charge_request(user)?;
-        self.charge_events([(user, NonZeroU32::MIN)], NonZeroU32::MIN)
+        self.charge(Some(user), std::iter::once((user, NonZeroU32::MIN)), NonZeroU32::MIN)
     }
 
-    /// Counts the events of a batch, by user and all together, against the limits of events.
+    /// Counts the events of a batch against the limits of the client, of their users and of all: all of them, or none.
     ///
     /// # Errors
     ///
-    /// 429.
-    pub fn charge_events<'a>(
+    /// 429; they count against none.
+    pub fn charge_events<'a, U>(&self, users: U, events: NonZeroU32) -> Result<(), Problem>
+    where
+        U: IntoIterator<Item = (&'a str, NonZeroU32), IntoIter: Clone>,
+    {
+        self.charge(None, users.into_iter(), events)
+    }
+
+    fn charge<'a>(
         &self,
-        users: impl IntoIterator<Item = (&'a str, NonZeroU32)>,
+        request: Option<&str>,
+        users: impl Iterator<Item = (&'a str, NonZeroU32)> + Clone,
         events: NonZeroU32,
     ) -> Result<(), Problem> {
         self.limited(|Granted { gate, principal, told }| {
-            for (user, events) in users {
-                gate.limits().take_user_events(user, events, told)?;
-            }
-            gate.limits().take_events(principal.as_deref(), events, told)
+            gate.limits().take_events(principal.as_deref(), request, users, events, told)
         })
     }
 
@@ -137,6 +142,13 @@ impl Grant {
                 principal.count().add(Outcome::Limited);
             }
         })
+    }
+
+    /// Tells the client of its limits, in the head of the answer.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        if let Some(granted) = &self.0 {
+            granted.told.tell(headers);
+        }
     }
 
     /// The scopes of the client; none where there is no client.

@@ -11,9 +11,10 @@ use bytes::Bytes;
 use highwater_net::client::{Method, StatusCode, Trust, Url, send};
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
 };
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::{
     sync::Mutex,
     time::{Instant, sleep},
@@ -30,7 +31,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long an answer of the issuer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The most keys of an issuer.
-const MOST: usize = 100;
+const MOST: usize = 1_000;
 
 /// Where the keys of an issuer are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,19 +55,26 @@ pub(super) struct SigningKey {
 }
 
 impl KeySet {
-    /// The keys of a JWK Set (RFC 7517) that tokens can be signed with: those of other kinds are passed over, as they are
-    /// to be.
+    /// The keys of a JWK Set (RFC 7517) that tokens can be signed with. Those of other kinds, and those that are not well
+    /// formed, are passed over: section 5 wants that, so that an issuer can add a kind that nobody knows yet.
     ///
     /// # Errors
     ///
     /// It is none, or has no such key; as what it is.
     pub(super) fn read(text: &[u8]) -> Result<Self, String> {
-        let set: JwkSet = serde_json::from_slice(text).map_err(|error| format!("is no JWK Set: {error}"))?;
-        let keys: Vec<_> = set.keys.iter().take(MOST).filter_map(SigningKey::of).collect();
-        if keys.is_empty() {
-            return Err("has no key for RS256, ES256 or EdDSA".to_owned());
+        #[derive(Deserialize)]
+        struct Set<'a> {
+            #[serde(borrow)]
+            keys: Vec<&'a RawValue>,
         }
-        Ok(Self(keys))
+        let set: Set<'_> = serde_json::from_slice(text).map_err(|error| format!("is no JWK Set: {error}"))?;
+        let known = set.keys.iter().filter_map(|key| SigningKey::of(&serde_json::from_str(key.get()).ok()?));
+        let keys: Vec<_> = known.take(MOST + 1).collect();
+        match keys.len() {
+            0 => Err("has no key for RS256, ES256 or EdDSA".to_owned()),
+            1..=MOST => Ok(Self(keys)),
+            _ => Err(format!("has more than {MOST} keys")),
+        }
     }
 
     /// The key that a token names, or the only one of its algorithm where it names none.

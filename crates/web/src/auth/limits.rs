@@ -111,10 +111,9 @@ impl Limits {
     ///
     /// 429.
     pub(super) fn take_request(&self, client: Option<&Principal>, told: &Told) -> Result<(), Problem> {
-        if let Some(client) = client {
-            take(self.of(client).requests.as_ref(), client.id(), NonZeroU32::MIN, Policy::Client, told)?;
-        }
-        take(self.total.requests.as_ref(), "", NonZeroU32::MIN, Policy::Total, told)
+        let of_client = client.map(|client| self.of_client(client, Policy::Client, NonZeroU32::MIN));
+        let of_all = Part { buckets: self.total.requests.as_ref(), ..Part::new("", Policy::Total) };
+        take(of_client.into_iter().chain([of_all]), told)
     }
 
     /// Takes a request for that user.
@@ -123,61 +122,89 @@ impl Limits {
     ///
     /// 429.
     pub(super) fn take_user_request(&self, user: &str, told: &Told) -> Result<(), Problem> {
-        take(self.user.requests.as_ref(), user, NonZeroU32::MIN, Policy::User, told)
+        take(std::iter::once(self.user_request(user)), told)
     }
 
-    /// Takes events for that user.
+    /// Takes events of that client: first out of its own bucket, so that nobody uses a user's up who may send no more. The
+    /// request may be for one user.
     ///
     /// # Errors
     ///
-    /// 429.
-    pub(super) fn take_user_events(
-        &self,
-        user: &str,
-        events: NonZeroU32,
-        told: &Told,
-    ) -> Result<(), Problem> {
-        take(self.user.events.as_ref(), user, events, Policy::UserEvents, told)
-    }
-
-    /// Takes events of that client.
-    ///
-    /// # Errors
-    ///
-    /// 429.
-    pub(super) fn take_events(
+    /// 429; nothing is taken.
+    pub(super) fn take_events<'u>(
         &self,
         client: Option<&Principal>,
+        request: Option<&str>,
+        users: impl Iterator<Item = (&'u str, NonZeroU32)> + Clone,
         events: NonZeroU32,
         told: &Told,
     ) -> Result<(), Problem> {
-        if let Some(client) = client {
-            take(self.of(client).events.as_ref(), client.id(), events, Policy::ClientEvents, told)?;
-        }
-        take(self.total.events.as_ref(), "", events, Policy::TotalEvents, told)
+        let of_client = client.map(|client| self.of_client(client, Policy::ClientEvents, events));
+        let request = request.map(|user| self.user_request(user));
+        let of_users = users.map(|(user, amount)| Part {
+            buckets: self.user.events.as_ref(),
+            amount,
+            ..Part::new(user, Policy::UserEvents)
+        });
+        let of_all = Part {
+            buckets: self.total.events.as_ref(),
+            amount: events,
+            ..Part::new("", Policy::TotalEvents)
+        };
+        take(of_client.into_iter().chain(request).chain(of_users).chain([of_all]), told)
+    }
+
+    fn user_request<'a>(&'a self, user: &'a str) -> Part<'a> {
+        Part { buckets: self.user.requests.as_ref(), ..Part::new(user, Policy::User) }
     }
 
     /// A key's own limits go before those of all clients.
-    fn of<'a>(&'a self, client: &'a Principal) -> &'a Pair {
-        client.limits().unwrap_or(&self.client)
+    fn of_client<'a>(&'a self, client: &'a Principal, policy: Policy, amount: NonZeroU32) -> Part<'a> {
+        let pair = client.limits().unwrap_or(&self.client);
+        let buckets = if policy == Policy::Client { &pair.requests } else { &pair.events };
+        Part { buckets: buckets.as_ref(), key: client.id(), amount, policy }
     }
 }
 
-fn take(
-    buckets: Option<&Buckets>,
-    key: &str,
+/// An amount for one bucket, where there is a limit.
+#[derive(Debug, Clone, Copy)]
+struct Part<'a> {
+    buckets: Option<&'a Buckets>,
+    key: &'a str,
     amount: NonZeroU32,
     policy: Policy,
-    told: &Told,
-) -> Result<(), Problem> {
-    let Some(buckets) = buckets else { return Ok(()) };
-    match buckets.take(key, amount) {
-        Ok(left) => {
-            told.note(policy, left);
-            Ok(())
-        }
-        Err(short) => Err(limited(policy, short)),
+}
+
+impl<'a> Part<'a> {
+    /// One of something that is not limited.
+    fn new(key: &'a str, policy: Policy) -> Self {
+        Self { buckets: None, key, amount: NonZeroU32::MIN, policy }
     }
+}
+
+/// Takes all of the parts, or none: a request that is refused uses nothing up.
+fn take<'a>(parts: impl Iterator<Item = Part<'a>> + Clone, told: &Told) -> Result<(), Problem> {
+    for (taken, Part { buckets, key, amount, policy }) in parts.clone().enumerate() {
+        let Some(buckets) = buckets else { continue };
+        let short = match buckets.take(key, amount) {
+            Ok(left) => {
+                told.note(policy, left);
+                continue;
+            }
+            Err(short) => short,
+        };
+        for Part { buckets, key, amount, policy } in parts.take(taken) {
+            if let Some(buckets) = buckets {
+                buckets.give_back(key, amount);
+                told.forget(policy);
+            }
+        }
+        if let Short::For(_, left) = short {
+            told.note(policy, left);
+        }
+        return Err(limited(policy, short));
+    }
+    Ok(())
 }
 
 /// 429.
@@ -188,7 +215,7 @@ fn limited(policy: Policy, short: Short) -> Problem {
             .with_member("violated-policies", vec![name.to_owned()])
     };
     match short {
-        Short::For(wait) => {
+        Short::For(wait, _) => {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             problem(format!("too many {unit} a second: the limit \"{name}\" is used up for now"))
                 .with_header(RETRY_AFTER, HeaderValue::from(seconds.max(1)))
@@ -201,7 +228,7 @@ fn limited(policy: Policy, short: Short) -> Problem {
 
 /// A 429 as it is described.
 pub(crate) fn example() -> Problem {
-    limited(Policy::Client, Short::For(Duration::from_millis(20)))
+    limited(Policy::Client, Short::For(Duration::from_millis(20), Left { quota: 100, remaining: 0 }))
 }
 
 /// The limits that the answer to a request tells of.
@@ -209,14 +236,37 @@ pub(crate) fn example() -> Problem {
 pub(crate) struct Told([AtomicU64; Policy::TOLD.len()]);
 
 impl Told {
+    /// Of several buckets of one policy, as a batch takes from, the emptiest is told of.
     fn note(&self, policy: Policy, left: Left) {
+        let noted = u64::from(left.quota) << 32 | u64::from(left.remaining);
         if let Some(place) = self.0.get(policy as usize) {
-            place.store(u64::from(left.quota) << 32 | u64::from(left.remaining), Ordering::Relaxed);
+            let before = place.load(Ordering::Relaxed);
+            if before == 0 || noted < before {
+                place.store(noted, Ordering::Relaxed);
+            }
         }
     }
 
-    /// Says it in the head of the answer.
+    fn forget(&self, policy: Policy) {
+        if let Some(place) = self.0.get(policy as usize) {
+            place.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Says it in the head of an answer.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        // Most requests are limited by nothing, and pay for nothing.
+        if self.0.iter().any(|place| place.load(Ordering::Relaxed) != 0) {
+            headers.extend(self.fields());
+        }
+    }
+
+    /// Says it in the head of a refusal.
+    pub(super) fn on(&self, problem: Problem) -> Problem {
+        self.fields().fold(problem, |problem, (name, value)| problem.with_header(name, value))
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let (mut policies, mut limits) = (String::new(), String::new());
         for (policy, place) in Policy::TOLD.into_iter().zip(&self.0) {
             let noted = place.load(Ordering::Relaxed);
@@ -230,12 +280,7 @@ impl Told {
             let _ = write!(policies, "{comma}\"{name}\";q={quota};qu=\"{unit}\";w=1");
             let _ = write!(limits, "{comma}\"{name}\";r={remaining};t=1");
         }
-        for (header, text) in [(POLICY, policies), (LIMIT, limits)] {
-            if let Ok(value) = HeaderValue::try_from(text)
-                && !value.is_empty()
-            {
-                headers.insert(header, value);
-            }
-        }
+        let told = [(POLICY, policies), (LIMIT, limits)].into_iter().filter(|(_, text)| !text.is_empty());
+        told.filter_map(|(name, text)| Some((name, HeaderValue::try_from(text).ok()?)))
     }
 }

@@ -28,7 +28,7 @@ pub use jwks::KeySource;
 pub use jwt::{JwtConfig, check_jwks};
 pub use keys::KeyFile;
 pub use limits::LimitConfig;
-pub(crate) use limits::{Told, example as limited};
+pub(crate) use limits::example as limited;
 pub use principal::Principal;
 pub use rates::{Buckets, Left, Rates, Short};
 pub use scope::{Need, Scope, Scopes};

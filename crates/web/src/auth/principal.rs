@@ -39,8 +39,11 @@ impl Principal {
         expires: u64,
         count: Arc<ClientCount>,
     ) -> Self {
-        let id = format!("token {}", subject.as_deref().unwrap_or(&client)).into();
-        Self { name: client, id, subject, scopes, expires: Some(expires), limits: None, count }
+        let id = match &subject {
+            Some(subject) => format!("subject {subject}"),
+            None => format!("client {client}"),
+        };
+        Self { name: client, id: id.into(), subject, scopes, expires: Some(expires), limits: None, count }
     }
 
     /// The name by which logs and metrics call the client.

@@ -49,8 +49,8 @@ pub struct Left {
 /// Why there is too little in a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Short {
-    /// So long until there is enough.
-    For(Duration),
+    /// So long until there is enough; and what there is.
+    For(Duration, Left),
     /// It never holds so much: only so much.
     Always(u32),
 }
@@ -79,14 +79,37 @@ impl Buckets {
     ///
     /// There is too little in it; nothing is taken.
     pub fn take(&self, key: &str, amount: NonZeroU32) -> Result<Left, Short> {
-        let key = self.hasher.hash_one(key).max(SHARED + 1);
-        match self.limiter.check_key_n(&key, amount) {
+        match self.limiter.check_key_n(&self.place(key), amount) {
             Ok(Ok(state)) => {
                 Ok(Left { quota: self.quota.get(), remaining: state.remaining_burst_capacity() })
             }
-            Ok(Err(until)) => Err(Short::For(until.wait_time_from(self.limiter.clock().now()))),
+            Ok(Err(until)) => {
+                let wait = until.wait_time_from(self.limiter.clock().now());
+                let missing = u32::try_from(wait.as_nanos().div_ceil(self.interval().into()));
+                let remaining = amount.get().saturating_sub(missing.unwrap_or(u32::MAX));
+                Err(Short::For(wait, Left { quota: self.quota.get(), remaining }))
+            }
             Err(_) => Err(Short::Always(self.quota.get())),
         }
+    }
+
+    /// Puts back the amount that was taken out of the bucket of that key a moment ago. A bucket that several share gets
+    /// nothing back.
+    pub fn give_back(&self, key: &str, amount: NonZeroU32) {
+        let taken = self.interval() * u64::from(amount.get());
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(full_at) = kept.full_at.get_mut(&self.place(key)) {
+            *full_at = full_at.as_u64().saturating_sub(taken).into();
+        }
+    }
+
+    /// How long one takes to flow in, in the limiter's whole nanoseconds.
+    fn interval(&self) -> u64 {
+        (1_000_000_000 / u64::from(self.quota.get())).max(1)
+    }
+
+    fn place(&self, key: &str) -> u64 {
+        self.hasher.hash_one(key).max(SHARED + 1)
     }
 
     /// How many are kept.

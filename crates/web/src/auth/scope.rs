@@ -101,6 +101,8 @@ pub enum Need {
     Events,
     /// The same, or for what is its own [`Scope::ReadOwn`] and [`Scope::WriteOwn`]: the route sees to it which that is.
     OwnEvents,
+    /// To read as [`Need::OwnEvents`], to delete as [`Need::Admin`].
+    ErasableEvents,
     /// [`Scope::Admin`]. Where nobody is authenticated it is for anyone.
     Operations,
     /// [`Scope::Admin`], always.
@@ -114,9 +116,14 @@ impl Need {
             (Self::Nothing, _) => &[],
             (Self::Events, true) => &[Scope::Read],
             (Self::Events, false) => &[Scope::Write],
-            (Self::OwnEvents, true) => &[Scope::Read, Scope::ReadOwn],
+            (Self::OwnEvents | Self::ErasableEvents, true) => &[Scope::Read, Scope::ReadOwn],
             (Self::OwnEvents, false) => &[Scope::Write, Scope::WriteOwn],
-            (Self::Operations | Self::Admin, _) => &[Scope::Admin],
+            (Self::Operations | Self::Admin, _) | (Self::ErasableEvents, false) => &[Scope::Admin],
         }
+    }
+
+    /// Whether that method is for admins alone, also where nobody is authenticated.
+    pub fn is_admins(self, method: &Method) -> bool {
+        self == Self::Admin || self == Self::ErasableEvents && !method.is_safe()
     }
 }

@@ -21,7 +21,7 @@ use highwater_kafka::{
 use crate::http::{AdminAuth, BearerToken, BodyLimits};
 
 pub use cli::DlqCommand;
-pub use openapi::describe;
+pub use openapi::{describe, secured};
 pub use routes::{PATHS, routes};
 
 /// How long Kafka is asked for one page of a listing, or one look at the log's ends.

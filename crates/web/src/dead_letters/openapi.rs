@@ -29,16 +29,8 @@ pub fn describe(document: &mut Document) {
         SCHEME,
         json!({ "type": "http", "scheme": "bearer", "description": "The admin token of the service." }),
     );
-    let secured = |operation: Operation| {
-        let operation = operation.secured(SCHEME);
-        let operation = operation.problem("off", "The service has no admin token.", nothing("/dead-letters"));
-        let refused = BearerToken::new("token").authorize(None).err();
-        refused
-            .into_iter()
-            .fold(operation, |operation, problem| {
-                operation.problem("noToken", "The token is missing, or another.", problem)
-            })
-            .problem("limited", "Too many wrong tokens came.", limited(Duration::from_secs(59)))
+    let secured = |operation| {
+        secured(operation).problem("off", "The service has no admin token.", nothing("/dead-letters"))
     };
     let dead_letter = document.schema::<DeadLetterBody<'_>>();
     let listing = json!({
@@ -92,6 +84,15 @@ pub fn describe(document: &mut Document) {
             .problem("busy", "Another redrive is at work.", not_begun(&RedriveError::Busy))
             .problem("unavailable", "Kafka does not answer.", not_begun(&RedriveError::Unavailable(away()))),
     );
+}
+
+/// An operation for admins, where [`describe`] describes the document's dead letters.
+pub fn secured(operation: Operation) -> Operation {
+    let refused = BearerToken::new("token").authorize(None).err();
+    let operation = refused.into_iter().fold(operation.secured(SCHEME), |operation, problem| {
+        operation.problem("noToken", "The token is missing, or another.", problem)
+    });
+    operation.problem("limited", "Too many wrong tokens came.", limited(Duration::from_secs(59)))
 }
 
 fn away() -> String {

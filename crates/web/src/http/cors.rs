@@ -49,11 +49,13 @@ pub struct PageRequest {
 }
 
 impl PageRequest {
-    /// Where the request says that it is one.
+    /// Where the request says that it is one, and of which page: of two it can be neither's.
     pub fn of<B>(request: &Request<B>) -> Option<Self> {
         let headers = request.headers();
         let is_preflight = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-        Some(Self { origin: headers.get(header::ORIGIN)?.clone(), is_preflight })
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        let (Some(origin), None) = (origins.next(), origins.next()) else { return None };
+        Some(Self { origin: origin.clone(), is_preflight })
     }
 }
 

@@ -4,16 +4,25 @@
 //! see the answer. It says so: by `Sec-Fetch-Site` where the address is https or local, else by `Origin`. A client that
 //! is no browser sends neither.
 
-use hyper::{Request, StatusCode, header::ORIGIN};
+use hyper::{
+    Request, StatusCode,
+    header::{HeaderName, ORIGIN},
+};
 
 use super::{Config, Problem, authority::Authority};
 
-/// Refuses what is to change something and comes from a page of another site, unless that one may.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Refuses what is to change something and comes from a page of another site, unless that one may; and what names two
+/// origins, which no browser does (RFC 6454, section 7.3).
 ///
 /// # Errors
 ///
-/// 403.
+/// 400, 403.
 pub fn check_origin<B>(request: &Request<B>, config: &Config) -> Result<(), Problem> {
+    if request.headers().get_all(ORIGIN).iter().nth(1).is_some() {
+        return Err(Problem::bad_request("Origin is given more than once"));
+    }
     let may = || {
         let origin = request.headers().get(ORIGIN)?;
         let is_it = |known: &String| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes());
@@ -37,7 +46,7 @@ pub(super) fn foreign() -> Problem {
 
 fn is_foreign<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
-    if let Some(site) = headers.get("sec-fetch-site") {
+    if let Some(site) = headers.get(&SEC_FETCH_SITE) {
         // The browser has compared; a proxy between it and us changes nothing about that.
         return site == "cross-site";
     }

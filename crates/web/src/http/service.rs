@@ -25,7 +25,7 @@ use warp::Reply;
 use super::{
     CORRELATION_ID, Config, CorrelationId, Problem,
     access::{Access, is_probe},
-    caller,
+    caller::CALLER,
     connection::Stop,
     cors::PageRequest,
     deadlines::{CURRENT, ConnectionDeadlines, no_memory},
@@ -35,7 +35,7 @@ use super::{
     response_body::ResponseBody,
     streams::Streams,
 };
-use crate::auth::{Attempt, Decision, Gate, Told};
+use crate::auth::{Attempt, Decision, Gate, Grant, refusals::unchecked};
 
 /// The answer of the filter tree.
 pub(super) type Answer = warp::reply::Response;
@@ -162,39 +162,43 @@ where
         let refused = refused.or_else(|| connection.access.refusal(info.uri.path(), &connection.config));
         let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
         join_lists(&mut request);
-        caller::note(&mut request, info.client);
         let mut request = RequestBody::within(request, &connection.rest);
-        let told = connection.gate.told();
         let decision = match refused {
             Some(problem) => Decision::Refused(problem),
-            None if connection.access.is_apart() => Decision::Admitted,
-            None => connection.gate.admit(&mut request, info.client, told.as_ref(), Attempt::First),
+            None if connection.access.is_apart() => Decision::Admitted(Grant::default()),
+            None => connection.gate.admit(&mut request, info.client, Attempt::First),
         };
-        let mut refused = None;
+        let (mut refused, mut grant) = (None, Grant::default());
         let work = match decision {
             Decision::Refused(problem) => {
                 refused = Some(problem);
                 None
             }
-            Decision::Admitted => {
+            Decision::Admitted(granted) => {
+                grant = granted;
                 let call = || Either::Left(self.tree.borrow_mut().call(request));
                 catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(&info, panic)).ok()
             }
             Decision::Wait(until) => {
-                let (gate, told, client) = (Arc::clone(&connection.gate), told.clone(), info.client);
+                let (gate, client) = (Arc::clone(&connection.gate), info.client);
                 let mut tree = self.tree.borrow().clone();
                 let later: BoxFuture<'static, _> = Box::pin(async move {
                     until.await;
-                    match gate.admit(&mut request, client, told.as_ref(), Attempt::Last) {
+                    match gate.admit(&mut request, client, Attempt::Last) {
                         Decision::Refused(problem) => Ok(problem.into_response()),
-                        Decision::Admitted | Decision::Wait(_) => tree.call(request).await,
+                        Decision::Admitted(grant) => {
+                            let mut answer = tree.call(request).await?;
+                            grant.tell(answer.headers_mut());
+                            Ok(answer)
+                        }
+                        Decision::Wait(_) => Ok(unchecked().into_response()),
                     }
                 });
                 Some(Either::Right(later))
             }
         };
         let connection = Arc::clone(connection);
-        ResponseFuture { work, refused, answer: None, info, page, told, connection }
+        ResponseFuture { work, refused, answer: None, info, page, grant, connection }
     }
 }
 
@@ -218,8 +222,8 @@ pin_project! {
         info: RequestInfo,
         // The page of another site that asks, where some may.
         page: Option<PageRequest>,
-        // The limits that the client is told of.
-        told: Option<Arc<Told>>,
+        // The rights of the client, which is told of its limits.
+        grant: Grant,
         connection: Arc<ConnectionContext>,
     }
 }
@@ -250,6 +254,7 @@ where
             overdue().into_response()
         } else if let Some(work) = this.work.as_mut().as_pin_mut() {
             let poll = || CURRENT.sync_scope(Arc::clone(deadlines), || work.poll(context));
+            let poll = || CALLER.sync_scope(this.info.client, poll);
             match catch_unwind(AssertUnwindSafe(poll)) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(Ok(answer))) => answer,
@@ -287,12 +292,12 @@ where
         // with, that which its handler worked with, or a new one.
         let told = deadlines.take_correlation();
         let answered = answer.headers().get(CORRELATION_ID).and_then(CorrelationId::from_header);
+        let has_it = answered.is_some();
         let correlation =
             answered.or(this.info.correlation.take()).or(told).unwrap_or_else(CorrelationId::generate);
-        let mut answer = this.info.correlation.insert(correlation).clone().on(answer);
-        if let Some(told) = &this.told {
-            told.tell(answer.headers_mut());
-        }
+        let correlation = this.info.correlation.insert(correlation);
+        let mut answer = if has_it { answer } else { correlation.clone().on(answer) };
+        this.grant.tell(answer.headers_mut());
         if let (Some(page), Some(cors)) = (&this.page, &this.connection.config.cors) {
             cors.on(&mut answer, page);
         }

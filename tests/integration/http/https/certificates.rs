@@ -15,9 +15,9 @@ use tokio::time::sleep;
 use super::{
     super::server::Server,
     client::{BOTH, Http2, connect, get_by_http1, tls},
-    files::{Authority, Files},
+    files::Files,
 };
-use crate::support::eventually;
+use crate::support::{Authority, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_changes_is_shown_to_new_clients_and_no_request_is_lost() {

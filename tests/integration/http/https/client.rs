@@ -22,7 +22,7 @@ use tokio_rustls::{
     },
 };
 
-use super::files::{Authority, Identity};
+use crate::support::{Authority, Identity};
 
 pub(super) const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
 

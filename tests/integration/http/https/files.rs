@@ -1,58 +1,11 @@
-//! Certificates for the tests.
+//! Files of certificates.
 
 use std::{fs, path::PathBuf};
 
 use highwater_web::http::{Config, Https, HttpsFiles};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-};
 
 use super::super::server::config;
-
-/// An authority.
-pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-/// A certificate of an authority's, and its key, in PEM.
-pub(super) struct Identity {
-    pub(super) certificate: String,
-    pub(super) key: String,
-}
-
-impl Authority {
-    pub(super) fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    pub(super) fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    /// For the server `localhost`, under that common name.
-    pub(super) fn server(&self, name: &str) -> Identity {
-        self.certify(name, ExtendedKeyUsagePurpose::ServerAuth, |_| {})
-    }
-
-    pub(super) fn client(&self) -> Identity {
-        self.certify("client", ExtendedKeyUsagePurpose::ClientAuth, |_| {})
-    }
-
-    pub(super) fn certify(
-        &self,
-        name: &str,
-        usage: ExtendedKeyUsagePurpose,
-        change: impl FnOnce(&mut CertificateParams),
-    ) -> Identity {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages = vec![usage];
-        change(&mut params);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap();
-        Identity { certificate: certificate.pem(), key: key.serialize_pem() }
-    }
-}
+use crate::support::Identity;
 
 /// A directory of PEM files, gone after the test.
 pub(super) struct Files(PathBuf);

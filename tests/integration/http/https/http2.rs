@@ -12,8 +12,9 @@ use warp::{Filter, Reply};
 use super::{
     super::server::Server,
     client::{BOTH, Http2, tls},
-    files::{Authority, Files},
+    files::Files,
 };
+use crate::support::Authority;
 
 struct Tls {
     authority: Authority,

@@ -13,8 +13,9 @@ use tokio_rustls::rustls::version;
 use super::{
     super::server::Server,
     client::{BOTH, Http2, get_by_http1, tls},
-    files::{Authority, Files},
+    files::Files,
 };
+use crate::support::Authority;
 
 #[tokio::test]
 async fn both_versions_of_tls_carry_both_versions_of_http() {

@@ -21,7 +21,6 @@ async fn header_values_may_be_null_and_names_may_repeat() {
     let null = Batch::of(&["null"]).header("without", None).header("with", Some("a value"));
     let repeated = Batch::of(&["repeated"]).header("name-1", Some("first")).header("name-2", Some("last"));
     let repeated = rewritten(&rewritten(&repeated.encode(), "name-1", "name-0"), "name-2", "name-0");
-    // In one partition a log that rskafka reads, in the other one that it does not.
     for batch in [null.encode(), repeated.clone()] {
         cluster.produce(0, batch).await;
     }
@@ -57,23 +56,8 @@ async fn headers_of_one_name_are_all_kept_also_at_the_logs_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_rskafka_alone_gets_no_answer_our_own_fetch_reads_on() {
-    let cluster = TestCluster::embedded().await;
-    let (_client, recorder, consumer) = at_the_end(&cluster).await;
-    cluster.broker().faults().always(ApiKey::Fetch, Fault::DropBelow(11));
-    for value in ["1", "2", "3"] {
-        cluster.produce(0, Batch::of(&[value]).encode()).await;
-        cluster.reaches_lag_0(1).await;
-    }
-    consumer.stop().await;
-    assert_eq!(recorder.values(), ["before", "1", "2", "3"]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn where_the_broker_stamps_records_its_time_counts_from_the_first_one() {
-    // Without ids it is rskafka that reads on at the end, always.
-    let options = Options { lacks: vec![(ApiKey::Fetch, 13)], ..Options::default() };
-    let cluster = TestCluster::embedded_with(options).await;
+    let cluster = TestCluster::embedded().await;
     cluster.create_topic(1, &[("message.timestamp.type", "LogAppendTime")]).await;
     let client = cluster.client();
     let recorder = Arc::new(Recorder::default());

@@ -31,7 +31,7 @@ fn values(records: &[Record]) -> Vec<String> {
     records.iter().map(|record| value(record).unwrap_or_else(|| "null".to_owned())).collect()
 }
 
-/// A consumer that has read the topic to its end, where rskafka reads on.
+/// A consumer that has read the topic to its end.
 async fn at_the_end(cluster: &TestCluster) -> (Client, Arc<Recorder>, Consumer) {
     cluster.create_topic(1, &[]).await;
     cluster.produce(0, Batch::of(&["before"]).encode()).await;

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use highwater_kafka::{
     DlqPublisher, Message, Publisher as _, Record, TopicConfig,
     dead_letter::{
-        DeadLetter, DlqFilter, DlqPosition, DlqReader, REDRIVES, RedriveError, RedriveReport,
+        DeadLetter, DlqFilter, DlqPosition, DlqReader, ORIGIN, REDRIVES, RedriveError, RedriveReport,
         RedriveSelection, Redriver, TIMESTAMP, TOPIC, TRUNCATED,
     },
 };
@@ -72,6 +72,7 @@ fn record(number: usize, value: impl Into<Bytes>) -> Record {
     Record {
         partition: (number % 3) as i32,
         offset: number as i64,
+        leader_epoch: None,
         timestamp: DateTime::from_timestamp_millis(1_790_000_000_000 + number as i64).unwrap(),
         key: Some(Bytes::from(format!("user-{number}"))),
         value: Some(value.into()),
@@ -130,7 +131,9 @@ async fn a_dead_letter_goes_back_as_it_was_to_where_it_was_with_its_redrives_cou
         assert_eq!(found.record.key, was.key.map(|key| key.to_vec()));
         assert_eq!(found.record.timestamp.timestamp_millis(), was.timestamp.timestamp_millis());
         let headers: Vec<_> = found.record.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-        assert_eq!(headers, [(REDRIVES, &b"1"[..]), ("trace", &b"\x00\xff"[..])]);
+        let origin = format!("{}/{}", was.partition, was.offset);
+        let expected = [(ORIGIN, origin.as_bytes()), (REDRIVES, &b"1"[..]), ("trace", &b"\x00\xff"[..])];
+        assert_eq!(headers, expected);
     }
 }
 
@@ -259,7 +262,8 @@ async fn a_record_that_fails_again_comes_back_once_a_redrive_until_it_stays() {
         timestamp: Utc::now(),
         partition: None,
     };
-    client.producer(client.topic()).publish(poison).await.unwrap();
+    let first = client.producer(client.topic()).publish(poison).await.unwrap();
+    let origin = format!("{}/{}", first.partition, first.offset).into_bytes();
     let dlq = DlqClient::of(&client, &cluster);
     let filter = DlqFilter::default();
     for redrives in 0..=MOST {
@@ -280,6 +284,10 @@ async fn a_record_that_fails_again_comes_back_once_a_redrive_until_it_stays() {
         cluster.until_committed_to_the_end().await;
     }
     assert_eq!(dlq.pages(&filter, 10).await.concat().len(), MOST as usize + 1);
+    let sent_back = cluster.records(&cluster.topic).await.into_iter().skip(1);
+    for (_, found) in sent_back {
+        assert_eq!(found.record.headers[ORIGIN], origin, "where it was first");
+    }
     consumer.stop().await;
 }
 

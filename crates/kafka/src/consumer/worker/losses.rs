@@ -1,6 +1,8 @@
 //! Losses: offsets that were skipped, and topics that were recreated. They are counted, logged, and warnings in
 //! `/health`.
 
+use std::ops::Range;
+
 use uuid::Uuid;
 
 use super::{OffsetReset, Worker};
@@ -24,6 +26,19 @@ impl Worker {
             "topic {}: partition {}: offset {from} is out of the log's range; going on at {to} ({rule}){lost}",
             self.reader.topic(),
             self.partition
+        ));
+    }
+
+    /// Reports that the log lost what was read at these offsets.
+    pub(super) fn report_truncation(&self, offsets: &Range<i64>) {
+        self.registry.notice(format!(
+            "topic {}: partition {}: an unclean election truncated the log: the records that were read at offsets {} to {} \
+             are not in it any more; going on at {}",
+            self.reader.topic(),
+            self.partition,
+            offsets.start,
+            offsets.end - 1,
+            offsets.start
         ));
     }
 

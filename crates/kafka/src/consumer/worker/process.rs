@@ -128,7 +128,8 @@ impl Worker {
         if (!poison.is_empty() || self.handler_has_position && is_beyond_batch)
             && let Err(error) = {
                 let _call = self.progress.begin_call();
-                self.handler.completed(self.partition, stretch.end).await
+                let position = self.progress.position_at(stretch.end);
+                self.handler.completed(self.partition, position).await
             }
         {
             self.stall(format!("at offset {}: {error}", stretch.end));

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use log::info;
 
-use super::{CommittedOffset, Interrupt, Worker};
-use crate::{Record, TransientError, backoff::Backoff};
+use super::{CommittedOffset, Interrupt, Read, Worker};
+use crate::{FetchPosition, Record, TransientError, backoff::Backoff};
 
 /// The factor by which each further look for older records reaches back.
 const LOOKBACK_FACTOR: i64 = 4;
@@ -13,7 +13,7 @@ const LOOKBACK_FACTOR: i64 = 4;
 impl Worker {
     /// Fills the projection up to the committed offset or the log's end. It begins at `held_from` if that was
     /// committed, so that the projection is what it was, whatever the log has had since; else at the handler's window.
-    /// A projection that was kept goes on where it ended. `range` is what the log has now.
+    /// A projection that was kept goes on where it ended, if the log still has that. `range` is what the log has now.
     pub(super) async fn restore(
         &mut self,
         committed: CommittedOffset,
@@ -26,19 +26,19 @@ impl Worker {
         let mut lookback = window;
         loop {
             let target = committed.offset.min(range.end);
-            match self.progress.projected() {
-                Some(projected) if (range.start..=range.end).contains(&projected) => {
-                    self.replay(projected, target).await?;
+            if let Some(projected) = self.progress.projected() {
+                if (range.start..=range.end).contains(&projected.offset)
+                    && self.replay(projected, target).await?
+                {
                     return Ok(());
                 }
                 // The log is another one, or has lost the records between.
-                Some(_) => self.forget().await,
-                None => {}
+                self.forget().await;
             }
             // Beyond the log's end, it is of another log.
             let held_from = committed.held_from.filter(|held_from| *held_from <= target);
             let from = held_from.unwrap_or_else(|| target.saturating_sub(lookback)).max(range.start);
-            match self.replay(from, target).await {
+            match self.replay(from.into(), target).await {
                 Ok(true) => {}
                 Ok(false) => {
                     self.forget().await; // the log's start has passed that offset: begin again
@@ -75,22 +75,22 @@ impl Worker {
     }
 
     /// Passes a stretch of the log to the projection; false if the log no longer has it.
-    async fn replay(&mut self, from: i64, to: i64) -> Result<bool, Interrupt> {
+    async fn replay(&mut self, from: FetchPosition, to: i64) -> Result<bool, Interrupt> {
         let mut position = from;
         self.progress.set_projected(Some(position));
-        while position < to {
-            let Some(mut fetched) = self.read(position).await? else { return Ok(false) };
-            if fetched.next == position && fetched.end <= position {
+        while position.offset < to {
+            let Read::Fetched(mut fetched) = self.read(position).await? else { return Ok(false) };
+            if fetched.next == position.offset && fetched.end <= position.offset {
                 break; // the log ends before the committed offset
             }
             fetched.records.retain(|record| record.offset < to);
             let mut backoff = Backoff::new();
             while let Err(passing) = self.restore_records(&fetched.records).await {
-                self.stall(format!("restoring from offset {position}: {passing}"));
+                self.stall(format!("restoring from offset {}: {passing}", position.offset));
                 self.back_off(&mut backoff).await?;
             }
             self.progress.set_stalled(None);
-            position = fetched.next.min(to);
+            position = fetched.position_at(fetched.next.min(to), position);
             self.progress.set_projected(Some(position));
         }
         Ok(true)

@@ -12,9 +12,9 @@ use crate::group::{GroupEvent, LeaveReason, MemberContext, MemberGeneration, Mem
 /// The member with this partition holds the lock, for all partitions.
 const LOCK_PARTITION: i32 = 0;
 /// How long the group may take to rebalance, beyond the session of a member that was killed.
-const GATHERING: Duration = Duration::from_secs(10);
+const REBALANCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The timeout of leaving the group.
-const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Why a redrive stopped that lost the lock for good.
 pub(super) const ANOTHER: &str = "another redrive has begun: ask again";
 
@@ -29,20 +29,20 @@ pub(super) struct RedriveLock<'a> {
 impl<'a> RedriveLock<'a> {
     /// Joins the redrive group, which decides who holds the lock.
     pub(super) fn join(redriver: &'a Redriver, until: Instant) -> Self {
-        let context = MemberContext {
-            coordinator: Arc::clone(&redriver.coordinator),
-            topic: redriver.reader.topic().clone(),
-            config: redriver.config.clone(),
-            registry: Arc::clone(&redriver.registry),
-        };
+        let context = MemberContext::new(
+            Arc::clone(&redriver.coordinator),
+            redriver.reader.topic().clone(),
+            redriver.config.clone(),
+            Arc::clone(&redriver.registry),
+        );
         Self { redriver, membership: Membership::start(Arc::new(context)), until }
     }
 
     /// Waits until this member holds the lock.
     pub(super) async fn acquire(&mut self) -> Result<(), Interruption> {
         let never = |why: &str| Interruption::Never(RedriveError::Unavailable(why.to_owned()));
-        let patience = self.redriver.config.session_timeout + GATHERING;
-        let by = self.until.min(Instant::now() + patience);
+        let within = self.redriver.config.session_timeout + REBALANCE_TIMEOUT;
+        let by = self.until.min(Instant::now() + within);
         loop {
             let call = tokio::select! {
                 () = self.redriver.stop.cancelled() => return Err(never("the process is stopping")),
@@ -52,7 +52,7 @@ impl<'a> RedriveLock<'a> {
                 Err(_) => {
                     let trouble = self.redriver.registry.watch().borrow().kafka.error.clone();
                     let because = trouble.map(|trouble| format!(": {trouble}")).unwrap_or_default();
-                    return Err(never(&format!("the redrive group did not gather in time{because}")));
+                    return Err(never(&format!("the redrive group did not rebalance in time{because}")));
                 }
                 // A new member is assigned only partitions that others have revoked.
                 Ok(GroupEvent::Assigned(held, _)) if self.accepts(&held) => return Ok(()),
@@ -68,7 +68,7 @@ impl<'a> RedriveLock<'a> {
 
     /// Waits until the member that has just joined has left again.
     pub(super) async fn reacquire(&mut self) -> Result<(), Interruption> {
-        let by = self.until.min(Instant::now() + GATHERING);
+        let by = self.until.min(Instant::now() + REBALANCE_TIMEOUT);
         loop {
             match timeout_at(by, self.membership.next()).await {
                 Ok(GroupEvent::Assigned(held, _)) if self.accepts(&held) => return Ok(()),
@@ -123,7 +123,7 @@ impl<'a> RedriveLock<'a> {
 
     /// Leaves the group, so that another member gets the lock.
     pub(super) async fn release(mut self) {
-        if timeout(LEAVE_PATIENCE, self.membership.leave(LeaveReason::Closing)).await.is_err() {
+        if timeout(LEAVE_TIMEOUT, self.membership.leave(LeaveReason::Closing)).await.is_err() {
             log::debug!("leaving the redrive group: no answer");
         }
     }

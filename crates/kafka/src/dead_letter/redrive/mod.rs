@@ -27,7 +27,7 @@ use super::{DeadLetter, DlqReadError, DlqReader, RedriveProgress};
 use crate::{
     ConsumerConfig, Publisher, StatusRegistry,
     consumer::topic_of,
-    group::{Assignor, Coordinator, GroupProtocol},
+    group::{Assignor, CommittedOffsets, Coordinator, GroupProtocol, OffsetAndMetadata},
     topic,
     wire::WireError,
 };
@@ -116,10 +116,13 @@ impl Redriver {
     async fn progress_of(&self, topic: Option<Uuid>) -> Result<BTreeMap<i32, RedriveProgress>, RedriveError> {
         let partitions = 0..self.reader.topic().partitions() as i32;
         let committed = self.coordinator.committed(self.reader.topic().name(), partitions).await;
+        let committed = committed.and_then(CommittedOffsets::stable);
         let mut committed = committed.map_err(|error| RedriveError::Unavailable(error.to_string()))?;
-        committed.retain(|_, (_, note)| topic_of(note).zip(topic).is_none_or(|(of, topic)| of == topic));
-        let read = |(partition, (offset, note)): (_, (_, String))| {
-            (partition, RedriveProgress::decode(offset, &note))
+        committed.retain(|_, committed| {
+            topic_of(&committed.metadata).zip(topic).is_none_or(|(of, topic)| of == topic)
+        });
+        let read = |(partition, committed): (_, OffsetAndMetadata)| {
+            (partition, RedriveProgress::decode(committed.offset, &committed.metadata))
         };
         Ok(committed.into_iter().map(read).collect())
     }

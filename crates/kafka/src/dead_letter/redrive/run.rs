@@ -211,7 +211,7 @@ impl RedriveRun<'_> {
             match partition_reader.read(from).await {
                 Ok(fetched) => return Ok((fetched.records, fetched.next)),
                 // The offset was there at the beginning.
-                Err(ReadError::OutOfRange | ReadError::TopicRecreated) => {
+                Err(ReadError::OutOfRange | ReadError::TopicRecreated | ReadError::Truncated(_)) => {
                     return Err(Interruption::Early(UNREAD.to_owned()));
                 }
                 Err(error @ ReadError::Undecodable(_)) => return Err(Interruption::Early(error.to_string())),

@@ -7,7 +7,7 @@ use log::warn;
 use tokio::time::Instant;
 
 use super::{DeadLetter, RedriveProgress, report::Interruption, run::RedriveRun};
-use crate::{PublishError, backoff::Backoff, consumer::with_topic};
+use crate::{PublishError, backoff::Backoff, consumer::with_topic, group::OffsetAndMetadata};
 
 /// The most dead letters in flight: a crash can repeat that many.
 const IN_FLIGHT: usize = 256;
@@ -73,8 +73,12 @@ impl RedriveRun<'_> {
 
     async fn commit(&mut self, partition: i32, progress: &RedriveProgress) -> Result<(), Interruption> {
         let (coordinator, topic) = (&self.redriver.coordinator, self.redriver.reader.topic().name());
-        let noted =
-            BTreeMap::from([(partition, (progress.watermark(), with_topic(progress.encode(), self.topic)))]);
+        let noted = OffsetAndMetadata {
+            offset: progress.watermark(),
+            leader_epoch: None,
+            metadata: with_topic(progress.encode(), self.topic),
+        };
+        let noted = BTreeMap::from([(partition, noted)]);
         let by = Instant::now() + COMMIT_PATIENCE;
         let mut backoff = Backoff::new();
         loop {

@@ -1,5 +1,6 @@
-//! Heartbeats of the classic protocol. They go on while partitions are drained and while the group gathers, so that
-//! slow work does not end the session.
+//! Heartbeats of the classic protocol. They begin with the answer to the first JoinGroup, as in Java's
+//! `AbstractCoordinator`, since the leader computes the assignment before it syncs. They go on while partitions are
+//! drained and while the group rebalances, so that slow work does not end the session.
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
@@ -66,15 +67,22 @@ impl Heartbeat {
         }
     }
 
-    /// A generation began after `stable_at`: the first heartbeat is due at once.
-    pub(super) fn start(&mut self, state: &Arc<MemberState>, stable_at: i64) {
+    /// JoinGroup was answered: the next heartbeat is due at once.
+    pub(super) fn joined(&mut self, state: &Arc<MemberState>) {
         let due = Instant::now();
         match &mut self.active {
-            Some(active) => (active.due, active.stable_at) = (due, stable_at),
+            Some(active) => active.due = due,
             None => {
-                let (state, lease) = (Arc::clone(state), state.lease());
+                let (state, lease, stable_at) = (Arc::clone(state), state.lease(), Lease::now());
                 self.active = Some(Active { state, lease, due, stable_at, lease_lapsed: false });
             }
+        }
+    }
+
+    /// SyncGroup, sent at `synced_at`, was answered: the next heartbeat is due at once.
+    pub(super) fn synced(&mut self, synced_at: i64) {
+        if let Some(active) = &mut self.active {
+            (active.due, active.stable_at) = (Instant::now(), synced_at);
         }
     }
 
@@ -93,8 +101,8 @@ impl Heartbeat {
             let (sent_at, sent) = (Lease::now(), Instant::now());
             // For a call that is dropped or not answered.
             active.due = sent + RETRY;
-            let patience = coordinator.cluster().request_timeout().min(self.term);
-            let result = match coordinator.heartbeat(&generation, patience).await {
+            let within = coordinator.cluster().request_timeout().min(self.term);
+            let result = match coordinator.heartbeat(&generation, within).await {
                 Ok(()) => {
                     active.stable_at = sent_at;
                     active.lease.renew(sent_at, self.term);
@@ -125,7 +133,7 @@ impl Heartbeat {
         }
     }
 
-    /// Sends heartbeats without an end. While the group gathers, the answer to JoinGroup tells the result.
+    /// Sends heartbeats without an end. In a rebalance the answer to JoinGroup or SyncGroup tells the result.
     pub(super) async fn keep_alive(&mut self, coordinator: &Coordinator) -> Infallible {
         loop {
             if let HeartbeatResult::Lost(_) = self.next(coordinator).await

@@ -17,7 +17,7 @@ use kafka_protocol::{
 };
 
 use super::super::{
-    Assignor, Coordinator, Lease, MemberGeneration, MemberState, Subscriber,
+    Assignor, Coordinator, Lease, LeaveReason, MemberGeneration, MemberState, Subscriber,
     assignor::{self, decode_assignment, decode_subscription, encode_assignment, encode_subscription},
     membership::MemberContext,
 };
@@ -51,6 +51,15 @@ pub(super) struct JoinedGeneration {
     pub(super) synced_at: i64,
 }
 
+/// The coordinator's answer to a join: the member is in the new generation, and its assignment is still to come.
+#[derive(Debug)]
+pub(super) struct JoinedMember {
+    generation: MemberGeneration,
+    /// The topic's number of partitions when it joined.
+    partitions: usize,
+    response: JoinGroupResponse,
+}
+
 /// The member's part in a rebalance.
 #[derive(Debug)]
 pub(super) struct Joiner {
@@ -74,26 +83,37 @@ impl Joiner {
         }
     }
 
-    /// Takes part in one rebalance, owning `owned`. From the answer to JoinGroup on, `state` has the new generation.
-    /// After an error the caller waits and calls again.
+    /// Joins a rebalance, owning `owned`. From the answer on, `state` has the new generation, and the session has to be
+    /// kept by heartbeats. After an error the caller waits and calls again.
     pub(super) async fn join(
         &mut self,
         context: &MemberContext,
         state: &MemberState,
         owned: &BTreeSet<i32>,
         reason: &str,
-    ) -> Result<JoinedGeneration, WireError> {
+    ) -> Result<JoinedMember, WireError> {
         let partitions = context.topic.clone().known_partitions().await;
         context.set_phase(GroupPhase::Finding);
         self.coordinator.connect().await?;
         context.set_phase(GroupPhase::Joining);
-        let joined = self.join_group(context, owned, reason).await?;
+        let response = self.join_group(context, owned, reason).await?;
         let generation = MemberGeneration {
             member_id: self.id.clone(),
             instance_id: self.instance.clone(),
-            id: joined.generation_id,
+            id: response.generation_id,
         };
         state.set(generation.clone());
+        Ok(JoinedMember { generation, partitions, response })
+    }
+
+    /// Gets the assignment, which the leader computes first. After an error the caller waits and joins again.
+    pub(super) async fn sync(
+        &mut self,
+        context: &MemberContext,
+        state: &MemberState,
+        member: JoinedMember,
+    ) -> Result<JoinedGeneration, WireError> {
+        let JoinedMember { generation, partitions, response: joined } = member;
         context.set_phase(GroupPhase::Syncing);
         let is_leader = joined.leader == self.id;
         let (mut assignments, mut other_topics) = (Vec::new(), PartitionCounts::new());
@@ -106,10 +126,15 @@ impl Joiner {
                 assignments = self.assign(&joined, &subscribers, partitions, &other_topics)?;
             }
         }
-        let patience = context.config.rebalance_timeout;
         let synced_at = Lease::now();
-        let assignment =
-            self.sync_group(&generation, joined.protocol_name.clone(), assignments, patience).await?;
+        let assignment = self
+            .sync_group(
+                &generation,
+                joined.protocol_name.clone(),
+                assignments,
+                context.config.rebalance_timeout,
+            )
+            .await?;
         self.generation = generation.id;
         // The coordinator begins every member's session anew when it sends the assignment.
         let term = context.config.session_timeout.min(context.config.rebalance_timeout);
@@ -143,12 +168,12 @@ impl Joiner {
             .with_protocols(protocols.collect::<Result<_, WireError>>()?)
             .with_reason(Some(StrBytes::from_string(reason)));
         // The coordinator answers when the whole group has joined, or that time is over.
-        let patience = config.rebalance_timeout + self.coordinator.cluster().request_timeout();
+        let within = config.rebalance_timeout + self.coordinator.cluster().request_timeout();
         // A static member does not join as a dynamic one; Java's consumer refuses as well.
         let oldest = if self.instance.is_some() { STATIC } else { 0 };
         loop {
             let request = request.clone().with_member_id(self.id.clone());
-            let answer = self.coordinator.call_blocking(&request, oldest..=9, patience).await?;
+            let answer = self.coordinator.call_blocking(&request, oldest..=9, within).await?;
             // KIP-394: the first answer gives the id to join with, so that a lost answer leaves no member behind.
             let needs_id =
                 ResponseError::try_from_code(answer.error_code) == Some(ResponseError::MemberIdRequired);
@@ -192,7 +217,7 @@ impl Joiner {
         generation: &MemberGeneration,
         protocol: Option<StrBytes>,
         assignments: Vec<SyncGroupRequestAssignment>,
-        patience: Duration,
+        rebalance_timeout: Duration,
     ) -> Result<BTreeSet<i32>, WireError> {
         const WHAT: &str = "SyncGroup";
         let request = SyncGroupRequest::default()
@@ -204,8 +229,8 @@ impl Joiner {
             .with_protocol_name(protocol)
             .with_assignments(assignments);
         // Answered when the leader has sent its assignment.
-        let patience = patience + self.coordinator.cluster().request_timeout();
-        let answer = self.coordinator.call_blocking(&request, 0..=5, patience).await?;
+        let within = rebalance_timeout + self.coordinator.cluster().request_timeout();
+        let answer = self.coordinator.call_blocking(&request, 0..=5, within).await?;
         self.coordinator.check(WHAT, answer.error_code).await?;
         decode_assignment(answer.assignment, &self.topic).map_err(|reason| malformed(WHAT, reason))
     }
@@ -219,14 +244,14 @@ impl Joiner {
     }
 
     /// Tells the coordinator that this member leaves, so that the group does not wait for its session to end.
-    pub(super) async fn leave(&mut self, context: &MemberContext) -> Result<(), WireError> {
+    pub(super) async fn leave(&mut self, context: &MemberContext, why: LeaveReason) -> Result<(), WireError> {
         if self.id.is_empty() {
             return Ok(());
         }
         let member = MemberIdentity::default()
             .with_member_id(self.id.clone())
             .with_group_instance_id(self.instance.clone())
-            .with_reason(Some(StrBytes::from_static_str("the consumer is closing")));
+            .with_reason(Some(StrBytes::from_static_str(why.text())));
         let within = context.coordinator.cluster().request_timeout();
         let batched =
             LeaveGroupRequest::default().with_group_id(self.coordinator.group()).with_members(vec![member]);

@@ -66,12 +66,9 @@ impl Member<'_> {
     async fn run(mut self) -> MembershipEnd {
         let mut backoff = Backoff::new();
         loop {
-            let state = Arc::clone(&self.channel.state);
-            let joined = tokio::select! {
-                biased;
-                how = self.channel.leave_requested() => return self.leave(how).await,
-                joined = self.joiner.join(self.context, &state, &self.owned, &self.cause.reason) => joined,
-                never = self.heartbeat.keep_alive(&self.context.coordinator) => match never {},
+            let joined = match self.rebalance().await {
+                Ok(joined) => joined,
+                Err(how) => return self.leave(how).await,
             };
             let next = match joined {
                 Ok(joined) => {
@@ -116,13 +113,23 @@ impl Member<'_> {
         }
     }
 
-    /// Waits and sends heartbeats, unless the consumer wants to leave.
+    /// Takes part in one rebalance, unless the consumer wants to leave.
+    async fn rebalance(&mut self) -> Result<Result<JoinedGeneration, WireError>, LeaveReason> {
+        let Self { context, channel, joiner, heartbeat, owned, cause } = self;
+        let state = Arc::clone(&channel.state);
+        let joining = joiner.join(context, &state, owned, &cause.reason);
+        let member = match keeping_alive(context, channel, heartbeat, joining).await? {
+            Ok(member) => member,
+            Err(error) => return Ok(Err(error)),
+        };
+        heartbeat.joined(&state);
+        let syncing = joiner.sync(context, &state, member);
+        keeping_alive(context, channel, heartbeat, syncing).await
+    }
+
+    /// Waits, unless the consumer wants to leave.
     async fn pause(&mut self, wait: Duration) -> Result<(), LeaveReason> {
-        tokio::select! {
-            how = self.channel.leave_requested() => Err(how),
-            () = sleep(wait) => Ok(()),
-            never = self.heartbeat.keep_alive(&self.context.coordinator) => match never {},
-        }
+        keeping_alive(self.context, self.channel, &mut self.heartbeat, sleep(wait)).await
     }
 
     /// Runs one generation: sends the assignment to the consumer, and heartbeats until the generation ends.
@@ -137,7 +144,7 @@ impl Member<'_> {
         let mut due = (cooperative && !self.owned.is_subset(&assignment))
             .then(|| RebalanceCause::now("gave up partitions"));
         let mut answered = false;
-        self.heartbeat.start(&self.channel.state, synced_at);
+        self.heartbeat.synced(synced_at);
         self.channel.send(GroupEvent::Assigned(assignment, self.cause.clone()));
         loop {
             match due {
@@ -195,7 +202,7 @@ impl Member<'_> {
     async fn leave(mut self, how: LeaveReason) -> MembershipEnd {
         if !self.context.keeps_membership(how) {
             self.context.set_phase(GroupPhase::Left);
-            if let Err(error) = self.joiner.leave(self.context).await {
+            if let Err(error) = self.joiner.leave(self.context, how).await {
                 log::debug!("leaving the group: {error}");
             }
         }
@@ -220,6 +227,21 @@ impl Member<'_> {
             }
             _ => error.explained(),
         }
+    }
+}
+
+/// Waits for a step and sends heartbeats, unless the consumer wants to leave.
+async fn keeping_alive<T>(
+    context: &MemberContext,
+    channel: &mut GroupChannel,
+    heartbeat: &mut Heartbeat,
+    step: impl Future<Output = T>,
+) -> Result<T, LeaveReason> {
+    tokio::select! {
+        biased;
+        how = channel.leave_requested() => Err(how),
+        done = step => Ok(done),
+        never = heartbeat.keep_alive(&context.coordinator) => match never {},
     }
 }
 

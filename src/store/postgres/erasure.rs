@@ -1,0 +1,126 @@
+//! A user's events leave a partition for good: in small batches, then the erasure is noted and the partition's position moves.
+//!
+//! A batch names no claim: whoever has read the marker may delete what came before it. The note does.
+
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    claim::{Claim, Claims},
+    failure::Failure,
+    pool::Pool,
+    retention::{BATCH, LOCK_DEPARTED, depart},
+};
+use crate::store::{Erasure, event::user_key};
+
+/// Whether the topic of an erasure `e` is the one that the partition `p` is of, as far as that is known.
+macro_rules! of_this_topic {
+    () => {
+        "(e.topic_id <> p.topic_id) IS NOT TRUE"
+    };
+}
+
+/// The offset of the last erasure of any user.
+const LAST: &str = concat!(
+    "SELECT coalesce(max(e.marker), -1) FROM erasures AS e JOIN partitions AS p USING (partition) \
+     WHERE e.partition = $1 AND ",
+    of_this_topic!()
+);
+
+const IS_ERASED: &str = concat!(
+    "SELECT EXISTS (SELECT FROM erasures AS e JOIN partitions AS p USING (partition) \
+     WHERE e.partition = $1 AND e.user_hash = $2 AND e.marker > $3 AND ",
+    of_this_topic!(),
+    ")"
+);
+
+/// Admissions are held up by a deletion, and so by none where there is nothing to delete.
+const HAS_EVENTS: &str = "\
+SELECT EXISTS (SELECT FROM events
+WHERE partition = $1 AND hashtextextended(user_id, 0) = hashtextextended($2, 0) AND user_id = $2 AND position < $3)";
+
+const DELETE: &str = depart!(
+    "SELECT position FROM events
+    WHERE partition = $1 AND hashtextextended(user_id, 0) = hashtextextended($2, 0) AND user_id = $2 AND position < $3
+    LIMIT $4"
+);
+
+const NOTE: &str = "\
+WITH p AS (
+    UPDATE partitions SET next = $4 WHERE partition = $1 AND epoch = $2 AND next = $3 RETURNING topic_id
+)
+INSERT INTO erasures AS e (partition, user_hash, topic_id, marker) SELECT $1, $5, p.topic_id, $6 FROM p
+ON CONFLICT (partition, user_hash) DO UPDATE SET
+    marker = CASE WHEN e.topic_id <> excluded.topic_id THEN excluded.marker
+        ELSE greatest(e.marker, excluded.marker) END,
+    topic_id = coalesce(excluded.topic_id, e.topic_id), erased_at = now()
+RETURNING marker";
+
+/// Erases what the partition has of the user before the erasure, and moves its position to `next`, an offset. Returns how
+/// many events were erased; `None` where that erasure was noted before: what came after it is not to leave if it is read
+/// again.
+pub(super) async fn erase(
+    pool: &Pool,
+    claims: &Claims,
+    partition: i32,
+    erasure: &Erasure,
+    next: i64,
+) -> Result<Option<u64>, Failure> {
+    let claim = claims.of(partition)?;
+    let Claim { epoch, base, next: expected, .. } = claim;
+    let expected = expected.ok_or(Failure::Fenced(partition))?;
+    let user = user_key(&erasure.user_id);
+    let is_known = is_erased(pool, partition, &erasure.user_id, erasure.offset - 1).await?;
+    let mut events = 0;
+    if !is_known {
+        let end = base + erasure.offset;
+        while let deleted @ 1.. = delete_batch(pool, partition, &user, end).await? {
+            events += deleted;
+        }
+    }
+    // A batch that waits for a dead letter erases what comes after it, too, before its position goes there.
+    let next = (base + next).max(expected);
+    let noted = pool
+        .query(NOTE, &[&partition, &epoch, &expected, &next, &hash_of(&erasure.user_id), &erasure.offset])
+        .await?;
+    noted.first().ok_or(Failure::Fenced(partition))?;
+    let erased_below = claim.erased_below.max(erasure.offset);
+    claims.put(partition, Claim { next: Some(next), erased_below, ..claim });
+    Ok((!is_known).then_some(events))
+}
+
+/// How many events have left.
+async fn delete_batch(pool: &Pool, partition: i32, user: &str, end: i64) -> Result<u64, Failure> {
+    // Dropped before its end, the connection is closed, which rolls the transaction back.
+    let mut lease = pool.lease().await?;
+    let mut deleted: i64 = 0;
+    if lease.query(HAS_EVENTS, &[&partition, &user, &end]).await?.first().is_some_and(|row| row.get(0)) {
+        lease.query("BEGIN", &[]).await?;
+        lease.query(LOCK_DEPARTED, &[]).await?;
+        let rows = lease.query(DELETE, &[&partition, &user, &end, &BATCH]).await?;
+        deleted = rows.first().map_or(0, |row| row.get(0));
+        lease.query("COMMIT", &[]).await?;
+    }
+    lease.done();
+    Ok(deleted.unsigned_abs())
+}
+
+/// Whether an erasure of the user after that offset is noted.
+pub(super) async fn is_erased(
+    pool: &Pool,
+    partition: i32,
+    user_id: &str,
+    offset: i64,
+) -> Result<bool, Failure> {
+    let rows = pool.query(IS_ERASED, &[&partition, &hash_of(user_id), &offset]).await?;
+    Ok(rows.first().is_some_and(|row| row.get(0)))
+}
+
+/// The offset of the partition's last erasure.
+pub(super) async fn last(pool: &Pool, partition: i32) -> Result<i64, Failure> {
+    let rows = pool.query(LAST, &[&partition]).await?;
+    Ok(rows.first().map_or(-1, |row| row.get(0)))
+}
+
+fn hash_of(user_id: &str) -> Vec<u8> {
+    Sha256::digest(user_key(user_id)).to_vec()
+}

@@ -1,0 +1,130 @@
+//! All routes of a service, walked one by one: each asks for what the table says, and none is open by being forgotten.
+
+use std::sync::Arc;
+
+use highwater_eventlog as eventlog;
+use highwater_web::{
+    auth::{Need, Scope},
+    http::{AdminAuth, Paths, client::Request},
+};
+use serde_json::json;
+use warp::{Filter as _, Reply as _, http::StatusCode};
+
+use super::{Guarded, Keyring, refused, with_token};
+use crate::{eventlog::fakes, rest::service::Service};
+
+const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+
+/// Asks for each path of the table by each method, without a key and with one that may do everything.
+async fn walk<S>(guarded: &Guarded<S>, paths: &Paths, key: &str) {
+    for (pattern, methods, need) in paths.all() {
+        let path = pattern.replace("{file}", "swagger-ui.css");
+        for method in METHODS {
+            let stranger = guarded.ask(Request::new(method, path.as_str())).await;
+            assert_eq!(
+                stranger.status == 401,
+                *need != Need::Nothing,
+                "{method} {path}: {}",
+                stranger.status
+            );
+            // Without a cluster they are not there.
+            if path.starts_with("/dead-letters") {
+                continue;
+            }
+            let client = guarded.ask(with_token(Request::new(method, path.as_str()), key)).await;
+            let is_taken = methods.split(", ").any(|known| known == method);
+            assert_eq!(client.status == 405, !is_taken, "{method} {path}: {}", client.status);
+            assert!(![401, 403].contains(&client.status), "{method} {path}: {}", client.status);
+            let is_nothing = client.status == 404 && client.text().contains("there is nothing at");
+            assert!(!is_nothing, "{method} {path} is in the table, and no route");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_route_of_the_activity_service_asks_for_what_the_table_says() {
+    let keys = Keyring::new();
+    let key = keys.add("all", &Scope::ALL);
+    walk(&with_admins(&keys).await, &highwater::activity::PATHS, &key).await;
+}
+
+#[tokio::test]
+async fn an_erasure_needs_the_scope_admin_whoever_the_user_is() {
+    let keys = Keyring::new();
+    let (admin, ann) =
+        (keys.add("admin", &[Scope::Admin]), keys.add("ann", &[Scope::Read, Scope::Write, Scope::WriteOwn]));
+    let guarded = with_admins(&keys).await;
+    for (method, path) in [("DELETE", "/api/events/user/ann"), ("GET", "/api/events/erasures/2-29")] {
+        let (_, challenge) = refused(&guarded.ask(with_token(Request::new(method, path), &ann)).await, 403);
+        assert!(challenge.ends_with("scope=\"admin\""), "{challenge}");
+        let status = guarded.ask(with_token(Request::new(method, path), &admin)).await.status;
+        assert!([200, 202].contains(&status), "{method} {path}: {status}");
+    }
+    assert_eq!(guarded.get("/api/events/user/ann", &ann).await.status, 200);
+    assert_eq!(guarded.get("/api/events/user/ann", &admin).await.status, 403);
+}
+
+/// The activity service, which admins look after by their keys.
+async fn with_admins(keys: &Keyring) -> Guarded {
+    let service = Service { admin_auth: Some(Arc::new(AdminAuth::new(None))), ..Service::new() };
+    Guarded::with(service, keys.auth(), |_| ()).await
+}
+
+#[tokio::test]
+async fn each_route_of_the_event_log_asks_for_what_the_table_says() {
+    let keys = Keyring::new();
+    let key = keys.add("all", &Scope::ALL);
+    let service = fakes::Service::new();
+    let tree = eventlog::routes(service.api());
+    let guarded = Guarded::of(service, tree, &eventlog::PATHS, keys.auth(), |_| ()).await;
+    walk(&guarded, &eventlog::PATHS, &key).await;
+}
+
+#[tokio::test]
+async fn a_route_that_the_table_forgot_is_closed_to_everybody() {
+    static PATHS: Paths = Paths(&[&[("/known", "GET, OPTIONS", Need::Events)]]);
+    let keys = Keyring::new();
+    let key = keys.add("all", &Scope::ALL);
+    let tree =
+        || warp::path!("known").or(warp::path!("forgotten")).unify().map(|| StatusCode::OK.into_response());
+    let tree = || tree().recover(highwater_web::http::unrouted).unify();
+    let guarded = Guarded::of((), tree(), &PATHS, keys.auth(), |_| ()).await;
+    assert_eq!(guarded.get("/known", &key).await.status, 200);
+    assert_eq!(guarded.get("/known", "").await.status, 401);
+    for token in ["", key.as_str()] {
+        let (problem, _) = refused(&guarded.get("/forgotten", token).await, 404);
+        assert_eq!(problem["detail"], "there is nothing at /forgotten");
+    }
+    let open = Guarded::of((), tree(), &PATHS, Default::default(), |_| ()).await;
+    assert_eq!(open.get("/forgotten", "").await.status, 200, "it is there");
+}
+
+#[tokio::test]
+async fn in_the_event_log_a_client_for_what_is_its_own_sees_and_writes_nobody_elses() {
+    let keys = Keyring::new();
+    let (ann, shop) =
+        (keys.add("ann", &[Scope::ReadOwn, Scope::WriteOwn]), keys.add("shop", &[Scope::Write]));
+    let reader = keys.add("reader", &[Scope::Read]);
+    let service = fakes::Service::new();
+    let tree = eventlog::routes(service.api());
+    let guarded = Guarded::of(service, tree, &eventlog::PATHS, keys.auth(), |_| ()).await;
+    let post = async |user: &str, key: &str| {
+        let event = json!({ "userId": user, "eventType": "LOGIN", "details": { "of": user } }).to_string();
+        guarded.ask(with_token(Request::post("/events", event), key)).await
+    };
+    assert_eq!((post("ann", &ann).await.status, post("ann", &reader).await.status), (201, 403));
+    let (_, challenge) = refused(&post("bob", &ann).await, 403);
+    assert!(challenge.ends_with("scope=\"events:write\""), "{challenge}");
+    let of_bob = post("bob", &shop).await.json()["eventId"].as_str().unwrap().to_owned();
+    let status = async |path: String, key: &str| guarded.get(&path, key).await.status;
+    assert_eq!(status("/events/ann".to_owned(), &ann).await, 200);
+    for path in ["/events/bob".to_owned(), "/events/%62ob".to_owned(), format!("/events/bob/{of_bob}")] {
+        assert_eq!(status(path.clone(), &ann).await, 403, "{path}");
+        assert_eq!(status(path.clone(), &shop).await, 403, "{path}");
+        assert_eq!(status(path.clone(), &reader).await, 200, "{path}");
+    }
+    // Under its own name another's event is not there.
+    assert_eq!(status(format!("/events/ann/{of_bob}"), &ann).await, 404);
+    assert_eq!(status("/metrics".to_owned(), &ann).await, 403);
+    assert_eq!(guarded.service.metadata.rows.lock().unwrap().len(), 2);
+}
