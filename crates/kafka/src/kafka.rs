@@ -137,14 +137,7 @@ impl<P: Payload> TypedTopic<P> {
     /// The same topic, for a consumer that decodes its records as `Q`: where the topic has more than events of type `P`.
     #[must_use]
     pub fn read_as<Q: Payload>(&self) -> TypedTopic<Q> {
-        TypedTopic {
-            kafka: self.kafka.clone(),
-            name: Arc::clone(&self.name),
-            config: self.config.clone(),
-            max_partitions: self.max_partitions,
-            followed: Arc::clone(&self.followed),
-            payload: PhantomData,
-        }
+        self.of_type()
     }
 
     /// The configuration that it was made with.
@@ -174,9 +167,10 @@ impl<P: Payload> TypedTopic<P> {
     }
 }
 
-impl<P> Clone for TypedTopic<P> {
-    fn clone(&self) -> Self {
-        Self {
+impl<P> TypedTopic<P> {
+    /// The same topic, with another type of events.
+    fn of_type<Q>(&self) -> TypedTopic<Q> {
+        TypedTopic {
             kafka: self.kafka.clone(),
             name: Arc::clone(&self.name),
             config: self.config.clone(),
@@ -184,6 +178,12 @@ impl<P> Clone for TypedTopic<P> {
             followed: Arc::clone(&self.followed),
             payload: PhantomData,
         }
+    }
+}
+
+impl<P> Clone for TypedTopic<P> {
+    fn clone(&self) -> Self {
+        self.of_type()
     }
 }
 

@@ -220,14 +220,14 @@ async fn a_file_of_keys_that_cannot_be_read_for_a_while_opens_nothing_and_locks_
     };
     is_as_before().await;
     fs::write(files.keys(), "").unwrap();
-    program.says("API_KEYS_FILE holds no API keys").await;
+    program.says("the file of API keys holds no API keys").await;
     is_as_before().await;
     fs::remove_file(files.keys()).unwrap();
-    program.says("API_KEYS_FILE cannot be read").await;
+    program.says("the file of API keys cannot be read").await;
     is_as_before().await;
     // Everybody could change it.
     fs::write(files.keys(), &whole).unwrap();
-    program.says("API_KEYS_FILE must be for its owner alone").await;
+    program.says("the file of API keys must be for its owner alone").await;
     is_as_before().await;
     // A key that is added once the file is whole again counts, and so does the end of another.
     fs::remove_file(files.keys()).unwrap();

@@ -70,16 +70,22 @@ async fn walk(service: &Rest, paths: &Paths, key: &str) {
     }
 }
 
+/// Both services, for clients with these keys.
+async fn users_and_orders(keys: &Keyring, cluster: &TestCluster) -> (Instance, Instance) {
+    let file = keys.0.display().to_string();
+    let settings = [("AUTH", "api-key"), ("API_KEYS_FILE", file.as_str())];
+    let users = Instance::users_with(cluster, &settings);
+    let orders = Instance::orders_with(cluster, &settings);
+    users.until_ready().await;
+    orders.until_ready().await;
+    (users, orders)
+}
+
 #[tokio::test]
 async fn each_route_of_users_and_orders_asks_for_what_the_table_says() {
     let (keys, cluster) = (Keyring::new(), TestCluster::start().await);
     let all = keys.add("all", &Scope::ALL);
-    let file = keys.0.display().to_string();
-    let settings = [("AUTH", "api-key"), ("API_KEYS_FILE", file.as_str())];
-    let users = Instance::users_with(&cluster, &settings);
-    let orders = Instance::orders_with(&cluster, &settings);
-    users.until_ready().await;
-    orders.until_ready().await;
+    let (users, orders) = users_and_orders(&keys, &cluster).await;
     walk(&users, &users::PATHS, &all).await;
     walk(&orders, &orders::PATHS, &all).await;
 }
@@ -92,12 +98,7 @@ async fn post(service: &Rest, path: &str, key: &str, body: &serde_json::Value) -
 async fn a_client_for_what_is_its_own_sees_and_changes_no_other_user_and_no_others_order() {
     let (keys, cluster) = (Keyring::new(), TestCluster::start().await);
     let all = keys.add("shop", &[Scope::Write, Scope::Read]);
-    let file = keys.0.display().to_string();
-    let settings = [("AUTH", "api-key"), ("API_KEYS_FILE", file.as_str())];
-    let users = Instance::users_with(&cluster, &settings);
-    let orders = Instance::orders_with(&cluster, &settings);
-    users.until_ready().await;
-    orders.until_ready().await;
+    let (users, orders) = users_and_orders(&keys, &cluster).await;
     let mut ids = Vec::new();
     for name in ["ann", "bob"] {
         let user = json!({ "email": format!("{name}@example.org"), "name": name });

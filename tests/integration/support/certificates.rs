@@ -29,6 +29,7 @@ impl Authority {
         self.certify(name, ExtendedKeyUsagePurpose::ServerAuth, |_| {})
     }
 
+    #[cfg(feature = "tls")]
     pub(crate) fn client(&self) -> Identity {
         self.certify("client", ExtendedKeyUsagePurpose::ClientAuth, |_| {})
     }

@@ -20,7 +20,9 @@ mod running;
 mod skipped;
 mod transactional;
 
-pub(crate) use app::{Acknowledged, SESSION, TestApp, acknowledged};
+#[cfg(feature = "postgres")]
+pub(crate) use app::Acknowledged;
+pub(crate) use app::{SESSION, TestApp, acknowledged};
 pub(crate) use batches::{Batch, rewritten};
 pub(crate) use certificates::{Authority, Identity};
 pub(crate) use cluster::{Client, TestCluster};

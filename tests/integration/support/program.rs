@@ -117,6 +117,7 @@ impl Program {
     }
 
     /// Whether a signal has stopped all of its threads.
+    #[cfg(feature = "postgres")]
     pub(crate) fn is_stopped(&self) -> bool {
         let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let is_stopped = |status: String| status.lines().any(|line| line.starts_with("State:\tT"));

@@ -134,9 +134,8 @@ async fn a_log_that_shrinks_under_its_reader_is_read_on_at_its_end() {
     consumer.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_clean_election_repeats_nothing_and_tells_of_no_loss() {
-    let cluster = TestCluster::embedded().await;
+/// A reader of two records, after each of which a new leader epoch began with all that there was.
+async fn read_in_two_epochs(cluster: &TestCluster) -> (Client, Arc<Recorder>, Consumer) {
     cluster.create_topic(1, &[]).await;
     let client = cluster.client();
     let recorder = Arc::new(Recorder::default());
@@ -144,9 +143,15 @@ async fn a_clean_election_repeats_nothing_and_tells_of_no_loss() {
     for value in ["1", "2"] {
         cluster.produce(0, Batch::of(&[value]).encode()).await;
         cluster.reaches_lag_0(1).await;
-        // A new leader epoch, with all that there was.
         cluster.broker().truncate(&cluster.topic, 0, cluster.end_of(0).await);
     }
+    (client, recorder, consumer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_election_repeats_nothing_and_tells_of_no_loss() {
+    let cluster = TestCluster::embedded().await;
+    let (_client, recorder, consumer) = read_in_two_epochs(&cluster).await;
     cluster.produce(0, Batch::of(&["3"]).encode()).await;
     eventually("it goes on", async || (recorder.count() == 3).then_some(())).await;
     assert_eq!(recorder.values(), ["1", "2", "3"]);
@@ -158,15 +163,7 @@ async fn a_clean_election_repeats_nothing_and_tells_of_no_loss() {
 async fn a_broker_that_knows_no_ends_of_epochs_is_read() {
     let options = Options { lacks: vec![(ApiKey::OffsetForLeaderEpoch, 0)], ..Options::default() };
     let cluster = TestCluster::embedded_with(options).await;
-    cluster.create_topic(1, &[]).await;
-    let client = cluster.client();
-    let recorder = Arc::new(Recorder::default());
-    let consumer = client.consumer(Arc::clone(&recorder) as _);
-    for value in ["1", "2"] {
-        cluster.produce(0, Batch::of(&[value]).encode()).await;
-        cluster.reaches_lag_0(1).await;
-        cluster.broker().truncate(&cluster.topic, 0, cluster.end_of(0).await);
-    }
+    let (_client, recorder, consumer) = read_in_two_epochs(&cluster).await;
     eventually("it goes on", async || (recorder.values() == ["1", "2"]).then_some(())).await;
     consumer.stop().await;
 }
