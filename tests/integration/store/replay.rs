@@ -240,6 +240,7 @@ async fn another_schema_is_filled_and_takes_the_place_of_the_one_that_serves_und
 
     let load = one.load();
     load.until_acknowledged(300).await;
+    eventually("they are stored", async || (rows(&database, serving).await.len() >= 300).then_some(())).await;
     let (mut listed, mut next) = page(&two, "/events/processed?limit=50").await;
     let (is_done, said) = replay(&cluster, &settings, &["--into", &filled]).await.unwrap();
     assert!(is_done, "{said}");
