@@ -41,13 +41,13 @@ pub trait EventStore: Send + Sync + 'static {
         true
     }
 
-    /// The partition's next record is at this offset, whatever the store's position was.
-    async fn move_to(&self, _partition: i32, _offset: i64) -> Result<(), StoreError> {
+    /// The partition's next record is at this place, whatever the store's position was.
+    async fn move_to(&self, _partition: i32, _next: LogPosition) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Everything below this offset is done, though nothing of it may be stored.
-    async fn advance(&self, _partition: i32, _offset: i64) -> Result<(), StoreError> {
+    /// Everything below this place is done, though nothing of it may be stored.
+    async fn advance(&self, _partition: i32, _next: LogPosition) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -63,7 +63,7 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// Admits the events of one partition, in the order given. One atomic step decides by the eventId whether an
     /// event is new, also among concurrent callers. The result has one entry per event. A store that keeps positions
-    /// moves the partition's to the offset `next` in the same step.
+    /// moves the partition's to `next` in the same step.
     ///
     /// # Errors
     ///
@@ -72,17 +72,17 @@ pub trait EventStore: Send + Sync + 'static {
         &self,
         partition: i32,
         records: Vec<EventRecord>,
-        next: i64,
+        next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError>;
 
     /// Erases the events of a user that the partition had before the erasure. Their ids stay known: a copy is a duplicate.
     /// The erasure stays known, too, for [`is_erased`](EventStore::is_erased). A store that keeps positions moves the
-    /// partition's to the offset `next` once all of it is done.
+    /// partition's to `next` once all of it is done.
     ///
     /// # Errors
     ///
     /// The store is unavailable. Some of the events may be erased; it is safe to erase them again.
-    async fn erase(&self, partition: i32, erasure: &Erasure, next: i64) -> Result<(), StoreError>;
+    async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError>;
 
     /// The offset below which a record of the partition may be of an erased user; all others need not be asked for by
     /// [`is_erased`](EventStore::is_erased).
@@ -159,6 +159,23 @@ pub struct Log {
     pub offsets: Range<i64>,
 }
 
+/// The next record of a partition, and the leader epoch of the record before it: it tells whether the log still has what was
+/// read (KIP-320).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogPosition {
+    /// The offset of the next record.
+    pub offset: i64,
+    /// The leader epoch of the record before it; `None` where it is not known.
+    pub leader_epoch: Option<i32>,
+}
+
+impl From<i64> for LogPosition {
+    /// A place whose leader epoch is not known.
+    fn from(offset: i64) -> Self {
+        Self { offset, leader_epoch: None }
+    }
+}
+
 /// Where the processing of a partition starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -166,8 +183,8 @@ pub enum Start {
     NotKept,
     /// The store keeps positions, and has none of this partition.
     Unknown,
-    /// At this offset.
-    At(i64),
+    /// At this record.
+    At(LogPosition),
 }
 
 /// The outcome of admitting one event.

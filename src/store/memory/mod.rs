@@ -27,7 +27,8 @@ use uuid::Uuid;
 
 use super::{
     ActivityEvent, Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord, EventStore,
-    Positions, SequenceNumber, Span, StoreError, StoredEvent, erasure::ErasureCounter, waiters::Waiters,
+    LogPosition, Positions, SequenceNumber, Span, StoreError, StoredEvent, erasure::ErasureCounter,
+    waiters::Waiters,
 };
 use partition_log::PartitionLog;
 use partition_logs::PartitionLogs;
@@ -188,7 +189,7 @@ impl EventStore for MemoryStore {
         &self,
         partition: i32,
         records: Vec<EventRecord>,
-        _next: i64,
+        _next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError> {
         let inserted = self.logs.append(partition, records.len(), |log, SequenceNumber(first)| {
             let numbers = (first..).map(SequenceNumber);
@@ -212,7 +213,7 @@ impl EventStore for MemoryStore {
         Ok(inserted.into_iter().map(outcome).collect())
     }
 
-    async fn erase(&self, partition: i32, erasure: &Erasure, _next: i64) -> Result<(), StoreError> {
+    async fn erase(&self, partition: i32, erasure: &Erasure, _next: LogPosition) -> Result<(), StoreError> {
         let user = json_of(&erasure.user_id);
         let is_known = |log: &PartitionLog| log.knows_erasure(erasure.offset, &user);
         if self.logs.look(partition, is_known).unwrap_or(false) {

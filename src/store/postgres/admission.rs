@@ -19,7 +19,7 @@ use super::{
     pool::{Parameters, Pool},
     row,
 };
-use crate::store::{ActivityEvent, Admission, EventRecord, StoredEvent, event::type_key};
+use crate::store::{ActivityEvent, Admission, EventRecord, LogPosition, StoredEvent, event::type_key};
 
 /// The statement of a batch, with what becomes of an event whose id is there.
 ///
@@ -33,7 +33,8 @@ macro_rules! admit {
         concat!(
             "\
 WITH claimed AS (
-    UPDATE partitions SET next = $4, stored_at = greatest(stored_at, clock_timestamp())
+    UPDATE partitions SET next = $4, leader_epoch = CASE WHEN $4 > next THEN $11 ELSE leader_epoch END,
+        stored_at = greatest(stored_at, clock_timestamp())
     WHERE partition = $1 AND epoch = $2 AND next = $3
     RETURNING stored_at
 ), added AS (
@@ -71,13 +72,13 @@ const WARY_BATCHES: u32 = 256;
 
 const FIRST_OF: &str = "SELECT partition, position, stored_at, event FROM events WHERE id = ANY($1)";
 
-/// Stores what is new of a batch, and moves the partition's position to `next`, an offset.
+/// Stores what is new of a batch, and moves the partition's position to `next`.
 pub(super) async fn admit(
     pool: &Pool,
     claims: &Claims,
     partition: i32,
     events: Vec<EventRecord>,
-    next: i64,
+    next: LogPosition,
 ) -> Result<Vec<Admission>, Failure> {
     let claim = claims.of(partition)?;
     let Claim { epoch, base, next: expected, wary_batches, .. } = claim;
@@ -86,7 +87,8 @@ pub(super) async fn admit(
         return Err(Failure::Fenced(partition));
     }
     // A batch that waits for a dead letter stores what comes after it, too, before its position goes there.
-    let next = (base + next).max(expected.unwrap_or_default());
+    let LogPosition { offset, leader_epoch } = next;
+    let next = (base + offset).max(expected.unwrap_or_default());
     let batch = Columns::of(&events, base);
     let parameters: Parameters<'_> = &[
         &partition,
@@ -99,6 +101,7 @@ pub(super) async fn admit(
         &batch.event_types,
         &batch.times,
         &batch.events,
+        &leader_epoch,
     ];
     let mut lease = pool.lease().await?;
     let admitted = match wary_batches {

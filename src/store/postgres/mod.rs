@@ -42,8 +42,8 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord, EventStore, Log, Positions, Span,
-    Start, Stats, StoreError, StoredEvent, erasure::ErasureCounter, waiters::Waiters,
+    Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord, EventStore, Log, LogPosition,
+    Positions, Span, Start, Stats, StoreError, StoredEvent, erasure::ErasureCounter, waiters::Waiters,
 };
 use availability::Availability;
 use claim::Claims;
@@ -241,14 +241,14 @@ impl EventStore for PostgresStore {
         self.inner.claims.of(partition).is_ok()
     }
 
-    async fn move_to(&self, partition: i32, offset: i64) -> Result<(), StoreError> {
+    async fn move_to(&self, partition: i32, next: LogPosition) -> Result<(), StoreError> {
         let inner = &self.inner;
-        inner.availability.noted(inner.claims.move_to(&inner.writers, partition, offset).await)
+        inner.availability.noted(inner.claims.move_to(&inner.writers, partition, next).await)
     }
 
-    async fn advance(&self, partition: i32, offset: i64) -> Result<(), StoreError> {
+    async fn advance(&self, partition: i32, next: LogPosition) -> Result<(), StoreError> {
         let inner = &self.inner;
-        inner.availability.noted(inner.claims.advance(&inner.writers, partition, offset).await)
+        inner.availability.noted(inner.claims.advance(&inner.writers, partition, next).await)
     }
 
     fn is_shared(&self) -> bool {
@@ -263,7 +263,7 @@ impl EventStore for PostgresStore {
         &self,
         partition: i32,
         records: Vec<EventRecord>,
-        next: i64,
+        next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError> {
         let inner = &self.inner;
         let position = inner.claims.position(partition);
@@ -279,7 +279,7 @@ impl EventStore for PostgresStore {
         Ok(admissions)
     }
 
-    async fn erase(&self, partition: i32, erasure: &Erasure, next: i64) -> Result<(), StoreError> {
+    async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError> {
         let inner = &self.inner;
         let position = inner.claims.position(partition);
         let erased = erasure::erase(&inner.writers, &inner.claims, partition, erasure, next).await;

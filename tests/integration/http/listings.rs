@@ -14,7 +14,7 @@ use highwater::{
     activity::{Api, Config, LoggedEvents, PATHS, routes},
     store::{
         self, ActivityEvent, Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord,
-        EventStore, MemoryStore, Positions, Span, StoreError, StoredEvent,
+        EventStore, LogPosition, MemoryStore, Positions, Span, StoreError, StoredEvent,
     },
 };
 use highwater_kafka::{Message, PublishError, Publisher, Receipt, Status, TypedProducer};
@@ -51,7 +51,7 @@ impl Watched {
         let padding: String = format!("{{\"x\":\"{}\"}}", "x".repeat(850));
         let payload = RawValue::from_string(padding).unwrap();
         let events = (0..EVENTS).map(|number| event(number, Some(&payload)));
-        store.admit(0, events.collect(), 0).await.unwrap();
+        store.admit(0, events.collect(), 0.into()).await.unwrap();
         Arc::new(Self { store, reads: AtomicUsize::new(0), fails_after })
     }
 
@@ -81,12 +81,12 @@ impl EventStore for Watched {
         &self,
         partition: i32,
         events: Vec<EventRecord>,
-        next: i64,
+        next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError> {
         self.store.admit(partition, events, next).await
     }
 
-    async fn erase(&self, partition: i32, erasure: &Erasure, next: i64) -> Result<(), StoreError> {
+    async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError> {
         self.store.erase(partition, erasure, next).await
     }
 
@@ -173,7 +173,7 @@ async fn a_client_that_does_not_read_is_read_for_no_further_than_sockets_hold() 
     assert!(blocked < EVENTS / 512, "{blocked} pages were read for a client that did not read");
 
     // Nothing is locked meanwhile, and what comes now is not part of an answer that began before.
-    store.admit(0, vec![event(EVENTS, None)], 0).await.unwrap();
+    store.admit(0, vec![event(EVENTS, None)], 0.into()).await.unwrap();
     let body = client.rest().await;
     assert!(body.ends_with(b"]\r\n0\r\n\r\n"), "it goes on where it was");
     assert_eq!(events_in(&body), EVENTS);

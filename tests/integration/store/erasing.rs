@@ -30,7 +30,7 @@ const TOKEN: &str = "a-token-of-24-characters";
 /// Erases what the user has in the partition before that offset, as the marker there says.
 async fn erase(store: &dyn EventStore, partition: i32, user_id: &str, offset: i64) {
     let erasure = Erasure { user_id: user_id.to_owned(), offset };
-    store.erase(partition, &erasure, offset + 1).await.unwrap();
+    store.erase(partition, &erasure, (offset + 1).into()).await.unwrap();
 }
 
 async fn an_erased_users_events_leave_and_their_copies_are_known(stores: &Stores) {
@@ -67,7 +67,7 @@ async fn what_came_after_an_erasure_stays_when_the_erasure_is_read_again(stores:
     // As another process does that takes the partition up, and goes back.
     let store = stores.open().await;
     begin(&*store, 0).await;
-    store.move_to(0, 0).await.unwrap();
+    store.move_to(0, 0.into()).await.unwrap();
     assert!(store.erased_below(0) > 0);
     for (offset, user, is_erased) in [(0, "ada", true), (0, "eve", false), (2, "ada", false)] {
         assert_eq!(store.is_erased(0, user, offset).await.unwrap(), is_erased, "{user} at {offset}");

@@ -183,15 +183,15 @@ async fn what_comes_after_the_stretch_is_not_processed_again() {
         let log = Log { topic_id, offsets: 0..10 };
         // The group's offset, too, as there is no member.
         assert_eq!(cluster.committed().await[&0], 2);
-        assert_eq!(store.take_up(0, &log).await.unwrap(), Start::At(2));
-        store.advance(0, 6).await.unwrap();
+        assert_eq!(store.take_up(0, &log).await.unwrap(), Start::At(2.into()));
+        store.advance(0, 6.into()).await.unwrap();
         (store, log)
     };
     let (replayed, (store, log)) = tokio::join!(replaying, processing);
     let (is_done, said) = replayed.unwrap();
     assert!(is_done && said.contains("goes on at 10"), "{said}");
-    assert!(store.advance(0, 7).await.is_err(), "the claim of whoever processed it is void");
-    assert_eq!(store.take_up(0, &log).await.unwrap(), Start::At(10));
+    assert!(store.advance(0, 7.into()).await.is_err(), "the claim of whoever processed it is void");
+    assert_eq!(store.take_up(0, &log).await.unwrap(), Start::At(10.into()));
     assert_eq!(rows(&database, &config.schema).await, sorted(ids));
     stores.clean_up().await;
 }

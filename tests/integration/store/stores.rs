@@ -103,9 +103,9 @@ pub(super) async fn begin(store: &dyn EventStore, partition: i32) -> i64 {
     let log = Log { topic_id: None, offsets: 0..i64::MAX };
     match store.take_up(partition, &log).await.unwrap() {
         Start::NotKept => 0,
-        Start::At(offset) => offset,
+        Start::At(next) => next.offset,
         Start::Unknown => {
-            store.move_to(partition, 0).await.unwrap();
+            store.move_to(partition, 0.into()).await.unwrap();
             0
         }
     }
@@ -132,7 +132,7 @@ pub(super) fn records(offset: i64, numbers: impl IntoIterator<Item = u32>) -> Ve
 /// Admits records; which of them are new.
 pub(super) async fn admit(store: &dyn EventStore, partition: i32, records: Vec<EventRecord>) -> Vec<bool> {
     let next = records.last().map_or(0, |last| last.offset + 1);
-    let admissions = store.admit(partition, records, next).await.unwrap();
+    let admissions = store.admit(partition, records, next.into()).await.unwrap();
     admissions.iter().map(|admission| matches!(admission, Admission::New(_))).collect()
 }
 

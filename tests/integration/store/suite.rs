@@ -47,12 +47,14 @@ async fn a_copy_that_says_something_else_names_the_first(stores: &Stores) {
         let payload = RawValue::from_string(payload.to_owned()).unwrap();
         ActivityEvent::new(Uuid::from_u128(1), "ada", "A", moment(1), Some(&payload))
     };
-    let first = store.admit(0, vec![record(7, with(r#"{"a":1,"b":2}"#))], 8).await.unwrap();
+    let first = store.admit(0, vec![record(7, with(r#"{"a":1,"b":2}"#))], 8.into()).await.unwrap();
     assert!(matches!(first[..], [Admission::New(_)]));
-    let same = store.admit(0, vec![record(8, with(r#"{ "b": 2, "a": 1 }"#))], 9).await.unwrap();
+    let same = store.admit(0, vec![record(8, with(r#"{ "b": 2, "a": 1 }"#))], 9.into()).await.unwrap();
     assert!(matches!(same[..], [Admission::Duplicate]));
-    let other =
-        store.admit(1, vec![record(0, with("{}")), record(1, with(r#"{"a":1,"b":2}"#))], 2).await.unwrap();
+    let other = store
+        .admit(1, vec![record(0, with("{}")), record(1, with(r#"{"a":1,"b":2}"#))], 2.into())
+        .await
+        .unwrap();
     let [Admission::Conflict(first), Admission::Duplicate] = &other[..] else { panic!("{other:?}") };
     assert_eq!((first.partition, first.position, first.payload()), (0, 7, r#"{"a":1,"b":2}"#));
     // Within a batch, too, the first stays.
@@ -61,7 +63,7 @@ async fn a_copy_that_says_something_else_names_the_first(stores: &Stores) {
         let payload = RawValue::from_string(payload.clone()).unwrap();
         record(offset, ActivityEvent::new(Uuid::from_u128(2), "ada", "A", moment(1), Some(&payload)))
     });
-    let both = store.admit(1, batch.collect(), 4).await.unwrap();
+    let both = store.admit(1, batch.collect(), 4.into()).await.unwrap();
     let [Admission::New(new), Admission::Conflict(first)] = &both[..] else { panic!("{both:?}") };
     assert_eq!((new.position, first.position), (2, 2));
 }
