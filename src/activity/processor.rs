@@ -86,7 +86,8 @@ impl Processor {
                     {
                         debug!(target: ERASURE, partition, offset = source.offset; "came before an erasure");
                     } else {
-                        run.push(index, EventRecord { offset: source.offset, event });
+                        let written_at = source.timestamp.timestamp_millis();
+                        run.push(index, EventRecord { offset: source.offset, written_at, event });
                     }
                 }
                 TopicRecord::Erasure(erasure) => {

@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use thiserror::Error;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use uuid::Uuid;
 
 pub use content_hash::ContentHash;
@@ -148,6 +149,16 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// Drops the partition's events: another instance has them now.
     async fn forget(&self, partition: i32) -> Result<(), StoreError>;
+}
+
+/// Ticks at which it is looked for what is older than the retention: a tenth of it, within bounds.
+fn retention_interval(retention: Duration) -> Interval {
+    const LEAST: Duration = Duration::from_millis(100);
+    const MOST: Duration = Duration::from_secs(60);
+
+    let mut ticks = interval((retention / 10).clamp(LEAST, MOST));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// A partition of the log, when it is taken up.

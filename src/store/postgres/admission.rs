@@ -120,8 +120,12 @@ pub(super) async fn admit(
     let wary_batches = if has_copies { WARY_BATCHES } else { wary_batches.saturating_sub(1) };
     claims.put(partition, Claim { next: Some(next), wary_batches, ..claim });
     let sequence = row::sequence(row, 0);
-    let stored =
-        |EventRecord { offset, event }| StoredEvent { sequence, partition, position: base + offset, event };
+    let stored = |EventRecord { offset, event, .. }| StoredEvent {
+        sequence,
+        partition,
+        position: base + offset,
+        event,
+    };
     let events = events.into_iter().map(stored);
     if !has_copies {
         return Ok(events.map(|stored| Admission::New(Arc::new(stored))).collect());
@@ -178,7 +182,7 @@ impl Columns {
             events: Array::of(Type::JSON, length, bytes / length.max(1) + 1),
         };
         let mut seen = HashSet::with_capacity(length);
-        for EventRecord { offset, event } in events {
+        for EventRecord { offset, event, .. } in events {
             if seen.insert(event.id()) {
                 columns.push(base + offset, event);
             }

@@ -140,7 +140,7 @@ impl EventStore for Watched {
 
 fn event(number: usize, payload: Option<&RawValue>) -> EventRecord {
     let event = ActivityEvent::new(Uuid::from_u128(number as u128), "user", "LOGIN", Utc::now(), payload);
-    EventRecord { offset: number as i64, event }
+    EventRecord { offset: number as i64, written_at: 0, event }
 }
 
 fn events_in(body: &[u8]) -> usize {

@@ -72,7 +72,7 @@ fn the_hash_is_the_same_in_every_process() {
 #[tokio::test]
 async fn a_conflict_names_the_first_event_and_its_position() {
     let store = store(100);
-    let offered = |offset, payload| vec![EventRecord { offset, event: of(payload) }];
+    let offered = |offset, payload| vec![EventRecord { offset, written_at: 0, event: of(payload) }];
     store.admit(2, offered(7, r#"{"a":1,"b":2}"#), 0.into()).await.unwrap();
     let same = store.admit(2, offered(8, r#"{"b":2,"a":1}"#), 0.into()).await.unwrap();
     assert!(matches!(same[..], [Admission::Duplicate]), "{same:?}");
