@@ -126,7 +126,7 @@ async fn an_event_that_is_being_erased_while_its_copy_comes_is_not_stored_again(
 }
 
 /// The service on these stores, with an admin, and these further settings.
-async fn start(stores: &Stores, cluster: &TestCluster, further: &[(&str, &str)]) -> TestApp {
+pub(super) async fn start(stores: &Stores, cluster: &TestCluster, further: &[(&str, &str)]) -> TestApp {
     let (url, database) = (switch("TEST_POSTGRES_URL").unwrap_or_default(), stores.database().await);
     let mut settings = vec![("ADMIN_TOKEN", TOKEN)];
     if let Some((config, _)) = &database {
@@ -139,7 +139,7 @@ async fn start(stores: &Stores, cluster: &TestCluster, further: &[(&str, &str)])
 }
 
 /// Has a user's events erased. Returns the receipt, once Kafka has it.
-async fn ask_to_erase(app: &TestApp, user_id: &str) -> Value {
+pub(super) async fn ask_to_erase(app: &TestApp, user_id: &str) -> Value {
     let answer = app.ask(Method::DELETE, &format!("/api/events/user/{user_id}"), Some(TOKEN), None).await;
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
     let location = answer.headers()["location"].to_str().unwrap().to_owned();
@@ -157,7 +157,7 @@ async fn receipt(app: &TestApp, id: &Value) -> Value {
 }
 
 /// Waits until each marker is applied, as one of the instances says.
-async fn until_erased(apps: &[&TestApp], erasure: &Value) {
+pub(super) async fn until_erased(apps: &[&TestApp], erasure: &Value) {
     let markers = erasure["partitions"].as_array().unwrap().len();
     eventually("it is erased in each partition", async || {
         let mut applied = vec![false; markers];

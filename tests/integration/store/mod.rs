@@ -8,6 +8,7 @@ mod fencing;
 mod killed;
 mod link;
 mod outages;
+mod refilled;
 mod replay;
 mod retention;
 mod server;

@@ -19,7 +19,7 @@ use super::{
 use crate::support::{TestApp, TestCluster, eventually, processed_lines, switch};
 
 /// Runs the command; its exit, and what it prints.
-async fn replay(
+pub(super) async fn replay(
     cluster: &TestCluster,
     settings: &[(&str, &str)],
     args: &[&str],
@@ -40,7 +40,7 @@ async fn replay(
 }
 
 /// Posts events of several users, and waits until all are processed.
-async fn posted(app: &TestApp, events: usize) -> Vec<String> {
+pub(super) async fn posted(app: &TestApp, events: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for number in 0..events {
         ids.push(app.generate(&format!("user-{}", number % 5)).await.id);
@@ -59,12 +59,12 @@ async fn lose(database: &Client, ids: &[String]) {
     database.execute(lose, &[&ids]).await.unwrap();
 }
 
-async fn rows(database: &Client, schema: &str) -> Vec<String> {
+pub(super) async fn rows(database: &Client, schema: &str) -> Vec<String> {
     let rows = database.query(&format!("SELECT id::text FROM {schema}.events"), &[]).await.unwrap();
     sorted(rows.iter().map(|row| row.get(0)).collect())
 }
 
-async fn until_stored(app: &TestApp, ids: &[String]) {
+pub(super) async fn until_stored(app: &TestApp, ids: &[String]) {
     eventually("all events are there, each once", async || {
         (sorted(app.processed().await) == sorted(ids.to_vec())).then_some(())
     })
@@ -72,7 +72,7 @@ async fn until_stored(app: &TestApp, ids: &[String]) {
 }
 
 /// The ids on a page, and the next page's path.
-async fn page(app: &TestApp, path: &str) -> (Vec<String>, Option<String>) {
+pub(super) async fn page(app: &TestApp, path: &str) -> (Vec<String>, Option<String>) {
     let answer = app.get(path).await;
     let link = answer.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
     let next = link.and_then(|link| Some(link.split_once('<')?.1.split_once('>')?.0.to_owned()));
