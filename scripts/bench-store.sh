@@ -6,28 +6,33 @@
 #   INSERT       a consumer in Rust on librdkafka, one INSERT … ON CONFLICT DO NOTHING of 500 rows a batch
 #   Connect      Kafka Connect with Debezium's JDBC sink, three tasks, upsert by id; with CONNECT=1
 #
-# in turn, ROUNDS (3) times, each into empty tables, with PostgreSQL and Kafka beside them. Prints a table in Markdown:
-# medians of the rounds. Time runs from the first stored batch to the last; CPU time is of all of it, PostgreSQL's beside
-# that of the program. That each event is there once is counted afterwards.
+# in turn, ROUNDS (3) times, each into empty tables, with PostgreSQL and Kafka beside them. Then
 #
-#   scripts/bench-store.sh                  some ten minutes, and the builds
+#   Growth       Highwater stores GROW (10) times as many in empty tables: the rate of each EVENTS of them
+#   Pages        and is asked for pages of 100 of these, by each filter and by two together, at three depths
+#
+# Prints tables in Markdown: medians of the rounds. Time runs from the first stored batch to the last; CPU time is of all of
+# it, PostgreSQL's beside that of the program. That each event is there once is counted afterwards.
+#
+#   scripts/bench-store.sh                  some twenty minutes, and the builds
+#   EVENTS=100000 scripts/bench-store.sh    a look
 #   CONNECT=1 scripts/bench-store.sh        with Kafka Connect, which Kafka 4.1.0 brings; Maven brings the sink
-#   GROW=10 ONLY=Highwater scripts/bench-store.sh
-#                                           GROW times EVENTS by Highwater into the same tables: the rate of each EVENTS
+#   COLD=1 scripts/bench-store.sh           as root: each kind of page also once with nothing in memory
 #
 #   HIGHWATER           a binary to measure; otherwise one of profile fastest is built
 #   EVENTS              1000000
-#   ONLY                a regular expression: only those whose name it matches
+#   ONLY                a regular expression: only those whose name it matches; Pages come with Growth
+#   PAGES               41: how many pages of each kind
 #   POSTGRES_SETTINGS   of PostgreSQL, as `name=value name=value`; by default what docs/operating/store.md recommends
 #   KEEP                set, PostgreSQL, Kafka and what they hold stay, and their addresses are printed
 #   RESULTS             the file that each measurement is added to as a line of JSON
 #   PORT                29100: PostgreSQL's, and 10 above it Kafka's
 #
-# Needs kcat, jq, psql; what scripts/kafka.sh, scripts/postgres.sh and bench/store/build.sh need.
+# Needs kcat, curl, jq, psql, python3; what scripts/kafka.sh, scripts/postgres.sh and bench/store/build.sh need.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
-EVENTS=${EVENTS:-1000000} ROUNDS=${ROUNDS:-3} GROW=${GROW:-1} PORT=${PORT:-29100} ONLY=${ONLY:-}
+EVENTS=${EVENTS:-1000000} ROUNDS=${ROUNDS:-3} GROW=${GROW:-10} PORT=${PORT:-29100} ONLY=${ONLY:-}
 export POSTGRES_SETTINGS=${POSTGRES_SETTINGS-shared_buffers=1GB max_wal_size=4GB checkpoint_timeout=15min wal_compression=lz4}
 target_dir=$(cd "$root" && realpath -m "${CARGO_TARGET_DIR:-target}")
 unset CARGO_TARGET_DIR # the peers have their own
@@ -98,17 +103,17 @@ ask() { # SQL: sets `answer` to a number
 wal() { sql "SELECT pg_current_wal_lsn() - '0/0'"; }
 
 # until_stored EVENTS SQL: waits until SQL, a number, says so; sets `first` and `last` to the moments at which the first
-# and the last were seen, and prints on the way when each million was reached, with PostgreSQL's CPU time.
+# and the last were seen, and records on the way when each further EVENTS were reached, with PostgreSQL's CPU time.
 until_stored() {
-  local step=$EVENTS mark=$EVENTS end=$(($(now) + 3600 * 1000000))
+  local mark=$EVENTS end=$(($(now) + 3600 * 1000000))
   first=""
   while :; do
     ask "$2"
     last=$(now)
     [ -n "$first" ] || ((answer == 0)) || first=$last
-    if ((answer >= mark && GROW > 1)); then
+    if ((answer >= mark && $1 > EVENTS)); then
       record grown "{\"events\": $answer, \"at\": $last, \"cpu_ms\": $(cpu_ms "$pid"), \"postgres_cpu_ms\": $(postgres_cpu_ms), \"wal_bytes\": $(wal)}"
-      mark=$((mark + step))
+      mark=$((mark + EVENTS))
     fi
     ((answer < $1)) || return 0
     kill -0 "$pid" 2>/dev/null || { say "$who ended by itself"; tail -n 5 "$work/log" >&2; return 1; }
@@ -127,7 +132,7 @@ record() { # WHAT NUMBERS, a JSON object
 
 by_itself() { # PROGRAM: it ends when it has stored all, and tells its times
   local line
-  EVENTS=$((EVENTS * GROW)) KAFKA_TOPIC=$topic KAFKA_GROUP_ID=$who-$round-$$ "$root/bench/store/target/release/$1" >"$work/line" &
+  EVENTS=$total KAFKA_TOPIC=$topic KAFKA_GROUP_ID=$who-$round-$$ "$root/bench/store/target/release/$1" >"$work/line" &
   pid=$!
   wait "$pid" || { say "$who failed"; return 1; }
   pid=""
@@ -138,9 +143,9 @@ by_itself() { # PROGRAM: it ends when it has stored all, and tells its times
 by_highwater() {
   env PORT=$((PORT + 1)) HOST=127.0.0.1 KAFKA_TOPIC="$topic" KAFKA_GROUP_ID="$who-$round-$$" "$HIGHWATER" >"$work/log" 2>&1 &
   pid=$!
-  until_stored $((EVENTS * GROW)) "SELECT coalesce(sum(next), 0) FROM highwater.partitions;" || return 1
+  until_stored "$total" "SELECT coalesce(sum(next), 0) FROM highwater.partitions;" || return 1
   micros=$((last - first)) cpu=$(cpu_ms "$pid")
-  [ -n "${KEEP:-}" ] || stop
+  ((total > EVENTS)) || stop # what has grown is asked for pages
 }
 
 by_connect() {
@@ -178,7 +183,7 @@ END
   java -Xmx1g -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$jars/*:$sink/*" \
     org.apache.kafka.connect.cli.ConnectStandalone "$work/worker.properties" "$work/sink.properties" >"$work/log" 2>&1 &
   pid=$!
-  until_stored "$EVENTS" "SELECT count(*) FROM highwater.events;" || return 1
+  until_stored "$total" "SELECT count(*) FROM highwater.events;" || return 1
   micros=$((last - first)) cpu=$(cpu_ms "$pid")
   stop
 }
@@ -192,7 +197,7 @@ measure() { # HOW ARGUMENTS...
   "$@" || return 1
   local postgres_cpu=$(($(postgres_cpu_ms) - before_cpu)) wal_bytes=$(($(wal) - before_wal))
   IFS='|' read -r counted ids bytes < <(sql "SELECT count(*), count(DISTINCT id), pg_total_relation_size('highwater.events') FROM highwater.events")
-  if [ "$counted" != $((EVENTS * GROW)) ] || [ "$ids" != "$counted" ]; then
+  if [ "$counted" != "$total" ] || [ "$ids" != "$counted" ]; then
     say "$who stored $counted events of $ids ids: not measured"
     return 1
   fi
@@ -211,9 +216,9 @@ fill_topic() { # TOPIC, events on standard input
   kafka tool "$kafka_port" topics --create --topic "$1" --partitions 3 >/dev/null
   kcat -P -q -b "$KAFKA_BROKERS" -t "$1" -K "$(printf '\t')" -X partitioner=murmur2_random -X acks=all -X linger.ms=50 -z lz4
 }
-events() { awk -v EVENTS=$((EVENTS * GROW)) -v RARE=10007 -v JITTER=2000 -f "$root/bench/events.awk"; }
+events() { awk -v EVENTS="$total" -v RARE=10007 -v JITTER=2000 -f "$root/bench/events.awk"; }
 
-for command in kcat jq psql pgrep; do
+for command in kcat curl jq psql pgrep python3; do
   command -v "$command" >/dev/null || { say "needs $command"; exit 1; }
 done
 mkdir -p "$(dirname "$RESULTS")"
@@ -232,9 +237,9 @@ STORE_URL=$(postgres start "$PORT")
 KAFKA_BROKERS=$(KAFKA_HEAP=${KAFKA_HEAP:-1g} kafka start "${KAFKA_VERSION:-4.1.0}" "$kafka_port" 1)
 export STORE_URL KAFKA_BROKERS
 data=$(dirname "$(postgres log "$PORT")")/data
-topic=bench-store
+topic=bench-store total=$EVENTS
 open_session
-say "writing $((EVENTS * GROW)) events to the topic"
+say "writing $total events to the topic"
 events | fill_topic "$topic"
 if [ -n "${CONNECT:-}" ]; then
   mvn -q -B -f "$root/bench/store/connect/pom.xml" dependency:copy-dependencies -DoutputDirectory=target >&2
@@ -253,5 +258,26 @@ for round in $(seq "$ROUNDS"); do
   if [ -n "${CONNECT:-}" ] && takes_part Connect; then measure by_connect; fi
 done
 
+if ((GROW > 1)) && takes_part Growth; then
+  topic=bench-store-grown total=$((EVENTS * GROW))
+  say "writing $total events to the topic"
+  events | fill_topic "$topic"
+  who="Highwater, $total"
+  measure by_highwater
+  pages() { python3 "$root/bench/store/pages.py" "http://127.0.0.1:$((PORT + 1))" "$1"; }
+  pages "${PAGES:-41}" >"$work/pages"
+  if [ -n "${COLD:-}" ]; then
+    postgres restart "$PORT" >&2
+    for _ in $(seq 100); do
+      curl -sf -o "$work/page" "http://127.0.0.1:$((PORT + 1))/events/processed?limit=1" && break
+      sleep 0.1
+    done
+    sync
+    echo 3 >/proc/sys/vm/drop_caches
+    { echo; echo "PostgreSQL started anew, nothing in memory:"; echo; pages 5; } >>"$work/pages"
+  fi
+fi
+
 jq -rsf "$root/bench/store/table.jq" "$RESULTS"
+[ ! -e "$work/pages" ] || { echo; cat "$work/pages"; }
 say "each measurement: $RESULTS"
