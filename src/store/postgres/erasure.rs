@@ -36,11 +36,11 @@ const IS_ERASED: &str = concat!(
 /// Admissions are held up by a deletion, and so by none where there is nothing to delete.
 const HAS_EVENTS: &str = "\
 SELECT EXISTS (SELECT FROM events
-WHERE partition = $1 AND hashtextextended(user_id, 0) = hashtextextended($2, 0) AND user_id = $2 AND position < $3)";
+WHERE partition = $1 AND hashtext(user_id) = hashtext($2) AND user_id = $2 AND position < $3)";
 
 const DELETE: &str = depart!(
     "SELECT position FROM events
-    WHERE partition = $1 AND hashtextextended(user_id, 0) = hashtextextended($2, 0) AND user_id = $2 AND position < $3
+    WHERE partition = $1 AND hashtext(user_id) = hashtext($2) AND user_id = $2 AND position < $3
     LIMIT $4"
 );
 
