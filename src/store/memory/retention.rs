@@ -12,6 +12,10 @@ use crate::store::retention_interval;
 
 impl MemoryStore {
     /// Events stay so long: deletes older ones from now on, until the store is dropped.
+    ///
+    /// # Panics
+    ///
+    /// There is no Tokio runtime.
     pub fn keeping(mut self, retention: Duration) -> Arc<Self> {
         self.retention = Some(Retention::new(retention));
         let store = Arc::new(self);

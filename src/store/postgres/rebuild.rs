@@ -150,7 +150,7 @@ impl Rebuild {
     async fn check_bases(&self, serving: &BTreeMap<i32, i64>) -> Result<(), Failure> {
         let filled = bases(&connect(&self.filled).await?).await?;
         let differs =
-            |(partition, base): &(&i32, &i64)| filled.get(partition).is_some_and(|other| other != *base);
+            |&(partition, base): &(&i32, &i64)| filled.get(partition).is_some_and(|other| other != base);
         let Some((partition, _)) = serving.iter().find(differs) else { return Ok(()) };
         Err(Failure::Schema(format!(
             "the position of partition {partition} was set back in the serving schema since the schema {} was begun, so that \
