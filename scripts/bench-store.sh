@@ -17,7 +17,7 @@
 #   scripts/bench-store.sh                  some twenty minutes, and the builds
 #   EVENTS=100000 scripts/bench-store.sh    a look
 #   CONNECT=1 scripts/bench-store.sh        with Kafka Connect, which Kafka 4.1.0 brings; Maven brings the sink
-#   COLD=1 scripts/bench-store.sh           as root: each kind of page also once with nothing in memory
+#   COLD=1 scripts/bench-store.sh           each kind of page also with nothing of the database in memory
 #
 #   HIGHWATER           a binary to measure; otherwise one of profile fastest is built
 #   EVENTS              1000000
@@ -273,7 +273,7 @@ if ((GROW > 1)) && takes_part Growth; then
       sleep 0.1
     done
     sync
-    echo 3 >/proc/sys/vm/drop_caches
+    find "$data/base" -type f -exec dd if={} iflag=nocache count=0 status=none \;
     { echo; echo "PostgreSQL started anew, nothing in memory:"; echo; pages 5; } >>"$work/pages"
   fi
 fi
