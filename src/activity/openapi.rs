@@ -268,7 +268,7 @@ fn selected(mut operation: Operation, fixed: &str) -> Operation {
         .query("to", "Those that happened before.", date_time())
         .query(
             "limit",
-            "A page of at most so many; without it, all of them.",
+            "A page of at most so many, or of 8 MiB; without it, all of them.",
             json!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT }),
         )
         .query(

@@ -75,6 +75,8 @@ pub struct Config {
     pub http: http::Config,
     /// The store of events in memory.
     pub store: stores::Config,
+    /// How long an event stays in the store, whichever that is; `None` sets no bound.
+    pub store_retention: Option<Duration>,
     /// The database of events, in place of memory.
     #[cfg(feature = "postgres")]
     pub postgres: Option<stores::PostgresConfig>,
@@ -305,6 +307,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             max_events: reader.value(&table::STORE_MAX_EVENTS),
             max_bytes: reader.value(&table::STORE_MAX_BYTES),
         },
+        store_retention: reader.value(&table::STORE_RETENTION),
         #[cfg(feature = "postgres")]
         postgres,
         activity,

@@ -321,7 +321,7 @@ settings! {
         STORE_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(10)),
             "How long a statement may take; shorter than MAX_PROCESSING and REQUEST_TIMEOUT.";
         STORE_RETENTION: Or<Durations> = "", Or::unset(Durations::from(minutes(1)).to(days(36_500))),
-            "How long an event stays in the database, which keeps its id for ever; unset, the event stays, too.";
+            "How long an event stays in the store, which goes on knowing its id; unset, there is no such bound.";
     }
     "Users and orders" {
         USERS_PORT: Whole<u16> = "5001", Whole::from(0).to(65_535),

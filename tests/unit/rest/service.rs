@@ -156,7 +156,7 @@ impl Service {
 
     /// Stores an event of partition 0, as if it had been processed.
     pub(crate) async fn processed(&self, event: ActivityEvent) {
-        self.store.admit(0, vec![EventRecord { offset: 0, event }], 1).await.unwrap();
+        self.store.admit(0, vec![EventRecord { offset: 0, written_at: 0, event }], 1.into()).await.unwrap();
     }
 }
 
