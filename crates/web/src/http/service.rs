@@ -31,6 +31,7 @@ use super::{
     deadlines::{CURRENT, ConnectionDeadlines, no_memory},
     head::{check_head, join_lists},
     observer::{Observer, RequestInfo},
+    packing,
     request_body::{RequestBody, UnreadBody},
     response_body::ResponseBody,
     streams::Streams,
@@ -162,7 +163,8 @@ where
         let refused = refused.or_else(|| connection.access.refusal(info.uri.path(), &connection.config));
         let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
         join_lists(&mut request);
-        let mut request = RequestBody::within(request, &connection.rest);
+        let packs = packing::is_asked_for(request.headers());
+        let mut request = RequestBody::within(request, &connection.rest, &connection.deadlines);
         let decision = match refused {
             Some(problem) => Decision::Refused(problem),
             None if connection.access.is_apart() => Decision::Admitted(Grant::default()),
@@ -198,7 +200,7 @@ where
             }
         };
         let connection = Arc::clone(connection);
-        ResponseFuture { work, refused, answer: None, info, page, grant, connection }
+        ResponseFuture { work, refused, answer: None, info, page, grant, packs, connection }
     }
 }
 
@@ -224,6 +226,8 @@ pin_project! {
         page: Option<PageRequest>,
         // The rights of the client, which is told of its limits.
         grant: Grant,
+        // The client takes gzip.
+        packs: bool,
         connection: Arc<ConnectionContext>,
     }
 }
@@ -302,7 +306,8 @@ where
             cors.on(&mut answer, page);
         }
         observer.answered(this.info, answer.status());
-        Poll::Ready(Ok(answer.map(|body| ResponseBody::new(body, deadlines))))
+        let packer = packing::pack(&mut answer, *this.packs, deadlines);
+        Poll::Ready(Ok(answer.map(|body| ResponseBody::new(body, packer, deadlines, rest))))
     }
 }
 
