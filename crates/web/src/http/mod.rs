@@ -50,6 +50,7 @@ mod service;
 mod socket;
 mod streams;
 mod traffic;
+mod tree;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},

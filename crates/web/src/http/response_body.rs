@@ -13,7 +13,7 @@ use hyper::{
     body::{Body, Buf, Bytes, Frame, SizeHint},
 };
 
-use super::{budget::BUFFER, deadlines::ConnectionDeadlines, service::Answer};
+use super::{budget::BUFFER, deadlines::ConnectionDeadlines, tree::Answer};
 
 /// Gives warp's type of a body a name, which warp itself does not.
 pub(super) trait Carries {
