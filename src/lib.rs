@@ -40,3 +40,4 @@ pub mod replay;
 pub mod selftest;
 pub mod store;
 pub mod telemetry;
+pub mod transfer;

@@ -11,7 +11,7 @@ use highwater::{
     activity,
     config::{self, Config, Invocation, Service},
     replay::{self, ReplayCommand},
-    selftest, telemetry,
+    selftest, telemetry, transfer,
 };
 use highwater_commerce::{orders, users};
 #[cfg(feature = "eventlog")]
@@ -62,8 +62,32 @@ fn main() -> ExitCode {
         Service::DeadLetters(task) => passes(dead_letters(task, config)),
         Service::Keys(task) => passes(keys(task, config)),
         Service::Selftest => passes(run_selftest(config)),
+        Service::Import(task) => {
+            return transferred(transfer::import(task, config.transfer_token.clone(), &config.http));
+        }
+        Service::Export(task) => {
+            return transferred(transfer::export(task, config.transfer_token.clone(), &config.http));
+        }
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs a transfer without a log, and tells all from some by its exit code. A signal ends it at once: what it has noted
+/// and sent is enough to go on.
+fn transferred(transfer: impl Future<Output = anyhow::Result<transfer::Outcome>>) -> ExitCode {
+    let outcome = runtime().map_err(Into::into).and_then(|runtime| {
+        let outcome = runtime.block_on(transfer);
+        runtime.shutdown_background();
+        outcome
+    });
+    match outcome {
+        Ok(transfer::Outcome::All) => ExitCode::SUCCESS,
+        Ok(transfer::Outcome::Some) => ExitCode::from(3),
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Whether a command passed; the error of one that could not run goes to standard error.

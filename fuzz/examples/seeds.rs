@@ -33,6 +33,7 @@ use kafka_protocol::{
 const NAME: StrBytes = StrBytes::from_static_str("name");
 
 fn main() -> io::Result<()> {
+    batches()?;
     events()?;
     answers()?;
     members()?;
@@ -49,6 +50,11 @@ fn encode(message: &impl Encodable, version: i16) -> Bytes {
     let mut bytes = BytesMut::new();
     message.encode(&mut bytes, version).expect("a message of that version");
     bytes.freeze()
+}
+
+fn batches() -> io::Result<()> {
+    let lines = "{\"userId\":\"u\",\"eventType\":\"LOGIN\"}\n\r\n \n{\"userId\":\n\"a line that is far longer than the limit, which is passed over\"\n{}";
+    write("batch", "lines", format!("\u{5}\u{3}{lines}").as_bytes())
 }
 
 fn events() -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod api;
+mod batch;
 mod conflicts;
 mod coverage;
 mod cursor;
@@ -20,6 +21,7 @@ mod topic_record;
 
 pub use answers::concurrency_limit::ConcurrencyLimit;
 pub use api::Api;
+pub use batch::BatchLimits;
 pub use conflicts::Conflicts;
 pub use coverage::Coverage;
 pub use logged_events::LoggedEvents;
@@ -37,6 +39,8 @@ pub use topic_record::TopicRecord;
 pub struct Config {
     /// The event types that `POST /events/generate` takes, compared exactly.
     pub event_types: Vec<String>,
+    /// The bounds of `POST /events/batch`.
+    pub batch: BatchLimits,
     /// The events that have lines in the log.
     pub logged_events: LoggedEvents,
 }

@@ -3,7 +3,7 @@
 use highwater_web::{
     dead_letters,
     http::{
-        JSON, NDJSON,
+        JSON, NDJSON, neither_json_nor_lines,
         openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, packed, timestamp},
     },
     invisible::visible,
@@ -83,6 +83,7 @@ fn publish(document: &mut Document) {
             .answers(201, acknowledged("Kafka has the event.").json(created, &json!({ "eventId": ID })))
             .problems(failures()),
     );
+    batch(document);
     let message = "Event published successfully";
     let accepted = json!({
         "type": "object",
@@ -102,6 +103,86 @@ fn publish(document: &mut Document) {
                     .json(accepted, &json!({ "message": message, "eventId": ID })),
             )
             .problems(failures()),
+    );
+}
+
+fn batch(document: &mut Document) {
+    let event = json!({ "userId": "ann", "eventType": "PRODUCT_VIEW", "payload": { "sku": "A-1" } });
+    let count = || json!({ "type": "integer", "minimum": 0 });
+    let receipt = json!({
+        "type": "object",
+        "description": "Of an event that is stored; or a problem, as a request of its own would be answered.",
+        "required": ["status"],
+        "properties": {
+            "index": { "type": "integer", "minimum": 0, "description": "The place of the event in the array." },
+            "line": { "type": "integer", "minimum": 1, "description": "The line of the event." },
+            "status": {
+                "type": "integer",
+                "description": "201 where Kafka has the event, else the status of the problem.",
+            },
+            "eventId": {
+                "type": "string",
+                "format": "uuid",
+                "description": "The id to ask for the event with, or to send it again with.",
+            },
+            "partition": count(),
+            "offset": count(),
+            "possiblyWritten": {
+                "type": "boolean",
+                "description": "Whether it may be written although Kafka did not acknowledge it.",
+            },
+            "retryAfter": {
+                "type": "integer",
+                "minimum": 0,
+                "description": "How soon to send it again, in seconds.",
+            },
+        },
+    });
+    let answer = json!({
+        "type": "object",
+        "required": ["receipts", "events", "stored", "refused", "notWritten", "possiblyWritten"],
+        "additionalProperties": false,
+        "properties": {
+            "receipts": { "type": "array", "items": receipt },
+            "events": count(),
+            "stored": count(),
+            "refused": count(),
+            "notWritten": count(),
+            "possiblyWritten": count(),
+        },
+    });
+    let stored = json!({ "index": 0, "status": 201, "eventId": ID, "partition": 2, "offset": 41 });
+    let shown = json!({
+        "receipts": [stored], "events": 1, "stored": 1, "refused": 0, "notWritten": 0, "possiblyWritten": 0,
+    });
+    let line = json!({ "line": 1, "status": 201, "eventId": ID, "partition": 2, "offset": 41 });
+    let text = || json!({ "type": "string" });
+    document.add(
+        "/events/batch",
+        correlated(Operation::new("post", "generateEvents", "Publishes many events of known types"))
+            .describe(
+                "Each event has a receipt of its own, in the order of the events; one that is refused says nothing \
+                 about the others. Events of one user keep their order. A JSON array is bounded by `BATCH_MAX_EVENTS` \
+                 and `MAX_BATCH_BYTES`. NDJSON is a stream without a bound: receipts come while lines still go in, and \
+                 a client that does not read them is slowed. A problem that ends a stream is a receipt without a line.",
+            )
+            .takes(json!({ "type": "array", "items": new_event(["payload", "metadata"]) }), &json!([event]))
+            .takes_also(NDJSON, text(), &format!("{event}\n"))
+            .query(
+                "receipts",
+                "`errors` leaves out the receipts of stored events, and ends NDJSON with a line of sums.",
+                json!({ "enum": ["all", "errors"], "default": "all" }),
+            )
+            .invalid("receipts", "must be all or errors")
+            .problem("neitherJsonNorLines", "The body is neither JSON nor NDJSON.", neither_json_nor_lines())
+            .answers(
+                207,
+                Answer::new("The receipts, and the sums.").json(answer, &shown).of(
+                    NDJSON,
+                    text(),
+                    &format!("{line}\n"),
+                ),
+            ),
     );
 }
 
@@ -187,7 +268,7 @@ fn selected(mut operation: Operation, fixed: &str) -> Operation {
         .query("to", "Those that happened before.", date_time())
         .query(
             "limit",
-            "A page of at most so many; without it, all of them.",
+            "A page of at most so many, or of 8 MiB; without it, all of them.",
             json!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT }),
         )
         .query(

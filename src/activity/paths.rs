@@ -11,6 +11,7 @@ const READ: &str = "GET, HEAD, OPTIONS";
 /// The busiest first.
 const EVENTS: &[Path] = &[
     ("/events/generate", "POST, OPTIONS", Need::OwnEvents),
+    ("/events/batch", "POST, OPTIONS", Need::OwnEvents),
     ("/api/events", "GET, HEAD, POST, OPTIONS", Need::OwnEvents),
     ("/events/processed", READ, Need::OwnEvents),
     ("/events/processed/{eventId}", READ, Need::OwnEvents),

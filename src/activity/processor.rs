@@ -14,7 +14,7 @@ use super::{
     Conflicts, LoggedEvents,
     topic_record::{TopicRecord, first_offset},
 };
-use crate::store::{Admission, EventRecord, EventStore, Log, Start, StoreError};
+use crate::store::{Admission, EventRecord, EventStore, Log, LogPosition, Start, StoreError};
 
 /// The log target of processed events.
 const TARGET: &str = "highwater::processed";
@@ -68,7 +68,9 @@ impl Processor {
     /// erasure of its user, and is read again, goes nowhere. Where the records are new, their outcomes are logged.
     async fn apply(&self, batch: Batch<'_, TopicRecord>, are_new: bool) -> Result<(), Stopped> {
         let (records, batch) = batch.take();
-        let (partition, end) = (batch.partition(), batch.next_position().offset);
+        let (partition, end) = (batch.partition(), log_position(batch.next_position()));
+        let not_beyond_end = |next: LogPosition| if next.offset < end.offset { next } else { end };
+        let mut before = None;
         let mut erased_below = self.store.erased_below(partition);
         let mut run = Run::with_capacity(records.len());
         let mut is_at_end = false;
@@ -84,14 +86,19 @@ impl Processor {
                     {
                         debug!(target: ERASURE, partition, offset = source.offset; "came before an erasure");
                     } else {
-                        run.push(index, EventRecord { offset: source.offset, event });
+                        let written_at = source.timestamp.timestamp_millis();
+                        run.push(index, EventRecord { offset: source.offset, written_at, event });
                     }
                 }
                 TopicRecord::Erasure(erasure) => {
                     if !run.indexes.is_empty() {
-                        self.admit(&batch, run.take(), source.offset.min(end), are_new).await?;
+                        let epoch_of = before.filter(|before: &&Record| before.offset + 1 == source.offset);
+                        let leader_epoch = epoch_of.and_then(|before| before.leader_epoch);
+                        let next = not_beyond_end(LogPosition { offset: source.offset, leader_epoch });
+                        self.admit(&batch, run.take(), next, are_new).await?;
                     }
-                    let next = (source.offset + 1).min(end);
+                    let leader_epoch = source.leader_epoch;
+                    let next = not_beyond_end(LogPosition { offset: source.offset + 1, leader_epoch });
                     self.store.erase(partition, &erasure, next).await.map_err(stopped)?;
                     erased_below = self.store.erased_below(partition);
                     if are_new {
@@ -100,16 +107,17 @@ impl Processor {
                     }
                 }
             }
+            before = Some(source);
         }
         if is_at_end { Ok(()) } else { self.admit(&batch, run, end, are_new).await }
     }
 
-    /// Admits a run of a batch; everything below the offset `next` is done then.
+    /// Admits a run of a batch; everything below `next` is done then.
     async fn admit(
         &self,
         batch: &Batch<'_, TopicRecord>,
         run: Run,
-        next: i64,
+        next: LogPosition,
         are_new: bool,
     ) -> Result<(), Stopped> {
         let Run { indexes, events } = run;
@@ -155,6 +163,10 @@ impl Processor {
     }
 }
 
+fn log_position(FetchPosition { offset, leader_epoch }: FetchPosition) -> LogPosition {
+    LogPosition { offset, leader_epoch }
+}
+
 #[async_trait]
 impl BatchHandler<TopicRecord> for Processor {
     async fn handle(&self, batch: Batch<'_, TopicRecord>) -> BatchOutcome {
@@ -178,7 +190,9 @@ impl BatchHandler<TopicRecord> for Processor {
         Ok(match self.store.take_up(partition, &log).await.map_err(TransientError::new)? {
             Start::NotKept => StartFrom::Committed,
             Start::Unknown => StartFrom::Reset,
-            Start::At(offset) => StartFrom::Position(offset.into()),
+            Start::At(LogPosition { offset, leader_epoch }) => {
+                StartFrom::Position(FetchPosition { offset, leader_epoch })
+            }
         })
     }
 
@@ -187,7 +201,7 @@ impl BatchHandler<TopicRecord> for Processor {
     }
 
     async fn reset_to(&self, partition: i32, position: FetchPosition) -> Result<(), TransientError> {
-        self.store.move_to(partition, position.offset).await.map_err(TransientError::new)
+        self.store.move_to(partition, log_position(position)).await.map_err(TransientError::new)
     }
 
     /// What is stored stays: it was acknowledged, and a copy of it is known by its id. `reset_to` moves the position.
@@ -197,7 +211,7 @@ impl BatchHandler<TopicRecord> for Processor {
     }
 
     async fn completed(&self, partition: i32, position: FetchPosition) -> Result<(), TransientError> {
-        self.store.advance(partition, position.offset).await.map_err(TransientError::new)
+        self.store.advance(partition, log_position(position)).await.map_err(TransientError::new)
     }
 
     async fn partition_count_changed(&self, partitions: usize) {

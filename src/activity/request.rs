@@ -13,6 +13,8 @@ use highwater_web::{
 use serde_json::{error::Category, value::RawValue};
 use uuid::Uuid;
 
+use crate::store::ActivityEvent;
+
 /// The longest userId and eventType, in characters.
 pub(super) const MAX_CHARACTERS: usize = 256;
 
@@ -84,6 +86,15 @@ impl<'a> NewEvent<'a> {
             }
             _ => Err(Problem::invalid(faults.0)),
         }
+    }
+}
+
+impl NewEvent<'_> {
+    /// The event, with an id and a timestamp that are made where the client gave none.
+    pub fn into_event(self) -> ActivityEvent {
+        let id = self.id.unwrap_or_else(Uuid::new_v4);
+        let timestamp = self.timestamp.unwrap_or_else(Utc::now);
+        ActivityEvent::new(id, &self.user_id, &self.event_type, timestamp, self.payload)
     }
 }
 

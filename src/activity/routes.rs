@@ -5,7 +5,9 @@ use std::{convert::Infallible, sync::Arc};
 use highwater_web::{
     auth::{Grant, grant},
     dead_letters,
-    http::{self, AdminAuth, Problem, Route, caller, header, json_body, query, reads, segment, with},
+    http::{
+        self, AdminAuth, Problem, Route, caller, header, json_body, many_body, query, reads, segment, with,
+    },
     operations,
 };
 use warp::{Filter, Rejection, Reply, filters::path::FullPath, http::HeaderValue, path, reply::Response};
@@ -17,6 +19,7 @@ use super::{
         listing::{self, ListingFormat, ListingRequest},
         published,
     },
+    batch,
     openapi::DOCUMENT,
     paths::{PATHS, WITHOUT_ADMINS},
     selection::Scope,
@@ -56,6 +59,16 @@ fn others(api: &Arc<Api>) -> Route {
             published::create(&api, &grant, (correlation, body)).await
         });
 
+    let batch = path!("events" / "batch")
+        .and(warp::post())
+        .and(with(api))
+        .and(grant())
+        .and(query())
+        .and(header("x-correlation-id"))
+        .and(many_body(api.limits, api.config.batch.max_bytes))
+        .then(|api: Arc<Api>, grant: Grant, query, correlation, body| {
+            batch::batch(api, grant, (query, correlation, body))
+        });
     let processed = path!("events" / "processed")
         .and(listing_parts())
         .and(with(api))
@@ -90,6 +103,7 @@ fn others(api: &Arc<Api>) -> Route {
     };
     http::first_of([
         create.boxed(),
+        batch.boxed(),
         processed.boxed(),
         event.boxed(),
         all.boxed(),

@@ -135,5 +135,10 @@ async fn open_store(config: &Config) -> anyhow::Result<(Arc<dyn EventStore>, Con
         let store = PostgresStore::open(postgres.clone()).await?;
         return Ok((Arc::new(store), ConcurrencyLimit::new(reading)));
     }
-    Ok((Arc::new(MemoryStore::new(&config.store)), ConcurrencyLimit::default()))
+    let store = MemoryStore::new(&config.store);
+    let store = match config.store_retention {
+        Some(retention) => store.keeping(retention),
+        None => Arc::new(store),
+    };
+    Ok((store, ConcurrencyLimit::default()))
 }

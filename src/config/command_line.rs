@@ -12,8 +12,12 @@ use super::{
     fault::Exit,
     key_commands, replay_command,
     table::{ALL, Description},
+    transfer_commands,
 };
-use crate::replay::ReplayCommand;
+use crate::{
+    replay::ReplayCommand,
+    transfer::{ExportTask, ImportTask},
+};
 
 /// The task of the process: a service to run, or a command about one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,10 @@ pub enum Service {
     DeadLetters(DlqCommand),
     /// Sees to the file of API keys, and ends.
     Keys(keys::KeyCommand),
+    /// Sends files of events to the running activity service.
+    Import(ImportTask),
+    /// Writes the events of the running activity service.
+    Export(ExportTask),
 }
 
 impl Service {
@@ -45,9 +53,12 @@ impl Service {
     pub(super) fn reads(&self, variable: &str) -> bool {
         let group = ALL.iter().map(|setting| setting.describe()).find(|known| known.variable == variable);
         match (variable, group.map(|known| known.group)) {
-            ("PORT", _) => matches!(self, Self::Activity | Self::Healthcheck | Self::Selftest),
+            ("PORT", _) => {
+                matches!(self, Self::Activity | Self::Healthcheck | Self::Selftest) || self.is_transfer()
+            }
             ("USERS_PORT", _) => *self == Self::Users,
             ("ORDERS_PORT" | "ORDERS_GROUP_ID" | "ORDER_EVENTS_TOPIC", _) => *self == Self::Orders,
+            ("BATCH_MAX_EVENTS" | "MAX_BATCH_BYTES" | "STREAM_PAUSE", _) => *self == Self::Activity,
             ("EVENT_TYPES", _) => matches!(self, Self::Activity | Self::Selftest),
             (_, Some("Store")) => {
                 matches!(self, Self::Activity | Self::Selftest | Self::Migrate | Self::Replay(_))
@@ -57,12 +68,19 @@ impl Service {
             (_, Some("Event log")) => matches!(self, Self::EventLog(_)),
             (_, Some("Kafka" | "Producer" | "Consumer" | "Dead letters")) => {
                 !matches!(self, Self::EventLog(_) | Self::Healthcheck | Self::Migrate | Self::Keys(_))
+                    && !self.is_transfer()
             }
+            ("TRANSFER_TOKEN", _) => self.is_transfer(),
             ("SELFTEST_TOKEN", _) => *self == Self::Selftest,
             ("API_KEYS_FILE", _) => self.serves() || matches!(self, Self::Keys(_)),
             (_, Some("Access")) => self.serves(),
             _ => !matches!(self, Self::Keys(_)),
         }
+    }
+
+    /// Whether it moves events between files and a running service.
+    pub(super) fn is_transfer(&self) -> bool {
+        matches!(self, Self::Import(_) | Self::Export(_))
     }
 
     /// Whether it answers requests.
@@ -120,6 +138,12 @@ impl CommandLine {
                 let (task, flags) = inner.remove_subcommand().unwrap_or((String::new(), inner));
                 (Service::Keys(key_commands::task_of(&task, &flags)), flags)
             }
+            Some((name, flags)) if name == transfer_commands::IMPORT => {
+                (Service::Import(transfer_commands::import_of(&flags)), flags)
+            }
+            Some((name, flags)) if name == transfer_commands::EXPORT => {
+                (Service::Export(transfer_commands::export_of(&flags)), flags)
+            }
             Some((name, mut inner)) if name == EVENT_LOG => match inner.remove_subcommand() {
                 Some((task, flags)) if task == SWEEP => {
                     let from = flags.get_one::<DateTime<Utc>>("from").copied();
@@ -163,6 +187,8 @@ fn command() -> Command {
         .subcommand(replay_command::command())
         .subcommand(dead_letters())
         .subcommand(key_commands::command())
+        .subcommand(transfer_commands::import())
+        .subcommand(transfer_commands::export())
         .args(settings.map(|(order, setting)| arg(order, setting)))
 }
 
@@ -260,7 +286,7 @@ fn task_of(task: &str, flags: &ArgMatches) -> DlqCommand {
     })
 }
 
-fn timestamp(text: &str) -> Result<DateTime<Utc>, &'static str> {
+pub(super) fn timestamp(text: &str) -> Result<DateTime<Utc>, &'static str> {
     let parsed = DateTime::parse_from_rfc3339(text);
     parsed.map(|time| time.to_utc()).map_err(|_| "a time is written as 2026-05-01T10:00:00Z")
 }

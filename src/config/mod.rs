@@ -21,6 +21,7 @@ mod security;
 #[cfg(feature = "postgres")]
 mod store;
 mod table;
+mod transfer_commands;
 mod unknown;
 mod values;
 
@@ -74,6 +75,8 @@ pub struct Config {
     pub http: http::Config,
     /// The store of events in memory.
     pub store: stores::Config,
+    /// How long an event stays in the store, whichever that is; `None` sets no bound.
+    pub store_retention: Option<Duration>,
     /// The database of events, in place of memory.
     #[cfg(feature = "postgres")]
     pub postgres: Option<stores::PostgresConfig>,
@@ -89,6 +92,8 @@ pub struct Config {
     pub api_keys_file: Option<PathBuf>,
     /// The credential of the selftest.
     pub selftest_token: Option<Secret>,
+    /// The credential of `import` and `export`.
+    pub transfer_token: Option<Secret>,
     /// Logging.
     pub log: telemetry::Config,
     /// How long a stopping service keeps serving while it is not ready.
@@ -158,9 +163,10 @@ pub fn parse(
     let mut config = Config { remarks, ..read(&mut reader, &service) };
     config.remarks.extend(https::remark(&config.http));
     checks::check_server(&config, &mut reader);
-    // A healthcheck needs the address of the service alone; the event log, a migration and `keys` use no Kafka.
+    // A healthcheck and a transfer need the address of the service alone; the event log, a migration and `keys` use no Kafka.
     if config.eventlog.is_none()
         && !matches!(service, Service::Healthcheck | Service::Migrate | Service::Keys(_))
+        && !service.is_transfer()
     {
         checks::check_kafka(&config, &service, of_kafka, &mut reader);
         checks::check(&config, &service, &mut reader);
@@ -241,6 +247,11 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
     };
     let activity = activity::Config {
         event_types: reader.value(&table::EVENT_TYPES),
+        batch: activity::BatchLimits {
+            max_events: reader.value(&table::BATCH_MAX_EVENTS),
+            max_bytes: reader.value(&table::MAX_BATCH_BYTES).max(max_body_bytes),
+            pause: reader.value(&table::STREAM_PAUSE),
+        },
         logged_events: reader.value(&table::LOG_EVENTS),
     };
     let brokers = reader.value(&table::KAFKA_BROKERS);
@@ -296,6 +307,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             max_events: reader.value(&table::STORE_MAX_EVENTS),
             max_bytes: reader.value(&table::STORE_MAX_BYTES),
         },
+        store_retention: reader.value(&table::STORE_RETENTION),
         #[cfg(feature = "postgres")]
         postgres,
         activity,
@@ -303,6 +315,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         eventlog,
         api_keys_file: reader.value(&table::API_KEYS_FILE),
         selftest_token: reader.value(&table::SELFTEST_TOKEN),
+        transfer_token: reader.value(&table::TRANSFER_TOKEN),
         log: telemetry::Config {
             filter: reader.value(&table::RUST_LOG),
             format: reader.value(&table::LOG_FORMAT),

@@ -23,14 +23,6 @@ pub(super) fn read(
     let (connect_timeout, timeout) = (reader.value(&STORE_CONNECT_TIMEOUT), reader.value(&STORE_TIMEOUT));
     let migrate = reader.value(&STORE_MIGRATE);
     let retention = reader.value(&STORE_RETENTION);
-    if retention.is_some() && reader.value(&STORE_URL_FILE).is_none() && reader.value(&STORE_URL).is_none() {
-        let setting = (STORE_RETENTION.variable, reader.text(&STORE_RETENTION));
-        reader.require(
-            false,
-            &[setting],
-            "is of a database, and STORE_URL names none: memory is bounded by STORE_MAX_EVENTS",
-        );
-    }
     let url = parsed(reader, &url?)?;
     for (longer, setting) in [
         (reader.value(&MAX_PROCESSING), (MAX_PROCESSING.variable, reader.text(&MAX_PROCESSING))),

@@ -145,7 +145,13 @@ settings! {
             OneOf(&[("off", AccessLog::Off), ("errors", AccessLog::Errors), ("all", AccessLog::All)]),
             "The answers that are logged; errors means at most ten a second.";
         EVENT_TYPES: EventTypes = "LOGIN,LOGOUT,PRODUCT_VIEW", EventTypes,
-            "The event types that POST /events/generate takes; other routes and the consumer take any.";
+            "The event types that POST /events/generate and /events/batch take; all else takes any.";
+        BATCH_MAX_EVENTS: Whole<usize> = "10000", Whole::from(1).to(1_000_000),
+            "The most events of a batch that is a JSON array; NDJSON has no such bound.";
+        MAX_BATCH_BYTES: Size<usize> = "1MiB", Size::from(KIB).to(GIB),
+            "The largest batch that is a JSON array; MAX_BODY_BYTES where that is larger.";
+        STREAM_PAUSE: Durations = "1m", Durations::from(ms(100)).to(minutes(60)),
+            "How long a stream of events (NDJSON) may pause; a blank line is a sign of life.";
     }
     "Access" {
         AUTH: AuthMethods = "none", AuthMethods,
@@ -170,6 +176,8 @@ settings! {
             "The most that all clients together may send to this instance a second; unset, no limit.";
         SELFTEST_TOKEN: Or<Password> = "", Or::unset(Password),
             "The key or token that highwater selftest sends to the running service.";
+        TRANSFER_TOKEN: Or<Password> = "", Or::unset(Password),
+            "The key or token that highwater import and export send to the running service.";
     }
     "Kafka" {
         KAFKA_BROKERS: Or<Brokers> = "", Or::unset(Brokers),
@@ -313,7 +321,7 @@ settings! {
         STORE_TIMEOUT: Durations = "10s", Durations::from(ms(100)).to(minutes(10)),
             "How long a statement may take; shorter than MAX_PROCESSING and REQUEST_TIMEOUT.";
         STORE_RETENTION: Or<Durations> = "", Or::unset(Durations::from(minutes(1)).to(days(36_500))),
-            "How long an event stays in the database, which keeps its id for ever; unset, the event stays, too.";
+            "How long an event stays in the store, which goes on knowing its id; unset, there is no such bound.";
     }
     "Users and orders" {
         USERS_PORT: Whole<u16> = "5001", Whole::from(0).to(65_535),

@@ -185,7 +185,15 @@ impl Filler<'_> {
                 break; // the log has become shorter
             }
             fetched.records.retain(|record| record.offset < goal);
-            let next = if fetched.next <= goal { fetched.next_position(position) } else { goal.into() };
+            let next = match fetched.records.last() {
+                _ if fetched.next <= goal => fetched.next_position(position),
+                last => FetchPosition {
+                    offset: goal,
+                    leader_epoch: last
+                        .filter(|last| last.offset + 1 == goal)
+                        .and_then(|last| last.leader_epoch),
+                },
+            };
             // What is malformed was set aside when it was processed.
             self.handler.restore(&fetched.records).await?;
             self.handler.completed(partition, next).await?;

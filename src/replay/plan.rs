@@ -6,6 +6,8 @@ use anyhow::ensure;
 
 use super::{Bound, TopicLog};
 use crate::store::Log;
+#[cfg(feature = "postgres")]
+use crate::store::LogPosition;
 
 /// The stretches of all partitions that have one.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ pub(super) struct Stretch {
     pub(super) to: i64,
     /// The offset of the record that is to be processed next, now.
     #[cfg(feature = "postgres")]
-    pub(super) stands: i64,
+    pub(super) stands: LogPosition,
     pub(super) log: Log,
     #[cfg(feature = "postgres")]
     reader: highwater_kafka::Reader,
@@ -57,7 +59,7 @@ impl Plan {
                     from,
                     to,
                     #[cfg(feature = "postgres")]
-                    stands,
+                    stands: stands.into(),
                     log,
                     #[cfg(feature = "postgres")]
                     reader,
@@ -77,7 +79,7 @@ impl Plan {
 impl Stretch {
     /// Whether it ends before what is processed does: then the rest is passed over afterwards.
     pub(super) fn ends_early(&self) -> bool {
-        self.to < self.stands
+        self.to < self.stands.offset
     }
 
     /// Fails where the topic was made again since.

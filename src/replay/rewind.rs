@@ -111,12 +111,12 @@ async fn move_back(store: &PostgresStore, stretch: &mut Stretch) -> anyhow::Resu
         let Start::At(stands) = store.take_up(stretch.partition, &stretch.log).await? else {
             bail!("partition {} has no position in the database", stretch.partition);
         };
-        if store.move_to(stretch.partition, stretch.from).await.is_ok() {
+        if store.move_to(stretch.partition, stretch.from.into()).await.is_ok() {
             stretch.stands = stands;
             return Ok(());
         }
     }
-    store.move_to(stretch.partition, stretch.from).await?;
+    store.move_to(stretch.partition, stretch.from.into()).await?;
     Ok(())
 }
 
@@ -145,13 +145,14 @@ async fn go_on(
             let Stretch { partition, stands, .. } = stretch;
             stretch.check_topic().await?;
             let Start::At(reached) = store.take_up(partition, &stretch.log).await? else { continue };
-            if reached >= stands {
+            if reached.offset >= stands.offset {
                 continue;
             }
             match store.move_to(partition, stands).await {
                 Ok(()) => writeln!(
                     out,
-                    "partition {partition} is processed up to {reached}, and goes on at {stands}"
+                    "partition {partition} is processed up to {}, and goes on at {}",
+                    reached.offset, stands.offset
                 )?,
                 // Claimed in between: once more.
                 Err(_) => early.push(stretch),

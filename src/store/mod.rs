@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use thiserror::Error;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use uuid::Uuid;
 
 pub use content_hash::ContentHash;
@@ -22,7 +23,7 @@ pub use event::ActivityEvent;
 pub use memory::{Config, MemoryStore, Stats};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresConfig, PostgresStore, PostgresUrl, Rebuild, Swapped};
-pub use query::{Direction, EventPage, EventQuery, Positions, SequenceNumber, Span};
+pub use query::{Direction, EventPage, EventQuery, PAGE_BYTES, Positions, SequenceNumber, Span};
 pub use stored_event::{EventRecord, StoredEvent};
 
 /// A store that admits each `eventId` once.
@@ -41,13 +42,13 @@ pub trait EventStore: Send + Sync + 'static {
         true
     }
 
-    /// The partition's next record is at this offset, whatever the store's position was.
-    async fn move_to(&self, _partition: i32, _offset: i64) -> Result<(), StoreError> {
+    /// The partition's next record is at this place, whatever the store's position was.
+    async fn move_to(&self, _partition: i32, _next: LogPosition) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Everything below this offset is done, though nothing of it may be stored.
-    async fn advance(&self, _partition: i32, _offset: i64) -> Result<(), StoreError> {
+    /// Everything below this place is done, though nothing of it may be stored.
+    async fn advance(&self, _partition: i32, _next: LogPosition) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -63,7 +64,7 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// Admits the events of one partition, in the order given. One atomic step decides by the eventId whether an
     /// event is new, also among concurrent callers. The result has one entry per event. A store that keeps positions
-    /// moves the partition's to the offset `next` in the same step.
+    /// moves the partition's to `next` in the same step.
     ///
     /// # Errors
     ///
@@ -72,17 +73,17 @@ pub trait EventStore: Send + Sync + 'static {
         &self,
         partition: i32,
         records: Vec<EventRecord>,
-        next: i64,
+        next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError>;
 
     /// Erases the events of a user that the partition had before the erasure. Their ids stay known: a copy is a duplicate.
     /// The erasure stays known, too, for [`is_erased`](EventStore::is_erased). A store that keeps positions moves the
-    /// partition's to the offset `next` once all of it is done.
+    /// partition's to `next` once all of it is done.
     ///
     /// # Errors
     ///
     /// The store is unavailable. Some of the events may be erased; it is safe to erase them again.
-    async fn erase(&self, partition: i32, erasure: &Erasure, next: i64) -> Result<(), StoreError>;
+    async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError>;
 
     /// The offset below which a record of the partition may be of an erased user; all others need not be asked for by
     /// [`is_erased`](EventStore::is_erased).
@@ -110,8 +111,9 @@ pub trait EventStore: Send + Sync + 'static {
     /// event below it, so it bounds a listing to the events that exist when the listing begins.
     async fn end(&self) -> Result<Positions, StoreError>;
 
-    /// The next events that match the query and are within the span, in the query's direction, at most `limit` of them. A page may be shorter than `limit`, even empty, although [`EventPage::rest`] is set: the
-    /// store bounds the work of one call.
+    /// The next events that match the query and are within the span, in the query's direction, at most `limit` of them. A page
+    /// may be shorter than `limit`, even empty, although [`EventPage::rest`] is set: the store bounds the work of one call, and
+    /// its memory ([`PAGE_BYTES`]).
     async fn read(&self, query: &EventQuery, within: Span, limit: usize) -> Result<EventPage, StoreError>;
 
     /// Divides the store's bounds evenly among this many partitions. Events beyond a smaller bound leave at once.
@@ -149,6 +151,16 @@ pub trait EventStore: Send + Sync + 'static {
     async fn forget(&self, partition: i32) -> Result<(), StoreError>;
 }
 
+/// Ticks at which it is looked for what is older than the retention: a tenth of it, within bounds.
+fn retention_interval(retention: Duration) -> Interval {
+    const LEAST: Duration = Duration::from_millis(100);
+    const MOST: Duration = Duration::from_secs(60);
+
+    let mut ticks = interval((retention / 10).clamp(LEAST, MOST));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
 /// A partition of the log, when it is taken up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -158,6 +170,23 @@ pub struct Log {
     pub offsets: Range<i64>,
 }
 
+/// The next record of a partition, and the leader epoch of the record before it: it tells whether the log still has what was
+/// read (KIP-320).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogPosition {
+    /// The offset of the next record.
+    pub offset: i64,
+    /// The leader epoch of the record before it; `None` where it is not known.
+    pub leader_epoch: Option<i32>,
+}
+
+impl From<i64> for LogPosition {
+    /// A place whose leader epoch is not known.
+    fn from(offset: i64) -> Self {
+        Self { offset, leader_epoch: None }
+    }
+}
+
 /// Where the processing of a partition starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -165,8 +194,8 @@ pub enum Start {
     NotKept,
     /// The store keeps positions, and has none of this partition.
     Unknown,
-    /// At this offset.
-    At(i64),
+    /// At this record.
+    At(LogPosition),
 }
 
 /// The outcome of admitting one event.

@@ -105,6 +105,10 @@ impl Span {
     }
 }
 
+/// The bytes of JSON at which a page ends, however many events were asked for: what a listing holds at a time. Its last event
+/// may go beyond, and in PostgreSQL one of each partition.
+pub const PAGE_BYTES: usize = 1024 * 1024;
+
 /// One page of a listing.
 #[derive(Debug, Clone)]
 pub struct EventPage {

@@ -59,9 +59,9 @@ impl Stage {
     /// Fills another schema and has it take the place of the one that serves, under load. Where the topic was made again,
     /// that has to be refused: it no longer has what was stored before.
     pub(crate) async fn rebuild(&self) -> Result<()> {
-        self.database()?.drop_schema().await?;
         let was_made_again = !self.history.known().of_before.is_empty();
         persistently("highwater replay --into", PATIENCE, async || {
+            self.database()?.drop_schema().await?;
             let began = now();
             self.history.known().resets.push((began, began + NOTICED));
             let swapped = self.highwater(&["replay", "--into", REBUILT, "--swap"]).await;

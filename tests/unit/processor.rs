@@ -16,7 +16,7 @@ use highwater::{
     activity::{Conflicts, LoggedEvents, Processor, TopicRecord},
     store::{
         Admission, Config, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord, EventStore,
-        MemoryStore, Positions, Span, StoreError, StoredEvent,
+        LogPosition, MemoryStore, Positions, Span, StoreError, StoredEvent,
     },
 };
 use highwater_kafka::{BatchOutcome, DecodingHandler, Record, RecordHandler};
@@ -48,13 +48,13 @@ impl EventStore for Flaky {
         &self,
         partition: i32,
         events: Vec<EventRecord>,
-        next: i64,
+        next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError> {
         self.take_batch()?;
         self.memory.admit(partition, events, next).await
     }
 
-    async fn erase(&self, partition: i32, erasure: &Erasure, next: i64) -> Result<(), StoreError> {
+    async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError> {
         self.take_batch()?;
         self.memory.erase(partition, erasure, next).await
     }

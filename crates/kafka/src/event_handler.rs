@@ -130,10 +130,10 @@ impl<'a, P: Payload> Batch<'a, P> {
         let malformed = (0..self.records.len()).find(|index| self.indexes.get(*index) != Some(index));
         let done = &self.records[..malformed.unwrap_or(self.records.len())];
         let after_done = done.last().map_or(0, |last| last.offset + 1);
-        FetchPosition {
-            offset: malformed.map_or(after_done, |index| self.records[index].offset),
-            leader_epoch: done.last().and_then(|last| last.leader_epoch),
-        }
+        let offset = malformed.map_or(after_done, |index| self.records[index].offset);
+        // Of what is in no batch, as a transaction's marker, nothing is known here.
+        let before = done.last().filter(|last| last.offset + 1 == offset);
+        FetchPosition { offset, leader_epoch: before.and_then(|before| before.leader_epoch) }
     }
 
     /// The events, and the batch without them, for [`Batch::record`].

@@ -10,9 +10,9 @@ use std::{
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    Cluster, ClusterConfig, ConfigError, Consumer, ConsumerConfig, ConsumerCounts, Context, DlqPublisher,
-    Envelope, Message, Payload, Producer, ProducerConfig, PublishError, Publisher, Receipt, Status,
-    StatusRegistry, Topic, TopicConfig,
+    Cluster, ClusterConfig, ConfigError, Consumer, ConsumerConfig, ConsumerCounts, Context, Delivery,
+    DlqPublisher, Envelope, Message, Payload, Producer, ProducerConfig, PublishError, Publisher, Receipt,
+    Status, StatusRegistry, Topic, TopicConfig,
     event_handler::{BatchHandler, DecodingHandler},
     group::GroupDescription,
 };
@@ -222,12 +222,7 @@ impl<P: Payload> TypedProducer<P> {
     ///
     /// As [`TypedProducer::send`].
     pub async fn send_in(&self, context: &Context, event: P) -> Result<Receipt, PublishError> {
-        let headers = if P::SELF_DESCRIBING && context.is_empty() {
-            Vec::new()
-        } else {
-            self.envelope(context, &event).headers()
-        };
-        self.publish(headers, event).await
+        self.publish(self.headers(context, &event), event).await
     }
 
     /// An envelope for the event, so that its id is known before it is sent.
@@ -244,17 +239,31 @@ impl<P: Payload> TypedProducer<P> {
         self.publish(envelope.headers(), event).await
     }
 
+    /// As [`TypedProducer::send_in`], but returns as soon as the event has its place in the queue, for which it waits:
+    /// events that are enqueued one after the other are written in that order. See [`Publisher::enqueue`].
+    pub async fn enqueue_in(&self, context: &Context, event: P) -> Delivery {
+        match self.message(self.headers(context, &event), event) {
+            Ok(message) => self.publisher.enqueue(message).await,
+            Err(error) => Delivery::done(Err(error)),
+        }
+    }
+
+    fn headers(&self, context: &Context, event: &P) -> Vec<(String, Vec<u8>)> {
+        match P::SELF_DESCRIBING && context.is_empty() {
+            true => Vec::new(),
+            false => self.envelope(context, event).headers(),
+        }
+    }
+
     async fn publish(&self, headers: Vec<(String, Vec<u8>)>, event: P) -> Result<Receipt, PublishError> {
+        self.publisher.publish(self.message(headers, event)?).await
+    }
+
+    fn message(&self, headers: Vec<(String, Vec<u8>)>, event: P) -> Result<Message, PublishError> {
         let key = event.key().into_owned().into_bytes();
         let value = event.write().map_err(|malformed| PublishError::Refused(malformed.0))?;
-        let message = Message {
-            key: Some(key),
-            value: Some(value),
-            headers,
-            timestamp: chrono::Utc::now(),
-            partition: None,
-        };
-        self.publisher.publish(message).await
+        let timestamp = chrono::Utc::now();
+        Ok(Message { key: Some(key), value: Some(value), headers, timestamp, partition: None })
     }
 
     /// The publisher that it sends through.

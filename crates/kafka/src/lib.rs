@@ -152,7 +152,7 @@ pub use message::{Message, Receipt, Record};
 pub use partitioner::partition_for_key;
 pub use payload::{Event, Malformed, Payload, Received};
 pub use producer::Producer;
-pub use publisher::{PublishError, Publisher};
+pub use publisher::{Delivery, PublishError, Publisher};
 pub use rskafka_client::{CallError, ClientError, EndOffsets};
 pub use status::{
     BreakerState, BreakerStatus, GroupPhase, GroupStatus, KafkaStatus, Notice, PartitionStatus, Rebalance,

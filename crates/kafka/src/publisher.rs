@@ -1,9 +1,16 @@
 //! The sender of records: the producer, or a test's substitute.
 
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
 use async_trait::async_trait;
 use thiserror::Error;
+use tokio::sync::oneshot;
 
-use super::{Message, Receipt};
+use super::{Message, Receipt, counts::ProducerCounts};
 
 /// Sends records. [`Producer`](crate::Producer) implements it.
 #[async_trait]
@@ -14,6 +21,60 @@ pub trait Publisher: Send + Sync + 'static {
     ///
     /// The record was not acknowledged within the producer's timeout, or was refused.
     async fn publish(&self, message: Message) -> Result<Receipt, PublishError>;
+
+    /// Appends a record to the queue of its partition (`KafkaProducer.send` in Java). Records that are enqueued one after
+    /// the other are written in that order. While the queue has no room, it waits, as `max.block.ms` has it in Java: at
+    /// most the producer's timeout.
+    async fn enqueue(&self, message: Message) -> Delivery {
+        Delivery::done(self.publish(message).await)
+    }
+}
+
+/// The acknowledgement of an enqueued record, which may be still to come. If it is dropped, a record that is not sent yet
+/// may never be.
+#[derive(Debug)]
+pub struct Delivery(State);
+
+#[derive(Debug)]
+enum State {
+    Done(Option<Result<Receipt, PublishError>>),
+    Queued(oneshot::Receiver<Result<Receipt, PublishError>>, Arc<ProducerCounts>),
+}
+
+impl Delivery {
+    /// One that has come.
+    pub fn done(result: Result<Receipt, PublishError>) -> Self {
+        Self(State::Done(Some(result)))
+    }
+
+    pub(super) fn queued(
+        answer: oneshot::Receiver<Result<Receipt, PublishError>>,
+        counts: Arc<ProducerCounts>,
+    ) -> Self {
+        Self(State::Queued(answer, counts))
+    }
+}
+
+impl Future for Delivery {
+    type Output = Result<Receipt, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let ended = || {
+            let reason = "the producer ended before Kafka acknowledged".to_owned();
+            Err(PublishError::Unavailable { reason, possibly_written: true })
+        };
+        let (result, counts) = match &mut self.0 {
+            State::Done(result) => return Poll::Ready(result.take().unwrap_or_else(ended)),
+            State::Queued(answer, counts) => {
+                (ready!(Pin::new(answer).poll(context)).unwrap_or_else(|_| ended()), counts)
+            }
+        };
+        match &result {
+            Ok(_) => counts.records.add(1),
+            Err(error) => counts.error(error),
+        }
+        Poll::Ready(result)
+    }
 }
 
 /// A record was not acknowledged.

@@ -1,11 +1,18 @@
 //! One request to an `http` or `https` URL, on a connection of its own, HTTP/1.1. Redirects are not followed.
 
-use std::{fmt, io, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     HeaderMap, Request, Uri,
+    body::{Body, Frame, Incoming},
     client::conn::http1,
     header::{HOST, HeaderName, HeaderValue},
     http::uri::{Authority, PathAndQuery},
@@ -15,6 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    sync::mpsc,
     time::timeout,
 };
 #[cfg(feature = "tls")]
@@ -46,6 +54,12 @@ impl Url {
         let authority = parts.authority.filter(|authority| !authority.as_str().contains('@'))?;
         let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         Some(Self { is_https, authority, path })
+    }
+
+    /// The URL of that path, with its query, below this one; `None` where the text is no path.
+    pub fn below(&self, path: &str) -> Option<Self> {
+        let path = format!("{}{path}", self.path.path().trim_end_matches('/'));
+        Some(Self { path: path.parse().ok()?, ..self.clone() })
     }
 
     /// Whether what is sent there is sent over TLS.
@@ -130,28 +144,118 @@ pub async fn send(
     patience: Duration,
 ) -> io::Result<Answer> {
     let asking = async {
-        let mut request = Request::builder().method(method).uri(Uri::from(url.path.clone()));
-        let host = HeaderValue::from_str(url.authority.as_str()).map_err(io::Error::other)?;
-        if let Some(all) = request.headers_mut() {
-            all.insert(HOST, host);
-            all.extend(headers.iter().cloned());
+        let request = request(method, url, headers, Full::new(body))?;
+        exchange(connect(url, trust).await?, request).await
+    };
+    timeout(patience, asking).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+fn request<B>(
+    method: Method,
+    url: &Url,
+    headers: &[(HeaderName, HeaderValue)],
+    body: B,
+) -> io::Result<Request<B>> {
+    let mut request = Request::builder().method(method).uri(Uri::from(url.path.clone()));
+    let host = HeaderValue::from_str(url.authority.as_str()).map_err(io::Error::other)?;
+    if let Some(all) = request.headers_mut() {
+        all.insert(HOST, host);
+        all.extend(headers.iter().cloned());
+    }
+    request.body(body).map_err(io::Error::other)
+}
+
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+async fn connect(url: &Url, trust: Option<&Trust>) -> io::Result<Box<dyn Io>> {
+    let stream = TcpStream::connect((url.host(), url.port())).await?;
+    stream.set_nodelay(true)?;
+    if !url.is_https {
+        return Ok(Box::new(stream));
+    }
+    #[cfg(feature = "tls")]
+    if let Some(trust) = trust {
+        let name = ServerName::try_from(url.host().to_owned()).map_err(io::Error::other)?;
+        let connector = TlsConnector::from(std::sync::Arc::clone(&trust.config));
+        return Ok(Box::new(connector.connect(name, stream).await?));
+    }
+    #[cfg(not(feature = "tls"))]
+    let _ = trust;
+    Err(io::Error::other("there is no TLS for it"))
+}
+
+/// The pieces of a request's body, which are sent as they come.
+pub type Pieces = mpsc::Receiver<Bytes>;
+
+struct PiecesBody(Option<Pieces>);
+
+impl Body for PiecesBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(pieces) = &mut self.0 else { return Poll::Ready(None) };
+        pieces.poll_recv(context).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+/// An answer whose body is read as it comes.
+#[derive(Debug)]
+pub struct Streamed {
+    /// The status.
+    pub status: StatusCode,
+    /// The header fields.
+    pub headers: HeaderMap,
+    body: Incoming,
+}
+
+impl Streamed {
+    /// The next piece of the body; `None` after the last. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke before the end.
+    pub async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
+        while let Some(frame) = self.body.frame().await {
+            if let Ok(data) = frame.map_err(io::Error::other)?.into_data() {
+                return Ok(Some(data));
+            }
         }
-        let request = request.body(Full::new(body)).map_err(io::Error::other)?;
-        let stream = TcpStream::connect((url.host(), url.port())).await?;
-        stream.set_nodelay(true)?;
-        if !url.is_https {
-            return exchange(stream, request).await;
-        }
-        #[cfg(feature = "tls")]
-        if let Some(trust) = trust {
-            let name = ServerName::try_from(url.host().to_owned()).map_err(io::Error::other)?;
-            let stream =
-                TlsConnector::from(std::sync::Arc::clone(&trust.config)).connect(name, stream).await?;
-            return exchange(stream, request).await;
-        }
-        #[cfg(not(feature = "tls"))]
-        let _ = trust;
-        Err(io::Error::other("there is no TLS for it"))
+        Ok(None)
+    }
+}
+
+/// Sends a request whose body goes as it comes, if it has one, and waits at most so long for the head of the answer. Both
+/// bodies go on at the same time. Dropping the answer ends the connection.
+///
+/// # Errors
+///
+/// As [`send`].
+pub async fn stream(
+    method: Method,
+    url: &Url,
+    headers: &[(HeaderName, HeaderValue)],
+    body: Option<Pieces>,
+    trust: Option<&Trust>,
+    patience: Duration,
+) -> io::Result<Streamed> {
+    let asking = async {
+        let request = request(method, url, headers, PiecesBody(body))?;
+        let io = TokioIo::new(connect(url, trust).await?);
+        let (mut sender, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
+        // What moves bytes; it ends with the answer.
+        tokio::spawn(connection);
+        let (head, body) = sender.send_request(request).await.map_err(io::Error::other)?.into_parts();
+        Ok(Streamed { status: head.status, headers: head.headers, body })
     };
     timeout(patience, asking).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }

@@ -26,13 +26,15 @@ use crate::{
         coverage::PARTITIONS,
         selection::{Scope, Selection},
     },
-    store::{ActivityEvent, EventQuery, EventStore, Span, StoreError, StoredEvent},
+    store::{ActivityEvent, EventQuery, EventStore, PAGE_BYTES, Span, StoreError, StoredEvent},
 };
 
 /// The size from which a chunk of an answer is sent, in bytes.
 const CHUNK: usize = 32 * 1024;
-/// How many events one read of the store asks for. They are shared, not copied.
+/// How many events one read of the store asks for, which ends it by their bytes too ([`PAGE_BYTES`]).
 const READ_AHEAD: usize = 512;
+/// The bytes of JSON at which a page with a limit ends, however many more it may have.
+const MAX_COLLECTED: usize = 8 * PAGE_BYTES;
 
 /// The format of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -201,13 +203,17 @@ impl EventReader {
         Ok(page.events)
     }
 
-    /// Reads the next `limit` events and keeps only them. Returns the sequence numbers of the events after them.
+    /// Reads the next `limit` events and keeps only them, fewer where they are large. Returns what is after them.
     async fn collect(&mut self, limit: usize) -> Result<Option<Span>, ListingError> {
         let mut events = Vec::new();
+        let mut bytes = 0;
         while events.len() < limit
+            && bytes < MAX_COLLECTED
             && let Some(rest) = self.rest.take()
         {
-            events.extend(self.read(rest, limit - events.len()).await?);
+            let read = self.read(rest, limit - events.len()).await?;
+            bytes += read.iter().map(|stored| stored.json().len()).sum::<usize>();
+            events.extend(read);
         }
         self.permit = None;
         self.page = events.into_iter();

@@ -1,7 +1,6 @@
 //! The routes that publish an event. The answer follows Kafka's acknowledgement.
 
 use bytes::Bytes;
-use chrono::Utc;
 use highwater_kafka::{Context, PublishError, Receipt};
 use highwater_web::{
     auth::Grant,
@@ -32,29 +31,39 @@ const OFFSET: HeaderName = HeaderName::from_static("kafka-offset");
 pub(in crate::activity) type Posted = (Option<HeaderValue>, Result<Bytes, Problem>);
 
 /// `POST /events/generate`: 201 with the event's id, once Kafka has acknowledged the event.
-pub(in crate::activity) async fn generate(api: &Api, grant: &Grant, posted: Posted) -> Response {
+pub(in crate::activity) async fn generate(api: &Api, grant: &Grant, (given, body): Posted) -> Response {
     let allowed = AllowedTypes::Only(&api.config.event_types);
-    publish(api, grant, posted, allowed, StatusCode::CREATED, |id| [r#"{"eventId":""#, id, r#""}"#].concat())
+    let event = body.and_then(|body| read(&body, allowed, api.limits.max_depth));
+    publish(api, grant, given, event, StatusCode::CREATED, |id| [r#"{"eventId":""#, id, r#""}"#].concat())
         .await
 }
 
 /// `POST /api/events`: 202 with a message and the event's id, once Kafka has acknowledged the event.
-pub(in crate::activity) async fn create(api: &Api, grant: &Grant, posted: Posted) -> Response {
-    publish(api, grant, posted, AllowedTypes::Any, StatusCode::ACCEPTED, |id| {
+pub(in crate::activity) async fn create(api: &Api, grant: &Grant, (given, body): Posted) -> Response {
+    let event = body.and_then(|body| read(&body, AllowedTypes::Any, api.limits.max_depth));
+    publish(api, grant, given, event, StatusCode::ACCEPTED, |id| {
         [r#"{"message":"Event published successfully","eventId":""#, id, r#""}"#].concat()
     })
     .await
 }
 
-async fn publish(
+/// Publishes an event, or answers why there is none.
+pub(in crate::activity) async fn publish(
     api: &Api,
     grant: &Grant,
-    (given, body): Posted,
-    allowed: AllowedTypes<'_>,
+    given: Option<HeaderValue>,
+    event: Result<ActivityEvent, Problem>,
     status: StatusCode,
     body_of: impl FnOnce(&str) -> String,
 ) -> Response {
-    let event = match body.and_then(|body| event(&body, grant, allowed, api.limits.max_depth)) {
+    let admitted = event.and_then(|event| {
+        let user = event.user_id();
+        grant.check_write(&user)?;
+        grant.charge_event(&user)?;
+        drop(user);
+        Ok(event)
+    });
+    let event = match admitted {
         Ok(event) => event,
         Err(problem) => return problem.into_response(),
     };
@@ -67,7 +76,15 @@ async fn publish(
         Ok(receipt) => receipt,
         Err(error) => return correlation.on(failure(id, error).into_response()),
     };
-    match &given {
+    log_published(api, id, receipt, context.correlation_id.as_deref());
+    let mut buffer = Uuid::encode_buffer();
+    let id = &*id.hyphenated().encode_lower(&mut buffer);
+    correlation.on(acknowledged(status, body_of(id), id, receipt))
+}
+
+/// Logs an event that Kafka has acknowledged, where it is one of those that are logged.
+pub(in crate::activity) fn log_published(api: &Api, id: Uuid, receipt: Receipt, correlation: Option<&str>) {
+    match correlation {
         _ if !api.config.logged_events.has(id) => {}
         None => log::info!(
             target: "highwater::published",
@@ -76,27 +93,19 @@ async fn publish(
         ),
         Some(given) => log::info!(
             target: "highwater::published",
-            eventId:% = id, partition = receipt.partition, offset = receipt.offset, correlationId = given.as_str();
+            eventId:% = id, partition = receipt.partition, offset = receipt.offset, correlationId = given;
             "published"
         ),
     }
-    let mut buffer = Uuid::encode_buffer();
-    let id = &*id.hyphenated().encode_lower(&mut buffer);
-    correlation.on(acknowledged(status, body_of(id), id, receipt))
 }
 
-fn event(
+/// Reads an event of a route that takes these types.
+pub(in crate::activity) fn read(
     body: &[u8],
-    grant: &Grant,
     allowed: AllowedTypes<'_>,
     max_depth: usize,
 ) -> Result<ActivityEvent, Problem> {
-    let new = NewEvent::read(json_text(body, max_depth)?, allowed)?;
-    grant.check_write(&new.user_id)?;
-    grant.charge_event(&new.user_id)?;
-    let id = new.id.unwrap_or_else(Uuid::new_v4);
-    let timestamp = new.timestamp.unwrap_or_else(Utc::now);
-    Ok(ActivityEvent::new(id, &new.user_id, &new.event_type, timestamp, new.payload))
+    Ok(NewEvent::read(json_text(body, max_depth)?, allowed)?.into_event())
 }
 
 fn acknowledged(status: StatusCode, body: String, id: &str, receipt: Receipt) -> Response {

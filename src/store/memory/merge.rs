@@ -10,7 +10,7 @@ use super::{
     partition_log::{PartitionLog, is_of_type},
     scan::{Candidate, Scan},
 };
-use crate::store::{Direction, EventPage, EventQuery, SequenceNumber, Span, StoredEvent};
+use crate::store::{Direction, EventPage, EventQuery, PAGE_BYTES, SequenceNumber, Span, StoredEvent};
 
 /// The most comparisons for one page. It bounds how long the logs are locked when few events match, to some 100 µs.
 const MAX_COMPARISONS: usize = 8 * 1024;
@@ -18,7 +18,7 @@ const MAX_COMPARISONS: usize = 8 * 1024;
 const COST_OF_EVENT: usize = 16;
 
 /// The events that match and are within the span, at most `limit` of them. The page is shorter, with `rest` set, where
-/// [`MAX_COMPARISONS`] ends it.
+/// [`MAX_COMPARISONS`] or [`PAGE_BYTES`] ends it.
 pub(super) fn page(
     logs: &[(i32, impl Deref<Target = PartitionLog>)],
     query: &EventQuery,
@@ -40,6 +40,7 @@ pub(super) fn page(
     heads.extend(scans.iter().enumerate().filter_map(|(number, scan)| head(scan, number)));
     let mut page = EventPage { events: Vec::with_capacity(limit.min(256)), rest: None };
     let mut budget = MAX_COMPARISONS;
+    let mut bytes = 0;
     while let Some((_, number)) = heads.pop() {
         let scan = &mut scans[number];
         let Some(candidate) = scan.candidate() else { continue };
@@ -48,7 +49,8 @@ pub(super) fn page(
             Candidate::Likely(_) | Candidate::Unchecked(_) => None,
         };
         // A full page goes on to the next match, so that `rest` is only set where an event follows.
-        if budget == 0 || (found.is_some() && page.events.len() == limit) {
+        let is_full = page.events.len() == limit || bytes >= PAGE_BYTES;
+        if budget == 0 || (found.is_some() && is_full) {
             let next = scans.iter().map(|scan| scan.candidate().map(|candidate| candidate.place().position));
             page.rest = Some(rest(within, query.direction, partitions.into_iter().zip(next)));
             break;
@@ -56,6 +58,7 @@ pub(super) fn page(
         if let Candidate::Likely(_) = candidate {
             budget = budget.saturating_sub(COST_OF_EVENT);
         }
+        bytes += found.map_or(0, |stored| stored.json().len());
         page.events.extend(found.map(Arc::clone));
         scan.advance(&mut budget);
         heads.extend(head(scan, number));

@@ -5,11 +5,13 @@
 //! The order of processing and the indexes are in one log per partition. Each log is behind a read-write lock, which is
 //! taken once for a batch of events or a page of a listing. No lock is held across an await.
 
+mod ages;
 mod columns;
 mod index;
 mod merge;
 mod partition_log;
 mod partition_logs;
+mod retention;
 mod scan;
 
 use std::{
@@ -27,8 +29,10 @@ use uuid::Uuid;
 
 use super::{
     ActivityEvent, Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord, EventStore,
-    Positions, SequenceNumber, Span, StoreError, StoredEvent, erasure::ErasureCounter, waiters::Waiters,
+    LogPosition, Positions, SequenceNumber, Span, StoreError, StoredEvent, erasure::ErasureCounter,
+    waiters::Waiters,
 };
+use ages::Retention;
 use partition_log::PartitionLog;
 use partition_logs::PartitionLogs;
 
@@ -49,12 +53,14 @@ pub struct Config {
 pub struct MemoryStore {
     bounds: Config,
     partitions: AtomicU64,
-    /// `None` for an event that was erased.
+    /// `None` for an event that was erased, or was older than the retention.
     by_id: HashMap<Uuid, Option<Arc<StoredEvent>>>,
     logs: PartitionLogs,
     waiters: Waiters,
     duplicates: AtomicU64,
     evicted: AtomicU64,
+    retention: Option<Retention>,
+    expired: AtomicU64,
     erasures: ErasureCounter,
     warned: AtomicBool,
 }
@@ -71,7 +77,7 @@ type Inserted = Result<Arc<StoredEvent>, Box<IdTaken>>;
 
 /// An event whose id is taken, and the event that has it.
 struct IdTaken {
-    /// `None` where it was erased.
+    /// `None` where it has left, and its id has not.
     first: Option<Arc<StoredEvent>>,
     event: ActivityEvent,
 }
@@ -99,6 +105,8 @@ impl MemoryStore {
             waiters: Waiters::default(),
             duplicates: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
+            retention: None,
+            expired: AtomicU64::new(0),
             erasures: ErasureCounter::default(),
             warned: AtomicBool::new(false),
         }
@@ -188,12 +196,13 @@ impl EventStore for MemoryStore {
         &self,
         partition: i32,
         records: Vec<EventRecord>,
-        _next: i64,
+        _next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError> {
         let inserted = self.logs.append(partition, records.len(), |log, SequenceNumber(first)| {
             let numbers = (first..).map(SequenceNumber);
+            let written_at: Vec<i64> = records.iter().map(|record| record.written_at).collect();
             let mut numbering = log.numbering();
-            let insert = |(sequence, EventRecord { offset, event })| {
+            let insert = |(sequence, EventRecord { offset, event, .. })| {
                 let (position, next) = numbering.assign(offset);
                 // A copy has no position: an event that is read again stays where it is.
                 let inserted = self.insert(partition, sequence, position, event);
@@ -203,8 +212,11 @@ impl EventStore for MemoryStore {
                 inserted
             };
             let inserted: Vec<Inserted> = numbers.zip(records).map(insert).collect();
-            log.extend(inserted.iter().filter_map(|inserted| inserted.as_ref().ok()), numbering);
+            let new = inserted.iter().zip(written_at);
+            let new = new.filter_map(|(inserted, written_at)| Some((inserted.as_ref().ok()?, written_at)));
+            log.extend(new, numbering, self.retention);
             self.evict(log, partition, usize::MAX);
+            self.expire(log, usize::MAX);
             inserted
         });
         self.waiters.wake(inserted.iter().filter_map(|inserted| inserted.as_ref().ok()));
@@ -212,7 +224,7 @@ impl EventStore for MemoryStore {
         Ok(inserted.into_iter().map(outcome).collect())
     }
 
-    async fn erase(&self, partition: i32, erasure: &Erasure, _next: i64) -> Result<(), StoreError> {
+    async fn erase(&self, partition: i32, erasure: &Erasure, _next: LogPosition) -> Result<(), StoreError> {
         let user = json_of(&erasure.user_id);
         let is_known = |log: &PartitionLog| log.knows_erasure(erasure.offset, &user);
         if self.logs.look(partition, is_known).unwrap_or(false) {
@@ -283,6 +295,10 @@ impl EventStore for MemoryStore {
             }
         }
         Ok(())
+    }
+
+    fn expired(&self) -> Option<u64> {
+        self.retention.map(|_| self.expired.load(Ordering::Relaxed))
     }
 
     fn oldest_millis(&self) -> Option<i64> {

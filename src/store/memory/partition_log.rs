@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     PartitionBounds,
+    ages::{Ages, Retention},
     columns::{BlockView, ColumnFilter, Columns},
     index::{Index, Postings},
     merge::Criteria,
@@ -24,13 +25,16 @@ use crate::store::{ActivityEvent, Direction, StoredEvent};
 /// list it is in, and every operation costs the same however many events are held.
 #[derive(Debug, Default)]
 pub(super) struct PartitionLog {
-    /// `None` in the place of an event that was erased.
+    /// `None` in the place of an event that was erased, by its user or its age.
     all: VecDeque<Option<Arc<StoredEvent>>>,
     /// By their numbers, the events that were erased and whose ids are still known.
     erased: HashMap<u32, ErasedEvent>,
     /// By the positions of their markers, the users, as JSON strings, whose events were erased.
     erasures: BTreeMap<i64, Box<[u8]>>,
     columns: Columns,
+    ages: Ages,
+    /// How many events at the beginning are erased since they were older than the retention.
+    expired: usize,
     /// The memory that the events take.
     bytes: u64,
     /// Whether an event has left for a newer one.
@@ -93,7 +97,7 @@ impl PartitionLog {
 
     /// The timestamp of the event that leaves next, in milliseconds since 1970.
     pub(super) fn oldest_millis(&self) -> Option<i64> {
-        self.all.iter().flatten().next().map(|stored| stored.timestamp_millis())
+        self.all.iter().skip(self.expired).flatten().next().map(|stored| stored.timestamp_millis())
     }
 
     /// Whether the log exceeds its bounds. The newest event stays, however large it is.
@@ -151,14 +155,39 @@ impl PartitionLog {
         let mut ids = Vec::with_capacity(numbers.len());
         for number in numbers {
             let index = self.index(number);
-            let Some(event) = self.all.get_mut(index).and_then(Option::take) else { continue };
-            self.bytes -= event.json().len() as u64;
-            self.columns.erase(index);
-            let place = Place { sequence: event.sequence, position: event.position };
-            self.erased.insert(number, ErasedEvent { id: event.id(), place });
+            ids.extend(self.blank(index).map(|event| event.id()));
+        }
+        ids
+    }
+
+    /// Erases the oldest events, as far as they are older than the retention: at most so many of them. Returns their ids.
+    pub(super) fn expire(&mut self, now: i64, retention: Retention, most: usize) -> Vec<Uuid> {
+        let younger = self.ages.first_younger(now, retention);
+        // One that has left by now is before the first.
+        let due = younger.map_or(self.len(), |number| {
+            Some(self.index(number)).filter(|index| *index < self.len()).unwrap_or(0)
+        });
+        let mut ids = Vec::new();
+        while self.expired < due && ids.len() < most {
+            let index = self.expired;
+            self.expired += 1;
+            let Some(event) = self.blank(index) else { continue };
+            let number = self.first.wrapping_add(index as u32);
+            self.by_user.pop(self.hash_of(event.user_id_json()), number);
             ids.push(event.id());
         }
         ids
+    }
+
+    /// Takes the event from its place, which stays known with its id. It stays in the indexes.
+    fn blank(&mut self, index: usize) -> Option<Arc<StoredEvent>> {
+        let event = self.all.get_mut(index)?.take()?;
+        self.bytes -= event.json().len() as u64;
+        self.columns.erase(index);
+        let place = Place { sequence: event.sequence, position: event.position };
+        let number = self.first.wrapping_add(index as u32);
+        self.erased.insert(number, ErasedEvent { id: event.id(), place });
+        Some(event)
     }
 
     /// How the next events get their positions.
@@ -171,20 +200,24 @@ impl PartitionLog {
         self.numbering.next
     }
 
-    /// Appends events, in their order, whose positions came to this numbering.
+    /// Appends events, in their order, each with when it was written, whose positions came to this numbering.
     pub(super) fn extend<'a>(
         &mut self,
-        events: impl Iterator<Item = &'a Arc<StoredEvent>>,
+        events: impl Iterator<Item = (&'a Arc<StoredEvent>, i64)>,
         numbering: Numbering,
+        retention: Option<Retention>,
     ) {
         self.numbering = numbering;
         let mut hashes = Vec::with_capacity(events.size_hint().1.unwrap_or(0));
-        for stored in events {
+        for (stored, written_at) in events {
             let number = self.first.wrapping_add(self.all.len() as u32);
             let type_hash = self.hash_of_type(&stored.event_type());
             hashes.push((number, self.hash_of(stored.user_id_json()), type_hash));
             self.bytes += size(stored);
             self.columns.push(stored.timestamp_millis(), type_hash);
+            if let Some(retention) = retention {
+                self.ages.push(number, written_at, retention);
+            }
             self.all.push_back(Some(Arc::clone(stored)));
         }
         // Each posting list is a cache miss. In loops that do nothing else, the CPU overlaps several of them.
@@ -213,6 +246,7 @@ impl PartitionLog {
             self.by_type.pop(type_hash, self.first);
         }
         self.first = self.first.wrapping_add(1);
+        self.expired = self.expired.saturating_sub(1);
         id
     }
 
@@ -252,6 +286,11 @@ impl PartitionLog {
             }
         }
         (!filter.times.is_empty()).then(|| Scan::new(self, postings, filter, direction, within))
+    }
+
+    /// How many events at the beginning no scan need look at.
+    pub(super) fn expired(&self) -> usize {
+        self.expired
     }
 
     /// The event at this index, counted from the oldest; `None` where it was erased.

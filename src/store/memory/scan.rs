@@ -70,7 +70,7 @@ impl<'a> Scan<'a> {
         let len = postings.map_or(log.len(), Postings::len);
         let mut scan =
             Self { log, postings, filter, direction, len, left: 0..len, candidate: None, block: None };
-        let indices = log.count_before(within.start)..log.count_before(within.end);
+        let indices = log.count_before(within.start).max(log.expired())..log.count_before(within.end);
         let start = partition_point(0..len, |step| match direction {
             Direction::Forward => scan.index(step) < indices.start,
             Direction::Backward => scan.index(step) >= indices.end,

@@ -9,7 +9,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{erasure, failure::Failure, pool::Pool};
-use crate::store::{Log, Start};
+use crate::store::{Log, LogPosition, Start};
 
 /// A partition that was claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(super) struct Claim {
     pub(super) next: Option<i64>,
     /// The offset of the last erasure of any user: what came after it is of none.
     pub(super) erased_below: i64,
+    /// How many more batches are taken to have copies of what is stored.
+    pub(super) wary_batches: u32,
 }
 
 /// The partitions that this process has claimed.
@@ -39,20 +41,22 @@ INSERT INTO partitions AS p (partition, topic, topic_id, owner) VALUES ($1, $2, 
 ON CONFLICT (partition) DO UPDATE SET
     epoch = p.epoch + 1, owner = excluded.owner, claimed_at = now(),
     base = CASE WHEN p.topic_id <> excluded.topic_id THEN coalesce(p.next - $5, p.base) ELSE p.base END,
+    leader_epoch = CASE WHEN p.topic_id <> excluded.topic_id THEN NULL ELSE p.leader_epoch END,
     topic_id = coalesce(excluded.topic_id, p.topic_id)
 WHERE p.topic = excluded.topic
-RETURNING epoch, base, next";
+RETURNING epoch, base, next, leader_epoch";
 
 /// Forward over what the log has lost; backward by a new base, above what is stored.
 const MOVE: &str = "\
 UPDATE partitions SET
     base = CASE WHEN $3 < next - base THEN next - $3 ELSE base END,
-    next = CASE WHEN $3 < next - base THEN next ELSE base + $3 END
+    next = CASE WHEN $3 < next - base THEN next ELSE base + $3 END,
+    leader_epoch = $4
 WHERE partition = $1 AND epoch = $2
 RETURNING base, next";
 
 const ADVANCE: &str = "\
-UPDATE partitions SET next = $3 WHERE partition = $1 AND epoch = $2 AND next = $4 RETURNING next";
+UPDATE partitions SET next = $3, leader_epoch = $5 WHERE partition = $1 AND epoch = $2 AND next = $4 RETURNING next";
 
 impl Claims {
     pub(super) fn new(topic: String) -> Self {
@@ -119,28 +123,44 @@ impl Claims {
             )));
         };
         let erased_below = erasure::last(pool, partition).await?;
-        let claim = Claim { epoch: row.get(0), base: row.get(1), next: row.get(2), erased_below };
+        let claim =
+            Claim { epoch: row.get(0), base: row.get(1), next: row.get(2), erased_below, wary_batches: 0 };
         self.held().insert(partition, claim);
-        Ok(claim.next.map_or(Start::Unknown, |next| Start::At(next - claim.base)))
+        let leader_epoch = row.get(3);
+        let position = |next| LogPosition { offset: next - claim.base, leader_epoch };
+        Ok(claim.next.map_or(Start::Unknown, |next| Start::At(position(next))))
     }
 
-    /// The next record is at that offset, whatever was known.
-    pub(super) async fn move_to(&self, pool: &Pool, partition: i32, offset: i64) -> Result<(), Failure> {
+    /// The next record is at that place, whatever was known.
+    pub(super) async fn move_to(
+        &self,
+        pool: &Pool,
+        partition: i32,
+        next: LogPosition,
+    ) -> Result<(), Failure> {
         let claim = self.of(partition)?;
-        let rows = pool.query(MOVE, &[&partition, &claim.epoch, &offset]).await?;
+        let LogPosition { offset, leader_epoch } = next;
+        let rows = pool.query(MOVE, &[&partition, &claim.epoch, &offset, &leader_epoch]).await?;
         let row = rows.first().ok_or(Failure::Fenced(partition))?;
         self.put(partition, Claim { base: row.get(0), next: row.get(1), ..claim });
         Ok(())
     }
 
-    /// All below that offset is done, though nothing of it may be stored.
-    pub(super) async fn advance(&self, pool: &Pool, partition: i32, offset: i64) -> Result<(), Failure> {
+    /// All below that place is done, though nothing of it may be stored.
+    pub(super) async fn advance(
+        &self,
+        pool: &Pool,
+        partition: i32,
+        next: LogPosition,
+    ) -> Result<(), Failure> {
         let claim = self.of(partition)?;
+        let LogPosition { offset, leader_epoch } = next;
         let next = claim.base + offset;
         if claim.next == Some(next) {
             return Ok(());
         }
-        let rows = pool.query(ADVANCE, &[&partition, &claim.epoch, &next, &claim.next]).await?;
+        let rows =
+            pool.query(ADVANCE, &[&partition, &claim.epoch, &next, &claim.next, &leader_epoch]).await?;
         rows.first().ok_or(Failure::Fenced(partition))?;
         self.put(partition, Claim { next: Some(next), ..claim });
         Ok(())

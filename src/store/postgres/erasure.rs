@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 use super::{
     claim::{Claim, Claims},
     failure::Failure,
-    pool::Pool,
+    pool::{Parameters, Pool},
     retention::{BATCH, LOCK_DEPARTED, depart},
 };
-use crate::store::{Erasure, event::user_key};
+use crate::store::{Erasure, LogPosition, event::user_key};
 
 /// Whether the topic of an erasure `e` is the one that the partition `p` is of, as far as that is known.
 macro_rules! of_this_topic {
@@ -36,17 +36,18 @@ const IS_ERASED: &str = concat!(
 /// Admissions are held up by a deletion, and so by none where there is nothing to delete.
 const HAS_EVENTS: &str = "\
 SELECT EXISTS (SELECT FROM events
-WHERE partition = $1 AND hashtextextended(user_id, 0) = hashtextextended($2, 0) AND user_id = $2 AND position < $3)";
+WHERE partition = $1 AND hashtext(user_id) = hashtext($2) AND user_id = $2 AND position < $3)";
 
 const DELETE: &str = depart!(
     "SELECT position FROM events
-    WHERE partition = $1 AND hashtextextended(user_id, 0) = hashtextextended($2, 0) AND user_id = $2 AND position < $3
+    WHERE partition = $1 AND hashtext(user_id) = hashtext($2) AND user_id = $2 AND position < $3
     LIMIT $4"
 );
 
 const NOTE: &str = "\
 WITH p AS (
-    UPDATE partitions SET next = $4 WHERE partition = $1 AND epoch = $2 AND next = $3 RETURNING topic_id
+    UPDATE partitions SET next = $4, leader_epoch = CASE WHEN $4 > next THEN $7 ELSE leader_epoch END
+    WHERE partition = $1 AND epoch = $2 AND next = $3 RETURNING topic_id
 )
 INSERT INTO erasures AS e (partition, user_hash, topic_id, marker) SELECT $1, $5, p.topic_id, $6 FROM p
 ON CONFLICT (partition, user_hash) DO UPDATE SET
@@ -55,7 +56,7 @@ ON CONFLICT (partition, user_hash) DO UPDATE SET
     topic_id = coalesce(excluded.topic_id, e.topic_id), erased_at = now()
 RETURNING marker";
 
-/// Erases what the partition has of the user before the erasure, and moves its position to `next`, an offset. Returns how
+/// Erases what the partition has of the user before the erasure, and moves its position to `next`. Returns how
 /// many events were erased; `None` where that erasure was noted before: what came after it is not to leave if it is read
 /// again.
 pub(super) async fn erase(
@@ -63,7 +64,7 @@ pub(super) async fn erase(
     claims: &Claims,
     partition: i32,
     erasure: &Erasure,
-    next: i64,
+    next: LogPosition,
 ) -> Result<Option<u64>, Failure> {
     let claim = claims.of(partition)?;
     let Claim { epoch, base, next: expected, .. } = claim;
@@ -78,10 +79,12 @@ pub(super) async fn erase(
         }
     }
     // A batch that waits for a dead letter erases what comes after it, too, before its position goes there.
-    let next = (base + next).max(expected);
-    let noted = pool
-        .query(NOTE, &[&partition, &epoch, &expected, &next, &hash_of(&erasure.user_id), &erasure.offset])
-        .await?;
+    let LogPosition { offset, leader_epoch } = next;
+    let next = (base + offset).max(expected);
+    let user_hash = hash_of(&erasure.user_id);
+    let parameters: Parameters<'_> =
+        &[&partition, &epoch, &expected, &next, &user_hash, &erasure.offset, &leader_epoch];
+    let noted = pool.query(NOTE, parameters).await?;
     noted.first().ok_or(Failure::Fenced(partition))?;
     let erased_below = claim.erased_below.max(erasure.offset);
     claims.put(partition, Claim { next: Some(next), erased_below, ..claim });

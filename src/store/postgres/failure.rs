@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use thiserror::Error;
+use tokio_postgres::error::SqlState;
 
 use crate::store::StoreError;
 
@@ -35,6 +36,13 @@ pub(super) enum Failure {
         /// Its position.
         position: i64,
     },
+}
+
+impl Failure {
+    /// Whether a unique index has such a key already.
+    pub(super) fn is_taken(&self) -> bool {
+        matches!(self, Self::Postgres(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION))
+    }
 }
 
 impl From<Failure> for StoreError {

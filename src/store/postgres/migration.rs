@@ -10,10 +10,12 @@ use super::{
 };
 
 /// Every version's statements, the first first.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("migrations/0001_events.sql"),
     include_str!("migrations/0002_departed.sql"),
     include_str!("migrations/0003_erasures.sql"),
+    include_str!("migrations/0004_leader_epoch.sql"),
+    include_str!("migrations/0005_user_type.sql"),
 ];
 /// The version that this program works with.
 const VERSION: i32 = MIGRATIONS.len() as i32;

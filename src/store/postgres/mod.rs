@@ -37,13 +37,14 @@ use log::warn;
 use tokio::{
     sync::{Notify, OnceCell},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{interval, sleep},
 };
 use uuid::Uuid;
 
 use super::{
-    Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord, EventStore, Log, Positions, Span,
-    Start, Stats, StoreError, StoredEvent, erasure::ErasureCounter, waiters::Waiters,
+    Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord, EventStore, Log, LogPosition,
+    Positions, Span, Start, Stats, StoreError, StoredEvent, erasure::ErasureCounter, retention_interval,
+    waiters::Waiters,
 };
 use availability::Availability;
 use claim::Claims;
@@ -56,10 +57,6 @@ pub use rebuild::{Rebuild, Swapped};
 const LOOK_FOR_AWAITED: Duration = Duration::from_millis(100);
 /// How often it is counted what there is; whether the database answers is known no later.
 const COUNT_INTERVAL: Duration = Duration::from_secs(2);
-
-/// How often it is looked for what is older than the retention: a tenth of it, within these bounds.
-const LEAST_RETENTION_INTERVAL: Duration = Duration::from_millis(100);
-const MOST_RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A store of events in PostgreSQL.
 #[derive(Debug)]
@@ -212,8 +209,7 @@ impl Inner {
             };
             retention::enforce(&self.writers, retention, left).await
         };
-        let mut ticks = interval((retention / 10).clamp(LEAST_RETENTION_INTERVAL, MOST_RETENTION_INTERVAL));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = retention_interval(retention);
         loop {
             ticks.tick().await;
             if let Err(failure) = enforce().await {
@@ -241,14 +237,14 @@ impl EventStore for PostgresStore {
         self.inner.claims.of(partition).is_ok()
     }
 
-    async fn move_to(&self, partition: i32, offset: i64) -> Result<(), StoreError> {
+    async fn move_to(&self, partition: i32, next: LogPosition) -> Result<(), StoreError> {
         let inner = &self.inner;
-        inner.availability.noted(inner.claims.move_to(&inner.writers, partition, offset).await)
+        inner.availability.noted(inner.claims.move_to(&inner.writers, partition, next).await)
     }
 
-    async fn advance(&self, partition: i32, offset: i64) -> Result<(), StoreError> {
+    async fn advance(&self, partition: i32, next: LogPosition) -> Result<(), StoreError> {
         let inner = &self.inner;
-        inner.availability.noted(inner.claims.advance(&inner.writers, partition, offset).await)
+        inner.availability.noted(inner.claims.advance(&inner.writers, partition, next).await)
     }
 
     fn is_shared(&self) -> bool {
@@ -263,7 +259,7 @@ impl EventStore for PostgresStore {
         &self,
         partition: i32,
         records: Vec<EventRecord>,
-        next: i64,
+        next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError> {
         let inner = &self.inner;
         let position = inner.claims.position(partition);
@@ -279,7 +275,7 @@ impl EventStore for PostgresStore {
         Ok(admissions)
     }
 
-    async fn erase(&self, partition: i32, erasure: &Erasure, next: i64) -> Result<(), StoreError> {
+    async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError> {
         let inner = &self.inner;
         let position = inner.claims.position(partition);
         let erased = erasure::erase(&inner.writers, &inner.claims, partition, erasure, next).await;

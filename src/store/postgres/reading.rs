@@ -6,7 +6,7 @@ use tokio_postgres::types::ToSql;
 
 use super::{failure::Failure, pool::Lease, row};
 use crate::store::{
-    Direction, EventPage, EventQuery, SequenceNumber, Span, StoredEvent,
+    Direction, EventPage, EventQuery, PAGE_BYTES, SequenceNumber, Span, StoredEvent,
     event::{type_key, user_key},
 };
 
@@ -14,6 +14,8 @@ use crate::store::{
 pub(super) const BLOCK: u32 = 10;
 /// How many blocks of a partition one page looks through for events of a time.
 const MOST_BLOCKS: usize = 64;
+/// How many separate stretches of a partition one page reads.
+const MOST_STRETCHES: usize = 8;
 /// Up to here a page takes one look: any one partition may have all of it.
 const SHORT: usize = 128;
 
@@ -55,7 +57,8 @@ impl Part {
         Self { partition, direction, whole, stretches, beyond, found: Vec::new() }
     }
 
-    /// Looks at these blocks alone, in ascending order, and at none beyond the last where they are all there are.
+    /// Looks at these blocks alone, given in ascending order, and at none beyond the last where they are all there are. Of
+    /// many separate stretches it looks at the first ones.
     fn narrow(&mut self, blocks: &[i64]) {
         let mut runs: Vec<Range<i64>> = Vec::new();
         for block in blocks {
@@ -69,9 +72,9 @@ impl Part {
         if self.direction == Direction::Backward {
             runs.reverse();
         }
-        if blocks.len() == MOST_BLOCKS
-            && let Some(last) = runs.last()
-        {
+        let are_all = blocks.len() < MOST_BLOCKS && runs.len() <= MOST_STRETCHES;
+        runs.truncate(MOST_STRETCHES);
+        if !are_all && let Some(last) = runs.last() {
             self.beyond = match self.direction {
                 Direction::Forward => last.end..self.whole.end,
                 Direction::Backward => self.whole.start..last.start,
@@ -80,10 +83,10 @@ impl Part {
         self.stretches = runs;
     }
 
-    /// Takes what each stretch has, at most so many of each.
-    fn fill(&mut self, stretches: impl Iterator<Item = Vec<Arc<StoredEvent>>>, most: usize) {
+    /// Takes what was read of each stretch, up to one that was not read to its end.
+    fn fill(&mut self, stretches: impl Iterator<Item = Vec<Arc<StoredEvent>>>, bounds: Bounds) {
         for mut stretch in stretches {
-            let is_cut = stretch.len() == most;
+            let is_cut = bounds.may_cut(&stretch);
             stretch.sort_unstable_by_key(|stored| stored.position);
             if self.direction == Direction::Backward {
                 stretch.reverse();
@@ -163,6 +166,21 @@ async fn narrow(lease: &mut Lease<'_>, query: &EventQuery, parts: &mut [Part]) -
     Ok(())
 }
 
+/// What one stretch is read to: so many rows, and no further row once those before it have so many bytes of JSON.
+#[derive(Clone, Copy)]
+struct Bounds {
+    rows: i64,
+    bytes: i64,
+}
+
+impl Bounds {
+    /// Whether rows of the stretch may follow those that were read.
+    fn may_cut(self, read: &[Arc<StoredEvent>]) -> bool {
+        let bytes: usize = read.iter().map(|stored| stored.json().len()).sum();
+        read.len() as i64 == self.rows || bytes as i64 >= self.bytes
+    }
+}
+
 /// Reads so many rows of each stretch at most.
 async fn fetch(
     lease: &mut Lease<'_>,
@@ -174,22 +192,24 @@ async fn fetch(
     if lows.is_empty() {
         return Ok(());
     }
-    let limit = most as i64;
+    let bounds = Bounds { rows: most as i64, bytes: (PAGE_BYTES / lows.len()) as i64 };
     let (from, to) = times(query);
     let (user, event_type) =
         (query.user_id.as_deref().map(user_key), query.event_type.as_deref().map(type_key));
-    // A user's events are few. Beside the user, a type is a mere comparison, so that no plan goes through all of the type.
+    // A user's events are few. The index of users has another hash of the type than that of types, so that no plan goes
+    // through all of the type where a user is asked for.
     let of_type = match user {
-        Some(_) => "event_type = ?",
+        Some(_) => "hashtext(event_type) = hashtext(?) AND event_type = ?",
         None => "hashtextextended(event_type, 0) = hashtextextended(?, 0) AND event_type = ?",
     };
     let wanted: [(bool, &(dyn ToSql + Sync), &str); 4] = [
-        (user.is_some(), &user, "hashtextextended(user_id, 0) = hashtextextended(?, 0) AND user_id = ?"),
+        (user.is_some(), &user, "hashtext(user_id) = hashtext(?) AND user_id = ?"),
         (event_type.is_some(), &event_type, of_type),
         (query.from.is_some(), &from, "occurred_at >= ?"),
         (query.to.is_some(), &to, "occurred_at < ?"),
     ];
-    let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&partitions, &lows, &highs, &limit];
+    let mut parameters: Vec<&(dyn ToSql + Sync)> =
+        vec![&partitions, &lows, &highs, &bounds.rows, &bounds.bytes];
     let mut filters = String::new();
     for (_, parameter, filter) in wanted.iter().filter(|(is_wanted, ..)| *is_wanted) {
         parameters.push(*parameter);
@@ -201,10 +221,15 @@ async fn fetch(
         "SELECT found.partition, found.position, found.stored_at, found.event, span.number
         FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS span (partition, low, high, number)
         CROSS JOIN LATERAL (
-            SELECT partition, position, stored_at, event FROM events
-            WHERE partition = span.partition AND position >= span.low AND position < span.high{filters}
-            ORDER BY position {order} LIMIT $4
-        ) AS found"
+            SELECT *, sum(octet_length(event::text)) OVER (ORDER BY position {order} ROWS UNBOUNDED PRECEDING)
+                - octet_length(event::text) AS bytes_before
+            FROM (
+                SELECT partition, position, stored_at, event FROM events
+                WHERE partition = span.partition AND position >= span.low AND position < span.high{filters}
+                ORDER BY position {order} LIMIT $4
+            ) AS next
+        ) AS found
+        WHERE found.bytes_before < $5"
     );
     let rows = lease.query(&text, &parameters).await?;
     let mut found = vec![Vec::new(); lows.len()];
@@ -216,7 +241,7 @@ async fn fetch(
         let stretches = part.stretches.len();
         // All of them, also those behind one that is cut short: the next part's come after them.
         let of_part: Vec<_> = found.by_ref().take(stretches).collect();
-        part.fill(of_part.into_iter(), most);
+        part.fill(of_part.into_iter(), bounds);
     }
     Ok(())
 }

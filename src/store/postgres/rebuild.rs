@@ -45,7 +45,8 @@ impl Rebuild {
     ///
     /// # Errors
     ///
-    /// A database cannot be reached, or the serving schema is missing or of another version; or both are one schema.
+    /// A database cannot be reached, or the serving schema is missing or of another version; or both are one schema, or
+    /// positions mean another record in each.
     pub async fn begin(serving: PostgresConfig, filled: PostgresConfig) -> Result<Self, StoreError> {
         if serving.url.connection == filled.url.connection && serving.schema == filled.schema {
             return Err(StoreError(format!("the schema {} is the one that serves", serving.schema)));
@@ -79,6 +80,7 @@ impl Rebuild {
                 (seed.get(0), seed.get(1), seed.get(2), seed.get(3));
             to.execute(SEED, &[&partition, &topic, &id, &base]).await?;
         }
+        self.check_bases(&bases(&from).await?).await?;
         let mut last = Uuid::nil();
         loop {
             let rows = from.query(LEFT, &[&last, &AT_ONCE]).await?;
@@ -95,8 +97,8 @@ impl Rebuild {
     ///
     /// # Errors
     ///
-    /// `catch_up` failed, or took longer than a statement may; or the database cannot be reached or does not let it.
-    /// Nothing is changed.
+    /// `catch_up` failed, or took longer than a statement may; or positions mean another record in each schema; or the
+    /// database cannot be reached or does not let it. Nothing is changed.
     pub async fn swap(
         &self,
         allows_loss: bool,
@@ -125,6 +127,7 @@ impl Rebuild {
         let (transaction, goals) = swapping.await?;
         catch_up(goals).await?;
         let renaming = async {
+            self.check_bases(&bases(transaction.client()).await?).await?;
             transaction.batch_execute(&exchange(&serving, &filled)).await?;
             for grant in grants(transaction.client(), &self.serving.schema, &self.filled.schema).await? {
                 transaction.batch_execute(&grant).await?;
@@ -140,6 +143,20 @@ impl Rebuild {
         };
         renaming.await?;
         Ok(Swapped::Done)
+    }
+
+    /// Positions, and so cursors, are of the same records in both while both add the same to an offset. A partition that was
+    /// set back since the filled schema was begun, or whose log was cut or made anew, has another number.
+    async fn check_bases(&self, serving: &BTreeMap<i32, i64>) -> Result<(), Failure> {
+        let filled = bases(&connect(&self.filled).await?).await?;
+        let differs =
+            |&(partition, base): &(&i32, &i64)| filled.get(partition).is_some_and(|other| other != base);
+        let Some((partition, _)) = serving.iter().find(differs) else { return Ok(()) };
+        Err(Failure::Schema(format!(
+            "the position of partition {partition} was set back in the serving schema since the schema {} was begun, so that \
+             cursors would pass over events: drop that schema, and fill it anew",
+            self.filled.schema
+        )))
     }
 
     /// How many events of the serving store, as far as the filled one has come, are not in that.
@@ -164,6 +181,12 @@ impl Rebuild {
 async fn offsets(client: &Client) -> Result<BTreeMap<i32, i64>, Failure> {
     let rows =
         client.query("SELECT partition, next - base FROM partitions WHERE next IS NOT NULL", &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// The number that each partition's offsets differ by from positions.
+async fn bases(client: &Client) -> Result<BTreeMap<i32, i64>, Failure> {
+    let rows = client.query("SELECT partition, base FROM partitions", &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 

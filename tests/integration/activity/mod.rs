@@ -1,5 +1,6 @@
 //! The activity service, end to end.
 
+mod batches;
 mod broker_away;
 mod broker_faults;
 mod coverage;

@@ -11,10 +11,10 @@ use std::{
 use async_trait::async_trait;
 use chrono::Utc;
 use highwater::{
-    activity::{Api, Config, LoggedEvents, PATHS, routes},
+    activity::{Api, BatchLimits, Config, LoggedEvents, PATHS, routes},
     store::{
         self, ActivityEvent, Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord,
-        EventStore, MemoryStore, Positions, Span, StoreError, StoredEvent,
+        EventStore, LogPosition, MemoryStore, Positions, Span, StoreError, StoredEvent,
     },
 };
 use highwater_kafka::{Message, PublishError, Publisher, Receipt, Status, TypedProducer};
@@ -51,7 +51,7 @@ impl Watched {
         let padding: String = format!("{{\"x\":\"{}\"}}", "x".repeat(850));
         let payload = RawValue::from_string(padding).unwrap();
         let events = (0..EVENTS).map(|number| event(number, Some(&payload)));
-        store.admit(0, events.collect(), 0).await.unwrap();
+        store.admit(0, events.collect(), 0.into()).await.unwrap();
         Arc::new(Self { store, reads: AtomicUsize::new(0), fails_after })
     }
 
@@ -60,7 +60,11 @@ impl Watched {
         let api = Api {
             events: TypedProducer::new(Arc::new(NoPublisher), "/highwater"),
             store: self.clone(),
-            config: Config { event_types: Vec::new(), logged_events: LoggedEvents::ALL },
+            config: Config {
+                event_types: Vec::new(),
+                batch: BatchLimits::default(),
+                logged_events: LoggedEvents::ALL,
+            },
             limits: config().body_limits(),
             listing_limit: Arc::default(),
             operations: Arc::new(Operations::new("test", status, Arc::new(Traffic::new(&PATHS).unwrap()))),
@@ -81,12 +85,12 @@ impl EventStore for Watched {
         &self,
         partition: i32,
         events: Vec<EventRecord>,
-        next: i64,
+        next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError> {
         self.store.admit(partition, events, next).await
     }
 
-    async fn erase(&self, partition: i32, erasure: &Erasure, next: i64) -> Result<(), StoreError> {
+    async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError> {
         self.store.erase(partition, erasure, next).await
     }
 
@@ -140,7 +144,7 @@ impl EventStore for Watched {
 
 fn event(number: usize, payload: Option<&RawValue>) -> EventRecord {
     let event = ActivityEvent::new(Uuid::from_u128(number as u128), "user", "LOGIN", Utc::now(), payload);
-    EventRecord { offset: number as i64, event }
+    EventRecord { offset: number as i64, written_at: 0, event }
 }
 
 fn events_in(body: &[u8]) -> usize {
@@ -173,10 +177,29 @@ async fn a_client_that_does_not_read_is_read_for_no_further_than_sockets_hold() 
     assert!(blocked < EVENTS / 512, "{blocked} pages were read for a client that did not read");
 
     // Nothing is locked meanwhile, and what comes now is not part of an answer that began before.
-    store.admit(0, vec![event(EVENTS, None)], 0).await.unwrap();
+    store.admit(0, vec![event(EVENTS, None)], 0.into()).await.unwrap();
     let body = client.rest().await;
     assert!(body.ends_with(b"]\r\n0\r\n\r\n"), "it goes on where it was");
     assert_eq!(events_in(&body), EVENTS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_many_bytes_ends_early_and_links_to_the_rest() {
+    let server = Watched::full(usize::MAX).await.serve().await;
+    let mut found = Vec::new();
+    let mut path = Some("/events/processed?limit=10000".to_owned());
+    while let Some(next) = path {
+        let mut client = server.connect().await;
+        client.send(format!("GET {next} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n")).await;
+        let head = client.head().await;
+        let link = head.lines().find_map(|line| line.strip_prefix("link: <"));
+        path = link.and_then(|link| link.split_once('>')).map(|(next, _)| next.to_owned());
+        let body = client.rest().await;
+        assert!(body.len() < 9 * 1024 * 1024, "{} bytes in a page", body.len());
+        found.push(events_in(&body));
+    }
+    assert_eq!(found.iter().sum::<usize>(), EVENTS);
+    assert_eq!(found.len(), 2, "{found:?}");
 }
 
 #[tokio::test(start_paused = true)]

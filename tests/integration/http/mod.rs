@@ -13,6 +13,7 @@ mod https;
 mod limits;
 mod listings;
 mod origin;
+mod packing;
 mod reuse;
 mod rolling;
 mod server;

@@ -9,3 +9,4 @@ mod security;
 mod selftest;
 mod standard_output;
 mod starting;
+mod transfer;

@@ -122,7 +122,7 @@ async fn positions_go_on_above_what_is_stored_when_offsets_fall(stores: &Stores)
     let store = stores.with_partitions(1).await;
     admit(&*store, 0, records(0, 0..10)).await;
     let cursor = store.end().await.unwrap();
-    store.move_to(0, 4).await.unwrap();
+    store.move_to(0, 4.into()).await.unwrap();
     admit(&*store, 0, records(4, 10..15)).await;
     admit(&*store, 0, records(9, 15..17)).await;
     let within = Span::before(store.end().await.unwrap(), Some(&cursor), Direction::Forward);
@@ -134,6 +134,6 @@ async fn positions_go_on_above_what_is_stored_when_offsets_fall(stores: &Stores)
         (10..17).collect::<Vec<_>>()
     );
     // Forward over what the log has lost.
-    store.move_to(0, 100).await.unwrap();
+    store.move_to(0, 100.into()).await.unwrap();
     assert_eq!(admit(&*store, 0, records(100, 17..18)).await, [true]);
 }

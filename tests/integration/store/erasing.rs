@@ -30,7 +30,7 @@ const TOKEN: &str = "a-token-of-24-characters";
 /// Erases what the user has in the partition before that offset, as the marker there says.
 async fn erase(store: &dyn EventStore, partition: i32, user_id: &str, offset: i64) {
     let erasure = Erasure { user_id: user_id.to_owned(), offset };
-    store.erase(partition, &erasure, offset + 1).await.unwrap();
+    store.erase(partition, &erasure, (offset + 1).into()).await.unwrap();
 }
 
 async fn an_erased_users_events_leave_and_their_copies_are_known(stores: &Stores) {
@@ -67,7 +67,7 @@ async fn what_came_after_an_erasure_stays_when_the_erasure_is_read_again(stores:
     // As another process does that takes the partition up, and goes back.
     let store = stores.open().await;
     begin(&*store, 0).await;
-    store.move_to(0, 0).await.unwrap();
+    store.move_to(0, 0.into()).await.unwrap();
     assert!(store.erased_below(0) > 0);
     for (offset, user, is_erased) in [(0, "ada", true), (0, "eve", false), (2, "ada", false)] {
         assert_eq!(store.is_erased(0, user, offset).await.unwrap(), is_erased, "{user} at {offset}");
@@ -126,7 +126,7 @@ async fn an_event_that_is_being_erased_while_its_copy_comes_is_not_stored_again(
 }
 
 /// The service on these stores, with an admin, and these further settings.
-async fn start(stores: &Stores, cluster: &TestCluster, further: &[(&str, &str)]) -> TestApp {
+pub(super) async fn start(stores: &Stores, cluster: &TestCluster, further: &[(&str, &str)]) -> TestApp {
     let (url, database) = (switch("TEST_POSTGRES_URL").unwrap_or_default(), stores.database().await);
     let mut settings = vec![("ADMIN_TOKEN", TOKEN)];
     if let Some((config, _)) = &database {
@@ -139,7 +139,7 @@ async fn start(stores: &Stores, cluster: &TestCluster, further: &[(&str, &str)])
 }
 
 /// Has a user's events erased. Returns the receipt, once Kafka has it.
-async fn ask_to_erase(app: &TestApp, user_id: &str) -> Value {
+pub(super) async fn ask_to_erase(app: &TestApp, user_id: &str) -> Value {
     let answer = app.ask(Method::DELETE, &format!("/api/events/user/{user_id}"), Some(TOKEN), None).await;
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
     let location = answer.headers()["location"].to_str().unwrap().to_owned();
@@ -157,7 +157,7 @@ async fn receipt(app: &TestApp, id: &Value) -> Value {
 }
 
 /// Waits until each marker is applied, as one of the instances says.
-async fn until_erased(apps: &[&TestApp], erasure: &Value) {
+pub(super) async fn until_erased(apps: &[&TestApp], erasure: &Value) {
     let markers = erasure["partitions"].as_array().unwrap().len();
     eventually("it is erased in each partition", async || {
         let mut applied = vec![false; markers];

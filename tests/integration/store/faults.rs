@@ -62,7 +62,7 @@ async fn once_migrated_the_service_needs_no_right_to_change_the_schema() {
     );
     database.batch_execute(&demoted).await.unwrap();
     eventually("a write is refused as read-only", async || {
-        let refused = store.admit(0, records(3, 3..4), 4).await.unwrap_err();
+        let refused = store.admit(0, records(3, 3..4), 4.into()).await.unwrap_err();
         refused.0.contains("read-only").then_some(())
     })
     .await;
@@ -102,7 +102,8 @@ async fn after_each_fault_the_batch_goes_in_once() {
     ] {
         database.batch_execute(fault).await.unwrap();
         let batch = || records(offset, offset as u32..offset as u32 + 5);
-        let refused = eventually(says, async || store.admit(0, batch(), offset + 5).await.err()).await;
+        let refused =
+            eventually(says, async || store.admit(0, batch(), (offset + 5).into()).await.err()).await;
         assert!(refused.0.contains(says), "{refused}");
         assert!(store.error().is_some_and(|error| error.contains(says)));
         database.batch_execute(mend).await.unwrap();
@@ -111,7 +112,11 @@ async fn after_each_fault_the_batch_goes_in_once() {
                 return None;
             }
             let stored = all(&store).await.len() as i64;
-            if stored == offset { store.admit(0, batch(), offset + 5).await.ok().map(drop) } else { Some(()) }
+            if stored == offset {
+                store.admit(0, batch(), (offset + 5).into()).await.ok().map(drop)
+            } else {
+                Some(())
+            }
         })
         .await;
         assert_eq!(store.error(), None);

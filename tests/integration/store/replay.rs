@@ -19,7 +19,7 @@ use super::{
 use crate::support::{TestApp, TestCluster, eventually, processed_lines, switch};
 
 /// Runs the command; its exit, and what it prints.
-async fn replay(
+pub(super) async fn replay(
     cluster: &TestCluster,
     settings: &[(&str, &str)],
     args: &[&str],
@@ -40,7 +40,7 @@ async fn replay(
 }
 
 /// Posts events of several users, and waits until all are processed.
-async fn posted(app: &TestApp, events: usize) -> Vec<String> {
+pub(super) async fn posted(app: &TestApp, events: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for number in 0..events {
         ids.push(app.generate(&format!("user-{}", number % 5)).await.id);
@@ -59,12 +59,12 @@ async fn lose(database: &Client, ids: &[String]) {
     database.execute(lose, &[&ids]).await.unwrap();
 }
 
-async fn rows(database: &Client, schema: &str) -> Vec<String> {
+pub(super) async fn rows(database: &Client, schema: &str) -> Vec<String> {
     let rows = database.query(&format!("SELECT id::text FROM {schema}.events"), &[]).await.unwrap();
     sorted(rows.iter().map(|row| row.get(0)).collect())
 }
 
-async fn until_stored(app: &TestApp, ids: &[String]) {
+pub(super) async fn until_stored(app: &TestApp, ids: &[String]) {
     eventually("all events are there, each once", async || {
         (sorted(app.processed().await) == sorted(ids.to_vec())).then_some(())
     })
@@ -72,7 +72,7 @@ async fn until_stored(app: &TestApp, ids: &[String]) {
 }
 
 /// The ids on a page, and the next page's path.
-async fn page(app: &TestApp, path: &str) -> (Vec<String>, Option<String>) {
+pub(super) async fn page(app: &TestApp, path: &str) -> (Vec<String>, Option<String>) {
     let answer = app.get(path).await;
     let link = answer.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
     let next = link.and_then(|link| Some(link.split_once('<')?.1.split_once('>')?.0.to_owned()));
@@ -183,15 +183,16 @@ async fn what_comes_after_the_stretch_is_not_processed_again() {
         let log = Log { topic_id, offsets: 0..10 };
         // The group's offset, too, as there is no member.
         assert_eq!(cluster.committed().await[&0], 2);
-        assert_eq!(store.take_up(0, &log).await.unwrap(), Start::At(2));
-        store.advance(0, 6).await.unwrap();
+        assert_eq!(store.take_up(0, &log).await.unwrap(), Start::At(2.into()));
+        store.advance(0, 6.into()).await.unwrap();
         (store, log)
     };
     let (replayed, (store, log)) = tokio::join!(replaying, processing);
     let (is_done, said) = replayed.unwrap();
     assert!(is_done && said.contains("goes on at 10"), "{said}");
-    assert!(store.advance(0, 7).await.is_err(), "the claim of whoever processed it is void");
-    assert_eq!(store.take_up(0, &log).await.unwrap(), Start::At(10));
+    assert!(store.advance(0, 7.into()).await.is_err(), "the claim of whoever processed it is void");
+    let Start::At(next) = store.take_up(0, &log).await.unwrap() else { panic!("it has a position") };
+    assert!(next.offset == 10 && next.leader_epoch.is_some(), "as it was: {next:?}");
     assert_eq!(rows(&database, &config.schema).await, sorted(ids));
     stores.clean_up().await;
 }
@@ -240,6 +241,7 @@ async fn another_schema_is_filled_and_takes_the_place_of_the_one_that_serves_und
 
     let load = one.load();
     load.until_acknowledged(300).await;
+    eventually("they are stored", async || (rows(&database, serving).await.len() >= 300).then_some(())).await;
     let (mut listed, mut next) = page(&two, "/events/processed?limit=50").await;
     let (is_done, said) = replay(&cluster, &settings, &["--into", &filled]).await.unwrap();
     assert!(is_done, "{said}");

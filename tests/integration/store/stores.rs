@@ -12,6 +12,8 @@ use uuid::Uuid;
 
 use crate::support::{skipped, switch};
 
+const IN_MEMORY: Config = Config { max_events: 1_000_000, max_bytes: u64::MAX };
+
 /// A store of one kind.
 pub(super) enum Stores {
     Memory(Arc<MemoryStore>),
@@ -20,7 +22,7 @@ pub(super) enum Stores {
 
 impl Stores {
     pub(super) fn in_memory() -> Self {
-        Self::Memory(Arc::new(MemoryStore::new(&Config { max_events: 1_000_000, max_bytes: u64::MAX })))
+        Self::Memory(Arc::new(MemoryStore::new(&IN_MEMORY)))
     }
 
     /// In a schema of its own; `None` where there is no server.
@@ -47,6 +49,17 @@ impl Stores {
         match self {
             Self::Memory(store) => Arc::clone(store) as _,
             Self::Postgres(config, _) => Arc::new(PostgresStore::open((**config).clone()).await.unwrap()),
+        }
+    }
+
+    /// As [`Stores::open`], of events that stay so long. In memory it is another store.
+    pub(super) async fn keeping(&self, retention: Duration) -> Arc<dyn EventStore> {
+        match self {
+            Self::Memory(_) => MemoryStore::new(&IN_MEMORY).keeping(retention),
+            Self::Postgres(config, _) => {
+                let config = PostgresConfig { retention: Some(retention), ..(**config).clone() };
+                Arc::new(PostgresStore::open(config).await.unwrap())
+            }
         }
     }
 
@@ -103,9 +116,9 @@ pub(super) async fn begin(store: &dyn EventStore, partition: i32) -> i64 {
     let log = Log { topic_id: None, offsets: 0..i64::MAX };
     match store.take_up(partition, &log).await.unwrap() {
         Start::NotKept => 0,
-        Start::At(offset) => offset,
+        Start::At(next) => next.offset,
         Start::Unknown => {
-            store.move_to(partition, 0).await.unwrap();
+            store.move_to(partition, 0.into()).await.unwrap();
             0
         }
     }
@@ -121,7 +134,7 @@ pub(super) fn event(number: u32, user_id: &str, event_type: &str) -> ActivityEve
 }
 
 pub(super) fn record(offset: i64, event: ActivityEvent) -> EventRecord {
-    EventRecord { offset, event }
+    EventRecord { offset, written_at: Utc::now().timestamp_millis(), event }
 }
 
 /// Events of these numbers from that offset on.
@@ -132,7 +145,7 @@ pub(super) fn records(offset: i64, numbers: impl IntoIterator<Item = u32>) -> Ve
 /// Admits records; which of them are new.
 pub(super) async fn admit(store: &dyn EventStore, partition: i32, records: Vec<EventRecord>) -> Vec<bool> {
     let next = records.last().map_or(0, |last| last.offset + 1);
-    let admissions = store.admit(partition, records, next).await.unwrap();
+    let admissions = store.admit(partition, records, next.into()).await.unwrap();
     admissions.iter().map(|admission| matches!(admission, Admission::New(_))).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use highwater::store::{ActivityEvent, Admission, EventQuery, EventStore, Span};
+use highwater::store::{ActivityEvent, Admission, EventQuery, EventStore, PAGE_BYTES, Span};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -18,6 +18,7 @@ on_both_stores! {
     events_are_listed_partition_by_partition_in_their_logs_order,
     filters_find_what_matches_alone_and_together,
     a_time_is_found_among_many_events_in_either_direction,
+    a_page_ends_by_the_bytes_of_its_events,
     an_event_comes_back_as_it_was,
     a_wait_ends_with_the_event_that_another_admits,
     a_count_is_of_all_events,
@@ -46,12 +47,14 @@ async fn a_copy_that_says_something_else_names_the_first(stores: &Stores) {
         let payload = RawValue::from_string(payload.to_owned()).unwrap();
         ActivityEvent::new(Uuid::from_u128(1), "ada", "A", moment(1), Some(&payload))
     };
-    let first = store.admit(0, vec![record(7, with(r#"{"a":1,"b":2}"#))], 8).await.unwrap();
+    let first = store.admit(0, vec![record(7, with(r#"{"a":1,"b":2}"#))], 8.into()).await.unwrap();
     assert!(matches!(first[..], [Admission::New(_)]));
-    let same = store.admit(0, vec![record(8, with(r#"{ "b": 2, "a": 1 }"#))], 9).await.unwrap();
+    let same = store.admit(0, vec![record(8, with(r#"{ "b": 2, "a": 1 }"#))], 9.into()).await.unwrap();
     assert!(matches!(same[..], [Admission::Duplicate]));
-    let other =
-        store.admit(1, vec![record(0, with("{}")), record(1, with(r#"{"a":1,"b":2}"#))], 2).await.unwrap();
+    let other = store
+        .admit(1, vec![record(0, with("{}")), record(1, with(r#"{"a":1,"b":2}"#))], 2.into())
+        .await
+        .unwrap();
     let [Admission::Conflict(first), Admission::Duplicate] = &other[..] else { panic!("{other:?}") };
     assert_eq!((first.partition, first.position, first.payload()), (0, 7, r#"{"a":1,"b":2}"#));
     // Within a batch, too, the first stays.
@@ -60,7 +63,7 @@ async fn a_copy_that_says_something_else_names_the_first(stores: &Stores) {
         let payload = RawValue::from_string(payload.clone()).unwrap();
         record(offset, ActivityEvent::new(Uuid::from_u128(2), "ada", "A", moment(1), Some(&payload)))
     });
-    let both = store.admit(1, batch.collect(), 4).await.unwrap();
+    let both = store.admit(1, batch.collect(), 4.into()).await.unwrap();
     let [Admission::New(new), Admission::Conflict(first)] = &both[..] else { panic!("{both:?}") };
     assert_eq!((new.position, first.position), (2, 2));
 }
@@ -156,6 +159,38 @@ async fn a_time_is_found_among_many_events_in_either_direction(stores: &Stores) 
         }
         let none = EventQuery { event_type: Some("LOGOUT".to_owned()), ..time };
         assert!(listed(&*store, &none, 400).await.is_empty());
+    }
+}
+
+async fn a_page_ends_by_the_bytes_of_its_events(stores: &Stores) {
+    const PARTITIONS: i32 = 3;
+    let store = stores.with_partitions(PARTITIONS).await;
+    let large = RawValue::from_string(format!(r#"{{"x":"{}"}}"#, "x".repeat(PAGE_BYTES / 5))).unwrap();
+    let large = |number: u32| {
+        ActivityEvent::new(Uuid::from_u128(number.into()), "ada", "A", moment(number.into()), Some(&large))
+    };
+    let size = large(0).json().len();
+    for number in 0..30 {
+        let (partition, offset) = ((number % 3) as i32, i64::from(number / 3));
+        admit(&*store, partition, vec![record(offset, large(number))]).await;
+    }
+    let time = EventQuery { from: Some(moment(0)), ..EventQuery::default() };
+    for query in [EventQuery::default(), of_user("ada"), of_type("A"), time] {
+        for query in [query.clone(), newest_first(query)] {
+            let mut rest = Some(Span::before(store.end().await.unwrap(), None, query.direction));
+            let mut found = Vec::new();
+            while let Some(span) = rest {
+                let page = store.read(&query, span, 100).await.unwrap();
+                let bytes: usize = page.events.iter().map(|stored| stored.json().len()).sum();
+                assert!(bytes <= PAGE_BYTES + size * PARTITIONS as usize, "{bytes} bytes in a page");
+                found.extend(page.events.iter().map(|stored| stored.id().as_u128() as u32));
+                rest = page.rest;
+            }
+            if query.direction == highwater::store::Direction::Backward {
+                found.reverse();
+            }
+            assert_eq!(found, (0..30).collect::<Vec<_>>(), "{query:?}");
+        }
     }
 }
 

@@ -25,9 +25,9 @@ async fn a_search_that_finds_nothing_yields_to_other_tasks() {
     // Their times alternate between before and after the range that is asked for.
     let offer = |number: u128| {
         let then = Utc.with_ymd_and_hms(2026 + 200 * (number % 2) as i32, 5, 1, 10, 0, 0).unwrap();
-        EventRecord { offset: number as i64, event: event_at(number, "ann", "LOGIN", then) }
+        EventRecord { offset: number as i64, written_at: 0, event: event_at(number, "ann", "LOGIN", then) }
     };
-    service.store.admit(0, (0..99_000).map(offer).collect(), 0).await.unwrap();
+    service.store.admit(0, (0..99_000).map(offer).collect(), 0.into()).await.unwrap();
     let yields = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&yields);
     let others = tokio::spawn(async move {
@@ -51,8 +51,12 @@ async fn a_search_that_finds_nothing_yields_to_other_tasks() {
 /// A service with more events than one read of the store returns.
 async fn with_many(limit: ConcurrencyLimit) -> Service {
     let service = Service { listing_limit: Arc::new(limit), ..Service::new() };
-    let offer = |number: u128| EventRecord { offset: number as i64, event: event(number, "ann", "LOGIN") };
-    service.store.admit(0, (0..3_000).map(offer).collect(), 0).await.unwrap();
+    let offer = |number: u128| EventRecord {
+        offset: number as i64,
+        written_at: 0,
+        event: event(number, "ann", "LOGIN"),
+    };
+    service.store.admit(0, (0..3_000).map(offer).collect(), 0.into()).await.unwrap();
     service
 }
 

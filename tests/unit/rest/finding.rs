@@ -40,7 +40,10 @@ async fn a_read_that_waits_is_answered_as_soon_as_its_event_is_processed() {
     let begun = tokio::time::Instant::now();
     let processing = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(3)).await;
-        store.admit(0, vec![EventRecord { offset: 0, event: event(5, "u", "LOGIN") }], 1).await.unwrap();
+        store
+            .admit(0, vec![EventRecord { offset: 0, written_at: 0, event: event(5, "u", "LOGIN") }], 1.into())
+            .await
+            .unwrap();
     });
     let answer = service.get(&format!("/events/processed/{}?wait=30s", Uuid::from_u128(5))).await;
     assert_eq!(answer.ok(200)["userId"], "u");

@@ -2,6 +2,8 @@
 
 mod access;
 mod admin_auth;
+mod batches;
+mod codings;
 mod concurrency_limit;
 mod dead_letters;
 mod documentation;

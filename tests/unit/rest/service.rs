@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
-    activity::{Api, ConcurrencyLimit, Config, Conflicts, LoggedEvents, PATHS, StoreStatus, routes},
+    activity::{
+        Api, BatchLimits, ConcurrencyLimit, Config, Conflicts, LoggedEvents, PATHS, StoreStatus, routes,
+    },
     store::{self, ActivityEvent, EventRecord, EventStore, MemoryStore},
 };
 use highwater_kafka::{
@@ -125,6 +127,11 @@ impl Service {
             store: self.store.clone(),
             config: Config {
                 event_types: ["LOGIN", "LOGOUT", "PRODUCT_VIEW"].map(String::from).into(),
+                batch: BatchLimits {
+                    max_events: 100,
+                    max_bytes: 128 * 1024,
+                    pause: std::time::Duration::from_secs(5),
+                },
                 logged_events: self.logged_events,
             },
             limits: self.limits,
@@ -149,7 +156,7 @@ impl Service {
 
     /// Stores an event of partition 0, as if it had been processed.
     pub(crate) async fn processed(&self, event: ActivityEvent) {
-        self.store.admit(0, vec![EventRecord { offset: 0, event }], 1).await.unwrap();
+        self.store.admit(0, vec![EventRecord { offset: 0, written_at: 0, event }], 1.into()).await.unwrap();
     }
 }
 

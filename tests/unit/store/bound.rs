@@ -111,9 +111,12 @@ async fn forgetting_completes_although_its_caller_is_cancelled() {
 
 /// Admits events of partition 0 whose numbers are their offsets.
 async fn admit_at_their_offsets(store: &MemoryStore, numbers: impl IntoIterator<Item = u32>) {
-    let offered =
-        events(numbers).into_iter().map(|event| EventRecord { offset: event.timestamp_millis(), event });
-    store.admit(0, offered.collect(), 0).await.unwrap();
+    let offered = events(numbers).into_iter().map(|event| EventRecord {
+        offset: event.timestamp_millis(),
+        written_at: 0,
+        event,
+    });
+    store.admit(0, offered.collect(), 0.into()).await.unwrap();
 }
 
 #[tokio::test]
@@ -174,7 +177,7 @@ async fn of_a_truncated_log_what_it_still_has_is_restored_as_well() {
     let store = store(5);
     admit_at_their_offsets(&store, 0..5).await;
     // Another history of the log begins at offset 3.
-    let other = EventRecord { offset: 3, event: event(103, "ada", "LOGIN") };
-    store.admit(0, vec![other], 0).await.unwrap();
+    let other = EventRecord { offset: 3, written_at: 0, event: event(103, "ada", "LOGIN") };
+    store.admit(0, vec![other], 0.into()).await.unwrap();
     assert_eq!(store.held_from(0), Some(1), "the event at offset 0 was evicted");
 }

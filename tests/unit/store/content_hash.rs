@@ -72,12 +72,12 @@ fn the_hash_is_the_same_in_every_process() {
 #[tokio::test]
 async fn a_conflict_names_the_first_event_and_its_position() {
     let store = store(100);
-    let offered = |offset, payload| vec![EventRecord { offset, event: of(payload) }];
-    store.admit(2, offered(7, r#"{"a":1,"b":2}"#), 0).await.unwrap();
-    let same = store.admit(2, offered(8, r#"{"b":2,"a":1}"#), 0).await.unwrap();
+    let offered = |offset, payload| vec![EventRecord { offset, written_at: 0, event: of(payload) }];
+    store.admit(2, offered(7, r#"{"a":1,"b":2}"#), 0.into()).await.unwrap();
+    let same = store.admit(2, offered(8, r#"{"b":2,"a":1}"#), 0.into()).await.unwrap();
     assert!(matches!(same[..], [Admission::Duplicate]), "{same:?}");
     for (partition, offset) in [(2, 9), (0, 0)] {
-        let other = store.admit(partition, offered(offset, "{}"), 0).await.unwrap();
+        let other = store.admit(partition, offered(offset, "{}"), 0.into()).await.unwrap();
         let [Admission::Conflict(first)] = &other[..] else { panic!("{other:?}") };
         assert_eq!((first.partition, first.position), (2, 7));
     }

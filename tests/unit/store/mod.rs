@@ -35,8 +35,9 @@ fn events(numbers: impl IntoIterator<Item = u32>) -> Vec<ActivityEvent> {
 
 /// Admits events, and says which of them are new.
 async fn admit(store: &MemoryStore, partition: i32, events: Vec<ActivityEvent>) -> Vec<bool> {
-    let offered = (0..).zip(events).map(|(offset, event)| EventRecord { offset, event }).collect();
-    let admissions = store.admit(partition, offered, 0).await.unwrap();
+    let offered =
+        (0..).zip(events).map(|(offset, event)| EventRecord { offset, written_at: 0, event }).collect();
+    let admissions = store.admit(partition, offered, 0.into()).await.unwrap();
     admissions.iter().map(|admission| matches!(admission, Admission::New(_))).collect()
 }
 

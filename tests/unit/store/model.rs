@@ -127,7 +127,7 @@ proptest! {
                 }
                 Step::Erase(partition, user) => {
                     let erasure = Erasure { user_id: user.to_owned(), offset };
-                    runtime.block_on(store.erase(partition, &erasure, 0)).unwrap();
+                    runtime.block_on(store.erase(partition, &erasure, 0.into())).unwrap();
                     let of_user = model.held.iter().filter(|held| held.0 == partition && held.1.user == user);
                     model.erased.extend(of_user.map(|held| held.1.number));
                 }

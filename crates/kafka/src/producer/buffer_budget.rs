@@ -1,9 +1,17 @@
 //! The bounds of what waits for an acknowledgement, in records and in bytes (`buffer.memory` in Java's producer).
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
+
+use tokio::time::sleep;
+
+/// How often a caller that waits for room looks for it.
+const POLL: Duration = Duration::from_millis(1);
 
 /// The bounds, and how much of them is in use.
 #[derive(Debug)]
@@ -33,6 +41,22 @@ impl BufferBudget {
         // The permit exists from here on, so that its drop undoes the addition.
         let permit = Permit { budget: Arc::clone(self), bytes };
         (records <= self.most_records && total <= self.most_bytes).then_some(permit)
+    }
+
+    /// Waits for a permit for one of many records of a caller. Such callers leave a quarter of the bounds to others. Under
+    /// bounds that are too small for that, the record waits until it is alone.
+    pub(super) async fn acquire(self: &Arc<Self>, bytes: usize) -> Permit {
+        loop {
+            let (records, held) = self.held();
+            let fits = records < self.most_records - self.most_records / 4
+                && held + bytes <= self.most_bytes - self.most_bytes / 4;
+            if (fits || records == 0)
+                && let Some(permit) = self.try_acquire(bytes)
+            {
+                return permit;
+            }
+            sleep(POLL).await;
+        }
     }
 
     /// How much is in use, in records and in bytes.

@@ -33,18 +33,18 @@ use tokio::{
         oneshot,
     },
     task::JoinSet,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
-    Cluster, Message, ProducerConfig, ProducerMetrics, PublishError, Publisher, Receipt, StatusRegistry,
-    counts::ProducerCounts, partitioner, topic::Topic,
+    Cluster, Delivery, Message, ProducerConfig, ProducerMetrics, PublishError, Publisher, Receipt,
+    StatusRegistry, counts::ProducerCounts, partitioner, topic::Topic,
 };
 use batch::PendingRecord;
 pub(super) use breaker::Breakers;
 use breaker::Gate;
 use broker_sink::BrokerSinks;
-use buffer_budget::BufferBudget;
+use buffer_budget::{BufferBudget, Permit};
 use partition_queue::PartitionQueue;
 
 /// Sends records to one topic. A drop gives up the records in the queue: call [`Producer::close`] before.
@@ -140,7 +140,7 @@ impl Producer {
     }
 
     /// Appends the record to the queue of its partition.
-    fn enqueue(
+    fn enqueue_in(
         &self,
         pending: PendingRecord,
         partition: usize,
@@ -185,32 +185,45 @@ impl Producer {
 #[async_trait]
 impl Publisher for Producer {
     async fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
-        let result = self.send(message).await;
-        match &result {
-            Ok(_) => self.counts.records.add(1),
-            Err(error) => self.counts.error(error),
-        }
-        result
+        let permit = self.budget.try_acquire(batch::size_of(&message)).ok_or(PublishError::QueueFull);
+        self.append(message, permit).await.await
+    }
+
+    async fn enqueue(&self, message: Message) -> Delivery {
+        let room = self.budget.acquire(batch::size_of(&message));
+        let permit = timeout(self.config.timeout, room).await.map_err(|_| PublishError::QueueFull);
+        self.append(message, permit).await
     }
 }
 
 impl Producer {
-    async fn send(&self, message: Message) -> Result<Receipt, PublishError> {
+    async fn append(&self, message: Message, permit: Result<Permit, PublishError>) -> Delivery {
+        match self.try_append(message, permit).await {
+            Ok(answer) => Delivery::queued(answer, Arc::clone(&self.counts)),
+            Err(error) => {
+                self.counts.error(&error);
+                Delivery::done(Err(error))
+            }
+        }
+    }
+
+    async fn try_append(
+        &self,
+        message: Message,
+        permit: Result<Permit, PublishError>,
+    ) -> Result<oneshot::Receiver<Result<Receipt, PublishError>>, PublishError> {
+        let permit = permit?;
         let deadline = Instant::now() + self.config.timeout;
-        let permit = self.budget.try_acquire(batch::size_of(&message)).ok_or(PublishError::QueueFull)?;
         let partitions = match self.topic.partitions() {
             // Boxed: it happens once, and its timer would make room for itself in every request.
             0 => Box::pin(self.await_topic(deadline)).await?,
             known => known,
         };
         let partition = self.partition_of(&message, partitions);
-        let (reply, answer) = oneshot::channel();
-        self.enqueue(PendingRecord::new(message, deadline, reply, permit), partition, partitions)?;
         // The queue answers at the deadline.
-        answer.await.unwrap_or_else(|_| {
-            let reason = "the producer ended before Kafka acknowledged".to_owned();
-            Err(PublishError::Unavailable { reason, possibly_written: true })
-        })
+        let (reply, answer) = oneshot::channel();
+        self.enqueue_in(PendingRecord::new(message, deadline, reply, permit), partition, partitions)?;
+        Ok(answer)
     }
 
     async fn await_topic(&self, deadline: Instant) -> Result<usize, PublishError> {

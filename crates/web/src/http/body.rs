@@ -3,14 +3,14 @@
 use std::{convert::Infallible, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt, stream::BoxStream};
 use hyper::{
     StatusCode,
     header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, HeaderValue},
 };
 use warp::{Filter, Rejection};
 
-use super::{Problem, deadlines, media};
+use super::{Problem, coding::Coding, deadlines, lines::Lines, media};
 use crate::json::{byte_order_mark, nests_deeper};
 
 /// The limits of a request's body.
@@ -24,8 +24,6 @@ pub struct BodyLimits {
     pub timeout: Duration,
 }
 
-type Said = Option<HeaderValue>;
-
 /// A body that is said to be JSON, or of which nothing is said: its bytes, or why they cannot be had.
 ///
 /// Nothing is read when the head says already that it would be in vain, so that a client which asked by
@@ -33,24 +31,120 @@ type Said = Option<HeaderValue>;
 pub fn json_body(
     limits: BodyLimits,
 ) -> impl Filter<Extract = (Result<Bytes, Problem>,), Error = Rejection> + Copy {
+    body_head().and(warp::body::stream()).then(move |head: BodyHead, body| async move {
+        if !head.is_json() {
+            return Err(not_json());
+        }
+        match head.check(limits.max_bytes)? {
+            None => read(as_bytes(body), limits).await,
+            Some(coding) => {
+                Box::pin(read(coding.unpack(as_bytes(body).boxed(), limits.max_bytes)?, limits)).await
+            }
+        }
+    })
+}
+
+/// The bodies of a route that takes many things at a time.
+#[derive(Debug)]
+pub enum ManyBody {
+    /// JSON.
+    Whole(Bytes),
+    /// NDJSON, as it comes.
+    Lines(Lines),
+}
+
+/// A body of many things: NDJSON as it comes, with lines within `limits`; or JSON of at most `max_bytes`.
+pub fn many_body(
+    limits: BodyLimits,
+    max_bytes: usize,
+) -> impl Filter<Extract = (Result<ManyBody, Problem>,), Error = Rejection> + Copy {
+    body_head().and(warp::body::stream()).then(move |head: BodyHead, body| async move {
+        let body = as_bytes(body).boxed();
+        let unpacked = |coding: Option<Coding>, body, within| match coding {
+            None => Ok(body),
+            Some(coding) => coding.unpack(body, within),
+        };
+        if head.is_ndjson() {
+            let coding = head.check(usize::MAX)?;
+            let body = unpacked(coding, body, usize::MAX)?;
+            let mut lines = Lines::new(body, limits.max_bytes, max_bytes);
+            if head.asks_first {
+                // To be told to go on, it must be read before it is answered: after an answer's head there is no 100.
+                deadlines::extend_deadline(limits.timeout);
+                let begun = tokio::time::timeout(limits.timeout, lines.fill()).await;
+                begun.unwrap_or_else(|_| Err(too_slow(limits.timeout)))?;
+            }
+            return Ok(ManyBody::Lines(lines));
+        }
+        if !head.is_json() {
+            return Err(neither_json_nor_lines());
+        }
+        let coding = head.check(max_bytes)?;
+        let body = unpacked(coding, body, max_bytes)?;
+        read(body, BodyLimits { max_bytes, ..limits }).await.map(ManyBody::Whole)
+    })
+}
+
+type Said = Option<HeaderValue>;
+
+/// What a request's head says of its body.
+struct BodyHead {
+    content_type: Said,
+    encoding: Said,
+    length: Said,
+    /// The client sends nothing before it is told to go on.
+    asks_first: bool,
+}
+
+fn body_head() -> impl Filter<Extract = (BodyHead,), Error = Infallible> + Copy {
     let said = header("content-type").and(header("content-encoding")).and(header("content-length"));
-    said.and(warp::body::stream()).then(
-        move |content_type: Said, encoding: Said, length: Said, body| async move {
-            // An empty one says nothing.
-            let content_type = content_type.filter(|value| !value.as_bytes().trim_ascii().is_empty());
-            if content_type.is_some_and(|value| !media::is_json(value.as_bytes())) {
-                return Err(not_json());
-            }
-            if encoding.is_some_and(|value| !media::is_identity(value.as_bytes())) {
-                return Err(packed());
-            }
-            let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-            if length.is_some_and(|length| length > limits.max_bytes as u64) {
-                return Err(too_large(limits.max_bytes));
-            }
-            read(body, limits).await
-        },
-    )
+    said.and(header("expect")).map(|content_type: Said, encoding, length, expect: Said| {
+        // An empty one says nothing.
+        let content_type = content_type.filter(|value| !value.as_bytes().trim_ascii().is_empty());
+        BodyHead { content_type, encoding, length, asks_first: expect.is_some() }
+    })
+}
+
+impl BodyHead {
+    fn is_json(&self) -> bool {
+        self.content_type.as_ref().is_none_or(|value| media::is_json(value.as_bytes()))
+    }
+
+    fn is_ndjson(&self) -> bool {
+        self.content_type.as_ref().is_some_and(|value| media::is_ndjson(value.as_bytes()))
+    }
+
+    /// The coding of a body that may have so many bytes.
+    fn check(&self, max_bytes: usize) -> Result<Option<Coding>, Problem> {
+        let coding = match &self.encoding {
+            None => None,
+            Some(value) => Coding::of(value.as_bytes()).ok_or_else(unknown_coding)?,
+        };
+        let length = self.length.as_ref().and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > max_bytes as u64) {
+            return Err(too_large(max_bytes));
+        }
+        Ok(coding)
+    }
+}
+
+/// A body as it comes, without its coding.
+pub type BodyStream = BoxStream<'static, Result<Bytes, Problem>>;
+
+fn as_bytes<B: Buf>(
+    body: impl Stream<Item = Result<B, warp::Error>>,
+) -> impl Stream<Item = Result<Bytes, Problem>> {
+    body.map(piece)
+}
+
+fn piece<B: Buf>(piece: Result<B, warp::Error>) -> Result<Bytes, Problem> {
+    match piece {
+        Ok(mut piece) => Ok(piece.copy_to_bytes(piece.remaining())),
+        Err(error) => {
+            log::debug!("a body broke off: {error}");
+            Err(Problem::bad_request("the body is incomplete or wrongly framed"))
+        }
+    }
 }
 
 /// The body as text that a recursive reader can take: UTF-8, and nested no deeper than the limit.
@@ -72,11 +166,10 @@ pub fn json_text(body: &[u8], max_depth: usize) -> Result<&str, Problem> {
     Ok(text)
 }
 
-async fn read<S, B>(body: S, limits: BodyLimits) -> Result<Bytes, Problem>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
+async fn read(
+    body: impl Stream<Item = Result<Bytes, Problem>>,
+    limits: BodyLimits,
+) -> Result<Bytes, Problem> {
     let mut whole = std::pin::pin!(collect(body, limits.max_bytes));
     // Most bodies came with the head: no timer for them.
     if let Some(done) = whole.as_mut().now_or_never() {
@@ -86,20 +179,15 @@ where
     tokio::time::timeout(limits.timeout, whole).await.unwrap_or_else(|_| Err(too_slow(limits.timeout)))
 }
 
-async fn collect<S, B>(body: S, max_bytes: usize) -> Result<Bytes, Problem>
-where
-    S: Stream<Item = Result<B, warp::Error>>,
-    B: Buf,
-{
+async fn collect(
+    body: impl Stream<Item = Result<Bytes, Problem>>,
+    max_bytes: usize,
+) -> Result<Bytes, Problem> {
     let mut body = std::pin::pin!(body);
     let mut whole = Bytes::new();
     let mut gathered: Option<BytesMut> = None;
     while let Some(piece) = body.next().await {
-        let mut piece = piece.map_err(|error| {
-            log::debug!("a body broke off: {error}");
-            Problem::bad_request("the body is incomplete or wrongly framed")
-        })?;
-        let piece = piece.copy_to_bytes(piece.remaining());
+        let piece = piece?;
         let length = gathered.as_ref().map_or(whole.len(), BytesMut::len) + piece.len();
         if length > max_bytes {
             return Err(too_large(max_bytes));
@@ -143,9 +231,22 @@ fn not_json() -> Problem {
     .with_header(ACCEPT, HeaderValue::from_static(media::JSON))
 }
 
-fn packed() -> Problem {
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send the body as it is, without Content-Encoding")
-        .with_header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
+/// 415 of a route that takes many things at a time.
+pub fn neither_json_nor_lines() -> Problem {
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "send the body as JSON, or as NDJSON with Content-Type: application/x-ndjson",
+    )
+    .with_header(ACCEPT, HeaderValue::from_static(JSON_OR_NDJSON))
+}
+
+/// The media types of a route that takes many things at a time.
+pub(super) const JSON_OR_NDJSON: &str = "application/json, application/x-ndjson";
+
+fn unknown_coding() -> Problem {
+    let detail = "of content codings gzip, zstd and br are taken, one at a time";
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+        .with_header(ACCEPT_ENCODING, HeaderValue::from_static(Coding::ALL))
 }
 
 /// The faults of a body before it is parsed: a name, the occasion, and the answer.
@@ -155,7 +256,7 @@ pub(super) fn problems(max_bytes: usize) -> [(&'static str, &'static str, Proble
         ("tooSlow", "The body did not arrive in time.", too_slow(Duration::from_secs(10))),
         ("tooLarge", "The body is too large.", too_large(max_bytes)),
         ("notJson", "The body is said to be something else than JSON.", not_json()),
-        ("packed", "The body is packed.", packed()),
+        ("packed", "The body has another content coding than those.", unknown_coding()),
     ]
 }
 

@@ -41,13 +41,19 @@ pub fn extend_deadline(more: Duration) {
     let _ = CURRENT.try_with(|deadlines| deadlines.extend(more));
 }
 
+/// Lets the pieces of the current request's answer be so much longer in coming, for an answer that follows what a client
+/// sends meanwhile. Does nothing without a server.
+pub fn allow_pauses(more: Duration) {
+    let _ = CURRENT.try_with(|deadlines| deadlines.state().piece = deadlines.request + more);
+}
+
 /// Reserves memory for the current request beside that of every connection, for a handler that keeps what a client sends.
 /// Does nothing without a server.
 ///
 /// # Errors
 ///
 /// 503: large requests have taken all there is.
-pub(super) fn reserve_memory(bytes: usize) -> Result<(), Problem> {
+pub fn reserve_memory(bytes: usize) -> Result<(), Problem> {
     let there = CURRENT.try_with(|deadlines| deadlines.take(bytes)).unwrap_or(true);
     if there { Ok(()) } else { Err(no_memory()) }
 }
@@ -82,6 +88,8 @@ struct State {
     phase: Phase,
     /// When the phase has lasted too long.
     due: Option<Instant>,
+    /// How long the next piece of an answer may be in coming.
+    piece: Duration,
     /// How much the peer has to read and by when, while it does not keep up.
     behind: Option<Behind>,
     /// Since when nothing is asked and nothing is left to be sent, where that is so.
@@ -140,6 +148,7 @@ impl ConnectionDeadlines {
         let state = State {
             phase: Phase::New,
             due: Some(now + head),
+            piece: request,
             behind: None,
             idle: Some(now),
             evicted: false,
@@ -246,7 +255,7 @@ impl ConnectionDeadlines {
         let mut state = self.state();
         let due = Some(Instant::now() + self.request);
         // Of a request that came together with the one before it, no byte comes any more.
-        *state = State { phase: Phase::Handling, due, idle: None, ..*state };
+        *state = State { phase: Phase::Handling, due, piece: self.request, idle: None, ..*state };
     }
 
     pub(super) fn answer_began(&self) {
@@ -258,7 +267,15 @@ impl ConnectionDeadlines {
     pub(super) fn answer_pending(&self) {
         let mut state = self.state();
         if state.phase == Phase::Answering && state.due.is_none() {
-            state.due = Some(Instant::now() + self.request);
+            state.due = Some(Instant::now() + state.piece);
+        }
+    }
+
+    /// More of the request's body came. An answer that is given meanwhile may wait for that.
+    pub(super) fn body_came(&self) {
+        let mut state = self.state();
+        if state.phase == Phase::Answering {
+            state.due = None;
         }
     }
 
@@ -309,7 +326,7 @@ impl ConnectionDeadlines {
     }
 
     /// Takes so much for the request that is being answered; whether it was there.
-    fn take(&self, bytes: usize) -> bool {
+    pub(super) fn take(&self, bytes: usize) -> bool {
         self.evict_until(|| self.reservation.take(bytes))
     }
 

@@ -34,19 +34,25 @@ pub fn prefers_ndjson(accept: &[u8]) -> bool {
     ndjson > 0 && ndjson >= json
 }
 
-/// Whether a Content-Encoding leaves a body as it is.
-pub(super) fn is_identity(content_encoding: &[u8]) -> bool {
-    let mut codings = content_encoding.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    codings.all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+/// Whether a Content-Type names NDJSON, by any of the names that it has.
+pub(super) fn is_ndjson(content_type: &[u8]) -> bool {
+    const NAMES: [&str; 4] = [NDJSON, "application/ndjson", "application/jsonl", "application/jsonlines"];
+    NAMES.iter().any(|name| essence(content_type).eq_ignore_ascii_case(name.as_bytes()))
 }
 
-/// Whether an Accept-Encoding takes gzip: by its name, or by `*` where that is not there.
+/// Whether an Accept-Encoding takes gzip.
 pub(super) fn accepts_gzip(accept_encoding: &[u8]) -> bool {
+    coding_weight(accept_encoding, "gzip") > 0
+}
+
+/// The weight of a content coding in an Accept-Encoding: by its name, or by `*` where that is not there; 0 where it is not
+/// taken.
+pub(super) fn coding_weight(accept_encoding: &[u8], coding: &str) -> u32 {
     let weight_of = |coding: &str| {
         let mut items = accept_encoding.split(|byte| *byte == b',');
         items.find(|item| essence(item).eq_ignore_ascii_case(coding.as_bytes())).map(quality)
     };
-    weight_of("gzip").or_else(|| weight_of("*")).is_some_and(|weight| weight > 0)
+    weight_of(coding).or_else(|| weight_of("*")).unwrap_or(0)
 }
 
 fn essence(media_type: &[u8]) -> &[u8] {

@@ -143,15 +143,37 @@ impl Problem {
         &self.0.members
     }
 
+    /// Whether the same request may succeed later.
+    pub fn may_succeed_later(&self) -> bool {
+        matches!(self.0.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+    }
+
     /// The body.
     pub fn json(&self) -> Vec<u8> {
+        self.json_with(&self.0.detail, &self.0.members)
+    }
+
+    /// The body, where the problem is of one event among many: `retryAfter` stands for `Retry-After`, in seconds.
+    pub fn item_json(&self) -> Vec<u8> {
+        let mut members = self.0.members.clone();
+        let retry_after = self.0.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        if let Some(seconds) = retry_after.and_then(|text| text.parse::<u64>().ok()) {
+            members.insert("retryAfter".to_owned(), seconds.into());
+        }
+        match self.0.detail.strip_prefix("the body") {
+            Some(rest) => self.json_with(&format!("the event{rest}"), &members),
+            None => self.json_with(&self.0.detail, &members),
+        }
+    }
+
+    fn json_with(&self, detail: &str, members: &Map<String, Value>) -> Vec<u8> {
         let body = ProblemBody {
             r#type: "about:blank",
             title: self.0.status.canonical_reason().unwrap_or("Error"),
             status: self.0.status.as_u16(),
-            detail: &self.0.detail,
+            detail,
             errors: &self.0.errors,
-            members: &self.0.members,
+            members,
         };
         // Strings, numbers and values that are JSON already cannot fail to serialize.
         serde_json::to_vec(&body).unwrap_or_default()

@@ -18,6 +18,8 @@ use hyper::{
 };
 use tokio::time::{Sleep, sleep};
 
+use super::deadlines::ConnectionDeadlines;
+
 /// The longest rest that is read for the sake of the next request, in bytes.
 const LONGEST: usize = 256 * 1024;
 /// How long it may be in coming.
@@ -29,13 +31,19 @@ pub(super) struct RequestBody {
     /// The client sends nothing before it is told to go on, which it is by the first reading.
     asks_first: bool,
     rest: UnreadBody,
+    deadlines: Arc<ConnectionDeadlines>,
 }
 
 impl RequestBody {
     /// The request, whose body leaves its rest there.
-    pub(super) fn within(request: Request<Incoming>, rest: &UnreadBody) -> Request<Self> {
+    pub(super) fn within(
+        request: Request<Incoming>,
+        rest: &UnreadBody,
+        deadlines: &Arc<ConnectionDeadlines>,
+    ) -> Request<Self> {
         let asks_first = request.headers().contains_key(EXPECT);
-        request.map(|body| Self { body: Some(body), asks_first, rest: rest.clone() })
+        let (rest, deadlines) = (rest.clone(), Arc::clone(deadlines));
+        request.map(|body| Self { body: Some(body), asks_first, rest, deadlines })
     }
 }
 
@@ -50,8 +58,10 @@ impl Body for RequestBody {
         self.asks_first = false;
         let Some(body) = &mut self.body else { return Poll::Ready(None) };
         let frame = Pin::new(body).poll_frame(context);
-        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
-            self.body = None;
+        match frame {
+            Poll::Ready(None | Some(Err(_))) => self.body = None,
+            Poll::Ready(Some(Ok(_))) => self.deadlines.body_came(),
+            Poll::Pending => {}
         }
         frame
     }
@@ -80,6 +90,15 @@ impl Drop for RequestBody {
 #[derive(Clone, Default)]
 pub(super) struct UnreadBody(Arc<Mutex<Option<Remainder>>>);
 
+/// Reads no more once it is dropped.
+pub(super) struct DropUnread(UnreadBody);
+
+impl Drop for DropUnread {
+    fn drop(&mut self) {
+        self.0.drop_unread();
+    }
+}
+
 struct Remainder {
     body: Incoming,
     asks_first: bool,
@@ -101,6 +120,11 @@ impl UnreadBody {
     /// Reads no more: the connection ends.
     pub(super) fn drop_unread(&self) {
         *self.unread() = None;
+    }
+
+    /// Reads no more once that is dropped: an answer that was given while its request's body came has ended before it.
+    pub(super) fn until_answered(&self) -> DropUnread {
+        DropUnread(self.clone())
     }
 
     fn unread(&self) -> MutexGuard<'_, Option<Remainder>> {

@@ -13,7 +13,13 @@ use hyper::{
     body::{Body, Buf, Bytes, Frame, SizeHint},
 };
 
-use super::{budget::BUFFER, deadlines::ConnectionDeadlines, tree::Answer};
+use super::{
+    budget::BUFFER,
+    deadlines::ConnectionDeadlines,
+    packing::Packer,
+    request_body::{DropUnread, UnreadBody},
+    tree::Answer,
+};
 
 /// Gives warp's type of a body a name, which warp itself does not.
 pub(super) trait Carries {
@@ -31,18 +37,63 @@ pub(super) struct ResponseBody {
     body: TreeBody,
     /// Of a piece what the next ones are.
     rest: Bytes,
+    packer: Option<Box<Packer>>,
     deadlines: Arc<ConnectionDeadlines>,
+    /// Dropped after `body`, which may still have the request's.
+    _unread: DropUnread,
 }
 
 impl ResponseBody {
-    pub(super) fn new(body: TreeBody, deadlines: &Arc<ConnectionDeadlines>) -> Self {
-        Self { body, rest: Bytes::new(), deadlines: Arc::clone(deadlines) }
+    pub(super) fn new(
+        body: TreeBody,
+        packer: Option<Packer>,
+        deadlines: &Arc<ConnectionDeadlines>,
+        unread: &UnreadBody,
+    ) -> Self {
+        let (deadlines, _unread) = (Arc::clone(deadlines), unread.until_answered());
+        Self { body, rest: Bytes::new(), packer: packer.map(Box::new), deadlines, _unread }
     }
+
+    /// The next piece, packed where it is to be.
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let Some(packer) = &mut self.packer else {
+            return poll_data(&mut self.body, context);
+        };
+        if packer.is_finished() {
+            return Poll::Ready(None);
+        }
+        loop {
+            let packed = match poll_data(&mut self.body, context) {
+                Poll::Ready(Some(Ok(data))) => packer.add(&data).map(Some),
+                Poll::Ready(None) => return Poll::Ready(packer.finish().map_err(Into::into).transpose()),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Pending => match packer.flush() {
+                    Ok(None) => return Poll::Pending,
+                    flushed => flushed,
+                },
+            };
+            match packed {
+                Ok(Some(packed)) if packed.is_empty() => {}
+                packed => return Poll::Ready(packed.map_err(Into::into).transpose()),
+            }
+        }
+    }
+}
+
+type BodyError = Box<dyn Error + Send + Sync>;
+
+/// The next piece of a body; it has no trailers.
+fn poll_data(body: &mut TreeBody, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+    let frame = std::task::ready!(Pin::new(body).poll_frame(context));
+    Poll::Ready(frame.map(|frame| match frame {
+        Ok(frame) => Ok(frame.into_data().unwrap_or_default()),
+        Err(error) => Err(error.into()),
+    }))
 }
 
 impl Body for ResponseBody {
     type Data = Piece;
-    type Error = Box<dyn Error + Send + Sync>;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -56,23 +107,20 @@ impl Body for ResponseBody {
         if self.deadlines.is_stream() && self.deadlines.is_overdue() {
             return Poll::Ready(Some(Err("the answer's next piece took too long".into())));
         }
-        let poll = || Pin::new(&mut self.body).poll_frame(context);
+        let poll = || self.poll_piece(context);
         match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(Poll::Pending) => {
                 self.deadlines.answer_pending();
                 Poll::Pending
             }
-            Ok(Poll::Ready(frame)) => {
+            Ok(Poll::Ready(piece)) => {
                 self.deadlines.answer_began();
-                let frame = frame.map(|frame| {
-                    frame.map_err(Into::into).map(|frame| {
-                        frame.map_data(|mut data| {
-                            self.rest = data.split_off(data.len().min(BUFFER));
-                            Piece::of(data, &self.deadlines)
-                        })
+                Poll::Ready(piece.map(|piece| {
+                    piece.map(|mut piece| {
+                        self.rest = piece.split_off(piece.len().min(BUFFER));
+                        Frame::data(Piece::of(piece, &self.deadlines))
                     })
-                });
-                Poll::Ready(frame)
+                }))
             }
             // The status is long gone: all that is left is to break the answer off, visibly.
             Err(_) => Poll::Ready(Some(Err("the answer's body panicked".into()))),
@@ -80,10 +128,14 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.rest.is_empty()
+            && self.packer.as_ref().map_or_else(|| self.body.is_end_stream(), |packer| packer.is_finished())
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.packer.is_some() {
+            return SizeHint::new();
+        }
         let (body, rest) = (self.body.size_hint(), self.rest.len() as u64);
         let mut hint = SizeHint::new();
         // The upper bound is never below the lower one.

@@ -28,6 +28,7 @@ use super::{
     deadlines::{CURRENT, ConnectionDeadlines, no_memory},
     head::{check_head, join_lists},
     observer::{Observer, RequestInfo},
+    packing,
     request_body::{RequestBody, UnreadBody},
     response_body::ResponseBody,
     streams::Streams,
@@ -146,7 +147,8 @@ impl GuardedService {
         let refused = refused.or_else(|| connection.access.refusal(info.uri.path(), &connection.config));
         let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
         join_lists(&mut request);
-        let mut request = RequestBody::within(request, &connection.rest);
+        let packs = packing::is_asked_for(request.headers());
+        let mut request = RequestBody::within(request, &connection.rest, &connection.deadlines);
         let decision = match refused {
             Some(problem) => Decision::Refused(problem),
             None if connection.access.is_apart() => Decision::Admitted(Grant::default()),
@@ -182,7 +184,7 @@ impl GuardedService {
             }
         };
         let connection = Arc::clone(connection);
-        ResponseFuture { work, refused, answer: None, info, page, grant, connection }
+        ResponseFuture { work, refused, answer: None, info, page, grant, packs, connection }
     }
 }
 
@@ -203,6 +205,8 @@ pub(super) struct ResponseFuture {
     page: Option<PageRequest>,
     /// The rights of the client, which is told of its limits.
     grant: Grant,
+    /// The client takes gzip.
+    packs: bool,
     connection: Arc<ConnectionContext>,
 }
 
@@ -277,7 +281,8 @@ impl Future for ResponseFuture {
             cors.on(&mut answer, page);
         }
         observer.answered(&this.info, answer.status());
-        Poll::Ready(Ok(answer.map(|body| ResponseBody::new(body, deadlines))))
+        let packer = packing::pack(&mut answer, this.packs, deadlines);
+        Poll::Ready(Ok(answer.map(|body| ResponseBody::new(body, packer, deadlines, rest))))
     }
 }
 

@@ -25,8 +25,10 @@ const BUCKETS: [f64; 14] =
 const METHODS: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
 /// The statuses with an index; others cost a lookup.
-const STATUSES: [u16; 21] =
-    [200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 429, 431, 500, 503];
+const STATUSES: [u16; 22] = [
+    200, 201, 202, 204, 207, 304, 400, 401, 403, 404, 405, 408, 409, 412, 413, 415, 421, 422, 429, 431, 500,
+    503,
+];
 /// The label of an unknown path or method, so that clients cannot make up label values.
 const OTHER: &str = "other";
 

@@ -115,6 +115,15 @@ impl Operation {
         self
     }
 
+    /// Its body may be of that media type instead, for example that.
+    #[must_use]
+    pub fn takes_also(mut self, media_type: &str, schema: Value, example: &impl Serialize) -> Self {
+        if let Some(body) = &mut self.body {
+            body["content"][media_type] = json!({ "schema": schema, "example": example });
+        }
+        self
+    }
+
     /// An answer of that status.
     #[must_use]
     pub fn answers(mut self, status: u16, answer: Answer) -> Self {

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use warp::http::{HeaderName, HeaderValue, header};
 
 use super::{Answer, Document, FILES, Operation};
-use crate::http::{CorrelationId, JSON, check_match, etag, nothing};
+use crate::http::{CorrelationId, JSON, body::JSON_OR_NDJSON, check_match, coding::Coding, etag, nothing};
 
 /// `X-Correlation-Id`, as it is written.
 pub(super) const CORRELATION: &str = "X-Correlation-Id";
@@ -73,8 +73,8 @@ pub(super) fn header(name: &HeaderName, always: bool) -> Value {
         ),
         "ratelimit" => ("What is left of them.", json!({ "type": "string" })),
         "retry-after" => ("How soon to ask again, in seconds.", whole),
-        "accept-encoding" => ("The content coding that is taken.", json!({ "const": "identity" })),
-        "accept" => ("The media type that is taken.", json!({ "const": JSON })),
+        "accept-encoding" => ("The content codings that are taken.", json!({ "const": Coding::ALL })),
+        "accept" => ("The media types that are taken.", json!({ "enum": [JSON, JSON_OR_NDJSON] })),
         "vary" => ("What of the request the answer depends on.", json!({ "type": "string" })),
         "www-authenticate" => ("How to say who one is (RFC 6750).", json!({ "type": "string" })),
         "x-correlation-id" => {

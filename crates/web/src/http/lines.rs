@@ -1,0 +1,138 @@
+//! The lines of a body, as they come.
+
+use std::fmt;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures::StreamExt as _;
+use tokio::task::coop::consume_budget;
+
+use super::{Problem, body::BodyStream};
+
+/// The lines of a body. No more of it is in memory than a piece and a line.
+pub struct Lines {
+    body: BodyStream,
+    /// The beginning of a line that is not complete.
+    begun: BytesMut,
+    /// What came after it.
+    piece: Bytes,
+    number: u64,
+    /// A line longer than the limit is passed over to its end.
+    is_too_long: bool,
+    /// The bytes since the last line that says something.
+    wasted: usize,
+    max_line: usize,
+    max_wasted: usize,
+    ended: bool,
+}
+
+/// A line that says something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// All of it, without its end.
+    Whole(Bytes),
+    /// It is longer than the limit.
+    TooLong,
+}
+
+impl Lines {
+    /// The lines of that body, of at most so many bytes each. Blank lines are passed over, and so is what is too long:
+    /// at most `max_wasted` bytes in a row.
+    pub fn new(body: BodyStream, max_line: usize, max_wasted: usize) -> Self {
+        Self {
+            body,
+            begun: BytesMut::new(),
+            piece: Bytes::new(),
+            number: 0,
+            is_too_long: false,
+            wasted: 0,
+            max_line,
+            max_wasted,
+            ended: false,
+        }
+    }
+
+    /// How many lines were complete so far, blank ones included.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The next line that is here already, which has that [`Lines::number`].
+    pub fn next_here(&mut self) -> Option<Line> {
+        while !self.piece.is_empty() {
+            let Some(end) = memchr::memchr(b'\n', &self.piece) else {
+                let rest = std::mem::take(&mut self.piece);
+                self.begin(&rest);
+                return None;
+            };
+            let rest = self.piece.split_to(end);
+            self.piece.advance(1);
+            // As a rule a line is within a piece, and is not copied.
+            let line = match self.begun.is_empty() && !self.is_too_long && rest.len() <= self.max_line {
+                true => Some(Line::Whole(rest)).filter(says_something),
+                false => {
+                    self.begin(&rest);
+                    self.finish()
+                }
+            };
+            self.number += 1;
+            match line {
+                Some(line) => {
+                    self.wasted = 0;
+                    return Some(line);
+                }
+                None => self.wasted += end + 1,
+            }
+        }
+        if !self.ended || (self.begun.is_empty() && !self.is_too_long) {
+            return None;
+        }
+        // The last line needs no end.
+        self.number += 1;
+        self.finish()
+    }
+
+    /// Waits for more of the body; false where there is no more. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// The body is broken, or says nothing at too great a length.
+    pub async fn fill(&mut self) -> Result<bool, Problem> {
+        if self.wasted > self.max_wasted {
+            let detail = format!("{} bytes in a row have no line that could be one", self.wasted);
+            return Err(Problem::new(hyper::StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
+        consume_budget().await;
+        match self.body.next().await {
+            Some(piece) => self.piece = piece?,
+            None => self.ended = true,
+        }
+        Ok(!self.ended)
+    }
+
+    fn begin(&mut self, part: &[u8]) {
+        self.is_too_long |= self.begun.len() + part.len() > self.max_line;
+        if self.is_too_long {
+            self.begun = BytesMut::new();
+            self.wasted += part.len();
+        } else {
+            self.begun.extend_from_slice(part);
+        }
+    }
+
+    fn finish(&mut self) -> Option<Line> {
+        match std::mem::take(&mut self.is_too_long) {
+            true => Some(Line::TooLong),
+            false => Some(Line::Whole(self.begun.split().freeze())).filter(says_something),
+        }
+    }
+}
+
+fn says_something(line: &Line) -> bool {
+    !matches!(line, Line::Whole(text) if text.trim_ascii().is_empty())
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines").field("number", &self.number).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+//! The receipts of a batch, as the answer has them.
+
+use std::io::Write as _;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use highwater_web::http::Problem;
+use serde::Serialize;
+
+use super::intake::Outcome;
+
+/// The format of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// `{"receipts": […], …}`. Events have an `index`, from 0.
+    Object,
+    /// A receipt a line. Events have a `line`, from 1.
+    Lines,
+}
+
+/// The receipts that the answer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Wanted {
+    /// All.
+    #[default]
+    All,
+    /// Those of events that are not known to be stored; and the sums, in lines too.
+    Errors,
+}
+
+/// How many events became what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Sums {
+    /// All of them.
+    pub(super) events: u64,
+    /// Kafka has them.
+    pub(super) stored: u64,
+    /// They are at fault, or the client may not publish them.
+    pub(super) refused: u64,
+    /// They can be sent again: too many came, or Kafka did not take them.
+    pub(super) not_written: u64,
+    /// Kafka did not say whether it has them.
+    pub(super) possibly_written: u64,
+}
+
+impl Sums {
+    fn add(&mut self, outcome: &Outcome) {
+        self.events += 1;
+        *match outcome {
+            Outcome::Stored(..) => &mut self.stored,
+            Outcome::Failed(_, true) => &mut self.possibly_written,
+            Outcome::Refused(problem) | Outcome::Failed(problem, _) if problem.may_succeed_later() => {
+                &mut self.not_written
+            }
+            Outcome::Refused(_) | Outcome::Failed(..) => &mut self.refused,
+        } += 1;
+    }
+}
+
+/// Writes receipts.
+#[derive(Debug)]
+pub(super) struct Receipts {
+    format: Format,
+    wanted: Wanted,
+    sums: Sums,
+    buffer: BytesMut,
+    is_first: bool,
+}
+
+impl Receipts {
+    pub(super) fn new(format: Format, wanted: Wanted) -> Self {
+        let mut buffer = BytesMut::new();
+        if format == Format::Object {
+            buffer.put_slice(b"{\"receipts\":[");
+        }
+        Self { format, wanted, sums: Sums::default(), buffer, is_first: true }
+    }
+
+    pub(super) fn sums(&self) -> Sums {
+        self.sums
+    }
+
+    /// How much is written and not taken.
+    pub(super) fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// What is written, which is then taken.
+    pub(super) fn split(&mut self) -> Bytes {
+        self.buffer.split().freeze()
+    }
+
+    /// Adds the receipt of the event that has that number.
+    pub(super) fn add(&mut self, number: u64, outcome: &Outcome) {
+        self.sums.add(outcome);
+        match outcome {
+            Outcome::Stored(id, receipt) => {
+                if self.wanted == Wanted::All {
+                    self.begin();
+                    self.number(number);
+                    let (partition, offset) = (receipt.partition, receipt.offset);
+                    self.text(format_args!(
+                        ",\"status\":201,\"eventId\":\"{id}\",\"partition\":{partition},\"offset\":{offset}}}"
+                    ));
+                    self.end();
+                }
+            }
+            Outcome::Refused(problem) | Outcome::Failed(problem, _) => {
+                self.begin();
+                self.number(number);
+                self.buffer.put_u8(b',');
+                self.buffer.put_slice(&problem.item_json()[1..]);
+                self.end();
+            }
+        }
+    }
+
+    /// Ends them; with a problem, that ended the batch before all of it was read.
+    pub(super) fn close(&mut self, fault: Option<&Problem>) {
+        if let Some(fault) = fault {
+            self.begin();
+            self.buffer.put_slice(&fault.item_json());
+            self.end();
+        }
+        // Numbers cannot fail to serialize.
+        let sums = serde_json::to_vec(&self.sums).unwrap_or_default();
+        match (self.format, self.wanted) {
+            (Format::Object, _) => {
+                self.buffer.put_slice(b"],");
+                self.buffer.put_slice(&sums[1..]);
+            }
+            (Format::Lines, Wanted::Errors) => {
+                self.buffer.put_slice(&sums);
+                self.buffer.put_u8(b'\n');
+            }
+            (Format::Lines, Wanted::All) => {}
+        }
+    }
+
+    fn begin(&mut self) {
+        if self.format == Format::Object && !self.is_first {
+            self.buffer.put_u8(b',');
+        }
+        self.is_first = false;
+    }
+
+    fn number(&mut self, number: u64) {
+        let name = if self.format == Format::Lines { "line" } else { "index" };
+        self.text(format_args!("{{\"{name}\":{number}"));
+    }
+
+    fn end(&mut self) {
+        if self.format == Format::Lines {
+            self.buffer.put_u8(b'\n');
+        }
+    }
+
+    fn text(&mut self, text: std::fmt::Arguments<'_>) {
+        // A buffer that grows takes whatever is written.
+        let _ = (&mut self.buffer).writer().write_fmt(text);
+    }
+}

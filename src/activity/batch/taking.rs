@@ -1,0 +1,235 @@
+//! Takes the events of a batch while its answer is read: the receipts come while events still go in.
+//!
+//! No more than a window of the batch is in memory. What a client does not read is not written, and what is not written
+//! lets nothing more in: so a client that reads no receipts is slowed.
+
+use std::{
+    collections::VecDeque, future::poll_fn, task::Context as Task, task::Poll, task::Waker, time::Duration,
+    vec,
+};
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use highwater_web::http::{Line, Lines, Problem};
+use tokio::time::{Instant, sleep_until};
+use warp::http::StatusCode;
+
+use super::{
+    intake::{Intake, Outcome, Taken},
+    receipts::Receipts,
+};
+use crate::{
+    activity::{Api, answers::published::log_published},
+    store::ActivityEvent,
+};
+
+/// The most events of a batch that wait for Kafka.
+const WINDOW_EVENTS: usize = 4096;
+/// And the most bytes of them.
+pub(super) const WINDOW_BYTES: usize = 1024 * 1024;
+/// The size from which receipts are sent while more events are there.
+const CHUNK: usize = 16 * 1024;
+
+/// Reads an event of the batch's format.
+pub(in crate::activity) type ReadEvent = fn(&Api, &[u8]) -> Result<ActivityEvent, Problem>;
+
+/// The events of a batch, as they were sent.
+pub(super) enum Items {
+    /// Those of an array.
+    Array(std::iter::Enumerate<vec::IntoIter<Bytes>>),
+    Lines(Lines),
+}
+
+impl Items {
+    /// The next that is here, and its number.
+    fn next_here(&mut self) -> Option<(u64, Line)> {
+        match self {
+            Self::Array(items) => items.next().map(|(index, item)| (index as u64, Line::Whole(item))),
+            Self::Lines(lines) => lines.next_here().map(|line| (lines.number(), line)),
+        }
+    }
+
+    /// Waits for more; false where there is no more. Cancel safe.
+    async fn fill(&mut self) -> Result<bool, Problem> {
+        match self {
+            Self::Array(_) => Ok(false),
+            Self::Lines(lines) => lines.fill().await,
+        }
+    }
+
+    /// A count that grows with everything that comes whole, which shows that the client is at work.
+    fn signs_of_life(&self) -> u64 {
+        match self {
+            Self::Array(_) => 0,
+            Self::Lines(lines) => lines.number(),
+        }
+    }
+}
+
+/// The rest of a batch, which has begun to be answered.
+pub(super) struct Taking {
+    pub(super) intake: Intake,
+    pub(super) read: ReadEvent,
+    pub(super) items: Items,
+    pub(super) receipts: Receipts,
+    /// How long a client may say nothing.
+    pub(super) patience: Duration,
+    pub(super) progress: Progress,
+}
+
+/// How far it is.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// The events whose receipts are to come, in order, with their numbers and their sizes.
+    window: VecDeque<(u64, usize, Taken)>,
+    window_bytes: usize,
+    /// No more events come.
+    is_read: bool,
+    /// Why there are no more, where that is not their end.
+    fault: Option<Problem>,
+    is_closed: bool,
+    seen: u64,
+    last_seen: Instant,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        Self {
+            window: VecDeque::new(),
+            window_bytes: 0,
+            is_read: false,
+            fault: None,
+            is_closed: false,
+            seen: 0,
+            last_seen: Instant::now(),
+        }
+    }
+
+    /// Waits for the first outcome.
+    fn poll_first(&mut self, task: &mut Task<'_>) -> Poll<()> {
+        self.window.front_mut().map_or(Poll::Ready(()), |(.., taken)| taken.poll_done(task))
+    }
+
+    fn is_full(&self) -> bool {
+        self.window.len() >= WINDOW_EVENTS || self.window_bytes >= WINDOW_BYTES
+    }
+
+    fn filled(&mut self, filled: Result<bool, Problem>) {
+        match filled {
+            Ok(more) => self.is_read = !more,
+            Err(fault) => self.end(fault),
+        }
+    }
+
+    fn end(&mut self, fault: Problem) {
+        (self.is_read, self.fault) = (true, Some(fault));
+    }
+}
+
+impl Taking {
+    /// The next receipts; `None` after the last.
+    pub(super) async fn chunk(&mut self) -> Option<Bytes> {
+        if self.progress.is_closed {
+            return None;
+        }
+        loop {
+            self.settle();
+            if self.receipts.len() >= CHUNK {
+                return Some(self.receipts.split());
+            }
+            let takes_more = !self.progress.is_full();
+            if takes_more && let Some((number, item)) = self.items.next_here() {
+                self.take(number, item).await;
+                continue;
+            }
+            let seen = self.items.signs_of_life();
+            if !takes_more || seen != self.progress.seen {
+                (self.progress.seen, self.progress.last_seen) = (seen, Instant::now());
+            }
+            let wants_more = takes_more && !self.progress.is_read;
+            if self.progress.is_read && self.progress.window.is_empty() {
+                self.progress.is_closed = true;
+                self.receipts.close(self.progress.fault.as_ref());
+                return Some(self.receipts.split());
+            }
+            if self.receipts.len() > 0 {
+                // What is here goes out, unless more is here.
+                match wants_more.then(|| self.items.fill().now_or_never()).flatten() {
+                    Some(filled) => self.progress.filled(filled),
+                    None => return Some(self.receipts.split()),
+                }
+                continue;
+            }
+            self.wait(wants_more).await;
+        }
+    }
+
+    /// Waits for more events, or for the first outcome.
+    async fn wait(&mut self, wants_more: bool) {
+        let until = self.progress.last_seen + self.patience;
+        let progress = &mut self.progress;
+        let (waits, is_read) = (!progress.window.is_empty(), progress.is_read);
+        tokio::select! {
+            biased;
+            () = poll_fn(|task| progress.poll_first(task)), if waits => {}
+            filled = self.items.fill(), if wants_more => self.progress.filled(filled),
+            () = self.intake.api.shutdown.requested(), if !is_read => self.progress.end(stopping()),
+            () = sleep_until(until), if wants_more => self.progress.end(silent(self.patience)),
+        }
+    }
+
+    async fn take(&mut self, number: u64, item: Line) {
+        let (bytes, event) = match item {
+            Line::Whole(text) => (text.len(), (self.read)(&self.intake.api, &text)),
+            Line::TooLong => (0, Err(too_long(self.intake.api.limits.max_bytes))),
+        };
+        let taken = self.intake.take(event).await;
+        self.progress.window.push_back((number, bytes, taken));
+        self.progress.window_bytes += bytes;
+    }
+
+    /// Writes the receipts that can be written, in order.
+    fn settle(&mut self) {
+        let mut task = Task::from_waker(Waker::noop());
+        while let Some((number, bytes, taken)) = self.progress.window.front_mut() {
+            if taken.poll_done(&mut task).is_pending() {
+                break;
+            }
+            if let Some(outcome) = taken.outcome() {
+                if let Outcome::Stored(id, receipt) = outcome {
+                    let Intake { api, context, .. } = &self.intake;
+                    log_published(api, *id, *receipt, context.correlation_id.as_deref());
+                }
+                self.receipts.add(*number, outcome);
+            }
+            self.progress.window_bytes -= *bytes;
+            self.progress.window.pop_front();
+        }
+    }
+}
+
+impl Drop for Taking {
+    /// The client may have gone before the end.
+    fn drop(&mut self) {
+        let sums = self.receipts.sums();
+        let unknown = self.progress.window.len();
+        log::info!(
+            events = sums.events + unknown as u64, stored = sums.stored, refused = sums.refused,
+            notWritten = sums.not_written, possiblyWritten = sums.possibly_written + unknown as u64;
+            "a batch ended"
+        );
+    }
+}
+
+pub(super) fn too_long(most: usize) -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the event is larger than {most} bytes"))
+}
+
+fn stopping() -> Problem {
+    Problem::unavailable("this instance is stopping, send the rest to another", 1)
+}
+
+fn silent(patience: Duration) -> Problem {
+    let detail = format!("no line came for {patience:?}; a blank one now and then shows that more may come");
+    Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
+}

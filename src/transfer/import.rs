@@ -1,0 +1,253 @@
+//! `highwater import`: files of events into a running service.
+//!
+//! The lines go in as one stream, and their receipts come back in their order. Where the connection breaks or the service
+//! is busy, the next attempt begins after the last line that is settled: ids follow from the lines, so that what is sent
+//! again is stored once.
+
+use std::{
+    collections::VecDeque,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use highwater_net::client::{Method, Streamed, header};
+use highwater_web::{
+    Secret,
+    http::{self, NDJSON},
+};
+use serde::Deserialize;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::{
+    Attempts, Fault, ImportTask, LineSplitter, Outcome, Service,
+    input::{self, BytesRead, Part},
+    progress::{Figures, Progress},
+};
+
+/// How often what is settled is noted, for `--resume`.
+const NOTE: Duration = Duration::from_secs(1);
+
+/// A receipt, as far as it is looked at.
+#[derive(Deserialize)]
+struct Receipt {
+    line: Option<u64>,
+    status: u16,
+    detail: Option<String>,
+    #[serde(rename = "retryAfter")]
+    retry_after: Option<u64>,
+}
+
+/// Imports files. What is refused is told on standard error, with its file and line.
+///
+/// # Errors
+///
+/// A file cannot be read, or the service takes nothing any more.
+pub async fn import(
+    task: ImportTask,
+    token: Option<Secret>,
+    config: &http::Config,
+) -> anyhow::Result<Outcome> {
+    let service = Service::new(task.url, token, config)?;
+    let mut import = Import::new(task.files, task.resume)?;
+    let mut attempts = Attempts::new();
+    loop {
+        let settled = import.settled();
+        let ended = import.attempt(&service).await;
+        import.note_settled();
+        let Err(fault) = ended else { break };
+        if import.settled() > settled {
+            attempts.got_on();
+        }
+        if let Fault::Passing(text, _) = &fault {
+            anyhow::ensure!(!import.has_stdin(), "{text}: standard input cannot be read again");
+            import.progress.say(&format!("{text}: the rest is sent again"));
+        }
+        attempts.after(fault).await?;
+    }
+    import.end()
+}
+
+struct Import {
+    files: Vec<PathBuf>,
+    /// How many lines of each file are settled.
+    done: Vec<u64>,
+    /// The sizes of all files together, where they are known.
+    size: Option<u64>,
+    resume: bool,
+    skipped: u64,
+    stored: u64,
+    refused: u64,
+    progress: Progress,
+    bytes_read: BytesRead,
+    noted: Instant,
+}
+
+impl Import {
+    fn new(files: Vec<PathBuf>, resume: bool) -> anyhow::Result<Self> {
+        let mut done = vec![0; files.len()];
+        let mut size = Some(0);
+        for (file, path) in files.iter().enumerate() {
+            if input::is_stdin(path) {
+                anyhow::ensure!(!resume, "--resume needs files: standard input cannot be read again");
+                size = None;
+                continue;
+            }
+            let found = fs::metadata(path).with_context(|| path.display().to_string())?;
+            size = size.filter(|_| found.is_file()).map(|size| size + found.len());
+            if resume {
+                done[file] = noted(path)?;
+            }
+        }
+        Ok(Self {
+            skipped: done.iter().sum(),
+            files,
+            done,
+            size,
+            resume,
+            stored: 0,
+            refused: 0,
+            progress: Progress::new(),
+            bytes_read: BytesRead::default(),
+            noted: Instant::now(),
+        })
+    }
+
+    fn has_stdin(&self) -> bool {
+        self.files.iter().any(|path| input::is_stdin(path))
+    }
+
+    fn settled(&self) -> u64 {
+        self.done.iter().sum()
+    }
+
+    /// Sends what is not settled, until all of it is.
+    async fn attempt(&mut self, service: &Service) -> Result<(), Fault> {
+        let (pieces, body) = mpsc::channel(1);
+        let headers = vec![(header::CONTENT_TYPE, header::HeaderValue::from_static(NDJSON))];
+        let answer = service.ask(Method::POST, "/events/batch", headers, Some(body)).await?;
+        let (parts, read) = mpsc::channel(2);
+        self.bytes_read.store(0, Ordering::Relaxed);
+        let (files, done, bytes_read) = (self.files.clone(), self.done.clone(), Arc::clone(&self.bytes_read));
+        // Its thread ends when nobody takes the lines any more.
+        tokio::task::spawn_blocking(move || input::read(&files, &done, &bytes_read, &parts));
+        self.exchange(answer, read, pieces).await
+    }
+
+    async fn exchange(
+        &mut self,
+        mut answer: Streamed,
+        mut parts: mpsc::Receiver<io::Result<Part>>,
+        pieces: mpsc::Sender<Bytes>,
+    ) -> Result<(), Fault> {
+        let mut pieces = Some(pieces);
+        let mut staged: Option<Bytes> = None;
+        let mut waiting: VecDeque<(usize, u64)> = VecDeque::new();
+        let mut receipts = LineSplitter::default();
+        let mut ticks = interval(Duration::from_millis(100));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                chunk = answer.chunk() => match chunk? {
+                    Some(chunk) => receipts.add(&chunk, |line| self.receipt(line, &mut waiting))?,
+                    None if waiting.is_empty() && pieces.is_none() => return Ok(()),
+                    None => return Err(Fault::Passing("the service ended the stream".to_owned(), None)),
+                },
+                part = parts.recv(), if staged.is_none() && pieces.is_some() => match part {
+                    Some(part) => {
+                        let part = part.map_err(|error| Fault::Final(error.to_string()))?;
+                        waiting.extend(part.positions);
+                        staged = Some(part.text);
+                    }
+                    // The end of the body.
+                    None => pieces = None,
+                },
+                Some(sent) = reserve(pieces.clone()), if staged.is_some() => match (sent, staged.take()) {
+                    (Some(permit), Some(text)) => drop(permit.send(text)),
+                    // The answer says why nothing more is taken.
+                    _ => pieces = None,
+                },
+                _ = ticks.tick() => self.show(),
+            }
+        }
+    }
+
+    fn receipt(&mut self, line: &[u8], waiting: &mut VecDeque<(usize, u64)>) -> Result<(), Fault> {
+        let receipt: Receipt = serde_json::from_slice(line)
+            .map_err(|error| Fault::Final(format!("what answers is no Highwater: {error}")))?;
+        let retry_after = receipt.retry_after.map(Duration::from_secs);
+        let detail = || receipt.detail.clone().unwrap_or_else(|| format!("status {}", receipt.status));
+        let Some((file, number)) = waiting.front().copied().filter(|_| receipt.line.is_some()) else {
+            return Err(Fault::Passing(detail(), retry_after));
+        };
+        match receipt.status {
+            201 => self.stored += 1,
+            429 | 503 => return Err(Fault::Passing(detail(), retry_after)),
+            status => {
+                self.refused += 1;
+                let path = self.files[file].display();
+                self.progress.say(&format!("{path}:{number}: {status}: {}", detail()));
+            }
+        }
+        waiting.pop_front();
+        self.done[file] = number;
+        Ok(())
+    }
+
+    fn show(&mut self) {
+        if self.noted.elapsed() >= NOTE {
+            self.note_settled();
+        }
+        let share = self.size.map(|size| (self.bytes_read.load(Ordering::Relaxed), size));
+        self.progress.show(Figures { events: self.stored, refused: self.refused, share });
+    }
+
+    /// Notes how many lines are settled, beside their files.
+    fn note_settled(&mut self) {
+        self.noted = Instant::now();
+        if !self.resume {
+            return;
+        }
+        for (path, done) in self.files.iter().zip(&self.done).filter(|(_, done)| **done > 0) {
+            let note = note_of(path);
+            let written = fs::write(&note, format!("{done}\n"));
+            if let Err(error) = written {
+                self.progress.say(&format!("{}: {error}", note.display()));
+            }
+        }
+    }
+
+    fn end(mut self) -> anyhow::Result<Outcome> {
+        let (stored, refused, skipped) = (self.stored, self.refused, self.skipped);
+        let before = if skipped > 0 { format!(", after {skipped} lines from before") } else { String::new() };
+        self.progress.end(&format!("{stored} events stored, {refused} refused{before}"));
+        Ok(if refused == 0 { Outcome::All } else { Outcome::Some })
+    }
+}
+
+/// A permit to send a piece; `None` where nothing is to be sent, and no permit where nothing is taken.
+async fn reserve(pieces: Option<mpsc::Sender<Bytes>>) -> Option<Option<mpsc::OwnedPermit<Bytes>>> {
+    Some(pieces?.reserve_owned().await.ok())
+}
+
+/// The file that says how many lines of that file are settled.
+fn note_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".imported");
+    name.into()
+}
+
+fn noted(path: &Path) -> anyhow::Result<u64> {
+    let note = note_of(path);
+    match fs::read_to_string(&note) {
+        Ok(text) => text.trim().parse().with_context(|| format!("{} has no number of lines", note.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error).with_context(|| note.display().to_string()),
+    }
+}

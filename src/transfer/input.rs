@@ -1,0 +1,163 @@
+//! The lines of files: plain, in gzip or in zstd, by their content.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use flate2::bufread::MultiGzDecoder;
+use highwater_web::object::Object;
+use tokio::sync::mpsc;
+use uuid::{Uuid, uuid};
+
+/// The namespace of ids that follow from a file and a line.
+const OF_LINES: Uuid = uuid!("5f3f7a2e-41d5-4c0e-9f0b-6d3a51d7e6c1");
+/// The size from which lines are sent.
+const PART: usize = 32 * 1024;
+/// The longest line that is looked at, in bytes: a service takes none as long.
+const LONGEST: u64 = 64 << 20;
+
+/// Some lines in a row.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) text: Bytes,
+    /// Where each of them is: the file, and the line from 1.
+    pub(super) positions: Vec<(usize, u64)>,
+}
+
+/// Standard input.
+pub(super) fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// How much of all files was read, as they are on disk.
+pub(super) type BytesRead = Arc<AtomicU64>;
+
+/// Reads the lines of the files that are still to be sent, after so many of each. Returns when all are read, or when
+/// nobody takes them any more.
+pub(super) fn read(
+    files: &[PathBuf],
+    done: &[u64],
+    bytes_read: &BytesRead,
+    parts: &mpsc::Sender<io::Result<Part>>,
+) {
+    for (file, path) in files.iter().enumerate() {
+        let result = read_file(file, path, done[file], bytes_read, parts);
+        if let Err(error) = result {
+            let error = io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+            let _nobody_waits = parts.blocking_send(Err(error));
+            return;
+        }
+    }
+}
+
+fn read_file(
+    file: usize,
+    path: &Path,
+    done: u64,
+    bytes_read: &BytesRead,
+    parts: &mpsc::Sender<io::Result<Part>>,
+) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut lines = open(path, bytes_read)?;
+    let (mut line, mut number) = (Vec::new(), 0);
+    let mut part = Part { text: Bytes::new(), positions: Vec::new() };
+    let mut text = Vec::with_capacity(PART + PART / 4);
+    let mut send = |text: &mut Vec<u8>, positions: &mut Vec<(usize, u64)>| {
+        part.text = std::mem::replace(text, Vec::with_capacity(PART + PART / 4)).into();
+        part.positions = std::mem::take(positions);
+        let part = std::mem::replace(&mut part, Part { text: Bytes::new(), positions: Vec::new() });
+        parts.blocking_send(Ok(part)).is_ok()
+    };
+    let mut positions = Vec::new();
+    loop {
+        line.clear();
+        if lines.by_ref().take(LONGEST).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        if line.last() != Some(&b'\n') && line.len() as u64 == LONGEST {
+            return Err(io::Error::other(format!("line {} is longer than {LONGEST} bytes", number + 1)));
+        }
+        number += 1;
+        if number <= done || line.trim_ascii().is_empty() {
+            continue;
+        }
+        push_with_id(&mut text, line.trim_ascii(), &name, number);
+        positions.push((file, number));
+        if text.len() >= PART && !send(&mut text, &mut positions) {
+            return Ok(());
+        }
+    }
+    if !positions.is_empty() {
+        send(&mut text, &mut positions);
+    }
+    Ok(())
+}
+
+/// Adds a line, which then has an id: its own, or one that follows from its file, its number and its text. So a file that
+/// is imported again is stored once.
+fn push_with_id(to: &mut Vec<u8>, line: &[u8], file: &str, number: u64) {
+    let text = std::str::from_utf8(line).unwrap_or_default();
+    let id = || {
+        let name = [file.as_bytes(), format!("\0{number}\0").as_bytes(), line].concat();
+        Uuid::new_v5(&OF_LINES, &name)
+    };
+    match Object::parse(text, &["eventId"]) {
+        Ok(Object { values: [None], .. }) => {
+            let is_empty = line[1..].trim_ascii_start() == b"}";
+            let comma = if is_empty { "" } else { "," };
+            to.extend_from_slice(format!("{{\"eventId\":\"{}\"{comma}", id()).as_bytes());
+            to.extend_from_slice(&line[1..]);
+        }
+        Ok(Object { values: [Some(null)], .. }) if null.get() == "null" => {
+            let at = null.get().as_ptr() as usize - text.as_ptr() as usize;
+            to.extend_from_slice(&line[..at]);
+            to.extend_from_slice(format!("\"{}\"", id()).as_bytes());
+            to.extend_from_slice(&line[at + "null".len()..]);
+        }
+        // What is no object, the service refuses.
+        _ => to.extend_from_slice(line),
+    }
+    to.push(b'\n');
+}
+
+fn open(path: &Path, bytes_read: &BytesRead) -> io::Result<Box<dyn BufRead>> {
+    let source: Box<dyn Read> = match is_stdin(path) {
+        true => Box::new(io::stdin()),
+        false => Box::new(File::open(path)?),
+    };
+    let mut reader = BufReader::with_capacity(PART, Counted { source, bytes_read: Arc::clone(bytes_read) });
+    let begin = reader.fill_buf()?;
+    let named =
+        |ending: &str| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending));
+    Ok(match begin {
+        [0x1f, 0x8b, ..] => Box::new(BufReader::with_capacity(PART, MultiGzDecoder::new(reader))),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            Box::new(BufReader::with_capacity(PART, zstd::stream::read::Decoder::with_buffer(reader)?))
+        }
+        [] => Box::new(reader),
+        _ if named("gz") || named("zst") || named("zstd") => {
+            return Err(io::Error::other("is named as a packed file, and is none"));
+        }
+        _ => Box::new(reader),
+    })
+}
+
+struct Counted {
+    source: Box<dyn Read>,
+    bytes_read: BytesRead,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.source.read(buffer)?;
+        self.bytes_read.fetch_add(length as u64, Ordering::Relaxed);
+        Ok(length)
+    }
+}

@@ -1,0 +1,146 @@
+//! A database that is filled from the topic: another one, or beside erasures and positions that are set back.
+
+use tokio_postgres::Client;
+
+use super::{
+    erasing,
+    replay::{page, posted, replay, rows, until_stored},
+    server::Server,
+    service::{ready, settings, sorted},
+    stores::Stores,
+};
+use crate::support::{TestApp, TestCluster, eventually, switch};
+
+/// The ids that a listing has from there on.
+async fn listed_from(app: &TestApp, mut next: Option<String>) -> Vec<String> {
+    let mut listed = Vec::new();
+    while let Some(path) = next {
+        let (ids, after) = page(app, &path).await;
+        listed.extend(ids);
+        next = after;
+    }
+    listed
+}
+
+/// Waits until the database's positions are at the log's ends.
+async fn until_processed(database: &Client, cluster: &TestCluster) {
+    let records: i64 = cluster.ends().await.values().sum();
+    let processed = "SELECT coalesce(sum(next - base), 0)::bigint FROM partitions";
+    eventually("all of the topic is processed", async || {
+        (database.query_one(processed, &[]).await.unwrap().get::<_, i64>(0) == records).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_database_is_filled_and_an_instance_on_it_goes_on_with_each_event_once() {
+    let Some(server) = Server::start().await else { return };
+    server.psql("CREATE DATABASE other OWNER highwater").await;
+    let other = format!("{}/other", server.url.rsplit_once('/').unwrap().0);
+    let cluster = TestCluster::start().await;
+    let old = [("STORE_URL", server.url.as_str())];
+    let app = ready(&cluster, &old).await;
+    let mut ids = posted(&app, 20).await;
+    let (mut listed, next) = page(&app, "/events/processed?limit=5").await;
+    let records = async || {
+        let (is_done, said) = replay(&cluster, &old, &["--into", &other]).await.unwrap();
+        assert!(is_done, "{said}");
+        let counts =
+            said.lines().filter_map(|line| line.split_once(" records are read")?.0.parse::<usize>().ok());
+        counts.sum::<usize>()
+    };
+    assert_eq!(records().await, 20);
+    ids.extend(posted(&app, 5).await);
+    assert_eq!(records().await, 5, "it goes on where it stood");
+    // What comes after it is for the instances on the other database.
+    ids.extend(posted(&app, 3).await);
+    app.stop().await;
+    let app = ready(&cluster, &[("STORE_URL", &other)]).await;
+    until_stored(&app, &ids).await;
+    listed.extend(listed_from(&app, next).await);
+    assert_eq!(sorted(listed), sorted(ids.clone()), "a cursor means the same there");
+    ids.extend(posted(&app, 2).await);
+    assert_eq!(sorted(app.processed().await), sorted(ids));
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_swap_is_refused_once_a_position_was_set_back_since_the_fill_began() {
+    let Some(stores) = Stores::in_postgres() else { return };
+    let (cluster, url) = (TestCluster::start().await, switch("TEST_POSTGRES_URL").unwrap());
+    let (config, database) = stores.database().await.unwrap();
+    let (settings, filled) = (settings(&url, &config.schema), format!("{}_new", config.schema));
+    cluster.create_topic(1, &[]).await;
+    let app = ready(&cluster, &settings).await;
+    let mut ids = posted(&app, 10).await;
+    replay(&cluster, &settings, &["--into", &filled]).await.unwrap();
+    replay(&cluster, &settings, &["--from", "earliest"]).await.unwrap();
+    until_processed(&database, &cluster).await;
+    ids.extend(posted(&app, 3).await);
+    let (listed, next) = page(&app, "/events/processed?limit=12").await;
+    assert_eq!(listed, ids[..12]);
+    for swap in [vec![], vec!["--swap"]] {
+        let args = [vec!["--into", &filled], swap].concat();
+        let refused = format!("{:#}", replay(&cluster, &settings, &args).await.unwrap_err());
+        assert!(refused.contains("set back") && refused.contains("fill it anew"), "{refused}");
+    }
+    assert_eq!(sorted(app.processed().await), sorted(ids.clone()));
+    database.batch_execute(&format!("DROP SCHEMA {filled} CASCADE")).await.unwrap();
+    ids.extend(posted(&app, 2).await);
+    let (is_done, said) = replay(&cluster, &settings, &["--into", &filled, "--swap"]).await.unwrap();
+    assert!(is_done, "{said}");
+    assert_eq!(
+        listed_from(&app, next).await,
+        ids[12..],
+        "a cursor from after it leads to what came later, each once"
+    );
+    app.stop().await;
+    database.batch_execute(&format!("DROP SCHEMA {filled} CASCADE")).await.unwrap();
+    stores.clean_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_a_rewind_nor_a_swap_brings_an_erased_event_back() {
+    let Some(stores) = Stores::in_postgres() else { return };
+    let (cluster, url) = (TestCluster::start().await, switch("TEST_POSTGRES_URL").unwrap());
+    let (config, database) = stores.database().await.unwrap();
+    let (settings, filled) = (settings(&url, &config.schema), format!("{}_new", config.schema));
+    let app = erasing::start(&stores, &cluster, &[]).await;
+    let mut of = [Vec::new(), Vec::new(), Vec::new()];
+    for (ids, user) in of.iter_mut().zip(["ada", "eve", "kim"]) {
+        for _ in 0..5 {
+            ids.push(app.generate(user).await.id);
+        }
+    }
+    let [of_ada, of_eve, of_kim] = of;
+    until_processed(&database, &cluster).await;
+    let first = erasing::ask_to_erase(&app, "ada").await;
+    erasing::until_erased(&[&app], &first).await;
+    let mut kept = of_kim;
+    kept.push(app.generate("ada").await.id);
+    let with_eve = sorted([kept.clone(), of_eve].concat());
+
+    replay(&cluster, &settings, &["--from", "earliest"]).await.unwrap();
+    until_processed(&database, &cluster).await;
+    assert_eq!(sorted(app.processed().await), with_eve, "nothing came back with the rewind");
+    replay(&cluster, &settings, &["--into", &filled]).await.unwrap();
+    assert_eq!(rows(&database, &filled).await, with_eve, "nor is it in what was filled");
+    // This one comes between the fill and the swap.
+    let second = erasing::ask_to_erase(&app, "eve").await;
+    erasing::until_erased(&[&app], &second).await;
+    let (is_done, said) = replay(&cluster, &settings, &["--into", &filled, "--swap"]).await.unwrap();
+    assert!(is_done, "{said}");
+    assert_eq!(sorted(app.processed().await), sorted(kept.clone()));
+    for erasure in [&first, &second] {
+        erasing::until_erased(&[&app], erasure).await;
+    }
+    // The ids are known there, and a further rewind changes nothing.
+    let again = serde_json::json!({"userId": "ada", "eventType": "LOGIN", "eventId": of_ada[0]});
+    app.generate_from(&again).await;
+    replay(&cluster, &settings, &["--from", "earliest"]).await.unwrap();
+    until_processed(&database, &cluster).await;
+    assert_eq!(sorted(app.processed().await), sorted(kept));
+    app.stop().await;
+    database.batch_execute(&format!("DROP SCHEMA {filled} CASCADE")).await.unwrap();
+    stores.clean_up().await;
+}
