@@ -2,10 +2,11 @@
 
 use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
+use futures::poll;
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Semaphore, watch},
     task::yield_now,
     time::{Instant, timeout},
 };
@@ -32,6 +33,9 @@ const RESERVE: usize = 64;
 const RESERVE_HEAD: Duration = Duration::from_secs(2);
 /// How many connections are accepted before whatever else is ready has its turn.
 const PORTION: usize = 16;
+/// How many connections at a time are polled first. What is ready is polled in the order in which it became so: of thousands
+/// of clients that connect at once, each would be ahead of a request on an older connection.
+const FIRST_POLLS: usize = 8;
 /// How long to wait when no connection can be accepted, for want of file descriptors as a rule.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a condition must have been absent to be over.
@@ -101,11 +105,13 @@ pub async fn serve<F, R>(
         gate: Arc::clone(&gate),
         stop: stopping,
         limiters: vec![(Arc::clone(&limiter), Access::All), (Arc::clone(&reserve), Access::Reserve)],
+        first_polls: Arc::new(Semaphore::new(FIRST_POLLS)),
         full: Streak::default(),
     };
     let apart = |listener: Option<TcpListener>, access| {
         let limiters = vec![(apart(config.header_timeout), access)];
-        let mut acceptor = Acceptor { limiters, full: Streak::default(), ..acceptor.clone() };
+        let first_polls = Arc::new(Semaphore::new(FIRST_POLLS));
+        let mut acceptor = Acceptor { limiters, first_polls, full: Streak::default(), ..acceptor.clone() };
         async move {
             match listener {
                 Some(listener) => acceptor.accept(listener, std::future::pending()).await,
@@ -153,6 +159,7 @@ struct Acceptor {
     stop: watch::Receiver<Stop>,
     /// The limiters in the order in which they are tried, and the routes that are open in each.
     limiters: Vec<(Arc<ConnectionLimiter>, Access)>,
+    first_polls: Arc<Semaphore>,
     full: Streak,
 }
 
@@ -225,9 +232,15 @@ impl Acceptor {
         let Some((slot, access)) = found else { return };
         let (tree, config, stop) = (self.tree.clone(), Arc::clone(&self.config), self.stop.clone());
         let seen = (Arc::clone(&self.observer), Arc::clone(&self.gate));
+        let first_polls = Arc::clone(&self.first_polls);
         tokio::spawn(async move {
-            connection::serve(stream, (&slot, access), tree, config, seen, stop).await;
-            drop(slot);
+            let mut serving = pin!(connection::serve(stream, (&slot, access), tree, config, seen, stop));
+            let turn = first_polls.acquire().await;
+            let first = poll!(&mut serving);
+            drop(turn);
+            if first.is_pending() {
+                serving.await;
+            }
         });
     }
 }
