@@ -3,6 +3,7 @@
 mod access;
 mod admin_auth;
 mod batches;
+mod cloud_events;
 mod codings;
 mod concurrency_limit;
 mod dead_letters;
