@@ -21,7 +21,7 @@ use super::{
         overloaded, published, store_unavailable,
     },
     coverage::{Coverage, PARTITIONS},
-    formats::cloud_event,
+    formats::{cloud_event, segment},
     paths::PATHS,
     request::MAX_CHARACTERS,
     selection::{ASCENDING, DESCENDING, MAX_LIMIT},
@@ -88,6 +88,7 @@ fn publish(document: &mut Document) {
             .problems(failures()),
     );
     batch(document);
+    segment(document);
     let message = "Event published successfully";
     let accepted = json!({
         "type": "object",
@@ -188,6 +189,42 @@ fn batch(document: &mut Document) {
                     &format!("{line}\n"),
                 ),
             ),
+    );
+}
+
+fn segment(document: &mut Document) {
+    let names = segment::CALLS.iter().flat_map(|(long, short)| [*long, *short]).chain(segment::BATCHES);
+    let names: Vec<_> = names.collect();
+    let done =
+        json!({ "type": "object", "required": ["success"], "properties": { "success": { "const": true } } });
+    let posted =
+        json!({ "userId": "ann", "event": "Item Bought", "messageId": ID, "properties": { "sku": "A-1" } });
+    let bounded = || json!({ "type": ["string", "null"], "maxLength": MAX_CHARACTERS });
+    let call = json!({
+        "type": "object",
+        "properties": {
+            "userId": bounded(),
+            "anonymousId": bounded(),
+            "event": { "type": ["string", "null"], "description": "The eventType of `track`; that of the others is their name." },
+            "messageId": { "type": ["string", "null"], "description": "The eventId follows from it where it is no UUID." },
+            "timestamp": { "type": ["string", "null"], "format": "date-time" },
+            "batch": { "type": "array", "items": { "type": "object" }, "description": "The calls of a batch, each with its `type`." },
+        },
+    });
+    document.add(
+        "/v1/{call}",
+        correlated(Operation::new("post", "segmentCall", "Publishes events as clients of Segment send them"))
+            .describe(
+                "A call becomes an event with the call as its payload. One call is at most 32 KB and a batch 500 KB. A \
+                 batch whose events are not all stored is an error; sent again, each is stored once.",
+            )
+            .path("call", "The call, or a batch.", json!({ "enum": names, "examples": ["track"] }))
+            .takes(call, &posted)
+            .invalid("userId", "is required, or anonymousId")
+            .answers(200, Answer::new("Kafka has all events.").json(done, &json!({ "success": true })))
+            .problems(reasons().map(|(name, summary, reason)| {
+                (name, summary, segment::refused(published::failure(ID, reason)))
+            })),
     );
 }
 

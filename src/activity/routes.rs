@@ -6,8 +6,8 @@ use highwater_web::{
     auth::{Grant, grant},
     dead_letters,
     http::{
-        self, AdminAuth, Problem, Route, any_body, caller, header, json_body, many_body, query, reads,
-        segment, with,
+        self, AdminAuth, BodyLimits, Problem, Route, any_body, caller, header, json_body, many_body, query,
+        reads, segment, with,
     },
     operations,
 };
@@ -27,7 +27,7 @@ use super::{
         published,
     },
     batch,
-    formats::cloud_event,
+    formats::{cloud_event, segment},
     openapi::DOCUMENT,
     paths::{PATHS, WITHOUT_ADMINS},
     selection::Scope,
@@ -102,6 +102,15 @@ fn others(api: &Arc<Api>) -> Route {
         .then(|api: Arc<Api>, grant: Grant, content_type, query, correlation, body| {
             batch::batch(api, grant, content_type, (query, correlation, body))
         });
+    let segment_call = path!("v1" / String)
+        .and(warp::post())
+        .and(with(api))
+        .and(grant())
+        .and(header("x-correlation-id"))
+        .and(any_body(BodyLimits { max_bytes: segment::MAX_BATCH_BYTES, ..api.limits }))
+        .then(|call: String, api: Arc<Api>, grant: Grant, correlation, body| async move {
+            segment::take(api, grant, &call, (correlation, body)).await
+        });
     let processed = path!("events" / "processed")
         .and(listing_parts())
         .and(with(api))
@@ -138,6 +147,7 @@ fn others(api: &Arc<Api>) -> Route {
         cloud_event.boxed(),
         create.boxed(),
         batch.boxed(),
+        segment_call.boxed(),
         processed.boxed(),
         event.boxed(),
         all.boxed(),

@@ -26,7 +26,7 @@ use warp::{
     reply::Response,
 };
 
-use intake::Intake;
+pub(super) use intake::{Intake, Outcome};
 use receipts::{Format, Receipts, Wanted};
 pub(super) use taking::ReadEvent;
 use taking::{Items, Progress, Taking, WINDOW_BYTES};

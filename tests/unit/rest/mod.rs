@@ -17,5 +17,6 @@ mod logging;
 mod metrics;
 mod publishing;
 mod routing;
+mod segment;
 pub(crate) mod service;
 mod validation;
