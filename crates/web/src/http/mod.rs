@@ -53,6 +53,7 @@ mod service;
 mod socket;
 mod streams;
 mod traffic;
+mod tree;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
