@@ -124,6 +124,6 @@ async fn a_batch_is_a_success_when_all_of_it_is_stored_and_a_bad_call_spoils_no_
     let answer = service.post("/v1/batch", mixed.to_string()).await;
     answer.problem(503);
     assert!(answer.header("retry-after").is_some());
-    let service = Service::that_answers(Ok(Receipt { partition: 0, offset: 0 }));
+    let service = Service::that_answers(Ok(Receipt { partition: 0, offset: Some(0) }));
     success(&service.post("/v1/batch", batch.to_string()).await);
 }
