@@ -20,6 +20,7 @@ use super::{
         published,
     },
     batch,
+    console::CONSOLE,
     openapi::DOCUMENT,
     paths::{PATHS, WITHOUT_ADMINS},
     selection::Scope,
@@ -112,6 +113,7 @@ fn others(api: &Arc<Api>) -> Route {
         erasures,
         operations::routes(&api.operations),
         http::openapi::routes(&DOCUMENT),
+        CONSOLE.route(),
         dead_letters,
         http::unknown(paths),
     ])
