@@ -7,6 +7,7 @@
 #   scripts/sam.sh                          all of that, on free ports; what needs SQL Server is skipped
 #   TEST_SQLSERVER_URL=... scripts/sam.sh   and with SQL Server: what is posted is listed
 #   scripts/sam.sh run ARGS...              `sam ARGS...`, installed if it is not there
+#   scripts/sam.sh compile                  the function alone, so that all of that takes less time later
 #
 # Needs a Docker engine, curl, jq and Python with venv; `sam` itself comes by pip, once. The base image
 # is pulled when it is not there, unless a script DOCKER_UP provides it.
@@ -49,6 +50,12 @@ if [ "${1:-}" = run ]; then
   install
   cd "$seed"
   exec "$home/$version/bin/sam" "$@"
+fi
+if [ "${1:-}" = compile ]; then
+  artifacts=$(mktemp -d)
+  trap 'rm -rf "$artifacts"' EXIT
+  make -C "$seed" build-EventLog ARTIFACTS_DIR="$artifacts"
+  exit
 fi
 [ $# = 0 ] || { sed -n '3,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0" >&2; exit 2; }
 

@@ -66,7 +66,7 @@ fn publish(document: &mut Document) {
         Answer::new(description)
             .always(header::LOCATION)
             .always(HeaderName::from_static("kafka-partition"))
-            .always(HeaderName::from_static("kafka-offset"))
+            .header(HeaderName::from_static("kafka-offset"))
     };
     let event_id = json!({ "type": "string", "format": "uuid" });
     let created = json!({
@@ -131,7 +131,11 @@ fn batch(document: &mut Document) {
                 "description": "The id to ask for the event with, or to send it again with.",
             },
             "partition": count(),
-            "offset": count(),
+            "offset": {
+                "type": "integer",
+                "minimum": 0,
+                "description": "Absent in the rare case that its broker has the event and does not say where.",
+            },
             "possiblyWritten": {
                 "type": "boolean",
                 "description": "Whether it may be written although Kafka did not acknowledge it.",

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use highwater_kafka::Kafka;
 use highwater_web::{
     dead_letters::{self, DlqAdmin},
@@ -29,7 +30,16 @@ use crate::{
 /// # Errors
 ///
 /// The embedded broker cannot start, or the schema of the store's database cannot be used. A running service does not fail.
-pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
+pub fn run(
+    config: Config,
+    listeners: Listeners,
+    shutdown: Shutdown,
+) -> BoxFuture<'static, anyhow::Result<()>> {
+    // In a box it is compiled here, and not once more in each program that runs it.
+    Box::pin(serve(config, listeners, shutdown))
+}
+
+async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     #[cfg(feature = "embedded-broker")]
     let (config, _broker) = crate::embedded::embedded(config).await?;
 

@@ -288,6 +288,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             .with_queue_records(reader.value(&table::PRODUCE_QUEUE_EVENTS))
             .with_queue_bytes(reader.value(&table::PRODUCE_QUEUE_BYTES))
             .with_batch_max_bytes(reader.value(&table::BATCH_MAX_BYTES))
+            .with_idempotence(reader.value(&table::ENABLE_IDEMPOTENCE))
             .with_breaker_after(reader.value(&table::BREAKER_AFTER)),
         consumer: ConsumerConfig::new(group_id)
             .with_protocol(reader.value(&table::GROUP_PROTOCOL))

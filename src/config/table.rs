@@ -254,6 +254,8 @@ settings! {
             "The most bytes that wait for Kafka; at least MAX_BODY_BYTES.";
         BATCH_MAX_BYTES: Size<usize> = "512KiB", Size::from(KIB).to(GIB),
             "The largest batch of the producer; at most KAFKA_TOPIC_MAX_MESSAGE_BYTES.";
+        ENABLE_IDEMPOTENCE: OneOf<bool> = "yes", OneOf(&[("yes", true), ("no", false)]),
+            "Whether Kafka recognises a batch that is sent again, so that no retry writes an event twice.";
         BREAKER_AFTER: Durations = "3s", Durations::from(ms(100)).to(minutes(5)),
             "A broker that does not answer for this long gets no events until it answers again; events get 503.";
     }

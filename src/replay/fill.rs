@@ -41,7 +41,7 @@ pub(super) async fn run(
     swap: Option<bool>,
     dry_run: bool,
     shutdown: &Shutdown,
-    out: &mut (impl Write + Send),
+    out: &mut (dyn Write + Send),
 ) -> anyhow::Result<bool> {
     let serving =
         config.postgres.clone().context("the store is in memory, and filled at each start: set STORE_URL")?;
@@ -120,7 +120,7 @@ fn target(serving: &PostgresConfig, into: Target, swaps: bool) -> anyhow::Result
 }
 
 /// Tells what would be read into an empty schema.
-async fn tell(topic: &TopicLog, goals: &Offsets, out: &mut impl Write) -> anyhow::Result<bool> {
+async fn tell(topic: &TopicLog, goals: &Offsets, out: &mut (dyn Write + Send)) -> anyhow::Result<bool> {
     let plan = super::plan::Plan::draw(topic, goals, &super::Bound::Earliest, None).await?;
     write!(out, "{plan}")?;
     Ok(true)

@@ -18,6 +18,7 @@ mod topic_log;
 use std::io::Write;
 
 use anyhow::ensure;
+use futures::future::LocalBoxFuture;
 use highwater_web::shutdown::Shutdown;
 
 pub use bound::Bound;
@@ -63,11 +64,21 @@ pub enum Target {
 /// # Errors
 ///
 /// It cannot be done safely, or Kafka or the database does not answer. The error says what is changed and what is not.
-pub async fn run(
+pub fn run<'a>(
+    command: ReplayCommand,
+    config: Config,
+    shutdown: &'a Shutdown,
+    out: &'a mut (dyn Write + Send),
+) -> LocalBoxFuture<'a, anyhow::Result<bool>> {
+    // In a box it is compiled here, and not once more in each program that runs it.
+    Box::pin(replay(command, config, shutdown, out))
+}
+
+async fn replay(
     command: ReplayCommand,
     config: Config,
     shutdown: &Shutdown,
-    out: &mut (impl Write + Send),
+    out: &mut (dyn Write + Send),
 ) -> anyhow::Result<bool> {
     ensure!(
         !config.embedded,

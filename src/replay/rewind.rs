@@ -27,7 +27,7 @@ pub(super) async fn run(
     (from, to): (&Bound, Option<&Bound>),
     dry_run: bool,
     shutdown: &Shutdown,
-    out: &mut (impl Write + Send),
+    out: &mut (dyn Write + Send),
 ) -> anyhow::Result<bool> {
     let group = Group {
         offsets: GroupOffsets::new(
@@ -126,7 +126,7 @@ async fn go_on(
     store: &PostgresStore,
     mut early: Vec<Stretch>,
     shutdown: &Shutdown,
-    out: &mut (impl Write + Send),
+    out: &mut (dyn Write + Send),
 ) -> anyhow::Result<bool> {
     while !early.is_empty() {
         tokio::select! {

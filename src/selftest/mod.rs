@@ -12,6 +12,7 @@ mod second;
 
 use std::io::Write;
 
+use futures::future::BoxFuture;
 use highwater_web::shutdown::Shutdown;
 use uuid::Uuid;
 
@@ -21,7 +22,16 @@ use report::Report;
 
 /// Tests the service that runs with these settings, and then a second one. Each check is a line on `out`. Returns whether
 /// all of them passed. A shutdown ends it early; its topics and groups are deleted all the same.
-pub async fn run(config: Config, shutdown: &Shutdown, out: &mut (dyn Write + Send)) -> bool {
+pub fn run<'a>(
+    config: Config,
+    shutdown: &'a Shutdown,
+    out: &'a mut (dyn Write + Send),
+) -> BoxFuture<'a, bool> {
+    // In a box it is compiled here, and not once more in each program that runs it.
+    Box::pin(check(config, shutdown, out))
+}
+
+async fn check(config: Config, shutdown: &Shutdown, out: &mut (dyn Write + Send)) -> bool {
     // A prefix that no other user or topic has.
     let name = format!("highwater-selftest-{}", Uuid::new_v4().simple());
     let mut report = Report::new(out);

@@ -4,6 +4,7 @@
 
 mod acknowledged;
 mod committed;
+mod copies;
 mod fenced;
 mod shared;
 mod stored;
@@ -20,6 +21,7 @@ use crate::{
 pub(crate) enum Guarantee {
     NothingLost,
     NothingTwice,
+    NoCopies,
     NothingInvented,
     OffsetsNeverBack,
     OffsetsNeverAhead,
@@ -36,6 +38,7 @@ impl fmt::Display for Guarantee {
         f.write_str(match self {
             Self::NothingLost => "lost",
             Self::NothingTwice => "twice",
+            Self::NoCopies => "copy in the log that nobody asked for",
             Self::NothingInvented => "invented",
             Self::OffsetsNeverBack => "commit went back",
             Self::OffsetsNeverAhead => "commit passed an unprocessed record",
@@ -68,6 +71,8 @@ pub(crate) struct Findings {
     pub(crate) violations: Vec<Violation>,
     /// Events that were sent again while partitions were added: at least once is all that is promised of them.
     pub(crate) spanning: usize,
+    /// Further records in the log of events that are there already.
+    pub(crate) repeated: usize,
     /// Records that were committed in the moment in which an instance was killed: whether it had processed them
     /// before, its last lines would have told.
     pub(crate) undecided: usize,
@@ -85,6 +90,7 @@ impl Findings {
 pub(crate) fn check(known: &Known, evidence: &Evidence) -> Findings {
     let mut findings = Findings::default();
     acknowledged::check(known, evidence, &mut findings);
+    copies::check(known, evidence, &mut findings);
     stored::check(known, evidence, &mut findings);
     if let Some(stored) = &evidence.stored {
         shared::check(stored, known, evidence, &mut findings);

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     sync::Notify,
     task::JoinSet,
@@ -235,7 +235,12 @@ impl Poster {
         });
         let answer = self.http.post(format!("{}{route}", self.bases[instance])).json(&body).send().await?;
         if answer.status() != status {
-            bail!("{}: {}", answer.status(), answer.text().await?);
+            let (status, problem) = (answer.status(), answer.text().await?);
+            let told: Value = serde_json::from_str(&problem).unwrap_or_default();
+            if told["possiblyWritten"] == false {
+                self.history.not_written(event.id);
+            }
+            bail!("{status}: {problem}");
         }
         let header = |name: &str| {
             let value = answer.headers().get(name).with_context(|| format!("no header {name}"))?;

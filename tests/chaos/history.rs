@@ -47,6 +47,8 @@ pub(crate) struct Posted {
     pub(crate) fate: Fate,
     /// How often it was sent on its way.
     pub(crate) attempts: u32,
+    /// How many of these attempts were answered that it was not written.
+    pub(crate) unwritten: u32,
     /// Where it was said to be written, each time.
     pub(crate) acknowledged: Vec<Place>,
     /// When it was said last.
@@ -174,6 +176,7 @@ impl History {
             number,
             fate: Fate::Unknown,
             attempts: 0,
+            unwritten: 0,
             acknowledged: Vec::new(),
             acknowledged_at: 0,
             layouts: (layout, layout),
@@ -205,6 +208,13 @@ impl History {
     pub(crate) fn took(&self, time: Millis) {
         let figures = &mut self.known().figures;
         figures.slowest = figures.slowest.max(time);
+    }
+
+    /// The instance that took it says that it was not written.
+    pub(crate) fn not_written(&self, id: Uuid) {
+        if let Some(posted) = self.known().posted.get_mut(&id) {
+            posted.unwritten += 1;
+        }
     }
 
     /// Its transaction was aborted.

@@ -135,6 +135,7 @@ async fn quiet(stage: &Stage, report: &mut Report) -> Result<bool> {
     report.recoveries.push(quiet.recovery);
     report.stored = quiet.stored;
     report.spanning = findings.spanning;
+    report.repeated = findings.repeated;
     report.undecided = findings.undecided;
     report.overtaken = findings.overtaken;
     report.violations.append(&mut findings.violations);

@@ -61,11 +61,12 @@ pub(crate) enum Sabotage {
     AckBeforeKafka,
     PositionBeforeEvents,
     NoUniqueId,
+    RetryWithNewNumbers,
     SwapWithoutCatchingUp,
 }
 
 impl Sabotage {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::CommitBeforeProcessing,
         Self::NoAdmission,
         Self::NoFencing,
@@ -73,6 +74,7 @@ impl Sabotage {
         Self::AckBeforeKafka,
         Self::PositionBeforeEvents,
         Self::NoUniqueId,
+        Self::RetryWithNewNumbers,
         Self::SwapWithoutCatchingUp,
     ];
 
@@ -85,6 +87,7 @@ impl Sabotage {
             Self::AckBeforeKafka => "ack-before-kafka",
             Self::PositionBeforeEvents => "position-before-events",
             Self::NoUniqueId => "no-unique-id",
+            Self::RetryWithNewNumbers => "retry-with-new-numbers",
             Self::SwapWithoutCatchingUp => "swap-without-catching-up",
         }
     }
@@ -98,6 +101,7 @@ impl Sabotage {
     fn kinds(self) -> Vec<Kind> {
         match self {
             Self::NoFencing => vec![Kind::CutFromCoordinator],
+            Self::RetryWithNewNumbers => vec![Kind::Cut, Kind::KillBroker],
             Self::PositionBeforeEvents => vec![Kind::KillDatabase],
             Self::SwapWithoutCatchingUp => vec![Kind::Rebuild],
             // An instance that is killed between the two also leaves a dead letter unwritten, and one that starts beyond

@@ -22,6 +22,7 @@ pub(crate) struct Report {
     pub(crate) figures: Figures,
     pub(crate) stored: usize,
     pub(crate) spanning: usize,
+    pub(crate) repeated: usize,
     pub(crate) undecided: usize,
     pub(crate) overtaken: usize,
     pub(crate) loss: Option<Loss>,
@@ -60,6 +61,7 @@ fn reveals(sabotage: Sabotage) -> &'static [Guarantee] {
     match sabotage {
         Sabotage::CommitBeforeProcessing | Sabotage::WatermarkOffByOne => &[Guarantee::OffsetsNeverAhead],
         Sabotage::NoAdmission | Sabotage::NoUniqueId => &[Guarantee::NothingTwice],
+        Sabotage::RetryWithNewNumbers => &[Guarantee::NoCopies],
         Sabotage::NoFencing => &[Guarantee::NoWorkOfTheFenced],
         Sabotage::AckBeforeKafka | Sabotage::SwapWithoutCatchingUp => &[Guarantee::NothingLost],
         Sabotage::PositionBeforeEvents => &[Guarantee::NothingLost, Guarantee::OffsetsNeverAhead],
@@ -107,6 +109,11 @@ impl fmt::Display for Report {
             f,
             "  recovery               {slowest} s at most; each: {}",
             self.recoveries.iter().map(seconds).collect::<Vec<_>>().join(" ")
+        )?;
+        writeln!(
+            f,
+            "  copies in the log      {}, all of posts that were sent again unless it says BROKEN",
+            self.repeated
         )?;
         writeln!(
             f,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use chrono::Utc;
+use futures::future::BoxFuture;
 use highwater_web::{
     http::{self, AdminAuth, Listeners, Traffic},
     operations::Operations,
@@ -21,7 +22,16 @@ use super::{
 /// # Errors
 ///
 /// None once it listens.
-pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
+pub fn run(
+    config: Config,
+    listeners: Listeners,
+    shutdown: Shutdown,
+) -> BoxFuture<'static, anyhow::Result<()>> {
+    // In a box it is compiled here, and not once more in each program that runs it.
+    Box::pin(serve(config, listeners, shutdown))
+}
+
+async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     let (tree, traffic) = tree(&config, Front::Server, &shutdown)?;
     let requests = shutdown.component("requests");
     log::info!("listening on {}://{}", config.http.scheme(), listeners.clients.local_addr()?);

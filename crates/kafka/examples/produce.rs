@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Greeting { to: format!("user-{}", number % 3), text: format!("hello, number {number}") };
         let to = greeting.to.clone();
         let receipt = producer.send(greeting).await?;
-        println!("to {to}: partition {}, offset {}", receipt.partition, receipt.offset);
+        println!("to {to}: partition {}, offset {:?}", receipt.partition, receipt.offset);
     }
     producer.close().await;
 

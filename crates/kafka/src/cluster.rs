@@ -8,7 +8,10 @@ mod addresses;
 mod outage;
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,6 +40,8 @@ pub struct Cluster {
     session: Mutex<Option<Session>>,
     breakers: Breakers,
     auth_backoff: AuthBackoff,
+    /// Whether it was logged that retries can write twice.
+    warned_of_copies: AtomicBool,
 }
 
 impl Cluster {
@@ -55,6 +60,7 @@ impl Cluster {
             session: Mutex::default(),
             breakers: Breakers::default(),
             auth_backoff: AuthBackoff::default(),
+            warned_of_copies: AtomicBool::new(false),
         })
     }
 
@@ -74,6 +80,11 @@ impl Cluster {
 
     pub(crate) fn rskafka(&self) -> &SharedClient {
         &self.rskafka
+    }
+
+    /// Whether to log that retries can write twice: true for the first call only.
+    pub(crate) fn warns_of_copies(&self) -> bool {
+        !self.warned_of_copies.swap(true, Ordering::Relaxed)
     }
 
     /// The session of a connection that rskafka makes now: as long as that of our last one, or as the token is valid that

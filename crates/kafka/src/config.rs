@@ -140,6 +140,9 @@ pub struct ProducerConfig {
     pub batch_max_bytes: usize,
     /// The circuit breaker of a broker opens after that time without a response. 3 s by default.
     pub breaker_after: Duration,
+    /// Whether brokers recognise a batch that is sent again, so that no retry writes it twice (`enable.idempotence` in
+    /// Java). On by default. A cluster that does not allow it is written to without, and a warning says so.
+    pub idempotence: bool,
 }
 
 impl Default for ProducerConfig {
@@ -150,6 +153,7 @@ impl Default for ProducerConfig {
             queue_bytes: 64 << 20,
             batch_max_bytes: 512 << 10,
             breaker_after: Duration::from_secs(3),
+            idempotence: true,
         }
     }
 }
@@ -160,6 +164,7 @@ setters!(ProducerConfig {
     with_queue_bytes(queue_bytes: usize),
     with_batch_max_bytes(batch_max_bytes: usize),
     with_breaker_after(breaker_after: Duration),
+    with_idempotence(idempotence: bool),
 });
 
 /// How a member of a consumer group reads.

@@ -15,8 +15,8 @@
 //!
 //! # Guarantees
 //!
-//! * Producing: acks=all. The events of a partition are in the order of the calls, also across retries. A retry can
-//!   write an event twice: there is no idempotent producer.
+//! * Producing: acks=all, and idempotent (KIP-98): the events of a partition are in the order of the calls, and no retry
+//!   writes one twice. A caller that sends an event again after an error writes it again.
 //! * Consuming: at least once. Only the [`Watermark`] is committed, the offset below which all records are done. After
 //!   a crash the records from the last commit on come again, so a handler has to tolerate repeats.
 //! * A record that cannot be decoded, or that the handler finds to be poison, is done once it is in the dead letter
@@ -90,7 +90,7 @@
 //!
 //!     let greeting = Greeting { to: "world".to_owned(), text: "hello".to_owned() };
 //!     let receipt = producer.send(greeting).await?;
-//!     println!("written to partition {} at offset {}", receipt.partition, receipt.offset);
+//!     println!("written to partition {} at offset {:?}", receipt.partition, receipt.offset);
 //!     assert_eq!(receiver.recv().await.as_deref(), Some("hello"));
 //!
 //!     producer.close().await; // waits for the records in the queue

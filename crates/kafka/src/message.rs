@@ -24,8 +24,9 @@ pub struct Message {
 pub struct Receipt {
     /// The partition of the topic.
     pub partition: i32,
-    /// The offset within that partition.
-    pub offset: i64,
+    /// The offset within that partition; `None` if the broker knows no more than that it has the record
+    /// (DUPLICATE_SEQUENCE_NUMBER, where Java's producer says -1).
+    pub offset: Option<i64>,
 }
 
 /// A record read from a partition.

@@ -104,9 +104,16 @@ pub(in crate::activity) async fn erase(api: &Api, user_id: &str) -> Response {
 /// Writes the markers. Returns their offsets by partition.
 async fn write_markers(api: &Api, user_id: &str) -> Result<BTreeMap<i32, i64>, PublishError> {
     let (publisher, id) = (api.events.publisher(), Uuid::new_v4());
-    let offset = |receipt: Receipt| (receipt.partition, receipt.offset);
+    // The receipt needs each offset. To ask again writes further markers, which do no harm.
+    let offset = |receipt: Receipt| match receipt.offset {
+        Some(offset) => Ok((receipt.partition, offset)),
+        None => Err(PublishError::Unavailable {
+            reason: "a partition has the erasure, and its broker does not say where".to_owned(),
+            possibly_written: true,
+        }),
+    };
     // The first one goes where the user's events go, and waits until the topic is known.
-    let first = offset(publisher.publish(marker(user_id, id, None)).await?);
+    let first = offset(publisher.publish(marker(user_id, id, None)).await?)?;
     let partitions = api.events.producer().map_or(0, |producer| producer.topic().partitions());
     let others = (0..partitions as i32).filter(|partition| *partition != first.0);
     let written = others.map(async |partition| publisher.publish(marker(user_id, id, Some(partition))).await);
@@ -116,7 +123,7 @@ async fn write_markers(api: &Api, user_id: &str) -> Result<BTreeMap<i32, i64>, P
             reason: format!("some partitions have the erasure, and another does not: {error}"),
             possibly_written: true,
         });
-        markers.extend([offset(written?)]);
+        markers.extend([offset(written?)?]);
     }
     Ok(markers)
 }

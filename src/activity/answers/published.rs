@@ -116,7 +116,9 @@ fn acknowledged(status: StatusCode, body: String, id: &str, receipt: Receipt) ->
         headers.insert(header::LOCATION, location);
     }
     headers.insert(PARTITION, HeaderValue::from(receipt.partition));
-    headers.insert(OFFSET, HeaderValue::from(receipt.offset));
+    if let Some(offset) = receipt.offset {
+        headers.insert(OFFSET, HeaderValue::from(offset));
+    }
     response
 }
 

@@ -98,10 +98,12 @@ impl Receipts {
                 if self.wanted == Wanted::All {
                     self.begin();
                     self.number(number);
-                    let (partition, offset) = (receipt.partition, receipt.offset);
-                    self.text(format_args!(
-                        ",\"status\":201,\"eventId\":\"{id}\",\"partition\":{partition},\"offset\":{offset}}}"
-                    ));
+                    let partition = receipt.partition;
+                    self.text(format_args!(",\"status\":201,\"eventId\":\"{id}\",\"partition\":{partition}"));
+                    if let Some(offset) = receipt.offset {
+                        self.text(format_args!(",\"offset\":{offset}"));
+                    }
+                    self.buffer.put_u8(b'}');
                     self.end();
                 }
             }

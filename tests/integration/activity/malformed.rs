@@ -72,7 +72,7 @@ async fn each_malformed_record_is_set_aside_untouched_and_the_events_around_it_a
             let (header, value) = (header.to_owned(), value.into_bytes());
             letters.iter().filter(move |(_, letter)| letter.record.headers.get(&header) == Some(&value))
         };
-        let mut found = of_it(dead_letter::OFFSET, at.offset.to_string());
+        let mut found = of_it(dead_letter::OFFSET, at.offset.unwrap().to_string());
         let (_, letter) = found.next().unwrap();
         let header = |name: &str| String::from_utf8(letter.record.headers[name].clone()).unwrap();
         assert_eq!(letter.record.value, record.value, "the value of {at:?}");

@@ -1,69 +1,15 @@
 //! Tests that need a cluster of three brokers, which TEST_KAFKA_BROKERS names.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use super::restarting::each_once;
-use crate::support::{TestApp, TestCluster, eventually, skipped, switch};
+use crate::support::{Disturbed, TestApp, TestCluster, disturb, eventually, may_disturb, three_brokers};
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka.sh");
 /// How long a post may take to be acknowledged, and to be answered at all.
 const PRODUCE_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(7);
 /// How long a broker hangs.
 const HANGS: Duration = Duration::from_secs(30);
-
-/// The cluster under test; none where it is smaller.
-async fn three_brokers() -> Option<TestCluster> {
-    let cluster = TestCluster::start().await;
-    let is_large = cluster.brokers.len() >= 3;
-    if !is_large {
-        skipped("three-brokers", "TEST_KAFKA_BROKERS names no cluster of three brokers");
-    }
-    is_large.then_some(cluster)
-}
-
-/// Has `scripts/kafka.sh` do something to a broker.
-fn kafka(cluster: &TestCluster, command: &str, node: i32, more: &[&str]) {
-    let port = cluster.brokers[0].rsplit(':').next().unwrap();
-    let done = Command::new(SCRIPT).args([command, port, &node.to_string()]).args(more).status().unwrap();
-    assert!(done.success(), "{command} {port} {node} {more:?}");
-}
-
-/// A broker that something was done to, which is undone when this is dropped.
-struct Disturbed<'a> {
-    cluster: &'a TestCluster,
-    node: i32,
-    undo: &'static str,
-}
-
-impl<'a> Disturbed<'a> {
-    /// It hangs.
-    fn paused(cluster: &'a TestCluster, node: i32) -> Self {
-        kafka(cluster, "pause", node, &[]);
-        Self { cluster, node, undo: "resume" }
-    }
-
-    /// It is away.
-    fn killed(cluster: &'a TestCluster, node: i32) -> Self {
-        kafka(cluster, "kill", node, &[]);
-        Self { cluster, node, undo: "revive" }
-    }
-}
-
-impl Drop for Disturbed<'_> {
-    fn drop(&mut self) {
-        kafka(self.cluster, self.undo, self.node, &[]);
-    }
-}
-
-/// Whether brokers may be paused: nothing else is tested on them meanwhile.
-fn may_pause() -> bool {
-    let may = switch("TEST_KAFKA_PAUSE").is_some();
-    if !may {
-        skipped("pause", "TEST_KAFKA_PAUSE is not set");
-    }
-    may
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn leaders_that_move_under_load_cost_time_and_no_refusal() {
@@ -88,7 +34,7 @@ async fn leaders_that_move_under_load_cost_time_and_no_refusal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_hangs_and_leads_alone_stops_its_own_partitions_and_no_other() {
-    if !may_pause() {
+    if !may_disturb() {
         return;
     }
     let Some(cluster) = three_brokers().await else { return };
@@ -131,7 +77,7 @@ async fn a_broker_that_hangs_and_leads_alone_stops_its_own_partitions_and_no_oth
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_broker_hangs_under_load_all_posts_are_answered_and_what_is_acknowledged_is_stored_once() {
-    if !may_pause() {
+    if !may_disturb() {
         return;
     }
     let Some(cluster) = three_brokers().await else { return };
@@ -171,7 +117,7 @@ const PATIENT: [(&str, &str); 3] =
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_address_is_enough_when_its_broker_dies() {
-    if !may_pause() {
+    if !may_disturb() {
         return;
     }
     let Some(cluster) = three_brokers().await else { return };
@@ -204,7 +150,7 @@ async fn one_address_is_enough_when_its_broker_dies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn brokers_that_come_back_at_other_addresses_are_found_there() {
-    if !may_pause() {
+    if !may_disturb() {
         return;
     }
     let Some(cluster) = three_brokers().await else { return };
@@ -215,8 +161,8 @@ async fn brokers_that_come_back_at_other_addresses_are_found_there() {
     // There, where none of the addresses is left that the service was given, and back.
     for elsewhere in [100, 0] {
         for node in 1..=3 {
-            kafka(&cluster, "end", node, &[]);
-            kafka(&cluster, "revive", node, &[&(first + elsewhere + node as u16 - 1).to_string()]);
+            disturb(&cluster, "end", node, &[]);
+            disturb(&cluster, "revive", node, &[&(first + elsewhere + node as u16 - 1).to_string()]);
             // An operator who rolls a cluster waits for its replicas.
             load.until_acknowledged(load.acknowledged() + 200).await;
         }

@@ -33,7 +33,7 @@ async fn warm_on(client: &Client, topic: Topic, timeout: Duration) -> Arc<Produc
     producer
 }
 
-async fn publish(producer: &Producer) -> Result<i64, PublishError> {
+async fn publish(producer: &Producer) -> Result<Option<i64>, PublishError> {
     producer.publish(message("k", "v")).await.map(|receipt| receipt.offset)
 }
 
@@ -49,7 +49,7 @@ async fn until(client: &Client, state: BreakerState) {
     eventually("the breaker turns", async || (breaker(client) == state).then_some(())).await;
 }
 
-fn is_refused(result: &Result<i64, PublishError>) -> bool {
+fn is_refused(result: &Result<Option<i64>, PublishError>) -> bool {
     matches!(result, Err(PublishError::CircuitOpen(_)))
 }
 

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread,
@@ -28,17 +29,24 @@ const STICKY: &str =
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/kafka.sh");
 
 /// One of Kafka's commands on that cluster; none where scripts/kafka.sh did not start it.
-fn tool(cluster: &TestCluster, name: &str) -> Option<Command> {
-    let port = cluster.brokers[0].rsplit(':').next()?;
-    let log = Command::new(SCRIPT).args(["log", port]).output().unwrap();
-    let started = std::path::Path::new(String::from_utf8_lossy(&log.stdout).trim()).exists();
-    if !started {
+pub(super) fn tool(cluster: &TestCluster, name: &str) -> Option<Command> {
+    if !log_of(cluster).exists() {
         skipped("java", "TEST_KAFKA_BROKERS names no cluster of scripts/kafka.sh");
         return None;
     }
     let mut tool = Command::new(SCRIPT);
-    tool.args(["tool", port, name]);
+    tool.args(["tool", port(cluster), name]);
     Some(tool)
+}
+
+/// The log file of the cluster's first broker, beside which its data are.
+pub(super) fn log_of(cluster: &TestCluster) -> PathBuf {
+    let log = Command::new(SCRIPT).args(["log", port(cluster)]).output().unwrap();
+    String::from_utf8_lossy(&log.stdout).trim().into()
+}
+
+fn port(cluster: &TestCluster) -> &str {
+    cluster.brokers[0].rsplit(':').next().unwrap()
 }
 
 /// The console consumer as a member of the test's group. Dropped, it is killed.

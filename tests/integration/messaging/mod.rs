@@ -6,6 +6,7 @@ mod group;
 mod heartbeats;
 mod hostile;
 mod hung;
+mod idempotence;
 mod java;
 mod kcat;
 mod kip848;

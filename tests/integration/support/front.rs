@@ -91,14 +91,14 @@ async fn serve(mut client: TcpStream, behind: &str, script: &Script, heard: &Hea
     }
 }
 
-async fn frame(stream: &mut TcpStream) -> io::Result<Bytes> {
+pub(super) async fn frame(stream: &mut TcpStream) -> io::Result<Bytes> {
     let length = stream.read_i32().await?;
     let mut frame = vec![0; length as usize];
     stream.read_exact(&mut frame).await?;
     Ok(frame.into())
 }
 
-fn encoded<A: Encodable + HeaderVersion>(correlation: i32, answer: &A, version: i16) -> Bytes {
+pub(super) fn encoded<A: Encodable + HeaderVersion>(correlation: i32, answer: &A, version: i16) -> Bytes {
     let mut bytes = BytesMut::new();
     let header = ResponseHeader::default().with_correlation_id(correlation);
     header.encode(&mut bytes, A::header_version(version)).unwrap();

@@ -189,13 +189,15 @@ async fn each_refused_credential_is_in_the_audit_without_a_secret_and_a_storm_is
     journal::listen();
     let keys = Keyring::new();
     let key = keys.add("shop", &[Scope::Read]);
+    let own = keys.add("ann", &[Scope::WriteOwn]);
     let guarded = Guarded::by(keys.auth()).await;
     let wrong = format!("hw_{}", "A".repeat(43));
     guarded.get("/api/events?secret=1", &wrong).await;
     guarded.post("ann", &key).await;
+    guarded.post("bob", &own).await;
     let lines = journal::take();
     let told: Vec<_> = lines.iter().filter(|line| line.target == "highwater::audit").collect();
-    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(told.len(), 3, "{told:?}");
     let fields = |at: usize, names: [&str; 3]| names.map(|name| told[at].fields[name].clone());
     let names = ["who", "action", "outcome"];
     assert_eq!(fields(0, names), ["unknown", "GET /api/events", "refused"]);
@@ -204,6 +206,7 @@ async fn each_refused_credential_is_in_the_audit_without_a_secret_and_a_storm_is
         ("invalid", "127.0.0.1")
     );
     assert_eq!(fields(1, names), ["shop", "POST /events/generate", "forbidden"]);
+    assert_eq!(fields(2, names), ["ann", "POST /events/generate", "forbidden"]);
     let all = format!("{lines:?}");
     assert!(!all.contains(&wrong) && !all.contains(&key) && !all.contains("secret=1"), "{all}");
     for _ in 0..40 {

@@ -25,7 +25,7 @@ impl Publisher for Topic {
             return Err(PublishError::TooLarge("test".to_owned()));
         }
         self.taken.lock().unwrap().push(message);
-        Ok(Receipt { partition: 0, offset: 0 })
+        Ok(Receipt { partition: 0, offset: Some(0) })
     }
 }
 

@@ -39,7 +39,7 @@ struct Kept(Mutex<Vec<Message>>);
 impl Publisher for Kept {
     async fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
         self.0.lock().unwrap().push(message);
-        Ok(Receipt { partition: 0, offset: 0 })
+        Ok(Receipt { partition: 0, offset: Some(0) })
     }
 }
 

@@ -349,7 +349,7 @@ fn what_is_written_is_read_by_ourselves_and_by_others_as_it_was() {
         message(1_700_000_000_000, None, None, &[("a", "1"), ("b", ""), ("a", "2")]), // the clock went back
         message(1_700_086_400_000, Some(""), Some(vec![7; 300]), &[]),
     ];
-    let batch = encode_batch(messages.iter());
+    let batch = encode_batch(messages.iter(), None);
     let Decoded { records: read, next, .. } = decode_batches(4, batch.clone(), 0, vec![], MOST).unwrap();
     assert_eq!(next, 3);
     for ((message, record), offset) in messages.iter().zip(&read).zip(0..) {

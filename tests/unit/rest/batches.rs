@@ -21,8 +21,16 @@ fn lines(answer: &Answer) -> Vec<Value> {
 }
 
 #[tokio::test]
+async fn a_receipt_without_a_known_offset_has_none() {
+    let service = Service::that_answers(Ok(Receipt { partition: 7, offset: None }));
+    let event = json!({"userId": "a", "eventType": "LOGIN", "eventId": ID});
+    let answer = service.post("/events/batch", json!([event]).to_string()).await.ok(207);
+    assert_eq!(answer["receipts"][0], json!({"index": 0, "status": 201, "eventId": ID, "partition": 7}));
+}
+
+#[tokio::test]
 async fn each_event_of_an_array_gets_a_receipt_in_its_place_and_a_bad_one_spoils_no_other() {
-    let service = Service::that_answers(Ok(Receipt { partition: 7, offset: 1 << 40 }));
+    let service = Service::that_answers(Ok(Receipt { partition: 7, offset: Some(1 << 40) }));
     let deep = format!(
         "{{\"userId\":\"u\",\"eventType\":\"LOGIN\",\"payload\":{}1{}}}",
         "[".repeat(90),

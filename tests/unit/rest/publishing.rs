@@ -11,7 +11,7 @@ const LOGIN: &str = r#"{"userId":"u-1","eventType":"LOGIN","payload":{"ip":"::1"
 
 #[tokio::test]
 async fn a_generated_event_goes_to_kafka_under_its_user_and_is_acknowledged_with_201() {
-    let service = Service::that_answers(Ok(Receipt { partition: 7, offset: 1 << 40 }));
+    let service = Service::that_answers(Ok(Receipt { partition: 7, offset: Some(1 << 40) }));
     let answer = service.post("/events/generate", LOGIN).await;
     let id = answer.ok(201)["eventId"].as_str().unwrap().to_owned();
     assert_eq!(Uuid::parse_str(&id).unwrap().get_version_num(), 4);

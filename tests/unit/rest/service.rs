@@ -70,7 +70,7 @@ impl Service {
         Self {
             publisher: Arc::new(FakePublisher {
                 sent: Mutex::default(),
-                outcome: Mutex::new(Ok(Receipt { partition: 2, offset: 41 })),
+                outcome: Mutex::new(Ok(Receipt { partition: 2, offset: Some(41) })),
             }),
             store: Arc::new(MemoryStore::new(&store::Config { max_events: 100_000, max_bytes: u64::MAX })),
             status: watch::channel(Status::default()).0,

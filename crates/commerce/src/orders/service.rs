@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use highwater_kafka::{BatchHandler, ConsumerConfig, ConsumerHandle, Kafka, OffsetReset};
 use highwater_table::{EventSourcedTable, Projection};
 use highwater_web::{
@@ -23,7 +24,16 @@ use crate::{Config, state::MemoryLimit, users::Users};
 /// # Errors
 ///
 /// A topic cannot keep state.
-pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
+pub fn run(
+    config: Config,
+    listeners: Listeners,
+    shutdown: Shutdown,
+) -> BoxFuture<'static, anyhow::Result<()>> {
+    // In a box it is compiled here, and not once more in each program that runs it.
+    Box::pin(serve(config, listeners, shutdown))
+}
+
+async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     let kafka = Kafka::new(config.kafka)?
         .with_source("/orders")
         .with_metadata_max_age(config.consumer.metadata_max_age);

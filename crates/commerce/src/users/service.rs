@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use highwater_kafka::Kafka;
 use highwater_table::EventSourcedTable;
 use highwater_web::{
@@ -22,7 +23,16 @@ use crate::{Config, state::MemoryLimit};
 /// # Errors
 ///
 /// The topic of the users cannot keep state.
-pub async fn run(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
+pub fn run(
+    config: Config,
+    listeners: Listeners,
+    shutdown: Shutdown,
+) -> BoxFuture<'static, anyhow::Result<()>> {
+    // In a box it is compiled here, and not once more in each program that runs it.
+    Box::pin(serve(config, listeners, shutdown))
+}
+
+async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     let kafka = Kafka::new(config.kafka)?
         .with_source("/users")
         .with_metadata_max_age(config.consumer.metadata_max_age);

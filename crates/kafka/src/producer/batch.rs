@@ -4,7 +4,10 @@ use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{buffer_budget::Permit, failure::is_of_now};
-use crate::{Message, PublishError, Receipt, wire::encode_batch};
+use crate::{
+    Message, PublishError, Receipt,
+    wire::{BatchSequence, encode_batch},
+};
 
 /// The most bytes of a record on the wire beside its key, value and headers (KIP-98's varints).
 const RECORD_OVERHEAD: usize = 32;
@@ -83,67 +86,85 @@ pub(super) fn size_of(message: &Message) -> usize {
 
 /// Records of one partition that are sent together.
 #[derive(Debug, Default)]
-pub(super) struct Batch(Vec<PendingRecord>);
+pub(super) struct Batch {
+    records: Vec<PendingRecord>,
+    /// The numbers that it was sent with. They stand for these records and for no others.
+    pub(super) sequence: Option<BatchSequence>,
+}
 
 impl Batch {
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.records.len()
     }
 
     /// The most bytes that its records take.
     pub(super) fn bytes(&self) -> usize {
-        self.0.iter().map(PendingRecord::bytes).sum()
+        self.records.iter().map(PendingRecord::bytes).sum()
     }
 
     pub(super) fn extend(&mut self, records: impl Iterator<Item = PendingRecord>) {
-        self.0.extend(records);
+        self.records.extend(records);
     }
 
     /// Whether the timestamps of all records are of now, by this machine's clock.
     pub(super) fn is_of_now(&self) -> bool {
-        self.0.iter().all(|pending| is_of_now(pending.message.timestamp))
+        self.records.iter().all(|pending| is_of_now(pending.message.timestamp))
+    }
+
+    /// Whether it may be in the log, as far as its attempts tell.
+    pub(super) fn is_possibly_written(&self) -> bool {
+        self.records.iter().any(|pending| pending.possibly_written)
     }
 
     /// The record batch to send. The records stay for another attempt.
     pub(super) fn encoded(&self) -> Bytes {
-        encode_batch(self.0.iter().map(|pending| &pending.message))
+        encode_batch(self.records.iter().map(|pending| &pending.message), self.sequence)
     }
 
-    /// The latest deadline of the records.
+    /// The latest deadline of the records whose callers wait; `None` if there are none.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.0.iter().map(|pending| pending.deadline).max()
+        self.records.iter().filter(|pending| pending.is_awaited()).map(|pending| pending.deadline).max()
     }
 
     /// Answers the callers whose deadline has passed. Their records stay: the batch may be in flight.
     pub(super) fn expire(&mut self, now: Instant, in_flight: bool, reason: &str) {
-        self.0.iter_mut().for_each(|pending| pending.expire(now, in_flight, reason));
+        self.records.iter_mut().for_each(|pending| pending.expire(now, in_flight, reason));
     }
 
-    /// Drops the records whose callers wait no more.
+    /// Drops the records whose callers wait no more. A batch that may be in the log keeps all: brokers recognise it only
+    /// if it is whole.
     pub(super) fn drop_unawaited(&mut self) {
-        self.0.retain(PendingRecord::is_awaited);
+        if self.sequence.is_some() && self.is_possibly_written() {
+            return;
+        }
+        let before = self.len();
+        self.records.retain(PendingRecord::is_awaited);
+        if self.len() < before {
+            self.sequence = None;
+        }
     }
 
-    /// Answers all callers: the first record is at that offset, the others follow.
-    pub(super) fn acknowledge(self, partition: i32, first: i64) {
-        for (mut pending, offset) in self.0.into_iter().zip(first..) {
-            pending.answer(Ok(Receipt { partition, offset }));
+    /// Answers all callers: the first record is at that offset, if that is known, and the others follow.
+    pub(super) fn acknowledge(self, partition: i32, first: Option<i64>) {
+        for (mut pending, index) in self.records.into_iter().zip(0..) {
+            pending.answer(Ok(Receipt { partition, offset: first.map(|first| first + index) }));
         }
     }
 
     /// Answers all callers: Kafka refused the records.
     pub(super) fn refuse(mut self, error: &PublishError) {
-        self.0.iter_mut().for_each(|pending| pending.refuse(error));
+        self.records.iter_mut().for_each(|pending| pending.refuse(error));
     }
 
     /// Notes that an attempt ended without a response.
     pub(super) fn mark_unanswered(&mut self) {
-        self.0.iter_mut().for_each(|pending| pending.possibly_written = true);
+        self.records.iter_mut().for_each(|pending| pending.possibly_written = true);
     }
 
-    /// Splits it in two halves, in order.
+    /// Splits it in two halves, in order. Each record keeps its number (`ProducerBatch.split` in Java).
     pub(super) fn split(mut self) -> (Self, Self) {
-        let second = self.0.split_off(self.0.len() / 2);
-        (self, Self(second))
+        let records = self.records.split_off(self.len() / 2);
+        let sequence = self.sequence.map(|sequence| sequence.after(self.len()));
+        (self, Self { records, sequence })
     }
 }

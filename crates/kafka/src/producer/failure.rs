@@ -3,6 +3,7 @@
 //! | About | Error | Action |
 //! |---|---|---|
 //! | a record | too large, invalid, a timestamp of its own that is out of range | that record alone is refused |
+//! | its numbers | out of order, an old epoch, an unknown producer | retries in a new epoch; `possibly_written` after a doubtful attempt |
 //! | the partition | no leader, no response, too few in-sync replicas | retries until the deadline |
 //! | the topic | no right to write to it, an internal topic, a message format that is too old | all records are refused until one is taken again |
 //! | this instance | no right to the cluster, a clock that is off | likewise |
@@ -18,6 +19,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use kafka_protocol::ResponseError;
 
+use super::batch::Batch;
 use crate::wire::WireError;
 
 /// An attempt without an acknowledgement.
@@ -35,10 +37,15 @@ pub(super) enum Remedy {
     GiveUp,
     /// Refuse all records: Kafka takes none from this client until somebody acts.
     RefuseAll,
-    /// Refuse the batch: the broker failed, and says that a retry does not help.
+    /// Refuse the batch, which may have been written: the broker failed and says that a retry does not help, or a retry
+    /// could write it twice.
     RefuseBatch,
     /// Retry. After no response the batch may have been written all the same.
     TryAgain { unanswered: bool },
+    /// Retry with other numbers, in a new epoch, if the batch is surely not in the log.
+    Renumber,
+    /// Retry without a producer id, if the batch is surely not in the log: the cluster allows none.
+    GoWithout,
 }
 
 /// The subject of a refusal.
@@ -52,6 +59,8 @@ pub(super) enum Refusal {
     Time,
     /// The topic, or the rights to it or to the cluster.
     Topic,
+    /// The numbers of the batch, or its producer's epoch.
+    Sequence,
     /// The broker, which fails for good.
     Broker,
     /// The partition, and the broker had not begun to append.
@@ -72,6 +81,12 @@ pub(super) fn refusal(error: &WireError) -> Option<Refusal> {
         | E::UnsupportedForMessageFormat => Refusal::Topic,
         E::InvalidTimestamp => Refusal::Time,
         E::InvalidRecord => Refusal::Invalid,
+        E::OutOfOrderSequenceNumber
+        | E::DuplicateSequenceNumber
+        | E::UnknownProducerId
+        | E::InvalidProducerEpoch
+        | E::InvalidProducerIdMapping
+        | E::ProducerFenced => Refusal::Sequence,
         E::LeaderNotAvailable | E::NotEnoughReplicas | E::ThrottlingQuotaExceeded => Refusal::NotBegun,
         // Apache Kafka does not answer a Produce so, but Azure Event Hubs does when it throttles beyond the request's
         // timeout.
@@ -82,9 +97,14 @@ pub(super) fn refusal(error: &WireError) -> Option<Refusal> {
     })
 }
 
-/// The next step after that failure. `of_now` says whether all timestamps are of now by this machine's clock.
-pub(super) fn remedy(failure: &Failure, of_now: bool) -> Remedy {
+/// The next step after that failure of a batch.
+pub(super) fn remedy(failure: &Failure, batch: &Batch) -> Remedy {
+    let of_now = batch.is_of_now();
     match refusal(&failure.error) {
+        Some(Refusal::Sequence) => Remedy::Renumber,
+        Some(_) if failure.sent && batch.sequence.is_some() && denies_idempotence(&failure.error) => {
+            Remedy::GoWithout
+        }
         Some(Refusal::TooLarge) => Remedy::Split,
         Some(Refusal::Topic) => Remedy::RefuseAll,
         // An error of the lookup of the leader passes: another broker is asked next.
@@ -94,6 +114,19 @@ pub(super) fn remedy(failure: &Failure, of_now: bool) -> Remedy {
         Some(Refusal::NotBegun) => Remedy::TryAgain { unanswered: false },
         Some(Refusal::Passing | Refusal::Broker) | None => Remedy::TryAgain { unanswered: failure.sent },
     }
+}
+
+/// Whether the refusal is about the producer id: the right to have one is missing (IDEMPOTENT_WRITE, before Kafka 2.8), or
+/// the topic's format is older than producer ids.
+fn denies_idempotence(error: &WireError) -> bool {
+    use ResponseError as E;
+    matches!(error.code(), Some(E::ClusterAuthorizationFailed | E::UnsupportedForMessageFormat))
+}
+
+/// Whether no producer with that id and epoch may write to the partition any more.
+pub(super) fn ends_producer_id(error: &WireError) -> bool {
+    use ResponseError as E;
+    matches!(error.code(), Some(E::InvalidProducerEpoch | E::InvalidProducerIdMapping | E::ProducerFenced))
 }
 
 /// A timestamp this close to this machine's clock is of now.

@@ -8,7 +8,8 @@
 //!
 //! A record is sent at once if no request to its broker is in flight. Else it waits in the next batch; under load the
 //! next request also waits some milliseconds, as long as more comes. There is no linger to set. As a partition has one
-//! batch in flight, its order is the order of the calls, also across retries.
+//! batch in flight, its order is the order of the calls, also across retries. A batch that is sent again has the numbers of
+//! the first attempt ([`sequences`]), so that no retry writes it twice.
 //!
 //! While the leader of a partition does not answer, its [`breaker`] refuses records for that partition at once.
 
@@ -19,6 +20,8 @@ mod broker_sink;
 mod buffer_budget;
 mod failure;
 mod partition_queue;
+mod producer_ids;
+mod sequences;
 mod writer;
 
 use std::sync::{
@@ -46,6 +49,7 @@ use breaker::Gate;
 use broker_sink::BrokerSinks;
 use buffer_budget::{BufferBudget, Permit};
 use partition_queue::PartitionQueue;
+use producer_ids::ProducerIds;
 
 /// Sends records to one topic. A drop gives up the records in the queue: call [`Producer::close`] before.
 #[derive(Debug)]
@@ -56,6 +60,8 @@ pub struct Producer {
     registry: Arc<StatusRegistry>,
     budget: Arc<BufferBudget>,
     sinks: Arc<BrokerSinks>,
+    /// `None` without idempotence.
+    ids: Option<Arc<ProducerIds>>,
     queues: Mutex<Queues>,
     spread: AtomicUsize,
     counts: Arc<ProducerCounts>,
@@ -89,6 +95,7 @@ impl Producer {
         let queues = Queues { senders: Some(Vec::new()), tasks: JoinSet::new() };
         let sinks =
             BrokerSinks::new(Arc::clone(&cluster), Arc::clone(topic.name()), Arc::clone(&budget)).into();
+        let ids = config.idempotence.then(|| ProducerIds::new(Arc::clone(&cluster)).into());
         Self {
             cluster,
             topic,
@@ -96,6 +103,7 @@ impl Producer {
             registry,
             budget,
             sinks,
+            ids,
             queues: Mutex::new(queues),
             spread: AtomicUsize::new(0),
             counts: Arc::default(),
@@ -150,7 +158,7 @@ impl Producer {
         let Queues { senders, tasks } = &mut *queues;
         let senders = senders.as_mut().ok_or(PublishError::Stopping)?;
         while senders.len() < partitions {
-            senders.push(self.open_queue(senders.len(), tasks));
+            senders.push(self.open_queue(senders.len(), self.ids.clone(), tasks));
         }
         if !senders[partition].gate.admits() {
             return Err(senders[partition].gate.refusal());
@@ -158,14 +166,21 @@ impl Producer {
         let Err(SendError(pending)) = senders[partition].sender.send(pending) else { return Ok(()) };
         // The queue's task has panicked, which answered all its records.
         log::error!("writing to {}/{partition} broke down and begins anew", self.topic.name());
-        senders[partition] = self.open_queue(partition, tasks);
+        // An id of its own: nobody knows which numbers were sent with the other.
+        let id = self.ids.as_ref().map(|_| ProducerIds::new(Arc::clone(&self.cluster)).into());
+        senders[partition] = self.open_queue(partition, id, tasks);
         senders[partition].sender.send(pending).map_err(|_| PublishError::Stopping)
     }
 
-    fn open_queue(&self, partition: usize, tasks: &mut JoinSet<()>) -> QueueHandle {
+    fn open_queue(
+        &self,
+        partition: usize,
+        ids: Option<Arc<ProducerIds>>,
+        tasks: &mut JoinSet<()>,
+    ) -> QueueHandle {
         let (sender, receiver) = mpsc::unbounded_channel();
         let gate = Arc::<Gate>::default();
-        let queue = PartitionQueue::new(self, partition as i32, Arc::clone(&gate), receiver);
+        let queue = PartitionQueue::new(self, partition as i32, ids, Arc::clone(&gate), receiver);
         tasks.spawn(queue.run());
         QueueHandle { gate, sender }
     }

@@ -4,6 +4,7 @@
 //! The task alone answers the callers, also at their deadlines. So no caller is told that a record is not written which
 //! is sent a moment later, and a call has no timer of its own.
 
+mod numbering;
 mod reporting;
 
 use std::{
@@ -26,7 +27,9 @@ use super::{
     batch::{Batch, PendingRecord},
     breaker::{Breaker, Gate},
     broker_sink::BrokerSinks,
-    failure::{Failure, Remedy, lasting, refusal, remedy},
+    failure::{Failure, Remedy, lasting, refusal},
+    producer_ids::ProducerIds,
+    sequences::Sequences,
     writer::Writer,
 };
 use crate::{
@@ -47,6 +50,9 @@ pub(super) struct PartitionQueue {
     component: String,
     sinks: Arc<BrokerSinks>,
     accumulator: BatchAccumulator,
+    /// `None` without idempotence.
+    ids: Option<Arc<ProducerIds>>,
+    sequences: Sequences,
     /// The last error and the backoff, while attempts fail.
     retrying: Option<Retrying>,
     /// The last attempt was refused for a reason that lasts. Only another attempt finds out that it is over.
@@ -68,6 +74,15 @@ struct Retrying {
     backoff: Backoff,
 }
 
+/// The end of an attempt without a failure.
+#[derive(Debug)]
+enum Attempted {
+    /// The broker has the batch: the first record is at that offset, if that is known.
+    Written(Option<i64>),
+    /// It was not sent, as no caller waits any more.
+    Unawaited,
+}
+
 /// The step that the batch waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
@@ -84,6 +99,7 @@ impl PartitionQueue {
     pub(super) fn new(
         producer: &Producer,
         partition: i32,
+        ids: Option<Arc<ProducerIds>>,
         gate: Arc<Gate>,
         receiver: mpsc::UnboundedReceiver<PendingRecord>,
     ) -> Self {
@@ -96,6 +112,8 @@ impl PartitionQueue {
             topic,
             sinks: Arc::clone(&producer.sinks),
             accumulator: BatchAccumulator::new(receiver, producer.config.batch_max_bytes),
+            ids,
+            sequences: Sequences::default(),
             retrying: None,
             refused: false,
             required_for_readiness: producer.required_for_readiness,
@@ -184,8 +202,9 @@ impl PartitionQueue {
         let mut whole = true;
         while let Some(mut batch) = parts.pop_front() {
             let failure = match self.attempt(writer, &mut batch, whole).await {
-                Ok(None) => continue,
-                Ok(Some(first)) => {
+                Ok(Attempted::Unawaited) => continue,
+                Ok(Attempted::Written(first)) => {
+                    self.sequences.acknowledged(&batch);
                     self.tell_breaker(|breaker| breaker.answered());
                     self.counts.batches.add(1);
                     self.refused = false;
@@ -201,7 +220,7 @@ impl PartitionQueue {
             };
             let error = &failure.error;
             self.report_failure(&failure);
-            match remedy(&failure, batch.is_of_now()) {
+            match self.remedy(&failure, &mut batch).await {
                 Remedy::Split | Remedy::GiveUp if batch.len() > 1 => {
                     whole = false;
                     let (first, second) = batch.split();
@@ -222,7 +241,8 @@ impl PartitionQueue {
                     let reason = error.to_string();
                     batch.refuse(&PublishError::Unavailable { reason, possibly_written: true });
                 }
-                Remedy::TryAgain { unanswered } => {
+                again @ (Remedy::TryAgain { .. } | Remedy::Renumber | Remedy::GoWithout) => {
+                    let unanswered = matches!(again, Remedy::TryAgain { unanswered: true });
                     if unanswered {
                         batch.mark_unanswered();
                     }
@@ -249,23 +269,26 @@ impl PartitionQueue {
         }
     }
 
-    /// One attempt: the offset of the first record, or `None` if no caller waits any more. A `whole` batch, not a part
-    /// of one, is topped up with what came meanwhile.
+    /// One attempt. A `whole` batch, not a part of one, is topped up with what came meanwhile, unless it was sent with
+    /// numbers.
     async fn attempt(
         &mut self,
         writer: &mut Writer,
         batch: &mut Batch,
         whole: bool,
-    ) -> Result<Option<i64>, Failure> {
+    ) -> Result<Attempted, Failure> {
         let unsent = |error| Failure { error: Arc::new(error), sent: false };
+        if !self.identify(batch).await.map_err(unsent)? {
+            return Ok(Attempted::Unawaited);
+        }
         let slot = loop {
             if !writer.is_open() {
-                let Some(timeout_left) = self.timeout_left(batch) else { return Ok(None) };
+                let Some(timeout_left) = self.timeout_left(batch) else { return Ok(Attempted::Unawaited) };
                 self.called = Instant::now();
                 let asking = within("Metadata", timeout_left, writer.leader());
                 let leader = self.while_expiring(batch, Wait::Attempt, asking).await.map_err(unsent)?;
                 self.set_leader(Cluster::address(&leader.0, leader.1));
-                let Some(timeout_left) = self.timeout_left(batch) else { return Ok(None) };
+                let Some(timeout_left) = self.timeout_left(batch) else { return Ok(Attempted::Unawaited) };
                 self.called = Instant::now();
                 let alone = self.retrying.is_some();
                 let connecting = within("ApiVersions", timeout_left, writer.connect(&leader, alone));
@@ -279,10 +302,11 @@ impl PartitionQueue {
                 break slot;
             }
         };
-        if whole {
+        if whole && batch.sequence.is_none() {
             self.accumulator.top_up(batch);
         }
-        let Some(timeout_left) = self.timeout_left(batch) else { return Ok(None) };
+        let Some(timeout_left) = self.timeout_left(batch) else { return Ok(Attempted::Unawaited) };
+        self.sequences.number(batch);
         self.called = Instant::now();
         let sending =
             timeout(timeout_left, slot.submit(self.partition, batch.encoded(), batch.len(), timeout_left));
@@ -290,7 +314,11 @@ impl PartitionQueue {
             .while_expiring(batch, Wait::Response, sending)
             .await
             .unwrap_or_else(|_| Err(Arc::new(WireError::TimedOut { what: "Produce", after: timeout_left })));
-        written.map(Some).map_err(|error| Failure { error, sent: true })
+        match written {
+            Ok(first) => Ok(Attempted::Written(Some(first))),
+            Err(error) if numbering::has_it_already(&error, batch) => Ok(Attempted::Written(None)),
+            Err(error) => Err(Failure { error, sent: true }),
+        }
     }
 
     /// The timeout of the next call: the latest deadline of the batch, and no more than the request timeout. Drops the

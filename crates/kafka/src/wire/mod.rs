@@ -23,7 +23,7 @@ pub(crate) mod internals {
         batches::{Decoded, decode_batches},
         bounded::decode,
         fetch::decode_fetch,
-        produce::encode_batch,
+        produce::{BatchSequence, encode_batch},
     };
 }
 
@@ -31,5 +31,5 @@ pub use connection::Connection;
 pub(crate) use connection::LONGEST_IDLE;
 pub use error::WireError;
 pub use fetch::Fetched;
+pub(crate) use internals::{BatchSequence, decode, encode_batch};
 use internals::{Decoded, decode_batches};
-pub(crate) use internals::{decode, encode_batch};

@@ -31,6 +31,27 @@ const RECORDS: usize = 61;
 /// No producer id, producer epoch or sequence, and no leader epoch.
 const NONE: i8 = -1;
 
+/// The producer of a batch, and the number of the batch's first record among those that it sent to the partition
+/// (KIP-98). The numbers go up to `i32::MAX`, and begin at 0 again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchSequence {
+    /// The producer's id, which the cluster gave.
+    pub producer_id: i64,
+    /// The producer's epoch. Brokers refuse batches of an older one.
+    pub epoch: i16,
+    /// The number of the first record.
+    pub first: i32,
+}
+
+impl BatchSequence {
+    /// The sequence that follows after so many records (`DefaultRecordBatch.incrementSequence` in Java).
+    #[must_use]
+    pub fn after(self, records: usize) -> Self {
+        let after = (i64::from(self.first) + records as i64) % (i64::from(i32::MAX) + 1);
+        Self { first: after as i32, ..self }
+    }
+}
+
 /// The result of a Produce request.
 #[derive(Debug)]
 pub(crate) struct Produced {
@@ -100,8 +121,14 @@ fn refused(error: ResponseError, response: PartitionProduceResponse) -> WireErro
 }
 
 /// Encodes a record batch of magic 2 (KIP-98; `DefaultRecordBatch` and `DefaultRecord` in Java), not compressed, of at
-/// least one message and below 2 GiB.
-pub fn encode_batch<'a>(messages: impl Iterator<Item = &'a Message> + Clone) -> Bytes {
+/// least one message and below 2 GiB. Without a sequence it is of no producer that brokers know.
+pub fn encode_batch<'a>(
+    messages: impl Iterator<Item = &'a Message> + Clone,
+    sequence: Option<BatchSequence>,
+) -> Bytes {
+    const NO_PRODUCER: BatchSequence =
+        BatchSequence { producer_id: NONE as i64, epoch: NONE as i16, first: NONE as i32 };
+    let BatchSequence { producer_id, epoch, first: base_sequence } = sequence.unwrap_or(NO_PRODUCER);
     let timestamps = messages.clone().map(|message| message.timestamp.timestamp_millis());
     let first = timestamps.clone().next().unwrap_or_default();
     let last = timestamps.max().unwrap_or_default();
@@ -126,9 +153,9 @@ pub fn encode_batch<'a>(messages: impl Iterator<Item = &'a Message> + Clone) -> 
     batch.put_i32(count - 1);
     batch.put_i64(first);
     batch.put_i64(last);
-    batch.put_i64(NONE.into());
-    batch.put_i16(NONE.into());
-    batch.put_i32(NONE.into());
+    batch.put_i64(producer_id);
+    batch.put_i16(epoch);
+    batch.put_i32(base_sequence);
     batch.put_i32(count);
     entries.for_each(|entry| entry.put(&mut batch));
     let checksum = crc32c::crc32c(&batch[CHECKED..]);

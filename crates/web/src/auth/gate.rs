@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use hyper::{Method, Request, header::AUTHORIZATION};
+use hyper::{Method, Request, Uri, header::AUTHORIZATION};
 use prometheus::proto::MetricFamily;
 use tokio::time::sleep;
 use warp::{Reply, reply::Response};
@@ -178,7 +178,7 @@ impl Gate {
                 principal.scopes().has(*scope) && (!is_own || principal.subject().is_some())
             };
             if !scopes.is_empty() && !scopes.iter().any(may) {
-                self.forbidden(Some(principal), &action(request));
+                self.forbidden(principal, request.method(), request.uri());
                 return Decision::Refused(refusals::insufficient(scopes));
             }
         }
@@ -194,7 +194,8 @@ impl Gate {
         if let Some(principal) = &principal {
             principal.count().add(Outcome::Admitted);
         }
-        let grant = Grant::new(Granted { gate: Arc::clone(self), principal, told });
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let grant = Grant::new(Granted { gate: Arc::clone(self), principal, told, method, uri });
         request.extensions_mut().insert(grant.clone());
         Decision::Admitted(grant)
     }
@@ -270,17 +271,15 @@ impl Gate {
         self.counts.refused(refusal);
         // A request without a credential guesses at nothing.
         if refusal != Refusal::Missing {
-            self.audit.refused(caller, &action(request), refusal.name());
+            self.audit.refused(caller, &action(request.method(), request.uri()), refusal.name());
         }
         Decision::Refused(problem)
     }
 
     /// A client tried what it may not do.
-    pub(super) fn forbidden(&self, principal: Option<&Principal>, action: &str) {
-        if let Some(principal) = principal {
-            principal.count().add(Outcome::Forbidden);
-            self.audit.forbidden(principal.name(), action);
-        }
+    pub(super) fn forbidden(&self, principal: &Principal, method: &Method, uri: &Uri) {
+        principal.count().add(Outcome::Forbidden);
+        self.audit.forbidden(principal.name(), &action(method, uri));
     }
 
     /// Keeps keys what their file and their issuer say; never ends.
@@ -328,8 +327,8 @@ impl Gate {
 }
 
 /// The method and the path of a request, for the audit. The query is left out: it may have anything in it.
-fn action<B>(request: &Request<B>) -> String {
-    format!("{} {}", request.method(), request.uri().path())
+fn action(method: &Method, uri: &Uri) -> String {
+    format!("{method} {}", uri.path())
 }
 
 /// In seconds since 1970.

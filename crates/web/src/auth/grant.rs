@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, num::NonZeroU32, sync::Arc};
 
-use hyper::HeaderMap;
+use hyper::{HeaderMap, Method, Uri};
 use warp::Filter;
 
 use super::{
@@ -24,6 +24,9 @@ pub(super) struct Granted {
     pub(super) gate: Arc<Gate>,
     pub(super) principal: Option<Arc<Principal>>,
     pub(super) told: Told,
+    /// The request's, for the audit.
+    pub(super) method: Method,
+    pub(super) uri: Uri,
 }
 
 /// The users whose events a client may see.
@@ -78,8 +81,10 @@ impl Grant {
     fn check(&self, own: Option<&str>, user: &str, needed: Scope) -> Result<(), Problem> {
         match own {
             Some(subject) if subject != user => {
-                if let Some(granted) = &self.0 {
-                    granted.gate.forbidden(granted.principal.as_deref(), "another user's");
+                if let Some(granted) = &self.0
+                    && let Some(principal) = &granted.principal
+                {
+                    granted.gate.forbidden(principal, &granted.method, &granted.uri);
                 }
                 Err(refusals::foreign(needed))
             }
@@ -130,7 +135,7 @@ impl Grant {
         users: impl Iterator<Item = (&'a str, NonZeroU32)> + Clone,
         events: NonZeroU32,
     ) -> Result<(), Problem> {
-        self.limited(|Granted { gate, principal, told }| {
+        self.limited(|Granted { gate, principal, told, .. }| {
             gate.limits().take_events(principal.as_deref(), request, users, events, told)
         })
     }

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, io::Write, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
+use futures::future::BoxFuture;
 use highwater_kafka::{
     Cluster, ClusterConfig, ConsumerConfig, Producer, ProducerConfig, StatusRegistry, Topic, TopicConfig,
     dead_letter::{DlqFilter, RedriveReport, RedriveSelection},
@@ -67,11 +68,21 @@ async fn check_topics(cluster: &Cluster, names: [&str; 2]) -> anyhow::Result<()>
 /// # Errors
 ///
 /// A topic does not exist, or Kafka does not answer, or another redrive is at work, or nobody reads what is said.
-pub async fn run(
+pub fn run<'a>(
+    task: DlqCommand,
+    settings: Settings,
+    shutdown: &'a Shutdown,
+    out: &'a mut (dyn Write + Send),
+) -> BoxFuture<'a, anyhow::Result<bool>> {
+    // In a box it is compiled here, and not once more in each program that runs it.
+    Box::pin(perform(task, settings, shutdown, out))
+}
+
+async fn perform(
     task: DlqCommand,
     settings: Settings,
     shutdown: &Shutdown,
-    out: &mut (impl Write + Send),
+    out: &mut (dyn Write + Send),
 ) -> anyhow::Result<bool> {
     let cluster = Arc::new(Cluster::new(settings.kafka)?);
     check_topics(&cluster, [&settings.dead_letter_topic.name, &settings.topic.name]).await?;

@@ -1,14 +1,13 @@
 //! One connection, from its first byte to its last.
 
 use std::{
-    convert::Infallible,
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::Duration,
 };
 
-use hyper::{Request, StatusCode, server::conn::http1};
+use hyper::{StatusCode, server::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -16,7 +15,6 @@ use tokio::{
     sync::watch,
     time::Instant,
 };
-use tower_service::Service;
 
 use super::{
     Config, Problem,
@@ -25,10 +23,11 @@ use super::{
     deadlines::{ConnectionDeadlines, Phase},
     limiter::ConnectionSlot,
     observer::Observer,
-    request_body::{RequestBody, UnreadBody},
-    service::{Answer, ConnectionContext, GuardedService, SocketAddresses},
+    request_body::UnreadBody,
+    service::{ConnectionContext, GuardedService, SocketAddresses},
     socket::Socket,
     streams::Streams,
+    tree::Tree,
 };
 use crate::auth::Gate;
 
@@ -51,17 +50,14 @@ pub(super) enum Stop {
 }
 
 /// Answers a connection's requests until either side has enough, or it is to stop.
-pub(super) async fn serve<S>(
+pub(super) async fn serve(
     stream: TcpStream,
     (slot, access): (&ConnectionSlot, Access),
-    tree: S,
+    tree: Tree,
     config: Arc<Config>,
     (observer, gate): (Arc<Observer>, Arc<Gate>),
     stop: watch::Receiver<Stop>,
-) where
-    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
+) {
     let deadlines = &slot.deadlines;
     let addresses = SocketAddresses::of(&stream);
     let socket = Socket::new(stream, Arc::clone(deadlines));
@@ -85,10 +81,8 @@ pub(super) async fn serve<S>(
 }
 
 /// Answers one request after the other.
-pub(super) async fn serve_http1<S, I>(io: I, tree: S, context: ConnectionContext)
+pub(super) async fn serve_http1<I>(io: I, tree: Tree, context: ConnectionContext)
 where
-    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
     I: AsyncRead + AsyncWrite + Unpin,
 {
     let context = Arc::new(context);
@@ -114,10 +108,8 @@ pub(super) trait Serving: Future<Output = hyper::Result<()>> + Unpin {
     fn finish(&mut self);
 }
 
-impl<S, I> Serving for http1::Connection<TokioIo<I>, GuardedService<S>>
+impl<I> Serving for http1::Connection<TokioIo<I>, GuardedService>
 where
-    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
     I: AsyncRead + AsyncWrite + Unpin,
 {
     fn finish(&mut self) {

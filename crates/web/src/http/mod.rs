@@ -55,6 +55,7 @@ mod socket;
 mod static_page;
 mod streams;
 mod traffic;
+mod tree;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},

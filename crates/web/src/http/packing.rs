@@ -11,7 +11,7 @@ use hyper::{
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, VARY},
 };
 
-use super::{accepts_gzip, deadlines::ConnectionDeadlines, service::Answer};
+use super::{accepts_gzip, deadlines::ConnectionDeadlines, tree::Answer};
 
 /// The length from which packing an answer saves a segment on the wire.
 const WORTHWHILE: u64 = 1024;

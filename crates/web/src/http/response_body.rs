@@ -18,7 +18,7 @@ use super::{
     deadlines::ConnectionDeadlines,
     packing::Packer,
     request_body::{DropUnread, UnreadBody},
-    service::Answer,
+    tree::Answer,
 };
 
 /// Gives warp's type of a body a name, which warp itself does not.

@@ -1,11 +1,10 @@
 //! A connection with TLS: HTTP/1.1 or HTTP/2, whichever the client likes better (ALPN, RFC 7301).
 
-use std::{convert::Infallible, pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc};
 
-use hyper::{Request, server::conn::http2};
+use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio_rustls::server::TlsStream;
-use tower_service::Service;
 
 use super::{
     Https,
@@ -13,18 +12,14 @@ use super::{
     budget::{BUFFER, HTTP2, WINDOW},
     connection::{Serving, drive, serve_http1},
     handshake::{Secured, shake_hands},
-    request_body::RequestBody,
-    service::{Answer, ConnectionContext},
+    service::ConnectionContext,
     socket::Socket,
     streams::{MOST, StreamService, Streams},
+    tree::Tree,
 };
 
 /// Answers a connection's requests, once its client has shaken hands.
-pub(super) async fn serve<S>(https: &Https, socket: Socket, tree: S, mut context: ConnectionContext)
-where
-    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
+pub(super) async fn serve(https: &Https, socket: Socket, tree: Tree, mut context: ConnectionContext) {
     let secured = shake_hands(https, socket, &context.deadlines, context.stop.clone()).await;
     let Some(Secured { stream, is_http2, is_known }) = secured else { return };
     if https.knows_its_clients() && !is_known && context.access == Access::All {
@@ -38,11 +33,7 @@ where
 }
 
 /// Answers up to [`MOST`] requests at a time.
-async fn serve_http2<S>(stream: TlsStream<Socket>, tree: S, context: ConnectionContext)
-where
-    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
+async fn serve_http2(stream: TlsStream<Socket>, tree: Tree, context: ConnectionContext) {
     if !context.deadlines.keep(HTTP2) {
         return;
     }
@@ -62,11 +53,7 @@ where
     let _ = drive(&mut connection, &context, Some(&streams)).await;
 }
 
-impl<S> Serving for Pin<Box<http2::Connection<TokioIo<TlsStream<Socket>>, StreamService<S>, TokioExecutor>>>
-where
-    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
+impl Serving for Pin<Box<http2::Connection<TokioIo<TlsStream<Socket>>, StreamService, TokioExecutor>>> {
     fn finish(&mut self) {
         self.as_mut().graceful_shutdown();
     }

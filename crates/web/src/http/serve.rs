@@ -2,7 +2,6 @@
 
 use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
-use hyper::Request;
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -10,7 +9,6 @@ use tokio::{
     task::yield_now,
     time::{Instant, timeout},
 };
-use tower_service::Service;
 use warp::{Filter, Reply};
 
 use super::{
@@ -20,7 +18,7 @@ use super::{
     connection::{self, Stop},
     limiter::ConnectionLimiter,
     observer::Observer,
-    request_body::RequestBody,
+    tree::Tree,
 };
 use crate::{
     auth::Gate,
@@ -97,7 +95,7 @@ pub async fn serve<F, R>(
 
     let (stop, stopping) = watch::channel(Stop::NotYet);
     let acceptor = Acceptor {
-        tree: warp::service(filter),
+        tree: Tree::new(filter),
         observer: Arc::new(Observer::new(traffic, &config)),
         config: Arc::clone(&config),
         gate: Arc::clone(&gate),
@@ -147,8 +145,8 @@ pub async fn serve<F, R>(
 
 /// Accepts the connections of a port.
 #[derive(Clone)]
-struct Acceptor<S> {
-    tree: S,
+struct Acceptor {
+    tree: Tree,
     config: Arc<Config>,
     observer: Arc<Observer>,
     gate: Arc<Gate>,
@@ -158,14 +156,7 @@ struct Acceptor<S> {
     full: Streak,
 }
 
-impl<S> Acceptor<S>
-where
-    S: Service<Request<RequestBody>, Response = warp::reply::Response, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send + 'static,
-{
+impl Acceptor {
     /// Accepts connections until then, and those that were made before.
     async fn accept(&mut self, listener: TcpListener, until: impl Future<Output = ()>) {
         // The kernel's buffers would else grow with what a client sends ahead or leaves unread. Connections inherit the sizes.

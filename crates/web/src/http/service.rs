@@ -11,15 +11,12 @@ use std::{
     time::Instant,
 };
 
-use futures::future::{BoxFuture, Either};
 use hyper::{
     Request, Response, Uri,
     body::{Body as _, Incoming},
     header::{CONNECTION, HeaderValue},
 };
-use pin_project_lite::pin_project;
 use tokio::{net::TcpStream, sync::watch};
-use tower_service::Service;
 use warp::Reply;
 
 use super::{
@@ -35,11 +32,9 @@ use super::{
     request_body::{RequestBody, UnreadBody},
     response_body::ResponseBody,
     streams::Streams,
+    tree::{Answer, Answering, Handler, Tree},
 };
 use crate::auth::{Attempt, Decision, Gate, Grant, refusals::unchecked};
-
-/// The answer of the filter tree.
-pub(super) type Answer = warp::reply::Response;
 
 /// The addresses of a connection, where they can be had.
 #[derive(Debug, Clone, Copy)]
@@ -106,44 +101,33 @@ impl ConnectionContext {
 }
 
 /// A connection's way to the filter tree.
-pub(super) struct GuardedService<S> {
+pub(super) struct GuardedService {
+    tree: Tree,
     /// The tree is cloned once a connection, not once a request: hyper calls through a shared reference,
     /// and only ever from the connection's own task.
-    tree: RefCell<S>,
+    handler: RefCell<Handler>,
     connection: Arc<ConnectionContext>,
 }
 
-impl<S> GuardedService<S> {
-    pub(super) fn new(tree: S, connection: Arc<ConnectionContext>) -> Self {
-        Self { tree: RefCell::new(tree), connection }
+impl GuardedService {
+    pub(super) fn new(tree: Tree, connection: Arc<ConnectionContext>) -> Self {
+        Self { handler: RefCell::new(tree.handler()), tree, connection }
     }
 }
 
-impl<S> hyper::service::Service<Request<Incoming>> for GuardedService<S>
-where
-    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
+impl hyper::service::Service<Request<Incoming>> for GuardedService {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = ResponseFuture<Work<S::Future>>;
+    type Future = ResponseFuture;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.answer(request, None)
     }
 }
 
-impl<S> GuardedService<S>
-where
-    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
+impl GuardedService {
     /// Answers a request, which may be refused already.
-    pub(super) fn answer(
-        &self,
-        mut request: Request<Incoming>,
-        refused: Option<Problem>,
-    ) -> ResponseFuture<Work<S::Future>> {
+    pub(super) fn answer(&self, mut request: Request<Incoming>, refused: Option<Problem>) -> ResponseFuture {
         let connection = &self.connection;
         connection.deadlines.head_complete();
         let refused =
@@ -178,25 +162,25 @@ where
             }
             Decision::Admitted(granted) => {
                 grant = granted;
-                let call = || Either::Left(self.tree.borrow_mut().call(request));
+                let call = || (self.handler.borrow_mut())(request);
                 catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(&info, panic)).ok()
             }
             Decision::Wait(until) => {
                 let (gate, client) = (Arc::clone(&connection.gate), info.client);
-                let mut tree = self.tree.borrow().clone();
-                let later: BoxFuture<'static, _> = Box::pin(async move {
+                let tree = self.tree.clone();
+                let later: Answering = Box::pin(async move {
                     until.await;
                     match gate.admit(&mut request, client, Attempt::Last) {
                         Decision::Refused(problem) => Ok(problem.into_response()),
                         Decision::Admitted(grant) => {
-                            let mut answer = tree.call(request).await?;
+                            let mut answer = tree.handler()(request).await?;
                             grant.tell(answer.headers_mut());
                             Ok(answer)
                         }
                         Decision::Wait(_) => Ok(unchecked().into_response()),
                     }
                 });
-                Some(Either::Right(later))
+                Some(later)
             }
         };
         let connection = Arc::clone(connection);
@@ -204,43 +188,34 @@ where
     }
 }
 
-/// The work that answers a request: at once, or after its client is known.
-pub(super) type Work<F> = Either<F, BoxFuture<'static, Result<Answer, Infallible>>>;
-
 /// The panic itself was reported by the process' panic hook; this says whose fault it was.
 fn panicked<T>(info: &RequestInfo, _: T) {
     log::debug!(method:% = info.method, path:% = info.uri.path(); "the handler of a request panicked");
 }
 
-pin_project! {
-    /// A request that is being answered.
-    pub(super) struct ResponseFuture<F> {
-        #[pin]
-        work: Option<F>,
-        // Why it is not even handed on.
-        refused: Option<Problem>,
-        // The answer that waits until the rest of the request's body is read.
-        answer: Option<Answer>,
-        info: RequestInfo,
-        // The page of another site that asks, where some may.
-        page: Option<PageRequest>,
-        // The rights of the client, which is told of its limits.
-        grant: Grant,
-        // The client takes gzip.
-        packs: bool,
-        connection: Arc<ConnectionContext>,
-    }
+/// A request that is being answered.
+pub(super) struct ResponseFuture {
+    work: Option<Answering>,
+    /// Why it is not even handed on.
+    refused: Option<Problem>,
+    /// The answer that waits until the rest of the request's body is read.
+    answer: Option<Answer>,
+    info: RequestInfo,
+    /// The page of another site that asks, where some may.
+    page: Option<PageRequest>,
+    /// The rights of the client, which is told of its limits.
+    grant: Grant,
+    /// The client takes gzip.
+    packs: bool,
+    connection: Arc<ConnectionContext>,
 }
 
-impl<F> Future for ResponseFuture<F>
-where
-    F: Future<Output = Result<Answer, Infallible>>,
-{
+impl Future for ResponseFuture {
     type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let ConnectionContext { deadlines, rest, observer, .. } = &**this.connection;
+        let this = self.get_mut();
+        let ConnectionContext { deadlines, rest, observer, .. } = &*this.connection;
         if deadlines.is_stream() {
             // Woken by itself, not with its connection, when it is overdue.
             deadlines.watch(context.waker());
@@ -256,28 +231,28 @@ where
                 "a request was given up: it had no answer in time"
             );
             overdue().into_response()
-        } else if let Some(work) = this.work.as_mut().as_pin_mut() {
-            let poll = || CURRENT.sync_scope(Arc::clone(deadlines), || work.poll(context));
+        } else if let Some(work) = &mut this.work {
+            let poll = || CURRENT.sync_scope(Arc::clone(deadlines), || work.as_mut().poll(context));
             let poll = || CALLER.sync_scope(this.info.client, poll);
             match catch_unwind(AssertUnwindSafe(poll)) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(Ok(answer))) => answer,
                 Err(panic) => {
-                    panicked(this.info, panic);
+                    panicked(&this.info, panic);
                     Problem::internal().into_response()
                 }
             }
         } else {
             this.refused.take().unwrap_or_else(Problem::internal).into_response()
         };
-        this.work.set(None);
+        this.work = None;
         this.connection.end_with(&mut answer);
         if deadlines.is_stream() || answer.headers().contains_key(CONNECTION) {
             rest.drop_unread();
         } else {
             match rest.poll_read(context) {
                 Poll::Pending => {
-                    *this.answer = Some(answer);
+                    this.answer = Some(answer);
                     return Poll::Pending;
                 }
                 Poll::Ready(true) => {}
@@ -305,8 +280,8 @@ where
         if let (Some(page), Some(cors)) = (&this.page, &this.connection.config.cors) {
             cors.on(&mut answer, page);
         }
-        observer.answered(this.info, answer.status());
-        let packer = packing::pack(&mut answer, *this.packs, deadlines);
+        observer.answered(&this.info, answer.status());
+        let packer = packing::pack(&mut answer, this.packs, deadlines);
         Poll::Ready(Ok(answer.map(|body| ResponseBody::new(body, packer, deadlines, rest))))
     }
 }

@@ -13,13 +13,12 @@ use std::{
 
 use hyper::{Request, Response, body::Incoming};
 use tokio::time::Instant;
-use tower_service::Service;
 
 use super::{
     deadlines::{ConnectionDeadlines, Phase, no_memory},
-    request_body::RequestBody,
     response_body::ResponseBody,
-    service::{Answer, ConnectionContext, GuardedService, ResponseFuture, Work},
+    service::{ConnectionContext, GuardedService, ResponseFuture},
+    tree::Tree,
 };
 
 /// The most requests at one time; RFC 9113 has clients count on a hundred (section 6.5.2).
@@ -104,26 +103,22 @@ impl Drop for OpenStream {
 }
 
 /// A connection's way to the filter tree.
-pub(super) struct StreamService<S> {
-    tree: S,
+pub(super) struct StreamService {
+    tree: Tree,
     connection: Arc<ConnectionContext>,
     streams: Arc<Streams>,
 }
 
-impl<S> StreamService<S> {
-    pub(super) fn new(tree: S, connection: Arc<ConnectionContext>, streams: Arc<Streams>) -> Self {
+impl StreamService {
+    pub(super) fn new(tree: Tree, connection: Arc<ConnectionContext>, streams: Arc<Streams>) -> Self {
         Self { tree, connection, streams }
     }
 }
 
-impl<S> hyper::service::Service<Request<Incoming>> for StreamService<S>
-where
-    S: Service<Request<RequestBody>, Response = Answer, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-{
+impl hyper::service::Service<Request<Incoming>> for StreamService {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
-    type Future = ResponseFuture<Work<S::Future>>;
+    type Future = ResponseFuture;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (deadlines, is_there) = self.streams.begin();

@@ -92,7 +92,7 @@ async fn send_to_dlq(
     for number in numbers {
         let reason = ["it is even", "it is odd"][number % 2];
         let at = dead_letters.send_to_dlq(&record(number, format!("value-{number}")), reason).await.unwrap();
-        positions.push(DlqPosition { partition: at.partition, offset: at.offset });
+        positions.push(DlqPosition { partition: at.partition, offset: at.offset.unwrap() });
     }
     positions
 }
@@ -263,7 +263,7 @@ async fn a_record_that_fails_again_comes_back_once_a_redrive_until_it_stays() {
         partition: None,
     };
     let first = client.producer(client.topic()).publish(poison).await.unwrap();
-    let origin = format!("{}/{}", first.partition, first.offset).into_bytes();
+    let origin = format!("{}/{}", first.partition, first.offset.unwrap()).into_bytes();
     let dlq = DlqClient::of(&client, &cluster);
     let filter = DlqFilter::default();
     for redrives in 0..=MOST {
