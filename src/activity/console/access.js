@@ -35,7 +35,7 @@ onCredentials(() => {
 export function explain(section, error) {
   const give = () => element("button", { type: "button", click: open }, "Give one");
   if (error instanceof NoAnswer)
-    state(section, "failed", "The service does not answer. What is shown here is from before.");
+    state(section, "failed", "The service does not answer. This part is from before.");
   else if (!(error instanceof Refusal)) throw error;
   else if (error.status === 401) {
     state(

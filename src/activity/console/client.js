@@ -5,7 +5,7 @@ const PATIENCE = 10_000; // milliseconds
 const held = { key: "", admin: "" };
 const watchers = new Set();
 let wasRefused = false;
-/** Whether figures and group were refused to who came without the admin token. Else it is not sent with each: each is audited. */
+/** Figures and group need the admin token. Elsewhere it is not sent with them: each request that has it is audited. */
 let areGuarded = false;
 
 /** Which credentials there are, and whether the last one was refused and is forgotten. */
@@ -27,15 +27,9 @@ export const onCredentials = (told) => watchers.add(told);
 
 /** The service answered with a problem. */
 export class Refusal extends Error {
-  constructor(response, problem) {
-    super(
-      [
-        problem.detail ?? problem.title ?? `status ${response.status}`,
-        ...(problem.errors ?? []).map(({ field, message }) => `${field} ${message}`),
-      ]
-        .filter((part, place, all) => !all[0].includes(part) || place === 0)
-        .join("; "),
-    );
+  constructor(response, { title, detail = title ?? `status ${response.status}`, errors = [] }) {
+    const fields = errors.map(({ field, message }) => `${field} ${message}`).filter((text) => !detail.includes(text));
+    super([detail, ...fields].join("; "));
     this.status = response.status;
     this.scope = /scope="([^"]*)"/.exec(response.headers.get("www-authenticate") ?? "")?.[1];
   }
@@ -112,7 +106,7 @@ export function pause(paused) {
 
 /**
  * Does something now, and again so many seconds after it has ended, as long as the page is seen and not paused. Returns a
- * function that does it at once. What is refused is tried again a minute later, or with other credentials.
+ * function that does it at once. A refused task is tried again a minute later, or with other credentials.
  */
 export function repeat(seconds, task) {
   let timer = 0,

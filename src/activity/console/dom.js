@@ -52,11 +52,11 @@ export function state(section, name, ...message) {
   section.dataset.state = name;
   const place = section.querySelector(".message");
   const text = message.map((part) => part.textContent ?? part).join("");
-  // What has not changed is not written again: who reads it is not interrupted.
+  // The same text is not written again, so that a screen reader is not interrupted.
   if (place.textContent !== text || message.some((part) => part.tagName)) place.replaceChildren(...message);
 }
 
-/** Replaces what an element holds, unless that is what it held already. */
+/** Replaces the content of an element, unless it is the same as before. */
 export function replace(place, key, make) {
   if (place.dataset.shown === key) return;
   place.dataset.shown = key;
@@ -65,7 +65,7 @@ export function replace(place, key, make) {
 
 export const number = (value) => value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 });
 
-/** A time of day, which tells the date to who asks. */
+/** A time of day, with the date where it is another day. */
 export function time(text) {
   const at = new Date(text);
   if (Number.isNaN(at.getTime())) return element("span", {}, text);

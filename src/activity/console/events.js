@@ -16,7 +16,7 @@ const more = section.querySelector(".more");
 
 /** The newest first, as the list has them while nothing is searched for. */
 let latest = [];
-/** What is searched for; null while the latest events are shown. */
+/** The fields of the search; null while the latest events are shown. */
 let wanted = null;
 let next = null;
 

@@ -42,7 +42,7 @@ class Reading {
     return Boolean(other) && this.at > other.at && this.sum(start) === other.sum(start);
   }
 
-  /** What a counter grew by a second since an earlier reading. */
+  /** The growth of a counter since an earlier reading, a second. */
   rate(name, wanted, since) {
     return Math.max(0, this.sum(name, wanted) - since.sum(name, wanted)) / ((this.at - since.at) / 1000);
   }

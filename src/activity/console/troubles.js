@@ -1,11 +1,11 @@
-// What is wrong now, in words, the worst first.
+// The troubles of the service in words, the worst first.
 
 import { element, mark, state } from "./dom.js";
 
 const section = document.getElementById("now");
 const WORDS = { problem: "Problem", warning: "Warning", note: "Note", ok: "All is well" };
 
-/** What /health says, and the reason why /ready is not 200, if there is one. */
+/** Draws the troubles of a body of /health, and the reason why /ready is not 200, if there is one. */
 export function draw(health, obstacle) {
   const found = troubles(health, obstacle);
   const worst = found.find(({ level }) => level !== "note");
@@ -24,7 +24,7 @@ export function draw(health, obstacle) {
 
 /** The service does not answer at all. */
 export function drawNoAnswer(since) {
-  const text = `The service has not answered since ${since}. It is down, or this browser cannot reach it. What the page shows is from before.`;
+  const text = `The service has not answered since ${since}. It is down, or this browser cannot reach it. The page is as it was then.`;
   section.querySelector(".content").dataset.shown = "";
   section
     .querySelector(".content")
