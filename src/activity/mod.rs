@@ -7,6 +7,7 @@ mod conflicts;
 mod console;
 mod coverage;
 mod cursor;
+mod formats;
 mod logged_events;
 mod openapi;
 mod paths;
