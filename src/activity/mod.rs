@@ -6,6 +6,7 @@ mod batch;
 mod conflicts;
 mod coverage;
 mod cursor;
+mod formats;
 mod logged_events;
 mod openapi;
 mod paths;

@@ -21,6 +21,7 @@ use super::{
         overloaded, published, store_unavailable,
     },
     coverage::{Coverage, PARTITIONS},
+    formats::{cloud_event, segment},
     paths::PATHS,
     request::MAX_CHARACTERS,
     selection::{ASCENDING, DESCENDING, MAX_LIMIT},
@@ -76,14 +77,18 @@ fn publish(document: &mut Document) {
         correlated(Operation::new("post", "generateEvent", "Publishes an event of a known type"))
             .describe(
                 "The type is one of `EVENT_TYPES`, which are LOGIN, LOGOUT and PRODUCT_VIEW where nothing else is set. \
-                 A client that gives the eventId itself can post the event again: it is stored once.",
+                 A client that gives the eventId itself can post the event again: it is stored once. CloudEvents 1.0 are \
+                 taken in the structured mode and, with their attributes in the headers `ce-…`, in the binary mode.",
             )
             .takes(new_event(["payload", "metadata"]), &posted)
+            .takes_also(cloud_event::ONE, cloud_event(), &example_of_cloud_event())
             .invalid("eventType", "must be one of LOGIN, LOGOUT, PRODUCT_VIEW")
+            .problem("batchOfCloudEvents", "The body is a batch of CloudEvents.", cloud_event::batch_elsewhere())
             .answers(201, acknowledged("Kafka has the event.").json(created, &json!({ "eventId": ID })))
             .problems(failures()),
     );
     batch(document);
+    segment(document);
     let message = "Event published successfully";
     let accepted = json!({
         "type": "object",
@@ -172,6 +177,7 @@ fn batch(document: &mut Document) {
             )
             .takes(json!({ "type": "array", "items": new_event(["payload", "metadata"]) }), &json!([event]))
             .takes_also(NDJSON, text(), &format!("{event}\n"))
+            .takes_also(cloud_event::BATCH, cloud_events(), &json!([example_of_cloud_event()]))
             .query(
                 "receipts",
                 "`errors` leaves out the receipts of stored events, and ends NDJSON with a line of sums.",
@@ -187,6 +193,42 @@ fn batch(document: &mut Document) {
                     &format!("{line}\n"),
                 ),
             ),
+    );
+}
+
+fn segment(document: &mut Document) {
+    let names = segment::CALLS.iter().flat_map(|(long, short)| [*long, *short]).chain(segment::BATCHES);
+    let names: Vec<_> = names.collect();
+    let done =
+        json!({ "type": "object", "required": ["success"], "properties": { "success": { "const": true } } });
+    let posted =
+        json!({ "userId": "ann", "event": "Item Bought", "messageId": ID, "properties": { "sku": "A-1" } });
+    let bounded = || json!({ "type": ["string", "null"], "maxLength": MAX_CHARACTERS });
+    let call = json!({
+        "type": "object",
+        "properties": {
+            "userId": bounded(),
+            "anonymousId": bounded(),
+            "event": { "type": ["string", "null"], "description": "The eventType of `track`; that of the others is their name." },
+            "messageId": { "type": ["string", "null"], "description": "The eventId follows from it where it is no UUID." },
+            "timestamp": { "type": ["string", "null"], "format": "date-time" },
+            "batch": { "type": "array", "items": { "type": "object" }, "description": "The calls of a batch, each with its `type`." },
+        },
+    });
+    document.add(
+        "/v1/{call}",
+        correlated(Operation::new("post", "segmentCall", "Publishes events as clients of Segment send them"))
+            .describe(
+                "A call becomes an event with the call as its payload. One call is at most 32 KB and a batch 500 KB. A \
+                 batch whose events are not all stored is an error; sent again, each is stored once.",
+            )
+            .path("call", "The call, or a batch.", json!({ "enum": names, "examples": ["track"] }))
+            .takes(call, &posted)
+            .invalid("userId", "is required, or anonymousId")
+            .answers(200, Answer::new("Kafka has all events.").json(done, &json!({ "success": true })))
+            .problems(reasons().map(|(name, summary, reason)| {
+                (name, summary, segment::refused(published::failure(ID, reason)))
+            })),
     );
 }
 
@@ -294,6 +336,7 @@ fn selected(mut operation: Operation, fixed: &str) -> Operation {
 fn pages(description: &'static str, payload: &str) -> Answer {
     Answer::new(description)
         .of(NDJSON, json!({ "type": "string" }), &format!("{}\n", example(payload)))
+        .of(cloud_event::BATCH, cloud_events(), &json!([example_of_cloud_event()]))
         .header(header::LINK)
         .always(header::VARY)
         .always(PARTITIONS)
@@ -353,6 +396,35 @@ pub(super) fn event(payload: &str) -> Value {
             "timestamp": timestamp(&mut Default::default()),
             payload: { "type": "object", "description": "As it was posted." },
         },
+    })
+}
+
+/// The schema of a CloudEvent.
+fn cloud_event() -> Value {
+    let text = || json!({ "type": "string", "minLength": 1 });
+    json!({
+        "type": "object",
+        "required": ["specversion", "id", "source", "type", "subject"],
+        "properties": {
+            "specversion": { "const": "1.0" },
+            "id": { "type": "string", "minLength": 1, "description": "The eventId follows from it where it is no UUID." },
+            "source": text(),
+            "type": { "type": "string", "minLength": 1, "description": "The eventType." },
+            "subject": { "type": "string", "minLength": 1, "description": "The userId." },
+            "time": { "type": ["string", "null"], "format": "date-time", "description": "The timestamp." },
+            "data": { "description": "The payload." },
+        },
+    })
+}
+
+fn cloud_events() -> Value {
+    json!({ "type": "array", "items": cloud_event() })
+}
+
+fn example_of_cloud_event() -> Value {
+    json!({
+        "specversion": "1.0", "id": ID, "source": "/shop", "type": "PRODUCT_VIEW", "subject": "ann",
+        "time": "2026-05-01T10:00:00.000Z", "datacontenttype": "application/json", "data": { "sku": "A-1" },
     })
 }
 

@@ -12,6 +12,7 @@ const READ: &str = "GET, HEAD, OPTIONS";
 const EVENTS: &[Path] = &[
     ("/events/generate", "POST, OPTIONS", Need::OwnEvents),
     ("/events/batch", "POST, OPTIONS", Need::OwnEvents),
+    ("/v1/{call}", "POST, OPTIONS", Need::OwnEvents),
     ("/api/events", "GET, HEAD, POST, OPTIONS", Need::OwnEvents),
     ("/events/processed", READ, Need::OwnEvents),
     ("/events/processed/{eventId}", READ, Need::OwnEvents),

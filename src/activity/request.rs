@@ -31,6 +31,16 @@ pub enum AllowedTypes<'a> {
     Any,
 }
 
+impl AllowedTypes<'_> {
+    /// The event type of that JSON, or what is wrong with it.
+    pub(super) fn check<'v>(&self, json: Option<&'v str>) -> Checked<Cow<'v, str>> {
+        match self {
+            Self::Only(types) => one_of(json, types),
+            Self::Any => bounded_text(json),
+        }
+    }
+}
+
 /// An event as a client posts it. The service adds an id and a timestamp where the client gave none.
 #[derive(Debug)]
 pub struct NewEvent<'a> {
@@ -56,19 +66,15 @@ impl<'a> NewEvent<'a> {
             })?;
         let mut faults = Faults::default();
         for (name, _) in FIELDS.iter().zip(repeated).filter(|(_, is_repeated)| *is_repeated) {
-            faults.note(name, "is given more than once");
+            faults.note(*name, "is given more than once");
         }
         // Null counts as absent.
         let values = values.map(|value| value.filter(|value| value.get() != "null"));
         let [user_id, event_type, payload, metadata, id, timestamp] = values;
+        let [user_id, event_type, id, timestamp] =
+            [user_id, event_type, id, timestamp].map(|value| value.map(RawValue::get));
         let user_id = faults.check("userId", bounded_text(user_id));
-        let event_type = faults.check(
-            "eventType",
-            match allowed {
-                AllowedTypes::Only(types) => one_of(event_type, types),
-                AllowedTypes::Any => bounded_text(event_type),
-            },
-        );
+        let event_type = faults.check("eventType", allowed.check(event_type));
         let payload = match (payload, metadata) {
             (Some(_), Some(_)) => {
                 faults.check("metadata", Err("is another name of payload: give one of the two".into()))
@@ -80,11 +86,11 @@ impl<'a> NewEvent<'a> {
         let timestamp = faults.check("timestamp", optional(timestamp, timestamp::parse));
         match (user_id, event_type, payload, id, timestamp) {
             (Some(user_id), Some(event_type), Some(payload), Some(id), Some(timestamp))
-                if faults.0.is_empty() =>
+                if faults.is_empty() =>
             {
                 Ok(Self { id, user_id, event_type, timestamp, payload })
             }
-            _ => Err(Problem::invalid(faults.0)),
+            _ => Err(faults.into_problem()),
         }
     }
 }
@@ -100,24 +106,40 @@ impl NewEvent<'_> {
 
 /// The faults found so far, one per field.
 #[derive(Default)]
-struct Faults(Vec<FieldError>);
+pub(super) struct Faults(Vec<FieldError>);
 
 impl Faults {
-    fn note(&mut self, field: &'static str, message: impl Into<Cow<'static, str>>) {
+    pub(super) fn note(
+        &mut self,
+        field: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) {
+        let field = field.into();
         if !self.0.iter().any(|fault| fault.field == field) {
             self.0.push(FieldError::new(field, message));
         }
     }
 
-    fn check<T>(&mut self, field: &'static str, checked: Result<T, Cow<'static, str>>) -> Option<T> {
+    pub(super) fn check<T>(&mut self, field: &'static str, checked: Checked<T>) -> Option<T> {
         checked.map_err(|message| self.note(field, message)).ok()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// One problem that names them all.
+    pub(super) fn into_problem(self) -> Problem {
+        Problem::invalid(self.0)
     }
 }
 
-type Checked<T> = Result<T, Cow<'static, str>>;
+/// A value, or what it must be.
+pub(super) type Checked<T> = Result<T, Cow<'static, str>>;
 
-fn text(value: Option<&RawValue>) -> Checked<Cow<'_, str>> {
-    let json = value.ok_or("is required")?.get();
+/// The text of a JSON string.
+pub(super) fn text(json: Option<&str>) -> Checked<Cow<'_, str>> {
+    let json = json.ok_or("is required")?;
     let Some(inner) = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return Err("must be a string".into());
     };
@@ -127,11 +149,18 @@ fn text(value: Option<&RawValue>) -> Checked<Cow<'_, str>> {
     serde_json::from_str(json).map(Cow::Owned).map_err(|_| "has an escape that is no character".into())
 }
 
-fn bounded_text(value: Option<&RawValue>) -> Checked<Cow<'_, str>> {
-    let text = text(value)?;
+/// A text that is not blank.
+pub(super) fn visible_text(json: Option<&str>) -> Checked<Cow<'_, str>> {
+    let text = text(json)?;
     if is_blank(&text) {
         return Err("must not be blank".into());
     }
+    Ok(text)
+}
+
+/// A text that is not blank, of at most [`MAX_CHARACTERS`].
+pub(super) fn bounded_text(json: Option<&str>) -> Checked<Cow<'_, str>> {
+    let text = visible_text(json)?;
     // A character has at least one byte, so the count is seldom needed.
     if text.len() > MAX_CHARACTERS && text.chars().count() > MAX_CHARACTERS {
         return Err(format!("must have at most {MAX_CHARACTERS} characters").into());
@@ -139,8 +168,8 @@ fn bounded_text(value: Option<&RawValue>) -> Checked<Cow<'_, str>> {
     Ok(text)
 }
 
-fn one_of<'a>(value: Option<&'a RawValue>, types: &[String]) -> Checked<Cow<'a, str>> {
-    let text = text(value)?;
+fn one_of<'a>(json: Option<&'a str>, types: &[String]) -> Checked<Cow<'a, str>> {
+    let text = text(json)?;
     if types.iter().any(|known| *known == text) {
         return Ok(text);
     }
@@ -154,9 +183,10 @@ fn object(value: Option<&RawValue>) -> Checked<Option<&RawValue>> {
     }
 }
 
-fn optional<T>(
-    value: Option<&RawValue>,
+/// A text, where there is one, as something else.
+pub(super) fn optional<T>(
+    json: Option<&str>,
     read: impl FnOnce(&str) -> Result<T, &'static str>,
 ) -> Checked<Option<T>> {
-    value.map(|value| Ok(read(&text(Some(value))?)?)).transpose()
+    json.map(|json| Ok(read(&text(Some(json))?)?)).transpose()
 }

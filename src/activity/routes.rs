@@ -1,16 +1,23 @@
 //! The filter tree of the service.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, future::ready, sync::Arc};
 
 use highwater_web::{
     auth::{Grant, grant},
     dead_letters,
     http::{
-        self, AdminAuth, Problem, Route, caller, header, json_body, many_body, query, reads, segment, with,
+        self, AdminAuth, BodyLimits, Problem, Route, any_body, caller, header, json_body, many_body, query,
+        reads, segment, with,
     },
     operations,
 };
-use warp::{Filter, Rejection, Reply, filters::path::FullPath, http::HeaderValue, path, reply::Response};
+use warp::{
+    Filter, Rejection, Reply,
+    filters::path::FullPath,
+    http::{HeaderMap, HeaderValue},
+    path,
+    reply::Response,
+};
 
 use super::{
     Api,
@@ -20,6 +27,7 @@ use super::{
         published,
     },
     batch,
+    formats::{cloud_event, segment},
     openapi::DOCUMENT,
     paths::{PATHS, WITHOUT_ADMINS},
     selection::Scope,
@@ -39,6 +47,7 @@ fn generate(
 ) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + Send + Sync + 'static + use<> {
     path!("events" / "generate")
         .and(warp::post())
+        .and(without_cloud_event())
         .and(with(api))
         .and(grant())
         .and(header("x-correlation-id"))
@@ -48,7 +57,30 @@ fn generate(
         })
 }
 
+/// A request whose head says of no CloudEvent.
+fn without_cloud_event() -> impl Filter<Extract = (), Error = Rejection> + Copy {
+    header("content-type")
+        .and(header(cloud_event::VERSION_HEADER))
+        .and_then(|content_type: Option<HeaderValue>, version: Option<HeaderValue>| {
+            ready(match cloud_event::Mode::of(content_type.as_ref(), version.as_ref()) {
+                None => Ok(()),
+                Some(_) => Err(warp::reject::not_found()),
+            })
+        })
+        .untuple_one()
+}
+
 fn others(api: &Arc<Api>) -> Route {
+    let cloud_event = path!("events" / "generate")
+        .and(warp::post())
+        .and(with(api))
+        .and(grant())
+        .and(header("x-correlation-id"))
+        .and(warp::header::headers_cloned())
+        .and(any_body(api.limits))
+        .then(|api: Arc<Api>, grant: Grant, correlation, headers: HeaderMap, body| async move {
+            published::generate_from_cloud_event(&api, &grant, &headers, (correlation, body)).await
+        });
     let create = path!("api" / "events")
         .and(warp::post())
         .and(with(api))
@@ -63,11 +95,21 @@ fn others(api: &Arc<Api>) -> Route {
         .and(warp::post())
         .and(with(api))
         .and(grant())
+        .and(header("content-type"))
         .and(query())
         .and(header("x-correlation-id"))
         .and(many_body(api.limits, api.config.batch.max_bytes))
-        .then(|api: Arc<Api>, grant: Grant, query, correlation, body| {
-            batch::batch(api, grant, (query, correlation, body))
+        .then(|api: Arc<Api>, grant: Grant, content_type, query, correlation, body| {
+            batch::batch(api, grant, content_type, (query, correlation, body))
+        });
+    let segment_call = path!("v1" / String)
+        .and(warp::post())
+        .and(with(api))
+        .and(grant())
+        .and(header("x-correlation-id"))
+        .and(any_body(BodyLimits { max_bytes: segment::MAX_BATCH_BYTES, ..api.limits }))
+        .then(|call: String, api: Arc<Api>, grant: Grant, correlation, body| async move {
+            segment::take(api, grant, &call, (correlation, body)).await
         });
     let processed = path!("events" / "processed")
         .and(listing_parts())
@@ -102,8 +144,10 @@ fn others(api: &Arc<Api>) -> Route {
         None => (http::first_of([]), &WITHOUT_ADMINS),
     };
     http::first_of([
+        cloud_event.boxed(),
         create.boxed(),
         batch.boxed(),
+        segment_call.boxed(),
         processed.boxed(),
         event.boxed(),
         all.boxed(),

@@ -1,5 +1,5 @@
-//! Reads known fields of a JSON object, each as it was written. Values are not parsed, and unknown fields are skipped
-//! without recursion and without memory.
+//! Reads known fields of a JSON object, or all of its members, each as it was written. Values are not parsed, and unknown
+//! fields are skipped without recursion and without memory.
 
 use std::fmt;
 
@@ -29,6 +29,36 @@ impl<'a, const FIELDS: usize> Object<'a, FIELDS> {
         let object = deserializer.deserialize_map(FieldsVisitor(names))?;
         deserializer.end()?;
         Ok(object)
+    }
+}
+
+/// All members of an object, in order, each value as it was written.
+///
+/// # Errors
+///
+/// The text is not JSON, or not an object (a data error).
+pub fn members(text: &str) -> serde_json::Result<Vec<(String, &RawValue)>> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let members = deserializer.deserialize_map(MembersVisitor)?;
+    deserializer.end()?;
+    Ok(members)
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(members)
     }
 }
 

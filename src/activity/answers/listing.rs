@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use highwater_web::{
     auth::Grant,
-    http::{JSON, NDJSON, Problem, prefers_ndjson},
+    http::{JSON, NDJSON, Problem, prefers},
 };
 use sync_wrapper::SyncStream;
 use thiserror::Error;
@@ -24,6 +24,7 @@ use crate::{
     activity::{
         Api, Coverage,
         coverage::PARTITIONS,
+        formats::cloud_event,
         selection::{Scope, Selection},
     },
     store::{ActivityEvent, EventQuery, EventStore, PAGE_BYTES, Span, StoreError, StoredEvent},
@@ -43,6 +44,8 @@ pub(in crate::activity) enum ListingFormat {
     Array,
     /// An object with the path's filter, the events, whose payload is `metadata`, and their count.
     Envelope,
+    /// An array of CloudEvents.
+    CloudEvents,
 }
 
 /// A request for a listing.
@@ -64,7 +67,9 @@ pub(in crate::activity) async fn list(api: &Arc<Api>, request: ListingRequest) -
 async fn answer(api: &Arc<Api>, request: ListingRequest) -> Result<Response, Problem> {
     let ListingRequest { scope, format, path, query, accept, grant } = request;
     let selection = Selection::read(&scope, &query)?.within_grant(&grant)?;
-    let lines = accept.is_some_and(|accept| prefers_ndjson(accept.as_bytes()));
+    let prefers = |media_type| accept.as_ref().is_some_and(|accept| prefers(accept.as_bytes(), media_type));
+    let format = if prefers(cloud_event::BATCH) { ListingFormat::CloudEvents } else { format };
+    let lines = format != ListingFormat::CloudEvents && prefers(NDJSON);
 
     let before = api.coverage();
     let end = api.store.end().await.map_err(ListingError::from)?;
@@ -111,7 +116,11 @@ async fn answer(api: &Arc<Api>, request: ListingRequest) -> Result<Response, Pro
         warp::reply::stream(SyncStream::new(whole)).into_response()
     };
     let headers = response.headers_mut();
-    let content_type = if lines { NDJSON } else { JSON };
+    let content_type = match format {
+        ListingFormat::CloudEvents => cloud_event::BATCH,
+        _ if lines => NDJSON,
+        ListingFormat::Array | ListingFormat::Envelope => JSON,
+    };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     headers.insert(PARTITIONS, coverage.value());
@@ -236,7 +245,7 @@ impl ListingBody {
         let mut buffer = BytesMut::new();
         if !lines {
             match format {
-                ListingFormat::Array => buffer.extend_from_slice(b"["),
+                ListingFormat::Array | ListingFormat::CloudEvents => buffer.extend_from_slice(b"["),
                 ListingFormat::Envelope => buffer.extend_from_slice(opening(scope).as_bytes()),
             }
         }
@@ -276,6 +285,7 @@ impl ListingBody {
         self.count += 1;
         match self.format {
             ListingFormat::Array => self.buffer.extend_from_slice(event.json()),
+            ListingFormat::CloudEvents => cloud_event::push(&mut self.buffer, event),
             ListingFormat::Envelope => {
                 let (fields, payload) = event.split();
                 self.buffer.extend_from_slice(fields);
@@ -293,7 +303,7 @@ impl ListingBody {
         self.complete = true;
         match self.format {
             _ if self.lines => {}
-            ListingFormat::Array => self.buffer.extend_from_slice(b"]"),
+            ListingFormat::Array | ListingFormat::CloudEvents => self.buffer.extend_from_slice(b"]"),
             // The count is last, since it is known only now.
             ListingFormat::Envelope => {
                 self.buffer.extend_from_slice(format!("],\"count\":{}}}", self.count).as_bytes());

@@ -10,13 +10,14 @@ use highwater_web::{
 use uuid::Uuid;
 use warp::{
     Reply,
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     reply::Response,
 };
 
 use crate::{
     activity::{
         Api,
+        formats::cloud_event,
         request::{AllowedTypes, NewEvent},
     },
     store::ActivityEvent,
@@ -34,8 +35,22 @@ pub(in crate::activity) type Posted = (Option<HeaderValue>, Result<Bytes, Proble
 pub(in crate::activity) async fn generate(api: &Api, grant: &Grant, (given, body): Posted) -> Response {
     let allowed = AllowedTypes::Only(&api.config.event_types);
     let event = body.and_then(|body| read(&body, allowed, api.limits.max_depth));
-    publish(api, grant, given, event, StatusCode::CREATED, |id| [r#"{"eventId":""#, id, r#""}"#].concat())
-        .await
+    publish(api, grant, given, event, StatusCode::CREATED, event_id).await
+}
+
+/// The same of a CloudEvent.
+pub(in crate::activity) async fn generate_from_cloud_event(
+    api: &Api,
+    grant: &Grant,
+    headers: &HeaderMap,
+    (given, body): Posted,
+) -> Response {
+    let event = body.and_then(|body| cloud_event::read_one(api, headers, &body));
+    publish(api, grant, given, event, StatusCode::CREATED, event_id).await
+}
+
+fn event_id(id: &str) -> String {
+    [r#"{"eventId":""#, id, r#""}"#].concat()
 }
 
 /// `POST /api/events`: 202 with a message and the event's id, once Kafka has acknowledged the event.

@@ -13,7 +13,10 @@ use futures::stream;
 use highwater_kafka::Context;
 use highwater_web::{
     auth::Grant,
-    http::{CorrelationId, JSON, ManyBody, NDJSON, Parameters, Problem, allow_pauses, reserve_memory},
+    http::{
+        CorrelationId, JSON, ManyBody, NDJSON, Parameters, Problem, allow_pauses, is_media_type,
+        reserve_memory,
+    },
 };
 use serde_json::value::RawValue;
 use sync_wrapper::SyncStream;
@@ -23,12 +26,12 @@ use warp::{
     reply::Response,
 };
 
-use intake::Intake;
+pub(super) use intake::{Intake, Outcome};
 use receipts::{Format, Receipts, Wanted};
 pub(super) use taking::ReadEvent;
 use taking::{Items, Progress, Taking, WINDOW_BYTES};
 
-use super::{Api, answers::published, request::AllowedTypes};
+use super::{Api, answers::published, formats::cloud_event, request::AllowedTypes};
 use crate::store::ActivityEvent;
 
 /// The bounds of a batch.
@@ -52,8 +55,15 @@ impl Default for BatchLimits {
 pub(super) type PostedMany = (String, Option<HeaderValue>, Result<ManyBody, Problem>);
 
 /// `POST /events/batch`: 207 with a receipt for each event, in order.
-pub(super) async fn batch(api: Arc<Api>, grant: Grant, posted: PostedMany) -> Response {
-    take(api, grant, posted, read_event).await.unwrap_or_else(Reply::into_response)
+pub(super) async fn batch(
+    api: Arc<Api>,
+    grant: Grant,
+    content_type: Option<HeaderValue>,
+    posted: PostedMany,
+) -> Response {
+    let is_batch = |value: HeaderValue| is_media_type(value.as_bytes(), cloud_event::BATCH);
+    let read = if content_type.is_some_and(is_batch) { cloud_event::read } else { read_event };
+    take(api, grant, posted, read).await.unwrap_or_else(Reply::into_response)
 }
 
 /// An event as `POST /events/generate` takes it.

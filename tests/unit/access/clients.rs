@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use highwater_web::{
     auth::{AuthConfig, Scope, cli::KeyCommand},
     http::client::Request,
@@ -59,7 +60,9 @@ async fn a_key_is_sent_in_either_header_and_in_one_of_them() {
     let key = keys.add("reader", &[Scope::Read]);
     let guarded = Guarded::by(keys.auth()).await;
     let get = || Request::get("/api/events");
+    let basic = |user: &str| format!("Basic {}", BASE64_STANDARD.encode(user));
     for (name, value) in [
+        ("authorization", basic(&format!("{key}:"))),
         ("authorization", format!("Bearer {key}")),
         ("authorization", format!("bearer  {key} ")),
         ("x-api-key", key.clone()),
@@ -72,6 +75,10 @@ async fn a_key_is_sent_in_either_header_and_in_one_of_them() {
     for (name, value) in [
         ("authorization", key.clone()),
         ("authorization", format!("Basic {key}")),
+        ("authorization", basic(&key)),
+        ("authorization", basic(&format!("{key}:password"))),
+        ("authorization", basic(&format!(":{key}"))),
+        ("authorization", basic(":")),
         ("x-api-key", format!("Bearer {key}")),
         ("x-api-key", "hw_".to_owned()),
         ("x-api-key", String::new()),

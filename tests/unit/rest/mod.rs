@@ -3,6 +3,7 @@
 mod access;
 mod admin_auth;
 mod batches;
+mod cloud_events;
 mod codings;
 mod concurrency_limit;
 mod dead_letters;
@@ -16,5 +17,6 @@ mod logging;
 mod metrics;
 mod publishing;
 mod routing;
+mod segment;
 pub(crate) mod service;
 mod validation;

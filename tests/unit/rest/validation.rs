@@ -241,7 +241,7 @@ async fn a_content_type_is_json_by_any_of_its_names_or_absent() {
         "application/json; charset=utf-8",
         "Application/JSON",
         "application/vnd.acme.event+json",
-        "application/cloudevents+JSON;x=y",
+        "application/vnd.events+JSON;x=y",
         // An empty one names none.
         "",
     ] {

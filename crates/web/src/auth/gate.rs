@@ -1,12 +1,14 @@
 //! The way in: a request's credential is checked, then what its route needs, then how often it comes.
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures::future::BoxFuture;
 use hyper::{Method, Request, Uri, header::AUTHORIZATION};
 use prometheus::proto::MetricFamily;
@@ -72,8 +74,8 @@ enum Credential<'a> {
     None,
     /// `Authorization: Bearer`.
     Bearer(&'a [u8]),
-    /// `X-Api-Key`.
-    ApiKey(&'a [u8]),
+    /// `X-Api-Key`, or the user of `Authorization: Basic` without a password.
+    ApiKey(Cow<'a, [u8]>),
     /// Of another scheme.
     Unknown,
     Several,
@@ -89,15 +91,24 @@ impl<'a> Credential<'a> {
         }
         match first {
             None => Self::None,
-            Some((false, value)) => Self::ApiKey(value.as_bytes().trim_ascii()),
+            Some((false, value)) => Self::ApiKey(value.as_bytes().trim_ascii().into()),
             Some((true, value)) => match value.as_bytes().split_at_checked(b"Bearer ".len()) {
                 Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => {
                     Self::Bearer(token.trim_ascii())
                 }
-                _ => Self::Unknown,
+                _ => basic_user(value.as_bytes()).map_or(Self::Unknown, |user| Self::ApiKey(user.into())),
             },
         }
     }
+}
+
+/// The user of `Authorization: Basic` (RFC 7617), where there is no password.
+fn basic_user(authorization: &[u8]) -> Option<Vec<u8>> {
+    let (scheme, encoded) = authorization.split_at_checked(b"Basic ".len())?;
+    let mut user = BASE64_STANDARD.decode(encoded.trim_ascii()).ok()?;
+    let is_alone =
+        scheme.eq_ignore_ascii_case(b"Basic ") && user.pop() == Some(b':') && !user.contains(&b':');
+    is_alone.then_some(user)
 }
 
 /// The sender of a request, as far as its credential tells.
@@ -224,10 +235,10 @@ impl Gate {
 
     fn identify(&self, credential: Credential<'_>, attempt: Attempt) -> Identity {
         let invalid = || Identity::Refused(Refusal::Invalid, refusals::invalid());
-        let (token, is_bearer) = match credential {
+        let (token, is_bearer) = match &credential {
             Credential::None => return Identity::Nobody,
-            Credential::Bearer(token) => (token, true),
-            Credential::ApiKey(token) => (token, false),
+            Credential::Bearer(token) => (*token, true),
+            Credential::ApiKey(token) => (&**token, false),
             Credential::Unknown => return invalid(),
             Credential::Several => return Identity::Refused(Refusal::Invalid, refusals::several()),
         };

@@ -18,7 +18,7 @@ use super::{
     listing::Listing,
     request::{self, ListQuery},
 };
-use crate::http::{JSON, NDJSON, Problem, json_text, prefers_ndjson};
+use crate::http::{JSON, NDJSON, Problem, json_text, prefers};
 
 /// `GET /dead-letters`: the newest first.
 pub(super) async fn list(
@@ -37,7 +37,7 @@ async fn answer(
     accept: Option<HeaderValue>,
 ) -> Result<Response, Problem> {
     let query = ListQuery::read(query)?;
-    let lines = accept.is_some_and(|accept| prefers_ndjson(accept.as_bytes()));
+    let lines = accept.is_some_and(|accept| prefers(accept.as_bytes(), NDJSON));
     let mut listing = Listing::begin(admin, query, lines).await;
     let (first, next) = listing.first().await.map_err(|error| {
         log::warn!("{error}");

@@ -35,13 +35,30 @@ pub fn json_body(
         if !head.is_json() {
             return Err(not_json());
         }
-        match head.check(limits.max_bytes)? {
-            None => read(as_bytes(body), limits).await,
-            Some(coding) => {
-                Box::pin(read(coding.unpack(as_bytes(body).boxed(), limits.max_bytes)?, limits)).await
-            }
-        }
+        read_unpacked(&head, body, limits).await
     })
+}
+
+/// A body of any media type, as [`json_body`] has those of JSON.
+pub fn any_body(
+    limits: BodyLimits,
+) -> impl Filter<Extract = (Result<Bytes, Problem>,), Error = Rejection> + Copy {
+    body_head()
+        .and(warp::body::stream())
+        .then(move |head: BodyHead, body| async move { read_unpacked(&head, body, limits).await })
+}
+
+async fn read_unpacked<B: Buf + 'static>(
+    head: &BodyHead,
+    body: impl Stream<Item = Result<B, warp::Error>> + Send + 'static,
+    limits: BodyLimits,
+) -> Result<Bytes, Problem> {
+    match head.check(limits.max_bytes)? {
+        None => read(as_bytes(body), limits).await,
+        Some(coding) => {
+            Box::pin(read(coding.unpack(as_bytes(body).boxed(), limits.max_bytes)?, limits)).await
+        }
+    }
 }
 
 /// The bodies of a route that takes many things at a time.

@@ -7,7 +7,7 @@ pub const JSON: &str = "application/json";
 
 /// Whether a Content-Type names JSON: `application/json` or `application/<anything>+json`, with any
 /// parameters, in any case. An absent one is the caller's to judge.
-pub(super) fn is_json(content_type: &[u8]) -> bool {
+pub fn is_json(content_type: &[u8]) -> bool {
     let essence = essence(content_type);
     const APPLICATION: &[u8] = b"application/";
     if essence.len() < APPLICATION.len() || !essence[..APPLICATION.len()].eq_ignore_ascii_case(APPLICATION) {
@@ -18,26 +18,30 @@ pub(super) fn is_json(content_type: &[u8]) -> bool {
         || (subtype.len() > 5 && subtype[subtype.len() - 5..].eq_ignore_ascii_case(b"+json"))
 }
 
-/// Whether an Accept header asks for a line an event: it names `application/x-ndjson`, and not JSON with
-/// a higher quality. Ranges such as `*/*` do not name it.
-pub fn prefers_ndjson(accept: &[u8]) -> bool {
-    let mut ndjson = 0;
+/// Whether an Accept header asks for that media type rather than JSON: it names it, and not JSON with a higher quality.
+/// Ranges such as `*/*` do not name it.
+pub fn prefers(accept: &[u8], media_type: &str) -> bool {
+    let mut wanted = 0;
     let mut json = 0;
     for item in accept.split(|byte| *byte == b',') {
-        let essence = essence(item);
-        if essence.eq_ignore_ascii_case(NDJSON.as_bytes()) {
-            ndjson = ndjson.max(quality(item));
-        } else if essence.eq_ignore_ascii_case(JSON.as_bytes()) {
+        if is_media_type(item, media_type) {
+            wanted = wanted.max(quality(item));
+        } else if is_media_type(item, JSON) {
             json = json.max(quality(item));
         }
     }
-    ndjson > 0 && ndjson >= json
+    wanted > 0 && wanted >= json
+}
+
+/// Whether a Content-Type, or an item of an Accept, names that media type, with any parameters and in any case.
+pub fn is_media_type(value: &[u8], media_type: &str) -> bool {
+    essence(value).eq_ignore_ascii_case(media_type.as_bytes())
 }
 
 /// Whether a Content-Type names NDJSON, by any of the names that it has.
 pub(super) fn is_ndjson(content_type: &[u8]) -> bool {
     const NAMES: [&str; 4] = [NDJSON, "application/ndjson", "application/jsonl", "application/jsonlines"];
-    NAMES.iter().any(|name| essence(content_type).eq_ignore_ascii_case(name.as_bytes()))
+    NAMES.iter().any(|name| is_media_type(content_type, name))
 }
 
 /// Whether an Accept-Encoding takes gzip.

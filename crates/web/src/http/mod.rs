@@ -65,7 +65,8 @@ pub use answer::{answer, json};
 pub use authority::Authority;
 pub use bearer::BearerToken;
 pub use body::{
-    BodyLimits, BodyStream, ManyBody, header, json_body, json_text, many_body, neither_json_nor_lines,
+    BodyLimits, BodyStream, ManyBody, any_body, header, json_body, json_text, many_body,
+    neither_json_nor_lines,
 };
 pub use budget::released;
 pub use caller::caller;
@@ -79,11 +80,11 @@ pub use https::Https;
 pub use https_files::{HttpsFault, HttpsFiles};
 pub use lines::{Line, Lines};
 use media::accepts_gzip;
-pub use media::{JSON, NDJSON, prefers_ndjson};
+pub use media::{JSON, NDJSON, is_json, is_media_type, prefers};
 pub use methods::{nothing, refuse};
 pub use observer::AccessLog;
 pub use origin::check_origin;
-pub use parameters::{Parameters, encode_segment, next_link, segment};
+pub use parameters::{Parameters, encode_segment, next_link, percent_decoded, segment};
 pub use paths::{Path, Paths};
 pub use precondition::{check_match, etag, with_etag};
 pub use problem::{FieldError, PROBLEM_JSON, Problem};

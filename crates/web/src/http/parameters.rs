@@ -95,7 +95,7 @@ impl<'q> Parameters<'q> {
     }
 
     fn decoded(&mut self, name: &'static str, raw: &str) -> Option<String> {
-        let text = decode(raw).map(Cow::into_owned);
+        let text = percent_decoded(raw).map(Cow::into_owned);
         if text.is_none() {
             self.fault(name, NOT_DECODABLE);
         }
@@ -111,7 +111,7 @@ fn values<'q>(query: &'q str, name: &str) -> impl Iterator<Item = &'q str> {
 fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
     query.split('&').map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(key).unwrap_or(Cow::Borrowed(key)), value)
+        (percent_decoded(key).unwrap_or(Cow::Borrowed(key)), value)
     })
 }
 
@@ -119,7 +119,7 @@ const NOT_DECODABLE: &str = "is not percent-encoded UTF-8";
 
 /// A segment of a path, decoded; `name` is what a fault is reported under.
 pub fn segment(name: &'static str, raw: &str) -> Result<String, Problem> {
-    decode(raw)
+    percent_decoded(raw)
         .map(Cow::into_owned)
         .ok_or_else(|| Problem::invalid(vec![FieldError::new(name, NOT_DECODABLE)]))
 }
@@ -129,7 +129,8 @@ pub fn encode_segment(text: &str) -> impl std::fmt::Display {
     utf8_percent_encode(text, VALUE)
 }
 
-fn decode(raw: &str) -> Option<Cow<'_, str>> {
+/// Percent-encoded text as it is meant; `None` where it is no encoding of UTF-8.
+pub fn percent_decoded(raw: &str) -> Option<Cow<'_, str>> {
     let mut rest = raw.as_bytes();
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
         let digits = rest.get(at + 1..at + 3)?;

@@ -1,0 +1,206 @@
+//! Segment's HTTP tracking API (spec of its HTTP source): `track`, `identify`, `page`, `screen`, `group` and `alias`, each in
+//! a request of its own or many in a batch.
+//!
+//! The user is `userId`, or `anonymousId` without one; the type is the event of a `track`, else the call's name. The payload
+//! is the call as it came. The answer is 200 once Kafka has acknowledged all events, and a true error where it has not.
+
+use std::{borrow::Cow, future::poll_fn, sync::Arc};
+
+use bytes::Bytes;
+use highwater_kafka::Context;
+use highwater_web::{
+    auth::Grant,
+    http::{CorrelationId, FieldError, Problem, json, json_text, nothing},
+    identity,
+    object::Object,
+    timestamp,
+};
+use serde_json::value::RawValue;
+use uuid::{Uuid, uuid};
+use warp::{Reply, http::StatusCode, reply::Response};
+
+use crate::{
+    activity::{
+        Api,
+        answers::published::{Posted, log_published},
+        batch::{Intake, Outcome},
+        request::{AllowedTypes, Checked, Faults, NewEvent, bounded_text, optional, text, visible_text},
+    },
+    store::ActivityEvent,
+};
+
+/// The largest batch, in bytes.
+pub(in crate::activity) const MAX_BATCH_BYTES: usize = 500 * 1024;
+/// The largest call, in bytes.
+const MAX_CALL_BYTES: usize = 32 * 1024;
+/// The most faults that an answer names.
+const MAX_FAULTS: usize = 100;
+
+/// The namespace of ids that follow from a messageId.
+const IDS: Uuid = uuid!("8d1f4c0b-9a35-4f0e-bb0c-0b4a3d1e7c52");
+
+/// The fields of a call that are looked at.
+const FIELDS: [&str; 7] =
+    ["type", "event", "userId", "anonymousId", "messageId", "timestamp", "originalTimestamp"];
+
+/// The calls, with the short names that browsers post to.
+pub(in crate::activity) const CALLS: [(&str, &str); 6] =
+    [("track", "t"), ("identify", "i"), ("page", "p"), ("screen", "s"), ("group", "g"), ("alias", "a")];
+/// The names of a batch.
+pub(in crate::activity) const BATCHES: [&str; 3] = ["batch", "b", "import"];
+
+/// `POST /v1/{call}`: 200 once Kafka has all events.
+pub(in crate::activity) async fn take(
+    api: Arc<Api>,
+    grant: Grant,
+    name: &str,
+    (given, body): Posted,
+) -> Response {
+    let correlation = given.as_ref().and_then(CorrelationId::from_header);
+    let context = correlation.map(|given| Context::correlated(given.as_str())).unwrap_or_default();
+    let intake = Intake { api, grant, context };
+    let call = CALLS.iter().find(|(long, short)| name == *long || name == *short);
+    let taken = match (call, body) {
+        (None, _) if !BATCHES.contains(&name) => return nothing(&format!("/v1/{name}")).into_response(),
+        (_, Err(problem)) => Err(problem),
+        (Some((call, _)), Ok(body)) => take_one(&intake, call, &body).await,
+        (None, Ok(body)) => take_batch(&intake, &body).await,
+    };
+    match taken {
+        Ok(()) => json("{\"success\":true}"),
+        Err(problem) => refused(problem).into_response(),
+    }
+}
+
+/// The problem with the members that clients of this API look for.
+pub(in crate::activity) fn refused(problem: Problem) -> Problem {
+    let (status, detail) = (problem.status(), problem.detail().to_owned());
+    problem.with_member("code", status.as_str()).with_member("message", detail)
+}
+
+async fn take_one(intake: &Intake, call: &'static str, body: &Bytes) -> Result<(), Problem> {
+    let event = json_text(body, intake.api.limits.max_depth).and_then(|text| read(call, text));
+    let [(_, problem)] = match <[_; 1]>::try_from(outcomes(intake, vec![event]).await) {
+        Ok(one) => one,
+        Err(_) => return Ok(()),
+    };
+    Err(problem)
+}
+
+async fn take_batch(intake: &Intake, body: &Bytes) -> Result<(), Problem> {
+    let text = json_text(body, intake.api.limits.max_depth)?;
+    let calls = calls_of(text)?;
+    let count = calls.len();
+    let events = calls.into_iter().map(|call| read_item(call.get())).collect();
+    let problems = outcomes(intake, events).await;
+    // What may go better later goes first: the client sends the whole batch again, and each event is stored once.
+    if let Some((_, problem)) = problems.iter().find(|(_, problem)| problem.may_succeed_later()) {
+        return Err(problem.clone());
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("{} of {count} events are refused, and the others are stored", problems.len());
+    let faults = problems.iter().take(MAX_FAULTS);
+    let faults = faults
+        .map(|(index, problem)| FieldError::new(format!("batch[{index}]"), problem.detail().to_owned()));
+    Err(Problem::bad_request(detail).with_errors(faults.collect()))
+}
+
+/// The calls of a batch.
+fn calls_of(text: &str) -> Result<Vec<&RawValue>, Problem> {
+    let Object { values: [batch], repeated: [is_repeated] } =
+        Object::parse(text, &["batch"]).map_err(unreadable)?;
+    let calls = match batch {
+        Some(batch) if !is_repeated => serde_json::from_str(batch.get()).ok(),
+        _ => None,
+    };
+    calls.ok_or_else(|| Problem::invalid(vec![FieldError::new("batch", "must be an array of calls")]))
+}
+
+/// Publishes events, and returns the places of those that are not stored, with the reasons.
+async fn outcomes(intake: &Intake, events: Vec<Result<ActivityEvent, Problem>>) -> Vec<(usize, Problem)> {
+    let mut all = Vec::with_capacity(events.len());
+    for event in events {
+        all.push(intake.take(event).await);
+    }
+    let mut problems = Vec::new();
+    for (index, mut taken) in all.into_iter().enumerate() {
+        poll_fn(|task| taken.poll_done(task)).await;
+        match taken.outcome() {
+            Some(Outcome::Stored(id, receipt)) => {
+                let correlation = intake.context.correlation_id.as_deref();
+                log_published(&intake.api, *id, *receipt, correlation);
+            }
+            Some(Outcome::Refused(problem) | Outcome::Failed(problem, _)) => {
+                problems.push((index, problem.clone()));
+            }
+            None => {}
+        }
+    }
+    problems
+}
+
+/// Reads a call of a batch, which says itself what it is.
+fn read_item(text: &str) -> Result<ActivityEvent, Problem> {
+    let Object { values: [kind], .. } = Object::parse(text, &["type"]).map_err(unreadable)?;
+    let kind = self::text(kind.map(RawValue::get)).ok();
+    match CALLS.iter().find(|(call, _)| kind.as_deref() == Some(call)) {
+        Some((call, _)) => read(call, text),
+        None => {
+            let calls = CALLS.map(|(call, _)| call).join(", ");
+            Err(Problem::invalid(vec![FieldError::new("type", format!("must be one of {calls}"))]))
+        }
+    }
+}
+
+/// Reads a call.
+fn read(call: &'static str, text: &str) -> Result<ActivityEvent, Problem> {
+    if text.len() > MAX_CALL_BYTES {
+        let detail = format!("the event is larger than {MAX_CALL_BYTES} bytes");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    let Object { values, repeated } = Object::parse(text, &FIELDS).map_err(unreadable)?;
+    let mut faults = Faults::default();
+    for (name, _) in FIELDS.iter().zip(repeated).filter(|(_, is_repeated)| *is_repeated) {
+        faults.note(*name, "is given more than once");
+    }
+    // Null counts as absent.
+    let values = values.map(|value| value.map(RawValue::get).filter(|value| *value != "null"));
+    let [_, event, user_id, anonymous_id, message_id, timestamp, original] = values;
+    let event_type = faults.check(
+        "event",
+        if call == "track" { AllowedTypes::Any.check(event) } else { Ok(Cow::Borrowed(call)) },
+    );
+    let user_id = faults.check("userId", user_of(user_id, anonymous_id));
+    let id = faults.check("messageId", message_id.map(|id| visible_text(Some(id))).transpose());
+    let timestamp = faults.check("timestamp", optional(timestamp.or(original), timestamp::parse));
+    let payload = serde_json::from_str::<&RawValue>(text).map_err(unreadable)?;
+    match (event_type, user_id, id, timestamp) {
+        (Some(event_type), Some(user_id), Some(id), Some(timestamp)) if faults.is_empty() => {
+            let id = id.map(|id| id_of(&id));
+            Ok(NewEvent { id, user_id, event_type, timestamp, payload: Some(payload) }.into_event())
+        }
+        _ => Err(faults.into_problem()),
+    }
+}
+
+/// The id of an event that has that messageId: the same for each copy of it.
+fn id_of(message_id: &str) -> Uuid {
+    identity::uuid(message_id).unwrap_or_else(|_| Uuid::new_v5(&IDS, message_id.as_bytes()))
+}
+
+/// The user: `userId`, or `anonymousId` where that is absent or empty.
+fn user_of<'a>(user_id: Option<&'a str>, anonymous_id: Option<&'a str>) -> Checked<Cow<'a, str>> {
+    match (user_id.filter(|id| *id != "\"\""), anonymous_id) {
+        (None, None) => Err("is required, or anonymousId".into()),
+        (user_id, anonymous_id) => bounded_text(user_id.or(anonymous_id)),
+    }
+}
+
+fn unreadable(error: serde_json::Error) -> Problem {
+    match error.classify() {
+        serde_json::error::Category::Data => Problem::bad_request("the body must be a JSON object"),
+        _ => Problem::bad_request(format!("the body is not JSON: {error}")),
+    }
+}
