@@ -4,6 +4,7 @@ mod answers;
 mod api;
 mod batch;
 mod conflicts;
+mod console;
 mod coverage;
 mod cursor;
 mod formats;

@@ -3,8 +3,9 @@
 use highwater_web::{
     dead_letters,
     http::{
-        JSON, NDJSON, neither_json_nor_lines,
-        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, packed, timestamp},
+        JSON, NDJSON, Packed, neither_json_nor_lines,
+        openapi::{self, Answer, Document, Operation, correlated, date_time, timestamp},
+        packed,
     },
     invisible::visible,
     operations,
@@ -20,6 +21,7 @@ use super::{
         event::not_found,
         overloaded, published, store_unavailable,
     },
+    console::CONSOLE,
     coverage::{Coverage, PARTITIONS},
     formats::{cloud_event, segment},
     paths::PATHS,
@@ -54,6 +56,9 @@ pub fn document() -> Value {
     operations::describe(&mut document, operations::Reads::OneTopic, &[("store", store, held)]);
     dead_letters::describe(&mut document);
     openapi::describe_files(&mut document);
+    let page = Operation::new("get", "getConsole", "The live page of this instance");
+    let files = Operation::new("get", "getConsoleFile", "A file of the live page");
+    openapi::describe_page(&mut document, &CONSOLE, page, files);
     document.finish()
 }
 

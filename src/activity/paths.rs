@@ -25,9 +25,11 @@ const OF_ADMINS: &[Path] = &[
     ("/rejections", READ, Need::Admin),
 ];
 
+const CONSOLE: &[Path] = &[("/console", READ, Need::Nothing), ("/console/{file}", READ, Need::Nothing)];
+
 /// All paths.
 pub static PATHS: Paths =
-    Paths(&[EVENTS, OF_ADMINS, operations::PATHS, operations::GROUP_PATHS, dead_letters::PATHS]);
+    Paths(&[EVENTS, OF_ADMINS, operations::PATHS, operations::GROUP_PATHS, CONSOLE, dead_letters::PATHS]);
 /// The paths of a service without admins.
 pub(super) static WITHOUT_ADMINS: Paths =
-    Paths(&[EVENTS, OF_USER, operations::PATHS, operations::GROUP_PATHS]);
+    Paths(&[EVENTS, OF_USER, operations::PATHS, operations::GROUP_PATHS, CONSOLE]);

@@ -27,6 +27,7 @@ use super::{
         published,
     },
     batch,
+    console::CONSOLE,
     formats::{cloud_event, segment},
     openapi::DOCUMENT,
     paths::{PATHS, WITHOUT_ADMINS},
@@ -156,6 +157,7 @@ fn others(api: &Arc<Api>) -> Route {
         of_admins,
         operations::routes(&api.operations),
         http::openapi::routes(&DOCUMENT),
+        CONSOLE.route(),
         dead_letters,
         http::unknown(paths),
     ])
