@@ -1,5 +1,5 @@
 //! Packs the files that the documentation's pages are made of: the page of Swagger UI, and Swagger UI itself, which its
-//! crate brings along in a ZIP archive. `src/http/openapi/packed.rs` takes them from where they are packed to.
+//! crate brings along in a ZIP archive. `src/http/packed.rs` takes them from where they are packed to.
 
 mod pack;
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use highwater_kafka::{GroupStatus, TypedProducer};
 use highwater_web::{dead_letters::DlqAdmin, http::BodyLimits, operations::Operations, shutdown::Shutdown};
 
-use super::{ConcurrencyLimit, Config, Coverage};
+use super::{ConcurrencyLimit, Config, Coverage, Rejections};
 use crate::store::{ActivityEvent, EventStore};
 
 /// The state that the routes share.
@@ -20,6 +20,8 @@ pub struct Api {
     pub limits: BodyLimits,
     /// The limit of concurrent listings.
     pub listing_limit: Arc<ConcurrencyLimit>,
+    /// What was refused of late.
+    pub rejections: Arc<Rejections>,
     /// The state behind `/health`, `/ready` and `/metrics`.
     pub operations: Arc<Operations>,
     /// Access to dead letters, where it is configured.

@@ -3,8 +3,9 @@
 use highwater_web::{
     dead_letters,
     http::{
-        JSON, NDJSON, neither_json_nor_lines,
-        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, packed, timestamp},
+        JSON, NDJSON, Packed, neither_json_nor_lines,
+        openapi::{self, Answer, Document, Operation, correlated, date_time, timestamp},
+        packed,
     },
     invisible::visible,
     operations,
@@ -20,9 +21,11 @@ use super::{
         event::not_found,
         overloaded, published, store_unavailable,
     },
+    console::CONSOLE,
     coverage::{Coverage, PARTITIONS},
     formats::{cloud_event, segment},
     paths::PATHS,
+    rejections::{KEPT, RecentRejections},
     request::MAX_CHARACTERS,
     selection::{ASCENDING, DESCENDING, MAX_LIMIT},
     store_status::StoreHealth,
@@ -47,11 +50,15 @@ pub fn document() -> Value {
     find(&mut document);
     list(&mut document);
     erase(&mut document);
+    rejections(&mut document);
     let store = document.schema::<StoreHealth>();
     let held = json!({ "events": 40, "duplicates": 0, "evicted": 0, "conflicts": 0 });
     operations::describe(&mut document, operations::Reads::OneTopic, &[("store", store, held)]);
     dead_letters::describe(&mut document);
     openapi::describe_files(&mut document);
+    let page = Operation::new("get", "getConsole", "The live page of this instance");
+    let files = Operation::new("get", "getConsoleFile", "A file of the live page");
+    openapi::describe_page(&mut document, &CONSOLE, page, files);
     document.finish()
 }
 
@@ -298,6 +305,28 @@ fn erase(document: &mut Document) {
             .answers(200, Answer::new("Whatever its state.").json(schema, &receipt()).always(PARTITIONS))
             .problem("unknown", "No erasure has such an id.", erasure::unknown())
             .problem("storeUnavailable", "The store cannot be read.", unavailable()),
+    );
+}
+
+fn rejections(document: &mut Document) {
+    let schema = document.schema::<RecentRejections>();
+    let errors = json!([{ "field": "userId", "message": "must not be blank" }]);
+    let rejection = json!({
+        "at": "2026-05-01T10:00:00.000Z", "client": "shop", "correlationId": null, "status": 400,
+        "detail": "userId must not be blank", "errors": errors,
+    });
+    document.add(
+        "/rejections",
+        dead_letters::secured(Operation::new("get", "listRejections", "What was refused of late"))
+            .describe(
+                "Events that this instance did not take, and why. It keeps the last 1000, and forgets them when it stops.",
+            )
+            .query("limit", "At most so many.", json!({ "type": "integer", "minimum": 1, "maximum": KEPT }))
+            .invalid("limit", "must be from 1 to 1000")
+            .answers(
+                200,
+                Answer::new("The newest first.").json(schema, &json!({ "rejections": [rejection], "count": 1 })),
+            ),
     );
 }
 

@@ -19,14 +19,17 @@ const EVENTS: &[Path] = &[
     ("/api/events/type/{eventType}", READ, Need::OwnEvents),
 ];
 const OF_USER: &[Path] = &[("/api/events/user/{userId}", READ, Need::OwnEvents)];
-const ERASURES: &[Path] = &[
+const OF_ADMINS: &[Path] = &[
     ("/api/events/user/{userId}", "GET, HEAD, DELETE, OPTIONS", Need::ErasableEvents),
     ("/api/events/erasures/{erasureId}", READ, Need::Admin),
+    ("/rejections", READ, Need::Admin),
 ];
+
+const CONSOLE: &[Path] = &[("/console", READ, Need::Nothing), ("/console/{file}", READ, Need::Nothing)];
 
 /// All paths.
 pub static PATHS: Paths =
-    Paths(&[EVENTS, ERASURES, operations::PATHS, operations::GROUP_PATHS, dead_letters::PATHS]);
+    Paths(&[EVENTS, OF_ADMINS, operations::PATHS, operations::GROUP_PATHS, CONSOLE, dead_letters::PATHS]);
 /// The paths of a service without admins.
 pub(super) static WITHOUT_ADMINS: Paths =
-    Paths(&[EVENTS, OF_USER, operations::PATHS, operations::GROUP_PATHS]);
+    Paths(&[EVENTS, OF_USER, operations::PATHS, operations::GROUP_PATHS, CONSOLE]);

@@ -27,6 +27,7 @@ use super::{
         published,
     },
     batch,
+    console::CONSOLE,
     formats::{cloud_event, segment},
     openapi::DOCUMENT,
     paths::{PATHS, WITHOUT_ADMINS},
@@ -139,8 +140,8 @@ fn others(api: &Arc<Api>) -> Route {
         Some(admin) => dead_letters::routes(Arc::clone(admin)),
         None => http::first_of([]),
     };
-    let (erasures, paths) = match &api.operations.admin_auth {
-        Some(admin_auth) => (erasures(api, admin_auth), &PATHS),
+    let (of_admins, paths) = match &api.operations.admin_auth {
+        Some(admin_auth) => (of_admins(api, admin_auth), &PATHS),
         None => (http::first_of([]), &WITHOUT_ADMINS),
     };
     http::first_of([
@@ -153,16 +154,17 @@ fn others(api: &Arc<Api>) -> Route {
         all.boxed(),
         of_user.boxed(),
         of_type.boxed(),
-        erasures,
+        of_admins,
         operations::routes(&api.operations),
         http::openapi::routes(&DOCUMENT),
+        CONSOLE.route(),
         dead_letters,
         http::unknown(paths),
     ])
 }
 
-/// The routes that erase a user's events and tell what became of that, for admins.
-fn erasures(api: &Arc<Api>, admin_auth: &Arc<AdminAuth>) -> Route {
+/// The routes for admins: those that erase a user's events and tell what became of that, and what was refused.
+fn of_admins(api: &Arc<Api>, admin_auth: &Arc<AdminAuth>) -> Route {
     let erase = path!("api" / "events" / "user" / String)
         .and(warp::delete())
         .and(admitted(admin_auth, "erasing a user's events"))
@@ -183,7 +185,18 @@ fn erasures(api: &Arc<Api>, admin_auth: &Arc<AdminAuth>) -> Route {
                 Err(problem) => problem.into_response(),
             }
         });
-    http::first_of([erase.boxed(), state.boxed()])
+    let rejections = path!("rejections")
+        .and(reads())
+        .and(admitted(admin_auth, "listing what was refused"))
+        .and(query())
+        .and(with(api))
+        .then(|admitted: Result<(), Problem>, query: String, api: Arc<Api>| async move {
+            match admitted {
+                Ok(()) => api.rejections.answer(&query),
+                Err(problem) => problem.into_response(),
+            }
+        });
+    http::first_of([erase.boxed(), state.boxed(), rejections.boxed()])
 }
 
 /// Whether the client is an admin.

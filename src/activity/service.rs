@@ -93,6 +93,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
         config: config.activity,
         limits: config.http.body_limits(),
         listing_limit,
+        rejections: Arc::default(),
         operations,
         dead_letters: admin.clone(),
         shutdown: shutdown.clone(),

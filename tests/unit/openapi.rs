@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, fs};
 use highwater::{activity, store::ActivityEvent};
 use highwater_commerce::{orders, users};
 use highwater_eventlog as eventlog;
-use highwater_web::http::{Paths, openapi::Packed};
+use highwater_web::http::{Packed, Paths};
 use serde_json::Value;
 
 /// Each service: its document's name, what it is made to be, what it is, and its paths.

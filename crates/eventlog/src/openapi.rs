@@ -4,8 +4,9 @@ use chrono::DateTime;
 use highwater_web::{
     fields::VISIBLE_LINE,
     http::{
-        JSON, Problem,
-        openapi::{self, Answer, Document, Operation, Packed, correlated, date_time, packed},
+        JSON, Packed, Problem,
+        openapi::{self, Answer, Document, Operation, correlated, date_time},
+        packed,
     },
     idempotency::Idempotency,
     operations,

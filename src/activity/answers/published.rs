@@ -71,6 +71,7 @@ pub(in crate::activity) async fn publish(
     status: StatusCode,
     body_of: impl FnOnce(&str) -> String,
 ) -> Response {
+    let given = given.as_ref().and_then(CorrelationId::from_header);
     let admitted = event.and_then(|event| {
         let user = event.user_id();
         grant.check_write(&user)?;
@@ -80,10 +81,12 @@ pub(in crate::activity) async fn publish(
     });
     let event = match admitted {
         Ok(event) => event,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => {
+            api.rejections.note(grant, given.as_ref().map(CorrelationId::as_str), &problem);
+            return problem.into_response();
+        }
     };
     let id = event.id();
-    let given = given.as_ref().and_then(CorrelationId::from_header);
     let context = given.as_ref().map(|given| Context::correlated(given.as_str())).unwrap_or_default();
     // Without one, the event's own id connects its answer, record and log lines.
     let correlation = given.clone().unwrap_or_else(|| CorrelationId::from_uuid(id)).of_this_request();

@@ -33,8 +33,16 @@ impl Intake {
                 let id = event.id();
                 Taken(State::Queued(id, self.api.events.enqueue_in(&self.context, event).await))
             }
-            Err(problem) => Taken(State::Done(Outcome::Refused(problem))),
+            Err(problem) => {
+                self.note(&problem);
+                Taken(State::Done(Outcome::Refused(problem)))
+            }
         }
+    }
+
+    /// Notes that something was refused, for `GET /rejections`.
+    pub(in crate::activity) fn note(&self, problem: &Problem) {
+        self.api.rejections.note(&self.grant, self.context.correlation_id.as_deref(), problem);
     }
 
     /// Whether the client may publish it, and now.

@@ -63,7 +63,11 @@ pub(super) async fn batch(
 ) -> Response {
     let is_batch = |value: HeaderValue| is_media_type(value.as_bytes(), cloud_event::BATCH);
     let read = if content_type.is_some_and(is_batch) { cloud_event::read } else { read_event };
-    take(api, grant, posted, read).await.unwrap_or_else(Reply::into_response)
+    let (rejections, client) = (Arc::clone(&api.rejections), grant.clone());
+    take(api, grant, posted, read).await.unwrap_or_else(|problem| {
+        rejections.note(&client, None, &problem);
+        problem.into_response()
+    })
 }
 
 /// An event as `POST /events/generate` takes it.

@@ -62,7 +62,10 @@ pub(in crate::activity) async fn take(
     let call = CALLS.iter().find(|(long, short)| name == *long || name == *short);
     let taken = match (call, body) {
         (None, _) if !BATCHES.contains(&name) => return nothing(&format!("/v1/{name}")).into_response(),
-        (_, Err(problem)) => Err(problem),
+        (_, Err(problem)) => {
+            intake.note(&problem);
+            Err(problem)
+        }
         (Some((call, _)), Ok(body)) => take_one(&intake, call, &body).await,
         (None, Ok(body)) => take_batch(&intake, &body).await,
     };
@@ -88,8 +91,8 @@ async fn take_one(intake: &Intake, call: &'static str, body: &Bytes) -> Result<(
 }
 
 async fn take_batch(intake: &Intake, body: &Bytes) -> Result<(), Problem> {
-    let text = json_text(body, intake.api.limits.max_depth)?;
-    let calls = calls_of(text)?;
+    let calls = json_text(body, intake.api.limits.max_depth).and_then(calls_of);
+    let calls = calls.inspect_err(|problem| intake.note(problem))?;
     let count = calls.len();
     let events = calls.into_iter().map(|call| read_item(call.get())).collect();
     let problems = outcomes(intake, events).await;

@@ -67,6 +67,7 @@ impl Watched {
             },
             limits: config().body_limits(),
             listing_limit: Arc::default(),
+            rejections: Arc::default(),
             operations: Arc::new(Operations::new("test", status, Arc::new(Traffic::new(&PATHS).unwrap()))),
             dead_letters: None,
             shutdown: Shutdown::new(),

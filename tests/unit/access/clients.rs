@@ -20,7 +20,7 @@ async fn without_a_credential_all_but_health_and_documents_is_refused() {
     let keys = Keyring::new();
     keys.add("shop", &[Scope::Read]);
     let guarded = Guarded::by(keys.auth()).await;
-    for path in ["/health", "/ready/read", "/openapi.json", "/swagger"] {
+    for path in ["/health", "/ready/read", "/openapi.json", "/swagger", "/console", "/console/console.js"] {
         assert_ne!(guarded.get(path, "").await.status, 401, "{path}");
     }
     for path in ["/events/processed", "/api/events", "/api/events/user/ann", "/group", "/metrics"] {

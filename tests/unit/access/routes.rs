@@ -18,7 +18,8 @@ const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 /// Asks for each path of the table by each method, without a key and with one that may do everything.
 async fn walk<S>(guarded: &Guarded<S>, paths: &Paths, key: &str) {
     for (pattern, methods, need) in paths.all() {
-        let path = pattern.replace("{file}", "swagger-ui.css").replace("{call}", "track");
+        let file = if pattern.starts_with("/console") { "style.css" } else { "swagger-ui.css" };
+        let path = pattern.replace("{file}", file).replace("{call}", "track");
         for method in METHODS {
             let stranger = guarded.ask(Request::new(method, path.as_str())).await;
             assert_eq!(
@@ -62,6 +63,18 @@ async fn an_erasure_needs_the_scope_admin_whoever_the_user_is() {
     }
     assert_eq!(guarded.get("/api/events/user/ann", &ann).await.status, 200);
     assert_eq!(guarded.get("/api/events/user/ann", &admin).await.status, 403);
+}
+
+#[tokio::test]
+async fn a_refused_event_is_listed_with_the_name_of_its_key_for_admins_alone() {
+    let keys = Keyring::new();
+    let (writer, admin) = (keys.add("writer", &[Scope::Write]), keys.add("admin", &[Scope::Admin]));
+    let guarded = with_admins(&keys).await;
+    assert_eq!(guarded.post(" ", &writer).await.status, 400);
+    assert_eq!(guarded.get("/rejections", &writer).await.status, 403);
+    let listed = guarded.get("/rejections", &admin).await;
+    let listed: serde_json::Value = serde_json::from_str(&listed.text()).unwrap();
+    assert_eq!((&listed["count"], &listed["rejections"][0]["client"]), (&1.into(), &"writer".into()));
 }
 
 /// The activity service, which admins look after by their keys.

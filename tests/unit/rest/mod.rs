@@ -16,6 +16,7 @@ mod listing;
 mod logging;
 mod metrics;
 mod publishing;
+mod rejections;
 mod routing;
 mod segment;
 pub(crate) mod service;

@@ -10,7 +10,8 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
     activity::{
-        Api, BatchLimits, ConcurrencyLimit, Config, Conflicts, LoggedEvents, PATHS, StoreStatus, routes,
+        Api, BatchLimits, ConcurrencyLimit, Config, Conflicts, LoggedEvents, PATHS, Rejections, StoreStatus,
+        routes,
     },
     store::{self, ActivityEvent, EventRecord, EventStore, MemoryStore},
 };
@@ -61,6 +62,7 @@ pub(crate) struct Service {
     pub(crate) admin_auth: Option<Arc<AdminAuth>>,
     pub(crate) limits: BodyLimits,
     pub(crate) listing_limit: Arc<ConcurrencyLimit>,
+    pub(crate) rejections: Arc<Rejections>,
     pub(crate) dead_letters: Option<Arc<DlqAdmin>>,
     pub(crate) shutdown: Shutdown,
 }
@@ -85,6 +87,7 @@ impl Service {
                 timeout: std::time::Duration::from_secs(5),
             },
             listing_limit: Arc::default(),
+            rejections: Arc::default(),
             dead_letters: None,
             shutdown: Shutdown::new(),
         }
@@ -136,6 +139,7 @@ impl Service {
             },
             limits: self.limits,
             listing_limit: Arc::clone(&self.listing_limit),
+            rejections: Arc::clone(&self.rejections),
             operations: Arc::new(operations),
             dead_letters: self.dead_letters.clone(),
             shutdown: self.shutdown.clone(),

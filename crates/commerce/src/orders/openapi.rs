@@ -3,8 +3,9 @@
 use chrono::DateTime;
 use highwater_web::{
     http::{
-        JSON,
-        openapi::{self, Answer, Document, Operation, Packed, correlated, guarded, packed},
+        JSON, Packed,
+        openapi::{self, Answer, Document, Operation, correlated, guarded},
+        packed,
     },
     idempotency::Idempotency,
     operations,

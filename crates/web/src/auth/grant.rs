@@ -47,6 +47,11 @@ impl Grant {
         self.0.as_ref()?.principal.as_deref()
     }
 
+    /// The name of its client: of the key, or the subject of the token.
+    pub fn client(&self) -> Option<&Arc<str>> {
+        self.principal().map(Principal::name)
+    }
+
     /// The name of its client, where that may look after the service.
     pub fn admin(&self) -> Option<&Arc<str>> {
         self.principal().filter(|principal| principal.scopes().has(Scope::Admin)).map(Principal::name)

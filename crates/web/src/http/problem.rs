@@ -133,6 +133,11 @@ impl Problem {
         &self.0.detail
     }
 
+    /// The faults of single fields.
+    pub fn errors(&self) -> &[FieldError] {
+        &self.0.errors
+    }
+
     /// The headers of the answer, beside its media type.
     pub(super) fn headers(&self) -> &HeaderMap {
         &self.0.headers

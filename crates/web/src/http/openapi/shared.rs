@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use warp::http::{HeaderName, HeaderValue, header};
 
-use super::{Answer, Document, FILES, Operation};
-use crate::http::{CorrelationId, JSON, body::JSON_OR_NDJSON, check_match, coding::Coding, etag, nothing};
+use super::{Answer, Document, Operation, SWAGGER};
+use crate::http::{
+    CorrelationId, JSON, StaticPage, body::JSON_OR_NDJSON, check_match, coding::Coding, etag, nothing,
+};
 
 /// `X-Correlation-Id`, as it is written.
 pub(super) const CORRELATION: &str = "X-Correlation-Id";
@@ -115,14 +117,6 @@ pub(super) fn schema_like(value: &Value) -> Value {
 /// Describes the routes that documents and Swagger UI are at.
 pub fn describe_files(document: &mut Document) {
     document.tag("Documentation", "What there is here, for programs and for people.");
-    let file = |description| Answer::new(description).always(header::ETAG).always(header::CACHE_CONTROL);
-    let asked = |operation: Operation| {
-        let tags = json!({ "type": "string" });
-        operation
-            .header("If-None-Match", "Versions that the client has.", tags)
-            .answers(304, file("The client has it already."))
-    };
-    let text = || json!({ "type": "string" });
     let itself = json!({
         "type": "object",
         "required": ["openapi", "info", "paths"],
@@ -134,17 +128,36 @@ pub fn describe_files(document: &mut Document) {
         asked(Operation::new("get", "getDocument", "This document"))
             .answers(200, file("The document, OpenAPI 3.1.").json(itself, &example)),
     );
+    let page = Operation::new("get", "getPage", "Swagger UI");
+    let files = Operation::new("get", "getFile", "A file of Swagger UI");
+    describe_page(document, &SWAGGER, page, files);
+}
+
+/// Describes the routes of a page: that of the page itself, and that of its files.
+pub fn describe_page(document: &mut Document, page: &StaticPage, itself: Operation, files: Operation) {
+    let text = || json!({ "type": "string" });
+    let html = file("The page.").of("text/html", text(), &"<!doctype html>…");
+    document.add(page.path, asked(itself).answers(200, html));
+    let names: Vec<&str> = page.files.iter().map(|(name, _)| *name).collect();
+    let any = file("The file.").of("text/javascript", text(), &"…").of("text/css", text(), &"…");
     document.add(
-        "/swagger",
-        asked(Operation::new("get", "getPage", "Swagger UI"))
-            .answers(200, file("The page.").of("text/html", text(), &"<!doctype html>…")),
+        &format!("{}/{{file}}", page.path),
+        asked(files).path("file", "Its name.", json!({ "enum": names })).answers(200, any).problem(
+            "unknown",
+            "There is no such file.",
+            nothing(&format!("{}/other.js", page.path)),
+        ),
     );
-    let names: Vec<&str> = FILES.iter().map(|(name, _)| *name).collect();
-    document.add(
-        "/swagger/{file}",
-        asked(Operation::new("get", "getFile", "A file of Swagger UI"))
-            .path("file", "Its name.", json!({ "enum": names }))
-            .answers(200, file("The file.").of("text/javascript", text(), &"…").of("text/css", text(), &"…"))
-            .problem("unknown", "There is no such file.", nothing("/swagger/other.js")),
-    );
+}
+
+/// A file of the program.
+fn file(description: &'static str) -> Answer {
+    Answer::new(description).always(header::ETAG).always(header::CACHE_CONTROL)
+}
+
+/// The operation, which a client can ask whether it has the current version.
+fn asked(operation: Operation) -> Operation {
+    operation
+        .header("If-None-Match", "Versions that the client has.", json!({ "type": "string" }))
+        .answers(304, file("The client has it already."))
 }

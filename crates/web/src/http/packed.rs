@@ -9,7 +9,7 @@ use warp::{
     reply::Response,
 };
 
-use crate::http::{Problem, accepts_gzip};
+use super::{Problem, accepts_gzip};
 
 /// A file, as gzip has it (RFC 1952).
 #[derive(Debug)]
@@ -22,10 +22,7 @@ pub struct Packed {
 #[macro_export]
 macro_rules! packed {
     ($name:literal, $media_type:expr) => {
-        $crate::http::openapi::Packed::new(
-            include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")),
-            $media_type,
-        )
+        $crate::http::Packed::new(include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")), $media_type)
     };
 }
 pub use packed;
