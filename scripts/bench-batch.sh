@@ -30,11 +30,11 @@ trap 'stop; rm -rf "$work"' EXIT
 cargo build --locked --profile "$PROFILE" --bin highwater --example produce_lines >&2
 target=${CARGO_TARGET_DIR:-target}/$([ "$PROFILE" = dev ] && echo debug || echo "$PROFILE")
 
-payload=$(printf 'x%.0s' $(seq 120))
+payload=$(printf 'x%.0s' $(seq 135))
 awk -v events="$EVENTS" -v payload="$payload" 'BEGIN {
   for (i = 0; i < events; i++)
     printf "{\"eventId\":\"%08x-0000-4000-8000-%012x\",\"userId\":\"user-%06d\",\"eventType\":\"LOGIN\",\"payload\":{\"n\":%9d,\"s\":\"%s\"}}\n",
-      i, i, i % 1000, i, substr(payload, 1, 118)
+      i, i, i % 1000, i, substr(payload, 1, 135)
 }' >"$work/events.ndjson"
 head -c 400 "$work/events.ndjson" | head -1 | awk '{ print "bytes of an event: " length($0) }' >&2
 body=$(head -1 "$work/events.ndjson" | sed 's/"eventId":"[^"]*",//')

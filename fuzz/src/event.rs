@@ -20,6 +20,7 @@ fn of_a_record(value: &[u8]) {
     let record = |value| Record {
         partition: 0,
         offset: 0,
+        leader_epoch: None,
         timestamp: DateTime::UNIX_EPOCH,
         key: None,
         value: Some(value),
