@@ -176,10 +176,12 @@ fn segment(document: &mut Document) {
             "userId": bounded(),
             "anonymousId": bounded(),
             "event": { "type": ["string", "null"], "description": "The eventType of `track`; that of the others is their name." },
+            "properties": { "type": ["object", "null"], "description": "Those of `track`, `page` and `screen`." },
             "messageId": { "type": ["string", "null"], "description": "The eventId follows from it where it is no UUID." },
             "timestamp": { "type": ["string", "null"], "format": "date-time" },
             "batch": { "type": "array", "items": { "type": "object" }, "description": "The calls of a batch, each with its `type`." },
         },
+        "additionalProperties": true,
     });
     document.add(
         "/v1/{call}",

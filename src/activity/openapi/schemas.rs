@@ -61,8 +61,10 @@ pub(super) fn cloud_event() -> Value {
             "type": { "type": "string", "minLength": 1, "description": "The eventType." },
             "subject": { "type": "string", "minLength": 1, "description": "The userId." },
             "time": { "type": ["string", "null"], "format": "date-time", "description": "The timestamp." },
+            "datacontenttype": { "type": ["string", "null"], "description": "That of `data`." },
             "data": { "description": "The payload." },
         },
+        "additionalProperties": true,
     })
 }
 

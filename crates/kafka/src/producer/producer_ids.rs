@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kafka_protocol::messages::InitProducerIdRequest;
+use kafka_protocol::{ResponseError, messages::InitProducerIdRequest};
 use log::warn;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 
 use crate::{Cluster, wire::WireError};
 
@@ -12,6 +15,11 @@ const WHAT: &str = "InitProducerId";
 
 /// A cluster that gave no id is asked again after that time: rights may have been granted.
 const ASK_AGAIN: Duration = Duration::from_secs(10 * 60);
+
+/// A broker that has no ids at hand gets more from the controller, as one that has just started (`RPCProducerIdManager` in
+/// Kafka). Meanwhile it asks for patience, which is a failure only after so many attempts.
+const PATIENCE: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The producer id of all partitions of a producer.
 #[derive(Debug)]
@@ -79,7 +87,15 @@ impl ProducerIds {
 async fn ask(cluster: &Cluster) -> Result<i64, WireError> {
     let mut connection = cluster.connect().await?;
     let request = InitProducerIdRequest::default().with_transactional_id(None);
-    let response = connection.call(&request, 0..=4).await?;
+    let mut attempt = 1;
+    let response = loop {
+        let response = connection.call(&request, 0..=4).await?;
+        if response.error_code != ResponseError::CoordinatorLoadInProgress.code() || attempt == PATIENCE {
+            break response;
+        }
+        attempt += 1;
+        sleep(PAUSE).await;
+    };
     WireError::check(WHAT, response.error_code)?;
     let id = response.producer_id.0;
     let malformed = || WireError::Malformed { what: WHAT, reason: format!("the id {id}") };

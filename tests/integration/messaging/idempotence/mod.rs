@@ -248,6 +248,18 @@ async fn the_records_after_one_that_is_refused_are_in_a_new_epoch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_has_no_producer_id_at_hand_is_asked_again_and_nothing_fails() {
+    let cluster = TestCluster::embedded().await;
+    let faults = cluster.broker().faults();
+    faults.times(ApiKey::InitProducerId, Fault::Refuse(ResponseError::CoordinatorLoadInProgress), 3);
+    let client = cluster.client();
+    let producer = producer(&client, ProducerConfig::default());
+    publish(&producer, "v").await.unwrap();
+    assert_eq!(faults.count(ApiKey::InitProducerId), 4);
+    assert_eq!(faults.count(ApiKey::Produce), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_gives_no_producer_id_is_written_to_without_and_is_not_asked_each_time() {
     let cluster = TestCluster::embedded().await;
     let refusal = ResponseError::ClusterAuthorizationFailed;
