@@ -143,7 +143,7 @@ fuzz() {
   for service in ${SERVICES:-activity users orders eventlog}; do
     [ -e "$work/$service" ] || continue
     say "schemathesis: $service"
-    "$tools/schemathesis" --config-file "$root/scripts/openapi/schemathesis.toml" run "$(cat "$work/$service")/openapi.json" \
+    SCHEMATHESIS_HOOKS=$root/scripts/openapi/bodies.py "$tools/schemathesis" --config-file "$root/scripts/openapi/schemathesis.toml" run "$(cat "$work/$service")/openapi.json" \
       --seed "${SEED:-1}" --max-examples "${EXAMPLES:-40}" --header "Authorization: Bearer $token" --no-color
   done
 }

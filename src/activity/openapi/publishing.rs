@@ -2,7 +2,7 @@
 
 use highwater_web::{
     http::{
-        NDJSON, neither_json_nor_lines,
+        NDJSON, neither_json_nor_lines, nothing,
         openapi::{Answer, Document, Operation, correlated},
     },
     publish_problem::reasons,
@@ -193,6 +193,7 @@ fn segment(document: &mut Document) {
             .path("call", "The call, or a batch.", json!({ "enum": names, "examples": ["track"] }))
             .takes(call, &posted)
             .invalid("userId", "is required, or anonymousId")
+            .problem("unknown", "There is no such call.", nothing("/v1/call"))
             .answers(200, Answer::new("Kafka has all events.").json(done, &json!({ "success": true })))
             .problems(reasons().map(|(name, summary, reason)| {
                 (name, summary, segment_calls::refused(published::failure(ID, reason)))
