@@ -145,8 +145,10 @@ async fn assert_flows_until(program: &Program, done: impl Fn() -> bool) {
     assert!(troubles.is_empty(), "{troubles:#?}");
 }
 
+/// That the one broker cannot replicate is told whenever a topic is found, which can be late.
 fn is_trouble(line: &str) -> bool {
-    line.contains(r#""level":"WARN""#) || line.contains(r#""level":"ERROR""#)
+    let is_warning = line.contains(r#""level":"WARN""#) || line.contains(r#""level":"ERROR""#);
+    is_warning && !line.contains("replication factor")
 }
 
 async fn assert_stops(secured: &Secured, program: Program, secret: &str) {
