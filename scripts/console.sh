@@ -38,16 +38,8 @@ trap ended EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
 
-need() { # COMMAND=PACKAGE...: installs the packages whose command is missing
-  local pair missing=() sudo=()
-  for pair; do command -v "${pair%=*}" >/dev/null || missing+=("${pair#*=}"); done
-  [ ${#missing[@]} -gt 0 ] || return 0
-  [ "$(id -u)" = 0 ] || sudo=(sudo)
-  echo "installing ${missing[*]}"
-  "${sudo[@]}" apt-get update -qq
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-}
+# shellcheck source=scripts/need.sh
+. "$root/scripts/need.sh"
 
 # The tools, in the versions named above; those of before are thrown away.
 install_tools() {

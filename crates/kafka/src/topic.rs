@@ -1,13 +1,14 @@
 //! Topics: their partitions, leaders and settings, and their creation.
 
+mod settings;
+
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use kafka_protocol::{
     ResponseError,
     messages::{
-        BrokerId, CreateTopicsRequest, DescribeConfigsRequest, MetadataRequest, MetadataResponse, TopicName,
+        BrokerId, CreateTopicsRequest, MetadataRequest, MetadataResponse, TopicName,
         create_topics_request::{CreatableTopic, CreatableTopicConfig},
-        describe_configs_request::DescribeConfigsResource,
         metadata_request::MetadataRequestTopic,
     },
     protocol::StrBytes,
@@ -21,9 +22,8 @@ use super::{
     backoff::Backoff,
     wire::{Connection, WireError},
 };
-
-/// The code of a topic in DescribeConfigs (`ConfigResource.Type` in Java).
-const TOPIC_RESOURCE: i8 = 2;
+pub use settings::settings;
+use settings::weaknesses;
 
 /// The versions of Metadata. From 10 on they have topic ids.
 pub(super) const METADATA_VERSIONS: RangeInclusive<i16> = 4..=12;
@@ -333,69 +333,6 @@ async fn create(
             Ok(())
         }
     }
-}
-
-/// The settings of an existing topic that can lose acknowledged records.
-async fn weaknesses(connection: &mut Connection, topic: &str, description: &TopicDescription) -> Vec<String> {
-    let mut found = Vec::new();
-    if description.replication < 3 {
-        found.push(format!(
-            "replication factor {}: a broker's loss can lose acknowledged events (3 is safe)",
-            description.replication
-        ));
-    }
-    // This user may have no right to see the settings.
-    let Ok(settings) = settings(connection, topic).await else { return found };
-    let setting =
-        |wanted: &str| settings.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
-    if description.replication >= 3 && setting("min.insync.replicas") == Some("1") {
-        found.push(
-            "min.insync.replicas=1: an event acknowledged by the leader alone can be lost (2 is safe)"
-                .to_owned(),
-        );
-    }
-    if setting("unclean.leader.election.enable") == Some("true") {
-        found
-            .push("unclean.leader.election.enable=true: an election can lose acknowledged events".to_owned());
-    }
-    if setting("cleanup.policy").is_some_and(|policy| policy.contains("compact")) {
-        found.push("cleanup.policy has compact: older events of a user disappear from the log".to_owned());
-    }
-    if let Some(version) = setting("message.format.version").filter(|version| is_without_headers(version)) {
-        found.push(format!(
-            "message.format.version={version}: records have no headers there, and Kafka takes none of ours \
-             (0.11 or later is wanted, or an inter.broker.protocol.version of 3.0)"
-        ));
-    }
-    found
-}
-
-/// Whether a message format such as `0.10.2-IV0` is older than 0.11, which has headers (KIP-82). Kafka 4 has no such
-/// setting.
-fn is_without_headers(version: &str) -> bool {
-    let mut numbers = version.split(['.', '-']).map_while(|number| number.parse().ok());
-    matches!((numbers.next(), numbers.next()), (Some(0_u32), Some(0..=10_u32)))
-}
-
-/// The topic's settings by name (DescribeConfigs).
-///
-/// # Errors
-///
-/// The broker does not answer, or refuses: the right DESCRIBE_CONFIGS is missing.
-pub async fn settings(connection: &mut Connection, topic: &str) -> Result<Vec<(String, String)>, WireError> {
-    let resource = DescribeConfigsResource::default()
-        .with_resource_type(TOPIC_RESOURCE)
-        .with_resource_name(StrBytes::from_string(topic.to_owned()))
-        .with_configuration_keys(None);
-    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
-    let answer = connection.call(&request, 1..=4).await?;
-    for result in &answer.results {
-        WireError::check("DescribeConfigs", result.error_code)?;
-    }
-    let configs = answer.results.into_iter().flat_map(|result| result.configs);
-    Ok(configs
-        .filter_map(|config| Some((config.name.as_str().to_owned(), config.value?.as_str().to_owned())))
-        .collect())
 }
 
 fn name(topic: &str) -> TopicName {
