@@ -2,7 +2,7 @@
 
 import { explain, show } from "./access.js";
 import { Refusal, ask, askJson, onCredentials } from "./client.js";
-import { element, mark, state, time } from "./dom.js";
+import { element, entry, mark, state } from "./dom.js";
 
 const PAGE = 20;
 const section = document.getElementById("dead-letters");
@@ -69,39 +69,16 @@ function item(letter) {
     },
     "Send back…",
   );
-  return element(
-    "li",
-    {},
-    element(
-      "details",
-      {},
-      element(
-        "summary",
-        {},
-        time(timestamp),
-        " ",
-        element("strong", {}, why),
-        " ",
-        redriven ? mark("ok", "sent back") : mark("warning", "waits"),
-      ),
-      element(
-        "dl",
-        {},
-        element("dt", {}, "Came from"),
-        element(
-          "dd",
-          {},
-          `${source.topic ?? "?"}, partition ${source.partition ?? "?"}, offset ${source.offset ?? "?"}`,
-        ),
-        element("dt", {}, "Is at"),
-        element("dd", {}, `partition ${partition}, offset ${offset}; sent back ${redrives} times before`),
-        element("dt", {}, "Key"),
-        element("dd", {}, element("code", {}, content(key))),
-        element("dt", {}, "Value"),
-        element("dd", {}, element("code", {}, content(value), truncatedFrom ? ` … of ${truncatedFrom} bytes` : "")),
-      ),
-      redriven ? null : element("div", { class: "buttons" }, back),
-    ),
+  const from = `${source.topic ?? "?"}, partition ${source.partition ?? "?"}, offset ${source.offset ?? "?"}`;
+  return entry(
+    [timestamp, why, redriven ? mark("ok", "sent back") : mark("warning", "waits")],
+    [
+      ["Came from", from],
+      ["Is at", `partition ${partition}, offset ${offset}; sent back ${redrives} times before`],
+      ["Key", element("code", {}, content(key))],
+      ["Value", element("code", {}, content(value), truncatedFrom ? ` … of ${truncatedFrom} bytes` : "")],
+    ],
+    ...(redriven ? [] : [back]),
   );
 }
 

@@ -36,6 +36,27 @@ export function table(caption, headings, rows) {
   );
 }
 
+/** What each of these terms is, in texts and nodes. */
+export function definitions(terms) {
+  const pair = ([term, ...is]) => [element("dt", {}, term), element("dd", {}, ...is)];
+  return element("dl", {}, ...terms.flatMap(pair));
+}
+
+/** An item of a list, of a time, a title and what stands beside it; it opens to its terms and its buttons. */
+export function entry([at, title, beside], terms, ...buttons) {
+  return element(
+    "li",
+    {},
+    element(
+      "details",
+      {},
+      element("summary", {}, time(at), " ", element("strong", {}, title), " ", beside),
+      definitions(terms),
+      buttons.length ? element("div", { class: "buttons" }, ...buttons) : null,
+    ),
+  );
+}
+
 /** A word with a shape before it, so that its colour says nothing alone. Levels: ok, note, warning, problem. */
 export function mark(level, word) {
   const shapes = { ok: "✓", note: "i", warning: "!", problem: "✕" };

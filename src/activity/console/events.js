@@ -2,7 +2,7 @@
 
 import { explain, show } from "./access.js";
 import { Refusal, onCredentials } from "./client.js";
-import { element, state, time } from "./dom.js";
+import { element, entry, state } from "./dom.js";
 import { events, find, follow, search } from "./feed.js";
 
 const MOST = 100;
@@ -56,38 +56,16 @@ function drawLatest() {
 function item({ eventId, userId, eventType, timestamp, payload }) {
   const of = (field, value, words) =>
     element("button", { type: "button", click: () => fill({ [field]: value }) }, words);
-  return element(
-    "li",
-    {},
-    element(
-      "details",
-      {},
-      element(
-        "summary",
-        {},
-        time(timestamp),
-        " ",
-        element("strong", {}, eventType),
-        " ",
-        element("span", { class: "user" }, userId),
-      ),
-      element(
-        "dl",
-        {},
-        element("dt", {}, "Event id"),
-        element("dd", {}, element("code", {}, eventId)),
-        element("dt", {}, "Timestamp"),
-        element("dd", {}, element("code", {}, timestamp)),
-        element("dt", {}, "Payload"),
-        element("dd", {}, element("code", {}, payload)),
-      ),
-      element(
-        "div",
-        { class: "buttons" },
-        of("userId", userId, "Events of this user"),
-        of("eventType", eventType, "Events of this type"),
-      ),
-    ),
+  const code = (text) => element("code", {}, text);
+  return entry(
+    [timestamp, eventType, element("span", { class: "user" }, userId)],
+    [
+      ["Event id", code(eventId)],
+      ["Timestamp", code(timestamp)],
+      ["Payload", code(payload)],
+    ],
+    of("userId", userId, "Events of this user"),
+    of("eventType", eventType, "Events of this type"),
   );
 }
 

@@ -1,6 +1,6 @@
 // The brokers with their breakers, and the store.
 
-import { element, mark, number, replace, state } from "./dom.js";
+import { definitions, mark, number, replace, state } from "./dom.js";
 
 const section = document.getElementById("kafka");
 const BREAKERS = {
@@ -12,14 +12,7 @@ const BREAKERS = {
 /** Draws what /health says of both. */
 export function draw({ kafka, store, embedded }) {
   replace(section.querySelector(".content"), JSON.stringify([kafka, store, embedded]), () =>
-    element(
-      "dl",
-      {},
-      ...[...cluster(kafka, embedded), ...held(store)].flatMap(([term, ...what]) => [
-        element("dt", {}, term),
-        element("dd", {}, ...what),
-      ]),
-    ),
+    definitions([...cluster(kafka, embedded), ...held(store)]),
   );
   state(section, "ready");
 }
