@@ -39,6 +39,27 @@ async fn publish(producer: &Producer, value: impl Into<Vec<u8>>) -> Result<Recei
     producer.publish(Message { partition: Some(0), ..message("k", value) }).await
 }
 
+/// Publishes these as one batch: they gather behind a record whose request is under way. `meanwhile` is done before.
+async fn publish_together(
+    (cluster, producer): (&TestCluster, &Producer),
+    values: impl IntoIterator<Item = Vec<u8>>,
+    meanwhile: impl FnOnce(),
+) -> Vec<Result<Receipt, PublishError>> {
+    let faults = cluster.broker().faults();
+    let sent = faults.count(ApiKey::Produce);
+    faults.once(ApiKey::Produce, Fault::Delay(Duration::from_millis(300)));
+    let in_flight = publish(producer, "in flight");
+    let gathering = async {
+        eventually("a request is in flight", async || (faults.count(ApiKey::Produce) > sent).then_some(()))
+            .await;
+        meanwhile();
+        join_all(values.into_iter().map(|value| publish(producer, value))).await
+    };
+    let (in_flight, gathered) = tokio::join!(in_flight, gathering);
+    in_flight.unwrap();
+    gathered
+}
+
 /// Checks that the log of partition 0 has each of these values once, at its receipt's offset, and nothing else but the value
 /// `first`.
 async fn assert_each_once(cluster: &TestCluster, written: &[(String, Receipt)]) {
@@ -200,22 +221,16 @@ async fn the_parts_of_a_batch_that_was_too_large_are_in_the_log_once_whatever_an
     let config =
         ProducerConfig::default().with_batch_max_bytes(8 << 20).with_timeout(Duration::from_secs(20));
     let (cluster, _client, producer) = started(config).await;
-    let faults = cluster.broker().faults();
-    let sent = faults.count(ApiKey::Produce);
-    // The records gather behind the first request. Then each second answer is lost.
-    faults.once(ApiKey::Produce, Fault::Delay(Duration::from_millis(300)));
-    let in_flight = publish(&producer, "in flight");
-    let gathering = async {
-        eventually("a request is in flight", async || (faults.count(ApiKey::Produce) > sent).then_some(()))
-            .await;
+    let values = (0..40_u8).map(|number| vec![number; 100_000]);
+    let gathered = publish_together((&cluster, &producer), values, || {
+        let faults = cluster.broker().faults();
+        // Each second answer is lost.
         for _ in 0..4 {
             faults.once(ApiKey::Produce, Fault::Delay(Duration::ZERO));
             faults.once(ApiKey::Produce, Fault::LoseAnswer);
         }
-        join_all((0..40_u8).map(|number| publish(&producer, vec![number; 100_000]))).await
-    };
-    let (in_flight, gathered) = tokio::join!(in_flight, gathering);
-    in_flight.unwrap();
+    })
+    .await;
     let offsets: Vec<_> = gathered.into_iter().map(|receipt| receipt.unwrap().offset).collect();
     assert_eq!(offsets, (2..42).map(Some).collect::<Vec<_>>());
     assert_eq!(cluster.broker().end_offset(&cluster.topic, 0), 42);
@@ -229,16 +244,8 @@ async fn the_parts_of_a_batch_that_was_too_large_are_in_the_log_once_whatever_an
 async fn the_records_after_one_that_is_refused_are_in_a_new_epoch() {
     let config = ProducerConfig::default().with_batch_max_bytes(8 << 20);
     let (cluster, _client, producer) = started(config).await;
-    let faults = cluster.broker().faults();
-    let sent = faults.count(ApiKey::Produce);
-    faults.once(ApiKey::Produce, Fault::Delay(Duration::from_millis(300)));
-    let in_flight = publish(&producer, "in flight");
-    let gathering = async {
-        eventually("a request is in flight", async || (faults.count(ApiKey::Produce) > sent).then_some(()))
-            .await;
-        join_all([1_000, 2_000_000, 1_000].map(|size| publish(&producer, vec![b'x'; size]))).await
-    };
-    let (_, gathered) = tokio::join!(in_flight, gathering);
+    let values = [1_000, 2_000_000, 1_000].map(|size| vec![b'x'; size]);
+    let gathered = publish_together((&cluster, &producer), values, || ()).await;
     assert!(matches!(gathered[1], Err(PublishError::TooLarge(_))), "{gathered:?}");
     let offsets = [&gathered[0], &gathered[2]].map(|receipt| receipt.as_ref().unwrap().offset);
     assert_eq!(offsets, [Some(2), Some(3)]);
