@@ -14,5 +14,6 @@ mod message_set;
 mod partitioner;
 mod range;
 mod record_batch;
+mod record_fields;
 mod redrive_progress;
 mod watermark;
