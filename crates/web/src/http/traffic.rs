@@ -172,7 +172,7 @@ impl Traffic {
     pub fn families(&self) -> Vec<MetricFamily> {
         let mut families = self.requests.collect();
         families.extend(self.durations.collect());
-        // Names that are not well-formed would be found by every test of these figures.
+        // Names that are not well-formed would be found by every test of these metrics.
         families.extend(self.limiter.get().and_then(|limiter| connected(limiter).ok()).into_iter().flatten());
         families.extend(self.gate.get().into_iter().flat_map(|gate| gate.families()));
         families.extend(self.tracer.get().and_then(|tracer| spans(tracer).ok()).into_iter().flatten());
