@@ -247,7 +247,7 @@ async fn a_connection_that_breaks_in_the_middle_of_a_commit_neither_loses_nor_do
     let mut trial = Trial::begin_by(server, &url).await;
     for _ in 0..5 {
         link.lose_answers(true);
-        trial.suffers(0, &["closed", "reset", "no connection", "unexpected", "eof", "EOF"]).await;
+        trial.suffers(0, &["closed", "reset", "cannot be reached", "unexpected", "eof", "EOF"]).await;
         link.lose_answers(false);
         trial.until_all_well().await;
     }
