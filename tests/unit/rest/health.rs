@@ -159,7 +159,8 @@ async fn health_tells_to_all_but_admins_the_code_of_the_databases_failure_and_no
         service.status.send_replace(status);
         let body = service.get("/health").await.ok(200);
         assert_eq!(body["group"]["partitions"][0]["error"], public);
-        let request = warp::test::request().path("/health").header("authorization", format!("Bearer {TOKEN}"));
+        let request =
+            warp::test::request().path("/health").header("authorization", format!("Bearer {TOKEN}"));
         assert_eq!(service.send(request).await.ok(200)["group"]["partitions"][0]["error"], error);
     }
 }
