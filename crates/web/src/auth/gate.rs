@@ -38,7 +38,7 @@ pub struct Gate {
     paths: &'static Paths,
     keys: Option<KeyStore>,
     jwt: Option<Arc<Jwt>>,
-    /// Whether there is an ADMIN_TOKEN, which the routes that take it check themselves.
+    /// Whether there is an admin token, which the routes that take it check themselves.
     has_admin_token: bool,
     limits: Limits,
     has_limits: bool,
@@ -343,7 +343,7 @@ impl Gate {
 
     /// The counts of clients, as metrics.
     pub(crate) fn families(&self) -> Vec<MetricFamily> {
-        // Names that are not well-formed would be found by every test of these figures.
+        // Names that are not well-formed would be found by every test of these metrics.
         if self.is_on() { self.counts.families().unwrap_or_default() } else { Vec::new() }
     }
 }

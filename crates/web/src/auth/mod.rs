@@ -40,7 +40,7 @@ pub struct AuthConfig {
     pub keys: Option<KeyFile>,
     /// Those who have a token of this issuer.
     pub jwt: Option<JwtConfig>,
-    /// Whether there is an ADMIN_TOKEN.
+    /// Whether there is an admin token.
     pub has_admin_token: bool,
     /// How often they may come.
     pub limits: LimitConfig,
