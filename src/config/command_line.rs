@@ -8,12 +8,7 @@ use highwater_eventlog as eventlog;
 use highwater_kafka::dead_letter::{DlqFilter, DlqPosition, RedriveSelection};
 use highwater_web::{auth::cli as keys, dead_letters::DlqCommand};
 
-use super::{
-    fault::Exit,
-    key_commands, replay_command,
-    table::{ALL, Description},
-    transfer_commands,
-};
+use super::{fault::Exit, key_commands, replay_command, setting::Description, table::ALL, transfer_commands};
 use crate::{
     replay::ReplayCommand,
     transfer::{ExportTask, ImportTask},

@@ -18,6 +18,7 @@ mod reader;
 mod replay_command;
 mod secret;
 mod security;
+mod setting;
 #[cfg(feature = "postgres")]
 mod store;
 mod table;
@@ -41,7 +42,7 @@ pub use environment::from_lambda;
 pub use environment::from_process;
 pub use fault::Exit;
 pub use platform::is_of_a_service;
-pub use table::Description;
+pub use setting::Description;
 
 use crate::{activity, store as stores, telemetry};
 use command_line::CommandLine;
@@ -252,6 +253,9 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             max_bytes: reader.value(&table::MAX_BATCH_BYTES).max(max_body_bytes),
             pause: reader.value(&table::STREAM_PAUSE),
         },
+        max_event_streams: reader
+            .value(&table::MAX_EVENT_STREAMS)
+            .unwrap_or_else(|| http.max_connections.div_ceil(2)),
         logged_events: reader.value(&table::LOG_EVENTS),
     };
     let brokers = reader.value(&table::KAFKA_BROKERS);

@@ -3,7 +3,7 @@
 use super::{
     Service,
     fault::{Exit, Fault},
-    table::Setting,
+    setting::Setting,
     values::Values,
 };
 

@@ -8,7 +8,8 @@ use highwater_web::http::BearerToken;
 
 use super::{
     reader::Reader,
-    table::{ADMIN_TOKEN, ADMIN_TOKEN_FILE, Setting},
+    setting::Setting,
+    table::{ADMIN_TOKEN, ADMIN_TOKEN_FILE},
     values::{File, Or, Password, Token, Values as _},
 };
 

@@ -8,62 +8,13 @@ use std::time::Duration;
 use highwater_kafka::{OffsetReset, group::GroupProtocol, security::SaslMechanism};
 use highwater_web::http::AccessLog;
 
+use super::setting::{Describe, Setting};
 use super::values::{
     Assignors, AuthMethods, Brokers, Directives, Durations, Endpoint, EventTypes, Extensions, File,
     HeaderNames, Host, HostNames, HttpUrl, InstanceId, Jwks, Mechanism, Networks, OneOf, Or, Origins,
-    Password, Protocol, RatesASecond, Share, Size, Text, Token, TopicName, TrustedOrigins, Values, Whole,
+    Password, Protocol, RatesASecond, Share, Size, Text, Token, TopicName, TrustedOrigins, Whole,
 };
 use crate::{activity::record, telemetry::Format};
-
-/// A setting, whose values are of the kind `V`.
-pub(super) struct Setting<V> {
-    pub(super) variable: &'static str,
-    pub(super) group: &'static str,
-    pub(super) default: &'static str,
-    pub(super) values: V,
-    pub(super) sentence: &'static str,
-}
-
-/// A setting as `--help` describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description {
-    /// The environment variable.
-    pub variable: &'static str,
-    /// The command-line flag, without its dashes.
-    pub flag: String,
-    /// The heading that the setting is under. Settings of one group follow each other.
-    pub group: &'static str,
-    /// The value that an absent or empty one stands for; empty where the sentence tells.
-    pub default: &'static str,
-    /// The allowed values, in words.
-    pub allowed: String,
-    /// The effect of the setting.
-    pub sentence: &'static str,
-}
-
-/// A setting of any type.
-pub(super) trait Describe: Sync {
-    /// The setting's description.
-    fn describe(&self) -> Description;
-}
-
-impl<V: Values> Describe for Setting<V> {
-    fn describe(&self) -> Description {
-        Description {
-            variable: self.variable,
-            flag: flag(self.variable),
-            group: self.group,
-            default: self.default,
-            allowed: self.values.allowed(),
-            sentence: self.sentence,
-        }
-    }
-}
-
-/// The flag that overrides a variable.
-pub(super) fn flag(variable: &str) -> String {
-    variable.to_ascii_lowercase().replace('_', "-")
-}
 
 /// Declares each setting as a static of its own type, and all of them, in order, as `ALL`.
 macro_rules! settings {
@@ -150,6 +101,8 @@ settings! {
             "The most events of a batch that is a JSON array; NDJSON has no such bound.";
         MAX_BATCH_BYTES: Size<usize> = "1MiB", Size::from(KIB).to(GIB),
             "The largest batch that is a JSON array; MAX_BODY_BYTES where that is larger.";
+        MAX_EVENT_STREAMS: Or<Whole<usize>> = "", Or::unset(Whole::from(1).to(1_000_000)),
+            "The most readers of GET /events/stream at a time; unset, half of MAX_CONNECTIONS.";
         STREAM_PAUSE: Durations = "1m", Durations::from(ms(100)).to(minutes(60)),
             "How long a stream of events (NDJSON) may pause; a blank line is a sign of life.";
     }

@@ -16,6 +16,7 @@ use hyper::{
 use super::{
     budget::BUFFER,
     deadlines::ConnectionDeadlines,
+    observer::Ending,
     packing::Packer,
     request_body::{DropUnread, UnreadBody},
     tree::Answer,
@@ -38,6 +39,8 @@ pub(super) struct ResponseBody {
     /// Of a piece what the next ones are.
     rest: Bytes,
     packer: Option<Box<Packer>>,
+    /// Dropped when the answer has ended.
+    _ending: Option<Box<Ending>>,
     deadlines: Arc<ConnectionDeadlines>,
     /// Dropped after `body`, which may still have the request's.
     _unread: DropUnread,
@@ -46,12 +49,13 @@ pub(super) struct ResponseBody {
 impl ResponseBody {
     pub(super) fn new(
         body: TreeBody,
-        packer: Option<Packer>,
+        (packer, ending): (Option<Packer>, Option<Ending>),
         deadlines: &Arc<ConnectionDeadlines>,
         unread: &UnreadBody,
     ) -> Self {
         let (deadlines, _unread) = (Arc::clone(deadlines), unread.until_answered());
-        Self { body, rest: Bytes::new(), packer: packer.map(Box::new), deadlines, _unread }
+        let (packer, _ending) = (packer.map(Box::new), ending.map(Box::new));
+        Self { body, rest: Bytes::new(), packer, _ending, deadlines, _unread }
     }
 
     /// The next piece, packed where it is to be.
