@@ -34,7 +34,7 @@ use super::{
     streams::Streams,
     tree::{Answer, Answering, Handler, Tree},
 };
-use crate::auth::{Attempt, Decision, Gate, Grant, refusals::unchecked};
+use crate::auth::{Attempt, Decision, Gate, Grant, LastClient, refusals::unchecked};
 
 /// The addresses of a connection, where they can be had.
 #[derive(Debug, Clone, Copy)]
@@ -106,12 +106,13 @@ pub(super) struct GuardedService {
     /// The tree is cloned once a connection, not once a request: hyper calls through a shared reference,
     /// and only ever from the connection's own task.
     handler: RefCell<Handler>,
+    last_client: RefCell<LastClient>,
     connection: Arc<ConnectionContext>,
 }
 
 impl GuardedService {
     pub(super) fn new(tree: Tree, connection: Arc<ConnectionContext>) -> Self {
-        Self { handler: RefCell::new(tree.handler()), tree, connection }
+        Self { handler: RefCell::new(tree.handler()), tree, last_client: RefCell::default(), connection }
     }
 }
 
@@ -148,11 +149,14 @@ impl GuardedService {
         let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
         join_lists(&mut request);
         let packs = packing::is_asked_for(request.headers());
-        let mut request = RequestBody::within(request, &connection.rest, &connection.deadlines);
+        let request = RequestBody::within(request, &connection.rest, &connection.deadlines);
         let decision = match refused {
             Some(problem) => Decision::Refused(problem),
             None if connection.access.is_apart() => Decision::Admitted(Grant::default()),
-            None => connection.gate.admit(&mut request, info.client, Attempt::First),
+            None => {
+                let last = &mut self.last_client.borrow_mut();
+                connection.gate.admit(&request, info.client, Attempt::First, last)
+            }
         };
         let (mut refused, mut grant) = (None, Grant::default());
         let work = match decision {
@@ -170,10 +174,10 @@ impl GuardedService {
                 let tree = self.tree.clone();
                 let later: Answering = Box::pin(async move {
                     until.await;
-                    match gate.admit(&mut request, client, Attempt::Last) {
+                    match gate.admit(&request, client, Attempt::Last, &mut LastClient::default()) {
                         Decision::Refused(problem) => Ok(problem.into_response()),
                         Decision::Admitted(grant) => {
-                            let mut answer = tree.handler()(request).await?;
+                            let mut answer = grant.within(tree.handler()(request)).await?;
                             grant.tell(answer.headers_mut());
                             Ok(answer)
                         }
@@ -234,6 +238,7 @@ impl Future for ResponseFuture {
         } else if let Some(work) = &mut this.work {
             let poll = || CURRENT.sync_scope(Arc::clone(deadlines), || work.as_mut().poll(context));
             let poll = || CALLER.sync_scope(this.info.client, poll);
+            let poll = || this.grant.during(poll);
             match catch_unwind(AssertUnwindSafe(poll)) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(Ok(answer))) => answer,
