@@ -93,7 +93,7 @@ impl Rebuild {
     }
 
     /// Puts the filled schema in the place of the serving one, whose name it gets. Both are in one database. Writers wait
-    /// meanwhile, until `catch_up` has filled it up to the offsets that it is given. All claims are void afterwards.
+    /// meanwhile, until `catch_up` has filled it up to the offsets that it is given. All claims are invalid afterwards.
     ///
     /// # Errors
     ///
@@ -190,8 +190,8 @@ async fn bases(client: &Client) -> Result<BTreeMap<i32, i64>, Failure> {
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// What makes the contents of both fit to be exchanged: every claim is void, and positions go on above those that were
-/// given. What has left the serving store since [`Rebuild::begin`] leaves the filled one, and what is erased stays so.
+/// Prepares the contents of both for the exchange: every claim becomes invalid, and positions go on above those that were
+/// given. Events that left the serving store since [`Rebuild::begin`] leave the filled one, and erased events stay erased.
 fn exchange(serving: &str, filled: &str) -> String {
     format!(
         "WITH late AS (

@@ -92,7 +92,8 @@ impl Server {
     }
 }
 
-/// `/` answers at once, `/echo` what it is sent, `/never` not at all; `/patient` and `/panic` as they say.
+/// `/` answers at once, `/echo` what it is sent, `/never` not at all; `/patient` and `/panic` as they say;
+/// `/read-only` refuses each method.
 fn routes(
     config: &Config,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
@@ -116,7 +117,10 @@ fn routes(
         panic!("as asked, later")
     });
     let unknown = warp::path::full().and(warp::method()).map(
-        |path: warp::path::FullPath, method: warp::http::Method| http::refuse(&method, path.as_str(), None),
+        |path: warp::path::FullPath, method: warp::http::Method| {
+            let allow = (path.as_str() == "/read-only").then_some("GET, HEAD, OPTIONS");
+            http::refuse(&method, path.as_str(), allow)
+        },
     );
     root.or(echo)
         .unify()

@@ -7,6 +7,7 @@ mod kept;
 mod limits;
 mod owasp;
 mod routes;
+mod services;
 mod settings;
 mod table;
 mod tokens;

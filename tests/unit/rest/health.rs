@@ -1,8 +1,8 @@
 //! `/health` and `/ready`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use highwater_kafka::{GroupPhase, KafkaStatus, PartitionStatus, Status};
+use highwater_kafka::{GroupPhase, KafkaStatus, PartitionStatus, Status, StatusRegistry};
 use highwater_web::{
     http::{AdminAuth, BearerToken},
     shutdown::Stage,
@@ -183,4 +183,18 @@ async fn ready_tells_the_progress_of_each_partition() {
         service.get("/ready").await.problem(503)["partitions"],
         json!([{"partition": 1, "restored": true, "position": 10, "goal": 20}])
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_among_the_warnings_for_an_hour() {
+    let (registry, service) = (StatusRegistry::new(), Service::new());
+    let lost = "topic events: up to 5 records of partition 0 were not processed";
+    assert!(registry.notice(lost.to_owned()));
+    service.status.send_replace(registry.watch().borrow().clone());
+    let warnings = async || service.get("/health").await.ok(200)["kafka"]["warnings"].clone();
+    assert_eq!(warnings().await, json!([lost]));
+    tokio::time::advance(Duration::from_secs(59 * 60)).await;
+    assert_eq!(warnings().await, json!([lost]));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(warnings().await, json!(null));
 }

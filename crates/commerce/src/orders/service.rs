@@ -88,7 +88,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
     Ok(())
 }
 
-/// Reads the topic of a ledger in the group too, for what is to follow from its events. A process is a member once
+/// Reads the topic of a table in the group too, to act on its events. A process is a member once
 /// for each topic, by a name of its own where it has one.
 fn consume<F: Projection>(
     table: &EventSourcedTable<F>,

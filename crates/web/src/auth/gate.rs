@@ -48,7 +48,7 @@ pub struct Gate {
     jwt: Option<Arc<Jwt>>,
     /// Rises whenever the keys of the file or of the issuer are read anew: what was found out before counts no more.
     version: Arc<AtomicU64>,
-    /// Whether there is an ADMIN_TOKEN, which the routes that take it check themselves.
+    /// Whether there is an admin token, which the routes that take it check themselves.
     has_admin_token: bool,
     limits: Limits,
     has_limits: bool,
@@ -202,7 +202,12 @@ impl Gate {
             Identity::Undecided if scopes == [Scope::Admin] => {
                 return Decision::Admitted(Grant::default());
             }
-            Identity::Nobody => return self.refuse(request, caller, Refusal::Missing, refusals::missing()),
+            Identity::Nobody => {
+                if scopes == [Scope::Admin] {
+                    self.audit.missing(caller, &action(request.method(), request.uri()));
+                }
+                return self.refuse(request, caller, Refusal::Missing, refusals::missing());
+            }
             Identity::Undecided => {
                 return self.refuse(request, caller, Refusal::Invalid, refusals::invalid());
             }
@@ -214,7 +219,7 @@ impl Gate {
                 principal.scopes().has(*scope) && (!is_own || principal.subject().is_some())
             };
             if !scopes.is_empty() && !scopes.iter().any(may) {
-                self.forbidden(principal, request.method(), request.uri());
+                self.forbidden(principal, caller, request.method(), request.uri());
                 return Decision::Refused(refusals::insufficient(scopes));
             }
         }
@@ -231,7 +236,8 @@ impl Gate {
             principal.count().add(Outcome::Admitted);
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        Decision::Admitted(Grant::new(Granted { gate: Arc::clone(self), principal, told, method, uri }))
+        let gate = Arc::clone(self);
+        Decision::Admitted(Grant::new(Granted { gate, principal, told, caller, method, uri }))
     }
 
     /// The answer to a request where no server of ours stands before the routes.
@@ -327,9 +333,15 @@ impl Gate {
     }
 
     /// A client tried what it may not do.
-    pub(super) fn forbidden(&self, principal: &Principal, method: &Method, uri: &Uri) {
+    pub(super) fn forbidden(
+        &self,
+        principal: &Principal,
+        caller: Option<IpAddr>,
+        method: &Method,
+        uri: &Uri,
+    ) {
         principal.count().add(Outcome::Forbidden);
-        self.audit.forbidden(principal.name(), &action(method, uri));
+        self.audit.forbidden(principal.name(), caller, &action(method, uri));
     }
 
     /// Keeps keys what their file and their issuer say; never ends.
@@ -372,7 +384,7 @@ impl Gate {
 
     /// The counts of clients, as metrics.
     pub(crate) fn families(&self) -> Vec<MetricFamily> {
-        // Names that are not well-formed would be found by every test of these figures.
+        // Names that are not well-formed would be found by every test of these metrics.
         if self.is_on() { self.counts.families().unwrap_or_default() } else { Vec::new() }
     }
 }

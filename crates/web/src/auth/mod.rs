@@ -21,7 +21,7 @@ mod rates;
 pub(crate) mod refusals;
 mod scope;
 
-pub(crate) use audit::{AUDIT, address};
+pub(crate) use audit::{AUDIT, Audit, address};
 pub use gate::Gate;
 pub(crate) use gate::{Attempt, Decision};
 pub use grant::{Grant, Reads, grant};
@@ -42,7 +42,7 @@ pub struct AuthConfig {
     pub keys: Option<KeyFile>,
     /// Those who have a token of this issuer.
     pub jwt: Option<JwtConfig>,
-    /// Whether there is an ADMIN_TOKEN.
+    /// Whether there is an admin token.
     pub has_admin_token: bool,
     /// How often they may come.
     pub limits: LimitConfig,

@@ -168,8 +168,7 @@ impl Config {
     /// The warnings about these settings, for those who run the service.
     pub fn warnings(&self) -> Vec<String> {
         let is_open = !self.auth.is_on() && !self.host.is_loopback();
-        let warning =
-            "AUTH is none, and HOST is no loopback address: whoever reaches this service may read and write";
+        let warning = "clients are not authenticated, and the address is no loopback address: anyone who reaches this service may read and write";
         is_open.then(|| warning.to_owned()).into_iter().collect()
     }
 

@@ -120,7 +120,7 @@ impl Traffic {
     pub fn families(&self) -> Vec<MetricFamily> {
         let mut families = self.requests.collect();
         families.extend(self.durations.collect());
-        // Names that are not well-formed would be found by every test of these figures.
+        // Names that are not well-formed would be found by every test of these metrics.
         families.extend(self.limiter.get().and_then(|limiter| connected(limiter).ok()).into_iter().flatten());
         families.extend(self.gate.get().into_iter().flat_map(|gate| gate.families()));
         families.retain(|family| !family.get_metric().is_empty());

@@ -1,7 +1,7 @@
 //! `GET /metrics`, in Prometheus' text format.
 //!
-//! Each room counts for itself, in atomics; here their figures are read and written out, once a scrape. The
-//! figures of each are in docs/operating/health.md.
+//! Each part counts in atomics. This module reads their metrics and writes them out, once a scrape.
+//! docs/operating/health.md lists all metrics.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -108,15 +108,15 @@ fn families(operations: &Operations, visibility: Visibility) -> Result<Vec<Metri
     Ok(families)
 }
 
-/// The figures of one scrape.
+/// The metrics of one scrape.
 struct Scrape(Registry);
 
 impl Scrape {
     fn producers(&self, producers: &[Arc<Producer>]) -> Result<()> {
-        let figures: Vec<_> =
+        let metrics: Vec<_> =
             producers.iter().map(|producer| (&**producer.topic().name(), producer.metrics())).collect();
         let each =
-            |value: fn(&_) -> u64| figures.iter().map(move |(topic, figures)| ([*topic], value(figures)));
+            |value: fn(&_) -> u64| metrics.iter().map(move |(topic, metrics)| ([*topic], value(metrics)));
         const TOPIC: &[&str] = &["topic"];
         self.counter(
             "highwater_producer_records_total",
@@ -142,8 +142,8 @@ impl Scrape {
             TOPIC,
             each(|it| it.throttled),
         )?;
-        let errors = figures.iter().flat_map(|(topic, figures)| {
-            figures.errors.iter().map(|(reason, count)| ([*topic, *reason], *count))
+        let errors = metrics.iter().flat_map(|(topic, metrics)| {
+            metrics.errors.iter().map(|(reason, count)| ([*topic, *reason], *count))
         });
         self.counter(
             "highwater_producer_errors_total",
@@ -307,7 +307,7 @@ impl Scrape {
         )
     }
 
-    /// A figure that only grows; of each label, its values and theirs.
+    /// A metric that only grows. Each value comes with those of its labels.
     fn counter<'a, const LABELS: usize>(
         &self,
         name: &str,
@@ -322,7 +322,7 @@ impl Scrape {
         self.0.register(Box::new(family))
     }
 
-    /// A figure as it is now.
+    /// A metric that can fall.
     fn gauge<'a, const LABELS: usize>(
         &self,
         name: &str,

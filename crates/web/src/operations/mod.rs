@@ -88,7 +88,7 @@ pub trait StatusSource: Send + Sync + 'static {
         None
     }
 
-    /// Figures for `/metrics`.
+    /// Metrics for `/metrics`.
     fn metrics(&self) -> Vec<Metric>;
 }
 
