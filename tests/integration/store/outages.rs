@@ -77,7 +77,9 @@ impl Trial {
         eventually(&format!("the store and its partition say {words:?}"), async || {
             let health = self.app.read("/health").await;
             let partition = &health["group"]["partitions"][0]["error"];
-            (says(&health["store"]["error"]) && says(partition)).then_some(())
+            let is_told = says(&health["store"]["error"]) && says(partition);
+            assert!(!health.to_string().contains("role "), "no name of a role is for everyone: {health}");
+            is_told.then_some(())
         })
         .await;
         assert_eq!(self.app.get("/ready").await.status(), 200, "Kafka is there, and keeps what is posted");
@@ -120,7 +122,7 @@ async fn a_server_that_is_paused_killed_or_restarted_is_waited_for() {
     trial.server.does("resume").await;
     trial.until_all_well().await;
     trial.server.does("kill").await;
-    trial.suffers(0, &["refused", "closed", "reset"]).await;
+    trial.suffers(0, &["cannot be reached", "closed", "reset"]).await;
     trial.server.does("revive").await;
     trial.until_all_well().await;
     trial.server.does("restart").await;
@@ -252,7 +254,7 @@ async fn a_connection_that_breaks_in_the_middle_of_a_commit_neither_loses_nor_do
     let Some((mut trial, link)) = Trial::begin_by_link(&[]).await else { return };
     for _ in 0..5 {
         link.lose_answers(true);
-        trial.suffers(0, &["closed", "reset", "no connection", "unexpected", "eof", "EOF"]).await;
+        trial.suffers(0, &["closed", "reset", "cannot be reached", "unexpected", "eof", "EOF"]).await;
         link.lose_answers(false);
         trial.until_all_well().await;
     }

@@ -140,10 +140,8 @@ impl Gate {
             keys: RwLock::new(Arc::new(Keys::new(file.keys(), &Keys::default(), &counts))),
         });
         let version = Arc::<AtomicU64>::default();
-        let jwt = config
-            .jwt
-            .clone()
-            .map(|config| Arc::new(Jwt::new(config, Arc::clone(&counts), Arc::clone(&version))));
+        let jwt = |config| Arc::new(Jwt::new(config, Arc::clone(&counts), Arc::clone(&version)));
+        let jwt = config.jwt.clone().map(jwt);
         let limits = Limits::new(&config.limits);
         let has_limits = !limits.is_empty();
         let has_admin_token = config.has_admin_token;
