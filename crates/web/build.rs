@@ -14,16 +14,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     pack::pack("src/http/openapi/page")?;
     for name in SWAGGER_UI {
-        let packed = Archive(SWAGGER_UI_VENDORED).take(name).ok_or(format!("Swagger UI has no {name}"))?;
+        let packed = ZipFile(SWAGGER_UI_VENDORED).take(name).ok_or(format!("Swagger UI has no {name}"))?;
         fs::write(pack::out(name)?, packed)?;
     }
     Ok(())
 }
 
 /// A ZIP archive (PKWARE's APPNOTE.TXT, section 4.3).
-struct Archive<'a>(&'a [u8]);
+struct ZipFile<'a>(&'a [u8]);
 
-impl Archive<'_> {
+impl ZipFile<'_> {
     /// The file `<directory>/dist/<name>` as gzip has it. The archive deflated it already, and knows its checksum and
     /// length: that is all there is in a gzip file.
     fn take(&self, name: &str) -> Option<Vec<u8>> {

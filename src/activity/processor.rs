@@ -7,6 +7,7 @@ use highwater_kafka::{
     Batch, BatchHandler, BatchLimits, BatchOutcome, FetchPosition, LogState, Record, StartFrom,
     TransientError, correlation_of,
 };
+use highwater_web::trace::{context_of, within};
 use log::{debug, info, warn};
 use uuid::Uuid;
 
@@ -43,8 +44,8 @@ impl Run {
     }
 }
 
-/// Where a batch stopped: the index of the first record that is not processed, and the reason.
-type Stopped = (usize, StoreError);
+/// Where a batch retry_from: the index of the first record that is not processed, and the reason.
+type RetryFrom = (usize, StoreError);
 
 /// The consumer's handler, which stores events, and erases them.
 pub struct Processor {
@@ -66,7 +67,7 @@ impl Processor {
 
     /// Applies a batch to the store: its events up to an erasure, the erasure, and so on. An event that came before an
     /// erasure of its user, and is read again, goes nowhere. Where the records are new, their outcomes are logged.
-    async fn apply(&self, batch: Batch<'_, TopicRecord>, are_new: bool) -> Result<(), Stopped> {
+    async fn apply(&self, batch: Batch<'_, TopicRecord>, are_new: bool) -> Result<(), RetryFrom> {
         let (records, batch) = batch.take();
         let (partition, end) = (batch.partition(), log_position(batch.next_position()));
         let not_beyond_end = |next: LogPosition| if next.offset < end.offset { next } else { end };
@@ -76,13 +77,17 @@ impl Processor {
         let mut is_at_end = false;
         for (index, record) in records.into_iter().enumerate() {
             let source = batch.record(index);
-            let stopped = |error| (index, error);
+            let retry_from = |error| (index, error);
             is_at_end = matches!(record, TopicRecord::Erasure(_));
             match record {
                 TopicRecord::Event(event) => {
                     let first = first_offset(source);
                     if first < erased_below
-                        && self.store.is_erased(partition, &event.user_id(), first).await.map_err(stopped)?
+                        && self
+                            .store
+                            .is_erased(partition, &event.user_id(), first)
+                            .await
+                            .map_err(retry_from)?
                     {
                         debug!(target: ERASURE, partition, offset = source.offset; "came before an erasure");
                     } else {
@@ -99,7 +104,7 @@ impl Processor {
                     }
                     let leader_epoch = source.leader_epoch;
                     let next = not_beyond_end(LogPosition { offset: source.offset + 1, leader_epoch });
-                    self.store.erase(partition, &erasure, next).await.map_err(stopped)?;
+                    self.store.erase(partition, &erasure, next).await.map_err(retry_from)?;
                     erased_below = self.store.erased_below(partition);
                     if are_new {
                         let offset = erasure.offset;
@@ -119,10 +124,10 @@ impl Processor {
         run: Run,
         next: LogPosition,
         are_new: bool,
-    ) -> Result<(), Stopped> {
+    ) -> Result<(), RetryFrom> {
         let Run { indexes, events } = run;
-        let stopped = |error| (indexes.first().copied().unwrap_or(0), error);
-        let admissions = self.store.admit(batch.partition(), events, next).await.map_err(stopped)?;
+        let retry_from = |error| (indexes.first().copied().unwrap_or(0), error);
+        let admissions = self.store.admit(batch.partition(), events, next).await.map_err(retry_from)?;
         if are_new {
             for (index, admission) in indexes.into_iter().zip(&admissions) {
                 self.log(batch.record(index), admission);
@@ -140,7 +145,7 @@ impl Processor {
                 // A `Display` value would cost an allocation per event in the log.
                 let mut buffer = Uuid::encode_buffer();
                 let id = &*event.id().hyphenated().encode_lower(&mut buffer);
-                match correlation_of(record) {
+                within(context_of(record), || match correlation_of(record) {
                     None => info!(
                         target: TARGET,
                         eventId = id, userId = user.as_ref(), eventType = kind.as_ref(), partition, offset;
@@ -152,13 +157,15 @@ impl Processor {
                         correlationId = correlation;
                         "processed"
                     ),
-                }
+                });
             }
             Admission::New(_) => {}
             Admission::Duplicate => {
                 debug!(target: TARGET, partition, offset; "duplicate, already stored");
             }
-            Admission::Conflict(first) => self.conflicts.note(record, first),
+            Admission::Conflict(first) => {
+                within(context_of(record), || self.conflicts.note(record, first));
+            }
         }
     }
 }

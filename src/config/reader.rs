@@ -3,7 +3,7 @@
 use super::{
     Service,
     fault::{Exit, Fault},
-    setting::Setting,
+    table::Setting,
     values::Values,
 };
 

@@ -1,4 +1,4 @@
-//! A setting: its variable, its default, its values and its sentence.
+//! A setting: its variable, its default, and the values that it takes.
 
 use super::values::Values;
 

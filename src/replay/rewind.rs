@@ -101,7 +101,7 @@ impl Group<'_> {
     }
 }
 
-/// Moves the position of a partition to the stretch's beginning, whoever processes it. That one's claim is void, so it asks
+/// Moves the position of a partition to the stretch's beginning. The claim of the instance that processes it becomes invalid, so that instance asks
 /// where to go on.
 #[cfg(feature = "postgres")]
 async fn move_back(store: &PostgresStore, stretch: &mut Stretch) -> anyhow::Result<()> {

@@ -65,7 +65,7 @@ pub async fn import(
         if import.settled() > settled {
             attempts.got_on();
         }
-        if let Fault::Passing(text, _) = &fault {
+        if let Fault::Transient(text, _) = &fault {
             anyhow::ensure!(!import.has_stdin(), "{text}: standard input cannot be read again");
             import.progress.say(&format!("{text}: the rest is sent again"));
         }
@@ -157,7 +157,7 @@ impl Import {
                 chunk = answer.chunk() => match chunk? {
                     Some(chunk) => receipts.add(&chunk, |line| self.receipt(line, &mut waiting))?,
                     None if waiting.is_empty() && pieces.is_none() => return Ok(()),
-                    None => return Err(Fault::Passing("the service ended the stream".to_owned(), None)),
+                    None => return Err(Fault::Transient("the service ended the stream".to_owned(), None)),
                 },
                 part = parts.recv(), if staged.is_none() && pieces.is_some() => match part {
                     Some(part) => {
@@ -184,11 +184,11 @@ impl Import {
         let retry_after = receipt.retry_after.map(Duration::from_secs);
         let detail = || receipt.detail.clone().unwrap_or_else(|| format!("status {}", receipt.status));
         let Some((file, number)) = waiting.front().copied().filter(|_| receipt.line.is_some()) else {
-            return Err(Fault::Passing(detail(), retry_after));
+            return Err(Fault::Transient(detail(), retry_after));
         };
         match receipt.status {
             201 => self.stored += 1,
-            429 | 503 => return Err(Fault::Passing(detail(), retry_after)),
+            429 | 503 => return Err(Fault::Transient(detail(), retry_after)),
             status => {
                 self.refused += 1;
                 let path = self.files[file].display();

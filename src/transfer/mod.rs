@@ -97,7 +97,7 @@ impl Service {
         let text = format!("{url} answers {status}: {problem}");
         match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                Err(Fault::Passing(text, retry_after))
+                Err(Fault::Transient(text, retry_after))
             }
             _ => Err(Fault::Final(text)),
         }
@@ -148,13 +148,13 @@ async fn detail(mut answer: Streamed) -> String {
 #[derive(Debug)]
 enum Fault {
     /// It may go better after that time.
-    Passing(String, Option<Duration>),
+    Transient(String, Option<Duration>),
     Final(String),
 }
 
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
-        Self::Passing(error.to_string(), None)
+        Self::Transient(error.to_string(), None)
     }
 }
 
@@ -181,7 +181,7 @@ impl Attempts {
     /// There is to be none.
     async fn after(&mut self, fault: Fault) -> anyhow::Result<()> {
         let (text, retry_after) = match fault {
-            Fault::Passing(text, retry_after) => (text, retry_after),
+            Fault::Transient(text, retry_after) => (text, retry_after),
             Fault::Final(text) => anyhow::bail!(text),
         };
         anyhow::ensure!(self.last_got_on.elapsed() < PATIENCE, "given up after {PATIENCE:?}: {text}");

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     commits::Commit,
     database::Stored,
-    history::{Millis, Place},
+    history::{Millis, TopicOffset},
     instance::{DEAD_LETTERS, TOPIC},
     logs::{self, Written},
     stage::Stage,
@@ -119,7 +119,7 @@ impl Evidence {
     }
 
     /// Whether a commit at that moment was about what stood at that place before an unclean election.
-    pub(crate) fn is_of_the_log_before(&self, (partition, offset): Place, at: Millis) -> bool {
+    pub(crate) fn is_of_the_log_before(&self, (partition, offset): TopicOffset, at: Millis) -> bool {
         self.unclean.as_ref().is_some_and(|election| {
             election.partition == partition && offset >= election.lost.start && at < election.at
         })

@@ -24,12 +24,12 @@ pub(crate) fn now() -> Millis {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A place in the topic: partition and offset.
-pub(crate) type Place = (i32, i64);
+/// A partition of the topic, and an offset.
+pub(crate) type TopicOffset = (i32, i64);
 
-/// The outcome of an event that a client posted.
+/// Whether an event that a client posted is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub(crate) enum WriteState {
     /// It may have been written.
     Unknown,
     /// Kafka has it, as far as its writer was told.
@@ -44,13 +44,13 @@ pub(crate) struct Posted {
     pub(crate) user: u32,
     /// Its number among its user's events.
     pub(crate) number: u32,
-    pub(crate) fate: Fate,
+    pub(crate) state: WriteState,
     /// How often it was sent on its way.
     pub(crate) attempts: u32,
     /// How many of these attempts were answered that it was not written.
     pub(crate) unwritten: u32,
     /// Where it was said to be written, each time.
-    pub(crate) acknowledged: Vec<Place>,
+    pub(crate) acknowledged: Vec<TopicOffset>,
     /// When it was said last.
     pub(crate) acknowledged_at: Millis,
     /// Among which numbers of partitions it was sent: see [`History::layout`].
@@ -71,7 +71,7 @@ pub(crate) struct Processed {
     pub(crate) at: Millis,
     pub(crate) run: usize,
     pub(crate) id: Uuid,
-    pub(crate) place: Place,
+    pub(crate) place: TopicOffset,
 }
 
 /// One process of an instance, from its start to its end.
@@ -91,9 +91,9 @@ pub(crate) struct Run {
 pub(crate) struct Known {
     pub(crate) posted: HashMap<Uuid, Posted>,
     /// Events of the topic before it was deleted and made again.
-    pub(crate) of_before: HashMap<Uuid, Fate>,
+    pub(crate) of_before: HashMap<Uuid, WriteState>,
     /// Malformed records that were acknowledged, by their key.
-    pub(crate) malformed: BTreeMap<String, Place>,
+    pub(crate) malformed: BTreeMap<String, TopicOffset>,
     pub(crate) processed: Vec<Processed>,
     pub(crate) runs: Vec<Run>,
     /// Posts without an answer in time: to which instance, from when until when.
@@ -174,7 +174,7 @@ impl History {
         let posted = known.posted.entry(id).or_insert_with(|| Posted {
             user,
             number,
-            fate: Fate::Unknown,
+            state: WriteState::Unknown,
             attempts: 0,
             unwritten: 0,
             acknowledged: Vec::new(),
@@ -186,11 +186,11 @@ impl History {
     }
 
     /// Kafka has it there, says who took it.
-    pub(crate) fn acknowledged(&self, id: Uuid, place: Place) {
+    pub(crate) fn acknowledged(&self, id: Uuid, place: TopicOffset) {
         let mut known = self.known();
         let layout = known.layout;
         let Some(posted) = known.posted.get_mut(&id) else { return };
-        posted.fate = Fate::Acknowledged;
+        posted.state = WriteState::Acknowledged;
         posted.acknowledged.push(place);
         posted.acknowledged_at = now();
         posted.layouts.1 = layout;
@@ -220,7 +220,7 @@ impl History {
     /// Its transaction was aborted.
     pub(crate) fn aborted(&self, id: Uuid) {
         if let Some(posted) = self.known().posted.get_mut(&id) {
-            posted.fate = Fate::Aborted;
+            posted.state = WriteState::Aborted;
         }
     }
 
@@ -245,7 +245,7 @@ impl History {
     pub(crate) fn begin_again(&self) {
         let mut known = self.known();
         let before = std::mem::take(&mut known.posted);
-        known.of_before.extend(before.into_iter().map(|(id, posted)| (id, posted.fate)));
+        known.of_before.extend(before.into_iter().map(|(id, posted)| (id, posted.state)));
         known.malformed.clear();
         known.processed.clear();
         known.since = now();

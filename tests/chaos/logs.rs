@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use crate::history::{Millis, Place};
+use crate::history::{Millis, TopicOffset};
 
 /// Before every record's fields and between them: in no key and no value.
 const BEFORE: &str = "\u{1e}";
@@ -15,7 +15,7 @@ const BETWEEN: char = '\u{1f}';
 /// A committed record.
 #[derive(Debug, Clone)]
 pub(crate) struct Written {
-    pub(crate) place: Place,
+    pub(crate) place: TopicOffset,
     /// When whoever wrote it says so.
     pub(crate) at: Millis,
     pub(crate) key: String,

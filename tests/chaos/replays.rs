@@ -23,7 +23,7 @@ const NOTICED: Millis = 30_000;
 impl Stage {
     /// Has the topic read again from its beginning.
     pub(crate) async fn replay(&self, how: Replayed) -> Result<()> {
-        if matches!(how, Replayed::Running) {
+        if matches!(how, Replayed::Online) {
             return self.move_positions(NOTICED).await;
         }
         for stopped in join_all(self.regulars().iter().map(Instance::stop)).await {

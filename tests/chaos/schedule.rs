@@ -169,9 +169,9 @@ pub(crate) enum Replayed {
     /// The group's offsets alone are set back, while no instance runs.
     Group,
     /// By `highwater replay`, while no instance runs.
-    Stopped,
+    Offline,
     /// By `highwater replay`, while all run.
-    Running,
+    Online,
 }
 
 /// Which of an instance's ways a fault of the network concerns.
@@ -220,10 +220,10 @@ impl fmt::Display for Fault {
             Self::Replay(Replayed::Group) => {
                 f.write_str("all instances stop, the group's offsets are 0, and all start")
             }
-            Self::Replay(Replayed::Stopped) => {
+            Self::Replay(Replayed::Offline) => {
                 f.write_str("all instances stop, highwater replay, and all start")
             }
-            Self::Replay(Replayed::Running) => f.write_str("highwater replay while all instances run"),
+            Self::Replay(Replayed::Online) => f.write_str("highwater replay while all instances run"),
             Self::Rebuild => f.write_str(
                 "another schema is filled from the topic, and takes the place of the one that serves",
             ),
@@ -377,7 +377,7 @@ impl Schedule {
                 length: self.milliseconds(2_000..=12_000),
             },
             Kind::Replay => {
-                let ways = [Replayed::Group, Replayed::Stopped, Replayed::Running];
+                let ways = [Replayed::Group, Replayed::Offline, Replayed::Online];
                 Fault::Replay(ways[self.random.below(ways.len())])
             }
             Kind::Rebuild => Fault::Rebuild,

@@ -21,7 +21,7 @@ use crate::{
     admin::{Admin, OF_TRANSACTION, check, persistently, text, topic_name},
     batch::{Author, Batch},
     clients::Gate,
-    history::{History, Place, user_name},
+    history::{History, TopicOffset, user_name},
     instance::TOPIC,
     random::Random,
 };
@@ -133,7 +133,7 @@ impl Producer {
         Ok(())
     }
 
-    async fn write(&mut self, by_partition: &BTreeMap<i32, Vec<Event>>) -> Result<Vec<(Uuid, Place)>> {
+    async fn write(&mut self, by_partition: &BTreeMap<i32, Vec<Event>>) -> Result<Vec<(Uuid, TopicOffset)>> {
         let session = self.session.as_mut().context("no session")?;
         let partitions: BTreeSet<i32> = by_partition.keys().copied().collect();
         let topic = AddPartitionsToTxnTopic::default()

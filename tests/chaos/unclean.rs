@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     admin::{PREFERRED, UNCLEAN, persistently},
     commits::Commit,
-    history::{Fate, Known, Millis, Place, now},
+    history::{Known, Millis, TopicOffset, WriteState, now},
     instance::{GROUP, TOPIC},
     logs,
     stage::Stage,
@@ -54,8 +54,8 @@ pub(crate) struct Election {
 impl Election {
     /// The records that were known to be at those offsets. There were no writes since.
     fn of(partition: i32, alone: Millis, at: Millis, lost: Range<i64>, known: &Known) -> Self {
-        let is_lost = |place: &Place| place.0 == partition && lost.contains(&place.1);
-        let acknowledged = known.posted.iter().filter(|(_, posted)| posted.fate == Fate::Acknowledged);
+        let is_lost = |place: &TopicOffset| place.0 == partition && lost.contains(&place.1);
+        let acknowledged = known.posted.iter().filter(|(_, posted)| posted.state == WriteState::Acknowledged);
         let unmarked = acknowledged.clone().filter(|(_, posted)| {
             let is_transactional =
                 posted.user.checked_sub(FIRST_USER).is_some_and(|user| user < USERS as u32);

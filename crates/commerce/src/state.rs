@@ -101,8 +101,8 @@ pub fn describe_write(operation: Operation, keyed: bool) -> Operation {
         "It is written, and not read back in time.",
         AppendError::NotReadBack(Duration::from_secs(5)),
     );
-    let unpublished = reasons().map(|(name, summary, error)| (name, summary, AppendError::Publish(error)));
-    unpublished.into_iter().chain([unread]).fold(
+    let failures = reasons().map(|(name, summary, error)| (name, summary, AppendError::Publish(error)));
+    failures.into_iter().chain([unread]).fold(
         describe_read(operation),
         |operation, (name, summary, error)| match refusal(error, keyed) {
             Some(problem) => operation.problem(name, summary, problem),

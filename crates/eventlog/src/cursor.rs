@@ -3,22 +3,22 @@
 use chrono::{DateTime, Utc};
 use highwater_web::cursor;
 
-/// A row's place in a listing, which begins with the newest.
+/// A row's position in a listing, which begins with the newest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct ListingPosition {
     /// The event's timestamp.
     pub at: DateTime<Utc>,
     /// Orders rows of one timestamp. Not the event's id: SQL Server sorts ids by their last bytes first.
     pub sequence: i64,
 }
 
-impl Place {
+impl ListingPosition {
     /// A cursor as a client sees it: 32 hexadecimal digits that mean nothing to it.
     pub fn seal(self) -> String {
         cursor::encode([self.at.timestamp_millis().cast_unsigned(), self.sequence.cast_unsigned()])
     }
 
-    /// The place of a cursor.
+    /// The position of a cursor.
     ///
     /// # Errors
     ///

@@ -36,7 +36,7 @@ mod sweep;
 pub use answer::EventBody;
 pub use config::{AwsKeys, Config, DynamoDb, Job, SqlServer, Task, Trust};
 pub use counts::Counts;
-pub use cursor::Place;
+pub use cursor::ListingPosition;
 pub use database_health::DatabaseHealth;
 #[cfg(feature = "stores")]
 pub use dynamodb::DynamoDbStore;

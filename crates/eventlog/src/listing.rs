@@ -12,7 +12,7 @@ use uuid::Uuid;
 use warp::http::StatusCode;
 
 use super::{
-    DatabaseError, DatabaseResult, Details, EventBody, EventLog, EventQuery, Front, Place, Row,
+    DatabaseError, DatabaseResult, Details, EventBody, EventLog, EventQuery, Front, ListingPosition, Row,
     counts::increment,
     database_health::{Database, reason},
     deadline::Deadline,
@@ -39,7 +39,7 @@ pub(super) struct Listing {
     /// A JSON array.
     pub(super) body: Vec<u8>,
     /// Where the next page begins.
-    pub(super) next: Option<Place>,
+    pub(super) next: Option<ListingPosition>,
 }
 
 impl EventLog {
@@ -69,7 +69,7 @@ impl EventLog {
                 if !page.push(&self.shown(row, details.get(&row.metadata.event_id)))? {
                     return Ok(page.ended(after));
                 }
-                after = Some(row.place());
+                after = Some(row.position());
             }
             if is_cut || (has_more && query.limit == Some(page.events)) {
                 return Ok(page.ended(after));
@@ -181,7 +181,7 @@ impl PageBody {
         Ok(true)
     }
 
-    fn ended(mut self, next: Option<Place>) -> Listing {
+    fn ended(mut self, next: Option<ListingPosition>) -> Listing {
         self.body.push(b']');
         Listing { body: self.body, next }
     }

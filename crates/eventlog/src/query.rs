@@ -7,7 +7,7 @@ use highwater_web::{
 };
 use warp::http::HeaderValue;
 
-use super::{Place, request};
+use super::{ListingPosition, request};
 
 /// The most events of one page.
 pub const MOST: usize = 500;
@@ -26,7 +26,7 @@ pub struct EventQuery {
     /// At most so many; without, as many as one answer has room for.
     pub limit: Option<usize>,
     /// Where the page before ended.
-    pub after: Option<Place>,
+    pub after: Option<ListingPosition>,
 }
 
 impl EventQuery {
@@ -56,13 +56,13 @@ impl EventQuery {
         let limit = parameters.parsed("limit", |text| {
             text.parse().ok().filter(|limit| (1..=MOST).contains(limit)).ok_or("must be from 1 to 500")
         });
-        let after = parameters.parsed("cursor", Place::open);
+        let after = parameters.parsed("cursor", ListingPosition::open);
         parameters.finish()?;
         Ok(Self { user_id, event_type, from, to, limit, after })
     }
 
     /// The page after this one, as a `Link` header has it.
-    pub(super) fn link(&self, path: &str, next: Place) -> Option<HeaderValue> {
+    pub(super) fn link(&self, path: &str, next: ListingPosition) -> Option<HeaderValue> {
         let timestamp = |timestamp: DateTime<Utc>| timestamp.to_rfc3339_opts(SecondsFormat::Millis, true);
         let parameters = [
             ("eventType", self.event_type.clone()),

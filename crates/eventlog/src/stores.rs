@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Details, EventQuery, LoggedEvent, Metadata, Place};
+use super::{Details, EventQuery, ListingPosition, LoggedEvent, Metadata};
 
 /// The result of a call to a database.
 pub type DatabaseResult<T> = Result<T, DatabaseError>;
@@ -78,8 +78,8 @@ pub struct Row {
 
 impl Row {
     /// Where it stands in a listing.
-    pub fn place(&self) -> Place {
-        Place { at: self.metadata.timestamp, sequence: self.sequence }
+    pub fn position(&self) -> ListingPosition {
+        ListingPosition { at: self.metadata.timestamp, sequence: self.sequence }
     }
 }
 
@@ -99,7 +99,12 @@ pub trait MetadataStore: fmt::Debug + Send + Sync {
     async fn insert(&self, metadata: &Metadata) -> DatabaseResult<Insertion>;
 
     /// At most so many rows, the newest first, of those of one timestamp the one inserted last.
-    async fn list(&self, query: &EventQuery, after: Option<Place>, most: usize) -> DatabaseResult<Vec<Row>>;
+    async fn list(
+        &self,
+        query: &EventQuery,
+        after: Option<ListingPosition>,
+        most: usize,
+    ) -> DatabaseResult<Vec<Row>>;
 
     /// The event that has this id, whoever's it is.
     async fn of_id(&self, event_id: Uuid) -> DatabaseResult<Option<Metadata>>;

@@ -97,18 +97,18 @@ pub fn out_of_date(certificate: &CertificateDer<'_>) -> Option<String> {
 pub fn date_fault(error: &TlsError) -> Option<String> {
     match error {
         TlsError::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => {
-            Some(format!("is expired since {}, by this machine's clock", moment(*not_after)))
+            Some(format!("is expired since {}, by this machine's clock", timestamp(*not_after)))
         }
         TlsError::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. }) => {
-            Some(format!("is not valid before {}, by this machine's clock", moment(*not_before)))
+            Some(format!("is not valid before {}, by this machine's clock", timestamp(*not_before)))
         }
         _ => None,
     }
 }
 
 /// A time as a certificate has it.
-fn moment(time: UnixTime) -> String {
+fn timestamp(time: UnixTime) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    let moment = DateTime::from_timestamp(seconds, 0);
-    moment.map_or_else(|| seconds.to_string(), |moment| moment.to_rfc3339_opts(SecondsFormat::Secs, true))
+    let time = DateTime::from_timestamp(seconds, 0);
+    time.map_or_else(|| seconds.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }

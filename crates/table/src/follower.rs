@@ -148,7 +148,7 @@ impl<P: Projection> Follower<P> {
                 }
                 Err(error @ ReadError::Undecodable(_)) => {
                     let reason = format!("cannot go on at offset {}: {error}", position.offset);
-                    error!("following {topic}/{partition} stands still: {reason}");
+                    error!("following {topic}/{partition} is stalled: {reason}");
                     self.failed(partition, part, &reason);
                     backoff.wait().await;
                 }

@@ -42,7 +42,7 @@ pub static DOCUMENT: Packed = packed!("activity.json", JSON);
 pub fn document() -> Value {
     let mut document = Document::new(
         "Highwater: activity",
-        "Takes user activity events in, carries them through Kafka, stores each exactly once, and answers queries.",
+        "Takes user activity events in, carries them through Kafka, stores each once by its id, and answers queries.",
         &PATHS,
     );
     document.tag("Publishing", "Events in. An answer says that Kafka has acknowledged the event.");

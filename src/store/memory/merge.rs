@@ -35,7 +35,7 @@ pub(super) fn page(
         .unzip();
     // One entry per scan; the greatest rank comes next.
     let head =
-        |scan: &Scan<'_>, number| Some((rank(scan.candidate()?.place().sequence, query.direction), number));
+        |scan: &Scan<'_>, number| Some((rank(scan.candidate()?.slot().sequence, query.direction), number));
     let mut heads = BinaryHeap::with_capacity(scans.len());
     heads.extend(scans.iter().enumerate().filter_map(|(number, scan)| head(scan, number)));
     let mut page = EventPage { events: Vec::with_capacity(limit.min(256)), rest: None };
@@ -51,7 +51,7 @@ pub(super) fn page(
         // A full page goes on to the next match, so that `rest` is only set where an event follows.
         let is_full = page.events.len() == limit || bytes >= PAGE_BYTES;
         if budget == 0 || (found.is_some() && is_full) {
-            let next = scans.iter().map(|scan| scan.candidate().map(|candidate| candidate.place().position));
+            let next = scans.iter().map(|scan| scan.candidate().map(|candidate| candidate.slot().position));
             page.rest = Some(rest(within, query.direction, partitions.into_iter().zip(next)));
             break;
         }

@@ -12,7 +12,7 @@ use super::{
     ages::{Ages, Retention},
     columns::{BlockView, ColumnFilter, Columns},
     index::{Index, Postings},
-    scan::{Place, Scan, partition_point},
+    scan::{Scan, Slot, partition_point},
 };
 use uuid::Uuid;
 
@@ -50,7 +50,7 @@ pub(super) struct PartitionLog {
 #[derive(Debug)]
 struct ErasedEvent {
     id: Uuid,
-    place: Place,
+    slot: Slot,
 }
 
 /// How positions follow from offsets. Where offsets fall, the topic was recreated or truncated: then positions go on above
@@ -114,7 +114,7 @@ impl PartitionLog {
     pub(super) fn evict_oldest(&mut self) -> Option<Uuid> {
         self.overflowed = true;
         let id = self.pop_oldest()?;
-        let oldest = self.place(0).map_or(i64::MAX, |place| place.position);
+        let oldest = self.slot(0).map_or(i64::MAX, |slot| slot.position);
         while self.erasures.first_key_value().is_some_and(|(position, _)| *position < oldest) {
             self.erasures.pop_first();
         }
@@ -183,9 +183,9 @@ impl PartitionLog {
         let event = self.all.get_mut(index)?.take()?;
         self.bytes -= event.json().len() as u64;
         self.columns.erase(index);
-        let place = Place { sequence: event.sequence, position: event.position };
+        let slot = Slot { sequence: event.sequence, position: event.position };
         let number = self.first.wrapping_add(index as u32);
-        self.erased.insert(number, ErasedEvent { id: event.id(), place });
+        self.erased.insert(number, ErasedEvent { id: event.id(), slot });
         Some(event)
     }
 
@@ -257,9 +257,9 @@ impl PartitionLog {
             true => (position - base_before).max(0),
             false => position - base,
         };
-        let places = [self.place(0), self.place(self.count_before(since))];
+        let slots = [self.slot(0), self.slot(self.count_before(since))];
         let erasures = [self.erasures.keys().next(), self.erasures.range(since..).next().map(|(at, _)| at)];
-        let positions = places.into_iter().flatten().map(|place| place.position);
+        let positions = slots.into_iter().flatten().map(|slot| slot.position);
         positions.chain(erasures.into_iter().flatten().copied()).map(offset).min()
     }
 
@@ -297,11 +297,11 @@ impl PartitionLog {
         self.all.get(index)?.as_ref()
     }
 
-    /// The place of the event at this index, erased or not.
-    pub(super) fn place(&self, index: usize) -> Option<Place> {
+    /// The slot of the event at this index, erased or not.
+    pub(super) fn slot(&self, index: usize) -> Option<Slot> {
         match self.all.get(index)? {
-            Some(stored) => Some(Place { sequence: stored.sequence, position: stored.position }),
-            None => self.erased.get(&self.first.wrapping_add(index as u32)).map(|erased| erased.place),
+            Some(stored) => Some(Slot { sequence: stored.sequence, position: stored.position }),
+            None => self.erased.get(&self.first.wrapping_add(index as u32)).map(|erased| erased.slot),
         }
     }
 
@@ -317,7 +317,7 @@ impl PartitionLog {
 
     /// How many events have a smaller position.
     pub(super) fn count_before(&self, position: i64) -> usize {
-        let is_before = |index| self.place(index).is_some_and(|place| place.position < position);
+        let is_before = |index| self.slot(index).is_some_and(|slot| slot.position < position);
         // Most listings begin before the first event and end after the last. That needs no binary search, each step of
         // which is a cache miss.
         match self.len() {

@@ -36,24 +36,24 @@ struct CurrentBlock<'a> {
 /// The event that a scan has reached.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Candidate<'a> {
-    /// The columns of the event in this place, which may be erased, are not compared yet.
-    Unchecked(Place),
+    /// The columns of the event in this slot, which may be erased, are not compared yet.
+    Unchecked(Slot),
     /// The columns of this event match; the event itself may still differ.
     Likely(&'a Arc<StoredEvent>),
 }
 
-/// The place of an event among all.
+/// The position of an event: in the store, and in its partition.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct Slot {
     pub(super) sequence: SequenceNumber,
     pub(super) position: i64,
 }
 
 impl Candidate<'_> {
-    pub(super) fn place(self) -> Place {
+    pub(super) fn slot(self) -> Slot {
         match self {
-            Self::Unchecked(place) => place,
-            Self::Likely(stored) => Place { sequence: stored.sequence, position: stored.position },
+            Self::Unchecked(slot) => slot,
+            Self::Likely(stored) => Slot { sequence: stored.sequence, position: stored.position },
         }
     }
 }
@@ -123,7 +123,7 @@ impl<'a> Scan<'a> {
 
     fn next_unchecked(&self) -> Option<Candidate<'a>> {
         let next = self.left.clone().next()?;
-        self.log.place(self.index(next)).map(Candidate::Unchecked)
+        self.log.slot(self.index(next)).map(Candidate::Unchecked)
     }
 
     /// The index in the log of the event at this step.

@@ -48,7 +48,9 @@ impl Rebuild {
     /// A database cannot be reached, or the serving schema is missing or of another version; or both are one schema, or
     /// positions mean another record in each.
     pub async fn begin(serving: PostgresConfig, filled: PostgresConfig) -> Result<Self, StoreError> {
-        if serving.url.connection == filled.url.connection && serving.schema == filled.schema {
+        if serving.url.current().connection == filled.url.current().connection
+            && serving.schema == filled.schema
+        {
             return Err(StoreError(format!("the schema {} is the one that serves", serving.schema)));
         }
         migration::check(&serving).await?;
@@ -93,7 +95,7 @@ impl Rebuild {
     }
 
     /// Puts the filled schema in the place of the serving one, whose name it gets. Both are in one database. Writers wait
-    /// meanwhile, until `catch_up` has filled it up to the offsets that it is given. All claims are void afterwards.
+    /// meanwhile, until `catch_up` has filled it up to the offsets that it is given. All claims are invalid afterwards.
     ///
     /// # Errors
     ///
@@ -190,8 +192,8 @@ async fn bases(client: &Client) -> Result<BTreeMap<i32, i64>, Failure> {
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// What makes the contents of both fit to be exchanged: every claim is void, and positions go on above those that were
-/// given. What has left the serving store since [`Rebuild::begin`] leaves the filled one, and what is erased stays so.
+/// Prepares the contents of both for the exchange: every claim becomes invalid, and positions go on above those that were
+/// given. Events that left the serving store since [`Rebuild::begin`] leave the filled one, and erased events stay erased.
 fn exchange(serving: &str, filled: &str) -> String {
     format!(
         "WITH late AS (

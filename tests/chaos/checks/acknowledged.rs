@@ -7,14 +7,15 @@ use uuid::Uuid;
 use super::{Findings, Guarantee};
 use crate::{
     evidence::{Copies, Evidence},
-    history::{Fate, Known, Place, user_name},
+    history::{Known, TopicOffset, WriteState, user_name},
 };
 
 pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings) {
-    let log: HashMap<Place, Option<Uuid>> =
+    let log: HashMap<TopicOffset, Option<Uuid>> =
         evidence.written.iter().map(|written| (written.place, written.id)).collect();
-    let is_there = |id: &Uuid, place: &Place| log.get(place).is_some_and(|found| found.as_ref() == Some(id));
-    for (id, posted) in known.posted.iter().filter(|(_, posted)| posted.fate == Fate::Acknowledged) {
+    let is_there =
+        |id: &Uuid, place: &TopicOffset| log.get(place).is_some_and(|found| found.as_ref() == Some(id));
+    for (id, posted) in known.posted.iter().filter(|(_, posted)| posted.state == WriteState::Acknowledged) {
         findings.spanning += usize::from(posted.spans_partition_counts());
         let name = || format!("event {id} of {}", user_name(posted.user));
         let lost = evidence.lost(id);

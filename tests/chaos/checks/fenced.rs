@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::{Findings, Guarantee, time};
 use crate::{
     evidence::Evidence,
-    history::{Known, Millis, Place, Processed, Run},
+    history::{Known, Millis, Processed, Run, TopicOffset},
 };
 
 /// Lines are dated in milliseconds, and a batch under way is finished.
@@ -26,7 +26,7 @@ struct Owner {
 }
 
 pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings) {
-    let written: HashMap<Place, Millis> =
+    let written: HashMap<TopicOffset, Millis> =
         evidence.written.iter().map(|written| (written.place, written.at)).collect();
     let mut lines: Vec<&Processed> = known.processed.iter().collect();
     lines.sort_by_key(|line| line.at);

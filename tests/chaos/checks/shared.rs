@@ -8,7 +8,7 @@ use super::{Findings, Guarantee};
 use crate::{
     database::Stored,
     evidence::{Copies, Evidence},
-    history::{Fate, Known},
+    history::{Known, WriteState},
 };
 
 pub(super) fn check(stored: &Stored, known: &Known, evidence: &Evidence, findings: &mut Findings) {
@@ -18,9 +18,9 @@ pub(super) fn check(stored: &Stored, known: &Known, evidence: &Evidence, finding
         findings
             .add(Guarantee::NothingTwice, format!("the database has {rows} rows for {} events", ids.len()));
     }
-    let of_now = known.posted.iter().map(|(id, posted)| (id, posted.fate));
-    let of_before = known.of_before.iter().map(|(id, fate)| (id, *fate));
-    let acknowledged = of_now.chain(of_before).filter(|(_, fate)| *fate == Fate::Acknowledged);
+    let of_now = known.posted.iter().map(|(id, posted)| (id, posted.state));
+    let of_before = known.of_before.iter().map(|(id, state)| (id, *state));
+    let acknowledged = of_now.chain(of_before).filter(|(_, state)| *state == WriteState::Acknowledged);
     for (id, _) in acknowledged.filter(|(id, _)| !ids.contains(id) && evidence.lost(id) != Some(Copies::All))
     {
         findings.add(Guarantee::NothingLost, format!("event {id} is in no row of the database"));

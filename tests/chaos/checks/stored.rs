@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Findings, Guarantee};
 use crate::{
     evidence::{Evidence, Holding},
-    history::{Fate, Known},
+    history::{Known, WriteState},
 };
 
 pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings) {
@@ -31,7 +31,7 @@ pub(super) fn check(known: &Known, evidence: &Evidence, findings: &mut Findings)
                 }
                 continue;
             };
-            if posted.fate == Fate::Aborted {
+            if posted.state == WriteState::Aborted {
                 let what = format!("event {} of an aborted transaction is stored", event.id);
                 findings.add(Guarantee::NothingInvented, what);
             }

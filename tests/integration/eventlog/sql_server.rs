@@ -80,7 +80,7 @@ async fn pages_go_from_the_newest_to_the_oldest_over_ties() {
         loop {
             let rows = store.list(&query, after, size).await.unwrap();
             let Some(last) = rows.last() else { break };
-            after = Some(last.place());
+            after = Some(last.position());
             seen.extend(rows.iter().map(|row| row.metadata.event_id));
         }
         assert_eq!(seen, inserted, "{size} a page");

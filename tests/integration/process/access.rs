@@ -238,8 +238,7 @@ async fn a_file_of_keys_that_cannot_be_read_for_a_while_opens_nothing_and_locks_
 
 #[tokio::test]
 async fn without_auth_on_every_address_one_warning_is_in_the_log_and_in_health() {
-    const WARNING: &str =
-        "AUTH is none, and HOST is no loopback address: whoever reaches this service may read and write";
+    const WARNING: &str = "clients are not authenticated, and the address is no loopback address: anyone who reaches this service may read and write";
     let (files, cluster) = (Files::new(), TestCluster::start().await);
     files.key("reader", "events:read");
     for (mut command, host, warnings) in [

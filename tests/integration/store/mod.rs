@@ -10,6 +10,7 @@ mod killed;
 mod link;
 mod outages;
 mod refilled;
+mod renewed;
 mod replay;
 mod retention;
 mod server;

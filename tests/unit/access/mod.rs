@@ -3,9 +3,11 @@
 mod browsers;
 mod clients;
 mod commands;
+mod kept;
 mod limits;
 mod owasp;
 mod routes;
+mod services;
 mod settings;
 mod table;
 mod tokens;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use highwater_kafka_broker::groups::{Admission, Claim, Committed, Group, Joined, Joining, Phase};
+use highwater_kafka_broker::groups::{Admission, Committed, Group, Joined, Joining, MemberIdentity, Phase};
 use kafka_protocol::ResponseError;
 use tokio::time::advance;
 
@@ -35,8 +35,8 @@ fn named(instance: &str) -> Joining {
     Joining { instance: Some(instance.to_owned()), ..joining("") }
 }
 
-fn claim(member: &str, generation: i32) -> Claim<'_> {
-    Claim { member, instance: None, generation }
+fn identity(member: &str, generation: i32) -> MemberIdentity<'_> {
+    MemberIdentity { member, instance: None, generation }
 }
 
 fn waits(admission: Admission) -> String {
@@ -55,7 +55,7 @@ fn group_of_one(member: Joining) -> (Group, String) {
     let mut group = Group::default();
     let id = waits(group.join(member.clone()));
     let instance = member.instance.as_deref();
-    let at = Claim { member: &id, instance, generation: group.generation() };
+    let at = MemberIdentity { member: &id, instance, generation: group.generation() };
     group.sync(at, vec![(id.clone(), Bytes::from_static(b"all"))]).unwrap();
     (group, id)
 }
@@ -66,8 +66,8 @@ fn group_of_two() -> (Group, String, String) {
     let follower = waits(group.join(joining("")));
     waits(group.join(joining(&leader)));
     let generation = group.generation();
-    group.sync(claim(&leader, generation), Vec::new()).unwrap();
-    group.sync(claim(&follower, generation), Vec::new()).unwrap();
+    group.sync(identity(&leader, generation), Vec::new()).unwrap();
+    group.sync(identity(&follower, generation), Vec::new()).unwrap();
     assert_eq!(group.phase(), Phase::Stable);
     (group, leader, follower)
 }
@@ -79,8 +79,8 @@ async fn one_member_joins_leads_and_gets_what_it_assigns_itself() {
     let told = joined(&group, &id);
     assert_eq!((told.generation, &told.leader, told.protocol.as_str()), (1, &id, "range"));
     assert_eq!(told.members, [(id.clone(), None, Bytes::from_static(b"topics"))]);
-    group.sync(claim(&id, 1), vec![(id.clone(), Bytes::from_static(b"all"))]).unwrap();
-    assert_eq!(group.synced(claim(&id, 1)), Some(Ok(Bytes::from_static(b"all"))));
+    group.sync(identity(&id, 1), vec![(id.clone(), Bytes::from_static(b"all"))]).unwrap();
+    assert_eq!(group.synced(identity(&id, 1)), Some(Ok(Bytes::from_static(b"all"))));
 }
 
 #[tokio::test]
@@ -110,17 +110,17 @@ async fn a_second_member_makes_the_first_join_again_and_only_the_leader_learns_w
     let (mut group, first) = group_of_one(joining(""));
     let second = waits(group.join(joining("")));
     assert_eq!(group.joined(&second, None), None, "the first has not joined");
-    assert_eq!(group.heartbeat(claim(&first, 1)), Err(ResponseError::RebalanceInProgress));
-    assert_eq!(group.sync(claim(&first, 1), Vec::new()), Err(ResponseError::RebalanceInProgress));
+    assert_eq!(group.heartbeat(identity(&first, 1)), Err(ResponseError::RebalanceInProgress));
+    assert_eq!(group.sync(identity(&first, 1), Vec::new()), Err(ResponseError::RebalanceInProgress));
     waits(group.join(joining(&first)));
     assert_eq!(joined(&group, &first).members.len(), 2);
     assert_eq!(joined(&group, &second).members, []);
     assert_eq!(joined(&group, &second).leader, first);
-    group.sync(claim(&second, 2), Vec::new()).unwrap();
-    assert_eq!(group.synced(claim(&second, 2)), None, "the leader has not assigned");
-    assert_eq!(group.heartbeat(claim(&second, 2)), Ok(()));
-    group.sync(claim(&first, 2), vec![(second.clone(), Bytes::from_static(b"half"))]).unwrap();
-    assert_eq!(group.synced(claim(&second, 2)), Some(Ok(Bytes::from_static(b"half"))));
+    group.sync(identity(&second, 2), Vec::new()).unwrap();
+    assert_eq!(group.synced(identity(&second, 2)), None, "the leader has not assigned");
+    assert_eq!(group.heartbeat(identity(&second, 2)), Ok(()));
+    group.sync(identity(&first, 2), vec![(second.clone(), Bytes::from_static(b"half"))]).unwrap();
+    assert_eq!(group.synced(identity(&second, 2)), Some(Ok(Bytes::from_static(b"half"))));
 }
 
 #[tokio::test]
@@ -135,27 +135,27 @@ async fn a_follower_that_lost_its_answer_gets_it_again_without_a_rebalance_and_t
 #[tokio::test]
 async fn old_generations_and_strangers_are_refused() {
     let (mut group, first) = group_of_one(joining(""));
-    assert_eq!(group.heartbeat(claim(&first, 0)), Err(ResponseError::IllegalGeneration));
-    assert_eq!(group.heartbeat(claim(&first, 2)), Err(ResponseError::IllegalGeneration));
-    assert_eq!(group.heartbeat(claim("stranger", 1)), Err(ResponseError::UnknownMemberId));
-    assert_eq!(group.sync(claim(&first, 0), Vec::new()), Err(ResponseError::IllegalGeneration));
+    assert_eq!(group.heartbeat(identity(&first, 0)), Err(ResponseError::IllegalGeneration));
+    assert_eq!(group.heartbeat(identity(&first, 2)), Err(ResponseError::IllegalGeneration));
+    assert_eq!(group.heartbeat(identity("stranger", 1)), Err(ResponseError::UnknownMemberId));
+    assert_eq!(group.sync(identity(&first, 0), Vec::new()), Err(ResponseError::IllegalGeneration));
     assert_eq!(group.leave("stranger", None), Err(ResponseError::UnknownMemberId));
 }
 
 #[tokio::test]
 async fn a_commit_counts_from_a_member_of_this_generation_and_from_nobody_while_there_are_no_members() {
-    let nobody = claim("", -1);
+    let nobody = identity("", -1);
     let mut group = Group::default();
     assert_eq!(group.may_commit(nobody), Ok(()));
     let id = waits(group.join(joining("")));
-    assert_eq!(group.may_commit(claim(&id, 1)), Err(ResponseError::RebalanceInProgress));
-    group.sync(claim(&id, 1), Vec::new()).unwrap();
-    assert_eq!(group.may_commit(claim(&id, 1)), Ok(()));
-    assert_eq!(group.may_commit(claim(&id, 0)), Err(ResponseError::IllegalGeneration));
-    assert_eq!(group.may_commit(claim("stranger", 1)), Err(ResponseError::UnknownMemberId));
+    assert_eq!(group.may_commit(identity(&id, 1)), Err(ResponseError::RebalanceInProgress));
+    group.sync(identity(&id, 1), Vec::new()).unwrap();
+    assert_eq!(group.may_commit(identity(&id, 1)), Ok(()));
+    assert_eq!(group.may_commit(identity(&id, 0)), Err(ResponseError::IllegalGeneration));
+    assert_eq!(group.may_commit(identity("stranger", 1)), Err(ResponseError::UnknownMemberId));
     assert_eq!(group.may_commit(nobody), Err(ResponseError::UnknownMemberId));
     group.join(joining(""));
-    assert_eq!(group.may_commit(claim(&id, 1)), Ok(()), "what is drained in a rebalance may be committed");
+    assert_eq!(group.may_commit(identity(&id, 1)), Ok(()), "what is drained in a rebalance may be committed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,12 +163,15 @@ async fn a_silent_member_is_gone_when_its_session_is_over_and_a_heard_one_is_not
     let (mut group, leader, follower) = group_of_two();
     advance(SESSION - A_MOMENT).await;
     assert!(!group.sweep());
-    group.heartbeat(claim(&leader, group.generation())).unwrap();
+    group.heartbeat(identity(&leader, group.generation())).unwrap();
     advance(A_MOMENT).await;
     assert!(group.sweep());
     assert!(group.members().contains_key(&leader) && !group.members().contains_key(&follower));
-    assert_eq!(group.heartbeat(claim(&leader, group.generation())), Err(ResponseError::RebalanceInProgress));
-    assert_eq!(group.heartbeat(claim(&follower, group.generation())), Err(ResponseError::UnknownMemberId));
+    assert_eq!(
+        group.heartbeat(identity(&leader, group.generation())),
+        Err(ResponseError::RebalanceInProgress)
+    );
+    assert_eq!(group.heartbeat(identity(&follower, group.generation())), Err(ResponseError::UnknownMemberId));
 }
 
 #[tokio::test(start_paused = true)]
@@ -177,7 +180,7 @@ async fn a_rebalance_goes_on_without_members_that_do_not_join_in_time() {
     waits(group.join(joining(&leader)));
     for _ in 0..59 {
         advance(Duration::from_secs(1)).await;
-        let beats = group.heartbeat(claim(&follower, group.generation()));
+        let beats = group.heartbeat(identity(&follower, group.generation()));
         assert_eq!(beats, Err(ResponseError::RebalanceInProgress));
         group.sweep();
         assert_eq!(group.joined(&leader, None), None);
@@ -194,7 +197,7 @@ async fn a_member_that_beats_but_never_asks_for_its_assignment_is_gone_after_the
     let id = waits(group.join(joining("")));
     for _ in 0..60 {
         assert!(!group.sweep());
-        group.heartbeat(claim(&id, 1)).unwrap();
+        group.heartbeat(identity(&id, 1)).unwrap();
         advance(Duration::from_secs(1)).await;
     }
     assert!(group.sweep());
@@ -233,7 +236,7 @@ async fn a_static_member_started_again_takes_its_place_without_a_rebalance_and_i
     let Admission::Same(told) = group.join(named("one")) else { panic!("it was a rebalance") };
     assert_eq!((told.generation, told.skip_assignment), (1, true));
     assert_ne!(told.member, old);
-    let as_one = |member| Claim { member, instance: Some("one"), generation: 1 };
+    let as_one = |member| MemberIdentity { member, instance: Some("one"), generation: 1 };
     assert_eq!(group.synced(as_one(&told.member)), Some(Ok(Bytes::from_static(b"all"))));
     assert_eq!(group.heartbeat(as_one(&told.member)), Ok(()));
     assert_eq!(group.heartbeat(as_one(&old)), Err(ResponseError::FencedInstanceId));

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use highwater_eventlog::{
     Api, Bucket, DatabaseError, DatabaseResult, DetailsPage, DetailsStore, EventLog, EventQuery, Front,
-    Insertion, Limits, LoggedEvent, Metadata, MetadataStore, PATHS, Place, PutOutcome, RecordedPage, Row,
-    routes,
+    Insertion, Limits, ListingPosition, LoggedEvent, Metadata, MetadataStore, PATHS, PutOutcome,
+    RecordedPage, Row, routes,
 };
 use highwater_web::{
     http::{BodyLimits, Traffic},
@@ -97,17 +97,22 @@ impl MetadataStore for FakeMetadata {
         self.script.around("insert", work).await
     }
 
-    async fn list(&self, query: &EventQuery, after: Option<Place>, most: usize) -> DatabaseResult<Vec<Row>> {
+    async fn list(
+        &self,
+        query: &EventQuery,
+        after: Option<ListingPosition>,
+        most: usize,
+    ) -> DatabaseResult<Vec<Row>> {
         let work = || {
             let mut rows = self.rows.lock().unwrap().clone();
-            rows.sort_by_key(|row| std::cmp::Reverse(row.place()));
+            rows.sort_by_key(|row| std::cmp::Reverse(row.position()));
             rows.retain(|row| {
                 let metadata = &row.metadata;
                 metadata.user_id == query.user_id
                     && query.event_type.as_ref().is_none_or(|wanted| *wanted == metadata.event_type)
                     && query.from.is_none_or(|from| metadata.timestamp >= from)
                     && query.to.is_none_or(|to| metadata.timestamp < to)
-                    && after.is_none_or(|after| row.place() < after)
+                    && after.is_none_or(|after| row.position() < after)
             });
             rows.truncate(most);
             rows

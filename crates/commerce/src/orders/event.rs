@@ -1,7 +1,7 @@
 //! The events of orders in `order-events`: the contract with every service that reads the topic.
 //!
-//! The record's key is the order's id. An event makes a version of its order; it is void unless that version is one
-//! more than that of the last event of this order that was not.
+//! The record's key is the order's id. An event makes a version of its order; it is rejected unless that version is one
+//! more than that of the last event of this order that was applied.
 
 use std::borrow::Cow;
 

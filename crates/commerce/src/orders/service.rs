@@ -9,6 +9,7 @@ use highwater_web::{
     http::{self, AdminAuth, Listeners, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
+    trace::RecordTraces,
 };
 use tokio::time::timeout;
 
@@ -36,6 +37,7 @@ pub fn run(
 async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     let kafka = Kafka::new(config.kafka)?
         .with_source("/orders")
+        .with_interceptor(RecordTraces::new(config.http.tracer.clone()))
         .with_metadata_max_age(config.consumer.metadata_max_age);
     let users =
         Arc::new(EventSourcedTable::<Users>::start(&kafka, config.state.users, config.producer.clone()));
@@ -88,7 +90,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
     Ok(())
 }
 
-/// Reads the topic of a ledger in the group too, for what is to follow from its events. A process is a member once
+/// Reads the topic of a table in the group too, to act on its events. A process is a member once
 /// for each topic, by a name of its own where it has one.
 fn consume<F: Projection>(
     table: &EventSourcedTable<F>,

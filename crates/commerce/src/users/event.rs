@@ -1,9 +1,9 @@
 //! The events of users in `user-events`: the contract with every service that reads the topic.
 //!
 //! The record's key is the e-mail's normal form, which never changes, so that one partition decides about it.
-//! An event makes a version of what is known of its e-mail; it is void unless that version is one more than
-//! that of the last event of this e-mail that was not. So of several `UserCreated` the first counts, and one
-//! that comes late, or twice, counts for nothing.
+//! An event makes a version of what is known of its e-mail; it is rejected unless that version is one more than
+//! that of the last event of this e-mail that was applied. So of several `UserCreated` the first is applied, and one
+//! that comes late, or twice, is rejected.
 
 use std::borrow::Cow;
 
@@ -80,8 +80,8 @@ pub struct UserDeleted {
     pub at: DateTime<Utc>,
 }
 
-/// The id of whoever registers with that e-mail by an event of that version. It is no one else's, in whatever order
-/// partitions are read, as an event with another id is void.
+/// The id of the user that registers with that e-mail by an event of that version. No other user has it, in whatever order
+/// partitions are read, as an event with another id is rejected.
 pub fn user_id(email_key: &str, version: u64) -> Uuid {
     const USERS: Uuid = uuid::uuid!("0f6cf1ab-3b0f-4d0e-9a55-6f6a3d0c7a10");
     Uuid::new_v5(&USERS, format!("{version} {email_key}").as_bytes())

@@ -15,7 +15,8 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 use uuid::Uuid;
 
 use super::{
-    DatabaseError, DatabaseResult, EventQuery, Insertion, Metadata, MetadataStore, Place, Row, SqlServer,
+    DatabaseError, DatabaseResult, EventQuery, Insertion, ListingPosition, Metadata, MetadataStore, Row,
+    SqlServer,
 };
 use pool::{Pool, SqlFault};
 use statement::{Param, Statement};
@@ -76,7 +77,12 @@ impl MetadataStore for SqlServerStore {
         }
     }
 
-    async fn list(&self, query: &EventQuery, after: Option<Place>, most: usize) -> DatabaseResult<Vec<Row>> {
+    async fn list(
+        &self,
+        query: &EventQuery,
+        after: Option<ListingPosition>,
+        most: usize,
+    ) -> DatabaseResult<Vec<Row>> {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let mut statement = Statement::new("SELECT TOP (")
             .param(Param::Number(most))
@@ -93,7 +99,7 @@ impl MetadataStore for SqlServerStore {
         if let Some(to) = query.to {
             statement = statement.text(" AND occurred_at < ").timestamp(to);
         }
-        if let Some(Place { at, sequence }) = after {
+        if let Some(ListingPosition { at, sequence }) = after {
             // The first bound is what an index can seek; the second tells those of the same timestamp apart.
             statement = statement
                 .text(" AND occurred_at <= ")

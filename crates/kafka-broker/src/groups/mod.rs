@@ -45,7 +45,7 @@ impl Phase {
 
 /// The member that a request names.
 #[derive(Debug, Clone, Copy)]
-pub struct Claim<'a> {
+pub struct MemberIdentity<'a> {
     /// Its member id.
     pub member: &'a str,
     /// Its instance id (KIP-345).
@@ -227,15 +227,19 @@ impl Group {
     /// # Errors
     ///
     /// The caller is no member, is of another generation, or has to join again.
-    pub fn sync(&mut self, claim: Claim<'_>, assignments: Vec<(String, Bytes)>) -> Result<(), ResponseError> {
-        self.hear(claim)?;
+    pub fn sync(
+        &mut self,
+        identity: MemberIdentity<'_>,
+        assignments: Vec<(String, Bytes)>,
+    ) -> Result<(), ResponseError> {
+        self.hear(identity)?;
         if self.phase == Phase::PreparingRebalance {
             return Err(ResponseError::RebalanceInProgress);
         }
-        if let Some(member) = self.members.get_mut(claim.member) {
+        if let Some(member) = self.members.get_mut(identity.member) {
             member.synced = true;
         }
-        if self.phase == Phase::CompletingRebalance && claim.member == self.leader {
+        if self.phase == Phase::CompletingRebalance && identity.member == self.leader {
             for (member, assignment) in assignments {
                 if let Some(member) = self.members.get_mut(&member) {
                     member.assignment = assignment;
@@ -249,11 +253,11 @@ impl Group {
     }
 
     /// A member's assignment; `None` until the leader has sent it.
-    pub fn synced(&self, claim: Claim<'_>) -> Option<Result<Bytes, ResponseError>> {
-        let Some(member) = self.members.get(claim.member) else {
-            return Some(Err(self.gone(claim.instance)));
+    pub fn synced(&self, identity: MemberIdentity<'_>) -> Option<Result<Bytes, ResponseError>> {
+        let Some(member) = self.members.get(identity.member) else {
+            return Some(Err(self.gone(identity.instance)));
         };
-        if claim.generation != self.generation || self.phase == Phase::PreparingRebalance {
+        if identity.generation != self.generation || self.phase == Phase::PreparingRebalance {
             return Some(Err(ResponseError::RebalanceInProgress));
         }
         (self.phase == Phase::Stable).then(|| Ok(member.assignment.clone()))
@@ -264,8 +268,8 @@ impl Group {
     /// # Errors
     ///
     /// The caller is no member, is of another generation, or has to join again.
-    pub fn heartbeat(&mut self, claim: Claim<'_>) -> Result<(), ResponseError> {
-        self.hear(claim)?;
+    pub fn heartbeat(&mut self, identity: MemberIdentity<'_>) -> Result<(), ResponseError> {
+        self.hear(identity)?;
         match self.phase {
             Phase::PreparingRebalance => Err(ResponseError::RebalanceInProgress),
             _ => Ok(()),
@@ -273,12 +277,12 @@ impl Group {
     }
 
     /// Notes a request of a member of this generation.
-    fn hear(&mut self, claim: Claim<'_>) -> Result<(), ResponseError> {
-        self.check_member(claim.member, claim.instance)?;
-        if claim.generation != self.generation {
+    fn hear(&mut self, identity: MemberIdentity<'_>) -> Result<(), ResponseError> {
+        self.check_member(identity.member, identity.instance)?;
+        if identity.generation != self.generation {
             return Err(ResponseError::IllegalGeneration);
         }
-        if let Some(member) = self.members.get_mut(claim.member) {
+        if let Some(member) = self.members.get_mut(identity.member) {
             member.last_heard = Instant::now();
         }
         Ok(())
@@ -331,14 +335,14 @@ impl Group {
     /// # Errors
     ///
     /// It is not valid.
-    pub fn may_commit(&mut self, claim: Claim<'_>) -> Result<(), ResponseError> {
-        if claim.generation < 0 && claim.member.is_empty() && claim.instance.is_none() {
+    pub fn may_commit(&mut self, identity: MemberIdentity<'_>) -> Result<(), ResponseError> {
+        if identity.generation < 0 && identity.member.is_empty() && identity.instance.is_none() {
             return match self.phase {
                 Phase::Empty => Ok(()),
                 _ => Err(ResponseError::UnknownMemberId),
             };
         }
-        self.hear(claim)?;
+        self.hear(identity)?;
         match self.phase {
             Phase::CompletingRebalance => Err(ResponseError::RebalanceInProgress),
             _ => Ok(()),

@@ -19,7 +19,7 @@ use kafka_protocol::{
 
 use super::{Answered, Context, code, text};
 use crate::{
-    groups::{Claim, Committed, Group},
+    groups::{Committed, Group, MemberIdentity},
     state::State,
     transactions::Identity,
 };
@@ -28,13 +28,13 @@ use crate::{
 const MOST_METADATA: usize = 4096;
 
 /// A commit without a member creates an unknown group (`handleCommitOffsets`).
-fn may_commit(state: &mut State, group: &str, claim: Claim<'_>) -> Result<(), ResponseError> {
+fn may_commit(state: &mut State, group: &str, identity: MemberIdentity<'_>) -> Result<(), ResponseError> {
     match state.groups.get_mut(group) {
-        Some(group) => group.may_commit(claim),
-        None if claim.generation >= 0 => Err(ResponseError::IllegalGeneration),
+        Some(group) => group.may_commit(identity),
+        None if identity.generation >= 0 => Err(ResponseError::IllegalGeneration),
         None => {
             let mut new = Group::default();
-            new.may_commit(claim)?;
+            new.may_commit(identity)?;
             state.groups.insert(group.to_owned(), new);
             Ok(())
         }
@@ -61,13 +61,13 @@ fn position(
 
 impl Answered for OffsetCommitRequest {
     async fn answer(self, context: &Context<'_>) -> OffsetCommitResponse {
-        let claim = Claim {
+        let identity = MemberIdentity {
             member: &self.member_id,
             instance: self.group_instance_id.as_deref(),
             generation: self.generation_id_or_member_epoch,
         };
         context.shared.change(|state| {
-            if let Err(error) = may_commit(state, &self.group_id, claim) {
+            if let Err(error) = may_commit(state, &self.group_id, identity) {
                 return self.refuse(error.code());
             }
             let topics = self.topics.iter().map(|topic| {
@@ -109,7 +109,7 @@ impl Answered for OffsetCommitRequest {
 impl Answered for TxnOffsetCommitRequest {
     async fn answer(self, context: &Context<'_>) -> TxnOffsetCommitResponse {
         let producer = Identity { producer_id: self.producer_id.0, epoch: self.producer_epoch };
-        let claim = Claim {
+        let identity = MemberIdentity {
             member: &self.member_id,
             instance: self.group_instance_id.as_deref(),
             generation: self.generation_id,
@@ -118,8 +118,8 @@ impl Answered for TxnOffsetCommitRequest {
             let group = self.group_id.as_str();
             let mut allowed = state.transactions.may_commit(&self.transactional_id, producer, group);
             // Without a member the transaction alone counts (up to version 2, before KIP-447).
-            if allowed.is_ok() && (claim.generation >= 0 || !claim.member.is_empty()) {
-                allowed = may_commit(state, group, claim);
+            if allowed.is_ok() && (identity.generation >= 0 || !identity.member.is_empty()) {
+                allowed = may_commit(state, group, identity);
             }
             if let Err(error) = allowed {
                 return self.refuse(error.code());

@@ -13,7 +13,7 @@ use kafka_protocol::{
 };
 
 use super::{Answered, Context, code, text};
-use crate::groups::{Admission, Claim, Group, Joined, Joining};
+use crate::groups::{Admission, Group, Joined, Joining, MemberIdentity};
 
 /// The first version of JoinGroup with MEMBER_ID_REQUIRED (KIP-394).
 const KNOWS_MEMBER_ID_REQUIRED: i16 = 4;
@@ -126,7 +126,7 @@ fn in_group<T>(
 
 impl Answered for SyncGroupRequest {
     async fn answer(self, context: &Context<'_>) -> SyncGroupResponse {
-        let claim = Claim {
+        let identity = MemberIdentity {
             member: &self.member_id,
             instance: self.group_instance_id.as_deref(),
             generation: self.generation_id,
@@ -143,7 +143,7 @@ impl Answered for SyncGroupRequest {
             {
                 return Err(ResponseError::InconsistentGroupProtocol);
             }
-            group.sync(claim, assignments)?;
+            group.sync(identity, assignments)?;
             Ok((group.protocol_type().to_owned(), group.protocol().to_owned()))
         });
         let (protocol_type, protocol) = match accepted {
@@ -152,7 +152,7 @@ impl Answered for SyncGroupRequest {
         };
         let gone = || Some(Err(ResponseError::UnknownMemberId));
         let synced = context.shared.forever(|state| {
-            state.groups.get(self.group_id.as_str()).map_or_else(gone, |group| group.synced(claim))
+            state.groups.get(self.group_id.as_str()).map_or_else(gone, |group| group.synced(identity))
         });
         match synced.await {
             Ok(assignment) => SyncGroupResponse::default()
@@ -170,12 +170,12 @@ impl Answered for SyncGroupRequest {
 
 impl Answered for HeartbeatRequest {
     async fn answer(self, context: &Context<'_>) -> HeartbeatResponse {
-        let claim = Claim {
+        let identity = MemberIdentity {
             member: &self.member_id,
             instance: self.group_instance_id.as_deref(),
             generation: self.generation_id,
         };
-        self.refuse(code(in_group(context, &self.group_id, |group| group.heartbeat(claim))))
+        self.refuse(code(in_group(context, &self.group_id, |group| group.heartbeat(identity))))
     }
 
     fn refuse(&self, error: i16) -> HeartbeatResponse {

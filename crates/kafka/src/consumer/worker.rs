@@ -68,7 +68,7 @@ enum Read {
 enum Interrupt {
     /// The partition is revoked, and the worker ends.
     Stopping,
-    /// The topic was deleted and recreated: its offsets and its projection are void.
+    /// The topic was deleted and recreated: its offsets and its projection are invalid.
     TopicRecreated,
     /// The handler has a position of its own, which is to be asked for again.
     PositionUnknown,
@@ -366,10 +366,10 @@ impl Worker {
         self.back_off(backoff).await
     }
 
-    async fn idle_until(&self, moment: Instant) -> Result<(), Interrupt> {
+    async fn idle_until(&self, deadline: Instant) -> Result<(), Interrupt> {
         tokio::select! {
             () = self.stop.cancelled() => Err(Stopping),
-            () = sleep_until(moment) => Ok(()),
+            () = sleep_until(deadline) => Ok(()),
         }
     }
 

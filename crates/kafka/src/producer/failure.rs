@@ -34,7 +34,7 @@ pub(super) enum Remedy {
     /// Split it: Kafka takes smaller batches only.
     Split,
     /// Refuse the record that Kafka does not take; a batch is split to find it.
-    GiveUp,
+    RefuseRecord,
     /// Refuse all records: Kafka takes none from this client until somebody acts.
     RefuseAll,
     /// Refuse the batch, which may have been written: the broker failed and says that a retry does not help, or a retry
@@ -66,7 +66,7 @@ pub(super) enum Refusal {
     /// The partition, and the broker had not begun to append.
     NotBegun,
     /// The partition, and the records may have been appended before.
-    Passing,
+    Transient,
 }
 
 /// The refusal behind an error; `None` if the broker did not answer.
@@ -90,9 +90,9 @@ pub(super) fn refusal(error: &WireError) -> Option<Refusal> {
         E::LeaderNotAvailable | E::NotEnoughReplicas | E::ThrottlingQuotaExceeded => Refusal::NotBegun,
         // Apache Kafka does not answer a Produce so, but Azure Event Hubs does when it throttles beyond the request's
         // timeout.
-        E::PolicyViolation => Refusal::Passing,
+        E::PolicyViolation => Refusal::Transient,
         // Too few replicas after the append, or the leader changed meanwhile (`DelayedProduce`).
-        code if code.is_retriable() => Refusal::Passing,
+        code if code.is_retriable() => Refusal::Transient,
         _ => Refusal::Broker,
     })
 }
@@ -110,9 +110,9 @@ pub(super) fn remedy(failure: &Failure, batch: &Batch) -> Remedy {
         // An error of the lookup of the leader passes: another broker is asked next.
         Some(Refusal::Broker) if failure.sent => Remedy::RefuseBatch,
         Some(Refusal::Time) if of_now => Remedy::RefuseAll,
-        Some(Refusal::Invalid | Refusal::Time) => Remedy::GiveUp,
+        Some(Refusal::Invalid | Refusal::Time) => Remedy::RefuseRecord,
         Some(Refusal::NotBegun) => Remedy::TryAgain { unanswered: false },
-        Some(Refusal::Passing | Refusal::Broker) | None => Remedy::TryAgain { unanswered: failure.sent },
+        Some(Refusal::Transient | Refusal::Broker) | None => Remedy::TryAgain { unanswered: failure.sent },
     }
 }
 

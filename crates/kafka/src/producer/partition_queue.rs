@@ -221,14 +221,14 @@ impl PartitionQueue {
             let error = &failure.error;
             self.report_failure(&failure);
             match self.remedy(&failure, &mut batch).await {
-                Remedy::Split | Remedy::GiveUp if batch.len() > 1 => {
+                Remedy::Split | Remedy::RefuseRecord if batch.len() > 1 => {
                     whole = false;
                     let (first, second) = batch.split();
                     parts.push_front(second);
                     parts.push_front(first);
                 }
                 Remedy::Split => batch.refuse(&PublishError::TooLarge(error.to_string())),
-                Remedy::GiveUp => batch.refuse(&PublishError::Refused(error.to_string())),
+                Remedy::RefuseRecord => batch.refuse(&PublishError::Refused(error.to_string())),
                 Remedy::RefuseAll => {
                     let text = lasting(&self.topic, error).unwrap_or_else(|| error.to_string());
                     self.refused(&text, true);

@@ -14,19 +14,21 @@ mod grant;
 mod jwks;
 mod jwt;
 mod keys;
+mod last_client;
 mod limits;
 mod principal;
 mod rates;
 pub(crate) mod refusals;
 mod scope;
 
-pub(crate) use audit::{AUDIT, address};
+pub(crate) use audit::{AUDIT, Audit, address};
 pub use gate::Gate;
 pub(crate) use gate::{Attempt, Decision};
 pub use grant::{Grant, Reads, grant};
 pub use jwks::KeySource;
 pub use jwt::{JwtConfig, check_jwks};
 pub use keys::KeyFile;
+pub(crate) use last_client::LastClient;
 pub use limits::LimitConfig;
 pub(crate) use limits::example as limited;
 pub use principal::Principal;
@@ -40,7 +42,7 @@ pub struct AuthConfig {
     pub keys: Option<KeyFile>,
     /// Those who have a token of this issuer.
     pub jwt: Option<JwtConfig>,
-    /// Whether there is an ADMIN_TOKEN.
+    /// Whether there is an admin token.
     pub has_admin_token: bool,
     /// How often they may come.
     pub limits: LimitConfig,

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 
 use super::{Config, CorrelationId, Network, Traffic, proxies};
-use crate::sampler::Sampler;
+use crate::{sampler::Sampler, trace::RequestTrace};
 
 const TARGET: &str = "highwater::access";
 /// How many errors are logged a second; of the others only how many they were.
@@ -23,7 +23,7 @@ pub enum AccessLog {
 }
 
 /// A request: its target, its client, its time.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct RequestInfo {
     pub(super) method: Method,
     pub(super) uri: Uri,
@@ -31,6 +31,7 @@ pub(super) struct RequestInfo {
     pub(super) began: std::time::Instant,
     /// The client's address, where it is known.
     pub(super) client: Option<IpAddr>,
+    pub(super) trace: RequestTrace,
 }
 
 pub(super) struct Observer {
@@ -52,8 +53,10 @@ impl Observer {
     }
 
     /// A request is answered now. An answer without an end is logged when it has ended.
-    pub(super) fn answered(&self, info: &RequestInfo, status: StatusCode, is_endless: bool) {
-        self.traffic.count(info.uri.path(), &info.method, status, info.began.elapsed());
+    pub(super) fn answered(&self, info: &mut RequestInfo, status: StatusCode, is_endless: bool) {
+        let took = info.began.elapsed();
+        self.traffic.count(info.uri.path(), &info.method, status, took, info.trace.recorded());
+        info.trace.answered(status, || self.traffic.paths().pattern(info.uri.path()));
         if !is_endless && self.has(status) {
             log(info, status);
         }
@@ -61,7 +64,16 @@ impl Observer {
 
     /// To be dropped when an answer without an end has ended.
     pub(super) fn ending(self: &Arc<Self>, info: &RequestInfo, status: StatusCode) -> Ending {
-        Ending { observer: Arc::clone(self), info: info.clone(), status }
+        let RequestInfo { method, uri, correlation, began, client, .. } = info;
+        let info = RequestInfo {
+            method: method.clone(),
+            uri: uri.clone(),
+            correlation: correlation.clone(),
+            began: *began,
+            client: *client,
+            trace: RequestTrace::default(),
+        };
+        Ending { observer: Arc::clone(self), info, status }
     }
 
     /// Reports the answer to bytes that are no request, or to a connection over the limit.

@@ -73,9 +73,9 @@ struct PartitionBody<'a> {
     lag: Option<u64>,
     /// The end that is to be reached before the service is ready; null while it is not known.
     goal: Option<i64>,
-    /// For how long nobody processed it in the last rebalance; null while it still stands still.
+    /// For how long nobody processed it in the last rebalance; null while it is still paused.
     paused_ms: Option<u64>,
-    /// Why it stands still, while it does.
+    /// Why it is stalled, while it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }

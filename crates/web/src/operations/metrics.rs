@@ -1,7 +1,7 @@
-//! `GET /metrics`, in Prometheus' text format.
+//! `GET /metrics`, in Prometheus' text format, or in OpenMetrics' where that is asked for.
 //!
-//! Each room counts for itself, in atomics; here their figures are read and written out, once a scrape. The
-//! figures of each are in docs/operating/health.md.
+//! Each part counts in atomics. This module reads their metrics and writes them out, once a scrape.
+//! docs/operating/health.md lists all metrics.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,8 +16,13 @@ use warp::{
     reply::Response,
 };
 
-use super::{Membership, Operations, health, process, visibility::Visibility};
-use crate::http::Problem;
+use super::{
+    Membership, Operations, health,
+    open_metrics::{self, OPEN_METRICS, open_metrics},
+    process,
+    visibility::Visibility,
+};
+use crate::http::{Problem, prefers};
 
 /// Every phase of the group, as it is called.
 const PHASES: [(GroupPhase, &str); 6] = [
@@ -51,13 +56,22 @@ pub enum MetricKind {
     Gauge,
 }
 
-/// `GET /metrics`: 200 in Prometheus' text format, version 0.0.4.
-pub(super) fn metrics(operations: &Operations, visibility: Visibility) -> Response {
+/// `GET /metrics`: 200 in Prometheus' text format, version 0.0.4, or in OpenMetrics'.
+pub(super) fn metrics(
+    operations: &Operations,
+    visibility: Visibility,
+    accept: Option<&HeaderValue>,
+) -> Response {
     match families(operations, visibility).and_then(|families| TextEncoder::new().encode_to_string(&families))
     {
         Ok(text) => {
+            let wants = |accept: &HeaderValue| prefers(accept.as_bytes(), OPEN_METRICS, "text/plain");
+            let (text, format) = match accept.is_some_and(wants) {
+                true => (open_metrics(&text, &operations.traffic.exemplars()), open_metrics::CONTENT_TYPE),
+                false => (text, TEXT_FORMAT),
+            };
             let mut response = Response::new(text.into());
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format));
             response
         }
         Err(error) => {
@@ -108,15 +122,15 @@ fn families(operations: &Operations, visibility: Visibility) -> Result<Vec<Metri
     Ok(families)
 }
 
-/// The figures of one scrape.
+/// The metrics of one scrape.
 struct Scrape(Registry);
 
 impl Scrape {
     fn producers(&self, producers: &[Arc<Producer>]) -> Result<()> {
-        let figures: Vec<_> =
+        let metrics: Vec<_> =
             producers.iter().map(|producer| (&**producer.topic().name(), producer.metrics())).collect();
         let each =
-            |value: fn(&_) -> u64| figures.iter().map(move |(topic, figures)| ([*topic], value(figures)));
+            |value: fn(&_) -> u64| metrics.iter().map(move |(topic, metrics)| ([*topic], value(metrics)));
         const TOPIC: &[&str] = &["topic"];
         self.counter(
             "highwater_producer_records_total",
@@ -142,8 +156,8 @@ impl Scrape {
             TOPIC,
             each(|it| it.throttled),
         )?;
-        let errors = figures.iter().flat_map(|(topic, figures)| {
-            figures.errors.iter().map(|(reason, count)| ([*topic, *reason], *count))
+        let errors = metrics.iter().flat_map(|(topic, metrics)| {
+            metrics.errors.iter().map(|(reason, count)| ([*topic, *reason], *count))
         });
         self.counter(
             "highwater_producer_errors_total",
@@ -307,7 +321,7 @@ impl Scrape {
         )
     }
 
-    /// A figure that only grows; of each label, its values and theirs.
+    /// A metric that only grows. Each value comes with those of its labels.
     fn counter<'a, const LABELS: usize>(
         &self,
         name: &str,
@@ -322,7 +336,7 @@ impl Scrape {
         self.0.register(Box::new(family))
     }
 
-    /// A figure as it is now.
+    /// A metric that can fall.
     fn gauge<'a, const LABELS: usize>(
         &self,
         name: &str,

@@ -8,7 +8,7 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-/// Adds the figures that can be had; others are left out.
+/// Adds the metrics that the system provides, and leaves the others out.
 pub(super) fn add_to(registry: &Registry) -> Result<()> {
     let ticks = |count: u64| Duration::from_secs(count).as_secs_f64() / clock_ticks_per_second() as f64;
     let stat = stat();

@@ -21,7 +21,7 @@ fn clients() -> Map<String, Value> {
     let bearer = json!({
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key, or a token (JWT) of the issuer, where `AUTH` has them.",
+        "description": "An API key, or a token (JWT) of the issuer, where authentication is on and takes them.",
     });
     let key = json!({
         "type": "apiKey",

@@ -173,7 +173,7 @@ impl Operation {
         }
         let method = if self.method == "get" { Method::GET } else { Method::POST };
         self.scopes = need.scopes(&method);
-        self.problem("missing", "AUTH is on, and there is no credential.", refusals::missing())
+        self.problem("missing", "Authentication is on, and there is no credential.", refusals::missing())
             .problem("invalid_token", "The key or token is not valid.", refusals::invalid())
             .problem("several", "There are several keys or tokens.", refusals::several())
             .problem(
@@ -230,7 +230,7 @@ impl Operation {
             // One of them will do; a list would ask for all.
             security.extend(names.iter().map(|name| json!({ BEARER: [name] })));
             security.extend(names.iter().map(|name| json!({ API_KEY: [name] })));
-            // Without AUTH, for anyone.
+            // Without authentication, for anyone.
             security.extend(operation.security.is_none().then(|| json!({})));
         }
         if !security.is_empty() {
