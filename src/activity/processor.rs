@@ -7,6 +7,7 @@ use highwater_kafka::{
     Batch, BatchHandler, BatchLimits, BatchOutcome, FetchPosition, LogState, Record, StartFrom,
     TransientError, correlation_of,
 };
+use highwater_web::trace::{context_of, within};
 use log::{debug, info, warn};
 use uuid::Uuid;
 
@@ -140,7 +141,7 @@ impl Processor {
                 // A `Display` value would cost an allocation per event in the log.
                 let mut buffer = Uuid::encode_buffer();
                 let id = &*event.id().hyphenated().encode_lower(&mut buffer);
-                match correlation_of(record) {
+                within(context_of(record), || match correlation_of(record) {
                     None => info!(
                         target: TARGET,
                         eventId = id, userId = user.as_ref(), eventType = kind.as_ref(), partition, offset;
@@ -152,13 +153,15 @@ impl Processor {
                         correlationId = correlation;
                         "processed"
                     ),
-                }
+                });
             }
             Admission::New(_) => {}
             Admission::Duplicate => {
                 debug!(target: TARGET, partition, offset; "duplicate, already stored");
             }
-            Admission::Conflict(first) => self.conflicts.note(record, first),
+            Admission::Conflict(first) => {
+                within(context_of(record), || self.conflicts.note(record, first));
+            }
         }
     }
 }

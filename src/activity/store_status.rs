@@ -113,7 +113,7 @@ impl StatusSource for StoreStatus {
         if let Some(oldest) = self.store.oldest_millis() {
             metrics.push(Metric {
                 name: "highwater_store_oldest_event_age_seconds",
-                help: "Age of the event that is evicted next.",
+                help: "Age of the event that leaves next: of the first of a partition.",
                 kind: MetricKind::Gauge,
                 // The producer's clock may be ahead.
                 value: u64::try_from((Utc::now().timestamp_millis() - oldest) / 1000).unwrap_or(0),

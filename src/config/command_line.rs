@@ -73,7 +73,7 @@ impl Service {
             ("TRANSFER_TOKEN", _) => self.is_transfer(),
             ("SELFTEST_TOKEN", _) => *self == Self::Selftest,
             ("API_KEYS_FILE", _) => self.serves() || matches!(self, Self::Keys(_)),
-            (_, Some("Access")) => self.serves(),
+            (_, Some("Access" | "Traces")) => self.serves(),
             _ => !matches!(self, Self::Keys(_)),
         }
     }

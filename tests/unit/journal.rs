@@ -35,6 +35,12 @@ pub(crate) fn take() -> Vec<Line> {
     LINES.take()
 }
 
+/// Of each audit line of this thread since the last call: who, from where, what, and the outcome.
+pub(crate) fn take_audit() -> Vec<[String; 4]> {
+    let lines = take().into_iter().filter(|line| line.target == "highwater::audit");
+    lines.map(|line| ["who", "address", "action", "outcome"].map(|name| line.fields[name].clone())).collect()
+}
+
 struct Journal;
 
 impl Log for Journal {

@@ -69,7 +69,7 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
                     if let (Some(page), Some(cors)) = (page, &config.cors) {
                         cors.on(&mut response, &page);
                     }
-                    traffic.count(&path, &method, response.status(), began.elapsed());
+                    traffic.count(&path, &method, response.status(), began.elapsed(), None);
                     told(response).await
                 }
             });

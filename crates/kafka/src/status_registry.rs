@@ -183,7 +183,7 @@ impl StatusRegistry {
     }
 
     /// Logs an event that an operator has to know of, and shows it for an hour. False if it is shown already.
-    pub(crate) fn notice(&self, text: String) -> bool {
+    pub fn notice(&self, text: String) -> bool {
         let now = Instant::now();
         let is_news = self.status.send_if_modified(|status| {
             let notices = &mut status.kafka.notices;

@@ -17,7 +17,7 @@ pub struct Sampler {
 }
 
 /// The events since then.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Second {
     began: Option<Instant>,
     events: u32,
@@ -34,8 +34,8 @@ pub struct Sampled {
 
 impl Sampler {
     /// At most this number a second.
-    pub fn new(most: u32) -> Self {
-        Self { most, second: Mutex::default() }
+    pub const fn new(most: u32) -> Self {
+        Self { most, second: Mutex::new(Second { began: None, events: 0 }) }
     }
 
     /// An event happens.

@@ -27,7 +27,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -58,6 +58,9 @@ const LOOK_FOR_AWAITED: Duration = Duration::from_millis(100);
 /// How often it is counted what there is; whether the database answers is known no later.
 const COUNT_INTERVAL: Duration = Duration::from_secs(2);
 
+/// In place of a timestamp, where there is no event or nothing is counted yet.
+const NO_EVENT: i64 = i64::MIN;
+
 /// A store of events in PostgreSQL.
 #[derive(Debug)]
 pub struct PostgresStore {
@@ -76,6 +79,8 @@ struct Inner {
     /// Told when somebody begins to wait.
     awaited: Notify,
     events: AtomicU64,
+    /// The timestamp of the oldest event, or [`NO_EVENT`].
+    oldest_millis: AtomicI64,
     duplicates: AtomicU64,
     expired: AtomicU64,
     erasures: ErasureCounter,
@@ -98,6 +103,7 @@ impl PostgresStore {
             waiters: Waiters::default(),
             awaited: Notify::new(),
             events: AtomicU64::new(0),
+            oldest_millis: AtomicI64::new(NO_EVENT),
             duplicates: AtomicU64::new(0),
             expired: AtomicU64::new(0),
             erasures: ErasureCounter::default(),
@@ -179,18 +185,25 @@ impl Inner {
     }
 
     async fn keep_counting(&self) {
-        const COUNT: &str = "SELECT coalesce(sum(events), 0)::bigint FROM blocks";
+        // The first row of each partition is found by the primary key.
+        const COUNT: &str = "\
+SELECT (SELECT coalesce(sum(events), 0)::bigint FROM blocks), (
+    SELECT (extract(epoch FROM min(first.occurred_at)) * 1000)::bigint FROM partitions CROSS JOIN LATERAL (
+        SELECT occurred_at FROM events WHERE partition = partitions.partition ORDER BY position LIMIT 1
+    ) AS first
+)";
 
         let count = async || {
             self.prepare().await?;
             let rows = self.readers.query(COUNT, &[]).await?;
-            Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0)))
+            Ok(rows.first().map_or((0, None), |row| (row.get::<_, i64>(0), row.get::<_, Option<i64>>(1))))
         };
         let mut ticks = interval(COUNT_INTERVAL);
         loop {
             ticks.tick().await;
-            if let Ok(events) = self.availability.noted(count().await) {
+            if let Ok((events, oldest)) = self.availability.noted(count().await) {
                 self.events.store(events.unsigned_abs(), Ordering::Relaxed);
+                self.oldest_millis.store(oldest.unwrap_or(NO_EVENT), Ordering::Relaxed);
                 // Its failure is that of the next count.
                 let _ = self.claims.check(&self.readers).await;
             }
@@ -352,6 +365,11 @@ impl EventStore for PostgresStore {
 
     fn expired(&self) -> Option<u64> {
         Some(self.inner.expired.load(Ordering::Relaxed))
+    }
+
+    fn oldest_millis(&self) -> Option<i64> {
+        let oldest = self.inner.oldest_millis.load(Ordering::Relaxed);
+        (oldest != NO_EVENT).then_some(oldest)
     }
 
     /// Nothing is restored: it is all there.

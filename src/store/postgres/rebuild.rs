@@ -48,7 +48,9 @@ impl Rebuild {
     /// A database cannot be reached, or the serving schema is missing or of another version; or both are one schema, or
     /// positions mean another record in each.
     pub async fn begin(serving: PostgresConfig, filled: PostgresConfig) -> Result<Self, StoreError> {
-        if serving.url.connection == filled.url.connection && serving.schema == filled.schema {
+        if serving.url.current().connection == filled.url.current().connection
+            && serving.schema == filled.schema
+        {
             return Err(StoreError(format!("the schema {} is the one that serves", serving.schema)));
         }
         migration::check(&serving).await?;

@@ -22,6 +22,7 @@ async fn an_early_error_costs_a_client_that_sends_its_body_no_connection() {
         ("POST /echo HTTP/1.1\r\ncontent-type: text/plain\r\n", 415),
         ("POST /echo HTTP/1.1\r\ncontent-encoding: deflate\r\n", 415),
         ("POST /nowhere HTTP/1.1\r\n", 404),
+        ("POST /read-only HTTP/1.1\r\n", 405),
         ("POST /panic HTTP/1.1\r\n", 500),
         ("POST / HTTP/1.1\r\norigin: http://elsewhere\r\n", 403),
         ("GET / HTTP/1.1\r\n", 200),

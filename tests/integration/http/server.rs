@@ -34,6 +34,7 @@ pub(super) fn config() -> Config {
         trusted_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         access_log: AccessLog::Off,
+        tracer: None,
         stop_timeout: Duration::from_secs(60),
     }
 }
@@ -92,7 +93,8 @@ impl Server {
     }
 }
 
-/// `/` answers at once, `/echo` what it is sent, `/never` not at all; `/patient` and `/panic` as they say.
+/// `/` answers at once, `/echo` what it is sent, `/never` not at all; `/patient` and `/panic` as they say;
+/// `/read-only` refuses each method.
 fn routes(
     config: &Config,
 ) -> impl Filter<Extract = (Response,), Error = Infallible> + Clone + Send + Sync + 'static {
@@ -116,7 +118,10 @@ fn routes(
         panic!("as asked, later")
     });
     let unknown = warp::path::full().and(warp::method()).map(
-        |path: warp::path::FullPath, method: warp::http::Method| http::refuse(&method, path.as_str(), None),
+        |path: warp::path::FullPath, method: warp::http::Method| {
+            let allow = (path.as_str() == "/read-only").then_some("GET, HEAD, OPTIONS");
+            http::refuse(&method, path.as_str(), allow)
+        },
     );
     root.or(echo)
         .unify()

@@ -112,3 +112,18 @@ async fn a_stop_that_takes_too_long_ends_with_1_and_says_what_was_not_finished()
     assert_eq!(line["unfinished"], "the consumer");
     assert_eq!(program.end().await.code, Some(1));
 }
+
+#[tokio::test]
+async fn a_stop_without_kafka_tells_of_no_group_that_was_left() {
+    let cluster = TestCluster::start().await;
+    let mut command = Program::command(&cluster);
+    command.envs([("KAFKA_BROKERS", "127.0.0.1:1"), ("KAFKA_CONNECT_TIMEOUT", "200ms")]);
+    let program = Program::start(command);
+    program.says("failing: ").await;
+    program.signal(Signal::TERM);
+    program.says("stopping").await;
+    let log = program.log();
+    let ended = program.end().await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{}", log.text());
+    assert!(!log.text().contains("left group"), "{}", log.text());
+}

@@ -9,6 +9,7 @@ mod killed;
 mod link;
 mod outages;
 mod refilled;
+mod renewed;
 mod replay;
 mod retention;
 mod server;

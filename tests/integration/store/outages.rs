@@ -1,6 +1,6 @@
 //! A service whose PostgreSQL fails it: posts go on, the partition waits and says why, and all heals by itself.
 
-use std::{path::PathBuf, process::Command};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use highwater_kafka::Publisher;
 use serde_json::{Value, json};
@@ -26,16 +26,17 @@ struct Trial {
 }
 
 impl Trial {
-    /// `None` where PostgreSQL is not tested with. The service reaches the server by `url`.
-    async fn begin_by(server: Server, url: &str) -> Self {
+    /// The service reaches the server by `url`, with these settings beside the trial's own.
+    async fn begin_by(server: Server, url: &str, further: &[(&str, &str)]) -> Self {
         let cluster = TestCluster::start().await;
         cluster.create_topic(1, &[]).await;
-        let settings = [
+        let mut settings = vec![
             ("STORE_URL", url),
             ("STORE_TIMEOUT", "4s"),
             ("STORE_CONNECT_TIMEOUT", "1s"),
             ("MAX_BODY_BYTES", "1MiB"),
         ];
+        settings.extend(further);
         let app = ready(&cluster, &settings).await;
         let mut trial = Self { cluster, server, app, ids: Vec::new() };
         trial.post(3, 0).await;
@@ -43,10 +44,19 @@ impl Trial {
         trial
     }
 
+    /// `None` where PostgreSQL is not tested with.
     async fn begin() -> Option<Self> {
         let server = Server::start().await?;
         let url = server.url.clone();
-        Some(Self::begin_by(server, &url).await)
+        Some(Self::begin_by(server, &url, &[]).await)
+    }
+
+    /// As [`Trial::begin`], by a link.
+    async fn begin_by_link(further: &[(&str, &str)]) -> Option<(Self, Link)> {
+        let server = Server::start().await?;
+        let link = Link::to(server.port()).await;
+        let url = server.url.replace(&format!(":{}/", server.port()), &format!(":{}/", link.port));
+        Some((Self::begin_by(server, &url, further).await, link))
     }
 
     /// Posts events, each with a payload of so many bytes; Kafka takes them, whatever the database does.
@@ -67,7 +77,9 @@ impl Trial {
         eventually(&format!("the store and its partition say {words:?}"), async || {
             let health = self.app.read("/health").await;
             let partition = &health["group"]["partitions"][0]["error"];
-            (says(&health["store"]["error"]) && says(partition)).then_some(())
+            let is_told = says(&health["store"]["error"]) && says(partition);
+            assert!(!health.to_string().contains("role "), "no name of a role is for everyone: {health}");
+            is_told.then_some(())
         })
         .await;
         assert_eq!(self.app.get("/ready").await.status(), 200, "Kafka is there, and keeps what is posted");
@@ -110,7 +122,7 @@ async fn a_server_that_is_paused_killed_or_restarted_is_waited_for() {
     trial.server.does("resume").await;
     trial.until_all_well().await;
     trial.server.does("kill").await;
-    trial.suffers(0, &["refused", "closed", "reset"]).await;
+    trial.suffers(0, &["cannot be reached", "closed", "reset"]).await;
     trial.server.does("revive").await;
     trial.until_all_well().await;
     trial.server.does("restart").await;
@@ -239,15 +251,47 @@ impl Drop for Disk {
 /// The server has the whole statement, and its answer never comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_in_the_middle_of_a_commit_neither_loses_nor_doubles() {
-    let Some(server) = Server::start().await else { return };
-    let link = Link::to(server.port()).await;
-    let url = server.url.replace(&format!(":{}/", server.port()), &format!(":{}/", link.port));
-    let mut trial = Trial::begin_by(server, &url).await;
+    let Some((mut trial, link)) = Trial::begin_by_link(&[]).await else { return };
     for _ in 0..5 {
         link.lose_answers(true);
-        trial.suffers(0, &["closed", "reset", "no connection", "unexpected", "eof", "EOF"]).await;
+        trial.suffers(0, &["closed", "reset", "cannot be reached", "unexpected", "eof", "EOF"]).await;
         link.lose_answers(false);
         trial.until_all_well().await;
     }
+    trial.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_late_count_within_the_time_out_and_beyond_it_they_are_waited_for() {
+    let further = [("STORE_TIMEOUT", "2s"), ("STORE_CONNECT_TIMEOUT", "10s")];
+    let Some((mut trial, link)) = Trial::begin_by_link(&further).await else { return };
+    link.delay(Duration::from_millis(700));
+    trial.post(3, 0).await;
+    trial.until_all_well().await;
+    let metrics = trial.app.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("highwater_store_up 1"), "late is not away");
+    link.delay(Duration::from_secs(4));
+    trial.suffers(0, &["no answer within", "no connection within", "became free"]).await;
+    link.delay(Duration::ZERO);
+    trial.until_all_well().await;
+    trial.end().await;
+}
+
+/// The first of the URL's hosts is as a standby after a failover.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_servers_the_one_that_can_be_written_is_found() {
+    let Some(standby) = Server::start().await else { return };
+    standby.psql("ALTER SYSTEM SET default_transaction_read_only TO on").await;
+    standby.does("reload").await;
+    let primary = Server::start().await.unwrap();
+    let both = format!("127.0.0.1:{},127.0.0.1:{}/", standby.port(), primary.port());
+    let url = primary.url.replace(&format!("127.0.0.1:{}/", primary.port()), &both);
+    let url = format!("{url}?target_session_attrs=read-write");
+    let mut trial = Trial::begin_by(primary, &url, &[]).await;
+    trial.server.does("restart").await;
+    trial.post(3, 0).await;
+    trial.until_all_well().await;
+    let tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'highwater'";
+    assert_eq!(standby.psql(tables).await.trim(), "0");
     trial.end().await;
 }

@@ -261,4 +261,6 @@ async fn a_count_is_of_all_events(stores: &Stores) {
     })
     .await;
     assert_eq!(listed(&*store, &of_type("login"), 700).await.len(), 1600);
+    let counted = eventually("the first event is known", async || store.oldest_millis()).await;
+    assert_eq!(counted, 0, "the timestamp of the first event");
 }

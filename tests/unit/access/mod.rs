@@ -6,6 +6,7 @@ mod commands;
 mod limits;
 mod owasp;
 mod routes;
+mod services;
 mod settings;
 mod table;
 mod tokens;

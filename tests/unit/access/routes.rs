@@ -11,7 +11,7 @@ use serde_json::json;
 use warp::{Filter as _, Reply as _, http::StatusCode};
 
 use super::{Guarded, Keyring, refused, with_token};
-use crate::{eventlog::fakes, rest::service::Service};
+use crate::{eventlog::fakes, journal, rest::service::Service};
 
 const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
@@ -54,12 +54,24 @@ async fn an_erasure_needs_the_scope_admin_whoever_the_user_is() {
     let keys = Keyring::new();
     let (admin, ann) =
         (keys.add("admin", &[Scope::Admin]), keys.add("ann", &[Scope::Read, Scope::Write, Scope::WriteOwn]));
+    journal::listen();
     let guarded = with_admins(&keys).await;
-    for (method, path) in [("DELETE", "/api/events/user/ann"), ("GET", "/api/events/erasures/2-29")] {
+    for (method, path, action) in [
+        ("DELETE", "/api/events/user/ann", "erasing a user's events"),
+        ("GET", "/api/events/erasures/2-29", "asking for an erasure"),
+    ] {
+        refused(&guarded.ask(Request::new(method, path)).await, 401);
         let (_, challenge) = refused(&guarded.ask(with_token(Request::new(method, path), &ann)).await, 403);
         assert!(challenge.ends_with("scope=\"admin\""), "{challenge}");
         let status = guarded.ask(with_token(Request::new(method, path), &admin)).await.status;
         assert!([200, 202].contains(&status), "{method} {path}: {status}");
+        let request = format!("{method} {path}");
+        let told = [
+            ["unknown", "127.0.0.1", &request, "missing"],
+            ["ann", "127.0.0.1", &request, "forbidden"],
+            ["admin", "127.0.0.1", action, "admitted"],
+        ];
+        assert_eq!(journal::take_audit(), told);
     }
     assert_eq!(guarded.get("/api/events/user/ann", &ann).await.status, 200);
     assert_eq!(guarded.get("/api/events/user/ann", &admin).await.status, 403);

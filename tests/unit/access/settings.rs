@@ -64,7 +64,15 @@ fn all_that_is_wrong_is_told_at_once() {
     fs::set_permissions(&keys.0, fs::Permissions::from_mode(0o644)).unwrap();
     let jwks = Keyring::new();
     fs::write(&jwks.0, "no JSON").unwrap();
+    // A certificate and the key of another.
+    let (certificate, key) = (Keyring::new(), Keyring::new());
+    let [one, other] =
+        [(); 2].map(|()| rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap());
+    fs::write(&certificate.0, one.cert.pem()).unwrap();
+    fs::write(&key.0, other.signing_key.serialize_pem()).unwrap();
     let told = faults(&[
+        ("HTTPS_CERTIFICATE", certificate.0.to_str().unwrap()),
+        ("HTTPS_KEY", key.0.to_str().unwrap()),
         ("AUTH", "api-key,jwt"),
         ("API_KEYS_FILE", keys.0.to_str().unwrap()),
         ("JWT_JWKS", jwks.0.to_str().unwrap()),
@@ -77,6 +85,10 @@ fn all_that_is_wrong_is_told_at_once() {
         ("API_KEYS_FILE=", "must be for its owner alone (chmod 600): its mode is 644"),
         ("JWT_ISSUER=", "must be set for api-key,jwt"),
         ("JWT_JWKS=", "is no JWK Set"),
+        #[cfg(feature = "tls")]
+        ("HTTPS_KEY=", "is another certificate's"),
+        #[cfg(not(feature = "tls"))]
+        ("HTTPS_CERTIFICATE=", "this build has no TLS"),
         ("LIMIT_USER=10", "must be requests=100, events=1000"),
         ("CORS_ORIGINS=*", "credentials are for sites that are named"),
     ] {
@@ -85,7 +97,7 @@ fn all_that_is_wrong_is_told_at_once() {
             "{variable}: {told:#?}"
         );
     }
-    assert_eq!(told.len(), 5, "{told:#?}");
+    assert_eq!(told.len(), 6, "{told:#?}");
 }
 
 #[test]

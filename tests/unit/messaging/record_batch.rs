@@ -241,7 +241,10 @@ fn counts_and_offsets_that_cannot_be_are_refused() {
     let one = |offset_delta: u8| [14, 0, 0, offset_delta << 1, 1, 1, 0, 0];
     for deltas in [[0, 2], [1, 1], [1, 0]] {
         let records = deltas.map(one).concat();
-        assert!(refusal(with_records(&batch, 0, 2, &records)).contains("out of order"), "{deltas:?}");
+        assert!(
+            refusal(with_records(&batch, 0, 2, &records)).contains("not in the order of their offsets"),
+            "{deltas:?}"
+        );
     }
 }
 

@@ -6,6 +6,8 @@ use highwater_web::http::{AdminAuth, BearerToken};
 use tokio::time::Instant;
 use warp::http::HeaderValue;
 
+use crate::journal;
+
 const TOKEN: &str = "a-token-of-24-characters";
 
 fn admin_auth() -> AdminAuth {
@@ -55,4 +57,27 @@ async fn guesses_of_all_addresses_are_limited_and_known_bearers_are_not_locked_o
     assert!(futures::future::join_all(guesses).await.iter().all(|status| *status == 401));
     assert_eq!(ask(&admin_auth, "another", "10.2.0.1").await, 429);
     assert_eq!(ask(&admin_auth, TOKEN, "10.0.0.1").await, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_call_is_in_the_audit_with_its_outcome_and_from_where_it_came() {
+    journal::listen();
+    let (admin_auth, from) = (admin_auth(), "10.0.0.1");
+    let told = |who: &str, outcome: &str| [who, from, "test", outcome].map(str::to_owned);
+    assert_eq!(ask(&admin_auth, TOKEN, from).await, 200);
+    admin_auth.authorize(None, Some(from.parse().unwrap()), "test").await.unwrap_err();
+    assert_eq!(journal::take_audit(), [told("admin token", "admitted"), told("unknown", "missing")]);
+    for _ in 0..10 {
+        assert_eq!(ask(&admin_auth, "another", from).await, 401);
+    }
+    assert_eq!(journal::take_audit(), vec![told("unknown", "refused"); 10]);
+    for _ in 0..3 {
+        assert_eq!(ask(&admin_auth, "another", from).await, 429);
+    }
+    assert_eq!(journal::take_audit(), [told("unknown", "limited")], "once");
+    for _ in 0..30 {
+        admin_auth.authorize(None, None, "test").await.unwrap_err();
+    }
+    let missing = journal::take_audit();
+    assert!((1..=10).contains(&missing.len()), "{missing:?}");
 }

@@ -7,6 +7,7 @@ use highwater_web::http::{AdminAuth, BearerToken};
 use serde_json::json;
 
 use super::service::{Answer, Service, changed};
+use crate::journal;
 
 const TOKEN: &str = "a-token-of-24-characters";
 
@@ -35,10 +36,13 @@ async fn without_an_admin_nothing_can_be_erased() {
 
 #[tokio::test(start_paused = true)]
 async fn an_erasure_needs_the_admin_token_and_listings_do_not() {
+    journal::listen();
     let service = with_admin(Service::new());
-    for token in [None, Some("another")] {
+    for (token, outcome) in [(None, "missing"), (Some("another"), "refused")] {
         ask(&service, "DELETE", "/api/events/user/ada", token).await.problem(401);
         ask(&service, "GET", "/api/events/erasures/2-29", token).await.problem(401);
+        let told = |action: &str| ["unknown", "unknown", action, outcome].map(str::to_owned);
+        assert_eq!(journal::take_audit(), [told("erasing a user's events"), told("asking for an erasure")]);
     }
     assert_eq!(service.sent(), []);
     ask(&service, "GET", "/api/events/user/ada", None).await.ok(200);
@@ -48,8 +52,11 @@ async fn an_erasure_needs_the_admin_token_and_listings_do_not() {
 
 #[tokio::test]
 async fn a_marker_has_the_user_as_its_key_and_no_value() {
+    journal::listen();
     let service = with_admin(Service::new());
     let answer = ask(&service, "DELETE", "/api/events/user/a%22d%20%C3%A4", Some(TOKEN)).await;
+    let told = ["admin token", "unknown", "erasing a user's events", "admitted"].map(str::to_owned);
+    assert_eq!(journal::take_audit(), [told]);
     let receipt = json!({
         "erasureId": "2-29",
         "state": "pending",

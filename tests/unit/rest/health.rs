@@ -1,8 +1,8 @@
 //! `/health` and `/ready`.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use highwater_kafka::{GroupPhase, KafkaStatus, PartitionStatus, Status};
+use highwater_kafka::{GroupPhase, KafkaStatus, PartitionStatus, Status, StatusRegistry};
 use highwater_web::{
     http::{AdminAuth, BearerToken},
     shutdown::Stage,
@@ -141,6 +141,31 @@ async fn health_tells_errors_to_all_but_addresses_and_users_to_admins() {
 }
 
 #[tokio::test]
+async fn health_tells_to_all_but_admins_the_code_of_the_databases_failure_and_not_its_words() {
+    let mut service = Service::new();
+    service.admin_auth = Some(Arc::new(AdminAuth::new(BearerToken::new(TOKEN))));
+    for (error, public) in [
+        (
+            "the store is unavailable: PostgreSQL: password authentication failed for user \"ada\" [28P01]",
+            "the store is unavailable: PostgreSQL answers [28P01]",
+        ),
+        (
+            "PostgreSQL cannot be reached: certificate not valid for name \"ada.example\"",
+            "PostgreSQL cannot be reached",
+        ),
+    ] {
+        let mut status = ready();
+        status.group.partitions[0].error = Some(error.to_owned());
+        service.status.send_replace(status);
+        let body = service.get("/health").await.ok(200);
+        assert_eq!(body["group"]["partitions"][0]["error"], public);
+        let request =
+            warp::test::request().path("/health").header("authorization", format!("Bearer {TOKEN}"));
+        assert_eq!(service.send(request).await.ok(200)["group"]["partitions"][0]["error"], error);
+    }
+}
+
+#[tokio::test]
 async fn ready_is_503_with_the_obstacle_before_that() {
     let service = Service::new();
     let mut away = restored();
@@ -183,4 +208,18 @@ async fn ready_tells_the_progress_of_each_partition() {
         service.get("/ready").await.problem(503)["partitions"],
         json!([{"partition": 1, "restored": true, "position": 10, "goal": 20}])
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loss_is_among_the_warnings_for_an_hour() {
+    let (registry, service) = (StatusRegistry::new(), Service::new());
+    let lost = "topic events: up to 5 records of partition 0 were not processed";
+    assert!(registry.notice(lost.to_owned()));
+    service.status.send_replace(registry.watch().borrow().clone());
+    let warnings = async || service.get("/health").await.ok(200)["kafka"]["warnings"].clone();
+    assert_eq!(warnings().await, json!([lost]));
+    tokio::time::advance(Duration::from_secs(59 * 60)).await;
+    assert_eq!(warnings().await, json!([lost]));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(warnings().await, json!(null));
 }

@@ -68,3 +68,36 @@ async fn a_read_logs_nothing() {
     }
     assert_eq!(journal::take(), []);
 }
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn reads_that_fail_while_the_store_is_away_make_few_lines() {
+    use highwater::{
+        activity::{Api, routes},
+        store::{PostgresConfig, PostgresStore, PostgresUrl},
+    };
+
+    let second = std::time::Duration::from_secs(1);
+    let config = PostgresConfig {
+        url: PostgresUrl::parse("postgres://user:password@127.0.0.1:1/away").unwrap(),
+        schema: "highwater".to_owned(),
+        topic: "events".to_owned(),
+        connections: (1, 1),
+        connect_timeout: second,
+        timeout: second,
+        migrate: false,
+        retention: None,
+    };
+    let store = std::sync::Arc::new(PostgresStore::open(config).await.unwrap());
+    let tree = routes(std::sync::Arc::new(Api { store, ..Service::new().api() }));
+    journal::listen();
+    let (mut reads, mut told) = (0, 0);
+    while reads < 100 || told == 0 {
+        let answer = warp::test::request().path("/events/processed/00000000-0000-0000-0000-000000000001");
+        assert_eq!(answer.reply(&tree).await.status(), 503);
+        reads += 1;
+        told += journal::take().iter().filter(|line| line.message.starts_with("a read failed: ")).count();
+    }
+    // One a second, on however slow a machine.
+    assert!(told < reads / 2, "{told} of {reads}");
+}

@@ -53,7 +53,10 @@ pub(super) fn split_from(
     for mut message in inner {
         message.offset = message.offset.checked_add(base).context("an offset beyond all")?;
         let least = records.last().map_or(0, |before| before.offset + 1);
-        ensure!((least..=last_offset).contains(&message.offset), "its offsets are out of order");
+        ensure!(
+            (least..=last_offset).contains(&message.offset),
+            "its records are not in the order of their offsets, as Kafka writes them"
+        );
         let time = if append_time { outer.time } else { message.time };
         records.push(message.record(partition, time));
     }

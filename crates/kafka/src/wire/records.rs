@@ -36,7 +36,10 @@ pub(super) fn decode(
         let record = record(partition, head, &batch, body, budget)?;
         // Else the watermark would count records that are not done.
         let least = records.last().map_or(head.base_offset, |last: &Record| last.offset + 1);
-        ensure!((least..=head.last_offset()).contains(&record.offset), "its offsets are out of order");
+        ensure!(
+            (least..=head.last_offset()).contains(&record.offset),
+            "its records are not in the order of their offsets, as Kafka writes them"
+        );
         records.push(record);
     }
     Ok(records)

@@ -11,7 +11,7 @@ const MOST: u32 = 10;
 
 /// Tells of refusals, and of a storm of them that it is one.
 #[derive(Debug)]
-pub(super) struct Audit(Sampler);
+pub(crate) struct Audit(Sampler);
 
 impl Default for Audit {
     fn default() -> Self {
@@ -32,9 +32,18 @@ impl Audit {
     }
 
     /// A client tried what it may not do.
-    pub(super) fn forbidden(&self, who: &str, action: &str) {
+    pub(super) fn forbidden(&self, who: &str, caller: Option<IpAddr>, action: &str) {
         if self.is_told() {
-            log::warn!(target: AUDIT, who, action, outcome = "forbidden"; "{action} by {who}: forbidden");
+            let address = address(caller);
+            log::warn!(target: AUDIT, who, address, action, outcome = "forbidden"; "{action} by {who}: forbidden");
+        }
+    }
+
+    /// An act of those who look after the service was asked for without a credential.
+    pub(crate) fn missing(&self, caller: Option<IpAddr>, action: &str) {
+        if self.is_told() {
+            let (who, address) = ("unknown", address(caller));
+            log::warn!(target: AUDIT, who, address, action, outcome = "missing"; "{action} by {address}: no token");
         }
     }
 

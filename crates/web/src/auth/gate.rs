@@ -177,7 +177,12 @@ impl Gate {
             Identity::Undecided if scopes == [Scope::Admin] => {
                 return Decision::Admitted(Grant::default());
             }
-            Identity::Nobody => return self.refuse(request, caller, Refusal::Missing, refusals::missing()),
+            Identity::Nobody => {
+                if scopes == [Scope::Admin] {
+                    self.audit.missing(caller, &action(request.method(), request.uri()));
+                }
+                return self.refuse(request, caller, Refusal::Missing, refusals::missing());
+            }
             Identity::Undecided => {
                 return self.refuse(request, caller, Refusal::Invalid, refusals::invalid());
             }
@@ -189,7 +194,7 @@ impl Gate {
                 principal.scopes().has(*scope) && (!is_own || principal.subject().is_some())
             };
             if !scopes.is_empty() && !scopes.iter().any(may) {
-                self.forbidden(principal, request.method(), request.uri());
+                self.forbidden(principal, caller, request.method(), request.uri());
                 return Decision::Refused(refusals::insufficient(scopes));
             }
         }
@@ -206,7 +211,7 @@ impl Gate {
             principal.count().add(Outcome::Admitted);
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let grant = Grant::new(Granted { gate: Arc::clone(self), principal, told, method, uri });
+        let grant = Grant::new(Granted { gate: Arc::clone(self), principal, told, caller, method, uri });
         request.extensions_mut().insert(grant.clone());
         Decision::Admitted(grant)
     }
@@ -288,9 +293,15 @@ impl Gate {
     }
 
     /// A client tried what it may not do.
-    pub(super) fn forbidden(&self, principal: &Principal, method: &Method, uri: &Uri) {
+    pub(super) fn forbidden(
+        &self,
+        principal: &Principal,
+        caller: Option<IpAddr>,
+        method: &Method,
+        uri: &Uri,
+    ) {
         principal.count().add(Outcome::Forbidden);
-        self.audit.forbidden(principal.name(), &action(method, uri));
+        self.audit.forbidden(principal.name(), caller, &action(method, uri));
     }
 
     /// Keeps keys what their file and their issuer say; never ends.

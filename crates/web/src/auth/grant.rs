@@ -1,6 +1,6 @@
 //! The rights of a request's client, for the routes that ask for more than its scopes: whose events, and how many.
 
-use std::{convert::Infallible, num::NonZeroU32, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, num::NonZeroU32, sync::Arc};
 
 use hyper::{HeaderMap, Method, Uri};
 use warp::Filter;
@@ -25,6 +25,7 @@ pub(super) struct Granted {
     pub(super) principal: Option<Arc<Principal>>,
     pub(super) told: Told,
     /// The request's, for the audit.
+    pub(super) caller: Option<IpAddr>,
     pub(super) method: Method,
     pub(super) uri: Uri,
 }
@@ -89,7 +90,7 @@ impl Grant {
                 if let Some(granted) = &self.0
                     && let Some(principal) = &granted.principal
                 {
-                    granted.gate.forbidden(principal, &granted.method, &granted.uri);
+                    granted.gate.forbidden(principal, granted.caller, &granted.method, &granted.uri);
                 }
                 Err(refusals::foreign(needed))
             }

@@ -20,7 +20,7 @@ mod rates;
 pub(crate) mod refusals;
 mod scope;
 
-pub(crate) use audit::{AUDIT, address};
+pub(crate) use audit::{AUDIT, Audit, address};
 pub use gate::Gate;
 pub(crate) use gate::{Attempt, Decision};
 pub use grant::{Grant, Reads, grant};

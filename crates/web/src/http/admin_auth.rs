@@ -15,7 +15,7 @@ use hyper::{
 use tokio::time::{Instant, sleep};
 
 use super::{BearerToken, Problem};
-use crate::auth::{AUDIT, Grant, address, refusals};
+use crate::auth::{AUDIT, Audit, Grant, address, refusals};
 
 /// Wrong tokens are counted for so long.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -31,6 +31,7 @@ pub struct AdminAuth {
     /// None where clients alone look after the service that have the scope for it.
     bearer: Option<BearerToken>,
     window: Mutex<FailureWindow>,
+    audit: Audit,
 }
 
 /// The wrong tokens since the window began. It holds at most [`MOST_OF_ALL`] addresses, and those
@@ -63,7 +64,7 @@ impl AdminAuth {
     /// For who bears that token, if there is one.
     pub fn new(bearer: impl Into<Option<BearerToken>>) -> Self {
         let window = FailureWindow { since: Instant::now(), of_all: 0, of_one: HashMap::new() };
-        Self { bearer: bearer.into(), window: Mutex::new(window) }
+        Self { bearer: bearer.into(), window: Mutex::new(window), audit: Audit::default() }
     }
 
     /// Whether a client that was let in as an admin may do that, or else a request with this `Authorization`. Each is
@@ -85,8 +86,8 @@ impl AdminAuth {
         Ok(())
     }
 
-    /// Authorizes a request by its `Authorization`; else 401, or 429 after too many wrong tokens. Each call with a token is
-    /// logged.
+    /// Authorizes a request by its `Authorization`; else 401, or 429 after too many wrong tokens. Each call is logged; of those
+    /// without a token, and of those after too many wrong ones, a few are.
     ///
     /// # Errors
     ///
@@ -99,6 +100,7 @@ impl AdminAuth {
     ) -> Result<(), Problem> {
         let Some(bearer) = &self.bearer else { return Err(refusals::missing()) };
         if authorization.is_none() {
+            self.audit.missing(caller, action);
             return bearer.authorize(None);
         }
         let address = address(caller);
@@ -117,7 +119,7 @@ impl AdminAuth {
             TokenCheck::Closed(left, is_news) => {
                 if is_news {
                     log::warn!(
-                        target: AUDIT, address, action, outcome = "limited";
+                        target: AUDIT, who = "unknown", address, action, outcome = "limited";
                         "{action} by {address}: too many wrong tokens, no more are looked at for {left:.0?}"
                     );
                 }

@@ -94,6 +94,7 @@ pub async fn serve<F, R>(
     traffic.watch(&limiter);
     let gate = Arc::new(Gate::new(&config.auth, traffic.paths()));
     traffic.watch_clients(&gate);
+    config.tracer.iter().for_each(|tracer| traffic.watch_spans(tracer.clone()));
     config.warnings().iter().for_each(|warning| log::warn!("{warning}"));
     let config = Arc::new(config.clone());
 

@@ -34,7 +34,10 @@ use super::{
     streams::Streams,
     tree::{Answer, Answering, Handler, Tree},
 };
-use crate::auth::{Attempt, Decision, Gate, Grant, refusals::unchecked};
+use crate::{
+    auth::{Attempt, Decision, Gate, Grant, refusals::unchecked},
+    trace::{RequestTrace, within},
+};
 
 /// The addresses of a connection, where they can be had.
 #[derive(Debug, Clone, Copy)]
@@ -137,12 +140,17 @@ impl GuardedService {
             *request.uri_mut() = Uri::from_static("/");
         }
         let began = Instant::now();
+        let client = connection.observer.client(connection.addresses.peer, request.headers());
+        // Probes come all the time, and tell nothing.
+        let tracer = connection.config.tracer.as_ref().filter(|_| !is_probe(request.uri().path()));
+        let trace = RequestTrace::of(tracer, &request, connection.config.scheme(), client);
         let info = RequestInfo {
             method: request.method().clone(),
             uri: request.uri().clone(),
             correlation: request.headers().get(CORRELATION_ID).and_then(CorrelationId::from_header),
             began,
-            client: connection.observer.client(connection.addresses.peer, request.headers()),
+            client,
+            trace,
         };
         let refused = refused.or_else(|| connection.access.refusal(info.uri.path(), &connection.config));
         let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
@@ -162,7 +170,7 @@ impl GuardedService {
             }
             Decision::Admitted(granted) => {
                 grant = granted;
-                let call = || (self.handler.borrow_mut())(request);
+                let call = || within(info.trace.context(), || (self.handler.borrow_mut())(request));
                 catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(&info, panic)).ok()
             }
             Decision::Wait(until) => {
@@ -215,6 +223,13 @@ impl Future for ResponseFuture {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        within(this.info.trace.context(), || this.poll_answer(context)).map(Ok)
+    }
+}
+
+impl ResponseFuture {
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Response<ResponseBody>> {
+        let this = self;
         let ConnectionContext { deadlines, rest, observer, .. } = &*this.connection;
         if deadlines.is_stream() {
             // Woken by itself, not with its connection, when it is overdue.
@@ -280,9 +295,10 @@ impl Future for ResponseFuture {
         if let (Some(page), Some(cors)) = (&this.page, &this.connection.config.cors) {
             cors.on(&mut answer, page);
         }
-        observer.answered(&this.info, answer.status());
+        observer.answered(&mut this.info, answer.status());
         let packer = packing::pack(&mut answer, this.packs, deadlines);
-        Poll::Ready(Ok(answer.map(|body| ResponseBody::new(body, packer, deadlines, rest))))
+        let trace = std::mem::take(&mut this.info.trace);
+        Poll::Ready(answer.map(|body| ResponseBody::new(body, packer, trace, deadlines, rest)))
     }
 }
 

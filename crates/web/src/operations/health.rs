@@ -83,7 +83,7 @@ pub(super) fn health(operations: &Operations, visibility: Visibility) -> Respons
         status_source: operations
             .status_source
             .as_ref()
-            .map(|status_source| status_source.health())
+            .map(|status_source| visibility.members_of_health(status_source.health()))
             .unwrap_or_default(),
     };
     answer(StatusCode::OK, &body)

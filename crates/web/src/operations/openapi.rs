@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{
     group::{GroupBody, GroupsBody},
     health::{Health, Ready, not_ready, progress},
+    open_metrics::OPEN_METRICS,
 };
 use crate::http::openapi::{Answer, Document, Operation};
 
@@ -109,11 +110,13 @@ pub fn describe(document: &mut Document, reads: Reads, status_source: &[(&str, V
     let text = json!({ "type": "string" });
     let page =
         "# HELP highwater_ready Whether /ready is 200.\n# TYPE highwater_ready gauge\nhighwater_ready 1\n";
-    document.add(
-        "/metrics",
-        Operation::new("get", "getMetrics", "What Prometheus is told")
-            .answers(200, Answer::new("Its text format, version 0.0.4.").of("text/plain", text, &page)),
-    );
+    let answer = Answer::new(
+        "Its text format, version 0.0.4; OpenMetrics, with exemplars, where `Accept` names that.",
+    )
+    .of("text/plain", text.clone(), &page)
+    .of(OPEN_METRICS, text, &format!("{page}# EOF\n"));
+    document
+        .add("/metrics", Operation::new("get", "getMetrics", "What Prometheus is told").answers(200, answer));
 }
 
 /// The schema of the body of `/health` without Kafka's members, and without a name: it is that of one service.
