@@ -35,7 +35,7 @@ use super::{
     tree::{Answer, Answering, Handler, Tree},
 };
 use crate::{
-    auth::{Attempt, Decision, Gate, Grant, refusals::unchecked},
+    auth::{Attempt, Decision, Gate, Grant, LastClient, refusals::unchecked},
     trace::{RequestTrace, within},
 };
 
@@ -109,12 +109,13 @@ pub(super) struct GuardedService {
     /// The tree is cloned once a connection, not once a request: hyper calls through a shared reference,
     /// and only ever from the connection's own task.
     handler: RefCell<Handler>,
+    last_client: RefCell<LastClient>,
     connection: Arc<ConnectionContext>,
 }
 
 impl GuardedService {
     pub(super) fn new(tree: Tree, connection: Arc<ConnectionContext>) -> Self {
-        Self { handler: RefCell::new(tree.handler()), tree, connection }
+        Self { handler: RefCell::new(tree.handler()), tree, last_client: RefCell::default(), connection }
     }
 }
 
@@ -156,11 +157,14 @@ impl GuardedService {
         let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
         join_lists(&mut request);
         let packs = packing::is_asked_for(request.headers());
-        let mut request = RequestBody::within(request, &connection.rest, &connection.deadlines);
+        let request = RequestBody::within(request, &connection.rest, &connection.deadlines);
         let decision = match refused {
             Some(problem) => Decision::Refused(problem),
             None if connection.access.is_apart() => Decision::Admitted(Grant::default()),
-            None => connection.gate.admit(&mut request, info.client, Attempt::First),
+            None => {
+                let last = &mut self.last_client.borrow_mut();
+                connection.gate.admit(&request, info.client, Attempt::First, last)
+            }
         };
         let (mut refused, mut grant) = (None, Grant::default());
         let work = match decision {
@@ -178,10 +182,10 @@ impl GuardedService {
                 let tree = self.tree.clone();
                 let later: Answering = Box::pin(async move {
                     until.await;
-                    match gate.admit(&mut request, client, Attempt::Last) {
+                    match gate.admit(&request, client, Attempt::Last, &mut LastClient::default()) {
                         Decision::Refused(problem) => Ok(problem.into_response()),
                         Decision::Admitted(grant) => {
-                            let mut answer = tree.handler()(request).await?;
+                            let mut answer = grant.within(tree.handler()(request)).await?;
                             grant.tell(answer.headers_mut());
                             Ok(answer)
                         }
@@ -249,6 +253,7 @@ impl ResponseFuture {
         } else if let Some(work) = &mut this.work {
             let poll = || CURRENT.sync_scope(Arc::clone(deadlines), || work.as_mut().poll(context));
             let poll = || CALLER.sync_scope(this.info.client, poll);
+            let poll = || this.grant.during(poll);
             match catch_unwind(AssertUnwindSafe(poll)) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(Ok(answer))) => answer,
