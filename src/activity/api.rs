@@ -22,7 +22,7 @@ pub struct Api {
     pub listing_limit: Arc<ConcurrencyLimit>,
     /// The open streams of events.
     pub streams: Arc<EventStreams>,
-    /// What was refused of late.
+    /// The events that were refused lately.
     pub rejections: Arc<Rejections>,
     /// The state behind `/health`, `/ready` and `/metrics`.
     pub operations: Arc<Operations>,

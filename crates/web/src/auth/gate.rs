@@ -194,7 +194,7 @@ impl Gate {
         let principal = match identity {
             Identity::Wait(refreshed) => return Decision::Wait(refreshed),
             Identity::Client(principal) => Some(principal),
-            // How a service is, it tells whoever asks; who may see more of it is seen there.
+            // Everyone may ask for the health of a service. The route decides how much of it a client sees.
             _ if need == Need::Nothing => None,
             Identity::Nobody if !self.is_on() => None,
             Identity::Undecided if scopes == [Scope::Admin] => {

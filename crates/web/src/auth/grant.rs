@@ -82,7 +82,7 @@ impl Grant {
         }
     }
 
-    /// Whether the client may see what is that user's.
+    /// Whether the client may see that user's data.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl Grant {
         self.check(self.own(Scope::Read), user, Scope::Read)
     }
 
-    /// Whether the client may change what is that user's.
+    /// Whether the client may change that user's data.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Grant {
         (!has_all).then(|| principal.subject().unwrap_or_default())
     }
 
-    /// Counts a request for what is that user's against the limit of each user.
+    /// Counts a request for a user's data against the limit of each user.
     ///
     /// # Errors
     ///
