@@ -20,7 +20,7 @@ pub struct Api {
     pub limits: BodyLimits,
     /// The limit of concurrent listings.
     pub listing_limit: Arc<ConcurrencyLimit>,
-    /// What was refused of late.
+    /// The events that were refused lately.
     pub rejections: Arc<Rejections>,
     /// The state behind `/health`, `/ready` and `/metrics`.
     pub operations: Arc<Operations>,

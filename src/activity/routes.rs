@@ -163,7 +163,7 @@ fn others(api: &Arc<Api>) -> Route {
     ])
 }
 
-/// The routes for admins: those that erase a user's events and tell what became of that, and what was refused.
+/// The routes for admins: they erase a user's events, report the progress of that, and list refused events.
 fn of_admins(api: &Arc<Api>, admin_auth: &Arc<AdminAuth>) -> Route {
     let erase = path!("api" / "events" / "user" / String)
         .and(warp::delete())

@@ -9,6 +9,7 @@ use highwater_web::{
     http::{self, AdminAuth, Listeners, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
+    trace::RecordTraces,
 };
 use tokio::time::timeout;
 
@@ -45,7 +46,9 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
 
     let (store, listing_limit) = open_store(&config).await?;
     let listing_limit = Arc::new(listing_limit);
-    let kafka = Kafka::new(config.kafka)?.with_metadata_max_age(config.consumer.metadata_max_age);
+    let kafka = Kafka::new(config.kafka)?
+        .with_metadata_max_age(config.consumer.metadata_max_age)
+        .with_interceptor(RecordTraces::new(config.http.tracer.clone()));
     let topic = kafka.topic::<ActivityEvent>(config.topic);
     let conflicts = Arc::new(Conflicts::default());
     let processor = Processor::new(Arc::clone(&store), Arc::clone(&conflicts))

@@ -52,7 +52,7 @@ pub trait EventStore: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Whether all instances have the same events: then an answer covers all partitions, whoever processes them.
+    /// Whether all instances have the same events: then an answer covers all partitions.
     fn is_shared(&self) -> bool {
         false
     }
@@ -92,7 +92,7 @@ pub trait EventStore: Send + Sync + 'static {
     /// Whether the user's record at this offset of the partition came before a known erasure of that user.
     async fn is_erased(&self, partition: i32, user_id: &str, offset: i64) -> Result<bool, StoreError>;
 
-    /// What this process has erased.
+    /// The counts of erasures by this process.
     fn erasures(&self) -> ErasureCounts;
 
     /// The offset below which each partition's records are processed, by whatever instance; `None` where the store does not
@@ -151,7 +151,7 @@ pub trait EventStore: Send + Sync + 'static {
     async fn forget(&self, partition: i32) -> Result<(), StoreError>;
 }
 
-/// Ticks at which it is looked for what is older than the retention: a tenth of it, within bounds.
+/// Ticks at which events older than the retention are deleted: a tenth of it, within bounds.
 fn retention_interval(retention: Duration) -> Interval {
     const LEAST: Duration = Duration::from_millis(100);
     const MOST: Duration = Duration::from_secs(60);

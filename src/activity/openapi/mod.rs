@@ -124,7 +124,7 @@ fn erase(document: &mut Document) {
     document.add(
         "/api/events/erasures/{erasureId}",
         dead_letters::secured(Operation::new("get", "findErasure", "How far an erasure is"))
-            .path("erasureId", "What the answer to the erasure says.", json!({ "type": "string" }))
+            .path("erasureId", "The id in the answer to the erasure.", json!({ "type": "string" }))
             .answers(200, Answer::new("Whatever its state.").json(schema, &receipt()).always(PARTITIONS))
             .problem("unknown", "No erasure has such an id.", erasure::unknown())
             .problem("storeUnavailable", "The store cannot be read.", unavailable()),
@@ -140,7 +140,7 @@ fn rejections(document: &mut Document) {
     });
     document.add(
         "/rejections",
-        dead_letters::secured(Operation::new("get", "listRejections", "What was refused of late"))
+        dead_letters::secured(Operation::new("get", "listRejections", "The latest refused events"))
             .describe(
                 "Events that this instance did not take, and why. It keeps the last 1000, and forgets them when it stops.",
             )

@@ -341,7 +341,7 @@ impl ConnectionDeadlines {
         there
     }
 
-    /// Closes connections that are idle until what is taken is there; whether it was.
+    /// Closes idle connections until `take` succeeds. Returns whether it did.
     fn evict_until(&self, take: impl Fn() -> bool) -> bool {
         take() || self.limiter.upgrade().is_some_and(|limiter| limiter.close_idle_until(take))
     }

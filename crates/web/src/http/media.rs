@@ -18,19 +18,18 @@ pub fn is_json(content_type: &[u8]) -> bool {
         || (subtype.len() > 5 && subtype[subtype.len() - 5..].eq_ignore_ascii_case(b"+json"))
 }
 
-/// Whether an Accept header asks for that media type rather than JSON: it names it, and not JSON with a higher quality.
-/// Ranges such as `*/*` do not name it.
-pub fn prefers(accept: &[u8], media_type: &str) -> bool {
-    let mut wanted = 0;
-    let mut json = 0;
+/// Whether an Accept header asks for that media type rather than the usual one: it names it, and not the usual one with a
+/// higher quality. Ranges such as `*/*` do not name it.
+pub fn prefers(accept: &[u8], media_type: &str, usual: &str) -> bool {
+    let (mut wanted, mut others) = (0, 0);
     for item in accept.split(|byte| *byte == b',') {
         if is_media_type(item, media_type) {
             wanted = wanted.max(quality(item));
-        } else if is_media_type(item, JSON) {
-            json = json.max(quality(item));
+        } else if is_media_type(item, usual) {
+            others = others.max(quality(item));
         }
     }
-    wanted > 0 && wanted >= json
+    wanted > 0 && wanted >= others
 }
 
 /// Whether a Content-Type, or an item of an Accept, names that media type, with any parameters and in any case.

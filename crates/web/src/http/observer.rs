@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 
 use super::{Config, CorrelationId, Network, Traffic, proxies};
-use crate::sampler::Sampler;
+use crate::{sampler::Sampler, trace::RequestTrace};
 
 const TARGET: &str = "highwater::access";
 /// How many errors are logged a second; of the others only how many they were.
@@ -31,6 +31,7 @@ pub(super) struct RequestInfo {
     pub(super) began: std::time::Instant,
     /// The client's address, where it is known.
     pub(super) client: Option<IpAddr>,
+    pub(super) trace: RequestTrace,
 }
 
 pub(super) struct Observer {
@@ -52,9 +53,10 @@ impl Observer {
     }
 
     /// A request is answered now.
-    pub(super) fn answered(&self, info: &RequestInfo, status: StatusCode) {
+    pub(super) fn answered(&self, info: &mut RequestInfo, status: StatusCode) {
         let took = info.began.elapsed();
-        self.traffic.count(info.uri.path(), &info.method, status, took);
+        self.traffic.count(info.uri.path(), &info.method, status, took, info.trace.recorded());
+        info.trace.answered(status, || self.traffic.paths().pattern(info.uri.path()));
         if self.has(status) {
             log::info!(
                 target: TARGET,

@@ -1,6 +1,6 @@
 //! Answers in gzip, for clients that ask for it (`Accept-Encoding`).
 //!
-//! What there is of an answer goes out whenever its next piece is not there yet, so that a stream stays one.
+//! The packed bytes go out whenever the next piece of the answer is not there yet, so that a stream stays one.
 
 use std::io::{self, Write as _};
 
@@ -63,7 +63,7 @@ impl Packer {
         Self { gzip: Some(GzEncoder::new(Vec::new(), Compression::fast())), holds: false }
     }
 
-    /// Adds a piece; what is packed by now, which may be nothing.
+    /// Adds a piece. Returns the bytes that are packed by now, which may be none.
     pub(super) fn add(&mut self, piece: &[u8]) -> io::Result<Bytes> {
         let Some(gzip) = &mut self.gzip else { return Ok(Bytes::new()) };
         gzip.write_all(piece)?;
