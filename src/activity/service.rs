@@ -14,7 +14,8 @@ use highwater_web::{
 use tokio::time::timeout;
 
 use super::{
-    Api, ConcurrencyLimit, Conflicts, Processor, StoreStatus, TopicRecord, paths::PATHS, routes::routes,
+    Api, ConcurrencyLimit, Conflicts, EventStreams, Processor, StoreStatus, TopicRecord, paths::PATHS,
+    routes::routes,
 };
 #[cfg(feature = "postgres")]
 use crate::store::PostgresStore;
@@ -46,6 +47,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
 
     let (store, listing_limit) = open_store(&config).await?;
     let listing_limit = Arc::new(listing_limit);
+    let streams = Arc::new(EventStreams::new(config.activity.max_event_streams));
     let kafka = Kafka::new(config.kafka)?
         .with_metadata_max_age(config.consumer.metadata_max_age)
         .with_interceptor(RecordTraces::new(config.http.tracer.clone()));
@@ -87,6 +89,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
             store: Arc::clone(&store),
             conflicts,
             listing_limit: Arc::clone(&listing_limit),
+            streams: Arc::clone(&streams),
         })),
         ..Operations::new(env!("CARGO_PKG_NAME"), kafka.status(), Arc::clone(&traffic))
     });
@@ -96,6 +99,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
         config: config.activity,
         limits: config.http.body_limits(),
         listing_limit,
+        streams,
         rejections: Arc::default(),
         operations,
         dead_letters: admin.clone(),

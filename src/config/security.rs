@@ -153,7 +153,7 @@ fn user(
     }
     needed(reader, username.is_some(), KAFKA_SASL_USERNAME.variable, &named.1);
     needed(reader, password.is_some(), KAFKA_SASL_PASSWORD.variable, &named.1);
-    Some(Sasl::user(mechanism?, username?, password?))
+    Some(Sasl::with_password(mechanism?, username?, password?))
 }
 
 fn oauth_bearer(reader: &mut Reader<impl Fn(&str) -> Option<String>>, protocol: Protocol) -> Option<Sasl> {

@@ -27,6 +27,7 @@ use super::{
     cors::PageRequest,
     deadlines::{CURRENT, ConnectionDeadlines, no_memory},
     head::{check_head, join_lists},
+    media::is_event_stream,
     observer::{Observer, RequestInfo},
     packing,
     request_body::{RequestBody, UnreadBody},
@@ -35,7 +36,7 @@ use super::{
     tree::{Answer, Answering, Handler, Tree},
 };
 use crate::{
-    auth::{Attempt, Decision, Gate, Grant, refusals::unchecked},
+    auth::{Attempt, Decision, Gate, Grant, LastClient, refusals::unchecked},
     trace::{RequestTrace, within},
 };
 
@@ -109,12 +110,13 @@ pub(super) struct GuardedService {
     /// The tree is cloned once a connection, not once a request: hyper calls through a shared reference,
     /// and only ever from the connection's own task.
     handler: RefCell<Handler>,
+    last_client: RefCell<LastClient>,
     connection: Arc<ConnectionContext>,
 }
 
 impl GuardedService {
     pub(super) fn new(tree: Tree, connection: Arc<ConnectionContext>) -> Self {
-        Self { handler: RefCell::new(tree.handler()), tree, connection }
+        Self { handler: RefCell::new(tree.handler()), tree, last_client: RefCell::default(), connection }
     }
 }
 
@@ -156,11 +158,14 @@ impl GuardedService {
         let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
         join_lists(&mut request);
         let packs = packing::is_asked_for(request.headers());
-        let mut request = RequestBody::within(request, &connection.rest, &connection.deadlines);
+        let request = RequestBody::within(request, &connection.rest, &connection.deadlines);
         let decision = match refused {
             Some(problem) => Decision::Refused(problem),
             None if connection.access.is_apart() => Decision::Admitted(Grant::default()),
-            None => connection.gate.admit(&mut request, info.client, Attempt::First),
+            None => {
+                let last = &mut self.last_client.borrow_mut();
+                connection.gate.admit(&request, info.client, Attempt::First, last)
+            }
         };
         let (mut refused, mut grant) = (None, Grant::default());
         let work = match decision {
@@ -178,10 +183,10 @@ impl GuardedService {
                 let tree = self.tree.clone();
                 let later: Answering = Box::pin(async move {
                     until.await;
-                    match gate.admit(&mut request, client, Attempt::Last) {
+                    match gate.admit(&request, client, Attempt::Last, &mut LastClient::default()) {
                         Decision::Refused(problem) => Ok(problem.into_response()),
                         Decision::Admitted(grant) => {
-                            let mut answer = tree.handler()(request).await?;
+                            let mut answer = grant.within(tree.handler()(request)).await?;
                             grant.tell(answer.headers_mut());
                             Ok(answer)
                         }
@@ -249,6 +254,7 @@ impl ResponseFuture {
         } else if let Some(work) = &mut this.work {
             let poll = || CURRENT.sync_scope(Arc::clone(deadlines), || work.as_mut().poll(context));
             let poll = || CALLER.sync_scope(this.info.client, poll);
+            let poll = || this.grant.during(poll);
             match catch_unwind(AssertUnwindSafe(poll)) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(Ok(answer))) => answer,
@@ -277,8 +283,11 @@ impl ResponseFuture {
             }
         }
         deadlines.answer_began();
+        let is_endless = is_event_stream(answer.headers());
         let length = answer.body().size_hint().exact();
-        if !deadlines.take_for_answer(length) && !is_probe(this.info.uri.path()) {
+        if is_endless {
+            deadlines.answer_is_endless();
+        } else if !deadlines.take_for_answer(length) && !is_probe(this.info.uri.path()) {
             answer = no_memory().into_response();
             this.connection.end_with(&mut answer);
         }
@@ -295,10 +304,11 @@ impl ResponseFuture {
         if let (Some(page), Some(cors)) = (&this.page, &this.connection.config.cors) {
             cors.on(&mut answer, page);
         }
-        observer.answered(&mut this.info, answer.status());
+        observer.answered(&mut this.info, answer.status(), is_endless);
+        let ending = is_endless.then(|| observer.ending(&this.info, answer.status()));
         let packer = packing::pack(&mut answer, this.packs, deadlines);
         let trace = std::mem::take(&mut this.info.trace);
-        Poll::Ready(answer.map(|body| ResponseBody::new(body, packer, trace, deadlines, rest)))
+        Poll::Ready(answer.map(|body| ResponseBody::new(body, (packer, ending), trace, deadlines, rest)))
     }
 }
 
