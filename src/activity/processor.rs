@@ -162,7 +162,7 @@ impl Processor {
             Admission::Duplicate => {
                 debug!(target: TARGET, partition, offset; "duplicate, already stored");
             }
-            Admission::Conflict(first) => self.conflicts.note(record, first),
+            Admission::Conflict(first) => self.conflicts.note(partition, offset, first),
         }
     }
 }
@@ -191,7 +191,11 @@ impl BatchHandler<TopicRecord> for Processor {
 
     async fn start_from(&self, partition: i32, log: &LogState) -> Result<StartFrom, TransientError> {
         let log = Log { topic_id: log.topic_id, offsets: log.offsets.clone() };
-        Ok(match self.store.take_up(partition, &log).await.map_err(TransientError::new)? {
+        let start = self.store.take_up(partition, &log).await.map_err(TransientError::new)?;
+        for (offset, first) in self.store.late_conflicts(partition) {
+            self.conflicts.note(partition, offset, &first);
+        }
+        Ok(match start {
             Start::NotKept => StartFrom::Committed,
             Start::Unknown => StartFrom::Reset,
             Start::At(LogPosition { offset, leader_epoch }) => {

@@ -76,6 +76,12 @@ pub trait EventStore: Send + Sync + 'static {
         next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError>;
 
+    /// Conflicts of batches that were stored before it was known what their copies are of, as far as
+    /// [`take_up`](EventStore::take_up) has found them: each once, the offset with the event that was stored first.
+    fn late_conflicts(&self, _partition: i32) -> Vec<(i64, Arc<StoredEvent>)> {
+        Vec::new()
+    }
+
     /// Erases the events of a user that the partition had before the erasure. Their ids stay known: a copy is a duplicate.
     /// The erasure stays known, too, for [`is_erased`](EventStore::is_erased). A store that keeps positions moves the
     /// partition's to `next` once all of it is done.

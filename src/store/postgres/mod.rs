@@ -22,6 +22,7 @@ mod rebuild;
 mod retention;
 mod row;
 mod tls;
+mod unjudged;
 
 use std::{
     collections::BTreeMap,
@@ -288,6 +289,10 @@ impl EventStore for PostgresStore {
         Ok(admissions)
     }
 
+    fn late_conflicts(&self, partition: i32) -> Vec<(i64, Arc<StoredEvent>)> {
+        self.inner.claims.unjudged().take_conflicts(partition)
+    }
+
     async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError> {
         let inner = &self.inner;
         let position = inner.claims.position(partition);
@@ -384,6 +389,7 @@ impl EventStore for PostgresStore {
     /// Its events stay; another process has claimed the partition, or will.
     async fn forget(&self, partition: i32) -> Result<(), StoreError> {
         self.inner.claims.forget(partition);
+        self.inner.claims.unjudged().forget(partition);
         self.inner.availability.is_written(partition);
         Ok(())
     }
