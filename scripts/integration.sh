@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2016 # the dollars are of jq
-# The whole thing from outside, with curl and jq alone: brings docker-compose.yml up as a project of
+# The whole thing from outside, with curl and jq alone (and Python, for thousands of
+# clients at once): brings docker-compose.yml up as a project of
 # its own on free ports, goes through what a client and an operator would do, prints PASS or FAIL a
 # step, and takes everything down again. Exit code 0 when all passed, else 1.
 #
@@ -20,7 +21,7 @@ base=${BASE_URL:-}
 base=${base%/}
 unset BASE_URL
 
-for command in curl jq; do
+for command in curl jq python3; do
   command -v "$command" >/dev/null || { echo "needs $command" >&2; exit 1; }
 done
 if docker compose version >/dev/null 2>&1; then
@@ -62,6 +63,8 @@ trap 'exit 130' INT
 # --- saying what happened ----------------------------------------------------------------------
 
 . "$root/scripts/steps.sh"
+. "$root/scripts/integration/memory.sh"
+. "$root/scripts/integration/postgres.sh"
 not_ours="needs the compose of this script, not BASE_URL"
 
 # posts BODY: an event is taken, its answer names it, and it is processed.
@@ -279,44 +282,6 @@ one_has() { # EVENT
   [ "$found" = 1 ]
 }
 
-# docker-compose.postgres.yml: three instances behind one address, each of which answers for all.
-postgres_story() {
-  local began=$SECONDS user=$user-postgres number instance
-  compose --profile '*' down -v --remove-orphans >/dev/null 2>&1
-  compose_file=docker-compose.postgres.yml
-  POSTGRES_PORT=$(free_ports 15432 1)
-  export POSTGRES_PORT
-  compose build proxy >"$work/build.log" 2>&1 || { tail -n 20 "$work/build.log" >&2; fail "the proxy's image builds"; return; }
-  compose up -d --wait --scale app-service=3 >"$work/body" 2>&1 || { fail "the compose with PostgreSQL comes up" "$(tail -n 3 "$work/body")"; return; }
-  pass "the compose with PostgreSQL comes up, with three instances ($((SECONDS - began)) s)"
-  for number in $(seq 12); do post /events/generate "{\"userId\":\"$user-$number\",\"eventType\":\"LOGIN\"}"; done
-  step "one curl sees all events" within 30 listed 12
-  everybody() { for number in $(seq 6); do listed 12 || return 1; done; }
-  step "whichever instance answers" everybody
-  step "and the database has them, of more partitions than one" in_database "12 t"
-  instance=$(compose ps -q app-service | sed -n 1p)
-  docker kill "$instance" >/dev/null
-  step "one instance is killed: the address answers as before" within 10 everybody
-  step "and takes events" within 60 posts "{\"userId\":\"$user\",\"eventType\":\"LOGIN\"}"
-  compose kill postgres >/dev/null 2>&1
-  post /events/generate "{\"userId\":\"$user\",\"eventType\":\"LOGOUT\"}"
-  step "without PostgreSQL, an event is taken" test "$status" = 201
-  request GET /events/processed
-  step "and a listing is a clear 503" problem 503
-  compose start postgres >/dev/null 2>&1
-  step "when PostgreSQL is back, all events are there" within 60 listed 14
-  compose rm -sf app-service >/dev/null 2>&1
-  compose up -d --wait >"$work/body" 2>&1 || fail "one instance starts" "$(tail -n 3 "$work/body")"
-  step "a new instance has all of it at once" within 10 listed 14
-  step "each once" in_database "14 t"
-  echo "      ($((SECONDS - began)) s with PostgreSQL)"
-}
-listed() { is 200 /events/processed && body --argjson n "$1" 'length == $n and ([.[].eventId] | unique | length) == $n'; } # COUNT
-in_database() { # "COUNT t": rows, and whether several partitions have some
-  status=$(compose exec -T postgres psql -U highwater -d highwater -At -F ' ' \
-    -c 'SELECT count(*), count(DISTINCT partition) > 1 FROM highwater.events' 2>"$work/body") && [ "$status" = "$1" ]
-}
-
 # --- the story -----------------------------------------------------------------------------------
 
 if [ -z "$base" ]; then
@@ -403,6 +368,9 @@ if [ -n "${ours:-}" ]; then
 
   step "a managed Kafka, with PLAIN and with SCRAM, and HTTPS" managed
   sed 's/^/      /' "$work/managed"
+
+  step "thousands of slow clients in 256 MB" crowded 256m
+  step "and in 1 GB" crowded 1g
 
   if [ "${TESTS:-0}" = 1 ]; then
     compose --profile test up -d --build tests >"$work/build.log" 2>&1 || tail -n 20 "$work/build.log" >&2

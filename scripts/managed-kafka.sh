@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2016 # the dollars are of jq
 # docs/operating/managed-kafka.md, tried: an image with the settings of that page, on a Kafka of its own that listens
-# with SASL_SSL, by PLAIN and by SCRAM-SHA-512; with HTTPS on the second. Prints PASS or FAIL a step; exit code 0 when all
+# with SASL_SSL, by PLAIN and by SCRAM-SHA-512; with HTTPS on the second, and with events in a PostgreSQL that it
+# reaches by TLS. Prints PASS or FAIL a step; exit code 0 when all
 # passed, else 1.
 #
 #   scripts/managed-kafka.sh [IMAGE]     highwater:latest, which is built already
-#   KAFKA_VERSION=3.4.1 KAFKA_PORT=29092 PORT=18100 scripts/managed-kafka.sh
+#   KAFKA_VERSION=3.4.1 KAFKA_PORT=29092 POSTGRES_PORT=25433 PORT=18100 scripts/managed-kafka.sh
 #
-# Needs Docker, curl, jq, and what scripts/kafka.sh needs. Containers are on the host's network, where that Kafka is.
+# Needs Docker, curl, jq, and what scripts/kafka.sh and scripts/postgres.sh need. Containers are on the host's network, where that Kafka is.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
-image=${1:-highwater:latest} port=${PORT:-18100} kafka_port=${KAFKA_PORT:-29092}
+image=${1:-highwater:latest} port=${PORT:-18100} kafka_port=${KAFKA_PORT:-29092} postgres_port=${POSTGRES_PORT:-25433}
 work=$(mktemp -d)
 base=
 container=highwater-managed-$$
@@ -21,6 +22,7 @@ ended() {
   [ "$status" = 0 ] || docker logs --tail 20 "$container" >&2 2>&1 || true
   docker rm -f "$container" >/dev/null 2>&1 || true
   "$root/scripts/kafka.sh" stop "$kafka_port"
+  "$root/scripts/postgres.sh" stop "$postgres_port" || true
   rm -rf "$work"
   exit "$status"
 }
@@ -56,6 +58,11 @@ healthy() { [ "$(docker inspect -f '{{.State.Health.Status}}' "$container")" = h
 refused() { is 503 /ready && grep -q "refuses" "$work/body"; }
 selftest() { docker exec "$container" /highwater selftest >"$work/body" 2>&1; }
 http2() { [ "$(curl -s --cacert "$work/ca.pem" -o "$work/body" -w '%{http_version} %{http_code}' "$base/health")" = "2 200" ]; }
+encrypted() {
+  status=$("$root/scripts/postgres.sh" psql "$postgres_port" -At \
+    -c "SELECT bool_and(ssl), count(*) > 0 FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE usename = 'highwater'")
+  [ "$status" = "t|t" ]
+}
 plain() { [ "$(curl -s -o "$work/body" -w '%{http_code}' "http://127.0.0.1:$port/health")" = 400 ]; }
 
 KAFKA_SECURITY=1 "$root/scripts/kafka.sh" start "${KAFKA_VERSION:-4.1.0}" "$kafka_port" >/dev/null
@@ -82,6 +89,17 @@ step "HTTP without TLS is told so" plain
 step "the container is healthy" within 60 healthy
 step "it tries itself from inside: highwater selftest" selftest
 tail -n 1 "$work/body" | sed 's/^/      /'
+
+# A database that demands TLS of who asks for it, and whose certificate is verified.
+"$root/scripts/postgres.sh" start "$postgres_port" >"$work/database"
+install -m 644 "$("$root/scripts/postgres.sh" tls "$postgres_port")/ca.pem" "$work/database-ca.pem"
+sed -i 's/127\.0\.0\.1/localhost/; s|$|?sslmode=verify-full\&sslrootcert=/run/secrets/database-ca.pem|' "$work/database"
+base=http://127.0.0.1:$port
+runs SCRAM-SHA-512 password -e STORE_URL_FILE=/run/secrets/database \
+  -v "$work/database:/run/secrets/database:ro" -v "$work/database-ca.pem:/run/secrets/database-ca.pem:ro"
+step "events in PostgreSQL, by sslmode=verify-full: the image is ready" within 60 is 200 /ready
+step "an event, from POST to GET" posts
+step "all of its connections to the database are encrypted" encrypted
 
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

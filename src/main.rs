@@ -20,6 +20,7 @@ use highwater_web::{
     auth, dead_letters,
     http::{self, Listeners},
     shutdown::{self, Shutdown},
+    trace::Exporting,
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
@@ -114,7 +115,7 @@ fn logged(
 }
 
 fn run(
-    config: Config,
+    mut config: Config,
     service: impl AsyncFnOnce(Config, Listeners, Shutdown) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let runtime = runtime()?;
@@ -123,7 +124,15 @@ fn run(
     runtime.spawn(allocator::return_memory(threads()));
     let outcome = runtime.block_on(async {
         let listeners = listen(&config.http).await?;
-        service(config, listeners, shutdown).await
+        // The last part of the stop: the rest has had three quarters of its time.
+        let stop_timeout = config.http.stop_timeout / 4;
+        let exporting = config.traces.take().map(Exporting::start);
+        config.trace_with(exporting.as_ref().map(Exporting::tracer));
+        let outcome = service(config, listeners, shutdown).await;
+        if let Some(exporting) = exporting {
+            exporting.finish(stop_timeout).await;
+        }
+        outcome
     });
     // Tasks that still run have had their time.
     runtime.shutdown_background();

@@ -7,6 +7,7 @@ use highwater_kafka::{
     Batch, BatchHandler, BatchLimits, BatchOutcome, FetchPosition, LogState, Record, StartFrom,
     TransientError, correlation_of,
 };
+use highwater_web::trace::{context_of, within};
 use log::{debug, info, warn};
 use uuid::Uuid;
 
@@ -43,7 +44,7 @@ impl Run {
     }
 }
 
-/// Where a batch retry_from: the index of the first record that is not processed, and the reason.
+/// Where a batch failed: the index of the first record that is not processed, and the reason.
 type RetryFrom = (usize, StoreError);
 
 /// The consumer's handler, which stores events, and erases them.
@@ -76,17 +77,13 @@ impl Processor {
         let mut is_at_end = false;
         for (index, record) in records.into_iter().enumerate() {
             let source = batch.record(index);
-            let retry_from = |error| (index, error);
+            let failed = |error| (index, error);
             is_at_end = matches!(record, TopicRecord::Erasure(_));
             match record {
                 TopicRecord::Event(event) => {
                     let first = first_offset(source);
                     if first < erased_below
-                        && self
-                            .store
-                            .is_erased(partition, &event.user_id(), first)
-                            .await
-                            .map_err(retry_from)?
+                        && self.store.is_erased(partition, &event.user_id(), first).await.map_err(failed)?
                     {
                         debug!(target: ERASURE, partition, offset = source.offset; "came before an erasure");
                     } else {
@@ -103,7 +100,7 @@ impl Processor {
                     }
                     let leader_epoch = source.leader_epoch;
                     let next = not_beyond_end(LogPosition { offset: source.offset + 1, leader_epoch });
-                    self.store.erase(partition, &erasure, next).await.map_err(retry_from)?;
+                    self.store.erase(partition, &erasure, next).await.map_err(failed)?;
                     erased_below = self.store.erased_below(partition);
                     if are_new {
                         let offset = erasure.offset;
@@ -125,8 +122,8 @@ impl Processor {
         are_new: bool,
     ) -> Result<(), RetryFrom> {
         let Run { indexes, events } = run;
-        let retry_from = |error| (indexes.first().copied().unwrap_or(0), error);
-        let admissions = self.store.admit(batch.partition(), events, next).await.map_err(retry_from)?;
+        let failed = |error| (indexes.first().copied().unwrap_or(0), error);
+        let admissions = self.store.admit(batch.partition(), events, next).await.map_err(failed)?;
         if are_new {
             for (index, admission) in indexes.into_iter().zip(&admissions) {
                 self.log(batch.record(index), admission);
@@ -144,7 +141,7 @@ impl Processor {
                 // A `Display` value would cost an allocation per event in the log.
                 let mut buffer = Uuid::encode_buffer();
                 let id = &*event.id().hyphenated().encode_lower(&mut buffer);
-                match correlation_of(record) {
+                within(context_of(record), || match correlation_of(record) {
                     None => info!(
                         target: TARGET,
                         eventId = id, userId = user.as_ref(), eventType = kind.as_ref(), partition, offset;
@@ -156,13 +153,15 @@ impl Processor {
                         correlationId = correlation;
                         "processed"
                     ),
-                }
+                });
             }
             Admission::New(_) => {}
             Admission::Duplicate => {
                 debug!(target: TARGET, partition, offset; "duplicate, already stored");
             }
-            Admission::Conflict(first) => self.conflicts.note(partition, offset, first),
+            Admission::Conflict(first) => {
+                within(context_of(record), || self.conflicts.note(partition, offset, first));
+            }
         }
     }
 }
@@ -212,7 +211,7 @@ impl BatchHandler<TopicRecord> for Processor {
         self.store.move_to(partition, log_position(position)).await.map_err(TransientError::new)
     }
 
-    /// What is stored stays: it was acknowledged, and a copy of it is known by its id. `reset_to` moves the position.
+    /// Stored events stay: they were acknowledged, and copies of them are known by their ids. `reset_to` moves the position.
     async fn truncated(&self, partition: i32, _offsets: Range<i64>) {
         // Conflicts at these offsets are others from now on.
         self.conflicts.forget(partition);

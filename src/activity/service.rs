@@ -9,11 +9,13 @@ use highwater_web::{
     http::{self, AdminAuth, Listeners, Traffic},
     operations::{Membership, Operations},
     shutdown::Shutdown,
+    trace::RecordTraces,
 };
 use tokio::time::timeout;
 
 use super::{
-    Api, ConcurrencyLimit, Conflicts, Processor, StoreStatus, TopicRecord, paths::PATHS, routes::routes,
+    Api, ConcurrencyLimit, Conflicts, EventStreams, Processor, StoreStatus, TopicRecord, paths::PATHS,
+    routes::routes,
 };
 #[cfg(feature = "postgres")]
 use crate::store::PostgresStore;
@@ -45,7 +47,10 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
 
     let (store, listing_limit) = open_store(&config).await?;
     let listing_limit = Arc::new(listing_limit);
-    let kafka = Kafka::new(config.kafka)?.with_metadata_max_age(config.consumer.metadata_max_age);
+    let streams = Arc::new(EventStreams::new(config.activity.max_event_streams));
+    let kafka = Kafka::new(config.kafka)?
+        .with_metadata_max_age(config.consumer.metadata_max_age)
+        .with_interceptor(RecordTraces::new(config.http.tracer.clone()));
     let topic = kafka.topic::<ActivityEvent>(config.topic);
     let conflicts = Arc::new(Conflicts::default());
     let processor = Processor::new(Arc::clone(&store), Arc::clone(&conflicts))
@@ -84,6 +89,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
             store: Arc::clone(&store),
             conflicts,
             listing_limit: Arc::clone(&listing_limit),
+            streams: Arc::clone(&streams),
         })),
         ..Operations::new(env!("CARGO_PKG_NAME"), kafka.status(), Arc::clone(&traffic))
     });
@@ -93,6 +99,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
         config: config.activity,
         limits: config.http.body_limits(),
         listing_limit,
+        streams,
         rejections: Arc::default(),
         operations,
         dead_letters: admin.clone(),

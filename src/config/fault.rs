@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::table::flag;
+use super::setting::flag;
 
 /// How much of a faulty value is shown, in characters.
 const SHOWN: usize = 120;

@@ -18,9 +18,11 @@ mod reader;
 mod replay_command;
 mod secret;
 mod security;
+mod setting;
 #[cfg(feature = "postgres")]
 mod store;
 mod table;
+mod traces;
 mod transfer_commands;
 mod unknown;
 mod values;
@@ -32,6 +34,7 @@ use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig
 use highwater_web::{
     dead_letters,
     http::{self, AllowedHosts, AllowedOrigins, Cors},
+    trace::{TraceConfig, Tracer},
 };
 
 pub use command_line::Service;
@@ -41,7 +44,7 @@ pub use environment::from_lambda;
 pub use environment::from_process;
 pub use fault::Exit;
 pub use platform::is_of_a_service;
-pub use table::Description;
+pub use setting::Description;
 
 use crate::{activity, store as stores, telemetry};
 use command_line::CommandLine;
@@ -94,6 +97,8 @@ pub struct Config {
     pub selftest_token: Option<Secret>,
     /// The credential of `import` and `export`.
     pub transfer_token: Option<Secret>,
+    /// Where the spans of traces go; `None` has none made.
+    pub traces: Option<TraceConfig>,
     /// Logging.
     pub log: telemetry::Config,
     /// How long a stopping service keeps serving while it is not ready.
@@ -102,6 +107,16 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Remarks about the variables, to be logged once logging has started.
     pub remarks: Vec<Remark>,
+}
+
+impl Config {
+    /// Has the spans of all that is served made by that tracer.
+    pub fn trace_with(&mut self, tracer: Option<Tracer>) {
+        if let Some(eventlog) = &mut self.eventlog {
+            eventlog.http.tracer.clone_from(&tracer);
+        }
+        self.http.tracer = tracer;
+    }
 }
 
 /// A remark about a variable that does not prevent the start.
@@ -242,6 +257,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         metrics_port: reader.value(&table::METRICS_PORT),
         cors: cors(reader, service),
         auth: auth::read(reader, service, admin.is_some()),
+        tracer: None,
         // Half of the time that the drain leaves, so that the rest of the stop has time, too.
         stop_timeout: shutdown_timeout.saturating_sub(drain_delay) / 2,
     };
@@ -252,6 +268,9 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             max_bytes: reader.value(&table::MAX_BATCH_BYTES).max(max_body_bytes),
             pause: reader.value(&table::STREAM_PAUSE),
         },
+        max_event_streams: reader
+            .value(&table::MAX_EVENT_STREAMS)
+            .unwrap_or_else(|| http.max_connections.div_ceil(2)),
         logged_events: reader.value(&table::LOG_EVENTS),
     };
     let brokers = reader.value(&table::KAFKA_BROKERS);
@@ -317,6 +336,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
         api_keys_file: reader.value(&table::API_KEYS_FILE),
         selftest_token: reader.value(&table::SELFTEST_TOKEN),
         transfer_token: reader.value(&table::TRANSFER_TOKEN),
+        traces: traces::read(reader, service),
         log: telemetry::Config {
             filter: reader.value(&table::RUST_LOG),
             format: reader.value(&table::LOG_FORMAT),

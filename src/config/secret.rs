@@ -62,7 +62,7 @@ pub(super) fn renewed(
     in_file: &Setting<Or<File>>,
 ) -> Option<Credential> {
     let given = reader.value(variable);
-    let Some(path) = reader.value(in_file) else { return given.map(Credential::given) };
+    let Some(path) = reader.value(in_file) else { return given.map(Credential::new) };
     let file = (in_file.variable, reader.text(in_file));
     let shown = (variable.variable, reader.shown(variable));
     reader.require(given.is_none(), &[shown, file.clone()], "set one of them");
@@ -71,7 +71,7 @@ pub(super) fn renewed(
         Err(fault) => {
             reader.require(false, &[file], &fault);
             // Nothing more is to be said of it.
-            Some(Credential::given(Secret::new("")))
+            Some(Credential::new(Secret::new("")))
         }
     }
 }

@@ -13,8 +13,9 @@ use super::{
         KAFKA_SASL_OAUTH_CLIENT_SECRET, KAFKA_SASL_OAUTH_CLIENT_SECRET_FILE, KAFKA_SASL_OAUTH_EXTENSIONS,
         KAFKA_SASL_OAUTH_SCOPE, KAFKA_SASL_OAUTH_TOKEN_URL, KAFKA_SASL_PASSWORD, KAFKA_SASL_PASSWORD_FILE,
         KAFKA_SASL_USERNAME, KAFKA_SECURITY_PROTOCOL, KAFKA_SSL_CA, KAFKA_SSL_CERTIFICATE, KAFKA_SSL_KEY,
+        Setting,
     },
-    values::{Mechanism, Protocol},
+    values::{File, HttpUrl, Mechanism, Or, Protocol},
 };
 
 /// Reads the settings of TLS and SASL. KAFKA_BROKERS must have been read before.
@@ -152,7 +153,7 @@ fn user(
     }
     needed(reader, username.is_some(), KAFKA_SASL_USERNAME.variable, &named.1);
     needed(reader, password.is_some(), KAFKA_SASL_PASSWORD.variable, &named.1);
-    Some(Sasl::user(mechanism?, username?, password?))
+    Some(Sasl::with_password(mechanism?, username?, password?))
 }
 
 fn oauth_bearer(reader: &mut Reader<impl Fn(&str) -> Option<String>>, protocol: Protocol) -> Option<Sasl> {
@@ -169,7 +170,8 @@ fn oauth_bearer(reader: &mut Reader<impl Fn(&str) -> Option<String>>, protocol: 
     needed(reader, url.is_some(), KAFKA_SASL_OAUTH_TOKEN_URL.variable, &mechanism);
     needed(reader, client_id.is_some(), KAFKA_SASL_OAUTH_CLIENT_ID.variable, &mechanism);
     needed(reader, client_secret.is_some(), KAFKA_SASL_OAUTH_CLIENT_SECRET.variable, &mechanism);
-    let trust = url.as_ref().and_then(|url| trust(reader, url));
+    let trust =
+        url.as_ref().and_then(|url| trust(reader, url, &KAFKA_SASL_OAUTH_TOKEN_URL, &KAFKA_SASL_OAUTH_CA));
     let extensions = extensions.unwrap_or_default();
     let request =
         TokenRequest { url: url?, client_id: client_id?, client_secret: client_secret?, scope, extensions };
@@ -185,10 +187,15 @@ fn needed(
     reader.require(is_given, &[(variable, String::new())], &format!("must be set for {what}"));
 }
 
-/// Whom the server of tokens must prove to be.
-fn trust(reader: &mut Reader<impl Fn(&str) -> Option<String>>, url: &Url) -> Option<Trust> {
-    let given = (KAFKA_SASL_OAUTH_TOKEN_URL.variable, reader.text(&KAFKA_SASL_OAUTH_TOKEN_URL));
-    let authorities = (KAFKA_SASL_OAUTH_CA.variable, reader.text(&KAFKA_SASL_OAUTH_CA));
+/// Whom the host of a URL must prove to be: of which setting the URL is, and which names its authorities.
+pub(super) fn trust(
+    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    url: &Url,
+    of_url: &Setting<Or<HttpUrl>>,
+    of_authorities: &Setting<Or<File>>,
+) -> Option<Trust> {
+    let given = (of_url.variable, reader.text(of_url));
+    let authorities = (of_authorities.variable, reader.text(of_authorities));
     if !url.is_https() {
         let rule = "there is no TLS that it could be for";
         reader.require(authorities.1.is_empty(), &[authorities, given], rule);
@@ -198,7 +205,7 @@ fn trust(reader: &mut Reader<impl Fn(&str) -> Option<String>>, url: &Url) -> Opt
     {
         use highwater_kafka::security::{Tls, TlsFileError, TlsFiles};
 
-        let read = Tls::read(&TlsFiles::default().with_ca(reader.value(&KAFKA_SASL_OAUTH_CA)));
+        let read = Tls::read(&TlsFiles::default().with_ca(reader.value(of_authorities)));
         let faults = match read {
             Ok(tls) => return Some(tls.trust()),
             Err(faults) => faults,

@@ -36,13 +36,12 @@ pub(super) fn read(
 }
 
 fn parsed(reader: &mut Reader<impl Fn(&str) -> Option<String>>, url: &Secret) -> Option<PostgresUrl> {
-    let in_file = reader.value(&STORE_URL_FILE).is_some();
-    let setting = if in_file {
-        (STORE_URL_FILE.variable, reader.text(&STORE_URL_FILE))
-    } else {
-        (STORE_URL.variable, reader.shown(&STORE_URL))
+    let (setting, parsed) = match reader.value(&STORE_URL_FILE) {
+        Some(file) => {
+            ((STORE_URL_FILE.variable, reader.text(&STORE_URL_FILE)), PostgresUrl::from_file(&file))
+        }
+        None => ((STORE_URL.variable, reader.shown(&STORE_URL)), PostgresUrl::parse(url.reveal())),
     };
-    let parsed = PostgresUrl::parse(url.reveal());
     if let Err(fault) = &parsed {
         reader.require(false, &[setting], &format!("is no URL of a database: it {fault}"));
     }

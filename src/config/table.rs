@@ -8,62 +8,14 @@ use std::time::Duration;
 use highwater_kafka::{OffsetReset, group::GroupProtocol, security::SaslMechanism};
 use highwater_web::http::AccessLog;
 
+pub(super) use super::setting::{Describe, Description, Setting};
 use super::values::{
-    Assignors, AuthMethods, Brokers, Directives, Durations, Endpoint, EventTypes, Extensions, File,
-    HeaderNames, Host, HostNames, HttpUrl, InstanceId, Jwks, Mechanism, Networks, OneOf, Or, Origins,
-    Password, Protocol, RatesASecond, Share, Size, Text, Token, TopicName, TrustedOrigins, Values, Whole,
+    Assignors, Attributes, AuthMethods, Brokers, Directives, Durations, Endpoint, EventTypes, Extensions,
+    File, HeaderNames, Headers, Host, HostNames, HttpUrl, InstanceId, Jwks, Mechanism, Networks, OneOf, Or,
+    Origins, Password, Protocol, RatesASecond, Ratio, SAMPLERS, Sampling, Share, Size, Text, Token,
+    TopicName, TrustedOrigins, Whole,
 };
 use crate::{activity::record, telemetry::Format};
-
-/// A setting, whose values are of the kind `V`.
-pub(super) struct Setting<V> {
-    pub(super) variable: &'static str,
-    pub(super) group: &'static str,
-    pub(super) default: &'static str,
-    pub(super) values: V,
-    pub(super) sentence: &'static str,
-}
-
-/// A setting as `--help` describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description {
-    /// The environment variable.
-    pub variable: &'static str,
-    /// The command-line flag, without its dashes.
-    pub flag: String,
-    /// The heading that the setting is under. Settings of one group follow each other.
-    pub group: &'static str,
-    /// The value that an absent or empty one stands for; empty where the sentence tells.
-    pub default: &'static str,
-    /// The allowed values, in words.
-    pub allowed: String,
-    /// The effect of the setting.
-    pub sentence: &'static str,
-}
-
-/// A setting of any type.
-pub(super) trait Describe: Sync {
-    /// The setting's description.
-    fn describe(&self) -> Description;
-}
-
-impl<V: Values> Describe for Setting<V> {
-    fn describe(&self) -> Description {
-        Description {
-            variable: self.variable,
-            flag: flag(self.variable),
-            group: self.group,
-            default: self.default,
-            allowed: self.values.allowed(),
-            sentence: self.sentence,
-        }
-    }
-}
-
-/// The flag that overrides a variable.
-pub(super) fn flag(variable: &str) -> String {
-    variable.to_ascii_lowercase().replace('_', "-")
-}
 
 /// Declares each setting as a static of its own type, and all of them, in order, as `ALL`.
 macro_rules! settings {
@@ -150,6 +102,8 @@ settings! {
             "The most events of a batch that is a JSON array; NDJSON has no such bound.";
         MAX_BATCH_BYTES: Size<usize> = "1MiB", Size::from(KIB).to(GIB),
             "The largest batch that is a JSON array; MAX_BODY_BYTES where that is larger.";
+        MAX_EVENT_STREAMS: Or<Whole<usize>> = "", Or::unset(Whole::from(1).to(1_000_000)),
+            "The most readers of GET /events/stream at a time; unset, half of MAX_CONNECTIONS.";
         STREAM_PAUSE: Durations = "1m", Durations::from(ms(100)).to(minutes(60)),
             "How long a stream of events (NDJSON) may pause; a blank line is a sign of life.";
     }
@@ -382,6 +336,36 @@ settings! {
             "The secret of AWS_ACCESS_KEY_ID.";
         AWS_SESSION_TOKEN: Or<Password> = "", Or::unset(Password),
             "The session token of a temporary access key.";
+    }
+    "Traces" {
+        OTEL_EXPORTER_OTLP_ENDPOINT: Or<HttpUrl> = "", Or::unset(HttpUrl),
+            "The collector that spans are sent to, at /v1/traces below this URL; unset, no spans are made.";
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Or<HttpUrl> = "", Or::unset(HttpUrl),
+            "The URL that spans are sent to as it is, instead of OTEL_EXPORTER_OTLP_ENDPOINT.";
+        OTEL_EXPORTER_OTLP_PROTOCOL: OneOf<()> = "http/json", OneOf(&[("http/json", ())]),
+            "The protocol to the collector: OTLP over HTTP, in JSON; there is neither protobuf nor gRPC.";
+        OTEL_EXPORTER_OTLP_HEADERS: Or<Headers> = "", Or::unset(Headers),
+            "Headers of requests to the collector, such as a key; values may be percent-encoded.";
+        OTEL_EXPORTER_OTLP_CERTIFICATE: Or<File> = "", Or::unset(File),
+            "The authorities to trust for the collector, in PEM; unset, those of the system.";
+        OTEL_EXPORTER_OTLP_TIMEOUT: Whole<u64> = "10000", Whole::from(1).to(600_000),
+            "How long a request to the collector may take, in milliseconds.";
+        OTEL_SERVICE_NAME: Or<Text> = "", Or::unset(Text { longest: 255 }),
+            "The service's name in traces; unset, highwater, with -users or the like for the other services.";
+        OTEL_RESOURCE_ATTRIBUTES: Or<Attributes> = "", Or::unset(Attributes),
+            "Further attributes of the service in traces.";
+        OTEL_TRACES_SAMPLER: OneOf<Sampling> = "parentbased_always_on", OneOf(SAMPLERS),
+            "The traces that are recorded; with parentbased, a request's traceparent decides where it has one.";
+        OTEL_TRACES_SAMPLER_ARG: Or<Ratio> = "", Or::unset(Ratio),
+            "The share of traces that the samplers with traceidratio record; unset, all.";
+        OTEL_SDK_DISABLED: OneOf<bool> = "false", OneOf(&[("false", false), ("true", true)]),
+            "Whether no spans are made, whatever else is set.";
+        OTEL_BSP_SCHEDULE_DELAY: Whole<u64> = "5000", Whole::from(1).to(600_000),
+            "How long spans wait for a batch to fill, in milliseconds.";
+        OTEL_BSP_MAX_QUEUE_SIZE: Whole<usize> = "2048", Whole::from(1).to(1_000_000),
+            "The most spans that wait for the collector; further ones are dropped and counted.";
+        OTEL_BSP_MAX_EXPORT_BATCH_SIZE: Whole<usize> = "512", Whole::from(1).to(1_000_000),
+            "The most spans of a request to the collector; at most OTEL_BSP_MAX_QUEUE_SIZE.";
     }
     "Process" {
         RUST_LOG: Directives = "info,rskafka=warn,tracing=warn,tiberius=off,lambda_runtime=warn", Directives,

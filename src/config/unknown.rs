@@ -2,8 +2,9 @@
 
 use super::table::ALL;
 
-/// First words that other programs' variables share with settings: AWS's tools, Rust's, and proxies (`HTTP_PROXY`).
-const SHARED: [&str; 4] = ["AWS", "HTTP", "HTTPS", "RUST"];
+/// First words that other programs' variables share with settings: AWS's tools, OpenTelemetry's SDKs, Rust's, and proxies
+/// (`HTTP_PROXY`).
+const SHARED: [&str; 5] = ["AWS", "HTTP", "HTTPS", "OTEL", "RUST"];
 
 /// The setting that is probably meant, for a variable that is none: one in lower case, one with up to two other letters,
 /// or one with the same first word.

@@ -26,7 +26,7 @@ pub use bound::Bound;
 use crate::config::Config;
 use topic_log::TopicLog;
 
-/// What is to be processed again.
+/// The records to process again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplayCommand {
     /// A stretch of the topic, into the store that serves.
@@ -50,7 +50,7 @@ pub enum ReplayCommand {
     },
 }
 
-/// What is filled.
+/// The store to fill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A schema of that name in the database that serves.
@@ -59,11 +59,12 @@ pub enum Target {
     Url(highwater_kafka::security::Secret),
 }
 
-/// Does it, and tells about it; whether all was done. A stop that is requested ends it early: what is done stays.
+/// Runs the command and reports its progress. Returns whether all was done. A stop ends it early, and keeps the work that
+/// is done.
 ///
 /// # Errors
 ///
-/// It cannot be done safely, or Kafka or the database does not answer. The error says what is changed and what is not.
+/// It cannot be done safely, or Kafka or the database does not answer. The error says which changes were made.
 pub fn run<'a>(
     command: ReplayCommand,
     config: Config,

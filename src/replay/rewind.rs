@@ -106,7 +106,7 @@ impl Group<'_> {
 #[cfg(feature = "postgres")]
 async fn move_back(store: &PostgresStore, stretch: &mut Stretch) -> anyhow::Result<()> {
     stretch.check_topic().await?;
-    // Whoever processes the partition may claim it in between, and does not do so again at once.
+    // The instance that processes the partition may claim it in between, and does not do so again at once.
     for _ in 0..10 {
         let Start::At(stands) = store.take_up(stretch.partition, &stretch.log).await? else {
             bail!("partition {} has no position in the database", stretch.partition);

@@ -1,6 +1,6 @@
 //! `highwater export`: the stored events of a running service, an event a line.
 //!
-//! Page by page: each ends with a link to the next, which is valid on every instance. What is written can so be gone on with.
+//! Page by page: each ends with a link to the next, which is valid on every instance. So an export can be continued.
 
 use std::{
     fs::{self, File},

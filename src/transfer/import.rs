@@ -1,8 +1,8 @@
 //! `highwater import`: files of events into a running service.
 //!
 //! The lines go in as one stream, and their receipts come back in their order. Where the connection breaks or the service
-//! is busy, the next attempt begins after the last line that is settled: ids follow from the lines, so that what is sent
-//! again is stored once.
+//! is busy, the next attempt begins after the last line that is settled: ids follow from the lines, so that lines that
+//! are sent again are stored once.
 
 use std::{
     collections::VecDeque,
@@ -31,7 +31,7 @@ use super::{
     progress::{Figures, Progress},
 };
 
-/// How often what is settled is noted, for `--resume`.
+/// How often the settled lines are noted, for `--resume`.
 const NOTE: Duration = Duration::from_secs(1);
 
 /// A receipt, as far as it is looked at.
@@ -44,7 +44,7 @@ struct Receipt {
     retry_after: Option<u64>,
 }
 
-/// Imports files. What is refused is told on standard error, with its file and line.
+/// Imports files. Refused events are reported on standard error, by file and line.
 ///
 /// # Errors
 ///
@@ -127,7 +127,7 @@ impl Import {
         self.done.iter().sum()
     }
 
-    /// Sends what is not settled, until all of it is.
+    /// Sends the lines that are not settled, until all of them are.
     async fn attempt(&mut self, service: &Service) -> Result<(), Fault> {
         let (pieces, body) = mpsc::channel(1);
         let headers = vec![(header::CONTENT_TYPE, header::HeaderValue::from_static(NDJSON))];

@@ -58,7 +58,7 @@ impl Progress {
         let mut out = std::io::stderr().lock();
         // A terminal that is gone is no reason to end.
         let _ = match self.is_terminal {
-            // Back to the beginning of the line, and what was there is erased.
+            // Back to the beginning of the line, and the line is erased.
             true => write!(out, "\r\x1b[2K{text}"),
             false => writeln!(out, "{text}"),
         };

@@ -20,3 +20,4 @@ mod rest;
 mod services;
 mod shutdown;
 mod store;
+mod traces;

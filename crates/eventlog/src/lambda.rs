@@ -69,7 +69,7 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
                     if let (Some(page), Some(cors)) = (page, &config.cors) {
                         cors.on(&mut response, &page);
                     }
-                    traffic.count(&path, &method, response.status(), began.elapsed());
+                    traffic.count(&path, &method, response.status(), began.elapsed(), None);
                     told(response).await
                 }
             });
@@ -162,7 +162,7 @@ pub async fn answer(response: Response) -> Result<ApiGatewayV2httpResponse, lamb
     answer.headers = parts.headers;
     // Lambda says how long it is.
     answer.headers.remove(header::CONTENT_LENGTH);
-    // Text goes as it is; what is packed, as the files of Swagger UI are, has to become text.
+    // Text goes as it is. Packed bytes, as of Swagger UI's files, have to become text.
     answer.body = Some(match String::from_utf8(body.into()) {
         Ok(text) => Body::Text(text),
         Err(packed) => {

@@ -9,7 +9,7 @@ mod outage;
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use kafka_protocol::messages::MetadataRequest;
 
 use self::{addresses::Addresses, outage::Outage};
 use super::{
-    ClusterConfig, ConfigError,
+    ClusterConfig, ConfigError, Interceptor,
     producer::Breakers,
     rskafka_client::SharedClient,
     security::{AuthBackoff, Sasl, Session},
@@ -42,6 +42,7 @@ pub struct Cluster {
     auth_backoff: AuthBackoff,
     /// Whether it was logged that retries can write twice.
     warned_of_copies: AtomicBool,
+    interceptor: OnceLock<Arc<dyn Interceptor>>,
 }
 
 impl Cluster {
@@ -61,12 +62,23 @@ impl Cluster {
             breakers: Breakers::default(),
             auth_backoff: AuthBackoff::default(),
             warned_of_copies: AtomicBool::new(false),
+            interceptor: OnceLock::new(),
         })
     }
 
     /// [`ClusterConfig::request_timeout`].
     pub fn request_timeout(&self) -> Duration {
         self.config.request_timeout
+    }
+
+    /// Sets what sees the records of its producers and consumers; only the first call counts.
+    pub(crate) fn intercept(&self, interceptor: Arc<dyn Interceptor>) {
+        self.interceptor.get_or_init(|| interceptor);
+    }
+
+    /// What sees the records of its producers and consumers.
+    pub(crate) fn interceptor(&self) -> Option<&Arc<dyn Interceptor>> {
+        self.interceptor.get()
     }
 
     pub(crate) fn config(&self) -> &ClusterConfig {

@@ -32,18 +32,26 @@ pub(super) struct ProducerCounts {
 const REASONS: [&str; 7] =
     ["queue_full", "circuit_open", "too_large", "refused", "not_written", "possibly_written", "stopping"];
 
+impl PublishError {
+    /// The reason in one word, as [`ProducerMetrics::errors`] has it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::CircuitOpen(_) => "circuit_open",
+            Self::TooLarge(_) => "too_large",
+            Self::Refused(_) | Self::Forbidden(_) => "refused",
+            Self::Unavailable { possibly_written: false, .. } => "not_written",
+            Self::Unavailable { possibly_written: true, .. } => "possibly_written",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 impl ProducerCounts {
     pub(super) fn error(&self, error: &PublishError) {
-        let reason = match error {
-            PublishError::QueueFull => 0,
-            PublishError::CircuitOpen(_) => 1,
-            PublishError::TooLarge(_) => 2,
-            PublishError::Refused(_) | PublishError::Forbidden(_) => 3,
-            PublishError::Unavailable { possibly_written: false, .. } => 4,
-            PublishError::Unavailable { possibly_written: true, .. } => 5,
-            PublishError::Stopping => 6,
-        };
-        self.errors[reason].add(1);
+        if let Some(reason) = REASONS.iter().position(|reason| *reason == error.reason()) {
+            self.errors[reason].add(1);
+        }
     }
 
     pub(super) fn errors(&self) -> Vec<(&'static str, u64)> {

@@ -3,10 +3,11 @@
 use std::{marker::PhantomData, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::{
     BatchLimits, BatchOutcome, Envelope, FetchPosition, LogState, Payload, Poison, Received, Record,
-    RecordHandler, RetryFrom, StartFrom, TransientError,
+    RecordHandler, RetryFrom, StartFrom, TransientError, interceptor::BatchInterceptor,
 };
 
 /// Processes events one by one, in the order of their partition.
@@ -131,7 +132,7 @@ impl<'a, P: Payload> Batch<'a, P> {
         let done = &self.records[..malformed.unwrap_or(self.records.len())];
         let after_done = done.last().map_or(0, |last| last.offset + 1);
         let offset = malformed.map_or(after_done, |index| self.records[index].offset);
-        // Of what is in no batch, as a transaction's marker, nothing is known here.
+        // Records that are in no batch, such as a transaction's marker, are not known here.
         let before = done.last().filter(|last| last.offset + 1 == offset);
         FetchPosition { offset, leader_epoch: before.and_then(|before| before.leader_epoch) }
     }
@@ -184,12 +185,17 @@ impl<P: Payload, H: EventHandler<P>> BatchHandler<P> for H {
 pub struct DecodingHandler<P, H: ?Sized> {
     handler: Arc<H>,
     payload: PhantomData<fn() -> P>,
+    intercepted: Option<BatchInterceptor>,
 }
 
 impl<P: Payload, H: BatchHandler<P> + ?Sized> DecodingHandler<P, H> {
     /// Passes the events to `handler`.
     pub fn new(handler: Arc<H>) -> Self {
-        Self { handler, payload: PhantomData }
+        Self { handler, payload: PhantomData, intercepted: None }
+    }
+
+    pub(super) fn intercepted_by(self, intercepted: Option<BatchInterceptor>) -> Self {
+        Self { intercepted, ..self }
     }
 
     /// Handles a part of a batch.
@@ -224,6 +230,7 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> DecodingHandler<P, H> {
 #[async_trait]
 impl<P: Payload, H: BatchHandler<P> + ?Sized> RecordHandler for DecodingHandler<P, H> {
     async fn handle(&self, records: &[Record]) -> BatchOutcome {
+        let intercepted = self.intercepted.as_ref().map(|intercepted| (intercepted, Instant::now()));
         let mut outcome = BatchOutcome::default();
         // As many as a consumer hands over at a time are one batch.
         let at_once = self.batch_limits().records.max(1);
@@ -236,6 +243,9 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> RecordHandler for DecodingHandler<
             if outcome.retry_from.is_some() {
                 break;
             }
+        }
+        if let Some((intercepted, began)) = intercepted {
+            intercepted.processed(records, &outcome, began.elapsed());
         }
         outcome
     }

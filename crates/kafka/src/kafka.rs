@@ -11,10 +11,11 @@ use tokio::{sync::watch, time::timeout};
 
 use super::{
     Cluster, ClusterConfig, ConfigError, Consumer, ConsumerConfig, ConsumerCounts, Context, Delivery,
-    DlqPublisher, Envelope, Message, Payload, Producer, ProducerConfig, PublishError, Publisher, Receipt,
-    Status, StatusRegistry, Topic, TopicConfig,
+    DlqPublisher, Envelope, Interceptor, Message, Payload, Producer, ProducerConfig, PublishError, Publisher,
+    Receipt, Status, StatusRegistry, Topic, TopicConfig,
     event_handler::{BatchHandler, DecodingHandler},
     group::GroupDescription,
+    interceptor::BatchInterceptor,
 };
 
 /// The time between looks for new partitions, by default.
@@ -58,6 +59,14 @@ impl Kafka {
     #[must_use]
     pub fn with_source(self, source: &str) -> Self {
         Self { source: source.into(), ..self }
+    }
+
+    /// Sets what sees the records of its producers and consumers, those that are made from now on. Clones share it, and only
+    /// the first call counts.
+    #[must_use]
+    pub fn with_interceptor(self, interceptor: Arc<dyn Interceptor>) -> Self {
+        self.cluster.intercept(interceptor);
+        self
     }
 
     /// A topic with events of type `P`. Nothing is asked of the cluster before the topic has a producer or a consumer:
@@ -331,7 +340,12 @@ impl<P: Payload> ConsumerBuilder<'_, P> {
         let dlq_producer = Arc::new(dlq_producer.not_required_for_readiness());
         let source = &self.topic.config.name;
         let dead_letters = DlqPublisher::new(Arc::clone(&dlq_producer) as _, source, &self.config.group_id);
-        let handler = Arc::new(DecodingHandler::new(Arc::new(handler)));
+        let intercepted = cluster.interceptor().map(|interceptor| BatchInterceptor {
+            interceptor: Arc::clone(interceptor),
+            topic: Arc::clone(&self.topic.name),
+            group: self.config.group_id.as_str().into(),
+        });
+        let handler = Arc::new(DecodingHandler::new(Arc::new(handler)).intercepted_by(intercepted));
         let (topic, name) = (self.topic.follow(), Arc::clone(&self.topic.name));
         let group = Arc::new(GroupDescription::new(Arc::clone(&cluster), &self.config.group_id, &registry));
         let consumer = Consumer::start(cluster, topic, self.config, handler, dead_letters, registry);

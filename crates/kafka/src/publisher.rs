@@ -1,6 +1,7 @@
 //! The sender of records: the producer, or a test's substitute.
 
 use std::{
+    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -10,7 +11,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use super::{Message, Receipt, counts::ProducerCounts};
+use super::{Message, OnAcknowledgement, Receipt, counts::ProducerCounts};
 
 /// Sends records. [`Producer`](crate::Producer) implements it.
 #[async_trait]
@@ -32,8 +33,10 @@ pub trait Publisher: Send + Sync + 'static {
 
 /// The acknowledgement of an enqueued record, which may be still to come. If it is dropped, a record that is not sent yet
 /// may never be.
-#[derive(Debug)]
-pub struct Delivery(State);
+pub struct Delivery {
+    state: State,
+    intercepted: Option<OnAcknowledgement>,
+}
 
 #[derive(Debug)]
 enum State {
@@ -44,14 +47,18 @@ enum State {
 impl Delivery {
     /// One that has come.
     pub fn done(result: Result<Receipt, PublishError>) -> Self {
-        Self(State::Done(Some(result)))
+        Self { state: State::Done(Some(result)), intercepted: None }
     }
 
     pub(super) fn queued(
         answer: oneshot::Receiver<Result<Receipt, PublishError>>,
         counts: Arc<ProducerCounts>,
     ) -> Self {
-        Self(State::Queued(answer, counts))
+        Self { state: State::Queued(answer, counts), intercepted: None }
+    }
+
+    pub(super) fn intercepted_by(self, intercepted: Option<OnAcknowledgement>) -> Self {
+        Self { intercepted, ..self }
     }
 }
 
@@ -63,17 +70,27 @@ impl Future for Delivery {
             let reason = "the producer ended before Kafka acknowledged".to_owned();
             Err(PublishError::Unavailable { reason, possibly_written: true })
         };
-        let (result, counts) = match &mut self.0 {
-            State::Done(result) => return Poll::Ready(result.take().unwrap_or_else(ended)),
+        let result = match &mut self.state {
+            State::Done(result) => result.take().unwrap_or_else(ended),
             State::Queued(answer, counts) => {
-                (ready!(Pin::new(answer).poll(context)).unwrap_or_else(|_| ended()), counts)
+                let result = ready!(Pin::new(answer).poll(context)).unwrap_or_else(|_| ended());
+                match &result {
+                    Ok(_) => counts.records.add(1),
+                    Err(error) => counts.error(error),
+                }
+                result
             }
         };
-        match &result {
-            Ok(_) => counts.records.add(1),
-            Err(error) => counts.error(error),
+        if let Some(hears) = self.intercepted.take() {
+            hears(&result);
         }
         Poll::Ready(result)
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Delivery").field(&self.state).finish()
     }
 }
 

@@ -5,6 +5,7 @@
 //! * [`dead_letters`][]: dead letters over REST and on the command line, for any service
 //! * [`fields`][], [`timestamp`][], [`json`][], [`object`][]: reading and writing bodies
 //! * [`idempotency`][], [`page`][], [`resource`][], [`publish_problem`][]: requests and answers that are the same everywhere
+//! * [`trace`][]: traces, from a request to the record that is processed
 //! * [`shutdown`][]: the graceful stop and the components that it waits for
 
 #![forbid(unsafe_code)]
@@ -29,6 +30,7 @@ pub mod resource;
 pub mod sampler;
 pub mod shutdown;
 pub mod timestamp;
+pub mod trace;
 
 /// Secrets and backoff of the Kafka library, for services without Kafka too.
 pub use highwater_kafka::{Backoff, security::Secret};

@@ -67,7 +67,8 @@ pub(in crate::activity) async fn list(api: &Arc<Api>, request: ListingRequest) -
 async fn answer(api: &Arc<Api>, request: ListingRequest) -> Result<Response, Problem> {
     let ListingRequest { scope, format, path, query, accept, grant } = request;
     let selection = Selection::read(&scope, &query)?.within_grant(&grant)?;
-    let prefers = |media_type| accept.as_ref().is_some_and(|accept| prefers(accept.as_bytes(), media_type));
+    let prefers =
+        |media_type| accept.as_ref().is_some_and(|accept| prefers(accept.as_bytes(), media_type, JSON));
     let format = if prefers(cloud_event::BATCH) { ListingFormat::CloudEvents } else { format };
     let lines = format != ListingFormat::CloudEvents && prefers(NDJSON);
 

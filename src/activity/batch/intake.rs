@@ -70,7 +70,7 @@ enum State {
     Done(Outcome),
 }
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Debug)]
 pub(in crate::activity) enum Outcome {
     /// Kafka has it.

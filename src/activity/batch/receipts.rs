@@ -85,7 +85,7 @@ impl Receipts {
         self.buffer.len()
     }
 
-    /// What is written, which is then taken.
+    /// Takes the bytes that are written.
     pub(super) fn split(&mut self) -> Bytes {
         self.buffer.split().freeze()
     }

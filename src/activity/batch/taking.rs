@@ -1,7 +1,7 @@
 //! Takes the events of a batch while its answer is read: the receipts come while events still go in.
 //!
-//! No more than a window of the batch is in memory. What a client does not read is not written, and what is not written
-//! lets nothing more in: so a client that reads no receipts is slowed.
+//! No more than a window of the batch is in memory. While a client does not read its receipts, no further receipts are
+//! written and no further events are taken in.
 
 use std::{
     collections::VecDeque, future::poll_fn, task::Context as Task, task::Poll, task::Waker, time::Duration,
@@ -153,7 +153,7 @@ impl Taking {
                 return Some(self.receipts.split());
             }
             if self.receipts.len() > 0 {
-                // What is here goes out, unless more is here.
+                // The receipts go out, unless there is more to take in.
                 match wants_more.then(|| self.items.fill().now_or_never()).flatten() {
                     Some(filled) => self.progress.filled(filled),
                     None => return Some(self.receipts.split()),

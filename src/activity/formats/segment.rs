@@ -96,7 +96,7 @@ async fn take_batch(intake: &Intake, body: &Bytes) -> Result<(), Problem> {
     let count = calls.len();
     let events = calls.into_iter().map(|call| read_item(call.get())).collect();
     let problems = outcomes(intake, events).await;
-    // What may go better later goes first: the client sends the whole batch again, and each event is stored once.
+    // An error that may pass is answered first: the client sends the whole batch again, and each event is stored once.
     if let Some((_, problem)) = problems.iter().find(|(_, problem)| problem.may_succeed_later()) {
         return Err(problem.clone());
     }

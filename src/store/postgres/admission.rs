@@ -1,8 +1,8 @@
-//! A batch goes in: its events, the ids that decide what is new, and the partition's position, in one statement, which
+//! A batch goes in: its events, the ids that tell new events from copies, and the partition's position, in one statement, which
 //! is one transaction.
 //!
 //! One statement, because all of it has arrived before any of it begins: a process that is stopped half way holds no lock,
-//! and whoever claims its partition need not wait for it.
+//! and the next owner of its partition need not wait for it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,9 +22,9 @@ use super::{
 };
 use crate::store::{ActivityEvent, Admission, EventRecord, LogPosition, StoredEvent, event::type_key};
 
-/// The statement of a batch, with what becomes of an event whose id is there.
+/// The statement of a batch, with the rule for an event whose id is there.
 ///
-/// The id of what has left is looked up one by one, by its index: a join could read the whole table. Where nothing has left,
+/// The ids of events that have left are looked up one by one, by its index: a join could read the whole table. Where nothing has left,
 /// which is seen once a statement, none is looked up.
 ///
 /// Refused where the claim is not the newest, or the position is another: then nothing at all is written. A position that is
@@ -67,11 +67,11 @@ const ADMIT_NEW: &str = admit!("");
 /// An id that is there keeps its event.
 const ADMIT: &str = admit!("ON CONFLICT (id) DO NOTHING");
 
-/// After a batch with copies, so many without any go the way that copies need: a topic that has them now and then would
-/// make PostgreSQL begin many a batch twice.
+/// After a batch with copies, this number of batches without any use the statement for copies. Otherwise a topic with
+/// copies now and then would make PostgreSQL begin many batches twice.
 const WARY_BATCHES: u32 = 256;
 
-/// Stores what is new of a batch, and moves the partition's position to `next`.
+/// Stores the new events of a batch, and moves the partition's position to `next`.
 pub(super) async fn admit(
     pool: &Pool,
     claims: &Claims,
@@ -85,7 +85,7 @@ pub(super) async fn admit(
     if expected.is_none_or(|expected| events.iter().any(|offered| base + offered.offset < expected)) {
         return Err(Failure::Fenced(partition));
     }
-    // A batch that waits for a dead letter stores what comes after it, too, before its position goes there.
+    // A batch that waits for a dead letter also stores the events after it, before its position goes there.
     let LogPosition { offset, leader_epoch } = next;
     let next = (base + offset).max(expected.unwrap_or_default());
     let batch = Columns::of(&events, base);

@@ -1,7 +1,13 @@
 //! The settings of connections: a URL, and the others.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
+use highwater_net::files::{FromFiles, first_line};
 use tokio_postgres::config::SslMode;
 
 use super::tls::Tls;
@@ -27,22 +33,62 @@ pub struct PostgresConfig {
     pub retention: Option<Duration>,
 }
 
-/// A `postgres://` URL, with TLS as its `sslmode` and `sslrootcert` say.
+/// A `postgres://` URL, with TLS as its `sslmode` and `sslrootcert` say. The file that it stands in and the authorities
+/// are read again when they change; connections that are made from then on use the new ones.
 #[derive(Clone)]
-pub struct PostgresUrl {
+pub struct PostgresUrl(Arc<FromFiles<Endpoint>>);
+
+/// One state of the URL.
+pub(super) struct Endpoint {
     pub(super) connection: tokio_postgres::Config,
     pub(super) tls: Tls,
+    /// The file of the authorities.
+    authorities: Option<PathBuf>,
 }
 
 impl PostgresUrl {
-    /// Reads a URL as libpq does. `sslmode` is `disable`, `prefer` (the default: TLS where the server has it),
-    /// `require` (TLS, whoever answers) or `verify-full` (the certificate must name the host and come from an authority
-    /// in `sslrootcert`, or from one of the system's).
+    /// Reads a URL, as libpq does.
     ///
     /// # Errors
     ///
     /// The URL cannot be used. The error says why, without any part of it that could be a password.
     pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.to_owned();
+        Self::renewed(None, move || Endpoint::parse(&text))
+    }
+
+    /// Reads a URL from the first line of a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresUrl::parse`], or the file cannot be read.
+    pub fn from_file(path: &Path) -> Result<Self, String> {
+        let file = path.to_owned();
+        Self::renewed(Some(path), move || {
+            let line = first_line(&file).map_err(|error| format!("cannot be read: {error}"))?;
+            Endpoint::parse(&line)
+        })
+    }
+
+    fn renewed(
+        file: Option<&Path>,
+        endpoint: impl Fn() -> Result<Endpoint, String> + Send + Sync + 'static,
+    ) -> Result<Self, String> {
+        let paths = file.map(Path::to_owned).into_iter().chain(endpoint()?.authorities).collect();
+        Ok(Self(Arc::new(FromFiles::new(paths, endpoint, |fault| fault)?)))
+    }
+
+    /// The URL as it is now.
+    pub(super) fn current(&self) -> Arc<Endpoint> {
+        self.0.current()
+    }
+}
+
+impl Endpoint {
+    /// `sslmode` is `disable`, `prefer` (the default: TLS where the server has it),
+    /// `require` (TLS, whoever answers) or `verify-full` (the certificate must name the host and come from an authority
+    /// in `sslrootcert`, or from one of the system's).
+    fn parse(text: &str) -> Result<Self, String> {
         if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
             return Err("begins with neither postgres:// nor postgresql://".to_owned());
         }
@@ -82,7 +128,7 @@ impl PostgresUrl {
         } else {
             Tls::unverified().map_err(|error| error.to_string())?
         };
-        Ok(Self { connection, tls })
+        Ok(Self { connection, tls, authorities })
     }
 }
 
@@ -107,7 +153,7 @@ impl fmt::Debug for PostgresConfig {
 
 impl PartialEq for PostgresConfig {
     fn eq(&self, other: &Self) -> bool {
-        self.url.connection == other.url.connection
+        self.url.current().connection == other.url.current().connection
             && (&self.schema, &self.topic, self.connections)
                 == (&other.schema, &other.topic, other.connections)
             && (self.connect_timeout, self.timeout, self.migrate, self.retention)

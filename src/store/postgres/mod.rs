@@ -36,7 +36,7 @@ use std::{
 use async_trait::async_trait;
 use log::warn;
 use tokio::{
-    sync::{Notify, OnceCell},
+    sync::{Notify, OnceCell, watch},
     task::JoinHandle,
     time::{interval, sleep},
 };
@@ -165,10 +165,8 @@ impl Inner {
     }
 
     async fn find(&self, ids: &[Uuid]) -> Result<Vec<Arc<StoredEvent>>, Failure> {
-        const FIND: &str = "SELECT partition, position, stored_at, event FROM events WHERE id = ANY($1)";
-
         self.prepare().await?;
-        self.readers.query(FIND, &[&ids]).await?.iter().map(row::stored).collect()
+        Ok(unjudged::firsts(&self.readers, ids).await?.into_values().collect())
     }
 
     /// Other instances store events, too.
@@ -291,6 +289,10 @@ impl EventStore for PostgresStore {
 
     fn late_conflicts(&self, partition: i32) -> Vec<(i64, Arc<StoredEvent>)> {
         self.inner.claims.unjudged().take_conflicts(partition)
+    }
+
+    fn admissions(&self) -> watch::Receiver<()> {
+        self.inner.waiters.admissions()
     }
 
     async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError> {

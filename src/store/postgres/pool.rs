@@ -1,4 +1,4 @@
-//! Connections to the database: so many at most, each with its prepared statements, and none that failed used again.
+//! Connections to the database: a bounded number, each with its prepared statements. One that failed is not used again.
 
 use std::{
     collections::HashMap,
@@ -110,7 +110,8 @@ impl Lease<'_> {
 /// A connection of its own, outside any pool, set up as all are.
 pub(super) async fn connect(config: &PostgresConfig) -> Result<Client, Failure> {
     let seconds = |duration: Duration| duration.max(Duration::from_secs(1));
-    let mut connection = config.url.connection.clone();
+    let endpoint = config.url.current();
+    let mut connection = endpoint.connection.clone();
     if connection.get_application_name().is_none() {
         connection.application_name("highwater");
     }
@@ -119,7 +120,7 @@ pub(super) async fn connect(config: &PostgresConfig) -> Result<Client, Failure> 
         .keepalives_idle(Duration::from_secs(30))
         .tcp_user_timeout(seconds(config.timeout) + GRACE);
     // The driver's own time-out is for each address, and for the handshake not at all.
-    let connected = timeout(config.connect_timeout, connection.connect(config.url.tls.clone())).await;
+    let connected = timeout(config.connect_timeout, connection.connect(endpoint.tls.clone())).await;
     let (client, driver) = connected
         .map_err(|_| Failure::Unreachable(format!("no connection within {:?}", config.connect_timeout)))?
         .map_err(|error| Failure::Unreachable(super::failure::in_words(&error)))?;

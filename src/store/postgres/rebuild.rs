@@ -35,20 +35,22 @@ pub struct Rebuild {
 pub enum Swapped {
     /// The filled schema serves, and what served before has its name.
     Done,
-    /// Nothing is changed: the serving store has so many events that the filled one has not.
+    /// Nothing is changed: the filled store lacks this number of events of the serving one.
     Lacks(u64),
 }
 
 impl Rebuild {
-    /// Makes the schema that is to be filled, where it is not there. What has left the serving store by its age is known
-    /// in the filled one from now on.
+    /// Makes the schema to fill, where it is not there. From now on it knows the events that have left the serving store
+    /// by their age.
     ///
     /// # Errors
     ///
     /// A database cannot be reached, or the serving schema is missing or of another version; or both are one schema, or
     /// positions mean another record in each.
     pub async fn begin(serving: PostgresConfig, filled: PostgresConfig) -> Result<Self, StoreError> {
-        if serving.url.connection == filled.url.connection && serving.schema == filled.schema {
+        if serving.url.current().connection == filled.url.current().connection
+            && serving.schema == filled.schema
+        {
             return Err(StoreError(format!("the schema {} is the one that serves", serving.schema)));
         }
         migration::check(&serving).await?;

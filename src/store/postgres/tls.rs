@@ -21,7 +21,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, Error, pki_types::ServerName},
 };
 
-/// The configuration of TLS connections. It is read once.
+/// The configuration of TLS connections.
 #[derive(Debug, Clone)]
 pub(super) struct Tls(Arc<ClientConfig>);
 

@@ -34,6 +34,7 @@ pub(super) fn config() -> Config {
         trusted_origins: Vec::new(),
         trusted_proxies: Vec::new(),
         access_log: AccessLog::Off,
+        tracer: None,
         stop_timeout: Duration::from_secs(60),
     }
 }

@@ -77,7 +77,9 @@ impl Trial {
         eventually(&format!("the store and its partition say {words:?}"), async || {
             let health = self.app.read("/health").await;
             let partition = &health["group"]["partitions"][0]["error"];
-            (says(&health["store"]["error"]) && says(partition)).then_some(())
+            let is_told = says(&health["store"]["error"]) && says(partition);
+            assert!(!health.to_string().contains("role "), "no name of a role is for everyone: {health}");
+            is_told.then_some(())
         })
         .await;
         assert_eq!(self.app.get("/ready").await.status(), 200, "Kafka is there, and keeps what is posted");
@@ -120,7 +122,7 @@ async fn a_server_that_is_paused_killed_or_restarted_is_waited_for() {
     trial.server.does("resume").await;
     trial.until_all_well().await;
     trial.server.does("kill").await;
-    trial.suffers(0, &["refused", "closed", "reset"]).await;
+    trial.suffers(0, &["cannot be reached", "closed", "reset"]).await;
     trial.server.does("revive").await;
     trial.until_all_well().await;
     trial.server.does("restart").await;
@@ -164,7 +166,7 @@ async fn a_statement_that_is_out_of_time_or_in_a_deadlock_is_followed_by_a_look_
     other.batch_execute("ROLLBACK").await.unwrap();
     trial.until_all_well().await;
 
-    // Whoever waits looks for a deadlock after that time.
+    // A waiting session looks for a deadlock after that time.
     trial.server.psql("ALTER SYSTEM SET deadlock_timeout TO '2s'").await;
     trial.server.does("reload").await;
     // The write has the partition's row, and waits for the id; the other has the id, and waits for the row.
@@ -180,7 +182,7 @@ async fn a_statement_that_is_out_of_time_or_in_a_deadlock_is_followed_by_a_look_
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
     eventually("the write waits", async || (trial.server.psql(waiting).await.trim() != "0").then_some(()))
         .await;
-    // Who waited first notices first, and is the victim.
+    // The session that waited first notices first, and is the victim.
     let locked = other.execute("UPDATE partitions SET owner = owner WHERE partition = 0", &[]);
     assert!(locked.await.is_ok(), "the other is not the victim");
     trial.suffers(0, &["[40P01]", "[57014]", "[55P03]"]).await;
@@ -263,7 +265,7 @@ async fn a_connection_that_breaks_in_the_middle_of_a_commit_neither_loses_nor_do
         trial.until_all_well().await;
         link.lose_answers(true);
         again(&trial, "LOGOUT").await;
-        trial.suffers(0, &["closed", "reset", "no connection", "unexpected", "eof", "EOF"]).await;
+        trial.suffers(0, &["closed", "reset", "cannot be reached", "unexpected", "eof", "EOF"]).await;
         link.lose_answers(false);
         trial.until_all_well().await;
         let health = trial.app.read("/health").await;

@@ -183,7 +183,7 @@ async fn while_the_store_cannot_be_written_posts_go_on_and_health_says_why() {
     }
     eventually("the partitions and the store say why", async || {
         let health = app.read("/health").await;
-        let says_why = |error: &Value| error.as_str().is_some_and(|error| error.contains("blocks"));
+        let says_why = |error: &Value| error.as_str().is_some_and(|error| error.contains("[42P01]"));
         let waits =
             health["group"]["partitions"].as_array()?.iter().any(|partition| says_why(&partition["error"]));
         (waits && says_why(&health["store"]["error"])).then_some(())

@@ -3,6 +3,7 @@
 mod browsers;
 mod clients;
 mod commands;
+mod kept;
 mod limits;
 mod owasp;
 mod routes;

@@ -146,6 +146,7 @@ fn the_event_logs_compose_hands_it_every_setting_but_what_its_databases_and_its_
         "EVENT_TYPES",
         "BATCH_MAX_EVENTS",
         "MAX_BATCH_BYTES",
+        "MAX_EVENT_STREAMS",
         "STREAM_PAUSE",
         "LOG_EVENTS",
         "SQLSERVER_PASSWORD_FILE",
@@ -153,7 +154,7 @@ fn the_event_logs_compose_hands_it_every_setting_but_what_its_databases_and_its_
         "AWS_SESSION_TOKEN",
     ];
     let its = config::settings()
-        .filter(|setting| ["Server", "Access", "Event log", "Process"].contains(&setting.group));
+        .filter(|setting| ["Server", "Access", "Event log", "Traces", "Process"].contains(&setting.group));
     let its = its.map(|setting| setting.variable).filter(|variable| !without.contains(variable));
     let mut expected: Vec<String> = its.map(str::to_owned).collect();
     expected.sort();

@@ -7,7 +7,10 @@ use highwater_kafka::{
     OffsetReset,
     group::{Assignor, GroupProtocol},
 };
-use highwater_web::http::AllowedHosts;
+use highwater_web::{
+    http::AllowedHosts,
+    trace::{Sampler, Share},
+};
 
 use super::{defaults, faults, parse, with};
 
@@ -242,4 +245,57 @@ fn dead_letters_go_beside_the_topic_and_have_room_for_headers() {
     assert_eq!(config.dead_letter_topic.max_message_bytes, config.topic.max_message_bytes + 65_536);
     let config = with(&[("KAFKA_DEAD_LETTER_TOPIC", "lost")]).expect("valid");
     assert_eq!(config.dead_letter_topic.name, "lost");
+}
+
+#[test]
+fn traces_are_set_by_the_variables_of_opentelemetry() {
+    let traces = |given: &[(&str, &str)]| with(given).unwrap().traces;
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/otlp/");
+    assert_eq!(traces(&[]), None);
+    let usual = traces(&[endpoint]).unwrap();
+    assert_eq!(usual.endpoint.to_string(), "http://collector:4318/otlp/v1/traces");
+    assert_eq!(usual.service_name, "highwater");
+    assert_eq!(usual.sampler, Sampler { parent_based: true, share: Share::ALL });
+    assert_eq!((usual.max_queue, usual.max_batch), (2048, 512));
+    assert_eq!((usual.timeout, usual.delay), (Duration::from_secs(10), Duration::from_secs(5)));
+
+    let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://jaeger:4318/v1/traces");
+    assert_eq!(traces(&[endpoint, own]).unwrap().endpoint.to_string(), own.1);
+    assert_eq!(traces(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]), None);
+    let sampler = |sampler, share| {
+        let given = [endpoint, ("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", share)];
+        traces(&given).unwrap().sampler
+    };
+    let hundredth = Share::of(0.01).unwrap();
+    assert_eq!(sampler("parentbased_traceidratio", "0.01"), Sampler { parent_based: true, share: hundredth });
+    assert_eq!(sampler("traceidratio", "1e-2"), Sampler { parent_based: false, share: hundredth });
+    assert_eq!(sampler("always_off", "0.01"), Sampler { parent_based: false, share: Share::NONE });
+
+    let attributes = ("OTEL_RESOURCE_ATTRIBUTES", "service.name=shop, deployment.environment.name=a%2Cb");
+    let named = traces(&[endpoint, attributes]).unwrap();
+    assert_eq!(named.service_name, "shop");
+    assert_eq!(named.resource[1], ("deployment.environment.name".to_owned(), "a,b".to_owned()));
+    let name = ("OTEL_SERVICE_NAME", "events");
+    assert_eq!(traces(&[endpoint, attributes, name]).unwrap().service_name, "events");
+    let headers =
+        traces(&[endpoint, ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20b,x-tenant=1")]).unwrap().headers;
+    assert_eq!(headers[0].1.to_str().unwrap(), "a b");
+    assert!(!format!("{headers:?}").contains("a b"), "it is a secret");
+}
+
+#[test]
+fn what_traces_cannot_be_sent_by_is_a_fault() {
+    for (variable, value) in [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "no pair"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096"),
+    ] {
+        let found = faults(&[(variable, value)]).join("\n");
+        assert!(found.contains(variable), "{found}");
+    }
 }

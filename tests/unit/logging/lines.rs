@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use highwater::telemetry::{Format, Logger};
+use highwater_web::trace::{TraceContext, within};
 use log::{info, warn};
 use uuid::Uuid;
 
@@ -35,6 +36,22 @@ fn a_processed_event_has_the_same_names_in_json_lines() {
             .to_owned()
             + "\n"
     );
+}
+
+#[test]
+fn a_line_within_a_trace_that_is_recorded_has_its_ids() {
+    let line = |flags: &str| {
+        let parent = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
+        let context = TraceContext::parse(parent.as_bytes(), None);
+        logged(Format::Text, |logger| {
+            within(context, || info!(logger: logger, target: "t", number = 1; "said"))
+        })
+    };
+    assert_eq!(
+        line("01"),
+        "INFO  t said number=1 trace_id=0af7651916cd43dd8448eb211c80319c span_id=b7ad6b7169203331\n"
+    );
+    assert_eq!(line("00"), "INFO  t said number=1\n");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a record of a batch has: its fields as they were written, its time, and its leader's epoch.
+//! A record of a batch: its fields as they were written, its time, and its leader's epoch.
 
 use bytes::Bytes;
 use chrono::DateTime;

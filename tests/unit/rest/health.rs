@@ -141,6 +141,31 @@ async fn health_tells_errors_to_all_but_addresses_and_users_to_admins() {
 }
 
 #[tokio::test]
+async fn health_tells_to_all_but_admins_the_code_of_the_databases_failure_and_not_its_words() {
+    let mut service = Service::new();
+    service.admin_auth = Some(Arc::new(AdminAuth::new(BearerToken::new(TOKEN))));
+    for (error, public) in [
+        (
+            "the store is unavailable: PostgreSQL: password authentication failed for user \"ada\" [28P01]",
+            "the store is unavailable: PostgreSQL answers [28P01]",
+        ),
+        (
+            "PostgreSQL cannot be reached: certificate not valid for name \"ada.example\"",
+            "PostgreSQL cannot be reached",
+        ),
+    ] {
+        let mut status = ready();
+        status.group.partitions[0].error = Some(error.to_owned());
+        service.status.send_replace(status);
+        let body = service.get("/health").await.ok(200);
+        assert_eq!(body["group"]["partitions"][0]["error"], public);
+        let request =
+            warp::test::request().path("/health").header("authorization", format!("Bearer {TOKEN}"));
+        assert_eq!(service.send(request).await.ok(200)["group"]["partitions"][0]["error"], error);
+    }
+}
+
+#[tokio::test]
 async fn ready_is_503_with_the_obstacle_before_that() {
     let service = Service::new();
     let mut away = restored();

@@ -49,6 +49,9 @@ async fn metrics_are_prometheus_text_with_the_state_of_kafka_the_group_and_the_s
         ("highwater_consumer_duplicates_total", 1.0),
         ("highwater_consumer_conflicts_total", 0.0),
         ("highwater_listings_refused_total", 0.0),
+        ("highwater_event_streams", 0.0),
+        ("highwater_event_streams_refused_total", 0.0),
+        ("highwater_event_streams_slow_total", 0.0),
         ("highwater_store_events", 1.0),
         ("highwater_store_evicted_total", 0.0),
         ("highwater_dead_letters_total{topic=\"events\"}", 0.0),
@@ -106,7 +109,7 @@ async fn exactly_one_phase_of_the_group_is_1_whichever_it_is() {
 fn requests_are_counted_by_route_method_and_status_with_unknown_paths_as_one_series() {
     let traffic = Traffic::new(&PATHS).unwrap();
     let count = |path: &str, method, status| {
-        traffic.count(path, &method, StatusCode::from_u16(status).unwrap(), Duration::from_millis(3));
+        traffic.count(path, &method, StatusCode::from_u16(status).unwrap(), Duration::from_millis(3), None);
     };
     for id in ["1", "2", "3"] {
         count(&format!("/events/processed/{id}"), Method::GET, 404);
@@ -138,4 +141,43 @@ fn requests_are_counted_by_route_method_and_status_with_unknown_paths_as_one_ser
         value(&text, &format!("highwater_http_request_duration_seconds_bucket{labels}"))
     };
     assert_eq!((bucket("0.0025"), bucket("0.005"), bucket("+Inf")), (0.0, 4.0, 4.0));
+}
+
+#[tokio::test]
+async fn openmetrics_are_what_the_text_format_has_where_they_are_asked_for() {
+    let service = Service::new();
+    service.get("/events/processed").await;
+    let ask = async |accept: &str| {
+        service.send(warp::test::request().path("/metrics").header("accept", accept)).await
+    };
+    let usual = ask("*/*").await;
+    // As Prometheus asks.
+    let prometheus =
+        "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.4";
+    let open = ask(prometheus).await;
+    assert_eq!(usual.header("content-type"), Some("text/plain; version=0.0.4"));
+    assert_eq!(
+        open.header("content-type"),
+        Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
+    );
+    assert!(open.text().ends_with("\n# EOF\n"));
+    let series = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect()
+    };
+    assert_eq!(series(open.text()), series(usual.text()));
+    for (usual_line, open_line) in [
+        (
+            "# TYPE highwater_consumer_duplicates_total counter",
+            "# TYPE highwater_consumer_duplicates counter",
+        ),
+        ("# TYPE highwater_ready gauge", "# TYPE highwater_ready gauge"),
+    ] {
+        assert!(usual.text().lines().any(|line| line == usual_line), "{}", usual.text());
+        assert!(open.text().lines().any(|line| line == open_line), "{}", open.text());
+    }
+    assert_eq!(
+        ask("text/plain,application/openmetrics-text;q=0.5").await.header("content-type"),
+        usual.header("content-type")
+    );
 }

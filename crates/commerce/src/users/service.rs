@@ -9,6 +9,7 @@ use highwater_web::{
     http::{self, AdminAuth, Listeners, Traffic},
     operations::Operations,
     shutdown::Shutdown,
+    trace::RecordTraces,
 };
 use tokio::time::timeout;
 
@@ -35,6 +36,7 @@ pub fn run(
 async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     let kafka = Kafka::new(config.kafka)?
         .with_source("/users")
+        .with_interceptor(RecordTraces::new(config.http.tracer.clone()))
         .with_metadata_max_age(config.consumer.metadata_max_age);
     let users = Arc::new(EventSourcedTable::<Users>::start(&kafka, config.state.users, config.producer));
     let traffic = Arc::new(Traffic::new(&PATHS)?);

@@ -49,7 +49,7 @@ impl CommittedOffset {
         Self { leader_epoch: fetched.leader_epoch, ..Self::parse(fetched.offset, &fetched.metadata) }
     }
 
-    /// Without what is beside it.
+    /// The position without the metadata.
     pub(super) fn position(self) -> FetchPosition {
         FetchPosition { offset: self.offset, leader_epoch: self.leader_epoch }
     }

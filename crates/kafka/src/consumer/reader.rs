@@ -58,7 +58,7 @@ struct Leader {
     connection: Connection,
     /// -1 where the broker has none (before Kafka 2.1).
     epoch: i32,
-    /// Whether its log is known to have what was read.
+    /// Whether its log is known to have the records that were read.
     validated: bool,
 }
 
@@ -150,7 +150,7 @@ impl Reader {
         error
     }
 
-    /// Checks that the leader's log has what is before the position (`OffsetsForLeaderEpochClient` in Java).
+    /// Checks that the leader's log has the records before the position (`OffsetsForLeaderEpochClient` in Java).
     ///
     /// # Errors
     ///

@@ -11,7 +11,7 @@ mod redrive_progress;
 use std::sync::Arc;
 
 use super::{Message, PublishError, Publisher, Receipt, Record};
-pub use reader::{DlqCursor, DlqFilter, DlqPage, DlqReadError, DlqReader};
+pub use reader::{DlqCursor, DlqFilter, DlqPage, DlqReadError, DlqReader, InvalidDlqCursor};
 pub use record::{DeadLetter, DeadLetterSource};
 pub use redrive::{DlqPosition, RedriveError, RedriveReport, RedriveSelection, Redriver};
 pub use redrive_progress::RedriveProgress;

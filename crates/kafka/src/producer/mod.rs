@@ -40,8 +40,8 @@ use tokio::{
 };
 
 use super::{
-    Cluster, Delivery, Message, ProducerConfig, ProducerMetrics, PublishError, Publisher, Receipt,
-    StatusRegistry, counts::ProducerCounts, partitioner, topic::Topic,
+    Cluster, Delivery, Message, OnAcknowledgement, ProducerConfig, ProducerMetrics, PublishError, Publisher,
+    Receipt, StatusRegistry, counts::ProducerCounts, partitioner, topic::Topic,
 };
 use batch::PendingRecord;
 pub(super) use breaker::Breakers;
@@ -199,19 +199,25 @@ impl Producer {
 
 #[async_trait]
 impl Publisher for Producer {
-    async fn publish(&self, message: Message) -> Result<Receipt, PublishError> {
+    async fn publish(&self, mut message: Message) -> Result<Receipt, PublishError> {
+        let intercepted = self.intercept(&mut message);
         let permit = self.budget.try_acquire(batch::size_of(&message)).ok_or(PublishError::QueueFull);
-        self.append(message, permit).await.await
+        self.append(message, permit).await.intercepted_by(intercepted).await
     }
 
-    async fn enqueue(&self, message: Message) -> Delivery {
+    async fn enqueue(&self, mut message: Message) -> Delivery {
+        let intercepted = self.intercept(&mut message);
         let room = self.budget.acquire(batch::size_of(&message));
         let permit = timeout(self.config.timeout, room).await.map_err(|_| PublishError::QueueFull);
-        self.append(message, permit).await
+        self.append(message, permit).await.intercepted_by(intercepted)
     }
 }
 
 impl Producer {
+    fn intercept(&self, message: &mut Message) -> Option<OnAcknowledgement> {
+        self.cluster.interceptor()?.on_send(self.topic.name(), message)
+    }
+
     async fn append(&self, message: Message, permit: Result<Permit, PublishError>) -> Delivery {
         match self.try_append(message, permit).await {
             Ok(answer) => Delivery::queued(answer, Arc::clone(&self.counts)),

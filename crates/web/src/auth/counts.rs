@@ -54,7 +54,7 @@ impl Refusal {
     }
 }
 
-/// The requests of a client, by what came of them.
+/// The requests of a client, by their outcome.
 #[derive(Debug, Default)]
 pub(super) struct ClientCount([AtomicU64; OUTCOMES.len()]);
 

@@ -4,13 +4,19 @@ use std::{
     borrow::Cow,
     net::IpAddr,
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures::future::BoxFuture;
-use hyper::{Method, Request, Uri, header::AUTHORIZATION};
+use hyper::{
+    Method, Request, Uri,
+    header::{AUTHORIZATION, HeaderName},
+};
 use prometheus::proto::MetricFamily;
 use tokio::time::sleep;
 use warp::{Reply, reply::Response};
@@ -22,6 +28,7 @@ use super::{
     grant::{Grant, Granted},
     jwt::{Fault, Jwt},
     keys::{self, Keys, is_key, stamp},
+    last_client::LastClient,
     limits::{Limits, Told},
     principal::Principal,
     refusals,
@@ -31,6 +38,7 @@ use crate::http::{Paths, Problem, nothing};
 
 /// How often the file of keys is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The gate before the routes of a service.
 #[derive(Debug)]
@@ -38,6 +46,8 @@ pub struct Gate {
     paths: &'static Paths,
     keys: Option<KeyStore>,
     jwt: Option<Arc<Jwt>>,
+    /// Rises whenever the keys of the file or of the issuer are read anew: what was found out before counts no more.
+    version: Arc<AtomicU64>,
     /// Whether there is an admin token, which the routes that take it check themselves.
     has_admin_token: bool,
     limits: Limits,
@@ -84,7 +94,7 @@ enum Credential<'a> {
 impl<'a> Credential<'a> {
     fn of<B>(request: &'a Request<B>) -> Self {
         let mut given = request.headers().get_all(AUTHORIZATION).iter().map(|value| (true, value));
-        let mut keys = request.headers().get_all("x-api-key").iter().map(|value| (false, value));
+        let mut keys = request.headers().get_all(&API_KEY).iter().map(|value| (false, value));
         let first = given.next().or_else(|| keys.next());
         if given.next().or_else(|| keys.next()).is_some() {
             return Self::Several;
@@ -129,11 +139,23 @@ impl Gate {
             path: file.path().to_owned(),
             keys: RwLock::new(Arc::new(Keys::new(file.keys(), &Keys::default(), &counts))),
         });
-        let jwt = config.jwt.clone().map(|config| Arc::new(Jwt::new(config, Arc::clone(&counts))));
+        let version = Arc::<AtomicU64>::default();
+        let jwt = |config| Arc::new(Jwt::new(config, Arc::clone(&counts), Arc::clone(&version)));
+        let jwt = config.jwt.clone().map(jwt);
         let limits = Limits::new(&config.limits);
         let has_limits = !limits.is_empty();
         let has_admin_token = config.has_admin_token;
-        Self { paths, keys, jwt, has_admin_token, limits, has_limits, counts, audit: Audit::default() }
+        Self {
+            paths,
+            keys,
+            jwt,
+            version,
+            has_admin_token,
+            limits,
+            has_limits,
+            counts,
+            audit: Audit::default(),
+        }
     }
 
     /// Whether clients are authenticated.
@@ -145,12 +167,13 @@ impl Gate {
         &self.limits
     }
 
-    /// Decides about a request, which then knows what its client may.
+    /// Decides about a request. The last client is that of the same connection.
     pub(crate) fn admit<B>(
         self: &Arc<Self>,
-        request: &mut Request<B>,
+        request: &Request<B>,
         caller: Option<IpAddr>,
         attempt: Attempt,
+        last: &mut LastClient,
     ) -> Decision {
         // Anyone may learn which methods a path has: a browser's preflight asks for no more.
         if (!self.is_on() && !self.has_limits) || request.method() == Method::OPTIONS {
@@ -164,14 +187,14 @@ impl Gate {
             None => return Decision::Refused(nothing(path)),
         };
         let identity = match self.is_on() {
-            true => self.identify(Credential::of(request), attempt),
+            true => self.identify(&Credential::of(request), attempt, last),
             false => Identity::Nobody,
         };
         let scopes = need.scopes(request.method());
         let principal = match identity {
             Identity::Wait(refreshed) => return Decision::Wait(refreshed),
             Identity::Client(principal) => Some(principal),
-            // How a service is, it tells whoever asks; who may see more of it is seen there.
+            // Everyone may ask for the health of a service. The route decides how much of it a client sees.
             _ if need == Need::Nothing => None,
             Identity::Nobody if !self.is_on() => None,
             Identity::Undecided if scopes == [Scope::Admin] => {
@@ -211,26 +234,26 @@ impl Gate {
             principal.count().add(Outcome::Admitted);
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let grant = Grant::new(Granted { gate: Arc::clone(self), principal, told, caller, method, uri });
-        request.extensions_mut().insert(grant.clone());
-        Decision::Admitted(grant)
+        let gate = Arc::clone(self);
+        Decision::Admitted(Grant::new(Granted { gate, principal, told, caller, method, uri }))
     }
 
     /// The answer to a request where no server of ours stands before the routes.
     pub async fn guard<B>(
         self: &Arc<Self>,
-        mut request: Request<B>,
+        request: Request<B>,
         answer: impl AsyncFnOnce(Request<B>) -> Response,
     ) -> Response {
-        let mut decision = self.admit(&mut request, None, Attempt::First);
+        let last = &mut LastClient::default();
+        let mut decision = self.admit(&request, None, Attempt::First, last);
         if let Decision::Wait(until) = decision {
             until.await;
-            decision = self.admit(&mut request, None, Attempt::Last);
+            decision = self.admit(&request, None, Attempt::Last, last);
         }
         match decision {
             Decision::Refused(problem) => problem.into_response(),
             Decision::Admitted(grant) => {
-                let mut response = answer(request).await;
+                let mut response = grant.within(answer(request)).await;
                 grant.tell(response.headers_mut());
                 response
             }
@@ -238,15 +261,30 @@ impl Gate {
         }
     }
 
-    fn identify(&self, credential: Credential<'_>, attempt: Attempt) -> Identity {
-        let invalid = || Identity::Refused(Refusal::Invalid, refusals::invalid());
-        let (token, is_bearer) = match &credential {
+    fn identify(&self, credential: &Credential<'_>, attempt: Attempt, last: &mut LastClient) -> Identity {
+        let (token, is_bearer) = match credential {
             Credential::None => return Identity::Nobody,
             Credential::Bearer(token) => (*token, true),
             Credential::ApiKey(token) => (&**token, false),
-            Credential::Unknown => return invalid(),
+            Credential::Unknown => return Identity::Refused(Refusal::Invalid, refusals::invalid()),
             Credential::Several => return Identity::Refused(Refusal::Invalid, refusals::several()),
         };
+        // Read before the keys are: what is found out by keys of before is of a version of before.
+        let version = self.version.load(Ordering::Acquire);
+        if let Some(client) = last.recall(token, is_bearer, version)
+            && !client.is_expired(now())
+        {
+            return Identity::Client(Arc::clone(client));
+        }
+        let identity = self.check(token, is_bearer, attempt);
+        if let Identity::Client(client) = &identity {
+            last.remember(token, is_bearer, version, client);
+        }
+        identity
+    }
+
+    fn check(&self, token: &[u8], is_bearer: bool, attempt: Attempt) -> Identity {
+        let invalid = || Identity::Refused(Refusal::Invalid, refusals::invalid());
         if let Some(store) = &self.keys
             && is_key(token)
         {
@@ -326,6 +364,7 @@ impl Gate {
                         let mut keys = store.keys.write().unwrap_or_else(PoisonError::into_inner);
                         let next = Keys::new(&read, &keys, &self.counts);
                         *keys = Arc::new(next);
+                        self.version.fetch_add(1, Ordering::Release);
                         if seen.replace(stamp).is_some() {
                             log::info!(keys = read.len(); "the file of API keys has changed: its keys count from now on");
                         }

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, net::IpAddr, num::NonZeroU32, sync::Arc};
 
 use hyper::{HeaderMap, Method, Uri};
+use tokio::task::futures::TaskLocalFuture;
 use warp::Filter;
 
 use super::{
@@ -14,6 +15,11 @@ use super::{
     scope::{Scope, Scopes},
 };
 use crate::http::Problem;
+
+tokio::task_local! {
+    /// The rights of the client whose request is being answered.
+    static GRANT: Grant;
+}
 
 /// The rights of a request's client. Where nobody is authenticated and nothing is limited, it may do anything.
 #[derive(Debug, Clone, Default)]
@@ -44,6 +50,16 @@ impl Grant {
         Self(Some(Arc::new(granted)))
     }
 
+    /// Does a part of the work for its request, whose routes see it.
+    pub(crate) fn during<R>(&self, work: impl FnOnce() -> R) -> R {
+        GRANT.sync_scope(self.clone(), work)
+    }
+
+    /// The work for its request, whose routes see it.
+    pub(crate) fn within<F: Future>(&self, work: F) -> TaskLocalFuture<Self, F> {
+        GRANT.scope(self.clone(), work)
+    }
+
     fn principal(&self) -> Option<&Principal> {
         self.0.as_ref()?.principal.as_deref()
     }
@@ -66,7 +82,7 @@ impl Grant {
         }
     }
 
-    /// Whether the client may see what is that user's.
+    /// Whether the client may see that user's data.
     ///
     /// # Errors
     ///
@@ -75,7 +91,7 @@ impl Grant {
         self.check(self.own(Scope::Read), user, Scope::Read)
     }
 
-    /// Whether the client may change what is that user's.
+    /// Whether the client may change that user's data.
     ///
     /// # Errors
     ///
@@ -105,7 +121,7 @@ impl Grant {
         (!has_all).then(|| principal.subject().unwrap_or_default())
     }
 
-    /// Counts a request for what is that user's against the limit of each user.
+    /// Counts a request for a user's data against the limit of each user.
     ///
     /// # Errors
     ///
@@ -170,5 +186,5 @@ impl Grant {
 
 /// Extracts the rights of a request's client.
 pub fn grant() -> impl Filter<Extract = (Grant,), Error = Infallible> + Copy {
-    warp::ext::optional::<Grant>().map(Option::unwrap_or_default)
+    warp::any().map(|| GRANT.try_with(Grant::clone).unwrap_or_default())
 }

@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     fmt,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -106,6 +109,8 @@ pub(super) struct Jwt {
     jwks: Jwks,
     counts: Arc<ClientCounts>,
     known: Mutex<HashMap<End, Known>>,
+    /// Rises when what is known is forgotten.
+    version: Arc<AtomicU64>,
 }
 
 /// The end of a token, which is its signature's: no two good tokens share it, and to hash it is faster than to hash them.
@@ -118,7 +123,7 @@ struct Known {
 }
 
 impl Jwt {
-    pub(super) fn new(config: JwtConfig, counts: Arc<ClientCounts>) -> Self {
+    pub(super) fn new(config: JwtConfig, counts: Arc<ClientCounts>, version: Arc<AtomicU64>) -> Self {
         crypto::install();
         let JwtConfig { issuer, audience, leeway, keys, trust } = config;
         let validations = ALGORITHMS.map(|algorithm| {
@@ -131,7 +136,7 @@ impl Jwt {
             validation
         });
         let jwks = Jwks::new(&issuer, keys, trust);
-        Self { validations, leeway: leeway.as_secs(), jwks, counts, known: Mutex::default() }
+        Self { validations, leeway: leeway.as_secs(), jwks, counts, known: Mutex::default(), version }
     }
 
     /// Whether that looks like a token, and so is no key: its header is a JSON object.
@@ -205,9 +210,10 @@ impl Jwt {
         self.jwks.watch(|| self.forget()).await;
     }
 
-    /// A key that is gone must not have signed what is taken.
+    /// A token that a removed key has signed must not be taken from memory.
     fn forget(&self) {
         self.known().clear();
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<End, Known>> {

@@ -1,7 +1,7 @@
 //! API keys, as clients send them and as their file holds them.
 //!
 //! The file holds the SHA-256 of each key and not the key. A slow hash such as argon2 protects what people choose; a key
-//! here is 32 random bytes, which nobody guesses however fast the hash is, and it is hashed with each request.
+//! here is 32 random bytes, which nobody guesses however fast the hash is, and each connection has its key hashed.
 
 use std::{
     collections::HashMap,

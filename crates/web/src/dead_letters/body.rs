@@ -42,7 +42,7 @@ pub(super) struct DeadLetterBody<'a> {
     headers: Vec<Header<'a>>,
 }
 
-/// Where a dead letter was read; what is null is not known.
+/// Where a dead letter was read. A member that is null is not known.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DeadLetterSource")]
 struct Source<'a> {

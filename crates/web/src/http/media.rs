@@ -1,9 +1,19 @@
 //! Media types, of a body and of the answers that a client accepts.
 
+use hyper::{HeaderMap, header::CONTENT_TYPE};
+
 /// Newline-delimited JSON.
 pub const NDJSON: &str = "application/x-ndjson";
 /// JSON.
 pub const JSON: &str = "application/json";
+
+/// Server-sent events, which have no end.
+pub const EVENT_STREAM: &str = "text/event-stream";
+
+/// Whether an answer is one without an end.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|content_type| content_type == EVENT_STREAM)
+}
 
 /// Whether a Content-Type names JSON: `application/json` or `application/<anything>+json`, with any
 /// parameters, in any case. An absent one is the caller's to judge.
@@ -18,19 +28,18 @@ pub fn is_json(content_type: &[u8]) -> bool {
         || (subtype.len() > 5 && subtype[subtype.len() - 5..].eq_ignore_ascii_case(b"+json"))
 }
 
-/// Whether an Accept header asks for that media type rather than JSON: it names it, and not JSON with a higher quality.
-/// Ranges such as `*/*` do not name it.
-pub fn prefers(accept: &[u8], media_type: &str) -> bool {
-    let mut wanted = 0;
-    let mut json = 0;
+/// Whether an Accept header asks for that media type rather than the usual one: it names it, and not the usual one with a
+/// higher quality. Ranges such as `*/*` do not name it.
+pub fn prefers(accept: &[u8], media_type: &str, usual: &str) -> bool {
+    let (mut wanted, mut others) = (0, 0);
     for item in accept.split(|byte| *byte == b',') {
         if is_media_type(item, media_type) {
             wanted = wanted.max(quality(item));
-        } else if is_media_type(item, JSON) {
-            json = json.max(quality(item));
+        } else if is_media_type(item, usual) {
+            others = others.max(quality(item));
         }
     }
-    wanted > 0 && wanted >= json
+    wanted > 0 && wanted >= others
 }
 
 /// Whether a Content-Type, or an item of an Accept, names that media type, with any parameters and in any case.

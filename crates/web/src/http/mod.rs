@@ -82,7 +82,7 @@ pub use https::Https;
 pub use https_files::{HttpsFault, HttpsFiles};
 pub use lines::{Line, Lines};
 use media::accepts_gzip;
-pub use media::{JSON, NDJSON, is_json, is_media_type, prefers};
+pub use media::{EVENT_STREAM, JSON, NDJSON, is_json, is_media_type, prefers};
 pub use methods::{nothing, refuse};
 pub use observer::AccessLog;
 pub use origin::check_origin;
@@ -95,9 +95,9 @@ pub use proxies::Network;
 pub use serve::{Listeners, serve};
 pub use static_page::StaticPage;
 pub use traffic::Traffic;
-pub use warp::http::HeaderName;
+pub use warp::http::{HeaderName, HeaderValue};
 
-use crate::auth::AuthConfig;
+use crate::{auth::AuthConfig, trace::Tracer};
 
 /// The addresses of the service, and the limits of its clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +140,8 @@ pub struct Config {
     pub access_log: AccessLog,
     /// The proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
+    /// What makes the spans of requests; `None` makes none.
+    pub tracer: Option<Tracer>,
     /// How long requests in progress may take after the stop; then their connections are cut off.
     pub stop_timeout: Duration,
 }

@@ -22,6 +22,11 @@ impl Paths {
             .position(|(pattern, ..)| path == *pattern || (pattern.contains('{') && fits(pattern, path)))
     }
 
+    /// The pattern of a path; none where nothing is served.
+    pub fn pattern(&self, path: &str) -> Option<&'static str> {
+        self.all().nth(self.place(path)?).map(|(pattern, ..)| *pattern)
+    }
+
     /// The methods of a path; none where nothing is served.
     pub fn methods(&self, path: &str) -> Option<&'static str> {
         self.all().nth(self.place(path)?).map(|(_, methods, _)| *methods)

@@ -16,10 +16,12 @@ use hyper::{
 use super::{
     budget::BUFFER,
     deadlines::ConnectionDeadlines,
+    observer::Ending,
     packing::Packer,
     request_body::{DropUnread, UnreadBody},
     tree::Answer,
 };
+use crate::trace::{RequestTrace, within};
 
 /// Gives warp's type of a body a name, which warp itself does not.
 pub(super) trait Carries {
@@ -38,6 +40,10 @@ pub(super) struct ResponseBody {
     /// Of a piece what the next ones are.
     rest: Bytes,
     packer: Option<Box<Packer>>,
+    /// Dropped when the answer has ended.
+    _ending: Option<Box<Ending>>,
+    /// Its span ends with the body.
+    trace: RequestTrace,
     deadlines: Arc<ConnectionDeadlines>,
     /// Dropped after `body`, which may still have the request's.
     _unread: DropUnread,
@@ -46,12 +52,14 @@ pub(super) struct ResponseBody {
 impl ResponseBody {
     pub(super) fn new(
         body: TreeBody,
-        packer: Option<Packer>,
+        (packer, ending): (Option<Packer>, Option<Ending>),
+        trace: RequestTrace,
         deadlines: &Arc<ConnectionDeadlines>,
         unread: &UnreadBody,
     ) -> Self {
         let (deadlines, _unread) = (Arc::clone(deadlines), unread.until_answered());
-        Self { body, rest: Bytes::new(), packer: packer.map(Box::new), deadlines, _unread }
+        let (packer, _ending) = (packer.map(Box::new), ending.map(Box::new));
+        Self { body, rest: Bytes::new(), packer, _ending, trace, deadlines, _unread }
     }
 
     /// The next piece, packed where it is to be.
@@ -107,7 +115,8 @@ impl Body for ResponseBody {
         if self.deadlines.is_stream() && self.deadlines.is_overdue() {
             return Poll::Ready(Some(Err("the answer's next piece took too long".into())));
         }
-        let poll = || self.poll_piece(context);
+        let trace = self.trace.context();
+        let poll = || within(trace, || self.poll_piece(context));
         match catch_unwind(AssertUnwindSafe(poll)) {
             Ok(Poll::Pending) => {
                 self.deadlines.answer_pending();

@@ -27,6 +27,7 @@ use super::{
     cors::PageRequest,
     deadlines::{CURRENT, ConnectionDeadlines, no_memory},
     head::{check_head, join_lists},
+    media::is_event_stream,
     observer::{Observer, RequestInfo},
     packing,
     request_body::{RequestBody, UnreadBody},
@@ -34,7 +35,10 @@ use super::{
     streams::Streams,
     tree::{Answer, Answering, Handler, Tree},
 };
-use crate::auth::{Attempt, Decision, Gate, Grant, refusals::unchecked};
+use crate::{
+    auth::{Attempt, Decision, Gate, Grant, LastClient, refusals::unchecked},
+    trace::{RequestTrace, within},
+};
 
 /// The addresses of a connection, where they can be had.
 #[derive(Debug, Clone, Copy)]
@@ -106,12 +110,13 @@ pub(super) struct GuardedService {
     /// The tree is cloned once a connection, not once a request: hyper calls through a shared reference,
     /// and only ever from the connection's own task.
     handler: RefCell<Handler>,
+    last_client: RefCell<LastClient>,
     connection: Arc<ConnectionContext>,
 }
 
 impl GuardedService {
     pub(super) fn new(tree: Tree, connection: Arc<ConnectionContext>) -> Self {
-        Self { handler: RefCell::new(tree.handler()), tree, connection }
+        Self { handler: RefCell::new(tree.handler()), tree, last_client: RefCell::default(), connection }
     }
 }
 
@@ -137,22 +142,30 @@ impl GuardedService {
             *request.uri_mut() = Uri::from_static("/");
         }
         let began = Instant::now();
+        let client = connection.observer.client(connection.addresses.peer, request.headers());
+        // Probes come all the time, and tell nothing.
+        let tracer = connection.config.tracer.as_ref().filter(|_| !is_probe(request.uri().path()));
+        let trace = RequestTrace::of(tracer, &request, connection.config.scheme(), client);
         let info = RequestInfo {
             method: request.method().clone(),
             uri: request.uri().clone(),
             correlation: request.headers().get(CORRELATION_ID).and_then(CorrelationId::from_header),
             began,
-            client: connection.observer.client(connection.addresses.peer, request.headers()),
+            client,
+            trace,
         };
         let refused = refused.or_else(|| connection.access.refusal(info.uri.path(), &connection.config));
         let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
         join_lists(&mut request);
         let packs = packing::is_asked_for(request.headers());
-        let mut request = RequestBody::within(request, &connection.rest, &connection.deadlines);
+        let request = RequestBody::within(request, &connection.rest, &connection.deadlines);
         let decision = match refused {
             Some(problem) => Decision::Refused(problem),
             None if connection.access.is_apart() => Decision::Admitted(Grant::default()),
-            None => connection.gate.admit(&mut request, info.client, Attempt::First),
+            None => {
+                let last = &mut self.last_client.borrow_mut();
+                connection.gate.admit(&request, info.client, Attempt::First, last)
+            }
         };
         let (mut refused, mut grant) = (None, Grant::default());
         let work = match decision {
@@ -162,7 +175,7 @@ impl GuardedService {
             }
             Decision::Admitted(granted) => {
                 grant = granted;
-                let call = || (self.handler.borrow_mut())(request);
+                let call = || within(info.trace.context(), || (self.handler.borrow_mut())(request));
                 catch_unwind(AssertUnwindSafe(call)).map_err(|panic| panicked(&info, panic)).ok()
             }
             Decision::Wait(until) => {
@@ -170,10 +183,10 @@ impl GuardedService {
                 let tree = self.tree.clone();
                 let later: Answering = Box::pin(async move {
                     until.await;
-                    match gate.admit(&mut request, client, Attempt::Last) {
+                    match gate.admit(&request, client, Attempt::Last, &mut LastClient::default()) {
                         Decision::Refused(problem) => Ok(problem.into_response()),
                         Decision::Admitted(grant) => {
-                            let mut answer = tree.handler()(request).await?;
+                            let mut answer = grant.within(tree.handler()(request)).await?;
                             grant.tell(answer.headers_mut());
                             Ok(answer)
                         }
@@ -215,6 +228,13 @@ impl Future for ResponseFuture {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        within(this.info.trace.context(), || this.poll_answer(context)).map(Ok)
+    }
+}
+
+impl ResponseFuture {
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Response<ResponseBody>> {
+        let this = self;
         let ConnectionContext { deadlines, rest, observer, .. } = &*this.connection;
         if deadlines.is_stream() {
             // Woken by itself, not with its connection, when it is overdue.
@@ -234,6 +254,7 @@ impl Future for ResponseFuture {
         } else if let Some(work) = &mut this.work {
             let poll = || CURRENT.sync_scope(Arc::clone(deadlines), || work.as_mut().poll(context));
             let poll = || CALLER.sync_scope(this.info.client, poll);
+            let poll = || this.grant.during(poll);
             match catch_unwind(AssertUnwindSafe(poll)) {
                 Ok(Poll::Pending) => return Poll::Pending,
                 Ok(Poll::Ready(Ok(answer))) => answer,
@@ -262,8 +283,11 @@ impl Future for ResponseFuture {
             }
         }
         deadlines.answer_began();
+        let is_endless = is_event_stream(answer.headers());
         let length = answer.body().size_hint().exact();
-        if !deadlines.take_for_answer(length) && !is_probe(this.info.uri.path()) {
+        if is_endless {
+            deadlines.answer_is_endless();
+        } else if !deadlines.take_for_answer(length) && !is_probe(this.info.uri.path()) {
             answer = no_memory().into_response();
             this.connection.end_with(&mut answer);
         }
@@ -280,9 +304,11 @@ impl Future for ResponseFuture {
         if let (Some(page), Some(cors)) = (&this.page, &this.connection.config.cors) {
             cors.on(&mut answer, page);
         }
-        observer.answered(&this.info, answer.status());
+        observer.answered(&mut this.info, answer.status(), is_endless);
+        let ending = is_endless.then(|| observer.ending(&this.info, answer.status()));
         let packer = packing::pack(&mut answer, this.packs, deadlines);
-        Poll::Ready(Ok(answer.map(|body| ResponseBody::new(body, packer, deadlines, rest))))
+        let trace = std::mem::take(&mut this.info.trace);
+        Poll::Ready(answer.map(|body| ResponseBody::new(body, (packer, ending), trace, deadlines, rest)))
     }
 }
 

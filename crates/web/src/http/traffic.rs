@@ -4,9 +4,10 @@
 //! at its first request, and is found by its index from then on.
 
 use std::{
+    collections::BTreeMap,
     fmt,
-    sync::{Arc, OnceLock},
-    time::Duration,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use hyper::{Method, StatusCode};
@@ -16,11 +17,15 @@ use prometheus::{
 };
 
 use super::{Paths, limiter::ConnectionLimiter};
-use crate::auth::Gate;
+use crate::{
+    auth::Gate,
+    trace::{TraceId, Tracer},
+};
 
 /// The upper bounds of the histogram's buckets, in seconds.
 const BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const DURATIONS: &str = "highwater_http_request_duration_seconds";
 /// The methods that some route takes.
 const METHODS: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
@@ -43,13 +48,24 @@ pub struct Traffic {
     limiter: OnceLock<Arc<ConnectionLimiter>>,
     /// The gate that knows its clients.
     gate: OnceLock<Arc<Gate>>,
+    tracer: OnceLock<Tracer>,
 }
 
 /// The metrics of one route and method.
 #[derive(Default)]
 struct RouteMetrics {
     durations: OnceLock<Histogram>,
+    /// Of the histogram's buckets, by their indexes.
+    exemplars: Mutex<BTreeMap<usize, Exemplar>>,
     requests: [OnceLock<IntCounter>; STATUSES.len()],
+}
+
+/// The last request of a bucket whose trace is recorded.
+#[derive(Debug, Clone, Copy)]
+struct Exemplar {
+    trace: TraceId,
+    seconds: f64,
+    at: SystemTime,
 }
 
 impl Traffic {
@@ -57,13 +73,11 @@ impl Traffic {
     ///
     /// # Errors
     ///
-    /// None: the names of what is counted are well-formed.
+    /// None: the names of the metrics are well-formed.
     pub fn new(paths: &'static Paths) -> prometheus::Result<Self> {
         let requests = Opts::new("highwater_http_requests_total", "Requests answered.");
-        let durations = HistogramOpts::new(
-            "highwater_http_request_duration_seconds",
-            "From a request's head to the beginning of its answer.",
-        );
+        let durations =
+            HistogramOpts::new(DURATIONS, "From a request's head to the beginning of its answer.");
         let routes = (paths.all().count() + 1) * (METHODS.len() + 1);
         Ok(Self {
             paths,
@@ -72,6 +86,7 @@ impl Traffic {
             routes: std::iter::repeat_with(RouteMetrics::default).take(routes).collect(),
             limiter: OnceLock::new(),
             gate: OnceLock::new(),
+            tracer: OnceLock::new(),
         })
     }
 
@@ -85,7 +100,12 @@ impl Traffic {
         self.gate.get_or_init(|| Arc::clone(gate));
     }
 
-    /// Counts an answer of that status to what was no request.
+    /// Tells of spans, too.
+    pub(super) fn watch_spans(&self, tracer: Tracer) {
+        self.tracer.get_or_init(|| tracer);
+    }
+
+    /// Counts an answer of that status to bytes that were no request.
     pub(super) fn refused(&self, status: StatusCode) {
         self.requests.with_label_values(&[OTHER, OTHER, status.as_str()]).inc();
     }
@@ -95,8 +115,15 @@ impl Traffic {
         self.limiter.get_or_init(|| Arc::clone(limiter));
     }
 
-    /// Counts a request that took so long until its answer began.
-    pub fn count(&self, path: &str, method: &Method, status: StatusCode, took: Duration) {
+    /// Counts a request that took so long until its answer began, and has that trace where one is recorded.
+    pub fn count(
+        &self,
+        path: &str,
+        method: &Method,
+        status: StatusCode,
+        took: Duration,
+        trace: Option<TraceId>,
+    ) {
         let route = self.paths.place(path);
         let method = METHODS.iter().position(|known| known == method);
         // The last row is that of paths that are not known.
@@ -108,12 +135,37 @@ impl Traffic {
 
         let index = &self.routes[index];
         let durations = || self.durations.with_label_values(&[route, method]);
-        index.durations.get_or_init(durations).observe(took.as_secs_f64());
+        let seconds = took.as_secs_f64();
+        index.durations.get_or_init(durations).observe(seconds);
+        if let Some(trace) = trace {
+            let bucket = BUCKETS.iter().position(|most| seconds <= *most).unwrap_or(BUCKETS.len());
+            let mut exemplars = index.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+            exemplars.insert(bucket, Exemplar { trace, seconds, at: SystemTime::now() });
+        }
         let requests = || self.requests.with_label_values(&[route, method, status.as_str()]);
         match STATUSES.iter().position(|known| *known == status) {
             Some(known) => index.requests[known].get_or_init(requests).inc(),
             None => requests().inc(),
         }
+    }
+
+    /// The exemplars of the durations, as OpenMetrics has them, by the series that they are of as the text format has it.
+    pub(crate) fn exemplars(&self) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        let patterns = self.paths.all().map(|(pattern, ..)| *pattern).chain([OTHER]);
+        let methods = METHODS.iter().map(Method::as_str).chain([OTHER]);
+        let labels = patterns.flat_map(|route| methods.clone().map(move |method| (route, method)));
+        for (index, (route, method)) in self.routes.iter().zip(labels) {
+            let exemplars = index.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+            for (bucket, Exemplar { trace, seconds, at }) in &*exemplars {
+                let most = BUCKETS.get(*bucket).map_or("+Inf".to_owned(), f64::to_string);
+                let at = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+                let series =
+                    format!("{DURATIONS}_bucket{{method=\"{method}\",route=\"{route}\",le=\"{most}\"}}");
+                all.insert(series, format!("{{trace_id=\"{trace}\"}} {seconds} {at:.3}"));
+            }
+        }
+        all
     }
 
     /// The metrics so far, and the open connections.
@@ -123,9 +175,26 @@ impl Traffic {
         // Names that are not well-formed would be found by every test of these metrics.
         families.extend(self.limiter.get().and_then(|limiter| connected(limiter).ok()).into_iter().flatten());
         families.extend(self.gate.get().into_iter().flat_map(|gate| gate.families()));
+        families.extend(self.tracer.get().and_then(|tracer| spans(tracer).ok()).into_iter().flatten());
         families.retain(|family| !family.get_metric().is_empty());
         families
     }
+}
+
+fn spans(tracer: &Tracer) -> prometheus::Result<Vec<MetricFamily>> {
+    let (exported, dropped) = tracer.counts();
+    let total = |name: &str, help: &str, value| {
+        let counter = IntCounter::new(name, help)?;
+        counter.inc_by(value);
+        prometheus::Result::Ok(counter.collect())
+    };
+    let exported = total("highwater_spans_exported_total", "Spans that the collector took.", exported);
+    let dropped = total(
+        "highwater_spans_dropped_total",
+        "Spans that were dropped: the queue was full, or the collector did not take them.",
+        dropped,
+    );
+    Ok([exported?, dropped?].into_iter().flatten().collect())
 }
 
 fn connected(limiter: &ConnectionLimiter) -> prometheus::Result<Vec<MetricFamily>> {

@@ -1,4 +1,4 @@
-//! `GET /metrics`, in Prometheus' text format.
+//! `GET /metrics`, in Prometheus' text format, or in OpenMetrics' where that is asked for.
 //!
 //! Each part counts in atomics. This module reads their metrics and writes them out, once a scrape.
 //! docs/operating/health.md lists all metrics.
@@ -16,8 +16,13 @@ use warp::{
     reply::Response,
 };
 
-use super::{Membership, Operations, health, process, visibility::Visibility};
-use crate::http::Problem;
+use super::{
+    Membership, Operations, health,
+    open_metrics::{self, OPEN_METRICS, open_metrics},
+    process,
+    visibility::Visibility,
+};
+use crate::http::{Problem, prefers};
 
 /// Every phase of the group, as it is called.
 const PHASES: [(GroupPhase, &str); 6] = [
@@ -51,13 +56,22 @@ pub enum MetricKind {
     Gauge,
 }
 
-/// `GET /metrics`: 200 in Prometheus' text format, version 0.0.4.
-pub(super) fn metrics(operations: &Operations, visibility: Visibility) -> Response {
+/// `GET /metrics`: 200 in Prometheus' text format, version 0.0.4, or in OpenMetrics'.
+pub(super) fn metrics(
+    operations: &Operations,
+    visibility: Visibility,
+    accept: Option<&HeaderValue>,
+) -> Response {
     match families(operations, visibility).and_then(|families| TextEncoder::new().encode_to_string(&families))
     {
         Ok(text) => {
+            let wants = |accept: &HeaderValue| prefers(accept.as_bytes(), OPEN_METRICS, "text/plain");
+            let (text, format) = match accept.is_some_and(wants) {
+                true => (open_metrics(&text, &operations.traffic.exemplars()), open_metrics::CONTENT_TYPE),
+                false => (text, TEXT_FORMAT),
+            };
             let mut response = Response::new(text.into());
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT_FORMAT));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format));
             response
         }
         Err(error) => {

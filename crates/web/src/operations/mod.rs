@@ -3,6 +3,7 @@
 mod group;
 mod health;
 mod metrics;
+mod open_metrics;
 mod openapi;
 mod process;
 mod visibility;
@@ -192,11 +193,23 @@ pub fn routes(operations: &Arc<Operations>) -> Route {
             }
         },
     );
+    let metrics = at("metrics").and(header("accept")).then(
+        |operations: Arc<Operations>,
+         token: Option<HeaderValue>,
+         caller,
+         grant: Grant,
+         accept: Option<HeaderValue>| async move {
+            match Visibility::of(&operations, &grant, token.as_ref(), caller, "metrics").await {
+                Ok(visibility) => metrics::metrics(&operations, visibility, accept.as_ref()),
+                Err(problem) => problem.into_response(),
+            }
+        },
+    );
     first_of([
         known("health", health::health),
         known("ready", health::ready),
         known("ready/read", health::ready_to_read),
         group.boxed(),
-        known("metrics", metrics::metrics),
+        metrics.boxed(),
     ])
 }

@@ -1,9 +1,10 @@
-//! Visibility: only the admin token and the log show the addresses of brokers and the user's name.
+//! Visibility: only the admin token and the log show addresses, users and the words of the database.
 
 use std::{net::IpAddr, sync::Arc};
 
 use highwater_kafka::{GroupStatus, KafkaStatus, group::GroupMember};
 use highwater_table::TableStatus;
+use serde_json::{Map, Value};
 use warp::http::HeaderValue;
 
 use super::Operations;
@@ -67,6 +68,22 @@ impl Visibility {
     pub(super) fn table(self, mut table: TableStatus) -> TableStatus {
         table.partitions.iter_mut().for_each(|partition| self.option(&mut partition.error));
         table
+    }
+
+    /// What one service adds to `/health`, for this caller.
+    pub(super) fn members_of_health(self, mut members: Map<String, Value>) -> Map<String, Value> {
+        members.values_mut().for_each(|value| self.value(value));
+        members
+    }
+
+    /// Each text in the value, for this caller.
+    fn value(self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.text(std::mem::take(text)),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.value(item)),
+            Value::Object(members) => members.values_mut().for_each(|member| self.value(member)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
 
     /// The group's members for this caller.

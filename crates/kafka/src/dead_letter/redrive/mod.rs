@@ -160,6 +160,9 @@ impl Redriver {
             Err(Interruption::Never(RedriveError::Unavailable(why))) if report.redriven > 0 => {
                 report.stopped = Some(why);
             }
+            Err(Interruption::Never(RedriveError::Unreadable(why))) if report.redriven > 0 => {
+                report.stopped = Some(why.to_string());
+            }
             Err(Interruption::Never(error)) => return Err(error),
             Err(Interruption::Early(why)) => report.stopped = Some(why),
             Err(Interruption::LockLost) => report.stopped = Some(ANOTHER.to_owned()),

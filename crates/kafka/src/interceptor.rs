@@ -1,0 +1,50 @@
+//! Hooks on records as they are sent and as they are processed (KIP-42; `ProducerInterceptor` and `ConsumerInterceptor` in
+//! Java).
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{BatchOutcome, Message, PublishError, Receipt, Record};
+
+/// Sees the records of all producers and consumers of a cluster. It is called on their way, and must not block.
+pub trait Interceptor: fmt::Debug + Send + Sync + 'static {
+    /// A message is about to join the producer's queue; it may get further headers. Returns what hears of the
+    /// acknowledgement, if anything does.
+    fn on_send(&self, topic: &Arc<str>, message: &mut Message) -> Option<OnAcknowledgement>;
+
+    /// A handler was given records. Those that it is to be given again come again.
+    fn on_processed(&self, batch: ProcessedBatch<'_>);
+}
+
+/// Hears of a message's acknowledgement, or of the lack of one. It is dropped uncalled where nobody waits any longer.
+pub type OnAcknowledgement = Box<dyn FnOnce(&Result<Receipt, PublishError>) + Send>;
+
+/// Records of one partition that a handler was given.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct ProcessedBatch<'a> {
+    /// The topic.
+    pub topic: &'a Arc<str>,
+    /// The consumer group.
+    pub group: &'a Arc<str>,
+    /// The records, in order.
+    pub records: &'a [Record],
+    /// What became of them.
+    pub outcome: &'a BatchOutcome,
+    /// How long the handler took for all of them.
+    pub took: Duration,
+}
+
+/// The interceptor of one consumer's batches.
+#[derive(Debug, Clone)]
+pub(super) struct BatchInterceptor {
+    pub(super) interceptor: Arc<dyn Interceptor>,
+    pub(super) topic: Arc<str>,
+    pub(super) group: Arc<str>,
+}
+
+impl BatchInterceptor {
+    pub(super) fn processed(&self, records: &[Record], outcome: &BatchOutcome, took: Duration) {
+        let Self { interceptor, topic, group } = self;
+        interceptor.on_processed(ProcessedBatch { topic, group, records, outcome, took });
+    }
+}

@@ -1,0 +1,214 @@
+//! The context of a trace, as its headers have it: W3C Trace Context, Level 2.
+
+use std::{cell::RefCell, fmt, sync::Arc};
+
+use hyper::HeaderMap;
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+/// The header of the context, in requests and in records.
+pub const TRACEPARENT: &str = "traceparent";
+/// The header of what tracing systems add to it.
+pub const TRACESTATE: &str = "tracestate";
+/// The length of a [`TRACEPARENT`] of version 00: `00-…-…-01`.
+const LENGTH: usize = 55;
+/// The longest [`TRACESTATE`] that is carried on, in bytes: all systems have to carry as much (section 3.3.1.5).
+const LONGEST_STATE: usize = 512;
+
+/// The flag of a trace that is recorded.
+const SAMPLED: u8 = 0b01;
+/// The flag of a trace whose id has at least 56 random bits.
+const RANDOM: u8 = 0b10;
+
+/// The id of a trace, which is not zero.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TraceId([u8; 16]);
+
+/// The id of a span, which is not zero.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SpanId([u8; 8]);
+
+impl TraceId {
+    /// The bytes of a UUID of version 4, those first that are not random in all bits: samplers look at the last eight.
+    fn generate() -> Self {
+        let mut bytes = *Uuid::new_v4().as_bytes();
+        bytes.swap(0, 6);
+        bytes.swap(1, 8);
+        Self(bytes)
+    }
+
+    /// The last eight bytes as a number.
+    pub(super) fn low(self) -> u64 {
+        u128::from_be_bytes(self.0) as u64
+    }
+}
+
+impl SpanId {
+    fn generate() -> Self {
+        // The second half of a UUID has two bits that are set, so it is not zero.
+        Self((Uuid::new_v4().as_u64_pair().1).to_be_bytes())
+    }
+}
+
+/// A place in a trace: the span that others are children of, and what the headers say of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The trace.
+    pub trace_id: TraceId,
+    /// The span.
+    pub span_id: SpanId,
+    flags: u8,
+    /// [`TRACESTATE`], as it came.
+    state: Option<Arc<str>>,
+}
+
+impl TraceContext {
+    /// That of a new trace.
+    pub(super) fn root(is_sampled: impl FnOnce(TraceId) -> bool) -> Self {
+        let trace_id = TraceId::generate();
+        let flags = if is_sampled(trace_id) { RANDOM | SAMPLED } else { RANDOM };
+        Self { trace_id, span_id: SpanId::generate(), flags, state: None }
+    }
+
+    /// That of a new span below this one.
+    pub(super) fn child(&self, is_sampled: bool) -> Self {
+        let flags = if is_sampled { self.flags | SAMPLED } else { self.flags & !SAMPLED };
+        Self { span_id: SpanId::generate(), flags, ..self.clone() }
+    }
+
+    /// Whether the trace is recorded.
+    pub fn is_sampled(&self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    /// [`TRACESTATE`].
+    pub fn state(&self) -> Option<&str> {
+        self.state.as_deref()
+    }
+
+    /// That of a `traceparent`, and of the `tracestate` that came with it. `None` where the first is malformed; a second
+    /// that is malformed or too long is left out.
+    pub fn parse(parent: &[u8], state: Option<&[u8]>) -> Option<Self> {
+        let (version, rest) = (hex::<1>(parent.get(..2)?)?, parent.get(LENGTH..)?);
+        // A later version may have more, after another dash.
+        let is_known = match version {
+            [0] => rest.is_empty(),
+            [0xff] => false,
+            _ => rest.first().is_none_or(|next| *next == b'-'),
+        };
+        let dashes = [2, 35, 52].iter().all(|index| parent[*index] == b'-');
+        let (trace_id, span_id) = (hex(&parent[3..35])?, hex(&parent[36..52])?);
+        let [flags] = hex(&parent[53..LENGTH])?;
+        let is_valid = is_known && dashes && trace_id != [0; 16] && span_id != [0; 8];
+        let is_state = |state: &&str| {
+            let fits = (1..=LONGEST_STATE).contains(&state.len());
+            fits && state.bytes().all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte))
+        };
+        is_valid.then(|| Self {
+            trace_id: TraceId(trace_id),
+            span_id: SpanId(span_id),
+            flags: flags & (SAMPLED | RANDOM),
+            state: state.and_then(|state| std::str::from_utf8(state).ok()).filter(is_state).map(Arc::from),
+        })
+    }
+
+    /// That of a request. Two `traceparent`s are as good as none; several `tracestate`s are one list.
+    pub(super) fn of_request(headers: &HeaderMap) -> Option<Self> {
+        let mut parents = headers.get_all(TRACEPARENT).iter();
+        let (parent, None) = (parents.next()?, parents.next()) else { return None };
+        let states: Vec<&[u8]> = headers.get_all(TRACESTATE).iter().map(|state| state.as_bytes()).collect();
+        Self::parse(parent.as_bytes(), (!states.is_empty()).then(|| states.join(&b","[..])).as_deref())
+    }
+
+    /// The `traceparent`.
+    pub fn traceparent(&self) -> [u8; LENGTH] {
+        let mut text = [b'-'; LENGTH];
+        push_hex(&mut text[..2], &[0]);
+        push_hex(&mut text[3..35], &self.trace_id.0);
+        push_hex(&mut text[36..52], &self.span_id.0);
+        push_hex(&mut text[53..], &[self.flags]);
+        text
+    }
+}
+
+/// So many bytes, written in lower case.
+fn hex<const BYTES: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; BYTES];
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+fn push_hex(text: &mut [u8], bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+}
+
+/// Displays, and serializes, bytes in hexadecimal: OTLP's JSON has ids so, and not in base64.
+macro_rules! in_hex {
+    ($($id:ident),+) => {$(
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut text = [0; 32];
+                let text = &mut text[..2 * self.0.len()];
+                push_hex(text, &self.0);
+                f.write_str(std::str::from_utf8(text).unwrap_or_default())
+            }
+        }
+
+        impl fmt::Debug for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl Serialize for $id {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )+};
+}
+in_hex!(TraceId, SpanId);
+
+impl fmt::Debug for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TraceContext({}, {:?})", String::from_utf8_lossy(&self.traceparent()), self.state)
+    }
+}
+
+thread_local! {
+    /// The context of what this thread does now.
+    static CURRENT: RefCell<Option<TraceContext>> = const { RefCell::new(None) };
+}
+
+/// Does some work within a context, where there is one: what it sends carries that, and its log lines have the ids. Work
+/// that waits is within it at each poll, and so are no other tasks.
+pub fn within<T>(context: Option<TraceContext>, work: impl FnOnce() -> T) -> T {
+    /// The context outside, which counts again afterwards, whatever happens.
+    struct Outside(Option<TraceContext>);
+    impl Drop for Outside {
+        fn drop(&mut self) {
+            let _ending_thread = CURRENT.try_with(|current| current.replace(self.0.take()));
+        }
+    }
+    if context.is_none() {
+        return work();
+    }
+    let _outside = Outside(CURRENT.try_with(|current| current.replace(context)).unwrap_or_default());
+    work()
+}
+
+/// The context of what this thread does now.
+pub fn current() -> Option<TraceContext> {
+    CURRENT.try_with(|current| current.borrow().clone()).unwrap_or_default()
+}

@@ -1,0 +1,206 @@
+//! Sends spans to a collector: OTLP over HTTP, in JSON.
+
+use std::{
+    fmt::Display,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use highwater_kafka::Backoff;
+use highwater_net::client::{self, Method, StatusCode, header};
+use hyper::header::HeaderValue;
+use serde::Deserialize;
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use uuid::Uuid;
+
+use super::{
+    TraceConfig, Tracer,
+    otlp::{self, KeyValue, Resource, Span},
+    tracer::Shared,
+};
+
+/// How often a batch is sent at most; then it is dropped.
+const ATTEMPTS: usize = 8;
+
+/// Spans on their way to a collector.
+#[derive(Debug)]
+pub struct Exporting {
+    tracer: Tracer,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Exporting {
+    /// Starts a task that sends spans as those settings have it.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
+    pub fn start(config: TraceConfig) -> Self {
+        let tracer = Tracer::new(&config);
+        let (stop, stopping) = watch::channel(false);
+        let resource = resource(&config);
+        let shared = Arc::clone(tracer.shared());
+        let exporter = Exporter { config, resource, shared, stopping, is_failing: false };
+        Self { tracer, stop, task: tokio::spawn(exporter.run()) }
+    }
+
+    /// What makes the spans.
+    pub fn tracer(&self) -> Tracer {
+        self.tracer.clone()
+    }
+
+    /// Sends what is left, and waits for that so long at most.
+    pub async fn finish(self, within: Duration) {
+        self.stop.send_replace(true);
+        if timeout(within, self.task).await.is_err() {
+            log::warn!("spans are lost: the collector took longer than {within:?} at the end");
+        }
+    }
+}
+
+fn resource(config: &TraceConfig) -> Resource {
+    let own = [
+        ("service.name", config.service_name.as_str()),
+        ("service.version", env!("CARGO_PKG_VERSION")),
+        ("service.instance.id", &Uuid::new_v4().to_string()),
+        ("telemetry.sdk.name", "highwater"),
+        ("telemetry.sdk.language", "rust"),
+        ("telemetry.sdk.version", env!("CARGO_PKG_VERSION")),
+    ];
+    // OTEL_SERVICE_NAME counts before OTEL_RESOURCE_ATTRIBUTES, and these before what is made here.
+    let is_given = |name: &str| name != "service.name" && config.resource.iter().any(|(key, _)| key == name);
+    let own = own.into_iter().filter(|(key, _)| !is_given(key));
+    let given = config.resource.iter().filter(|(key, _)| key != "service.name");
+    own.chain(given.map(|(key, value)| (key.as_str(), value.as_str())))
+        .map(|(key, value)| KeyValue { key: key.to_owned(), value: value.into() })
+        .collect()
+}
+
+struct Exporter {
+    config: TraceConfig,
+    resource: Resource,
+    shared: Arc<Shared>,
+    stopping: watch::Receiver<bool>,
+    /// The last batch was dropped, which is told once.
+    is_failing: bool,
+}
+
+/// Why a batch was not taken.
+struct Refusal {
+    reason: String,
+    /// Whether it may be taken later (OTLP 1.x, "Retryable Response Codes").
+    is_retryable: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Answer {
+    partial_success: PartialSuccess,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PartialSuccess {
+    /// A number, in quotes as a rule.
+    rejected_spans: serde_json::Value,
+    error_message: String,
+}
+
+impl Exporter {
+    async fn run(mut self) {
+        loop {
+            let is_last = tokio::select! {
+                () = stopped(&mut self.stopping) => true,
+                () = self.shared.full.notified() => false,
+                () = sleep(self.config.delay) => false,
+            };
+            loop {
+                let batch = self.shared.take();
+                if batch.is_empty() {
+                    break;
+                }
+                self.export(batch).await;
+                if !is_last && !self.shared.has_batch() {
+                    break;
+                }
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    /// Sends a batch until it is taken, or dropped.
+    async fn export(&mut self, batch: Vec<Span>) {
+        let mut backoff = Backoff::new();
+        for attempt in 1.. {
+            match self.send(&batch).await {
+                Ok(rejected) => {
+                    let rejected = rejected.min(batch.len() as u64);
+                    self.shared.exported.fetch_add(batch.len() as u64 - rejected, Ordering::Relaxed);
+                    self.shared.dropped.fetch_add(rejected, Ordering::Relaxed);
+                    if std::mem::take(&mut self.is_failing) {
+                        log::info!("the collector takes spans again");
+                    }
+                    return;
+                }
+                Err(refusal) if !refusal.is_retryable || attempt == ATTEMPTS || *self.stopping.borrow() => {
+                    self.drop_batch(batch.len(), &refusal.reason);
+                    return;
+                }
+                Err(_) => tokio::select! {
+                    () = backoff.wait() => {}
+                    () = stopped(&mut self.stopping) => {}
+                },
+            }
+        }
+    }
+
+    fn drop_batch(&mut self, spans: usize, reason: &dyn Display) {
+        self.shared.dropped.fetch_add(spans as u64, Ordering::Relaxed);
+        if !std::mem::replace(&mut self.is_failing, true) {
+            let endpoint = &self.config.endpoint;
+            log::warn!(endpoint:%; "spans are dropped, as metrics count: the collector does not take them: {reason}");
+        }
+    }
+
+    /// Sends a batch once. Returns how many of it the collector rejects.
+    async fn send(&mut self, batch: &[Span]) -> Result<u64, Refusal> {
+        let failed = |reason: String| Refusal { reason, is_retryable: true };
+        let body = otlp::request(&self.resource, batch)
+            .map_err(|error| Refusal { reason: error.to_string(), is_retryable: false })?;
+        let TraceConfig { endpoint, timeout, trust, headers, .. } = &self.config;
+        let mut headers = headers.clone();
+        headers.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        let sent =
+            client::send(Method::POST, endpoint, &headers, Bytes::from(body), trust.as_ref(), *timeout).await;
+        let answer = sent.map_err(|error| failed(error.to_string()))?;
+        match answer.status {
+            status if status.is_success() => {
+                let Answer { partial_success: PartialSuccess { rejected_spans, error_message } } =
+                    serde_json::from_slice(&answer.body).unwrap_or_default();
+                let rejected = rejected_spans.as_u64().or_else(|| rejected_spans.as_str()?.parse().ok());
+                if !error_message.is_empty() {
+                    log::debug!("the collector says: {error_message}");
+                }
+                Ok(rejected.unwrap_or(0))
+            }
+            StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Err(failed(answer.status.to_string())),
+            status => Err(Refusal { reason: status.to_string(), is_retryable: false }),
+        }
+    }
+}
+
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error means that nobody will stop it any more: it is to end, too.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}

@@ -1,0 +1,151 @@
+//! Makes spans, and keeps those that have ended until they are exported.
+
+use std::{
+    fmt, mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::sync::Notify;
+
+use super::{
+    TraceConfig,
+    context::TraceContext,
+    otlp::{Kind, Span},
+    sampling::Sampler,
+};
+
+/// Makes spans. Clones share it.
+#[derive(Clone)]
+pub struct Tracer(Arc<Shared>);
+
+/// What those that make spans and the one that exports them share.
+pub(super) struct Shared {
+    sampler: Sampler,
+    ended: Mutex<Vec<Span>>,
+    most: usize,
+    batch: usize,
+    /// There are enough for a batch.
+    pub(super) full: Notify,
+    pub(super) exported: AtomicU64,
+    pub(super) dropped: AtomicU64,
+}
+
+impl Shared {
+    /// Takes the oldest of those that have ended, a batch at most.
+    pub(super) fn take(&self) -> Vec<Span> {
+        let mut ended = self.lock();
+        let batch = ended.len().min(self.batch);
+        let rest = ended.split_off(batch);
+        mem::replace(&mut *ended, rest)
+    }
+
+    /// Whether there are enough for a batch.
+    pub(super) fn has_batch(&self) -> bool {
+        self.lock().len() >= self.batch
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Span>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tracer {
+    /// One whose spans go nowhere until something takes them.
+    pub(super) fn new(config: &TraceConfig) -> Self {
+        Self(Arc::new(Shared {
+            sampler: config.sampler,
+            ended: Mutex::default(),
+            most: config.max_queue,
+            batch: config.max_batch,
+            full: Notify::new(),
+            exported: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+
+    /// The context of a new span: below that one, or of a new trace.
+    pub(super) fn next(&self, parent: Option<&TraceContext>) -> TraceContext {
+        self.0.sampler.next(parent)
+    }
+
+    /// A span that begins now, in its context.
+    pub(super) fn begin(
+        &self,
+        kind: Kind,
+        name: String,
+        context: &TraceContext,
+        parent: Option<&TraceContext>,
+    ) -> ActiveSpan {
+        let span = Span::new(kind, name, context, parent);
+        ActiveSpan { span: Some(span), began: Instant::now(), tracer: self.clone() }
+    }
+
+    /// A span has ended. Where there is no room for it, it is dropped and counted.
+    pub(super) fn ended(&self, span: Span) {
+        let Shared { most, batch, full, dropped, .. } = &*self.0;
+        let mut ended = self.0.lock();
+        if ended.len() >= *most {
+            dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        ended.push(span);
+        if ended.len() == *batch {
+            full.notify_one();
+        }
+    }
+
+    /// The spans that were exported so far, and those that were dropped.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.0.exported.load(Ordering::Relaxed), self.0.dropped.load(Ordering::Relaxed))
+    }
+}
+
+/// The same one.
+impl PartialEq for Tracer {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Tracer {}
+
+impl fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracer").field("sampler", &self.0.sampler).finish_non_exhaustive()
+    }
+}
+
+/// A span that has begun; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct ActiveSpan {
+    span: Option<Span>,
+    began: Instant,
+    tracer: Tracer,
+}
+
+impl ActiveSpan {
+    /// Tells more of it.
+    pub(super) fn update(&mut self, update: impl FnOnce(&mut Span)) {
+        if let Some(span) = &mut self.span {
+            update(span);
+        }
+    }
+}
+
+impl Drop for ActiveSpan {
+    fn drop(&mut self) {
+        if let Some(mut span) = self.span.take() {
+            // The system's clock may be set meanwhile.
+            span.end = span.start + self.began.elapsed();
+            self.tracer.ended(span);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Traces, by the variables of OpenTelemetry.
+
+use std::time::Duration;
+
+use highwater_web::trace::{Sampler, Share, TraceConfig};
+
+use super::{
+    Service,
+    reader::Reader,
+    security,
+    table::{
+        OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_SCHEDULE_DELAY,
+        OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS,
+        OTEL_EXPORTER_OTLP_PROTOCOL, OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
+        OTEL_RESOURCE_ATTRIBUTES, OTEL_SDK_DISABLED, OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER,
+        OTEL_TRACES_SAMPLER_ARG,
+    },
+};
+
+/// The path of spans below a collector's URL.
+const PATH: &str = "/v1/traces";
+
+/// Reads all of them; `None` where no spans are to be made.
+pub(super) fn read(
+    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    service: &Service,
+) -> Option<TraceConfig> {
+    let all = reader.value(&OTEL_EXPORTER_OTLP_ENDPOINT);
+    let own = reader.value(&OTEL_EXPORTER_OTLP_TRACES_ENDPOINT);
+    let () = reader.value(&OTEL_EXPORTER_OTLP_PROTOCOL);
+    let headers = reader.value(&OTEL_EXPORTER_OTLP_HEADERS).unwrap_or_default();
+    let timeout = reader.value(&OTEL_EXPORTER_OTLP_TIMEOUT);
+    let named = reader.value(&OTEL_SERVICE_NAME);
+    let resource = reader.value(&OTEL_RESOURCE_ATTRIBUTES).unwrap_or_default();
+    let sampling = reader.value(&OTEL_TRACES_SAMPLER);
+    let share = reader.value(&OTEL_TRACES_SAMPLER_ARG).unwrap_or(Share::ALL);
+    let is_off = reader.value(&OTEL_SDK_DISABLED);
+    let delay = reader.value(&OTEL_BSP_SCHEDULE_DELAY);
+    let (max_queue, max_batch) =
+        (reader.value(&OTEL_BSP_MAX_QUEUE_SIZE), reader.value(&OTEL_BSP_MAX_EXPORT_BATCH_SIZE));
+    let sizes = [
+        (OTEL_BSP_MAX_EXPORT_BATCH_SIZE.variable, reader.text(&OTEL_BSP_MAX_EXPORT_BATCH_SIZE)),
+        (OTEL_BSP_MAX_QUEUE_SIZE.variable, reader.text(&OTEL_BSP_MAX_QUEUE_SIZE)),
+    ];
+    reader.require(max_batch <= max_queue, &sizes, "the first must be at most the second");
+    let (given, endpoint) = match own {
+        Some(own) => (&OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, own),
+        None => (&OTEL_EXPORTER_OTLP_ENDPOINT, all?.below(PATH)?),
+    };
+    if is_off || !service.serves() {
+        return None;
+    }
+    let trust = security::trust(reader, &endpoint, given, &OTEL_EXPORTER_OTLP_CERTIFICATE);
+    // OTEL_SERVICE_NAME counts before the attribute.
+    let attribute = resource.iter().find(|(key, _)| key == "service.name").map(|(_, name)| name.clone());
+    let name = match service {
+        Service::Users => "highwater-users",
+        Service::Orders => "highwater-orders",
+        Service::EventLog(_) => "highwater-eventlog",
+        _ => "highwater",
+    };
+    Some(TraceConfig {
+        endpoint,
+        headers,
+        timeout: Duration::from_millis(timeout),
+        trust,
+        sampler: Sampler { parent_based: sampling.parent_based, share: sampling.share.unwrap_or(share) },
+        service_name: named.or(attribute).unwrap_or_else(|| name.to_owned()),
+        resource,
+        max_queue,
+        max_batch,
+        delay: Duration::from_millis(delay),
+    })
+}
