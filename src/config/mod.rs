@@ -46,7 +46,7 @@ pub use fault::Exit;
 pub use platform::is_of_a_service;
 pub use setting::Description;
 
-use crate::{activity, store as stores, telemetry};
+use crate::{activity, replay, store as stores, telemetry};
 use command_line::CommandLine;
 use reader::Reader;
 
@@ -130,6 +130,20 @@ pub struct Remark {
 
 /// Variables and their values.
 pub type Environment = BTreeMap<String, String>;
+
+impl From<Config> for replay::Config {
+    fn from(config: Config) -> Self {
+        let Config { kafka, topic, consumer, .. } = config;
+        Self {
+            kafka,
+            topic: topic.name,
+            group_id: consumer.group_id,
+            fetch_max_bytes: consumer.fetch_max_bytes,
+            #[cfg(feature = "postgres")]
+            postgres: config.postgres,
+        }
+    }
+}
 
 impl From<Config> for highwater_commerce::Config {
     fn from(config: Config) -> Self {
