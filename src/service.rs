@@ -16,7 +16,7 @@ use tokio::time::timeout;
 #[cfg(feature = "postgres")]
 use crate::store::PostgresStore;
 use crate::{
-    activity::{Api, ConcurrencyLimit, Conflicts, PATHS, Processor, StoreStatus, TopicRecord, routes},
+    activity::{Api, ConcurrencyLimit, Conflicts, EventStreams, PATHS, Processor, StoreStatus, TopicRecord, routes},
     config::Config,
     store::{ActivityEvent, EventStore, MemoryStore},
 };
@@ -44,6 +44,7 @@ async fn serve(mut config: Config, listeners: Listeners, shutdown: Shutdown) -> 
 
     let (store, listing_limit) = open_store(&config).await?;
     let listing_limit = Arc::new(listing_limit);
+    let streams = Arc::new(EventStreams::new(config.activity.max_event_streams));
     let kafka = Kafka::new(config.kafka)?
         .with_metadata_max_age(config.consumer.metadata_max_age)
         .with_interceptor(RecordTraces::new(config.http.tracer.clone()));
@@ -85,6 +86,7 @@ async fn serve(mut config: Config, listeners: Listeners, shutdown: Shutdown) -> 
             store: Arc::clone(&store),
             conflicts,
             listing_limit: Arc::clone(&listing_limit),
+            streams: Arc::clone(&streams),
         })),
         ..Operations::new(env!("CARGO_PKG_NAME"), kafka.status(), Arc::clone(&traffic))
     });
@@ -94,6 +96,7 @@ async fn serve(mut config: Config, listeners: Listeners, shutdown: Shutdown) -> 
         config: config.activity,
         limits: config.http.body_limits(),
         listing_limit,
+        streams,
         rejections: Arc::default(),
         operations,
         dead_letters: admin.clone(),

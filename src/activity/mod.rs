@@ -7,6 +7,7 @@ mod conflicts;
 mod console;
 mod coverage;
 mod cursor;
+mod event_stream;
 mod formats;
 mod logged_events;
 mod openapi;
@@ -26,6 +27,7 @@ pub use api::Api;
 pub use batch::BatchLimits;
 pub use conflicts::Conflicts;
 pub use coverage::Coverage;
+pub use event_stream::EventStreams;
 pub use logged_events::LoggedEvents;
 pub use openapi::{DOCUMENT, document};
 pub use paths::PATHS;
@@ -43,6 +45,8 @@ pub struct Config {
     pub event_types: Vec<String>,
     /// The bounds of `POST /events/batch`.
     pub batch: BatchLimits,
+    /// The most readers of `GET /events/stream` at a time.
+    pub max_event_streams: usize,
     /// The events that have lines in the log.
     pub logged_events: LoggedEvents,
 }

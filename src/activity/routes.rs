@@ -28,6 +28,7 @@ use super::{
     },
     batch,
     console::CONSOLE,
+    event_stream,
     formats::{cloud_event, segment},
     openapi::DOCUMENT,
     paths::{PATHS, WITHOUT_ADMINS},
@@ -112,6 +113,13 @@ fn others(api: &Arc<Api>) -> Route {
         .then(|call: String, api: Arc<Api>, grant: Grant, correlation, body| async move {
             segment::take(api, grant, &call, (correlation, body)).await
         });
+    let stream = path!("events" / "stream")
+        .and(reads())
+        .and(with(api))
+        .and(grant())
+        .and(query())
+        .and(header("last-event-id"))
+        .then(event_stream::open);
     let processed = path!("events" / "processed")
         .and(listing_parts())
         .and(with(api))
@@ -149,6 +157,7 @@ fn others(api: &Arc<Api>) -> Route {
         create.boxed(),
         batch.boxed(),
         segment_call.boxed(),
+        stream.boxed(),
         processed.boxed(),
         event.boxed(),
         all.boxed(),

@@ -8,6 +8,8 @@ use highwater_web::{
     timestamp,
 };
 
+use warp::http::HeaderValue;
+
 use super::cursor;
 use crate::store::{Direction, EventQuery, Positions, Span};
 
@@ -33,7 +35,7 @@ pub(super) enum Scope {
 pub(super) struct Selection {
     pub(super) query: EventQuery,
     /// The end of the previous page.
-    cursor: Option<Positions>,
+    pub(super) cursor: Option<Positions>,
     pub(super) limit: Option<usize>,
 }
 
@@ -61,6 +63,39 @@ impl Selection {
         let cursor = parameters.parsed("cursor", cursor::decode);
         parameters.finish()?;
         Ok(Self { query: wanted, cursor, limit })
+    }
+
+    /// Reads the query string of a stream, and the id that a client had last: it counts where there is a cursor, too, since a
+    /// browser connects again to the same address.
+    pub(super) fn of_stream(query: &str, last_event_id: Option<&HeaderValue>) -> Result<Self, Problem> {
+        const LAST_EVENT_ID: &str = "Last-Event-ID";
+
+        let mut parameters = Parameters::new(query);
+        let query = EventQuery {
+            user_id: parameters.text("userId"),
+            event_type: parameters.text("eventType"),
+            from: parameters.parsed("from", timestamp::parse),
+            to: parameters.parsed("to", timestamp::parse),
+            direction: Direction::Forward,
+        };
+        let cursor = parameters.parsed("cursor", cursor::decode);
+        for (name, message) in [
+            ("order", "is not for a stream: its events come in the order of processing"),
+            ("limit", "is not for a stream: it has no end"),
+        ] {
+            if parameters.has(name) {
+                parameters.fault(name, message);
+            }
+        }
+        let last = last_event_id.map(HeaderValue::as_bytes).filter(|id| !id.is_empty());
+        let last =
+            last.map(|id| std::str::from_utf8(id).map_err(|_| cursor::UNKNOWN).and_then(cursor::decode));
+        let last = last.transpose().unwrap_or_else(|message| {
+            parameters.fault(LAST_EVENT_ID, message);
+            None
+        });
+        parameters.finish()?;
+        Ok(Self { query, cursor: last.or(cursor), limit: None })
     }
 
     /// The part of it that the client may see.

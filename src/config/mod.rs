@@ -282,6 +282,9 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             max_bytes: reader.value(&table::MAX_BATCH_BYTES).max(max_body_bytes),
             pause: reader.value(&table::STREAM_PAUSE),
         },
+        max_event_streams: reader
+            .value(&table::MAX_EVENT_STREAMS)
+            .unwrap_or_else(|| http.max_connections.div_ceil(2)),
         logged_events: reader.value(&table::LOG_EVENTS),
     };
     let brokers = reader.value(&table::KAFKA_BROKERS);

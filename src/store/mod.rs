@@ -14,7 +14,10 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use thiserror::Error;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{Interval, MissedTickBehavior, interval},
+};
 use uuid::Uuid;
 
 pub use content_hash::ContentHash;
@@ -23,7 +26,7 @@ pub use event::ActivityEvent;
 pub use memory::{Config, MemoryStore, Stats};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresConfig, PostgresStore, PostgresUrl, Rebuild, Swapped};
-pub use query::{Direction, EventPage, EventQuery, PAGE_BYTES, Positions, SequenceNumber, Span};
+pub use query::{Criteria, Direction, EventPage, EventQuery, PAGE_BYTES, Positions, SequenceNumber, Span};
 pub use stored_event::{EventRecord, StoredEvent};
 
 /// A store that admits each `eventId` once.
@@ -75,6 +78,9 @@ pub trait EventStore: Send + Sync + 'static {
         records: Vec<EventRecord>,
         next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError>;
+
+    /// Changes whenever this process has admitted events. Of what other processes admit to the same store it says nothing.
+    fn admissions(&self) -> watch::Receiver<()>;
 
     /// Erases the events of a user that the partition had before the erasure. Their ids stay known: a copy is a duplicate.
     /// The erasure stays known, too, for [`is_erased`](EventStore::is_erased). A store that keeps positions moves the

@@ -21,6 +21,7 @@ use highwater::{
 };
 use highwater_kafka::{BatchOutcome, DecodingHandler, Record, RecordHandler};
 use log::Level;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::journal;
@@ -52,6 +53,10 @@ impl EventStore for Flaky {
     ) -> Result<Vec<Admission>, StoreError> {
         self.take_batch()?;
         self.memory.admit(partition, events, next).await
+    }
+
+    fn admissions(&self) -> watch::Receiver<()> {
+        self.memory.admissions()
     }
 
     async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError> {

@@ -12,12 +12,11 @@ use super::{
     ages::{Ages, Retention},
     columns::{BlockView, ColumnFilter, Columns},
     index::{Index, Postings},
-    merge::Criteria,
     scan::{Scan, Slot, partition_point},
 };
 use uuid::Uuid;
 
-use crate::store::{ActivityEvent, Direction, StoredEvent};
+use crate::store::{ActivityEvent, Criteria, Direction, StoredEvent};
 
 /// The events of one partition.
 ///
@@ -349,10 +348,4 @@ impl PartitionLog {
 
 fn size(event: &ActivityEvent) -> u64 {
     event.json().len() as u64 + BESIDE_JSON
-}
-
-/// Whether the event is of this type, given in lower case.
-pub(super) fn is_of_type(event: &ActivityEvent, lower: &str) -> bool {
-    let event_type = event.event_type();
-    event_type.eq_ignore_ascii_case(lower) || event_type.to_lowercase() == lower
 }

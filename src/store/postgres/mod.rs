@@ -35,7 +35,7 @@ use std::{
 use async_trait::async_trait;
 use log::warn;
 use tokio::{
-    sync::{Notify, OnceCell},
+    sync::{Notify, OnceCell, watch},
     task::JoinHandle,
     time::{interval, sleep},
 };
@@ -286,6 +286,10 @@ impl EventStore for PostgresStore {
             Admission::Duplicate | Admission::Conflict(_) => None,
         }));
         Ok(admissions)
+    }
+
+    fn admissions(&self) -> watch::Receiver<()> {
+        self.inner.waiters.admissions()
     }
 
     async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError> {

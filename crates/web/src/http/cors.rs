@@ -3,12 +3,13 @@
 use warp::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 
 /// The request headers that a page may send beside the safelisted ones.
-const SENT: [&str; 7] = [
+const SENT: [&str; 8] = [
     "accept",
     "authorization",
     "content-type",
     "idempotency-key",
     "if-match",
+    "last-event-id",
     "x-api-key",
     "x-correlation-id",
 ];

@@ -82,7 +82,7 @@ pub use https::Https;
 pub use https_files::{HttpsFault, HttpsFiles};
 pub use lines::{Line, Lines};
 use media::accepts_gzip;
-pub use media::{JSON, NDJSON, is_json, is_media_type, prefers};
+pub use media::{EVENT_STREAM, JSON, NDJSON, is_json, is_media_type, prefers};
 pub use methods::{nothing, refuse};
 pub use observer::AccessLog;
 pub use origin::check_origin;

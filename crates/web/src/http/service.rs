@@ -27,6 +27,7 @@ use super::{
     cors::PageRequest,
     deadlines::{CURRENT, ConnectionDeadlines, no_memory},
     head::{check_head, join_lists},
+    media::is_event_stream,
     observer::{Observer, RequestInfo},
     packing,
     request_body::{RequestBody, UnreadBody},
@@ -282,8 +283,11 @@ impl ResponseFuture {
             }
         }
         deadlines.answer_began();
+        let is_endless = is_event_stream(answer.headers());
         let length = answer.body().size_hint().exact();
-        if !deadlines.take_for_answer(length) && !is_probe(this.info.uri.path()) {
+        if is_endless {
+            deadlines.answer_is_endless();
+        } else if !deadlines.take_for_answer(length) && !is_probe(this.info.uri.path()) {
             answer = no_memory().into_response();
             this.connection.end_with(&mut answer);
         }
@@ -300,10 +304,11 @@ impl ResponseFuture {
         if let (Some(page), Some(cors)) = (&this.page, &this.connection.config.cors) {
             cors.on(&mut answer, page);
         }
-        observer.answered(&mut this.info, answer.status());
+        observer.answered(&mut this.info, answer.status(), is_endless);
+        let ending = is_endless.then(|| observer.ending(&this.info, answer.status()));
         let packer = packing::pack(&mut answer, this.packs, deadlines);
         let trace = std::mem::take(&mut this.info.trace);
-        Poll::Ready(answer.map(|body| ResponseBody::new(body, packer, trace, deadlines, rest)))
+        Poll::Ready(answer.map(|body| ResponseBody::new(body, (packer, ending), trace, deadlines, rest)))
     }
 }
 
