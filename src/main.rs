@@ -74,15 +74,15 @@ fn main() -> ExitCode {
 
 /// Runs a transfer without a log, and tells all from some by its exit code. A signal ends it at once: what it has noted
 /// and sent is enough to go on.
-fn transferred(transfer: impl Future<Output = anyhow::Result<transfer::Outcome>>) -> ExitCode {
+fn transferred(transfer: impl Future<Output = anyhow::Result<transfer::TransferOutcome>>) -> ExitCode {
     let outcome = runtime().map_err(Into::into).and_then(|runtime| {
         let outcome = runtime.block_on(transfer);
         runtime.shutdown_background();
         outcome
     });
     match outcome {
-        Ok(transfer::Outcome::All) => ExitCode::SUCCESS,
-        Ok(transfer::Outcome::Some) => ExitCode::from(3),
+        Ok(transfer::TransferOutcome::All) => ExitCode::SUCCESS,
+        Ok(transfer::TransferOutcome::Some) => ExitCode::from(3),
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE

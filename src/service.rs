@@ -16,7 +16,9 @@ use tokio::time::timeout;
 #[cfg(feature = "postgres")]
 use crate::store::PostgresStore;
 use crate::{
-    activity::{Api, ConcurrencyLimit, Conflicts, EventStreams, PATHS, Processor, StoreStatus, TopicRecord, routes},
+    activity::{
+        Api, ConcurrencyLimit, Conflicts, EventStreams, PATHS, Processor, StoreStatus, TopicRecord, routes,
+    },
     config::Config,
     store::{ActivityEvent, EventStore, MemoryStore},
 };

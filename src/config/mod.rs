@@ -48,7 +48,7 @@ pub use setting::Description;
 
 use crate::{activity, replay, store as stores, telemetry};
 use command_line::CommandLine;
-use reader::Reader;
+use reader::SettingsReader;
 
 /// The service to run and its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +188,7 @@ pub fn parse(
         let flag = command_line.flag(variable).map(str::to_owned);
         flag.or_else(|| given.get(variable).map(|value| (*value).to_owned()))
     };
-    let mut reader = Reader::new(value, service.clone());
+    let mut reader = SettingsReader::new(value, service.clone());
     let mut config = Config { remarks, ..read(&mut reader, &service) };
     config.remarks.extend(https::remark(&config.http));
     checks::check_server(&config, &mut reader);
@@ -229,7 +229,7 @@ fn given<'a>(
 }
 
 /// Reads all settings. A faulty one is reported and replaced by its default.
-fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service) -> Config {
+fn read(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, service: &Service) -> Config {
     let port = reader.value(&table::PORT);
     let (users_port, orders_port) = (reader.value(&table::USERS_PORT), reader.value(&table::ORDERS_PORT));
     let group_id = reader.value(&table::KAFKA_GROUP_ID);
@@ -362,7 +362,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
 }
 
 /// The CORS settings of the service, where pages of other sites may call it.
-fn cors(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service) -> Option<Cors> {
+fn cors(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, service: &Service) -> Option<Cors> {
     let (all, of_event_log) =
         (reader.value(&table::CORS_ORIGINS), reader.value(&table::EVENTLOG_CORS_ORIGINS));
     let headers = reader.value(&table::CORS_HEADERS).unwrap_or_default();
@@ -381,7 +381,7 @@ fn cors(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
 }
 
 /// The topics of events and of dead letters.
-fn topics(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> (TopicConfig, TopicConfig) {
+fn topics(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) -> (TopicConfig, TopicConfig) {
     let topic = TopicConfig::new(reader.value(&table::KAFKA_TOPIC))
         .with_partitions(reader.value(&table::KAFKA_TOPIC_PARTITIONS))
         .with_replication_factor(reader.value(&table::KAFKA_TOPIC_REPLICATION_FACTOR))
