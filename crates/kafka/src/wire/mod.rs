@@ -35,6 +35,8 @@ pub use error::WireError;
 pub use fetch::Fetched;
 pub(crate) use internals::{BatchSequence, decode, encode_batch};
 use internals::{Decoded, decode_batches};
+pub(crate) use produce::put_varint;
+pub(crate) use records::take_bytes;
 
 /// The versions of Metadata. From 10 on they have topic ids.
 pub(crate) const METADATA_VERSIONS: RangeInclusive<i16> = 4..=12;
