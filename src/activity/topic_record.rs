@@ -51,7 +51,7 @@ impl Payload for TopicRecord {
     }
 
     fn read(record: &Record) -> Result<Self, Malformed> {
-        if record.value.is_some() || !record.headers.iter().any(|(name, _)| name == MARKER) {
+        if record.value.is_some() || !record.headers.contains(MARKER) {
             return ActivityEvent::read(record).map(Self::Event);
         }
         let user_id = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());

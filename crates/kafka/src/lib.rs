@@ -117,6 +117,7 @@ mod event_handler;
 mod fetch_position;
 pub mod group;
 mod handler;
+mod headers;
 mod interceptor;
 mod kafka;
 mod leader;
@@ -148,6 +149,7 @@ pub use fetch_position::{FetchPosition, LeaderEpochs};
 pub use handler::{
     BatchLimits, BatchOutcome, LogState, Poison, RecordHandler, RetryFrom, StartFrom, TransientError,
 };
+pub use headers::Headers;
 pub use interceptor::{Interceptor, OnAcknowledgement, ProcessedBatch};
 pub use kafka::{ConsumerBuilder, ConsumerHandle, Kafka, TypedProducer, TypedTopic};
 pub use message::{Message, Receipt, Record};

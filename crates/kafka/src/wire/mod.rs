@@ -33,3 +33,5 @@ pub use error::WireError;
 pub use fetch::Fetched;
 pub(crate) use internals::{BatchSequence, decode, encode_batch};
 use internals::{Decoded, decode_batches};
+pub(crate) use produce::put_varint;
+pub(crate) use records::take_bytes;
