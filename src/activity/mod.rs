@@ -19,7 +19,6 @@ mod rejections;
 mod request;
 mod routes;
 mod selection;
-mod service;
 mod store_status;
 mod topic_record;
 
@@ -36,7 +35,6 @@ pub use processor::Processor;
 pub use rejections::Rejections;
 pub use request::{AllowedTypes, NewEvent};
 pub use routes::routes;
-pub use service::run;
 pub use store_status::StoreStatus;
 pub use topic_record::TopicRecord;
 

@@ -160,7 +160,7 @@ impl Processor {
                 debug!(target: TARGET, partition, offset; "duplicate, already stored");
             }
             Admission::Conflict(first) => {
-                within(context_of(record), || self.conflicts.note(record, first));
+                within(context_of(record), || self.conflicts.note(partition, offset, first));
             }
         }
     }
@@ -190,7 +190,11 @@ impl BatchHandler<TopicRecord> for Processor {
 
     async fn start_from(&self, partition: i32, log: &LogState) -> Result<StartFrom, TransientError> {
         let log = Log { topic_id: log.topic_id, offsets: log.offsets.clone() };
-        Ok(match self.store.take_up(partition, &log).await.map_err(TransientError::new)? {
+        let start = self.store.take_up(partition, &log).await.map_err(TransientError::new)?;
+        for (offset, first) in self.store.late_conflicts(partition) {
+            self.conflicts.note(partition, offset, &first);
+        }
+        Ok(match start {
             Start::NotKept => StartFrom::Committed,
             Start::Unknown => StartFrom::Reset,
             Start::At(LogPosition { offset, leader_epoch }) => {

@@ -24,7 +24,7 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// The filter that the path fixes.
 #[derive(Debug)]
-pub(super) enum Scope {
+pub(super) enum ListingScope {
     All,
     User(String),
     Type(String),
@@ -41,7 +41,7 @@ pub(super) struct Selection {
 
 impl Selection {
     /// Reads the query string of a listing. It cannot repeat the path's user or type.
-    pub(super) fn read(scope: &Scope, query: &str) -> Result<Self, Problem> {
+    pub(super) fn read(scope: &ListingScope, query: &str) -> Result<Self, Problem> {
         let mut parameters = Parameters::new(query);
         let mut wanted = EventQuery {
             from: parameters.parsed("from", timestamp::parse),
@@ -50,11 +50,11 @@ impl Selection {
             ..EventQuery::default()
         };
         wanted.user_id = match scope {
-            Scope::User(user_id) => fixed(&mut parameters, "userId", user_id),
+            ListingScope::User(user_id) => fixed(&mut parameters, "userId", user_id),
             _ => parameters.text("userId"),
         };
         wanted.event_type = match scope {
-            Scope::Type(event_type) => fixed(&mut parameters, "eventType", event_type),
+            ListingScope::Type(event_type) => fixed(&mut parameters, "eventType", event_type),
             _ => parameters.text("eventType"),
         };
         let limit = parameters.parsed("limit", |text| {
@@ -119,10 +119,10 @@ impl Selection {
     }
 
     /// The `Link` header to the next page (RFC 8288).
-    pub(super) fn next_link(&self, scope: &Scope, path: &str, limit: usize, rest: &Span) -> String {
+    pub(super) fn next_link(&self, scope: &ListingScope, path: &str, limit: usize, rest: &Span) -> String {
         let EventQuery { user_id, event_type, from, to, direction } = &self.query;
-        let user_id = user_id.clone().filter(|_| !matches!(scope, Scope::User(_)));
-        let event_type = event_type.clone().filter(|_| !matches!(scope, Scope::Type(_)));
+        let user_id = user_id.clone().filter(|_| !matches!(scope, ListingScope::User(_)));
+        let event_type = event_type.clone().filter(|_| !matches!(scope, ListingScope::Type(_)));
         let parameters = [
             ("userId", user_id),
             ("eventType", event_type),

@@ -17,10 +17,9 @@ use highwater_kafka::{
 };
 use highwater_web::shutdown::Shutdown;
 
-use super::{Target, TopicLog};
+use super::{Config, Target, TopicLog};
 use crate::{
     activity::{Conflicts, Processor, TopicRecord},
-    config::Config,
     store::{PostgresConfig, PostgresStore, PostgresUrl, Rebuild, StoreError, Swapped},
 };
 

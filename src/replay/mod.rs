@@ -19,12 +19,30 @@ use std::io::Write;
 
 use anyhow::ensure;
 use futures::future::LocalBoxFuture;
+use highwater_kafka::ClusterConfig;
 use highwater_web::shutdown::Shutdown;
 
 pub use bound::Bound;
 
-use crate::config::Config;
+#[cfg(feature = "postgres")]
+use crate::store::PostgresConfig;
 use topic_log::TopicLog;
+
+/// The settings of a replay: those of the service whose topic it is.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The cluster. Without brokers a replay is refused.
+    pub kafka: ClusterConfig,
+    /// The topic of the events.
+    pub topic: String,
+    /// The consumer group of the service.
+    pub group_id: String,
+    /// The most bytes of one fetch.
+    pub fetch_max_bytes: i32,
+    /// The database of events; `None` where the store is in memory.
+    #[cfg(feature = "postgres")]
+    pub postgres: Option<PostgresConfig>,
+}
 
 /// The records to process again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +100,7 @@ async fn replay(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<bool> {
     ensure!(
-        !config.embedded,
+        !config.kafka.brokers.is_empty(),
         "set KAFKA_BROKERS (a service with an embedded broker logs its address at its start)"
     );
     let log = TopicLog::open(&config).await?;

@@ -10,8 +10,7 @@ use highwater_web::shutdown::Shutdown;
 
 #[cfg(feature = "postgres")]
 use super::plan::Stretch;
-use super::{Bound, TopicLog, plan::Plan};
-use crate::config::Config;
+use super::{Bound, Config, TopicLog, plan::Plan};
 #[cfg(feature = "postgres")]
 use crate::store::{EventStore as _, PostgresStore, Start};
 
@@ -30,12 +29,8 @@ pub(super) async fn run(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<bool> {
     let group = Group {
-        offsets: GroupOffsets::new(
-            Arc::clone(&topic.cluster),
-            &config.consumer.group_id,
-            Arc::clone(&topic.topic),
-        ),
-        id: &config.consumer.group_id,
+        offsets: GroupOffsets::new(Arc::clone(&topic.cluster), &config.group_id, Arc::clone(&topic.topic)),
+        id: &config.group_id,
     };
     #[cfg(feature = "postgres")]
     if let Some(postgres) = &config.postgres {

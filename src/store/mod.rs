@@ -79,6 +79,12 @@ pub trait EventStore: Send + Sync + 'static {
         next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError>;
 
+    /// Conflicts of batches that were stored before it was known what their copies are of, as far as
+    /// [`take_up`](EventStore::take_up) has found them: each once, the offset with the event that was stored first.
+    fn late_conflicts(&self, _partition: i32) -> Vec<(i64, Arc<StoredEvent>)> {
+        Vec::new()
+    }
+
     /// Changes whenever this process has admitted events. Of what other processes admit to the same store it says nothing.
     fn admissions(&self) -> watch::Receiver<()>;
 

@@ -26,9 +26,9 @@ use tokio::{
 };
 
 use super::{
-    Attempts, Fault, ImportTask, LineSplitter, Outcome, Service,
+    Attempts, Fault, ImportTask, LineSplitter, Service, TransferOutcome,
     input::{self, BytesRead, Part},
-    progress::{Figures, Progress},
+    progress::{Figures, ProgressLine},
 };
 
 /// How often the settled lines are noted, for `--resume`.
@@ -53,7 +53,7 @@ pub async fn import(
     task: ImportTask,
     token: Option<Secret>,
     config: &http::Config,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<TransferOutcome> {
     let service = Service::new(task.url, token, config)?;
     let mut import = Import::new(task.files, task.resume)?;
     let mut attempts = Attempts::new();
@@ -84,7 +84,7 @@ struct Import {
     skipped: u64,
     stored: u64,
     refused: u64,
-    progress: Progress,
+    progress: ProgressLine,
     bytes_read: BytesRead,
     noted: Instant,
 }
@@ -113,7 +113,7 @@ impl Import {
             resume,
             stored: 0,
             refused: 0,
-            progress: Progress::new(),
+            progress: ProgressLine::new(),
             bytes_read: BytesRead::default(),
             noted: Instant::now(),
         })
@@ -223,11 +223,11 @@ impl Import {
         }
     }
 
-    fn end(mut self) -> anyhow::Result<Outcome> {
+    fn end(mut self) -> anyhow::Result<TransferOutcome> {
         let (stored, refused, skipped) = (self.stored, self.refused, self.skipped);
         let before = if skipped > 0 { format!(", after {skipped} lines from before") } else { String::new() };
         self.progress.end(&format!("{stored} events stored, {refused} refused{before}"));
-        Ok(if refused == 0 { Outcome::All } else { Outcome::Some })
+        Ok(if refused == 0 { TransferOutcome::All } else { TransferOutcome::Some })
     }
 }
 

@@ -12,7 +12,7 @@ const WIDTH: usize = 24;
 
 /// Shows how far a transfer is, on standard error.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct ProgressLine {
     is_terminal: bool,
     began: Instant,
     shown: Option<Instant>,
@@ -27,7 +27,7 @@ pub(super) struct Figures {
     pub(super) share: Option<(u64, u64)>,
 }
 
-impl Progress {
+impl ProgressLine {
     pub(super) fn new() -> Self {
         Self { is_terminal: std::io::stderr().is_terminal(), began: Instant::now(), shown: None }
     }

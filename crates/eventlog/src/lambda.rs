@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use highwater_web::{
     auth::Gate,
-    http::{CORRELATION_ID, CorrelationId, PageRequest, Problem, check_origin},
+    http::{CORRELATION_ID, CorrelationId, CrossOriginRequest, Problem, check_origin},
     shutdown::Shutdown,
 };
 use http_body_util::{BodyExt as _, Full};
@@ -59,7 +59,7 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
                         }
                     };
                     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-                    let page = PageRequest::of(&request);
+                    let page = CrossOriginRequest::of(&request);
                     let mut response = match check_origin(&request, &config) {
                         Ok(()) => {
                             gate.guard(request, async |request| answered(&mut tree, request).await).await

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use warp::http::StatusCode;
 
 use super::{
-    intake::{Intake, Outcome, Taken},
+    intake::{Intake, IntakeOutcome, Taken},
     receipts::Receipts,
 };
 use crate::{
@@ -74,12 +74,12 @@ pub(super) struct Taking {
     pub(super) receipts: Receipts,
     /// How long a client may say nothing.
     pub(super) patience: Duration,
-    pub(super) progress: Progress,
+    pub(super) progress: TakingProgress,
 }
 
 /// How far it is.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct TakingProgress {
     /// The events whose receipts are to come, in order, with their numbers and their sizes.
     window: VecDeque<(u64, usize, Taken)>,
     window_bytes: usize,
@@ -92,7 +92,7 @@ pub(super) struct Progress {
     last_seen: Instant,
 }
 
-impl Progress {
+impl TakingProgress {
     pub(super) fn new() -> Self {
         Self {
             window: VecDeque::new(),
@@ -196,7 +196,7 @@ impl Taking {
                 break;
             }
             if let Some(outcome) = taken.outcome() {
-                if let Outcome::Stored(id, receipt) = outcome {
+                if let IntakeOutcome::Stored(id, receipt) = outcome {
                     let Intake { api, context, .. } = &self.intake;
                     log_published(api, *id, *receipt, context.correlation_id.as_deref());
                 }

@@ -21,7 +21,7 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::{
     activity::{
         Api,
-        request::{AllowedTypes, Checked, Faults, NewEvent, bounded_text, optional, text, visible_text},
+        request::{AllowedTypes, Checked, FieldFaults, NewEvent, bounded_text, optional, text, visible_text},
     },
     store::ActivityEvent,
 };
@@ -165,7 +165,7 @@ struct CloudEvent<'a> {
 
 impl CloudEvent<'_> {
     fn into_event(self, allowed: AllowedTypes<'_>) -> Result<ActivityEvent, Problem> {
-        let mut faults = Faults::default();
+        let mut faults = FieldFaults::default();
         let mut known: [Option<Cow<'_, str>>; ATTRIBUTES.len()] = Default::default();
         let mut kept: Vec<Member<'_>> = Vec::new();
         // Null counts as absent.

@@ -8,7 +8,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{erasure, failure::Failure, pool::Pool};
+use super::{erasure, failure::Failure, pool::Pool, unjudged::Unjudged};
 use crate::store::{Log, LogPosition, Start};
 
 /// A partition that was claimed.
@@ -32,6 +32,7 @@ pub(super) struct Claims {
     owner: String,
     topic: String,
     held: Mutex<HashMap<i32, Claim>>,
+    unjudged: Unjudged,
 }
 
 /// Waits for a write that is in progress; later writes of the same writer are refused. Where the log is of another topic
@@ -61,7 +62,7 @@ UPDATE partitions SET next = $3, leader_epoch = $5 WHERE partition = $1 AND epoc
 impl Claims {
     pub(super) fn new(topic: String) -> Self {
         let owner = format!("process {} ({})", std::process::id(), Uuid::new_v4().simple());
-        Self { owner, topic, held: Mutex::default() }
+        Self { owner, topic, held: Mutex::default(), unjudged: Unjudged::default() }
     }
 
     /// The claim on that partition.
@@ -72,6 +73,11 @@ impl Claims {
     /// The position of the partition's next record, where it is claimed and that is known.
     pub(super) fn position(&self, partition: i32) -> Option<i64> {
         self.of(partition).ok()?.next
+    }
+
+    /// The batches that are to be compared when their partitions are claimed anew.
+    pub(super) fn unjudged(&self) -> &Unjudged {
+        &self.unjudged
     }
 
     /// Keeps the new state of a claim. Nothing changes where another claim has taken its place.
@@ -125,6 +131,7 @@ impl Claims {
         let erased_below = erasure::last(pool, partition).await?;
         let claim =
             Claim { epoch: row.get(0), base: row.get(1), next: row.get(2), erased_below, wary_batches: 0 };
+        self.unjudged.judge(pool, partition, &claim).await?;
         self.held().insert(partition, claim);
         let leader_epoch = row.get(3);
         let position = |next| LogPosition { offset: next - claim.base, leader_epoch };

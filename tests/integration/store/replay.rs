@@ -35,7 +35,7 @@ pub(super) async fn replay(
     let invocation = config::parse(args, &variables, "").unwrap();
     let Service::Replay(command) = invocation.service else { panic!("another command") };
     let mut out = Vec::new();
-    let is_done = replay::run(command, invocation.config, &Shutdown::new(), &mut out).await?;
+    let is_done = replay::run(command, invocation.config.into(), &Shutdown::new(), &mut out).await?;
     Ok((is_done, String::from_utf8(out).unwrap()))
 }
 

@@ -284,7 +284,7 @@ impl Reader {
         }
         let mut any = self.cluster.connect().await?;
         let known = topic::leadership(&mut any, &self.topic, self.partition).await?;
-        let (host, port) = known.leader.ok_or(topic::NO_LEADER)?;
+        let (host, port) = known.leader.ok_or(WireError::NO_LEADER)?;
         if self.id.zip(known.topic).is_some_and(|(known, now)| known != now) {
             // A broker before Kafka 3.1 knows ids and fetches by name: it would not notice.
             return Err(WireError::Refused { what: "Metadata", error: ResponseError::UnknownTopicId });

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{Watermark, consumer::metadata_field};
+use crate::{Watermark, group::metadata_field};
 
 /// The prefix of the metadata of a committed offset, which tells it from another program's.
 const KIND: &str = "redriven:";

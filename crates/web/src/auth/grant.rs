@@ -7,7 +7,7 @@ use tokio::task::futures::TaskLocalFuture;
 use warp::Filter;
 
 use super::{
-    counts::Outcome,
+    counts::RequestOutcome,
     gate::Gate,
     limits::Told,
     principal::Principal,
@@ -166,7 +166,7 @@ impl Grant {
         let Some(granted) = &self.0 else { return Ok(()) };
         take(granted).inspect_err(|_| {
             if let Some(principal) = &granted.principal {
-                principal.count().add(Outcome::Limited);
+                principal.count().add(RequestOutcome::Limited);
             }
         })
     }

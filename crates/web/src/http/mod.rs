@@ -73,7 +73,7 @@ pub use body::{
 pub use budget::released;
 pub use caller::caller;
 pub use correlation::{CORRELATION_ID, CorrelationId, correlation};
-pub use cors::{AllowedOrigins, Cors, PageRequest};
+pub use cors::{AllowedOrigins, Cors, CrossOriginRequest};
 pub use deadlines::{allow_pauses, extend_deadline, reserve_memory};
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
 pub use head::AllowedHosts;

@@ -24,7 +24,7 @@ use super::{
     access::{Access, is_probe},
     caller::CALLER,
     connection::Stop,
-    cors::PageRequest,
+    cors::CrossOriginRequest,
     deadlines::{CURRENT, ConnectionDeadlines, no_memory},
     head::{check_head, join_lists},
     media::is_event_stream,
@@ -155,7 +155,7 @@ impl GuardedService {
             trace,
         };
         let refused = refused.or_else(|| connection.access.refusal(info.uri.path(), &connection.config));
-        let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
+        let page = connection.config.cors.as_ref().and_then(|_| CrossOriginRequest::of(&request));
         join_lists(&mut request);
         let packs = packing::is_asked_for(request.headers());
         let request = RequestBody::within(request, &connection.rest, &connection.deadlines);
@@ -215,7 +215,7 @@ pub(super) struct ResponseFuture {
     answer: Option<Answer>,
     info: RequestInfo,
     /// The page of another site that asks, where some may.
-    page: Option<PageRequest>,
+    page: Option<CrossOriginRequest>,
     /// The rights of the client, which is told of its limits.
     grant: Grant,
     /// The client takes gzip.

@@ -26,8 +26,7 @@ use uuid::Uuid;
 use super::{DeadLetter, DlqReadError, DlqReader, RedriveProgress};
 use crate::{
     ConsumerConfig, Publisher, StatusRegistry,
-    consumer::topic_of,
-    group::{Assignor, CommittedOffsets, Coordinator, GroupProtocol, OffsetAndMetadata},
+    group::{Assignor, CommittedOffsets, Coordinator, GroupProtocol, OffsetAndMetadata, topic_of},
     topic,
     wire::WireError,
 };

@@ -1,4 +1,4 @@
-//! The composition of the service, and the order of its shutdown.
+//! The composition of the activity service, and the order of its shutdown.
 
 use std::sync::Arc;
 
@@ -13,13 +13,12 @@ use highwater_web::{
 };
 use tokio::time::timeout;
 
-use super::{
-    Api, ConcurrencyLimit, Conflicts, EventStreams, Processor, StoreStatus, TopicRecord, paths::PATHS,
-    routes::routes,
-};
 #[cfg(feature = "postgres")]
 use crate::store::PostgresStore;
 use crate::{
+    activity::{
+        Api, ConcurrencyLimit, Conflicts, EventStreams, PATHS, Processor, StoreStatus, TopicRecord, routes,
+    },
     config::Config,
     store::{ActivityEvent, EventStore, MemoryStore},
 };
@@ -41,9 +40,9 @@ pub fn run(
     Box::pin(serve(config, listeners, shutdown))
 }
 
-async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn serve(mut config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     #[cfg(feature = "embedded-broker")]
-    let (config, _broker) = crate::embedded::embedded(config).await?;
+    let _broker = crate::embedded::start(&mut config.kafka).await?;
 
     let (store, listing_limit) = open_store(&config).await?;
     let listing_limit = Arc::new(listing_limit);
