@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Runs the commands that README.md and docs/using show, and compares the output with the text below each.
+"""Runs the commands that README.md and docs show, and compares the output with the text below each.
 
 A transcript is a block that begins with ```sh transcript, and the block that follows it. The commands run in the order of
-the documents against one program with the embedded broker: target/debug/highwater, or the path in HIGHWATER. Ids, times
-and cursors are masked on both sides. UPDATE=1 writes the output into the documents instead.
+the documents against one program with the embedded broker: target/debug/highwater, or the path in HIGHWATER. Ids, times,
+durations and cursors are masked on both sides. UPDATE=1 writes the output into the documents instead.
 """
 
 import os
@@ -18,13 +18,14 @@ import time
 import urllib.request
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
-DOCUMENTS = ["README.md", "docs/using/activity.md", "docs/using/errors.md"]
+DOCUMENTS = ["README.md", "docs/using/activity.md", "docs/using/errors.md", "docs/operating/health.md"]
 TRANSCRIPT = re.compile(r"(```sh transcript\n(?P<commands>.*?)```\n\n```\n)(?P<shown>.*?)(?=```\n)", re.DOTALL)
 MASKS = [
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<id>"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "<time>"),
     (r"(?m)^date: .*\n", ""),
     (r"cursor=[0-9a-f_-]+", "cursor=<cursor>"),
+    (r'"(durationMs|pausedMs)":\d+', r'"\1":<ms>'),
 ]
 # curl is as silent as on a terminal, and its output ends with a line break.
 CURL = """curl() { local out; out=$(command curl -s "$@"; echo x); out=${out%x}; printf %s "$out"

@@ -15,6 +15,7 @@
 //!
 //! * [`config`][]: all settings, with their variables and defaults
 //! * [`activity`][]: the main service: its event, routes and processor
+//! * [`service`][]: the parts of the activity service, put together
 //! * [`store`][]: the store of processed events; knows no Kafka
 //! * [`replay`][]: the command `replay`, which has the topic processed again
 //! * [`transfer`][]: the commands `import` and `export`, events between files and a running service
@@ -39,6 +40,7 @@ pub mod config;
 pub mod embedded;
 pub mod replay;
 pub mod selftest;
+pub mod service;
 pub mod store;
 pub mod telemetry;
 pub mod transfer;

@@ -6,12 +6,11 @@ use std::{io, net::SocketAddr, process::ExitCode, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 #[cfg(feature = "embedded-broker")]
-use highwater::embedded::embedded;
+use highwater::embedded;
 use highwater::{
-    activity,
     config::{self, Config, Invocation, Service},
     replay::{self, ReplayCommand},
-    selftest, telemetry, transfer,
+    selftest, service, telemetry, transfer,
 };
 use highwater_commerce::{orders, users};
 #[cfg(feature = "eventlog")]
@@ -34,15 +33,15 @@ fn main() -> ExitCode {
         Err(exit) => return exit.report(),
     };
     let passed = match service {
-        Service::Activity => logged(config, activity::run),
-        Service::Users => logged(config, async |config, listener, shutdown| {
+        Service::Activity => logged(config, service::run),
+        Service::Users => logged(config, async |mut config, listener, shutdown| {
             #[cfg(feature = "embedded-broker")]
-            let (config, _broker) = embedded(config).await?;
+            let _broker = embedded::start(&mut config.kafka).await?;
             users::run(config.into(), listener, shutdown).await
         }),
-        Service::Orders => logged(config, async |config, listener, shutdown| {
+        Service::Orders => logged(config, async |mut config, listener, shutdown| {
             #[cfg(feature = "embedded-broker")]
-            let (config, _broker) = embedded(config).await?;
+            let _broker = embedded::start(&mut config.kafka).await?;
             orders::run(config.into(), listener, shutdown).await
         }),
         #[cfg(feature = "eventlog")]
@@ -75,15 +74,15 @@ fn main() -> ExitCode {
 
 /// Runs a transfer without a log, and tells all from some by its exit code. A signal ends it at once: what it has noted
 /// and sent is enough to go on.
-fn transferred(transfer: impl Future<Output = anyhow::Result<transfer::Outcome>>) -> ExitCode {
+fn transferred(transfer: impl Future<Output = anyhow::Result<transfer::TransferOutcome>>) -> ExitCode {
     let outcome = runtime().map_err(Into::into).and_then(|runtime| {
         let outcome = runtime.block_on(transfer);
         runtime.shutdown_background();
         outcome
     });
     match outcome {
-        Ok(transfer::Outcome::All) => ExitCode::SUCCESS,
-        Ok(transfer::Outcome::Some) => ExitCode::from(3),
+        Ok(transfer::TransferOutcome::All) => ExitCode::SUCCESS,
+        Ok(transfer::TransferOutcome::Some) => ExitCode::from(3),
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE
@@ -169,7 +168,7 @@ fn dead_letters(task: dead_letters::DlqCommand, config: Config) -> anyhow::Resul
 fn run_replay(command: ReplayCommand, config: Config) -> anyhow::Result<bool> {
     let runtime = runtime()?;
     let shutdown = stopped_by_signals(&config, Duration::ZERO)?;
-    let outcome = runtime.block_on(replay::run(command, config, &shutdown, &mut io::stdout()));
+    let outcome = runtime.block_on(replay::run(command, config.into(), &shutdown, &mut io::stdout()));
     runtime.shutdown_background();
     outcome
 }

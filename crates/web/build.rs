@@ -49,7 +49,7 @@ impl ZipFile<'_> {
         None
     }
 
-    /// The little-endian number of so many bytes that stands there.
+    /// The little-endian number of this many bytes at that place.
     fn number<const BYTES: usize>(&self, at: usize) -> Option<usize> {
         let bytes = self.0.get(at..at + BYTES)?;
         Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte)))

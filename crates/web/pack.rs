@@ -1,5 +1,5 @@
-// Packs files as gzip has them (RFC 1952), into the directory that `packed!` takes them from. Every crate with an OpenAPI
-// document has it in its build.rs.
+//! Packs files as gzip has them (RFC 1952), into the directory that `packed!` takes them from. Every crate with an OpenAPI
+//! document has it in its build.rs.
 
 use std::{
     env,

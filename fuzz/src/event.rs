@@ -24,7 +24,7 @@ fn of_a_record(value: &[u8]) {
         timestamp: DateTime::UNIX_EPOCH,
         key: None,
         value: Some(value),
-        headers: Vec::new(),
+        headers: Default::default(),
     };
     match parse(&record(Bytes::copy_from_slice(value))) {
         Ok(event) => {

@@ -14,10 +14,13 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
+import uuid
 
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
@@ -41,6 +44,40 @@ def post(address: str, event: dict | str, key: str = "") -> int:
         return urllib.request.urlopen(request, timeout=15).status
     except urllib.error.HTTPError as error:
         return error.code
+
+
+class Link:
+    """A way to a service that can be cut."""
+
+    def __init__(self, address: str):
+        self.there = ("127.0.0.1", int(address.rpartition(":")[2]))
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.sockets: list[socket.socket] = []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self) -> None:
+        while True:
+            client = self.listener.accept()[0]
+            service = socket.create_connection(self.there)
+            self.sockets += [client, service]
+            for one, other in ((client, service), (service, client)):
+                threading.Thread(target=self.carry, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def carry(one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+        for it in (one, other):
+            with contextlib.suppress(OSError):
+                it.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        for it in self.sockets:
+            with contextlib.suppress(OSError):
+                it.shutdown(socket.SHUT_RDWR)
+        self.sockets.clear()
 
 
 class Page:
@@ -208,6 +245,46 @@ def searching(page: Page) -> None:
     page.find("#search [type=reset]").send_keys(Keys.ENTER)
 
 
+def following(page: Page, address: str) -> None:
+    """A page with an EventSource, whose connection is cut: each event comes once. The live page's own stream is cut, too."""
+    link = Link(address)
+    page.open(link.address)
+    page.chromium.execute_script(
+        """
+        window.seen = [];
+        window.opened = window.cuts = 0;
+        const source = new EventSource("/events/stream?eventType=logout");
+        source.onopen = () => (opened += 1);
+        source.onmessage = ({ data }) => seen.push(JSON.parse(data).eventId);
+        source.onerror = () => (cuts += 1);
+        """
+    )
+
+    def value(of: str):
+        return page.chromium.execute_script(f"return {of}")
+
+    page.until("an EventSource is open", lambda: value("opened") == 1)
+    posted: list[str] = []
+
+    def send(many: int) -> None:
+        for number in range(many):
+            posted.append(str(uuid.uuid4()))
+            event = {"eventId": posted[-1], "userId": f"user-{number}", "eventType": "LOGOUT"}
+            assert post(address, event) == 201 and post(address, {"userId": "ann", "eventType": "LOGIN"}) == 201
+
+    send(10)
+    page.until("it hears of each event, and of no other type", lambda: sorted(value("seen")) == sorted(posted))
+    for cut in range(1, 4):
+        link.cut()
+        page.until("its connection is cut", lambda cut=cut: value("cuts") == cut)
+        send(10)
+        page.until("it goes on without a gap or a copy", lambda: sorted(value("seen")) == sorted(posted))
+    assert value("opened") == 4, "it was opened again after each cut"
+    assert post(address, {"userId": "the-last", "eventType": "LOGIN"}) == 201
+    page.shows("the live page goes on, too", "#events li:first-child", "the-last")
+    page.until("it has what came meanwhile", lambda: page.count("#events li") == 89)
+
+
 def dead_letters(page: Page, broker: str, token: str) -> None:
     page.shows("dead letters need a token", "#dead-letters .message", "A key or token is needed")
     page.give("admin", "wrong")
@@ -279,14 +356,15 @@ def main() -> None:
     axe = pathlib.Path(given.axe).read_text()
 
     with contextlib.ExitStack() as ending:
-        page, other = Page(axe), Page(axe)
-        for it in (page, other):
+        page, other, watcher = Page(axe), Page(axe), Page(axe)
+        for it in (page, other, watcher):
             ending.callback(it.chromium.quit)
         has_loading_states(given.open)
         page.open(given.open)
         keyboard(page)
         events(page, given.open)
         searching(page)
+        following(watcher, given.open)
         dead_letters(page, given.broker, keys["admin-token"])
         page.is_accessible("with all that it can show", ALL)
         kept = page.chromium.execute_script("return localStorage.length + sessionStorage.length + document.cookie.length")
@@ -310,7 +388,7 @@ def main() -> None:
             other.until("and has no problem left", lambda: "Problem" not in other.text("#now"))
             os.kill(int(given.process), signal.SIGKILL)
         without_service(page)
-        for it in (page, other):
+        for it in (page, other, watcher):
             it.has_no_complaint()
 
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use highwater_kafka::{GroupStatus, TypedProducer};
 use highwater_web::{dead_letters::DlqAdmin, http::BodyLimits, operations::Operations, shutdown::Shutdown};
 
-use super::{ConcurrencyLimit, Config, Coverage, Rejections};
+use super::{ConcurrencyLimit, Config, Coverage, EventStreams, Rejections};
 use crate::store::{ActivityEvent, EventStore};
 
 /// The state that the routes share.
@@ -20,7 +20,9 @@ pub struct Api {
     pub limits: BodyLimits,
     /// The limit of concurrent listings.
     pub listing_limit: Arc<ConcurrencyLimit>,
-    /// What was refused of late.
+    /// The open streams of events.
+    pub streams: Arc<EventStreams>,
+    /// The events that were refused lately.
     pub rejections: Arc<Rejections>,
     /// The state behind `/health`, `/ready` and `/metrics`.
     pub operations: Arc<Operations>,
@@ -39,6 +41,13 @@ impl Api {
             false => Coverage::now(group),
         };
         membership.map(|it| coverage(&it.status.borrow().group)).unwrap_or_default()
+    }
+
+    /// Of each partition of this instance, the end of its log as last seen.
+    pub(super) fn log_ends(&self) -> BTreeMap<i32, i64> {
+        let Some(membership) = self.operations.memberships.first() else { return BTreeMap::new() };
+        let status = membership.status.borrow();
+        status.group.partitions.iter().map(|held| (held.partition, held.end)).collect()
     }
 
     /// Of each restored partition of this instance, the offset below which its records are processed.

@@ -8,7 +8,6 @@ use std::{
     },
 };
 
-use highwater_kafka::Record;
 use log::warn;
 
 use crate::store::StoredEvent;
@@ -30,9 +29,8 @@ impl Conflicts {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Counts and logs a record that conflicts with the event that was stored first.
-    pub(super) fn note(&self, record: &Record, first: &StoredEvent) {
-        let (partition, offset) = (record.partition, record.offset);
+    /// Counts and logs the record at this offset, which conflicts with the event that was stored first.
+    pub(super) fn note(&self, partition: i32, offset: i64, first: &StoredEvent) {
         {
             let mut logged = self.logged();
             if logged.get(&partition).is_some_and(|last| offset <= *last) {

@@ -49,6 +49,11 @@ impl Coverage {
         }
     }
 
+    /// The restored partitions.
+    pub(super) fn restored(&self) -> &BTreeSet<i32> {
+        &self.restored
+    }
+
     /// The restored partitions that `later` lacks.
     pub(super) fn lost(&self, later: &Self) -> Option<Self> {
         let lost: BTreeSet<i32> = self.restored.difference(&later.restored).copied().collect();

@@ -16,9 +16,11 @@ pub(super) fn encode(positions: &Positions) -> String {
     text
 }
 
+/// What is wrong with a cursor.
+pub(super) const UNKNOWN: &str = "is not one that an answer had: start again without it";
+
 /// The boundary of a cursor.
 pub(super) fn decode(cursor: &str) -> Result<Positions, &'static str> {
-    const UNKNOWN: &str = "is not one that an answer's Link header had: start again without it";
     let mut positions = BTreeMap::new();
     for entry in cursor.split('_') {
         let (partition, position) = entry.split_once('-').ok_or(UNKNOWN)?;

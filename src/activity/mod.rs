@@ -7,6 +7,7 @@ mod conflicts;
 mod console;
 mod coverage;
 mod cursor;
+mod event_stream;
 mod formats;
 mod logged_events;
 mod openapi;
@@ -18,7 +19,6 @@ mod rejections;
 mod request;
 mod routes;
 mod selection;
-mod service;
 mod store_status;
 mod topic_record;
 
@@ -27,6 +27,7 @@ pub use api::Api;
 pub use batch::BatchLimits;
 pub use conflicts::Conflicts;
 pub use coverage::Coverage;
+pub use event_stream::EventStreams;
 pub use logged_events::LoggedEvents;
 pub use openapi::{DOCUMENT, document};
 pub use paths::PATHS;
@@ -34,7 +35,6 @@ pub use processor::Processor;
 pub use rejections::Rejections;
 pub use request::{AllowedTypes, NewEvent};
 pub use routes::routes;
-pub use service::run;
 pub use store_status::StoreStatus;
 pub use topic_record::TopicRecord;
 
@@ -45,6 +45,8 @@ pub struct Config {
     pub event_types: Vec<String>,
     /// The bounds of `POST /events/batch`.
     pub batch: BatchLimits,
+    /// The most readers of `GET /events/stream` at a time.
+    pub max_event_streams: usize,
     /// The events that have lines in the log.
     pub logged_events: LoggedEvents,
 }

@@ -14,6 +14,7 @@ const EVENTS: &[Path] = &[
     ("/events/batch", "POST, OPTIONS", Need::OwnEvents),
     ("/v1/{call}", "POST, OPTIONS", Need::OwnEvents),
     ("/api/events", "GET, HEAD, POST, OPTIONS", Need::OwnEvents),
+    ("/events/stream", READ, Need::OwnEvents),
     ("/events/processed", READ, Need::OwnEvents),
     ("/events/processed/{eventId}", READ, Need::OwnEvents),
     ("/api/events/type/{eventType}", READ, Need::OwnEvents),

@@ -44,7 +44,7 @@ impl Run {
     }
 }
 
-/// Where a batch retry_from: the index of the first record that is not processed, and the reason.
+/// Where a batch failed: the index of the first record that is not processed, and the reason.
 type RetryFrom = (usize, StoreError);
 
 /// The consumer's handler, which stores events, and erases them.
@@ -77,17 +77,13 @@ impl Processor {
         let mut is_at_end = false;
         for (index, record) in records.into_iter().enumerate() {
             let source = batch.record(index);
-            let retry_from = |error| (index, error);
+            let failed = |error| (index, error);
             is_at_end = matches!(record, TopicRecord::Erasure(_));
             match record {
                 TopicRecord::Event(event) => {
                     let first = first_offset(source);
                     if first < erased_below
-                        && self
-                            .store
-                            .is_erased(partition, &event.user_id(), first)
-                            .await
-                            .map_err(retry_from)?
+                        && self.store.is_erased(partition, &event.user_id(), first).await.map_err(failed)?
                     {
                         debug!(target: ERASURE, partition, offset = source.offset; "came before an erasure");
                     } else {
@@ -104,7 +100,7 @@ impl Processor {
                     }
                     let leader_epoch = source.leader_epoch;
                     let next = not_beyond_end(LogPosition { offset: source.offset + 1, leader_epoch });
-                    self.store.erase(partition, &erasure, next).await.map_err(retry_from)?;
+                    self.store.erase(partition, &erasure, next).await.map_err(failed)?;
                     erased_below = self.store.erased_below(partition);
                     if are_new {
                         let offset = erasure.offset;
@@ -126,8 +122,8 @@ impl Processor {
         are_new: bool,
     ) -> Result<(), RetryFrom> {
         let Run { indexes, events } = run;
-        let retry_from = |error| (indexes.first().copied().unwrap_or(0), error);
-        let admissions = self.store.admit(batch.partition(), events, next).await.map_err(retry_from)?;
+        let failed = |error| (indexes.first().copied().unwrap_or(0), error);
+        let admissions = self.store.admit(batch.partition(), events, next).await.map_err(failed)?;
         if are_new {
             for (index, admission) in indexes.into_iter().zip(&admissions) {
                 self.log(batch.record(index), admission);
@@ -164,7 +160,7 @@ impl Processor {
                 debug!(target: TARGET, partition, offset; "duplicate, already stored");
             }
             Admission::Conflict(first) => {
-                within(context_of(record), || self.conflicts.note(record, first));
+                within(context_of(record), || self.conflicts.note(partition, offset, first));
             }
         }
     }
@@ -194,7 +190,11 @@ impl BatchHandler<TopicRecord> for Processor {
 
     async fn start_from(&self, partition: i32, log: &LogState) -> Result<StartFrom, TransientError> {
         let log = Log { topic_id: log.topic_id, offsets: log.offsets.clone() };
-        Ok(match self.store.take_up(partition, &log).await.map_err(TransientError::new)? {
+        let start = self.store.take_up(partition, &log).await.map_err(TransientError::new)?;
+        for (offset, first) in self.store.late_conflicts(partition) {
+            self.conflicts.note(partition, offset, &first);
+        }
+        Ok(match start {
             Start::NotKept => StartFrom::Committed,
             Start::Unknown => StartFrom::Reset,
             Start::At(LogPosition { offset, leader_epoch }) => {
@@ -211,7 +211,7 @@ impl BatchHandler<TopicRecord> for Processor {
         self.store.move_to(partition, log_position(position)).await.map_err(TransientError::new)
     }
 
-    /// What is stored stays: it was acknowledged, and a copy of it is known by its id. `reset_to` moves the position.
+    /// Stored events stay: they were acknowledged, and copies of them are known by their ids. `reset_to` moves the position.
     async fn truncated(&self, partition: i32, _offsets: Range<i64>) {
         // Conflicts at these offsets are others from now on.
         self.conflicts.forget(partition);

@@ -1,4 +1,4 @@
-//! What was refused of late: `GET /rejections`. So no event that a client believes to be here is missing without a trace.
+//! Events that were refused lately: `GET /rejections`. They explain why an event that a client posted is not here.
 
 use std::{
     collections::VecDeque,

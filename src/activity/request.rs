@@ -64,7 +64,7 @@ impl<'a> NewEvent<'a> {
                 Category::Data => Problem::bad_request("the body must be a JSON object"),
                 _ => Problem::bad_request(format!("the body is not JSON: {error}")),
             })?;
-        let mut faults = Faults::default();
+        let mut faults = FieldFaults::default();
         for (name, _) in FIELDS.iter().zip(repeated).filter(|(_, is_repeated)| *is_repeated) {
             faults.note(*name, "is given more than once");
         }
@@ -106,9 +106,9 @@ impl NewEvent<'_> {
 
 /// The faults found so far, one per field.
 #[derive(Default)]
-pub(super) struct Faults(Vec<FieldError>);
+pub(super) struct FieldFaults(Vec<FieldError>);
 
-impl Faults {
+impl FieldFaults {
     pub(super) fn note(
         &mut self,
         field: impl Into<Cow<'static, str>>,

@@ -28,10 +28,11 @@ use super::{
     },
     batch,
     console::CONSOLE,
+    event_stream,
     formats::{cloud_event, segment},
     openapi::DOCUMENT,
     paths::{PATHS, WITHOUT_ADMINS},
-    selection::Scope,
+    selection::ListingScope,
 };
 
 /// All routes of the service. A request that matches no route gets 404 or 405.
@@ -112,10 +113,17 @@ fn others(api: &Arc<Api>) -> Route {
         .then(|call: String, api: Arc<Api>, grant: Grant, correlation, body| async move {
             segment::take(api, grant, &call, (correlation, body)).await
         });
+    let stream = path!("events" / "stream")
+        .and(reads())
+        .and(with(api))
+        .and(grant())
+        .and(query())
+        .and(header("last-event-id"))
+        .then(event_stream::open);
     let processed = path!("events" / "processed")
         .and(listing_parts())
         .and(with(api))
-        .then(|parts, api| list(api, Ok(Scope::All), ListingFormat::Array, parts));
+        .then(|parts, api| list(api, Ok(ListingScope::All), ListingFormat::Array, parts));
     let event =
         path!("events" / "processed" / String).and(reads()).and(query()).and(grant()).and(with(api)).then(
             |id: String, query: String, grant: Grant, api: Arc<Api>| async move {
@@ -125,15 +133,20 @@ fn others(api: &Arc<Api>) -> Route {
     let all = path!("api" / "events")
         .and(listing_parts())
         .and(with(api))
-        .then(|parts, api| list(api, Ok(Scope::All), ListingFormat::Envelope, parts));
+        .then(|parts, api| list(api, Ok(ListingScope::All), ListingFormat::Envelope, parts));
     let of_user = path!("api" / "events" / "user" / String).and(listing_parts()).and(with(api)).then(
         |user_id: String, parts, api| {
-            list(api, segment("userId", &user_id).map(Scope::User), ListingFormat::Envelope, parts)
+            list(api, segment("userId", &user_id).map(ListingScope::User), ListingFormat::Envelope, parts)
         },
     );
     let of_type = path!("api" / "events" / "type" / String).and(listing_parts()).and(with(api)).then(
         |event_type: String, parts, api| {
-            list(api, segment("eventType", &event_type).map(Scope::Type), ListingFormat::Envelope, parts)
+            list(
+                api,
+                segment("eventType", &event_type).map(ListingScope::Type),
+                ListingFormat::Envelope,
+                parts,
+            )
         },
     );
     let dead_letters = match &api.dead_letters {
@@ -149,6 +162,7 @@ fn others(api: &Arc<Api>) -> Route {
         create.boxed(),
         batch.boxed(),
         segment_call.boxed(),
+        stream.boxed(),
         processed.boxed(),
         event.boxed(),
         all.boxed(),
@@ -163,7 +177,7 @@ fn others(api: &Arc<Api>) -> Route {
     ])
 }
 
-/// The routes for admins: those that erase a user's events and tell what became of that, and what was refused.
+/// The routes for admins: they erase a user's events, report the progress of that, and list refused events.
 fn of_admins(api: &Arc<Api>, admin_auth: &Arc<AdminAuth>) -> Route {
     let erase = path!("api" / "events" / "user" / String)
         .and(warp::delete())
@@ -225,7 +239,7 @@ fn listing_parts() -> impl Filter<Extract = (ListingParts,), Error = Rejection> 
 
 async fn list(
     api: Arc<Api>,
-    scope: Result<Scope, Problem>,
+    scope: Result<ListingScope, Problem>,
     format: ListingFormat,
     (path, query, accept, grant): ListingParts,
 ) -> Response {

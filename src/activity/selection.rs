@@ -8,6 +8,8 @@ use highwater_web::{
     timestamp,
 };
 
+use warp::http::HeaderValue;
+
 use super::cursor;
 use crate::store::{Direction, EventQuery, Positions, Span};
 
@@ -22,7 +24,7 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// The filter that the path fixes.
 #[derive(Debug)]
-pub(super) enum Scope {
+pub(super) enum ListingScope {
     All,
     User(String),
     Type(String),
@@ -33,13 +35,13 @@ pub(super) enum Scope {
 pub(super) struct Selection {
     pub(super) query: EventQuery,
     /// The end of the previous page.
-    cursor: Option<Positions>,
+    pub(super) cursor: Option<Positions>,
     pub(super) limit: Option<usize>,
 }
 
 impl Selection {
     /// Reads the query string of a listing. It cannot repeat the path's user or type.
-    pub(super) fn read(scope: &Scope, query: &str) -> Result<Self, Problem> {
+    pub(super) fn read(scope: &ListingScope, query: &str) -> Result<Self, Problem> {
         let mut parameters = Parameters::new(query);
         let mut wanted = EventQuery {
             from: parameters.parsed("from", timestamp::parse),
@@ -48,11 +50,11 @@ impl Selection {
             ..EventQuery::default()
         };
         wanted.user_id = match scope {
-            Scope::User(user_id) => fixed(&mut parameters, "userId", user_id),
+            ListingScope::User(user_id) => fixed(&mut parameters, "userId", user_id),
             _ => parameters.text("userId"),
         };
         wanted.event_type = match scope {
-            Scope::Type(event_type) => fixed(&mut parameters, "eventType", event_type),
+            ListingScope::Type(event_type) => fixed(&mut parameters, "eventType", event_type),
             _ => parameters.text("eventType"),
         };
         let limit = parameters.parsed("limit", |text| {
@@ -61,6 +63,39 @@ impl Selection {
         let cursor = parameters.parsed("cursor", cursor::decode);
         parameters.finish()?;
         Ok(Self { query: wanted, cursor, limit })
+    }
+
+    /// Reads the query string of a stream, and the id that a client had last: it counts where there is a cursor, too, since a
+    /// browser connects again to the same address.
+    pub(super) fn of_stream(query: &str, last_event_id: Option<&HeaderValue>) -> Result<Self, Problem> {
+        const LAST_EVENT_ID: &str = "Last-Event-ID";
+
+        let mut parameters = Parameters::new(query);
+        let query = EventQuery {
+            user_id: parameters.text("userId"),
+            event_type: parameters.text("eventType"),
+            from: parameters.parsed("from", timestamp::parse),
+            to: parameters.parsed("to", timestamp::parse),
+            direction: Direction::Forward,
+        };
+        let cursor = parameters.parsed("cursor", cursor::decode);
+        for (name, message) in [
+            ("order", "is not for a stream: its events come in the order of processing"),
+            ("limit", "is not for a stream: it has no end"),
+        ] {
+            if parameters.has(name) {
+                parameters.fault(name, message);
+            }
+        }
+        let last = last_event_id.map(HeaderValue::as_bytes).filter(|id| !id.is_empty());
+        let last =
+            last.map(|id| std::str::from_utf8(id).map_err(|_| cursor::UNKNOWN).and_then(cursor::decode));
+        let last = last.transpose().unwrap_or_else(|message| {
+            parameters.fault(LAST_EVENT_ID, message);
+            None
+        });
+        parameters.finish()?;
+        Ok(Self { query, cursor: last.or(cursor), limit: None })
     }
 
     /// The part of it that the client may see.
@@ -84,10 +119,10 @@ impl Selection {
     }
 
     /// The `Link` header to the next page (RFC 8288).
-    pub(super) fn next_link(&self, scope: &Scope, path: &str, limit: usize, rest: &Span) -> String {
+    pub(super) fn next_link(&self, scope: &ListingScope, path: &str, limit: usize, rest: &Span) -> String {
         let EventQuery { user_id, event_type, from, to, direction } = &self.query;
-        let user_id = user_id.clone().filter(|_| !matches!(scope, Scope::User(_)));
-        let event_type = event_type.clone().filter(|_| !matches!(scope, Scope::Type(_)));
+        let user_id = user_id.clone().filter(|_| !matches!(scope, ListingScope::User(_)));
+        let event_type = event_type.clone().filter(|_| !matches!(scope, ListingScope::Type(_)));
         let parameters = [
             ("userId", user_id),
             ("eventType", event_type),

@@ -1,4 +1,4 @@
-//! The part of `/health` and `/metrics` that only this service has: its store.
+//! The part of `/health` and `/metrics` that only this service has: its store, and who follows it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{ConcurrencyLimit, Conflicts};
+use super::{ConcurrencyLimit, Conflicts, EventStreams};
 use crate::store::{ErasureCounts, EventStore, Stats};
 
 /// The source of the store's health and metrics.
@@ -19,6 +19,8 @@ pub struct StoreStatus {
     pub conflicts: Arc<Conflicts>,
     /// The limit of concurrent listings.
     pub listing_limit: Arc<ConcurrencyLimit>,
+    /// The open streams of events.
+    pub streams: Arc<EventStreams>,
 }
 
 /// The store in `/health`.
@@ -57,6 +59,24 @@ impl StatusSource for StoreStatus {
                 help: "Listings refused because too many long ones were waiting.",
                 kind: MetricKind::Counter,
                 value: self.listing_limit.refused(),
+            },
+            Metric {
+                name: "highwater_event_streams",
+                help: "Open streams of events.",
+                kind: MetricKind::Gauge,
+                value: self.streams.open() as u64,
+            },
+            Metric {
+                name: "highwater_event_streams_refused_total",
+                help: "Streams of events refused because there were MAX_EVENT_STREAMS.",
+                kind: MetricKind::Counter,
+                value: self.streams.refused(),
+            },
+            Metric {
+                name: "highwater_event_streams_slow_total",
+                help: "Streams of events ended because their readers were too slow.",
+                kind: MetricKind::Counter,
+                value: self.streams.slow(),
             },
         ];
         metrics.push(Metric {

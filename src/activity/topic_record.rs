@@ -1,7 +1,7 @@
-//! What a record of the topic is: an event, or the marker of an erasure.
+//! A record of the topic: an event, or the marker of an erasure.
 //!
-//! A marker has the user as its key, no value, and a header of its own. To Kafka it is a tombstone, which is how a topic
-//! says that what a key had is gone. No posted event can be one, since its record has a value.
+//! A marker has the user as its key, no value, and a header of its own. To Kafka it is a tombstone: the records of its key
+//! are deleted. No posted event can be one, since its record has a value.
 
 use std::borrow::Cow;
 
@@ -51,7 +51,7 @@ impl Payload for TopicRecord {
     }
 
     fn read(record: &Record) -> Result<Self, Malformed> {
-        if record.value.is_some() || !record.headers.iter().any(|(name, _)| name == MARKER) {
+        if record.value.is_some() || !record.headers.contains(MARKER) {
             return ActivityEvent::read(record).map(Self::Event);
         }
         let user_id = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());

@@ -5,7 +5,7 @@ use highwater_web::auth::{AuthConfig, JwtConfig, KeyFile, KeySource, LimitConfig
 
 use super::{
     Service,
-    reader::Reader,
+    reader::SettingsReader,
     table::{
         API_KEYS_FILE, AUTH, JWT_AUDIENCE, JWT_CA, JWT_ISSUER, JWT_JWKS, JWT_LEEWAY, LIMIT_CLIENT,
         LIMIT_TOTAL, LIMIT_USER,
@@ -14,7 +14,7 @@ use super::{
 
 /// Reads all of them, and the files that they name.
 pub(super) fn read(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     service: &Service,
     has_admin_token: bool,
 ) -> AuthConfig {
@@ -56,7 +56,7 @@ pub(super) fn read(
     AuthConfig { keys, jwt, has_admin_token, limits }
 }
 
-fn jwt(reader: &mut Reader<impl Fn(&str) -> Option<String>>, methods: &str) -> Option<JwtConfig> {
+fn jwt(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, methods: &str) -> Option<JwtConfig> {
     let issuer = reader.value(&JWT_ISSUER);
     let audience = reader.value(&JWT_AUDIENCE);
     let keys = reader.value(&JWT_JWKS);
@@ -99,7 +99,7 @@ fn jwt(reader: &mut Reader<impl Fn(&str) -> Option<String>>, methods: &str) -> O
 }
 
 /// Whom the issuer's host must prove to be.
-fn trust(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Option<Trust> {
+fn trust(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) -> Option<Trust> {
     let ca = reader.value(&JWT_CA);
     #[cfg(feature = "tls")]
     {

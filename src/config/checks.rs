@@ -4,7 +4,7 @@
 use super::table::{STORE_URL, STORE_URL_FILE};
 use super::{
     Config, Service,
-    reader::Reader,
+    reader::SettingsReader,
     table::{
         BATCH_MAX_BYTES, DRAIN_DELAY, EMBEDDED, EVENTLOG_MAX_BODY_BYTES, HTTP_MAX_BYTES, KAFKA_BROKERS,
         KAFKA_DEAD_LETTER_TOPIC, KAFKA_HEARTBEAT_INTERVAL, KAFKA_REBALANCE_TIMEOUT, KAFKA_SESSION_TIMEOUT,
@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Checks the settings that all services have.
-pub(super) fn check_server(config: &Config, reader: &mut Reader<impl Fn(&str) -> Option<String>>) {
+pub(super) fn check_server(config: &Config, reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) {
     reader.require(
         config.drain_delay * 2 <= config.shutdown_timeout,
         &[
@@ -38,7 +38,7 @@ pub(super) fn check_server(config: &Config, reader: &mut Reader<impl Fn(&str) ->
 
 /// Notes a database that this build can do nothing with.
 #[cfg(not(feature = "postgres"))]
-pub(super) fn check_without_postgres(reader: &mut Reader<impl Fn(&str) -> Option<String>>) {
+pub(super) fn check_without_postgres(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) {
     for setting in [
         (STORE_URL.variable, reader.shown(&STORE_URL)),
         (STORE_URL_FILE.variable, reader.text(&STORE_URL_FILE)),
@@ -57,13 +57,13 @@ pub(super) fn check_kafka(
     config: &Config,
     service: &Service,
     of_kafka: Option<&&str>,
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
 ) {
     let given = (KAFKA_BROKERS.variable, reader.text(&KAFKA_BROKERS));
     let asked_for = reader.value(&EMBEDDED);
     let word = (EMBEDDED.variable, reader.text(&EMBEDDED));
     reader.require(config.embedded || !asked_for, &[given.clone(), word], "set one of them");
-    let needed = |reader: &mut Reader<_>, holds: bool, rule: &str| {
+    let needed = |reader: &mut SettingsReader<_>, holds: bool, rule: &str| {
         reader.require(holds, std::slice::from_ref(&given), rule);
     };
     needed(
@@ -92,7 +92,7 @@ pub(super) fn check_kafka(
 pub(super) fn check(
     config: &Config,
     service: &Service,
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
 ) {
     macro_rules! require {
         ($holds:expr, [$($setting:ident),+], $rule:expr) => {
@@ -134,7 +134,11 @@ pub(super) fn check(
     check_topics(config, service, reader);
 }
 
-fn check_topics(config: &Config, service: &Service, reader: &mut Reader<impl Fn(&str) -> Option<String>>) {
+fn check_topics(
+    config: &Config,
+    service: &Service,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
+) {
     let topic = (KAFKA_TOPIC.variable, config.topic.name.clone());
     let dead_letters = (KAFKA_DEAD_LETTER_TOPIC.variable, config.dead_letter_topic.name.clone());
     // Kafka refuses to create a topic whose name differs from another's by . and _ alone (Topic.hasCollision).

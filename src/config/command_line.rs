@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use highwater_eventlog as eventlog;
 use highwater_kafka::dead_letter::{DlqFilter, DlqPosition, RedriveSelection};
-use highwater_web::{auth::cli as keys, dead_letters::DlqCommand};
+use highwater_web::{auth::cli as keys, dead_letters::DlqCommand, timestamp};
 
 use super::{
     fault::Exit,
@@ -214,8 +214,10 @@ fn dead_letters() -> Command {
                 .value_parser(clap::value_parser!(i32).range(0..)),
         )
         .arg(option("key", "TEXT", "Only those with this key"))
-        .arg(option("from", "TIME", "Only those written at this time or later").value_parser(timestamp))
-        .arg(option("to", "TIME", "Only those written before this time").value_parser(timestamp))
+        .arg(
+            option("from", "TIME", "Only those written at this time or later").value_parser(timestamp::parse),
+        )
+        .arg(option("to", "TIME", "Only those written before this time").value_parser(timestamp::parse))
         .arg(option("limit", "NUMBER", "At most this many").value_parser(clap::value_parser!(usize)));
     let redrive = Command::new(REDRIVE)
         .about("Sends dead letters back to their topic; exit code 0 when all of them were")
@@ -258,7 +260,7 @@ fn event_log() -> Command {
         .help_heading("Sweep")
         .display_order(0)
         .allow_hyphen_values(true)
-        .value_parser(timestamp);
+        .value_parser(timestamp::parse);
     Command::new(EVENT_LOG)
         .about("Records users' events over REST in SQL Server and DynamoDB (needs the feature eventlog)")
         .disable_help_subcommand(true)
@@ -284,11 +286,6 @@ fn task_of(task: &str, flags: &ArgMatches) -> DlqCommand {
         (None, Some(positions)) => RedriveSelection::Positions(positions.copied().collect()),
         (None, None) => RedriveSelection::All,
     })
-}
-
-pub(super) fn timestamp(text: &str) -> Result<DateTime<Utc>, &'static str> {
-    let parsed = DateTime::parse_from_rfc3339(text);
-    parsed.map(|time| time.to_utc()).map_err(|_| "a time is written as 2026-05-01T10:00:00Z")
 }
 
 fn position(text: &str) -> Result<DlqPosition, &'static str> {

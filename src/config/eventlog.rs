@@ -7,7 +7,7 @@ use highwater_kafka::security::Secret;
 use highwater_web::http;
 
 use super::{
-    reader::Reader,
+    reader::SettingsReader,
     secret,
     table::{
         AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL_DYNAMODB, AWS_REGION, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
@@ -18,7 +18,10 @@ use super::{
 };
 
 /// Reads the settings of the event log.
-pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, http: http::Config) -> Config {
+pub(super) fn read(
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
+    http: http::Config,
+) -> Config {
     let timeout = reader.value(&EVENTLOG_TIMEOUT);
     let request_timeout = reader.value(&REQUEST_TIMEOUT);
     let pair = [
@@ -33,7 +36,7 @@ pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, http: h
     Config { timeout, http, sql_server: sql_server(reader), dynamodb: dynamodb(reader) }
 }
 
-fn sql_server(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> SqlServer {
+fn sql_server(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) -> SqlServer {
     let username = needed(reader, &SQLSERVER_USERNAME);
     let password = secret::of(reader, &SQLSERVER_PASSWORD, &SQLSERVER_PASSWORD_FILE);
     reader.require(
@@ -67,7 +70,7 @@ fn sql_server(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> SqlServer
     }
 }
 
-fn dynamodb(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> DynamoDb {
+fn dynamodb(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) -> DynamoDb {
     let secret_access_key = reader.value(&AWS_SECRET_ACCESS_KEY);
     reader.require(
         secret_access_key.is_some(),
@@ -88,7 +91,7 @@ fn dynamodb(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> DynamoDb {
 
 /// A text that the event log cannot start without.
 fn needed(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     setting: &Setting<super::values::Or<super::values::Text>>,
 ) -> String {
     let value = reader.value(setting);

@@ -4,12 +4,12 @@ use highwater_web::http::{self, Https, HttpsFault, HttpsFiles};
 
 use super::{
     Remark,
-    reader::Reader,
+    reader::SettingsReader,
     table::{HTTPS_CERTIFICATE, HTTPS_CLIENT_CA, HTTPS_KEY},
 };
 
 /// Reads all of them; `None` where the service speaks HTTP alone.
-pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Option<Https> {
+pub(super) fn read(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) -> Option<Https> {
     let certificate = reader.value(&HTTPS_CERTIFICATE);
     let key = reader.value(&HTTPS_KEY);
     let client_ca = reader.value(&HTTPS_CLIENT_CA);

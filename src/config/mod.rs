@@ -46,9 +46,9 @@ pub use fault::Exit;
 pub use platform::is_of_a_service;
 pub use setting::Description;
 
-use crate::{activity, store as stores, telemetry};
+use crate::{activity, replay, store as stores, telemetry};
 use command_line::CommandLine;
-use reader::Reader;
+use reader::SettingsReader;
 
 /// The service to run and its settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,6 +131,20 @@ pub struct Remark {
 /// Variables and their values.
 pub type Environment = BTreeMap<String, String>;
 
+impl From<Config> for replay::Config {
+    fn from(config: Config) -> Self {
+        let Config { kafka, topic, consumer, .. } = config;
+        Self {
+            kafka,
+            topic: topic.name,
+            group_id: consumer.group_id,
+            fetch_max_bytes: consumer.fetch_max_bytes,
+            #[cfg(feature = "postgres")]
+            postgres: config.postgres,
+        }
+    }
+}
+
 impl From<Config> for highwater_commerce::Config {
     fn from(config: Config) -> Self {
         let Config { kafka, embedded, producer, consumer, http, state, dead_letters, .. } = config;
@@ -174,7 +188,7 @@ pub fn parse(
         let flag = command_line.flag(variable).map(str::to_owned);
         flag.or_else(|| given.get(variable).map(|value| (*value).to_owned()))
     };
-    let mut reader = Reader::new(value, service.clone());
+    let mut reader = SettingsReader::new(value, service.clone());
     let mut config = Config { remarks, ..read(&mut reader, &service) };
     config.remarks.extend(https::remark(&config.http));
     checks::check_server(&config, &mut reader);
@@ -215,7 +229,7 @@ fn given<'a>(
 }
 
 /// Reads all settings. A faulty one is reported and replaced by its default.
-fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service) -> Config {
+fn read(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, service: &Service) -> Config {
     let port = reader.value(&table::PORT);
     let (users_port, orders_port) = (reader.value(&table::USERS_PORT), reader.value(&table::ORDERS_PORT));
     let group_id = reader.value(&table::KAFKA_GROUP_ID);
@@ -268,6 +282,9 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
             max_bytes: reader.value(&table::MAX_BATCH_BYTES).max(max_body_bytes),
             pause: reader.value(&table::STREAM_PAUSE),
         },
+        max_event_streams: reader
+            .value(&table::MAX_EVENT_STREAMS)
+            .unwrap_or_else(|| http.max_connections.div_ceil(2)),
         logged_events: reader.value(&table::LOG_EVENTS),
     };
     let brokers = reader.value(&table::KAFKA_BROKERS);
@@ -345,7 +362,7 @@ fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
 }
 
 /// The CORS settings of the service, where pages of other sites may call it.
-fn cors(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service) -> Option<Cors> {
+fn cors(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, service: &Service) -> Option<Cors> {
     let (all, of_event_log) =
         (reader.value(&table::CORS_ORIGINS), reader.value(&table::EVENTLOG_CORS_ORIGINS));
     let headers = reader.value(&table::CORS_HEADERS).unwrap_or_default();
@@ -364,7 +381,7 @@ fn cors(reader: &mut Reader<impl Fn(&str) -> Option<String>>, service: &Service)
 }
 
 /// The topics of events and of dead letters.
-fn topics(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> (TopicConfig, TopicConfig) {
+fn topics(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) -> (TopicConfig, TopicConfig) {
     let topic = TopicConfig::new(reader.value(&table::KAFKA_TOPIC))
         .with_partitions(reader.value(&table::KAFKA_TOPIC_PARTITIONS))
         .with_replication_factor(reader.value(&table::KAFKA_TOPIC_REPLICATION_FACTOR))

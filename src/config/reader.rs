@@ -8,13 +8,13 @@ use super::{
 };
 
 /// Reads settings one by one, and goes on after a fault.
-pub(super) struct Reader<F> {
+pub(super) struct SettingsReader<F> {
     given: F,
     service: Service,
     faults: Vec<Fault>,
 }
 
-impl<F: Fn(&str) -> Option<String>> Reader<F> {
+impl<F: Fn(&str) -> Option<String>> SettingsReader<F> {
     /// A reader for this service. `given` returns the value that the user gave for a variable.
     pub(super) fn new(given: F, service: Service) -> Self {
         Self { given, service, faults: Vec::new() }

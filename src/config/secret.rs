@@ -7,14 +7,14 @@ use highwater_net::files;
 use highwater_web::http::BearerToken;
 
 use super::{
-    reader::Reader,
+    reader::SettingsReader,
     table::{ADMIN_TOKEN, ADMIN_TOKEN_FILE, Setting},
     values::{File, Or, Password, Token, Values as _},
 };
 
 /// The text of a secret's file, without the line end. A file that cannot be read is reported.
 pub(super) fn first_line(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     file: &(&'static str, String),
     path: &Path,
 ) -> Option<String> {
@@ -26,7 +26,7 @@ pub(super) fn first_line(
 }
 
 /// The admin token, of ADMIN_TOKEN or of the file ADMIN_TOKEN_FILE.
-pub(super) fn admin(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Option<BearerToken> {
+pub(super) fn admin(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) -> Option<BearerToken> {
     let given = reader.value(&ADMIN_TOKEN);
     let Some(path) = reader.value(&ADMIN_TOKEN_FILE) else { return given };
     let file = (ADMIN_TOKEN_FILE.variable, reader.text(&ADMIN_TOKEN_FILE));
@@ -39,7 +39,7 @@ pub(super) fn admin(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Opt
 
 /// A password, of its variable or of its file.
 pub(super) fn of(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     variable: &Setting<Or<Password>>,
     in_file: &Setting<Or<File>>,
 ) -> Option<Secret> {
@@ -57,12 +57,12 @@ pub(super) fn of(
 
 /// As [`of`], and a file is read again when it changes.
 pub(super) fn renewed(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     variable: &Setting<Or<Password>>,
     in_file: &Setting<Or<File>>,
 ) -> Option<Credential> {
     let given = reader.value(variable);
-    let Some(path) = reader.value(in_file) else { return given.map(Credential::given) };
+    let Some(path) = reader.value(in_file) else { return given.map(Credential::new) };
     let file = (in_file.variable, reader.text(in_file));
     let shown = (variable.variable, reader.shown(variable));
     reader.require(given.is_none(), &[shown, file.clone()], "set one of them");
@@ -71,7 +71,7 @@ pub(super) fn renewed(
         Err(fault) => {
             reader.require(false, &[file], &fault);
             // Nothing more is to be said of it.
-            Some(Credential::given(Secret::new("")))
+            Some(Credential::new(Secret::new("")))
         }
     }
 }

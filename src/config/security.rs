@@ -6,7 +6,7 @@ use highwater_kafka::security::{OauthBearer, Sasl, SaslMechanism, Security, Toke
 use highwater_net::client::{Trust, Url};
 
 use super::{
-    reader::Reader,
+    reader::SettingsReader,
     secret,
     table::{
         KAFKA_BROKERS, KAFKA_SASL_MECHANISM, KAFKA_SASL_OAUTH_CA, KAFKA_SASL_OAUTH_CLIENT_ID,
@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Reads the settings of TLS and SASL. KAFKA_BROKERS must have been read before.
-pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Security {
+pub(super) fn read(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>) -> Security {
     let protocol = reader.value(&KAFKA_SECURITY_PROTOCOL);
     let named = (KAFKA_SECURITY_PROTOCOL.variable, reader.text(&KAFKA_SECURITY_PROTOCOL));
     let brokers = (KAFKA_BROKERS.variable, reader.text(&KAFKA_BROKERS));
@@ -91,7 +91,7 @@ pub(super) fn read(reader: &mut Reader<impl Fn(&str) -> Option<String>>) -> Secu
 
 #[cfg(feature = "tls")]
 fn tls(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     protocol: Protocol,
 ) -> Option<highwater_kafka::security::Tls> {
     use highwater_kafka::security::{Tls, TlsFileError, TlsFiles};
@@ -125,7 +125,7 @@ fn tls(
 }
 
 fn sasl(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     protocol: Protocol,
     named: &(&'static str, String),
 ) -> Option<Sasl> {
@@ -141,7 +141,7 @@ fn sasl(
 }
 
 fn user(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     protocol: Protocol,
     mechanism: Option<SaslMechanism>,
     named: &(&'static str, String),
@@ -153,10 +153,13 @@ fn user(
     }
     needed(reader, username.is_some(), KAFKA_SASL_USERNAME.variable, &named.1);
     needed(reader, password.is_some(), KAFKA_SASL_PASSWORD.variable, &named.1);
-    Some(Sasl::user(mechanism?, username?, password?))
+    Some(Sasl::with_password(mechanism?, username?, password?))
 }
 
-fn oauth_bearer(reader: &mut Reader<impl Fn(&str) -> Option<String>>, protocol: Protocol) -> Option<Sasl> {
+fn oauth_bearer(
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
+    protocol: Protocol,
+) -> Option<Sasl> {
     let url = reader.value(&KAFKA_SASL_OAUTH_TOKEN_URL);
     let client_id = reader.value(&KAFKA_SASL_OAUTH_CLIENT_ID);
     let client_secret =
@@ -179,7 +182,7 @@ fn oauth_bearer(reader: &mut Reader<impl Fn(&str) -> Option<String>>, protocol: 
 }
 
 fn needed(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     is_given: bool,
     variable: &'static str,
     what: &str,
@@ -189,7 +192,7 @@ fn needed(
 
 /// Whom the host of a URL must prove to be: of which setting the URL is, and which names its authorities.
 pub(super) fn trust(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     url: &Url,
     of_url: &Setting<Or<HttpUrl>>,
     of_authorities: &Setting<Or<File>>,

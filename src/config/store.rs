@@ -3,7 +3,7 @@
 use highwater_kafka::security::Secret;
 
 use super::{
-    reader::Reader,
+    reader::SettingsReader,
     secret,
     table::{
         MAX_PROCESSING, REQUEST_TIMEOUT, STORE_CONNECT_TIMEOUT, STORE_MIGRATE, STORE_READ_CONNECTIONS,
@@ -14,7 +14,7 @@ use crate::store::{PostgresConfig, PostgresUrl};
 
 /// Reads all of them; `None` where events are kept in memory.
 pub(super) fn read(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     topic: &str,
 ) -> Option<PostgresConfig> {
     let url = secret::of(reader, &STORE_URL, &STORE_URL_FILE);
@@ -35,7 +35,7 @@ pub(super) fn read(
     Some(PostgresConfig { url, schema, topic, connections, connect_timeout, timeout, migrate, retention })
 }
 
-fn parsed(reader: &mut Reader<impl Fn(&str) -> Option<String>>, url: &Secret) -> Option<PostgresUrl> {
+fn parsed(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, url: &Secret) -> Option<PostgresUrl> {
     let (setting, parsed) = match reader.value(&STORE_URL_FILE) {
         Some(file) => {
             ((STORE_URL_FILE.variable, reader.text(&STORE_URL_FILE)), PostgresUrl::from_file(&file))

@@ -102,6 +102,8 @@ settings! {
             "The most events of a batch that is a JSON array; NDJSON has no such bound.";
         MAX_BATCH_BYTES: Size<usize> = "1MiB", Size::from(KIB).to(GIB),
             "The largest batch that is a JSON array; MAX_BODY_BYTES where that is larger.";
+        MAX_EVENT_STREAMS: Or<Whole<usize>> = "", Or::unset(Whole::from(1).to(1_000_000)),
+            "The most readers of GET /events/stream at a time; unset, half of MAX_CONNECTIONS.";
         STREAM_PAUSE: Durations = "1m", Durations::from(ms(100)).to(minutes(60)),
             "How long a stream of events (NDJSON) may pause; a blank line is a sign of life.";
     }

@@ -6,7 +6,7 @@ use highwater_web::trace::{Sampler, Share, TraceConfig};
 
 use super::{
     Service,
-    reader::Reader,
+    reader::SettingsReader,
     security,
     table::{
         OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_SCHEDULE_DELAY,
@@ -22,7 +22,7 @@ const PATH: &str = "/v1/traces";
 
 /// Reads all of them; `None` where no spans are to be made.
 pub(super) fn read(
-    reader: &mut Reader<impl Fn(&str) -> Option<String>>,
+    reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     service: &Service,
 ) -> Option<TraceConfig> {
     let all = reader.value(&OTEL_EXPORTER_OTLP_ENDPOINT);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use highwater_net::client::Url;
+use highwater_web::timestamp;
 
-use super::command_line::timestamp;
 use crate::transfer::{ExportTask, ImportTask};
 
 pub(super) const IMPORT: &str = "import";
@@ -65,8 +65,11 @@ pub(super) fn export() -> Command {
         .arg(url())
         .arg(option("user-id", "TEXT", "Only those of this user"))
         .arg(option("event-type", "TEXT", "Only those of this type, in any case"))
-        .arg(option("from", "TIME", "Only those that happened at this time or later").value_parser(timestamp))
-        .arg(option("to", "TIME", "Only those that happened before this time").value_parser(timestamp))
+        .arg(
+            option("from", "TIME", "Only those that happened at this time or later")
+                .value_parser(timestamp::parse),
+        )
+        .arg(option("to", "TIME", "Only those that happened before this time").value_parser(timestamp::parse))
         .arg(option("order", "ORDER", "asc, the order of processing, or desc").value_parser(["asc", "desc"]))
         .arg(option("limit", "NUMBER", "At most this many").value_parser(value_parser!(u64)))
 }

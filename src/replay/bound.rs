@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, ops::Range, str::FromStr};
 use anyhow::ensure;
 use chrono::{DateTime, Utc};
 use highwater_kafka::Reader;
+use highwater_web::timestamp;
 
 /// A place in each partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,8 +63,8 @@ impl FromStr for Bound {
         if text == "earliest" {
             return Ok(Self::Earliest);
         }
-        if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-            return Ok(Self::Time(time.to_utc()));
+        if let Ok(time) = timestamp::parse(text) {
+            return Ok(Self::Time(time));
         }
         let mut offsets = BTreeMap::new();
         for named in text.split(',') {

@@ -17,10 +17,9 @@ use highwater_kafka::{
 };
 use highwater_web::shutdown::Shutdown;
 
-use super::{Target, TopicLog};
+use super::{Config, Target, TopicLog};
 use crate::{
     activity::{Conflicts, Processor, TopicRecord},
-    config::Config,
     store::{PostgresConfig, PostgresStore, PostgresUrl, Rebuild, StoreError, Swapped},
 };
 
@@ -140,7 +139,7 @@ impl Filler<'_> {
         self.records.load(Ordering::Relaxed)
     }
 
-    /// Reads each partition up to that offset. What is there already is not read again.
+    /// Reads each partition up to that offset. Records that are there already are not read again.
     async fn fill(&self, goals: &Offsets) -> anyhow::Result<()> {
         let partitions = stream::iter(goals).map(|(partition, goal)| self.fill_patiently(*partition, *goal));
         partitions.buffer_unordered(self.at_once).try_collect().await
@@ -173,7 +172,7 @@ impl Filler<'_> {
         };
         while position.offset < goal {
             let mut fetched = match reader.read(position).await {
-                // What was read is not in the log any more.
+                // The log has lost the records that were read.
                 Err(ReadError::Truncated(end)) => {
                     position = end.unwrap_or(range.start.into());
                     self.handler.reset_to(partition, position).await?;
@@ -194,7 +193,7 @@ impl Filler<'_> {
                         .and_then(|last| last.leader_epoch),
                 },
             };
-            // What is malformed was set aside when it was processed.
+            // Malformed records went to the dead letters when they were processed.
             self.handler.restore(&fetched.records).await?;
             self.handler.completed(partition, next).await?;
             self.records.fetch_add(fetched.records.len() as u64, Ordering::Relaxed);

@@ -19,14 +19,32 @@ use std::io::Write;
 
 use anyhow::ensure;
 use futures::future::LocalBoxFuture;
+use highwater_kafka::ClusterConfig;
 use highwater_web::shutdown::Shutdown;
 
 pub use bound::Bound;
 
-use crate::config::Config;
+#[cfg(feature = "postgres")]
+use crate::store::PostgresConfig;
 use topic_log::TopicLog;
 
-/// What is to be processed again.
+/// The settings of a replay: those of the service whose topic it is.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The cluster. Without brokers a replay is refused.
+    pub kafka: ClusterConfig,
+    /// The topic of the events.
+    pub topic: String,
+    /// The consumer group of the service.
+    pub group_id: String,
+    /// The most bytes of one fetch.
+    pub fetch_max_bytes: i32,
+    /// The database of events; `None` where the store is in memory.
+    #[cfg(feature = "postgres")]
+    pub postgres: Option<PostgresConfig>,
+}
+
+/// The records to process again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReplayCommand {
     /// A stretch of the topic, into the store that serves.
@@ -50,7 +68,7 @@ pub enum ReplayCommand {
     },
 }
 
-/// What is filled.
+/// The store to fill.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// A schema of that name in the database that serves.
@@ -59,11 +77,12 @@ pub enum Target {
     Url(highwater_kafka::security::Secret),
 }
 
-/// Does it, and tells about it; whether all was done. A stop that is requested ends it early: what is done stays.
+/// Runs the command and reports its progress. Returns whether all was done. A stop ends it early, and keeps the work that
+/// is done.
 ///
 /// # Errors
 ///
-/// It cannot be done safely, or Kafka or the database does not answer. The error says what is changed and what is not.
+/// It cannot be done safely, or Kafka or the database does not answer. The error says which changes were made.
 pub fn run<'a>(
     command: ReplayCommand,
     config: Config,
@@ -81,7 +100,7 @@ async fn replay(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<bool> {
     ensure!(
-        !config.embedded,
+        !config.kafka.brokers.is_empty(),
         "set KAFKA_BROKERS (a service with an embedded broker logs its address at its start)"
     );
     let log = TopicLog::open(&config).await?;

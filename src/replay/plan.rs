@@ -1,4 +1,4 @@
-//! What is to be processed again: a stretch of each partition, as a table.
+//! The plan of a replay: a stretch of each partition, as a table.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -30,8 +30,8 @@ pub(super) struct Stretch {
 }
 
 impl Plan {
-    /// The stretches from one bound to another, of what is processed: partitions stand at these offsets. One that has
-    /// none yet is left out.
+    /// The stretches from one bound to another, of the records below each partition's position. A partition without a
+    /// position is left out.
     pub(super) async fn draw(
         topic: &TopicLog,
         stands: &BTreeMap<i32, i64>,
@@ -77,7 +77,7 @@ impl Plan {
 
 #[cfg(feature = "postgres")]
 impl Stretch {
-    /// Whether it ends before what is processed does: then the rest is passed over afterwards.
+    /// Whether it ends below the partition's position: then the rest is skipped afterwards.
     pub(super) fn ends_early(&self) -> bool {
         self.to < self.stands.offset
     }

@@ -10,8 +10,7 @@ use highwater_web::shutdown::Shutdown;
 
 #[cfg(feature = "postgres")]
 use super::plan::Stretch;
-use super::{Bound, TopicLog, plan::Plan};
-use crate::config::Config;
+use super::{Bound, Config, TopicLog, plan::Plan};
 #[cfg(feature = "postgres")]
 use crate::store::{EventStore as _, PostgresStore, Start};
 
@@ -30,12 +29,8 @@ pub(super) async fn run(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<bool> {
     let group = Group {
-        offsets: GroupOffsets::new(
-            Arc::clone(&topic.cluster),
-            &config.consumer.group_id,
-            Arc::clone(&topic.topic),
-        ),
-        id: &config.consumer.group_id,
+        offsets: GroupOffsets::new(Arc::clone(&topic.cluster), &config.group_id, Arc::clone(&topic.topic)),
+        id: &config.group_id,
     };
     #[cfg(feature = "postgres")]
     if let Some(postgres) = &config.postgres {
@@ -106,7 +101,7 @@ impl Group<'_> {
 #[cfg(feature = "postgres")]
 async fn move_back(store: &PostgresStore, stretch: &mut Stretch) -> anyhow::Result<()> {
     stretch.check_topic().await?;
-    // Whoever processes the partition may claim it in between, and does not do so again at once.
+    // The instance that processes the partition may claim it in between, and does not do so again at once.
     for _ in 0..10 {
         let Start::At(stands) = store.take_up(stretch.partition, &stretch.log).await? else {
             bail!("partition {} has no position in the database", stretch.partition);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use highwater_kafka::{Cluster, Reader, describe, exists};
 
-use crate::config::Config;
+use super::Config;
 
 /// The topic, and the way to it.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ impl TopicLog {
     pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
         let log = Self {
             cluster: Arc::new(Cluster::new(config.kafka.clone())?),
-            topic: config.topic.name.as_str().into(),
-            fetch_max_bytes: config.consumer.fetch_max_bytes,
+            topic: config.topic.as_str().into(),
+            fetch_max_bytes: config.fetch_max_bytes,
         };
         let mut connection = log.cluster.connect().await.context("Kafka cannot be reached")?;
         if !exists(&mut connection, &log.topic).await? {

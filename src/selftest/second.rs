@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use uuid::Uuid;
 
 use super::checks::Service;
-use crate::{activity, config::Config, store::ActivityEvent};
+use crate::{config::Config, service, store::ActivityEvent};
 
 /// The retention of the topics, for a process that is killed before it deletes them.
 const RETENTION: Duration = Duration::from_secs(60 * 60);
@@ -42,11 +42,9 @@ pub(super) struct Second {
 
 impl Second {
     /// Starts the service. The names of its topics and groups begin with `name`.
-    pub(super) async fn start(config: Config, name: &str) -> anyhow::Result<Self> {
+    pub(super) async fn start(mut config: Config, name: &str) -> anyhow::Result<Self> {
         #[cfg(feature = "embedded-broker")]
-        let (mut config, _broker) = crate::embedded::embedded(config).await?;
-        #[cfg(not(feature = "embedded-broker"))]
-        let mut config = config;
+        let _broker = crate::embedded::start(&mut config.kafka).await?;
         config.embedded = false;
         // Over loopback, and for itself alone: it need not know its clients.
         config.http.https = None;
@@ -73,7 +71,7 @@ impl Second {
         let service = Service::at(listener.local_addr()?, None);
         let stop = Shutdown::new();
         let session = config.consumer.session_timeout;
-        let running = tokio::spawn(activity::run(config, listener.into(), stop.clone()));
+        let running = tokio::spawn(service::run(config, listener.into(), stop.clone()));
         Ok(Self {
             service,
             name: name.to_owned(),

@@ -11,7 +11,7 @@ pub struct Erasure {
     pub offset: i64,
 }
 
-/// What a process has erased.
+/// Counts of erasures.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ErasureCounts {
     /// Erasures, one for each partition.
@@ -28,7 +28,7 @@ pub(super) struct ErasureCounter {
 }
 
 impl ErasureCounter {
-    /// Counts an erasure of so many events.
+    /// Counts an erasure of this number of events.
     pub(super) fn add(&self, events: u64) {
         self.erasures.fetch_add(1, Ordering::Relaxed);
         self.events.fetch_add(events, Ordering::Relaxed);

@@ -171,6 +171,11 @@ pub(super) fn type_key(event_type: &str) -> String {
     user_key(&event_type.to_lowercase())
 }
 
+/// A user as the events' JSON has it: the same serializer writes both.
+pub(super) fn user_json(user_id: &str) -> Vec<u8> {
+    serde_json::to_vec(user_id).unwrap_or_default()
+}
+
 /// The length of the JSON string that this begins with, its quotes included.
 #[cfg(feature = "postgres")]
 fn string_len(json: &[u8]) -> Option<usize> {

@@ -14,7 +14,10 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use thiserror::Error;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::{
+    sync::watch,
+    time::{Interval, MissedTickBehavior, interval},
+};
 use uuid::Uuid;
 
 pub use content_hash::ContentHash;
@@ -23,7 +26,7 @@ pub use event::ActivityEvent;
 pub use memory::{Config, MemoryStore, Stats};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresConfig, PostgresStore, PostgresUrl, Rebuild, Swapped};
-pub use query::{Direction, EventPage, EventQuery, PAGE_BYTES, Positions, SequenceNumber, Span};
+pub use query::{Criteria, Direction, EventPage, EventQuery, PAGE_BYTES, Positions, SequenceNumber, Span};
 pub use stored_event::{EventRecord, StoredEvent};
 
 /// A store that admits each `eventId` once.
@@ -52,7 +55,7 @@ pub trait EventStore: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Whether all instances have the same events: then an answer covers all partitions, whoever processes them.
+    /// Whether all instances have the same events: then an answer covers all partitions.
     fn is_shared(&self) -> bool {
         false
     }
@@ -76,6 +79,15 @@ pub trait EventStore: Send + Sync + 'static {
         next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError>;
 
+    /// Conflicts of batches that were stored before it was known what their copies are of, as far as
+    /// [`take_up`](EventStore::take_up) has found them: each once, the offset with the event that was stored first.
+    fn late_conflicts(&self, _partition: i32) -> Vec<(i64, Arc<StoredEvent>)> {
+        Vec::new()
+    }
+
+    /// Changes whenever this process has admitted events. Of what other processes admit to the same store it says nothing.
+    fn admissions(&self) -> watch::Receiver<()>;
+
     /// Erases the events of a user that the partition had before the erasure. Their ids stay known: a copy is a duplicate.
     /// The erasure stays known, too, for [`is_erased`](EventStore::is_erased). A store that keeps positions moves the
     /// partition's to `next` once all of it is done.
@@ -92,7 +104,7 @@ pub trait EventStore: Send + Sync + 'static {
     /// Whether the user's record at this offset of the partition came before a known erasure of that user.
     async fn is_erased(&self, partition: i32, user_id: &str, offset: i64) -> Result<bool, StoreError>;
 
-    /// What this process has erased.
+    /// The counts of erasures by this process.
     fn erasures(&self) -> ErasureCounts;
 
     /// The offset below which each partition's records are processed, by whatever instance; `None` where the store does not
@@ -151,7 +163,7 @@ pub trait EventStore: Send + Sync + 'static {
     async fn forget(&self, partition: i32) -> Result<(), StoreError>;
 }
 
-/// Ticks at which it is looked for what is older than the retention: a tenth of it, within bounds.
+/// Ticks at which events older than the retention are deleted: a tenth of it, within bounds.
 fn retention_interval(retention: Duration) -> Interval {
     const LEAST: Duration = Duration::from_millis(100);
     const MOST: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-use super::StoredEvent;
+use super::{ActivityEvent, StoredEvent, event::user_json};
 
 /// The filters of a listing. A field that is `None` filters nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,6 +27,45 @@ impl EventQuery {
         let from = self.from.map_or(i64::MIN, |from| from.timestamp_millis());
         let to = self.to.map_or(i64::MAX, |to| to.timestamp_millis());
         from..to
+    }
+}
+
+/// A query in the form in which it is compared with an event.
+#[derive(Debug)]
+pub struct Criteria {
+    /// The userId as a JSON string.
+    pub(super) user: Option<Vec<u8>>,
+    /// The eventType in lower case.
+    pub(super) event_type: Option<String>,
+    /// Timestamps in milliseconds since 1970.
+    pub(super) times: Range<i64>,
+}
+
+impl From<&EventQuery> for Criteria {
+    fn from(query: &EventQuery) -> Self {
+        Self {
+            user: query.user_id.as_deref().map(user_json),
+            event_type: query.event_type.as_ref().map(|event_type| event_type.to_lowercase()),
+            times: query.millis(),
+        }
+    }
+}
+
+impl Criteria {
+    /// Whether the query asks for this event.
+    pub fn matches(&self, event: &ActivityEvent) -> bool {
+        let is_any_time = self.times == (i64::MIN..i64::MAX);
+        self.match_content(event) && (is_any_time || self.times.contains(&event.timestamp_millis()))
+    }
+
+    /// Whether the query asks for an event of this user and type.
+    pub(super) fn match_content(&self, event: &ActivityEvent) -> bool {
+        let is_of_type = |lower: &String| {
+            let event_type = event.event_type();
+            event_type.eq_ignore_ascii_case(lower) || event_type.to_lowercase() == *lower
+        };
+        self.user.as_ref().is_none_or(|user| user == event.user_id_json())
+            && self.event_type.as_ref().is_none_or(is_of_type)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Requests that wait for an event to be admitted.
+//! Requests that wait for an event to be admitted, and those that follow all of them.
 
 use std::{
     collections::HashMap,
@@ -22,6 +22,8 @@ pub(super) struct Waiters {
     /// The number of ids in `by_id`.
     ids: AtomicUsize,
     by_id: Mutex<HashMap<Uuid, watch::Sender<Found>>>,
+    /// Changes with each admission.
+    admissions: watch::Sender<()>,
 }
 
 /// One waiter. Dropping it ends the wait.
@@ -50,6 +52,7 @@ impl Waiters {
     /// Wakes the waiters of these events, which are in the store now. The waiters get the events themselves, since an
     /// event may leave the store before a waiter looks.
     pub(super) fn wake<'a>(&self, admitted: impl Iterator<Item = &'a Arc<StoredEvent>>) {
+        self.admissions.send_replace(());
         fence(Ordering::SeqCst);
         if self.ids.load(Ordering::Relaxed) == 0 {
             return;
@@ -61,6 +64,11 @@ impl Waiters {
             }
         }
         self.ids.store(by_id.len(), Ordering::Relaxed);
+    }
+
+    /// Changes with each admission.
+    pub(super) fn admissions(&self) -> watch::Receiver<()> {
+        self.admissions.subscribe()
     }
 
     /// The number of ids that have waiters.

@@ -1,6 +1,6 @@
 //! `highwater export`: the stored events of a running service, an event a line.
 //!
-//! Page by page: each ends with a link to the next, which is valid on every instance. What is written can so be gone on with.
+//! Page by page: each ends with a link to the next, which is valid on every instance. So an export can be continued.
 
 use std::{
     fs::{self, File},
@@ -17,8 +17,8 @@ use highwater_web::{
 };
 
 use super::{
-    Attempts, ExportTask, Fault, LineSplitter, Outcome, Service,
-    progress::{Figures, Progress},
+    Attempts, ExportTask, Fault, LineSplitter, Service, TransferOutcome,
+    progress::{Figures, ProgressLine},
 };
 
 /// The events of a page.
@@ -33,7 +33,7 @@ pub async fn export(
     task: ExportTask,
     token: Option<Secret>,
     config: &http::Config,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<TransferOutcome> {
     let service = Service::new(task.url.clone(), token, config)?;
     let mut export = Export::new(task)?;
     let mut attempts = Attempts::new();
@@ -58,7 +58,7 @@ struct Export {
     events: u64,
     /// The answers are of all partitions.
     is_whole: bool,
-    progress: Progress,
+    progress: ProgressLine,
 }
 
 impl Export {
@@ -82,7 +82,7 @@ impl Export {
             left: task.limit,
             events: 0,
             is_whole: true,
-            progress: Progress::new(),
+            progress: ProgressLine::new(),
         })
     }
 
@@ -124,7 +124,7 @@ impl Export {
         }
     }
 
-    fn end(mut self) -> anyhow::Result<Outcome> {
+    fn end(mut self) -> anyhow::Result<TransferOutcome> {
         self.output.finish().context("the output")?;
         let part = if self.is_whole {
             ""
@@ -132,7 +132,7 @@ impl Export {
             ", of the partitions that this instance has: ask the others, too"
         };
         self.progress.end(&format!("{} events{part}", self.events));
-        Ok(if self.is_whole { Outcome::All } else { Outcome::Some })
+        Ok(if self.is_whole { TransferOutcome::All } else { TransferOutcome::Some })
     }
 }
 

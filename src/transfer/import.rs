@@ -1,8 +1,8 @@
 //! `highwater import`: files of events into a running service.
 //!
 //! The lines go in as one stream, and their receipts come back in their order. Where the connection breaks or the service
-//! is busy, the next attempt begins after the last line that is settled: ids follow from the lines, so that what is sent
-//! again is stored once.
+//! is busy, the next attempt begins after the last line that is settled: ids follow from the lines, so that lines that
+//! are sent again are stored once.
 
 use std::{
     collections::VecDeque,
@@ -26,12 +26,12 @@ use tokio::{
 };
 
 use super::{
-    Attempts, Fault, ImportTask, LineSplitter, Outcome, Service,
+    Attempts, Fault, ImportTask, LineSplitter, Service, TransferOutcome,
     input::{self, BytesRead, Part},
-    progress::{Figures, Progress},
+    progress::{Figures, ProgressLine},
 };
 
-/// How often what is settled is noted, for `--resume`.
+/// How often the settled lines are noted, for `--resume`.
 const NOTE: Duration = Duration::from_secs(1);
 
 /// A receipt, as far as it is looked at.
@@ -44,7 +44,7 @@ struct Receipt {
     retry_after: Option<u64>,
 }
 
-/// Imports files. What is refused is told on standard error, with its file and line.
+/// Imports files. Refused events are reported on standard error, by file and line.
 ///
 /// # Errors
 ///
@@ -53,7 +53,7 @@ pub async fn import(
     task: ImportTask,
     token: Option<Secret>,
     config: &http::Config,
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<TransferOutcome> {
     let service = Service::new(task.url, token, config)?;
     let mut import = Import::new(task.files, task.resume)?;
     let mut attempts = Attempts::new();
@@ -84,7 +84,7 @@ struct Import {
     skipped: u64,
     stored: u64,
     refused: u64,
-    progress: Progress,
+    progress: ProgressLine,
     bytes_read: BytesRead,
     noted: Instant,
 }
@@ -113,7 +113,7 @@ impl Import {
             resume,
             stored: 0,
             refused: 0,
-            progress: Progress::new(),
+            progress: ProgressLine::new(),
             bytes_read: BytesRead::default(),
             noted: Instant::now(),
         })
@@ -127,7 +127,7 @@ impl Import {
         self.done.iter().sum()
     }
 
-    /// Sends what is not settled, until all of it is.
+    /// Sends the lines that are not settled, until all of them are.
     async fn attempt(&mut self, service: &Service) -> Result<(), Fault> {
         let (pieces, body) = mpsc::channel(1);
         let headers = vec![(header::CONTENT_TYPE, header::HeaderValue::from_static(NDJSON))];
@@ -223,11 +223,11 @@ impl Import {
         }
     }
 
-    fn end(mut self) -> anyhow::Result<Outcome> {
+    fn end(mut self) -> anyhow::Result<TransferOutcome> {
         let (stored, refused, skipped) = (self.stored, self.refused, self.skipped);
         let before = if skipped > 0 { format!(", after {skipped} lines from before") } else { String::new() };
         self.progress.end(&format!("{stored} events stored, {refused} refused{before}"));
-        Ok(if refused == 0 { Outcome::All } else { Outcome::Some })
+        Ok(if refused == 0 { TransferOutcome::All } else { TransferOutcome::Some })
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn is_stdin(path: &Path) -> bool {
 /// How much of all files was read, as they are on disk.
 pub(super) type BytesRead = Arc<AtomicU64>;
 
-/// Reads the lines of the files that are still to be sent, after so many of each. Returns when all are read, or when
+/// Reads the lines of the files that are still to be sent, after the number of lines that each has sent already. Returns when all are read, or when
 /// nobody takes them any more.
 pub(super) fn read(
     files: &[PathBuf],
@@ -121,7 +121,7 @@ fn push_with_id(to: &mut Vec<u8>, line: &[u8], file: &str, number: u64) {
             to.extend_from_slice(format!("\"{}\"", id()).as_bytes());
             to.extend_from_slice(&line[at + "null".len()..]);
         }
-        // What is no object, the service refuses.
+        // The service refuses everything but objects.
         _ => to.extend_from_slice(line),
     }
     to.push(b'\n');

@@ -48,7 +48,7 @@ pub struct ExportTask {
 
 /// How a transfer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum TransferOutcome {
     /// All of it is done: exit code 0.
     All,
     /// Some events were refused, or are not this instance's: exit code 3.

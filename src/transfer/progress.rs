@@ -12,7 +12,7 @@ const WIDTH: usize = 24;
 
 /// Shows how far a transfer is, on standard error.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct ProgressLine {
     is_terminal: bool,
     began: Instant,
     shown: Option<Instant>,
@@ -27,7 +27,7 @@ pub(super) struct Figures {
     pub(super) share: Option<(u64, u64)>,
 }
 
-impl Progress {
+impl ProgressLine {
     pub(super) fn new() -> Self {
         Self { is_terminal: std::io::stderr().is_terminal(), began: Instant::now(), shown: None }
     }
@@ -58,7 +58,7 @@ impl Progress {
         let mut out = std::io::stderr().lock();
         // A terminal that is gone is no reason to end.
         let _ = match self.is_terminal {
-            // Back to the beginning of the line, and what was there is erased.
+            // Back to the beginning of the line, and the line is erased.
             true => write!(out, "\r\x1b[2K{text}"),
             false => writeln!(out, "{text}"),
         };

@@ -1,4 +1,4 @@
-//! The links and file names in the documents.
+//! The links, file names and the picture in the documents.
 
 use std::{
     fs,
@@ -111,4 +111,16 @@ fn every_source_file_that_the_documents_name_exists() {
         stale.extend(names.map(|name| format!("{}: {name}", document.strip_prefix(root).unwrap().display())));
     }
     assert!(stale.is_empty(), "{}", stale.join("\n"));
+}
+
+#[test]
+fn the_picture_of_the_flow_has_the_labels_of_its_source() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let read = |name| fs::read_to_string(docs.join(name)).unwrap();
+    let (source, picture) = (read("flow.dot"), read("flow.svg").replace("&#45;", "-"));
+    let labels = source.split("label=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let lines: Vec<_> = labels.flat_map(|label| label.split("\\n")).collect();
+    assert!(lines.len() > 15, "{lines:?}");
+    let missing: Vec<_> = lines.iter().filter(|line| !picture.contains(&format!(">{line}<"))).collect();
+    assert!(missing.is_empty(), "draw it again, as docs/flow.dot says: {missing:?}");
 }

@@ -21,6 +21,7 @@ use highwater::{
 };
 use highwater_kafka::{BatchOutcome, DecodingHandler, Record, RecordHandler};
 use log::Level;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::journal;
@@ -52,6 +53,10 @@ impl EventStore for Flaky {
     ) -> Result<Vec<Admission>, StoreError> {
         self.take_batch()?;
         self.memory.admit(partition, events, next).await
+    }
+
+    fn admissions(&self) -> watch::Receiver<()> {
+        self.memory.admissions()
     }
 
     async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError> {
@@ -119,7 +124,7 @@ fn record(offset: usize, value: &str) -> Record {
         timestamp: DateTime::UNIX_EPOCH,
         key: None,
         value: Some(Bytes::copy_from_slice(value.as_bytes())),
-        headers: Vec::new(),
+        headers: Default::default(),
     }
 }
 
@@ -305,13 +310,21 @@ async fn it_restores_as_far_back_as_a_partitions_bound_reaches() {
 fn marker(offset: usize, user_id: &str) -> Record {
     let header = ("highwater-erasure".to_owned(), Some(Bytes::from_static(b"some id")));
     let key = Some(Bytes::copy_from_slice(user_id.as_bytes()));
-    Record { key, value: None, headers: vec![header], ..bad(offset) }
+    Record { key, value: None, headers: [header].into_iter().collect(), ..bad(offset) }
 }
 
 /// The same record, sent back from the dead letters, and where it was first.
 fn redriven(record: Record, origin: &str) -> Record {
     let header = ("dead-letter-origin".to_owned(), Some(Bytes::copy_from_slice(origin.as_bytes())));
-    Record { headers: vec![header], ..record }
+    Record {
+        headers: record
+            .headers
+            .iter()
+            .map(|(name, value)| (name.into_owned(), value))
+            .chain([header])
+            .collect(),
+        ..record
+    }
 }
 
 async fn stored(store: &Flaky) -> Vec<u128> {
@@ -359,8 +372,7 @@ async fn a_redriven_record_is_as_old_as_it_was_before() {
     assert_eq!((poisoned(&outcome), stopped_at(&outcome)), (vec![], None));
     assert_eq!(stored(&store).await, [3, 4, 5, 6]);
     // So is a marker that an older version of the program set aside.
-    let mut late = marker(11, "ada\n");
-    late.headers.push(("dead-letter-origin".to_owned(), Some(Bytes::from_static(b"3/8"))));
+    let late = redriven(marker(11, "ada\n"), "3/8");
     processor.handle(&[late]).await;
     assert_eq!(stored(&store).await, [4, 5, 6]);
 }
@@ -368,7 +380,7 @@ async fn a_redriven_record_is_as_old_as_it_was_before() {
 #[tokio::test]
 async fn a_record_without_a_value_is_an_erasure_by_its_header_and_with_a_user() {
     let (processor, store) = processor(usize::MAX);
-    let null = Record { headers: Vec::new(), ..marker(1, "ada\n") };
+    let null = Record { headers: Default::default(), ..marker(1, "ada\n") };
     let nobody = Record { key: None, ..marker(2, "") };
     let event = Record { headers: marker(3, "").headers, ..good(3, 2) };
     let outcome = processor.handle(&[good(0, 1), null, nobody, event]).await;

@@ -18,7 +18,7 @@ fn record(value: Option<&[u8]>) -> Record {
         timestamp: DateTime::<Utc>::from_timestamp_millis(1_714_979_289_007).unwrap(),
         key: None,
         value: value.map(Bytes::copy_from_slice),
-        headers: Vec::new(),
+        headers: Default::default(),
     }
 }
 

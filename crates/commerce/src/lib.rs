@@ -1,6 +1,6 @@
 //! Users and orders: two services whose state is the log.
 //!
-//! Each keeps what is in its topic as a [table](highwater_table), and answers from it; the order service follows the
+//! Each keeps the content of its topic as a [table](highwater_table), and answers from it; the order service follows the
 //! users' topic beside its own.
 
 #![forbid(unsafe_code)]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use highwater_web::{
     auth::Gate,
-    http::{CORRELATION_ID, CorrelationId, PageRequest, Problem, check_origin},
+    http::{CORRELATION_ID, CorrelationId, CrossOriginRequest, Problem, check_origin},
     shutdown::Shutdown,
 };
 use http_body_util::{BodyExt as _, Full};
@@ -59,7 +59,7 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
                         }
                     };
                     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-                    let page = PageRequest::of(&request);
+                    let page = CrossOriginRequest::of(&request);
                     let mut response = match check_origin(&request, &config) {
                         Ok(()) => {
                             gate.guard(request, async |request| answered(&mut tree, request).await).await
@@ -162,7 +162,7 @@ pub async fn answer(response: Response) -> Result<ApiGatewayV2httpResponse, lamb
     answer.headers = parts.headers;
     // Lambda says how long it is.
     answer.headers.remove(header::CONTENT_LENGTH);
-    // Text goes as it is; what is packed, as the files of Swagger UI are, has to become text.
+    // Text goes as it is. Packed bytes, as of Swagger UI's files, have to become text.
     answer.body = Some(match String::from_utf8(body.into()) {
         Ok(text) => Body::Text(text),
         Err(packed) => {

@@ -12,7 +12,7 @@ use super::{ListingPosition, request};
 /// The most events of one page.
 pub const MOST: usize = 500;
 
-/// A user's events; what is `None` asks for nothing.
+/// A user's events. A filter that is `None` selects all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventQuery {
     /// The user.
@@ -23,7 +23,7 @@ pub struct EventQuery {
     pub from: Option<DateTime<Utc>>,
     /// Before this timestamp.
     pub to: Option<DateTime<Utc>>,
-    /// At most so many; without, as many as one answer has room for.
+    /// The most events; `None` for as many as one answer has room for.
     pub limit: Option<usize>,
     /// Where the page before ended.
     pub after: Option<ListingPosition>,

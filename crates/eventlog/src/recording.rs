@@ -79,7 +79,7 @@ impl EventLog {
         let id = event.metadata.event_id;
         let row = self.ask(deadline, Database::Metadata, || self.metadata.of_id(id)).await;
         let Some(row) = row.map_err(|error| unrecorded(Database::Metadata, &error, event))? else {
-            // Nothing removes rows; whoever has done it has this event asked for again.
+            // This service removes no rows. If somebody did, the client is to post the event again.
             let gone = DatabaseError::Away("the row is gone again".to_owned());
             return Err(unrecorded(Database::Metadata, &gone, event));
         };

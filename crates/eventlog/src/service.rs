@@ -40,7 +40,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
     Ok(())
 }
 
-/// Does what is to be done once.
+/// Does the tasks of a start.
 ///
 /// # Errors
 ///

@@ -43,7 +43,7 @@ impl DatabaseError {
         matches!(self, Self::Throttled(_) | Self::Refused(_)) || self.is_of_one()
     }
 
-    /// Whether it is about what was to be kept, and says nothing of the store.
+    /// Whether it is about the value, and says nothing of the store.
     pub fn is_of_one(&self) -> bool {
         matches!(self, Self::Invalid(_) | Self::TooLarge)
     }
@@ -120,8 +120,8 @@ pub trait MetadataStore: fmt::Debug + Send + Sync {
 
     /// Notes that a sweep has looked at everything from then until then.
     ///
-    /// That moves the mark forward only where it joins on to it, as what is between was looked at by nobody; and never
-    /// past this store's own clock, as nothing can have been seen of what is yet to be recorded.
+    /// That moves the mark forward only where it joins on to it, as no sweep has looked at the time between; and never
+    /// past this store's own clock, as events after it are yet to be recorded.
     async fn sweep_reached(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> DatabaseResult<()>;
 
     /// Whether it can be asked at all.
@@ -140,7 +140,7 @@ pub trait DetailsStore: fmt::Debug + Send + Sync {
     /// The details of these events, at most 100, as they are now; some may be left [unprocessed](DetailsPage::unprocessed).
     async fn details(&self, ids: &[Uuid]) -> DatabaseResult<DetailsPage>;
 
-    /// All of an event; `None` where there is none, or where what is there is not this service's.
+    /// All of an event; `None` where there is none, or where the item is not this service's.
     async fn event(&self, id: Uuid) -> DatabaseResult<Option<LoggedEvent>>;
 
     /// The ids of the events of a bucket that were recorded from `from` on and before `to`, a page at a time.

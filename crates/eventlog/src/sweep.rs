@@ -31,11 +31,11 @@ pub struct SweepReport {
 }
 
 impl EventLog {
-    /// Completes what was recorded before `now` less the grace, from where the last sweep ended, or from `from`.
+    /// Completes the events that were recorded before `now` less the grace, from where the last sweep ended, or from `from`.
     ///
     /// # Errors
     ///
-    /// A database does not answer; what was done stays done, and the next sweep begins where this one did.
+    /// A database does not answer. Completed events stay so, and the next sweep begins where this one did.
     pub async fn sweep(
         &self,
         now: DateTime<Utc>,

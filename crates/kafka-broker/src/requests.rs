@@ -15,9 +15,8 @@ pub(super) fn decode<R: Request>(body: &mut Bytes, version: i16) -> io::Result<R
     R::decode(body, version).map_err(io::Error::other)
 }
 
-/// Bytes whose numbers are never much larger than what is left of them. A number that is a length, and is
-/// cut down so, fails all the same once the bytes run out; one that is not is read again by the second,
-/// unwary decoding.
+/// Bytes that return no number much larger than the count of bytes left. A length that is reduced so fails
+/// all the same once the bytes run out. Other numbers are read again by the second decoding, which reduces none.
 struct Wary(Bytes);
 
 impl Buf for Wary {

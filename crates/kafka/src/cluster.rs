@@ -21,12 +21,11 @@ use kafka_protocol::messages::MetadataRequest;
 use self::{addresses::Addresses, outage::Outage};
 use super::{
     ClusterConfig, ConfigError, Interceptor,
-    producer::Breakers,
+    breaker::Breakers,
     rskafka_client::SharedClient,
     security::{AuthBackoff, Sasl, Session},
     staggered::first_success,
-    topic,
-    wire::{Connection, WireError},
+    wire::{Connection, METADATA_VERSIONS, WireError},
 };
 
 /// A Kafka cluster, as one process sees it. Topics, producers and consumers share it.
@@ -150,7 +149,7 @@ impl Cluster {
             let first = failures
                 .into_iter()
                 .min_by_key(|(address, _)| (!self.addresses.is_bootstrap(address), address.clone()));
-            Err(first.map_or(topic::NO_LEADER, |(_, error)| error))
+            Err(first.map_or(WireError::NO_LEADER, |(_, error)| error))
         })
     }
 
@@ -175,7 +174,7 @@ impl Cluster {
         let mut connection = self.open(address).await?;
         let request = MetadataRequest::default().with_topics(Some(Vec::new()));
         let response =
-            connection.call_within(&request, topic::METADATA_VERSIONS, self.config.connect_timeout).await?;
+            connection.call_within(&request, METADATA_VERSIONS, self.config.connect_timeout).await?;
         self.addresses.learn(address, was_named, &response)?;
         Ok(connection)
     }

@@ -1,13 +1,10 @@
 //! The settings of the library. It reads no environment: an application sets them, and names its own variables.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use thiserror::Error;
 
-use super::{
-    group::{Assignor, GroupProtocol},
-    security::Security,
-};
+use super::security::Security;
 
 /// A setting that cannot be used, by the name of its field.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -246,4 +243,50 @@ pub enum OffsetReset {
     Earliest,
     /// After the last record.
     Latest,
+}
+
+/// The protocol that the coordinator is spoken to with, as Kafka's setting `group.protocol`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GroupProtocol {
+    /// JoinGroup, SyncGroup, Heartbeat: every broker supports it.
+    Classic,
+    /// ConsumerGroupHeartbeat (KIP-848): Kafka 4.0 and later.
+    Consumer,
+    /// [`GroupProtocol::Consumer`] if the broker supports it, else [`GroupProtocol::Classic`].
+    Auto,
+}
+
+/// A rule that assigns partitions to members, as Kafka's setting `partition.assignment.strategy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Assignor {
+    /// Each topic's partitions in ranges; a rebalance revokes all partitions (`RangeAssignor`).
+    Range,
+    /// Even shares; a partition stays where it is if it can (`CooperativeStickyAssignor`, KIP-429).
+    CooperativeSticky,
+}
+
+impl Assignor {
+    /// All assignors.
+    pub const ALL: [Self; 2] = [Self::Range, Self::CooperativeSticky];
+
+    /// Its name in the protocol and in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Range => "range",
+            Self::CooperativeSticky => "cooperative-sticky",
+        }
+    }
+
+    /// The assignor of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|assignor| assignor.name() == name)
+    }
+}
+
+impl fmt::Display for Assignor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }

@@ -21,6 +21,7 @@ const SCHEMA_VERSION: &str = "ce_schemaversion";
 pub const CORRELATION_ID: &str = "ce_correlationid";
 const CAUSATION_ID: &str = "ce_causationid";
 const CONTENT_TYPE: &str = "content-type";
+const TRACEPARENT: &str = "traceparent";
 
 /// The request and the event that a new event follows from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,22 +31,28 @@ pub struct Context {
     pub correlation_id: Option<String>,
     /// The id of the event that this one follows from.
     pub causation_id: Option<Uuid>,
+    /// The place of that event in its trace, as its header has it.
+    pub traceparent: Option<String>,
 }
 
 impl Context {
     /// The context of a request with that correlation id.
     pub fn correlated(id: impl Into<String>) -> Self {
-        Self { correlation_id: Some(id.into()), causation_id: None }
+        Self { correlation_id: Some(id.into()), ..Self::default() }
     }
 
-    /// The context of events that follow from another: they belong to the same request.
+    /// The context of events that follow from another: they belong to the same request, and to the same trace.
     pub fn caused_by(envelope: &Envelope) -> Self {
-        Self { correlation_id: envelope.correlation_id.clone(), causation_id: Some(envelope.id) }
+        Self {
+            correlation_id: envelope.correlation_id.clone(),
+            causation_id: Some(envelope.id),
+            traceparent: envelope.traceparent.clone(),
+        }
     }
 
-    /// Whether it has neither.
+    /// Whether it has nothing of that.
     pub fn is_empty(&self) -> bool {
-        self.correlation_id.is_none() && self.causation_id.is_none()
+        *self == Self::default()
     }
 }
 
@@ -67,6 +74,8 @@ pub struct Envelope {
     pub correlation_id: Option<String>,
     /// The id of the event that it follows from.
     pub causation_id: Option<Uuid>,
+    /// Its place in its trace (W3C Trace Context), as the header of that name has it.
+    pub traceparent: Option<String>,
 }
 
 impl Envelope {
@@ -80,12 +89,13 @@ impl Envelope {
             time: Utc::now(),
             correlation_id: context.correlation_id.clone(),
             causation_id: context.causation_id,
+            traceparent: context.traceparent.clone(),
         }
     }
 
     /// Its headers.
     pub fn headers(&self) -> Vec<(String, Vec<u8>)> {
-        let mut headers = Vec::with_capacity(9);
+        let mut headers = Vec::with_capacity(10);
         let mut add = |name: &str, value: String| headers.push((name.to_owned(), value.into_bytes()));
         add(SPEC_VERSION, SPEC.to_owned());
         add(ID, self.id.to_string());
@@ -98,6 +108,9 @@ impl Envelope {
         }
         if let Some(causation) = self.causation_id {
             add(CAUSATION_ID, causation.to_string());
+        }
+        if let Some(traceparent) = &self.traceparent {
+            add(TRACEPARENT, traceparent.clone());
         }
         add(CONTENT_TYPE, "application/json".to_owned());
         headers
@@ -118,6 +131,7 @@ impl Envelope {
             schema_version: text(record, SCHEMA_VERSION).and_then(|text| text.parse().ok()).unwrap_or(1),
             correlation_id: correlation_of(record).map(str::to_owned),
             causation_id: text(record, CAUSATION_ID).and_then(|text| Uuid::try_parse(text).ok()),
+            traceparent: text(record, TRACEPARENT).map(str::to_owned),
         })
     }
 }
@@ -128,6 +142,5 @@ pub fn correlation_of(record: &Record) -> Option<&str> {
 }
 
 fn text<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
-    let (_, value) = record.headers.iter().find(|(header, _)| header == name)?;
-    std::str::from_utf8(value.as_deref()?).ok()
+    std::str::from_utf8(record.headers.first(name)?).ok()
 }

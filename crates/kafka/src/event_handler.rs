@@ -132,7 +132,7 @@ impl<'a, P: Payload> Batch<'a, P> {
         let done = &self.records[..malformed.unwrap_or(self.records.len())];
         let after_done = done.last().map_or(0, |last| last.offset + 1);
         let offset = malformed.map_or(after_done, |index| self.records[index].offset);
-        // Of what is in no batch, as a transaction's marker, nothing is known here.
+        // Records that are in no batch, such as a transaction's marker, are not known here.
         let before = done.last().filter(|last| last.offset + 1 == offset);
         FetchPosition { offset, leader_epoch: before.and_then(|before| before.leader_epoch) }
     }

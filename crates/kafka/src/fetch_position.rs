@@ -1,7 +1,7 @@
 //! Positions in a partition's log, with the leader epochs that tell histories of the log apart (KIP-320).
 
 /// The next offset to read, and the leader epoch of the record before it (`FetchPosition` in Java's
-/// `SubscriptionState`). After an election the epoch tells whether the log still has what was read.
+/// `SubscriptionState`). After an election the epoch tells whether the log still has the records that were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchPosition {
     /// The next offset to read.
@@ -23,7 +23,7 @@ impl From<i64> for FetchPosition {
 pub struct LeaderEpochs(Vec<(i64, Option<i32>)>);
 
 impl LeaderEpochs {
-    /// Those of what is before a position.
+    /// The epochs before a position.
     pub(crate) fn before(position: FetchPosition) -> Self {
         Self(vec![(position.offset - 1, position.leader_epoch)])
     }

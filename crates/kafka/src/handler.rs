@@ -118,6 +118,7 @@ pub struct LogState {
 
 /// Where the processing of a partition starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StartFrom {
     /// At the group's committed offset: the handler stores no positions.
     Committed,

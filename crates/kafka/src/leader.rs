@@ -62,5 +62,9 @@ pub(super) async fn newest(cluster: &Cluster, topic: &str, partition: i32) -> Re
             None => return Err(failure),
         }
     }
-    Ok(Newest { leader: newest.leader.ok_or(topic::NO_LEADER)?, epoch: newest.epoch, topic: newest.topic })
+    Ok(Newest {
+        leader: newest.leader.ok_or(WireError::NO_LEADER)?,
+        epoch: newest.epoch,
+        topic: newest.topic,
+    })
 }

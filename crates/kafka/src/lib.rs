@@ -106,6 +106,7 @@
 //! ```
 
 mod backoff;
+mod breaker;
 mod cluster;
 mod config;
 mod consumer;
@@ -117,6 +118,7 @@ mod event_handler;
 mod fetch_position;
 pub mod group;
 mod handler;
+mod headers;
 mod interceptor;
 mod kafka;
 mod leader;
@@ -136,18 +138,19 @@ pub mod wire;
 pub use backoff::Backoff;
 pub use cluster::Cluster;
 pub use config::{ClusterConfig, ConfigError, ConsumerConfig, OffsetReset, ProducerConfig, TopicConfig};
-// For its tests: consumers write and read it themselves.
-#[doc(hidden)]
-pub use consumer::CommittedOffset;
 pub use consumer::{Consumer, ReadError, Reader, Watermark};
 pub use counts::{ConsumerCounts, ProducerMetrics};
 pub use dead_letter::DlqPublisher;
 pub use envelope::{CORRELATION_ID, Context, Envelope, correlation_of};
 pub use event_handler::{Batch, BatchHandler, DecodingHandler, EventHandler, Outcome};
 pub use fetch_position::{FetchPosition, LeaderEpochs};
+// For its tests: consumers write and read it themselves.
+#[doc(hidden)]
+pub use group::CommittedOffset;
 pub use handler::{
     BatchLimits, BatchOutcome, LogState, Poison, RecordHandler, RetryFrom, StartFrom, TransientError,
 };
+pub use headers::Headers;
 pub use interceptor::{Interceptor, OnAcknowledgement, ProcessedBatch};
 pub use kafka::{ConsumerBuilder, ConsumerHandle, Kafka, TypedProducer, TypedTopic};
 pub use message::{Message, Receipt, Record};

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use super::Headers;
+
 /// A record to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -45,8 +47,8 @@ pub struct Record {
     pub key: Option<Bytes>,
     /// The value; `None` is a tombstone.
     pub value: Option<Bytes>,
-    /// Names and values; Kafka allows a null value, and a name that repeats.
-    pub headers: Vec<(String, Option<Bytes>)>,
+    /// The headers.
+    pub headers: Headers,
 }
 
 /// A record's timestamp, from milliseconds since 1970. -1 stands for none (a producer older than Kafka 0.10) and becomes

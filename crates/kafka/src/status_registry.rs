@@ -102,7 +102,7 @@ impl StatusRegistry {
         });
         // All components see the same error if a broker cannot be reached: one of them logs it.
         let is_logged = failing.values().any(|other| other.logged == error);
-        // Compared with what was logged: an error that came too soon after that is logged later, if it lasts.
+        // Compared with the error that was logged: one that came too soon after that is logged later, if it lasts.
         let news = !is_logged
             && known
                 .as_ref()

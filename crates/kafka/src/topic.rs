@@ -20,19 +20,14 @@ use uuid::Uuid;
 use super::{
     Cluster, StatusRegistry, TopicConfig,
     backoff::Backoff,
-    wire::{Connection, WireError},
+    wire::{Connection, METADATA_VERSIONS, WireError},
 };
 pub use settings::settings;
 use settings::weaknesses;
 
-/// The versions of Metadata. From 10 on they have topic ids.
-pub(super) const METADATA_VERSIONS: RangeInclusive<i16> = 4..=12;
 /// The response does not have the topic.
 const UNKNOWN: WireError =
     WireError::Refused { what: "Metadata", error: ResponseError::UnknownTopicOrPartition };
-/// The response names no leader.
-pub(super) const NO_LEADER: WireError =
-    WireError::Refused { what: "Metadata", error: ResponseError::LeaderNotAvailable };
 
 /// The size of a topic (`TopicDescription` in Java).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -250,7 +245,7 @@ pub(crate) async fn leader(
     topic: &str,
     partition: i32,
 ) -> Result<(String, i32), WireError> {
-    leadership(connection, topic, partition).await?.leader.ok_or(NO_LEADER)
+    leadership(connection, topic, partition).await?.leader.ok_or(WireError::NO_LEADER)
 }
 
 /// The broker's knowledge of a partition's leader.
@@ -264,7 +259,7 @@ pub(super) async fn leadership(
         WireError::check("Metadata", found.error_code)?;
     }
     let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
-    let found = partitions.find(|found| found.partition_index == partition).ok_or(NO_LEADER)?;
+    let found = partitions.find(|found| found.partition_index == partition).ok_or(WireError::NO_LEADER)?;
     let address = |id: BrokerId| {
         let broker = answer.brokers.iter().find(|broker| broker.node_id == id)?;
         Some((broker.host.as_str().to_owned(), broker.port))

@@ -62,7 +62,7 @@ impl Url {
         Some(Self { path: path.parse().ok()?, ..self.clone() })
     }
 
-    /// Whether what is sent there is sent over TLS.
+    /// Whether requests to it use TLS.
     pub fn is_https(&self) -> bool {
         self.is_https
     }
@@ -133,7 +133,7 @@ impl fmt::Debug for Trust {
 ///
 /// # Errors
 ///
-/// Nobody answers in time, what comes is no HTTP or too long, the host is not trusted, or the URL is `https` and there
+/// Nobody answers in time, the answer is no HTTP or too long, the host is not trusted, or the URL is `https` and there
 /// is no `trust`.
 pub async fn send(
     method: Method,
@@ -252,7 +252,7 @@ pub async fn stream(
         let request = request(method, url, headers, PiecesBody(body))?;
         let io = TokioIo::new(connect(url, trust).await?);
         let (mut sender, connection) = http1::handshake(io).await.map_err(io::Error::other)?;
-        // What moves bytes; it ends with the answer.
+        // This task moves the bytes, and ends with the answer.
         tokio::spawn(connection);
         let (head, body) = sender.send_request(request).await.map_err(io::Error::other)?.into_parts();
         Ok(Streamed { status: head.status, headers: head.headers, body })

@@ -33,7 +33,7 @@ pub struct Sampled {
 }
 
 impl Sampler {
-    /// At most so many a second.
+    /// At most this number a second.
     pub const fn new(most: u32) -> Self {
         Self { most, second: Mutex::new(Second { began: None, events: 0 }) }
     }

@@ -111,12 +111,12 @@ impl Rest<'_> {
         })
     }
 
-    /// A number of exactly so many digits.
+    /// A number of exactly this many digits.
     fn number(&mut self, digits: usize) -> Option<u32> {
         (0..digits).try_fold(0, |number, _| Some(number * 10 + self.digit()?))
     }
 
-    /// A fraction of a second, if there is one; what is finer than a millisecond is read and left out.
+    /// A fraction of a second, if there is one. Digits beyond milliseconds are read and left out.
     fn millis(&mut self) -> Option<u32> {
         if self.after(b".,").is_none() {
             return Some(0);

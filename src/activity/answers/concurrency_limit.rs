@@ -39,7 +39,7 @@ pub struct ConcurrencyLimit {
 pub(super) struct Overloaded;
 
 /// The right to read once. Dropping it returns it.
-pub(super) type Permit = OwnedSemaphorePermit;
+pub(in crate::activity) type Permit = OwnedSemaphorePermit;
 
 impl Default for ConcurrencyLimit {
     fn default() -> Self {
@@ -87,7 +87,7 @@ impl ConcurrencyLimit {
     }
 
     /// A permit, however long it takes. It is always `Some`, since the semaphore is never closed.
-    pub(super) async fn acquire(&self) -> Option<Permit> {
+    pub(in crate::activity) async fn acquire(&self) -> Option<Permit> {
         let _waiting = Waiting::count(&self.waiting);
         self.granted().await
     }

@@ -25,7 +25,7 @@ use crate::{
         Api, Coverage,
         coverage::PARTITIONS,
         formats::cloud_event,
-        selection::{Scope, Selection},
+        selection::{ListingScope, Selection},
     },
     store::{ActivityEvent, EventQuery, EventStore, PAGE_BYTES, Span, StoreError, StoredEvent},
 };
@@ -51,7 +51,7 @@ pub(in crate::activity) enum ListingFormat {
 /// A request for a listing.
 #[derive(Debug)]
 pub(in crate::activity) struct ListingRequest {
-    pub(in crate::activity) scope: Scope,
+    pub(in crate::activity) scope: ListingScope,
     pub(in crate::activity) format: ListingFormat,
     pub(in crate::activity) path: String,
     pub(in crate::activity) query: String,
@@ -242,7 +242,7 @@ struct ListingBody {
 }
 
 impl ListingBody {
-    fn new(reader: EventReader, scope: &Scope, format: ListingFormat, lines: bool) -> Self {
+    fn new(reader: EventReader, scope: &ListingScope, format: ListingFormat, lines: bool) -> Self {
         let mut buffer = BytesMut::new();
         if !lines {
             match format {
@@ -314,11 +314,11 @@ impl ListingBody {
 }
 
 /// The beginning of an envelope, with the path's filter as it was given.
-fn opening(scope: &Scope) -> String {
+fn opening(scope: &ListingScope) -> String {
     let text = |text: &str| serde_json::Value::from(text).to_string();
     match scope {
-        Scope::All => "{\"events\":[".to_owned(),
-        Scope::User(user_id) => format!("{{\"userId\":{},\"events\":[", text(user_id)),
-        Scope::Type(event_type) => format!("{{\"eventType\":{},\"events\":[", text(event_type)),
+        ListingScope::All => "{\"events\":[".to_owned(),
+        ListingScope::User(user_id) => format!("{{\"userId\":{},\"events\":[", text(user_id)),
+        ListingScope::Type(event_type) => format!("{{\"eventType\":{},\"events\":[", text(event_type)),
     }
 }

@@ -35,7 +35,7 @@ impl Intake {
             }
             Err(problem) => {
                 self.note(&problem);
-                Taken(State::Done(Outcome::Refused(problem)))
+                Taken(State::Done(IntakeOutcome::Refused(problem)))
             }
         }
     }
@@ -67,12 +67,12 @@ pub(in crate::activity) struct Taken(State);
 #[derive(Debug)]
 enum State {
     Queued(Uuid, Delivery),
-    Done(Outcome),
+    Done(IntakeOutcome),
 }
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Debug)]
-pub(in crate::activity) enum Outcome {
+pub(in crate::activity) enum IntakeOutcome {
     /// Kafka has it.
     Stored(Uuid, Receipt),
     /// It was not taken.
@@ -86,10 +86,10 @@ impl Taken {
     pub(in crate::activity) fn poll_done(&mut self, task: &mut Task<'_>) -> Poll<()> {
         if let State::Queued(id, delivery) = &mut self.0 {
             self.0 = State::Done(match ready!(delivery.poll_unpin(task)) {
-                Ok(receipt) => Outcome::Stored(*id, receipt),
+                Ok(receipt) => IntakeOutcome::Stored(*id, receipt),
                 Err(error) => {
                     let possibly_written = error.possibly_written();
-                    Outcome::Failed(failure(*id, error), possibly_written)
+                    IntakeOutcome::Failed(failure(*id, error), possibly_written)
                 }
             });
         }
@@ -97,7 +97,7 @@ impl Taken {
     }
 
     /// The outcome, once it is known.
-    pub(in crate::activity) fn outcome(&self) -> Option<&Outcome> {
+    pub(in crate::activity) fn outcome(&self) -> Option<&IntakeOutcome> {
         match &self.0 {
             State::Queued(..) => None,
             State::Done(outcome) => Some(outcome),

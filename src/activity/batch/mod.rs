@@ -26,10 +26,10 @@ use warp::{
     reply::Response,
 };
 
-pub(super) use intake::{Intake, Outcome};
+pub(super) use intake::{Intake, IntakeOutcome};
 use receipts::{Format, Receipts, Wanted};
 pub(super) use taking::ReadEvent;
-use taking::{Items, Progress, Taking, WINDOW_BYTES};
+use taking::{Items, Taking, TakingProgress, WINDOW_BYTES};
 
 use super::{Api, answers::published, formats::cloud_event, request::AllowedTypes};
 use crate::store::ActivityEvent;
@@ -109,7 +109,7 @@ pub(super) async fn take(
         items,
         receipts: Receipts::new(format, wanted.unwrap_or_default()),
         patience: api.config.batch.pause,
-        progress: Progress::new(),
+        progress: TakingProgress::new(),
         intake: Intake { api, grant, context },
     };
     let chunks = stream::unfold(taking, async |mut taking| {

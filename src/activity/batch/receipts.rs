@@ -6,7 +6,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use highwater_web::http::Problem;
 use serde::Serialize;
 
-use super::intake::Outcome;
+use super::intake::IntakeOutcome;
 
 /// The format of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,15 +44,17 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, outcome: &Outcome) {
+    fn add(&mut self, outcome: &IntakeOutcome) {
         self.events += 1;
         *match outcome {
-            Outcome::Stored(..) => &mut self.stored,
-            Outcome::Failed(_, true) => &mut self.possibly_written,
-            Outcome::Refused(problem) | Outcome::Failed(problem, _) if problem.may_succeed_later() => {
+            IntakeOutcome::Stored(..) => &mut self.stored,
+            IntakeOutcome::Failed(_, true) => &mut self.possibly_written,
+            IntakeOutcome::Refused(problem) | IntakeOutcome::Failed(problem, _)
+                if problem.may_succeed_later() =>
+            {
                 &mut self.not_written
             }
-            Outcome::Refused(_) | Outcome::Failed(..) => &mut self.refused,
+            IntakeOutcome::Refused(_) | IntakeOutcome::Failed(..) => &mut self.refused,
         } += 1;
     }
 }
@@ -85,16 +87,16 @@ impl Receipts {
         self.buffer.len()
     }
 
-    /// What is written, which is then taken.
+    /// Takes the bytes that are written.
     pub(super) fn split(&mut self) -> Bytes {
         self.buffer.split().freeze()
     }
 
     /// Adds the receipt of the event that has that number.
-    pub(super) fn add(&mut self, number: u64, outcome: &Outcome) {
+    pub(super) fn add(&mut self, number: u64, outcome: &IntakeOutcome) {
         self.sums.add(outcome);
         match outcome {
-            Outcome::Stored(id, receipt) => {
+            IntakeOutcome::Stored(id, receipt) => {
                 if self.wanted == Wanted::All {
                     self.begin();
                     self.number(number);
@@ -107,7 +109,7 @@ impl Receipts {
                     self.end();
                 }
             }
-            Outcome::Refused(problem) | Outcome::Failed(problem, _) => {
+            IntakeOutcome::Refused(problem) | IntakeOutcome::Failed(problem, _) => {
                 self.begin();
                 self.number(number);
                 self.buffer.put_u8(b',');

@@ -1,7 +1,7 @@
 //! Takes the events of a batch while its answer is read: the receipts come while events still go in.
 //!
-//! No more than a window of the batch is in memory. What a client does not read is not written, and what is not written
-//! lets nothing more in: so a client that reads no receipts is slowed.
+//! No more than a window of the batch is in memory. While a client does not read its receipts, no further receipts are
+//! written and no further events are taken in.
 
 use std::{
     collections::VecDeque, future::poll_fn, task::Context as Task, task::Poll, task::Waker, time::Duration,
@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use warp::http::StatusCode;
 
 use super::{
-    intake::{Intake, Outcome, Taken},
+    intake::{Intake, IntakeOutcome, Taken},
     receipts::Receipts,
 };
 use crate::{
@@ -74,12 +74,12 @@ pub(super) struct Taking {
     pub(super) receipts: Receipts,
     /// How long a client may say nothing.
     pub(super) patience: Duration,
-    pub(super) progress: Progress,
+    pub(super) progress: TakingProgress,
 }
 
 /// How far it is.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct TakingProgress {
     /// The events whose receipts are to come, in order, with their numbers and their sizes.
     window: VecDeque<(u64, usize, Taken)>,
     window_bytes: usize,
@@ -92,7 +92,7 @@ pub(super) struct Progress {
     last_seen: Instant,
 }
 
-impl Progress {
+impl TakingProgress {
     pub(super) fn new() -> Self {
         Self {
             window: VecDeque::new(),
@@ -153,7 +153,7 @@ impl Taking {
                 return Some(self.receipts.split());
             }
             if self.receipts.len() > 0 {
-                // What is here goes out, unless more is here.
+                // The receipts go out, unless there is more to take in.
                 match wants_more.then(|| self.items.fill().now_or_never()).flatten() {
                     Some(filled) => self.progress.filled(filled),
                     None => return Some(self.receipts.split()),
@@ -196,7 +196,7 @@ impl Taking {
                 break;
             }
             if let Some(outcome) = taken.outcome() {
-                if let Outcome::Stored(id, receipt) = outcome {
+                if let IntakeOutcome::Stored(id, receipt) = outcome {
                     let Intake { api, context, .. } = &self.intake;
                     log_published(api, *id, *receipt, context.correlation_id.as_deref());
                 }

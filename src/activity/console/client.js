@@ -47,14 +47,22 @@ export class NoAnswer extends Error {}
  * The answer to a request: its text, and where the next page is. `as` says whose request it is: `nobody`'s, the
  * `client`'s, an `operator`'s, who is a client where that is enough, or an `admin`'s.
  */
-export async function ask(path, { as = "nobody", accept = "application/json", body } = {}) {
+export async function ask(path, options = {}) {
+  // A redrive may take half of REQUEST_TIMEOUT.
+  const response = await connect(path, options, AbortSignal.timeout(options.body ? 6 * PATIENCE : PATIENCE));
+  const text = await read(response);
+  return { text, next: next(response), partitions: response.headers.get("highwater-partitions") ?? "" };
+}
+
+/** The answer to a request, whose body is still to be read. */
+export async function connect(path, { as = "nobody", accept = "application/json", body }, signal) {
   const strong = held.admin ? "admin" : "key";
   const used = { nobody: null, client: "key", operator: areGuarded ? strong : "key", admin: strong }[as];
   const credential = used && held[used];
   const headers = { accept };
   if (credential) headers.authorization = `Bearer ${credential}`;
   if (body) headers["content-type"] = "application/json";
-  let response, text;
+  let response;
   try {
     response = await fetch(path, {
       method: body ? "POST" : "GET",
@@ -62,10 +70,8 @@ export async function ask(path, { as = "nobody", accept = "application/json", bo
       body: body && JSON.stringify(body),
       cache: "no-store",
       credentials: "omit",
-      // A redrive may take half of REQUEST_TIMEOUT.
-      signal: AbortSignal.timeout(body ? 6 * PATIENCE : PATIENCE),
+      signal,
     });
-    text = await response.text();
   } catch (error) {
     throw new NoAnswer("The service does not answer.", { cause: error });
   }
@@ -76,9 +82,17 @@ export async function ask(path, { as = "nobody", accept = "application/json", bo
       wasRefused = true;
       change({ [used]: "" });
     }
-    throw new Refusal(response, problem(text));
+    throw new Refusal(response, problem(await read(response)));
   }
-  return { text, next: next(response), partitions: response.headers.get("highwater-partitions") ?? "" };
+  return response;
+}
+
+async function read(response) {
+  try {
+    return await response.text();
+  } catch (error) {
+    throw new NoAnswer("The service does not answer.", { cause: error });
+  }
 }
 
 /** The answer as JSON. */
@@ -101,25 +115,29 @@ const polls = new Set();
 /** Stops asking, or goes on. */
 export function pause(paused) {
   isPaused = paused;
-  if (!paused) polls.forEach((poll) => poll());
+  polls.forEach((poll) => poll());
 }
 
 /**
  * Does something now, and again so many seconds after it has ended, as long as the page is seen and not paused. Returns a
- * function that does it at once. A refused task is tried again a minute later, or with other credentials.
+ * function that does it at once. A refused task is tried again a minute later, or with other credentials. A task that lasts
+ * is told by a signal that the page is not seen any more, or paused, or has other credentials.
  */
 export function repeat(seconds, task) {
   let timer = 0,
     isAtWork = false,
-    isWanted = false;
+    isWanted = false,
+    stop = new AbortController();
   const poll = async () => {
     clearTimeout(timer);
     isWanted = isAtWork;
+    if (isPaused || document.hidden) stop.abort();
     if (isAtWork || isPaused || document.hidden) return;
     isAtWork = true;
+    stop = new AbortController();
     let wait = seconds;
     try {
-      const error = await task();
+      const error = await task(stop.signal);
       if (error instanceof Refusal && error.isLasting) wait = 60;
     } finally {
       isAtWork = false;
@@ -127,7 +145,10 @@ export function repeat(seconds, task) {
     }
   };
   polls.add(poll);
-  onCredentials(poll);
+  onCredentials(() => {
+    stop.abort();
+    poll();
+  });
   poll();
   return poll;
 }

@@ -1,6 +1,7 @@
 // Where events come from: the newest as they come, and those that are searched for.
 
-import { ask, repeat } from "./client.js";
+import { Refusal, ask, repeat } from "./client.js";
+import { Broken, messages } from "./stream.js";
 
 const LINES = "application/x-ndjson";
 const PAGE = 50;
@@ -9,33 +10,43 @@ const PAGES = 4;
 
 /**
  * Follows the events: `take` gets those that are new, in the order of processing, and whether some were passed over between
- * them and the ones before; `fail` gets the error, and may return it to be patient with. It asks for the newest page, and goes
- * back by its cursor to what it knows. A stream of events (EventSource) can take its place with the same two functions.
+ * them and the ones before; `fail` gets the error, and may return it to be patient with. Each connection to the stream begins
+ * with the newest pages, back to what is known: so it does not matter how long there was none.
  */
 export function follow({ take, fail }) {
   let known = null;
-  return repeat(1, async () => {
+  const note = (ids) => (known = new Set([...ids, ...(known ?? [])].slice(0, PAGE * PAGES)));
+  const fresh = (found) => found.filter(({ eventId }) => !known?.has(eventId));
+  return repeat(1, async (stop) => {
     try {
-      const newest = [];
-      let meets = false;
-      let path = `/events/processed?order=desc&limit=${PAGE}`;
-      for (let page = 0; path && !meets && page < PAGES; page += 1) {
-        const found = await events(path);
-        const fresh = found.events.filter(({ eventId }) => !known?.has(eventId));
-        meets = fresh.length < found.events.length;
-        newest.push(...fresh);
-        // At first one page is enough.
-        path = known && known.size > 0 ? found.next : null;
+      for await (const lines of messages("/events/stream", { as: "client", accept: "text/event-stream" }, stop)) {
+        // The first one says that the stream has begun: what is not in the pages comes with it.
+        const { newest, missed } = lines.length ? { newest: fresh(lines.map(read)), missed: false } : await catchUp();
+        note(newest.map(({ eventId }) => eventId).reverse());
+        take(newest, missed);
       }
-      const missed = Boolean(known?.size) && !meets && newest.length > 0;
-      if (newest.length > 0)
-        known = new Set([...newest.map(({ eventId }) => eventId), ...(meets ? known : [])].slice(0, PAGE * PAGES));
-      known ??= new Set();
-      take(newest.reverse(), missed);
     } catch (error) {
-      return fail(error);
+      // A stream that had begun, or was left, is asked for again.
+      const isOver = stop.aborted || error instanceof Broken;
+      return isOver && !(error instanceof Refusal) ? undefined : fail(error);
     }
   });
+
+  /** The newest events that are not known, in the order of processing, and whether there are more between them and those. */
+  async function catchUp() {
+    const newest = [];
+    let meets = false;
+    let path = `/events/processed?order=desc&limit=${PAGE}`;
+    for (let page = 0; path && !meets && page < PAGES; page += 1) {
+      const found = await events(path);
+      const these = fresh(found.events);
+      meets = these.length < found.events.length;
+      newest.push(...these);
+      // At first one page is enough.
+      path = known?.size ? found.next : null;
+    }
+    return { newest: newest.reverse(), missed: Boolean(known?.size) && !meets && newest.length > 0 };
+  }
 }
 
 /** A page of events: { events, next, whole }. */

@@ -36,7 +36,7 @@ export function draw(group) {
 }
 
 function condition({ restored, error }, lag) {
-  if (error) return mark("problem", "stands still");
+  if (error) return mark("problem", "is stalled");
   if (!restored) return mark("note", "being restored");
   return lag === 0 ? mark("ok", "caught up") : mark("note", "reading");
 }

@@ -59,7 +59,7 @@ function troubles(health, obstacle) {
   for (const of of [group, ...Object.values(groups)].filter(Boolean)) {
     if (of.error) add("problem", of.error);
     for (const { partition, error } of of.partitions)
-      if (error) add("problem", `Partition ${partition} stands still: ${error}`);
+      if (error) add("problem", `Partition ${partition} is stalled: ${error}`);
   }
   if (store?.error) add("problem", `The store cannot be used: ${store.error}`);
   for (const table of tables) {

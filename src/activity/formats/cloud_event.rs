@@ -1,7 +1,7 @@
 //! CloudEvents 1.0: the JSON format, alone and batched, and the binary mode of its HTTP binding; in, and out again.
 //!
-//! The `subject` is the user, the `type` the type, the `data` the payload. What has no place in an event of ours is kept in
-//! the payload's member [`KEPT`]: the source, an id that is no UUID, extensions, and data that is no JSON object.
+//! The `subject` is the user, the `type` the type, the `data` the payload. Attributes that an event here has no field for go
+//! into the payload's member [`KEPT`]: the source, an id that is no UUID, extensions, and data that is no JSON object.
 
 use std::borrow::Cow;
 
@@ -21,7 +21,7 @@ use warp::http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::{
     activity::{
         Api,
-        request::{AllowedTypes, Checked, Faults, NewEvent, bounded_text, optional, text, visible_text},
+        request::{AllowedTypes, Checked, FieldFaults, NewEvent, bounded_text, optional, text, visible_text},
     },
     store::ActivityEvent,
 };
@@ -165,7 +165,7 @@ struct CloudEvent<'a> {
 
 impl CloudEvent<'_> {
     fn into_event(self, allowed: AllowedTypes<'_>) -> Result<ActivityEvent, Problem> {
-        let mut faults = Faults::default();
+        let mut faults = FieldFaults::default();
         let mut known: [Option<Cow<'_, str>>; ATTRIBUTES.len()] = Default::default();
         let mut kept: Vec<Member<'_>> = Vec::new();
         // Null counts as absent.
@@ -252,7 +252,7 @@ fn data_of(data: Vec<Member<'_>>) -> Checked<Option<Member<'_>>> {
     }
 }
 
-/// The payload: the data where that is an object, and what is kept beside it.
+/// The payload: the data where that is an object, and the members that are kept beside it.
 fn payload_of<'a>(data: Option<Member<'a>>, mut kept: Vec<Member<'a>>) -> Result<Box<RawValue>, Problem> {
     let mut payload = "{".to_owned();
     match data {
@@ -276,7 +276,7 @@ fn payload_of<'a>(data: Option<Member<'a>>, mut kept: Vec<Member<'a>>) -> Result
     RawValue::from_string(payload).map_err(|_| Problem::internal())
 }
 
-/// Appends an event in the JSON format. What came as a CloudEvent goes out as it was.
+/// Appends an event in the JSON format. A CloudEvent goes out as it came in.
 pub(in crate::activity) fn push(to: &mut BytesMut, event: &ActivityEvent) {
     let payload = event.payload();
     let kept = Kept::of(payload);
@@ -312,7 +312,7 @@ pub(in crate::activity) fn push(to: &mut BytesMut, event: &ActivityEvent) {
     to.put_slice(b"}");
 }
 
-/// What a payload keeps of a CloudEvent.
+/// The attributes of a CloudEvent that its payload keeps.
 #[derive(Default)]
 struct Kept<'a> {
     members: Vec<(String, &'a RawValue)>,

@@ -23,8 +23,8 @@ use crate::{
     activity::{
         Api,
         answers::published::{Posted, log_published},
-        batch::{Intake, Outcome},
-        request::{AllowedTypes, Checked, Faults, NewEvent, bounded_text, optional, text, visible_text},
+        batch::{Intake, IntakeOutcome},
+        request::{AllowedTypes, Checked, FieldFaults, NewEvent, bounded_text, optional, text, visible_text},
     },
     store::ActivityEvent,
 };
@@ -96,7 +96,7 @@ async fn take_batch(intake: &Intake, body: &Bytes) -> Result<(), Problem> {
     let count = calls.len();
     let events = calls.into_iter().map(|call| read_item(call.get())).collect();
     let problems = outcomes(intake, events).await;
-    // What may go better later goes first: the client sends the whole batch again, and each event is stored once.
+    // An error that may pass is answered first: the client sends the whole batch again, and each event is stored once.
     if let Some((_, problem)) = problems.iter().find(|(_, problem)| problem.may_succeed_later()) {
         return Err(problem.clone());
     }
@@ -131,11 +131,11 @@ async fn outcomes(intake: &Intake, events: Vec<Result<ActivityEvent, Problem>>) 
     for (index, mut taken) in all.into_iter().enumerate() {
         poll_fn(|task| taken.poll_done(task)).await;
         match taken.outcome() {
-            Some(Outcome::Stored(id, receipt)) => {
+            Some(IntakeOutcome::Stored(id, receipt)) => {
                 let correlation = intake.context.correlation_id.as_deref();
                 log_published(&intake.api, *id, *receipt, correlation);
             }
-            Some(Outcome::Refused(problem) | Outcome::Failed(problem, _)) => {
+            Some(IntakeOutcome::Refused(problem) | IntakeOutcome::Failed(problem, _)) => {
                 problems.push((index, problem.clone()));
             }
             None => {}
@@ -164,7 +164,7 @@ fn read(call: &'static str, text: &str) -> Result<ActivityEvent, Problem> {
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
     let Object { values, repeated } = Object::parse(text, &FIELDS).map_err(unreadable)?;
-    let mut faults = Faults::default();
+    let mut faults = FieldFaults::default();
     for (name, _) in FIELDS.iter().zip(repeated).filter(|(_, is_repeated)| *is_repeated) {
         faults.note(*name, "is given more than once");
     }

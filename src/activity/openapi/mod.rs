@@ -6,7 +6,7 @@ mod schemas;
 use highwater_web::{
     dead_letters,
     http::{
-        JSON, NDJSON, Packed, Problem,
+        EVENT_STREAM, JSON, NDJSON, Packed, Problem,
         openapi::{self, Answer, Document, Operation, date_time},
         packed,
     },
@@ -24,6 +24,7 @@ use super::{
     },
     console::CONSOLE,
     coverage::{Coverage, PARTITIONS},
+    event_stream::{self, End},
     formats::cloud_event,
     paths::PATHS,
     rejections::{KEPT, RecentRejections},
@@ -49,6 +50,7 @@ pub fn document() -> Value {
     document.tag("Events", "Events out, once they are processed, in the order in which they were.");
     find(&mut document);
     list(&mut document);
+    follow(&mut document);
     erase(&mut document);
     rejections(&mut document);
     let store = document.schema::<StoreHealth>();
@@ -99,6 +101,34 @@ fn list(document: &mut Document) {
     document.add("/api/events/type/{eventType}", selected(operation, "eventType"));
 }
 
+fn follow(document: &mut Document) {
+    let text = || json!({ "type": "string" });
+    let shown = format!("retry: 2000\nid: 0-5_1-3\n\nid: 0-6_1-3\ndata: {}\n\n", example("payload"))
+        + &End::Moved.message();
+    let operation = Operation::new("get", "streamEvents", "Events as they are stored")
+        .describe(
+            "Server-sent events, for EventSource: each event is a message whose data is the event and whose id is a cursor. A \
+             client that connects again with `Last-Event-ID`, as EventSource does, goes on after what it had, on any instance. \
+             Every 15 seconds at least there is a comment. The last message, of the type `end`, says why the stream ends.",
+        )
+        .header("last-event-id", "The id of the last message that the client had.", text())
+        .query("cursor", "Begins there, as an id or a listing's Link says; without it, with what comes now.", text());
+    document.add(
+        "/events/stream",
+        filtered(operation, "")
+            .invalid("limit", "is not for a stream: it has no end")
+            .answers(
+                200,
+                Answer::new("The events, for as long as the client listens.")
+                    .of(EVENT_STREAM, text(), &shown)
+                    .always(header::CACHE_CONTROL)
+                    .always(PARTITIONS),
+            )
+            .problem("storeUnavailable", "The store cannot be read.", unavailable())
+            .problem("tooMany", "There are as many streams as there may be.", event_stream::too_many()),
+    );
+}
+
 fn erase(document: &mut Document) {
     let schema = document.schema::<ErasureReceipt>();
     let receipt = || ErasureReceipt::written([(0, 31), (1, 7)]);
@@ -124,7 +154,7 @@ fn erase(document: &mut Document) {
     document.add(
         "/api/events/erasures/{erasureId}",
         dead_letters::secured(Operation::new("get", "findErasure", "How far an erasure is"))
-            .path("erasureId", "What the answer to the erasure says.", json!({ "type": "string" }))
+            .path("erasureId", "The id in the answer to the erasure.", json!({ "type": "string" }))
             .answers(200, Answer::new("Whatever its state.").json(schema, &receipt()).always(PARTITIONS))
             .problem("unknown", "No erasure has such an id.", erasure::unknown())
             .problem("storeUnavailable", "The store cannot be read.", unavailable()),
@@ -140,7 +170,7 @@ fn rejections(document: &mut Document) {
     });
     document.add(
         "/rejections",
-        dead_letters::secured(Operation::new("get", "listRejections", "What was refused of late"))
+        dead_letters::secured(Operation::new("get", "listRejections", "The latest refused events"))
             .describe(
                 "Events that this instance did not take, and why. It keeps the last 1000, and forgets them when it stops.",
             )
@@ -153,17 +183,24 @@ fn rejections(document: &mut Document) {
     );
 }
 
-/// The parameters of a listing, without the one that its path fixes.
-fn selected(mut operation: Operation, fixed: &str) -> Operation {
+/// The filters of events, without the one that the path fixes.
+fn filtered(mut operation: Operation, fixed: &str) -> Operation {
     let filters = [("userId", "Those of this user."), ("eventType", "Those of this type, in any case.")];
     for (name, description) in filters {
         if name != fixed {
             operation = operation.query(name, description, json!({ "type": "string" }));
         }
     }
-    operation
-        .query("from", "Those that happened then or later.", date_time())
-        .query("to", "Those that happened before.", date_time())
+    operation.query("from", "Those that happened then or later.", date_time()).query(
+        "to",
+        "Those that happened before.",
+        date_time(),
+    )
+}
+
+/// The parameters of a listing, without the one that its path fixes.
+fn selected(operation: Operation, fixed: &str) -> Operation {
+    filtered(operation, fixed)
         .query(
             "limit",
             "A page of at most so many, or of 8 MiB; without it, all of them.",

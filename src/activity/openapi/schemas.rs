@@ -1,4 +1,4 @@
-//! What events look like, with examples.
+//! The schemas of events, with examples.
 
 use highwater_web::{http::openapi::timestamp, invisible::visible};
 use serde_json::{Value, json};

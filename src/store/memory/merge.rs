@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::{
-    partition_log::{PartitionLog, is_of_type},
+    partition_log::PartitionLog,
     scan::{Candidate, Scan},
 };
-use crate::store::{Direction, EventPage, EventQuery, PAGE_BYTES, SequenceNumber, Span, StoredEvent};
+use crate::store::{Criteria, Direction, EventPage, EventQuery, PAGE_BYTES, SequenceNumber, Span};
 
 /// The most comparisons for one page. It bounds how long the logs are locked when few events match, to some 100 µs.
 const MAX_COMPARISONS: usize = 8 * 1024;
@@ -45,7 +45,7 @@ pub(super) fn page(
         let scan = &mut scans[number];
         let Some(candidate) = scan.candidate() else { continue };
         let found = match candidate {
-            Candidate::Likely(stored) if criteria.match_event(stored) => Some(stored),
+            Candidate::Likely(stored) if criteria.match_content(stored) => Some(stored),
             Candidate::Likely(_) | Candidate::Unchecked(_) => None,
         };
         // A full page goes on to the next match, so that `rest` is only set where an event follows.
@@ -83,33 +83,5 @@ fn rank(sequence: SequenceNumber, direction: Direction) -> u64 {
     match direction {
         Direction::Forward => !sequence.0,
         Direction::Backward => sequence.0,
-    }
-}
-
-/// A query in the form in which it is compared.
-pub(super) struct Criteria {
-    /// The userId as a JSON string.
-    pub(super) user: Option<Vec<u8>>,
-    /// The eventType in lower case.
-    pub(super) event_type: Option<String>,
-    /// Timestamps in milliseconds since 1970.
-    pub(super) times: Range<i64>,
-}
-
-impl From<&EventQuery> for Criteria {
-    fn from(query: &EventQuery) -> Self {
-        Self {
-            user: query.user_id.as_deref().map(super::json_of),
-            event_type: query.event_type.as_ref().map(|event_type| event_type.to_lowercase()),
-            times: query.millis(),
-        }
-    }
-}
-
-impl Criteria {
-    /// Whether an event matches whose timestamp and hashes match.
-    fn match_event(&self, stored: &StoredEvent) -> bool {
-        self.user.as_ref().is_none_or(|user| user == stored.user_id_json())
-            && self.event_type.as_ref().is_none_or(|event_type| is_of_type(stored, event_type))
     }
 }

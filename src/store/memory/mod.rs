@@ -25,12 +25,13 @@ use std::{
 use async_trait::async_trait;
 use log::warn;
 use scc::{HashMap, hash_map::Entry};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
     ActivityEvent, Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord, EventStore,
     LogPosition, Positions, SequenceNumber, Span, StoreError, StoredEvent, erasure::ErasureCounter,
-    waiters::Waiters,
+    event::user_json, waiters::Waiters,
 };
 use ages::Retention;
 use partition_log::PartitionLog;
@@ -224,8 +225,12 @@ impl EventStore for MemoryStore {
         Ok(inserted.into_iter().map(outcome).collect())
     }
 
+    fn admissions(&self) -> watch::Receiver<()> {
+        self.waiters.admissions()
+    }
+
     async fn erase(&self, partition: i32, erasure: &Erasure, _next: LogPosition) -> Result<(), StoreError> {
-        let user = json_of(&erasure.user_id);
+        let user = user_json(&erasure.user_id);
         let is_known = |log: &PartitionLog| log.knows_erasure(erasure.offset, &user);
         if self.logs.look(partition, is_known).unwrap_or(false) {
             return Ok(());
@@ -257,7 +262,7 @@ impl EventStore for MemoryStore {
     }
 
     async fn is_erased(&self, partition: i32, user_id: &str, offset: i64) -> Result<bool, StoreError> {
-        let user = json_of(user_id);
+        let user = user_json(user_id);
         Ok(self.logs.look(partition, |log| log.is_erased(offset, &user)).unwrap_or(false))
     }
 
@@ -330,11 +335,6 @@ impl EventStore for MemoryStore {
         }
         Ok(())
     }
-}
-
-/// A user as the events' JSON has it: the same serializer writes both.
-fn json_of(user_id: &str) -> Vec<u8> {
-    serde_json::to_vec(user_id).unwrap_or_default()
 }
 
 /// A log that was removed, whose events leave the map as well. Dropping it removes those that are left, so that a

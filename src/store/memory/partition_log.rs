@@ -12,12 +12,11 @@ use super::{
     ages::{Ages, Retention},
     columns::{BlockView, ColumnFilter, Columns},
     index::{Index, Postings},
-    merge::Criteria,
     scan::{Scan, Slot, partition_point},
 };
 use uuid::Uuid;
 
-use crate::store::{ActivityEvent, Direction, StoredEvent};
+use crate::store::{ActivityEvent, Criteria, Direction, StoredEvent};
 
 /// The events of one partition.
 ///
@@ -47,7 +46,7 @@ pub(super) struct PartitionLog {
     hasher: RandomState,
 }
 
-/// What stays of an erased event.
+/// The remains of an erased event.
 #[derive(Debug)]
 struct ErasedEvent {
     id: Uuid,
@@ -143,7 +142,7 @@ impl PartitionLog {
         self.erasures.range(later..).any(|(_, noted)| **noted == *user)
     }
 
-    /// Erases events of a user, given as a JSON string, before this offset: at most so many of them. Returns their ids.
+    /// Erases events of a user, given as a JSON string, before this offset, at most `most` of them. Returns their ids.
     pub(super) fn erase(&mut self, user: &[u8], before: i64, most: usize) -> Vec<Uuid> {
         let end = self.numbering.base + before;
         let hash = self.hash_of(user);
@@ -160,7 +159,7 @@ impl PartitionLog {
         ids
     }
 
-    /// Erases the oldest events, as far as they are older than the retention: at most so many of them. Returns their ids.
+    /// Erases the oldest events, as far as they are older than the retention, at most `most` of them. Returns their ids.
     pub(super) fn expire(&mut self, now: i64, retention: Retention, most: usize) -> Vec<Uuid> {
         let younger = self.ages.first_younger(now, retention);
         // One that has left by now is before the first.
@@ -250,7 +249,7 @@ impl PartitionLog {
         id
     }
 
-    /// The offset from which Kafka's partition, as it is now, can restore what is held. Of a log that was truncated it may
+    /// The offset from which Kafka's partition, as it is now, can restore the held events. A log that was truncated may
     /// still have the oldest events, whose offsets are lower than those that were written since.
     pub(super) fn held_from(&self) -> Option<i64> {
         let Numbering { base, since, base_before, .. } = self.numbering;
@@ -349,10 +348,4 @@ impl PartitionLog {
 
 fn size(event: &ActivityEvent) -> u64 {
     event.json().len() as u64 + BESIDE_JSON
-}
-
-/// Whether the event is of this type, given in lower case.
-pub(super) fn is_of_type(event: &ActivityEvent, lower: &str) -> bool {
-    let event_type = event.event_type();
-    event_type.eq_ignore_ascii_case(lower) || event_type.to_lowercase() == lower
 }

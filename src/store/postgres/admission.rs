@@ -1,8 +1,8 @@
-//! A batch goes in: its events, the ids that decide what is new, and the partition's position, in one statement, which
+//! A batch goes in: its events, the ids that tell new events from copies, and the partition's position, in one statement, which
 //! is one transaction.
 //!
 //! One statement, because all of it has arrived before any of it begins: a process that is stopped half way holds no lock,
-//! and whoever claims its partition need not wait for it.
+//! and the next owner of its partition need not wait for it.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,12 +18,13 @@ use super::{
     failure::Failure,
     pool::{Parameters, Pool},
     row,
+    unjudged::{Batch, firsts},
 };
 use crate::store::{ActivityEvent, Admission, EventRecord, LogPosition, StoredEvent, event::type_key};
 
-/// The statement of a batch, with what becomes of an event whose id is there.
+/// The statement of a batch, with the rule for an event whose id is there.
 ///
-/// The id of what has left is looked up one by one, by its index: a join could read the whole table. Where nothing has left,
+/// The ids of events that have left are looked up one by one, by its index: a join could read the whole table. Where nothing has left,
 /// which is seen once a statement, none is looked up.
 ///
 /// Refused where the claim is not the newest, or the position is another: then nothing at all is written. A position that is
@@ -66,13 +67,11 @@ const ADMIT_NEW: &str = admit!("");
 /// An id that is there keeps its event.
 const ADMIT: &str = admit!("ON CONFLICT (id) DO NOTHING");
 
-/// After a batch with copies, so many without any go the way that copies need: a topic that has them now and then would
-/// make PostgreSQL begin many a batch twice.
+/// After a batch with copies, this number of batches without any use the statement for copies. Otherwise a topic with
+/// copies now and then would make PostgreSQL begin many batches twice.
 const WARY_BATCHES: u32 = 256;
 
-const FIRST_OF: &str = "SELECT partition, position, stored_at, event FROM events WHERE id = ANY($1)";
-
-/// Stores what is new of a batch, and moves the partition's position to `next`.
+/// Stores the new events of a batch, and moves the partition's position to `next`.
 pub(super) async fn admit(
     pool: &Pool,
     claims: &Claims,
@@ -86,7 +85,7 @@ pub(super) async fn admit(
     if expected.is_none_or(|expected| events.iter().any(|offered| base + offered.offset < expected)) {
         return Err(Failure::Fenced(partition));
     }
-    // A batch that waits for a dead letter stores what comes after it, too, before its position goes there.
+    // A batch that waits for a dead letter also stores the events after it, before its position goes there.
     let LogPosition { offset, leader_epoch } = next;
     let next = (base + offset).max(expected.unwrap_or_default());
     let batch = Columns::of(&events, base);
@@ -108,10 +107,18 @@ pub(super) async fn admit(
         0 => lease.query(ADMIT_NEW, parameters).await,
         _ => lease.query(ADMIT, parameters).await,
     };
-    let rows = match admitted {
+    let admitted = match admitted {
         // Nothing of it is stored, and the connection is as good as before.
-        Err(failure) if failure.is_taken() => lease.query(ADMIT, parameters).await?,
-        admitted => admitted?,
+        Err(failure) if failure.is_taken() => lease.query(ADMIT, parameters).await,
+        admitted => admitted,
+    };
+    let rows = match admitted {
+        Ok(rows) => rows,
+        Err(failure) => {
+            let events = events.into_iter().map(|record| (base + record.offset, record.event)).collect();
+            claims.unjudged().keep(partition, Batch { base, next, events });
+            return Err(failure);
+        }
     };
     lease.done();
     let row = rows.first().ok_or(Failure::Fenced(partition))?;
@@ -130,23 +137,17 @@ pub(super) async fn admit(
     if !has_copies {
         return Ok(events.map(|stored| Admission::New(Arc::new(stored))).collect());
     }
-    Ok(judge(pool, &added.into_iter().collect(), events.collect()).await)
-}
-
-/// The outcome for each event.
-async fn judge(pool: &Pool, added: &HashSet<i64>, events: Vec<StoredEvent>) -> Vec<Admission> {
+    let (added, events): (HashSet<i64>, Vec<_>) = (added.into_iter().collect(), events.collect());
     let repeated = || events.iter().filter(|stored| !added.contains(&stored.position));
-    let mut firsts = HashMap::new();
-    if repeated().next().is_some() {
-        let ids: Vec<Uuid> = repeated().map(|stored| stored.id()).collect();
-        // The batch is stored. Where it cannot be asked what its copies are of, they count as copies.
-        match pool.query(FIRST_OF, &[&ids]).await.and_then(|rows| rows.iter().map(row::stored).collect()) {
-            Ok::<Vec<Arc<StoredEvent>>, _>(found) => {
-                firsts.extend(found.into_iter().map(|first| (first.id(), first)));
-            }
-            Err(failure) => log::warn!("copies of stored events are not compared with these: {failure}"),
-        }
-    }
+    let ids: Vec<Uuid> = repeated().map(|stored| stored.id()).collect();
+    let firsts = firsts(pool, &ids).await.unwrap_or_else(|failure| {
+        // The batch is stored. Its copies are compared under another claim.
+        log::warn!("copies of stored events cannot be compared with these yet: {failure}");
+        let events = repeated().map(|stored| (stored.position, stored.event.clone())).collect();
+        claims.unjudged().keep(partition, Batch { base, next, events });
+        claims.forget(partition);
+        HashMap::new()
+    });
     let say = |stored: StoredEvent| {
         if added.contains(&stored.position) {
             return Admission::New(Arc::new(stored));
@@ -156,7 +157,7 @@ async fn judge(pool: &Pool, added: &HashSet<i64>, events: Vec<StoredEvent>) -> V
             _ => Admission::Duplicate,
         }
     };
-    events.into_iter().map(say).collect()
+    Ok(events.into_iter().map(say).collect())
 }
 
 /// A batch by columns; of copies within it the first alone.

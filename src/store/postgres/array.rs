@@ -12,7 +12,7 @@ pub(super) struct Array {
 }
 
 impl Array {
-    /// An empty one, with room for so many elements of about so many bytes.
+    /// An empty array, with room for this number of elements of about this number of bytes.
     pub(super) fn of(element: Type, length: usize, bytes: usize) -> Self {
         Self { element, length: 0, elements: BytesMut::with_capacity(length * (4 + bytes)) }
     }

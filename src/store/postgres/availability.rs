@@ -10,7 +10,7 @@ use log::{info, warn};
 use super::failure::Failure;
 use crate::store::StoreError;
 
-/// What fails now.
+/// The operations that fail now.
 #[derive(Debug, Default)]
 pub(super) struct Availability(Mutex<State>);
 

@@ -8,7 +8,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{erasure, failure::Failure, pool::Pool};
+use super::{erasure, failure::Failure, pool::Pool, unjudged::Unjudged};
 use crate::store::{Log, LogPosition, Start};
 
 /// A partition that was claimed.
@@ -19,9 +19,9 @@ pub(super) struct Claim {
     pub(super) base: i64,
     /// The position of the next record, where that is known.
     pub(super) next: Option<i64>,
-    /// The offset of the last erasure of any user: what came after it is of none.
+    /// The offset of the last erasure of any user: no erasure concerns later records.
     pub(super) erased_below: i64,
-    /// How many more batches are taken to have copies of what is stored.
+    /// How many more batches are expected to have copies of stored events.
     pub(super) wary_batches: u32,
 }
 
@@ -32,10 +32,11 @@ pub(super) struct Claims {
     owner: String,
     topic: String,
     held: Mutex<HashMap<i32, Claim>>,
+    unjudged: Unjudged,
 }
 
-/// Waits for whoever is writing: after it, that one's writes are refused. Where the log is of another topic than the one
-/// that was read, positions go on above what is stored.
+/// Waits for a write that is in progress; later writes of the same writer are refused. Where the log is of another topic
+/// than the one that was read, positions continue above the stored ones.
 const CLAIM: &str = "\
 INSERT INTO partitions AS p (partition, topic, topic_id, owner) VALUES ($1, $2, $3, $4)
 ON CONFLICT (partition) DO UPDATE SET
@@ -46,7 +47,7 @@ ON CONFLICT (partition) DO UPDATE SET
 WHERE p.topic = excluded.topic
 RETURNING epoch, base, next, leader_epoch";
 
-/// Forward over what the log has lost; backward by a new base, above what is stored.
+/// Moves forward over records that the log has lost, and backward by a new base, above the stored positions.
 const MOVE: &str = "\
 UPDATE partitions SET
     base = CASE WHEN $3 < next - base THEN next - $3 ELSE base END,
@@ -61,7 +62,7 @@ UPDATE partitions SET next = $3, leader_epoch = $5 WHERE partition = $1 AND epoc
 impl Claims {
     pub(super) fn new(topic: String) -> Self {
         let owner = format!("process {} ({})", std::process::id(), Uuid::new_v4().simple());
-        Self { owner, topic, held: Mutex::default() }
+        Self { owner, topic, held: Mutex::default(), unjudged: Unjudged::default() }
     }
 
     /// The claim on that partition.
@@ -72,6 +73,11 @@ impl Claims {
     /// The position of the partition's next record, where it is claimed and that is known.
     pub(super) fn position(&self, partition: i32) -> Option<i64> {
         self.of(partition).ok()?.next
+    }
+
+    /// The batches that are to be compared when their partitions are claimed anew.
+    pub(super) fn unjudged(&self) -> &Unjudged {
+        &self.unjudged
     }
 
     /// Keeps the new state of a claim. Nothing changes where another claim has taken its place.
@@ -94,7 +100,7 @@ impl Claims {
         let found: HashMap<i32, (i64, Option<i64>)> =
             rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
         self.held().retain(|partition, claim| {
-            // What has changed meanwhile is newer than the rows.
+            // A claim that has changed meanwhile is newer than the rows.
             let is_newer = before.get(partition) != Some(claim);
             is_newer
                 || found
@@ -109,7 +115,7 @@ impl Claims {
         self.held().remove(&partition);
     }
 
-    /// Claims a partition, whoever had it; where it is to be read from.
+    /// Claims a partition from its current owner. Returns where to read on.
     pub(super) async fn take_up(&self, pool: &Pool, partition: i32, log: &Log) -> Result<Start, Failure> {
         self.forget(partition);
         let parameters: super::pool::Parameters<'_> =
@@ -125,6 +131,7 @@ impl Claims {
         let erased_below = erasure::last(pool, partition).await?;
         let claim =
             Claim { epoch: row.get(0), base: row.get(1), next: row.get(2), erased_below, wary_batches: 0 };
+        self.unjudged.judge(pool, partition, &claim).await?;
         self.held().insert(partition, claim);
         let leader_epoch = row.get(3);
         let position = |next| LogPosition { offset: next - claim.base, leader_epoch };

@@ -1,6 +1,6 @@
 //! A user's events leave a partition for good: in small batches, then the erasure is noted and the partition's position moves.
 //!
-//! A batch names no claim: whoever has read the marker may delete what came before it. The note does.
+//! A batch names no claim: every instance that has read the marker may delete the events before it. The note names one.
 
 use sha2::{Digest as _, Sha256};
 
@@ -57,7 +57,7 @@ ON CONFLICT (partition, user_hash) DO UPDATE SET
 RETURNING marker";
 
 /// Erases what the partition has of the user before the erasure, and moves its position to `next`. Returns how
-/// many events were erased; `None` where that erasure was noted before: what came after it is not to leave if it is read
+/// many events were erased; `None` where that erasure was noted before: an event after it must stay when the marker is read
 /// again.
 pub(super) async fn erase(
     pool: &Pool,
@@ -78,7 +78,7 @@ pub(super) async fn erase(
             events += deleted;
         }
     }
-    // A batch that waits for a dead letter erases what comes after it, too, before its position goes there.
+    // A batch that waits for a dead letter also applies the erasures after it, before its position goes there.
     let LogPosition { offset, leader_epoch } = next;
     let next = (base + offset).max(expected);
     let user_hash = hash_of(&erasure.user_id);

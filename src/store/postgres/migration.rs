@@ -19,10 +19,10 @@ const MIGRATIONS: [&str; 5] = [
 ];
 /// The version that this program works with.
 const VERSION: i32 = MIGRATIONS.len() as i32;
-/// Of the lock that whoever migrates holds: the same for all, whatever the schema.
+/// The key of the lock that a migration holds: the same for all schemas.
 pub(super) const LOCK: i64 = 0x6869_6768_7761_7465;
 
-/// Brings the schema up to date, whoever else does so at the same time.
+/// Brings the schema up to date. Several processes may do so at the same time.
 ///
 /// # Errors
 ///

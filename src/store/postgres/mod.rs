@@ -22,6 +22,7 @@ mod rebuild;
 mod retention;
 mod row;
 mod tls;
+mod unjudged;
 
 use std::{
     collections::BTreeMap,
@@ -35,7 +36,7 @@ use std::{
 use async_trait::async_trait;
 use log::warn;
 use tokio::{
-    sync::{Notify, OnceCell},
+    sync::{Notify, OnceCell, watch},
     task::JoinHandle,
     time::{interval, sleep},
 };
@@ -164,10 +165,8 @@ impl Inner {
     }
 
     async fn find(&self, ids: &[Uuid]) -> Result<Vec<Arc<StoredEvent>>, Failure> {
-        const FIND: &str = "SELECT partition, position, stored_at, event FROM events WHERE id = ANY($1)";
-
         self.prepare().await?;
-        self.readers.query(FIND, &[&ids]).await?.iter().map(row::stored).collect()
+        Ok(unjudged::firsts(&self.readers, ids).await?.into_values().collect())
     }
 
     /// Other instances store events, too.
@@ -288,6 +287,14 @@ impl EventStore for PostgresStore {
         Ok(admissions)
     }
 
+    fn late_conflicts(&self, partition: i32) -> Vec<(i64, Arc<StoredEvent>)> {
+        self.inner.claims.unjudged().take_conflicts(partition)
+    }
+
+    fn admissions(&self) -> watch::Receiver<()> {
+        self.inner.waiters.admissions()
+    }
+
     async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError> {
         let inner = &self.inner;
         let position = inner.claims.position(partition);
@@ -384,6 +391,7 @@ impl EventStore for PostgresStore {
     /// Its events stay; another process has claimed the partition, or will.
     async fn forget(&self, partition: i32) -> Result<(), StoreError> {
         self.inner.claims.forget(partition);
+        self.inner.claims.unjudged().forget(partition);
         self.inner.availability.is_written(partition);
         Ok(())
     }

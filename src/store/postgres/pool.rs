@@ -1,4 +1,4 @@
-//! Connections to the database: so many at most, each with its prepared statements, and none that failed used again.
+//! Connections to the database: a bounded number, each with its prepared statements. One that failed is not used again.
 
 use std::{
     collections::HashMap,

@@ -105,7 +105,7 @@ impl Part {
         self.found.reverse();
     }
 
-    /// Where what comes next stands in the order of all.
+    /// The position of the next row in the order of all.
     fn next(&self) -> Option<(SequenceNumber, i32, i64)> {
         self.found.last().map(|next| (next.sequence, next.partition, next.position))
     }
@@ -166,7 +166,7 @@ async fn narrow(lease: &mut Lease<'_>, query: &EventQuery, parts: &mut [Part]) -
     Ok(())
 }
 
-/// What one stretch is read to: so many rows, and no further row once those before it have so many bytes of JSON.
+/// The bounds of one stretch: a number of rows, and the bytes of JSON after which no further row is read.
 #[derive(Clone, Copy)]
 struct Bounds {
     rows: i64,
@@ -181,7 +181,7 @@ impl Bounds {
     }
 }
 
-/// Reads so many rows of each stretch at most.
+/// Reads at most this number of rows of each stretch.
 async fn fetch(
     lease: &mut Lease<'_>,
     query: &EventQuery,

@@ -35,13 +35,13 @@ pub struct Rebuild {
 pub enum Swapped {
     /// The filled schema serves, and what served before has its name.
     Done,
-    /// Nothing is changed: the serving store has so many events that the filled one has not.
+    /// Nothing is changed: the filled store lacks this number of events of the serving one.
     Lacks(u64),
 }
 
 impl Rebuild {
-    /// Makes the schema that is to be filled, where it is not there. What has left the serving store by its age is known
-    /// in the filled one from now on.
+    /// Makes the schema to fill, where it is not there. From now on it knows the events that have left the serving store
+    /// by their age.
     ///
     /// # Errors
     ///

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::Utc;
 use highwater::{
-    activity::{Api, BatchLimits, Config, LoggedEvents, PATHS, routes},
+    activity::{Api, BatchLimits, Config, EventStreams, LoggedEvents, PATHS, routes},
     store::{
         self, ActivityEvent, Admission, Erasure, ErasureCounts, EventPage, EventQuery, EventRecord,
         EventStore, LogPosition, MemoryStore, Positions, Span, StoreError, StoredEvent,
@@ -63,10 +63,12 @@ impl Watched {
             config: Config {
                 event_types: Vec::new(),
                 batch: BatchLimits::default(),
+                max_event_streams: 100,
                 logged_events: LoggedEvents::ALL,
             },
             limits: config().body_limits(),
             listing_limit: Arc::default(),
+            streams: Arc::new(EventStreams::new(100)),
             rejections: Arc::default(),
             operations: Arc::new(Operations::new("test", status, Arc::new(Traffic::new(&PATHS).unwrap()))),
             dead_letters: None,
@@ -89,6 +91,10 @@ impl EventStore for Watched {
         next: LogPosition,
     ) -> Result<Vec<Admission>, StoreError> {
         self.store.admit(partition, events, next).await
+    }
+
+    fn admissions(&self) -> watch::Receiver<()> {
+        self.store.admissions()
     }
 
     async fn erase(&self, partition: i32, erasure: &Erasure, next: LogPosition) -> Result<(), StoreError> {

@@ -85,10 +85,7 @@ async fn poison_goes_to_the_dead_letters_and_the_rest_goes_on() {
     };
     eventually("the dead letter is there", async || (letters.count() == 1).then_some(())).await;
     let letter = letters.records().remove(0);
-    let header = |name: &str| {
-        let found = letter.headers.iter().find(|(found, _)| found == name).unwrap();
-        String::from_utf8(found.1.clone().unwrap().to_vec()).unwrap()
-    };
+    let header = |name: &str| String::from_utf8(letter.headers.first(name).unwrap().to_vec()).unwrap();
     assert_eq!(letter.value.as_deref(), Some(&b"poison"[..]));
     assert_eq!(letter.key.as_deref(), Some(&b"one"[..]));
     assert_eq!(header(dead_letter::TOPIC), cluster.topic);

@@ -80,7 +80,7 @@ fn string(text: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_user_is_told_to_all_and_shown_to_the_broker_once_in_a_while() {
     let (address, tokens) = refusing_broker().await;
-    let sasl = Sasl::user(SaslMechanism::Plain, "alice", Credential::given(Secret::new("hunter2")));
+    let sasl = Sasl::with_password(SaslMechanism::Plain, "alice", Credential::new(Secret::new("hunter2")));
     let security = Security::default().with_sasl(Some(sasl));
     let cluster = Arc::new(
         Cluster::new(

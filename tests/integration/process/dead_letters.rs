@@ -35,7 +35,7 @@ async fn dead_letters_are_listed_and_redriven_with_the_services_settings() {
             timestamp: Utc::now(),
             key: None,
             value: Some(Bytes::from(vec![b'0' + number])),
-            headers: Vec::new(),
+            headers: Default::default(),
         };
         dead_letters.send_to_dlq(&record, &format!("reason {number}")).await.unwrap();
     }

@@ -298,7 +298,7 @@ async fn with_events(app: &TestApp, count: usize) {
     until_count(app, "/api/events", count).await;
 }
 
-/// What a listing answers, an event a line.
+/// The events of a listing, an event a line.
 async fn listed(app: &TestApp, query: &str) -> String {
     let path = format!("/events/processed{query}");
     app.ask(Method::GET, &path, None, Some("application/x-ndjson")).await.text().await.unwrap()
@@ -327,7 +327,7 @@ async fn an_export_has_the_events_that_a_listing_with_its_filters_has() {
     let ended = run(highwater(&app, &["export", "--from", "yesterday"])).await;
     assert_eq!(ended.code, Some(2), "{}", ended.said);
 
-    // What is exported, in gzip too, is imported elsewhere as it was.
+    // An export, in gzip too, is imported elsewhere unchanged.
     let directory = Directory::new();
     let packed = directory.0.join("all.gz");
     let ended = run(highwater(&app, &["export", "--output", packed.to_str().unwrap()])).await;

@@ -191,7 +191,7 @@ async fn set_aside(cluster: &TestCluster, at: &Acknowledged, user_id: &str) -> S
         timestamp: Utc::now(),
         key: Some(Bytes::copy_from_slice(user_id.as_bytes())),
         value: Some(value.into()),
-        headers: Vec::new(),
+        headers: Default::default(),
     };
     let client = cluster.client();
     let producer = client.producer(client.dead_letter_topic());

@@ -90,7 +90,7 @@ async fn a_process_that_is_killed_between_the_databases_commit_and_kafkas_leaves
     stores.clean_up().await;
 }
 
-/// What Kafka's committed offset has the leader epoch of is still in the log.
+/// The log still has the record whose leader epoch Kafka's committed offset has.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_log_has_lost_before_the_databases_position_is_found_by_the_leader_epoch_beside_it() {
     let Some(stores) = Stores::in_postgres() else { return };

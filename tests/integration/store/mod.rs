@@ -5,6 +5,7 @@ mod cursors;
 mod erasing;
 mod faults;
 mod fencing;
+mod following;
 mod killed;
 mod link;
 mod outages;

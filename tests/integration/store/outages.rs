@@ -166,7 +166,7 @@ async fn a_statement_that_is_out_of_time_or_in_a_deadlock_is_followed_by_a_look_
     other.batch_execute("ROLLBACK").await.unwrap();
     trial.until_all_well().await;
 
-    // Whoever waits looks for a deadlock after that time.
+    // A waiting session looks for a deadlock after that time.
     trial.server.psql("ALTER SYSTEM SET deadlock_timeout TO '2s'").await;
     trial.server.does("reload").await;
     // The write has the partition's row, and waits for the id; the other has the id, and waits for the row.
@@ -182,7 +182,7 @@ async fn a_statement_that_is_out_of_time_or_in_a_deadlock_is_followed_by_a_look_
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
     eventually("the write waits", async || (trial.server.psql(waiting).await.trim() != "0").then_some(()))
         .await;
-    // Who waited first notices first, and is the victim.
+    // The session that waited first notices first, and is the victim.
     let locked = other.execute("UPDATE partitions SET owner = owner WHERE partition = 0", &[]);
     assert!(locked.await.is_ok(), "the other is not the victim");
     trial.suffers(0, &["[40P01]", "[57014]", "[55P03]"]).await;
@@ -252,11 +252,27 @@ impl Drop for Disk {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_breaks_in_the_middle_of_a_commit_neither_loses_nor_doubles() {
     let Some((mut trial, link)) = Trial::begin_by_link(&[]).await else { return };
-    for _ in 0..5 {
+    for round in 1..=5 {
+        let first = trial.ids[0].clone();
+        let again = async |trial: &Trial, event_type: &str| {
+            let payload = json!({"x": ""});
+            let event =
+                json!({"eventId": first, "userId": "ada", "eventType": event_type, "payload": payload});
+            trial.app.generate_from(&event).await;
+        };
+        // After a copy, a batch with another one is stored at once, and so although its answer is lost.
+        again(&trial, "LOGIN").await;
+        trial.until_all_well().await;
         link.lose_answers(true);
+        again(&trial, "LOGOUT").await;
         trial.suffers(0, &["closed", "reset", "cannot be reached", "unexpected", "eof", "EOF"]).await;
         link.lose_answers(false);
         trial.until_all_well().await;
+        let health = trial.app.read("/health").await;
+        assert_eq!(
+            health["store"]["conflicts"], round,
+            "other content under a known id is told all the same"
+        );
     }
     trial.end().await;
 }

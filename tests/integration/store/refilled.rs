@@ -52,7 +52,7 @@ async fn another_database_is_filled_and_an_instance_on_it_goes_on_with_each_even
     assert_eq!(records().await, 20);
     ids.extend(posted(&app, 5).await);
     assert_eq!(records().await, 5, "it goes on where it stood");
-    // What comes after it is for the instances on the other database.
+    // Later events are for the instances on the other database.
     ids.extend(posted(&app, 3).await);
     app.stop().await;
     let app = ready(&cluster, &[("STORE_URL", &other)]).await;

@@ -35,7 +35,7 @@ pub(super) async fn replay(
     let invocation = config::parse(args, &variables, "").unwrap();
     let Service::Replay(command) = invocation.service else { panic!("another command") };
     let mut out = Vec::new();
-    let is_done = replay::run(command, invocation.config, &Shutdown::new(), &mut out).await?;
+    let is_done = replay::run(command, invocation.config.into(), &Shutdown::new(), &mut out).await?;
     Ok((is_done, String::from_utf8(out).unwrap()))
 }
 
@@ -229,7 +229,7 @@ async fn another_schema_is_filled_and_takes_the_place_of_the_one_that_serves_und
     let (settings, filled) = (settings(&url, serving), format!("{serving}_new"));
     let (one, two) = (ready(&cluster, &settings).await, ready(&cluster, &settings).await);
     let mut ids = posted(&one, 10).await;
-    // What the retention has deleted does not come back.
+    // Events that the retention has deleted do not come back.
     lose(&database, &ids[..2]).await;
     let departed: Vec<Uuid> = ids.drain(..2).map(|id| id.parse().unwrap()).collect();
     database.execute("INSERT INTO departed (id) SELECT unnest($1::uuid[])", &[&departed]).await.unwrap();

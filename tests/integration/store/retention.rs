@@ -55,7 +55,7 @@ async fn what_is_older_than_the_retention_leaves_alone_and_its_copies_are_known(
     // From either partition, among new ones, also where the copy itself is young.
     assert_eq!(admit(&*store, 1, records(10, [7, 7_000, 6_001])).await, [false, true, false]);
     assert_eq!(admit(&*store, 0, old(records(5_003, [4_999, 5_002]))).await, [false, false]);
-    // What counts is when the record was written, not the time that the event has.
+    // The time of the record counts, not that of the event.
     assert_eq!(admit(&*store, 0, records(5_005, [1_000_000])).await, [true]);
     assert_eq!(all(&*store).await, [5_000, 5_001, 5_002, 7_000, 1_000_000]);
 }

@@ -46,7 +46,7 @@ impl Server {
         spawn_blocking(move || script(port, &["psql", "-At", "-c", &statements])).await.unwrap()
     }
 
-    /// What it has logged so far.
+    /// Its log so far.
     pub(super) fn log(&self) -> String {
         std::fs::read_to_string(script(self.port, &["log"]).trim()).unwrap()
     }

@@ -35,7 +35,7 @@ async fn a_process_that_goes_on_after_its_session_writes_nothing_under_its_old_c
         let answer = http.post(url).json(&event).send().await.unwrap();
         answer.json::<Value>().await.unwrap()["eventId"].as_str().unwrap().to_owned()
     };
-    // Who wrote a row is told by its connection.
+    // A row's connection tells its writer.
     server
         .psql(
             "ALTER TABLE highwater.events ADD COLUMN writer text DEFAULT current_setting('application_name')",

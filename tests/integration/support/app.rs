@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use highwater::{activity, config};
+use highwater::{config, service};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -60,7 +60,7 @@ impl TestApp {
         let variables = variables.into_iter().map(owned).collect();
         let config = config::parse(["highwater".into()], &variables, "").unwrap().config;
 
-        let running = Running::start(|listener, stop| activity::run(config, listener, stop));
+        let running = Running::start(|listener, stop| service::run(config, listener, stop));
         Self { base: format!("http://{}", running.address), http: reqwest::Client::new(), running }
     }
 

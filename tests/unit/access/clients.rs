@@ -157,10 +157,23 @@ async fn a_key_for_what_is_its_own_reads_and_writes_nobody_elses() {
     for path in ["/api/events", "/api/events/type/LOGIN", "/api/events/user/ann", "/api/events?userId=ann"] {
         assert_eq!(users(&get(path.to_owned()).await.json()["events"]), ["ann"], "{path}");
     }
-    for path in ["/api/events/user/bob", "/api/events?userId=bob", "/events/processed?userId=bob"] {
+    for path in [
+        "/api/events/user/bob",
+        "/api/events?userId=bob",
+        "/events/processed?userId=bob",
+        "/events/stream?userId=bob",
+    ] {
         let (_, challenge) = refused(&get(path.to_owned()).await, 403);
         assert!(challenge.ends_with("scope=\"events:read\""), "{challenge}");
     }
+    guarded.service.holds(&[0]);
+    let address = format!("http://{}/events/stream?cursor=0-0", guarded.address);
+    let mut stream = reqwest::Client::new().get(address).bearer_auth(&ann).send().await.unwrap();
+    let mut sent = String::new();
+    while !sent.contains("data: ") {
+        sent.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
+    }
+    assert!(sent.contains("\"ann\"") && !sent.contains("\"bob\""), "{sent}");
     assert_eq!(get(format!("/events/processed/{own_id}")).await.status, 200);
     // Of another's event it does not even hear that it is there.
     let unknown = get(format!("/events/processed/{}", Uuid::from_u128(77))).await;

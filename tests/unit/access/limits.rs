@@ -74,7 +74,7 @@ async fn an_event_that_one_limit_refuses_uses_no_other_up() {
         }
     }
     assert_eq!((admitted, refused), (2, vec!["client-events".to_owned(); 7]));
-    // What a client was refused is not taken from the user: another may still send the third.
+    // Refused requests do not count against the user: another client may still send the third.
     assert_eq!(guarded.post("ann", &calm).await.status, 201);
     let of_user = guarded.post("ann", &calm).await;
     assert_eq!(violated(&of_user), "user-events");

@@ -146,6 +146,7 @@ fn the_event_logs_compose_hands_it_every_setting_but_what_its_databases_and_its_
         "EVENT_TYPES",
         "BATCH_MAX_EVENTS",
         "MAX_BATCH_BYTES",
+        "MAX_EVENT_STREAMS",
         "STREAM_PAUSE",
         "LOG_EVENTS",
         "SQLSERVER_PASSWORD_FILE",

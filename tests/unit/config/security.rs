@@ -39,7 +39,8 @@ impl Drop for TestFile {
 }
 
 fn alice(password: &str) -> Security {
-    let sasl = Sasl::user(SaslMechanism::ScramSha512, "alice", Credential::given(Secret::new(password)));
+    let sasl =
+        Sasl::with_password(SaslMechanism::ScramSha512, "alice", Credential::new(Secret::new(password)));
     Security::default().with_sasl(Some(sasl))
 }
 

@@ -46,7 +46,7 @@ fn record(value: Option<Bytes>) -> Record {
         timestamp: Utc.timestamp_millis_opt(1_700_000_000_123).unwrap(),
         key: Some(Bytes::from_static(b"\xff\x00key")),
         value,
-        headers: vec![("trace".to_owned(), Some(Bytes::from_static(b"abc"))), ("null".to_owned(), None)],
+        headers: [("trace", Some(Bytes::from_static(b"abc"))), ("null", None)].into_iter().collect(),
     }
 }
 

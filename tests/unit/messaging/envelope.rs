@@ -113,7 +113,7 @@ fn headers_that_are_no_envelope_are_none() {
         timestamp: DateTime::UNIX_EPOCH,
         key: None,
         value: None,
-        headers: Vec::new(),
+        headers: Default::default(),
     };
     let text = |name: &str, value: &str| (name.to_owned(), Some(Bytes::copy_from_slice(value.as_bytes())));
     let whole = vec![
@@ -123,10 +123,11 @@ fn headers_that_are_no_envelope_are_none() {
         text("ce_source", "/greeter"),
     ];
     assert_eq!(Envelope::read(&bare), None);
-    assert!(Envelope::read(&Record { headers: whole.clone(), ..bare.clone() }).is_some());
+    assert!(Envelope::read(&Record { headers: whole.iter().cloned().collect(), ..bare.clone() }).is_some());
     for missing in 0..whole.len() {
         let mut headers = whole.clone();
         headers.remove(missing);
+        let headers = headers.into_iter().collect();
         assert_eq!(Envelope::read(&Record { headers, ..bare.clone() }), None, "without {}", whole[missing].0);
     }
     let null = whole.iter().map(|(name, _)| (name.clone(), None)).collect();

@@ -37,7 +37,7 @@ fn records(texts: &[&str]) -> Vec<Record> {
         timestamp: DateTime::UNIX_EPOCH,
         key: None,
         value: Some(Bytes::from(value(text))),
-        headers: Vec::new(),
+        headers: Default::default(),
     };
     texts.iter().enumerate().map(record).collect()
 }

@@ -162,7 +162,7 @@ fn keeps_null_header_values() {
     with_header.headers.insert(StrBytes::from_static_str("h"), None);
     let log = encode(&[with_header], Compression::None);
     let records = decode_batches(0, log, 0, vec![], MOST).unwrap().records;
-    assert_eq!(records[0].headers, [("h".to_owned(), None)]);
+    assert_eq!(records[0].headers.iter().collect::<Vec<_>>(), [("h".into(), None)]);
 }
 
 #[test]

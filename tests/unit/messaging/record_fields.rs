@@ -1,4 +1,4 @@
-//! What a record of a batch has: its fields as they were written, its time, and its leader's epoch.
+//! A record of a batch: its fields as they were written, its time, and its leader's epoch.
 
 use bytes::Bytes;
 use chrono::DateTime;
@@ -36,8 +36,7 @@ fn what_is_written_is_read_by_ourselves_and_by_others_as_it_was() {
         assert_eq!(record.timestamp, message.timestamp);
         assert_eq!(record.key.as_deref(), message.key.as_deref());
         assert_eq!(record.value.as_deref(), message.value.as_deref());
-        let headers =
-            record.headers.iter().map(|(name, value)| (name.clone(), value.as_ref().unwrap().to_vec()));
+        let headers = record.headers.iter().map(|(name, value)| (name.into_owned(), value.unwrap().to_vec()));
         assert_eq!(headers.collect::<Vec<_>>(), message.headers);
     }
     let theirs = RecordBatchDecoder::decode(&mut batch.clone()).unwrap().records;

@@ -14,14 +14,14 @@ fn a_note_that_is_not_ours_says_nothing() {
 
 #[test]
 fn what_is_settled_in_order_needs_no_note() {
-    let mut progress = RedriveProgress::starting_at(3);
+    let mut progress = RedriveProgress::new(3);
     progress.mark_done(3..5_000_000);
     assert_eq!((progress.watermark(), progress.encode().as_str()), (5_000_000, ""));
 }
 
 #[test]
 fn there_is_room_for_more_than_a_thousand_dead_letters_that_lie_apart() {
-    let (mut progress, mut count) = (RedriveProgress::starting_at(0), 0);
+    let (mut progress, mut count) = (RedriveProgress::new(0), 0);
     while progress.remaining_capacity() > 0 {
         for _ in 0..progress.remaining_capacity() {
             count += 1;
@@ -41,7 +41,7 @@ proptest! {
         start in 0..1_000_000_000_000_i64,
         stretches in prop::collection::vec((0..500_000_i64, 1..100_000_i64), 0..50),
     ) {
-        let mut progress = RedriveProgress::starting_at(start);
+        let mut progress = RedriveProgress::new(start);
         for (gap, length) in stretches {
             progress.mark_done(start + gap..start + gap + length);
         }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 #[test]
 fn moves_over_what_is_done_in_order() {
-    let mut watermark = Watermark::at(10);
+    let mut watermark = Watermark::new(10);
     watermark.done(10..11);
     watermark.done(11..20);
     assert_eq!(watermark.mark(), 20);
@@ -15,7 +15,7 @@ fn moves_over_what_is_done_in_order() {
 
 #[test]
 fn stays_below_a_gap_until_the_gap_is_done() {
-    let mut watermark = Watermark::at(0);
+    let mut watermark = Watermark::new(0);
     watermark.done(1..5);
     watermark.done(6..9);
     assert_eq!(watermark.mark(), 0);
@@ -27,7 +27,7 @@ fn stays_below_a_gap_until_the_gap_is_done() {
 
 #[test]
 fn never_goes_back() {
-    let mut watermark = Watermark::at(100);
+    let mut watermark = Watermark::new(100);
     watermark.done(0..50);
     watermark.done(40..90);
     assert_eq!(watermark.mark(), 100);
@@ -40,7 +40,7 @@ proptest! {
         start in 0_i64..20,
         stretches in prop::collection::vec((0_i64..120, 0_i64..12), 0..60),
     ) {
-        let mut watermark = Watermark::at(start);
+        let mut watermark = Watermark::new(start);
         let mut done = BTreeSet::new();
         for (from, length) in stretches {
             watermark.done(from..from + length);
@@ -55,7 +55,7 @@ proptest! {
     fn any_order_of_completion_ends_at_the_end(
         order in Just((0_i64..40).collect::<Vec<_>>()).prop_shuffle(),
     ) {
-        let mut watermark = Watermark::at(0);
+        let mut watermark = Watermark::new(0);
         for (done_so_far, offset) in order.iter().enumerate() {
             watermark.done(*offset..offset + 1);
             prop_assert!(watermark.mark() <= done_so_far as i64 + 1);

@@ -20,4 +20,5 @@ mod rejections;
 mod routing;
 mod segment;
 pub(crate) mod service;
+mod streams;
 mod validation;

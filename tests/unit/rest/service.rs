@@ -10,8 +10,8 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
     activity::{
-        Api, BatchLimits, ConcurrencyLimit, Config, Conflicts, LoggedEvents, PATHS, Rejections, StoreStatus,
-        routes,
+        Api, BatchLimits, ConcurrencyLimit, Config, Conflicts, EventStreams, LoggedEvents, PATHS, Rejections,
+        StoreStatus, routes,
     },
     store::{self, ActivityEvent, EventRecord, EventStore, MemoryStore},
 };
@@ -62,6 +62,7 @@ pub(crate) struct Service {
     pub(crate) admin_auth: Option<Arc<AdminAuth>>,
     pub(crate) limits: BodyLimits,
     pub(crate) listing_limit: Arc<ConcurrencyLimit>,
+    pub(crate) streams: Arc<EventStreams>,
     pub(crate) rejections: Arc<Rejections>,
     pub(crate) dead_letters: Option<Arc<DlqAdmin>>,
     pub(crate) shutdown: Shutdown,
@@ -87,6 +88,7 @@ impl Service {
                 timeout: std::time::Duration::from_secs(5),
             },
             listing_limit: Arc::default(),
+            streams: Arc::new(EventStreams::new(2)),
             rejections: Arc::default(),
             dead_letters: None,
             shutdown: Shutdown::new(),
@@ -116,6 +118,7 @@ impl Service {
             store: self.store.clone(),
             conflicts: self.conflicts.clone(),
             listing_limit: Arc::clone(&self.listing_limit),
+            streams: Arc::clone(&self.streams),
         };
         let operations = Operations {
             embedded: self.embedded,
@@ -135,10 +138,12 @@ impl Service {
                     max_bytes: 128 * 1024,
                     pause: std::time::Duration::from_secs(5),
                 },
+                max_event_streams: 2,
                 logged_events: self.logged_events,
             },
             limits: self.limits,
             listing_limit: Arc::clone(&self.listing_limit),
+            streams: Arc::clone(&self.streams),
             rejections: Arc::clone(&self.rejections),
             operations: Arc::new(operations),
             dead_letters: self.dead_letters.clone(),

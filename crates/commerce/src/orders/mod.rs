@@ -1,6 +1,6 @@
 //! The order service: takes orders of users that it knows from their events, and moves them through their life.
 //!
-//! It has no database: users and orders are what is in `user-events` and `order-events`, as every instance reads it.
+//! It has no database: every instance reads users and orders from `user-events` and `order-events`.
 
 mod answer;
 pub mod currency;

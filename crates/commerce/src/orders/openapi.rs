@@ -37,7 +37,7 @@ pub fn document() -> Value {
         "Takes orders of users that it knows from `user-events`, and moves them through their life.",
         &PATHS,
     );
-    document.tag("Orders", "What was ordered; prices are exact decimals.");
+    document.tag("Orders", "Orders. Prices are exact decimals.");
     take(&mut document);
     list(&mut document);
     document

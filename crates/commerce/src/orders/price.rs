@@ -97,7 +97,7 @@ impl TryFrom<String> for Price {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        // A total has more digits than a request may have; what is written down is one already.
+        // A total may have more digits than a request may.
         let decimal = Decimal::from_str_exact(&text).map_err(|error| error.to_string())?;
         if decimal.is_sign_negative() { Err("is below zero".to_owned()) } else { Ok(Self(decimal)) }
     }

@@ -22,8 +22,8 @@ const SPECIALS: &str = "()<>[]:;@\\,\"";
 /// The full stop of ideographic scripts, which ends a label like any other (UTS 46, section 4.5).
 const IDEOGRAPHIC_STOP: char = '\u{3002}';
 
-/// The format characters (Cf of Unicode 16) that are not shown as nothing, and act on what is beside them. With one of
-/// them, as with what nobody sees, two addresses could look the same.
+/// The format characters (Cf of Unicode 16) that are visible, and act on the characters beside them. With one of
+/// them, as with invisible ones, two addresses could look the same.
 const FORMAT: [(char, char); 9] = [
     ('\u{600}', '\u{605}'),
     ('\u{6dd}', '\u{6dd}'),
@@ -36,8 +36,8 @@ const FORMAT: [(char, char); 9] = [
     ('\u{13430}', '\u{1343f}'),
 ];
 
-/// An address without surrounding blanks, if it is one: `local@domain`, any script in both (RFC 6531). Not that
-/// somebody reads what is sent there: nobody but its owner can say that.
+/// An address without surrounding blanks, if it is one: `local@domain`, any script in both (RFC 6531). It does
+/// not say that somebody reads mail there: only its owner knows that.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 //! The user service: registers users, and tells of them in events.
 //!
-//! It has no database: the users are what is in `user-events`, as every instance reads it.
+//! It has no database: every instance reads the users from `user-events`.
 
 mod answer;
 pub mod email;

@@ -33,7 +33,8 @@ const HISTORY: &str = "IF OBJECT_ID('dbo.eventlog_migrations') IS NULL \
     CREATE TABLE dbo.eventlog_migrations (version INT NOT NULL PRIMARY KEY, name NVARCHAR(100) NOT NULL, \
     applied_at DATETIME2(3) NOT NULL);";
 
-/// Applies what was not applied yet; the database is made where there is none. How many were applied.
+/// Applies the migrations that are not applied yet. Makes the database where there is none. Returns how many were
+/// applied.
 ///
 /// # Errors
 ///

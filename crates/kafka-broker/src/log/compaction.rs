@@ -15,7 +15,7 @@ impl PartitionLog {
     ///
     /// As in Kafka, nothing at or beyond the last stable offset is touched, markers stay, a record with a null
     /// value stays, and a batch without records stays as a head if it is its producer's last
-    /// or the log's. Unlike in Kafka, the newest segment takes part, and what is rewritten is not
+    /// or the log's. Unlike in Kafka, the newest segment takes part, and rewritten batches are not
     /// compressed. A batch that cannot be decoded stays as it is.
     pub fn compact(&mut self) {
         let stable = self.last_stable();

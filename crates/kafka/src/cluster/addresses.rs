@@ -9,7 +9,7 @@ use std::{
 use kafka_protocol::messages::MetadataResponse;
 use log::{info, warn};
 
-use crate::{Cluster, topic, wire::WireError};
+use crate::{Cluster, wire::WireError};
 
 /// The addresses of a cluster.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Addresses {
     ) -> Result<(), WireError> {
         // Under ZooKeeper a broker that has just started knows none.
         if said.brokers.is_empty() {
-            return Err(topic::NO_LEADER);
+            return Err(WireError::NO_LEADER);
         }
         let mut named = self.lock();
         let Named { cluster_id, brokers, .. } = &mut *named;

@@ -141,7 +141,7 @@ impl AssignedPartitions {
         self.report_status();
     }
 
-    /// What the workers of these partitions need.
+    /// The arguments for the workers of these partitions.
     pub(super) fn of(&self, partitions: &BTreeSet<i32>) -> Vec<(i32, Progress, CancellationToken)> {
         let wanted = self.partitions.iter().filter(|(partition, _)| partitions.contains(partition));
         wanted

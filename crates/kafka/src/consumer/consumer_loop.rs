@@ -277,7 +277,7 @@ impl ConsumerLoop {
         let gone: Vec<i32> = self.projected.keys().filter(|known| !held.contains(known)).copied().collect();
         let by = Instant::now() + self.factory.config.rebalance_timeout / 2;
         for partition in gone {
-            // What is forgotten in part counts as none.
+            // A projection that is dropped in part counts as none.
             self.projected.insert(partition, ProjectionEnd::INVALID);
             tokio::select! {
                 biased;

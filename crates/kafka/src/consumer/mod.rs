@@ -9,7 +9,6 @@
 //! A partition that stays assigned keeps its worker through all rebalances.
 
 mod assigned_partitions;
-mod committed;
 mod consumer_loop;
 mod progress;
 mod reader;
@@ -23,12 +22,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Cluster, ConsumerConfig, ConsumerCounts, RecordHandler, StatusRegistry, dead_letter::DlqPublisher,
-    topic::Topic,
+    Cluster, CommittedOffset, ConsumerConfig, ConsumerCounts, RecordHandler, StatusRegistry,
+    dead_letter::DlqPublisher, topic::Topic,
 };
 use assigned_partitions::AssignedPartitions;
-pub use committed::CommittedOffset;
-pub(super) use committed::{metadata_field, topic_of, with_topic};
 use consumer_loop::ConsumerLoop;
 use progress::Progress;
 pub use reader::{ReadError, Reader};

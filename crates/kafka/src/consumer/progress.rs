@@ -41,7 +41,7 @@ struct State {
     /// `None` until the start is known.
     watermark: Option<Watermark>,
     committed: Option<i64>,
-    /// Of what was read, from before the watermark on.
+    /// Those of the records that were read, from before the watermark on.
     epochs: LeaderEpochs,
     end: i64,
     /// The end that the log had at the assignment.
@@ -172,7 +172,7 @@ impl Progress {
     /// Processing starts at `position`.
     pub(super) fn start_at(&self, position: FetchPosition) {
         let mut state = self.state();
-        state.watermark = Some(Watermark::at(position.offset));
+        state.watermark = Some(Watermark::new(position.offset));
         state.epochs = LeaderEpochs::before(position);
         // Beyond it the projection may be of another history of the log.
         state.projected = state.projected.filter(|projected| projected.offset <= position.offset);

@@ -58,7 +58,7 @@ struct Leader {
     connection: Connection,
     /// -1 where the broker has none (before Kafka 2.1).
     epoch: i32,
-    /// Whether its log is known to have what was read.
+    /// Whether its log is known to have the records that were read.
     validated: bool,
 }
 
@@ -150,7 +150,7 @@ impl Reader {
         error
     }
 
-    /// Checks that the leader's log has what is before the position (`OffsetsForLeaderEpochClient` in Java).
+    /// Checks that the leader's log has the records before the position (`OffsetsForLeaderEpochClient` in Java).
     ///
     /// # Errors
     ///
@@ -284,7 +284,7 @@ impl Reader {
         }
         let mut any = self.cluster.connect().await?;
         let known = topic::leadership(&mut any, &self.topic, self.partition).await?;
-        let (host, port) = known.leader.ok_or(topic::NO_LEADER)?;
+        let (host, port) = known.leader.ok_or(WireError::NO_LEADER)?;
         if self.id.zip(known.topic).is_some_and(|(known, now)| known != now) {
             // A broker before Kafka 3.1 knows ids and fetches by name: it would not notice.
             return Err(WireError::Refused { what: "Metadata", error: ResponseError::UnknownTopicId });

@@ -14,7 +14,7 @@ pub struct Watermark {
 
 impl Watermark {
     /// A watermark at `offset`, with nothing done above it.
-    pub fn at(offset: i64) -> Self {
+    pub fn new(offset: i64) -> Self {
         Self { mark: offset, above: BTreeMap::new() }
     }
 

@@ -60,7 +60,7 @@ pub(super) struct Worker {
 enum Read {
     Fetched(Fetched),
     OutOfRange,
-    /// The log has what was read up to there only, if that is known.
+    /// The log has lost records that were read; it has them up to this position, where that is known.
     Truncated(Option<FetchPosition>),
 }
 
@@ -154,8 +154,8 @@ impl Worker {
         Ok(end)
     }
 
-    /// Asks until it is known whether the log has what is before `position`. If it has, returns that; if not, tells of the
-    /// records up to `read_to` that it has lost, and returns where to go on.
+    /// Asks until it is known whether the log has the records before `position`. If it has, returns `position`. If not,
+    /// reports the records up to `read_to` that it has lost, and returns where to go on.
     async fn validate(&mut self, position: FetchPosition, read_to: i64) -> Result<FetchPosition, Interrupt> {
         let mut backoff = Backoff::new();
         loop {
@@ -206,7 +206,7 @@ impl Worker {
         }
     }
 
-    /// Restores the projection up to the committed offset, or up to where the log has what was before that.
+    /// Restores the projection up to the committed offset, or up to where the log still has the records before it.
     async fn restored(
         &mut self,
         committed: CommittedOffset,
@@ -215,7 +215,7 @@ impl Worker {
         let mut start = self.validate(committed.position(), committed.offset).await?;
         loop {
             self.restore(CommittedOffset { offset: start.offset, ..committed }, range.clone()).await?;
-            // The log may have been truncated meanwhile. What was restored then is not processed yet.
+            // The log may have been truncated meanwhile. Records that were restored after the truncation are not processed yet.
             let now = self.validate(start, start.offset).await?;
             if now == start {
                 return Ok(start);

@@ -11,7 +11,7 @@ mod redrive_progress;
 use std::sync::Arc;
 
 use super::{Message, PublishError, Publisher, Receipt, Record};
-pub use reader::{DlqCursor, DlqFilter, DlqPage, DlqReadError, DlqReader};
+pub use reader::{DlqCursor, DlqFilter, DlqPage, DlqReadError, DlqReader, InvalidDlqCursor};
 pub use record::{DeadLetter, DeadLetterSource};
 pub use redrive::{DlqPosition, RedriveError, RedriveReport, RedriveSelection, Redriver};
 pub use redrive_progress::RedriveProgress;
@@ -43,9 +43,7 @@ const TRUNCATED_KEY: usize = 1024;
 
 /// The partition and the offset at which a redriven record was read first; `None` for a record that was not redriven.
 pub fn origin_of(record: &Record) -> Option<(i32, i64)> {
-    // Of headers with the same name, the last was added last.
-    let (_, value) = record.headers.iter().rev().find(|(name, _)| name == ORIGIN)?;
-    let (partition, offset) = std::str::from_utf8(value.as_deref()?).ok()?.split_once('/')?;
+    let (partition, offset) = std::str::from_utf8(record.headers.last(ORIGIN)?).ok()?.split_once('/')?;
     Some((partition.parse().ok()?, offset.parse().ok()?))
 }
 
@@ -85,9 +83,10 @@ impl DlqPublisher {
 
     fn dead_letter(&self, record: &Record, reason: &str) -> Message {
         // A header without a value becomes an empty one: a `Message` has no null values.
-        let own = record.headers.iter().map(|(name, value)| {
-            (name.clone(), value.as_ref().map(|value| value.to_vec()).unwrap_or_default())
-        });
+        let own = record
+            .headers
+            .iter()
+            .map(|(name, value)| (name.into_owned(), value.map(|value| value.to_vec()).unwrap_or_default()));
         Message {
             key: record.key.as_ref().map(|key| key.to_vec()),
             value: record.value.as_ref().map(|value| value.to_vec()),

@@ -3,7 +3,9 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, VecDeque},
+    fmt::{self, Display, Formatter},
     ops::Range,
+    str::FromStr,
     sync::Arc,
     time::Duration,
 };
@@ -70,16 +72,25 @@ pub struct DlqPage {
 #[error("the dead letters cannot be read: {0}")]
 pub struct DlqReadError(pub String);
 
-impl DlqCursor {
-    /// The cursor as text for clients.
-    pub fn to_text(&self) -> String {
-        self.0.iter().map(i64::to_string).collect::<Vec<_>>().join(".")
+/// The cursor as text for clients: the offsets, with points between them.
+impl Display for DlqCursor {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.iter().map(i64::to_string).collect::<Vec<_>>().join("."))
     }
+}
 
-    /// Parses [`DlqCursor::to_text`]; `None` for any other text.
-    pub fn from_text(text: &str) -> Option<Self> {
+/// A text that is no [`DlqCursor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not a cursor of a listing of dead letters")]
+#[non_exhaustive]
+pub struct InvalidDlqCursor;
+
+impl FromStr for DlqCursor {
+    type Err = InvalidDlqCursor;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
         let offset = |text: &str| text.parse().ok().filter(|offset| *offset >= 0);
-        text.split('.').map(offset).collect::<Option<_>>().map(Self)
+        text.split('.').map(offset).collect::<Option<_>>().map(Self).ok_or(InvalidDlqCursor)
     }
 }
 
@@ -217,7 +228,7 @@ async fn read_window(
     while position < window.end {
         let fetched = match partition_reader.read(position).await {
             Ok(fetched) => fetched,
-            // Retention has deleted what was there.
+            // Retention has deleted the records there.
             Err(ReadError::OutOfRange) => break,
             Err(error) => return Err(DlqReadError(error.to_string())),
         };

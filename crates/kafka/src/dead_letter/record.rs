@@ -1,5 +1,7 @@
 //! A dead letter, as it is read back.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{ERROR, GROUP, OFFSET, ORIGIN, PARTITION, REDRIVES, TIMESTAMP, TOPIC, TRUNCATED, origin_of};
@@ -44,11 +46,8 @@ pub struct DeadLetterSource {
 impl DeadLetter {
     /// Reads the headers of a record of the dead letter topic.
     pub fn read(record: Record) -> Self {
-        let text = |name: &str| {
-            // Of headers with the same name, the last was added last.
-            let found = record.headers.iter().rev().find(|(known, _)| known == name);
-            found.and_then(|(_, value)| Some(String::from_utf8_lossy(value.as_deref()?).into_owned()))
-        };
+        let text =
+            |name: &str| record.headers.last(name).map(|value| String::from_utf8_lossy(value).into_owned());
         fn number<N: std::str::FromStr>(text: Option<String>) -> Option<N> {
             text.and_then(|text| text.parse().ok())
         }
@@ -70,14 +69,14 @@ impl DeadLetter {
     }
 
     /// The record's own headers, as they were in the source topic.
-    pub fn own_headers(&self) -> impl Iterator<Item = &(String, Option<bytes::Bytes>)> {
-        self.record.headers.iter().filter(|(name, _)| !ADDED.contains(&name.as_str()))
+    pub fn own_headers(&self) -> impl Iterator<Item = (Cow<'_, str>, Option<bytes::Bytes>)> {
+        self.record.headers.iter().filter(|(name, _)| !ADDED.contains(&&**name))
     }
 
     /// The memory that it takes, in bytes, about.
     pub fn size(&self) -> usize {
         let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-        let headers = self.record.headers.iter().map(|(name, value)| name.len() + length(value) + 64);
+        let headers = self.record.headers.iter().map(|(name, value)| name.len() + length(&value) + 64);
         size_of::<Self>() + length(&self.record.key) + length(&self.record.value) + headers.sum::<usize>()
     }
 
@@ -85,9 +84,9 @@ impl DeadLetter {
     /// origin.
     pub(super) fn to_send_back(&self) -> Message {
         // A header without a value becomes an empty one: a [`Message`] has no null values.
-        let own = self.own_headers().map(|(name, value)| {
-            (name.clone(), value.as_ref().map(|value| value.to_vec()).unwrap_or_default())
-        });
+        let own = self
+            .own_headers()
+            .map(|(name, value)| (name.into_owned(), value.map(|value| value.to_vec()).unwrap_or_default()));
         let redrives = (REDRIVES.to_owned(), (self.redrives.saturating_add(1)).to_string().into_bytes());
         let source = self.source.partition.zip(self.source.offset);
         let origin = origin_of(&self.record).or(source);

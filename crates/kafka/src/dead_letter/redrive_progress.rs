@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{Watermark, consumer::metadata_field};
+use crate::{Watermark, group::metadata_field};
 
 /// The prefix of the metadata of a committed offset, which tells it from another program's.
 const KIND: &str = "redriven:";
@@ -20,14 +20,14 @@ pub struct RedriveProgress(Watermark);
 
 impl RedriveProgress {
     /// No offset from `start` on is done.
-    pub fn starting_at(start: i64) -> Self {
-        Self(Watermark::at(start))
+    pub fn new(start: i64) -> Self {
+        Self(Watermark::new(start))
     }
 
     /// Decodes a committed offset and its metadata. Any other metadata means no range above it, as after
     /// `kafka-consumer-groups --reset-offsets`.
     pub fn decode(committed: i64, note: &str) -> Self {
-        let mut progress = Self::starting_at(committed);
+        let mut progress = Self::new(committed);
         let Some(bytes) = metadata_field(note, KIND).and_then(|code| URL_SAFE_NO_PAD.decode(code).ok())
         else {
             return progress;

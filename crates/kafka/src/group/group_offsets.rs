@@ -6,8 +6,8 @@ use kafka_protocol::{ResponseError, protocol::StrBytes};
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::{CommittedOffsets, Coordinator, MemberGeneration, OffsetAndMetadata};
-use crate::{Cluster, TransientError, consumer::with_topic};
+use super::{CommittedOffsets, Coordinator, MemberGeneration, OffsetAndMetadata, with_topic};
+use crate::{Cluster, TransientError};
 
 /// The offsets that a group has committed for one topic.
 #[derive(Debug)]

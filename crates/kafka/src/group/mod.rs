@@ -12,6 +12,7 @@
 
 mod assignor;
 mod classic;
+mod committed;
 mod coordinator;
 mod deletion;
 mod description;
@@ -25,10 +26,13 @@ mod offsets;
 
 use std::time::Duration;
 
-pub use assignor::Assignor;
 // For property tests and fuzzing: a member's assignment needs no more than [`Assignor`].
 #[doc(hidden)]
 pub use assignor::{Assignment, Subscriber, assign_cooperative_sticky, assign_range, is_cooperative};
+// For its tests: consumers write and read it themselves.
+#[doc(hidden)]
+pub use committed::CommittedOffset;
+pub(crate) use committed::{metadata_field, topic_id_text, topic_of, with_topic};
 pub(crate) use coordinator::Coordinator;
 pub use description::GroupDescription;
 pub use group_offsets::{GroupOffsets, MoveError};
@@ -40,17 +44,7 @@ pub use members::GroupMember;
 pub(crate) use membership::{GroupEvent, LeaveReason, MemberContext, Membership, RebalanceCause};
 pub(crate) use offsets::{CommittedOffsets, OffsetAndMetadata, UNSTABLE_OFFSET};
 
+pub use crate::config::{Assignor, GroupProtocol};
+
 /// The delay before the next join when the coordinator asks for one, as Java's `retry.backoff.ms`.
 const REJOIN_DELAY: Duration = Duration::from_millis(100);
-
-/// The protocol that the coordinator is spoken to with, as Kafka's setting `group.protocol`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GroupProtocol {
-    /// JoinGroup, SyncGroup, Heartbeat: every broker supports it.
-    Classic,
-    /// ConsumerGroupHeartbeat (KIP-848): Kafka 4.0 and later.
-    Consumer,
-    /// [`GroupProtocol::Consumer`] if the broker supports it, else [`GroupProtocol::Classic`].
-    Auto,
-}

@@ -11,11 +11,10 @@
 //! batch in flight, its order is the order of the calls, also across retries. A batch that is sent again has the numbers of
 //! the first attempt ([`sequences`]), so that no retry writes it twice.
 //!
-//! While the leader of a partition does not answer, its [`breaker`] refuses records for that partition at once.
+//! While the leader of a partition does not answer, its [`breaker`](crate::breaker) refuses records for that partition at once.
 
 mod accumulator;
 mod batch;
-mod breaker;
 mod broker_sink;
 mod buffer_budget;
 mod failure;
@@ -41,11 +40,9 @@ use tokio::{
 
 use super::{
     Cluster, Delivery, Message, OnAcknowledgement, ProducerConfig, ProducerMetrics, PublishError, Publisher,
-    Receipt, StatusRegistry, counts::ProducerCounts, partitioner, topic::Topic,
+    Receipt, StatusRegistry, breaker::Gate, counts::ProducerCounts, partitioner, topic::Topic,
 };
 use batch::PendingRecord;
-pub(super) use breaker::Breakers;
-use breaker::Gate;
 use broker_sink::BrokerSinks;
 use buffer_budget::{BufferBudget, Permit};
 use partition_queue::PartitionQueue;

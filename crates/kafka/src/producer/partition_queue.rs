@@ -25,7 +25,6 @@ use super::{
     Producer,
     accumulator::BatchAccumulator,
     batch::{Batch, PendingRecord},
-    breaker::{Breaker, Gate},
     broker_sink::BrokerSinks,
     failure::{Failure, Remedy, lasting, refusal},
     producer_ids::ProducerIds,
@@ -33,7 +32,11 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    Cluster, PublishError, StatusRegistry, backoff::Backoff, counts::ProducerCounts, wire::WireError,
+    Cluster, PublishError, StatusRegistry,
+    backoff::Backoff,
+    breaker::{Breaker, Gate},
+    counts::ProducerCounts,
+    wire::WireError,
 };
 
 /// The time between looks at the deadlines, while a call is in flight.

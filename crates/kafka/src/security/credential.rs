@@ -17,8 +17,8 @@ enum Source {
 }
 
 impl Credential {
-    /// One that stays as it is.
-    pub fn given(secret: Secret) -> Self {
+    /// A secret that does not change.
+    pub fn new(secret: Secret) -> Self {
         Self(Source::Given(secret))
     }
 

@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// The characters that `application/x-www-form-urlencoded` leaves as they are beside letters and digits.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
 
-/// Where a token comes from, and what for.
+/// A request for a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRequest {
     /// The token endpoint of the authorization server.
@@ -55,7 +55,7 @@ pub struct OauthBearer {
     request: TokenRequest,
     trust: Option<Trust>,
     kept: Mutex<Option<Token>>,
-    /// Held by the one that asks for a token; others wait for what comes of it.
+    /// Held by the task that asks for a token. Other tasks wait for its result.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -69,6 +69,7 @@ struct Token {
 /// The authorization server gives no token.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("no token from {url} for client {client_id}: {reason}")]
+#[non_exhaustive]
 pub struct TokenError {
     /// The token endpoint.
     pub url: String,
@@ -88,7 +89,7 @@ struct Said {
 }
 
 impl OauthBearer {
-    /// A client that has no token yet. `trust` says whom an `https` endpoint must prove to be.
+    /// A client that has no token yet. `trust` has the authorities that may certify an `https` endpoint.
     pub fn new(request: TokenRequest, trust: Option<Trust>) -> Self {
         Self { request, trust, kept: Mutex::default(), asking: tokio::sync::Mutex::default() }
     }

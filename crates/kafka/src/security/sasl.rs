@@ -12,6 +12,7 @@ use super::{Credential, OauthBearer, Secret, TokenError};
 
 /// The client's identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Sasl {
     /// A user of the brokers, with a password.
     User {
@@ -22,7 +23,7 @@ pub enum Sasl {
         /// The user's password.
         password: Credential,
     },
-    /// Whom a token names that an authorization server gives (OAUTHBEARER: RFC 7628, KIP-255).
+    /// The subject of a token that an authorization server gives (OAUTHBEARER: RFC 7628, KIP-255).
     OauthBearer(Arc<OauthBearer>),
 }
 
@@ -50,8 +51,12 @@ impl SaslMechanism {
 }
 
 impl Sasl {
-    /// That user of the brokers.
-    pub fn user(mechanism: SaslMechanism, username: impl Into<String>, password: Credential) -> Self {
+    /// A user of the brokers, with a password.
+    pub fn with_password(
+        mechanism: SaslMechanism,
+        username: impl Into<String>,
+        password: Credential,
+    ) -> Self {
         Self::User { mechanism, username: username.into(), password }
     }
 

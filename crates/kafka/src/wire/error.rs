@@ -93,6 +93,10 @@ pub enum WireError {
 }
 
 impl WireError {
+    /// A response to Metadata names no leader, or no broker.
+    pub(crate) const NO_LEADER: Self =
+        Self::Refused { what: "Metadata", error: ResponseError::LeaderNotAvailable };
+
     /// The handshake error behind it, if TLS closed the connection: a broker refuses a client's certificate only after
     /// the handshake (RFC 8446, 4.4.2.4).
     pub(super) fn or_handshake_error(self, address: &str) -> Self {

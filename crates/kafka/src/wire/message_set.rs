@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use flate2::Crc;
 
 use super::unpack::{MemoryBudget, unpack};
-use crate::{Record, message::timestamp};
+use crate::{Headers, Record, message::timestamp};
 
 /// The bytes before each message: offset and size.
 const BEFORE_MESSAGE: usize = 12;
@@ -113,7 +113,7 @@ impl Message {
     fn record(self, partition: i32, time: i64) -> Record {
         let Self { offset, key, value, .. } = self;
         let timestamp = timestamp(time);
-        Record { partition, offset, leader_epoch: None, timestamp, key, value, headers: Vec::new() }
+        Record { partition, offset, leader_epoch: None, timestamp, key, value, headers: Headers::default() }
     }
 }
 

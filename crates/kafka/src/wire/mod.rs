@@ -17,6 +17,8 @@ mod records;
 mod stream;
 mod unpack;
 
+use std::ops::RangeInclusive;
+
 /// For fuzzing and the tests of the workspace: decoders of what arrives from the network. No part of the API.
 pub(crate) mod internals {
     pub use super::{
@@ -33,3 +35,8 @@ pub use error::WireError;
 pub use fetch::Fetched;
 pub(crate) use internals::{BatchSequence, decode, encode_batch};
 use internals::{Decoded, decode_batches};
+pub(crate) use produce::put_varint;
+pub(crate) use records::take_bytes;
+
+/// The versions of Metadata. From 10 on they have topic ids.
+pub(crate) const METADATA_VERSIONS: RangeInclusive<i16> = 4..=12;

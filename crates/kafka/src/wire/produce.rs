@@ -214,7 +214,7 @@ fn bytes_size(bytes: Option<&[u8]>) -> usize {
 }
 
 /// Seven bits a byte, the low ones first, zigzag (Protocol Buffers' `sint64`).
-fn put_varint(to: &mut Vec<u8>, number: i64) {
+pub(crate) fn put_varint(to: &mut Vec<u8>, number: i64) {
     let mut zigzag = zigzag(number);
     while zigzag >= 0x80 {
         to.push(zigzag as u8 | 0x80);

@@ -10,7 +10,7 @@ use super::{
     batch_head::BatchHead,
     unpack::{MemoryBudget, unpack},
 };
-use crate::{Record, message::timestamp};
+use crate::{Headers, Record, message::timestamp};
 
 /// The fewest bytes of a record: one for each of its fields.
 const LEAST: usize = 7;
@@ -32,7 +32,7 @@ pub(super) fn decode(
     budget.take(head.records * size_of::<Record>())?;
     let mut records = Vec::with_capacity(head.records);
     for _ in 0..head.records {
-        let body = bytes(&mut rest)?.context("a record without a length")?;
+        let body = take_bytes(&mut rest)?.context("a record without a length")?;
         let record = record(partition, head, &batch, body, budget)?;
         // Else the watermark would count records that are not done.
         let least = records.last().map_or(head.base_offset, |last: &Record| last.offset + 1);
@@ -57,21 +57,24 @@ fn record(
     let _attributes = body.try_get_u8().context("a record is cut short")?;
     let timestamp_delta = varint(body)?;
     let offset = head.base_offset.checked_add(varint(body)?).context("an offset beyond all")?;
-    let (key, value) = (shared(bytes(body)?), shared(bytes(body)?));
-    let mut headers = Vec::new();
-    for _ in 0..varint(body)? {
-        let name = bytes(body)?.context("a header without a name")?;
-        let header = (String::from_utf8_lossy(name).into_owned(), shared(bytes(body)?));
-        budget.take(size_of_val(&header) + header.0.len())?;
-        headers.push(header);
+    let (key, value) = (shared(take_bytes(body)?), shared(take_bytes(body)?));
+    let count = varint(body)?;
+    let before = *body;
+    for _ in 0..count {
+        let name = take_bytes(body)?.context("a header without a name")?;
+        take_bytes(body)?;
+        // What they take when somebody keeps them all, as a dead letter does.
+        budget.take(size_of::<(String, Option<Bytes>)>() + name.len())?;
     }
+    let encoded = &before[..before.len() - body.len()];
+    let headers = if count > 0 { Headers::encoded(batch.slice_ref(encoded)) } else { Headers::default() };
     let timestamp = timestamp(head.time(timestamp_delta));
     let leader_epoch = head.leader_epoch();
     Ok(Record { partition, offset, leader_epoch, timestamp, key, value, headers })
 }
 
 /// Bytes after their length, which is negative for null.
-fn bytes<'a>(from: &mut &'a [u8]) -> anyhow::Result<Option<&'a [u8]>> {
+pub(crate) fn take_bytes<'a>(from: &mut &'a [u8]) -> anyhow::Result<Option<&'a [u8]>> {
     let Ok(length) = usize::try_from(varint(from)?) else { return Ok(None) };
     ensure!(length <= from.len(), "{length} bytes are promised and {} are there", from.len());
     let (bytes, rest) = from.split_at(length);

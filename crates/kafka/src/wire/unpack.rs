@@ -56,7 +56,7 @@ pub(super) fn unpack(codec: i16, packed: Bytes, budget: &mut MemoryBudget) -> an
 
 fn read(unpacking: impl Read, budget: &mut MemoryBudget) -> anyhow::Result<Bytes> {
     let mut unpacked = Vec::new();
-    // One byte more tells what just fits from what does not.
+    // One byte more shows that the content does not fit.
     let most = u64::try_from(budget.left())?.saturating_add(1);
     unpacking.take(most).read_to_end(&mut unpacked)?;
     budget.take(unpacked.len())?;

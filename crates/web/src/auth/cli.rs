@@ -34,7 +34,7 @@ pub enum KeyCommand {
         /// How many events a second.
         events_per_second: Option<NonZeroU32>,
     },
-    /// To tell of each key what is known of it, a line of JSON each.
+    /// To list the keys, a line of JSON each.
     List,
     /// To take a key out of the file.
     Revoke {

@@ -17,7 +17,7 @@ const OTHER: &str = "other";
 
 /// The outcome of a client's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum RequestOutcome {
     Admitted,
     /// It may not do that.
     Forbidden,
@@ -25,8 +25,11 @@ pub(super) enum Outcome {
     Limited,
 }
 
-const OUTCOMES: [(Outcome, &str); 3] =
-    [(Outcome::Admitted, "admitted"), (Outcome::Forbidden, "forbidden"), (Outcome::Limited, "limited")];
+const OUTCOMES: [(RequestOutcome, &str); 3] = [
+    (RequestOutcome::Admitted, "admitted"),
+    (RequestOutcome::Forbidden, "forbidden"),
+    (RequestOutcome::Limited, "limited"),
+];
 
 /// Why there is no client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +57,12 @@ impl Refusal {
     }
 }
 
-/// The requests of a client, by what came of them.
+/// The requests of a client, by their outcome.
 #[derive(Debug, Default)]
 pub(super) struct ClientCount([AtomicU64; OUTCOMES.len()]);
 
 impl ClientCount {
-    pub(super) fn add(&self, outcome: Outcome) {
+    pub(super) fn add(&self, outcome: RequestOutcome) {
         self.0[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -24,7 +24,7 @@ use warp::{Reply, reply::Response};
 use super::{
     AuthConfig,
     audit::Audit,
-    counts::{ClientCounts, Outcome, Refusal},
+    counts::{ClientCounts, Refusal, RequestOutcome},
     grant::{Grant, Granted},
     jwt::{Fault, Jwt},
     keys::{self, Keys, is_key, stamp},
@@ -194,7 +194,7 @@ impl Gate {
         let principal = match identity {
             Identity::Wait(refreshed) => return Decision::Wait(refreshed),
             Identity::Client(principal) => Some(principal),
-            // How a service is, it tells whoever asks; who may see more of it is seen there.
+            // Everyone may ask for the health of a service. The route decides how much of it a client sees.
             _ if need == Need::Nothing => None,
             Identity::Nobody if !self.is_on() => None,
             Identity::Undecided if scopes == [Scope::Admin] => {
@@ -226,12 +226,12 @@ impl Gate {
             && let Err(problem) = self.limits.take_request(principal.as_deref(), &told)
         {
             if let Some(principal) = &principal {
-                principal.count().add(Outcome::Limited);
+                principal.count().add(RequestOutcome::Limited);
             }
             return Decision::Refused(told.on(problem));
         }
         if let Some(principal) = &principal {
-            principal.count().add(Outcome::Admitted);
+            principal.count().add(RequestOutcome::Admitted);
         }
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let gate = Arc::clone(self);
@@ -338,7 +338,7 @@ impl Gate {
         method: &Method,
         uri: &Uri,
     ) {
-        principal.count().add(Outcome::Forbidden);
+        principal.count().add(RequestOutcome::Forbidden);
         self.audit.forbidden(principal.name(), caller, &action(method, uri));
     }
 

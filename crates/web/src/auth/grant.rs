@@ -7,7 +7,7 @@ use tokio::task::futures::TaskLocalFuture;
 use warp::Filter;
 
 use super::{
-    counts::Outcome,
+    counts::RequestOutcome,
     gate::Gate,
     limits::Told,
     principal::Principal,
@@ -82,7 +82,7 @@ impl Grant {
         }
     }
 
-    /// Whether the client may see what is that user's.
+    /// Whether the client may see that user's data.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl Grant {
         self.check(self.own(Scope::Read), user, Scope::Read)
     }
 
-    /// Whether the client may change what is that user's.
+    /// Whether the client may change that user's data.
     ///
     /// # Errors
     ///
@@ -121,7 +121,7 @@ impl Grant {
         (!has_all).then(|| principal.subject().unwrap_or_default())
     }
 
-    /// Counts a request for what is that user's against the limit of each user.
+    /// Counts a request for a user's data against the limit of each user.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl Grant {
         let Some(granted) = &self.0 else { return Ok(()) };
         take(granted).inspect_err(|_| {
             if let Some(principal) = &granted.principal {
-                principal.count().add(Outcome::Limited);
+                principal.count().add(RequestOutcome::Limited);
             }
         })
     }

@@ -93,7 +93,7 @@ impl SigningKey {
             AlgorithmParameters::RSA(_) => Algorithm::RS256,
             AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
             AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
-            // A secret above all: whoever can read this set could sign with it.
+            // A secret above all: everyone who can read this set could sign with it.
             _ => return None,
         };
         let about = &jwk.common;
@@ -163,7 +163,7 @@ impl Jwks {
         self.take(read)
     }
 
-    /// Keeps them what the issuer says they are; ends with whoever waits.
+    /// Keeps them equal to the issuer's. Ends when nobody waits any more.
     pub(super) async fn watch(&self, mut changed: impl FnMut()) {
         match &self.source {
             KeySource::File(path) => {

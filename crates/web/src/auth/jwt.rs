@@ -210,7 +210,7 @@ impl Jwt {
         self.jwks.watch(|| self.forget()).await;
     }
 
-    /// A key that is gone must not have signed what is taken.
+    /// A token that a removed key has signed must not be taken from memory.
     fn forget(&self) {
         self.known().clear();
         self.version.fetch_add(1, Ordering::Release);

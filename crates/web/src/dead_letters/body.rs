@@ -42,7 +42,7 @@ pub(super) struct DeadLetterBody<'a> {
     headers: Vec<Header<'a>>,
 }
 
-/// Where a dead letter was read; what is null is not known.
+/// Where a dead letter was read. A member that is null is not known.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DeadLetterSource")]
 struct Source<'a> {
@@ -99,6 +99,7 @@ pub(super) fn push(
     let redriven = |progress: &BTreeMap<i32, RedriveProgress>| {
         progress.get(&record.partition).is_some_and(|it| it.contains(record.offset))
     };
+    let own: Vec<_> = dead_letter.own_headers().collect();
     let shown = DeadLetterBody {
         partition: record.partition,
         offset: record.offset,
@@ -116,8 +117,8 @@ pub(super) fn push(
         truncated_from: dead_letter.truncated_from,
         key: Content::of(record.key.as_ref()),
         value: Content::of(record.value.as_ref()),
-        headers: dead_letter
-            .own_headers()
+        headers: own
+            .iter()
             .map(|(name, value)| Header { name, value: Content::of(value.as_ref()) })
             .collect(),
     };

@@ -16,7 +16,7 @@ use crate::shutdown::Shutdown;
 
 /// How many dead letters are read at a time.
 const AT_ONCE: usize = 200;
-/// A redrive works for so long at most; what is left is seen to by the next.
+/// A redrive works for this time at most. The next one continues.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A task of the program.
@@ -62,8 +62,8 @@ async fn check_topics(cluster: &Cluster, names: [&str; 2]) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Does it, and says what came of it; whether all was done. A stop that is requested ends it early, with what is
-/// done committed.
+/// Runs the command and reports the result. Returns whether all was done. A stop ends it early, after a commit of its
+/// progress.
 ///
 /// # Errors
 ///

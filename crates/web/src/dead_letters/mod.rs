@@ -43,7 +43,7 @@ pub struct DlqAdmin {
     redriver: Redriver,
     admin_auth: Arc<AdminAuth>,
     limits: BodyLimits,
-    /// How long a redrive works before it is answered with what is done.
+    /// How long a redrive works before the answer reports its progress.
     redrive_for: Duration,
 }
 

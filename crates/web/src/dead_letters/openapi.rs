@@ -78,7 +78,7 @@ pub fn describe(document: &mut Document) {
             .invalid("positions", "must be from 1 to 1000 of them")
             .answers(
                 200,
-                Answer::new("What became of it.")
+                Answer::new("The result.")
                     .json(report, &RedriveReport { redriven: 3, complete: true, ..RedriveReport::default() }),
             )
             .problem("busy", "Another redrive is at work.", not_begun(&RedriveError::Busy))

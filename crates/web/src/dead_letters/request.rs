@@ -42,7 +42,7 @@ impl ListQuery {
                     .ok_or("must be from 1 to 1000")
             }),
             cursor: parameters.parsed("cursor", |text| {
-                DlqCursor::from_text(text).ok_or("is none of this listing: start again without it")
+                text.parse::<DlqCursor>().map_err(|_| "is none of this listing: start again without it")
             }),
         };
         parameters.finish()?;
@@ -59,7 +59,7 @@ impl ListQuery {
             ("from", from.map(|timestamp| timestamp.to_rfc3339())),
             ("to", to.map(|timestamp| timestamp.to_rfc3339())),
             ("limit", Some(limit.to_string())),
-            ("cursor", Some(cursor.to_text())),
+            ("cursor", Some(cursor.to_string())),
         ];
         next_link(path, parameters.into_iter().filter_map(|(name, value)| Some((name, value?))))
     }

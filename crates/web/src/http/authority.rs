@@ -51,7 +51,7 @@ impl<'a> Authority<'a> {
         bare.parse().ok().map(|address: IpAddr| address.to_canonical())
     }
 
-    /// Whether the host is this machine itself, whoever asks: RFC 6761, section 6.3.
+    /// Whether the host always is this machine itself: RFC 6761, section 6.3.
     pub fn is_loopback(&self) -> bool {
         let top = self.host.rsplit('.').next().unwrap_or_default();
         top.eq_ignore_ascii_case("localhost") || self.address().is_some_and(|address| address.is_loopback())

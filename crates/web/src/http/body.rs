@@ -104,7 +104,7 @@ pub fn many_body(
 
 type Said = Option<HeaderValue>;
 
-/// What a request's head says of its body.
+/// The fields of a request's head that describe its body.
 struct BodyHead {
     content_type: Said,
     encoding: Said,
@@ -131,7 +131,7 @@ impl BodyHead {
         self.content_type.as_ref().is_some_and(|value| media::is_ndjson(value.as_bytes()))
     }
 
-    /// The coding of a body that may have so many bytes.
+    /// The coding of a body, and the most bytes that it may have.
     fn check(&self, max_bytes: usize) -> Result<Option<Coding>, Problem> {
         let coding = match &self.encoding {
             None => None,

@@ -59,7 +59,7 @@ impl MemoryBudget {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Takes so many bytes if no more than `most` are taken then; whether it did.
+    /// Takes this number of bytes if no more than `most` are taken then. Returns whether it did.
     fn take(&self, bytes: usize, most: usize) -> bool {
         let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= most);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()

@@ -76,7 +76,7 @@ impl Answer {
         fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
 
-    /// The body; what is no UTF-8 in it is replaced.
+    /// The body. Bytes that are no UTF-8 are replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -98,7 +98,7 @@ impl Answer {
 ///
 /// # Errors
 ///
-/// Nobody listens, nobody answers in time, or what comes is no HTTP.
+/// Nobody listens, nobody answers in time, or the answer is no HTTP.
 pub async fn ask(
     address: SocketAddr,
     https: Option<&Https>,

@@ -1,7 +1,7 @@
 //! Content codings: bodies of requests are unpacked in a stream.
 //!
-//! What is unpacked comes in small pieces, and the next one is made when it is asked for: a body that unpacks to far more
-//! than it is costs no memory before its bound refuses it.
+//! A body is unpacked in small pieces, each when it is asked for. So a small body that unpacks to a large one costs no
+//! memory before its bound refuses it.
 
 use std::io::{self, BufRead, Read};
 
@@ -102,7 +102,7 @@ impl Coding {
     }
 }
 
-/// What is still to be unpacked.
+/// The bytes that are still to be unpacked.
 #[derive(Debug, Default)]
 struct Packed {
     here: Bytes,

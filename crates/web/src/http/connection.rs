@@ -87,8 +87,8 @@ where
 {
     let context = Arc::new(context);
     let service = GuardedService::new(tree, Arc::clone(&context));
-    // A client may end its sending side and still wait for the answer, as `nc` does; one that is gone for
-    // good is found out by the write. And what was begun for it is finished, and logged, all the same.
+    // A client may end its sending side and still wait for the answer, as `nc` does. The write tells whether it is gone
+    // for good. Its request is finished and logged all the same.
     // Head and body in one buffer: for answers as short as ours are, `writev` costs more than the copy.
     let mut connection = http1::Builder::new()
         .half_close(true)
@@ -104,7 +104,7 @@ where
 
 /// A connection of either version of HTTP.
 pub(super) trait Serving: Future<Output = hyper::Result<()>> + Unpin {
-    /// Has it end when what was begun is answered.
+    /// Ends it after the answers to the requests that were begun.
     fn finish(&mut self);
 }
 

@@ -3,12 +3,13 @@
 use warp::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 
 /// The request headers that a page may send beside the safelisted ones.
-const SENT: [&str; 7] = [
+const SENT: [&str; 8] = [
     "accept",
     "authorization",
     "content-type",
     "idempotency-key",
     "if-match",
+    "last-event-id",
     "x-api-key",
     "x-correlation-id",
 ];
@@ -42,13 +43,13 @@ pub enum AllowedOrigins {
 
 /// A request of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PageRequest {
+pub struct CrossOriginRequest {
     origin: HeaderValue,
     /// The browser asks what the page may ask.
     is_preflight: bool,
 }
 
-impl PageRequest {
+impl CrossOriginRequest {
     /// Where the request says that it is one, and of which page: of two it can be neither's.
     pub fn of<B>(request: &Request<B>) -> Option<Self> {
         let headers = request.headers();
@@ -73,8 +74,8 @@ impl Cors {
     /// Adds the header fields by which a browser lets a page see the answer to its request. The answer to a preflight
     /// also tells the methods, which are in `Allow` already. A site that is not allowed gets none of these fields, which
     /// a browser takes for a no.
-    pub fn on<B>(&self, answer: &mut Response<B>, page: &PageRequest) {
-        let PageRequest { origin, is_preflight } = page;
+    pub fn on<B>(&self, answer: &mut Response<B>, page: &CrossOriginRequest) {
+        let CrossOriginRequest { origin, is_preflight } = page;
         let is_preflight = *is_preflight && answer.status() == StatusCode::NO_CONTENT;
         let headers = answer.headers_mut();
         let allowed = match self.origins {

@@ -100,6 +100,8 @@ struct State {
     streams: Option<usize>,
     /// Pieces of an answer that have not left yet.
     pieces: usize,
+    /// The answer has no end.
+    endless: bool,
     /// The connection takes no more requests.
     leaving: bool,
 }
@@ -154,6 +156,7 @@ impl ConnectionDeadlines {
             evicted: false,
             streams: None,
             pieces: 0,
+            endless: false,
             leaving: false,
         };
         let (state, correlation) = (Mutex::new(state), Mutex::default());
@@ -255,7 +258,8 @@ impl ConnectionDeadlines {
         let mut state = self.state();
         let due = Some(Instant::now() + self.request);
         // Of a request that came together with the one before it, no byte comes any more.
-        *state = State { phase: Phase::Handling, due, piece: self.request, idle: None, ..*state };
+        *state =
+            State { phase: Phase::Handling, due, piece: self.request, idle: None, endless: false, ..*state };
     }
 
     pub(super) fn answer_began(&self) {
@@ -322,7 +326,15 @@ impl ConnectionDeadlines {
         state.behind = None;
         if state.phase == Phase::Idle {
             self.become_idle(&mut state);
+        } else if state.endless {
+            self.reservation.release_request();
         }
+    }
+
+    /// The answer has no end. Thousands of such wait for the most part: each takes memory for what its peer has not read
+    /// while there is something, and gives it back.
+    pub(super) fn answer_is_endless(&self) {
+        self.state().endless = true;
     }
 
     /// Takes so much for the request that is being answered; whether it was there.
@@ -341,7 +353,7 @@ impl ConnectionDeadlines {
         there
     }
 
-    /// Closes connections that are idle until what is taken is there; whether it was.
+    /// Closes idle connections until `take` succeeds. Returns whether it did.
     fn evict_until(&self, take: impl Fn() -> bool) -> bool {
         take() || self.limiter.upgrade().is_some_and(|limiter| limiter.close_idle_until(take))
     }
@@ -359,22 +371,6 @@ impl ConnectionDeadlines {
     /// Whether it is about a request among several on its connection.
     pub(super) fn is_stream(&self) -> bool {
         self.stream.is_some()
-    }
-
-    /// A piece of the answer is on its way.
-    pub(super) fn piece_given(&self) {
-        let mut state = self.state();
-        state.pieces += 1;
-        state.behind.get_or_insert(Behind { due: Instant::now() + STALL, bytes: LEAST });
-    }
-
-    /// A piece of the answer has left.
-    pub(super) fn piece_left(&self) {
-        let mut state = self.state();
-        state.pieces -= 1;
-        if state.pieces == 0 {
-            state.behind = None;
-        }
     }
 
     fn extend(&self, more: Duration) {

@@ -41,7 +41,7 @@ impl AllowedHosts {
     }
 }
 
-/// Refuses what must not be handed on, whoever answers; `local` is the address that the connection was made to.
+/// Refuses requests that no route may get; `local` is the address that the connection was made to.
 ///
 /// # Errors
 ///

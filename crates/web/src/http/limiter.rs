@@ -54,7 +54,7 @@ pub(super) struct ConnectionSlot {
 }
 
 impl ConnectionLimiter {
-    /// For so many connections of such deadlines: for a head, and for an answer to begin.
+    /// For this number of connections with these deadlines: for a head, and for an answer to begin.
     pub(super) fn new(max: usize, (head, request): (Duration, Duration), budget: Arc<MemoryBudget>) -> Self {
         Self {
             max,
@@ -68,7 +68,7 @@ impl ConnectionLimiter {
         }
     }
 
-    /// Takes at most so many from one address.
+    /// Takes at most this number of connections from one address.
     pub(super) fn with_max_per_address(self, max_per_address: usize) -> Self {
         Self { max_per_address, ..self }
     }

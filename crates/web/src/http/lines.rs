@@ -13,7 +13,7 @@ pub struct Lines {
     body: BodyStream,
     /// The beginning of a line that is not complete.
     begun: BytesMut,
-    /// What came after it.
+    /// The bytes after it.
     piece: Bytes,
     number: u64,
     /// A line longer than the limit is passed over to its end.
@@ -35,8 +35,8 @@ pub enum Line {
 }
 
 impl Lines {
-    /// The lines of that body, of at most so many bytes each. Blank lines are passed over, and so is what is too long:
-    /// at most `max_wasted` bytes in a row.
+    /// The lines of that body, of at most `max_line` bytes each. Blank lines and longer lines are skipped, at most
+    /// `max_wasted` bytes in a row.
     pub fn new(body: BodyStream, max_line: usize, max_wasted: usize) -> Self {
         Self {
             body,

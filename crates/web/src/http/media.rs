@@ -1,9 +1,19 @@
 //! Media types, of a body and of the answers that a client accepts.
 
+use hyper::{HeaderMap, header::CONTENT_TYPE};
+
 /// Newline-delimited JSON.
 pub const NDJSON: &str = "application/x-ndjson";
 /// JSON.
 pub const JSON: &str = "application/json";
+
+/// Server-sent events, which have no end.
+pub const EVENT_STREAM: &str = "text/event-stream";
+
+/// Whether an answer is one without an end.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|content_type| content_type == EVENT_STREAM)
+}
 
 /// Whether a Content-Type names JSON: `application/json` or `application/<anything>+json`, with any
 /// parameters, in any case. An absent one is the caller's to judge.

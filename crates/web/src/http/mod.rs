@@ -73,7 +73,7 @@ pub use body::{
 pub use budget::released;
 pub use caller::caller;
 pub use correlation::{CORRELATION_ID, CorrelationId, correlation};
-pub use cors::{AllowedOrigins, Cors, PageRequest};
+pub use cors::{AllowedOrigins, Cors, CrossOriginRequest};
 pub use deadlines::{allow_pauses, extend_deadline, reserve_memory};
 pub use filters::{Route, first_of, query, reads, unknown, unrouted, with};
 pub use head::AllowedHosts;
@@ -82,7 +82,7 @@ pub use https::Https;
 pub use https_files::{HttpsFault, HttpsFiles};
 pub use lines::{Line, Lines};
 use media::accepts_gzip;
-pub use media::{JSON, NDJSON, is_json, is_media_type, prefers};
+pub use media::{EVENT_STREAM, JSON, NDJSON, is_json, is_media_type, prefers};
 pub use methods::{nothing, refuse};
 pub use observer::AccessLog;
 pub use origin::check_origin;

@@ -52,20 +52,28 @@ impl Observer {
         Some(proxies::client(peer?, headers, &self.proxies))
     }
 
-    /// A request is answered now.
-    pub(super) fn answered(&self, info: &mut RequestInfo, status: StatusCode) {
+    /// A request is answered now. An answer without an end is logged when it has ended.
+    pub(super) fn answered(&self, info: &mut RequestInfo, status: StatusCode, is_endless: bool) {
         let took = info.began.elapsed();
         self.traffic.count(info.uri.path(), &info.method, status, took, info.trace.recorded());
         info.trace.answered(status, || self.traffic.paths().pattern(info.uri.path()));
-        if self.has(status) {
-            log::info!(
-                target: TARGET,
-                client:% = Known(info.client), method:% = info.method, path:% = info.uri.path(),
-                status = status.as_u16(), durationMs = took.as_micros() as f64 / 1000.0,
-                correlationId = info.correlation.as_ref().map_or("-", CorrelationId::as_str);
-                "answered"
-            );
+        if !is_endless && self.has(status) {
+            log(info, status);
         }
+    }
+
+    /// To be dropped when an answer without an end has ended.
+    pub(super) fn ending(self: &Arc<Self>, info: &RequestInfo, status: StatusCode) -> Ending {
+        let RequestInfo { method, uri, correlation, began, client, .. } = info;
+        let info = RequestInfo {
+            method: method.clone(),
+            uri: uri.clone(),
+            correlation: correlation.clone(),
+            began: *began,
+            client: *client,
+            trace: RequestTrace::default(),
+        };
+        Ending { observer: Arc::clone(self), info, status }
     }
 
     /// Reports the answer to bytes that are no request, or to a connection over the limit.
@@ -97,6 +105,31 @@ impl Observer {
         }
         sampled.is_logged
     }
+}
+
+/// The end of an answer that has none by itself: dropped, it is logged, with how long the answer lasted.
+pub(super) struct Ending {
+    observer: Arc<Observer>,
+    info: RequestInfo,
+    status: StatusCode,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if self.observer.has(self.status) {
+            log(&self.info, self.status);
+        }
+    }
+}
+
+fn log(info: &RequestInfo, status: StatusCode) {
+    log::info!(
+        target: TARGET,
+        client:% = Known(info.client), method:% = info.method, path:% = info.uri.path(),
+        status = status.as_u16(), durationMs = info.began.elapsed().as_micros() as f64 / 1000.0,
+        correlationId = info.correlation.as_ref().map_or("-", CorrelationId::as_str);
+        "answered"
+    );
 }
 
 /// An address, where it is known.

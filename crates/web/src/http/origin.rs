@@ -13,8 +13,8 @@ use super::{Config, Problem, authority::Authority};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses what is to change something and comes from a page of another site, unless that one may; and what names two
-/// origins, which no browser does (RFC 6454, section 7.3).
+/// Refuses a request that changes something and comes from a page of another site, unless that site may; and a request
+/// with two origins, which no browser sends (RFC 6454, section 7.3).
 ///
 /// # Errors
 ///

@@ -79,7 +79,7 @@ impl Packed {
         Ok(file)
     }
 
-    /// Checksum and length, with which a gzip file ends, tell one version from another; what is packed is another
+    /// Checksum and length, with which a gzip file ends, tell one version from another. The packed form is another
     /// representation of it (RFC 9110, section 8.8.3.3).
     fn etag(&self, is_packed: bool) -> String {
         let end =

@@ -1,6 +1,6 @@
 //! Answers in gzip, for clients that ask for it (`Accept-Encoding`).
 //!
-//! What there is of an answer goes out whenever its next piece is not there yet, so that a stream stays one.
+//! The packed bytes go out whenever the next piece of the answer is not there yet, so that a stream stays one.
 
 use std::io::{self, Write as _};
 
@@ -11,7 +11,7 @@ use hyper::{
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderValue, VARY},
 };
 
-use super::{accepts_gzip, deadlines::ConnectionDeadlines, tree::Answer};
+use super::{accepts_gzip, deadlines::ConnectionDeadlines, media::is_event_stream, tree::Answer};
 
 /// The length from which packing an answer saves a segment on the wire.
 const WORTHWHILE: u64 = 1024;
@@ -43,11 +43,14 @@ pub(super) fn pack(
     Some(Packer::new())
 }
 
-/// An answer with an ETag is the same bytes for everybody.
+/// An answer with an ETag is the same bytes for everybody. One without an end would keep an encoder for as long as it lasts.
 fn is_packable(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let is_text = content_type.starts_with(b"application/") || content_type.starts_with(b"text/");
-    is_text && !headers.contains_key(CONTENT_ENCODING) && !headers.contains_key(ETAG)
+    is_text
+        && !is_event_stream(headers)
+        && !headers.contains_key(CONTENT_ENCODING)
+        && !headers.contains_key(ETAG)
 }
 
 /// Packs the pieces of an answer.
@@ -63,7 +66,7 @@ impl Packer {
         Self { gzip: Some(GzEncoder::new(Vec::new(), Compression::fast())), holds: false }
     }
 
-    /// Adds a piece; what is packed by now, which may be nothing.
+    /// Adds a piece. Returns the bytes that are packed by now, which may be none.
     pub(super) fn add(&mut self, piece: &[u8]) -> io::Result<Bytes> {
         let Some(gzip) = &mut self.gzip else { return Ok(Bytes::new()) };
         gzip.write_all(piece)?;

@@ -1,4 +1,4 @@
-//! Versions of what is answered: `ETag`, and `If-Match` against changes that the client has not seen.
+//! Versions of answers: `ETag`, and `If-Match` against changes that the client has not seen.
 //! RFC 9110, sections 8.8.3 and 13.1.1.
 
 use warp::{
@@ -13,7 +13,7 @@ pub fn etag(version: u64) -> String {
     format!("\"{version}\"")
 }
 
-/// The answer, with the version of what is in it.
+/// The answer, with the version of its content.
 pub fn with_etag(mut response: Response, version: u64) -> Response {
     if let Ok(value) = HeaderValue::try_from(etag(version)) {
         response.headers_mut().insert(header::ETAG, value);
@@ -21,7 +21,7 @@ pub fn with_etag(mut response: Response, version: u64) -> Response {
     response
 }
 
-/// Whether a request with that `If-Match` may change what has that version.
+/// Whether a request with that `If-Match` may change a resource of that version.
 ///
 /// # Errors
 ///

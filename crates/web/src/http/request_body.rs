@@ -1,8 +1,8 @@
 //! The body of a request, and what becomes of its rest where it was answered before all of it was read.
 //!
-//! The next request on a connection begins where this one's body ends. So a rest that is short is read before the
-//! answer is given, and of what is left after that the answer says that it is the connection's last: RFC 9112, sections
-//! 9.3 and 9.6. A client that is told neither sends its next request into a connection that closes.
+//! The next request on a connection begins where this one's body ends. So a short rest is read before the
+//! answer is given. Where more is left, the answer says that it is the connection's last: RFC 9112, sections 9.3 and
+//! 9.6. Otherwise a client would send its next request into a connection that closes.
 
 use std::{
     pin::Pin,
@@ -108,7 +108,7 @@ struct Remainder {
 }
 
 impl UnreadBody {
-    /// Reads what was left; whether that was all, so that the connection can go on.
+    /// Reads the rest of the body. Returns whether that was all, so that the connection can go on.
     pub(super) fn poll_read(&self, context: &mut Context<'_>) -> Poll<bool> {
         let mut unread = self.unread();
         let Some(body) = unread.as_mut() else { return Poll::Ready(true) };

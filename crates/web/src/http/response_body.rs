@@ -16,6 +16,7 @@ use hyper::{
 use super::{
     budget::BUFFER,
     deadlines::ConnectionDeadlines,
+    observer::Ending,
     packing::Packer,
     request_body::{DropUnread, UnreadBody},
     tree::Answer,
@@ -39,6 +40,8 @@ pub(super) struct ResponseBody {
     /// Of a piece what the next ones are.
     rest: Bytes,
     packer: Option<Box<Packer>>,
+    /// Dropped when the answer has ended.
+    _ending: Option<Box<Ending>>,
     /// Its span ends with the body.
     trace: RequestTrace,
     deadlines: Arc<ConnectionDeadlines>,
@@ -49,13 +52,14 @@ pub(super) struct ResponseBody {
 impl ResponseBody {
     pub(super) fn new(
         body: TreeBody,
-        packer: Option<Packer>,
+        (packer, ending): (Option<Packer>, Option<Ending>),
         trace: RequestTrace,
         deadlines: &Arc<ConnectionDeadlines>,
         unread: &UnreadBody,
     ) -> Self {
         let (deadlines, _unread) = (Arc::clone(deadlines), unread.until_answered());
-        Self { body, rest: Bytes::new(), packer: packer.map(Box::new), trace, deadlines, _unread }
+        let (packer, _ending) = (packer.map(Box::new), ending.map(Box::new));
+        Self { body, rest: Bytes::new(), packer, _ending, trace, deadlines, _unread }
     }
 
     /// The next piece, packed where it is to be.

@@ -31,10 +31,10 @@ use crate::{
 const RESERVE: usize = 64;
 /// How long such a client may take to send a request's head.
 const RESERVE_HEAD: Duration = Duration::from_secs(2);
-/// How many connections are accepted before whatever else is ready has its turn.
+/// How many connections are accepted before other ready tasks have their turn.
 const PORTION: usize = 16;
-/// How many connections at a time are polled first. What is ready is polled in the order in which it became so: of thousands
-/// of clients that connect at once, each would be ahead of a request on an older connection.
+/// How many connections at a time are polled first. Tasks are polled in the order in which they became ready: of
+/// thousands of clients that connect at once, each would be ahead of a request on an older connection.
 const FIRST_POLLS: usize = 8;
 /// How long to wait when no connection can be accepted, for want of file descriptors as a rule.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -24,9 +24,10 @@ use super::{
     access::{Access, is_probe},
     caller::CALLER,
     connection::Stop,
-    cors::PageRequest,
+    cors::CrossOriginRequest,
     deadlines::{CURRENT, ConnectionDeadlines, no_memory},
     head::{check_head, join_lists},
+    media::is_event_stream,
     observer::{Observer, RequestInfo},
     packing,
     request_body::{RequestBody, UnreadBody},
@@ -154,7 +155,7 @@ impl GuardedService {
             trace,
         };
         let refused = refused.or_else(|| connection.access.refusal(info.uri.path(), &connection.config));
-        let page = connection.config.cors.as_ref().and_then(|_| PageRequest::of(&request));
+        let page = connection.config.cors.as_ref().and_then(|_| CrossOriginRequest::of(&request));
         join_lists(&mut request);
         let packs = packing::is_asked_for(request.headers());
         let request = RequestBody::within(request, &connection.rest, &connection.deadlines);
@@ -214,7 +215,7 @@ pub(super) struct ResponseFuture {
     answer: Option<Answer>,
     info: RequestInfo,
     /// The page of another site that asks, where some may.
-    page: Option<PageRequest>,
+    page: Option<CrossOriginRequest>,
     /// The rights of the client, which is told of its limits.
     grant: Grant,
     /// The client takes gzip.
@@ -282,8 +283,11 @@ impl ResponseFuture {
             }
         }
         deadlines.answer_began();
+        let is_endless = is_event_stream(answer.headers());
         let length = answer.body().size_hint().exact();
-        if !deadlines.take_for_answer(length) && !is_probe(this.info.uri.path()) {
+        if is_endless {
+            deadlines.answer_is_endless();
+        } else if !deadlines.take_for_answer(length) && !is_probe(this.info.uri.path()) {
             answer = no_memory().into_response();
             this.connection.end_with(&mut answer);
         }
@@ -300,10 +304,11 @@ impl ResponseFuture {
         if let (Some(page), Some(cors)) = (&this.page, &this.connection.config.cors) {
             cors.on(&mut answer, page);
         }
-        observer.answered(&mut this.info, answer.status());
+        observer.answered(&mut this.info, answer.status(), is_endless);
+        let ending = is_endless.then(|| observer.ending(&this.info, answer.status()));
         let packer = packing::pack(&mut answer, this.packs, deadlines);
         let trace = std::mem::take(&mut this.info.trace);
-        Poll::Ready(answer.map(|body| ResponseBody::new(body, packer, trace, deadlines, rest)))
+        Poll::Ready(answer.map(|body| ResponseBody::new(body, (packer, ending), trace, deadlines, rest)))
     }
 }
 

@@ -65,7 +65,7 @@ impl Streams {
         self.open().iter().filter_map(|stream| stream.upgrade()?.due()).min()
     }
 
-    /// Gives up what has lasted too long; whether a reader is among it for whose sake the connection ends.
+    /// Ends streams that have lasted too long. Returns whether one of them is a stalled reader, which ends the connection.
     pub(super) fn look(&self) -> bool {
         let streams: Vec<_> = self.open().iter().filter_map(Weak::upgrade).collect();
         let mut stalled = false;

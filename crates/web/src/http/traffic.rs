@@ -73,7 +73,7 @@ impl Traffic {
     ///
     /// # Errors
     ///
-    /// None: the names of what is counted are well-formed.
+    /// None: the names of the metrics are well-formed.
     pub fn new(paths: &'static Paths) -> prometheus::Result<Self> {
         let requests = Opts::new("highwater_http_requests_total", "Requests answered.");
         let durations =
@@ -105,7 +105,7 @@ impl Traffic {
         self.tracer.get_or_init(|| tracer);
     }
 
-    /// Counts an answer of that status to what was no request.
+    /// Counts an answer of that status to bytes that were no request.
     pub(super) fn refused(&self, status: StatusCode) {
         self.requests.with_label_values(&[OTHER, OTHER, status.as_str()]).inc();
     }

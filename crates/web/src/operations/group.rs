@@ -61,7 +61,7 @@ pub(super) struct GroupBody<'a> {
 struct PartitionBody<'a> {
     /// Its number.
     partition: i32,
-    /// Whether what was processed before is here again.
+    /// Whether the records that were processed before are restored.
     restored: bool,
     /// Below it everything is processed.
     position: i64,

@@ -28,7 +28,7 @@ pub(super) struct Health {
     service: &'static str,
     /// Its version.
     version: &'static str,
-    /// What those who run it should know of its settings.
+    /// Warnings about its settings.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
     /// Whether Kafka is the one inside this process.
@@ -90,12 +90,12 @@ pub(super) fn health(operations: &Operations, visibility: Visibility) -> Respons
 }
 
 /// `GET /ready`: 200 when Kafka answers, the state is read and the first assignment is restored and read to the end
-/// that it had then, else 503 with what is missing and how far it is.
+/// that it had then, else 503 with the missing part and its progress.
 pub(super) fn ready(operations: &Operations, visibility: Visibility) -> Response {
     readiness(operations, visibility, obstacle(operations))
 }
 
-/// `GET /ready/read`: 200 when what is read here is restored, whatever became of Kafka since.
+/// `GET /ready/read`: 200 when the state that reads need is restored, even in an outage of Kafka since.
 pub(super) fn ready_to_read(operations: &Operations, visibility: Visibility) -> Response {
     readiness(operations, visibility, reading_obstacle(operations))
 }

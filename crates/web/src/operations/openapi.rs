@@ -82,7 +82,7 @@ pub fn describe(document: &mut Document, reads: Reads, status_source: &[(&str, V
                 "200 once what is read here is restored, also while Kafka is away: what came since is not in it then.",
             )
             .answers(200, Answer::new("It can.").json(ready, &json!({ "status": "ready" })))
-            .problem("notReadyToRead", "What is read here is not restored yet.", restoring),
+            .problem("notReadyToRead", "The state that reads need is not restored yet.", restoring),
     );
     let group = json!({ "id": "user-activity-consumer-group", "phase": "assigned", "protocol": "classic",
         "assignor": "range", "member": "highwater-5f0c", "generation": 3, "lag": 2, "rebalances": [],
@@ -119,7 +119,7 @@ pub fn describe(document: &mut Document, reads: Reads, status_source: &[(&str, V
         .add("/metrics", Operation::new("get", "getMetrics", "What Prometheus is told").answers(200, answer));
 }
 
-/// The schema of the body of `/health` without what is Kafka's, and without a name: it is that of one service.
+/// The schema of the body of `/health` without Kafka's members, and without a name: it is that of one service.
 fn health_without_kafka() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
         settings.inline_subschemas = true;

@@ -28,12 +28,7 @@ pub fn context_of(record: &Record) -> Option<TraceContext> {
     if record.headers.is_empty() {
         return None;
     }
-    // Of headers with the same name, the last was added last.
-    let header = |name: &str| {
-        let (_, value) = record.headers.iter().rev().find(|(known, _)| known == name)?;
-        value.as_deref()
-    };
-    TraceContext::parse(header(TRACEPARENT)?, header(TRACESTATE))
+    TraceContext::parse(record.headers.last(TRACEPARENT)?, record.headers.last(TRACESTATE))
 }
 
 fn context_in(message: &Message) -> Option<TraceContext> {

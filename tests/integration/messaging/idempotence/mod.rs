@@ -303,7 +303,7 @@ async fn a_cluster_that_has_no_id_yet_is_asked_again() {
     assert!(heads(&cluster).await[0].0 >= 0);
 }
 
-/// What the producer relies on, tried with requests by hand.
+/// The rules that the producer relies on, tried with requests by hand.
 #[tokio::test(flavor = "multi_thread")]
 async fn brokers_know_a_batch_by_its_numbers_refuse_a_part_of_it_and_fence_the_epoch_before() {
     let cluster = TestCluster::start().await;

@@ -11,7 +11,7 @@ use super::{WHOLE, at_the_end, read_all, values};
 use crate::support::{Batch, Recorder, TestCluster, eventually, rewritten};
 
 fn value_at(record: &Record, name: &str) -> Option<Bytes> {
-    record.headers.iter().rfind(|(found, _)| found == name).and_then(|(_, value)| value.clone())
+    record.headers.last(name).map(Bytes::copy_from_slice)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +32,10 @@ async fn header_values_may_be_null_and_names_may_repeat() {
     for record in records {
         match record.value.as_deref() {
             Some(b"null") => {
-                assert!(record.headers.contains(&("without".to_owned(), None)), "{record:?}");
+                assert!(
+                    record.headers.contains("without") && value_at(&record, "without").is_none(),
+                    "{record:?}"
+                );
                 assert_eq!(value_at(&record, "with").as_deref(), Some(&b"a value"[..]));
             }
             Some(b"repeated") => {
@@ -51,8 +54,8 @@ async fn headers_of_one_name_are_all_kept_also_at_the_logs_end() {
     cluster.produce(0, rewritten(&twice.encode(), "name-2", "name-1")).await;
     cluster.reaches_lag_0(1).await;
     consumer.stop().await;
-    let headers = ["first", "last"].map(|value| ("name-1".to_owned(), Some(Bytes::from(value))));
-    assert_eq!(recorder.records()[1].headers, headers);
+    let headers = ["first", "last"].map(|value| ("name-1".into(), Some(Bytes::from(value))));
+    assert_eq!(recorder.records()[1].headers.iter().collect::<Vec<_>>(), headers);
 }
 
 #[tokio::test(flavor = "multi_thread")]

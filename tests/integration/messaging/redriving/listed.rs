@@ -67,7 +67,7 @@ async fn a_page_of_large_dead_letters_is_smaller_than_was_asked_for() {
 /// The progress of a redrive must fit into the metadata that Kafka keeps with an offset.
 #[test]
 fn stretches_above_the_mark_are_told_in_their_order() {
-    let mut watermark = Watermark::at(5);
+    let mut watermark = Watermark::new(5);
     watermark.done(10..12);
     watermark.done(7..8);
     assert_eq!(watermark.above().collect::<Vec<_>>(), [7..8, 10..12]);

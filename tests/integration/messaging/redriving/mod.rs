@@ -76,7 +76,7 @@ fn record(number: usize, value: impl Into<Bytes>) -> Record {
         timestamp: DateTime::from_timestamp_millis(1_790_000_000_000 + number as i64).unwrap(),
         key: Some(Bytes::from(format!("user-{number}"))),
         value: Some(value.into()),
-        headers: vec![("trace".to_owned(), Some(Bytes::from_static(b"\x00\xff")))],
+        headers: [("trace", Some(Bytes::from_static(b"\x00\xff")))].into_iter().collect(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::{OffsetReset, Worker};
-use crate::consumer::committed::topic_id_text;
+use crate::group::topic_id_text;
 
 impl Worker {
     /// Reports that the next offset is not in the log.

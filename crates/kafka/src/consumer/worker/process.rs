@@ -25,12 +25,12 @@ impl Default for BatchSizer {
 }
 
 impl BatchSizer {
-    /// The size of the next batch, out of so many records.
+    /// The size of the next batch, of the records that are there.
     fn next_size(self, records: usize) -> usize {
         records.min(self.0)
     }
 
-    /// Adjusts the size to a call with so many records that lasted so long.
+    /// Adjusts the size to the duration of a call with `records` records.
     fn record_call(&mut self, records: usize, lasted: Duration, limits: BatchLimits) {
         if lasted > limits.duration {
             let fit = records as f64 * limits.duration.as_secs_f64() / lasted.as_secs_f64();

@@ -26,8 +26,7 @@ use uuid::Uuid;
 use super::{DeadLetter, DlqReadError, DlqReader, RedriveProgress};
 use crate::{
     ConsumerConfig, Publisher, StatusRegistry,
-    consumer::topic_of,
-    group::{Assignor, CommittedOffsets, Coordinator, GroupProtocol, OffsetAndMetadata},
+    group::{Assignor, CommittedOffsets, Coordinator, GroupProtocol, OffsetAndMetadata, topic_of},
     topic,
     wire::WireError,
 };
@@ -159,6 +158,9 @@ impl Redriver {
             // It had sent some before it lost the lock: that is reported.
             Err(Interruption::Never(RedriveError::Unavailable(why))) if report.redriven > 0 => {
                 report.stopped = Some(why);
+            }
+            Err(Interruption::Never(RedriveError::Unreadable(why))) if report.redriven > 0 => {
+                report.stopped = Some(why.to_string());
             }
             Err(Interruption::Never(error)) => return Err(error),
             Err(Interruption::Early(why)) => report.stopped = Some(why),

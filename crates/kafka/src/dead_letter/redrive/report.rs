@@ -41,12 +41,9 @@ pub enum RedriveError {
     /// Kafka does not answer in time.
     #[error("the redrive cannot begin: {0}")]
     Unavailable(String),
-}
-
-impl From<DlqReadError> for RedriveError {
-    fn from(error: DlqReadError) -> Self {
-        Self::Unavailable(error.to_string())
-    }
+    /// The dead letters cannot be read now.
+    #[error("the redrive cannot begin: {0}")]
+    Unreadable(#[from] DlqReadError),
 }
 
 /// Why a redrive ended early.

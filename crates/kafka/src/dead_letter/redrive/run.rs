@@ -100,7 +100,7 @@ impl RedriveRun<'_> {
         Ok(ranges
             .map(|(partition, range)| {
                 let mut progress =
-                    committed.remove(&partition).unwrap_or_else(|| RedriveProgress::starting_at(range.start));
+                    committed.remove(&partition).unwrap_or_else(|| RedriveProgress::new(range.start));
                 progress.mark_done(progress.watermark()..range.start); // the log no longer has it
                 (partition, progress)
             })

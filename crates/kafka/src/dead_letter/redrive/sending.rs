@@ -7,7 +7,11 @@ use log::warn;
 use tokio::time::Instant;
 
 use super::{DeadLetter, RedriveProgress, report::Interruption, run::RedriveRun};
-use crate::{PublishError, backoff::Backoff, consumer::with_topic, group::OffsetAndMetadata};
+use crate::{
+    PublishError,
+    backoff::Backoff,
+    group::{OffsetAndMetadata, with_topic},
+};
 
 /// The most dead letters in flight: a crash can repeat that many.
 const IN_FLIGHT: usize = 256;

@@ -5,10 +5,7 @@ mod cooperative_sticky;
 mod metadata;
 mod range;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use cooperative_sticky::assign_cooperative_sticky;
 pub(super) use metadata::{
@@ -16,33 +13,9 @@ pub(super) use metadata::{
 };
 pub use range::assign_range;
 
-/// A rule that assigns partitions to members, as Kafka's setting `partition.assignment.strategy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Assignor {
-    /// Each topic's partitions in ranges; a rebalance revokes all partitions (`RangeAssignor`).
-    Range,
-    /// Even shares; a partition stays where it is if it can (`CooperativeStickyAssignor`, KIP-429).
-    CooperativeSticky,
-}
+use crate::config::Assignor;
 
 impl Assignor {
-    /// All assignors.
-    pub const ALL: [Self; 2] = [Self::Range, Self::CooperativeSticky];
-
-    /// Its name in the protocol and in settings.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Range => "range",
-            Self::CooperativeSticky => "cooperative-sticky",
-        }
-    }
-
-    /// The assignor of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|assignor| assignor.name() == name)
-    }
-
     /// Whether members keep their partitions while they join again.
     fn is_cooperative(self) -> bool {
         self == Self::CooperativeSticky
@@ -58,12 +31,6 @@ impl Assignor {
             Self::Range => assign_range(subscribers, partitions),
             Self::CooperativeSticky => assign_cooperative_sticky(subscribers, partitions),
         }
-    }
-}
-
-impl fmt::Display for Assignor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

@@ -3,13 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    super::{
-        breaker::Breaker,
-        failure::{Failure, lasting, refusal},
-    },
+    super::failure::{Failure, lasting, refusal},
     PartitionQueue, Retrying,
 };
-use crate::{backoff::Backoff, wire::WireError};
+use crate::{backoff::Backoff, breaker::Breaker, wire::WireError};
 
 impl PartitionQueue {
     /// Reports how a look for the leader ended.
@@ -47,7 +44,7 @@ impl PartitionQueue {
             Some(_) if failure.sent => self.tell_breaker(|breaker| breaker.answered()),
             // The refusal of the broker that was asked for the leader, which may be another.
             Some(_) => {}
-            None => self.tell_breaker(|breaker| breaker.failed(called, after, failure)),
+            None => self.tell_breaker(|breaker| breaker.failed(called, after, &failure.error, failure.sent)),
         }
     }
 

@@ -4,7 +4,10 @@ use std::{cell::Cell, sync::Weak};
 
 use tokio::time::Instant;
 
-use super::{super::budget::MemoryReservation, ConnectionDeadlines, FAREWELL, OpenStream, Phase, State};
+use super::{
+    super::budget::MemoryReservation, Behind, ConnectionDeadlines, FAREWELL, LEAST, OpenStream, Phase, STALL,
+    State,
+};
 
 impl ConnectionDeadlines {
     /// Takes so much more for as long as the connection lasts; whether it was there.
@@ -70,6 +73,22 @@ impl ConnectionDeadlines {
         state.leaving = true;
         if state.phase != Phase::Answering {
             state.due = Some(Instant::now() + FAREWELL);
+        }
+    }
+
+    /// A piece of the answer is on its way.
+    pub(in crate::http) fn piece_given(&self) {
+        let mut state = self.state();
+        state.pieces += 1;
+        state.behind.get_or_insert(Behind { due: Instant::now() + STALL, bytes: LEAST });
+    }
+
+    /// A piece of the answer has left.
+    pub(in crate::http) fn piece_left(&self) {
+        let mut state = self.state();
+        state.pieces -= 1;
+        if state.pieces == 0 {
+            state.behind = None;
         }
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! A service describes its routes with [`Document`] and [`Operation`]: the schemas are derived from the types that the
 //! routes take and answer, the bounds are the constants that they check, the problems are those that they would answer
-//! with. That happens in a test, which holds what comes of it against `docs/openapi`; what is there is packed into the
-//! program by `build.rs`. So no service pays for it, and each change of what it promises is seen in a review.
+//! with. A test makes the documents and compares them with `docs/openapi`, which `build.rs` packs into the program. So no
+//! service makes them at run time, and a review shows each change of an interface.
 
 mod document;
 mod operation;

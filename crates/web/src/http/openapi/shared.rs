@@ -73,11 +73,11 @@ pub(super) fn header(name: &HeaderName, always: bool) -> Value {
             "The limits that apply, and how much they let through a second (draft-ietf-httpapi-ratelimit-headers).",
             json!({ "type": "string" }),
         ),
-        "ratelimit" => ("What is left of them.", json!({ "type": "string" })),
+        "ratelimit" => ("The requests and events that are left.", json!({ "type": "string" })),
         "retry-after" => ("How soon to ask again, in seconds.", whole),
         "accept-encoding" => ("The content codings that are taken.", json!({ "const": Coding::ALL })),
         "accept" => ("The media types that are taken.", json!({ "enum": [JSON, JSON_OR_NDJSON] })),
-        "vary" => ("What of the request the answer depends on.", json!({ "type": "string" })),
+        "vary" => ("The headers of the request that the answer depends on.", json!({ "type": "string" })),
         "www-authenticate" => ("How to say who one is (RFC 6750).", json!({ "type": "string" })),
         "x-correlation-id" => {
             ("The id of the request: its own, or one that was made.", json!({ "type": "string" }))
@@ -116,7 +116,7 @@ pub(super) fn schema_like(value: &Value) -> Value {
 
 /// Describes the routes that documents and Swagger UI are at.
 pub fn describe_files(document: &mut Document) {
-    document.tag("Documentation", "What there is here, for programs and for people.");
+    document.tag("Documentation", "The interface, for programs and for people.");
     let itself = json!({
         "type": "object",
         "required": ["openapi", "info", "paths"],

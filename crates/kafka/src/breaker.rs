@@ -36,12 +36,11 @@ use std::{
 use log::{info, warn};
 use tokio::{sync::Notify, time::Instant};
 
-use super::failure::Failure;
-use crate::{BreakerState, BreakerStatus, PublishError, StatusRegistry};
+use crate::{BreakerState, BreakerStatus, PublishError, StatusRegistry, wire::WireError};
 
 /// Whether records may enter a queue.
 #[derive(Debug, Default)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     pass: AtomicU8,
     /// The broker whose breaker sets it.
     broker: Mutex<Arc<str>>,
@@ -60,7 +59,7 @@ const SHUT: u8 = 3;
 
 impl Gate {
     /// Whether a record may enter. If a probe is wanted, the first that asks may.
-    pub(super) fn admits(&self) -> bool {
+    pub(crate) fn admits(&self) -> bool {
         match self.pass.load(Ordering::Relaxed) {
             OPEN => true,
             PROBE => self.replace(PROBE, PROBED),
@@ -69,22 +68,22 @@ impl Gate {
     }
 
     /// Whether no record may enter. Those that wait are refused.
-    pub(super) fn is_shut(&self) -> bool {
+    pub(crate) fn is_shut(&self) -> bool {
         self.pass.load(Ordering::Relaxed) == SHUT
     }
 
     /// Waits until it is shut, perhaps by another queue's failure. It may be open again by then.
-    pub(super) async fn shuts(&self) {
+    pub(crate) async fn shuts(&self) {
         self.shuts.notified().await;
     }
 
     /// The probe was not sent, perhaps as its caller waits no more: another is wanted.
-    pub(super) fn probe_again(&self) {
+    pub(crate) fn probe_again(&self) {
         self.replace(PROBED, PROBE);
     }
 
     /// The error for the callers whose records may not enter.
-    pub(super) fn refusal(&self) -> PublishError {
+    pub(crate) fn refusal(&self) -> PublishError {
         let broker = self.broker.lock().unwrap_or_else(PoisonError::into_inner);
         PublishError::CircuitOpen(broker.to_string())
     }
@@ -112,7 +111,7 @@ pub(crate) struct Breakers(Mutex<BTreeMap<Arc<str>, Arc<Breaker>>>);
 
 impl Breakers {
     /// Has that broker's breaker set the gate from now on, and no other.
-    pub(super) fn link(&self, broker: &str, gate: &Arc<Gate>, registry: &StatusRegistry) -> Arc<Breaker> {
+    pub(crate) fn link(&self, broker: &str, gate: &Arc<Gate>, registry: &StatusRegistry) -> Arc<Breaker> {
         let mut breakers = self.breakers();
         Self::unlink_from(&mut breakers, gate);
         let broker: Arc<str> = broker.into();
@@ -129,14 +128,14 @@ impl Breakers {
     }
 
     /// The gate's queue has ended.
-    pub(super) fn unlink(&self, gate: &Arc<Gate>, registry: &StatusRegistry) {
+    pub(crate) fn unlink(&self, gate: &Arc<Gate>, registry: &StatusRegistry) {
         let mut breakers = self.breakers();
         Self::unlink_from(&mut breakers, gate);
         Self::tell(&breakers, registry);
     }
 
     /// Reports the states of all breakers.
-    pub(super) fn report(&self, registry: &StatusRegistry) {
+    pub(crate) fn report(&self, registry: &StatusRegistry) {
         Self::tell(&self.breakers(), registry);
     }
 
@@ -170,7 +169,7 @@ impl Breakers {
 
 /// One broker's breaker.
 #[derive(Debug)]
-pub(super) struct Breaker {
+pub(crate) struct Breaker {
     broker: Arc<str>,
     made: Instant,
     /// The last response, in microseconds since `made`.
@@ -211,12 +210,12 @@ impl Breaker {
     }
 
     /// Its broker, `host:port`.
-    pub(super) fn broker(&self) -> &str {
+    pub(crate) fn broker(&self) -> &str {
         &self.broker
     }
 
     /// The broker answered a Produce. Returns whether the state changed.
-    pub(super) fn answered(&self) -> bool {
+    pub(crate) fn answered(&self) -> bool {
         let now = u64::try_from(self.made.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.answered.store(now, Ordering::Relaxed);
         if !self.suspected.load(Ordering::Relaxed) {
@@ -228,7 +227,7 @@ impl Breaker {
     }
 
     /// A call that began at `since` has no response yet. Returns whether the state changed.
-    pub(super) fn waited(&self, since: Instant, after: Duration) -> bool {
+    pub(crate) fn waited(&self, since: Instant, after: Duration) -> bool {
         let answered = self.made + Duration::from_micros(self.answered.load(Ordering::Relaxed));
         let since = since.max(answered);
         // Earlier calls may have had no response either.
@@ -244,26 +243,26 @@ impl Breaker {
     }
 
     /// A call that began at `since` failed without a response. Returns whether the state changed.
-    pub(super) fn failed(&self, since: Instant, after: Duration, failure: &Failure) -> bool {
+    pub(crate) fn failed(&self, since: Instant, after: Duration, error: &WireError, sent: bool) -> bool {
         let mut inner = self.inner();
-        inner.unreachable |= !failure.sent;
+        inner.unreachable |= !sent;
         // A failed probe opens it at once.
         let is_probe =
             inner.state == BreakerState::HalfOpen && inner.turned.is_none_or(|turned| since >= turned);
         let after = if is_probe { Duration::ZERO } else { after };
         let answered = self.made + Duration::from_micros(self.answered.load(Ordering::Relaxed));
         let since = inner.since(since.max(answered));
-        self.silent(&mut inner, since, after, &failure.error)
+        self.silent(&mut inner, since, after, error)
     }
 
     /// A queue cannot connect to the broker. Never changes the state.
-    pub(super) fn lost(&self) -> bool {
+    pub(crate) fn lost(&self) -> bool {
         self.inner().unreachable = true;
         false
     }
 
     /// A queue without records has connected to the broker. Returns whether the state changed.
-    pub(super) fn found(&self) -> bool {
+    pub(crate) fn found(&self) -> bool {
         let mut inner = self.inner();
         // The outage is over: its length does not count against the next call.
         inner.silent_since = None;
@@ -280,7 +279,7 @@ impl Breaker {
 
     /// A queue with records has connected to the broker. Returns whether the state changed, which it does only if
     /// connecting had failed.
-    pub(super) fn connected(&self) -> bool {
+    pub(crate) fn connected(&self) -> bool {
         let mut inner = self.inner();
         inner.unreachable && self.reachable(&mut inner)
     }

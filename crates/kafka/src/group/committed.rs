@@ -3,7 +3,8 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
-use crate::{FetchPosition, group::OffsetAndMetadata};
+use super::OffsetAndMetadata;
+use crate::FetchPosition;
 
 /// The prefixes of the metadata's fields, which tell them from another program's.
 const HELD_FROM: &str = "held-from:";
@@ -45,17 +46,17 @@ impl CommittedOffset {
 
 impl CommittedOffset {
     /// As [`CommittedOffset::parse`], with the leader epoch.
-    pub(super) fn from_fetched(fetched: &OffsetAndMetadata) -> Self {
+    pub(crate) fn from_fetched(fetched: &OffsetAndMetadata) -> Self {
         Self { leader_epoch: fetched.leader_epoch, ..Self::parse(fetched.offset, &fetched.metadata) }
     }
 
-    /// Without what is beside it.
-    pub(super) fn position(self) -> FetchPosition {
+    /// The position without the metadata.
+    pub(crate) fn position(self) -> FetchPosition {
         FetchPosition { offset: self.offset, leader_epoch: self.leader_epoch }
     }
 
     /// As it is committed.
-    pub(super) fn to_commit(self) -> OffsetAndMetadata {
+    pub(crate) fn to_commit(self) -> OffsetAndMetadata {
         OffsetAndMetadata { offset: self.offset, leader_epoch: self.leader_epoch, metadata: self.metadata() }
     }
 }
@@ -78,6 +79,6 @@ pub(crate) fn with_topic(metadata: String, topic: Option<Uuid>) -> String {
 }
 
 /// A topic's id as Kafka's tools write it (`Uuid.toString` in Java).
-pub(super) fn topic_id_text(topic: Uuid) -> String {
+pub(crate) fn topic_id_text(topic: Uuid) -> String {
     URL_SAFE_NO_PAD.encode(topic)
 }

@@ -1,4 +1,4 @@
-//! The composition of the service, and the order of its shutdown.
+//! The composition of the activity service, and the order of its shutdown.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use highwater_web::{
 };
 use tokio::time::timeout;
 
-use super::{
-    Api, ConcurrencyLimit, Conflicts, Processor, StoreStatus, TopicRecord, paths::PATHS, routes::routes,
-};
 #[cfg(feature = "postgres")]
 use crate::store::PostgresStore;
 use crate::{
+    activity::{
+        Api, ConcurrencyLimit, Conflicts, EventStreams, PATHS, Processor, StoreStatus, TopicRecord, routes,
+    },
     config::Config,
     store::{ActivityEvent, EventStore, MemoryStore},
 };
@@ -40,12 +40,13 @@ pub fn run(
     Box::pin(serve(config, listeners, shutdown))
 }
 
-async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn serve(mut config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     #[cfg(feature = "embedded-broker")]
-    let (config, _broker) = crate::embedded::embedded(config).await?;
+    let _broker = crate::embedded::start(&mut config.kafka).await?;
 
     let (store, listing_limit) = open_store(&config).await?;
     let listing_limit = Arc::new(listing_limit);
+    let streams = Arc::new(EventStreams::new(config.activity.max_event_streams));
     let kafka = Kafka::new(config.kafka)?
         .with_metadata_max_age(config.consumer.metadata_max_age)
         .with_interceptor(RecordTraces::new(config.http.tracer.clone()));
@@ -87,6 +88,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
             store: Arc::clone(&store),
             conflicts,
             listing_limit: Arc::clone(&listing_limit),
+            streams: Arc::clone(&streams),
         })),
         ..Operations::new(env!("CARGO_PKG_NAME"), kafka.status(), Arc::clone(&traffic))
     });
@@ -96,6 +98,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
         config: config.activity,
         limits: config.http.body_limits(),
         listing_limit,
+        streams,
         rejections: Arc::default(),
         operations,
         dead_letters: admin.clone(),

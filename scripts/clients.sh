@@ -1,0 +1,102 @@
+#!/usr/bin/env bash
+# Tries the clients that others wrote: CloudEvents' SDKs for Python and JavaScript; Segment's for Python, for Node and for
+# browsers (in a headless Chromium), and RudderStack's for Node. Those that send again what was not answered reach the service
+# through a proxy that loses every second answer, and each event is stored once all the same. Prints PASS or FAIL a client.
+#
+#   scripts/clients.sh
+#
+# Variables:
+#   BINARY      the program to run (target/debug/highwater); it needs the embedded broker
+#
+# Installs what it lacks: chromium, npm and python3-venv by apt-get, the SDKs by pip and npm into a cache.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+
+python_packages="cloudevents==1.11.0 requests==2.34.2 segment-analytics-python==2.4.0 selenium==4.51.0"
+npm_packages="cloudevents@10.0.0 @segment/analytics-node@3.1.0 @segment/analytics-next@1.84.3 @rudderstack/rudder-sdk-node@3.0.13"
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/highwater-clients
+binary=$(realpath "${BINARY:-${CARGO_TARGET_DIR:-$root/target}/debug/highwater}")
+work=$(mktemp -d)
+base=
+pids=()
+
+ended() {
+  local status=$? pid
+  trap - EXIT
+  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+  wait 2>/dev/null || true
+  if [ "$status" != 0 ]; then tail -n 5 "$work"/*.log >&2 2>/dev/null || true; fi
+  rm -rf "$work"
+  exit "$status"
+}
+trap ended EXIT
+trap 'exit 143' TERM
+trap 'exit 130' INT
+
+# shellcheck source=scripts/need.sh
+. "$root/scripts/need.sh"
+. "$root/scripts/steps.sh"
+
+# The SDKs, in the versions named above; those of before are thrown away.
+install_clients() {
+  [ "$(cat "$cache/versions" 2>/dev/null)" != "$python_packages $npm_packages" ] || return 0
+  echo "installing $python_packages $npm_packages"
+  rm -rf "$cache"
+  mkdir -p "$cache"
+  python3 -c 'import ensurepip' 2>/dev/null || need python3-venv=python3-venv
+  python3 -m venv "$cache/python"
+  # shellcheck disable=SC2086 # several words each
+  "$cache/python/bin/pip" install -q --disable-pip-version-check $python_packages
+  # shellcheck disable=SC2086
+  npm install --silent --no-fund --no-audit --prefix "$cache" $npm_packages
+  echo "$python_packages $npm_packages" >"$cache/versions"
+}
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+client() { # NAME COMMAND...
+  local name=$1
+  shift
+  if timeout 120 "$@" >"$work/output" 2>&1; then
+    pass "$name"
+  else
+    fail "$name"
+    tail -n 15 "$work/output" >&2
+  fi
+}
+
+need python3=python3 curl=curl npm=npm chromium=chromium chromedriver=chromium-driver
+install_clients
+
+pages=$(free_port)
+mkdir "$work/pages"
+cp "$root/scripts/clients/browser.html" "$work/pages/index.html"
+cp "$cache/node_modules/@segment/analytics-next/dist/umd/index.js" "$work/pages/analytics.js"
+python3 -m http.server --bind 127.0.0.1 --directory "$work/pages" "$pages" >"$work/pages.log" 2>&1 &
+pids+=($!)
+
+port=$(free_port)
+(cd "$work" && exec env -i HOST=127.0.0.1 PORT="$port" RUST_LOG=warn EVENT_TYPES=com.example.login CORS_ORIGINS="http://127.0.0.1:$pages" "$binary") \
+  >"$work/service.log" 2>&1 &
+pids+=($!)
+base=http://127.0.0.1:$port
+within 30 is 200 /ready
+
+lossy=http://127.0.0.1:$(free_port)
+python3 "$root/scripts/clients/lossy.py" "${lossy##*:}" "$base" >"$work/lossy.log" 2>&1 &
+pids+=($!)
+within 10 grep -q listening "$work/lossy.log"
+
+python=$cache/python/bin/python
+# Modules are looked for beside the file that asks for them.
+cp "$root"/scripts/clients/*.mjs "$cache"
+client "CloudEvents' SDK for Python" "$python" "$root/scripts/clients/cloudevents_sdk.py" "$base"
+client "CloudEvents' SDK for JavaScript" node "$cache/cloudevents_sdk.mjs" "$base"
+client "Segment's SDK for Python, each event once" "$python" "$root/scripts/clients/segment_sdk.py" "$lossy" "$base"
+client "Segment's and RudderStack's SDKs for Node, each event once" node "$cache/segment_sdk.mjs" "$lossy" "$base"
+client "Segment's SDK for browsers, each event once" "$python" "$root/scripts/clients/browser.py" "http://127.0.0.1:$pages/" "$lossy" "$base"
+lost=$(curl -s "$lossy/lost")
+step "answers were lost meanwhile: $lost" test "$lost" -ge 5
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

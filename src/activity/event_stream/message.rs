@@ -1,0 +1,72 @@
+//! Server-sent events, as the HTML standard has them (section 9.2).
+//!
+//! The id of each is a cursor, so that a client goes on from there with `Last-Event-ID`. A message without data sets the id
+//! of the next connection too, and no client hears of it.
+
+use std::fmt::Write as _;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
+use crate::{
+    activity::cursor,
+    store::{ActivityEvent, Positions},
+};
+
+/// How long a client waits before it connects again, in milliseconds.
+const RETRY: u32 = 2_000;
+
+/// Why a stream ends. Its client goes on by connecting again, with the id of what it had last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::activity) enum End {
+    /// The events were too fast for the reader.
+    Slow,
+    /// The partitions of the instance are others.
+    Moved,
+    /// The stream has lasted for as long as one may.
+    Renewed,
+    /// The instance stops.
+    Stopping,
+}
+
+impl End {
+    /// The last message: an event of the type `end`, which `onmessage` does not hear.
+    pub(in crate::activity) fn message(self) -> String {
+        let (reason, detail) = match self {
+            Self::Slow => ("slow", "the events came faster than they were read"),
+            Self::Moved => ("moved", "the partitions of this instance have changed"),
+            Self::Renewed => ("renewed", "a stream lasts 15 minutes"),
+            Self::Stopping => ("stopping", "this instance stops"),
+        };
+        let detail = format!("{detail}; connect again with Last-Event-ID to go on");
+        format!("event: end\ndata: {{\"reason\":\"{reason}\",\"detail\":\"{detail}\"}}\n\n")
+    }
+}
+
+/// The first message: when to connect again, and where the stream begins.
+pub(super) fn opening(positions: &Positions) -> Bytes {
+    format!("retry: {RETRY}\n{}\n", id_line(positions)).into()
+}
+
+/// A sign of life, with the position where that is new.
+pub(super) fn heartbeat(positions: Option<&Positions>) -> Bytes {
+    format!(":\n{}\n", positions.map(id_line).unwrap_or_default()).into()
+}
+
+/// Writes an event, and the cursor after it.
+pub(super) fn push(text: &mut BytesMut, after: &Positions, event: &ActivityEvent) {
+    text.put_slice(id_line(after).as_bytes());
+    text.put_slice(b"data: ");
+    // One line: JSON has no line ends but escaped ones.
+    text.put_slice(event.json());
+    text.put_slice(b"\n\n");
+}
+
+/// Of no partition at all there is no cursor.
+fn id_line(positions: &Positions) -> String {
+    let mut line = String::new();
+    if !positions.0.is_empty() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(line, "id: {}", cursor::encode(positions));
+    }
+    line
+}

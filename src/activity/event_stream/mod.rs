@@ -1,0 +1,255 @@
+//! `GET /events/stream`: the events as they are stored, as server-sent events.
+//!
+//! ```text
+//! store ─▶ Tail: one task, messages written once ─▶ seats of the readers that have caught up
+//!       └▶ Reader: pages, from its cursor on, until what the tail keeps begins
+//! ```
+
+mod message;
+mod reader;
+mod tail;
+
+use std::{
+    convert::Infallible,
+    fmt,
+    future::ready,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{StreamExt as _, stream};
+use highwater_web::{
+    auth::Grant,
+    http::{EVENT_STREAM, Problem, allow_pauses, extend_deadline},
+};
+use sync_wrapper::SyncStream;
+use tokio::time::timeout;
+use warp::{
+    Reply,
+    http::{HeaderName, HeaderValue, header},
+    reply::Response,
+};
+
+use super::{
+    Api, ConcurrencyLimit,
+    answers::{concurrency_limit::Permit, store_unavailable},
+    coverage::PARTITIONS,
+    selection::Selection,
+};
+use crate::store::{Positions, StoreError};
+pub(super) use message::End;
+use reader::{HEARTBEAT, Reader};
+use tail::Tail;
+
+/// How long a stream waits to begin while an instance that has just started restores its events: they are not new.
+const RESTORING: Duration = Duration::from_secs(10);
+/// How many readers that are behind read the store at a time, beside the listings.
+const READS: usize = 1;
+
+/// Tells nginx to hand on each message at once.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// The open streams of an instance, and what they share.
+pub struct EventStreams {
+    max: usize,
+    open: AtomicUsize,
+    refused: AtomicU64,
+    slow: AtomicU64,
+    reads: ConcurrencyLimit,
+    tail: Mutex<Option<Arc<Tail>>>,
+}
+
+impl EventStreams {
+    /// Room for so many at a time.
+    pub fn new(max: usize) -> Self {
+        Self {
+            max,
+            open: AtomicUsize::new(0),
+            refused: AtomicU64::new(0),
+            slow: AtomicU64::new(0),
+            reads: ConcurrencyLimit::new(READS),
+            tail: Mutex::default(),
+        }
+    }
+
+    /// How many are open.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// How many were refused because there were too many.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How many were ended because their readers were too slow.
+    pub(super) fn slow(&self) -> u64 {
+        self.slow.load(Ordering::Relaxed)
+    }
+
+    /// A place for one more.
+    fn enter(self: &Arc<Self>) -> Result<Slot, Problem> {
+        let one_more = |open: usize| (open < self.max).then_some(open + 1);
+        match self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
+            Ok(_) => Ok(Slot(Arc::clone(self))),
+            Err(_) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                Err(too_many())
+            }
+        }
+    }
+
+    /// The tail that the readers share; the first of them begins it.
+    async fn tail(&self, api: &Arc<Api>) -> Result<Arc<Tail>, StoreError> {
+        if let Some(tail) = self.running() {
+            return Ok(tail);
+        }
+        let coverage = api.coverage();
+        let end = api.store.end().await?;
+        let mut current = self.current();
+        if let Some(tail) = current.iter().find(|tail| !tail.has_ended()) {
+            return Ok(Arc::clone(tail));
+        }
+        let tail = Arc::new(Tail::new(api, coverage, end));
+        *current = Some(Arc::clone(&tail));
+        let (followed, api) = (Arc::clone(&tail), Arc::clone(api));
+        tokio::spawn(async move {
+            // Under the lock: whoever comes now finds the tail running, or none.
+            let is_left = || {
+                let mut current = api.streams.current();
+                let is_left = api.streams.open() == 0;
+                if is_left {
+                    *current = None;
+                }
+                is_left
+            };
+            followed.follow(&api, is_left).await;
+        });
+        Ok(tail)
+    }
+
+    fn running(&self) -> Option<Arc<Tail>> {
+        self.current().clone().filter(|tail| !tail.has_ended())
+    }
+
+    fn current(&self) -> std::sync::MutexGuard<'_, Option<Arc<Tail>>> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for EventStreams {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("EventStreams").field("open", &self.open()).finish_non_exhaustive()
+    }
+}
+
+/// The place of an open stream.
+struct Slot(Arc<EventStreams>);
+
+impl Slot {
+    /// The right to read the store once.
+    async fn permit(&self) -> Option<Permit> {
+        self.0.reads.acquire().await
+    }
+
+    /// Its stream ends because the reader was too slow.
+    fn was_slow(&self) {
+        self.0.slow.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// 503: there are as many streams as there may be.
+pub(super) fn too_many() -> Problem {
+    Problem::unavailable("there are too many streams of events", 5)
+}
+
+/// `GET /events/stream`.
+pub(super) async fn open(
+    api: Arc<Api>,
+    grant: Grant,
+    query: String,
+    last_event_id: Option<HeaderValue>,
+) -> Response {
+    answer(&api, &grant, &query, last_event_id.as_ref()).await.unwrap_or_else(Reply::into_response)
+}
+
+async fn answer(
+    api: &Arc<Api>,
+    grant: &Grant,
+    query: &str,
+    last_event_id: Option<&HeaderValue>,
+) -> Result<Response, Problem> {
+    let selection = Selection::of_stream(query, last_event_id)?.within_grant(grant)?;
+    let slot = api.streams.enter()?;
+    until_restored(api).await;
+    let tail = api.streams.tail(api).await.map_err(|error| store_unavailable(&error))?;
+    let cursor = match selection.cursor {
+        None => tail.end(),
+        Some(cursor) => Arc::new(
+            not_beyond_the_end(api, cursor, &tail.end()).await.map_err(|error| store_unavailable(&error))?,
+        ),
+    };
+    allow_pauses(HEARTBEAT);
+    let coverage = tail.coverage.value();
+    let opening = message::opening(&cursor);
+    let reader = Reader::new(Arc::clone(api), tail, slot, selection.query, cursor);
+    let messages = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
+    let messages = stream::once(ready(opening)).chain(messages).map(Ok::<_, Infallible>);
+    let mut response = warp::reply::stream(SyncStream::new(messages)).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    headers.insert(PARTITIONS, coverage);
+    Ok(response)
+}
+
+/// Waits until the instance has restored the partitions of its first assignment, where its store is its own.
+async fn until_restored(api: &Api) {
+    let Some(membership) = api.operations.memberships.first().filter(|_| !api.store.is_shared()) else {
+        return;
+    };
+    let mut status = membership.status.clone();
+    if status.borrow().group.is_restored() {
+        return;
+    }
+    extend_deadline(RESTORING);
+    let restored = status.wait_for(|status| status.group.is_restored());
+    tokio::select! {
+        _ = timeout(RESTORING, restored) => {}
+        () = api.shutdown.requested() => {}
+    }
+}
+
+/// A cursor without positions that no instance can have given out: it is of another topic of that name, and would pass over
+/// all that this one has until there is as much of it.
+async fn not_beyond_the_end(
+    api: &Api,
+    mut cursor: Positions,
+    end: &Positions,
+) -> Result<Positions, StoreError> {
+    let is_beyond = |partition: &i32, position: i64| end.0.get(partition).is_some_and(|end| position > *end);
+    if !cursor.0.iter().any(|(partition, position)| is_beyond(partition, *position)) {
+        return Ok(cursor);
+    }
+    // Another instance may be ahead of this one: in a store of all it has told so, in memory it is not beyond the log's end.
+    let stored = api.store.end().await?;
+    let logs = if api.store.is_shared() { Default::default() } else { api.log_ends() };
+    for (partition, position) in &mut cursor.0 {
+        if is_beyond(partition, *position) {
+            let ends =
+                stored.0.get(partition).into_iter().chain(logs.get(partition)).chain(end.0.get(partition));
+            *position = ends.copied().max().map_or(*position, |end| end.min(*position));
+        }
+    }
+    Ok(cursor)
+}
