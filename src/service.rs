@@ -49,7 +49,7 @@ async fn serve(mut config: Config, listeners: Listeners, shutdown: Shutdown) -> 
     let streams = Arc::new(EventStreams::new(config.activity.max_event_streams));
     let kafka = Kafka::new(config.kafka)?
         .with_metadata_max_age(config.consumer.metadata_max_age)
-        .with_interceptor(RecordTraces::new(config.http.tracer.clone()));
+        .with_interceptor(Arc::new(RecordTraces::new(config.http.tracer.clone())));
     let topic = kafka.topic::<ActivityEvent>(config.topic);
     let conflicts = Arc::new(Conflicts::default());
     let processor = Processor::new(Arc::clone(&store), Arc::clone(&conflicts))

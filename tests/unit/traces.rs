@@ -136,10 +136,10 @@ fn sent(traces: &dyn Interceptor, headers: &[(&str, &str)], context: Option<&str
 #[test]
 fn without_a_tracer_a_message_gets_the_context_as_it_came_and_none_of_its_own() {
     let traces = RecordTraces::new(None);
-    assert_eq!(sent(&*traces, &[], Some(PARENT)).as_deref(), Some(PARENT));
-    assert_eq!(sent(&*traces, &[], None), None);
+    assert_eq!(sent(&traces, &[], Some(PARENT)).as_deref(), Some(PARENT));
+    assert_eq!(sent(&traces, &[], None), None);
     let other = PARENT.replace("b7", "c8");
-    assert_eq!(sent(&*traces, &[("traceparent", PARENT)], Some(&other)).as_deref(), Some(PARENT));
+    assert_eq!(sent(&traces, &[("traceparent", PARENT)], Some(&other)).as_deref(), Some(PARENT));
 }
 
 fn exporting(sampler: Sampler, max_queue: usize) -> Exporting {
@@ -172,7 +172,7 @@ async fn a_parent_decides_about_its_children_and_the_share_about_the_rest() {
         for (parent, is_sampled) in
             [(Some(PARENT), below_sampled), (Some(&*unsampled), below_unsampled), (None, root)]
         {
-            let sent = sent(&*traces, &[], parent).unwrap();
+            let sent = sent(&traces, &[], parent).unwrap();
             let context = parse(&sent).unwrap();
             assert_eq!(context.is_sampled(), is_sampled, "{parent_based} {share:?} {parent:?}");
             if let Some(parent) = parent {
@@ -194,14 +194,14 @@ async fn a_share_takes_about_as_many_new_traces_and_all_that_take_it_take_the_sa
     let quarter = Sampler { parent_based: true, share: Share::of(0.25).unwrap() };
     let exporting = exporting(quarter, 1);
     let traces = RecordTraces::new(Some(exporting.tracer()));
-    let roots: Vec<_> = (0..4_000).filter_map(|_| parse(&sent(&*traces, &[], None)?)).collect();
+    let roots: Vec<_> = (0..4_000).filter_map(|_| parse(&sent(&traces, &[], None)?)).collect();
     let sampled = roots.iter().filter(|context| context.is_sampled()).count();
     assert!((800..1_200).contains(&sampled), "{sampled} of 4000");
 
     let own = self::exporting(Sampler { parent_based: false, ..quarter }, 1);
     let others = RecordTraces::new(Some(own.tracer()));
     for root in roots {
-        let again = parse(&sent(&*others, &[], Some(&written(&root))).unwrap()).unwrap();
+        let again = parse(&sent(&others, &[], Some(&written(&root))).unwrap()).unwrap();
         assert_eq!(again.is_sampled(), root.is_sampled());
     }
     for no_share in [-0.1, 1.1, f64::NAN] {
@@ -215,7 +215,7 @@ async fn spans_beyond_the_queue_are_dropped_and_counted() {
     let tracer = exporting.tracer();
     let traces = RecordTraces::new(Some(tracer.clone()));
     for _ in 0..5 {
-        sent(&*traces, &[], Some(PARENT));
+        sent(&traces, &[], Some(PARENT));
     }
     assert_eq!(tracer.counts(), (0, 2));
     // What nobody takes at the end is dropped, too.

@@ -44,7 +44,7 @@ fn a_line_within_a_trace_that_is_recorded_has_its_ids() {
         let parent = format!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-{flags}");
         let context = TraceContext::parse(parent.as_bytes(), None);
         logged(Format::Text, |logger| {
-            within(context, || info!(logger: logger, target: "t", number = 1; "said"))
+            within(context, || info!(logger: logger, target: "t", number = 1; "said"));
         })
     };
     assert_eq!(

@@ -36,7 +36,7 @@ pub fn run(
 async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
     let kafka = Kafka::new(config.kafka)?
         .with_source("/users")
-        .with_interceptor(RecordTraces::new(config.http.tracer.clone()))
+        .with_interceptor(Arc::new(RecordTraces::new(config.http.tracer.clone())))
         .with_metadata_max_age(config.consumer.metadata_max_age);
     let users = Arc::new(EventSourcedTable::<Users>::start(&kafka, config.state.users, config.producer));
     let traffic = Arc::new(Traffic::new(&PATHS)?);

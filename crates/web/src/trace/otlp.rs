@@ -23,18 +23,19 @@ fn cut(text: &str) -> &str {
 
 /// An attribute's value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) enum AnyValue {
-    StringValue(Arc<str>),
+    #[serde(rename = "stringValue")]
+    Text(Arc<str>),
     /// Protocol Buffers' JSON has 64-bit numbers as strings.
-    #[serde(serialize_with = "in_quotes")]
-    IntValue(i64),
-    BoolValue(bool),
+    #[serde(rename = "intValue", serialize_with = "in_quotes")]
+    Number(i64),
+    #[serde(rename = "boolValue")]
+    Truth(bool),
 }
 
 impl From<&str> for AnyValue {
     fn from(text: &str) -> Self {
-        Self::StringValue(cut(text).into())
+        Self::Text(cut(text).into())
     }
 }
 
@@ -46,19 +47,19 @@ impl From<String> for AnyValue {
 
 impl From<&Arc<str>> for AnyValue {
     fn from(text: &Arc<str>) -> Self {
-        Self::StringValue(Arc::clone(text))
+        Self::Text(Arc::clone(text))
     }
 }
 
 impl From<bool> for AnyValue {
     fn from(is: bool) -> Self {
-        Self::BoolValue(is)
+        Self::Truth(is)
     }
 }
 
 impl From<i64> for AnyValue {
     fn from(number: i64) -> Self {
-        Self::IntValue(number)
+        Self::Number(number)
     }
 }
 
