@@ -1,7 +1,8 @@
 //! The count of answers, and the access log.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures::stream;
 use highwater::config;
 use highwater_web::{
     auth::Need,
@@ -9,11 +10,18 @@ use highwater_web::{
     shutdown::Shutdown,
 };
 use prometheus::TextEncoder;
+use sync_wrapper::SyncStream;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
 };
-use warp::{Filter, Reply, filters::path::FullPath, http::Method};
+use warp::{
+    Filter, Reply,
+    filters::path::FullPath,
+    http::{HeaderValue, Method, header},
+    reply::Response,
+};
 
 use crate::journal;
 
@@ -32,11 +40,43 @@ async fn serve(change: impl FnOnce(&mut Config)) -> (SocketAddr, Arc<Traffic>) {
     let unknown = warp::path::full()
         .and(warp::method())
         .map(|path: FullPath, method: Method| refuse(&method, path.as_str(), None));
-    let tree = here.or(unknown).unify();
+    let stream = warp::path!("stream").map(endless);
+    let tree = here.or(stream).unify().or(unknown).unify();
     tokio::spawn(async move {
         http::serve(tree, listener.into(), &config, counted, &Shutdown::new()).await;
     });
     (address, traffic)
+}
+
+/// The second message of a stream waits for a permit.
+static SECOND: Semaphore = Semaphore::const_new(0);
+
+/// Server-sent events: one at once, and one later.
+fn endless() -> Response {
+    let messages = stream::unfold(0, async |sent| {
+        match sent {
+            0 => {}
+            1 => SECOND.acquire().await.unwrap().forget(),
+            _ => return None,
+        }
+        Some((Ok::<_, Infallible>(format!(":{sent}\n\n")), sent + 1))
+    });
+    let mut answer = warp::reply::stream(SyncStream::new(messages)).into_response();
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(http::EVENT_STREAM));
+    answer
+}
+
+/// A stream whose first message has come, and what came so far.
+async fn begun(address: SocketAddr) -> (TcpStream, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head =
+        "GET /stream HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\naccept-encoding: gzip\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !String::from_utf8_lossy(&answer).contains(":0\n\n") {
+        assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "{}", String::from_utf8_lossy(&answer));
+    }
+    (stream, answer)
 }
 
 /// Sends that, and waits until the connection ends.
@@ -82,6 +122,30 @@ async fn each_answer_has_an_access_log_line() {
     assert!(here["durationMs"].parse::<f64>().unwrap() >= 0.0);
     assert_eq!(told(&nowhere, names)[..4], ["127.0.0.1", "GET", "/nowhere", "404"]);
     assert!(answer.contains(&format!("x-correlation-id: {}\r\n", nowhere["correlationId"])), "{answer}");
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_has_its_line_when_it_is_over_and_is_not_packed() {
+    journal::listen();
+    let (address, _) = serve(|config| config.access_log = AccessLog::All).await;
+    let (mut stream, mut answer) = begun(address).await;
+    assert!(lines().is_empty(), "it is not over");
+    SECOND.add_permits(1);
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.contains(":1\n\n") && !answer.contains("content-encoding"), "{answer}");
+    assert_eq!(next_line().await["path"], "/stream");
+}
+
+/// Each would take 224 KiB as another answer whose length is not known.
+#[tokio::test]
+async fn answers_without_an_end_take_no_memory_that_their_readers_leave() {
+    let (address, _) = serve(|config| config.max_bytes = Some(4 << 20)).await;
+    let mut open = Vec::new();
+    for _ in 0..60 {
+        open.push(begun(address).await);
+    }
+    assert!(get(address, "/here", "").await.ends_with("here"));
 }
 
 #[tokio::test(start_paused = true)]
