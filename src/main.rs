@@ -34,12 +34,16 @@ fn main() -> ExitCode {
     };
     let passed = match service {
         Service::Activity => logged(config, service::run),
-        Service::Users => logged(config, async |mut config, listener, shutdown| {
+        Service::Users => logged(config, async |config, listener, shutdown| {
+            #[cfg(feature = "embedded-broker")]
+            let mut config = config;
             #[cfg(feature = "embedded-broker")]
             let _broker = embedded::start(&mut config.kafka).await?;
             users::run(config.into(), listener, shutdown).await
         }),
-        Service::Orders => logged(config, async |mut config, listener, shutdown| {
+        Service::Orders => logged(config, async |config, listener, shutdown| {
+            #[cfg(feature = "embedded-broker")]
+            let mut config = config;
             #[cfg(feature = "embedded-broker")]
             let _broker = embedded::start(&mut config.kafka).await?;
             orders::run(config.into(), listener, shutdown).await

@@ -40,7 +40,9 @@ pub fn run(
     Box::pin(serve(config, listeners, shutdown))
 }
 
-async fn serve(mut config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyhow::Result<()> {
+    #[cfg(feature = "embedded-broker")]
+    let mut config = config;
     #[cfg(feature = "embedded-broker")]
     let _broker = crate::embedded::start(&mut config.kafka).await?;
 

@@ -7,11 +7,11 @@ use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::{
-    Guarded, Keyring,
+    Guarded, Keyring, PATIENCE,
     tokens::{ISSUER, Signer, auth, claims},
 };
 
@@ -39,9 +39,12 @@ impl Kept {
     }
 
     async fn until_refused(&mut self, token: &str) {
-        while self.bearer(token).await == 200 {
-            sleep(Duration::from_millis(20)).await;
-        }
+        let refused = async {
+            while self.bearer(token).await == 200 {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, refused).await.expect("it counts no more");
         assert_eq!(self.bearer(token).await, 401);
     }
 }
