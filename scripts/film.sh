@@ -12,14 +12,16 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 binary=$(realpath "${BINARY:-${CARGO_TARGET_DIR:-$root/target}/release/highwater}")
+selenium="selenium==4.51.0"
 port=${PORT:-8000} kafka_port=${KAFKA_PORT:-29092}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/highwater-film
 work=$(mktemp -d)
+started=
 
 ended() {
   local status=$?
   trap - EXIT
-  "$root/scripts/kafka.sh" stop "$kafka_port" || true
+  [ -z "$started" ] || "$root/scripts/kafka.sh" stop "$kafka_port" || true
   rm -rf "$work"
   exit "$status"
 }
@@ -30,9 +32,16 @@ trap 'exit 130' INT
 # shellcheck source=scripts/need.sh
 . "$root/scripts/need.sh"
 need python3=python3 curl=curl jq=jq ffmpeg=ffmpeg chromium=chromium chromedriver=chromium-driver fc-list=fontconfig
-[ -x "$cache/bin/python" ] || { python3 -m venv "$cache" && "$cache/bin/pip" install -q --disable-pip-version-check selenium==4.51.0; }
+if [ "$(cat "$cache/version" 2>/dev/null)" != "$selenium" ]; then
+  rm -rf "$cache"
+  python3 -c 'import ensurepip' 2>/dev/null || need python3-venv=python3-venv
+  python3 -m venv "$cache"
+  "$cache/bin/pip" install -q --disable-pip-version-check "$selenium"
+  echo "$selenium" >"$cache/version"
+fi
 
 brokers=$("$root/scripts/kafka.sh" start 4.1.0 "$kafka_port")
+started=yes
 mkdir "$work/bin" "$work/pictures"
 ln -s "$binary" "$work/bin/highwater"
 awk 'BEGIN { for (n = 1; n <= 100000; n++) printf "{\"userId\":\"user-%d\",\"eventType\":\"PRODUCT_VIEW\",\"payload\":{\"sku\":\"A-%d\"}}\n", n % 5000, n }' >"$work/events.ndjson"

@@ -243,7 +243,7 @@ quick_start() {
 
 # The steps of docs/operating/managed-kafka.md, out of the same image.
 managed() {
-  PORT=$(free_ports 18100 1) KAFKA_PORT=$(free_ports 29092 50) "$root/scripts/managed-kafka.sh" highwater:latest >"$work/managed" 2>"$work/body"
+  PORT=$(free_ports 18100 1) KAFKA_PORT=$(free_ports 29092 50) POSTGRES_PORT=$(free_ports 25433 1) "$root/scripts/managed-kafka.sh" highwater:latest >"$work/managed" 2>"$work/body"
 }
 
 selftest() { compose exec -T app-service /highwater selftest >"$work/body" 2>&1; }

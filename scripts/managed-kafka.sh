@@ -13,6 +13,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 image=${1:-highwater:latest} port=${PORT:-18100} kafka_port=${KAFKA_PORT:-29092} postgres_port=${POSTGRES_PORT:-25433}
 work=$(mktemp -d)
+kafka_started= postgres_started=
 base=
 container=highwater-managed-$$
 
@@ -21,8 +22,8 @@ ended() {
   trap - EXIT
   [ "$status" = 0 ] || docker logs --tail 20 "$container" >&2 2>&1 || true
   docker rm -f "$container" >/dev/null 2>&1 || true
-  "$root/scripts/kafka.sh" stop "$kafka_port"
-  "$root/scripts/postgres.sh" stop "$postgres_port" || true
+  [ -z "$kafka_started" ] || "$root/scripts/kafka.sh" stop "$kafka_port" || true
+  [ -z "$postgres_started" ] || "$root/scripts/postgres.sh" stop "$postgres_port" || true
   rm -rf "$work"
   exit "$status"
 }
@@ -66,6 +67,7 @@ encrypted() {
 plain() { [ "$(curl -s -o "$work/body" -w '%{http_code}' "http://127.0.0.1:$port/health")" = 400 ]; }
 
 KAFKA_SECURITY=1 "$root/scripts/kafka.sh" start "${KAFKA_VERSION:-4.1.0}" "$kafka_port" >/dev/null
+kafka_started=yes
 secrets=$("$root/scripts/kafka.sh" secrets "$kafka_port")
 # Readable for the image's user, as secrets are that an orchestrator mounts.
 for file in ca.pem password broker.crt broker.key; do install -m 644 "$secrets/$file" "$work/$file"; done
@@ -92,6 +94,7 @@ tail -n 1 "$work/body" | sed 's/^/      /'
 
 # A database that demands TLS of who asks for it, and whose certificate is verified.
 "$root/scripts/postgres.sh" start "$postgres_port" >"$work/database"
+postgres_started=yes
 install -m 644 "$("$root/scripts/postgres.sh" tls "$postgres_port")/ca.pem" "$work/database-ca.pem"
 sed -i 's/127\.0\.0\.1/localhost/; s|$|?sslmode=verify-full\&sslrootcert=/run/secrets/database-ca.pem|' "$work/database"
 base=http://127.0.0.1:$port

@@ -75,7 +75,7 @@ impl Cluster {
         self.interceptor.get_or_init(|| interceptor);
     }
 
-    /// What sees the records of its producers and consumers.
+    /// The interceptor of its producers and consumers.
     pub(crate) fn interceptor(&self) -> Option<&Arc<dyn Interceptor>> {
         self.interceptor.get()
     }

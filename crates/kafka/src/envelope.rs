@@ -131,9 +131,15 @@ impl Envelope {
             schema_version: text(record, SCHEMA_VERSION).and_then(|text| text.parse().ok()).unwrap_or(1),
             correlation_id: correlation_of(record).map(str::to_owned),
             causation_id: text(record, CAUSATION_ID).and_then(|text| Uuid::try_parse(text).ok()),
-            traceparent: text(record, TRACEPARENT).map(str::to_owned),
+            traceparent: traceparent_of(record).map(str::to_owned),
         })
     }
+}
+
+/// The `traceparent` of a record, of the length that W3C's versions may have; the last one, as who processes it reads it.
+fn traceparent_of(record: &Record) -> Option<&str> {
+    let text = std::str::from_utf8(record.headers.last(TRACEPARENT)?).ok()?;
+    (text.len() <= 128).then_some(text)
 }
 
 /// The correlation id of a record, if it has one.

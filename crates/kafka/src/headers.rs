@@ -38,7 +38,7 @@ impl Headers {
         self.raw().any(|(known, _)| known == name.as_bytes())
     }
 
-    /// All of them. What is not UTF-8 in a name becomes U+FFFD.
+    /// All of them. Bytes of a name that are not UTF-8 become U+FFFD.
     pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, Option<Bytes>)> {
         self.raw()
             .map(|(name, value)| (String::from_utf8_lossy(name), value.map(|value| self.0.slice_ref(value))))

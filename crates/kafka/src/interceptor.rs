@@ -28,7 +28,7 @@ pub struct ProcessedBatch<'a> {
     pub group: &'a Arc<str>,
     /// The records, in order.
     pub records: &'a [Record],
-    /// What became of them.
+    /// Their outcome.
     pub outcome: &'a BatchOutcome,
     /// How long the handler took for all of them.
     pub took: Duration,

@@ -42,7 +42,7 @@ impl Unjudged {
     /// Finds the conflicts of the partition's batch, where the new claim says that it is stored.
     pub(super) async fn judge(&self, pool: &Pool, partition: i32, claim: &Claim) -> Result<(), Failure> {
         let batch = self.state().batches.remove(&partition);
-        // What is not stored comes again.
+        // Events that are not stored come again.
         let is_stored = |batch: &Batch| batch.base == claim.base && claim.next >= Some(batch.next);
         let Some(batch) = batch.filter(is_stored) else { return Ok(()) };
         let ids: Vec<Uuid> = batch.events.iter().map(|(_, event)| event.id()).collect();

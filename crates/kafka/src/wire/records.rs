@@ -63,7 +63,7 @@ fn record(
     for _ in 0..count {
         let name = take_bytes(body)?.context("a header without a name")?;
         take_bytes(body)?;
-        // What they take when somebody keeps them all, as a dead letter does.
+        // Their memory when somebody keeps them all, as a dead letter does.
         budget.take(size_of::<(String, Option<Bytes>)>() + name.len())?;
     }
     let encoded = &before[..before.len() - body.len()];

@@ -7,7 +7,7 @@ pub(super) const OPEN_METRICS: &str = "application/openmetrics-text";
 /// As a `Content-Type`.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What Prometheus' text format has, in OpenMetrics', with these exemplars by their series.
+/// Prometheus' text format as OpenMetrics', with these exemplars by their series.
 pub(super) fn open_metrics(text: &str, exemplars: &BTreeMap<String, String>) -> String {
     let mut written = String::with_capacity(text.len() + 128 * exemplars.len());
     for line in text.lines() {

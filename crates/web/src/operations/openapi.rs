@@ -116,7 +116,7 @@ pub fn describe(document: &mut Document, reads: Reads, status_source: &[(&str, V
     .of("text/plain", text.clone(), &page)
     .of(OPEN_METRICS, text, &format!("{page}# EOF\n"));
     document
-        .add("/metrics", Operation::new("get", "getMetrics", "What Prometheus is told").answers(200, answer));
+        .add("/metrics", Operation::new("get", "getMetrics", "Metrics for Prometheus").answers(200, answer));
 }
 
 /// The schema of the body of `/health` without Kafka's members, and without a name: it is that of one service.

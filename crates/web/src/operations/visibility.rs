@@ -70,7 +70,7 @@ impl Visibility {
         table
     }
 
-    /// What one service adds to `/health`, for this caller.
+    /// The members that one service adds to `/health`, for this caller.
     pub(super) fn members_of_health(self, mut members: Map<String, Value>) -> Map<String, Value> {
         members.values_mut().for_each(|value| self.value(value));
         members

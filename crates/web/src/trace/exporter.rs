@@ -50,7 +50,7 @@ impl Exporting {
         Self { tracer, stop, task: tokio::spawn(exporter.run()) }
     }
 
-    /// What makes the spans.
+    /// The tracer that makes the spans.
     pub fn tracer(&self) -> Tracer {
         self.tracer.clone()
     }

@@ -32,15 +32,18 @@ impl RequestTrace {
         let Some(tracer) = tracer else { return Self { context: parent, span: None } };
         let context = tracer.next(parent.as_ref());
         let span = context.is_sampled().then(|| {
-            let name = known(request.method()).to_owned();
-            let mut span = tracer.begin(Kind::Server, name, &context, parent.as_ref());
+            let name = match known(request.method()) {
+                OTHER => "HTTP",
+                method => method,
+            };
+            let mut span = tracer.begin(Kind::Server, name.to_owned(), &context, parent.as_ref());
             span.update(|span| {
                 span.set("http.request.method", known(request.method()));
                 if known(request.method()) == OTHER {
                     span.set("http.request.method_original", request.method().as_str());
                 }
                 span.set("url.scheme", scheme);
-                span.set("url.path", request.uri().path());
+                span.set(PATH, request.uri().path());
                 span.set(
                     "network.protocol.version",
                     if request.version() == Version::HTTP_2 { "2" } else { "1.1" },
@@ -71,12 +74,15 @@ impl RequestTrace {
         self.span.as_ref().and(self.context.as_ref()).map(|context| context.trace_id)
     }
 
-    /// Its answer begins, with that status. `route` is the pattern of its path. The span goes on until the answer has ended.
+    /// Its answer begins, with that status. `route` is the pattern of its path, which is told in place of the path: a
+    /// path may have a user's id. The span goes on until the answer has ended.
     pub(crate) fn answered(&mut self, status: StatusCode, route: impl FnOnce() -> Option<&'static str>) {
         let Some(span) = &mut self.span else { return };
         span.update(|span| {
             if let Some(route) = route() {
                 span.name = format!("{} {route}", span.name);
+                span.attributes.retain(|attribute| attribute.key != PATH);
+                span.set(PATH, route);
                 span.set("http.route", route);
             }
             span.set("http.response.status_code", i64::from(status.as_u16()));
@@ -87,6 +93,8 @@ impl RequestTrace {
         });
     }
 }
+
+const PATH: &str = "url.path";
 
 /// A method that the conventions do not know: clients cannot make up names of spans.
 const OTHER: &str = "_OTHER";

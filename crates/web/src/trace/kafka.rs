@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use highwater_kafka::{
     BatchOutcome, Interceptor, Message, OnAcknowledgement, ProcessedBatch, PublishError, Receipt, Record,
+    dead_letter,
 };
 
 use super::{
@@ -46,8 +47,8 @@ fn carry(context: &TraceContext, message: &mut Message) {
 }
 
 impl Interceptor for RecordTraces {
-    /// A message that has a context already, as a dead letter, keeps it: all that becomes of a record is below what sent it
-    /// first.
+    /// A message that has a context already keeps it: all that becomes of a record is below what sent it first. A dead letter
+    /// and a redrive have the headers of their record, and get none.
     fn on_send(&self, topic: &Arc<str>, message: &mut Message) -> Option<OnAcknowledgement> {
         let given = if message.headers.is_empty() { None } else { context_in(message) };
         let is_given = given.is_some();
@@ -57,6 +58,13 @@ impl Interceptor for RecordTraces {
             None => parent.clone()?,
         };
         if !is_given {
+            if message
+                .headers
+                .iter()
+                .any(|(name, _)| name == dead_letter::ERROR || name == dead_letter::REDRIVES)
+            {
+                return None;
+            }
             carry(&context, message);
         }
         let tracer = self.0.as_ref().filter(|_| context.is_sampled())?;
@@ -68,7 +76,7 @@ impl Interceptor for RecordTraces {
 
     fn on_processed(&self, batch: ProcessedBatch<'_>) {
         let Some(tracer) = &self.0 else { return };
-        // What comes after a failure is given to the handler again.
+        // The records after a failure are given to the handler again.
         let retried = batch.outcome.retry_from.as_ref().map_or(usize::MAX, |retry| retry.index);
         for (index, record) in batch.records.iter().enumerate().take_while(|(index, _)| *index <= retried) {
             let parent = context_of(record);
@@ -94,14 +102,12 @@ fn processed(
     span.set("messaging.consumer.group.name", batch.group);
     span.set("messaging.destination.partition.id", record.partition.to_string());
     span.set("messaging.kafka.offset", record.offset);
-    if batch.records.len() > 1 {
-        span.set("messaging.batch.message_count", batch.records.len() as i64);
-    }
     let BatchOutcome { poison, retry_from, .. } = batch.outcome;
     let poison = poison.iter().find(|poison| poison.index == index);
     let failure = match retry_from.as_ref().filter(|retry| retry.index == index) {
         Some(retry) => Some(("retry", retry.error.to_string())),
-        None => poison.map(|poison| ("dead_letter", poison.reason.clone())),
+        // The reason quotes the record; the dead letter has it.
+        None => poison.map(|_| ("dead_letter", String::new())),
     };
     if let Some((kind, reason)) = failure {
         span.set("error.type", kind);
@@ -110,7 +116,7 @@ fn processed(
     span
 }
 
-/// What spans of sending and of processing have in common.
+/// Sets the attributes that spans of sending and of processing have in common.
 fn describe(span: &mut Span, operation: &'static str, topic: &Arc<str>, is_tombstone: bool) {
     span.set("messaging.system", "kafka");
     span.set("messaging.operation.name", operation);

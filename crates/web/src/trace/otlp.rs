@@ -1,4 +1,4 @@
-//! What an OTLP exporter sends, in OTLP's JSON (opentelemetry-proto 1.x, `trace/v1/trace.proto` and `common/v1`).
+//! The request of an OTLP exporter, in OTLP's JSON (opentelemetry-proto 1.x, `trace/v1/trace.proto` and `common/v1`).
 //!
 //! The types serialize as the protocol's messages of the same names; each has the fields that spans here have.
 

@@ -1,7 +1,8 @@
 //! Makes spans, and keeps those that have ended until they are exported.
 
 use std::{
-    fmt, mem,
+    collections::VecDeque,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -22,10 +23,10 @@ use super::{
 #[derive(Clone)]
 pub struct Tracer(Arc<Shared>);
 
-/// What those that make spans and the one that exports them share.
+/// The state that those who make spans share with the one that exports them.
 pub(super) struct Shared {
     sampler: Sampler,
-    ended: Mutex<Vec<Span>>,
+    ended: Mutex<VecDeque<Span>>,
     most: usize,
     batch: usize,
     /// There are enough for a batch.
@@ -39,8 +40,7 @@ impl Shared {
     pub(super) fn take(&self) -> Vec<Span> {
         let mut ended = self.lock();
         let batch = ended.len().min(self.batch);
-        let rest = ended.split_off(batch);
-        mem::replace(&mut *ended, rest)
+        ended.drain(..batch).collect()
     }
 
     /// Whether there are enough for a batch.
@@ -48,7 +48,7 @@ impl Shared {
         self.lock().len() >= self.batch
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Span>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Span>> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -96,7 +96,7 @@ impl Tracer {
             dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        ended.push(span);
+        ended.push_back(span);
         if ended.len() == *batch {
             full.notify_one();
         }
