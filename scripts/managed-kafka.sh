@@ -13,7 +13,8 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 image=${1:-highwater:latest} port=${PORT:-18100} kafka_port=${KAFKA_PORT:-29092} postgres_port=${POSTGRES_PORT:-25433}
 work=$(mktemp -d)
-kafka_started= postgres_started=
+kafka_started=
+postgres_started=
 base=
 container=highwater-managed-$$
 

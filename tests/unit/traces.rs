@@ -4,7 +4,7 @@ use std::{panic::catch_unwind, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::Utc;
-use highwater_kafka::{Interceptor, Message, PublishError, Receipt, Record};
+use highwater_kafka::{Interceptor, Message, PublishError, Receipt, Record, dead_letter};
 use highwater_net::client::Url;
 use highwater_web::trace::{
     Exporting, RecordTraces, Sampler, Share, TraceConfig, TraceContext, context_of, current, within,
@@ -156,6 +156,18 @@ fn exporting(sampler: Sampler, max_queue: usize) -> Exporting {
         max_batch: max_queue,
         delay: Duration::from_secs(600),
     })
+}
+
+#[tokio::test]
+async fn a_dead_letter_and_a_redrive_keep_the_headers_of_a_record_that_came_without_a_context() {
+    let exporting = exporting(Sampler { parent_based: true, share: Share::ALL }, 10);
+    let traces = RecordTraces::new(Some(exporting.tracer()));
+    assert!(sent(&traces, &[("name", "value")], None).is_some(), "any other message begins a trace");
+    for header in [dead_letter::ERROR, dead_letter::REDRIVES] {
+        assert_eq!(sent(&traces, &[(header, "1")], None), None);
+        assert_eq!(sent(&traces, &[(header, "1"), ("traceparent", PARENT)], None).as_deref(), Some(PARENT));
+    }
+    exporting.finish(Duration::from_secs(5)).await;
 }
 
 #[tokio::test]
