@@ -22,7 +22,7 @@ fn a_broken_schema_is_a_fault_of_the_start_beside_the_other_faults() {
     assert!(with(&[("EVENT_SCHEMAS", path)]).unwrap().activity.schemas.is_some());
     let lines = faults(&[("EVENT_SCHEMAS", path), ("EVENT_SCHEMAS_MODE", "warn")]);
     assert_eq!(lines, ["EVENT_SCHEMAS_MODE=warn: must be enforce or report"]);
-    std::fs::remove_dir_all(folder).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
     let lines = faults(&[("EVENT_SCHEMAS", path)]);
     assert!(lines[0].starts_with(&format!("EVENT_SCHEMAS={path}: cannot be read: ")), "{lines:?}");
 }

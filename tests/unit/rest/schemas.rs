@@ -173,10 +173,10 @@ async fn in_the_mode_report_such_an_event_is_taken_counted_and_told() {
 
 #[tokio::test]
 async fn the_payload_that_is_stored_is_judged_whatever_format_it_came_in() {
-    let call = json!({ "properties": { "properties": { "price": { "type": "number" } } } });
+    let bought = json!({ "properties": { "price": { "type": "number" } } });
     let folder = Folder::new(&[
         ("PRODUCT_VIEW.json", view()),
-        ("Item%20Bought.json", json!({ "properties": call["properties"] })),
+        ("Item%20Bought.json", json!({ "properties": { "properties": bought } })),
     ]);
     let service = folder.service(SchemaMode::Enforce);
     let posted = json!({ "specversion": "1.0", "id": "1", "source": "/s", "type": "PRODUCT_VIEW", "subject": "ann", "data": bad() });
@@ -200,7 +200,7 @@ async fn the_payload_that_is_stored_is_judged_whatever_format_it_came_in() {
 fn a_file_refers_to_others_of_the_folder_by_path_and_by_id() {
     let folder = Folder::new(&[
         ("A.json", json!({ "properties": { "by": { "$ref": "_common.json#/$defs/name" } } })),
-        ("B.json", json!({ "properties": { "by": { "$ref": "shared/more names.json" } } })),
+        ("B.json", json!({ "properties": { "by": { "$ref": "./shared/more%20names.json" } } })),
         ("C.json", json!({ "properties": { "by": { "$ref": "https://example.org/name" } } })),
         ("_common.json", json!({ "$defs": { "name": { "$ref": "shared/more%20names.json" } } })),
         ("shared/more names.json", json!({ "$id": "https://example.org/name", "type": "string" })),
