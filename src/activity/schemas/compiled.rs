@@ -28,7 +28,7 @@ pub(super) struct Compiled {
 
 /// Reads the schemas of a folder, and again when something in it changes.
 pub(super) fn open(folder: PathBuf) -> Result<FromFiles<Compiled>, String> {
-    let shown = folder.display().to_string();
+    let shown = format!("the schemas in {}", folder.display());
     let looked_at = folder.clone();
     let paths = move || {
         Contents::of(&looked_at).map_or_else(|_| vec![looked_at.clone()], |contents| contents.paths())
@@ -72,7 +72,7 @@ impl Compiled {
     /// The faults of a payload of that type, one a place.
     pub(super) fn faults(&self, event_type: &str, payload: &str) -> Vec<SchemaFault> {
         let Some(schema) = self.by_type.get(event_type) else { return Vec::new() };
-        // As a number that is too large for any.
+        // It fails for a number that is larger than any float.
         let payload: Value = match serde_json::from_str(payload) {
             Ok(payload) => payload,
             Err(error) => {
@@ -181,23 +181,26 @@ fn plain(text: &str) -> String {
 /// The faults that are the causes of all others, one a place.
 fn faults_of(error: &ValidationError<'_, '_>) -> Vec<SchemaFault> {
     let mut faults = Vec::new();
-    add_causes(error, &mut faults);
+    add_causes(error, " and ", &mut faults);
     for fault in &mut faults {
         fault.message = shortened(&fault.message);
     }
     faults
 }
 
-fn add_causes(error: &ValidationError<'_, '_>, faults: &mut Vec<SchemaFault>) {
+/// Adds the causes of a fault. `word` stands between those of one place.
+fn add_causes(error: &ValidationError<'_, '_>, word: &str, faults: &mut Vec<SchemaFault>) {
     if !error.causes.is_empty() {
-        error.causes.iter().for_each(|cause| add_causes(cause, faults));
+        let is_choice = matches!(error.kind, ErrorKind::AnyOf | ErrorKind::OneOf(_));
+        let word = if is_choice { " or " } else { word };
+        error.causes.iter().for_each(|cause| add_causes(cause, word, faults));
         return;
     }
     let (pointer, message) = (error.instance_location.to_string(), message_of(&error.kind));
     if let Some(fault) = faults.iter_mut().find(|fault| fault.pointer == pointer) {
         // Beyond it nothing is shown.
         if fault.message.len() < MAX_MESSAGE {
-            fault.message.push_str(", and ");
+            fault.message.push_str(word);
             fault.message.push_str(&message);
         }
     } else if faults.len() < MAX_FAULTS {

@@ -263,7 +263,7 @@ fn every_broken_schema_is_a_fault_with_its_file_and_nothing_is_asked_for_elsewhe
 }
 
 #[test]
-fn faults_and_their_messages_are_bounded() {
+fn the_faults_of_one_place_are_one_and_all_are_bounded() {
     let folder = Folder::new(&[("A.json", json!({ "additionalProperties": { "type": "string" } }))]);
     let schemas = folder.open(SchemaMode::Enforce).unwrap();
     let many: serde_json::Map<_, _> = (0..100).map(|number| (format!("m{number}"), json!(number))).collect();
@@ -273,7 +273,16 @@ fn faults_and_their_messages_are_bounded() {
     let faults = schemas.check("A", &json!(many).to_string());
     assert_eq!(faults.len(), 1);
     assert!(faults[0].message.chars().count() <= 201, "{faults:?}");
-    // No number of 64 bits.
+    let folder = Folder::new(&[
+        ("A.json", json!({ "minLength": 3, "pattern": "^x" })),
+        ("B.json", json!({ "anyOf": [{ "type": "string" }, { "required": ["a"] }] })),
+    ]);
+    let schemas = folder.open(SchemaMode::Enforce).unwrap();
+    let [fault] = <[_; 1]>::try_from(schemas.check("A", "\"ab\"")).unwrap();
+    assert_eq!(fault.message, "length must be >=3, but got 2 and must match ^x");
+    let [fault] = <[_; 1]>::try_from(schemas.check("B", "{}")).unwrap();
+    assert_eq!(fault.message, "must be of type string, not object or must have a");
+    // A number that is larger than any float.
     assert_eq!(schemas.check("A", "{\"a\":1e999}").len(), 1);
 }
 
