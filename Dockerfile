@@ -3,6 +3,7 @@
 #
 #   docker build -t highwater --target app .           the image: TLS and the store in PostgreSQL, without the embedded broker
 #   docker build -t highwater --target app --build-arg FEATURES= .    the smallest: no TLS, no PostgreSQL
+#   docker build -t highwater --target app --build-arg FEATURES=postgres,tls,schemas .    with JSON Schemas of payloads
 #   docker build -t highwater-eventlog --target app --build-arg FEATURES=eventlog,tls .    with the event log
 #   docker build -t highwater-tests --target tests .   the tests, built, with all that they need
 

@@ -91,6 +91,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
             conflicts,
             listing_limit: Arc::clone(&listing_limit),
             streams: Arc::clone(&streams),
+            schemas: config.activity.schemas.clone(),
         })),
         ..Operations::new(env!("CARGO_PKG_NAME"), kafka.status(), Arc::clone(&traffic))
     });

@@ -3,7 +3,12 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use highwater_kafka::{GroupStatus, TypedProducer};
-use highwater_web::{dead_letters::DlqAdmin, http::BodyLimits, operations::Operations, shutdown::Shutdown};
+use highwater_web::{
+    dead_letters::DlqAdmin,
+    http::{BodyLimits, Problem},
+    operations::Operations,
+    shutdown::Shutdown,
+};
 
 use super::{ConcurrencyLimit, Config, Coverage, EventStreams, Rejections};
 use crate::store::{ActivityEvent, EventStore};
@@ -33,6 +38,15 @@ pub struct Api {
 }
 
 impl Api {
+    /// Has an event judged by the schema of its type, and returns how many of its faults are let pass.
+    ///
+    /// # Errors
+    ///
+    /// The faults, where they are not let pass.
+    pub(super) fn judge(&self, event: &ActivityEvent) -> Result<usize, Problem> {
+        self.config.schemas.as_ref().map_or(Ok(0), |schemas| schemas.judge(event))
+    }
+
     /// The partitions that an answer covers now.
     pub(super) fn coverage(&self) -> Coverage {
         let membership = self.operations.memberships.first();

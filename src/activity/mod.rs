@@ -18,6 +18,7 @@ pub mod record;
 mod rejections;
 mod request;
 mod routes;
+mod schemas;
 mod selection;
 mod store_status;
 mod topic_record;
@@ -35,6 +36,7 @@ pub use processor::Processor;
 pub use rejections::Rejections;
 pub use request::{AllowedTypes, NewEvent};
 pub use routes::routes;
+pub use schemas::{SchemaFault, SchemaMode, Schemas};
 pub use store_status::StoreStatus;
 pub use topic_record::TopicRecord;
 
@@ -45,6 +47,8 @@ pub struct Config {
     pub event_types: Vec<String>,
     /// The bounds of `POST /events/batch`.
     pub batch: BatchLimits,
+    /// The schemas of payloads.
+    pub schemas: Option<Schemas>,
     /// The most readers of `GET /events/stream` at a time.
     pub max_event_streams: usize,
     /// The events that have lines in the log.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use chrono::Utc;
-use highwater_web::operations::{Metric, MetricKind, StatusSource};
+use highwater_web::operations::{LabelledCounter, Metric, MetricKind, StatusSource};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{ConcurrencyLimit, Conflicts, EventStreams};
+use super::{ConcurrencyLimit, Conflicts, EventStreams, Schemas};
 use crate::store::{ErasureCounts, EventStore, Stats};
 
 /// The source of the store's health and metrics.
@@ -21,6 +21,8 @@ pub struct StoreStatus {
     pub listing_limit: Arc<ConcurrencyLimit>,
     /// The open streams of events.
     pub streams: Arc<EventStreams>,
+    /// The schemas of payloads.
+    pub schemas: Option<Schemas>,
 }
 
 /// The store in `/health`.
@@ -44,6 +46,16 @@ impl StatusSource for StoreStatus {
         });
         let store = stats.and_then(|stats| serde_json::to_value(stats).ok());
         store.into_iter().map(|store| ("store".to_owned(), store)).collect()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let fault = self.schemas.as_ref().and_then(Schemas::fault);
+        fault
+            .map(|fault| {
+                format!("the schemas changed, those that were read before stay in use: EVENT_SCHEMAS {fault}")
+            })
+            .into_iter()
+            .collect()
     }
 
     fn metrics(&self) -> Vec<Metric> {
@@ -140,6 +152,16 @@ impl StatusSource for StoreStatus {
             });
         }
         metrics
+    }
+
+    fn labelled_counters(&self) -> Vec<LabelledCounter> {
+        let violations = self.schemas.iter().map(|schemas| LabelledCounter {
+            name: "highwater_events_schema_violations_total",
+            help: "Events that broke the schema of their type.",
+            label: "type",
+            counts: schemas.violations(),
+        });
+        violations.collect()
     }
 }
 

@@ -58,7 +58,11 @@ impl Service {
             }
             ("USERS_PORT", _) => *self == Self::Users,
             ("ORDERS_PORT" | "ORDERS_GROUP_ID" | "ORDER_EVENTS_TOPIC", _) => *self == Self::Orders,
-            ("BATCH_MAX_EVENTS" | "MAX_BATCH_BYTES" | "STREAM_PAUSE", _) => *self == Self::Activity,
+            (
+                "BATCH_MAX_EVENTS" | "MAX_BATCH_BYTES" | "STREAM_PAUSE" | "EVENT_SCHEMAS"
+                | "EVENT_SCHEMAS_MODE",
+                _,
+            ) => *self == Self::Activity,
             ("EVENT_TYPES", _) => matches!(self, Self::Activity | Self::Selftest),
             (_, Some("Store")) => {
                 matches!(self, Self::Activity | Self::Selftest | Self::Migrate | Self::Replay(_))

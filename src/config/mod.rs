@@ -16,6 +16,7 @@ mod key_commands;
 mod platform;
 mod reader;
 mod replay_command;
+mod schemas;
 mod secret;
 mod security;
 mod setting;
@@ -282,6 +283,7 @@ fn read(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, service: &
             max_bytes: reader.value(&table::MAX_BATCH_BYTES).max(max_body_bytes),
             pause: reader.value(&table::STREAM_PAUSE),
         },
+        schemas: schemas::read(reader, service),
         max_event_streams: reader
             .value(&table::MAX_EVENT_STREAMS)
             .unwrap_or_else(|| http.max_connections.div_ceil(2)),

@@ -11,11 +11,14 @@ use highwater_web::http::AccessLog;
 pub(super) use super::setting::{Describe, Description, Setting};
 use super::values::{
     Assignors, Attributes, AuthMethods, Brokers, Directives, Durations, Endpoint, EventTypes, Extensions,
-    File, HeaderNames, Headers, Host, HostNames, HttpUrl, InstanceId, Jwks, Mechanism, Networks, OneOf, Or,
-    Origins, Password, Protocol, RatesASecond, Ratio, SAMPLERS, Sampling, Share, Size, Text, Token,
-    TopicName, TrustedOrigins, Whole,
+    File, Folder, HeaderNames, Headers, Host, HostNames, HttpUrl, InstanceId, Jwks, Mechanism, Networks,
+    OneOf, Or, Origins, Password, Protocol, RatesASecond, Ratio, SAMPLERS, Sampling, Share, Size, Text,
+    Token, TopicName, TrustedOrigins, Whole,
 };
-use crate::{activity::record, telemetry::Format};
+use crate::{
+    activity::{SchemaMode, record},
+    telemetry::Format,
+};
 
 /// Declares each setting as a static of its own type, and all of them, in order, as `ALL`.
 macro_rules! settings {
@@ -98,6 +101,11 @@ settings! {
             "The answers that are logged; errors means at most ten a second.";
         EVENT_TYPES: EventTypes = "LOGIN,LOGOUT,PRODUCT_VIEW", EventTypes,
             "The event types that POST /events/generate and /events/batch take; all else takes any.";
+        EVENT_SCHEMAS: Or<Folder> = "", Or::unset(Folder),
+            "The folder of JSON Schemas, one an event type, that judge payloads; read again when they change.";
+        EVENT_SCHEMAS_MODE: OneOf<SchemaMode> = "enforce",
+            OneOf(&[("enforce", SchemaMode::Enforce), ("report", SchemaMode::Report)]),
+            "Whether an event that breaks its schema is refused, or is taken and reported.";
         BATCH_MAX_EVENTS: Whole<usize> = "10000", Whole::from(1).to(1_000_000),
             "The most events of a batch that is a JSON array; NDJSON has no such bound.";
         MAX_BATCH_BYTES: Size<usize> = "1MiB", Size::from(KIB).to(GIB),

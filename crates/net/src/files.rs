@@ -23,7 +23,9 @@ type Stamp = (u64, u64, i64, i64);
 
 /// A value made of files.
 pub struct FromFiles<T> {
-    paths: Vec<PathBuf>,
+    /// The files, as the log has them.
+    shown: String,
+    paths: Box<dyn Fn() -> Vec<PathBuf> + Send + Sync>,
     make: Box<dyn Fn() -> Result<T, String> + Send + Sync>,
     state: Mutex<State<T>>,
 }
@@ -32,8 +34,8 @@ struct State<T> {
     looked: Instant,
     stamps: Vec<Option<Stamp>>,
     current: Arc<T>,
-    /// The files as they are now make no value.
-    is_stale: bool,
+    /// Why the files as they are now make no value.
+    fault: Option<String>,
 }
 
 impl<T> FromFiles<T> {
@@ -47,12 +49,27 @@ impl<T> FromFiles<T> {
         make: impl Fn() -> Result<T, E> + Send + Sync + 'static,
         in_words: impl Fn(E) -> String + Send + Sync + 'static,
     ) -> Result<Self, E> {
+        let shown: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+        Self::of_changing(shown.join(", "), move || paths.clone(), make, in_words)
+    }
+
+    /// The value that `make` makes of files that come and go, which `paths` finds. The log calls them `shown`.
+    ///
+    /// # Errors
+    ///
+    /// The error of `make`.
+    pub fn of_changing<E>(
+        shown: String,
+        paths: impl Fn() -> Vec<PathBuf> + Send + Sync + 'static,
+        make: impl Fn() -> Result<T, E> + Send + Sync + 'static,
+        in_words: impl Fn(E) -> String + Send + Sync + 'static,
+    ) -> Result<Self, E> {
         // Before they are read: a change that comes in between is seen by the next look.
-        let stamps = stamps(&paths);
+        let stamps = stamps(&paths());
         let current = Arc::new(make()?);
-        let state = State { looked: Instant::now(), stamps, current, is_stale: false };
+        let state = State { looked: Instant::now(), stamps, current, fault: None };
         let make = Box::new(move || make().map_err(&in_words));
-        Ok(Self { paths, make, state: Mutex::new(state) })
+        Ok(Self { shown, paths: Box::new(paths), make, state: Mutex::new(state) })
     }
 
     /// The value. Where the files have changed, it is made anew; where nothing can be made of them, the last one stays, and
@@ -63,35 +80,41 @@ impl<T> FromFiles<T> {
             return Arc::clone(&state.current);
         }
         state.looked = Instant::now();
-        let stamps = stamps(&self.paths);
+        let stamps = stamps(&(self.paths)());
         let is_news = stamps != state.stamps;
-        if !is_news && !state.is_stale {
+        if !is_news && state.fault.is_none() {
             return Arc::clone(&state.current);
         }
-        let paths = Paths(&self.paths);
+        let shown = &self.shown;
         match (self.make)() {
             Ok(made) => {
-                log::info!("read again after a change: {paths}");
-                (state.current, state.is_stale) = (Arc::new(made), false);
+                log::info!("read again after a change: {shown}");
+                (state.current, state.fault) = (Arc::new(made), None);
             }
             Err(fault) => {
                 if is_news {
                     log::error!(
-                        "what was read before stays in use, as {paths} changed and cannot be used: {fault}"
+                        "what was read before stays in use, as {shown} changed and cannot be used: {fault}"
                     );
                 }
-                state.is_stale = true;
+                state.fault = Some(fault);
             }
         }
         state.stamps = stamps;
         Arc::clone(&state.current)
+    }
+
+    /// Why the files as they are now make no value, where an earlier value is in use.
+    pub fn fault(&self) -> Option<String> {
+        self.current();
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).fault.clone()
     }
 }
 
 /// Says nothing of the value: it may be a key.
 impl<T> fmt::Debug for FromFiles<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FromFiles").field("paths", &self.paths).finish_non_exhaustive()
+        f.debug_struct("FromFiles").field("paths", &self.shown).finish_non_exhaustive()
     }
 }
 
@@ -112,15 +135,4 @@ fn stamps(paths: &[PathBuf]) -> Vec<Option<Stamp>> {
         Some((about.ino(), about.len(), about.mtime(), about.mtime_nsec()))
     };
     paths.iter().map(stamp).collect()
-}
-
-struct Paths<'a>(&'a [PathBuf]);
-
-impl fmt::Display for Paths<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, path) in self.0.iter().enumerate() {
-            write!(f, "{}{}", if at == 0 { "" } else { ", " }, path.display())?;
-        }
-        Ok(())
-    }
 }

@@ -27,6 +27,8 @@ use crate::{
 const PARTITION: HeaderName = HeaderName::from_static("kafka-partition");
 /// The header with the event's offset in that partition.
 const OFFSET: HeaderName = HeaderName::from_static("kafka-offset");
+/// The header with the number of faults by which the event breaks the schema of its type, where it was taken all the same.
+pub(in crate::activity) const SCHEMA_VIOLATIONS: HeaderName = HeaderName::from_static("schema-violations");
 
 /// The parts of a request: its `X-Correlation-Id` and its body.
 pub(in crate::activity) type Posted = (Option<HeaderValue>, Result<Bytes, Problem>);
@@ -73,14 +75,15 @@ pub(in crate::activity) async fn publish(
 ) -> Response {
     let given = given.as_ref().and_then(CorrelationId::from_header);
     let admitted = event.and_then(|event| {
+        let violations = api.judge(&event)?;
         let user = event.user_id();
         grant.check_write(&user)?;
         grant.charge_event(&user)?;
         drop(user);
-        Ok(event)
+        Ok((event, violations))
     });
-    let event = match admitted {
-        Ok(event) => event,
+    let (event, violations) = match admitted {
+        Ok(admitted) => admitted,
         Err(problem) => {
             api.rejections.note(grant, given.as_ref().map(CorrelationId::as_str), &problem);
             return problem.into_response();
@@ -97,7 +100,9 @@ pub(in crate::activity) async fn publish(
     log_published(api, id, receipt, context.correlation_id.as_deref());
     let mut buffer = Uuid::encode_buffer();
     let id = &*id.hyphenated().encode_lower(&mut buffer);
-    correlation.on(acknowledged(status, body_of(id), id, receipt))
+    let mut response = acknowledged(status, body_of(id), id, receipt);
+    tell_violations(&mut response, violations);
+    correlation.on(response)
 }
 
 /// Logs an event that Kafka has acknowledged, where it is one of those that are logged.
@@ -138,6 +143,13 @@ fn acknowledged(status: StatusCode, body: String, id: &str, receipt: Receipt) ->
         headers.insert(OFFSET, HeaderValue::from(offset));
     }
     response
+}
+
+/// Adds [`SCHEMA_VIOLATIONS`] to the answer, where there are any.
+pub(in crate::activity) fn tell_violations(response: &mut Response, violations: usize) {
+    if violations > 0 {
+        response.headers_mut().insert(SCHEMA_VIOLATIONS, HeaderValue::from(violations));
+    }
 }
 
 /// The problem for an event that Kafka did not acknowledge. It has the event's id, with which a client can post the same

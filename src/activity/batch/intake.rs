@@ -28,10 +28,12 @@ impl Intake {
     /// Takes an event, or the reason why there is none. It returns when the event has its place in the queue to Kafka: events
     /// that are taken one after the other are written in that order.
     pub(in crate::activity) async fn take(&self, event: Result<ActivityEvent, Problem>) -> Taken {
-        match event.and_then(|event| self.admit(event)) {
-            Ok(event) => {
+        let judged = event.and_then(|event| Ok((self.api.judge(&event)?, event)));
+        match judged.and_then(|(violations, event)| Ok((violations, self.admit(event)?))) {
+            Ok((violations, event)) => {
                 let id = event.id();
-                Taken(State::Queued(id, self.api.events.enqueue_in(&self.context, event).await))
+                let delivery = self.api.events.enqueue_in(&self.context, event).await;
+                Taken(State::Queued { id, violations, delivery })
             }
             Err(problem) => {
                 self.note(&problem);
@@ -66,15 +68,15 @@ pub(in crate::activity) struct Taken(State);
 
 #[derive(Debug)]
 enum State {
-    Queued(Uuid, Delivery),
+    Queued { id: Uuid, violations: usize, delivery: Delivery },
     Done(IntakeOutcome),
 }
 
 /// The outcome of an event.
 #[derive(Debug)]
 pub(in crate::activity) enum IntakeOutcome {
-    /// Kafka has it.
-    Stored(Uuid, Receipt),
+    /// Kafka has it. It breaks the schema of its type by so many faults.
+    Stored { id: Uuid, receipt: Receipt, violations: usize },
     /// It was not taken.
     Refused(Problem),
     /// Kafka has not acknowledged it; whether it may have been written all the same.
@@ -84,9 +86,9 @@ pub(in crate::activity) enum IntakeOutcome {
 impl Taken {
     /// Waits for the outcome; then [`Taken::outcome`] has it.
     pub(in crate::activity) fn poll_done(&mut self, task: &mut Task<'_>) -> Poll<()> {
-        if let State::Queued(id, delivery) = &mut self.0 {
+        if let State::Queued { id, violations, delivery } = &mut self.0 {
             self.0 = State::Done(match ready!(delivery.poll_unpin(task)) {
-                Ok(receipt) => IntakeOutcome::Stored(*id, receipt),
+                Ok(receipt) => IntakeOutcome::Stored { id: *id, receipt, violations: *violations },
                 Err(error) => {
                     let possibly_written = error.possibly_written();
                     IntakeOutcome::Failed(failure(*id, error), possibly_written)
@@ -99,7 +101,7 @@ impl Taken {
     /// The outcome, once it is known.
     pub(in crate::activity) fn outcome(&self) -> Option<&IntakeOutcome> {
         match &self.0 {
-            State::Queued(..) => None,
+            State::Queued { .. } => None,
             State::Done(outcome) => Some(outcome),
         }
     }

@@ -47,7 +47,7 @@ impl Sums {
     fn add(&mut self, outcome: &IntakeOutcome) {
         self.events += 1;
         *match outcome {
-            IntakeOutcome::Stored(..) => &mut self.stored,
+            IntakeOutcome::Stored { .. } => &mut self.stored,
             IntakeOutcome::Failed(_, true) => &mut self.possibly_written,
             IntakeOutcome::Refused(problem) | IntakeOutcome::Failed(problem, _)
                 if problem.may_succeed_later() =>
@@ -96,7 +96,7 @@ impl Receipts {
     pub(super) fn add(&mut self, number: u64, outcome: &IntakeOutcome) {
         self.sums.add(outcome);
         match outcome {
-            IntakeOutcome::Stored(id, receipt) => {
+            IntakeOutcome::Stored { id, receipt, violations } => {
                 if self.wanted == Wanted::All {
                     self.begin();
                     self.number(number);
@@ -104,6 +104,9 @@ impl Receipts {
                     self.text(format_args!(",\"status\":201,\"eventId\":\"{id}\",\"partition\":{partition}"));
                     if let Some(offset) = receipt.offset {
                         self.text(format_args!(",\"offset\":{offset}"));
+                    }
+                    if *violations > 0 {
+                        self.text(format_args!(",\"schemaViolations\":{violations}"));
                     }
                     self.buffer.put_u8(b'}');
                     self.end();

@@ -196,7 +196,7 @@ impl Taking {
                 break;
             }
             if let Some(outcome) = taken.outcome() {
-                if let IntakeOutcome::Stored(id, receipt) = outcome {
+                if let IntakeOutcome::Stored { id, receipt, .. } = outcome {
                     let Intake { api, context, .. } = &self.intake;
                     log_published(api, *id, *receipt, context.correlation_id.as_deref());
                 }

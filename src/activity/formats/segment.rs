@@ -22,7 +22,7 @@ use warp::{Reply, http::StatusCode, reply::Response};
 use crate::{
     activity::{
         Api,
-        answers::published::{Posted, log_published},
+        answers::published::{Posted, log_published, tell_violations},
         batch::{Intake, IntakeOutcome},
         request::{AllowedTypes, Checked, FieldFaults, NewEvent, bounded_text, optional, text, visible_text},
     },
@@ -70,7 +70,11 @@ pub(in crate::activity) async fn take(
         (None, Ok(body)) => take_batch(&intake, &body).await,
     };
     match taken {
-        Ok(()) => json("{\"success\":true}"),
+        Ok(violations) => {
+            let mut response = json("{\"success\":true}");
+            tell_violations(&mut response, violations);
+            response
+        }
         Err(problem) => refused(problem).into_response(),
     }
 }
@@ -81,27 +85,26 @@ pub(in crate::activity) fn refused(problem: Problem) -> Problem {
     problem.with_member("code", status.as_str()).with_member("message", detail)
 }
 
-async fn take_one(intake: &Intake, call: &'static str, body: &Bytes) -> Result<(), Problem> {
+/// Takes a call, and returns by how many faults it breaks its schema.
+async fn take_one(intake: &Intake, call: &'static str, body: &Bytes) -> Result<usize, Problem> {
     let event = json_text(body, intake.api.limits.max_depth).and_then(|text| read(call, text));
-    let [(_, problem)] = match <[_; 1]>::try_from(outcomes(intake, vec![event]).await) {
-        Ok(one) => one,
-        Err(_) => return Ok(()),
-    };
-    Err(problem)
+    let (problems, violations) = outcomes(intake, vec![event]).await;
+    problems.into_iter().next().map_or(Ok(violations), |(_, problem)| Err(problem))
 }
 
-async fn take_batch(intake: &Intake, body: &Bytes) -> Result<(), Problem> {
+/// As [`take_one`], of many.
+async fn take_batch(intake: &Intake, body: &Bytes) -> Result<usize, Problem> {
     let calls = json_text(body, intake.api.limits.max_depth).and_then(calls_of);
     let calls = calls.inspect_err(|problem| intake.note(problem))?;
     let count = calls.len();
     let events = calls.into_iter().map(|call| read_item(call.get())).collect();
-    let problems = outcomes(intake, events).await;
+    let (problems, violations) = outcomes(intake, events).await;
     // An error that may pass is answered first: the client sends the whole batch again, and each event is stored once.
     if let Some((_, problem)) = problems.iter().find(|(_, problem)| problem.may_succeed_later()) {
         return Err(problem.clone());
     }
     if problems.is_empty() {
-        return Ok(());
+        return Ok(violations);
     }
     let detail = format!("{} of {count} events are refused, and the others are stored", problems.len());
     let faults = problems.iter().take(MAX_FAULTS);
@@ -121,17 +124,22 @@ fn calls_of(text: &str) -> Result<Vec<&RawValue>, Problem> {
     calls.ok_or_else(|| Problem::invalid(vec![FieldError::new("batch", "must be an array of calls")]))
 }
 
-/// Publishes events, and returns the places of those that are not stored, with the reasons.
-async fn outcomes(intake: &Intake, events: Vec<Result<ActivityEvent, Problem>>) -> Vec<(usize, Problem)> {
+/// Publishes events, and returns the places of those that are not stored, with the reasons; and by how many faults the others
+/// break their schemas.
+async fn outcomes(
+    intake: &Intake,
+    events: Vec<Result<ActivityEvent, Problem>>,
+) -> (Vec<(usize, Problem)>, usize) {
     let mut all = Vec::with_capacity(events.len());
     for event in events {
         all.push(intake.take(event).await);
     }
-    let mut problems = Vec::new();
+    let (mut problems, mut all_violations) = (Vec::new(), 0);
     for (index, mut taken) in all.into_iter().enumerate() {
         poll_fn(|task| taken.poll_done(task)).await;
         match taken.outcome() {
-            Some(IntakeOutcome::Stored(id, receipt)) => {
+            Some(IntakeOutcome::Stored { id, receipt, violations }) => {
+                all_violations += violations;
                 let correlation = intake.context.correlation_id.as_deref();
                 log_published(&intake.api, *id, *receipt, correlation);
             }
@@ -141,7 +149,7 @@ async fn outcomes(intake: &Intake, events: Vec<Result<ActivityEvent, Problem>>) 
             None => {}
         }
     }
-    problems
+    (problems, all_violations)
 }
 
 /// Reads a call of a batch, which says itself what it is.

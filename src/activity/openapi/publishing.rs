@@ -28,6 +28,7 @@ pub(super) fn describe(document: &mut Document) {
             .always(header::LOCATION)
             .always(HeaderName::from_static("kafka-partition"))
             .header(HeaderName::from_static("kafka-offset"))
+            .header(published::SCHEMA_VIOLATIONS)
     };
     let event_id = json!({ "type": "string", "format": "uuid" });
     let created = json!({
@@ -43,7 +44,9 @@ pub(super) fn describe(document: &mut Document) {
             .describe(
                 "The type is one of `EVENT_TYPES`, which are LOGIN, LOGOUT and PRODUCT_VIEW where nothing else is set. \
                  A client that gives the eventId itself can post the event again: it is stored once. CloudEvents 1.0 are \
-                 taken in the structured mode and, with their attributes in the headers `ce-…`, in the binary mode.",
+                 taken in the structured mode and, with their attributes in the headers `ce-…`, in the binary mode. With \
+                 `EVENT_SCHEMAS`, the JSON Schema of its type judges the payload: a fault has the field `payload` and a JSON \
+                 Pointer, as in `payload/items/0/price`.",
             )
             .takes(new_event(["payload", "metadata"]), &posted)
             .takes_also(cloud_event::ONE, schema_of_cloud_event(), &example_of_cloud_event())
@@ -100,6 +103,11 @@ fn batch(document: &mut Document) {
                 "type": "integer",
                 "minimum": 0,
                 "description": "Absent in the rare case that its broker has the event and does not say where.",
+            },
+            "schemaViolations": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "By how many faults the event breaks the schema of its type, where it is taken all the same.",
             },
             "possiblyWritten": {
                 "type": "boolean",
@@ -194,7 +202,7 @@ fn segment(document: &mut Document) {
             .takes(call, &posted)
             .invalid("userId", "is required, or anonymousId")
             .problem("unknown", "There is no such call.", nothing("/v1/call"))
-            .answers(200, Answer::new("Kafka has all events.").json(done, &json!({ "success": true })))
+            .answers(200, Answer::new("Kafka has all events.").header(published::SCHEMA_VIOLATIONS).json(done, &json!({ "success": true })))
             .problems(reasons().map(|(name, summary, reason)| {
                 (name, summary, segment_calls::refused(published::failure(ID, reason)))
             })),

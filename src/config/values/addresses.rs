@@ -77,6 +77,21 @@ fn is_broker(text: &str) -> bool {
     is_host && digits(port).is_some_and(|port| (1..=65_535).contains(&port))
 }
 
+/// The path of a folder.
+pub(in crate::config) struct Folder;
+
+impl Values for Folder {
+    type Value = PathBuf;
+
+    fn parse(&self, text: &str) -> Option<PathBuf> {
+        File.parse(text)
+    }
+
+    fn allowed(&self) -> String {
+        "the path of a folder that can be read".into()
+    }
+}
+
 /// The path of a file.
 pub(in crate::config) struct File;
 

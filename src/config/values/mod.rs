@@ -10,7 +10,7 @@ mod traces;
 mod words;
 
 pub(super) use access::{AuthMethods, Jwks, RatesASecond};
-pub(super) use addresses::{Brokers, File, Host, Networks};
+pub(super) use addresses::{Brokers, File, Folder, Host, Networks};
 pub(super) use amounts::{Durations, Size, Whole};
 pub(super) use names::{EventTypes, Extensions, InstanceId, Text, TopicName};
 pub(super) use secrets::{Password, Token};

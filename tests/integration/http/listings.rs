@@ -63,6 +63,7 @@ impl Watched {
             config: Config {
                 event_types: Vec::new(),
                 batch: BatchLimits::default(),
+                schemas: None,
                 max_event_streams: 100,
                 logged_events: LoggedEvents::ALL,
             },

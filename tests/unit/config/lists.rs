@@ -144,6 +144,8 @@ fn the_event_logs_compose_hands_it_every_setting_but_what_its_databases_and_its_
         "PORT",
         "MAX_BODY_BYTES",
         "EVENT_TYPES",
+        "EVENT_SCHEMAS",
+        "EVENT_SCHEMAS_MODE",
         "BATCH_MAX_EVENTS",
         "MAX_BATCH_BYTES",
         "MAX_EVENT_STREAMS",

@@ -5,6 +5,7 @@ mod faults;
 mod lists;
 mod platform;
 mod replay;
+mod schemas;
 mod security;
 mod sources;
 mod values;

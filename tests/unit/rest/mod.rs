@@ -18,6 +18,8 @@ mod metrics;
 mod publishing;
 mod rejections;
 mod routing;
+#[cfg(feature = "schemas")]
+mod schemas;
 mod segment;
 pub(crate) mod service;
 mod streams;

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeZone, Utc};
 use highwater::{
     activity::{
         Api, BatchLimits, ConcurrencyLimit, Config, Conflicts, EventStreams, LoggedEvents, PATHS, Rejections,
-        StoreStatus, routes,
+        Schemas, StoreStatus, routes,
     },
     store::{self, ActivityEvent, EventRecord, EventStore, MemoryStore},
 };
@@ -60,6 +60,7 @@ pub(crate) struct Service {
     pub(crate) embedded: bool,
     pub(crate) logged_events: LoggedEvents,
     pub(crate) admin_auth: Option<Arc<AdminAuth>>,
+    pub(crate) schemas: Option<Schemas>,
     pub(crate) limits: BodyLimits,
     pub(crate) listing_limit: Arc<ConcurrencyLimit>,
     pub(crate) streams: Arc<EventStreams>,
@@ -82,6 +83,7 @@ impl Service {
             embedded: false,
             logged_events: LoggedEvents::ALL,
             admin_auth: None,
+            schemas: None,
             limits: BodyLimits {
                 max_bytes: 64 * 1024,
                 max_depth: 32,
@@ -119,6 +121,7 @@ impl Service {
             conflicts: self.conflicts.clone(),
             listing_limit: Arc::clone(&self.listing_limit),
             streams: Arc::clone(&self.streams),
+            schemas: self.schemas.clone(),
         };
         let operations = Operations {
             embedded: self.embedded,
@@ -138,6 +141,7 @@ impl Service {
                     max_bytes: 128 * 1024,
                     pause: std::time::Duration::from_secs(5),
                 },
+                schemas: self.schemas.clone(),
                 max_event_streams: 2,
                 logged_events: self.logged_events,
             },

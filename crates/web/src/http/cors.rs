@@ -16,7 +16,7 @@ const SENT: [&str; 8] = [
 /// The response headers that a page may read beside the safelisted ones.
 const READ: HeaderValue = HeaderValue::from_static(
     "etag, highwater-partitions, kafka-offset, kafka-partition, link, location, ratelimit, ratelimit-policy, \
-     retry-after, www-authenticate, x-correlation-id",
+     retry-after, schema-violations, www-authenticate, x-correlation-id",
 );
 /// How long a browser need not ask again, in seconds: the longest that browsers take.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");

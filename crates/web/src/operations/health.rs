@@ -28,7 +28,7 @@ pub(super) struct Health {
     service: &'static str,
     /// Its version.
     version: &'static str,
-    /// Warnings about its settings.
+    /// Warnings about its settings, and about files that they name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
     /// Whether Kafka is the one inside this process.
@@ -74,7 +74,12 @@ pub(super) fn health(operations: &Operations, visibility: Visibility) -> Respons
         status: "up",
         service: operations.service,
         version: env!("CARGO_PKG_VERSION"),
-        warnings: operations.warnings.clone(),
+        warnings: operations
+            .status_source
+            .iter()
+            .flat_map(|status_source| status_source.warnings())
+            .chain(operations.warnings.iter().cloned())
+            .collect(),
         embedded: operations.embedded,
         kafka: operations.kafka().map(|kafka| visibility.kafka(kafka)),
         group,

@@ -47,6 +47,19 @@ pub struct Metric {
     pub value: u64,
 }
 
+/// A counter with one label that only one service has.
+#[derive(Debug, Clone)]
+pub struct LabelledCounter {
+    /// Its name.
+    pub name: &'static str,
+    /// The description.
+    pub help: &'static str,
+    /// The label's name.
+    pub label: &'static str,
+    /// The values of the label, a bounded number, with the counts.
+    pub counts: Vec<(String, u64)>,
+}
+
 /// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
@@ -115,6 +128,12 @@ fn families(operations: &Operations, visibility: Visibility) -> Result<Vec<Metri
             MetricKind::Counter => scrape.counter(name, help, &[], [([], value)])?,
             MetricKind::Gauge => scrape.gauge(name, help, &[], [([], value)])?,
         }
+    }
+    for counter in operations.status_source.iter().flat_map(|status_source| status_source.labelled_counters())
+    {
+        let LabelledCounter { name, help, label, counts } = counter;
+        let counts = counts.iter().map(|(value, count)| ([value.as_str()], *count));
+        scrape.counter(name, help, &[label], counts)?;
     }
     process::add_to(&scrape.0)?;
     let mut families = operations.traffic.families();

@@ -19,7 +19,7 @@ use tokio::{sync::watch, time::Instant};
 use visibility::Visibility;
 use warp::{Filter, Reply, http::HeaderValue, reply::Response};
 
-pub use metrics::{Metric, MetricKind};
+pub use metrics::{LabelledCounter, Metric, MetricKind};
 pub use openapi::{Reads, describe};
 
 use crate::{
@@ -89,8 +89,18 @@ pub trait StatusSource: Send + Sync + 'static {
         None
     }
 
+    /// Warnings for `/health`, beside those about the settings.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Metrics for `/metrics`.
     fn metrics(&self) -> Vec<Metric>;
+
+    /// And those with a label.
+    fn labelled_counters(&self) -> Vec<LabelledCounter> {
+        Vec::new()
+    }
 }
 
 impl Operations {

@@ -84,6 +84,10 @@ pub(super) fn header(name: &HeaderName, always: bool) -> Value {
         }
         "kafka-partition" => ("The partition that the event was written to.", whole),
         "kafka-offset" => ("Its offset there.", whole),
+        "schema-violations" => (
+            "By how many faults the event breaks the schema of its type, where it is taken all the same.",
+            whole,
+        ),
         "highwater-partitions" => (
             "The partitions that the answer is from (a Dictionary of RFC 9651): those that this instance has, those of \
              them whose events are all here again, how many the topic has, and whether the answer is from all. \

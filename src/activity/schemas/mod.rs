@@ -1,0 +1,130 @@
+//! JSON Schemas that judge payloads: a file of a folder for each event type.
+
+#[cfg_attr(not(feature = "schemas"), path = "absent.rs")]
+mod compiled;
+#[cfg(feature = "schemas")]
+mod folder;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use compiled::Compiled;
+use highwater_net::files::FromFiles;
+use highwater_web::http::{FieldError, Problem};
+
+use crate::store::ActivityEvent;
+
+/// The field whose faults are told, before the pointer into it.
+const FIELD: &str = "payload";
+
+/// What becomes of an event that breaks the schema of its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaMode {
+    /// It is refused.
+    Enforce,
+    /// It is taken, and its client is told.
+    Report,
+}
+
+/// A fault of a payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchemaFault {
+    /// The place, as a JSON Pointer (RFC 6901) into the payload.
+    pub pointer: String,
+    /// The requirement.
+    pub message: String,
+}
+
+/// The schemas of payloads. They are read again when their files change. Where they cannot be used then, those that were read
+/// before stay in use.
+#[derive(Clone)]
+pub struct Schemas(Arc<Kept>);
+
+struct Kept {
+    folder: PathBuf,
+    mode: SchemaMode,
+    compiled: FromFiles<Compiled>,
+    /// How many events broke the schema of each type.
+    violations: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Schemas {
+    /// Reads the schemas of a folder.
+    ///
+    /// # Errors
+    ///
+    /// Each fault of the folder with its file, as a clause; or that this build has no schemas.
+    pub fn open(folder: PathBuf, mode: SchemaMode) -> Result<Self, String> {
+        let compiled = compiled::open(folder.clone())?;
+        Ok(Self(Arc::new(Kept { folder, mode, compiled, violations: Mutex::default() })))
+    }
+
+    /// The faults of a payload of that type, which is JSON; those of one place are one, and further ones than the first 20 are
+    /// left out. A type without a schema has none.
+    pub fn check(&self, event_type: &str, payload: &str) -> Vec<SchemaFault> {
+        self.0.compiled.current().faults(event_type, payload)
+    }
+
+    /// How many faults of the event are let pass.
+    ///
+    /// # Errors
+    ///
+    /// The faults, where they are not let pass.
+    pub(super) fn judge(&self, event: &ActivityEvent) -> Result<usize, Problem> {
+        let event_type = event.event_type();
+        let faults = self.check(&event_type, event.payload());
+        if faults.is_empty() {
+            return Ok(0);
+        }
+        {
+            let mut violations = self.0.violations.lock().unwrap_or_else(PoisonError::into_inner);
+            *violations.entry(event_type.clone().into_owned()).or_default() += 1;
+        }
+        if self.0.mode == SchemaMode::Report {
+            // The messages may have parts of the payload.
+            let pointers: Vec<_> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+            log::debug!(
+                target: "highwater::schemas",
+                eventId:% = event.id(), eventType = &*event_type, pointers:? = pointers;
+                "breaks its schema"
+            );
+            return Ok(faults.len());
+        }
+        let errors =
+            faults.into_iter().map(|fault| FieldError::new([FIELD, &fault.pointer].concat(), fault.message));
+        Err(Problem::invalid(errors.collect()))
+    }
+
+    /// How many events broke the schema of each type that has one, or had one then.
+    pub(super) fn violations(&self) -> Vec<(String, u64)> {
+        let mut counts = self.0.violations.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for event_type in self.0.compiled.current().types() {
+            counts.entry(event_type.to_owned()).or_default();
+        }
+        counts.into_iter().collect()
+    }
+
+    /// Why the folder as it is now cannot be used.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.0.compiled.fault()
+    }
+}
+
+/// Those of one folder that do the same are the same.
+impl PartialEq for Schemas {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.0.folder, self.0.mode) == (&other.0.folder, other.0.mode)
+    }
+}
+
+impl Eq for Schemas {}
+
+impl fmt::Debug for Schemas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schemas").field("folder", &self.0.folder).field("mode", &self.0.mode).finish()
+    }
+}

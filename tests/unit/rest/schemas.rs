@@ -1,0 +1,323 @@
+//! JSON Schemas that judge payloads: what is refused, what is taken and told, and where schemas come from.
+
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+use highwater::activity::{SchemaMode, Schemas};
+use highwater_web::http::{AdminAuth, BearerToken};
+use serde_json::{Value, json};
+use tokio::time::advance;
+use uuid::Uuid;
+
+use super::service::Service;
+
+const TOKEN: &str = "a-token-of-24-characters";
+
+/// A folder of schemas, which goes when it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(files: &[(&str, Value)]) -> Self {
+        let folder = Self(std::env::temp_dir().join(format!("highwater-schemas-{}", Uuid::new_v4())));
+        fs::create_dir(&folder.0).unwrap();
+        for (name, schema) in files {
+            folder.write(name, &schema.to_string());
+        }
+        folder
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn open(&self, mode: SchemaMode) -> Result<Schemas, String> {
+        Schemas::open(self.0.clone(), mode)
+    }
+
+    fn service(&self, mode: SchemaMode) -> Service {
+        let mut service = Service::new();
+        service.schemas = Some(self.open(mode).unwrap());
+        service.admin_auth = Some(Arc::new(AdminAuth::new(BearerToken::new(TOKEN))));
+        service
+    }
+
+    /// The pointers of a payload's faults.
+    fn pointers(&self, event_type: &str, payload: Value) -> Vec<String> {
+        let schemas = self.open(SchemaMode::Enforce).unwrap();
+        let faults = schemas.check(event_type, &payload.to_string());
+        faults.into_iter().map(|fault| fault.pointer).collect()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn view() -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "items": { "type": "array", "items": {
+                "type": "object",
+                "required": ["sku"],
+                "properties": { "price": { "type": "number", "minimum": 0 }, "a/b~c": { "type": "string" } },
+            } },
+            "at": { "type": "string", "format": "date-time" },
+        },
+    })
+}
+
+fn event(event_type: &str, payload: Value) -> Value {
+    json!({ "userId": "ann", "eventType": event_type, "payload": payload })
+}
+
+fn bad() -> Value {
+    json!({ "items": [{ "sku": "A", "price": "free" }, { "price": -1, "a/b~c": 1 }], "at": "noon" })
+}
+
+const POINTERS: [&str; 5] = [
+    "payload/at",
+    "payload/items/0/price",
+    "payload/items/1",
+    "payload/items/1/a~1b~0c",
+    "payload/items/1/price",
+];
+
+fn sorted(mut fields: Vec<String>) -> Vec<String> {
+    fields.sort();
+    fields
+}
+
+fn fields(errors: &Value) -> Vec<String> {
+    let errors = errors.as_array().unwrap_or_else(|| panic!("{errors}"));
+    sorted(errors.iter().map(|error| error["field"].as_str().unwrap().to_owned()).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_breaks_its_schema_is_refused_with_a_pointer_to_each_fault_on_every_route() {
+    let folder = Folder::new(&[("PRODUCT_VIEW.json", view())]);
+    let service = folder.service(SchemaMode::Enforce);
+    let posted = event("PRODUCT_VIEW", bad());
+    for path in ["/events/generate", "/api/events"] {
+        let answer = service.post(path, posted.to_string()).await;
+        assert_eq!(sorted(answer.faults()), POINTERS, "{path}");
+    }
+    let one = event("PRODUCT_VIEW", json!({ "items": [{ "sku": "A", "price": "free" }] }));
+    let answer = service.post("/events/generate", one.to_string()).await.problem(400);
+    assert_eq!(answer["detail"], "payload/items/0/price must be of type number, not string");
+    // Without a payload it is an empty one.
+    let none = json!({ "userId": "ann", "eventType": "PRODUCT_VIEW" });
+    let answer = service.post("/events/generate", none.to_string()).await.problem(400);
+    assert_eq!(answer["errors"], json!([{ "field": "payload", "message": "must have items" }]));
+
+    let good = event("PRODUCT_VIEW", json!({ "items": [{ "sku": "A", "price": 1.5 }] }));
+    let batch = json!([posted, good, event("LOGIN", bad())]);
+    let answer = service.post("/events/batch", batch.to_string()).await.ok(207);
+    let statuses: Vec<_> = answer["receipts"].as_array().unwrap().iter().map(|it| &it["status"]).collect();
+    assert_eq!(statuses, [400, 201, 201]);
+    assert_eq!(fields(&answer["receipts"][0]["errors"]), POINTERS);
+    assert_eq!(answer["refused"], 1);
+    let lines = format!("{posted}\n{good}\n");
+    let request = warp::test::request().method("POST").path("/events/batch").body(lines);
+    let answer = service.send(request.header("content-type", "application/x-ndjson")).await;
+    let receipts: Vec<Value> =
+        answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&receipts[0]["status"], &receipts[1]["status"]), (&json!(400), &json!(201)));
+    assert_eq!(fields(&receipts[0]["errors"]), POINTERS);
+
+    assert_eq!(service.sent().len(), 3);
+    let request =
+        warp::test::request().path("/rejections").header("authorization", format!("Bearer {TOKEN}"));
+    let rejections = service.send(request).await.ok(200);
+    assert_eq!(rejections["count"], 6);
+    assert_eq!(fields(&rejections["rejections"][0]["errors"]), POINTERS);
+    let metrics = service.get("/metrics").await;
+    let count = "highwater_events_schema_violations_total{type=\"PRODUCT_VIEW\"} 6\n";
+    assert!(metrics.text().contains(count), "{}", metrics.text());
+}
+
+#[tokio::test]
+async fn in_the_mode_report_such_an_event_is_taken_counted_and_told() {
+    let folder = Folder::new(&[("PRODUCT_VIEW.json", view()), ("LOGIN.json", json!(true))]);
+    let service = folder.service(SchemaMode::Report);
+    let (good, posted) = (event("PRODUCT_VIEW", json!({ "items": [] })), event("PRODUCT_VIEW", bad()));
+    for (path, status) in [("/events/generate", 201), ("/api/events", 202)] {
+        let answer = service.post(path, posted.to_string()).await;
+        answer.ok(status);
+        assert_eq!(answer.header("schema-violations"), Some("5"), "{path}");
+        let answer = service.post(path, good.to_string()).await;
+        answer.ok(status);
+        assert_eq!(answer.header("schema-violations"), None, "{path}");
+    }
+    let answer = service.post("/events/batch", json!([posted, good]).to_string()).await.ok(207);
+    assert_eq!(answer["stored"], 2);
+    assert_eq!(answer["receipts"][0]["schemaViolations"], 5);
+    assert_eq!(answer["receipts"][1]["schemaViolations"], Value::Null);
+    assert_eq!(service.sent().len(), 6);
+    let metrics = service.get("/metrics").await;
+    for (event_type, count) in [("PRODUCT_VIEW", 3), ("LOGIN", 0)] {
+        let line = format!("highwater_events_schema_violations_total{{type=\"{event_type}\"}} {count}\n");
+        assert!(metrics.text().contains(&line), "{}", metrics.text());
+    }
+    assert_eq!(
+        metrics.text().matches("violations_total{").count(),
+        2,
+        "types without a schema have no label"
+    );
+}
+
+#[tokio::test]
+async fn the_payload_that_is_stored_is_judged_whatever_format_it_came_in() {
+    let bought = json!({ "properties": { "price": { "type": "number" } } });
+    let folder = Folder::new(&[
+        ("PRODUCT_VIEW.json", view()),
+        ("Item%20Bought.json", json!({ "properties": { "properties": bought } })),
+    ]);
+    let service = folder.service(SchemaMode::Enforce);
+    let posted = json!({ "specversion": "1.0", "id": "1", "source": "/s", "type": "PRODUCT_VIEW", "subject": "ann", "data": bad() });
+    let request = warp::test::request().method("POST").path("/events/generate").body(posted.to_string());
+    let answer = service.send(request.header("content-type", "application/cloudevents+json")).await;
+    assert_eq!(sorted(answer.faults()), POINTERS);
+    let bought = json!({ "userId": "ann", "event": "Item Bought", "properties": { "price": "free" } });
+    let answer = service.post("/v1/track", bought.to_string()).await;
+    assert_eq!(answer.faults(), ["payload/properties/price"]);
+    assert!(service.sent().is_empty());
+
+    let service = folder.service(SchemaMode::Report);
+    let call = |price: Value| json!({ "type": "track", "userId": "ann", "event": "Item Bought", "properties": { "price": price } });
+    let batch = json!({ "batch": [call(json!("a")), call(json!(1)), call(json!("b"))] });
+    let answer = service.post("/v1/batch", batch.to_string()).await;
+    answer.ok(200);
+    assert_eq!(answer.header("schema-violations"), Some("2"));
+}
+
+#[test]
+fn a_file_refers_to_others_of_the_folder_by_path_and_by_id() {
+    let folder = Folder::new(&[
+        ("A.json", json!({ "properties": { "by": { "$ref": "_common.json#/$defs/name" } } })),
+        ("B.json", json!({ "properties": { "by": { "$ref": "./shared/more%20names.json" } } })),
+        ("C.json", json!({ "properties": { "by": { "$ref": "https://example.org/name" } } })),
+        ("_common.json", json!({ "$defs": { "name": { "$ref": "shared/more%20names.json" } } })),
+        ("shared/more names.json", json!({ "$id": "https://example.org/name", "type": "string" })),
+        ("README.md", json!("no schema")),
+    ]);
+    for event_type in ["A", "B", "C"] {
+        assert_eq!(folder.pointers(event_type, json!({ "by": 1 })), ["/by"], "{event_type}");
+        assert!(folder.pointers(event_type, json!({ "by": "ann" })).is_empty(), "{event_type}");
+    }
+    for event_type in ["_common", "more names", "shared/more names", "README"] {
+        assert!(folder.pointers(event_type, json!(1)).is_empty(), "{event_type}");
+    }
+}
+
+#[test]
+fn a_types_characters_that_file_names_lack_are_percent_encoded() {
+    let folder = Folder::new(&[
+        ("%5Finner.json", json!(false)),
+        ("shop%2Fitem%3F.json", json!(false)),
+        ("50%25.json", json!({ "$ref": "#/$defs/no", "$defs": { "no": false } })),
+    ]);
+    for event_type in ["_inner", "shop/item?", "50%"] {
+        assert_eq!(folder.pointers(event_type, json!({})), [""], "{event_type}");
+    }
+}
+
+#[test]
+fn every_broken_schema_is_a_fault_with_its_file_and_nothing_is_asked_for_elsewhere() {
+    let folder = Folder::new(&[
+        ("A.json", json!({ "type": "objekt" })),
+        ("B.json", json!({ "$ref": "_gone.json" })),
+        ("C.json", json!({ "$ref": "http://127.0.0.1:9/schema.json" })),
+        ("D.json", json!({ "$ref": "../../etc/hostname" })),
+        ("E.json", json!({ "properties": { "a": { "pattern": "(" } } })),
+        ("F.json", json!({ "$ref": "#/$defs/none" })),
+        ("G.json", json!({ "$schema": "https://example.org/own" })),
+        ("H.json", json!({})),
+    ]);
+    let fault = folder.open(SchemaMode::Report).unwrap_err();
+    for file in ["A", "B", "C", "D", "E", "F", "G"] {
+        assert!(fault.contains(&format!("{file}.json: ")), "{file}: {fault}");
+    }
+    assert!(fault.starts_with("has faults: A.json: /type must be one of "), "{fault}");
+    assert!(!fault.contains("H.json") && !fault.contains('\n') && !fault.contains("file:"), "{fault}");
+
+    let folder = Folder::new(&[("a b.json", json!({})), ("a%20b.json", json!({})), ("%zz.json", json!({}))]);
+    folder.write("X.json", "{");
+    folder.write("_shared.json", "nonsense");
+    let fault = folder.open(SchemaMode::Enforce).unwrap_err();
+    for says in [
+        "a%20b.json: is another schema of a b",
+        "%zz.json: must be named",
+        "X.json: is not JSON",
+        "_shared.json: is not JSON",
+    ] {
+        assert!(fault.contains(says), "{says}: {fault}");
+    }
+    let gone = Schemas::open("/no/such/folder".into(), SchemaMode::Enforce).unwrap_err();
+    assert!(gone.starts_with("cannot be read: "), "{gone}");
+}
+
+#[test]
+fn the_faults_of_one_place_are_one_and_all_are_bounded() {
+    let folder = Folder::new(&[("A.json", json!({ "additionalProperties": { "type": "string" } }))]);
+    let schemas = folder.open(SchemaMode::Enforce).unwrap();
+    let many: serde_json::Map<_, _> = (0..100).map(|number| (format!("m{number}"), json!(number))).collect();
+    assert_eq!(schemas.check("A", &json!(many).to_string()).len(), 20);
+    let folder = Folder::new(&[("A.json", json!({ "additionalProperties": false }))]);
+    let schemas = folder.open(SchemaMode::Enforce).unwrap();
+    let faults = schemas.check("A", &json!(many).to_string());
+    assert_eq!(faults.len(), 1);
+    assert!(faults[0].message.chars().count() <= 201, "{faults:?}");
+    let folder = Folder::new(&[
+        ("A.json", json!({ "minLength": 3, "pattern": "^x" })),
+        ("B.json", json!({ "anyOf": [{ "type": "string" }, { "required": ["a"] }] })),
+    ]);
+    let schemas = folder.open(SchemaMode::Enforce).unwrap();
+    let [fault] = <[_; 1]>::try_from(schemas.check("A", "\"ab\"")).unwrap();
+    assert_eq!(fault.message, "length must be >=3, but got 2 and must match ^x");
+    let [fault] = <[_; 1]>::try_from(schemas.check("B", "{}")).unwrap();
+    assert_eq!(fault.message, "must be of type string, not object or must have a");
+    // A number that is larger than any float.
+    assert_eq!(schemas.check("A", "{\"a\":1e999}").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn schemas_are_read_again_when_files_change_come_and_go_and_broken_ones_leave_those_before_in_use() {
+    let folder = Folder::new(&[("LOGIN.json", json!({ "required": ["a"] }))]);
+    let service = folder.service(SchemaMode::Enforce);
+    let faults = async |event_type: &str| {
+        // The time after which files are looked at again.
+        advance(Duration::from_secs(1)).await;
+        let answer = service.post("/events/generate", event(event_type, json!({})).to_string()).await;
+        if answer.status() == 201 { Vec::new() } else { answer.faults() }
+    };
+    let warnings = async || service.get("/health").await.ok(200)["warnings"].clone();
+    assert_eq!(faults("LOGIN").await, ["payload"]);
+    assert!(faults("LOGOUT").await.is_empty());
+    folder.write("LOGIN.json", "true");
+    assert!(faults("LOGIN").await.is_empty());
+    folder.write("LOGOUT.json", &json!({ "$ref": "shared/never.json" }).to_string());
+    folder.write("shared/never.json", "false");
+    assert_eq!(faults("LOGOUT").await, ["payload"]);
+    assert_eq!(warnings().await, Value::Null);
+
+    folder.write("shared/never.json", "{\"type\": 5}");
+    assert_eq!(faults("LOGOUT").await, ["payload"]);
+    let warned = warnings().await;
+    assert!(
+        warned[0].as_str().unwrap().contains("EVENT_SCHEMAS has faults: shared/never.json: "),
+        "{warned}"
+    );
+    folder.write("shared/never.json", "{}");
+    assert!(faults("LOGOUT").await.is_empty());
+    assert_eq!(warnings().await, Value::Null);
+    folder.write("LOGIN.json", "false");
+    assert_eq!(faults("LOGIN").await, ["payload"]);
+    fs::remove_file(folder.0.join("LOGIN.json")).unwrap();
+    assert!(faults("LOGIN").await.is_empty());
+}
