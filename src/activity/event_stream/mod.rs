@@ -167,6 +167,11 @@ impl Drop for Slot {
     }
 }
 
+/// 503: an id could not be given, so a client that connects again would not go on where it was.
+pub(super) fn nothing_restored() -> Problem {
+    Problem::unavailable("no partition is restored on this instance", 5)
+}
+
 /// 503: there are as many streams as there may be.
 pub(super) fn too_many() -> Problem {
     Problem::unavailable("there are too many streams of events", 5)
@@ -188,9 +193,17 @@ async fn answer(
     query: &str,
     last_event_id: Option<&HeaderValue>,
 ) -> Result<Response, Problem> {
-    let selection = Selection::of_stream(query, last_event_id)?.within_grant(grant)?;
+    let mut selection = Selection::of_stream(query, last_event_id)?.within_grant(grant)?;
     let slot = api.streams.enter()?;
     until_restored(api).await;
+    let covered = api.coverage();
+    if !api.store.is_shared() && covered.restored().is_empty() {
+        return Err(nothing_restored());
+    }
+    if let Some(cursor) = &mut selection.cursor {
+        // Each entry would be part of each id.
+        cursor.0.retain(|partition, _| covered.may_be_of_topic(*partition));
+    }
     let tail = api.streams.tail(api).await.map_err(|error| store_unavailable(&error))?;
     let cursor = match selection.cursor {
         None => tail.end(),
@@ -201,7 +214,7 @@ async fn answer(
     allow_pauses(HEARTBEAT);
     let coverage = tail.coverage.value();
     let opening = message::opening(&cursor);
-    let reader = Reader::new(Arc::clone(api), tail, slot, selection.query, cursor);
+    let reader = Reader::new(Arc::clone(api), tail, slot, selection.query, cursor, grant.expires_in());
     let messages = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
     let messages = stream::once(ready(opening)).chain(messages).map(Ok::<_, Infallible>);
     let mut response = warp::reply::stream(SyncStream::new(messages)).into_response();

@@ -138,6 +138,23 @@ async fn a_key_ends_when_it_expires() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_when_its_key_expires() {
+    let keys = Keyring::new();
+    let task = KeyCommand::Add {
+        name: "brief".to_owned(),
+        scopes: vec![Scope::Read],
+        expires: Some(std::time::Duration::from_secs(2)),
+        requests_per_second: None,
+        events_per_second: None,
+    };
+    let key = keys.run(task).unwrap().trim_end().to_owned();
+    let guarded = Guarded::by(keys.auth()).await;
+    guarded.service.holds(&[0]);
+    let stream = guarded.get("/events/stream", &key).await;
+    assert!(stream.text().contains("\"renewed\""), "{}", stream.text());
+}
+
+#[tokio::test]
 async fn a_key_for_what_is_its_own_reads_and_writes_nobody_elses() {
     let keys = Keyring::new();
     let ann = keys.add("ann", &[Scope::ReadOwn, Scope::WriteOwn]);

@@ -21,4 +21,5 @@ mod routing;
 mod segment;
 pub(crate) mod service;
 mod streams;
+mod streams_in_trouble;
 mod validation;
