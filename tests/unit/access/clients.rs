@@ -1,8 +1,9 @@
 //! Keys before the routes: the clients that are admitted, their rights, and the refusals of others.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use highwater::activity::EventStreams;
 use highwater_web::{
     auth::{AuthConfig, Scope, cli::KeyCommand},
     http::client::Request,
@@ -135,6 +136,28 @@ async fn a_key_ends_when_it_expires() {
     };
     let (problem, _) = refused(&ended, 401);
     assert_eq!(problem["detail"], "the key or token has expired, or is not valid yet");
+}
+
+#[tokio::test]
+async fn a_client_has_at_most_a_quarter_of_the_places_for_streams() {
+    let keys = Keyring::new();
+    let (one, other) = (keys.add("one", &[Scope::Read]), keys.add("other", &[Scope::Read]));
+    let service = Service { streams: Arc::new(EventStreams::new(8)), ..Service::new() };
+    let guarded = Guarded::with(service, keys.auth(), |_| ()).await;
+    guarded.service.holds(&[0]);
+    let open = async |key: &str| {
+        let address = format!("http://{}/events/stream", guarded.address);
+        reqwest::Client::new().get(address).bearer_auth(key).send().await.unwrap()
+    };
+    let (first, second) = (open(&one).await, open(&one).await);
+    assert_eq!((first.status().as_u16(), second.status().as_u16()), (200, 200));
+    let refused = open(&one).await;
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"5".parse().unwrap()));
+    assert_eq!(open(&other).await.status(), 200);
+    drop(first);
+    while open(&one).await.status() != 200 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

@@ -69,6 +69,11 @@ impl Grant {
         self.principal().map(Principal::name)
     }
 
+    /// By what its client is limited: the key, or the subject of the token.
+    pub fn limited_as(&self) -> Option<&str> {
+        self.principal().map(Principal::id)
+    }
+
     /// How long its credential counts; where that has no end, `None`.
     pub fn expires_in(&self) -> Option<Duration> {
         self.principal()?.expires_in(gate::now())
