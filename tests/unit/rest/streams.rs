@@ -104,7 +104,7 @@ impl Service {
     }
 
     /// Events of these numbers, each at the offset of its number.
-    pub(super) async fn admit_all(&self, numbers: std::ops::Range<u128>) {
+    pub(crate) async fn admit_all(&self, numbers: std::ops::Range<u128>) {
         for number in numbers {
             self.admit(0, number as i64, event(number, "ann", "LOGIN")).await;
         }
