@@ -54,6 +54,11 @@ impl Coverage {
         &self.restored
     }
 
+    /// Whether the topic may have that partition, also where it has grown to twice as many since this instance looked.
+    pub(super) fn may_be_of_topic(&self, partition: i32) -> bool {
+        self.of == 0 || usize::try_from(partition).is_ok_and(|partition| partition < 2 * self.of)
+    }
+
     /// The restored partitions that `later` lacks.
     pub(super) fn lost(&self, later: &Self) -> Option<Self> {
         let lost: BTreeSet<i32> = self.restored.difference(&later.restored).copied().collect();

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -27,12 +27,25 @@ use uuid::Uuid;
 use crate::journal;
 
 /// A store in memory that is away after so many batches.
-struct Flaky {
-    memory: MemoryStore,
+pub(crate) struct Flaky {
+    memory: Arc<MemoryStore>,
     batches_left: AtomicUsize,
+    fault: Mutex<Option<Fault>>,
 }
 
+/// What happens instead of a read.
+type Fault = fn() -> Result<EventPage, StoreError>;
+
 impl Flaky {
+    pub(crate) fn of(memory: Arc<MemoryStore>, batches: usize) -> Self {
+        Self { memory, batches_left: AtomicUsize::new(batches), fault: Mutex::default() }
+    }
+
+    /// This happens instead of the next read.
+    pub(crate) fn fail_read(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = Some(fault);
+    }
+
     fn take_batch(&self) -> Result<(), StoreError> {
         let left = self.batches_left.load(Ordering::Relaxed);
         if left == 0 {
@@ -89,7 +102,11 @@ impl EventStore for Flaky {
     }
 
     async fn read(&self, query: &EventQuery, within: Span, limit: usize) -> Result<EventPage, StoreError> {
-        self.memory.read(query, within, limit).await
+        let fault = self.fault.lock().unwrap().take();
+        match fault {
+            Some(fault) => fault(),
+            None => self.memory.read(query, within, limit).await,
+        }
     }
 
     async fn set_partition_count(&self, partitions: usize) -> Result<(), StoreError> {
@@ -112,7 +129,7 @@ impl EventStore for Flaky {
 /// A processor, and its store that is away after so many batches.
 fn processor(batches: usize) -> (DecodingHandler<TopicRecord, Processor>, Arc<Flaky>) {
     let memory = MemoryStore::new(&Config { max_events: 10_000, max_bytes: u64::MAX });
-    let store = Arc::new(Flaky { memory, batches_left: AtomicUsize::new(batches) });
+    let store = Arc::new(Flaky::of(Arc::new(memory), batches));
     (DecodingHandler::new(Arc::new(Processor::new(Arc::clone(&store) as _, Arc::default()))), store)
 }
 

@@ -34,7 +34,7 @@ impl End {
         let (reason, detail) = match self {
             Self::Slow => ("slow", "the events came faster than they were read"),
             Self::Moved => ("moved", "the partitions of this instance have changed"),
-            Self::Renewed => ("renewed", "a stream lasts 15 minutes"),
+            Self::Renewed => ("renewed", "a stream lasts 15 minutes, or as long as its credential"),
             Self::Stopping => ("stopping", "this instance stops"),
         };
         let detail = format!("{detail}; connect again with Last-Event-ID to go on");

@@ -10,12 +10,13 @@ mod reader;
 mod tail;
 
 use std::{
+    collections::HashMap,
     convert::Infallible,
     fmt,
     future::ready,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -49,13 +50,16 @@ const RESTORING: Duration = Duration::from_secs(10);
 /// How many readers that are behind read the store at a time, beside the listings.
 const READS: usize = 1;
 
+/// One client has at most this part of the places.
+const SHARES: usize = 4;
+
 /// Tells nginx to hand on each message at once.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The open streams of an instance, and what they share.
 pub struct EventStreams {
     max: usize,
-    open: AtomicUsize,
+    places: Mutex<Places>,
     refused: AtomicU64,
     slow: AtomicU64,
     reads: ConcurrencyLimit,
@@ -67,7 +71,7 @@ impl EventStreams {
     pub fn new(max: usize) -> Self {
         Self {
             max,
-            open: AtomicUsize::new(0),
+            places: Mutex::default(),
             refused: AtomicU64::new(0),
             slow: AtomicU64::new(0),
             reads: ConcurrencyLimit::new(READS),
@@ -77,7 +81,7 @@ impl EventStreams {
 
     /// How many are open.
     pub(super) fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.places().taken
     }
 
     /// How many were refused because there were too many.
@@ -90,16 +94,24 @@ impl EventStreams {
         self.slow.load(Ordering::Relaxed)
     }
 
-    /// A place for one more.
-    fn enter(self: &Arc<Self>) -> Result<Slot, Problem> {
-        let one_more = |open: usize| (open < self.max).then_some(open + 1);
-        match self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
-            Ok(_) => Ok(Slot(Arc::clone(self))),
-            Err(_) => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                Err(too_many())
-            }
+    /// A place for one more, of that client where it is known.
+    fn enter(self: &Arc<Self>, client: Option<&str>) -> Result<Slot, Problem> {
+        let mut places = self.places();
+        let own = client.and_then(|client| places.of.get(client)).copied().unwrap_or_default();
+        if places.taken >= self.max || own >= self.max.div_ceil(SHARES) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(too_many());
         }
+        places.taken += 1;
+        let client = client.map(Box::from);
+        if let Some(client) = &client {
+            places.of.insert(Box::clone(client), own + 1);
+        }
+        Ok(Slot { streams: Arc::clone(self), client })
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The tail that the readers share; the first of them begins it.
@@ -135,7 +147,7 @@ impl EventStreams {
         self.current().clone().filter(|tail| !tail.has_ended())
     }
 
-    fn current(&self) -> std::sync::MutexGuard<'_, Option<Arc<Tail>>> {
+    fn current(&self) -> MutexGuard<'_, Option<Arc<Tail>>> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -146,25 +158,50 @@ impl fmt::Debug for EventStreams {
     }
 }
 
+/// The places of open streams.
+#[derive(Debug, Default)]
+struct Places {
+    taken: usize,
+    /// How many each client has that has any.
+    of: HashMap<Box<str>, usize>,
+}
+
 /// The place of an open stream.
-struct Slot(Arc<EventStreams>);
+struct Slot {
+    streams: Arc<EventStreams>,
+    client: Option<Box<str>>,
+}
 
 impl Slot {
     /// The right to read the store once.
     async fn permit(&self) -> Option<Permit> {
-        self.0.reads.acquire().await
+        self.streams.reads.acquire().await
     }
 
     /// Its stream ends because the reader was too slow.
     fn was_slow(&self) {
-        self.0.slow.fetch_add(1, Ordering::Relaxed);
+        self.streams.slow.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        let mut places = self.streams.places();
+        places.taken -= 1;
+        if let Some(client) = &self.client
+            && let Some(own) = places.of.get_mut(client)
+        {
+            *own -= 1;
+            if *own == 0 {
+                places.of.remove(client);
+            }
+        }
     }
+}
+
+/// 503: an id could not be given, so a client that connects again would not go on where it was.
+pub(super) fn nothing_restored() -> Problem {
+    Problem::unavailable("no partition is restored on this instance", 5)
 }
 
 /// 503: there are as many streams as there may be.
@@ -188,9 +225,17 @@ async fn answer(
     query: &str,
     last_event_id: Option<&HeaderValue>,
 ) -> Result<Response, Problem> {
-    let selection = Selection::of_stream(query, last_event_id)?.within_grant(grant)?;
-    let slot = api.streams.enter()?;
+    let mut selection = Selection::of_stream(query, last_event_id)?.within_grant(grant)?;
+    let slot = api.streams.enter(grant.limited_as())?;
     until_restored(api).await;
+    let covered = api.coverage();
+    if !api.store.is_shared() && covered.restored().is_empty() {
+        return Err(nothing_restored());
+    }
+    if let Some(cursor) = &mut selection.cursor {
+        // Each entry would be part of each id.
+        cursor.0.retain(|partition, _| covered.may_be_of_topic(*partition));
+    }
     let tail = api.streams.tail(api).await.map_err(|error| store_unavailable(&error))?;
     let cursor = match selection.cursor {
         None => tail.end(),
@@ -201,7 +246,7 @@ async fn answer(
     allow_pauses(HEARTBEAT);
     let coverage = tail.coverage.value();
     let opening = message::opening(&cursor);
-    let reader = Reader::new(Arc::clone(api), tail, slot, selection.query, cursor);
+    let reader = Reader::new(Arc::clone(api), tail, slot, selection.query, cursor, grant.expires_in());
     let messages = stream::unfold(reader, async |mut reader| Some((reader.next().await?, reader)));
     let messages = stream::once(ready(opening)).chain(messages).map(Ok::<_, Infallible>);
     let mut response = warp::reply::stream(SyncStream::new(messages)).into_response();

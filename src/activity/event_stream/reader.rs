@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{
     Slot,
     message::{self, End},
-    tail::{Batch, Next, PAGE, Place, Seat, Tail, ends},
+    tail::{Batch, Next, PAGE, PIECE, Place, Seat, Tail, ends},
 };
 use crate::{
     activity::Api,
@@ -40,23 +40,26 @@ pub(super) struct Reader {
     /// Whether the cursor is that of the batches.
     level: bool,
     seat: Option<Seat>,
+    /// How many events a piece has room for, as far as is known.
+    room: usize,
     due: Instant,
     until: Instant,
     ended: bool,
 }
 
 impl Reader {
-    /// A reader of these events after that boundary.
+    /// A reader of these events after that boundary, with a credential that expires in so long.
     pub(super) fn new(
         api: Arc<Api>,
         tail: Arc<Tail>,
         slot: Slot,
         query: EventQuery,
         cursor: Arc<Positions>,
+        expires_in: Option<Duration>,
     ) -> Self {
         let wanted = (query != EventQuery::default()).then(|| Criteria::from(&query));
         let (told, now) = (Arc::clone(&cursor), Instant::now());
-        let (due, until) = (now + HEARTBEAT, now + LIFETIME);
+        let (due, until) = (now + HEARTBEAT, now + expires_in.map_or(LIFETIME, |left| left.min(LIFETIME)));
         Self {
             api,
             tail,
@@ -67,6 +70,7 @@ impl Reader {
             told,
             level: false,
             seat: None,
+            room: PAGE,
             due,
             until,
             ended: false,
@@ -83,8 +87,10 @@ impl Reader {
         let text = tokio::select! {
             biased;
             () = shutdown.reached(Stage::Closing) => Err(End::Stopping),
+            // Before the messages: a reader that is behind always has some.
+            () = sleep_until(until) => Err(End::Renewed),
             text = self.messages() => text,
-            () = sleep_until(due.min(until)) => if due < until { Ok(self.heartbeat()) } else { Err(End::Renewed) },
+            () = sleep_until(due) => Ok(self.heartbeat()),
         };
         self.due = Instant::now() + HEARTBEAT;
         Some(text.unwrap_or_else(|end| {
@@ -116,7 +122,7 @@ impl Reader {
                         self.seat = Some(seat);
                         continue;
                     }
-                    Place::Behind(end) => self.read(&end).await,
+                    Place::Behind(end) => self.read(&end).await?,
                     Place::Ended => return Err(End::Moved),
                 },
             };
@@ -153,30 +159,43 @@ impl Reader {
         text.freeze()
     }
 
-    /// The next page of the store, up to that boundary.
-    async fn read(&mut self, end: &Positions) -> Bytes {
+    /// The next piece of the store, up to that boundary. Of a page that a piece has no room for, the rest is read again: it would
+    /// wait here for as long as the client does not read.
+    async fn read(&mut self, end: &Positions) -> Result<Bytes, End> {
         let range = |(partition, end): (&i32, &i64)| {
             let begin = self.cursor.0.get(partition).copied().unwrap_or_default();
             (*partition, begin..(*end).max(begin))
         };
         let span = Span(end.0.iter().map(range).collect());
-        let _permit = self.slot.permit().await;
-        let page = match self.api.store.read(&self.query, span.clone(), PAGE).await {
+        let permit = self.slot.permit().await;
+        let page = match self.api.store.read(&self.query, span.clone(), self.room).await {
             Ok(page) => page,
             Err(error) => {
+                drop(permit);
                 log::debug!("a stream of events waits: {error}");
                 sleep(PAUSE).await;
-                return Bytes::new();
+                return Ok(Bytes::new());
             }
         };
+        if self.tail.has_lost(&self.api) {
+            return Err(End::Moved);
+        }
         let mut text = BytesMut::new();
         let cursor = Arc::make_mut(&mut self.cursor);
-        for event in &page.events {
+        let mut events = page.events.iter();
+        while text.len() < PIECE
+            && let Some(event) = events.next()
+        {
             cursor.0.insert(event.partition, event.position + 1);
             message::push(&mut text, cursor, event);
         }
+        if events.len() > 0 {
+            self.room = page.events.len() - events.len();
+            return Ok(text.freeze());
+        }
+        self.room = (2 * self.room).min(PAGE);
         go_on(cursor, &page.rest.map_or_else(|| ends(&span), |rest| rest.boundary(Direction::Forward)));
-        text.freeze()
+        Ok(text.freeze())
     }
 }
 

@@ -7,13 +7,14 @@ use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
+    vec,
 };
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
     sync::watch,
     task::yield_now,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::message;
@@ -26,6 +27,12 @@ use crate::{
 pub(super) const PAGE: usize = 128;
 /// The bytes of messages that are kept for readers that do not keep up.
 const KEPT: usize = 8 * 1024 * 1024;
+/// How long they are kept: an event that was erased or is too old is sent no longer than that.
+const KEPT_FOR: Duration = Duration::from_secs(30);
+/// The age of the messages from which a reader is told by the store instead, which knows what was erased meanwhile.
+const FRESH: Duration = Duration::from_secs(10);
+/// The bytes at which a piece ends, which one reader holds for as long as its client does not read.
+pub(super) const PIECE: usize = 32 * 1024;
 /// The time between two looks at what is new: events that come closer together share the writes to thousands of sockets.
 const GATHER: Duration = Duration::from_millis(50);
 /// How often the events of other instances are looked for, in a store that all share.
@@ -42,19 +49,21 @@ pub(super) struct Batch {
     pub(super) events: Vec<(Arc<StoredEvent>, usize)>,
     /// The boundary after them.
     pub(super) end: Arc<Positions>,
+    made: Instant,
 }
 
 impl Batch {
-    /// Of events that come after `start`.
-    fn new(mut start: Positions, events: Vec<Arc<StoredEvent>>, end: Positions) -> Self {
-        let mut text = BytesMut::new();
-        let add = |event: Arc<StoredEvent>| {
-            start.0.insert(event.partition, event.position + 1);
-            message::push(&mut text, &start, &event);
-            (event, text.len())
-        };
-        let events = events.into_iter().map(add).collect();
-        Self { text: text.freeze(), events, end: Arc::new(end) }
+    /// Of the next events, as many as a piece has room for. Moves the boundary before them on.
+    fn of(events: &mut vec::IntoIter<Arc<StoredEvent>>, boundary: &mut Positions) -> Self {
+        let (mut text, mut those) = (BytesMut::new(), Vec::new());
+        while text.len() < PIECE
+            && let Some(event) = events.next()
+        {
+            boundary.0.insert(event.partition, event.position + 1);
+            message::push(&mut text, boundary, &event);
+            those.push((event, text.len()));
+        }
+        Self { text: text.freeze(), events: those, end: Arc::new(boundary.clone()), made: Instant::now() }
     }
 
     /// The messages of the events that are asked for.
@@ -155,8 +164,9 @@ impl Tail {
         }
         let passed = state.batches.iter().take_while(|batch| is_past(cursor, &batch.end)).count();
         let left: usize = state.batches.iter().skip(passed).map(|batch| batch.text.len()).sum();
-        if left > KEPT / 2 {
-            // The next ones may leave before they are taken.
+        let is_old = state.batches.get(passed).is_some_and(|next| next.made.elapsed() > FRESH);
+        // Of many the next ones may leave before they are taken.
+        if is_old || left > KEPT / 2 {
             return Place::Behind(Arc::clone(&state.end));
         }
         Place::Seat(Seat { next: state.first + passed as u64, changes })
@@ -183,28 +193,38 @@ impl Tail {
 
     /// Follows the store until the partitions change, or until `is_left` says that no reader is there.
     pub(super) async fn follow(&self, api: &Api, is_left: impl Fn() -> bool) {
+        let _end = Ending(self);
         let is_shared = api.store.is_shared();
         let mut admissions = api.store.admissions();
         loop {
             // The store tells of its faults itself; all readers wait meanwhile, and miss nothing.
-            let _ = self.advance(api).await;
+            if !self.advance(api).await.unwrap_or(true) {
+                return;
+            }
+            self.state().drop_oldest();
             sleep(GATHER).await;
             // Without an admission in time there may be one of another instance.
             let _ = timeout(if is_shared { LOOK } else { CHECK }, admissions.changed()).await;
             let has_moved = !is_shared && api.coverage().restored() != self.coverage.restored();
             if has_moved || is_left() {
-                return self.finish();
+                return;
             }
         }
     }
 
-    /// Reads what is new.
-    async fn advance(&self, api: &Api) -> Result<(), StoreError> {
+    /// Reads what is new; whether the partitions are still there as they were.
+    async fn advance(&self, api: &Api) -> Result<bool, StoreError> {
         let end = api.store.end().await?;
+        if !api.store.is_shared() && self.is_beyond(&end) {
+            return Ok(false);
+        }
         let mut rest = Some(self.new_in(end, api.store.is_shared()));
         while let Some(span) = rest.take().filter(|span| !span.is_empty()) {
             let EventPage { events, rest: after } =
                 api.store.read(&EventQuery::default(), span.clone(), PAGE).await?;
+            if self.has_lost(api) {
+                return Ok(false);
+            }
             self.publish(
                 events,
                 after.as_ref().map_or_else(|| ends(&span), |it| it.boundary(Direction::Forward)),
@@ -212,7 +232,18 @@ impl Tail {
             rest = after;
             yield_now().await;
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether a partition has left. In memory its events have left with it, so a read after that passes over them.
+    pub(super) fn has_lost(&self, api: &Api) -> bool {
+        !api.store.is_shared() && self.coverage.lost(&api.coverage()).is_some()
+    }
+
+    /// Whether a partition has begun anew, and ends before what was read of it.
+    fn is_beyond(&self, end: &Positions) -> bool {
+        let read = self.end();
+        end.0.iter().any(|(partition, end)| read.0.get(partition).is_some_and(|read| read > end))
     }
 
     /// The part of the store that is new, where its end is there.
@@ -228,41 +259,56 @@ impl Tail {
 
     /// Keeps events for the seats. None but the tail's own task does so.
     fn publish(&self, events: Vec<Arc<StoredEvent>>, boundary: Positions) {
-        let start = (*self.end()).clone();
-        let mut end = start.clone();
+        let mut end = (*self.end()).clone();
+        let mut events = events.into_iter();
+        let mut batches = Vec::new();
+        while events.len() > 0 {
+            batches.push(Batch::of(&mut events, &mut end));
+        }
         end.0.extend(boundary.0);
-        if events.is_empty() {
+        let end = Arc::new(end);
+        let Some(last) = batches.last_mut() else {
             let mut state = self.state();
             if state.batches.is_empty() {
-                state.start = end.clone();
+                state.start = (*end).clone();
             }
-            state.end = Arc::new(end);
+            state.end = end;
             return;
-        }
-        let batch = Arc::new(Batch::new(start, events, end));
+        };
+        last.end = Arc::clone(&end);
         let mut state = self.state();
-        state.end = Arc::clone(&batch.end);
-        state.bytes += batch.text.len();
-        state.batches.push_back(batch);
-        while state.bytes > KEPT
-            && state.batches.len() > 1
-            && let Some(oldest) = state.batches.pop_front()
-        {
-            state.bytes -= oldest.text.len();
-            state.first += 1;
-            state.start = (*oldest.end).clone();
-        }
+        state.end = end;
+        state.bytes += batches.iter().map(|batch| batch.text.len()).sum::<usize>();
+        state.batches.extend(batches.into_iter().map(Arc::new));
+        state.drop_oldest();
         drop(state);
-        self.changes.send_replace(());
-    }
-
-    pub(super) fn finish(&self) {
-        self.state().ended = true;
         self.changes.send_replace(());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Drops the oldest batches, as far as they are too much or too old.
+    fn drop_oldest(&mut self) {
+        let goes = |bytes: usize, oldest: &Batch| bytes > KEPT || oldest.made.elapsed() > KEPT_FOR;
+        while let Some(oldest) = self.batches.pop_front_if(|oldest| goes(self.bytes, oldest)) {
+            self.bytes -= oldest.text.len();
+            self.first += 1;
+            self.start = (*oldest.end).clone();
+        }
+    }
+}
+
+/// Ends a tail when its task ends, also by a panic: its readers go on elsewhere.
+struct Ending<'a>(&'a Tail);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.state().ended = true;
+        self.0.changes.send_replace(());
     }
 }
 

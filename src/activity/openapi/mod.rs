@@ -125,7 +125,12 @@ fn follow(document: &mut Document) {
                     .always(PARTITIONS),
             )
             .problem("storeUnavailable", "The store cannot be read.", unavailable())
-            .problem("tooMany", "There are as many streams as there may be.", event_stream::too_many()),
+            .problem("tooMany", "There are as many streams as there may be.", event_stream::too_many())
+            .problem(
+                "restoring",
+                "This instance has restored no partition yet.",
+                event_stream::nothing_restored(),
+            ),
     );
 }
 

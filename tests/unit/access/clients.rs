@@ -1,8 +1,9 @@
 //! Keys before the routes: the clients that are admitted, their rights, and the refusals of others.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use highwater::activity::EventStreams;
 use highwater_web::{
     auth::{AuthConfig, Scope, cli::KeyCommand},
     http::client::Request,
@@ -135,6 +136,50 @@ async fn a_key_ends_when_it_expires() {
     };
     let (problem, _) = refused(&ended, 401);
     assert_eq!(problem["detail"], "the key or token has expired, or is not valid yet");
+}
+
+#[tokio::test]
+async fn a_client_has_at_most_a_quarter_of_the_places_for_streams() {
+    let keys = Keyring::new();
+    let (one, other) = (keys.add("one", &[Scope::Read]), keys.add("other", &[Scope::Read]));
+    let service = Service { streams: Arc::new(EventStreams::new(8)), ..Service::new() };
+    let guarded = Guarded::with(service, keys.auth(), |_| ()).await;
+    guarded.service.holds(&[0]);
+    let open = async |key: &str| {
+        let address = format!("http://{}/events/stream", guarded.address);
+        reqwest::Client::new().get(address).bearer_auth(key).send().await.unwrap()
+    };
+    let (first, second) = (open(&one).await, open(&one).await);
+    assert_eq!((first.status().as_u16(), second.status().as_u16()), (200, 200));
+    let refused = open(&one).await;
+    assert_eq!((refused.status().as_u16(), &refused.headers()["retry-after"]), (503, &"5".parse().unwrap()));
+    assert_eq!(open(&other).await.status(), 200);
+    drop(first);
+    for number in 0.. {
+        if open(&one).await.status() == 200 {
+            break;
+        }
+        // That its client is gone is found by what is sent to it.
+        guarded.service.admit_all(number..number + 1).await;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_key_expires() {
+    let keys = Keyring::new();
+    let task = KeyCommand::Add {
+        name: "brief".to_owned(),
+        scopes: vec![Scope::Read],
+        expires: Some(std::time::Duration::from_secs(2)),
+        requests_per_second: None,
+        events_per_second: None,
+    };
+    let key = keys.run(task).unwrap().trim_end().to_owned();
+    let guarded = Guarded::by(keys.auth()).await;
+    guarded.service.holds(&[0]);
+    let stream = guarded.get("/events/stream", &key).await;
+    assert!(stream.text().contains("\"renewed\""), "{}", stream.text());
 }
 
 #[tokio::test]

@@ -23,4 +23,5 @@ mod schemas;
 mod segment;
 pub(crate) mod service;
 mod streams;
+mod streams_in_trouble;
 mod validation;

@@ -1,6 +1,6 @@
 //! The rights of a request's client, for the routes that ask for more than its scopes: whose events, and how many.
 
-use std::{convert::Infallible, net::IpAddr, num::NonZeroU32, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use hyper::{HeaderMap, Method, Uri};
 use tokio::task::futures::TaskLocalFuture;
@@ -8,7 +8,7 @@ use warp::Filter;
 
 use super::{
     counts::RequestOutcome,
-    gate::Gate,
+    gate::{self, Gate},
     limits::Told,
     principal::Principal,
     refusals,
@@ -67,6 +67,16 @@ impl Grant {
     /// The name of its client: of the key, or the subject of the token.
     pub fn client(&self) -> Option<&Arc<str>> {
         self.principal().map(Principal::name)
+    }
+
+    /// By what its client is limited: the key, or the subject of the token.
+    pub fn limited_as(&self) -> Option<&str> {
+        self.principal().map(Principal::id)
+    }
+
+    /// How long its credential counts; where that has no end, `None`.
+    pub fn expires_in(&self) -> Option<Duration> {
+        self.principal()?.expires_in(gate::now())
     }
 
     /// The name of its client, where that may look after the service.

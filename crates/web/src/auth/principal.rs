@@ -1,6 +1,6 @@
 //! The client that a request is from, once that is proved.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{counts::ClientCount, limits::Pair, scope::Scopes};
 
@@ -64,6 +64,11 @@ impl Principal {
     /// Whether it is no client any more at that second since 1970.
     pub(super) fn is_expired(&self, now: u64) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// How long it is still a client at that second since 1970; without an end, `None`.
+    pub(super) fn expires_in(&self, now: u64) -> Option<Duration> {
+        self.expires.map(|expires| Duration::from_secs(expires.saturating_sub(now)))
     }
 
     /// By what it is limited.
