@@ -117,7 +117,7 @@ async fn a_stream_begins_with_now_and_each_event_has_the_cursor_after_it() {
     service.admit_all(0..1).await;
     let mut reading = service.follow("/events/stream", None).await;
     assert_eq!(reading.headers["content-type"], "text/event-stream");
-    assert_eq!(reading.headers["cache-control"], "no-store");
+    assert_eq!(reading.headers["cache-control"], "no-cache");
     assert_eq!(reading.headers["highwater-partitions"], r#"held="0-2", restored="0-2", of=3, whole=?1"#);
     assert_eq!(reading.next().await.unwrap(), "retry: 2000\nid: 0-1_1-0_2-0");
     service.admit(2, 15, event(7, "ann", "LOGIN")).await;
