@@ -45,7 +45,7 @@ started=yes
 mkdir "$work/bin" "$work/pictures"
 ln -s "$binary" "$work/bin/highwater"
 awk 'BEGIN { for (n = 1; n <= 100000; n++) printf "{\"userId\":\"user-%d\",\"eventType\":\"PRODUCT_VIEW\",\"payload\":{\"sku\":\"A-%d\"}}\n", n % 5000, n }' >"$work/events.ndjson"
-(cd "$work" && PATH=$work/bin:$PATH "$cache/bin/python" "$root/scripts/film/film.py" pictures \
+(cd "$work" && env -u KAFKA_PORT "PATH=$work/bin:$PATH" "$cache/bin/python" "$root/scripts/film/film.py" pictures \
   --port "$port" --brokers "$brokers" --events events.ndjson)
 ffmpeg -y -loglevel error -f concat -i "$work/pictures/list" -vf fps=10 -c:v libvpx-vp9 -b:v 0 -crf 40 -row-mt 1 -pix_fmt yuv420p \
   "$work/demo.webm"

@@ -91,10 +91,13 @@ class Shell:
             except queue.Empty:
                 self.camera.shoot()
                 continue
-            if line.strip() == DONE:
+            # What is printed need not end its line.
+            text, ends, _ = line.partition(DONE)
+            text += "\n" if ends and text else ""
+            printed += text
+            self.write(text)
+            if ends:
                 break
-            printed += line
-            self.write(line)
         self.camera.film(rest)
         return printed
 
@@ -135,17 +138,17 @@ def main() -> None:
     os.environ |= {"PORT": given.port, "HOST": "127.0.0.1", "RUST_LOG": "warn", "LOG_FORMAT": "text"}
     camera = Camera(given.pictures)
     shell = Shell(camera)
-    start = f"KAFKA_BROKERS={given.brokers} highwater 2>>highwater.log &"
+    start = f"KAFKA_BROKERS={given.brokers} highwater >>highwater.log 2>&1 &"
     ready = f"curl -s --retry 60 --retry-delay 1 --retry-all-errors {address}/ready"
     try:
         shell.scene("Highwater: events over REST, through Kafka, each stored once")
-        shell.run("ls -lhL $(command -v highwater) | cut -d' ' -f5-", 0.5)
+        shell.run("ls -lhL $(command -v highwater) | cut -d' ' -f5", 0.5)
         shell.run(start, 0.5)
         shell.run(ready)
         event = '{"userId":"ada","eventType":"LOGIN","payload":{"ip":"192.168.1.1"}}'
-        printed = shell.run(f"curl -s {address}/events/generate -H 'content-type: application/json' -d '{event}'; echo")
+        printed = shell.run(f"curl -s {address}/events/generate -H 'content-type: application/json' -d '{event}'")
         event_id = re.search(r"[0-9a-f-]{36}", printed)[0]
-        shell.run(f"curl -s '{address}/events/processed/{event_id}?wait=5s'; echo", 3)
+        shell.run(f"curl -s '{address}/events/processed/{event_id}?wait=5s'", 3)
 
         shell.scene("A batch is a stream: receipts come while lines still go in")
         shell.run(f"ls -lh {given.events} | cut -d' ' -f5-", 0.5)
