@@ -3,8 +3,9 @@
 # side on the same Kafka and are loaded in turn, in short turns, so that what else the machine does meets all of them alike.
 # Prints a table in Markdown, of medians.
 #
-#   KAFKA_BROKERS=127.0.0.1:9092 scripts/bench-cost.sh auth BINARY      without AUTH, with an API key, and with a token (RS256)
-#                                                                       that it has seen before
+#   KAFKA_BROKERS=127.0.0.1:9092 scripts/bench-cost.sh auth BINARY      without AUTH, without it for clients that send a token all
+#                                                                       the same, with an API key, and with a token (RS256) that it
+#                                                                       has seen before
 #   KAFKA_BROKERS=127.0.0.1:9092 scripts/bench-cost.sh traces BINARY    without a collector, without one and with a traceparent in
 #                                                                       each request and record, and with one per cent recorded
 #
@@ -13,7 +14,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 case $1 in
-  auth) names=(none api-key jwt) ;;
+  auth) names=(none ignored api-key jwt) ;;
   traces) names=(none traceparent share) ;;
   *) sed -n '2,14p' "$0" >&2 && exit 2 ;;
 esac
@@ -21,7 +22,7 @@ binary=$(realpath "$2")
 ROUNDS=${ROUNDS:-9} seconds=${SECONDS_PER_TURN:-3} port=${PORT:-18200}
 work=$(mktemp -d)
 declare -A pids ports
-declare -A texts=([none]=none [api-key]="\`AUTH=api-key\`" [jwt]="\`AUTH=jwt\`"
+declare -A texts=([none]=none [ignored]="without \`AUTH\`, the token sent all the same" [api-key]="\`AUTH=api-key\`" [jwt]="\`AUTH=jwt\`"
   [traceparent]="a \`traceparent\`, no collector" [share]="1 % recorded")
 ended() {
   for name in "${!pids[@]}"; do kill "${pids[$name]}" 2>/dev/null || true; done
@@ -31,7 +32,7 @@ ended() {
 trap ended EXIT
 cd "$work"
 
-if [ "${names[1]}" = api-key ]; then
+if [ "${names[1]}" = ignored ]; then
   mapfile -t settings < <("$root/scripts/credentials.sh" "$binary" "$work")
 else
   # A collector that takes everything.
@@ -75,7 +76,7 @@ load() {
   local -a credential=()
   case $1 in
     api-key) credential=(CREDENTIAL="$(cat key)") ;;
-    jwt) credential=(CREDENTIAL="$(cat token)") ;;
+    jwt | ignored) credential=(CREDENTIAL="$(cat token)") ;;
     traceparent) credential=(TRACEPARENT=00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01) ;;
   esac
   env "${credential[@]}" wrk -t1 -c64 -d"$2s" -s post.lua "http://127.0.0.1:${ports[$1]}" >out
@@ -86,7 +87,7 @@ load() {
 for name in "${names[@]}"; do
   ports[$name]=$port
   case $name in
-    none | traceparent) extra=() ;;
+    none | ignored | traceparent) extra=() ;;
     api-key) extra=(AUTH=api-key "${settings[0]}") ;;
     jwt) extra=(AUTH=jwt "${settings[@]:1}") ;;
     share)
