@@ -218,7 +218,7 @@ impl World {
             Fault::SlowHandler { host, each, during } => self.conditions.slow(host, each, during),
             Fault::FailingHandler { host, during } => self.conditions.fail(host, during),
             Fault::Grow { by } => {
-                let partitions = self.broker.partitions(TOPIC);
+                let partitions = self.broker.end_offsets(TOPIC).len() as i32;
                 if partitions > 0 {
                     self.broker.grow(TOPIC, (partitions + by).min(MOST_PARTITIONS));
                 }
