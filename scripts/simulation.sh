@@ -35,7 +35,7 @@ build() { # DIRECTORY ARGUMENT…: the program
   sed -n 's/^ *Executable .*simulation.*(\(.*\))$/\1/p' <<<"$built"
 }
 
-sabotaged() { # PATCH: whether the fault is caught, in a copy of the tree
+sabotaged() { # PATCH: whether the fault is caught, in a copy of the tree with a target directory of its own
   local kept tree program found
   kept=$(realpath -m "${CARGO_TARGET_DIR:-target}")/sabotage
   tree=$kept/simulation
@@ -46,8 +46,7 @@ sabotaged() { # PATCH: whether the fault is caught, in a copy of the tree
   git apply --numstat "${faults[@]}" | cut -f 3 | sort -u | (cd "$tree" && xargs touch)
   # Without a repository above it, the paths are those of the copy.
   GIT_CEILING_DIRECTORIES=$kept git -C "$tree" apply "$PWD/$1"
-  # In the same target directory, where the dependencies are built.
-  program=$(CARGO_TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}") build "$tree" ${FEATURES:+--features "$FEATURES"})
+  program=$(CARGO_TARGET_DIR=$kept/target build "$tree" ${FEATURES:+--features "$FEATURES"})
   found=$("$program" caught "${HOURS:-10}" "${SEED:-1}" 2>&1) || true
   found=$(sed -n 's/^simulation: seed \([0-9]*\), after \([0-9.]* hours\): \([A-Za-z]*\).*/\2 | seed \1 | \3/p' <<<"$found")
   printf '| %s | %s |\n' "$(basename "$1" .patch)" "${found:-not caught | |}"

@@ -226,6 +226,9 @@ impl World {
             Fault::LoseAnswers { api, times } => {
                 self.broker.faults().times(api, Disturbed::LoseAnswer, times);
             }
+            Fault::Refuse { api, error, times } => {
+                self.broker.faults().times(api, Disturbed::Refuse(error), times);
+            }
             Fault::Throttle { api, by, times } => {
                 let by = std::time::Duration::from_millis(by);
                 self.broker.faults().times(api, Disturbed::Throttle(by), times);
