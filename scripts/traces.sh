@@ -13,7 +13,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
-packages=(opentelemetry-proto==1.45.2 opentelemetry-semantic-conventions==0.66b2 prometheus-client==0.25.0)
+packages="opentelemetry-proto==1.45.2 opentelemetry-semantic-conventions==0.66b2 prometheus-client==0.25.0"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/highwater-traces
 binary=$(realpath "${BINARY:-${CARGO_TARGET_DIR:-$root/target}/debug/highwater}")
 
@@ -21,13 +21,6 @@ binary=$(realpath "${BINARY:-${CARGO_TARGET_DIR:-$root/target}/debug/highwater}"
 . "$root/scripts/need.sh"
 
 need python3=python3 kcat=kcat
-if [ "$(cat "$cache/versions" 2>/dev/null)" != "${packages[*]}" ]; then
-  echo "installing ${packages[*]}"
-  rm -rf "$cache"
-  python3 -c 'import ensurepip' 2>/dev/null || need python3-venv=python3-venv
-  python3 -m venv "$cache"
-  "$cache/bin/pip" install -q --disable-pip-version-check "${packages[@]}"
-  echo "${packages[*]}" >"$cache/versions"
-fi
+need_packages "$cache" "$packages"
 
-"$cache/bin/python" "$root/scripts/traces/traces.py" "$binary"
+"$cache/python/bin/python" "$root/scripts/traces/traces.py" "$binary"
