@@ -17,6 +17,7 @@ mod redriving;
 mod refused;
 mod removal;
 mod rules;
+mod sequenced;
 mod throttled;
 mod undelivered;
 mod unresponsive;

@@ -165,7 +165,8 @@ impl SequencedHandler {
             let is_first = record.key.as_ref().is_none_or(|key| keys.insert(counted(key)));
             is_first && decide(record) == Decision::Process
         });
-        let run = run.count();
+        // Each of them may be poison. Of more than there is room for, some would be handled again.
+        let run = run.take(sequences.room().max(1)).count();
         let records = &records[start..start + run];
         let mut handled = self.handler.handle(records).await;
         let end = handled.retry_from.as_ref().map_or(run, |retry| retry.index.min(run));

@@ -96,6 +96,11 @@ impl Sequences {
         Waiting { keys: self.keys.len(), letters: self.keys.values().map(BTreeMap::len).sum() }
     }
 
+    /// How many more keys may wait.
+    pub fn room(&self) -> usize {
+        self.bounds.keys.saturating_sub(self.keys.len())
+    }
+
     /// What is to be done with a record that was read.
     pub fn decide(&self, record: Origin<'_>) -> Decision {
         let Some(letters) = self.keys.get(record.key) else { return Decision::Process };
@@ -104,10 +109,8 @@ impl Sequences {
             Some(letter) if letter.timestamp == record.timestamp => Decision::Known,
             // It was done before the first one was set aside, and is read again, with all after it.
             _ if record.offset < *first => Decision::Process,
-            None if letters.len() >= self.bounds.letters => {
-                Decision::Full(Full::Letters(self.bounds.letters))
-            }
-            _ => Decision::Behind(*first),
+            None => self.room_for(record).map_or_else(Decision::Full, |()| Decision::Behind(*first)),
+            Some(_) => Decision::Behind(*first),
         }
     }
 
@@ -117,15 +120,21 @@ impl Sequences {
     ///
     /// There is no room, and nothing has changed.
     pub fn set_aside(&mut self, record: Origin<'_>) -> Result<(), Full> {
-        match self.keys.get(record.key) {
-            None if self.keys.len() >= self.bounds.keys => return Err(Full::Keys(self.bounds.keys)),
-            Some(letters) if letters.len() >= self.bounds.letters => {
-                return Err(Full::Letters(self.bounds.letters));
-            }
-            _ => {}
-        }
+        self.room_for(record)?;
         self.insert(record, None, LetterState::Poison);
         Ok(())
+    }
+
+    /// Whether a bound lets another letter in. What is read again is not bounded: later letters wait until it is done, so
+    /// it cannot wait for them.
+    fn room_for(&self, record: Origin<'_>) -> Result<(), Full> {
+        let full = match self.keys.get(record.key) {
+            None if self.keys.len() >= self.bounds.keys => Full::Keys(self.bounds.keys),
+            Some(letters) if letters.len() >= self.bounds.letters => Full::Letters(self.bounds.letters),
+            _ => return Ok(()),
+        };
+        let mut last = self.keys.values().filter_map(|letters| letters.keys().next_back());
+        if last.any(|last| *last > record.offset) { Ok(()) } else { Err(full) }
     }
 
     /// A record waits, as [`Decision::Behind`] says.
