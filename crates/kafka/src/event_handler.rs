@@ -27,7 +27,8 @@ pub enum Outcome {
     Done,
     /// It cannot be processed now. It is tried again, with backoff, before any later event of its partition.
     Retry(String),
-    /// It can never be processed: it goes to the dead letter topic.
+    /// It can never be processed: it goes to the dead letter topic. With
+    /// [`ConsumerBuilder::with_poison_in_order`](crate::ConsumerBuilder::with_poison_in_order) the later events of its key wait.
     Poison(String),
 }
 

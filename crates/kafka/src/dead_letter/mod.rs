@@ -2,6 +2,10 @@
 //!
 //! A dead letter has the record's key, value and headers, and headers that say where the record was read and why it is
 //! here. It is delivered at least once: topic, partition and offset identify it.
+//!
+//! [`Redriver`] sends dead letters back to their topic, behind what was written there since. With poison in order
+//! ([`SequencedHandler`]) the later records of a key wait behind its dead letter, and [`SequencedDeadLetters`] is how an operator
+//! redrives or drops it.
 
 mod reader;
 mod record;

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod members;
+mod typed;
 
 use std::{
     collections::BTreeSet,
