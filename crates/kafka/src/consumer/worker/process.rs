@@ -84,10 +84,10 @@ impl Worker {
                 Some(retry) => {
                     self.stall(format!("at offset {from}: {}", retry.error));
                     self.pause().await?;
-                    self.give_turn().await?;
                     if self.handler_has_position {
                         return Err(PositionUnknown);
                     }
+                    self.give_turn().await?;
                 }
             }
         }
