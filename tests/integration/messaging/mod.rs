@@ -1,5 +1,6 @@
 //! The crate `highwater-kafka` on a cluster.
 
+mod connecting;
 mod consuming;
 mod finding;
 mod group;
