@@ -6,8 +6,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpListener,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -35,23 +35,35 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: Can
                 continue;
             }
         };
-        let (shared, stop) = (Arc::clone(&shared), stop.clone());
-        tokio::spawn(async move {
-            // The end of one connection does not matter to the others.
-            if let Some(Err(error)) = stop.run_until_cancelled(serve(stream, peer, &shared, &stop)).await {
-                log::debug!("the embedded broker lost {peer}: {error}");
-            }
-        });
+        match stream.set_nodelay(true) {
+            Ok(()) => spawn(stream, peer, &shared, &stop),
+            Err(error) => log::debug!("the embedded broker lost {peer}: {error}"),
+        }
     }
 }
 
+/// Serves a connection until it ends or is to stop.
+pub(super) fn spawn(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    stop: &CancellationToken,
+) {
+    let (shared, stop) = (Arc::clone(shared), stop.clone());
+    tokio::spawn(async move {
+        // The end of one connection does not matter to the others.
+        if let Some(Err(error)) = stop.run_until_cancelled(serve(stream, peer, &shared, &stop)).await {
+            log::debug!("the embedded broker lost {peer}: {error}");
+        }
+    });
+}
+
 async fn serve(
-    mut stream: TcpStream,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     peer: SocketAddr,
     shared: &Shared,
     stop: &CancellationToken,
 ) -> io::Result<()> {
-    stream.set_nodelay(true)?;
     while let Ok(request) = timeout(shared.options.idle_timeout, read_frame(&mut stream)).await {
         let request = request?;
         // A request that comes after a stop has no response.
@@ -88,7 +100,7 @@ fn asked_by(request: &[u8]) -> io::Result<(ApiKey, i16)> {
     Ok((api, request.try_get_i16().map_err(|_| io::ErrorKind::InvalidData)?))
 }
 
-async fn read_frame(stream: &mut TcpStream) -> io::Result<Bytes> {
+async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
     let length = usize::try_from(stream.read_i32().await?).ok().filter(|length| *length <= MAX_FRAME);
     let length = length.ok_or(io::ErrorKind::InvalidData)?;
     let mut frame = BytesMut::with_capacity(length.min(FIRST_ROOM));
@@ -102,7 +114,7 @@ async fn read_frame(stream: &mut TcpStream) -> io::Result<Bytes> {
 }
 
 /// Never answers, and ends when the client closes the connection.
-async fn until_closed(stream: &mut TcpStream) -> io::Result<()> {
+async fn until_closed(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
     let mut unheard = [0; 4096];
     while stream.read(&mut unheard).await? > 0 {}
     Ok(())

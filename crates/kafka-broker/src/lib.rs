@@ -1,4 +1,5 @@
-//! A Kafka broker in the process, for trying and for tests. It speaks Kafka's protocol over TCP.
+//! A Kafka broker in the process, for trying and for tests. It speaks Kafka's protocol over TCP, or over streams that it is
+//! given ([`Broker::without_listener`]).
 //!
 //! It is one node, in memory. It knows the requests of rskafka, of highwater-kafka and
 //! of kcat, and can be made to fail ([`Faults`]). Its state is behind one lock that is never held
@@ -29,7 +30,12 @@ use std::{
 
 use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
-use tokio::{net::TcpListener, task::JoinHandle, time::interval};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    task::JoinHandle,
+    time::interval,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::log::LogError;
@@ -81,7 +87,9 @@ impl Default for Options {
 pub struct Broker {
     shared: Arc<Shared>,
     sweeper: JoinHandle<()>,
+    /// `None` while it is suspended.
     listening: Option<CancellationToken>,
+    has_listener: bool,
 }
 
 impl Broker {
@@ -92,10 +100,32 @@ impl Broker {
     /// The port is taken.
     pub async fn start(options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
-        let shared = Arc::new(Shared::new(listener.local_addr()?, options));
+        let mut broker = Self::without_listener(listener.local_addr()?, options);
+        broker.listening = Some(listen(listener, Arc::clone(&broker.shared)));
+        broker.has_listener = true;
+        Ok(broker)
+    }
+
+    /// Starts without a listener: [`Broker::serve`] gives it its connections, and `address` is what it advertises.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
+    pub fn without_listener(address: SocketAddr, options: Options) -> Self {
+        let shared = Arc::new(Shared::new(address, options));
         let sweeper = tokio::spawn(sweep(Arc::clone(&shared)));
-        let listening = Some(listen(listener, Arc::clone(&shared)));
-        Ok(Self { shared, sweeper, listening })
+        Self { shared, sweeper, listening: Some(CancellationToken::new()), has_listener: false }
+    }
+
+    /// Serves a connection until it ends or the broker is suspended, in which state it takes none.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
+    pub fn serve(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, peer: SocketAddr) {
+        if let Some(stop) = &self.listening {
+            connection::spawn(stream, peer, &self.shared, stop);
+        }
     }
 
     /// Its address, `host:port`.
@@ -122,8 +152,10 @@ impl Broker {
     /// The port is taken.
     pub async fn resume(&mut self) -> io::Result<()> {
         if self.listening.is_none() {
-            let listener = bind_again(self.shared.address()).await?;
-            self.listening = Some(listen(listener, Arc::clone(&self.shared)));
+            self.listening = Some(match self.has_listener {
+                true => listen(bind_again(self.shared.address()).await?, Arc::clone(&self.shared)),
+                false => CancellationToken::new(),
+            });
         }
         Ok(())
     }
@@ -138,6 +170,22 @@ impl Broker {
         self.shared.with(|state| {
             let committed = state.groups.get(group)?.offsets.committed(topic, partition);
             committed.map(|committed| committed.offset)
+        })
+    }
+
+    /// The batches of a partition from that offset on, one after another.
+    pub fn batches(&self, topic: &str, partition: i32, from: i64) -> Bytes {
+        let read = |log: &log::PartitionLog| log.read(from, log.end(), usize::MAX, true).bytes.freeze();
+        self.shared.with(|state| state.log(topic, partition).map_or_else(Bytes::new, read))
+    }
+
+    /// The assignment of each member of a group, as its leader sent it (`ConsumerPartitionAssignor` in Java), while the
+    /// group is stable.
+    pub fn assignments(&self, group: &str) -> Vec<(String, Bytes)> {
+        self.shared.with(|state| {
+            let group = state.groups.get(group).filter(|group| group.phase() == groups::Phase::Stable);
+            let members = group.into_iter().flat_map(|group| group.members());
+            members.map(|(id, member)| (id.clone(), member.assignment().clone())).collect()
         })
     }
 
@@ -160,6 +208,25 @@ impl Broker {
         self.shared.change(|state| {
             if let Some(log) = state.log_mut(topic, partition) {
                 log.delete_before(offset);
+            }
+        });
+    }
+
+    /// The number of a topic's partitions; 0 if there is no such topic.
+    pub fn partitions(&self, topic: &str) -> i32 {
+        let count = |state: &State| {
+            Some(i32::try_from(state.topics.get(topic)?.partitions.len()).unwrap_or(i32::MAX))
+        };
+        self.shared.with(|state| count(state).unwrap_or(0))
+    }
+
+    /// Gives a topic that many partitions: more than it has.
+    pub fn grow(&self, topic: &str, partitions: i32) {
+        self.shared.change(|state| {
+            if let (Some(topic), Some(count)) =
+                (state.topics.get_mut(topic), topics::PartitionCount::new(partitions))
+            {
+                topic.grow(count);
             }
         });
     }

@@ -1,10 +1,10 @@
 //! The settings of the library. It reads no environment: an application sets them, and names its own variables.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use super::security::Security;
+use super::{connector::Connector, security::Security};
 
 /// A setting that cannot be used, by the name of its field.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -39,6 +39,8 @@ pub struct ClusterConfig {
     pub brokers: Vec<String>,
     /// TLS and SASL of every connection. None by default.
     pub security: Security,
+    /// Opens the streams to brokers. `None`, the default, is TCP.
+    pub connector: Option<Arc<dyn Connector>>,
     /// The name that brokers see in their logs and quotas. `highwater` by default.
     pub client_id: String,
     /// The timeout of connecting, TLS and the first response included. 1 s by default.
@@ -53,6 +55,7 @@ impl ClusterConfig {
         Self {
             brokers,
             security: Security::default(),
+            connector: None,
             client_id: "highwater".to_owned(),
             connect_timeout: Duration::from_secs(1),
             request_timeout: Duration::from_secs(5),
@@ -67,6 +70,7 @@ impl ClusterConfig {
 
 setters!(ClusterConfig {
     with_security(security: Security),
+    with_connector(connector: Option<Arc<dyn Connector>>),
     with_client_id(client_id: String),
     with_connect_timeout(connect_timeout: Duration),
     with_request_timeout(request_timeout: Duration),

@@ -1,5 +1,6 @@
 //! The crate `highwater-kafka` on a cluster.
 
+mod connecting;
 mod consuming;
 mod finding;
 mod group;
@@ -17,6 +18,7 @@ mod redriving;
 mod refused;
 mod removal;
 mod rules;
+mod sequenced;
 mod throttled;
 mod undelivered;
 mod unresponsive;

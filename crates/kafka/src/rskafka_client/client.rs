@@ -103,10 +103,7 @@ impl SharedClient {
             return Ok(Arc::clone(&made.client));
         }
         // rskafka's error would not tell which address cannot be reached, nor a failed handshake from the rest.
-        let alive: Connection = cluster.connect().await.map_err(|error| match error {
-            WireError::Handshake(error) => CallError::Handshake(error),
-            error => CallError::Unreachable(error),
-        })?;
+        let alive: Connection = cluster.connect().await?;
         let config = cluster.config();
         let builder = ClientBuilder::new(vec![alive.address().to_owned()])
             .client_id(config.client_id.as_str())

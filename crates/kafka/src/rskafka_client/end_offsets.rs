@@ -13,7 +13,10 @@ use super::{
     CallError,
     client::{Partition, within},
 };
-use crate::{Cluster, wire::LONGEST_IDLE};
+use crate::{
+    Cluster, topic,
+    wire::{LONGEST_IDLE, WireError},
+};
 
 /// A connection, and when it was last used.
 type Kept = (Partition, Instant);
@@ -45,6 +48,9 @@ impl EndOffsets {
     }
 
     async fn of(&self, partition: usize) -> Result<i64, CallError> {
+        if self.cluster.config().connector.is_some() {
+            return Ok(self.through_connector(partition as i32).await?);
+        }
         let mut kept = self.clients[partition].lock().await;
         // Taken: if the caller gives up before the response, the next call has a connection of its own.
         if let Some((client, used)) = kept.take()
@@ -60,6 +66,14 @@ impl EndOffsets {
         let end = self.ask(&client).await?;
         *kept = Some((client, Instant::now()));
         Ok(end)
+    }
+
+    /// By our own ListOffsets, on a new connection: rskafka knows no streams but its own.
+    async fn through_connector(&self, partition: i32) -> Result<i64, WireError> {
+        let known = topic::leadership(&mut self.cluster.connect().await?, &self.topic, partition).await?;
+        let (host, port) = known.leader.ok_or(WireError::NO_LEADER)?;
+        let mut leader = self.cluster.connect_to(&host, port).await?;
+        Ok(leader.offsets(&self.topic, partition, known.epoch).await?.end)
     }
 
     async fn ask(&self, client: &PartitionClient) -> Result<i64, CallError> {

@@ -28,6 +28,16 @@ pub enum CallError {
 /// An error of rskafka's. It shows the innermost one: its retry loop wraps them.
 pub struct ClientError(RskafkaError);
 
+/// A broker was not found, or did not answer, on a connection of our own.
+impl From<WireError> for CallError {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Handshake(error) => Self::Handshake(error),
+            error => Self::Unreachable(error),
+        }
+    }
+}
+
 impl CallError {
     pub(super) fn failed(error: RskafkaError) -> Self {
         Self::Failed(ClientError(error))

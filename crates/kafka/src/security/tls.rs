@@ -4,7 +4,7 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 
 use highwater_net::{client::Trust, files::FromFiles, pem};
 use thiserror::Error;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -88,7 +88,11 @@ impl Tls {
     /// # Errors
     ///
     /// The handshake fails.
-    pub async fn wrap(&self, address: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub async fn wrap<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        address: &str,
+        stream: S,
+    ) -> io::Result<TlsStream<S>> {
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = ServerName::try_from(host).map_err(|error| io::Error::other(error.to_string()))?;

@@ -1,6 +1,6 @@
 //! A connection to a broker: one request at a time, each with a deadline.
 
-use std::{any::type_name, io, net::SocketAddr, ops::RangeInclusive, time::Duration};
+use std::{any::type_name, io, ops::RangeInclusive, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::future::{BoxFuture, FutureExt};
@@ -14,9 +14,13 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{WireError, decode, stream::Stream};
+use super::{
+    WireError, decode,
+    stream::{Opening, secured, tcp},
+};
 use crate::{
     ClusterConfig,
+    connector::ByteStream,
     security::{Sasl, Session},
     staggered::first_success,
 };
@@ -37,7 +41,7 @@ pub(crate) const LONGEST_IDLE: Duration = Duration::from_secs(3 * 60);
 /// A connection to a broker, with negotiated versions.
 #[derive(Debug)]
 pub struct Connection {
-    stream: Stream,
+    stream: Box<dyn ByteStream>,
     address: String,
     client_id: StrBytes,
     request_timeout: Duration,
@@ -54,20 +58,24 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to `host:port`, negotiates versions (KIP-35), and authenticates if that is configured. The name is
-    /// resolved each time, and each of its addresses is tried (KIP-602).
+    /// Connects to `host:port`, negotiates versions (KIP-35), and authenticates if that is configured. Without a
+    /// connector the name is resolved each time, and each of its addresses is tried (KIP-602).
     ///
     /// # Errors
     ///
     /// The broker cannot be reached or does not answer in time, or a handshake fails.
     pub async fn open(address: &str, config: &ClusterConfig) -> Result<Self, WireError> {
         let failed = |source| WireError::Connect { address: address.to_owned(), source };
-        let sockets: Vec<_> = timeout(config.connect_timeout, lookup_host(address))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(failed)?
-            .collect();
-        let attempts = sockets.into_iter().map(|socket| Self::negotiate(address, socket, config).boxed());
+        let openings: Vec<_> = match &config.connector {
+            Some(connector) => vec![connector.connect(address)],
+            None => timeout(config.connect_timeout, lookup_host(address))
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+                .map_err(failed)?
+                .map(|socket| tcp(socket) as Opening<'_>)
+                .collect(),
+        };
+        let attempts = openings.into_iter().map(|opening| Self::negotiate(address, opening, config).boxed());
         let opened = first_success(attempts.collect()).await;
         // The error of the last address: it is of the family that this machine has, if it lacks one.
         let opened = opened.map_err(|mut errors| {
@@ -80,8 +88,12 @@ impl Connection {
         Ok(connection)
     }
 
-    async fn negotiate(address: &str, socket: SocketAddr, config: &ClusterConfig) -> Result<Self, WireError> {
-        let stream = timeout(config.connect_timeout, Stream::open(address, socket, &config.security))
+    async fn negotiate(
+        address: &str,
+        opening: Opening<'_>,
+        config: &ClusterConfig,
+    ) -> Result<Self, WireError> {
+        let stream = timeout(config.connect_timeout, secured(address, opening, &config.security))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| WireError::Connect { address: address.to_owned(), source })?;

@@ -1,73 +1,37 @@
-//! The byte stream of a connection: TCP, or TLS over it.
+//! The byte stream of a connection: TCP or that of a connector, and TLS over it.
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::{io, net::SocketAddr};
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use futures::future::{BoxFuture, FutureExt};
+use tokio::net::TcpStream;
 
-use crate::security::Security;
+use crate::{connector::ByteStream, security::Security};
 
-/// An open stream to a broker.
-#[derive(Debug)]
-pub(super) enum Stream {
-    Plain(TcpStream),
-    #[cfg(feature = "tls")]
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
-}
+/// An attempt to open a stream.
+pub(super) type Opening<'a> = BoxFuture<'a, io::Result<Box<dyn ByteStream>>>;
 
-impl Stream {
-    /// Connects to one socket address of `host:port`, with a TLS handshake if that is configured.
-    pub(super) async fn open(address: &str, socket: SocketAddr, security: &Security) -> io::Result<Self> {
+/// Connects to one socket address.
+pub(super) fn tcp(socket: SocketAddr) -> Opening<'static> {
+    let opening = async move {
         let stream = TcpStream::connect(socket).await?;
         stream.set_nodelay(true)?;
-        #[cfg(feature = "tls")]
-        if let Some(tls) = &security.tls {
-            return Ok(Self::Tls(Box::new(tls.wrap(address, stream).await?)));
-        }
-        #[cfg(not(feature = "tls"))]
-        let _ = (address, security);
-        Ok(Self::Plain(stream))
-    }
-}
-
-/// Calls the function of the stream inside.
-macro_rules! delegate {
-    ($stream:expr, $function:ident, $($argument:expr),+) => {
-        match $stream.get_mut() {
-            Stream::Plain(stream) => Pin::new(stream).$function($($argument),+),
-            #[cfg(feature = "tls")]
-            Stream::Tls(stream) => Pin::new(stream).$function($($argument),+),
-        }
+        Ok(Box::new(stream) as _)
     };
+    opening.boxed()
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        delegate!(self, poll_read, cx, buffer)
+/// The stream to `host:port`, after a TLS handshake if that is configured.
+pub(super) async fn secured(
+    address: &str,
+    opening: Opening<'_>,
+    security: &Security,
+) -> io::Result<Box<dyn ByteStream>> {
+    let stream = opening.await?;
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &security.tls {
+        return Ok(Box::new(tls.wrap(address, stream).await?));
     }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        delegate!(self, poll_write, cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, poll_flush, cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, poll_shutdown, cx)
-    }
+    #[cfg(not(feature = "tls"))]
+    let _ = (address, security);
+    Ok(stream)
 }

@@ -1,0 +1,147 @@
+//! The faults of a run: drawn from its seed before it begins, so that some can be left out.
+
+use std::fmt;
+
+use kafka_protocol::messages::ApiKey;
+
+use crate::{
+    network::HostId,
+    random::Random,
+    world::{BROKER, MEMBERS, Millis, PRODUCER},
+};
+
+/// A fault, and when it begins.
+#[derive(Debug, Clone)]
+pub(crate) struct Planned {
+    pub(crate) at: Millis,
+    pub(crate) fault: Fault,
+}
+
+/// A fault. Durations are in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Fault {
+    /// What a host sends and gets takes longer.
+    Slow { host: HostId, longer: Millis, during: Millis },
+    /// All connections of a host break.
+    Reset { host: HostId },
+    /// What one host sends does not reach the other.
+    Half { from: HostId, to: HostId, during: Millis },
+    /// Neither reaches the other.
+    Partition { host: HostId, during: Millis },
+    /// The broker is killed and started again. What it has not acknowledged is gone with `truncates`.
+    BrokerCrash { during: Millis, truncates: bool },
+    /// The broker stops, and all that it holds with it: connections stay, its clock goes on.
+    BrokerPause { during: Millis },
+    /// A member is killed, and started again. Without power its connections just end.
+    Crash { host: HostId, during: Millis, loses_power: bool },
+    /// A member leaves in order, and comes again.
+    Leave { host: HostId, during: Millis },
+    /// A host's process stops, and its clock goes on (SIGSTOP).
+    Pause { host: HostId, during: Millis },
+    /// A host's machine sleeps: its monotonic clock stands, the lease's goes on.
+    Sleep { host: HostId, during: Millis },
+    /// The lease's clock jumps ahead.
+    ClockJump { host: HostId, by: Millis },
+    /// Each record takes a member's handler longer.
+    SlowHandler { host: HostId, each: Millis, during: Millis },
+    /// A member's handler fails, and is called again.
+    FailingHandler { host: HostId, during: Millis },
+    /// The topic gets more partitions.
+    Grow { by: i32 },
+    /// The broker does what the next requests ask for, and its answers are lost.
+    LoseAnswers { api: ApiKey, times: usize },
+    /// The broker throttles.
+    Throttle { api: ApiKey, by: Millis, times: usize },
+}
+
+impl Fault {
+    /// How long it lasts.
+    pub(crate) fn during(self) -> Millis {
+        match self {
+            Self::Slow { during, .. }
+            | Self::Half { during, .. }
+            | Self::Partition { during, .. }
+            | Self::BrokerCrash { during, .. }
+            | Self::BrokerPause { during }
+            | Self::Crash { during, .. }
+            | Self::Leave { during, .. }
+            | Self::Pause { during, .. }
+            | Self::Sleep { during, .. }
+            | Self::SlowHandler { during, .. }
+            | Self::FailingHandler { during, .. } => during,
+            Self::Reset { .. }
+            | Self::ClockJump { .. }
+            | Self::Grow { .. }
+            | Self::LoseAnswers { .. }
+            | Self::Throttle { .. } => 0,
+        }
+    }
+}
+
+impl fmt::Display for Planned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>9.3} s  {:?}", self.at as f64 / 1000.0, self.fault)
+    }
+}
+
+/// The faults of a seed between two times, in order.
+pub(crate) fn schedule(seed: u64, from: Millis, until: Millis) -> Vec<Planned> {
+    let mut random = Random::named(seed, "faults");
+    // Some runs are busy, some have a fault now and then.
+    let pause = random.between(4_000..=40_000);
+    let mut at = from;
+    let mut planned = Vec::new();
+    loop {
+        at += random.between(0..=pause * 2);
+        let fault = draw(&mut random);
+        if at + fault.during() > until {
+            return planned;
+        }
+        planned.push(Planned { at, fault });
+    }
+}
+
+fn draw(random: &mut Random) -> Fault {
+    let member = MEMBERS.start + random.below(MEMBERS.len());
+    let host = if random.percent(30) { PRODUCER } else { member };
+    // Most are short; some outlast a session, a rebalance, all patience.
+    let during = match random.below(6) {
+        0 | 1 => random.between(100..=3_000),
+        2 | 3 => random.between(3_000..=12_000),
+        4 => random.between(5_000..=20_000),
+        _ => random.between(15_000..=60_000),
+    };
+    match random.below(20) {
+        0 | 1 => Fault::Slow { host, longer: random.between(50..=4_000), during },
+        2 => Fault::Reset { host },
+        3 => Fault::Reset { host: BROKER },
+        4 => Fault::Half { from: host, to: BROKER, during },
+        5 => Fault::Half { from: BROKER, to: host, during },
+        6 | 7 => Fault::Partition { host, during },
+        8 => Fault::BrokerCrash { during, truncates: random.percent(50) },
+        9 => Fault::BrokerPause { during },
+        10 => Fault::Crash { host: member, during, loses_power: random.percent(50) },
+        11 => Fault::Leave { host: member, during },
+        12 | 13 => Fault::Pause { host, during },
+        14 => Fault::Sleep { host, during },
+        15 => Fault::ClockJump { host: member, by: random.between(500..=20_000) },
+        16 => Fault::SlowHandler { host: member, each: random.between(50..=8_000), during },
+        17 => Fault::FailingHandler { host: member, during },
+        18 if random.percent(30) => Fault::Grow { by: random.between(1..=2) as i32 },
+        18 => Fault::Throttle { api: ApiKey::Produce, by: random.between(100..=3_000), times: 3 },
+        _ => Fault::LoseAnswers { api: lossy(random), times: 1 + random.below(3) },
+    }
+}
+
+fn lossy(random: &mut Random) -> ApiKey {
+    const APIS: [ApiKey; 7] = [
+        ApiKey::Produce,
+        ApiKey::Produce,
+        ApiKey::JoinGroup,
+        ApiKey::SyncGroup,
+        ApiKey::Heartbeat,
+        ApiKey::OffsetCommit,
+        ApiKey::LeaveGroup,
+    ];
+    APIS[random.below(APIS.len())]
+}

@@ -1,0 +1,85 @@
+//! A world in one process: the library's producers, consumers and groups on a simulated network with the embedded broker, in
+//! one thread, on simulated time, under faults. All of it follows from a seed; docs/internals/simulation.md describes it.
+//!
+//! ```text
+//! faults ─▶ world ─▶ hosts: broker, members, producer ◀─▶ network
+//!                      │ calls of handlers, acknowledgements, the broker's logs and commits
+//!                      ▼
+//!                    checks
+//! ```
+//!
+//! Without arguments it is a test. `scripts/simulation.sh` has the rest.
+
+#[path = "../../../../tests/chaos/random.rs"]
+#[expect(dead_code, reason = "the other test needs more of it")]
+mod random;
+
+mod checks;
+mod conditions;
+mod episode;
+mod faults;
+mod host;
+mod interposed;
+mod log_lines;
+mod members;
+mod network;
+mod run;
+mod trace;
+mod world;
+
+use std::{env, process::ExitCode};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Seeds that the test runs each time. Those after the first few have found something.
+const SEEDS: &[u64] = &[1, 2, 3, 4, 5, 6];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match begin(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("simulation: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether all guarantees hold.
+fn begin(arguments: &[String]) -> Result<bool> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["episode", seed, ref options @ ..] => episode::begin(number(seed)?, options),
+        ["hours", hours] => run::hours(hours.parse().context("hours")?, run::new_seed()?),
+        ["hours", hours, seed] => run::hours(hours.parse().context("hours")?, number(seed)?),
+        ["shrink", seed] => run::shrink(number(seed)?).map(|()| true),
+        // As a test of `cargo test`, whose filters are about others.
+        _ if arguments.iter().any(|argument| !argument.starts_with('-')) => Ok(true),
+        _ => test(),
+    }
+}
+
+fn number(seed: &str) -> Result<u64> {
+    seed.parse().with_context(|| format!("the seed {seed}"))
+}
+
+fn test() -> Result<bool> {
+    let [one, again, other] = [1, 1, 2].map(|seed| run::trace(seed));
+    let (one, again, other) = (one?, again?, other?);
+    if one != again {
+        let differs = one.lines().zip(again.lines()).position(|(one, again)| one != again);
+        bail!("the trace of a seed is another the second time, from line {differs:?} on");
+    }
+    if one == other || one.lines().count() < 1000 {
+        bail!("a trace says nothing: it has {} lines", one.lines().count());
+    }
+    println!("simulation: the same seed gives the same trace, {} lines", one.lines().count());
+    for seed in SEEDS {
+        if !run::one(*seed)? {
+            return Ok(false);
+        }
+    }
+    println!("simulation: {} seeds: ok", SEEDS.len());
+    Ok(true)
+}

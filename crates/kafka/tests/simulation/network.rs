@@ -1,0 +1,380 @@
+//! The network: streams of bytes between hosts, which arrive late, or not for a while, or break.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use async_trait::async_trait;
+use bytes::{Buf, Bytes, BytesMut};
+use highwater_kafka::{ByteStream, Connector};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{random::Random, trace::Trace, world::Millis};
+
+/// A host, by its index in the world.
+pub(crate) type HostId = usize;
+type LinkId = u64;
+
+/// The network, as all hosts share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Network(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    now: Millis,
+    /// The least time that bytes take. Hosts run for so long at a time, so that nothing arrives in a time that has passed.
+    tick: Millis,
+    random: Random,
+    links: BTreeMap<LinkId, Link>,
+    next_link: LinkId,
+    /// Whether the broker accepts connections, and those that it has not seen yet.
+    listening: Option<Vec<SimStream>>,
+    /// Hosts that neither answer nor refuse.
+    dark: Vec<HostId>,
+    /// What one host sends to another stays on the way until then.
+    holds: Vec<(HostId, HostId, Millis)>,
+    /// What a host sends and gets takes up to so much longer, until then.
+    slow: Vec<(HostId, Millis, Millis)>,
+    trace: Trace,
+}
+
+/// A connection. Its halves are from the client to the server, and back.
+#[derive(Debug)]
+struct Link {
+    hosts: [HostId; 2],
+    halves: [Half; 2],
+    /// Whether the client knows that the server has accepted.
+    accepted: bool,
+    /// By which end it was closed.
+    closed: [bool; 2],
+}
+
+/// One direction of a connection.
+#[derive(Debug, Default)]
+struct Half {
+    on_the_way: VecDeque<(Millis, Item)>,
+    arrived: BytesMut,
+    end: Option<End>,
+    reader: Option<Waker>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Syn,
+    Accepted,
+    Refused,
+    Data(Bytes),
+    Fin,
+    Reset,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Eof,
+    Refused,
+    Reset,
+}
+
+impl Half {
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        self.end.get_or_insert(end);
+        self.wake();
+    }
+
+    fn reset(&mut self) {
+        self.on_the_way.clear();
+        self.arrived.clear();
+        self.end = Some(End::Reset);
+        self.wake();
+    }
+}
+
+impl Network {
+    pub(crate) fn new(seed: u64, tick: Millis, trace: Trace) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            now: 0,
+            tick,
+            random: Random::named(seed, "network"),
+            links: BTreeMap::new(),
+            next_link: 0,
+            listening: None,
+            dark: Vec::new(),
+            holds: Vec::new(),
+            slow: Vec::new(),
+            trace,
+        })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How that host connects to others.
+    pub(crate) fn connector(&self, host: HostId) -> Arc<dyn Connector> {
+        Arc::new(SimConnector { network: self.clone(), host })
+    }
+
+    /// Lets everything arrive that is due. Returns the connections that the broker is to serve.
+    pub(crate) fn deliver(&self, now: Millis) -> Vec<SimStream> {
+        let mut state = self.state();
+        state.now = now;
+        state.holds.retain(|(_, _, until)| *until > now);
+        state.slow.retain(|(_, _, until)| *until > now);
+        let ids: Vec<LinkId> = state.links.keys().copied().collect();
+        for id in ids {
+            for direction in 0..2 {
+                while let Some(item) = state.due(id, direction) {
+                    state.arrive(self, id, direction, item);
+                }
+            }
+        }
+        state.links.retain(|_, link| {
+            let idle = link.halves.iter().all(|half| half.on_the_way.is_empty());
+            !(idle && link.closed == [true, true])
+        });
+        state.listening.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// The broker begins or ends to accept connections.
+    pub(crate) fn listen(&self, listens: bool) {
+        let unseen = std::mem::replace(&mut self.state().listening, listens.then(Vec::new));
+        // Outside of the lock: a stream that is dropped takes it.
+        drop(unseen);
+    }
+
+    /// A host's power is cut, or it is back. Then its connections of before are reset.
+    pub(crate) fn set_dark(&self, host: HostId, dark: bool) {
+        let mut state = self.state();
+        state.dark.retain(|known| *known != host);
+        if dark {
+            state.dark.push(host);
+        } else {
+            state.reset(host);
+        }
+    }
+
+    /// Breaks all connections of a host.
+    pub(crate) fn reset(&self, host: HostId) {
+        self.state().reset(host);
+    }
+
+    /// What `from` sends to `to` stays on the way for that time.
+    pub(crate) fn hold(&self, from: HostId, to: HostId, during: Millis) {
+        let mut state = self.state();
+        let until = state.now + during;
+        state.holds.push((from, to, until));
+    }
+
+    /// What a host sends and gets takes up to so much longer for that time.
+    pub(crate) fn slow_down(&self, host: HostId, longer: Millis, during: Millis) {
+        let mut state = self.state();
+        let until = state.now + during;
+        state.slow.push((host, longer, until));
+    }
+}
+
+impl State {
+    /// The next item of a connection that is due.
+    fn due(&mut self, id: LinkId, direction: usize) -> Option<Item> {
+        let Self { links, holds, dark, now, .. } = self;
+        let link = links.get_mut(&id)?;
+        let (from, to) = (link.hosts[direction], link.hosts[1 - direction]);
+        let is_held = holds.iter().any(|(one, other, _)| (*one, *other) == (from, to));
+        if is_held || dark.contains(&to) {
+            return None;
+        }
+        let queue = &mut link.halves[direction].on_the_way;
+        queue.pop_front_if(|(at, _)| *at <= *now).map(|(_, item)| item)
+    }
+
+    fn arrive(&mut self, network: &Network, id: LinkId, direction: usize, item: Item) {
+        let now = self.now;
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let (from, to) = (link.hosts[direction], link.hosts[1 - direction]);
+        self.trace.line(|| match &item {
+            Item::Data(data) => {
+                format!("{now} #{id} {from}>{to} {} bytes {:08x}", data.len(), crc32c::crc32c(data))
+            }
+            item => format!("{now} #{id} {from}>{to} {item:?}"),
+        });
+        let is_closed = link.closed[1 - direction];
+        let half = &mut link.halves[direction];
+        match item {
+            Item::Syn => {
+                let answer = match &mut self.listening {
+                    Some(streams) => {
+                        streams.push(SimStream { network: network.clone(), id, end: 1 });
+                        Item::Accepted
+                    }
+                    None => Item::Refused,
+                };
+                self.send(id, 1, answer);
+            }
+            Item::Accepted => {
+                link.accepted = true;
+                link.halves[1].wake();
+            }
+            Item::Refused => half.end(End::Refused),
+            Item::Data(_) if is_closed => self.send(id, 1 - direction, Item::Reset),
+            Item::Data(data) => {
+                half.arrived.extend_from_slice(&data);
+                half.wake();
+            }
+            Item::Fin => half.end(End::Eof),
+            Item::Reset => {
+                half.reset();
+                link.halves[1 - direction].on_the_way.clear();
+            }
+        }
+    }
+
+    fn send(&mut self, id: LinkId, direction: usize, item: Item) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let hosts = link.hosts;
+        let slow = self.slow.iter().filter(|(host, ..)| hosts.contains(host)).map(|(_, longer, _)| *longer);
+        let longest = self.tick * 2 + slow.max().unwrap_or(0);
+        let at = self.now + self.tick + self.random.between(0..=longest);
+        let queue = &mut link.halves[direction].on_the_way;
+        // A stream's bytes stay in order.
+        let at = queue.back().map_or(at, |(before, _)| at.max(*before));
+        queue.push_back((at, item));
+    }
+
+    fn reset(&mut self, host: HostId) {
+        let links = self.links.values_mut().filter(|link| link.hosts.contains(&host));
+        links.flat_map(|link| &mut link.halves).for_each(Half::reset);
+    }
+}
+
+/// One end of a connection.
+#[derive(Debug)]
+pub(crate) struct SimStream {
+    network: Network,
+    id: LinkId,
+    /// 0 for the client, 1 for the server.
+    end: usize,
+}
+
+impl SimStream {
+    /// Waits until the server has accepted.
+    fn poll_accepted(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.network.state();
+        let Some(link) = state.links.get_mut(&self.id) else {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        };
+        let half = &mut link.halves[1];
+        match half.end {
+            Some(End::Refused) => Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into())),
+            Some(End::Reset) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            Some(End::Eof) | None if link.accepted => Poll::Ready(Ok(())),
+            Some(End::Eof) | None => {
+                half.reader = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl AsyncRead for SimStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut state = self.network.state();
+        let Some(link) = state.links.get_mut(&self.id) else { return Poll::Ready(Ok(())) };
+        let half = &mut link.halves[1 - self.end];
+        if !half.arrived.is_empty() {
+            let taken = half.arrived.len().min(buffer.remaining());
+            buffer.put_slice(&half.arrived[..taken]);
+            half.arrived.advance(taken);
+            return Poll::Ready(Ok(()));
+        }
+        match half.end {
+            Some(End::Eof) => Poll::Ready(Ok(())),
+            Some(_) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            None => {
+                half.reader = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl AsyncWrite for SimStream {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.network.state();
+        let end = state.links.get(&self.id).and_then(|link| link.halves[1 - self.end].end);
+        if end == Some(End::Reset) || !state.links.contains_key(&self.id) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        state.send(self.id, self.end, Item::Data(Bytes::copy_from_slice(bytes)));
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.network.state().send(self.id, self.end, Item::Fin);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for SimStream {
+    fn drop(&mut self) {
+        let mut state = self.network.state();
+        let Some(link) = state.links.get_mut(&self.id) else { return };
+        link.closed[self.end] = true;
+        let host = link.hosts[self.end];
+        let is_reset = link.halves[1 - self.end].end == Some(End::Reset);
+        // A host without power says nothing.
+        if !is_reset && !state.dark.contains(&host) {
+            state.send(self.id, self.end, Item::Fin);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct SimConnector {
+    network: Network,
+    host: HostId,
+}
+
+#[async_trait]
+impl Connector for SimConnector {
+    async fn connect(&self, address: &str) -> io::Result<Box<dyn ByteStream>> {
+        let server = host_of(address).ok_or(io::ErrorKind::NotFound)?;
+        let stream = {
+            let mut state = self.network.state();
+            let id = state.next_link;
+            state.next_link += 1;
+            let (halves, accepted, closed) = Default::default();
+            state.links.insert(id, Link { hosts: [self.host, server], halves, accepted, closed });
+            state.send(id, 0, Item::Syn);
+            SimStream { network: self.network.clone(), id, end: 0 }
+        };
+        std::future::poll_fn(|context| stream.poll_accepted(context)).await?;
+        Ok(Box::new(stream))
+    }
+}
+
+/// The address of a host's broker.
+pub(crate) fn address_of(host: HostId) -> String {
+    format!("10.0.0.{host}:9092")
+}
+
+fn host_of(address: &str) -> Option<HostId> {
+    address.strip_prefix("10.0.0.")?.strip_suffix(":9092")?.parse().ok()
+}
