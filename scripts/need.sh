@@ -2,14 +2,17 @@
 # For other scripts to source.
 
 need() { # COMMAND=PACKAGE...: installs the packages whose command is missing
-  local pair missing=() sudo=()
+  local pair missing=()
   for pair; do command -v "${pair%=*}" >/dev/null || missing+=("${pair#*=}"); done
-  [ ${#missing[@]} -gt 0 ] || return 0
+  [ ${#missing[@]} -eq 0 ] || apt_install "${missing[@]}"
+}
+
+apt_install() { # PACKAGE...
+  local sudo=()
   [ "$(id -u)" = 0 ] || sudo=(sudo)
-  echo "installing ${missing[*]}"
+  echo "installing $*"
   "${sudo[@]}" apt-get update -qq
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
 # need_packages CACHE PYTHON_PACKAGES [NPM_PACKAGES]: these versions, and no others, are in CACHE, a directory; Python is in
