@@ -27,7 +27,8 @@ pub enum Outcome {
     Done,
     /// It cannot be processed now. It is tried again, with backoff, before any later event of its partition.
     Retry(String),
-    /// It can never be processed: it goes to the dead letter topic.
+    /// It can never be processed: it goes to the dead letter topic. With
+    /// [`ConsumerBuilder::with_poison_in_order`](crate::ConsumerBuilder::with_poison_in_order) the later events of its key wait.
     Poison(String),
 }
 
@@ -169,7 +170,7 @@ impl<P: Payload, H: EventHandler<P>> BatchHandler<P> for H {
             let received = Received { event, envelope: Envelope::read(record), record };
             match EventHandler::handle(self, received).await {
                 Outcome::Done => {}
-                Outcome::Poison(reason) => outcome.poison.push(Poison { index, reason }),
+                Outcome::Poison(reason) => outcome.poison.push(Poison::new(index, reason)),
                 Outcome::Retry(reason) => {
                     outcome.retry_from = Some(RetryFrom { index, error: TransientError::new(reason) });
                     break;
@@ -203,7 +204,7 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> DecodingHandler<P, H> {
         let (start, end) = (chunk.start, chunk.end);
         let mut poison = Vec::new();
         let mut batch = Batch::<P>::read(&records[chunk], |index, reason| {
-            poison.push(Poison { index: start + index, reason });
+            poison.push(Poison::new(start + index, reason));
         });
         batch.undone = outcome.poison.first().map(|poison| records[poison.index].offset);
         if !batch.events.is_empty() {
@@ -211,10 +212,7 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> DecodingHandler<P, H> {
             let handled = self.handler.handle(batch).await;
             let index_of = |event: usize| indexes.get(event).map_or(end, |index| start + index);
             poison.extend(
-                handled
-                    .poison
-                    .into_iter()
-                    .map(|Poison { index, reason }| Poison { index: index_of(index), reason }),
+                handled.poison.into_iter().map(|poison| Poison { index: index_of(poison.index), ..poison }),
             );
             if let Some(RetryFrom { index, error }) = handled.retry_from {
                 // A malformed record before the first event that is not done counts all the same.

@@ -5,7 +5,7 @@ use std::{error::Error, ops::Range, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{FetchPosition, Record};
+use super::{FetchPosition, Record, dead_letter::Place};
 
 /// Processes the records of a consumer's partitions, as bytes. [`crate::DecodingHandler`] makes one of a handler of
 /// events.
@@ -58,6 +58,16 @@ pub trait RecordHandler: Send + Sync + 'static {
     async fn completed(&self, _partition: i32, _position: FetchPosition) -> Result<(), TransientError> {
         Ok(())
     }
+
+    /// Whether the handler wants a turn: [`RecordHandler::take_turn`]. The consumer asks between two reads, and between two
+    /// attempts after a transient error.
+    fn wants_turn(&self, _partition: i32) -> bool {
+        false
+    }
+
+    /// Does what is due beside the records of the log. Everything below the offset `committed` is done, and everything that
+    /// was read is below it.
+    async fn take_turn(&self, _partition: i32, _committed: i64) {}
 
     /// How many records before the committed offset go to [`RecordHandler::restore`] when
     /// [`RecordHandler::held_from`] was not committed with it; 0 for none.
@@ -153,12 +163,14 @@ pub struct Poison {
     pub index: usize,
     /// The reason, for the log and the dead letter's header.
     pub reason: String,
+    /// Its place in a sequence, if it is in one.
+    pub(crate) place: Option<Place>,
 }
 
 impl Poison {
     /// The record of that index in the batch, and the reason.
     pub fn new(index: usize, reason: impl Into<String>) -> Self {
-        Self { index, reason: reason.into() }
+        Self { index, reason: reason.into(), place: None }
     }
 }
 

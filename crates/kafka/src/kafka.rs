@@ -1,5 +1,7 @@
 //! The entry point: a cluster, its typed topics, and their producers and consumers.
 
+mod consumer_builder;
+
 use std::{
     fmt,
     marker::PhantomData,
@@ -7,22 +9,17 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::watch;
 
 use super::{
-    Cluster, ClusterConfig, ConfigError, Consumer, ConsumerConfig, ConsumerCounts, Context, Delivery,
-    DlqPublisher, Envelope, Interceptor, Message, Payload, Producer, ProducerConfig, PublishError, Publisher,
-    Receipt, Status, StatusRegistry, Topic, TopicConfig,
-    event_handler::{BatchHandler, DecodingHandler},
-    group::GroupDescription,
-    interceptor::BatchInterceptor,
+    Cluster, ClusterConfig, ConfigError, ConsumerConfig, Context, Delivery, Envelope, Interceptor, Message,
+    Payload, Producer, ProducerConfig, PublishError, Publisher, Receipt, Status, StatusRegistry, Topic,
+    TopicConfig,
 };
+pub use consumer_builder::{ConsumerBuilder, ConsumerHandle};
 
 /// The time between looks for new partitions, by default.
 const METADATA_MAX_AGE: Duration = Duration::from_secs(30);
-
-/// How long a stop waits for dead letters in flight.
-const DLQ_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A cluster, as one process sees it. Clones share connections and status.
 #[derive(Debug, Clone)]
@@ -171,8 +168,7 @@ impl<P: Payload> TypedTopic<P> {
 
     /// A consumer of the topic, which begins with [`ConsumerBuilder::start`].
     pub fn consumer(&self, config: ConsumerConfig) -> ConsumerBuilder<'_, P> {
-        let dead_letters = self.config.dead_letters();
-        ConsumerBuilder { topic: self, config, dead_letters, dlq_producer: ProducerConfig::default() }
+        ConsumerBuilder::new(self, config)
     }
 }
 
@@ -307,86 +303,5 @@ impl<P> Clone for TypedProducer<P> {
 impl<P> fmt::Debug for TypedProducer<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TypedProducer").field("source", &self.source).finish_non_exhaustive()
-    }
-}
-
-/// A consumer that is not started yet.
-#[derive(Debug)]
-pub struct ConsumerBuilder<'a, P> {
-    topic: &'a TypedTopic<P>,
-    config: ConsumerConfig,
-    dead_letters: TopicConfig,
-    dlq_producer: ProducerConfig,
-}
-
-impl<P: Payload> ConsumerBuilder<'_, P> {
-    /// Sets the dead letter topic and how it is written to. [`TopicConfig::dead_letters`] of the topic by default.
-    #[must_use]
-    pub fn with_dead_letters(self, dead_letters: TopicConfig, dlq_producer: ProducerConfig) -> Self {
-        Self { dead_letters, dlq_producer, ..self }
-    }
-
-    /// Joins the group, and calls the handler with the topic's events until it is stopped. Follows both topics.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a Tokio runtime.
-    pub fn start(self, handler: impl BatchHandler<P>) -> ConsumerHandle {
-        let kafka = &self.topic.kafka;
-        let (cluster, registry) = (Arc::clone(&kafka.cluster), Arc::clone(&kafka.registry));
-        let topic = kafka.follow(self.dead_letters);
-        let dlq_producer =
-            Producer::new(Arc::clone(&cluster), topic, self.dlq_producer, Arc::clone(&registry));
-        let dlq_producer = Arc::new(dlq_producer.not_required_for_readiness());
-        let source = &self.topic.config.name;
-        let dead_letters = DlqPublisher::new(Arc::clone(&dlq_producer) as _, source, &self.config.group_id);
-        let intercepted = cluster.interceptor().map(|interceptor| BatchInterceptor {
-            interceptor: Arc::clone(interceptor),
-            topic: Arc::clone(&self.topic.name),
-            group: self.config.group_id.as_str().into(),
-        });
-        let handler = Arc::new(DecodingHandler::new(Arc::new(handler)).intercepted_by(intercepted));
-        let (topic, name) = (self.topic.follow(), Arc::clone(&self.topic.name));
-        let group = Arc::new(GroupDescription::new(Arc::clone(&cluster), &self.config.group_id, &registry));
-        let consumer = Consumer::start(cluster, topic, self.config, handler, dead_letters, registry);
-        ConsumerHandle { topic: name, consumer, dlq_producer, group }
-    }
-}
-
-/// A running consumer. If it is dropped without [`ConsumerHandle::stop`], it runs to the end of the process.
-#[derive(Debug)]
-pub struct ConsumerHandle {
-    topic: Arc<str>,
-    consumer: Consumer,
-    dlq_producer: Arc<Producer>,
-    group: Arc<GroupDescription>,
-}
-
-impl ConsumerHandle {
-    /// The topic that it reads.
-    pub fn topic(&self) -> &Arc<str> {
-        &self.topic
-    }
-
-    /// Its counters, which go on.
-    pub fn counts(&self) -> Arc<ConsumerCounts> {
-        self.consumer.counts()
-    }
-
-    /// The description of its group.
-    pub fn group_description(&self) -> &Arc<GroupDescription> {
-        &self.group
-    }
-
-    /// The producer of its dead letters.
-    pub fn dlq_producer(&self) -> &Arc<Producer> {
-        &self.dlq_producer
-    }
-
-    /// Drains, commits and leaves the group.
-    pub async fn stop(self) {
-        self.consumer.stop().await;
-        // The record of a dead letter that is still in flight is not done: it comes again.
-        drop(timeout(DLQ_CLOSE_TIMEOUT, self.dlq_producer.close()).await);
     }
 }

@@ -10,7 +10,8 @@
 //! * A consumer ([`TypedTopic::consumer`]) is a member of a group. It calls an [`EventHandler`] with the events of each
 //!   assigned partition, in order. An [`Outcome`] says what becomes of an event: done, a retry, which holds up its
 //!   partition, or poison, which goes to the dead letter topic. A [`BatchHandler`] gets many events at a time.
-//! * [`dead_letter`] lists dead letters and sends them back.
+//! * [`dead_letter`] lists dead letters and sends them back. [`ConsumerBuilder::with_poison_in_order`] makes the later records
+//!   of a key wait behind one that is poison.
 //! * [`Kafka::status`] tells how the cluster, the producers and the consumer are.
 //!
 //! # Guarantees
@@ -20,7 +21,7 @@
 //! * Consuming: at least once. Only the [`Watermark`] is committed, the offset below which all records are done. After
 //!   a crash the records from the last commit on come again, so a handler has to tolerate repeats.
 //! * A record that cannot be decoded, or that the handler finds to be poison, is done once it is in the dead letter
-//!   topic.
+//!   topic. The records after it are processed without it, unless poison is in order.
 //!
 //! # Errors
 //!

@@ -18,6 +18,7 @@ mod redriving;
 mod refused;
 mod removal;
 mod rules;
+mod sequenced;
 mod throttled;
 mod undelivered;
 mod unresponsive;

@@ -16,4 +16,5 @@ mod range;
 mod record_batch;
 mod record_fields;
 mod redrive_progress;
+mod sequences;
 mod watermark;

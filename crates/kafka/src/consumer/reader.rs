@@ -45,6 +45,7 @@ pub struct Reader {
     topic: Arc<str>,
     partition: i32,
     max_bytes: i32,
+    max_wait: Duration,
     /// The topic's id; `None` until it is known, and on a cluster without ids.
     id: Option<Uuid>,
     leader: Option<Leader>,
@@ -87,7 +88,22 @@ pub enum ReadError {
 impl Reader {
     /// A reader that connects at its first read; `max_bytes` is about the most that a fetch returns.
     pub fn new(cluster: Arc<Cluster>, topic: Arc<str>, partition: i32, max_bytes: i32) -> Self {
-        Self { cluster, topic, partition, max_bytes, id: None, leader: None, newest_epoch: NO_EPOCH }
+        let max_wait = MAX_WAIT;
+        Self {
+            cluster,
+            topic,
+            partition,
+            max_bytes,
+            max_wait,
+            id: None,
+            leader: None,
+            newest_epoch: NO_EPOCH,
+        }
+    }
+
+    /// The same reader, whose reads return at once.
+    pub(crate) fn without_waiting(self) -> Self {
+        Self { max_wait: Duration::ZERO, ..self }
     }
 
     /// The topic's name.
@@ -223,7 +239,7 @@ impl Reader {
         };
         let began = Instant::now();
         loop {
-            let max_wait_ms = MAX_WAIT.as_millis() as i32;
+            let max_wait_ms = self.max_wait.as_millis() as i32;
             let fetched = leader.connection.fetch_partition(topic.clone(), wanted.clone(), max_wait_ms).await;
             // Until then the broker reads nothing from this connection. The fetch returned nothing, and that is no
             // error.

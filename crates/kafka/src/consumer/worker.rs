@@ -102,6 +102,7 @@ impl Worker {
             if self.handler_has_position && !self.handler.position_counts(self.partition) {
                 return Err(PositionUnknown);
             }
+            self.give_turn().await?;
             let began = Instant::now();
             match self.read(position).await? {
                 Read::Fetched(fetched) => {

@@ -2,11 +2,16 @@
 //!
 //! A dead letter has the record's key, value and headers, and headers that say where the record was read and why it is
 //! here. It is delivered at least once: topic, partition and offset identify it.
+//!
+//! [`Redriver`] sends dead letters back to their topic, behind what was written there since. With poison in order
+//! ([`SequencedHandler`]) the later records of a key wait behind its dead letter, and [`SequencedDeadLetters`] is how an operator
+//! redrives or drops it.
 
 mod reader;
 mod record;
 mod redrive;
 mod redrive_progress;
+mod sequence;
 
 use std::sync::Arc;
 
@@ -15,6 +20,14 @@ pub use reader::{DlqCursor, DlqFilter, DlqPage, DlqReadError, DlqReader, Invalid
 pub use record::{DeadLetter, DeadLetterSource};
 pub use redrive::{DlqPosition, RedriveError, RedriveReport, RedriveSelection, Redriver};
 pub use redrive_progress::RedriveProgress;
+pub(crate) use sequence::Place;
+pub use sequence::{
+    BEHIND, SEQUENCE, Sequence, SequenceBounds, SequencedDeadLetters, SequencedHandler, VERDICT,
+    VerdictError, Waiting, WaitingCounts,
+};
+// For their tests: a consumer has them.
+#[doc(hidden)]
+pub use sequence::{Decision, Entry, EntryKind, Full, Origin, Sequences};
 
 /// Why the record cannot be processed.
 pub const ERROR: &str = "dead-letter-error";
@@ -68,20 +81,32 @@ impl DlqPublisher {
     ///
     /// Kafka did not acknowledge the dead letter.
     pub async fn send_to_dlq(&self, record: &Record, reason: &str) -> Result<Receipt, PublishError> {
-        let mut dead_letter = self.dead_letter(record, reason);
-        let mut left = Some(TRUNCATED_VALUE);
+        self.send(record, reason, None).await
+    }
+
+    /// As [`DlqPublisher::send_to_dlq`], with its place in a sequence. One that waits is never cut, as it is to be
+    /// processed, and each keeps the part of its key that counts.
+    pub(crate) async fn send(
+        &self,
+        record: &Record,
+        reason: &str,
+        place: Option<&Place>,
+    ) -> Result<Receipt, PublishError> {
+        let mut dead_letter = self.dead_letter(record, reason, place);
+        let least = if place.is_some() { TRUNCATED_KEY } else { 0 };
+        let mut left = Some(TRUNCATED_VALUE).filter(|_| place.is_none_or(|place| place.behind.is_none()));
         loop {
             match (self.publisher.publish(dead_letter).await, left) {
                 (Err(PublishError::TooLarge(_)), Some(most)) => {
-                    dead_letter = self.shortened(record, reason, most);
-                    left = (most > 0).then_some(most / 2);
+                    dead_letter = self.shortened(record, reason, place, most);
+                    left = (most > least).then_some(most / 2);
                 }
                 (published, _) => return published,
             }
         }
     }
 
-    fn dead_letter(&self, record: &Record, reason: &str) -> Message {
+    fn dead_letter(&self, record: &Record, reason: &str, place: Option<&Place>) -> Message {
         // A header without a value becomes an empty one: a `Message` has no null values.
         let own = record
             .headers
@@ -90,28 +115,28 @@ impl DlqPublisher {
         Message {
             key: record.key.as_ref().map(|key| key.to_vec()),
             value: record.value.as_ref().map(|value| value.to_vec()),
-            headers: own.chain(self.position(record, reason)).collect(),
+            headers: own.chain(self.position(record, reason, place)).collect(),
             timestamp: chrono::Utc::now(),
-            partition: None,
+            partition: place.map(|_| record.partition),
         }
     }
 
     /// A dead letter with at most `most` bytes of the value, and of the reason.
-    fn shortened(&self, record: &Record, reason: &str, most: usize) -> Message {
+    fn shortened(&self, record: &Record, reason: &str, place: Option<&Place>, most: usize) -> Message {
         let beginning = |bytes: &bytes::Bytes, most: usize| bytes[..bytes.len().min(most)].to_vec();
         let size = record.value.as_ref().map_or(0, bytes::Bytes::len);
-        let mut headers = self.position(record, &reason[..reason.floor_char_boundary(most)]);
+        let mut headers = self.position(record, &reason[..reason.floor_char_boundary(most)], place);
         headers.push((TRUNCATED.to_owned(), size.to_string().into_bytes()));
         Message {
             key: record.key.as_ref().map(|key| beginning(key, most.min(TRUNCATED_KEY))),
             value: record.value.as_ref().map(|value| beginning(value, most)),
             headers,
             timestamp: chrono::Utc::now(),
-            partition: None,
+            partition: place.map(|_| record.partition),
         }
     }
 
-    fn position(&self, record: &Record, reason: &str) -> Vec<(String, Vec<u8>)> {
+    fn position(&self, record: &Record, reason: &str, place: Option<&Place>) -> Vec<(String, Vec<u8>)> {
         let timestamp = record::iso8601(record.timestamp);
         [
             (ERROR, reason.to_owned()),
@@ -122,7 +147,9 @@ impl DlqPublisher {
             (GROUP, self.group.to_string()),
         ]
         .map(|(name, value)| (name.to_owned(), value.into_bytes()))
-        .to_vec()
+        .into_iter()
+        .chain(place.into_iter().flat_map(Place::headers))
+        .collect()
     }
 }
 

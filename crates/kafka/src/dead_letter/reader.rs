@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 use tokio::time::{Instant, timeout_at};
 
-use super::DeadLetter;
+use super::{DeadLetter, VERDICT};
 use crate::{
     Cluster, Topic,
     backoff::Backoff,
@@ -97,7 +97,8 @@ impl FromStr for DlqCursor {
 impl DlqFilter {
     fn takes(&self, dead_letter: &DeadLetter) -> bool {
         let aside = dead_letter.record.timestamp;
-        self.reason.as_ref().is_none_or(|reason| dead_letter.reason.contains(reason.as_str()))
+        !dead_letter.record.headers.contains(VERDICT)
+            && self.reason.as_ref().is_none_or(|reason| dead_letter.reason.contains(reason.as_str()))
             && self.source_partition.is_none_or(|partition| dead_letter.source.partition == Some(partition))
             && self.key.as_ref().is_none_or(|key| dead_letter.record.key.as_deref() == Some(key.as_bytes()))
             && self.from.is_none_or(|from| from <= aside)

@@ -2,13 +2,18 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{ERROR, GROUP, OFFSET, ORIGIN, PARTITION, REDRIVES, TIMESTAMP, TOPIC, TRUNCATED, origin_of};
+use super::{
+    BEHIND, ERROR, GROUP, OFFSET, ORIGIN, PARTITION, REDRIVES, SEQUENCE, TIMESTAMP, TOPIC, TRUNCATED,
+    origin_of,
+};
 use crate::{Message, Record};
 
 /// The headers that [`super::DlqPublisher`] adds.
-const ADDED: [&str; 9] = [ERROR, TOPIC, PARTITION, OFFSET, TIMESTAMP, GROUP, TRUNCATED, REDRIVES, ORIGIN];
+const ADDED: [&str; 11] =
+    [ERROR, TOPIC, PARTITION, OFFSET, TIMESTAMP, GROUP, TRUNCATED, REDRIVES, ORIGIN, SEQUENCE, BEHIND];
 
 /// A record of a dead letter topic, with what its headers say. Records of other programs are dead letters too: what
 /// their headers do not say is unknown.
@@ -78,6 +83,33 @@ impl DeadLetter {
         let length = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
         let headers = self.record.headers.iter().map(|(name, value)| name.len() + length(&value) + 64);
         size_of::<Self>() + length(&self.record.key) + length(&self.record.value) + headers.sum::<usize>()
+    }
+
+    /// Whether it is in a sequence ([`SEQUENCE`]): it has its place among others of its key.
+    pub fn is_in_sequence(&self) -> bool {
+        self.record.headers.contains(SEQUENCE)
+    }
+
+    /// Whether it is here only because it waits behind another of its key ([`BEHIND`]).
+    pub fn waits(&self) -> bool {
+        self.record.headers.contains(BEHIND)
+    }
+
+    /// The original record at its place in the source topic, with one more redrive if it was processed before.
+    pub(super) fn original(&self) -> Record {
+        let redrives = self.redrives.saturating_add((!self.waits()).into());
+        let redrives = (redrives > 0).then(|| (Cow::from(REDRIVES), Some(Bytes::from(redrives.to_string()))));
+        let origin = self.record.headers.last(ORIGIN);
+        let origin = origin.map(|origin| (Cow::from(ORIGIN), Some(Bytes::copy_from_slice(origin))));
+        Record {
+            partition: self.source.partition.unwrap_or(self.record.partition),
+            offset: self.source.offset.unwrap_or(self.record.offset),
+            leader_epoch: None,
+            timestamp: self.source.timestamp.unwrap_or(self.record.timestamp),
+            key: self.record.key.clone(),
+            value: self.record.value.clone(),
+            headers: self.own_headers().chain(redrives).chain(origin).collect(),
+        }
     }
 
     /// The original record, for its source topic: with its own headers, partition and timestamp, one more redrive, and its

@@ -41,6 +41,9 @@ impl BatchSizer {
     }
 }
 
+/// The time between two looks at whether the consumer has committed.
+const COMMIT_POLL: Duration = Duration::from_millis(5);
+
 impl Worker {
     /// Handles the records that were read at `from`, batch by batch. Everything below `next` is done when it returns.
     pub(super) async fn process(
@@ -84,6 +87,7 @@ impl Worker {
                     if self.handler_has_position {
                         return Err(PositionUnknown);
                     }
+                    self.give_turn().await?;
                 }
             }
         }
@@ -92,6 +96,23 @@ impl Worker {
         }
         if from < next {
             self.complete(from..next, &[], &[]).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives the handler a turn if it wants one, after what is done is committed.
+    pub(super) async fn give_turn(&self) -> Result<(), Interrupt> {
+        if !self.handler.wants_turn(self.partition) {
+            return Ok(());
+        }
+        let _committed_soon_anyway = self.started.try_send(());
+        while self.progress.to_commit().is_some() {
+            self.idle_until(Instant::now() + COMMIT_POLL).await?;
+        }
+        self.wait_for_lease().await?;
+        if let Some(committed) = self.progress.processed() {
+            let _call = self.progress.begin_call();
+            self.handler.take_turn(self.partition, committed.offset).await;
         }
         Ok(())
     }
@@ -113,10 +134,8 @@ impl Worker {
             }
             self.progress.done(start..stretch.end);
         }
-        let mut dead_letters: FuturesUnordered<_> = poison
-            .iter()
-            .map(|poisoned| self.send_to_dlq(&records[poisoned.index], &poisoned.reason))
-            .collect();
+        let mut dead_letters: FuturesUnordered<_> =
+            poison.iter().map(|poisoned| self.send_to_dlq(&records[poisoned.index], poisoned)).collect();
         while let Some(offset) = dead_letters.next().await {
             let offset = offset?;
             if !self.handler_has_position {
@@ -141,17 +160,20 @@ impl Worker {
         Ok(())
     }
 
-    async fn send_to_dlq(&self, record: &Record, reason: &str) -> Result<i64, Interrupt> {
-        warn!(
-            partition = record.partition, offset = record.offset;
-            "malformed record goes to the dead letters: {reason}"
-        );
+    async fn send_to_dlq(&self, record: &Record, poison: &Poison) -> Result<i64, Interrupt> {
+        let Poison { reason, place, .. } = poison;
+        if place.as_ref().is_none_or(|place| place.behind.is_none()) {
+            warn!(
+                partition = record.partition, offset = record.offset;
+                "malformed record goes to the dead letters: {reason}"
+            );
+        }
         let mut backoff = Backoff::new();
         loop {
             self.wait_for_lease().await?;
             // A stop does not cut it short: it has a deadline, and a dead letter that is written need not be written
             // again.
-            match self.dead_letters.send_to_dlq(record, reason).await {
+            match self.dead_letters.send(record, reason, place.as_ref()).await {
                 Ok(_) => {
                     self.counts.dead_letters.add(1);
                     self.progress.set_stalled(None);

@@ -38,7 +38,8 @@ use {
     run::RedriveRun,
 };
 
-/// Sends dead letters of one source topic back to it.
+/// Sends dead letters of one source topic back to it. Those of a sequence stay, and count as foreign:
+/// [`SequencedDeadLetters`](super::SequencedDeadLetters) redrives them in order.
 pub struct Redriver {
     reader: DlqReader,
     publisher: Arc<dyn Publisher>,

@@ -225,7 +225,8 @@ impl RedriveRun<'_> {
 
     /// Whether a dead letter can be sent; counts one that stays.
     fn goes(&mut self, dead_letter: &DeadLetter) -> bool {
-        let stays = if dead_letter.source.topic.as_deref() != Some(&*self.redriver.source) {
+        let is_foreign = dead_letter.source.topic.as_deref() != Some(&*self.redriver.source);
+        let stays = if is_foreign || dead_letter.is_in_sequence() {
             &mut self.report.foreign
         } else if dead_letter.truncated_from.is_some() {
             &mut self.report.truncated

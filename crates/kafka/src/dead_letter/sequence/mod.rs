@@ -1,0 +1,111 @@
+//! Poison in order: later records of a key wait behind one that is set aside, until that is redriven or dropped.
+//!
+//! ```text
+//! record ─▶ does its key wait? ─ no ─▶ handler ─ poison ─▶ dead letter topic, the partition of the same number
+//!                 └──── yes ───────────────────────────────▶    │ letters and verdicts, read back by the worker
+//!           handler ◀─ the key's letters, in order ◀────────────┘
+//! ```
+//!
+//! The dead letter topic is the only place where it is kept what waits. The worker of a partition reads it when it takes the
+//! partition up, and processes the letters itself: no other process can put a record of the key before them.
+
+mod entry;
+mod handler;
+mod operator;
+mod state;
+mod turn;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+pub use entry::{Entry, EntryKind};
+pub use handler::SequencedHandler;
+pub use operator::{Sequence, SequencedDeadLetters, VerdictError};
+pub use state::{Decision, Full, Origin, Sequences};
+
+/// In a dead letter that others of its key wait behind, or that waits, and in a verdict: the source topic's id as Kafka's
+/// tools write it, empty where it is not known.
+pub const SEQUENCE: &str = "dead-letter-sequence";
+/// In a dead letter that waits: the offset in the source partition of the one that it waited behind first, in decimal.
+pub const BEHIND: &str = "dead-letter-behind";
+/// In a record that is no dead letter, but says what becomes of one: `redrive`, `drop` or `done`.
+pub const VERDICT: &str = "dead-letter-verdict";
+
+/// How much may wait of one partition. At a bound the partition waits too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SequenceBounds {
+    /// The most keys that wait. 1,024 by default, as in Axon's `SequencedDeadLetterQueue`.
+    pub keys: usize,
+    /// The most dead letters of a key, the one that it waits behind included. 1,024 by default. In memory each takes
+    /// about 40 bytes.
+    pub letters: usize,
+}
+
+impl Default for SequenceBounds {
+    fn default() -> Self {
+        Self { keys: 1024, letters: 1024 }
+    }
+}
+
+impl SequenceBounds {
+    /// Sets [`SequenceBounds::keys`].
+    #[must_use]
+    pub fn with_keys(self, keys: usize) -> Self {
+        Self { keys, ..self }
+    }
+
+    /// Sets [`SequenceBounds::letters`].
+    #[must_use]
+    pub fn with_letters(self, letters: usize) -> Self {
+        Self { letters, ..self }
+    }
+}
+
+/// How much waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Waiting {
+    /// Keys that wait.
+    pub keys: usize,
+    /// Their dead letters, those that the keys wait behind included.
+    pub letters: usize,
+}
+
+/// How much waits of each partition that a consumer has. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct WaitingCounts(Arc<Mutex<BTreeMap<i32, Waiting>>>);
+
+impl WaitingCounts {
+    /// The sum over all partitions.
+    pub fn total(&self) -> Waiting {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.values().fold(Waiting::default(), |sum, waiting| Waiting {
+            keys: sum.keys + waiting.keys,
+            letters: sum.letters + waiting.letters,
+        })
+    }
+
+    fn set(&self, partition: i32, waiting: Waiting) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, waiting);
+    }
+}
+
+/// The place of a dead letter in its sequence, for its headers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The value of [`SEQUENCE`].
+    pub(crate) topic_id: Arc<str>,
+    /// The value of [`BEHIND`]; `None` for a record that was handled and is poison.
+    pub(crate) behind: Option<i64>,
+}
+
+impl Place {
+    /// Its headers.
+    pub(super) fn headers(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        let behind = self.behind.map(|behind| (BEHIND.to_owned(), behind.to_string().into_bytes()));
+        [(SEQUENCE.to_owned(), self.topic_id.as_bytes().to_vec())].into_iter().chain(behind)
+    }
+}

@@ -1,0 +1,178 @@
+//! A turn: the worker of a partition reads what became of its dead letters, and processes those that are due.
+//!
+//! The consumer has committed everything that was read, and letters of later records are not due. So no record comes again
+//! whose letter is processed here, and after the last letter of a key come the records that nobody has read yet.
+
+use std::{slice, time::Duration};
+
+use futures::future::join_all;
+use log::{info, warn};
+use tokio::time::Instant;
+
+use super::{
+    Place, SequencedHandler, Sequences, Waiting,
+    entry::Source,
+    handler::{Letters, Partition},
+};
+use crate::{ReadError, Record, TransientError, dead_letter::DeadLetter};
+
+/// The time between two turns, unless letters are due.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// About how long a turn processes letters. Then records are read again.
+const TURN: Duration = Duration::from_millis(500);
+/// The time between two looks at what the dead letter topic no longer keeps.
+const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
+impl SequencedHandler {
+    /// One turn. Returns how much waits after it.
+    pub(super) async fn turn(
+        &self,
+        partition: &mut Partition,
+        committed: i64,
+    ) -> Result<Waiting, TransientError> {
+        let (source, letters) = self.letters(partition).await?;
+        letters.turn_at = Instant::now() + INTERVAL;
+        match self.process_due(source, letters, committed).await {
+            Ok(()) => {
+                if letters.sequences.first_due(committed).is_some() {
+                    letters.turn_at = Instant::now();
+                }
+                Ok(letters.sequences.waiting())
+            }
+            // The topic lost what was read of it, or was made again: what it has now counts.
+            Err(TurnError::Read(
+                ReadError::OutOfRange | ReadError::TopicRecreated | ReadError::Truncated(_),
+            )) => {
+                partition.letters = None;
+                let (_, letters) = self.letters(partition).await?;
+                Ok(letters.sequences.waiting())
+            }
+            Err(TurnError::Read(error)) => Err(TransientError::new(error)),
+            Err(TurnError::Other(error)) => Err(error),
+        }
+    }
+
+    async fn process_due(
+        &self,
+        source: &Source,
+        letters: &mut Letters,
+        committed: i64,
+    ) -> Result<(), TurnError> {
+        self.settle(source, &mut letters.sequences).await?;
+        letters.follow(source).await?;
+        if letters.looked_at.elapsed() >= LOOK_INTERVAL {
+            letters.looked_at = Instant::now();
+            let start = letters.reader.range().await?.start;
+            report_lost(source, letters.sequences.expire(start));
+        }
+        let due = Due { committed, by: Instant::now() + TURN };
+        while let Some(from) = letters.sequences.first_due(committed)
+            && Instant::now() < due.by
+        {
+            let fetched = letters.reader.read(from).await?;
+            if fetched.records.first().is_none_or(|record| record.offset != from) {
+                if fetched.next <= from {
+                    break; // it can be read later
+                }
+                letters.sequences.missing(from);
+                report_lost(source, 1);
+                continue;
+            }
+            let processed = self.process_letters(source, &mut letters.sequences, &fetched.records, due).await;
+            self.settle(source, &mut letters.sequences).await?;
+            processed?;
+        }
+        Ok(())
+    }
+
+    /// Processes those of these records of the dead letter topic that are due, in their order.
+    async fn process_letters(
+        &self,
+        source: &Source,
+        sequences: &mut Sequences,
+        records: &[Record],
+        due: Due,
+    ) -> Result<(), TransientError> {
+        for record in records {
+            let Some(entry) = source.entry(record) else { continue };
+            if !sequences.is_due(entry.origin, record.offset, due.committed) {
+                continue;
+            }
+            let original = DeadLetter::read(record.clone()).original();
+            let mut outcome = self.handler.handle(slice::from_ref(&original)).await;
+            if let Some(retry) = outcome.retry_from {
+                let (partition, offset, error) = (original.partition, original.offset, retry.error);
+                return Err(TransientError::new(format!("at {partition}/{offset}: {error}")));
+            }
+            match outcome.poison.pop() {
+                None => sequences.processed(entry.origin),
+                Some(poison) => {
+                    let (partition, offset, reason) = (original.partition, original.offset, &poison.reason);
+                    warn!(partition, offset; "a dead letter is poison still: {reason}");
+                    let place = Place { topic_id: source.topic_id.clone(), behind: None };
+                    let sent = self.dead_letters.send(&original, reason, Some(&place)).await;
+                    sent.map_err(TransientError::new)?;
+                    sequences.failed(entry.origin);
+                }
+            }
+            if Instant::now() >= due.by {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the dead letter topic which letters are processed. Only then do their keys go on.
+    async fn settle(&self, source: &Source, sequences: &mut Sequences) -> Result<(), TransientError> {
+        let mut deliveries = Vec::new();
+        for origin in sequences.unsettled() {
+            deliveries.push(self.dead_letters.publisher.enqueue(source.verdict(origin, "done")).await);
+        }
+        if deliveries.is_empty() {
+            return Ok(());
+        }
+        for delivered in join_all(deliveries).await {
+            delivered.map_err(TransientError::new)?;
+        }
+        let before = sequences.waiting();
+        sequences.settle();
+        let after = sequences.waiting();
+        let (processed, keys) = (before.letters - after.letters, before.keys - after.keys);
+        info!(partition = source.partition; "dead letters processed in order: {processed}; keys that wait no more: {keys}");
+        Ok(())
+    }
+}
+
+fn report_lost(source: &Source, lost: usize) {
+    if lost > 0 {
+        let partition = source.partition;
+        warn!(partition; "{lost} dead letters left their topic before they were processed: their keys go on without them");
+    }
+}
+
+/// What a turn processes.
+#[derive(Clone, Copy)]
+struct Due {
+    /// Letters of records below this offset.
+    committed: i64,
+    /// Until then.
+    by: Instant,
+}
+
+/// Why a turn ended early.
+enum TurnError {
+    Read(ReadError),
+    Other(TransientError),
+}
+
+impl From<ReadError> for TurnError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<TransientError> for TurnError {
+    fn from(error: TransientError) -> Self {
+        Self::Other(error)
+    }
+}

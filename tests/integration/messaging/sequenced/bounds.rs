@@ -1,0 +1,137 @@
+//! The bounds of what waits, and what cannot wait.
+
+use std::sync::Arc;
+
+use highwater_kafka::dead_letter::SequenceBounds;
+use highwater_kafka_broker::Fault;
+use kafka_protocol::{ResponseError, messages::ApiKey};
+
+use super::{Ledger, operator, position, publish, start, until_processed, value, waiting};
+use crate::support::{Client, TestCluster, eventually};
+
+async fn stalled(client: &Client) -> String {
+    let registry = client.registry.watch();
+    eventually("the partition says why it stands still", async || {
+        registry.borrow().group.partitions.iter().find_map(|partition| partition.error.clone())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_bound_of_letters_the_partition_waits_and_says_so_until_there_is_room() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let ledger = Arc::<Ledger>::default();
+    let bounds = SequenceBounds::default().with_letters(3);
+    let (consumer, counts) = start(&client, &cluster, &ledger, bounds);
+    publish(&client, &[("one", "bad 1"), ("one", "2"), ("one", "3"), ("one", "4"), ("one", "5")]).await;
+    let operator = operator(&client, &cluster);
+    let head = waiting(&operator, 3).await;
+    assert!(stalled(&client).await.contains("3 dead letters of a key wait"), "{}", stalled(&client).await);
+    assert_eq!(counts.total().letters, 3);
+
+    ledger.mend("bad 1");
+    operator.redrive(position(&head)).await.unwrap();
+    until_processed(&ledger, "one", &["bad 1", "2", "3", "4", "5"]).await;
+    cluster.until_committed_to_the_end().await;
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_the_bound_of_keys_a_partition_waits_before_the_next_poison() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let ledger = Arc::<Ledger>::default();
+    let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default().with_keys(1));
+    let same = same_partition(&["one"], 2);
+    publish(&client, &[("one", "bad 1"), (&same[0], "bad a"), (&same[1], "b")]).await;
+    let operator = operator(&client, &cluster);
+    let head = waiting(&operator, 1).await;
+    assert!(stalled(&client).await.contains("1 keys wait"), "{}", stalled(&client).await);
+    operator.drop(position(&head)).await.unwrap();
+    until_processed(&ledger, &same[1], &["b"]).await;
+    assert_eq!(value(&waiting(&operator, 1).await.head.record), "bad a");
+    consumer.stop().await;
+}
+
+/// So many more keys of the partition of the first.
+fn same_partition(keys: &[&str], more: usize) -> Vec<String> {
+    let partition = |key: &str| highwater_kafka::partition_for_key(key.as_bytes(), 3);
+    let all = (0..).map(|number| format!("key-{number}"));
+    all.filter(|key| partition(key) == partition(keys[0])).take(more).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_waits_where_the_dead_letter_topic_has_none_of_its_number() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    client.topic_named(&format!("{}.dlq", cluster.topic), 1).known_partitions().await;
+    let ledger = Arc::<Ledger>::default();
+    let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let key = (0..).map(|number| format!("key-{number}"));
+    let key = key.filter(|key| highwater_kafka::partition_for_key(key.as_bytes(), 3) == 2).next().unwrap();
+    publish(&client, &[(&key, "bad 1"), (&key, "2")]).await;
+    assert!(stalled(&client).await.contains("has 1 partitions"), "{}", stalled(&client).await);
+    cluster.create_partitions_of(&format!("{}.dlq", cluster.topic), 3).await;
+    let operator = operator(&client, &cluster);
+    let head = waiting(&operator, 2).await;
+    assert_eq!(position(&head).partition, 2);
+    operator.drop(position(&head)).await.unwrap();
+    until_processed(&ledger, &key, &["2"]).await;
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_everything_that_was_read_is_committed_no_letter_is_processed() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let ledger = Arc::<Ledger>::default();
+    let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    publish(&client, &[("one", "0")]).await;
+    until_processed(&ledger, "one", &["0"]).await;
+    cluster.until_committed_to_the_end().await;
+    let faults = cluster.broker().faults();
+    faults.always(ApiKey::OffsetCommit, Fault::Refuse(ResponseError::CoordinatorLoadInProgress));
+    publish(&client, &[("one", "bad 1"), ("one", "2")]).await;
+    let operator = operator(&client, &cluster);
+    let head = eventually("it waits", async || operator.sequences().await.unwrap().pop()).await;
+    ledger.mend("bad 1");
+    operator.redrive(position(&head)).await.unwrap();
+    // It would be processed within a second.
+    let tried = faults.count(ApiKey::OffsetCommit);
+    eventually("commits are refused for longer than that", async || {
+        (faults.count(ApiKey::OffsetCommit) > tried + 20).then_some(())
+    })
+    .await;
+    assert_eq!(ledger.values_of("one"), ["0"]);
+    faults.clear();
+    until_processed(&ledger, "one", &["0", "bad 1", "2"]).await;
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_cannot_be_noted_that_letters_are_processed_their_key_waits_and_none_comes_twice() {
+    let cluster = TestCluster::embedded().await;
+    let client = cluster.client();
+    let ledger = Arc::<Ledger>::default();
+    let (consumer, counts) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    publish(&client, &[("one", "bad 1"), ("one", "2")]).await;
+    let operator = operator(&client, &cluster);
+    let head = waiting(&operator, 2).await;
+    ledger.mend("bad 1");
+    operator.redrive(position(&head)).await.unwrap();
+    cluster.broker().faults().always(ApiKey::Produce, Fault::Refuse(ResponseError::PolicyViolation));
+    until_processed(&ledger, "one", &["bad 1", "2"]).await;
+    let registry = client.registry.watch();
+    eventually("it says so", async || {
+        let error = registry.borrow().kafka.error.clone();
+        error.filter(|error| error.contains("seeing to the dead letters"))
+    })
+    .await;
+    assert_eq!(counts.total().letters, 2);
+    cluster.broker().faults().clear();
+    eventually("nothing waits", async || (counts.total().letters == 0).then_some(())).await;
+    publish(&client, &[("one", "3")]).await;
+    until_processed(&ledger, "one", &["bad 1", "2", "3"]).await;
+    consumer.stop().await;
+}
