@@ -58,7 +58,9 @@ impl RecordHandler for Ledger {
         let mut outcome = BatchOutcome::default();
         for (index, record) in records.iter().enumerate() {
             let value = value(record);
-            tokio::time::sleep(Duration::from_millis(self.slow.load(Ordering::Relaxed))).await;
+            if let slow @ 1.. = self.slow.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(slow)).await;
+            }
             if self.is_away.load(Ordering::Relaxed) {
                 return BatchOutcome::retry_from(index, TransientError::new("the ledger is away"));
             }
