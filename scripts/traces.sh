@@ -16,7 +16,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
-packages=(opentelemetry-proto==1.45.2 opentelemetry-semantic-conventions==0.66b2 prometheus-client==0.25.0)
+packages="opentelemetry-proto==1.45.2 opentelemetry-semantic-conventions==0.66b2 prometheus-client==0.25.0"
 caches=${XDG_CACHE_HOME:-$HOME/.cache}
 cache=$caches/highwater-traces
 # The module has the number that Jaeger's version 1 of the same commit has.
@@ -30,14 +30,7 @@ binary=$(realpath "${BINARY:-${CARGO_TARGET_DIR:-$root/target}/debug/highwater}"
 . "$root/scripts/go.sh"
 
 need python3=python3 kcat=kcat
-if [ "$(cat "$cache/versions" 2>/dev/null)" != "${packages[*]}" ]; then
-  echo "installing ${packages[*]}"
-  rm -rf "$cache"
-  python3 -c 'import ensurepip' 2>/dev/null || need python3-venv=python3-venv
-  python3 -m venv "$cache"
-  "$cache/bin/pip" install -q --disable-pip-version-check "${packages[@]}"
-  echo "${packages[*]}" >"$cache/versions"
-fi
+need_packages "$cache" "$packages"
 
 grep -q "image: jaegertracing/jaeger:$jaeger_version\$" "$root/docker-compose.yml" || { echo "Compose has another Jaeger"; exit 1; }
 case ${1:-} in
@@ -58,8 +51,8 @@ case ${1:-} in
 esac
 
 if [ -x "$jaeger" ]; then
-  "$cache/bin/python" "$root/scripts/traces/traces.py" "$binary" "$jaeger"
+  "$cache/python/bin/python" "$root/scripts/traces/traces.py" "$binary" "$jaeger"
 else
-  "$cache/bin/python" "$root/scripts/traces/traces.py" "$binary"
+  "$cache/python/bin/python" "$root/scripts/traces/traces.py" "$binary"
   echo "skipped: Jaeger, which scripts/traces.sh jaeger compiles"
 fi
