@@ -16,43 +16,13 @@ python_packages="cloudevents==1.11.0 requests==2.34.2 segment-analytics-python==
 npm_packages="cloudevents@10.0.0 @segment/analytics-node@3.1.0 @segment/analytics-next@1.84.3 @rudderstack/rudder-sdk-node@3.0.13"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/highwater-clients
 binary=$(realpath "${BINARY:-${CARGO_TARGET_DIR:-$root/target}/debug/highwater}")
-work=$(mktemp -d)
 base=
-pids=()
 
-ended() {
-  local status=$? pid
-  trap - EXIT
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  if [ "$status" != 0 ]; then tail -n 5 "$work"/*.log >&2 2>/dev/null || true; fi
-  rm -rf "$work"
-  exit "$status"
-}
-trap ended EXIT
-trap 'exit 143' TERM
-trap 'exit 130' INT
-
+# shellcheck source=scripts/scratch.sh
+. "$root/scripts/scratch.sh"
 # shellcheck source=scripts/need.sh
 . "$root/scripts/need.sh"
 . "$root/scripts/steps.sh"
-
-# The SDKs, in the versions named above; those of before are thrown away.
-install_clients() {
-  [ "$(cat "$cache/versions" 2>/dev/null)" != "$python_packages $npm_packages" ] || return 0
-  echo "installing $python_packages $npm_packages"
-  rm -rf "$cache"
-  mkdir -p "$cache"
-  python3 -c 'import ensurepip' 2>/dev/null || need python3-venv=python3-venv
-  python3 -m venv "$cache/python"
-  # shellcheck disable=SC2086 # several words each
-  "$cache/python/bin/pip" install -q --disable-pip-version-check $python_packages
-  # shellcheck disable=SC2086
-  npm install --silent --no-fund --no-audit --prefix "$cache" $npm_packages
-  echo "$python_packages $npm_packages" >"$cache/versions"
-}
-
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 client() { # NAME COMMAND...
   local name=$1
@@ -66,7 +36,7 @@ client() { # NAME COMMAND...
 }
 
 need python3=python3 curl=curl npm=npm chromium=chromium chromedriver=chromium-driver
-install_clients
+need_packages "$cache" "$python_packages" "$npm_packages"
 
 pages=$(free_port)
 mkdir "$work/pages"

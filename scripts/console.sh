@@ -21,40 +21,13 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/highwater-console
 binary=$(realpath "${BINARY:-${CARGO_TARGET_DIR:-$root/target}/debug/highwater}")
 kafka_port=
 token=let-me-in-to-the-dead-letters
-work=$(mktemp -d)
-pids=()
 
-ended() {
-  local status=$? pid
-  trap - EXIT
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  wait 2>/dev/null || true
-  [ -z "$kafka_port" ] || "$root/scripts/kafka.sh" stop "$kafka_port" || true
-  if [ "$status" != 0 ]; then tail -n 5 "$work"/*.log >&2 2>/dev/null || true; fi
-  rm -rf "$work"
-  exit "$status"
-}
-trap ended EXIT
-trap 'exit 143' TERM
-trap 'exit 130' INT
+end_too() { [ -z "$kafka_port" ] || "$root/scripts/kafka.sh" stop "$kafka_port" || true; }
 
+# shellcheck source=scripts/scratch.sh
+. "$root/scripts/scratch.sh"
 # shellcheck source=scripts/need.sh
 . "$root/scripts/need.sh"
-
-# The tools, in the versions named above; those of before are thrown away.
-install_tools() {
-  [ "$(cat "$cache/versions" 2>/dev/null)" != "$selenium $axe" ] || return 0
-  echo "installing $selenium $axe"
-  rm -rf "$cache"
-  mkdir -p "$cache"
-  python3 -c 'import ensurepip' 2>/dev/null || need python3-venv=python3-venv
-  python3 -m venv "$cache/python"
-  "$cache/python/bin/pip" install -q --disable-pip-version-check "$selenium"
-  npm install --silent --no-fund --no-audit --prefix "$cache" "$axe"
-  echo "$selenium $axe" >"$cache/versions"
-}
-
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # serve NAME SETTING=VALUE...: starts an activity service and waits until it is ready; sets address and pid.
 serve() {
@@ -72,7 +45,7 @@ serve() {
 }
 
 need python3=python3 curl=curl openssl=openssl npm=npm kcat=kcat chromium=chromium chromedriver=chromium-driver
-install_tools
+need_packages "$cache" "$selenium" "$axe"
 
 broker=
 if [ -n "${KAFKA:-}" ]; then

@@ -15,37 +15,23 @@ binary=$(realpath "${BINARY:-${CARGO_TARGET_DIR:-$root/target}/release/highwater
 selenium="selenium==4.51.0"
 port=${PORT:-8000} kafka_port=${KAFKA_PORT:-29092}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/highwater-film
-work=$(mktemp -d)
 started=
 
-ended() {
-  local status=$?
-  trap - EXIT
-  [ -z "$started" ] || "$root/scripts/kafka.sh" stop "$kafka_port" || true
-  rm -rf "$work"
-  exit "$status"
-}
-trap ended EXIT
-trap 'exit 143' TERM
-trap 'exit 130' INT
+end_too() { [ -z "$started" ] || "$root/scripts/kafka.sh" stop "$kafka_port" || true; }
 
+# shellcheck source=scripts/scratch.sh
+. "$root/scripts/scratch.sh"
 # shellcheck source=scripts/need.sh
 . "$root/scripts/need.sh"
 need python3=python3 curl=curl jq=jq ffmpeg=ffmpeg chromium=chromium chromedriver=chromium-driver fc-list=fontconfig
-if [ "$(cat "$cache/version" 2>/dev/null)" != "$selenium" ]; then
-  rm -rf "$cache"
-  python3 -c 'import ensurepip' 2>/dev/null || need python3-venv=python3-venv
-  python3 -m venv "$cache"
-  "$cache/bin/pip" install -q --disable-pip-version-check "$selenium"
-  echo "$selenium" >"$cache/version"
-fi
+need_packages "$cache" "$selenium"
 
 brokers=$("$root/scripts/kafka.sh" start 4.1.0 "$kafka_port")
 started=yes
 mkdir "$work/bin" "$work/pictures"
 ln -s "$binary" "$work/bin/highwater"
 awk 'BEGIN { for (n = 1; n <= 100000; n++) printf "{\"userId\":\"user-%d\",\"eventType\":\"PRODUCT_VIEW\",\"payload\":{\"sku\":\"A-%d\"}}\n", n % 5000, n }' >"$work/events.ndjson"
-(cd "$work" && env -u KAFKA_PORT "PATH=$work/bin:$PATH" "$cache/bin/python" "$root/scripts/film/film.py" pictures \
+(cd "$work" && env -u KAFKA_PORT "PATH=$work/bin:$PATH" "$cache/python/bin/python" "$root/scripts/film/film.py" pictures \
   --port "$port" --brokers "$brokers" --events events.ndjson)
 ffmpeg -y -loglevel error -f concat -i "$work/pictures/list" -vf fps=10 -c:v libvpx-vp9 -b:v 0 -crf 40 -row-mt 1 -pix_fmt yuv420p \
   "$work/demo.webm"

@@ -16,34 +16,15 @@ chart=deploy/helm/highwater
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/highwater-helm
 export PATH=$PATH:$cache
 kubernetes=v1.33.4
-# Any Go from 1.21 on gets itself the version that a module asks for. An older one can get this.
-toolchain=golang.org/toolchain@v0.0.1-go1.24.6.linux-$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/')
+# shellcheck source=scripts/need.sh
+. scripts/need.sh
+# shellcheck source=scripts/go.sh
+. scripts/go.sh
 
 began=$SECONDS
 took() { # NAME: of what ran since the last
   echo "-- $1: $((SECONDS - began)) s"
   began=$SECONDS
-}
-install() { # PACKAGE...
-  local sudo=()
-  [ "$(id -u)" = 0 ] || sudo=(sudo)
-  "${sudo[@]}" apt-get update -qq
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
-}
-module() { # MODULE@VERSION: prints the directory of its files
-  (cd "$work" && GOFLAGS=-mod=mod go mod download -json "$1") | python3 -c 'import json, sys; print(json.load(sys.stdin)["Dir"])'
-}
-have_go() { # one that is new enough: `go version` says go1.NN
-  local version
-  version=$(go version 2>/dev/null) && version=${version#*go1.} && [ "${version%%[!0-9]*}" -ge 21 ]
-}
-need_go() {
-  local directory
-  have_go || command -v go >/dev/null || install golang-go
-  have_go && return
-  directory=$(module "$toolchain")
-  chmod -R u+x "$directory/bin" "$directory/pkg/tool" # the archive of a module has no modes
-  export PATH=$directory/bin:$PATH
 }
 tool() { # COMMAND PACKAGE: compiles it where it is missing
   command -v "$1" >/dev/null && return
@@ -54,7 +35,6 @@ tool() { # COMMAND PACKAGE: compiles it where it is missing
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$cache"
-export GOTOOLCHAIN=auto
 case ${1:-} in
   '' | quick) ;;
   built) command -v helm >/dev/null && command -v kubeconform >/dev/null && exit 0 || exit 1 ;;
@@ -65,7 +45,7 @@ esac
 
 python=python3
 if ! python3 -c 'import yaml, jsonschema' 2>/dev/null; then
-  install python3-yaml python3-jsonschema
+  apt_install python3-yaml python3-jsonschema
   python=/usr/bin/python3
 fi
 cp "$chart/README.md" "$work/README.md"

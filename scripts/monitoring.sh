@@ -12,30 +12,11 @@ cd "$(dirname "$0")/.."
 
 binary=$(realpath "${BINARY:-${CARGO_TARGET_DIR:-target}/debug/highwater}")
 brokers=${KAFKA_BROKERS:-}
-work=$(mktemp -d)
-pids=()
 unset KAFKA_BROKERS
 
-ended() {
-  local status=$?
-  trap - EXIT
-  [ "$status" = 0 ] || tail -n 5 "$work"/*.log >&2
-  kill "${pids[@]}" 2>/dev/null || true
-  wait 2>/dev/null || true
-  rm -rf "$work"
-  exit "$status"
-}
-trap ended EXIT
-trap 'exit 143' TERM
-trap 'exit 130' INT
+# shellcheck source=scripts/scratch.sh
+. scripts/scratch.sh
 
-free_port() { # FIRST
-  local port
-  for port in $(seq "$1" $(($1 + 400))); do
-    if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then echo "$port" && return; fi
-  done
-  return 1
-}
 within() { # SECONDS COMMAND...
   local end=$((SECONDS + $1))
   shift
@@ -68,9 +49,9 @@ serve() { # NAME PORT SETTING... [-- ARGUMENT...]
   pids+=($!)
   within 30 answers "http://127.0.0.1:$port/health"
 }
-activity=$(free_port 31000)
-users=$(free_port 31500)
-orders=$(free_port 32000)
+activity=$(free_port)
+users=$(free_port)
+orders=$(free_port)
 serve activity "$activity" PORT="$activity" ${brokers:+KAFKA_BROKERS="$brokers"}
 if [ -z "$brokers" ]; then
   brokers=$(sed -n 's/.*embedded broker at \([0-9.:]*\).*/\1/p' "$work/activity.log")
@@ -92,7 +73,7 @@ load() {
 load &
 pids+=($!)
 
-prometheus=$(free_port 32500)
+prometheus=$(free_port)
 cat >"$work/prometheus.yml" <<YAML
 global: { scrape_interval: 1s, evaluation_interval: 1s }
 rule_files: [$PWD/ops/prometheus/rules.yml]

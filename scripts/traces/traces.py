@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What scripts/traces.sh checks: traces.py BINARY."""
+"""What scripts/traces.sh checks: traces.py BINARY [JAEGER]."""
 
 import json
 import os
@@ -148,6 +148,8 @@ def main():
         receiver = Receiver()
         refused_and_off(receiver, brokers)
         stopping(receiver, brokers)
+        if sys.argv[2:]:
+            by_jaeger(sys.argv[2], brokers)
     print("all traces are whole")
 
 
@@ -275,13 +277,18 @@ def away(service, receiver):
 
 def refused_and_off(receiver, brokers):
     for settings, said in [
-        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}, "OTEL_EXPORTER_OTLP_PROTOCOL"),
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER"),
         ({"OTEL_TRACES_SAMPLER": "xray"}, "OTEL_TRACES_SAMPLER"),
     ]:
         refused = subprocess.run([BINARY], env=settings, capture_output=True, text=True, cwd=work, timeout=30)
         assert refused.returncode == 2 and said in refused.stderr, refused
     before = receiver.requests
-    for settings in ({"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_SAMPLER": "always_off"}):
+    for settings in (
+        {"OTEL_SDK_DISABLED": "true"},
+        {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+        {"OTEL_TRACES_SAMPLER": "always_off"},
+    ):
         name = next(iter(settings))
         with Service(
             name, KAFKA_BROKERS=brokers, KAFKA_GROUP_ID=name, OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, **settings
@@ -306,6 +313,59 @@ def stopping(receiver, brokers):
         assert not receiver.of(trace)
     assert {span.name for span in receiver.of(trace)} >= {"POST /events/generate", f"send {TOPIC}"}
     print("ok    a stopping service sends what is left")
+
+
+def by_jaeger(program, brokers):
+    """A Jaeger as its image runs without arguments, whose address alone is another."""
+    address = "127.0.0.2"
+    query = f"http://{address}:16686"
+
+    def answer(path):
+        try:
+            with urllib.request.urlopen(query + path, timeout=5) as got:
+                return json.load(got)["data"] if path else got.status
+        except OSError:
+            return None
+
+    with (work / "jaeger.log").open("wb") as log:
+        jaeger = subprocess.Popen([program], env={"JAEGER_LISTEN_HOST": address}, stdout=log, stderr=log, cwd=work)
+    try:
+        # What the health check of Compose asks for.
+        wait_for("Jaeger is up", lambda: answer("") == 200)
+        with Service(
+            "jaeger",
+            KAFKA_BROKERS=brokers,
+            KAFKA_GROUP_ID="jaeger",
+            OFFSET_RESET="latest",
+            OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{address}:4318",
+            OTEL_SERVICE_NAME="by-jaeger",
+        ) as service:
+            trace, client, parent = trace_parent()
+            assert service.ask("/events/generate", EVENT, traceparent=parent)[0] == 201
+
+            def spans():
+                found = answer(f"/api/traces/{trace}")
+                return found and len(found[0]["spans"]) == 3 and found[0]
+
+            found = wait_for("Jaeger has the trace", spans)
+        names = {span["spanID"]: span["operationName"] for span in found["spans"]}
+        below = sorted(
+            (span["operationName"], names.get(reference["spanID"], reference["spanID"]))
+            for span in found["spans"]
+            for reference in span["references"]
+            if reference["refType"] == "CHILD_OF"
+        )
+        send, process, request = f"send {TOPIC}", f"process {TOPIC}", "POST /events/generate"
+        assert below == [(request, client), (process, send), (send, request)], below
+        assert {one["serviceName"] for one in found["processes"].values()} == {"by-jaeger"}
+        assert "by-jaeger" in answer("/api/services")
+    except AssertionError:
+        print((work / "jaeger.log").read_text()[-3000:], file=sys.stderr)
+        raise
+    finally:
+        jaeger.terminate()
+        jaeger.wait(10)
+    print("ok    Jaeger has the trace of an event")
 
 
 def kcat(*arguments, brokers, text=None):

@@ -60,7 +60,7 @@ impl<F: Fn(&str) -> Option<String>> SettingsReader<F> {
     /// The setting's text as it may be shown. A secret becomes `…`.
     pub(super) fn shown<V: Values>(&self, setting: &Setting<V>) -> String {
         match self.text(setting) {
-            secret if setting.values.is_secret() && !secret.is_empty() => "…".to_owned(),
+            secret if setting.values.is_secret(&secret) && !secret.is_empty() => "…".to_owned(),
             text => text,
         }
     }

@@ -56,7 +56,7 @@ pub(super) fn read(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>)
         (user, KAFKA_SASL_USERNAME.variable, reader.text(&KAFKA_SASL_USERNAME)),
         (user, KAFKA_SASL_PASSWORD.variable, reader.shown(&KAFKA_SASL_PASSWORD)),
         (user, KAFKA_SASL_PASSWORD_FILE.variable, reader.text(&KAFKA_SASL_PASSWORD_FILE)),
-        (oauth, KAFKA_SASL_OAUTH_TOKEN_URL.variable, reader.text(&KAFKA_SASL_OAUTH_TOKEN_URL)),
+        (oauth, KAFKA_SASL_OAUTH_TOKEN_URL.variable, reader.shown(&KAFKA_SASL_OAUTH_TOKEN_URL)),
         (oauth, KAFKA_SASL_OAUTH_CLIENT_ID.variable, reader.text(&KAFKA_SASL_OAUTH_CLIENT_ID)),
         (oauth, KAFKA_SASL_OAUTH_CLIENT_SECRET.variable, reader.shown(&KAFKA_SASL_OAUTH_CLIENT_SECRET)),
         (
@@ -197,7 +197,7 @@ pub(super) fn trust(
     of_url: &Setting<Or<HttpUrl>>,
     of_authorities: &Setting<Or<File>>,
 ) -> Option<Trust> {
-    let given = (of_url.variable, reader.text(of_url));
+    let given = (of_url.variable, reader.shown(of_url));
     let authorities = (of_authorities.variable, reader.text(of_authorities));
     if !url.is_https() {
         let rule = "there is no TLS that it could be for";

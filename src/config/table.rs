@@ -52,6 +52,10 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
+/// What spans are sent by.
+const HTTP_JSON: OneOf<()> = OneOf(&[("http/json", ())]);
+const MILLISECONDS: Whole<usize> = Whole::from(1).to(600_000);
+
 settings! {
     "Server" {
         HOST: Host = "0.0.0.0", Host,
@@ -350,14 +354,24 @@ settings! {
             "The collector that spans are sent to, at /v1/traces below this URL; unset, no spans are made.";
         OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: Or<HttpUrl> = "", Or::unset(HttpUrl),
             "The URL that spans are sent to as it is, instead of OTEL_EXPORTER_OTLP_ENDPOINT.";
-        OTEL_EXPORTER_OTLP_PROTOCOL: OneOf<()> = "http/json", OneOf(&[("http/json", ())]),
+        OTEL_EXPORTER_OTLP_PROTOCOL: Or<OneOf<()>> = "http/json", Or::unset(HTTP_JSON),
             "The protocol to the collector: OTLP over HTTP, in JSON; there is neither protobuf nor gRPC.";
+        OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: Or<OneOf<()>> = "", Or::unset(HTTP_JSON),
+            "For spans, instead of OTEL_EXPORTER_OTLP_PROTOCOL.";
         OTEL_EXPORTER_OTLP_HEADERS: Or<Headers> = "", Or::unset(Headers),
             "Headers of requests to the collector, such as a key; values may be percent-encoded.";
+        OTEL_EXPORTER_OTLP_TRACES_HEADERS: Or<Headers> = "", Or::unset(Headers),
+            "For spans, instead of OTEL_EXPORTER_OTLP_HEADERS.";
         OTEL_EXPORTER_OTLP_CERTIFICATE: Or<File> = "", Or::unset(File),
             "The authorities to trust for the collector, in PEM; unset, those of the system.";
-        OTEL_EXPORTER_OTLP_TIMEOUT: Whole<u64> = "10000", Whole::from(1).to(600_000),
+        OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE: Or<File> = "", Or::unset(File),
+            "For spans, instead of OTEL_EXPORTER_OTLP_CERTIFICATE.";
+        OTEL_EXPORTER_OTLP_TIMEOUT: Whole<usize> = "10000", MILLISECONDS,
             "How long a request to the collector may take, in milliseconds.";
+        OTEL_EXPORTER_OTLP_TRACES_TIMEOUT: Or<Whole<usize>> = "", Or::unset(MILLISECONDS),
+            "For spans, instead of OTEL_EXPORTER_OTLP_TIMEOUT.";
+        OTEL_TRACES_EXPORTER: OneOf<bool> = "otlp", OneOf(&[("otlp", true), ("none", false)]),
+            "Where spans go; with none, no spans are made, whatever else is set.";
         OTEL_SERVICE_NAME: Or<Text> = "", Or::unset(Text { longest: 255 }),
             "The service's name in traces; unset, highwater, with -users or the like for the other services.";
         OTEL_RESOURCE_ATTRIBUTES: Or<Attributes> = "", Or::unset(Attributes),

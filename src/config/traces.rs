@@ -11,8 +11,10 @@ use super::{
     table::{
         OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BSP_SCHEDULE_DELAY,
         OTEL_EXPORTER_OTLP_CERTIFICATE, OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS,
-        OTEL_EXPORTER_OTLP_PROTOCOL, OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT,
-        OTEL_RESOURCE_ATTRIBUTES, OTEL_SDK_DISABLED, OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER,
+        OTEL_EXPORTER_OTLP_PROTOCOL, OTEL_EXPORTER_OTLP_TIMEOUT, OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE,
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_HEADERS,
+        OTEL_EXPORTER_OTLP_TRACES_PROTOCOL, OTEL_EXPORTER_OTLP_TRACES_TIMEOUT, OTEL_RESOURCE_ATTRIBUTES,
+        OTEL_SDK_DISABLED, OTEL_SERVICE_NAME, OTEL_TRACES_EXPORTER, OTEL_TRACES_SAMPLER,
         OTEL_TRACES_SAMPLER_ARG,
     },
 };
@@ -27,14 +29,15 @@ pub(super) fn read(
 ) -> Option<TraceConfig> {
     let all = reader.value(&OTEL_EXPORTER_OTLP_ENDPOINT);
     let own = reader.value(&OTEL_EXPORTER_OTLP_TRACES_ENDPOINT);
-    let () = reader.value(&OTEL_EXPORTER_OTLP_PROTOCOL);
-    let headers = reader.value(&OTEL_EXPORTER_OTLP_HEADERS).unwrap_or_default();
+    let headers = reader.value(&OTEL_EXPORTER_OTLP_HEADERS);
+    let headers = reader.value(&OTEL_EXPORTER_OTLP_TRACES_HEADERS).or(headers).unwrap_or_default();
     let timeout = reader.value(&OTEL_EXPORTER_OTLP_TIMEOUT);
+    let timeout = reader.value(&OTEL_EXPORTER_OTLP_TRACES_TIMEOUT).unwrap_or(timeout);
     let named = reader.value(&OTEL_SERVICE_NAME);
     let resource = reader.value(&OTEL_RESOURCE_ATTRIBUTES).unwrap_or_default();
     let sampling = reader.value(&OTEL_TRACES_SAMPLER);
     let share = reader.value(&OTEL_TRACES_SAMPLER_ARG).unwrap_or(Share::ALL);
-    let is_off = reader.value(&OTEL_SDK_DISABLED);
+    let is_off = reader.value(&OTEL_SDK_DISABLED) | !reader.value(&OTEL_TRACES_EXPORTER);
     let delay = reader.value(&OTEL_BSP_SCHEDULE_DELAY);
     let (max_queue, max_batch) =
         (reader.value(&OTEL_BSP_MAX_QUEUE_SIZE), reader.value(&OTEL_BSP_MAX_EXPORT_BATCH_SIZE));
@@ -50,7 +53,15 @@ pub(super) fn read(
     if is_off || !service.serves() {
         return None;
     }
-    let trust = security::trust(reader, &endpoint, given, &OTEL_EXPORTER_OTLP_CERTIFICATE);
+    // Read only where spans are sent: elsewhere these variables may be there for other programs.
+    if reader.value(&OTEL_EXPORTER_OTLP_TRACES_PROTOCOL).is_none() {
+        reader.value(&OTEL_EXPORTER_OTLP_PROTOCOL);
+    }
+    let authorities = match reader.text(&OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE).as_str() {
+        "" => &OTEL_EXPORTER_OTLP_CERTIFICATE,
+        _ => &OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE,
+    };
+    let trust = security::trust(reader, &endpoint, given, authorities);
     // OTEL_SERVICE_NAME counts before the attribute.
     let attribute = resource.iter().find(|(key, _)| key == "service.name").map(|(_, name)| name.clone());
     let name = match service {
@@ -62,7 +73,7 @@ pub(super) fn read(
     Some(TraceConfig {
         endpoint,
         headers,
-        timeout: Duration::from_millis(timeout),
+        timeout: Duration::from_millis(timeout as u64),
         trust,
         sampler: Sampler { parent_based: sampling.parent_based, share: sampling.share.unwrap_or(share) },
         service_name: named.or(attribute).unwrap_or_else(|| name.to_owned()),

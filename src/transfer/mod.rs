@@ -92,7 +92,7 @@ impl Service {
         if answer.status.is_success() {
             return Ok(answer);
         }
-        let (status, retry_after) = (answer.status, retry_after(&answer));
+        let (status, retry_after) = (answer.status, client::retry_after(&answer.headers));
         let problem = detail(answer).await;
         let text = format!("{url} answers {status}: {problem}");
         match status {
@@ -121,11 +121,6 @@ fn trust(is_own: bool) -> anyhow::Result<Trust> {
 #[cfg(not(feature = "tls"))]
 fn trust(_: bool) -> anyhow::Result<Trust> {
     anyhow::bail!("this build has no TLS")
-}
-
-fn retry_after(answer: &Streamed) -> Option<Duration> {
-    let value = answer.headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    Some(Duration::from_secs(value.parse().ok()?))
 }
 
 async fn detail(mut answer: Streamed) -> String {

@@ -77,11 +77,18 @@ impl Url {
     }
 }
 
+/// Without the query, which may have a secret in it.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_https { "https" } else { "http" };
-        write!(f, "{scheme}://{}{}", self.authority, self.path)
+        write!(f, "{scheme}://{}{}", self.authority, self.path.path())
     }
+}
+
+/// How long `Retry-After` asks to wait; a date is passed over.
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    Some(Duration::from_secs(seconds.parse().ok()?))
 }
 
 /// The answer to a request.

@@ -29,8 +29,8 @@ pub(super) trait Values: Sync {
     /// The allowed values, as the end of a sentence that begins with "must be".
     fn allowed(&self) -> String;
 
-    /// Whether the text must not be shown.
-    fn is_secret(&self) -> bool {
+    /// Whether that text must not be shown.
+    fn is_secret(&self, _: &str) -> bool {
         false
     }
 }
@@ -67,8 +67,8 @@ impl<V: Values> Values for Or<V> {
         }
     }
 
-    fn is_secret(&self) -> bool {
-        self.values.is_secret()
+    fn is_secret(&self, text: &str) -> bool {
+        self.values.is_secret(text)
     }
 }
 

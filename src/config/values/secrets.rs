@@ -19,7 +19,7 @@ impl Values for Password {
         "a text, which is never shown".into()
     }
 
-    fn is_secret(&self) -> bool {
+    fn is_secret(&self, _: &str) -> bool {
         true
     }
 }
@@ -49,7 +49,7 @@ impl Values for Token {
         )
     }
 
-    fn is_secret(&self) -> bool {
+    fn is_secret(&self, _: &str) -> bool {
         true
     }
 }

@@ -103,6 +103,11 @@ impl Values for HttpUrl {
     }
 
     fn allowed(&self) -> String {
-        "a URL such as https://login.example.org/oauth2/token".into()
+        "a URL without a user, such as https://login.example.org/oauth2/token".into()
+    }
+
+    /// A user's password and a query may be secrets.
+    fn is_secret(&self, text: &str) -> bool {
+        text.contains(['@', '?'])
     }
 }

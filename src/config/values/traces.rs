@@ -52,7 +52,7 @@ impl Values for Headers {
         "pairs such as api-key=… with commas between them, which are never shown".into()
     }
 
-    fn is_secret(&self) -> bool {
+    fn is_secret(&self, _: &str) -> bool {
         true
     }
 }

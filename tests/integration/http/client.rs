@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
 /// A connection.
-pub(crate) struct Client {
-    stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    stream: S,
     /// Received bytes that are not read yet.
     received: Vec<u8>,
 }
@@ -46,6 +46,12 @@ impl Client {
     pub(crate) async fn connect(address: std::net::SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::over(stream)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(crate) fn over(stream: S) -> Self {
         Self { stream, received: Vec::new() }
     }
 
@@ -95,6 +101,11 @@ impl Client {
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.receive().await > 0 {}
         std::mem::take(&mut self.received)
+    }
+
+    /// Reads so many bytes at most; returns how many.
+    pub(crate) async fn sip(&mut self, most: usize) -> std::io::Result<usize> {
+        self.stream.read(&mut vec![0; most]).await
     }
 
     async fn receive(&mut self) -> usize {

@@ -4,7 +4,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use highwater_web::{
-    auth::AuthConfig,
+    auth::{AuthConfig, Need},
     http::{self, AccessLog, AllowedHosts, Config, Listeners, Paths, Problem, Traffic},
     shutdown::Shutdown,
 };
@@ -39,7 +39,8 @@ pub(super) fn config() -> Config {
     }
 }
 
-static NO_PATHS: Paths = Paths(&[]);
+/// The needs of the routes, where clients are authenticated.
+static PATHS: Paths = Paths(&[&[("/", "GET, HEAD", Need::Events), ("/echo", "POST", Need::Events)]]);
 
 /// A server that runs until it is told to stop.
 pub(super) struct Server {
@@ -82,7 +83,7 @@ impl Server {
         let address = listeners.clients.local_addr().unwrap();
         let stop = shutdown.clone();
         let running = tokio::spawn(async move {
-            let traffic = Arc::new(Traffic::new(&NO_PATHS).unwrap());
+            let traffic = Arc::new(Traffic::new(&PATHS).unwrap());
             http::serve(filter, listeners, &config, traffic, &stop).await;
         });
         Self { address, shutdown, running }

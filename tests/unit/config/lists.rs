@@ -185,3 +185,19 @@ fn every_service_of_compose_has_a_health_check_that_a_reader_finds_and_one_of_th
         }
     }
 }
+
+#[test]
+fn compose_without_zookeeper_has_all_other_services() {
+    let services = |name: &str| -> Vec<String> {
+        let text = file(name);
+        let (_, text) = text.split_once("\nservices:\n").expect("services");
+        let names = text.lines().take_while(|line| line.is_empty() || line.starts_with(' '));
+        let names = names.filter(|line| line.starts_with("  ") && !line[2..].starts_with([' ', '#']));
+        names.map(|line| line.trim().to_owned()).collect()
+    };
+    let (mut all, mut without) = (services("docker-compose.yml"), services("docker-compose.kraft.yml"));
+    all.retain(|name| name != "zookeeper:");
+    all.sort();
+    without.sort();
+    assert_eq!(all, without);
+}

@@ -261,7 +261,28 @@ fn traces_are_set_by_the_variables_of_opentelemetry() {
 
     let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://jaeger:4318/v1/traces");
     assert_eq!(traces(&[endpoint, own]).unwrap().endpoint.to_string(), own.1);
-    assert_eq!(traces(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]), None);
+    for off in [("OTEL_SDK_DISABLED", "TRUE"), ("OTEL_TRACES_EXPORTER", "none")] {
+        assert_eq!(traces(&[endpoint, off]), None);
+        // What is not sent needs no protocol.
+        assert_eq!(traces(&[endpoint, off, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]), None);
+    }
+    assert_eq!(traces(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]), None);
+    assert!(traces(&[own, ("OTEL_TRACES_EXPORTER", "otlp")]).is_some());
+    // Of two variables that of traces counts.
+    let both = traces(&[
+        own,
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-key=all"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-other=own"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1"),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "20000"),
+    ])
+    .unwrap();
+    assert_eq!((both.headers.len(), both.headers[0].0.as_str()), (1, "x-other"));
+    assert_eq!(both.timeout, Duration::from_secs(20));
+    let as_it_is = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://jaeger:4318");
+    assert_eq!(traces(&[endpoint, as_it_is]).unwrap().endpoint.to_string(), "http://jaeger:4318/");
     let sampler = |sampler, share| {
         let given = [endpoint, ("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", share)];
         traces(&given).unwrap().sampler
@@ -285,17 +306,40 @@ fn traces_are_set_by_the_variables_of_opentelemetry() {
 
 #[test]
 fn what_traces_cannot_be_sent_by_is_a_fault() {
+    let endpoint = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector/v1/traces");
     for (variable, value) in [
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "nowhere.pem"),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "no pair"),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "0"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
+        ("OTEL_TRACES_EXPORTER", "console"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "no pair"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
         ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
         ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4096"),
     ] {
-        let found = faults(&[(variable, value)]).join("\n");
-        assert!(found.contains(variable), "{found}");
+        let found = faults(&[endpoint, (variable, value)]);
+        assert!(found.len() == 1 && found[0].starts_with(&format!("{variable}=")), "{found:?}");
     }
+    // A URL with a user is none that is taken, and neither the user nor a query is shown.
+    let variable = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    for url in ["https://ada:hunter2@collector", "collector?key=hunter2"] {
+        let found = faults(&[(variable, url)]);
+        assert!(
+            found[0].starts_with("OTEL_EXPORTER_OTLP_ENDPOINT=…: must be a URL without a user"),
+            "{found:?}"
+        );
+    }
+    let plain = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector/v1/traces?key=hunter2");
+    let found = faults(&[plain, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem")]);
+    assert_eq!(
+        found,
+        [
+            "OTEL_EXPORTER_OTLP_CERTIFICATE=ca.pem, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=…: there is no TLS that it could be for"
+        ]
+    );
 }

@@ -111,7 +111,7 @@ pub(super) struct GuardedService {
     /// and only ever from the connection's own task.
     handler: RefCell<Handler>,
     last_client: RefCell<LastClient>,
-    connection: Arc<ConnectionContext>,
+    pub(super) connection: Arc<ConnectionContext>,
 }
 
 impl GuardedService {
@@ -126,14 +126,19 @@ impl hyper::service::Service<Request<Incoming>> for GuardedService {
     type Future = ResponseFuture;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.answer(request, None)
+        self.answer(request, Arc::clone(&self.connection), None)
     }
 }
 
 impl GuardedService {
-    /// Answers a request, which may be refused already.
-    pub(super) fn answer(&self, mut request: Request<Incoming>, refused: Option<Problem>) -> ResponseFuture {
-        let connection = &self.connection;
+    /// Answers a request in its context, which is the connection's own where there is one request at a time. It may be
+    /// refused already.
+    pub(super) fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        connection: Arc<ConnectionContext>,
+        refused: Option<Problem>,
+    ) -> ResponseFuture {
         connection.deadlines.head_complete();
         let refused =
             refused.or_else(|| check_head(&request, &connection.config, connection.addresses.local).err());
@@ -196,7 +201,6 @@ impl GuardedService {
                 Some(later)
             }
         };
-        let connection = Arc::clone(connection);
         ResponseFuture { work, refused, answer: None, info, page, grant, packs, connection }
     }
 }

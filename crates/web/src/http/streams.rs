@@ -102,16 +102,15 @@ impl Drop for OpenStream {
     }
 }
 
-/// A connection's way to the filter tree.
+/// A connection's way to the filter tree, the same for all of its requests.
 pub(super) struct StreamService {
-    tree: Tree,
-    connection: Arc<ConnectionContext>,
+    service: GuardedService,
     streams: Arc<Streams>,
 }
 
 impl StreamService {
     pub(super) fn new(tree: Tree, connection: Arc<ConnectionContext>, streams: Arc<Streams>) -> Self {
-        Self { tree, connection, streams }
+        Self { service: GuardedService::new(tree, connection), streams }
     }
 }
 
@@ -122,8 +121,7 @@ impl hyper::service::Service<Request<Incoming>> for StreamService {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (deadlines, is_there) = self.streams.begin();
-        let context = self.connection.of_stream(deadlines, &self.streams);
-        let service = GuardedService::new(self.tree.clone(), Arc::new(context));
-        service.answer(request, (!is_there).then(no_memory))
+        let context = self.service.connection.of_stream(deadlines, &self.streams);
+        self.service.answer(request, Arc::new(context), (!is_there).then(no_memory))
     }
 }

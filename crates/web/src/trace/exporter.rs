@@ -26,6 +26,8 @@ use super::{
 
 /// How often a batch is sent at most; then it is dropped.
 const ATTEMPTS: usize = 8;
+/// The longest wait between two attempts, whatever the collector asks for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Spans on their way to a collector.
 #[derive(Debug)]
@@ -96,6 +98,8 @@ struct Refusal {
     reason: String,
     /// Whether it may be taken later (OTLP 1.x, "Retryable Response Codes").
     is_retryable: bool,
+    /// How much later the collector asks for, at least.
+    retry_after: Option<Duration>,
 }
 
 #[derive(Default, Deserialize)]
@@ -154,10 +158,13 @@ impl Exporter {
                     self.drop_batch(batch.len(), &refusal.reason);
                     return;
                 }
-                Err(_) => tokio::select! {
-                    () = backoff.wait() => {}
-                    () = stopped(&mut self.stopping) => {}
-                },
+                Err(refusal) => {
+                    let wait = refusal.retry_after.unwrap_or_default().min(LONGEST_WAIT);
+                    tokio::select! {
+                        () = sleep(wait.max(backoff.next_wait())) => {}
+                        () = stopped(&mut self.stopping) => {}
+                    }
+                }
             }
         }
     }
@@ -172,15 +179,14 @@ impl Exporter {
 
     /// Sends a batch once. Returns how many of it the collector rejects.
     async fn send(&mut self, batch: &[Span]) -> Result<u64, Refusal> {
-        let failed = |reason: String| Refusal { reason, is_retryable: true };
-        let body = otlp::request(&self.resource, batch)
-            .map_err(|error| Refusal { reason: error.to_string(), is_retryable: false })?;
+        let refused = |reason: String, is_retryable| Refusal { reason, is_retryable, retry_after: None };
+        let body = otlp::request(&self.resource, batch).map_err(|error| refused(error.to_string(), false))?;
         let TraceConfig { endpoint, timeout, trust, headers, .. } = &self.config;
         let mut headers = headers.clone();
         headers.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
         let sent =
             client::send(Method::POST, endpoint, &headers, Bytes::from(body), trust.as_ref(), *timeout).await;
-        let answer = sent.map_err(|error| failed(error.to_string()))?;
+        let answer = sent.map_err(|error| refused(error.to_string(), true))?;
         match answer.status {
             status if status.is_success() => {
                 let Answer { partial_success: PartialSuccess { rejected_spans, error_message } } =
@@ -194,8 +200,11 @@ impl Exporter {
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Err(failed(answer.status.to_string())),
-            status => Err(Refusal { reason: status.to_string(), is_retryable: false }),
+            | StatusCode::GATEWAY_TIMEOUT => {
+                let retry_after = client::retry_after(&answer.headers);
+                Err(Refusal { retry_after, ..refused(answer.status.to_string(), true) })
+            }
+            status => Err(refused(status.to_string(), false)),
         }
     }
 }

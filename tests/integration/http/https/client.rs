@@ -8,6 +8,7 @@ use hyper::{
     HeaderMap, Request, Response, StatusCode,
     body::Incoming,
     client::conn::{http1, http2},
+    header::HeaderName,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, task::JoinHandle};
@@ -56,6 +57,13 @@ pub(super) async fn connect(
     tls: &Arc<ClientConfig>,
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
+    shake_hands(stream, tls).await
+}
+
+pub(super) async fn shake_hands(
+    stream: TcpStream,
+    tls: &Arc<ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     // Else the system waits for time that does not pass.
     stream.set_nodelay(true)?;
     TlsConnector::from(Arc::clone(tls)).connect(ServerName::try_from("localhost").unwrap(), stream).await
@@ -73,6 +81,16 @@ impl Answer {
         let (head, body) = response.into_parts();
         Ok(Self { status: head.status, headers: head.headers, body: body.collect().await?.to_bytes() })
     }
+}
+
+fn request(path: &str, body: &'static str) -> Request<Full<Bytes>> {
+    let method = if body.is_empty() { "GET" } else { "POST" };
+    Request::builder()
+        .method(method)
+        .uri(format!("https://localhost{path}"))
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body)))
+        .unwrap()
 }
 
 /// A connection of HTTP/2; clones of its sender ask at the same time.
@@ -101,18 +119,18 @@ impl Http2 {
     }
 
     pub(super) async fn send(&self, path: &str, body: &'static str) -> hyper::Result<Response<Incoming>> {
-        let method = if body.is_empty() { "GET" } else { "POST" };
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("https://localhost{path}"))
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(body)))
-            .unwrap();
-        self.sender.clone().send_request(request).await
+        self.sender.clone().send_request(request(path, body)).await
     }
 
     pub(super) async fn ask(&self, path: &str, body: &'static str) -> hyper::Result<Answer> {
         Answer::of(self.send(path, body).await?).await
+    }
+
+    /// The status of a request with that header.
+    pub(super) async fn status(&self, path: &str, body: &'static str, (name, value): (&str, &str)) -> u16 {
+        let mut request = request(path, body);
+        request.headers_mut().insert(HeaderName::try_from(name).unwrap(), value.parse().unwrap());
+        self.sender.clone().send_request(request).await.unwrap().status().as_u16()
     }
 }
 

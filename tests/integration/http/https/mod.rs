@@ -2,6 +2,8 @@
 
 mod certificates;
 mod client;
+mod credentials;
 mod files;
+mod http1;
 mod http2;
 mod versions;
