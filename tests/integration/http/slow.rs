@@ -10,14 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpSocket,
-    time::Instant,
-};
+use tokio::{net::TcpSocket, time::Instant};
 use warp::{Filter, Reply};
 
-use super::server::{Server, config};
+use super::{
+    client::Client,
+    server::{Server, config},
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_is_never_complete_costs_its_time_out_and_408() {
@@ -152,11 +151,10 @@ async fn a_reader_that_drips_does_not_hold_its_connection_for_ever() {
     let server = Server::on(socket.listen(8).unwrap(), config(), warp::any().map(pieces)).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(8 * 1024).unwrap();
-    let mut client = socket.connect(server.address).await.unwrap();
-    client.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    let mut client = Client::over(socket.connect(server.address).await.unwrap());
+    client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").await;
     let begun = Instant::now();
-    let mut sip = [0; 1024];
-    while begun.elapsed() < Duration::from_secs(300) && matches!(client.read(&mut sip).await, Ok(1..)) {
+    while begun.elapsed() < Duration::from_secs(300) && matches!(client.sip(1024).await, Ok(1..)) {
         #[expect(clippy::disallowed_methods, reason = "the system's own clock: it passes on what was read")]
         std::thread::sleep(Duration::from_millis(2));
         tokio::time::sleep(Duration::from_secs(1)).await;

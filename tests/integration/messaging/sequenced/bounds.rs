@@ -68,8 +68,8 @@ async fn a_partition_waits_where_the_dead_letter_topic_has_none_of_its_number() 
     client.topic_named(&format!("{}.dlq", cluster.topic), 1).known_partitions().await;
     let ledger = Arc::<Ledger>::default();
     let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default());
-    let key = (0..).map(|number| format!("key-{number}"));
-    let key = key.filter(|key| highwater_kafka::partition_for_key(key.as_bytes(), 3) == 2).next().unwrap();
+    let mut keys = (0..).map(|number| format!("key-{number}"));
+    let key = keys.find(|key| highwater_kafka::partition_for_key(key.as_bytes(), 3) == 2).unwrap();
     publish(&client, &[(&key, "bad 1"), (&key, "2")]).await;
     assert!(stalled(&client).await.contains("has 1 partitions"), "{}", stalled(&client).await);
     cluster.create_partitions_of(&format!("{}.dlq", cluster.topic), 3).await;
