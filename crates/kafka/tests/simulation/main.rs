@@ -66,7 +66,7 @@ fn number(seed: &str) -> Result<u64> {
 }
 
 fn test() -> Result<bool> {
-    let [one, again, other] = [1, 1, 2].map(|seed| run::trace(seed));
+    let [one, again, other] = [1, 1, 2].map(run::trace);
     let (one, again, other) = (one?, again?, other?);
     if one != again {
         let differs = one.lines().zip(again.lines()).position(|(one, again)| one != again);
