@@ -15,7 +15,8 @@ use std::{
 
 use async_trait::async_trait;
 use highwater_kafka::{
-    BatchOutcome, Consumer, DlqPublisher, Poison, Publisher as _, Record, RecordHandler, TransientError,
+    BatchOutcome, Consumer, ConsumerConfig, DlqPublisher, Poison, Publisher as _, Record, RecordHandler,
+    TransientError,
     dead_letter::{
         DlqFilter, DlqPosition, DlqReader, REDRIVES, RedriveReport, RedriveSelection, Redriver, Sequence,
         SequenceBounds, SequencedDeadLetters, SequencedHandler, VerdictError, WaitingCounts,
@@ -90,6 +91,16 @@ fn start(
     ledger: &Arc<Ledger>,
     bounds: SequenceBounds,
 ) -> (Consumer, WaitingCounts) {
+    start_with(client, cluster, ledger, bounds, client.consumer_config())
+}
+
+fn start_with(
+    client: &Client,
+    cluster: &TestCluster,
+    ledger: &Arc<Ledger>,
+    bounds: SequenceBounds,
+    config: ConsumerConfig,
+) -> (Consumer, WaitingCounts) {
     let counts = WaitingCounts::default();
     let dead_letters =
         DlqPublisher::new(client.producer(client.dead_letter_topic()), &cluster.topic, &cluster.group);
@@ -97,7 +108,7 @@ fn start(
     let registry = Arc::clone(&client.registry);
     let handler = SequencedHandler::new(handler, reader(client), dead_letters, bounds, registry)
         .with_counts(counts.clone());
-    (client.consumer(Arc::new(handler)), counts)
+    (client.consumer_with(Arc::new(handler), config), counts)
 }
 
 /// What an operator has in hand.
