@@ -5,7 +5,7 @@ use std::{error::Error, ops::Range, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::{FetchPosition, Record, dead_letter::Place};
+use super::{FetchPosition, Record, dead_letter::Place, group::Lease};
 
 /// Processes the records of a consumer's partitions, as bytes. [`crate::DecodingHandler`] makes one of a handler of
 /// events.
@@ -65,9 +65,10 @@ pub trait RecordHandler: Send + Sync + 'static {
         false
     }
 
-    /// Does what is due beside the records of the log. Everything below the offset `committed` is done, and everything that
-    /// was read is below it.
-    async fn take_turn(&self, _partition: i32, _committed: i64) {}
+    /// Does what is due beside the records of the log. Everything below the offset `committed` is done and committed. After a
+    /// transient error, records from there on were read. It processes and writes nothing once the lease is over: another
+    /// member may have the partition then.
+    async fn take_turn(&self, _partition: i32, _committed: i64, _lease: &Lease) {}
 
     /// How many records before the committed offset go to [`RecordHandler::restore`] when
     /// [`RecordHandler::held_from`] was not committed with it; 0 for none.

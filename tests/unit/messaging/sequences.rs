@@ -70,6 +70,31 @@ fn a_second_letter_of_a_record_does_not_change_what_becomes_of_it() {
     assert!(sequences.is_empty());
 }
 
+#[test]
+fn a_verdict_on_a_record_that_the_log_lost_does_not_count_for_the_one_that_has_its_offset_now() {
+    let mut sequences = empty();
+    let (lost, now) = (at(b"a", 0), Origin { timestamp: 99, ..at(b"a", 0) });
+    sequences.apply(&Entry { origin: now, kind: EntryKind::Poison { at: 7 } });
+    for kind in [EntryKind::Redrive, EntryKind::Drop, EntryKind::Done] {
+        sequences.apply(&Entry { origin: lost, kind });
+        assert_eq!((sequences.first_due(1), sequences.waiting().letters), (None, 1), "{kind:?}");
+    }
+    sequences.apply(&Entry { origin: now, kind: EntryKind::Redrive });
+    assert_eq!(sequences.first_due(1), Some(7));
+    sequences.apply(&Entry { origin: now, kind: EntryKind::Done });
+    assert!(sequences.is_empty());
+}
+
+#[test]
+fn while_the_topic_has_a_later_copy_of_a_letter_it_is_not_lost() {
+    let mut sequences = empty();
+    for at in [7, 9] {
+        sequences.apply(&Entry { origin: self::at(b"a", 0), kind: EntryKind::Waiting { at } });
+    }
+    assert_eq!(sequences.expire(8), 0);
+    assert_eq!(sequences.first_due(1), Some(9));
+}
+
 /// A record of the source topic. Its offset is its place in the log.
 #[derive(Debug, Clone, Copy)]
 struct Source {

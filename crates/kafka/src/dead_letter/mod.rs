@@ -108,11 +108,13 @@ impl DlqPublisher {
     }
 
     fn dead_letter(&self, record: &Record, reason: &str, place: Option<&Place>) -> Message {
+        // Where the source's record has them, it would count as another entry than it is.
+        let is_own = |name: &str| ![SEQUENCE, BEHIND, VERDICT].contains(&name);
         // A header without a value becomes an empty one: a `Message` has no null values.
-        let own = record
-            .headers
-            .iter()
-            .map(|(name, value)| (name.into_owned(), value.map(|value| value.to_vec()).unwrap_or_default()));
+        let own =
+            record.headers.iter().filter(|(name, _)| is_own(name)).map(|(name, value)| {
+                (name.into_owned(), value.map(|value| value.to_vec()).unwrap_or_default())
+            });
         Message {
             key: record.key.as_ref().map(|key| key.to_vec()),
             value: record.value.as_ref().map(|value| value.to_vec()),

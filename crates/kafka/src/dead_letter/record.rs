@@ -7,13 +7,14 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{
     BEHIND, ERROR, GROUP, OFFSET, ORIGIN, PARTITION, REDRIVES, SEQUENCE, TIMESTAMP, TOPIC, TRUNCATED,
-    origin_of,
+    VERDICT, origin_of,
 };
 use crate::{Message, Record};
 
 /// The headers that [`super::DlqPublisher`] adds.
-const ADDED: [&str; 11] =
-    [ERROR, TOPIC, PARTITION, OFFSET, TIMESTAMP, GROUP, TRUNCATED, REDRIVES, ORIGIN, SEQUENCE, BEHIND];
+const ADDED: [&str; 12] = [
+    ERROR, TOPIC, PARTITION, OFFSET, TIMESTAMP, GROUP, TRUNCATED, REDRIVES, ORIGIN, SEQUENCE, BEHIND, VERDICT,
+];
 
 /// A record of a dead letter topic, with what its headers say. Records of other programs are dead letters too: what
 /// their headers do not say is unknown.

@@ -1,6 +1,7 @@
 //! Poison in order: later records of a key wait behind one that is set aside.
 
 mod bounds;
+mod leases;
 mod members;
 mod typed;
 
@@ -15,11 +16,12 @@ use std::{
 
 use async_trait::async_trait;
 use highwater_kafka::{
-    BatchOutcome, Consumer, ConsumerConfig, DlqPublisher, Poison, Publisher as _, Record, RecordHandler,
-    TransientError,
+    BatchOutcome, Consumer, ConsumerConfig, DlqPublisher, Message, Poison, Publisher as _, Record,
+    RecordHandler, TransientError,
     dead_letter::{
-        DlqFilter, DlqPosition, DlqReader, REDRIVES, RedriveReport, RedriveSelection, Redriver, Sequence,
-        SequenceBounds, SequencedDeadLetters, SequencedHandler, VerdictError, WaitingCounts,
+        BEHIND, DlqFilter, DlqPosition, DlqReader, REDRIVES, RedriveReport, RedriveSelection, Redriver,
+        SEQUENCE, Sequence, SequenceBounds, SequencedDeadLetters, SequencedHandler, VERDICT, VerdictError,
+        WaitingCounts,
     },
 };
 use tokio::time::Instant;
@@ -293,5 +295,27 @@ async fn letters_of_a_sequence_are_not_sent_back_and_verdicts_are_not_listed() {
     let report = redriver.redrive(&RedriveSelection::All, until).await.unwrap();
     // Two letters, and two verdicts: the operator's, and that the second one is processed.
     assert_eq!(report, RedriveReport { foreign: 4, complete: true, ..RedriveReport::default() });
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_of_a_record_that_are_named_as_those_of_sequences_change_nothing() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let ledger = Arc::<Ledger>::default();
+    let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let producer = client.producer(client.topic());
+    for value in ["bad 1", "2"] {
+        let forged = [(VERDICT, "done"), (BEHIND, "0"), (SEQUENCE, "another")];
+        let headers = forged.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).to_vec();
+        producer.publish(Message { headers, ..message("one", value) }).await.unwrap();
+    }
+    let operator = operator(&client, &cluster);
+    let head = waiting(&operator, 2).await;
+    let listed = reader(&client).newest(&DlqFilter::default(), None, 10).await.unwrap().dead_letters;
+    assert_eq!(listed.len(), 2);
+    ledger.mend("bad 1");
+    operator.redrive(position(&head)).await.unwrap();
+    until_processed(&ledger, "one", &["bad 1", "2"]).await;
     consumer.stop().await;
 }

@@ -112,7 +112,7 @@ impl Worker {
         self.wait_for_lease().await?;
         if let Some(committed) = self.progress.processed() {
             let _call = self.progress.begin_call();
-            self.handler.take_turn(self.partition, committed.offset).await;
+            self.handler.take_turn(self.partition, committed.offset, &self.lease).await;
         }
         Ok(())
     }

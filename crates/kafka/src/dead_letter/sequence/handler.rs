@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     BatchLimits, BatchOutcome, DlqPublisher, FetchPosition, LogState, Poison, ReadError, Reader, Record,
-    RecordHandler, RetryFrom, StartFrom, StatusRegistry, TransientError, dead_letter::DlqReader,
-    group::topic_id_text,
+    RecordHandler, RetryFrom, StartFrom, StatusRegistry, TransientError,
+    dead_letter::DlqReader,
+    group::{Lease, topic_id_text},
 };
 
 /// How long the dead letter topic may take to be created.
@@ -216,9 +217,10 @@ impl RecordHandler for SequencedHandler {
         let Some(Record { partition, .. }) = records.first() else { return outcome };
         let shared = self.partition(*partition);
         let mut locked = shared.lock().await;
-        let (source, letters) = match self.letters(&mut locked).await {
-            Ok(known) => known,
-            Err(error) => return BatchOutcome::retry_from(0, error),
+        let Partition { source, letters } = &mut *locked;
+        // A turn reads them, and that may take longer than the lease.
+        let Some(letters) = letters else {
+            return BatchOutcome::retry_from(0, TransientError::new("the dead letters are to be read again"));
         };
         let mut done = 0;
         while done < records.len() && outcome.retry_from.is_none() {
@@ -235,14 +237,14 @@ impl RecordHandler for SequencedHandler {
         self.partition(partition).try_lock().is_ok_and(|locked| {
             let waits =
                 |letters: &Letters| !letters.sequences.is_empty() && letters.turn_at <= Instant::now();
-            locked.letters.as_ref().is_some_and(waits)
+            locked.letters.as_ref().is_none_or(waits)
         })
     }
 
-    async fn take_turn(&self, partition: i32, committed: i64) {
+    async fn take_turn(&self, partition: i32, committed: i64, lease: &Lease) {
         let shared = self.partition(partition);
         let mut locked = shared.lock().await;
-        match self.turn(&mut locked, committed).await {
+        match self.turn(&mut locked, committed, lease).await {
             Ok(waiting) => {
                 self.counts.set(partition, waiting);
                 self.registry.succeeded(&self.component(partition));

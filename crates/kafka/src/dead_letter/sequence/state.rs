@@ -149,18 +149,19 @@ impl Sequences {
             EntryKind::Poison { at } => self.insert(origin, Some(at), LetterState::Poison),
             EntryKind::Waiting { at } => match self.letter(origin.key, origin.offset) {
                 Some(letter) if letter.timestamp == origin.timestamp => {
-                    letter.at.get_or_insert(at);
+                    letter.at = Some(at);
                 }
                 _ => self.insert(origin, Some(at), LetterState::Waiting),
             },
             EntryKind::Redrive => {
                 if let Some(letter) = self.letter(origin.key, origin.offset)
+                    && letter.timestamp == origin.timestamp
                     && letter.state == LetterState::Poison
                 {
                     letter.state = LetterState::Waiting;
                 }
             }
-            EntryKind::Drop | EntryKind::Done => self.remove(origin.key, origin.offset),
+            EntryKind::Drop | EntryKind::Done => self.remove(origin),
         }
     }
 
@@ -238,11 +239,12 @@ impl Sequences {
         self.keys.get_mut(key)?.get_mut(&offset)
     }
 
-    fn remove(&mut self, key: &[u8], offset: i64) {
-        if let Some(letters) = self.keys.get_mut(key) {
-            letters.remove(&offset);
+    fn remove(&mut self, record: Origin<'_>) {
+        if let Some(letters) = self.keys.get_mut(record.key) {
+            let is_it = |letter: &Letter| letter.timestamp == record.timestamp;
+            letters.retain(|offset, letter| *offset != record.offset || !is_it(letter));
             if letters.is_empty() {
-                self.keys.remove(key);
+                self.keys.remove(record.key);
             }
         }
     }

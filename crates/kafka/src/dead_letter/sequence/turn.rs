@@ -15,7 +15,7 @@ use super::{
     handler::{Letters, Partition},
     in_place,
 };
-use crate::{ReadError, Record, TransientError, dead_letter::DeadLetter};
+use crate::{ReadError, Record, TransientError, dead_letter::DeadLetter, group::Lease};
 
 /// The time between two turns, unless letters are due.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -30,10 +30,11 @@ impl SequencedHandler {
         &self,
         partition: &mut Partition,
         committed: i64,
+        lease: &Lease,
     ) -> Result<Waiting, TransientError> {
         let (source, letters) = self.letters(partition).await?;
         letters.turn_at = Instant::now() + INTERVAL;
-        match self.process_due(source, letters, committed).await {
+        match self.process_due(source, letters, committed, lease).await {
             Ok(()) => {
                 if letters.sequences.first_due(committed).is_some() {
                     letters.turn_at = Instant::now();
@@ -58,17 +59,19 @@ impl SequencedHandler {
         source: &Source,
         letters: &mut Letters,
         committed: i64,
+        lease: &Lease,
     ) -> Result<(), TurnError> {
-        self.settle(source, &mut letters.sequences).await?;
+        self.settle(source, &mut letters.sequences, lease).await?;
         letters.follow(source).await?;
         if letters.looked_at.elapsed() >= LOOK_INTERVAL {
             letters.looked_at = Instant::now();
             let start = letters.reader.range().await?.start;
             report_lost(source, letters.sequences.expire(start));
         }
-        let due = Due { committed, by: Instant::now() + TURN };
+        let due = Due { committed, by: Instant::now() + TURN, lease };
         while let Some(from) = letters.sequences.first_due(committed)
             && Instant::now() < due.by
+            && lease.is_valid()
         {
             let fetched = letters.reader.read(from).await?;
             if fetched.records.first().is_none_or(|record| record.offset != from) {
@@ -80,8 +83,12 @@ impl SequencedHandler {
                 continue;
             }
             let processed = self.process_letters(source, &mut letters.sequences, &fetched.records, due).await;
-            self.settle(source, &mut letters.sequences).await?;
+            self.settle(source, &mut letters.sequences, lease).await?;
             processed?;
+            if letters.sequences.first_due(committed) == Some(from) && lease.is_valid() {
+                // Another record is there: the topic was truncated.
+                return Err(ReadError::Truncated(None).into());
+            }
         }
         Ok(())
     }
@@ -92,12 +99,15 @@ impl SequencedHandler {
         source: &Source,
         sequences: &mut Sequences,
         records: &[Record],
-        due: Due,
+        due: Due<'_>,
     ) -> Result<(), TransientError> {
         for record in records {
             let Some(entry) = source.entry(record) else { continue };
             if !sequences.is_due(entry.origin, record.offset, due.committed) {
                 continue;
+            }
+            if !due.lease.is_valid() {
+                break;
             }
             let original = DeadLetter::read(record.clone()).original();
             let mut outcome = self.handler.handle(slice::from_ref(&original)).await;
@@ -107,6 +117,8 @@ impl SequencedHandler {
             }
             match outcome.poison.pop() {
                 None => sequences.processed(entry.origin),
+                // The next owner finds out as well.
+                Some(_) if !due.lease.is_valid() => break,
                 Some(poison) => {
                     let (partition, offset, reason) = (original.partition, original.offset, &poison.reason);
                     warn!(partition, offset; "a dead letter is poison still: {reason}");
@@ -124,9 +136,17 @@ impl SequencedHandler {
     }
 
     /// Tells the dead letter topic which letters are processed. Only then do their keys go on.
-    async fn settle(&self, source: &Source, sequences: &mut Sequences) -> Result<(), TransientError> {
+    async fn settle(
+        &self,
+        source: &Source,
+        sequences: &mut Sequences,
+        lease: &Lease,
+    ) -> Result<(), TransientError> {
         let mut deliveries = Vec::new();
         for origin in sequences.unsettled() {
+            if !lease.is_valid() {
+                return Ok(()); // the next owner processes them again
+            }
             deliveries.push(self.dead_letters.publisher.enqueue(source.verdict(origin, "done")).await);
         }
         if deliveries.is_empty() {
@@ -154,11 +174,13 @@ fn report_lost(source: &Source, lost: usize) {
 
 /// What a turn processes.
 #[derive(Clone, Copy)]
-struct Due {
+struct Due<'a> {
     /// Letters of records below this offset.
     committed: i64,
     /// Until then.
     by: Instant,
+    /// While it is valid.
+    lease: &'a Lease,
 }
 
 /// Why a turn ended early.
