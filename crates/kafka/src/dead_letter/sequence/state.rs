@@ -149,7 +149,9 @@ impl Sequences {
             EntryKind::Poison { at } => self.insert(origin, Some(at), LetterState::Poison),
             EntryKind::Waiting { at } => match self.letter(origin.key, origin.offset) {
                 Some(letter) if letter.timestamp == origin.timestamp => {
-                    letter.at = Some(at);
+                    // The topic loses earlier copies first. One that is poison stays: an operator redrives it.
+                    let is_poison = letter.state == LetterState::Poison;
+                    letter.at = letter.at.filter(|_| is_poison).or(Some(at));
                 }
                 _ => self.insert(origin, Some(at), LetterState::Waiting),
             },
