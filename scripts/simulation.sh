@@ -16,12 +16,12 @@
 #
 #   HOURS      simulated hours (2; with SABOTAGE 10)
 #   SEED       the first seed; unset, one is drawn
-#   PROFILE    of cargo (dev)
+#   PROFILE    of cargo (test, which is not optimized)
 #   FEATURES   what else to build in, to take what was built with it
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-profile=${PROFILE:-dev}
+profile=${PROFILE:-test}
 faults=(crates/kafka/tests/simulation/sabotage/*.patch)
 # Of those of the chaos run, the ones in the library.
 for patch in tests/chaos/sabotage/*.patch; do
@@ -46,8 +46,8 @@ sabotaged() { # PATCH: whether the fault is caught, in a copy of the tree with a
   git apply --numstat "${faults[@]}" | cut -f 3 | sort -u | (cd "$tree" && xargs touch)
   # Without a repository above it, the paths are those of the copy.
   GIT_CEILING_DIRECTORIES=$kept git -C "$tree" apply "$PWD/$1"
-  program=$(CARGO_TARGET_DIR=$kept/target build "$tree" -p highwater-kafka)
-  found=$("$program" hours "${HOURS:-10}" "${SEED:-1}" 2>&1) || true
+  program=$(CARGO_TARGET_DIR=$kept/target build "$tree" ${FEATURES:+--features "$FEATURES"})
+  found=$("$program" caught "${HOURS:-10}" "${SEED:-1}" 2>&1) || true
   found=$(sed -n 's/^simulation: seed \([0-9]*\), after \([0-9.]* hours\): \([A-Za-z]*\).*/\2 | seed \1 | \3/p' <<<"$found")
   printf '| %s | %s |\n' "$(basename "$1" .patch)" "${found:-not caught | |}"
   [ -n "$found" ]

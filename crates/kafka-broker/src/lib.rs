@@ -179,13 +179,14 @@ impl Broker {
         self.shared.with(|state| state.log(topic, partition).map_or_else(Bytes::new, read))
     }
 
-    /// The assignment of each member of a group, as its leader sent it (`ConsumerPartitionAssignor` in Java), while the
-    /// group is stable.
-    pub fn assignments(&self, group: &str) -> Vec<(String, Bytes)> {
+    /// The generation of a group and each member's assignment, as its leader sent it (`ConsumerPartitionAssignor` in Java),
+    /// while the group is stable.
+    pub fn assignments(&self, group: &str) -> Option<(i32, Vec<(String, Bytes)>)> {
         self.shared.with(|state| {
-            let group = state.groups.get(group).filter(|group| group.phase() == groups::Phase::Stable);
-            let members = group.into_iter().flat_map(|group| group.members());
-            members.map(|(id, member)| (id.clone(), member.assignment().clone())).collect()
+            let group = state.groups.get(group).filter(|group| group.phase() == groups::Phase::Stable)?;
+            let members =
+                group.members().iter().map(|(id, member)| (id.clone(), member.assignment().clone()));
+            Some((group.generation(), members.collect()))
         })
     }
 
@@ -212,12 +213,17 @@ impl Broker {
         });
     }
 
-    /// The number of a topic's partitions; 0 if there is no such topic.
-    pub fn partitions(&self, topic: &str) -> i32 {
-        let count = |state: &State| {
-            Some(i32::try_from(state.topics.get(topic)?.partitions.len()).unwrap_or(i32::MAX))
-        };
-        self.shared.with(|state| count(state).unwrap_or(0))
+    /// The log end offset of each of a topic's partitions; none if there is no such topic.
+    pub fn end_offsets(&self, topic: &str) -> Vec<i64> {
+        self.shared.with(|state| {
+            let topic = state.topics.get(topic).into_iter();
+            topic.flat_map(|topic| &topic.partitions).map(log::PartitionLog::end).collect()
+        })
+    }
+
+    /// The generation of a group.
+    pub fn generation(&self, group: &str) -> Option<i32> {
+        self.shared.with(|state| Some(state.groups.get(group)?.generation()))
     }
 
     /// Gives a topic that many partitions: more than it has.

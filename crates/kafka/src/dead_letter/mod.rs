@@ -101,6 +101,7 @@ impl DlqPublisher {
                     dead_letter = self.shortened(record, reason, place, most);
                     left = (most > least).then_some(most / 2);
                 }
+                (Ok(receipt), _) if place.is_some() => return sequence::in_place(receipt, record.partition),
                 (published, _) => return published,
             }
         }

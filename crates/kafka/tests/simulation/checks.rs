@@ -79,6 +79,7 @@ struct Known {
     acknowledged: BTreeMap<(String, i32), (u64, i64)>,
     /// Who has which partition, as the coordinator has it.
     owners: BTreeMap<i32, HostId>,
+    generation: i32,
     figures: Figures,
     violation: Option<Violation>,
     /// Keys without an acknowledgement since the last fault was over; `None` before that.
@@ -255,11 +256,11 @@ impl Known {
     }
 
     fn look_at_logs(&mut self, broker: &Broker) {
-        for number in 0..MOST_PARTITIONS {
+        for (number, end) in (0..).zip(broker.end_offsets(TOPIC)) {
             let place = self.partition(number);
             place.before = place.log.len();
             let from = place.before as i64;
-            if broker.end_offset(TOPIC, number) <= from {
+            if end <= from {
                 continue;
             }
             for (offset, item) in read(broker, TOPIC, number, from) {
@@ -276,8 +277,7 @@ impl Known {
             }
         }
         let letters = format!("{TOPIC}.dlq");
-        for (number, from) in (0..).zip(&mut self.dead_read) {
-            let end = broker.end_offset(&letters, number);
+        for ((number, end), from) in (0..).zip(broker.end_offsets(&letters)).zip(&mut self.dead_read) {
             if end > *from {
                 self.dead.extend(read(broker, &letters, number, *from).map(|(_, item)| item));
                 *from = end;
@@ -286,8 +286,13 @@ impl Known {
     }
 
     fn look_at_owners(&mut self, broker: &Broker) {
+        if broker.generation(GROUP) == Some(self.generation) {
+            return;
+        }
         let mut owners = BTreeMap::new();
-        for (member, mut assignment) in broker.assignments(GROUP) {
+        let (generation, assignments) = broker.assignments(GROUP).unwrap_or_default();
+        self.generation = generation;
+        for (member, mut assignment) in assignments {
             let host = MEMBERS.clone().find(|host| member.starts_with(&format!("m{host}-")));
             let (Some(host), true) = (host, assignment.len() >= 2) else { continue };
             let _version = assignment.split_to(2);

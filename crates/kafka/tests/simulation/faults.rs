@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kafka_protocol::messages::ApiKey;
+use kafka_protocol::{ResponseError, messages::ApiKey};
 
 use crate::{
     network::HostId,
@@ -50,6 +50,8 @@ pub(crate) enum Fault {
     Grow { by: i32 },
     /// The broker does what the next requests ask for, and its answers are lost.
     LoseAnswers { api: ApiKey, times: usize },
+    /// The broker refuses the next requests, as one that has just lost a partition or a group does, or has just got one.
+    Refuse { api: ApiKey, error: ResponseError, times: usize },
     /// The broker throttles.
     Throttle { api: ApiKey, by: Millis, times: usize },
 }
@@ -73,6 +75,7 @@ impl Fault {
             | Self::ClockJump { .. }
             | Self::Grow { .. }
             | Self::LoseAnswers { .. }
+            | Self::Refuse { .. }
             | Self::Throttle { .. } => 0,
         }
     }
@@ -111,7 +114,7 @@ fn draw(random: &mut Random) -> Fault {
         4 => random.between(5_000..=20_000),
         _ => random.between(15_000..=60_000),
     };
-    match random.below(20) {
+    match random.below(22) {
         0 | 1 => Fault::Slow { host, longer: random.between(50..=4_000), during },
         2 => Fault::Reset { host },
         3 => Fault::Reset { host: BROKER },
@@ -129,9 +132,27 @@ fn draw(random: &mut Random) -> Fault {
         17 => Fault::FailingHandler { host: member, during },
         18 if random.percent(30) => Fault::Grow { by: random.between(1..=2) as i32 },
         18 => Fault::Throttle { api: ApiKey::Produce, by: random.between(100..=3_000), times: 3 },
+        20 | 21 => {
+            let (api, error) = REFUSALS[random.below(REFUSALS.len())];
+            Fault::Refuse { api, error, times: 1 + random.below(4) }
+        }
         _ => Fault::LoseAnswers { api: lossy(random), times: 1 + random.below(3) },
     }
 }
+
+/// What a broker answers around an election.
+const REFUSALS: [(ApiKey, ResponseError); 10] = [
+    (ApiKey::Produce, ResponseError::NotLeaderOrFollower),
+    (ApiKey::Produce, ResponseError::NotEnoughReplicasAfterAppend),
+    (ApiKey::Fetch, ResponseError::NotLeaderOrFollower),
+    (ApiKey::Fetch, ResponseError::UnknownLeaderEpoch),
+    (ApiKey::ListOffsets, ResponseError::OffsetNotAvailable),
+    (ApiKey::FindCoordinator, ResponseError::CoordinatorNotAvailable),
+    (ApiKey::JoinGroup, ResponseError::CoordinatorLoadInProgress),
+    (ApiKey::Heartbeat, ResponseError::NotCoordinator),
+    (ApiKey::OffsetCommit, ResponseError::NotCoordinator),
+    (ApiKey::OffsetFetch, ResponseError::CoordinatorLoadInProgress),
+];
 
 fn lossy(random: &mut Random) -> ApiKey {
     const APIS: [ApiKey; 7] = [

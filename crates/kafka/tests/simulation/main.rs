@@ -51,8 +51,9 @@ fn begin(arguments: &[String]) -> Result<bool> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["episode", seed, ref options @ ..] => episode::begin(number(seed)?, options),
-        ["hours", hours] => run::hours(hours.parse().context("hours")?, run::new_seed()?),
-        ["hours", hours, seed] => run::hours(hours.parse().context("hours")?, number(seed)?),
+        ["hours", hours] => run::hours(hours.parse().context("hours")?, run::new_seed()?, true),
+        ["hours", hours, seed] => run::hours(hours.parse().context("hours")?, number(seed)?, true),
+        ["caught", hours, seed] => run::hours(hours.parse().context("hours")?, number(seed)?, false),
         ["shrink", seed] => run::shrink(number(seed)?).map(|()| true),
         // As a test of `cargo test`, whose filters are about others.
         _ if arguments.iter().any(|argument| !argument.starts_with('-')) => Ok(true),
@@ -65,7 +66,7 @@ fn number(seed: &str) -> Result<u64> {
 }
 
 fn test() -> Result<bool> {
-    let [one, again, other] = [1, 1, 2].map(|seed| run::trace(seed));
+    let [one, again, other] = [1, 1, 2].map(run::trace);
     let (one, again, other) = (one?, again?, other?);
     if one != again {
         let differs = one.lines().zip(again.lines()).position(|(one, again)| one != again);

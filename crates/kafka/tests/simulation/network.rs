@@ -1,7 +1,7 @@
 //! The network: streams of bytes between hosts, which arrive late, or not for a while, or break.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -31,6 +31,8 @@ struct State {
     random: Random,
     links: BTreeMap<LinkId, Link>,
     next_link: LinkId,
+    /// The halves with something on the way, each by its connection and direction.
+    busy: BTreeSet<(LinkId, usize)>,
     /// Whether the broker accepts connections, and those that it has not seen yet.
     listening: Option<Vec<SimStream>>,
     /// Hosts that neither answer nor refuse.
@@ -49,8 +51,8 @@ struct Link {
     halves: [Half; 2],
     /// Whether the client knows that the server has accepted.
     accepted: bool,
-    /// By which end it was closed.
-    closed: [bool; 2],
+    /// Which ends are there: the server's only once it has accepted.
+    open: [bool; 2],
 }
 
 /// One direction of a connection.
@@ -107,6 +109,7 @@ impl Network {
             random: Random::named(seed, "network"),
             links: BTreeMap::new(),
             next_link: 0,
+            busy: BTreeSet::new(),
             listening: None,
             dark: Vec::new(),
             holds: Vec::new(),
@@ -130,18 +133,13 @@ impl Network {
         state.now = now;
         state.holds.retain(|(_, _, until)| *until > now);
         state.slow.retain(|(_, _, until)| *until > now);
-        let ids: Vec<LinkId> = state.links.keys().copied().collect();
-        for id in ids {
-            for direction in 0..2 {
-                while let Some(item) = state.due(id, direction) {
-                    state.arrive(self, id, direction, item);
-                }
+        let busy: Vec<_> = state.busy.iter().copied().collect();
+        for (id, direction) in busy {
+            while let Some(item) = state.due(id, direction) {
+                state.arrive(self, id, direction, item);
             }
+            state.rest(id, direction);
         }
-        state.links.retain(|_, link| {
-            let idle = link.halves.iter().all(|half| half.on_the_way.is_empty());
-            !(idle && link.closed == [true, true])
-        });
         state.listening.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -197,6 +195,18 @@ impl State {
         queue.pop_front_if(|(at, _)| *at <= *now).map(|(_, item)| item)
     }
 
+    /// Forgets what is not busy any more, and a connection without ends.
+    fn rest(&mut self, id: LinkId, direction: usize) {
+        let Some(link) = self.links.get(&id) else { return };
+        if link.halves[direction].on_the_way.is_empty() {
+            self.busy.remove(&(id, direction));
+        }
+        if link.open == [false, false] && link.halves.iter().all(|half| half.on_the_way.is_empty()) {
+            self.busy.remove(&(id, 1 - direction));
+            self.links.remove(&id);
+        }
+    }
+
     fn arrive(&mut self, network: &Network, id: LinkId, direction: usize, item: Item) {
         let now = self.now;
         let Some(link) = self.links.get_mut(&id) else { return };
@@ -207,12 +217,13 @@ impl State {
             }
             item => format!("{now} #{id} {from}>{to} {item:?}"),
         });
-        let is_closed = link.closed[1 - direction];
+        let is_closed = !link.open[1 - direction];
         let half = &mut link.halves[direction];
         match item {
             Item::Syn => {
                 let answer = match &mut self.listening {
                     Some(streams) => {
+                        link.open[1] = true;
                         streams.push(SimStream { network: network.clone(), id, end: 1 });
                         Item::Accepted
                     }
@@ -248,6 +259,7 @@ impl State {
         // A stream's bytes stay in order.
         let at = queue.back().map_or(at, |(before, _)| at.max(*before));
         queue.push_back((at, item));
+        self.busy.insert((id, direction));
     }
 
     fn reset(&mut self, host: HostId) {
@@ -336,13 +348,14 @@ impl Drop for SimStream {
     fn drop(&mut self) {
         let mut state = self.network.state();
         let Some(link) = state.links.get_mut(&self.id) else { return };
-        link.closed[self.end] = true;
+        link.open[self.end] = false;
         let host = link.hosts[self.end];
         let is_reset = link.halves[1 - self.end].end == Some(End::Reset);
         // A host without power says nothing.
         if !is_reset && !state.dark.contains(&host) {
             state.send(self.id, self.end, Item::Fin);
         }
+        state.rest(self.id, self.end);
     }
 }
 
@@ -360,8 +373,9 @@ impl Connector for SimConnector {
             let mut state = self.network.state();
             let id = state.next_link;
             state.next_link += 1;
-            let (halves, accepted, closed) = Default::default();
-            state.links.insert(id, Link { hosts: [self.host, server], halves, accepted, closed });
+            let (halves, accepted) = Default::default();
+            let hosts = [self.host, server];
+            state.links.insert(id, Link { hosts, halves, accepted, open: [true, false] });
             state.send(id, 0, Item::Syn);
             SimStream { network: self.network.clone(), id, end: 0 }
         };

@@ -59,8 +59,9 @@ pub(crate) fn new_seed() -> Result<u64> {
     Ok(now.as_nanos() as u64 % 1_000_000_000_000)
 }
 
-/// Runs seeds from that one on, until so many simulated hours are over or a guarantee is broken.
-pub(crate) fn hours(hours: f64, first: u64) -> Result<bool> {
+/// Runs seeds from that one on, until so many simulated hours are over or a guarantee is broken. Then `shrinks` tells which
+/// faults that takes.
+pub(crate) fn hours(hours: f64, first: u64, shrinks: bool) -> Result<bool> {
     println!("simulation: {hours} hours, from seed {first} on");
     let began = Instant::now();
     let mut simulated = Duration::ZERO;
@@ -70,7 +71,9 @@ pub(crate) fn hours(hours: f64, first: u64) -> Result<bool> {
         let so_far = simulated.as_secs_f64() / 3600.0;
         if let Some(violation) = ran.violation {
             println!("simulation: seed {seed}, after {so_far:.2} hours: {violation}");
-            shrink(seed)?;
+            if shrinks {
+                shrink(seed)?;
+            }
             return Ok(false);
         }
         if so_far >= hours {

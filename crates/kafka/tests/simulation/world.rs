@@ -218,13 +218,16 @@ impl World {
             Fault::SlowHandler { host, each, during } => self.conditions.slow(host, each, during),
             Fault::FailingHandler { host, during } => self.conditions.fail(host, during),
             Fault::Grow { by } => {
-                let partitions = self.broker.partitions(TOPIC);
+                let partitions = self.broker.end_offsets(TOPIC).len() as i32;
                 if partitions > 0 {
                     self.broker.grow(TOPIC, (partitions + by).min(MOST_PARTITIONS));
                 }
             }
             Fault::LoseAnswers { api, times } => {
                 self.broker.faults().times(api, Disturbed::LoseAnswer, times);
+            }
+            Fault::Refuse { api, error, times } => {
+                self.broker.faults().times(api, Disturbed::Refuse(error), times);
             }
             Fault::Throttle { api, by, times } => {
                 let by = std::time::Duration::from_millis(by);

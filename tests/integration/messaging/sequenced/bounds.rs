@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use highwater_kafka::dead_letter::SequenceBounds;
+use highwater_kafka::{
+    Consumer, DlqPublisher, RecordHandler,
+    dead_letter::{SequenceBounds, SequencedHandler},
+};
 use highwater_kafka_broker::Fault;
 use kafka_protocol::{ResponseError, messages::ApiKey};
 
-use super::{Ledger, operator, position, publish, start, until_processed, value, waiting};
+use super::{Ledger, operator, position, publish, reader, start, until_processed, value, waiting};
 use crate::support::{Client, TestCluster, eventually};
 
 async fn stalled(client: &Client) -> String {
@@ -68,8 +71,7 @@ async fn a_partition_waits_where_the_dead_letter_topic_has_none_of_its_number() 
     client.topic_named(&format!("{}.dlq", cluster.topic), 1).known_partitions().await;
     let ledger = Arc::<Ledger>::default();
     let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default());
-    let mut keys = (0..).map(|number| format!("key-{number}"));
-    let key = keys.find(|key| highwater_kafka::partition_for_key(key.as_bytes(), 3) == 2).unwrap();
+    let key = of_partition_2();
     publish(&client, &[(&key, "bad 1"), (&key, "2")]).await;
     assert!(stalled(&client).await.contains("has 1 partitions"), "{}", stalled(&client).await);
     cluster.create_partitions_of(&format!("{}.dlq", cluster.topic), 3).await;
@@ -79,6 +81,34 @@ async fn a_partition_waits_where_the_dead_letter_topic_has_none_of_its_number() 
     operator.drop(position(&head)).await.unwrap();
     until_processed(&ledger, &key, &["2"]).await;
     consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_a_producer_wrote_to_another_partition_does_not_count() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let ledger = Arc::<Ledger>::default();
+    let dead_letters = |topic| DlqPublisher::new(client.producer(topic), &cluster.topic, &cluster.group);
+    let known = dead_letters(client.dead_letter_topic());
+    let handler = Arc::clone(&ledger) as Arc<dyn RecordHandler>;
+    let (bounds, registry) = (SequenceBounds::default(), Arc::clone(&client.registry));
+    let handler = SequencedHandler::new(handler, reader(&client), known, bounds, registry);
+    // It has not heard of the other partitions.
+    let lagging = dead_letters(client.dead_letter_topic().with_max_partitions(1));
+    let (kafka, registry) = (Arc::clone(&client.cluster), Arc::clone(&client.registry));
+    let config = client.consumer_config();
+    let consumer = Consumer::start(kafka, client.topic(), config, Arc::new(handler), lagging, registry);
+    let key = of_partition_2();
+    publish(&client, &[(&key, "bad 1"), (&key, "2")]).await;
+    assert!(stalled(&client).await.contains("has no partition 2"), "{}", stalled(&client).await);
+    assert_eq!(operator(&client, &cluster).sequences().await.unwrap(), []);
+    assert!(ledger.values_of(&key).is_empty() && cluster.committed().await.is_empty());
+    consumer.stop().await;
+}
+
+fn of_partition_2() -> String {
+    let mut keys = (0..).map(|number| format!("key-{number}"));
+    keys.find(|key| highwater_kafka::partition_for_key(key.as_bytes(), 3) == 2).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

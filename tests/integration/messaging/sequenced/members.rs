@@ -1,17 +1,18 @@
 //! Members that come, go and die while keys wait.
 
 use std::{
+    ops::Range,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use highwater_kafka::dead_letter::SequenceBounds;
+use highwater_kafka::{ConsumerConfig, dead_letter::SequenceBounds, group::GroupProtocol};
 use tokio::runtime::Runtime;
 
-use super::{Ledger, operator, position, publish, start, until_processed, waiting};
+use super::{Ledger, operator, position, publish, start, start_with, until_processed, waiting};
 use crate::{
     messaging::group::share,
-    support::{TestCluster, eventually},
+    support::{Client, TestCluster, eventually},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,12 +69,10 @@ async fn after_a_member_died_while_letters_were_processed_no_record_overtakes_an
     {
         let _inside = doomed.enter();
         let member = cluster.client();
-        start(&member, &cluster, &ledger, SequenceBounds::default());
+        start_with(&member, &cluster, &ledger, SequenceBounds::default(), classic(&member));
     }
     publish(&client, &[("one", "bad 0")]).await;
-    for number in 1..600 {
-        publish_one(&client, number).await;
-    }
+    publish_numbers(&client, 1..600).await;
     let operator = operator(&client, &cluster);
     let head = waiting(&operator, 600).await;
     ledger.mend("bad 0");
@@ -84,10 +83,8 @@ async fn after_a_member_died_while_letters_were_processed_no_record_overtakes_an
     ledger.slow.store(0, Ordering::Relaxed);
     let before = ledger.values_of("one").len();
 
-    let (heir, counts) = start(&client, &cluster, &ledger, SequenceBounds::default());
-    for number in 600..650 {
-        publish_one(&client, number).await;
-    }
+    let (heir, counts) = start_with(&client, &cluster, &ledger, SequenceBounds::default(), classic(&client));
+    publish_numbers(&client, 600..650).await;
     eventually("all are processed", async || (ledger.values_of("one").last()? == "649").then_some(())).await;
     eventually("nothing waits", async || (counts.total().letters == 0).then_some(())).await;
     let values = ledger.values_of("one");
@@ -102,9 +99,15 @@ async fn after_a_member_died_while_letters_were_processed_no_record_overtakes_an
     heir.stop().await;
 }
 
-async fn publish_one(client: &crate::support::Client, number: usize) {
-    let value = number.to_string();
-    publish(client, &[("one", &value)]).await;
+/// Its sessions are as long as a client wants.
+fn classic(client: &Client) -> ConsumerConfig {
+    client.consumer_config().with_protocol(GroupProtocol::Classic)
+}
+
+async fn publish_numbers(client: &Client, numbers: Range<usize>) {
+    let values: Vec<String> = numbers.map(|number| number.to_string()).collect();
+    let records: Vec<_> = values.iter().map(|value| ("one", value.as_str())).collect();
+    publish(client, &records).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

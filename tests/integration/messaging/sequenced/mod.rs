@@ -8,14 +8,15 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use highwater_kafka::{
-    BatchOutcome, Consumer, DlqPublisher, Poison, Publisher as _, Record, RecordHandler,
+    BatchOutcome, Consumer, ConsumerConfig, DlqPublisher, Poison, Publisher as _, Record, RecordHandler,
+    TransientError,
     dead_letter::{
         DlqFilter, DlqPosition, DlqReader, REDRIVES, RedriveReport, RedriveSelection, Redriver, Sequence,
         SequenceBounds, SequencedDeadLetters, SequencedHandler, VerdictError, WaitingCounts,
@@ -33,6 +34,8 @@ struct Ledger {
     mended: Mutex<BTreeSet<String>>,
     /// The time that a record takes, in milliseconds.
     slow: AtomicU64,
+    /// Whether nothing can be processed now.
+    is_away: AtomicBool,
 }
 
 impl Ledger {
@@ -56,7 +59,12 @@ impl RecordHandler for Ledger {
         let mut outcome = BatchOutcome::default();
         for (index, record) in records.iter().enumerate() {
             let value = value(record);
-            tokio::time::sleep(Duration::from_millis(self.slow.load(Ordering::Relaxed))).await;
+            if let slow @ 1.. = self.slow.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(slow)).await;
+            }
+            if self.is_away.load(Ordering::Relaxed) {
+                return BatchOutcome::retry_from(index, TransientError::new("the ledger is away"));
+            }
             if value.starts_with("bad") && !self.mended.lock().unwrap().contains(&value) {
                 outcome.poison.push(Poison::new(index, format!("{value} is bad")));
             } else {
@@ -83,6 +91,16 @@ fn start(
     ledger: &Arc<Ledger>,
     bounds: SequenceBounds,
 ) -> (Consumer, WaitingCounts) {
+    start_with(client, cluster, ledger, bounds, client.consumer_config())
+}
+
+fn start_with(
+    client: &Client,
+    cluster: &TestCluster,
+    ledger: &Arc<Ledger>,
+    bounds: SequenceBounds,
+    config: ConsumerConfig,
+) -> (Consumer, WaitingCounts) {
     let counts = WaitingCounts::default();
     let dead_letters =
         DlqPublisher::new(client.producer(client.dead_letter_topic()), &cluster.topic, &cluster.group);
@@ -90,7 +108,7 @@ fn start(
     let registry = Arc::clone(&client.registry);
     let handler = SequencedHandler::new(handler, reader(client), dead_letters, bounds, registry)
         .with_counts(counts.clone());
-    (client.consumer(Arc::new(handler)), counts)
+    (client.consumer_with(Arc::new(handler), config), counts)
 }
 
 /// What an operator has in hand.
@@ -133,11 +151,11 @@ async fn later_records_of_a_key_wait_behind_its_poison_and_come_in_order_when_it
     let cluster = TestCluster::start().await;
     let client = cluster.client();
     let ledger = Arc::<Ledger>::default();
-    let (consumer, counts) = start(&client, &cluster, &ledger, SequenceBounds::default());
-    // All of one partition, so that one batch has several of a key.
+    // They are there before the consumer is, so that a batch has several of a key.
     let records =
         [("one", "1"), ("one", "bad 2"), ("one", "3"), ("one", "4"), ("user-1", "a"), ("foobar", "b")];
     publish(&client, &records).await;
+    let (consumer, counts) = start(&client, &cluster, &ledger, SequenceBounds::default());
     for (key, value) in [("user-1", "a"), ("foobar", "b"), ("one", "1")] {
         until_processed(&ledger, key, &[value]).await;
     }
@@ -196,6 +214,31 @@ async fn behind_a_dropped_record_the_others_go_on_without_it() {
     assert_eq!(value(&second.head.record), "bad 3");
     operator.drop(position(&second)).await.unwrap();
     until_processed(&ledger, "one", &["2", "4"]).await;
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_cannot_be_processed_now_is_tried_again_and_its_key_waits() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let ledger = Arc::<Ledger>::default();
+    let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    publish(&client, &[("one", "bad 1"), ("one", "2")]).await;
+    let operator = operator(&client, &cluster);
+    let head = waiting(&operator, 2).await;
+    ledger.mend("bad 1");
+    ledger.is_away.store(true, Ordering::Relaxed);
+    operator.redrive(position(&head)).await.unwrap();
+    let registry = client.registry.watch();
+    eventually("it says so", async || {
+        let error = registry.borrow().kafka.error.clone();
+        error.filter(|error| error.contains("the ledger is away"))
+    })
+    .await;
+    assert_eq!(operator.sequences().await.unwrap().len(), 1);
+    ledger.is_away.store(false, Ordering::Relaxed);
+    until_processed(&ledger, "one", &["bad 1", "2"]).await;
+    eventually("all is well", async || registry.borrow().kafka.error.is_none().then_some(())).await;
     consumer.stop().await;
 }
 

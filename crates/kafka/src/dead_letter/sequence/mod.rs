@@ -20,6 +20,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use crate::{PublishError, Receipt};
 pub use entry::{Entry, EntryKind};
 pub use handler::SequencedHandler;
 pub use operator::{Sequence, SequencedDeadLetters, VerdictError};
@@ -91,6 +92,18 @@ impl WaitingCounts {
     fn set(&self, partition: i32, waiting: Waiting) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, waiting);
     }
+}
+
+/// Checks that an entry is in the partition of its sequence. A producer that knows of no such partition writes it to another,
+/// where it does not count.
+pub(super) fn in_place(receipt: Receipt, partition: i32) -> Result<Receipt, PublishError> {
+    if receipt.partition == partition {
+        return Ok(receipt);
+    }
+    let why = format!(
+        "the dead letter topic needs as many partitions as its source, and has no partition {partition}"
+    );
+    Err(PublishError::Forbidden(why))
 }
 
 /// The place of a dead letter in its sequence, for its headers.

@@ -9,6 +9,7 @@ use super::{
     SEQUENCE, SequenceBounds, Sequences, VERDICT,
     entry::{Source, origin},
     handler::Letters,
+    in_place,
 };
 use crate::{
     PublishError, Publisher, ReadError,
@@ -133,7 +134,8 @@ impl SequencedDeadLetters {
         let Some(origin) = origin(&original).filter(|_| is_its) else {
             return Err(VerdictError::NotInSequence(position));
         };
-        self.publisher.publish(source.verdict(origin, verdict)).await?;
+        let receipt = self.publisher.publish(source.verdict(origin, verdict)).await?;
+        in_place(receipt, position.partition)?;
         Ok(())
     }
 

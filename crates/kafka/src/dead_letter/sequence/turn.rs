@@ -13,6 +13,7 @@ use super::{
     Place, SequencedHandler, Sequences, Waiting,
     entry::Source,
     handler::{Letters, Partition},
+    in_place,
 };
 use crate::{ReadError, Record, TransientError, dead_letter::DeadLetter};
 
@@ -132,7 +133,8 @@ impl SequencedHandler {
             return Ok(());
         }
         for delivered in join_all(deliveries).await {
-            delivered.map_err(TransientError::new)?;
+            let receipt = delivered.map_err(TransientError::new)?;
+            in_place(receipt, source.partition).map_err(TransientError::new)?;
         }
         let before = sequences.waiting();
         sequences.settle();
