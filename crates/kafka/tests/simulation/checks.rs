@@ -4,7 +4,7 @@
 //! has (logs, commits, assignments). They never look into the library.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -26,10 +26,14 @@ use crate::{
 /// The most partitions that the topic gets.
 pub(crate) const MOST_PARTITIONS: i32 = 8;
 
+/// A commit on a connection that its member has given up can arrive after later ones, as long as the network is slow. So
+/// what is committed never falls below what was so long ago.
+const OVERTAKEN: Millis = 10_000;
+
 /// A guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guarantee {
-    /// No offset is committed above a record that is not processed, nor goes a committed one back.
+    /// No offset is committed above a record that is not processed, nor goes a committed one back for good.
     Commits,
     /// No member begins a batch of a partition that the group has given to another.
     OneHolder,
@@ -97,6 +101,8 @@ struct Partition {
     /// The offset after the last that a handler was called with.
     called: i64,
     committed: i64,
+    /// The commits of the last time, and the one before them.
+    commits: VecDeque<(Millis, i64)>,
 }
 
 /// What happened, in numbers.
@@ -319,14 +325,20 @@ impl Known {
                 continue;
             }
             place.committed = committed;
+            place.commits.push_back((now, committed));
+            while place.commits.get(1).is_some_and(|(at, _)| at + OVERTAKEN <= now) {
+                place.commits.pop_front();
+            }
+            let settled = place.commits.front().filter(|(at, _)| at + OVERTAKEN <= now);
+            let settled = settled.map_or(0, |(_, committed)| *committed);
             let is_done = |item: &Item| processed.contains(item) || dead.contains(item);
             while place.log.get(place.undone).is_some_and(is_done) {
                 place.undone += 1;
             }
             let undone = place.undone as i64;
-            self.trace.line(|| format!("{now} partition {index} committed {committed}"));
-            if committed < before {
-                let what = format!("partition {index}: {before} was committed, now {committed}");
+            self.trace.line(|| format!("{now} partition {index} committed {committed} after {before}"));
+            if committed < settled {
+                let what = format!("partition {index}: {settled} was committed long ago, now {committed}");
                 self.broken(Guarantee::Commits, what);
             }
             if committed > undone {
