@@ -37,14 +37,16 @@ FROM toolchain AS build
 ARG FEATURES=postgres,tls
 # Or `fastest`, which is larger.
 ARG PROFILE=image
-RUN cargo build -p highwater --offline --locked --profile "$PROFILE" --no-default-features --features "$FEATURES" --target "$(uname -m)-unknown-linux-musl"
+# No lines of the level TRACE, which HTTP/2 has many of.
+ARG LEVELS=log/release_max_level_debug,tracing/release_max_level_debug
+RUN cargo build -p highwater --offline --locked --profile "$PROFILE" --no-default-features --features "$FEATURES,$LEVELS" --target "$(uname -m)-unknown-linux-musl"
 COPY build.rs build.rs
 COPY docs/openapi docs/openapi
 COPY crates crates
 COPY src src
 # Their times are older than the empty programs'. Where a crate has no build.rs, the empty one does nothing.
 RUN touch build.rs src/lib.rs src/main.rs crates/*/build.rs crates/*/src/lib.rs \
- && cargo build -p highwater --offline --locked --profile "$PROFILE" --no-default-features --features "$FEATURES" --target "$(uname -m)-unknown-linux-musl" \
+ && cargo build -p highwater --offline --locked --profile "$PROFILE" --no-default-features --features "$FEATURES,$LEVELS" --target "$(uname -m)-unknown-linux-musl" \
  && mkdir -p /image/etc/ssl/certs \
  && cp "target/$(uname -m)-unknown-linux-musl/$PROFILE/highwater" /image/highwater \
  && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
