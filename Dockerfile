@@ -25,9 +25,10 @@ COPY crates/web/Cargo.toml crates/web/Cargo.toml
 COPY crates/commerce/Cargo.toml crates/commerce/Cargo.toml
 COPY crates/eventlog/Cargo.toml crates/eventlog/Cargo.toml
 # Empty programs in the places that the manifests name, so that what follows depends on these alone.
-RUN mkdir -p src/bin tests/unit tests/integration tests/chaos \
+RUN mkdir -p src/bin tests/unit tests/integration tests/chaos crates/kafka/tests/simulation \
  && touch src/lib.rs \
- && for file in build.rs src/main.rs src/bin/bootstrap.rs tests/unit/main.rs tests/integration/main.rs tests/chaos/main.rs; do \
+ && for file in build.rs src/main.rs src/bin/bootstrap.rs tests/unit/main.rs tests/integration/main.rs tests/chaos/main.rs \
+      crates/kafka/tests/simulation/main.rs; do \
       echo 'fn main() {}' >"$file"; done \
  && for crate in crates/*; do mkdir "$crate/src" && touch "$crate/src/lib.rs" && echo 'fn main() {}' >"$crate/build.rs"; done \
  && cargo fetch --locked
@@ -37,14 +38,16 @@ FROM toolchain AS build
 ARG FEATURES=postgres,tls
 # Or `fastest`, which is larger.
 ARG PROFILE=image
-RUN cargo build -p highwater --offline --locked --profile "$PROFILE" --no-default-features --features "$FEATURES" --target "$(uname -m)-unknown-linux-musl"
+# No lines of the level TRACE, which HTTP/2 has many of.
+ARG LEVELS=log/release_max_level_debug,tracing/release_max_level_debug
+RUN cargo build -p highwater --offline --locked --profile "$PROFILE" --no-default-features --features "$FEATURES,$LEVELS" --target "$(uname -m)-unknown-linux-musl"
 COPY build.rs build.rs
 COPY docs/openapi docs/openapi
 COPY crates crates
 COPY src src
 # Their times are older than the empty programs'. Where a crate has no build.rs, the empty one does nothing.
 RUN touch build.rs src/lib.rs src/main.rs crates/*/build.rs crates/*/src/lib.rs \
- && cargo build -p highwater --offline --locked --profile "$PROFILE" --no-default-features --features "$FEATURES" --target "$(uname -m)-unknown-linux-musl" \
+ && cargo build -p highwater --offline --locked --profile "$PROFILE" --no-default-features --features "$FEATURES,$LEVELS" --target "$(uname -m)-unknown-linux-musl" \
  && mkdir -p /image/etc/ssl/certs \
  && cp "target/$(uname -m)-unknown-linux-musl/$PROFILE/highwater" /image/highwater \
  && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
@@ -68,6 +71,7 @@ RUN cargo test --offline --locked --no-run
 ENV CARGO_NET_OFFLINE=true
 COPY . .
 RUN touch build.rs src/lib.rs src/main.rs crates/*/build.rs crates/*/src/lib.rs tests/unit/main.rs tests/integration/main.rs \
+      crates/kafka/tests/simulation/main.rs \
  && cargo test --offline --locked --no-run
 CMD ["cargo", "test"]
 

@@ -19,7 +19,8 @@ if [ $# -gt 0 ]; then
   binary=$work/highwater
 else
   target=$(scripts/musl-target.sh)
-  cargo build --locked --profile image -p highwater --no-default-features --features postgres,tls --target "$target" >&2
+  levels=$(sed -n 's/^ARG LEVELS=//p' Dockerfile)
+  cargo build --locked --profile image -p highwater --no-default-features --features "postgres,tls,$levels" --target "$target" >&2
   binary=${CARGO_TARGET_DIR:-target}/$target/image/highwater
   bytes=$(($(stat -c %s "$binary") + bundle_bytes))
 fi

@@ -31,7 +31,7 @@ pub(super) fn read(
     let others = [
         (methods.api_key, API_KEYS_FILE.variable, reader.text(&API_KEYS_FILE)),
         (methods.jwt, JWT_ISSUER.variable, reader.shown(&JWT_ISSUER)),
-        (methods.jwt, JWT_JWKS.variable, reader.text(&JWT_JWKS)),
+        (methods.jwt, JWT_JWKS.variable, reader.shown(&JWT_JWKS)),
         (methods.jwt, JWT_AUDIENCE.variable, reader.text(&JWT_AUDIENCE)),
         (methods.jwt, JWT_CA.variable, reader.text(&JWT_CA)),
         (methods.api_key || methods.jwt, LIMIT_CLIENT.variable, reader.text(&LIMIT_CLIENT)),
@@ -79,7 +79,7 @@ fn jwt(reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>, methods: &s
         KeySource::Discovery => {
             (issuer.as_ref().is_some_and(Url::is_https), (JWT_ISSUER.variable, reader.shown(&JWT_ISSUER)))
         }
-        KeySource::Url(url) => (url.is_https(), (JWT_JWKS.variable, reader.text(&JWT_JWKS))),
+        KeySource::Url(url) => (url.is_https(), (JWT_JWKS.variable, reader.shown(&JWT_JWKS))),
         KeySource::File(_) => (false, (JWT_JWKS.variable, String::new())),
     };
     reader.require(

@@ -22,13 +22,22 @@ use super::{
 /// The path of spans below a collector's URL.
 const PATH: &str = "/v1/traces";
 
-/// Reads all of them; `None` where no spans are to be made.
+/// Reads them; `None` where no spans are to be sent. Then the others are not looked at: they may be there for other programs.
 pub(super) fn read(
     reader: &mut SettingsReader<impl Fn(&str) -> Option<String>>,
     service: &Service,
 ) -> Option<TraceConfig> {
+    if !service.serves() || reader.value(&OTEL_SDK_DISABLED) {
+        return None;
+    }
     let all = reader.value(&OTEL_EXPORTER_OTLP_ENDPOINT);
-    let own = reader.value(&OTEL_EXPORTER_OTLP_TRACES_ENDPOINT);
+    let (given, endpoint) = match reader.value(&OTEL_EXPORTER_OTLP_TRACES_ENDPOINT) {
+        Some(own) => (&OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, own),
+        None => (&OTEL_EXPORTER_OTLP_ENDPOINT, all?.below(PATH)?),
+    };
+    if !reader.value(&OTEL_TRACES_EXPORTER) {
+        return None;
+    }
     let headers = reader.value(&OTEL_EXPORTER_OTLP_HEADERS);
     let headers = reader.value(&OTEL_EXPORTER_OTLP_TRACES_HEADERS).or(headers).unwrap_or_default();
     let timeout = reader.value(&OTEL_EXPORTER_OTLP_TIMEOUT);
@@ -37,7 +46,6 @@ pub(super) fn read(
     let resource = reader.value(&OTEL_RESOURCE_ATTRIBUTES).unwrap_or_default();
     let sampling = reader.value(&OTEL_TRACES_SAMPLER);
     let share = reader.value(&OTEL_TRACES_SAMPLER_ARG).unwrap_or(Share::ALL);
-    let is_off = reader.value(&OTEL_SDK_DISABLED) | !reader.value(&OTEL_TRACES_EXPORTER);
     let delay = reader.value(&OTEL_BSP_SCHEDULE_DELAY);
     let (max_queue, max_batch) =
         (reader.value(&OTEL_BSP_MAX_QUEUE_SIZE), reader.value(&OTEL_BSP_MAX_EXPORT_BATCH_SIZE));
@@ -46,22 +54,15 @@ pub(super) fn read(
         (OTEL_BSP_MAX_QUEUE_SIZE.variable, reader.text(&OTEL_BSP_MAX_QUEUE_SIZE)),
     ];
     reader.require(max_batch <= max_queue, &sizes, "the first must be at most the second");
-    let (given, endpoint) = match own {
-        Some(own) => (&OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, own),
-        None => (&OTEL_EXPORTER_OTLP_ENDPOINT, all?.below(PATH)?),
-    };
-    if is_off || !service.serves() {
-        return None;
-    }
-    // Read only where spans are sent: elsewhere these variables may be there for other programs.
     if reader.value(&OTEL_EXPORTER_OTLP_TRACES_PROTOCOL).is_none() {
         reader.value(&OTEL_EXPORTER_OTLP_PROTOCOL);
     }
-    let authorities = match reader.text(&OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE).as_str() {
-        "" => &OTEL_EXPORTER_OTLP_CERTIFICATE,
-        _ => &OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE,
+    let trust = match reader.text(&OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE).as_str() {
+        // The one for all signals may be for others than spans.
+        "" if !endpoint.is_https() => None,
+        "" => security::trust(reader, &endpoint, given, &OTEL_EXPORTER_OTLP_CERTIFICATE),
+        _ => security::trust(reader, &endpoint, given, &OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE),
     };
-    let trust = security::trust(reader, &endpoint, given, authorities);
     // OTEL_SERVICE_NAME counts before the attribute.
     let attribute = resource.iter().find(|(key, _)| key == "service.name").map(|(_, name)| name.clone());
     let name = match service {

@@ -181,7 +181,7 @@ impl Attempts {
         };
         anyhow::ensure!(self.last_got_on.elapsed() < PATIENCE, "given up after {PATIENCE:?}: {text}");
         let wait = self.backoff.next_wait();
-        tokio::time::sleep(retry_after.unwrap_or_default().max(wait)).await;
+        tokio::time::sleep(retry_after.unwrap_or_default().clamp(wait, PATIENCE)).await;
         Ok(())
     }
 }

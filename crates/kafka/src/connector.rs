@@ -17,7 +17,7 @@ impl<S: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin + 'static> ByteStre
 #[async_trait]
 pub trait Connector: Debug + Send + Sync + 'static {
     /// Connects to the broker at `host:port`: a bootstrap address, or one that the cluster advertises. The name is not
-    /// resolved yet.
+    /// resolved yet. Several calls run at the same time. At the timeout, which a TLS handshake shares, the future is dropped.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, path::PathBuf};
 use highwater_net::client::Url;
 use highwater_web::auth::{KeySource, Rates};
 
-use super::{Values, digits};
+use super::{HttpUrl, Values, digits};
 
 /// How clients prove who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,5 +74,9 @@ impl Values for Jwks {
 
     fn allowed(&self) -> String {
         "a URL of HTTP, or the path of a file that can be read".into()
+    }
+
+    fn is_secret(&self, text: &str) -> bool {
+        text.contains("://") && HttpUrl.is_secret(text)
     }
 }

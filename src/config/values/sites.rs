@@ -75,6 +75,10 @@ impl Values for Endpoint {
     fn allowed(&self) -> String {
         "a URL such as http://localhost:8000".into()
     }
+
+    fn is_secret(&self, text: &str) -> bool {
+        HttpUrl.is_secret(text)
+    }
 }
 
 /// Names of headers.

@@ -33,6 +33,9 @@ impl Values for Attributes {
     }
 }
 
+/// The headers by which a request is framed and finds its server.
+const FRAMING: [&str; 3] = ["connection", "host", "transfer-encoding"];
+
 /// Headers, whose values may be secrets.
 pub(in crate::config) struct Headers;
 
@@ -41,9 +44,12 @@ impl Values for Headers {
 
     fn parse(&self, text: &str) -> Option<Self::Value> {
         let header = |(name, value): (&str, String)| {
+            let name: HeaderName = name.parse().ok()?;
             let mut value = HeaderValue::try_from(value).ok()?;
             value.set_sensitive(true);
-            Some((name.parse().ok()?, value))
+            // These are the exporter's.
+            let is_free = !name.as_str().starts_with("content-") && !FRAMING.contains(&name.as_str());
+            is_free.then_some((name, value))
         };
         pairs(text)?.into_iter().map(header).collect()
     }

@@ -335,11 +335,22 @@ fn what_traces_cannot_be_sent_by_is_a_fault() {
         );
     }
     let plain = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector/v1/traces?key=hunter2");
-    let found = faults(&[plain, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem")]);
+    let found = faults(&[plain, ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "ca.pem")]);
     assert_eq!(
         found,
         [
-            "OTEL_EXPORTER_OTLP_CERTIFICATE=ca.pem, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=…: there is no TLS that it could be for"
+            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE=ca.pem, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=…: there is no TLS that it could be for"
         ]
     );
+    // The certificate for all signals may be for others than spans.
+    assert!(with(&[plain, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem")]).is_ok());
+    for header in ["host=elsewhere", "content-length=1", "Transfer-Encoding=chunked"] {
+        assert_eq!(faults(&[endpoint, ("OTEL_EXPORTER_OTLP_HEADERS", header)]).len(), 1, "{header}");
+    }
+    // Where no spans are sent, a value that is not known is for other programs.
+    let unknown = [("OTEL_TRACES_SAMPLER", "jaeger_remote"), ("OTEL_TRACES_EXPORTER", "zipkin")];
+    assert!(with(&unknown).is_ok());
+    assert!(with(&[endpoint, ("OTEL_SDK_DISABLED", "true"), unknown[0]]).is_ok());
+    let jwks = [("AUTH", "none"), ("JWT_JWKS", "https://issuer.example/keys?token=hunter2")];
+    assert!(!format!("{:?}", faults(&jwks)).contains("hunter2"));
 }

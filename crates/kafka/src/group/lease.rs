@@ -47,7 +47,9 @@ impl Lease {
         now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
     }
 
-    /// Has all leases of the process read another clock, in nanoseconds: for a simulation. The first call counts.
+    /// Has all leases of the process read another clock, in nanoseconds: for a simulation, before the first lease. The
+    /// first call counts.
+    #[doc(hidden)]
     pub fn set_clock(clock: fn() -> i64) {
         CLOCK.get_or_init(|| clock);
     }

@@ -15,11 +15,14 @@ use super::{
 };
 use crate::{
     Cluster, topic,
-    wire::{LONGEST_IDLE, WireError},
+    wire::{Connection, LONGEST_IDLE, WireError},
 };
 
-/// A connection, and when it was last used.
+/// A connection of rskafka's, and when it was last used.
 type Kept = (Partition, Instant);
+
+/// A connection of our own to a partition's leader, and the leader's epoch.
+type Leader = (Connection, i32);
 
 /// Asks for the end offsets of a topic's partitions, on one connection a partition, which it keeps.
 #[derive(Debug)]
@@ -27,13 +30,16 @@ pub struct EndOffsets {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     clients: Vec<Mutex<Option<Kept>>>,
+    /// In place of those, where streams come from a connector: rskafka knows none but its own.
+    leaders: Vec<Mutex<Option<Leader>>>,
 }
 
 impl EndOffsets {
     /// For the partitions from 0 to `partitions` (exclusive). Does not connect yet.
     pub fn new(cluster: &Arc<Cluster>, topic: &Arc<str>, partitions: i32) -> Self {
         let clients = (0..partitions).map(|_| Mutex::default()).collect();
-        Self { cluster: Arc::clone(cluster), topic: Arc::clone(topic), clients }
+        let leaders = (0..partitions).map(|_| Mutex::default()).collect();
+        Self { cluster: Arc::clone(cluster), topic: Arc::clone(topic), clients, leaders }
     }
 
     /// The high watermark of each partition: all committed records that were acknowledged before the call are below
@@ -49,7 +55,7 @@ impl EndOffsets {
 
     async fn of(&self, partition: usize) -> Result<i64, CallError> {
         if self.cluster.config().connector.is_some() {
-            return Ok(self.through_connector(partition as i32).await?);
+            return Ok(self.through_connector(partition).await?);
         }
         let mut kept = self.clients[partition].lock().await;
         // Taken: if the caller gives up before the response, the next call has a connection of its own.
@@ -68,12 +74,23 @@ impl EndOffsets {
         Ok(end)
     }
 
-    /// By our own ListOffsets, on a new connection: rskafka knows no streams but its own.
-    async fn through_connector(&self, partition: i32) -> Result<i64, WireError> {
+    /// By our own ListOffsets.
+    async fn through_connector(&self, partition: usize) -> Result<i64, WireError> {
+        let mut kept = self.leaders[partition].lock().await;
+        let partition = partition as i32;
+        if let Some((mut leader, epoch)) = kept.take()
+            && !leader.is_unusable()
+            && let Ok(end) = leader.end(&self.topic, partition, epoch).await
+        {
+            *kept = Some((leader, epoch));
+            return Ok(end);
+        }
         let known = topic::leadership(&mut self.cluster.connect().await?, &self.topic, partition).await?;
         let (host, port) = known.leader.ok_or(WireError::NO_LEADER)?;
         let mut leader = self.cluster.connect_to(&host, port).await?;
-        Ok(leader.offsets(&self.topic, partition, known.epoch).await?.end)
+        let end = leader.end(&self.topic, partition, known.epoch).await?;
+        *kept = Some((leader, known.epoch));
+        Ok(end)
     }
 
     async fn ask(&self, client: &PartitionClient) -> Result<i64, CallError> {

@@ -38,8 +38,22 @@ impl Connection {
         leader_epoch: i32,
     ) -> Result<Range<i64>, WireError> {
         let start = self.offset(topic, partition, leader_epoch, EARLIEST).await?;
-        let end = self.offset(topic, partition, leader_epoch, LATEST).await?;
+        let end = self.end(topic, partition, leader_epoch).await?;
         Ok(start..end.max(start))
+    }
+
+    /// The last stable offset of a partition.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::offsets`].
+    pub(crate) async fn end(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        leader_epoch: i32,
+    ) -> Result<i64, WireError> {
+        self.offset(topic, partition, leader_epoch, LATEST).await
     }
 
     /// The offset of the first record of that time or later, in milliseconds since 1970; `None` if there is none.

@@ -29,6 +29,9 @@ const ATTEMPTS: usize = 8;
 /// The longest wait between two attempts, whatever the collector asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// The most characters of a collector's reason that are told.
+const LONGEST_REASON: usize = 200;
+
 /// Spans on their way to a collector.
 #[derive(Debug)]
 pub struct Exporting {
@@ -60,8 +63,8 @@ impl Exporting {
     /// Sends what is left, and waits for that so long at most.
     pub async fn finish(self, within: Duration) {
         self.stop.send_replace(true);
-        if timeout(within, self.task).await.is_err() {
-            log::warn!("spans are lost: the collector took longer than {within:?} at the end");
+        if !matches!(timeout(within, self.task).await, Ok(Ok(()))) {
+            log::warn!("spans are lost: they could not be sent within {within:?} at the end");
         }
     }
 }
@@ -105,6 +108,7 @@ struct Refusal {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Answer {
+    #[serde(alias = "partial_success")]
     partial_success: PartialSuccess,
 }
 
@@ -112,8 +116,10 @@ struct Answer {
 #[serde(rename_all = "camelCase", default)]
 struct PartialSuccess {
     /// A number, in quotes as a rule.
+    #[serde(alias = "rejected_spans")]
     rejected_spans: serde_json::Value,
-    error_message: String,
+    #[serde(alias = "error_message")]
+    error_message: Option<String>,
 }
 
 impl Exporter {
@@ -145,23 +151,24 @@ impl Exporter {
         let mut backoff = Backoff::new();
         for attempt in 1.. {
             match self.send(&batch).await {
-                Ok(rejected) => {
-                    let rejected = rejected.min(batch.len() as u64);
-                    self.shared.exported.fetch_add(batch.len() as u64 - rejected, Ordering::Relaxed);
-                    self.shared.dropped.fetch_add(rejected, Ordering::Relaxed);
-                    if std::mem::take(&mut self.is_failing) {
+                Ok((rejected, reason)) => {
+                    let rejected = rejected.min(batch.len());
+                    self.shared.exported.fetch_add((batch.len() - rejected) as u64, Ordering::Relaxed);
+                    if rejected > 0 {
+                        self.drop_spans(rejected, &reason);
+                    } else if std::mem::take(&mut self.is_failing) {
                         log::info!("the collector takes spans again");
                     }
                     return;
                 }
                 Err(refusal) if !refusal.is_retryable || attempt == ATTEMPTS || *self.stopping.borrow() => {
-                    self.drop_batch(batch.len(), &refusal.reason);
+                    self.drop_spans(batch.len(), &refusal.reason);
                     return;
                 }
                 Err(refusal) => {
                     let wait = refusal.retry_after.unwrap_or_default().min(LONGEST_WAIT);
                     tokio::select! {
-                        () = sleep(wait.max(backoff.next_wait())) => {}
+                        () = sleep(wait + backoff.next_wait()) => {}
                         () = stopped(&mut self.stopping) => {}
                     }
                 }
@@ -169,7 +176,7 @@ impl Exporter {
         }
     }
 
-    fn drop_batch(&mut self, spans: usize, reason: &dyn Display) {
+    fn drop_spans(&mut self, spans: usize, reason: &dyn Display) {
         self.shared.dropped.fetch_add(spans as u64, Ordering::Relaxed);
         if !std::mem::replace(&mut self.is_failing, true) {
             let endpoint = &self.config.endpoint;
@@ -177,8 +184,8 @@ impl Exporter {
         }
     }
 
-    /// Sends a batch once. Returns how many of it the collector rejects.
-    async fn send(&mut self, batch: &[Span]) -> Result<u64, Refusal> {
+    /// Sends a batch once. Returns how many of it the collector rejects, and why.
+    async fn send(&mut self, batch: &[Span]) -> Result<(usize, String), Refusal> {
         let refused = |reason: String, is_retryable| Refusal { reason, is_retryable, retry_after: None };
         let body = otlp::request(&self.resource, batch).map_err(|error| refused(error.to_string(), false))?;
         let TraceConfig { endpoint, timeout, trust, headers, .. } = &self.config;
@@ -192,10 +199,8 @@ impl Exporter {
                 let Answer { partial_success: PartialSuccess { rejected_spans, error_message } } =
                     serde_json::from_slice(&answer.body).unwrap_or_default();
                 let rejected = rejected_spans.as_u64().or_else(|| rejected_spans.as_str()?.parse().ok());
-                if !error_message.is_empty() {
-                    log::debug!("the collector says: {error_message}");
-                }
-                Ok(rejected.unwrap_or(0))
+                let reason: String = error_message.unwrap_or_default().chars().take(LONGEST_REASON).collect();
+                Ok((rejected.unwrap_or(0) as usize, reason))
             }
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
