@@ -215,6 +215,7 @@ def events(page: Page, address: str) -> None:
     page.shows("what was open stays open", "#events li:nth-child(2)", '{"score":1.0,"payload":{}}')
     assert post(address, {"userId": "", "eventType": "LOGIN"}) == 400
     page.shows("a refused post is counted with its reason", "#refused", "/events/generate", "400: not valid")
+    page.shows("single ones need a token", "#refused .latest", "With an admin token")
     page.shows("breaker and store are told", "#kafka", "Breaker of broker 1", "closed", "can be used")
     page.until("figures are drawn", lambda: "Now: in" in page.find("#figures svg[role=img]").get_attribute("aria-label"))
 
@@ -291,6 +292,7 @@ def dead_letters(page: Page, broker: str, token: str) -> None:
     page.shows("a wrong one is named", "#dead-letters .message", "is not taken")
     page.give("admin", token)
     page.shows("without a dead letter the page says so", "#dead-letters .message", "every record could be processed")
+    page.shows("refused posts are listed with their reasons", "#refused .latest li", "400", "userId")
     poison = ["kcat", "-q", "-b", broker, "-P", "-t", "user-activity-events", "-k", "user-9"]
     subprocess.run(poison, input=b"no event\n", check=True, timeout=30)
     page.shows("a record that cannot be processed appears with its reason", "#dead-letters li", "not JSON", "waits")

@@ -24,6 +24,7 @@ pub(super) static CONSOLE: StaticPage = StaticPage {
         ("metrics.js", packed!("metrics.js", JAVASCRIPT)),
         ("partitions.js", packed!("partitions.js", JAVASCRIPT)),
         ("refused.js", packed!("refused.js", JAVASCRIPT)),
+        ("rejections.js", packed!("rejections.js", JAVASCRIPT)),
         ("stream.js", packed!("stream.js", JAVASCRIPT)),
         ("troubles.js", packed!("troubles.js", JAVASCRIPT)),
     ],

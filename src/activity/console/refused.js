@@ -1,6 +1,7 @@
 // Posts that were refused in the last minute and since the start, with the reasons.
 
 import { number, replace, state, table } from "./dom.js";
+import { noticed } from "./rejections.js";
 
 const section = document.getElementById("refused");
 const MINUTE = 60_000;
@@ -54,9 +55,10 @@ export function draw(now) {
       .filter(({ value }) => value > 0)
       .map(({ labels, value }) => {
         const recent = before ? value - before.sum(name, labels) : 0;
-        return { recent, cells: [...words(labels), number(recent), number(value)] };
+        return { recent, value, cells: [...words(labels), number(recent), number(value)] };
       }),
   );
+  noticed(rows.reduce((sum, { value }) => sum + value, 0));
   if (rows.length === 0) {
     state(section, "empty", "None since this instance started.");
     return;
