@@ -25,7 +25,8 @@ pub trait EventHandler<P: Payload>: Send + Sync + 'static {
 pub enum Outcome {
     /// It is processed.
     Done,
-    /// It cannot be processed now. It is tried again, with backoff, before any later event of its partition.
+    /// It cannot be processed now. It is tried again, with backoff, before any later event of its partition,
+    /// letters that wait excepted.
     Retry(String),
     /// It can never be processed: it goes to the dead letter topic. With
     /// [`ConsumerBuilder::with_poison_in_order`](crate::ConsumerBuilder::with_poison_in_order) the later events of its key wait.

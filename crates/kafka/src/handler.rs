@@ -35,6 +35,17 @@ pub trait RecordHandler: Send + Sync + 'static {
         Ok(StartFrom::Committed)
     }
 
+    /// Loads what is to be known of a partition, after [`RecordHandler::start_from`]. It may take long, and is dropped when the
+    /// partition has to be revoked. Returns whether the projection still counts: if not, it is dropped, and the consumer calls
+    /// this again.
+    ///
+    /// # Errors
+    ///
+    /// It is tried again, with backoff.
+    async fn load(&self, _partition: i32) -> Result<bool, TransientError> {
+        Ok(true)
+    }
+
     /// Whether the position that [`RecordHandler::start_from`] told still counts. The consumer asks between two reads, and
     /// where it does not, asks again where to start: so a position that somebody else moves is noticed.
     fn position_counts(&self, _partition: i32) -> bool {

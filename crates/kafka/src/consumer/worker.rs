@@ -182,6 +182,7 @@ impl Worker {
     ) -> Result<FetchPosition, Interrupt> {
         let log = LogState { topic_id: self.reader.topic_id(), offsets: range.clone() };
         let start = self.ask_handler(|| self.handler.start_from(self.partition, &log)).await?;
+        self.load().await?;
         self.handler_has_position = start != StartFrom::Committed;
         match (start, committed) {
             (StartFrom::Committed, None) => Ok(self.start_position(&range)),

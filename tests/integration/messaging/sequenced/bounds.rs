@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use highwater_kafka::{
-    Consumer, DlqPublisher, RecordHandler,
+    Consumer, DlqPublisher, RecordHandler, TopicConfig,
     dead_letter::{SequenceBounds, SequencedHandler},
 };
 use highwater_kafka_broker::Fault;
@@ -163,5 +163,25 @@ async fn while_it_cannot_be_noted_that_letters_are_processed_their_key_waits_and
     eventually("nothing waits", async || (counts.total().letters == 0).then_some(())).await;
     publish(&client, &[("one", "3")]).await;
     until_processed(&ledger, "one", &["bad 1", "2", "3"]).await;
+    consumer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_waits_and_is_too_large_for_the_dead_letters_goes_on_when_its_head_is_dropped() {
+    let cluster = TestCluster::start().await;
+    let client = cluster.client();
+    let small =
+        TopicConfig::new(format!("{}.dlq", cluster.topic)).with_partitions(3).with_max_message_bytes(5000);
+    client.topic_of(small).known_partitions().await;
+    let ledger = Arc::<Ledger>::default();
+    let (consumer, _) = start(&client, &cluster, &ledger, SequenceBounds::default());
+    let large = "x".repeat(10_000);
+    publish(&client, &[("one", "bad 1"), ("one", "2"), ("one", &large), ("one", "3")]).await;
+    assert!(stalled(&client).await.contains("no dead letter"), "{}", stalled(&client).await);
+    let operator = operator(&client, &cluster);
+    let head = eventually("it waits", async || operator.sequences().await.unwrap().pop()).await;
+    operator.drop(position(&head)).await.unwrap();
+    until_processed(&ledger, "one", &["2", &large, "3"]).await;
+    cluster.until_committed_to_the_end().await;
     consumer.stop().await;
 }

@@ -68,6 +68,10 @@ impl RecordHandler for Leased {
         self.0.start_from(partition, log).await
     }
 
+    async fn load(&self, partition: i32) -> Result<bool, TransientError> {
+        self.0.load(partition).await
+    }
+
     fn wants_turn(&self, partition: i32) -> bool {
         self.0.wants_turn(partition)
     }

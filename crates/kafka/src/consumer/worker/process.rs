@@ -11,7 +11,7 @@ use super::{
     Interrupt::{PositionUnknown, Stopping},
     Worker,
 };
-use crate::{BatchLimits, Poison, Record, backoff::Backoff};
+use crate::{BatchLimits, Poison, PublishError, Record, backoff::Backoff};
 
 /// The number of records in a call: one at first, then as many as the handler does in [`BatchLimits::duration`]. So a slow
 /// handler can finish its batch, and each record that it finishes counts.
@@ -120,7 +120,7 @@ impl Worker {
     /// Marks a handled stretch done: its poison once the dead letter topic has it, the rest at once. Where the handler stores
     /// its position, all of it is done once that is at the stretch's end: the committed offset never passes it.
     async fn complete(
-        &self,
+        &mut self,
         stretch: Range<i64>,
         records: &[Record],
         poison: &[Poison],
@@ -136,11 +136,20 @@ impl Worker {
         }
         let mut dead_letters: FuturesUnordered<_> =
             poison.iter().map(|poisoned| self.send_to_dlq(&records[poisoned.index], poisoned)).collect();
-        while let Some(offset) = dead_letters.next().await {
-            let offset = offset?;
-            if !self.handler_has_position {
-                self.progress.done(offset..offset + 1);
+        let mut is_any_refused = false;
+        while let Some(sent) = dead_letters.next().await {
+            match sent? {
+                Some(offset) if !self.handler_has_position => self.progress.done(offset..offset + 1),
+                Some(_) => {}
+                None => is_any_refused = true,
             }
+        }
+        drop(dead_letters);
+        if is_any_refused {
+            // What follows it is not to be handled again and again with it.
+            self.batch_sizer = BatchSizer::default();
+            self.pause().await?;
+            return Err(PositionUnknown);
         }
         // Markers of transactions are in no batch, nor are records of aborted ones.
         let is_beyond_batch = records.last().is_none_or(|last| last.offset + 1 < stretch.end);
@@ -160,9 +169,12 @@ impl Worker {
         Ok(())
     }
 
-    async fn send_to_dlq(&self, record: &Record, poison: &Poison) -> Result<i64, Interrupt> {
+    /// Sends a dead letter until the topic has it. Returns its record's offset; `None` if one that waits is too large: it may
+    /// be processed once the dead letter that it waits behind is redriven or dropped.
+    async fn send_to_dlq(&self, record: &Record, poison: &Poison) -> Result<Option<i64>, Interrupt> {
         let Poison { reason, place, .. } = poison;
-        if place.as_ref().is_none_or(|place| place.behind.is_none()) {
+        let waits = place.as_ref().is_some_and(|place| place.behind.is_some());
+        if !waits {
             warn!(
                 partition = record.partition, offset = record.offset;
                 "malformed record goes to the dead letters: {reason}"
@@ -177,10 +189,13 @@ impl Worker {
                 Ok(_) => {
                     self.counts.dead_letters.add(1);
                     self.progress.set_stalled(None);
-                    return Ok(record.offset);
+                    return Ok(Some(record.offset));
                 }
                 Err(error) => {
                     self.stall(format!("at offset {}: no dead letter: {error}", record.offset));
+                    if waits && matches!(error, PublishError::TooLarge(_)) {
+                        return Ok(None);
+                    }
                     self.back_off(&mut backoff).await?;
                 }
             }

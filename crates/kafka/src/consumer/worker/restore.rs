@@ -4,13 +4,34 @@ use std::ops::Range;
 
 use log::info;
 
-use super::{CommittedOffset, Interrupt, Read, Worker};
+use super::{CommittedOffset, Interrupt, Interrupt::Stopping, Read, Worker};
 use crate::{FetchPosition, Record, TransientError, backoff::Backoff};
 
 /// The factor by which each further look for older records reaches back.
 const LOOKBACK_FACTOR: i64 = 4;
 
 impl Worker {
+    /// Lets the handler load what it has to know, however long that takes.
+    pub(super) async fn load(&self) -> Result<(), Interrupt> {
+        let mut backoff = Backoff::new();
+        loop {
+            self.wait_for_lease().await?;
+            let loaded = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(Stopping),
+                loaded = self.handler.load(self.partition) => loaded,
+            };
+            match loaded {
+                Ok(true) => return Ok(()),
+                Ok(false) => self.forget().await,
+                Err(error) => {
+                    self.stall(format!("before its start is known: {error}"));
+                    self.back_off(&mut backoff).await?;
+                }
+            }
+        }
+    }
+
     /// Fills the projection up to the committed offset or the log's end. It begins at `held_from` if that was
     /// committed, so that the projection is what it was, whatever the log has had since; else at the handler's window.
     /// A projection that was kept goes on where it ended, if the log still has that. `range` is what the log has now.

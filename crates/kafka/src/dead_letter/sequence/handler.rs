@@ -19,6 +19,8 @@ use crate::{
     RecordHandler, RetryFrom, StartFrom, StatusRegistry, TransientError,
     dead_letter::DlqReader,
     group::{Lease, topic_id_text},
+    topic,
+    wire::WireError,
 };
 
 /// How long the dead letter topic may take to be created.
@@ -44,6 +46,8 @@ pub(super) struct Partition {
     pub(super) source: Source,
     /// `None` before its dead letters are read.
     pub(super) letters: Option<Letters>,
+    /// What waited when they were read last.
+    before: Option<Sequences>,
 }
 
 /// The dead letters of a partition, as far as they are read.
@@ -59,8 +63,9 @@ pub(super) struct Letters {
 }
 
 impl Letters {
-    /// Reads to the end of the dead letters.
-    pub(super) async fn follow(&mut self, source: &Source) -> Result<(), ReadError> {
+    /// Reads to the end of the dead letters. Returns whether that is all that there are: an open transaction hides those
+    /// after its first record.
+    pub(super) async fn follow(&mut self, source: &Source) -> Result<bool, ReadError> {
         loop {
             let fetched = self.reader.read(self.next).await?;
             fetched
@@ -71,7 +76,7 @@ impl Letters {
             let is_at_end = fetched.next >= fetched.stable || fetched.next <= self.next;
             self.next = self.next.max(fetched.next);
             if is_at_end {
-                return Ok(());
+                return Ok(self.next >= fetched.end);
             }
         }
     }
@@ -105,7 +110,8 @@ impl SequencedHandler {
             partition,
         };
         let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(tokio::sync::Mutex::new(Partition { source: source(), letters: None }));
+        let new =
+            || Arc::new(tokio::sync::Mutex::new(Partition { source: source(), letters: None, before: None }));
         Arc::clone(partitions.entry(partition).or_insert_with(new))
     }
 
@@ -114,7 +120,7 @@ impl SequencedHandler {
         &self,
         partition: &'a mut Partition,
     ) -> Result<(&'a Source, &'a mut Letters), TransientError> {
-        let Partition { source, letters } = partition;
+        let Partition { source, letters, .. } = partition;
         let known = match letters.take() {
             Some(known) => known,
             None => self.read_letters(source).await?,
@@ -131,10 +137,24 @@ impl SequencedHandler {
         let (sequences, now) = (Sequences::new(self.bounds), Instant::now());
         let reader = self.reader.partition_reader(source.partition).without_waiting();
         let mut letters = Letters { sequences, reader, next: 0, turn_at: now, looked_at: now };
-        // A partition that is not there has no dead letters.
+        // This process may not have heard of a partition that others write to. One that is not there has no dead letters.
+        let asking = async {
+            let mut any = self.reader.cluster().connect().await?;
+            // This user may have no right to see the settings.
+            let settings = topic::settings(&mut any, topic.name()).await.unwrap_or_default();
+            Ok::<_, WireError>((settings, topic::describe(&mut any, topic.name()).await?.partitions))
+        };
+        let (settings, partitions_now) = asking.await.map_err(TransientError::new)?;
+        if settings.iter().any(|(name, value)| name == "cleanup.policy" && value.contains("compact")) {
+            let why = "compaction deletes dead letters of keys that wait: its cleanup.policy must be delete";
+            return Err(TransientError::new(format!("topic {}: {why}", topic.name())));
+        }
+        let partitions = partitions_now.max(partitions);
         if usize::try_from(source.partition).is_ok_and(|partition| partition < partitions) {
             letters.next = letters.reader.range().await.map_err(unreadable)?.start;
-            letters.follow(source).await.map_err(unreadable)?;
+            if !letters.follow(source).await.map_err(unreadable)? {
+                return Err(TransientError::new("an open transaction hides dead letters"));
+            }
         }
         Ok(letters)
     }
@@ -217,7 +237,7 @@ impl RecordHandler for SequencedHandler {
         let Some(Record { partition, .. }) = records.first() else { return outcome };
         let shared = self.partition(*partition);
         let mut locked = shared.lock().await;
-        let Partition { source, letters } = &mut *locked;
+        let Partition { source, letters, .. } = &mut *locked;
         // A turn reads them, and that may take longer than the lease.
         let Some(letters) = letters else {
             return BatchOutcome::retry_from(0, TransientError::new("the dead letters are to be read again"));
@@ -262,10 +282,21 @@ impl RecordHandler for SequencedHandler {
         let shared = self.partition(partition);
         let mut locked = shared.lock().await;
         locked.source.topic_id = log.topic_id.map(topic_id_text).unwrap_or_default().into();
-        locked.letters = None;
-        let (_, letters) = self.letters(&mut locked).await?;
-        self.counts.set(partition, letters.sequences.waiting());
+        if let Some(letters) = locked.letters.take() {
+            locked.before = Some(letters.sequences);
+        }
         Ok(StartFrom::Committed)
+    }
+
+    async fn load(&self, partition: i32) -> Result<bool, TransientError> {
+        let shared = self.partition(partition);
+        let mut locked = shared.lock().await;
+        let waiting = self.letters(&mut locked).await?.1.sequences.waiting();
+        self.counts.set(partition, waiting);
+        let Partition { letters: Some(letters), before, .. } = &mut *locked else { return Ok(true) };
+        // Another member has processed what is gone, and the projection that was kept lacks it.
+        let is_gone = before.take().is_some_and(|before| !letters.sequences.has_all_of(&before));
+        Ok(!is_gone || self.handler.restore_window() == 0)
     }
 
     /// What waits is in no projection.
@@ -286,7 +317,10 @@ impl RecordHandler for SequencedHandler {
 
     async fn forget(&self, partition: i32) {
         // They are read again if the partition is still here.
-        self.partition(partition).lock().await.letters = None;
+        let shared = self.partition(partition);
+        let mut locked = shared.lock().await;
+        (locked.letters, locked.before) = (None, None);
+        drop(locked);
         self.counts.set(partition, Waiting::default());
         self.registry.withdraw(&self.component(partition));
         self.handler.forget(partition).await;

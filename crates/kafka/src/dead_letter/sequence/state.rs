@@ -191,6 +191,20 @@ impl Sequences {
         self.insert(record, None, LetterState::Poison);
     }
 
+    /// A letter that was redriven cannot be processed, since only its beginning is there: it waits for a verdict.
+    pub fn refuse(&mut self, record: Origin<'_>) {
+        if let Some(letter) = self.letter(record.key, record.offset) {
+            letter.state = LetterState::Poison;
+        }
+    }
+
+    /// Whether all letters wait here that wait there.
+    pub fn has_all_of(&self, other: &Self) -> bool {
+        other.keys.iter().all(|(key, letters)| {
+            self.keys.get(key).is_some_and(|known| letters.keys().all(|offset| known.contains_key(offset)))
+        })
+    }
+
     /// The letters that are processed, and of which the dead letter topic does not say so yet.
     pub fn unsettled(&self) -> impl Iterator<Item = Origin<'_>> {
         self.keys.iter().flat_map(|(key, letters)| {

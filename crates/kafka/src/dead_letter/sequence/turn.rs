@@ -1,7 +1,8 @@
 //! A turn: the worker of a partition reads what became of its dead letters, and processes those that are due.
 //!
-//! The consumer has committed everything that was read, and letters of later records are not due. So no record comes again
-//! whose letter is processed here, and after the last letter of a key come the records that nobody has read yet.
+//! The consumer has committed everything that is done, and letters of records above that are not due. So no record comes again
+//! whose letter is processed here, and after the last letter of a key come the records that nobody has processed yet. The lease
+//! is checked before each letter and before each write.
 
 use std::{slice, time::Duration};
 
@@ -45,9 +46,12 @@ impl SequencedHandler {
             Err(TurnError::Read(
                 ReadError::OutOfRange | ReadError::TopicRecreated | ReadError::Truncated(_),
             )) => {
+                let before = letters.sequences.waiting().letters;
                 partition.letters = None;
-                let (_, letters) = self.letters(partition).await?;
-                Ok(letters.sequences.waiting())
+                let (source, letters) = self.letters(partition).await?;
+                let waiting = letters.sequences.waiting();
+                report_lost(source, before.saturating_sub(waiting.letters));
+                Ok(waiting)
             }
             Err(TurnError::Read(error)) => Err(TransientError::new(error)),
             Err(TurnError::Other(error)) => Err(error),
@@ -109,7 +113,12 @@ impl SequencedHandler {
             if !due.lease.is_valid() {
                 break;
             }
-            let original = DeadLetter::read(record.clone()).original();
+            let letter = DeadLetter::read(record.clone());
+            if letter.truncated_from.is_some() && !letter.waits() {
+                sequences.refuse(entry.origin); // the verdict was on an earlier letter of it, which had all
+                continue;
+            }
+            let original = letter.original();
             let mut outcome = self.handler.handle(slice::from_ref(&original)).await;
             if let Some(retry) = outcome.retry_from {
                 let (partition, offset, error) = (original.partition, original.offset, retry.error);
