@@ -277,10 +277,11 @@ def away(service, receiver):
 
 def refused_and_off(receiver, brokers):
     for settings, said in [
-        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}, "OTEL_EXPORTER_OTLP_PROTOCOL"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL"),
         ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER"),
         ({"OTEL_TRACES_SAMPLER": "xray"}, "OTEL_TRACES_SAMPLER"),
     ]:
+        settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = receiver.url
         refused = subprocess.run([BINARY], env=settings, capture_output=True, text=True, cwd=work, timeout=30)
         assert refused.returncode == 2 and said in refused.stderr, refused
     before = receiver.requests
