@@ -4,6 +4,7 @@
 #   scripts/helm.sh          all of it, see below; half a minute where the tools are there
 #   scripts/helm.sh quick    the chart's README, its version, its default values by their schema, and the workflows by actionlint
 #   scripts/helm.sh built    whether helm and kubeconform are there
+#   scripts/helm.sh apiserver     all of it, and each manifest by a real API server, which scripts/apiserver.sh compiled: two minutes more
 #
 # All of it is also `helm lint`, what the chart must refuse, and the manifests of every combination of switches against schemas of
 # Kubernetes and against deploy/helm/checks.py. helm, kubeconform and actionlint are compiled from the Go module proxy where they
@@ -36,9 +37,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$cache"
 case ${1:-} in
-  '' | quick) ;;
+  '' | quick | apiserver) ;;
   built) command -v helm >/dev/null && command -v kubeconform >/dev/null && exit 0 || exit 1 ;;
-  *) echo "scripts/helm.sh [quick | built]" >&2 && exit 2 ;;
+  *) echo "scripts/helm.sh [quick | built | apiserver]" >&2 && exit 2 ;;
 esac
 
 # --- what is quick -----------------------------------------------------------------------------------------
@@ -68,9 +69,9 @@ took "helm and kubeconform"
 
 need_go # for modules that are no programs
 # Kubernetes' own OpenAPI document, and the custom resources of KEDA and of the Prometheus operator.
-"$python" deploy/helm/schemas.py "$work/schemas" "$(module k8s.io/kubernetes@$kubernetes)/api/openapi-spec/swagger.json" \
-  "$(module github.com/kedacore/keda/v2@v2.17.2)/config/crd/bases/keda.sh_scaledobjects.yaml" \
-  "$(module github.com/prometheus-operator/prometheus-operator@v0.85.0)"/example/prometheus-operator-crd/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml
+resources=("$(module github.com/kedacore/keda/v2@v2.17.2)/config/crd/bases/keda.sh_scaledobjects.yaml"
+  "$(module github.com/prometheus-operator/prometheus-operator@v0.85.0)"/example/prometheus-operator-crd/monitoring.coreos.com_{servicemonitors,prometheusrules}.yaml)
+"$python" deploy/helm/schemas.py "$work/schemas" "$(module k8s.io/kubernetes@$kubernetes)/api/openapi-spec/swagger.json" "${resources[@]}"
 took "schemas of Kubernetes $kubernetes"
 
 # --- what the chart refuses --------------------------------------------------------------------------------
@@ -125,6 +126,10 @@ done
 kubeconform -strict -summary -schema-location "$work/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$work/manifests"
 "$python" deploy/helm/checks.py "$work/manifests"
 took "every combination"
+if [ "${1:-}" = apiserver ]; then
+  scripts/apiserver.sh apply "$work/manifests" "${resources[@]}"
+  took "a real API server"
+fi
 
 # A package has files in place of links, so the alerts are in it.
 quietly helm package "$chart" --destination "$work"
