@@ -11,9 +11,9 @@ use highwater_web::http::AccessLog;
 pub(super) use super::setting::{Describe, Description, Setting};
 use super::values::{
     Assignors, Attributes, AuthMethods, Brokers, Directives, Durations, Endpoint, EventTypes, Extensions,
-    File, Folder, HeaderNames, Headers, Host, HostNames, HttpUrl, InstanceId, Jwks, Mechanism, Networks,
-    OneOf, Or, Origins, Password, Protocol, RatesASecond, Ratio, SAMPLERS, Sampling, Share, Size, Text,
-    Token, TopicName, TrustedOrigins, Whole,
+    File, Folder, HTTP_JSON, HeaderNames, Headers, Host, HostNames, HttpUrl, InstanceId, Jwks, MILLISECONDS,
+    Mechanism, Networks, OneOf, Or, Origins, Password, Protocol, RatesASecond, Ratio, SAMPLERS, Sampling,
+    Share, Size, Text, Token, TopicName, TrustedOrigins, Whole,
 };
 use crate::{
     activity::{SchemaMode, record},
@@ -51,10 +51,6 @@ const fn days(count: u64) -> Duration {
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
-
-/// What spans are sent by.
-const HTTP_JSON: OneOf<()> = OneOf(&[("http/json", ())]);
-const MILLISECONDS: Whole<usize> = Whole::from(1).to(600_000);
 
 settings! {
     "Server" {

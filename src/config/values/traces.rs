@@ -5,7 +5,7 @@ use highwater_web::{
     trace,
 };
 
-use super::Values;
+use super::{OneOf, Values, Whole};
 
 /// Pairs of keys and percent-encoded values (W3C Baggage, without properties).
 fn pairs(text: &str) -> Option<Vec<(&str, String)>> {
@@ -99,3 +99,9 @@ pub(in crate::config) const SAMPLERS: &[(&str, Sampling)] = &[
     ("traceidratio", sampling(false, None)),
     ("always_off", sampling(false, Some(trace::Share::NONE))),
 ];
+
+/// The protocols by which spans are sent.
+pub(in crate::config) const HTTP_JSON: OneOf<()> = OneOf(&[("http/json", ())]);
+
+/// The time-outs of requests to a collector, in milliseconds.
+pub(in crate::config) const MILLISECONDS: Whole<usize> = Whole::from(1).to(600_000);
