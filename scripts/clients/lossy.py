@@ -1,8 +1,9 @@
-"""A proxy that loses answers: a client's posts arrive, but it hears nothing of every second one and sends it again.
+"""A proxy that loses posts and answers: of four posts of a client the first and the third arrive, but it hears nothing of them; the
+second does not arrive; it sends each of these again. The fourth goes well.
 
     lossy.py PORT UPSTREAM     prints a line once it listens
 
-Any other request is passed on as it is, with its answer. `GET /lost` says how many answers were lost so far.
+Any other request is passed on as it is, with its answer. `GET /lost` says how many were lost so far.
 """
 
 import http.client
@@ -24,23 +25,29 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         host, port = sys.argv[2].removeprefix("http://").split(":")
         upstream = http.client.HTTPConnection(host, int(port), timeout=30)
         body = self.rfile.read(length) if length else self.chunks()
+        if self.command == "POST":
+            with LOCK:
+                POSTS["all"] += 1
+                number = POSTS["all"] % 4
+            if number == 2:
+                return self.lost()
         headers = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
         headers["content-length"] = str(len(body))
         upstream.request(self.command, self.path, body, headers)
         answer = upstream.getresponse()
         body = answer.read()
         upstream.close()
-        if self.command == "POST" and answer.status < 300:
-            with LOCK:
-                POSTS["all"] += 1
-                if POSTS["all"] % 2:
-                    POSTS["lost"] += 1
-                    self.close_connection = True
-                    return None
+        if self.command == "POST" and answer.status < 300 and number in (1, 3):
+            return self.lost()
         hop = ("connection", "transfer-encoding", "content-length")
         return self.answer(answer.status, {name: value for name, value in answer.getheaders() if name.lower() not in hop}, body)
 
     do_GET = do_POST = do_OPTIONS = passed_on
+
+    def lost(self) -> None:
+        with LOCK:
+            POSTS["lost"] += 1
+        self.close_connection = True
 
     def chunks(self) -> bytes:
         body = b""

@@ -7,6 +7,7 @@
 mod escape;
 mod line;
 mod sink;
+mod storms;
 
 use std::{
     cell::Cell,
@@ -22,6 +23,7 @@ use std::{
 use log::{Log, Metadata, Record, SetLoggerError};
 
 use sink::Sink;
+use storms::Storms;
 
 /// The settings of logging.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +62,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 /// The logs of a process or of a test. Dropping it writes the lines that are left.
 #[derive(Debug)]
 pub struct Logs {
+    storms: Arc<Storms>,
     sink: Arc<Sink>,
 }
 
@@ -72,6 +75,7 @@ impl Logs {
 
 impl Drop for Logs {
     fn drop(&mut self) {
+        self.storms.tell_all();
         self.sink.flush(FLUSH);
         self.sink.close();
     }
@@ -91,7 +95,7 @@ pub fn start(config: &Config) -> Result<Logs, SetLoggerError> {
         Err(_) => Box::new(stdout),
     };
     let (logger, logs) = logger(config, format, output);
-    log::set_max_level(logger.inner.filter());
+    log::set_max_level(logger.storms.logger().filter());
     log::set_boxed_logger(Box::new(logger))?;
     panic::set_hook(Box::new(log_panic));
     Ok(logs)
@@ -118,23 +122,25 @@ pub fn logger(config: &Config, format: Format, output: Box<dyn Write + Send>) ->
         })
         .target(env_logger::Target::Pipe(Box::new(sink::Appender(Arc::clone(&sink)))))
         .build();
-    (Logger { inner, sink: Arc::clone(&sink) }, Logs { sink })
+    let storms = Storms::new(inner);
+    (Logger { storms: Arc::clone(&storms), sink: Arc::clone(&sink) }, Logs { storms, sink })
 }
 
-/// env_logger's logger, with a `flush` that flushes the sink.
+/// env_logger's logger, with a `flush` that flushes the sink. Of the same warning it writes ten lines a second at most, and
+/// one with the number of the others.
 #[derive(Debug)]
 pub struct Logger {
-    inner: env_logger::Logger,
+    storms: Arc<Storms>,
     sink: Arc<Sink>,
 }
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.inner.enabled(metadata)
+        self.storms.logger().enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        self.inner.log(record);
+        self.storms.log(record);
     }
 
     /// Waits up to a second until the lines so far are written.

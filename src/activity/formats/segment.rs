@@ -94,7 +94,8 @@ async fn take_one(intake: &Intake, call: &'static str, body: &Bytes) -> Result<u
 
 /// As [`take_one`], of many.
 async fn take_batch(intake: &Intake, body: &Bytes) -> Result<usize, Problem> {
-    let calls = json_text(body, intake.api.limits.max_depth).and_then(calls_of);
+    let calls = json_text(body, intake.api.limits.max_depth)
+        .and_then(|text| calls_of(text, intake.api.config.batch.max_events));
     let calls = calls.inspect_err(|problem| intake.note(problem))?;
     let count = calls.len();
     let events = calls.into_iter().map(|call| read_item(call.get())).collect();
@@ -113,15 +114,21 @@ async fn take_batch(intake: &Intake, body: &Bytes) -> Result<usize, Problem> {
     Err(Problem::bad_request(detail).with_errors(faults.collect()))
 }
 
-/// The calls of a batch.
-fn calls_of(text: &str) -> Result<Vec<&RawValue>, Problem> {
+/// The calls of a batch, so many at most.
+fn calls_of(text: &str, most: usize) -> Result<Vec<&RawValue>, Problem> {
     let Object { values: [batch], repeated: [is_repeated] } =
         Object::parse(text, &["batch"]).map_err(unreadable)?;
     let calls = match batch {
-        Some(batch) if !is_repeated => serde_json::from_str(batch.get()).ok(),
+        Some(batch) if !is_repeated => serde_json::from_str::<Vec<&RawValue>>(batch.get()).ok(),
         _ => None,
     };
-    calls.ok_or_else(|| Problem::invalid(vec![FieldError::new("batch", "must be an array of calls")]))
+    let no_array = || Problem::invalid(vec![FieldError::new("batch", "must be an array of calls")]);
+    let calls = calls.ok_or_else(no_array)?;
+    if calls.len() > most {
+        let detail = format!("the batch has more than {most} calls");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    Ok(calls)
 }
 
 /// Publishes events, and returns the places of those that are not stored, with the reasons; and by how many faults the others

@@ -42,7 +42,9 @@ async fn a_preflight_is_answered_before_anybody_is_authenticated_and_names_metho
     assert_eq!((answer.status, allowed(&answer)), (204, Some(SHOP)));
     assert_eq!(answer.header("access-control-allow-methods"), Some("GET, HEAD, POST, OPTIONS"));
     let headers = answer.header("access-control-allow-headers").unwrap();
-    for name in ["authorization", "content-type", "idempotency-key", "x-api-key", "traceparent"] {
+    for name in
+        ["authorization", "content-type", "idempotency-key", "x-api-key", "x-retry-count", "traceparent"]
+    {
         assert!(headers.split(", ").any(|known| known == name), "{headers}");
     }
     assert_eq!(answer.header("access-control-allow-credentials"), None);

@@ -3,6 +3,7 @@
 mod hostile_values;
 mod lines;
 mod output;
+mod storms;
 
 use std::{
     io::{self, Write},

@@ -98,7 +98,22 @@ async fn faults_of_a_call_are_a_true_error_with_the_members_that_clients_look_fo
         .post("/v1/batch", format!("{{\"batch\":[{}]}}", [large.as_str(); 16].join(",")))
         .await
         .problem(413);
+    // A body of 500 KB has room for a quarter of a million calls that are none.
+    service.post("/v1/batch", format!("{{\"batch\":[{}1]}}", "1,".repeat(100))).await.problem(413);
     assert_eq!(service.sent().len(), 0);
+}
+
+#[tokio::test]
+async fn calls_and_batches_have_the_sizes_that_segment_gives_them() {
+    let service = Service::new();
+    let call = |bytes: usize| {
+        json!({"type": "track", "userId": "a", "event": "x", "properties": {"text": "x".repeat(bytes)}})
+            .to_string()
+    };
+    success(&service.post("/v1/track", call(32_600)).await);
+    let batch = format!("{{\"batch\":[{}]}}", vec![call(25_000); 16].join(","));
+    success(&service.post("/v1/batch", batch).await);
+    assert_eq!(service.sent().len(), 17);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use warp::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 
 /// The request headers that a page may send beside the safelisted ones.
-const SENT: [&str; 8] = [
+const SENT: [&str; 9] = [
     "accept",
     "authorization",
     "content-type",
@@ -12,6 +12,8 @@ const SENT: [&str; 8] = [
     "last-event-id",
     "x-api-key",
     "x-correlation-id",
+    // Of Segment's client for browsers, on each attempt but the first.
+    "x-retry-count",
 ];
 /// The response headers that a page may read beside the safelisted ones.
 const READ: HeaderValue = HeaderValue::from_static(

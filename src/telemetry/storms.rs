@@ -1,0 +1,108 @@
+//! The same warning many times a second. Its first lines are written, and then one with the number of the others.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use log::{Level, Log as _, Record};
+
+const SECOND: Duration = Duration::from_secs(1);
+/// The lines of one message in a second. Further ones are counted.
+const MOST_LINES: u32 = 10;
+/// The messages of a second that are told apart. All lines of further ones are written.
+const MOST_MESSAGES: usize = 1024;
+
+/// Hands records on to a logger, but for storms of one warning or error.
+#[derive(Debug)]
+pub(super) struct Storms {
+    logger: env_logger::Logger,
+    second: Mutex<Second>,
+}
+
+/// The warnings and errors since then, and how often they came.
+#[derive(Debug)]
+struct Second {
+    began: Instant,
+    messages: HashMap<Message, u32>,
+    /// A thread waits for its end.
+    is_watched: bool,
+}
+
+/// A message is the same where its text is; its fields may differ.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Message {
+    level: Level,
+    target: String,
+    text: String,
+}
+
+impl Second {
+    fn begin() -> Self {
+        Self { began: Instant::now(), messages: HashMap::new(), is_watched: false }
+    }
+}
+
+impl Storms {
+    pub(super) fn new(logger: env_logger::Logger) -> Arc<Self> {
+        Self { logger, second: Mutex::new(Second::begin()) }.into()
+    }
+
+    pub(super) fn logger(&self) -> &env_logger::Logger {
+        &self.logger
+    }
+
+    pub(super) fn log(self: &Arc<Self>, record: &Record<'_>) {
+        if record.level() > Level::Warn || !self.logger.matches(record) || self.is_written(record) {
+            self.logger.log(record);
+        }
+    }
+
+    /// Counts a warning, and says whether it gets a line.
+    fn is_written(self: &Arc<Self>, record: &Record<'_>) -> bool {
+        let message = Message {
+            level: record.level(),
+            target: record.target().to_owned(),
+            text: record.args().to_string(),
+        };
+        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = second.began.elapsed() >= SECOND;
+        let past = if is_over { mem::replace(&mut *second, Second::begin()) } else { Second::begin() };
+        let is_known = second.messages.len() < MOST_MESSAGES || second.messages.contains_key(&message);
+        let times = if is_known { second.messages.entry(message).or_insert(0) } else { &mut 0 };
+        *times += 1;
+        let is_written = *times <= MOST_LINES;
+        let is_watched = is_written || mem::replace(&mut second.is_watched, true);
+        drop(second);
+        self.tell(past);
+        if !is_watched {
+            // Perhaps no other warning comes after it.
+            let storms = Arc::clone(self);
+            let _ = thread::Builder::new().name("log storm".into()).spawn(move || {
+                thread::sleep(SECOND);
+                storms.tell_all();
+            });
+        }
+        is_written
+    }
+
+    /// Tells how often the messages of this second came that have no more lines.
+    pub(super) fn tell_all(&self) {
+        let second =
+            mem::replace(&mut *self.second.lock().unwrap_or_else(PoisonError::into_inner), Second::begin());
+        self.tell(second);
+    }
+
+    fn tell(&self, Second { messages, .. }: Second) {
+        for (Message { level, target, text }, times) in messages {
+            let Some(more) = times.checked_sub(MOST_LINES).filter(|more| *more > 0) else { continue };
+            let fields = [("times", more)];
+            let mut record = Record::builder();
+            record.level(level).target(&target).key_values(&fields);
+            self.logger.log(&record.args(format_args!("again: {text}")).build());
+        }
+    }
+}
