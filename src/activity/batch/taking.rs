@@ -9,9 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::FutureExt as _;
 use highwater_web::http::{Line, Lines, Problem};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
 use warp::http::StatusCode;
 
 use super::{
@@ -27,8 +29,8 @@ use crate::{
 const WINDOW_EVENTS: usize = 4096;
 /// And the most bytes of them.
 pub(super) const WINDOW_BYTES: usize = 1024 * 1024;
-/// The size from which receipts are sent while more events are there.
-const CHUNK: usize = 16 * 1024;
+/// The size from which receipts are sent while more can be written. With one more they fit into a piece of an answer (16 KiB).
+const CHUNK: usize = 15 * 1024;
 
 /// Reads an event of the batch's format.
 pub(in crate::activity) type ReadEvent = fn(&Api, &[u8]) -> Result<ActivityEvent, Problem>;
@@ -133,13 +135,18 @@ impl Taking {
             return None;
         }
         loop {
+            while !self.progress.is_full()
+                && let Some((number, item)) = self.items.next_here()
+            {
+                self.take(number, item).await;
+            }
+            let was_full = self.progress.is_full();
             self.settle();
             if self.receipts.len() >= CHUNK {
                 return Some(self.receipts.split());
             }
             let takes_more = !self.progress.is_full();
-            if takes_more && let Some((number, item)) = self.items.next_here() {
-                self.take(number, item).await;
+            if was_full && takes_more {
                 continue;
             }
             let seen = self.items.signs_of_life();
@@ -153,10 +160,11 @@ impl Taking {
                 return Some(self.receipts.split());
             }
             if self.receipts.len() > 0 {
-                // The receipts go out, unless there is more to take in.
-                match wants_more.then(|| self.items.fill().now_or_never()).flatten() {
-                    Some(filled) => self.progress.filled(filled),
-                    None => return Some(self.receipts.split()),
+                // The receipts go out, unless there is more to take in, which the connection gets a turn to read.
+                tokio::select! {
+                    biased;
+                    filled = self.items.fill(), if wants_more => self.progress.filled(filled),
+                    () = yield_now() => return Some(self.receipts.split()),
                 }
                 continue;
             }
@@ -188,10 +196,12 @@ impl Taking {
         self.progress.window_bytes += bytes;
     }
 
-    /// Writes the receipts that can be written, in order.
+    /// Writes the receipts that can be written, in order, up to a chunk.
     fn settle(&mut self) {
         let mut task = Task::from_waker(Waker::noop());
-        while let Some((number, bytes, taken)) = self.progress.window.front_mut() {
+        while self.receipts.len() < CHUNK
+            && let Some((number, bytes, taken)) = self.progress.window.front_mut()
+        {
             if taken.poll_done(&mut task).is_pending() {
                 break;
             }
