@@ -11,12 +11,13 @@
 #   whole     the service as it is alone: it logs, consumes and stores the events meanwhile
 #   posts     single POSTs of such an event on 64 connections, by wrk, for SECONDS_PER_RUN (10), to the service alone
 #
-# ONLY names some of these. cpu is the processor time of the process that is measured, rss_mib its memory at ten moments of the
-# stream, one after the other. PROFILE (fastest) is what is built. Uses PORT (39180) and the next three. Needs curl, wrk, jq.
+# ONLY names some of these. A stream has the events TIMES (1) times over. cpu is the processor time of the process that is
+# measured, rss_mib its memory at ten moments of a stream, in order. PROFILE (fastest) is what is built. Uses PORT (39180) and
+# the next three. Needs curl, wrk, jq.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
-EVENTS=${EVENTS:-1000000} ROUNDS=${ROUNDS:-3} SECONDS_PER_RUN=${SECONDS_PER_RUN:-10} PROFILE=${PROFILE:-fastest}
+EVENTS=${EVENTS:-1000000} ROUNDS=${ROUNDS:-3} SECONDS_PER_RUN=${SECONDS_PER_RUN:-10} PROFILE=${PROFILE:-fastest} TIMES=${TIMES:-1}
 brokers=${KAFKA_BROKERS:?a Kafka to use}
 port=${PORT:-39180} only=${ONLY:-library stream logged whole posts}
 work=$(mktemp -d)
@@ -82,10 +83,11 @@ suspend() {
 }
 
 stream() { # NAME TOPIC: sends all events, and prints what it took
-  local before samples=() seconds stored curl
+  local before samples=() seconds stored curl from=$work/events.ndjson events=$((EVENTS * TIMES))
+  [ "$TIMES" = 1 ] || from=-
   before=$(cpu_of "$pid")
-  curl -sS -X POST -T "$work/events.ndjson" -H 'content-type: application/x-ndjson' -o "$work/receipts" \
-    -w '%{time_total}' "http://127.0.0.1:$port/events/batch" >"$work/seconds" &
+  curl -sS -X POST -T "$from" -H 'content-type: application/x-ndjson' -o "$work/receipts" -w '%{time_total}' \
+    "http://127.0.0.1:$port/events/batch" >"$work/seconds" < <(for _ in $(seq "$TIMES"); do cat "$work/events.ndjson"; done) &
   curl=$!
   while kill -0 "$curl" 2>/dev/null; do
     samples+=("$(awk '/VmRSS/ { printf "%.1f", $2 / 1024 }' "/proc/$pid/status")")
@@ -94,8 +96,8 @@ stream() { # NAME TOPIC: sends all events, and prints what it took
   wait "$curl"
   seconds=$(cat "$work/seconds")
   stored=$(grep -c '"status":201' "$work/receipts")
-  [ "$stored" = "$EVENTS" ] || { echo "of $EVENTS events $stored are stored" >&2; exit 1; }
-  jq -nc --arg what "$1" --argjson seconds "$seconds" --argjson events "$EVENTS" --argjson cpu "$(cpu_of "$pid")" \
+  [ "$stored" = "$events" ] || { echo "of $events events $stored are stored" >&2; exit 1; }
+  jq -nc --arg what "$1" --argjson seconds "$seconds" --argjson events "$events" --argjson cpu "$(cpu_of "$pid")" \
     --argjson before "$before" --argjson rss "[$(IFS=,; echo "${samples[*]}")]" \
     '{ what: $what, events: $events, seconds: $seconds, cpu: ($cpu - $before), rate: ($events / $seconds),
        rss_mib: ($rss | length as $n | [range(1; 11) as $tenth | .[($n - 1) * $tenth / 10 | floor]]) }' | report
@@ -132,5 +134,7 @@ for round in $(seq "$ROUNDS"); do
   done
 done
 
-jq -s 'group_by(.what) | map({ (.[0].what): (map(.rate) | sort | .[length / 2 | floor]) }) | add
-  | . + { stream_of_library: (.stream / .library), whole_of_library: (.whole / .library), stream_of_posts: (.stream / .posts) }' "$work/results"
+jq -s 'def ratio($of): if . and $of then . / $of else null end;
+  group_by(.what) | map({ (.[0].what): (map(.rate) | sort | .[length / 2 | floor]) }) | add
+  | . + { stream_of_library: (.library as $it | .stream | ratio($it)), whole_of_library: (.library as $it | .whole | ratio($it)),
+          whole_of_posts: (.posts as $it | .whole | ratio($it)) }' "$work/results"
