@@ -6,7 +6,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{buffer_budget::Permit, failure::is_of_now};
 use crate::{
     Message, PublishError, Receipt,
-    wire::{BatchSequence, encode_batch},
+    wire::{BatchSequence, EncodedRecord, encode_batch},
 };
 
 /// The most bytes of a record on the wire beside its key, value and headers (KIP-98's varints).
@@ -15,9 +15,8 @@ const RECORD_OVERHEAD: usize = 32;
 /// A record that waits for its acknowledgement, and its caller.
 #[derive(Debug)]
 pub(super) struct PendingRecord {
-    message: Message,
+    record: EncodedRecord,
     deadline: Instant,
-    bytes: usize,
     /// It may be in the log: an attempt is in flight, or ended without a response. A later refusal does not change
     /// that.
     possibly_written: bool,
@@ -28,13 +27,12 @@ pub(super) struct PendingRecord {
 
 impl PendingRecord {
     pub(super) fn new(
-        message: Message,
+        record: EncodedRecord,
         deadline: Instant,
         reply: oneshot::Sender<Result<Receipt, PublishError>>,
         permit: Permit,
     ) -> Self {
-        let bytes = size_of(&message);
-        Self { message, deadline, bytes, possibly_written: false, reply: Some(reply), _permit: permit }
+        Self { record, deadline, possibly_written: false, reply: Some(reply), _permit: permit }
     }
 
     /// Answers the caller, unless it has an answer already.
@@ -66,7 +64,7 @@ impl PendingRecord {
 
     /// The most bytes that it takes in a batch.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.record.max_size()
     }
 
     /// Whether the caller still waits.
@@ -108,7 +106,7 @@ impl Batch {
 
     /// Whether the timestamps of all records are of now, by this machine's clock.
     pub(super) fn is_of_now(&self) -> bool {
-        self.records.iter().all(|pending| is_of_now(pending.message.timestamp))
+        self.records.iter().all(|pending| is_of_now(pending.record.timestamp))
     }
 
     /// Whether it may be in the log, as far as its attempts tell.
@@ -118,7 +116,7 @@ impl Batch {
 
     /// The record batch to send. The records stay for another attempt.
     pub(super) fn encoded(&self) -> Bytes {
-        encode_batch(self.records.iter().map(|pending| &pending.message), self.sequence)
+        encode_batch(self.records.iter().map(|pending| &pending.record), self.sequence)
     }
 
     /// The latest deadline of the records whose callers wait; `None` if there are none.

@@ -41,6 +41,7 @@ use tokio::{
 use super::{
     Cluster, Delivery, Message, OnAcknowledgement, ProducerConfig, ProducerMetrics, PublishError, Publisher,
     Receipt, StatusRegistry, breaker::Gate, counts::ProducerCounts, partitioner, topic::Topic,
+    wire::EncodedRecord,
 };
 use batch::PendingRecord;
 use broker_sink::BrokerSinks;
@@ -251,7 +252,9 @@ impl Producer {
         let partition = self.partition_of(&message, partitions);
         // The queue answers at the deadline.
         let (reply, answer) = oneshot::channel();
-        self.enqueue_in(PendingRecord::new(message, deadline, reply, permit), partition, partitions)?;
+        // Encoded here, not by the queue: so the message is freed by the thread that made it, which is the cheapest.
+        let record = EncodedRecord::new(&message);
+        self.enqueue_in(PendingRecord::new(record, deadline, reply, permit), partition, partitions)?;
         Ok(answer)
     }
 

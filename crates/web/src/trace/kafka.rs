@@ -40,6 +40,8 @@ fn context_in(message: &Message) -> Option<TraceContext> {
 
 /// Adds the context to the headers.
 fn carry(context: &TraceContext, message: &mut Message) {
+    // Most records have no other header: an allocation for four of them would be one of another size.
+    message.headers.reserve_exact(1);
     message.headers.push((TRACEPARENT.to_owned(), context.traceparent().to_vec()));
     if let Some(state) = context.state() {
         message.headers.push((TRACESTATE.to_owned(), state.as_bytes().to_vec()));
