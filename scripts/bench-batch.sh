@@ -70,7 +70,7 @@ partitions() { curl -sf "http://127.0.0.1:$1/health" | jq '.group.partitions | l
 # Has three other instances take the three partitions of the topic, and suspends them.
 elsewhere() {
   for at in 1 2 3; do
-    start "$1" $((port + at)) KAFKA_SESSION_TIMEOUT=10m KAFKA_REBALANCE_TIMEOUT=20m
+    start "$1" $((port + at)) KAFKA_SESSION_TIMEOUT=10m KAFKA_REBALANCE_TIMEOUT=20m KAFKA_HEARTBEAT_INTERVAL=100ms
     others+=("$pid")
   done
   pid=""
