@@ -252,7 +252,7 @@ impl Producer {
         let partition = self.partition_of(&message, partitions);
         // The queue answers at the deadline.
         let (reply, answer) = oneshot::channel();
-        // Encoded here, not by the queue: so the message is freed by the thread that made it, which is the cheapest.
+        // Encoded here, not by the queue: so the message is freed by the thread that made it, which is cheapest.
         let record = EncodedRecord::new(&message);
         self.enqueue_in(PendingRecord::new(record, deadline, reply, permit), partition, partitions)?;
         Ok(answer)
