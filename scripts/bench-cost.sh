@@ -3,7 +3,8 @@
 # side on the same Kafka and are loaded in turn, in turns of a second whose order rotates, so that what else the machine does meets
 # all of them alike. After so many turns new processes begin: two of the same program differ by some per cent for their whole life.
 # Each gets the same number of POSTs a second, less than it could take: one that is as busy as it can be writes larger batches, and
-# its POSTs are cheaper for that. Prints a table in Markdown: medians, and the median of the ratios of neighbouring turns.
+# its POSTs are cheaper for that. What a service does between its turns, such as an export, counts with them. Prints a table in
+# Markdown: medians, and the median of the ratios within a rotation.
 #
 #   KAFKA_BROKERS=127.0.0.1:9092 scripts/bench-cost.sh auth BINARY      without AUTH, without it for clients that send a token all
 #                                                                       the same, with an API key, and with a token (RS256) that it
@@ -18,13 +19,13 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 case $1 in
   auth) names=(none ignored api-key jwt) ;;
   traces) names=(none traceparent share) ;;
-  *) sed -n '2,17p' "$0" >&2 && exit 2 ;;
+  *) sed -n '2,16p' "$0" >&2 && exit 2 ;;
 esac
 binary=$(realpath "$2")
 PROCESSES=${PROCESSES:-6} TURNS=${TURNS:-10} rate=${RATE:-6400} first_port=${PORT:-18200}
 work=$(mktemp -d)
 collector=""
-declare -A pids ports
+declare -A pids ports before
 declare -A texts=([none]=none [ignored]="without \`AUTH\`, the token sent all the same" [api-key]="\`AUTH=api-key\`" [jwt]="\`AUTH=jwt\`"
   [traceparent]="a \`traceparent\`, no collector" [share]="1 % recorded")
 stop() {
@@ -34,7 +35,7 @@ stop() {
 }
 ended() {
   stop
-  [ -z "$collector" ] || kill "$collector"
+  [ -z "$collector" ] || kill "$collector" 2>/dev/null || true
   rm -rf "$work"
 }
 trap ended EXIT
@@ -61,7 +62,7 @@ fi
 printf '{"userId":"user-1234","eventType":"PRODUCT_VIEW","payload":{"sku":"A-10023","price":"19.90","currency":"EUR","referrer":"https://shop.example/search?q=lamp","position":4}}' >event.json
 
 cpu_nanos() { # PID: user and system, of all its threads
-  cat /proc/"$1"/task/*/schedstat | awk '{ nanos += $1 } END { printf "%.0f\n", nanos }'
+  cat /proc/"$1"/task/*/schedstat 2>/dev/null | awk '{ nanos += $1 } END { printf "%.0f\n", nanos }'
 }
 
 # load NAME SECONDS: that many seconds' POSTs, all of which must be answered well.
@@ -109,24 +110,30 @@ start() {
 for round in $(seq "$PROCESSES"); do
   start "$round"
   for turn in $(seq "$TURNS"); do
+    for name in "${names[@]}"; do before[$name]=$(cpu_nanos "${pids[$name]}"); done
     for place in "${!names[@]}"; do
-      name=${names[(place + turn) % ${#names[@]}]}
-      before=$(cpu_nanos "${pids[$name]}")
-      load "$name" 1
-      # The events that it still stores are of this turn.
+      # Forwards and backwards, so that none always follows the same one.
+      place=$((turn % 2 ? place : ${#names[@]} - 1 - place))
+      load "${names[(place + turn) % ${#names[@]}]}" 1
       sleep 0.15
+    done
+    for name in "${names[@]}"; do
       after=$(cpu_nanos "${pids[$name]}")
-      awk -v nanos=$((after - before)) -v n="$rate" 'BEGIN { printf "%.2f\n", nanos / 1000 / n }' >>"$name"
+      awk -v nanos=$((after - before[$name])) -v n="$rate" 'BEGIN { printf "%.2f\n", nanos / 1000 / n }' >>"$name"
     done
   done
   stop
 done
 
 median() { sort -n | awk '{ line[NR] = $1 } END { print (line[int((NR + 1) / 2)] + line[int(NR / 2) + 1]) / 2 }'; }
-echo "| | CPU µs a POST | beside none | middle half of the turns |"
-echo "| --- | ---: | ---: | --- |"
+# The standard error takes the turns of one process as one measurement.
+echo "| | CPU µs a POST | beside none | standard error | middle half of the turns |"
+echo "| --- | ---: | ---: | ---: | --- |"
 for name in "${names[@]}"; do
   ratio=$(paste "$name" none | awk '{ print $1 / $2 }' | median)
-  sort -n "$name" | awk -v text="${texts[$name]}" -v value="$(median <"$name")" -v ratio="$ratio" \
-    '{ line[NR] = $1 } END { printf "| %s | %.1f | %+.1f %% | %.1f to %.1f |\n", text, value, (ratio - 1) * 100, line[int(NR / 4) + 1], line[int(NR * 3 / 4) + 1] }'
+  error=$(paste "$name" none | awk -v turns="$TURNS" -v processes="$PROCESSES" '{ sum[int((NR - 1) / turns)] += $1 / $2 / turns }
+    END { for (p in sum) { mean += sum[p] / processes; squares += sum[p] ^ 2 / processes }
+      print sqrt((squares - mean ^ 2) / (processes > 1 ? processes - 1 : 1)) * 100 }')
+  sort -n "$name" | awk -v text="${texts[$name]}" -v value="$(median <"$name")" -v ratio="$ratio" -v error="$error" \
+    '{ line[NR] = $1 } END { printf "| %s | %.1f | %+.1f %% | %.1f %% | %.1f to %.1f |\n", text, value, (ratio - 1) * 100, error, line[int(NR / 4) + 1], line[NR - int(NR / 4)] }'
 done

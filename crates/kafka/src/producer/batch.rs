@@ -6,10 +6,10 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{buffer_budget::Permit, failure::is_of_now};
 use crate::{
     Message, PublishError, Receipt,
-    wire::{BatchSequence, EncodedRecord, encode_batch},
+    wire::{BatchSequence, EMPTY_BATCH, EncodedRecord, encode_batch},
 };
 
-/// The most bytes of a record on the wire beside its key, value and headers (KIP-98's varints).
+/// The bytes that a record's lengths and numbers take at most, for the budget of the queue (KIP-98's varints).
 const RECORD_OVERHEAD: usize = 32;
 
 /// A record that waits for its acknowledgement, and its caller.
@@ -73,7 +73,7 @@ impl PendingRecord {
     }
 }
 
-/// The most bytes that a message takes in a batch.
+/// The bytes that a message counts as in the queue.
 pub(super) fn size_of(message: &Message) -> usize {
     let headers = message.headers.iter().map(|(name, value)| name.len() + value.len() + 10);
     message.key.as_ref().map_or(0, Vec::len)
@@ -95,9 +95,9 @@ impl Batch {
         self.records.len()
     }
 
-    /// The most bytes that its records take.
+    /// The most bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.records.iter().map(PendingRecord::bytes).sum()
+        EMPTY_BATCH + self.records.iter().map(PendingRecord::bytes).sum::<usize>()
     }
 
     pub(super) fn extend(&mut self, records: impl Iterator<Item = PendingRecord>) {

@@ -35,7 +35,7 @@ pub use error::WireError;
 pub use fetch::Fetched;
 pub(crate) use internals::{BatchSequence, EncodedRecord, decode, encode_batch};
 use internals::{Decoded, decode_batches};
-pub(crate) use produce::put_varint;
+pub(crate) use produce::{EMPTY_BATCH, put_varint};
 pub(crate) use records::take_bytes;
 
 /// The versions of Metadata. From 10 on they have topic ids.

@@ -26,8 +26,8 @@ const CHECKSUM: usize = 17;
 const CHECKED: usize = 21;
 /// The bytes that a batch's length does not count: base offset and length.
 const BEFORE_LENGTH: usize = 12;
-/// The position of a batch's first record.
-const RECORDS: usize = 61;
+/// The bytes of a batch without records (`DefaultRecordBatch.RECORD_BATCH_OVERHEAD` in Java).
+pub(crate) const EMPTY_BATCH: usize = 61;
 /// No producer id, producer epoch or sequence, and no leader epoch.
 const NONE: i8 = -1;
 
@@ -131,7 +131,7 @@ pub fn encode_batch<'a>(
     let BatchSequence { producer_id, epoch, first: base_sequence } = sequence.unwrap_or(NO_PRODUCER);
     let first = records.clone().next().map_or(0, |record| record.timestamp);
     let mut last = first;
-    let (mut count, mut size) = (0, RECORDS);
+    let (mut count, mut size) = (0, EMPTY_BATCH);
     for (offset, record) in (0..).zip(records.clone()) {
         let length = record.length(first, offset);
         count += 1;
@@ -164,7 +164,7 @@ pub fn encode_batch<'a>(
     batch.into()
 }
 
-/// A message as batches have it, but for what depends on the batch: the deltas of its timestamp and its offset.
+/// A message as batches have it, but for what depends on the batch: its length, and the deltas of its timestamp and offset.
 #[derive(Debug)]
 pub struct EncodedRecord {
     /// In milliseconds.

@@ -131,7 +131,11 @@ impl TraceContext {
     }
 }
 
-/// So many bytes, written in lower case, two digits each.
+/// So many bytes, of a text of two digits each, in lower case; `None` for any other digit.
+///
+/// # Panics
+///
+/// If the text is shorter.
 fn hex<const BYTES: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
     /// The number that a digit stands for; all bits for what is no digit.
     const NUMBERS: [u8; 256] = {

@@ -28,7 +28,7 @@ pub struct Tracer(Arc<Shared>);
 pub(super) struct Shared {
     sampler: Sampler,
     /// In JSON, one allocation each: the many small ones of spans that wait would lie scattered between those of
-    /// requests, which all are slower for it (at one per cent of traces by 2 % of a POST's CPU time).
+    /// requests, which all are slower for it (docs/benchmarks.md).
     ended: Mutex<VecDeque<Box<RawValue>>>,
     most: usize,
     batch: usize,
@@ -91,7 +91,8 @@ impl Tracer {
         ActiveSpan { span: Some(span), began: Instant::now(), tracer: self.clone() }
     }
 
-    /// A span has ended. Where there is no room for it, it is dropped and counted.
+    /// A span has ended. Where there is no room for it, it is dropped and counted. Room is looked for twice: JSON that is not
+    /// wanted is not written, and no lock is held while it is.
     pub(super) fn ended(&self, span: Span) {
         let Shared { most, batch, full, dropped, .. } = &*self.0;
         let has_room = || self.0.lock().len() < *most;
