@@ -2,7 +2,8 @@
 # The image's binary for arm64, built and tried on x86-64: it runs under QEMU's emulation of the processor, beside a real
 # Kafka that demands TLS and a password, and serves HTTPS. Its assembly, its C, its allocator and its atomics are thereby
 # executed, once on an ARMv8.0 with pages of 4 KB, and once on the newest processor that QEMU has with pages of 64 KB.
-# Prints PASS or FAIL a step; exit code 0 when all passed, else 1.
+# Memory is ordered as on x86-64, so an order that only a real arm64 has is not tried. Prints PASS or FAIL a step; exit
+# code 0 when all passed, else 1.
 #
 #   scripts/arm64.sh           builds the binary first, some minutes
 #   scripts/arm64.sh BINARY    that binary
