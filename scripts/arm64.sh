@@ -28,7 +28,7 @@ binary=$(realpath -m "${1:-${CARGO_TARGET_DIR:-target}/aarch64-unknown-linux-mus
 # Where no .env is.
 highwater() { cd "$work" && exec env "${settings[@]}" qemu-aarch64-static -cpu "$cpu" -p "$page" "$binary" "$@"; }
 version() { (highwater --version) >"$work/body" 2>&1 && grep -q '^highwater ' "$work/body"; }
-selftest() { (highwater selftest) >"$work/body" 2>&1; }
+selftest() { (highwater selftest) >"$work/body" 2>&1 && tail -n 1 "$work/body" | grep -qx '[1-9][0-9]* passed, 0 failed'; }
 posts() {
   post /events/generate '{"userId":"ann","eventType":"LOGIN","payload":{"score":1.0}}'
   [ "$status" = 201 ] && is 200 "/events/processed/$(jq -r .eventId "$work/body")?wait=10s" && body '.payload.score == 1'
