@@ -45,8 +45,11 @@ impl Reading {
             self.lines += count;
             let reading = async move {
                 let read = |(number, line)| match line {
-                    Line::Whole(text) => (number, text.len(), read(&api, &text)),
-                    Line::TooLong => (number, 0, Err(too_long(api.limits.max_bytes))),
+                    Line::Whole(text) if text.len() <= api.limits.max_bytes => {
+                        (number, text.len(), read(&api, &text))
+                    }
+                    // An item of an array is whole, however long it is.
+                    Line::Whole(_) | Line::TooLong => (number, 0, Err(too_long(api.limits.max_bytes))),
                 };
                 piece.into_iter().map(read).collect()
             };

@@ -86,6 +86,22 @@ async fn a_broken_line_is_one_refused_receipt_and_blank_lines_are_none() {
 }
 
 #[tokio::test]
+async fn a_line_of_any_length_and_an_item_beyond_that_of_an_event_refuse_themselves_alone() {
+    let service = Service::new();
+    let good = r#"{"userId":"a","eventType":"LOGIN"}"#;
+    let event =
+        |bytes: usize| format!(r#"{{"userId":"a","eventType":"LOGIN","payload":"{}"}}"#, "x".repeat(bytes));
+    let body = format!("{good}\n{}\n{good}\n", event(3 << 20));
+    let receipts = lines(&post_lines(&service, "/events/batch", body).await);
+    let told: Vec<_> = receipts.iter().map(|receipt| receipt["status"].as_u64().unwrap()).collect();
+    assert_eq!(told, [201, 413, 201]);
+    let answer = service.post("/events/batch", format!("[{good},{},{good}]", event(70_000))).await.ok(207);
+    let told = answer["receipts"].as_array().unwrap().iter().map(|receipt| &receipt["status"]);
+    assert_eq!(told.collect::<Vec<_>>(), [201, 413, 201]);
+    assert_eq!(service.sent().len(), 4);
+}
+
+#[tokio::test]
 async fn with_receipts_of_errors_alone_the_last_line_has_the_sums() {
     let service = Service::new();
     let good = "{\"userId\":\"a\",\"eventType\":\"LOGIN\"}\n".repeat(300);

@@ -83,8 +83,10 @@ pub fn many_body(
         };
         if head.is_ndjson() {
             let coding = head.check(usize::MAX)?;
+            // Of a packed body a few bytes may stand for a line without an end.
+            let max_wasted = if coding.is_some() { max_bytes } else { usize::MAX };
             let body = unpacked(coding, body, usize::MAX)?;
-            let mut lines = Lines::new(body, limits.max_bytes, max_bytes);
+            let mut lines = Lines::new(body, limits.max_bytes, max_wasted);
             if head.asks_first {
                 // To be told to go on, it must be read before it is answered: after an answer's head there is no 100.
                 deadlines::extend_deadline(limits.timeout);
