@@ -82,7 +82,8 @@ impl Storms {
             // Perhaps no other warning comes after it.
             let storms = Arc::clone(self);
             let _ = thread::Builder::new().name("log storm".into()).spawn(move || {
-                thread::sleep(SECOND);
+                // This thread has nothing else to do.
+                thread::park_timeout(SECOND);
                 storms.tell_all();
             });
         }

@@ -26,7 +26,7 @@ fn a_storm_of_one_warning_is_ten_lines_and_one_that_counts_the_others_also_when_
             break told;
         }
         assert!(began.elapsed() < AT_MOST, "nobody counts them: {lines:?}");
-        thread::sleep(Duration::from_millis(10));
+        thread::park_timeout(Duration::from_millis(10));
     };
     assert_eq!(told, 10);
 }
