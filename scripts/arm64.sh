@@ -2,7 +2,8 @@
 # The image's binary for arm64, built and tried on x86-64: it runs under QEMU's emulation of the processor, beside a real
 # Kafka that demands TLS and a password, and serves HTTPS. Its assembly, its C, its allocator and its atomics are thereby
 # executed, once on an ARMv8.0 with pages of 4 KB, and once on the newest processor that QEMU has with pages of 64 KB.
-# Prints PASS or FAIL a step; exit code 0 when all passed, else 1.
+# Memory is ordered as on x86-64, so an order that only a real arm64 has is not tried. Prints PASS or FAIL a step; exit
+# code 0 when all passed, else 1.
 #
 #   scripts/arm64.sh           builds the binary first, some minutes
 #   scripts/arm64.sh BINARY    that binary
@@ -28,7 +29,7 @@ binary=$(realpath -m "${1:-${CARGO_TARGET_DIR:-target}/aarch64-unknown-linux-mus
 # Where no .env is.
 highwater() { cd "$work" && exec env "${settings[@]}" qemu-aarch64-static -cpu "$cpu" -p "$page" "$binary" "$@"; }
 version() { (highwater --version) >"$work/body" 2>&1 && grep -q '^highwater ' "$work/body"; }
-selftest() { (highwater selftest) >"$work/body" 2>&1; }
+selftest() { (highwater selftest) >"$work/body" 2>&1 && tail -n 1 "$work/body" | grep -qx '[1-9][0-9]* passed, 0 failed'; }
 posts() {
   post /events/generate '{"userId":"ann","eventType":"LOGIN","payload":{"score":1.0}}'
   [ "$status" = 201 ] && is 200 "/events/processed/$(jq -r .eventId "$work/body")?wait=10s" && body '.payload.score == 1'

@@ -203,15 +203,26 @@ impl Publisher for Producer {
         self.append(message, permit).await.intercepted_by(intercepted).await
     }
 
-    async fn enqueue(&self, mut message: Message) -> Delivery {
-        let intercepted = self.intercept(&mut message);
-        let room = self.budget.acquire(batch::size_of(&message));
-        let permit = timeout(self.config.timeout, room).await.map_err(|_| PublishError::QueueFull);
-        self.append(message, permit).await.intercepted_by(intercepted)
+    async fn enqueue(&self, message: Message) -> Delivery {
+        self.append_in_turn(message).await
     }
 }
 
 impl Producer {
+    /// [`Publisher::enqueue`], which of a trait's object costs an allocation a record.
+    pub(super) async fn append_in_turn(&self, mut message: Message) -> Delivery {
+        let intercepted = self.intercept(&mut message);
+        let bytes = batch::size_of(&message);
+        let permit = match self.budget.try_acquire_politely(bytes) {
+            Some(permit) => Ok(permit),
+            // Boxed: as a rule there is room, and no timer is made for it.
+            None => Box::pin(timeout(self.config.timeout, self.budget.acquire(bytes)))
+                .await
+                .map_err(|_| PublishError::QueueFull),
+        };
+        self.append(message, permit).await.intercepted_by(intercepted)
+    }
+
     fn intercept(&self, message: &mut Message) -> Option<OnAcknowledgement> {
         self.cluster.interceptor()?.on_send(self.topic.name(), message)
     }
