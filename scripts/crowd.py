@@ -9,7 +9,7 @@ with --closed each asks again as soon as it is answered; with --connect they con
 for events of the future, and for /health.
 
 A post's time counts from the moment at which it was due, so one that had to wait for a free connection waits from then.
-Those who post have a processor before everyone else (SCHED_FIFO, where that is allowed). With two processors, the service
+The clients have a processor before everyone else (SCHED_FIFO, where that is allowed), those who post before the crowd. With two processors, the service
 on one of them and the clients on the other (--cpus), neither takes the other's time:
 
   PORT=8000 STORE_MAX_EVENTS=1500000 STORE_MAX_BYTES=4GiB taskset -c 0 highwater &
@@ -27,6 +27,7 @@ CROWDS = {"listings": "/events/processed?from=2099-01-01T00:00:00Z&limit=10", "h
 
 def connection(port, number=0):
     client = socket.socket()
+    client.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
     # Loopback has 28,000 ports an address.
     client.bind((f"127.0.0.{2 + number // 8000}", 0))
     client.connect(("127.0.0.1", port))
@@ -46,6 +47,11 @@ def is_whole(answer):
 def post(port, rate, seconds, connections=32):
     """The times of the posts in ms, sorted, and how many were not 201."""
     clients = [connection(port) for _ in range(connections)]
+    for client in clients:
+        client.setblocking(True)
+        client.send(POST % (len(EVENT), EVENT))
+        client.recv(65536)
+        client.setblocking(False)
     sent, free, due, times, failed = {}, list(clients), collections.deque(), [], 0
     began, count = time.monotonic() + 0.1, 0
     while count < rate * seconds or sent or due:
@@ -75,7 +81,7 @@ class Crowd:
         ready, self.ready = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+            os.sched_setscheduler(0, os.sched_getscheduler(0), os.sched_param(int(given.first)))
             self.statuses, self.times, self.open = collections.Counter(), [], {}
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
             try:
@@ -93,14 +99,11 @@ class Crowd:
         poll, given = select.epoll(), self.given
         if not given.connect:
             self.connect(poll)
-            for client in self.open.values():
-                self.send(client)
-            self.read(poll, len(self.open))
         self.statuses.clear(), self.times.clear(), os.write(self.ready, b"r")
         while True:
             began = time.monotonic()
             if given.connect:
-                self.connect(poll, ask=True)
+                self.connect(poll)
             else:
                 for client in self.open.values():
                     self.send(client)
@@ -110,14 +113,15 @@ class Crowd:
                     client[0].close()
             time.sleep(max(0, began + (given.connect or given.bursts) - time.monotonic()))
 
-    def connect(self, poll, ask=False):
+    def connect(self, poll):
         self.open = {}
         for number in range(self.given.crowd):
             client = [connection(self.given.crowd_port or self.given.port, number), b"", 0]
             self.open[client[0].fileno()] = client
             poll.register(client[0].fileno(), select.EPOLLIN)
-            if ask:
-                self.send(client)
+            self.send(client)
+            if not self.given.connect:
+                self.read(poll, 1)
 
     def send(self, client):
         client[1], client[2] = b"", time.monotonic()
@@ -127,7 +131,9 @@ class Crowd:
         while waiting:
             for number, _ in poll.poll():
                 client = self.open[number]
-                client[1] += client[0].recv(65536)
+                came = client[0].recv(65536)
+                assert came, "a connection of the crowd was closed"
+                client[1] += came
                 if is_whole(client[1]):
                     self.statuses[client[1][9:12].decode()] += 1
                     self.times.append(time.monotonic() - client[2])
@@ -160,8 +166,10 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     if given.cpus:
         os.sched_setaffinity(0, given.cpus)
+    given.first = False
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(2))
+        given.first = True
     except OSError:
         print("without SCHED_FIFO: the times hold how long the clients wait for a processor, too")
     for _ in range(given.rounds):

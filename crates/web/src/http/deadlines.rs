@@ -217,10 +217,12 @@ impl ConnectionDeadlines {
         self.state().phase == Phase::New
     }
 
-    /// Whether a request may come that is no write, as far as the last one tells.
-    pub(super) fn expects_read(&self) -> bool {
+    /// The phase in which it waits for a request that is no write, as far as the last one tells.
+    pub(super) fn expects_read(&self) -> Option<Phase> {
         let state = self.state();
-        matches!(state.phase, Phase::New | Phase::Idle) && !state.writes && state.streams.is_none()
+        let expects =
+            matches!(state.phase, Phase::New | Phase::Idle) && !state.writes && state.streams.is_none();
+        expects.then_some(state.phase)
     }
 
     /// Closes the connection, if it has been idle since then; whether it has.

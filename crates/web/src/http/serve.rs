@@ -18,7 +18,7 @@ use super::{
     access::Access,
     budget::{self, KERNEL_BUFFER, MemoryBudget},
     connection::{self, Stop},
-    deadlines::ConnectionDeadlines,
+    deadlines::{ConnectionDeadlines, Phase},
     limiter::ConnectionLimiter,
     observer::Observer,
     tree::Tree,
@@ -105,12 +105,13 @@ pub async fn serve<F, R>(
         gate: Arc::clone(&gate),
         stop: stopping,
         limiters: vec![(Arc::clone(&limiter), Access::All), (Arc::clone(&reserve), Access::Reserve)],
-        turns: turns(),
+        turns: Turns::new(),
         full: Streak::default(),
     };
     let apart = |listener: Option<TcpListener>, access| {
         let limiters = vec![(apart(config.header_timeout), access)];
-        let mut acceptor = Acceptor { limiters, turns: turns(), full: Streak::default(), ..acceptor.clone() };
+        let mut acceptor =
+            Acceptor { limiters, turns: Turns::new(), full: Streak::default(), ..acceptor.clone() };
         async move {
             match listener {
                 Some(listener) => acceptor.accept(listener, std::future::pending()).await,
@@ -158,7 +159,7 @@ struct Acceptor {
     stop: watch::Receiver<Stop>,
     /// The limiters in the order in which they are tried, and the routes that are open in each.
     limiters: Vec<(Arc<ConnectionLimiter>, Access)>,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
     full: Streak,
 }
 
@@ -234,32 +235,45 @@ impl Acceptor {
         let turns = Arc::clone(&self.turns);
         tokio::spawn(async move {
             let serving = connection::serve(stream, (&slot, access), tree, config, seen, stop);
-            in_turns(serving, &slot.deadlines, &turns).await;
+            turns.serve(serving, &slot.deadlines).await;
         });
     }
 }
 
-/// One turn a thread.
-fn turns() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(Handle::current().metrics().num_workers()))
+/// The turns in which requests are read that are expected to be no writes, one a thread: of connections that bring their
+/// first, and of those whose last was a read.
+struct Turns {
+    first: Semaphore,
+    next: Semaphore,
 }
 
-/// Serves a connection. Where its next request is expected to be a read, it takes a turn to read it, and reads after
-/// everything else that is ready. Tasks are polled in the order in which they became ready: of thousands of clients that
-/// ask at once, each would be ahead of a write that comes later.
-async fn in_turns(serving: impl Future<Output = ()>, deadlines: &ConnectionDeadlines, turns: &Semaphore) {
-    let mut serving = pin!(serving);
-    loop {
-        let mut turn = None;
-        if deadlines.expects_read() {
-            turn = turns.acquire().await.ok();
-            yield_now().await;
+impl Turns {
+    fn new() -> Arc<Self> {
+        let turns = || Semaphore::new(Handle::current().metrics().num_workers());
+        Arc::new(Self { first: turns(), next: turns() })
+    }
+
+    /// Serves a connection, which reads in turns, after everything else that is ready. Tasks are polled in the order in
+    /// which they became ready: of thousands of clients that ask at once, each would be ahead of a write that comes later.
+    async fn serve(&self, serving: impl Future<Output = ()>, deadlines: &ConnectionDeadlines) {
+        let mut serving = pin!(serving);
+        loop {
+            let turns = match deadlines.expects_read() {
+                Some(Phase::New) => Some(&self.first),
+                Some(_) => Some(&self.next),
+                None => None,
+            };
+            let mut turn = None;
+            if let Some(turns) = turns {
+                turn = turns.acquire().await.ok();
+                yield_now().await;
+            }
+            if poll!(&mut serving).is_ready() {
+                return;
+            }
+            drop(turn);
+            pending!();
         }
-        if poll!(&mut serving).is_ready() {
-            return;
-        }
-        drop(turn);
-        pending!();
     }
 }
 
