@@ -2,17 +2,17 @@
 """Posts at a constant rate to a service, alone and beside crowds of readers, and tells how long the posts took.
 
   crowd.py [--port 8000] [--crowd 8000] [--rate 500] [--seconds 12] [--rounds 3] [--pid PID] [--cpus 0,1]
-           [--bursts 1.5 | --closed | --connect 1.5] [--crowd-port PORT] [--alone-too PATH...]
+           [--every 1.5]
 
-A crowd is so many keep-alive connections, each of which asked once before. All of them ask again every --bursts seconds;
-with --closed each asks again as soon as it is answered; with --connect they connect anew and ask at once. The crowds ask
-for events of the future, and for /health.
+A crowd is so many keep-alive connections, each of which asked once before. All of them ask again every so many seconds: one
+crowd for events of the future, one for /health.
 
 A post's time counts from the moment at which it was due, so one that had to wait for a free connection waits from then.
-The clients have a processor before everyone else (SCHED_FIFO, where that is allowed), those who post before the crowd. With two processors, the service
-on one of them and the clients on the other (--cpus), neither takes the other's time:
+The clients have a processor before everyone else (SCHED_FIFO, where that is allowed), those who post before the crowd.
+With two processors, the service on one of them and the clients on the other (--cpus), neither takes the other's time:
 
-  PORT=8000 STORE_MAX_EVENTS=1500000 STORE_MAX_BYTES=4GiB taskset -c 0 highwater &
+  ulimit -n 20000
+  PORT=8000 STORE_MAX_EVENTS=1500000 STORE_MAX_BYTES=4GiB taskset -c 0 chrt -f 1 highwater &
   awk -v EVENTS=1000000 -f bench/events.awk | cut -f 2 |
     curl -sS -T - -X POST -H 'content-type: application/x-ndjson' http://127.0.0.1:8000/events/batch >/dev/null
   scripts/crowd.py --cpus 1 --pid $!
@@ -84,50 +84,46 @@ class Crowd:
             os.sched_setscheduler(0, os.sched_getscheduler(0), os.sched_param(int(given.first)))
             self.statuses, self.times, self.open = collections.Counter(), [], {}
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            ended = ""
             try:
                 self.run()
             except SystemExit:
-                self.times.sort()
-                most = f", the slowest {self.times[-1] * 1000:.0f} ms" if self.times else ""
-                os.write(said, f"{dict(self.statuses)}{most}".encode())
+                pass
+            except Exception as error:
+                ended = f", then {error!r}"
+            most = f", the slowest {max(self.times) * 1000:.0f} ms" if self.times else ""
+            os.write(said, f"{dict(self.statuses)}{most}{ended}".encode())
             os._exit(0)
         os.close(said)
         os.close(self.ready)
         os.read(ready, 1)
 
     def run(self):
-        poll, given = select.epoll(), self.given
-        if not given.connect:
-            self.connect(poll)
-        self.statuses.clear(), self.times.clear(), os.write(self.ready, b"r")
+        poll = select.epoll()
+        self.connect(poll)
+        self.statuses.clear()
+        self.times.clear()
+        os.write(self.ready, b"r")
         while True:
             began = time.monotonic()
-            if given.connect:
-                self.connect(poll)
-            else:
-                for client in self.open.values():
-                    self.send(client)
-            self.read(poll, len(self.open), again=given.closed)
-            if given.connect:
-                for client in self.open.values():
-                    client[0].close()
-            time.sleep(max(0, began + (given.connect or given.bursts) - time.monotonic()))
+            for client in self.open.values():
+                self.send(client)
+            self.read(poll, len(self.open))
+            time.sleep(max(0, began + self.given.every - time.monotonic()))
 
     def connect(self, poll):
-        self.open = {}
         for number in range(self.given.crowd):
-            client = [connection(self.given.crowd_port or self.given.port, number), b"", 0]
+            client = [connection(self.given.port, number), b"", 0]
             self.open[client[0].fileno()] = client
             poll.register(client[0].fileno(), select.EPOLLIN)
             self.send(client)
-            if not self.given.connect:
-                self.read(poll, 1)
+            self.read(poll, 1)
 
     def send(self, client):
         client[1], client[2] = b"", time.monotonic()
         client[0].send(self.ask)
 
-    def read(self, poll, waiting, again=False):
+    def read(self, poll, waiting):
         while waiting:
             for number, _ in poll.poll():
                 client = self.open[number]
@@ -137,10 +133,7 @@ class Crowd:
                 if is_whole(client[1]):
                     self.statuses[client[1][9:12].decode()] += 1
                     self.times.append(time.monotonic() - client[2])
-                    if again:
-                        self.send(client)
-                    else:
-                        waiting -= 1
+                    waiting -= 1
 
     def end(self):
         os.kill(self.pid, signal.SIGTERM)
@@ -157,10 +150,8 @@ def cpu(pid):
 def main():
     arguments = argparse.ArgumentParser(usage=__doc__)
     for name, kind, default in [("port", int, 8000), ("crowd", int, 8000), ("rate", int, 500), ("seconds", int, 12),
-                                ("rounds", int, 3), ("pid", int, 0), ("bursts", float, 1.5), ("connect", float, 0),
-                                ("crowd-port", int, 0)]:
+                                ("rounds", int, 3), ("pid", int, 0), ("every", float, 1.5)]:
         arguments.add_argument(f"--{name}", type=kind, default=default)
-    arguments.add_argument("--closed", action="store_true")
     arguments.add_argument("--cpus", type=lambda text: [int(cpu) for cpu in text.split(",")])
     given = arguments.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
