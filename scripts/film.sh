@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# Makes docs/demo.webm, a minute of a real run: a shell and the live page, on a real Kafka, with a kill in the middle.
+# Makes docs/demo.webm, a minute of a real run: a shell and the live page, on a real Kafka, with a kill in the middle; and
+# docs/demo.png, a still of it with a mark to play it.
 #
 #   scripts/film.sh
+#   scripts/film.sh still    the still alone, of the film that is there
 #
 # Variables:
 #   BINARY      the program to run (target/release/highwater)
@@ -11,6 +13,18 @@
 # Installs what it lacks: chromium, ffmpeg, jq and a font by apt-get, selenium by pip into a cache.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
+
+still() { # the live page, some half a minute after the beginning
+  local png=$root/docs/demo.png mark="drawtext=font=DejaVu Sans:text=▶:fontsize=130:fontcolor=white:x=(w-tw)/2:y=(h-th)/2"
+  ffmpeg -y -loglevel error -ss 33 -i "$root/docs/demo.webm" -frames:v 1 -vf "scale=800:-1:flags=lanczos,$mark:box=1:boxcolor=black@0.6:\
+boxborderw=18,split[picture][copy];[copy]palettegen=max_colors=64[palette];[picture][palette]paletteuse=dither=none" "$png"
+  [ "$(stat -c %s "$png")" -lt 60000 ] || { echo "the still has more than 60,000 bytes" >&2; exit 1; }
+}
+if [ "${1:-}" = still ]; then
+  still
+  exit
+fi
+
 binary=$(realpath "${BINARY:-${CARGO_TARGET_DIR:-$root/target}/release/highwater}")
 selenium="selenium==4.51.0"
 port=${PORT:-8000} kafka_port=${KAFKA_PORT:-29092}
@@ -38,4 +52,5 @@ ffmpeg -y -loglevel error -f concat -i "$work/pictures/list" -vf fps=10 -c:v lib
 bytes=$(stat -c %s "$work/demo.webm")
 [ "$bytes" -lt 4000000 ] || { echo "the film has $bytes bytes, more than 4,000,000" >&2; exit 1; }
 cp "$work/demo.webm" "$root/docs/demo.webm"
+still
 echo "docs/demo.webm: $bytes bytes, $(ffprobe -v error -show_entries format=duration -of csv=p=0 "$work/demo.webm") s"

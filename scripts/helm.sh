@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Checks the Helm chart and the workflows of GitHub.
 #
-#   scripts/helm.sh          all of it, see below; half a minute where the tools are there
+#   scripts/helm.sh          all of it, see below; a minute where the tools are there
 #   scripts/helm.sh quick    the chart's README, its version, its default values by their schema, and the workflows by actionlint
 #   scripts/helm.sh built    whether helm and kubeconform are there
 #   scripts/helm.sh apiserver     all of it, and each manifest by a real API server, which scripts/apiserver.sh compiled: two minutes more
 #
-# All of it is also `helm lint`, what the chart must refuse, and the manifests of every combination of switches against schemas of
+# All of it is also `helm lint`, what the chart must refuse, and the manifests of the combinations of switches against schemas of
 # Kubernetes and against deploy/helm/checks.py. helm, kubeconform and actionlint are compiled from the Go module proxy where they
 # are missing, and stay in ~/.cache/highwater-helm: two cores take some two minutes for helm, and seconds for the others. Go comes
 # from apt-get where it is missing.
@@ -102,27 +102,43 @@ took "lint, and what the chart refuses"
 # --- every combination -------------------------------------------------------------------------------------
 
 # Switches that meet in one manifest, in all their combinations. The others make or change a manifest by themselves, whatever
-# else is on, so all of them are off, then all on.
+# else is on, so all of them are off, then all on; then each is on alone, and off alone.
 meeting=(users.enabled orders.enabled activity.staticMembership autoscaling.enabled keda.enabled migrate.enabled)
 others=(ingress.enabled networkPolicy.enabled serviceMonitor.enabled prometheusRule.enabled serviceAccount.create
   podDisruptionBudget.enabled topologySpread.enabled)
+# What has no switch, and what a file may hold: each setting that names one.
+full=(--values "$chart/ci/all-values.yaml")
+while read -r setting; do
+  full+=(--set "secretFiles.$setting.secret=secret,secretFiles.$setting.key=${setting,,}")
+done < <(sed -nE 's/^\| .([A-Z_]+). .* the path of a file that can be read \|.*/\1/p' docs/operating/settings.md)
 mkdir "$work/manifests"
+rendering() { # CHART full|bare VALUE...: with all that has no switch, or with nothing but those values
+  local options=("${base[@]}")
+  [ "$2" = bare ] || options+=("${full[@]}")
+  render "$1" "${options[@]}" --set "$(IFS=, && echo "${*:3}")"
+}
+manifest() { # NAME VALUE...: a rendering, whose name begins with full or bare. Its first line has the values, for checks.py.
+  { echo "# ${*:2}" && rendering "$chart" "${1%%-*}" "${@:2}"; } >"$work/manifests/$1.yaml" 2>"$work/out" ||
+    { cat "$work/out"; echo "with ${*:2}"; exit 1; }
+}
 for value in false true; do
-  # What a file may hold: each setting that names one.
-  options=("${base[@]}" --set-string "ingress.tlsSecret=${value#false}" --values "$chart/ci/all-values.yaml")
-  while read -r setting; do
-    options+=(--set "secretFiles.$setting.secret=secret,secretFiles.$setting.key=${setting,,}")
-  done < <(sed -nE 's/^\| .([A-Z_]+). .* the path of a file that can be read \|.*/\1/p' docs/operating/settings.md)
-  for switch in "${others[@]}"; do options+=(--set "$switch=$value"); done
   for ((bits = 0; bits < 1 << ${#meeting[@]}; bits++)); do
-    switches=(--set "preStopSeconds=$((bits % 2 * 5))")
+    switches=("preStopSeconds=$((bits % 2 * 5))")
     for index in "${!meeting[@]}"; do
-      switches+=(--set "${meeting[index]}=$([ $((bits >> index & 1)) = 1 ] && echo true || echo false)")
+      switches+=("${meeting[index]}=$([ $((bits >> index & 1)) = 1 ] && echo true || echo false)")
     done
-    render "$chart" "${options[@]}" "${switches[@]}" >"$work/manifests/$value-$bits.yaml" 2>"$work/out" ||
-      { cat "$work/out"; echo "with ${options[*]} ${switches[*]}"; exit 1; }
+    manifest "full-$value-$bits" "${others[@]/%/=$value}" "${switches[@]}"
   done
 done
+for switch in "${others[@]}"; do
+  manifest "full-only-$switch" "${others[@]/%/=false}" "${meeting[@]/%/=true}" "$switch=true"
+  manifest "full-without-$switch" "${others[@]/%/=true}" "${meeting[@]/%/=true}" "$switch=false"
+done
+manifest bare
+manifest bare-named image.digest="sha256:$(printf '%064d' 1)" serviceAccount.name=events
+manifest bare-account serviceAccount.create=false serviceAccount.name=events
+manifest bare-from-all networkPolicy.enabled=true ingress.enabled=true
+manifest bare-migrate migrate.enabled=true activity.secretFiles.STORE_URL_FILE.{secret=postgres,key=url}
 kubeconform -strict -summary -schema-location "$work/schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$work/manifests"
 "$python" deploy/helm/checks.py "$work/manifests"
 took "every combination"
@@ -133,5 +149,5 @@ fi
 
 # A package has files in place of links, so the alerts are in it.
 quietly helm package "$chart" --destination "$work"
-render "$work"/highwater-*.tgz "${options[@]}" "${switches[@]}" | cmp - "$work/manifests/true-63.yaml"
+rendering "$work"/highwater-*.tgz full "${others[@]/%/=true}" "${switches[@]}" | cmp - <(tail -n +2 "$work/manifests/full-true-63.yaml")
 took "package"

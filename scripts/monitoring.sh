@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks ops/ with a real Prometheus: the rules and their unit tests, and each query of the Grafana dashboard against
-# services that are under load. A query without an answer is an empty panel, and fails.
+# Checks ops/ with a real Prometheus: the rules and their unit tests, and each query of the Grafana dashboard and each metric
+# of the rules against services that are under load. A query without an answer is an empty panel or a blind alert, and fails.
 #
 #   scripts/monitoring.sh                     needs prometheus, promtool, curl and jq
 #
@@ -36,6 +36,7 @@ ops/grafana/dashboard.py
 cmp "$work/dashboard.json" ops/grafana/dashboard.json || { echo "run ops/grafana/dashboard.py and commit its result"; exit 1; }
 while read -r alert; do
   grep -qx "## $alert" docs/operating/alerts.md || { echo "docs/operating/alerts.md has no section $alert"; exit 1; }
+  grep -A2 " alertname: $alert\$" ops/prometheus/rules.test.yml | grep -q exp_alerts || { echo "rules.test.yml has no $alert that fires"; exit 1; }
 done < <(sed -n 's/^ *- alert: //p' ops/prometheus/rules.yml)
 
 # --- services under load ------------------------------------------------------------------------------
@@ -52,7 +53,7 @@ serve() { # NAME PORT SETTING... [-- ARGUMENT...]
 activity=$(free_port)
 users=$(free_port)
 orders=$(free_port)
-serve activity "$activity" PORT="$activity" ${brokers:+KAFKA_BROKERS="$brokers"}
+serve activity "$activity" PORT="$activity" MAX_EVENT_STREAMS=1 ${brokers:+KAFKA_BROKERS="$brokers"}
 if [ -z "$brokers" ]; then
   brokers=$(sed -n 's/.*embedded broker at \([0-9.:]*\).*/\1/p' "$work/activity.log")
 fi
@@ -72,15 +73,23 @@ load() {
 }
 load &
 pids+=($!)
+# The second reader of a stream that has one place gets a 503, the only one.
+curl -sN -o /dev/null -D "$work/stream" "http://127.0.0.1:$activity/events/stream" &
+pids+=($!)
+within 10 test -s "$work/stream"
+status=$(curl -sN -o /dev/null --max-time 10 -w '%{http_code}' "http://127.0.0.1:$activity/events/stream" || true)
+[ "$status" = 503 ] || { echo "a stream without a place is answered $status"; exit 1; }
 
 prometheus=$(free_port)
 cat >"$work/prometheus.yml" <<YAML
 global: { scrape_interval: 1s, evaluation_interval: 1s }
-rule_files: [$PWD/ops/prometheus/rules.yml]
+rule_files: [$PWD/ops/prometheus/rules.yml, always.yml]
 scrape_configs:
   - job_name: highwater
     static_configs: [{ targets: ["127.0.0.1:$activity", "127.0.0.1:$users", "127.0.0.1:$orders"] }]
 YAML
+# An alert that fires, for the panel of alerts.
+echo 'groups: [{ name: always, rules: [{ alert: HighwaterAlways, expr: vector(1) }] }]' >"$work/always.yml"
 prometheus --config.file "$work/prometheus.yml" --storage.tsdb.path "$work/tsdb" --web.listen-address "127.0.0.1:$prometheus" \
   --log.level=warn >"$work/prometheus.log" 2>&1 &
 pids+=($!)
@@ -101,9 +110,12 @@ while IFS=$'\t' read -r panel query; do
     echo "EMPTY $panel: $query"
     empty=$((empty + 1))
   fi
-done < <(ops/grafana/dashboard.py --queries)
+done < <(
+  ops/grafana/dashboard.py --queries
+  grep -oE '[a-z_:]*(highwater|process)_[a-z0-9_:]+' ops/prometheus/rules.yml | sort -u | sed 's/.*/rules.yml, &\t&/'
+)
 [ "$empty" = 0 ] || exit 1
 
-firing=$(curl -s "http://127.0.0.1:$prometheus/api/v1/alerts" | jq -r '[.data.alerts[] | select(.state == "firing") | .labels.alertname] | unique | join(" ")')
+firing=$(curl -s "http://127.0.0.1:$prometheus/api/v1/alerts" | jq -r '[.data.alerts[] | select(.state == "firing" and .labels.alertname != "HighwaterAlways") | .labels.alertname] | unique | join(" ")')
 [ -z "$firing" ] || { echo "alerts fire on sound services: $firing"; exit 1; }
 echo "all rules, tests and queries are right, and no alert fires"

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Writes dashboard.json, the Grafana dashboard of Highwater, beside itself. With --queries it prints each query instead, one a
-line; scripts/monitoring.sh runs them against a Prometheus that scrapes services under load."""
+line, and the operands of each `or` on their own; scripts/monitoring.sh runs them against a Prometheus that scrapes services under
+load."""
 
 import json
 import pathlib
@@ -63,6 +64,8 @@ ROWS = [
         ("Open file descriptors", "none", ('process_open_fds{job=~"$job"}', "{{instance}}")),
     ]),
 ]
+# The metric whose jobs one can choose from.
+CHOICE = "highwater_build_info"
 SOURCE = {"type": "prometheus", "uid": "prometheus"}
 COLUMNS, WIDTH, HEIGHT = 24, 8, 7
 
@@ -95,7 +98,7 @@ def panels():
 def dashboard():
     job = {
         "name": "job", "label": "Job", "type": "query", "datasource": SOURCE, "refresh": 2, "includeAll": True, "multi": True,
-        "query": {"query": "label_values(highwater_build_info, job)", "refId": "job"}, "current": {"text": "All", "value": "$__all"},
+        "query": {"query": f"label_values({CHOICE}, job)", "refId": "job"}, "current": {"text": "All", "value": "$__all"},
     }
     return {
         "uid": "highwater", "title": "Highwater", "tags": ["kafka"], "schemaVersion": 39, "version": 1, "editable": True,
@@ -105,9 +108,11 @@ def dashboard():
 
 
 if "--queries" in sys.argv:
+    print("choice of jobs", f"count by (job) ({CHOICE})", sep="\t")
     for panel in panels():
         for target in panel.get("targets", []):
-            print(panel["title"], target["expr"].replace("$job", ".*").replace("$__rate_interval", "1m"), sep="\t")
+            for operand in target["expr"].split(" or "):
+                print(panel["title"], operand.replace("$job", ".*").replace("$__rate_interval", "1m"), sep="\t")
 else:
     text = json.dumps(dashboard(), indent=1, ensure_ascii=False) + "\n"
     pathlib.Path(__file__).with_name("dashboard.json").write_text(text, encoding="utf-8")

@@ -34,6 +34,7 @@ pub use openapi::{DOCUMENT, document};
 pub use paths::PATHS;
 pub use processor::Processor;
 pub use rejections::Rejections;
+pub(crate) use request::MAX_CHARACTERS;
 pub use request::{AllowedTypes, NewEvent};
 pub use routes::routes;
 pub use schemas::{SchemaFault, SchemaMode, Schemas};

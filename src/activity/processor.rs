@@ -8,7 +8,7 @@ use highwater_kafka::{
     TransientError, correlation_of,
 };
 use highwater_web::trace::{context_of, within};
-use log::{debug, info, warn};
+use log::{Level, debug, info, log_enabled, warn};
 use uuid::Uuid;
 
 use super::{
@@ -136,7 +136,9 @@ impl Processor {
     fn log(&self, record: &Record, admission: &Admission) {
         let (partition, offset) = (record.partition, record.offset);
         match admission {
-            Admission::New(event) if self.logged_events.has(event.id()) => {
+            Admission::New(event)
+                if log_enabled!(target: TARGET, Level::Info) && self.logged_events.has(event.id()) =>
+            {
                 let (user, kind) = (event.user_id(), event.event_type());
                 // A `Display` value would cost an allocation per event in the log.
                 let mut buffer = Uuid::encode_buffer();

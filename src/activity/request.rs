@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::store::ActivityEvent;
 
 /// The longest userId and eventType, in characters.
-pub(super) const MAX_CHARACTERS: usize = 256;
+pub(crate) const MAX_CHARACTERS: usize = 256;
 
 /// The known fields. `payload` and `metadata` are two names of one thing, on every route and in records: one route's
 /// answers use the first name and the other's the second, and a client that mixes them up must not lose its data.

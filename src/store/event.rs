@@ -220,7 +220,7 @@ fn push_timestamp(json: &mut Vec<u8>, timestamp: DateTime<Utc>) {
 
     // The way over milliseconds turns chrono's leap seconds into the next second.
     let millis = timestamp.timestamp_millis().clamp(FIRST, LAST);
-    let time = DateTime::from_timestamp_millis(millis).unwrap_or_default();
+    let time = DateTime::from_timestamp_millis(millis).unwrap_or_default().naive_utc();
     let mut text = *b"0000-00-00T00:00:00.000Z";
     put(&mut text[0..4], time.year().unsigned_abs());
     put(&mut text[5..7], time.month());
@@ -228,7 +228,7 @@ fn push_timestamp(json: &mut Vec<u8>, timestamp: DateTime<Utc>) {
     put(&mut text[11..13], time.hour());
     put(&mut text[14..16], time.minute());
     put(&mut text[17..19], time.second());
-    put(&mut text[20..23], time.timestamp_subsec_millis());
+    put(&mut text[20..23], time.and_utc().timestamp_subsec_millis());
     json.extend_from_slice(&text);
 }
 

@@ -247,9 +247,13 @@ impl<P: Payload> TypedProducer<P> {
     /// As [`TypedProducer::send_in`], but returns as soon as the event has its place in the queue, for which it waits:
     /// events that are enqueued one after the other are written in that order. See [`Publisher::enqueue`].
     pub async fn enqueue_in(&self, context: &Context, event: P) -> Delivery {
-        match self.message(self.headers(context, &event), event) {
-            Ok(message) => self.publisher.enqueue(message).await,
-            Err(error) => Delivery::done(Err(error)),
+        let message = match self.message(self.headers(context, &event), event) {
+            Ok(message) => message,
+            Err(error) => return Delivery::done(Err(error)),
+        };
+        match &self.producer {
+            Some(producer) => producer.append_in_turn(message).await,
+            None => self.publisher.enqueue(message).await,
         }
     }
 

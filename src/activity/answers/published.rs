@@ -107,16 +107,20 @@ pub(in crate::activity) async fn publish(
 
 /// Logs an event that Kafka has acknowledged, where it is one of those that are logged.
 pub(in crate::activity) fn log_published(api: &Api, id: Uuid, receipt: Receipt, correlation: Option<&str>) {
+    if !api.config.logged_events.has(id) {
+        return;
+    }
+    let mut buffer = Uuid::encode_buffer();
+    let id = &*id.hyphenated().encode_lower(&mut buffer);
     match correlation {
-        _ if !api.config.logged_events.has(id) => {}
         None => log::info!(
             target: "highwater::published",
-            eventId:% = id, partition = receipt.partition, offset = receipt.offset;
+            eventId = id, partition = receipt.partition, offset = receipt.offset;
             "published"
         ),
         Some(given) => log::info!(
             target: "highwater::published",
-            eventId:% = id, partition = receipt.partition, offset = receipt.offset, correlationId = given;
+            eventId = id, partition = receipt.partition, offset = receipt.offset, correlationId = given;
             "published"
         ),
     }

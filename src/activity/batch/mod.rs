@@ -3,6 +3,7 @@
 //! [`take`] reads events of any format, by a [`ReadEvent`], and answers with their receipts; [`Intake`] takes one event.
 
 mod intake;
+mod reading;
 mod receipts;
 mod taking;
 
@@ -27,8 +28,8 @@ use warp::{
 };
 
 pub(super) use intake::{Intake, IntakeOutcome};
+pub(super) use reading::ReadEvent;
 use receipts::{Format, Receipts, Wanted};
-pub(super) use taking::ReadEvent;
 use taking::{Items, Taking, TakingProgress, WINDOW_BYTES};
 
 use super::{Api, answers::published, formats::cloud_event, request::AllowedTypes};

@@ -1,10 +1,9 @@
 //! The receipts of a batch, as the answer has them.
 
-use std::io::Write as _;
-
 use bytes::{BufMut as _, Bytes, BytesMut};
 use highwater_web::http::Problem;
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::intake::IntakeOutcome;
 
@@ -100,13 +99,15 @@ impl Receipts {
                 if self.wanted == Wanted::All {
                     self.begin();
                     self.number(number);
-                    let partition = receipt.partition;
-                    self.text(format_args!(",\"status\":201,\"eventId\":\"{id}\",\"partition\":{partition}"));
+                    self.buffer.put_slice(b",\"status\":201,\"eventId\":\"");
+                    self.buffer
+                        .put_slice(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+                    self.push("\",\"partition\":", receipt.partition);
                     if let Some(offset) = receipt.offset {
-                        self.text(format_args!(",\"offset\":{offset}"));
+                        self.push(",\"offset\":", offset);
                     }
                     if *violations > 0 {
-                        self.text(format_args!(",\"schemaViolations\":{violations}"));
+                        self.push(",\"schemaViolations\":", *violations);
                     }
                     self.buffer.put_u8(b'}');
                     self.end();
@@ -152,18 +153,18 @@ impl Receipts {
     }
 
     fn number(&mut self, number: u64) {
-        let name = if self.format == Format::Lines { "line" } else { "index" };
-        self.text(format_args!("{{\"{name}\":{number}"));
+        let before = if self.format == Format::Lines { "{\"line\":" } else { "{\"index\":" };
+        self.push(before, number);
+    }
+
+    fn push(&mut self, before: &str, number: impl itoa::Integer) {
+        self.buffer.put_slice(before.as_bytes());
+        self.buffer.put_slice(itoa::Buffer::new().format(number).as_bytes());
     }
 
     fn end(&mut self) {
         if self.format == Format::Lines {
             self.buffer.put_u8(b'\n');
         }
-    }
-
-    fn text(&mut self, text: std::fmt::Arguments<'_>) {
-        // A buffer that grows takes whatever is written.
-        let _ = (&mut self.buffer).writer().write_fmt(text);
     }
 }

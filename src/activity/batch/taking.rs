@@ -11,27 +11,25 @@ use std::{
 use bytes::Bytes;
 use futures::FutureExt as _;
 use highwater_web::http::{Line, Lines, Problem};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::yield_now,
+    time::{Instant, sleep_until},
+};
 use warp::http::StatusCode;
 
 use super::{
     intake::{Intake, IntakeOutcome, Taken},
+    reading::{ReadEvent, ReadItem, Reading},
     receipts::Receipts,
 };
-use crate::{
-    activity::{Api, answers::published::log_published},
-    store::ActivityEvent,
-};
+use crate::activity::answers::published::log_published;
 
 /// The most events of a batch that wait for Kafka.
 const WINDOW_EVENTS: usize = 4096;
 /// And the most bytes of them.
 pub(super) const WINDOW_BYTES: usize = 1024 * 1024;
-/// The size from which receipts are sent while more events are there.
-const CHUNK: usize = 16 * 1024;
-
-/// Reads an event of the batch's format.
-pub(in crate::activity) type ReadEvent = fn(&Api, &[u8]) -> Result<ActivityEvent, Problem>;
+/// The size from which receipts are sent while more can be written. With one more they fit into a piece of an answer (16 KiB).
+const CHUNK: usize = 15 * 1024;
 
 /// The events of a batch, as they were sent.
 pub(super) enum Items {
@@ -78,10 +76,12 @@ pub(super) struct Taking {
 }
 
 /// How far it is.
-#[derive(Debug)]
 pub(super) struct TakingProgress {
+    /// The lines that are not events yet.
+    reading: Reading,
     /// The events whose receipts are to come, in order, with their numbers and their sizes.
     window: VecDeque<(u64, usize, Taken)>,
+    /// The bytes of both.
     window_bytes: usize,
     /// No more events come.
     is_read: bool,
@@ -95,6 +95,7 @@ pub(super) struct TakingProgress {
 impl TakingProgress {
     pub(super) fn new() -> Self {
         Self {
+            reading: Reading::default(),
             window: VecDeque::new(),
             window_bytes: 0,
             is_read: false,
@@ -105,13 +106,13 @@ impl TakingProgress {
         }
     }
 
-    /// Waits for the first outcome.
-    fn poll_first(&mut self, task: &mut Task<'_>) -> Poll<()> {
-        self.window.front_mut().map_or(Poll::Ready(()), |(.., taken)| taken.poll_done(task))
+    fn is_full(&self) -> bool {
+        self.events() >= WINDOW_EVENTS || self.window_bytes >= WINDOW_BYTES
     }
 
-    fn is_full(&self) -> bool {
-        self.window.len() >= WINDOW_EVENTS || self.window_bytes >= WINDOW_BYTES
+    /// How many events it holds.
+    fn events(&self) -> usize {
+        self.reading.len() + self.window.len()
     }
 
     fn filled(&mut self, filled: Result<bool, Problem>) {
@@ -133,13 +134,17 @@ impl Taking {
             return None;
         }
         loop {
+            self.read_ahead();
+            while let Some(events) = self.progress.reading.next().now_or_never() {
+                self.take(events).await;
+            }
+            let was_full = self.progress.is_full();
             self.settle();
             if self.receipts.len() >= CHUNK {
                 return Some(self.receipts.split());
             }
             let takes_more = !self.progress.is_full();
-            if takes_more && let Some((number, item)) = self.items.next_here() {
-                self.take(number, item).await;
+            if was_full && takes_more {
                 continue;
             }
             let seen = self.items.signs_of_life();
@@ -147,16 +152,18 @@ impl Taking {
                 (self.progress.seen, self.progress.last_seen) = (seen, Instant::now());
             }
             let wants_more = takes_more && !self.progress.is_read;
-            if self.progress.is_read && self.progress.window.is_empty() {
+            if self.progress.is_read && self.progress.events() == 0 {
                 self.progress.is_closed = true;
                 self.receipts.close(self.progress.fault.as_ref());
                 return Some(self.receipts.split());
             }
             if self.receipts.len() > 0 {
-                // The receipts go out, unless there is more to take in.
-                match wants_more.then(|| self.items.fill().now_or_never()).flatten() {
-                    Some(filled) => self.progress.filled(filled),
-                    None => return Some(self.receipts.split()),
+                // The receipts go out, unless there is more to take in, which the connection gets a turn to read.
+                tokio::select! {
+                    biased;
+                    events = self.progress.reading.next() => self.take(events).await,
+                    filled = self.items.fill(), if wants_more => self.progress.filled(filled),
+                    () = yield_now() => return Some(self.receipts.split()),
                 }
                 continue;
             }
@@ -167,31 +174,48 @@ impl Taking {
     /// Waits for more events, or for the first outcome.
     async fn wait(&mut self, wants_more: bool) {
         let until = self.progress.last_seen + self.patience;
-        let progress = &mut self.progress;
-        let (waits, is_read) = (!progress.window.is_empty(), progress.is_read);
+        let TakingProgress { reading, window, is_read, .. } = &mut self.progress;
+        let first = poll_fn(|task| match window.front_mut() {
+            Some((.., taken)) => taken.poll_done(task),
+            None => Poll::Pending,
+        });
         tokio::select! {
             biased;
-            () = poll_fn(|task| progress.poll_first(task)), if waits => {}
+            () = first => {}
+            events = reading.next() => self.take(events).await,
             filled = self.items.fill(), if wants_more => self.progress.filled(filled),
-            () = self.intake.api.shutdown.requested(), if !is_read => self.progress.end(stopping()),
+            () = self.intake.api.shutdown.requested(), if !*is_read => self.progress.end(stopping()),
             () = sleep_until(until), if wants_more => self.progress.end(silent(self.patience)),
         }
     }
 
-    async fn take(&mut self, number: u64, item: Line) {
-        let (bytes, event) = match item {
-            Line::Whole(text) => (text.len(), (self.read)(&self.intake.api, &text)),
-            Line::TooLong => (0, Err(too_long(self.intake.api.limits.max_bytes))),
-        };
-        let taken = self.intake.take(event).await;
-        self.progress.window.push_back((number, bytes, taken));
-        self.progress.window_bytes += bytes;
+    /// Begins to read what is here, as far as the window has room.
+    fn read_ahead(&mut self) {
+        let Self { intake, read, items, progress, .. } = self;
+        let mut events = progress.events();
+        let TakingProgress { reading, window_bytes, .. } = progress;
+        let lines = std::iter::from_fn(|| {
+            let has_room = events < WINDOW_EVENTS && *window_bytes < WINDOW_BYTES;
+            let (number, line) = has_room.then(|| items.next_here()).flatten()?;
+            (events, *window_bytes) = (events + 1, *window_bytes + line.size());
+            Some((number, line))
+        });
+        reading.begin(&intake.api, *read, lines);
     }
 
-    /// Writes the receipts that can be written, in order.
+    async fn take(&mut self, events: Vec<ReadItem>) {
+        for (number, bytes, event) in events {
+            let taken = self.intake.take(event).await;
+            self.progress.window.push_back((number, bytes, taken));
+        }
+    }
+
+    /// Writes the receipts that can be written, in order, up to a chunk.
     fn settle(&mut self) {
         let mut task = Task::from_waker(Waker::noop());
-        while let Some((number, bytes, taken)) = self.progress.window.front_mut() {
+        while self.receipts.len() < CHUNK
+            && let Some((number, bytes, taken)) = self.progress.window.front_mut()
+        {
             if taken.poll_done(&mut task).is_pending() {
                 break;
             }

@@ -5,6 +5,7 @@ use std::fs;
 use highwater_web::invisible::is_blank;
 
 use super::Values;
+use crate::activity::MAX_CHARACTERS;
 
 /// A topic's name, by the rules of `org.apache.kafka.common.internals.Topic`.
 pub(in crate::config) struct TopicName;
@@ -86,7 +87,10 @@ impl Values for EventTypes {
     type Value = Vec<String>;
 
     fn parse(&self, text: &str) -> Option<Vec<String>> {
-        text.split(',').map(str::trim).map(|name| is_text(name, 256).then(|| name.to_owned())).collect()
+        text.split(',')
+            .map(str::trim)
+            .map(|name| is_text(name, MAX_CHARACTERS).then(|| name.to_owned()))
+            .collect()
     }
 
     fn allowed(&self) -> String {

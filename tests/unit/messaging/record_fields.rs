@@ -4,7 +4,7 @@ use bytes::Bytes;
 use chrono::DateTime;
 use highwater_kafka::{
     FetchPosition, Message,
-    internals::{Decoded, decode_batches, encode_batch},
+    internals::{Decoded, EncodedRecord, decode_batches, encode_batch},
     wire::Fetched,
 };
 use kafka_protocol::records::{Compression, Record, RecordBatchDecoder};
@@ -28,7 +28,8 @@ fn what_is_written_is_read_by_ourselves_and_by_others_as_it_was() {
         message(1_700_000_000_000, None, None, &[("a", "1"), ("b", ""), ("a", "2")]), // the clock went back
         message(1_700_086_400_000, Some(""), Some(vec![7; 300]), &[]),
     ];
-    let batch = encode_batch(messages.iter(), None);
+    let encoded = messages.each_ref().map(EncodedRecord::new);
+    let batch = encode_batch(encoded.iter(), None);
     let Decoded { records: read, next, .. } = decode_batches(4, batch.clone(), 0, vec![], MOST).unwrap();
     assert_eq!(next, 3);
     for ((message, record), offset) in messages.iter().zip(&read).zip(0..) {

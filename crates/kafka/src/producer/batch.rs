@@ -6,18 +6,17 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{buffer_budget::Permit, failure::is_of_now};
 use crate::{
     Message, PublishError, Receipt,
-    wire::{BatchSequence, encode_batch},
+    wire::{BatchSequence, EMPTY_BATCH, EncodedRecord, encode_batch},
 };
 
-/// The most bytes of a record on the wire beside its key, value and headers (KIP-98's varints).
+/// The bytes that a record's lengths and numbers take at most, for the budget of the queue (KIP-98's varints).
 const RECORD_OVERHEAD: usize = 32;
 
 /// A record that waits for its acknowledgement, and its caller.
 #[derive(Debug)]
 pub(super) struct PendingRecord {
-    message: Message,
+    record: EncodedRecord,
     deadline: Instant,
-    bytes: usize,
     /// It may be in the log: an attempt is in flight, or ended without a response. A later refusal does not change
     /// that.
     possibly_written: bool,
@@ -28,13 +27,12 @@ pub(super) struct PendingRecord {
 
 impl PendingRecord {
     pub(super) fn new(
-        message: Message,
+        record: EncodedRecord,
         deadline: Instant,
         reply: oneshot::Sender<Result<Receipt, PublishError>>,
         permit: Permit,
     ) -> Self {
-        let bytes = size_of(&message);
-        Self { message, deadline, bytes, possibly_written: false, reply: Some(reply), _permit: permit }
+        Self { record, deadline, possibly_written: false, reply: Some(reply), _permit: permit }
     }
 
     /// Answers the caller, unless it has an answer already.
@@ -66,7 +64,7 @@ impl PendingRecord {
 
     /// The most bytes that it takes in a batch.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.record.max_size()
     }
 
     /// Whether the caller still waits.
@@ -75,7 +73,7 @@ impl PendingRecord {
     }
 }
 
-/// The most bytes that a message takes in a batch.
+/// The bytes that a message counts as in the queue.
 pub(super) fn size_of(message: &Message) -> usize {
     let headers = message.headers.iter().map(|(name, value)| name.len() + value.len() + 10);
     message.key.as_ref().map_or(0, Vec::len)
@@ -97,9 +95,9 @@ impl Batch {
         self.records.len()
     }
 
-    /// The most bytes that its records take.
+    /// The most bytes that it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.records.iter().map(PendingRecord::bytes).sum()
+        EMPTY_BATCH + self.records.iter().map(PendingRecord::bytes).sum::<usize>()
     }
 
     pub(super) fn extend(&mut self, records: impl Iterator<Item = PendingRecord>) {
@@ -108,7 +106,7 @@ impl Batch {
 
     /// Whether the timestamps of all records are of now, by this machine's clock.
     pub(super) fn is_of_now(&self) -> bool {
-        self.records.iter().all(|pending| is_of_now(pending.message.timestamp))
+        self.records.iter().all(|pending| is_of_now(pending.record.timestamp))
     }
 
     /// Whether it may be in the log, as far as its attempts tell.
@@ -118,7 +116,7 @@ impl Batch {
 
     /// The record batch to send. The records stay for another attempt.
     pub(super) fn encoded(&self) -> Bytes {
-        encode_batch(self.records.iter().map(|pending| &pending.message), self.sequence)
+        encode_batch(self.records.iter().map(|pending| &pending.record), self.sequence)
     }
 
     /// The latest deadline of the records whose callers wait; `None` if there are none.

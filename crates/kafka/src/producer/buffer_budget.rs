@@ -43,16 +43,19 @@ impl BufferBudget {
         (records <= self.most_records && total <= self.most_bytes).then_some(permit)
     }
 
-    /// Waits for a permit for one of many records of a caller. Such callers leave a quarter of the bounds to others. Under
-    /// bounds that are too small for that, the record waits until it is alone.
+    /// A permit for one of many records of a caller, if there is room now. Such callers leave a quarter of the bounds to
+    /// others. Under bounds that are too small for that, a record is let in when it is alone.
+    pub(super) fn try_acquire_politely(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
+        let (records, held) = self.held();
+        let fits = records < self.most_records - self.most_records / 4
+            && held + bytes <= self.most_bytes - self.most_bytes / 4;
+        (fits || records == 0).then(|| self.try_acquire(bytes)).flatten()
+    }
+
+    /// Waits for such a permit.
     pub(super) async fn acquire(self: &Arc<Self>, bytes: usize) -> Permit {
         loop {
-            let (records, held) = self.held();
-            let fits = records < self.most_records - self.most_records / 4
-                && held + bytes <= self.most_bytes - self.most_bytes / 4;
-            if (fits || records == 0)
-                && let Some(permit) = self.try_acquire(bytes)
-            {
+            if let Some(permit) = self.try_acquire_politely(bytes) {
                 return permit;
             }
             sleep(POLL).await;

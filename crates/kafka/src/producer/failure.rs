@@ -16,7 +16,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use kafka_protocol::ResponseError;
 
 use super::batch::Batch;
@@ -133,8 +133,8 @@ pub(super) fn ends_producer_id(error: &WireError) -> bool {
 const NOW: TimeDelta = TimeDelta::minutes(1);
 
 /// Whether a timestamp is of now: if Kafka refuses it, the clock is wrong.
-pub(super) fn is_of_now(time: DateTime<Utc>) -> bool {
-    (Utc::now() - time).abs() <= NOW
+pub(super) fn is_of_now(timestamp_millis: i64) -> bool {
+    (Utc::now().timestamp_millis() - timestamp_millis).abs() <= NOW.num_milliseconds()
 }
 
 /// The text of an error that lasts until somebody acts; `None` for any other error. The text stays the same meanwhile,

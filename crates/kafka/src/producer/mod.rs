@@ -41,6 +41,7 @@ use tokio::{
 use super::{
     Cluster, Delivery, Message, OnAcknowledgement, ProducerConfig, ProducerMetrics, PublishError, Publisher,
     Receipt, StatusRegistry, breaker::Gate, counts::ProducerCounts, partitioner, topic::Topic,
+    wire::EncodedRecord,
 };
 use batch::PendingRecord;
 use broker_sink::BrokerSinks;
@@ -202,15 +203,26 @@ impl Publisher for Producer {
         self.append(message, permit).await.intercepted_by(intercepted).await
     }
 
-    async fn enqueue(&self, mut message: Message) -> Delivery {
-        let intercepted = self.intercept(&mut message);
-        let room = self.budget.acquire(batch::size_of(&message));
-        let permit = timeout(self.config.timeout, room).await.map_err(|_| PublishError::QueueFull);
-        self.append(message, permit).await.intercepted_by(intercepted)
+    async fn enqueue(&self, message: Message) -> Delivery {
+        self.append_in_turn(message).await
     }
 }
 
 impl Producer {
+    /// [`Publisher::enqueue`], which of a trait's object costs an allocation a record.
+    pub(super) async fn append_in_turn(&self, mut message: Message) -> Delivery {
+        let intercepted = self.intercept(&mut message);
+        let bytes = batch::size_of(&message);
+        let permit = match self.budget.try_acquire_politely(bytes) {
+            Some(permit) => Ok(permit),
+            // Boxed: as a rule there is room, and no timer is made for it.
+            None => Box::pin(timeout(self.config.timeout, self.budget.acquire(bytes)))
+                .await
+                .map_err(|_| PublishError::QueueFull),
+        };
+        self.append(message, permit).await.intercepted_by(intercepted)
+    }
+
     fn intercept(&self, message: &mut Message) -> Option<OnAcknowledgement> {
         self.cluster.interceptor()?.on_send(self.topic.name(), message)
     }
@@ -240,7 +252,9 @@ impl Producer {
         let partition = self.partition_of(&message, partitions);
         // The queue answers at the deadline.
         let (reply, answer) = oneshot::channel();
-        self.enqueue_in(PendingRecord::new(message, deadline, reply, permit), partition, partitions)?;
+        // Encoded here, not by the queue: so the message is freed by the thread that made it, which is cheapest.
+        let record = EncodedRecord::new(&message);
+        self.enqueue_in(PendingRecord::new(record, deadline, reply, permit), partition, partitions)?;
         Ok(answer)
     }
 

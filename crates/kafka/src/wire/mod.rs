@@ -25,7 +25,7 @@ pub(crate) mod internals {
         batches::{Decoded, decode_batches},
         bounded::decode,
         fetch::decode_fetch,
-        produce::{BatchSequence, encode_batch},
+        produce::{BatchSequence, EncodedRecord, encode_batch},
     };
 }
 
@@ -33,9 +33,9 @@ pub use connection::Connection;
 pub(crate) use connection::LONGEST_IDLE;
 pub use error::WireError;
 pub use fetch::Fetched;
-pub(crate) use internals::{BatchSequence, decode, encode_batch};
+pub(crate) use internals::{BatchSequence, EncodedRecord, decode, encode_batch};
 use internals::{Decoded, decode_batches};
-pub(crate) use produce::put_varint;
+pub(crate) use produce::{EMPTY_BATCH, put_varint};
 pub(crate) use records::take_bytes;
 
 /// The versions of Metadata. From 10 on they have topic ids.

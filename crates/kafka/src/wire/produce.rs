@@ -26,8 +26,8 @@ const CHECKSUM: usize = 17;
 const CHECKED: usize = 21;
 /// The bytes that a batch's length does not count: base offset and length.
 const BEFORE_LENGTH: usize = 12;
-/// The position of a batch's first record.
-const RECORDS: usize = 61;
+/// The bytes of a batch without records (`DefaultRecordBatch.RECORD_BATCH_OVERHEAD` in Java).
+pub(crate) const EMPTY_BATCH: usize = 61;
 /// No producer id, producer epoch or sequence, and no leader epoch.
 const NONE: i8 = -1;
 
@@ -121,27 +121,22 @@ fn refused(error: ResponseError, response: PartitionProduceResponse) -> WireErro
 }
 
 /// Encodes a record batch of magic 2 (KIP-98; `DefaultRecordBatch` and `DefaultRecord` in Java), not compressed, of at
-/// least one message and below 2 GiB. Without a sequence it is of no producer that brokers know.
+/// least one record and below 2 GiB. Without a sequence it is of no producer that brokers know.
 pub fn encode_batch<'a>(
-    messages: impl Iterator<Item = &'a Message> + Clone,
+    records: impl Iterator<Item = &'a EncodedRecord> + Clone,
     sequence: Option<BatchSequence>,
 ) -> Bytes {
     const NO_PRODUCER: BatchSequence =
         BatchSequence { producer_id: NONE as i64, epoch: NONE as i16, first: NONE as i32 };
     let BatchSequence { producer_id, epoch, first: base_sequence } = sequence.unwrap_or(NO_PRODUCER);
-    let timestamps = messages.clone().map(|message| message.timestamp.timestamp_millis());
-    let first = timestamps.clone().next().unwrap_or_default();
-    let last = timestamps.max().unwrap_or_default();
-    let entries = messages.enumerate().map(|(delta, message)| BatchEntry {
-        message,
-        offset: delta as i64,
-        timestamp: message.timestamp.timestamp_millis() - first,
-    });
-    let (mut count, mut size) = (0, RECORDS);
-    for entry in entries.clone() {
-        let length = entry.length();
+    let first = records.clone().next().map_or(0, |record| record.timestamp);
+    let mut last = first;
+    let (mut count, mut size) = (0, EMPTY_BATCH);
+    for (offset, record) in (0..).zip(records.clone()) {
+        let length = record.length(first, offset);
         count += 1;
         size += varint_size(length as i64) + length;
+        last = last.max(record.timestamp);
     }
     let mut batch = Vec::with_capacity(size);
     batch.put_i64(0); // the base offset, which the broker gives
@@ -157,49 +152,61 @@ pub fn encode_batch<'a>(
     batch.put_i16(epoch);
     batch.put_i32(base_sequence);
     batch.put_i32(count);
-    entries.for_each(|entry| entry.put(&mut batch));
+    for (offset, record) in (0..).zip(records) {
+        put_varint(&mut batch, record.length(first, offset) as i64);
+        batch.push(0);
+        put_varint(&mut batch, record.timestamp - first);
+        put_varint(&mut batch, offset);
+        batch.extend_from_slice(&record.fields);
+    }
     let checksum = crc32c::crc32c(&batch[CHECKED..]);
     batch[CHECKSUM..CHECKED].copy_from_slice(&checksum.to_be_bytes());
     batch.into()
 }
 
-/// A message in a batch, with the deltas of its offset and its timestamp to the first message's.
-#[derive(Clone, Copy)]
-struct BatchEntry<'a> {
-    message: &'a Message,
-    offset: i64,
-    timestamp: i64,
+/// A message as batches have it, but for what depends on the batch: its length, and the deltas of its timestamp and offset.
+#[derive(Debug)]
+pub struct EncodedRecord {
+    /// In milliseconds.
+    pub(crate) timestamp: i64,
+    /// Key, value and headers.
+    fields: Box<[u8]>,
 }
 
-impl BatchEntry<'_> {
-    /// The bytes of the record after its length.
-    fn length(self) -> usize {
-        let Message { key, value, headers, .. } = self.message;
+impl EncodedRecord {
+    /// The most bytes of a record beside its fields: length, attributes, and the deltas of timestamp and offset.
+    const MAX_OVERHEAD: usize = 5 + 1 + 10 + 5;
+
+    /// Encodes that message.
+    pub fn new(message: &Message) -> Self {
+        let Message { key, value, headers, timestamp, .. } = message;
         let headers_size: usize = headers
             .iter()
             .map(|(name, value)| bytes_size(Some(name.as_bytes())) + bytes_size(Some(value)))
             .sum();
-        1 + varint_size(self.timestamp)
-            + varint_size(self.offset)
-            + bytes_size(key.as_deref())
+        let size = bytes_size(key.as_deref())
             + bytes_size(value.as_deref())
             + varint_size(headers.len() as i64)
-            + headers_size
+            + headers_size;
+        let mut fields = Vec::with_capacity(size);
+        put_bytes(&mut fields, key.as_deref());
+        put_bytes(&mut fields, value.as_deref());
+        put_varint(&mut fields, headers.len() as i64);
+        for (name, value) in headers {
+            put_bytes(&mut fields, Some(name.as_bytes()));
+            put_bytes(&mut fields, Some(value));
+        }
+        Self { timestamp: timestamp.timestamp_millis(), fields: fields.into() }
     }
 
-    fn put(self, to: &mut Vec<u8>) {
-        let Message { key, value, headers, .. } = self.message;
-        put_varint(to, self.length() as i64);
-        to.push(0);
-        put_varint(to, self.timestamp);
-        put_varint(to, self.offset);
-        put_bytes(to, key.as_deref());
-        put_bytes(to, value.as_deref());
-        put_varint(to, headers.len() as i64);
-        for (name, value) in headers {
-            put_bytes(to, Some(name.as_bytes()));
-            put_bytes(to, Some(value));
-        }
+    /// The most bytes that it takes in a batch.
+    pub(crate) fn max_size(&self) -> usize {
+        self.fields.len() + Self::MAX_OVERHEAD
+    }
+
+    /// The bytes of the record after its length, in a batch whose first record has that timestamp.
+    fn length(&self, first: i64, offset: i64) -> usize {
+        1 + varint_size(self.timestamp - first) + varint_size(offset) + self.fields.len()
     }
 }
 

@@ -34,6 +34,16 @@ pub enum Line {
     TooLong,
 }
 
+impl Line {
+    /// How many bytes of it are kept.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Whole(text) => text.len(),
+            Self::TooLong => 0,
+        }
+    }
+}
+
 impl Lines {
     /// The lines of that body, of at most `max_line` bytes each. Blank lines and longer lines are skipped, at most
     /// `max_wasted` bytes in a row.

@@ -131,25 +131,39 @@ impl TraceContext {
     }
 }
 
-/// So many bytes, written in lower case.
+/// So many bytes, of a text of two digits each, in lower case; `None` for any other digit.
+///
+/// # Panics
+///
+/// If the text is shorter.
 fn hex<const BYTES: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
+    /// The number that a digit stands for; all bits for what is no digit.
+    const NUMBERS: [u8; 256] = {
+        let mut numbers = [u8::MAX; 256];
+        let mut number = 0;
+        while number < DIGITS.len() {
+            numbers[DIGITS[number] as usize] = number as u8;
+            number += 1;
+        }
+        numbers
     };
     let mut bytes = [0; BYTES];
-    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    let mut seen = 0;
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        let number = |at: usize| NUMBERS[usize::from(text[at])];
+        let (high, low) = (number(2 * index), number(2 * index + 1));
+        seen |= high | low;
+        *byte = high << 4 | low;
     }
-    Some(bytes)
+    (seen < 16).then_some(bytes)
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 fn push_hex(text: &mut [u8], bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    for (index, byte) in bytes.iter().enumerate() {
+        text[2 * index] = DIGITS[usize::from(byte >> 4)];
+        text[2 * index + 1] = DIGITS[usize::from(byte & 15)];
     }
 }
 

@@ -11,6 +11,7 @@ use highwater_kafka::Backoff;
 use highwater_net::client::{self, Method, StatusCode, header};
 use hyper::header::HeaderValue;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -20,7 +21,7 @@ use uuid::Uuid;
 
 use super::{
     TraceConfig, Tracer,
-    otlp::{self, KeyValue, Resource, Span},
+    otlp::{self, KeyValue, Resource},
     tracer::Shared,
 };
 
@@ -147,7 +148,7 @@ impl Exporter {
     }
 
     /// Sends a batch until it is taken, or dropped.
-    async fn export(&mut self, batch: Vec<Span>) {
+    async fn export(&mut self, batch: Vec<Box<RawValue>>) {
         let mut backoff = Backoff::new();
         for attempt in 1.. {
             match self.send(&batch).await {
@@ -185,7 +186,7 @@ impl Exporter {
     }
 
     /// Sends a batch once. Returns how many of it the collector rejects, and why.
-    async fn send(&mut self, batch: &[Span]) -> Result<(usize, String), Refusal> {
+    async fn send(&mut self, batch: &[Box<RawValue>]) -> Result<(usize, String), Refusal> {
         let refused = |reason: String, is_retryable| Refusal { reason, is_retryable, retry_after: None };
         let body = otlp::request(&self.resource, batch).map_err(|error| refused(error.to_string(), false))?;
         let TraceConfig { endpoint, timeout, trust, headers, .. } = &self.config;

@@ -40,6 +40,8 @@ fn context_in(message: &Message) -> Option<TraceContext> {
 
 /// Adds the context to the headers.
 fn carry(context: &TraceContext, message: &mut Message) {
+    // Exactly: `push` would make room for four, and most records have no other header.
+    message.headers.reserve_exact(1 + usize::from(context.state().is_some()));
     message.headers.push((TRACEPARENT.to_owned(), context.traceparent().to_vec()));
     if let Some(state) = context.state() {
         message.headers.push((TRACESTATE.to_owned(), state.as_bytes().to_vec()));

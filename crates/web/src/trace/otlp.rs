@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use super::context::{SpanId, TraceContext, TraceId};
 
@@ -198,7 +199,7 @@ struct Attributes<'a> {
 #[serde(rename_all = "camelCase")]
 struct ScopeSpans<'a> {
     scope: InstrumentationScope,
-    spans: &'a [Span],
+    spans: &'a [Box<RawValue>],
     schema_url: &'static str,
 }
 
@@ -208,8 +209,8 @@ struct InstrumentationScope {
     version: &'static str,
 }
 
-/// The body of a request to `/v1/traces`.
-pub(super) fn request(resource: &Resource, spans: &[Span]) -> serde_json::Result<Vec<u8>> {
+/// The body of a request to `/v1/traces`, of spans in JSON.
+pub(super) fn request(resource: &Resource, spans: &[Box<RawValue>]) -> serde_json::Result<Vec<u8>> {
     let scope = InstrumentationScope { name: "highwater", version: env!("CARGO_PKG_VERSION") };
     let scope_spans = [ScopeSpans { scope, spans, schema_url: SCHEMA }];
     let resource = Attributes { attributes: resource };

@@ -10,6 +10,7 @@ use std::{
     time::Instant,
 };
 
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::Notify;
 
 use super::{
@@ -26,7 +27,9 @@ pub struct Tracer(Arc<Shared>);
 /// The state that those who make spans share with the one that exports them.
 pub(super) struct Shared {
     sampler: Sampler,
-    ended: Mutex<VecDeque<Span>>,
+    /// In JSON, one allocation each: the many small ones of spans that wait would lie scattered between those of
+    /// requests, which all are slower for it (docs/benchmarks.md).
+    ended: Mutex<VecDeque<Box<RawValue>>>,
     most: usize,
     batch: usize,
     /// There are enough for a batch.
@@ -37,7 +40,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Takes the oldest of those that have ended, a batch at most.
-    pub(super) fn take(&self) -> Vec<Span> {
+    pub(super) fn take(&self) -> Vec<Box<RawValue>> {
         let mut ended = self.lock();
         let batch = ended.len().min(self.batch);
         ended.drain(..batch).collect()
@@ -48,7 +51,7 @@ impl Shared {
         self.lock().len() >= self.batch
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Span>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Box<RawValue>>> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -88,15 +91,20 @@ impl Tracer {
         ActiveSpan { span: Some(span), began: Instant::now(), tracer: self.clone() }
     }
 
-    /// A span has ended. Where there is no room for it, it is dropped and counted.
+    /// A span has ended. Where there is no room for it, it is dropped and counted. Room is looked for twice: JSON that is not
+    /// wanted is not written, and no lock is held while it is.
     pub(super) fn ended(&self, span: Span) {
         let Shared { most, batch, full, dropped, .. } = &*self.0;
+        let has_room = || self.0.lock().len() < *most;
+        let span = if has_room() { to_raw_value(&span).ok() } else { None };
         let mut ended = self.0.lock();
-        if ended.len() >= *most {
-            dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+        match span.filter(|_| ended.len() < *most) {
+            Some(span) => ended.push_back(span),
+            None => {
+                dropped.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
         }
-        ended.push_back(span);
         if ended.len() == *batch {
             full.notify_one();
         }
