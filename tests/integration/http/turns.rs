@@ -1,9 +1,6 @@
 //! Which of many requests is read first.
 
-use std::{
-    io::Write as _,
-    sync::{Arc, Mutex, OnceLock},
-};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use highwater_web::http::Config;
 use tokio::{net::TcpStream, task::unconstrained};
@@ -89,18 +86,4 @@ async fn a_write_is_read_before_a_crowd_of_reads_that_were_sent_before_it() {
     })
     .await;
     ordered.writes_early(crowd).await;
-}
-
-#[tokio::test]
-async fn a_write_is_read_before_a_crowd_that_connected_before_it() {
-    let ordered = Ordered::default();
-    let server = ordered.serve().await;
-    ordered.with_writer(&server).await;
-    let crowd = std::iter::repeat_with(|| {
-        let mut client = std::net::TcpStream::connect(server.address).unwrap();
-        client.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
-        client.set_nonblocking(true).unwrap();
-        Client::over(TcpStream::from_std(client).unwrap())
-    });
-    ordered.writes_early(crowd.take(200).collect()).await;
 }
