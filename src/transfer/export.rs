@@ -17,8 +17,9 @@ use highwater_web::{
 };
 
 use super::{
-    Attempts, ExportTask, Fault, LineSplitter, Service, TransferOutcome,
+    Attempts, ExportTask, Fault, LineSplitter, Service, TransferOutcome, beside,
     progress::{Figures, ProgressLine},
+    read_note,
 };
 
 /// The events of a page.
@@ -37,7 +38,7 @@ pub async fn export(
     let service = Service::new(task.url.clone(), token, config)?;
     let mut export = Export::new(task)?;
     let mut attempts = Attempts::new();
-    while let Some(path) = export.next.clone().filter(|_| export.left != Some(0)) {
+    while let Some(path) = export.next.clone() {
         match export.page(&service, &path).await {
             Ok(()) => attempts.got_on(),
             Err(fault) => attempts.after(fault).await?,
@@ -47,14 +48,18 @@ pub async fn export(
 }
 
 struct Export {
-    /// The path of the next page.
+    /// The path of the first page, with the filters.
+    first: String,
+    /// The path of the next page that is asked for.
     next: Option<String>,
     output: Output,
     /// How long the output is, before it is packed.
     length: u64,
-    /// Where the next path is noted, for `--resume`.
+    /// The file of the [`Note`], for `--resume`.
     note: Option<PathBuf>,
     left: Option<u64>,
+    /// The events that the output had before.
+    before: u64,
     events: u64,
     /// The answers are of all partitions.
     is_whole: bool,
@@ -64,22 +69,31 @@ struct Export {
 impl Export {
     fn new(task: ExportTask) -> anyhow::Result<Self> {
         let note = match (&task.output, task.resume) {
-            (Some(path), true) if !is_gzip(path) => Some(note_of(path)),
+            (Some(path), true) if !is_gzip(path) => Some(beside(path, ".next")),
             (_, true) => anyhow::bail!("--resume needs --output, to a file that is not packed"),
             (_, false) => None,
         };
-        let noted = note.as_deref().map(noted).transpose()?.flatten();
         let query =
             task.filters.iter().map(|(name, value)| format!("&{name}={}", http::encode_segment(value)));
         let first = format!("/events/processed?limit={PAGE}{}", query.collect::<String>());
-        let (length, next) = noted.unwrap_or((0, first));
+        let noted = note.as_deref().map(Note::read).transpose()?.flatten();
+        if let (Some(noted), Some(note), Some(output)) = (&noted, &note, &task.output) {
+            noted
+                .check(&first, task.limit, output)
+                .with_context(|| format!("it cannot go on; delete {} to begin anew", note.display()))?;
+        }
+        let Note { length, events: before, next, .. } =
+            noted.unwrap_or_else(|| Note { length: 0, events: 0, first: first.clone(), next: first.clone() });
         let output = Output::open(task.output.as_deref(), length)?;
+        let left = task.limit.map(|limit| limit - before);
         Ok(Self {
-            next: Some(next),
+            first,
+            next: Some(next).filter(|_| left != Some(0)),
             length,
             output,
             note,
-            left: task.limit,
+            left,
+            before,
             events: 0,
             is_whole: true,
             progress: ProgressLine::new(),
@@ -108,30 +122,34 @@ impl Export {
         self.events += events;
         self.left = self.left.map(|left| left - events);
         self.is_whole &= is_whole(&answer);
-        self.next = next_of(&answer);
+        self.next = next_of(&answer).filter(|_| self.left != Some(0));
         self.note_next().map_err(|error| Fault::Final(format!("the note for --resume: {error}")))?;
         self.progress.show(Figures { events: self.events, refused: 0, share: None });
         Ok(())
     }
 
     fn note_next(&mut self) -> io::Result<()> {
-        let Some(note) = &self.note else { return Ok(()) };
+        let (Some(note), Some(next)) = (&self.note, &self.next) else { return Ok(()) };
         self.output.flush()?;
-        match &self.next {
-            Some(next) => fs::write(note, format!("{} {next}\n", self.length)),
-            None if note.exists() => fs::remove_file(note),
-            None => Ok(()),
-        }
+        let events = self.before + self.events;
+        Note { length: self.length, events, first: self.first.clone(), next: next.clone() }.write(note)
     }
 
     fn end(mut self) -> anyhow::Result<TransferOutcome> {
         self.output.finish().context("the output")?;
+        if let Some(note) = self.note.as_deref().filter(|note| note.exists()) {
+            fs::remove_file(note).with_context(|| note.display().to_string())?;
+        }
+        let before = match self.before {
+            0 => String::new(),
+            before => format!(", after {before} from before"),
+        };
         let part = if self.is_whole {
             ""
         } else {
             ", of the partitions that this instance has: ask the others, too"
         };
-        self.progress.end(&format!("{} events{part}", self.events));
+        self.progress.end(&format!("{} events{before}{part}", self.events));
         Ok(if self.is_whole { TransferOutcome::All } else { TransferOutcome::Some })
     }
 }
@@ -149,22 +167,51 @@ fn next_of(answer: &Streamed) -> Option<String> {
     rest.contains("rel=\"next\"").then(|| path.to_owned())
 }
 
-fn note_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".next");
-    name.into()
+/// How far an export is.
+struct Note {
+    /// How long the output is.
+    length: u64,
+    /// How many events it has.
+    events: u64,
+    /// The path of its first page, with its filters.
+    first: String,
+    /// The path of the page that comes next.
+    next: String,
 }
 
-/// How long the output was, and the path of the page after that.
-fn noted(note: &Path) -> anyhow::Result<Option<(u64, String)>> {
-    let text = match fs::read_to_string(note) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| note.display().to_string()),
-    };
-    let parsed =
-        text.trim().split_once(' ').and_then(|(length, next)| Some((length.parse().ok()?, next.to_owned())));
-    parsed.map(Some).with_context(|| format!("{} is no note of an export", note.display()))
+impl Note {
+    /// `None` where there is none.
+    fn read(note: &Path) -> anyhow::Result<Option<Self>> {
+        let Some(text) = read_note(note)? else { return Ok(None) };
+        Self::parse(&text)
+            .map(Some)
+            .with_context(|| format!("{} is no note of an export: delete it to begin anew", note.display()))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let fields: Vec<_> = text.split_ascii_whitespace().collect();
+        let [length, events, first, next] = fields[..] else { return None };
+        let (length, events) = (length.parse().ok()?, events.parse().ok()?);
+        Some(Self { length, events, first: first.to_owned(), next: next.to_owned() })
+    }
+
+    fn write(&self, note: &Path) -> io::Result<()> {
+        fs::write(note, format!("{} {} {} {}\n", self.length, self.events, self.first, self.next))
+    }
+
+    /// Whether an export with that first page and that limit goes on with that output.
+    fn check(&self, first: &str, limit: Option<u64>, output: &Path) -> anyhow::Result<()> {
+        anyhow::ensure!(self.first == first, "the filters are others: {first}, and {} before", self.first);
+        let events = self.events;
+        anyhow::ensure!(
+            limit.is_none_or(|limit| limit >= events),
+            "the output has {events} events, more than --limit"
+        );
+        let (length, path) = (self.length, output.display());
+        let found = fs::metadata(output).map_or(0, |found| found.len());
+        anyhow::ensure!(found >= length, "{path} has {found} bytes, and had {length} before");
+        Ok(())
+    }
 }
 
 fn is_gzip(path: &Path) -> bool {

@@ -5,9 +5,9 @@
 //! are sent again are stored once.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     fs, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -27,8 +27,9 @@ use tokio::{
 
 use super::{
     Attempts, Fault, ImportTask, LineSplitter, Service, TransferOutcome,
-    input::{self, BytesRead, Part},
+    input::{self, BytesRead, Part, Position},
     progress::{Figures, ProgressLine},
+    settled::{self, Settled},
 };
 
 /// How often the settled lines are noted, for `--resume`.
@@ -44,11 +45,11 @@ struct Receipt {
     retry_after: Option<u64>,
 }
 
-/// Imports files. Refused events are reported on standard error, by file and line.
+/// Imports files. Refused events are reported on standard error, by file and line, and the sums in the end.
 ///
 /// # Errors
 ///
-/// A file cannot be read, or the service takes nothing any more.
+/// A file cannot be read or is not the one that is noted, two files have one name, or the service takes nothing any more.
 pub async fn import(
     task: ImportTask,
     token: Option<Secret>,
@@ -56,32 +57,21 @@ pub async fn import(
 ) -> anyhow::Result<TransferOutcome> {
     let service = Service::new(task.url, token, config)?;
     let mut import = Import::new(task.files, task.resume)?;
-    let mut attempts = Attempts::new();
-    loop {
-        let settled = import.settled();
-        let ended = import.attempt(&service).await;
-        import.note_settled();
-        let Err(fault) = ended else { break };
-        if import.settled() > settled {
-            attempts.got_on();
-        }
-        if let Fault::Transient(text, _) = &fault {
-            anyhow::ensure!(!import.has_stdin(), "{text}: standard input cannot be read again");
-            import.progress.say(&format!("{text}: the rest is sent again"));
-        }
-        attempts.after(fault).await?;
-    }
-    import.end()
+    let ended = import.run(&service).await;
+    // The sums are told of one that gives up, too.
+    let outcome = import.end();
+    ended.map(|()| outcome)
 }
 
 struct Import {
     files: Vec<PathBuf>,
-    /// How many lines of each file are settled.
-    done: Vec<u64>,
+    /// What of each file is settled.
+    done: Vec<Settled>,
     /// The sizes of all files together, where they are known.
     size: Option<u64>,
     resume: bool,
-    skipped: u64,
+    /// What of each file was settled before.
+    before: Vec<Settled>,
     stored: u64,
     refused: u64,
     progress: ProgressLine,
@@ -91,9 +81,16 @@ struct Import {
 
 impl Import {
     fn new(files: Vec<PathBuf>, resume: bool) -> anyhow::Result<Self> {
-        let mut done = vec![0; files.len()];
+        let mut done = vec![Settled::default(); files.len()];
         let mut size = Some(0);
+        let mut names = HashSet::new();
         for (file, path) in files.iter().enumerate() {
+            let name = input::name_of(path);
+            anyhow::ensure!(
+                names.insert(name.clone()),
+                "two of the files are named {name}, and ids follow from names without directories: rename one; where each \
+                 event has an eventId, import one after the other"
+            );
             if input::is_stdin(path) {
                 anyhow::ensure!(!resume, "--resume needs files: standard input cannot be read again");
                 size = None;
@@ -102,11 +99,11 @@ impl Import {
             let found = fs::metadata(path).with_context(|| path.display().to_string())?;
             size = size.filter(|_| found.is_file()).map(|size| size + found.len());
             if resume {
-                done[file] = noted(path)?;
+                done[file] = Settled::noted(path)?;
             }
         }
         Ok(Self {
-            skipped: done.iter().sum(),
+            before: done.clone(),
             files,
             done,
             size,
@@ -124,7 +121,26 @@ impl Import {
     }
 
     fn settled(&self) -> u64 {
-        self.done.iter().sum()
+        self.done.iter().map(|done| done.lines).sum()
+    }
+
+    /// Sends all lines, in as many attempts as it takes.
+    async fn run(&mut self, service: &Service) -> anyhow::Result<()> {
+        let mut attempts = Attempts::new();
+        loop {
+            let settled = self.settled();
+            let ended = self.attempt(service).await;
+            self.note_settled();
+            let Err(fault) = ended else { return Ok(()) };
+            if self.settled() > settled {
+                attempts.got_on();
+            }
+            if let Fault::Transient(text, _) = &fault {
+                anyhow::ensure!(!self.has_stdin(), "{text}: standard input cannot be read again");
+                self.progress.say(&format!("{text}: the rest is sent again"));
+            }
+            attempts.after(fault).await?;
+        }
     }
 
     /// Sends the lines that are not settled, until all of them are.
@@ -148,7 +164,7 @@ impl Import {
     ) -> Result<(), Fault> {
         let mut pieces = Some(pieces);
         let mut staged: Option<Bytes> = None;
-        let mut waiting: VecDeque<(usize, u64)> = VecDeque::new();
+        let mut waiting: VecDeque<Position> = VecDeque::new();
         let mut receipts = LineSplitter::default();
         let mut ticks = interval(Duration::from_millis(100));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -178,25 +194,29 @@ impl Import {
         }
     }
 
-    fn receipt(&mut self, line: &[u8], waiting: &mut VecDeque<(usize, u64)>) -> Result<(), Fault> {
+    fn receipt(&mut self, line: &[u8], waiting: &mut VecDeque<Position>) -> Result<(), Fault> {
         let receipt: Receipt = serde_json::from_slice(line)
             .map_err(|error| Fault::Final(format!("what answers is no Highwater: {error}")))?;
         let retry_after = receipt.retry_after.map(Duration::from_secs);
         let detail = || receipt.detail.clone().unwrap_or_else(|| format!("status {}", receipt.status));
-        let Some((file, number)) = waiting.front().copied().filter(|_| receipt.line.is_some()) else {
+        let Some(Position { file, line, digest }) =
+            waiting.front().copied().filter(|_| receipt.line.is_some())
+        else {
             return Err(Fault::Transient(detail(), retry_after));
         };
+        let done = &mut self.done[file];
         match receipt.status {
             201 => self.stored += 1,
             429 | 503 => return Err(Fault::Transient(detail(), retry_after)),
             status => {
                 self.refused += 1;
+                done.refused += 1;
                 let path = self.files[file].display();
-                self.progress.say(&format!("{path}:{number}: {status}: {}", detail()));
+                self.progress.say(&format!("{path}:{line}: {status}: {}", detail()));
             }
         }
         waiting.pop_front();
-        self.done[file] = number;
+        (done.lines, done.digest) = (line, digest);
         Ok(())
     }
 
@@ -208,46 +228,36 @@ impl Import {
         self.progress.show(Figures { events: self.stored, refused: self.refused, share });
     }
 
-    /// Notes how many lines are settled, beside their files.
+    /// Notes which lines are settled, beside their files.
     fn note_settled(&mut self) {
         self.noted = Instant::now();
         if !self.resume {
             return;
         }
-        for (path, done) in self.files.iter().zip(&self.done).filter(|(_, done)| **done > 0) {
-            let note = note_of(path);
-            let written = fs::write(&note, format!("{done}\n"));
-            if let Err(error) = written {
-                self.progress.say(&format!("{}: {error}", note.display()));
+        for (path, done) in self.files.iter().zip(&self.done).filter(|(_, done)| done.lines > 0) {
+            if let Err(error) = done.note(path) {
+                self.progress.say(&format!("{}: {error}", settled::note_of(path).display()));
             }
         }
     }
 
-    fn end(mut self) -> anyhow::Result<TransferOutcome> {
-        let (stored, refused, skipped) = (self.stored, self.refused, self.skipped);
-        let before = if skipped > 0 { format!(", after {skipped} lines from before") } else { String::new() };
-        self.progress.end(&format!("{stored} events stored, {refused} refused{before}"));
-        Ok(if refused == 0 { TransferOutcome::All } else { TransferOutcome::Some })
+    /// Ends with the sums.
+    fn end(mut self) -> TransferOutcome {
+        let before = self.before.iter().map(|before| (before.lines, before.refused));
+        let (skipped, were_refused) = before.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1));
+        let mut sums = format!("{} events stored, {} refused", self.stored, self.refused);
+        if skipped > 0 {
+            sums.push_str(&format!(", after {skipped} lines from before"));
+        }
+        if were_refused > 0 {
+            sums.push_str(&format!(", {were_refused} of them refused"));
+        }
+        self.progress.end(&sums);
+        if self.refused + were_refused == 0 { TransferOutcome::All } else { TransferOutcome::Some }
     }
 }
 
 /// A permit to send a piece; `None` where nothing is to be sent, and no permit where nothing is taken.
 async fn reserve(pieces: Option<mpsc::Sender<Bytes>>) -> Option<Option<mpsc::OwnedPermit<Bytes>>> {
     Some(pieces?.reserve_owned().await.ok())
-}
-
-/// The file that says how many lines of that file are settled.
-fn note_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".imported");
-    name.into()
-}
-
-fn noted(path: &Path) -> anyhow::Result<u64> {
-    let note = note_of(path);
-    match fs::read_to_string(&note) {
-        Ok(text) => text.trim().parse().with_context(|| format!("{} has no number of lines", note.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(error) => Err(error).with_context(|| note.display().to_string()),
-    }
 }

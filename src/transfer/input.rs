@@ -16,6 +16,8 @@ use highwater_web::object::Object;
 use tokio::sync::mpsc;
 use uuid::{Uuid, uuid};
 
+use super::settled::{self, Settled};
+
 /// The namespace of ids that follow from a file and a line.
 const OF_LINES: Uuid = uuid!("5f3f7a2e-41d5-4c0e-9f0b-6d3a51d7e6c1");
 /// The size from which lines are sent.
@@ -27,23 +29,42 @@ const LONGEST: u64 = 64 << 20;
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) text: Bytes,
-    /// Where each of them is: the file, and the line from 1.
-    pub(super) positions: Vec<(usize, u64)>,
+    /// Where each of them is.
+    pub(super) positions: Vec<Position>,
 }
+
+/// Where a line is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    /// The file, from 0.
+    pub(super) file: usize,
+    /// The line, from 1.
+    pub(super) line: u64,
+    /// What the lines until there are.
+    pub(super) digest: Digest,
+}
+
+/// What the first lines of a file are: a name that follows from each of them in turn.
+pub(super) type Digest = Uuid;
 
 /// Standard input.
 pub(super) fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
+/// The name that ids of lines follow from: the file's, without its directories.
+pub(super) fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// How much of all files was read, as they are on disk.
 pub(super) type BytesRead = Arc<AtomicU64>;
 
-/// Reads the lines of the files that are still to be sent, after the number of lines that each has sent already. Returns when all are read, or when
-/// nobody takes them any more.
+/// Reads the lines of the files that are still to be sent, after those of each that are settled. Returns when all are read,
+/// or when nobody takes them any more.
 pub(super) fn read(
     files: &[PathBuf],
-    done: &[u64],
+    done: &[Settled],
     bytes_read: &BytesRead,
     parts: &mpsc::Sender<io::Result<Part>>,
 ) {
@@ -60,16 +81,16 @@ pub(super) fn read(
 fn read_file(
     file: usize,
     path: &Path,
-    done: u64,
+    done: Settled,
     bytes_read: &BytesRead,
     parts: &mpsc::Sender<io::Result<Part>>,
 ) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = name_of(path);
     let mut lines = open(path, bytes_read)?;
-    let (mut line, mut number) = (Vec::new(), 0);
+    let (mut line, mut number, mut digest) = (Vec::new(), 0, Digest::nil());
     let mut part = Part { text: Bytes::new(), positions: Vec::new() };
     let mut text = Vec::with_capacity(PART + PART / 4);
-    let mut send = |text: &mut Vec<u8>, positions: &mut Vec<(usize, u64)>| {
+    let mut send = |text: &mut Vec<u8>, positions: &mut Vec<Position>| {
         part.text = std::mem::replace(text, Vec::with_capacity(PART + PART / 4)).into();
         part.positions = std::mem::take(positions);
         let part = std::mem::replace(&mut part, Part { text: Bytes::new(), positions: Vec::new() });
@@ -85,19 +106,37 @@ fn read_file(
             return Err(io::Error::other(format!("line {} is longer than {LONGEST} bytes", number + 1)));
         }
         number += 1;
-        if number <= done || line.trim_ascii().is_empty() {
+        let line = line.trim_ascii();
+        digest = Digest::new_v5(&digest, line);
+        if number == done.lines && digest != done.digest {
+            return Err(is_another(path, done.lines));
+        }
+        if number <= done.lines || line.is_empty() {
             continue;
         }
-        push_with_id(&mut text, line.trim_ascii(), &name, number);
-        positions.push((file, number));
+        push_with_id(&mut text, line, &name, number);
+        positions.push(Position { file, line: number, digest });
         if text.len() >= PART && !send(&mut text, &mut positions) {
             return Ok(());
         }
+    }
+    if number < done.lines {
+        return Err(is_another(path, done.lines));
     }
     if !positions.is_empty() {
         send(&mut text, &mut positions);
     }
     Ok(())
+}
+
+/// The file does not begin with the lines that are settled.
+fn is_another(path: &Path, lines: u64) -> io::Error {
+    let note = settled::note_of(path);
+    io::Error::other(format!(
+        "the first {lines} lines are not those that were imported before. To import the whole file, delete {} if it is \
+         there, and start again: unchanged lines are stored once",
+        note.display()
+    ))
 }
 
 /// Adds a line, which then has an id: its own, or one that follows from its file, its number and its text. So a file that

@@ -4,9 +4,15 @@ mod export;
 mod import;
 mod input;
 mod progress;
+mod settled;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use highwater_kafka::Backoff;
 use highwater_net::client::{self, Method, Pieces, StatusCode, Streamed, Trust, Url, header};
@@ -42,7 +48,7 @@ pub struct ExportTask {
     pub url: Option<Url>,
     /// The parameters of the listing: names and values.
     pub filters: Vec<(&'static str, String)>,
-    /// The most events.
+    /// The most events, with those that the file has already.
     pub limit: Option<u64>,
 }
 
@@ -183,6 +189,22 @@ impl Attempts {
         let wait = self.backoff.next_wait();
         tokio::time::sleep(retry_after.unwrap_or_default().clamp(wait, PATIENCE)).await;
         Ok(())
+    }
+}
+
+/// The file of that name with that ending.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// What a note for `--resume` says; `None` where there is none.
+fn read_note(note: &Path) -> anyhow::Result<Option<String>> {
+    match fs::read_to_string(note) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| note.display().to_string()),
     }
 }
 
