@@ -19,3 +19,4 @@ mod rolling;
 mod server;
 mod slow;
 mod stopping;
+mod turns;

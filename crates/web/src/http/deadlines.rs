@@ -13,7 +13,10 @@ use std::{
 };
 
 use futures::task::AtomicWaker;
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::{
+    Method,
+    header::{CONNECTION, HeaderValue},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -102,6 +105,8 @@ struct State {
     pieces: usize,
     /// The answer has no end.
     endless: bool,
+    /// The last request was no read: its method is not safe (RFC 9110, 9.2.1).
+    writes: bool,
     /// The connection takes no more requests.
     leaving: bool,
 }
@@ -157,6 +162,7 @@ impl ConnectionDeadlines {
             streams: None,
             pieces: 0,
             endless: false,
+            writes: false,
             leaving: false,
         };
         let (state, correlation) = (Mutex::new(state), Mutex::default());
@@ -211,6 +217,14 @@ impl ConnectionDeadlines {
         self.state().phase == Phase::New
     }
 
+    /// The phase in which it waits for a request that is no write, as far as the last one tells.
+    pub(super) fn expects_read(&self) -> Option<Phase> {
+        let state = self.state();
+        let expects =
+            matches!(state.phase, Phase::New | Phase::Idle) && !state.writes && state.streams.is_none();
+        expects.then_some(state.phase)
+    }
+
     /// Closes the connection, if it has been idle since then; whether it has.
     pub(super) fn evict(&self, since: Instant) -> bool {
         let mut state = self.state();
@@ -254,12 +268,20 @@ impl ConnectionDeadlines {
         }
     }
 
-    pub(super) fn head_complete(&self) {
+    /// The head of a request of this method is there.
+    pub(super) fn head_complete(&self, method: &Method) {
         let mut state = self.state();
-        let due = Some(Instant::now() + self.request);
+        let (due, writes) = (Some(Instant::now() + self.request), !method.is_safe());
         // Of a request that came together with the one before it, no byte comes any more.
-        *state =
-            State { phase: Phase::Handling, due, piece: self.request, idle: None, endless: false, ..*state };
+        *state = State {
+            phase: Phase::Handling,
+            due,
+            piece: self.request,
+            idle: None,
+            endless: false,
+            writes,
+            ..*state
+        };
     }
 
     pub(super) fn answer_began(&self) {

@@ -2,10 +2,11 @@
 
 use std::{convert::Infallible, io, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
-use futures::poll;
+use futures::{pending, poll};
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::{Semaphore, watch},
     task::yield_now,
     time::{Instant, timeout},
@@ -17,6 +18,7 @@ use super::{
     access::Access,
     budget::{self, KERNEL_BUFFER, MemoryBudget},
     connection::{self, Stop},
+    deadlines::{ConnectionDeadlines, Phase},
     limiter::ConnectionLimiter,
     observer::Observer,
     tree::Tree,
@@ -33,9 +35,6 @@ const RESERVE: usize = 64;
 const RESERVE_HEAD: Duration = Duration::from_secs(2);
 /// How many connections are accepted before other ready tasks have their turn.
 const PORTION: usize = 16;
-/// How many connections at a time are polled first. Tasks are polled in the order in which they became ready: of
-/// thousands of clients that connect at once, each would be ahead of a request on an older connection.
-const FIRST_POLLS: usize = 8;
 /// How long to wait when no connection can be accepted, for want of file descriptors as a rule.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a condition must have been absent to be over.
@@ -106,13 +105,13 @@ pub async fn serve<F, R>(
         gate: Arc::clone(&gate),
         stop: stopping,
         limiters: vec![(Arc::clone(&limiter), Access::All), (Arc::clone(&reserve), Access::Reserve)],
-        first_polls: Arc::new(Semaphore::new(FIRST_POLLS)),
+        turns: Turns::new(),
         full: Streak::default(),
     };
     let apart = |listener: Option<TcpListener>, access| {
         let limiters = vec![(apart(config.header_timeout), access)];
-        let first_polls = Arc::new(Semaphore::new(FIRST_POLLS));
-        let mut acceptor = Acceptor { limiters, first_polls, full: Streak::default(), ..acceptor.clone() };
+        let mut acceptor =
+            Acceptor { limiters, turns: Turns::new(), full: Streak::default(), ..acceptor.clone() };
         async move {
             match listener {
                 Some(listener) => acceptor.accept(listener, std::future::pending()).await,
@@ -160,7 +159,7 @@ struct Acceptor {
     stop: watch::Receiver<Stop>,
     /// The limiters in the order in which they are tried, and the routes that are open in each.
     limiters: Vec<(Arc<ConnectionLimiter>, Access)>,
-    first_polls: Arc<Semaphore>,
+    turns: Arc<Turns>,
     full: Streak,
 }
 
@@ -233,16 +232,48 @@ impl Acceptor {
         let Some((slot, access)) = found else { return };
         let (tree, config, stop) = (self.tree.clone(), Arc::clone(&self.config), self.stop.clone());
         let seen = (Arc::clone(&self.observer), Arc::clone(&self.gate));
-        let first_polls = Arc::clone(&self.first_polls);
+        let turns = Arc::clone(&self.turns);
         tokio::spawn(async move {
-            let mut serving = pin!(connection::serve(stream, (&slot, access), tree, config, seen, stop));
-            let turn = first_polls.acquire().await;
-            let first = poll!(&mut serving);
-            drop(turn);
-            if first.is_pending() {
-                serving.await;
-            }
+            let serving = connection::serve(stream, (&slot, access), tree, config, seen, stop);
+            turns.serve(serving, &slot.deadlines).await;
         });
+    }
+}
+
+/// The turns in which requests are read that are expected to be no writes, one a thread: of connections that bring their
+/// first, and of those whose last was a read.
+struct Turns {
+    first: Semaphore,
+    next: Semaphore,
+}
+
+impl Turns {
+    fn new() -> Arc<Self> {
+        let turns = || Semaphore::new(Handle::current().metrics().num_workers());
+        Arc::new(Self { first: turns(), next: turns() })
+    }
+
+    /// Serves a connection, which reads in turns, after everything else that is ready. Tasks are polled in the order in
+    /// which they became ready: of thousands of clients that ask at once, each would be ahead of a write that comes later.
+    async fn serve(&self, serving: impl Future<Output = ()>, deadlines: &ConnectionDeadlines) {
+        let mut serving = pin!(serving);
+        loop {
+            let turns = match deadlines.expects_read() {
+                Some(Phase::New) => Some(&self.first),
+                Some(_) => Some(&self.next),
+                None => None,
+            };
+            let mut turn = None;
+            if let Some(turns) = turns {
+                turn = turns.acquire().await.ok();
+                yield_now().await;
+            }
+            if poll!(&mut serving).is_ready() {
+                return;
+            }
+            drop(turn);
+            pending!();
+        }
     }
 }
 

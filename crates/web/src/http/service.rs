@@ -139,7 +139,7 @@ impl GuardedService {
         connection: Arc<ConnectionContext>,
         refused: Option<Problem>,
     ) -> ResponseFuture {
-        connection.deadlines.head_complete();
+        connection.deadlines.head_complete(request.method());
         let refused =
             refused.or_else(|| check_head(&request, &connection.config, connection.addresses.local).err());
         if request.uri().path_and_query().is_none() {
