@@ -39,14 +39,16 @@ impl Conflicts {
             logged.insert(partition, offset);
         }
         self.count.fetch_add(1, Ordering::Relaxed);
+        let id = first.id().hyphenated();
+        // The id is in the text, too, so that no line is taken for another one.
         warn!(
             target: TARGET,
-            eventId:% = first.id().hyphenated(),
+            eventId:% = id,
             partition,
             offset,
             firstPartition = first.partition,
             firstOffset = first.position;
-            "an event with the id of another and other content is not stored: the first one stays"
+            "an event with the id {id} and other content is not stored: the first one stays"
         );
     }
 

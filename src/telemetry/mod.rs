@@ -145,6 +145,7 @@ impl Log for Logger {
 
     /// Waits up to a second until the lines so far are written.
     fn flush(&self) {
+        self.storms.tell_all();
         self.sink.flush(FLUSH);
     }
 }

@@ -76,6 +76,7 @@ impl Storms {
         *times += 1;
         let is_written = *times <= MOST_LINES;
         let is_watched = is_written || mem::replace(&mut second.is_watched, true);
+        let began = second.began;
         drop(second);
         self.tell(past);
         if !is_watched {
@@ -84,17 +85,24 @@ impl Storms {
             let _ = thread::Builder::new().name("log storm".into()).spawn(move || {
                 // This thread has nothing else to do.
                 thread::park_timeout(SECOND);
-                storms.tell_all();
+                // Or the next warning has ended it.
+                storms.end(|second| second.began == began);
             });
         }
         is_written
     }
 
-    /// Tells how often the messages of this second came that have no more lines.
+    /// Ends this second, and tells how often the messages came that have no more lines.
     pub(super) fn tell_all(&self) {
-        let second =
-            mem::replace(&mut *self.second.lock().unwrap_or_else(PoisonError::into_inner), Second::begin());
-        self.tell(second);
+        self.end(|_| true);
+    }
+
+    fn end(&self, is_over: impl FnOnce(&Second) -> bool) {
+        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        let past =
+            if is_over(&second) { mem::replace(&mut *second, Second::begin()) } else { Second::begin() };
+        drop(second);
+        self.tell(past);
     }
 
     fn tell(&self, Second { messages, .. }: Second) {

@@ -49,7 +49,7 @@ impl Reading {
                         (number, text.len(), read(&api, &text))
                     }
                     // An item of an array is whole, however long it is.
-                    Line::Whole(_) | Line::TooLong => (number, 0, Err(too_long(api.limits.max_bytes))),
+                    line => (number, line.size(), Err(too_long(api.limits.max_bytes))),
                 };
                 piece.into_iter().map(read).collect()
             };

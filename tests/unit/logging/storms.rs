@@ -32,6 +32,27 @@ fn a_storm_of_one_warning_is_ten_lines_and_one_that_counts_the_others_also_when_
 }
 
 #[test]
+fn a_storm_of_seconds_has_no_more_than_ten_lines_in_each_and_is_counted_whole() {
+    let paper = Paper::default();
+    let (logger, logs) = logger(Format::Json, paper.clone());
+    let (began, mut logged) = (Instant::now(), 0_u64);
+    while began.elapsed() < Duration::from_millis(3_500) {
+        warn!(logger: logger, target: "t", "malformed");
+        logged += 1;
+        thread::park_timeout(Duration::from_millis(1));
+    }
+    let seconds = began.elapsed().as_secs() + 1;
+    drop(logs);
+    let lines = paper.lines();
+    let lines =
+        lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a JSON object"));
+    let (told, written): (Vec<_>, Vec<_>) = lines.partition(|line| line["message"] == "again: malformed");
+    assert!(written.len() as u64 <= 10 * seconds, "{} in {seconds} seconds", written.len());
+    let counted: u64 = told.iter().map(|line| line["times"].as_u64().unwrap()).sum();
+    assert_eq!(written.len() as u64 + counted, logged);
+}
+
+#[test]
 fn a_storm_is_counted_at_the_end_of_the_process_too() {
     let paper = Paper::default();
     let (logger, logs) = logger(Format::Text, paper.clone());

@@ -99,6 +99,11 @@ async fn a_line_of_any_length_and_an_item_beyond_that_of_an_event_refuse_themsel
     let told = answer["receipts"].as_array().unwrap().iter().map(|receipt| &receipt["status"]);
     assert_eq!(told.collect::<Vec<_>>(), [201, 413, 201]);
     assert_eq!(service.sent().len(), 4);
+    // More of them than there is room for at a time.
+    let service = Service { max_batch_bytes: 4 << 20, ..service };
+    let items = vec![event(70_000); 20].join(",");
+    let answer = service.post("/events/batch", format!("[{items},{good}]")).await.ok(207);
+    assert_eq!((&answer["stored"], &answer["refused"]), (&json!(1), &json!(20)));
 }
 
 #[tokio::test]

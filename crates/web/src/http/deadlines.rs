@@ -220,9 +220,9 @@ impl ConnectionDeadlines {
     /// The phase in which it waits for a request that is no write, as far as the last one tells.
     pub(super) fn expects_read(&self) -> Option<Phase> {
         let state = self.state();
-        let expects =
-            matches!(state.phase, Phase::New | Phase::Idle) && !state.writes && state.streams.is_none();
-        expects.then_some(state.phase)
+        // One that is evicted is to close at once.
+        let reads = !state.writes && !state.evicted && state.streams.is_none();
+        (reads && matches!(state.phase, Phase::New | Phase::Idle)).then_some(state.phase)
     }
 
     /// Closes the connection, if it has been idle since then; whether it has.

@@ -35,6 +35,8 @@ const RESERVE: usize = 64;
 const RESERVE_HEAD: Duration = Duration::from_secs(2);
 /// How many connections are accepted before other ready tasks have their turn.
 const PORTION: usize = 16;
+/// The longest wait for a turn: under more posts than the processors can take, reads and probes go on all the same.
+const LONGEST_TURN: Duration = Duration::from_millis(500);
 /// How long to wait when no connection can be accepted, for want of file descriptors as a rule.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a condition must have been absent to be over.
@@ -265,7 +267,7 @@ impl Turns {
             };
             let mut turn = None;
             if let Some(turns) = turns {
-                turn = turns.acquire().await.ok();
+                turn = timeout(LONGEST_TURN, turns.acquire()).await.ok();
                 yield_now().await;
             }
             if poll!(&mut serving).is_ready() {
