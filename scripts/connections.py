@@ -8,9 +8,10 @@
   bodies   POSTs that stall after 60 KB of their body
   heads    heads of 60 KB that do not end
   idle     keep-alive connections that asked once and ask no more
+  streams  readers of GET /events/stream, each of which gets the event that is posted a second
 
 While the connections are held, and --after seconds longer, a line a second has the answers so far by status, the
-memory of the process (VmRSS), what the kernel keeps for TCP on this machine, and how long GET /health and a small POST
+memory of the process (VmRSS) and its processor time so far, what the kernel keeps for TCP on this machine, and how long GET /health and a small POST
 took. In a container's limit, without a container (cgroup v1; for v2 write memory.max in place of limit_in_bytes):
 
   mkdir /sys/fs/cgroup/memory/highwater && echo 256M >/sys/fs/cgroup/memory/highwater/memory.limit_in_bytes
@@ -24,6 +25,7 @@ OPENINGS = {
     "readers": b"GET /events/processed HTTP/1.1\r\nhost: localhost\r\n\r\n",
     "bodies": POST + b"content-length: 65000\r\n\r\n" + b'{"userId":"' + b"x" * 60_000,
     "heads": b"GET /health HTTP/1.1\r\nhost: localhost\r\nx-long: " + b"x" * 60_000,
+    "streams": b"GET /events/stream HTTP/1.1\r\nhost: localhost\r\n\r\n",
     "idle": b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n",
 }
 
@@ -66,7 +68,9 @@ def tell(began, port, pid, held, statuses):
         try:
             with open(f"/proc/{pid}/status") as status:
                 resident = re.search(r"VmRSS:\s+(\d+)", status.read())
-                rss = f"{int(resident[1]) // 1024} MB"
+            with open(f"/proc/{pid}/stat") as stat:
+                cpu = sum(map(int, stat.read().rpartition(")")[2].split()[11:13])) / 100
+            rss = f"{int(resident[1]) // 1024} MB, CPU {cpu:.2f} s"
         except (OSError, TypeError):
             pass
     with open("/proc/net/sockstat") as sockets:

@@ -36,7 +36,7 @@ const RESERVE_HEAD: Duration = Duration::from_secs(2);
 /// How many connections are accepted before other ready tasks have their turn.
 const PORTION: usize = 16;
 /// The longest wait for a turn: under more posts than the processors can take, reads and probes go on all the same.
-const LONGEST_TURN: Duration = Duration::from_millis(500);
+const LONGEST_TURN: Duration = Duration::from_secs(1);
 /// How long to wait when no connection can be accepted, for want of file descriptors as a rule.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long a condition must have been absent to be over.
