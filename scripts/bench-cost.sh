@@ -133,7 +133,8 @@ for name in "${names[@]}"; do
   ratio=$(paste "$name" none | awk '{ print $1 / $2 }' | median)
   error=$(paste "$name" none | awk -v turns="$TURNS" -v processes="$PROCESSES" '{ sum[int((NR - 1) / turns)] += $1 / $2 / turns }
     END { for (p in sum) { mean += sum[p] / processes; squares += sum[p] ^ 2 / processes }
-      print sqrt((squares - mean ^ 2) / (processes > 1 ? processes - 1 : 1)) * 100 }')
+      variance = squares - mean ^ 2
+      print sqrt((variance > 0 ? variance : 0) / (processes > 1 ? processes - 1 : 1)) * 100 }')
   sort -n "$name" | awk -v text="${texts[$name]}" -v value="$(median <"$name")" -v ratio="$ratio" -v error="$error" \
     '{ line[NR] = $1 } END { printf "| %s | %.1f | %+.1f %% | %.1f %% | %.1f to %.1f |\n", text, value, (ratio - 1) * 100, error, line[int(NR / 4) + 1], line[NR - int(NR / 4)] }'
 done
