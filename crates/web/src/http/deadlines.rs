@@ -271,17 +271,11 @@ impl ConnectionDeadlines {
     /// The head of a request of this method is there.
     pub(super) fn head_complete(&self, method: &Method) {
         let mut state = self.state();
-        let (due, writes) = (Some(Instant::now() + self.request), !method.is_safe());
+        state.writes = !method.is_safe();
+        let due = Some(Instant::now() + self.request);
         // Of a request that came together with the one before it, no byte comes any more.
-        *state = State {
-            phase: Phase::Handling,
-            due,
-            piece: self.request,
-            idle: None,
-            endless: false,
-            writes,
-            ..*state
-        };
+        *state =
+            State { phase: Phase::Handling, due, piece: self.request, idle: None, endless: false, ..*state };
     }
 
     pub(super) fn answer_began(&self) {
