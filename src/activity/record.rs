@@ -24,7 +24,7 @@ pub const MAX_DEPTH: usize = 100;
 /// How much of a faulty value is quoted, in characters.
 const QUOTED: usize = 60;
 
-/// Reads a record's value; a reason why it is no event has no control characters. ActivityEvent types are whatever their
+/// Reads a record's value; a reason why it is no event has no control characters. Event types are whatever their
 /// producers call them; an event without a timestamp happened when its record says; unknown fields are not looked at. A
 /// field of the contract that is there twice is a fault: readers would not agree on which of the two counts. The
 /// prefix that a schema registry's serializer puts before JSON is passed over.

@@ -199,6 +199,8 @@ fn command() -> Command {
 const DEAD_LETTERS: &str = "dead-letters";
 const LIST: &str = "list";
 const REDRIVE: &str = "redrive";
+/// The heading of their options. "Dead letters" is that of the settings.
+const SELECTION: &str = "Selection of dead letters";
 
 fn dead_letters() -> Command {
     let option = |name: &'static str, value: &'static str, help: &'static str| {
@@ -206,7 +208,7 @@ fn dead_letters() -> Command {
             .long(name)
             .value_name(value)
             .help(help)
-            .help_heading("Letters")
+            .help_heading(SELECTION)
             .display_order(0)
             .allow_hyphen_values(true)
     };
@@ -229,7 +231,7 @@ fn dead_letters() -> Command {
             Arg::new("all")
                 .long("all")
                 .help("All of them")
-                .help_heading("Letters")
+                .help_heading(SELECTION)
                 .display_order(0)
                 .action(ArgAction::SetTrue),
         )

@@ -1,4 +1,4 @@
-//! A TCP stream that tells its connection's [`Pace`] of progress, and closes without losing the answer.
+//! A TCP stream that tells its [`ConnectionDeadlines`] of progress, and closes without losing the answer.
 
 use std::{
     io,

@@ -27,7 +27,7 @@ fn clients() -> Map<String, Value> {
         "type": "apiKey",
         "in": "header",
         "name": "X-Api-Key",
-        "description": "An API key, where `AUTH` has them.",
+        "description": "An API key, where authentication is on and takes them.",
     });
     [(BEARER, bearer), (API_KEY, key)].map(|(name, scheme)| (name.to_owned(), scheme)).into_iter().collect()
 }
