@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Fields<'a> {
     object: Vec<Known<'a>>,
-    /// Where the object is within the body: `items[0].`, or nothing.
+    /// The place of the object within the body: `items[0].`, or empty.
     at: String,
     faults: Vec<FieldError>,
 }
@@ -31,11 +31,11 @@ struct Known<'a> {
 type Checked<T> = Result<T, Cow<'static, str>>;
 
 impl<'a> Fields<'a> {
-    /// The object that a body is.
+    /// The object of a body.
     ///
     /// # Errors
     ///
-    /// 400 where it is none.
+    /// 400 where the body is no object.
     pub fn of<const FIELDS: usize>(
         body: &'a [u8],
         max_depth: usize,
@@ -50,7 +50,7 @@ impl<'a> Fields<'a> {
         Ok(Self { object, at: String::new(), faults: Vec::new() })
     }
 
-    /// A text that `check` takes; its error says what the field must be.
+    /// A required text that `check` accepts; its error says what the field must be.
     pub fn text<T, E: Into<Cow<'static, str>>>(
         &mut self,
         name: &str,
@@ -61,7 +61,7 @@ impl<'a> Fields<'a> {
         self.checked(name, checked)
     }
 
-    /// A text that `check` takes, which may be left out.
+    /// An optional text that `check` accepts.
     pub fn optional<T, E: Into<Cow<'static, str>>>(
         &mut self,
         name: &str,
@@ -75,7 +75,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Any value as it was written, `null` too; it may be left out.
+    /// An optional value of any type, as it was written, `null` too.
     pub fn raw(&mut self, name: &str) -> Option<&'a RawValue> {
         let Known { value, is_repeated, .. } = self.known(name);
         if is_repeated {
@@ -84,7 +84,7 @@ impl<'a> Fields<'a> {
         value
     }
 
-    /// A whole number within bounds, however it is written: `1.0` and `1e0` are 1, as in JSON Schema.
+    /// A whole number within bounds, in any notation: `1.0` and `1e0` are 1, as in JSON Schema.
     pub fn whole(&mut self, name: &str, least: u64, most: u64) -> Option<u64> {
         let checked = self.known(name).required().and_then(|value| {
             let number = whole(value.get()).filter(|number| (least..=most).contains(number));
@@ -121,7 +121,7 @@ impl<'a> Fields<'a> {
         self.faults.is_empty().then_some(all)
     }
 
-    /// Notes that a field must not be there.
+    /// Notes a fault where the field is there.
     pub fn without(&mut self, name: &str, because: &'static str) {
         if self.known(name).value.is_some() {
             self.fault(name, because);
@@ -137,7 +137,7 @@ impl<'a> Fields<'a> {
         read.filter(|_| self.faults.is_empty()).ok_or_else(|| Problem::invalid(self.faults))
     }
 
-    /// The field of that name, which is one of those that were read.
+    /// The field of this name, which is one of the read ones.
     fn known(&self, name: &str) -> Known<'a> {
         let absent = Known { name: "", value: None, is_repeated: false };
         self.object.iter().find(|known| known.name == name).copied().unwrap_or(absent)
@@ -164,7 +164,7 @@ impl<'a> Known<'a> {
     }
 }
 
-/// The fields of an object, by these names.
+/// Reads the fields of an object with these names.
 fn object<'a, const FIELDS: usize>(
     text: &'a str,
     names: &'static [&'static str; FIELDS],
@@ -174,8 +174,7 @@ fn object<'a, const FIELDS: usize>(
     Ok(fields.map(|((name, value), is_repeated)| Known { name, value, is_repeated }).collect())
 }
 
-/// The value of a number in JSON, where it is whole and not below zero; exact, whatever a binary fraction would make of
-/// it.
+/// The value of a number in JSON that is whole and not negative. It is exact, without the rounding of a binary fraction.
 fn whole(number: &str) -> Option<u64> {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
@@ -184,7 +183,7 @@ fn whole(number: &str) -> Option<u64> {
     if significant.is_empty() {
         return Some(0);
     }
-    // Digits that are there are counted in the length of a body: only the exponent can be as large as it likes.
+    // The length of a body bounds the digits: only the exponent can be of any size.
     let stripped = (digits.len() - significant.len()) as i64 - fraction.len() as i64;
     let zeros = exponent.parse::<i64>().ok()?.checked_add(stripped)?;
     let factor = 10_u64.checked_pow(u32::try_from(zeros).ok()?)?;
@@ -205,7 +204,7 @@ pub const VISIBLE_LINE: &str = concat!(
     r"[^\u0000-\u001f\u007f-\u009f]*$"
 );
 
-/// A text of 1 to so many characters, none of them a control character; without surrounding blanks.
+/// A check for a text of 1 to so many characters without control characters; removes surrounding blanks.
 pub fn line(most: usize) -> impl Fn(&str) -> Result<String, Cow<'static, str>> {
     move |text| {
         let text = text.trim();

@@ -1,8 +1,8 @@
 //! Idempotent requests: the same key gives the same answer, in any instance.
 //!
-//! The header is `Idempotency-Key` of the IETF's draft of that name (draft-ietf-httpapi-idempotency-key-header): a string
-//! of RFC 8941, as `"k"`. Most clients send `k`: it is the same key. An id of the key is in the event that the
-//! request made, so that every instance has it, for as long as the event.
+//! The header is `Idempotency-Key` of the IETF's draft of that name (draft-ietf-httpapi-idempotency-key-header): a string of
+//! RFC 8941, as `"k"`. Most clients send `k`, which is the same key. The event of the request contains an id of the key, so
+//! every instance has the key for as long as the event.
 
 use std::{borrow::Cow, convert::Infallible};
 
@@ -19,7 +19,7 @@ use crate::http::{FieldError, Problem, openapi::Operation};
 
 /// The header.
 const HEADER: &str = "idempotency-key";
-/// As it is written.
+/// The header in its usual spelling.
 const WRITTEN: &str = "Idempotency-Key";
 /// The longest key, in bytes.
 const LONGEST: usize = 255;
@@ -35,18 +35,18 @@ pub struct Idempotency {
     pub body: Uuid,
 }
 
-/// The header of a request, as often as it is there.
+/// Extracts every value of the header of a request.
 pub fn header() -> impl Filter<Extract = (Vec<HeaderValue>,), Error = Infallible> + Copy {
     warp::header::headers_cloned()
         .map(|headers: HeaderMap| headers.get_all(HEADER).into_iter().cloned().collect())
 }
 
 impl Idempotency {
-    /// Of a request with that header, as often as it is there, which asked for that.
+    /// The idempotency of a request with these values of the header and this content; `None` without the header.
     ///
     /// # Errors
     ///
-    /// 400 for a key that is none, and for two.
+    /// 400 for a malformed key, and for two keys.
     pub fn read(header: &[HeaderValue], asked: &impl Serialize) -> Result<Option<Self>, Problem> {
         let fault = |message: String| Problem::invalid(vec![FieldError::new(WRITTEN, message)]);
         let value = match header {
@@ -86,14 +86,14 @@ impl Idempotency {
             .problem("keyUsed", "The Idempotency-Key came with another request before.", used_otherwise())
     }
 
-    /// The id of the one thing that a request of that key makes within `scope`.
+    /// The id of the one thing that requests with this key make within `scope`.
     pub fn id_in(&self, scope: Uuid) -> Uuid {
         Uuid::new_v5(&scope, self.key.as_bytes())
     }
 }
 
-/// The content of a string of RFC 8941 (section 3.3.3), without its quotes and escapes; a value
-/// that does not begin with a quote, as it is. `None` for a string that is none.
+/// The content of a string of RFC 8941 (section 3.3.3), without its quotes and escapes. A value without a quote at its
+/// beginning is returned as it is. `None` for a malformed string.
 fn unquoted(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     let Some(rest) = value.strip_prefix(b"\"") else { return Some(value.into()) };
     let mut said = Vec::with_capacity(rest.len());

@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
-/// A UUID as RFC 9562 writes it (section 4), in either case, or its 32 digits without the hyphens. Braces and
-/// `urn:uuid:` are no part of it. Neither is what stands for no value: the nil UUID (5.9), which clients send that never
-/// set theirs, so that the events of many would be one; and the max UUID (5.10).
+/// A UUID as RFC 9562 writes it (section 4), in either case, or its 32 digits without the hyphens. Braces and `urn:uuid:`
+/// are refused. The nil UUID (5.9) and the max UUID (5.10) are refused: clients that set no id send nil, so their events
+/// would merge.
 ///
 /// # Errors
 ///
@@ -20,7 +20,7 @@ pub fn uuid(text: &str) -> Result<Uuid, &'static str> {
     Ok(id)
 }
 
-/// Whether that stands for no value.
+/// Whether the id stands for no value.
 pub fn is_none(id: Uuid) -> bool {
     id.is_nil() || id.is_max()
 }

@@ -1,8 +1,8 @@
-//! Characters that nobody sees: a name of nothing else is blank.
+//! Invisible characters: a name with no other characters is blank.
 
 /// `Default_Ignorable_Code_Point` of Unicode 16: characters that are invisible where they have nothing to act on, such as a
-/// zero-width space or a byte order mark. And two symbols whose picture is empty: a Braille pattern without a dot (U+2800)
-/// and a note head that is not drawn (U+1D159).
+/// zero-width space or a byte order mark. The list also has two symbols with an empty picture: a Braille pattern without a
+/// dot (U+2800) and a note head that is not drawn (U+1D159).
 const INVISIBLE: [(char, char); 19] = [
     ('\u{ad}', '\u{ad}'),
     ('\u{34f}', '\u{34f}'),
@@ -25,9 +25,8 @@ const INVISIBLE: [(char, char); 19] = [
     ('\u{e0000}', '\u{e0fff}'),
 ];
 
-/// A class of characters that can be seen, for a regular expression of ECMA 262, but for those in the class that begins
-/// with `$besides`. The characters of [`is_invisible`] beyond the first plane are not in it:
-/// not every engine has such.
+/// A class of visible characters, for a regular expression of ECMA 262, without those in the class that begins with
+/// `$besides`. It leaves out the characters of [`is_invisible`] beyond the first plane, which not every engine knows.
 #[macro_export]
 macro_rules! visible {
     ($besides:literal) => {
@@ -40,13 +39,13 @@ macro_rules! visible {
 }
 pub use visible;
 
-/// Whether it is shown as nothing, wherever it stands among others.
+/// Whether the character is invisible among others.
 pub fn is_invisible(c: char) -> bool {
     INVISIBLE.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }
 
-/// Whether a text has no character that can be seen: it is empty, or has blanks (`White_Space`), control characters
-/// and what is shown as nothing, and no other.
+/// Whether a text has no visible character: it is empty, or has blanks (`White_Space`), control characters and invisible
+/// characters alone.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || c.is_control() || is_invisible(c))
 }

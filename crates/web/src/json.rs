@@ -1,6 +1,6 @@
-//! JSON text, looked at without building anything from it.
+//! Inspects JSON text without building a value.
 
-/// The byte order mark that a text begins with: nobody sees it, and JSON has none (RFC 8259, 8.1).
+/// The byte order mark at the beginning of a text, as a fault: it is invisible, and JSON has none (RFC 8259, 8.1).
 pub fn byte_order_mark(text: &[u8]) -> Option<&'static str> {
     match text {
         [0xef, 0xbb, 0xbf, ..] => Some("a byte order mark (U+FEFF)"),
@@ -9,10 +9,10 @@ pub fn byte_order_mark(text: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether arrays and objects nest deeper than so many levels. Of text that is not JSON it tells only
-/// that a parser would not have to go deeper.
+/// Whether arrays and objects nest deeper than `most` levels. For text that is not JSON, `false` says only that a parser
+/// would not go deeper.
 pub fn nests_deeper(json: &[u8], most: usize) -> bool {
-    // Most text opens fewer brackets than that in all, which is counted many bytes at a time.
+    // Most text opens fewer brackets in all. Many bytes are counted at a time.
     if memchr::memchr2_iter(b'[', b'{', json).nth(most).is_none() {
         return false;
     }
@@ -34,11 +34,11 @@ pub fn nests_deeper(json: &[u8], most: usize) -> bool {
     false
 }
 
-/// Appends valid JSON without the blanks between its tokens: it is then one line, whatever it was.
+/// Appends valid JSON without the blanks between its tokens: the result is one line.
 pub fn push_compact(to: &mut Vec<u8>, json: &str) {
     let json = json.as_bytes();
-    // Valid JSON has nothing up to the space but blanks, and the space within strings too. Looked for without
-    // a branch, so that many bytes are seen at once: most payloads are compact, and done with this.
+    // In valid JSON, bytes up to the space are blanks, or spaces within strings. The search has no branch, so it looks at
+    // many bytes at once: most payloads are compact, and done with this.
     if !json.iter().fold(false, |found, byte| found | (*byte <= b' ')) {
         to.extend_from_slice(json);
         return;

@@ -4,7 +4,7 @@
 //! * [`operations`][]: `/health`, `/ready`, `/group` and `/metrics`
 //! * [`dead_letters`][]: dead letters over REST and on the command line, for any service
 //! * [`fields`][], [`timestamp`][], [`json`][], [`object`][]: reading and writing bodies
-//! * [`idempotency`][], [`page`][], [`resource`][], [`publish_problem`][]: requests and answers that are the same everywhere
+//! * [`idempotency`][], [`page`][], [`resource`][], [`publish_problem`][]: requests and answers that all services share
 //! * [`trace`][]: traces, from a request to the record that is processed
 //! * [`shutdown`][]: the graceful stop and the components that it waits for
 

@@ -18,15 +18,15 @@ use crate::{
 
 /// The most entries of one page.
 pub const MOST: usize = 1_000;
-/// A page ends with the entry that reaches this size, so that an answer's memory does not grow with the request.
+/// The size at which a page ends, after the entry that reaches it. An answer's memory does not grow with the request.
 const MOST_BYTES: usize = 1 << 20;
-/// The entries of a page without a `limit`.
+/// The number of entries without a `limit`.
 const USUAL: usize = 100;
 
 /// The position of an entry: ordered by creation time, then by id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// When it came to be.
+    /// The time of its creation.
     pub at: DateTime<Utc>,
     /// Its id.
     pub id: Uuid,
@@ -39,7 +39,7 @@ impl Position {
         all.range((from, Bound::Unbounded))
     }
 
-    /// A cursor as a client sees it.
+    /// The position as a client's cursor.
     fn seal(self) -> String {
         let (high, low) = self.id.as_u64_pair();
         cursor::encode([self.at.timestamp_millis().cast_unsigned(), high, low])
@@ -53,12 +53,12 @@ impl Position {
     }
 }
 
-/// Which page is asked for.
+/// The requested page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageRequest {
-    /// How many entries at most.
+    /// The most entries.
     pub limit: usize,
-    /// Where the page before ended.
+    /// The last position of the page before.
     pub after: Option<Position>,
 }
 
@@ -72,7 +72,7 @@ impl PageRequest {
         Self { limit: limit.unwrap_or(USUAL), after }
     }
 
-    /// Describes what [`PageRequest::read`] reads.
+    /// Describes the parameters that [`PageRequest::read`] reads.
     pub fn describe(operation: Operation) -> Operation {
         operation
             .query(
@@ -84,8 +84,8 @@ impl PageRequest {
             .invalid("limit", "must be from 1 to 1000")
     }
 
-    /// Takes this page's entries with their positions and sizes in `bytes`. Returns them, and the cursor of the next page, if
-    /// there is one.
+    /// Takes this page's entries with their positions; `bytes` is the size of one. Returns them, and the cursor of the next
+    /// page, if there is one.
     pub fn take<T>(
         self,
         entries: impl Iterator<Item = (Position, T)>,
@@ -105,8 +105,8 @@ impl PageRequest {
         (taken, next)
     }
 
-    /// 200: the entries taken, in `body`, with a `Link` to the next page where there is one. `filters` are the
-    /// listing's other parameters, where they were given.
+    /// 200: the entries in `body`, with a `Link` to the next page, if there is one. `filters` are the given values of the
+    /// listing's other parameters.
     pub fn answer(
         self,
         path: &str,

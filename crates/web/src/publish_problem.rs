@@ -6,10 +6,10 @@ use warp::http::{HeaderValue, StatusCode, header};
 use super::redact::redact;
 use crate::http::Problem;
 
-/// How soon to ask again where a broker hangs, in seconds: it is looked at as often, at the least.
+/// The time after which to ask again where a broker hangs, in seconds. The breaker tries the broker at least as often.
 const CIRCUIT_RETRY_AFTER: u32 = 2;
 
-/// Why Kafka has no such event, or is not known to have it; `again` says whether asking again is safe.
+/// The problem of an event that Kafka does not have, or may not have; `again` says whether a repetition is safe.
 pub fn publish_problem(error: PublishError, again: &str) -> Problem {
     let unwritten = |reason: &str, retry_after| {
         Problem::unavailable(format!("{reason}; the event was not written. {again}"), retry_after)
@@ -44,7 +44,7 @@ pub fn publish_problem(error: PublishError, again: &str) -> Problem {
     problem.with_member("possiblyWritten", possibly_written)
 }
 
-/// Every reason that there is: a name, when that is, and the reason itself.
+/// All errors, each with a name and its occasion.
 pub fn reasons() -> [(&'static str, &'static str, PublishError); 6] {
     let reason = || "the leader did not answer".to_owned();
     let unavailable = PublishError::Unavailable { reason: reason(), possibly_written: true };

@@ -1,6 +1,6 @@
 //! Redacts errors of Kafka and of the store for the public: no address, no user's name, no name of a database or a role.
 
-/// The text without addresses, `host:port`, without the user that a broker refuses, and without the words of PostgreSQL.
+/// The text without addresses (`host:port`), without the user that a broker refuses, and without the words of PostgreSQL.
 /// Its SQLSTATE stays: `PostgreSQL: role "r" is not permitted to log in [28000]` becomes `PostgreSQL answers [28000]`.
 pub fn redact(text: &str) -> String {
     const USER: &str = "refuses user ";
@@ -19,7 +19,7 @@ pub fn redact(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The text up to the words of PostgreSQL, or of the network or of TLS on the way there, and the code after them.
+/// The text before the words of PostgreSQL, or of the network or TLS on the way there, and the code after them.
 fn without_words_of_postgres(text: &str) -> String {
     const WORDS: &str = "PostgreSQL: ";
     const AWAY: &str = "PostgreSQL cannot be reached";
@@ -33,7 +33,7 @@ fn without_words_of_postgres(text: &str) -> String {
     }
 }
 
-/// Whether it is `host:port`; a host has a letter, a dot or a bracket in it, as the time of a day has not.
+/// Whether the word is `host:port`. A host has a letter, a dot or a bracket in it, unlike the time of a day.
 fn is_address(word: &str) -> bool {
     let Some((host, port)) = word.rsplit_once(':') else { return false };
     let in_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');

@@ -10,11 +10,11 @@ use warp::{
 use super::identity::uuid;
 use crate::http::{FieldError, Problem, answer, segment, with_etag};
 
-/// The id that a segment of the path is; `name` is what a fault is reported under.
+/// The id in a segment of the path; faults are reported under `name`.
 ///
 /// # Errors
 ///
-/// 400 where it is none.
+/// 400 for a text that is no id.
 pub fn id(name: &'static str, raw: &str) -> Result<Uuid, Problem> {
     let fault = |message| Problem::invalid(vec![FieldError::new(name, message)]);
     uuid(&segment(name, raw)?).map_err(fault)
@@ -25,7 +25,7 @@ pub fn current(body: &impl Serialize, version: u64) -> Response {
     with_etag(answer(StatusCode::OK, body), version)
 }
 
-/// 201: the entity that came to be, which is found at that path from now on.
+/// 201: the new entity, which is at that path from now on.
 pub fn created(path: &str, body: &impl Serialize, version: u64) -> Response {
     let mut response = answer(StatusCode::CREATED, body);
     if let Ok(location) = HeaderValue::try_from(path) {

@@ -1,4 +1,4 @@
-//! So many lines a second: a storm of events is no storm of lines.
+//! Bounds the log lines of a second: a storm of events is no storm of lines.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -16,7 +16,7 @@ pub struct Sampler {
     second: Mutex<Second>,
 }
 
-/// The events since then.
+/// The events of the current second.
 #[derive(Debug)]
 struct Second {
     began: Option<Instant>,
@@ -26,19 +26,19 @@ struct Second {
 /// The decision whether an event is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sampled {
-    /// How many events of the last second that had some were not logged; told with the first of this one.
+    /// The number of suppressed events in the last second with events, reported with the next one.
     pub left_out: u32,
-    /// Whether this one is.
+    /// Whether the event is logged.
     pub is_logged: bool,
 }
 
 impl Sampler {
-    /// At most this number a second.
+    /// Logs at most this number a second.
     pub const fn new(most: u32) -> Self {
         Self { most, second: Mutex::new(Second { began: None, events: 0 }) }
     }
 
-    /// An event happens.
+    /// Counts an event, and decides about it.
     pub fn sample(&self) -> Sampled {
         let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
         let mut left_out = 0;

@@ -32,9 +32,9 @@ pub enum Stage {
     /// No stop is requested.
     #[default]
     Running,
-    /// `/ready` is 503, for load balancers to see; everything is served as ever.
+    /// `/ready` is 503, for load balancers to see; everything else is served as before.
     Draining,
-    /// As before, but each answer closes its connection, so that clients reconnect elsewhere.
+    /// The same, but each answer closes its connection, so that clients reconnect elsewhere.
     Closing,
     /// The stop: new work is refused, and work in progress is finished.
     Stopping,

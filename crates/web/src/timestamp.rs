@@ -1,5 +1,5 @@
-//! Timestamps: how requests and records are read, and how JSON is written: ISO 8601 in UTC with milliseconds,
-//! `2026-05-01T10:00:00.000Z`. The module serves `#[serde(with)]`.
+//! Timestamps in requests, records and JSON: ISO 8601, written in UTC with milliseconds, `2026-05-01T10:00:00.000Z`. The
+//! module serves `#[serde(with)]`.
 
 use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, SubsecRound as _, Utc};
 use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
@@ -36,11 +36,11 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTim
 
 /// Reads a date and time of ISO 8601, truncated to milliseconds.
 ///
-/// That is `YYYY-MM-DDTHH:MM[:SS[.fraction]]` or, in the basic form, `YYYYMMDDTHHMM[SS[.fraction]]`, and then nothing
-/// (it is UTC), `Z`, `±HH`, `±HHMM` or `±HH:MM`; a blank may stand for the `T` (RFC 3339, 5.6), `t` and `z` are fine, as
-/// is a comma before the fraction. A date alone is not a moment. The result lies in the years 0000 to 9999 of UTC, which
-/// is what four digits can say. A leap second (`23:59:60` in UTC) is the first of the next day, as in POSIX time;
-/// `24:00:00` is the beginning of the next day.
+/// That is `YYYY-MM-DDTHH:MM[:SS[.fraction]]` or, in the basic form, `YYYYMMDDTHHMM[SS[.fraction]]`, and then nothing (for
+/// UTC), `Z`, `±HH`, `±HHMM` or `±HH:MM`. A blank may stand for the `T` (RFC 3339, 5.6). `t`, `z`, and a comma before the
+/// fraction are accepted. A date alone is no moment. The result lies in the years 0000 to 9999 of UTC, which four digits can
+/// express. A leap second (`23:59:60` in UTC) is the first second of the next day, as in POSIX time; `24:00:00` is the
+/// beginning of the next day.
 ///
 /// # Errors
 ///
@@ -90,7 +90,7 @@ pub fn is_in_range(timestamp: &DateTime<Utc>) -> bool {
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
-    /// Steps over one of these bytes; `None` where none of them is next.
+    /// Skips one of these bytes; `None` if the next byte is none of them.
     fn after(&mut self, any_of: &[u8]) -> Option<&mut Self> {
         let (first, rest) = self.0.split_first()?;
         any_of.contains(first).then(|| {
@@ -116,7 +116,7 @@ impl Rest<'_> {
         (0..digits).try_fold(0, |number, _| Some(number * 10 + self.digit()?))
     }
 
-    /// A fraction of a second, if there is one. Digits beyond milliseconds are read and left out.
+    /// A fraction of a second, if there is one. Digits beyond milliseconds are read and dropped.
     fn millis(&mut self) -> Option<u32> {
         if self.after(b".,").is_none() {
             return Some(0);
@@ -129,7 +129,7 @@ impl Rest<'_> {
         Some(millis)
     }
 
-    /// How far the local time is ahead of UTC.
+    /// The offset of the local time from UTC.
     fn offset_minutes(&mut self) -> Option<i64> {
         if self.0.is_empty() || self.after(b"Zz").is_some() {
             return Some(0);

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use crate::sampler::Sampler;
 
-/// The part of the log that tells of it.
+/// The target of the audit's log lines.
 pub(crate) const AUDIT: &str = "highwater::audit";
-/// How many refusals are told a second; of the others only how many they were.
+/// The most refusals that are logged in a second. Of further ones only the number is logged.
 const MOST: u32 = 10;
 
-/// Tells of refusals, and of a storm of them that it is one.
+/// Logs refusals, and a storm of them as one.
 #[derive(Debug)]
 pub(crate) struct Audit(Sampler);
 
@@ -31,7 +31,7 @@ impl Audit {
         }
     }
 
-    /// A client tried what it may not do.
+    /// A client tried an act that its scopes do not allow.
     pub(super) fn forbidden(&self, who: &str, caller: Option<IpAddr>, action: &str) {
         if self.is_told() {
             let address = address(caller);
@@ -39,7 +39,7 @@ impl Audit {
         }
     }
 
-    /// An act of those who look after the service was asked for without a credential.
+    /// An act of an operator was asked for without a credential.
     pub(crate) fn missing(&self, caller: Option<IpAddr>, action: &str) {
         if self.is_told() {
             let (who, address) = ("unknown", address(caller));
@@ -56,7 +56,7 @@ impl Audit {
     }
 }
 
-/// An address as it is told.
+/// An address as the log writes it.
 pub(crate) fn address(caller: Option<IpAddr>) -> String {
     caller.map_or_else(|| "unknown".to_owned(), |address| address.to_string())
 }

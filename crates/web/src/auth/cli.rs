@@ -1,4 +1,4 @@
-//! The same keys from a shell: `highwater keys add|list|revoke`.
+//! API keys from a shell: `highwater keys add|list|revoke`.
 
 use std::{
     fs,
@@ -21,39 +21,39 @@ use super::{
 /// A command about the keys of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyCommand {
-    /// To make a key, write its hash to the file, and tell the key.
+    /// Makes a key, writes its hash to the file, and prints the key.
     Add {
         /// The name of its holder.
         name: String,
         /// The scopes of its holder.
         scopes: Vec<Scope>,
-        /// How long it is valid; without, until it is revoked.
+        /// The time that it is valid; without it, the key is valid until it is revoked.
         expires: Option<Duration>,
-        /// How many requests a second its holder may send, in place of what all clients may.
+        /// The most requests a second from its holder, in place of the limit of all clients.
         requests_per_second: Option<NonZeroU32>,
-        /// How many events a second.
+        /// The most events a second.
         events_per_second: Option<NonZeroU32>,
     },
-    /// To list the keys, a line of JSON each.
+    /// Lists the keys, a line of JSON each.
     List,
-    /// To take a key out of the file.
+    /// Takes a key out of the file.
     Revoke {
         /// The name of its holder.
         name: String,
     },
 }
 
-/// Does it to the keys of that file; what is asked for goes out.
+/// Runs the command on the key file and prints the result.
 ///
-/// The file is replaced as a whole, so that a service that reads it meanwhile reads all of the one or of the other, and is
-/// its owner's alone.
+/// The file is replaced as a whole, so a service that reads it meanwhile reads either the old or the new one. It is readable
+/// by its owner alone.
 ///
 /// # Errors
 ///
 /// The file cannot be read or written, there is a key of that name already, or there is none.
 pub fn run(task: KeyCommand, path: &Path, out: &mut impl Write) -> anyhow::Result<()> {
     let file = || path.display();
-    // Two of these at one time would each undo what the other did.
+    // Two of these commands at one time would each undo the other's change.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let lock = fs::File::open(folder).with_context(|| format!("{} cannot be opened", folder.display()))?;
     lock.lock().with_context(|| format!("{} cannot be locked", folder.display()))?;
@@ -103,14 +103,14 @@ pub fn run(task: KeyCommand, path: &Path, out: &mut impl Write) -> anyhow::Resul
     Ok(())
 }
 
-/// Puts a new file in the place of that one.
+/// Replaces the file at that path with a new one.
 fn replace(path: &Path, folder: &Path, keys: Vec<Key>) -> anyhow::Result<()> {
     let name = path.file_name().context("the path of the keys names no file")?.to_string_lossy().into_owned();
     let next = folder.join(format!(".{name}.{}", std::process::id()));
     let written = || -> io::Result<()> {
         let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&next)?;
         file.write_all(keys::written(keys)?.as_bytes())?;
-        // Where another user than the service's runs this, the service is still to read it.
+        // The service can still read the file where another user than the service's runs this command.
         if let Ok(before) = fs::metadata(path) {
             let _ = fchown(&file, Some(before.uid()), Some(before.gid()));
         }

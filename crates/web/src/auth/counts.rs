@@ -10,18 +10,18 @@ use std::{
 
 use prometheus::{IntCounterVec, Opts, core::Collector as _, proto::MetricFamily};
 
-/// The most names that are counted by; requests of further ones are counted together.
+/// The most names with counts of their own. The requests of further ones are counted together.
 const MOST: usize = 100;
-/// The name that those have together.
+/// The common name of the others.
 const OTHER: &str = "other";
 
 /// The outcome of a client's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RequestOutcome {
     Admitted,
-    /// It may not do that.
+    /// The client may not do that.
     Forbidden,
-    /// It came too often.
+    /// The client came too often.
     Limited,
 }
 
@@ -31,16 +31,16 @@ const OUTCOMES: [(RequestOutcome, &str); 3] = [
     (RequestOutcome::Limited, "limited"),
 ];
 
-/// Why there is no client.
+/// The reason why a request has no client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It came without a credential.
+    /// The request has no credential.
     Missing,
-    /// It came with a wrong one.
+    /// The credential is wrong.
     Invalid,
-    /// With one that is over, or not valid yet.
+    /// The credential has expired, or is not valid yet.
     Expired,
-    /// With one that could not be checked.
+    /// The credential could not be checked.
     Unchecked,
 }
 
@@ -67,7 +67,7 @@ impl ClientCount {
     }
 }
 
-/// Those of all clients.
+/// The counts of all clients.
 #[derive(Debug, Default)]
 pub(super) struct ClientCounts {
     by_name: Mutex<BTreeMap<Box<str>, Arc<ClientCount>>>,
@@ -75,7 +75,7 @@ pub(super) struct ClientCounts {
 }
 
 impl ClientCounts {
-    /// Where the requests of the client of that name are counted.
+    /// The counts of the client with this name.
     pub(super) fn of(&self, name: &str) -> Arc<ClientCount> {
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         let is_counted = by_name.len() < MOST || by_name.contains_key(name);

@@ -1,4 +1,4 @@
-//! How signatures of tokens are checked: by ring, for jsonwebtoken.
+//! Checks signatures of tokens by ring, for jsonwebtoken.
 
 use std::sync::Once;
 
@@ -12,14 +12,14 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 
-/// RS256, ES256 and EdDSA, and nothing else: nothing is signed here, and nothing with a shared secret taken.
+/// Only RS256, ES256 and EdDSA: nothing is signed here, and no signature by a shared secret is accepted.
 static RING: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(ErrorKind::UnsupportedAlgorithm.into()),
     verifier_factory: |algorithm, key| Ok(Box::new(RingVerifier::new(*algorithm, key)?)),
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Has signatures checked by ring, from now on.
+/// Makes ring check the signatures of tokens from now on.
 pub(super) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

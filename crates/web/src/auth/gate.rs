@@ -1,4 +1,4 @@
-//! The way in: a request's credential is checked, then what its route needs, then how often it comes.
+//! The gate of a service checks a request's credential, then the need of its route, then its rate.
 
 use std::{
     borrow::Cow,
@@ -36,7 +36,7 @@ use super::{
 };
 use crate::http::{Paths, Problem, nothing};
 
-/// How often the file of keys is looked at.
+/// The interval between two looks at the file of keys.
 const LOOK: Duration = Duration::from_secs(1);
 static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -46,7 +46,8 @@ pub struct Gate {
     paths: &'static Paths,
     keys: Option<KeyStore>,
     jwt: Option<Arc<Jwt>>,
-    /// Rises whenever the keys of the file or of the issuer are read anew: what was found out before counts no more.
+    /// The version of the keys. It rises whenever those of the file or of the issuer are read anew, and results of earlier
+    /// versions do not count.
     version: Arc<AtomicU64>,
     /// Whether there is an admin token, which the routes that take it check themselves.
     has_admin_token: bool,
@@ -64,29 +65,29 @@ struct KeyStore {
 
 /// The decision about a request.
 pub(crate) enum Decision {
-    /// It is answered, with these rights.
+    /// The request is handled, with these rights.
     Admitted(Grant),
-    /// That is the answer.
+    /// The answer is this problem.
     Refused(Problem),
-    /// After that it is to be decided again, for good.
+    /// The request waits for this future and is then decided again, for good.
     Wait(BoxFuture<'static, ()>),
 }
 
-/// Whether a request can be decided about later.
+/// Whether the decision about a request can still be put off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attempt {
     First,
     Last,
 }
 
-/// Where the credential of a request stands, and what it is.
+/// The place of a request's credential, and the credential.
 enum Credential<'a> {
     None,
     /// `Authorization: Bearer`.
     Bearer(&'a [u8]),
     /// `X-Api-Key`, or the user of `Authorization: Basic` without a password.
     ApiKey(Cow<'a, [u8]>),
-    /// Of another scheme.
+    /// `Authorization` has another scheme.
     Unknown,
     Several,
 }
@@ -121,7 +122,7 @@ fn basic_user(authorization: &[u8]) -> Option<Vec<u8>> {
     is_alone.then_some(user)
 }
 
-/// The sender of a request, as far as its credential tells.
+/// The sender of a request, as far as its credential shows it.
 enum Identity {
     Nobody,
     Client(Arc<Principal>),
@@ -132,7 +133,7 @@ enum Identity {
 }
 
 impl Gate {
-    /// Before the routes of these paths.
+    /// The gate before the routes of these paths.
     pub fn new(config: &AuthConfig, paths: &'static Paths) -> Self {
         let counts = Arc::<ClientCounts>::default();
         let keys = config.keys.as_ref().map(|file| KeyStore {
@@ -167,7 +168,7 @@ impl Gate {
         &self.limits
     }
 
-    /// Decides about a request. The last client is that of the same connection.
+    /// Decides about a request. The last client is the one of the same connection.
     pub(crate) fn admit<B>(
         self: &Arc<Self>,
         request: &Request<B>,
@@ -183,7 +184,7 @@ impl Gate {
         let need = match self.paths.need(path) {
             Some(need) => need,
             None if !self.is_on() => return Decision::Admitted(Grant::default()),
-            // A route whose need nobody has written down is closed.
+            // A route without a stated need is closed.
             None => return Decision::Refused(nothing(path)),
         };
         let identity = match self.is_on() {
@@ -238,7 +239,7 @@ impl Gate {
         Decision::Admitted(Grant::new(Granted { gate, principal, told, caller, method, uri }))
     }
 
-    /// The answer to a request where no server of ours stands before the routes.
+    /// The answer to a request, for routes that are not behind our own server.
     pub async fn guard<B>(
         self: &Arc<Self>,
         request: Request<B>,
@@ -269,7 +270,7 @@ impl Gate {
             Credential::Unknown => return Identity::Refused(Refusal::Invalid, refusals::invalid()),
             Credential::Several => return Identity::Refused(Refusal::Invalid, refusals::several()),
         };
-        // Read before the keys are: what is found out by keys of before is of a version of before.
+        // The version is read before the keys: a result of older keys belongs to an older version.
         let version = self.version.load(Ordering::Acquire);
         if let Some(client) = last.recall(token, is_bearer, version)
             && !client.is_expired(now())
@@ -323,14 +324,14 @@ impl Gate {
         problem: Problem,
     ) -> Decision {
         self.counts.refused(refusal);
-        // A request without a credential guesses at nothing.
+        // A request without a credential is no guess.
         if refusal != Refusal::Missing {
             self.audit.refused(caller, &action(request.method(), request.uri()), refusal.name());
         }
         Decision::Refused(problem)
     }
 
-    /// A client tried what it may not do.
+    /// A client tried an act that its scopes do not allow.
     pub(super) fn forbidden(
         &self,
         principal: &Principal,
@@ -342,7 +343,7 @@ impl Gate {
         self.audit.forbidden(principal.name(), caller, &action(method, uri));
     }
 
-    /// Keeps keys what their file and their issuer say; never ends.
+    /// Keeps the keys as their file and their issuer have them; never ends.
     pub async fn watch(&self) {
         let jwt = async {
             match &self.jwt {
@@ -382,17 +383,17 @@ impl Gate {
 
     /// The counts of clients, as metrics.
     pub(crate) fn families(&self) -> Vec<MetricFamily> {
-        // Names that are not well-formed would be found by every test of these metrics.
+        // The tests of these metrics would find any name that is not well-formed.
         if self.is_on() { self.counts.families().unwrap_or_default() } else { Vec::new() }
     }
 }
 
-/// The method and the path of a request, for the audit. The query is left out: it may have anything in it.
+/// The method and the path of a request, for the audit. The query is left out, since it may contain anything.
 fn action(method: &Method, uri: &Uri) -> String {
     format!("{method} {}", uri.path())
 }
 
-/// In seconds since 1970.
+/// The current time in seconds since 1970.
 pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

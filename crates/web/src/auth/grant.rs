@@ -1,4 +1,5 @@
-//! The rights of a request's client, for the routes that ask for more than its scopes: whose events, and how many.
+//! The rights of a request's client, for routes that ask for more than its scopes: the owner of an event, and the number of
+//! events.
 
 use std::{convert::Infallible, net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -30,18 +31,18 @@ pub(super) struct Granted {
     pub(super) gate: Arc<Gate>,
     pub(super) principal: Option<Arc<Principal>>,
     pub(super) told: Told,
-    /// The request's, for the audit.
+    /// The caller of the request, for the audit.
     pub(super) caller: Option<IpAddr>,
     pub(super) method: Method,
     pub(super) uri: Uri,
 }
 
-/// The users whose events a client may see.
+/// The users whose events a client may read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reads<'a> {
-    /// Everybody's.
+    /// All users.
     All,
-    /// Those of this user.
+    /// This user.
     Own(&'a str),
 }
 
@@ -50,12 +51,12 @@ impl Grant {
         Self(Some(Arc::new(granted)))
     }
 
-    /// Does a part of the work for its request, whose routes see it.
+    /// Runs a part of the work with these rights, which the routes see.
     pub(crate) fn during<R>(&self, work: impl FnOnce() -> R) -> R {
         GRANT.sync_scope(self.clone(), work)
     }
 
-    /// The work for its request, whose routes see it.
+    /// Wraps the work so that it runs with these rights, which the routes see.
     pub(crate) fn within<F: Future>(&self, work: F) -> TaskLocalFuture<Self, F> {
         GRANT.scope(self.clone(), work)
     }
@@ -64,22 +65,22 @@ impl Grant {
         self.0.as_ref()?.principal.as_deref()
     }
 
-    /// The name of its client: of the key, or the subject of the token.
+    /// The name of the client: its key's, or the client id of its token.
     pub fn client(&self) -> Option<&Arc<str>> {
         self.principal().map(Principal::name)
     }
 
-    /// By what its client is limited: the key, or the subject of the token.
+    /// The key of the client's limits: its API key, the subject of its token, or the client id of a token without a subject.
     pub fn limited_as(&self) -> Option<&str> {
         self.principal().map(Principal::id)
     }
 
-    /// How long its credential counts; where that has no end, `None`.
+    /// The remaining validity of the credential; `None` without an expiry.
     pub fn expires_in(&self) -> Option<Duration> {
         self.principal()?.expires_in(gate::now())
     }
 
-    /// The name of its client, where that may look after the service.
+    /// The name of the client, if it is an admin.
     pub fn admin(&self) -> Option<&Arc<str>> {
         self.principal().filter(|principal| principal.scopes().has(Scope::Admin)).map(Principal::name)
     }
@@ -124,7 +125,7 @@ impl Grant {
         }
     }
 
-    /// The subject, where the client has that scope for what is its own alone.
+    /// The subject, if the client has that scope for its own data.
     fn own(&self, scope: Scope) -> Option<&str> {
         let principal = self.principal()?;
         let has_all = principal.scopes().has(scope);
@@ -181,7 +182,7 @@ impl Grant {
         })
     }
 
-    /// Tells the client of its limits, in the head of the answer.
+    /// Writes the client's limits into the head of the answer.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
         if let Some(granted) = &self.0 {
             granted.told.tell(headers);

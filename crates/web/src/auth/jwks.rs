@@ -1,4 +1,4 @@
-//! The keys that an issuer signs tokens with: where they are read, and when again.
+//! The keys that sign an issuer's tokens: the places and the times at which they are read.
 
 use std::{
     fs,
@@ -22,29 +22,29 @@ use tokio::{
 
 use super::keys::{Stamp, stamp};
 
-/// How often the issuer is asked for its keys.
+/// The interval between two requests for the issuer's keys.
 const EVERY: Duration = Duration::from_secs(300);
-/// How often at most, whatever keys tokens name, and when again after it did not answer.
+/// The shortest interval, whatever keys tokens name. It is also the wait after a request without an answer.
 const AT_MOST: Duration = Duration::from_secs(10);
-/// How often a file is looked at.
+/// The interval between two looks at a file.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long an answer of the issuer may take.
+/// The longest wait for an answer of the issuer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The most keys of an issuer.
 const MOST: usize = 1_000;
 
-/// Where the keys of an issuer are.
+/// The place of an issuer's keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
     /// Where the issuer's metadata says (OpenID Connect Discovery 1.0, section 4).
     Discovery,
-    /// There.
+    /// The JWK Set at this URL.
     Url(Url),
-    /// In this file.
+    /// The JWK Set in this file.
     File(PathBuf),
 }
 
-/// Keys, of which each is for one algorithm.
+/// Keys, each for one algorithm.
 #[derive(Default)]
 pub(super) struct KeySet(Vec<SigningKey>);
 
@@ -55,12 +55,12 @@ pub(super) struct SigningKey {
 }
 
 impl KeySet {
-    /// The keys of a JWK Set (RFC 7517) that tokens can be signed with. Those of other kinds, and those that are not well
-    /// formed, are passed over: section 5 wants that, so that an issuer can add a kind that nobody knows yet.
+    /// The keys of a JWK Set (RFC 7517) that can sign tokens. Keys of other kinds and malformed ones are skipped, as section
+    /// 5 asks: an issuer can add a kind that is not known yet.
     ///
     /// # Errors
     ///
-    /// It is none, or has no such key; as what it is.
+    /// The text is no JWK Set, or has no such key; the error says what it must be.
     pub(super) fn read(text: &[u8]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Set<'a> {
@@ -93,7 +93,7 @@ impl SigningKey {
             AlgorithmParameters::RSA(_) => Algorithm::RS256,
             AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
             AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
-            // A secret above all: everyone who can read this set could sign with it.
+            // A shared secret above all: everyone who can read this set could sign with it.
             _ => return None,
         };
         let about = &jwk.common;
@@ -111,20 +111,20 @@ impl SigningKey {
     }
 }
 
-/// The members of an issuer's metadata that are needed.
+/// The members of an issuer's metadata that are used here.
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
     jwks_uri: String,
 }
 
-/// The keys of an issuer as they are known now.
+/// The keys of an issuer as far as they are known.
 pub(super) struct Jwks {
     issuer: String,
     source: KeySource,
     trust: Option<Trust>,
     known: RwLock<Option<Arc<KeySet>>>,
-    /// When they were asked for last; held while they are.
+    /// The time of the last request; locked during a request.
     asked: Mutex<Option<Instant>>,
 }
 
@@ -143,13 +143,13 @@ impl Jwks {
         jwks
     }
 
-    /// Those that are known; none before the issuer answered once.
+    /// The known keys; `None` before the issuer has answered once.
     pub(super) fn known(&self) -> Option<Arc<KeySet>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks for them again, unless that was done a moment ago; whether they were had. Those who ask meanwhile wait for the
-    /// one answer.
+    /// Asks for the keys again, unless the last request is recent; returns whether they were read. Callers that come
+    /// meanwhile wait for the same answer.
     pub(super) async fn refresh(&self) -> bool {
         let mut asked = self.asked.lock().await;
         if asked.is_some_and(|asked| asked.elapsed() < AT_MOST) {
@@ -163,7 +163,7 @@ impl Jwks {
         self.take(read)
     }
 
-    /// Keeps them equal to the issuer's. Ends when nobody waits any more.
+    /// Keeps the keys equal to the issuer's. Never ends.
     pub(super) async fn watch(&self, mut changed: impl FnMut()) {
         match &self.source {
             KeySource::File(path) => {
@@ -188,7 +188,7 @@ impl Jwks {
         }
     }
 
-    /// Takes them over, and says so; where they cannot be had, those before are kept.
+    /// Takes the keys over and returns true. Where they could not be read, logs that and keeps the old ones.
     fn take(&self, read: Result<KeySet, String>) -> bool {
         match read {
             Ok(keys) => {
@@ -212,7 +212,7 @@ impl Jwks {
         KeySet::read(&self.get(&address).await?).map_err(|rule| format!("{address} {rule}"))
     }
 
-    /// Where the issuer says that its keys are.
+    /// The URL of the keys by the issuer's metadata.
     async fn discover(&self) -> Result<Url, String> {
         let metadata = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
         let metadata = Url::parse(&metadata).ok_or_else(|| format!("{metadata} is no URL"))?;

@@ -1,4 +1,4 @@
-//! Tokens of an issuer: JWT (RFC 7519), signed, as RFC 8725 wants them checked.
+//! The tokens of an issuer: signed JWTs (RFC 7519), checked as RFC 8725 advises.
 
 use std::{
     collections::HashMap,
@@ -23,53 +23,53 @@ use super::{
     scope::Scopes,
 };
 
-/// The algorithms that are taken.
+/// The accepted algorithms.
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA];
-/// The longest token that is looked at, in bytes.
+/// The longest accepted token, in bytes.
 const LONGEST: usize = 8 * 1024;
-/// The most tokens that are known to be good; with the longest of them, 16 MiB.
+/// The most remembered good tokens; with the longest of them, 16 MiB.
 const MOST_KNOWN: usize = 2_048;
 
-/// The issuer whose tokens are taken.
+/// The issuer of the accepted tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwtConfig {
-    /// The value that `iss` must have.
+    /// The required value of `iss`.
     pub issuer: String,
-    /// Of which `aud` must have one.
+    /// The audiences; `aud` must have one of them.
     pub audience: Vec<String>,
-    /// How far the issuer's clock may be from this one.
+    /// The most that the issuer's clock may differ from this one.
     pub leeway: Duration,
-    /// Where the issuer's keys are.
+    /// The place of the issuer's keys.
     pub keys: KeySource,
-    /// Whom the issuer's host must prove to be, where that is asked over TLS.
+    /// The trust in the issuer's host, where it is asked over TLS.
     pub trust: Option<Trust>,
 }
 
-/// Whether a file holds keys that tokens can be checked with.
+/// Whether a file holds keys that can check tokens.
 ///
 /// # Errors
 ///
-/// It does not; as what it must be.
+/// The file holds none; the error says what it must be.
 pub fn check_jwks(path: &Path) -> Result<(), String> {
     read_file(path).map(drop)
 }
 
-/// Why a token is not taken.
+/// The reason why a token is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// It names a key that is not known. The issuer may know it.
+    /// The token names an unknown key. The issuer may know it.
     UnknownKey,
-    /// No key of the issuer is known: it has not answered yet.
+    /// The issuer has not told any key yet.
     NoKeys,
-    /// It is not for now.
+    /// The token has expired, or is not valid yet.
     Expired,
-    /// It is wrong in any other way.
+    /// The token is wrong in any other way.
     Invalid,
 }
 
 #[derive(Deserialize)]
 struct Claims {
-    // One text: where it is a list, it is no token of ours.
+    // A single text: a token with a list is not accepted.
     iss: String,
     exp: f64,
     #[serde(default)]
@@ -102,21 +102,22 @@ impl Claims {
     }
 }
 
-/// Checks tokens, and remembers those that were good.
+/// Checks tokens, and remembers the good ones.
 pub(super) struct Jwt {
     validations: [Validation; ALGORITHMS.len()],
     leeway: u64,
     jwks: Jwks,
     counts: Arc<ClientCounts>,
     known: Mutex<HashMap<End, Known>>,
-    /// Rises when what is known is forgotten.
+    /// Rises when the remembered tokens are forgotten.
     version: Arc<AtomicU64>,
 }
 
-/// The end of a token, which is its signature's: no two good tokens share it, and to hash it is faster than to hash them.
+/// The end of a token, which is a part of its signature. No two good tokens share it, and it is faster to hash than a whole
+/// token.
 type End = [u8; 16];
 
-/// A token that was good.
+/// A good token.
 struct Known {
     token: Box<[u8]>,
     principal: Arc<Principal>,
@@ -139,12 +140,12 @@ impl Jwt {
         Self { validations, leeway: leeway.as_secs(), jwks, counts, known: Mutex::default(), version }
     }
 
-    /// Whether that looks like a token, and so is no key: its header is a JSON object.
+    /// Whether the text looks like a token and not like a key: its header is a JSON object.
     pub(super) fn is_token(token: &[u8]) -> bool {
         token.starts_with(b"ey") && token.iter().filter(|byte| **byte == b'.').count() == 2
     }
 
-    /// Whom the token is about.
+    /// Checks a token and returns its subject as a client.
     pub(super) fn check(&self, token: &[u8]) -> Result<Arc<Principal>, Fault> {
         let end = *token.last_chunk().ok_or(Fault::Invalid)?;
         if let Some(Known { principal, .. }) = self.known().get(&end).filter(|known| *known.token == *token) {
@@ -154,7 +155,7 @@ impl Jwt {
         let keys = self.jwks.known().ok_or(Fault::NoKeys)?;
         let principal = Arc::new(self.verify(token, &keys)?);
         let mut known = self.known();
-        // A token that was signed with a key that has gone meanwhile is not kept.
+        // A token is not remembered if the key that signed it has gone meanwhile.
         if !self.jwks.known().is_some_and(|now| Arc::ptr_eq(&now, &keys)) {
             return Ok(principal);
         }
@@ -174,13 +175,13 @@ impl Jwt {
         if token.len() > LONGEST {
             return Err(Fault::Invalid);
         }
-        // `none` and HS* are no algorithm of ours, whatever key the token names or brings along.
+        // `none` and HS* are not accepted, whatever key the token names or contains.
         let header = decode_header(token).map_err(|_| Fault::Invalid)?;
         let place = ALGORITHMS.iter().position(|known| *known == header.alg).ok_or(Fault::Invalid)?;
         if header.typ.as_deref().is_some_and(|typ| !is_of_access(typ)) {
             return Err(Fault::Invalid);
         }
-        // The algorithm is the key's: the token can only name another and be refused.
+        // The algorithm is the key's. A token that names another is refused.
         let key = keys.find(header.kid.as_deref(), header.alg).ok_or(Fault::UnknownKey)?;
         let claims = decode::<Claims>(token, &key.key, &self.validations[place])
             .map_err(|error| match error.kind() {
@@ -190,7 +191,7 @@ impl Jwt {
             .claims;
         let scopes = claims.scopes();
         let client = claims.client_id.or(claims.azp).unwrap_or_else(|| claims.iss.clone());
-        // Whole seconds, as they were compared; a number that is none is in the far past.
+        // The comparison was in whole seconds. NaN becomes the far past.
         let expires = (claims.exp.round() as u64).saturating_add(self.leeway);
         let subject = claims.sub.filter(|subject| !subject.is_empty());
         let count = self.counts.of(&client);
@@ -205,30 +206,30 @@ impl Jwt {
         }
     }
 
-    /// Keeps the issuer's keys what they are; never ends.
+    /// Keeps the issuer's keys up to date; never ends.
     pub(super) async fn watch(&self) {
         self.jwks.watch(|| self.forget()).await;
     }
 
-    /// A token that a removed key has signed must not be taken from memory.
+    /// Forgets the remembered tokens, since a removed key may have signed one of them.
     fn forget(&self) {
         self.known().clear();
         self.version.fetch_add(1, Ordering::Release);
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<End, Known>> {
-        // Its entries come and go as a whole.
+        // Entries come and go as a whole.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether a `typ` is that of a token for access: RFC 9068, section 2.1, or the old one of all tokens.
+/// Whether a `typ` is that of an access token: the one of RFC 9068, section 2.1, or the older one of all tokens.
 fn is_of_access(typ: &str) -> bool {
     let typ = typ.to_ascii_lowercase();
     matches!(typ.strip_prefix("application/").unwrap_or(&typ), "jwt" | "at+jwt")
 }
 
-/// Says nothing of tokens.
+/// Shows no token.
 impl fmt::Debug for Jwt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Jwt(…)")

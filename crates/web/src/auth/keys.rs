@@ -1,7 +1,8 @@
 //! API keys, as clients send them and as their file holds them.
 //!
-//! The file holds the SHA-256 of each key and not the key. A slow hash such as argon2 protects what people choose; a key
-//! here is 32 random bytes, which nobody guesses however fast the hash is, and each connection has its key hashed.
+//! The file holds the SHA-256 of each key and not the key. A slow hash such as argon2 protects passwords, which people
+//! choose. A key here is 32 random bytes, which nobody guesses however fast the hash is, and each connection has its key
+//! hashed.
 
 use std::{
     collections::HashMap,
@@ -20,16 +21,16 @@ use subtle::ConstantTimeEq as _;
 
 use super::{counts::ClientCounts, limits::Pair, principal::Principal, rates::Rates, scope::Scope};
 
-/// The beginning of every key. Those who look for keys that leaked find one by it.
+/// The prefix of every key. Scanners for leaked keys find a key by it.
 const PREFIX: &str = "hw_";
-/// The length of what follows: 32 bytes in base64url.
+/// The length of the rest: 32 bytes in base64url.
 const LENGTH: usize = 43;
 /// The largest file, in bytes.
 const LARGEST: u64 = 16 << 20;
 /// The longest name, in characters.
 const LONGEST_NAME: usize = 64;
 
-/// The file of the keys, and what is in it.
+/// The file of the keys, and its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFile {
     path: PathBuf,
@@ -45,7 +46,7 @@ pub(super) struct Key {
     pub(super) sha256: KeyHash,
     pub(super) scopes: Vec<Scope>,
     pub(super) created: DateTime<Utc>,
-    /// When it ends.
+    /// The time of its expiry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) expires: Option<DateTime<Utc>>,
     /// Its own limit, in place of that of all clients.
@@ -64,7 +65,7 @@ impl KeyHash {
         Self(Sha256::digest(key).into())
     }
 
-    /// Where it is looked up: no more of it than that shows in how long that takes.
+    /// The place in the map of keys. The time of a look-up shows no more of the hash than this.
     fn place(&self) -> u64 {
         u64::from_le_bytes(std::array::from_fn(|at| self.0[at]))
     }
@@ -77,7 +78,7 @@ struct Contents {
     keys: Vec<Key>,
 }
 
-/// Which file was read, to see whether it has changed.
+/// The state of a file, which shows whether the file has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     modified: (i64, i64),
@@ -90,7 +91,7 @@ impl KeyFile {
     ///
     /// # Errors
     ///
-    /// It cannot be read, everybody can read it, or it holds no keys; as what it must be.
+    /// It cannot be read, everybody can read it, or it holds no keys; the error says what it must be.
     pub fn read(path: &Path) -> Result<Self, String> {
         let (keys, _) = read(path)?;
         Ok(Self { path: path.to_owned(), keys })
@@ -105,7 +106,7 @@ impl KeyFile {
     }
 }
 
-/// The state of the file; none where it is not there.
+/// The state of the file; `None` where there is no file.
 pub(super) fn stamp(path: &Path) -> Option<Stamp> {
     fs::metadata(path).ok().map(|file| Stamp::of(&file))
 }
@@ -139,7 +140,7 @@ pub(super) fn read(path: &Path) -> Result<(Vec<Key>, Stamp), String> {
     }
     let mut text = String::new();
     file.take(LARGEST).read_to_string(&mut text).map_err(unreadable)?;
-    // The fault is told without a line of the file.
+    // The error quotes no line of the file.
     let contents: Contents = serde_json::from_str(&text)
         .map_err(|error| format!("holds no API keys as highwater keys add writes them: {error}"))?;
     let mut names = std::collections::HashSet::new();
@@ -159,13 +160,13 @@ pub(super) fn written(keys: Vec<Key>) -> serde_json::Result<String> {
     Ok(serde_json::to_string_pretty(&Contents { keys })? + "\n")
 }
 
-/// A key, to be told once: of these bytes, which are random.
+/// A key made of these random bytes. It is shown once.
 pub(super) fn key_of(random: &[u8; 32]) -> String {
     use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
     format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random))
 }
 
-/// Whether that looks like a key, and so is no other token.
+/// Whether the text looks like a key and not like another token.
 pub(super) fn is_key(token: &[u8]) -> bool {
     token.strip_prefix(PREFIX.as_bytes()).is_some_and(|rest| {
         rest.len() == LENGTH && rest.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte))
@@ -175,21 +176,21 @@ pub(super) fn is_key(token: &[u8]) -> bool {
 /// The form of a name, after "must be".
 pub(super) const ALLOWED_NAME: &str = "1 to 64 letters, digits, dots, dashes, underscores or @";
 
-/// Whether that can be the name of a key.
+/// Whether the text can be the name of a key.
 pub(super) fn is_name(text: &str) -> bool {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '@');
     (1..=LONGEST_NAME).contains(&text.len()) && text.chars().all(fine)
 }
 
-/// The keys of a service, to be looked up.
+/// The keys of a service, in a map by their hashes.
 #[derive(Debug, Default)]
 pub(super) struct Keys(HashMap<u64, Vec<Holder>>);
 
-/// The hash of a key, its own limits, and who has it.
+/// The hash of a key, its own limits, and its holder.
 type Holder = (KeyHash, Rates, Arc<Principal>);
 
 impl Keys {
-    /// These keys; those that were there before, with the same limits, have the same buckets.
+    /// Keys in a map. A key that was there before with the same limits keeps its buckets.
     pub(super) fn new(keys: &[Key], before: &Self, counts: &ClientCounts) -> Self {
         let mut places = HashMap::<_, Vec<_>>::new();
         for key in keys {
@@ -208,7 +209,7 @@ impl Keys {
         Self(places)
     }
 
-    /// The holder of that key, expired or not.
+    /// The holder of this key, expired or not.
     pub(super) fn find(&self, token: &[u8]) -> Option<&Arc<Principal>> {
         self.entry(&KeyHash::of(token)).map(|(.., holder)| holder)
     }
@@ -218,7 +219,7 @@ impl Keys {
     }
 }
 
-/// Of use for nothing, and long.
+/// Left out: it is long, and of no use.
 impl fmt::Debug for KeyHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyHash(…)")

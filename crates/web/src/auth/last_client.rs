@@ -1,7 +1,7 @@
-//! The client of a connection's last request, which as a rule is that of the next.
+//! The client of a connection's last request, which is usually the client of the next one.
 //!
-//! A key is hashed, and a token looked up among all that are known, once a connection and not once a request. The
-//! credential itself is held as long as its connection: a hash of it, taken with each request, is what this saves.
+//! With it, a key is hashed and a token is looked up once for each connection, and not for each request. The credential
+//! itself is held as long as its connection: to hash it for each request would cost what this saves.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use subtle::ConstantTimeEq as _;
 
 use super::principal::Principal;
 
-/// The longest credential that is held, in bytes: so much more memory a connection may take. A longer one is checked with
+/// The longest credential that is held, in bytes. It bounds the memory of a connection. A longer credential is checked for
 /// each request.
 const LONGEST: usize = 2 * 1024;
 
-/// The client that a connection's last request was from, if there was one.
+/// The client of a connection's last request, if there was one.
 #[derive(Default)]
 pub(crate) struct LastClient {
     credential: Vec<u8>,
@@ -23,7 +23,7 @@ pub(crate) struct LastClient {
 }
 
 impl LastClient {
-    /// The client of that credential, as it was found out by that version of the keys.
+    /// The client of this credential, if it was determined with this version of the keys.
     pub(super) fn recall(&self, credential: &[u8], is_bearer: bool, version: u64) -> Option<&Arc<Principal>> {
         let is_same =
             (self.is_bearer, self.version) == (is_bearer, version) && is_equal(&self.credential, credential);
@@ -47,8 +47,8 @@ impl LastClient {
     }
 }
 
-/// In a time that depends on the length alone: where a proxy stands in between, the connection's last client may be another
-/// than its next. By words, as bytes one by one take longer than to hash a key.
+/// Compares in a time that depends on the length alone: behind a proxy, the connection's last client may be another than its
+/// next. It compares words, since bytes one by one take longer than the hash of a key.
 fn is_equal(left: &[u8], right: &[u8]) -> bool {
     let (left_words, left_rest) = left.as_chunks();
     let (right_words, right_rest) = right.as_chunks();

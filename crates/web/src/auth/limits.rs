@@ -1,4 +1,4 @@
-//! The limits of requests and events, and how a client is told: 429 with `Retry-After`, `RateLimit-Policy` and `RateLimit`
+//! The limits of requests and events. Clients learn of them by 429 with `Retry-After`, `RateLimit-Policy` and `RateLimit`
 //! (draft-ietf-httpapi-ratelimit-headers-11).
 
 use std::{
@@ -25,11 +25,11 @@ pub(crate) const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// The limits of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LimitConfig {
-    /// Of each client: a key, or a token's subject.
+    /// The limit of each client: a key, or a token's subject.
     pub client: Rates,
-    /// Of each userId.
+    /// The limit of each userId.
     pub user: Rates,
-    /// Of all together.
+    /// The limit of all clients together.
     pub total: Rates,
 }
 
@@ -45,7 +45,7 @@ enum Policy {
 }
 
 impl Policy {
-    /// Those that a client is told of in each answer. The limit of all together is nobody's business before it is used up.
+    /// The policies in the head of each answer. The limit of all together is not told before it is used up.
     const TOLD: [Self; 4] = [Self::Client, Self::ClientEvents, Self::User, Self::UserEvents];
 
     fn name(self) -> &'static str {
@@ -125,8 +125,8 @@ impl Limits {
         take(std::iter::once(self.user_request(user)), told)
     }
 
-    /// Takes events of that client: first out of its own bucket, so that nobody uses a user's up who may send no more. The
-    /// request may be for one user.
+    /// Takes events of that client. It takes from the client's own bucket first, so that a client without events left uses
+    /// up no user's. The request may be for one user.
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ impl Limits {
         Part { buckets: self.user.requests.as_ref(), ..Part::new(user, Policy::User) }
     }
 
-    /// A key's own limits go before those of all clients.
+    /// A key's own limits replace those of all clients.
     fn of_client<'a>(&'a self, client: &'a Principal, policy: Policy, amount: NonZeroU32) -> Part<'a> {
         let pair = client.limits().unwrap_or(&self.client);
         let buckets = if policy == Policy::Client { &pair.requests } else { &pair.events };
@@ -166,7 +166,7 @@ impl Limits {
     }
 }
 
-/// An amount for one bucket, where there is a limit.
+/// An amount for one bucket, if there is a limit.
 #[derive(Debug, Clone, Copy)]
 struct Part<'a> {
     buckets: Option<&'a Buckets>,
@@ -176,13 +176,13 @@ struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// One of something that is not limited.
+    /// An amount of one that is not limited.
     fn new(key: &'a str, policy: Policy) -> Self {
         Self { buckets: None, key, amount: NonZeroU32::MIN, policy }
     }
 }
 
-/// Takes all of the parts, or none: a request that is refused uses nothing up.
+/// Takes all of the parts, or none: a refused request uses nothing up.
 fn take<'a>(parts: impl Iterator<Item = Part<'a>> + Clone, told: &Told) -> Result<(), Problem> {
     for (taken, Part { buckets, key, amount, policy }) in parts.clone().enumerate() {
         let Some(buckets) = buckets else { continue };
@@ -226,17 +226,17 @@ fn limited(policy: Policy, short: Short) -> Problem {
     }
 }
 
-/// A 429 as it is described.
+/// The 429 of the OpenAPI document.
 pub(crate) fn example() -> Problem {
     limited(Policy::Client, Short::For(Duration::from_millis(20), Left { quota: 100, remaining: 0 }))
 }
 
-/// The limits that the answer to a request tells of.
+/// The limits for the head of an answer.
 #[derive(Debug, Default)]
 pub(crate) struct Told([AtomicU64; Policy::TOLD.len()]);
 
 impl Told {
-    /// Of several buckets of one policy, as a batch takes from, the emptiest is told of.
+    /// Notes a bucket. Where several buckets have the same policy, as in a batch, the emptiest counts.
     fn note(&self, policy: Policy, left: Left) {
         let noted = u64::from(left.quota) << 32 | u64::from(left.remaining);
         if let Some(place) = self.0.get(policy as usize) {
@@ -253,15 +253,15 @@ impl Told {
         }
     }
 
-    /// Says it in the head of an answer.
+    /// Adds the limits to the head of an answer.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
-        // Most requests are limited by nothing, and pay for nothing.
+        // Most requests have no limit, and no cost here.
         if self.0.iter().any(|place| place.load(Ordering::Relaxed) != 0) {
             headers.extend(self.fields());
         }
     }
 
-    /// Says it in the head of a refusal.
+    /// Adds the limits to the head of a refusal.
     pub(super) fn on(&self, problem: Problem) -> Problem {
         self.fields().fold(problem, |problem, (name, value)| problem.with_header(name, value))
     }

@@ -1,9 +1,9 @@
-//! The rights of clients, and the limits of how often they come.
+//! The rights of clients, and their limits.
 //!
-//! [`Gate`] stands before a service's routes. A credential is checked first: an API key ([`KeyFile`]) or a token of an
-//! issuer ([`JwtConfig`]). The rights of its client ([`Scope`]) are held against the need of the route ([`Need`], in the
-//! service's [`Paths`](crate::http::Paths)). The number of its requests is held against limits ([`LimitConfig`]). A route
-//! asks its [`Grant`] about all that needs more than that to be decided, such as whose event a body is.
+//! [`Gate`] stands before a service's routes. It checks a credential first: an API key ([`KeyFile`]) or a token of an issuer
+//! ([`JwtConfig`]). Then it compares the rights of the client ([`Scope`]) with the need of the route ([`Need`], in the
+//! service's [`Paths`](crate::http::Paths)), and the rate of its requests with limits ([`LimitConfig`]). A route asks its
+//! [`Grant`] about everything else, such as the user of a posted event.
 
 mod audit;
 pub mod cli;
@@ -35,16 +35,16 @@ pub use principal::Principal;
 pub use rates::{Buckets, Left, Rates, Short};
 pub use scope::{Need, Scope, Scopes};
 
-/// The clients that are let in, and how often.
+/// The accepted clients, and their limits.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AuthConfig {
-    /// Those who have one of these keys.
+    /// The file of API keys, whose holders are clients.
     pub keys: Option<KeyFile>,
-    /// Those who have a token of this issuer.
+    /// The issuer whose tokens make a client.
     pub jwt: Option<JwtConfig>,
     /// Whether there is an admin token.
     pub has_admin_token: bool,
-    /// How often they may come.
+    /// The limits of clients.
     pub limits: LimitConfig,
 }
 

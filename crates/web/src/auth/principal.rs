@@ -1,24 +1,24 @@
-//! The client that a request is from, once that is proved.
+//! The proved client of a request.
 
 use std::{sync::Arc, time::Duration};
 
 use super::{counts::ClientCount, limits::Pair, scope::Scopes};
 
-/// A client: a key, or whom a token is about.
+/// A client: the holder of a key, or the subject of a token.
 #[derive(Debug)]
 pub struct Principal {
     name: Arc<str>,
     id: Box<str>,
     subject: Option<Arc<str>>,
     scopes: Scopes,
-    /// In seconds since 1970.
+    /// The expiry in seconds since 1970.
     expires: Option<u64>,
     limits: Option<Arc<Pair>>,
     count: Arc<ClientCount>,
 }
 
 impl Principal {
-    /// The holder of the key of that name, which is the subject, too.
+    /// The holder of the key of that name. The name is the subject, too.
     pub(super) fn of_key(
         name: &str,
         scopes: Scopes,
@@ -31,7 +31,7 @@ impl Principal {
         Self { subject: Some(Arc::clone(&name)), name, id, scopes, expires, limits, count }
     }
 
-    /// The subject of a token that a client got.
+    /// The subject of a client's token.
     pub(super) fn of_token(
         client: Arc<str>,
         subject: Option<Arc<str>>,
@@ -46,12 +46,12 @@ impl Principal {
         Self { name: client, id: id.into(), subject, scopes, expires: Some(expires), limits: None, count }
     }
 
-    /// The name by which logs and metrics call the client.
+    /// The name of the client in logs and metrics.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
-    /// The user that it is.
+    /// The user that the client is.
     pub fn subject(&self) -> Option<&str> {
         self.subject.as_deref()
     }
@@ -61,17 +61,17 @@ impl Principal {
         self.scopes
     }
 
-    /// Whether it is no client any more at that second since 1970.
+    /// Whether the credential has expired at this Unix second.
     pub(super) fn is_expired(&self, now: u64) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
     }
 
-    /// How long it is still a client at that second since 1970; without an end, `None`.
+    /// The remaining validity at this Unix second; `None` without an expiry.
     pub(super) fn expires_in(&self, now: u64) -> Option<Duration> {
         self.expires.map(|expires| Duration::from_secs(expires.saturating_sub(now)))
     }
 
-    /// By what it is limited.
+    /// The key of its limits.
     pub(super) fn id(&self) -> &str {
         &self.id
     }

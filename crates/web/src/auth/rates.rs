@@ -1,6 +1,6 @@
-//! How often: requests and events a second, by token buckets.
+//! Token buckets: the rates of requests and events.
 //!
-//! A bucket holds what may come in one second. Each instance has its own.
+//! A bucket holds the amount of one second. Each instance has its own buckets.
 
 use std::{
     collections::HashMap,
@@ -20,42 +20,42 @@ use governor::{
 };
 use tokio::time::Instant;
 
-/// The most clients or users that have a bucket of their own at one time. A bucket that is full again is forgotten, which
-/// takes a second at most; further ones share one until then. Each takes some 40 bytes.
+/// The most clients or users that have a bucket of their own at one time. A full bucket is forgotten, after a second at
+/// most. Until then, further clients share one bucket. A bucket takes some 40 bytes.
 const MOST: usize = 100_000;
-/// How often full buckets are looked for at most.
+/// The shortest interval between two searches for full buckets.
 const SWEEP: Duration = Duration::from_millis(100);
-/// The bucket of those that there is no bucket for.
+/// The key of the shared bucket, for clients without a bucket of their own.
 const SHARED: u64 = 0;
 
-/// How much a second, where there is a limit.
+/// The limits a second, as far as there are any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rates {
-    /// Requests a second.
+    /// The most requests a second.
     pub requests: Option<NonZeroU32>,
-    /// Events a second.
+    /// The most events a second.
     pub events: Option<NonZeroU32>,
 }
 
 /// The state of a bucket after something was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Left {
-    /// The amount that it holds when it is full. As much flows in each second.
+    /// The amount of a full bucket. It refills by this amount each second.
     pub quota: u32,
-    /// The amount that is in it now.
+    /// The amount that is left.
     pub remaining: u32,
 }
 
-/// Why there is too little in a bucket.
+/// The reason why a bucket has too little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Short {
-    /// So long until there is enough; and what there is.
+    /// The bucket has enough after this time; its state now.
     For(Duration, Left),
-    /// It never holds so much: only so much.
+    /// The amount is more than a full bucket holds, which is this.
     Always(u32),
 }
 
-/// Buckets of one size, one a key.
+/// Buckets of one size, one for each key.
 pub struct Buckets {
     limiter: RateLimiter<u64, States, Since, StateInformationMiddleware>,
     quota: NonZeroU32,
@@ -64,7 +64,7 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// Of so much a second each.
+    /// Buckets that each refill by this amount a second.
     pub fn new(quota: NonZeroU32) -> Self {
         let clock = Since(Instant::now());
         let kept = Arc::<Mutex<Kept>>::default();
@@ -73,7 +73,7 @@ impl Buckets {
         Self { limiter, quota, hasher: RandomState::new(), kept }
     }
 
-    /// Takes so much out of the bucket of that key.
+    /// Takes an amount out of the bucket of this key.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ impl Buckets {
         }
     }
 
-    /// How long one takes to flow in, in the limiter's whole nanoseconds.
+    /// The time in which the bucket refills by one, in the limiter's whole nanoseconds.
     fn interval(&self) -> u64 {
         (1_000_000_000 / u64::from(self.quota.get())).max(1)
     }
@@ -112,7 +112,7 @@ impl Buckets {
         self.hasher.hash_one(key).max(SHARED + 1)
     }
 
-    /// How many are kept.
+    /// The number of buckets.
     pub fn count(&self) -> usize {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).full_at.len()
     }
@@ -124,7 +124,7 @@ impl fmt::Debug for Buckets {
     }
 }
 
-/// The time since then, by the clock of the runtime.
+/// A clock that counts from this instant, by the clock of the runtime.
 #[derive(Debug, Clone)]
 struct Since(Instant);
 
@@ -157,7 +157,7 @@ impl std::ops::Add<Nanos> for Elapsed {
     }
 }
 
-/// When each bucket will be full, and no more of them than there may be.
+/// The time at which each bucket is full, for a bounded number of buckets.
 #[derive(Debug)]
 struct States {
     clock: Since,
@@ -171,7 +171,7 @@ struct Kept {
 }
 
 impl Kept {
-    /// The key under which that bucket is kept.
+    /// The key of the bucket that counts for this key: its own, or the shared one.
     fn place(&mut self, key: u64, now: Duration) -> u64 {
         if self.full_at.len() < MOST || self.full_at.contains_key(&key) {
             return key;
@@ -191,7 +191,7 @@ impl StateStore for States {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        // A bucket is changed by one insertion: a panic leaves nothing half done.
+        // One insertion changes a bucket: a panic leaves nothing half done.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let key = kept.place(*key, self.clock.now().0);
         let (measured, full_at) = measure(kept.full_at.get(&key).copied())?;

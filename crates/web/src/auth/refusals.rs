@@ -17,20 +17,20 @@ pub(crate) fn missing() -> Problem {
     )
 }
 
-/// 401: it is none of ours.
+/// 401: the credential is unknown.
 pub(crate) fn invalid() -> Problem {
     let challenge = "Bearer realm=\"highwater\", error=\"invalid_token\"".to_owned();
     refusal(StatusCode::UNAUTHORIZED, "the key or token is not valid", challenge)
 }
 
-/// 401: it was one.
+/// 401: the credential has expired.
 pub(crate) fn expired() -> Problem {
     let challenge =
         "Bearer realm=\"highwater\", error=\"invalid_token\", error_description=\"expired\"".to_owned();
     refusal(StatusCode::UNAUTHORIZED, "the key or token has expired, or is not valid yet", challenge)
 }
 
-/// 400: there are several, of which each may say another.
+/// 400: there are several credentials, which may contradict each other.
 pub(crate) fn several() -> Problem {
     refusal(
         StatusCode::BAD_REQUEST,
@@ -39,7 +39,7 @@ pub(crate) fn several() -> Problem {
     )
 }
 
-/// 403: its client may not do that. One of these scopes is needed.
+/// 403: the client may not do that. It needs one of these scopes.
 pub(crate) fn insufficient(scopes: &[Scope]) -> Problem {
     let names: Vec<_> = scopes.iter().map(|scope| scope.name()).collect();
     refusal(
@@ -52,7 +52,7 @@ pub(crate) fn insufficient(scopes: &[Scope]) -> Problem {
     )
 }
 
-/// 403: its client may do that to what is its own.
+/// 403: the client may do that to its own data alone.
 pub(crate) fn foreign(scope: Scope) -> Problem {
     refusal(
         StatusCode::FORBIDDEN,

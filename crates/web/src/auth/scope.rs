@@ -5,22 +5,22 @@ use std::{fmt, str::FromStr};
 use hyper::Method;
 use serde::{Deserialize, Serialize};
 
-/// A thing that a client may be allowed to do, as a key's entry and a token's `scope` name it.
+/// A right of a client, as a key's entry and a token's `scope` name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Scope {
-    /// To change what is kept.
+    /// To change any data.
     #[serde(rename = "events:write")]
     Write,
-    /// To see what is kept.
+    /// To read any data.
     #[serde(rename = "events:read")]
     Read,
-    /// To change what is the client's own: its subject is the user.
+    /// To change the client's own data: its subject is the user.
     #[serde(rename = "events:write:own")]
     WriteOwn,
-    /// To see what is the client's own.
+    /// To read the client's own data.
     #[serde(rename = "events:read:own")]
     ReadOwn,
-    /// To look after the service.
+    /// To operate the service.
     #[serde(rename = "admin")]
     Admin,
 }
@@ -64,7 +64,7 @@ impl FromStr for Scope {
 pub struct Scopes(u8);
 
 impl Scopes {
-    /// Whether that is one of them.
+    /// Whether the scope is one of them.
     pub fn has(self, scope: Scope) -> bool {
         self.0 & scope.bit() != 0
     }
@@ -74,7 +74,7 @@ impl Scopes {
         Scope::ALL.into_iter().filter(move |scope| self.has(*scope))
     }
 
-    /// Those that a token's text names, with blanks between them (RFC 8693, section 4.2). Other services' are passed over.
+    /// The scopes in a token's text, with blanks between them (RFC 8693, section 4.2). Other services' scopes are skipped.
     pub fn named(text: &str) -> Self {
         text.split_ascii_whitespace().filter_map(|name| name.parse().ok()).collect()
     }
@@ -92,25 +92,25 @@ impl fmt::Debug for Scopes {
     }
 }
 
-/// The right that a route asks of its client, where clients are authenticated.
+/// The right that a route requires of a client, where clients are authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Nothing: it is for anyone.
+    /// None: the route is for anyone.
     Nothing,
     /// [`Scope::Read`] to read, [`Scope::Write`] to write.
     Events,
-    /// The same, or for what is its own [`Scope::ReadOwn`] and [`Scope::WriteOwn`]: the route sees to it which that is.
+    /// As [`Need::Events`], or [`Scope::ReadOwn`] and [`Scope::WriteOwn`] for the client's own data, which the route checks.
     OwnEvents,
-    /// To read as [`Need::OwnEvents`], to delete as [`Need::Admin`].
+    /// As [`Need::OwnEvents`] to read, as [`Need::Admin`] to delete.
     ErasableEvents,
-    /// [`Scope::Admin`]. Where nobody is authenticated it is for anyone.
+    /// [`Scope::Admin`]. Without authentication the route is for anyone.
     Operations,
     /// [`Scope::Admin`], always.
     Admin,
 }
 
 impl Need {
-    /// The scopes of which one is needed for that method; none where none is.
+    /// The scopes for that method, of which a client needs one; empty where it needs none.
     pub fn scopes(self, method: &Method) -> &'static [Scope] {
         match (self, method.is_safe()) {
             (Self::Nothing, _) => &[],

@@ -71,7 +71,7 @@ pub(super) async fn redrive(admin: Arc<DlqAdmin>, body: Result<Bytes, Problem>) 
         Err(problem) => return problem.into_response(),
     };
     let until = Instant::now() + admin.redrive_for;
-    // On its own: a client that goes away does not cut it off between sending and committing.
+    // A task of its own: a client that goes away does not interrupt it between sending and committing.
     let work = tokio::spawn(async move { admin.redriver.redrive(&selection, until).await });
     let problem = match work.await {
         Ok(Ok(report)) => match serde_json::to_vec(&report) {
@@ -88,7 +88,7 @@ pub(super) async fn redrive(admin: Arc<DlqAdmin>, body: Result<Bytes, Problem>) 
     problem.into_response()
 }
 
-/// 409 where another is at work, 503 where Kafka does not answer.
+/// 409 where another redrive is at work, 503 where Kafka does not answer.
 pub(super) fn not_begun(error: &RedriveError) -> Problem {
     match error {
         RedriveError::Busy => Problem::new(StatusCode::CONFLICT, error.to_string())

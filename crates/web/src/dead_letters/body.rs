@@ -88,7 +88,7 @@ impl<'a> Content<'a> {
     }
 }
 
-/// Appends the dead letter as one line of JSON. Whether it was sent back is told where that is known.
+/// Appends the dead letter as one line of JSON, with `redriven` where that is known.
 pub(super) fn push(
     to: &mut Vec<u8>,
     dead_letter: &DeadLetter,

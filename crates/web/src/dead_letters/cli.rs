@@ -1,4 +1,4 @@
-//! The same from a shell: with the service's settings, straight on Kafka, whether the service runs or not.
+//! Dead letters from a shell: with the service's settings, straight on Kafka, whether the service runs or not.
 
 use std::{convert::Infallible, io::Write, sync::Arc, time::Duration};
 
@@ -14,45 +14,45 @@ use tokio::time::Instant;
 use super::{Topics, body};
 use crate::shutdown::Shutdown;
 
-/// How many dead letters are read at a time.
+/// The number of dead letters that one request reads.
 const AT_ONCE: usize = 200;
-/// A redrive works for this time at most. The next one continues.
+/// The longest time of a redrive. The next one continues.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A task of the program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DlqCommand {
-    /// To show dead letters, a line of JSON each, the newest first.
+    /// Lists dead letters, a line of JSON each, the newest first.
     List {
-        /// Which.
+        /// The selection.
         filter: DlqFilter,
-        /// How many at most.
+        /// The most dead letters.
         limit: Option<usize>,
     },
-    /// To send dead letters back.
+    /// Sends dead letters back.
     Redrive(RedriveSelection),
 }
 
-/// Where the dead letters are, and how they are read and sent back.
+/// The place of the dead letters, and the settings for reading and redriving them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Kafka.
     pub kafka: ClusterConfig,
-    /// The topic that they came from.
+    /// The topic of the original records.
     pub topic: TopicConfig,
-    /// Their own.
+    /// The dead letter topic.
     pub dead_letter_topic: TopicConfig,
-    /// How they are sent back.
+    /// The producer of a redrive.
     pub producer: ProducerConfig,
-    /// How they are read; its group is whose dead letters they are.
+    /// The consumer; the dead letters are those of its group.
     pub consumer: ConsumerConfig,
-    /// How often a record may be sent back.
+    /// The most redrives of a record.
     pub redrive_max: u32,
 }
 
-/// A topic that is missing stays so: only its service knows how it is to be made.
+/// Refuses a missing topic: only its service knows how to create it.
 async fn check_topics(cluster: &Cluster, names: [&str; 2]) -> anyhow::Result<()> {
-    // Where Kafka does not answer, that is told by what asks it next.
+    // The next request reports that Kafka does not answer.
     let Ok(mut connection) = cluster.connect().await else { return Ok(()) };
     for name in names {
         if matches!(exists(&mut connection, name).await, Ok(false)) {
@@ -62,19 +62,19 @@ async fn check_topics(cluster: &Cluster, names: [&str; 2]) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Runs the command and reports the result. Returns whether all was done. A stop ends it early, after a commit of its
+/// Runs the command and prints the result. Returns whether all was done. A stop ends it early, after a commit of its
 /// progress.
 ///
 /// # Errors
 ///
-/// A topic does not exist, or Kafka does not answer, or another redrive is at work, or nobody reads what is said.
+/// A topic does not exist, Kafka does not answer, another redrive is at work, or the output is closed.
 pub fn run<'a>(
     task: DlqCommand,
     settings: Settings,
     shutdown: &'a Shutdown,
     out: &'a mut (dyn Write + Send),
 ) -> BoxFuture<'a, anyhow::Result<bool>> {
-    // In a box it is compiled here, and not once more in each program that runs it.
+    // The box makes the compiler compile it here, and not again in each program that runs it.
     Box::pin(perform(task, settings, shutdown, out))
 }
 
@@ -108,7 +108,7 @@ async fn perform(
         DlqCommand::List { filter, limit } => {
             let mut left = limit.unwrap_or(usize::MAX);
             let mut cursor = None;
-            // Where that is not known it is not told.
+            // `None` where the progress is not known; the lines are then without it.
             let mut progress = None;
             while left > 0 && !shutdown.is_requested() {
                 let page = reader.newest(&filter, cursor.as_ref(), left.min(AT_ONCE)).await;

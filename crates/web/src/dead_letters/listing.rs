@@ -1,4 +1,4 @@
-//! A listing on its way out, page by page: memory does not grow with it.
+//! A listing that is sent page by page: memory does not grow with it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,7 +7,7 @@ use highwater_kafka::dead_letter::{DlqCursor, DlqPage, DlqReadError, RedriveProg
 
 use super::{DlqAdmin, body, request::ListQuery};
 
-/// How many dead letters are read at a time where no limit was given.
+/// The number of dead letters that one request reads where the client gave no limit.
 const AT_ONCE: usize = 200;
 
 /// A listing.
@@ -16,9 +16,9 @@ pub(super) struct Listing {
     query: ListQuery,
     lines: bool,
     count: u64,
-    /// Which dead letters were sent back, where Kafka told.
+    /// The progress of the redrive of each partition, if Kafka told it.
     progress: Option<BTreeMap<i32, RedriveProgress>>,
-    /// Where to go on; `None` at the end.
+    /// The next step; `None` at the end.
     next: Option<Step>,
 }
 
@@ -42,7 +42,7 @@ impl Listing {
         &self.query
     }
 
-    /// The first piece, and where the page after this one begins, should this be a page.
+    /// The first piece, and the beginning of the next page, in case this is a page.
     pub(super) async fn first(&mut self) -> Result<(Bytes, Option<DlqCursor>), DlqReadError> {
         let mut piece = Vec::new();
         if !self.lines {
@@ -64,7 +64,7 @@ impl Listing {
                     if self.lines {
                         return Ok(None);
                     }
-                    // The count stands last: only now is it known how many were sent.
+                    // The count stands last, since it is known only now.
                     piece.extend_from_slice(format!("],\"count\":{}}}", self.count).as_bytes());
                 }
             }
@@ -72,7 +72,7 @@ impl Listing {
         Ok(Some(piece.into()))
     }
 
-    /// Adds a page; returns where the one after it begins, should this be the only one.
+    /// Adds a page; returns the beginning of the next one, in case this is the only one.
     async fn add(&mut self, piece: &mut Vec<u8>) -> Result<Option<DlqCursor>, DlqReadError> {
         let Some(Step::Read(cursor)) = &self.next else { return Ok(None) };
         let limit = self.query.limit.unwrap_or(AT_ONCE);

@@ -1,7 +1,7 @@
 //! Dead letters for an operator of a service: listed and sent back, over REST and from a shell.
 //!
-//! A dead letter is a record and a reason, in every service: this module knows no event. The mechanism is
-//! in [`highwater_kafka::dead_letter`].
+//! A dead letter is a record and a reason, in every service, so this module knows no event. The mechanism is in
+//! [`highwater_kafka::dead_letter`].
 
 mod answers;
 mod body;
@@ -24,43 +24,43 @@ pub use cli::DlqCommand;
 pub use openapi::{describe, secured};
 pub use routes::{PATHS, routes};
 
-/// How long Kafka is asked for one page of a listing, or one look at the log's ends.
+/// The longest wait for Kafka, for one page of a listing or one look at the ends of the log.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The settings of this room.
+/// The settings of this module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The token that the routes require; the routes are absent without one.
     pub admin: Option<BearerToken>,
-    /// How often a record may be sent back.
+    /// The most redrives of a record.
     pub redrive_max: u32,
 }
 
-/// The dead letters of one topic, and who may see to them.
+/// The dead letters of one topic, and their authorization.
 #[derive(Debug)]
 pub struct DlqAdmin {
     reader: DlqReader,
     redriver: Redriver,
     admin_auth: Arc<AdminAuth>,
     limits: BodyLimits,
-    /// How long a redrive works before the answer reports its progress.
+    /// The time after which a redrive answers with its progress.
     redrive_for: Duration,
 }
 
-/// Where dead letters are, and where they came from.
+/// The dead letter topic, and the topic of the original records.
 pub struct Topics {
-    /// The way to both.
+    /// The cluster of both.
     pub cluster: Arc<Cluster>,
     /// The dead letter topic.
     pub dead_letters: Topic,
-    /// The name of the topic that they came from.
+    /// The name of the topic of the original records.
     pub source: Arc<str>,
     /// The publisher that writes to that topic.
     pub publisher: Arc<dyn Publisher>,
 }
 
 impl Topics {
-    /// To read the dead letters by, and to send them back.
+    /// The reader of the dead letters, and their redriver.
     fn open(self, consumer: &ConsumerConfig, redrive_max: u32) -> (DlqReader, Redriver) {
         let reader = DlqReader::new(self.cluster, self.dead_letters, consumer.fetch_max_bytes, PATIENCE);
         let redriver = Redriver::new(reader.clone(), self.publisher, &self.source, consumer, redrive_max);
@@ -78,7 +78,7 @@ impl std::fmt::Debug for Topics {
 }
 
 impl DlqAdmin {
-    /// A admin behind that door; requests are answered within `request_timeout`.
+    /// An admin of these dead letters behind that authorization; requests are answered within `request_timeout`.
     pub fn new(
         topics: Topics,
         consumer: &ConsumerConfig,
@@ -88,7 +88,7 @@ impl DlqAdmin {
         request_timeout: Duration,
     ) -> Self {
         let (reader, redriver) = topics.open(consumer, redrive_max);
-        // The dead letters under way, their commit and the leave come after that.
+        // The second half is for the dead letters under way, their commit and the leave.
         Self { reader, redriver, admin_auth, limits, redrive_for: request_timeout / 2 }
     }
 

@@ -1,4 +1,4 @@
-//! The routes of this room, described.
+//! Describes the routes of this module.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::http::{
     openapi::{Answer, Document, Operation, date_time},
 };
 
-/// The name of what tells who may.
+/// The name of the security scheme.
 const SCHEME: &str = "adminToken";
 
 /// Describes `/dead-letters` and `/dead-letters/redrive`.
@@ -86,7 +86,7 @@ pub fn describe(document: &mut Document) {
     );
 }
 
-/// An operation for admins, where [`describe`] describes the document's dead letters.
+/// An operation for admins, in a document in which [`describe`] describes the dead letters.
 pub fn secured(operation: Operation) -> Operation {
     let refused = BearerToken::new("token").authorize(None).err();
     let operation = refused.into_iter().fold(operation.secured(SCHEME), |operation, problem| {

@@ -14,7 +14,7 @@ pub(super) const MAX_LIMIT: usize = 1_000;
 /// The most dead letters that one request can name.
 const MAX_POSITIONS: usize = 1_000;
 
-/// The dead letters that were asked for.
+/// The requested dead letters.
 #[derive(Debug)]
 pub(super) struct ListQuery {
     pub(super) filter: DlqFilter,
@@ -49,7 +49,7 @@ impl ListQuery {
         Ok(query)
     }
 
-    /// The page after this one, as a `Link` header has it.
+    /// The `Link` header of the next page.
     pub(super) fn next_link(&self, path: &str, limit: usize, cursor: &DlqCursor) -> String {
         let DlqFilter { reason, source_partition, key, from, to } = &self.filter;
         let parameters = [

@@ -1,4 +1,4 @@
-//! The routes, for a service to add to its own.
+//! The routes of dead letters, which a service adds to its own.
 
 use std::{net::IpAddr, sync::Arc};
 

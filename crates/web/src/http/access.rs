@@ -12,18 +12,18 @@ const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
 pub(super) enum Access {
     /// Everything.
     All,
-    /// How the service is; for all else there is no connection free.
+    /// The probes; no connection is free for other routes.
     Reserve,
-    /// How the service is; nothing else is there.
+    /// The probes; this port has no other routes.
     Probes,
-    /// The metrics; nothing else is there.
+    /// The metrics; this port has no other routes.
     Metrics,
-    /// How the service is; for all else the client must show a certificate.
+    /// The probes; other routes need the client's certificate.
     Stranger,
 }
 
 impl Access {
-    /// The answer to a request for that path, where it may not be asked.
+    /// The answer to a request for a path that is not open.
     pub(super) fn refusal(self, path: &str, config: &Config) -> Option<Problem> {
         let is_elsewhere = || config.metrics_port.is_some() && is_metrics(path);
         match self {
@@ -45,7 +45,7 @@ impl Access {
         }
     }
 
-    /// Whether it is of a port that those have who run the service: who comes there is not asked for a credential.
+    /// Whether the connection is on a port for operators, which asks for no credential.
     pub(super) fn is_apart(self) -> bool {
         matches!(self, Self::Probes | Self::Metrics)
     }
@@ -55,12 +55,12 @@ fn is_metrics(path: &str) -> bool {
     path.strip_suffix('/').unwrap_or(path) == "/metrics"
 }
 
-/// Whether that path asks how the service is. Such a request is answered whatever others there are.
+/// Whether the path is a probe. A probe is answered under any load.
 pub(super) fn is_probe(path: &str) -> bool {
     PROBES.contains(&path) || path.starts_with("/ready/")
 }
 
-/// 403: TLS could not ask for one in words.
+/// 403: TLS itself has no words to ask for a certificate.
 fn unknown_client() -> Problem {
     let detail = "clients must show a certificate of an authority that this service trusts";
     Problem::new(StatusCode::FORBIDDEN, detail)

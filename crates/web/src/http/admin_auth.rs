@@ -17,18 +17,18 @@ use tokio::time::{Instant, sleep};
 use super::{BearerToken, Problem};
 use crate::auth::{AUDIT, Audit, Grant, address, refusals};
 
-/// Wrong tokens are counted for so long.
+/// The time for which wrong tokens are counted.
 const WINDOW: Duration = Duration::from_secs(60);
 /// The most wrong tokens of one address in that time; further ones are not checked.
 const MOST_OF_ONE: u32 = 10;
 /// The most wrong tokens of all addresses; then only addresses that had the right token are checked.
 const MOST_OF_ALL: u32 = 100;
-/// How long a wrong token waits for its answer.
+/// The delay of the answer to a wrong token.
 const DELAY: Duration = Duration::from_millis(500);
 
 /// Authorizes requests by the admin token.
 pub struct AdminAuth {
-    /// None where clients alone look after the service that have the scope for it.
+    /// `None` where only clients with the scope for it operate the service.
     bearer: Option<BearerToken>,
     window: Mutex<FailureWindow>,
     audit: Audit,
@@ -46,9 +46,9 @@ struct FailureWindow {
 #[derive(Debug, Default)]
 struct Failures {
     wrong: u32,
-    /// It had the right token.
+    /// The address had the right token.
     known: bool,
-    /// The log has told that it is not checked.
+    /// The log has said that the address is not checked.
     told: bool,
 }
 
@@ -56,19 +56,18 @@ struct Failures {
 enum TokenCheck {
     Admitted,
     Wrong(Problem),
-    /// Until then; whether that is news.
+    /// The time until tokens are checked again, and whether the log has not told it yet.
     Closed(Duration, bool),
 }
 
 impl AdminAuth {
-    /// For who bears that token, if there is one.
+    /// Authorizes bearers of that token, if there is one.
     pub fn new(bearer: impl Into<Option<BearerToken>>) -> Self {
         let window = FailureWindow { since: Instant::now(), of_all: 0, of_one: HashMap::new() };
         Self { bearer: bearer.into(), window: Mutex::new(window), audit: Audit::default() }
     }
 
-    /// Whether a client that was let in as an admin may do that, or else a request with this `Authorization`. Each is
-    /// logged.
+    /// Admits a client with the scope `admin`, or else a request with this `Authorization`. Each call is logged.
     ///
     /// # Errors
     ///
@@ -86,8 +85,8 @@ impl AdminAuth {
         Ok(())
     }
 
-    /// Authorizes a request by its `Authorization`; else 401, or 429 after too many wrong tokens. Each call is logged; of those
-    /// without a token, and of those after too many wrong ones, a few are.
+    /// Authorizes a request by its `Authorization`; else 401, or 429 after too many wrong tokens. Each call is logged, but
+    /// only some of those without a token, and of those after too many wrong ones.
     ///
     /// # Errors
     ///
@@ -180,7 +179,7 @@ pub fn limited(left: Duration) -> Problem {
         .with_header(RETRY_AFTER, HeaderValue::from(seconds))
 }
 
-/// An IPv6 address is one of a network that one client has all of (RFC 6177).
+/// The network of an IPv6 address, all of which one client has (RFC 6177).
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
@@ -188,7 +187,7 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Says nothing of the token.
+/// Shows no token.
 impl fmt::Debug for AdminAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AdminAuth(…)")

@@ -10,14 +10,14 @@ use warp::{
 
 use super::{JSON, Problem};
 
-/// An answer of JSON that is there already.
+/// An answer of JSON that is ready.
 pub fn json(body: impl Into<Bytes>) -> Response {
     let mut response = Response::new(body.into().into());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
     response
 }
 
-/// An answer of that status, whose body is made now.
+/// An answer with this status, whose body is serialized now.
 pub fn answer(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(body) => {

@@ -1,4 +1,4 @@
-//! A host and a port, as targets, `Host` and `Origin` have them: RFC 3986, section 3.2, without a user.
+//! A host and a port, as in targets, `Host` and `Origin`: RFC 3986, section 3.2, without a user.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -9,12 +9,12 @@ use hyper::{Request, header::HOST};
 pub struct Authority<'a> {
     /// A name without the root's dot at its end, an IPv4 address, or an IPv6 address in brackets.
     pub host: &'a str,
-    /// None where it is that of the scheme.
+    /// `None` for the port of the scheme.
     pub port: Option<u16>,
 }
 
 impl<'a> Authority<'a> {
-    /// None where the text is no host, or its port no port.
+    /// Parses the text; `None` for a bad host or port.
     pub fn parse(text: &'a str) -> Option<Self> {
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
@@ -45,7 +45,7 @@ impl<'a> Authority<'a> {
         }
     }
 
-    /// The address that the host is, where it is no name.
+    /// The address of a host that is no name.
     pub fn address(&self) -> Option<IpAddr> {
         let bare = self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(self.host);
         bare.parse().ok().map(|address: IpAddr| address.to_canonical())
@@ -58,7 +58,7 @@ impl<'a> Authority<'a> {
     }
 }
 
-/// `reg-name`: unreserved, percent-encoded and sub-delims.
+/// The characters of `reg-name`: unreserved, percent-encoded and sub-delims.
 fn is_of_a_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
 }

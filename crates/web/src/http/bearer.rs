@@ -37,7 +37,7 @@ impl BearerToken {
     }
 }
 
-/// Says nothing of the token.
+/// Shows no token.
 impl fmt::Debug for BearerToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Bearer(…)")

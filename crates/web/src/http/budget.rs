@@ -19,13 +19,13 @@ pub(super) const CONNECTION: usize = 20 * 1024;
 pub(super) const TLS: usize = 8 * 1024;
 /// The memory of HTTP/2 on a connection: tables and buffers, and the bodies that its client may send ahead.
 pub(super) const HTTP2: usize = WINDOW as usize + 16 * 1024;
-/// How much of requests' bodies a client may send ahead on a connection of HTTP/2.
+/// The most bytes of requests' bodies that a client may send ahead on a connection of HTTP/2.
 pub(super) const WINDOW: u32 = 64 * 1024;
 /// The growth of a connection's buffers once they were full. They never shrink.
 const GROWN: usize = 2 * BUFFER;
 /// The memory that a slow reader costs beside the answer itself.
 const UNREAD: usize = GROWN + 2 * KERNEL_BUFFER;
-/// The most that is there at one time of an answer whose length is not known before.
+/// The most memory at one time of an answer whose length is not known.
 const STREAMED: usize = 64 * 1024;
 /// The default, where neither a setting nor a container limits the memory.
 pub(super) const DEFAULT: usize = 256 << 20;
@@ -33,8 +33,8 @@ pub(super) const DEFAULT: usize = 256 << 20;
 /// The bytes that all servers of this process have released so far.
 static RELEASED: AtomicU64 = AtomicU64::new(0);
 
-/// How much memory connections, requests and answers have given back since the process started, in bytes. When that grows
-/// by much, there is something for the allocator to give back to the system.
+/// The memory that connections, requests and answers have given back since the process started, in bytes. After a large
+/// growth, the allocator has memory for the system.
 pub fn released() -> u64 {
     RELEASED.load(Ordering::Relaxed)
 }
@@ -76,9 +76,9 @@ impl MemoryBudget {
 pub(super) struct MemoryReservation {
     budget: Arc<MemoryBudget>,
     taken: AtomicUsize,
-    /// The bytes that it takes while it does nothing.
+    /// The bytes of the idle connection.
     kept: AtomicUsize,
-    /// Whether it has taken what a reader costs that does not keep up.
+    /// Whether it includes the cost of a slow reader.
     unread: AtomicBool,
     grown: AtomicBool,
 }
@@ -89,7 +89,7 @@ impl MemoryReservation {
         budget.take(CONNECTION, budget.limit).then(|| Self::of(budget, CONNECTION))
     }
 
-    /// Nothing yet.
+    /// An empty reservation.
     pub(super) fn none(budget: &Arc<MemoryBudget>) -> Self {
         Self::of(budget, 0)
     }
@@ -104,7 +104,7 @@ impl MemoryReservation {
         }
     }
 
-    /// Takes so much more for as long as the connection lasts; whether it was there.
+    /// Takes this many bytes for the life of the connection; returns whether they were free.
     pub(super) fn keep(&self, bytes: usize) -> bool {
         let there = self.budget.take(bytes, self.budget.limit);
         if there {
@@ -118,7 +118,7 @@ impl MemoryReservation {
         &self.budget
     }
 
-    /// Takes so much more; whether it was there.
+    /// Takes this many bytes; returns whether they were free.
     pub(super) fn take(&self, bytes: usize) -> bool {
         let there = self.budget.take(bytes, self.budget.limit - self.budget.limit / 4);
         if there {
@@ -127,7 +127,7 @@ impl MemoryReservation {
         there
     }
 
-    /// Takes what an answer of that length costs, or one whose length is not known; whether it was there.
+    /// Takes the cost of an answer of this length, or of unknown length; returns whether it was free.
     pub(super) fn take_for_answer(&self, length: Option<u64>) -> bool {
         match length.map(|length| usize::try_from(length).unwrap_or(usize::MAX)) {
             Some(length) if length <= BUFFER / 2 => true,
@@ -142,7 +142,7 @@ impl MemoryReservation {
         }
     }
 
-    /// Takes what it costs that the peer does not read what there is for it; whether it was there.
+    /// Takes the cost of a peer that does not read; returns whether it was free.
     pub(super) fn take_for_unread(&self) -> bool {
         self.unread.load(Ordering::Relaxed) || {
             let there = self.take(UNREAD);
@@ -161,12 +161,12 @@ impl MemoryReservation {
         self.unread.load(Ordering::Relaxed)
     }
 
-    /// Gives back what a request and its answer took.
+    /// Gives back the memory of a request and its answer.
     pub(super) fn release_request(&self) {
         self.unread.store(false, Ordering::Relaxed);
         let kept =
             self.kept.load(Ordering::Relaxed) + if self.grown.load(Ordering::Relaxed) { GROWN } else { 0 };
-        // One step: a connection that makes room gives the same back at the same time, on another thread.
+        // A single step, since a connection that makes room gives the same memory back at the same time, on another thread.
         let less = |taken: usize| (taken > kept).then_some(kept);
         if let Ok(taken) = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) {
             self.budget.give_back(taken - kept);

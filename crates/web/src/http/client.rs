@@ -1,6 +1,6 @@
-//! Asking a service of this machine as any client would: small, and without a connection that is kept.
+//! A small client for a service of this machine, which keeps no connection open.
 //!
-//! Requests are HTTP/1.0 (RFC 1945): the answer then has no transfer coding, and ends where the connection does.
+//! Requests are HTTP/1.0 (RFC 1945): the answer then has no transfer coding, and ends with the connection.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -23,7 +23,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// A request without a body; the path has its query.
+    /// A request without a body; the path includes the query.
     pub fn new(method: &'static str, path: impl Into<String>) -> Self {
         Self { method, path: path.into(), headers: Vec::new(), body: Vec::new() }
     }
@@ -33,7 +33,7 @@ impl Request {
         Self::new("GET", path)
     }
 
-    /// A POST of that body, which is said to be JSON.
+    /// A POST with this body, as JSON.
     pub fn post(path: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         let length = body.len().to_string();
@@ -41,7 +41,7 @@ impl Request {
         Self { body, ..post }
     }
 
-    /// Adds a header, or replaces the one of that name.
+    /// Adds a header, or replaces its value.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.retain(|(known, _)| *known != name);
@@ -94,11 +94,11 @@ impl Answer {
     }
 }
 
-/// Sends a request, over TLS where the service has it, and waits at most so long until all of the answer is there.
+/// Sends a request, over TLS where the service has it, and waits for the whole answer, at most for this time.
 ///
 /// # Errors
 ///
-/// Nobody listens, nobody answers in time, or the answer is no HTTP.
+/// The service does not listen, does not answer in time, or does not answer in HTTP.
 pub async fn ask(
     address: SocketAddr,
     https: Option<&Https>,

@@ -31,25 +31,25 @@ use super::{
 };
 use crate::auth::Gate;
 
-/// How long a client that has just connected when the server stops may take for the first byte of its request, which as a
-/// rule is there already.
+/// The longest wait for the first byte of a client that connects just as the server stops. The byte is usually there
+/// already.
 const FIRST: Duration = Duration::from_millis(100);
-/// How long a client may take to hear that it is refused.
+/// The longest time for which the server tries to tell a client that it is refused.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// When to look again at a connection that has no deadline just now; it is woken when it gets one.
+/// The interval between two looks at a connection without a deadline; it is woken when it gets one.
 pub(super) const FAR: Duration = Duration::from_secs(3600);
 
-/// How far a stop is.
+/// The progress of a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stop {
     NotYet,
-    /// Each answer is its connection's last.
+    /// Each answer closes its connection.
     Closing,
     WhenFinished,
     AtOnce,
 }
 
-/// Answers a connection's requests until either side has enough, or it is to stop.
+/// Answers a connection's requests until one side ends it, or the server stops.
 pub(super) async fn serve(
     stream: TcpStream,
     (slot, access): (&ConnectionSlot, Access),
@@ -73,23 +73,23 @@ pub(super) async fn serve(
         streams: None,
     };
     #[cfg(feature = "tls")]
-    // Probes have a port without it.
+    // The port for probes has no TLS.
     if let Some(https) = context.config.https.clone().filter(|_| !access.is_apart()) {
         return super::secured::serve(&https, socket, tree, context).await;
     }
     serve_http1(socket, tree, context).await;
 }
 
-/// Answers one request after the other.
+/// Answers one request after another.
 pub(super) async fn serve_http1<I>(io: I, tree: Tree, context: ConnectionContext)
 where
     I: AsyncRead + AsyncWrite + Unpin,
 {
     let context = Arc::new(context);
     let service = GuardedService::new(tree, Arc::clone(&context));
-    // A client may end its sending side and still wait for the answer, as `nc` does. The write tells whether it is gone
-    // for good. Its request is finished and logged all the same.
-    // Head and body in one buffer: for answers as short as ours are, `writev` costs more than the copy.
+    // A client may end its sending side and still wait for the answer, as `nc` does. The write shows whether it is gone for
+    // good. Its request is finished and logged all the same.
+    // Head and body share one buffer: for short answers such as ours, `writev` costs more than the copy.
     let mut connection = http1::Builder::new()
         .half_close(true)
         .writev(false)
@@ -104,7 +104,7 @@ where
 
 /// A connection of either version of HTTP.
 pub(super) trait Serving: Future<Output = hyper::Result<()>> + Unpin {
-    /// Ends it after the answers to the requests that were begun.
+    /// Ends the connection after the answers to the requests that have begun.
     fn finish(&mut self);
 }
 
@@ -117,8 +117,8 @@ where
     }
 }
 
-/// Moves a connection on until it ends, holds it to its deadlines, and ends it where it is to stop. Returns
-/// the problem that its client is still to be told, if there is one.
+/// Drives a connection until it ends, enforces its deadlines, and ends it at a stop. Returns the problem that its client is
+/// still to get, if there is one.
 pub(super) async fn drive<C: Serving>(
     connection: &mut C,
     context: &ConnectionContext,
@@ -134,7 +134,7 @@ pub(super) async fn drive<C: Serving>(
     });
     let mut cutting = pin!(async { drop(over.wait_for(|stop| *stop == Stop::AtOnce).await) });
     let mut stopped = false;
-    // A client is told that no more requests are taken, where the connection can say so.
+    // Whether the client was told that no more requests are taken, as far as the protocol allows that.
     let mut leaving = false;
     let leave = |connection: &mut C, deadlines: &ConnectionDeadlines| {
         connection.finish();
@@ -172,7 +172,7 @@ pub(super) async fn drive<C: Serving>(
             if stopped && cutting.as_mut().poll(context).is_ready() {
                 return Poll::Ready(None);
             }
-            // Later deadlines leave the alarm as it is; it then rings once in vain.
+            // A later deadline does not change the alarm, which then rings once in vain.
             let due = deadlines.due().into_iter().chain(streams.and_then(Streams::due)).min();
             if let Some(due) = due
                 && due < alarm.deadline()
@@ -186,7 +186,7 @@ pub(super) async fn drive<C: Serving>(
                 return Poll::Ready(None);
             }
             match deadlines.overdue() {
-                // Polled again, the service gives the handler up and answers in its place.
+                // At the next poll, the service drops the handler and answers in its place.
                 Some(Phase::Overdue) => {}
                 Some(Phase::New | Phase::Head | Phase::Idle) if streams.is_some() && !leaving => {
                     leaving = true;

@@ -1,4 +1,4 @@
-//! `X-Correlation-Id`: one id for a request and for all that follows from it, in every service.
+//! `X-Correlation-Id`: one id for a request and all its consequences, in every service.
 
 use std::convert::Infallible;
 
@@ -18,10 +18,10 @@ pub const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id
 pub struct CorrelationId(HeaderValue);
 
 impl CorrelationId {
-    /// The longest id that is taken, in bytes.
+    /// The longest accepted id, in bytes.
     pub const LONGEST: usize = 128;
 
-    /// The id that the client gave, unless it is empty, long, or has other than visible ASCII characters.
+    /// The client's id, unless it is empty, too long, or has characters other than visible ASCII.
     pub fn from_header(value: &HeaderValue) -> Option<Self> {
         let is_id = value.len() <= Self::LONGEST
             && !value.is_empty()
@@ -29,19 +29,19 @@ impl CorrelationId {
         is_id.then(|| Self(value.clone()))
     }
 
-    /// A new one.
+    /// A new id.
     pub fn generate() -> Self {
         Self::from_uuid(Uuid::new_v4())
     }
 
-    /// That of something that has an id.
+    /// An id from that of something else.
     pub fn from_uuid(id: Uuid) -> Self {
         let text = id.hyphenated().encode_lower(&mut Uuid::encode_buffer()).to_owned();
         Self(HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("unknown")))
     }
 
-    /// The same, as that of the request that is being answered: where its handler is given up, or answers with an error
-    /// that does not have it, server and log still know it.
+    /// The same id, noted as that of the current request. The server and the log then know it even if the handler is
+    /// dropped, or answers with an error that lacks it.
     #[must_use]
     pub fn of_this_request(self) -> Self {
         let _no_server = CURRENT.try_with(|deadlines| deadlines.correlate(self.clone()));
@@ -53,7 +53,7 @@ impl CorrelationId {
         self.0.to_str().unwrap_or_default()
     }
 
-    /// The answer, with the id in it.
+    /// The answer with the id in its head.
     pub fn on(self, mut response: Response) -> Response {
         response.headers_mut().insert(CORRELATION_ID, self.0);
         response

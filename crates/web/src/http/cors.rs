@@ -1,4 +1,4 @@
-//! Which pages of other sites may ask: the Fetch standard's CORS protocol.
+//! The pages of other sites that may send requests: the CORS protocol of the Fetch standard.
 
 use warp::http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 
@@ -12,7 +12,7 @@ const SENT: [&str; 9] = [
     "last-event-id",
     "x-api-key",
     "x-correlation-id",
-    // Of Segment's client for browsers, on each attempt but the first.
+    // Segment's client for browsers sends it on each attempt but the first.
     "x-retry-count",
 ];
 /// The response headers that a page may read beside the safelisted ones.
@@ -20,17 +20,17 @@ const READ: HeaderValue = HeaderValue::from_static(
     "etag, highwater-partitions, kafka-offset, kafka-partition, link, location, ratelimit, ratelimit-policy, \
      retry-after, schema-violations, www-authenticate, x-correlation-id",
 );
-/// How long a browser need not ask again, in seconds: the longest that browsers take.
+/// The time for which a browser may keep the answer, in seconds: the longest that browsers use.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 
-/// The sites whose pages may ask, and how.
+/// The sites whose pages may send requests, and the allowed requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cors {
-    /// Which sites.
+    /// The allowed sites.
     pub origins: AllowedOrigins,
-    /// Headers that they may send beside those that are read here.
+    /// Headers that pages may send beside those that this service reads.
     pub headers: Vec<HeaderName>,
-    /// Whether browsers send along what they know of this site. Of [`AllowedOrigins::Any`] no browser takes that.
+    /// Whether browsers send credentials. Browsers reject that with [`AllowedOrigins::Any`].
     pub credentials: bool,
 }
 
@@ -47,12 +47,12 @@ pub enum AllowedOrigins {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CrossOriginRequest {
     origin: HeaderValue,
-    /// The browser asks what the page may ask.
+    /// The request is a preflight.
     is_preflight: bool,
 }
 
 impl CrossOriginRequest {
-    /// Where the request says that it is one, and of which page: of two it can be neither's.
+    /// The page that a request says it comes from. A request with two origins has none.
     pub fn of<B>(request: &Request<B>) -> Option<Self> {
         let headers = request.headers();
         let is_preflight = headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
@@ -63,7 +63,7 @@ impl CrossOriginRequest {
 }
 
 impl Cors {
-    /// Whether a page of that origin may ask.
+    /// Whether a page of that origin may send requests.
     pub fn admits(&self, origin: &HeaderValue) -> bool {
         match &self.origins {
             AllowedOrigins::Any => true,
@@ -73,9 +73,9 @@ impl Cors {
         }
     }
 
-    /// Adds the header fields by which a browser lets a page see the answer to its request. The answer to a preflight
-    /// also tells the methods, which are in `Allow` already. A site that is not allowed gets none of these fields, which
-    /// a browser takes for a no.
+    /// Adds the header fields by which a browser lets a page read the answer. The answer to a preflight also lists the
+    /// methods, which are in `Allow` already. A site that is not allowed gets none of these fields, and the browser refuses
+    /// the page.
     pub fn on<B>(&self, answer: &mut Response<B>, page: &CrossOriginRequest) {
         let CrossOriginRequest { origin, is_preflight } = page;
         let is_preflight = *is_preflight && answer.status() == StatusCode::NO_CONTENT;
@@ -98,7 +98,7 @@ impl Cors {
                 headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
             }
             let names = SENT.into_iter().chain(self.headers.iter().map(HeaderName::as_str));
-            // Names of headers are values of one.
+            // Names of headers are valid header values.
             if let Ok(names) = HeaderValue::try_from(names.collect::<Vec<_>>().join(", ")) {
                 headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names);
             }

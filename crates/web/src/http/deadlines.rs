@@ -23,14 +23,14 @@ use super::{
     CorrelationId, Problem, budget::MemoryReservation, limiter::ConnectionLimiter, streams::OpenStream,
 };
 
-/// How long an idle connection is kept: longer than the minute after which load balancers and proxies usually close theirs.
-/// The side that sends requests must close first, or a request can meet a closing connection.
+/// The time for which an idle connection is kept: longer than the minute after which load balancers and proxies usually
+/// close theirs. The client must close first, or its request can meet a closing connection.
 const IDLE: Duration = Duration::from_secs(75);
-/// How long a client that does not keep up with an answer may take for [`LEAST`] bytes of it.
+/// The time in which a client that does not keep up with an answer must take [`LEAST`] bytes of it.
 const STALL: Duration = Duration::from_secs(30);
-/// Or for all that is there, where that is less.
+/// The bytes to be taken in that time, or all that are there, where they are fewer.
 const LEAST: usize = 64 * 1024;
-/// How long a client may take to hear that a connection takes no more requests.
+/// The longest wait for a client to hear that a connection takes no more requests.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 tokio::task_local! {
@@ -82,30 +82,30 @@ pub(super) struct ConnectionDeadlines {
     task: AtomicWaker,
     /// Whether it counts as idle while a head is arriving, too.
     evictable_before_head: bool,
-    /// That of a request among several on its connection.
+    /// The request's part in a connection with several requests.
     stream: Option<OpenStream>,
 }
 
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    /// When the phase has lasted too long.
+    /// The time at which the phase has lasted too long.
     due: Option<Instant>,
-    /// How long the next piece of an answer may be in coming.
+    /// The longest wait for the next piece of an answer.
     piece: Duration,
-    /// How much the peer has to read and by when, while it does not keep up.
+    /// The bytes that the peer has to take, and the time by which, while it does not keep up.
     behind: Option<Behind>,
-    /// Since when nothing is asked and nothing is left to be sent, where that is so.
+    /// The time since when the connection is idle: nothing is asked, and nothing is left to be sent.
     idle: Option<Instant>,
-    /// Whether it was closed to make room; a request that arrived at the same time is still answered.
+    /// Whether the connection was closed to make room. A request that arrived at the same time is still answered.
     evicted: bool,
-    /// How many requests are under way at this time, on a connection that may have several.
+    /// The number of requests under way, on a connection that may have several.
     streams: Option<usize>,
-    /// Pieces of an answer that have not left yet.
+    /// The pieces of an answer that have not left yet.
     pieces: usize,
     /// The answer has no end.
     endless: bool,
-    /// The last request was no read: its method is not safe (RFC 9110, 9.2.1).
+    /// The last request was a write: its method is not safe (RFC 9110, 9.2.1).
     writes: bool,
     /// The connection takes no more requests.
     leaving: bool,
@@ -120,31 +120,31 @@ struct Behind {
 /// The phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// No byte came yet.
+    /// No byte has come yet.
     New,
     /// A request's head is arriving.
     Head,
-    /// An answer was given, and no byte of a next request came.
+    /// An answer was given, and no byte of the next request has come.
     Idle,
     /// A handler is at work.
     Handling,
-    /// A handler was at work for too long, and is to be given up.
+    /// A handler has worked for too long, and is to be dropped.
     Overdue,
     /// The answer's body is being sent.
     Answering,
-    /// The peer does not read, or as good as not.
+    /// The peer reads nothing, or almost nothing.
     Stalled,
 }
 
 impl State {
-    /// Whether an answer was given of which the peer has not taken all: the connection is not over before that.
+    /// Whether the peer has not taken all of an answer yet. The connection is not over before that.
     fn is_sending(&self) -> bool {
         self.phase == Phase::Idle && self.behind.is_some()
     }
 }
 
 impl ConnectionDeadlines {
-    /// Of a connection that was made just now: how long a head may take, and how long an answer may take to begin.
+    /// The deadlines of a new connection: of a head, and of the beginning of an answer.
     pub(super) fn new(
         head: Duration,
         request: Duration,
@@ -184,14 +184,14 @@ impl ConnectionDeadlines {
         Self { evictable_before_head, ..self }
     }
 
-    /// The moment at which to ask [`ConnectionDeadlines::overdue`].
+    /// The time at which to call [`ConnectionDeadlines::overdue`].
     pub(super) fn due(&self) -> Option<Instant> {
         let state = self.state();
         let behind = state.behind.map(|behind| behind.due);
         if state.is_sending() { behind } else { state.due.into_iter().chain(behind).min() }
     }
 
-    /// The phase that has lasted too long, if one has. An overdue handler is reported once.
+    /// The phase that has lasted too long, if there is one. An overdue handler is reported once.
     pub(super) fn overdue(&self) -> Option<Phase> {
         let now = Instant::now();
         let mut state = self.state();
@@ -207,7 +207,7 @@ impl ConnectionDeadlines {
         Some(state.phase)
     }
 
-    /// Since when nothing is asked and nothing is left to be sent, where that is so.
+    /// The time since when the connection is idle, if it is.
     pub(super) fn idle_since(&self) -> Option<Instant> {
         self.state().idle
     }
@@ -217,15 +217,15 @@ impl ConnectionDeadlines {
         self.state().phase == Phase::New
     }
 
-    /// The phase in which it waits for a request that is no write, as far as the last one tells.
+    /// The current phase if the connection waits for a request and its last one suggests a read.
     pub(super) fn expects_read(&self) -> Option<Phase> {
         let state = self.state();
-        // One that is evicted is to close at once.
+        // An evicted connection closes at once.
         let reads = !state.writes && !state.evicted && state.streams.is_none();
         (reads && matches!(state.phase, Phase::New | Phase::Idle)).then_some(state.phase)
     }
 
-    /// Closes the connection, if it has been idle since then; whether it has.
+    /// Closes the connection if it has been idle since this time; returns whether it was.
     pub(super) fn evict(&self, since: Instant) -> bool {
         let mut state = self.state();
         if state.idle != Some(since) {
@@ -243,7 +243,7 @@ impl ConnectionDeadlines {
         self.state().evicted
     }
 
-    /// Has this task woken when the connection is to make room.
+    /// Wakes this task when the connection is to make room.
     pub(super) fn watch(&self, task: &Waker) {
         self.task.register(task);
     }
@@ -252,11 +252,11 @@ impl ConnectionDeadlines {
         self.state().phase == Phase::Overdue
     }
 
-    /// Bytes came. Those of a body, or of a request that is sent ahead of its time, move nothing.
+    /// Bytes have come. Those of a body, or of a request that is sent ahead, change no deadline.
     pub(super) fn bytes_came(&self) {
         let mut state = self.state();
         if state.streams.is_some() && (state.phase != Phase::New || state.leaving) {
-            // It is by requests alone that a connection is busy which has several, not by what else its client says.
+            // Requests alone make a connection with several requests busy, not other bytes of its client.
             return;
         }
         if !self.evictable_before_head {
@@ -273,7 +273,7 @@ impl ConnectionDeadlines {
         let mut state = self.state();
         state.writes = !method.is_safe();
         let due = Some(Instant::now() + self.request);
-        // Of a request that came together with the one before it, no byte comes any more.
+        // The next request came together with the one before it: no further byte announces it.
         *state =
             State { phase: Phase::Handling, due, piece: self.request, idle: None, endless: false, ..*state };
     }
@@ -283,7 +283,7 @@ impl ConnectionDeadlines {
         *state = State { phase: Phase::Answering, due: None, ..*state };
     }
 
-    /// The next piece of an answer's body is being made, which may take as long as a request.
+    /// The next piece of an answer's body is being made, and has as much time as a request.
     pub(super) fn answer_pending(&self) {
         let mut state = self.state();
         if state.phase == Phase::Answering && state.due.is_none() {
@@ -291,7 +291,7 @@ impl ConnectionDeadlines {
         }
     }
 
-    /// More of the request's body came. An answer that is given meanwhile may wait for that.
+    /// More of the request's body has come. The answer that is given meanwhile gets new time.
     pub(super) fn body_came(&self) {
         let mut state = self.state();
         if state.phase == Phase::Answering {
@@ -327,7 +327,7 @@ impl ConnectionDeadlines {
         }
     }
 
-    /// So many bytes could be written after all.
+    /// The peer took these bytes after all.
     pub(super) fn wrote(&self, bytes: usize) {
         let mut state = self.state();
         state.behind = match state.behind {
@@ -336,7 +336,7 @@ impl ConnectionDeadlines {
         };
     }
 
-    /// The peer has caught up with what there is for it.
+    /// The peer has caught up.
     pub(super) fn all_written(&self) {
         let mut state = self.state();
         state.behind = None;
@@ -347,18 +347,17 @@ impl ConnectionDeadlines {
         }
     }
 
-    /// The answer has no end. Thousands of such wait for the most part: each takes memory for what its peer has not read
-    /// while there is something, and gives it back.
+    /// The answer has no end. Thousands of such answers mostly wait: each takes memory only while its peer has unread bytes.
     pub(super) fn answer_is_endless(&self) {
         self.state().endless = true;
     }
 
-    /// Takes so much for the request that is being answered; whether it was there.
+    /// Takes memory for the current request; returns whether it was free.
     pub(super) fn take(&self, bytes: usize) -> bool {
         self.evict_until(|| self.reservation.take(bytes))
     }
 
-    /// Takes what an answer of that length costs, or one whose length is not known; whether it was there.
+    /// Takes the cost of an answer of this length, or of unknown length; returns whether it was free.
     pub(super) fn take_for_answer(&self, length: Option<u64>) -> bool {
         let there = self.evict_until(|| self.reservation.take_for_answer(length));
         if let Some(stream) = &self.stream
@@ -374,7 +373,7 @@ impl ConnectionDeadlines {
         take() || self.limiter.upgrade().is_some_and(|limiter| limiter.close_idle_until(take))
     }
 
-    /// The request that is being answered has that id, whatever becomes of its handler.
+    /// Notes the id of the current request, which counts whatever happens to its handler.
     pub(super) fn correlate(&self, correlation: CorrelationId) {
         *self.correlation.lock().unwrap_or_else(PoisonError::into_inner) = Some(correlation);
     }
@@ -384,7 +383,7 @@ impl ConnectionDeadlines {
         self.correlation.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Whether it is about a request among several on its connection.
+    /// Whether these are the deadlines of one request of several on a connection.
     pub(super) fn is_stream(&self) -> bool {
         self.stream.is_some()
     }
@@ -401,7 +400,7 @@ impl ConnectionDeadlines {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Each change is a single assignment: a panic cannot have left half of one.
+        // Each change is a single assignment, so a panic cannot leave half of one.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,7 @@ use warp::{
 
 use super::{Problem, paths::Paths, refuse};
 
-/// Hands each request something that is cheap to clone.
+/// Gives each request a clone of a value.
 pub fn with<T: Clone + Send + Sync>(
     it: &T,
 ) -> impl Filter<Extract = (T,), Error = Infallible> + Clone + use<T> {
@@ -19,7 +19,7 @@ pub fn with<T: Clone + Send + Sync>(
     warp::any().map(move || it.clone())
 }
 
-/// GET, and HEAD, to which hyper sends the head of the same answer.
+/// GET, and HEAD: hyper answers it with the head alone.
 pub fn reads() -> impl Filter<Extract = (), Error = Rejection> + Copy {
     warp::get().or(warp::head()).unify()
 }
@@ -29,19 +29,19 @@ pub fn query() -> impl Filter<Extract = (String,), Error = Infallible> + Copy {
     warp::query::raw().or(warp::any().map(String::new)).unify()
 }
 
-/// Something that answers requests of its own, and leaves all others.
+/// A route: it answers its requests, and leaves all others.
 pub type Route = BoxedFilter<(Response,)>;
 
 /// The first of these routes that takes a request.
 ///
-/// Their types are the same, boxed: so there is one type of tree, compiled once for all services, where trees of
-/// closures would be as large as what hangs on them, again at each branch.
+/// The routes are boxed and have one type, so all services share one type of tree, compiled once. Trees of closures would
+/// grow with everything below each branch.
 pub fn first_of<const ROUTES: usize>(routes: [Route; ROUTES]) -> Route {
     let none = warp::any().and_then(|| ready(Err(warp::reject::not_found()))).boxed();
     routes.into_iter().rfold(none, |others, route| route.or(others).unify().boxed())
 }
 
-/// Answers what no route takes: 404, 405 or OPTIONS.
+/// Answers a request that no route takes: 404, 405 or OPTIONS.
 pub fn unknown(paths: &'static Paths) -> Route {
     warp::path::full()
         .and(warp::method())

@@ -1,4 +1,4 @@
-//! The beginning of a connection with TLS, within the same bounds as what follows.
+//! The beginning of a connection with TLS, within the same bounds as the rest.
 
 use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
 
@@ -17,7 +17,7 @@ use super::{
     socket::Socket,
 };
 
-/// How long a handshake may still take when the server stops.
+/// The time for a handshake that is under way when the server stops.
 const AT_STOP: Duration = Duration::from_secs(1);
 /// The first byte of a client that speaks TLS (RFC 8446, section 5.1).
 const HANDSHAKE: u8 = 22;
@@ -30,7 +30,7 @@ pub(super) struct Secured {
     pub(super) is_known: bool,
 }
 
-/// Shakes hands. `None` where that takes too long, is of no use any more, or fails.
+/// Does the handshake. `None` where it takes too long, is not needed any more, or fails.
 pub(super) async fn shake_hands(
     https: &Https,
     socket: Socket,
@@ -59,7 +59,7 @@ pub(super) async fn shake_hands(
 
 async fn accept(https: &Https, socket: Socket) -> Option<TlsStream<Socket>> {
     if socket.first_byte().await.ok()? != HANDSHAKE {
-        // TLS' own word for it would be none to who does not speak TLS.
+        // A client without TLS would not understand an alert of TLS.
         farewell(socket, &no_tls()).await;
         return None;
     }
@@ -67,7 +67,7 @@ async fn accept(https: &Https, socket: Socket) -> Option<TlsStream<Socket>> {
     accepting.await.inspect_err(|error| log::debug!("a TLS handshake failed: {error}")).ok()
 }
 
-/// Waits until something has lasted too long.
+/// Waits until a phase has lasted too long.
 async fn overdue(deadlines: &ConnectionDeadlines) {
     let mut alarm = pin!(sleep_until(deadlines.due().unwrap_or_else(Instant::now)));
     std::future::poll_fn(|context| {

@@ -12,17 +12,17 @@ use hyper::{
 
 use super::{Config, Problem, authority::Authority, check_origin};
 
-/// The hosts that requests may be for.
+/// The hosts that requests may name.
 ///
-/// A page of another site can let its own name point to an address of its visitor's machine or network, and is then of
-/// the same origin as what answers there (DNS rebinding). The browser still sends that name as `Host`.
+/// A page of another site can point its own name to an address of its visitor's machine or network. The service there then
+/// has the same origin as the page (DNS rebinding), but the browser still sends that name as `Host`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowedHosts {
     /// Any.
     Any,
-    /// This machine itself alone: `localhost`, what ends with `.localhost`, and loopback addresses.
+    /// This machine itself: `localhost`, names that end with `.localhost`, and loopback addresses.
     Loopback,
-    /// Those, these names, and the address that the connection was made to.
+    /// The same, these names, and the address that the connection was made to.
     Named(Vec<String>),
 }
 
@@ -53,14 +53,14 @@ pub(super) fn check_head<B>(
 ) -> Result<(), Problem> {
     check_coding(request)?;
     check_host(request)?;
-    // Without a host, as in HTTP/1.0, there is no name that could have been made to point here.
+    // A request without a host, as in HTTP/1.0, names nothing that could point here falsely.
     if let Some(asked) = Authority::of(request) {
         config.hosts.admit(&asked, local)?;
     }
     check_origin(request, config)
 }
 
-/// Makes one line of a list that a head has in several: RFC 9110, section 5.3. The code that reads it later takes one line.
+/// Joins the lines of a list into one (RFC 9110, section 5.3). Later code reads one line.
 pub(super) fn join_lists<B>(request: &mut Request<B>) {
     let headers = request.headers();
     if headers.len() == headers.keys_len() {
@@ -76,8 +76,8 @@ pub(super) fn join_lists<B>(request: &mut Request<B>) {
     }
 }
 
-/// RFC 9112, section 6.1: `chunked` once, and nothing else. Where the body ends is not known otherwise, so that nothing
-/// more can be read from the connection.
+/// RFC 9112, section 6.1: `chunked` once, and nothing else. Otherwise the end of the body is unknown, and nothing more can
+/// be read from the connection.
 fn check_coding<B>(request: &Request<B>) -> Result<(), Problem> {
     let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
     let Some(first) = codings.next() else { return Ok(()) };
@@ -94,7 +94,7 @@ fn check_coding<B>(request: &Request<B>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// RFC 9112, section 3.2: one `Host`, that is a host. An absolute target has a host as well, and no user (RFC 9110,
+/// RFC 9112, section 3.2: one `Host` with a valid host. An absolute target has a valid host as well, and no user (RFC 9110,
 /// section 4.2.4).
 fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
     let target = request.uri().authority();
@@ -103,7 +103,7 @@ fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
     }
     let mut hosts = request.headers().get_all(HOST).iter();
     let fault = match (hosts.next(), hosts.next()) {
-        // Of HTTP/2, the target has it (RFC 9113, section 8.3.1).
+        // In HTTP/2 the target has the host (RFC 9113, section 8.3.1).
         (None, _) if request.version() == Version::HTTP_2 && target.is_some() => return Ok(()),
         (None, _) if request.version() < Version::HTTP_11 => return Ok(()),
         (None, _) => "Host is missing",

@@ -1,4 +1,4 @@
-//! Asking a service of this machine how it is, for a container that has no other program to do it.
+//! Asks a service of this machine for its health, for a container without another program.
 
 use std::{io, time::Duration};
 
@@ -7,16 +7,16 @@ use super::{
     client::{Request, ask},
 };
 
-/// How long the answer may take: longer than the event log asks its databases before it answers, and less than the image's
-/// healthcheck is given.
+/// The longest wait for the answer: longer than the event log waits for its databases before it answers, and shorter than
+/// the time-out of the image's healthcheck.
 const PATIENCE: Duration = Duration::from_millis(2500);
 
-/// Asks `GET /health` of the service that these settings describe, over loopback where it listens on every
-/// address, and on the port for that where it has one; whether it answers 200. Over TLS where the port has it.
+/// Sends `GET /health` to the service with these settings: over loopback where it listens on every address, to the port for
+/// probes where it has one, and over TLS where the port has it. Returns whether it is healthy.
 ///
 /// # Errors
 ///
-/// Nobody listens, or nobody answers in time.
+/// The service does not listen, or does not answer in time.
 pub async fn is_healthy(config: &Config) -> io::Result<bool> {
     // The port for probes has no TLS.
     let https = config.https.as_ref().filter(|_| config.ops_port.is_none());

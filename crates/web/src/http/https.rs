@@ -1,4 +1,4 @@
-//! TLS under HTTP, by rustls on ring: the server's certificate, whose clients it knows, and what it speaks (ALPN).
+//! TLS under HTTP, by rustls on ring: the server's certificate, the trusted clients, and the protocols (ALPN).
 
 use std::{fmt, io, net::IpAddr, sync::Arc};
 
@@ -22,7 +22,7 @@ use super::{HttpsFault, HttpsFiles};
 pub(super) const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 
-/// TLS for a server. The files are read again when they change; connections that are there stay as they are.
+/// TLS for a server. The files are read again when they change; open connections stay as they are.
 #[derive(Clone)]
 pub struct Https {
     files: HttpsFiles,
@@ -34,7 +34,7 @@ impl Https {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with them.
+    /// All faults of the files.
     pub fn read(files: HttpsFiles) -> Result<Self, Vec<HttpsFault>> {
         let HttpsFiles { certificate, key, client_ca } = files.clone();
         let paths = [certificate, key].into_iter().chain(client_ca).collect();
@@ -49,7 +49,7 @@ impl Https {
         Ok(Self { files, config: Arc::new(FromFiles::new(paths, make, in_words)?) })
     }
 
-    /// Why clients will not trust the certificate as it is now, where its time says so.
+    /// The reason why clients do not trust the certificate at this time, if its validity is the reason.
     pub fn out_of_date(&self) -> Option<String> {
         pem::out_of_date(pem::certificates(&self.files.certificate).ok()?.first()?)
     }
@@ -64,8 +64,8 @@ impl Https {
         TlsAcceptor::from(self.config.current())
     }
 
-    /// Speaks TLS with this machine's own server, from here on. It is known by its address, not by its certificate, which
-    /// names another host.
+    /// Does a handshake with this machine's own server. The client trusts its address, not its certificate, which names
+    /// another host.
     pub(super) async fn wrap(&self, address: IpAddr, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let config = unverified::client_config().map_err(io::Error::other)?;
         TlsConnector::from(Arc::new(config)).connect(address.into(), stream).await
@@ -96,7 +96,8 @@ fn configuration(files: &HttpsFiles) -> Result<ServerConfig, Vec<HttpsFault>> {
     let builder = match clients {
         None => builder.with_no_client_auth(),
         Some(clients) => {
-            // Without a certificate a client is told so in HTTP, and how the service is: probes have none.
+            // A client without a certificate learns the reason, and the health of the service, over HTTP: probes have no
+            // certificate.
             let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(clients), pem::provider())
                 .allow_unauthenticated()
                 .build()
@@ -106,7 +107,7 @@ fn configuration(files: &HttpsFiles) -> Result<ServerConfig, Vec<HttpsFault>> {
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
-    // Sessions are the clients' to keep.
+    // Clients keep the sessions.
     config.ticketer = ring::Ticketer::new().map_err(|error| vec![HttpsFault::Key(error.to_string())])?;
     Ok(config)
 }
@@ -123,14 +124,14 @@ fn certified(
     })
 }
 
-/// Nothing of keys and certificates is shown.
+/// Shows no keys or certificates.
 impl fmt::Debug for Https {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Https").field("files", &self.files).finish_non_exhaustive()
     }
 }
 
-/// Of the same files.
+/// Equal when made of the same files.
 impl PartialEq for Https {
     fn eq(&self, other: &Self) -> bool {
         self.files == other.files

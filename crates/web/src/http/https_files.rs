@@ -1,26 +1,26 @@
-//! The files that HTTPS is made of, and the faults that they can have.
+//! The files of HTTPS, and their possible faults.
 
 use std::{fmt, path::PathBuf};
 
-/// Where a server's TLS is read from, all in PEM.
+/// The files of a server's TLS, all in PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpsFiles {
-    /// Its certificate, then those between it and its authority.
+    /// The server's certificate, then those between it and its authority.
     pub certificate: PathBuf,
     /// The certificate's key.
     pub key: PathBuf,
-    /// The authorities whose clients may ask; `None` lets everybody.
+    /// The authorities of accepted clients; `None` accepts everybody.
     pub client_ca: Option<PathBuf>,
 }
 
-/// A fault of one of the files, as a clause that its name goes before.
+/// A fault of one of the files, as a clause after its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HttpsFault {
-    /// With the certificate.
+    /// A fault of the certificate.
     Certificate(String),
-    /// With its key.
+    /// A fault of its key.
     Key(String),
-    /// With the authorities of clients.
+    /// A fault of the authorities of clients.
     ClientCa(String),
 }
 

@@ -14,9 +14,9 @@ use super::{
     deadlines::ConnectionDeadlines,
 };
 
-/// How many of the longest idle connections are looked for at a time.
+/// The number of connections, the longest idle ones, that one search finds.
 const CANDIDATES: usize = 256;
-/// How long it is believed that no connection is idle.
+/// The time for which a search without an idle connection is not repeated.
 const BARREN: Duration = Duration::from_millis(20);
 
 /// Room for a number of connections.
@@ -36,7 +36,7 @@ pub(super) struct ConnectionLimiter {
 struct Admitted {
     next: u64,
     connections: HashMap<u64, Arc<ConnectionDeadlines>>,
-    /// How many of them are being closed to make room.
+    /// The number of connections that are being closed to make room.
     leaving: usize,
     addresses: HashMap<IpAddr, usize>,
     /// Some of the idle ones, the longest idle last.
@@ -44,7 +44,7 @@ struct Admitted {
     barren: Option<Instant>,
 }
 
-/// A connection's place; dropped, it is free again.
+/// A connection's slot, which is freed when dropped.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     limiter: Arc<ConnectionLimiter>,
@@ -54,7 +54,7 @@ pub(super) struct ConnectionSlot {
 }
 
 impl ConnectionLimiter {
-    /// For this number of connections with these deadlines: for a head, and for an answer to begin.
+    /// A limiter for this number of connections with these deadlines: of a head, and of the beginning of an answer.
     pub(super) fn new(max: usize, (head, request): (Duration, Duration), budget: Arc<MemoryBudget>) -> Self {
         Self {
             max,
@@ -73,13 +73,13 @@ impl ConnectionLimiter {
         Self { max_per_address, ..self }
     }
 
-    /// A connection makes room as long as no head is whole: half of one keeps nobody out.
+    /// Lets a connection be closed for another until its head is complete: half a head keeps nobody out.
     pub(super) fn with_eviction_before_head(self) -> Self {
         Self { evictable_before_head: true, ..self }
     }
 
-    /// A place for a connection from there. Where there is none, the connection that has been idle for longest is closed
-    /// for it; `None` where none is idle, or where the address has all that one may have.
+    /// A slot for a connection from this address. Without a free one, the connection that has been idle for longest is
+    /// closed. `None` where none is idle, or where the address has its most.
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<ConnectionSlot> {
         let mut admitted = self.admitted();
         if admitted.addresses.get(&address).is_some_and(|count| *count >= self.max_per_address) {
@@ -106,7 +106,7 @@ impl ConnectionLimiter {
         Some(ConnectionSlot { limiter: Arc::clone(self), number, address, deadlines })
     }
 
-    /// Closes the connections that have been idle for longest until there is enough; whether there is.
+    /// Closes the connections that have been idle for longest until there is enough; returns whether there is.
     pub(super) fn close_idle_until(&self, is_enough: impl Fn() -> bool) -> bool {
         let mut admitted = self.admitted();
         while admitted.close_idle() {
@@ -117,12 +117,12 @@ impl ConnectionLimiter {
         false
     }
 
-    /// How many are connected.
+    /// The number of connections.
     pub(super) fn connections(&self) -> usize {
         self.admitted().connections.len()
     }
 
-    /// Of those, how many ask nothing just now.
+    /// The number of idle connections.
     pub(super) fn idle(&self) -> usize {
         self.admitted().connections.values().filter(|deadlines| deadlines.idle_since().is_some()).count()
     }
@@ -131,7 +131,7 @@ impl ConnectionLimiter {
         &self.budget
     }
 
-    /// Waits until nobody is connected.
+    /// Waits until all connections are closed.
     pub(super) async fn drained(&self) {
         loop {
             let drained = self.drained.notified();
@@ -148,7 +148,7 @@ impl ConnectionLimiter {
 }
 
 impl Admitted {
-    /// Closes the connection that has been idle for longest; whether there was one.
+    /// Closes the connection that has been idle for longest; returns whether there was one.
     fn close_idle(&mut self) -> bool {
         loop {
             while let Some((since, number)) = self.idle.pop() {
@@ -168,7 +168,7 @@ impl Admitted {
                 .filter_map(|(number, deadlines)| Some((deadlines.idle_since()?, *number)));
             self.idle.extend(idle);
             if self.idle.is_empty() {
-                // To look at all of them for each client of a flood would be a load of its own.
+                // A search for each client of a flood would be a load of its own.
                 self.barren = Some(now + BARREN);
                 return false;
             }

@@ -8,34 +8,34 @@ use tokio::task::coop::consume_budget;
 
 use super::{Problem, body::BodyStream};
 
-/// The lines of a body. No more of it is in memory than a piece and a line.
+/// The lines of a body. Memory holds at most one piece and one line.
 pub struct Lines {
     body: BodyStream,
-    /// The beginning of a line that is not complete.
+    /// The beginning of an incomplete line.
     begun: BytesMut,
-    /// The bytes after it.
+    /// The bytes after that.
     piece: Bytes,
     number: u64,
-    /// A line longer than the limit is passed over to its end.
+    /// The current line is too long, and skipped to its end.
     is_too_long: bool,
-    /// The bytes since the last line that says something.
+    /// The bytes since the last line with content.
     wasted: usize,
     max_line: usize,
     max_wasted: usize,
     ended: bool,
 }
 
-/// A line that says something.
+/// A line that is not blank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
-    /// All of it, without its end.
+    /// The whole line, without its end.
     Whole(Bytes),
-    /// It is longer than the limit.
+    /// The line is longer than the limit.
     TooLong,
 }
 
 impl Line {
-    /// How many bytes of it are kept.
+    /// The number of its bytes in memory.
     pub fn size(&self) -> usize {
         match self {
             Self::Whole(text) => text.len(),
@@ -61,12 +61,12 @@ impl Lines {
         }
     }
 
-    /// How many lines were complete so far, blank ones included.
+    /// The number of complete lines so far, blank ones included.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The next line that is here already, which has that [`Lines::number`].
+    /// The next line that has already come; [`Lines::number`] is its number.
     pub fn next_here(&mut self) -> Option<Line> {
         while !self.piece.is_empty() {
             let Some(end) = memchr::memchr(b'\n', &self.piece) else {
@@ -76,7 +76,7 @@ impl Lines {
             };
             let rest = self.piece.split_to(end);
             self.piece.advance(1);
-            // As a rule a line is within a piece, and is not copied.
+            // A line is usually within a piece, and is not copied.
             let line = match self.begun.is_empty() && !self.is_too_long && rest.len() <= self.max_line {
                 true => Some(Line::Whole(rest)).filter(says_something),
                 false => {
@@ -101,11 +101,11 @@ impl Lines {
         self.finish()
     }
 
-    /// Waits for more of the body; false where there is no more. Cancel safe.
+    /// Waits for more of the body; false at its end. Cancel safe.
     ///
     /// # Errors
     ///
-    /// The body is broken, or says nothing at too great a length.
+    /// The body is broken, or too many bytes have no content.
     pub async fn fill(&mut self) -> Result<bool, Problem> {
         if self.wasted > self.max_wasted {
             let detail = format!("{} bytes in a row have no line that could be one", self.wasted);

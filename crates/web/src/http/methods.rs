@@ -8,14 +8,14 @@ use warp::{
 
 use super::Problem;
 
-/// 404: no service is at that path.
+/// 404: nothing is at that path.
 pub fn nothing(path: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {path}"))
 }
 
-/// The answer to a request that no route took: 404 where the path has no methods; else 204 to OPTIONS
-/// and 405 to the rest, both with the path's methods in `Allow`, for example `GET, HEAD, OPTIONS`. `OPTIONS *` asks
-/// the service as a whole, and is 204 without (RFC 9110, section 9.3.7).
+/// The answer to a request that no route took: 404 where the path has no methods; else 204 to OPTIONS and 405 to the rest,
+/// both with the path's methods in `Allow`, for example `GET, HEAD, OPTIONS`. `OPTIONS *` asks about the whole service, and
+/// gets 204 without `Allow` (RFC 9110, section 9.3.7).
 pub fn refuse(method: &Method, path: &str, allow: Option<&'static str>) -> Response {
     let is_options = method == Method::OPTIONS;
     if is_options && path == "*" {

@@ -110,25 +110,25 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// The deepest nesting of JSON in a body.
     pub max_depth: usize,
-    /// How long a client may take to send a request's head.
+    /// The longest time of a request's head.
     pub header_timeout: Duration,
-    /// How long a client may take to send a body.
+    /// The longest time of a body.
     pub body_timeout: Duration,
-    /// How long an answer may take to begin.
+    /// The longest wait for the beginning of an answer.
     pub request_timeout: Duration,
-    /// TLS under all that is said on the service's own port; `None` is HTTP alone.
+    /// TLS on the service's own port; `None` is plain HTTP.
     pub https: Option<Https>,
-    /// The port where `/health`, `/ready` and `/metrics` are asked, and nothing else, beside the service's own.
+    /// A port of its own for `/health`, `/ready` and `/metrics` alone. The service's own port has them, too.
     pub ops_port: Option<u16>,
-    /// The port where `/metrics` is asked, and nothing else, in place of the service's own.
+    /// A port of its own for `/metrics` alone. The service's own port then does not have it.
     pub metrics_port: Option<u16>,
-    /// The clients that are let in, and how often.
+    /// The accepted clients, and their limits.
     pub auth: AuthConfig,
     /// The most connections at one time.
     pub max_connections: usize,
     /// The hosts that requests may be for.
     pub hosts: AllowedHosts,
-    /// The most of those from one address.
+    /// The most connections from one address.
     pub max_connections_per_address: Option<usize>,
     /// The most memory that connections, requests and answers take together; unset, 256 MiB.
     pub max_bytes: Option<usize>,
@@ -136,13 +136,13 @@ pub struct Config {
     pub cors: Option<Cors>,
     /// Other origins whose pages count as this site's own, as browsers send them, such as `https://shop.example`.
     pub trusted_origins: Vec<String>,
-    /// Which answers are logged.
+    /// The logged answers.
     pub access_log: AccessLog,
-    /// The proxies whose `X-Forwarded-For` is believed.
+    /// The proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<Network>,
-    /// What makes the spans of requests; `None` makes none.
+    /// The tracer of requests; `None` makes no spans.
     pub tracer: Option<Tracer>,
-    /// How long requests in progress may take after the stop; then their connections are cut off.
+    /// The time after the stop for requests in progress; then their connections are cut off.
     pub stop_timeout: Duration,
 }
 
@@ -157,7 +157,7 @@ impl Config {
         SocketAddr::new(self.own_address().ip(), self.ops_port.unwrap_or(self.port))
     }
 
-    /// Where this machine reaches the service: over loopback where it listens on every address.
+    /// The address of the service from this machine: over loopback where it listens on every address.
     pub fn own_address(&self) -> SocketAddr {
         let host = match self.host {
             IpAddr::V4(host) if host.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -167,7 +167,7 @@ impl Config {
         SocketAddr::new(host, self.port)
     }
 
-    /// The warnings about these settings, for those who run the service.
+    /// The warnings about these settings, for operators.
     pub fn warnings(&self) -> Vec<String> {
         let is_open = !self.auth.is_on() && !self.host.is_loopback();
         let warning = "clients are not authenticated, and the address is no loopback address: anyone who reaches this service may read and write";

@@ -13,12 +13,12 @@ pub enum Https {}
 impl Https {
     /// # Errors
     ///
-    /// None that has not been told: the settings are refused in such a build.
+    /// None: such a build refuses the settings.
     pub fn read(_: HttpsFiles) -> Result<Self, Vec<HttpsFault>> {
         Err(Vec::new())
     }
 
-    /// Of no certificate.
+    /// Never: there is no certificate.
     pub fn out_of_date(&self) -> Option<String> {
         match *self {}
     }
@@ -27,7 +27,7 @@ impl Https {
         match *self {}
     }
 
-    /// Of no client.
+    /// Never.
     pub fn knows_its_clients(&self) -> bool {
         match *self {}
     }

@@ -8,17 +8,17 @@ use super::{Config, CorrelationId, Network, Traffic, proxies};
 use crate::{sampler::Sampler, trace::RequestTrace};
 
 const TARGET: &str = "highwater::access";
-/// How many errors are logged a second; of the others only how many they were.
+/// The most errors that are logged in a second. Of further ones only the number is logged.
 const MOST: u32 = 10;
 
-/// Which answers the access log has.
+/// The answers in the access log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessLog {
-    /// None.
+    /// No answer.
     Off,
-    /// Those with a status of 400 or more, up to some a second.
+    /// Answers with a status of 400 or more, up to a number a second.
     Errors,
-    /// All.
+    /// All answers.
     All,
 }
 
@@ -52,7 +52,7 @@ impl Observer {
         Some(proxies::client(peer?, headers, &self.proxies))
     }
 
-    /// A request is answered now. An answer without an end is logged when it has ended.
+    /// A request is answered now. An answer without an end is logged at its end.
     pub(super) fn answered(&self, info: &mut RequestInfo, status: StatusCode, is_endless: bool) {
         let took = info.began.elapsed();
         self.traffic.count(info.uri.path(), &info.method, status, took, info.trace.recorded());
@@ -62,7 +62,7 @@ impl Observer {
         }
     }
 
-    /// To be dropped when an answer without an end has ended.
+    /// The end of an answer without an end; drop it then.
     pub(super) fn ending(self: &Arc<Self>, info: &RequestInfo, status: StatusCode) -> Ending {
         let RequestInfo { method, uri, correlation, began, client, .. } = info;
         let info = RequestInfo {
@@ -88,7 +88,7 @@ impl Observer {
         }
     }
 
-    /// Whether the access log has an answer of that status.
+    /// Whether the access log includes answers with that status.
     fn has(&self, status: StatusCode) -> bool {
         match self.access {
             AccessLog::Off => false,
@@ -97,7 +97,7 @@ impl Observer {
         }
     }
 
-    /// Whether an error is one of the first of its second. The first tells how many of the last were not.
+    /// Whether an error is one of the first in its second. The first one reports the number that the last second left out.
     fn is_among_the_first(&self) -> bool {
         let sampled = self.errors.sample();
         if sampled.left_out > 0 {
@@ -107,7 +107,7 @@ impl Observer {
     }
 }
 
-/// The end of an answer that has none by itself: dropped, it is logged, with how long the answer lasted.
+/// The end of an endless answer. When dropped, it logs the answer with its duration.
 pub(super) struct Ending {
     observer: Arc<Observer>,
     info: RequestInfo,

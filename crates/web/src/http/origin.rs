@@ -1,8 +1,8 @@
-//! Pages of another site that make their visitor's browser write here.
+//! Refuses writes from pages of other sites in a visitor's browser.
 //!
-//! A browser sends simple requests from any page to any address that its machine reaches, also where the page may not
-//! see the answer. It says so: by `Sec-Fetch-Site` where the address is https or local, else by `Origin`. A client that
-//! is no browser sends neither.
+//! A browser sends simple requests from any page to any address that its machine reaches, even if the page may not read the
+//! answer. It names the page's site: by `Sec-Fetch-Site` where the address is https or local, else by `Origin`. A client
+//! that is no browser sends neither.
 
 use hyper::{
     Request, StatusCode,
@@ -13,8 +13,8 @@ use super::{Config, Problem, authority::Authority};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses a request that changes something and comes from a page of another site, unless that site may; and a request
-/// with two origins, which no browser sends (RFC 6454, section 7.3).
+/// Refuses a write from a page of another site, unless that site is allowed. Also refuses a request with two origins, which
+/// no browser sends (RFC 6454, section 7.3).
 ///
 /// # Errors
 ///
@@ -35,7 +35,7 @@ pub fn check_origin<B>(request: &Request<B>, config: &Config) -> Result<(), Prob
     Err(foreign())
 }
 
-/// 403.
+/// 403: the page's site is not allowed to write.
 pub(super) fn foreign() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
@@ -47,11 +47,11 @@ pub(super) fn foreign() -> Problem {
 fn is_foreign<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     if let Some(site) = headers.get(&SEC_FETCH_SITE) {
-        // The browser has compared; a proxy between it and us changes nothing about that.
+        // The browser has compared the sites; a proxy before this service changes nothing about that.
         return site == "cross-site";
     }
     let Some(origin) = headers.get(ORIGIN) else { return false };
-    // `null` is nobody's.
+    // The origin `null` belongs to no site.
     let page = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     let Some((scheme, page)) = page else { return true };
     let usual = match scheme {

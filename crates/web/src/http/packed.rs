@@ -1,4 +1,4 @@
-//! Files that are part of the program, packed; `build.rs` makes them.
+//! Files in the program, packed by `build.rs`.
 
 use std::io::Read as _;
 
@@ -11,7 +11,7 @@ use warp::{
 
 use super::{Problem, accepts_gzip};
 
-/// A file, as gzip has it (RFC 1952).
+/// A file in gzip (RFC 1952).
 #[derive(Debug)]
 pub struct Packed {
     gzip: &'static [u8],
@@ -28,13 +28,13 @@ macro_rules! packed {
 pub use packed;
 
 impl Packed {
-    /// A file that gzip has packed so, of that media type.
+    /// A file of this media type, packed by gzip.
     pub const fn new(gzip: &'static [u8], media_type: &'static str) -> Self {
         Self { gzip, media_type }
     }
 
-    /// The file, for a request with these headers: packed where the client takes it so, and 304 where it has it
-    /// already (RFC 9110, sections 12.5.3 and 13.1.2). It may be kept, and is to be asked for again each time: another
+    /// The file, for a request with these headers: packed where the client accepts gzip, and 304 where the client has it
+    /// already (RFC 9110, sections 12.5.3 and 13.1.2). Clients may keep it and must ask again each time, since another
     /// version of the program has another file under the same name.
     pub(super) fn answer(&self, asked: &HeaderMap) -> Response {
         let is_packed =
@@ -68,19 +68,19 @@ impl Packed {
         response
     }
 
-    /// The file itself.
+    /// The unpacked file.
     ///
     /// # Errors
     ///
-    /// It was not packed by gzip, which the build would have to have done wrong.
+    /// The file is not in gzip, by a mistake of the build.
     pub fn unpacked(&self) -> std::io::Result<Vec<u8>> {
         let mut file = Vec::new();
         GzDecoder::new(self.gzip).read_to_end(&mut file)?;
         Ok(file)
     }
 
-    /// Checksum and length, with which a gzip file ends, tell one version from another. The packed form is another
-    /// representation of it (RFC 9110, section 8.8.3.3).
+    /// The tag of a version: checksum and length, with which a gzip file ends. The packed form is another representation of
+    /// the file (RFC 9110, section 8.8.3.3).
     fn etag(&self, is_packed: bool) -> String {
         let end =
             self.gzip.split_at_checked(self.gzip.len().saturating_sub(8)).map_or(&[][..], |(_, end)| end);
@@ -91,7 +91,7 @@ impl Packed {
     }
 }
 
-/// Whether an `If-None-Match` names that tag; compared weakly.
+/// Whether an `If-None-Match` has this tag; compared weakly.
 fn names(tags: &[u8], etag: &str) -> bool {
     tags.split(|byte| *byte == b',')
         .map(<[u8]>::trim_ascii)

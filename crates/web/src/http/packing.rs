@@ -1,6 +1,6 @@
 //! Answers in gzip, for clients that ask for it (`Accept-Encoding`).
 //!
-//! The packed bytes go out whenever the next piece of the answer is not there yet, so that a stream stays one.
+//! The packed bytes leave whenever the next piece of the answer is not ready, so a stream stays one.
 
 use std::io::{self, Write as _};
 
@@ -15,15 +15,15 @@ use super::{accepts_gzip, deadlines::ConnectionDeadlines, media::is_event_stream
 
 /// The length from which packing an answer saves a segment on the wire.
 const WORTHWHILE: u64 = 1024;
-/// The memory of an encoder: its window, its tables and what it has not handed out.
+/// The memory of an encoder: its window, its tables and its pending output.
 const ENCODER: usize = 384 * 1024;
 
-/// Whether a request's client takes gzip.
+/// Whether a request's client accepts gzip.
 pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
     headers.get(ACCEPT_ENCODING).is_some_and(|value| accepts_gzip(value.as_bytes()))
 }
 
-/// Packs an answer where that is worthwhile and was asked for; where it is worthwhile, the answer says what it depends on.
+/// Packs an answer where that is worthwhile and was asked for. A worthwhile answer names `Accept-Encoding` in `Vary`.
 pub(super) fn pack(
     answer: &mut Answer,
     is_asked_for: bool,
@@ -43,7 +43,8 @@ pub(super) fn pack(
     Some(Packer::new())
 }
 
-/// An answer with an ETag is the same bytes for everybody. One without an end would keep an encoder for as long as it lasts.
+/// Whether an answer may be packed. One with an ETag is the same bytes for everybody, and one without an end would keep an
+/// encoder for as long as it lasts.
 fn is_packable(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     let is_text = content_type.starts_with(b"application/") || content_type.starts_with(b"text/");
@@ -55,7 +56,7 @@ fn is_packable(headers: &HeaderMap) -> bool {
 
 /// Packs the pieces of an answer.
 pub(super) struct Packer {
-    /// None after the end.
+    /// `None` after the end.
     gzip: Option<GzEncoder<Vec<u8>>>,
     /// Something was added since the last flush.
     holds: bool,
@@ -66,7 +67,7 @@ impl Packer {
         Self { gzip: Some(GzEncoder::new(Vec::new(), Compression::fast())), holds: false }
     }
 
-    /// Adds a piece. Returns the bytes that are packed by now, which may be none.
+    /// Adds a piece. Returns the bytes that are packed by now, possibly none.
     pub(super) fn add(&mut self, piece: &[u8]) -> io::Result<Bytes> {
         let Some(gzip) = &mut self.gzip else { return Ok(Bytes::new()) };
         gzip.write_all(piece)?;
@@ -74,7 +75,7 @@ impl Packer {
         Ok(std::mem::take(gzip.get_mut()).into())
     }
 
-    /// All that was added and has not come out; `None` where nothing has been added.
+    /// The pending output of all added pieces; `None` if nothing was added since the last flush.
     pub(super) fn flush(&mut self) -> io::Result<Option<Bytes>> {
         let Some(gzip) = self.gzip.as_mut().filter(|_| self.holds) else { return Ok(None) };
         gzip.flush()?;

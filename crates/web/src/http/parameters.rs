@@ -11,20 +11,20 @@ const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 /// The characters to encode in a path inside `<…>`. The path itself is encoded already.
 const PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`');
 
-/// The page after this one, as a `Link` header has it (RFC 8288): the path as it came, and these parameters.
+/// The `Link` header of the next page (RFC 8288): the path as it came, with these parameters.
 pub fn next_link<'a>(path: &str, parameters: impl Iterator<Item = (&'a str, String)>) -> String {
     let parameters: Vec<String> =
         parameters.map(|(name, value)| format!("{name}={}", utf8_percent_encode(&value, VALUE))).collect();
     format!("<{}?{}>; rel=\"next\"", utf8_percent_encode(path, PATH), parameters.join("&"))
 }
 
-/// How many parameters that nobody asks for one answer names, and how many characters of each.
+/// The most unknown parameters that one answer names, and the most characters of each.
 const MOST_UNKNOWN: usize = 5;
 const QUOTED: usize = 60;
 
-/// The parameters of a query. Takes what it is asked for and gathers every fault, so that one answer
-/// can name them all. A parameter that nobody asks for is one, too: a filter that is misspelt would else answer
-/// what it was to leave out.
+/// The parameters of a query. It takes what a route asks for and gathers every fault, so that one answer can name them all.
+/// A parameter that the route does not ask for is a fault, too: a misspelt filter would otherwise return what it was to
+/// leave out.
 #[derive(Debug)]
 pub struct Parameters<'q> {
     query: &'q str,
@@ -45,8 +45,8 @@ impl<'q> Parameters<'q> {
         self.decoded(name, &spaced)
     }
 
-    /// A value that `parse` understands; its error says what the parameter must be. A plus stands for
-    /// itself here, so that `2024-05-01T10:00:00+02:00` may come as it is.
+    /// A value that `parse` understands; its error says what the parameter must be. A plus stands for itself here, so that
+    /// `2024-05-01T10:00:00+02:00` may come as it is.
     pub fn parsed<T, E>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T>
     where
         E: Into<Cow<'static, str>>,
@@ -107,7 +107,7 @@ fn values<'q>(query: &'q str, name: &str) -> impl Iterator<Item = &'q str> {
     pairs(query).filter(move |(key, _)| key == name).map(|(_, value)| value)
 }
 
-/// Each parameter's name, decoded as far as that goes, and its value as it came.
+/// Each parameter's name, decoded as far as possible, and its value as it came.
 fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
     query.split('&').map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -117,19 +117,19 @@ fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
 
 const NOT_DECODABLE: &str = "is not percent-encoded UTF-8";
 
-/// A segment of a path, decoded; `name` is what a fault is reported under.
+/// A segment of a path, decoded; faults are reported under `name`.
 pub fn segment(name: &'static str, raw: &str) -> Result<String, Problem> {
     percent_decoded(raw)
         .map(Cow::into_owned)
         .ok_or_else(|| Problem::invalid(vec![FieldError::new(name, NOT_DECODABLE)]))
 }
 
-/// A text as a segment of a path.
+/// A text, encoded as a segment of a path.
 pub fn encode_segment(text: &str) -> impl std::fmt::Display {
     utf8_percent_encode(text, VALUE)
 }
 
-/// Percent-encoded text as it is meant; `None` where it is no encoding of UTF-8.
+/// Percent-encoded text, decoded; `None` where it is no encoding of UTF-8.
 pub fn percent_decoded(raw: &str) -> Option<Cow<'_, str>> {
     let mut rest = raw.as_bytes();
     while let Some(at) = rest.iter().position(|byte| *byte == b'%') {

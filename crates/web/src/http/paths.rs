@@ -2,10 +2,10 @@
 
 use crate::auth::Need;
 
-/// A path as a pattern, such as `/users/{userId}`, its methods, as `Allow` has them, and what it asks of clients.
+/// A path as a pattern, such as `/users/{userId}`, its methods, as in `Allow`, and its need.
 pub type Path = (&'static str, &'static str, Need);
 
-/// All paths of a service, in groups: its own, and those that it shares with other services.
+/// All paths of a service, in groups: its own, and those shared with other services.
 #[derive(Debug)]
 pub struct Paths(pub &'static [&'static [Path]]);
 
@@ -15,30 +15,30 @@ impl Paths {
         self.0.iter().copied().flatten()
     }
 
-    /// The place of what a path belongs to. One `/` at its end makes no difference.
+    /// The index of the pattern that a path fits. One `/` at its end makes no difference.
     pub fn place(&self, path: &str) -> Option<usize> {
         let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
         self.all()
             .position(|(pattern, ..)| path == *pattern || (pattern.contains('{') && fits(pattern, path)))
     }
 
-    /// The pattern of a path; none where nothing is served.
+    /// The pattern of a path; `None` for an unknown path.
     pub fn pattern(&self, path: &str) -> Option<&'static str> {
         self.all().nth(self.place(path)?).map(|(pattern, ..)| *pattern)
     }
 
-    /// The methods of a path; none where nothing is served.
+    /// The methods of a path; `None` for an unknown path.
     pub fn methods(&self, path: &str) -> Option<&'static str> {
         self.all().nth(self.place(path)?).map(|(_, methods, _)| *methods)
     }
 
-    /// The need of a path; none where nothing is served.
+    /// The need of a path; `None` for an unknown path.
     pub fn need(&self, path: &str) -> Option<Need> {
         self.all().nth(self.place(path)?).map(|(.., need)| *need)
     }
 }
 
-/// Segment by segment; one in braces is any that is not empty.
+/// Whether a path fits a pattern, segment by segment. A segment in braces fits any that is not empty.
 fn fits(pattern: &str, path: &str) -> bool {
     let mut segments = path.split('/');
     let all = pattern.split('/').all(|wanted| {

@@ -8,12 +8,12 @@ use warp::{
 
 use super::Problem;
 
-/// The ETag of a version, which is a strong one.
+/// The strong ETag of a version.
 pub fn etag(version: u64) -> String {
     format!("\"{version}\"")
 }
 
-/// The answer, with the version of its content.
+/// The answer with the ETag of its version.
 pub fn with_etag(mut response: Response, version: u64) -> Response {
     if let Ok(value) = HeaderValue::try_from(etag(version)) {
         response.headers_mut().insert(header::ETAG, value);
@@ -21,17 +21,17 @@ pub fn with_etag(mut response: Response, version: u64) -> Response {
     response
 }
 
-/// Whether a request with that `If-Match` may change a resource of that version.
+/// Whether a request with this `If-Match` may change a resource of this version.
 ///
 /// # Errors
 ///
-/// 412, with the version that there is.
+/// 412 with the current version.
 pub fn check_match(if_match: Option<&HeaderValue>, version: u64) -> Result<(), Problem> {
     let Some(wanted) = if_match else { return Ok(()) };
     let current = etag(version);
     let wanted = wanted.as_bytes();
     let tags = wanted.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-    // Compared strongly: a weak tag matches nothing.
+    // The comparison is strong: a weak tag matches nothing.
     if wanted.trim_ascii() == b"*" || tags.into_iter().any(|tag| tag == current.as_bytes()) {
         return Ok(());
     }

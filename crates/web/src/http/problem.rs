@@ -16,8 +16,8 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// An error answer.
 ///
-/// `type` is always `about:blank`: RFC 9457, section 4.2.1, says that the status then tells what kind of
-/// problem it is, and `title` is the status' own phrase. The particulars stand in `detail`.
+/// `type` is always `about:blank`: by RFC 9457, section 4.2.1, the status then tells the kind of the problem, and `title` is
+/// the status' own phrase. `detail` has the particulars.
 #[derive(Debug, Clone)]
 pub struct Problem(Box<Parts>);
 
@@ -85,7 +85,7 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// 400 with a fault a field. All faults of a request belong in one answer.
+    /// 400 with the faults of fields. All faults of a request belong in one answer.
     pub fn invalid(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
             [one] => format!("{} {}", one.field, one.message),
@@ -94,7 +94,7 @@ impl Problem {
         Self::bad_request(detail).with_errors(errors)
     }
 
-    /// 503: it may go better after `retry_after` seconds.
+    /// 503: the request may succeed after `retry_after` seconds.
     pub fn unavailable(detail: impl Into<Cow<'static, str>>, retry_after: u32) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
             .with_header(header::RETRY_AFTER, HeaderValue::from(retry_after))
@@ -158,7 +158,7 @@ impl Problem {
         self.json_with(&self.0.detail, &self.0.members)
     }
 
-    /// The body, where the problem is of one event among many: `retryAfter` stands for `Retry-After`, in seconds.
+    /// The body, for a problem of one event among many: `retryAfter` stands for `Retry-After`, in seconds.
     pub fn item_json(&self) -> Vec<u8> {
         let mut members = self.0.members.clone();
         let retry_after = self.0.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());

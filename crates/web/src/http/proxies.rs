@@ -4,11 +4,11 @@ use std::{net::IpAddr, str::FromStr};
 
 use hyper::HeaderMap;
 
-/// An address, or all that begin like it.
+/// An address, or all addresses with the same beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
-    /// So many bits at the beginning are the network's.
+    /// The number of leading bits that are the network's.
     prefix: u32,
 }
 
@@ -26,7 +26,7 @@ impl Network {
 impl FromStr for Network {
     type Err = ();
 
-    /// Of an address such as `10.0.0.1`, or CIDR such as `10.0.0.0/8`.
+    /// Parses an address such as `10.0.0.1`, or CIDR such as `10.0.0.0/8`.
     fn from_str(text: &str) -> Result<Self, ()> {
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
@@ -39,8 +39,8 @@ impl FromStr for Network {
     }
 }
 
-/// The address that a request comes from. Each proxy adds to `X-Forwarded-For` whom it was asked by: read from its end,
-/// the first that is no trusted proxy is the client, and what stands before that anybody may have written.
+/// The address of a request's client. Each proxy adds its own client to the end of `X-Forwarded-For`. Read from the end, the
+/// first address that is no trusted proxy is the client. Anybody may have written those before it.
 pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     if trusted.is_empty() {
         return peer.to_canonical();
@@ -57,7 +57,7 @@ pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> 
     client
 }
 
-/// Some proxies add the port.
+/// The address of an entry. Some proxies add the port.
 fn hop(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let bare =

@@ -1,8 +1,8 @@
-//! The body of a request, and what becomes of its rest where it was answered before all of it was read.
+//! The body of a request, and its rest where the answer came before all of it was read.
 //!
-//! The next request on a connection begins where this one's body ends. So a short rest is read before the
-//! answer is given. Where more is left, the answer says that it is the connection's last: RFC 9112, sections 9.3 and
-//! 9.6. Otherwise a client would send its next request into a connection that closes.
+//! The next request on a connection begins after the end of this one's body. So a short rest is read before the answer is
+//! given. With a longer rest, the answer says that it is the connection's last: RFC 9112, sections 9.3 and 9.6. Otherwise a
+//! client would send its next request into a connection that closes.
 
 use std::{
     pin::Pin,
@@ -22,20 +22,20 @@ use super::deadlines::ConnectionDeadlines;
 
 /// The longest rest that is read for the sake of the next request, in bytes.
 const LONGEST: usize = 256 * 1024;
-/// How long it may be in coming.
+/// The longest wait for the rest.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The body of a request. Dropped before its end, it leaves its rest behind.
 pub(super) struct RequestBody {
     body: Option<Incoming>,
-    /// The client sends nothing before it is told to go on, which it is by the first reading.
+    /// The client sends nothing until it is told to go on, which the first reading does.
     asks_first: bool,
     rest: UnreadBody,
     deadlines: Arc<ConnectionDeadlines>,
 }
 
 impl RequestBody {
-    /// The request, whose body leaves its rest there.
+    /// The request with a body that leaves its rest here.
     pub(super) fn within(
         request: Request<Incoming>,
         rest: &UnreadBody,
@@ -90,7 +90,7 @@ impl Drop for RequestBody {
 #[derive(Clone, Default)]
 pub(super) struct UnreadBody(Arc<Mutex<Option<Remainder>>>);
 
-/// Reads no more once it is dropped.
+/// Discards the unread rest when it is dropped.
 pub(super) struct DropUnread(UnreadBody);
 
 impl Drop for DropUnread {
@@ -102,7 +102,7 @@ impl Drop for DropUnread {
 struct Remainder {
     body: Incoming,
     asks_first: bool,
-    /// How much more of it is read.
+    /// The number of bytes of it that may still be read.
     left: usize,
     until: Option<Pin<Box<Sleep>>>,
 }
@@ -122,7 +122,7 @@ impl UnreadBody {
         *self.unread() = None;
     }
 
-    /// Reads no more once that is dropped: an answer that was given while its request's body came has ended before it.
+    /// Discards the unread rest when the value is dropped: the answer then ended before the request's body.
     pub(super) fn until_answered(&self) -> DropUnread {
         DropUnread(self.clone())
     }

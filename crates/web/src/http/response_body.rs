@@ -23,7 +23,7 @@ use super::{
 };
 use crate::trace::{RequestTrace, within};
 
-/// Gives warp's type of a body a name, which warp itself does not.
+/// A name for warp's type of a body, which warp does not export.
 pub(super) trait Carries {
     type Body;
 }
@@ -34,15 +34,15 @@ impl<B> Carries for Response<B> {
 
 type TreeBody = <Answer as Carries>::Body;
 
-/// The body of an answer on its way out, in pieces that hyper's buffer need not grow for: it never shrinks again.
+/// The body of an answer on its way out. Its pieces are small, since hyper's buffer grows for a large one and never shrinks.
 pub(super) struct ResponseBody {
     body: TreeBody,
-    /// Of a piece what the next ones are.
+    /// The rest of a piece: the next pieces.
     rest: Bytes,
     packer: Option<Box<Packer>>,
     /// Dropped when the answer has ended.
     _ending: Option<Box<Ending>>,
-    /// Its span ends with the body.
+    /// The trace, whose span ends with the body.
     trace: RequestTrace,
     deadlines: Arc<ConnectionDeadlines>,
     /// Dropped after `body`, which may still have the request's.
@@ -62,7 +62,7 @@ impl ResponseBody {
         Self { body, rest: Bytes::new(), packer, _ending, trace, deadlines, _unread }
     }
 
-    /// The next piece, packed where it is to be.
+    /// The next piece, packed where that was chosen.
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let Some(packer) = &mut self.packer else {
             return poll_data(&mut self.body, context);
@@ -131,7 +131,7 @@ impl Body for ResponseBody {
                     })
                 }))
             }
-            // The status is long gone: all that is left is to break the answer off, visibly.
+            // The status has been sent: the only way left is to break the answer off, visibly.
             Err(_) => Poll::Ready(Some(Err("the answer's body panicked".into()))),
         }
     }
@@ -156,8 +156,8 @@ impl Body for ResponseBody {
     }
 }
 
-/// A piece of an answer's body. Among several answers on a connection it lasts until it has left: a client may read one of
-/// them and not the others.
+/// A piece of an answer's body. Among several answers on a connection, it lives until it has left: a client may read one
+/// answer and not the others.
 pub(super) struct Piece {
     bytes: Bytes,
     stream: Option<Arc<ConnectionDeadlines>>,

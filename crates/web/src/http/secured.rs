@@ -1,4 +1,4 @@
-//! A connection with TLS: HTTP/1.1 or HTTP/2, whichever the client likes better (ALPN, RFC 7301).
+//! A connection with TLS: HTTP/1.1 or HTTP/2, as the client prefers (ALPN, RFC 7301).
 
 use std::{pin::Pin, sync::Arc};
 
@@ -18,7 +18,7 @@ use super::{
     tree::Tree,
 };
 
-/// Answers a connection's requests, once its client has shaken hands.
+/// Answers a connection's requests after the handshake.
 pub(super) async fn serve(https: &Https, socket: Socket, tree: Tree, mut context: ConnectionContext) {
     let secured = shake_hands(https, socket, &context.deadlines, context.stop.clone()).await;
     let Some(Secured { stream, is_http2, is_known }) = secured else { return };
@@ -49,7 +49,7 @@ async fn serve_http2(stream: TlsStream<Socket>, tree: Tree, context: ConnectionC
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW);
     let mut connection = Box::pin(connection.serve_connection(TokioIo::new(stream), service));
-    // GOAWAY tells a client what no answer tells it.
+    // GOAWAY tells the client what no answer tells it.
     let _ = drive(&mut connection, &context, Some(&streams)).await;
 }
 

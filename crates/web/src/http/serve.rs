@@ -28,28 +28,28 @@ use crate::{
     shutdown::{Shutdown, Stage},
 };
 
-/// How many further clients are accepted to be told 503, or to be answered `/health`; more are dropped. Also the limit of
+/// The number of further clients that are accepted for a 503 or for `/health`; more are dropped. It is also the limit of
 /// connections to the operations port.
 const RESERVE: usize = 64;
-/// How long such a client may take to send a request's head.
+/// The longest time of a request's head from such a client.
 const RESERVE_HEAD: Duration = Duration::from_secs(2);
-/// How many connections are accepted before other ready tasks have their turn.
+/// The number of connections that are accepted before other ready tasks have their turn.
 const PORTION: usize = 16;
 /// The longest wait for a turn: under more posts than the processors can take, reads and probes go on all the same.
 const LONGEST_TURN: Duration = Duration::from_secs(1);
-/// How long to wait when no connection can be accepted, for want of file descriptors as a rule.
+/// The pause when no connection can be accepted, usually for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a condition must have been absent to be over.
+/// The time after which an absent condition is over.
 const CALM: Duration = Duration::from_secs(10);
 
-/// Where a service is reached.
+/// The listening sockets of a service.
 #[derive(Debug)]
 pub struct Listeners {
-    /// By its clients.
+    /// The socket for clients.
     pub clients: TcpListener,
-    /// By those who run it, where they have a port of their own: [`Config::ops_port`].
+    /// The socket for operators, where they have a port of their own: [`Config::ops_port`].
     pub probes: Option<TcpListener>,
-    /// By those who scrape metrics, where they have a port of their own: [`Config::metrics_port`].
+    /// The socket for scrapers, where they have a port of their own: [`Config::metrics_port`].
     pub metrics: Option<TcpListener>,
 }
 
@@ -83,7 +83,7 @@ pub async fn serve<F, R>(
     let limiter = ConnectionLimiter::new(config.max_connections, deadlines, budget)
         .with_max_per_address(config.max_connections_per_address.unwrap_or(usize::MAX));
     let limiter = Arc::new(limiter);
-    // Beside the budget of all: what they take is little, and known.
+    // Outside the common budget: the memory of probes is small, and known.
     let apart = |head| {
         let budget = Arc::new(MemoryBudget::new(usize::MAX));
         Arc::new(
@@ -147,7 +147,7 @@ pub async fn serve<F, R>(
         () = metrics => {}
         () = gate.watch() => {}
     }
-    // The connections of probes end with what they are asked.
+    // Connections of probes end with the current request.
     stop.send_replace(Stop::AtOnce);
 }
 
@@ -166,9 +166,10 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts connections until then, and those that were made before.
+    /// Accepts connections until `until`, and then those that were made before.
     async fn accept(&mut self, listener: TcpListener, until: impl Future<Output = ()>) {
-        // The kernel's buffers would else grow with what a client sends ahead or leaves unread. Connections inherit the sizes.
+        // Otherwise the kernel's buffers would grow with bytes that a client sends ahead or does not read. Connections
+        // inherit the sizes.
         let socket = SockRef::from(&listener);
         let bounded = socket
             .set_recv_buffer_size(KERNEL_BUFFER)
@@ -217,7 +218,7 @@ impl Acceptor {
     }
 
     fn admit(&mut self, stream: TcpStream, address: IpAddr) {
-        // An answer leaves when it is written; without this, one in two pieces waits for the peer's ACK.
+        // An answer leaves as it is written. Without this, one in two pieces waits for the peer's ACK.
         if let Err(error) = stream.set_nodelay(true) {
             log::debug!("TCP_NODELAY was refused: {error}");
         }
@@ -242,8 +243,8 @@ impl Acceptor {
     }
 }
 
-/// The turns in which requests are read that are expected to be no writes, one a thread: of connections that bring their
-/// first, and of those whose last was a read.
+/// The turns of connections that are expected to read, as many as there are threads: those of connections with their first
+/// request, and those of connections whose last request was a read.
 struct Turns {
     first: Semaphore,
     next: Semaphore,
@@ -255,8 +256,9 @@ impl Turns {
         Arc::new(Self { first: turns(), next: turns() })
     }
 
-    /// Serves a connection, which reads in turns, after everything else that is ready. Tasks are polled in the order in
-    /// which they became ready: of thousands of clients that ask at once, each would be ahead of a write that comes later.
+    /// Serves a connection. One that is expected to read takes a turn, after everything else that is ready. Tasks are polled
+    /// in the order in which they became ready: without turns, thousands of clients that read at once would each be ahead of
+    /// a later write.
     async fn serve(&self, serving: impl Future<Output = ()>, deadlines: &ConnectionDeadlines) {
         let mut serving = pin!(serving);
         loop {
@@ -279,7 +281,7 @@ impl Turns {
     }
 }
 
-/// Errors of accept(2) that concern one connection only, which is gone.
+/// Errors of accept(2) that concern one connection alone, which is gone.
 fn is_of_the_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)

@@ -40,7 +40,7 @@ use crate::{
     trace::{RequestTrace, within},
 };
 
-/// The addresses of a connection, where they can be had.
+/// The addresses of a connection, where they are known.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SocketAddresses {
     local: Option<IpAddr>,
@@ -83,10 +83,10 @@ impl ConnectionContext {
         }
     }
 
-    /// Has the client make no more requests on this connection after this answer, where that is to be.
+    /// Tells the client to make no more requests on this connection, if this answer is the last.
     fn end_with(&self, answer: &mut Answer) {
         if let Some(streams) = &self.streams {
-            // HTTP/2 says it of the connection, not in an answer (RFC 9113, sections 6.8 and 8.2.2).
+            // HTTP/2 tells that of the connection, not in an answer (RFC 9113, sections 6.8 and 8.2.2).
             answer.headers_mut().remove(CONNECTION);
             if self.is_last() {
                 streams.leave();
@@ -98,17 +98,17 @@ impl ConnectionContext {
         }
     }
 
-    /// Whether an answer that is given now is the connection's last.
+    /// Whether the current answer is the connection's last.
     fn is_last(&self) -> bool {
         self.access == Access::Reserve || self.deadlines.is_evicted() || *self.stop.borrow() >= Stop::Closing
     }
 }
 
-/// A connection's way to the filter tree.
+/// The filter tree behind a connection.
 pub(super) struct GuardedService {
     tree: Tree,
-    /// The tree is cloned once a connection, not once a request: hyper calls through a shared reference,
-    /// and only ever from the connection's own task.
+    /// A clone of the tree for each connection, not each request: hyper calls through a shared reference, and only from the
+    /// connection's own task.
     handler: RefCell<Handler>,
     last_client: RefCell<LastClient>,
     pub(super) connection: Arc<ConnectionContext>,
@@ -131,8 +131,8 @@ impl hyper::service::Service<Request<Incoming>> for GuardedService {
 }
 
 impl GuardedService {
-    /// Answers a request in its context, which is the connection's own where there is one request at a time. It may be
-    /// refused already.
+    /// Answers a request in its context, which is the connection's own where it has one request at a time. The request may
+    /// be refused already.
     pub(super) fn answer(
         &self,
         mut request: Request<Incoming>,
@@ -143,12 +143,12 @@ impl GuardedService {
         let refused =
             refused.or_else(|| check_head(&request, &connection.config, connection.addresses.local).err());
         if request.uri().path_and_query().is_none() {
-            // CONNECT names a host in place of a path, at which warp panics. There is nothing there, as at `/`.
+            // CONNECT names a host in place of a path, and warp panics at that. Nothing is there, as at `/`.
             *request.uri_mut() = Uri::from_static("/");
         }
         let began = Instant::now();
         let client = connection.observer.client(connection.addresses.peer, request.headers());
-        // Probes come all the time, and tell nothing.
+        // Probes come all the time, and their traces would tell nothing.
         let tracer = connection.config.tracer.as_ref().filter(|_| !is_probe(request.uri().path()));
         let trace = RequestTrace::of(tracer, &request, connection.config.scheme(), client);
         let info = RequestInfo {
@@ -205,7 +205,7 @@ impl GuardedService {
     }
 }
 
-/// The panic itself was reported by the process' panic hook; this says whose fault it was.
+/// The process' panic hook has reported the panic; this names the request.
 fn panicked<T>(info: &RequestInfo, _: T) {
     log::debug!(method:% = info.method, path:% = info.uri.path(); "the handler of a request panicked");
 }
@@ -213,16 +213,16 @@ fn panicked<T>(info: &RequestInfo, _: T) {
 /// A request that is being answered.
 pub(super) struct ResponseFuture {
     work: Option<Answering>,
-    /// Why it is not even handed on.
+    /// The reason why the request is not handled at all.
     refused: Option<Problem>,
-    /// The answer that waits until the rest of the request's body is read.
+    /// The answer, which waits until the rest of the request's body is read.
     answer: Option<Answer>,
     info: RequestInfo,
-    /// The page of another site that asks, where some may.
+    /// The page of another site that sent the request, where such pages are allowed.
     page: Option<CrossOriginRequest>,
-    /// The rights of the client, which is told of its limits.
+    /// The rights of the client, whose limits go into the answer.
     grant: Grant,
-    /// The client takes gzip.
+    /// The client accepts gzip.
     packs: bool,
     connection: Arc<ConnectionContext>,
 }
@@ -241,7 +241,7 @@ impl ResponseFuture {
         let this = self;
         let ConnectionContext { deadlines, rest, observer, .. } = &*this.connection;
         if deadlines.is_stream() {
-            // Woken by itself, not with its connection, when it is overdue.
+            // The deadlines wake this future itself, not its connection.
             deadlines.watch(context.waker());
         }
         let mut answer = if let Some(answer) = this.answer.take() {
@@ -295,8 +295,8 @@ impl ResponseFuture {
             answer = no_memory().into_response();
             this.connection.end_with(&mut answer);
         }
-        // Every answer has an id: that which its handler answers with, that which the request came
-        // with, that which its handler worked with, or a new one.
+        // Every answer has an id: the one in the handler's answer, the request's, the one that the handler worked with, or a
+        // new one.
         let told = deadlines.take_correlation();
         let answered = answer.headers().get(CORRELATION_ID).and_then(CorrelationId::from_header);
         let has_it = answered.is_some();
@@ -316,7 +316,7 @@ impl ResponseFuture {
     }
 }
 
-/// 503: a handler was given up.
+/// 503: the handler took too long and was dropped.
 pub(super) fn overdue() -> Problem {
     Problem::unavailable("there was no answer in time; what was asked for may have happened all the same", 1)
 }

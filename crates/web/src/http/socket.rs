@@ -1,4 +1,4 @@
-//! A TCP stream that tells its [`ConnectionDeadlines`] of progress, and closes without losing the answer.
+//! A TCP stream that reports progress to its [`ConnectionDeadlines`], and closes without losing the answer.
 
 use std::{
     io,
@@ -16,16 +16,16 @@ use tokio::{
 
 use super::deadlines::ConnectionDeadlines;
 
-/// How long a peer that was told goodbye may be silent before the socket is closed.
+/// The longest silence of a peer after the goodbye, before the socket is closed.
 const QUIET: Duration = Duration::from_millis(250);
-/// How long it may go on sending.
+/// The longest time for which the peer may go on sending.
 const LINGER: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
     deadlines: Arc<ConnectionDeadlines>,
-    /// Whether there was something that the peer did not take at once.
+    /// Whether the peer left bytes that it did not take at once.
     blocked: bool,
     closing: Option<Closing>,
 }
@@ -47,12 +47,12 @@ impl Socket {
         Self { stream, deadlines, blocked: false, closing: None }
     }
 
-    /// The first byte that comes, which stays to be read.
+    /// The first byte to come, which stays to be read.
     #[cfg(feature = "tls")]
     ///
     /// # Errors
     ///
-    /// None comes.
+    /// No byte comes.
     pub(super) async fn first_byte(&self) -> io::Result<u8> {
         let mut first = [0];
         match self.stream.peek(&mut first).await? {
@@ -113,17 +113,17 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Asked for when nothing more is to be written just now.
+        // Called when nothing more is to be written just now.
         if std::mem::take(&mut self.blocked) {
             self.deadlines.all_written();
         }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// Ends the sending side, then reads on until the peer has ended too, or is silent.
+    /// Ends the sending side, then reads until the peer has ended too, or is silent.
     ///
-    /// A socket that is closed while bytes lie in it unread sends a reset, which can take the answer away
-    /// from a client that is still sending its body: RFC 9112, section 9.6.
+    /// A socket that is closed with unread bytes sends a reset, which can take the answer away from a client that is still
+    /// sending its body: RFC 9112, section 9.6.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.closing.is_none() {
@@ -134,7 +134,7 @@ impl AsyncWrite for Socket {
             let mut buffer = ReadBuf::new(&mut scratch);
             match Pin::new(&mut this.stream).poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    // The clock is asked here as well: under a flood the timer's turn might never come.
+                    // The clock is read here as well: under a flood, the timer might never get a turn.
                     let now = Instant::now();
                     let closing = this.closing.get_or_insert_with(Closing::new);
                     if now >= closing.until {

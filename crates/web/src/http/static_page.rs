@@ -1,4 +1,4 @@
-//! A page of the program, and the files that it loads.
+//! A page in the program, and its files.
 
 use std::future::ready;
 
@@ -10,14 +10,14 @@ use warp::{
 
 use super::{Packed, Route, nothing, reads};
 
-/// A page of the program, with the files that it loads from below its path.
+/// A page in the program, with the files that it loads from below its path.
 #[derive(Debug)]
 pub struct StaticPage {
     /// Its path, such as `/swagger`.
     pub path: &'static str,
     /// The page itself.
     pub html: Packed,
-    /// The files that it loads, by their names below the path.
+    /// The files of the page, by their names below the path.
     pub files: &'static [(&'static str, Packed)],
     /// The Content-Security-Policy of the page and of its files.
     pub policy: &'static str,
@@ -43,7 +43,7 @@ impl StaticPage {
             .boxed()
     }
 
-    /// The name of a file below the page; empty for the page itself, and none for a path elsewhere.
+    /// The name of a file below the page; empty for the page itself, `None` for a path elsewhere.
     fn below<'a>(&self, path: &'a str) -> Option<&'a str> {
         match path.strip_suffix('/').unwrap_or(path).strip_prefix(self.path)? {
             "" => Some(""),

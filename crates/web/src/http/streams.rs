@@ -1,7 +1,7 @@
 //! The requests of a connection that has several at a time: HTTP/2 (RFC 9113).
 //!
-//! Each has deadlines and memory of its own, as a connection of HTTP/1.1 has; they last until all of its answer has left.
-//! The connection itself is idle while there is none. It looks after all of them with its one timer.
+//! Each has deadlines and memory of its own, like a connection of HTTP/1.1; they last until all of its answer has left. The
+//! connection itself is idle without requests. Its one timer serves all of them.
 
 use std::{
     convert::Infallible,
@@ -33,13 +33,13 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Of that connection, which has none yet.
+    /// The requests of that connection, which has none yet.
     pub(super) fn of(connection: &Arc<ConnectionDeadlines>) -> Arc<Self> {
         let connection = Arc::clone(connection);
         Arc::new(Self { connection, open: Mutex::default(), leaving: AtomicBool::new(false) })
     }
 
-    /// The deadlines of a request that comes now. Its memory may not be there.
+    /// The deadlines of a new request, and whether there is memory for it.
     fn begin(self: &Arc<Self>) -> (Arc<ConnectionDeadlines>, bool) {
         let mut open = self.open();
         open.retain(|stream| stream.strong_count() > 0);
@@ -50,7 +50,7 @@ impl Streams {
         (stream, is_there)
     }
 
-    /// The connection's last answer is given: it takes no more requests.
+    /// The connection takes no more requests after its last answer.
     pub(super) fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
         self.connection.wake();
@@ -60,7 +60,7 @@ impl Streams {
         self.leaving.load(Ordering::Relaxed)
     }
 
-    /// When the first of them is to be looked at.
+    /// The time at which the first of them is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.open().iter().filter_map(|stream| stream.upgrade()?.due()).min()
     }
@@ -85,7 +85,7 @@ impl Streams {
     }
 }
 
-/// A request that is under way; dropped, all of its answer has left.
+/// A request under way. It is dropped when all of its answer has left.
 #[derive(Debug)]
 pub(super) struct OpenStream(Arc<Streams>);
 
@@ -102,7 +102,7 @@ impl Drop for OpenStream {
     }
 }
 
-/// A connection's way to the filter tree, the same for all of its requests.
+/// The filter tree behind a connection, the same for all of its requests.
 pub(super) struct StreamService {
     service: GuardedService,
     streams: Arc<Streams>,

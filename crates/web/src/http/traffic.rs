@@ -1,7 +1,7 @@
-//! Counts requests and answers, and how long they took.
+//! Counts requests and answers, and measures their time.
 //!
 //! A request costs two clock readings and five atomic additions: the counter of each route, method and status is looked up
-//! at its first request, and is found by its index from then on.
+//! at its first request, and then found by its index.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ use crate::{
 const BUCKETS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const DURATIONS: &str = "highwater_http_request_duration_seconds";
-/// The methods that some route takes.
+/// The methods of all routes.
 const METHODS: [Method; 6] =
     [Method::GET, Method::HEAD, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
 /// The statuses with an index; others cost a lookup.
@@ -42,11 +42,11 @@ pub struct Traffic {
     paths: &'static Paths,
     requests: IntCounterVec,
     durations: HistogramVec,
-    /// One a route and method, the others' last.
+    /// The metrics of each route and method. Those of unknown paths are last.
     routes: Box<[RouteMetrics]>,
     /// The open connections, once the server listens.
     limiter: OnceLock<Arc<ConnectionLimiter>>,
-    /// The gate that knows its clients.
+    /// The gate, for the counts of its clients.
     gate: OnceLock<Arc<Gate>>,
     tracer: OnceLock<Tracer>,
 }
@@ -55,7 +55,7 @@ pub struct Traffic {
 #[derive(Default)]
 struct RouteMetrics {
     durations: OnceLock<Histogram>,
-    /// Of the histogram's buckets, by their indexes.
+    /// The exemplars of the histogram's buckets, by their indexes.
     exemplars: Mutex<BTreeMap<usize, Exemplar>>,
     requests: [OnceLock<IntCounter>; STATUSES.len()],
 }
@@ -69,7 +69,7 @@ struct Exemplar {
 }
 
 impl Traffic {
-    /// Counters by the patterns of these paths.
+    /// The counters of the patterns of these paths.
     ///
     /// # Errors
     ///
@@ -90,32 +90,32 @@ impl Traffic {
         })
     }
 
-    /// The paths that are counted by.
+    /// The paths with counters.
     pub(super) fn paths(&self) -> &'static Paths {
         self.paths
     }
 
-    /// Tells of clients, too.
+    /// Adds the counts of clients.
     pub(super) fn watch_clients(&self, gate: &Arc<Gate>) {
         self.gate.get_or_init(|| Arc::clone(gate));
     }
 
-    /// Tells of spans, too.
+    /// Adds the counts of spans.
     pub(super) fn watch_spans(&self, tracer: Tracer) {
         self.tracer.get_or_init(|| tracer);
     }
 
-    /// Counts an answer of that status to bytes that were no request.
+    /// Counts an answer with this status to bytes that were no request.
     pub(super) fn refused(&self, status: StatusCode) {
         self.requests.with_label_values(&[OTHER, OTHER, status.as_str()]).inc();
     }
 
-    /// Reports the open connections of this limiter too; only the first call counts.
+    /// Adds the open connections of this limiter; only the first call counts.
     pub(super) fn watch(&self, limiter: &Arc<ConnectionLimiter>) {
         self.limiter.get_or_init(|| Arc::clone(limiter));
     }
 
-    /// Counts a request that took so long until its answer began, and has that trace where one is recorded.
+    /// Counts a request with the time until its answer began, and its trace if it is recorded.
     pub fn count(
         &self,
         path: &str,
@@ -126,7 +126,7 @@ impl Traffic {
     ) {
         let route = self.paths.place(path);
         let method = METHODS.iter().position(|known| known == method);
-        // The last row is that of paths that are not known.
+        // The last row is for unknown paths.
         let row = route.unwrap_or(self.routes.len() / (METHODS.len() + 1) - 1);
         let index = row * (METHODS.len() + 1) + method.unwrap_or(METHODS.len());
         let route =
@@ -149,7 +149,7 @@ impl Traffic {
         }
     }
 
-    /// The exemplars of the durations, as OpenMetrics has them, by the series that they are of as the text format has it.
+    /// The exemplars of the durations in OpenMetrics' format, by their series in the text format.
     pub(crate) fn exemplars(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
         let patterns = self.paths.all().map(|(pattern, ..)| *pattern).chain([OTHER]);
@@ -172,7 +172,7 @@ impl Traffic {
     pub fn families(&self) -> Vec<MetricFamily> {
         let mut families = self.requests.collect();
         families.extend(self.durations.collect());
-        // Names that are not well-formed would be found by every test of these metrics.
+        // The tests of these metrics would find any name that is not well-formed.
         families.extend(self.limiter.get().and_then(|limiter| connected(limiter).ok()).into_iter().flatten());
         families.extend(self.gate.get().into_iter().flat_map(|gate| gate.families()));
         families.extend(self.tracer.get().and_then(|tracer| spans(tracer).ok()).into_iter().flatten());

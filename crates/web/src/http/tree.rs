@@ -1,4 +1,4 @@
-//! A filter tree of any type, as one type: so the server below it is compiled once, not once a service.
+//! A filter tree of any type, as one type: the server below it is compiled once, not once for each service.
 
 use std::{convert::Infallible, sync::Arc};
 

@@ -1,5 +1,4 @@
-//! `GET /group`: the consumer group as this member sees it, what moved in it, and who else its coordinator says is in
-//! it.
+//! `GET /group`: the consumer group as this member sees it, its rebalances, and the members that its coordinator knows.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -114,7 +113,7 @@ struct MembershipView {
 
 impl MembershipView {
     async fn of(membership: &Membership, visibility: Visibility) -> (&str, Self) {
-        // First who may take a moment: the other is of now.
+        // The members come first, since they may take a moment; the status is then current.
         let members = membership.description.members().await;
         let members = members
             .map_err(|error| visibility.text(error.to_string()).into())

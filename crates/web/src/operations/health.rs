@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it should get traffic.
+//! Health and readiness: whether the process lives, and whether it should get traffic.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     shutdown::Stage,
 };
 
-/// How soon to ask again whether the service is ready, in seconds.
+/// The time after which to ask again whether the service is ready, in seconds.
 const RETRY_AFTER: u32 = 1;
 
 /// How the service is.
@@ -59,7 +59,7 @@ pub(super) struct Ready {
     status: &'static str,
 }
 
-/// `GET /health`: 200 while the process lives, whatever became of Kafka; its state is in the body.
+/// `GET /health`: 200 while the process lives, whatever the state of Kafka, which is in the body.
 pub(super) fn health(operations: &Operations, visibility: Visibility) -> Response {
     let mut groups: BTreeMap<Arc<str>, GroupStatus> = operations
         .memberships
@@ -94,13 +94,13 @@ pub(super) fn health(operations: &Operations, visibility: Visibility) -> Respons
     answer(StatusCode::OK, &body)
 }
 
-/// `GET /ready`: 200 when Kafka answers, the state is read and the first assignment is restored and read to the end
-/// that it had then, else 503 with the missing part and its progress.
+/// `GET /ready`: 200 when Kafka answers, the state is read, and the first assignment is restored and read to the end that it
+/// had then. Else 503 with the missing part and its progress.
 pub(super) fn ready(operations: &Operations, visibility: Visibility) -> Response {
     readiness(operations, visibility, obstacle(operations))
 }
 
-/// `GET /ready/read`: 200 when the state that reads need is restored, even in an outage of Kafka since.
+/// `GET /ready/read`: 200 when the state that reads need is restored, even if Kafka has failed since.
 pub(super) fn ready_to_read(operations: &Operations, visibility: Visibility) -> Response {
     readiness(operations, visibility, reading_obstacle(operations))
 }
@@ -123,7 +123,7 @@ pub(super) fn not_ready(obstacle: String, partitions: Vec<Value>) -> Problem {
     Problem::unavailable(obstacle, RETRY_AFTER).with_member("partitions", partitions)
 }
 
-/// How far a partition is on its way to where it is to be.
+/// The progress of a partition to its goal.
 pub(super) fn progress(partition: &PartitionStatus) -> Value {
     json!({
         "partition": partition.partition,
@@ -133,7 +133,7 @@ pub(super) fn progress(partition: &PartitionStatus) -> Value {
     })
 }
 
-/// The reason why the service is not ready; the reasons are in the order of a start.
+/// The reason why the service is not ready. The order of the reasons is that of a start.
 pub(super) fn obstacle(operations: &Operations) -> Option<String> {
     if operations.shutdown.stage() > Stage::Running {
         return Some("the service is stopping".to_owned());
@@ -149,7 +149,7 @@ pub(super) fn obstacle(operations: &Operations) -> Option<String> {
     reading_obstacle(operations)
 }
 
-/// The reason why reads cannot be answered: the state is not restored.
+/// The reason why the service cannot answer reads: its state is not restored.
 fn reading_obstacle(operations: &Operations) -> Option<String> {
     if let Some(obstacle) =
         operations.status_source.as_ref().and_then(|status_source| status_source.obstacle())

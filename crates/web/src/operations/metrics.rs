@@ -1,7 +1,7 @@
-//! `GET /metrics`, in Prometheus' text format, or in OpenMetrics' where that is asked for.
+//! `GET /metrics`, in Prometheus' text format, or in OpenMetrics' for a client that asks for it.
 //!
-//! Each part counts in atomics. This module reads their metrics and writes them out, once a scrape.
-//! docs/operating/health.md lists all metrics.
+//! Each part counts in atomics. This module reads their metrics and writes them, once a scrape. docs/operating/health.md
+//! lists all metrics.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::http::{Problem, prefers};
 
-/// Every phase of the group, as it is called.
+/// Every phase of the group, and its label.
 const PHASES: [(GroupPhase, &str); 6] = [
     (GroupPhase::Finding, "finding"),
     (GroupPhase::Joining, "joining"),
@@ -41,7 +41,7 @@ pub struct Metric {
     pub name: &'static str,
     /// The description.
     pub help: &'static str,
-    /// Whether it only grows.
+    /// The type.
     pub kind: MetricKind,
     /// Its value.
     pub value: u64,
@@ -294,7 +294,7 @@ impl Scrape {
         )
     }
 
-    /// The state that is kept by the log, by topic.
+    /// The metrics of the event-sourced tables, by topic.
     fn tables(&self, tables: &[TableStatus]) -> Result<()> {
         const TOPIC: &[&str] = &["topic"];
         let each = |value: fn(&TableStatus) -> u64| {
@@ -340,7 +340,7 @@ impl Scrape {
         )
     }
 
-    /// A metric that only grows. Each value comes with those of its labels.
+    /// A metric that only grows. Each value comes with the values of its labels.
     fn counter<'a, const LABELS: usize>(
         &self,
         name: &str,

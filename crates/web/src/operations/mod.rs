@@ -28,25 +28,25 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// Those who know how a service is.
+/// The sources of a service's status.
 pub struct Operations {
     /// Its name.
     pub service: &'static str,
     /// The warnings about its settings, for those who run it.
     pub warnings: Vec<String>,
-    /// Whether Kafka is the one inside this process.
+    /// Whether Kafka is the broker inside this process.
     pub embedded: bool,
     /// The status of Kafka, where the service uses it.
     pub kafka: Option<watch::Receiver<Status>>,
     /// The memberships in consumer groups.
     pub memberships: Vec<Membership>,
-    /// The state that it keeps by the log.
+    /// The event-sourced tables.
     pub tables: Vec<Arc<dyn TableStatusSource>>,
     /// The producers.
     pub producers: Vec<Arc<Producer>>,
-    /// Tells when the service is about to stop.
+    /// The stop, which `/ready` reports.
     pub shutdown: Shutdown,
-    /// Checks the admin token, which shows addresses; nobody sees them where this is absent.
+    /// Checks the admin token, which shows addresses; without it, nobody sees them.
     pub admin_auth: Option<Arc<AdminAuth>>,
     /// The counters of requests.
     pub traffic: Arc<Traffic>,
@@ -54,12 +54,12 @@ pub struct Operations {
     pub status_source: Option<Arc<dyn StatusSource>>,
 }
 
-/// One topic that a service reads as a member of a group.
+/// The membership for one topic that a service reads as a member of a group.
 #[derive(Debug, Clone)]
 pub struct Membership {
     /// The topic.
     pub topic: Arc<str>,
-    /// How the group is, as this member sees it.
+    /// The status of the group, as this member sees it.
     pub status: watch::Receiver<Status>,
     /// The counters.
     pub counts: Arc<ConsumerCounts>,
@@ -68,7 +68,7 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// That of a consumer at work.
+    /// The membership of a running consumer.
     pub fn of(consuming: &ConsumerHandle, status: watch::Receiver<Status>) -> Self {
         Self {
             topic: Arc::clone(consuming.topic()),
@@ -97,19 +97,19 @@ pub trait StatusSource: Send + Sync + 'static {
     /// Metrics for `/metrics`.
     fn metrics(&self) -> Vec<Metric>;
 
-    /// And those with a label.
+    /// Metrics with a label.
     fn labelled_counters(&self) -> Vec<LabelledCounter> {
         Vec::new()
     }
 }
 
 impl Operations {
-    /// Of a service that reads, writes and keeps nothing, so far.
+    /// The operations of a service that has no topics and no state so far.
     pub fn new(service: &'static str, kafka: watch::Receiver<Status>, traffic: Arc<Traffic>) -> Self {
         Self { kafka: Some(kafka), ..Self::without_kafka(service, traffic) }
     }
 
-    /// Of a service that has nothing to do with Kafka.
+    /// The operations of a service without Kafka.
     pub fn without_kafka(service: &'static str, traffic: Arc<Traffic>) -> Self {
         Self {
             service,
@@ -126,7 +126,7 @@ impl Operations {
         }
     }
 
-    /// The cluster, as all parts of the service together see it.
+    /// The status of the cluster, of all parts of the service together.
     fn kafka(&self) -> Option<KafkaStatus> {
         let mut kafka = self.kafka.as_ref()?.borrow().kafka.clone();
         for membership in &self.memberships {

@@ -4,10 +4,10 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 /// The media type.
 pub(super) const OPEN_METRICS: &str = "application/openmetrics-text";
-/// As a `Content-Type`.
+/// The media type as a `Content-Type`.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Prometheus' text format as OpenMetrics', with these exemplars by their series.
+/// Converts Prometheus' text format to OpenMetrics, with these exemplars by their series.
 pub(super) fn open_metrics(text: &str, exemplars: &BTreeMap<String, String>) -> String {
     let mut written = String::with_capacity(text.len() + 128 * exemplars.len());
     for line in text.lines() {
@@ -27,7 +27,7 @@ pub(super) fn open_metrics(text: &str, exemplars: &BTreeMap<String, String>) -> 
     written
 }
 
-/// A family of counters is called without the `_total` of its series, and descriptions have no bare quotes.
+/// A description for OpenMetrics: the name of a family of counters lacks the `_total` of its series, and quotes are escaped.
 fn description(described: &str) -> String {
     let mut words = described.splitn(3, ' ');
     let (what, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -35,7 +35,7 @@ fn description(described: &str) -> String {
     [what, " ", name, " ", &words.next().unwrap_or_default().replace('"', "\\\"")].concat()
 }
 
-/// The bound of a bucket is a number with a point.
+/// The canonical series: the bound of a bucket has a decimal point.
 fn canonical(series: &str) -> Cow<'_, str> {
     let bound = series.split_once("le=\"").and_then(|(_, rest)| rest.strip_suffix("\"}"));
     match bound {

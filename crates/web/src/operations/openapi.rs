@@ -1,4 +1,4 @@
-//! The routes of this room, described.
+//! Describes the routes of this module.
 
 use highwater_kafka::PartitionStatus;
 use schemars::generate::SchemaSettings;
@@ -14,9 +14,9 @@ use crate::http::openapi::{Answer, Document, Operation};
 /// The topics that a service reads in its consumer group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reads {
-    /// It has nothing to do with Kafka.
+    /// The service does not use Kafka.
     NoKafka,
-    /// It is in no group.
+    /// The service is in no group.
     Nothing,
     /// One topic.
     OneTopic,
@@ -24,8 +24,8 @@ pub enum Reads {
     Topics,
 }
 
-/// Describes `/health`, `/ready`, `/ready/read`, `/group` and `/metrics`. `particular` are the members of the body of `/health` that
-/// this service alone has, with their schemas and an example.
+/// Describes `/health`, `/ready`, `/ready/read`, `/group` and `/metrics`. `status_source` has the members of the body of
+/// `/health` that this service alone has, with their schemas and examples.
 pub fn describe(document: &mut Document, reads: Reads, status_source: &[(&str, Value, Value)]) {
     document.tag("Operations", "How the service is, for those who run it.");
     let on_kafka = reads != Reads::NoKafka;
@@ -119,7 +119,7 @@ pub fn describe(document: &mut Document, reads: Reads, status_source: &[(&str, V
         .add("/metrics", Operation::new("get", "getMetrics", "Metrics for Prometheus").answers(200, answer));
 }
 
-/// The schema of the body of `/health` without Kafka's members, and without a name: it is that of one service.
+/// The schema of the body of `/health` without the members about Kafka. It has no name, since it is that of one service.
 fn health_without_kafka() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
         settings.inline_subschemas = true;

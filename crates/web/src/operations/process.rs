@@ -27,7 +27,7 @@ pub(super) fn add_to(registry: &Registry) -> Result<()> {
         (
             "process_open_fds",
             "Open file descriptors.",
-            // The one that is open to count them is none of them.
+            // The descriptor that counts them is not counted.
             fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count().saturating_sub(1) as f64),
         ),
         ("process_max_fds", "The most of them.", getrlimit(Resource::Nofile).current.map(|most| most as f64)),
@@ -52,11 +52,11 @@ pub(super) fn add_to(registry: &Registry) -> Result<()> {
     Ok(())
 }
 
-/// Some of `/proc/self/stat`, proc_pid_stat(5).
+/// The used fields of `/proc/self/stat`, proc_pid_stat(5).
 struct Stat {
     cpu: u64,
     threads: u64,
-    /// Since the machine started, in ticks.
+    /// The start of the process, in ticks since the machine started.
     start: u64,
     virtual_bytes: u64,
     resident_pages: u64,
@@ -64,7 +64,7 @@ struct Stat {
 
 fn stat() -> Option<Stat> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is a name, which can have anything in it; the third follows its last parenthesis.
+    // The second field is a name with any characters; the third follows its last parenthesis.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     Some(Stat {
@@ -76,7 +76,7 @@ fn stat() -> Option<Stat> {
     })
 }
 
-/// When the machine started, in seconds since 1970.
+/// The start of the machine, in seconds since 1970.
 fn booted() -> Option<u64> {
     let stat = fs::read_to_string("/proc/stat").ok()?;
     stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())

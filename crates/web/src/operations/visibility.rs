@@ -10,10 +10,10 @@ use warp::http::HeaderValue;
 use super::Operations;
 use crate::{auth::Grant, http::Problem, redact::redact};
 
-/// How much a caller is told.
+/// The details that a caller may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Visibility {
-    /// All.
+    /// All details.
     Full,
     /// The kind of trouble, without an address or a user.
     Public,
@@ -31,7 +31,7 @@ impl Visibility {
         let is_token = |given: &&HeaderValue| {
             given.as_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "))
         };
-        // A client that was let in has shown what it is, if it is no admin.
+        // The credential of a client that was let in shows its rights, even if it is no admin.
         let is_other = grant.scopes().is_some() && grant.admin().is_none();
         match (&operations.admin_auth, authorization.filter(is_token)) {
             (Some(admin_auth), token) if !is_other && (token.is_some() || grant.admin().is_some()) => {
@@ -53,7 +53,7 @@ impl Visibility {
         *text = text.take().map(|text| self.text(text));
     }
 
-    /// The cluster for this caller. Brokers have numbers in place of addresses.
+    /// The status of the cluster for this caller. Without the right, brokers have numbers in place of addresses.
     pub(super) fn kafka(self, mut kafka: KafkaStatus) -> KafkaStatus {
         if self == Self::Public {
             self.option(&mut kafka.error);
@@ -64,7 +64,7 @@ impl Visibility {
         kafka
     }
 
-    /// State that is kept by the log, for this caller.
+    /// The status of a table, for this caller.
     pub(super) fn table(self, mut table: TableStatus) -> TableStatus {
         table.partitions.iter_mut().for_each(|partition| self.option(&mut partition.error));
         table

@@ -1,4 +1,4 @@
-//! The context of a trace, as its headers have it: W3C Trace Context, Level 2.
+//! The context of a trace in headers: W3C Trace Context, Level 2.
 
 use std::{cell::RefCell, fmt, sync::Arc};
 
@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 /// The header of the context, in requests and in records.
 pub const TRACEPARENT: &str = "traceparent";
-/// The header of what tracing systems add to it.
+/// The header `tracestate`, which tracing systems extend.
 pub const TRACESTATE: &str = "tracestate";
 /// The length of a [`TRACEPARENT`] of version 00: `00-…-…-01`.
 const LENGTH: usize = 55;
-/// The longest [`TRACESTATE`] that is carried on, in bytes: all systems have to carry as much (section 3.3.1.5).
+/// The longest [`TRACESTATE`] that is passed on, in bytes: every system has to pass on as much (section 3.3.1.5).
 const LONGEST_STATE: usize = 512;
 
 /// The flag of a trace that is recorded.
@@ -29,7 +29,7 @@ pub struct TraceId([u8; 16]);
 pub struct SpanId([u8; 8]);
 
 impl TraceId {
-    /// The bytes of a UUID of version 4, those first that are not random in all bits: samplers look at the last eight.
+    /// A UUID of version 4, reordered: the bytes with fixed bits come first, since samplers use the last eight.
     fn generate() -> Self {
         let mut bytes = *Uuid::new_v4().as_bytes();
         bytes.swap(0, 6);
@@ -45,12 +45,12 @@ impl TraceId {
 
 impl SpanId {
     fn generate() -> Self {
-        // The second half of a UUID has two bits that are set, so it is not zero.
+        // Two bits in the second half of a UUID are set, so it is not zero.
         Self((Uuid::new_v4().as_u64_pair().1).to_be_bytes())
     }
 }
 
-/// A place in a trace: the span that others are children of, and what the headers say of it.
+/// A place in a trace: the span that others are children of, and the rest of the headers.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TraceContext {
     /// The trace.
@@ -63,14 +63,14 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// That of a new trace.
+    /// The context of a new trace.
     pub(super) fn root(is_sampled: impl FnOnce(TraceId) -> bool) -> Self {
         let trace_id = TraceId::generate();
         let flags = if is_sampled(trace_id) { RANDOM | SAMPLED } else { RANDOM };
         Self { trace_id, span_id: SpanId::generate(), flags, state: None }
     }
 
-    /// That of a new span below this one.
+    /// The context of a new span below this one.
     pub(super) fn child(&self, is_sampled: bool) -> Self {
         let flags = if is_sampled { self.flags | SAMPLED } else { self.flags & !SAMPLED };
         Self { span_id: SpanId::generate(), flags, ..self.clone() }
@@ -86,11 +86,11 @@ impl TraceContext {
         self.state.as_deref()
     }
 
-    /// That of a `traceparent`, and of the `tracestate` that came with it. `None` where the first is malformed; a second
-    /// that is malformed or too long is left out.
+    /// The context of a `traceparent` and its `tracestate`. `None` for a malformed `traceparent`. A `tracestate` that is
+    /// malformed or too long is left out.
     pub fn parse(parent: &[u8], state: Option<&[u8]>) -> Option<Self> {
         let (version, rest) = (hex::<1>(parent.get(..2)?)?, parent.get(LENGTH..)?);
-        // A later version may have more, after another dash.
+        // A later version may have more fields, after another dash.
         let is_known = match version {
             [0] => rest.is_empty(),
             [0xff] => false,
@@ -112,7 +112,7 @@ impl TraceContext {
         })
     }
 
-    /// That of a request. Two `traceparent`s are as good as none; several `tracestate`s are one list.
+    /// The context of a request. Two `traceparent`s count as none; several `tracestate`s are one list.
     pub(super) fn of_request(headers: &HeaderMap) -> Option<Self> {
         let mut parents = headers.get_all(TRACEPARENT).iter();
         let (parent, None) = (parents.next()?, parents.next()) else { return None };
@@ -131,13 +131,13 @@ impl TraceContext {
     }
 }
 
-/// So many bytes, of a text of two digits each, in lower case; `None` for any other digit.
+/// Bytes from a text of two digits each, in lower case; `None` for any other digit.
 ///
 /// # Panics
 ///
 /// If the text is shorter.
 fn hex<const BYTES: usize>(text: &[u8]) -> Option<[u8; BYTES]> {
-    /// The number that a digit stands for; all bits for what is no digit.
+    /// The value of each digit; all bits for any other character.
     const NUMBERS: [u8; 256] = {
         let mut numbers = [u8::MAX; 256];
         let mut number = 0;
@@ -167,7 +167,7 @@ fn push_hex(text: &mut [u8], bytes: &[u8]) {
     }
 }
 
-/// Displays, and serializes, bytes in hexadecimal: OTLP's JSON has ids so, and not in base64.
+/// Displays and serializes bytes in hexadecimal: OTLP's JSON writes ids so, and not in base64.
 macro_rules! in_hex {
     ($($id:ident),+) => {$(
         impl fmt::Display for $id {
@@ -201,14 +201,14 @@ impl fmt::Debug for TraceContext {
 }
 
 thread_local! {
-    /// The context of what this thread does now.
+    /// The context of this thread's current work.
     static CURRENT: RefCell<Option<TraceContext>> = const { RefCell::new(None) };
 }
 
-/// Does some work within a context, where there is one: what it sends carries that, and its log lines have the ids. Work
-/// that waits is within it at each poll, and so are no other tasks.
+/// Does some work within a context, if there is one: it goes into the records and requests of the work, and its ids into the
+/// log lines. A future is within it at each poll, and other tasks are not.
 pub fn within<T>(context: Option<TraceContext>, work: impl FnOnce() -> T) -> T {
-    /// The context outside, which counts again afterwards, whatever happens.
+    /// The outer context, which is restored afterwards in any case.
     struct Outside(Option<TraceContext>);
     impl Drop for Outside {
         fn drop(&mut self) {
@@ -222,7 +222,7 @@ pub fn within<T>(context: Option<TraceContext>, work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// The context of what this thread does now.
+/// The context of this thread's current work.
 pub fn current() -> Option<TraceContext> {
     CURRENT.try_with(|current| current.borrow().clone()).unwrap_or_default()
 }

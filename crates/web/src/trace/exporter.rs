@@ -25,12 +25,12 @@ use super::{
     tracer::Shared,
 };
 
-/// How often a batch is sent at most; then it is dropped.
+/// The most attempts for a batch; then it is dropped.
 const ATTEMPTS: usize = 8;
 /// The longest wait between two attempts, whatever the collector asks for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// The most characters of a collector's reason that are told.
+/// The most characters of a collector's reason in the log.
 const LONGEST_REASON: usize = 200;
 
 /// Spans on their way to a collector.
@@ -42,7 +42,7 @@ pub struct Exporting {
 }
 
 impl Exporting {
-    /// Starts a task that sends spans as those settings have it.
+    /// Starts a task that sends spans by these settings.
     ///
     /// # Panics
     ///
@@ -61,7 +61,7 @@ impl Exporting {
         self.tracer.clone()
     }
 
-    /// Sends what is left, and waits for that so long at most.
+    /// Sends the remaining spans; waits at most this long.
     pub async fn finish(self, within: Duration) {
         self.stop.send_replace(true);
         if !matches!(timeout(within, self.task).await, Ok(Ok(()))) {
@@ -79,7 +79,7 @@ fn resource(config: &TraceConfig) -> Resource {
         ("telemetry.sdk.language", "rust"),
         ("telemetry.sdk.version", env!("CARGO_PKG_VERSION")),
     ];
-    // OTEL_SERVICE_NAME counts before OTEL_RESOURCE_ATTRIBUTES, and these before what is made here.
+    // OTEL_SERVICE_NAME overrides OTEL_RESOURCE_ATTRIBUTES, and both override the values of this program.
     let is_given = |name: &str| name != "service.name" && config.resource.iter().any(|(key, _)| key == name);
     let own = own.into_iter().filter(|(key, _)| !is_given(key));
     let given = config.resource.iter().filter(|(key, _)| key != "service.name");
@@ -93,16 +93,16 @@ struct Exporter {
     resource: Resource,
     shared: Arc<Shared>,
     stopping: watch::Receiver<bool>,
-    /// The last batch was dropped, which is told once.
+    /// The last batch was dropped, and the log has said so.
     is_failing: bool,
 }
 
-/// Why a batch was not taken.
+/// The reason why a batch was refused.
 struct Refusal {
     reason: String,
-    /// Whether it may be taken later (OTLP 1.x, "Retryable Response Codes").
+    /// Whether the batch may be sent again (OTLP 1.x, "Retryable Response Codes").
     is_retryable: bool,
-    /// How much later the collector asks for, at least.
+    /// The shortest wait that the collector asks for.
     retry_after: Option<Duration>,
 }
 
@@ -116,7 +116,7 @@ struct Answer {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct PartialSuccess {
-    /// A number, in quotes as a rule.
+    /// A number, usually in quotes.
     #[serde(alias = "rejected_spans")]
     rejected_spans: serde_json::Value,
     #[serde(alias = "error_message")]
@@ -185,7 +185,7 @@ impl Exporter {
         }
     }
 
-    /// Sends a batch once. Returns how many of it the collector rejects, and why.
+    /// Sends a batch once. Returns the number of rejected spans, and the reason.
     async fn send(&mut self, batch: &[Box<RawValue>]) -> Result<(usize, String), Refusal> {
         let refused = |reason: String, is_retryable| Refusal { reason, is_retryable, retry_after: None };
         let body = otlp::request(&self.resource, batch).map_err(|error| refused(error.to_string(), false))?;
@@ -216,6 +216,6 @@ impl Exporter {
 }
 
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // An error means that nobody will stop it any more: it is to end, too.
+    // On an error nobody can stop the exporter any more, so it ends, too.
     let _ = stopping.wait_for(|stopping| *stopping).await;
 }

@@ -12,16 +12,16 @@ use super::{
 };
 use crate::http::Authority;
 
-/// A request's place in its trace. Without a tracer it is the place that the request came with.
+/// A request's place in its trace: without a tracer, the place in the request's headers.
 #[derive(Debug, Default)]
 pub(crate) struct RequestTrace {
     context: Option<TraceContext>,
-    /// Where it is recorded.
+    /// The span, if it is recorded.
     span: Option<Box<ActiveSpan>>,
 }
 
 impl RequestTrace {
-    /// A request has come, from that client where it is known.
+    /// The trace of a new request, from that client if it is known.
     pub(crate) fn of<B>(
         tracer: Option<&Tracer>,
         request: &Request<B>,
@@ -64,18 +64,18 @@ impl RequestTrace {
         Self { context: Some(context), span }
     }
 
-    /// What is done for it is within that.
+    /// The context of the work for the request.
     pub(crate) fn context(&self) -> Option<TraceContext> {
         self.context.clone()
     }
 
-    /// Its trace, where this is recorded here.
+    /// The request's trace, if it is recorded here.
     pub(crate) fn recorded(&self) -> Option<TraceId> {
         self.span.as_ref().and(self.context.as_ref()).map(|context| context.trace_id)
     }
 
-    /// Its answer begins, with that status. `route` is the pattern of its path, which is told in place of the path: a
-    /// path may have a user's id. The span goes on until the answer has ended.
+    /// The answer begins, with this status. `route` is the pattern of the path. The span has it in place of the path, which
+    /// may contain a user's id. The span goes on until the answer has ended.
     pub(crate) fn answered(&mut self, status: StatusCode, route: impl FnOnce() -> Option<&'static str>) {
         let Some(span) = &mut self.span else { return };
         span.update(|span| {
@@ -96,7 +96,7 @@ impl RequestTrace {
 
 const PATH: &str = "url.path";
 
-/// A method that the conventions do not know: clients cannot make up names of spans.
+/// The name of a method that the conventions do not know: clients cannot invent names of spans.
 const OTHER: &str = "_OTHER";
 
 fn known(method: &Method) -> &'static str {

@@ -13,18 +13,18 @@ use super::{
     otlp::{Kind, Span, Status},
 };
 
-/// Carries the context from what sends a record to what processes it. With a tracer it makes the spans of both.
+/// Carries the context from the sender of a record to its processing. With a tracer it makes the spans of both.
 #[derive(Debug, Clone)]
 pub struct RecordTraces(Option<Tracer>);
 
 impl RecordTraces {
-    /// With that tracer, if there is one.
+    /// Traces by that tracer, if there is one.
     pub fn new(tracer: Option<Tracer>) -> Self {
         Self(tracer)
     }
 }
 
-/// The context that a record came with.
+/// The context in a record's headers.
 pub fn context_of(record: &Record) -> Option<TraceContext> {
     if record.headers.is_empty() {
         return None;
@@ -40,7 +40,7 @@ fn context_in(message: &Message) -> Option<TraceContext> {
 
 /// Adds the context to the headers.
 fn carry(context: &TraceContext, message: &mut Message) {
-    // Exactly: `push` would make room for four, and most records have no other header.
+    // Exact: `push` would make room for four, and most records have no other header.
     message.headers.reserve_exact(1 + usize::from(context.state().is_some()));
     message.headers.push((TRACEPARENT.to_owned(), context.traceparent().to_vec()));
     if let Some(state) = context.state() {
@@ -49,8 +49,8 @@ fn carry(context: &TraceContext, message: &mut Message) {
 }
 
 impl Interceptor for RecordTraces {
-    /// A message that has a context already keeps it: all that becomes of a record is below what sent it first. A dead letter
-    /// and a redrive have the headers of their record, and get none.
+    /// A message that has a context keeps it: everything about a record is below its first sender. A dead letter and a
+    /// redrive have the headers of their record, and get no others.
     fn on_send(&self, topic: &Arc<str>, message: &mut Message) -> Option<OnAcknowledgement> {
         let given = if message.headers.is_empty() { None } else { context_in(message) };
         let is_given = given.is_some();
@@ -78,7 +78,7 @@ impl Interceptor for RecordTraces {
 
     fn on_processed(&self, batch: ProcessedBatch<'_>) {
         let Some(tracer) = &self.0 else { return };
-        // The records after a failure are given to the handler again.
+        // The handler gets the records after a failure again.
         let retried = batch.outcome.retry_from.as_ref().map_or(usize::MAX, |retry| retry.index);
         for (index, record) in batch.records.iter().enumerate().take_while(|(index, _)| *index <= retried) {
             let parent = context_of(record);
@@ -90,8 +90,8 @@ impl Interceptor for RecordTraces {
     }
 }
 
-/// The span of a record that was processed. It is below what sent the record, and has a link to that, too: whoever looks at
-/// a batch, or starts a trace of its own for what is processed, follows links.
+/// The span of a processed record. It is below the record's sender and also has a link to it: tools follow links from a
+/// batch, or from a trace of its own for the processing.
 fn processed(
     batch: &ProcessedBatch<'_>,
     (index, record): (usize, &Record),
@@ -108,7 +108,7 @@ fn processed(
     let poison = poison.iter().find(|poison| poison.index == index);
     let failure = match retry_from.as_ref().filter(|retry| retry.index == index) {
         Some(retry) => Some(("retry", retry.error.to_string())),
-        // The reason quotes the record; the dead letter has it.
+        // The reason quotes the record. The dead letter has it.
         None => poison.map(|_| ("dead_letter", String::new())),
     };
     if let Some((kind, reason)) = failure {

@@ -1,8 +1,9 @@
-//! Traces: the context of a request through its records to what is processed (W3C Trace Context), and spans for a collector
+//! Traces: the context of a request through its records to their processing (W3C Trace Context), and spans for a collector
 //! (OTLP over HTTP). docs/operating/traces.md lists the spans, docs/internals/traces.md has the reasons.
 //!
-//! A request is answered [within][] its context, so what it sends carries that, and its log lines have the ids. The records
-//! of a cluster get it by an interceptor, [`RecordTraces`]. Without a [`Tracer`] the context passes through, as it came.
+//! A request is answered [within][] its context, so the records it sends have the context, and its log lines the ids. The
+//! records of a cluster get it by an interceptor, [`RecordTraces`]. Without a [`Tracer`] the context passes through
+//! unchanged.
 
 mod context;
 mod exporter;
@@ -24,27 +25,27 @@ pub use kafka::{RecordTraces, context_of};
 pub use sampling::{Sampler, Share};
 pub use tracer::Tracer;
 
-/// Where spans go, and which.
+/// The destination of spans, and the recorded traces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceConfig {
-    /// The collector's URL, `/v1/traces` at its end as a rule.
+    /// The collector's URL, usually with `/v1/traces` at its end.
     pub endpoint: Url,
     /// Further headers of each request, which may be secrets.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// How long a request may take.
+    /// The longest time of a request.
     pub timeout: Duration,
-    /// Whom the collector must prove to be, where it is asked over TLS.
+    /// The trust in the collector's host, where it is asked over TLS.
     pub trust: Option<Trust>,
-    /// The traces that are recorded.
+    /// The sampler of traces.
     pub sampler: Sampler,
     /// `service.name`.
     pub service_name: String,
     /// Further attributes of the service.
     pub resource: Vec<(String, String)>,
-    /// The most spans that wait to be sent; beyond it they are dropped.
+    /// The most spans that wait to be sent; further ones are dropped.
     pub max_queue: usize,
-    /// The most spans of a request, for which a request is sent at once.
+    /// The most spans of a request. A request is sent as soon as there are as many.
     pub max_batch: usize,
-    /// How long fewer spans wait.
+    /// The longest wait of fewer spans.
     pub delay: Duration,
 }

@@ -1,6 +1,6 @@
 //! The request of an OTLP exporter, in OTLP's JSON (opentelemetry-proto 1.x, `trace/v1/trace.proto` and `common/v1`).
 //!
-//! The types serialize as the protocol's messages of the same names; each has the fields that spans here have.
+//! The types serialize as the protocol's messages of the same names; each has the fields that spans here use.
 
 use std::{
     sync::Arc,
@@ -15,7 +15,7 @@ use super::context::{SpanId, TraceContext, TraceId};
 /// The conventions that names and attributes follow.
 const SCHEMA: &str = "https://opentelemetry.io/schemas/1.37.0";
 
-/// The longest text in a span, in bytes: a longer one is cut, since clients write some of them, and spans wait in memory.
+/// The longest text in a span, in bytes. A longer one is cut, since clients write some of them, and spans wait in memory.
 const LONGEST: usize = 1024;
 
 fn cut(text: &str) -> &str {
@@ -27,7 +27,7 @@ fn cut(text: &str) -> &str {
 pub(super) enum AnyValue {
     #[serde(rename = "stringValue")]
     Text(Arc<str>),
-    /// Protocol Buffers' JSON has 64-bit numbers as strings.
+    /// Protocol Buffers' JSON writes 64-bit numbers as strings.
     #[serde(rename = "intValue", serialize_with = "in_quotes")]
     Number(i64),
     #[serde(rename = "boolValue")]
@@ -111,7 +111,7 @@ pub(super) struct Link {
     span_id: SpanId,
 }
 
-/// How a span ended, where it failed.
+/// The status of a failed span.
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
     /// `STATUS_CODE_ERROR`.
@@ -132,7 +132,7 @@ impl From<&TraceContext> for Link {
 }
 
 impl Span {
-    /// One that begins and ends now.
+    /// A span that begins and ends now.
     pub(super) fn new(
         kind: Kind,
         name: String,
@@ -173,7 +173,7 @@ fn unix_nanos<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, 
     serializer.collect_str(&time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos())
 }
 
-/// The attributes of what sends spans.
+/// The attributes of the sender of spans.
 pub(super) type Resource = Vec<KeyValue<String>>;
 
 #[derive(Serialize)]

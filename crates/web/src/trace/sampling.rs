@@ -1,17 +1,17 @@
-//! Which traces are recorded, by the names of OTEL_TRACES_SAMPLER.
+//! The recorded traces, by the names of OTEL_TRACES_SAMPLER.
 
 use super::context::{TraceContext, TraceId};
 
 /// Chooses the traces that are recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sampler {
-    /// Whether the context that a request or a record came with decides, where there is one.
+    /// Whether the context of a request or a record decides, if there is one.
     pub parent_based: bool,
-    /// The share of all others, and of all where no parent decides.
+    /// The share of traces where no context decides.
     pub share: Share,
 }
 
-/// A share of all traces. Their ids decide, so that all who take the same share take the same traces.
+/// A share of all traces. The ids decide, so programs with the same share record the same traces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share(u64);
 
@@ -21,20 +21,20 @@ impl Share {
     /// None.
     pub const NONE: Self = Self(0);
 
-    /// A ratio; `None` where it is not from 0 to 1.
+    /// The share by a ratio; `None` if it is not from 0 to 1.
     pub fn of(ratio: f64) -> Option<Self> {
         (0.0..=1.0).contains(&ratio).then_some(Self((ratio * Self::ALL.0 as f64) as u64))
     }
 
-    /// By the last 63 bits of its id, as `TraceIdRatioBased` of OpenTelemetry's SDKs.
+    /// Whether the share includes a trace: by the last 63 bits of its id, as `TraceIdRatioBased` of OpenTelemetry's SDKs.
     fn has(self, trace: TraceId) -> bool {
         trace.low() >> 1 < self.0
     }
 }
 
 impl Sampler {
-    /// The context of a new span: a child of that context, or the first of a new trace. A child that is not recorded is its
-    /// parent: nothing tells them apart.
+    /// The context of a new span: a child of `parent`, or the first of a new trace. Where neither is recorded, it is the
+    /// parent itself, since nothing would tell the two apart.
     pub(super) fn next(&self, parent: Option<&TraceContext>) -> TraceContext {
         let Some(parent) = parent else { return TraceContext::root(|trace| self.share.has(trace)) };
         let is_sampled = match self.parent_based {

@@ -24,29 +24,29 @@ use super::{
 #[derive(Clone)]
 pub struct Tracer(Arc<Shared>);
 
-/// The state that those who make spans share with the one that exports them.
+/// The state that the makers of spans share with the exporter.
 pub(super) struct Shared {
     sampler: Sampler,
-    /// In JSON, one allocation each: the many small ones of spans that wait would lie scattered between those of
-    /// requests, which all are slower for it (docs/benchmarks.md).
+    /// Each span is JSON in a single allocation. The many small ones of waiting spans would lie scattered between those of
+    /// requests, which would slow all requests (docs/benchmarks.md).
     ended: Mutex<VecDeque<Box<RawValue>>>,
     most: usize,
     batch: usize,
-    /// There are enough for a batch.
+    /// Notified when there are enough spans for a batch.
     pub(super) full: Notify,
     pub(super) exported: AtomicU64,
     pub(super) dropped: AtomicU64,
 }
 
 impl Shared {
-    /// Takes the oldest of those that have ended, a batch at most.
+    /// Takes the oldest ended spans, a batch at most.
     pub(super) fn take(&self) -> Vec<Box<RawValue>> {
         let mut ended = self.lock();
         let batch = ended.len().min(self.batch);
         ended.drain(..batch).collect()
     }
 
-    /// Whether there are enough for a batch.
+    /// Whether there are enough spans for a batch.
     pub(super) fn has_batch(&self) -> bool {
         self.lock().len() >= self.batch
     }
@@ -57,7 +57,7 @@ impl Shared {
 }
 
 impl Tracer {
-    /// One whose spans go nowhere until something takes them.
+    /// A tracer whose spans wait until they are taken.
     pub(super) fn new(config: &TraceConfig) -> Self {
         Self(Arc::new(Shared {
             sampler: config.sampler,
@@ -74,7 +74,7 @@ impl Tracer {
         &self.0
     }
 
-    /// The context of a new span: below that one, or of a new trace.
+    /// The context of a new span: below `parent`, or of a new trace.
     pub(super) fn next(&self, parent: Option<&TraceContext>) -> TraceContext {
         self.0.sampler.next(parent)
     }
@@ -91,8 +91,8 @@ impl Tracer {
         ActiveSpan { span: Some(span), began: Instant::now(), tracer: self.clone() }
     }
 
-    /// A span has ended. Where there is no room for it, it is dropped and counted. Room is looked for twice: JSON that is not
-    /// wanted is not written, and no lock is held while it is.
+    /// Queues an ended span. Without room for it, the span is dropped and counted. The room is checked twice: unwanted JSON
+    /// is not written, and no lock is held while it is written.
     pub(super) fn ended(&self, span: Span) {
         let Shared { most, batch, full, dropped, .. } = &*self.0;
         let has_room = || self.0.lock().len() < *most;
@@ -110,13 +110,13 @@ impl Tracer {
         }
     }
 
-    /// The spans that were exported so far, and those that were dropped.
+    /// The numbers of exported and dropped spans so far.
     pub fn counts(&self) -> (u64, u64) {
         (self.0.exported.load(Ordering::Relaxed), self.0.dropped.load(Ordering::Relaxed))
     }
 }
 
-/// The same one.
+/// Equal when they share their state.
 impl PartialEq for Tracer {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -131,7 +131,7 @@ impl fmt::Debug for Tracer {
     }
 }
 
-/// A span that has begun; it ends when this is dropped.
+/// A begun span; it ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct ActiveSpan {
     span: Option<Span>,
@@ -140,7 +140,7 @@ pub(super) struct ActiveSpan {
 }
 
 impl ActiveSpan {
-    /// Tells more of it.
+    /// Adds details to the span.
     pub(super) fn update(&mut self, update: impl FnOnce(&mut Span)) {
         if let Some(span) = &mut self.span {
             update(span);

@@ -10,7 +10,7 @@ use super::{
 };
 
 impl ConnectionDeadlines {
-    /// Takes so much more for as long as the connection lasts; whether it was there.
+    /// Takes memory for the life of the connection; returns whether it was free.
     pub(in crate::http) fn keep(&self, bytes: usize) -> bool {
         self.evict_until(|| self.reservation.keep(bytes))
     }
@@ -24,12 +24,12 @@ impl ConnectionDeadlines {
         }
     }
 
-    /// From now on there may be several requests at a time.
+    /// Several requests at a time are possible from now on.
     pub(in crate::http) fn multiplex(&self) {
         self.state().streams = Some(0);
     }
 
-    /// Those of a request that comes now, and whether there is memory for it.
+    /// The deadlines of a new request, and whether there is memory for it.
     pub(in crate::http) fn stream(&self, stream: OpenStream) -> (Self, bool) {
         let budget = self.reservation.budget();
         let made = Cell::new(None);
@@ -63,11 +63,11 @@ impl ConnectionDeadlines {
         }
     }
 
-    /// The client is told that no more requests are taken; it has a moment to hear of it once there is none.
+    /// The client is told that the connection takes no more requests. Without requests under way, it closes after a moment.
     pub(in crate::http) fn leave(&self) {
         let mut state = self.state();
         if state.streams.is_none() {
-            // HTTP/1.1 says it with an answer.
+            // HTTP/1.1 tells it in an answer.
             return;
         }
         state.leaving = true;

@@ -1,4 +1,4 @@
-//! A document on its way to being one.
+//! Builds an OpenAPI document.
 
 use std::borrow::Cow;
 
@@ -11,12 +11,12 @@ use crate::{
     http::{Paths, problem::ProblemBody},
 };
 
-/// The name of what tells who a client is, as `Authorization`.
+/// The name of the security scheme of `Authorization`.
 pub(super) const BEARER: &str = "bearer";
-/// The same as a header of its own.
+/// The same for a header of its own.
 pub(super) const API_KEY: &str = "apiKey";
 
-/// How clients say who they are.
+/// The security schemes of clients.
 fn clients() -> Map<String, Value> {
     let bearer = json!({
         "type": "http",
@@ -58,14 +58,14 @@ pub struct Document {
     paths: Map<String, Value>,
     security: Map<String, Value>,
     conventions: &'static str,
-    /// The largest body, in bytes, as it is where nothing is set.
+    /// The largest body, in bytes, with default settings.
     largest_body: usize,
 }
 
 impl Document {
-    /// Of a service of that name, which does that at these paths.
+    /// A document for the service with this title, description and paths.
     pub fn new(title: &'static str, description: &'static str, served: &'static Paths) -> Self {
-        // The schema describes what the program writes: a field that is always written is required.
+        // The schema describes written values: a field that is always written is required.
         let settings = SchemaSettings::draft2020_12().for_serialize().with(|settings| {
             settings.definitions_path = Cow::Borrowed("/components/schemas");
             settings.meta_schema = None;
@@ -83,8 +83,7 @@ impl Document {
         }
     }
 
-    /// Of a service that is not on Kafka, which has such conventions of its own, and takes bodies of so many bytes
-    /// where nothing is set.
+    /// A document with conventions of its own, for a service without Kafka; `largest_body` is the default in bytes.
     #[must_use]
     pub fn with_conventions(mut self, conventions: &'static str, largest_body: usize) -> Self {
         self.conventions = conventions;
@@ -92,17 +91,17 @@ impl Document {
         self
     }
 
-    /// The schema of what that type is in JSON: a reference, where the type has a name.
+    /// The schema of a type in JSON: a reference, where the type has a name.
     pub fn schema<T: JsonSchema>(&mut self) -> Value {
         self.schemas.subschema_for::<T>().to_value()
     }
 
-    /// The topic of the operations that follow.
+    /// The tag of the next operations.
     pub fn tag(&mut self, name: &'static str, description: &'static str) {
         self.tags.push(json!({ "name": name, "description": description }));
     }
 
-    /// A scheme by which a client says who it is, for [`Operation::secured`].
+    /// A security scheme of clients, for [`Operation::secured`].
     pub fn security(&mut self, name: &'static str, scheme: Value) {
         self.security.insert(name.to_owned(), scheme);
     }

@@ -1,10 +1,10 @@
-//! Describes the routes of a service, for programs and for people: `GET /openapi.json`, OpenAPI 3.1, and Swagger UI on
-//! it at `/swagger`. All of it comes out of the program itself; no other address is asked for anything.
+//! Describes the routes of a service, for programs and for people: `GET /openapi.json`, OpenAPI 3.1, and Swagger UI at
+//! `/swagger`. The program contains all of it; no other address is asked for anything.
 //!
-//! A service describes its routes with [`Document`] and [`Operation`]: the schemas are derived from the types that the
-//! routes take and answer, the bounds are the constants that they check, the problems are those that they would answer
-//! with. A test makes the documents and compares them with `docs/openapi`, which `build.rs` packs into the program. So no
-//! service makes them at run time, and a review shows each change of an interface.
+//! A service describes its routes with [`Document`] and [`Operation`]. The schemas are derived from the types of requests
+//! and answers, the bounds are the constants that the routes check, and the problems are those that they answer. A test
+//! makes the documents and compares them with `docs/openapi`, which `build.rs` packs into the program. So no service makes
+//! them at run time, and a review shows each change of an interface.
 
 mod document;
 mod operation;
@@ -26,8 +26,8 @@ static SWAGGER: StaticPage = StaticPage {
         ("swagger-ui-bundle.js", packed!("swagger-ui-bundle.js", "text/javascript; charset=utf-8")),
         ("swagger-ui.css", packed!("swagger-ui.css", "text/css; charset=utf-8")),
     ],
-    // Scripts and styles of this service, images within the styles, and this service's answers. Swagger UI sets styles
-    // on elements, too.
+    // Scripts and styles of this service, images within the styles, and this service's answers. Swagger UI sets styles on
+    // elements, too.
     policy: "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
              connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 };

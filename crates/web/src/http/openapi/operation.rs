@@ -40,7 +40,7 @@ pub struct Answer {
     content: Map<String, Value>,
 }
 
-/// A problem that may be answered.
+/// A problem that a route may answer with.
 #[derive(Debug)]
 struct Expected {
     name: &'static str,
@@ -49,7 +49,7 @@ struct Expected {
 }
 
 impl Operation {
-    /// Of that method, in lower case, with a name that no other has, and what it does in a few words.
+    /// An operation with this method (lower case), unique id and summary.
     pub fn new(method: &'static str, id: &'static str, summary: &'static str) -> Self {
         Self {
             method,
@@ -72,19 +72,19 @@ impl Operation {
         self
     }
 
-    /// A part of its path.
+    /// Adds a parameter in the path.
     #[must_use]
     pub fn path(self, name: &'static str, description: &'static str, schema: Value) -> Self {
         self.parameter("path", name, description, schema)
     }
 
-    /// A parameter of its query.
+    /// Adds a parameter in the query.
     #[must_use]
     pub fn query(self, name: &'static str, description: &'static str, schema: Value) -> Self {
         self.parameter("query", name, description, schema)
     }
 
-    /// A header that it looks at.
+    /// Adds a request header.
     #[must_use]
     pub fn header(self, name: &'static str, description: &'static str, schema: Value) -> Self {
         self.parameter("header", name, description, schema)
@@ -107,7 +107,7 @@ impl Operation {
         self
     }
 
-    /// A body of JSON, for example that.
+    /// Sets the body of JSON, with an example.
     #[must_use]
     pub fn takes(mut self, schema: Value, example: &impl Serialize) -> Self {
         let content = json!({ JSON: { "schema": schema, "example": example } });
@@ -115,7 +115,7 @@ impl Operation {
         self
     }
 
-    /// Its body may be of that media type instead, for example that.
+    /// Adds another media type of the body, with an example.
     #[must_use]
     pub fn takes_also(mut self, media_type: &str, schema: Value, example: &impl Serialize) -> Self {
         if let Some(body) = &mut self.body {
@@ -124,14 +124,14 @@ impl Operation {
         self
     }
 
-    /// An answer of that status.
+    /// Adds an answer with this status.
     #[must_use]
     pub fn answers(mut self, status: u16, answer: Answer) -> Self {
         self.answers.insert(status, answer);
         self
     }
 
-    /// A problem that it may answer with, as the route makes it; by a name, and when that is.
+    /// Adds a problem that the route makes, with a name and the occasion.
     #[must_use]
     pub fn problem(mut self, name: &'static str, summary: &'static str, problem: Problem) -> Self {
         let status = problem.status().as_u16();
@@ -139,7 +139,7 @@ impl Operation {
         self
     }
 
-    /// Problems that it may answer with, as [`Operation::problem`] takes them.
+    /// Adds problems, as [`Operation::problem`] takes them.
     #[must_use]
     pub fn problems<const N: usize>(mut self, problems: [(&'static str, &'static str, Problem); N]) -> Self {
         for (name, summary, problem) in problems {
@@ -148,7 +148,7 @@ impl Operation {
         self
     }
 
-    /// A field or parameter may be at fault, for example that one.
+    /// Adds the problem of a bad field or parameter, with an example.
     #[must_use]
     pub fn invalid(self, field: &'static str, message: &'static str) -> Self {
         let problem = Problem::invalid(vec![FieldError::new(field, message)]);
@@ -166,7 +166,7 @@ impl Operation {
         self.method
     }
 
-    /// With what its route asks of clients, where they are authenticated, and how often it may be asked.
+    /// Adds the scopes that the route needs, where clients are authenticated, and the problems that the gate answers.
     pub(super) fn needing(mut self, need: Need) -> Self {
         if need == Need::Nothing {
             return self;
@@ -227,10 +227,10 @@ impl Operation {
         let names: Vec<_> = operation.scopes.iter().map(|scope| scope.name()).collect();
         let mut security: Vec<_> = operation.security.iter().map(|scheme| json!({ *scheme: [] })).collect();
         if !names.is_empty() {
-            // One of them will do; a list would ask for all.
+            // One of the schemes is enough; a single requirement would ask for all.
             security.extend(names.iter().map(|name| json!({ BEARER: [name] })));
             security.extend(names.iter().map(|name| json!({ API_KEY: [name] })));
-            // Without authentication, for anyone.
+            // Without authentication the operation is for anyone.
             security.extend(operation.security.is_none().then(|| json!({})));
         }
         if !security.is_empty() {
@@ -241,32 +241,32 @@ impl Operation {
 }
 
 impl Answer {
-    /// One that says that.
+    /// An answer with this description.
     pub fn new(description: &'static str) -> Self {
         Self { description, ..Self::default() }
     }
 
-    /// Its body, of that media type, for example that.
+    /// Adds a body of this media type, with an example.
     #[must_use]
     pub fn of(mut self, media_type: &str, schema: Value, example: &impl Serialize) -> Self {
         self.content.insert(media_type.to_owned(), json!({ "schema": schema, "example": example }));
         self
     }
 
-    /// Its body of JSON, for example that.
+    /// Adds a body of JSON, with an example.
     #[must_use]
     pub fn json(self, schema: Value, example: &impl Serialize) -> Self {
         self.of(JSON, schema, example)
     }
 
-    /// A header that it may have.
+    /// Adds a header that the answer may have.
     #[must_use]
     pub fn header(mut self, name: HeaderName) -> Self {
         self.headers.insert(name.as_str().to_owned(), shared::header(&name, false));
         self
     }
 
-    /// A header that it always has.
+    /// Adds a header that the answer always has.
     #[must_use]
     pub fn always(mut self, name: HeaderName) -> Self {
         self.headers.insert(name.as_str().to_owned(), shared::header(&name, true));
@@ -285,7 +285,7 @@ impl Answer {
     }
 }
 
-/// The answer that is one of these problems, which have one status.
+/// The answer for these problems, which have one status.
 fn response(problems: &[Expected], schema: &Value, is_correlated: bool) -> Value {
     let summaries: Vec<_> = problems.iter().map(|expected| expected.summary).collect();
     let mut headers = Map::new();

@@ -10,10 +10,10 @@ use crate::http::{
     CorrelationId, JSON, StaticPage, body::JSON_OR_NDJSON, check_match, coding::Coding, etag, nothing,
 };
 
-/// `X-Correlation-Id`, as it is written.
+/// `X-Correlation-Id` in its usual spelling.
 pub(super) const CORRELATION: &str = "X-Correlation-Id";
 
-/// A moment as the services write it, for `schemars(schema_with)`.
+/// A timestamp as the services write it, for `schemars(schema_with)`.
 pub fn timestamp(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
@@ -22,17 +22,17 @@ pub fn timestamp(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// A moment as clients may write it: ISO 8601, of which RFC 3339 is the safe half.
+/// A timestamp as clients may write it: ISO 8601, of which RFC 3339 is the safe part.
 pub fn date_time() -> Value {
     json!({ "type": "string", "format": "date-time", "examples": ["2026-05-01T10:00:00Z"] })
 }
 
-/// A UUID, for example that.
+/// A UUID, with an example.
 pub fn uuid(example: Uuid) -> Value {
     json!({ "type": "string", "format": "uuid", "examples": [example] })
 }
 
-/// The operation, which takes an id along, and tells it.
+/// The operation with `X-Correlation-Id` of the request.
 pub fn correlated(operation: Operation) -> Operation {
     let schema = json!({
         "type": "string",
@@ -47,7 +47,7 @@ pub fn correlated(operation: Operation) -> Operation {
     )
 }
 
-/// The operation, which changes only the version that the client has seen.
+/// The operation with `If-Match`: it changes only the version that the client has seen.
 pub fn guarded(operation: Operation) -> Operation {
     let schema = json!({ "type": "string", "examples": [etag(3)] });
     let seen = HeaderValue::from_static("\"3\"");
@@ -100,7 +100,7 @@ pub(super) fn header(name: &HeaderName, always: bool) -> Value {
     json!({ "description": description, "required": always, "schema": schema })
 }
 
-/// The schema of values such as this one.
+/// A schema of values such as this one.
 pub(super) fn schema_like(value: &Value) -> Value {
     match value {
         Value::Null => json!({}),
@@ -118,7 +118,7 @@ pub(super) fn schema_like(value: &Value) -> Value {
     }
 }
 
-/// Describes the routes that documents and Swagger UI are at.
+/// Describes the routes of the documents and of Swagger UI.
 pub fn describe_files(document: &mut Document) {
     document.tag("Documentation", "The interface, for programs and for people.");
     let itself = json!({
@@ -154,12 +154,12 @@ pub fn describe_page(document: &mut Document, page: &StaticPage, itself: Operati
     );
 }
 
-/// A file of the program.
+/// The answer of a file in the program.
 fn file(description: &'static str) -> Answer {
     Answer::new(description).always(header::ETAG).always(header::CACHE_CONTROL)
 }
 
-/// The operation, which a client can ask whether it has the current version.
+/// The operation with `If-None-Match`, by which a client asks whether its version is current.
 fn asked(operation: Operation) -> Operation {
     operation
         .header("If-None-Match", "Versions that the client has.", json!({ "type": "string" }))
