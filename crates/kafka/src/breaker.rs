@@ -19,9 +19,9 @@
 //! queues whose partitions its broker leads. The queues report to it how their calls end. A queue that fails or whose
 //! gate is closed looks for its leader by itself. That finds a broker that is back, and another leader.
 //!
-//! The breaker of a library would not do: it wraps a call, counts failures, and spends a call on trying again. Here
-//! several queues share a broker, a partition can move to another leader at any time, a call without a response has to
-//! open the breaker long before it fails, and no record is spent on a try.
+//! The breaker of a library would not do: it wraps a call, counts failures, and spends a call on trying again. Here several
+//! queues share a broker, a partition can move to another leader at any time, and a call without a response has to open the
+//! breaker long before it fails. No record is spent on a try.
 
 use std::{
     collections::BTreeMap,
@@ -58,7 +58,7 @@ const PROBED: u8 = 2;
 const SHUT: u8 = 3;
 
 impl Gate {
-    /// Whether a record may enter. If a probe is wanted, the first that asks may.
+    /// Whether a record may enter. If a probe is wanted, the first caller may.
     pub(crate) fn admits(&self) -> bool {
         match self.pass.load(Ordering::Relaxed) {
             OPEN => true,
@@ -67,7 +67,7 @@ impl Gate {
         }
     }
 
-    /// Whether no record may enter. Those that wait are refused.
+    /// Whether no record may enter. Waiting records are refused.
     pub(crate) fn is_shut(&self) -> bool {
         self.pass.load(Ordering::Relaxed) == SHUT
     }
@@ -77,7 +77,7 @@ impl Gate {
         self.shuts.notified().await;
     }
 
-    /// The probe was not sent, perhaps as its caller waits no more: another is wanted.
+    /// The probe was not sent, perhaps because its caller waits no more: another one is wanted.
     pub(crate) fn probe_again(&self) {
         self.replace(PROBED, PROBE);
     }
@@ -110,7 +110,7 @@ impl Gate {
 pub(crate) struct Breakers(Mutex<BTreeMap<Arc<str>, Arc<Breaker>>>);
 
 impl Breakers {
-    /// Has that broker's breaker set the gate from now on, and no other.
+    /// Makes that broker's breaker set the gate from now on, and no other.
     pub(crate) fn link(&self, broker: &str, gate: &Arc<Gate>, registry: &StatusRegistry) -> Arc<Breaker> {
         let mut breakers = self.breakers();
         Self::unlink_from(&mut breakers, gate);
@@ -145,8 +145,8 @@ impl Breakers {
             let before = inner.gates.len();
             inner.gates.retain(|linked| !Arc::ptr_eq(linked, gate));
             if inner.gates.len() < before && inner.state == BreakerState::Closed {
-                // Perhaps that queue alone had no response, and it asks another broker now. If the others ask nothing
-                // for an hour, that is no hour without a response.
+                // Perhaps that queue alone had no response, and it asks another broker now. If the others ask nothing for an
+                // hour, that is no hour without a response.
                 inner.silent_since = None;
                 breaker.suspected.store(false, Ordering::Relaxed);
             }
@@ -182,7 +182,7 @@ pub(crate) struct Breaker {
 #[derive(Debug, Default)]
 struct Inner {
     state: BreakerState,
-    /// Since when no call had a response.
+    /// The time since which no call had a response.
     silent_since: Option<Instant>,
     /// Whether connecting has failed since the last connection.
     unreachable: bool,
@@ -192,7 +192,7 @@ struct Inner {
 }
 
 impl Inner {
-    /// From when on a call counts that began then.
+    /// The time from which a call that began then is counted.
     fn since(&self, began: Instant) -> Instant {
         self.turned.map_or(began, |turned| began.max(turned))
     }

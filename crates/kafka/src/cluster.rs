@@ -70,7 +70,7 @@ impl Cluster {
         self.config.request_timeout
     }
 
-    /// Sets what sees the records of its producers and consumers; only the first call counts.
+    /// Sets the interceptor of its producers and consumers; only the first call counts.
     pub(crate) fn intercept(&self, interceptor: Arc<dyn Interceptor>) {
         self.interceptor.get_or_init(|| interceptor);
     }
@@ -98,8 +98,8 @@ impl Cluster {
         !self.warned_of_copies.swap(true, Ordering::Relaxed)
     }
 
-    /// The session of a connection that rskafka makes now: as long as that of our last one, or as the token is valid that
-    /// it is made with. rskafka does not tell what the broker says of it.
+    /// The session length assumed for a new rskafka connection: that of our last connection, or the token's validity, if that
+    /// is shorter. rskafka does not tell the length that the broker grants.
     pub(crate) fn session_from_now(&self) -> Option<Session> {
         let session = *self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let token = self.config.security.sasl.as_ref().and_then(Sasl::token_left);

@@ -31,7 +31,7 @@ macro_rules! setters {
     };
 }
 
-/// How to reach a cluster.
+/// The addresses of a cluster, and the settings of its connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClusterConfig {
@@ -76,10 +76,10 @@ setters!(ClusterConfig {
     with_request_timeout(request_timeout: Duration),
 });
 
-/// How much larger than its record a dead letter may be, in bytes.
+/// The most bytes by which a dead letter may be larger than its record.
 const DEAD_LETTER_HEADERS: i32 = 64 * 1024;
 
-/// A topic's name, and what it is created with if it is missing. An existing topic is left as it is.
+/// A topic's name, and the settings of its creation if it is missing. An existing topic is left as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicConfig {
@@ -107,8 +107,8 @@ impl TopicConfig {
         }
     }
 
-    /// Its dead letter topic: `.dlq` after the name, 64 KiB more a batch for the headers that say what happened, all
-    /// else the same.
+    /// Its dead letter topic: `.dlq` after the name, 64 KiB more a batch for the headers about the failure, all else the
+    /// same.
     #[must_use]
     pub fn dead_letters(&self) -> Self {
         Self {
@@ -127,7 +127,7 @@ setters!(TopicConfig {
     with_max_message_bytes(max_message_bytes: i32),
 });
 
-/// How records are sent.
+/// The settings of a producer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProducerConfig {
@@ -168,7 +168,7 @@ setters!(ProducerConfig {
     with_idempotence(idempotence: bool),
 });
 
-/// How a member of a consumer group reads.
+/// The settings of a member of a consumer group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerConfig {
@@ -183,18 +183,18 @@ pub struct ConsumerConfig {
     /// Whether a static member leaves the group when it is stopped (KIP-1092). It keeps its partitions until its
     /// session is over by default. A dynamic member always leaves.
     pub leave_on_stop: bool,
-    /// A member that the coordinator has not heard of for so long is out of the group. 10 s by default.
+    /// The longest silence of a member before it is out of the group. 10 s by default.
     pub session_timeout: Duration,
-    /// How long members may take to drain and to join again. 60 s by default.
+    /// The time in which members have to drain and join again. 60 s by default.
     pub rebalance_timeout: Duration,
     /// The time between heartbeats; a third of the session timeout at most. 3 s by default.
     pub heartbeat_interval: Duration,
-    /// A member whose handler takes longer for one call is out of the group (`max.poll.interval.ms` in Java). 5 min by
-    /// default.
+    /// The longest call of a member's handler before the member is out of the group (`max.poll.interval.ms` in Java). 5 min
+    /// by default.
     pub max_processing: Duration,
     /// The time between commits. 1 s by default.
     pub commit_interval: Duration,
-    /// Where to begin without a committed offset. The first record by default.
+    /// The start without a committed offset. The first record by default.
     pub offset_reset: OffsetReset,
     /// The time between looks for new partitions. 30 s by default.
     pub metadata_max_age: Duration,
@@ -238,8 +238,7 @@ setters!(ConsumerConfig {
     with_fetch_max_bytes(fetch_max_bytes: i32),
 });
 
-/// Where to begin without a committed offset, or if that offset is out of the log's range (`auto.offset.reset` in
-/// Java).
+/// The start without a committed offset, or if that offset is out of the log's range (`auto.offset.reset` in Java).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OffsetReset {
@@ -249,7 +248,7 @@ pub enum OffsetReset {
     Latest,
 }
 
-/// The protocol that the coordinator is spoken to with, as Kafka's setting `group.protocol`.
+/// The protocol with the coordinator, as Kafka's setting `group.protocol`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GroupProtocol {

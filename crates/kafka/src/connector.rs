@@ -1,4 +1,4 @@
-//! How the streams to brokers are made: over TCP, unless the application has another way.
+//! Makes the streams to brokers: over TCP, unless the application has another way.
 
 use std::{fmt::Debug, io, ptr};
 

@@ -111,7 +111,7 @@ impl ConsumerCounts {
         self.skipped.get()
     }
 
-    /// How often the topic was found to be deleted and recreated.
+    /// The number of times that the topic was found to be deleted and recreated.
     pub fn recreations(&self) -> u64 {
         self.recreations.get()
     }

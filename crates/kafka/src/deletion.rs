@@ -56,9 +56,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Deletes a consumer group without members, and its committed offsets. A group that does not exist counts as
-    /// deleted. A member whose LeaveGroup was lost stays one until its session is over: `timeout` is how long to wait for
-    /// that.
+    /// Deletes a consumer group without members, and its committed offsets. A group that does not exist counts as deleted. A
+    /// member whose LeaveGroup was lost stays one until its session is over; `timeout` is the longest wait for that.
     ///
     /// # Errors
     ///

@@ -50,7 +50,7 @@ impl Context {
         }
     }
 
-    /// Whether it has nothing of that.
+    /// Whether the context is empty.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -136,7 +136,8 @@ impl Envelope {
     }
 }
 
-/// The `traceparent` of a record, of the length that W3C's versions may have; the last one, as who processes it reads it.
+/// The `traceparent` of a record, of the length that W3C's versions may have; the last one, which is also the one that the
+/// record's processing uses.
 fn traceparent_of(record: &Record) -> Option<&str> {
     let text = std::str::from_utf8(record.headers.last(TRACEPARENT)?).ok()?;
     (text.len() <= 128).then_some(text)

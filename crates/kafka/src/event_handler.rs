@@ -33,8 +33,8 @@ pub enum Outcome {
     Poison(String),
 }
 
-/// Processes the events of a partition in batches: for a handler that gains by that, or keeps a projection of the log.
-/// Every [`EventHandler`] is one.
+/// Processes the events of a partition in batches: for a handler that gains by that, or keeps a projection of the log. Every
+/// [`EventHandler`] is one.
 ///
 /// Its methods are those of [`RecordHandler`], over events.
 #[async_trait]
@@ -103,7 +103,7 @@ pub struct Batch<'a, P> {
     /// The events.
     pub events: Vec<P>,
     records: &'a [Record],
-    /// Of each event, the index of its record.
+    /// The index of each event's record.
     indexes: Vec<usize>,
     /// The offset of an earlier record whose dead letter is still to be written.
     undone: Option<i64>,
@@ -231,7 +231,7 @@ impl<P: Payload, H: BatchHandler<P> + ?Sized> RecordHandler for DecodingHandler<
     async fn handle(&self, records: &[Record]) -> BatchOutcome {
         let intercepted = self.intercepted.as_ref().map(|intercepted| (intercepted, Instant::now()));
         let mut outcome = BatchOutcome::default();
-        // As many as a consumer hands over at a time are one batch.
+        // A batch has at most as many records as a consumer hands over at a time.
         let at_once = self.batch_limits().records.max(1);
         for start in (0..records.len()).step_by(at_once) {
             if start > 0 {

@@ -6,7 +6,7 @@
 pub struct FetchPosition {
     /// The next offset to read.
     pub offset: i64,
-    /// The leader epoch of the record before it; `None` where it is not known, as of an offset that a human chose.
+    /// The leader epoch of the record before it; `None` if it is not known, as for an offset that a person chose.
     pub leader_epoch: Option<i32>,
 }
 
@@ -17,8 +17,7 @@ impl From<i64> for FetchPosition {
     }
 }
 
-/// The leader epochs of a stretch of a log, each with an offset from which on it counts (`LeaderEpochFileCache` in
-/// Java).
+/// The leader epochs of a stretch of a log, each with the offset from which it counts (`LeaderEpochFileCache` in Java).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeaderEpochs(Vec<(i64, Option<i32>)>);
 
@@ -35,7 +34,7 @@ impl LeaderEpochs {
         }
     }
 
-    /// Adds those of the stretch that follows.
+    /// Adds the epochs of the following stretch.
     pub(crate) fn extend(&mut self, following: &Self) {
         following.0.iter().for_each(|(start, epoch)| self.push(*start, *epoch));
     }
@@ -46,7 +45,7 @@ impl LeaderEpochs {
         FetchPosition { offset, leader_epoch: found.and_then(|(_, epoch)| *epoch) }
     }
 
-    /// Drops what tells nothing of positions at or after an offset.
+    /// Drops the epochs that no position at or after an offset needs.
     pub(crate) fn drop_before(&mut self, offset: i64) {
         let needless = self.0.iter().skip(1).take_while(|(start, _)| *start < offset).count();
         self.0.drain(..needless);

@@ -15,29 +15,28 @@ use super::{FetchPosition, Record, dead_letter::Place, group::Lease};
 /// that blocks its thread cannot be dropped: it runs on, and if the partition comes back, the next call may overlap it.
 #[async_trait]
 pub trait RecordHandler: Send + Sync + 'static {
-    /// Processes a batch of one partition, in order. Its size follows from how long the batches before took.
-    /// Records may repeat: processing must be idempotent.
+    /// Processes a batch of one partition, in order. The durations of the batches before it decide its size. Records may
+    /// repeat: processing must be idempotent.
     async fn handle(&self, records: &[Record]) -> BatchOutcome;
 
     /// Takes the topic's number of partitions; called before the first assignment and when it grows.
     async fn partition_count_changed(&self, _partitions: usize) {}
 
-    /// The most that one call of [`RecordHandler::handle`] is given.
+    /// The bounds of one call of [`RecordHandler::handle`].
     fn batch_limits(&self) -> BatchLimits {
         BatchLimits::default()
     }
 
-    /// Where the processing of a partition starts. The consumer asks each time that it takes the partition up. A handler
-    /// that stores its position together with its results returns that position; the group's committed offset follows it.
-    /// Such a handler is asked again after each of its transient errors, since a write may succeed although its answer is
-    /// lost.
+    /// The start of a partition's processing. The consumer asks each time that it takes the partition up. A handler that
+    /// stores its position together with its results returns that position; the group's committed offset follows it. Such a
+    /// handler is asked again after each of its transient errors, since a write may succeed although its answer is lost.
     async fn start_from(&self, _partition: i32, _log: &LogState) -> Result<StartFrom, TransientError> {
         Ok(StartFrom::Committed)
     }
 
-    /// Loads what is to be known of a partition, after [`RecordHandler::start_from`]. It may take long, and is dropped when the
-    /// partition has to be revoked. Returns whether the projection still counts: if not, it is dropped, and the consumer calls
-    /// this again.
+    /// Loads the handler's state of a partition, after [`RecordHandler::start_from`]. It may take long, and is dropped when
+    /// the partition has to be revoked. Returns whether the projection still counts: if not, it is dropped, and the consumer
+    /// calls this again.
     ///
     /// # Errors
     ///
@@ -46,8 +45,8 @@ pub trait RecordHandler: Send + Sync + 'static {
         Ok(true)
     }
 
-    /// Whether the position that [`RecordHandler::start_from`] told still counts. The consumer asks between two reads, and
-    /// where it does not, asks again where to start: so a position that somebody else moves is noticed.
+    /// Whether the position from [`RecordHandler::start_from`] still counts. The consumer asks between two reads. If it does
+    /// not count, the consumer asks for the start again: so it notices a position that somebody else has moved.
     fn position_counts(&self, _partition: i32) -> bool {
         true
     }
@@ -76,12 +75,12 @@ pub trait RecordHandler: Send + Sync + 'static {
         false
     }
 
-    /// Does what is due beside the records of the log. Everything below the offset `committed` is done and committed. After a
-    /// transient error, records from there on were read. It processes and writes nothing once the lease is over: another
-    /// member may have the partition then.
+    /// Does the work that is due beside the records of the log. Everything below the offset `committed` is done and
+    /// committed. After a transient error, records from there on were read. It processes and writes nothing once the lease
+    /// is over: another member may have the partition then.
     async fn take_turn(&self, _partition: i32, _committed: i64, _lease: &Lease) {}
 
-    /// How many records before the committed offset go to [`RecordHandler::restore`] when
+    /// The number of records before the committed offset that go to [`RecordHandler::restore`] when
     /// [`RecordHandler::held_from`] was not committed with it; 0 for none.
     fn restore_window(&self) -> u64 {
         0
@@ -117,8 +116,8 @@ pub trait RecordHandler: Send + Sync + 'static {
 pub struct BatchLimits {
     /// The most records.
     pub records: usize,
-    /// The most that a call should last. Between two calls the consumer checks its lease and whether it is to stop, and the
-    /// done records can be committed.
+    /// The longest duration that a call should have. Between two calls the consumer checks its lease and whether it is to
+    /// stop, and the done records can be committed.
     pub duration: Duration,
 }
 
@@ -132,13 +131,13 @@ impl Default for BatchLimits {
 /// A partition's log, as its leader has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogState {
-    /// The topic's id (KIP-516), where the broker knows it. A topic that is deleted and recreated has another.
+    /// The topic's id (KIP-516), if the broker knows it. A topic that is deleted and recreated has another.
     pub topic_id: Option<Uuid>,
     /// The offsets that the log has.
     pub offsets: Range<i64>,
 }
 
-/// Where the processing of a partition starts.
+/// The start of a partition's processing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StartFrom {
@@ -146,7 +145,7 @@ pub enum StartFrom {
     Committed,
     /// At this position, whatever the group has committed. With its leader epoch it is checked against the log first.
     Position(FetchPosition),
-    /// Where `offset_reset` says: the handler stores positions, and has none for this partition.
+    /// By `offset_reset`: the handler stores positions, and has none for this partition.
     Reset,
 }
 
@@ -156,7 +155,7 @@ pub enum StartFrom {
 pub struct BatchOutcome {
     /// Records that can never be processed: they go to the dead letter topic.
     pub poison: Vec<Poison>,
-    /// Where a transient error stopped the batch: that record and all after it are tried again.
+    /// The record at which a transient error stopped the batch: that record and all after it are tried again.
     pub retry_from: Option<RetryFrom>,
 }
 
@@ -186,7 +185,7 @@ impl Poison {
     }
 }
 
-/// Where a transient error stopped a batch.
+/// The record at which a transient error stopped a batch.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RetryFrom {

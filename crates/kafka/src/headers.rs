@@ -1,4 +1,4 @@
-//! The headers of a record, which are decoded where somebody reads them.
+//! The headers of a record, which are decoded only for a reader.
 
 use std::{borrow::Cow, fmt};
 
@@ -13,12 +13,12 @@ use super::wire::{put_varint, take_bytes};
 pub struct Headers(Bytes);
 
 impl Headers {
-    /// Those that are encoded so, one after the other (KIP-98), which was checked.
+    /// The headers in this checked encoding, one after the other (KIP-98).
     pub(super) fn encoded(encoded: Bytes) -> Self {
         Self(encoded)
     }
 
-    /// Whether there are none.
+    /// Whether there are no headers.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -38,7 +38,7 @@ impl Headers {
         self.raw().any(|(known, _)| known == name.as_bytes())
     }
 
-    /// All of them. Bytes of a name that are not UTF-8 become U+FFFD.
+    /// All headers. Bytes of a name that are not UTF-8 become U+FFFD.
     pub fn iter(&self) -> impl Iterator<Item = (Cow<'_, str>, Option<Bytes>)> {
         self.raw()
             .map(|(name, value)| (String::from_utf8_lossy(name), value.map(|value| self.0.slice_ref(value))))

@@ -7,15 +7,15 @@ use super::{BatchOutcome, Message, PublishError, Receipt, Record};
 
 /// Sees the records of all producers and consumers of a cluster. It is called on their way, and must not block.
 pub trait Interceptor: fmt::Debug + Send + Sync + 'static {
-    /// A message is about to join the producer's queue; it may get further headers. Returns what hears of the
-    /// acknowledgement, if anything does.
+    /// A message is about to join the producer's queue; it may get further headers. Returns the hook for its
+    /// acknowledgement, if there is one.
     fn on_send(&self, topic: &Arc<str>, message: &mut Message) -> Option<OnAcknowledgement>;
 
-    /// A handler was given records. Those that it is to be given again come again.
+    /// A handler was given records. Records that are handled again come again.
     fn on_processed(&self, batch: ProcessedBatch<'_>);
 }
 
-/// Hears of a message's acknowledgement, or of the lack of one. It is dropped uncalled where nobody waits any longer.
+/// A hook for a message's acknowledgement, or for its failure. It is dropped without a call if nobody waits any longer.
 pub type OnAcknowledgement = Box<dyn FnOnce(&Result<Receipt, PublishError>) + Send>;
 
 /// Records of one partition that a handler was given.
@@ -30,7 +30,7 @@ pub struct ProcessedBatch<'a> {
     pub records: &'a [Record],
     /// Their outcome.
     pub outcome: &'a BatchOutcome,
-    /// How long the handler took for all of them.
+    /// The handler's time for all of them.
     pub took: Duration,
 }
 

@@ -58,16 +58,16 @@ impl Kafka {
         Self { source: source.into(), ..self }
     }
 
-    /// Sets what sees the records of its producers and consumers, those that are made from now on. Clones share it, and only
-    /// the first call counts.
+    /// Sets the interceptor of the producers and consumers that are made from now on. Clones share it, and only the first
+    /// call counts.
     #[must_use]
     pub fn with_interceptor(self, interceptor: Arc<dyn Interceptor>) -> Self {
         self.cluster.intercept(interceptor);
         self
     }
 
-    /// A topic with events of type `P`. Nothing is asked of the cluster before the topic has a producer or a consumer:
-    /// see [`TypedTopic::follow`].
+    /// A topic with events of type `P`. The cluster is not asked before the topic has a producer or a consumer: see
+    /// [`TypedTopic::follow`].
     pub fn topic<P: Payload>(&self, config: TopicConfig) -> TypedTopic<P> {
         TypedTopic {
             kafka: self.clone(),
@@ -84,7 +84,7 @@ impl Kafka {
         self.registry.watch()
     }
 
-    /// Where the components that use the cluster report their errors.
+    /// The registry to which the components that use the cluster report their errors.
     pub fn registry(&self) -> &Arc<StatusRegistry> {
         &self.registry
     }

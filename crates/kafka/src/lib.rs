@@ -169,7 +169,7 @@ pub use status::{
 pub use status_registry::StatusRegistry;
 pub use topic::{Topic, TopicDescription, describe, exists, settings};
 
-/// For fuzzing and the tests of the workspace. No part of the API.
+/// Only for fuzzing and the tests of the workspace; no part of the API.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::{partitioner::murmur2, wire::internals::*};

@@ -1,4 +1,4 @@
-//! Records: as sent, as acknowledged, as read.
+//! Records: to send, acknowledged, and read.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -51,9 +51,9 @@ pub struct Record {
     pub headers: Headers,
 }
 
-/// A record's timestamp, from milliseconds since 1970. -1 stands for none (a producer older than Kafka 0.10) and becomes
-/// the current time. Producers can write any number: a year that ISO 8601 does not have becomes the nearest one that it
-/// has, so that no record is unreadable for its clock.
+/// A record's timestamp, from milliseconds since 1970. -1 stands for none (a producer older than Kafka 0.10) and becomes the
+/// current time. Producers can write any number: a year outside those of ISO 8601 becomes the nearest one inside, so that no
+/// record is unreadable for its clock.
 pub(super) fn timestamp(millis: i64) -> DateTime<Utc> {
     /// From 0000-01-01T00:00:00.000Z to 9999-12-31T23:59:59.999Z.
     const FIRST: i64 = -62_167_219_200_000;

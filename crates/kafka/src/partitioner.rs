@@ -1,7 +1,7 @@
 //! The partition of a key, as Java's default partitioner decides it
 //! (`org.apache.kafka.clients.producer.internals.BuiltInPartitioner.partitionForKey`).
 
-/// The partition of a key in a topic of that many partitions (at least one): the same as of Java's producer.
+/// The partition of a key in a topic of that many partitions (at least one): the same as that of Java's producer.
 pub fn partition_for_key(key: &[u8], partitions: usize) -> i32 {
     let positive = murmur2(key) & 0x7fff_ffff;
     // The number of partitions fits an i32, and so does the remainder.

@@ -24,7 +24,7 @@ pub trait Event: Sized + Send + Sync + 'static {
     /// CloudEvents' `type`.
     fn event_type(&self) -> Cow<'_, str>;
 
-    /// CloudEvents' `id`; `None` has one made.
+    /// CloudEvents' `id`; with `None`, one is made.
     fn id(&self) -> Option<Uuid> {
         None
     }
@@ -69,7 +69,7 @@ pub struct Malformed(pub String);
 pub struct Received<'a, P> {
     /// The event.
     pub event: P,
-    /// Its envelope; `None` if the headers are none.
+    /// Its envelope; `None` if the record has no headers of an envelope.
     pub envelope: Option<Envelope>,
     /// Its record.
     pub record: &'a Record,

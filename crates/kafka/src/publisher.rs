@@ -24,8 +24,8 @@ pub trait Publisher: Send + Sync + 'static {
     async fn publish(&self, message: Message) -> Result<Receipt, PublishError>;
 
     /// Appends a record to the queue of its partition (`KafkaProducer.send` in Java). Records that are enqueued one after
-    /// the other are written in that order. While the queue has no room, it waits, as `max.block.ms` has it in Java: at
-    /// most the producer's timeout.
+    /// the other are written in that order. While the queue has no room, it waits, as with Java's `max.block.ms`: at most
+    /// the producer's timeout.
     async fn enqueue(&self, message: Message) -> Delivery {
         Delivery::done(self.publish(message).await)
     }
@@ -45,7 +45,7 @@ enum State {
 }
 
 impl Delivery {
-    /// One that has come.
+    /// A delivery whose acknowledgement has come.
     pub fn done(result: Result<Receipt, PublishError>) -> Self {
         Self { state: State::Done(Some(result)), intercepted: None }
     }

@@ -24,7 +24,7 @@ pub struct StatusRegistry {
     writing: Mutex<BTreeMap<Arc<str>, Partitions>>,
 }
 
-/// Why Kafka takes no record for a partition; `None` if it takes some.
+/// The reason why Kafka takes no record for a partition; `None` if it takes some.
 type Partitions = BTreeMap<i32, Option<String>>;
 
 /// The error of a component.
@@ -36,7 +36,7 @@ struct ComponentError {
     logged_at: Instant,
 }
 
-/// How long a notice is shown.
+/// The time for which a notice is shown.
 const NOTICE_AGE: Duration = Duration::from_secs(60 * 60);
 /// The most notices at a time. The oldest goes first.
 const MAX_NOTICES: usize = 64;
@@ -96,7 +96,7 @@ impl StatusRegistry {
         let now = Instant::now();
         let known = failing.remove(component);
         self.status.send_modify(|status| {
-            // One lost broker is not Kafka: another may answer after this component began to fail.
+            // One lost broker is not all of Kafka: another may answer after this component began to fail.
             status.kafka.connected &= is_answer || known.is_some();
             status.kafka.error = Some(format!("{component}: {error}"));
         });

@@ -55,13 +55,12 @@ pub(super) struct Leadership {
     pub(super) replicas: Vec<Address>,
 }
 
-/// A topic that is followed: it is created if it is missing, and its number of partitions stays known. Clones share
-/// that.
+/// A topic that is followed: it is created if it is missing, and its number of partitions stays known. Clones share that.
 #[derive(Debug, Clone)]
 pub struct Topic {
     name: Arc<str>,
     partitions: watch::Receiver<usize>,
-    /// [`Topic::with_max_partitions`].
+    /// The bound of [`Topic::with_max_partitions`].
     most: usize,
 }
 
@@ -182,7 +181,7 @@ async fn refresh(
     Ok(description)
 }
 
-/// Describes a topic that was just created, of which not every broker has heard.
+/// Describes a new topic, which not every broker knows yet.
 async fn describe_new(connection: &mut Connection, topic: &str) -> Result<TopicDescription, WireError> {
     let mut backoff = Backoff::new();
     for _ in 0..4 {

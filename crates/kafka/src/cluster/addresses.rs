@@ -14,7 +14,7 @@ use crate::{Cluster, wire::WireError};
 /// The addresses of a cluster.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    /// Where to begin, and to go back to (KIP-899: rebootstrap).
+    /// The addresses to begin with, and to go back to (KIP-899: rebootstrap).
     bootstrap: Vec<String>,
     named: Mutex<Named>,
 }
@@ -71,7 +71,7 @@ impl Addresses {
         }
     }
 
-    /// Takes over what the broker at `from` says of its cluster.
+    /// Takes over the statement of the broker at `from` about its cluster.
     ///
     /// The cluster's id (KIP-78) tells ours from another. If a broker of another cluster has an address that ours
     /// named, the address is forgotten. A bootstrap address is of our cluster whatever its id: the cluster may have

@@ -10,10 +10,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How long that has to last: longer than a broker takes from its stop to listening again.
+/// The shortest confirmed outage: longer than a broker takes from its stop to listening again.
 const CONFIRMED_AFTER: Duration = Duration::from_secs(1);
 
-/// Since when no broker can be reached; `None` if one can.
+/// The time since which no broker can be reached; `None` if one can.
 #[derive(Debug)]
 pub(super) struct Outage(watch::Sender<Option<Instant>>);
 

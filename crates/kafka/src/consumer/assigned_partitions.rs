@@ -160,9 +160,9 @@ impl AssignedPartitions {
         assigned.worker = Some(handle);
     }
 
-    /// Commits at each interval and when a start is resolved, reports the status, and measures the handlers' calls.
-    /// Returns on an event; a partition that was due for a worker at `after` already is none, and with `None` none is.
-    /// Cancel-safe.
+    /// Commits at each interval and when a start is resolved, reports the status, and measures the handlers' calls. Returns
+    /// on an event. A partition without a worker is an event only if it was not due for one yet at `after`; with `None`, no
+    /// partition is. Cancel-safe.
     pub(super) async fn run_maintenance(&mut self, after: Option<Instant>) -> MaintenanceEvent {
         loop {
             let vacant = self.partitions.values().filter(|assigned| assigned.worker.is_none());
@@ -187,8 +187,8 @@ impl AssignedPartitions {
         }
     }
 
-    /// Stops the workers of these partitions, lets them finish their current batch until `by`, commits, and removes
-    /// them. Returns how far their projections reach. Unfinished records stay uncommitted. The other workers and their
+    /// Stops the workers of these partitions, lets them finish their current batch until `by`, commits, and removes the
+    /// partitions. Returns the ends of their projections. Unfinished records stay uncommitted. The other workers and their
     /// commits go on meanwhile.
     pub(super) async fn revoke(
         &mut self,
@@ -239,7 +239,7 @@ impl AssignedPartitions {
         self.remove_all(partitions)
     }
 
-    /// Reports why these partitions are stalled.
+    /// Reports the reason why these partitions are stalled.
     pub(super) fn stall(&mut self, partitions: &BTreeSet<i32>, reason: &str) {
         for partition in partitions {
             if let Some(assigned) = self.partitions.get(partition) {

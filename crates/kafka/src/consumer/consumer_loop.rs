@@ -42,7 +42,7 @@ pub(super) struct ConsumerLoop {
     topic_partitions: usize,
     /// The handler's call that takes that number, while it lasts. Workers start after it.
     telling: Option<BoxFuture<'static, ()>>,
-    /// How far the projection reaches of each partition that this process was the last to own and does not own now.
+    /// The ends of the projections of partitions that this process was the last to own and does not own now.
     projected: BTreeMap<i32, ProjectionEnd>,
     /// The time at which partitions were revoked that no other member has got yet.
     paused_since: BTreeMap<i32, Instant>,

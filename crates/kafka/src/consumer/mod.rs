@@ -1,4 +1,4 @@
-//! The consumer: a member of a group that processes a topic's records and commits what is done.
+//! The consumer: a member of a group that processes a topic's records and commits the done ones.
 //!
 //! ```text
 //! Assigned ─▶ a worker a partition: restore ─▶ read ─▶ handle ─▶ mark done ─┐
@@ -73,7 +73,8 @@ impl Consumer {
         Arc::clone(&self.counts)
     }
 
-    /// Drains, commits and leaves the group. Its own waits take six seconds at most; a handler that does not return, longer.
+    /// Drains, commits and leaves the group. Its own waits take six seconds at most; a handler that does not return can take
+    /// longer.
     pub async fn stop(self) {
         self.stop.cancel();
         if let Err(error) = self.task.await {

@@ -41,14 +41,14 @@ struct State {
     /// `None` until the start is known.
     watermark: Option<Watermark>,
     committed: Option<i64>,
-    /// Those of the records that were read, from before the watermark on.
+    /// The leader epochs of the records that were read, from before the watermark on.
     epochs: LeaderEpochs,
     end: i64,
     /// The end that the log had at the assignment.
     goal: Option<i64>,
     /// The time since which the partition is not processed here.
     paused_since: Instant,
-    /// How long that lasted; `None` until processing starts.
+    /// The duration of the pause; `None` until processing starts.
     paused: Option<Duration>,
     error: Option<String>,
     /// The duration of the handler's current call, as far as it was measured; `None` without a call.
@@ -106,7 +106,7 @@ impl Progress {
         self.processed().filter(|processed| committed != Some(processed.offset))
     }
 
-    /// How far everything is processed, without `held_from`; `None` until the start is known.
+    /// The position below which everything is processed, without `held_from`; `None` until the start is known.
     pub(super) fn processed(&self) -> Option<CommittedOffset> {
         let mut state = self.state();
         let offset = state.watermark.as_ref()?.mark();
@@ -159,7 +159,7 @@ impl Progress {
         self.state().projected = projected;
     }
 
-    /// Notes the leader epochs of what is read next.
+    /// Notes the leader epochs of the next records.
     pub(super) fn read(&self, epochs: &LeaderEpochs) {
         self.state().epochs.extend(epochs);
     }

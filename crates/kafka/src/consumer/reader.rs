@@ -1,9 +1,10 @@
 //! The reader of a partition: our own Fetch, to the leader and in the leader's epoch.
 //!
-//! A reader reads one topic, whatever other has its name later: a recreated topic has another id (KIP-516), by which it is
-//! fetched. It reads one history of the log (KIP-320). Each fetch names the leader epoch, so that a broker answers only in
-//! that epoch. On a new connection, and so in each new epoch, OffsetForLeaderEpoch tells whether the leader's log has what
-//! was read, before reading goes on (`SubscriptionState.maybeValidatePositionForCurrentLeader` in Java).
+//! A reader reads one topic, even if another topic has its name later: a recreated topic has another id (KIP-516), and the
+//! fetch names the id. It reads one history of the log (KIP-320). Each fetch names the leader epoch, so that a broker
+//! answers only in that epoch. On a new connection, and so in each new epoch, OffsetForLeaderEpoch tells whether the
+//! leader's log has the records that were read, before reading goes on
+//! (`SubscriptionState.maybeValidatePositionForCurrentLeader` in Java).
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
@@ -26,16 +27,16 @@ use crate::{
     wire::{Connection, Fetched, WireError},
 };
 
-/// How long a broker may hold a fetch that finds nothing new.
+/// The time for which a broker may hold a fetch that finds nothing new.
 const MAX_WAIT: Duration = Duration::from_millis(500);
 
 /// The delay before a second look at an offset that is out of range.
 const RECHECK_DELAY: Duration = Duration::from_secs(1);
 
-/// Where the broker tells no leader epoch.
+/// The epoch of a broker that tells none.
 const NO_EPOCH: i32 = -1;
 
-/// How long Kafka may throttle a read before that is an error.
+/// The time after which a throttled read is an error.
 const THROTTLED_FOR: Duration = Duration::from_secs(60);
 
 /// Reads one partition from its leader.
@@ -49,7 +50,7 @@ pub struct Reader {
     /// The topic's id; `None` until it is known, and on a cluster without ids.
     id: Option<Uuid>,
     leader: Option<Leader>,
-    /// The newest leader epoch that was heard of: an older leader is not asked.
+    /// The newest known leader epoch: an older leader is not asked.
     newest_epoch: i32,
 }
 
@@ -136,7 +137,7 @@ impl Reader {
         }
     }
 
-    /// The error of a broker at that offset, after a look at what the newest leader says.
+    /// The error of a broker at that offset, after a check with the newest leader.
     async fn confirmed(&mut self, from: i64, error: ReadError) -> ReadError {
         if !matches!(error, ReadError::OutOfRange | ReadError::TopicRecreated) {
             return error;
@@ -202,7 +203,7 @@ impl Reader {
         Ok(leader)
     }
 
-    /// Where the leader's log ends for that epoch; beyond all offsets where the broker cannot tell.
+    /// The end of that epoch in the leader's log; beyond all offsets if the broker cannot tell.
     async fn end_of(&self, leader: &mut Leader, epoch: i32) -> Result<Option<FetchPosition>, WireError> {
         match leader.connection.epoch_end(&self.topic, self.partition, leader.epoch, epoch).await {
             Err(WireError::Unsupported(_)) => {

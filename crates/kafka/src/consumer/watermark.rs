@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-/// The done offsets of one partition, in whatever order they were done.
+/// The done offsets of one partition, in any order.
 ///
 /// The mark is the offset to commit: the next one to be processed, as Kafka counts.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -50,7 +50,7 @@ pub(super) struct Worker {
     pub(super) counts: Arc<ConsumerCounts>,
     /// The number of records that the handler gets in a call.
     pub(super) batch_sizer: BatchSizer,
-    /// Between the handler's failures; it begins anew once something is handled.
+    /// The backoff between the handler's failures; it begins anew once something is handled.
     pub(super) backoff: Backoff,
     /// Whether the handler stores its position itself.
     pub(super) handler_has_position: bool,
@@ -135,7 +135,8 @@ impl Worker {
         }
     }
 
-    /// Tells of the records before `read_to` that the log has lost. Returns the end of what it has of them: where to go on.
+    /// Reports the records before `read_to` that the log has lost. Returns the position to go on from, the end of the
+    /// others.
     async fn follow_truncation(
         &mut self,
         end: Option<FetchPosition>,
@@ -156,7 +157,7 @@ impl Worker {
     }
 
     /// Asks until it is known whether the log has the records before `position`. If it has, returns `position`. If not,
-    /// reports the records up to `read_to` that it has lost, and returns where to go on.
+    /// reports the records up to `read_to` that it has lost, and returns the position to go on from.
     async fn validate(&mut self, position: FetchPosition, read_to: i64) -> Result<FetchPosition, Interrupt> {
         let mut backoff = Backoff::new();
         loop {
@@ -174,7 +175,7 @@ impl Worker {
         }
     }
 
-    /// Where to start: at the handler's own position where it stores one, else at what the group has committed.
+    /// The start: the handler's own position if it stores one, else the group's committed offset.
     async fn position(
         &mut self,
         committed: Option<CommittedOffset>,
@@ -208,7 +209,7 @@ impl Worker {
         }
     }
 
-    /// Restores the projection up to the committed offset, or up to where the log still has the records before it.
+    /// Restores the projection up to the committed offset, or up to the end of the records before it that the log still has.
     async fn restored(
         &mut self,
         committed: CommittedOffset,
@@ -227,12 +228,12 @@ impl Worker {
         }
     }
 
-    /// Tells the handler where processing goes on.
+    /// Tells the handler the position at which processing goes on.
     async fn reset_handler(&self, position: FetchPosition) -> Result<(), Interrupt> {
         self.ask_handler(|| self.handler.reset_to(self.partition, position)).await
     }
 
-    /// Asks the handler until it answers, while it is sure that the partition is ours.
+    /// Asks the handler until it answers, as long as the partition is certainly ours.
     async fn ask_handler<'a, T>(
         &self,
         ask: impl Fn() -> BoxFuture<'a, Result<T, TransientError>>,
@@ -280,7 +281,8 @@ impl Worker {
         Ok(CommittedOffset { offset: range.start, leader_epoch: None, held_from: None, topic })
     }
 
-    /// The start without a committed offset: where this process got to before it could commit, else by `OffsetReset`.
+    /// The start without a committed offset: the position that this process reached before it could commit, else by
+    /// `OffsetReset`.
     fn start_position(&self, range: &Range<i64>) -> FetchPosition {
         let is_there = |reached: &FetchPosition| (range.start..=range.end).contains(&reached.offset);
         self.progress.projected().filter(is_there).unwrap_or_else(|| self.reset_offset(range).into())
@@ -375,7 +377,7 @@ impl Worker {
         }
     }
 
-    /// As [`Worker::back_off`], a longer time at each of several failures of the handler in a row.
+    /// As [`Worker::back_off`], for longer after each failure of the handler in a row.
     async fn pause(&mut self) -> Result<(), Interrupt> {
         let wait = self.backoff.next_wait();
         self.idle_until(Instant::now() + wait).await
@@ -390,7 +392,7 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// Its failures do not count any longer, however it ends.
+    /// The worker's failures do not count after its end, however it ends.
     fn drop(&mut self) {
         self.registry.withdraw(&self.part);
     }

@@ -1,11 +1,10 @@
 //! Dead letters: records that cannot be processed, in a topic of their own.
 //!
-//! A dead letter has the record's key, value and headers, and headers that say where the record was read and why it is
-//! here. It is delivered at least once: topic, partition and offset identify it.
+//! A dead letter has the record's key, value and headers, and further headers with the place and the reason of the failure.
+//! It is delivered at least once: topic, partition and offset identify it.
 //!
-//! [`Redriver`] sends dead letters back to their topic, behind what was written there since. With poison in order
-//! ([`SequencedHandler`]) the later records of a key wait behind its dead letter, and [`SequencedDeadLetters`] is how an operator
-//! redrives or drops it.
+//! [`Redriver`] sends dead letters back to their topic, behind newer records. With poison in order ([`SequencedHandler`])
+//! the later records of a key wait behind its dead letter, and an operator redrives or drops it by [`SequencedDeadLetters`].
 
 mod reader;
 mod record;
@@ -29,7 +28,7 @@ pub use sequence::{
 #[doc(hidden)]
 pub use sequence::{Decision, Entry, EntryKind, Full, Origin, Sequences};
 
-/// Why the record cannot be processed.
+/// The reason why the record cannot be processed.
 pub const ERROR: &str = "dead-letter-error";
 /// The topic that it was read from.
 pub const TOPIC: &str = "dead-letter-topic";
@@ -43,10 +42,10 @@ pub const TIMESTAMP: &str = "dead-letter-timestamp";
 pub const GROUP: &str = "dead-letter-group";
 /// If the record was too large: the bytes of its value, in decimal. The dead letter has the beginning.
 pub const TRUNCATED: &str = "dead-letter-truncated-from";
-/// How often a record was redriven, in decimal. It keeps the header when it fails again.
+/// The number of times that a record was redriven, in decimal. The record keeps the header when it fails again.
 pub const REDRIVES: &str = "dead-letter-redrives";
-/// Where a redriven record was read first: its partition and its offset there, such as `4/4711`. It keeps the header when
-/// it fails again.
+/// The partition and the offset at which a redriven record was read first, such as `4/4711`. The record keeps the header
+/// when it fails again.
 pub const ORIGIN: &str = "dead-letter-origin";
 
 /// The most bytes that remain of a value that is too large; fewer if the topic takes fewer.
@@ -69,7 +68,7 @@ pub struct DlqPublisher {
 }
 
 impl DlqPublisher {
-    /// For dead letters of that source topic and group. `publisher` sends to the dead letter topic.
+    /// A publisher of dead letters of that source topic and group. `publisher` sends to the dead letter topic.
     pub fn new(publisher: Arc<dyn Publisher>, source: &str, group: &str) -> Self {
         Self { publisher, source: source.into(), group: group.into() }
     }
@@ -84,8 +83,8 @@ impl DlqPublisher {
         self.send(record, reason, None).await
     }
 
-    /// As [`DlqPublisher::send_to_dlq`], with its place in a sequence. One that waits is never cut, as it is to be
-    /// processed, and each keeps the part of its key that counts.
+    /// As [`DlqPublisher::send_to_dlq`], with its place in a sequence. A waiting one is never cut, as it is to be processed,
+    /// and each keeps the significant part of its key.
     pub(crate) async fn send(
         &self,
         record: &Record,
@@ -108,7 +107,7 @@ impl DlqPublisher {
     }
 
     fn dead_letter(&self, record: &Record, reason: &str, place: Option<&Place>) -> Message {
-        // Where the source's record has them, it would count as another entry than it is.
+        // Headers of the source's record with these names would make it count as another entry than it is.
         let is_own = |name: &str| ![SEQUENCE, BEHIND, VERDICT].contains(&name);
         // A header without a value becomes an empty one: a `Message` has no null values.
         let own =

@@ -63,7 +63,7 @@ pub struct DlqCursor(Vec<i64>);
 pub struct DlqPage {
     /// The dead letters, the newest first. There may be fewer than asked for, even none, although `next` is set.
     pub dead_letters: Vec<DeadLetter>,
-    /// Where the next page begins; `None` after the last.
+    /// The start of the next page; `None` after the last.
     pub next: Option<DlqCursor>,
 }
 
@@ -252,7 +252,8 @@ async fn read_window(
     Ok((from, seen))
 }
 
-/// How far back a partition was read, and the earliest time of what was read: no older record counts as newer.
+/// The offset back to which a partition was read, and the earliest time of the records there: no older record counts as
+/// newer.
 #[derive(Debug, Clone, Copy)]
 struct Reached {
     offset: i64,

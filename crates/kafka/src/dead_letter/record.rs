@@ -16,24 +16,24 @@ const ADDED: [&str; 12] = [
     ERROR, TOPIC, PARTITION, OFFSET, TIMESTAMP, GROUP, TRUNCATED, REDRIVES, ORIGIN, SEQUENCE, BEHIND, VERDICT,
 ];
 
-/// A record of a dead letter topic, with what its headers say. Records of other programs are dead letters too: what
-/// their headers do not say is unknown.
+/// A record of a dead letter topic, with the content of its headers. Records of other programs are dead letters too: what
+/// their headers lack is unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetter {
     /// The record in the dead letter topic. Its timestamp is the time at which it was sent there.
     pub record: Record,
-    /// Why the record could not be processed; empty if unknown.
+    /// The reason why the record could not be processed; empty if unknown.
     pub reason: String,
-    /// Where the record was read.
+    /// The place at which the record was read.
     pub source: DeadLetterSource,
-    /// How often it was redriven before.
+    /// The number of times that it was redriven before.
     pub redrives: u32,
     /// The bytes of the original value, if only its beginning is here.
     pub truncated_from: Option<u64>,
 }
 
-/// Where a dead letter was read. A field that is `None` is unknown.
+/// The place at which a dead letter was read. A field that is `None` is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeadLetterSource {
@@ -134,8 +134,8 @@ impl DeadLetter {
         }
     }
 
-    /// As [`DeadLetter::to_send_back`], for a topic that takes no timestamp so old (`message.timestamp.before.max.ms`):
-    /// with the time of now, and the original timestamp in a header.
+    /// As [`DeadLetter::to_send_back`], for a topic that refuses a timestamp so old (`message.timestamp.before.max.ms`):
+    /// with the current time, and the original timestamp in a header.
     pub(super) fn to_send_back_as_of_now(&self) -> Message {
         let mut message = self.to_send_back();
         message.headers.push((TIMESTAMP.to_owned(), iso8601(message.timestamp).into_bytes()));

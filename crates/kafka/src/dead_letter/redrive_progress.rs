@@ -1,4 +1,4 @@
-//! Which dead letters of a partition are redriven, as committed in the redrive group.
+//! The redriven dead letters of a partition, as committed in the redrive group.
 
 use std::ops::Range;
 
@@ -58,7 +58,7 @@ impl RedriveProgress {
         if bytes.is_empty() { String::new() } else { format!("{KIND}{}", URL_SAFE_NO_PAD.encode(bytes)) }
     }
 
-    /// How many more offsets can be marked for certain, wherever they are, before the metadata is too long.
+    /// The number of offsets that can certainly still be marked, at any place, before the metadata is too long.
     pub fn remaining_capacity(&self) -> usize {
         LONGEST_NOTE.saturating_sub(self.encode().len() + MOST_A_STRETCH) / MOST_A_STRETCH
     }

@@ -27,10 +27,10 @@ type ConnectionSlot = Mutex<Option<Connection>>;
 pub(crate) struct Coordinator {
     cluster: Arc<Cluster>,
     group_id: String,
-    /// For requests that are answered at once: heartbeats and offsets.
+    /// The connection for requests that are answered at once: heartbeats and offsets.
     prompt: ConnectionSlot,
-    /// For JoinGroup and SyncGroup, which are answered when all members have sent theirs. A broker answers a connection's
-    /// requests in order, and heartbeats must not wait.
+    /// The connection for JoinGroup and SyncGroup, which are answered when all members have sent theirs. A broker answers a
+    /// connection's requests in order, and heartbeats must not wait.
     held: ConnectionSlot,
     /// The address of `held`'s connection.
     address: std::sync::Mutex<Option<String>>,
@@ -88,8 +88,8 @@ impl Coordinator {
         self.call_on(&self.prompt, request, known, within.min(self.request_timeout)).await
     }
 
-    /// Sends JoinGroup or SyncGroup, which the coordinator answers when all members have sent theirs. A coordinator that
-    /// hangs does not answer either: so the cluster is asked meanwhile whether it is another broker now.
+    /// Sends JoinGroup or SyncGroup, which the coordinator answers when all members have sent theirs. A hung coordinator
+    /// does not answer either, so the cluster is asked meanwhile whether the coordinator is another broker now.
     pub(super) async fn call_blocking<R: Request>(
         &self,
         request: &R,

@@ -18,8 +18,8 @@ use crate::{Cluster, StatusRegistry, TransientError};
 
 /// The time-out of the request, with the lookup of the coordinator.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// How long an answer or an error serves all callers. Not shorter than [`TIMEOUT`], so that there is one request at a
-/// time.
+/// The time for which an answer or an error serves all callers. It is not shorter than [`TIMEOUT`], so that there is one
+/// request at a time.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
 /// The members, or the error.
@@ -34,7 +34,7 @@ pub struct GroupDescription {
 }
 
 impl GroupDescription {
-    /// The description of that group. The registry's status tells which protocol its members speak.
+    /// The description of that group. The registry's status tells the protocol of its members.
     pub fn new(cluster: Arc<Cluster>, group_id: &str, registry: &StatusRegistry) -> Self {
         let coordinator = Arc::new(Coordinator::new(cluster, group_id.to_owned()));
         let status = registry.watch();

@@ -1,4 +1,4 @@
-//! The committed offsets of a group, looked at and moved by a process that is no member of it.
+//! The committed offsets of a group, read and moved by a process that is no member of it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -30,7 +30,7 @@ pub enum MoveError {
 }
 
 impl GroupOffsets {
-    /// Those of that group and topic. Asks nothing yet.
+    /// The offsets of that group and topic. Asks nothing yet.
     pub fn new(cluster: Arc<Cluster>, group_id: &str, topic: Arc<str>) -> Self {
         Self { coordinator: Coordinator::new(cluster, group_id.to_owned()), topic }
     }
@@ -47,8 +47,8 @@ impl GroupOffsets {
         Ok(committed.into_iter().map(|(partition, committed)| (partition, committed.offset)).collect())
     }
 
-    /// Commits these offsets by partition, as `kafka-consumer-groups --reset-offsets` does. `topic_id` is the topic's that
-    /// they are of, where it is known.
+    /// Commits these offsets by partition, as `kafka-consumer-groups --reset-offsets` does. `topic_id` is the id of their
+    /// topic, if it is known.
     ///
     /// # Errors
     ///

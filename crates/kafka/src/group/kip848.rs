@@ -125,7 +125,7 @@ impl Member<'_> {
                     self.lost(&error).await?;
                     due = Instant::now() + REJOIN_DELAY;
                 }
-                // The group is gone, or is one that cannot have members of both protocols.
+                // The group is gone, or cannot have members of both protocols.
                 Some(ResponseError::GroupIdNotFound) if self.epoch != JOIN_EPOCH => {
                     self.lost(&error).await?;
                     due = Instant::now() + REJOIN_DELAY;
@@ -269,7 +269,7 @@ impl Member<'_> {
         Ok(())
     }
 
-    /// Out of the group: joins again once the consumer owns nothing.
+    /// The member is out of the group: it joins again once the consumer owns nothing.
     async fn lost(&mut self, error: &WireError) -> Result<(), LeaveReason> {
         (self.epoch, self.join_sent) = (JOIN_EPOCH, false);
         (self.acknowledged, self.target) = (None, None);

@@ -1,4 +1,4 @@
-//! The lease: how long this member may process its assignment.
+//! The lease: the time for which this member may process its assignment.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ pub struct Lease {
     ends_at: Arc<AtomicI64>,
 }
 
-/// What [`Lease::now`] reads in place of CLOCK_BOOTTIME.
+/// The clock that [`Lease::now`] reads in place of CLOCK_BOOTTIME.
 static CLOCK: OnceLock<fn() -> i64> = OnceLock::new();
 
 /// The end of a lease that is not renewed any more.
@@ -47,7 +47,7 @@ impl Lease {
         now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
     }
 
-    /// Has all leases of the process read another clock, in nanoseconds: for a simulation, before the first lease. The
+    /// Makes all leases of the process read another clock, in nanoseconds: for a simulation, before the first lease. The
     /// first call counts.
     #[doc(hidden)]
     pub fn set_clock(clock: fn() -> i64) {

@@ -21,9 +21,9 @@ use serde::Serialize;
 use super::{Coordinator, assignor::decode_assignments};
 use crate::wire::WireError;
 
-/// Up to the version that explains why a group is refused (KIP-1043).
+/// The versions up to the one that explains why a group is refused (KIP-1043).
 const CLASSIC: RangeInclusive<i16> = 0..=6;
-/// Of Kafka 3.7 and Kafka 4.0.
+/// The versions of Kafka 3.7 and Kafka 4.0.
 const CONSUMER: RangeInclusive<i16> = 0..=1;
 /// The state of a classic group whose members have their assignment; no other state tells it (`GroupMetadata.summary`).
 const STABLE: &str = "Stable";

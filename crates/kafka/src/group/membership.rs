@@ -1,5 +1,5 @@
-//! The seam between the group and the consumer, the same for both protocols: the group sends assignments, and the
-//! consumer replies what it owns.
+//! The seam between the group and the consumer, the same for both protocols: the group sends assignments, and the consumer
+//! replies with the partitions that it owns.
 
 use std::{collections::BTreeSet, future::pending, sync::Arc};
 
@@ -27,9 +27,9 @@ pub(crate) enum GroupEvent {
     RevokeAll,
     /// The assignment: drain and commit the partitions that are not in it, then add the new ones.
     Assigned(BTreeSet<i32>, RebalanceCause),
-    /// Out of the group: drop all partitions without a commit. The member joins again after the reply.
+    /// The member is out of the group: drop all partitions without a commit. The member joins again after the reply.
     Lost(String),
-    /// Out of the group for good.
+    /// The member is out of the group for good.
     Fenced(String),
 }
 
@@ -85,7 +85,7 @@ impl LeaveReason {
 pub(super) enum MembershipEnd {
     Left,
     Fenced(String),
-    /// The coordinator does not let this member join by the protocol: why, and what mends it.
+    /// The coordinator does not let this member join by the protocol: the reason, and the remedy.
     ProtocolUnsupported(String),
 }
 
@@ -160,7 +160,7 @@ impl Membership {
         Self { events, replies, state, task: Some(tokio::spawn(run(context, channel))) }
     }
 
-    /// The generation and the lease of now.
+    /// The current generation and lease.
     pub(crate) fn state(&self) -> &Arc<MemberState> {
         &self.state
     }
@@ -239,7 +239,7 @@ impl GroupChannel {
         }
     }
 
-    /// Out of the group: tells the consumer, and waits until it owns nothing or wants to leave.
+    /// The member is out of the group: tells the consumer, and waits until it owns nothing or wants to leave.
     pub(super) async fn lost(&mut self, reason: String) -> Result<(), LeaveReason> {
         self.state.clear();
         self.send(GroupEvent::Lost(reason));

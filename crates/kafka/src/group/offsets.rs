@@ -36,7 +36,7 @@ pub(crate) struct OffsetAndMetadata {
 /// The committed offsets of some partitions.
 #[derive(Debug, Default)]
 pub(crate) struct CommittedOffsets {
-    /// Of each partition that has one.
+    /// The offset of each partition that has one.
     pub(crate) offsets: BTreeMap<i32, OffsetAndMetadata>,
     /// The partitions whose offset an open transaction may change: they are to be asked for again.
     pub(crate) unstable: BTreeSet<i32>,
@@ -65,7 +65,7 @@ impl Coordinator {
             .with_name(name(topic))
             .with_partition_indexes(partitions.into_iter().collect());
         // KIP-447: an offset in an open transaction is an error that passes, in place of the offset before it. A start
-        // that is resolved from that one would be committed over it.
+        // resolved from that earlier offset would be committed over it.
         let mut request = OffsetFetchRequest::default()
             .with_group_id(self.group())
             .with_topics(Some(vec![topic]))

@@ -14,9 +14,9 @@ use crate::{
     interceptor::BatchInterceptor,
 };
 
-/// How long a stop waits for dead letters in flight.
+/// The longest wait of a stop for dead letters in flight.
 const DLQ_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a look at the ends of the dead letters may take.
+/// The longest look at the ends of the dead letters.
 const DLQ_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A consumer that is not started yet.
@@ -49,7 +49,7 @@ impl<'a, P: Payload> ConsumerBuilder<'a, P> {
 }
 
 impl<P: Payload> ConsumerBuilder<'_, P> {
-    /// Sets the dead letter topic and how it is written to. [`TopicConfig::dead_letters`] of the topic by default.
+    /// Sets the dead letter topic and its producer. [`TopicConfig::dead_letters`] of the topic by default.
     #[must_use]
     pub fn with_dead_letters(self, dead_letters: TopicConfig, dlq_producer: ProducerConfig) -> Self {
         Self { dead_letters, dlq_producer, ..self }
@@ -126,7 +126,7 @@ impl ConsumerHandle {
         self.consumer.counts()
     }
 
-    /// How much waits behind poison of the partitions that it has, with [`ConsumerBuilder::with_poison_in_order`].
+    /// The keys and letters that wait behind poison in its partitions, with [`ConsumerBuilder::with_poison_in_order`].
     pub fn waiting(&self) -> Waiting {
         self.waiting.total()
     }

@@ -43,7 +43,7 @@ impl BatchAccumulator {
         batch
     }
 
-    /// Adds what came since the batch was taken, up to the bound.
+    /// Adds the records that came since the batch was taken, up to the bound.
     pub(super) fn top_up(&mut self, batch: &mut Batch) {
         self.receive();
         let mut bytes: usize = batch.bytes();

@@ -9,7 +9,7 @@ use crate::{
     wire::{BatchSequence, EMPTY_BATCH, EncodedRecord, encode_batch},
 };
 
-/// The bytes that a record's lengths and numbers take at most, for the budget of the queue (KIP-98's varints).
+/// The most bytes of a record's lengths and numbers, for the budget of the queue (KIP-98's varints).
 const RECORD_OVERHEAD: usize = 32;
 
 /// A record that waits for its acknowledgement, and its caller.
@@ -42,7 +42,7 @@ impl PendingRecord {
         }
     }
 
-    /// Answers with a refusal. After an earlier attempt that may have written the record, that is told instead.
+    /// Answers with a refusal. If an earlier attempt may have written the record, the answer says that instead.
     pub(super) fn refuse(&mut self, error: &PublishError) {
         self.answer(Err(match self.possibly_written {
             true => PublishError::Unavailable { reason: error.to_string(), possibly_written: true },
@@ -62,7 +62,7 @@ impl PendingRecord {
         self.deadline <= now
     }
 
-    /// The most bytes that it takes in a batch.
+    /// The most bytes of the record in a batch.
     pub(super) fn bytes(&self) -> usize {
         self.record.max_size()
     }
@@ -95,7 +95,7 @@ impl Batch {
         self.records.len()
     }
 
-    /// The most bytes that it takes.
+    /// The most bytes of the batch.
     pub(super) fn bytes(&self) -> usize {
         EMPTY_BATCH + self.records.iter().map(PendingRecord::bytes).sum::<usize>()
     }

@@ -28,8 +28,8 @@ use crate::{
     wire::{Connection, LONGEST_IDLE, WireError},
 };
 
-/// After a request of that many records the next one may wait to fill: a few clients that each wait for an
-/// acknowledgement cannot have sent so many.
+/// The size of a request after which the next one may wait to fill: a few clients that each wait for an acknowledgement
+/// cannot have sent so many records.
 const FULL_RECORDS: usize = 100;
 /// The least time from a full request to the next.
 const FULL_INTERVAL: Duration = Duration::from_millis(4);
@@ -39,7 +39,7 @@ const FILL_POLL: Duration = Duration::from_millis(1);
 /// The most bytes of a request, unless a single batch is larger. Brokers take 100 MiB (`socket.request.max.bytes`).
 const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;
 
-/// Kafka counts as throttling for that long after the last pause.
+/// The time for which Kafka counts as throttling after the last pause.
 const THROTTLE_MEMORY: Duration = Duration::from_secs(30);
 
 /// The sinks of a producer, by the `host:port` of their brokers.
@@ -58,7 +58,7 @@ pub(super) struct BrokerSink {
     throttle: Arc<Throttle>,
 }
 
-/// When the pause of a broker that throttles ends; `None` if it does not throttle. A quota is of one broker.
+/// The end of the pause of a broker that throttles; `None` if it does not throttle. A quota is that of one broker.
 #[derive(Debug, Default)]
 struct Throttle(Mutex<Option<Instant>>);
 
@@ -69,7 +69,7 @@ type SlotRequest = oneshot::Sender<BatchSlot>;
 #[derive(Debug)]
 pub(super) struct BatchSlot(oneshot::Sender<PendingBatch>);
 
-/// A submitted batch, and where its result goes.
+/// A submitted batch, and the receiver of its result.
 #[derive(Debug)]
 struct PendingBatch {
     partition: i32,
@@ -139,7 +139,7 @@ impl BrokerSink {
         slot.await.map_err(|_| closed())
     }
 
-    /// When the broker's pause ends, if it throttles now.
+    /// The end of the broker's pause, if it throttles now.
     pub(super) fn paused_until(&self) -> Option<Instant> {
         self.throttle.get().filter(|until| *until > Instant::now())
     }
@@ -178,14 +178,14 @@ struct SinkTask {
     budget: Arc<BufferBudget>,
     requested: mpsc::UnboundedReceiver<SlotRequest>,
     throttle: Arc<Throttle>,
-    /// When the last request was sent, and how many records it had.
+    /// The time of the last request, and the number of its records.
     sent_at: Instant,
     records: usize,
 }
 
 impl SinkTask {
-    /// Runs until the connection breaks, is idle for long, or has no handle any more. Its end drops what waits for a
-    /// slot, which tells the queues.
+    /// Runs until the connection breaks, is idle for long, or has no handle any more. Its end drops the requests for a slot,
+    /// which tells the queues.
     async fn run(mut self) {
         while let Ok(Some(first)) = timeout(LONGEST_IDLE, self.requested.recv()).await {
             self.fill().await;
@@ -236,7 +236,7 @@ impl SinkTask {
         batches
     }
 
-    /// Sends one request, and tells each batch's sender what became of it.
+    /// Sends one request, and tells each batch's sender the result.
     ///
     /// # Errors
     ///
@@ -264,7 +264,7 @@ impl SinkTask {
     }
 }
 
-/// How many batches, from the first on, fit into one request; at least one.
+/// The number of batches, from the first on, that fit into one request; at least one.
 fn fitting(batches: &[PendingBatch]) -> usize {
     let mut bytes = 0;
     let fit = batches.iter().take_while(|pending| {

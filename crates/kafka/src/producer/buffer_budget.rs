@@ -1,4 +1,4 @@
-//! The bounds of what waits for an acknowledgement, in records and in bytes (`buffer.memory` in Java's producer).
+//! The bounds of the records that wait for an acknowledgement, in number and in bytes (`buffer.memory` in Java's producer).
 
 use std::{
     sync::{
@@ -10,10 +10,10 @@ use std::{
 
 use tokio::time::sleep;
 
-/// How often a caller that waits for room looks for it.
+/// The interval at which a caller that waits for room looks for it.
 const POLL: Duration = Duration::from_millis(1);
 
-/// The bounds, and how much of them is in use.
+/// The bounds, and the part of them that is in use.
 #[derive(Debug)]
 pub(super) struct BufferBudget {
     most_records: usize,
@@ -62,7 +62,7 @@ impl BufferBudget {
         }
     }
 
-    /// How much is in use, in records and in bytes.
+    /// The part in use, in records and in bytes.
     pub(super) fn held(&self) -> (usize, usize) {
         (self.records.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }

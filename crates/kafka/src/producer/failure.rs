@@ -1,4 +1,4 @@
-//! How an attempt fails, what the failure is about, and what is done about it.
+//! The failure of an attempt: its subject, and the remedy.
 //!
 //! | About | Error | Action |
 //! |---|---|---|
@@ -156,7 +156,7 @@ pub(super) fn lasting(topic: &str, error: &WireError) -> Option<String> {
     })
 }
 
-/// How far this machine's clock is off. Kafka says which timestamps it would have taken (`LogValidator`): up to its own
+/// The error of this machine's clock. Kafka names the timestamps that it would have taken (`LogValidator`): up to its own
 /// clock plus `message.timestamp.after.max.ms`.
 fn clock(error: &WireError) -> String {
     const ADVICE: &str = "set the clocks";

@@ -6,10 +6,10 @@
 //!                                                 the next accumulates   one batch a partition
 //! ```
 //!
-//! A record is sent at once if no request to its broker is in flight. Else it waits in the next batch; under load the
-//! next request also waits some milliseconds, as long as more comes. There is no linger to set. As a partition has one
-//! batch in flight, its order is the order of the calls, also across retries. A batch that is sent again has the numbers of
-//! the first attempt ([`sequences`]), so that no retry writes it twice.
+//! A record is sent at once if no request to its broker is in flight. Otherwise it waits in the next batch. Under load the
+//! next request also waits some milliseconds, as long as more records come. There is no linger to set. A partition has one
+//! batch in flight, so its order is the order of the calls, also across retries. A batch that is sent again has the numbers
+//! of the first attempt ([`sequences`]), so that no retry writes it twice.
 //!
 //! While the leader of a partition does not answer, its [`breaker`](crate::breaker) refuses records for that partition at once.
 
@@ -209,13 +209,13 @@ impl Publisher for Producer {
 }
 
 impl Producer {
-    /// [`Publisher::enqueue`], which of a trait's object costs an allocation a record.
+    /// [`Publisher::enqueue`], without the allocation for each record that a call through the trait object costs.
     pub(super) async fn append_in_turn(&self, mut message: Message) -> Delivery {
         let intercepted = self.intercept(&mut message);
         let bytes = batch::size_of(&message);
         let permit = match self.budget.try_acquire_politely(bytes) {
             Some(permit) => Ok(permit),
-            // Boxed: as a rule there is room, and no timer is made for it.
+            // Boxed: usually there is room, and no timer is made for it.
             None => Box::pin(timeout(self.config.timeout, self.budget.acquire(bytes)))
                 .await
                 .map_err(|_| PublishError::QueueFull),

@@ -1,8 +1,8 @@
 //! The queue of one partition, and the task that sends it: one batch in flight, which is retried until it is
 //! acknowledged or out of time.
 //!
-//! The task alone answers the callers, also at their deadlines. So no caller is told that a record is not written which
-//! is sent a moment later, and a call has no timer of its own.
+//! The task alone answers the callers, also at their deadlines. So no caller is told that a record is not written and then
+//! has it sent a moment later, and a call has no timer of its own.
 
 mod numbering;
 mod reporting;
@@ -64,10 +64,10 @@ pub(super) struct PartitionQueue {
     required_for_readiness: bool,
     counts: Arc<ProducerCounts>,
     gate: Arc<Gate>,
-    /// The leader's, once the leader is known.
+    /// The breaker of the leader, once the leader is known.
     breaker: Option<Arc<Breaker>>,
     breaker_after: Duration,
-    /// When the call in flight began, or the last one.
+    /// The beginning of the call in flight, or of the last one.
     called: Instant,
 }
 
@@ -89,11 +89,11 @@ enum Attempted {
 /// The step that the batch waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
-    /// Its next attempt.
+    /// It waits for its next attempt.
     Attempt,
-    /// A connection to the leader.
+    /// It waits for a connection to the leader.
     Connection,
-    /// The response: it is in flight.
+    /// It is in flight, and waits for the response.
     Response,
 }
 
@@ -145,7 +145,7 @@ impl PartitionQueue {
                 biased;
                 ready = self.accumulator.ready() => ready,
                 () = gate.shuts(), if wait.is_none() => {
-                    // Perhaps by another queue's failure. No record comes in that would find out when it is over.
+                    // Perhaps another queue's failure has shut it. No record comes in that would find out the end.
                     if gate.is_shut() {
                         let error = "its broker takes no events".to_owned();
                         self.retrying = Some(Retrying { error, backoff: Backoff::new() });
@@ -272,8 +272,7 @@ impl PartitionQueue {
         }
     }
 
-    /// One attempt. A `whole` batch, not a part of one, is topped up with what came meanwhile, unless it was sent with
-    /// numbers.
+    /// One attempt. A `whole` batch, not a part of one, is topped up with newer records, unless it was sent with numbers.
     async fn attempt(
         &mut self,
         writer: &mut Writer,
@@ -296,7 +295,7 @@ impl PartitionQueue {
                 let alone = self.retrying.is_some();
                 let connecting = within("ApiVersions", timeout_left, writer.connect(&leader, alone));
                 self.while_expiring(batch, Wait::Connection, connecting).await.map_err(unsent)?;
-                // Else the time without a connection would count against the next call.
+                // Otherwise the time without a connection would count against the next call.
                 self.tell_breaker(Breaker::connected);
             }
             self.called = Instant::now();

@@ -13,11 +13,11 @@ use crate::{Cluster, wire::WireError};
 
 const WHAT: &str = "InitProducerId";
 
-/// A cluster that gave no id is asked again after that time: rights may have been granted.
+/// The time after which a cluster that gave no id is asked again: rights may have been granted.
 const ASK_AGAIN: Duration = Duration::from_secs(10 * 60);
 
-/// A broker that has no ids at hand gets more from the controller, as one that has just started (`RPCProducerIdManager` in
-/// Kafka). Meanwhile it asks for patience, which is a failure only after so many attempts.
+/// The number of attempts after which a request for patience is a failure. A broker without ids at hand, such as one that
+/// has just started, asks for patience while it gets more from the controller (`RPCProducerIdManager` in Kafka).
 const PATIENCE: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -37,7 +37,7 @@ enum Given {
 }
 
 impl ProducerIds {
-    /// Without an id yet.
+    /// The ids of a producer that has none yet.
     pub(super) fn new(cluster: Arc<Cluster>) -> Self {
         Self { cluster, given: Mutex::new(Given::Nothing) }
     }
@@ -67,7 +67,7 @@ impl ProducerIds {
         }
     }
 
-    /// Kafka refused a batch for its producer id: goes without for a while.
+    /// Kafka refused a batch for its producer id: the producer goes without one for a while.
     pub(super) async fn refused(&self, error: &WireError) {
         self.note(&mut *self.given.lock().await, error);
     }

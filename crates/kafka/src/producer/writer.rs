@@ -26,7 +26,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Without a sink yet.
+    /// A writer without a sink yet.
     pub(super) fn new(
         cluster: Arc<Cluster>,
         topic: Arc<str>,
@@ -41,7 +41,7 @@ impl Writer {
         self.sink().is_some()
     }
 
-    /// When the pause of the leader ends, if it throttles now.
+    /// The end of the leader's pause, if it throttles now.
     pub(super) fn paused_until(&self) -> Option<Instant> {
         self.sink()?.paused_until()
     }

@@ -30,7 +30,7 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct SharedClient(Mutex<Option<Made>>);
 
-/// A client, what its connections are made with, and how long brokers believe that.
+/// A client, the credentials of its connections, and the time for which brokers believe those.
 struct Made {
     client: Arc<Client>,
     snapshot: Snapshot,
@@ -117,7 +117,7 @@ impl SharedClient {
     }
 }
 
-/// Finds out by a connection of our own which broker cannot be reached, which rskafka's error does not tell.
+/// Finds out by a connection of our own which broker cannot be reached, since rskafka's error does not tell.
 async fn diagnose(cluster: &Cluster, error: CallError, topic: &str, partition: i32) -> CallError {
     if error.protocol().is_some() {
         return error;
@@ -145,7 +145,7 @@ fn one_attempt() -> BackoffConfig {
     }
 }
 
-/// Gives a call of rskafka's a deadline, which it has none of.
+/// Gives a call of rskafka's a deadline; rskafka has none.
 pub(super) async fn within<T>(
     deadline: Duration,
     call: impl Future<Output = Result<T, RskafkaError>>,

@@ -1,4 +1,4 @@
-//! TLS and SASL, as rskafka takes them.
+//! TLS and SASL in the form that rskafka takes.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio_rustls::rustls::ClientConfig;
 use crate::security::Tls;
 use crate::security::{Sasl, SaslMechanism, Secret, Security};
 
-/// The credentials that a client is made with now. Certificates and passwords change while the process runs.
+/// The current credentials for a client. Certificates and passwords change while the process runs.
 #[derive(Clone)]
 pub(super) struct Snapshot {
     #[cfg(feature = "tls")]

@@ -18,7 +18,7 @@ use crate::{
     wire::{Connection, LONGEST_IDLE, WireError},
 };
 
-/// A connection of rskafka's, and when it was last used.
+/// A connection of rskafka's, and the time of its last use.
 type Kept = (Partition, Instant);
 
 /// A connection of our own to a partition's leader, and the leader's epoch.
@@ -30,12 +30,12 @@ pub struct EndOffsets {
     cluster: Arc<Cluster>,
     topic: Arc<str>,
     clients: Vec<Mutex<Option<Kept>>>,
-    /// In place of those, where streams come from a connector: rskafka knows none but its own.
+    /// The connections that replace those where streams come from a connector: rskafka knows none but its own.
     leaders: Vec<Mutex<Option<Leader>>>,
 }
 
 impl EndOffsets {
-    /// For the partitions from 0 to `partitions` (exclusive). Does not connect yet.
+    /// The end offsets of the partitions from 0 to `partitions` (exclusive). Does not connect yet.
     pub fn new(cluster: &Arc<Cluster>, topic: &Arc<str>, partitions: i32) -> Self {
         let clients = (0..partitions).map(|_| Mutex::default()).collect();
         let leaders = (0..partitions).map(|_| Mutex::default()).collect();
@@ -74,7 +74,7 @@ impl EndOffsets {
         Ok(end)
     }
 
-    /// By our own ListOffsets.
+    /// Asks by our own ListOffsets.
     async fn through_connector(&self, partition: usize) -> Result<i64, WireError> {
         let mut kept = self.leaders[partition].lock().await;
         let partition = partition as i32;

@@ -1,4 +1,4 @@
-//! All that talks to rskafka. No other module of the crate imports it; a test of the workspace holds that.
+//! Everything that talks to rskafka. No other module of the crate imports it; a test of the workspace checks that.
 //!
 //! rskafka 0.6 tells where logs end ([`EndOffsets`], by ListOffsets), and finds the leaders for that by its own Metadata.
 //! The rest stands in [`wire`](crate::wire), on the messages of kafka-protocol:

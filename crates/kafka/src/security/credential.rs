@@ -6,7 +6,7 @@ use highwater_net::files::{FromFiles, first_line};
 
 use super::Secret;
 
-/// A secret that was given, or the file that it is read from: again each time that the file changes.
+/// A given secret, or the file of one, which is read again each time that it changes.
 #[derive(Debug, Clone)]
 pub struct Credential(Source);
 
@@ -22,11 +22,11 @@ impl Credential {
         Self(Source::Given(secret))
     }
 
-    /// All that the file holds, but for the end of its line.
+    /// The secret in a file: the whole content without the line end.
     ///
     /// # Errors
     ///
-    /// The file cannot be read or holds no password. The error is a clause that the file's name goes before.
+    /// The file cannot be read or holds no password. The error is a clause after the file's name.
     pub fn from_file(path: PathBuf) -> Result<Self, String> {
         let read = {
             let path = path.clone();
@@ -41,7 +41,7 @@ impl Credential {
         Ok(Self(Source::File(Arc::new(FromFiles::new(vec![path], read, |fault| fault)?))))
     }
 
-    /// The secret as it is now.
+    /// The current secret.
     pub fn current(&self) -> Secret {
         match &self.0 {
             Source::Given(secret) => secret.clone(),
@@ -50,7 +50,7 @@ impl Credential {
     }
 }
 
-/// The same secret just now.
+/// Equal if the secrets are equal now.
 impl PartialEq for Credential {
     fn eq(&self, other: &Self) -> bool {
         self.current() == other.current()

@@ -20,14 +20,14 @@ pub(crate) use session::Session;
 #[cfg(feature = "tls")]
 pub use tls::{Tls, TlsFileError, TlsFiles};
 
-/// How connections are secured. By default they are not: `PLAINTEXT` in Kafka's terms.
+/// The security of connections. By default they have none: `PLAINTEXT` in Kafka's terms.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Security {
     /// TLS.
     #[cfg(feature = "tls")]
     pub tls: Option<Tls>,
-    /// The user that each connection authenticates.
+    /// The user as which each connection authenticates.
     pub sasl: Option<Sasl>,
 }
 

@@ -23,16 +23,16 @@ use tokio::time::{Instant, sleep};
 
 use super::{Credential, Secret};
 
-/// The part of a token's time after which another is asked for, as `sasl.login.refresh.window.factor` has it.
+/// The part of a token's validity after which another is asked for, as `sasl.login.refresh.window.factor`.
 const RENEWED_AFTER: f64 = 0.8;
-/// How long a token is taken to be valid that does not say so.
+/// The assumed validity of a token that does not state it.
 const UNSAID: Duration = Duration::from_secs(60);
-/// How long the authorization server may take to answer.
+/// The longest wait for an answer of the authorization server.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often it is asked, and how long to wait before the second time; twice as long before the third.
+/// The number of attempts, and the wait before the second one, which is twice as long before the third.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
-/// The characters that `application/x-www-form-urlencoded` leaves as they are beside letters and digits.
+/// The characters that `application/x-www-form-urlencoded` does not escape, beside letters and digits.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'.').remove(b'_');
 
 /// A request for a token.
@@ -40,17 +40,17 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'*').remove(b'-').remove(b'
 pub struct TokenRequest {
     /// The token endpoint of the authorization server.
     pub url: Url,
-    /// The name that it knows the client by.
+    /// The client's name at the server.
     pub client_id: String,
-    /// The secret that proves that the client is that one.
+    /// The secret that proves the client's identity.
     pub client_secret: Credential,
-    /// The scope that the token is to be good for, as the server names it.
+    /// The scope of the token, as the server names it.
     pub scope: Option<String>,
-    /// The extensions that brokers are told beside the token (KIP-342), such as a `logicalCluster`.
+    /// The extensions for brokers beside the token (KIP-342), such as a `logicalCluster`.
     pub extensions: Vec<(String, String)>,
 }
 
-/// A client of an authorization server. It keeps its token, and asks for another before that is over.
+/// A client of an authorization server. It keeps its token, and asks for another before that expires.
 pub struct OauthBearer {
     request: TokenRequest,
     trust: Option<Trust>,
@@ -89,31 +89,31 @@ struct Said {
 }
 
 impl OauthBearer {
-    /// A client that has no token yet. `trust` has the authorities that may certify an `https` endpoint.
+    /// A client without a token yet. `trust` has the authorities that may certify an `https` endpoint.
     pub fn new(request: TokenRequest, trust: Option<Trust>) -> Self {
         Self { request, trust, kept: Mutex::default(), asking: tokio::sync::Mutex::default() }
     }
 
-    /// The name that the authorization server knows the client by.
+    /// The client's name at the authorization server.
     pub fn client_id(&self) -> &str {
         &self.request.client_id
     }
 
-    /// The extensions that brokers are told beside the token.
+    /// The extensions for brokers beside the token.
     pub(crate) fn extensions(&self) -> &[(String, String)] {
         &self.request.extensions
     }
 
-    /// How long the token that is kept is still valid, where there is one.
+    /// The remaining validity of the kept token, if there is one.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.kept().as_ref().map(|token| token.ends.saturating_duration_since(Instant::now()))
     }
 
-    /// A token that is valid for a while. Where a new one cannot be had, the last one is given as long as it is valid.
+    /// A token that is valid for a while. If there is no new one to be had, the last one is returned as long as it is valid.
     ///
     /// # Errors
     ///
-    /// None is left, and the authorization server gives no other.
+    /// No valid token is left, and the authorization server gives no other.
     pub async fn token(&self) -> Result<Secret, TokenError> {
         if let Some(secret) = self.fresh() {
             return Ok(secret);
@@ -153,7 +153,7 @@ impl OauthBearer {
         kept.as_ref().filter(|token| token.renewed_at > Instant::now()).map(|token| token.secret.clone())
     }
 
-    /// Asks once; where that fails, why, and whether it may be over soon.
+    /// Asks once. The error is the reason, and whether another attempt may soon succeed.
     async fn ask(&self) -> Result<Token, (String, bool)> {
         let TokenRequest { url, client_id, client_secret, scope, .. } = &self.request;
         let secret = client_secret.current();
@@ -211,7 +211,7 @@ fn is_bearer(token: &str) -> bool {
     !token.is_empty() && token.bytes().all(is_of_one)
 }
 
-/// How long a JWT is valid by its `exp`, where the token is one.
+/// The remaining validity of a JWT by its `exp`; `None` for any other token.
 fn valid_by_itself(token: &str) -> Option<Duration> {
     #[derive(Deserialize)]
     struct Claims {
@@ -223,7 +223,7 @@ fn valid_by_itself(token: &str) -> Option<Duration> {
     Some(Duration::try_from_secs_f64(exp).ok()?.saturating_sub(now))
 }
 
-/// The same client.
+/// Equal if they are the same client.
 impl PartialEq for OauthBearer {
     fn eq(&self, other: &Self) -> bool {
         self.request == other.request

@@ -16,7 +16,7 @@ use super::{Credential, OauthBearer, Secret, TokenError};
 pub enum Sasl {
     /// A user of the brokers, with a password.
     User {
-        /// How the password is proved.
+        /// The mechanism that proves the password.
         mechanism: SaslMechanism,
         /// The user's name.
         username: String,
@@ -27,13 +27,13 @@ pub enum Sasl {
     OauthBearer(Arc<OauthBearer>),
 }
 
-/// How a password is proved.
+/// A mechanism that proves a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SaslMechanism {
     /// `PLAIN` (RFC 4616): the password is sent, readable without TLS.
     Plain,
-    /// `SCRAM-SHA-256` (RFC 7677): both sides prove that they know it.
+    /// `SCRAM-SHA-256` (RFC 7677): both sides prove that they know the password.
     ScramSha256,
     /// `SCRAM-SHA-512`: the same with SHA-512.
     ScramSha512,
@@ -68,7 +68,7 @@ impl Sasl {
         }
     }
 
-    /// The user, or the client that the authorization server knows.
+    /// The user, or the client's name at the authorization server.
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::User { username, .. } => username,
@@ -76,7 +76,7 @@ impl Sasl {
         }
     }
 
-    /// The password as it is now, where there is one.
+    /// The current password, if there is one.
     pub(crate) fn password(&self) -> Option<Secret> {
         match self {
             Self::User { password, .. } => Some(password.current()),
@@ -84,7 +84,7 @@ impl Sasl {
         }
     }
 
-    /// How long the token that a connection is made with now is valid, where there is one.
+    /// The remaining validity of the token for a connection that is made now, if there is one.
     pub(crate) fn token_left(&self) -> Option<Duration> {
         match self {
             Self::User { .. } => None,
@@ -92,11 +92,11 @@ impl Sasl {
         }
     }
 
-    /// The client's side of one authentication; a token is asked for where the last one is not valid for long.
+    /// The client's side of one authentication. It asks for a token if the last one is not valid for long.
     ///
     /// # Errors
     ///
-    /// No token can be had, or what the library has against the credentials.
+    /// There is no token, or the library refuses the credentials.
     pub(crate) async fn session(&self) -> Result<Session, SessionFault> {
         let config = match self {
             Self::User { username, password, .. } => {
@@ -118,7 +118,7 @@ impl Sasl {
     }
 }
 
-/// Why an authentication cannot begin.
+/// The reason why an authentication cannot begin.
 #[derive(Debug)]
 pub(crate) enum SessionFault {
     /// The authorization server gives no token.

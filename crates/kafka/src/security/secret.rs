@@ -12,7 +12,7 @@ impl Secret {
         Self(secret.into())
     }
 
-    /// The password itself: for what authenticates with it, and for nothing else.
+    /// The password itself: only for authentication.
     pub fn reveal(&self) -> &str {
         &self.0
     }

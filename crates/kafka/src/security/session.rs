@@ -1,10 +1,10 @@
-//! How long a broker believes what a connection has proved (KIP-368).
+//! The time for which a broker believes a connection's proof of identity (KIP-368).
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The part of a session after which it is renewed: as in Java's `SaslClientAuthenticator`, the rest is for clocks and
+/// The part of a session after which it is renewed, as in Java's `SaslClientAuthenticator`. The rest allows for clocks and
 /// networks.
 const RENEWED_AFTER: f64 = 0.85;
 
@@ -16,24 +16,24 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// One that begins now, of that `session_lifetime_ms`; `None` where it has no end.
+    /// A session that begins now, with that `session_lifetime_ms`; `None` without an end.
     pub(crate) fn begin(lifetime_ms: i64) -> Option<Self> {
         let lifetime = u64::try_from(lifetime_ms).ok().filter(|lifetime| *lifetime > 0)?;
         Some(Self { lifetime: Duration::from_millis(lifetime), began: Instant::now() })
     }
 
-    /// One of the same length that begins now.
+    /// A session of the same length that begins now.
     pub(crate) fn again(self) -> Self {
         Self { began: Instant::now(), ..self }
     }
 
-    /// One that ends with the token, where that is sooner.
+    /// The session, or its part until the token expires.
     pub(crate) fn within(self, token: Option<Duration>) -> Self {
         let left = token.map_or(self.lifetime, |left| left.min(self.lifetime));
         Self { lifetime: left, ..self }
     }
 
-    /// Whether it is to be renewed before anything else is asked.
+    /// Whether it is to be renewed before any other request.
     pub(crate) fn is_nearly_over(&self) -> bool {
         self.began.elapsed() >= self.lifetime.mul_f64(RENEWED_AFTER)
     }

@@ -73,7 +73,7 @@ impl Tls {
         Ok(Self(Arc::new(FromFiles::new(paths, move || configuration(&files), in_words)?)))
     }
 
-    /// As the files have it now.
+    /// The configuration by the files as they are now.
     pub(crate) fn client_config(&self) -> Arc<ClientConfig> {
         self.0.current()
     }

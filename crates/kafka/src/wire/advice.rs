@@ -7,7 +7,7 @@ use kafka_protocol::ResponseError;
 use super::{WireError, error::is_of_name};
 
 impl WireError {
-    /// The error, and in parentheses what usually mends it.
+    /// The error, and in parentheses its usual remedy.
     pub fn explained(&self) -> String {
         match self.advice() {
             Some(advice) => format!("{self} ({advice})"),

@@ -1,4 +1,4 @@
-//! SASL: SaslHandshake, then SaslAuthenticate until both sides are done (KIP-152); again before the session ends
+//! SASL: SaslHandshake, then SaslAuthenticate until both sides are done (KIP-152), and again before the session ends
 //! (KIP-368).
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use super::{Connection, WireError};
 use crate::security::{HandshakeError, Sasl, Session, SessionFault};
 
 impl Connection {
-    /// Authenticates the connection. Before that a broker responses nothing but ApiVersions.
+    /// Authenticates the connection. Until then a broker answers ApiVersions alone.
     pub(super) async fn authenticate(&mut self, sasl: &Sasl) -> Result<(), WireError> {
         let mechanism = sasl.mechanism();
         let handshake = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism));
@@ -45,12 +45,12 @@ impl Connection {
         }
     }
 
-    /// Proves anew who the client is, as the session is nearly over.
+    /// Authenticates again, as the session is nearly over.
     ///
-    /// Boxed, as a request to prove it is a request itself.
+    /// Boxed, as authentication consists of requests, which renew the session themselves.
     pub(super) fn renew_session(&mut self) -> BoxFuture<'_, Result<(), WireError>> {
         Box::pin(async move {
-            // The requests that follow are part of it.
+            // The requests that follow are part of the renewal.
             self.session = None;
             let Some(sasl) = self.sasl.clone() else { return Ok(()) };
             let renewed = self.authenticate(&sasl).await;

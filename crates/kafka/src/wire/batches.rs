@@ -1,4 +1,4 @@
-//! Decodes the log of a Fetch response: which batches count, and where to read on.
+//! Decodes the log of a Fetch response: the batches that count, and the offset to read on from.
 
 use std::{collections::HashSet, iter::Peekable, vec};
 
@@ -75,8 +75,8 @@ struct Decoding {
 }
 
 impl Decoding {
-    /// Takes the first batch: where to read on after it, and its records. `None` at the end, or if the rest is cut
-    /// short.
+    /// Takes the first batch. Returns the offset to read on from after it, and its records. `None` at the end, or if the
+    /// rest is cut short.
     fn split_from(&mut self, log: &mut Bytes, next: i64) -> Result<Option<(i64, Vec<Record>)>, String> {
         if matches!(BatchHead::magic(log), Some(0 | 1)) {
             let set = message_set::split_from(log, self.partition, &mut self.budget);

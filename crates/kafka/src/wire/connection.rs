@@ -51,9 +51,9 @@ pub struct Connection {
     pub(super) unusable: bool,
     /// The time of the last response.
     answered: Instant,
-    /// The identity that the client gives, where that is wanted.
+    /// The client's identity, if the broker wants one.
     pub(super) sasl: Option<Sasl>,
-    /// How long the broker believes that, where it has an end.
+    /// The session of that identity, if it has an end.
     pub(super) session: Option<Session>,
 }
 
@@ -109,7 +109,7 @@ impl Connection {
             sasl: config.security.sasl.clone(),
             session: None,
         };
-        // Finds out a broker that hangs: the system accepts connections for it.
+        // This finds a broker that hangs: the system accepts connections for it.
         let request = ApiVersionsRequest::default();
         let response = connection.call_within(&request, 0..=0, config.connect_timeout).await?;
         WireError::check("ApiVersions", response.error_code)?;
@@ -118,7 +118,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// How long the broker believes who the client is, where that has an end.
+    /// The session of the client's identity, if it has an end.
     pub(crate) fn session(&self) -> Option<Session> {
         self.session
     }

@@ -1,4 +1,4 @@
-//! OffsetForLeaderEpoch (KIP-101, KIP-320): where the records of a leader epoch end.
+//! OffsetForLeaderEpoch (KIP-101, KIP-320): the end of a leader epoch's records.
 
 use std::ops::RangeInclusive;
 
@@ -14,10 +14,10 @@ use kafka_protocol::{
 use super::{Connection, WireError};
 use crate::FetchPosition;
 
-/// From the first version that asks for no right to the cluster (Kafka 2.3), as Java's consumer does.
+/// The versions from the first one that needs no right to the cluster (Kafka 2.3), as in Java's consumer.
 const KNOWN: RangeInclusive<i16> = 3..=4;
 const WHAT: &str = "OffsetForLeaderEpoch";
-/// A client, not a replica.
+/// The id of a client that is no replica.
 const CLIENT: BrokerId = BrokerId(-1);
 /// No epoch (`OffsetsForLeaderEpochResponse.UNDEFINED_EPOCH` in Java).
 const UNDEFINED: i32 = -1;

@@ -77,7 +77,7 @@ pub enum WireError {
         /// Kafka's error code.
         error: ResponseError,
     },
-    /// The broker answered only that the client has to wait for so long (KIP-219).
+    /// The broker answered only that the client has to wait for this time (KIP-219).
     #[error("Kafka throttles this client by a quota, for {0:?}")]
     Throttled(Duration),
     /// As [`WireError::Refused`], with a message.
@@ -111,7 +111,7 @@ impl WireError {
         self
     }
 
-    /// Whether nothing listens there, or the name does not resolve.
+    /// Whether nothing listens at the address, or the name does not resolve.
     pub(crate) fn is_refused_or_unresolved(&self) -> bool {
         let (Self::Connect { source, .. } | Self::Advertised { source, .. }) = self else { return false };
         source.kind() == io::ErrorKind::ConnectionRefused || is_of_name(source)

@@ -23,7 +23,7 @@ use crate::{FetchPosition, LeaderEpochs, Record};
 
 /// The versions by the topic's name.
 const BY_NAME: RangeInclusive<i16> = 4..=11;
-/// The version by its id.
+/// The version by the topic's id.
 const BY_ID: RangeInclusive<i16> = 13..=13;
 /// The first flexible version (KIP-482): numbers of elements are varints, and structures end with tagged fields.
 const FLEXIBLE: i16 = 12;
@@ -40,13 +40,13 @@ const WHAT: &str = "Fetch";
 pub struct Fetched {
     /// The records, in order, without markers and aborted transactions.
     pub records: Vec<Record>,
-    /// The offset to read on from, past what was left out.
+    /// The offset to read on from, past the records that were left out.
     pub next: i64,
     /// The high watermark.
     pub end: i64,
     /// The last stable offset. It is below the high watermark while a transaction is open.
     pub stable: i64,
-    /// The leader epochs of what was read.
+    /// The leader epochs of the records that were read.
     pub epochs: LeaderEpochs,
 }
 
@@ -92,8 +92,8 @@ impl Connection {
         self.version::<FetchRequest>(BY_ID).is_ok()
     }
 
-    /// As [`Connection::fetch`], of the topic with that name or, where that is set, with that id: after its deletion the
-    /// broker does not know the id, whatever topic has the name. The broker refuses a leader epoch that is not its own
+    /// As [`Connection::fetch`], of the topic with that name or, if it is given, with that id: after the topic's deletion
+    /// the broker does not know the id, whatever topic has the name. The broker refuses a leader epoch that is not its own
     /// (from version 9 on, KIP-320).
     pub(crate) async fn fetch_partition(
         &mut self,
@@ -151,7 +151,8 @@ struct FetchResponse {
 }
 
 impl FetchResponse {
-    /// Versions 4 to 13. Not by kafka-protocol, which allocates for what a response claims, and this one may be large.
+    /// Reads versions 4 to 13. kafka-protocol does not read them here, as it allocates for what a response claims, and this
+    /// one may be large.
     fn read(mut response: Bytes, version: i16, partition: i32) -> anyhow::Result<Self> {
         let response = &mut response;
         let throttle_ms = response.try_get_i32()?;

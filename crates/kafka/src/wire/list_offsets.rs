@@ -13,7 +13,7 @@ use kafka_protocol::{
 
 use super::{Connection, WireError};
 
-/// From the first version with an isolation level to the last before the flexible ones. From 4 on they have the leader
+/// The versions from the first with an isolation level to the last before the flexible ones. From 4 on they have the leader
 /// epoch; an older broker cannot refuse another epoch.
 const KNOWN: RangeInclusive<i16> = 2..=5;
 /// In place of a timestamp (`ListOffsetsRequest` in Java).
@@ -21,7 +21,7 @@ const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
 /// The end is the last stable offset (`IsolationLevel.READ_COMMITTED` in Java).
 const READ_COMMITTED: i8 = 1;
-/// A client, not a replica.
+/// The id of a client that is no replica.
 const CLIENT: BrokerId = BrokerId(-1);
 
 impl Connection {
@@ -68,7 +68,7 @@ impl Connection {
         leader_epoch: i32,
         millis: i64,
     ) -> Result<Option<i64>, WireError> {
-        // Below zero are the codes.
+        // Negative numbers are codes.
         let found = self.offset(topic, partition, leader_epoch, millis.max(0)).await?;
         Ok(Some(found).filter(|offset| *offset >= 0))
     }

@@ -117,7 +117,7 @@ impl Message {
     }
 }
 
-/// Bytes after their length, which is negative for null.
+/// Bytes after their length; a negative length is null.
 fn bytes(from: &mut Bytes) -> anyhow::Result<Option<Bytes>> {
     let Ok(length) = usize::try_from(from.try_get_i32().context("a message is cut short")?) else {
         return Ok(None);

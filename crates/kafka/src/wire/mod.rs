@@ -1,5 +1,5 @@
-//! Our own connection to a broker: requests and responses of the Kafka protocol, with the messages of the
-//! kafka-protocol crate. `rskafka_client` says what goes through rskafka instead.
+//! Our own connection to a broker: requests and responses of the Kafka protocol, with the messages of the kafka-protocol
+//! crate. `rskafka_client` lists the exceptions, which go through rskafka.
 
 mod advice;
 mod authenticate;
@@ -19,7 +19,7 @@ mod unpack;
 
 use std::ops::RangeInclusive;
 
-/// For fuzzing and the tests of the workspace: decoders of what arrives from the network. No part of the API.
+/// Only for fuzzing and the tests of the workspace: decoders of data from the network. No part of the API.
 pub(crate) mod internals {
     pub use super::{
         batches::{Decoded, decode_batches},

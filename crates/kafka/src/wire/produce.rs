@@ -1,7 +1,7 @@
 //! Produce.
 //!
-//! Batches are encoded here, as kafka-protocol keeps one header of a name, and rskafka too. A response that throttles
-//! (KIP-219) says that the records are written.
+//! Batches are encoded here, since kafka-protocol and rskafka keep one header of a name. A response that throttles (KIP-219)
+//! says that the records are written.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -44,7 +44,7 @@ pub struct BatchSequence {
 }
 
 impl BatchSequence {
-    /// The sequence that follows after so many records (`DefaultRecordBatch.incrementSequence` in Java).
+    /// The sequence after that many records (`DefaultRecordBatch.incrementSequence` in Java).
     #[must_use]
     pub fn after(self, records: usize) -> Self {
         let after = (i64::from(self.first) + records as i64) % (i64::from(i32::MAX) + 1);
@@ -57,7 +57,7 @@ impl BatchSequence {
 pub(crate) struct Produced {
     /// For each batch, in order, the offset of its first record or Kafka's error.
     pub(crate) written: Vec<Result<i64, WireError>>,
-    /// How long the broker reads nothing more from this connection, because of a quota (KIP-219).
+    /// The time for which the broker reads nothing more from this connection, because of a quota (KIP-219).
     pub(crate) throttle: Duration,
 }
 
@@ -164,7 +164,8 @@ pub fn encode_batch<'a>(
     batch.into()
 }
 
-/// A message as batches have it, but for what depends on the batch: its length, and the deltas of its timestamp and offset.
+/// A message in the encoding of batches, but for the fields that depend on the batch: its length, and the deltas of its
+/// timestamp and offset.
 #[derive(Debug)]
 pub struct EncodedRecord {
     /// In milliseconds.
@@ -199,7 +200,7 @@ impl EncodedRecord {
         Self { timestamp: timestamp.timestamp_millis(), fields: fields.into() }
     }
 
-    /// The most bytes that it takes in a batch.
+    /// The most bytes of the record in a batch.
     pub(crate) fn max_size(&self) -> usize {
         self.fields.len() + Self::MAX_OVERHEAD
     }

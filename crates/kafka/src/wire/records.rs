@@ -1,7 +1,7 @@
 //! The records of a batch (KIP-98; `DefaultRecordBatch` and `DefaultRecord` in Java).
 //!
-//! Not by kafka-protocol's decoder: it allocates for as many headers as a record claims, so that one corrupt record
-//! ends the process; it keeps one header of a name; and it fails on a name that is not UTF-8, which brokers take.
+//! kafka-protocol's decoder is not used: it allocates for as many headers as a record claims, so that one corrupt record
+//! ends the process; it keeps one header of a name; and it fails on a name that is not UTF-8, which brokers accept.
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::{Buf, Bytes};
@@ -34,7 +34,7 @@ pub(super) fn decode(
     for _ in 0..head.records {
         let body = take_bytes(&mut rest)?.context("a record without a length")?;
         let record = record(partition, head, &batch, body, budget)?;
-        // Else the watermark would count records that are not done.
+        // Otherwise the watermark would count records that are not done.
         let least = records.last().map_or(head.base_offset, |last: &Record| last.offset + 1);
         ensure!(
             (least..=head.last_offset()).contains(&record.offset),
@@ -63,7 +63,7 @@ fn record(
     for _ in 0..count {
         let name = take_bytes(body)?.context("a header without a name")?;
         take_bytes(body)?;
-        // Their memory when somebody keeps them all, as a dead letter does.
+        // The memory of the headers when all of them are kept, as in a dead letter.
         budget.take(size_of::<(String, Option<Bytes>)>() + name.len())?;
     }
     let encoded = &before[..before.len() - body.len()];
@@ -73,7 +73,7 @@ fn record(
     Ok(Record { partition, offset, leader_epoch, timestamp, key, value, headers })
 }
 
-/// Bytes after their length, which is negative for null.
+/// Bytes after their length; a negative length is null.
 pub(crate) fn take_bytes<'a>(from: &mut &'a [u8]) -> anyhow::Result<Option<&'a [u8]>> {
     let Ok(length) = usize::try_from(varint(from)?) else { return Ok(None) };
     ensure!(length <= from.len(), "{length} bytes are promised and {} are there", from.len());

@@ -34,7 +34,7 @@ impl MemoryBudget {
     ///
     /// # Errors
     ///
-    /// They are not left.
+    /// Fewer bytes are left.
     pub(super) fn take(&mut self, bytes: usize) -> anyhow::Result<()> {
         let left = self.left.checked_sub(bytes);
         self.left = left.with_context(|| format!("unpacked it takes more than {} bytes", self.most))?;

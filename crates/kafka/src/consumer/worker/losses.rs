@@ -29,7 +29,7 @@ impl Worker {
         ));
     }
 
-    /// Reports that the log lost what was read at these offsets.
+    /// Reports that the log has lost the records at these offsets, which were read.
     pub(super) fn report_truncation(&self, offsets: &Range<i64>) {
         self.registry.notice(format!(
             "topic {}: partition {}: an unclean election truncated the log: the records that were read at offsets {} to {} \

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{BatchLimits, Poison, PublishError, Record, backoff::Backoff};
 
-/// The number of records in a call: one at first, then as many as the handler does in [`BatchLimits::duration`]. So a slow
-/// handler can finish its batch, and each record that it finishes counts.
+/// The number of records in a call: one at first, then as many as the handler handles in [`BatchLimits::duration`]. So a
+/// slow handler can finish its batch, and each finished record counts.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::consumer) struct BatchSizer(usize);
 
@@ -25,7 +25,7 @@ impl Default for BatchSizer {
 }
 
 impl BatchSizer {
-    /// The size of the next batch, of the records that are there.
+    /// The size of the next batch, out of `records` available records.
     fn next_size(self, records: usize) -> usize {
         records.min(self.0)
     }
@@ -41,7 +41,7 @@ impl BatchSizer {
     }
 }
 
-/// The time between two looks at whether the consumer has committed.
+/// The interval between two checks whether the consumer has committed.
 const COMMIT_POLL: Duration = Duration::from_millis(5);
 
 impl Worker {
@@ -100,7 +100,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives the handler a turn if it wants one, after what is done is committed.
+    /// Gives the handler a turn if it wants one, after the done records are committed.
     pub(super) async fn give_turn(&self) -> Result<(), Interrupt> {
         if !self.handler.wants_turn(self.partition) {
             return Ok(());
@@ -117,8 +117,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Marks a handled stretch done: its poison once the dead letter topic has it, the rest at once. Where the handler stores
-    /// its position, all of it is done once that is at the stretch's end: the committed offset never passes it.
+    /// Marks a handled stretch done: its poison once the dead letter topic has it, the rest at once. For a handler that
+    /// stores its position, all of the stretch is done once that position is at its end: the committed offset never passes
+    /// it.
     async fn complete(
         &mut self,
         stretch: Range<i64>,
@@ -146,7 +147,7 @@ impl Worker {
         }
         drop(dead_letters);
         if is_any_refused {
-            // What follows it is not to be handled again and again with it.
+            // The records after it are not to be handled again and again with it.
             self.batch_sizer = BatchSizer::default();
             self.pause().await?;
             return Err(PositionUnknown);
@@ -169,8 +170,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends a dead letter until the topic has it. Returns its record's offset; `None` if one that waits is too large: it may
-    /// be processed once the dead letter that it waits behind is redriven or dropped.
+    /// Sends a dead letter until the topic has it. Returns the offset of its record. `None` if a waiting one is too large:
+    /// it may be processed once the dead letter before it is redriven or dropped.
     async fn send_to_dlq(&self, record: &Record, poison: &Poison) -> Result<Option<i64>, Interrupt> {
         let Poison { reason, place, .. } = poison;
         let waits = place.as_ref().is_some_and(|place| place.behind.is_some());

@@ -11,7 +11,7 @@ use crate::{FetchPosition, Record, TransientError, backoff::Backoff};
 const LOOKBACK_FACTOR: i64 = 4;
 
 impl Worker {
-    /// Lets the handler load what it has to know, however long that takes.
+    /// Makes the handler load its state of the partition, for as long as that takes.
     pub(super) async fn load(&self) -> Result<(), Interrupt> {
         let mut backoff = Backoff::new();
         loop {
@@ -32,9 +32,9 @@ impl Worker {
         }
     }
 
-    /// Fills the projection up to the committed offset or the log's end. It begins at `held_from` if that was
-    /// committed, so that the projection is what it was, whatever the log has had since; else at the handler's window.
-    /// A projection that was kept goes on where it ended, if the log still has that. `range` is what the log has now.
+    /// Fills the projection up to the committed offset or the log's end. It begins at `held_from` if that was committed, so
+    /// that the projection is the same as before, whatever the log has had since; else at the handler's window. A kept
+    /// projection goes on from its end, if the log still has that. `range` has the current offsets of the log.
     pub(super) async fn restore(
         &mut self,
         committed: CommittedOffset,
@@ -89,7 +89,7 @@ impl Worker {
     }
 
     pub(super) async fn forget(&self) {
-        // First: if this is cut short, a half-dropped projection does not count as one.
+        // This comes first: if the call is cut short, a half-dropped projection does not count as one.
         self.progress.set_projected(None);
         let _call = self.progress.begin_call();
         self.handler.forget(self.partition).await;

@@ -1,5 +1,5 @@
-//! The lock that one redrive holds: partition 0 of the dead letter topic in the redrive group, under the rules of
-//! Kafka's groups. So one redrive runs at a time, in whatever process.
+//! The lock that one redrive holds: partition 0 of the dead letter topic in the redrive group, under the rules of Kafka's
+//! groups. So one redrive runs at a time, in any process.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -11,11 +11,11 @@ use crate::group::{GroupEvent, LeaveReason, MemberContext, MemberGeneration, Mem
 
 /// The member with this partition holds the lock, for all partitions.
 const LOCK_PARTITION: i32 = 0;
-/// How long the group may take to rebalance, beyond the session of a member that was killed.
+/// The longest rebalance of the group, beyond the session of a member that was killed.
 const REBALANCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The timeout of leaving the group.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Why a redrive stopped that lost the lock for good.
+/// The reason why a redrive stopped that lost the lock for good.
 pub(super) const ANOTHER: &str = "another redrive has begun: ask again";
 
 /// The lock, or the wait for it.
@@ -27,7 +27,7 @@ pub(super) struct RedriveLock<'a> {
 }
 
 impl<'a> RedriveLock<'a> {
-    /// Joins the redrive group, which decides who holds the lock.
+    /// Joins the redrive group, which decides about the holder of the lock.
     pub(super) fn join(redriver: &'a Redriver, until: Instant) -> Self {
         let context = MemberContext::new(
             Arc::clone(&redriver.coordinator),

@@ -48,7 +48,7 @@ pub struct Redriver {
     most: u32,
     coordinator: Arc<Coordinator>,
     one: Mutex<()>,
-    /// Of its own: the status of the process does not depend on a redrive.
+    /// A registry of its own: the status of the process does not depend on a redrive.
     registry: Arc<StatusRegistry>,
     stop: CancellationToken,
 }
@@ -127,8 +127,8 @@ impl Redriver {
         Ok(committed.into_iter().map(read).collect())
     }
 
-    /// Sends back the selected dead letters that are in the log now and are not redriven yet. Ends at `until` with what
-    /// is done.
+    /// Sends back the selected dead letters that are in the log now and are not redriven yet. Ends at `until`, with the
+    /// progress made until then.
     ///
     /// # Errors
     ///

@@ -46,7 +46,7 @@ pub enum RedriveError {
     Unreadable(#[from] DlqReadError),
 }
 
-/// Why a redrive ended early.
+/// The reason why a redrive ended early.
 pub(super) enum Interruption {
     /// It did not begin.
     Never(RedriveError),

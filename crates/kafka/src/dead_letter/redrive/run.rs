@@ -15,7 +15,7 @@ use crate::{
     consumer::{ReadError, Reader},
 };
 
-/// Why a redrive stopped that could not read all.
+/// The reason why a redrive stopped that could not read all.
 const UNREAD: &str =
     "not all of the dead letters could be read, as some left meanwhile or cannot be had now: ask again";
 
@@ -29,7 +29,7 @@ pub(super) struct RedriveRun<'a> {
     /// The dead letter topic's id.
     pub(super) topic: Option<Uuid>,
     pub(super) report: RedriveReport,
-    /// How many dead letters were sent before the lock was lost.
+    /// The number of dead letters that were sent before the lock was lost.
     pub(super) sent_before: u64,
 }
 
@@ -200,7 +200,7 @@ impl RedriveRun<'_> {
         Ok(())
     }
 
-    /// The records at `from` or after it, and where to read on.
+    /// The records at `from` or after it, and the offset to read on from.
     async fn read(
         &mut self,
         partition_reader: &mut Reader,

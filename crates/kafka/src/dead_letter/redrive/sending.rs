@@ -15,7 +15,7 @@ use crate::{
 
 /// The most dead letters in flight: a crash can repeat that many.
 const IN_FLIGHT: usize = 256;
-/// How long a commit is retried: without it, dead letters are sent twice.
+/// The time for which a commit is retried: without it, dead letters are sent twice.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(10);
 
 impl RedriveRun<'_> {

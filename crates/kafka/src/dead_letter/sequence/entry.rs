@@ -15,11 +15,11 @@ use crate::{
 pub struct Entry<'a> {
     /// The record of the source partition that it is about.
     pub origin: Origin<'a>,
-    /// What it says.
+    /// The statement about the record.
     pub kind: EntryKind,
 }
 
-/// What an entry says. `at` is its offset in the dead letter topic.
+/// The statement of an entry. `at` is its offset in the dead letter topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// A dead letter that was processed in vain.
@@ -32,15 +32,15 @@ pub enum EntryKind {
         /// Its offset.
         at: i64,
     },
-    /// An operator: it is to be processed again.
+    /// An operator wants it to be processed again.
     Redrive,
-    /// An operator: it is not to be processed.
+    /// An operator wants it not to be processed.
     Drop,
-    /// The consumer: it is processed.
+    /// The consumer has processed it.
     Done,
 }
 
-/// The source of sequences: what is of another one does not count.
+/// The source of sequences. Entries of another one do not count.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) topic: Arc<str>,
@@ -50,7 +50,7 @@ pub(super) struct Source {
     pub(super) partition: i32,
 }
 
-/// The part of a key that counts: as much as a dead letter keeps.
+/// The significant part of a key: as much as a dead letter keeps.
 pub(super) fn counted(key: &[u8]) -> &[u8] {
     &key[..key.len().min(TRUNCATED_KEY)]
 }
@@ -90,7 +90,7 @@ impl Source {
         Some(Entry { origin, kind })
     }
 
-    /// The record that says what becomes of a letter: `redrive`, `drop` or `done`.
+    /// The record of a verdict about a letter: `redrive`, `drop` or `done`.
     pub(super) fn verdict(&self, origin: Origin<'_>, verdict: &str) -> Message {
         let headers = [
             (SEQUENCE, self.topic_id.to_string()),

@@ -23,14 +23,15 @@ use crate::{
     wire::WireError,
 };
 
-/// How long the dead letter topic may take to be created.
+/// The longest wait for the creation of the dead letter topic.
 const TOPIC_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A [`RecordHandler`] that keeps each key in order past its poison, around one that need not know of it.
+/// A [`RecordHandler`] that keeps each key in order past its poison. The handler inside need not know of it.
 ///
-/// It hands over batches without two records of a key, since what follows a poison one in its batch must not be processed.
-/// Records without a key have no order: their dead letters are as without it. The handler must leave its position to the
-/// group ([`StartFrom::Committed`]), and the dead letter topic needs as many partitions as the source.
+/// It hands over batches without two records of a key, since the records after a poison one in its batch must not be
+/// processed. Records without a key have no order: their dead letters are the same as without this handler. The handler
+/// inside must leave its position to the group ([`StartFrom::Committed`]), and the dead letter topic needs as many
+/// partitions as the source.
 pub struct SequencedHandler {
     pub(super) handler: Arc<dyn RecordHandler>,
     pub(super) reader: DlqReader,
@@ -46,7 +47,7 @@ pub(super) struct Partition {
     pub(super) source: Source,
     /// `None` before its dead letters are read.
     pub(super) letters: Option<Letters>,
-    /// What waited when they were read last.
+    /// The letters that waited at the last reading.
     before: Option<Sequences>,
 }
 
@@ -58,13 +59,13 @@ pub(super) struct Letters {
     pub(super) next: i64,
     /// The time of the next turn, if anything waits.
     pub(super) turn_at: Instant,
-    /// The time of the last look at what the topic no longer keeps.
+    /// The time of the last look for letters that the topic no longer keeps.
     pub(super) looked_at: Instant,
 }
 
 impl Letters {
-    /// Reads to the end of the dead letters. Returns whether that is all that there are: an open transaction hides those
-    /// after its first record.
+    /// Reads to the end of the dead letters. Returns whether these are all: an open transaction hides those after its first
+    /// record.
     pub(super) async fn follow(&mut self, source: &Source) -> Result<bool, ReadError> {
         loop {
             let fetched = self.reader.read(self.next).await?;
@@ -83,7 +84,7 @@ impl Letters {
 }
 
 impl SequencedHandler {
-    /// Passes records to `handler`. `reader` reads the topic that `dead_letters` sends to; trouble with it is reported to
+    /// Passes records to `handler`. `reader` reads the topic that `dead_letters` sends to. Its errors are reported to
     /// `registry`.
     pub fn new(
         handler: Arc<dyn RecordHandler>,
@@ -96,7 +97,7 @@ impl SequencedHandler {
         Self { handler, reader, dead_letters, registry, bounds, counts, partitions }
     }
 
-    /// Counts into these from now on.
+    /// Counts in `counts` from now on.
     #[must_use]
     pub fn with_counts(self, counts: WaitingCounts) -> Self {
         Self { counts, ..self }
@@ -137,7 +138,7 @@ impl SequencedHandler {
         let (sequences, now) = (Sequences::new(self.bounds), Instant::now());
         let reader = self.reader.partition_reader(source.partition).without_waiting();
         let mut letters = Letters { sequences, reader, next: 0, turn_at: now, looked_at: now };
-        // This process may not have heard of a partition that others write to. One that is not there has no dead letters.
+        // This process may not know of a partition that others write to. A missing partition has no dead letters.
         let asking = async {
             let mut any = self.reader.cluster().connect().await?;
             // This user may have no right to see the settings.
@@ -186,7 +187,7 @@ impl SequencedHandler {
             let is_first = record.key.as_ref().is_none_or(|key| keys.insert(counted(key)));
             is_first && decide(record) == Decision::Process
         });
-        // Each of them may be poison. Of more than there is room for, some would be handled again.
+        // Each of them may be poison. If there were more of them than there is room for, some would be handled again.
         let run = run.take(sequences.room().max(1)).count();
         let records = &records[start..start + run];
         let mut handled = self.handler.handle(records).await;
@@ -294,12 +295,12 @@ impl RecordHandler for SequencedHandler {
         let waiting = self.letters(&mut locked).await?.1.sequences.waiting();
         self.counts.set(partition, waiting);
         let Partition { letters: Some(letters), before, .. } = &mut *locked else { return Ok(true) };
-        // Another member has processed what is gone, and the projection that was kept lacks it.
+        // Another member has processed the letters that are gone, and the kept projection lacks them.
         let is_gone = before.take().is_some_and(|before| !letters.sequences.has_all_of(&before));
         Ok(!is_gone || self.handler.restore_window() == 0)
     }
 
-    /// What waits is in no projection.
+    /// Records that wait are in no projection.
     async fn restore(&self, records: &[Record]) -> Result<(), TransientError> {
         let Some(Record { partition, .. }) = records.first() else { return Ok(()) };
         let shared = self.partition(*partition);

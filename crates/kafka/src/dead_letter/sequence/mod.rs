@@ -6,7 +6,7 @@
 //!           handler ◀─ the key's letters, in order ◀────────────┘
 //! ```
 //!
-//! The dead letter topic is the only place where it is kept what waits. The worker of a partition reads it when it takes the
+//! The dead letter topic is the only record of the letters that wait. The worker of a partition reads it when it takes the
 //! partition up, and processes the letters itself: no other process can put a record of the key before them.
 
 mod entry;
@@ -26,15 +26,16 @@ pub use handler::SequencedHandler;
 pub use operator::{Sequence, SequencedDeadLetters, VerdictError};
 pub use state::{Decision, Full, Origin, Sequences};
 
-/// In a dead letter that others of its key wait behind, or that waits, and in a verdict: the source topic's id as Kafka's
-/// tools write it, empty where it is not known.
+/// The header of a dead letter that others of its key wait behind, or that waits, and of a verdict. It has the source
+/// topic's id as Kafka's tools write it, empty where it is not known.
 pub const SEQUENCE: &str = "dead-letter-sequence";
-/// In a dead letter that waits: the offset in the source partition of the one that it waited behind first, in decimal.
+/// The header of a dead letter that waits: the offset in the source partition of the one that it waited behind first, in
+/// decimal.
 pub const BEHIND: &str = "dead-letter-behind";
-/// In a record that is no dead letter, but says what becomes of one: `redrive`, `drop` or `done`.
+/// The header of a record that is a verdict about a dead letter and no dead letter itself: `redrive`, `drop` or `done`.
 pub const VERDICT: &str = "dead-letter-verdict";
 
-/// How much may wait of one partition. At a bound the partition waits too.
+/// The bounds of what may wait of one partition. At a bound the partition waits too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SequenceBounds {
@@ -65,7 +66,7 @@ impl SequenceBounds {
     }
 }
 
-/// How much waits.
+/// The numbers of waiting keys and letters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waiting {
@@ -75,7 +76,7 @@ pub struct Waiting {
     pub letters: usize,
 }
 
-/// How much waits of each partition that a consumer has. Clones share it.
+/// The waiting keys and letters of each partition of a consumer. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct WaitingCounts(Arc<Mutex<BTreeMap<i32, Waiting>>>);
 

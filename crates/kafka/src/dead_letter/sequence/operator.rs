@@ -1,4 +1,4 @@
-//! What an operator can do with sequences: look at them, redrive, drop.
+//! An operator's actions on sequences: list, redrive, drop.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use crate::{
     wire::WireError,
 };
 
-/// The keys of a topic that wait in a group, and what becomes of them, from any process.
+/// The keys of a topic that wait in a group, and verdicts about them, from any process.
 ///
 /// A verdict is a record in the dead letter topic. The consumer that has the partition acts on it within about a second, or
-/// when there is one.
+/// as soon as there is one.
 pub struct SequencedDeadLetters {
     reader: DlqReader,
     publisher: Arc<dyn Publisher>,
@@ -36,7 +36,7 @@ pub struct SequencedDeadLetters {
 pub struct Sequence {
     /// The dead letter that the others wait behind. If it waits itself, the consumer is about to process it.
     pub head: DeadLetter,
-    /// How many dead letters the key has, with the head.
+    /// The number of dead letters of the key, the head included.
     pub letters: usize,
 }
 
@@ -65,8 +65,7 @@ pub enum VerdictError {
 }
 
 impl SequencedDeadLetters {
-    /// Those of records of the topic `source` that `group` could not process. `reader` reads the dead letter topic, and
-    /// `publisher` sends to it.
+    /// The waiting keys of the topic `source` in `group`. `reader` reads the dead letter topic, and `publisher` sends to it.
     pub fn new(reader: DlqReader, publisher: Arc<dyn Publisher>, source: &str, group: &str) -> Self {
         Self { reader, publisher, source: source.into(), group: group.into() }
     }

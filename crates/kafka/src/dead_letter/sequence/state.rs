@@ -1,4 +1,4 @@
-//! Which keys of a partition wait, and what follows from that, without I/O.
+//! The keys of a partition that wait, and the rules that follow, without I/O.
 
 use std::{
     collections::BTreeMap,
@@ -47,17 +47,17 @@ pub struct Origin<'a> {
     pub timestamp: i64,
 }
 
-/// What is to be done with a record.
+/// The treatment of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Decision {
-    /// It is to be processed: no letter of its key is before it.
+    /// It is processed: no letter of its key is before it.
     Process,
-    /// It is to wait: the first letter of its key has that offset.
+    /// It waits: the first letter of its key has that offset.
     Behind(i64),
     /// It waits already, and was read again.
     Known,
-    /// It would have to wait, and there is no room.
+    /// It would have to wait, but there is no room.
     Full(Full),
 }
 
@@ -65,9 +65,9 @@ pub enum Decision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Full {
-    /// So many keys wait.
+    /// The number of waiting keys is at its bound, which is this.
     Keys(usize),
-    /// So many dead letters of the key are there.
+    /// The number of dead letters of the key is at its bound, which is this.
     Letters(usize),
 }
 
@@ -91,17 +91,17 @@ impl Sequences {
         self.keys.is_empty()
     }
 
-    /// How much waits.
+    /// The numbers of waiting keys and letters.
     pub fn waiting(&self) -> Waiting {
         Waiting { keys: self.keys.len(), letters: self.keys.values().map(BTreeMap::len).sum() }
     }
 
-    /// How many more keys may wait.
+    /// The number of further keys that may wait.
     pub fn room(&self) -> usize {
         self.bounds.keys.saturating_sub(self.keys.len())
     }
 
-    /// What is to be done with a record that was read.
+    /// The treatment of a record that was read.
     pub fn decide(&self, record: Origin<'_>) -> Decision {
         let Some(letters) = self.keys.get(record.key) else { return Decision::Process };
         let Some(first) = letters.keys().next() else { return Decision::Process };
@@ -125,8 +125,8 @@ impl Sequences {
         Ok(())
     }
 
-    /// Whether a bound lets another letter in. What is read again is not bounded: later letters wait until it is done, so
-    /// it cannot wait for them.
+    /// Whether a bound lets another letter in. Records that are read again are not bounded: later letters wait until they
+    /// are done, so they cannot wait for those letters.
     fn room_for(&self, record: Origin<'_>) -> Result<(), Full> {
         let full = match self.keys.get(record.key) {
             None if self.keys.len() >= self.bounds.keys => Full::Keys(self.bounds.keys),
@@ -149,7 +149,7 @@ impl Sequences {
             EntryKind::Poison { at } => self.insert(origin, Some(at), LetterState::Poison),
             EntryKind::Waiting { at } => match self.letter(origin.key, origin.offset) {
                 Some(letter) if letter.timestamp == origin.timestamp => {
-                    // The topic loses earlier copies first. One that is poison stays: an operator redrives it.
+                    // The topic loses earlier copies first. A poison one stays: an operator redrives it.
                     let is_poison = letter.state == LetterState::Poison;
                     letter.at = letter.at.filter(|_| is_poison).or(Some(at));
                 }
@@ -198,14 +198,14 @@ impl Sequences {
         }
     }
 
-    /// Whether all letters wait here that wait there.
+    /// Whether all waiting letters of `other` wait here, too.
     pub fn has_all_of(&self, other: &Self) -> bool {
         other.keys.iter().all(|(key, letters)| {
             self.keys.get(key).is_some_and(|known| letters.keys().all(|offset| known.contains_key(offset)))
         })
     }
 
-    /// The letters that are processed, and of which the dead letter topic does not say so yet.
+    /// The processed letters that the dead letter topic does not call done yet.
     pub fn unsettled(&self) -> impl Iterator<Item = Origin<'_>> {
         self.keys.iter().flat_map(|(key, letters)| {
             let processed = letters.iter().filter(|(_, letter)| letter.state == LetterState::Processed);
@@ -213,13 +213,12 @@ impl Sequences {
         })
     }
 
-    /// The dead letter topic says that all are processed that are: their keys go on.
+    /// The dead letter topic now calls all processed letters done: their keys go on.
     pub fn settle(&mut self) {
         self.retain(|letter| letter.state != LetterState::Processed);
     }
 
-    /// The dead letter topic no longer has what is before that offset: those letters count as dropped. Returns how many
-    /// there were.
+    /// The dead letter topic no longer has the letters before that offset, which count as dropped. Returns their number.
     pub fn expire(&mut self, start: i64) -> usize {
         let before = self.waiting().letters;
         self.retain(|letter| letter.at.is_none_or(|at| at >= start));
@@ -231,7 +230,7 @@ impl Sequences {
         self.retain(|letter| letter.at != Some(at));
     }
 
-    /// The offset in the dead letter topic of each key's first letter, and how many the key has.
+    /// The offset in the dead letter topic of each key's first letter, and the number of the key's letters.
     pub fn heads(&self) -> impl Iterator<Item = (i64, usize)> {
         self.keys.values().filter_map(|letters| Some((letters.values().next()?.at?, letters.len())))
     }
@@ -266,7 +265,7 @@ impl Sequences {
     }
 }
 
-/// The first letter that is not processed, and where it is, if it is to be processed now.
+/// The offset of the first letter that is not processed, and its offset in the dead letter topic, if it is to be processed now.
 fn due(letters: &BTreeMap<i64, Letter>, committed: i64) -> Option<(i64, i64)> {
     let mut left = letters.iter().filter(|(_, letter)| letter.state != LetterState::Processed);
     let (offset, letter) = left.next()?;

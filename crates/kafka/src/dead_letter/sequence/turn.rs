@@ -1,8 +1,8 @@
-//! A turn: the worker of a partition reads what became of its dead letters, and processes those that are due.
+//! A turn: the worker of a partition reads the new entries about its dead letters, and processes the letters that are due.
 //!
-//! The consumer has committed everything that is done, and letters of records above that are not due. So no record comes again
-//! whose letter is processed here, and after the last letter of a key come the records that nobody has processed yet. The lease
-//! is checked before each letter and before each write.
+//! The consumer has committed everything that is done, and letters of records above that are not due. So a record whose
+//! letter is processed here does not come again, and after the last letter of a key come the records that nobody has
+//! processed yet. The lease is checked before each letter and before each write.
 
 use std::{slice, time::Duration};
 
@@ -20,13 +20,13 @@ use crate::{ReadError, Record, TransientError, dead_letter::DeadLetter, group::L
 
 /// The time between two turns, unless letters are due.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// About how long a turn processes letters. Then records are read again.
+/// The time after which a turn leaves its letters and lets records be read, about.
 const TURN: Duration = Duration::from_millis(500);
-/// The time between two looks at what the dead letter topic no longer keeps.
+/// The interval between two looks for letters that the dead letter topic no longer keeps.
 const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
 impl SequencedHandler {
-    /// One turn. Returns how much waits after it.
+    /// Takes one turn. Returns the numbers of waiting keys and letters after it.
     pub(super) async fn turn(
         &self,
         partition: &mut Partition,
@@ -42,7 +42,7 @@ impl SequencedHandler {
                 }
                 Ok(letters.sequences.waiting())
             }
-            // The topic lost what was read of it, or was made again: what it has now counts.
+            // The topic has lost records that were read, or was made again: its current content counts.
             Err(TurnError::Read(
                 ReadError::OutOfRange | ReadError::TopicRecreated | ReadError::Truncated(_),
             )) => {
@@ -181,18 +181,18 @@ fn report_lost(source: &Source, lost: usize) {
     }
 }
 
-/// What a turn processes.
+/// The letters that a turn processes.
 #[derive(Clone, Copy)]
 struct Due<'a> {
     /// Letters of records below this offset.
     committed: i64,
-    /// Until then.
+    /// The end of the turn.
     by: Instant,
-    /// While it is valid.
+    /// The lease, which must be valid.
     lease: &'a Lease,
 }
 
-/// Why a turn ended early.
+/// The reason why a turn ended early.
 enum TurnError {
     Read(ReadError),
     Other(TransientError),

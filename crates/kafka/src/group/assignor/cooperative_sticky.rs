@@ -1,6 +1,6 @@
-//! The cooperative sticky assignor (KIP-429). It promises what Java's `CooperativeStickyAssignor` does, by an algorithm
-//! of its own: shares as even as the subscriptions allow, the fewest moves for that, and no partition for a new owner
-//! while another member claims it.
+//! The cooperative sticky assignor (KIP-429). It has the guarantees of Java's `CooperativeStickyAssignor`, by an algorithm
+//! of its own: shares as even as the subscriptions allow, the fewest moves for that, and no partition for a new owner while
+//! another member claims it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ impl<'a> Shares<'a> {
         Self { subscribers, wanted_by, held: nothing, sizes: vec![0; subscribers.len()] }
     }
 
-    /// Of several claims to a partition the one of the latest generation counts; of equal ones none does.
+    /// If several members claim a partition, the claim of the latest generation counts; of equal ones none does.
     fn keep_owned(&mut self, partitions: &BTreeMap<String, usize>) {
         let mut claims: BTreeMap<(&str, i32), Vec<usize>> = BTreeMap::new();
         for (index, subscriber) in self.subscribers.iter().enumerate() {

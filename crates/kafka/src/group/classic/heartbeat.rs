@@ -99,7 +99,7 @@ impl Heartbeat {
             sleep_until(active.due).await;
             let Some(generation) = active.state.generation() else { return pending().await };
             let (sent_at, sent) = (Lease::now(), Instant::now());
-            // For a call that is dropped or not answered.
+            // This is for a call that is dropped or not answered.
             active.due = sent + RETRY;
             let within = coordinator.cluster().request_timeout().min(self.term);
             let result = match coordinator.heartbeat(&generation, within).await {

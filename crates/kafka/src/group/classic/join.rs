@@ -235,7 +235,7 @@ impl Joiner {
         decode_assignment(answer.assignment, &self.topic).map_err(|reason| malformed(WHAT, reason))
     }
 
-    /// Out of the group: its generation is invalid, and its id too if the coordinator does not know it.
+    /// The member is out of the group: its generation is invalid, and its id too if the coordinator does not know it.
     pub(super) fn left_generation(&mut self, error: &WireError) {
         self.generation = NO_GENERATION;
         if error.code() == Some(ResponseError::UnknownMemberId) {

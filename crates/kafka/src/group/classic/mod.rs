@@ -57,7 +57,7 @@ struct Member<'a> {
 enum GenerationEnd {
     /// A rebalance.
     Rejoin(RebalanceCause),
-    /// Out of the group.
+    /// The member is out of the group.
     Lost(WireError),
     Leave(LeaveReason),
 }

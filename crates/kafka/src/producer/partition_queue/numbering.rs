@@ -1,4 +1,4 @@
-//! The producer id of a queue's batches and their numbers, and what is done when a broker refuses them.
+//! The producer id of a queue's batches and their numbers, and the remedies when a broker refuses them.
 
 use kafka_protocol::ResponseError;
 use tokio::time::Instant;
@@ -47,7 +47,8 @@ impl PartitionQueue {
     }
 }
 
-/// Whether the broker says that it has that batch already, and no more where. It can only if the batch was sent before.
+/// Whether the broker has that batch already, at an offset that it no longer knows. That is possible only if the batch was
+/// sent before.
 pub(super) fn has_it_already(error: &WireError, batch: &Batch) -> bool {
     error.code() == Some(ResponseError::DuplicateSequenceNumber) && batch.is_possibly_written()
 }

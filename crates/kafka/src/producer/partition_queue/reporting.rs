@@ -9,7 +9,7 @@ use super::{
 use crate::{backoff::Backoff, breaker::Breaker, wire::WireError};
 
 impl PartitionQueue {
-    /// Reports how a look for the leader ended.
+    /// Reports the result of a look for the leader.
     pub(super) fn probed(&mut self, result: Result<(), WireError>) {
         match result {
             Ok(()) => {
@@ -61,7 +61,7 @@ impl PartitionQueue {
         self.registry.succeeded(&self.component);
     }
 
-    /// Notes an error; returns how long to wait before the next attempt.
+    /// Notes an error; returns the wait before the next attempt.
     pub(super) fn failed(&mut self, error: &WireError) -> Duration {
         let text = match lasting(&self.topic, error) {
             Some(text) => {
@@ -89,7 +89,7 @@ impl PartitionQueue {
         }
     }
 
-    /// The reason that callers are given at their deadline.
+    /// The reason for callers at their deadline.
     pub(super) fn reason(&self) -> String {
         self.retrying
             .as_ref()
