@@ -145,7 +145,7 @@ pub enum StartFrom {
     Committed,
     /// At this position, whatever the group has committed. With its leader epoch it is checked against the log first.
     Position(FetchPosition),
-    /// By `offset_reset`: the handler stores positions, and has none for this partition.
+    /// The start by `offset_reset`: the handler stores positions, and has none for this partition.
     Reset,
 }
 

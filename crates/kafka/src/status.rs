@@ -88,7 +88,7 @@ pub struct TopicRefusal {
 }
 
 impl TopicRefusal {
-    /// How long a refusal counts.
+    /// The time for which a refusal counts.
     const STANDS: Duration = Duration::from_secs(5);
 
     /// A refusal of this moment.

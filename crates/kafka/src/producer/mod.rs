@@ -69,7 +69,7 @@ pub struct Producer {
 /// The partition queues and their tasks.
 #[derive(Debug, Default)]
 struct Queues {
-    /// By partition; `None` once the producer is closed.
+    /// The queue of each partition; `None` once the producer is closed.
     senders: Option<Vec<QueueHandle>>,
     tasks: JoinSet<()>,
 }

@@ -16,7 +16,7 @@ use super::{Connection, WireError};
 /// The versions from the first with an isolation level to the last before the flexible ones. From 4 on they have the leader
 /// epoch; an older broker cannot refuse another epoch.
 const KNOWN: RangeInclusive<i16> = 2..=5;
-/// In place of a timestamp (`ListOffsetsRequest` in Java).
+/// The code in place of a timestamp (`ListOffsetsRequest` in Java).
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
 /// The end is the last stable offset (`IsolationLevel.READ_COMMITTED` in Java).

@@ -6,7 +6,7 @@ use crate::sampler::Sampler;
 
 /// The target of the audit's log lines.
 pub(crate) const AUDIT: &str = "highwater::audit";
-/// The most refusals that are logged in a second. Of further ones only the number is logged.
+/// The most refusals that are logged in a second. Further ones are only counted.
 const MOST: u32 = 10;
 
 /// Logs refusals, and a storm of them as one.

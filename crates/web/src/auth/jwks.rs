@@ -36,7 +36,7 @@ const MOST: usize = 1_000;
 /// The place of an issuer's keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
-    /// Where the issuer's metadata says (OpenID Connect Discovery 1.0, section 4).
+    /// The URL in the issuer's metadata (OpenID Connect Discovery 1.0, section 4).
     Discovery,
     /// The JWK Set at this URL.
     Url(Url),

@@ -16,22 +16,22 @@ use crate::http::openapi::timestamp;
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "DeadLetter")]
 pub(super) struct DeadLetterBody<'a> {
-    /// Where it is in the dead letter topic.
+    /// Its partition in the dead letter topic.
     partition: i32,
     /// Its offset there.
     offset: i64,
-    /// When it was set aside.
+    /// The time at which it was set aside.
     #[schemars(schema_with = "timestamp")]
     timestamp: String,
-    /// Why it is here.
+    /// The reason why it could not be processed.
     reason: &'a str,
     source: Source<'a>,
-    /// How often it was sent back before it came here.
+    /// The number of times that it was sent back before it came here.
     redrives: u32,
     /// Whether it was sent back since; absent where that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     redriven: Option<bool>,
-    /// How many bytes its value had, where only the beginning is here.
+    /// The length of its whole value in bytes, where only the beginning is here.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated_from: Option<u64>,
     /// The record's key.
@@ -42,7 +42,7 @@ pub(super) struct DeadLetterBody<'a> {
     headers: Vec<Header<'a>>,
 }
 
-/// Where a dead letter was read. A member that is null is not known.
+/// The place at which a dead letter was read. A member that is null is unknown.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "DeadLetterSource")]
 struct Source<'a> {

@@ -65,18 +65,18 @@ impl ListQuery {
     }
 }
 
-/// Which dead letters are to be sent back: exactly one of these.
+/// The dead letters to send back: exactly one of these.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Redrive", extend("minProperties" = 1, "maxProperties" = 1))]
 pub(super) struct RedriveBody {
-    /// All that there are.
+    /// All dead letters.
     #[schemars(skip_serializing_if = "Option::is_none", extend("type" = "boolean", "const" = true))]
     all: Option<bool>,
     /// Those whose reason has this in it.
     #[schemars(skip_serializing_if = "Option::is_none", length(min = 1), extend("type" = "string"))]
     reason: Option<String>,
-    /// Those at these places of the dead letter topic.
+    /// Dead letters at these positions of the dead letter topic.
     #[schemars(skip_serializing_if = "Option::is_none", length(min = 1, max = MAX_POSITIONS), extend("type" = "array"))]
     positions: Option<Vec<DlqPosition>>,
 }

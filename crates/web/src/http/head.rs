@@ -22,7 +22,7 @@ pub enum AllowedHosts {
     Any,
     /// This machine itself: `localhost`, names that end with `.localhost`, and loopback addresses.
     Loopback,
-    /// The same, these names, and the address that the connection was made to.
+    /// This machine itself, these names, and the address that the connection was made to.
     Named(Vec<String>),
 }
 

@@ -8,7 +8,7 @@ use super::{Config, CorrelationId, Network, Traffic, proxies};
 use crate::{sampler::Sampler, trace::RequestTrace};
 
 const TARGET: &str = "highwater::access";
-/// The most errors that are logged in a second. Of further ones only the number is logged.
+/// The most errors that are logged in a second. Further ones are only counted.
 const MOST: u32 = 10;
 
 /// The answers in the access log.

@@ -19,7 +19,7 @@ use warp::{
 use super::{Membership, Operations, visibility::Visibility};
 use crate::http::{self, answer};
 
-/// The consumer group as this member sees it, and what moved in it.
+/// The consumer group as this member sees it, and its rebalances.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Group")]
@@ -36,17 +36,17 @@ pub(super) struct GroupBody<'a> {
     member: &'a str,
     /// The group's generation; the member's epoch where the protocol is `consumer`.
     generation: i32,
-    /// Of all its partitions whose end is known.
+    /// The lag of all its partitions whose end is known.
     lag: u64,
-    /// Those that this member has.
+    /// The partitions of this member.
     partitions: Vec<PartitionBody<'a>>,
     /// All members of the group, this one among them, as its coordinator knew them at most a second ago; null where it
     /// could not be asked.
     members: Option<&'a [GroupMember]>,
-    /// Why `members` is null, while it is.
+    /// The reason why `members` is null, while it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     members_error: Option<&'a str>,
-    /// The last ones, the newest first.
+    /// The last rebalances, the newest first.
     rebalances: Vec<RebalanceBody<'a>>,
     /// The last error, while it lasts.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ struct PartitionBody<'a> {
     partition: i32,
     /// Whether the records that were processed before are restored.
     restored: bool,
-    /// Below it everything is processed.
+    /// The offset below which everything is processed.
     position: i64,
     /// The offset committed last.
     committed: i64,
@@ -72,26 +72,26 @@ struct PartitionBody<'a> {
     lag: Option<u64>,
     /// The end that is to be reached before the service is ready; null while it is not known.
     goal: Option<i64>,
-    /// For how long nobody processed it in the last rebalance; null while it is still paused.
+    /// The time for which nobody processed it in the last rebalance; null while it is still paused.
     paused_ms: Option<u64>,
-    /// Why it is stalled, while it is.
+    /// The reason why it is stalled, while it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
 }
 
-/// A change of what this member has.
+/// A change of this member's assignment.
 #[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Rebalance")]
 struct RebalanceBody<'a> {
-    /// When it began.
+    /// The time at which it began.
     #[schemars(schema_with = "crate::http::openapi::timestamp")]
     at: String,
-    /// Why, as this member knows it.
+    /// The reason, as far as this member knows it.
     reason: &'a str,
     /// The generation that came of it.
     generation: i32,
-    /// Until it had what it was to have.
+    /// The time until the assignment was complete.
     duration_ms: u64,
     /// Partitions that it did not have before.
     assigned: &'a BTreeSet<i32>,

@@ -20,13 +20,13 @@ pub struct RedriveReport {
     pub foreign: u64,
     /// Dead letters that stay because their source topic refuses them: too large, or not valid there.
     pub refused: u64,
-    /// Of the positions asked for: those that were redriven before.
+    /// Requested positions of dead letters that were redriven before.
     pub already: u64,
-    /// Of the positions asked for: those without a dead letter.
+    /// Requested positions without a dead letter.
     pub missing: u64,
     /// Whether all selected dead letters were handled. If not, the same redrive can be repeated, and goes on.
     pub complete: bool,
-    /// Why not all were handled.
+    /// The reason why not all were handled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
 }

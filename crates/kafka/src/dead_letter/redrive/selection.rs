@@ -12,9 +12,9 @@ use super::DeadLetter;
 pub enum RedriveSelection {
     /// All of them.
     All,
-    /// Those whose reason contains this text.
+    /// Dead letters whose reason contains this text.
     Reason(String),
-    /// Those at these positions of the dead letter topic.
+    /// Dead letters at these positions of the dead letter topic.
     Positions(BTreeSet<DlqPosition>),
 }
 

@@ -13,7 +13,8 @@ use super::{Entry, EntryKind, SequenceBounds, Waiting};
 #[derive(Debug, Default)]
 pub struct Sequences {
     bounds: SequenceBounds,
-    /// By key, none without a letter. A key's letters are in the order of their offsets in the source topic.
+    /// The letters of each waiting key; no key is without letters. A key's letters are in the order of their offsets in the
+    /// source topic.
     keys: BTreeMap<Box<[u8]>, BTreeMap<i64, Letter>>,
 }
 

@@ -13,7 +13,7 @@ use crate::{
 
 /// The name of the security scheme of `Authorization`.
 pub(super) const BEARER: &str = "bearer";
-/// The same for a header of its own.
+/// The name of the security scheme of `X-Api-Key`.
 pub(super) const API_KEY: &str = "apiKey";
 
 /// The security schemes of clients.
