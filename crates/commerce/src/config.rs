@@ -1,34 +1,34 @@
-//! Settings of both services.
+//! The settings of both services.
 
 use highwater_kafka::{ClusterConfig, ConsumerConfig, ProducerConfig, TopicConfig};
 use highwater_web::http::{self, BearerToken};
 
-/// All of them.
+/// All settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Kafka.
     pub kafka: ClusterConfig,
-    /// Whether that is a broker inside this process.
+    /// Whether Kafka is a broker inside this process.
     pub embedded: bool,
-    /// How events are sent.
+    /// The settings of producers.
     pub producer: ProducerConfig,
-    /// How events are read.
+    /// The settings of consumers.
     pub consumer: ConsumerConfig,
-    /// How the service is reached.
+    /// The HTTP server.
     pub http: http::Config,
     /// The admin token, which shows addresses; nobody sees them where it is unset.
     pub admin: Option<BearerToken>,
-    /// Where users and orders are kept.
+    /// The topics of users and orders.
     pub state: StateConfig,
 }
 
-/// The topics that state is kept in: without limit, in as many partitions as all instances say.
+/// The topics of the state. They have no limit, and as many partitions as every instance is set to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateConfig {
-    /// That of the users.
+    /// The topic of the users.
     pub users: TopicConfig,
-    /// That of the orders.
+    /// The topic of the orders.
     pub orders: TopicConfig,
-    /// About what all of it may take in memory, in bytes; beyond it nothing new is taken.
+    /// The most memory of all state, in bytes, about; beyond it nothing new is accepted.
     pub max_bytes: usize,
 }

@@ -21,8 +21,8 @@ pub const ATTEMPTS: usize = 8;
 /// The Retry-After, in seconds, at the memory limit: an operator has to raise it.
 const MEMORY_FULL_RETRY_AFTER: u32 = 60;
 
-/// The limit of the memory of a service's state. Events that are in the log are applied beyond it: without them
-/// the state would be another.
+/// The limit of the memory of a service's state. Events in the log are applied beyond it, as otherwise the state would be
+/// wrong.
 #[derive(Debug)]
 pub struct MemoryLimit {
     most: usize,
@@ -35,7 +35,7 @@ impl MemoryLimit {
         Self { most, told: AtomicBool::new(false) }
     }
 
-    /// Checks that the state, which takes that much memory, may grow.
+    /// Checks that the state, which takes this much memory, may grow.
     ///
     /// # Errors
     ///
@@ -80,12 +80,12 @@ pub fn contended() -> Problem {
     Problem::unavailable("others change it at the same time; nothing was changed by this request", 1)
 }
 
-/// Describes what a read of the view may answer.
+/// Describes the problems of a read of the view.
 pub fn describe_read(operation: Operation) -> Operation {
     operation.problem("incomplete", "The state is not read to its end yet.", incomplete())
 }
 
-/// Describes what a write may answer that takes something new in.
+/// Describes the problems of a write that adds something new.
 pub fn describe_new(operation: Operation) -> Operation {
     describe_write(
         operation.problem("memoryFull", "The state has reached its memory limit.", memory_full()),
@@ -93,7 +93,7 @@ pub fn describe_new(operation: Operation) -> Operation {
     )
 }
 
-/// Describes what a write may answer; `keyed` says whether it takes an Idempotency-Key.
+/// Describes the problems of a write; `keyed` says whether it takes an Idempotency-Key.
 pub fn describe_write(operation: Operation, keyed: bool) -> Operation {
     let operation = operation.problem("contended", "Others change it at the same time.", contended());
     let unread = (
@@ -115,12 +115,12 @@ fn incomplete() -> Problem {
     Problem::unavailable("the state is not read to the end of the log yet", 1)
 }
 
-/// Writes an event of a request with or without an Idempotency-Key. Returns whether the event was applied; where it was
-/// not, the state has changed, and the caller decides anew.
+/// Writes an event of a request with or without an Idempotency-Key. Returns whether the event was applied. If not, the state
+/// has changed, and the caller decides anew.
 ///
 /// # Errors
 ///
-/// 503, 413: it is not known to count.
+/// 503, 413: the event is not known to count.
 pub async fn append<F: Projection>(
     table: &EventSourcedTable<F>,
     event: F::Event,

@@ -21,21 +21,21 @@ pub struct OrderBody {
     pub order_id: Uuid,
     /// The user who ordered.
     pub user_id: Uuid,
-    /// Where it is in its life.
+    /// The status.
     pub status: OrderStatus,
     /// The items.
     pub items: Vec<OrderItem>,
-    /// In which the prices are.
+    /// The currency of the prices.
     pub currency: String,
     /// The total price: exact, with the currency's digits after the point.
     pub total: Price,
     /// The version, as in the ETag.
     pub version: u64,
-    /// When it was made.
+    /// The time of its creation.
     #[serde(with = "highwater_web::timestamp")]
     #[schemars(schema_with = "highwater_web::http::openapi::timestamp")]
     pub created_at: DateTime<Utc>,
-    /// When it changed last.
+    /// The time of its last change.
     #[serde(with = "highwater_web::timestamp")]
     #[schemars(schema_with = "highwater_web::http::openapi::timestamp")]
     pub updated_at: DateTime<Utc>,
@@ -47,11 +47,11 @@ pub struct OrderBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Orders")]
 pub struct OrdersBody {
-    /// The orders, by when they were made.
+    /// The orders, by the time of their creation.
     pub orders: Vec<OrderBody>,
-    /// How many they are.
+    /// The number of entries on the page.
     pub count: usize,
-    /// Where the next page begins; absent on the last.
+    /// The cursor of the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -66,7 +66,7 @@ impl From<&Order> for OrderBody {
             status: order.status(),
             items: order.items.clone(),
             currency: order.currency.clone(),
-            // Orders of before have their total as it came out.
+            // Older orders have their total as it was computed.
             total: order.total.in_currency(&order.currency),
             version: order.version(),
             created_at: timestamp(order.history().first()),

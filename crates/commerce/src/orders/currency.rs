@@ -1,7 +1,7 @@
-//! The currencies of ISO 4217, and how many digits their amounts have after the point.
+//! The currencies of ISO 4217, and the decimal digits of their amounts.
 
 /// The codes in use, by the digits of the minor unit, as of amendment 180. A code without a minor unit (gold, `XDR`, `XXX`)
-/// is nothing that a price is in. An order keeps its currency when a code goes out of use.
+/// is no currency of a price. An order keeps its currency when a code goes out of use.
 const CODES: [(u32, &str); 4] = [
     (0, "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"),
     (
@@ -16,13 +16,13 @@ const CODES: [(u32, &str); 4] = [
     (4, "CLF UYW"),
 ];
 
-/// How many digits an amount of that currency has after the point; `None` where no amount is in it.
+/// The decimal digits of amounts in this currency; `None` where no amount is in it.
 pub fn decimals(code: &str) -> Option<u32> {
     let found = CODES.iter().find(|(_, codes)| codes.split(' ').any(|known| known == code));
     found.map(|(decimals, _)| *decimals)
 }
 
-/// Every code that an amount can be in.
+/// Every code that an amount can have.
 pub fn codes() -> impl Iterator<Item = &'static str> {
     CODES.iter().flat_map(|(_, codes)| codes.split(' '))
 }

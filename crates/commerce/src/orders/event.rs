@@ -23,13 +23,13 @@ use super::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type")]
 pub enum OrderEvent {
-    /// Somebody ordered.
+    /// A user ordered.
     OrderCreated(OrderCreated),
-    /// The order is somewhere else in its life.
+    /// The order has another status.
     OrderStatusChanged(OrderStatusChanged),
 }
 
-/// Somebody ordered; the order is `Pending`, and this is its version 1.
+/// A user ordered; the order is `Pending`, and this is its version 1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderCreated {
@@ -37,16 +37,16 @@ pub struct OrderCreated {
     pub order_id: Uuid,
     /// The user who ordered.
     pub user_id: Uuid,
-    /// When the request came.
+    /// The time of the request.
     #[serde(with = "highwater_web::timestamp")]
     pub at: DateTime<Utc>,
     /// The items.
     pub items: Vec<OrderItem>,
-    /// In which the prices are, by ISO 4217.
+    /// The currency of the prices, by ISO 4217.
     pub currency: String,
     /// The total price.
     pub total: Price,
-    /// The request's identity, where it came with an Idempotency-Key.
+    /// The request's identity, if it came with an Idempotency-Key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
 }
@@ -58,23 +58,23 @@ pub struct OrderItem {
     /// The stock-keeping unit.
     #[schemars(length(min = 1, max = LONGEST_SKU), regex(pattern = VISIBLE_LINE))]
     pub sku: String,
-    /// How many.
+    /// The quantity.
     #[schemars(range(min = 1, max = MOST_OF_AN_ITEM))]
     pub quantity: u32,
-    /// The price of one.
+    /// The price of one piece.
     #[schemars(schema_with = "Price::unit_price")]
     pub unit_price: Price,
 }
 
 impl OrderItem {
-    /// The price of all items together; `None` where it has more digits than can be kept, which the bounds of a
-    /// request exclude.
+    /// The price of all items together; `None` where it has more digits than can be kept, which the bounds of a request
+    /// exclude.
     pub fn total(items: &[Self]) -> Option<Price> {
         Price::total(items.iter().map(|item| (item.unit_price, item.quantity)))
     }
 }
 
-/// The order is somewhere else in its life.
+/// The order has another status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OrderStatusChanged {
@@ -84,25 +84,25 @@ pub struct OrderStatusChanged {
     pub user_id: Uuid,
     /// The version of the order that this makes.
     pub version: u64,
-    /// When the request came.
+    /// The time of the request.
     #[serde(with = "highwater_web::timestamp")]
     pub at: DateTime<Utc>,
-    /// By what it came about.
+    /// The action that changed it.
     pub action: OrderAction,
-    /// Where it was.
+    /// The status before.
     pub from: OrderStatus,
-    /// Where it is.
+    /// The status from now on.
     pub status: OrderStatus,
-    /// Why, where nobody asked for it.
+    /// The reason, if nobody asked for the change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The request's identity, where it came with an Idempotency-Key.
+    /// The request's identity, if it came with an Idempotency-Key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
 }
 
 impl OrderEvent {
-    /// The order that it is about.
+    /// The order of the event.
     pub fn order_id(&self) -> Uuid {
         match self {
             Self::OrderCreated(created) => created.order_id,
@@ -110,7 +110,7 @@ impl OrderEvent {
         }
     }
 
-    /// The user whose order it is.
+    /// The user of the order.
     pub fn user_id(&self) -> Uuid {
         match self {
             Self::OrderCreated(created) => created.user_id,

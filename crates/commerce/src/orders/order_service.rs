@@ -24,7 +24,7 @@ use crate::{
     users::{UserState, Users},
 };
 
-/// The tables that orders are decided by, and the writes to them.
+/// The tables that decide about orders, and the writes to them.
 #[derive(Debug)]
 pub struct OrderService {
     /// The users.
@@ -56,7 +56,7 @@ impl OrderService {
         idempotency: Option<Idempotency>,
         context: &Context,
     ) -> Result<OrderBody, Problem> {
-        // By user and key, so that one partition decides between two of the same.
+        // The id follows from user and key, so one partition decides between two equal requests.
         let id = idempotency.map_or_else(Uuid::new_v4, |request| request.id_in(new.user_id));
         let total = OrderItem::total(&new.items).ok_or_else(Problem::internal)?.in_currency(&new.currency);
         let created = OrderCreated {
@@ -137,7 +137,7 @@ impl OrderService {
         Err(contended())
     }
 
-    /// The order as an event has made it, whatever came after.
+    /// The order as an event made it, without later changes.
     fn as_of(&self, id: Uuid, version: u64) -> Result<OrderBody, Problem> {
         let order = self.orders.read(|orders| orders.get(id).map(|order| order.at_version(version)));
         order.as_ref().map(OrderBody::from).ok_or_else(Problem::internal)

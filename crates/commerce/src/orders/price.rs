@@ -32,7 +32,7 @@ impl Price {
 }
 
 impl Price {
-    /// Those digits after the point that it is written with.
+    /// The number of decimal digits in which it is written.
     pub fn decimals(self) -> u32 {
         self.0.scale()
     }
@@ -48,7 +48,7 @@ impl Price {
         self
     }
 
-    /// A price as a request may have it.
+    /// A price in a request.
     pub(super) fn unit_price(_: &mut SchemaGenerator) -> Schema {
         let pattern = format!("^[0-9]{{1,{WHOLE_DIGITS}}}(\\.[0-9]{{1,{FRACTION_DIGITS}}})?$");
         json_schema!({ "type": "string", "pattern": pattern, "examples": ["19.90"] })
@@ -73,7 +73,7 @@ impl JsonSchema for Price {
 impl FromStr for Price {
     type Err = String;
 
-    /// Digits, and a point with more digits after it, if any: no sign, no exponent.
+    /// Digits, and a point with more digits, if any: no sign, no exponent.
     fn from_str(text: &str) -> Result<Self, String> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
         let fits = |digits: &str, most| {
@@ -97,7 +97,7 @@ impl TryFrom<String> for Price {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        // A total may have more digits than a request may.
+        // A total may have more digits than a request allows.
         let decimal = Decimal::from_str_exact(&text).map_err(|error| error.to_string())?;
         if decimal.is_sign_negative() { Err("is below zero".to_owned()) } else { Ok(Self(decimal)) }
     }

@@ -13,7 +13,7 @@ use super::{currency, event::OrderItem, price::Price};
 
 /// The most items of an order.
 pub const MOST_ITEMS: usize = 100;
-/// The most of one item.
+/// The largest quantity of one item.
 pub const MOST_OF_AN_ITEM: u32 = 1_000_000;
 /// The longest name of an item, in characters: a hundred of them are kept for ever with each order.
 pub(super) const LONGEST_SKU: usize = 64;
@@ -27,7 +27,7 @@ pub struct NewOrder {
     /// 1 to 100 items.
     #[schemars(length(min = 1, max = MOST_ITEMS))]
     pub items: Vec<OrderItem>,
-    /// In which the prices are: a code of ISO 4217, which says how many digits they have after the point at most.
+    /// The currency of the prices: a code of ISO 4217, which bounds their decimal digits.
     #[schemars(schema_with = "currency_schema")]
     pub currency: String,
 }
@@ -60,7 +60,7 @@ fn item(fields: &mut Fields<'_>, currency: Option<&str>) -> Option<OrderItem> {
     Some(OrderItem { sku: sku?, quantity: u32::try_from(quantity?).ok()?, unit_price: unit_price? })
 }
 
-/// A price in that currency; in any, where it is not known which.
+/// A price in this currency, or in any if the currency is not known.
 fn unit_price(text: &str, currency: Option<&str>) -> Result<Price, String> {
     let price: Price = text.parse()?;
     match currency.and_then(|code| Some((code, currency::decimals(code)?))) {

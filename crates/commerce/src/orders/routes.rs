@@ -30,7 +30,7 @@ use crate::state::complete;
 const STEP: &str = "POST, OPTIONS";
 const READ: &str = "GET, HEAD, OPTIONS";
 
-/// Each path, its methods, and what it asks of clients.
+/// Each path, its methods, and its need.
 pub static PATHS: Paths = Paths(&[
     &[
         ("/orders", "GET, HEAD, POST, OPTIONS", Need::OwnEvents),
@@ -52,7 +52,7 @@ pub struct Api {
     pub service: Arc<OrderService>,
     /// The limits of a body.
     pub limits: BodyLimits,
-    /// How the service is.
+    /// The sources of the service's status.
     pub operations: Arc<Operations>,
 }
 
@@ -151,7 +151,7 @@ async fn advance(
 fn find(api: &Api, grant: &Grant, id: &str) -> Result<Response, Problem> {
     let id = resource::id("orderId", id)?;
     let found = complete(&api.service.orders)?.read(|orders| orders.get(id).cloned());
-    // Of another's order such a client is not told that it is there.
+    // Such a client does not learn that another user's order exists.
     let found = found.filter(|order| match grant.reads() {
         Reads::All => true,
         Reads::Own(user) => user == order.user_id.to_string(),
@@ -172,7 +172,7 @@ fn list(api: &Api, grant: &Grant, path: &str, query: &str) -> Result<Response, P
             grant.charge_request(&user.to_string())?;
             Some(user)
         }
-        // No user has an id that is none.
+        // No user has a subject that is no id.
         (None, Reads::Own(user)) => Some(uuid(user).unwrap_or_default()),
         (None, Reads::All) => None,
     };
@@ -180,7 +180,7 @@ fn list(api: &Api, grant: &Grant, path: &str, query: &str) -> Result<Response, P
         let after = orders.after(page.after, user, status);
         page.take(after.map(|(place, order)| (place, Arc::clone(order))), |order| order.bytes())
     });
-    // Not above, where the view stands still meanwhile.
+    // Converted here and not above, where the view stands still meanwhile.
     let orders: Vec<_> = orders.iter().map(|order| OrderBody::from(&**order)).collect();
     let filters =
         [("userId", user.map(|user| user.to_string())), ("status", status.map(|status| status.to_string()))];

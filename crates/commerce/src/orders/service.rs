@@ -1,4 +1,4 @@
-//! The order service put together, and the order in which it stops.
+//! Puts the order service together, and stops its parts in order.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub fn run(
     listeners: Listeners,
     shutdown: Shutdown,
 ) -> BoxFuture<'static, anyhow::Result<()>> {
-    // In a box it is compiled here, and not once more in each program that runs it.
+    // The box makes the compiler compile it here, and not again in each program that runs it.
     Box::pin(serve(config, listeners, shutdown))
 }
 
@@ -72,7 +72,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
         serving.await;
         drop(requests);
     };
-    // Beside the requests: no client can keep the consumers from leaving in good order.
+    // The consumers stop beside the requests: no client can keep them from leaving in good order.
     let consumed = async {
         shutdown.requested().await;
         tokio::join!(of_users.stop(), of_orders.stop());
@@ -90,8 +90,8 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
     Ok(())
 }
 
-/// Reads the topic of a table in the group too, to act on its events. A process is a member once
-/// for each topic, by a name of its own where it has one.
+/// Reads the topic of a table in the group too, to act on its events. A process is a member once for each topic, by a name
+/// of its own if it has an instance id.
 fn consume<F: Projection>(
     table: &EventSourcedTable<F>,
     mut config: ConsumerConfig,

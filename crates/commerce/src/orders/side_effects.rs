@@ -1,8 +1,8 @@
 //! Side effects of events: the open orders of a deleted user are cancelled.
 //!
 //! A deletion and an order can come in either order, on different topics. So both topics are consumed, and each batch waits
-//! until both tables have caught up. Of a deletion and an order, the later one is judged on tables that have the other.
-//! Repetition gives the same result.
+//! until both tables have caught up. For a deletion and an order, the decision about the later one uses tables that have the
+//! other. Repetition gives the same result.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::users::event::UserEvent;
 
-/// Why an order is cancelled that nobody asked to cancel.
+/// The reason of a cancellation that nobody asked for.
 const REASON: &str = "the user was deleted";
 
 /// Cancels the open orders of deleted users.
@@ -28,12 +28,12 @@ pub struct CancelOrders {
 }
 
 impl CancelOrders {
-    /// By these views, and into them.
+    /// Cancels orders by these views, and writes to them.
     pub fn new(service: Arc<OrderService>) -> Self {
         Self { service }
     }
 
-    /// Handles the users of some events, each with the index of the first event that names it.
+    /// Cancels for the users of some events, each with the index of the first event that names the user.
     async fn see_to(&self, users: BTreeMap<Uuid, (usize, Context)>) -> BatchOutcome {
         if users.is_empty() {
             return BatchOutcome::default();
@@ -68,7 +68,7 @@ impl CancelOrders {
                         "cancelled, as {REASON}"
                     );
                 }
-                // Somebody else was faster, and it is not open any more.
+                // Another writer was faster, and the order is not open any more.
                 Err(problem) if problem.status().as_u16() == 409 => {}
                 Err(problem) => return Err(TransientError::new(problem.detail())),
             }
@@ -77,7 +77,7 @@ impl CancelOrders {
     }
 }
 
-/// Of each user that is named, the first place, and what follows from the event there.
+/// For each named user, the index of the first event that names it, and the context that follows from that event.
 fn named<P: Payload>(
     batch: Batch<'_, P>,
     user_of: impl Fn(&P) -> Option<Uuid>,

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Where an order is in its life.
+/// The status of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum OrderStatus {
     /// Taken, and not confirmed.
@@ -26,15 +26,15 @@ pub enum OrderStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OrderAction {
-    /// It is to be as ordered.
+    /// Confirms the order.
     Confirm,
-    /// The money is there.
+    /// Marks it as paid.
     Pay,
-    /// It leaves.
+    /// Marks it as shipped.
     Ship,
-    /// It arrives.
+    /// Marks it as delivered.
     Deliver,
-    /// It is given up.
+    /// Cancels it.
     Cancel,
 }
 
@@ -50,27 +50,27 @@ pub const TRANSITIONS: [(OrderStatus, OrderAction, OrderStatus); 7] = [
 ];
 
 impl OrderStatus {
-    /// All there are, in the order of a life.
+    /// All statuses, in the order of a life.
     pub const ALL: [Self; 6] =
         [Self::Pending, Self::Confirmed, Self::Paid, Self::Shipped, Self::Delivered, Self::Cancelled];
 
-    /// The status after that action; `None` where the action is not allowed.
+    /// The status after this action; `None` where the action is not allowed.
     pub fn after(self, action: OrderAction) -> Option<Self> {
         let found = TRANSITIONS.iter().find(|(from, by, _)| (*from, *by) == (self, action));
         found.map(|(.., to)| *to)
     }
 
-    /// The actions that are allowed.
+    /// The allowed actions.
     pub fn allowed(self) -> impl Iterator<Item = OrderAction> {
         TRANSITIONS.iter().filter(move |(from, ..)| *from == self).map(|(_, action, _)| *action)
     }
 
-    /// Whether it can still be given up.
+    /// Whether the order can still be cancelled.
     pub fn is_open(self) -> bool {
         self.after(OrderAction::Cancel).is_some()
     }
 
-    /// As it is written.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -92,7 +92,7 @@ impl fmt::Display for OrderStatus {
 impl FromStr for OrderStatus {
     type Err = String;
 
-    /// In any case.
+    /// Parses a name in any case.
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|status| status.name().eq_ignore_ascii_case(text));
         found.ok_or_else(|| format!("must be one of {}", Self::ALL.map(Self::name).join(", ")))
@@ -108,10 +108,10 @@ impl FromStr for OrderAction {
 }
 
 impl OrderAction {
-    /// All there are, in the order of a life.
+    /// All actions, in the order of a life.
     pub const ALL: [Self; 5] = [Self::Confirm, Self::Pay, Self::Ship, Self::Deliver, Self::Cancel];
 
-    /// As it is written, in events and in paths.
+    /// The name in events and in paths.
     pub fn name(self) -> &'static str {
         match self {
             Self::Confirm => "confirm",
@@ -122,7 +122,7 @@ impl OrderAction {
         }
     }
 
-    /// The action of that name.
+    /// The action with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.name() == name)
     }

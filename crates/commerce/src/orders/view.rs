@@ -18,7 +18,7 @@ use super::{
     status::{OrderAction, OrderStatus},
 };
 
-/// All orders there are.
+/// All orders.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Orders {
     by_id: HashMap<Uuid, Arc<Order>>,
@@ -28,8 +28,8 @@ pub struct Orders {
     bytes: usize,
 }
 
-/// About what takes how many bytes beside its texts, with what tables and trees leave free: an order with its places in
-/// the lists, the list of a user, an item, a change.
+/// About the bytes of each beside its texts, with the free room of tables and trees: an order with its places in the lists,
+/// the list of a user, an item, a change.
 const ORDER_BYTES: usize = 480;
 const USER_BYTES: usize = 440;
 const ITEM_BYTES: usize = 64;
@@ -44,11 +44,11 @@ pub struct Order {
     pub user_id: Uuid,
     /// The items.
     pub items: Vec<OrderItem>,
-    /// In which the prices are.
+    /// The currency of the prices.
     pub currency: String,
     /// The total price.
     pub total: Price,
-    /// The request's identity, where it came with an Idempotency-Key.
+    /// The request's identity, if it came with an Idempotency-Key.
     pub idempotency: Option<Idempotency>,
     /// Its life so far, one entry a version; the first is its creation.
     history: Vec<HistoryEntry>,
@@ -58,16 +58,16 @@ pub struct Order {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HistoryEntry {
-    /// Where the order was from then on.
+    /// The status of the order from then on.
     pub status: OrderStatus,
-    /// When that was.
+    /// The time of the change.
     #[serde(with = "highwater_web::timestamp")]
     #[schemars(schema_with = "highwater_web::http::openapi::timestamp")]
     pub at: DateTime<Utc>,
-    /// By what; nothing created it.
+    /// The action; absent for the creation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<OrderAction>,
-    /// Why, where nobody asked for it.
+    /// The reason, where nobody asked for the change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The request's identity.
@@ -76,12 +76,12 @@ pub struct HistoryEntry {
 }
 
 impl Order {
-    /// Its version: how many events it has had.
+    /// Its version: the number of its events.
     pub fn version(&self) -> u64 {
         self.history.len() as u64
     }
 
-    /// Where it is.
+    /// Its status.
     pub fn status(&self) -> OrderStatus {
         self.history.last().map_or(OrderStatus::Pending, |change| change.status)
     }
@@ -91,20 +91,20 @@ impl Order {
         &self.history
     }
 
-    /// About how many bytes of memory it takes; its JSON is of about the same length.
+    /// About its bytes in memory; its JSON has about the same length.
     pub fn bytes(&self) -> usize {
         let items = self.items.iter().map(|item| ITEM_BYTES + item.sku.len());
         ORDER_BYTES + items.sum::<usize>() + self.history.iter().map(HistoryEntry::bytes).sum::<usize>()
     }
 
-    /// As it was in that version.
+    /// The order in this version.
     pub fn at_version(&self, version: u64) -> Self {
         let mut then = self.clone();
         then.history.truncate(usize::try_from(version).unwrap_or(usize::MAX));
         then
     }
 
-    /// The version that a request of that key made, and what it was.
+    /// The version that a request with this key made, and its entry.
     pub fn changed_by(&self, key: Uuid) -> Option<(u64, &HistoryEntry)> {
         let is_its = |change: &HistoryEntry| change.idempotency.is_some_and(|request| request.key == key);
         let place = self.history.iter().skip(1).position(is_its)? + 1;
@@ -123,12 +123,12 @@ impl HistoryEntry {
 }
 
 impl Orders {
-    /// The order of that id.
+    /// The order with this id.
     pub fn get(&self, id: Uuid) -> Option<&Arc<Order>> {
         self.by_id.get(&id)
     }
 
-    /// The orders after that place, by when they were made: of that user, in that status.
+    /// The orders after that position, by their creation: of that user, in that status.
     pub fn after(
         &self,
         place: Option<Position>,
@@ -145,7 +145,7 @@ impl Orders {
         orders.filter(move |(_, order)| status.is_none_or(|status| order.status() == status))
     }
 
-    /// The orders of that user which can still be given up.
+    /// The orders of that user that can still be cancelled.
     pub fn open_orders_of(&self, user: Uuid) -> Vec<Uuid> {
         self.after(None, Some(user), None)
             .filter(|(_, order)| order.status().is_open())
@@ -153,7 +153,7 @@ impl Orders {
             .collect()
     }
 
-    /// How many there are.
+    /// The number of orders.
     pub fn count(&self) -> usize {
         self.by_id.len()
     }
@@ -207,7 +207,7 @@ impl Projection for Orders {
                     idempotency: changed.idempotency,
                 };
                 self.bytes += change.bytes();
-                // An answer that is being written keeps the order as it was.
+                // An answer that is being written keeps the order unchanged.
                 Arc::make_mut(order).history.push(change);
                 let place = order.place();
                 if let Some(left) = self.by_status.get_mut(&from) {

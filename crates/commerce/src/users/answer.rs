@@ -20,11 +20,11 @@ pub struct UserBody {
     pub name: String,
     /// The version, as in the ETag.
     pub version: u64,
-    /// When the user registered.
+    /// The time of the registration.
     #[serde(with = "highwater_web::timestamp")]
     #[schemars(schema_with = "highwater_web::http::openapi::timestamp")]
     pub created_at: DateTime<Utc>,
-    /// When anything about the user changed last.
+    /// The time of the last change.
     #[serde(with = "highwater_web::timestamp")]
     #[schemars(schema_with = "highwater_web::http::openapi::timestamp")]
     pub updated_at: DateTime<Utc>,
@@ -34,11 +34,11 @@ pub struct UserBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Users")]
 pub struct UsersBody {
-    /// The users, by when they registered.
+    /// The users, by the time of their registration.
     pub users: Vec<UserBody>,
-    /// How many they are.
+    /// The number of entries on the page.
     pub count: usize,
-    /// Where the next page begins; absent on the last.
+    /// The cursor of the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! E-mail addresses: which are taken, and when two of them are the same.
+//! E-mail addresses: the accepted ones, and the form in which equal ones are the same.
 
 use std::borrow::Cow;
 
@@ -36,8 +36,8 @@ const FORMAT: [(char, char); 9] = [
     ('\u{13430}', '\u{1343f}'),
 ];
 
-/// An address without surrounding blanks, if it is one: `local@domain`, any script in both (RFC 6531). It does
-/// not say that somebody reads mail there: only its owner knows that.
+/// An address without surrounding blanks, if it is one: `local@domain`, any script in both (RFC 6531). It does not prove
+/// that somebody reads mail there: only its owner knows that.
 ///
 /// # Errors
 ///
@@ -62,7 +62,7 @@ pub fn parse(text: &str) -> Result<&str, &'static str> {
     Ok(text)
 }
 
-/// An address, as [`parse`] takes it; what it says of single characters is not in it.
+/// A schema of [`parse`], without its rules about single characters.
 pub fn schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
@@ -73,9 +73,9 @@ pub fn schema(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// The form that is the same for addresses that differ only in case, surrounding blanks, the composition of their
-/// characters (NFC), and how the domain is written: as people read it, in full-width letters, or in ASCII
-/// (`bücher.example`, `xn--bcher-kva.example`). It is a record's key for ever: never change it.
+/// The common form of addresses that differ only in case, surrounding blanks, the composition of their characters (NFC), and
+/// the writing of the domain: in its script, in full-width letters, or in ASCII (`bücher.example`, `xn--bcher-kva.example`).
+/// It is a record's key for ever: never change it.
 pub fn normal_form(address: &str) -> String {
     let address = address.trim();
     if address.is_ascii() && !address.contains("--") {
@@ -87,15 +87,15 @@ pub fn normal_form(address: &str) -> String {
     }
 }
 
-/// In lower case, and composed as far as that goes.
+/// The text in lower case, and composed as far as possible.
 fn composed(text: &str) -> String {
     // Lower case can yield characters that compose.
     with_sigmas(text.nfc().collect::<String>().to_lowercase()).nfc().collect()
 }
 
-/// With the small sigma of a word's end there, and the other elsewhere, as Greek is written: they have one capital. Case
-/// folding (Unicode's `CaseFolding.txt`) would take the other everywhere, and `ss` for `ß`; keys that there are would not
-/// be found again.
+/// The text with the final small sigma at the ends of words, and the other one elsewhere, as Greek is written: both have the
+/// same capital. Case folding (Unicode's `CaseFolding.txt`) would use the other one everywhere, and `ss` for `ß`; existing
+/// keys would not be found again.
 fn with_sigmas(lower: String) -> String {
     if !lower.contains(['σ', 'ς']) {
         return lower;
@@ -114,16 +114,16 @@ fn with_sigmas(lower: String) -> String {
     spelt
 }
 
-/// As people read it. NFKC is what IDNA asks of a domain (RFC 5892, section 2.2), and NFC of the rest (RFC 6532,
-/// section 3.1).
+/// A domain in its script. IDNA requires NFKC of a domain (RFC 5892, section 2.2), and NFC of the rest (RFC 6532, section
+/// 3.1).
 fn normal_domain(domain: &str) -> String {
     let folded: String = domain.nfkc().collect::<String>().to_lowercase().nfkc().collect();
     let labels: Vec<_> = folded.split(['.', IDEOGRAPHIC_STOP]).map(as_read).collect();
     labels.join(".")
 }
 
-/// The Unicode form of an A-label (RFC 5890, section 2.3.2.1); any other label is left as it is, also one
-/// that stands for nothing, or for what would be written another way.
+/// The Unicode form of an A-label (RFC 5890, section 2.3.2.1). Any other label is left as it is, as is one that stands for
+/// nothing, or for a label with another normal form.
 fn as_read(label: &str) -> Cow<'_, str> {
     let read = label.strip_prefix(IN_ASCII).and_then(punycode::decode);
     let readable = |c: char| is_printable(c) && c != IDEOGRAPHIC_STOP && (!may_hide(c) || is_joiner(c));
@@ -134,8 +134,8 @@ fn as_read(label: &str) -> Cow<'_, str> {
     read.filter(is_normal).map_or(label.into(), Into::into)
 }
 
-/// Whether it is a label of a domain in its normal form, in which one in ASCII is no more: what is left of those
-/// stands for nothing.
+/// Whether the label can be in a domain in its normal form. That has no more labels in ASCII form, except for those that
+/// stand for nothing.
 fn is_label(label: &str) -> bool {
     let fine = |c: char| c.is_alphanumeric() || c == '-' || !c.is_ascii();
     (1..=LONGEST_LABEL).contains(&label.len())
@@ -149,8 +149,8 @@ fn is_printable(c: char) -> bool {
     !c.is_whitespace() && !c.is_control() && c != '\u{fffd}'
 }
 
-/// In some scripts they make another word (RFC 5892, appendix A). A domain with one is to be given in ASCII, where it
-/// is seen.
+/// Whether the character is a joiner. In some scripts a joiner makes another word (RFC 5892, appendix A). A domain with one
+/// is to be given in ASCII, where it is visible.
 fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
 }

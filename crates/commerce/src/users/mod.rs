@@ -1,4 +1,4 @@
-//! The user service: registers users, and tells of them in events.
+//! The user service: registers users, and publishes them as events.
 //!
 //! It has no database: every instance reads the users from `user-events`.
 

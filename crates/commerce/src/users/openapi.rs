@@ -1,4 +1,4 @@
-//! The routes of this service, described.
+//! Describes the routes of this service.
 
 use chrono::DateTime;
 use highwater_web::{

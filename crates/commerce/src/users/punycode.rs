@@ -1,5 +1,5 @@
-//! Punycode (RFC 3492): a domain's label of any script, in ASCII. Read only, and without the tables that names need
-//! beside it to be looked up: a crate for all of that would be 160 KB of the binary.
+//! Punycode (RFC 3492): a domain's label of any script, in ASCII. The module decodes only, without the tables that a look-up
+//! of names needs as well: a crate for all of that would be 160 KB of the binary.
 
 // Section 5: the parameters for domain names.
 const BASE: u32 = 36;
@@ -10,8 +10,7 @@ const DAMP: u32 = 700;
 const FIRST_BIAS: u32 = 72;
 const FIRST_CODE_POINT: u32 = 128;
 
-/// The Unicode form of a label, given without its `xn--` and in lower case; `None` where it is no Punycode.
-/// Section 6.2.
+/// The Unicode form of a label, given without its `xn--` and in lower case; `None` where it is no Punycode. Section 6.2.
 pub fn decode(label: &str) -> Option<String> {
     let (basic, rest) = label.rsplit_once('-').filter(|(basic, _)| !basic.is_empty()).unwrap_or(("", label));
     let mut decoded: Vec<char> = basic.is_ascii().then(|| basic.chars().collect())?;

@@ -142,7 +142,7 @@ pub(super) async fn delete(
     Err(contended())
 }
 
-/// The user, who may be changed under that condition.
+/// The user, if the request may change it under this condition.
 fn found(
     users: &Arc<EventSourcedTable<Users>>,
     id: Uuid,

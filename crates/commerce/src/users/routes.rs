@@ -34,7 +34,7 @@ use super::{
 };
 use crate::state::{MemoryLimit, complete};
 
-/// Each path, its methods, and what it asks of clients.
+/// Each path, its methods, and its need.
 pub static PATHS: Paths = Paths(&[
     &[
         ("/users", "GET, HEAD, POST, OPTIONS", Need::Events),
@@ -52,7 +52,7 @@ pub struct Api {
     pub memory: MemoryLimit,
     /// The limits of a body.
     pub limits: BodyLimits,
-    /// How the service is.
+    /// The sources of the service's status.
     pub operations: Arc<Operations>,
 }
 
@@ -140,7 +140,7 @@ fn find(api: &Api, grant: &Grant, id: &str) -> Result<Response, Problem> {
 
 fn list(api: &Api, path: &str, query: &str) -> Result<Response, Problem> {
     let mut parameters = Parameters::new(query);
-    // Not as a text: a plus is part of an address.
+    // It is not read as a text, since a plus is part of an address.
     let email = parameters.parsed("email", |text| Ok::<_, &str>(normal_form(text)));
     let page = PageRequest::read(&mut parameters);
     parameters.finish()?;
@@ -156,7 +156,7 @@ fn list(api: &Api, path: &str, query: &str) -> Result<Response, Problem> {
     Ok(page.answer(path, &[], &body, body.next.as_deref()))
 }
 
-/// The user that a request is to change, where its client may.
+/// The user that a request is to change, if its client may.
 fn changed(grant: &Grant, id: &str) -> Result<Uuid, Problem> {
     let id = resource::id("userId", id)?;
     grant.check_write(&id.to_string())?;

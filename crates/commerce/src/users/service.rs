@@ -1,4 +1,4 @@
-//! The user service put together, and the order in which it stops.
+//! Puts the user service together, and stops its parts in order.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub fn run(
     listeners: Listeners,
     shutdown: Shutdown,
 ) -> BoxFuture<'static, anyhow::Result<()>> {
-    // In a box it is compiled here, and not once more in each program that runs it.
+    // The box makes the compiler compile it here, and not again in each program that runs it.
     Box::pin(serve(config, listeners, shutdown))
 }
 

@@ -1,4 +1,4 @@
-//! The projection of users from their events: one piece of code for all readers of `user-events`.
+//! The projection of users from their events: the same code for all readers of `user-events`.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,21 +9,21 @@ use uuid::Uuid;
 
 use super::event::{UserCreated, UserEvent, user_id};
 
-/// All users there are and were.
+/// All users, present and deleted.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Users {
-    /// By the e-mail's normal form; a slot stays when its user goes, for its version counts on.
+    /// The state of each e-mail, by its normal form. It stays when its user is deleted, since its version counts on.
     emails: HashMap<String, EmailState>,
     by_id: HashMap<Uuid, UserState>,
-    /// Those who are registered, by when they were.
+    /// The registered users, by the time of their registration.
     listed: BTreeSet<Position>,
     /// The registrations with an Idempotency-Key, by the key's id.
     requests: HashMap<Uuid, BTreeSet<Registration>>,
     bytes: usize,
 }
 
-/// About what takes how many bytes beside its texts, with what tables and trees leave free: an e-mail's slot, a user's
-/// place by id and in the list, and a registration that is remembered by its key.
+/// About the bytes of each beside its texts, with the free room of tables and trees: an e-mail's state, a user's place by id
+/// and in the list, and a registration that is remembered by its key.
 const EMAIL_BYTES: usize = 120;
 const USER_BYTES: usize = 320;
 const LISTED_BYTES: usize = 96;
@@ -32,18 +32,18 @@ const REGISTRATION_BYTES: usize = 760;
 /// The state of an e-mail.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct EmailState {
-    /// How many of its events counted.
+    /// The number of its applied events.
     version: u64,
     /// The user with this e-mail.
     user: Option<Uuid>,
 }
 
-/// A user, as far as the events tell.
+/// A user, by its events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserState {
     /// Registered.
     Registered(User),
-    /// Was registered, and deleted then.
+    /// The user was deleted at this time.
     Deleted(DateTime<Utc>),
 }
 
@@ -60,20 +60,20 @@ pub struct User {
     pub name: String,
     /// The version of the e-mail's state; a write names the next one.
     pub version: u64,
-    /// When the user registered.
+    /// The time of the registration.
     pub created_at: DateTime<Utc>,
-    /// When anything about the user changed last.
+    /// The time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
-/// A registration that had an Idempotency-Key: enough to give the same answer to the same request again.
+/// A registration that had an Idempotency-Key: enough to answer the same request again with the same answer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Registration {
-    /// When it was.
+    /// The time of the registration.
     pub at: DateTime<Utc>,
     /// The user.
     pub user_id: Uuid,
-    /// The request's content, as one id.
+    /// The request's content, as an id.
     pub body: Uuid,
     /// The version that it made.
     pub version: u64,
@@ -115,17 +115,17 @@ impl Users {
         self.requests.get(&key)?.first()
     }
 
-    /// Whether the user was registered once, and is no more.
+    /// Whether the user was deleted.
     pub fn is_deleted(&self, id: Uuid) -> bool {
         matches!(self.by_id.get(&id), Some(UserState::Deleted(_)))
     }
 
-    /// The registered users after that place, by when they registered.
+    /// The registered users after that position, by the time of their registration.
     pub fn after(&self, place: Option<Position>) -> impl Iterator<Item = (Position, &User)> {
         Position::after(&self.listed, place).filter_map(|place| Some((*place, self.get(place.id)?)))
     }
 
-    /// How many are registered.
+    /// The number of registered users.
     pub fn count(&self) -> usize {
         self.listed.len()
     }
