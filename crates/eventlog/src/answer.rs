@@ -19,7 +19,7 @@ pub struct EventBody<'a> {
     pub user_id: &'a str,
     /// The event's type.
     pub event_type: &'a str,
-    /// When it happened.
+    /// The time at which it happened.
     #[serde(with = "highwater_web::timestamp")]
     #[schemars(schema_with = "highwater_web::http::openapi::timestamp")]
     pub timestamp: DateTime<Utc>,
@@ -27,14 +27,14 @@ pub struct EventBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "serde_json::Value")]
     pub details: Option<&'a RawValue>,
-    /// Said of an event that was posted with details which are there no more.
+    /// True for an event that was posted with details that are lost.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schemars(extend("const" = true))]
     pub details_missing: bool,
 }
 
 impl<'a> EventBody<'a> {
-    /// Of a row, and of the details that were found of it.
+    /// The body of a row and of its details, if they were found.
     pub fn of(metadata: &'a Metadata, details: Option<&'a Details>) -> Self {
         Self {
             event_id: metadata.event_id,

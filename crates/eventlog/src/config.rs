@@ -1,24 +1,24 @@
-//! Settings of the event log.
+//! The settings of the event log.
 
 use std::{path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
 use highwater_web::{Secret, http};
 
-/// All of them.
+/// All settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// All that a request asks of both databases, retries included.
+    /// The most time that a request has for both databases, retries included.
     pub timeout: Duration,
-    /// How the service is reached.
+    /// The HTTP server.
     pub http: http::Config,
-    /// Where metadata is kept.
+    /// The database of metadata.
     pub sql_server: SqlServer,
-    /// Where details are kept.
+    /// The table of details.
     pub dynamodb: DynamoDb,
 }
 
-/// How SQL Server is reached.
+/// The connection to SQL Server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlServer {
     /// Its name or address.
@@ -31,66 +31,66 @@ pub struct SqlServer {
     pub username: String,
     /// The login's password.
     pub password: Secret,
-    /// Whom it must be certified by.
+    /// The trust in its certificate.
     pub trust: Trust,
     /// The most connections of this instance.
     pub connections: usize,
-    /// How long a connection may take to be made, login included.
+    /// The longest time of connecting, login included.
     pub connect_timeout: Duration,
 }
 
-/// The certificates that are trusted. TLS is always on.
+/// The trusted certificates. TLS is always on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
-    /// An authority's that the system trusts.
+    /// A certificate of an authority that the system trusts.
     System,
-    /// That of the authority in this file, or of one that the system trusts.
+    /// A certificate of the authority in this file, or of one that the system trusts.
     Authority(PathBuf),
-    /// Anybody's.
+    /// Any certificate.
     Anyone,
 }
 
-/// How DynamoDB is reached.
+/// The connection to DynamoDB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DynamoDb {
     /// The table.
     pub table: String,
     /// The region.
     pub region: String,
-    /// Where DynamoDB is, where it is not the region's own.
+    /// The endpoint; `None` for that of the region.
     pub endpoint: Option<String>,
     /// The keys that sign requests.
     pub keys: AwsKeys,
 }
 
-/// AWS' keys.
+/// The keys of AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AwsKeys {
-    /// Names the other.
+    /// The id of the secret key.
     pub access_key_id: String,
-    /// Signs.
+    /// The key that signs.
     pub secret_access_key: Secret,
-    /// Comes with keys that are valid for a while, as a Lambda function's are.
+    /// The token of keys that are valid for a while, as a Lambda function's are.
     pub session_token: Option<Secret>,
 }
 
 /// A task of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
-    /// Answer requests.
+    /// Answers requests.
     Serve,
-    /// Something that comes to an end.
+    /// Does a job, and ends.
     Once(Job),
 }
 
 /// A task that ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Job {
-    /// Complete what a crash left.
+    /// Completes events after crashes.
     Sweep {
-        /// Sweep events recorded from then on; without it, from where the last sweep ended.
+        /// The time from which recorded events are swept; without it, the end of the last sweep.
         from: Option<DateTime<Utc>>,
     },
-    /// Make the databases what they must be.
+    /// Brings the databases up to date.
     Migrate,
 }

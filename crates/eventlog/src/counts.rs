@@ -4,16 +4,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use highwater_web::operations::{Metric, MetricKind};
 
-/// Counters, from the start of the process.
+/// Counters since the start of the process.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Events that were recorded.
     pub(super) recorded: AtomicU64,
-    /// Events that were there already when they were posted.
+    /// Posted events that were recorded before.
     pub(super) repeated: AtomicU64,
-    /// Posted events whose id is that of an event which says otherwise.
+    /// Posted events under the id of an event with other content.
     pub(super) conflicting: AtomicU64,
-    /// Events whose row was there and whose details were not.
+    /// Events with a row and without their details.
     pub(super) details_missing: AtomicU64,
     /// Events that a sweep completed.
     pub(super) completed: AtomicU64,
@@ -22,7 +22,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// As `/metrics` tells them.
+    /// The counters as metrics.
     pub fn metrics(&self) -> Vec<Metric> {
         let counter = |name, help, value: &AtomicU64| Metric {
             name,
@@ -61,7 +61,7 @@ impl Counts {
     }
 }
 
-/// One more.
+/// Adds one.
 pub(super) fn increment(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
 }

@@ -8,12 +8,13 @@ use highwater_web::cursor;
 pub struct ListingPosition {
     /// The event's timestamp.
     pub at: DateTime<Utc>,
-    /// Orders rows of one timestamp. Not the event's id: SQL Server sorts ids by their last bytes first.
+    /// The order of rows with one timestamp. The event's id does not decide, as SQL Server sorts ids by their last bytes
+    /// first.
     pub sequence: i64,
 }
 
 impl ListingPosition {
-    /// A cursor as a client sees it: 32 hexadecimal digits that mean nothing to it.
+    /// The position as a client's cursor: 32 hexadecimal digits without a meaning to the client.
     pub fn seal(self) -> String {
         cursor::encode([self.at.timestamp_millis().cast_unsigned(), self.sequence.cast_unsigned()])
     }
@@ -22,7 +23,7 @@ impl ListingPosition {
     ///
     /// # Errors
     ///
-    /// It is none.
+    /// The text is no cursor.
     pub fn open(cursor: &str) -> Result<Self, &'static str> {
         const UNKNOWN: &str = "must be a cursor that a page ended with";
         let [at, sequence] = cursor::decode(cursor).ok_or(UNKNOWN)?;

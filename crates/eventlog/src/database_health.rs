@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{DatabaseError, DatabaseResult, EventLog, deadline::Deadline};
 
-/// One of the two.
+/// One of the two databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Database {
     Metadata,
@@ -44,17 +44,17 @@ pub(super) fn reason(database: Database, error: &DatabaseError) -> String {
     }
 }
 
-/// Both, in the body of `/health`.
+/// Both databases, in the body of `/health`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Databases {
-    /// Where metadata is kept.
+    /// The database of metadata.
     pub(super) sql_server: DatabaseState,
-    /// Where details are kept.
+    /// The table of details.
     pub(super) dynamo_db: DatabaseState,
 }
 
-/// How a database is.
+/// The state of a database.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct DatabaseState {
     /// Whether the last call to it went well.
@@ -69,13 +69,13 @@ pub(super) struct DatabaseState {
 pub struct DatabaseHealth([Mutex<Option<DatabaseError>>; 2]);
 
 impl DatabaseHealth {
-    /// Notes how a call went; the log hears of it when that is news.
+    /// Notes the outcome of a call, and logs it if it is new.
     pub(super) fn note<T>(&self, database: Database, outcome: &DatabaseResult<T>) {
         let error = outcome.as_ref().err().filter(|error| !error.is_of_one());
         let before = std::mem::replace(&mut *self.lock(database), error.cloned());
         let database = database.name();
         match (before, error) {
-            // Of the same kind it is no news: only its words differ, by the connection for instance.
+            // An error of the same kind is not new: only its words differ, by the connection for instance.
             (Some(before), Some(error)) if discriminant(&before) == discriminant(error) => {}
             (_, Some(error)) => log::warn!(database; "a database fails: {error}"),
             (Some(_), None) => log::info!(database; "the database answers again"),
@@ -110,7 +110,7 @@ impl DatabaseHealth {
 }
 
 impl EventLog {
-    /// Asks both databases how they are.
+    /// Asks both databases for their health.
     pub async fn probe(&self, patience: Duration) {
         let deadline = Deadline::after(patience);
         let metadata = async {

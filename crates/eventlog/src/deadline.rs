@@ -1,4 +1,4 @@
-//! How long a request may ask the databases, and how it asks again.
+//! The time that a request has for the databases, and its retries.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{DatabaseError, DatabaseResult};
 
-/// The end of a request's patience.
+/// The end of a request's time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline(Instant);
 
 impl Deadline {
-    /// So far from now.
+    /// The deadline after this time from now.
     pub(super) fn after(patience: Duration) -> Self {
         Self(Instant::now() + patience)
     }
@@ -25,7 +25,7 @@ impl Deadline {
         timeout_at(self.0, call).await.unwrap_or(Err(DatabaseError::Late))
     }
 
-    /// Asks until the store is throttled no more, or time is up.
+    /// Repeats a call while the store is throttled and there is time.
     pub(super) async fn patiently<T, C>(self, call: impl Fn() -> C + Send) -> DatabaseResult<T>
     where
         C: Future<Output = DatabaseResult<T>> + Send,
@@ -43,7 +43,7 @@ impl Deadline {
         }
     }
 
-    /// Waits for a while before it is asked again; whether there is time to.
+    /// Waits before the next attempt; returns whether there is time for it.
     pub(super) async fn pause(self, backoff: &mut Backoff) -> bool {
         let wait = backoff.next_wait();
         if Instant::now() + wait >= self.0 {

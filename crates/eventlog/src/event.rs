@@ -19,16 +19,16 @@ pub struct Metadata {
     pub user_id: String,
     /// The event's type.
     pub event_type: String,
-    /// When it happened, to the millisecond.
+    /// The time at which it happened, to the millisecond.
     pub timestamp: DateTime<Utc>,
     /// The length of its details in bytes; 0 for an event without.
     pub details_bytes: usize,
 }
 
-/// Any JSON value, as the text that it came as, without the blanks between its tokens.
+/// Any JSON value, as its original text without the blanks between its tokens.
 ///
-/// Text, and not a map of DynamoDB's: that has numbers of 38 digits and no order of keys, and would give back
-/// another value than the one that was posted. Nothing is asked of DynamoDB that needs to look inside.
+/// It is text, and not a map of DynamoDB's: that has numbers of 38 digits and no order of keys, and would return another
+/// value than the posted one. No request to DynamoDB needs to look inside.
 #[derive(Clone)]
 pub struct Details(Box<RawValue>);
 
@@ -37,12 +37,12 @@ impl Details {
     pub fn posted(json: &RawValue) -> Self {
         let mut compact = Vec::with_capacity(json.get().len());
         push_compact(&mut compact, json.get());
-        // Without its blanks valid JSON is still valid JSON; where that were not so, it stays as it came.
+        // Valid JSON without its blanks is still valid JSON; otherwise it stays as it came.
         let compact = String::from_utf8(compact).ok().and_then(|text| RawValue::from_string(text).ok());
         Self(compact.unwrap_or_else(|| json.to_owned()))
     }
 
-    /// Details read from the database; `None` where they are no JSON.
+    /// Details read from the database; `None` for a text that is no JSON.
     pub fn kept(text: String) -> Option<Self> {
         RawValue::from_string(text).ok().map(Self)
     }
@@ -66,27 +66,27 @@ impl PartialEq for Details {
 
 impl Eq for Details {}
 
-/// Says how long they are, not what they say: that is nobody's business in a log.
+/// Shows the length, not the content, which does not belong in a log.
 impl fmt::Debug for Details {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Details({} bytes)", self.bytes())
     }
 }
 
-/// All of an event. DynamoDB keeps it, so that its row can be made of it at any time.
+/// All of an event. DynamoDB keeps it, so the row can be made of it at any time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedEvent {
     /// The content of its row.
     pub metadata: Metadata,
-    /// Its details, where it has any.
+    /// Its details, if it has any.
     pub details: Option<Details>,
-    /// When it was first asked for, by the clock of the instance that was asked.
+    /// The time of its first request, by the clock of the instance that got it.
     pub recorded_at: DateTime<Utc>,
 }
 
 impl LoggedEvent {
-    /// The size of the item that this event is in DynamoDB, in bytes: the names and values of its attributes, in
-    /// UTF-8 (the developer guide's "DynamoDB item sizes and formats").
+    /// The size of this event as an item in DynamoDB, in bytes: the names and values of its attributes, in UTF-8 (the
+    /// developer guide's "DynamoDB item sizes and formats").
     pub fn item_bytes(&self) -> usize {
         /// The seven names (54), the id (36), two times (24 each) and the bucket (15).
         const REST: usize = 153;
@@ -94,7 +94,7 @@ impl LoggedEvent {
         REST + user_id.len() + event_type.len() + details_bytes
     }
 
-    /// Whether both say the same: when each was asked for makes no difference.
+    /// Whether both have the same content; the times of their requests make no difference.
     pub fn says_the_same(&self, other: &Self) -> bool {
         self.metadata == other.metadata && self.details == other.details
     }

@@ -28,10 +28,10 @@ use warp::{
 
 use super::{Config, Front, PATHS, Task, service};
 
-/// The characters that a path holds unencoded: RFC 3986, section 2.3, and the slashes between its segments.
+/// The characters that stay unencoded in a path: RFC 3986, section 2.3, and the slashes between its segments.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// Answers events until the sandbox ends: requests, or what a schedule says.
+/// Answers events until the sandbox ends: requests, or those of a schedule.
 ///
 /// # Errors
 ///
@@ -44,7 +44,7 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
             let config = Arc::new(config.http);
             let gate = Arc::new(Gate::new(&config.auth, &PATHS));
             let watched = Arc::clone(&gate);
-            // Between events it stands still with the sandbox.
+            // Between events this task stands still with the sandbox.
             tokio::spawn(async move { watched.watch().await });
             let handler = service_fn(move |event: LambdaEvent<ApiGatewayV2httpRequest>| {
                 let (mut tree, traffic, config) = (tree.clone(), traffic.clone(), Arc::clone(&config));
@@ -96,10 +96,10 @@ pub async fn run(task: Task, config: Config) -> anyhow::Result<()> {
     outcome.map_err(|error| anyhow!("the runtime ended: {error}"))
 }
 
-/// The request that an event is about.
+/// The request in an event.
 ///
-/// The path comes decoded, so that it is encoded again: a question mark in it is part of a name, not the beginning of
-/// the query. A slash that was encoded cannot be told from one that was not.
+/// The path comes decoded, so it is encoded again: a question mark in it is part of a name, not the beginning of the query.
+/// An encoded slash cannot be told from a plain one.
 ///
 /// # Errors
 ///
@@ -124,7 +124,7 @@ pub fn request(event: ApiGatewayV2httpRequest) -> anyhow::Result<Request<Full<By
     Ok(request)
 }
 
-/// The tree's answer; a handler that panics costs one answer, as behind the other front.
+/// The tree's answer. A handler that panics costs one answer, as behind the server.
 async fn answered<S>(tree: &mut S, request: Request<Full<Bytes>>) -> Response
 where
     S: Service<Request<Full<Bytes>>, Response = Response, Error = Infallible>,
@@ -149,7 +149,7 @@ async fn told(response: Response) -> Result<ApiGatewayV2httpResponse, lambda_run
     answer
 }
 
-/// The answer as Lambda takes it.
+/// The answer in Lambda's form.
 ///
 /// # Errors
 ///
@@ -160,9 +160,9 @@ pub async fn answer(response: Response) -> Result<ApiGatewayV2httpResponse, lamb
     let mut answer = ApiGatewayV2httpResponse::default();
     answer.status_code = parts.status.as_u16().into();
     answer.headers = parts.headers;
-    // Lambda says how long it is.
+    // Lambda adds the length.
     answer.headers.remove(header::CONTENT_LENGTH);
-    // Text goes as it is. Packed bytes, as of Swagger UI's files, have to become text.
+    // Text is sent as it is. Packed bytes, such as Swagger UI's files, have to become text.
     answer.body = Some(match String::from_utf8(body.into()) {
         Ok(text) => Body::Text(text),
         Err(packed) => {

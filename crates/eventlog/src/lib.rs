@@ -1,11 +1,11 @@
 //! The event log of users' actions: metadata in SQL, details in DynamoDB, linked by the event's id.
 //!
-//! DynamoDB is written first, and what is written there says all of the event; the row in SQL comes second, and it
-//! is the one that makes the event exist. So a reader never sees half of an event, and whatever a crash left
-//! between the two can be completed: by the client that asks again, or by the [sweep](EventLog::sweep).
+//! DynamoDB is written first, with all of the event. The row in SQL comes second, and makes the event exist. So a reader
+//! never sees half of an event. Whatever a crash left between the two can be completed: by the client that asks again, or by
+//! the [sweep](EventLog::sweep).
 //!
-//! Neither the handler nor its tests know which databases these are: [`MetadataStore`] and [`DetailsStore`] are the
-//! seams. The stores themselves, and what runs the service, are behind the feature `eventlog`.
+//! Neither the handler nor its tests know which databases these are: [`MetadataStore`] and [`DetailsStore`] are the seams.
+//! The stores themselves, and the service, are behind the feature `stores`.
 
 #![forbid(unsafe_code)]
 
@@ -58,7 +58,7 @@ pub use sweep::SweepReport;
 
 use std::{sync::Arc, time::Duration};
 
-/// The log: both databases, and what every request and sweep may cost them.
+/// The log: both databases, and the limits of each request and sweep.
 #[derive(Debug)]
 pub struct EventLog {
     metadata: Arc<dyn MetadataStore>,
@@ -68,12 +68,12 @@ pub struct EventLog {
     databases: DatabaseHealth,
 }
 
-/// How long things may take, and how large they may be.
+/// The limits of times and sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// All that a request asks of both databases, retries included.
+    /// The most time that a request has for both databases, retries included.
     pub timeout: Duration,
-    /// How old an event must be before a sweep completes it: longer than any request lives.
+    /// The least age of an event that a sweep completes: longer than the life of any request.
     pub grace: Duration,
     /// The front, which bounds the size of answers.
     pub front: Front,
@@ -84,12 +84,12 @@ pub struct Limits {
 pub enum Front {
     /// The HTTP server of this program.
     Server,
-    /// AWS Lambda: it takes an answer as a string within JSON, of [so many bytes](MOST_ESCAPED_BYTES).
+    /// AWS Lambda: it takes an answer as a string within JSON, of at most [this many bytes](MOST_ESCAPED_BYTES).
     Lambda,
 }
 
 impl EventLog {
-    /// A log in these two.
+    /// A log in these databases.
     pub fn new(metadata: Arc<dyn MetadataStore>, details: Arc<dyn DetailsStore>, limits: Limits) -> Self {
         Self { metadata, details, limits, counts: Counts::default(), databases: DatabaseHealth::default() }
     }
@@ -99,7 +99,7 @@ impl EventLog {
         &self.counts
     }
 
-    /// How the databases are.
+    /// The health of the databases.
     pub fn databases(&self) -> &DatabaseHealth {
         &self.databases
     }

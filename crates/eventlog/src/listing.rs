@@ -1,7 +1,7 @@
-//! Listing: the rows from SQL, their details from DynamoDB, joined.
+//! Listing: the rows from SQL, joined with their details from DynamoDB.
 //!
-//! A row says how long its details are, so that no more of them are read than an answer has room for. Details that
-//! are not there are told as missing: one lost item must not hide all other events of a user.
+//! A row has the length of its details, so no more details are read than an answer has room for. Missing details are told as
+//! missing: one lost item must not hide all other events of a user.
 
 use std::collections::HashMap;
 
@@ -21,16 +21,16 @@ use super::{
 
 /// The most bytes of an answer.
 pub const MOST_BYTES: usize = 5_000_000;
-/// The most bytes of an answer as a string within JSON, where each quote takes two: that is how a Lambda function
-/// hands it over, and of that AWS takes 6 MiB, headers and all.
+/// The most bytes of an answer as a string within JSON, where each quote takes two bytes. A Lambda function returns it so,
+/// and AWS takes 6 MiB of that, headers included.
 pub const MOST_ESCAPED_BYTES: usize = 6_000_000;
-/// How many rows are asked for at once.
+/// The number of rows of one query.
 const CHUNK: usize = 500;
 /// The most keys of one BatchGetItem.
 const BATCH: usize = 100;
-/// How many batches are asked for at the same time.
+/// The number of batches at the same time.
 const AT_ONCE: usize = 4;
-/// The most that an event's JSON has beside its texts and details.
+/// The most bytes of an event's JSON beside its texts and details.
 const FRAME: usize = 200;
 
 /// A page of a user's events.
@@ -38,12 +38,12 @@ const FRAME: usize = 200;
 pub(super) struct Listing {
     /// A JSON array.
     pub(super) body: Vec<u8>,
-    /// Where the next page begins.
+    /// The beginning of the next page.
     pub(super) next: Option<ListingPosition>,
 }
 
 impl EventLog {
-    /// A page of the events that are asked for.
+    /// A page of the requested events.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl EventLog {
         loop {
             let left = query.limit.map(|limit| limit - page.events);
             let wanted = left.unwrap_or(CHUNK).min(CHUNK);
-            // One more than is wanted tells whether there are more.
+            // One row more than wanted shows whether there are more.
             let ask = || self.metadata.list(query, after, wanted + 1);
             let rows = self.ask(deadline, Database::Metadata, ask).await;
             let mut rows = rows.map_err(|error| unread(Database::Metadata, &error))?;
@@ -80,7 +80,7 @@ impl EventLog {
         }
     }
 
-    /// A user's event as JSON; `None` where there is none.
+    /// A user's event as JSON; `None` where it does not exist.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl EventLog {
         shown
     }
 
-    /// The details of these rows that there are.
+    /// The existing details of these rows.
     async fn details_of(&self, deadline: Deadline, rows: &[Row]) -> Result<HashMap<Uuid, Details>, Problem> {
         let with_details = rows.iter().filter(|row| row.metadata.details_bytes > 0);
         let ids: Vec<Uuid> = with_details.map(|row| row.metadata.event_id).collect();
@@ -111,7 +111,7 @@ impl EventLog {
         found.map_err(|error| unread(Database::Details, &error))
     }
 
-    /// One batch, until nothing of it is unprocessed.
+    /// One batch, repeated until all of it is processed.
     async fn batch(&self, deadline: Deadline, mut ids: Vec<Uuid>) -> DatabaseResult<HashMap<Uuid, Details>> {
         let mut all = HashMap::with_capacity(ids.len());
         let mut backoff = Backoff::new();
@@ -132,13 +132,13 @@ impl EventLog {
     }
 }
 
-/// An answer as it grows.
+/// A growing answer.
 #[derive(Debug)]
 struct PageBody {
     body: Vec<u8>,
-    /// How long the body is as a string within JSON, without its quotes.
+    /// The length of the body as a string within JSON, without its quotes.
     escaped: usize,
-    /// How long it may be so.
+    /// The bound of that length.
     most_escaped: usize,
     events: usize,
 }
@@ -152,7 +152,7 @@ impl PageBody {
         Self { body: vec![b'['], escaped: 2, most_escaped, events: 0 }
     }
 
-    /// How many of these rows there is room for, as far as their sizes tell; at least one event is always shown.
+    /// The number of these rows that fit, by their sizes; at least one event is always shown.
     fn fitting(&self, rows: &[Row]) -> usize {
         let mut bytes = self.body.len();
         let fitting = rows.iter().take_while(|row| {
@@ -163,7 +163,7 @@ impl PageBody {
         fitting.count().max(usize::from(self.events == 0)).min(rows.len())
     }
 
-    /// Adds an event, unless it does not fit; whether it did.
+    /// Adds an event if it fits; returns whether it did.
     fn push(&mut self, event: &EventBody<'_>) -> Result<bool, Problem> {
         let json = json(event)?;
         let escaped = json.len() + memchr::memchr2_iter(b'"', b'\\', &json).count() + 1;

@@ -1,4 +1,4 @@
-//! The routes of this service, described.
+//! Describes the routes of this service.
 
 use chrono::DateTime;
 use highwater_web::{
@@ -29,7 +29,7 @@ use super::{
 pub static DOCUMENT: Packed = packed!("eventlog.json", JSON);
 
 const ID: Uuid = uuid!("0190163d-8694-739b-aea5-966c26f8ad91");
-/// The largest body, where the settings name no other.
+/// The largest body with default settings.
 const LARGEST_BODY: usize = 1 << 20;
 
 const CONVENTIONS: &str = "\

@@ -17,15 +17,15 @@ pub const MOST: usize = 500;
 pub struct EventQuery {
     /// The user.
     pub user_id: String,
-    /// Of exactly this type.
+    /// The type, compared exactly.
     pub event_type: Option<String>,
-    /// From this timestamp on.
+    /// The first timestamp.
     pub from: Option<DateTime<Utc>>,
-    /// Before this timestamp.
+    /// The timestamp before which events are.
     pub to: Option<DateTime<Utc>>,
-    /// The most events; `None` for as many as one answer has room for.
+    /// The most events; `None` for as many as fit into one answer.
     pub limit: Option<usize>,
-    /// Where the page before ended.
+    /// The last position of the page before.
     pub after: Option<ListingPosition>,
 }
 
@@ -61,7 +61,7 @@ impl EventQuery {
         Ok(Self { user_id, event_type, from, to, limit, after })
     }
 
-    /// The page after this one, as a `Link` header has it.
+    /// The `Link` header of the next page.
     pub(super) fn link(&self, path: &str, next: ListingPosition) -> Option<HeaderValue> {
         let timestamp = |timestamp: DateTime<Utc>| timestamp.to_rfc3339_opts(SecondsFormat::Millis, true);
         let parameters = [
@@ -76,7 +76,7 @@ impl EventQuery {
     }
 }
 
-/// A user's id in a path; blanks around it count as little as where it was posted.
+/// A user's id in a path. Blanks around it do not count, as in a posted event.
 pub(super) fn user_id(raw: &str) -> Result<String, Problem> {
     let fault = |message| Problem::invalid(vec![FieldError::new("userId", message)]);
     request::user_id(&segment("userId", raw)?).map_err(fault)

@@ -1,6 +1,6 @@
-//! Recording: first the details with all that the event says, then the row.
+//! Recording: first all of the event with its details, then the row.
 //!
-//! A repeated request with the same id continues at the step where the first ended: an event that was put is not put
+//! A repeated request with the same id continues at the step where the first one ended: an event that was put is not put
 //! again, and its row is inserted all the same. It keeps the timestamp of the first time.
 
 use chrono::{DateTime, Utc};
@@ -19,11 +19,11 @@ use super::{
     deadline::Deadline,
 };
 
-/// How soon to ask again, in seconds.
+/// The time after which to ask again, in seconds.
 pub(super) const RETRY_AFTER: u32 = 1;
 
 impl EventLog {
-    /// Records an event, or tells of the one that was recorded when it was asked for before.
+    /// Records an event, or returns the one that an earlier request recorded.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl EventLog {
         let event = match put.map_err(|error| unrecorded(Database::Details, &error, &event))? {
             PutOutcome::New => event,
             PutOutcome::Already(earlier) => {
-                // One without a time of its own is as good as one with the time that the first got.
+                // A request without a time of its own has the time that the first one got.
                 let timestamp = given_time.unwrap_or(earlier.metadata.timestamp);
                 let again = LoggedEvent { metadata: Metadata { timestamp, ..event.metadata }, ..event };
                 if !again.says_the_same(&earlier) {
@@ -68,8 +68,8 @@ impl EventLog {
         Ok(event)
     }
 
-    /// Whether the row that was there before is this event's. Where it is not, that event's item was lost, and this one
-    /// has just been put in its place: it is taken back, as it would show that event with these details.
+    /// Whether the existing row is this event's. If not, the item of the row's event was lost, and this event has just taken
+    /// its place. It is taken back, as it would show that event with these details.
     async fn is_of_its_row(
         &self,
         deadline: Deadline,
@@ -79,7 +79,7 @@ impl EventLog {
         let id = event.metadata.event_id;
         let row = self.ask(deadline, Database::Metadata, || self.metadata.of_id(id)).await;
         let Some(row) = row.map_err(|error| unrecorded(Database::Metadata, &error, event))? else {
-            // This service removes no rows. If somebody did, the client is to post the event again.
+            // This service removes no rows. If somebody did, the client has to post the event again.
             let gone = DatabaseError::Away("the row is gone again".to_owned());
             return Err(unrecorded(Database::Metadata, &gone, event));
         };
@@ -93,7 +93,7 @@ impl EventLog {
         Ok(false)
     }
 
-    /// Asks a store, for as long as it is throttled and there is time; how it went is noted.
+    /// Asks a store, while it is throttled and there is time; notes the outcome.
     pub(super) async fn ask<T, C>(
         &self,
         deadline: Deadline,
@@ -109,18 +109,18 @@ impl EventLog {
     }
 }
 
-/// The event that is asked for, with its id.
+/// The requested event, with its id.
 ///
 /// # Errors
 ///
-/// 422 where it has two.
+/// 422 for two ids.
 fn event(new: NewLoggedEvent, key: Option<Idempotency>) -> Result<LoggedEvent, Problem> {
     let NewLoggedEvent { event_id, user_id, event_type, timestamp, details } = new;
     let recorded_at = timestamp::now();
-    // A key is its user's own.
+    // A key belongs to its user.
     let of_key = key.map(|key| key.id_in(Uuid::new_v5(&USERS, user_id.as_bytes())));
     let event_id = match (event_id, of_key) {
-        // Another one would have the key make a second event.
+        // Another id would make the key create a second event.
         (Some(given), Some(of_key)) if given != of_key => return Err(two_ids()),
         (given, of_key) => given.or(of_key).unwrap_or_else(Uuid::new_v4),
     };
@@ -153,13 +153,13 @@ pub(super) fn two_ids() -> Problem {
         .with_errors(vec![FieldError::new("eventId", message)])
 }
 
-/// 503, with the id that completes the event when it is asked for again.
+/// 503, with the id by which a repeated request completes the event.
 pub(super) fn unrecorded(database: Database, error: &DatabaseError, event: &LoggedEvent) -> Problem {
     if *error == DatabaseError::TooLarge {
         return too_large();
     }
     let id = event.metadata.event_id;
-    // Once the details are put, a sweep completes the event if nobody else does.
+    // Once the details are put, a sweep completes the event if no request does.
     let possibly = database == Database::Metadata || !error.did_nothing();
     let fate = if possibly { "the event may be recorded all the same" } else { "the event was not recorded" };
     let detail = format!(

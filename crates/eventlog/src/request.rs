@@ -17,15 +17,15 @@ use super::Details;
 
 /// The longest userId, in characters.
 pub const LONGEST_USER: usize = 256;
-/// The longest eventType, in characters: with a userId it must fit into the key of an index, which SQL Server
-/// bounds at 1,700 bytes.
+/// The longest eventType, in characters: with a userId it must fit into the key of an index, which SQL Server bounds at
+/// 1,700 bytes.
 pub const LONGEST_TYPE: usize = 128;
 
 /// `POST /events`.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
 #[schemars(rename_all = "camelCase")]
 pub struct NewLoggedEvent {
-    /// Given by a client that may post the event again.
+    /// The id, from a client that may post the event again.
     #[schemars(skip_serializing_if = "Option::is_none")]
     pub event_id: Option<Uuid>,
     /// The event's user, without surrounding blanks, which SQL would not tell apart. None of its characters is `/`
@@ -35,7 +35,7 @@ pub struct NewLoggedEvent {
     /// The event's type, without surrounding blanks.
     #[schemars(length(min = 1, max = LONGEST_TYPE), regex(pattern = VISIBLE_LINE))]
     pub event_type: String,
-    /// When it happened, in the years 0001 to 9999, to the millisecond; now, where it is absent.
+    /// The time at which it happened, in the years 0001 to 9999, to the millisecond; now, where it is absent.
     #[schemars(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<DateTime<Utc>>,
     /// Any JSON value, up to 400 KB with all other fields; `null` is a value, too.
@@ -59,7 +59,7 @@ impl NewLoggedEvent {
         let event_id = fields.optional("eventId", uuid);
         let timestamp = fields.optional("timestamp", timestamp);
         let details = fields.raw("details").map(Details::posted);
-        // The activity service's names: ignored like other unknown fields they would be lost silently.
+        // These are the activity service's names. Ignored like other unknown fields, they would be lost silently.
         for other in ["payload", "metadata"] {
             fields.without(other, "is called details here");
         }
@@ -70,18 +70,18 @@ impl NewLoggedEvent {
     }
 }
 
-/// The rule of [`user_id`] without its length, as a regular expression of ECMA 262: a visible character, which is
-/// no dot, or two dots with something between them.
+/// The rule of [`user_id`] without its length, as a regular expression of ECMA 262: a visible character that is no dot, or
+/// two dots with something between them.
 pub(super) const USER: &str = concat!(
     r"^[^\u0000-\u001f\u007f-\u009f/?]*(",
     visible!(r"[^\u0000-\u001f\u007f-\u009f/?."),
     r"|\.[^\u0000-\u001f\u007f-\u009f/?]+\.)[^\u0000-\u001f\u007f-\u009f/?]*$"
 );
 
-/// A userId: a line that comes through a path as it is.
+/// A userId: a line that a path transports unchanged.
 ///
-/// API Gateway hands paths over decoded, and takes a `/` or `?` that was encoded for one that was not; clients and
-/// proxies take `.` and `..` for steps. An event that was posted for one user would be asked of another.
+/// API Gateway hands paths over decoded, and takes an encoded `/` or `?` for a plain one. Clients and proxies take `.` and
+/// `..` for steps. An event that was posted for one user would be looked up under another.
 ///
 /// # Errors
 ///
@@ -94,13 +94,13 @@ pub(super) fn user_id(text: &str) -> Result<String, Cow<'static, str>> {
     Ok(user_id)
 }
 
-/// A moment that SQL Server can keep.
+/// A timestamp that SQL Server can keep.
 pub(super) fn timestamp(text: &str) -> Result<DateTime<Utc>, Cow<'static, str>> {
     let timestamp = timestamp::parse(text)?;
     if is_kept(&timestamp) { Ok(timestamp) } else { Err("must be in the years 0001 to 9999".into()) }
 }
 
-/// Whether SQL Server's DATETIME2 has that moment.
+/// Whether SQL Server's DATETIME2 has this moment.
 pub(super) fn is_kept(timestamp: &DateTime<Utc>) -> bool {
     (1..=9999).contains(&timestamp.year())
 }

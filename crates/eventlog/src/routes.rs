@@ -23,7 +23,7 @@ use warp::{
 
 use super::{EventLog, EventQuery, NewLoggedEvent, answer::RecordedBody, listing, openapi::DOCUMENT, query};
 
-/// Each path, its methods, and what it asks of clients.
+/// Each path, its methods, and its need.
 pub static PATHS: Paths = Paths(&[
     &[
         ("/events", "POST, OPTIONS", Need::OwnEvents),
@@ -33,7 +33,7 @@ pub static PATHS: Paths = Paths(&[
     operations::PATHS,
 ]);
 
-/// How long `/health` and `/ready` wait for the databases.
+/// The longest wait of `/health` and `/ready` for the databases.
 const PROBE: Duration = Duration::from_secs(2);
 
 /// The state that the routes answer from.
@@ -43,7 +43,7 @@ pub struct Api {
     pub log: Arc<EventLog>,
     /// The limits of a body.
     pub limits: BodyLimits,
-    /// How the service is.
+    /// The sources of the service's status.
     pub operations: Arc<Operations>,
 }
 
@@ -97,7 +97,7 @@ pub fn routes(
     .unify()
 }
 
-/// Asks the databases how they are, before `/health` and `/ready` tell it.
+/// Asks the databases for their health before `/health` and `/ready` report it.
 fn probed(api: &Arc<Api>) -> impl Filter<Extract = (), Error = Infallible> + Clone + use<> {
     let asked = |path: FullPath, api: Arc<Api>| async move {
         if matches!(
@@ -112,7 +112,7 @@ fn probed(api: &Arc<Api>) -> impl Filter<Extract = (), Error = Infallible> + Clo
 
 async fn record(api: &Api, grant: &Grant, key: &[HeaderValue], body: Body) -> Result<Response, Problem> {
     let new = NewLoggedEvent::read(&body?, api.limits.max_depth)?;
-    // The event keeps the request that the key was used for, so nothing of it is needed here.
+    // The event keeps the request of the key, so the key needs nothing of it here.
     let key = Idempotency::read(key, &())?;
     grant.check_write(&new.user_id)?;
     grant.charge_event(&new.user_id)?;

@@ -1,4 +1,4 @@
-//! The event log put together: as a service, and as a task that ends.
+//! Puts the event log together: as a service, and as a job that ends.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub fn run(
     listeners: Listeners,
     shutdown: Shutdown,
 ) -> BoxFuture<'static, anyhow::Result<()>> {
-    // In a box it is compiled here, and not once more in each program that runs it.
+    // The box makes the compiler compile it here, and not again in each program that runs it.
     Box::pin(serve(config, listeners, shutdown))
 }
 
@@ -40,7 +40,7 @@ async fn serve(config: Config, listeners: Listeners, shutdown: Shutdown) -> anyh
     Ok(())
 }
 
-/// Does the tasks of a start.
+/// Does a job.
 ///
 /// # Errors
 ///
@@ -71,7 +71,7 @@ pub async fn perform(job: Job, config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The log of these settings, behind that front.
+/// The log with these settings, behind that front.
 pub fn log(config: &Config, front: Front) -> EventLog {
     let limits = Limits { timeout: config.timeout, grace: config.http.request_timeout, front };
     let metadata = Arc::new(SqlServerStore::new(&config.sql_server));

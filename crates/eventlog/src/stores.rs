@@ -17,22 +17,22 @@ pub type DatabaseResult<T> = Result<T, DatabaseError>;
 /// The error of a database. The text is for the log, never for a client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DatabaseError {
-    /// It cannot be reached, or breaks off: the request may have been carried out.
+    /// The database cannot be reached, or breaks off: the request may have been carried out.
     #[error("away: {0}")]
     Away(String),
-    /// It has too much to do, and did nothing; asked a little later, it may.
+    /// The database has too much to do, and did nothing. A later request may succeed.
     #[error("throttled: {0}")]
     Throttled(String),
-    /// It did not answer in time: the request may have been carried out.
+    /// The database did not answer in time: the request may have been carried out.
     #[error("no answer in time")]
     Late,
-    /// It will not do it, asked again or not: a right, a table or a setting is missing.
+    /// The database refuses every such request: a right, a table or a setting is missing.
     #[error("refused: {0}")]
     Refused(String),
-    /// It will not keep this one, asked again or not; others it does.
+    /// The database refuses this value every time, and not others.
     #[error("does not take this one: {0}")]
     Invalid(String),
-    /// The value is larger than the database takes.
+    /// The value is larger than the database allows.
     #[error("too large")]
     TooLarge,
 }
@@ -43,7 +43,7 @@ impl DatabaseError {
         matches!(self, Self::Throttled(_) | Self::Refused(_)) || self.is_of_one()
     }
 
-    /// Whether it is about the value, and says nothing of the store.
+    /// Whether the error is about the value, and not about the store.
     pub fn is_of_one(&self) -> bool {
         matches!(self, Self::Invalid(_) | Self::TooLarge)
     }
@@ -52,53 +52,53 @@ impl DatabaseError {
 /// The outcome of an insertion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Insertion {
-    /// It is there now.
+    /// The row is inserted.
     New,
-    /// One of that id was there before.
+    /// A row with that id was there before.
     Already,
 }
 
 /// The outcome of putting an event unless its id exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PutOutcome {
-    /// It is there now.
+    /// The event is put.
     New,
-    /// This one of that id was there before, and stays.
+    /// This event with that id was there before, and stays.
     Already(Box<LoggedEvent>),
 }
 
-/// A row, and where it stands.
+/// A row, and its place in the order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The content.
     pub metadata: Metadata,
-    /// Tells rows of one timestamp apart: grows with each row that is inserted.
+    /// The order of rows with one timestamp: it grows with each inserted row.
     pub sequence: i64,
 }
 
 impl Row {
-    /// Where it stands in a listing.
+    /// The position of the row in a listing.
     pub fn position(&self) -> ListingPosition {
         ListingPosition { at: self.metadata.timestamp, sequence: self.sequence }
     }
 }
 
-/// The details that were found.
+/// The found details.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DetailsPage {
-    /// Those that are there.
+    /// The details that exist.
     pub details: HashMap<Uuid, Details>,
-    /// Those that are to be asked for again: the store had no time for them.
+    /// The ids to ask for again: the store had no time for them.
     pub unprocessed: Vec<Uuid>,
 }
 
-/// SQL: one row an event, and the row is what makes the event exist.
+/// SQL: one row for each event. The row makes the event exist.
 #[async_trait]
 pub trait MetadataStore: fmt::Debug + Send + Sync {
-    /// Inserts a row, unless one of its id is there.
+    /// Inserts a row, unless its id exists.
     async fn insert(&self, metadata: &Metadata) -> DatabaseResult<Insertion>;
 
-    /// At most so many rows, the newest first, of those of one timestamp the one inserted last.
+    /// At most `limit` rows, the newest first; of those with one timestamp, the one inserted last comes first.
     async fn list(
         &self,
         query: &EventQuery,
@@ -106,7 +106,7 @@ pub trait MetadataStore: fmt::Debug + Send + Sync {
         most: usize,
     ) -> DatabaseResult<Vec<Row>>;
 
-    /// The event that has this id, whoever's it is.
+    /// The event with this id, of any user.
     async fn of_id(&self, event_id: Uuid) -> DatabaseResult<Option<Metadata>>;
 
     /// A user's event.
@@ -115,32 +115,32 @@ pub trait MetadataStore: fmt::Debug + Send + Sync {
     /// Those of these ids, at most 100, that have a row.
     async fn known(&self, ids: &[Uuid]) -> DatabaseResult<HashSet<Uuid>>;
 
-    /// Until when a sweep has looked at everything.
+    /// The time up to which sweeps have looked at everything.
     async fn swept_until(&self) -> DatabaseResult<DateTime<Utc>>;
 
-    /// Notes that a sweep has looked at everything from then until then.
+    /// Notes that a sweep has looked at everything from `from` to `until`.
     ///
-    /// That moves the mark forward only where it joins on to it, as no sweep has looked at the time between; and never
-    /// past this store's own clock, as events after it are yet to be recorded.
+    /// The mark moves forward only if `from` joins on to it, as no sweep has looked at the time between. It never passes
+    /// this store's own clock, as later events are still to be recorded.
     async fn sweep_reached(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> DatabaseResult<()>;
 
-    /// Whether it can be asked at all.
+    /// Whether the database answers at all.
     async fn probe(&self) -> DatabaseResult<()>;
 }
 
-/// DynamoDB: one item an event, with all that the event says.
+/// DynamoDB: one item for each event, with all of the event.
 #[async_trait]
 pub trait DetailsStore: fmt::Debug + Send + Sync {
-    /// Puts an event, unless one of its id is there; that one is then told.
+    /// Puts an event, unless its id exists; then returns the existing one.
     async fn put(&self, event: &LoggedEvent) -> DatabaseResult<PutOutcome>;
 
-    /// Removes this event, unless it is another one by now that has its id.
+    /// Removes this event, unless another one has its id by now.
     async fn take_back(&self, event: &LoggedEvent) -> DatabaseResult<()>;
 
-    /// The details of these events, at most 100, as they are now; some may be left [unprocessed](DetailsPage::unprocessed).
+    /// The current details of these events, at most 100; some may be left [unprocessed](DetailsPage::unprocessed).
     async fn details(&self, ids: &[Uuid]) -> DatabaseResult<DetailsPage>;
 
-    /// All of an event; `None` where there is none, or where the item is not this service's.
+    /// All of an event; `None` where it does not exist, or where the item is not this service's.
     async fn event(&self, id: Uuid) -> DatabaseResult<Option<LoggedEvent>>;
 
     /// The ids of the events of a bucket that were recorded from `from` on and before `to`, a page at a time.
@@ -152,7 +152,7 @@ pub trait DetailsStore: fmt::Debug + Send + Sync {
         page: Option<String>,
     ) -> DatabaseResult<RecordedPage>;
 
-    /// Whether it can be asked at all.
+    /// Whether the database answers at all.
     async fn probe(&self) -> DatabaseResult<()>;
 }
 
@@ -165,8 +165,8 @@ pub struct RecordedPage {
     pub next: Option<String>,
 }
 
-/// Events recorded within an hour, by the first digit of their ids: so that a sweep reads no more than it must, and
-/// no part of DynamoDB's index takes all that is written in one hour.
+/// Events recorded within an hour, by the first digit of their ids. So a sweep reads no more than needed, and no part of
+/// DynamoDB's index takes all writes of one hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Bucket {
     /// Hours since 1970.
@@ -179,19 +179,19 @@ impl Bucket {
     /// Seconds of an hour.
     const HOUR: i64 = 3_600;
 
-    /// The one that an event is in.
+    /// The bucket of an event.
     pub fn of(event: &LoggedEvent) -> Self {
         let first = event.metadata.event_id.as_bytes()[0];
         Self { hour: event.recorded_at.timestamp().div_euclid(Self::HOUR), digit: first >> 4 }
     }
 
-    /// Those of the hour in which this moment is.
+    /// The buckets of the hour of this moment.
     pub fn at(timestamp: DateTime<Utc>) -> impl Iterator<Item = Self> {
         let hour = timestamp.timestamp().div_euclid(Self::HOUR);
         (0..16).map(move |digit| Self { hour, digit })
     }
 
-    /// When the hour after that of this moment begins.
+    /// The start of the next hour.
     pub fn end(timestamp: DateTime<Utc>) -> DateTime<Utc> {
         let next = timestamp.timestamp().div_euclid(Self::HOUR) + 1;
         DateTime::from_timestamp(next * Self::HOUR, 0).unwrap_or(DateTime::<Utc>::MAX_UTC)

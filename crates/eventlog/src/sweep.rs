@@ -1,9 +1,9 @@
-//! The sweep: gives events the row that a crash has kept from them.
+//! The sweep inserts the rows that crashes have kept from their events.
 //!
-//! An event that was put and has no row was not acknowledged, or is not yet. The client that asked for it does not know what
-//! became of it and may ask again at any time, so that nothing is ever removed: that would race with the one who asks
-//! again, who has seen that the details are there. The row is inserted instead, which is the same for everyone who
-//! does it. An event that is younger than the longest life of a request is left to its request.
+//! An event that was put and has no row is not acknowledged. Its client does not know the outcome and may ask again at any
+//! time. So nothing is ever removed: that would race with a client that asks again and has seen the details. The row is
+//! inserted instead, and every inserter inserts the same row. An event that is younger than the longest life of a request is
+//! left to its request.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -13,25 +13,24 @@ use super::{
     deadline::Deadline,
 };
 
-/// How much further back than to where the sweep before ended: clocks of instances differ, and DynamoDB's index is
-/// behind its table.
+/// The overlap of two sweeps. Clocks of instances differ, and DynamoDB's index is behind its table.
 const OVERLAP: TimeDelta = TimeDelta::minutes(15);
-/// How many rows are looked for at once.
+/// The number of rows of one look-up.
 const BATCH: usize = 100;
 
 /// The result of a sweep.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SweepReport {
-    /// Events that it looked at.
+    /// The events that it looked at.
     pub seen: u64,
-    /// Events that lacked their row and have it now.
+    /// The events that lacked their row and have it now.
     pub completed: u64,
-    /// Items without a row that it could make none of: they are left as they are.
+    /// The items without a row that no row can be made of: they stay.
     pub unreadable: u64,
 }
 
 impl EventLog {
-    /// Completes the events that were recorded before `now` less the grace, from where the last sweep ended, or from `from`.
+    /// Completes the events that were recorded before `now` less the grace, from the end of the last sweep, or from `from`.
     ///
     /// # Errors
     ///
@@ -84,7 +83,7 @@ impl EventLog {
         }
     }
 
-    /// Gives one event its row.
+    /// Inserts the row of one event.
     async fn complete(&self, id: Uuid, swept: &mut SweepReport) -> DatabaseResult<()> {
         let Some(event) = self.dynamo(|| self.details.event(id)).await? else {
             self.unreadable(id, "it says too little to make one of", swept);
@@ -97,9 +96,10 @@ impl EventLog {
                 log::info!(event_id:% = id; "an event got the row that it lacked");
                 Ok(())
             }
-            // Somebody was faster.
+            // Another process was faster.
             Ok(Insertion::Already) => Ok(()),
-            // All others would wait behind this one for good. An error that any event would meet is no such fault.
+            // Otherwise all later ones would wait behind this one for good. An error that would hit any event is no such
+            // fault.
             Err(error) if error.is_of_one() => {
                 self.unreadable(id, &format!("no row can be made of it: {error}"), swept);
                 Ok(())

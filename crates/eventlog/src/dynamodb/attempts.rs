@@ -1,10 +1,9 @@
-//! A call is made once more where its answer is lost, and never over a connection that may be as dead as the first.
+//! Repeats a call once if its answer is lost, and never over a connection that may be as dead as the first.
 //!
-//! A process may be frozen between two requests, for hours, as Lambda does; its connections die meanwhile, all of
-//! them, and nobody hears of it. So the second attempt is made by a client of its own, whose pool is empty, and which
-//! all calls use from then on.
+//! A process may be frozen between two requests, for hours, as under Lambda. All its connections die meanwhile, and it does
+//! not learn of that. So a new client makes the second attempt. Its pool is empty, and all calls use it from then on.
 //!
-//! The SDK makes no attempts of its own: it would forget that the one before may have been done.
+//! The SDK makes no attempts of its own: it would forget that the attempt before may have succeeded.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +12,7 @@ use aws_sdk_dynamodb::Client;
 use super::client;
 use crate::{DatabaseError, DatabaseResult, DynamoDb};
 
-/// The client that there is, and how to come by another.
+/// The current client, and the function that makes another.
 #[derive(Debug)]
 pub(super) struct Attempts {
     config: DynamoDb,
@@ -22,21 +21,21 @@ pub(super) struct Attempts {
 
 #[derive(Debug, Clone)]
 struct Numbered {
-    /// How many there were before.
+    /// The number of clients before this one.
     number: u64,
     client: Client,
 }
 
-/// How a call ended that has no result.
+/// The failure of a call.
 struct Failure {
-    /// The last attempt's.
+    /// The error of the last attempt.
     error: DatabaseError,
-    /// Of the attempt before, which may have been done all the same.
+    /// The error of the attempt before, which may have succeeded all the same.
     lost: Option<String>,
 }
 
 impl Attempts {
-    /// Connects when it is first asked.
+    /// Connects at the first call.
     pub(super) fn new(config: &DynamoDb) -> Self {
         let first = Numbered { number: 0, client: client(config) };
         Self { config: config.clone(), current: Mutex::new(first) }
@@ -50,7 +49,7 @@ impl Attempts {
         self.twice(call).await.map_err(|failure| failure.error)
     }
 
-    /// Makes a call that may be made twice. That nothing was done is only said where neither attempt did anything.
+    /// Makes a call that may be repeated. The error says that nothing was done only if neither attempt did anything.
     pub(super) async fn change<T, C>(&self, call: impl Fn(Client) -> C + Send) -> DatabaseResult<T>
     where
         C: Future<Output = DatabaseResult<T>> + Send,
@@ -78,7 +77,7 @@ impl Attempts {
         call(another).await.map_err(|error| Failure { error, lost: Some(lost) })
     }
 
-    /// A client later than that one: a new one, unless another call has made it already.
+    /// A client later than the numbered one: a new one, unless another call has made it already.
     fn after(&self, number: u64) -> Client {
         let mut current = self.current();
         if current.number == number {

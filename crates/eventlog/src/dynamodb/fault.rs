@@ -28,7 +28,7 @@ pub(super) fn store_error<E: ProvideErrorMetadata + Error + 'static>(error: &Sdk
         "ResourceNotFoundException" => {
             DatabaseError::Refused(format!("{said}; highwater eventlog migrate makes the table"))
         }
-        // It failed on its side, and may have done it.
+        // DynamoDB failed, and may have carried the request out.
         "InternalServerError" | "InternalFailure" | "ServiceUnavailable" => DatabaseError::Away(said),
         _ if answered.raw().status().is_server_error() => DatabaseError::Away(said),
         _ => DatabaseError::Refused(said),

@@ -1,4 +1,4 @@
-//! An event as an item. Its size is counted by [`Event::item_bytes`], which knows these names.
+//! An event as an item. [`LoggedEvent::item_bytes`] counts its size, and knows these names.
 
 use std::collections::HashMap;
 
@@ -12,9 +12,9 @@ use crate::{Bucket, Details, LoggedEvent, Metadata, request::is_kept};
 pub(super) const EVENT_ID: &str = "eventId";
 /// The index's hash key.
 pub(super) const BUCKET: &str = "bucket";
-/// The index's range key: sorts as time does.
+/// The index's range key, which sorts by time.
 pub(super) const RECORDED_AT: &str = "recordedAt";
-/// JSON text; absent where the event has no details.
+/// The details as JSON text; absent for an event without details.
 pub(super) const DETAILS: &str = "details";
 const USER_ID: &str = "userId";
 const EVENT_TYPE: &str = "eventType";
@@ -38,7 +38,7 @@ pub(super) fn of(event: &LoggedEvent) -> Item {
     attributes.map(|(name, text)| (name.to_owned(), AttributeValue::S(text))).collect()
 }
 
-/// The event of an item; `None` where it is none.
+/// The event of an item; `None` for any other item.
 pub(super) fn read(item: &Item) -> Option<LoggedEvent> {
     let details = match item.get(DETAILS) {
         None => None,
@@ -60,12 +60,12 @@ pub(super) fn id(item: &Item) -> Option<Uuid> {
     Uuid::try_parse(text(item, EVENT_ID)?).ok()
 }
 
-/// An attribute that is a text.
+/// An attribute with a text.
 pub(super) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-/// A moment as an attribute: to the millisecond, always as long.
+/// A timestamp as an attribute: to the millisecond, always of the same length.
 pub(super) fn timestamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }

@@ -1,7 +1,7 @@
 //! The details in DynamoDB, by the AWS SDK.
 //!
-//! An item says all of an event, so that its row can be made of it at any time. Reads are consistent: an event whose
-//! row is there is never shown without details that were put before it.
+//! An item has all of an event, so its row can be made of it at any time. Reads are consistent: an event with a row is never
+//! shown without details that were put before the row.
 
 mod attempts;
 mod fault;
@@ -35,9 +35,9 @@ use fault::store_error;
 use item::{BUCKET, DETAILS, EVENT_ID, RECORDED_AT, timestamp};
 use table::INDEX;
 
-/// How long a connection may take to be made.
+/// The longest time of connecting.
 const CONNECT: Duration = Duration::from_secs(1);
-/// How long one attempt of a call may take: a connection that died while the process was frozen answers nothing.
+/// The longest time of one attempt: a connection that died while the process was frozen gives no answer.
 const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// Items in a table.
@@ -48,12 +48,12 @@ pub struct DynamoDbStore {
 }
 
 impl DynamoDbStore {
-    /// Connects when it is first asked.
+    /// Connects at the first call.
     pub fn new(config: &DynamoDb) -> Self {
         Self { attempts: Attempts::new(config), table: config.table.clone() }
     }
 
-    /// Makes the table and its index, unless they are there; whether they were made.
+    /// Makes the table and its index, unless they exist; returns whether they were made.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl DynamoDbStore {
         let mut delete =
             client.delete_item().table_name(&self.table).set_key(Some(key(event.metadata.event_id)));
         let mut conditions = Vec::new();
-        // Not by its details, which are large, and say nothing that all others leave open.
+        // The details are left out of the condition: they are large, and the other attributes identify the event.
         let told = item::of(event).into_iter().filter(|(name, _)| name != DETAILS);
         for (place, (name, value)) in told.enumerate() {
             conditions.push(format!("#n{place} = :v{place}"));
@@ -129,7 +129,7 @@ fn client(config: &DynamoDb) -> Client {
         .region(Region::new(config.region.clone()))
         .credentials_provider(credentials)
         .http_client(http)
-        // A second attempt is made by `Attempts`; being throttled is the log's own business, which has the deadline.
+        // `Attempts` makes the second attempt. `EventLog::ask` handles throttling, since it has the deadline.
         .retry_config(RetryConfig::disabled())
         .timeout_config(
             TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build(),
@@ -192,7 +192,7 @@ impl DetailsStore for DynamoDbStore {
         to: DateTime<Utc>,
         page: Option<String>,
     ) -> DatabaseResult<RecordedPage> {
-        // Both ends of BETWEEN belong to it; times are whole milliseconds.
+        // BETWEEN includes both ends; times are whole milliseconds.
         let before = to - TimeDelta::milliseconds(1);
         let ask = |client: Client| {
             let mut asked = client

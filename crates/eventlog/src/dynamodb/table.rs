@@ -1,4 +1,4 @@
-//! The table, where there is none: `template.yaml` makes it in the cloud.
+//! Makes a missing table. In the cloud, `template.yaml` makes it.
 
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ use super::{
 };
 use crate::DynamoDb;
 
-/// The index by which a sweep finds what was recorded within an hour.
+/// The index by which a sweep finds the events of an hour.
 pub(super) const INDEX: &str = "by-hour";
-/// How long a table may take to come about, in looks at it.
+/// The most looks at a table that is being made.
 const LOOKS: usize = 120;
-/// How long between two.
+/// The interval between two looks.
 const BETWEEN: Duration = Duration::from_millis(500);
 
-/// Makes the table and its index, unless they are there; whether they were made.
+/// Makes the table and its index, unless they exist; returns whether they were made.
 ///
 /// # Errors
 ///
@@ -81,7 +81,7 @@ async fn create(client: &Client, table: &str) -> anyhow::Result<()> {
         .billing_mode(BillingMode::PayPerRequest);
     match creating.send().await {
         Ok(_) => Ok(()),
-        // Somebody else makes it.
+        // Another process makes it.
         Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {
             Ok(())
         }

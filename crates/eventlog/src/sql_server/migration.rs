@@ -12,19 +12,19 @@ use super::{
 };
 use crate::SqlServer;
 
-/// Each with its number, which is also its place. A migration that was applied somewhere is never changed.
-/// A change gets a file of its own.
+/// All migrations, each with its number, which is also its place. A migration that was applied somewhere is never changed. A
+/// change gets a file of its own.
 pub(super) const MIGRATIONS: [(i32, &str, &str); 2] = [
     (1, "events", include_str!("../../migrations/sqlserver/0001_events.sql")),
     (2, "sweeps", include_str!("../../migrations/sqlserver/0002_sweeps.sql")),
 ];
 
-/// How long somebody else may take to make the database.
+/// The longest wait for another process that makes the database.
 const MAKING: Duration = Duration::from_secs(60);
-/// How long between two looks at whether it is there.
+/// The interval between two looks at the database.
 const BETWEEN: Duration = Duration::from_millis(250);
 
-/// Lets one process at a time go on; it is given back when the connection ends.
+/// The lock of a migration. It is released when the connection ends.
 const LOCK: &str = "DECLARE @outcome INT; \
     EXEC @outcome = sp_getapplock @Resource = 'highwater eventlog migrations', @LockMode = 'Exclusive', \
     @LockOwner = 'Session', @LockTimeout = 30000; SELECT @outcome AS outcome;";
@@ -33,8 +33,7 @@ const HISTORY: &str = "IF OBJECT_ID('dbo.eventlog_migrations') IS NULL \
     CREATE TABLE dbo.eventlog_migrations (version INT NOT NULL PRIMARY KEY, name NVARCHAR(100) NOT NULL, \
     applied_at DATETIME2(3) NOT NULL);";
 
-/// Applies the migrations that are not applied yet. Makes the database where there is none. Returns how many were
-/// applied.
+/// Applies the migrations that are not applied yet, and makes a missing database. Returns the number of applied migrations.
 ///
 /// # Errors
 ///
@@ -62,7 +61,7 @@ pub(super) async fn migrate(config: &SqlServer) -> anyhow::Result<usize> {
     Ok(count)
 }
 
-/// A connection to the database, which is made where there is none.
+/// A connection to the database, which is made if it is missing.
 async fn connected(config: &SqlServer) -> anyhow::Result<Connection> {
     let deadline = Instant::now() + MAKING;
     loop {
@@ -72,7 +71,8 @@ async fn connected(config: &SqlServer) -> anyhow::Result<Connection> {
         };
         match create(config).await {
             Ok(()) => log::info!(database = config.database.as_str(); "created the database"),
-            // It is there once they are done; where it is and stays closed to this login, that is the fault.
+            // The database exists once the other process is done. If it exists and stays closed to this login, that is the
+            // fault.
             Err(fault) if fault.is_made_by_somebody() && Instant::now() < deadline => sleep(BETWEEN).await,
             Err(fault) if fault.is_made_by_somebody() => {
                 return Err(told(unknown)).context("the database is there, and cannot be used");
@@ -82,7 +82,7 @@ async fn connected(config: &SqlServer) -> anyhow::Result<Connection> {
     }
 }
 
-/// Applies one, or nothing of it.
+/// Applies a migration whole or not at all.
 async fn apply(connection: &mut Connection, version: i32, name: &str, text: &str) -> Result<(), SqlFault> {
     batch(connection, "SET XACT_ABORT ON; BEGIN TRANSACTION;").await?;
     let done = format!(
@@ -91,7 +91,7 @@ async fn apply(connection: &mut Connection, version: i32, name: &str, text: &str
     );
     for part in batches(text).chain([done.as_str(), "COMMIT TRANSACTION;"]) {
         if let Err(fault) = batch(connection, part).await {
-            // Where even this fails, the end of the connection undoes it.
+            // If even this fails, the end of the connection undoes it.
             let _ = batch(connection, "IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION;").await;
             return Err(fault);
         }
@@ -99,14 +99,14 @@ async fn apply(connection: &mut Connection, version: i32, name: &str, text: &str
     Ok(())
 }
 
-/// The parts of a file between lines that say GO, as SQL Server's own tools have it.
+/// The parts of a file between lines with GO, as in SQL Server's own tools.
 fn batches(text: &str) -> impl Iterator<Item = &str> {
     text.split("\nGO\n").map(str::trim).filter(|batch| !batch.is_empty())
 }
 
 async fn create(config: &SqlServer) -> Result<(), SqlFault> {
     let mut connection = connect(config, "master").await?;
-    // A name cannot be a parameter; in brackets, with those in it doubled, it is nothing but a name.
+    // A name cannot be a parameter. In brackets, with doubled brackets inside, it is a name and nothing else.
     let name = config.database.replace(']', "]]");
     batch(&mut connection, &format!("CREATE DATABASE [{name}]")).await.map(drop)
 }

@@ -1,8 +1,8 @@
 //! The metadata in SQL Server, by tiberius.
 //!
-//! Statements keep to what SQL Server and Babelfish for PostgreSQL both understand, and have no parameter that is
-//! NULL, which Babelfish has no type for: a filter that is not given is not in the statement. A unique key, and nothing
-//! else, decides that there is one row an event.
+//! Statements keep to the common part of SQL Server and Babelfish for PostgreSQL. They have no parameter that is NULL, which
+//! Babelfish has no type for: a statement lacks each filter that is not given. Only a unique key ensures one row for each
+//! event.
 
 mod migration;
 mod pool;
@@ -28,15 +28,15 @@ const COLUMNS: &str = "event_id, user_id, event_type, occurred_at, details_bytes
 pub struct SqlServerStore(Pool);
 
 impl SqlServerStore {
-    /// Connects when it is first asked.
+    /// Connects at the first call.
     pub fn new(config: &SqlServer) -> Self {
         Self(Pool::new(config))
     }
 
-    /// How many migrations there are.
+    /// The number of migrations.
     pub const MIGRATIONS: usize = migration::MIGRATIONS.len();
 
-    /// Makes the database and its tables what they must be; how many migrations were applied.
+    /// Brings the database and its tables up to date; returns the number of applied migrations.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl MetadataStore for SqlServerStore {
             statement = statement.text(" AND occurred_at < ").timestamp(to);
         }
         if let Some(ListingPosition { at, sequence }) = after {
-            // The first bound is what an index can seek; the second tells those of the same timestamp apart.
+            // An index can seek by the first bound; the second orders rows with the same timestamp.
             statement = statement
                 .text(" AND occurred_at <= ")
                 .timestamp(at)
@@ -158,7 +158,7 @@ impl MetadataStore for SqlServerStore {
     }
 
     async fn probe(&self) -> DatabaseResult<()> {
-        // Not only whether it answers: also whether it was migrated.
+        // This checks that the database answers and that it was migrated.
         self.0.query(&Statement::new("SELECT TOP (1) sequence FROM dbo.events")).await?;
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! Connections to SQL Server, kept between requests.
 //!
-//! A process may be frozen between two requests, for hours, as Lambda does; connections die meanwhile, and nobody
-//! hears of it. So one that was not used just now is tried before it is used; and a statement whose connection dies
-//! is sent once more, on a new one. Every statement of the log may be run twice.
+//! A process may be frozen between two requests, for hours, as under Lambda. Connections die meanwhile, and it does not
+//! learn of that. So a connection that was not used just now is tried first. A statement whose connection dies is sent once
+//! more, on a new one. Every statement of the log may be run twice.
 //!
-//! A connection is taken out of the pool while it is used, and put back when its answer was read to the end: a
-//! request that is given up takes its connection along.
+//! A connection leaves the pool while it is used, and returns when its answer was read to the end: a cancelled request takes
+//! its connection along.
 
 use std::{
     io,
@@ -23,22 +23,22 @@ use crate::{DatabaseError, SqlServer, Trust};
 /// A connection.
 pub(super) type Connection = Client<Compat<TcpStream>>;
 
-/// One that was used no longer ago is not tried first.
+/// The age of the last use up to which a connection is used without a trial.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long such a trial may take: it is a round trip.
+/// The longest time of a trial, which is a round trip.
 const TRIAL: Duration = Duration::from_millis(500);
 
-/// Why a statement has no result.
+/// The reason why a statement has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SqlFault {
-    /// SQL Server says so; class is the severity.
+    /// An error of SQL Server; class is the severity.
     Server { code: u32, class: u8, message: String },
-    /// Anything else, by which the connection is of no use any more.
+    /// Any other error, after which the connection is of no use.
     Other(String),
 }
 
 impl SqlFault {
-    /// A row of that unique key is there: 2627 by a constraint, 2601 by an index.
+    /// A row with that unique key exists: 2627 by a constraint, 2601 by an index.
     pub(super) fn is_duplicate(&self) -> bool {
         matches!(self, Self::Server { code: 2627 | 2601, .. })
     }
@@ -48,9 +48,9 @@ impl SqlFault {
         matches!(self, Self::Server { code: 4060 | 911, .. })
     }
 
-    /// Somebody makes a database just now: it is there already (1801), or the model of all is in use (1807).
+    /// Another process is making a database: it exists already (1801), or the model of all is in use (1807).
     pub(super) fn is_made_by_somebody(&self) -> bool {
-        // Babelfish says the former under codes of its own, or as a duplicate in its catalogue.
+        // Babelfish reports the former by codes of its own, or as a duplicate in its catalogue.
         self.is_duplicate()
             || matches!(self, Self::Server { code: 1801 | 1807, .. })
             || matches!(self, Self::Server { message, .. } if message.contains("already exists"))
@@ -74,10 +74,10 @@ impl From<Error> for SqlFault {
     }
 }
 
-/// The remedy where a certificate is not trusted.
+/// The remedy for a certificate that is not trusted.
 const TRUST: &str = " (trust the authority of its certificate, or any certificate)";
 
-/// tiberius goes on to say which of its functions to call.
+/// Cuts off tiberius' advice about its functions.
 fn without_advice(said: &str) -> &str {
     said.split_once("To connect anyway").map_or(said, |(fault, _)| fault).trim_end_matches([' ', '.'])
 }
@@ -85,14 +85,14 @@ fn without_advice(said: &str) -> &str {
 impl From<SqlFault> for DatabaseError {
     fn from(fault: SqlFault) -> Self {
         match fault {
-            // The victim of a deadlock, and what Azure says when it has too much to do.
+            // The victim of a deadlock, and the answer of a busy Azure.
             SqlFault::Server {
                 code: 1205 | 10928 | 10929 | 40501 | 40613 | 49918 | 49919 | 49920,
                 message,
                 ..
             } => Self::Throttled(message),
-            // Too long, or no value of the column's type: the row is at fault. Not so a NULL (515) or a check
-            // (547): those are the table's, and every row would be refused.
+            // The value is too long, or not of the column's type: the row is at fault. A NULL (515) or a check (547) is
+            // different: those are the table's, and every row would be refused.
             SqlFault::Server { code: 241 | 242 | 2628 | 8114 | 8115 | 8152, message, .. } => {
                 Self::Invalid(message)
             }
@@ -106,7 +106,7 @@ impl From<SqlFault> for DatabaseError {
     }
 }
 
-/// Connections that nobody uses just now, and a bound for all.
+/// The idle connections, and a bound for all.
 pub(super) struct Pool {
     config: SqlServer,
     idle: Mutex<Vec<Idle>>,
@@ -115,7 +115,7 @@ pub(super) struct Pool {
 
 struct Idle {
     connection: Connection,
-    /// By the wall clock: others stand still while a machine is frozen.
+    /// The time of the wall clock: other clocks stand still while a machine is frozen.
     since: SystemTime,
 }
 
@@ -124,7 +124,7 @@ impl Pool {
         Self { slots: Semaphore::new(config.connections), config: config.clone(), idle: Mutex::default() }
     }
 
-    /// Runs a statement; its rows.
+    /// Runs a statement, and returns its rows.
     pub(super) async fn query(&self, statement: &Statement) -> Result<Vec<Row>, SqlFault> {
         let closed = |_| SqlFault::Other("the pool is closed".to_owned());
         let _slot = self.slots.acquire().await.map_err(closed)?;
@@ -139,7 +139,7 @@ impl Pool {
         self.run(connect(&self.config, &self.config.database).await?, statement).await
     }
 
-    /// Runs it, and keeps the connection where it is good for more.
+    /// Runs the statement, and keeps the connection if it can be used again.
     async fn run(&self, mut connection: Connection, statement: &Statement) -> Result<Vec<Row>, SqlFault> {
         let outcome = rows(&mut connection, statement).await;
         if !outcome.as_ref().is_err_and(SqlFault::ends_the_connection) {
@@ -148,7 +148,7 @@ impl Pool {
         outcome
     }
 
-    /// A connection that answers. Where one does not, those that were idle for longer do not either.
+    /// A connection that answers. If one does not, those that were idle for longer do not either.
     async fn kept(&self) -> Option<Connection> {
         let Idle { mut connection, since } = self.idle().pop()?;
         if since.elapsed().is_ok_and(|idle| idle < FRESH) {
@@ -164,7 +164,7 @@ impl Pool {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
-        // Nothing that panics is done under the lock.
+        // Nothing under the lock panics.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -185,8 +185,8 @@ async fn login(config: &SqlServer, database: &str) -> Result<Connection, SqlFaul
     login.host(&config.host);
     login.port(config.port);
     login.database(database);
-    // Neither of tiberius' own: this is within `connect_timeout`, a statement of a request or a sweep within its
-    // deadline; and a migration of a large table takes as long as it takes.
+    // Neither of tiberius' own time-outs is used: connecting is within `connect_timeout`, and a statement of a request or a
+    // sweep within its deadline. A migration of a large table has no time-out.
     login.handshake_timeout(None);
     login.command_timeout(None);
     login.application_name("highwater-eventlog");
@@ -198,7 +198,7 @@ async fn login(config: &SqlServer, database: &str) -> Result<Connection, SqlFaul
         Trust::Anyone => login.trust_cert(),
     }
     match Client::connect(login.clone(), stream(&config.host, config.port).await?).await {
-        // Azure sends a client on to where the database is.
+        // Azure redirects a client to the database.
         Err(Error::Routing { host, port }) => {
             login.host(&host);
             login.port(port);

@@ -13,7 +13,7 @@ pub(super) enum Param {
     Number(i64),
 }
 
-/// A statement in the making.
+/// A statement under construction.
 #[derive(Debug, Clone)]
 pub(super) struct Statement {
     text: String,
@@ -38,13 +38,13 @@ impl Statement {
         self.text(&place)
     }
 
-    /// A moment of a column's own type, so that no column is converted and indexes can be sought.
+    /// A timestamp of the column's own type, so no column is converted and indexes can be sought.
     #[must_use]
     pub(super) fn timestamp(self, timestamp: DateTime<Utc>) -> Self {
         self.text("CAST(").param(Param::Timestamp(timestamp.naive_utc())).text(" AS DATETIME2(3))")
     }
 
-    /// As tiberius takes it.
+    /// The statement in tiberius' form.
     pub(super) fn query(&self) -> Query<'_> {
         let mut query = Query::new(self.text.as_str());
         for param in &self.params {
