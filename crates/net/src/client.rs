@@ -1,4 +1,4 @@
-//! One request to an `http` or `https` URL, on a connection of its own, HTTP/1.1. Redirects are not followed.
+//! Sends one request to an `http` or `https` URL, on a connection of its own, HTTP/1.1. Redirects are not followed.
 
 use std::{
     convert::Infallible,
@@ -34,7 +34,7 @@ use tokio_rustls::{
 /// The longest body of an answer that is read, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// Where a request goes: an absolute URL without user and fragment.
+/// An absolute URL without user and fragment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Url {
     is_https: bool,
@@ -43,7 +43,7 @@ pub struct Url {
 }
 
 impl Url {
-    /// None where the text is no `http` or `https` URL.
+    /// Parses the text; `None` for a text that is no `http` or `https` URL.
     pub fn parse(text: &str) -> Option<Self> {
         let parts = text.parse::<Uri>().ok()?.into_parts();
         let is_https = match parts.scheme?.as_str() {
@@ -56,7 +56,7 @@ impl Url {
         Some(Self { is_https, authority, path })
     }
 
-    /// The URL of that path, with its query, below this one; `None` where the text is no path.
+    /// The URL of this path, with its query, below this one; `None` for a text that is no path.
     pub fn below(&self, path: &str) -> Option<Self> {
         let path = format!("{}{path}", self.path.path().trim_end_matches('/'));
         Some(Self { path: path.parse().ok()?, ..self.clone() })
@@ -77,7 +77,7 @@ impl Url {
     }
 }
 
-/// Without the query, which may have a secret in it.
+/// The query is left out, since it may contain a secret.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_https { "https" } else { "http" };
@@ -91,7 +91,7 @@ impl fmt::Debug for Url {
     }
 }
 
-/// How long `Retry-After` asks to wait; a date is passed over.
+/// The wait that `Retry-After` asks for; a date is ignored.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     Some(Duration::from_secs(seconds.parse().ok()?))
@@ -108,7 +108,7 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// Whom an `https` URL's host must prove to be; a build without TLS has none.
+/// The trusted certificates of an `https` URL's host; a build without TLS has none.
 #[derive(Clone)]
 pub struct Trust {
     #[cfg(feature = "tls")]
@@ -116,14 +116,14 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// As this configuration of TLS has it.
+    /// The trust of this configuration of TLS.
     #[cfg(feature = "tls")]
     pub fn of(config: std::sync::Arc<ClientConfig>) -> Self {
         Self { config }
     }
 }
 
-/// Made of the same configuration.
+/// Equal when made of the same configuration.
 impl PartialEq for Trust {
     fn eq(&self, other: &Self) -> bool {
         #[cfg(feature = "tls")]
@@ -142,12 +142,12 @@ impl fmt::Debug for Trust {
     }
 }
 
-/// Sends a request, and waits at most so long until all of the answer is there.
+/// Sends a request, and waits for the whole answer, at most for this time.
 ///
 /// # Errors
 ///
-/// Nobody answers in time, the answer is no HTTP or too long, the host is not trusted, or the URL is `https` and there
-/// is no `trust`.
+/// No answer comes in time, the answer is no HTTP or too long, the host is not trusted, or the URL is `https` and there is
+/// no `trust`.
 pub async fn send(
     method: Method,
     url: &Url,
@@ -247,7 +247,7 @@ impl Streamed {
     }
 }
 
-/// Sends a request whose body goes as it comes, if it has one, and waits at most so long for the head of the answer. Both
+/// Sends a request, with a body in pieces if it has one, and waits for the head of the answer, at most for this time. Both
 /// bodies go on at the same time. Dropping the answer ends the connection.
 ///
 /// # Errors
@@ -283,7 +283,7 @@ async fn exchange(
         let body = Limited::new(body, LONGEST).collect().await.map_err(io::Error::other)?.to_bytes();
         Ok(Answer { status: head.status, headers: head.headers, body })
     };
-    // The connection is what moves bytes: it is driven until the answer is there, or it breaks.
+    // The connection moves the bytes: it is driven until the answer is there, or until it breaks.
     let driving = async {
         let ended = connection.await;
         ended.map_err(io::Error::other)

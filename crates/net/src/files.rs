@@ -1,8 +1,8 @@
-//! Values that are made of files, and made anew when the files change: certificates, keys and passwords are renewed
-//! while the process runs.
+//! Values made of files, and made anew when the files change: certificates, keys and passwords are renewed while the process
+//! runs.
 //!
-//! Nothing watches the files. They are looked at when the value is asked for, at most twice a second: a look is a
-//! stat(2) a file.
+//! No watcher observes the files. They are checked when the value is asked for, at most twice a second: a check is a stat(2)
+//! for each file.
 
 use std::{
     fmt, fs, io,
@@ -14,16 +14,16 @@ use std::{
 
 use tokio::time::Instant;
 
-/// How long a value is given out without a look at its files.
+/// The time for which a value is used without a check of its files.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The marks that tell two contents of a file apart without reading them: its inode, its length, and when it was changed.
-/// A file that is replaced, as Kubernetes and certbot do, has another inode.
+/// The marks of a file's content that need no reading: its inode, its length, and the time of its change. A replaced file
+/// has another inode; Kubernetes and certbot replace files.
 type Stamp = (u64, u64, i64, i64);
 
 /// A value made of files.
 pub struct FromFiles<T> {
-    /// The files, as the log has them.
+    /// The names of the files in the log.
     shown: String,
     paths: Box<dyn Fn() -> Vec<PathBuf> + Send + Sync>,
     make: Box<dyn Fn() -> Result<T, String> + Send + Sync>,
@@ -34,7 +34,7 @@ struct State<T> {
     looked: Instant,
     stamps: Vec<Option<Stamp>>,
     current: Arc<T>,
-    /// Why the files as they are now make no value.
+    /// The reason why the current files make no value.
     fault: Option<String>,
 }
 
@@ -53,7 +53,7 @@ impl<T> FromFiles<T> {
         Self::of_changing(shown.join(", "), move || paths.clone(), make, in_words)
     }
 
-    /// The value that `make` makes of files that come and go, which `paths` finds. The log calls them `shown`.
+    /// The value that `make` makes of changing files, which `paths` finds. The log calls them `shown`.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl<T> FromFiles<T> {
         make: impl Fn() -> Result<T, E> + Send + Sync + 'static,
         in_words: impl Fn(E) -> String + Send + Sync + 'static,
     ) -> Result<Self, E> {
-        // Before they are read: a change that comes in between is seen by the next look.
+        // The stamps are taken before the files are read: the next check sees a change in between.
         let stamps = stamps(&paths());
         let current = Arc::new(make()?);
         let state = State { looked: Instant::now(), stamps, current, fault: None };
@@ -72,8 +72,8 @@ impl<T> FromFiles<T> {
         Ok(Self { shown, paths: Box::new(paths), make, state: Mutex::new(state) })
     }
 
-    /// The value. Where the files have changed, it is made anew; where nothing can be made of them, the last one stays, and
-    /// the log says why, once a change.
+    /// The value. If the files have changed, it is made anew. If they make no value, the last one stays, and the log says
+    /// why, once a change.
     pub fn current(&self) -> Arc<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.looked.elapsed() < LOOK {
@@ -104,21 +104,21 @@ impl<T> FromFiles<T> {
         Arc::clone(&state.current)
     }
 
-    /// Why the files as they are now make no value, where an earlier value is in use.
+    /// The reason why the current files make no value, while an earlier value is in use.
     pub fn fault(&self) -> Option<String> {
         self.current();
         self.state.lock().unwrap_or_else(PoisonError::into_inner).fault.clone()
     }
 }
 
-/// Says nothing of the value: it may be a key.
+/// Shows nothing of the value, which may be a key.
 impl<T> fmt::Debug for FromFiles<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FromFiles").field("paths", &self.shown).finish_non_exhaustive()
     }
 }
 
-/// A file's text without the end of its line, for a secret that a file holds.
+/// A file's text without the line end, for a secret in a file.
 ///
 /// # Errors
 ///

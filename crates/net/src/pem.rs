@@ -1,5 +1,5 @@
-//! Certificates and keys in PEM files, as openssl and librdkafka take them. The fault of a file is a clause that its name
-//! goes before. Nothing that a file holds is in it.
+//! Certificates and keys in PEM files, in the form of openssl and librdkafka. The fault of a file is a clause after the
+//! file's name, and quotes nothing of its content.
 
 use std::{path::Path, sync::Arc};
 
@@ -20,7 +20,7 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// The authorities that a file names.
+/// The authorities in a file.
 ///
 /// # Errors
 ///
@@ -33,7 +33,7 @@ pub fn authorities(path: &Path) -> Result<RootCertStore, String> {
     Ok(authorities)
 }
 
-/// The authorities of the system that can be read; one that cannot is not trusted, and the others are.
+/// The readable authorities of the system. One that cannot be read is not trusted, and the others are.
 ///
 /// # Errors
 ///
@@ -73,7 +73,7 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     })
 }
 
-/// Without what the file holds: it may be a key.
+/// The error without the file's content, which may be a key.
 fn unreadable(error: pem::Error) -> String {
     match error {
         pem::Error::Io(error) => format!("cannot be read: {error}"),
@@ -81,11 +81,11 @@ fn unreadable(error: pem::Error) -> String {
     }
 }
 
-/// Why a certificate is not valid at this time, where it is not.
+/// The reason why a certificate is not valid at this time, if it is not.
 pub fn out_of_date(certificate: &CertificateDer<'_>) -> Option<String> {
     let parsed = ParsedCertificate::try_from(certificate).ok()?;
     let algorithms = ring::default_provider().signature_verification_algorithms.all;
-    // Nobody is trusted, so that this fails in any case; dates are looked at before signatures.
+    // No authority is trusted, so this fails in any case; dates are checked before signatures.
     let (nobody, now) = (RootCertStore::empty(), UnixTime::now());
     match verify_server_cert_signed_by_trust_anchor(&parsed, &nobody, &[], now, algorithms) {
         Err(error) => date_fault(&error),
@@ -93,7 +93,7 @@ pub fn out_of_date(certificate: &CertificateDer<'_>) -> Option<String> {
     }
 }
 
-/// The fault of a certificate's dates, where the error is about them. Its words stay the same, as rustls' do not.
+/// The fault of a certificate's dates, if the error is about them. Unlike rustls' text, its text stays the same.
 pub fn date_fault(error: &TlsError) -> Option<String> {
     match error {
         TlsError::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => {
@@ -106,7 +106,7 @@ pub fn date_fault(error: &TlsError) -> Option<String> {
     }
 }
 
-/// A time as a certificate has it.
+/// A time in the form of certificates.
 fn timestamp(time: UnixTime) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     let time = DateTime::from_timestamp(seconds, 0);

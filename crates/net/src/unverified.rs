@@ -1,4 +1,4 @@
-//! TLS with a server that is known by other means than its certificate.
+//! TLS with a server that other means than its certificate identify.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tokio_rustls::rustls::{
 
 use crate::pem;
 
-/// A client that encrypts and takes any certificate whose key the server has, as `sslmode=require` does in libpq.
+/// A client that encrypts and accepts any certificate whose key the server has, as `sslmode=require` does in libpq.
 ///
 /// # Errors
 ///
