@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use super::{Decision, EventSourcedTable, Projection};
 
-/// How long an event that Kafka has acknowledged may take to be read back.
+/// The longest time in which an event that Kafka has acknowledged is read back.
 const READ_BACK: Duration = Duration::from_secs(5);
 
-/// Why an event is not known to be part of the state.
+/// The reason why an event is not known to be part of the state.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AppendError {
     /// The event is in the log, and rejected: the state had changed. Read the state again and decide anew.

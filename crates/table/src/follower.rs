@@ -17,7 +17,7 @@ use super::{Decision, InvalidTopic, Projection, Shared, Versioned, requirements}
 
 /// The log target of the line for each event that is read after the start.
 const TARGET: &str = "highwater::applied";
-/// How many records are applied under one lock; readers get a turn in between.
+/// The number of records that are applied under one lock; readers get a turn in between.
 const CHUNK: usize = 512;
 /// The most bytes of one fetch of one partition.
 const FETCH_MAX_BYTES: i32 = 1 << 20;
@@ -106,8 +106,8 @@ impl<P: Projection> Follower<P> {
         }
     }
 
-    /// Reads one partition for ever. Returns where the beginning of its log is gone, or where it has a record that
-    /// this instance cannot apply.
+    /// Reads one partition for ever. Returns if the beginning of its log is gone, or if it has a record that this instance
+    /// cannot apply.
     async fn follow(&self, partition: i32, part: &str) -> InvalidTopic {
         let topic = Arc::clone(self.topic.name());
         let mut reader =

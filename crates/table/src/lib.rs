@@ -7,9 +7,9 @@
 //!          └──────────────── the decision about this event's first appearance ◀────┘
 //! ```
 //!
-//! An event names the version of its entity that it makes. It is applied where that version is the next one when the
-//! log is read, and rejected otherwise. Of any number of events that were written on the same state, the first in the
-//! log is applied. Each instance reads the same log and makes the same decisions.
+//! An event names the version of its entity that it makes. It is applied if that version is the next one when the log is
+//! read, and rejected otherwise. Among several events that were written on the same state, the first in the log is applied.
+//! Each instance reads the same log and makes the same decisions.
 //!
 //! This holds because the layers below do not change: each entity's events are in one partition, so the number of
 //! partitions is fixed and compaction is off; nothing is ever deleted; an acknowledged event is never lost (acks=all,
@@ -97,7 +97,7 @@ impl<P: Projection> EventSourcedTable<P> {
         &self.producer
     }
 
-    /// How far the table has read the topic.
+    /// The progress of the table in the topic.
     pub fn status(&self) -> TableStatus {
         let replica = self.shared.replica.read().unwrap_or_else(PoisonError::into_inner);
         self.shared.progress.status(&replica)
@@ -148,7 +148,7 @@ impl<P: Projection> EventSourcedTable<P> {
 
 /// The status of a table, whatever its projection.
 pub trait TableStatusSource: Send + Sync + 'static {
-    /// How far the table has read its topic.
+    /// The progress of the table in its topic.
     fn status(&self) -> TableStatus;
 }
 

@@ -23,11 +23,11 @@ pub trait Projection: Default + Send + Sync + 'static {
     /// The version of the event's entity: the number of its events that were applied so far.
     fn version_of(&self, event: &Self::Event) -> u64;
 
-    /// Applies an event that makes the next version of its entity. Returns false, and changes nothing, where the
-    /// state does not allow the event: it is rejected.
+    /// Applies an event that makes the next version of its entity. If the state does not allow the event, returns false and
+    /// changes nothing: the event is rejected.
     fn apply(&mut self, event: Self::Event) -> bool;
 
-    /// About how many bytes of memory the state takes.
+    /// The state's bytes in memory, about.
     fn bytes(&self) -> usize;
 }
 

@@ -6,7 +6,7 @@ use highwater_kafka::{Cluster, ReadError, Reader, describe, settings, wire::Wire
 use kafka_protocol::ResponseError;
 use thiserror::Error;
 
-/// Why a topic cannot keep state.
+/// The reason why a topic cannot keep state.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("topic {topic} cannot keep state: {reason}")]
 #[non_exhaustive]
@@ -17,7 +17,7 @@ pub struct InvalidTopic {
     pub reason: String,
 }
 
-/// Why the topic cannot be checked now.
+/// The reason why the topic cannot be checked now.
 #[derive(Debug, Error)]
 pub(super) enum CheckError {
     /// The topic or its settings cannot be read.

@@ -1,4 +1,4 @@
-//! How far the table has read each partition.
+//! The progress of a table in each partition.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub struct TablePartition {
     pub error: Option<String>,
 }
 
-/// How far the follower of each partition is.
+/// The progress of the follower of each partition.
 #[derive(Debug)]
 pub(super) struct Progress {
     topic: Arc<str>,
@@ -75,7 +75,7 @@ impl Progress {
         });
     }
 
-    /// Notes why a partition cannot be read.
+    /// Notes the reason why a partition cannot be read.
     pub(super) fn failed(&self, partition: i32, error: &dyn std::fmt::Display) {
         self.change(partition, |progress| progress.error = Some(error.to_string()));
     }
